@@ -32,7 +32,6 @@ DIFFERENCES = {
     "account": {"own_pages.py": _FACTOR, "service.py": _FACTOR},
     "agreements": {
         "policy.py": "agreements between organisations are about records of people, and a sandbox has none",
-        "service.py": "agreements between organisations are about records of people, and a sandbox has none",
     },
     "app": {
         "furnishing.py": _SYNTHETIC,
@@ -52,7 +51,6 @@ DIFFERENCES = {
     },
     "beginnings": {"service.py": "how vendors begin is counted from the sandbox on"},
     "clients": {
-        "peers.py": _APART,
         "policy.py": "addresses on this machine and keys sent inline are for clients of the sandbox",
         "routes.py": _APART,
         "service.py": _APART,
@@ -99,11 +97,9 @@ DIFFERENCES = {
     "mandates": dict.fromkeys(
         ("policy.py", "service.py"), "who answers for a service is asked where people are treated"
     ),
-    "monitoring": {"judging.py": "what is watched is the use of records of people"},
     "policies": {"trials.py": "where nobody works, nothing is tried"},
     "precedents": {"service.py": _APART},
-    "registry": {"calls.py": _APART, "policy.py": _APART, "store.py": _APART},
-    "requests": {"facts.py": _APART},
+    "registry": {"calls.py": _APART, "models.py": _APART, "policy.py": _APART, "store.py": _APART},
     "revalidation": {
         "service.py": _APART,
         "serviced.py": "service is asked of what people use",

@@ -34,7 +34,7 @@ from hilum.notices.policy import plain_name
 from hilum.policies import service as policies
 from hilum.policies.policy import stated
 from hilum.registry import service as registry
-from hilum.registry.models import App, Environment
+from hilum.registry.models import App, environment_of
 
 _TOO_NEW = (
     "An agreement takes two people whose accounts are at least a week old, and yours is not. Ask a colleague."
@@ -214,7 +214,7 @@ def signed_states(ctx: Context) -> Iterator[tuple[str, str]]:
 
 def missing_for_app(ctx: Context, tenant: Tenant, app: App, roles: Collection[str]) -> frozenset[str]:
     """Return the kinds of agreements that an app lacks to be installed at a hospital for some roles (C189)."""
-    environment = Environment.SANDBOX if tenant.sandbox else Environment.PRODUCTION
+    environment = environment_of(tenant)
     book = policies.current(ctx).book_at(tenant.id, ctx.now, app.id)
     found = clients.facts_of_apps(ctx, (app.id,)).get(app.id, ())
     # A sandbox client does not work at a production hospital (C4).

@@ -116,7 +116,7 @@ def _faults(ctx: Context, states: Collection[State]) -> dict[str, str]:
 def trusted(ctx: Context) -> Trusted:
     """Return the newest head, with the reason if it cannot be trusted."""
     # Read the trail before the head: a head that commits between the two reads is then missing from the trail, which is no fault.
-    trail = _recorded(ctx)
+    trail = recorded(ctx)
     head = store.newest_head(ctx.tx)
     if head is None:
         gone = "No signed head of rows is left, although there were some."
@@ -140,11 +140,13 @@ def _is_signed(ctx: Context, head: Head, digest: str) -> bool:
     return True
 
 
-def _recorded(ctx: Context) -> list[tuple[int, str]]:
-    """Return number and digest of the newest heads in the audit trail."""
-    query = EventQuery(action=ATTEST_ACTION, outcome=Outcome.DONE, limit=_TRAIL_READ)
+def recorded(
+    ctx: Context, action: str = ATTEST_ACTION, number: str = "number", *, limit: int = _TRAIL_READ
+) -> list[tuple[int, str]]:
+    """Return number and digest of the newest heads in the audit trail, newest first. ``number``: which fact of the action has it."""
+    query = EventQuery(action=action, outcome=Outcome.DONE, limit=limit)
     facts = [each.event.facts for each in audit.list_events(ctx, query).events]
-    pairs = [(each.get("number"), each.get("head")) for each in facts]
+    pairs = [(each.get(number), each.get("head")) for each in facts]
     return [(number, head) for number, head in pairs if isinstance(number, int) and isinstance(head, str)]
 
 
@@ -195,7 +197,7 @@ def begin_kinds(ctx: Context, sources: Mapping[str, Source], *, from_scratch: bo
     store.lock(ctx.tx)
     head = trusted(ctx)
     if from_scratch:
-        trail = max((number for number, _ in _recorded(ctx)), default=0)
+        trail = max((number for number, _ in recorded(ctx)), default=0)
         store.clear(ctx.tx)
         head, kinds = Trusted(max(head.number, trail)), set(sources)
     elif head.fault:

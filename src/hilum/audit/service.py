@@ -22,6 +22,7 @@ from hilum.audit.models import (
     Explanation,
     Head,
     Hold,
+    Outcome,
     PartRecord,
     RecordedEvent,
     SealedQuery,
@@ -70,6 +71,12 @@ def refusal(ctx: Context, event: Event, detail: str = NO_RIGHT) -> NotPermitted:
     refused = policy.refused(event, event.reason or "not_permitted")
     record(ctx, refused)
     return NotPermitted(refused.reason, detail)
+
+
+def record_count(ctx: Context, action: str, *, tenant: str, source: str, count: int) -> None:
+    """Record as one event how many requests from an address were refused that were not recorded one by one."""
+    event = Event(action, Outcome.REFUSED, tenant=tenant, reason="folded", facts={"count": count})
+    record(replace(ctx, trace=replace(ctx.trace, source=source)), event)
 
 
 def list_events(ctx: Context, query: EventQuery) -> EventPage:

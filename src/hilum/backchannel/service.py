@@ -491,11 +491,4 @@ def record_counts(ctx: Context, counts: Iterable[tuple[str, str, int]]) -> None:
         if tenant not in exists:
             exists[tenant] = cached_facts.find_tenant(ctx, TenantId(tenant)) is not None
         if exists[tenant]:
-            event = Event(
-                "authserver.token.refuse",
-                Outcome.REFUSED,
-                tenant=tenant,
-                reason="folded",
-                facts={"count": count},
-            )
-            audit.record(replace(ctx, trace=replace(ctx.trace, source=source)), event)
+            audit.record_count(ctx, "authserver.token.refuse", tenant=tenant, source=source, count=count)

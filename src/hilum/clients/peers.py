@@ -32,7 +32,7 @@ from hilum.kernel.ids import ClientId, TenantId
 from hilum.keys.live import vault
 from hilum.policies.models import PEER
 from hilum.registry import service as registry
-from hilum.registry.models import App, Environment
+from hilum.registry.models import App, environment_of
 
 # The purpose and the approval's id are sealed in, so that the half of one approval cannot be opened as that
 # of another.
@@ -81,7 +81,7 @@ def _validated_peer(ctx: Context, order: NewPeer) -> ClientMetadata:
         type=order.type,
         deployment=Deployment.SERVER,
         # Follows the tenant and is not chosen: a peer works at this tenant only.
-        environment=Environment.SANDBOX if tenant.sandbox else Environment.PRODUCTION,
+        environment=environment_of(tenant),
         scopes=(policy.LAUNCH_SCOPE,) if order.type is ClientType.EHR else (),
     )
     if faults := policy.validate_client_metadata(policy.normalized(meta), now=ctx.now):

@@ -31,7 +31,7 @@ def list_for_person(ctx: Context, tenant: TenantId, person: PersonId) -> tuple[A
     page = FIRST_PAGE
     while in_force := store.list_in_force(ctx.tx, tenant, person, ctx.now, page):
         cells = _cells(ctx, in_force)
-        for each in _used(ctx, in_force):
+        for each in with_last_use(ctx, in_force):
             older = entries.pop(each.app, each)  # the newest agreement of an app represents it on the page
             ends = [policy.end_of(each, cells[each.client])] + ([older.ends] if older.ends else [])
             entries[each.app] = replace(
@@ -62,7 +62,7 @@ def list_lives(
     for family in tokens.list_families(ctx, [each.id for each in found]) if found else ():
         families.setdefault(family.authorization, []).append(family)
     audit.record(ctx, replace(event, facts={"given": len(found)}))
-    return [_life(each, cells[each.client], families.get(each.id, ())) for each in _used(ctx, found)]
+    return [_life(each, cells[each.client], families.get(each.id, ())) for each in with_last_use(ctx, found)]
 
 
 def _life(agreement: Authorization, cell: Cell | None, families: Iterable[TokenFamily]) -> AgreementLife:
@@ -98,7 +98,8 @@ def _cells(ctx: Context, found: Iterable[Authorization]) -> dict[ClientId, Cell 
     return cells
 
 
-def _used(ctx: Context, found: list[Authorization]) -> list[Authorization]:
+def with_last_use(ctx: Context, found: list[Authorization]) -> list[Authorization]:
+    """Return agreements with when each was last used."""
     used = tokens.last_minted(ctx, [each.id for each in found])
     return [replace(each, last_used_at=used.get(each.id)) for each in found]
 

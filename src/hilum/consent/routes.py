@@ -13,6 +13,7 @@ from starlette.responses import Response
 from hilum.consent import service
 from hilum.consent.models import AgreementLife, Basis
 from hilum.infra.context import Context
+from hilum.kernel.actor import Actor
 from hilum.kernel.ids import AuthorizationId, PersonId, TenantId
 from hilum.web.api import Id, Page, Paging, Shown, api_router, audience, caller, page_of, run_write
 from hilum.web.kit import Kit, trace_of
@@ -106,8 +107,7 @@ def api(kit: Kit) -> APIRouter:
         A hospital's administrator gets everybody's at the hospital, others their own. The read is recorded.
         """
         actor = await caller(kit, request)
-        person = query.person or ("" if "administrator" in actor.roles else actor.id)
-        tenant, of = actor.tenant or TenantId(""), PersonId(person) if person else None
+        tenant, of = _whose(actor, query.person or "")
 
         def work(ctx: Context) -> dict[str, Any]:
             found = service.export(ctx, tenant, query.page, base=base, person=of)
@@ -128,8 +128,7 @@ def api(kit: Kit) -> APIRouter:
         A hospital's administrator gets everybody's at the hospital, of staff too, others their own. The read is recorded.
         """
         actor = await caller(kit, request)
-        person = query.person or ("" if "administrator" in actor.roles else actor.id)
-        tenant, of = actor.tenant or TenantId(""), PersonId(person) if person else None
+        tenant, of = _whose(actor, query.person or "")
 
         def work(ctx: Context) -> dict[str, Any]:
             found = service.list_lives(ctx, tenant, query.page, person=of)
@@ -160,3 +159,9 @@ def fhir_answer(bundle: dict[str, Any]) -> Response:
         media_type="application/fhir+json",
         headers={"cache-control": "no-store", "x-content-type-options": "nosniff"},
     )
+
+
+def _whose(actor: Actor, person: str) -> tuple[TenantId, PersonId | None]:
+    """Return at which hospital, and whose agreements, a caller lists; None: everybody's, by default an administrator's."""
+    of = person or ("" if "administrator" in actor.roles else actor.id)
+    return actor.tenant or TenantId(""), PersonId(of) if of else None

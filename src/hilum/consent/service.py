@@ -12,7 +12,7 @@ from hilum.clients.policy import admission
 from hilum.consent import policy, store
 from hilum.consent.exports import export, export_one, export_own, keep_version
 from hilum.consent.fhir import bundle_of
-from hilum.consent.lives import list_for_person, list_lives
+from hilum.consent.lives import list_for_person, list_lives, with_last_use
 from hilum.consent.models import (
     CONSENT,
     NEGATIVE_WINDOW,
@@ -181,8 +181,7 @@ def _with_use(ctx: Context, found: list[Authorization], cell: Cell | None) -> li
     """Fill in when agreements were last used, if that ends them."""
     if not found or not policy.rests(cell):
         return found
-    used = tokens.last_minted(ctx, [each.id for each in found])
-    return [replace(each, last_used_at=used.get(each.id)) for each in found]
+    return with_last_use(ctx, found)
 
 
 def withhold(
@@ -227,13 +226,20 @@ def _cut(ctx: Context, found: Authorization, left: tuple[str, ...]) -> None:
 
 
 def _end(ctx: Context, found: Authorization) -> None:
-    # One statement decides between two withdrawals, so tokens are revoked and the change announced once.
-    if store.revoke(ctx.tx, found.id, str(ctx.actor), ctx.now):
-        tokens.revoke_authorization(ctx, found.id)
-        ctx.advance_epoch(CONSENT, f"withdrawn/{found.id}")
-        keep_version(ctx, found, Change.WITHDRAWN)
-        _ask_disposal(ctx, found)
+    if _revoke(ctx, found):
         audit.record(ctx, _event(found, "consent.authorization.withdraw", also=[]))
+
+
+def _revoke(ctx: Context, found: Authorization) -> bool:
+    """Revoke an agreement with its tokens, and ask for the disposal of what it gave; False if it was revoked already."""
+    # One statement decides between two withdrawals, so tokens are revoked and the change announced once.
+    if not store.revoke(ctx.tx, found.id, str(ctx.actor), ctx.now):
+        return False
+    tokens.revoke_authorization(ctx, found.id)
+    ctx.advance_epoch(CONSENT, f"withdrawn/{found.id}")
+    keep_version(ctx, found, Change.WITHDRAWN)
+    _ask_disposal(ctx, found)
+    return True
 
 
 def end_all_at(ctx: Context, tenant: TenantId) -> int:
@@ -394,11 +400,7 @@ def withdraw(ctx: Context, authorization: AuthorizationId) -> Authorization:
     in_force = store.list_in_force_of_app(ctx.tx, found.tenant, found.person, ctx.now, app=found.app)
     # `found` too, although it may have ended: withdrawing what was withdrawn is answered alike.
     for each in ({found.id: found} | {each.id: each for each in in_force}).values():
-        if store.revoke(ctx.tx, each.id, str(ctx.actor), ctx.now):
-            tokens.revoke_authorization(ctx, each.id)
-            ctx.advance_epoch(CONSENT, f"withdrawn/{each.id}")
-            keep_version(ctx, each, Change.WITHDRAWN)
-            _ask_disposal(ctx, each)
+        _revoke(ctx, each)
     audit.record(ctx, _event(found, "consent.authorization.withdraw", also=[each.id for each in in_force]))
     return replace(
         found, revoked_at=found.revoked_at or ctx.now, revoked_by=found.revoked_by or str(ctx.actor)

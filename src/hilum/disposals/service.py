@@ -66,24 +66,24 @@ def ask_of_person(ctx: Context, agreed: Agreed) -> None:
 
 def ask_of_hospital(ctx: Context, tenant: TenantId, app_id: AppId, installation: str) -> None:
     """Record a request about everything of a hospital that removed an app just now: one, however many agreements there were."""
+    _ask(ctx, Cause.INSTALLATION, app_id, f"installation/{installation}", tenant)
+
+
+def ask_of_app(ctx: Context, app_id: AppId, certification: str) -> None:
+    """Record a request about every hospital, since the last certification of an app was withdrawn just now."""
+    _ask(ctx, Cause.CERTIFICATION, app_id, f"certification/{certification}")
+
+
+def _ask(ctx: Context, cause: Cause, app_id: AppId, because: str, tenant: TenantId | None = None) -> None:
+    """Record a request to the vendor of an app, about a hospital or (None) about all; none for an app that is gone."""
     app = _app(ctx, app_id)
     if app is None:
         return
     due = _due(ctx, tenant, clients.facts_of_apps(ctx, (app.id,)).get(app.id, ()))
     disposal = Disposal(
-        ctx.ids.new("dsp"), Cause.INSTALLATION, app.vendor, app.id, ctx.now, due, tenant=tenant
+        ctx.ids.new("dsp"), cause, app.vendor, app.id, ctx.now, due, tenant=tenant or TenantId("")
     )
-    _add(ctx, disposal, f"installation/{installation}")
-
-
-def ask_of_app(ctx: Context, app_id: AppId, certification: str) -> None:
-    """Record a request about every hospital, since the last certification of an app was withdrawn just now."""
-    app = _app(ctx, app_id)
-    if app is None:
-        return
-    due = _due(ctx, None, clients.facts_of_apps(ctx, (app.id,)).get(app.id, ()))
-    disposal = Disposal(ctx.ids.new("dsp"), Cause.CERTIFICATION, app.vendor, app.id, ctx.now, due)
-    _add(ctx, disposal, f"certification/{certification}")
+    _add(ctx, disposal, because)
 
 
 def ask_of_expired(ctx: Context, after: str) -> str:
@@ -106,12 +106,7 @@ def ask_of_expired(ctx: Context, after: str) -> str:
 
 def ask_of_lapse(ctx: Context, tenant: TenantId, app_id: AppId, agreement: str) -> None:
     """Record a request about everything of a hospital, since an agreement with it that the app needs has been over for long."""
-    app = _app(ctx, app_id)
-    if app is None:
-        return
-    due = _due(ctx, tenant, clients.facts_of_apps(ctx, (app.id,)).get(app.id, ()))
-    disposal = Disposal(ctx.ids.new("dsp"), Cause.LAPSE, app.vendor, app.id, ctx.now, due, tenant=tenant)
-    _add(ctx, disposal, f"lapse/{agreement}/{app.id}")
+    _ask(ctx, Cause.LAPSE, app_id, f"lapse/{agreement}/{app_id}", tenant)
 
 
 def ask_of_former(ctx: Context, app_id: AppId, former: VendorId) -> None:

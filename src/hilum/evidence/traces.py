@@ -4,7 +4,7 @@ A trace is a list of records. What was refused is no part of it. Source: C220
 """
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import parse_qsl
 
@@ -132,10 +132,15 @@ def _widest(pieces: Iterable[ClinicalScope]) -> Pieces:
 
     Which of them a record was read by is not known, so what reaches furthest is needed: with less, the request might have been refused.
     """
+    return _furthest(pieces, _reaches_as_far)
+
+
+def _furthest(
+    pieces: Iterable[ClinicalScope], reaches: Callable[[ClinicalScope, ClinicalScope], bool]
+) -> Pieces:
+    """Leave out each scope that another one reaches as far as."""
     of = tuple(dict.fromkeys(pieces))
-    return tuple(
-        each for each in of if not any(other != each and _reaches_as_far(other, each) for other in of)
-    )
+    return tuple(each for each in of if not any(other != each and reaches(other, each) for other in of))
 
 
 def _reaches_as_far(one: ClinicalScope, other: ClinicalScope) -> bool:
@@ -206,7 +211,8 @@ def propose(calls: Iterable[Call], launches: Mapping[str, int] | None = None) ->
     calls, launches = tuple(calls), launches or {}
     named = parse_stored(dict.fromkeys(text for each in calls for text in each.needs))
     whole = frozenset(text for each in calls for text in each.scopes)
-    least = _least(_whole_types((each for each in named if isinstance(each, ClinicalScope)), whole))
+    asked = (each for each in named if isinstance(each, ClinicalScope))
+    least = _furthest(_whole_types(asked, whole), covers)
     joined: dict[ClinicalScope, ClinicalScope] = {}
     for piece in least:
         bare = replace(piece, letters=0)
@@ -216,11 +222,6 @@ def propose(calls: Iterable[Call], launches: Mapping[str, int] | None = None) ->
     of_calls = [Proposed(text, _needing(calls, text)) for text in sorted(map(render, joined.values()))]
     of_launches = [Proposed(text, _needing(calls, text), launches.get(text, 0)) for text in sorted(special)]
     return (*of_launches, *of_calls)
-
-
-def _least(pieces: Iterable[ClinicalScope]) -> Pieces:
-    of = tuple(dict.fromkeys(pieces))
-    return tuple(each for each in of if not any(other != each and covers(other, each) for other in of))
 
 
 def _whole_types(pieces: Iterable[ClinicalScope], whole: Container[str]) -> Iterator[ClinicalScope]:

@@ -104,14 +104,24 @@ class FrontChannel:
         self._refusals.refused(visit.site.tenant, source, recorded=recorded)
         return self._ended(request, begun)
 
-    async def context(self, request: Request) -> Response:
-        """Process the chosen patient and encounter."""
+    async def _posted(
+        self, request: Request, multi: tuple[str, ...] = ()
+    ) -> tuple[Visit, forms.Form, str] | Response:
+        """Return the form of a step and the authorization request that it is of; without a cookie the way back to the step. Raises Invalid, NotPermitted."""
         visit = self._visit(request)
-        form = await forms.read_form(request)
+        form = await forms.read_form(request, multi=multi)
         request_id = self._opened(visit, form.one("request"))
         if not visit.cookie:
             return _see_other(self._step_url(visit, request_id))
         self._check(request, visit, form, request_id)
+        return visit, form, request_id
+
+    async def context(self, request: Request) -> Response:
+        """Process the chosen patient and encounter."""
+        posted = await self._posted(request)
+        if isinstance(posted, Response):
+            return posted
+        visit, form, request_id = posted
         patient = form.one("patient")
         encounter = form.one("encounter") if "encounter" in form else None
         resumed = await self._kit.uow.write(
@@ -147,12 +157,10 @@ class FrontChannel:
 
     async def consent(self, request: Request) -> Response:
         """Process the consent form: allow what is ticked, deny, or deny and remove the app."""
-        visit = self._visit(request)
-        form = await forms.read_form(request, multi=("scope", "topic"))
-        request_id = self._opened(visit, form.one("request"))
-        if not visit.cookie:
-            return _see_other(self._step_url(visit, request_id))
-        self._check(request, visit, form, request_id)
+        posted = await self._posted(request, multi=("scope", "topic"))
+        if isinstance(posted, Response):
+            return posted
+        visit, form, request_id = posted
         decision = form.one("decision")
         if decision not in {"allow", "deny", "remove"}:
             raise Invalid("decision_missing", "Press allow or deny.")

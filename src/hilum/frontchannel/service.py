@@ -198,14 +198,7 @@ def _record_refusal(ctx: Context, site: Site, client: str, reason: str, *, recor
 def record_counts(ctx: Context, counts: Iterable[tuple[str, str, int]]) -> None:
     """Record aggregated refusals, beyond those recorded one by one: tenant, address and count."""
     for tenant, source, count in counts:
-        event = Event(
-            "authserver.request.refuse",
-            Outcome.REFUSED,
-            tenant=tenant,
-            reason="folded",
-            facts={"count": count},
-        )
-        audit.record(replace(ctx, trace=replace(ctx.trace, source=source)), event)
+        audit.record_count(ctx, "authserver.request.refuse", tenant=tenant, source=source, count=count)
 
 
 def resume(ctx: Context, site: Site, request_id: str, cookie: str) -> FlowResult:

@@ -46,7 +46,7 @@ from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies import service as policies
 from hilum.policies.models import Book
 from hilum.registry import service as registry
-from hilum.registry.models import App, Environment
+from hilum.registry.models import App, Environment, environment_of
 from hilum.registry.policy import beyond, is_in_force, may_see_app
 from hilum.standards.smart import launch as smart_launch
 
@@ -67,7 +67,7 @@ def install(ctx: Context, order: InstallOrder) -> Installation:
     # Another hospital's peer, and another vendor's app where the hospital is a vendor's own, is answered like an app that does not exist.
     if app.tenant not in {None, order.tenant} or not is_open_to(tenant, app.vendor):
         raise NotFound("app_not_found", "There is no such app.")
-    environment = Environment.SANDBOX if tenant.sandbox else Environment.PRODUCTION
+    environment = environment_of(tenant)
     certified = certified_scopes(ctx, app.id, environment)
     if not certified:
         fields = {"app": "app_not_certified"}

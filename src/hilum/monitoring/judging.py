@@ -21,7 +21,7 @@ from hilum.notices.models import EventKind, Mail, MailKind, VendorEvent
 from hilum.policies import service as policies
 from hilum.policies.models import Tier
 from hilum.registry import service as registry
-from hilum.registry.models import App, Certified, Environment
+from hilum.registry.models import App, Certified, Environment, environment_of
 
 K = TypeVar("K")
 NOTHING = Served()
@@ -62,7 +62,7 @@ def _watched(ctx: Context, pairs: Collection[AppAtTenant]) -> tuple[list[Watched
             if app is None or found is None or app_id not in installed:
                 watched.append(Watched(app_id, tenant, vendor, None, Skip.NOT_INSTALLED))
                 continue
-            environment = Environment.SANDBOX if found.sandbox else Environment.PRODUCTION
+            environment = environment_of(found)
             cells = _cells(ctx, certified, app, environment)
             limits = policy.limits_under(book, *cells) if cells else None
             skip = None if limits else Skip.NO_CELL if cells else Skip.NOT_CERTIFIED

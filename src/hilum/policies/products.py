@@ -6,7 +6,7 @@ Source: C61, C62, C65
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import date
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 
 from hilum.policies.models import STAGES_BOUND, Book, Fault, Widening
 from hilum.policies.product_models import NOTICE, ScopeProduct, ScopeStatus, Workflow
@@ -251,7 +251,7 @@ def _lasting(book: Book, until: date) -> Coverage:
 def products_widened(before: Book, after: Book) -> Iterator[Widening]:
     """List the scopes that are in force longer than before, and what workflows also expand into (C210)."""
     if before.products is not None:
-        lasting: dict[date, Coverage] = {}
+        lasting = cache(partial(_lasting, before))
         if after.products is None:
             yield Widening(
                 "scopes", "There are no scope products any more, so every scope is in force without end."
@@ -260,9 +260,9 @@ def products_widened(before: Book, after: Book) -> Iterator[Widening]:
             if not product.in_force:
                 continue
             until = product.sunset or date.max
-            if (held := lasting.get(until)) is None:
-                held = lasting[until] = _lasting(before, until)
-            longer = [render(scope) for scope in parse_stored(product.covers) if not held.covers(scope)]
+            longer = [
+                render(scope) for scope in parse_stored(product.covers) if not lasting(until).covers(scope)
+            ]
             if longer:
                 yield Widening(
                     f"scopes.{product.name}", f"In force, or in force longer: {', '.join(longer)}."
@@ -287,14 +287,12 @@ def notice_faults(before: Book, after: Book, today: date) -> tuple[Fault, ...]:
         return tuple(
             Fault(f"scopes.{each.name}.sunset", "notice_too_short", _too_soon(each.name)) for each in soon
         )
-    faults, lasting = [], dict[date, Coverage]()
+    faults, lasting = [], cache(partial(_lasting, after))
     for product in before.products.values():
         if not product.in_force or (product.sunset is not None and product.sunset <= today):
             continue
         until = min(product.sunset or date.max, today + NOTICE)
-        if (kept := lasting.get(until)) is None:
-            kept = lasting[until] = _lasting(after, until)
-        ending = [render(scope) for scope in parse_stored(product.covers) if not kept.covers(scope)]
+        ending = [render(scope) for scope in parse_stored(product.covers) if not lasting(until).covers(scope)]
         if ending and after.products is not None:
             faults.append(
                 Fault(f"scopes.{product.name}", "notice_too_short", _too_soon(", ".join(ending[:SHOWN])))

@@ -21,6 +21,7 @@ from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from hilum.policies import allowances, chain, jurisdictions, loading, overrides, rollout, store, verification
 from hilum.policies.admission import admit
+from hilum.policies.allowance_store import W
 from hilum.policies.comparison import changes, digest_of, observe_faults, widenings
 from hilum.policies.current_books import asked_of, books_asked_of, current, facts, set_aside
 from hilum.policies.document import canonical, read_book, render
@@ -44,7 +45,7 @@ from hilum.policies.exceptions import (
     require_exception,
 )
 from hilum.policies.history import succession
-from hilum.policies.in_force import PolicyFacts, as_of, exception_fault, override_fault
+from hilum.policies.in_force import PolicyFacts, as_of
 from hilum.policies.jurisdictions import PackStanding
 from hilum.policies.models import (
     APPLY_ACTION,
@@ -552,32 +553,28 @@ def _book_for(ctx: Context, order: OverrideOrder) -> Book:
 
 def shown_overrides(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[tuple[Override, str]]:
     """List overrides, newest first, each with why it sets nothing aside now; empty if it does. Raises NotPermitted."""
-    found = current(ctx)
-    return [
-        (each, override_fault(each, _book_of(found, each.tenant, ctx.now), each.tenant, ctx.now))
-        for each in allowances.list_page(ctx, OVERRIDE, page)
-    ]
+    return _with_faults(ctx, allowances.list_page(ctx, OVERRIDE, page))
 
 
 def shown_exceptions(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[tuple[PolicyException, str]]:
     """List exceptions, newest first, each with why it allows nothing now; empty if it does. Raises NotPermitted."""
-    found = current(ctx)
-    return [
-        (each, exception_fault(each, _book_of(found, each.tenant, ctx.now), each.tenant, ctx.now))
-        for each in allowances.list_page(ctx, EXCEPTION, page)
-    ]
+    return _with_faults(ctx, allowances.list_page(ctx, EXCEPTION, page))
 
 
 def shown_allowance(ctx: Context, allowance_id: str) -> tuple[Override | PolicyException, str]:
     """Get an override or an exception, with why it allows nothing now. Raises NotFound."""
-    found = current(ctx)
     if allowance_id.startswith("ovr_"):
-        override = allowances.get(ctx, OVERRIDE, allowance_id)
-        book = _book_of(found, override.tenant, ctx.now)
-        return override, override_fault(override, book, override.tenant, ctx.now)
-    exception = allowances.get(ctx, EXCEPTION, allowance_id)
-    book = _book_of(found, exception.tenant, ctx.now)
-    return exception, exception_fault(exception, book, exception.tenant, ctx.now)
+        return _with_faults(ctx, [allowances.get(ctx, OVERRIDE, allowance_id)])[0]
+    return _with_faults(ctx, [allowances.get(ctx, EXCEPTION, allowance_id)])[0]
+
+
+def _with_faults(ctx: Context, allowed: list[W]) -> list[tuple[W, str]]:
+    """Return what two people allowed, each with why it does not count now."""
+    found = current(ctx)
+    return [
+        (each, found.fault_of(each, _book_of(found, each.tenant, ctx.now), each.tenant, ctx.now))
+        for each in allowed
+    ]
 
 
 def _book_of(found: PolicyFacts, tenant: TenantId | None, now: datetime) -> Book:

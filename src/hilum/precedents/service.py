@@ -27,7 +27,7 @@ from hilum.precedents.models import (
     Terms,
 )
 from hilum.registry import service as registry
-from hilum.registry.models import App, Environment
+from hilum.registry.models import App, environment_of
 
 SET = "precedents.sharing.set"
 _NOT_YOURS = "Only administrators of the hospital decide and see this."
@@ -129,7 +129,7 @@ def find(
 
 
 def _mine(ctx: Context, tenant: Tenant, app: App) -> Terms:
-    certified = installations.certified_scopes(ctx, app.id, _environment(tenant))
+    certified = installations.certified_scopes(ctx, app.id, environment_of(tenant))
     held = agreements.kinds_in_force(ctx, app.vendor, tenant.id)
     installed = installations.current(ctx, tenant.id, app)
     if installed is None:
@@ -169,13 +169,9 @@ def _terms(installed: Installation, held: frozenset[str]) -> Terms:
     )
 
 
-def _environment(tenant: Tenant) -> Environment:
-    return Environment.SANDBOX if tenant.sandbox else Environment.PRODUCTION
-
-
 def _evidence(ctx: Context, app: App, tenant: Tenant) -> CertifiedEvidence | None:
     """Return the evidence of the newest certification that counts there."""
-    environment = _environment(tenant)
+    environment = environment_of(tenant)
     of = registry.in_force(ctx, registry.certifications_of(ctx, app.id))
     for each in sorted(of, key=lambda each: each.id, reverse=True):
         if each.environment is environment and (found := evidence.evidence_of(ctx, each)) is not None:

@@ -6,8 +6,9 @@ from threading import Lock
 
 from cachetools import LRUCache
 
+from hilum.attestations import service as rows
 from hilum.audit import service as audit
-from hilum.audit.models import Event, EventQuery, Outcome
+from hilum.audit.models import Event
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict
 from hilum.kernel.ids import AppId
@@ -85,10 +86,7 @@ def _what_was_deleted(ctx: Context, trail: list[tuple[int, str]]) -> str:
 
 def recorded(ctx: Context, *, limit: int = _TRAIL_READ) -> list[tuple[int, str]]:
     """Return number and digest of the newest attestations in the audit trail, newest first."""
-    query = EventQuery(action=ATTEST_ACTION, outcome=Outcome.DONE, limit=limit)
-    facts = [each.event.facts for each in audit.list_events(ctx, query).events]
-    pairs = [(each.get("attestation"), each.get("head")) for each in facts]
-    return [(number, head) for number, head in pairs if isinstance(number, int) and isinstance(head, str)]
+    return rows.recorded(ctx, ATTEST_ACTION, "attestation", limit=limit)
 
 
 # --- what counts ---------------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from hilum.identity.models import Tenant
 from hilum.kernel.ids import AppId, Part, TenantId, VendorId, VersionId
 from hilum.kernel.pages import Sorts
 from hilum.policies.models import NOT_DECLARED, Autonomy, ClientAuthentication, Population, Tier
@@ -38,6 +39,11 @@ PARTS_BOUND = 50
 class Environment(StrEnum):
     SANDBOX = "sandbox"
     PRODUCTION = "production"
+
+
+def environment_of(tenant: Tenant) -> Environment:
+    """Return the environment for which clients must be certified at a hospital. A sandbox client works only in the sandbox (C4)."""
+    return Environment.SANDBOX if tenant.sandbox else Environment.PRODUCTION
 
 
 class AppState(StrEnum):

@@ -16,7 +16,7 @@ from hilum.kernel.ids import PersonId
 from hilum.policies import service as policies
 from hilum.policies.models import Book, Tier
 from hilum.policies.policy import highest
-from hilum.registry.models import App, AppState, Environment
+from hilum.registry.models import App, AppState, Environment, environment_of
 from hilum.requests import store
 from hilum.requests.models import AskOrder, Obstacle, RequestFacts, RuleSet
 from hilum.requests.policy import without_launch
@@ -40,7 +40,7 @@ class AppAtHospital:
 
 def read_app_at(ctx: Context, tenant: Tenant, app: App) -> AppAtHospital:
     """Read the inputs for judging a request for an app at a hospital."""
-    environment = Environment.SANDBOX if tenant.sandbox else Environment.PRODUCTION
+    environment = environment_of(tenant)
     book = policies.current(ctx).book_at(tenant.id, ctx.now, app.id)
     found = clients.facts_of_apps(ctx, (app.id,)).get(app.id, ())
     # A sandbox client works only in the sandbox, a production client everywhere (C4).

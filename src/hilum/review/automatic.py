@@ -6,16 +6,12 @@ import orjson
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event, EventQuery
-from hilum.evidence import service as evidence
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid, NotFound, Readers, not_shown
 from hilum.policies import service as policies
 from hilum.policies.models import Tier
-from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder
 from hilum.review import checking, clock_store, decisions, lens_store, lenses, moves, news, policy, store
 from hilum.review.clock_models import Draw
-from hilum.review.content import unproved_of
 from hilum.review.models import (
     Act,
     LensState,
@@ -71,14 +67,7 @@ def _certify(ctx: Context, found: Submission, run: Run) -> str:
     content = orjson.loads(found.content)
     book = policies.get_version(ctx, run.rule_book)[1]
     life = book.categories[content["app"]["category"]].cells[Tier.LOW].certificate_life
-    scopes = tuple(each.scope for each in found.order.scopes)
-    justified = [each.scope for each in found.order.scopes if each.justification.strip()]
-    order = CertifyOrder(found.version, found.environment, scopes, ctx.now + life, found.id)
-    app = registry.get_app(ctx, found.app)
-    made = registry.certify(
-        ctx, order, unproved=lambda *_: unproved_of(ctx, app), justified=lambda *_: justified
-    )
-    evidence.keep_contract(ctx, made, found.digest, checking.run_seen(run))
+    made = decisions.certify_submitted(ctx, found, ctx.now + life, checking.run_seen(run))
     return str(made.id)
 
 

@@ -1,16 +1,18 @@
 """Decide on submissions: certify or reject."""
 
 from dataclasses import replace
+from datetime import datetime
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.evidence import service as evidence
+from hilum.evidence.models import Seen
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Invalid
 from hilum.policies import service as policies
 from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder
+from hilum.registry.models import Certification, CertifyOrder
 from hilum.review import checking, checks, clock_store, lenses, moves, news, policy, store
 from hilum.review.content import unproved_of
 from hilum.review.models import Act, DecideOrder, State, Submission, SubmissionView
@@ -68,18 +70,26 @@ def decide(ctx: Context, order: DecideOrder) -> SubmissionView:
     if why_not := _obstacle(ctx, found):
         raise audit.refusal(ctx, replace(event, reason=why_not), _OBSTACLES[why_not])
     assert order.expires_at is not None, "judged above"
-    scopes = tuple(each.scope for each in found.order.scopes)
-    wanted = CertifyOrder(found.version, found.environment, scopes, order.expires_at, found.id)
-    justified = [each.scope for each in found.order.scopes if each.justification.strip()]
-    app = registry.get_app(ctx, found.app)
-    certification = registry.certify(
-        ctx, wanted, unproved=lambda *_: unproved_of(ctx, app), justified=lambda *_: justified
-    )
     seen = checking.run_seen(store.find_run(ctx.tx, found.id))
-    evidence.keep_contract(ctx, certification, found.digest, seen)
+    certification = certify_submitted(ctx, found, order.expires_at, seen)
     moves.move(ctx, replace(found, certification=certification.id), Act.CERTIFY, order.reason.strip())
     news.notify_vendor(ctx, found, "certified", "decided")
     return moves.view_of(ctx, found.id)
+
+
+def certify_submitted(
+    ctx: Context, found: Submission, expires_at: datetime, seen: Seen | None
+) -> Certification:
+    """Certify what was submitted, with the contract of the run that was examined. Raises as ``registry.certify``."""
+    scopes = tuple(each.scope for each in found.order.scopes)
+    justified = [each.scope for each in found.order.scopes if each.justification.strip()]
+    order = CertifyOrder(found.version, found.environment, scopes, expires_at, found.id)
+    app = registry.get_app(ctx, found.app)
+    made = registry.certify(
+        ctx, order, unproved=lambda *_: unproved_of(ctx, app), justified=lambda *_: justified
+    )
+    evidence.keep_contract(ctx, made, found.digest, seen)
+    return made
 
 
 def obstacle(ctx: Context, submission_id: str) -> str:

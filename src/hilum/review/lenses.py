@@ -186,9 +186,7 @@ def judge(ctx: Context, order: JudgeOrder) -> LensReview:
     """
     found, mine = _lens(ctx, order.submission, order.lens, order.revision)
     event = _event(JUDGE, found, order.lens)
-    _require_signer(ctx, found, mine, event)
-    if mine.reviewer != str(ctx.actor):
-        raise audit.refusal(ctx, replace(event, reason="not_taken_by_you"), _DETAILS["not_taken_by_you"])
+    _require_taken(ctx, found, mine, event)
     after = policy.next_lens_state(mine.state, order.verdict)
     if after is None:
         raise Conflict("lens_not_taken", _NOT_TAKEN[mine.state])
@@ -258,9 +256,7 @@ def resolve(ctx: Context, finding_id: str, note: str) -> Finding:
     mine = _of(lens_store.lenses_of(ctx.tx, found.id, lock=True), finding.lens)
     facts = {"submission": found.id, "finding": finding.id, "lens": finding.lens.value}
     event = Event("review.finding.resolve", app=found.app, facts=facts)
-    _require_signer(ctx, found, mine, event)
-    if mine.reviewer != str(ctx.actor):
-        raise audit.refusal(ctx, replace(event, reason="not_taken_by_you"), _DETAILS["not_taken_by_you"])
+    _require_taken(ctx, found, mine, event)
     if mine.state is not LensState.TAKEN:
         raise audit.refusal(ctx, replace(event, reason="not_taken_by_you"), _NOT_TAKEN[mine.state])
     if fault := reason_fault(note):
@@ -349,6 +345,13 @@ def _bar(ctx: Context, found: Submission, mine: LensReview) -> str:
 def _require_signer(ctx: Context, found: Submission, mine: LensReview, event: Event) -> None:
     if fault := _bar(ctx, found, mine):
         raise refused(ctx, event, fault)
+
+
+def _require_taken(ctx: Context, found: Submission, mine: LensReview, event: Event) -> None:
+    """Check that the actor may judge a lens and has taken it. Raises NotPermitted."""
+    _require_signer(ctx, found, mine, event)
+    if mine.reviewer != str(ctx.actor):
+        raise audit.refusal(ctx, replace(event, reason="not_taken_by_you"), _DETAILS["not_taken_by_you"])
 
 
 def refused(ctx: Context, event: Event, fault: str) -> NotPermitted:
