@@ -122,15 +122,17 @@ class _AccountPages(OwnPages):
             return await self._confirm_page(request, place, own, then, refusal)
         return RedirectResponse(then, 303)
 
-    async def show_authenticator(self, request: Request) -> Response:
+    async def _confirmed(self, request: Request, path: str) -> tuple[Place, Own] | Response:
+        """Return whose page this is, or the way to sign in or to enter a second factor first."""
         place = await place_of(self.kit, request)
-        here = self.url(place, AUTHENTICATOR)
-        own = await self.own(request, place)
+        here, own = self.url(place, path), await self.own(request, place)
         if own is None:
             return self.to_signin(place, here)
-        if not own.confirmed:
-            return self.to_confirm(place, own, here)
-        return await self._authenticator_page(request, place, own)
+        return (place, own) if own.confirmed else self.to_confirm(place, own, here)
+
+    async def show_authenticator(self, request: Request) -> Response:
+        found = await self._confirmed(request, AUTHENTICATOR)
+        return found if isinstance(found, Response) else await self._authenticator_page(request, *found)
 
     async def set_authenticator(self, request: Request) -> Response:
         posted = await self.posted(request)
@@ -150,14 +152,8 @@ class _AccountPages(OwnPages):
         return self._codes_page(request, place, codes, Sentence("Your authenticator app is set up"))
 
     async def show_passkey(self, request: Request) -> Response:
-        place = await place_of(self.kit, request)
-        here = self.url(place, PASSKEY)
-        own = await self.own(request, place)
-        if own is None:
-            return self.to_signin(place, here)
-        if not own.confirmed:
-            return self.to_confirm(place, own, here)
-        return await self._passkey_page(request, place, own)
+        found = await self._confirmed(request, PASSKEY)
+        return found if isinstance(found, Response) else await self._passkey_page(request, *found)
 
     async def add_passkey(self, request: Request) -> Response:
         posted = await self.posted(request)

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from hilum.approvals.models import Asked as AskedTwo
 from hilum.audit.models import Event
 from hilum.console import lists as list_views
 from hilum.console import policy, service, words
@@ -190,6 +191,12 @@ def file(body: bytes, name: str, media: str) -> Response:
 def to(path: str, **query: str) -> Response:
     """Send the browser on after a form, so that reloading does not send it again."""
     return RedirectResponse(with_query(path, **query), 303)
+
+
+def to_approval(visit: Visit, asked: AskedTwo) -> Response:
+    """Send the browser on to what now waits for a second person; of what reviewers ask for the staff decide."""
+    console = Console.OPERATIONS if visit.page.console is Console.REVIEW else visit.page.console
+    return to(address(f"{console}.approval", asked.approval.id))
 
 
 def frame_of(visitor: Visitor, page: Page, kit: Kit, id_: str = "") -> dict[str, Any]:

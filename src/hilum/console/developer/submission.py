@@ -444,7 +444,7 @@ async def act(visit: Visit, form: Form) -> Response:
         case _:
             raise fields.no_such_act()
     try:
-        revision = _revision(form)
+        revision = submissions.revision_of(form)
         await visit.write(lambda ctx: verb(ctx, visit.param(), revision))
     except Invalid as error:
         return await _page(visit, form, error.fields)
@@ -469,16 +469,9 @@ def _appealed(ctx: Context, id_: str, revision: int, *, text: str) -> object:
     return review.appeal(ctx, id_, text)
 
 
-def _revision(form: Form) -> int:
-    text = form.one("revision")
-    if not (text.isdecimal() and 0 < len(text) < 10):
-        raise Invalid("form_invalid", "Open the page again.", fields={"revision": "malformed"})
-    return int(text)
-
-
 async def _save(visit: Visit, form: Form) -> Response:
     try:
-        revision = _revision(form)
+        revision = submissions.revision_of(form)
         order = order_of(form)
         change = partial(
             review.change,

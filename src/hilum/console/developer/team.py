@@ -83,8 +83,13 @@ async def show_new(visit: Visit) -> Response:
 
 def _form(visit: Visit, given: Form = fields.NO_FORM, error: Invalid | None = None) -> Response:
     return visit.render(
-        "console/developer/invite.html",
+        "console/new_account.html",
         **fields.answered(given, error),
+        heading="Invite somebody",
+        lead="They set their own password through a link that works once.",
+        usual=VendorRole.DEVELOPER.value,
+        button="Invite",
+        back=address("developer.team"),
         roles=[(each.value, words.role(each.value).capitalize(), note) for each, note in ROLES],
     )
 

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from hilum.approvals import service as approvals
 from hilum.approvals.models import ApprovalKind
-from hilum.console.desk import Visit, address, to
+from hilum.console.desk import Visit, address, to_approval
 from hilum.console.developer import frame
 from hilum.disposals import service as disposals
 from hilum.identity.models import VendorRight
@@ -58,4 +58,4 @@ def _deletions(ctx: Context, endpoint: Endpoint) -> tuple[str, str]:
 async def ask(visit: Visit, form: Form) -> Response:
     """Ask a second person to let a webhook receive requests to delete data."""
     asked = await visit.write(partial(disposals.ask_receiver, webhook_id=form.one("id")))
-    return to(address("developer.approval", asked.approval.id))
+    return to_approval(visit, asked)

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from hilum.approvals.models import Asked as AskedTwo
 from hilum.console import fields, policy, service
-from hilum.console.desk import Visit, address, to
+from hilum.console.desk import Visit, address, to, to_approval
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
 from hilum.console.operations.policies import number_of
@@ -116,12 +116,17 @@ def _run(run: DryRun) -> tuple[DryRun, str, str, str]:
     return run, *_STATES[run.state], address("operations.dry_run", run.id)
 
 
+async def try_out(visit: Visit, number: int) -> Response:
+    """Start a dry run of a version."""
+    run = await visit.write(partial(policies.ask_dry_run, version=number))
+    return to(address("operations.dry_run", run.id))
+
+
 async def apply(visit: Visit, form: Form) -> Response:
     """Start a dry run, or put the version in force; what allows something new waits for a second person."""
     number = number_of(visit.param())
     if form.one("act") == "try":
-        run = await visit.write(partial(policies.ask_dry_run, version=number))
-        return to(address("operations.dry_run", run.id))
+        return await try_out(visit, number)
     after = form.one("after")
     if form.one("act") != "apply" or not after.isdecimal() or len(after) > 9:
         return await _page(visit, form, fields.no_such_act())
@@ -139,7 +144,7 @@ async def apply(visit: Visit, form: Form) -> Response:
     except (Invalid, Conflict) as error:
         return await _page(visit, form, error)
     if isinstance(done, AskedTwo):
-        return to(address("operations.approval", done.approval.id))
+        return to_approval(visit, done)
     return to(address("operations.policy"))
 
 

@@ -8,9 +8,9 @@ from starlette.responses import Response
 
 from hilum.approvals.models import Asked as AskedTwo
 from hilum.console import fields, policy
-from hilum.console.desk import Visit, address, to
+from hilum.console.desk import Visit, address, to, to_approval
 from hilum.console.fields import no_such_act
-from hilum.console.operations.books import shown
+from hilum.console.operations.books import shown, try_out
 from hilum.console.operations.policies import number_of
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid
@@ -97,8 +97,7 @@ async def start(visit: Visit, form: Form) -> Response:
     """Start a dry run, or begin the rollout; what allows something new waits for a second person."""
     number = number_of(visit.param())
     if form.one("act") == "try":
-        run = await visit.write(partial(policies.ask_dry_run, version=number))
-        return to(address("operations.dry_run", run.id))
+        return await try_out(visit, number)
     try:
         if form.one("act") != "start":
             raise no_such_act()
@@ -110,7 +109,7 @@ async def start(visit: Visit, form: Form) -> Response:
     except (Invalid, Conflict) as error:
         return await _page(visit, form, error)
     if isinstance(done, AskedTwo):
-        return to(address("operations.approval", done.approval.id))
+        return to_approval(visit, done)
     return to(address("operations.rollout", done.id))
 
 

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from hilum.approvals.models import Asked as AskedTwo
 from hilum.console import fields, words
-from hilum.console.desk import Visit
+from hilum.console.desk import Visit, address
 from hilum.console.parts.one_time_links import opened
 from hilum.console.shared import approvals
 from hilum.enrolment import service as enrolment
@@ -53,8 +53,13 @@ async def show_new(visit: Visit) -> Response:
 
 def _form(visit: Visit, given: Form = fields.NO_FORM, error: Invalid | None = None) -> Response:
     return visit.render(
-        "console/operations/staff_new.html",
+        "console/new_account.html",
         **fields.answered(given, error),
+        heading="Add a colleague",
+        lead="A second of you agrees and gets the link; you get a setup code. The owner needs both.",
+        usual=StaffRole.AUDITOR.value,
+        button="Ask for the account",
+        back=address("operations.staff"),
         roles=[(each.value, words.role(each.value).capitalize(), note) for each, note in ROLES],
     )
 

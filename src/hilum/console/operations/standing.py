@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from hilum.approvals.models import Asked as AskedTwo
 from hilum.console import fields, policy
-from hilum.console.desk import Visit, address, to
+from hilum.console.desk import Visit, address, to, to_approval
 from hilum.console.parts.standings import standings
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
@@ -117,7 +117,7 @@ async def act(visit: Visit, form: Form) -> Response:
         done = await visit.write(lambda ctx: acts[form.one("act")](ctx, AppId(visit.param()), form))
     except (Invalid, Conflict, NotPermitted) as error:
         return await _page(visit, form, error)
-    return to(address("operations.approval", done.approval.id) if isinstance(done, AskedTwo) else visit.path)
+    return to_approval(visit, done) if isinstance(done, AskedTwo) else to(visit.path)
 
 
 def _version(ctx: Context, app: AppId, form: Form) -> VersionId:

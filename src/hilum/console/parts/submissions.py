@@ -10,6 +10,7 @@ import orjson
 from hilum.consent.policy import describe_all
 from hilum.console import words
 from hilum.console.models import Happening
+from hilum.kernel.errors import Invalid
 from hilum.policies.models import NOT_DECLARED, Book, Workflow
 from hilum.policies.policy import excess_scopes
 from hilum.review.models import (
@@ -26,6 +27,7 @@ from hilum.review.models import (
 )
 from hilum.review.policy import next_state
 from hilum.standards.smart.scopes import SPECIAL, all_covered
+from hilum.web.forms import Form
 
 RULES: Mapping[str, str] = MappingProxyType(
     {
@@ -255,3 +257,11 @@ def _text(value: object) -> str:
         text = value if isinstance(value, str) else orjson.dumps(value).decode()
     # What is cut off is said to be; the whole is in the API's answer.
     return text if len(text) <= VALUE_BOUND else f"{text[:VALUE_BOUND]} … ({len(text):,} characters)"
+
+
+def revision_of(form: Form) -> int:
+    """Return the revision of a submission that a page was made from. Raises Invalid."""
+    text = form.one("revision")
+    if not (text.isdecimal() and 0 < len(text) < 10):
+        raise Invalid("form_invalid", "Open the page again.", fields={"revision": "malformed"})
+    return int(text)

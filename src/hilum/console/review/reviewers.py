@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from hilum.approvals.models import Asked as AskedTwo
 from hilum.console import fields, service
-from hilum.console.desk import Visit, address, to
+from hilum.console.desk import Visit, address, to, to_approval
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Listed
 from hilum.console.parts import clocks
@@ -137,7 +137,7 @@ async def act(visit: Visit, form: Form) -> Response:
         done = await visit.write(partial(_change, form=form))
     except (Invalid, Conflict, NotPermitted, Unavailable) as error:
         return await _page(visit, form, error)
-    return to(address("operations.approval", done.approval.id) if isinstance(done, AskedTwo) else visit.path)
+    return to_approval(visit, done) if isinstance(done, AskedTwo) else to(visit.path)
 
 
 def _change(ctx: Context, form: Form) -> LensRights | AskedTwo:

@@ -279,7 +279,7 @@ def _ends(ctx: Context, book: Book, content: Mapping[str, Any], run: Run | None)
 async def act(visit: Visit, form: Form) -> Response:
     """Have a submission checked again, certify it, reject it, decide an appeal, or record a known answer."""
     try:
-        revision = _revision(form)
+        revision = submissions.revision_of(form)
         match form.one("act"):
             case "rerun":
                 await visit.write(partial(review.rerun, submission_id=visit.param(), revision=revision))
@@ -321,13 +321,6 @@ def _known(form: Form, id_: str) -> Any:
             "form_invalid", "Choose a lens and a verdict.", fields={"verdict": "missing"}
         ) from error
     return partial(review.set_known, submission_id=id_, lens=lens, verdict=verdict)
-
-
-def _revision(form: Form) -> int:
-    text = form.one("revision")
-    if not (text.isdecimal() and 0 < len(text) < 10):
-        raise Invalid("form_invalid", "Open the page again.", fields={"revision": "malformed"})
-    return int(text)
 
 
 def _day(form: Form, wanted: str) -> datetime | None:

@@ -11,7 +11,7 @@ from hilum.approvals import service as approvals
 from hilum.approvals.models import ApprovalKind
 from hilum.approvals.models import Asked as AskedTwo
 from hilum.console import fields, policy
-from hilum.console.desk import Visit, address, file, to
+from hilum.console.desk import Visit, address, file, to_approval
 from hilum.console.lists import List
 from hilum.console.models import FOUND_BOUND, Asked, Cell, Column, Console, Empty, Listed
 from hilum.departures import service as departures
@@ -156,7 +156,7 @@ async def ask(visit: Visit, form: Form) -> Response:
         done = await visit.write(verb)
     except (Invalid, Conflict, Unavailable, NotPermitted) as error:
         return await _confirm(visit, form, error)
-    return to(address(f"{visit.page.console}.approval", done.approval.id))
+    return to_approval(visit, done)
 
 
 def _in_words(had: Mapping[str, int]) -> list[tuple[str, int]]:

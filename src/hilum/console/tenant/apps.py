@@ -38,7 +38,15 @@ from hilum.policies import service as policies
 from hilum.policies.models import PEER
 from hilum.precedents import service as precedents
 from hilum.registry import service as registry
-from hilum.registry.models import COUNTED_BOUND, App, AppOrder, AppsQuery, AppState, Environment
+from hilum.registry.models import (
+    COUNTED_BOUND,
+    App,
+    AppOrder,
+    AppsQuery,
+    AppState,
+    Environment,
+    environment_of,
+)
 from hilum.revalidation import service as revalidation
 from hilum.review import service as review
 from hilum.review.models import CertifiedDocument
@@ -246,7 +254,7 @@ def shown(ctx: Context, visit: Visit) -> dict[str, Any]:
     """Return everything about one app at the hospital."""
     tenant, app = own(ctx), registry.view_app(ctx, AppId(visit.param()))
     installed = installations.current(ctx, tenant.id, app)
-    environment = Environment.SANDBOX if tenant.sandbox else Environment.PRODUCTION
+    environment = environment_of(tenant)
     certified = installations.certified_scopes(ctx, app.id, environment)
     stops = stops_here(ctx, tenant.id, (app,))[app.id]
     state, why = state_of(app, installed, stops, certified=bool(certified), now=ctx.now)
@@ -335,7 +343,7 @@ async def _approval(visit: Visit, given: Form = fields.NO_FORM, error: Invalid |
 def _approvable(ctx: Context, visit: Visit) -> dict[str, Any]:
     tenant, app = own(ctx), registry.view_app(ctx, AppId(visit.param()))
     installed = installations.current(ctx, tenant.id, app)
-    environment = Environment.SANDBOX if tenant.sandbox else Environment.PRODUCTION
+    environment = environment_of(tenant)
     scopes = installations.certified_scopes(ctx, app.id, environment)
     if not scopes and installed is None:
         raise NotFound(
@@ -365,7 +373,7 @@ async def approve(visit: Visit, form: Form) -> Response:
 
     def verb(ctx: Context) -> Installation:
         tenant, app = own(ctx), registry.view_app(ctx, AppId(visit.param()))
-        environment = Environment.SANDBOX if tenant.sandbox else Environment.PRODUCTION
+        environment = environment_of(tenant)
         certified = installations.certified_scopes(ctx, app.id, environment)
         scopes = choices.chosen(certified, form, choices.works(ctx, tenant.id, app, certified))
         order = InstallOrder(

@@ -21,7 +21,7 @@ from hilum.breakglass.models import (
 )
 from hilum.console import fields, words
 from hilum.console import service as names_of
-from hilum.console.desk import Visit, address, to
+from hilum.console.desk import Visit, address, to, to_approval
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
 from hilum.console.tenant.apps import own
@@ -151,7 +151,7 @@ async def change_settings(visit: Visit, form: Form) -> Response:
     )
     done = await visit.write(lambda ctx: service.change_settings(ctx, own(ctx).id, change))
     if isinstance(done, AskedTwo):
-        return to(address("tenant.approval", done.approval.id))
+        return to_approval(visit, done)
     return to(address("tenant.emergency_settings"))
 
 

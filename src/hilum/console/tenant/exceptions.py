@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from hilum.approvals.models import Asked as AskedTwo
 from hilum.console import fields
-from hilum.console.desk import Visit, address, to
+from hilum.console.desk import Visit, address, to, to_approval
 from hilum.console.lists import List
 from hilum.console.models import Asked, Cell, Column, Empty, Filter, Listed, Option
 from hilum.console.parts import exceptions as parts
@@ -175,4 +175,4 @@ async def ask_alone(visit: Visit, form: Form) -> Response:
         done = await visit.write(verb)
     except (Invalid, Conflict, NotPermitted, Unavailable) as error:
         return await _alone(visit, form, error)
-    return to(address("tenant.approval", done.approval.id))
+    return to_approval(visit, done)

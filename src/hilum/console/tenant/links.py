@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from hilum.approvals.models import Asked as AskedTwo
 from hilum.console import fields
-from hilum.console.desk import Visit, address, to
+from hilum.console.desk import Visit, address, to, to_approval
 from hilum.console.fields import require_tick
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Listed
@@ -96,11 +96,7 @@ async def ask(visit: Visit, form: Form) -> Response:
         done = await visit.write(verb)
     except (Invalid, Conflict, NotPermitted) as error:
         return await _form(visit, form, error)
-    return to(
-        address("tenant.approval", done.approval.id)
-        if isinstance(done, AskedTwo)
-        else address("tenant.links")
-    )
+    return to_approval(visit, done) if isinstance(done, AskedTwo) else to(address("tenant.links"))
 
 
 async def show(visit: Visit) -> Response:

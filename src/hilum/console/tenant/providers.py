@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from hilum.approvals.models import Asked
 from hilum.console import fields, words
-from hilum.console.desk import Visit, address, to
+from hilum.console.desk import Visit, address, to, to_approval
 from hilum.console.tenant.apps import own
 from hilum.console.tenant.forms import ROLES
 from hilum.federation import policy
@@ -308,7 +308,7 @@ async def add(visit: Visit, form: Form) -> Response:
     except Invalid as error:
         return _form(visit, form, before, error=error)
     if isinstance(done, Asked):
-        return to(address("tenant.approval", done.approval.id))
+        return to_approval(visit, done)
     return to(address("tenant.provider", done.id))
 
 
@@ -338,7 +338,7 @@ async def edit(visit: Visit, form: Form) -> Response:
         now: Provider = await visit.read(_found(visit))
         return _sure(visit, form, now, wanted, stale=True)
     if isinstance(done, Asked):
-        return to(address("tenant.approval", done.approval.id))
+        return to_approval(visit, done)
     return to(address("tenant.provider", provider.id))
 
 
