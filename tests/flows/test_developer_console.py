@@ -374,6 +374,7 @@ def test_a_vendor_sees_what_its_app_was_told_and_nobodys_record(desk: Desk) -> N
         ("mercy", 403, "scope_insufficient"),
         ("mercy", 200, ""),
     ]
+    assert {tuple(each["without"]) for each in items} == {()}
     absent, withheld = ({**each, "at": "", "request_id": ""} for each in items[1:3])
     assert absent == withheld
     assert items[0]["path"] == "Observation/5?code=x"

@@ -85,7 +85,10 @@ def narrow(front: Front, *scopes: str, anyway: bool = False) -> Any:
 def test_a_hospital_is_told_before_a_narrowing_stops_an_app(front: Front) -> None:
     """C211: nothing is done before it says so once more."""
     types = [type_ for type_ in types_of(Prefix.PATIENT) if type_ != "Patient"]
-    declare(front, "patient/Patient.cud", "user/*.cruds", *(f"patient/{type_}.cruds" for type_ in types))
+    stays = ("offline_access", "online_access")
+    declare(
+        front, *stays, "patient/Patient.cud", "user/*.cruds", *(f"patient/{type_}.cruds" for type_ in types)
+    )
 
     narrow(front, "patient/Patient.rs", "patient/Goal.rs")
     with pytest.raises(Invalid) as caught:

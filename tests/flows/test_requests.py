@@ -225,6 +225,46 @@ def test_an_administrator_approves_less_than_was_asked_for_and_never_more_than_i
     assert installed["roles"] == ["nurse"]
 
 
+def test_who_approves_less_than_an_app_needs_knows_it_before_and_it_is_on_record(
+    ground: RequestGround,
+) -> None:
+    """C211, C97: what is left out, and that it was known; a rule leaves it to a person, and what is given back is no longer missing."""
+    needs = ground.add_app("Needy")
+    ground.certify(needs, "1", READS, optional_scopes=("patient/Condition.rs",))
+    body = {"tenant": "general", "app": needs, "roles": ["nurse"], "scopes": ["patient/Condition.rs"]}
+    gina = ground.api("gina")
+    seen = made(gina.post("/installations/preview", json=body), 200)
+    assert [(each["scope"], each["needed"]) for each in seen["left_out"]] == [
+        ("patient/Observation.rs", True)
+    ]
+    assert made(gina.post("/installations/preview", json=body | {"scopes": None}), 200)["complete"] is True
+    problem(ground.api("ann").post("/installations/preview", json=body), 403, "not_permitted")
+    refused = problem(gina.post("/installations", json=body), 422, "installation_invalid")
+    assert codes(refused) == {"scopes": "needed_by_app"}
+    assert "patient/Observation.rs" in refused["detail"]
+
+    made(ground.rules("gina", {"name": "all", "action": "approve"}), 200)
+    asked = made(ground.ask("ann", needs, scopes=["patient/Condition.rs"]))
+    assert (asked["state"], asked["verdict"]["action"], ground.group()["attention"]) == (
+        "open",
+        "escalate",
+        "needed_by_app",
+    )
+    assert codes(problem(ground.decide("gina", "approve"), 422, "installation_invalid")) == {
+        "scopes": "needed_by_app"
+    }
+    made(ground.decide("gina", "approve", anyway=True), 200)
+
+    (installed,) = ground.installed()
+    path = f"/installations/{installed['id']}"
+    assert made(gina.get(path), 200)["record"]["without"] == ["patient/Observation.rs"]
+    made(ground.ask("nora", needs, roles=["physician"]))
+    made(ground.decide("gina", "approve"), 200)
+    assert made(gina.get(path), 200)["without"] == []
+    made(gina.patch(path, json={"scopes": ["patient/Observation.r"], "anyway": True}), 200)
+    assert made(gina.get(path), 200)["without"] == ["patient/Observation.s"]
+
+
 def test_open_groups_are_handed_over_one_by_one_or_all_of_who_leaves(ground: RequestGround) -> None:
     """C214."""
     gina, greg = (str(ground.site.people[name].id) for name in ("gina", "greg"))

@@ -103,7 +103,7 @@ from hilum.revalidation import routes as revalidation
 from hilum.revalidation import service as revalidated
 from hilum.revalidation.service import Use
 from hilum.review import routes as review
-from hilum.review.service import barred
+from hilum.review.service import barred, reasons_of
 from hilum.rollouts import routes as rollouts
 from hilum.signin import routes as signin
 from hilum.snapshots import routes as snapshots
@@ -450,6 +450,12 @@ def _reviewing(
     )
 
 
+def _calls(kit: Kit, reader: Callable[[], AccessReader]) -> APIRouter:
+    """Return the API routes of apps' calls, as their vendors see them."""
+    recorded = RecordedReads(kit.uow, VENDORS).run
+    return call_routes.api(kit, recorded, lambda query: reader().page(query), installed.left_out_at)
+
+
 def control_plane(
     kit: Kit,
     seal: identity.Seal,
@@ -488,7 +494,7 @@ def control_plane(
         rollouts.api(kit),
         registry.api(kit, ended=ask_of_app, barred=barred),
         app_edit_routes.api(kit, barred),
-        call_routes.api(kit, RecordedReads(kit.uow, VENDORS).run, lambda query: reader().page(query)),
+        _calls(kit, reader),
         contacts.api(kit),
         domain_routes.api(kit, domain_checker),
         notices.api(kit, require_owner, private=private_urls),
@@ -499,7 +505,7 @@ def control_plane(
         breakglass.api(kit),
         disposals.api(kit),
         consent_routes.api(kit),
-        installations.api(kit, permits),
+        installations.api(kit, permits, reasons_of),
         monitoring.api(kit, counted.served),
         precedents.api(kit),
         lookups.api(kit),

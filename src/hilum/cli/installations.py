@@ -136,6 +136,8 @@ def _try_narrowing(path: str, fewer: dict[str, Any], quota: tuple[float, int] | 
 @click.option(
     "--network", multiple=True, help="A network that its backend clients come from; may be repeated."
 )
+@click.option("--anyway", is_flag=True, help="Also without what the app says that it needs.")
+@click.option("--try", "try_", is_flag=True, help="Only list what it would go without, and what stops then.")
 @json_option
 def app_install(
     app_id: str,
@@ -148,17 +150,21 @@ def app_install(
     workflow: str | None,
     expires_at: datetime | None,
     network: tuple[str, ...],
+    anyway: bool,
+    try_: bool,
     json_: bool,
 ) -> None:
     r"""Install an app at a hospital (its administrator).
 
     With --scope it gets these scopes and those to be launched and to know for whom; `hilum app show` lists those that are certified.
+    If the app says that it does not work without what you leave out, nothing is done before you repeat it with --anyway.
     Facilities are named by name or id; a denied one stays closed to the app, also if --facility lists it.
 
     \b
     Examples:
       hilum app install app_01h... --role physician --role nurse --scope launch --scope patient/Observation.rs
       hilum app install "Chart Viewer" --tenant general --role patient
+      hilum app install "Chart Viewer" --role nurse --scope patient/Observation.rs --try
       hilum app install app_01h... --role physician --facility "East Clinic"
     """
     tenant = api.require_tenant(tenant)
@@ -172,8 +178,26 @@ def app_install(
         "default_workflow": workflow,
         "expires_at": expires_at.isoformat() if expires_at else None,
         "networks": list(network),
+        "anyway": anyway,
     }
+    if try_:
+        _show_preview(api.call("POST", "/installations/preview", body), json_=json_)
+        return
     show_one(api.call("POST", "/installations", body), json_=json_)
+
+
+def _show_preview(found: dict[str, Any], *, json_: bool) -> None:
+    if json_:
+        as_json(found)
+        return
+    rows = [each | {"needed": "yes" if each["needed"] else "not stated"} for each in found["left_out"]]
+    if rows:
+        table(rows, ("scope", "needed", "reason", "work"))
+    click.echo(
+        "Nothing is left out that the app says it needs."
+        if found["complete"]
+        else "The app says that it does not work without these; with --anyway it is installed all the same."
+    )
 
 
 @click.command("uninstall")

@@ -156,6 +156,7 @@ def request_withdraw(request_id: str, *, json_: bool) -> None:
     "--expires-at", type=MOMENT, default=None, help="When the installation ends, such as 2027-06-30."
 )
 @click.option("--reason", default="", help="Why; it is kept with the group.")
+@click.option("--anyway", is_flag=True, help="Also without what the app says that it needs.")
 @revision_option
 @json_option
 def request_approve(
@@ -165,10 +166,13 @@ def request_approve(
     scope: tuple[str, ...],
     expires_at: datetime | None,
     reason: str,
+    anyway: bool,
     revision: int | None,
     json_: bool,
 ) -> None:
     r"""Approve all requests of a group: the app is installed, or its installation gets what is new.
+
+    If the app says that it does not work without what is left out, nothing is done before you repeat it with --anyway.
 
     \b
     Example:
@@ -181,6 +185,7 @@ def request_approve(
         "scopes": list(scope) or None,
         "expires_at": expires_at.isoformat() if expires_at else None,
         "reason": reason,
+        "anyway": anyway,
     }
     show_one(api.call("POST", f"/request-groups/{api.segment(group_id)}/approve", body), json_=json_)
 

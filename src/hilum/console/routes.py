@@ -50,6 +50,7 @@ from hilum.console.shared import (
     search,
     switches,
 )
+from hilum.console.tenant import approving as tenant_approving
 from hilum.console.tenant import apps as tenant_apps
 from hilum.console.tenant import (
     consents,
@@ -122,7 +123,7 @@ def _tenant(desk: Desk) -> list[Route]:
     return [
         *desk.route("tenant.apps", tenant_apps.show_list),
         *desk.route("tenant.app", tenant_apps.show),
-        *desk.route("tenant.approve", tenant_apps.show_approve, tenant_apps.approve, multi=CHOICES),
+        *desk.route("tenant.approve", tenant_approving.show_approve, tenant_approving.approve, multi=CHOICES),
         *desk.route("tenant.share", sharing.show, sharing.share),
         *desk.route("tenant.narrow", tenant_apps.show_narrow, tenant_apps.narrow, multi=CHOICES),
         *desk.route("tenant.networks", tenant_apps.show_networks, tenant_apps.pin),

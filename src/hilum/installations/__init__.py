@@ -4,7 +4,7 @@ Owns: installations (roles, scopes, facilities, networks of backend services, an
 remove; the record of each approval; backend services for which nobody at a hospital answers; dynamic registration, which creates everything
 from the vendor to the installation at once; the facts that join clients with installations.
 Must not know: prices and plans; how review certifies; sessions, codes, tokens.
-Public verbs: install, get_installation, revalidate, narrow_installation, widen, pin_networks, uninstall, compare_scopes,
+Public verbs: install, preview, get_installation, revalidate, narrow_installation, widen, pin_networks, uninstall, compare_scopes,
 list_installations, installation, origins_at, register_dynamically, facts; answering.list_unanswered.
 Invariants:
 - An installation never has more scopes than were certified, and narrowing never widens.

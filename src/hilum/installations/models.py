@@ -42,6 +42,8 @@ class InstallOrder:
     """The workflow of each launch that names none; empty: such a launch is limited by none."""
     networks: tuple[str, ...] = ()
     """The networks that its backend clients come from; empty: any (C213)."""
+    anyway: bool = False
+    """Also without what the app says that it needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +62,10 @@ class NarrowOrder:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRecord:
-    """What was asked and given when an installation was approved, and widened since; later narrowings do not change it (C97).
+    """What was asked and given when an installation was approved, and widened since; later narrowings do not change that (C97).
 
-    ``asked``: the scopes that were certified then, which is what the app asks of a hospital. ``facilities`` None: all of them.
+    ``asked``: the scopes that were certified then, which is what the app asks of a hospital. ``facilities`` None: all of them. ``without``:
+    what the app says that it needs, and the hospital knowingly left out or took away since.
     """
 
     asked: tuple[str, ...]
@@ -71,6 +74,28 @@ class ApprovalRecord:
     facilities: tuple[str, ...] | None = None
     denied: tuple[str, ...] = ()
     expires_at: datetime | None = None
+    without: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A scope that an app could have at a hospital and does not get. ``needed``: its version says that it does not work without; else it does not say.
+
+    ``reason``: what the vendor wrote that it is for; ``work``: titles of the declared workflows that need it. Both may be empty.
+    """
+
+    scope: str
+    needed: bool
+    reason: str = ""
+    work: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What an app says that it can do without at a hospital (None: it does not say), and why its vendor asks for each scope that was submitted."""
+
+    optional: tuple[str, ...] | None
+    reasons: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +130,11 @@ class Installation:
     validated_by: str = ""
     default_workflow: str = ""
     networks: tuple[str, ...] = ()
+
+    @property
+    def without(self) -> tuple[str, ...]:
+        """What the app says that it needs, and the hospital knowingly left out."""
+        return () if self.record is None else self.record.without
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Permissions on installations, and validation of orders. Pure."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
@@ -16,12 +16,14 @@ from hilum.installations.models import (
     Installation,
     InstallationFacts,
     InstallOrder,
+    LeftOut,
     NarrowOrder,
     WidenOrder,
 )
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import FacilityId, TenantId
-from hilum.policies.models import Book, Expiry
+from hilum.kernel.lists import listed
+from hilum.policies.models import ANY, Book, Expiry
 from hilum.registry.policy import may_suspend, scope_faults
 from hilum.standards.smart.scopes import (
     ANY_TYPE,
@@ -37,6 +39,8 @@ from hilum.standards.smart.scopes import (
 )
 
 Network = IPv4Network | IPv6Network
+NEEDED_SHOWN = 5
+"""Scopes, and workflows, that a refusal names."""
 
 
 def may_install(actor: Actor, tenant: TenantId) -> bool:
@@ -209,19 +213,90 @@ def needed_lost(
 
     Compared by type and letter, so that an optional part of a wildcard may go. Nothing for a client whose version does not say what is optional.
     """
-    had, kept = parse_stored(tuple(before)), parse_stored(tuple(after))
+    before, after = tuple(before), tuple(after)
+    had, kept = parse_stored(before), parse_stored(after)
     asked = dict.fromkeys(
         (each.scopes, each.optional_scopes) for each in clients if each.optional_scopes is not None
     )
     lost: dict[ClinicalScope, int] = {}
+    # Such as offline_access. What is of launch and identity stays in any case.
+    plain: dict[str, None] = {}
     for scopes, optional in asked:
+        gone = ({*scopes} & {*before}) - {*after, *optional} - LAUNCH_AND_IDENTITY
+        plain |= dict.fromkeys(each for each in scopes if each in gone and "/" not in each)
         may_go = parse_stored(optional)
         for scope in parse_stored(scopes):
             if isinstance(scope, ClinicalScope):
                 for type_, letters in _lost_of(scope, had, kept, may_go):
                     whole = replace(scope, type=type_, letters=0)
                     lost[whole] = lost.get(whole, 0) | letters
-    return tuple(render(replace(scope, letters=letters)) for scope, letters in lost.items())
+    return (*(render(replace(scope, letters=letters)) for scope, letters in lost.items()), *plain)
+
+
+def optional_for_all(clients: Iterable[ClientFacts]) -> tuple[str, ...] | None:
+    """Return what every one of some clients can do without; None if one of them does not say."""
+    declared = [each.optional_scopes for each in clients]
+    if not declared or None in declared:
+        return None
+    first, *others = (each or () for each in declared)
+    return tuple(each for each in first if all(all_covered((each,), other) for other in others))
+
+
+def left_out(
+    before: Iterable[str],
+    after: Iterable[str],
+    clients: Iterable[ClientFacts],
+    book: Book,
+    reasons: Mapping[str, str],
+) -> tuple[LeftOut, ...]:
+    """Return what an app could have, ``before``, and does not get, ``after``, of what it does not call optional: first what it says that it needs.
+
+    ``reasons``: what the vendor wrote about the scopes that were submitted.
+    """
+    before, after, clients = tuple(before), tuple(after), tuple(clients)
+    needed = dict.fromkeys(needed_lost(before, after, clients))
+    silent = [replace(each, optional_scopes=()) for each in clients if each.optional_scopes is None]
+    unsaid = [each for each in needed_lost(before, after, silent) if each not in needed]
+    declared = {name for each in clients if ANY not in each.workflows for name in each.workflows}
+    return tuple(
+        LeftOut(scope, scope in needed, reason_for(scope, reasons), _work_of(scope, declared, book))
+        for scope in (*needed, *unsaid)
+    )
+
+
+def reason_for(scope: str, reasons: Mapping[str, str]) -> str:
+    """Return why a vendor asks for what a scope permits; empty if it wrote nothing about it."""
+    return next(
+        (text for of, text in reasons.items() if text and (of == scope or narrow((scope,), (of,)))), ""
+    )
+
+
+def _work_of(scope: str, declared: Collection[str], book: Book) -> tuple[str, ...]:
+    """Return the titles of those declared workflows that need a scope."""
+    found = ((each.title, each.scopes) for name, each in book.workflows.items() if name in declared)
+    return tuple(title for title, scopes in found if scopes and narrow((scope,), scopes))
+
+
+def needed_words(found: Iterable[LeftOut], *, how: str) -> str:
+    """Return in sentences what an app does not work without, what for, what stops, and how to go on all the same; empty if nothing is needed."""
+    needed = [each for each in found if each.needed]
+    if not needed:
+        return ""
+    shown = needed[:NEEDED_SHOWN]
+    said = [
+        f"The app says that it does not work without {', '.join(each.scope for each in shown)}{' and more' if len(needed) > len(shown) else ''}."
+    ]
+    said += [f"It asks for {each.scope} because: {each.reason.rstrip('.')}." for each in shown if each.reason]
+    if work := dict.fromkeys(title for each in needed for title in each.work):
+        said.append(f"This work stops: {listed(tuple(work), NEEDED_SHOWN)}.")
+    return " ".join((*said, how))
+
+
+def still_without(record: ApprovalRecord | None, scopes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what a hospital knowingly left out and scopes do not have."""
+    return tuple(
+        each for each in (() if record is None else record.without) if not all_covered((each,), scopes)
+    )
 
 
 def _lost_of(
@@ -310,13 +385,19 @@ def widened(
     if record is None or renewed:
         given = ApprovalRecord(certified, scopes, tuple(sorted(roles)), expires_at=before.expires_at)
         places = None if before.facilities is None else tuple(sorted(before.facilities))
-        record = replace(given, facilities=places, denied=tuple(sorted(before.denied)))
+        record = replace(
+            given,
+            facilities=places,
+            denied=tuple(sorted(before.denied)),
+            without=still_without(record, scopes),
+        )
     else:
         record = replace(
             record,
             asked=certified,
             scopes=_union(record.scopes, order.scopes),
             roles=tuple(sorted({*record.roles, *order.roles})),
+            without=still_without(record, scopes),
         )
     return replace(
         before,

@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from hilum.identity.models import FACILITIES_BOUND
 from hilum.installations import service
+from hilum.installations.completeness import Reasons
 from hilum.installations.models import NETWORKS_BOUND, SORTS, InstallOrder, NarrowOrder, Proposal
 from hilum.kernel.ids import AppId, FacilityId, TenantId
 from hilum.registry.models import SCOPES_BOUND, Environment
@@ -41,6 +42,7 @@ class InstallationAsked(Strict):
     """If ``scopes`` is omitted, all certified ones; launch and identity scopes always come with them. Without ``facilities``, all of them.
 
     ``denied``: facilities where it may not be opened, in any case. ``networks``: where its backend clients come from; empty: anywhere.
+    ``anyway``: also without scopes that the app says it needs; what is left out so is kept in the approval record.
     """
 
     tenant: Id
@@ -52,6 +54,41 @@ class InstallationAsked(Strict):
     denied: Facilities = frozenset()
     default_workflow: Line = ""
     networks: Networks = ()
+    anyway: bool = False
+
+    @property
+    def order(self) -> InstallOrder:
+        return InstallOrder(
+            TenantId(self.tenant),
+            AppId(self.app),
+            self.roles,
+            self.scopes,
+            self.expires_at,
+            _named(self.facilities),
+            _named(self.denied) or frozenset(),
+            self.default_workflow,
+            self.networks,
+            self.anyway,
+        )
+
+
+class LeftOutShown(Shown):
+    """A scope that the app would not get. ``needed``: it says that it does not work without; else its version does not say.
+
+    ``reason``: why the vendor asks for it; ``work``: the declared workflows that need it.
+    """
+
+    scope: str
+    needed: bool
+    reason: str
+    work: tuple[str, ...]
+
+
+class PreviewShown(Shown):
+    """``complete``: nothing is left out that the app says it needs."""
+
+    complete: bool
+    left_out: tuple[LeftOutShown, ...]
 
 
 class NetworksAsked(Strict):
@@ -73,7 +110,10 @@ class NarrowAsked(Strict):
 
 
 class RecordShown(Shown):
-    """What was ``asked`` (the scopes certified then) and what was given at the approval; ``facilities`` null: all of them."""
+    """What was ``asked`` (the scopes certified then) and what was given at the approval; ``facilities`` null: all of them.
+
+    ``without``: what the app says that it needs, and was knowingly left out or taken away since.
+    """
 
     asked: tuple[str, ...]
     scopes: tuple[str, ...]
@@ -81,6 +121,7 @@ class RecordShown(Shown):
     facilities: tuple[str, ...] | None
     denied: tuple[str, ...]
     expires_at: datetime | None
+    without: tuple[str, ...]
 
 
 class UnansweredShown(Shown):
@@ -110,6 +151,7 @@ class InstallationShown(Shown):
     validated_by: str
     default_workflow: str
     networks: tuple[str, ...]
+    without: tuple[str, ...]
 
 
 class InstallationRecordShown(InstallationShown):
@@ -165,11 +207,11 @@ READERS = audience("staff", "administrator")
 NARROWERS = audience("administrator", "platform_admin", "security")
 
 
-def api(kit: Kit, permits: service.Permits) -> APIRouter:
-    """Build the API routes of installations. ``permits`` reads what was permitted to clients."""
+def api(kit: Kit, permits: service.Permits, reasons: Reasons) -> APIRouter:
+    """Build the API routes of installations. ``permits`` reads what was permitted to clients, ``reasons`` what for vendors ask for scopes."""
     router = api_router(kit, "registry")
     _services(router, kit)
-    _installations(router, kit)
+    _installations(router, kit, reasons)
     _networks(router, kit)
 
     comparers = audience("staff", "administrator", "member")
@@ -197,7 +239,7 @@ def _services(router: APIRouter, kit: Kit) -> None:
         return {"items": [UnansweredShown.model_validate(each) for each in found], "next": ""}
 
 
-def _installations(router: APIRouter, kit: Kit) -> None:
+def _installations(router: APIRouter, kit: Kit, reasons: Reasons) -> None:
     @router.post(
         "/installations",
         status_code=201,
@@ -205,19 +247,17 @@ def _installations(router: APIRouter, kit: Kit) -> None:
         openapi_extra=audience("administrator"),
     )
     async def install(request: Request, body: InstallationAsked) -> object:
-        """Approve an app at a tenant."""
-        order = InstallOrder(
-            TenantId(body.tenant),
-            AppId(body.app),
-            body.roles,
-            body.scopes,
-            body.expires_at,
-            _named(body.facilities),
-            _named(body.denied) or frozenset(),
-            body.default_workflow,
-            body.networks,
-        )
-        return await run_write(kit, request, partial(service.install, order=order))
+        """Approve an app at a tenant. Without what the app says that it needs only with ``anyway``."""
+        return await run_write(kit, request, partial(service.install, order=body.order, reasons=reasons))
+
+    @router.post(
+        "/installations/preview", response_model=PreviewShown, openapi_extra=audience("administrator")
+    )
+    async def preview(request: Request, body: InstallationAsked) -> object:
+        """List what an installation would leave out of what the app needs, what for, and what stops. Nothing changes."""
+        # A write, since a refusal is recorded.
+        found = await run_write(kit, request, partial(service.preview, order=body.order, reasons=reasons))
+        return {"complete": not any(each.needed for each in found), "left_out": found}
 
     @router.get("/installations", response_model=Page[InstallationShown], openapi_extra=READERS)
     async def list_installations(request: Request, query: Annotated[InstallationsQuery, Query()]) -> object:
@@ -256,7 +296,9 @@ def _installations(router: APIRouter, kit: Kit) -> None:
             body.default_workflow,
             body.anyway,
         )
-        verb = partial(service.narrow_installation, installation_id=installation, order=order)
+        verb = partial(
+            service.narrow_installation, installation_id=installation, order=order, reasons=reasons
+        )
         return await run_write(kit, request, verb)
 
     @router.delete("/installations/{installation}", response_model=InstallationShown, openapi_extra=NARROWERS)

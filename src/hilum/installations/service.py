@@ -1,6 +1,6 @@
 """Install apps at tenants, register sandbox apps dynamically, and read the facts about installations."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,7 +10,7 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
 from hilum.clients import policy as rules
 from hilum.clients import service as clients
-from hilum.clients.models import DYNAMIC_CLIENT_LIFE, DYNAMIC_CLIENTS_BOUND, Client, ClientFacts, ClientType
+from hilum.clients.models import DYNAMIC_CLIENT_LIFE, DYNAMIC_CLIENTS_BOUND, Client, ClientType
 from hilum.controls import service as controls
 from hilum.controls.models import Subject
 from hilum.disposals import service as disposals
@@ -20,17 +20,32 @@ from hilum.identity.policy import ROLES, is_member, is_open_to
 from hilum.infra import lanes
 from hilum.infra.context import Context
 from hilum.infra.lanes import Lane
-from hilum.installations import answering, policy, store
+from hilum.installations import answering, completeness, policy, store
 from hilum.installations.answering import UnansweredService, list_unanswered
+from hilum.installations.completeness import Reasons, needs_at, no_reasons
 from hilum.installations.enforcement_facts import facts
+from hilum.installations.held import (
+    apps_at,
+    certified_scopes,
+    current,
+    has_ended,
+    installation,
+    installations_of,
+    installed_at,
+    left_out_at,
+    origins_at,
+    scopes_at,
+    union,
+    was_removed,
+    workflows_at,
+)
 from hilum.installations.models import (
-    APPS_ASKED,
     COMPARED_BOUND,
     DISTINCT_BOUND,
     ApprovalRecord,
     Installation,
-    InstallationFacts,
     InstallOrder,
+    LeftOut,
     NarrowOrder,
     Proposal,
     ScopeComparison,
@@ -44,29 +59,45 @@ from hilum.kernel.errors import Conflict, Invalid, NotFound, Readers, not_shown
 from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies import service as policies
-from hilum.policies.models import Book
 from hilum.registry import service as registry
 from hilum.registry.models import App, Environment, environment_of
-from hilum.registry.policy import beyond, is_in_force, may_see_app
+from hilum.registry.policy import beyond, may_see_app
 from hilum.standards.smart import launch as smart_launch
 
-__all__ = ["Permits", "UnansweredService", "facts", "hospitals_of", "list_unanswered", "unused_scopes"]
-NEEDED_SHOWN = 5
-"""Scopes that a refusal names."""
+__all__ = [
+    "Permits",
+    "UnansweredService",
+    "apps_at",
+    "certified_scopes",
+    "current",
+    "facts",
+    "hospitals_of",
+    "installation",
+    "installations_of",
+    "installed_at",
+    "left_out_at",
+    "list_unanswered",
+    "needs_at",
+    "origins_at",
+    "scopes_at",
+    "unused_scopes",
+    "was_removed",
+    "workflows_at",
+]
+_INSTALL_ANYWAY = (
+    "To install it all the same, say so (`anyway`, `hilum app install --anyway`); or give it these too."
+)
+_NARROW_ANYWAY = (
+    "To narrow it all the same, say so (`anyway`, `hilum app narrow --anyway`); to stop it, remove it."
+)
 
 
-def install(ctx: Context, order: InstallOrder) -> Installation:
-    """Install an app at a tenant for roles, with scopes that are certified, until a date.
+def install(ctx: Context, order: InstallOrder, reasons: Reasons = no_reasons) -> Installation:
+    """Install an app at a tenant for roles, with scopes that are certified, until a date; without one that it needs only with ``anyway`` (C211).
 
     Raises NotPermitted, NotFound, Invalid, Conflict (already installed, or a service of it rests on a text).
     """
-    if not policy.may_install(ctx.actor, order.tenant):
-        raise audit.refusal(ctx, Event("registry.installation.add", tenant=order.tenant, app=order.app))
-    tenant = identity.get_tenant(ctx, order.tenant)
-    app = registry.get_app(ctx, order.app)
-    # Another hospital's peer, and another vendor's app where the hospital is a vendor's own, is answered like an app that does not exist.
-    if app.tenant not in {None, order.tenant} or not is_open_to(tenant, app.vendor):
-        raise NotFound("app_not_found", "There is no such app.")
+    tenant, app = _installable(ctx, order)
     environment = environment_of(tenant)
     certified = certified_scopes(ctx, app.id, environment)
     if not certified:
@@ -88,6 +119,9 @@ def install(ctx: Context, order: InstallOrder) -> Installation:
         detail = agreements.missing_detail(lacking, app.vendor, tenant.id)
         raise Invalid("installation_invalid", detail, fields={"app": "agreements_missing"})
     answering.require_named(ctx, tenant, app.id)
+    given = policy.install_scopes(order, certified)
+    missing = completeness.of_new(ctx, tenant, app.id, given, reasons)
+    without = completeness.accepted(missing, anyway=order.anyway, how=_INSTALL_ANYWAY)
     # What people agree to for a study ends with it, so its end must be known.
     if order.expires_at is None and _is_study(ctx, app.id, tenant, environment):
         detail = "The rule book makes agreements with this app end with a study. Say when it ends at this hospital."
@@ -101,13 +135,27 @@ def install(ctx: Context, order: InstallOrder) -> Installation:
     elif before is not None and app.owner_since is not None and before.approved_at < app.owner_since:
         store.save_removed(ctx.tx, before.id, by="system:transfer", at=app.owner_since)
     registry.announce_change(ctx, app.id, at=order.tenant)
-    return _add(ctx, order, policy.install_scopes(order, certified), environment, asked=certified)
+    return _add(ctx, order, given, environment, asked=certified, without=without)
 
 
-def _working(ctx: Context, found: Installation) -> list[ClientFacts]:
-    """Return the facts of an app's clients that work at the hospital of an installation (C4)."""
-    facts = clients.facts_of_apps(ctx, (found.app,)).get(found.app, ())
-    return [each for each in facts if each.environment is found.environment]
+def _installable(ctx: Context, order: InstallOrder) -> tuple[Tenant, App]:
+    """Return the hospital and the app of an order, which the actor may give. Raises NotPermitted, NotFound."""
+    if not policy.may_install(ctx.actor, order.tenant):
+        raise audit.refusal(ctx, Event("registry.installation.add", tenant=order.tenant, app=order.app))
+    tenant = identity.get_tenant(ctx, order.tenant)
+    app = registry.get_app(ctx, order.app)
+    # Another hospital's peer, and another vendor's app where the hospital is a vendor's own, is answered like an app that does not exist.
+    if app.tenant not in {None, order.tenant} or not is_open_to(tenant, app.vendor):
+        raise NotFound("app_not_found", "There is no such app.")
+    return tenant, app
+
+
+def preview(ctx: Context, order: InstallOrder, reasons: Reasons = no_reasons) -> tuple[LeftOut, ...]:
+    """Return what an installation would leave out of what the app needs, or may need, at the hospital. Nothing changes. Raises as ``install``."""
+    tenant, app = _installable(ctx, order)
+    environment = environment_of(tenant)
+    given = policy.install_scopes(order, certified_scopes(ctx, app.id, environment))
+    return completeness.of_new(ctx, tenant, app.id, given, reasons)
 
 
 def _networks(ctx: Context, app: AppId, asked: Sequence[str]) -> tuple[str, ...] | str:
@@ -141,7 +189,7 @@ def pin_networks(ctx: Context, installation_id: str, asked: Sequence[str]) -> In
     further = policy.pins_further(networks, before.networks)
     if not further and not policy.may_install(ctx.actor, before.tenant):
         raise audit.refusal(ctx, event)
-    if before.removed_at is not None or _has_ended(ctx, before, registry.get_app(ctx, before.app)):
+    if before.removed_at is not None or has_ended(ctx, before, registry.get_app(ctx, before.app)):
         raise Conflict("installation_removed", "This installation is already removed, or has ended.")
     after = replace(before, networks=networks)
     if not store.save_installation(ctx.tx, after):
@@ -157,7 +205,9 @@ def _is_study(ctx: Context, app: AppId, tenant: Tenant, environment: Environment
     return policy.is_study(policies.current(ctx).book_at(tenant.id, ctx.now, app), working, ctx.now)
 
 
-def narrow_installation(ctx: Context, installation_id: str, order: NarrowOrder) -> Installation:
+def narrow_installation(
+    ctx: Context, installation_id: str, order: NarrowOrder, reasons: Reasons = no_reasons
+) -> Installation:
     """Reduce the scopes, roles or duration of an installation. Raises NotFound, NotPermitted, Invalid, Conflict."""
     before = _installation_for(ctx, installation_id, "registry.installation.narrow")
     faults = policy.narrow_faults(order, before, now=ctx.now)
@@ -170,17 +220,13 @@ def narrow_installation(ctx: Context, installation_id: str, order: NarrowOrder) 
         )
         raise Invalid("installation_invalid", detail.strip(), fields=faults)
     after = policy.narrowed(order, before)
-    lost = () if order.anyway else policy.needed_lost(before.scopes, after.scopes, _working(ctx, before))
-    if lost:
-        detail = (
-            f"The app says that it does not work without {', '.join(lost[:NEEDED_SHOWN])}{' and more' if len(lost) > NEEDED_SHOWN else ''}."
-            " To narrow it all the same, say so (`anyway`, `hilum app narrow --anyway`); to stop it, remove it."
-        )
-        raise Invalid("installation_invalid", detail, fields={"scopes": "needed_by_app"})
+    missing = completeness.of_narrowing(ctx, before, after, reasons)
+    without = completeness.accepted(missing, anyway=order.anyway, how=_NARROW_ANYWAY)
+    after = completeness.recorded(after, without)
     # `get_installation` finds removed ones too.
     if not store.save_installation(ctx.tx, after):
         raise Conflict("installation_removed", "This installation is already removed.")
-    facts = _audited(after)
+    facts = _audited(after) | ({"without": list(without)} if without else {})
     registry.announce_change(ctx, after.app, at=after.tenant)
     audit.record(ctx, Event("registry.installation.narrow", tenant=after.tenant, app=after.app, facts=facts))
     return after
@@ -217,7 +263,7 @@ def widen(ctx: Context, installation_id: str, order: WidenOrder) -> Installation
     if not policy.may_install(ctx.actor, before.tenant):
         raise audit.refusal(ctx, Event(action, tenant=before.tenant, app=before.app))
     app = registry.get_app(ctx, before.app)
-    if before.removed_at is not None or _has_ended(ctx, before, app):
+    if before.removed_at is not None or has_ended(ctx, before, app):
         raise Conflict("installation_removed", "This installation is already removed, or has ended.")
     certified = certified_scopes(ctx, before.app, before.environment)
     if faults := policy.widen_faults(order, certified):
@@ -239,24 +285,6 @@ def widen(ctx: Context, installation_id: str, order: WidenOrder) -> Installation
     registry.announce_change(ctx, after.app, at=after.tenant)
     audit.record(ctx, Event(action, tenant=after.tenant, app=after.app, facts=facts))
     return after
-
-
-def certified_scopes(ctx: Context, app: AppId, environment: Environment) -> tuple[str, ...]:
-    """Return the scopes of all versions of an app that are certified for an environment now."""
-    # Together: the installation limits the hospital, each client is limited by its own version.
-    found = registry.certifications_of(ctx, app)
-    return _union(each.scopes for each in found if is_in_force(each, environment, ctx.now))
-
-
-def current(ctx: Context, tenant: TenantId, app: App) -> Installation | None:
-    """Find an app's installation that has not ended, and is of after the app last changed hands, without a check of rights."""
-    found = store.find_current(ctx.tx, tenant, app.id)
-    return None if found is None or _has_ended(ctx, found, app) else found
-
-
-def was_removed(ctx: Context, tenant: TenantId, app: AppId) -> bool:
-    """Check whether somebody ever removed an app from a tenant."""
-    return store.was_removed(ctx.tx, tenant, app)
 
 
 def get_installation(ctx: Context, installation_id: str) -> Installation:
@@ -362,69 +390,6 @@ def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, A
     return client, secret
 
 
-def installation(ctx: Context, tenant: TenantId, app: AppId) -> InstallationFacts | None:
-    """Return the facts of an app's current installation at a tenant, or None if there is none."""
-    found = store.find_current(ctx.tx, tenant, app)
-    if found is None:
-        return None
-    return InstallationFacts(
-        found.scopes,
-        found.roles,
-        found.expires_at,
-        found.approved_at,
-        found.environment,
-        found.facilities,
-        found.denied,
-        found.default_workflow,
-        found.networks,
-    )
-
-
-def installations_of(
-    ctx: Context, apps: Collection[AppId]
-) -> Iterator[tuple[TenantId, AppId, InstallationFacts]]:
-    """Stream the current installations of some apps, which must be few enough for one statement."""
-    return store.read_installation_facts(ctx.tx, None, apps=apps)
-
-
-def installed_at(ctx: Context, tenant: TenantId, apps: Collection[AppId]) -> dict[AppId, Installation]:
-    """Return the current installations of some apps at a tenant, which must be few enough for one statement, without a check of rights."""
-    return {each.app: each for each in store.read_current(ctx.tx, tenant, apps)}
-
-
-def apps_at(ctx: Context, tenant: TenantId) -> list[AppId]:
-    """List the apps that are installed at a tenant."""
-    return store.list_apps_at(ctx.tx, tenant)
-
-
-def scopes_at(ctx: Context, tenant: TenantId) -> Iterator[tuple[AppId, tuple[str, ...]]]:
-    """Stream the apps installed at one tenant with their scopes, without those that have ended."""
-    for _, app, found in store.read_installation_facts(ctx.tx, None, tenant=tenant):
-        if found.expires_at is None or ctx.now < found.expires_at:
-            yield app, found.scopes
-
-
-def origins_at(ctx: Context, tenant: TenantId) -> frozenset[str]:
-    """Return the origins of all clients installed at one tenant, as ``facts`` has them for every tenant."""
-    return clients.origins_of(ctx, store.list_apps_at(ctx.tx, tenant))
-
-
-def workflows_at(ctx: Context, tenant: TenantId, book: Book) -> tuple[str, ...]:
-    """Return the workflows of a book that an app installed at a tenant may do and that expand into scopes, of the first APPS_ASKED apps."""
-    apps = store.list_apps_at(ctx.tx, tenant)[:APPS_ASKED]
-    found = clients.facts_of_apps(ctx, apps)
-    allowed = {
-        name
-        for of in found.values()
-        for each in of
-        if each.active
-        for name in rules.workflows_allowed(book, each, ctx.now)
-    }
-    return tuple(
-        sorted(name for name in allowed if name in book.workflows and book.workflows[name].scopes is not None)
-    )
-
-
 def _installation_for(ctx: Context, installation_id: str, action: str) -> Installation:
     found = store.get_installation(ctx.tx, installation_id, lock=True)
     if policy.may_uninstall(ctx.actor, found.tenant):
@@ -474,8 +439,8 @@ def compare_scopes(
     if own and app.owner_since is not None:
         since = max(since, app.owner_since)
     rows = compare(
-        _union(each.scopes for each in found),
-        _union(each.scopes for each in bases),
+        union(each.scopes for each in found),
+        union(each.scopes for each in bases),
         dict(sets),
         permits([each.id for each in found], since, at or ""),
     )
@@ -509,17 +474,6 @@ def were_used(
     # In connections of its own: whoever asks may hold one of the control plane's for a write.
     with lanes.using(Lane.OWN):
         return any(each.last >= since for each in permits(of, since, tenant))
-
-
-def _has_ended(ctx: Context, found: Installation, app: App) -> bool:
-    """Check whether an installation has ended by itself: by its date, or because the app changed hands."""
-    if found.expires_at is not None and found.expires_at <= ctx.now:
-        return True
-    return app.owner_since is not None and found.approved_at < app.owner_since
-
-
-def _union(sets: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(each for scopes in sets for each in scopes))
 
 
 def _place_faults(
@@ -562,6 +516,7 @@ def _add(
     environment: Environment,
     *,
     asked: tuple[str, ...],
+    without: tuple[str, ...] = (),
 ) -> Installation:
     """Add an installation whose order was validated. Raises Conflict if the app is already installed at the tenant."""
     installation = Installation(
@@ -585,14 +540,13 @@ def _add(
             None if order.facilities is None else tuple(sorted(order.facilities)),
             tuple(sorted(order.denied)),
             order.expires_at,
+            without,
         ),
         validated_at=ctx.now,
         validated_by=str(ctx.actor),
     )
     if not store.add_installation(ctx.tx, installation):
         raise Conflict("already_installed", "The app is already installed at this tenant.")
-    event = Event(
-        "registry.installation.add", tenant=order.tenant, app=order.app, facts=_audited(installation)
-    )
-    audit.record(ctx, event)
+    facts = _audited(installation) | ({"without": list(without)} if without else {})
+    audit.record(ctx, Event("registry.installation.add", tenant=order.tenant, app=order.app, facts=facts))
     return installation

@@ -130,6 +130,7 @@ def _record(stored: dict[str, Any] | None) -> ApprovalRecord | None:
         None if facilities is None else tuple(facilities),
         tuple(stored["denied"]),
         None if end is None else datetime.fromisoformat(end),
+        tuple(stored.get("without", ())),
     )
 
 
@@ -208,6 +209,12 @@ def find_current(tx: Connection, tenant: TenantId, app: AppId) -> Installation |
 def read_current(tx: Connection, tenant: TenantId, apps: Collection[AppId]) -> list[Installation]:
     """Read the current installations of some apps at a tenant."""
     query = select(installations).where(installations.c.tenant == tenant, installations.c.app.in_(apps))
+    return [_installation(row) for row in tx.execute(query.where(installations.c.removed_at.is_(None)))]
+
+
+def read_at(tx: Connection, app: AppId, tenants: Collection[TenantId]) -> list[Installation]:
+    """Read the current installations of an app at some tenants."""
+    query = select(installations).where(installations.c.app == app, installations.c.tenant.in_(tenants))
     return [_installation(row) for row in tx.execute(query.where(installations.c.removed_at.is_(None)))]
 
 

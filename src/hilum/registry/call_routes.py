@@ -38,7 +38,10 @@ class CallsAsked(Strict):
 
 
 class CallShown(Shown):
-    """One call. ``reason`` is the one in the app's answer. ``path``, ``rule`` and ``detail`` are of a sandbox's hospital only."""
+    """One call. ``reason`` is the one in the app's answer. ``path``, ``rule`` and ``detail`` are of a sandbox's hospital only.
+
+    ``without``: if its scopes did not suffice, what the app says that it needs and the hospital knowingly left out.
+    """
 
     at: datetime
     request_id: str
@@ -54,9 +57,10 @@ class CallShown(Shown):
     path: str
     rule: str
     detail: str
+    without: tuple[str, ...]
 
 
-def api(kit: Kit, recorded: Recorded, accesses: calls.Accesses) -> APIRouter:
+def api(kit: Kit, recorded: Recorded, accesses: calls.Accesses, left_out: calls.LeftOutAt) -> APIRouter:
     """Build the API of an app's calls."""
     router = api_router(kit, "registry")
 
@@ -69,6 +73,7 @@ def api(kit: Kit, recorded: Recorded, accesses: calls.Accesses) -> APIRouter:
             accesses=accesses,
             after=query.after,
             limit=query.limit,
+            left_out=left_out,
         )
         asked = calls.reading_of_calls(app, query.after, query.limit)
         actor = await caller(kit, request)

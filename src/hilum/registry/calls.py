@@ -1,12 +1,14 @@
 """The calls of an app as its vendor may see them: what the app was answered, without patients, paths and names."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 
 from hilum.audit import service as audit
 from hilum.audit.models import Access, AccessPage, AccessQuery, Event, Outcome
 from hilum.identity import service as identity
 from hilum.identity.policy import is_member
 from hilum.infra.context import Context
+from hilum.kernel.decision import Reason
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, TenantId
 from hilum.registry import store
@@ -14,6 +16,8 @@ from hilum.registry.models import ABSENT, CALLS, Call, CallsPage
 
 Accesses = Callable[[AccessQuery], AccessPage]
 """Reads a page of the record of accesses."""
+LeftOutAt = Callable[[Context, AppId, Collection[TenantId]], Mapping[TenantId, tuple[str, ...]]]
+"""Returns what some hospitals knowingly left out of what an app needs (``installations.service.left_out_at``)."""
 
 
 def seen(access: Access, *, sandbox: bool) -> Call:
@@ -62,8 +66,19 @@ def reading_of_calls(app_id: str, after: str = "", limit: int = CALLS, given: in
     return audit.reading_of(AccessQuery(app=app_id, after=after, limit=limit), given)
 
 
+def nothing_left_out(_: Context, __: AppId, ___: Collection[TenantId]) -> Mapping[TenantId, tuple[str, ...]]:
+    """Return that no hospital left anything out."""
+    return {}
+
+
 def read_calls(
-    ctx: Context, app_id: AppId, accesses: Accesses, *, after: str = "", limit: int = CALLS
+    ctx: Context,
+    app_id: AppId,
+    accesses: Accesses,
+    *,
+    after: str = "",
+    limit: int = CALLS,
+    left_out: LeftOutAt = nothing_left_out,
 ) -> tuple[CallsPage, Event]:
     """Return a page of the calls of an app of the actor's own vendor, with the event to record before it is shown.
 
@@ -77,9 +92,17 @@ def read_calls(
     tenants = {tenant: identity.find_tenant(ctx, TenantId(tenant)) for tenant in at}
     sandboxes = {tenant for tenant, each in tenants.items() if each is not None and each.sandbox}
     # The intent of a write is followed by its outcome, which is the call's.
-    calls = tuple(
+    calls = [
         seen(each, sandbox=each.tenant in sandboxes)
         for each in found.accesses
         if each.outcome is not Outcome.INTENDED
-    )
-    return CallsPage(calls, found.next), reading_of_calls(app.id, after, limit, len(calls))
+    ]
+    short = {TenantId(each.tenant) for each in calls if each.reason == Reason.SCOPE_INSUFFICIENT}
+    lacking = left_out(ctx, app.id, short) if short else {}
+    calls = [
+        replace(each, without=lacking.get(TenantId(each.tenant), ()))
+        if each.reason == Reason.SCOPE_INSUFFICIENT
+        else each
+        for each in calls
+    ]
+    return CallsPage(tuple(calls), found.next), reading_of_calls(app.id, after, limit, len(calls))

@@ -394,7 +394,8 @@ CALLS = 50
 class Call:
     """One call of an app. ``path``, ``rule`` and ``detail`` are of a sandbox's hospital only, where every record is synthetic.
 
-    ``reason`` is the one in the app's answer, so it is empty for an answer that looks the same for absent and withheld records.
+    ``reason`` is the one in the app's answer, so it is empty for an answer that looks the same for absent and withheld records. ``without``: of a
+    call for which its scopes did not suffice, what the app says that it needs and the hospital knowingly left out.
     """
 
     at: datetime
@@ -411,6 +412,7 @@ class Call:
     path: str = ""
     rule: str = ""
     detail: str = ""
+    without: tuple[str, ...] = ()
 
 
 VENDOR_SORTS = Sorts({"name": "name", "added": "id"})

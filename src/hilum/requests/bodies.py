@@ -61,13 +61,17 @@ class GroupsQuery(Sorted):
 
 
 class ApproveAsked(Strict):
-    """``revision`` is the one that was read. What is omitted is what was asked for, together."""
+    """``revision`` is the one that was read. What is omitted is what was asked for, together.
+
+    ``anyway``: also without scopes that the app says it needs.
+    """
 
     revision: Revision
     roles: Roles | None = None
     scopes: Scopes | None = None
     expires_at: Moment | None = None
     reason: Prose = ""
+    anyway: bool = False
 
 
 class DismissAsked(Strict):

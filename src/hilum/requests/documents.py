@@ -68,6 +68,7 @@ def write_facts(facts: RequestFacts) -> dict[str, Any]:
         "admitted": list(facts.admitted),
         "only_backend": facts.only_backend,
         "obstacles": [each.value for each in facts.obstacles],
+        "needed": list(facts.needed),
     }
 
 
@@ -85,6 +86,8 @@ def read_facts(found: Mapping[str, Any]) -> RequestFacts:
         admitted=tuple(found["admitted"]),
         only_backend=found["only_backend"],
         obstacles=tuple(map(_obstacle, found["obstacles"])),
+        # Requests of before have none.
+        needed=tuple(found.get("needed", ())),
     )
 
 

@@ -12,6 +12,7 @@ from hilum.identity.models import Tenant
 from hilum.infra.context import Context
 from hilum.installations import service as installations
 from hilum.installations.models import Installation
+from hilum.installations.policy import needed_lost
 from hilum.kernel.ids import PersonId
 from hilum.policies import service as policies
 from hilum.policies.models import Book, Tier
@@ -81,6 +82,7 @@ def facts_of(ctx: Context, place: AppAtHospital, order: AskOrder, role: str, rul
         admitted=place.admitted,
         only_backend=place.only_backend,
         obstacles=tuple(_obstacles(ctx, place, order.roles, rules)),
+        needed=without_launch(needed_lost(place.admitted, (), place.clients)),
     )
 
 

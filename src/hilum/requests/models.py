@@ -83,6 +83,8 @@ class Obstacle(StrEnum):
     """The rule's limits leave no scope, or no role."""
     UNKNOWN = "unknown_fact"
     """A rule depends on an unknown fact."""
+    INCOMPLETE = "needed_by_app"
+    """It would leave out what the app says that it needs: a person decides that knowingly."""
     REFUSED = "installation_refused"
     """The installation was refused when the rule's approval was carried out."""
 
@@ -129,7 +131,8 @@ class RequestFacts:
     """The inputs of rules, as of the request; stored, so that other rules can be tried on them.
 
     ``scopes``: all that is asked for, workflows expanded, without launch and identity scopes. ``admitted``: the most that may be approved
-    here: registered, certified and allowed by the rule book. ``tier`` None and ``category`` empty: not known.
+    here: registered, certified and allowed by the rule book. ``tier`` None and ``category`` empty: not known. ``needed``: those of the
+    admitted that the app says it does not work without.
     """
 
     app: AppId
@@ -143,6 +146,7 @@ class RequestFacts:
     admitted: tuple[str, ...]
     only_backend: bool = False
     obstacles: tuple[Obstacle, ...] = ()
+    needed: tuple[str, ...] = ()
 
 
 class Holds(StrEnum):
@@ -265,7 +269,10 @@ class GroupView:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A decision on a group: ``revision`` is the one that was seen. For an approval None means what was asked for, together."""
+    """A decision on a group: ``revision`` is the one that was seen. For an approval None means what was asked for, together.
+
+    ``anyway``: also without what the app says that it needs.
+    """
 
     group: str
     revision: int
@@ -273,6 +280,7 @@ class Decision:
     roles: frozenset[str] | None = None
     scopes: tuple[str, ...] | None = None
     expires_at: datetime | None = None
+    anyway: bool = False
 
 
 @dataclass(frozen=True, slots=True)

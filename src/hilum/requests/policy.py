@@ -167,6 +167,8 @@ def _carried_out(rule: Rule, facts: RequestFacts, rules: RuleSet) -> Verdict:
         return _escalated(Obstacle.NOTHING_LEFT)
     if not all_covered(grant.scopes, facts.admitted):
         return _escalated(Obstacle.WIDER)
+    if not all_covered(facts.needed, grant.scopes):
+        return _escalated(Obstacle.INCOMPLETE)
     return Verdict(rule.action, grant=replace(grant, scopes=with_launch(grant.scopes, facts.admitted)))
 
 
@@ -191,6 +193,7 @@ OBSTACLES = {
     Obstacle.OWN: "Who asks is who put the rules in force.",
     Obstacle.WIDER: "It asks for more than is certified and the rule book allows at this hospital.",
     Obstacle.NOTHING_LEFT: "The rule's limits leave nothing of what is asked for.",
+    Obstacle.INCOMPLETE: "It would leave out what the app says that it does not work without; a person decides whether it gets less.",
     Obstacle.UNKNOWN: "The rule depends on something that is not known about this request.",
     Obstacle.REFUSED: "The approval of the rule could not be carried out.",
 }

@@ -105,7 +105,9 @@ def _groups(router: APIRouter, kit: Kit) -> None:
     @router.post("/request-groups/{group}/approve", response_model=GroupShown, openapi_extra=DECIDERS)
     async def approve(request: Request, group: Id, body: ApproveAsked) -> object:
         """Approve all requests of a group: the app is installed, or its installation is widened."""
-        decision = Decision(group, body.revision, body.reason, body.roles, body.scopes, body.expires_at)
+        decision = Decision(
+            group, body.revision, body.reason, body.roles, body.scopes, body.expires_at, body.anyway
+        )
         return GroupShown.of(await run_write(kit, request, partial(service.approve, decision=decision)))
 
     @router.post("/request-groups/{group}/dismiss", response_model=GroupShown, openapi_extra=DECIDERS)

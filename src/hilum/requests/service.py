@@ -9,7 +9,7 @@ from hilum.identity import service as identity
 from hilum.identity.models import Person, Tenant
 from hilum.infra.context import Context
 from hilum.installations import service as installations
-from hilum.installations.models import Installation, InstallOrder, WidenOrder
+from hilum.installations.models import Installation, InstallOrder, LeftOut, WidenOrder
 from hilum.installations.policy import may_install
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.errors import (
@@ -48,6 +48,7 @@ from hilum.requests.models import (
     Verdict,
 )
 from hilum.requests.rule_sets import put_in_force, try_rules, view_rules
+from hilum.review.service import reasons_of
 from hilum.standards.smart.scopes import all_covered
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "hand_over_all",
     "list_groups",
     "list_requests",
+    "preview",
     "purge",
     "put_in_force",
     "try_rules",
@@ -299,7 +301,8 @@ def _carry_out(ctx: Context, app: App, decision: Decision, tenant: TenantId) -> 
     scopes = policy.with_launch(decision.scopes or (), place.admitted)
     before = place.installed
     if before is None:
-        return installations.install(ctx, InstallOrder(tenant, app.id, roles, scopes, decision.expires_at))
+        order = InstallOrder(tenant, app.id, roles, scopes, decision.expires_at, anyway=decision.anyway)
+        return installations.install(ctx, order, reasons_of)
     if decision.expires_at is not None:
         fields = {"expires_at": "already_installed"}
         raise Invalid("decision_invalid", "The app is installed already, with its own end.", fields=fields)
@@ -307,6 +310,21 @@ def _carry_out(ctx: Context, app: App, decision: Decision, tenant: TenantId) -> 
     if not new and roles <= before.roles:
         return before
     return installations.widen(ctx, before.id, WidenOrder(new, roles - before.roles))
+
+
+def preview(ctx: Context, group_id: str) -> tuple[LeftOut, ...]:
+    """Return what an approval of all that a group asks for would leave out of what the app needs, or may need. Nothing changes. Raises NotFound, NotPermitted."""
+    view = view_group(ctx, group_id)
+    place = read_app_at(
+        ctx, identity.get_tenant(ctx, view.group.tenant), registry.get_app(ctx, view.group.app)
+    )
+    # What an app is given beside what it has takes nothing away.
+    if view.group.state is not State.OPEN or place.installed is not None or not view.requests:
+        return ()
+    roles, scopes = policy.wanted(view.requests)
+    scopes = policy.with_launch(scopes, place.admitted)
+    order = InstallOrder(place.tenant.id, place.app.id, roles, scopes)
+    return installations.preview(ctx, order, reasons_of)
 
 
 def dismiss(ctx: Context, decision: Decision) -> GroupView:

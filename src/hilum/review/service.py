@@ -23,7 +23,7 @@ from hilum.review.automatic import view_draw
 from hilum.review.checking import replay, rerun, view_run
 from hilum.review.content import unproved_of, unproved_of_apps
 from hilum.review.decisions import decide, obstacle
-from hilum.review.documents import list_certified_documents
+from hilum.review.documents import list_certified_documents, reasons_of
 from hilum.review.lane import ask_access, list_access, verify_access, view_access
 from hilum.review.lenses import (
     answer,
@@ -98,6 +98,7 @@ __all__ = [
     "list_ties",
     "newest_breaches",
     "obstacle",
+    "reasons_of",
     "release",
     "replay",
     "rerun",

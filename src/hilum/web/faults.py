@@ -111,7 +111,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "network_malformed": "This is no network in CIDR notation, such as 192.0.2.0/24 or 2001:db8::/48, with nothing beyond its prefix.",
         "networks_not_for_people": "Only backend services are limited to networks, and this app has no client that is one.",
         "network_of_everything": "This covers every address. Leave networks out to admit all.",
-        "needed_by_app": "The app says that it does not work without one of these. Narrow it all the same with `anyway`, or keep it.",
+        "needed_by_app": "The app says that it does not work without what would be missing. Go on all the same with `anyway`, or let it have that.",
         "scope_never_optional": "Launch and identity come with every launch, so an app cannot do without them.",
         "excess_unjustified": "Some of these are needed by none of the workflows that the version declares, and have no written justification. The vendor submits the version with one for each.",
         "agreements_missing": "Vendor and hospital have no agreement in force of every kind that this app needs.",

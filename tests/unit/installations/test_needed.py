@@ -6,7 +6,10 @@ import pytest
 
 from hilum.consent.models import Choice, PlainPermission
 from hilum.consent.policy import with_needs
-from hilum.installations.policy import needed_lost
+from hilum.installations.models import LeftOut
+from hilum.installations.policy import left_out, needed_lost, needed_words, optional_for_all
+from hilum.policies.product_models import Workflow
+from hilum.policies.shipped import shipped_book
 from tests.effort import calls_of
 from tests.unit.standing.test_standing import CLIENT
 
@@ -98,3 +101,59 @@ def test_a_permission_is_marked_only_by_what_covers_it_whole() -> None:
     assert with_needs(offered, None) == tuple(offered)
     marked = with_needs(offered, ("patient/Goal.r", "patient/Goal.s", "offline_access"))
     assert [each.optional for each in marked] == [True, False, True]
+
+
+def test_what_is_left_out_says_what_it_is_for_and_which_work_stops() -> None:
+    """C211: first what the app says it needs, then what it says nothing about."""
+    workflows = {
+        "review": Workflow("review", "Chart review", scopes=("patient/*.rs",)),
+        "other": Workflow("other", "Other", scopes=("user/*.rs",)),
+    }
+    book = replace(shipped_book(), workflows=workflows)
+    stated = replace(CLIENT, scopes=HAD, optional_scopes=("patient/Goal.cud",), workflows=("review",))
+    silent = replace(CLIENT, scopes=("patient/Observation.rs", "user/Slot.r"), optional_scopes=None)
+    reasons = {"patient/*.rs": "To show the chart.", "user/Slot.r": ""}
+    before = (*HAD, "user/Slot.r")
+
+    found = left_out(before, ("patient/Patient.rs", "patient/Goal.rs"), (stated, silent), book, reasons)
+
+    assert found == (
+        LeftOut("patient/Observation.rs", True, "To show the chart.", ("Chart review",)),
+        LeftOut("user/Slot.r", False, "", ()),
+    )
+    words = needed_words(found, how="Go on.")
+    assert words == (
+        "The app says that it does not work without patient/Observation.rs. It asks for patient/Observation.rs because: To show the chart."
+        " This work stops: Chart review. Go on."
+    )
+    assert needed_words(found[1:], how="Go on.") == ""
+
+
+@pytest.mark.parametrize(
+    ("had", "kept", "optional", "lost"),
+    [
+        (("offline_access",), (), (), ("offline_access",)),
+        (("offline_access",), (), ("offline_access",), ()),
+        (("offline_access",), ("offline_access",), (), ()),
+        (("openid", "launch/patient"), (), (), ()),
+    ],
+)
+def test_staying_signed_in_may_be_needed_and_launch_stays_by_itself(
+    had: tuple[str, ...], kept: tuple[str, ...], optional: tuple[str, ...], lost: tuple[str, ...]
+) -> None:
+    assert needed_lost(had, kept, [replace(CLIENT, scopes=had, optional_scopes=optional)]) == lost
+
+
+@pytest.mark.parametrize(
+    ("declared", "all_"),
+    [
+        ((), None),
+        ((None,), None),
+        ((("patient/Goal.rs",), None), None),
+        ((("patient/Goal.rs", "user/Slot.r"), ("patient/Goal.cruds",)), ("patient/Goal.rs",)),
+    ],
+)
+def test_an_app_can_do_without_what_each_of_its_clients_can(
+    declared: tuple[tuple[str, ...] | None, ...], all_: tuple[str, ...] | None
+) -> None:
+    assert optional_for_all([replace(CLIENT, optional_scopes=each) for each in declared]) == all_

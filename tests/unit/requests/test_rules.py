@@ -67,6 +67,24 @@ def test_what_is_approved_is_what_was_asked_for_with_the_scopes_of_launch() -> N
     assert grant.days is None
 
 
+@pytest.mark.parametrize(
+    ("needed", "action"),
+    [
+        ((), Action.APPROVE),
+        (("patient/Observation.r",), Action.APPROVE),
+        (("patient/Condition.rs",), Action.ESCALATE),
+    ],
+)
+def test_no_rule_leaves_out_what_the_app_needs_without_a_person(
+    needed: tuple[str, ...], action: Action
+) -> None:
+    """C211, C214."""
+    found = decide(APPROVE, needed=needed)
+
+    assert found.action is action
+    assert found.obstacle is (Obstacle.INCOMPLETE if action is Action.ESCALATE else None)
+
+
 CONDITIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "app": ({"apps": frozenset({"app_1"})}, {"app": "app_2"}),
     "vendor": ({"vendors": frozenset({"ven_1"})}, {"vendor": "ven_2"}),

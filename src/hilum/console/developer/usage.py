@@ -97,7 +97,13 @@ async def show_traffic(visit: Visit) -> Response:
     app, standing, traffic = await visit.read_records(lambda ctx: _traffic(ctx, visit))
     page: CallsPage = await visit.audited(
         registry.reading_of_calls(app.id, after),
-        partial(registry.read_calls, app_id=app.id, accesses=visit.ports.accesses, after=after),
+        partial(
+            registry.read_calls,
+            app_id=app.id,
+            accesses=visit.ports.accesses,
+            after=after,
+            left_out=installations.left_out_at,
+        ),
     )
     names = await visit.read(lambda ctx: service.names(ctx, tenants={each.tenant for each in page.calls}))
     refused = Counter(each.reason or "not found" for each in page.calls if each.status >= 400)

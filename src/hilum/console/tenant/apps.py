@@ -29,14 +29,13 @@ from hilum.identity import service as identity
 from hilum.identity.models import Tenant
 from hilum.infra.context import Context
 from hilum.installations import service as installations
-from hilum.installations.models import SORTS, Installation, InstallOrder, NarrowOrder
+from hilum.installations.models import SORTS, Installation, NarrowOrder
 from hilum.kernel.errors import Invalid, NotFound
 from hilum.kernel.ids import AppId, TenantId, VendorId
 from hilum.kernel.pages import PageQuery
 from hilum.listings import service as listings
 from hilum.policies import service as policies
 from hilum.policies.models import PEER
-from hilum.precedents import service as precedents
 from hilum.registry import service as registry
 from hilum.registry.models import (
     COUNTED_BOUND,
@@ -50,6 +49,7 @@ from hilum.registry.models import (
 from hilum.revalidation import service as revalidation
 from hilum.review import service as review
 from hilum.review.models import CertifiedDocument
+from hilum.review.service import reasons_of
 from hilum.web import faults
 from hilum.web.forms import Form
 
@@ -286,6 +286,7 @@ def shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         "approved_by": names.actor(installed.approved_by) if installed else "",
         "certified": bool(certified),
         "permissions": choices.in_words(scopes),
+        "without": choices.in_words(installed.without) if installed else [],
         "wider": wider if wider is not None and wider.version else None,
         "stops": [
             (each.reason, address("tenant.switch", each.id), each.target.kind is TargetKind.APP_TENANT)
@@ -295,7 +296,7 @@ def shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         "use": None,
         "documents": _documents(ctx, app),
         "criterion_words": words.CRITERIA,
-        "advised": _advised(ctx, tenant, app, of_app),
+        "advised": advised(ctx, tenant, app, of_app),
         "exceptions": exceptions.live_at(ctx, tenant.id, app.id),
         "alone": address("tenant.alone", app.id) if installed and exceptions.alone_of(ctx, app.id) else "",
         "published": listings.is_published(ctx, app.id),
@@ -306,7 +307,7 @@ def shown(ctx: Context, visit: Visit) -> dict[str, Any]:
     }
 
 
-def _advised(ctx: Context, tenant: Tenant, app: App, of: Sequence[ClientFacts]) -> list[str]:
+def advised(ctx: Context, tenant: Tenant, app: App, of: Sequence[ClientFacts]) -> list[str]:
     """Return what the rule book only advises of an app at a hospital: it binds nobody, and who installs it may ask for it (C207)."""
     book = policies.current(ctx).book_at(tenant.id, ctx.now, app.id)
     found: dict[str, None] = {}
@@ -323,69 +324,6 @@ def _documents(ctx: Context, app: App) -> list[tuple[str, CertifiedDocument]]:
     titles = policies.current(ctx).everywhere.evidence
     found = review.list_certified_documents(ctx, app.id)
     return [(titles.get(each.document.kind, each.document.kind), each) for each in found]
-
-
-async def show_approve(visit: Visit) -> Response:
-    """Show what a hospital would approve, to be narrowed before it does."""
-    return await _approval(visit)
-
-
-async def _approval(visit: Visit, given: Form = fields.NO_FORM, error: Invalid | None = None) -> Response:
-    facts = await visit.read(lambda ctx: _approvable(ctx, visit))
-    return visit.render(
-        "console/tenant/approve.html",
-        first=not given.values,
-        **fields.answered(given, error),
-        **facts,
-    )
-
-
-def _approvable(ctx: Context, visit: Visit) -> dict[str, Any]:
-    tenant, app = own(ctx), registry.view_app(ctx, AppId(visit.param()))
-    installed = installations.current(ctx, tenant.id, app)
-    environment = environment_of(tenant)
-    scopes = installations.certified_scopes(ctx, app.id, environment)
-    if not scopes and installed is None:
-        raise NotFound(
-            "app_not_certified",
-            "This app is not certified for your hospital, so there is nothing to approve.",
-        )
-    shared = precedents.find(ctx, tenant.id, app.id)
-    of_app = clients.facts_of_apps(ctx, (app.id,)).get(app.id, ())
-    return {
-        "app": app,
-        "advised": _advised(ctx, tenant, app, of_app),
-        "precedents": shared,
-        "published": listings.is_published(ctx, app.id),
-        "roles_of": {each.tenant: sorted(map(words.role, each.terms.roles or ())) for each in shared.items},
-        "vendor": service.names(ctx, [app.vendor]).vendor(app.vendor),
-        "installed": installed,
-        "groups": choices.groups(scopes),
-        "works": choices.works(ctx, tenant.id, app, scopes),
-        "roles": choices.roles(frozenset(choices.ROLES)),
-        "ends": choices.ENDS,
-        "revision": "",
-    }
-
-
-async def approve(visit: Visit, form: Form) -> Response:
-    """Install an app for the roles, the work and the permissions that were chosen, until a day."""
-
-    def verb(ctx: Context) -> Installation:
-        tenant, app = own(ctx), registry.view_app(ctx, AppId(visit.param()))
-        environment = environment_of(tenant)
-        certified = installations.certified_scopes(ctx, app.id, environment)
-        scopes = choices.chosen(certified, form, choices.works(ctx, tenant.id, app, certified))
-        order = InstallOrder(
-            tenant.id, app.id, frozenset(form.many("role")), scopes, choices.end(form, visit.kit.clock.now())
-        )
-        return installations.install(ctx, order)
-
-    try:
-        installed = await visit.write(verb)
-    except Invalid as error:
-        return await _approval(visit, form, error)
-    return to(address("tenant.app", installed.app))
 
 
 def revision_of(installed: Installation) -> str:
@@ -413,8 +351,7 @@ async def _narrowing(
         "console/tenant/narrow.html",
         first=not given.values,
         trial=trial,
-        needed=(error is not None and error.fields.get("scopes") == "needed_by_app")
-        or bool(given.one("anyway")),
+        needed=choices.needed(given, error),
         **fields.answered(given, error) | shown,
         **facts,
     )
@@ -451,13 +388,16 @@ def _narrowable(ctx: Context, visit: Visit, given: Form) -> dict[str, Any]:
     installed = installations.current(ctx, tenant.id, app)
     if installed is None:
         raise NotFound("installation_not_found", "This app is not installed at your hospital.")
+    needs = installations.needs_at(ctx, tenant, app.id, reasons_of)
     stale = bool(given.one("revision")) and given.one("revision") != revision_of(installed)
     wanted = choices.chosen(installed.scopes, given, ()) if stale else ()
     return {
         "app": app,
         "vendor": service.names(ctx, [app.vendor]).vendor(app.vendor),
         "installed": installed,
-        "groups": choices.groups(installed.scopes),
+        "groups": choices.groups(installed.scopes, needs),
+        "silent": needs.optional is None,
+        "asked": choices.what_for(installed.scopes, needs),
         "works": (),
         "roles": choices.roles(installed.roles),
         "ends": (("keep", f"As it is: {until(installed)}"), *choices.ENDS[1:]),
@@ -485,7 +425,7 @@ async def narrow(visit: Visit, form: Form) -> Response:
             expires_at=choices.end(form, visit.kit.clock.now()),
             anyway=form.one("anyway") == "yes",
         )
-        return installations.narrow_installation(ctx, installed.id, order)
+        return installations.narrow_installation(ctx, installed.id, order, reasons_of)
 
     try:
         after = await visit.write(verb)

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from hilum.consent.models import Choice, Topic
-from hilum.consent.policy import apply_ticks, choices, describe_all, topics
+from hilum.consent.policy import apply_ticks, choices, describe_all, topics, with_needs
 from hilum.console import words
 from hilum.identity.models import Role
 from hilum.infra.context import Context
+from hilum.installations.models import Needs
+from hilum.installations.policy import reason_for
 from hilum.kernel.errors import Invalid
 from hilum.kernel.ids import TenantId
 from hilum.kernel.pages import PageQuery
@@ -38,10 +40,24 @@ class Work:
     titles: tuple[str, ...]
 
 
-def groups(scopes: Iterable[str]) -> tuple[Topic, ...]:
-    """Return the permissions of an app as checkboxes under headings."""
-    offered = choices(scopes)
-    return topics(offered) or ((Topic("all", "Permissions", tuple(offered)),) if offered else ())
+def groups(scopes: Iterable[str], needs: Needs | None = None) -> tuple[Topic, ...]:
+    """Return the permissions of an app as checkboxes under headings, with what the app says of each: whether it needs it, and what for."""
+    offered = with_needs(choices(scopes), None if needs is None else needs.optional)
+    headed = topics(offered)
+    # Those of no type, such as staying signed in, stand under no topic.
+    rest = tuple(each for each in offered if not headed or not each.type)
+    return (*((Topic("all", "Permissions", rest),) if rest else ()), *headed)
+
+
+def what_for(scopes: Iterable[str], needs: Needs) -> dict[str, str]:
+    """Return why the vendor asks for what each checkbox stands for, where it wrote that."""
+    found = {each.value: reason_for(each.value, needs.reasons) for each in choices(scopes)}
+    return {value: text for value, text in found.items() if text}
+
+
+def needed(given: Form, error: Invalid | None) -> bool:
+    """Check whether a form asks if an app shall go without what it says that it needs."""
+    return bool(given.one("anyway")) or (error is not None and error.fields.get("scopes") == "needed_by_app")
 
 
 def in_words(scopes: Iterable[str]) -> list[tuple[str, str, bool]]:

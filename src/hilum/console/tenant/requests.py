@@ -5,12 +5,15 @@ from typing import Any
 
 from starlette.responses import Response
 
-from hilum.console import service, words
+from hilum.consent.policy import plain_words
+from hilum.console import fields, service, words
 from hilum.console.desk import Visit, address, to
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
 from hilum.console.tenant import forms as choices
 from hilum.infra.context import Context
+from hilum.installations.models import LeftOut
+from hilum.installations.policy import may_install
 from hilum.kernel.errors import Invalid
 from hilum.kernel.pages import PageQuery
 from hilum.requests import service as requests
@@ -79,9 +82,12 @@ def _listed(ctx: Context, asked: Asked) -> Listed:
 
 async def show(visit: Visit) -> Response:
     """Show who asks for an app, for what and why, and the two answers."""
-    return visit.render(
-        "console/tenant/request.html", **await visit.read(lambda ctx: _shown(ctx, visit.param()))
-    )
+    return await _page(visit)
+
+
+async def _page(visit: Visit, given: Form = fields.NO_FORM, error: Invalid | None = None) -> Response:
+    facts = await visit.read(lambda ctx: _shown(ctx, visit.param()))
+    return visit.render("console/tenant/request.html", **fields.answered(given, error), **facts)
 
 
 def _shown(ctx: Context, group: str) -> dict[str, Any]:
@@ -100,7 +106,16 @@ def _shown(ctx: Context, group: str) -> dict[str, Any]:
         ),
         "roles": sorted({words.role(role) for each in found.requests for role in each.roles}),
         "not_counted": found.not_counted,
+        "without": _without(ctx, found),
     }
+
+
+def _without(ctx: Context, found: GroupView) -> list[tuple[LeftOut, str]]:
+    """Return what the app would go without, of what it says that it needs, each with its words; nothing for who may not decide."""
+    if found.group.state is not State.OPEN or not may_install(ctx.actor, found.group.tenant):
+        return []
+    needed = [each for each in requests.preview(ctx, found.id) if each.needed]
+    return [(each, plain_words(each.scope).title) for each in needed]
 
 
 def _rows(found: GroupView, names: service.Names) -> list[tuple[str, str, str, Any]]:
@@ -120,6 +135,9 @@ async def decide(visit: Visit, form: Form) -> Response:
         raise Invalid(
             "decision_missing", "Choose whether to approve or to dismiss.", fields={"decision": "missing"}
         )
-    decision = Decision(visit.param(), int(revision), form.one("reason"))
-    await visit.write(partial(verbs[form.one("decision")], decision=decision))
+    decision = Decision(visit.param(), int(revision), form.one("reason"), anyway=form.one("anyway") == "yes")
+    try:
+        await visit.write(partial(verbs[form.one("decision")], decision=decision))
+    except Invalid as error:
+        return await _page(visit, form, error)
     return to(address("tenant.ask", visit.param()))

@@ -1,0 +1,94 @@
+"""The approval of an app: what it may have here, what it needs and what for, and the choice of less."""
+
+from typing import Any
+
+from starlette.responses import Response
+
+from hilum.clients import service as clients
+from hilum.console import fields, service, words
+from hilum.console.desk import Visit, address, to
+from hilum.console.tenant import forms as choices
+from hilum.console.tenant.apps import advised, own
+from hilum.infra.context import Context
+from hilum.installations import service as installations
+from hilum.installations.models import Installation, InstallOrder
+from hilum.kernel.errors import Invalid, NotFound
+from hilum.kernel.ids import AppId
+from hilum.listings import service as listings
+from hilum.precedents import service as precedents
+from hilum.registry import service as registry
+from hilum.registry.models import environment_of
+from hilum.review.service import reasons_of
+from hilum.web.forms import Form
+
+
+async def show_approve(visit: Visit) -> Response:
+    """Show what a hospital would approve, to be narrowed before it does."""
+    return await _approval(visit)
+
+
+async def _approval(visit: Visit, given: Form = fields.NO_FORM, error: Invalid | None = None) -> Response:
+    facts = await visit.read(lambda ctx: _approvable(ctx, visit))
+    return visit.render(
+        "console/tenant/approve.html",
+        first=not given.values,
+        needed=choices.needed(given, error),
+        **fields.answered(given, error),
+        **facts,
+    )
+
+
+def _approvable(ctx: Context, visit: Visit) -> dict[str, Any]:
+    tenant, app = own(ctx), registry.view_app(ctx, AppId(visit.param()))
+    installed = installations.current(ctx, tenant.id, app)
+    environment = environment_of(tenant)
+    scopes = installations.certified_scopes(ctx, app.id, environment)
+    if not scopes and installed is None:
+        raise NotFound(
+            "app_not_certified",
+            "This app is not certified for your hospital, so there is nothing to approve.",
+        )
+    shared = precedents.find(ctx, tenant.id, app.id)
+    needs = installations.needs_at(ctx, tenant, app.id, reasons_of)
+    of_app = clients.facts_of_apps(ctx, (app.id,)).get(app.id, ())
+    return {
+        "app": app,
+        "advised": advised(ctx, tenant, app, of_app),
+        "precedents": shared,
+        "published": listings.is_published(ctx, app.id),
+        "roles_of": {each.tenant: sorted(map(words.role, each.terms.roles or ())) for each in shared.items},
+        "vendor": service.names(ctx, [app.vendor]).vendor(app.vendor),
+        "installed": installed,
+        "groups": choices.groups(scopes, needs),
+        "silent": needs.optional is None,
+        "asked": choices.what_for(scopes, needs),
+        "works": choices.works(ctx, tenant.id, app, scopes),
+        "roles": choices.roles(frozenset(choices.ROLES)),
+        "ends": choices.ENDS,
+        "revision": "",
+    }
+
+
+async def approve(visit: Visit, form: Form) -> Response:
+    """Install an app for the roles, the work and the permissions that were chosen, until a day."""
+
+    def verb(ctx: Context) -> Installation:
+        tenant, app = own(ctx), registry.view_app(ctx, AppId(visit.param()))
+        environment = environment_of(tenant)
+        certified = installations.certified_scopes(ctx, app.id, environment)
+        scopes = choices.chosen(certified, form, choices.works(ctx, tenant.id, app, certified))
+        order = InstallOrder(
+            tenant.id,
+            app.id,
+            frozenset(form.many("role")),
+            scopes,
+            choices.end(form, visit.kit.clock.now()),
+            anyway=form.one("anyway") == "yes",
+        )
+        return installations.install(ctx, order, reasons_of)
+
+    try:
+        installed = await visit.write(verb)
+    except Invalid as error:
+        return await _approval(visit, form, error)
+    return to(address("tenant.app", installed.app))
