@@ -120,6 +120,7 @@ NO_LISTS = {
     "/api/v1/apps/{app}/scopes": "one comparison, of as many scopes as its bound",
     "/api/v1/apps/{app}/service": "one view, of as many days and hospitals as its bounds",
     "/api/v1/apps/{app}/calls": "walked in test_developer_console",
+    "/api/v1/requestable-apps": "walked in test_requests",
     "/api/v1/apps/{app}/observed": "walked in test_observed_limits",
     "/api/v1/events": "a stream",
     "/api/v1/revalidation": "one round",

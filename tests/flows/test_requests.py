@@ -1,11 +1,19 @@
 """People ask a hospital for an app, and its administrators decide (C214)."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
+from hilum.identity.store import people
+from hilum.infra.context import Context
 from hilum.infra.unit_of_work import UnitOfWork
-from tests.flows.control_site import codes, problem
+from hilum.notices import service as notices
+from hilum.notices.models import NoticeQuery
+from hilum.requests import service as requests
+from hilum.requests.models import MAILED_BACK
+from tests.flows.control_site import TRACE, codes, problem
 from tests.flows.request_ground import READS, RequestGround
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.world import FakeClock
@@ -325,3 +333,126 @@ def test_one_person_asks_so_often_a_day_and_no_more(ground: RequestGround) -> No
 
     problem(ground.ask("ann"), 403, "too_many_requests")
     assert made(ground.ask("nora", roles=["nurse"]))["state"] == "open"
+
+
+def reach(ground: RequestGround, *names: str) -> None:
+    """Give people mail addresses."""
+
+    def verb(ctx: Context) -> None:
+        for name in names:
+            own = update(people).where(people.c.id == ground.site.people[name].id)
+            ctx.tx.execute(own.values(mail=f"{name}@general.example"))
+
+    ground.site.uow.write_now(verb, trace=TRACE)
+
+
+def mails(ground: RequestGround) -> list[tuple[str, str, str]]:
+    """Return kind, recipient and what is named of all mail that was put, in order."""
+    found = ground.site.system(notices.list_notices, query=NoticeQuery())
+    return sorted(
+        (each.kind, each.recipient, each.facts.get("apps") or each.facts["outcome"])
+        for each in found
+        if each.kind.startswith("request")
+    )
+
+
+def announce(ground: RequestGround) -> None:
+    after = ground.site.system(requests.announce, after="")
+    while after:
+        after = ground.site.system(requests.announce, after=after)
+
+
+def test_who_decides_gets_one_mail_for_all_that_began_to_wait_within_an_hour(ground: RequestGround) -> None:
+    """C214: whatever a clinician asks for and withdraws, and however often the job runs; what is assigned is mailed to that person alone."""
+    reach(ground, "gina", "greg", "ann", "nora")
+    other = ground.add_app("Second")
+    ground.certify(other, "1", READS)
+    for _ in range(3):
+        asked = made(ground.ask("ann"))
+        made(ground.api("ann").delete(f"/requests/{asked['id']}"), 200)
+    made(ground.ask("ann"))
+    made(ground.ask("nora", roles=["nurse"]))
+    made(ground.ask("ann", other))
+    second = next(
+        each for each in ground.api("gina").get("/request-groups").json()["items"] if each["app"] == other
+    )
+    handed = {"to": str(ground.site.people["greg"].id), "revision": second["revision"]}
+    made(ground.api("gina").post(f"/request-groups/{second['id']}/hand-over", json=handed), 200)
+    announce(ground)
+    assert mails(ground) == []
+
+    ground.clock.advance(timedelta(hours=1))
+    announce(ground)
+    announce(ground)
+
+    first = [
+        ("requests_wait", "gina@general.example", "Chart"),
+        ("requests_wait", "greg@general.example", "Chart, Second"),
+    ]
+    assert mails(ground) == first
+    ground.clock.advance(timedelta(hours=1))
+    announce(ground)
+    assert mails(ground) == first
+
+
+def test_what_was_decided_within_the_hour_or_waited_for_longer_than_a_day_is_in_no_mail(
+    ground: RequestGround,
+) -> None:
+    reach(ground, "gina")
+    made(ground.ask("ann"))
+    made(ground.decide("gina", "dismiss", reason="no"), 200)
+    ground.clock.advance(timedelta(hours=1))
+    announce(ground)
+    made(ground.ask("ann"))
+    ground.clock.advance(MAILED_BACK + timedelta(hours=2))
+    announce(ground)
+
+    assert mails(ground) == []
+
+
+def test_who_asked_and_waited_gets_a_mail_once_it_is_decided(ground: RequestGround) -> None:
+    """C214: not who has no address, left, or was answered by a rule at once; and never the reason."""
+    reach(ground, "ann", "nora")
+    made(ground.ask("ann"))
+    made(ground.ask("greg", roles=["administrator"]))
+    made(ground.decide("gina", "dismiss", reason="Name of a patient"), 200)
+    assert mails(ground) == [("request_decided", "ann@general.example", "dismissed")]
+    assert "patient" not in str(ground.site.system(notices.list_notices, query=NoticeQuery()))
+    made(ground.ask("ann"))
+    ground.clock.advance(timedelta(seconds=1))
+    made(ground.rules("gina", {"name": "nurses", "action": "approve", "requesters": ["nurse"]}), 200)
+
+    answered = made(ground.ask("nora", roles=["nurse", "physician"]))
+
+    assert answered["state"] == "approved"
+    assert mails(ground) == [
+        ("request_decided", "ann@general.example", each) for each in ("approved", "dismissed")
+    ]
+
+
+def test_clinicians_list_what_their_hospital_could_install_and_ask_for_it(ground: RequestGround) -> None:
+    """C214: page by page; not what is of another hospital, not certified or suspended, and nothing of the vendor but its name."""
+    other = ground.add_app("Second")
+    ground.certify(other, "1", READS, workflows=("chart_review",))
+    ground.add_app("Not certified")
+    gone = ground.add_app("Suspended")
+    ground.certify(gone, "1", READS)
+    made(ground.site.api("sam").post(f"/apps/{gone}/suspend", json={"reason": "a test"}), 200)
+    made(ground.ask("ann"))
+
+    found: list[Any] = []
+    after = ""
+    for _ in range(9):
+        page = made(ground.api("ann").get("/requestable-apps", params={"limit": 1, "after": after}), 200)
+        found, after = found + page["items"], page["next"]
+        if not after:
+            break
+
+    assert [(each["name"], each["vendor"], each["installed"], each["asked"]) for each in found] == [
+        ("Chart", "Lumen", False, True),
+        ("Second", "Lumen", False, False),
+    ]
+    assert set(found[0]) == {"app", "name", "vendor", "purpose", "tasks", "installed", "asked"}
+    made(ground.ask("ann", found[1]["app"]))
+    for who in ("pat", "dev", "otto"):
+        problem(ground.site.api(who).get("/requestable-apps"), 403, "not_permitted")

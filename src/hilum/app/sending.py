@@ -22,6 +22,7 @@ from hilum.mandates import service as mandates
 from hilum.notices import mail, service, webhooks
 from hilum.notices.delivery import Send, Sender
 from hilum.notices.models import Channel
+from hilum.requests import service as requests
 from hilum.sunsets import service as sunsets
 from hilum.sunsets.models import STEPS_BOUND
 from hilum.web.urls import Urls
@@ -33,6 +34,7 @@ CONTACTS_EVERY = timedelta(minutes=10)
 DOMAINS_EVERY = timedelta(minutes=10)
 AGREEMENTS_EVERY = timedelta(minutes=10)
 MANDATES_EVERY = timedelta(hours=1)
+REQUESTS_EVERY = timedelta(minutes=10)
 ENDS_EVERY = timedelta(minutes=10)
 SUNSETS_EVERY = timedelta(minutes=30)
 CHANGED_BOOKS_EVERY = timedelta(minutes=1)
@@ -56,6 +58,7 @@ def jobs(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
         Job("count_notices", COUNT_EVERY, count),
         Job("agreements", AGREEMENTS_EVERY, follow_agreements),
         Job("mandates", MANDATES_EVERY, follow_mandates),
+        Job("requests", REQUESTS_EVERY, announce_requests),
         Job("contacts", CONTACTS_EVERY, lambda job_lease: follow_contacts(job_lease, urls)),
         Job("sunsets", SUNSETS_EVERY, follow_sunsets),
         Job("changed_books", CHANGED_BOOKS_EVERY, follow_changed_books),
@@ -115,6 +118,13 @@ def follow_mandates(job_lease: JobLease) -> None:
     after = job_lease.write(partial(mandates.follow_approvers, after=""))
     while after and not job_lease.stop.is_set():
         after = job_lease.write(partial(mandates.follow_approvers, after=after))
+
+
+def announce_requests(job_lease: JobLease) -> None:
+    """Mail those who decide what was asked of their hospitals and waits."""
+    after = job_lease.write(partial(requests.announce, after=""))
+    while after and not job_lease.stop.is_set():
+        after = job_lease.write(partial(requests.announce, after=after))
 
 
 def follow_disposals(job_lease: JobLease, urls: Urls) -> None:

@@ -16,6 +16,7 @@ from hilum.requests.models import GROUP_SORTS, State
 GROUP, REQUEST = "rqg_", "arq_"
 GROUP_COLUMNS = ("id", "tenant", "app", "requests", "roles", "attention", "assigned_to", "opened_at")
 REQUEST_COLUMNS = ("id", "group", "app", "person", "role", "roles", "wanted", "state", "reason")
+APP_COLUMNS = ("app", "name", "vendor", "purpose", "tasks", "installed", "asked")
 OWN_COLUMNS = tuple(each for each in REQUEST_COLUMNS if each not in {"person", "role"})
 FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
 revision_option = click.option(
@@ -72,6 +73,22 @@ def request_add(
         "reason": reason,
     }
     _show_request(api.call("POST", "/requests", body), json_=json_)
+
+
+@request.command("apps")
+@json_option
+def request_apps(*, json_: bool) -> None:
+    r"""List the apps that you may ask your hospital for; name one of them in `hilum request add`.
+
+    \b
+    Examples:
+      hilum request apps
+      hilum request add "Chart Viewer" --role nurse --reason "for the ward round"
+    """
+    found = api.every("/requestable-apps")
+    if not json_:
+        found = [each | {"tasks": [task["name"] for task in each["tasks"]]} for each in found]
+    show(found, APP_COLUMNS, json_=json_)
 
 
 @request.command("list")

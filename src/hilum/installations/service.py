@@ -71,6 +71,7 @@ __all__ = [
     "certified_scopes",
     "current",
     "facts",
+    "has_ended",
     "hospitals_of",
     "installation",
     "installations_of",

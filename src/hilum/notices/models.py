@@ -98,6 +98,8 @@ class MailKind(StrEnum):
     REVIEW_LATE = "review_late"
     ALERT = "alert"
     APP_ALERT = "app_alert"
+    REQUESTS_WAIT = "requests_wait"
+    REQUEST_DECIDED = "request_decided"
 
 
 class EventKind(StrEnum):

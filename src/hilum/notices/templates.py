@@ -370,6 +370,26 @@ APP_ALERT = Template(
     _ALERT,
     _ALERT_ROWS,
 )
+REQUESTS_WAIT = Template(
+    MailKind.REQUESTS_WAIT,
+    "People of your hospital ask for apps",
+    (
+        "What they ask for waits for you or a colleague. You get at most one such mail an hour, whatever is asked for.",
+        "Look at who asks and why, and decide: Requests in /tenant, or hilum request list.",
+    ),
+    {"place": Kind.NAME, "apps": Kind.NAME},
+    (("Hospital", "place"), ("Apps", "apps")),
+)
+REQUEST_DECIDED = Template(
+    MailKind.REQUEST_DECIDED,
+    "What you asked for was decided",
+    (
+        "Your request for an app was {outcome}.",
+        "To see the reason, if one was given: hilum request show {request}",
+    ),
+    {"app": Kind.NAME, "place": Kind.NAME, "outcome": Kind.WORD, "request": Kind.ID},
+    (("App", "app"), ("Hospital", "place")),
+)
 REVIEW_NEWS = Template(
     MailKind.REVIEW_NEWS,
     "There is news of what you submitted to review",
@@ -492,6 +512,8 @@ TEMPLATES = {
         REVIEW_LATE,
         ALERT,
         APP_ALERT,
+        REQUESTS_WAIT,
+        REQUEST_DECIDED,
     )
 }
 

@@ -3,7 +3,7 @@
 Owns: requests, grouped by app; each hospital's ordered rules, which approve, restrict, dismiss or escalate requests, and their dry run;
 decisions on groups and their hand-over; what a newer version of an installed app has more, and its acceptance.
 Must not know: how an installation is stored and what it requires (installations); how review certifies; enforcement.
-Public verbs: service.ask, withdraw, approve, dismiss, hand_over, hand_over_all and their listings; rule_sets.put_in_force, try_rules;
+Public verbs: service.ask, withdraw, approve, dismiss, hand_over, hand_over_all, announce and their listings; catalogue.list_requestable; rule_sets.put_in_force, try_rules;
 versions.compare, accept; policy.decide_request.
 Invariants:
 - The first rule that matches decides.

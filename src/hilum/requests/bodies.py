@@ -262,6 +262,24 @@ class GroupShown(Shown):
         return cls(**values | counted | {"roles": roles, "scopes": scopes})
 
 
+class TaskShown(Shown):
+    name: str
+    title: str
+    purpose: str
+
+
+class RequestableShown(Shown):
+    """An app that your hospital could install. ``tasks``: workflows by which it can be asked for; ``asked``: you have an open request for it."""
+
+    app: str
+    name: str
+    vendor: str
+    purpose: str
+    tasks: tuple[TaskShown, ...]
+    installed: bool
+    asked: bool
+
+
 class HandedOver(Shown):
     """``more``: there are more; repeat the call."""
 

@@ -1,5 +1,6 @@
 """The facts of a request, read for the rules that judge it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hilum.agreements import service as agreements
@@ -39,11 +40,19 @@ class AppAtHospital:
     only_backend: bool
 
 
-def read_app_at(ctx: Context, tenant: Tenant, app: App) -> AppAtHospital:
-    """Read the inputs for judging a request for an app at a hospital."""
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What the rule book admits of an app's clients at a hospital, and what of its work."""
+
+    clients: tuple[ClientFacts, ...]
+    scopes: tuple[str, ...]
+    tier: Tier | None
+    workflows: frozenset[str]
+
+
+def admitted_at(ctx: Context, tenant: Tenant, book: Book, found: Sequence[ClientFacts]) -> Admitted:
+    """Return what a rule book admits at a hospital of an app with these clients now."""
     environment = environment_of(tenant)
-    book = policies.current(ctx).book_at(tenant.id, ctx.now, app.id)
-    found = clients.facts_of_apps(ctx, (app.id,)).get(app.id, ())
     # A sandbox client works only in the sandbox, a production client everywhere (C4).
     here = tuple(each for each in found if each.environment in {environment, Environment.PRODUCTION})
     live = [
@@ -52,17 +61,28 @@ def read_app_at(ctx: Context, tenant: Tenant, app: App) -> AppAtHospital:
         if (until := clients_policy.certified_until(book, each)) is not None and ctx.now < until
     ]
     admissions = [clients_policy.admission(book, each, ctx.now) for each in live]
-    scopes = tuple(dict.fromkeys(scope for each in admissions for scope in each.scopes))
     # The highest, whatever is asked for: what a rule allows a harmless app is not for a part of another one.
     tiers = [each.assessment.tier for each in admissions if each.cell is not None]
+    return Admitted(
+        here,
+        tuple(dict.fromkeys(scope for each in admissions for scope in each.scopes)),
+        highest(tiers) if tiers else None,
+        frozenset(name for each in live for name in clients_policy.workflows_allowed(book, each, ctx.now)),
+    )
+
+
+def read_app_at(ctx: Context, tenant: Tenant, app: App) -> AppAtHospital:
+    """Read the inputs for judging a request for an app at a hospital."""
+    book = policies.current(ctx).book_at(tenant.id, ctx.now, app.id)
+    admitted = admitted_at(ctx, tenant, book, clients.facts_of_apps(ctx, (app.id,)).get(app.id, ()))
     return AppAtHospital(
         tenant,
         app,
         book,
-        here,
-        scopes,
-        highest(tiers) if tiers else None,
-        frozenset(name for each in live for name in clients_policy.workflows_allowed(book, each, ctx.now)),
+        admitted.clients,
+        admitted.scopes,
+        admitted.tier,
+        admitted.workflows,
         installations.current(ctx, tenant.id, app),
         clients.serves_backends_only(ctx, app.id),
     )

@@ -32,6 +32,14 @@ KEPT = timedelta(days=400)
 PURGE_BATCH = 500
 HAND_OVER_BATCH = 500
 """Groups that one act hands over; more take the act again."""
+MAIL_WINDOW = timedelta(hours=1)
+"""What began to wait within such a window is one mail to each who decides."""
+MAILED_BACK = timedelta(days=1)
+"""What has waited for longer is in no mail: the jobs process was down for as long."""
+APPS_MAILED = 5
+"""Apps that one mail names."""
+WAITING_BATCH = 100
+"""Hospitals that one transaction mails."""
 GROUP_SORTS = Sorts({"since": "id"})
 """The orders of groups of requests, whose ids are in the order in which they were opened."""
 
@@ -299,6 +307,28 @@ class Tried:
     judged: int
     differences: tuple[Difference, ...]
     next: str
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A workflow that an app may do at a hospital, by which it can be asked for."""
+
+    name: str
+    title: str
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True)
+class Requestable:
+    """An app that a hospital could install. ``asked``: the reader has an open request for it."""
+
+    app: AppId
+    name: str
+    vendor: str
+    purpose: str
+    tasks: tuple[Task, ...]
+    installed: bool
+    asked: bool
 
 
 # --- wider versions ------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Who may ask and decide, what is valid, and what rules decide on a request. Pure. How a rule is matched is in ``matching``."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -9,11 +9,12 @@ from hilum.identity.models import Person, VendorRight
 from hilum.identity.policy import ROLES, may_as_member
 from hilum.installations.policy import may_install
 from hilum.kernel.actor import Actor, ActorKind
-from hilum.kernel.ids import TenantId
+from hilum.kernel.ids import PersonId, TenantId
 from hilum.registry.models import App
 from hilum.registry.policy import scope_faults
 from hilum.requests.matching import judge_rule
 from hilum.requests.models import (
+    MAIL_WINDOW,
     REASON_BOUND,
     Action,
     AppRequest,
@@ -40,8 +41,23 @@ def may_ask(actor: Actor, tenant: TenantId, app: App) -> bool:
     if app.tenant is not None:
         return False
     if actor.kind is ActorKind.PERSON:
-        return actor.tenant == tenant and bool(actor.roles & ROLES - {PATIENT})
+        return asks_at(actor, tenant)
     return may_as_member(actor, app.vendor, VendorRight.APPS)
+
+
+def asks_at(actor: Actor, tenant: TenantId) -> bool:
+    """Check whether an actor is of a hospital's staff, who ask it for apps."""
+    return actor.kind is ActorKind.PERSON and actor.tenant == tenant and bool(actor.roles & ROLES - {PATIENT})
+
+
+def window_of(at: datetime) -> datetime:
+    """Return the beginning of the window of mail in which a moment is."""
+    return at - timedelta(seconds=at.timestamp() % MAIL_WINDOW.total_seconds())
+
+
+def groups_for(groups: Iterable[Group], person: PersonId, deciding: Collection[PersonId]) -> list[Group]:
+    """Return the groups that an administrator decides: those assigned to nobody who may decide, and their own."""
+    return [each for each in groups if each.assigned_to == person or each.assigned_to not in deciding]
 
 
 def may_see_group(actor: Actor, group: Group) -> bool:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 
 from hilum.kernel.ids import AppId, PersonId, TenantId
-from hilum.requests import rule_sets, service, versions
+from hilum.requests import catalogue, rule_sets, service, versions
 from hilum.requests.bodies import (
     AcceptanceShown,
     AcceptAsked,
@@ -18,6 +18,7 @@ from hilum.requests.bodies import (
     HandedOver,
     HandOverAllAsked,
     HandOverAsked,
+    RequestableShown,
     RequestAsked,
     RequestShown,
     RequestsQuery,
@@ -30,7 +31,7 @@ from hilum.requests.bodies import (
     WiderShown,
 )
 from hilum.requests.models import GROUP_SORTS, AcceptOrder, AskOrder, Decision
-from hilum.web.api import Id, Page, api_router, audience, page_of, run_read, run_write
+from hilum.web.api import Id, Page, Paging, api_router, audience, page_of, run_read, run_write
 from hilum.web.kit import Kit
 
 STAFF_OF_A_HOSPITAL = ("physician", "nurse", "analyst", "administrator", "front_desk")
@@ -46,11 +47,24 @@ def api(kit: Kit) -> APIRouter:
     """Build the API routes of requests."""
     router = api_router(kit, "requests")
     _requests(router, kit)
+    _catalogue(router, kit)
     _groups(router, kit)
     _hand_over(router, kit)
     _rules(router, kit)
     _versions(router, kit)
     return router
+
+
+def _catalogue(router: APIRouter, kit: Kit) -> None:
+    @router.get(
+        "/requestable-apps",
+        response_model=Page[RequestableShown],
+        openapi_extra=audience(*STAFF_OF_A_HOSPITAL),
+    )
+    async def list_requestable(request: Request, query: Annotated[Paging, Query()]) -> object:
+        """List the apps that you may ask your hospital for: those that it could install. A page may be short although more follow."""
+        found, following = await run_read(kit, request, partial(catalogue.list_requestable, page=query.page))
+        return {"items": [RequestableShown.model_validate(each) for each in found], "next": following}
 
 
 def _named(tenant: str | None) -> TenantId | None:

@@ -28,6 +28,7 @@ from hilum.registry import service as registry
 from hilum.registry.models import App
 from hilum.requests import policy, rule_sets, store
 from hilum.requests.facts import AppAtHospital, facts_of, read_app_at
+from hilum.requests.mailing import announce, mail_decided
 from hilum.requests.models import (
     ASKED_BOUND,
     ASKED_WITHIN,
@@ -52,6 +53,7 @@ from hilum.review.service import reasons_of
 from hilum.standards.smart.scopes import all_covered
 
 __all__ = [
+    "announce",
     "approve",
     "ask",
     "dismiss",
@@ -205,6 +207,9 @@ def _settle(ctx: Context, group: Group, request: AppRequest, judged: _Judged) ->
         # Colleagues who asked for no more than that have it now.
         served = [each.id for each in open_ if policy.is_within(each, installed.roles, installed.scopes)]
         store.save_states(ctx.tx, served, State.APPROVED)
+        # Who asks now is answered at once.
+        waited = [each for each in open_ if each.id in served and each.id != request.id]
+        mail_decided(ctx, group, waited, State.APPROVED)
         open_ = [each for each in open_ if each.id not in served]
     after = replace(group, revision=group.revision + 1)
     if verdict.action is Action.ESCALATE:
@@ -373,6 +378,7 @@ def _decided(ctx: Context, view: GroupView, decision: Decision, state: State, in
         raise Conflict("concurrent_change", _DETAILS["changed_since_read"])
     counting = [each.id for each in view.requests]
     store.save_states(ctx.tx, counting, state)
+    mail_decided(ctx, after, view.requests, state)
     # What is still open is of people who have left.
     rest = [each.id for each in store.all_of(ctx.tx, [group.id]) if each.state is State.OPEN]
     store.save_states(ctx.tx, rest, State.WITHDRAWN)

@@ -18,6 +18,7 @@ from sqlalchemy import (
     select,
     text,
 )
+from sqlalchemy.sql.elements import ColumnElement
 
 from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata, row_of
 from hilum.infra.sorting import paged
@@ -33,9 +34,11 @@ from hilum.requests.documents import (
     write_verdict,
 )
 from hilum.requests.models import (
+    GROUP_BOUND,
     GROUP_SORTS,
     HAND_OVER_BATCH,
     PURGE_BATCH,
+    WAITING_BATCH,
     Acceptance,
     AppRequest,
     Group,
@@ -68,6 +71,13 @@ groups = Table(
     Index("ix_requests_group_state", "state", "id"),
     Index("ix_requests_group_app", "tenant", "app", "decided_at"),
     Index("ix_requests_group_decided", "decided_at"),
+    Index(
+        "ix_requests_group_waiting",
+        "opened_at",
+        "tenant",
+        sqlite_where=_OPEN,
+        postgresql_where=_OPEN,
+    ),
 )
 
 requests = Table(
@@ -149,6 +159,28 @@ def find_open(tx: Connection, tenant: TenantId, app: AppId) -> Group | None:
     )
     row = tx.execute(query.with_for_update()).first()
     return None if row is None else _group(row)
+
+
+def _waiting(since: datetime, until: datetime) -> tuple[ColumnElement[bool], ...]:
+    return (groups.c.state == State.OPEN.value, groups.c.opened_at >= since, groups.c.opened_at < until)
+
+
+def list_waiting_at(tx: Connection, since: datetime, until: datetime, after: TenantId) -> list[TenantId]:
+    """List the next tenants by id with groups that are open and were opened within a time."""
+    query = select(groups.c.tenant).where(*_waiting(since, until), groups.c.tenant > after).distinct()
+    return [TenantId(row.tenant) for row in tx.execute(query.order_by(groups.c.tenant).limit(WAITING_BATCH))]
+
+
+def list_waiting(tx: Connection, tenant: TenantId, since: datetime, until: datetime) -> list[Group]:
+    """List the open groups of a tenant that were opened within a time, the oldest first; at most GROUP_BOUND."""
+    query = select(groups).where(groups.c.tenant == tenant, *_waiting(since, until))
+    return [_group(row) for row in tx.execute(query.order_by(groups.c.id).limit(GROUP_BOUND))]
+
+
+def open_apps_of(tx: Connection, person: PersonId) -> frozenset[AppId]:
+    """Return the apps for which a person has an open request."""
+    query = select(requests.c.app).where(requests.c.person == person, requests.c.state == State.OPEN.value)
+    return frozenset(AppId(row.app) for row in tx.execute(query))
 
 
 def get_group(tx: Connection, group: str, *, lock: bool = False) -> Group:

@@ -112,7 +112,7 @@ EXPECTED = {
     "tenant leave preview", "tenant leave ask", "tenant leave list", "tenant leave show", "tenant leave proof", "tenant leave export", "tenant leave erase", "tenant leave verify",
     "break-glass launches", "break-glass open", "break-glass list", "break-glass show", "break-glass end", "break-glass review", "break-glass settings", "break-glass set",
     "mandate ask", "mandate agree", "mandate end", "mandate list", "mandate show", "mandate unanswered",
-    "request add", "request list", "request show", "request withdraw", "request approve", "request dismiss", "request hand-over",
+    "request add", "request apps", "request list", "request show", "request withdraw", "request approve", "request dismiss", "request hand-over",
     "review submit", "review list", "review show", "review checks", "review rerun", "review decide", "review withdraw",
     "review lenses", "review queue", "review take", "review release", "review judge", "review answer", "review resolve", "review scorecards", "review rights", "review allow", "review tie", "review ties", "review end-tie", "review clocks", "review late", "review figures", "review draw", "review appeal", "review appeals", "review decide-appeal", "review calibrate", "review ask-access", "review lane", "review verify",
     "request-rule list", "request-rule versions", "request-rule set", "request-rule try", "installation newer", "installation accept",
