@@ -8,6 +8,7 @@ from sqlalchemy import Column, Connection, Index, Integer, Row, String, Table, f
 from hilum.attestations.models import DEPTH, SUBJECT_BOUND, WHOLE_FROM, Head, Part
 from hilum.attestations.policy import GONE, parents_of, place_of
 from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata
+from hilum.infra.prepared_statements import PreparedStatement
 
 _LOCK = 0x415454455354
 """The advisory lock under which the tree changes on PostgreSQL: the letters of ATTEST. On SQLite there is one writer anyway."""
@@ -38,6 +39,10 @@ tree_heads = Table(
     Column("kid", String(64), nullable=False),
     Column("signature", String(120), nullable=False),
 )
+_NEWEST_NUMBER = PreparedStatement(select(func.max(tree_heads.c.number)), tree_heads.c.number)
+_NEWEST_HEAD = PreparedStatement(
+    select(tree_heads).order_by(tree_heads.c.number.desc()).limit(1), *tree_heads.c
+)
 
 
 def lock(tx: Connection) -> None:
@@ -47,12 +52,11 @@ def lock(tx: Connection) -> None:
 
 
 def newest_number(tx: Connection) -> int:
-    return int(tx.execute(select(func.max(tree_heads.c.number))).scalar() or 0)
+    return int(_NEWEST_NUMBER.rows(tx)[0][0] or 0)
 
 
 def newest_head(tx: Connection) -> Head | None:
-    row = tx.execute(select(tree_heads).order_by(tree_heads.c.number.desc()).limit(1)).first()
-    return None if row is None else _head(row)
+    return next(map(_head, _NEWEST_HEAD.records(tx, {})), None)
 
 
 def numbered_heads(tx: Connection, numbers: Collection[int]) -> list[Head]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 
-from hilum.audit import explanation, partition, policy, sealed, store, verification
+from hilum.audit import event_store, explanation, partition, policy, sealed, store, verification
 from hilum.audit.journal_records import AccessReader
 from hilum.audit.models import (
     HOLD_REASON_BOUND,
@@ -81,7 +81,7 @@ def record_count(ctx: Context, action: str, *, tenant: str, source: str, count: 
 
 def list_events(ctx: Context, query: EventQuery) -> EventPage:
     """List a page of events, newest first. The route checks which tenant's events the caller may read."""
-    return store.list_events(ctx.tx, query)
+    return event_store.list_events(ctx.tx, query)
 
 
 def reading_of(query: AccessQuery | EventQuery, given: int = 0) -> Event:
@@ -205,13 +205,13 @@ def explain(
     Raises NotFound when nothing was recorded under the id. The route checks which tenants' requests the caller may read.
     """
     accesses = reader.find(request_id)
-    own = store.list_events(ctx.tx, EventQuery(request_id=request_id)).events
+    own = event_store.list_events(ctx.tx, EventQuery(request_id=request_id)).events
     if not accesses and not own:
         raise NotFound("request_unknown", "Nothing was recorded under this request id.")
     # Each query is bounded, so an explanation reads a bounded number of rows whatever happened to the app.
     events = list(own)
     for query in explanation.queries(accesses):
-        events += store.list_events(ctx.tx, query).events
+        events += event_store.list_events(ctx.tx, query).events
     return explanation.explain(request_id, accesses, events, rule_book(ctx, accesses))
 
 
@@ -223,7 +223,7 @@ def read_sealed(ctx: Context, reader: AccessReader, query: SealedQuery) -> Seale
     for each in query.queries:
         asked = replace(each, since=query.since)
         for _ in range(query.pages):
-            page = store.list_events(ctx.tx, asked)
+            page = event_store.list_events(ctx.tx, asked)
             events |= {(each.writer, each.seq): each for each in page.events}
             asked = replace(asked, after=page.next)
             if not page.next:

@@ -25,7 +25,6 @@ from sqlalchemy import (
     desc,
     func,
     literal,
-    or_,
     select,
     tuple_,
     update,
@@ -38,12 +37,8 @@ from hilum.audit.models import (
     PURGE_ACTION,
     PURGE_BATCH,
     Checkpoint,
-    Event,
-    EventPage,
-    EventQuery,
     Head,
     Hold,
-    Outcome,
     RecordedEvent,
     Stream,
 )
@@ -58,8 +53,7 @@ from hilum.infra.db import (
 )
 from hilum.infra.postgres import QUEUED
 from hilum.infra.prepared_statements import PreparedStatement, prepare_insert, prepare_insert_or_ignore
-from hilum.kernel.errors import Invalid
-from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.kernel.times import from_micros, to_micros
 
 STREAM_BATCH = 1_000
@@ -341,98 +335,10 @@ def _header(at: datetime, words: list[str]) -> bytes:
     return orjson.dumps([to_micros(at), *words])
 
 
-def list_events(tx: Connection, query: EventQuery) -> EventPage:
-    """Read a page of events, newest first."""
-    table = audit_event
-    wanted = [
-        table.c[name] == getattr(query, name)
-        for name in ("tenant", "app", "client", "person", "launch", "authorization", "request_id", "outcome")
-        if getattr(query, name)
-    ]
-    if query.action:
-        # IN over the existing actions instead of LIKE 'prefix%', which uses an index only under some collations.
-        wanted.append(table.c.action.in_(_actions(tx, query.action)))
-    if query.since is not None:
-        wanted.append(table.c.at >= query.since)
-    if query.before is not None:
-        wanted.append(table.c.at < query.before)
-    if query.after:
-        at, seq, writer = _read_cursor(query.after)
-        wanted.append(
-            or_(
-                table.c.at < at,
-                and_(table.c.at == at, table.c.seq < seq),
-                and_(table.c.at == at, table.c.seq == seq, table.c.writer < writer),
-            )
-        )
-    limit = max(1, min(query.limit, PAGE_BOUND))
-    columns = (table.c.at, table.c.seq, table.c.writer)
-    order = columns if query.oldest_first else map(desc, columns)
-    # One row more than asked for shows whether there is a next page.
-    found = with_payload().where(*wanted).order_by(*order).limit(limit + 1)
-    rows = list(tx.execute(found).mappings())
-    events = tuple(_recorded(row) for row in rows[:limit])
-    more = len(rows) > limit and not query.oldest_first
-    return EventPage(events, _cursor(events[-1]) if more else "")
-
-
-def _actions(tx: Connection, wanted: str) -> list[str]:
-    """List the recorded actions that are ``wanted`` or begin with it and a dot, by a loose index scan."""
-    action, below = audit_event.c.action, wanted.rstrip(".") + "."
-    seen = select(func.min(action).label("action")).cte("met", recursive=True)
-    following = select(func.min(action)).where(action > seen.c.action).scalar_subquery()
-    seen = seen.union_all(select(following).where(seen.c.action.is_not(None)))
-    every = tx.execute(select(seen.c.action).where(seen.c.action.is_not(None))).scalars()
-    return [wanted, *(each for each in every if each.startswith(below))]
-
-
 def with_payload() -> Select[Any]:
     event, payload = audit_event, audit_payload
     joined = event.outerjoin(payload, and_(event.c.writer == payload.c.writer, event.c.seq == payload.c.seq))
     return select(*event.c, payload.c.salt, payload.c.body).select_from(joined)
-
-
-def _cursor(last: RecordedEvent) -> str:
-    return f"{to_micros(last.at)}.{last.seq}.{last.writer}"
-
-
-def _read_cursor(cursor: str) -> tuple[datetime, int, str]:
-    at, _, rest = cursor.partition(".")
-    seq, _, writer = rest.partition(".")
-    if not (at.isascii() and at.isdigit() and seq.isascii() and seq.isdigit()) or len(cursor) > 200:
-        raise Invalid(
-            "cursor_invalid",
-            "The cursor is not valid. Pass `next` of the previous page.",
-            fields={"after": "cursor_unknown"},
-        )
-    return from_micros(int(at[:17])), int(seq[:17]), writer
-
-
-def _recorded(row: RowMapping) -> RecordedEvent:
-    patient, facts = orjson.loads(row["body"]) if row["body"] is not None else ("", {})
-    event = Event(
-        action=row["action"],
-        outcome=Outcome(row["outcome"]),
-        tenant=row["tenant"],
-        app=row["app"],
-        client=row["client"],
-        person=row["person"],
-        launch=row["launch"],
-        authorization=row["authorization"],
-        reason=row["reason"],
-        patient=patient,
-        facts=facts,
-    )
-    return RecordedEvent(
-        writer=row["writer"],
-        seq=int(row["seq"]),
-        at=row["at"],
-        actor=row["actor"],
-        request_id=row["request_id"],
-        event=event,
-        source=row["source"],
-        correlation_id=row["correlation_id"],
-    )
 
 
 def control_heads(tx: Connection) -> dict[str, Head]:

@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Connection, Index, Integer, String, Table, func, select
+from sqlalchemy import BigInteger, Column, Connection, Index, Integer, String, Table, bindparam, func, select
 
 from hilum.factors.models import LOCKED_AFTER, PASSKEYS_PER_PERSON, PURGE_BATCH, Ceremony, Passkey, Totp
 from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.prepared_statements import PreparedStatement, prepare_rows
 from hilum.kernel.ids import PersonId
 
 totps = Table(
@@ -55,10 +56,18 @@ challenges = Table(
     Column("expires_at", Instant, nullable=False),
     Index(None, "expires_at"),
 )
+_TOTP = prepare_rows(totps, "person")
+_PASSKEYS = PreparedStatement(
+    select(passkeys)
+    .where(passkeys.c.person == bindparam("person"))
+    .order_by(passkeys.c.created_at)
+    .limit(PASSKEYS_PER_PERSON),
+    *passkeys.c,
+)
 
 
 def find_totp(tx: Connection, person: PersonId) -> Totp | None:
-    row = tx.execute(select(totps).where(totps.c.person == person)).first()
+    row = next(iter(_TOTP.records(tx, {"person": person})), None)
     return None if row is None else Totp(row.person, row.sealed, row.created_at, row.last_step, row.failures)
 
 
@@ -116,7 +125,6 @@ def count_recovery_codes(tx: Connection, person: PersonId) -> int:
 
 def list_passkeys(tx: Connection, person: PersonId) -> tuple[Passkey, ...]:
     """List a person's passkeys, at most PASSKEYS_PER_PERSON, oldest first."""
-    query = select(passkeys).where(passkeys.c.person == person).order_by(passkeys.c.created_at)
     return tuple(
         Passkey(
             row.credential,
@@ -127,7 +135,7 @@ def list_passkeys(tx: Connection, person: PersonId) -> tuple[Passkey, ...]:
             row.created_at,
             row.last_used_at,
         )
-        for row in tx.execute(query.limit(PASSKEYS_PER_PERSON))
+        for row in _PASSKEYS.records(tx, {"person": person})
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, make_dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Executable, Table
+from sqlalchemy import Connection, Dialect, Executable, Table, bindparam, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -45,14 +45,18 @@ class PreparedStatement:
 
     def first(self, tx: Connection, values: Mapping[str, Any]) -> dict[str, Any] | None:
         """Execute it and return its first row by column name, or None."""
+        return next(iter(self.mappings(tx, values)), None)
+
+    def mappings(self, tx: Connection, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Execute it and return its rows, each by column name."""
         compiled = self._for(tx.dialect)
-        rows = _run(tx, compiled, values).fetchall()
-        if not rows:
-            return None
-        return {
-            name: value if read is None else read(value)
-            for (name, read), value in zip(compiled.results, rows[0], strict=True)
-        }
+        return [
+            {
+                name: value if read is None else read(value)
+                for (name, read), value in zip(compiled.results, row, strict=True)
+            }
+            for row in _run(tx, compiled, values).fetchall()
+        ]
 
     def records(self, tx: Connection, values: Mapping[str, Any]) -> list[Any]:
         """Execute it and return its rows, with their columns as attributes."""
@@ -107,6 +111,12 @@ class PreparedStatement:
         parameters = tuple((name, _binder(compiled.binds[name].type, dialect)) for name in names)
         results = tuple((column.key or "", _reader(column.type, dialect)) for column in self._columns)
         return _Compiled(str(compiled), not compiled.positional, parameters, results, literals)
+
+
+def prepare_rows(table: Table, *given: str) -> PreparedStatement:
+    """Prepare the reading of the whole rows whose columns of these names have the values that are given."""
+    wanted = (table.c[name] == bindparam(name) for name in given)
+    return PreparedStatement(select(table).where(*wanted), *table.c)
 
 
 def prepare_insert(table: Table) -> PreparedStatement:

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata
-from hilum.infra.prepared_statements import PreparedStatement
+from hilum.infra.prepared_statements import PreparedStatement, prepare_rows
 from hilum.keys.models import KeyState, Purpose, SigningKey
 
 signing_key = Table(
@@ -52,6 +52,8 @@ _FIND_ACTIVE = PreparedStatement(
     ),
     *signing_key.c,
 )
+_RING = prepare_rows(signing_key, "purpose", "ring")
+_KEY = prepare_rows(signing_key, "kid", "purpose")
 # The database keeps a ring to one active key, whichever of two processes adds or rotates first.
 Index(
     "uq_signing_key_active",
@@ -85,13 +87,11 @@ def active(tx: Connection, purpose: Purpose, ring: str) -> SigningKey | None:
 
 
 def ring_keys(tx: Connection, purpose: Purpose, ring: str) -> list[SigningKey]:
-    wanted = (signing_key.c.purpose == purpose.value) & (signing_key.c.ring == ring)
-    return [_key(row) for row in tx.execute(select(signing_key).where(wanted)).mappings()]
+    return [_key(row) for row in _RING.mappings(tx, {"purpose": purpose.value, "ring": ring})]
 
 
 def find(tx: Connection, purpose: Purpose, kid: str) -> SigningKey | None:
-    wanted = (signing_key.c.kid == kid) & (signing_key.c.purpose == purpose.value)
-    row = tx.execute(select(signing_key).where(wanted)).mappings().first()
+    row = _KEY.first(tx, {"kid": kid, "purpose": purpose.value})
     return None if row is None else _key(row)
 
 

@@ -1,6 +1,6 @@
 """Tables of the rule book's versions, their applications and dry runs. Versions and applications are only ever added."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
+from hilum.infra.prepared_statements import PreparedStatement, prepare_rows
 from hilum.infra.sorting import newest_first
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import TenantId
@@ -80,6 +81,16 @@ dry_runs = Table(
     Index("ix_policies_dry_run_state", "state", "id"),
 )
 """The results are rows of the room ``dryruns``."""
+_VERSION = prepare_rows(versions, "number")
+
+
+def _in_force() -> PreparedStatement:
+    last = select(func.max(applications.c.number)).where(applications.c.tenants == "").scalar_subquery()
+    query = select(applications).where(applications.c.number >= func.coalesce(last, 0))
+    return PreparedStatement(query.order_by(applications.c.number), *applications.c)
+
+
+_IN_FORCE = _in_force()
 
 
 def next_version(tx: Connection) -> int:
@@ -96,10 +107,10 @@ def add_version(tx: Connection, version: Version) -> bool:
 
 def get_version(tx: Connection, number: int) -> Version:
     """Get a version. Raises NotFound."""
-    row = tx.execute(select(versions).where(versions.c.number == number)).first()
+    row = _VERSION.first(tx, {"number": number})
     if row is None:
         raise NotFound("policy_not_found", "There is no such version of the rule book.")
-    return _version(row)
+    return Version(**row)
 
 
 def list_versions(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[Version]:
@@ -123,14 +134,12 @@ def add_application(tx: Connection, application: Application) -> bool:
 
 def list_applications_in_force(tx: Connection) -> list[Application]:
     """List the last application everywhere and all after it, oldest first; all of them if none was everywhere."""
-    last = select(func.max(applications.c.number)).where(applications.c.tenants == "").scalar_subquery()
-    query = select(applications).where(applications.c.number >= func.coalesce(last, 0))
-    return [_application(row) for row in tx.execute(query.order_by(applications.c.number))]
+    return [_application(row) for row in _IN_FORCE.mappings(tx, {})]
 
 
 def read_applications(tx: Connection) -> Iterator[Application]:
     """Read all applications, oldest first."""
-    return map(_application, tx.execute(select(applications).order_by(applications.c.number)))
+    return map(_application, tx.execute(select(applications).order_by(applications.c.number)).mappings())
 
 
 def read_versions(tx: Connection) -> Iterator[Version]:
@@ -147,14 +156,14 @@ def numbered_applications(tx: Connection, numbers: Collection[int]) -> list[Appl
     """Read the applications with these numbers, as far as they exist."""
     return [
         _application(row)
-        for row in tx.execute(select(applications).where(applications.c.number.in_(numbers)))
+        for row in tx.execute(select(applications).where(applications.c.number.in_(numbers))).mappings()
     ]
 
 
 def applications_until(tx: Connection, at: datetime) -> Iterator[Application]:
     """Read the applications that were made until a time, newest first."""
     query = select(applications).where(applications.c.applied_at <= at).order_by(applications.c.number.desc())
-    return (_application(row) for row in tx.execute(query))
+    return map(_application, tx.execute(query).mappings())
 
 
 def list_applications(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[Application]:
@@ -166,13 +175,13 @@ def list_applications(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[Appl
         .order_by(applications.c.number.desc())
         .limit(page.limit)
     )
-    return [_application(row) for row in tx.execute(query)]
+    return [_application(row) for row in tx.execute(query).mappings()]
 
 
 def list_applications_after(tx: Connection, number: int, bound: int) -> list[Application]:
     """List the applications since one, oldest first."""
     query = select(applications).where(applications.c.number > number).order_by(applications.c.number)
-    return [_application(row) for row in tx.execute(query.limit(bound))]
+    return [_application(row) for row in tx.execute(query.limit(bound)).mappings()]
 
 
 def was_everywhere(tx: Connection, version: int) -> bool:
@@ -187,9 +196,9 @@ def _version(row: Row[Any]) -> Version:
     return Version(**row._mapping)
 
 
-def _application(row: Row[Any]) -> Application:
-    tenants = tuple(TenantId(tenant) for tenant in row.tenants.split())
-    return Application(**{**row._mapping, "tenants": tenants})
+def _application(row: Mapping[Any, Any]) -> Application:
+    tenants = tuple(TenantId(tenant) for tenant in row["tenants"].split())
+    return Application(**{**row, "tenants": tenants})
 
 
 _UNFINISHED = (DryRunState.WAITING.value, DryRunState.RUNNING.value)

@@ -3,9 +3,22 @@
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Column, Connection, Index, Integer, Row, String, Table, func, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Index,
+    Integer,
+    Row,
+    String,
+    Table,
+    bindparam,
+    func,
+    select,
+)
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.prepared_statements import PreparedStatement
 from hilum.kernel.ids import AppId
 from hilum.registry.models import Attestation
 
@@ -37,12 +50,19 @@ def add_attestations(tx: Connection, made: Sequence[Attestation]) -> bool:
     return True
 
 
+def _newest(*wanted: ColumnElement[bool]) -> PreparedStatement:
+    last = select(func.max(attestations.c.number)).where(*wanted).scalar_subquery()
+    return PreparedStatement(select(attestations).where(attestations.c.number == last), *attestations.c)
+
+
+_NEWEST = _newest()
+_NEWEST_OF = _newest(attestations.c.app == bindparam("app"))
+
+
 def newest_attestation(tx: Connection, app: AppId | None = None) -> Attestation | None:
     """Return the newest attestation, of all or of one app; None without any."""
-    last = select(func.max(attestations.c.number))
-    last = last if app is None else last.where(attestations.c.app == app)
-    row = tx.execute(select(attestations).where(attestations.c.number == last.scalar_subquery())).first()
-    return None if row is None else _attestation(row)
+    row = _NEWEST.first(tx, {}) if app is None else _NEWEST_OF.first(tx, {"app": app})
+    return None if row is None else Attestation(**row)
 
 
 def read_attestations(tx: Connection, *, after: int = 0, until: int | None = None) -> Iterator[Attestation]:

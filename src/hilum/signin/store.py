@@ -125,6 +125,14 @@ _FIND_TOKEN = PreparedStatement(
 _FIND_SESSION = PreparedStatement(
     select(sessions).where(sessions.c.digest == bindparam("digest")), *sessions.c
 )
+_NOTE_USE = PreparedStatement(
+    api_tokens.update()
+    .where(
+        api_tokens.c.digest == bindparam("of"),
+        or_(api_tokens.c.last_used_at.is_(None), api_tokens.c.last_used_at <= bindparam("before")),
+    )
+    .values(last_used_at=bindparam("at"))
+)
 
 
 def save_password(tx: Connection, person: PersonId, digest: str, at: datetime) -> None:
@@ -371,8 +379,7 @@ def _api_token(row: Any) -> ApiToken:
 
 def save_api_token_used(tx: Connection, digest: str, at: datetime, before: datetime) -> None:
     """Record a use of a token, unless one was recorded since ``before``."""
-    due = or_(api_tokens.c.last_used_at.is_(None), api_tokens.c.last_used_at <= before)
-    tx.execute(api_tokens.update().where(api_tokens.c.digest == digest, due).values(last_used_at=at))
+    _NOTE_USE.count(tx, {"of": digest, "at": at, "before": before})
 
 
 def find_api_token_by_digest(tx: Connection, digest: str) -> ApiToken | None:
