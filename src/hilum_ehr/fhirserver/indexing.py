@@ -1,6 +1,7 @@
 """Builds the rows of a resource's search index. Pure: the numbers of parameters are arguments."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from hilum.standards.fhir.dates import element_range
@@ -28,8 +29,13 @@ Rows = dict[Kind, set[tuple[Any, ...]]]
 Step = Callable[[dict[str, Any], Rows], None]
 
 
-def index_keys() -> Iterator[str]:
-    """Yield every key of the index, in a fixed order."""
+@cache
+def index_keys() -> tuple[str, ...]:
+    """Return every key of the index, in a fixed order."""
+    return tuple(_index_keys())
+
+
+def _index_keys() -> Iterator[str]:
     for resource_type in sorted(resource_types()):
         for parameter in parameters_of(resource_type).values():
             key = index_key(resource_type, parameter.code)

@@ -20,6 +20,7 @@ CACHE_KIB = 16_384
 MAPPED_BYTES = 2**31
 # Often enough to stop within milliseconds of the deadline, rarely enough not to slow a search down.
 OPERATIONS_BETWEEN_LOOKS = 50_000
+_NUMBERS = "SELECT key, number FROM parameter"
 _SCHEMA = """
 CREATE TABLE parameter (number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE);
 CREATE TABLE resource (
@@ -154,10 +155,8 @@ class Store:
         self._local = threading.local()
         self._lock = threading.Lock()
         self._connections: list[sqlite3.Connection] = []
-        self._prepare()
         # Read once: the numbers of parameters never change in a file.
-        rows = self.connection().execute("SELECT key, number FROM parameter")
-        self.numbers: MappingProxyType[str, int] = MappingProxyType(dict(rows.fetchall()))
+        self.numbers: MappingProxyType[str, int] = MappingProxyType(self._prepare())
         self.mark = ChangeMark(path)
 
     def connection(self) -> sqlite3.Connection:
@@ -265,8 +264,8 @@ class Store:
             self._connections.append(connection)
         return connection
 
-    def _prepare(self) -> None:
-        """Create the tables, unless they exist. Several processes may do so at once."""
+    def _prepare(self) -> dict[str, int]:
+        """Create the tables, unless they exist, and return the numbers of parameters. Several processes may do so at once."""
         connection = self.connection()
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -280,15 +279,18 @@ class Store:
                 for statement in _SCHEMA.split(";\n"):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            connection.executemany(
-                "INSERT OR IGNORE INTO parameter (key) VALUES (?)", [(key,) for key in index_keys()]
-            )
+            numbers = dict(connection.execute(_NUMBERS).fetchall())
+            # A file that was opened before lacks those of a newer release, if any.
+            if missing := [(key,) for key in index_keys() if key not in numbers]:
+                connection.executemany("INSERT OR IGNORE INTO parameter (key) VALUES (?)", missing)
+                numbers = dict(connection.execute(_NUMBERS).fetchall())
             connection.execute("COMMIT")
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
         # Outside the transaction, since SQLite cannot change the journal mode inside one.
         connection.execute("PRAGMA journal_mode = WAL")
+        return numbers
 
 
 def _find(connection: sqlite3.Connection, resource_type: str, resource_id: str) -> Version | None:
