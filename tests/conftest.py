@@ -2,8 +2,10 @@
 
 import gc
 import itertools
+import re
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,14 @@ import pytest
 from argon2 import PasswordHasher
 from hypothesis import HealthCheck, settings
 
-from hilum.infra.db import Database
 from hilum.infra.migrations.run import migrate
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.keys import live as keys
 from hilum.keys import service as keys_service
 from hilum.signin import live as passwords
 from tests.effort import FULL, effort
-from tests.sim import described, opened_keys, outsiders, plain_logs, scratch, statements
-from tests.sim.backends import repeated_on_postgres
+from tests.sim import described, opened_keys, outsiders, plain_logs, read_books, scratch, statements
+from tests.sim.backends import opened, repeated_on_postgres, with_small_pages
 from tests.sim.nodes import Nodes, two_nodes
 from tests.sim.postgres import Cluster
 from tests.sim.running import Running, start
@@ -41,6 +42,7 @@ statements.share_compiled()
 described.share_described()
 opened_keys.share_opened()
 plain_logs.use_plain()
+read_books.share_read()
 # A password costs as much as it must only where passwords are tested; elsewhere it is hashed as cheaply as argon2 allows.
 COSTLY = passwords._HASHER
 passwords._HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -76,29 +78,33 @@ def ids() -> SeededIds:
     return SeededIds()
 
 
-@pytest.fixture(autouse=True)
-def vault() -> None:
-    keys.install(keys.Vault(SECRET_KEY))
+_make_pair = keys_service._rsa_pair
+OF_KEYS = re.compile(r"/(test_)?keys[_./]")
+"""Files that test the keys themselves."""
 
 
-@pytest.fixture(scope="session")
-def rsa_pairs() -> Iterator[dict[str, str]]:
+@cache
+def _pairs() -> Iterator[dict[str, str]]:
     """A few RSA keys made once: making one takes a tenth of a second, and most tests only need that there is one."""
-    return itertools.cycle([keys_service._rsa_pair() for _ in range(4)])
+    return itertools.cycle([_make_pair() for _ in range(4)])
+
+
+def _ready_made_pair() -> dict[str, str]:
+    return dict(next(_pairs()))
 
 
 @pytest.fixture(autouse=True)
-def ready_made_keys(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hand out ready-made signing keys, but to the tests of the keys themselves."""
-    if "keys" not in request.node.path.as_posix().rpartition("tests/")[2]:
-        pairs = request.getfixturevalue("rsa_pairs")
-        monkeypatch.setattr(keys_service, "_rsa_pair", lambda: dict(next(pairs)))
+def vault(request: pytest.FixtureRequest) -> None:
+    """Install a vault of the test's own, which gets ready-made signing keys, but in the tests of the keys themselves."""
+    keys.install(keys.Vault(SECRET_KEY))
+    vars(keys_service)["_rsa_pair"] = _make_pair if OF_KEYS.search(request.node.nodeid) else _ready_made_pair
 
 
 @pytest.fixture(scope="session")
 def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("template") / "hilum.db"
     migrate(f"sqlite:///{path}")
+    with_small_pages(path)
     return path
 
 
@@ -129,7 +135,7 @@ def postgres_url(postgres_cluster: Cluster) -> str:
 def uow(request: pytest.FixtureRequest, clock: FakeClock, ids: SeededIds) -> Iterator[UnitOfWork]:
     """The unit of work over each backend in turn; ``uow.write_now(verb, actor=.., trace=..)`` runs a verb."""
     url = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
-    made = UnitOfWork.create(Database(url), clock, ids, "test-writer")
+    made = UnitOfWork.create(opened(url), clock, ids, "test-writer")
     yield made
     made.close()
 
@@ -139,7 +145,7 @@ def one_uow(request: pytest.FixtureRequest, clock: FakeClock, ids: SeededIds) ->
     """The unit of work over SQLite; in a test that is marked ``both_backends``, over each in turn."""
     on_postgres = getattr(request, "param", "sqlite") == "postgresql"
     url = request.getfixturevalue("postgres_url" if on_postgres else "sqlite_url")
-    made = UnitOfWork.create(Database(url), clock, ids, "test-writer")
+    made = UnitOfWork.create(opened(url), clock, ids, "test-writer")
     yield made
     made.close()
 
@@ -147,7 +153,7 @@ def one_uow(request: pytest.FixtureRequest, clock: FakeClock, ids: SeededIds) ->
 @pytest.fixture
 def sqlite_uow(sqlite_url: str, clock: FakeClock, ids: SeededIds) -> Iterator[UnitOfWork]:
     """The unit of work over SQLite only, for stories where the backend does not matter."""
-    made = UnitOfWork.create(Database(sqlite_url), clock, ids, "test-writer")
+    made = UnitOfWork.create(opened(sqlite_url), clock, ids, "test-writer")
     yield made
     made.close()
 

@@ -14,14 +14,17 @@ import hilum
 from hilum.infra.db import Database, metadata
 from hilum.infra.migrations.run import configuration, migrate
 
-INFRA = ("epoch", "nodes", "schema_gate")
-"""The modules of infra that declare tables."""
+OTHERS = (
+    *("audit.access_index", "audit.decision_counts", "audit.decision_slots", "audit.service_counts"),
+    *("infra.epoch", "infra.nodes", "infra.schema_gate"),
+)
+"""The modules that declare tables and are not named as stores."""
 
 
 def declare() -> None:
     """Import every module that declares tables."""
-    for own in INFRA:
-        importlib.import_module(f"hilum.infra.{own}")
+    for other in OTHERS:
+        importlib.import_module(f"hilum.{other}")
     for module in pkgutil.walk_packages(hilum.__path__, "hilum."):
         # A room may have more than one.
         if module.name.endswith("store"):

@@ -82,12 +82,16 @@ class Certified:
         return list(dict.fromkeys(each.kind for each in about))
 
 
-def certified_in(world: World) -> Certified:
+def certified_in(world: World, days: int = 120) -> Certified:
     """Submit an app, let its checks pass, and certify it."""
     ground = in_order(world)
-    signs(ground.site, "rita", "technical")
-    sent = submitted(ground, world)
-    ends = (world.clock.now() + 120 * DAY).isoformat()
-    made(decide(ground, sent, expires_at=ends), 200)
+
+    def build() -> None:
+        signs(ground.site, "rita", "technical")
+        sent = submitted(ground, world)
+        ends = (world.clock.now() + days * DAY).isoformat()
+        made(decide(ground, sent, expires_at=ends), 200)
+
+    ground.site.furnished(f"certified for {days} days", build)
     origin = f"https://acme.example:{world.hosts['acme.example'].port}"
     return Certified(world, ground, origin)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +12,7 @@ from tests.sim.world import FakeClock
 
 
 @pytest.fixture
-def world(sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[World]:
+def world(sqlite_uow: UnitOfWork, clock: FakeClock, authority: Authority) -> Iterator[World]:
     """Return the hosts on which a vendor's pages, keys and documents are, with the platform that looks at them."""
     with ExitStack() as stack:
-        yield World(stack, Authority(tmp_path), sqlite_uow, clock)
+        yield World(stack, authority, sqlite_uow, clock)

@@ -1,11 +1,11 @@
 """The control plane alone over real HTTP semantics: sign-in pages and /api/v1, without the rest of the platform."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 from starlette.applications import Starlette
@@ -27,7 +27,7 @@ from hilum.federation import pages as federation_pages
 from hilum.federation.live import Providers
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Person, Tenant, UpstreamKind, UpstreamRef
-from hilum.infra.context import Trace
+from hilum.infra.context import Context, Trace
 from hilum.infra.fetch import SafeFetcher
 from hilum.infra.settings import Mode
 from hilum.infra.unit_of_work import UnitOfWork
@@ -40,6 +40,8 @@ from hilum.revalidation import pages as revalidation_pages
 from hilum.signin import live
 from hilum.signin import routes as signin_routes
 from hilum.signin import service as signin
+from hilum.signin import store as tokens
+from hilum.signin.policy import digest
 from hilum.standing import service as standing
 from hilum.web import errors
 from hilum.web.kit import Kit
@@ -53,6 +55,8 @@ from tests.sim.world import FakeClock, SeededIds
 ORIGIN = "http://127.0.0.1:8000"
 PASSWORD = "correct horse"
 TRACE = Trace("req_setup")
+REMEMBERED = ("people", "_tokens")
+T = TypeVar("T")
 
 
 @dataclass
@@ -65,12 +69,13 @@ class ControlSite:
     kit: Kit
     people: dict[str, Person]
     origin: str = ORIGIN
+    _tokens: dict[tuple[Any, ...], str] = field(default_factory=dict)
 
     def browser(self, source: str = "198.51.100.7") -> TestClient:
         return SiteClient(self._from(source), base_url=self.origin, follow_redirects=False)
 
     def api(self, username: str = "", *, confirmed: bool = False, **more: Any) -> TestClient:
-        """A caller with a fresh API token of somebody; nobody's without a username. ``confirmed``: made with a second factor just now."""
+        """A caller with an API token made for somebody now; nobody's without a username. ``confirmed``: with a second factor just now."""
         client = SiteClient(self._from("198.51.100.8"), base_url=ORIGIN + "/api/v1", **more)
         if username:
             person = self.people[username]
@@ -81,12 +86,30 @@ class ControlSite:
                 else None
             )
             entered = self.clock.now() if confirmed else earlier
-            make = partial(
-                signin.create_api_token, person_id=person.id, life=timedelta(days=1), factor_at=entered
-            )
-            _, secret = self.uow.write_now(make, actor=SYSTEM, trace=TRACE)
+            secret = self._token(person, entered)
             client.headers["authorization"] = f"Bearer {secret}"
         return client
+
+    def _token(self, person: Person, entered: datetime | None) -> str:
+        """Return an API token made now; the same as before if that was now, too, and nobody has changed it since."""
+        wanted = (person.id, (person.role,), self.clock.now(), entered)
+        held = self._tokens.get(wanted, "")
+
+        def kept(ctx: Context) -> bool:
+            found = tokens.find_api_token_by_digest(ctx.tx, digest(held)) if held else None
+            if found is None or found.revoked_at is not None:
+                return False
+            return (found.person, found.roles, found.created_at, found.factor_at) == wanted
+
+        if not self.uow.read_now(kept, actor=SYSTEM, trace=TRACE):
+            life = timedelta(days=1)
+            _, held = self.system(signin.create_api_token, person_id=person.id, life=life, factor_at=entered)
+            self._tokens[wanted] = held
+        return held
+
+    def furnished(self, name: str, build: Callable[[], T]) -> T:
+        """Furnish the site further, or copy what was furnished alike before; ``name`` says all that ``build`` depends on."""
+        return furnish(name, self.uow, self, REMEMBERED, build)
 
     def system(self, verb: Any, **arguments: Any) -> Any:
         return self.uow.write_now(partial(verb, **arguments), actor=SYSTEM, trace=TRACE)
@@ -161,33 +184,36 @@ def build(
         providers=providers,
         checker=domain_checker,
     )
-    pages = Starlette(
-        routes=[
-            *account_pages.pages(kit),
-            *signin_routes.pages(kit, federated=federated),
-            *federated.routes(),
-            *enrolment_pages.pages(kit),
-            *contacts_pages.pages(kit),
-            *revalidation_pages.pages(kit),
-            *certificate_pages.pages(kit),
-            *console.pages(kit, ports),
-            *pictures.pages(kit, standing.is_app_stopped),
-            *kit.pages.assets.routes(),
-        ]
-    )
-    errors.install(pages, kit.pages)
 
-    # Only for tests that call it: joining the routes of every room takes longer than most of what is tested here.
-    api: list[Any] = []
+    def make_pages() -> Starlette:
+        pages = Starlette(
+            routes=[
+                *account_pages.pages(kit),
+                *signin_routes.pages(kit, federated=federated),
+                *federated.routes(),
+                *enrolment_pages.pages(kit),
+                *contacts_pages.pages(kit),
+                *revalidation_pages.pages(kit),
+                *certificate_pages.pages(kit),
+                *console.pages(kit, ports),
+                *pictures.pages(kit, standing.is_app_stopped),
+                *kit.pages.assets.routes(),
+            ]
+        )
+        errors.install(pages, kit.pages)
+        return pages
+
+    # Each only for tests that call it: joining the routes of every room takes longer than most of what is tested here.
+    halves = cache(make_api), cache(make_pages)
 
     async def site(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"].startswith("/api/") and not api:
-            api.append(make_api())
-        await (api[0] if scope["path"].startswith("/api/") else pages)(scope, receive, send)
+        api, pages = halves
+        half = api if scope["path"].startswith("/api/") else pages
+        await half()(scope, receive, send)
 
     made = ControlSite(uow, clock, site, kit, {}, origin)
     name = f"control site {then.__module__}.{then.__qualname__}" if then else "control site"
-    furnish(name, uow, made, ("people",), lambda: furnish_site(made, then))
+    furnish(name, uow, made, REMEMBERED, lambda: furnish_site(made, then))
     return made
 
 

@@ -18,9 +18,10 @@ from hilum.kernel.ids import AppId
 from hilum.policies import service as policies
 from hilum.registry import service as registry
 from hilum.registry.models import NewVersion
-from tests.flows.back_channel import MERCY, TRACE
+from tests.flows.back_channel import MERCY, REMEMBERED, TRACE
 from tests.flows.front_channel import Front, answer
 from tests.flows.gateway_ground import Answer
+from tests.sim.furnished import furnish
 
 T = TypeVar("T")
 LOW = ("launch", "openid", "fhirUser", "online_access", "user/Patient.rs", "user/Encounter.rs", "user/Appointment.rs")  # fmt: skip
@@ -39,6 +40,11 @@ class Certifying:
     run: Run | None = None
 
     def __post_init__(self) -> None:
+        name = f"certifying {self.client} {self.scopes}"
+        furnish(name, self.front.uow, self.front, (*REMEMBERED, "category"), self._furnish)
+        self.ports = evidence_ports(_kit(self.front), self.reader, self.front.faults)
+
+    def _furnish(self) -> None:
         self.front.run(policies.adopt_shipped)
         self.front.category = CATEGORY
         version = NewVersion("1", workflows=("appointments", "intake"), placements=("sidebar",))
@@ -49,7 +55,6 @@ class Certifying:
             version=version,
             launch_uri="https://app.example/launch",
         )
-        self.ports = evidence_ports(_kit(self.front), self.reader, self.front.faults)
 
     @property
     def developer(self) -> Actor:

@@ -47,8 +47,6 @@ from hilum.web.kit import Kit
 from hilum.web.pages import Pages, Shell
 from hilum.web.static import Assets
 from hilum.web.urls import Urls
-from hilum_ehr.fhirserver.models import FhirServerSettings
-from hilum_ehr.fhirserver.routes import FhirServer
 from hilum_ehr.sandbox.faults import FaultBook, with_faults
 from tests.flows.back_channel import (
     BASE,
@@ -63,6 +61,7 @@ from tests.flows.back_channel import (
 from tests.flows.gateway_ground import Answer, call
 from tests.sim import site_client
 from tests.sim.browser import Form, form_with
+from tests.sim.fhir_files import fhir_server
 from tests.sim.furnished import furnish
 from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock, SeededIds
@@ -332,9 +331,7 @@ def shared_pages() -> Pages:
 def standing(uow: UnitOfWork, clock: FakeClock, folder: Path) -> Iterator[Front]:
     urls = Urls(BASE, "http://localhost:8001")
     fetcher = SafeFetcher(allow_private=True, deadline=timedelta(seconds=1))
-    records = FhirServer(
-        FhirServerSettings(folder / "fhir.db", urls.fhir_base(MERCY)), clock, SeededIds("fhir")
-    )
+    records = fhir_server(folder / "fhir.db", urls.fhir_base(MERCY), clock, SeededIds("fhir"))
     records.load(RECORDS)
     faults = FaultBook(folder, clock)
 

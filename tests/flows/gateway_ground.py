@@ -42,8 +42,8 @@ from hilum.tokens.live import TokenTable
 from hilum.tokens.models import Grant
 from hilum.upstream.live import Embedded, Upstreams
 from hilum.web.urls import Urls
-from hilum_ehr.fhirserver.models import FhirServerSettings
 from hilum_ehr.fhirserver.routes import FhirServer
+from tests.sim.fhir_files import fhir_server
 from tests.sim.furnished import furnish
 from tests.sim.proofs import all_proved
 from tests.sim.world import FakeClock, SeededIds
@@ -240,8 +240,7 @@ async def ground(
     """Stand a gateway up. ``http_upstream``: the general hospital's FHIR server is there, over HTTP."""
     urls = Urls(PLATFORM)
     servers = {
-        id_: FhirServer(FhirServerSettings(folder / f"{id_}.db", urls.fhir_base(id_)), clock, ids)
-        for id_ in (GENERAL, CLINIC)
+        id_: fhir_server(folder / f"{id_}.db", urls.fhir_base(id_), clock, ids) for id_ in (GENERAL, CLINIC)
     }
 
     served = {

@@ -8,7 +8,7 @@ from hilum.clients.models import ClientMetadata, ClientType, Deployment, NewClie
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson
 from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.ids import TenantId
+from hilum.kernel.ids import TenantId, VendorId
 from hilum.policies.models import UNCLASSIFIED
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
@@ -26,14 +26,18 @@ class RequestGround:
 
     def __init__(self, uow: UnitOfWork, clock: FakeClock) -> None:
         self.clock, self.site = clock, build(uow, clock)
+        self.vendor, self.app = self.site.furnished("an app to ask for", self._furnish)
         self.clients: dict[str, Any] = {}
+
+    def _furnish(self) -> tuple[VendorId, str]:
         for username, role in (("nora", "nurse"), ("greg", "administrator"), ("pat", "patient")):
             self.join(GENERAL, username, role)
         do = self.site.system
         self.vendor = do(registry.add_vendor, order=NewVendor("Lumen", "help@v.example", "sec@v.example")).id
         self.join(self.vendor, "dev", "vendor_developer")
-        self.app = self.add_app("Chart")
-        self.certify(self.app, "1", READS)
+        app = self.add_app("Chart")
+        self.certify(app, "1", READS)
+        return self.vendor, app
 
     def join(self, place: str, username: str, role: str) -> str:
         order = NewPerson(TenantId(place), username, username.title(), role)

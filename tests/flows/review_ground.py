@@ -99,21 +99,25 @@ def furnish(
     proved: bool = True,
     **client: Any,
 ) -> Ground:
-    vendor = furnish_vendor(site, f"{prefix.title()} Health", prefix)
-    owner, developer = site.api(f"{prefix}.owner"), site.api(f"{prefix}.developer")
-    about = {"name": f"{prefix.title()} Rota", "description": "Shows.", "purpose": "Planning."}
-    app = made(developer.post("/apps", json={"vendor": vendor, "category": category} | about))["id"]
-    version = made(
-        developer.post(
-            f"/apps/{app}/versions",
-            json={"label": "1", "workflows": list(workflows), "placements": ["sidebar"]},
-        )
-    )["id"]
-    made(owner.put(f"/apps/{app}/profile", json=profile), 200)
-    usual = {"environment": "production", "scope": "launch user/Slot.rs"}
-    body = client_body(app, version, **usual | client)
-    if proved:
-        stated = {kind: str(profile[f"{kind}_contact"]) for kind in ("support", "security")}
-        site.system(prove, vendor=vendor, **stated)
-    made_client = made(owner.post("/clients", json=body))
-    return Ground(site, vendor, app, version, made_client["id"])
+    def build() -> tuple[str, str, str, str]:
+        vendor = furnish_vendor(site, f"{prefix.title()} Health", prefix)
+        owner, developer = site.api(f"{prefix}.owner"), site.api(f"{prefix}.developer")
+        about = {"name": f"{prefix.title()} Rota", "description": "Shows.", "purpose": "Planning."}
+        app = made(developer.post("/apps", json={"vendor": vendor, "category": category} | about))["id"]
+        version = made(
+            developer.post(
+                f"/apps/{app}/versions",
+                json={"label": "1", "workflows": list(workflows), "placements": ["sidebar"]},
+            )
+        )["id"]
+        made(owner.put(f"/apps/{app}/profile", json=profile), 200)
+        usual = {"environment": "production", "scope": "launch user/Slot.rs"}
+        body = client_body(app, version, **usual | client)
+        if proved:
+            stated = {kind: str(profile[f"{kind}_contact"]) for kind in ("support", "security")}
+            site.system(prove, vendor=vendor, **stated)
+        made_client = made(owner.post("/clients", json=body))
+        return vendor, app, version, made_client["id"]
+
+    name = f"in review {prefix} {profile} {category} {workflows} {proved} {client}"
+    return Ground(site, *site.furnished(name, build))

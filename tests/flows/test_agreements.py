@@ -41,14 +41,15 @@ class Ground:
 
     def __init__(self, site: ControlSite) -> None:
         self.site = site
-        self.vendor = furnish_vendor(site, "Acme", "acme")
-        self.other = furnish_vendor(site, "Bolt", "bolt")
-        self.app, self.client = self._app()
+        made = site.furnished("a helper that needs an agreement", self._furnish)
+        self.vendor, self.other, self.app, self.client = made
         self.owner, self.mary = site.api("acme.owner"), site.api("mary")
 
-    def _app(self) -> tuple[AppId, ClientId]:
+    def _furnish(self) -> tuple[str, str, AppId, ClientId]:
+        vendor = furnish_vendor(self.site, "Acme", "acme")
+        other = furnish_vendor(self.site, "Bolt", "bolt")
         do = self.site.system
-        order = NewApp(VendorId(self.vendor), "Helper", "d", "p", "clinical_decision_support")
+        order = NewApp(VendorId(vendor), "Helper", "d", "p", "clinical_decision_support")
         app = do(registry.add_app, order=order)
         version = do(registry.add_version, app_id=app.id, order=NewVersion("1"))
         ends = self.site.clock.now() + timedelta(days=360)
@@ -64,7 +65,7 @@ class Ground:
             scopes=SCOPES,
         )
         client, _ = do(clients.add_client, order=NewClient(app.id, version.id, metadata))
-        return app.id, client.id
+        return vendor, other, app.id, client.id
 
     def body(self, **change: Any) -> dict[str, Any]:
         now = self.site.clock.now()

@@ -28,7 +28,8 @@ SCOPES = ["launch", "user/Slot.rs"]
 @pytest.fixture
 def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
     found = build(sqlite_uow, clock, then=with_rule_book)
-    found.system(prove, vendor=furnish_vendor(found, "Acme Health", "acme"))
+    acme = furnish_vendor(found, "Acme Health", "acme")
+    found.furnished("proved", lambda: found.system(prove, vendor=acme))
     return found
 
 
@@ -37,13 +38,22 @@ class Certified:
 
     def __init__(self, site: ControlSite, name: str = "Rota") -> None:
         self.site = site
-        self.root = site.api("root")
+        self.app, self.version, self.certificate = site.furnished(
+            f"{name} is certified", lambda: self._furnish(name)
+        )
+
+    @property
+    def root(self) -> TestClient:
+        return self.site.api("root")
+
+    def _furnish(self, name: str) -> tuple[str, str, str]:
         vendor = made(self.root.get("/vendors"), 200)["items"][-1]["id"]
         about = {"name": name, "description": "Shows.", "purpose": "Planning.", "category": "scheduling"}
         self.app = made(self.root.post("/apps", json={"vendor": vendor} | about))["id"]
         self.version = self.add_version("1")
         self.certificate = self.certify(self.version)
         self.follow()
+        return self.app, self.version, self.certificate
 
     @property
     def rita(self) -> TestClient:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -26,8 +25,10 @@ from tests.sim.tls_host import Authority
 from tests.sim.world import FakeClock
 
 
-def certify(uow: UnitOfWork, clock: FakeClock, stack: ExitStack, folder: Path, **client: object) -> Certified:
-    world = World(stack, Authority(folder), uow, clock)
+def certify(
+    uow: UnitOfWork, clock: FakeClock, stack: ExitStack, authority: Authority, **client: object
+) -> Certified:
+    world = World(stack, authority, uow, clock)
     ground = in_order(world, **client)
     signs(ground.site, "rita", "technical")
     ends = (clock.now() + 120 * DAY).isoformat()
@@ -45,10 +46,10 @@ def stack() -> Iterator[ExitStack]:
 
 @both_backends
 def test_a_certified_app_is_published_stopped_and_fixed(
-    one_uow: UnitOfWork, clock: FakeClock, stack: ExitStack, tmp_path: Path
+    one_uow: UnitOfWork, clock: FakeClock, stack: ExitStack, authority: Authority
 ) -> None:
     """C111, C115, C226: the whole way, on each database."""
-    certified = certify(one_uow, clock, stack, tmp_path)
+    certified = certify(one_uow, clock, stack, authority)
     made(act(certified, "root", "publish"), 200)
     certified.serve("/cb", Page(302, headers={"location": "https://elsewhere.example/cb"}))
     certified.night()
@@ -74,10 +75,10 @@ def test_a_certified_app_is_published_stopped_and_fixed(
 
 @pytest.mark.parametrize("bad", [{"expired": True}, {"trusted": False}], ids=("expired", "own"))
 def test_a_certificate_of_tls_that_went_bad_is_found(
-    sqlite_uow: UnitOfWork, clock: FakeClock, stack: ExitStack, tmp_path: Path, bad: dict[str, bool]
+    sqlite_uow: UnitOfWork, clock: FakeClock, stack: ExitStack, authority: Authority, bad: dict[str, bool]
 ) -> None:
     """C115: expired, or signed by its own host."""
-    certified = certify(sqlite_uow, clock, stack, tmp_path)
+    certified = certify(sqlite_uow, clock, stack, authority)
     moved = certified.world.host("acme.example", **bad)
 
     def look_at(targets: Sequence[Target]) -> list[Look]:

@@ -86,6 +86,10 @@ def furnish(site: ControlSite) -> None:
 @pytest.fixture
 def two(sqlite_uow: UnitOfWork, clock: FakeClock) -> Two:
     site = build(sqlite_uow, clock, then=with_rule_book)
+    return Two(site, *site.furnished("two vendors and a service", lambda: two_and_a_service(site)))
+
+
+def two_and_a_service(site: ControlSite) -> tuple[str, str, AppId]:
     furnish(site)
     vendor, other = furnish_vendor(site, "Acme", "acme"), furnish_vendor(site, "Bolt", "bolt")
     order = NewApp(VendorId(vendor), "Counter", "Counts", "Quality", "population_health")
@@ -93,7 +97,7 @@ def two(sqlite_uow: UnitOfWork, clock: FakeClock) -> Two:
     version = site.system(
         registry.add_version, app_id=app.id, order=NewVersion("1", population=Population.UP_TO_1000)
     )
-    ends = clock.now() + timedelta(days=300)
+    ends = site.clock.now() + timedelta(days=300)
     site.system(certify, order=CertifyOrder(version.id, Environment.PRODUCTION, SCOPES, ends))
     metadata = ClientMetadata(
         name="Nightly counts",
@@ -107,8 +111,8 @@ def two(sqlite_uow: UnitOfWork, clock: FakeClock) -> Two:
     )
     site.system(clients.add_client, order=NewClient(app.id, version.id, metadata))
     # An account signs for its organisation once it is a week old.
-    clock.advance(timedelta(days=8))
-    return Two(site, vendor, other, app.id)
+    site.clock.advance(timedelta(days=8))
+    return vendor, other, app.id
 
 
 def test_an_agreement_is_recorded_by_the_vendor_and_confirmed_by_the_hospital(two: Two) -> None:

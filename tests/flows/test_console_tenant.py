@@ -30,7 +30,7 @@ from hilum.requests.models import AskOrder
 from hilum.signin.policy import actor_of
 from hilum.web.pages import Habits
 from tests.flows.back_channel import JWKS
-from tests.flows.control_site import TRACE, build
+from tests.flows.control_site import TRACE, ControlSite, build
 from tests.flows.test_audit_journal import Place, access
 from tests.flows.test_consent_export import add_agreements
 from tests.flows.test_consoles import Desk, press
@@ -57,6 +57,10 @@ def ward(sqlite_uow: UnitOfWork, clock: FakeClock) -> Desk:
 def furnished(uow: UnitOfWork, clock: FakeClock, first: NewVersion) -> Desk:
     """Return a hospital with one app that is certified and not installed."""
     site = build(uow, clock)
+    return Desk(site, site.furnished(f"certified {first}", lambda: _certified(site, first)))
+
+
+def _certified(site: ControlSite, first: NewVersion) -> App:
     vendor = site.system(registry.add_vendor, order=NewVendor("Lumen", "help@v.example", "sec@v.example"))
     app = site.system(
         registry.add_app, order=NewApp(vendor.id, "Lumen Chart", "Shows", "Review", "unclassified")
@@ -72,9 +76,9 @@ def furnished(uow: UnitOfWork, clock: FakeClock, first: NewVersion) -> Desk:
         scopes=SCOPES,
     )
     site.system(clients.add_client, order=NewClient(app.id, version.id, metadata))
-    ends = clock.now() + timedelta(days=200)
+    ends = site.clock.now() + timedelta(days=200)
     site.system(registry.certify, order=CertifyOrder(version.id, Environment.SANDBOX, SCOPES, ends))
-    return Desk(site, app)
+    return app
 
 
 def installed(ward: Desk, app: App | None = None) -> Installation | None:

@@ -20,8 +20,8 @@ from hilum.membership import service as membership
 from hilum.registry import service as registry
 from hilum.registry.models import App
 from tests.flows.control_site import PASSWORD, ControlSite, build
-from tests.flows.test_vendor_apps import PROFILE, client_body, furnish_app
-from tests.flows.vendor_ground import certified, furnish_vendor, join, made
+from tests.flows.test_vendor_apps import PROFILE, client_body, two_vendors_and_an_app
+from tests.flows.vendor_ground import certified, join, made
 from tests.sim.browser import form_with
 from tests.sim.pictures import png
 from tests.sim.world import FakeClock
@@ -67,11 +67,8 @@ class Desk:
 @pytest.fixture
 def desk(sqlite_uow: UnitOfWork, clock: FakeClock) -> Desk:
     site = build(sqlite_uow, clock)
-    vendors = {
-        "acme": furnish_vendor(site, "Acme Health", "acme"),
-        "bolt": furnish_vendor(site, "Bolt", "bolt"),
-    }
-    return Desk(site, vendors, *furnish_app(site, vendors["acme"], "acme"))
+    acme, bolt, app = site.furnished("two vendors and an app", lambda: two_vendors_and_an_app(site))
+    return Desk(site, {"acme": acme, "bolt": bolt}, *app)
 
 
 def send(browser: TestClient, page: str, control: str, /, **values: str) -> Any:

@@ -24,7 +24,7 @@ from hilum.registry.models import App, NewApp, NewVendor
 from hilum.signin import service as signin
 from hilum.switchboard import service as switchboard
 from tests.flows.control_site import ORIGIN, PASSWORD, TRACE, ControlSite, build
-from tests.sim.browser import form_with
+from tests.sim.browser import form_with, one_of_each
 from tests.sim.world import FakeClock
 
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)>'
@@ -148,9 +148,9 @@ def test_a_page_does_not_link_where_its_reader_may_not_go(desk: Desk) -> None:
             text = browser.get(desk.address(page) + query).text
             links |= dict.fromkeys(re.findall(r'href="(/operations[^"]*)"', text), page.key)
         assert links, username
-        for href, key in links.items():
-            status = browser.get(unescape(href)).status_code
-            assert status in {200, 303}, (username, key, href)
+        for href in one_of_each(links):
+            status = browser.get(href).status_code
+            assert status in {200, 303}, (username, links, href)
 
 
 def test_every_page_in_a_navigation_has_its_entry_in_the_guide_and_links_to_it(desk: Desk) -> None:

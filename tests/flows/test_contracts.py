@@ -39,7 +39,7 @@ BASE = {"request": True, "outcome": "done", "status": 200, "launch": "lch_9"}
 @pytest.fixture
 def ground(world: World) -> Ground:
     found = in_order(world)
-    signs(found.site, "rita", "technical")
+    found.site.furnished("rita signs", lambda: signs(found.site, "rita", "technical"))
     return found
 
 

@@ -25,9 +25,9 @@ from hilum.registry import store
 from tests.flows.control_site import ORIGIN, PASSWORD, TRACE, ControlSite, build, problem
 from tests.flows.test_audit_journal import access
 from tests.flows.test_consoles import HOSTILE
-from tests.flows.test_vendor_apps import furnish_app
-from tests.flows.vendor_ground import ROLES, furnish_vendor
-from tests.sim.browser import form_with
+from tests.flows.test_vendor_apps import two_vendors_and_an_app
+from tests.flows.vendor_ground import ROLES
+from tests.sim.browser import form_with, one_of_each
 from tests.sim.world import FakeClock, SeededIds
 
 PAGES = tuple(page for page in policy.PAGES.values() if page.console is Console.DEVELOPER)
@@ -93,11 +93,8 @@ def send(
 @pytest.fixture
 def desk(sqlite_uow: UnitOfWork, clock: FakeClock) -> Desk:
     site = build(sqlite_uow, clock)
-    vendors = {
-        "acme": furnish_vendor(site, "Acme Health", "acme"),
-        "bolt": furnish_vendor(site, "Bolt", "bolt"),
-    }
-    return Desk(site, vendors, *furnish_app(site, vendors["acme"], "acme"))
+    acme, bolt, app = site.furnished("two vendors and an app", lambda: two_vendors_and_an_app(site))
+    return Desk(site, {"acme": acme, "bolt": bolt}, *app)
 
 
 def test_every_page_opens_for_the_members_of_its_roles_and_for_nobody_else(desk: Desk) -> None:
@@ -147,8 +144,8 @@ def test_a_page_does_not_link_where_its_reader_may_not_go(desk: Desk) -> None:
             text = browser.get(desk.address(page.key)).text
             links |= dict.fromkeys(re.findall(r'href="(/developer[^"]*)"', text), page.key)
         assert links, role
-        for href, key in links.items():
-            assert browser.get(unescape(href)).status_code == 200, (role, key, href)
+        for href in one_of_each(links):
+            assert browser.get(href).status_code == 200, (role, links, href)
 
 
 def test_names_by_others_are_text_on_every_page(desk: Desk) -> None:

@@ -29,8 +29,12 @@ def ground(world: World) -> Ground:
     change: dict[str, Any] = {
         f"{cell}.{tier}.evidence": ["automated_checks", "data_flow"] for tier in ("low", "moderate")
     }
-    put_in_force(made_ground.site, change | {f"{cell}.low.review.sample_percent": 100})
-    signs(made_ground.site, "rita", "technical")
+
+    def build() -> None:
+        put_in_force(made_ground.site, change | {f"{cell}.low.review.sample_percent": 100})
+        signs(made_ground.site, "rita", "technical")
+
+    made_ground.site.furnished("a data flow is asked for", build)
     return made_ground
 
 

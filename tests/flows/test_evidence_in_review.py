@@ -32,9 +32,13 @@ def ground(world: World) -> Ground:
     made_ground = in_order(world)
     cell = "categories.scheduling.cells"
     change = {f"{cell}.{tier}.evidence": ["automated_checks", "sandbox_run"] for tier in ("low", "moderate")}
-    # And a person examines every one.
-    put_in_force(made_ground.site, change | {f"{cell}.low.review.sample_percent": 100})
-    signs(made_ground.site, "rita", "technical")
+
+    def build() -> None:
+        # And a person examines every one.
+        put_in_force(made_ground.site, change | {f"{cell}.low.review.sample_percent": 100})
+        signs(made_ground.site, "rita", "technical")
+
+    made_ground.site.furnished("a run is asked for", build)
     return made_ground
 
 

@@ -226,9 +226,9 @@ class Story:
 
 
 @pytest.fixture
-def story(sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[Story]:
+def story(sqlite_uow: UnitOfWork, clock: FakeClock, authority: Authority) -> Iterator[Story]:
     with ExitStack() as stack:
-        world = World(stack, Authority(tmp_path), sqlite_uow, clock)
+        world = World(stack, authority, sqlite_uow, clock)
         site = build(sqlite_uow, clock)
         site.system(policies.adopt_shipped)
         # None of the low tier is drawn, which chance would otherwise decide.

@@ -218,7 +218,7 @@ def killed(sqlite_url: str, tmp_path: Path) -> Killed:
 
 def test_kill_9_at_any_moment_leaves_no_stored_write_unknown_and_doubles_none(killed: Killed) -> None:
     """C196; the case of the review: in 7 of 7 rounds a stored write that no record knew, while verify said intact."""
-    for round_ in range(effort(3, 40)):
+    for round_ in range(effort(2, 40)):
         killed.boot_and_kill(after=3 + 17 * round_ % 90)
 
         known = {each["code"]["text"]: killed.reader.find(request_of(each)) for each in killed.stored()}

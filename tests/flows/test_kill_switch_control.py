@@ -25,8 +25,12 @@ def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
 @pytest.fixture
 def app(site: ControlSite) -> str:
     body = {"redirect_uris": ["http://localhost:8001/cb"], "token_endpoint_auth_method": "none"}
-    client, _ = site.system(installations.register_dynamically, tenant_id=TenantId("general"), body=body)
-    return str(client.app)
+
+    def build() -> str:
+        client, _ = site.system(installations.register_dynamically, tenant_id=TenantId("general"), body=body)
+        return str(client.app)
+
+    return site.furnished("a registered client", build)
 
 
 def order(kind: str, key: str = "", **more: Any) -> dict[str, Any]:

@@ -1,9 +1,6 @@
 """Certification, publication and a hospital's approval are three decisions of three roles; ends are announced (C111, C114, K17)."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +10,6 @@ from hilum.certificates.service import remind_due, step
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.identity.store import people
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.installations.models import InstallOrder
 from hilum.kernel.errors import Invalid
@@ -21,17 +17,13 @@ from hilum.kernel.ids import AppId, TenantId
 from hilum.notices import service as notices
 from hilum.notices.models import Channel, NoticeQuery
 from hilum.registry import service as registry
-from tests.flows.certified_app import Certified
+from tests.flows.certified_app import Certified, certified_in
 from tests.flows.control_site import problem
-from tests.flows.review_ground import signs
 from tests.flows.test_certificates import AT
 from tests.flows.test_consoles import Desk
-from tests.flows.test_review_checks import World, in_order
-from tests.flows.test_review_decisions import decide, submitted
+from tests.flows.test_review_checks import World
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.jwks_host import Page
-from tests.sim.tls_host import Authority
-from tests.sim.world import FakeClock
 
 DAY = timedelta(days=1)
 GRACE = 30 * DAY
@@ -46,16 +38,10 @@ def days() -> int:
 
 
 @pytest.fixture
-def certified(sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path, days: int) -> Iterator[Certified]:
-    with ExitStack() as stack:
-        world = World(stack, Authority(tmp_path), sqlite_uow, clock)
-        ground = in_order(world)
-        signs(ground.site, "rita", "technical")
-        ends = (clock.now() + days * DAY).isoformat()
-        made(decide(ground, submitted(ground, world), expires_at=ends), 200)
-        found = Certified(world, ground, f"https://acme.example:{world.hosts['acme.example'].port}")
-        follow(found)
-        yield found
+def certified(world: World, days: int) -> Certified:
+    found = certified_in(world, days)
+    found.ground.site.furnished("with its certificate", lambda: follow(found))
+    return found
 
 
 def follow(certified: Certified) -> None:

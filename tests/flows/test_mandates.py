@@ -11,7 +11,7 @@ from sqlalchemy import delete, insert, select, update
 
 from hilum.attestations import service as attestations
 from hilum.clients import service as clients
-from hilum.clients.models import BackendUse, ClientType
+from hilum.clients.models import BackendUse, Client, ClientType
 from hilum.clients.store import clients as client_table
 from hilum.identity import service as identity
 from hilum.identity.models import Person, Tenant, UpstreamKind, UpstreamRef
@@ -44,9 +44,10 @@ from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment
 from hilum.signin.policy import actor_of
 from tests.flows import back_channel
-from tests.flows.back_channel import TRACE, Platform, refused
+from tests.flows.back_channel import REMEMBERED, TRACE, Platform, refused
 from tests.flows.control_site import build, codes, problem
 from tests.flows.vendor_ground import made
+from tests.sim.furnished import furnish
 from tests.sim.proofs import certify
 from tests.sim.world import START, FakeClock
 
@@ -62,17 +63,21 @@ class North:
 
     def __init__(self, platform: Platform) -> None:
         self.platform = platform
+        self.client = furnish("north", platform.uow, platform, REMEMBERED, self._furnish)
+
+    def _furnish(self) -> Client:
+        platform = self.platform
         upstream = UpstreamRef(UpstreamKind.EMBEDDED)
         platform.run(lambda ctx: identity.add_tenant(ctx, Tenant(NORTH, "North", upstream)))
         platform.run(lambda ctx: keys.ensure(ctx, Purpose.ID_TOKEN, NORTH))
         platform.add_peer("north-resource", ClientType.RESOURCE_SERVER, NORTH)
-        self.client = platform.add_app(
+        client = platform.add_app(
             "nightly", ClientType.BACKEND, tenants=(), environment=Environment.PRODUCTION, backend_use=USE
         )
         ends = platform.clock.now() + timedelta(days=360)
-        order = CertifyOrder(self.client.version, Environment.PRODUCTION, self.client.scopes, ends)
+        order = CertifyOrder(client.version, Environment.PRODUCTION, client.scopes, ends)
         platform.run(lambda ctx: certify(ctx, order))
-        install = InstallOrder(NORTH, self.client.app, frozenset())
+        install = InstallOrder(NORTH, client.app, frozenset())
         platform.run(lambda ctx: installations.install(ctx, install))
         for name, role, user in (
             ("ada", "administrator", ""),
@@ -83,6 +88,7 @@ class North:
             ("pia", "patient", "Patient/p9"),
         ):
             platform.add_person(name, role, user, *(("p9",) if role == "patient" else ()), at=NORTH)
+        return client
 
     def who(self, name: str) -> Person:
         return self.platform.people[name]

@@ -56,7 +56,7 @@ def site(one_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
 
 @pytest.fixture
 def app(site: ControlSite) -> str:
-    return str(register(site.api("root"))[0]["id"])
+    return site.furnished("registered", lambda: str(register(site.api("root"))[0]["id"]))
 
 
 def body(**change: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.attack.test_bounds import FORM, TOKEN, many
 from tests.flows.outside.ground import tell
-from tests.sim.processes import children, kill, operations, part, until, workers
+from tests.sim.processes import children, kill, name_of, operations, part, until, workers
 from tests.sim.running import Running, start
 
 
@@ -64,13 +64,15 @@ def test_parts_are_forked_from_what_the_supervisor_has_loaded(running: Running) 
 
 
 def test_three_deaths_of_a_worker_in_a_row_do_not_end_the_service(running: Running) -> None:
-    """C201: two within seconds used to end it."""
+    """C201: two within seconds used to end it. While no worker lives, operations answer: the node is not ready, and says why."""
     seen = set()
     for _ in range(3):
         (worker,) = until(lambda: [pid for pid in workers(running) if pid not in seen])
         until(lambda: ready(running))
         seen.add(worker)
         kill(worker)
+        assert until(lambda: codes(running)) <= {"no_worker"}
+        assert httpx2.get(f"{operations(running)}/healthz").json() == {"status": "alive"}
     until(lambda: ready(running))
 
     assert running.process.poll() is None
@@ -78,11 +80,15 @@ def test_three_deaths_of_a_worker_in_a_row_do_not_end_the_service(running: Runni
 
 
 @pytest.mark.parametrize("name", ["jobs", "platform", "sandbox"])
-def test_a_part_that_is_killed_is_started_again(running: Running, name: str) -> None:
+def test_a_part_that_is_killed_is_started_again_and_its_children_do_not_live_on(
+    running: Running, name: str
+) -> None:
     before = until(lambda: part(running, name))
+    its = children(before)
     kill(before)
     after = until(lambda: (found := part(running, name)) != before and found)
     until(lambda: ready(running) and not codes(running, "notices"))
+    until(lambda: not any(map(name_of, its)))
 
     assert running.process.poll() is None
     assert after != before
@@ -100,16 +106,6 @@ def test_operations_answer_while_the_site_has_no_place_left(running: Running) ->
             answer = httpx2.get(operations(running) + path, headers={"host": "10.1.2.3"}, timeout=2)
             assert answer.status_code == 200
         assert time.monotonic() - begun < 2
-
-
-def test_operations_answer_while_no_worker_lives(running: Running) -> None:
-    """A node without a worker is not ready, and says why."""
-    (worker,) = workers(running)
-    kill(worker)
-    found = until(lambda: codes(running))
-
-    assert found <= {"no_worker"}
-    assert httpx2.get(f"{operations(running)}/healthz").json() == {"status": "alive"}
 
 
 @contextmanager
@@ -182,11 +178,3 @@ def test_metrics_count_requests_by_outcome_and_nothing_that_was_sent(running: Ru
 def test_operations_serve_nothing_else(running: Running, path: str) -> None:
     assert httpx2.get(operations(running) + path).status_code == 404
     assert httpx2.post(operations(running) + "/metrics").status_code == 405
-
-
-def test_children_of_a_killed_part_do_not_live_on(running: Running) -> None:
-    before = workers(running)
-    kill(part(running, "platform"))
-    until(lambda: ready(running) and workers(running) and not set(before) & set(workers(running)))
-
-    assert not set(before) & {pid for each in children(running.process.pid) for pid in children(each)}

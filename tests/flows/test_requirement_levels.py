@@ -52,8 +52,12 @@ def ask(site: ControlSite, app: str, rule: str, days: int = 10, **change: Any) -
 @pytest.fixture
 def ground(sqlite_uow: UnitOfWork, clock: FakeClock) -> Ground:
     made_ground = Ground(build(sqlite_uow, clock))
-    made_ground.site.system(policies.adopt_shipped)
-    put_everywhere(made_ground.site, overridable(HELPER, "moderate", "high", name=BAA))
+
+    def with_book() -> None:
+        made_ground.site.system(policies.adopt_shipped)
+        put_everywhere(made_ground.site, overridable(HELPER, "moderate", "high", name=BAA))
+
+    made_ground.site.furnished("overridable agreements", with_book)
     return made_ground
 
 

@@ -1,12 +1,13 @@
 """What was submitted is checked by the jobs process against real servers, stored, and judged again to the same result (C99, C110)."""
 
+import atexit
 import json
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from hilum.policies import service as policies
 from hilum.review.jobs import run_next
 from hilum.review.looking import look_at
 from hilum.review.models import LOOK_BYTES, RUNS_A_DAY, Look, Target
-from tests.flows.control_site import TRACE, build, problem
+from tests.flows.control_site import TRACE, ControlSite, build, problem
 from tests.flows.review_ground import Ground, examine_every_one, furnish
 from tests.flows.test_proofs_before_certification import put_in_force
 from tests.flows.test_vendor_apps import PROFILE
@@ -35,6 +36,15 @@ from tests.sim.world import FakeClock
 
 DEADLINE = timedelta(seconds=5)
 PRIVATE = "inside.example"
+
+
+@cache
+def _served(authority: Authority, name: str, **certificate: bool) -> JwksHost:
+    """Start a host for the rest of the run."""
+    served = running(authority.server(name, **certificate), poll_s=0.5)
+    host = served.__enter__()
+    atexit.register(served.__exit__, None, None, None)
+    return host
 
 
 @dataclass
@@ -50,9 +60,12 @@ class World:
 
     def host(self, name: str, **certificate: bool) -> str:
         """Serve a host over TLS; return its origin."""
-        served = running(self.authority.server(name, **certificate))
-        self.hosts[name] = self.stack.enter_context(served)
-        return f"https://{name}:{self.hosts[name].port}"
+        served = _served(self.authority, name, **certificate)
+        # Shared with the tests before, which is why its address stays: what is furnished with it is copied.
+        served.pages, served.asked, served.closing = {}, [], threading.Event()
+        self.stack.callback(served.closing.set)
+        self.hosts[name] = served
+        return f"https://{name}:{served.port}"
 
     def page(self, origin: str, path: str, page: Page) -> str:
         self.hosts[origin.split("/")[2].split(":", maxsplit=1)[0]].pages[path] = page
@@ -91,6 +104,11 @@ def key(kid: str) -> dict[str, Any]:
 OK = Page(body=b"<p>Here we are.</p>")
 
 
+def where_every_one_is_examined(site: ControlSite) -> None:
+    site.system(policies.adopt_shipped)
+    examine_every_one(site)
+
+
 def in_order(world: World, **client: Any) -> Ground:
     """An app all of whose addresses answer as they should."""
     origin = world.host("acme.example")
@@ -98,9 +116,7 @@ def in_order(world: World, **client: Any) -> Ground:
         world.page(origin, path, OK)
     profile = PROFILE | {"privacy_policy": f"{origin}/privacy", "terms": f"{origin}/terms"}
     own = {"redirect_uris": [f"{origin}/cb"], "launch_url": f"{origin}/launch"}
-    site = build(world.uow, world.clock)
-    site.system(policies.adopt_shipped)
-    examine_every_one(site)
+    site = build(world.uow, world.clock, then=where_every_one_is_examined)
     return furnish(site, profile=profile, **own | client)
 
 

@@ -25,7 +25,7 @@ from tests.sim.pictures import png
 @pytest.fixture
 def ground(world: World) -> Ground:
     found = in_order(world)
-    signs(found.site, "rita", "technical")
+    found.site.furnished("rita signs", lambda: signs(found.site, "rita", "technical"))
     return found
 
 

@@ -10,12 +10,12 @@ import pytest
 from hilum.audit import live as journals
 from hilum.cli.apps import proposal_of
 from hilum.clients import service as clients
-from hilum.clients.models import ClientMetadata, ClientType, Deployment, NewClient
+from hilum.clients.models import Client, ClientMetadata, ClientType, Deployment, NewClient
 from hilum.identity import service as identity
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.installations.models import InstallOrder
-from hilum.kernel.ids import LaunchId, TenantId
+from hilum.kernel.ids import AppId, LaunchId, TenantId
 from hilum.launches import store as launches
 from hilum.launches.models import Launch
 from hilum.policies.models import UNCLASSIFIED
@@ -45,11 +45,19 @@ class Ground:
         version: NewVersion = PLAIN,
     ) -> None:
         self.clock, self.site = clock, site or build(uow, clock)
+        made = self.site.furnished(
+            f"installed twice {category} {version}", lambda: self._furnish(category, version)
+        )
+        self.app, self.client, self.installed = made
+        self.folder = Path(uow.db.url.removeprefix("sqlite:///")).parent / "journal"
+        self.place = Place(uow, uow.db.url, self.folder)
+
+    def _furnish(self, category: str, version: NewVersion) -> tuple[AppId, Client, dict[str, str]]:
         do = self.site.system
         vendor = do(registry.add_vendor, order=NewVendor("Lumen", "help@v.example", "sec@v.example"))
-        self.app = do(registry.add_app, order=NewApp(vendor.id, "Chart", "Shows", "Review", category)).id
-        made = do(registry.add_version, app_id=self.app, order=version)
-        ends = clock.now() + timedelta(days=400)
+        app = do(registry.add_app, order=NewApp(vendor.id, "Chart", "Shows", "Review", category)).id
+        made = do(registry.add_version, app_id=app, order=version)
+        ends = self.clock.now() + timedelta(days=400)
         do(registry.certify, order=CertifyOrder(made.id, Environment.SANDBOX, SCOPES, ends))
         metadata = ClientMetadata(
             name="Chart",
@@ -60,16 +68,15 @@ class Ground:
             launch_uri="https://app.example/launch",
             scopes=SCOPES,
         )
-        self.client, _ = do(clients.add_client, order=NewClient(self.app, made.id, metadata))
-        self.installed = {
+        client, _ = do(clients.add_client, order=NewClient(app, made.id, metadata))
+        installed = {
             tenant: do(
                 installations.install,
-                order=InstallOrder(TenantId(tenant), self.app, frozenset({"physician"})),
+                order=InstallOrder(TenantId(tenant), app, frozenset({"physician"})),
             ).id
             for tenant in ("general", "children")
         }
-        self.folder = Path(uow.db.url.removeprefix("sqlite:///")).parent / "journal"
-        self.place = Place(uow, uow.db.url, self.folder)
+        return app, client, installed
 
     def use(self, *tenants: str, days_ago: int = 1, **more: Any) -> None:
         """Record a read at each tenant, and count what is recorded."""

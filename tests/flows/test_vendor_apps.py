@@ -54,6 +54,12 @@ def client_body(app: str, version: str, **change: Any) -> dict[str, Any]:
     } | change
 
 
+def two_vendors_and_an_app(site: ControlSite) -> tuple[str, str, tuple[str, str, str]]:
+    """Add Acme with an app, and Bolt."""
+    acme, bolt = furnish_vendor(site, "Acme Health", "acme"), furnish_vendor(site, "Bolt", "bolt")
+    return acme, bolt, furnish_app(site, acme, "acme")
+
+
 def furnish_app(site: ControlSite, vendor: str, who: str, **change: Any) -> tuple[str, str, str]:
     """Let a developer register an app with a version and a sandbox client; return their ids."""
     developer = site.api(f"{who}.developer")

@@ -27,11 +27,16 @@ class Installed(RequestGround):
 
     def __init__(self, uow: UnitOfWork, clock: FakeClock) -> None:
         super().__init__(uow, clock)
-        self.chart = self.add_app("Wide")
-        self.first = self.certify(self.chart, "1", FIRST)
-        body = {"tenant": "general", "app": self.chart, "roles": ["physician"]}
-        self.id = made(self.api("gina").post("/installations", json=body))["id"]
-        clock.advance(timedelta(hours=1))
+        made = self.site.furnished("version 1 is installed", self._install)
+        self.chart, self.first, self.id = made
+
+    def _install(self) -> tuple[str, str, str]:
+        chart = self.add_app("Wide")
+        first = self.certify(chart, "1", FIRST)
+        body = {"tenant": "general", "app": chart, "roles": ["physician"]}
+        installed = made(self.api("gina").post("/installations", json=body))["id"]
+        self.clock.advance(timedelta(hours=1))
+        return chart, first, installed
 
     def newer(self, who: str = "gina") -> Any:
         return made(self.api(who).get(f"/installations/{self.id}/newer-version"), 200)

@@ -37,10 +37,14 @@ def join(site: ControlSite, vendor: str, username: str, role: str) -> str:
 
 def furnish_vendor(site: ControlSite, name: str, prefix: str) -> str:
     """Add a vendor with a member of each role, named ``<prefix>.<role>``."""
-    vendor = add_vendor(site, name)
-    for role in ROLES:
-        join(site, vendor, f"{prefix}.{role}", role)
-    return vendor
+
+    def build() -> str:
+        vendor = add_vendor(site, name)
+        for role in ROLES:
+            join(site, vendor, f"{prefix}.{role}", role)
+        return vendor
+
+    return site.furnished(f"vendor {name} {prefix}", build)
 
 
 def certified(

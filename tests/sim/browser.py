@@ -6,7 +6,9 @@ Works over a real address or over an ASGI callable in process.
 import base64
 import hashlib
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
@@ -75,6 +77,15 @@ def forms_of(page: str) -> list[Form]:
     parser = _Forms()
     parser.feed(page)
     return parser.forms
+
+
+def one_of_each(links: Iterable[str]) -> list[str]:
+    """Return one of the links with the same path and parameters: the orders of a list, say, differ only in a value."""
+    found: dict[object, str] = {}
+    for href in map(unescape, links):
+        parts = urlsplit(href)
+        found.setdefault((parts.path, frozenset(parse_qs(parts.query))), href)
+    return list(found.values())
 
 
 def form_with(page: str, name: str) -> Form:

@@ -22,7 +22,7 @@ async def serve(key: str, url: str, folder: str, token: str, first: str, unanswe
     ids: Any = SystemIds()
     uow = UnitOfWork.create(Database(url), clock, ids, "killed-" + ids.new("b"))
     # The test has put there what the gateway serves.
-    gateway_ground.furnish = lambda *_: None  # type: ignore[attr-defined]
+    vars(gateway_ground)["furnish"] = lambda *_: None
     async with gateway_ground.ground(uow, clock, ids, Path(folder)) as made:
         made.keeper.start()
         made.count = int(first)

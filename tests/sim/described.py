@@ -4,19 +4,23 @@ hundreds of routes, and describing them was most of its set-up.
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Annotated, Any, get_origin
+from functools import lru_cache
+from typing import Annotated, Any
 
-from fastapi import routing
+from fastapi import applications, routing
 from fastapi._body_limit import wrap_app_with_body_limit
+from fastapi.openapi.utils import get_openapi
+from starlette import routing as paths
 from starlette.types import Receive, Scope, Send
 
 KEPT_BOUND = 2_000
+_ANNOTATED: type[Any] = type(Annotated[int, 0])
 
 
 def types_of(endpoint: Callable[..., Any]) -> list[Any]:
     """List the types of the parameters and of the result. What annotates them is written beside them, so it is the same."""
     given: list[Any] = list(endpoint.__annotations__.values())
-    return [each.__origin__ if get_origin(each) is Annotated else each for each in given]
+    return [each.__origin__ if type(each) is _ANNOTATED else each for each in given]
 
 
 class Later:
@@ -36,23 +40,41 @@ class Later:
 
 def share_described() -> None:
     """Describe each route once. What is described of an endpoint follows from its code, its path and how it is declared."""
-    describe = routing.APIRoute.__init__
+    paths.compile_path = lru_cache(KEPT_BOUND)(paths.compile_path)
+    add = routing.APIRouter.add_api_route
     described: dict[tuple[object, ...], tuple[list[Any], dict[str, Any]]] = {}
 
-    def shared(route: Any, path: str, endpoint: Callable[..., Any], **declared: Any) -> None:
-        key = (
-            getattr(endpoint, "__code__", endpoint),
-            path,
-            declared["status_code"],
-            frozenset(declared["methods"] or ()),
-        )
+    def shared(router: Any, path: str, endpoint: Callable[..., Any], **declared: Any) -> None:
+        code = getattr(endpoint, "__code__", endpoint)
+        methods = frozenset(declared.get("methods") or ())
+        key = code, router.prefix, path, declared.get("status_code"), methods, *router.tags
         types, held = described.get(key, ((), {}))
         if not held or types != types_of(endpoint):
-            describe(route, path, endpoint, **declared)
+            add(router, path, endpoint, **declared)
             assert len(described) < KEPT_BOUND
-            described[key] = types_of(endpoint), dict(vars(route))
+            described[key] = types_of(endpoint), dict(vars(router.routes[-1]))
             return
-        later = Later(route, declared["max_body_size"])
-        vars(route).update(held, endpoint=endpoint, app=later)
+        route = object.__new__(declared.get("route_class_override") or router.route_class)
+        vars(route).update(held, endpoint=endpoint, app=Later(route, held["max_body_size"]))
+        router.routes.append(route)
+        router._mark_routes_changed()
 
-    routing.APIRoute.__init__ = shared  # type: ignore[method-assign, assignment]
+    routing.APIRouter.add_api_route = shared  # type: ignore[method-assign, assignment]
+    vars(applications)["get_openapi"] = _share_documents(get_openapi)
+
+
+def _share_documents(make: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Write the document of the same routes once."""
+    documents: dict[tuple[object, ...], dict[str, Any]] = {}
+
+    def written(**given: Any) -> dict[str, Any]:
+        routes = [each for each in given["routes"] if isinstance(each, routing.APIRoute)]
+        key = (
+            given["title"],
+            *((each.path, frozenset(each.methods or ()), each.endpoint.__code__) for each in routes),
+        )
+        if key not in documents:
+            documents[key] = make(**given)
+        return documents[key]
+
+    return written

@@ -50,7 +50,8 @@ class JwksHost:
 
 
 @contextmanager
-def running(tls: ssl.SSLContext | None = None) -> Iterator[JwksHost]:
+def running(tls: ssl.SSLContext | None = None, *, poll_s: float = 0.02) -> Iterator[JwksHost]:
+    """Serve a host; ``poll_s``: how often it looks whether it shall end."""
     host: JwksHost
 
     class Handler(BaseHTTPRequestHandler):
@@ -94,7 +95,7 @@ def running(tls: ssl.SSLContext | None = None) -> Iterator[JwksHost]:
     server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     host = JwksHost(server.server_address[1])
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": poll_s}, daemon=True)
     thread.start()
     try:
         yield host

@@ -10,6 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import psycopg
+from psycopg.sql import SQL, Identifier
+
+from hilum.infra.migrations.run import migrate
 
 MISSING = (
     "PostgreSQL is needed by the tests: run `make test`, which installs it, or put initdb and pg_ctl on PATH."
@@ -126,6 +129,21 @@ class Cluster:
         self._start()
         other._start()
         return other
+
+    def migrated(self, name: str) -> str:
+        """Return the URL of a new database at this release. It is a copy of one that was migrated once: migrating takes ten times as long."""
+        with psycopg.connect(self.url, autocommit=True) as db:
+            if not db.execute("SELECT FROM pg_database WHERE datname = 'migrated'").fetchall():
+                db.execute("CREATE DATABASE migrated TEMPLATE template0")
+                migrate(self._url_of("migrated"))
+            db.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)))
+            db.execute(
+                SQL("CREATE DATABASE {} TEMPLATE migrated STRATEGY file_copy").format(Identifier(name))
+            )
+        return self._url_of(name)
+
+    def _url_of(self, database: str) -> str:
+        return f"{self.url.rpartition('/')[0]}/{database}"
 
     def clear(self) -> None:
         """Delete every row but the number of the newest migration."""

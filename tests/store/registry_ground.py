@@ -24,6 +24,7 @@ from hilum.kernel.ids import TenantId
 from hilum.registry import service as registry
 from hilum.registry.models import REGISTRY, CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from tests.sim.facts import counted, whole
+from tests.sim.furnished import furnish
 from tests.sim.proofs import all_proved
 
 TRACE = Trace("req_test")
@@ -92,6 +93,11 @@ class Ground:
 @pytest.fixture
 def ground(uow: UnitOfWork) -> Ground:
     made = Ground(uow)
+    furnish("registry", uow, made, ("vendor", "app", "version"), lambda: _furnish(made))
+    return made
+
+
+def _furnish(made: Ground) -> None:
     for tenant, sandbox in ((GENERAL, True), (MERCY, False)):
         made.do(
             SYSTEM,
@@ -107,4 +113,3 @@ def ground(uow: UnitOfWork) -> Ground:
         NewApp(made.vendor.id, "Viewer", "Shows charts", "Chart review", "care_recommendations"),
     )
     made.version = made.do(ROOT, registry.add_version, made.app.id, NewVersion("1.0"))
-    return made

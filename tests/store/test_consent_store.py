@@ -27,8 +27,9 @@ from hilum.kernel.ids import AuthorizationId
 from hilum.kernel.pages import PAGE_BOUND
 from hilum.tokens import service as tokens
 from hilum.tokens.models import TOKENS, Grant, IssuedTokens
-from tests.flows.back_channel import MERCY, OTHER, TRACE, Platform, standing
+from tests.flows.back_channel import MERCY, OTHER, REMEMBERED, TRACE, Platform, standing
 from tests.sim.facts import whole
+from tests.sim.furnished import furnish
 from tests.sim.world import FakeClock
 from tests.unit.policies.books import LIFETIMES
 
@@ -39,8 +40,12 @@ FEWER = ("patient/Patient.rs",)
 @pytest.fixture
 def ground(uow: UnitOfWork, clock: FakeClock) -> Iterator[Platform]:
     with standing(uow, clock) as made:
-        made.add_app("second", made.clients["public"].type)
-        made.add_app("other door", made.clients["symmetric"].type, beside="public")
+
+        def build() -> None:
+            made.add_app("second", made.clients["public"].type)
+            made.add_app("other door", made.clients["symmetric"].type, beside="public")
+
+        furnish("for consent", uow, made, REMEMBERED, build)
         yield made
 
 

@@ -38,8 +38,9 @@ from hilum.signin import service as signin
 from hilum.tokens import service as tokens
 from hilum.tokens.models import Grant, IssuedTokens
 from tests.effort import effort
-from tests.flows.back_channel import MERCY, OTHER, TRACE, Platform, standing
+from tests.flows.back_channel import MERCY, OTHER, REMEMBERED, TRACE, Platform, standing
 from tests.sim.facts import counted, whole
+from tests.sim.furnished import furnish
 from tests.sim.world import FakeClock
 from tests.unit.policies.books import LIFETIMES
 
@@ -47,9 +48,13 @@ from tests.unit.policies.books import LIFETIMES
 @pytest.fixture
 def ground(uow: UnitOfWork, clock: FakeClock) -> Iterator[Platform]:
     with standing(uow, clock) as made:
-        made.add_app("second", ClientType.PUBLIC)
-        made.add_person("nora", "nurse", "Practitioner/pr2")
-        made.add_person("ana", "analyst", "Practitioner/pr4")
+
+        def build() -> None:
+            made.add_app("second", ClientType.PUBLIC)
+            made.add_person("nora", "nurse", "Practitioner/pr2")
+            made.add_person("ana", "analyst", "Practitioner/pr4")
+
+        furnish("for launches", uow, made, REMEMBERED, build)
         yield made
 
 

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import orjson
-import psycopg
 import pytest
 from alembic.config import Config
 from click.testing import CliRunner, Result
@@ -62,12 +61,7 @@ def url(
     if request.param == "sqlite":
         yield sqlite_url
         return
-    with psycopg.connect(postgres_cluster.url, autocommit=True) as db:
-        db.execute("DROP DATABASE IF EXISTS upgraded WITH (FORCE)")
-        db.execute("CREATE DATABASE upgraded TEMPLATE template0")
-    made = postgres_cluster.url.rpartition("/")[0] + "/upgraded"
-    migrate(made)
-    yield made
+    yield postgres_cluster.migrated("upgraded")
 
 
 @pytest.fixture
