@@ -184,19 +184,25 @@ def test_the_first_tab_of_a_page_offers_to_skip_to_its_content(stage: Stage) -> 
 
 
 def test_another_site_cannot_frame_the_sign_in_page(stage: Stage) -> None:
-    """C30: login is never framed."""
+    """C30: login is never framed, not even where the EHR frames an app and what refuses it."""
     page = stage.person()
-    page.goto(f"{stage.running.sandbox}/sandbox")
+    stage.open_chart(page, person="desk.quinn")
+    page.goto(f"{page.url}/apps/lumen-chart")  # the page of the EHR that has frames, from anywhere
+    refused, signin = (f"{stage.running.base}/t/general/{path}" for path in ("ehr/open/none", "signin"))
 
+    # A frame loads also if its page is not shown in it.
     page.evaluate(
-        "(address) => { const frame = document.createElement('iframe'); frame.src = address; document.body.append(frame); }",
-        f"{stage.running.base}/t/general/signin",
+        """(addresses) => Promise.all(addresses.map((address) => new Promise((loaded) => {
+            const frame = document.createElement("iframe");
+            frame.onload = loaded;
+            frame.src = address;
+            document.body.append(frame);
+        })))""",
+        [refused, signin],
     )
-    page.wait_for_timeout(500)
 
-    assert all(
-        "username" not in (frame.content() if frame != page.main_frame else "") for frame in page.frames
-    )
+    expect(page.frame_locator(f'iframe[src="{refused}"]').get_by_role("heading", level=1)).to_be_visible()
+    assert page.frame_locator(f'iframe[src="{signin}"]').get_by_label("Username").count() == 0
     stage.complaints.clear()
 
 
