@@ -28,6 +28,7 @@ from hilum.clients.transfers import Transferred, ignored
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
 from hilum.registry import service as registry
 from hilum.registry.models import EditState, Environment
+from hilum.web import reviewed
 from hilum.web.api import (
     Id,
     Line,
@@ -225,9 +226,7 @@ def _transfers(router: APIRouter, kit: Kit, transferred: Transferred) -> None:
 
 
 def _changes(router: APIRouter, kit: Kit, barred: registry.Barred) -> None:
-    held: dict[int | str, dict[str, Any]] = {
-        202: {"model": ChangeShown, "description": "Waits for a reviewer."}
-    }
+    held = reviewed.may_wait(ChangeShown)
     seen = audience("staff", "member")
 
     @router.patch("/clients/{client}", response_model=ClientShown, responses=held, openapi_extra=DEVELOPERS)
@@ -240,10 +239,7 @@ def _changes(router: APIRouter, kit: Kit, barred: registry.Barred) -> None:
         scopes = None if body.scope is None else tuple(body.scope.split())
         order = ClientEdit(**asked, launch_uri=body.launch_url, scopes=scopes)
         found = await run_write(kit, request, partial(service.edit, client_id=ClientId(client), order=order))
-        if isinstance(found, Client):
-            return found
-        shown = ChangeShown.model_validate(found).model_dump_json()
-        return Response(shown, 202, media_type="application/json")
+        return found if isinstance(found, Client) else reviewed.waits(ChangeShown.model_validate(found))
 
     @router.get("/client-changes", response_model=Page[ChangeShown], openapi_extra=seen)
     async def list_changes(request: Request, query: Annotated[Paging, Query()]) -> object:

@@ -3,9 +3,9 @@
 import base64
 from datetime import datetime
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.requests import Request
 
@@ -17,6 +17,7 @@ from hilum.registry.app_edit_models import AppEditOrder
 from hilum.registry.app_edits import APP_EDIT
 from hilum.registry.held_models import EditState
 from hilum.registry.routes import DEVELOPERS, AppShown, ReasonAsked
+from hilum.web import reviewed
 from hilum.web.api import (
     Id,
     Line,
@@ -80,9 +81,7 @@ class AppEditShown(Shown):
 def api(kit: Kit, barred: held.Barred) -> APIRouter:
     """Build the API routes."""
     router = api_router(kit, "registry")
-    responses: dict[int | str, dict[str, Any]] = {
-        202: {"model": AppEditShown, "description": "Waits for a reviewer."}
-    }
+    responses = reviewed.may_wait(AppEditShown)
     seen = audience("staff", "member")
 
     @router.patch("/apps/{app}", response_model=AppShown, responses=responses, openapi_extra=DEVELOPERS)
@@ -97,10 +96,7 @@ def api(kit: Kit, barred: held.Barred) -> APIRouter:
         found, waiting = await run_write(
             kit, request, partial(app_edits.edit, app_id=AppId(app), order=order)
         )
-        if waiting is None:
-            return found
-        shown = AppEditShown.model_validate(waiting).model_dump_json()
-        return Response(shown, 202, media_type="application/json")
+        return found if waiting is None else reviewed.waits(AppEditShown.model_validate(waiting))
 
     @router.get("/app-edits", response_model=Page[AppEditShown], openapi_extra=seen)
     async def list_edits(request: Request, query: Annotated[Paging, Query()]) -> object:
