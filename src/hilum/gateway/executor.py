@@ -1,6 +1,7 @@
 """Execution of permitted requests, interaction by interaction."""
 
 from hilum.gateway.binaries import Binaries
+from hilum.gateway.pagelinks import PageLinks
 from hilum.gateway.rendering import Answer, not_found, version_headers
 from hilum.gateway.response_filter import UNJUDGEABLE
 from hilum.gateway.search import Searcher
@@ -8,8 +9,6 @@ from hilum.gateway.transport import FetchedResource, Transport, loads
 from hilum.gateway.upstream_task import Refusal, UpstreamTask
 from hilum.gateway.write import Writer
 from hilum.kernel.decision import Deny, Reason
-from hilum.kernel.ports import Ids
-from hilum.keys.live import Vault
 from hilum.standards.fhir.etags import matches_condition
 from hilum.standards.fhir.requests import PLAIN, Interaction
 from hilum.standards.fhir.shaping import dump, has_unique_names
@@ -19,9 +18,9 @@ from hilum.upstream.live import Upstreams
 class Executor:
     """Carries out each interaction at a FHIR server."""
 
-    def __init__(self, upstreams: Upstreams, vault: Vault, ids: Ids) -> None:
+    def __init__(self, upstreams: Upstreams, links: PageLinks) -> None:
         self._transport = Transport(upstreams)
-        self._searcher = Searcher(self._transport, vault, ids)
+        self._searcher = Searcher(self._transport, links)
         self._binaries = Binaries(self._transport, self._searcher)
         self._writer = Writer(self._transport)
 

@@ -9,7 +9,7 @@ from hilum.consent.models import ConsentFacts
 from hilum.controls.models import ControlFacts, Quota
 from hilum.identity.models import IdentityFacts, RoleRights, TenantFacts
 from hilum.installations.models import RegistryFacts
-from hilum.kernel.decision import ReadPurpose
+from hilum.kernel.decision import Deny
 from hilum.kernel.ids import TenantId
 from hilum.launches.models import LaunchFacts
 from hilum.policies.models import Book, TrafficClass
@@ -64,9 +64,6 @@ PERSON_QUOTA = Quota(rate_per_s=2.0, burst=60)
 """Reads that the platform makes for one person at one tenant (picker, names), beside the quota of the app that asked."""
 
 
-_NEVER = datetime.min.replace(tzinfo=UTC)
-
-
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything that enforcement must know beside the token, as of one epoch. One immutable value per process."""
@@ -83,51 +80,50 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class OwnRead:
-    """A read that the platform makes itself: its purpose and its reader. ``token`` was issued to nobody and is worth nothing elsewhere."""
+class Page:
+    """Where a search continues: the requested parameters, the FHIR server's target, and how many of its matches were returned already."""
 
-    purpose: ReadPurpose
-    token: AccessToken
-    decision: str
+    type: str
+    params: tuple[tuple[str, str], ...]
+    target: str
+    skip: int = 0
 
 
-@dataclass(slots=True)
-class GatewayRequest:
-    """One request as it arrived. ``bearer`` is None without a token; ``path`` and ``query`` are for the audit record only.
-
-    ``at`` and ``began`` are the wall clock and the monotonic clock at its arrival; the enforcer sets them.
-    """
-
-    request_id: str
-    tenant: TenantId
-    request: FhirRequest | Unsupported
-    bearer: str | None
-    method: str = "GET"
-    path: str = ""
-    query: str = ""
-    source: str = ""
-    correlation_id: str = ""
-    proof: str = ""
-    own: OwnRead | None = None
-    """Set for a read that the platform makes itself."""
-    at: datetime = _NEVER
-    began: float = 0.0
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 # Not frozen, since one is built for each request and a frozen dataclass costs five times as much to build.
 @dataclass(slots=True)
-class DecisionInput:
-    """One request at one tenant's FHIR base. ``bases`` are the addresses, each ending in a slash, that mean this base."""
+class GatewayRequest:
+    """One request at one tenant's FHIR base, from its arrival to its answer: what is judged, and what the audit says of it.
+
+    ``bases`` are the addresses, each ending in a slash, that mean this base. ``token``: that of ``bearer`` once it was looked up, a Deny if
+    there is none of ours; without ``bearer`` it is None, unless the platform itself reads. ``page``: where a page link leads; ``request`` is
+    then the search behind it. ``at`` and ``began`` are the wall clock and the monotonic clock at its arrival.
+    """
 
     tenant: TenantId
     request: FhirRequest | Unsupported
     bases: tuple[str, ...] = ()
+    bearer: str | None = None
+    token: AccessToken | Deny | None = None
     proof: str = ""
     """The DPoP header, if one was sent."""
     purpose: str = ""
     """Set for a read that the platform makes itself: its scopes are its own, not those that the app was granted."""
     source: str | None = None
     """The address that it came from; None for a request of before that is judged anew."""
+    page: Page | None = None
+    at: datetime = _NEVER
+    began: float = 0.0
+    # From here on for the audit record only.
+    request_id: str = ""
+    decision: str = ""
+    """The id of its decision, where that is another than the request's: a page of the platform can make several reads."""
+    method: str = "GET"
+    path: str = ""
+    query: str = ""
+    correlation_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +204,10 @@ class Entitlement:
         object.__setattr__(self, "is_of_one", all(grant.patients == only for grant in self.grants))
 
 
-# Not frozen, for the same reason as DecisionInput.
+# Not frozen, for the same reason as GatewayRequest.
 @dataclass(slots=True)
 class Obligations:
-    """What a permit asks of the gateway.
+    """The permit of a request: what it allows, and what it asks of the gateway.
 
     ``entitled``: what it rests on. ``access``: that of the entitlement, with what the person opened in an emergency. ``rule`` names the
     scopes by which it was permitted. ``only``: nothing but this one resource, whatever the scopes (``fhirUser``). ``patient`` is for the

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from hilum.gateway.models import GatewayRequest, OwnRead
+from hilum.gateway.models import GatewayRequest
 from hilum.gateway.service import Enforcer
 from hilum.infra.context import Trace
 from hilum.kernel.decision import Deny, ReadPurpose
@@ -47,14 +47,14 @@ class PlatformReads:
             request_id=trace.request_id,
             tenant=reader.tenant,
             request=parse("GET", b"/" + path.encode(), query.encode(), _ACCEPT),
-            # No secret exists for such a read: ``own`` carries the token, and only this module
-            # builds it.
-            bearer=None,
+            # No secret exists for such a read, so nothing is looked up: only this module builds such a token.
+            token=self._token(reader, since, binding),
+            purpose=purpose.value,
+            decision=decision,
             path="/" + path,
             query=query,
             source=trace.source,
             correlation_id=trace.correlation_id,
-            own=OwnRead(purpose, self._token(reader, since, binding), decision),
         )
         answer = await self._enforcer.answer(incoming)
         if answer.deny is not None:

@@ -20,9 +20,9 @@ from hilum.gateway.models import (
     DOCUMENT_BOUND,
     RESOURCE_BOUND,
     STALENESS_BOUND,
-    DecisionInput,
     EffectiveAccess,
     Entitlement,
+    GatewayRequest,
     GrantRule,
     Obligations,
     SearchPlan,
@@ -32,7 +32,7 @@ from hilum.gateway.query_rewrite import context_fault, cost_fault, includes_faul
 from hilum.gateway.resource_access import judge_resource
 from hilum.identity.models import MovedReads
 from hilum.identity.policy import holds_lost_chart
-from hilum.kernel.decision import Deny, Permit, Reason
+from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.ids import TenantId
 from hilum.policies.policy import notice_headers, notice_of, retirement
 from hilum.standards.fhir.attachments import referrer_types
@@ -65,66 +65,66 @@ _NO_TOKEN = Deny(Reason.TOKEN_MISSING, "Send an access token: Authorization: Bea
 _STALE = Deny(Reason.SNAPSHOT_STALE, "Current permissions could not be confirmed. Try again in a moment.")
 
 
-def decide(
-    asked: DecisionInput, token: AccessToken | Deny | None, snapshot: Snapshot | None, now: datetime
-) -> Permit[Obligations] | Deny:
-    """Judge one request. ``token``: None if none was sent, Deny if it is not one of ours; ``snapshot``: None if it is stale.
+def decide(incoming: GatewayRequest, snapshot: Snapshot | None, now: datetime) -> Obligations | Deny:
+    """Judge one request. ``snapshot``: None if it is stale.
 
-    INVARIANT: taking a scope away, engaging a switch or revoking anything never turns Deny into Permit.
+    INVARIANT: taking a scope away, engaging a switch or revoking anything never turns a Deny into a permit.
     """
+    request, token = incoming.request, incoming.token
     if token is None:
         return _NO_TOKEN
     # Before the token is judged: an unsupported request needs no facts, and its refusal discloses
     # none.
-    if isinstance(asked.request, Unsupported):
-        return Deny(Reason.REQUEST_UNSUPPORTED, asked.request.detail)
-    if asked.purpose and asked.request.is_write:
+    if isinstance(request, Unsupported):
+        return Deny(Reason.REQUEST_UNSUPPORTED, request.detail)
+    if incoming.purpose and request.is_write:
         return Deny(Reason.REQUEST_UNSUPPORTED, "The platform writes nothing by itself.")
-    request, query = asked.request, understand(asked.request, asked.bases)
+    query = understand(request, incoming.bases)
     if isinstance(query, Deny):
         return query
     if snapshot is None:
         return _STALE
     if isinstance(token, Deny):
         return token
-    if fault := _token_fault(token, asked, snapshot, now):
+    if fault := _token_fault(token, incoming.proof, snapshot, now):
         return fault
     letter, switches = LETTERS[request.interaction], snapshot.controls.switches
     stops = controls.scope_stops(switches, now, issued_at=token.issued_at, writes=bool(letter & WRITES))
-    need = Need(token.hash, asked.tenant, asked.purpose, asked.source, request.type, letter)
+    need = Need(token.hash, incoming.tenant, incoming.purpose, incoming.source, request.type, letter)
     entitled = entitlement_of(need, token, snapshot, now, stops)
     if isinstance(entitled, Deny):
         return entitled
-    found = _obligations(asked, entitled, _glass(asked, token, snapshot, now))
-    if fault := _grant_fault(found, token, query):
+    glass = _glass(incoming, request, token, snapshot, now)
+    obligations = _obligations(incoming, request, entitled, glass)
+    if fault := _grant_fault(obligations, token, query):
         return fault
-    if fault := _context_fault(found, token, query, snapshot, now):
+    if fault := _context_fault(obligations, token, query, snapshot, now):
         return fault
-    if query is not None and (fault := cost_fault(query, found.grants)):
+    if query is not None and (fault := cost_fault(query, obligations.grants)):
         return fault
     if fault := size_fault(request):
         return fault
-    found.plan = None if query is None else _plan(found, query)
-    found.patient, found.may_create = _patient(found, query), _may_create(found)
-    return Permit(found)
+    obligations.plan = None if query is None else _plan(obligations, query)
+    obligations.patient, obligations.may_create = _patient(obligations, query), _may_create(obligations)
+    return obligations
 
 
-def unread_fault(
-    asked: DecisionInput, token: AccessToken | Deny | None, snapshot: Snapshot | None, now: datetime
-) -> Deny | None:
+def unread_fault(incoming: GatewayRequest, snapshot: Snapshot | None, now: datetime) -> Deny | None:
     """Return why a request is refused whatever its body holds, so that the body is not read; None if it must be read.
 
-    ``asked.request`` is not looked at. Source: security decision 26
+    ``incoming.request`` is not looked at. Source: security decision 26
     """
+    token = incoming.token
     if token is None:
         return _NO_TOKEN
     if snapshot is None:
         return _STALE
     if isinstance(token, Deny):
         return token
-    if fault := _token_fault(token, asked, snapshot, now):
+    if fault := _token_fault(token, incoming.proof, snapshot, now):
         return fault
-    return standing_refusal(Need(token.hash, asked.tenant, asked.purpose, asked.source), token, snapshot, now)
+    need = Need(token.hash, incoming.tenant, incoming.purpose, incoming.source)
+    return standing_refusal(need, token, snapshot, now)
 
 
 def statement_fault(tenant: TenantId, snapshot: Snapshot, now: datetime) -> Deny | None:
@@ -134,26 +134,26 @@ def statement_fault(tenant: TenantId, snapshot: Snapshot, now: datetime) -> Deny
     return None if stop is None else Deny(Reason.SWITCH_ENGAGED, "A kill switch stops this FHIR server.")
 
 
-def sunset_notice(permitted: Obligations) -> Mapping[str, str]:
+def sunset_notice(obligations: Obligations) -> Mapping[str, str]:
     """Return the headers that announce the end of a scope that a permit rests on; none if no end is announced (C62)."""
-    book = permitted.book
+    book = obligations.book
     if not book.notices:
         return {}
-    type_ = permitted.request.type
+    type_ = obligations.request.type
     # Of a wildcard only what permits this type.
-    ending = notice_of(book, tuple(g.text.replace("/*.", f"/{type_}.", 1) for g in permitted.grants))
+    ending = notice_of(book, tuple(g.text.replace("/*.", f"/{type_}.", 1) for g in obligations.grants))
     return {} if ending is None else notice_headers(ending)
 
 
-def _glass(asked: DecisionInput, token: AccessToken, snapshot: Snapshot, now: datetime) -> BrokenGlass | None:
+def _glass(
+    incoming: GatewayRequest, request: FhirRequest, token: AccessToken, snapshot: Snapshot, now: datetime
+) -> BrokenGlass | None:
     """Return whose restricted records an app may read because its person broke the glass: it adds to no scope, role, context or write (C82)."""
     facts = snapshot.break_glass
     # Nearly always none: this must cost the others nothing.
-    if not facts.open or token.launch not in facts.open or asked.purpose:
+    if not facts.open or token.launch not in facts.open or incoming.purpose:
         return None
-    request, launches = asked.request, snapshot.launches
-    over = token.launch_moved or token.launch in launches.moved or token.launch in launches.ended
-    if over or not isinstance(request, FhirRequest) or request.is_write:
+    if request.is_write or _has_moved(token, snapshot) or _has_ended(token, snapshot):
         return None
     glass = in_effect(facts, tenant=token.tenant, person=token.person, launch=token.launch, now=now)
     # The launch's patient is that of the token, or what was asked for is not what would be opened.
@@ -204,9 +204,10 @@ def size_fault(request: FhirRequest) -> Deny | None:
 _MAY_BE_OUTDATED = frozenset(STANDING_REASONS) - {Reason.SWITCH_ENGAGED, Reason.PERSON_INACTIVE}
 
 
-def may_be_outdated(deny: Deny, token: AccessToken | Deny | None, now: datetime) -> bool:
+def may_be_outdated(deny: Deny, incoming: GatewayRequest) -> bool:
     """Check whether the token is so new that the facts it needs may be newer than the snapshot, as with an app that has just registered."""
-    fresh = isinstance(token, AccessToken) and now - token.issued_at < STALENESS_BOUND
+    token = incoming.token
+    fresh = isinstance(token, AccessToken) and incoming.at - token.issued_at < STALENESS_BOUND
     return fresh and deny.reason in _MAY_BE_OUTDATED
 
 
@@ -254,13 +255,12 @@ def attached_to(request: FhirRequest, bases: tuple[str, ...]) -> str:
     return named.id if named is not None and named.type == "Patient" else ""
 
 
-def _token_fault(token: AccessToken, asked: DecisionInput, snapshot: Snapshot, now: datetime) -> Deny | None:
+def _token_fault(token: AccessToken, proof: str, snapshot: Snapshot, now: datetime) -> Deny | None:
     reason = tokens.judge(token, snapshot.tokens, now)
     if reason is Reason.TOKEN_INVALID:
         return Deny(reason, "The access token has expired.")
-    proof = tokens.require_proof(token, asked.proof)
-    if proof is not None:
-        return Deny(proof, "The access token came without the proof that it is bound to.")
+    if fault := tokens.require_proof(token, proof):
+        return Deny(fault, "The access token came without the proof that it is bound to.")
     if reason is not None:
         return Deny(reason, "The access token was revoked.")
     # Withdrawing revokes the tokens too, so this is a second lock under the same reason.
@@ -276,27 +276,27 @@ def _token_fault(token: AccessToken, asked: DecisionInput, snapshot: Snapshot, n
     return None
 
 
-def _obligations(asked: DecisionInput, entitled: Entitlement, glass: BrokenGlass | None) -> Obligations:
+def _obligations(
+    incoming: GatewayRequest, request: FhirRequest, entitled: Entitlement, glass: BrokenGlass | None
+) -> Obligations:
     """Return what a permit of the request rests on, for its faults to be found; what it is to do is added once there are none."""
-    request = asked.request
-    assert isinstance(request, FhirRequest), "an unsupported request reaches nothing"
     access = entitled.access if glass is None else replace(entitled.access, glass=glass)
     reads, own = request.interaction is Interaction.READ, entitled.own_resource
     only = own if reads and own == f"{request.type}/{request.id}" else ""
-    rule = asked.purpose or ("fhirUser" if only else entitled.rule)
-    return Obligations(request, entitled, access, rule, asked.bases, only)
+    rule = incoming.purpose or ("fhirUser" if only else entitled.rule)
+    return Obligations(request, entitled, access, rule, incoming.bases, only)
 
 
-def _grant_fault(found: Obligations, token: AccessToken, query: SearchQuery | None) -> Deny | None:
+def _grant_fault(obligations: Obligations, token: AccessToken, query: SearchQuery | None) -> Deny | None:
     """Role, then scope. A grant that only lacks its context is not refused here."""
-    type_, letter, access = found.request.type, found.entitled.letter, found.access
-    if found.only:
+    type_, letter, access = obligations.request.type, obligations.entitled.letter, obligations.access
+    if obligations.only:
         return None
     rights = access.rights
     if rights is not None and not rights.mask(type_) & letter:
         return Deny(Reason.ROLE_NOT_ALLOWED, f"The person's role does not permit this on {type_}.")
     if type_ == "Binary" and letter == CREATE:
-        if not found.grants and not attaching_rules(_in_some_context(access)):
+        if not obligations.grants and not attaching_rules(_in_some_context(access)):
             return Deny(
                 Reason.SCOPE_INSUFFICIENT, "No scope covers writing a record that could refer to this."
             )
@@ -307,8 +307,8 @@ def _grant_fault(found: Obligations, token: AccessToken, query: SearchQuery | No
         return None
     # 403 only where no patient would help. A grant that lacks its context is out of reach, which is
     # 404 for everybody (ADR 13).
-    if not found.grants and not grant_rules(_in_some_context(access), type_, letter):
-        if sentence := retirement(found.book, token.scopes, type_, letter):
+    if not obligations.grants and not grant_rules(_in_some_context(access), type_, letter):
+        if sentence := retirement(obligations.book, token.scopes, type_, letter):
             return Deny(Reason.SCOPE_RETIRED, sentence)
         return Deny(Reason.SCOPE_INSUFFICIENT, f"No scope covers this on {type_}.")
     if query is not None:
@@ -321,37 +321,46 @@ def _in_some_context(access: EffectiveAccess) -> EffectiveAccess:
 
 
 def _context_fault(
-    found: Obligations, token: AccessToken, query: SearchQuery | None, snapshot: Snapshot, now: datetime
+    obligations: Obligations, token: AccessToken, query: SearchQuery | None, snapshot: Snapshot, now: datetime
 ) -> Deny | None:
     """Launch, context, authorization, labels."""
-    request, launches = found.request, snapshot.launches
+    request = obligations.request
     # C36: whatever was not granted for offline use ends with the EHR's session.
-    ended = bool(token.launch) and token.launch in launches.ended
-    if ended and not holds(found.access, request.type, "offline_access"):
+    if _has_ended(token, snapshot) and not holds(obligations.access, request.type, "offline_access"):
         return Deny(Reason.LAUNCH_ENDED, "The session that opened the app has ended.")
-    moved = token.launch_moved or (bool(token.launch) and token.launch in launches.moved)
-    if moved and (request.is_write or found.entitled.tenant.moved_reads is not MovedReads.ALLOW):
+    if _has_moved(token, snapshot) and (
+        request.is_write or obligations.entitled.tenant.moved_reads is not MovedReads.ALLOW
+    ):
         return Deny(Reason.CONTEXT_MOVED, "The chart has moved to another patient since the launch.")
-    body = None if request.body is None else _body_fault(found, request.body)
-    if not found.only and (body is Reason.OUTSIDE_LAUNCH_CONTEXT or _is_outside(found, query)):
+    body = None if request.body is None else _body_fault(obligations, request.body)
+    if not obligations.only and (body is Reason.OUTSIDE_LAUNCH_CONTEXT or _is_outside(obligations, query)):
         return Deny(Reason.OUTSIDE_LAUNCH_CONTEXT, "The record is out of reach of this grant.")
-    expires_at = token.authorization_expires_at
-    if expires_at is not None and now >= expires_at:
+    if token.authorization_expires_at is not None and now >= token.authorization_expires_at:
         return Deny(Reason.AUTHORIZATION_EXPIRED, "The authorization behind the access token has expired.")
     if body is not None:
         return Deny(body, "A record with this label is not written by apps.")
     return None
 
 
-def _is_outside(found: Obligations, query: SearchQuery | None) -> bool:
+def _has_ended(token: AccessToken, snapshot: Snapshot) -> bool:
+    """Check whether the EHR ended the session that opened the app."""
+    return bool(token.launch) and token.launch in snapshot.launches.ended
+
+
+def _has_moved(token: AccessToken, snapshot: Snapshot) -> bool:
+    """Check whether the EHR's chart has moved to another patient since the launch."""
+    return token.launch_moved or (bool(token.launch) and token.launch in snapshot.launches.moved)
+
+
+def _is_outside(obligations: Obligations, query: SearchQuery | None) -> bool:
     """Check whether the request is out of reach before anything is fetched: the grant has no context, or none of the patients named."""
-    request, grants = found.request, found.grants
-    if request.type == "Binary" and found.entitled.letter != CREATE:
+    request, grants = obligations.request, obligations.grants
+    if request.type == "Binary" and obligations.entitled.letter != CREATE:
         return False
     if not grants:
         return True
     if request.type == "Binary":
-        return not _reaches(grants, attached_to(request, found.bases))
+        return not _reaches(grants, attached_to(request, obligations.bases))
     if query is not None:
         return context_fault(query, grants) is not None
     rule = rule_of(request.type)
@@ -366,9 +375,9 @@ def _reaches(grants: tuple[GrantRule, ...], patient: str) -> bool:
     return any(grant.patients is None or patient in grant.patients for grant in grants)
 
 
-def _body_fault(found: Obligations, body: dict[str, Any]) -> Reason | None:
+def _body_fault(obligations: Obligations, body: dict[str, Any]) -> Reason | None:
     """Judge the resource to be written without its targets. Types that are judged by their targets are judged once those were fetched."""
-    request, grants = found.request, found.grants
+    request, grants = obligations.request, obligations.grants
     if not grants or is_judged_by_targets(request.type):
         return None
     # It holds nothing but bytes and the patient whom _is_outside judges.
@@ -378,33 +387,35 @@ def _body_fault(found: Obligations, body: dict[str, Any]) -> Reason | None:
         # FHIR R4 http.html#create: the server assigns the id and ignores the body's. Judged by it, a grant on
         # the launched patient could create a chart under that patient's id.
         body = body | {"id": None}
-    return judge_resource(found.access, body, grants, bases=found.bases)
+    return judge_resource(obligations.access, body, grants, bases=obligations.bases)
 
 
-def _patient(found: Obligations, query: SearchQuery | None) -> str:
+def _patient(obligations: Obligations, query: SearchQuery | None) -> str:
     """Return the patient whom the request is about, if that is known before anything is fetched."""
-    request, entitled = found.request, found.entitled
+    request, entitled = obligations.request, obligations.entitled
     if request.type == "Patient" and request.id:
         return request.id
     if request.type == "Binary" and request.body is not None:
-        return attached_to(request, found.bases)
+        return attached_to(request, obligations.bases)
     if entitled.grants and entitled.is_of_one:
-        return found.access.patient
+        return obligations.access.patient
     named = query.named if query is not None else None
     return next(iter(named)) if named is not None and len(named) == 1 else ""
 
 
-def _plan(found: Obligations, query: SearchQuery) -> SearchPlan:
-    own, grants = found.access.own, found.grants
+def _plan(obligations: Obligations, query: SearchQuery) -> SearchPlan:
+    own, grants = obligations.access.own, obligations.grants
     only_own = bool(own) and all(grant.patients == frozenset((own,)) for grant in grants)
-    return plan_search(query, found.access, grants, labels=not only_own)
+    return plan_search(query, obligations.access, grants, labels=not only_own)
 
 
-def _may_create(found: Obligations) -> bool:
+def _may_create(obligations: Obligations) -> bool:
     """Check whether an update may create the resource it names: only services, by their own scopes."""
-    request = found.request
+    request = obligations.request
     return (
         request.interaction is Interaction.UPDATE
-        and all(grant.prefix is Prefix.SYSTEM for grant in found.grants)
-        and any(each.prefix is Prefix.SYSTEM for each in grant_rules(found.access, request.type, CREATE))
+        and all(grant.prefix is Prefix.SYSTEM for grant in obligations.grants)
+        and any(
+            each.prefix is Prefix.SYSTEM for each in grant_rules(obligations.access, request.type, CREATE)
+        )
     )

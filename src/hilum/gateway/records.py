@@ -5,7 +5,6 @@ import re
 from hilum.audit.models import BREAK_GLASS, Access, Outcome
 from hilum.gateway.models import GatewayRequest, Obligations, Snapshot
 from hilum.gateway.rendering import Answer
-from hilum.kernel.decision import Deny
 from hilum.kernel.redaction import redact
 from hilum.standards.fhir.requests import QUERY_BOUND, FhirRequest
 from hilum.tokens.live import Revoked
@@ -20,7 +19,6 @@ _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 
 def record_of(
     incoming: GatewayRequest,
-    token: AccessToken | Deny | None,
     snapshot: Snapshot | None,
     answer: Answer,
     obligations: Obligations | None = None,
@@ -29,11 +27,10 @@ def record_of(
 ) -> Access:
     """Return the record of a request and its answer. ``monotonic`` is the present, for the latency."""
     request = incoming.request if isinstance(incoming.request, FhirRequest) else None
-    deny, own = answer.deny, incoming.own
+    deny, token = answer.deny, incoming.token
     record = Access(
         request_id=incoming.request_id,
-        # A page of the platform can make several reads, each with a decision of its own.
-        decision=incoming.request_id if own is None else own.decision,
+        decision=incoming.decision or incoming.request_id,
         at=incoming.at,
         tenant=incoming.tenant,
         interaction=_interaction(incoming, request),
@@ -43,7 +40,7 @@ def record_of(
         rule="" if obligations is None else obligations.rule,
         snapshot=0 if snapshot is None else snapshot.epoch,
         correlation_id=incoming.correlation_id,
-        source=incoming.source,
+        source=incoming.source or "",
         removed=answer.removed,
         cost=0 if request is None else 1,
         latency_us=int((monotonic - incoming.began) * 1_000_000),
@@ -105,6 +102,6 @@ def _name_holder(record: Access, token: AccessToken) -> None:
 
 def _interaction(incoming: GatewayRequest, request: FhirRequest | None) -> str:
     """Return the word for the record. Reads of the platform's own stand apart, so that they count as no use by the app."""
-    if incoming.own is not None:
-        return incoming.own.purpose.value
+    if incoming.purpose:
+        return incoming.purpose
     return "unsupported" if request is None else request.interaction.value

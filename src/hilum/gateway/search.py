@@ -4,9 +4,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from hilum.gateway import pagelinks
-from hilum.gateway.models import DEFAULT_PAGE, OVERSIZED_BOUND, PAGE_OF_TARGETS, REFILL_BOUND, SearchPlan
-from hilum.gateway.pagelinks import Nonces, Page
+from hilum.gateway.models import (
+    DEFAULT_PAGE,
+    OVERSIZED_BOUND,
+    PAGE_OF_TARGETS,
+    REFILL_BOUND,
+    Page,
+    SearchPlan,
+)
+from hilum.gateway.pagelinks import PARAMETER, PageLinks
 from hilum.gateway.rendering import Answer
 from hilum.gateway.resource_access import NO_EVIDENCE, judge_resource
 from hilum.gateway.response_filter import (
@@ -19,8 +25,6 @@ from hilum.gateway.response_filter import (
 from hilum.gateway.transport import ACCEPT, Transport
 from hilum.gateway.upstream_task import Refusal, TooLarge, UpstreamTask
 from hilum.kernel.decision import Deny, Reason
-from hilum.kernel.ports import Ids
-from hilum.keys.live import Vault
 from hilum.standards.fhir.bundles import rebased, resources_of, without_duplicates
 from hilum.standards.fhir.outcomes import IssueCode, disclosable_issue, outcome
 from hilum.standards.fhir.queries import (
@@ -75,8 +79,8 @@ _TOO_LARGE = {
 class Searcher:
     """Executes searches exactly as planned."""
 
-    def __init__(self, transport: Transport, vault: Vault, ids: Ids) -> None:
-        self._transport, self._vault, self._nonces = transport, vault, Nonces(ids)
+    def __init__(self, transport: Transport, links: PageLinks) -> None:
+        self._transport, self._links = transport, links
 
     async def search(self, task: UpstreamTask) -> Answer:
         plan = task.obligations.plan
@@ -91,7 +95,7 @@ class Searcher:
         bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset"}
         if gathered.total is not None:
             bundle["total"] = gathered.total
-        bundle["link"] = self._links(task, plan, gathered.after)
+        bundle["link"] = self._linked(task, plan, gathered.after)
         if gathered.entries:
             bundle["entry"] = [rebased(entry, task.base) for entry in gathered.entries]
         patient, found = task.shown(entry["resource"] for entry in gathered.entries)
@@ -116,7 +120,7 @@ class Searcher:
             gathered = _NOTHING if page is None else await self._gather(task, page, 1)
             if gathered.total is not None and gathered.after is None:
                 bundle["total"] = gathered.total
-        bundle["link"] = self._links(task, plan, None)
+        bundle["link"] = self._linked(task, plan, None)
         return Answer(200, dump(bundle, task.obligations.request.shape), patient=task.obligations.patient)
 
     async def _about(self, task: UpstreamTask, plan: SearchPlan) -> SearchPlan | None:
@@ -204,7 +208,7 @@ class Searcher:
         limit = plan.count or DEFAULT_PAGE
         if is_judged_by_targets(plan.type):
             limit = min(limit, PAGE_OF_TARGETS)
-        page, skip = task.page, task.page.skip if task.page else 0
+        page, skip = task.incoming.page, task.incoming.page.skip if task.incoming.page else 0
         # One more than the page, so that whether more follows is known without another request.
         asked = render_query((*plan.params, ("_count", str(limit + 1))))
         target = page.target if page else f"{plan.type}?{asked}"
@@ -269,7 +273,7 @@ class Searcher:
             raise Refusal(filtered)
         return filtered
 
-    def _links(
+    def _linked(
         self, task: UpstreamTask, plan: SearchPlan, after: tuple[str, int] | None
     ) -> list[dict[str, str]]:
         request = task.obligations.request
@@ -279,12 +283,12 @@ class Searcher:
         if after is not None:
             target, skip = after
             page = Page(plan.type, request.params, target, skip)
-            sealed = pagelinks.seal(self._vault, self._nonces, page, task.token, task.incoming.at)
+            sealed = self._links.seal(page, task.token, task.incoming.at)
             if sealed is None:
                 raise Refusal(
                     Deny(Reason.TOO_COSTLY, "The search is too long to be paged; ask for fewer values.")
                 )
-            rest = render_query(((pagelinks.PARAMETER, sealed), *shape_params(request.shape)))
+            rest = render_query(((PARAMETER, sealed), *shape_params(request.shape)))
             links.append({"relation": "next", "url": f"{address}?{rest}"})
         return links
 

@@ -4,7 +4,7 @@ The path of a request, in order:
 
 1. ``routes.Gateway``: bytes to a ``GatewayRequest``. No token, or what is no FHIR request, ends here.
 2. ``Enforcer.answer``: one snapshot, one time, the token (``tokens.live``), the search behind a page link.
-3. ``policy.decide``: a Permit with its ``Obligations``, or a Deny. A Deny is recorded and answered.
+3. ``policy.decide``: the ``Obligations`` of a permit, or a Deny. A Deny is recorded and answered.
 4. ``Enforcer._carry_out``: the quota (``controls.live``), then ``executor.Executor`` does what was permitted: ``transport`` fetches
    from the FHIR server (``upstream.live``), ``resource_access`` judges every resource, ``search`` and ``write`` do the rest.
 5. ``Enforcer._recorded``: the audit record is durable (``audit.live``), and the request is decided again if anything has changed.
@@ -20,11 +20,12 @@ import orjson
 
 from hilum.audit.models import UNDELIVERED, Access, Outcome
 from hilum.controls.models import Quota, QuotaResult
-from hilum.gateway import pagelinks, policy
+from hilum.gateway import policy
 from hilum.gateway.capability_statement import public_statement
 from hilum.gateway.deps import GatewayDeps
 from hilum.gateway.executor import Executor
-from hilum.gateway.models import PERSON_QUOTA, DecisionInput, GatewayRequest, Snapshot
+from hilum.gateway.models import PERSON_QUOTA, GatewayRequest, Snapshot
+from hilum.gateway.pagelinks import PageLinks
 from hilum.gateway.records import record_of
 from hilum.gateway.rendering import (
     Answer,
@@ -62,7 +63,8 @@ class Enforcer:
     def __init__(self, deps: GatewayDeps) -> None:
         self._deps = deps
         self._surfaces = Surfaces(deps.upstreams, deps.clock)
-        self._executor = Executor(deps.upstreams, deps.vault, deps.ids)
+        self._links = PageLinks(deps.vault, deps.ids)
+        self._executor = Executor(deps.upstreams, self._links)
         self._statements: dict[TenantId, tuple[Surface, bytes]] = {}
         self._addresses: dict[TenantId, ServerAddresses] = {}
         self._writing: set[asyncio.Future[Answer]] = set()
@@ -78,29 +80,25 @@ class Enforcer:
         # One time and one snapshot for the whole decision: no two of its checks can disagree.
         incoming.began, incoming.at = deps.clock.monotonic(), deps.clock.now()
         snapshot = deps.snapshots.current()
-        purpose, token = "", self._token_at_hand(incoming)
-        if incoming.own is not None:
-            purpose = incoming.own.purpose
-        elif token is None and incoming.bearer is not None:
-            token = await self._looked_up(incoming.bearer)
+        # As nearly always without awaiting anything. A read of the platform's own comes with its token.
+        if incoming.token is None and incoming.bearer is not None:
+            incoming.token = deps.tokens.get_cached(incoming.bearer) or await self._looked_up(incoming.bearer)
         addresses = self._addresses.get(incoming.tenant)
-        bases = self._bases(incoming.tenant) if addresses is None else addresses.bases
-        request, page = pagelinks.followed(deps.vault, incoming.request, token, incoming.at)
-        asked = DecisionInput(incoming.tenant, request, bases, incoming.proof, purpose, incoming.source)
-        decision = policy.decide(asked, token, snapshot, incoming.at)
+        incoming.bases = self._bases(incoming.tenant) if addresses is None else addresses.bases
+        if deny := self._links.follow(incoming):
+            return await self._refuse(incoming, snapshot, deny), None
+        decision = policy.decide(incoming, snapshot, incoming.at)
         # The token's row is newer than the snapshot for some milliseconds after an app was
         # registered or installed.
-        if isinstance(decision, Deny) and policy.may_be_outdated(decision, token, incoming.at):
+        if isinstance(decision, Deny) and policy.may_be_outdated(decision, incoming):
             snapshot = await deps.snapshots.newer(incoming.began)
-            decision = policy.decide(asked, token, snapshot, incoming.at)
+            decision = policy.decide(incoming, snapshot, incoming.at)
         if isinstance(decision, Deny):
-            return await self._refuse(incoming, decision, token, snapshot), None
-        assert isinstance(token, AccessToken), "nothing is permitted without a token"
+            return await self._refuse(incoming, snapshot, decision), None
         assert snapshot is not None, "nothing is permitted without a snapshot"
-        permitted = decision.obligations
-        addresses = self._addresses_of(permitted.entitled.tenant)
-        task = UpstreamTask(deps, incoming, asked, token, snapshot, permitted, addresses, page)
-        if not permitted.request.is_write:
+        addresses = self._addresses_of(decision.entitled.tenant)
+        task = UpstreamTask(deps, incoming, snapshot, decision, addresses)
+        if not decision.request.is_write:
             return await self._carry_out(task), task
         # A client that hangs up must not cancel a write between its intent and the record of its outcome.
         writing = asyncio.ensure_future(self._carry_out(task))
@@ -115,7 +113,7 @@ class Enforcer:
         try:
             if not spent.allowed:
                 raise Refusal(
-                    _OVER_QUOTA if task.incoming.own is None else _PERSON_OVER_QUOTA, spent.retry_after_s
+                    _PERSON_OVER_QUOTA if task.incoming.purpose else _OVER_QUOTA, spent.retry_after_s
                 )
             if task.obligations.asks_surface:
                 task.surface = await self._surface(task.addresses.tenant)
@@ -213,27 +211,21 @@ class Enforcer:
     async def fault_before_body(self, incoming: GatewayRequest) -> Deny | None:
         """Return why the token of a request is refused, before its body is read; None if it is accepted."""
         deps = self._deps
-        token = await self._looked_up(incoming.bearer) if incoming.bearer is not None else None
-        asked = DecisionInput(incoming.tenant, incoming.request, (), incoming.proof, source=incoming.source)
-        return policy.unread_fault(asked, token, deps.snapshots.current(), deps.clock.now())
+        if incoming.bearer is not None:
+            incoming.token = await self._looked_up(incoming.bearer)
+        return policy.unread_fault(incoming, deps.snapshots.current(), deps.clock.now())
 
     async def refuse(self, incoming: GatewayRequest, deny: Deny, status: int = 0) -> Answer:
         """Refuse and record a request whose body was not read, or not whole. ``status`` replaces that of the reason."""
         deps = self._deps
         incoming.began, incoming.at = deps.clock.monotonic(), deps.clock.now()
-        token = await self._looked_up(incoming.bearer) if incoming.bearer is not None else None
-        return await self._refuse(incoming, deny, token, deps.snapshots.current(), status=status)
+        return await self._refuse(incoming, deps.snapshots.current(), deny, status=status)
 
     async def _refuse(
-        self,
-        incoming: GatewayRequest,
-        deny: Deny,
-        token: AccessToken | Deny | None,
-        snapshot: Snapshot | None,
-        *,
-        status: int = 0,
+        self, incoming: GatewayRequest, snapshot: Snapshot | None, deny: Deny, *, status: int = 0
     ) -> Answer:
         """Refuse and record what was never permitted. With a valid token it costs as much quota as a permitted request: probing is not free."""
+        token, journal = incoming.token, self._deps.journal
         is_known = False
         rates: Headers = ()
         if isinstance(token, AccessToken) and snapshot is not None:
@@ -241,8 +233,7 @@ class Enforcer:
             is_known, rates = True, rate_headers(spent)
         answer = refusal_of(incoming.request, deny, incoming.request_id)
         answer.status, answer.rates = status or answer.status, rates
-        journal = self._deps.journal
-        record = record_of(incoming, token, snapshot, answer, monotonic=self._deps.clock.monotonic())
+        record = record_of(incoming, snapshot, answer, monotonic=self._deps.clock.monotonic())
         try:
             # Refusals without a valid token are counted beyond the first few, so that strangers
             # cannot grow the record without a bound.
@@ -287,12 +278,6 @@ class Enforcer:
         """Return the origins of all clients installed at a tenant."""
         return self._origins(tenant, None, self._deps.snapshots.current())
 
-    def _token_at_hand(self, incoming: GatewayRequest) -> AccessToken | Deny | None:
-        """Return the token of a request, as nearly always without awaiting anything; None if it must be looked up, or none was sent."""
-        if incoming.own is not None:
-            return incoming.own.token
-        return None if incoming.bearer is None else self._deps.tokens.get_cached(incoming.bearer)
-
     async def _looked_up(self, bearer: str) -> AccessToken | Deny:
         try:
             return await self._deps.tokens.get(bearer)
@@ -302,7 +287,7 @@ class Enforcer:
     def _spend(self, incoming: GatewayRequest, token: AccessToken, quota: Quota) -> QuotaResult:
         """Spend on the app's quota; for a read of the platform's own on that of the person, too."""
         buckets = self._deps.buckets
-        if incoming.own is not None:
+        if incoming.purpose:
             # Also by person: with many apps a person could otherwise page through all patients,
             # each time on another quota.
             spent = buckets.spend((f"person/{token.person}", token.tenant), PERSON_QUOTA)

@@ -15,8 +15,7 @@ from hilum.audit.models import LEAVE_WITHIN, SETTLEMENT, Access, Claimed, Outcom
 from hilum.gateway import policy
 from hilum.gateway.attachments import Grounds, grounds_of
 from hilum.gateway.deps import GatewayDeps
-from hilum.gateway.models import DecisionInput, GatewayRequest, Obligations, Snapshot
-from hilum.gateway.pagelinks import Page
+from hilum.gateway.models import GatewayRequest, Obligations, Snapshot
 from hilum.gateway.records import record_of
 from hilum.gateway.rendering import Answer
 from hilum.identity.models import TenantFacts
@@ -90,24 +89,27 @@ class ServerAddresses:
 class UpstreamTask:
     """One permitted request from its decision to its answer.
 
-    ``snapshot`` is the one by which it was last found to be permitted. ``page`` and ``surface``, where they matter: the page link that it follows,
-    and what the server says it can do. ``effect``, ``resource``, ``recorded`` and ``intended`` say what became of a write: ``intended`` is True
+    ``snapshot`` is the one by which it was last found to be permitted. ``surface``, where it matters: what the server says it can do. ``effect``, ``resource``, ``recorded`` and ``intended`` say what became of a write: ``intended`` is True
     once an intent was to be put on record, whatever came of that.
     """
 
     deps: GatewayDeps
     incoming: GatewayRequest
-    asked: DecisionInput
-    token: AccessToken
     snapshot: Snapshot
     obligations: Obligations
     addresses: ServerAddresses
-    page: Page | None = None
     surface: Surface | None = None
     effect: Effect = Effect.NONE
     resource: str = ""
     recorded: Recorded | None = None
     intended: bool = False
+
+    @property
+    def token(self) -> AccessToken:
+        """The token by which it is permitted."""
+        token = self.incoming.token
+        assert isinstance(token, AccessToken), "nothing is permitted without a token"
+        return token
 
     @property
     def tenant(self) -> TenantFacts:
@@ -182,9 +184,7 @@ class UpstreamTask:
     def record(self, answer: Answer) -> Access:
         """Return the audit record of this request with this answer."""
         monotonic = self.deps.clock.monotonic()
-        record = record_of(
-            self.incoming, self.token, self.snapshot, answer, self.obligations, monotonic=monotonic
-        )
+        record = record_of(self.incoming, self.snapshot, answer, self.obligations, monotonic=monotonic)
         if self.obligations.request.is_write:
             record.outcome = self._outcome(answer)
             if self.effect is not Effect.NONE:
@@ -209,16 +209,16 @@ class UpstreamTask:
         # The usual case. A snapshot is immutable, so the same one means the same decision.
         if current is self.snapshot:
             return
-        decision = policy.decide(self.asked, self.token, current, self.deps.clock.now())
+        decision = policy.decide(self.incoming, current, self.deps.clock.now())
         if isinstance(decision, Deny):
             raise Refusal(decision)
-        if current is None or not policy.is_same_grant(self.obligations, decision.obligations):
+        if current is None or not policy.is_same_grant(self.obligations, decision):
             raise Refusal(_CHANGED)
-        tenant = current.identity.tenants.get(self.asked.tenant)
+        tenant = current.identity.tenants.get(self.incoming.tenant)
         if tenant is None or tenant.upstream != self.tenant.upstream:
             # The hospital moved: the rest must neither go to the earlier server nor be mixed from both.
             raise Refusal(_CHANGED)
-        self.snapshot, self.obligations = current, decision.obligations
+        self.snapshot, self.obligations = current, decision
 
     async def intend(self) -> Recorded:
         """Record that a write is about to leave, and check that it is still permitted. Raises Refusal.

@@ -1,8 +1,7 @@
-"""The shape of every decision: permit with obligations, or deny with a reason."""
+"""Why a FHIR request is refused. The other outcome of a decision, the permit, is the gateway's (``Obligations``)."""
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic, TypeVar
 
 
 class Reason(StrEnum):
@@ -61,16 +60,6 @@ class ReadPurpose(StrEnum):
     """The context picker: the patients to choose from, and the encounters of one."""
     RECORD_NAME = "record_name"
     """The name of the patient that a page is about, for a person who acts for others."""
-
-
-Obligations = TypeVar("Obligations")
-
-
-@dataclass(frozen=True, slots=True)
-class Permit(Generic[Obligations]):
-    """Permitted, provided that the obligations are met."""
-
-    obligations: Obligations
 
 
 @dataclass(frozen=True, slots=True)

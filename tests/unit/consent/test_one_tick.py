@@ -16,10 +16,10 @@ from hilum.consent.models import Authorization, Basis
 from hilum.consent.policy import By
 from hilum.frontchannel.policy import grantable
 from hilum.gateway.access_scope import grant_rules
+from hilum.gateway.models import Obligations
 from hilum.gateway.resource_access import judge_resource
 from hilum.gateway.response_filter import judge_read
 from hilum.identity.policy import rights_of
-from hilum.kernel.decision import Permit
 from hilum.kernel.ids import AuthorizationId
 from hilum.policies.shipped import shipped_book
 from hilum.standards.fhir.matching import compile_all
@@ -121,7 +121,7 @@ def is_open(scopes: tuple[str, ...], type_: str, letter: int, category: str, *, 
     resource = sample(type_, category)
     if letter == READ:
         decision = decide(ask(f"{type_}/{resource['id']}"), token)
-        return isinstance(decision, Permit) and judge_read(decision.obligations, resource) is None
+        return isinstance(decision, Obligations) and judge_read(decision, resource) is None
     client, installed = (
         SNAPSHOT.registry.clients[token.client],
         next(iter(SNAPSHOT.registry.installations.values())),

@@ -26,9 +26,9 @@ from hilum.dryruns.policy import (
     turn_of,
 )
 from hilum.gateway import policy as gateway
-from hilum.gateway.models import DecisionInput
+from hilum.gateway.models import GatewayRequest, Obligations
 from hilum.installations.policy import allowed_scopes
-from hilum.kernel.decision import Deny, Permit, Reason
+from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.ids import AppId, ClientId
 from hilum.policies.in_force import PolicyFacts
 from hilum.policies.models import Book, Tier
@@ -194,11 +194,11 @@ def test_what_is_foretold_is_what_the_gateway_decides_under_the_other_book(
     token = replace(
         facts.TOKEN, scopes=narrow(registered, allowed_scopes(client, facts.INSTALLATION, before, facts.NOW))
     )
-    asked = DecisionInput(facts.TENANT, request, facts.BASES)
-    then = gateway.decide(asked, token, under(before, client), facts.NOW)
-    permitted = isinstance(then, Permit)
+    asked = GatewayRequest(facts.TENANT, request, facts.BASES, token=token)
+    then = gateway.decide(asked, under(before, client), facts.NOW)
+    permitted = isinstance(then, Obligations)
     on_record = decided(
-        then.obligations.rule if isinstance(then, Permit) else "",
+        then.rule if isinstance(then, Obligations) else "",
         request.type,
         request.interaction.value,
         then.reason.value if isinstance(then, Deny) else "",
@@ -219,12 +219,13 @@ def test_what_is_foretold_is_what_the_gateway_decides_under_the_other_book(
     later = replace(
         token, scopes=narrow(registered, allowed_scopes(client, facts.INSTALLATION, after, facts.NOW))
     )
-    now = gateway.decide(asked, token if permitted else later, under(after, client), facts.NOW)
+    asked_again = asked if permitted else replace(asked, token=later)
+    now = gateway.decide(asked_again, under(after, client), facts.NOW)
     if permitted:
         assert isinstance(now, Deny) == (found is not None and found.verdict is Verdict.REFUSED)
         if isinstance(now, Deny):
             assert now.reason in {Reason.SCOPE_INSUFFICIENT, Reason.OUTSIDE_LAUNCH_CONTEXT}
-    elif isinstance(now, Permit):
+    elif isinstance(now, Obligations):
         assert found is not None
         assert found.verdict is Verdict.ALLOWED
 

@@ -10,11 +10,11 @@ from hilum.controls import policy as controls
 from hilum.controls.models import ControlFacts, Mode, Switch, Target, TargetKind
 from hilum.gateway import policy
 from hilum.gateway.access_scope import effective_access
-from hilum.gateway.models import DecisionInput, EffectiveAccess, Obligations, Snapshot
+from hilum.gateway.models import EffectiveAccess, GatewayRequest, Obligations, Snapshot
 from hilum.identity.models import IdentityFacts, MovedReads, TenantFacts, UpstreamKind, UpstreamRef
 from hilum.identity.policy import role_rights
 from hilum.installations.models import InstallationFacts, RegistryFacts
-from hilum.kernel.decision import Deny, Permit, Reason
+from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.ids import (
     AppId,
     AuthorizationId,
@@ -132,24 +132,24 @@ def ask(
     body: bytes = b"",
     tenant: TenantId = TENANT,
     headers: dict[str, str] | None = None,
-) -> DecisionInput:
+) -> GatewayRequest:
     path, _, query = target.partition("?")
     given = {"content-type": "application/fhir+json"} if body else {}
     request = parse(method, path.encode(), query.encode(), {**given, **(headers or {})}, body)
-    return DecisionInput(tenant, request, BASES)
+    return GatewayRequest(tenant, request, BASES)
 
 
 def decide(
-    asked: DecisionInput | None = None,
+    asked: GatewayRequest | None = None,
     token: AccessToken | Deny | None = TOKEN,
     snapshot: Snapshot | None = SNAPSHOT,
     now: datetime = NOW,
-) -> Permit[Obligations] | Deny:
-    return policy.decide(asked or ask(), token, snapshot, now)
+) -> Obligations | Deny:
+    return policy.decide(replace(asked or ask(), token=token), snapshot, now)
 
 
 def reason(
-    asked: DecisionInput | None = None,
+    asked: GatewayRequest | None = None,
     token: AccessToken | Deny | None = TOKEN,
     snapshot: Snapshot | None = SNAPSHOT,
     now: datetime = NOW,
@@ -160,11 +160,11 @@ def reason(
 
 
 def permit(
-    asked: DecisionInput | None = None, token: AccessToken = TOKEN, snapshot: Snapshot = SNAPSHOT
+    asked: GatewayRequest | None = None, token: AccessToken = TOKEN, snapshot: Snapshot = SNAPSHOT
 ) -> Obligations:
     decision = decide(asked, token, snapshot)
-    assert isinstance(decision, Permit), decision
-    return decision.obligations
+    assert isinstance(decision, Obligations), decision
+    return decision
 
 
 def token(*scopes: str, **changes: Any) -> AccessToken:

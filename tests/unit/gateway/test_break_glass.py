@@ -15,7 +15,7 @@ from hilum.gateway.access_scope import grant_rules
 from hilum.gateway.models import EffectiveAccess, Obligations, Snapshot
 from hilum.gateway.resource_access import judge_resource
 from hilum.identity.models import MovedReads
-from hilum.kernel.decision import Permit, Reason
+from hilum.kernel.decision import Reason
 from hilum.kernel.ids import LaunchId, PersonId, TenantId
 from hilum.launches.models import LaunchFacts
 from hilum.standards.fhir.labels import CATEGORIES, WITHHELD, categories_of, is_restricted
@@ -59,8 +59,8 @@ SECRET = labelled((CONFIDENTIALITY, "R"))
 
 def access(snapshot: Snapshot, token: AccessToken = TOKEN, **asked: Any) -> EffectiveAccess:
     found = decide(ask(**asked), token, snapshot)
-    assert isinstance(found, Permit), found
-    obligations: Obligations = found.obligations
+    assert isinstance(found, Obligations), found
+    obligations: Obligations = found
     return obligations.access
 
 
@@ -214,8 +214,8 @@ def test_reads_of_the_platform_itself_open_nothing() -> None:
     asked = replace(ask("Patient/p1"), purpose="picker")
     found = decide(asked, replace(TOKEN, scopes=("user/Patient.rs",)), with_use())
 
-    assert isinstance(found, Permit)
-    assert found.obligations.access.glass is None
+    assert isinstance(found, Obligations)
+    assert found.access.glass is None
 
 
 def test_a_request_under_way_when_it_ends_is_decided_again_as_another_grant() -> None:

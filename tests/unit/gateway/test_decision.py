@@ -12,9 +12,9 @@ from hilum.consent.models import ConsentFacts
 from hilum.controls.models import Mode, Target, TargetKind
 from hilum.gateway import policy
 from hilum.gateway.access_scope import grant_rules
-from hilum.gateway.models import STALENESS_BOUND, DecisionInput, Snapshot
+from hilum.gateway.models import STALENESS_BOUND, GatewayRequest, Obligations, Snapshot
 from hilum.identity.models import MovedReads
-from hilum.kernel.decision import Deny, Permit, Reason
+from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.ids import LaunchId, TenantId
 from hilum.launches.models import LaunchFacts
 from hilum.policies.in_force import PolicyFacts
@@ -96,7 +96,7 @@ STAIRS: list[tuple[Reason, dict[str, Any]]] = [
 ]
 
 
-def broken(faults: list[dict[str, Any]]) -> tuple[DecisionInput, AccessToken | None, Snapshot | None, Any]:
+def broken(faults: list[dict[str, Any]]) -> tuple[GatewayRequest, AccessToken | None, Snapshot | None, Any]:
     """Put every fault into one request."""
     asked, held, snapshot, now = ask("Patient/p1"), TOKEN, SNAPSHOT, NOW
     launches = LaunchFacts()
@@ -148,7 +148,7 @@ def test_one_fault_alone_is_enough_to_refuse(step: int) -> None:
 
 
 def test_with_nothing_wrong_the_request_passes() -> None:
-    assert isinstance(decide(ask("Patient/p1")), Permit)
+    assert isinstance(decide(ask("Patient/p1")), Obligations)
 
 
 def test_the_stairs_stand_in_the_order_of_the_enum() -> None:
@@ -499,13 +499,13 @@ REFUSED: list[tuple[str, Reason, Any, AccessToken | Deny, Snapshot]] = [
     ("case", "expected", "asked", "held", "snapshot"), REFUSED, ids=[r[0] for r in REFUSED]
 )
 def test_each_further_check_refuses_with_its_own_reason(
-    case: str, expected: Reason, asked: DecisionInput, held: AccessToken | Deny, snapshot: Snapshot
+    case: str, expected: Reason, asked: GatewayRequest, held: AccessToken | Deny, snapshot: Snapshot
 ) -> None:
     """C71: deleting any one check makes a row of this table fail (see the mutation test)."""
     assert reason(asked, held, snapshot) is expected, case
 
 
-PERMITTED: list[tuple[str, DecisionInput, AccessToken, Snapshot]] = [
+PERMITTED: list[tuple[str, GatewayRequest, AccessToken, Snapshot]] = [
     (
         "a read under a read-only switch",
         ask(),
@@ -575,9 +575,9 @@ PERMITTED: list[tuple[str, DecisionInput, AccessToken, Snapshot]] = [
 
 @pytest.mark.parametrize(("case", "asked", "held", "snapshot"), PERMITTED, ids=[r[0] for r in PERMITTED])
 def test_what_is_not_forbidden_passes(
-    case: str, asked: DecisionInput, held: AccessToken, snapshot: Snapshot
+    case: str, asked: GatewayRequest, held: AccessToken, snapshot: Snapshot
 ) -> None:
-    assert isinstance(decide(asked, held, snapshot), Permit), case
+    assert isinstance(decide(asked, held, snapshot), Obligations), case
 
 
 def test_openid_and_fhir_user_permit_reading_exactly_that_one_resource() -> None:
@@ -646,7 +646,7 @@ def test_a_switch_on_any_target_stops_the_gateway(target: Target) -> None:
     assert reason(snapshot=with_switch(target)) is Reason.SWITCH_ENGAGED
 
 
-SAME_GRANT: list[tuple[str, DecisionInput, dict[str, Any], Snapshot, bool]] = [
+SAME_GRANT: list[tuple[str, GatewayRequest, dict[str, Any], Snapshot, bool]] = [
     ("nothing changed", ask(), {}, SNAPSHOT, True),
     ("another app was stopped", ask(), {}, with_switch(Target(TargetKind.APP, "app_2")), True),
     (
@@ -684,37 +684,37 @@ SAME_GRANT: list[tuple[str, DecisionInput, dict[str, Any], Snapshot, bool]] = [
     ("asked", "change", "now", "same"), [row[1:] for row in SAME_GRANT], ids=[row[0] for row in SAME_GRANT]
 )
 def test_what_was_gathered_under_another_grant_is_told_from_the_same(
-    asked: DecisionInput, change: dict[str, Any], now: Snapshot, *, same: bool
+    asked: GatewayRequest, change: dict[str, Any], now: Snapshot, *, same: bool
 ) -> None:
     """C198; security decision 23: while a request is under way its grant may shrink without being refused."""
     held = replace(TOKEN, **change)
     before, after = decide(asked, held), decide(asked, held, now)
-    assert isinstance(before, Permit)
-    if not isinstance(after, Permit):
+    assert isinstance(before, Obligations)
+    if not isinstance(after, Obligations):
         assert not same
         return
 
-    grant_rules(before.obligations.access, "Provenance", READ) if "Provenance" in str(asked.request) else None
+    grant_rules(before.access, "Provenance", READ) if "Provenance" in str(asked.request) else None
 
-    assert policy.is_same_grant(before.obligations, after.obligations) is same
+    assert policy.is_same_grant(before, after) is same
 
 
 @pytest.mark.parametrize("change", [{"patient": "p2"}, {"person_patients": ("p1",)}, {"role": "nurse"}])
 def test_another_context_is_another_grant(change: dict[str, Any]) -> None:
     """C198."""
     before, after = decide(), decide(ask("Observation?code=1"), replace(TOKEN, **change))
-    assert isinstance(before, Permit)
-    assert isinstance(after, Permit)
+    assert isinstance(before, Obligations)
+    assert isinstance(after, Obligations)
 
-    assert not policy.is_same_grant(before.obligations, after.obligations)
+    assert not policy.is_same_grant(before, after)
 
 
 def test_a_permit_that_may_create_no_more_is_another_grant() -> None:
     """C198."""
     before = decide()
-    assert isinstance(before, Permit)
+    assert isinstance(before, Obligations)
 
-    assert not policy.is_same_grant(replace(before.obligations, may_create=True), before.obligations)
+    assert not policy.is_same_grant(replace(before, may_create=True), before)
 
 
 def test_a_switch_on_a_type_is_the_reason_even_where_no_scope_covers_it() -> None:
@@ -761,10 +761,12 @@ def test_only_a_refusal_for_standing_of_a_fresh_token_may_be_outdated(reason: Re
         Reason.WORKFLOW_NOT_APPROVED,
     }
 
-    assert policy.may_be_outdated(Deny(reason), replace(TOKEN, issued_at=young), NOW) is (reason in standing)
-    assert not policy.may_be_outdated(Deny(reason), replace(TOKEN, issued_at=old), NOW)
-    assert not policy.may_be_outdated(Deny(reason), None, NOW)
-    assert not policy.may_be_outdated(Deny(reason), Deny(reason), NOW)
+    asked = replace(ask(), at=NOW)
+    by_young, by_old = (replace(asked, token=replace(TOKEN, issued_at=at)) for at in (young, old))
+    assert policy.may_be_outdated(Deny(reason), by_young) is (reason in standing)
+    assert not policy.may_be_outdated(Deny(reason), by_old)
+    assert not policy.may_be_outdated(Deny(reason), asked)
+    assert not policy.may_be_outdated(Deny(reason), replace(asked, token=Deny(reason)))
 
 
 def test_the_rule_names_the_scopes_that_permitted() -> None:
@@ -816,7 +818,7 @@ def test_every_reason_is_either_decided_here_or_known_to_be_found_on_the_way() -
     ],
 )
 def test_the_record_names_the_patient_only_where_it_is_certain(
-    asked: DecisionInput, held: AccessToken, expected: str
+    asked: GatewayRequest, held: AccessToken, expected: str
 ) -> None:
     """C150: who is launched is not always who is read."""
     assert permit(asked, held).patient == expected
@@ -828,7 +830,7 @@ OWN = {"scopes": ("user/Patient.rs", "user/Encounter.rs"), "launch": "", "author
 
 def own_read(target: str = "Patient?name=Shaw", snapshot: Snapshot = SNAPSHOT, **changes: Any) -> Any:
     asked = replace(ask(target), purpose="picker")
-    return policy.decide(asked, token(**(OWN | changes)), snapshot, NOW)
+    return policy.decide(replace(asked, token=token(**(OWN | changes))), snapshot, NOW)
 
 
 def test_a_read_of_the_platforms_own_needs_the_app_to_stand_but_none_of_its_scopes() -> None:
@@ -838,8 +840,8 @@ def test_a_read_of_the_platforms_own_needs_the_app_to_stand_but_none_of_its_scop
     permitted = own_read(snapshot=narrow)
     apps = reason(ask("Patient?name=Shaw"), token(**OWN), narrow)
 
-    assert isinstance(permitted, Permit)
-    assert permitted.obligations.rule == "picker"
+    assert isinstance(permitted, Obligations)
+    assert permitted.rule == "picker"
     assert apps is Reason.SCOPE_INSUFFICIENT
 
 
@@ -948,12 +950,12 @@ def test_a_token_is_judged_before_a_body_is_read(
     held: AccessToken | Deny | None, snapshot: Snapshot | None, expected: Reason | None
 ) -> None:
     """C201, security decision 26: whatever the request asks for, its credential is judged first."""
-    fault = policy.unread_fault(ask("Patient//p2"), held, snapshot, NOW)
+    fault = policy.unread_fault(replace(ask("Patient//p2"), token=held), snapshot, NOW)
 
     assert (None if fault is None else fault.reason) is expected
 
 
-def storing(patient: str = "p1", **more: Any) -> DecisionInput:
+def storing(patient: str = "p1", **more: Any) -> GatewayRequest:
     named = {"securityContext": {"reference": f"Patient/{patient}"}} if patient else {}
     whole = {"resourceType": "Binary", "contentType": "image/png", "data": "YQ=="} | named | more
     return ask("Binary", method="POST", body=orjson.dumps(whole))
@@ -979,14 +981,14 @@ WRITING = token("patient/DocumentReference.c")
     ],
 )
 def test_a_binary_is_stored_for_a_patient_by_whom_may_write_what_could_refer_to_it(
-    asked: DecisionInput, held: AccessToken, why: Reason | None
+    asked: GatewayRequest, held: AccessToken, why: Reason | None
 ) -> None:
     """ADR 92."""
     decided = decide(asked, held)
 
     if why is None:
-        assert isinstance(decided, Permit)
-        assert decided.obligations.patient == policy.attached_to(request_of(asked), asked.bases)
+        assert isinstance(decided, Obligations)
+        assert decided.patient == policy.attached_to(request_of(asked), asked.bases)
     else:
         assert isinstance(decided, Deny)
         assert decided.reason is why
@@ -1004,7 +1006,7 @@ def test_what_is_attached_may_be_larger_than_what_it_is_attached_to() -> None:
     assert policy.size_fault(replace(request_of(storing()), raw=b"x" * (BINARY_BODY_BOUND + 1))) is not None
 
 
-def request_of(asked: DecisionInput) -> FhirRequest:
+def request_of(asked: GatewayRequest) -> FhirRequest:
     assert isinstance(asked.request, FhirRequest)
     return asked.request
 

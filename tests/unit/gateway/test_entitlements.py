@@ -28,7 +28,7 @@ from hilum.gateway import entitlements
 from hilum.gateway.access_scope import grant_rules
 from hilum.gateway.models import Obligations, Snapshot
 from hilum.identity.models import MovedReads
-from hilum.kernel.decision import Deny, Permit, Reason
+from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.ids import PersonId
 from hilum.launches.models import LaunchFacts
 from hilum.policies.in_force import PolicyFacts
@@ -175,11 +175,11 @@ STEPS = st.lists(
 )
 
 
-def shown(decision: Permit[Obligations] | Deny) -> Any:
+def shown(decision: Obligations | Deny) -> Any:
     """Return every part of a decision in which two may differ."""
     if isinstance(decision, Deny):
         return decision
-    found = decision.obligations
+    found = decision
     access = found.access
     types = ("Patient", "Observation", "Binary")
     reach = [[rule.text for rule in grant_rules(access, type_, 1 << n)] for type_ in types for n in range(5)]

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hilum.consent.models import ConsentFacts
 from hilum.controls import policy as controls
 from hilum.controls.models import ControlFacts, Mode, Switch, Target, TargetKind
-from hilum.gateway.models import DecisionInput, Obligations, Snapshot
+from hilum.gateway.models import GatewayRequest, Obligations, Snapshot
 from hilum.gateway.response_filter import filter_response
-from hilum.kernel.decision import Deny, Permit, Reason
+from hilum.kernel.decision import Deny, Reason
 from hilum.launches.models import LaunchFacts
 from hilum.tokens.models import AccessToken, TokenFacts
 from tests.effort import effort
@@ -113,8 +113,8 @@ def switched(snapshot: Snapshot, engaged: list[tuple[Target, Mode]]) -> Snapshot
     return replace(snapshot, controls=ControlFacts(switches=controls.index(switches, [])))
 
 
-def reaches(decision: Permit[Obligations] | Deny) -> bool:
-    return isinstance(decision, Permit)
+def reaches(decision: Obligations | Deny) -> bool:
+    return isinstance(decision, Obligations)
 
 
 @given(
@@ -122,7 +122,7 @@ def reaches(decision: Permit[Obligations] | Deny) -> bool:
 )
 @settings(max_examples=effort(80, 5_000), deadline=None)
 def test_engaging_a_switch_never_turns_deny_into_permit(
-    asked: DecisionInput, scopes: tuple[str, ...], who: dict[str, Any], before: Any, more: Any
+    asked: GatewayRequest, scopes: tuple[str, ...], who: dict[str, Any], before: Any, more: Any
 ) -> None:
     """House rule 12."""
     held = replace(TOKEN, scopes=scopes, **who)
@@ -136,7 +136,7 @@ def test_engaging_a_switch_never_turns_deny_into_permit(
 @given(asked=ASKS, scopes=SCOPES, who=WHO, data=st.data())
 @settings(max_examples=effort(80, 5_000), deadline=None)
 def test_taking_a_scope_away_anywhere_never_turns_deny_into_permit(
-    asked: DecisionInput, scopes: tuple[str, ...], who: dict[str, Any], data: st.DataObject
+    asked: GatewayRequest, scopes: tuple[str, ...], who: dict[str, Any], data: st.DataObject
 ) -> None:
     """House rule 12; C68: granted = asked AND certified AND installed."""
     held = replace(TOKEN, scopes=scopes, **who)
@@ -164,7 +164,7 @@ def test_taking_a_scope_away_anywhere_never_turns_deny_into_permit(
 @given(asked=ASKS, scopes=SCOPES, who=WHO, engaged=SWITCHES)
 @settings(max_examples=effort(50, 10_000), deadline=None)
 def test_another_tenants_token_is_always_denied(
-    asked: DecisionInput, scopes: tuple[str, ...], who: dict[str, Any], engaged: Any
+    asked: GatewayRequest, scopes: tuple[str, ...], who: dict[str, Any], engaged: Any
 ) -> None:
     """House rule 12; C145."""
     held = replace(TOKEN, scopes=scopes, **who)
@@ -176,7 +176,7 @@ def test_another_tenants_token_is_always_denied(
 @given(asked=ASKS, scopes=SCOPES, who=WHO, which=st.integers(0, 5))
 @settings(max_examples=effort(50, 10_000), deadline=None)
 def test_revoking_anything_never_turns_deny_into_permit(
-    asked: DecisionInput, scopes: tuple[str, ...], who: dict[str, Any], which: int
+    asked: GatewayRequest, scopes: tuple[str, ...], who: dict[str, Any], which: int
 ) -> None:
     held = replace(TOKEN, scopes=scopes, **who)
     revoked = [
@@ -194,7 +194,7 @@ def test_revoking_anything_never_turns_deny_into_permit(
 @given(asked=ASKS, scopes=SCOPES, who=WHO)
 @settings(max_examples=effort(50, 10_000), deadline=None)
 def test_a_refusal_has_a_reason_and_a_sentence(
-    asked: DecisionInput, scopes: tuple[str, ...], who: dict[str, Any]
+    asked: GatewayRequest, scopes: tuple[str, ...], who: dict[str, Any]
 ) -> None:
     found = decide(asked, replace(TOKEN, scopes=scopes, **who))
 
@@ -288,7 +288,7 @@ def test_filtering_only_removes_and_is_idempotent(
         "Observation/a": {"resourceType": "Observation", "id": "a", "subject": {"reference": "Patient/p1"}}
     }
 
-    found = filter_response(decision.obligations, bundle, evidence)
+    found = filter_response(decision, bundle, evidence)
 
     if isinstance(found, Deny):
         assert found.reason is Reason.RESPONSE_UNJUDGEABLE
@@ -305,4 +305,4 @@ def test_filtering_only_removes_and_is_idempotent(
             for each in after
             if each["resourceType"] == "Observation"
         )
-    assert filter_response(decision.obligations, filtered, evidence) == (filtered, 0)
+    assert filter_response(decision, filtered, evidence) == (filtered, 0)

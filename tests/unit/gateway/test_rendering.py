@@ -8,9 +8,8 @@ import orjson
 import pytest
 
 from hilum.controls.models import QuotaResult
-from hilum.gateway import pagelinks
-from hilum.gateway.models import PAGE_LINK_BOUND, PAGE_LINK_LIFE
-from hilum.gateway.pagelinks import Nonces, Page
+from hilum.gateway.models import PAGE_LINK_BOUND, PAGE_LINK_LIFE, Page
+from hilum.gateway.pagelinks import PageLinks
 from hilum.gateway.rendering import RENDERING, not_found, rate_headers, refusal, version_headers
 from hilum.kernel.decision import Deny, Reason
 from hilum.keys.live import vault
@@ -106,13 +105,13 @@ PAGE = Page("Observation", (("patient", "p1"), ("_count", "5")), "Observation?pa
 
 def test_a_page_link_opens_for_the_same_grant_until_it_is_too_old(ids: SeededIds) -> None:
     """C78."""
-    sealed = pagelinks.seal(vault(), Nonces(ids), PAGE, TOKEN, NOW)
+    sealed = PageLinks(vault(), ids).seal(PAGE, TOKEN, NOW)
     assert sealed is not None
     refreshed = replace(TOKEN, hash=b"n" * 32, issued_at=NOW)
 
-    assert pagelinks.unseal(vault(), sealed, refreshed, NOW) == PAGE
-    assert pagelinks.unseal(vault(), sealed, TOKEN, NOW + PAGE_LINK_LIFE - timedelta(seconds=1)) == PAGE
-    assert pagelinks.unseal(vault(), sealed, TOKEN, NOW + PAGE_LINK_LIFE) is None
+    assert PageLinks(vault(), ids).unseal(sealed, refreshed, NOW) == PAGE
+    assert PageLinks(vault(), ids).unseal(sealed, TOKEN, NOW + PAGE_LINK_LIFE - timedelta(seconds=1)) == PAGE
+    assert PageLinks(vault(), ids).unseal(sealed, TOKEN, NOW + PAGE_LINK_LIFE) is None
     assert "p1" not in sealed
 
 
@@ -130,34 +129,34 @@ def test_a_page_link_opens_for_the_same_grant_until_it_is_too_old(ids: SeededIds
 )
 def test_a_page_link_opens_for_no_other_grant(ids: SeededIds, change: dict[str, Any]) -> None:
     """C78."""
-    sealed = pagelinks.seal(vault(), Nonces(ids), PAGE, TOKEN, NOW)
+    sealed = PageLinks(vault(), ids).seal(PAGE, TOKEN, NOW)
     assert sealed is not None
 
-    assert pagelinks.unseal(vault(), sealed, replace(TOKEN, **change), NOW) is None
+    assert PageLinks(vault(), ids).unseal(sealed, replace(TOKEN, **change), NOW) is None
 
 
 def test_a_page_link_that_was_changed_or_is_none_does_not_open(ids: SeededIds) -> None:
-    sealed = pagelinks.seal(vault(), Nonces(ids), PAGE, TOKEN, NOW)
+    sealed = PageLinks(vault(), ids).seal(PAGE, TOKEN, NOW)
     assert sealed is not None
 
     for text in ("", "x", sealed[:-1], sealed + "A", sealed[::-1], "A" * (PAGE_LINK_BOUND + 1)):
-        assert pagelinks.unseal(vault(), text, TOKEN, NOW) is None
+        assert PageLinks(vault(), ids).unseal(text, TOKEN, NOW) is None
 
 
 def test_a_search_too_long_for_a_link_gets_none(ids: SeededIds) -> None:
     long = replace(PAGE, target="Observation?code=" + "x" * PAGE_LINK_BOUND)
     fits = replace(PAGE, target="Observation?code=" + "x" * 2_000)
 
-    assert pagelinks.seal(vault(), Nonces(ids), long, TOKEN, NOW) is None
-    sealed = pagelinks.seal(vault(), Nonces(ids), fits, TOKEN, NOW)
+    assert PageLinks(vault(), ids).seal(long, TOKEN, NOW) is None
+    sealed = PageLinks(vault(), ids).seal(fits, TOKEN, NOW)
     assert sealed is not None
     assert len(sealed) <= PAGE_LINK_BOUND
 
 
 def test_no_nonce_comes_twice(ids: SeededIds) -> None:
     """NIST SP 800-38D section 8: with one key, a nonce is used once."""
-    first, second = Nonces(ids), Nonces(ids)
-    made = [each.next() for _ in range(500) for each in (first, second)]
+    first, second = PageLinks(vault(), ids), PageLinks(vault(), ids)
+    made = [each.nonce() for _ in range(500) for each in (first, second)]
 
     assert len(set(made)) == len(made)
     assert {len(nonce) for nonce in made} == {12}
