@@ -53,13 +53,13 @@ def own_resource(access: EffectiveAccess, token: AccessToken, type_: str, letter
 
 def grant_rules(access: EffectiveAccess, type_: str, letters: int) -> tuple[GrantRule, ...]:
     """Return every rule by which any of ``letters`` is permitted on a type."""
-    cached = access.found.get((type_, letters))
-    if cached is None:
-        cached = _grant_rules(access, type_, letters)
+    grants = access.found.get((type_, letters))
+    if grants is None:
+        grants = _grant_rules(access, type_, letters)
         # Only types of the table: the caller chooses the type, and must not fill the cache.
         if rule_of(type_) is not None:
-            access.found[type_, letters] = cached
-    return cached
+            access.found[type_, letters] = grants
+    return grants
 
 
 def asked_rules(access: EffectiveAccess, type_: str, letter: int) -> tuple[GrantRule, ...]:
@@ -70,21 +70,25 @@ def asked_rules(access: EffectiveAccess, type_: str, letter: int) -> tuple[Grant
 
 def attaching_rules(access: EffectiveAccess) -> tuple[GrantRule, ...]:
     """Return every rule by which a record that can hold an attachment of a patient's may be written: so far a grant may store one."""
-    return tuple(rule for type_ in _attaching_types() for rule in grant_rules(access, type_, CREATE | UPDATE))
+    return tuple(
+        grant for type_ in _attaching_types() for grant in grant_rules(access, type_, CREATE | UPDATE)
+    )
 
 
 @cache
 def _attaching_types() -> tuple[str, ...]:
     """List the types of patients' own records that may refer to a Binary."""
     own = {Belonging.SUBJECT, Belonging.SELF}
-    return tuple(type_ for type_ in referrer_types() if (rule := rule_of(type_)) and rule.belonging in own)
+    return tuple(
+        type_ for type_ in referrer_types() if (visibility := rule_of(type_)) and visibility.belonging in own
+    )
 
 
 def _grant_rules(access: EffectiveAccess, type_: str, letters: int) -> tuple[GrantRule, ...]:
     visibility = rule_of(type_)
     if visibility is None:
         return ()
-    found: list[GrantRule] = []
+    grants: list[GrantRule] = []
     for scope in access.scopes.grants(type_):
         mask = scope.mask & letters
         if scope.prefix is not Prefix.SYSTEM and access.rights is not None:
@@ -95,10 +99,10 @@ def _grant_rules(access: EffectiveAccess, type_: str, letters: int) -> tuple[Gra
         # force.
         if access.stopped is not None and access.stopped(scope.text, type_):
             continue
-        rule = _grant_rule(access, scope, visibility.belonging)
-        if rule is not None:
-            found.append(rule)
-    return tuple(found)
+        grant = _grant_rule(access, scope, visibility.belonging)
+        if grant is not None:
+            grants.append(grant)
+    return tuple(grants)
 
 
 def _grant_rule(access: EffectiveAccess, scope: CompiledScope, belonging: Belonging) -> GrantRule | None:

@@ -70,11 +70,12 @@ def decide(incoming: GatewayRequest, snapshot: Snapshot | None, now: datetime) -
 
     INVARIANT: taking a scope away, engaging a switch or revoking anything never turns a Deny into a permit.
     """
-    request, token = incoming.request, incoming.token
+    token = incoming.token
     if token is None:
         return _NO_TOKEN
     # Before the token is judged: an unsupported request needs no facts, and its refusal discloses
     # none.
+    request = incoming.request
     if isinstance(request, Unsupported):
         return Deny(Reason.REQUEST_UNSUPPORTED, request.detail)
     if incoming.purpose and request.is_write:
@@ -219,13 +220,13 @@ def understand(request: FhirRequest, bases: tuple[str, ...]) -> SearchQuery | De
     kind = request.interaction
     if kind not in LETTERS:
         return Deny(Reason.REQUEST_UNSUPPORTED, _NOT_YET.get(kind, _CONDITIONAL))
-    rule = rule_of(request.type)
-    if rule is None:
+    visibility = rule_of(request.type)
+    if visibility is None:
         return Deny(
             Reason.REQUEST_UNSUPPORTED,
             f"{request.type} is not available to apps: it does not say whose record it is.",
         )
-    if rule.belonging is Belonging.REFERRER and kind not in {Interaction.READ, Interaction.CREATE}:
+    if visibility.belonging is Belonging.REFERRER and kind not in {Interaction.READ, Interaction.CREATE}:
         return Deny(
             Reason.REQUEST_UNSUPPORTED,
             f"{request.type} can only be created, and be read through a record that refers to it.",
@@ -233,7 +234,7 @@ def understand(request: FhirRequest, bases: tuple[str, ...]) -> SearchQuery | De
     if request.body is not None and request.body.get("resourceType") != request.type:
         return Deny(Reason.REQUEST_UNSUPPORTED, "The body's resourceType is not the type of the address.")
     if (
-        rule.belonging is Belonging.REFERRER
+        visibility.belonging is Belonging.REFERRER
         and kind is Interaction.CREATE
         and not attached_to(request, bases)
     ):
@@ -363,10 +364,10 @@ def _is_outside(obligations: Obligations, query: SearchQuery | None) -> bool:
         return not _reaches(grants, attached_to(request, obligations.bases))
     if query is not None:
         return context_fault(query, grants) is not None
-    rule = rule_of(request.type)
+    visibility = rule_of(request.type)
     # Another patient by id is refused without asking the FHIR server: it looks the same whether or
     # not there is one.
-    if rule is not None and rule.belonging is Belonging.SELF and request.id:
+    if visibility is not None and visibility.belonging is Belonging.SELF and request.id:
         return not _reaches(grants, request.id)
     return False
 

@@ -84,10 +84,12 @@ def plan_search(
         # The intersection replaces the app's own filters on the patient: side by side, a server
         # could treat them as alternatives.
         filters = [pair for n, pair in enumerate(query.filters) if n not in query.subject_filters]
-        rule = rule_of(query.type)
-        if rule is not None and rule.narrow:
-            form = "{}" if rule.belonging is Belonging.SELF else "Patient/{}"
-            filters.append((rule.narrow, ",".join(form.format(patient) for patient in sorted(patients))))
+        visibility = rule_of(query.type)
+        if visibility is not None and visibility.narrow:
+            form = "{}" if visibility.belonging is Belonging.SELF else "Patient/{}"
+            filters.append(
+                (visibility.narrow, ",".join(form.format(patient) for patient in sorted(patients)))
+            )
         else:
             exact = False
         # A total may be shown only if the server counts exactly what the grant reaches; otherwise

@@ -141,9 +141,9 @@ UNSUPPORTED_STATUS: Mapping[str, int] = MappingProxyType(
 """Statuses of unsupported requests by their code, where HTTP has a better one than 400. Source: FHIR R4 http.html#Status-Codes."""
 
 
-def refusal_of(request: FhirRequest | Unsupported, deny: Deny, decision: str) -> Answer:
+def refusal_of(request: FhirRequest | Unsupported, deny: Deny, request_id: str) -> Answer:
     """Render the refusal of a request before it was permitted; of an unsupported one with its status and the methods that its URL has."""
-    answer = refusal(deny, decision)
+    answer = refusal(deny, request_id)
     if deny.reason is not Reason.REQUEST_UNSUPPORTED or not isinstance(request, Unsupported):
         return answer
     answer.status = UNSUPPORTED_STATUS.get(request.code, answer.status)
@@ -154,15 +154,15 @@ def refusal_of(request: FhirRequest | Unsupported, deny: Deny, decision: str) ->
     return answer
 
 
-def refusal(deny: Deny, decision: str, *, retry_after_s: float = 1.0) -> Answer:
+def refusal(deny: Deny, request_id: str, *, retry_after_s: float = 1.0) -> Answer:
     """Render a refusal. Absent, out of reach and withheld records look the same, except for the decision's id."""
     row = RENDERING[deny.reason]
     # Exactly the answer for an absent record; only the audit record has the reason.
     if row is _ABSENT:
-        answer = not_found(decision)
+        answer = not_found(request_id)
         answer.deny = deny
         return answer
-    body = outcome(row.code, deny.detail, details=(REASONS, str(deny.reason)), decision=decision)
+    body = outcome(row.code, deny.detail, details=(REASONS, str(deny.reason)), decision=request_id)
     headers: list[tuple[bytes, bytes]] = []
     if row.challenge:
         headers.append((b"www-authenticate", row.challenge.encode()))
@@ -171,9 +171,9 @@ def refusal(deny: Deny, decision: str, *, retry_after_s: float = 1.0) -> Answer:
     return Answer(row.status, orjson.dumps(body), tuple(headers), deny=deny)
 
 
-def not_found(decision: str) -> Answer:
+def not_found(request_id: str) -> Answer:
     """Render the answer for a record that does not exist, or not for this token: the same in both cases."""
-    return Answer(404, orjson.dumps(outcome(IssueCode.NOT_FOUND, NOT_FOUND_SENTENCE, decision=decision)))
+    return Answer(404, orjson.dumps(outcome(IssueCode.NOT_FOUND, NOT_FOUND_SENTENCE, decision=request_id)))
 
 
 @lru_cache(maxsize=VERSIONS_KEPT)
@@ -187,12 +187,12 @@ def version_headers(etag: str, modified: str, location: str = "") -> Headers:
     return tuple((name, v.encode()) for name, v in headers if v and v.isascii() and v.isprintable())
 
 
-def rate_headers(spend: QuotaResult) -> Headers:
+def rate_headers(spent: QuotaResult) -> Headers:
     """Return the headers with the rest of an app's quota."""
     return (
-        (b"ratelimit-limit", b"%d" % spend.limit),
-        (b"ratelimit-remaining", b"%d" % spend.remaining),
-        (b"ratelimit-reset", b"%d" % math.ceil(spend.retry_after_s)),
+        (b"ratelimit-limit", b"%d" % spent.limit),
+        (b"ratelimit-remaining", b"%d" % spent.remaining),
+        (b"ratelimit-reset", b"%d" % math.ceil(spent.retry_after_s)),
     )
 
 

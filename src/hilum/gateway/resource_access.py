@@ -30,12 +30,12 @@ def judge_resource(
     for its patient, as far as that reaches (ADR 77).
     """
     type_ = resource.get("resourceType")
-    rule = rule_of(type_) if isinstance(type_, str) else None
-    if rule is None:
+    visibility = rule_of(type_) if isinstance(type_, str) else None
+    if visibility is None:
         return Reason.OUTSIDE_LAUNCH_CONTEXT
-    if rule.belonging is Belonging.TARGETS:
+    if visibility.belonging is Belonging.TARGETS:
         return _judge_targets(access, resource, grants, bases, evidence)
-    if rule.belonging is Belonging.REFERRER:
+    if visibility.belonging is Belonging.REFERRER:
         return Reason.OUTSIDE_LAUNCH_CONTEXT
     if not _is_reached(resource, grants, bases):
         return Reason.OUTSIDE_LAUNCH_CONTEXT
@@ -135,17 +135,17 @@ def _judge_contained(
         return Reason.OUTSIDE_LAUNCH_CONTEXT
     for part in contained:
         type_ = part.get("resourceType") if isinstance(part, dict) else None
-        rule = rule_of(type_) if isinstance(type_, str) else None
-        if rule is None or "contained" in part:
+        visibility = rule_of(type_) if isinstance(type_, str) else None
+        if visibility is None or "contained" in part:
             return Reason.OUTSIDE_LAUNCH_CONTEXT
         if is_restricted(part) and not is_opened(access, part, about, bases):
             return Reason.LABEL_WITHHELD
-        if rule.belonging is Belonging.SHARED:
+        if visibility.belonging is Belonging.SHARED:
             continue
-        if rule.belonging not in {Belonging.SUBJECT, Belonging.SELF}:
+        if visibility.belonging not in {Belonging.SUBJECT, Belonging.SELF}:
             return Reason.OUTSIDE_LAUNCH_CONTEXT
         if not any(
-            _contains(grant, part, rule.belonging, bases)
+            _contains(grant, part, visibility.belonging, bases)
             for grant in grant_rules(access, str(type_), READ | SEARCH)
         ):
             return Reason.OUTSIDE_LAUNCH_CONTEXT

@@ -58,9 +58,9 @@ class RoleRights:
 
     masks: Mapping[str, int]
 
-    def mask(self, resource_type: str) -> int:
+    def mask(self, type_: str) -> int:
         """Return the letters that the role permits on a type."""
-        return self.masks.get(resource_type, 0)
+        return self.masks.get(type_, 0)
 
 
 class StaffRole(StrEnum):

@@ -387,16 +387,24 @@ def charts_lost(person: Person, charts: Sequence[Chart], now: datetime) -> dict[
 
 
 def holds_lost_chart(
-    facts: IdentityFacts, person: PersonId, patients: Iterable[str], *, issued_at: datetime, now: datetime
+    facts: IdentityFacts,
+    person: PersonId,
+    person_patients: Iterable[str],
+    *,
+    issued_at: datetime,
+    now: datetime,
 ) -> bool:
     """Check whether a token issued at ``issued_at`` still covers a chart that was taken from the person since."""
     lost = facts.lost_charts.get(person)
     if not lost:
         return False
-    moments = [lost[patient] for patient in patients if patient in lost]
     # A future loss counts from its moment on. CHART_RACE: a token issued just after a loss may have
     # been built from the charts before it.
-    return any(at <= now and issued_at <= at + CHART_RACE for at in moments)
+    return any(
+        lost[patient] <= now and issued_at <= lost[patient] + CHART_RACE
+        for patient in person_patients
+        if patient in lost
+    )
 
 
 def normal_username(text: str) -> str:

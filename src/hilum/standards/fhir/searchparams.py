@@ -75,28 +75,30 @@ US_CORE: tuple[SearchParameter, ...] = (
 
 
 @cache
-def parameters_of(resource_type: str) -> Mapping[str, SearchParameter]:
+def parameters_of(type_: str) -> Mapping[str, SearchParameter]:
     """Return the search parameters of a type by name, including those of all types (``_id``, ``_tag``, ...)."""
     # A parameter of the type overrides one of all resources.
     rows: dict[str, list[Any]] = {**table("search_parameters")["Resource"]}
-    rows.update(table("search_parameters").get(resource_type, {}))
-    by_code = {code: _parse_row(resource_type, code, row) for code, row in rows.items()}
-    by_code.update({p.code: p for p in US_CORE if p.resource_type == resource_type})
+    rows.update(table("search_parameters").get(type_, {}))
+    parameters = {code: _parse_row(type_, code, row) for code, row in rows.items()}
+    parameters.update(
+        {parameter.code: parameter for parameter in US_CORE if parameter.resource_type == type_}
+    )
     for owner, code in UNANSWERABLE:
-        if owner in {"*", resource_type}:
-            by_code.pop(code, None)
-    return MappingProxyType(dict(sorted(by_code.items())))
+        if owner in {"*", type_}:
+            parameters.pop(code, None)
+    return MappingProxyType(dict(sorted(parameters.items())))
 
 
-def _parse_row(resource_type: str, code: str, row: list[Any]) -> SearchParameter:
+def _parse_row(type_: str, code: str, row: list[Any]) -> SearchParameter:
     kind, expression = Kind(row[0]), row[1]
     extra = row[2] if len(row) > 2 else []
     if kind is Kind.COMPOSITE:
         parts = tuple(Component(Kind(part), text) for part, text in extra)
-        return SearchParameter(resource_type, code, kind, expression, components=parts)
+        return SearchParameter(type_, code, kind, expression, components=parts)
     narrowed = _IS_TYPE.findall(expression)
     # Where every part is limited by `resolve() is T`, HL7's declared targets are wider than the expression:
     # `patient` would accept Group.
     if len(narrowed) == len(expression.split(" | ")):
         extra = sorted(set(narrowed))
-    return SearchParameter(resource_type, code, kind, expression, targets=tuple(extra))
+    return SearchParameter(type_, code, kind, expression, targets=tuple(extra))

@@ -303,46 +303,46 @@ def covers(wider: Scope, narrower: Scope) -> bool:
     )
 
 
-def _meet(asked: ClinicalScope, allowed: ClinicalScope) -> ClinicalScope | None:
-    letters = asked.letters & allowed.letters
-    if asked.prefix != allowed.prefix or not letters:
+def _meet(scope: ClinicalScope, allowed: ClinicalScope) -> ClinicalScope | None:
+    letters = scope.letters & allowed.letters
+    if scope.prefix != allowed.prefix or not letters:
         return None
     # The narrower of the two types. Constraints of both sides apply, since each side must permit the result.
-    resource_type = allowed.type if asked.type == ANY_TYPE else asked.type
-    if asked.type != allowed.type and (
-        ANY_TYPE not in {asked.type, allowed.type} or not wildcard_reaches(asked.prefix, resource_type)
+    type_ = allowed.type if scope.type == ANY_TYPE else scope.type
+    if scope.type != allowed.type and (
+        ANY_TYPE not in {scope.type, allowed.type} or not wildcard_reaches(scope.prefix, type_)
     ):
         return None
-    more = tuple(pair for pair in allowed.constraints if pair not in asked.constraints)
-    constraints = asked.constraints + more
+    more = tuple(constraint for constraint in allowed.constraints if constraint not in scope.constraints)
+    constraints = scope.constraints + more
     # The written form is kept where one side alone supplied the constraints; the response repeats a granular
     # scope verbatim.
-    query = asked.query if not more else allowed.query if not asked.constraints else ""
-    return ClinicalScope(asked.prefix, resource_type, letters, constraints, query)
+    query = scope.query if not more else allowed.query if not scope.constraints else ""
+    return ClinicalScope(scope.prefix, type_, letters, constraints, query)
 
 
-def _narrow_one(asked: ClinicalScope, allowed: Iterable[ClinicalScope]) -> Iterable[ClinicalScope]:
+def _narrow_one(scope: ClinicalScope, allowed: Iterable[ClinicalScope]) -> Iterable[ClinicalScope]:
     # Rights from several allowed scopes over the same type and constraints are one scope with all letters;
     # different constraints stay apart, since letters must not pass from one to the other.
     merged: dict[tuple[str, frozenset[tuple[str, str]]], ClinicalScope] = {}
     for each in allowed:
-        met = _meet(asked, each)
-        if met is None:
+        part = _meet(scope, each)
+        if part is None:
             continue
-        key = met.type, frozenset(met.constraints)
+        key = part.type, frozenset(part.constraints)
         before = merged.get(key)
-        letters = met.letters | (before.letters if before else 0)
-        merged[key] = ClinicalScope(met.prefix, met.type, letters, met.constraints, met.query)
-    pieces = list(merged.values())
-    for n, piece in enumerate(pieces):
-        others = pieces[:n] + pieces[n + 1 :]
-        # A piece within another adds nothing and would only lengthen the consent page.
-        if not any(covers(other, piece) for other in others):
-            yield piece
+        letters = part.letters | (before.letters if before else 0)
+        merged[key] = ClinicalScope(part.prefix, part.type, letters, part.constraints, part.query)
+    parts = list(merged.values())
+    for n, part in enumerate(parts):
+        others = parts[:n] + parts[n + 1 :]
+        # A part within another adds nothing and would only lengthen the consent page.
+        if not any(covers(other, part) for other in others):
+            yield part
 
 
-def intersect(asked: Iterable[Scope], allowed: Iterable[Scope]) -> tuple[Scope, ...]:
-    """Return what both sides permit, as written and ordered in ``asked`` where it is allowed in full.
+def intersect(scopes: Iterable[Scope], allowed: Iterable[Scope]) -> tuple[Scope, ...]:
+    """Return what both sides permit, as written and ordered in ``scopes`` where it is allowed in full.
 
     INVARIANT: each scope of the answer is covered by one asked scope and, letter by letter, by allowed ones.
     """
@@ -350,19 +350,19 @@ def intersect(asked: Iterable[Scope], allowed: Iterable[Scope]) -> tuple[Scope, 
     clinical = tuple(scope for scope in allowed if isinstance(scope, ClinicalScope))
     special = {scope for scope in allowed if isinstance(scope, SpecialScope)}
     out: dict[Scope, None] = {}
-    for scope in asked:
+    for scope in scopes:
         if isinstance(scope, SpecialScope):
             if scope in special:
                 out.setdefault(scope)
             continue
-        for piece in _narrow_one(scope, clinical):
-            out.setdefault(piece)
+        for part in _narrow_one(scope, clinical):
+            out.setdefault(part)
     return tuple(out)
 
 
-def narrow(asked: Iterable[str], allowed: Iterable[str]) -> tuple[str, ...]:
+def narrow(texts: Iterable[str], allowed: Iterable[str]) -> tuple[str, ...]:
     """Return ``intersect`` of scope texts; texts that do not parse are dropped."""
-    return tuple(render(scope) for scope in intersect(parse_stored(asked), parse_stored(allowed)))
+    return tuple(render(scope) for scope in intersect(parse_stored(texts), parse_stored(allowed)))
 
 
 def all_covered(asked: Iterable[str], allowed: Iterable[str]) -> bool:
@@ -438,15 +438,15 @@ class CompiledScopes:
     any_type: tuple[CompiledScope, ...]
     special: frozenset[str]
 
-    def grants(self, resource_type: str) -> tuple[CompiledScope, ...]:
+    def grants(self, type_: str) -> tuple[CompiledScope, ...]:
         """Return every scope that applies to the type, wildcards included, in the order of the grant."""
         # Types that no scope names fall back to the wildcards; those of named types include them already.
-        return self.by_type.get(resource_type, self.any_type)
+        return self.by_type.get(type_, self.any_type)
 
-    def mask(self, resource_type: str) -> int:
+    def mask(self, type_: str) -> int:
         """Return the letters that any scope permits on the type, whatever its prefix and constraints."""
         mask = 0
-        for grant in self.grants(resource_type):
+        for grant in self.grants(type_):
             mask |= grant.mask
         return mask
 
@@ -471,8 +471,8 @@ def compile_scopes(texts: tuple[str, ...]) -> CompiledScopes:
             if scope.type in wanted
         )
 
-    named = {scope.type for scope in clinical} - {ANY_TYPE}
-    return CompiledScopes({name: of_type(name, ANY_TYPE) for name in named}, of_type(ANY_TYPE), special)
+    types = {scope.type for scope in clinical} - {ANY_TYPE}
+    return CompiledScopes({type_: of_type(type_, ANY_TYPE) for type_ in types}, of_type(ANY_TYPE), special)
 
 
 @lru_cache(maxsize=NARROWED_BOUND)
