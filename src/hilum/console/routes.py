@@ -18,6 +18,7 @@ from hilum.console.developer import (
     transfers,
     webhooks,
 )
+from hilum.console.developer import rules as developer_rules
 from hilum.console.developer import submission as developer_submission
 from hilum.console.developer import usage as developer_usage
 from hilum.console.models import Console
@@ -230,6 +231,7 @@ def _developer(desk: Desk) -> list[Route]:
             developer_apps.add_version,
             multi=("workflows", "placements"),
         ),
+        *desk.route("developer.rules", developer_rules.show),
         *desk.route("developer.client_new", developer_clients.show_new, developer_clients.add),
         *desk.route("developer.clients", developer_clients.show_list),
         *desk.route("developer.statements", statements.show, statements.act, pictures=("logo",)),

@@ -65,6 +65,7 @@ __all__ = [
     "ExceptionKind",
     "ExceptionOrder",
     "Expiry",
+    "Level",
     "Lifetimes",
     "Override",
     "OverrideOrder",

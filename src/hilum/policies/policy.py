@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, time
 from functools import lru_cache
 
 from hilum.policies.admission import admit, raising_rules
+from hilum.policies.cell_rules import differences, flat, levels_of, rules_of
 from hilum.policies.criteria import criteria_of, strictest_criteria
 from hilum.policies.in_force import PolicyFacts, Succession, as_enforced, as_of, still_observed
 from hilum.policies.models import (
@@ -49,9 +50,13 @@ __all__ = [
     "assess",
     "binds",
     "criteria_of",
+    "differences",
+    "flat",
     "highest",
+    "levels_of",
     "longest_grace",
     "raising_rules",
+    "rules_of",
     "stated",
     "still_observed",
     "strictest_criteria",

@@ -7,8 +7,8 @@ figures; draws, appeals and known answers; the regulated lane.
 Must not know: where an app is installed; prices and plans; pages.
 Public verbs: service.create, change, submit, withdraw, decide, rerun, view_run, replay, take, release, judge, answer, resolve, view_lenses,
 change_rights, declare_tie, end_tie, appeal, decide_appeal, set_known, ask_access, verify_access, view_clocks, list_breaches, view_figures,
-view_draw, list_certified_documents, reasons_of, browse and other listings; policy.next_state, entry_faults, signing_bar, verdict_faults,
-lenses_obstacle; checks.judge; clocks.elapsed, due; jobs.run_next, keep_time.
+view_draw, list_certified_documents, view_rules, reasons_of, browse and other listings; policy.next_state, entry_faults, signing_bar,
+verdict_faults, lenses_obstacle; checks.judge; clocks.elapsed, due; jobs.run_next, keep_time.
 Invariants:
 - Nothing is submitted while something is missing that the rule book's cell requires.
 - A submission never changes, and its digest is in the audit.

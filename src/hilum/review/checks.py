@@ -418,7 +418,7 @@ def _scopes(content: Content, book: Book) -> Check:
         "",
         Result.PASSED,
         "No scope is beyond the declared workflows.",
-        "hilum policy show --document",
+        "hilum app rules APP",
         "Ask for less, declare the workflow in a new version, or say what the app does with the scope.",
     )
     if bare:
@@ -458,7 +458,7 @@ def evidence_of(content: Content, inputs: Inputs, book: Book, applicant: Applica
     yield from _not_binding(of)
     attached = {each["kind"]: document_of(each) for each in content["documents"]}
     production = content["environment"] == Environment.PRODUCTION.value
-    show = "hilum policy show --document"
+    show = "hilum app rules APP"
     for kind in needed:
         check = Check("evidence.attached", kind, Result.PASSED, "", show, "Submit again with this document.")
         if not production:
@@ -507,7 +507,7 @@ def _not_binding(cells: Iterable[Cell]) -> Iterable[Check]:
             if aside
             else "The rule book advises it, and does not require it."
         )
-        show = "hilum policy overrides" if aside else "hilum policy show --document"
+        show = "hilum policy overrides" if aside else "hilum app rules APP"
         yield Check(
             "requirements.level", name, Result.NOT_REQUIRED, said, show, "Nothing has to be done about it."
         )

@@ -18,13 +18,16 @@ from hilum.review.document_models import (
     Visibility,
 )
 from hilum.review.lane_models import LANE_SORTS, LaneRequest, LaneState
+from hilum.review.rule_models import AppRules, CellRules, ScopesOf
 
 __all__ = [
     "DOCUMENT_LIFE",
     "LANE_SORTS",
+    "AppRules",
     "Appeal",
     "AppealState",
     "Breach",
+    "CellRules",
     "CertifiedDocument",
     "Clock",
     "Document",
@@ -32,6 +35,7 @@ __all__ = [
     "LaneRequest",
     "LaneState",
     "MeasureKind",
+    "ScopesOf",
     "Stage",
     "Visibility",
 ]

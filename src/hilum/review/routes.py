@@ -31,6 +31,7 @@ from hilum.review.clock_routes import add_clock_routes
 from hilum.review.lane_routes import add_lane_routes
 from hilum.review.lens_routes import add_lens_routes
 from hilum.review.models import DecideOrder
+from hilum.review.rule_bodies import AppRulesShown, rules_shown
 from hilum.web.api import Id, Page, api_router, audience, run_read, run_write
 from hilum.web.kit import Kit
 
@@ -38,10 +39,7 @@ READERS = audience("staff", "member")
 DEVELOPERS = audience("platform_admin", "vendor_owner", "vendor_developer")
 
 
-def api(kit: Kit, unused: service.Unused = service.never_unused) -> APIRouter:
-    """Build the API routes of review. ``unused``: which scopes hospitals granted for long and nobody used."""
-    router = api_router(kit, "review")
-
+def _about_apps(router: APIRouter, kit: Kit) -> None:
     @router.get("/apps/{app}/documents", openapi_extra=audience("staff", "administrator", "member"))
     async def list_documents(request: Request, app: Id) -> CertifiedDocumentsShown:
         """List the documents by which an app is certified for production, as far as you may read them, the newest first."""
@@ -49,6 +47,18 @@ def api(kit: Kit, unused: service.Unused = service.never_unused) -> APIRouter:
         return CertifiedDocumentsShown(
             items=tuple(map(certified_document, await run_read(kit, request, verb)))
         )
+
+    @router.get("/apps/{app}/rules", openapi_extra=READERS)
+    async def view_rules(request: Request, app: Id) -> AppRulesShown:
+        """Show what the rule book in force everywhere says of an app: how each version is judged, and every rule of its category's cells."""
+        return rules_shown(await run_read(kit, request, partial(service.view_rules, app_id=AppId(app))))
+
+
+def api(kit: Kit, unused: service.Unused = service.never_unused) -> APIRouter:
+    """Build the API routes of review. ``unused``: which scopes hospitals granted for long and nobody used."""
+    router = api_router(kit, "review")
+
+    _about_apps(router, kit)
 
     @router.post("/submissions", status_code=201, response_model=SubmissionShown, openapi_extra=DEVELOPERS)
     async def create(request: Request, body: SubmissionAsked) -> object:

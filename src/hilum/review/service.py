@@ -63,6 +63,7 @@ from hilum.review.reviewers import (
     ties_to,
     view_tie,
 )
+from hilum.review.rules import view_rules
 from hilum.review.scorecards import shipped_scorecards
 from hilum.review.timekeeping import (
     clocks_by_submission,
@@ -117,6 +118,7 @@ __all__ = [
     "view_draw",
     "view_figures",
     "view_lenses",
+    "view_rules",
     "view_run",
     "view_tie",
 ]

@@ -9,6 +9,7 @@ PAGES = (
     page("register", "/register", "Register an app", "What is it?", "apps", roles=DEVELOPERS),
     page("app", "/apps/{id}", "App", "What does it lack?", "apps"),
     page("versions", "/apps/{id}/versions", "Versions", "What does each version declare?", "app"),
+    page("rules", "/apps/{id}/rules", "Rules", "By what is it judged?", "app"),
     page("clients", "/apps/{id}/clients", "Clients & keys", "With what does it authenticate?", "app"),
     page("scopes", "/apps/{id}/scopes", "Scopes", "What does it ask for, and what does it use?", "app"),
     page("traffic", "/apps/{id}/traffic", "Traffic", "How were its calls answered, and why?", "app"),

@@ -19,6 +19,7 @@ from hilum.registry.models import App
 TABS = (
     ("Overview", "developer.app"),
     ("Versions", "developer.versions"),
+    ("Rules", "developer.rules"),
     ("Clients & keys", "developer.clients"),
     ("Scopes", "developer.scopes"),
     ("Traffic", "developer.traffic"),
