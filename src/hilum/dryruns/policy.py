@@ -32,7 +32,7 @@ from hilum.kernel.ids import AppId, ClientId, VendorId, VersionId
 from hilum.launches.models import PLACEMENT_REFUSED
 from hilum.launches.policy import placement_refusal
 from hilum.policies.models import Book, Cell
-from hilum.policies.policy import PolicyFacts, launch_workflow
+from hilum.policies.policy import launch_workflow
 from hilum.standards.smart.scopes import (
     ClinicalScope,
     Scope,
@@ -52,13 +52,15 @@ Scopes = tuple[str, ...]
 # --- clients and installations -------------------------------------------------------------------------------------------------
 
 
-def is_live(facts: ClientFacts, in_force: PolicyFacts, now: datetime) -> bool:
-    """Check whether a client belongs to an app, is not suspended and is certified now at some hospital: only such a client can lose anything."""
+def is_live(facts: ClientFacts, books: Iterable[Book], now: datetime) -> bool:
+    """Check whether a client belongs to an app, is not suspended and is certified now by one of the books in force for its app.
+
+    Only such a client can lose anything.
+    """
     ended = facts.expires_at is not None and facts.expires_at <= now
     if not facts.active or ended or facts.type not in AUTHENTICATION:
         return False
-    alike = as_judged(facts)
-    ends = (serves_until(book, admission(book, alike, now), facts) for book in in_force.books())
+    ends = (serves_until(book, admission(book, judged_by(facts, book), now), facts) for book in books)
     return any(each is not None and now < each for each in ends)
 
 

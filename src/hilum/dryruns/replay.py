@@ -168,6 +168,11 @@ class Replay:
         """Return what the version alters for a client, wherever another book is in force for its app."""
         return [effect for each in self.books.of(facts.app) if (effect := each.effect(facts)) is not None]
 
+    def _leading(self, facts: ClientFacts) -> Effect:
+        """Return what the version alters for a client where it is certified; of several such places, at the first."""
+        effects, now = self._effects_of(facts), self.start.now
+        return next((each for each in effects if now < each.served_before), effects[0])
+
     def clients_with_other_lives(self) -> list[ClientId]:
         """Return the clients whose agreements may end at another time."""
         return [
@@ -267,7 +272,7 @@ class Replay:
         flips: Iterable[Flip],
         busy: Busy,
     ) -> Iterator[Row]:
-        effect = self._effects_of(facts)[0]
+        effect = self._leading(facts)
         self.tally.apps += 1
         yield AppChange(
             "",

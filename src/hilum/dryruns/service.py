@@ -6,8 +6,10 @@ from itertools import islice
 from typing import TypeVar
 
 from hilum.clients import service as clients
+from hilum.clients.models import ClientFacts
 from hilum.consent import service as consent
 from hilum.dryruns import store
+from hilum.dryruns.books import BooksAt
 from hilum.dryruns.models import (
     FOR_HOSPITALS,
     REPLAYED,
@@ -51,9 +53,14 @@ def read_start(ctx: Context, run: DryRun) -> Start:
     # What is in force now is read as of now, and the version as it will be enforced: what a rule that it observes would refuse is
     # counted and listed like any other difference, also while the version is in force (C209).
     found, current = clients.facts_of_apps(ctx, None), policies.current(ctx).as_of(ctx.now)
-    live = tuple(each for app in sorted(found) for each in found[app] if is_live(each, current, ctx.now))
+    # Certified is also what an override or an exception keeps from ending, where it counts.
+    books = BooksAt(current, candidate, ctx.now)
+    live: list[ClientFacts] = []
+    for app in sorted(found):
+        here = [each.before for each in books.of(app)]
+        live += (each for each in found[app] if is_live(each, here, ctx.now))
     return Start(
-        candidate, version.digest, current, policies.in_force(ctx), live, ctx.now, ctx.now - REPLAYED
+        candidate, version.digest, current, policies.in_force(ctx), tuple(live), ctx.now, ctx.now - REPLAYED
     )
 
 

@@ -15,11 +15,12 @@ from hilum.dryruns.lapsing import (
     kept,
     missing_proofs,
 )
-from hilum.dryruns.models import What
-from hilum.dryruns.policy import as_judged, effect_of, judged_by, newly_old
+from hilum.dryruns.models import Lapse, Start, What
+from hilum.dryruns.policy import as_judged, effect_of, is_live, judged_by, newly_old
+from hilum.dryruns.replay import Replay
 from hilum.kernel.ids import AppId, AuthorizationId, FamilyId, TenantId
 from hilum.policies.in_force import PolicyFacts, rule_digest
-from hilum.policies.models import Book, Override, PolicyException, Tier
+from hilum.policies.models import Book, CurrentVersions, Override, PolicyException, Tier
 from hilum.registry.models import Environment
 from hilum.revalidation.models import Climb, Rung
 from hilum.revalidation.policy import ladder_differs
@@ -94,6 +95,40 @@ def lost(found: BooksAt, tenant: TenantId, app: AppId = READER.app) -> tuple[str
 
 
 # --- what two people allowed ---------------------------------------------------------------------------------------------------
+
+
+SHORT: Changes = {f"{CELLS}.high.certificate_life": "10 d"} | {
+    f"{CELLS}.{tier}.grace_days": 0 for tier in ("low", "moderate", "high")
+}
+"""A certificate of the high tier holds ten days, and has no grace."""
+OLD = replace(READER, certified_at=NOW - 20 * DAY, certified_until=NOW + 100 * DAY)
+
+
+def test_an_app_that_only_an_exception_keeps_certified_is_judged_and_lapses_with_it() -> None:
+    """C19, C208: it acts at a lower tier, whose certificates hold for longer. Under another book the exception is over."""
+    before = with_rule(SHORT)
+    after = with_rule(SHORT | {f"{CELLS}.{tier}.quota.burst": 7 for tier in ("low", "moderate", "high")})
+    lowered = exception(
+        tier="moderate", category=OLD.category, rules=(RULE["name"],), book_digest=before.digest
+    )
+    found, nobody = books(after, lowered, before=before), books(after, before=before)
+
+    assert is_live(OLD, [each.before for each in found.of(OLD.app)], NOW)
+    assert not is_live(OLD, [each.before for each in nobody.of(OLD.app)], NOW)
+    start = Start(after, "", found.in_force, CurrentVersions(1, {}, 1), (OLD,), NOW, NOW - 90 * DAY)
+    rows = Replay(start).judge([OLD.app], {}, [])
+    assert [each.what for each in rows if isinstance(each, Lapse)] == [What.CERTIFICATE]
+
+
+def test_what_lapses_is_judged_where_the_app_is_certified() -> None:
+    """C208: at one hospital another book is on trial, and it alone gives the certificate a longer life."""
+    after = with_rule(SHORT | {f"{CELLS}.{tier}.quota.burst": 7 for tier in ("low", "moderate", "high")})
+    in_force = PolicyFacts(with_rule(SHORT), at={GENERAL: BEFORE})
+    start = Start(after, "", in_force, CurrentVersions(1, {}, 1), (OLD,), NOW, NOW - 90 * DAY)
+
+    rows = Replay(start).judge([OLD.app], {}, [])
+
+    assert [each.what for each in rows if isinstance(each, Lapse)] == [What.CERTIFICATE]
 
 
 def test_an_override_keeps_an_app_where_it_counts_and_until_it_ends() -> None:

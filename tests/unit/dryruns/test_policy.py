@@ -355,9 +355,8 @@ def test_an_agreement_loses_only_what_it_had() -> None:
     ],
 )
 def test_a_client_that_nobody_can_use_is_not_judged(more: dict[str, Any]) -> None:
-    current = PolicyFacts(SHIPPED)
-    assert is_live(facts.CLIENT, current, facts.NOW)
-    assert not is_live(replace(facts.CLIENT, **more), current, facts.NOW)
+    assert is_live(facts.CLIENT, [SHIPPED], facts.NOW)
+    assert not is_live(replace(facts.CLIENT, **more), [SHIPPED], facts.NOW)
 
 
 LIMITED = book(
