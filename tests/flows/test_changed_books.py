@@ -14,6 +14,8 @@ from hilum.identity.models import NewPerson
 from hilum.kernel.actor import SYSTEM
 from hilum.notices.models import Notice
 from hilum.policies import service as policies
+from hilum.policies.document import render
+from hilum.policies.models import ApplyOrder
 from hilum.registry.models import Environment
 from hilum.sunsets import service
 from hilum.sunsets.models import Ahead
@@ -174,3 +176,49 @@ def test_who_is_not_reached_later_or_for_whom_nothing_changes_gets_no_notice(
     ahead(made, version=number, **{name: each for name, each in more.items() if name != "changes"})
 
     assert noticed(made) == []
+
+
+def observed(made: Ground, days: int) -> tuple[datetime, dict[str, Any]]:
+    """What stops the app from a day on, and is observed until then."""
+    day = (made.uow.clock.now() + timedelta(days=days)).date()
+    until = {f"{CELL}.{tier}.observe": {"until": day.isoformat()} for tier in ("moderate", "high")}
+    return datetime(day.year, day.month, day.day, tzinfo=UTC), STOPPED | until
+
+
+def test_what_a_version_enforces_from_a_day_on_is_announced_before_that_day_once(made: Ground) -> None:
+    """C180: whoever publishes sets the day, by observing until then (C209), and hospitals learn it at once."""
+    day, changes = observed(made, 20)
+
+    apply(made, changes)
+    run(made)
+
+    (mail,) = noticed(made)
+    assert (mail.recipient, mail.facts["stopped"]) == (ADMIN, "1 app (Viewer)")
+    assert mail.facts["since"] == day.isoformat()
+    assert sent(made) == [], "nothing has changed yet"
+    query = EventQuery(action="policies.application.announce", tenant=GENERAL)
+    (event,) = made.do(SYSTEM, audit.list_events, query).events
+    assert (event.event.facts["since"], event.event.facts["mailed"]) == (day.date().isoformat(), 1)
+
+
+def apply_whole(made: Ground, whole: dict[str, Any]) -> None:
+    number = made.do(SYSTEM, policies.add_version, whole, base=1, note="").number
+    last = made.do(SYSTEM, policies.in_force).last
+    made.do(SYSTEM, policies.apply, ApplyOrder(number, (), last, "a drill", emergency=True))
+    run(made)
+
+
+def test_a_day_that_a_hospital_knows_of_is_not_announced_again_and_a_sooner_one_is(made: Ground) -> None:
+    _, changes = observed(made, 20)
+    apply(made, changes)
+    whole = render(made.do(SYSTEM, policies.get_version, 2)[1])
+
+    apply_whole(made, whole | {"title": "Another text"})
+    assert len(noticed(made)) == 1
+
+    sooner, _ = observed(made, 10)
+    for tier in ("moderate", "high"):
+        whole["categories"]["care_recommendations"]["cells"][tier]["observe"]["until"] = str(sooner.date())
+    apply_whole(made, whole | {"title": "A third text"})
+    assert {each.facts["since"] for each in noticed(made)} > {sooner.isoformat()}
+    assert len(noticed(made)) == 2

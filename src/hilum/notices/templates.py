@@ -287,9 +287,9 @@ BOOK_CHANGES = Template(
     MailKind.BOOK_CHANGES,
     "The rules for apps of your hospital will change",
     (
-        "Another version of the platform's rule book goes from hospital to hospital. At yours it is in force from {since} at the earliest, and changes what apps may do there.",
-        "Until then nothing changes, and if it does harm elsewhere it does not reach you. What an app has now: hilum app scopes APP. If it must not be so, ask the platform's staff.",
-        "This mail is sent once about a version that goes so; another one says when it is in force.",
+        "A version of the platform's rule book changes what apps may do at your hospital, from {since} at the earliest.",
+        "Until then nothing changes. What an app has now: hilum app scopes APP. If it must not be so, ask the platform's staff before that day.",
+        "This mail is sent once about it. A version that goes from hospital to hospital reaches yours only if it does no harm elsewhere, and another mail says when.",
     ),
     BOOK_CHANGED.fields,
     BOOK_CHANGED.shown,

@@ -131,6 +131,23 @@ def as_of(book: Book, now: datetime) -> Book:
     return observing(enforced, rules, cells)
 
 
+def coming_days(book: Book, now: datetime) -> tuple[date, ...]:
+    """Return the days to come on which a book begins to enforce what it observes, in order (C209)."""
+    days = {rule.observe_until for rule in book.observed} | {each.until for _, each in book.observed_cells}
+    return tuple(sorted(day for day in days if day is not None and not _has_begun(day, now)))
+
+
+def enforced_from(book: Book, day: date) -> tuple[object, ...]:
+    """Return the rules and cells that a book enforces from a day on, and observes before it; equal if two books begin the same on it."""
+    rules = [rule for rule in book.observed if rule.observe_until == day]
+    cells = [
+        (name, each, book.categories[name[0]].cells[name[1]])
+        for name, each in book.observed_cells
+        if each.until == day
+    ]
+    return (*rules, *cells)
+
+
 def _has_begun(day: date, now: datetime) -> bool:
     # As moments, so that caches of a book's results know when its next day begins.
     return datetime.combine(day, time(), UTC) <= now

@@ -11,7 +11,15 @@ from functools import lru_cache
 from hilum.policies.admission import admit, raising_rules
 from hilum.policies.cell_rules import differences, flat, levels_of, rules_of
 from hilum.policies.criteria import criteria_of, strictest_criteria
-from hilum.policies.in_force import PolicyFacts, Succession, as_enforced, as_of, still_observed
+from hilum.policies.in_force import (
+    PolicyFacts,
+    Succession,
+    as_enforced,
+    as_of,
+    coming_days,
+    enforced_from,
+    still_observed,
+)
 from hilum.policies.models import (
     ANY,
     Applicant,
@@ -49,8 +57,10 @@ __all__ = [
     "as_of",
     "assess",
     "binds",
+    "coming_days",
     "criteria_of",
     "differences",
+    "enforced_from",
     "flat",
     "highest",
     "levels_of",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event
@@ -15,7 +15,7 @@ from hilum.kernel.pages import PageQuery
 from hilum.notices.models import MailKind
 from hilum.policies import service as policies
 from hilum.policies.models import Book
-from hilum.policies.policy import PolicyFacts, Succession
+from hilum.policies.policy import PolicyFacts, Succession, coming_days, enforced_from
 from hilum.registry import service as registry
 from hilum.sunsets import policy, store
 from hilum.sunsets.models import APPS_READ, PLACES_AT_ONCE, Ahead, Effect, Phase, Walk
@@ -89,6 +89,8 @@ def _notify_before(
 
 
 def _notify(ctx: Context, tenant: Tenant, changed: Succession, facts: PolicyFacts) -> None:
+    for day in coming_days(changed.after, ctx.now):
+        _notify_of_day(ctx, tenant, changed, facts, day)
     effects = _effects(ctx, tenant, changed.before(tenant.id), changed.after, facts)
     # A hospital where nothing changes gets no mail.
     if not any(effects.values()):
@@ -107,10 +109,43 @@ def _notify(ctx: Context, tenant: Tenant, changed: Succession, facts: PolicyFact
     audit.record(ctx, Event("policies.application.announce", tenant=tenant.id, facts=recorded))
 
 
+def _notify_of_day(ctx: Context, tenant: Tenant, changed: Succession, facts: PolicyFacts, day: date) -> None:
+    """Notify a hospital of what a version enforces from a day to come on, and only observes until then (C180, C209)."""
+    book = changed.after
+    # What it learned with an earlier version it does not learn again.
+    if enforced_from(book, day) == enforced_from(changed.before(tenant.id), day):
+        return
+    since = datetime.combine(day, time(), UTC)
+    effects = _effects(ctx, tenant, book, book, facts, moments=(since - timedelta.resolution, since))
+    if not any(effects.values()):
+        return
+    number, version = changed.application.number, changed.application.version
+    said = {"place": tenant.name, "version": str(version), "since": since.isoformat()}
+    said |= {effect.value: policy.names_in_words(names) for effect, names in effects.items()}
+    cause = f"{policy.change_cause(number, tenant.id)}/{day}"
+    mailed = identity.mail_administrators(ctx, tenant.id, MailKind.BOOK_CHANGES, cause, said)
+    counts = {effect.value: len(names) for effect, names in effects.items()}
+    recorded = {
+        "application": number,
+        "version": version,
+        "since": day.isoformat(),
+        "mailed": mailed,
+        **counts,
+    }
+    audit.record(ctx, Event("policies.application.announce", tenant=tenant.id, facts=recorded))
+
+
 def _effects(
-    ctx: Context, tenant: Tenant, old: Book, new: Book, facts: PolicyFacts
+    ctx: Context,
+    tenant: Tenant,
+    old: Book,
+    new: Book,
+    facts: PolicyFacts,
+    *,
+    moments: tuple[datetime, datetime] | None = None,
 ) -> Mapping[Effect, list[str]]:
-    """Return the names of a hospital's apps, at most APPS_READ, by how the change affects them."""
+    """Return the names of a hospital's apps, at most APPS_READ, by how the change affects them. ``moments``: of each book; None: now."""
+    at = moments or (ctx.now, ctx.now)
     # With each app's overrides and exceptions, as in decisions.
     before, after = replace(facts, everywhere=old, at={}), replace(facts, everywhere=new, at={})
     apps = installations.apps_at(ctx, tenant.id)[:APPS_READ]
@@ -121,7 +156,9 @@ def _effects(
         # No cell applies to the hospital's own EHR and servers.
         if installed is None or app not in named or named[app].tenant is not None:
             continue
-        was, is_now = (each.book_at(tenant.id, ctx.now, app) for each in (before, after))
+        was, is_now = (
+            each.book_at(tenant.id, then, app) for each, then in zip((before, after), at, strict=True)
+        )
         effect = policy.effect_of(of.get(app, ()), installed, was, is_now, ctx.now)
         if effect is not None:
             effects[effect].append(named[app].name)
