@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from hilum.agreements.models import KINDS
 from hilum.policies.models import ANY, Book
 from hilum.policies.policy import differences, flat, rules_of
 from hilum.review.models import CellRules
@@ -147,6 +148,7 @@ _ALLOWED = ("workflows", "placements")
 def _titles(book: Book) -> dict[str, Mapping[str, str]]:
     workflows = {name: each.title for name, each in book.workflows.items()}
     return {
+        "agreements": KINDS,
         "evidence": book.evidence,
         "scenarios": book.scenarios,
         "placements": {ANY: "every place"} | dict(book.placements),
