@@ -88,7 +88,7 @@ class WorkflowRules:
 class AppRules:
     """All that the rule book in force everywhere says of an app. ``cells`` is empty if the book does not have its category.
 
-    ``more``: there are older versions, which are not judged here.
+    ``more``: there are older versions, which are not judged here. Of more than CLIENTS_BOUND clients the rest are left out.
     """
 
     app: App

@@ -22,7 +22,7 @@ from hilum.registry import service as registry
 from hilum.registry.models import App, AppVersion, Certification, Environment
 from hilum.registry.policy import applicant_of
 from hilum.review import policy, queue_store
-from hilum.review.models import BrowseQuery, Submission
+from hilum.review.models import CLIENTS_BOUND, BrowseQuery, Submission
 from hilum.review.rule_models import (
     VERSIONS_SHOWN,
     AppRules,
@@ -52,7 +52,8 @@ def view_rules(ctx: Context, app_id: AppId) -> AppRules:
     found = registry.list_versions(ctx, app.id, PageQuery(limit=VERSIONS_SHOWN))
     basis = _Basis(ctx, app, held)
     versions = tuple(_version(app, each, basis, asked, today) for each in found)
-    acting = tuple(_client(ctx, each, today) for each in held if each.type in AUTHENTICATION)
+    apps_own = [each for each in held if each.type in AUTHENTICATION][:CLIENTS_BOUND]
+    acting = tuple(_client(ctx, each, today) for each in apps_own)
     return AppRules(
         app,
         policies.in_force(ctx.as_actor(SYSTEM)).everywhere,
@@ -70,7 +71,8 @@ class _Basis:
 
     def __init__(self, ctx: Context, app: App, held: Sequence[ClientFacts]) -> None:
         wanted = BrowseQuery(states=policy.OPEN, app=app.id, newest=True, limit=PAGE_BOUND)
-        self._open: Sequence[Submission] = queue_store.browse(ctx.tx, wanted, vendor="").submissions
+        # Of a former vendor nothing is shown.
+        self._open: Sequence[Submission] = queue_store.browse(ctx.tx, wanted, vendor=app.vendor).submissions
         self._certified: Sequence[Certification] = [
             each
             for each in registry.certifications_of(ctx, app.id)
