@@ -152,6 +152,9 @@ def wait_for(url: str, seconds: float = 40) -> float:
     raise RuntimeError(f"{url} did not answer within {seconds} s")
 
 
+KEY = "bench-key-encryption-key-0123456789abcdef"
+
+
 @contextmanager
 def rig(
     *,
@@ -170,7 +173,7 @@ def rig(
         "HILUM_DATABASE_URL": database_url or f"sqlite:///{home}/hilum.db",
         "HILUM_BASE_URL": f"http://127.0.0.1:{port}",
         "HILUM_SANDBOX_URL": f"http://localhost:{sandbox_port}",
-        "HILUM_SECRET_KEY": "bench-key-encryption-key-0123456789abcdef",
+        "HILUM_SECRET_KEY": KEY,
     }
     made = Rig(home, environment["HILUM_BASE_URL"], environment["HILUM_SANDBOX_URL"], environment)
     seed = ["hilum.cli.main", "sandbox", "seed", "--port", str(port), "--sandbox-port", str(sandbox_port)]

@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -14,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,18 +23,25 @@ from typing import Any
 import httpx2
 import psycopg
 
+from hilum.attestations import service as attestations
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
 from hilum.controls import service as controls
 from hilum.controls.models import Quota
+from hilum.infra import lanes
 from hilum.infra.context import Context
-from hilum.infra.system import SystemClock
+from hilum.infra.db import Database
+from hilum.infra.lanes import Lane
+from hilum.infra.system import SystemClock, SystemIds
 from hilum.infra.unit_of_work import UnitOfWork
+from hilum.installations import service as installations
 from hilum.kernel.actor import SYSTEM
+from hilum.keys import live as keys
 from hilum.launches.models import LAUNCHES
 from tests.bench.figures import Figure
-from tests.bench.rig import LOAD_CORE, SERVER_CORE, Rig, ehr_token, rig
+from tests.bench.rig import KEY, LOAD_CORE, SERVER_CORE, Rig, ehr_token, rig
 from tests.bench.setup import TRACE, lift_quotas, uow_of
+from tests.sim.nodes import KEY as NODES_KEY
 from tests.sim.nodes import two_nodes
 from tests.sim.postgres import Cluster
 
@@ -69,7 +78,7 @@ def figures() -> list[Figure]:
                 rig(workers=WORKERS, core=f"{SERVER_CORE},{LOAD_CORE}", database_url=url, fill=fill) as made,
             ):
                 found.append(_one_node(id_, name, made))
-    return [*found, _two_nodes("P9", _nothing), _two_nodes("P16", fill_up)]
+    return [*found, _two_nodes("P9", _nothing), _two_nodes("P16", partial(fill_up, key=NODES_KEY))]
 
 
 @contextmanager
@@ -241,7 +250,7 @@ def _memory_mb(pid: int) -> float:
 # --- a large platform's facts ------------------------------------------------------------------------------------------------------
 
 
-def fill_up(url: str) -> None:
+def fill_up(url: str, key: str = KEY) -> None:
     """Put in quota overrides, installations, and launches and token families that ended within the window."""
     now = int(SystemClock().now().timestamp() * 1_000_000)
     tables: list[tuple[str, tuple[str, ...], Rows]] = [
@@ -266,6 +275,24 @@ def fill_up(url: str) -> None:
     put = _into_sqlite if url.startswith("sqlite") else _into_postgres
     for table, columns, rows in tables:
         put(url, table, columns, rows)
+    _sign(url, key)
+
+
+def _sign(url: str, key: str) -> None:
+    """Sign the installations that were put in, as a release does with those of before it."""
+    keys.install(keys.Vault(key))
+    uow = UnitOfWork.create(Database(url), SystemClock(), SystemIds(), "bench")
+    began = time.process_time()
+    try:
+        with lanes.using(Lane.LONG):
+            uow.write_now(
+                lambda ctx: attestations.attest(ctx, *installations.written_states(ctx)),
+                actor=SYSTEM,
+                trace=TRACE,
+            )
+    finally:
+        uow.close()
+    print(f"signed in {time.process_time() - began:.1f} s of CPU", file=sys.stderr)
 
 
 def _into_sqlite(url: str, table: str, columns: tuple[str, ...], rows: Rows) -> None:

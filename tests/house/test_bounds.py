@@ -12,6 +12,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "hilum"
 JUDGES = {
     "controls": {"judge", "stops_on", "switch_index", "switch_facts", "quota_facts"},
     "clients": {"find", "read"},
+    "installations": {"find", "facts_at", "all_facts"},
     "registry": {"attested", "certified"},
     "policies": {"applied", "book_in_force"},
 }

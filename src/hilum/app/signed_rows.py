@@ -4,9 +4,11 @@ from collections.abc import Mapping
 
 from hilum.agreements import service as agreements
 from hilum.attestations import service as attestations
+from hilum.attestations.models import SHOWN_BOUND
 from hilum.attestations.service import Source
 from hilum.clients import service as clients
 from hilum.infra.context import Context
+from hilum.installations import service as installations
 from hilum.mandates import service as mandates
 from hilum.notices import service as notices
 from hilum.policies import service as policies
@@ -15,6 +17,7 @@ from hilum.rollouts import service as rollouts
 
 SOURCES: Mapping[str, Source] = {
     "client": clients.signed_states,
+    "installation": installations.signed_states,
     "agreement": agreements.signed_states,
     "mandate": mandates.signed_states,
     "rules": requests.signed_states,
@@ -23,18 +26,26 @@ SOURCES: Mapping[str, Source] = {
     "webhook": notices.signed_states,
 }
 """A kind that is added here later is signed at the first start of the release that adds it."""
+_BEGUN = {**SOURCES, "installation": installations.written_states}
+"""What is signed for the first time: of installations the sheets are written then (ADR 142)."""
 
 
 def begin(ctx: Context) -> int:
     """Sign the rows of kinds that were not signed before; return how many. Raises Conflict."""
-    return attestations.begin_kinds(ctx, SOURCES)
+    return attestations.begin_kinds(ctx, _BEGUN)
 
 
 def sign_from_scratch(ctx: Context) -> int:
     """Sign every row as it is in the database, after somebody has checked all of them; return how many. Raises Conflict."""
-    return attestations.begin_kinds(ctx, SOURCES, from_scratch=True)
+    return attestations.begin_kinds(ctx, _BEGUN, from_scratch=True)
 
 
 def faults(ctx: Context) -> tuple[str, ...]:
-    """Return the rows that do not match their signed states."""
-    return attestations.faults(ctx, SOURCES)
+    """Return the rows that do not match their signed states; of installations no more than are shown."""
+    of_installations = sorted(f"{what}: {fault}" for what, fault in installations.signing_faults(ctx))
+    more = len(of_installations) - SHOWN_BOUND
+    return (
+        *attestations.faults(ctx, SOURCES),
+        *of_installations[:SHOWN_BOUND],
+        *([f"And {more} more installations."] if more > 0 else []),
+    )

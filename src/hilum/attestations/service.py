@@ -22,7 +22,7 @@ State = tuple[str, str]
 """The subject of a row and the digest of its state."""
 Source = Callable[[Context], Iterable[State]]
 NOTHING_COUNTS = (
-    "Nothing that is signed row by row counts (clients, agreements, mandates, rules of requests, exceptions, overrides, rollouts) until the tables are "
+    "Nothing that is signed row by row counts (clients, installations, agreements, mandates, rules of requests, exceptions, overrides, rollouts) until the tables are "
     "restored from a backup, or the operator has looked at all of it and signs it again on the host (`hilum keys attest`)."
 )
 _TRIES = 5
@@ -76,6 +76,21 @@ def matches(ctx: Context, state: State) -> bool:
 def is_signed(ctx: Context, subject: str) -> bool:
     """Check whether a subject has a signed state; True also if no signed state can be trusted."""
     return _settled_faults(ctx, (subject, policy.GONE)).get(subject) != policy.NOT_SIGNED
+
+
+def signed_among(ctx: Context, subjects: Collection[str]) -> set[str]:
+    """Return of which subjects anything is signed, while nobody else signs (``lock``); all of them where nothing that is signed can be trusted."""
+    found = _faults(ctx, {(subject, policy.GONE) for subject in subjects})
+    return {subject for subject in subjects if found.get(subject) != policy.NOT_SIGNED}
+
+
+def can_sign(ctx: Context, subject: str) -> bool:
+    """Check whether what was signed before can be continued; False where the tree or its head is damaged, and then nothing counts."""
+    return _settled_faults(ctx, (subject, policy.GONE)).get(subject, "") in {
+        "",
+        policy.NOT_SIGNED,
+        policy.NOT_AS_SIGNED,
+    }
 
 
 def require(ctx: Context, state: State) -> None:
@@ -151,6 +166,11 @@ def recorded(
 
 
 # --- signing -------------------------------------------------------------------------------------------------------------------
+
+
+def lock(ctx: Context) -> None:
+    """Let nobody else sign until this transaction ends, where what is to be signed is read first. Last of a verb, as ``attest``."""
+    store.lock(ctx.tx)
 
 
 def attest(ctx: Context, *states: State) -> None:

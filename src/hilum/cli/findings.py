@@ -159,7 +159,7 @@ def _certifications(ctx: Context) -> Finding:
 
 
 def _signed_rows(ctx: Context) -> Finding:
-    """Check clients, agreements, mandates, rules, exceptions, overrides and rollouts against what was signed. One that is not as it was signed does not count."""
+    """Check clients, installations, agreements, mandates, rules, exceptions, overrides and rollouts against what was signed. One that is not as it was signed does not count."""
     faults = signed_rows.faults(ctx)
     newest = attested_rows.newest_head(ctx)
     if not faults:

@@ -65,6 +65,7 @@ FATES = (
     Fate("snapshots_snapshot", By.ID, _ERASE, "that it was a vendor's own"),
     Fate("requests_rules", _TENANT, _ERASE, "rules of requests", exported=True, signed="rules"),
     Fate("registry_installation", _TENANT, _ERASE, "installations and their approval records", exported=True),
+    Fate("installations_sheet", _TENANT, _ERASE, "what was signed of installations", signed="installed"),
     Fate("control_quota", _TENANT, _ERASE, "quotas", exported=True),
     Fate(
         "approvals_approval", _TENANT, _ERASE, "what two people agreed to", exported=True, hidden=("sealed",)

@@ -2,6 +2,7 @@
 
 Each change of the registry names whose facts changed (``registry.announce_change``). Those are read again, and removed if they no longer
 exist; all others are shared with the previous facts. The facts do not depend on when they are read: decisions apply the time.
+What is not as it was signed is none of them.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -15,8 +16,9 @@ from hilum.clients.models import ClientFacts
 from hilum.infra.collector import uncollected
 from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
-from hilum.installations import store
+from hilum.installations import signing
 from hilum.installations.models import InstallationFacts, Installations, RegistryFacts
+from hilum.installations.sheets import AppAt
 from hilum.kernel.errors import Unavailable
 from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.persistent import PersistentMap
@@ -24,7 +26,6 @@ from hilum.kernel.persistent import PersistentMap
 T = TypeVar("T")
 QUERY_SIZE = 500
 Apps = Mapping[AppId, tuple[ClientFacts, ...]]
-Place = tuple[TenantId, AppId]
 
 
 @keyed(r"app/[^/]+|at/[^/]+/[^/]+")
@@ -39,7 +40,7 @@ def facts(ctx: Context, since: Since) -> Delta[RegistryFacts]:
         whole = _whole(ctx)
         return Delta(whole, partial(_not_before, whole))
     changed: list[AppId] = []
-    places: dict[Place, InstallationFacts | None] = {}
+    places: dict[AppAt, InstallationFacts | None] = {}
     for kind, *name in (key.split("/") for key in since.named()):
         if kind == "app":
             changed.append(AppId(name[0]))
@@ -55,7 +56,7 @@ def facts(ctx: Context, since: Since) -> Delta[RegistryFacts]:
         faults |= certified.faults
         attested = certified.last, certified.head
     for keys in _parts(places):
-        places |= {(tenant, app): found for tenant, app, found in store.read_installation_facts(ctx.tx, keys)}
+        places |= dict(signing.facts_at(ctx, keys))
     # Applied by the snapshot's thread to the facts that it holds then, which share everything that did not
     # change.
     return Delta(change=lambda before: _signed(_merged(before, apps, places), before, faults, apps, attested))
@@ -66,7 +67,7 @@ def _whole(ctx: Context) -> RegistryFacts:
     apps, certified = client_registry.certified_facts(ctx, None)
     interned = {app: app for app in apps}  # one string per id, shared by all pages, saves memory
     pages: dict[TenantId, dict[AppId, InstallationFacts]] = {}
-    for tenant, app, facts in store.read_installation_facts(ctx.tx, None):
+    for tenant, app, facts in signing.all_facts(ctx, batch=QUERY_SIZE):
         # Written out instead of setdefault, which would build a dict for each of a million rows.
         page = pages.get(tenant)
         if page is None:
@@ -114,7 +115,7 @@ def _signed(
 
 
 def _merged(
-    before: RegistryFacts, read: Apps, places: Mapping[Place, InstallationFacts | None]
+    before: RegistryFacts, read: Apps, places: Mapping[AppAt, InstallationFacts | None]
 ) -> RegistryFacts:
     """Replace the facts that were read again; an app without clients and a place without an installation are removed."""
     removed = [each.id for app in read for each in before.apps.get(app, ())]

@@ -1,17 +1,20 @@
-"""What is installed where, read for other rooms without a check of rights."""
+"""What is installed where, read for other rooms without a check of rights. What is not as it was signed is not installed (ADR 142)."""
 
 from collections.abc import Collection, Iterable, Iterator
 
 from hilum.clients import policy as rules
 from hilum.clients import service as clients
 from hilum.infra.context import Context
-from hilum.installations import store
+from hilum.installations import signing, store
 from hilum.installations.models import APPS_ASKED, Installation, InstallationFacts
+from hilum.installations.signing import was_removed
 from hilum.kernel.ids import AppId, TenantId
 from hilum.policies.models import Book
 from hilum.registry import service as registry
-from hilum.registry.models import App, Environment
+from hilum.registry.models import REGISTRY, App, Environment
 from hilum.registry.policy import is_in_force
+
+__all__ = ["was_removed"]
 
 
 def certified_scopes(ctx: Context, app: AppId, environment: Environment) -> tuple[str, ...]:
@@ -23,43 +26,30 @@ def certified_scopes(ctx: Context, app: AppId, environment: Environment) -> tupl
 
 def current(ctx: Context, tenant: TenantId, app: App) -> Installation | None:
     """Find an app's installation that has not ended, and is of after the app last changed hands, without a check of rights."""
-    found = store.find_current(ctx.tx, tenant, app.id)
+    found = signing.find(ctx, tenant, app.id)
     return None if found is None or has_ended(ctx, found, app) else found
 
 
-def was_removed(ctx: Context, tenant: TenantId, app: AppId) -> bool:
-    """Check whether somebody ever removed an app from a tenant."""
-    return store.was_removed(ctx.tx, tenant, app)
-
-
 def installation(ctx: Context, tenant: TenantId, app: AppId) -> InstallationFacts | None:
-    """Return the facts of an app's current installation at a tenant, or None if there is none."""
-    found = store.find_current(ctx.tx, tenant, app)
-    if found is None:
-        return None
-    return InstallationFacts(
-        found.scopes,
-        found.roles,
-        found.expires_at,
-        found.approved_at,
-        found.environment,
-        found.facilities,
-        found.denied,
-        found.default_workflow,
-        found.networks,
-    )
+    """Return the facts of an app's current installation at a tenant, or None if there is none that counts."""
+    # What was verified is kept until anything of the registry changes, as of clients.
+    return ctx.cached(REGISTRY, ("installed", tenant, app), lambda ctx: _facts(ctx, tenant, app))
+
+
+def _facts(ctx: Context, tenant: TenantId, app: AppId) -> InstallationFacts | None:
+    return next((found for _, found in signing.facts_at(ctx, [(tenant, app)])), None)
 
 
 def installations_of(
     ctx: Context, apps: Collection[AppId]
 ) -> Iterator[tuple[TenantId, AppId, InstallationFacts]]:
-    """Stream the current installations of some apps, which must be few enough for one statement."""
-    return store.read_installation_facts(ctx.tx, None, apps=apps)
+    """Stream the current installations of some apps as the table has them. They must be few enough for one statement."""
+    return store.read_installation_facts(ctx.tx, apps=apps)
 
 
 def installed_at(ctx: Context, tenant: TenantId, apps: Collection[AppId]) -> dict[AppId, Installation]:
     """Return the current installations of some apps at a tenant, which must be few enough for one statement, without a check of rights."""
-    return {each.app: each for each in store.read_current(ctx.tx, tenant, apps)}
+    return {each.app: each for each in signing.read(ctx, tenant, apps)}
 
 
 def left_out_at(ctx: Context, app: AppId, tenants: Collection[TenantId]) -> dict[TenantId, tuple[str, ...]]:
@@ -69,25 +59,25 @@ def left_out_at(ctx: Context, app: AppId, tenants: Collection[TenantId]) -> dict
 
 
 def apps_at(ctx: Context, tenant: TenantId) -> list[AppId]:
-    """List the apps that are installed at a tenant."""
+    """List the apps that are installed at a tenant, as the table has them."""
     return store.list_apps_at(ctx.tx, tenant)
 
 
 def scopes_at(ctx: Context, tenant: TenantId) -> Iterator[tuple[AppId, tuple[str, ...]]]:
-    """Stream the apps installed at one tenant with their scopes, without those that have ended."""
-    for _, app, found in store.read_installation_facts(ctx.tx, None, tenant=tenant):
+    """Stream the apps installed at one tenant with their scopes, as the table has them, without those that have ended."""
+    for _, app, found in store.read_installation_facts(ctx.tx, tenant=tenant):
         if found.expires_at is None or ctx.now < found.expires_at:
             yield app, found.scopes
 
 
 def origins_at(ctx: Context, tenant: TenantId) -> frozenset[str]:
     """Return the origins of all clients installed at one tenant, as ``facts`` has them for every tenant."""
-    return clients.origins_of(ctx, store.list_apps_at(ctx.tx, tenant))
+    return clients.origins_of(ctx, signing.apps_at(ctx, tenant))
 
 
 def workflows_at(ctx: Context, tenant: TenantId, book: Book) -> tuple[str, ...]:
     """Return the workflows of a book that an app installed at a tenant may do and that expand into scopes, of the first APPS_ASKED apps."""
-    apps = store.list_apps_at(ctx.tx, tenant)[:APPS_ASKED]
+    apps = signing.apps_at(ctx, tenant)[:APPS_ASKED]
     found = clients.facts_of_apps(ctx, apps)
     allowed = {
         name

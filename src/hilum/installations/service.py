@@ -20,7 +20,7 @@ from hilum.identity.policy import ROLES, is_member, is_open_to
 from hilum.infra import lanes
 from hilum.infra.context import Context
 from hilum.infra.lanes import Lane
-from hilum.installations import answering, completeness, policy, store
+from hilum.installations import answering, completeness, policy, signing, store
 from hilum.installations.answering import UnansweredService, list_unanswered
 from hilum.installations.completeness import Reasons, needs_at, no_reasons
 from hilum.installations.enforcement_facts import facts
@@ -53,6 +53,9 @@ from hilum.installations.models import (
 )
 from hilum.installations.places import hospitals_of
 from hilum.installations.scope_use import compare, propose
+from hilum.installations.signing import faults as signing_faults
+from hilum.installations.signing import states as signed_states
+from hilum.installations.signing import written_states
 from hilum.installations.unused import Permits, unused_scopes
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Conflict, Invalid, NotFound, Readers, not_shown
@@ -81,9 +84,12 @@ __all__ = [
     "needs_at",
     "origins_at",
     "scopes_at",
+    "signed_states",
+    "signing_faults",
     "unused_scopes",
     "was_removed",
     "workflows_at",
+    "written_states",
 ]
 _INSTALL_ANYWAY = (
     "To install it all the same, say so (`anyway`, `hilum app install --anyway`); or give it these too."
@@ -135,6 +141,9 @@ def install(ctx: Context, order: InstallOrder, reasons: Reasons = no_reasons) ->
     # Of before the app changed hands: it counts no more, and must not keep the hospital from approving the new vendor.
     elif before is not None and app.owner_since is not None and before.approved_at < app.owner_since:
         store.save_removed(ctx.tx, before.id, by="system:transfer", at=app.owner_since)
+    # Nobody approved what it is now, so it must not keep the hospital from approving the app again.
+    elif before is not None and signing.find(ctx, order.tenant, app.id) is None:
+        store.save_removed(ctx.tx, before.id, by="system:not_as_signed", at=ctx.now)
     registry.announce_change(ctx, app.id, at=order.tenant)
     return _add(ctx, order, given, environment, asked=certified, without=without)
 
@@ -197,6 +206,7 @@ def pin_networks(ctx: Context, installation_id: str, asked: Sequence[str]) -> In
         raise Conflict("installation_removed", "This installation is already removed.")
     registry.announce_change(ctx, after.app, at=after.tenant)
     audit.record(ctx, event)
+    signing.attest(ctx, after, before={after.app: before})
     return after
 
 
@@ -230,6 +240,7 @@ def narrow_installation(
     facts = _audited(after) | ({"without": list(without)} if without else {})
     registry.announce_change(ctx, after.app, at=after.tenant)
     audit.record(ctx, Event("registry.installation.narrow", tenant=after.tenant, app=after.app, facts=facts))
+    signing.attest(ctx, after, before={after.app: before})
     return after
 
 
@@ -240,16 +251,20 @@ def add_facility(ctx: Context, order: NewFacility) -> Facility:
     """
     facility = identity.add_facility(ctx, order)
     former = identity.find_former_facilities(ctx, facility)
-    for before in store.list_denying(ctx.tx, facility.tenant) if former else ():
-        if not before.denied & former:
-            continue
-        after = replace(before, denied=before.denied | {facility.id})
+    if not former:
+        return facility
+    denying = {each.app: each for each in store.list_denying(ctx.tx, facility.tenant) if each.denied & former}
+    # A deny that somebody took out of the database for this moment, and puts back, would not go on.
+    signing.require_all(ctx, facility.tenant)
+    changed = [replace(each, denied=each.denied | {facility.id}) for each in denying.values()]
+    for after in changed:
         store.save_installation(ctx.tx, after)
         registry.announce_change(ctx, after.app, at=after.tenant)
         event = Event(
             "registry.installation.narrow", tenant=after.tenant, app=after.app, facts=_audited(after)
         )
         audit.record(ctx, event)
+    signing.attest(ctx, *changed, before=denying)
     return facility
 
 
@@ -285,6 +300,7 @@ def widen(ctx: Context, installation_id: str, order: WidenOrder) -> Installation
     }
     registry.announce_change(ctx, after.app, at=after.tenant)
     audit.record(ctx, Event(action, tenant=after.tenant, app=after.app, facts=facts))
+    signing.attest(ctx, after, before={after.app: before})
     return after
 
 
@@ -316,7 +332,9 @@ def revalidate(ctx: Context, installation_id: str) -> Installation:
     store.save_validated(ctx.tx, found.id, by=str(ctx.actor), at=ctx.now)
     event = Event("registry.installation.validate", tenant=found.tenant, app=found.app)
     audit.record(ctx, replace(event, facts={"installation": found.id}))
-    return replace(found, validated_at=ctx.now, validated_by=str(ctx.actor))
+    after = replace(found, validated_at=ctx.now, validated_by=str(ctx.actor))
+    signing.attest(ctx, after, before={found.app: found})
+    return after
 
 
 def uninstall(ctx: Context, installation_id: str) -> Installation:
@@ -330,6 +348,7 @@ def uninstall(ctx: Context, installation_id: str) -> Installation:
         ctx, Event("registry.installation.remove", tenant=before.tenant, app=before.app, facts=facts)
     )
     disposals.ask_of_hospital(ctx, before.tenant, before.app, before.id)
+    signing.attest_removed(ctx, before)
     return replace(before, removed_at=ctx.now, removed_by=str(ctx.actor))
 
 
@@ -373,6 +392,7 @@ def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, A
     # Expired clients are removed by the next registration, so that the table does not grow with visitors.
     ended = clients.delete_ended_dynamic(ctx)
     store.delete_of_apps(ctx.tx, [app for app, _ in ended])
+    signing.attest_gone(ctx, [(at, app) for app, at in ended])
     for app, at in ended:
         registry.announce_change(ctx, app, at=at)
     # Counted after the removal, under the lock of the tenant's row.
@@ -550,4 +570,5 @@ def _add(
         raise Conflict("already_installed", "The app is already installed at this tenant.")
     facts = _audited(installation) | ({"without": list(without)} if without else {})
     audit.record(ctx, Event("registry.installation.add", tenant=order.tenant, app=order.app, facts=facts))
+    signing.attest(ctx, installation, before={})
     return installation

@@ -1,12 +1,12 @@
-"""The table of installations. Scopes, roles and facilities are each stored as one space-separated text."""
+"""The tables of installations and of their sheets. Scopes, roles and facilities are each stored as one space-separated text."""
 
-from collections.abc import Collection, Iterator
-from dataclasses import asdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, fields
 from datetime import datetime
 from functools import lru_cache
 from itertools import chain
 from sys import intern
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
     JSON,
@@ -26,14 +26,15 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
+from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata, row_of
 from hilum.infra.sorting import NEVER, paged
 from hilum.infra.words import known
 from hilum.installations.models import SORTS, ApprovalRecord, Installation, InstallationFacts
+from hilum.installations.sheets import DECISIVE, AppAt, Decisive, joined
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, FacilityId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
-from hilum.kernel.times import from_micros
+from hilum.kernel.times import from_micros, to_micros
 from hilum.registry.models import Environment
 
 PARSED_BOUND = 50_000
@@ -98,6 +99,23 @@ installations = Table(
     ),
     Index(None, "app"),
 )
+sheets = Table(
+    "installations_sheet",
+    metadata,
+    # Its hospital and its place there.
+    Column("id", String(40), primary_key=True),
+    Column("tenant", String(32), nullable=False),
+    Column("lines", Text, nullable=False),
+)
+
+
+_ENVIRONMENTS = {each.value: each for each in Environment}
+_RECORDED = {each.name for each in fields(ApprovalRecord)} - {"without"}
+"""What every approval record has; the rest came later."""
+_REMOVED_BY_SOMEBODY = (
+    installations.c.removed_at.is_not(None),
+    installations.c.removed_by.not_like("system:%"),
+)
 
 
 @lru_cache(maxsize=PARSED_BOUND)
@@ -115,12 +133,9 @@ def _facilities(joined: str) -> frozenset[FacilityId]:
     return frozenset(map(FacilityId, joined.split()))
 
 
-def _joined(of: Collection[str]) -> str:
-    return " ".join(sorted(of))
-
-
-def _record(stored: dict[str, Any] | None) -> ApprovalRecord | None:
-    if stored is None:
+def _record(stored: Any) -> ApprovalRecord | None:
+    # What somebody wrote is not as it was signed, and must not keep anybody from removing it.
+    if not isinstance(stored, dict) or not stored.keys() >= _RECORDED:
         return None
     facilities, end = stored["facilities"], stored["expires_at"]
     return ApprovalRecord(
@@ -149,15 +164,15 @@ def add_installation(tx: Connection, installation: Installation) -> bool:
         "tenant": installation.tenant,
         "app": installation.app,
         "scopes": " ".join(installation.scopes),
-        "roles": " ".join(sorted(installation.roles)),
+        "roles": joined(installation.roles),
         "approved_by": installation.approved_by,
         "approved_at": installation.approved_at,
         "expires_at": installation.expires_at,
         "removed_at": None,
         "removed_by": "",
         "environment": installation.environment.value,
-        "facilities": None if installation.facilities is None else _joined(installation.facilities),
-        "denied": _joined(installation.denied),
+        "facilities": None if installation.facilities is None else joined(installation.facilities),
+        "denied": joined(installation.denied),
         "record": None if installation.record is None else _stored(installation.record),
         "validated_at": installation.validated_at,
         "validated_by": installation.validated_by,
@@ -185,7 +200,8 @@ def _installation(row: Row[Any]) -> Installation:
         expires_at=row.expires_at,
         removed_at=row.removed_at,
         removed_by=row.removed_by,
-        environment=Environment(row.environment),
+        # A word that is not known is not as it was signed, or of a newer release: then enforcement has none of it (``facts_of``).
+        environment=_ENVIRONMENTS.get(row.environment, Environment.PRODUCTION),
         facilities=None if row.facilities is None else _facilities(row.facilities),
         denied=_facilities(row.denied),
         record=_record(row.record),
@@ -207,9 +223,10 @@ def find_current(tx: Connection, tenant: TenantId, app: AppId) -> Installation |
 
 
 def read_current(tx: Connection, tenant: TenantId, apps: Collection[AppId]) -> list[Installation]:
-    """Read the current installations of some apps at a tenant."""
+    """Read the current installations of some apps at a tenant, but for those of a newer release."""
     query = select(installations).where(installations.c.tenant == tenant, installations.c.app.in_(apps))
-    return [_installation(row) for row in tx.execute(query.where(installations.c.removed_at.is_(None)))]
+    rows = tx.execute(query.where(installations.c.removed_at.is_(None)))
+    return [_installation(row) for row in rows if row.environment in _ENVIRONMENTS]
 
 
 def read_at(tx: Connection, app: AppId, tenants: Collection[TenantId]) -> list[Installation]:
@@ -239,37 +256,33 @@ def list_places(tx: Connection, app: AppId, page: PageQuery = FIRST_PAGE) -> lis
 
 
 def list_denying(tx: Connection, tenant: TenantId) -> list[Installation]:
-    """List the current installations of a tenant that deny any facility. As many as it has, which are as many as it administers."""
+    """List the current installations of a tenant that deny any facility, and let no other transaction change them. As many as it has, which are as many as it administers."""
     mine = (installations.c.tenant == tenant, installations.c.removed_at.is_(None))
     query = select(installations).where(*mine, installations.c.denied != "")
-    return [_installation(row) for row in tx.execute(query.order_by(installations.c.id))]
+    return [_installation(row) for row in tx.execute(query.order_by(installations.c.id).with_for_update())]
 
 
 def read_installation_facts(
+    tx: Connection, *, apps: Collection[AppId] | None = None, tenant: TenantId | None = None
+) -> Iterator[tuple[TenantId, AppId, InstallationFacts]]:
+    """Stream the facts of the current installations of some apps, or at a tenant, as the table has them."""
+    for row in read_decisive(tx, apps=apps, tenant=tenant):
+        if (found := facts_of(row)) is not None:
+            yield row[0], row[1], found
+
+
+def read_decisive(
     tx: Connection,
-    of: Collection[tuple[TenantId, AppId]] | None,
+    of: Collection[AppAt] | None = None,
     *,
     apps: Collection[AppId] | None = None,
     tenant: TenantId | None = None,
-) -> Iterator[tuple[TenantId, AppId, InstallationFacts]]:
-    """Stream the facts of some current installations (None: of all). Repeated texts are parsed once and shared, to save memory."""
-    names = (
-        "tenant",
-        "app",
-        "scopes",
-        "roles",
-        "expires_at",
-        "approved_at",
-        "environment",
-        "facilities",
-        "denied",
-        "default_workflow",
-        "networks",
-    )
+) -> Iterator[tuple[Any, ...]]:
+    """Stream what enforcement reads of some current installations (by default of all): the columns of ``DECISIVE``."""
     # Times are read as integers and converted below, which costs less per row than the conversion of the column type.
     columns = (
         type_coerce(column, BigInteger) if isinstance(column.type, Instant) else column
-        for column in (installations.c[name] for name in names)
+        for column in (installations.c[name] for name in DECISIVE)
     )
     # Expired ones are read too: each decision checks the end itself, so no job has to run at that moment.
     query = select(*columns).where(installations.c.removed_at.is_(None))
@@ -279,42 +292,32 @@ def read_installation_facts(
         query = query.where(installations.c.app.in_(apps))
     if tenant is not None:
         query = query.where(installations.c.tenant == tenant)
-    environments = {each.value: each for each in Environment}
     # Streamed, because a million rows at once would double the memory of a worker while it starts.
     rows = tx.execute(query, execution_options={"yield_per": ROWS_AT_ONCE})
-    for (
-        at,
-        app,
-        scopes,
-        roles,
-        end,
-        since,
-        word,
-        facilities,
-        denied,
-        workflow,
-        networks,
-    ) in chain.from_iterable(rows.partitions()):
-        environment = environments.get(word) or known(Environment, word, "registry_installation.environment")
-        # One of a newer release, or edited: this app is not installed there, and the others are.
-        if environment is None:
-            continue
-        yield (
-            at,
-            app,
-            InstallationFacts(
-                _words(scopes),
-                _word_set(roles),
-                None if end is None else from_micros(end),
-                from_micros(since),
-                environment,
-                None if facilities is None else _facilities(facilities),
-                _facilities(denied),
-                # Shared like the others: a million installations have a handful of them.
-                intern(workflow),
-                _words(networks),
-            ),
-        )
+    return map(tuple, chain.from_iterable(rows.partitions()))
+
+
+def facts_of(row: Decisive) -> InstallationFacts | None:
+    """Return the facts of a row; None if it is of a newer release. Repeated texts are parsed once and shared, to save memory."""
+    _, _, scopes, roles, end, since, word, facilities, denied, workflow, networks = cast(
+        "tuple[Any, ...]", row
+    )
+    environment = _ENVIRONMENTS.get(word) or known(Environment, word, "registry_installation.environment")
+    # One of a newer release, or edited: this app is not installed there, and the others are.
+    if environment is None:
+        return None
+    return InstallationFacts(
+        _words(scopes),
+        _word_set(roles),
+        None if end is None else from_micros(end),
+        from_micros(since),
+        environment,
+        None if facilities is None else _facilities(facilities),
+        _facilities(denied),
+        # Shared like the others: a million installations have a handful of them.
+        intern(workflow),
+        _words(networks),
+    )
 
 
 def count_by_scopes(
@@ -352,15 +355,15 @@ def save_installation(tx: Connection, installation: Installation) -> bool:
     result = tx.execute(
         query.values(
             scopes=" ".join(installation.scopes),
-            roles=" ".join(sorted(installation.roles)),
+            roles=joined(installation.roles),
             expires_at=installation.expires_at,
             approved_at=installation.approved_at,
             approved_by=installation.approved_by,
             record=None if installation.record is None else _stored(installation.record),
             validated_at=installation.validated_at,
             validated_by=installation.validated_by,
-            facilities=None if installation.facilities is None else _joined(installation.facilities),
-            denied=_joined(installation.denied),
+            facilities=None if installation.facilities is None else joined(installation.facilities),
+            denied=joined(installation.denied),
             default_workflow=installation.default_workflow,
             networks=" ".join(installation.networks),
         )
@@ -375,12 +378,8 @@ def save_validated(tx: Connection, installation: str, *, by: str, at: datetime) 
 
 def was_removed(tx: Connection, tenant: TenantId, app: AppId) -> bool:
     """Check whether somebody ever removed an app from a tenant; one that expired or changed hands was not removed by anybody."""
-    query = select(installations.c.id).where(
-        installations.c.app == app,
-        installations.c.tenant == tenant,
-        installations.c.removed_at.is_not(None),
-        installations.c.removed_by.not_like("system:%"),
-    )
+    here = (installations.c.app == app, installations.c.tenant == tenant)
+    query = select(installations.c.id).where(*here, *_REMOVED_BY_SOMEBODY)
     return tx.execute(query.limit(1)).first() is not None
 
 
@@ -401,3 +400,57 @@ def list_apps_at(tx: Connection, tenant: TenantId) -> list[AppId]:
 
 def delete_of_apps(tx: Connection, of: Collection[AppId]) -> None:
     tx.execute(installations.delete().where(installations.c.app.in_(of)))
+
+
+# --- sheets --------------------------------------------------------------------------------------------------------------------
+
+
+def read_sheets(tx: Connection, of: Collection[str] | None) -> dict[str, str]:
+    """Read the texts of some sheets (None: of all), by id."""
+    columns = select(sheets.c.id, sheets.c.lines)
+    if of is None:
+        rows = tx.execute(columns, execution_options={"yield_per": ROWS_AT_ONCE})
+        return dict(chain.from_iterable(rows.partitions()))
+    found: dict[str, str] = {}
+    for batch in in_batches(of):
+        found |= {row.id: row.lines for row in tx.execute(columns.where(sheets.c.id.in_(batch)))}
+    return found
+
+
+def save_sheets(tx: Connection, of: Mapping[str, tuple[TenantId, str]]) -> None:
+    """Save the hospitals and texts of sheets."""
+    for batch in in_batches(of):
+        tx.execute(sheets.delete().where(sheets.c.id.in_(batch)))
+        tx.execute(sheets.insert(), [{"id": id_, "tenant": of[id_][0], "lines": of[id_][1]} for id_ in batch])
+
+
+def clear_sheets(tx: Connection) -> None:
+    """Delete every sheet, before all of them are written again."""
+    tx.execute(sheets.delete())
+
+
+def list_tenants(tx: Connection) -> list[TenantId]:
+    """List every tenant that ever had an installation."""
+    query = select(installations.c.tenant).distinct().order_by(installations.c.tenant)
+    return [TenantId(tenant) for tenant in tx.execute(query).scalars()]
+
+
+def stream_current(tx: Connection, tenant: TenantId) -> Iterator[tuple[Decisive, Installation]]:
+    """Stream the current installations of a tenant, each after what enforcement reads of it, also where that is a word which nobody knows."""
+    mine = select(installations).where(installations.c.tenant == tenant, installations.c.removed_at.is_(None))
+    rows = tx.execute(mine, execution_options={"yield_per": ROWS_AT_ONCE})
+    return ((_decisive(row), _installation(row)) for row in rows)
+
+
+def _decisive(row: Row[Any]) -> Decisive:
+    values = row._mapping
+    return [to_micros(found) if isinstance(found := values[name], datetime) else found for name in DECISIVE]
+
+
+def read_removed_apps(tx: Connection) -> dict[TenantId, set[AppId]]:
+    """Read the apps that somebody ever removed, by tenant. In one go over the table, which has no index for it."""
+    query = select(installations.c.tenant, installations.c.app).where(*_REMOVED_BY_SOMEBODY)
+    found: dict[TenantId, set[AppId]] = {}
+    for tenant, app in tx.execute(query):
+        found.setdefault(TenantId(tenant), set()).add(AppId(app))
+    return found

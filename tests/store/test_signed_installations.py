@@ -1,0 +1,416 @@
+"""Installations are signed: who can write to the database, and has no key, makes none of them count (ADR 142)."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, insert, select, update
+
+from hilum.app import signed_rows
+from hilum.attestations import service as attestations
+from hilum.attestations import store as tree
+from hilum.identity import service as identity
+from hilum.identity.models import NewFacility
+from hilum.infra.context import Context
+from hilum.installations import service as installations
+from hilum.installations import sheets, store
+from hilum.installations.models import Installation, InstallationFacts, NarrowOrder, WidenOrder
+from hilum.kernel.actor import SYSTEM
+from hilum.kernel.errors import Conflict
+from hilum.kernel.ids import AppId
+from hilum.registry import service as registry
+from hilum.registry.models import NewApp, NewVersion
+from tests.sim.world import START, FakeClock
+from tests.store.registry_ground import GENERAL, GINA, MERCY, ROOT, Ground, ground
+
+__all__ = ["ground"]
+ROWS, SHEETS = store.installations, store.sheets
+NEVER, CHANGED, MISSING = (
+    "It was never signed.",
+    "It is not as it was signed.",
+    "It was signed, and is missing.",
+)
+NARROW = ("launch", "openid", "patient/Observation.rs")
+Edit = Callable[[Any], Any]
+
+
+def run(ground: Ground, *statements: Any) -> None:
+    """Write to the database as somebody does who has no key; then anything of the app changes, so that processes read it again."""
+    attestations._verified.clear()
+    ground.do(SYSTEM, lambda ctx: [ctx.tx.execute(each) for each in statements])
+    ground.do(SYSTEM, registry.announce_change, ground.app.id, at=GENERAL)
+
+
+def counts(ground: Ground, app: Any = None) -> bool:
+    """Return whether an installation counts, which every way to it says alike: authorize, tokens, the gateway and the console."""
+    app = app or ground.app
+    said = {
+        ground.do(SYSTEM, installations.installation, GENERAL, app.id) is not None,
+        ground.do(SYSTEM, installations.current, GENERAL, app) is not None,
+        app.id in ground.do(SYSTEM, installations.installed_at, GENERAL, [app.id]),
+        (GENERAL, app.id) in ground.facts().installations,
+    }
+    (one,) = said
+    return one
+
+
+def facility(name: str) -> NewFacility:
+    return NewFacility(GENERAL, name, "General Hospital Inc.", f"Location/{name}")
+
+
+def of(ground: Ground, query: Any) -> list[dict[str, Any]]:
+    return ground.do(SYSTEM, lambda ctx: [dict(each) for each in ctx.tx.execute(query).mappings()])
+
+
+def here() -> Any:
+    return update(ROWS).where(ROWS.c.tenant == GENERAL, ROWS.c.removed_at.is_(None))
+
+
+def faults(ground: Ground) -> tuple[str, ...]:
+    return ground.do(SYSTEM, signed_rows.faults)
+
+
+def another(ground: Ground) -> Any:
+    """Add another app that is installed at the same hospital."""
+    app = ground.do(
+        ROOT, registry.add_app, NewApp(ground.vendor.id, "Other", "Shows", "Charts", "care_recommendations")
+    )
+    version = ground.do(ROOT, registry.add_version, app.id, NewVersion("1.0"))
+    first, ground.app, ground.version = ground.app, app, version
+    ground.certify(version=version.id)
+    ground.install()
+    ground.app = first
+    return app
+
+
+def limited(ground: Ground) -> Any:
+    """Install the app with something in every field."""
+    ground.client()
+    ground.certify()
+    names = [ground.do(GINA, installations.add_facility, facility(name)) for name in ("One", "Two")]
+    one, two = (each.id for each in names)
+    later = ground.uow.clock.now() + timedelta(days=30)
+    return ground.install(
+        scopes=NARROW, expires_at=later, facilities=frozenset({one, two}), denied=frozenset({two})
+    )
+
+
+EDITS: dict[str, Edit] = {
+    "scopes": lambda _: {"scopes": "launch openid patient/*.rs"},
+    "roles": lambda _: {"roles": "administrator nurse physician"},
+    "a longer end": lambda found: {"expires_at": found.expires_at + timedelta(days=900)},
+    "no end": lambda _: {"expires_at": None},
+    "since when": lambda found: {"approved_at": found.approved_at - timedelta(days=900)},
+    "environment": lambda _: {"environment": "production"},
+    "a word that is none": lambda _: {"environment": "newer"},
+    "all facilities": lambda _: {"facilities": None},
+    "another facility": lambda _: {"facilities": "fac_other"},
+    "nothing denied": lambda _: {"denied": ""},
+    "default workflow": lambda _: {"default_workflow": "chart_review"},
+    "networks": lambda _: {"networks": "192.0.2.0/24"},
+    "hospital": lambda _: {"tenant": MERCY},
+    "app": lambda _: {"app": "app_other"},
+    "a field that ends in another": lambda _: {"scopes": "launch", "roles": '", "openid'},
+}
+
+
+def test_an_installation_that_somebody_changed_in_the_database_is_unknown(ground: Ground) -> None:
+    """C179: it gives nothing, doctor reports it, and one beside it goes on. Put back as it was signed, it counts."""
+    found = limited(ground)
+    other = another(ground)
+    mine = update(ROWS).where(ROWS.c.id == found.id)
+    before = of(ground, select(ROWS).where(ROWS.c.id == found.id))[0]
+    for name, edit in EDITS.items():
+        run(ground, mine.values(edit(found)))
+
+        assert not counts(ground), name
+        assert counts(ground, other), name
+        assert f"installation of {ground.app.id} at general" in " ".join(faults(ground)), name
+
+        run(ground, mine.values(before))
+        assert counts(ground), name
+    assert faults(ground) == ()
+
+
+def test_every_field_that_enforcement_reads_is_among_those_that_are_tried() -> None:
+    """A field that is added to the facts is signed, or this fails."""
+    some = Installation("", GENERAL, AppId(""), (), frozenset(), "", START, expires_at=START)
+    tried = {column for edit in EDITS.values() for column in edit(some)}
+    assert tried == set(sheets.DECISIVE)
+    facts = {each.name for each in fields(InstallationFacts)}
+    assert facts <= tried | {"since"}
+
+
+FIELDS_BESIDE: dict[str, Any] = {
+    "what was asked and given": {"record": None},
+    "a record that is none": {"record": {"scopes": 1}},
+    "who approved": {"approved_by": "per_other"},
+    "when it was looked at": {"validated_at": None},
+    "who looked": {"validated_by": "per_other"},
+    "its id": {"id": "ins_other"},
+}
+
+
+@pytest.mark.parametrize("values", FIELDS_BESIDE.values(), ids=list(FIELDS_BESIDE))
+def test_a_record_that_somebody_changed_is_reported_and_nobody_builds_on_it(
+    ground: Ground, values: Any
+) -> None:
+    """C97: what an app had once decides whether a widening ends what was issued before."""
+    limited(ground)
+    run(ground, here().values(values))
+
+    assert faults(ground) == (f"installation of {ground.app.id} at general: {CHANGED}",)
+    id_ = values.get("id") or ground.do(GINA, installations.list_installations)[0].id
+    with pytest.raises(Conflict) as caught:
+        ground.do(GINA, installations.widen, id_, WidenOrder(("patient/Patient.rs",)))
+    assert caught.value.code == "not_as_signed"
+
+
+def test_an_installation_that_somebody_added_is_unknown(ground: Ground) -> None:
+    """At a hospital that never approved the app, and where it was removed."""
+    ground.certify()
+    found = ground.install()
+    row = of(ground, select(ROWS))[0]
+    run(ground, insert(ROWS).values(row | {"id": "ins_evil", "tenant": MERCY}))
+    assert (MERCY, ground.app.id) not in ground.facts().installations
+    assert faults(ground) == (f"installation of {ground.app.id} at mercy: {NEVER}",)
+    assert counts(ground)
+
+    run(ground, delete(ROWS).where(ROWS.c.id == "ins_evil"))
+    ground.do(GINA, installations.uninstall, found.id)
+    for again in (here().values(removed_at=None), update(ROWS).values(removed_at=None, removed_by="")):
+        run(ground, again)
+    assert not counts(ground)
+    assert faults(ground) == (f"installation of {ground.app.id} at general: {NEVER}",)
+    run(ground, delete(ROWS), insert(ROWS).values(row))
+    assert not counts(ground)
+
+
+def test_what_was_signed_before_a_narrowing_is_no_better_than_what_never_was(ground: Ground) -> None:
+    """Nor with its sheet as it was then, nor with the leaf of that sheet."""
+    ground.certify()
+    found = ground.install()
+
+    def copy(ctx: Context) -> tuple[list[dict[str, Any]], ...]:
+        return tuple(
+            [dict(each) for each in ctx.tx.execute(select(t)).mappings()] for t in (ROWS, SHEETS, tree.leaves)
+        )
+
+    rows = ground.do(SYSTEM, copy)
+    ground.do(GINA, installations.narrow_installation, found.id, NarrowOrder(scopes=NARROW, anyway=True))
+    assert counts(ground)
+
+    for table, of in zip((ROWS, SHEETS, tree.leaves), rows, strict=True):
+        run(ground, delete(table), insert(table).values(of))
+        assert not counts(ground), table.name
+    assert faults(ground)
+
+
+def test_an_installation_that_somebody_deleted_is_reported(ground: Ground) -> None:
+    ground.certify()
+    ground.install()
+    run(ground, delete(ROWS))
+
+    assert not counts(ground)
+    assert faults(ground) == (f"installation of {ground.app.id} at general: {MISSING}",)
+
+
+def test_an_administrator_installs_again_what_somebody_changed(ground: Ground, clock: FakeClock) -> None:
+    """And nothing else of the same hospital is signed with it."""
+    ground.certify()
+    ground.do(GINA, installations.uninstall, ground.install().id)
+    removed = of(ground, select(ROWS))[0]
+    edits = {
+        "added": insert(ROWS).values(removed | {"id": "ins_evil", "removed_at": None}),
+        "changed": here().values(scopes="launch openid patient/*.rs"),
+        "deleted": delete(ROWS),
+        "its sheet": update(SHEETS).values(lines="whole\n"),
+        "its whole sheet": delete(SHEETS),
+    }
+    for name, edit in edits.items():
+        run(ground, edit)
+        assert not counts(ground), name
+
+        clock.advance(timedelta(minutes=1))
+        made = ground.install(scopes=NARROW)
+
+        assert counts(ground), name
+        assert ground.facts().installations[GENERAL, ground.app.id].since == clock.now()
+        assert ground.do(GINA, installations.list_installations) == [made], name
+        assert faults(ground) == (), name
+
+
+VERBS: dict[str, Callable[[Ground, str], Any]] = {
+    "narrow": lambda ground, id_: ground.do(
+        GINA, installations.narrow_installation, id_, NarrowOrder(roles=frozenset({"physician"}))
+    ),
+    "widen": lambda ground, id_: ground.do(
+        GINA, installations.widen, id_, WidenOrder(roles=frozenset({"nurse"}))
+    ),
+    "pin": lambda ground, id_: ground.do(GINA, installations.pin_networks, id_, ()),
+    "validate": lambda ground, id_: ground.do(GINA, installations.revalidate, id_),
+}
+
+
+def test_a_change_signs_what_it_meant_and_nothing_that_somebody_wrote(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither what stood there before, nor what a trigger of the database writes beside the change."""
+    ground.certify()
+    wide = here().values(scopes="launch openid patient/*.rs", roles="nurse physician")
+    attest = attestations.attest
+
+    def beside(ctx: Any, *states: Any) -> None:
+        ctx.tx.execute(wide)
+        attest(ctx, *states)
+
+    for name, verb in VERBS.items():
+        found = ground.install(scopes=NARROW)
+        verb(ground, found.id)
+        assert counts(ground), name
+        assert faults(ground) == (), name
+
+        with monkeypatch.context() as patched:
+            patched.setattr(attestations, "attest", beside)
+            verb(ground, found.id)
+        run(ground)
+        assert not counts(ground), name
+
+        with pytest.raises(Conflict) as caught:
+            verb(ground, found.id)
+        assert caught.value.code in {"not_as_signed", "installation_not_in_force"}, name
+        assert not counts(ground), name
+        ground.do(GINA, installations.uninstall, found.id)
+
+
+def test_whoever_removes_it_needs_nothing_that_is_as_it_was_signed(ground: Ground) -> None:
+    """In an incident it goes, whatever somebody wrote, and stays gone when they put it back."""
+    ground.certify()
+    found = ground.install()
+    row = of(ground, select(ROWS))[0]
+    sheet = of(ground, select(SHEETS))[0]
+    run(
+        ground,
+        here().values(scopes="openid", environment="newer", record=[1]),
+        update(SHEETS).values(lines=""),
+    )
+
+    ground.do(GINA, installations.uninstall, found.id)
+
+    run(ground, update(ROWS).values(row), update(SHEETS).values(sheet))
+    assert not counts(ground)
+
+
+def test_that_somebody_removed_an_app_is_not_forgotten_with_its_row(ground: Ground) -> None:
+    """C214: no rule installs again what a person removed."""
+
+    def was_removed(tenant: Any = GENERAL) -> bool:
+        return bool(ground.do(SYSTEM, installations.was_removed, tenant, ground.app.id))
+
+    ground.certify()
+    assert not was_removed()
+    ground.do(GINA, installations.uninstall, ground.install().id)
+    for edit in (update(ROWS).values(removed_by="system:expiry"), delete(ROWS), delete(SHEETS)):
+        assert was_removed()
+        run(ground, edit)
+
+    assert was_removed(), "what is lost may have been about it"
+    ground.install()
+    run(ground, delete(ROWS))
+    assert was_removed(), "also once it was installed again"
+    assert not was_removed(MERCY)
+
+
+def test_a_deny_goes_on_at_a_facility_that_is_added_again_or_it_is_not_added(ground: Ground) -> None:
+    """C146: who takes the deny out of the database for that moment, and puts it back, opens nothing."""
+    ground.certify()
+    first = ground.do(GINA, installations.add_facility, facility("Ward"))
+    ground.install(denied=frozenset({first.id}))
+    ground.do(GINA, identity.remove_facility, first.id)
+    row, sheet = of(ground, select(ROWS))[0], of(ground, select(SHEETS))[0]
+    put_back = [delete(ROWS), delete(SHEETS), insert(ROWS).values(row), insert(SHEETS).values(sheet)]
+    for hidden in ([here().values(denied="")], [delete(ROWS)], [delete(ROWS), delete(SHEETS)]):
+        run(ground, *hidden)
+        with pytest.raises(Conflict) as caught:
+            ground.do(GINA, installations.add_facility, facility("Ward"))
+        assert caught.value.code == "not_as_signed"
+        run(ground, *put_back)
+
+    again = ground.do(GINA, installations.add_facility, facility("Ward"))
+    assert counts(ground)
+    assert again.id in ground.facts().installations[GENERAL, ground.app.id].denied
+
+
+def test_installations_of_before_are_signed_once_and_what_is_written_afterwards_is_not(
+    ground: Ground,
+) -> None:
+    """The upgrade: a release before this one signed none, and has no sheets."""
+    ground.certify()
+    found = ground.install()
+    other = another(ground)
+    ground.do(GINA, installations.uninstall, ground.do(SYSTEM, installations.current, GENERAL, other).id)
+    leaves = ground.do(SYSTEM, lambda ctx: list(ctx.tx.execute(select(tree.leaves.c.subject)).scalars()))
+    of = [each for each in leaves if each.startswith("installed/")]
+    ground.do(SYSTEM, attestations.attest, *((each, "") for each in of))
+    run(ground, delete(SHEETS))
+    assert not counts(ground)
+
+    assert ground.do(SYSTEM, signed_rows.begin) >= len(of)
+    assert counts(ground)
+    assert faults(ground) == ()
+    assert ground.do(SYSTEM, installations.was_removed, GENERAL, other.id)
+
+    run(ground, here().values(scopes="launch openid patient/*.rs user/*.rs"))
+    assert ground.do(SYSTEM, signed_rows.begin) == 0
+    assert not counts(ground)
+    ground.do(SYSTEM, signed_rows.sign_from_scratch)
+    assert counts(ground), "who runs the host has looked at it, and has the key anyway"
+    assert found
+
+
+def test_a_developers_own_app_leaves_nothing_signed_when_its_day_is_over(
+    ground: Ground, clock: FakeClock
+) -> None:
+    """Strangers may register by the hundred in a sandbox."""
+    body = {
+        "client_name": "Trial",
+        "redirect_uris": ["https://app.example/cb"],
+        "scope": "openid",
+        "token_endpoint_auth_method": "none",
+    }
+    client, _ = ground.do(SYSTEM, installations.register_dynamically, GENERAL, body)
+    clock.advance(timedelta(days=2))
+    later, _ = ground.do(SYSTEM, installations.register_dynamically, GENERAL, body)
+
+    lines = "".join(ground.do(SYSTEM, lambda ctx: ctx.tx.execute(select(SHEETS.c.lines)).scalars().all()))
+    assert client.app not in lines
+    assert later.app in lines
+    assert faults(ground) == ()
+
+
+def test_a_sheet_that_somebody_wrote_has_no_line_that_counts() -> None:
+    for text in (
+        "",
+        "\n",
+        "whole",
+        "whole\napp_1",
+        "whole\napp_1 a b\n",
+        "whole\napp_1 a b c d\n\n ",
+        "x\n - - -\n",
+    ):
+        read = sheets.parse(text)
+        assert not any(line.decisive for line in read.lines.values()), text
+        assert read.anew is not text.startswith("whole"), text
+
+
+def test_a_sheet_is_read_as_it_was_written() -> None:
+    lines = {
+        "app_1": sheets.Line("a" * 40, "b" * 40),
+        "app_2": sheets.Line(removed=True),
+        "app_3": sheets.Line("c", "d", True),
+    }
+    for anew in (True, False):
+        sheet = sheets.Sheet(lines, anew)  # type: ignore[arg-type]
+        assert sheets.parse(sheets.render(sheet)) == sheet
