@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -64,7 +65,9 @@ class Seen(Ground):
 
     def judge(self) -> None:
         counts = journals.count_decisions(self.folder, self.place.url, self.clock.now())
-        jobs.run(Lease(self.site), counts, lambda: True)
+        journals.index_accesses(self.folder, self.place.url)
+        reached = jobs.KnownDays(partial(journals.read_reached, self.folder, self.place.url))
+        jobs.run(Lease(self.site), counts, reached, lambda: True)
 
     def reviews(self, by: str = "rita") -> list[tuple[str, str]]:
         items = self.site.api(by).get("/delta-reviews").json()["items"]
@@ -257,3 +260,38 @@ def test_a_service_that_declares_no_volume_is_judged_by_none(one_uow: UnitOfWork
     nightly.judge()
 
     assert nightly.reviews() == []
+
+
+@both_backends
+def test_whom_and_when_a_service_reaches_beyond_what_it_declares_opens_a_review(
+    one_uow: UnitOfWork, clock: FakeClock
+) -> None:
+    """C21, C17: patients of reads and of searches over many, each once a day and hospital, and calls at other hours."""
+    nightly = Nightly(one_uow, clock, patients_a_day=3, hours="22:00-05:00")
+    midnight = clock.now().replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=2)
+
+    def call(tenant: str, hour: int, **more: Any) -> None:
+        nightly.call(tenant, number=1, at=midnight + timedelta(hours=hour), **more)
+
+    call("general", 1, patient="p1")
+    call("general", 2, patient="", found="p1:2 p2:1 p3:4", returned=7)
+    call("general", 23, patient="p2")
+    call("children", 3, patient="p4")
+    call("general", 26, patient="p5")
+    call("general", 12, patient="p6", outcome=Outcome.REFUSED, reason="quota_exceeded")
+    nightly.judge()
+    assert nightly.reviews() == []
+
+    call("general", 5, patient="p5")
+    call("general", 12, patient="p1")
+    nightly.judge()
+
+    ((_, found),) = nightly.reviews()
+    assert (
+        "it reached up to 4 patients in a day at one hospital, and declares 3 at most (once, last on "
+        in found
+    )
+    assert (
+        "it made up to 1 call in a day at one hospital outside the hours that it declares (22:00-05:00 UTC)"
+        in found
+    )

@@ -182,7 +182,16 @@ def test_a_peer_lives_at_one_tenant(ground: Ground) -> None:
 
 def test_a_backend_client_keeps_its_stated_purpose_and_end(ground: Ground, clock: FakeClock) -> None:
     """C17."""
-    use = BackendUse("Quality", "Adults", "Nightly", "Dr. Example", calls_a_day=5_000, writes_a_day=0)
+    use = BackendUse(
+        "Quality",
+        "Adults",
+        "Nightly",
+        "Dr. Example",
+        calls_a_day=5_000,
+        writes_a_day=0,
+        patients_a_day=7,
+        hours="22:00-05:00",
+    )
     end = clock.now() + timedelta(days=10)
     client, secret = ground.client(
         type=ClientType.BACKEND, deployment=Deployment.SERVER, redirect_uris=(), scopes=("system/Observation.rs",),

@@ -92,6 +92,10 @@ def run(settings: Settings) -> None:
 
 def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
     """List every job with how often it runs."""
+    # For as long as this process runs: a day that is over is read once.
+    reached = overuse.KnownDays(
+        partial(journals.read_reached, settings.data_dir / "journal", settings.database_url)
+    )
     return (
         Job(
             CHECKPOINT,
@@ -102,7 +106,7 @@ def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
         Job("audit_index", INDEX_EVERY, lambda job_lease: index_accesses(job_lease, settings)),
         Job("decision_counts", COUNT_EVERY, lambda job_lease: count_decisions(job_lease, settings)),
         Job("delta_reviews", DELTA_REVIEWS_EVERY, note_delta_reviews),
-        Job("overuse", OVERUSE_EVERY, lambda job_lease: judge_use(job_lease, settings)),
+        Job("overuse", OVERUSE_EVERY, lambda job_lease: judge_use(job_lease, settings, reached)),
         Job("alerts", ALERTS_EVERY, lambda job_lease: judge_service(job_lease, settings)),
         Job("dry_runs", DRY_RUN_EVERY, lambda job_lease: run_dry_runs(job_lease, settings)),
         Job("review_checks", CHECK_EVERY, lambda job_lease: check_submissions(job_lease, settings)),
@@ -272,9 +276,9 @@ def note_delta_reviews(job_lease: JobLease) -> None:
             return
 
 
-def judge_use(job_lease: JobLease, settings: Settings) -> None:
+def judge_use(job_lease: JobLease, settings: Settings, reached: overuse.KnownDays) -> None:
     """Find out which certified versions do more than they declare (C21)."""
-    overuse.run(job_lease, _decisions(job_lease, settings), lambda: _may_continue(job_lease))
+    overuse.run(job_lease, _decisions(job_lease, settings), reached, lambda: _may_continue(job_lease))
 
 
 def judge_service(job_lease: JobLease, settings: Settings) -> None:

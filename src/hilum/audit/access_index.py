@@ -8,7 +8,7 @@ key, and are purged with the payloads. The patients of an answer that showed sev
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cache, partial
 from hashlib import sha256
 from itertools import accumulate, takewhile
@@ -29,12 +29,15 @@ from sqlalchemy import (
     delete,
     desc,
     distinct,
+    false,
     func,
     inspect,
     literal,
+    or_,
     select,
     text,
     tuple_,
+    union,
     update,
 )
 from sqlalchemy.sql.elements import ColumnElement
@@ -49,6 +52,7 @@ from hilum.audit.models import (
     Access,
     AccessQuery,
     Outcome,
+    ReachedDay,
     WindowQuery,
 )
 from hilum.infra.db import Database, Instant, metadata
@@ -339,6 +343,40 @@ def first_permitted(tx: Connection, clients: Sequence[str], since: datetime) -> 
         for each in clients
     ]
     return min(filter(None, firsts), default=None)
+
+
+def reached_on(
+    tx: Connection, client: str, day: date, hours: Sequence[tuple[datetime, datetime]] | None
+) -> list[ReachedDay]:
+    """Return for each tenant at which something was permitted to a client on a day of UTC how many patients it reached, and how often it called outside ``hours``.
+
+    ``hours`` None: no call is outside. Exact but for digests that collide; it reads what the client did that day, and nothing else.
+    """
+    table, found = access_index, access_found
+    begins = datetime.combine(day, time(), UTC)
+    here = (
+        table.c.client == digest("client", client),
+        table.c.at >= begins,
+        table.c.at < begins + timedelta(days=1),
+        table.c.outcome == Outcome.DONE.value,
+    )
+    same = (
+        (found.c.at == table.c.at) & (found.c.journal == table.c.journal) & (found.c.number == table.c.number)
+    )
+    # A union has each patient once, whether an answer was about them alone or showed several.
+    reached = union(
+        select(table.c.tenant, table.c.patient).where(*here, table.c.patient.is_not(None)),
+        select(table.c.tenant, found.c.patient).join(found, same).where(*here),
+    ).subquery()
+    patients = dict[int, int]()
+    for tenant, number in tx.execute(select(reached.c.tenant, func.count()).group_by(reached.c.tenant)):
+        patients[int(tenant)] = int(number)
+    outside = dict[int, int]()
+    if hours is not None:
+        within = [(table.c.at >= since) & (table.c.at < until) for since, until in hours]
+        beyond = select(table.c.tenant, func.count()).where(*here, ~or_(false(), *within))
+        outside = {int(tenant): int(number) for tenant, number in tx.execute(beyond.group_by(table.c.tenant))}
+    return [ReachedDay(day, patients.get(each, 0), outside.get(each, 0)) for each in {*patients, *outside}]
 
 
 def example_of(tx: Connection, query: WindowQuery, tenant: int) -> list[RecordPosition]:

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -39,6 +39,7 @@ from hilum.audit.models import (
     OpenIntent,
     Outcome,
     PermitCount,
+    ReachedDay,
     Recorded,
     Served,
     ServedApp,
@@ -500,6 +501,20 @@ def first_permitted(
     if index is None:
         return None
     return index.read(partial(access_index.first_permitted, clients=sorted(clients), since=since))
+
+
+def read_reached(
+    directory: Path,
+    database_url: str,
+    client: str,
+    day: date,
+    hours: Sequence[tuple[datetime, datetime]] | None,
+) -> list[ReachedDay]:
+    """Return whom and when a client reached on a day of UTC, for each tenant, as far as it is indexed."""
+    index = open_index(database_url, directory)
+    if index is None:
+        return []
+    return index.read(partial(access_index.reached_on, client=client, day=day, hours=hours))
 
 
 def read_places(

@@ -526,6 +526,15 @@ class BusyDay:
 
 
 @dataclass(frozen=True, slots=True)
+class ReachedDay:
+    """Whom and when one client reached at one tenant on a day of UTC: how many patients, and how many calls outside some hours."""
+
+    day: date
+    patients: int
+    outside: int
+
+
+@dataclass(frozen=True, slots=True)
 class Traffic:
     """Decisions of a time: how many were refused, and how many permitted in each bucket of latency (``LATENCY_EDGES_MS``)."""
 

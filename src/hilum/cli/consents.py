@@ -7,7 +7,7 @@ from hilum.cli.named import id_of
 from hilum.cli.output import as_json
 from hilum.cli.resources import json_option, show
 
-COLUMNS = ("id", "person", "app", "created_at", "last_used_at", "ends_at", "ends_by", "ended")
+COLUMNS = ("id", "person", "app", "created_at", "last_used_at", "ends_at", "ends_by", "ended", "unused")
 
 
 @click.group()

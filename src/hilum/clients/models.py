@@ -64,8 +64,10 @@ EDITABLE = ("redirect_uris", "launch_uri", "origins", "scopes", "jwks", "jwks_ur
 """What decides where codes are sent, who can authenticate as the client, and what it may ask for. None of it is a matter of wording."""
 
 
+HOURS_SLACK = timedelta(minutes=15)
+"""How long before and after its hours a service may call: clocks differ, and a run ends a little late."""
 A_DAY_BOUND = 1_000_000_000
-"""The most calls or writes a day that a backend service may declare."""
+"""The most calls, writes or patients a day that a backend service may declare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,8 @@ class BackendUse:
     """Why a backend service may run: its purpose, population and schedule (C17).
 
     ``approver``: a text, for a sandbox client or one from before mandates, for which it counts until the client's end.
-    ``calls_a_day``, ``writes_a_day``: the most that it does in a day at one hospital; None: it declares none (C21).
+    ``calls_a_day``, ``writes_a_day``, ``patients_a_day``: the most that it does in a day at one hospital, and whom it reads then; None: it
+    declares none (C21). ``hours``: when it calls, in UTC, such as ``mon-fri 22:00-05:00``; None: it declares none (C17).
     """
 
     purpose: str
@@ -82,17 +85,29 @@ class BackendUse:
     approver: str = ""
     calls_a_day: int | None = None
     writes_a_day: int | None = None
+    patients_a_day: int | None = None
+    hours: str | None = None
 
     @property
     def schedule_and_volume(self) -> str:
         """Return when it runs and how much it does then, as an approver is shown it."""
-        volumes = ((self.calls_a_day, "calls"), (self.writes_a_day, "writes"))
-        named = [f"{most:,} {what}" for most, what in volumes if most is not None]
-        return (
-            f"{self.schedule}; at most {' and '.join(named)} a day at one hospital"
-            if named
-            else self.schedule
+        volumes = (
+            (self.calls_a_day, "calls"),
+            (self.writes_a_day, "writes"),
+            (self.patients_a_day, "patients"),
         )
+        named = [f"{most:,} {what}" for most, what in volumes if most is not None]
+        at_most = [f"at most {' and '.join(named)} a day at one hospital"] if named else []
+        return "; ".join((self.schedule, *([f"only {self.hours} UTC"] if self.hours else []), *at_most))
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """When a service calls, in UTC: from ``begins`` to ``ends`` after the midnight of some days of the week (Monday is 0); ``ends`` may be on the next day."""
+
+    days: frozenset[int]
+    begins: timedelta
+    ends: timedelta
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import hmac
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from hilum.clients.admissions import (
@@ -27,6 +27,7 @@ from hilum.clients.models import (
     A_DAY_BOUND,
     BACKEND_LIFE_MAX,
     EDITABLE,
+    HOURS_SLACK,
     ORIGINS_BOUND,
     PLATFORM_PEERS,
     REDIRECT_URIS_BOUND,
@@ -36,6 +37,7 @@ from hilum.clients.models import (
     ClientMetadata,
     ClientType,
     Deployment,
+    Hours,
 )
 from hilum.controls.policy import administers
 from hilum.identity.models import VendorRight
@@ -306,12 +308,53 @@ def _backend_faults(metadata: ClientMetadata, now: datetime) -> Faults:
 
 
 def _volume_fault(use: BackendUse) -> str:
-    """Return what is wrong with the calls and writes a day that a backend service declares; empty if nothing is (C21)."""
+    """Return what is wrong with the volumes and hours that a backend service declares; empty if nothing is (C21, C17)."""
     calls, writes = use.calls_a_day, use.writes_a_day
-    if any(not 0 <= most <= A_DAY_BOUND for most in (calls, writes) if most is not None):
+    volumes = (calls, writes, use.patients_a_day)
+    if any(not 0 <= most <= A_DAY_BOUND for most in volumes if most is not None):
         return "volume_out_of_range"
+    if use.hours is not None and parse_hours(use.hours) is None:
+        return "hours_malformed"
     # A write is a call, so the smaller number would be the only one that counts.
     return "writes_above_calls" if calls is not None and writes is not None and writes > calls else ""
+
+
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_HOURS = re.compile(
+    rf"(?:(?P<first>{'|'.join(_DAYS)})(?:-(?P<last>{'|'.join(_DAYS)}))? )?"
+    r"(?P<begins>(?:[01]\d|2[0-3]):[0-5]\d)-(?P<ends>(?:[01]\d|2[0-3]):[0-5]\d|24:00)"
+)
+_DAY = timedelta(days=1)
+
+
+def parse_hours(text: str) -> Hours | None:
+    """Parse the hours of a service, such as ``22:00-05:00``, ``sun 01:00-04:00`` or ``mon-fri 00:00-24:00``; None for anything else.
+
+    Hours that end before they begin end on the next day. Those without days are of every day.
+    """
+    found = _HOURS.fullmatch(text)
+    if found is None or found["begins"] == found["ends"]:
+        return None
+    begins, ends = (
+        timedelta(hours=int(found[part][:2]), minutes=int(found[part][3:])) for part in ("begins", "ends")
+    )
+    first = _DAYS.index(found["first"]) if found["first"] else 0
+    last = _DAYS.index(found["last"] or found["first"]) if found["first"] else len(_DAYS) - 1
+    number = (last - first) % len(_DAYS) + 1
+    days = frozenset((first + n) % len(_DAYS) for n in range(number))
+    return Hours(days, begins, ends if ends > begins else ends + _DAY)
+
+
+def hours_on(hours: Hours, day: date) -> list[tuple[datetime, datetime]]:
+    """Return when a service may call on a day of UTC by its hours, with HOURS_SLACK: the hours of that day, of the day before and of the next."""
+    midnight = datetime.combine(day, time(), UTC)
+    found = []
+    for of in (midnight - _DAY, midnight, midnight + _DAY):
+        if of.weekday() in hours.days:
+            begins, ends = of + hours.begins - HOURS_SLACK, of + hours.ends + HOURS_SLACK
+            if begins < midnight + _DAY and ends > midnight:
+                found.append((max(begins, midnight), min(ends, midnight + _DAY)))
+    return found
 
 
 def new_client_faults(metadata: ClientMetadata) -> Faults:

@@ -52,7 +52,10 @@ DailyBound = Annotated[int, Field(ge=0, le=A_DAY_BOUND)]
 
 
 class BackendUseAsked(Strict):
-    """``calls_a_day``, ``writes_a_day``: the most that it does in a day at one hospital."""
+    """``calls_a_day``, ``writes_a_day``: the most that it does in a day at one hospital; ``patients_a_day``: whose records it reads then.
+
+    ``hours``: when it calls, in UTC, such as ``22:00-05:00`` or ``mon-fri 22:00-05:00``.
+    """
 
     purpose: Prose
     population: Prose
@@ -60,6 +63,8 @@ class BackendUseAsked(Strict):
     approver: Prose = ""
     calls_a_day: DailyBound | None = None
     writes_a_day: DailyBound | None = None
+    patients_a_day: DailyBound | None = None
+    hours: Line | None = None
 
 
 class ClientAsked(Strict):

@@ -68,6 +68,8 @@ clients = Table(
     # Beside it: a release before this one reads a list of four parts.
     Column("calls_a_day", Integer),
     Column("writes_a_day", Integer),
+    Column("patients_a_day", Integer),
+    Column("hours", String(40)),
     Column("dynamic", Boolean, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("adopted_at", Instant),
@@ -146,6 +148,8 @@ def add_client(tx: Connection, client: Client, at: datetime) -> bool:
         "backend_use": None if use is None else [use.purpose, use.population, use.schedule, use.approver],
         "calls_a_day": None if use is None else use.calls_a_day,
         "writes_a_day": None if use is None else use.writes_a_day,
+        "patients_a_day": None if use is None else use.patients_a_day,
+        "hours": None if use is None else use.hours,
         "dynamic": client.dynamic,
         "created_at": at,
     }
@@ -240,7 +244,13 @@ def save_secrets_ending(tx: Connection, client: ClientId, *, keep: str, at: date
 
 def _use(row: Row[Any]) -> BackendUse:
     words = BackendUse(*row.backend_use)
-    return replace(words, calls_a_day=row.calls_a_day, writes_a_day=row.writes_a_day)
+    return replace(
+        words,
+        calls_a_day=row.calls_a_day,
+        writes_a_day=row.writes_a_day,
+        patients_a_day=row.patients_a_day,
+        hours=row.hours,
+    )
 
 
 def _client(row: Row[Any], held: Iterable[ClientSecret] = ()) -> Client:

@@ -62,6 +62,10 @@ class Authorization:
     """When it ends or ended, by everything that ends it; filled by ``list_for_person`` and ``list_lives`` only."""
 
 
+UNUSED_AFTER = timedelta(days=90)
+"""What was not used for so long is proposed for removal, and never removed by itself (C219)."""
+
+
 @dataclass(frozen=True, slots=True)
 class AgreementLife:
     """An agreement with its last use and end, and the newest families of tokens under it that can still be refreshed, with their ends."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from hilum.consent.models import Authorization, Choice, End, PlainPermission, Topic
+from hilum.consent.models import UNUSED_AFTER, Authorization, Choice, End, PlainPermission, Topic
 from hilum.consent.permissions import (
     FILES,
     Part,
@@ -94,6 +94,11 @@ def used_at(agreement: Authorization) -> datetime:
     """Return when an agreement was last used: a token was issued under it, if ``last_used_at`` is filled, or its person opened the app."""
     used = (agreement.last_used_at, agreement.last_validated_at, agreement.created_at)
     return max(filter(None, used))
+
+
+def is_unused(used_at: datetime, ends_at: datetime, now: datetime) -> bool:
+    """Check whether an agreement or a family of tokens goes on and nobody used it for UNUSED_AFTER: it is proposed for removal (C219)."""
+    return now < ends_at and used_at <= now - UNUSED_AFTER
 
 
 CLASS_ENDS = frozenset({Reason.ONE_TIME_OVER, Reason.STUDY_ENDED, Reason.FIXED_END_REACHED})

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from hilum.consent import service
 from hilum.consent.models import AgreementLife, Basis
+from hilum.consent.policy import is_unused, used_at
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor
 from hilum.kernel.ids import AuthorizationId, PersonId, TenantId
@@ -44,10 +45,14 @@ class FamilyShown(Shown):
     last_used_at: datetime
     ends_at: datetime
     ends_by: str
+    unused: bool
 
 
 class AuthorizationShown(Shown):
-    """``last_used_at``: when a token was last issued under it; null if none is on record. ``ends_by``: the reason with which a refresh fails then."""
+    """``last_used_at``: when a token was last issued under it; null if none is on record. ``ends_by``: the reason with which a refresh fails then.
+
+    ``unused``: it goes on and was not used for 90 days, so it is proposed for removal; the person, or the hospital by removing the app, ends it.
+    """
 
     id: str
     person: str
@@ -61,6 +66,7 @@ class AuthorizationShown(Shown):
     ends_at: datetime
     ends_by: str
     ended: bool
+    unused: bool
     families: tuple[FamilyShown, ...]
 
     @classmethod
@@ -81,6 +87,7 @@ class AuthorizationShown(Shown):
             ends_at=agreed.ends.at,
             ends_by=agreed.ends.why,
             ended=agreed.ends.at <= now,
+            unused=is_unused(used_at(agreed), agreed.ends.at, now),
             families=tuple(
                 FamilyShown(
                     id=each.id,
@@ -89,6 +96,7 @@ class AuthorizationShown(Shown):
                     last_used_at=each.minted_at,
                     ends_at=end.at,
                     ends_by=end.why,
+                    unused=is_unused(each.minted_at, end.at, now),
                 )
                 for each, end in life.families
             ),

@@ -5,13 +5,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from hilum.audit.models import BusyDay, PermitCount
+from hilum.audit.models import BusyDay, PermitCount, ReachedDay
 from hilum.kernel.ids import ClientId
 from hilum.policies.models import Assessment
 from hilum.registry.models import App, AppVersion, Certification, UseExcess
 
 LOOKED_BACK = timedelta(days=30)
 """Older use neither opens a review nor keeps one open."""
+SETTLED_AFTER = timedelta(hours=2)
+"""How long after its end a day is read: by then its records are in the index of accesses."""
 SENTENCES_SHOWN = 5
 """How many sentences a review shows; it states how many more exist."""
 
@@ -27,6 +29,10 @@ class ExcessKind(StrEnum):
     """A backend service made more calls in a day at one hospital than it declares."""
     WRITES = "writes"
     """The same for writes."""
+    PATIENTS = "patients"
+    """The same for patients whose records it read."""
+    HOURS = "hours"
+    """A backend service called outside the hours that it declares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,10 @@ class Volume:
     calls_a_day: int | None
     writes_a_day: int | None
     busy: tuple[BusyDay, ...] = ()
+    patients_a_day: int | None = None
+    hours: str = ""
+    reached: tuple[ReachedDay, ...] = ()
+    """Whom it reached and when it called, on days that are over; empty if it declares neither patients nor hours."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 
-from hilum.audit.models import PermitCount
+from hilum.audit.models import PermitCount, ReachedDay
 from hilum.audit.policy import OWN_RECORD, letter_of, permitting_scopes
 from hilum.kernel.lists import listed
-from hilum.overuse.models import SENTENCES_SHOWN, Excess, ExcessKind, Use, Volume
+from hilum.overuse.models import SENTENCES_SHOWN, SETTLED_AFTER, Excess, ExcessKind, Use, Volume
 from hilum.policies.models import ANY, Applicant, Assessment, Autonomy, Book, Tier
 from hilum.policies.policy import assess
 from hilum.standards.smart.scopes import (
@@ -71,7 +71,35 @@ def volume_excesses(book: Book, applicant: Applicant, volumes: Iterable[Volume])
                 last = datetime.combine(max(day.day for _, day in over), time(), UTC)
                 what = f"it made up to {top:,} {kind.value} in a day at one hospital, and declares {most:,} at most"
                 found.append(Excess(kind, what, len(over), last, assess(book, applicant)))
+        found += _reached_excesses(book, applicant, each)
     return tuple(found)
+
+
+def _reached_excesses(book: Book, applicant: Applicant, volume: Volume) -> Iterator[Excess]:
+    """Yield that a backend service reached more patients in a day than it declares, or called at other hours."""
+    most = volume.patients_a_day
+    many = [each for each in volume.reached if most is not None and each.patients > most]
+    if many and most is not None:
+        top = max(each.patients for each in many)
+        what = f"it reached up to {top:,} patients in a day at one hospital, and declares {most:,} at most"
+        yield _on_days(ExcessKind.PATIENTS, what, many, assess(book, applicant))
+    late = [each for each in volume.reached if volume.hours and each.outside]
+    if late:
+        top = max(each.outside for each in late)
+        what = f"it made up to {top:,} {'call' if top == 1 else 'calls'} in a day at one hospital outside the hours that it declares ({volume.hours} UTC)"
+        yield _on_days(ExcessKind.HOURS, what, late, assess(book, applicant))
+
+
+def _on_days(kind: ExcessKind, what: str, days: Sequence[ReachedDay], assessment: Assessment) -> Excess:
+    last = datetime.combine(max(each.day for each in days), time(), UTC)
+    return Excess(kind, what, len(days), last, assessment)
+
+
+def days_over(since: datetime, now: datetime) -> list[date]:
+    """Return the days of UTC after that of a moment which have been over for SETTLED_AFTER, the oldest first."""
+    last = (now - SETTLED_AFTER).date() - timedelta(days=1)
+    number = (last - since.date()).days
+    return [since.date() + timedelta(days=n + 1) for n in range(number)]
 
 
 def _of(book: Book, applicant: Applicant, use: Use) -> Iterator[Excess]:
@@ -156,6 +184,8 @@ _IN_WORDS = {
     ExcessKind.AI_WRITES: "it writes, though its AI is declared to inform only",
     ExcessKind.AI_ACTS_ALONE: "a backend service of it writes, though its AI is declared to need a person",
     ExcessKind.CALLS: "a backend service of it calls more often in a day than it declares",
+    ExcessKind.PATIENTS: "a backend service of it reads the records of more patients in a day than it declares",
+    ExcessKind.HOURS: "a backend service of it calls outside the hours that it declares",
     ExcessKind.WRITES: "a backend service of it writes more often in a day than it declares",
 }
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 
-from hilum.audit.models import BusyDay, PermitCount
+from hilum.audit.models import BusyDay, PermitCount, ReachedDay
 from hilum.clients import service as clients
 from hilum.clients.models import ClientType
+from hilum.clients.policy import hours_on, parse_hours
 from hilum.contacts import service as contacts
 from hilum.infra.context import Context
 from hilum.kernel.ids import AppId, ClientId
@@ -28,6 +29,10 @@ Permits = Callable[[Collection[str], datetime, str], Sequence[PermitCount]]
 
 BusyDays = Callable[[str, datetime, int | None, int | None], Sequence[BusyDay]]
 """Reads the days since a moment on which a client exceeded a number of calls or writes at one tenant (``DecisionCounts.busy_days``)."""
+
+
+Reached = Callable[[str, date, Sequence[tuple[datetime, datetime]] | None], Sequence[ReachedDay]]
+"""Reads whom a client reached on a day at each tenant, and how often it called outside some hours (``audit.live.read_reached``)."""
 
 
 def book_for(ctx: Context) -> Book:
@@ -67,17 +72,28 @@ def _volumes(ctx: Context, backends: Collection[ClientId]) -> dict[ClientId, Vol
     found = {}
     for each in clients.read_named(ctx, backends) if backends else ():
         use = each.backend_use
-        if use is not None and (use.calls_a_day, use.writes_a_day) != (None, None):
-            found[each.id] = Volume(use.calls_a_day, use.writes_a_day)
+        declared = () if use is None else (use.calls_a_day, use.writes_a_day, use.patients_a_day, use.hours)
+        if use is not None and any(value is not None for value in declared):
+            found[each.id] = Volume(
+                use.calls_a_day,
+                use.writes_a_day,
+                patients_a_day=use.patients_a_day,
+                hours=use.hours or "",
+            )
     return found
 
 
-def volumes_of(judged: Judged, busy_days: BusyDays) -> list[Volume]:
-    """Read the days on which each backend service of a version did more than it declares."""
+def volumes_of(judged: Judged, busy_days: BusyDays, reached: Reached, now: datetime) -> list[Volume]:
+    """Read the days on which each backend service of a version did more than it declares, and whom it reached and when on each."""
     found = []
     for client, each in judged.volumes.items():
         busy = busy_days(client, judged.since, each.calls_a_day, each.writes_a_day)
-        found.append(replace(each, busy=tuple(busy)))
+        days: list[ReachedDay] = []
+        if each.patients_a_day is not None or each.hours:
+            hours = parse_hours(each.hours)
+            for day in policy.days_over(judged.since, now):
+                days += reached(client, day, None if hours is None else hours_on(hours, day))
+        found.append(replace(each, busy=tuple(busy), reached=tuple(days)))
     return found
 
 

@@ -2,18 +2,20 @@
 
 import base64
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hilum.clients.models import BackendUse, Client, ClientMetadata, ClientType, Deployment
+from hilum.clients.models import BackendUse, Client, ClientMetadata, ClientType, Deployment, Hours
 from hilum.clients.policy import (
     TRIAL_USE,
     from_registration,
+    hours_on,
     normalized,
+    parse_hours,
     registration_answer,
     validate_client_metadata,
 )
@@ -114,6 +116,8 @@ def test_a_well_described_client_of_each_type_is_taken(good: ClientMetadata) -> 
         (BACKEND, {"backend_use": replace(USE, calls_a_day=-1)}, "backend_use", "volume_out_of_range"),
         (BACKEND, {"backend_use": replace(USE, writes_a_day=10**9 + 1)}, "backend_use", "volume_out_of_range"),
         (BACKEND, {"backend_use": replace(USE, calls_a_day=5, writes_a_day=6)}, "backend_use", "writes_above_calls"),
+        (BACKEND, {"backend_use": replace(USE, patients_a_day=-1)}, "backend_use", "volume_out_of_range"),
+        (BACKEND, {"backend_use": replace(USE, hours="nightly")}, "backend_use", "hours_malformed"),
         (BROWSER, {"backend_use": USE}, "backend_use", "backend_use_unexpected"),
         # grants
         (BROWSER, {"grant_types": ("implicit",)}, "grant_types", "grant_type_unsupported"),
@@ -351,8 +355,65 @@ def test_the_answer_of_a_registration_is_in_the_words_of_the_rfc() -> None:
             {"calls_a_day": 5_000, "writes_a_day": 20},
             "Nightly; at most 5,000 calls and 20 writes a day at one hospital",
         ),
+        (
+            {"patients_a_day": 300, "hours": "mon-fri 22:00-05:00"},
+            "Nightly; only mon-fri 22:00-05:00 UTC; at most 300 patients a day at one hospital",
+        ),
     ],
 )
 def test_an_approver_is_shown_how_much_a_service_does_in_a_day(volumes: dict[str, Any], shown: str) -> None:
     """C17, C21."""
     assert replace(USE, **volumes).schedule_and_volume == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "days", "begins", "ends"),
+    [
+        ("22:00-05:00", range(7), 22, 29),
+        ("01:00-04:00", range(7), 1, 4),
+        ("sun 00:00-24:00", [6], 0, 24),
+        ("mon-fri 09:00-17:00", range(5), 9, 17),
+        ("fri-mon 23:00-01:00", [4, 5, 6, 0], 23, 25),
+    ],
+)
+def test_hours_are_of_some_days_and_may_end_on_the_next(
+    text: str, days: list[int], begins: int, ends: int
+) -> None:
+    assert parse_hours(text) == Hours(frozenset(days), timedelta(hours=begins), timedelta(hours=ends))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "nightly",
+        "22:00",
+        "25:00-01:00",
+        "22:00-22:00",
+        "mon 22:60-23:00",
+        "Mon 1:00-2:00",
+        "mon- 01:00-02:00",
+        "24:00-01:00",
+    ],
+)
+def test_other_texts_are_no_hours(text: str) -> None:
+    """What cannot be judged is refused, and not taken for "always"."""
+    assert parse_hours(text) is None
+
+
+def test_a_service_may_call_at_its_hours_of_a_day_and_of_the_night_before_with_some_slack() -> None:
+    """C17: 2026-11-21 is a Saturday."""
+    nights, friday = parse_hours("mon-fri 22:00-05:00"), date(2026, 11, 20)
+    assert nights is not None
+
+    def on(day: date) -> list[str]:
+        return [f"{since:%d %H:%M}-{until:%d %H:%M}" for since, until in hours_on(nights, day)]
+
+    assert on(friday) == ["20 00:00-20 05:15", "20 21:45-21 00:00"]
+    assert on(friday + timedelta(days=1)) == ["21 00:00-21 05:15"]
+    assert on(friday + timedelta(days=2)) == []
+    whole = parse_hours("sun 00:00-24:00")
+    assert whole is not None
+    assert [f"{a:%H:%M}-{b:%d %H:%M}" for a, b in hours_on(whole, friday + timedelta(days=3))] == [
+        "00:00-23 00:15"
+    ]

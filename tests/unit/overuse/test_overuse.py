@@ -8,9 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hilum.audit.models import BusyDay, PermitCount
+from hilum.audit.models import BusyDay, PermitCount, ReachedDay
 from hilum.overuse.models import SENTENCES_SHOWN, ExcessKind, Use, Volume
-from hilum.overuse.policy import can_exceed, excesses, in_words, risen_to, sentence, volume_excesses
+from hilum.overuse.policy import (
+    can_exceed,
+    days_over,
+    excesses,
+    in_words,
+    risen_to,
+    sentence,
+    volume_excesses,
+)
 from hilum.policies.models import UNCLASSIFIED, Applicant, Autonomy, Tier
 from hilum.policies.shipped import shipped_book
 from tests.unit.policies.books import book, document
@@ -224,3 +232,45 @@ def test_a_day_with_more_calls_or_writes_than_declared_is_listed_with_the_most_a
 
 def test_a_service_that_declares_no_writes_exceeds_it_with_the_first() -> None:
     assert len(volume_excesses(BOOK, APPLICANT, [Volume(None, 0, (busy(1, 1),))])) == 1
+
+
+def reached(patients: int, outside: int, day: int = 20) -> ReachedDay:
+    return ReachedDay(date(2026, 11, day), patients, outside)
+
+
+@pytest.mark.parametrize(
+    "volume",
+    [
+        Volume(None, None, patients_a_day=100, reached=(reached(100, 5),)),
+        Volume(None, None, hours="22:00-05:00", reached=(reached(10**6, 0),)),
+        Volume(None, None, reached=(reached(10**6, 10**6),)),
+    ],
+)
+def test_whom_and_when_a_service_reaches_is_judged_by_what_it_declares_of_that_alone(volume: Volume) -> None:
+    assert volume_excesses(BOOK, APPLICANT, [volume]) == ()
+
+
+def test_a_day_with_more_patients_or_with_calls_at_other_hours_is_listed() -> None:
+    """C21, C17."""
+    days = (reached(130, 0, 18), reached(101, 3, 19), reached(100, 7, 17))
+    volume = Volume(None, None, patients_a_day=100, hours="22:00-05:00", reached=days)
+
+    patients, hours = volume_excesses(BOOK, APPLICANT, [volume])
+
+    assert str(patients) == (
+        "it reached up to 130 patients in a day at one hospital, and declares 100 at most (2 times, last on 2026-11-19)"
+    )
+    assert str(hours) == (
+        "it made up to 7 calls in a day at one hospital outside the hours that it declares (22:00-05:00 UTC)"
+        " (2 times, last on 2026-11-19)"
+    )
+    assert "more patients" in in_words([patients])
+    assert "outside the hours" in in_words([hours])
+
+
+def test_a_day_is_judged_once_it_is_over_and_indexed_and_that_of_the_certification_is_not() -> None:
+    since, midnight = datetime(2026, 11, 17, 12, tzinfo=UTC), datetime(2026, 11, 20, tzinfo=UTC)
+
+    assert days_over(since, midnight + timedelta(hours=1)) == [date(2026, 11, 18)]
+    assert days_over(since, midnight + timedelta(hours=2)) == [date(2026, 11, 18), date(2026, 11, 19)]
+    assert days_over(since, since) == []

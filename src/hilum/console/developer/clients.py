@@ -229,8 +229,17 @@ def _metadata(form: Form) -> ClientMetadata:
 
 def _use(form: Form) -> BackendUse:
     purpose, population, schedule = (form.one(name).strip() for name in ("purpose", "population", "schedule"))
-    calls, writes = (_number(form.one(name)) for name in ("calls_a_day", "writes_a_day"))
-    return BackendUse(purpose, population, schedule, calls_a_day=calls, writes_a_day=writes)
+    calls, writes, patients = (_number(form.one(f"{name}_a_day")) for name in ("calls", "writes", "patients"))
+    hours = " ".join(form.one("hours").lower().split())
+    return BackendUse(
+        purpose,
+        population,
+        schedule,
+        calls_a_day=calls,
+        writes_a_day=writes,
+        patients_a_day=patients,
+        hours=hours or None,
+    )
 
 
 def _number(text: str) -> int | None:

@@ -6,6 +6,7 @@ from starlette.responses import Response
 
 from hilum.consent import service as consent
 from hilum.consent.models import AgreementLife
+from hilum.consent.policy import is_unused, used_at
 from hilum.console import service
 from hilum.console.desk import Visit, address
 from hilum.console.lists import List
@@ -70,7 +71,13 @@ def _listed(ctx: Context, found: list[AgreementLife]) -> Listed:
                 Cell(names.app(each.app), address("tenant.app", each.app)),
                 Cell("over" if over else state.value, kind="pill", tone="plain" if over else KINDS[state]),
                 Cell("", at=each.created_at),
-                Cell("", at=each.last_used_at),
+                Cell(
+                    "",
+                    at=each.last_used_at,
+                    note="not used for 90 days: end it?"
+                    if is_unused(used_at(each), each.ends.at, ctx.now)
+                    else "",
+                ),
                 Cell("", at=each.ends.at, note=each.ends.why.value.replace("_", " ")),
             )
         )
