@@ -9,8 +9,14 @@ import pytest
 from hilum.clients import credential_policy, credentials, store
 from hilum.clients import service as clients
 from hilum.clients.models import KEYS, KIDS_BOUND, UNUSED_AFTER, USE_NOTED_EVERY, CredentialKind
+from hilum.contacts import store as contact_store
+from hilum.contacts.models import Contact, ContactKind
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import ClientId
+from hilum.notices import service as notices
+from hilum.notices.models import NoticeQuery
+from hilum.registry import service as registry
+from hilum.sunsets import unused as sunsets
 from tests.flows import back_channel
 from tests.flows.back_channel import Platform
 from tests.flows.control_site import ControlSite, build, problem
@@ -179,3 +185,36 @@ def test_the_uses_of_keys_that_are_kept_are_bounded(platform: Platform, clock: F
     assert all(kid is not None and kid.startswith("#") and len(kid) == 60 for kid in kids)
     newest = credential_policy.kid_of(credential_policy.kid_credential(f"{KIDS_BOUND + 4:03}" * 30))
     assert newest in kids
+
+
+def test_a_vendor_gets_one_mail_about_what_nobody_uses_and_another_once_it_is_unused_again(
+    site: ControlSite, clock: FakeClock
+) -> None:
+    """C219: nothing ends by it, and nothing is mailed before it is known."""
+    client = furnish(site)
+    app = site.system(clients.get_client, client_id=ClientId(client)).app
+    vendor = site.system(registry.get_app, app_id=app).vendor
+    mailbox, until = "owner@acme.example", clock.now() + timedelta(days=900)
+    contact = Contact(
+        "con_1",
+        vendor,
+        ContactKind.OWNER,
+        mailbox,
+        mailbox,
+        "staff:root",
+        clock.now(),
+        proved_at=clock.now(),
+        proof_ends_at=until,
+    )
+    site.system(lambda ctx: contact_store.add_contact(ctx.tx, contact))
+    mails = []
+    for wait in (timedelta(days=1), UNUSED_AFTER, timedelta(hours=6), UNUSED_AFTER):
+        if wait == UNUSED_AFTER:
+            use(site, client, secret_of(site, client))
+        clock.advance(wait)
+        assert site.system(sunsets.propose_removal, after="") == ""
+        found = site.system(notices.list_notices, query=NoticeQuery())
+        mails.append([each.recipient for each in found if each.kind == "credentials_unused"])
+
+    assert mails == [[], [mailbox], [mailbox], [mailbox] * 2]
+    assert secret_of(site, client)

@@ -43,6 +43,7 @@ def test_mail_and_webhooks_leave_by_the_jobs(uow: UnitOfWork) -> None:
         "count_notices",
         "agreements",
         "mandates",
+        "unused_credentials",
         "requests",
         "contacts",
         "sunsets",

@@ -24,6 +24,7 @@ from hilum.notices.delivery import Send, Sender
 from hilum.notices.models import Channel
 from hilum.requests import service as requests
 from hilum.sunsets import service as sunsets
+from hilum.sunsets import unused
 from hilum.sunsets.models import STEPS_BOUND
 from hilum.web.urls import Urls
 
@@ -34,6 +35,7 @@ CONTACTS_EVERY = timedelta(minutes=10)
 DOMAINS_EVERY = timedelta(minutes=10)
 AGREEMENTS_EVERY = timedelta(minutes=10)
 MANDATES_EVERY = timedelta(hours=1)
+UNUSED_EVERY = timedelta(hours=6)
 REQUESTS_EVERY = timedelta(minutes=10)
 ENDS_EVERY = timedelta(minutes=10)
 SUNSETS_EVERY = timedelta(minutes=30)
@@ -58,6 +60,7 @@ def jobs(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
         Job("count_notices", COUNT_EVERY, count),
         Job("agreements", AGREEMENTS_EVERY, follow_agreements),
         Job("mandates", MANDATES_EVERY, follow_mandates),
+        Job("unused_credentials", UNUSED_EVERY, follow_unused),
         Job("requests", REQUESTS_EVERY, announce_requests),
         Job("contacts", CONTACTS_EVERY, lambda job_lease: follow_contacts(job_lease, urls)),
         Job("sunsets", SUNSETS_EVERY, follow_sunsets),
@@ -118,6 +121,13 @@ def follow_mandates(job_lease: JobLease) -> None:
     after = job_lease.write(partial(mandates.follow_approvers, after=""))
     while after and not job_lease.stop.is_set():
         after = job_lease.write(partial(mandates.follow_approvers, after=after))
+
+
+def follow_unused(job_lease: JobLease) -> None:
+    """Mail vendors about secrets and keys of theirs that nobody used for long."""
+    after = job_lease.write(partial(unused.propose_removal, after=""))
+    while after and not job_lease.stop.is_set():
+        after = job_lease.write(partial(unused.propose_removal, after=after))
 
 
 def announce_requests(job_lease: JobLease) -> None:

@@ -29,7 +29,6 @@ from sqlalchemy import (
     delete,
     desc,
     distinct,
-    false,
     func,
     inspect,
     literal,
@@ -373,8 +372,8 @@ def reached_on(
         patients[int(tenant)] = int(number)
     outside = dict[int, int]()
     if hours is not None:
-        within = [(table.c.at >= since) & (table.c.at < until) for since, until in hours]
-        beyond = select(table.c.tenant, func.count()).where(*here, ~or_(false(), *within))
+        outside_of = [or_(table.c.at < since, table.c.at >= until) for since, until in hours]
+        beyond = select(table.c.tenant, func.count()).where(*here, *outside_of)
         outside = {int(tenant): int(number) for tenant, number in tx.execute(beyond.group_by(table.c.tenant))}
     return [ReachedDay(day, patients.get(each, 0), outside.get(each, 0)) for each in {*patients, *outside}]
 

@@ -308,6 +308,9 @@ def read_busy_days(
     written = case((shapes.c.interaction.in_(sorted(WRITES)), counts.c.number), else_=0)
     sums = func.sum(counts.c.number), func.sum(written)
     limits = [total > most for total, most in zip(sums, (calls, writes), strict=True) if most is not None]
+    # As of a service that declares patients or hours alone.
+    if not limits:
+        return []
     query = (
         select(counts.c.tenant, counts.c.day, *sums)
         .select_from(shapes.join(counts, counts.c.shape == shapes.c.id))
@@ -317,7 +320,7 @@ def read_busy_days(
         .order_by(counts.c.day.desc(), counts.c.tenant)
         .limit(PLACES_BOUND)
     )
-    found = tx.execute(query) if limits else ()
+    found = tx.execute(query)
     return [BusyDay(tenant, date_of(day), int(all_), int(of_them)) for tenant, day, all_, of_them in found]
 
 

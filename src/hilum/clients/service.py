@@ -8,7 +8,7 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.clients import changes, creation, credential_policy, policy, signing, store
 from hilum.clients.changes import CLIENT_CHANGE, approve, refuse
-from hilum.clients.credentials import list_credentials
+from hilum.clients.credentials import list_credentials, list_unused
 from hilum.clients.models import (
     CLIENTS_BOUND,
     KIDS_BOUND,
@@ -53,6 +53,7 @@ __all__ = [
     "is_offered_to",
     "list_credentials",
     "list_offers",
+    "list_unused",
     "offer_app",
     "refuse",
     "rotate_secret",

@@ -57,7 +57,14 @@ def _digest(*state: object) -> str:
 def _use(use: BackendUse | None) -> list[object]:
     if use is None:
         return []
-    words = [use.purpose, use.population, use.schedule, use.approver, use.calls_a_day, use.writes_a_day]
+    words: list[object] = [
+        use.purpose,
+        use.population,
+        use.schedule,
+        use.approver,
+        use.calls_a_day,
+        use.writes_a_day,
+    ]
     # Only where one is declared: the rest is signed as releases before these two signed it.
     return (
         [*words, use.patients_a_day, use.hours] if (use.patients_a_day, use.hours) != (None, None) else words

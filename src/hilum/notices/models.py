@@ -98,6 +98,7 @@ class MailKind(StrEnum):
     REVIEW_LATE = "review_late"
     ALERT = "alert"
     APP_ALERT = "app_alert"
+    CREDENTIALS_UNUSED = "credentials_unused"
     REQUESTS_WAIT = "requests_wait"
     REQUEST_DECIDED = "request_decided"
 

@@ -370,6 +370,16 @@ APP_ALERT = Template(
     _ALERT,
     _ALERT_ROWS,
 )
+CREDENTIALS_UNUSED = Template(
+    MailKind.CREDENTIALS_UNUSED,
+    "Secrets or keys of a client of yours were not used for 90 days",
+    (
+        "They still work, and nothing ends by itself. What nobody uses is best removed: whoever finds it can use it.",
+        "See which: hilum client credentials {client_id}. Replace or end what nobody needs any more (hilum app secret), or remove its keys.",
+    ),
+    {"client": Kind.NAME, "app": Kind.NAME, "client_id": Kind.ID},
+    (("Client", "client"), ("App", "app")),
+)
 REQUESTS_WAIT = Template(
     MailKind.REQUESTS_WAIT,
     "People of your hospital ask for apps",
@@ -512,6 +522,7 @@ TEMPLATES = {
         REVIEW_LATE,
         ALERT,
         APP_ALERT,
+        CREDENTIALS_UNUSED,
         REQUESTS_WAIT,
         REQUEST_DECIDED,
     )

@@ -6,8 +6,8 @@ A release before this one does not know these two, so a client that declares one
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0091"
-down_revision = "0090"
+revision = "0092"
+down_revision = "0091"
 branch_labels = None
 depends_on = None
 compatible_from = "0089"
