@@ -53,6 +53,7 @@ def test_a_hospital_limits_an_app_to_a_facility_and_looks_at_what_it_approved(si
         "facilities": sorted((east["id"], west["id"])),
         "denied": [],
         "expires_at": None,
+        "without": [],
     }
     assert shown["approved_by"] == shown["validated_by"]
     assert made(gina.delete(f"/facilities/{east['id']}"), 200)["removed_at"]
