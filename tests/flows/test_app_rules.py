@@ -51,6 +51,7 @@ def used(found: Any) -> list[tuple[str, str]]:
 def test_a_vendor_reads_the_cell_that_judges_its_version_and_what_its_workflow_expands_into(
     ground: Ground,
 ) -> None:
+    """C181."""
     agreements = {
         f"categories.scheduling.cells.{tier}.agreements": ["data_sharing"] for tier in ("low", "moderate")
     }
@@ -69,7 +70,7 @@ def test_a_vendor_reads_the_cell_that_judges_its_version_and_what_its_workflow_e
 
 
 def test_what_a_submission_is_refused_for_is_what_the_cell_was_said_to_ask_for(ground: Ground) -> None:
-    """One book says it and judges by it: the documents and proofs that are missing are those of the cell."""
+    """C181: one book says it and judges by it: the documents and proofs that are missing are those of the cell."""
     everything = ["automated_checks", *sorted(set(document()["evidence"]) - {"automated_checks"})]
     put_in_force(
         ground.site,
@@ -122,6 +123,7 @@ def test_what_is_only_observed_is_shown_with_what_holds_until_its_day(ground: Gr
 
 
 def test_where_another_book_is_tried_is_not_disclosed(ground: Ground) -> None:
+    """C181: the rules of an app are those that are in force everywhere."""
     before = rules(ground)
     site = ground.site
     number, last = add(site, {f"{LOW}.quota.burst": 5}), site.system(policies.in_force).last
@@ -146,6 +148,7 @@ def test_nobody_but_its_members_and_the_staff_read_an_apps_rules(ground: Ground)
 
 
 def test_the_page_says_every_rule_of_the_cell_in_words(ground: Ground) -> None:
+    """C181, C183."""
     browser = enter(ground, "acme.developer", ground.vendor)
 
     text = unescape(browser.get(f"/developer/apps/{ground.app}/rules").text)

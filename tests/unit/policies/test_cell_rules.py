@@ -18,6 +18,7 @@ def low(**changes: object) -> Cell:
 
 
 def test_no_rule_of_a_cell_is_left_out() -> None:
+    """C181: made from the cell, so that no second list can fall behind."""
     rules = rules_of(low())
 
     about_rules = {"advised", "overridable", "aside", "observe"}
