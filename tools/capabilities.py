@@ -156,7 +156,7 @@ PROMISES = {
     195: "Above the low tier an app is certified with a drill of the kill switch that it passed in the sandbox: it was stopped, and behaved",
     196: "Every write has a durable intent before it leaves and an outcome after; no stored write is unknown to the record",
     197: "The platform's own reads are judged and recorded like an app's (in part: picker and names on pages)",
-    198: "A request under way at a full stop, a revocation or a withdrawal gets no data after it",
+    198: "A request in progress at a full stop, a revocation or a withdrawal gets no data after it",
     199: "A switch on a person reaches every door; nobody lifts one on themselves",
     200: "No one account can act as two: enrolment by one-time link, a second person for staff accounts and resets",
     201: "Nobody without a credential costs more than a stated bound of memory, connections and time; tried on the real site",

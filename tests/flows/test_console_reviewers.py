@@ -166,7 +166,7 @@ def test_a_reviewer_who_is_tied_verifies_nobody(ground: Ground) -> None:
     fields = dict(form_with(rita.get(one).text, "reason").fields)
     assert send(rita, TIES, "vendor", vendor="Acme Health", reason="I worked there.").status_code == 303
 
-    assert "a colleague must say who they are" in read(rita, one)
+    assert "a colleague must verify the requester" in read(rita, one)
     assert acts(rita.get(one).text) == set()
     assert rita.post(one, data=fields | {"act": "authentic", "reason": "x"}).status_code == 403
 

@@ -61,7 +61,9 @@ def add(ctx: Context, order: NewAgreement) -> Agreement:
     if faults := policy.order_faults(order, _named_kinds(ctx, tenant.id), ctx.now):
         raise Invalid("agreement_invalid", "The agreement is invalid; see fields.", fields=faults)
     if store.count_waiting(ctx.tx, vendor.id, tenant.id, ctx.now) >= WAITING_BOUND:
-        detail = f"{WAITING_BOUND} agreements of the two wait to be confirmed. Confirm or end some first."
+        detail = (
+            f"{WAITING_BOUND} agreements between the two wait for confirmation. Confirm or end some first."
+        )
         raise Unavailable("too_many_agreements", detail)
     added = Agreement(
         id=ctx.ids.new("agr"),
@@ -104,12 +106,12 @@ def confirm(ctx: Context, agreement_id: str, document: str) -> Agreement:
         detail = "Who recorded it is no longer active, or was stopped since. End it, and have a colleague of theirs record it again."
         raise audit.refusal(ctx, replace(event, reason="asker_no_longer_counts"), detail)
     if policy.state_of(found, ctx.now) is not AgreementState.WAITING:
-        detail = "This agreement was confirmed or has ended already. Look at it again."
+        detail = "This agreement was already confirmed or ended. Read it again."
         raise Conflict("agreement_decided", detail)
     attestations.require(ctx, policy.signed_state(found))
     if document != found.document:
         audit.record(ctx, replace(event, outcome=Outcome.REFUSED, reason="document_differs"))
-        detail = "The two of you hold different documents. Compare them; if this record has the wrong one, end it and record it again."
+        detail = "Your document differs from the recorded one. Compare them; if the record is wrong, end it and record the agreement again."
         raise Invalid("agreement_invalid", detail, fields={"document": "document_differs"})
     confirmed = replace(found, confirmed_by=str(ctx.actor), confirmed_at=ctx.now)
     confirmed = replace(confirmed, due_at=policy.next_due(confirmed, ctx.now))
@@ -129,7 +131,7 @@ def end(ctx: Context, agreement_id: str, reason: str, at: datetime | None = None
     if policy.side_of(ctx.actor, found.vendor, found.tenant) is None:
         raise audit.refusal(ctx, _event("agreements.agreement.end", found))
     if policy.state_of(found, ctx.now) in {AgreementState.ENDED, AgreementState.LAPSED}:
-        raise Conflict("agreement_over", "This agreement is over already.")
+        raise Conflict("agreement_over", "This agreement has already ended.")
     attestations.require(ctx, policy.signed_state(found))
     faults = {} if reason.strip() else {"reason": "reason_missing"}
     ends = ctx.now if at is None else at

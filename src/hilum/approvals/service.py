@@ -28,7 +28,7 @@ from hilum.kernel.ids import PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 
 _DETAILS = {
-    "approval_over": "This was already decided, or it expired. Ask for it again if it is still needed.",
+    "approval_over": "This was already decided, or it expired. Request it again if it is still needed.",
     "asked_by_you": "You requested this, so a colleague must approve it.",
     "about_you": "This is about your own account, so a colleague must approve it.",
     "account_too_new": "This takes two people whose accounts are at least a week old, and yours is not. Ask a colleague.",
@@ -111,7 +111,7 @@ def approve(ctx: Context, approval_id: str, *, acts: Acts) -> Agreed:
         raise Conflict(error.code, error.detail) from error
     decided = _decided(ctx, approval, ApprovalState.APPROVED, target=done.target)
     if not store.save_decided(ctx.tx, decided):
-        raise Conflict("concurrent_change", "A colleague decided this at the same moment. Look at it again.")
+        raise Conflict("concurrent_change", "A colleague decided this at the same moment. Read it again.")
     audit.record(ctx, _event("approvals.approval.approve", approval, target=done.target))
     return Agreed(decided, done)
 

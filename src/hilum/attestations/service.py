@@ -199,9 +199,7 @@ def _sign(ctx: Context, number: int, previous: str, states: Mapping[str, str], p
     kid, signature = keys.sign_bytes(ctx, Purpose.ATTESTATION, policy.head_bytes(made))
     made = replace(made, kid=kid, signature=signature)
     if not store.add_head(ctx.tx, made):
-        raise Conflict(
-            "concurrent_change", "Somebody else changed something signed at this moment. Try again."
-        )
+        raise Conflict("concurrent_change", "Another signed row was changed at the same moment. Try again.")
     some = sorted(states)[:SHOWN_BOUND]
     facts = {"number": number, "head": policy.head_digest(made), "subjects": some, "rows": len(states)}
     audit.record(ctx, Event(ATTEST_ACTION, facts=facts))

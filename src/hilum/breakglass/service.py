@@ -45,7 +45,7 @@ from hilum.standing.policy import standing_fault
 _REVIEWS = {
     "review_of_own_use": "Somebody else of the hospital must review your emergency access.",
     "break_glass_running": "This emergency access is still open. End it, or review it when it is over.",
-    "account_too_new": "Your account is less than a week old, so it reviews nothing yet. Ask a colleague.",
+    "account_too_new": "Your account is less than a week old, so you cannot review yet. Ask a colleague.",
 }
 
 
@@ -126,7 +126,7 @@ def end_use(ctx: Context, use_id: str) -> Use:
     """End an emergency access before its time: whose it is, or an administrator, alone. Raises NotFound, Conflict (over already)."""
     found = _visible(ctx, use_id, lock=True)
     if not policy.is_running(found, ctx.now):
-        raise Conflict("break_glass_over", "This emergency access is over already.")
+        raise Conflict("break_glass_over", "This emergency access has already ended.")
     ended = replace(found, ended_at=ctx.now, ended_by=str(ctx.actor))
     _save(ctx, ended)
     audit.record(ctx, _event("breakglass.use.end", ended))

@@ -135,7 +135,7 @@ def _answer(
 
 
 def _unknown() -> Response:
-    detail = "Whether certificates are valid is not known at this moment. Try again soon."
+    detail = "The status of certificates is not known at the moment. Try again soon."
     return _problem(503, "certificates_not_known", detail)
 
 

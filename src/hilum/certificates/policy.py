@@ -340,12 +340,10 @@ def _by_list(claims: Mapping[str, Any], text: str, keys: Mapping[str, Any], inst
         place, uri, bits, array = at["idx"], at["uri"], lst["bits"], lst["lst"]
         begins, ends = int(listed["iat"]), int(listed["exp"])
     except (KeyError, TypeError, ValueError):
-        return Verdict(
-            "status_list_malformed", "The certificate or the status list lacks what it needs.", claims
-        )
+        return Verdict("status_list_malformed", "The certificate or the status list is incomplete.", claims)
     # RFC 8725 section 3.12: one list must not be taken for another.
     if listed.get("sub") != uri or listed.get("iss") != claims.get("iss"):
-        detail = f"This is another status list than the certificate names: {uri}."
+        detail = f"This is not the status list that the certificate names: {uri}."
         return Verdict("status_list_other", detail, claims)
     if instant >= ends:
         return Verdict(
@@ -383,7 +381,7 @@ def _opened(text: str, keys: Mapping[str, Any], typ: str, what: str) -> Verdict 
         return Verdict("type_wrong", f"This is not signed as a {what} of this platform.")
     key = _key(keys, header.get("kid"))
     if key is None:
-        detail = "The keys do not have the one that signed this. Fetch them again from the issuer."
+        detail = "The key that signed this is not in the key set. Fetch it again from the issuer."
         return Verdict("key_unknown", detail)
     try:
         key.verify(base64url.decode(signature), f"{head}.{body}".encode())

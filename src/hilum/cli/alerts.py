@@ -28,7 +28,7 @@ def alert() -> None:
 @click.option("--state", type=click.Choice(["open", "closed"]), default=None)
 @json_option
 def alert_list(*, app: str, tenant: str, state: str | None, json_: bool) -> None:
-    r"""List alerts: as a vendor's member about your apps, as an administrator at your hospital, as staff all.
+    r"""List alerts: for a vendor's member about their apps, for an administrator at their hospital, for staff all.
 
     \b
     Examples:
@@ -49,7 +49,7 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 @click.argument("alert_id", metavar="ALERT")
 @json_option
 def alert_show(alert_id: str, *, json_: bool) -> None:
-    r"""Show an alert: which limit, by which calls, since when.
+    r"""Show an alert: the limit, the calls that exceed it, and since when.
 
     \b
     Example:
@@ -61,7 +61,7 @@ def alert_show(alert_id: str, *, json_: bool) -> None:
 @alert.command("progress")
 @json_option
 def alert_progress(*, json_: bool) -> None:
-    r"""Show when every app was judged last, and of how many nothing was known, by why (staff).
+    r"""Show when all apps were last judged, and how many could not be, by reason (staff).
 
     \b
     Example:

@@ -65,7 +65,7 @@ def app_edits(*, json_: bool) -> None:
 @click.argument("edit_id")
 @click.argument("file", type=click.File("wb"))
 def app_edit_logo(edit_id: str, file: BinaryIO) -> None:
-    r"""Write the logo that an edit asks for to FILE, to look at before it is decided.
+    r"""Write an edit's logo to FILE, to look at it before the decision.
 
     \b
     Example:
@@ -82,7 +82,7 @@ def app_edit_logo(edit_id: str, file: BinaryIO) -> None:
 )
 @json_option
 def app_approve_edit(edit_id: str, reason: str, *, json_: bool) -> None:
-    r"""Agree, as a reviewer, to an edit of a name, purpose or logo; it takes effect now.
+    r"""Approve an edit of a name, purpose or logo (reviewers); it takes effect now.
 
     \b
     Example:

@@ -12,7 +12,7 @@ COLUMNS = ("id", "app", "severity", "rule", "about", "state", "due_at")
 
 @click.group()
 def finding() -> None:
-    r"""See what is no longer as it was reviewed about certified apps, and have one looked at again.
+    r"""See where certified apps differ from their review, and request a check.
 
     \b
     Examples:
@@ -34,7 +34,7 @@ def finding() -> None:
 @sort_option(SORTS)
 @json_option
 def finding_list(*, app: str, state: str | None, overdue: bool, tenant: str, sort: str, json_: bool) -> None:
-    r"""List findings: as a vendor's member about your vendor's apps, as staff all, as an administrator those about calls at your hospital.
+    r"""List findings: for a vendor's member about their apps, for staff all, for an administrator those about calls at their hospital.
 
     \b
     Examples:
@@ -55,7 +55,7 @@ def finding_list(*, app: str, state: str | None, overdue: bool, tenant: str, sor
 @click.argument("finding_id", metavar="FINDING")
 @json_option
 def finding_show(finding_id: str, *, json_: bool) -> None:
-    r"""Show a finding: its rule, the evidence, how to see it yourself, what to do, and before when.
+    r"""Show a finding: its rule, evidence, reproduction, fix and deadline.
 
     \b
     Example:
@@ -68,7 +68,7 @@ def finding_show(finding_id: str, *, json_: bool) -> None:
 @app_argument
 @json_option
 def finding_recheck(app_id: str, *, json_: bool) -> None:
-    r"""Have an app looked at again within a minute or two, such as after you fixed something. Once in ten minutes.
+    r"""Request a check of an app within a minute or two, for example after a fix. At most once in ten minutes.
 
     \b
     Example:
@@ -81,7 +81,7 @@ def finding_recheck(app_id: str, *, json_: bool) -> None:
 @click.argument("app", metavar="[APP]", type=APP, required=False, default="")
 @json_option
 def finding_ladder(app: str, *, json_: bool) -> None:
-    r"""Show how far an app has climbed the ladder, or list all that did. What is due beyond that waits for a person.
+    r"""Show how far an app has climbed the ladder, or list all that climbed. A rung beyond waits for a person.
 
     \b
     Examples:
@@ -98,7 +98,7 @@ def finding_ladder(app: str, *, json_: bool) -> None:
 @app_argument
 @json_option
 def finding_early(app_id: str, *, json_: bool) -> None:
-    r"""Show whether an app is to be reviewed before its certificate ends, by the published formula, and on what that rests.
+    r"""Show whether an app must be reviewed before its certificate ends, by the published formula, with its inputs.
 
     \b
     Example:
@@ -111,7 +111,7 @@ def finding_early(app_id: str, *, json_: bool) -> None:
 @app_argument
 @json_option
 def finding_service(app_id: str, *, json_: bool) -> None:
-    r"""Show how a certified app stands by what the rule book asks of its service, within four weeks and of what it causes itself.
+    r"""Show whether a certified app meets the rule book's criteria for its service, over four weeks.
 
     \b
     Example:
@@ -130,7 +130,7 @@ def finding_service(app_id: str, *, json_: bool) -> None:
 )
 @json_option
 def finding_figures(*, days: int, json_: bool) -> None:
-    r"""Show how many published apps are current, how many exceptions are open, which scopes are asked for beyond the workflows or unused, and how far vendors came from their sign-up, with the rows behind them (staff).
+    r"""Show how many published apps are current, open exceptions, over-request of scopes, and how far vendors came after sign-up, with the rows behind them (staff).
 
     \b
     Example:
@@ -142,7 +142,7 @@ def finding_figures(*, days: int, json_: bool) -> None:
 @finding.command("progress")
 @json_option
 def finding_progress(*, json_: bool) -> None:
-    r"""Show of how many certified apps the round of this night has judged how many.
+    r"""Show the progress of this night's round over all certified apps.
 
     \b
     Example:

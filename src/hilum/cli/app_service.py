@@ -18,7 +18,7 @@ _NUMBERS = ("calls", "answered", "refused", "mistaken", "throttled", "failed", "
 @click.option("--tenant", type=TENANT, default="", help="Only at this hospital.")
 @json_option
 def app_service(app_id: str, *, days: int, tenant: str, json_: bool) -> None:
-    r"""Show how the calls of an app ended, by day and by hospital, and how fast 95 of 100 answers were.
+    r"""Show how an app's calls ended, by day and hospital, with the p95 latency.
 
     \b
     Examples:

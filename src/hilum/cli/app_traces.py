@@ -32,7 +32,7 @@ _CALLS = ("interaction", "type", "scopes", "parameters", "workflow", "number")
 def app_propose_scopes(app_id: str, *, run_id: str, client: str, days: str, draft: str, json_: bool) -> None:
     r"""Propose the least scopes that would have permitted what an app did in the sandbox, each with the calls that need it.
 
-    Name a run or a client. In a draft, scopes that are there already keep their justification. That you looked is recorded.
+    Name a run or a client. In a draft, existing scopes keep their justification. Your access is recorded.
 
     \b
     Examples:
@@ -84,7 +84,7 @@ def _put(draft: str, scopes: list[str]) -> None:
 )
 @json_option
 def app_contract(app_id: str, *, certification: str, json_: bool) -> None:
-    r"""Show which shapes of calls were certified of an app: those that its run in the sandbox showed.
+    r"""Show an app's certified shapes of calls: those of its sandbox run.
 
     \b
     Example:
@@ -111,7 +111,7 @@ def _heading(found: dict[str, Any]) -> str:
 @app_argument
 @json_option
 def app_documents(app_id: str, *, json_: bool) -> None:
-    r"""List the documents by which an app is certified for production, as far as their vendor lets you read them.
+    r"""List the documents behind an app's certification for production that its vendor lets you read.
 
     \b
     Example:

@@ -144,9 +144,9 @@ def app_add(name: str, *, vendor: str, description: str, purpose: str, category:
 )
 @json_option
 def app_profile(app_id: str, file: Path | None, *, json_: bool) -> None:
-    r"""Show what an app's vendor states about it and what is missing, or replace it by a JSON file (- for standard input).
+    r"""Show what an app's vendor states about it and what is missing, or replace it with a JSON file (- for standard input).
 
-    The file has the fields that are shown, but for app and missing; `revision` is the one that was read.
+    The file has the fields that are shown, except app and missing; `revision` is the one that was read.
 
     \b
     Examples:
@@ -195,8 +195,8 @@ def app_version(
 ) -> None:
     r"""Add a version to an app.
 
-    Name the workflows and placements that it is made for: without any, it counts as made for every one, and its risk tier is computed so.
-    Say which scopes it can do without: people are shown it where they agree, and hospitals before they take away what it needs.
+    Declare the workflows and placements that it is made for: a version that declares none counts as made for all, also for its risk tier.
+    Declare its optional scopes: people see them when they agree, and hospitals before they remove a scope that it needs.
     A version that uses AI says which model, for what, how far it acts by itself and what a person does; without --ai-model it uses none.
 
     \b
@@ -291,7 +291,7 @@ def app_changes(*, json_: bool) -> None:
 @click.argument("change_id")
 @json_option
 def app_approve_change(change_id: str, *, json_: bool) -> None:
-    r"""Agree to an edit of a client (reviewers); it takes effect now, exactly as it was asked for.
+    r"""Approve an edit of a client (reviewers); it takes effect now, exactly as requested.
 
     \b
     Example:
@@ -333,7 +333,7 @@ def app_offer(app_id: str, to: str, *, json_: bool) -> None:
 @app_argument
 @json_option
 def app_accept(app_id: str, *, json_: bool) -> None:
-    r"""Take over an app that is offered to your vendor (owners): its tokens, secrets, keys and certifications end.
+    r"""Accept an app that was offered to your vendor (owners). Its tokens, secrets, keys and certifications end.
 
     \b
     Example:
@@ -519,8 +519,7 @@ def app_quota(
 def app_category(app_id: str, category: str, reason: str, *, json_: bool) -> None:
     r"""Move an app to another category of the rule book.
 
-    What the new category does not allow stops at once. What only the new one allows is withheld until a reviewer certifies it; this
-    command lists it.
+    Scopes that the new category does not allow stop at once. Scopes that only the new one allows are withheld until a reviewer certifies them; this command lists them.
 
     \b
     Example:
@@ -563,9 +562,7 @@ def app_suspend(app_id: str, reason: str, *, json_: bool) -> None:
 @click.option("--reason", required=True, help="Why, such as an incident; it is recorded.")
 @json_option
 def app_ask_again(app_id: str, reason: str, *, json_: bool) -> None:
-    r"""Have everybody who agreed to an app asked again at their next launch, such as after an incident.
-
-    What is open goes on; `hilum switch engage` stops it.
+    r"""Ask everybody who agreed to an app again at their next launch, for example after an incident. Open launches continue; `hilum switch engage` stops them.
 
     \b
     Example:

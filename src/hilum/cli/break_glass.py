@@ -70,7 +70,7 @@ def list_(*, waiting: bool, findings: bool, sort: str, json_: bool) -> None:
 @click.argument("use")
 @json_option
 def show_(use: str, *, json_: bool) -> None:
-    r"""Show one emergency access: whose, why, for how long, and what the review found.
+    r"""Show one emergency access: who, why, for how long, and the result of its review.
 
     \b
     Example:
@@ -137,7 +137,7 @@ def settings(tenant: str, *, json_: bool) -> None:
 @click.option("--review-hours", type=int, default=None, help="After how many hours a review is overdue.")
 @json_option
 def set_(tenant: str, *, categories: tuple[str, ...], json_: bool, **numbers: Any) -> None:
-    r"""Change what your hospital allows; what gives more waits for a second administrator.
+    r"""Change what your hospital allows; a wider setting waits for a second administrator.
 
     \b
     Example:

@@ -49,7 +49,7 @@ def certificate() -> None:
 @sort_option(SORTS)
 @json_option
 def certificate_list(*, app: str, status: str | None, sort: str, json_: bool) -> None:
-    r"""List certificates: as a vendor's member your vendor's, as staff or a hospital's administrator all.
+    r"""List certificates: for a vendor's member those of their vendor, for staff and hospital administrators all.
 
     \b
     Examples:

@@ -48,7 +48,7 @@ def _revision(submission: str, lens: str, revision: int | None) -> int:
 @submission_argument
 @json_option
 def review_lenses(submission_id: str, *, json_: bool) -> None:
-    r"""Show the lenses of a submission: who has them, their verdicts, and what they found, with how to see it and what to do.
+    r"""Show the lenses of a submission: reviewers, verdicts, and findings with reproduction and fix.
 
     \b
     Example:
@@ -82,7 +82,7 @@ def review_lenses(submission_id: str, *, json_: bool) -> None:
 @click.option("--reviewer", default="", help="Only those that this reviewer took, as staff:per_01h...")
 @json_option
 def review_queue(*, lens: str | None, state: str, reviewer: str, json_: bool) -> None:
-    r"""List lenses in the order in which they were opened: what waits for a reviewer.
+    r"""List the lenses that wait for a reviewer, oldest first.
 
     \b
     Examples:
@@ -198,7 +198,7 @@ def review_judge(
 @revision_option
 @json_option
 def review_answer(submission_id: str, lens: str, *, text: str, revision: int | None, json_: bool) -> None:
-    r"""Answer what a lens found, as the vendor: its reviewer looks again.
+    r"""Answer a lens's findings, as the vendor; the reviewer looks again.
 
     \b
     Example:
@@ -210,10 +210,10 @@ def review_answer(submission_id: str, lens: str, *, text: str, revision: int | N
 
 @click.command("resolve")
 @click.argument("finding_id", metavar="FINDING")
-@click.option("--note", required=True, help="How it was fixed, or why it is none.")
+@click.option("--note", required=True, help="How it was fixed, or why it is not a fault.")
 @json_option
 def review_resolve(finding_id: str, *, note: str, json_: bool) -> None:
-    r"""Record that what you found is fixed.
+    r"""Record that your finding is fixed.
 
     \b
     Example:
@@ -226,7 +226,7 @@ def review_resolve(finding_id: str, *, note: str, json_: bool) -> None:
 @click.argument("lens", type=LENS, required=False)
 @json_option
 def review_scorecards(lens: str | None, *, json_: bool) -> None:
-    r"""Show what each lens looks at, its red flags, and every reason code.
+    r"""Show each lens's points, red flags and reason codes.
 
     \b
     Example:
@@ -288,7 +288,7 @@ def review_allow(person_id: str, *, lenses: tuple[str, ...], json_: bool) -> Non
 @click.option("--reason", required=True, help="What ties you to the vendor.")
 @json_option
 def review_tie(vendor_id: str, *, reason: str, json_: bool) -> None:
-    r"""Declare that you are tied to a vendor: you judge nothing of it from then on.
+    r"""Declare a tie to a vendor; from then on you judge none of its submissions.
 
     \b
     Example:

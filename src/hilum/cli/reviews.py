@@ -30,7 +30,7 @@ revision_option = click.option(
 
 @click.group()
 def review() -> None:
-    r"""Submit versions of apps to review, and see what becomes of them.
+    r"""Submit versions of apps to review, and follow them.
 
     \b
     Examples:
@@ -102,7 +102,7 @@ def review_submit(
 ) -> None:
     r"""Submit a version for an environment: its scopes with a reason each, and the documents that the rule book requires.
 
-    An open draft of the same version is replaced by what is written here. What else was submitted is in the app's records.
+    Replaces an open draft of the same version. Everything else in the submission comes from the app's records.
 
     \b
     Examples:
@@ -215,7 +215,7 @@ def review_show(submission_id: str, *, json_: bool) -> None:
 )
 @json_option
 def review_checks(submission_id: str, *, run: int | None, all_: bool, replay: bool, json_: bool) -> None:
-    r"""Show what the automated checks found, with what to do about it. Exits 1 if something keeps the submission from being certified.
+    r"""Show the results of the automated checks, with fixes. Exits 1 if something blocks certification.
 
     \b
     Examples:
@@ -277,7 +277,7 @@ def review_decide(
     revision: int | None,
     json_: bool,
 ) -> None:
-    r"""Certify what was submitted, once its checks and lenses have passed, or reject it (reviewers).
+    r"""Certify a submission, once its checks and lenses have passed, or reject it (reviewers).
 
     \b
     Examples:

@@ -48,10 +48,9 @@ _SECONDS = {"min": 60, "h": 3_600, "d": 86_400}
 def rollout(
     version: int, *, rings: tuple[str, ...], everywhere: str, reason: str, json_: bool, **limits: int
 ) -> None:
-    r"""Put a version in force at one ring of hospitals after the other, and at last everywhere.
+    r"""Put a version in force ring by ring, and finally everywhere.
 
-    A job of the platform compares refusals and latency with before and with the other hospitals. It advances when a ring has had the
-    version for its time and nothing regressed; on a regression it goes back by itself to what was in force before.
+    A job compares refusals and latency with those before and at other hospitals. It advances when a ring's time is over without a regression; on a regression it goes back to the versions before.
 
     \b
     Example:

@@ -58,7 +58,7 @@ def list_(*, json_: bool) -> None:
 @named
 @json_option
 def show_card(snapshot: str, *, json_: bool) -> None:
-    r"""Show what opens one: addresses, its EHR's secret, its people and their password.
+    r"""Show its credentials: addresses, the EHR's secret, people and their password.
 
     \b
     Example:
@@ -78,7 +78,7 @@ def show_card(snapshot: str, *, json_: bool) -> None:
 @named
 @json_option
 def reset(snapshot: str, *, json_: bool) -> None:
-    r"""Reset it to the charts that it began with. All that was issued there ends, and its secrets are renewed.
+    r"""Reset it to its template's charts. Everything issued there ends, and its secrets are renewed.
 
     \b
     Example:
@@ -91,7 +91,7 @@ def reset(snapshot: str, *, json_: bool) -> None:
 @named
 @json_option
 def put_apps(snapshot: str, *, json_: bool) -> None:
-    r"""Install what of your vendor's apps was certified for the sandbox since it was made.
+    r"""Install your vendor's apps that were certified for the sandbox since it was made.
 
     \b
     Example:

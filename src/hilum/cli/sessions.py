@@ -37,7 +37,7 @@ def list_(*, json_: bool) -> None:
 @click.option("--all", "all_", is_flag=True, help="Every one of yours.")
 @json_option
 def end(session_id: str, *, all_: bool, json_: bool) -> None:
-    r"""End one of your sessions, or all of them, with what apps had for as long as they lasted.
+    r"""End one of your sessions, or all of them, and the access of apps that depends on them.
 
     \b
     Example:

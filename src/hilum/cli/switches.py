@@ -55,7 +55,7 @@ def switch() -> None:
 @click.option(
     "--preview",
     is_flag=True,
-    help="Stop nothing: show what is open and would end, and which apps could stand in.",
+    help="Stop nothing: show what would end, and possible stand-ins.",
 )
 @click.option(
     "--expires-at",
@@ -238,7 +238,7 @@ def release(switch_id: str, *, local: bool, json_: bool) -> None:
 @click.argument("switch_id")
 @json_option
 def report(switch_id: str, *, json_: bool) -> None:
-    r"""Report whether a switch stopped its target: whether any answer left after the last worker had confirmed it.
+    r"""Report whether a switch stopped its target: whether any answer was sent after the last worker had confirmed it.
 
     Exits 1 unless the verdict is "contained". Keep the output of --json: it is signed.
 

@@ -74,7 +74,7 @@ def _path(version: str, verb: str) -> str:
 @version_argument
 @json_option
 def tier(version_id: str, *, json_: bool) -> None:
-    r"""Show the risk tier of a version, with all that it is certified for, and why.
+    r"""Show the risk tier of a version with its reasons, by everything that it is certified for.
 
     \b
     Example:
@@ -167,7 +167,7 @@ def lower_tier(version_id: str, tier: str, *, reason: str, control: str, until: 
 def allow_autonomous(
     version_id: str, *, tenant: str, reason: str, control: str, until: str, json_: bool
 ) -> None:
-    r"""Ask a second person of a hospital to let a version's AI write there with no person in between, for a time.
+    r"""Ask a second person of a hospital to let a version's AI write there without a person, for a time.
 
     \b
     Example:
@@ -182,7 +182,7 @@ def allow_autonomous(
 @click.command("exceptions")
 @json_option
 def exceptions(*, json_: bool) -> None:
-    r"""List lowered tiers and autonomous writes, newest first, and why each that allows nothing does not.
+    r"""List lowered tiers and autonomous writes, newest first, with the reason for each that has no effect.
 
     \b
     Example:
@@ -199,7 +199,7 @@ def exceptions(*, json_: bool) -> None:
 @click.option("--reason", required=True, help="Why; it is recorded.")
 @json_option
 def end_exception(exception_id: str, *, reason: str, json_: bool) -> None:
-    r"""End an exception at once. One person does it.
+    r"""End an exception at once. This takes one person.
 
     \b
     Example:

@@ -12,7 +12,7 @@ from hilum.policies.policy import admit
 from hilum.standards.smart.scopes import all_covered, narrow
 
 ADMISSIONS_BOUND = 12_000
-"""Clients whose admission is kept: more than the 10,000 apps that a platform is built for, since each that is judged anew costs the event
+"""Clients whose admission is kept: more than the 10,000 apps that a platform is built for, since judging one again costs the event
 loop 0.4 ms. One has some 400 scopes at most (40 KB), and usually a dozen (1 KB)."""
 AUTHENTICATION = {
     ClientType.PUBLIC: ClientAuthentication.NONE,

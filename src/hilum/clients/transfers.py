@@ -28,7 +28,7 @@ def offer_app(ctx: Context, app_id: AppId, to: VendorId) -> Transfer:
         raise audit.refusal(ctx, Event("registry.transfer.offer", app=app.id))
     if to == app.vendor:
         raise Invalid(
-            "transfer_invalid", "The app is this vendor's already.", fields={"to": "vendor_unchanged"}
+            "transfer_invalid", "The app belongs to this vendor already.", fields={"to": "vendor_unchanged"}
         )
     registry.get_vendor(ctx, to)
     signing.require_owner(ctx, app)
@@ -113,9 +113,7 @@ def is_offered_to(ctx: Context, app_id: AppId) -> bool:
 
 def _end(ctx: Context, transfer: Transfer) -> None:
     if not store.delete_transfer(ctx.tx, transfer):
-        raise Conflict(
-            "transfer_decided", "This offer was decided at the same moment. Look at the app again."
-        )
+        raise Conflict("transfer_decided", "This offer was decided at the same moment. Read the app again.")
 
 
 def _record(ctx: Context, action: str, transfer: Transfer) -> None:

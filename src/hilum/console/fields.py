@@ -88,7 +88,7 @@ def named(ctx: Context, kind: Kind, text: str, field: str) -> str:
     detail = (
         "Several have this name. Use the id."
         if found
-        else "There is nothing of this name. Check its spelling."
+        else "There is nothing with this name. Check its spelling."
     )
     raise Invalid("name_unknown", detail, fields={field: "name_of_several" if found else "name_unknown"})
 

@@ -44,7 +44,7 @@ def add_domain(ctx: Context, vendor: VendorId, name: str) -> Domain:
     # Each addition draws a new token, so a file that was left behind proves nothing later.
     added = Domain(ctx.ids.new("dom"), vendor, parsed, ctx.ids.secret(), str(ctx.actor), ctx.now)
     if not store.add_domain(ctx.tx, added):
-        raise Conflict("domain_exists", "The vendor has this domain already.")
+        raise Conflict("domain_exists", "The vendor already has this domain.")
     audit.record(ctx, replace(event, facts=event.facts | {"domain": added.id, "name": parsed}))
     return added
 

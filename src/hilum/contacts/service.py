@@ -108,9 +108,7 @@ def _managed(ctx: Context, contact_id: str, event: Event) -> Contact:
 
 def _require_wanted(ctx: Context, vendor: VendorId, mailbox: str, event: Event) -> None:
     if store.has_declined(ctx.tx, vendor, mailbox):
-        detail = (
-            "Who receives mail at this address declined to be a contact of this vendor. Use another address."
-        )
+        detail = "The recipient of mail at this address declined to be a contact of this vendor. Use another address."
         raise audit.refusal(ctx, replace(event, reason="contact_declined"), detail)
 
 
@@ -123,7 +121,7 @@ def _require_budget(ctx: Context, contact: Contact) -> None:
         return
     facts = {"vendor": contact.vendor, "kind": contact.kind.value}
     event = Event("contacts.link.send", reason="contact_mail_bound", facts=facts)
-    detail = "This address, or this vendor's contacts together, got as many mails as a day allows. Try again tomorrow."
+    detail = "This address, or this vendor's contacts together, reached the limit of mails for a day. Try again tomorrow."
     raise audit.refusal(ctx, event, detail)
 
 

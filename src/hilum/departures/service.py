@@ -76,7 +76,7 @@ def ask(ctx: Context, tenant_id: TenantId, reason: str, days: int = ERASE_AFTER_
     Raises NotPermitted, NotFound, Invalid, Unavailable (too many wait).
     """
     if not policy.may_ask(ctx.actor, tenant_id):
-        detail = "An administrator of the hospital asks for it, or an administrator of the platform; another one of them agrees."
+        detail = "Only an administrator of the hospital or the platform requests this, and another one of them approves it."
         raise audit.refusal(ctx, Event(ASK, tenant=tenant_id), detail)
     tenant = identity.get_tenant(ctx, tenant_id)
     if faults := policy.ask_faults(reason, days):

@@ -25,7 +25,7 @@ def ask(ctx: Context, webhook_id: str) -> Asked:
     endpoint = notices.managed_endpoint(ctx, webhook_id)
     event = Event(ASK, app=endpoint.app, facts={"endpoint": endpoint.id, "vendor": endpoint.vendor})
     if ctx.actor.acts_alone or not may_decide(ctx.actor, TenantId(endpoint.vendor)):
-        detail = "An owner of the vendor asks for it, or an administrator of the platform; another one of them agrees."
+        detail = "Only an owner of the vendor or an administrator of the platform requests this, and another one of them approves it."
         raise audit.refusal(ctx, event, detail)
     _require_subscribed(ctx, endpoint)
     act = Act(ApprovalKind.WEBHOOK, TenantId(endpoint.vendor), endpoint.id, _shown(endpoint))
@@ -34,7 +34,7 @@ def ask(ctx: Context, webhook_id: str) -> Asked:
 
 def _require_subscribed(ctx: Context, endpoint: Endpoint) -> None:
     if notices.is_agreed(ctx, endpoint):
-        raise Conflict("webhook_agreed", "This webhook receives requests for disposal already.")
+        raise Conflict("webhook_agreed", "This webhook already receives disposal requests.")
     if endpoint.events and EventKind.DISPOSAL_REQUESTED.value not in endpoint.events:
         detail = (
             f"This webhook does not subscribe to {EventKind.DISPOSAL_REQUESTED.value}. Add one that does."
@@ -60,7 +60,7 @@ def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     _require_subscribed(ctx, endpoint)
     if dict(approval.act.order) != _shown(endpoint):
         raise Conflict(
-            "target_changed", "This webhook is not the one that was shown. Refuse it, and ask again."
+            "target_changed", "The webhook has changed since it was shown. Refuse this, and request it again."
         )
     return CarriedOut(notices.agree_endpoint(ctx, endpoint, str(ctx.actor)).id)
 

@@ -325,7 +325,7 @@ def _answered(ctx: Context, found: Disposal, order: AnswerOrder) -> Disposal:
     )
     if order.answer not in policy.FOLLOWS[found.answer] or not store.save_answer(ctx.tx, after, found.answer):
         raise Conflict(
-            "disposal_answered", "This request was answered already, by more than this answer says."
+            "disposal_answered", "This request was already answered with a further-reaching answer."
         )
     late = ctx.now >= found.due_at
     audit.record(ctx, _event("disposals.request.answer", after, answer=order.answer.value, late=late))

@@ -144,7 +144,7 @@ def _count_mail(ctx: Context, who: NewPerson | Person) -> None:
     # Before anything is written: a refusal commits.
     if not notices.spend(ctx, f"enrol/{mailbox_key(who.mail)}", MAILS_TO_ONE):
         event = Event("enrolment.link.issue", tenant=who.tenant or "", reason="enrolment_mail_bound")
-        detail = "This address got as many links as a day allows. Try again tomorrow."
+        detail = "This address reached the limit of links for a day. Try again tomorrow."
         raise audit.refusal(ctx, event, detail)
 
 

@@ -236,7 +236,7 @@ def judge(run: Run, rows: Sequence[Row], faults: Sequence[str]) -> tuple[State, 
     return (State.PASSED if outcomes == {Outcome.MET} else State.INCOMPLETE), found
 
 
-_OPEN_ANOTHER = "Open another run, and tell the platform's security people."
+_OPEN_ANOTHER = "Open another run, and inform the platform's security officers."
 
 
 def written_ground(ground: Ground) -> dict[str, Any]:

@@ -135,7 +135,7 @@ def open_run(ctx: Context, order: RunOrder, ground: ReadGround = ground_at) -> R
         ground=policy.written_ground(ground(ctx, order.tenant)),
     )
     if not store.add(ctx.tx, run):
-        detail = "A run of this client is open at this hospital. Go on with that, or abandon it."
+        detail = "This client has an open run at this hospital. Continue it, or abandon it."
         raise Conflict("run_open", detail)
     audit.record(ctx, _event(run, "evidence.run.open", version=version.id, scenarios=sorted(run.scenarios)))
     return run
@@ -169,7 +169,7 @@ def end(ctx: Context, run_id: str, *, late: bool = False) -> Run:
     run = _running(ctx, run_id, "evidence.scenario.end", late=late)
     # Each try to have it judged follows up to hundreds of thousands of records.
     if late and not notices.spend(ctx, f"finish/{run.id}", FINISHES_A_DAY):
-        detail = f"It was tried {FINISHES_A_DAY} times to have this run judged. Open another one."
+        detail = f"You tried {FINISHES_A_DAY} times to finish this run. Open another one."
         raise audit.refusal(ctx, replace(_event(run, "evidence.run.finish"), reason="finish_bound"), detail)
     ended = _end(ctx, run)
     store.save(ctx.tx, ended)
@@ -210,9 +210,7 @@ def finish(ctx: Context, run_id: str, records: Records, ground: ReadGround = gro
     """Judge a run by its records, and sign the result. Raises NotFound, NotPermitted, Conflict (over, or a scenario is in progress)."""
     run = _running(ctx, run_id, "evidence.run.finish", late=True)
     if run.scenario:
-        raise Conflict(
-            "scenario_under_way", "A scenario is in progress again. End it, and finish the run then."
-        )
+        raise Conflict("scenario_under_way", "A scenario is in progress again. End it, then finish the run.")
     client = clients.find_client(ctx, run.client)
     held = () if client is None else client.scopes
     result = policy.result_of(run, records, ctx.now, ground(ctx, run.tenant), held)

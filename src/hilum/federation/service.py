@@ -122,7 +122,7 @@ def change_provider(ctx: Context, provider_id: str, change: Change, *, number: i
     if before.number != number:
         raise Conflict(
             "stale_edit",
-            "A colleague changed this provider since you looked. Look again, and repeat your change.",
+            "A colleague changed this provider since you read it. Read it again, and repeat your change.",
         )
     _require_secret(before, change)
     is_wider = bool(change.secret_sealed) or policy.widens(before.settings, change.settings)
@@ -218,7 +218,7 @@ def _save(ctx: Context, before: Provider, change: Change) -> Provider:
         changed_by=str(ctx.actor),
     )
     if not store.save_provider(ctx.tx, after):
-        raise Conflict("concurrent_change", "A colleague changed this at the same moment. Look at it again.")
+        raise Conflict("concurrent_change", "A colleague changed this at the same moment. Read it again.")
     # Whoever switches a provider off does not trust it: whom it let in leaves.
     went_off = before.settings.active and not after.settings.active
     return _changed(ctx, after, SET_UP, sessions=_end_sessions(ctx, after) if went_off else 0)
@@ -358,7 +358,9 @@ def add_link(ctx: Context, provider: Provider, subject: str, person: Person) -> 
         str(ctx.actor),
     )
     if not store.add_link(ctx.tx, made):
-        raise Conflict("linked_already", "This subject or this person was linked at this moment. Look again.")
+        raise Conflict(
+            "linked_already", "This subject or person was linked at the same moment. Read the links again."
+        )
     facts = {"provider": provider.id, "link": made.id}
     audit.record(ctx, Event(LINK, tenant=provider.tenant, person=person.id, facts=facts))
     return made

@@ -491,7 +491,7 @@ def deactivate_person(ctx: Context, person_id: PersonId) -> Person:
         )
     # No token is hunted down: the fact that the person is inactive ends them all, at every door.
     if not store.save_deactivated(ctx.tx, person_id, ctx.now):
-        raise Conflict("person_inactive", "This person is inactive already.")
+        raise Conflict("person_inactive", "This person is already inactive.")
     ctx.advance_epoch(IDENTITY, f"person/{person_id}")
     audit.record(ctx, Event("identity.person.deactivate", tenant=person.tenant or "", person=person_id))
     return replace(person, active=False, deactivated_at=ctx.now)

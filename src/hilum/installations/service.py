@@ -138,7 +138,7 @@ def install(ctx: Context, order: InstallOrder, reasons: Reasons = no_reasons) ->
     before = store.find_current(ctx.tx, order.tenant, app.id)
     if before is not None and before.expires_at is not None and before.expires_at <= ctx.now:
         store.save_removed(ctx.tx, before.id, by="system:expiry", at=before.expires_at)
-    # Of before the app changed hands: it counts no more, and must not keep the hospital from approving the new vendor.
+    # From before a transfer: it no longer counts, and must not keep the hospital from approving the new vendor.
     elif before is not None and app.owner_since is not None and before.approved_at < app.owner_since:
         store.save_removed(ctx.tx, before.id, by="system:transfer", at=app.owner_since)
     # Nobody approved what it is now, so it must not keep the hospital from approving the app again.
@@ -227,7 +227,7 @@ def narrow_installation(
         detail = (
             f"An installation can only be narrowed. {wider}"
             if wider
-            else "Not every change is possible; see fields."
+            else "Some changes are not possible; see fields."
         )
         raise Invalid("installation_invalid", detail.strip(), fields=faults)
     after = policy.narrowed(order, before)

@@ -27,7 +27,7 @@ def publish(ctx: Context, app_id: AppId, reason: str) -> Listed:
     _require_reason(reason)
     held = store.find_listing(ctx.tx, app.id, lock=True)
     if held is not None and held.published:
-        raise Conflict("already_published", "The app is published already.")
+        raise Conflict("already_published", "The app is already published.")
     certificate = certificates.current_of(ctx, app.id)
     if not policy.is_valid(certificate):
         detail = "The app has no valid certificate for production. Have a version certified first."

@@ -91,7 +91,7 @@ def agree(ctx: Context, mandate_id: str) -> Mandate:
     found = _visible(ctx, mandate_id, lock=True)
     event = _event("mandates.mandate.agree", found)
     if not policy.is_approver(ctx.actor, found):
-        detail = "Only the person whom the mandate names agrees to it, with their own account."
+        detail = "Only the person named in the mandate can agree to it, with their own account."
         raise audit.refusal(ctx, replace(event, reason="not_the_approver"), detail)
     if not policy.may_approve(identity.find_person(ctx, found.approver), found.tenant):
         raise audit.refusal(ctx, event)
@@ -103,16 +103,14 @@ def agree(ctx: Context, mandate_id: str) -> Mandate:
         )
         raise audit.refusal(ctx, replace(event, reason="asker_no_longer_counts"), detail)
     if policy.state_of(found, ctx.now) is not MandateState.WAITING:
-        raise Conflict("mandate_decided", "This mandate was agreed to or is over already. Look at it again.")
+        raise Conflict("mandate_decided", "This mandate was already agreed to or has ended. Read it again.")
     attestations.require(ctx, policy.signed_state(found))
     client = clients.find_client(ctx, found.client)
     use = None if client is None else client.backend_use
     shown = (found.purpose, found.population, found.schedule)
     same = client is not None and registry.get_app(ctx, client.app).vendor == found.vendor
     if use is None or not same or (use.purpose, use.population, use.schedule_and_volume) != shown:
-        detail = (
-            "The service changed since this was asked for. An administrator asks again for what it does now."
-        )
+        detail = "The service has changed since this was requested. An administrator must request it again."
         raise Conflict("mandate_stale", detail)
     # The tenant's row is locked, so that two approvers who agree at once do not both hold a mandate.
     identity.get_tenant(ctx, found.tenant, lock=True)
@@ -141,7 +139,7 @@ def end(ctx: Context, mandate_id: str, reason: str) -> Mandate:
         fields = {"reason": "reason_missing"}
         raise Invalid("mandate_invalid", "Say why the mandate ends.", fields=fields)
     if policy.state_of(found, ctx.now) is MandateState.OVER:
-        raise Conflict("mandate_over", "This mandate is over already.")
+        raise Conflict("mandate_over", "This mandate has already ended.")
     ended = replace(found, ended_at=ctx.now, ended_by=str(ctx.actor), end_reason=reason.strip())
     _save(ctx, ended)
     audit.record(ctx, _event("mandates.mandate.end", ended))

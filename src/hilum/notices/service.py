@@ -315,7 +315,7 @@ def resend(ctx: Context, notice_id: str) -> Notice:
     if not policy.may_manage(ctx.actor):
         raise audit.refusal(ctx, Event("notices.notice.resend", facts={"notice": notice.id}))
     if notice.state not in {State.UNKNOWN, State.DEAD}:
-        raise Conflict("notice_not_settled", "Only a notice that is unknown or dead is sent again.")
+        raise Conflict("notice_not_settled", "Only an unknown or dead notice can be sent again.")
     template = TEMPLATES.get(notice.kind)
     if template is not None and Kind.LINK in template.fields.values():
         raise Conflict("notice_had_link", "Its one-time link has been deleted. Ask for a new link instead.")
@@ -336,7 +336,7 @@ def resend(ctx: Context, notice_id: str) -> Notice:
         settled_at=None,
     )
     if not store.save_notice(ctx.tx, again, notice.state):
-        raise Conflict("concurrent_change", "The notice has changed meanwhile. Look at it again.")
+        raise Conflict("concurrent_change", "The notice has changed meanwhile. Read it again.")
     _record(ctx, "notices.notice.resend", again)
     return again
 

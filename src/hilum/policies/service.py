@@ -382,7 +382,7 @@ def _carry_out(ctx: Context, approval: Approval, asker: Actor, *, used: Used) ->
     new = _judged(as_asker, order, used)
     run = _dry_run_for(as_asker, order, new)
     if any(act.order.get(name) != value for name, value in shown(new, run).items()):
-        detail = "What this allows, or its dry run, is not what was shown when it was asked for. Refuse it, and ask again."
+        detail = "The widenings, or the dry run, differ from those shown at the request. Refuse this, and request it again."
         raise Conflict("target_changed", detail)
     _applied(as_asker, order, agreed_by=str(ctx.actor), run=run)
     return CarriedOut(str(order.version))
@@ -433,7 +433,7 @@ def _judged(ctx: Context, order: ApplyOrder, used: Used, *, tries: bool = False)
     found = loading.applied(ctx)
     now_in_force = found.current
     if order.after != now_in_force.last:
-        detail = "The rule book in force was changed meanwhile. Look at it again, and repeat this if it is still right."
+        detail = "The rule book in force has changed meanwhile. Read it again, and repeat this if it is still right."
         raise Conflict("concurrent_change", detail)
     book = loading.book(ctx, order.version)
     _require_sound(pack_faults(book, ctx.now.date()))

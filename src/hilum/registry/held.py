@@ -46,7 +46,7 @@ def get_for_approval(ctx: Context, kind: HeldKind, edit_id: str, barred: Barred)
         raise audit.refusal(ctx, Event(kind.approve_action))
     found = kind.rows.get(ctx.tx, edit_id, lock=True)
     if barred(ctx, store.get_app(ctx.tx, found.app)):
-        detail = "You are tied to this vendor, so a colleague must judge what it changes."
+        detail = "You have a tie to this vendor, so a colleague must judge its changes."
         raise audit.refusal(ctx, Event(kind.approve_action, app=found.app, reason="tied_to_vendor"), detail)
     return found
 

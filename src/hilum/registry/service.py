@@ -244,7 +244,7 @@ def save_profile(ctx: Context, app_id: AppId, profile: Profile) -> tuple[App, Pr
     app = get_changeable(ctx, app_id, "registry.profile.save", VendorRight.PROFILE)
     if faults := profile_faults(profile):
         raise Invalid(
-            "profile_invalid", "What is stated is invalid or contradictory; see fields.", fields=faults
+            "profile_invalid", "The profile is invalid or contradictory; see fields.", fields=faults
         )
     before, after = store.find_profile(ctx.tx, app.id), replace(profile, revision=profile.revision + 1)
     if not store.save_profile(ctx.tx, app.id, after):
@@ -330,7 +330,7 @@ def certify(
     app = store.get_app(ctx.tx, version.app)
     books = policies.books_asked_of(ctx, app.id)
     if barred is not None and barred(ctx, app):
-        detail = "You are tied to this vendor, so a colleague must judge what it submits."
+        detail = "You have a tie to this vendor, so a colleague must judge its submissions."
         refused = Event("registry.certification.add", app=app.id, reason="tied_to_vendor")
         raise audit.refusal(ctx, refused, detail)
     missing = unproved(ctx, app.vendor)
@@ -391,12 +391,12 @@ def change_category(
         raise audit.refusal(ctx, Event("registry.app.category", app=app_id))
     book = policies.current(ctx).everywhere
     if faults := policy.category_faults(app, category, reason, book):
-        raise Invalid("category_invalid", "The app cannot move there; see fields.", fields=faults)
+        raise Invalid("category_invalid", "The app cannot move to this category; see fields.", fields=faults)
     after = attestations.begin(ctx, app.id)
     # Before the app is moved: until it is signed again, none of them counts.
     certifications = certifications_of(ctx, app.id)
     if not store.save_category(ctx.tx, app, category):
-        raise Conflict("concurrent_change", "A colleague moved the app at the same moment. Look at it again.")
+        raise Conflict("concurrent_change", "A colleague moved the app at the same moment. Read it again.")
     versions = store.read_versions(ctx.tx, [app.id])
     moved = tuple(
         policy.moved_certification(book, app, versions[each.version], each, category)

@@ -108,7 +108,7 @@ def end_raise(
         raise audit.refusal(ctx, Event(END_RAISE, app=version.app))
     if barred(ctx, store.get_app(ctx.tx, version.app)):
         event = Event(END_RAISE, app=version.app, reason="tied_to_vendor")
-        raise audit.refusal(ctx, event, "You are tied to this vendor, so a colleague must judge its tier.")
+        raise audit.refusal(ctx, event, "You have a tie to this vendor, so a colleague must judge its tier.")
     if fault := policy.reason_fault(reason):
         raise Invalid("reason_invalid", "A reason is required; see fields.", fields={"reason": fault})
     if version.raised is None:
@@ -133,9 +133,7 @@ def end_raise(
 def _save(ctx: Context, before: AppVersion, after: AppVersion) -> None:
     counting = attestations.begin(ctx, after.app)
     if not store.save_raise(ctx.tx, before, after.raised):
-        raise Conflict(
-            "concurrent_change", "A colleague changed the tier at the same moment. Look at it again."
-        )
+        raise Conflict("concurrent_change", "A colleague changed the tier at the same moment. Read it again.")
     announce_change(ctx, after.app)
     # A raise that is deleted from the database must not lower the tier.
     attestations.attest(ctx, after.app, counting)

@@ -72,8 +72,8 @@ __all__ = [
     "withdraw",
 ]
 _DETAILS = {
-    "already_decided": "These requests were decided already. Look at the group again.",
-    "changed_since_read": "These requests changed since you read them. Look at the group again, and decide on what you see.",
+    "already_decided": "These requests were already decided. Read the group again.",
+    "changed_since_read": "These requests changed since you read them. Read the group again before you decide.",
     "own_request": "You asked for this app yourself, so a colleague must decide.",
     "assigned_to_another": "These requests are assigned to a colleague. Have them handed over to you first.",
 }
@@ -110,7 +110,7 @@ def ask(ctx: Context, order: AskOrder) -> AppRequest:
         and facts.scopes
         and all_covered(facts.scopes, before.scopes)
     ):
-        raise Conflict("already_installed", "The app is installed here for this already.")
+        raise Conflict("already_installed", "The app is already installed here for this.")
     group = _open_group(ctx, tenant.id, app.id)
     judged = _judge(ctx, place, facts, rules)
     request = AppRequest(
@@ -130,7 +130,7 @@ def ask(ctx: Context, order: AskOrder) -> AppRequest:
         judged_by=rules.version,
     )
     if not store.add_request(ctx.tx, request):
-        raise Conflict("already_asked", "You have asked for this app already, and nobody has decided yet.")
+        raise Conflict("already_asked", "You have already requested this app, and nobody has decided yet.")
     return _settle(ctx, group, request, judged)
 
 
@@ -163,7 +163,7 @@ def _open_group(ctx: Context, tenant: TenantId, app: AppId) -> Group:
         group = Group(ctx.ids.new("rqg"), tenant, app, ctx.now)
         if not store.add_group(ctx.tx, group):
             # Another opened it at this moment; it can be joined once that is committed.
-            raise Conflict("concurrent_change", "Somebody asked for the app at the same moment. Try again.")
+            raise Conflict("concurrent_change", "Somebody requested the app at the same moment. Try again.")
     elif store.count_in_group(ctx.tx, group.id) >= GROUP_BOUND:
         raise Unavailable(
             "too_many_requests",
@@ -267,7 +267,7 @@ def withdraw(ctx: Context, request_id: str) -> AppRequest:
     group = store.get_group(ctx.tx, request.group, lock=True)
     requests = {each.id: each for each in store.all_of(ctx.tx, [group.id])}
     if requests[request_id].state is not State.OPEN:
-        raise Conflict("already_decided", "This request was decided or withdrawn already.")
+        raise Conflict("already_decided", "This request was already decided or withdrawn.")
     store.save_states(ctx.tx, [request_id], State.WITHDRAWN)
     after = replace(group, revision=group.revision + 1)
     if all(each.state is not State.OPEN for each in requests.values() if each.id != request_id):
@@ -337,7 +337,7 @@ def dismiss(ctx: Context, decision: Decision) -> GroupView:
     view, _ = _decidable(ctx, decision, "requests.group.dismiss")
     if not decision.reason.strip():
         raise Invalid(
-            "decision_invalid", "Say why; those who asked see it.", fields={"reason": "reason_missing"}
+            "decision_invalid", "State a reason; those who asked see it.", fields={"reason": "reason_missing"}
         )
     return _decided(ctx, view, decision, State.DISMISSED, "")
 
@@ -425,7 +425,7 @@ def _require_administrators(ctx: Context, tenant: TenantId, to: PersonId) -> Non
     person = identity.find_person(ctx, to)
     if person is None or not rule_sets.may_decide_at(person, tenant):
         fields = {"to": "person_no_administrator"}
-        raise Invalid("hand_over_invalid", "It cannot be handed over to this person.", fields=fields)
+        raise Invalid("hand_over_invalid", "The group cannot be handed over to this person.", fields=fields)
 
 
 def _assign(ctx: Context, group: Group, to: PersonId) -> Group:

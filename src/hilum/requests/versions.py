@@ -58,7 +58,7 @@ def accept(ctx: Context, order: AcceptOrder) -> tuple[Acceptance, Installation]:
             "The installation or the app's versions changed since you compared them. Compare them again.",
         )
     if not wider.version:
-        raise Conflict("nothing_new", "No version that was certified since has anything new.")
+        raise Conflict("nothing_new", "No newer certified version has anything new.")
     scopes = _accepted(order, wider)
     after = before
     if scopes or order.roles - before.roles:

@@ -25,7 +25,7 @@ from hilum.review.policy import appeal_bar
 
 _WHY_NOT = {
     "not_rejected": "Only a rejection is appealed against.",
-    "appeal_made": "There is an appeal against this rejection already. Submit the version again instead.",
+    "appeal_made": "This rejection already has an appeal. Submit the version again instead.",
     "appeal_late": "An appeal is made within 30 days of the rejection. Submit the version again instead.",
 }
 
@@ -37,7 +37,9 @@ def appeal(ctx: Context, submission_id: str, text: str) -> Appeal:
     if not policy.may_submit(ctx.actor, found.vendor):
         raise audit.refusal(ctx, event)
     if fault := reason_fault(text):
-        raise Invalid("appeal_invalid", "Say why the rejection is wrong; see fields.", fields={"text": fault})
+        raise Invalid(
+            "appeal_invalid", "State why the rejection is wrong; see fields.", fields={"text": fault}
+        )
     closed = found.closed_at
     if found.state is not State.REJECTED or closed is None:
         raise Conflict("not_rejected", _WHY_NOT["not_rejected"])
@@ -90,7 +92,7 @@ def _require_reopenable(ctx: Context, found: Submission) -> None:
     if registry.get_app(ctx, found.app).vendor != found.vendor:
         raise Conflict("app_changed_hands", "The app belongs to another vendor now, whose members submit it.")
     if store.find_open(ctx.tx, found.version, found.environment) is not None:
-        detail = "The version was submitted again, and that is judged. Its vendor withdraws it first."
+        detail = "The version was submitted again. Its vendor must withdraw the new submission first."
         raise Conflict("submission_open", detail)
 
 

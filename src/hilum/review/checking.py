@@ -46,9 +46,9 @@ _BROKEN = Check(
     "checks.completed",
     "",
     Result.UNKNOWN,
-    "The checks broke off by a fault of the platform.",
+    "The checks failed because of a fault of the platform.",
     "",
-    "Have them run again; if they break off again, tell the platform's operators.",
+    "Run them again; if they fail again, inform the platform's operators.",
 )
 
 

@@ -95,9 +95,7 @@ def ask_access(ctx: Context, version_id: VersionId, scopes: tuple[str, ...]) -> 
         due_at=clocks.due(calendar, ctx.now, Fraction(days)),
     )
     if not lane_store.add_request(ctx.tx, made):
-        raise Conflict(
-            "lane_open", "There is a request for this version already; `hilum review lane` lists it."
-        )
+        raise Conflict("lane_open", "This version already has a request; `hilum review lane` lists it.")
     audit.record(ctx, replace(event, app=app.id, facts=event.facts | {"request": made.id}))
     return made
 
@@ -113,7 +111,7 @@ def verify_access(ctx: Context, request_id: str, reason: str, *, authentic: bool
     if not policy.may_decide(ctx.actor):
         raise audit.refusal(ctx, event)
     if reviewers.ties_to(ctx, found.vendor):
-        detail = "You are tied to this vendor, so a colleague must say who they are."
+        detail = "You have a tie to this vendor, so a colleague must verify the requester."
         raise audit.refusal(ctx, replace(event, reason="tied_to_vendor"), detail)
     if fault := reason_fault(reason):
         raise Invalid("reason_invalid", "A reason is required; see fields.", fields={"reason": fault})

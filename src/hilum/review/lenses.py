@@ -38,15 +38,15 @@ from hilum.review.scorecards import inputs_digest, shipped_scorecards
 JUDGE = "review.lens.judge"
 _DETAILS = {
     "own_submission": "You wrote or submitted this yourself, so a colleague must judge it.",
-    "tied_to_vendor": "You are tied to this vendor, so a colleague must judge what it submits. `hilum review ties` lists declared ties.",
-    "lens_not_yours": "You do not sign for this lens. Two administrators say who does: `hilum review rights`.",
+    "tied_to_vendor": "You have a tie to this vendor, so a colleague must judge its submissions. `hilum review ties` lists declared ties.",
+    "lens_not_yours": "You do not sign for this lens. Two administrators decide who does: `hilum review rights`.",
     "acted_before": "You judged this before, so a colleague must judge the appeal.",
     "signs_another_lens": "You have another lens of this submission, and at its tier nobody signs two. A colleague takes this one.",
-    "not_taken_by_you": "Take this lens first: `hilum review take`. If a colleague has it, they give it back.",
+    "not_taken_by_you": "Take this lens first: `hilum review take`. If a colleague has it, ask them to give it back.",
 }
 """Sentences for why an actor may not act on a lens."""
 _NOT_TAKEN = {
-    LensState.OPEN: "Nobody has this lens: it is open. `hilum review take` takes it.",
+    LensState.OPEN: "This lens is open. Take it first: `hilum review take`.",
     LensState.NEEDS_CHANGES: "This lens waits for the vendor's answer (`hilum review answer`). Then it is yours again.",
     LensState.PASSED: "This lens has passed already. `hilum review show` says what is possible now.",
     LensState.FAILED: "This lens has failed already. Reject the submission: `hilum review decide`.",

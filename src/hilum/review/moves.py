@@ -20,7 +20,7 @@ ACTIONS = {
     Act.OVERTURN: "review.submission.overturn",
     Act.WITHDRAW: "review.submission.withdraw",
 }
-CHANGED = "This submission was changed since you read it. Read it again, and repeat what you wanted to do."
+CHANGED = "This submission has changed since you read it. Read it again, and repeat your action."
 
 
 def visible(ctx: Context, submission_id: str, *, lock: bool = False) -> Submission:

@@ -78,7 +78,7 @@ def _judged(ctx: Context, order: RolloutOrder) -> tuple[tuple[Widening, ...], Dr
         fault = "shorter_than_soak"
         raise Invalid("rollout_invalid", _RINGS, fields={"rings": fault})
     if store.find_unfinished(ctx.tx) is not None:
-        detail = "Another rollout runs. Let it end, or stop it first (`hilum policy stop-rollout`)."
+        detail = "Another rollout is running. Let it end, or stop it first (`hilum policy stop-rollout`)."
         raise Conflict("rollout_running", detail)
     return new, run
 
@@ -130,7 +130,7 @@ def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     order = _order(act)
     new, run = _judged(as_asker, order)
     if dict(act.order) != _shown(order, new, run):
-        detail = "What this allows, or its dry run, is not what was shown when it was asked for. Refuse it, and ask again."
+        detail = "The widenings, or the dry run, differ from those shown at the request. Refuse this, and request it again."
         raise Conflict("target_changed", detail)
     return CarriedOut(_begin(as_asker, order, run, agreed_by=str(ctx.actor)).id)
 

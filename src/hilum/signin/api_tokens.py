@@ -152,7 +152,7 @@ def revoke_api_token(ctx: Context, token_id: str) -> None:
         # As if it did not exist: a refusal would confirm the id.
         raise NotFound("token_not_found", "There is no such token.")
     if not store.save_api_token_revoked(ctx.tx, token.id, ctx.now):
-        raise Conflict("token_revoked", "This token was revoked already.")
+        raise Conflict("token_revoked", "This token was already revoked.")
     facts = {"token": token.id}
     audit.record(ctx, Event("signin.token.revoke", tenant=person.tenant or "", person=person.id, facts=facts))
 

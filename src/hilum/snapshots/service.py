@@ -66,12 +66,12 @@ def choose(
         raise Invalid("snapshot_invalid", detail, fields=faults)
     place = policy.free_place(held, ctx.now)
     if place is None:
-        detail = f"Your vendor has {PLACES} snapshots, as many as it may have. Remove one, or reset it."
+        detail = f"Your vendor has {PLACES} snapshots, which is the limit. Remove or reset one."
         raise Unavailable("too_many_snapshots", detail)
     slot, before = place
     taken = 0 if before is not None and before.state is State.MAKING else 1
     if store.count_present(ctx.tx) + taken > SNAPSHOTS_BOUND:
-        detail = "This sandbox has as many snapshots as it may have. Remove one that you no longer need, or ask its operator."
+        detail = "This sandbox has reached its limit of snapshots. Remove one that you no longer need, or ask its operator."
         raise Unavailable("too_many_snapshots", detail)
     made = Snapshot(
         policy.tenant_id_of(secret) if before is None else before.id,
@@ -260,7 +260,8 @@ def open_card(ctx: Context, snapshot_id: TenantId, furnisher: Furnisher) -> Open
     card, template = furnisher.find(found.id), furnisher.templates().get(found.template)
     if found.state is not State.READY or card is None or template is None:
         raise Unavailable(
-            "snapshot_not_ready", "This snapshot is not ready: its last reset broke off. Reset it again."
+            "snapshot_not_ready",
+            "This snapshot is not ready: its last reset was interrupted. Reset it again.",
         )
     store.note_use(ctx.tx, [found.id], ctx.now)
     audit.record(ctx, _event("snapshots.snapshot.open", found))

@@ -111,7 +111,7 @@ def _read(ctx: Context, visit: Visit) -> dict[str, Any]:
     }
 
 
-_BAR = "You are tied to this vendor, so a colleague must say who they are."
+_BAR = "You have a tie to this vendor, so a colleague must verify the requester."
 
 
 def _waits(found: LaneRequest) -> bool:
