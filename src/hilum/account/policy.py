@@ -15,7 +15,7 @@ def is_confirmed(session: Session, held: Held, now: datetime) -> bool:
     """
     if held.any:
         return is_fresh(session.factor_at, now)
-    # An EHR vouches for whoever opens its link: that opens charts, and sets up nothing for good.
+    # An EHR vouches for anybody who opens its link: that opens charts, but must not set up anything permanent.
     return session.method is not Method.EHR and is_fresh(session.signed_in_at, now)
 
 

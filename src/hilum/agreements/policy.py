@@ -32,7 +32,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def side_of(actor: Actor, vendor: str, tenant: str) -> Side | None:
-    """Return for which of the two organisations an actor may sign agreements; None if for neither."""
+    """Return the organisation for which an actor may sign agreements; None if for neither."""
     if administers(actor, tenant):
         return Side.HOSPITAL
     return Side.VENDOR if may_as_member(actor, vendor, VendorRight.PROFILE) else None

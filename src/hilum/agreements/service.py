@@ -259,7 +259,7 @@ def _all_intact(ctx: Context, found: Agreement) -> bool:
 
 
 def follow_due(ctx: Context) -> int:
-    """Record lapses and beginnings of agreements and announce their ends, at most a batch; return how many. Call again while it is not 0."""
+    """Record lapses and beginnings of agreements and announce their ends, at most a batch; return how many. Call again until it returns 0."""
     due = store.list_due(ctx.tx, ctx.now)
     for found in due:
         after = replace(found, due_at=policy.next_due(found, ctx.now))

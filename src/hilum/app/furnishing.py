@@ -118,7 +118,7 @@ def _clear(home: Path, book: SnapshotBook, tenant: TenantId, may: Callable[[], b
     with _alone(home):
         if not may():
             return False
-        # The card first: while it is there, the simulator goes on showing the hospital to whoever came in before.
+        # The card first: while it exists, the simulator keeps showing the hospital to browsers that opened it before.
         book.forget(tenant)
         copies.clear(_store(home, tenant))
         return True

@@ -148,7 +148,7 @@ def end_all(ctx: Context) -> None:
 
 
 def purge(ctx: Context) -> int:
-    """Delete old approvals, and sooner what was sealed with those that expired; return how many. Call again while it is not 0."""
+    """Delete old approvals, and sooner what was sealed with those that expired; return how many. Call again until it returns 0."""
     return store.purge(ctx.tx, sealed_before=ctx.now - SEALED_KEPT, before=ctx.now - APPROVALS_KEPT)
 
 

@@ -133,7 +133,7 @@ class _Count:
 
 
 def _shape_of(access: Access) -> DecisionShape | None:
-    """Return the shape of a decision about an app; None for what is no decision, or about no app."""
+    """Return the shape of a decision about an app; None for other records."""
     if not access.client or access.outcome is Outcome.INTENDED or access.rule in _REPEATS:
         return None
     # The platform's own reads are no use by the app.

@@ -9,7 +9,7 @@ from hilum.audit.models import Access, Outcome
 
 _FORM = 1
 _FOUND = "found"
-"""In the place of a digest, which is hexadecimal: what follows is no resource but what an answer showed."""
+"""In the place of a digest, which is hexadecimal: what follows is not a resource but what an answer showed."""
 _dumps = orjson.dumps
 
 
@@ -59,7 +59,7 @@ def encode(access: Access) -> tuple[bytes, bytes]:
     try:
         return _dumps(header), _dumps(payload)
     except orjson.JSONEncodeError:
-        # One record must never fail the batch it shares with others: what is no Unicode is written as question marks.
+        # One record must never fail the batch that it shares with others: invalid Unicode is written as question marks.
         return _dumps([_utf8(part) for part in header]), _dumps([_utf8(part) for part in payload])
 
 
@@ -100,7 +100,7 @@ _AFTER_FORM = (
 
 
 def decode(request_id: str, header: bytes, payload: bytes | None) -> Access:
-    """Decode an access; without its payload (purged, or edited until it is none), path, query, patient and what follows them are empty."""
+    """Decode an access; without its payload (purged, or destroyed by an edit), path, query, patient and what follows them are empty."""
     values: dict[str, Any] = dict(zip(_AFTER_FORM, orjson.loads(header)[1:], strict=True))
     values |= _of_payload(payload)
     values["at"] = datetime.fromisoformat(values["at"])

@@ -54,8 +54,10 @@ WAL_PAGES = 4_000
 # Without an adapter of their own, the driver looks in vain for one at each value of bytes: 0.2 us, and five of a record.
 sqlite3.register_adapter(bytes, bytes)
 _ROWS = 64
-"""The most rows of one INSERT. As few statements as possible: sqlite3 releases the interpreter's lock at each, and getting it back may wait
-for the event loop."""
+"""The most rows of one INSERT.
+
+As few statements as possible: sqlite3 releases the interpreter's lock at each, and getting it back may wait for the event loop.
+"""
 _RECORD, _RECORDS = "(?,?,?,?,?)", "INSERT INTO record VALUES "
 _PAYLOAD, _PAYLOADS = "(?,?,?)", "INSERT INTO payload VALUES "
 _INSERT_RECORDS = {n: _RECORDS + ",".join([_RECORD] * n) for n in range(1, _ROWS + 1)}
@@ -215,7 +217,7 @@ class JournalFile:
     @contextmanager
     def claiming(self, wanted: Mapping[str, bytes], at: datetime) -> Iterator[dict[str, str]]:
         held: dict[str, str] = {}
-        # Expired claims are deleted by whoever comes next; the index on `at` makes that cheap.
+        # The next claim deletes expired ones; the index on `at` makes that cheap.
         with self._claims_held() as claims:
             claims.execute("DELETE FROM claim WHERE at < ?", (_seconds(at - CLAIM_LIFE),))
             for request_id, key in wanted.items():

@@ -413,7 +413,7 @@ def part_line(record: PartRecord) -> dict[str, object]:
 
 
 def check_part(found: dict[str, object]) -> str:
-    """Return why a line is not as it was chained; empty if it is. Pure, for whoever has nothing but the lines."""
+    """Return why a line does not match its place in the chain; empty if it does. Pure, for callers that have only the lines."""
     try:
         header, previous = str(found["header"]).encode(), bytes.fromhex(str(found["previous"]))
         digest, stored = bytes.fromhex(str(found["digest"])), bytes.fromhex(str(found["hash"]))

@@ -243,7 +243,7 @@ def purgeable_before(ctx: Context, before: datetime) -> datetime:
 
 
 def purge_payloads(ctx: Context, kind: str, before: datetime) -> int:
-    """Purge payloads of a class older than ``before``; return how many. Call again while it is not 0.
+    """Purge payloads of a class older than ``before``; return how many. Call again until it returns 0.
 
     The class is the room an action begins with, or ``access``: the purge of accesses is only recorded here, and carried out by
     ``AccessReader.purge``. The chain keeps every digest, and payloads under a hold are kept. Raises Invalid.

@@ -319,7 +319,7 @@ def _verifies(assertion: str, key: Mapping[str, Any], algorithm: str) -> bool:
 
 @lru_cache(maxsize=KEYS_KEPT)
 def _imported(members: tuple[tuple[str, Any], ...]) -> RSAKey | ECKey:
-    """Import a public key, cached by its whole material. Raises for material that is no usable key; errors are not cached."""
+    """Import a public key, cached by its whole material. Raises for unusable material; errors are not cached."""
     key = dict(members)
     if key["kty"] != "RSA":
         return ECKey.import_key(key)

@@ -30,7 +30,7 @@ class Failures:
         self._lock = Lock()
 
     def wait_s(self, client: str, source: str) -> float:
-        """Return for how many seconds the pair's requests are still refused; 0 if they are not."""
+        """Return the seconds for which the pair's requests are still refused; 0 if they are not."""
         with self._lock:
             began, count = self._pairs.get((client, network_of(source)), (0.0, 0))
         over = began + WINDOW_S - self._clock.monotonic()

@@ -35,7 +35,7 @@ GRACE_OVER = "over"
 
 
 def remind_due(ctx: Context) -> int:
-    """Put the mails that are due about ends of certificates, of a batch; return how many certificates those were. Call again while it is not 0.
+    """Put the mails that are due about ends of certificates, of a batch; return how many certificates those were. call again until it returns 0.
 
     What is due next is recorded in the same transaction, and one cause yields one mail, so nobody gets one twice.
     """

@@ -207,7 +207,7 @@ def _problem_of(error: urllib.error.HTTPError) -> Any:
 
 def _refused(error: urllib.error.HTTPError, problem: Any = None, *, of_staff: bool = False) -> NoReturn:
     problem = _problem_of(error) if problem is None else problem
-    # A proxy's page or another service at this address is no refusal of the platform.
+    # A proxy's page, or another service at this address, is not a refusal by the platform.
     if not isinstance(problem, dict) or "status" not in problem:
         _unreachable(f"status {error.code}")
     reason = problem.get("detail") or problem.get("title") or f"status {error.code}"

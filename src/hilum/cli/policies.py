@@ -19,7 +19,7 @@ from hilum.policies.shipped import shipped_book
 
 SHIPPED = "shipped"
 MADE_FROM = "made_from"
-"""The table of a file that says which version its document was made from, and after which application. It is no part of the document."""
+"""The table of a file that says which version its document was made from, and after which application. It is not part of the document."""
 REASON_HELP = "Why; it is recorded."
 TENANTS_HELP = "Only at this hospital; may be repeated. Without it everywhere."
 EMERGENCY_HELP = "Without a dry run; only a version that allows nothing new may skip it."

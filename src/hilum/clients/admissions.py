@@ -1,4 +1,4 @@
-"""What a rule book admits of a client, until when it is certified by it, and what it may do. Pure, and kept: every request asks several times."""
+"""A client's admission by a rule book, the end of its certification, and its workflows. Pure and cached: every request asks several times."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,20 +12,22 @@ from hilum.policies.policy import admit
 from hilum.standards.smart.scopes import all_covered, narrow
 
 ADMISSIONS_BOUND = 12_000
-"""Clients whose admission is kept: more than the 10,000 apps that a platform is built for, since judging one again costs the event
-loop 0.4 ms. One has some 400 scopes at most (40 KB), and usually a dozen (1 KB)."""
+"""Clients whose admission is kept: more than the 10,000 apps that a platform is built for, since judging one again costs the event loop 0.4 ms.
+
+One has some 400 scopes at most (40 KB), and usually a dozen (1 KB).
+"""
 AUTHENTICATION = {
     ClientType.PUBLIC: ClientAuthentication.NONE,
     ClientType.SYMMETRIC: ClientAuthentication.SECRET,
     ClientType.ASYMMETRIC: ClientAuthentication.KEY,
     ClientType.BACKEND: ClientAuthentication.KEY,
 }
-"""How an app's client authenticates, as the rule book names it. Peers are no apps, and no book is about them."""
+"""How an app's client authenticates, in the rule book's terms. Peers are not apps, so no book covers them."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """What a book admits by one certification, until when that is in force, and until when it is served."""
+    """A book's admission by one certification, its end, and the end of its grace."""
 
     admission: Admission
     ends: datetime | None
@@ -34,18 +36,18 @@ class _Held:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What a book admits of a client, certification by certification, with the facts that this follows from."""
+    """A book's admission of a client, by certification, with the facts behind it."""
 
     facts: ClientFacts
     held: tuple[_Held, ...]
     ends: datetime | None
     served: datetime | None
     together: dict[tuple[int, ...], Admission]
-    """What several certifications admit together, by which of them are served."""
+    """Combined admissions, by the set of certifications that are served."""
 
 
 class _Admitted(dict[tuple[Book, ClientId], _Found]):
-    """What each book admits of each client that was asked about last."""
+    """Each book's admissions of the recently used clients."""
 
     def cache_clear(self) -> None:
         self.clear()
@@ -55,7 +57,7 @@ _admitted = _Admitted()
 
 
 def _admitted_of(book: Book, facts: ClientFacts) -> _Found:
-    # Every request asks several times. The same object needs no comparison of its 25 fields; other facts are judged again.
+    # Every request asks several times. The same object needs no comparison of 25 fields; other facts are judged again.
     kept = _admitted.get((book, facts.id))
     if kept is None or kept.facts is not facts:
         held = tuple(_held(basis, _admission(book, facts, place)) for place, basis in enumerate(facts.bases))
@@ -81,7 +83,7 @@ def admission(book: Book, facts: ClientFacts, now: datetime) -> Admission:
     client is certified at all is another question (``served_until``).
     """
     found = _admitted_of(book, facts)
-    # As nearly always: nothing to join, and no time to compare.
+    # The usual case: nothing to combine, and no time to compare.
     if len(found.held) == 1:
         return found.held[0].admission
     alive = _alive(found, now)
@@ -92,13 +94,13 @@ def admission(book: Book, facts: ClientFacts, now: datetime) -> Admission:
 
 
 def _alive(found: _Found, now: datetime) -> tuple[int, ...]:
-    """Return which certifications are in force or in their grace; once none is, that which was last."""
+    """Return the certifications in force or in grace; without one, the last."""
     alive = tuple(n for n, each in enumerate(found.held) if each.served is not None and now < each.served)
     return alive or tuple(n for n, each in enumerate(found.held) if each.served == found.served)[:1]
 
 
 def together(admissions: Sequence[Admission]) -> Admission:
-    """Return what any of some admissions admits, in the cell of the highest tier of them.
+    """Combine admissions: what any of them admits, in the cell of the highest tier.
 
     INVARIANT: each scope, or part of one, is admitted by one of them alone; more admissions never admit less.
     """
@@ -125,7 +127,7 @@ def together(admissions: Sequence[Admission]) -> Admission:
 
 @lru_cache(maxsize=ADMISSIONS_BOUND)
 def _admission(book: Book, facts: ClientFacts, place: int) -> Admission:
-    # By value: facts that were read again and are the same need no second judgement.
+    # By value: equal facts that were read again need no second judgement.
     basis = facts.bases[place]
     return admit(
         book,
@@ -166,14 +168,14 @@ def served_by(book: Book, facts: ClientFacts, basis: Basis) -> datetime | None:
 
 
 def ends_in(book: Book, found: Admission, facts: ClientFacts) -> datetime | None:
-    """Return when the last certification of a client ends, which is admitted as ``found``; for whoever has judged clients that are alike once."""
+    """Return when the last certification of a client that is admitted as ``found`` ends; for callers that judge equal clients once."""
     if facts.also:
         return certified_until(book, facts)
     return _ends_in(found.cell, facts.bases[0])
 
 
 def serves_until(book: Book, found: Admission, facts: ClientFacts) -> datetime | None:
-    """Return until when a client acts, which is admitted as ``found``; for whoever has judged clients that are alike once."""
+    """Return until when a client that is admitted as ``found`` acts; for callers that judge equal clients once."""
     if facts.also:
         return served_until(book, facts)
     return _served_in(found.cell, facts.bases[0])
@@ -199,7 +201,7 @@ def unbroken_since(book: Book, facts: ClientFacts, now: datetime) -> datetime | 
 
 
 def _grace(cell: Cell | None, *, graceless: bool) -> timedelta:
-    # A withdrawal says that somebody must not go on, which no earlier certification takes back.
+    # A withdrawal stops an app, and no earlier certification may undo that.
     return timedelta(0) if cell is None or graceless else timedelta(days=cell.grace_days)
 
 

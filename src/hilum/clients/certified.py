@@ -1,4 +1,4 @@
-"""The facts of a client from what is certified of its version: until when, and since when without interruption. Pure."""
+"""A client's facts from its version's certifications: their end, and since when they are uninterrupted. Pure."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -57,13 +57,13 @@ def join(
 
 
 def bases_of(client: Client, certifications: Sequence[Certification]) -> tuple[Basis, ...]:
-    """Return what each certification of a client's version gives, the one that ends last first; not those that give nothing that another does not.
+    """Return what each certification of a client's version grants, the one that ends last first, without redundant ones.
 
-    Each counts for itself: one that is narrower and ends later takes nothing away from one that is wider (ADR 119).
+    Each counts by itself: a narrower one that ends later takes nothing away from a wider one (ADR 119).
     """
     found: list[Basis] = []
     standing = [each for each in _counting(client, certifications) if each.withdrawn_at is None]
-    # Expired ones stay in: whether one has expired is judged at each decision, and these facts must not depend on when they are read.
+    # Keep expired ones: expiry is judged at each decision, and these facts must not depend on when they are read.
     for each in sorted(
         standing, key=lambda each: (each.expires_at, each.certified_at, each.id), reverse=True
     ):
@@ -82,7 +82,7 @@ def bases_of(client: Client, certifications: Sequence[Certification]) -> tuple[B
 
 
 def _gives_all(one: Basis, other: Basis) -> bool:
-    """Check whether what a certification gives is given by another one for as long, whatever the rule book."""
+    """Check whether another certification grants everything that this one does, for as long, under any rule book."""
     # Of the same scopes, tier and category only: another tier has another cell, with a life and a grace of its own.
     alike = (one.tier, one.category) == (other.tier, other.category) and (
         one.scopes == other.scopes
@@ -103,7 +103,7 @@ def _was_withdrawn(
     since: datetime,
     until: datetime | None = None,
 ) -> bool:
-    """Check whether something of what a client's version was certified for was withdrawn within a time."""
+    """Check whether a certification of a client's version was withdrawn within a time."""
     withdrawn = (each.withdrawn_at for each in _counting(client, certifications))
     return any(at is not None and since <= at and (until is None or at <= until) for at in withdrawn)
 
@@ -111,14 +111,14 @@ def _was_withdrawn(
 def _gaps(
     client: Client, app: App, certifications: Sequence[Certification], since: datetime | None
 ) -> tuple[tuple[timedelta, datetime], ...]:
-    """Return since when a client was certified if gaps between two certifications are none, the newest first, each with its longest gap.
+    """Return since when a client was certified if gaps between certifications do not count, newest first, each with its longest gap.
 
     A grace bridges a gap only if nothing was withdrawn before it was over, and no later than the longest that a rule book may state.
     """
     found: list[tuple[timedelta, datetime]] = []
     longest = timedelta(0)
     while since is not None:
-        # Adopting another version is no gap, and before it this version's certifications say nothing.
+        # Adopting another version is not a gap, and before it this version's certifications say nothing.
         if (
             client.adopted_at is not None
             and client.certified_before is not None
@@ -188,7 +188,7 @@ def certification_of(
         withdrawn = each.withdrawn_at is not None and each.withdrawn_at <= since
         if each.certified_at <= since <= each.expires_at and not withdrawn:
             since = each.certified_at
-    # Adopting another certified version is no break (C5), if the new version's time covers the moment of
+    # Adopting another certified version is not a break (C5), if the new version's time covers the moment of
     # adoption.
     if client.adopted_at is not None and client.certified_before is not None and since <= client.adopted_at:
         since = client.certified_before

@@ -47,13 +47,13 @@ def edit(ctx: Context, client: Client, order: ClientEdit) -> Client | HeldEdit:
 
 
 def approve(ctx: Context, change_id: str, *, barred: registry.Barred) -> HeldEdit:
-    """Agree to a change as a reviewer: it is judged again, and takes effect exactly as it was asked for.
+    """Approve a change as a reviewer: it is judged again, and takes effect exactly as requested.
 
     Raises NotFound, NotPermitted, Invalid (no longer valid), Conflict (decided already, or the client was changed since).
     """
     change = registry.get_for_approval(ctx, CLIENT_CHANGE, change_id, barred)
     client = _client_of(ctx, change)
-    # The vendor of today did not ask for what the one before did.
+    # The present vendor did not request a former vendor's change.
     same = client.revision == change.revision and registry.get_app(ctx, client.app).vendor == change.vendor
     after = registry.decide_applied(ctx, CLIENT_CHANGE, change, same=same)
     metadata = _validated(ctx, client, ClientEdit(change.revision, **_texts(change)))
@@ -62,7 +62,7 @@ def approve(ctx: Context, change_id: str, *, barred: registry.Barred) -> HeldEdi
 
 
 def refuse(ctx: Context, change_id: str, reason: str) -> HeldEdit:
-    """Refuse a change as a reviewer, or withdraw it as who may change the client (``registry.refuse_held``)."""
+    """Refuse a change as a reviewer, or withdraw it as an actor who may change the client (``registry.refuse_held``)."""
 
     def may_withdraw(change: HeldEdit) -> bool:
         return policy.may_change_client(ctx.actor, registry.get_app(ctx, change.app))

@@ -22,7 +22,7 @@ def kid_of(credential: str) -> str | None:
 
 
 def knows_unused(recorded_since: datetime | None, now: datetime) -> bool:
-    """Check whether uses have been recorded for so long that one without a use is known to be unused."""
+    """Check whether uses have been recorded long enough to tell that a credential is unused."""
     return recorded_since is not None and recorded_since <= now - UNUSED_AFTER
 
 

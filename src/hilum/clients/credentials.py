@@ -43,7 +43,7 @@ def list_with_keys(ctx: Context, client_id: ClientId) -> list[Credential]:
 def list_unused(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[UnusedClient]:
     """List clients by id with secrets or keys that nobody used for UNUSED_AFTER; to a vendor's member those of their vendor.
 
-    Raises NotPermitted. Empty until uses have been recorded for that long: what nobody recorded was not unused.
+    Raises NotPermitted. Empty until uses have been recorded for that long: without records nothing counts as unused.
     """
     own = ctx.actor.vendor
     if own is None and not ctx.actor.is_platform:

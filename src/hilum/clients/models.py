@@ -23,17 +23,17 @@ SECRET_OVERLAP = timedelta(hours=24)
 SECRET_OVERLAP_MAX = timedelta(days=30)
 REDIRECT_URIS_BOUND = 20
 CLIENTS_BOUND = 100
-"""Clients of one app that its vendor's members may add."""
+"""How many clients of an app its vendor's members may add."""
 ORIGINS_BOUND = 20
 BACKEND_LIFE_MAX = timedelta(days=3 * 366)
 UNUSED_AFTER = timedelta(days=90)
-"""A secret or key set that was not used for so long is proposed for removal (C219)."""
+"""A secret or key set unused for so long is proposed for removal (C219)."""
 USE_NOTED_EVERY = timedelta(hours=6)
-"""A use within this time of the last one that was recorded is not recorded again."""
+"""A use so soon after the last recorded one is not recorded."""
 KEYS = "keys"
 KIDS_BOUND = 20
-"""The most keys of a client whose use is kept: those used last."""
-"""What stands for a client's keys where a secret is identified by its digest."""
+"""For how many of a client's keys the use is stored: those used last."""
+"""The name of a client's keys, where a secret has its digest."""
 
 
 class ClientType(StrEnum):
@@ -61,7 +61,7 @@ PLATFORM_PEERS = frozenset({ClientType.EHR, ClientType.RESOURCE_SERVER})
 
 
 EDITABLE = ("redirect_uris", "launch_uri", "origins", "scopes", "jwks", "jwks_uri", "grant_types")
-"""What decides where codes are sent, who can authenticate as the client, and what it may ask for. None of it is a matter of wording."""
+"""The fields that decide where codes are sent, who can authenticate as the client, and what it may request."""
 
 
 HOURS_SLACK = timedelta(minutes=15)
@@ -191,7 +191,7 @@ class Client:
     # Origins are registered and not derived from each request: CORS answers only these.
     origins: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
-    """The most that it may request; other scopes are dropped at authorize."""
+    """The scopes that it may request; others are dropped at authorize."""
     secrets: tuple[ClientSecret, ...] = ()
     jwks: dict[str, Any] | None = None
     jwks_uri: str = ""
@@ -327,25 +327,25 @@ class ClientFacts:
     certified_at: datetime | None = None
     """When review last certified what it is certified for now."""
     owner_since: datetime | None = None
-    """When its vendor took the app over. What a person or a hospital agreed to before does not count for it."""
+    """When its vendor took the app over. Earlier agreements of people and hospitals do not count."""
     purpose_since: datetime | None = None
-    """When the app's purpose was last changed. What a person agreed to before was another purpose."""
+    """When the app's purpose last changed. Earlier agreements were about the former purpose."""
     ask_again_since: datetime | None = None
     """When its terms last changed, or people were last to be asked again for another reason."""
     since: datetime | None = None
-    """Since when the app has been active and certified without interruption; anything issued before is no longer valid."""
+    """Since when the app has been active and certified without interruption; anything issued earlier is invalid."""
     gaps: tuple[tuple[timedelta, datetime], ...] = ()
-    """Since when that would be if gaps within a grace between two certifications are none: the longest gap, and since when, the newest first."""
+    """The same if gaps within a grace do not count: the longest gap, and since when, newest first."""
     graceless: bool = False
-    """Something of what its version was certified for was withdrawn since, so that the end of its certification has no grace."""
+    """A certification of its version was withdrawn since, so the end of its certification has no grace."""
     also: tuple[Basis, ...] = ()
-    """What other certifications of its version give that the one that ends last does not."""
+    """What other certifications of its version grant beyond the one that ends last."""
     adopted_at: datetime | None = None
-    """When it moved to its version; None: it has been of it from its beginning."""
+    """When it moved to its version; None if it never had another."""
 
     @property
     def bases(self) -> tuple[Basis, ...]:
-        """What each certification gives, that which ends last first. Which are in force is judged at each decision."""
+        """Return what each certification grants, the one that ends last first. Decisions judge which are in force."""
         last = Basis(
             self.certified_scopes,
             self.certified_until,

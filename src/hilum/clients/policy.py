@@ -79,7 +79,7 @@ __all__ = [
     "workflows_allowed",
 ]
 KEYED = frozenset({ClientType.ASYMMETRIC, ClientType.BACKEND})
-# Types and not flags decide how a client authenticates, so that no combination of flags is left unjudged.
+# Types, not flags, decide how a client authenticates, so that no combination of flags is overlooked.
 WITH_SECRET = frozenset({ClientType.SYMMETRIC, ClientType.EHR, ClientType.RESOURCE_SERVER})
 DELEGATED = frozenset({ClientType.PUBLIC, ClientType.SYMMETRIC, ClientType.ASYMMETRIC})
 METHODS = {
@@ -161,7 +161,7 @@ def validate_client_metadata(metadata: ClientMetadata, *, now: datetime) -> Faul
 def _authentication_faults(metadata: ClientMetadata) -> Faults:
     """Check that only servers have credentials, and all of them (C15), and that backend and delegated access are separate (C16)."""
     on_server = metadata.deployment is Deployment.SERVER
-    # Whoever has the app on their device has its secret too (RFC 8252 section 8.5).
+    # Everybody with the app on their device has its secret too (RFC 8252 section 8.5).
     if not on_server and metadata.type is not ClientType.PUBLIC:
         return {"token_endpoint_auth_method": "confidential_on_device"}
     # A server can keep a secret, and without one anybody could redeem its codes (C15).

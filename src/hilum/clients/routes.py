@@ -101,7 +101,7 @@ class SecretAsked(Strict):
 
 
 class EditAsked(Strict):
-    """What is left out stays. ``revision`` is the one that was read. ``jwks`` replaces ``jwks_uri``, and the other way round."""
+    """Omitted fields stay. ``revision`` is the one that was read. ``jwks`` replaces ``jwks_uri``, and the other way round."""
 
     revision: Word
     redirect_uris: Annotated[tuple[str, ...], Field(max_length=REDIRECT_URIS_BOUND * 2)] | None = None
@@ -212,7 +212,7 @@ def _transfers(router: APIRouter, kit: Kit, transferred: Transferred) -> None:
 
     @router.get(path, response_model=TransferShown, openapi_extra=audience("staff", "member"))
     async def get_transfer(request: Request, app: Id) -> object:
-        """Show to whom an app is offered."""
+        """Show the open offer of an app."""
         return await run_read(kit, request, partial(service.view_transfer, app_id=AppId(app)))
 
     @router.post(f"{path}/accept", status_code=204, openapi_extra=owners)
@@ -265,7 +265,7 @@ def _changes(router: APIRouter, kit: Kit, barred: registry.Barred) -> None:
         "/client-changes/{change}/approve", response_model=ChangeShown, openapi_extra=audience("reviewer")
     )
     async def approve_change(request: Request, change: Id) -> object:
-        """Agree to an edit as a reviewer; it takes effect now, exactly as it was asked for."""
+        """Approve an edit as a reviewer; it takes effect now, exactly as requested."""
         return await run_write(kit, request, partial(service.approve, change_id=change, barred=barred))
 
     @router.post(

@@ -35,7 +35,10 @@ SIGNED = (
     "dynamic",
 )
 SIGNED_MOMENTS = ("expires_at", "adopted_at", "certified_before")
-"""The fields of a client that are signed beside its keys, its secrets and the use of a backend service. Adding one changes the digest of every client, so all must be signed again."""
+"""The fields of a client that are signed beside its keys, its secrets and the use of a backend service.
+
+Adding one changes the digest of every client, so all must be signed again.
+"""
 FAULT = "A client of it, or its vendor, is not as it was signed."
 
 
@@ -169,7 +172,7 @@ def attest_offer(ctx: Context, offer: Transfer) -> None:
 
 
 def attest_decided(ctx: Context, offer: Transfer) -> None:
-    """Sign that an offer is none any more. Raises Conflict."""
+    """Sign the end of an offer. Raises Conflict."""
     attestations.attest(ctx, (_offer(offer.app), GONE))
 
 

@@ -27,7 +27,7 @@ _RELATIVE = frozenset({"Patient", "Practitioner", "PractitionerRole", "RelatedPe
 class Exported:
     """An agreement with what its ids stand for. ``versions`` are all of them, the first one first. ``base`` is the platform's address.
 
-    ``person`` is the ``fhirUser`` of whoever agreed; ``proxy``: who is not the patient, and acts for them.
+    ``person`` is the ``fhirUser`` of the person who agreed; ``proxy``: that person is not the patient, but acts for them.
     """
 
     agreement: Authorization

@@ -42,7 +42,7 @@ def chosen(form: Form, name: str) -> bytes:
 
 
 def no_such_act(sentence: str = "Choose what to do.") -> Invalid:
-    """Return the refusal of a form whose button is none of its page's."""
+    """Return the refusal of a form whose button is not on its page."""
     return Invalid("act_missing", sentence, fields={"act": "missing"})
 
 

@@ -110,7 +110,7 @@ def asked(given: Mapping[str, str], filters: Iterable[Filter], orders: Iterable[
 
 
 def word(text: str, name: str) -> str:
-    """Return a word of an address as it is. Raises Invalid if it is none."""
+    """Return a word of an address unchanged. Raises Invalid if it is malformed."""
     if not _WORD.fullmatch(text):
         raise _malformed(name)
     return text

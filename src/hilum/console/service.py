@@ -48,7 +48,7 @@ def is_due(visitor: Visitor, ctx: Context) -> bool:
 
 
 def require(ctx: Context, visitor: Visitor, cookie: str, *, writing: bool) -> Context:
-    """Return the context of an act by whoever is signed in, judged in the act's own transaction. Raises SignInFirst, Stopped."""
+    """Return the context of an act by the signed-in person, checked in the act's own transaction. Raises SignInFirst, Stopped."""
     # A session may end, and a person be stopped, while a form is on its way.
     again = signin.session(ctx, cookie)
     if again is None or again.id != visitor.session.id:

@@ -61,7 +61,7 @@ class Trust:
         facts = await self._current(request)
         answer = self._kit.pages.render(request, "console/trust/method.html", check=CHECK, **facts)
         tag = f'"{hashlib.sha256(bytes(answer.body)).hexdigest()[:32]}"'
-        # Nothing in it is of whoever looks, so anybody's cache may keep it.
+        # Nothing in it depends on the reader, so any cache may keep it.
         headers = {"cache-control": f"public, max-age={int(HELD.total_seconds())}", "etag": tag}
         if tag in request.headers.get("if-none-match", ""):
             return Response(None, 304, headers)

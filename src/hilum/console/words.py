@@ -244,7 +244,7 @@ CRITERIA = {
     "errors": "Malformed, too large or too costly",
     "latency": "Answered late where others are answered in time",
 }
-"""Of which calls of an app its cell lets only so many be."""
+"""The kinds of calls that a cell limits."""
 
 
 def requirements(book: Book, names: Iterable[str]) -> list[str]:

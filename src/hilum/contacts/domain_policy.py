@@ -55,7 +55,7 @@ def may_check(actor: Actor, vendor: VendorId) -> bool:
 
 
 def parse_name(text: str) -> str:
-    """Return a domain's name in lower case; empty if it is none that can be proved."""
+    """Return a domain's name in lower case; empty if it cannot be proved."""
     name = text.strip().lower()
     if not _NAME.fullmatch(name) or name.rpartition(".")[2] in _RESERVED:
         return ""

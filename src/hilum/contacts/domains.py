@@ -146,7 +146,7 @@ def claim_renewals(ctx: Context) -> list[Domain]:
 
 
 def lapse_due(ctx: Context) -> int:
-    """Record proofs of domains that have ended, at most a batch; return how many. Call again while it is not 0."""
+    """Record proofs of domains that have ended, at most a batch; return how many. Call again until it returns 0."""
     ended = store.list_ended_domains(ctx.tx, ctx.now)
     for domain in ended:
         assert domain.proof_ends_at is not None, "listed by it"

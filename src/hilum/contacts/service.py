@@ -251,7 +251,7 @@ def confirm(ctx: Context, secret: str) -> Contact:
 
 
 def decline(ctx: Context, secret: str) -> Contact:
-    """Record that who receives mail at an address is no contact of the vendor, of any kind: it gets no more mail about it. Raises NotFound."""
+    """Record that the recipient of mail at an address is not a contact of the vendor: the address gets no more mail about it. Raises NotFound."""
     contact = _use(ctx, secret)
     # What the page promises is about the vendor, so the mailbox's other contacts there end too.
     for each in store.list_of_mailbox(ctx.tx, contact.vendor, contact.mailbox):
@@ -294,7 +294,7 @@ def _event_facts(contact: Contact) -> dict[str, str]:
 
 
 def lapse_due(ctx: Context) -> int:
-    """Record proofs that have ended, at most a batch; return how many. Call again while it is not 0."""
+    """Record proofs that have ended, at most a batch; return how many. Call again until it returns 0."""
     store.delete_budgets(ctx.tx, ctx.now - WINDOW)
     ended = store.list_ended(ctx.tx, ctx.now)
     for contact in ended:

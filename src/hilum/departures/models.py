@@ -69,7 +69,7 @@ class By(StrEnum):
     RING = "ring"
     """By the ring of its signing keys."""
     OWNER = "owner"
-    """By whose a picture is."""
+    """By the owner of a picture."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,7 +210,7 @@ def _clients_of(ctx: Context, app: AppId) -> list[str]:
 
 
 def mark_overdue(ctx: Context) -> int:
-    """Record the requests without an answer whose deadline has passed, at most a batch; return how many. Call again while it is not 0."""
+    """Record the requests without an answer whose deadline has passed, at most a batch; return how many. Call again until it returns 0."""
     due = store.list_due(ctx.tx, ctx.now)
     for disposal in due:
         if store.save_overdue(ctx.tx, disposal.id, ctx.now):

@@ -38,8 +38,10 @@ rows = Table(
     PrimaryKeyConstraint("run", "kind", "number"),
     Index("ix_dryruns_row_tenant", "run", "kind", "tenant", "number"),
 )
-"""Rows of one kind and hospital together: ``body`` has the fields of each as a JSON array, ``number`` is that of the last one, and ``app`` is
-empty if they are of several apps. Releases before stored each row by itself, with its fields alone as ``body``."""
+"""Rows of one kind and hospital together: ``body`` has the fields of each as a JSON array, ``number`` is that of the last one, and ``app`` is empty if they are of several apps.
+
+Releases before stored each row by itself, with its fields alone as ``body``.
+"""
 PACKS_AT_ONCE = 20
 """Packs that are read together, until a page is full."""
 
@@ -105,7 +107,7 @@ def delete_rows(tx: Connection, *, of: str = "", beside: Collection[str] = ()) -
 
 
 def _other_run(tx: Connection, beside: Collection[str]) -> str:
-    """Return a run that has rows and is none of some; empty if there is none."""
+    """Return a run with rows other than some runs; empty if there is none."""
     # From run to run by the index: that none is there would else be known once every row was read, and there are millions.
     next_run, run = select(func.min(rows.c.run)), ""
     while run in {"", *beside}:

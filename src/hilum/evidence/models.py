@@ -33,7 +33,7 @@ QUOTA_RATE_PER_S, QUOTA_BURST = 0.5, 2
 """The quota in the quota scenario: a refused app is asked to wait two seconds."""
 QUOTA_WAIT = timedelta(seconds=2)
 SLOW = timedelta(seconds=2)
-"""From which latency an answer counts as slow. The fault makes answers take three seconds."""
+"""The latency from which an answer counts as slow. The fault delays answers by three seconds."""
 EVERY = "*"
 """In place of names: every scenario of the rule book."""
 WATCHED = 100

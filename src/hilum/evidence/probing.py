@@ -81,7 +81,7 @@ def list_polled(ctx: Context, client: ClientId, tenant: TenantId, issuer: str) -
 
 
 def note_polled(ctx: Context, client: ClientId, tenant: TenantId, probe: str) -> bool:
-    """Record that an app answered a request of its run, once; return False if that is none."""
+    """Record that an app answered a request of its run, once; return False for other requests."""
     found = _polling(ctx, client, tenant)
     if found is None:
         return False

@@ -265,7 +265,7 @@ def purge(ctx: Context) -> int:
 
 
 def view(ctx: Context, run_id: str) -> Run:
-    """Get a run. Raises NotFound, also to who may not see it."""
+    """Get a run. Raises NotFound, also for actors who may not see it."""
     run = store.get(ctx.tx, run_id)
     if not policy.may_see(ctx.actor, run.vendor):
         raise NotFound("evidence_run_not_found", _ABSENT)

@@ -31,7 +31,7 @@ class Window:
 
     @property
     def requests(self) -> list[Row]:
-        """The requests as they ended. That a write was intended, or found out about later, is no further request of the app."""
+        """The requests as they ended. That a write was intended, or found out about later, is not a further request of the app."""
         return [
             each
             for each in self.rows

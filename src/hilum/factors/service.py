@@ -253,7 +253,7 @@ def _id_of(passkey: Passkey) -> str:
 
 
 def purge(ctx: Context) -> int:
-    """Delete challenges that ended; return how many. Call again while it is not 0."""
+    """Delete challenges that ended; return how many. Call again until it returns 0."""
     return store.purge_challenges(ctx.tx, ctx.now)
 
 

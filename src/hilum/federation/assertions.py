@@ -38,7 +38,7 @@ def signing_key(text: str) -> tuple[RSAKey | ECKey, str, str] | None:
 
 
 def assertion(text: str, *, client_id: str, audience: str, jti: str, now: datetime) -> str:
-    """Return a signed assertion that names a client at a token endpoint, for a minute; empty if the text is no signing key."""
+    """Return a signed assertion that names a client at a token endpoint, for a minute; empty if the text is not a signing key."""
     found = signing_key(text)
     if found is None:
         return ""

@@ -242,7 +242,7 @@ def _judge_sign_in(
 
 def _subject(claims: Mapping[str, Any], name: str) -> str:
     found = claims.get(name)
-    # sub is required whichever claim is used: a token without it is no id_token.
+    # sub is required whichever claim is used: a token without it is not an id_token.
     both = (claims.get("sub"), found)
     if not all(isinstance(each, str) and 0 < len(each) <= SUBJECT_BOUND for each in both):
         refuse(Fault.SUBJECT_MISSING)

@@ -228,7 +228,7 @@ def host_fault(origin: str, *, loopback: bool) -> str:
 
 
 def origin_of(address: str) -> str:
-    """Return the origin of an address, as it stands on the list of hosts; empty if it is none."""
+    """Return the origin of an address, in the form of the list of hosts; empty if it has none."""
     try:
         parts = urlsplit(address)
         port = parts.port
@@ -420,13 +420,13 @@ def _claim(claims: Mapping[str, object], name: str) -> object:
 
 
 def text_claim(claims: Mapping[str, object], name: str) -> str:
-    """Return a claim that is a text; empty if it is none."""
+    """Return a claim that is a text; empty if it is not."""
     found = _claim(claims, name) if name else ""
     return found.strip() if isinstance(found, str) and len(found) <= URL_BOUND else ""
 
 
 def username_stated(settings: Settings, identity: Identity) -> str:
-    """Return the username that a provider states, in the form in which usernames are stored; empty if it is none."""
+    """Return the username that a provider states, in the stored form; empty if it is not valid."""
     return normal_username(text_claim(identity.claims, settings.username_claim))
 
 

@@ -38,7 +38,7 @@ SIGN_IN, SET_UP, HOST, LINK = (
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A provider's settings as they shall be. ``secret_sealed`` is empty to keep the one that there is."""
+    """A provider's new settings. ``secret_sealed`` is empty to keep the present secret."""
 
     settings: Settings
     secret_sealed: str = ""
@@ -422,7 +422,7 @@ def end_all(ctx: Context) -> None:
 
 
 def purge(ctx: Context) -> int:
-    """Delete what is over; return how many. Call again while it is not 0."""
+    """Delete what is over; return how many. Call again until it returns 0."""
     return store.purge(ctx.tx, now=ctx.now - SESSIONS_KEPT)
 
 

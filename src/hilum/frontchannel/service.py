@@ -89,7 +89,7 @@ class Answer:
     topics: tuple[str, ...] = ()
     remove: bool = False
     language: str = ""
-    """The language of the page that was answered; empty if its form named none that there is."""
+    """The language of the answered page; empty if its form had no supported one."""
 
 
 @dataclass(frozen=True, slots=True)

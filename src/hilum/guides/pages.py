@@ -46,7 +46,7 @@ class _Guides:
 
 
 def _kept(request: Request, answer: Response) -> Response:
-    """Let caches keep a page, and answer 304 to whoever has it already."""
+    """Let caches keep a page, and answer 304 if the client already has it."""
     tag = f'"{hashlib.sha256(bytes(answer.body)).hexdigest()[:24]}"'
     if tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers={"etag": tag, "cache-control": CACHING})

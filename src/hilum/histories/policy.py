@@ -75,7 +75,7 @@ _EMERGENCY = Sentence(
 
 
 def is_shown(access: Access) -> bool:
-    """Check whether a record is an app's access. What the platform itself reads, to show names on its pages, is none."""
+    """Check whether a record is an app's access, not a read by the platform itself to show names on its pages."""
     return bool(access.app) and access.outcome is not Outcome.INTENDED
 
 
@@ -124,7 +124,7 @@ def entry_of(access: Access, names: Names, reader: PersonId, patient: str) -> En
         why=_why(access, ground, None if agreed is None else agreed.created_at),
         used_by=_used_by(access, reader),
         workflow="" if agreed is None else agreed.workflow,
-        # A settlement's rule is no scope.
+        # A settlement's rule is not a scope.
         scope=access.rule if ground is not Ground.NONE and access.rule != SETTLEMENT else "",
         # Of an answer that showed others too, nothing but what is this record's own.
         removed=0 if access.found else access.removed,

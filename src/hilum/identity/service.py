@@ -193,7 +193,7 @@ def _present(tenant: Tenant) -> Tenant:
 
 
 def no_tenant() -> NotFound:
-    """Return the refusal of a tenant that there is not, also for one that its asker may not know of."""
+    """Return the refusal for a missing tenant, also for one that the actor may not see."""
     return NotFound("tenant_not_found", "There is no such tenant.")
 
 

@@ -7,7 +7,7 @@ _OWN = frozenset({"until", "__class__"})
 
 
 class WatchedMoment(datetime):
-    """A moment that notes the first moment, of those that it was compared with, that is still to come: ``until``; None if there is none.
+    """A moment that records the earliest later moment that it was compared with (``until``); None without one.
 
     A judgement that did nothing with the present but compare it comes out the same at every moment from this one to ``until``, so what
     ends by the clock needs no second list of ends beside the judgement itself. Any other use (its date, a difference, its hash) may

@@ -179,7 +179,7 @@ def _placement_refusal(ctx: Context, judged: Standing, sentence: str) -> Refused
 
 def _named_faults(order: LaunchOrder, client: Client | None, person: Person | None) -> dict[str, str]:
     faults: dict[str, str] = {}
-    # A backend service, an EHR or a resource server is no app for people.
+    # A backend service, an EHR or a resource server is not an app for people.
     if order.client and (client is None or client.type in ACTS_ALONE):
         faults["client_id"] = "client_not_launchable"
     elif client is not None and (fault := policy.launch_uri_fault(order.launch_uri, client)):
@@ -448,7 +448,7 @@ def count_people(
 
 
 def purge(ctx: Context, *, kept: timedelta = LAUNCHES_KEPT) -> int:
-    """Delete launches that ended or were never taken, once older than ``kept``; return how many. Call again while it is not 0."""
+    """Delete launches that ended or were never taken, once older than ``kept``; return how many. Call again until it returns 0."""
     return store.purge(ctx.tx, ctx.now - max(kept, NEGATIVE_WINDOW))
 
 

@@ -190,7 +190,7 @@ class _Connection:
             return Outcome(Result.UNKNOWN, "no_answer")
         if 200 <= code < 300:
             return Outcome(Result.ACCEPTED, "", code)
-        # What is no reply of SMTP says neither that the mail was accepted nor that it was not.
+        # A malformed SMTP reply does not tell whether the mail was accepted.
         return _refused(code, "content_refused") or Outcome(Result.UNKNOWN, "no_answer", max(code, 0))
 
     def close(self) -> None:
@@ -213,7 +213,7 @@ def _own_name(sender: str) -> str:
 
 
 def _refused(code: int, reason: str) -> Outcome | None:
-    """Return the outcome of a refusal: 421 closes the session, 4yz is for now, 5yz for good; None if it is none.
+    """Return the outcome of a refusal: 421 closes the session, 4yz is temporary, 5yz permanent; None if it is not a refusal.
 
     Source: RFC 5321 section 4.2.1.
     """

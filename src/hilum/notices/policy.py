@@ -97,7 +97,7 @@ def _is_member(actor: Actor, vendor: str, roles: AbstractSet[str]) -> bool:
 
 
 def parse_address(text: str) -> str:
-    """Return a mail address with its domain in lower case; empty if it is none that mail is sent to."""
+    """Return a mail address with its domain in lower case; empty if no mail can be sent to it."""
     local, at, domain = text.strip().rpartition("@")
     address = f"{local}{at}{domain.lower()}"
     return address if len(address) <= ADDRESS_BOUND and _ADDRESS.fullmatch(address) else ""

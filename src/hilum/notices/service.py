@@ -113,7 +113,7 @@ def put_event(ctx: Context, order: VendorEvent) -> list[Notice]:
 
     def read(ctx: Context) -> list[Endpoint]:
         every = store.list_endpoints(ctx.tx, order.vendor, PageQuery("", ENDPOINTS_BOUND))
-        # One to which nobody agreed yet is no fault, and must not be logged as one.
+        # A webhook that waits for approval is no fault, and must not be logged as one.
         mine = [each for each in every if each.agreed_by or not two]
         return [each for each in mine if policy.subscribes(each, kind.id, order.app)]
 
@@ -178,7 +178,7 @@ def is_anything_due(ctx: Context, channel: Channel) -> bool:
 
 
 def settle_abandoned(ctx: Context) -> int:
-    """Settle or free notices whose attempt outlived its lease; return how many. Call again while it is not 0."""
+    """Settle or free notices whose attempt outlived its lease; return how many. Call again until it returns 0."""
     found = store.list_abandoned(ctx.tx, ctx.now, ABANDONED_BATCH)
     for notice in found:
         freed = policy.abandoned(notice, ctx.now)
@@ -347,7 +347,7 @@ def end_open_mail(ctx: Context) -> int:
 
 
 def purge(ctx: Context) -> int:
-    """Delete a batch of notices that were settled long ago; return how many. Call again while it is not 0."""
+    """Delete a batch of notices that were settled long ago; return how many. Call again until it returns 0."""
     store.delete_budgets(ctx.tx, ctx.now - BUDGET_WINDOW)
     return store.purge(ctx.tx, ctx.now - KEPT)
 
@@ -486,7 +486,7 @@ def managed_endpoint(ctx: Context, endpoint_id: str) -> Endpoint:
 
 
 def locked_endpoint(ctx: Context, endpoint_id: str) -> Endpoint:
-    """Get an endpoint, locked, for whoever has judged the actor. Raises NotFound."""
+    """Get an endpoint, locked, for callers that have checked the actor. Raises NotFound."""
     return store.get_endpoint(ctx.tx, endpoint_id, lock=True)
 
 

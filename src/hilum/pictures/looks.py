@@ -12,9 +12,9 @@ from math import log2
 CELLS = 11
 """Cells a side that are compared with their neighbours; the outer ones are background."""
 STEP = 20
-"""By how much of 255 neighbours must differ to count as different."""
+"""The difference, of 255, from which neighbours count as different."""
 EDGE = 24
-"""By how much of 255 a pixel must differ from the background not to be margin."""
+"""The difference from the background, of 255, from which a pixel is no margin."""
 SPECKS = 1 / 24
 """Up to which share of a line may differ while it is still margin."""
 WHITE = 255

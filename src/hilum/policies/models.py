@@ -102,7 +102,7 @@ UNCLASSIFIED = "unclassified"
 SANDBOX_TRIAL = "sandbox_trial"
 """The category of apps that developers register themselves at a sandbox, and of test suites. Never certified for production."""
 PEER = "peer"
-"""The category of a hospital's own EHR or resource server, which is no app and in no book."""
+"""The category of a hospital's own EHR or resource server, which is not an app and in no book."""
 ANY = "*"
 """In a cell's list: any name. In a rule: every resource type. In an app's declaration: all."""
 NOT_DECLARED = (ANY,)

@@ -203,7 +203,7 @@ def _title(book: Book, name: str) -> str:
 
 
 def paths(category: str, tier: Tier, cell: Cell) -> dict[str, tuple[str, ...]]:
-    """Return by which paths a cell requires and advises something, and what of that may be overridden."""
+    """Return the paths of a cell's requirements and advice, and those that may be overridden."""
 
     def whole(names: Iterable[str]) -> tuple[str, ...]:
         return tuple(sorted(f"categories.{category}.cells.{tier}.{name}" for name in names))

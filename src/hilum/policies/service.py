@@ -330,7 +330,7 @@ def shown(new: tuple[Widening, ...], run: DryRun | None) -> dict[str, Any]:
 
 
 def _named(run: DryRun | None) -> dict[str, str]:
-    """Return a dry run as it is recorded where a version is put in force by it; empty if there is none."""
+    """Return the record of the dry run behind an application; empty without one."""
     return {} if run is None else {"id": run.id, "digest": run.digest}
 
 

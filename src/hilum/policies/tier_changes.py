@@ -31,7 +31,7 @@ _LETTERS = (smart.CREATE, smart.READ, smart.UPDATE, smart.DELETE, smart.SEARCH)
 _CLIENTS = tuple(ClientAuthentication)
 _LOW, _MODERATE, _HIGH = TIERS
 Pairs = Mapping[ClientAuthentication, frozenset[tuple[Tier, Tier]]]
-"""Of which tier a scope was and is, for each way of authenticating, whatever workflows and placements an app declares."""
+"""The former and present tier of a scope, by client authentication, whatever workflows and placements an app declares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ class TierChanges:
         return {}
 
     def _pairs(self, met: int, floor_before: Tier, floor_after: Tier) -> Pairs:
-        """Return of which tiers a scope that meets these rules can be in both books."""
+        """Return the tiers that a scope which meets these rules can have in both books."""
         key = met, floor_before, floor_after
         if key not in self._pairs_found:
             was = self._tiers(met & self._before, floor_before)

@@ -1,4 +1,4 @@
-"""Edits of what a vendor says and shows of an app: its name, description, purpose and logo."""
+"""Edits of an app's name, description, purpose and logo."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,9 @@ TEXTS = ("name", "description", "purpose")
 EDITED = (*TEXTS, "logo")
 """What an edit can change. A logo is named by its digest."""
 HELD = frozenset({"name", "purpose", "logo"})
-"""What people, hospitals and review agreed to: of an app that is certified for production it waits for a reviewer."""
+"""Fields that people, hospitals and review agreed to: for an app certified for production their edits wait for a reviewer."""
 SIDE_BOUND = 120
-"""How many letters of each side the refusal of a stale edit shows."""
+"""How many characters of each side the refusal of a stale edit shows."""
 
 
 @dataclass(frozen=True, slots=True)

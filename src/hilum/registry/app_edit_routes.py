@@ -36,7 +36,7 @@ from hilum.web.kit import Kit
 
 
 class AppEditAsked(Strict):
-    """``revision`` is that of the app as it was read. What is left out stays.
+    """``revision`` is the app's when it was read. Omitted fields stay.
 
     ``logo``: a PNG in base64, 16 to 512 pixels a side and at most 64 KiB; an empty text removes it.
     """
@@ -61,7 +61,7 @@ class LogoShown(Shown):
 class AppEditShown(Shown):
     """An edit of an app's name, purpose or logo (by digest). ``order`` replaces ``before`` once a reviewer agrees.
 
-    ``resembles``: whose logos the new one looks like, which a reviewer judges; names are shown to the platform's staff only.
+    ``resembles``: the owners of logos that the new one looks like, for a reviewer to judge; names are shown to the platform's staff only.
     """
 
     id: str
@@ -111,13 +111,13 @@ def api(kit: Kit, barred: held.Barred) -> APIRouter:
 
     @router.get("/app-edits/{edit}/logo", response_model=LogoShown, openapi_extra=seen)
     async def get_edit_logo(request: Request, edit: Id) -> object:
-        """Show the logo that an edit asks for: it has no public address until a reviewer agrees."""
+        """Show the logo of an edit, which has no public address until a reviewer approves it."""
         content = await run_read(kit, request, partial(app_edits.read_logo, edit_id=edit))
         return LogoShown(png=base64.b64encode(content).decode())
 
     @router.post("/app-edits/{edit}/approve", response_model=AppEditShown, openapi_extra=audience("reviewer"))
     async def approve_edit(request: Request, edit: Id, body: AgreedAsked | None = None) -> object:
-        """Agree to an edit as a reviewer; it takes effect now. People are asked again if the purpose changed. The vendor sees the reason, if there is one."""
+        """Approve an edit as a reviewer; it takes effect now. People are asked again if the purpose changed. The vendor sees the reason, if any."""
         verb = partial(app_edits.approve, edit_id=edit, reason=body.reason if body else "", barred=barred)
         return await run_write(kit, request, verb)
 

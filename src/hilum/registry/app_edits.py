@@ -23,12 +23,12 @@ from hilum.registry.models import App, Environment
 from hilum.standards import names
 
 RESEMBLES_BOUND = 5
-"""How many others an edit names that its logo looks like."""
+"""How many owners of similar logos an edit lists."""
 APP_EDIT = HeldKind(APP_EDITS, "registry.edit.ask", "registry.edit.approve", "registry.edit.refuse")
 
 
 def edit(ctx: Context, app_id: AppId, order: AppEditOrder) -> tuple[App, HeldEdit | None]:
-    """Edit an app; return it, and what of the edit waits for a reviewer.
+    """Edit an app; return it, and the part of the edit that waits for a reviewer.
 
     Raises NotFound, NotPermitted, Invalid, Conflict (changed since it was read, or another edit of it waits).
     """
@@ -38,7 +38,7 @@ def edit(ctx: Context, app_id: AppId, order: AppEditOrder) -> tuple[App, HeldEdi
         raise Conflict("changed_since_read", policy.both_sides(app, order))
     changed = policy.edited_texts(app, order)
     _require_valid(ctx, app, changed)
-    # Not before: a refusal commits what was written, and this makes room by removing what another edit asks for.
+    # Not earlier: a refusal commits what was written, and this removes another edit's picture to make room.
     if order.logo is not None and "logo" in changed:
         pictures.keep(ctx, Owners.APP, app.id, order.logo)
     certifications = service.certifications_of(ctx, app.id)
@@ -61,14 +61,14 @@ def edit(ctx: Context, app_id: AppId, order: AppEditOrder) -> tuple[App, HeldEdi
 
 
 def _resembled(ctx: Context, app: App, logo: Picture | None) -> tuple[str, ...]:
-    """Return in words whose logos one looks like: of other vendors' apps, and of hospitals (C212). A person decides about it.
+    """Describe the owners of logos that one looks like: other vendors' apps, and hospitals (C212). A person decides.
 
-    The platform itself shows what it must, as with names (``service.imitation_fault``).
+    Edits by the platform itself are exempt, as with names (``service.imitation_fault``).
     """
     if logo is None or ctx.actor.acts_alone:
         return ()
     found = pictures.alike(ctx, Owners.APP, app.id, logo.look)
-    # Unknown means no: what could not be compared with all of them is looked at too.
+    # Unknown means no: a logo that could not be compared with all others waits for a reviewer too.
     words = [] if found.whole else ["not compared with every logo"]
     hospitals = [TenantId(id_) for kind, id_ in found.owners if kind is Owners.HOSPITAL]
     words += [f"hospital {name}" for name in identity.tenant_names(ctx, hospitals[:RESEMBLES_BOUND]).values()]
@@ -81,13 +81,13 @@ def _resembled(ctx: Context, app: App, logo: Picture | None) -> tuple[str, ...]:
 
 
 def approve(ctx: Context, edit_id: str, reason: str = "", *, barred: held.Barred) -> HeldEdit:
-    """Agree to an edit as a reviewer: it is judged again, and takes effect exactly as it was asked for. A reason is kept, and shown to the vendor.
+    """Approve an edit as a reviewer: it is judged again, and takes effect exactly as requested. A reason is stored, and shown to the vendor.
 
     Raises NotFound, NotPermitted, Invalid (no longer valid), Conflict (decided already, or the texts were changed since).
     """
     found = held.get_for_approval(ctx, APP_EDIT, edit_id, barred)
     app = store.get_app(ctx.tx, found.app, lock=True)
-    # The vendor of today did not ask for what the one before did. A description that was changed since is no obstacle.
+    # The present vendor did not request a former vendor's edit. A description that changed since is not an obstacle.
     same = app.vendor == found.vendor and all(
         getattr(app, name) == text for name, text in found.before.items()
     )
@@ -98,7 +98,7 @@ def approve(ctx: Context, edit_id: str, reason: str = "", *, barred: held.Barred
 
 
 def refuse(ctx: Context, edit_id: str, reason: str) -> HeldEdit:
-    """Refuse an edit as a reviewer, or withdraw it as who may change the app (``held.refuse_held``)."""
+    """Refuse an edit as a reviewer, or withdraw it as an actor who may change the app (``held.refuse_held``)."""
 
     def may_withdraw(found: HeldEdit) -> bool:
         return policy.may_change(ctx.actor, store.get_app(ctx.tx, found.app).vendor)
@@ -133,7 +133,7 @@ def _apply(ctx: Context, app: App, texts: dict[str, str]) -> App:
     )
     store.save_texts(ctx.tx, after)
     if "name" in texts:
-        # The old name stays the vendor's: whoever took it would be taken for this app.
+        # The old name stays reserved: another app with it would be mistaken for this one.
         store.add_name(ctx.tx, app.vendor, after.name, names.forms(after.name))
     if "logo" in texts:
         pictures.show(ctx, Owners.APP, app.id, after.logo)
@@ -143,7 +143,7 @@ def _apply(ctx: Context, app: App, texts: dict[str, str]) -> App:
 
 
 def read_logo(ctx: Context, edit_id: str) -> bytes:
-    """Return the logo that an edit asks for, to whoever may see the edit. Raises NotFound."""
+    """Return the logo of an edit, for actors who may see the edit. Raises NotFound."""
     found = held.view_held(ctx, APP_EDIT, edit_id)
     digest = found.order.get("logo", "")
     content = pictures.find(ctx, Owners.APP, found.app, digest, shown=False) if digest else None

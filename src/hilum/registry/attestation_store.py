@@ -40,9 +40,9 @@ attestations = Table(
 
 
 def add_attestations(tx: Connection, made: Sequence[Attestation]) -> bool:
-    """Add attestations that follow each other; False, and none of them, if another one has the number of the first."""
+    """Add consecutive attestations; return False, adding none, if the number of the first is taken."""
     rows = [{column.name: getattr(each, column.name) for column in attestations.c} for each in made]
-    # The first decides: whoever has its number adds the rest in the same transaction.
+    # The first decides: the transaction that gets its number adds the rest.
     if rows and tx.execute(insert_or_ignore(tx, attestations).values(rows[0])).rowcount != 1:
         return False
     if rows[1:]:
@@ -60,7 +60,7 @@ _NEWEST_OF = _newest(attestations.c.app == bindparam("app"))
 
 
 def newest_attestation(tx: Connection, app: AppId | None = None) -> Attestation | None:
-    """Return the newest attestation, of all or of one app; None without any."""
+    """Return the newest attestation of all apps or of one; None without one."""
     row = _NEWEST.first(tx, {}) if app is None else _NEWEST_OF.first(tx, {"app": app})
     return None if row is None else Attestation(**row)
 

@@ -1,4 +1,4 @@
-"""Attestations: what is signed of apps and their certifications, added by each change, and verified wherever certifications count."""
+"""Attestations: signatures over apps and their certifications, added by each change, and verified wherever certifications count."""
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
@@ -44,7 +44,7 @@ def attested(ctx: Context) -> Attested:
             kept = _kept.get(chain.attestation_digest(newest))
         if kept is not None:
             return kept
-    # The trail before the attestations: what another transaction commits between the two reads must be missing from the trail.
+    # Read the trail before the attestations: an attestation that commits between the two reads must be missing from the trail.
     trail = recorded(ctx)
     newest = attestation_store.newest_attestation(ctx.tx)
     if newest is None:
@@ -78,7 +78,7 @@ def _before(ctx: Context, number: int) -> Attested:
 
 
 def _what_was_deleted(ctx: Context, trail: list[tuple[int, str]]) -> str:
-    """Return that all attestations were deleted, if anything shows that there were some."""
+    """Return the fault that all attestations were deleted, if anything shows that some existed."""
     if trail or keys.has_keys(ctx, Purpose.REGISTRY):
         return "No attestation of certifications is left, although there were some."
     return ""
@@ -93,10 +93,10 @@ def recorded(ctx: Context, *, limit: int = _TRAIL_READ) -> list[tuple[int, str]]
 
 
 def certified(ctx: Context, of: Collection[AppId] | None) -> Certified:
-    """Read some apps (None: all) with their certifications, and leave out those of apps that are not as they were signed."""
+    """Read some apps (None: all) with their certifications, without those whose signed state does not match."""
     found = _certified(ctx, of)
     for _ in range(_TRIES):
-        # A change that was committed between two of the reads looks like a fault, and not twice.
+        # A change that commits between two of the reads looks like a fault, but only once.
         if not found.faults:
             return found
         again = _certified(ctx, list(found.faults))
@@ -156,7 +156,7 @@ def begin(ctx: Context, app: AppId) -> str:
 def begin_stop(ctx: Context, app: AppId) -> str | None:
     """Lock an app before it is suspended or resumed; return what ``begin`` returns.
 
-    None where nothing is signed of it, or what there is does not count: then it is certified for nothing, and a suspension waits for nobody.
+    None if it has no signed state, or one that does not match: then it is not certified, and a suspension must not wait.
     """
     store.get_app(ctx.tx, app, lock=True)
     newest = attested(ctx).apps.get(app)
@@ -164,7 +164,7 @@ def begin_stop(ctx: Context, app: AppId) -> str | None:
 
 
 def attest_stops(ctx: Context) -> int:
-    """Sign that apps are suspended of which a release before did not sign it; return how many. For the platform itself, at each start."""
+    """Sign the suspensions that an older release did not sign; return how many. For the platform itself, at each start."""
     found, signed = set[AppId](), attested(ctx)
     suspended = [store.get_app(ctx.tx, app) for app in catalogue_store.suspended_apps(ctx.tx)]
     for stored in suspended:
@@ -172,7 +172,7 @@ def attest_stops(ctx: Context) -> int:
         if newest is None:
             continue
         of_app = tuple(store.read_certifications(ctx.tx, [app])), store.read_versions(ctx.tx, [app])
-        # As it was signed but for the suspension, which takes away only: of one that was resumed before, that was signed too.
+        # The signed state without the suspension, which only removes; an app that was resumed before has a signed suspension.
         resumed = replace(stored, state=AppState.ACTIVE)
         if chain.app_mismatch(stored, *of_app, newest) and chain.app_mismatch(resumed, *of_app, newest):
             continue
@@ -187,7 +187,7 @@ def attest_stops(ctx: Context) -> int:
 
 
 def require_category(ctx: Context, app: App) -> None:
-    """Check that an app has the category that was signed. Raises Conflict."""
+    """Check that an app has its signed category. Raises Conflict."""
     newest = attestation_store.newest_attestation(ctx.tx, app.id)
     if newest is not None and newest.digest != chain.GONE and newest.category != app.category:
         detail = (
@@ -203,7 +203,7 @@ def attest(ctx: Context, app: AppId, after: str) -> Attestation:
 
 
 def attest_gone(ctx: Context, apps: Iterable[AppId]) -> None:
-    """Sign that apps were deleted, of those about which anything was signed."""
+    """Sign the deletion of those apps that have a signed state."""
     for app in apps:
         newest = attestation_store.newest_attestation(ctx.tx, app)
         if newest is not None and newest.digest != chain.GONE:
@@ -258,7 +258,7 @@ def attest_existing(ctx: Context, *, from_scratch: bool = False) -> int:
     for each in store.read_certifications(ctx.tx, None):
         by_app.setdefault(each.app, []).append(each)
     apps = sorted(app for app in by_app if app in stored)
-    # Nothing to sign needs no key: a key without an attestation would show that some were deleted.
+    # Without anything to sign no key is made: a key without attestations would look like a deletion.
     if not apps:
         return 0
     made, sign = [], keys.signer(ctx, Purpose.REGISTRY)
@@ -290,7 +290,7 @@ def heads(ctx: Context, numbers: Collection[int]) -> dict[int, str]:
 
 
 def faults(ctx: Context) -> tuple[str, ...]:
-    """Return what is not as it was signed, of attestations and of the category and certifications of every app; at most ``SHOWN_BOUND``."""
+    """Return the faults of attestations, and of every app's category and certifications; at most ``SHOWN_BOUND``."""
     found, signed = certified(ctx, None), attested(ctx)
     of_apps = [f"App {app}: {fault}" for app, fault in sorted(found.faults.items())]
     shown = [*([signed.fault] if signed.fault else []), *of_apps[:SHOWN_BOUND]]

@@ -1,4 +1,4 @@
-"""Queries of the catalogue of apps for people who look through it: filtered, in an order of their choice, by pages."""
+"""Queries of the catalogue of apps: filtered, ordered and paged."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -25,15 +25,15 @@ from hilum.registry.store import _app, _vendor, apps, profile_of, profiles, vend
 def browse(
     tx: Connection, query: AppsQuery, after: tuple[str, str] | None, *, seen_from: TenantId | None
 ) -> list[App]:
-    """List apps that fit, after the key of the last one before; ``seen_from`` a tenant leaves out apps that exist only at another."""
+    """List matching apps after the key of the previous page; ``seen_from`` a tenant omits apps that exist only at another."""
     key = apps.c.id if query.order in {AppOrder.NEWEST, AppOrder.OLDEST} else func.lower(apps.c.name)
     down = query.order in {AppOrder.NAME_DOWN, AppOrder.NEWEST}
-    # By id beside it: two apps of one name have an order too, or a page would repeat or leave out one.
+    # Also by id: without an order of equal names a page could repeat or omit an app.
     order = tuple_(key, apps.c.id)
-    # Ids alone are sorted, and the rows of one page read after it: sorted whole, ten thousand descriptions are moved for each page.
+    # Sort ids only, then read the rows of the page: sorting whole rows would move ten thousand descriptions for each page.
     chosen = _fitting(query, seen_from, apps.c.id)
     if after is not None:
-        # Lowered by the database too, as what it is compared with.
+        # Lowered by the database, like the column it is compared with.
         last = tuple_(after[0] if key is apps.c.id else func.lower(after[0]), after[1])
         chosen = chosen.where(order < last if down else order > last)
     sorted_by = (key.desc(), apps.c.id.desc()) if down else (key, apps.c.id)
@@ -43,7 +43,7 @@ def browse(
 
 
 def count(tx: Connection, query: AppsQuery, *, seen_from: TenantId | None) -> int:
-    """Count the apps that fit, at most one more than COUNTED_BOUND."""
+    """Count matching apps, up to COUNTED_BOUND + 1."""
     some = _fitting(query, seen_from, apps.c.id).limit(COUNTED_BOUND + 1).subquery()
     return int(tx.execute(select(func.count()).select_from(some)).scalar_one())
 
@@ -119,7 +119,7 @@ def apps_of_vendors(tx: Connection, vendors: Collection[VendorId]) -> list[AppId
 
 
 def read_profiles(tx: Connection, of: Collection[AppId]) -> dict[AppId, Profile]:
-    """Read what is stated about some apps, of those about which anything is."""
+    """Read the profiles of those apps that have one."""
     rows = [
         row
         for batch in in_batches(of)

@@ -1,4 +1,4 @@
-"""What is signed of an app's category, suspension and certifications, and how attestations form a chain. Pure.
+"""The signed state of an app's category, suspension and certifications, and the chain of attestations. Pure.
 
 Each attestation contains the digest of the one before it, so the newest signature covers all of them. A tail that is cut off is shown by
 the audit trail and the anchor, which have number and digest.
@@ -14,7 +14,7 @@ from hilum.kernel.ids import AppId, VersionId
 from hilum.registry.models import App, AppState, AppVersion, Attestation, Attested, Certification
 
 BEGINS = ""
-"""``previous`` of an attestation that begins a chain: the first one, or one that follows what could not be trusted."""
+"""``previous`` of an attestation that begins a chain: the first, or one after an untrusted chain."""
 GONE = ""
 """The digest of an app that was deleted."""
 NOT_ATTESTED = "Its certifications were never signed."
@@ -42,7 +42,7 @@ def state_digest(
 
 
 def _stop(app: App) -> list[object]:
-    """Return what is signed of a suspension and its end: nothing of an app that never had one, which stays as it was signed before."""
+    """Return the signed part of a suspension and its end; empty for an app that never had one, whose older signatures stay valid."""
     if app.state is AppState.ACTIVE and app.active_since == app.created_at:
         return []
     return [[app.state.value, "" if app.active_since is None else app.active_since.isoformat()]]
@@ -63,7 +63,7 @@ def _certification(each: Certification, version: AppVersion | None) -> list[obje
         "" if withdrawn is None else withdrawn.isoformat(),
         # What a version declares decides its tier.
         None if version is None else _version(version),
-        # Only where there is one: what was signed before there were submissions stays as it was signed.
+        # Only if there is one, so that signatures from before submissions stay valid.
         *([each.submission] if each.submission else []),
     ]
 
@@ -78,13 +78,13 @@ def _version(version: AppVersion) -> list[object]:
         None
         if raised is None
         else [raised.tier, raised.reason, raised.raised_by, raised.raised_at.isoformat()],
-        # Only where it is declared: what was signed before it could be stays as it was signed.
+        # Only if it is declared, so that older signatures stay valid.
         *([version.population.value] if version.population else []),
     ]
 
 
 def attestation_bytes(made: Attestation) -> bytes:
-    """Return what is signed of an attestation: every field, the digest of the one before it among them."""
+    """Return the signed bytes of an attestation: every field, including the digest of the one before it."""
     fields = [
         made.number,
         made.app,
@@ -98,7 +98,7 @@ def attestation_bytes(made: Attestation) -> bytes:
 
 
 def attestation_digest(made: Attestation) -> str:
-    """Return the digest that the next attestation contains, the audit trail, and the anchor."""
+    """Return the digest of an attestation, as the next one, the audit trail and the anchor contain it."""
     signed = attestation_bytes(made)
     return hashlib.sha256(signed + f"\n{made.kid}\n{made.signature}".encode()).hexdigest()
 
@@ -113,7 +113,7 @@ def fold(before: Attested, rows: Iterable[Attestation]) -> Attested:
     last, head, fault = before.last, before.head, before.fault
     for each in rows:
         if each.previous == BEGINS:
-            # What two chains have in common is evidence, and no fault any more.
+            # The part that two chains have in common is evidence, not a fault.
             apps, fault = {}, _begins_fault(each, last)
         elif each.number != last + 1:
             apps, fault = {}, f"Attestations {last + 1} to {each.number - 1} of certifications are missing."
@@ -136,7 +136,7 @@ def _begins_fault(each: Attestation, last: int) -> str:
 
 
 def trail_fault(last: int, head: str, trail: Iterable[tuple[int, str]]) -> str:
-    """Return why the newest attestation is not the newest one in the audit trail; empty if it is, or if the trail has none."""
+    """Return why the newest attestation differs from the newest one in the audit trail; empty if it does not, or if the trail has none."""
     number, recorded = max(trail, default=(0, head))
     if number > last:
         return f"Attestations {last + 1} to {number} of certifications are missing: the audit trail has their records."
@@ -154,7 +154,7 @@ def app_mismatch(
     versions: Mapping[VersionId, AppVersion],
     newest: Attestation | None,
 ) -> str:
-    """Return why an app's category and certifications are not as they were signed; empty if they are, or if it has none."""
+    """Return why an app's category and certifications do not match their signed state; empty if they do, or if there are none."""
     certifications = tuple(certifications)
     if newest is None:
         return NOT_ATTESTED if certifications else ""
@@ -167,7 +167,7 @@ def app_mismatch(
     digests = {
         state_digest(app, certifications, versions, newest.after, with_stop=each) for each in (True, False)
     }
-    # What was signed without a suspension says nothing about it; what was signed with one fits only that.
+    # A state signed without a suspension does not cover it; one signed with it matches only that one.
     if newest.digest not in digests:
         return "Its suspension or its certifications are not as they were signed."
     return ""

@@ -21,7 +21,7 @@ from hilum.registry.policy import applicant_of
 
 def announce_change(ctx: Context, app: AppId, *, at: TenantId | None = None) -> None:
     """Announce to every process that an app's facts changed, or those of its installation ``at`` a tenant."""
-    # The key says what has to be read again. Without one, every process would read a million installations.
+    # The key names what to read again. Without it every process would read a million installations.
     ctx.advance_epoch(REGISTRY, f"app/{app}" if at is None else f"at/{at}/{app}")
 
 

@@ -1,6 +1,6 @@
-"""Delta reviews: what of a certified version is of a higher tier than when it was certified, or used beyond its declaration (C21).
+"""Delta reviews: a certified version's scopes with a higher tier than at its certification, or use beyond its declaration (C21).
 
-The rise withholds the new part by itself, at the next decision. What is recorded here is only that a person must judge it.
+The rise already withholds the new part, at the next decision. This only records that a person must judge it.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -42,8 +42,8 @@ def risen(
 
 
 def note_delta_reviews(ctx: Context, of: Collection[AppId]) -> None:
-    """Record which certifications in force of some apps need a delta review by the rule book everywhere, and which no longer do."""
-    # A rule that is observed counts already, so that reviewers have judged what it raises on the day when it is enforced (C209).
+    """Record which certifications in force of some apps need a delta review by the book in force everywhere, and which no longer do."""
+    # An observed rule counts already, so that reviewers have judged its effect before the day when it is enforced (C209).
     book = as_enforced(policies.current(ctx).everywhere, ctx.now)
     apps, versions = store.read_apps(ctx.tx, of), store.read_versions(ctx.tx, of)
     needed: dict[tuple[str, Tier], DeltaReview] = {}
@@ -79,7 +79,7 @@ def open_reviews_of(ctx: Context, app: AppId) -> list[DeltaReview]:
 def _note_found(
     ctx: Context, of: Collection[AppId], needed: Iterable[UseExcess], source: ReviewSource
 ) -> list[DeltaReview]:
-    # What was found may have been withdrawn or certified again since it was read.
+    # The certification may have been withdrawn or renewed since it was read.
     live = {each.id for each in in_force(ctx, store.read_certifications(ctx.tx, of))}
     reviews = {
         (each.certification, each.computed): DeltaReview(
@@ -110,7 +110,7 @@ def _note(
     opened = {(each.certification, each.computed): each for each in found}
     new = []
     for key, review in needed.items():
-        # The statement decides between two nodes that find the same.
+        # The statement decides between two nodes with the same result.
         if key not in opened and store.add_review(ctx.tx, review):
             new.append(review)
             _record(ctx, "registry.delta_review.open", review, detail=review.sentence)
@@ -128,7 +128,7 @@ def _record(ctx: Context, action: str, review: DeltaReview, **more: str) -> None
 def in_force(ctx: Context, certifications: Iterable[Certification]) -> list[Certification]:
     """Return the certifications in force, without those that a newer one of the same version replaces."""
     live = [each for each in certifications if each.withdrawn_at is None and ctx.now < each.expires_at]
-    # Only one of the same version replaces another: apps have many versions, and few certifications of each.
+    # Only a certification of the same version replaces another: apps have many versions, with few certifications each.
     same: dict[tuple[VersionId, Environment], list[Certification]] = {}
     for each in live:
         same.setdefault((each.version, each.environment), []).append(each)

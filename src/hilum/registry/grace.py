@@ -1,4 +1,4 @@
-"""For how long apps go on after the end of their certification, for what must not change unseen meanwhile."""
+"""The grace of apps after the end of their certification, for callers that must notice its changes."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""What edits of apps and of clients have in common while they wait for a reviewer: hold, list, decide, refuse (C12)."""
+"""Held edits of apps and clients: hold, list, decide, refuse (C12)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,10 +14,10 @@ from hilum.registry.held_store import HeldRows
 from hilum.registry.models import App
 
 ANOTHER = "a logo of another vendor or of a hospital"
-"""What a vendor is shown of what its logo looks like."""
+"""What a vendor sees instead of the owner of a similar logo."""
 
 Barred = Callable[[Context, App], bool]
-"""Checks whether a reviewer is tied to an app's vendor, and so certifies and agrees to nothing of it (C101)."""
+"""Checks whether a reviewer is tied to an app's vendor, and so may not certify or approve anything of it (C101)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def hold(ctx: Context, kind: HeldKind, waiting: HeldEdit) -> HeldEdit:
 
 
 def get_for_approval(ctx: Context, kind: HeldKind, edit_id: str, barred: Barred) -> HeldEdit:
-    """Lock an edit that a reviewer agrees to who is not tied to the app's vendor. Raises NotPermitted, NotFound."""
+    """Lock an edit that a reviewer without a tie to the app's vendor approves. Raises NotPermitted, NotFound."""
     if not policy.may_certify(ctx.actor):
         raise audit.refusal(ctx, Event(kind.approve_action))
     found = kind.rows.get(ctx.tx, edit_id, lock=True)
@@ -75,7 +75,7 @@ def record_applied(ctx: Context, kind: HeldKind, after: HeldEdit) -> HeldEdit:
 def refuse_held(
     ctx: Context, kind: HeldKind, edit_id: str, reason: str, may_withdraw: Callable[[HeldEdit], bool]
 ) -> HeldEdit:
-    """Refuse an edit as a reviewer, or withdraw it as who may. Nothing of it takes effect.
+    """Refuse an edit as a reviewer, or withdraw it as an actor who may. It has no effect.
 
     Raises NotFound, NotPermitted, Invalid (the reason), Conflict (decided already).
     """
@@ -103,7 +103,7 @@ def list_held(ctx: Context, kind: HeldKind, page: PageQuery = FIRST_PAGE) -> lis
 
 
 def as_seen(ctx: Context, found: HeldEdit) -> HeldEdit:
-    """Return an edit as the actor may see it: whose logo another one looks like is shown to the platform's staff, as with names."""
+    """Return an edit as the actor may see it: owners of similar logos are shown only to the platform's staff, as with names."""
     hidden = found.resembles and not ctx.actor.is_platform
     return replace(found, resembles=(ANOTHER,)) if hidden else found
 

@@ -29,11 +29,11 @@ LISTED_BOUND = 40
 
 EXPIRED_BATCH = 200
 NAMED_BOUND = 100
-"""Records of one name that are read at most. Names of vendors and their apps differ; those of single hospitals' clients may not."""
+"""The most records of one name that are read. Names of vendors and their apps are unique; those of single hospitals' clients may not be."""
 APPS_BOUND = 200
-"""Apps of one vendor that its members may add."""
+"""How many apps a vendor's members may add."""
 PARTS_BOUND = 50
-"""Subcontractors and hosting regions that one app lists."""
+"""How many subcontractors and hosting regions an app may list."""
 
 
 class Environment(StrEnum):
@@ -78,12 +78,10 @@ class App:
     active_since: datetime | None = None
     """When it was added, or last resumed."""
     owner_since: datetime | None = None
-    """When its vendor took it over from another (C14); None if it has had one.
-
-    What people, hospitals and review agreed to before was about the other vendor.
+    """When its vendor took it over (C14); None if it never changed hands. Earlier agreements of people, hospitals and review were about the former vendor.
     """
     purpose_since: datetime | None = None
-    """When its purpose was last changed; None if it has had one. What people agreed to before was another purpose."""
+    """When its purpose last changed; None if it never did. Earlier agreements were about the former purpose."""
     ask_again_since: datetime | None = None
     """When its terms or privacy policy last changed, or somebody of the staff last had people asked again, such as after an incident (C90)."""
     logo: str = ""
@@ -93,13 +91,13 @@ class App:
 
     @property
     def revision(self) -> str:
-        """A digest of what an edit can change: an edit of another revision is stale."""
+        """Return a digest of the editable fields: an edit of another revision is stale."""
         held = [getattr(self, name) for name in EDITED]
         return hashlib.sha256(json.dumps(held).encode()).hexdigest()[:32]
 
 
 COUNTED_BOUND = 1_000
-"""How far the apps of a list are counted; beyond it there are "more than" so many."""
+"""The highest count of a list of apps; beyond it the page shows "more than"."""
 
 
 class AppOrder(StrEnum):
@@ -141,7 +139,7 @@ class AppsPage:
 
 @dataclass(frozen=True, slots=True)
 class Subcontractor:
-    """Somebody who works on an app's data for its vendor: who, for what, and in which hosting region."""
+    """A party that processes an app's data for its vendor: who, for what, and in which hosting region."""
 
     name: str
     purpose: str
@@ -150,7 +148,7 @@ class Subcontractor:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What a vendor states about an app (C6). Empty and None mean not stated yet; ``subcontractors`` may be stated to be none.
+    """What a vendor states about an app (C6). Empty and None mean not stated; an empty ``subcontractors`` tuple states that there are none.
 
     ``security_escalation`` is whom to reach when the security contact does not answer. ``retention_days`` is 0 for an app that stores
     nothing. ``revision`` counts the changes.
@@ -172,9 +170,9 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class AiUse:
-    """What a version declares of the AI that it uses: the model, what it is for, how far it acts by itself (C23).
+    """A version's declared use of AI: the model, its purpose, how far it acts by itself (C23).
 
-    ``human_step``: what a person does before anything comes of it. ``model_card`` is the address of the model's card, and
+    ``human_step``: what a person does before it has an effect. ``model_card`` is the address of the model's card, and
     ``model_card_digest`` its SHA-256.
     """
 
@@ -188,7 +186,7 @@ class AiUse:
 
 @dataclass(frozen=True, slots=True)
 class TierRaise:
-    """That a reviewer raised the tier of a version, and why (C19). It only takes away."""
+    """A reviewer's raise of a version's tier, with a reason (C19). It only removes access."""
 
     tier: Tier
     reason: str
@@ -212,9 +210,9 @@ class AppVersion:
     ai_use: AiUse | None = None
     raised: TierRaise | None = None
     optional_scopes: tuple[str, ...] | None = None
-    """The scopes that it can do without; None: it does not say (C211)."""
+    """Its optional scopes; None if not declared (C211)."""
     population: Population | None = None
-    """How many patients of a hospital it reaches; None: it does not say, and counts as reaching every one (C18)."""
+    """How many patients of a hospital it reaches; None if not declared, which counts as all (C18)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +236,7 @@ class NewApp:
 
 @dataclass(frozen=True, slots=True)
 class NewVersion:
-    """An order to add a version. What it does not declare counts as every workflow or placement of the rule book."""
+    """An order to add a version. Without a declaration it counts as made for every workflow or placement of the rule book."""
 
     label: str
     workflows: tuple[str, ...] = NOT_DECLARED
@@ -273,7 +271,7 @@ class Certification:
     tiers: Mapping[ClientAuthentication, Tier]
     """The tier of its scopes when they were certified, for each way in which a client may authenticate.
 
-    Of what rises above it later, nothing is granted; clients that authenticate in another way get nothing.
+    Scopes that rise above it later are not granted; clients that authenticate in another way get nothing.
     """
     category: str
     """The category that the app had. After a move to another one, only what both allow is granted."""
@@ -283,24 +281,24 @@ class Certification:
 
     @property
     def tier(self) -> Tier | None:
-        """Return the highest of its tiers, which says what had to be shown; None if it counts for no client."""
+        """Return the highest of its tiers, which decided the required evidence; None if it counts for no client."""
         return max(self.tiers.values(), key=lambda tier: tier.rank, default=None)
 
 
 class ReviewSource(StrEnum):
-    """What asks for a delta review."""
+    """The sources of delta reviews."""
 
     BOOK = "book"
-    """The rule book puts what was certified in a higher tier now."""
+    """The rule book now puts certified scopes in a higher tier."""
     USE = "use"
-    """The app does what its version does not declare."""
+    """The app is used beyond its version's declaration."""
     FINDINGS = "findings"
-    """What was found about it was not fixed in time, or much was found (C225)."""
+    """Its findings were not fixed in time, or are many (C225)."""
 
 
 @dataclass(frozen=True, slots=True)
 class UseExcess:
-    """That the use of a certified version exceeds what it declares. ``computed``: its tier if it declared that too, or the certified one."""
+    """Use of a certified version beyond its declaration. ``computed``: its tier if it had declared that use, or the certified one."""
 
     app: AppId
     version: VersionId
@@ -312,9 +310,9 @@ class UseExcess:
 
 @dataclass(frozen=True, slots=True)
 class DeltaReview:
-    """That what was certified is of a higher tier now, or used beyond its declaration, which a reviewer must look at (C21).
+    """A required review of a certification whose scopes have a higher tier now, or whose use exceeds its declaration (C21).
 
-    Closed once it is not, or is certified again.
+    Closes once that is over, or with a new certification.
     """
 
     id: str
@@ -331,7 +329,7 @@ class DeltaReview:
 
 @dataclass(frozen=True, slots=True)
 class Attestation:
-    """What the platform signed about an app: its category, and its certifications by digest. Each contains the digest of the one before it.
+    """The platform's signed statement about an app: its category, and its certifications by digest. Each contains the digest of the one before it.
 
     ``after``: certifications up to this id are left out and count no more, since they were not as they were signed; usually empty.
     ``digest``: of the app and its certifications; empty for an app that was deleted.
@@ -363,7 +361,7 @@ class Attested:
 
 @dataclass(frozen=True, slots=True)
 class Certified:
-    """Apps with their versions and certifications as they were signed. What is not is left out, and in ``faults`` by app, in words."""
+    """Apps with versions and certifications that match their signed state. Others are omitted; ``faults`` has the reason by app."""
 
     apps: Mapping[AppId, App]
     versions: Mapping[VersionId, AppVersion]
@@ -375,7 +373,7 @@ class Certified:
 
 @dataclass(frozen=True, slots=True)
 class MovedCertification:
-    """What a move to another category means for a certification in force: its tiers there, what to certify again, what is lost for good."""
+    """The effect of a move to another category on a certification in force: its tiers there, scopes to certify again, and scopes lost for good."""
 
     certification: str
     version: str
@@ -385,7 +383,7 @@ class MovedCertification:
 
 
 ABSENT = 404
-"""The status that is the same for absent, out of reach and withheld records."""
+"""The status for absent, out of reach and withheld records alike."""
 CALLS = 50
 """Calls of a page."""
 

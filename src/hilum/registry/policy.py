@@ -71,12 +71,12 @@ def may_register(actor: Actor) -> bool:
 
 
 def may_change(actor: Actor, vendor: VendorId, right: VendorRight = VendorRight.APPS) -> bool:
-    """Check whether an actor may change the records of a vendor that a right is about: the platform, and its members with that right."""
+    """Check whether an actor may change a vendor's records under a right: the platform, and members with that right."""
     return may_register(actor) or may_as_member(actor, vendor, right)
 
 
 def may_see_vendor(actor: Actor, vendor: VendorId) -> bool:
-    """Check whether an actor may read what belongs to a vendor alone, such as its clients."""
+    """Check whether an actor may read a vendor's own records, such as its clients."""
     return actor.is_platform or is_member(actor, vendor)
 
 
@@ -88,15 +88,15 @@ def may_certify(actor: Actor) -> bool:
 
 
 def may_certify_for(actor: Actor, order: CertifyOrder) -> bool:
-    """Check whether who may certify may do so where an order is for: for production only what its lenses decided (C109).
+    """Check whether an actor who may certify may carry out an order: for production only after the lenses (C109).
 
-    The platform itself enables what the regulated lane verified, without a submission.
+    The platform itself enables verified requests of the regulated lane, without a submission.
     """
     return order.environment is Environment.SANDBOX or bool(order.submission) or _is_platform_itself(actor)
 
 
 def changes_terms(before: Profile, after: Profile) -> bool:
-    """Check whether what people agreed to has changed with what a vendor states: other terms, or another privacy policy, than before (C90)."""
+    """Check whether a vendor's new statements change what people agreed to: terms or privacy policy (C90)."""
     return any(
         was and was != now
         for was, now in ((before.terms, after.terms), (before.privacy_policy, after.privacy_policy))
@@ -169,7 +169,7 @@ def category_faults(app: App, category: str, reason: str, book: Book) -> dict[st
         faults["category"] = "category_closed"
     elif app.category == category:
         faults["category"] = "category_unchanged"
-    # A hospital's EHR is no app: with a category it would become one.
+    # A hospital's EHR is not an app: with a category it would become one.
     elif app.category == PEER:
         faults["category"] = "category_of_a_peer"
     return faults

@@ -47,7 +47,7 @@ def missing_metadata(app: App, profile: Profile) -> tuple[str, ...]:
 
 
 def profile_faults(profile: Profile) -> dict[str, str]:
-    """Return the error code of each field that is invalid or contradicts another. What is not stated is no fault."""
+    """Return the error code of each field that is invalid or contradicts another. Missing statements are no fault."""
     faults: dict[str, str] = {}
     for name in ("owner", "security_escalation"):
         text = getattr(profile, name)

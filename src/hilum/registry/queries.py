@@ -102,7 +102,7 @@ def app_names(ctx: Context, of: Collection[AppId]) -> Mapping[AppId, str]:
 
 
 def vendor_names(ctx: Context, of: Collection[VendorId]) -> Mapping[VendorId, str]:
-    """Return vendors' names by their ids, to who may see the catalogue. Raises NotPermitted."""
+    """Return vendors' names by their ids, for actors who may see the catalogue. Raises NotPermitted."""
     _seen_from(ctx)
     return catalogue_store.vendor_names(ctx.tx, of)
 

@@ -147,7 +147,7 @@ class SubcontractorAsked(Strict):
 
 
 class ProfileAsked(Strict):
-    """What is left out is not stated. ``subcontractors`` is an empty list if there are none."""
+    """Omitted fields are not stated. ``subcontractors``: an empty list means none."""
 
     revision: Annotated[int, Field(ge=0, le=1_000_000)]
     owner: Line = ""
@@ -207,7 +207,7 @@ class AiUseShown(Shown):
 
 
 class VersionAsked(Strict):
-    """Workflows and placements of the rule book. What is left out counts as every one, and so against the app; an empty list is none.
+    """Workflows and placements of the rule book. An omitted list counts as all, and so against the app; an empty list means none.
 
     Without ``ai_use`` it declares that it uses no AI. ``optional_scopes``: those that it can do without; left out, it does not say.
     ``population``: how many patients of a hospital it reaches; left out, it counts as every one.

@@ -82,7 +82,7 @@ class Obstacle(StrEnum):
     NO_AGREEMENT = "agreements_missing"
     """The vendor lacks an agreement that the app needs here."""
     NO_APPROVER = "approver_may_not"
-    """Who put the rules in force is no administrator any more, is stopped, or was stopped since."""
+    """Who put the rules in force is no longer an administrator, is stopped, or was stopped since."""
     OWN = "own_request"
     """Who put the rules in force asks for it."""
     WIDER = "wider_than_allowed"
@@ -101,7 +101,7 @@ class Obstacle(StrEnum):
 class Rule:
     """A rule: conditions, all of which must hold, and what it does then. An empty condition always holds.
 
-    ``scopes_within``: everything asked for is within these. ``requesters``: roles of who asks. ``because`` is shown to who asked.
+    ``scopes_within``: everything asked for is within these. ``requesters``: roles of the people who ask. ``because`` is shown to them.
     ``only_scopes``, ``only_roles`` and ``for_days`` limit what ``restrict`` approves. ``to``: the person to whom ``escalate`` assigns it;
     empty for any administrator.
     """

@@ -488,7 +488,7 @@ def list_requests(
 
 
 def purge(ctx: Context) -> int:
-    """Delete old groups that were decided, with their requests; return how many. Call again while it is not 0."""
+    """Delete old groups that were decided, with their requests; return how many. Call again until it returns 0."""
     return store.purge(ctx.tx, ctx.now - KEPT)
 
 

@@ -89,7 +89,7 @@ places = Table(
     Column("tenant", String(32), primary_key=True),
     Index("ix_revalidation_place_tenant", "tenant", "finding"),
 )
-"""At which hospitals the calls of a finding were seen."""
+"""The hospitals where the calls of a finding were seen."""
 rounds = Table(
     "revalidation_round",
     metadata,

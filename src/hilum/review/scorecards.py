@@ -98,7 +98,7 @@ SANDBOX_RUN = "documents.sandbox_run"
 def inputs_digest(content: Mapping[str, Any], card: Scorecard, tier: Tier | None, run: str = "") -> str:
     """Return the digest of the parts of a submission's description that a lens judges, and of the tier for which it judges them (C108).
 
-    ``run``: the digest of the certification run that its checks saw; empty if there was none. It is made here, so the description does not have it.
+    ``run``: the digest of the certification run that its checks saw; empty if there was none. The platform makes runs, so the description does not contain them.
     """
     parts = {name: _part(content, name) for name in card.inputs}
     if run and SANDBOX_RUN in parts:

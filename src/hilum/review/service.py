@@ -350,7 +350,7 @@ def _faults(
     written = policy.order_faults(order, book, now=ctx.now)
     if unused is None:
         return written
-    # Of what is no scope nothing was used; it is reported as that.
+    # An invalid scope has no use; it is reported as invalid.
     are_scopes = not any(name.startswith("scopes") for name in written)
     idle = unused(ctx, app, [each.scope for each in order.scopes]) if are_scopes else ()
     entry = content.read_entry(ctx, app, version, environment, order, book=book, unused=idle)

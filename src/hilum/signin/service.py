@@ -356,7 +356,7 @@ def password_roles(ctx: Context, tenant: TenantId) -> frozenset[str] | None:
 def session(ctx: Context, cookie: str, *, production: bool | None = None) -> Session | None:
     """Find the session of a browser's cookie; None if there is none or it may not be used now.
 
-    ``production``: stated by whoever does acts that widen in it; without, none are confirmed but by a fresh factor.
+    ``production``: set by callers whose acts widen something; without it only a fresh factor confirms.
     """
     found, bar = _session_and_bar(ctx, cookie)
     if found is None or bar is not None or _moved(ctx, found) is not None:
@@ -564,7 +564,7 @@ def end_all(ctx: Context) -> tuple[int, int]:
 
 
 def purge(ctx: Context) -> int:
-    """Delete old sessions and failed attempts that no longer count; return how many. Call again while it is not 0."""
+    """Delete old sessions and failed attempts that no longer count; return how many. Call again until it returns 0."""
     return store.purge(
         ctx.tx, sessions_before=ctx.now - SESSIONS_KEPT, attempts_before=ctx.now - ATTEMPTS_FORGOTTEN
     )

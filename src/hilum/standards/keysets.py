@@ -30,7 +30,7 @@ def jwks_fault(jwks: Mapping[str, Any]) -> str:
     # JWK members that matter here are short printable texts; anything else is refused rather than stored.
     if not all(_is_plain(value) for key in keys for item in key.items() for value in item):
         return "jwks_malformed"
-    # A private or symmetric key that was sent to us is no secret any more.
+    # A private or symmetric key that was sent to us is no longer secret.
     if any(key.get("kty") == "oct" or not _PRIVATE_MEMBERS.isdisjoint(key) for key in keys):
         return "jwks_private_material"
     kids = [key.get("kid") for key in keys]

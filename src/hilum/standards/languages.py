@@ -72,7 +72,7 @@ def _quality(weight: str) -> float:
     if not name:
         return 1.0
     value = value.strip()
-    # At most five characters, as in 0.125: what is no weight wants nothing.
+    # At most five characters, as in 0.125: an invalid weight means none.
     if name.strip().lower() != "q" or len(value) > 5 or not value.replace(".", "", 1).isdecimal():
         return 0.0
     return min(float(value), 1.0) if value.isascii() else 0.0

@@ -106,7 +106,7 @@ def _web_fault(scheme: str, rest: str, *, loopback_allowed: bool) -> str | None:
         return "redirect_port"
     if host not in LOOPBACK_HOSTS:
         # Browsers read 0x7f.1 or 2130706433 as IPv4 addresses.
-        # A host given as an address belongs to whoever is assigned the address next.
+        # A host given as an IP address belongs to its next assignee.
         if host.startswith("[") or _NUMERIC.fullmatch(host) or _is_address(host):
             return "redirect_ip_host"
         if not _NAME.fullmatch(host):

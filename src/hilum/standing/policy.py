@@ -98,7 +98,7 @@ def _place_fault(standing: Standing, now: datetime) -> Reason | None:
 
 
 def _owner_fault(standing: Standing) -> Reason | None:
-    """Judge whose own the tenant is: where it is a vendor's, apps of others are answered as where there is none (C123)."""
+    """Judge the owner of the tenant: at a vendor's own tenant, other vendors' apps are refused as if it did not exist (C123)."""
     tenant, client = standing.tenant, standing.client
     if tenant is None or tenant.vendor is None or (client is not None and client.type in PLATFORM_PEERS):
         return None

@@ -153,7 +153,7 @@ def _stand_ins(ctx: Context, tenant: TenantId, stopped: list[AppId], target: Tar
     for app in sorted(set(at) - set(stopped)):
         shared = tuple(sorted(workflows & _declared(facts.get(app, ()))))
         is_like = app in apps and (apps[app].category in categories or shared)
-        # What the same switch stops is no help.
+        # An app that the same switch stops cannot stand in.
         same = target.kind is TargetKind.VENDOR and apps[app].vendor == target.key
         if is_like and not same and _works(ctx, tenant, app, facts.get(app, ())):
             found.append(StandIn(app, apps[app].name, apps[app].category, shared))

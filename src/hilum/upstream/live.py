@@ -257,7 +257,7 @@ class Surfaces:
     async def of(self, tenant: TenantFacts, base: str) -> Surface:
         """Return a server's CapabilityStatement, with ``base`` in place of its own; if it cannot be read now, the last one that was.
 
-        Raises Unavailable: as ``send``, ``upstream_unreadable`` if the answer is no CapabilityStatement of R4, and Resting soon after either.
+        Raises Unavailable: as ``send``, ``upstream_unreadable`` if the answer is not a CapabilityStatement of R4, and Resting soon after either.
         """
         cached = _of(tenant, self._cached.get(tenant.id))
         at = self._clock.monotonic()

@@ -70,7 +70,7 @@ class UpstreamResponse:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """With which right a place at a FHIR server is asked for: the rank of a traffic class, 0 for the highest.
+    """The right by which a place at a FHIR server is requested: the rank of a traffic class, 0 for the highest.
 
     ``shares``: how many percent of the places each class may hold together with those below it.
     """

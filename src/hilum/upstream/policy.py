@@ -123,7 +123,7 @@ def has_room(held: Sequence[int], claim: Claim) -> bool:
 
 
 def _full(counts: Sequence[int], most: tuple[int, ...], rank: int) -> int | None:
-    """Return the highest class that a request of this rank counts towards and that has all it may have; None if there is none."""
+    """Return the highest class that a request of this rank counts towards and that has reached its limit; None if there is none."""
     together = sum(counts)
     # No class may have fewer than the last: as most requests find it.
     if together < most[-1]:

@@ -108,7 +108,7 @@ def _asked(*, framed: bool) -> cookies.Cookie:
 
 def _query(request: Request) -> list[tuple[str, str]]:
     raw: bytes = request.scope.get("query_string", b"")
-    # A query that cannot be read is refused by whoever needs it; here it only names no language.
+    # Code that needs the query refuses an unreadable one; here it only has no language.
     if len(raw) > _QUERY_BOUND:
         return []
     return parse_qsl(raw.decode("latin-1"), keep_blank_values=True)

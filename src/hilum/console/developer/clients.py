@@ -246,7 +246,7 @@ def _number(text: str) -> int | None:
     text = text.strip()
     if not text:
         return None
-    # What is no number is out of every range, and refused as such.
+    # An invalid number is out of every range, and refused as such.
     return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else -1
 
 

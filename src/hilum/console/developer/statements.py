@@ -47,7 +47,7 @@ _PLAIN = (
 
 
 async def show(visit: Visit) -> Response:
-    """Show what is stated about an app, as forms for who may change it."""
+    """Show an app's statements, as forms for those who may change them."""
     return await _page(visit)
 
 

@@ -290,7 +290,7 @@ def written(form: Form) -> Written:
 
 
 def order_of(form: Form) -> SubmissionOrder:
-    """Return what a form asks to be submitted. Raises Invalid for a day that is none."""
+    """Return the submission in a form. Raises Invalid for an invalid day."""
     found, wrong, documents = written(form), {}, []
     for kind, (url, sha256, dated, expires, visible) in _given(found).items():
         days: dict[str, date | None] = {"dated": None, "expires": None}

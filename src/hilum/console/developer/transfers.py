@@ -21,7 +21,7 @@ from hilum.web.forms import Form
 
 
 async def show(visit: Visit) -> Response:
-    """Show to whom an app is offered, or the form that offers it."""
+    """Show the open offer of an app, or the form to make one."""
     return await _page(visit)
 
 

@@ -41,7 +41,7 @@ async def show(visit: Visit) -> Response:
     """Show what is going on."""
     facts = await visit.read(lambda ctx: _facts(ctx, visit))
     reads = not visit.visitor.actor.roles.isdisjoint(READS_AUDIT)
-    # Counted by reason only, with no person and no patient in it, so it is no read of the audit (C155).
+    # Counted by reason only, with no person and no patient in it, so it is not a read of the audit (C155).
     refused = await visit.read_records(lambda ctx: _refusals(ctx, visit)) if reads else None
     return visit.render("console/operations/now.html", refused=refused, meaning=words.reason, **facts)
 

@@ -24,7 +24,7 @@ CHANGES_SHOWN = 200
 WRITTEN_BOUND = 300
 """Characters of a value that a difference shows; it says how many more there are."""
 MADE_FROM = "made_from"
-"""The table of a document that says which version it was made from, and after which application. It is no part of the rule book."""
+"""The table of a document that says which version it was made from, and after which application. It is not part of the rule book."""
 _TONES: Mapping[RolloutState, str] = {
     RolloutState.RUNNING: "accent",
     RolloutState.PAUSED: "bad",
@@ -158,7 +158,7 @@ async def show_jurisdictions(visit: Visit) -> Response:
 
 
 def number_of(text: str) -> int:
-    """Return the number of a version. Raises NotFound for a text that is none."""
+    """Return the number of a version. Raises NotFound for an invalid text."""
     if not text.isdecimal() or len(text) > 9:
         raise NotFound("version_not_found", "There is no such version of the rule book.")
     return int(text)

@@ -32,7 +32,7 @@ def held(ctx: Context, visit: Visit) -> HeldEdit:
 
 
 def rows_of(found: HeldEdit) -> list[tuple[str, str, str]]:
-    """Return what a change replaces: field, before, after. Of a logo there is no text."""
+    """Return what a change replaces: field, before, after. A logo has no text."""
     return [
         (words.field(name), text_of(found.before.get(name)), text_of(value))
         for name, value in sorted(found.order.items())

@@ -106,7 +106,7 @@ def briefly(ctx: Context, found: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def start(query: Form) -> int:
-    """Return from which record on an address asks for those of a run. Raises Invalid."""
+    """Return the record of a run from which an address starts. Raises Invalid."""
     text = query.one("from")
     if text and not (text.isdecimal() and len(text) < 7):
         raise Invalid(

@@ -219,7 +219,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Dif
 
 
 def _leaves(value: object, path: tuple[str, ...] = ()) -> Iterable[tuple[tuple[str, ...], object]]:
-    """Yield each value with its path. Entries of a list are known by what names them, so that an order that changed is no difference."""
+    """Yield each value with its path. Entries of a list are matched by name, so that a changed order is no difference."""
     if isinstance(value, Mapping):
         for name, each in value.items():
             if name == "id" and path:

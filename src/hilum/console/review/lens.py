@@ -119,7 +119,7 @@ def _rows(given: Form, wrong: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 def _room(form: Form) -> int:
-    """Return for how many findings a form has room."""
+    """Return the number of findings that a form has room for."""
     asked = form.one("room")
     known = int(asked) if asked.isdecimal() and len(asked) < 4 else FINDINGS
     more = FINDINGS if form.one("act") == "more" else 0

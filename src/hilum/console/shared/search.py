@@ -171,7 +171,7 @@ def _facts(access: Access, names: service.Names) -> list[tuple[str, str]]:
 
 
 def _stop(visit: Visit, access: Access) -> str:
-    """Return where the app of a request is stopped; empty for who may not."""
+    """Return the page that stops the app of a request; empty for actors who may not."""
     if not visit.may_open(at(visit, "stop")):
         return ""
     if visit.page.console is Console.OPERATIONS:

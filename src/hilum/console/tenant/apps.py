@@ -437,7 +437,7 @@ async def narrow(visit: Visit, form: Form) -> Response:
 
 
 async def show_networks(visit: Visit) -> Response:
-    """Show from which networks the backend services of an app may connect."""
+    """Show the networks from which an app's backend services may connect."""
     return await _networks(visit)
 
 

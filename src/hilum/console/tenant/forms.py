@@ -98,7 +98,7 @@ def chosen(scopes: Sequence[str], form: Form, offered: Sequence[Work]) -> tuple[
 
 
 def end(form: Form, now: datetime) -> datetime | None:
-    """Return the end that a form chose; None for none, or for the one that there is."""
+    """Return the end chosen in a form; None for none, or for the present one."""
     wanted = form.one("ends", "none")
     if wanted in {"none", "keep"}:
         return None

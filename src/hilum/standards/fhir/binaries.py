@@ -12,7 +12,7 @@ _MEDIA = re.compile(r"[A-Za-z0-9.+-]{1,60}/[A-Za-z0-9.+-]{1,60}")
 
 
 def binary_fault(binary: dict[str, Any]) -> str:
-    """Return why this is no Binary that an app may store; empty if it is one. Its id is the server's, and is ignored.
+    """Return why an app may not store this Binary; empty if it may. Its id is ignored, since the server assigns it.
 
     Source: FHIR R4 binary.html; datatypes.html#base64Binary (here without white space)
     """

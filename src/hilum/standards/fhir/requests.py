@@ -341,7 +341,7 @@ def _locate_deep(method: str, segments: list[str]) -> FhirRequest | Unsupported:
             if method in {"GET", "POST"}
             else _wrong_method("GET", "POST")
         )
-    # Located for every method: it is refused whole, since the compartment is no access rule (ADR 12).
+    # Located for every method: it is refused whole, since the compartment is not an access rule (ADR 12).
     if len(segments) == 3 and word in RESOURCE_TYPES:
         return FhirRequest(Interaction.SEARCH_COMPARTMENT, type_, id_)
     if word != "_history" or len(segments) > 4:
