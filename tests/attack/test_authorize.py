@@ -98,7 +98,7 @@ def test_one_clients_redirect_uri_does_not_serve_another(front: Front) -> None:
 
 
 @pytest.mark.parametrize("name", ["client_id", "redirect_uri"])
-def test_a_doubled_client_or_redirect_uri_is_shown_and_any_other_doubled_parameter_is_told(
+def test_a_repeated_client_or_redirect_uri_is_displayed_and_another_repeated_parameter_redirected(
     front: Front, name: str
 ) -> None:
     """RFC 6749 section 3.1: parameter pollution."""

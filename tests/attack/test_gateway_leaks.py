@@ -376,7 +376,7 @@ def test_an_answer_that_cannot_be_judged_is_not_given(play: Play, raw: bytes) ->
 
 
 @pytest.mark.parametrize("search", [None, [], "match", 5, {}, {"mode": None}, {"mode": ["include"]}])
-def test_an_entry_that_does_not_say_well_why_it_is_there_is_told_by_its_type(play: Play, search: Any) -> None:
+def test_an_entry_with_an_unclear_search_mode_is_described_by_its_type(play: Play, search: Any) -> None:
     """C74: whatever stands there, the answer is judged, and its giving recorded."""
     found = [observation("o1"), patient("p2"), observation("x1", "p2", code={"text": CANARY})]
     entries = [{"resource": each, "search": search} for each in found]

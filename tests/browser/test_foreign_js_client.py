@@ -73,7 +73,7 @@ def test_it_follows_pages_and_references(stage: Stage) -> None:
         assert told[3] == "Patient"
 
 
-def test_it_is_told_when_the_person_denies(stage: Stage) -> None:
+def test_the_app_gets_an_error_when_the_person_denies(stage: Stage) -> None:
     """RFC 6749 section 4.1.2.1: access_denied at the redirect."""
     pages, page = {"/app": PAGE.format(script=BEGIN)}, stage.person()
     with app(pages) as origin:

@@ -114,7 +114,7 @@ def test_another_person_of_the_hospital_takes_over_the_chart(stage: Stage) -> No
     expect(page.locator("h1").first).to_contain_text("Rosalind Ngozi Okafor")
 
 
-def test_a_role_for_which_no_app_is_installed_is_told_so(stage: Stage) -> None:
+def test_a_role_without_an_installed_app_gets_an_explanation(stage: Stage) -> None:
     """C38."""
     page = stage.person()
     stage.open_chart(page, person="desk.quinn")
@@ -268,7 +268,7 @@ def test_an_app_whose_session_ended_says_so(stage: Stage) -> None:
     expect(tab.get_by_role("alert")).to_contain_text("Your session has ended")
 
 
-def test_an_app_waits_when_it_is_told_to(stage: Stage) -> None:
+def test_an_app_waits_as_long_as_retry_after_says(stage: Stage) -> None:
     """RFC 6585 section 4: Retry-After."""
     _, tab = open_in_tab(stage)
     asked: list[str] = []

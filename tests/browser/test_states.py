@@ -70,7 +70,7 @@ def test_too_many_attempts_say_how_long_to_wait(stage: Stage) -> None:
 # --- whose record, what of it --------------------------------------------------------------------------------------------------
 
 
-def test_a_parent_is_told_which_childs_record_an_app_is_about_to_see(stage: Stage) -> None:
+def test_a_parent_sees_which_childs_record_an_app_is_about_to_see(stage: Stage) -> None:
     """C34: somebody who acts for several decides for one of them at a time."""
     page = stage.person()
     stage.ask(page, "maria.santos", scope="patient/Patient.rs")
@@ -94,7 +94,7 @@ def test_somebodys_own_record_is_called_their_own(stage: Stage) -> None:
     expect(page.locator("main")).not_to_contain_text("not your own record")
 
 
-def test_a_clinician_searches_a_long_list_and_is_told_when_nobody_fits(stage: Stage) -> None:
+def test_a_clinician_searches_a_long_list_and_sees_when_nobody_matches(stage: Stage) -> None:
     page = stage.person()
     stage.ask(page, "dr.adeyemi", scope="patient/Patient.rs")
     expect(page.get_by_role("heading", level=1)).to_have_text("Choose a patient")

@@ -90,7 +90,7 @@ def test_fhirclient_with_its_own_default_scopes_gets_what_the_person_may_have(
     smart.server.session.close()
 
 
-def test_fhirclient_is_told_why_when_the_person_denies(suite: Inferno) -> None:
+def test_fhirclient_gets_the_reason_when_the_person_denies(suite: Inferno) -> None:
     """RFC 6749 section 4.1.2.1."""
     with smart_client(suite, "bench-symmetric", f"{CONTEXT} {CLINICAL}") as smart:
         smart.prepare()

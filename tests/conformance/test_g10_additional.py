@@ -123,7 +123,7 @@ def test_an_ehr_launch_with_a_patient_scope_grants_exactly_that(stories: Stories
     rules.patient_context(stories.suite, launch)
 
 
-def test_introspection_tells_of_an_ehr_launch_what_its_client_was_told(stories: Stories) -> None:
+def test_introspection_of_an_ehr_launch_returns_what_its_client_got(stories: Stories) -> None:
     """(g)(10) 9.20."""
     rules.introspection(stories.suite, stories["g10 ehr"])
 

@@ -120,7 +120,7 @@ def test_every_usual_way_to_accept_json_gets_it(stories: Stories, accept: str) -
     assert read.headers["content-type"].partition(";")[0] in {"application/fhir+json", "application/json"}
 
 
-def test_the_user_is_told_that_access_goes_on_while_away(stories: Stories) -> None:
+def test_the_user_sees_that_access_continues_while_away(stories: Stories) -> None:
     """(g)(10) 3.7 point 4: offline_access is said, and can be declined."""
     consent = stories["g10 standalone"].pages[-1]
 

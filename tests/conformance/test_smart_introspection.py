@@ -20,7 +20,7 @@ from tests.conformance.inferno import Inferno, Order, basic
         "g10 ehr",
     ],
 )
-def test_an_active_token_is_told_as_its_client_was_told(stories: Stories, story: str) -> None:
+def test_an_active_token_is_introspected_as_its_client_got_it(stories: Stories, story: str) -> None:
     """SMART 1.7 validate active; (g)(10) 9.20; C53."""
     rules.introspection(stories.suite, stories[story])
 

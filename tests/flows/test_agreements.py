@@ -507,9 +507,7 @@ REVIVED = {
 
 
 @pytest.mark.parametrize("how", REVIVED.values(), ids=list(REVIVED))
-def test_an_agreement_that_ended_is_not_revived_by_who_writes_to_the_database(
-    ground: Ground, how: Any
-) -> None:
+def test_writing_to_the_database_does_not_revive_an_ended_agreement(ground: Ground, how: Any) -> None:
     agreed = ground.agree()
     assert counting(ground) == {BAA}
     made(ground.mary.post(f"/agreements/{agreed}/end", json={"reason": "We part."}), 200)

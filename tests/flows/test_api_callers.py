@@ -126,7 +126,7 @@ def is_for(role: str, roles: list[str], who: str) -> bool:
     return bool({"oneself", role} & set(roles)) or ("staff" in roles and who in {"otto", "rita", "sam"})
 
 
-def test_somebody_whom_it_is_for_is_told_what_is_wrong_with_the_request(site: ControlSite) -> None:
+def test_a_permitted_caller_sees_what_is_wrong_with_the_request(site: ControlSite) -> None:
     """The order is no way to lose a refusal: with the right role the same request is 422."""
     problem(site.api("root").get("/apps?surprise=1"), 422, "fields_invalid")
     problem(site.api("root").post("/vendors", json={"surprise": 1}), 422, "fields_invalid")

@@ -145,7 +145,7 @@ def test_what_happened_after_the_request_is_marked(place: Place, clock: FakeCloc
     )
 
 
-def test_every_entry_of_a_batch_is_told_with_its_decision(place: Place) -> None:
+def test_every_entry_of_a_batch_is_explained_with_its_decision(place: Place) -> None:
     request_id = access(1).request_id
     place.write(*(access(1, decision=f"{request_id}.{n}") for n in (1, 2)))
 
@@ -180,14 +180,14 @@ def test_what_was_never_recorded_is_not_found(place: Place, request_id: str) -> 
         explain(place, request_id)
 
 
-def test_an_unknown_reason_of_a_newer_version_is_told_as_it_is(place: Place) -> None:
+def test_an_unknown_reason_of_a_newer_version_is_shown_unchanged(place: Place) -> None:
     made = access(1, outcome=Outcome.REFUSED, reason="brand_new_reason")
     place.write(made)
 
     assert "Reason: brand_new_reason." in " ".join(explain(place, made.request_id).sentences)
 
 
-def test_a_switch_is_told_with_its_target_its_mode_and_why_and_others_are_left_out(
+def test_a_switch_is_explained_with_target_mode_and_reason_and_others_are_omitted(
     place: Place, clock: FakeClock
 ) -> None:
     """C69, C145: switches on something else explain nothing, and another hospital's are not this reader's to see."""
@@ -267,7 +267,7 @@ def test_a_404_says_that_it_hid_something_or_nothing_and_does_not_say_which(plac
     assert "Detail sent to the app" not in text
 
 
-def test_a_token_that_a_released_full_stop_killed_is_told_as_dead(place: Place, clock: FakeClock) -> None:
+def test_a_token_killed_by_a_released_full_stop_is_explained_as_dead(place: Place, clock: FakeClock) -> None:
     """Security decision 8: a release revives nothing, so the reason is still the switch."""
     facts = {"mode": "full_stop", "reason": "a drill", "target": "app:app_1"}
     for action in ("controls.switch.engage", "controls.switch.release"):
@@ -286,7 +286,7 @@ def test_a_token_that_a_released_full_stop_killed_is_told_as_dead(place: Place, 
     assert said not in " ".join(explain(place, "req_again").sentences)
 
 
-def test_what_the_app_was_told_is_told_as_that(place: Place) -> None:
+def test_the_explanation_has_what_the_app_was_answered(place: Place) -> None:
     made = refused(Reason.QUOTA_EXCEEDED, access(1).at, status=429, detail="Later.", rule="patient/*.rs")
     place.write(made)
 
@@ -296,7 +296,7 @@ def test_what_the_app_was_told_is_told_as_that(place: Place) -> None:
     assert "The scopes alone would have permitted it (patient/*.rs); another rule refused it." in sentences
 
 
-def test_a_stranger_is_told_by_the_address_and_a_count_as_a_count(place: Place) -> None:
+def test_a_stranger_is_described_by_address_and_a_count_as_a_count(place: Place) -> None:
     """Security decision 5."""
     who = {"app": "", "client": "", "person": "", "launch": "", "authorization": "", "source": "192.0.2.7"}
     made = refused(Reason.TOKEN_INVALID, access(1).at, status=401, count=25, rule="folded", **who)
@@ -348,7 +348,7 @@ def test_a_refusal_at_the_token_endpoint_says_why_in_its_own_words(place: Place)
         (Actor(ActorKind.PERSON, "per_1"), "person per_1"),
     ],
 )
-def test_whoever_acted_is_told_in_words(place: Place, actor: Actor, told: str) -> None:
+def test_the_actor_is_described_in_words(place: Place, actor: Actor, told: str) -> None:
     event = Event("registry.vendor.add")
     place.uow.write_now(lambda ctx: service.record(ctx, event), actor=actor, trace=Trace("req_actor"))
 

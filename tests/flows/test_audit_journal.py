@@ -163,7 +163,7 @@ def test_an_access_comes_back_as_it_was_recorded(place: Place) -> None:
     assert place.reader.find(made.request_id) == [made]
 
 
-def test_a_record_is_durable_when_the_caller_is_told(files: Place) -> None:
+def test_a_record_is_durable_when_the_caller_gets_its_result(files: Place) -> None:
     """Security decision 5: another connection sees it at once; with synchronous=FULL the commit has reached the disk."""
 
     async def work() -> None:
@@ -603,7 +603,7 @@ def test_what_is_beyond_the_notes_is_counted_on_record_and_in_a_metric(
     assert files.verify().intact
 
 
-def test_a_failing_disk_is_told_to_everybody_who_waits() -> None:
+def test_a_failing_disk_fails_every_waiting_caller() -> None:
     """C154: an audit write failure refuses the request."""
     disk = StuckWriter(fails=True)
     disk.let.set()

@@ -297,7 +297,7 @@ def test_a_sign_of_life_brings_the_id_past_what_was_not_wanted(one: Air) -> None
     tell(one, story)
 
 
-def test_what_lies_too_far_back_is_not_given_and_that_is_told(one: Air) -> None:
+def test_records_too_far_back_are_omitted_with_a_notice(one: Air) -> None:
     """Bounded look-back."""
 
     async def story() -> None:
@@ -526,7 +526,7 @@ async def pour(air: Air, worker: Any) -> None:
         await air.happen(worker, 10)
 
 
-def test_a_slow_reader_loses_the_oldest_is_told_how_many_and_blocks_nobody(
+def test_a_slow_reader_loses_the_oldest_learns_how_many_and_blocks_nobody(
     one: Air, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert FOLLOWED_BOUND <= 10_000

@@ -375,7 +375,7 @@ def test_a_launch_that_was_used_sends_its_clinician_back_to_the_chart(front: Fro
         ({"scope": "patient/*.rs system/*.rs"}, "invalid_scope"),
     ],
 )
-def test_a_wrong_request_is_told_to_the_client_at_once(
+def test_an_invalid_request_is_answered_to_the_client_at_once(
     front: Front, method: str, changes: dict[str, str], expected: str
 ) -> None:
     """C16, C28, C29, C42; nobody has to sign in for it, and nothing is kept."""
@@ -404,7 +404,7 @@ def test_what_an_app_says_of_context_changes_nothing_and_is_recorded(front: Fron
     assert event.facts["parameters"] == ["encounter", "fhirContext", "patient"]
 
 
-def test_fhir_context_is_told_when_the_launch_has_it_and_the_grant_reads_it(front: Front) -> None:
+def test_fhir_context_is_disclosed_when_the_launch_has_it_and_the_grant_reads_it(front: Front) -> None:
     """C33."""
     context = ({"reference": "Task/1"}, {"reference": "ImagingStudy/2"})
     browser = front.browser("dora")

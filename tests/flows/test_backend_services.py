@@ -111,9 +111,7 @@ def test_a_granular_scope_that_nothing_can_be_held_against_is_not_granted(
         ("system/Patient.rs?category", "?parameter=value"),
     ],
 )
-def test_a_developer_is_told_in_words_why_a_scope_was_refused(
-    platform: Platform, scope: str, said: str
-) -> None:
+def test_a_developer_sees_in_words_why_a_scope_was_refused(platform: Platform, scope: str, said: str) -> None:
     """RFC 6749 section 5.2: error_description helps whoever writes the client; section 3.3: no scope, no token."""
     assert said in refused(platform.backend(scope), "invalid_scope")
 

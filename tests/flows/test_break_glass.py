@@ -125,7 +125,7 @@ def test_it_opens_at_once_for_its_launch_and_ends_by_the_clock(play: Play, clock
     play(story)
 
 
-def test_it_is_mailed_recorded_and_told_to_the_patient(play: Play) -> None:
+def test_it_is_mailed_recorded_and_shown_to_the_patient(play: Play) -> None:
     """C82, C155: without patient and reason in the mail; in the audit with both; in the patient's history in words."""
 
     async def story(made: Ground) -> None:

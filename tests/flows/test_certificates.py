@@ -228,7 +228,7 @@ def test_a_key_that_rotates_between_signing_and_checking_still_verifies(certifie
     assert policy.verify(document, old, now=now).code == ""
 
 
-def test_strangers_cost_a_snapshot_and_are_told_nothing_that_is_not_known(
+def test_strangers_cost_a_snapshot_and_see_no_unknown_status(
     certified: Certified, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """C113, C201: a hundred requests read the database once; when the jobs process stands still, nothing is said to be valid."""

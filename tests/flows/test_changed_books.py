@@ -84,7 +84,7 @@ def test_who_administers_a_hospital_where_an_app_is_concerned_gets_one_mail(made
     assert (facts["stopped"], facts["less"], facts["more"]) == ("1 app (Viewer)", "none", "none")
 
 
-def test_what_is_in_force_elsewhere_or_changes_nothing_there_is_no_news(made: Ground) -> None:
+def test_a_book_in_force_elsewhere_or_without_effect_sends_no_mail(made: Ground) -> None:
     apply(made, STOPPED, MERCY)
     assert sent(made) == []
 
@@ -92,7 +92,7 @@ def test_what_is_in_force_elsewhere_or_changes_nothing_there_is_no_news(made: Gr
     assert sent(made) == []
 
 
-def test_each_change_is_told_by_itself_in_order(made: Ground) -> None:
+def test_each_change_is_mailed_by_itself_in_order(made: Ground) -> None:
     put_in_force(lambda verb: made.do(SYSTEM, verb), LESS, GENERAL)
     apply(made, STOPPED, GENERAL)
 
@@ -115,7 +115,7 @@ def test_where_nobody_has_an_address_the_staff_find_whom_to_tell(made: Ground) -
     assert (event.event.facts["mailed"], event.event.facts["stopped"]) == (0, 1)
 
 
-def test_what_was_applied_before_the_first_run_is_not_told(ground: Ground) -> None:
+def test_applications_before_the_first_run_are_not_mailed(ground: Ground) -> None:
     ground.do(SYSTEM, policies.adopt_shipped)
     put_in_force(lambda verb: ground.do(SYSTEM, verb), READ_ONLY)
 

@@ -51,7 +51,7 @@ class Certified:
 
 
 @pytest.mark.parametrize(("change", "field"), EDITS)
-def test_a_security_relevant_edit_of_a_certified_production_client_changes_nothing_before_a_reviewer_agrees(
+def test_a_security_edit_of_a_certified_production_client_waits_for_a_reviewer(
     site: ControlSite, change: dict[str, Any], field: str
 ) -> None:
     """C12."""

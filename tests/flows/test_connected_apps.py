@@ -96,7 +96,7 @@ def test_single_permissions_can_be_taken_back(front: Front) -> None:
     assert "patient/Goal.rs" not in browser.last.text
 
 
-def test_taking_everything_back_is_told_to_be_a_removal(front: Front) -> None:
+def test_withdrawing_everything_is_refused_in_favour_of_removal(front: Front) -> None:
     connect(front, scope="launch/patient patient/Goal.rs")
     browser = front.browser("pat")
     manage(browser)

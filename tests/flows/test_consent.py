@@ -97,7 +97,7 @@ def test_categories_can_be_chosen_instead_of_the_whole_type(front: Front) -> Non
     assert any(g.startswith("patient/Observation.rs?") and g.endswith("|laboratory") for g in granted)
 
 
-def test_offline_access_is_told_and_can_be_declined(front: Front) -> None:
+def test_offline_access_is_shown_and_can_be_declined(front: Front) -> None:
     """Conformance 3.7 item 4."""
     browser = front.browser("pat")
     browser.authorize()
@@ -428,7 +428,7 @@ def test_agreeing_to_less_by_asking_less_leaves_earlier_agreements_alone(front: 
     assert front.events("consent.authorization.narrow") == []
 
 
-def test_a_proxy_is_told_when_an_app_asks_for_every_record_they_may_open(front: Front) -> None:
+def test_a_proxy_sees_when_an_app_asks_for_every_record_they_may_open(front: Front) -> None:
     """C87: user/ scopes reach beyond the record that was chosen."""
     browser = front.browser("gus")
     sentence = "cover every record that you may open"

@@ -94,7 +94,7 @@ def test_each_change_is_a_version_and_the_history_can_be_read(front: Front) -> N
     assert len(front.events("consent.authorization.export")) == 1
 
 
-def test_an_agreement_of_before_versions_were_kept_has_what_it_was_as_its_first(front: Front) -> None:
+def test_an_agreement_older_than_versions_has_its_state_as_its_first(front: Front) -> None:
     connect(front, scope="launch/patient patient/Goal.rs patient/Immunization.rs")
     front.run(lambda ctx: ctx.tx.execute(store.agreement_version.delete()))
     assert [each["meta"]["versionId"] for each in exported(front)] == ["1"]

@@ -35,7 +35,7 @@ def test_what_it_would_lose_comes_first_and_two_let_it_leave(site: ControlSite) 
     assert "tenant=general" not in root.get(NEW).text
 
 
-def test_it_is_not_asked_for_by_a_slip_or_by_who_may_not(site: ControlSite) -> None:
+def test_it_is_not_requested_by_mistake_or_without_the_right(site: ControlSite) -> None:
     root = enter(site, "root")
     for wrong in ({"name": "general"}, {"name": ""}, {"reason": " "}, {"days": "1"}, {"days": "x"}):
         answer = send(root, ASK, "name", **(ORDER | wrong))

@@ -203,7 +203,7 @@ def test_nobody_acts_on_a_lens_by_a_page_who_may_not_by_the_api(ground: Ground) 
     assert lens_of(ground, id_).state == "open"
 
 
-def test_an_appeal_is_made_and_decided_by_pages_by_who_had_no_part_in_the_rejection(ground: Ground) -> None:
+def test_an_appeal_is_decided_by_pages_by_a_reviewer_without_a_part_in_the_rejection(ground: Ground) -> None:
     """C222: once, in the vendor's words; the clocks of both sides stand beside it."""
     id_ = submitted(ground)
     add_reviewer(ground.site, "lars", "technical")

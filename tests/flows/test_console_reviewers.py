@@ -223,7 +223,7 @@ def test_how_a_submission_was_drawn_is_on_its_page_with_its_seed(ground: Ground)
     shown = read(rita, page_of(id_))
 
     assert ("a person examines it" in shown, "a" * 32 in shown) == (True, True)
-    assert "it comes to something else" in shown, "this number is not the one of that seed"
+    assert "gives another result" in shown, "this number is not the one of that seed"
 
 
 def test_more_than_five_findings_are_given_at_once(ground: Ground) -> None:

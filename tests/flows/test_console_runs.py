@@ -92,7 +92,7 @@ def test_a_run_goes_from_open_to_its_signed_result_by_pages_alone(ground: Ground
     assert [len(each) for each in done] == [1, 3, 3, 1]
 
 
-def test_who_may_not_is_told_so_and_another_vendor_learns_nothing(ground: Ground) -> None:
+def test_a_person_without_the_right_is_refused_and_another_vendor_learns_nothing(ground: Ground) -> None:
     """C183: members see, owners and developers act, everybody else is nowhere."""
     client = sandbox_client(ground)
     bolt = furnish_vendor(ground.site, "Bolt", "bolt")

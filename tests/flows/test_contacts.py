@@ -96,9 +96,7 @@ def missing(site: ControlSite, vendor: str) -> list[ContactKind]:
     )
 
 
-def test_an_address_is_proved_by_who_receives_mail_there(
-    site: ControlSite, vendor: str, clock: FakeClock
-) -> None:
+def test_an_address_is_proved_by_its_recipient(site: ControlSite, vendor: str, clock: FakeClock) -> None:
     """C7: link by mail, a page that shows, a button that confirms, and a date on which the proof ends."""
     waiting = add(site, vendor)
     link = mailed_link(site)

@@ -348,7 +348,7 @@ REFUSED = {"outcome": Outcome.REFUSED, "detail": "It lacks patient/Condition.r",
 PRIVATE = ("per_1", "lch_1", "pat-", "Observation/", "code=x")
 
 
-def test_a_vendor_sees_what_its_app_was_told_and_nobodys_record(desk: Desk) -> None:
+def test_a_vendor_sees_what_its_app_was_answered_and_nobodys_record(desk: Desk) -> None:
     """Patients, paths and persons of a production hospital stay there; absent and withheld records look the same here too."""
     record(
         desk,
@@ -424,7 +424,7 @@ def test_a_vendor_learns_whether_a_scope_was_used_and_not_how_often(desk: Desk) 
     assert staff["patient/*.rs"].used == 7
 
 
-def test_calls_of_before_an_app_changed_hands_stay_with_the_former_vendor(desk: Desk) -> None:
+def test_calls_from_before_a_transfer_stay_with_the_former_vendor(desk: Desk) -> None:
     record(desk, call(desk, 1, "mercy"))
     moved = store.apps.update().where(store.apps.c.id == desk.app)
     changes = {"vendor": desk.vendors["bolt"], "owner_since": desk.site.clock.now()}

@@ -189,7 +189,7 @@ def test_what_the_key_opens_is_not_named_beside_what_it_does_not(
     assert "credentials" not in found["secret key"]["next"]
 
 
-def test_credentials_bound_to_another_host_are_told(
+def test_credentials_bound_to_another_host_are_reported(
     doctor: Callable[..., Answer], sqlite_uow: UnitOfWork
 ) -> None:
     """Security decision 15: credentials go to the host that they were sealed for."""

@@ -85,7 +85,7 @@ def test_an_open_submission_whose_evidence_expired_is_checked_again_and_not_cert
     ("visibility", "readers"),
     [("reviewers", {"rita", "acme.developer"}), ("hospitals", {"rita", "acme.developer", "gina"})],
 )
-def test_documents_of_what_is_certified_are_read_by_whom_they_name_and_a_finding_says_that_one_expired(
+def test_documents_are_visible_as_declared_and_an_expired_one_is_a_finding(
     ground: Ground, world: World, visibility: str, readers: set[str]
 ) -> None:
     """C104, C115."""

@@ -903,7 +903,7 @@ def test_a_server_that_is_away_is_asked_again_and_given_up_after_a_day(play: Pla
         (timedelta(0), True, None, False),
     ],
 )
-def test_nothing_is_settled_that_may_still_be_under_way(
+def test_nothing_is_settled_that_may_still_be_in_progress(
     clock: FakeClock, age: timedelta, *, dead: bool, kind: UpstreamKind | None, due: bool
 ) -> None:
     """C196: another server may carry out what it was sent after its sender has died."""

@@ -170,7 +170,7 @@ def test_a_confirmation_that_nothing_changed_keeps_it_young(keeper: SnapshotKeep
     assert keeper.current() is first
 
 
-def test_what_was_missed_while_away_is_read_though_the_ear_heard_nothing(
+def test_missed_changes_are_read_even_if_no_notification_arrived(
     uow: UnitOfWork, keeper: SnapshotKeeper, ear: Ear
 ) -> None:
     keeper.step(0)

@@ -189,7 +189,7 @@ def test_what_cannot_be_recorded_is_not_given(play: Play) -> None:
     play(story)
 
 
-def test_a_quota_is_enforced_and_told(play: Play) -> None:
+def test_a_quota_is_enforced_and_reported(play: Play) -> None:
     """C130: 429 with Retry-After, rate headers and an OperationOutcome; refused requests cost too."""
 
     async def story(made: Ground) -> None:

@@ -55,7 +55,7 @@ def test_iss_and_sub_are_those_of_the_id_token(platform: Platform) -> None:
     )
 
 
-def test_context_and_user_are_told_only_where_the_scopes_say_so(platform: Platform) -> None:
+def test_context_and_user_are_disclosed_only_where_the_scopes_allow(platform: Platform) -> None:
     """C32, C53."""
     answer = platform.introspect(platform.earn(scopes=("openid", "user/Patient.rs"))["access_token"])
 

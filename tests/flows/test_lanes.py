@@ -102,7 +102,7 @@ def test_a_reading_that_takes_too_long_is_ended_and_says_so(site: ControlSite) -
     assert site.api("otto").get("/accesses").status_code == 200
 
 
-def test_one_reader_and_one_tenant_have_only_so_many_readings_under_way(site: ControlSite) -> None:
+def test_one_reader_and_one_tenant_have_a_limited_number_of_reads_in_progress(site: ControlSite) -> None:
     """One too many is refused at once, with a hint; others are still read for."""
     names = more_administrators(site, 4)
     with ThreadPoolExecutor(READERS) as pool, nothing_can_be_read(site.uow.db.url):

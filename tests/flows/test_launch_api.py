@@ -383,7 +383,7 @@ def test_a_launch_from_elsewhere_is_refused_with_a_sentence_for_the_clinician(
 CELLS = {f"categories.unclassified.cells.{tier}.placements": ["banner"] for tier in Tier}
 
 
-def test_a_cell_that_does_not_list_a_placement_closes_it_to_its_category_also_for_launches_under_way(
+def test_a_cell_without_a_placement_closes_it_to_its_category_also_for_launches_in_progress(
     ehr: Ehr,
 ) -> None:
     """C191: whatever the version declares; judged again when the browser opens the launch."""

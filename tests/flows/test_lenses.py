@@ -106,7 +106,7 @@ def test_a_submission_of_the_high_tier_takes_three_people(ground: Ground) -> Non
     problem(judge(ground, sent, "clinical", "cleo"), 409, "transition_refused")
 
 
-def test_a_lens_is_taken_once_and_judged_by_who_took_it_at_what_they_saw(ground: Ground) -> None:
+def test_a_lens_is_taken_once_and_judged_by_its_reviewer_at_the_revision_they_saw(ground: Ground) -> None:
     """C100: a stale revision, a colleague's lens, a lens nobody took, and everybody who is no reviewer."""
     sent = submitted(ground)
     add_reviewer(ground.site, "lars", "legal")

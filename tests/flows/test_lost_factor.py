@@ -77,9 +77,7 @@ def test_two_colleagues_remove_it_and_everything_of_the_account_ends(site: Contr
     assert [each.event.facts["why"] for each in events] == [REASON]
 
 
-def test_the_owner_is_told_by_mail_when_it_is_asked_for_and_when_it_happens(
-    site: ControlSite, owner: Owner
-) -> None:
+def test_the_owner_gets_a_mail_at_the_request_and_when_it_happens(site: ControlSite, owner: Owner) -> None:
     asked = ask(site)
     assert mails(site) == ["factors_reset_asked"]
 

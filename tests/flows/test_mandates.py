@@ -310,7 +310,7 @@ def test_a_new_agreement_replaces_the_one_before(north: North) -> None:
     assert north.token().json()["expires_in"] == 60
 
 
-def test_what_waited_too_long_or_changed_or_was_asked_by_who_left_is_not_agreed_to(north: North) -> None:
+def test_a_request_that_expired_changed_or_lost_its_requester_is_not_approved(north: North) -> None:
     changed, left = north.ask(), north.ask(by="amy")
     late = north.ask()
     north.leave("amy")

@@ -108,7 +108,7 @@ def may_read_visits(platform: Platform, answer: Any) -> bool:
 
 @pytest.mark.parametrize("change", [narrowing, withdrawing])
 @pytest.mark.parametrize("redeemed_first", [True, False])
-def test_a_code_redeemed_at_the_instant_of_a_narrowing_earns_nothing_of_before(
+def test_a_code_redeemed_at_the_instant_of_a_narrowing_yields_no_old_scope(
     platform: Platform, change: Callable[[Platform], Callable[[Context], Any]], redeemed_first: bool
 ) -> None:
     """C91, security decision 9."""
@@ -127,7 +127,7 @@ def test_a_code_redeemed_at_the_instant_of_a_narrowing_earns_nothing_of_before(
 
 @pytest.mark.parametrize("change", [narrowing, withdrawing])
 @pytest.mark.parametrize("redeemed_first", [True, False])
-def test_a_refresh_at_the_instant_of_a_narrowing_earns_nothing_of_before(
+def test_a_refresh_at_the_instant_of_a_narrowing_yields_no_old_scope(
     platform: Platform, change: Callable[[Platform], Callable[[Context], Any]], redeemed_first: bool
 ) -> None:
     """C91."""

@@ -144,7 +144,7 @@ def test_the_looser_of_both_is_enforced_and_what_the_stricter_would_refuse_is_co
     play(story)
 
 
-def test_owners_are_told_once_and_from_its_day_on_the_stricter_is_enforced_without_a_job(play: Play) -> None:
+def test_owners_get_one_mail_and_the_stricter_cell_is_enforced_from_its_day_without_a_job(play: Play) -> None:
     async def story(made: Ground) -> None:
         prove_contact(made)
         put_in_force(made, stricter(made, days=10))
@@ -198,7 +198,7 @@ def test_it_is_counted_once_a_day_and_a_hospital_sees_its_own_rows_only(play: Pl
     play(story)
 
 
-def test_a_count_that_failed_is_tried_again_a_day_later_and_nothing_is_asked_where_nothing_is_observed(
+def test_a_failed_count_is_retried_a_day_later_and_none_runs_without_an_observation(
     play: Play,
 ) -> None:
     """The job looks every second."""

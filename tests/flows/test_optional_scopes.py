@@ -82,7 +82,7 @@ def narrow(front: Front, *scopes: str, anyway: bool = False) -> Any:
     return front.run(lambda ctx: installations.narrow_installation(ctx, own.id, order))
 
 
-def test_a_hospital_is_told_before_a_narrowing_stops_an_app(front: Front) -> None:
+def test_a_hospital_is_warned_before_a_narrowing_stops_an_app(front: Front) -> None:
     """C211: nothing is done before it says so once more."""
     types = [type_ for type_ in types_of(Prefix.PATIENT) if type_ != "Patient"]
     stays = ("offline_access", "online_access")

@@ -209,7 +209,7 @@ def test_the_picker_spends_the_quota_of_the_app_that_asked(front: Front) -> None
     assert pages == [200, 429]
 
 
-def test_nobody_is_chosen_at_first_and_two_of_one_name_can_be_told_apart(front: Front) -> None:
+def test_nobody_is_preselected_and_two_people_with_one_name_can_be_distinguished(front: Front) -> None:
     """The first of a list must not be the answer of somebody who only pressed Continue."""
     twin = a_patient(8, "Shaw", "Amy") | {
         "identifier": [
@@ -262,7 +262,7 @@ def test_patients_stand_in_the_order_of_the_names_they_have_now(front: Front) ->
     assert "Zzz" not in page
 
 
-def test_a_role_without_patients_sees_none_and_is_told(front: Front) -> None:
+def test_a_role_without_patients_sees_none_and_the_reason(front: Front) -> None:
     """The person's role decides, not the app's scopes."""
     app = front.clients["web"].app
     for each in front.run(lambda ctx: installations.list_installations(ctx, MERCY)):

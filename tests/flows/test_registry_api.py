@@ -435,7 +435,7 @@ def test_tenants_and_people_are_kept_by_those_who_may(site: ControlSite) -> None
         ("PUT", "/quotas/a/b", {"rate_per_s": 1e308, "burst": 1}),
     ],
 )
-def test_input_that_cannot_be_is_told_by_field_and_is_never_our_failure(
+def test_invalid_input_is_reported_by_field_and_never_fails_us(
     site: ControlSite, method: str, path: str, body: Any
 ) -> None:
     """Contract, Errors: unknown fields are refused, never a 500 for input."""
@@ -445,7 +445,7 @@ def test_input_that_cannot_be_is_told_by_field_and_is_never_our_failure(
     assert set(codes(problem(answer, 422, "fields_invalid")).values()) <= set(SENTENCES)
 
 
-def test_a_body_that_is_no_json_is_told_so(site: ControlSite) -> None:
+def test_a_body_that_is_not_json_is_refused_as_such(site: ControlSite) -> None:
     root = site.api("root")
 
     for body in (b"{", b"\xff", b'{"name": NaN}', b"[" * 10_000):

@@ -54,7 +54,7 @@ def test_a_dismissal_needs_a_reason_and_who_asked_may_ask_again(ground: RequestG
     assert made(ground.ask("ann"))["state"] == "open"
 
 
-def test_a_group_is_decided_once_and_by_who_saw_what_is_in_it(ground: RequestGround) -> None:
+def test_a_group_is_decided_once_at_the_revision_that_was_seen(ground: RequestGround) -> None:
     """C214: a second decision and a stale one are refused."""
     made(ground.ask("ann"))
     seen = ground.group()
@@ -300,7 +300,7 @@ def test_open_groups_are_handed_over_one_by_one_or_all_of_who_leaves(ground: Req
     made(ground.api("greg").post(where, json=body | {"revision": mine["revision"] + 1}), 200)
 
 
-def test_what_is_assigned_to_who_has_left_anybody_may_decide(ground: RequestGround) -> None:
+def test_anybody_may_decide_a_group_assigned_to_a_person_who_left(ground: RequestGround) -> None:
     made(ground.ask("ann"))
     group = ground.group()
     body = {"revision": group["revision"], "to": str(ground.site.people["greg"].id)}
@@ -313,7 +313,7 @@ def test_what_is_assigned_to_who_has_left_anybody_may_decide(ground: RequestGrou
 
 
 @pytest.mark.parametrize("to", ["ann", "carl", "root", "nobody"])
-def test_nothing_is_handed_over_to_who_may_not_decide(ground: RequestGround, to: str) -> None:
+def test_nothing_is_handed_over_to_a_person_who_may_not_decide(ground: RequestGround, to: str) -> None:
     made(ground.ask("ann"))
     group = ground.group()
     person = str(ground.site.people[to].id) if to in ground.site.people else "per_nobody"

@@ -181,7 +181,7 @@ def test_the_second_person_sees_all_that_is_newly_allowed_gravest_first(site: Co
 
 @both_backends
 @pytest.mark.parametrize("change", [{"allows": []}, {"allows_digest": "0" * 64}])
-def test_what_is_allowed_must_be_what_was_shown_to_who_agrees(
+def test_an_approval_covers_only_the_widenings_that_were_shown(
     site: ControlSite, change: dict[str, Any]
 ) -> None:
     """Approving is bound to the list: a release that finds something else in the same books, or a changed row, carries out nothing."""

@@ -63,7 +63,7 @@ def test_a_scope_that_is_deprecated_is_granted_until_its_sunset_and_a_refresh_dr
     assert again["scope"].split() == ["launch", "offline_access", "patient/Patient.rs"]
 
 
-def test_a_backend_service_is_told_which_scope_ended_and_what_follows_it(
+def test_a_backend_service_gets_the_ended_scope_and_its_successor(
     platform: Platform, clock: FakeClock
 ) -> None:
     put_in_force(platform.run, ending())
@@ -76,7 +76,9 @@ def test_a_backend_service_is_told_which_scope_ended_and_what_follows_it(
     assert platform.backend("system/Patient.rs").json()["scope"] == "system/Patient.rs"
 
 
-def test_a_code_of_before_the_sunset_earns_what_is_left(platform: Platform, clock: FakeClock) -> None:
+def test_a_code_from_before_the_sunset_yields_the_remaining_scopes(
+    platform: Platform, clock: FakeClock
+) -> None:
     put_in_force(platform.run, ending())
     clock.advance(UNTIL_SUNSET - timedelta(seconds=1))
     code = platform.code(scopes=("launch", "patient/Observation.rs", "patient/Patient.rs"))

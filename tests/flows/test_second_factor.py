@@ -432,7 +432,7 @@ def test_what_happens_to_a_factor_is_recorded_with_who_and_why(owner: Owner) -> 
     assert ("factors.code.use", "done", "") in found
 
 
-def test_a_token_of_before_second_factors_is_refused_in_production(site: ControlSite) -> None:
+def test_a_token_older_than_second_factors_is_refused_in_production(site: ControlSite) -> None:
     """C8: else whoever holds an old token has what the role may do without a factor."""
     from hilum.signin import service as signin
 
@@ -446,7 +446,7 @@ def test_a_token_of_before_second_factors_is_refused_in_production(site: Control
             assert "second factor" in problem(api.get("/tokens"), 401, "token_invalid")["detail"]
 
 
-def test_who_loses_access_loses_the_sign_in_under_way_too(owner: Owner) -> None:
+def test_a_person_who_loses_access_loses_a_pending_sign_in_too(owner: Owner) -> None:
     """Otherwise a code that is entered a minute later opens the account again."""
     from hilum.signin import service as signin
 

@@ -79,7 +79,7 @@ def test_migrating_notes_the_key_too_and_so_does_a_second_time_not(serve: Serve)
     assert serve().exit_code == 0
 
 
-def test_a_platform_of_before_is_started_only_with_the_key_that_opens_what_it_sealed(
+def test_an_older_platform_starts_only_with_the_key_that_opens_its_sealed_values(
     serve: Serve, uow: UnitOfWork
 ) -> None:
     """Valid tokens answered 401, refresh tokens invalid_grant, and it was ready. Nothing was noted then."""

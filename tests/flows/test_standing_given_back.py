@@ -126,9 +126,7 @@ def step(platform: Platform, what: Step) -> None:
 
 
 @pytest.mark.parametrize("case", TAKEN_AND_GIVEN)
-def test_tokens_codes_and_launches_of_before_stay_dead_and_new_ones_live(
-    platform: Platform, case: str
-) -> None:
+def test_old_tokens_codes_and_launches_stay_dead_and_new_ones_live(platform: Platform, case: str) -> None:
     """At the token endpoint, at introspection and at the EHR's door, as after a full stop."""
     take, give = TAKEN_AND_GIVEN[case]
     earned, code = platform.earn(), platform.code()

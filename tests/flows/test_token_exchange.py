@@ -111,7 +111,7 @@ def test_a_standalone_launch_earns_the_patient_that_was_chosen(platform: Platfor
     assert not {"encounter", "need_patient_banner", "intent", "smart_style_url"} & set(body)
 
 
-def test_the_encounter_is_told_only_to_a_scope_that_asks_for_it(platform: Platform) -> None:
+def test_the_encounter_is_disclosed_only_to_a_scope_that_asks_for_it(platform: Platform) -> None:
     """C32."""
     asked = platform.redeem(platform.code(scopes=("launch/encounter", "patient/*.rs"))).json()
     unasked = platform.redeem(platform.code(scopes=("launch/patient", "patient/*.rs"))).json()

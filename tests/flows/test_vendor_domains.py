@@ -94,7 +94,7 @@ def ground(sqlite_uow: UnitOfWork, clock: FakeClock) -> Iterator[Ground]:
         yield Ground(site, host, checker, furnish_vendor(site, "Acme Health", "acme"))
 
 
-def test_a_domain_is_proved_by_who_serves_its_file(ground: Ground, clock: FakeClock) -> None:
+def test_a_domain_is_proved_by_serving_its_file(ground: Ground, clock: FakeClock) -> None:
     """C7: the answer says what to serve and where; a check proves it for 180 days."""
     added = ground.add("Acme.Example")
     ground.serve("# of two vendors", "hilum-domain-proof=other", f"  {added['proof_line']}  ")

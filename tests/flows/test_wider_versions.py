@@ -140,7 +140,7 @@ def test_only_the_hospitals_administrators_accept(ground: Installed) -> None:
     assert ground.now()["scopes"] == list(FIRST)
 
 
-def test_what_the_hospital_narrowed_away_is_no_news_of_a_version(ground: Installed) -> None:
+def test_scopes_that_the_hospital_narrowed_away_are_not_new_in_a_version(ground: Installed) -> None:
     body = {"scopes": ["patient/Observation.r"]}
     made(ground.api("gina").patch(f"/installations/{ground.id}", json=body), 200)
     ground.certify(ground.chart, "2", SECOND)

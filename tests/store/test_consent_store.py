@@ -470,7 +470,7 @@ def test_narrowing_ends_access_tokens_and_cuts_what_a_refresh_may_bring(ground: 
     assert used.grant.scopes == FEWER
 
 
-def test_access_while_away_that_was_taken_back_is_not_told_as_standing(ground: Platform) -> None:
+def test_withdrawn_offline_access_is_not_shown_as_granted(ground: Platform) -> None:
     """C93: the page says what the app may do now."""
     made = agree(ground)
     assert made.offline

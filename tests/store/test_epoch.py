@@ -88,7 +88,7 @@ def test_a_verb_that_names_one_change_and_not_the_next_named_nothing(uow: UnitOf
     assert since(uow, before) is None
 
 
-def test_who_holds_a_stamp_of_another_copy_is_told_nothing(uow: UnitOfWork) -> None:
+def test_a_stamp_of_another_copy_gets_no_delta(uow: UnitOfWork) -> None:
     """The counts agree, the marks do not."""
     change(uow, "a")
     mine = stamp(uow)

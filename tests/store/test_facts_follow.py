@@ -470,7 +470,7 @@ def test_a_part_is_read_whole_where_any_of_its_changes_is_unknown(part: Part) ->
 
 
 @pytest.mark.parametrize("part", HAPPENED)
-def test_what_a_newer_release_changed_is_forbidden_by_who_does_not_know_its_words(
+def test_a_release_refuses_a_newer_releases_change_that_it_cannot_read(
     uow: UnitOfWork, clock: FakeClock, part: Part
 ) -> None:
     life = Life(uow, clock, random.Random(1))

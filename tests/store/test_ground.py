@@ -186,7 +186,7 @@ def test_a_statement_that_breaks_ends_its_own_verb_only(uow: UnitOfWork) -> None
     assert (counts(uow)[TOKENS], counts(uow)[CONSENT]) == (0, 2)
 
 
-def test_if_the_commit_fails_nobody_is_told_of_success_and_nothing_is_remembered(uow: UnitOfWork) -> None:
+def test_if_the_commit_fails_nobody_gets_success_and_nothing_is_cached(uow: UnitOfWork) -> None:
     """Durable before the answer leaves: who shares a commit shares its failure."""
     if not uow.db.is_sqlite:
         return  # there every verb has a transaction of its own

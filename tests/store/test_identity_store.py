@@ -166,7 +166,7 @@ def test_people_are_added_seen_and_removed_by_their_own_administrator_only(two: 
     assert do(two, Actor(ActorKind.PERSON, ann.id, ann.tenant), service.view_person, ann.id) == ann
 
 
-def test_a_deactivated_person_is_told_to_the_gateway_for_as_long_as_a_token_lives(
+def test_the_gateway_learns_of_a_deactivated_person_for_as_long_as_a_token_lives(
     two: UnitOfWork, clock: FakeClock
 ) -> None:
     """Security decision 7: the negative list is bounded in time."""

@@ -452,7 +452,7 @@ def test_a_claim_that_outlived_its_lease_is_free_again_and_its_holder_may_not_se
     assert len(server.mails) == 1
 
 
-def test_a_mail_that_was_being_handed_over_at_a_crash_is_unknown_and_its_process_may_still_correct_that(
+def test_a_mail_being_handed_over_at_a_crash_is_unknown_until_its_process_corrects_it(
     ground: NoticeGround, clock: FakeClock
 ) -> None:
     ground.put()

@@ -330,7 +330,7 @@ class Interrupted(JobLease):
 
 
 @pytest.mark.parametrize("what", ["a hold", "another holder", "a stop"])
-def test_a_purge_of_accesses_that_runs_ends_with_the_batch_when_a_hold_is_placed_or_the_lease_is_lost(
+def test_a_running_purge_ends_with_its_batch_at_a_hold_or_a_lost_lease(
     sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path, what: str
 ) -> None:
     """A purge may take hours; what it may remove is asked before each batch."""

@@ -275,7 +275,7 @@ def test_what_somebody_writes_beside_a_change_is_not_signed_with_it(
     assert not counts(ground, client)
 
 
-def test_clients_of_before_are_signed_once_and_what_is_written_afterwards_is_not(ground: Ground) -> None:
+def test_existing_clients_are_signed_once_and_rows_written_afterwards_are_not(ground: Ground) -> None:
     """The upgrade: a release before this one signed no client."""
     client, _ = ground.client(**SERVER)
     ehr, _ = ground.do(SYSTEM, clients.add_peer, NewPeer(GENERAL, ClientType.EHR, "EHR"))

@@ -121,7 +121,7 @@ def test_nothing_is_signed_on_what_cannot_be_trusted(rows: Rows, change: list[An
     assert rows.counting(FORGED) == []
 
 
-def test_the_whole_tree_of_before_that_is_put_back_counts_for_nothing(rows: Rows) -> None:
+def test_an_old_tree_that_is_restored_has_no_effect(rows: Rows) -> None:
     """C179: every row of it was signed by this platform, and the audit trail has a newer head."""
     before = {table: rows.all_of(table) for table in (L, N, H)}
     rows.sign(FORGED)

@@ -646,7 +646,7 @@ def test_strangers_never_reach_the_store_and_never_fill_the_table(uow: UnitOfWor
     asyncio.run(work())
 
 
-def test_a_revoked_token_is_told_as_revoked_and_not_kept(uow: UnitOfWork) -> None:
+def test_a_revoked_token_is_reported_as_revoked_and_not_cached(uow: UnitOfWork) -> None:
     minted = mint(uow)
     revoke(uow, minted.refresh_token)
 

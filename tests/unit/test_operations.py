@@ -127,7 +127,7 @@ def test_a_process_that_hung_up_does_not_count_as_able_and_connects_again_as_its
     assert board.starts == {"platform": 1}
 
 
-def test_what_an_earlier_connection_still_held_is_not_taken_for_news() -> None:
+def test_notifications_of_an_earlier_connection_are_ignored() -> None:
     board, name = Board(FakeClock(), 1), metrics.JOURNAL_RECORDS.name
     board.receive(report(7, metrics={name: [[[], 5]]}), 2)
     board.receive(report(7, metrics={name: [[[], 3]]}), 1)
@@ -199,7 +199,7 @@ def test_a_directory_that_cannot_be_written_to_is_seen(tmp_path: Path) -> None:
     assert Directory(tmp_path / "file" / "below", clock).fault() == NOT_WRITABLE
 
 
-def test_a_full_disk_is_told_from_one_that_cannot_be_written_to(
+def test_a_full_disk_is_distinguished_from_an_unwritable_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The device that is always full stands for the disk."""

@@ -929,7 +929,7 @@ def test_a_switch_is_engaged_listed_shown_and_released_by_commands(hospital: Run
     by(hospital, "auditor.quispe", tmp_path).refuses(*order, saying="not_permitted")
 
 
-def test_a_switch_thrown_on_the_host_is_heard_by_every_worker(hospital: Running, tmp_path: Path) -> None:
+def test_a_switch_engaged_on_the_host_reaches_every_worker(hospital: Running, tmp_path: Path) -> None:
     """C138, C139, C148: without the network, as ``host:<user>``; the same refusals as over the API, and a report that can be kept."""
     on_host, staff = host(hospital), by(hospital, "security.ito", tmp_path)
 

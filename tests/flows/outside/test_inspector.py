@@ -240,7 +240,7 @@ def test_when_nobody_looks_the_stream_is_closed_and_what_happened_meanwhile_is_n
     tell(quiet, story)
 
 
-def test_what_was_missed_is_read_once_and_then_heard(quiet: Running) -> None:
+def test_missed_changes_are_read_once_and_then_followed(quiet: Running) -> None:
     """A launch whose calls began before anybody listened."""
 
     async def story(outside: Outside) -> None:

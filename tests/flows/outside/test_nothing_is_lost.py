@@ -195,7 +195,7 @@ def answered(running: Running) -> bool:
     return False
 
 
-def test_what_a_killed_parent_of_workers_started_ends_and_the_supervisor_starts_the_part_in_its_place(
+def test_children_of_a_killed_worker_parent_end_and_the_supervisor_restarts_the_part(
     fresh: Running,
 ) -> None:
     """C201; contract, Commands: the service stands, and nothing of before serves beside what is started in its place.

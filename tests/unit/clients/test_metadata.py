@@ -156,7 +156,7 @@ def test_a_well_described_client_of_each_type_is_taken(good: ClientMetadata) -> 
         (SYMMETRIC, {"jwks_uri": "https://a.example/jwks"}, "jwks_uri", "keys_unexpected"),
     ],
 )  # fmt: skip
-def test_each_fault_is_told_by_field_and_code(
+def test_each_fault_is_reported_by_field_and_code(
     base: ClientMetadata, change: dict[str, Any], field: str, code: str
 ) -> None:
     """C1, C15, C16, C17."""
@@ -273,7 +273,7 @@ def test_a_dynamic_registration_is_read_as_the_type_it_describes(
         ({"application_type": "web3"}, "application_type", "application_type_unsupported"),
     ],
 )
-def test_a_dynamic_registration_of_the_wrong_shape_is_told_by_field(
+def test_a_malformed_dynamic_registration_is_reported_by_field(
     change: dict[str, Any], field: str, code: str
 ) -> None:
     faults = from_registration(SANDBOX_BODY | change, expires_at=END)

@@ -192,9 +192,7 @@ def test_an_app_is_judged_by_what_it_did(scenario: str, rows: Rows, expected: Ou
     assert bool(found.fix) is (expected is not MET)
 
 
-def test_every_scenario_has_an_app_that_meets_it_one_that_does_not_and_one_of_which_nothing_is_known() -> (
-    None
-):
+def test_every_scenario_has_an_app_that_passes_one_that_fails_and_one_without_evidence() -> None:
     met = {name for name, _, outcome, _ in CASES if outcome is MET}
     assert met == set(SCENARIOS)
     assert {name for name, _, outcome, _ in CASES if outcome is INCOMPLETE} == set(SCENARIOS)

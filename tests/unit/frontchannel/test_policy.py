@@ -144,7 +144,7 @@ def test_a_bad_client_or_redirect_uri_is_shown_and_never_redirected(
         ({"scope": "launch openid patient/*.rs"}, "invalid_scope"),
     ],
 )
-def test_anything_else_is_told_to_the_client_by_name(changes: dict[str, Any], error: str) -> None:
+def test_any_other_fault_is_returned_to_the_client_by_name(changes: dict[str, Any], error: str) -> None:
     """C16, C28, C42, C59; RFC 6749 section 4.1.2.1."""
     judged = judge(**changes)
 
@@ -328,7 +328,9 @@ def test_offline_is_read_from_the_scopes(texts: list[str], answer: bool | None) 
         (["openid", "user/*.rs"], ("", "")),
     ],
 )
-def test_context_is_told_only_as_far_as_the_scopes_go(texts: list[str], told: tuple[str, str]) -> None:
+def test_context_is_disclosed_only_as_far_as_the_scopes_allow(
+    texts: list[str], told: tuple[str, str]
+) -> None:
     """C32."""
     assert policy.disclosed_context(parse_stored(texts), "p", "e") == told
     assert policy.disclosed_context(parse_stored(texts), "", "") == ("", "")

@@ -218,7 +218,7 @@ def test_reads_of_the_platform_itself_open_nothing() -> None:
     assert found.access.glass is None
 
 
-def test_a_request_under_way_when_it_ends_is_decided_again_as_another_grant() -> None:
+def test_a_request_in_progress_when_it_ends_is_decided_again_as_another_grant() -> None:
     """Security decision 23."""
     before, after = permit(ask(), TOKEN, with_use()), permit(ask(), TOKEN, SNAPSHOT)
 

@@ -683,7 +683,7 @@ SAME_GRANT: list[tuple[str, GatewayRequest, dict[str, Any], Snapshot, bool]] = [
 @pytest.mark.parametrize(
     ("asked", "change", "now", "same"), [row[1:] for row in SAME_GRANT], ids=[row[0] for row in SAME_GRANT]
 )
-def test_what_was_gathered_under_another_grant_is_told_from_the_same(
+def test_data_gathered_under_another_grant_is_distinguished(
     asked: GatewayRequest, change: dict[str, Any], now: Snapshot, *, same: bool
 ) -> None:
     """C198; security decision 23: while a request is under way its grant may shrink without being refused."""

@@ -187,7 +187,7 @@ def test_a_search_leaves_as_narrow_as_the_grant(
         ("Provenance?target=Observation/1", token("patient/Provenance.rs", **PATIENT_USER), False),
     ],
 )
-def test_a_total_may_be_told_only_where_the_search_says_exactly_the_grant(
+def test_a_total_is_returned_only_if_the_search_equals_the_grant(
     query: str, held: AccessToken, exact: bool
 ) -> None:
     """C74, C76."""

@@ -86,7 +86,7 @@ def test_every_reason_has_its_row() -> None:
     assert {name for names in STATUS.values() for name in names} == {str(reason) for reason in Reason}
 
 
-def test_waiting_is_told_in_whole_seconds_never_less_than_one() -> None:
+def test_retry_after_is_whole_seconds_and_at_least_one() -> None:
     """RFC 9110 section 10.2.3."""
     for wait, told in ((0.0, b"1"), (0.2, b"1"), (1.01, b"2"), (60.0, b"60")):
         assert (

@@ -228,9 +228,7 @@ def test_a_wider_workflow_counts_as_new_access_and_a_narrower_one_does_not() -> 
     assert widenings(wider, BOOK) == ()
 
 
-def test_a_book_without_products_grants_what_its_cells_list_and_going_back_to_it_counts_as_new_access() -> (
-    None
-):
+def test_a_book_without_products_grants_its_cells_and_returning_to_it_is_new_access() -> None:
     document = render(BOOK) | {"format": 1, "workflows": {"intake": "Before a visit"}}
     for added in ("scopes", "custom_scopes_at_most"):
         del document[added]

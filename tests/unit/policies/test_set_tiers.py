@@ -82,9 +82,7 @@ def test_a_raise_withholds_a_client_that_the_higher_cell_does_not_allow() -> Non
     assert [each.why for each in admit(strict, raised(app, Tier.HIGH)).withheld] == [Withholding.CLIENT]
 
 
-def test_a_raise_withholds_only_what_the_higher_cell_does_not_allow_although_review_certified_the_lower_tier() -> (
-    None
-):
+def test_a_raise_withholds_only_what_the_higher_cell_does_not_allow() -> None:
     """C19: the certificate of the lower tier keeps what the higher cell allows too."""
     app = applicant("user/Observation.rs", category="clinical_decision_support", certified_tier=Tier.MODERATE)
 
@@ -182,7 +180,7 @@ EXCEPTION = PolicyException(
 )
 
 
-def test_an_exception_of_before_controls_is_as_it_was_signed_and_one_that_states_one_is_another() -> None:
+def test_an_exception_older_than_controls_keeps_its_digest_and_one_with_a_control_has_another() -> None:
     """C109: both digests are those that the release before signed."""
     before = replace(EXCEPTION, book_digest="0" * 64)
     stated = replace(before, control="A nurse looks at each list.")

@@ -72,7 +72,7 @@ def test_a_chart_with_nothing_in_it_is_empty_and_not_broken() -> None:
     ("days", "age"),
     [(0, "0 days"), (24, "24 days"), (200, "6 months"), (900, "2 years"), (61 * 365 + 90, "61 years")],
 )
-def test_an_age_is_told_in_the_unit_of_that_age(days: int, age: str) -> None:
+def test_an_age_is_shown_in_its_unit(days: int, age: str) -> None:
     born = (TODAY - timedelta(days=days)).isoformat()
 
     assert banner({"id": "p", "birthDate": born}, today=TODAY).age == age

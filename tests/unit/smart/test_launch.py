@@ -44,7 +44,7 @@ def test_an_entry_that_breaks_the_rules_is_named_and_left_out(entry: dict[str, A
         {"identifier": {"system": "s", "value": "v"}, "type": "Task"},
     ],
 )
-def test_a_good_entry_is_told_if_its_type_can_be_read(entry: dict[str, Any]) -> None:
+def test_a_good_entry_is_shown_if_its_type_can_be_read(entry: dict[str, Any]) -> None:
     """C33."""
     assert launch.fhir_context_fault(entry) == ""
     assert launch.readable_context([entry], parse_stored(["user/*.r"])) == (entry,)

@@ -194,7 +194,7 @@ def test_a_condition_names_a_version_weakly() -> None:
     assert not matches_condition("1", 'W/"1"')
 
 
-def test_entries_are_rewritten_and_told_once() -> None:
+def test_entries_are_rewritten_and_reported_once() -> None:
     entry = {"fullUrl": "http://x", "resource": {"resourceType": "Patient", "id": "1"}, "request": {}}
 
     assert rebased(entry, "http://here") == {

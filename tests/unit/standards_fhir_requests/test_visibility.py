@@ -123,7 +123,7 @@ def test_a_record_of_several_patients_belongs_to_all_of_them() -> None:
         {"resourceType": "Patient"},
     ],
 )
-def test_what_cannot_be_told_is_not_guessed(resource: dict[str, Any]) -> None:
+def test_what_cannot_be_determined_is_not_guessed(resource: dict[str, Any]) -> None:
     assert subjects_of(resource) is None
 
 

@@ -578,7 +578,7 @@ FULL, LAUNCHES = Mode.FULL_STOP, Mode.NO_NEW_LAUNCHES
         ((Mode.READ_ONLY,), ENDED),
     ],
 )
-def test_of_several_stops_the_hardest_is_told(modes: tuple[Mode, ...], expected: str) -> None:
+def test_of_several_stops_the_strictest_is_shown(modes: tuple[Mode, ...], expected: str) -> None:
     """C38: a launch refused by a full stop is not said to be refused by a stop of new launches."""
     kinds = ((TargetKind.PLATFORM, ""), (TargetKind.APP, "app_1"))
     made = (switch(*kind, mode=mode, id=kind[0]) for kind, mode in zip(kinds, modes, strict=False))

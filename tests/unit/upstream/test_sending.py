@@ -363,7 +363,7 @@ def test_a_server_that_took_a_write_and_lost_its_answer_is_never_called_away(how
     asyncio.run(main())
 
 
-def test_a_write_that_could_not_leave_is_told_from_one_that_did() -> None:
+def test_a_write_that_was_not_sent_is_distinguished_from_one_that_was() -> None:
     """C196."""
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         port = nobody.getsockname()[1]

@@ -170,7 +170,7 @@ def test_bodies_of_one_source_and_of_all_are_bounded_in_number_and_in_memory() -
 
 @given(st.lists(st.tuples(st.sampled_from(SOURCES), st.booleans()), max_size=60))
 @settings(max_examples=effort(70, 5_000), deadline=None)
-def test_what_is_under_way_never_passes_its_bounds_and_is_counted_out_again(
+def test_requests_in_progress_never_exceed_their_bounds_and_are_counted_down(
     steps: list[tuple[str, bool]],
 ) -> None:
     admission = Admission(Limits(requests=5, source_requests=3))

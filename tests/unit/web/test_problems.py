@@ -45,12 +45,12 @@ def test_the_fields_at_fault_are_named() -> None:
     }
 
 
-def test_who_must_wait_is_told_how_long() -> None:
+def test_a_refusal_states_how_long_to_wait() -> None:
     assert send(SlowDown(7)).headers["retry-after"] == "7"
     assert send(Unavailable("away")).headers["retry-after"] == "1"
 
 
-def test_who_is_not_known_is_told_how_to_be() -> None:
+def test_an_unauthenticated_caller_learns_how_to_authenticate() -> None:
     assert send(NotAuthenticated("token_invalid")).headers["www-authenticate"] == "Bearer"
 
 

@@ -52,7 +52,7 @@ def test_a_tenant_may_live_on_its_own_origin() -> None:
     assert own.api("/x").startswith("https://platform.example/")
 
 
-def test_https_is_told_by_the_origin_that_serves_the_tenant() -> None:
+def test_https_is_derived_from_the_origin_that_serves_the_tenant() -> None:
     assert not URLS.is_secure("general")
     assert urls.Urls("https://platform.example").is_secure()
 
