@@ -27,7 +27,7 @@ def test_a_run_goes_from_open_to_result(stage: Stage) -> None:
     here = page.url
     page.get_by_role("link", name="Runs", exact=True).first.click()
     open_at_meridian(page)
-    expect(page.get_by_role("alert")).to_contain_text("A run of this client is open")
+    expect(page.get_by_role("alert")).to_contain_text("This client has an open run")
     look(page, "runs-refused")
 
     chart = stage.person()

@@ -109,7 +109,7 @@ def test_who_is_tied_to_the_vendor_agrees_to_no_change_of_it(
 
     page = rita.get(f"/review/changes/{waits}").text
 
-    assert ("a colleague agrees" in page, 'value="approve"' in page) == (True, False)
+    assert ("a colleague must agree" in page, 'value="approve"' in page) == (True, False)
     assert decide(rita, waits, act="approve").status_code == 403
     problem(site.api("rita").post(f"/app-edits/{waits}/approve"), 403, "tied_to_vendor")
     assert shown(site, others)["logo"] == ""

@@ -145,7 +145,7 @@ def test_an_agreement_is_recorded_by_the_vendor_and_confirmed_by_the_hospital(tw
         ({"other": "Nobody Ltd"}, "nothing with this name"),
         ({"parties": "Only us"}, "at least two"),
         ({"ends_at": "2020-01-01"}, "This moment has passed"),
-        ({"ends_at": "soon"}, "does not have the form"),
+        ({"ends_at": "soon"}, "has the wrong format"),
     ],
 )
 def test_a_faulty_agreement_keeps_the_form_and_says_what_is_wrong(

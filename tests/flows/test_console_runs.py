@@ -176,7 +176,7 @@ def test_a_run_is_opened_at_a_sandbox_with_a_client_of_it_and_once(ground: Groun
     assert not events(ground, "evidence.run.open")
     opened(ground, browser, "children")
     again = send(browser, list_of(ground), "client", client=client, tenant="children")
-    assert (again.status_code, "A run of this client is open at this hospital" in again.text) == (409, True)
+    assert (again.status_code, "This client has an open run at this hospital" in again.text) == (409, True)
     assert '<option value="children" selected>' in again.text
 
 

@@ -221,7 +221,7 @@ def test_access_that_regulation_protects_is_asked_for_by_a_page(ground: Ground) 
     assert scopes in shown
     again = send(browser, page, "scopes", **asked)
     assert again.status_code == 409
-    assert "There is a request for this version already" in again.text
+    assert "This version already has a request" in again.text
     form = dict(form_with(shown, "scopes").fields) | asked
     reader, other = enter(ground, "acme.billing"), enter(ground, "rival.owner", rival)
     assert 'name="scopes"' not in reader.get(page).text
