@@ -112,7 +112,7 @@ class GatewayRequest:
     purpose: str = ""
     """Set for a read that the platform makes itself: its scopes are its own, not those that the app was granted."""
     source: str | None = None
-    """The address that it came from; None for a request of before that is judged anew."""
+    """The address that it came from; None for an older request that is judged again."""
     page: Page | None = None
     at: datetime = _NEVER
     began: float = 0.0

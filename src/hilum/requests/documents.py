@@ -86,7 +86,7 @@ def read_facts(found: Mapping[str, Any]) -> RequestFacts:
         admitted=tuple(found["admitted"]),
         only_backend=found["only_backend"],
         obstacles=tuple(map(_obstacle, found["obstacles"])),
-        # Requests of before have none.
+        # Older requests have none.
         needed=tuple(found.get("needed", ())),
     )
 
