@@ -59,7 +59,7 @@ class Acting(Protocol):
 class Party:
     """The client and person that want to act before a token exists. ``person`` is empty for a client without one.
 
-    ``role`` is None until a person has signed in, and then the role is not checked. ``workflow``: what it is for, if that is known.
+    ``role`` is None until a person has signed in, and then the role is not checked. ``workflow``: what it is for; empty if unknown.
     ``facility``: where it was opened, by id; empty if the launch names none that is known, None while that is not known yet and not checked.
     """
 
@@ -75,12 +75,12 @@ class Party:
 
 
 class Stopped(StrEnum):
-    """What a switch stops of that which an app is about to do."""
+    """The part of an app's request that a switch stops."""
 
     EVERYTHING = "everything"
     WRITES = "writes"
     SCOPES = "scopes"
-    """Every scope that would permit it."""
+    """Every scope that would permit the request."""
 
 
 # Not frozen, since one is built for each request and a frozen dataclass costs five times as much to build.
@@ -107,7 +107,7 @@ class Standing:
     issued_at: datetime | None = None
     launching: bool = False
     begins: bool = False
-    """Something new begins, a launch or a backend service's token: agreements are needed. What was begun goes on without."""
+    """A launch or a backend service's token begins, which needs agreements. What began earlier continues without them."""
     agreements: frozenset[str] = frozenset()
     """The kinds of agreements in force between the vendor and the hospital; read only if something begins."""
     mandated_until: datetime | None = None

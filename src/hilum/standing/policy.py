@@ -106,7 +106,7 @@ def _owner_fault(standing: Standing) -> Reason | None:
 
 
 def stopped_part(standing: Standing, now: datetime) -> Stopped | None:
-    """Return what a switch stops of that which an app is about to do; None if no switch stops anything of it."""
+    """Return the part of an app's request that a switch stops; None if no switch stops any of it."""
     index, issued_at, subjects = standing.switches, standing.issued_at, _subjects(standing)
     if any(stopped_by(index, each, now=now, issued_at=issued_at) is not None for each in subjects):
         return Stopped.EVERYTHING
@@ -124,7 +124,7 @@ def stopped_part(standing: Standing, now: datetime) -> Stopped | None:
 
 
 def _subjects(standing: Standing) -> list[Subject]:
-    """Return what switches may be on: the version that a token was issued for, and the version that its client has adopted since."""
+    """Return the subjects of switches: the version that a token was issued for, and the one that its client has adopted since."""
     acting, client, type_ = standing.acting, standing.client, standing.resource_type
     # A switch on a version also stops tokens of the version before it, once the client has moved on.
     versions = {acting.version, acting.version if client is None else client.version}
@@ -135,15 +135,15 @@ def _subjects(standing: Standing) -> list[Subject]:
 
 
 def stops_of(standing: Standing, now: datetime) -> tuple[Switch, ...]:
-    """Return the switches that stop a launch now; none if what stops it has ended since."""
-    # issued_at is left out: the page words a stop that is in force now differently from one that has ended.
+    """Return the switches that stop a launch now; empty if they have been released since."""
+    # Without issued_at: the page words a stop that is engaged now differently from one that has ended.
     subjects = _subjects(standing)
     found = {each.id: each for subject in subjects for each in launch_stops(standing.switches, subject, now)}
     return tuple(found.values())
 
 
 def refusal_of(standing: Standing, reason: Reason | str, now: datetime, *, tenant: str = "") -> Refused:
-    """Return what is explained to the person whose launch is refused for a reason; ``tenant``: the hospital's name (C216)."""
+    """Return the explanation of a refusal for the person who launched; ``tenant``: the hospital's name (C216)."""
     stops, until, variant = stops_of(standing, now), None, ""
     client, installation = standing.client, standing.installation
     match reason:
@@ -212,11 +212,11 @@ def _app_fault(standing: Standing, now: datetime) -> Reason | None:
 
 
 def _beginning_fault(standing: Standing, client: ClientFacts, now: datetime) -> Reason | None:
-    """Judge what is needed where something new begins: agreements of vendor and hospital (C189), and a mandate for a backend service."""
+    """Judge what a beginning needs: agreements of vendor and hospital (C189), and a mandate for a backend service."""
     installation, role = standing.installation, standing.acting.role
     if not standing.begins or installation is None:
         return None
-    # Nobody has signed in yet. A patient needs no agreement, so where one may come the page asks again once somebody has.
+    # Nobody has signed in yet. A patient needs no agreement: where patients may sign in, the page asks again after sign-in.
     if role is None and Role.PATIENT in installation.roles:
         return None
     roles = frozenset({role}) if role else frozenset()
@@ -234,7 +234,7 @@ def _network_fault(standing: Standing) -> Reason | None:
     client, installation, source = standing.client, standing.installation, standing.source
     if source is None or installation is None or not installation.networks:
         return None
-    # People come from anywhere; who they are is proved otherwise.
+    # People may come from any network; they prove who they are in other ways.
     if client is None or client.type is not ClientType.BACKEND or is_from(installation.networks, source):
         return None
     return Reason.NETWORK_NOT_ALLOWED
@@ -243,7 +243,7 @@ def _network_fault(standing: Standing) -> Reason | None:
 def _facility_fault(standing: Standing) -> Reason | None:
     """Judge the facility of a launch: it is in use, and the hospital has not limited the app to others or denied it there (C38, C146)."""
     facility, installation = standing.acting.facility, standing.installation
-    # None: no launch was taken yet. The page asks for standing again once one has been. A hospital's own EHR has no installation.
+    # None: no launch was taken yet, and the page asks again once one was. A hospital's own EHR has no installation.
     if facility is None or installation is None:
         return None
     # A hospital that limits nothing may leave facilities unnamed; one that does must know where the app is.
@@ -319,7 +319,7 @@ def is_installed(
     # (C4).
     if client.environment is Environment.SANDBOX and installation.environment is not Environment.SANDBOX:
         return False
-    # The hospital let in another vendor's app: this one it has not approved (C14).
+    # The hospital approved the app under another vendor; it has not approved this one (C14).
     if client.owner_since is not None and (
         installation.since is None or installation.since < client.owner_since
     ):

@@ -1,7 +1,7 @@
-"""What is explained to a person whose launch is refused: which rule, whose it is, and what to do. Pure.
+"""The explanation for a person whose launch is refused: which rule, who owns it, and what to do next. Pure.
 
 The only source of these sentences, for the page at authorize, the page at ``open_url`` and the answer to the EHR, which shows it to its
-user. They name nothing of the protocol. ``%(tenant)s``: the hospital's name.
+user. They use no term of the protocol. ``%(tenant)s``: the hospital's name.
 Source: C38, C216
 """
 
@@ -17,7 +17,7 @@ FULL_STOP, NO_NEW_LAUNCHES, ENDED = "full_stop", "no_new_launches", "ended"
 INSTALLED_UNTIL, CERTIFIED_UNTIL, UNNAMED = "installed_until", "certified_until", "unnamed"
 CATEGORY = "category"
 EHR_STOPPED = "ehr_stopped"
-"""Of a launch whose EHR was stopped after it had opened it."""
+"""The EHR was stopped after it opened the launch."""
 NOTHING_LEFT, PATIENT_MISSING = "scope_nothing_left", "patient_missing"
 LAUNCH_OVER, NOT_YOURS = "launch_over", "launch_not_yours"
 SCOPES_STOPPED, FOR_TASK, FOR_ROLE, NOT_ASKED = "scopes_stopped", "for_task", "for_role", "not_asked"
@@ -30,7 +30,7 @@ LAUNCH_FAULTS = (
     LAUNCH_OVER,
     NOT_YOURS,
 )
-"""Why a launch by an EHR is refused although the app may act there: for what it asks, for the chart, or for the launch itself."""
+"""Reasons to refuse an EHR launch of an app that may act there: its scopes, the chart, or the launch itself."""
 
 _ADMINISTRATOR = "The administrator of %(tenant)s"
 _SECURITY = "The platform's security team"
@@ -40,12 +40,12 @@ _ASK = "Ask the administrator of %(tenant)s."
 _ASK_VENDOR = "Ask the vendor of the app."
 _AGAIN = "Go back to the chart and open the app again."
 _OF_HOSPITAL = frozenset({TargetKind.TENANT, TargetKind.APP_TENANT, TargetKind.PERSON, TargetKind.APP_PERSON})
-"""What the administrator of a hospital may stop."""
+"""The targets that a hospital's administrator may stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One row of the table. In ``rule`` ``%(until)s`` is a day, where the variant has one."""
+    """One row of the table. ``%(until)s`` in ``rule`` is a day; only some variants have one."""
 
     rule: str
     owner: str
@@ -60,12 +60,12 @@ TABLE: Mapping[tuple[Reason | str, str], Explanation] = MappingProxyType(
             "Go on without it. " + _ASK,
         ),
         (Reason.SWITCH_ENGAGED, NO_NEW_LAUNCHES): Explanation(
-            "This app cannot be opened at the moment; where it is open already, it goes on working.",
+            "This app cannot be opened at the moment; where it is open already, it keeps working.",
             _ADMINISTRATOR,
             _ASK,
         ),
         (Reason.SWITCH_ENGAGED, ENDED): Explanation(
-            "This app was stopped after you began, and may be used again since.",
+            "This app was stopped after you began, and may be used again now.",
             _ADMINISTRATOR,
             "Open it again from the chart, or go back to it and start again.",
         ),
@@ -76,7 +76,7 @@ TABLE: Mapping[tuple[Reason | str, str], Explanation] = MappingProxyType(
             "This app is not certified for use here.", _VENDOR, "Ask the vendor of the app."
         ),
         (Reason.APP_NOT_CERTIFIED, CERTIFIED_UNTIL): Explanation(
-            "This app was certified for use here until %(until)s, and is not any more.",
+            "This app was certified for use here until %(until)s, and no longer is.",
             _VENDOR,
             "Ask the vendor of the app.",
         ),
@@ -87,12 +87,12 @@ TABLE: Mapping[tuple[Reason | str, str], Explanation] = MappingProxyType(
             "This app is not installed at %(tenant)s.", _ADMINISTRATOR, _ASK
         ),
         (Reason.APP_NOT_INSTALLED, INSTALLED_UNTIL): Explanation(
-            "This app was installed at %(tenant)s until %(until)s, and is not any more.", _ADMINISTRATOR, _ASK
+            "This app was installed at %(tenant)s until %(until)s, and no longer is.", _ADMINISTRATOR, _ASK
         ),
         (Reason.AGREEMENT_MISSING, ""): Explanation(
             "This app may not be opened at %(tenant)s now: an agreement with its vendor is missing or has lapsed.",
             "The vendor of the app and the administrator of %(tenant)s",
-            "Where it is open already, it goes on working. " + _ASK,
+            "Where it is open already, it keeps working. " + _ASK,
         ),
         (Reason.APPROVER_MISSING, ""): Explanation(
             "Nobody at %(tenant)s answers for this service now.", _ADMINISTRATOR, _ASK
@@ -122,7 +122,9 @@ TABLE: Mapping[tuple[Reason | str, str], Explanation] = MappingProxyType(
             "Open it for another task, or ask the administrator of %(tenant)s.",
         ),
         (EHR_STOPPED, ""): Explanation(
-            "The record system that opened this app was stopped or suspended since.", _ADMINISTRATOR, _ASK
+            "The record system that opened this app has since been stopped or suspended.",
+            _ADMINISTRATOR,
+            _ASK,
         ),
         (NOTHING_LEFT, ""): Explanation(
             "This app asks for nothing that it may have at %(tenant)s.", _ADMINISTRATOR, _ASK
@@ -169,7 +171,7 @@ TABLE: Mapping[tuple[Reason | str, str], Explanation] = MappingProxyType(
         ),
     }
 )
-"""By the reason, and by what is known beside it."""
+"""By reason and variant."""
 
 
 def explain(reason: Reason | str, variant: str = "") -> Explanation:
@@ -189,8 +191,8 @@ def expected_from(switches: tuple[Switch, ...]) -> datetime | None:
 
 
 def without_rights(*, admitted: bool, in_role: bool, in_task: bool) -> str:
-    """Return what is said where nothing is left to grant: whether anything was admitted here, is left for the role, and then for the task."""
-    # In the order in which they narrow: a role that may use nothing is not helped by another task.
+    """Return the variant for a launch with nothing left to grant, by the step that removed the last scope."""
+    # In the order in which the steps narrow: another task does not help a role that may use nothing.
     if not admitted:
         return ""
     if not in_role:
@@ -199,7 +201,7 @@ def without_rights(*, admitted: bool, in_role: bool, in_task: bool) -> str:
 
 
 def mode_of(switches: tuple[Switch, ...]) -> str:
-    """Return what is said of some switches: a full stop before a stop of new launches; ``ENDED`` if none is in force."""
+    """Return the variant for some switches: a full stop before a stop of new launches; ``ENDED`` if none is engaged."""
     if not switches:
         return ENDED
     return FULL_STOP if any(each.mode is Mode.FULL_STOP for each in switches) else NO_NEW_LAUNCHES
