@@ -52,7 +52,7 @@ def encode(access: Access) -> tuple[bytes, bytes]:
     payload = [a.path, a.query, a.patient]
     # Only writes have them, and reads are most of the records.
     if a.digest or a.resource:
-        # An id has no space, and so has no place of a record: what follows one is whose record it is.
+        # A record's place contains no space, so `found` begins after the first one.
         payload += (a.digest, f"{a.resource} {a.found}" if a.found else a.resource)
     elif a.returned:
         payload += (_FOUND, f"{a.returned} {a.found}" if a.found else str(a.returned))

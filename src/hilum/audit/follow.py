@@ -144,7 +144,7 @@ class Tail:
                     "too_many_subscribers",
                     f"This worker already serves {FOLLOWERS_BOUND} audit streams. Close one, or try again later.",
                 )
-            # The poll of those who already follow stands at its last look: what was recorded since then is not new.
+            # The poll for other followers has read up to its last look: records since then are not new to this one.
             ends = await asyncio.to_thread(self._ends) if self._polling else {}
             if self._polling is None:
                 reader = self._open_reader()

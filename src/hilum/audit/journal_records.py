@@ -250,7 +250,7 @@ def matching(rows: Iterable[Stored], query: AccessQuery) -> Iterator[LocatedAcce
     # The stored form of a value occurs verbatim in the header. A needle may also match another field, so
     # `fits` decides.
     needles = [encoding.quoted(getattr(query, name)) for name in _HEADER_WORDS if getattr(query, name)]
-    # Without its quotes: among several patients of an answer it stands within a longer text.
+    # Without quotes: an answer about several patients has it within a longer string.
     patient = encoding.quoted(query.patient)[1:-1]
     for journal, number, request_id, header, body in rows:
         if patient and (body is None or patient not in body):

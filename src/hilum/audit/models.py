@@ -297,7 +297,7 @@ class Verdict:
     uncovered: int
     faults: tuple[str, ...]
     purged: int = 0
-    """Records whose payload was purged; the chain holds without it."""
+    """Records whose payload was purged. The chain verifies without it."""
     anchored: int = 0
     """The newest checkpoint that an anchor confirms; 0 when none does."""
     unsettled: tuple["Unsettled", ...] = ()
@@ -404,9 +404,9 @@ class WindowQuery:
 
 @dataclass(frozen=True, slots=True)
 class SealedQuery:
-    """What is read of a run as evidence: its accesses, and the events that match one of some queries; everything since a moment.
+    """The query for a run's evidence: its accesses, and the events that match any of some queries, all since one moment.
 
-    At most ``pages`` pages of each query are read; that there are more is a fault.
+    At most ``pages`` pages of each query are read; more pages are a fault.
     """
 
     run: str

@@ -1,7 +1,7 @@
-"""The part of the record that is about one tenant, each record with what its link in the chain takes to recompute.
+"""The part of the audit that is about one tenant, each record with what is needed to recompute its link in the chain.
 
-A chain holds the records of all tenants, so a part of it is not a chain: each record comes with the hash before it, and whoever has it
-recomputes its own. That these hashes are those of the chains is what the platform signs for.
+A chain holds the records of all tenants, so a part of it is not a chain. Each record comes with the hash before it, from which a reader
+recomputes the record's own. The platform's signature vouches that these hashes are those of the chains.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from hilum.audit.models import PartRecord, Stream
 from hilum.infra.context import Context
 
 _EVENT_TENANT, _ACCESS_TENANT = 4, 3
-"""Where the tenant stands in the header of an event, and of an access."""
+"""The index of the tenant in the header of an event, and of an access."""
 
 
 def read(

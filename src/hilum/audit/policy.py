@@ -357,7 +357,7 @@ def found_text(counts: Mapping[str, int]) -> str:
 
 def found_in(access: Access) -> dict[str, int]:
     """Return how many records of each patient an answer showed; empty if it showed those of one patient at most."""
-    # Whatever stands there: a record that somebody edited must not stop the index.
+    # Any value is possible: a record that somebody edited must not stop the index.
     pairs = (word.rpartition(":") for word in access.found.split())
     return {patient: int(number) for patient, _, number in pairs if patient and number.isdecimal()}
 

@@ -18,7 +18,7 @@ SLOW_PERCENT = 5
 
 
 class Ending(StrEnum):
-    """How a call ended, by whose cause. What the app caused: MISTAKEN and THROTTLED."""
+    """How a call ended, and who caused it. The app causes MISTAKEN and THROTTLED."""
 
     ANSWERED = "answered"
     REFUSED = "refused"

@@ -1,4 +1,4 @@
-"""What was decided about a target around a stop, read by the index of accesses, with what is missing from it."""
+"""The decisions about a target around a stop, read from the access index, and what is missing from them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

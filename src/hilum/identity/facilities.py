@@ -59,7 +59,7 @@ def add_facility(ctx: Context, order: NewFacility) -> Facility:
     if not store.add_facility(ctx.tx, facility, str(ctx.actor)):
         raise Conflict("facility_taken", "This hospital has a facility of this name or reference already.")
     facts = {"facility": facility.id, "legal_entity": facility.legal_entity, "reference": facility.reference}
-    # Whoever cached that nothing is known by this reference reads it again.
+    # Caches that hold this reference as unknown read it again.
     ctx.advance_epoch(IDENTITY, f"facility/{facility.id}")
     audit.record(ctx, Event("identity.facility.add", tenant=order.tenant, facts=facts))
     return facility

@@ -163,7 +163,7 @@ class Tenant:
     time_zone: str = ""
     """The zone of the times on its pages, such as ``Europe/Madrid``; empty: UTC."""
     vendor: VendorId | None = None
-    """The vendor whose own it is, as a snapshot in a sandbox; None: it is for every vendor."""
+    """The vendor that owns it, as a snapshot in a sandbox; None if every vendor may use it."""
 
 
 @dataclass(frozen=True, slots=True)

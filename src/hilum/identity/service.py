@@ -205,7 +205,7 @@ def find_tenant(ctx: Context, tenant: TenantId) -> Tenant | None:
 
 
 def was_tenant(ctx: Context, tenant: TenantId) -> bool:
-    """Check whether there is a tenant, or was one that has left: what is still there of it can be held."""
+    """Check whether a tenant exists or has left: what remains of one that left can still be held."""
     return policy.fits_tenant_id(tenant) and store.find_tenant(ctx.tx, tenant) is not None
 
 

@@ -1,4 +1,4 @@
-"""Which tenants are for everybody, and which are one vendor's own (ADR 117)."""
+"""The tenants that every vendor may use, and those that one vendor owns (ADR 117)."""
 
 from hilum.identity import store
 from hilum.identity.models import Tenant
@@ -8,7 +8,7 @@ from hilum.kernel.ids import VendorId
 
 
 def list_shared(ctx: Context) -> list[Tenant]:
-    """List the tenants that are no vendor's own and have not left, by id, without a check of rights."""
+    """List the tenants that no vendor owns and that have not left, by id, without a check of rights."""
     return [each for each in store.list_tenants(ctx.tx) if each.left_at is None and each.vendor is None]
 
 
