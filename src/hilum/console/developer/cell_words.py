@@ -73,10 +73,10 @@ _WORDS: Mapping[str, str] = MappingProxyType(
         "dormant_days": "Days without use until people are asked again",
         "dormant_ends": "After these days it has ended",
         "disposal_days": "Days to answer a request to delete",
-        "fix_days_critical": "Days to mend a critical finding",
-        "fix_days_high": "Days to mend a high finding",
-        "fix_days_medium": "Days to mend a medium finding",
-        "fix_days_low": "Days to mend a low finding",
+        "fix_days_critical": "Days to fix a critical finding",
+        "fix_days_high": "Days to fix a high finding",
+        "fix_days_medium": "Days to fix a medium finding",
+        "fix_days_low": "Days to fix a low finding",
         "suspend_days": "Days after that until it is to be suspended",
         "withdraw_days": "Days after that until it is to be withdrawn",
         "automation": "How far the platform goes by itself",
@@ -87,7 +87,7 @@ _WORDS: Mapping[str, str] = MappingProxyType(
         "service_errors_percent": "Service: errors at most, %",
         "service_latency_ms_p95": "Service: latency at most, ms of 95 %",
         "service_least_calls": "Service: judged from this many calls on",
-        "service_grace_days": "Service: days to mend it",
+        "service_grace_days": "Service: days to fix it",
     }
 )
 
