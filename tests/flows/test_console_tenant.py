@@ -387,6 +387,44 @@ def test_a_request_is_approved_or_dismissed_as_it_was_seen(ward: Desk) -> None:
     assert {each for each in found.scopes if each.startswith("patient/")} == {"patient/Observation.rs"}
 
 
+def test_a_request_for_less_than_the_app_needs_is_approved_by_who_knows_it(
+    sqlite_uow: UnitOfWork, clock: FakeClock
+) -> None:
+    """C211: the page says what the app would go without before it is decided."""
+    ward = furnished(sqlite_uow, clock, NewVersion("first", optional_scopes=("patient/Immunization.rs",)))
+    browser = ward.browser("gina")
+    ask(ward, ward.site.people["ann"])
+    page = re.search(r'href="(/tenant/requests/rqg_[^"]*)"', browser.get("/tenant/requests").text)
+    assert page is not None
+    shown = browser.get(page[1]).text
+    without = shown[shown.index("What it would go without") : shown.index('id="decide"')]
+    assert "patient/Condition.rs" in without
+    assert "patient/Immunization.rs" not in without
+
+    refused = press(browser, page[1], "decision", decision="approve")
+
+    assert refused.status_code == 422
+    assert "does not work without" in unescape(refused.text)
+    assert installed(ward) is None
+    assert press(browser, page[1], "decision", decision="approve", anyway="yes").status_code == 303
+    assert "patient/Condition.rs" in installed(ward).without  # type: ignore[union-attr]
+    assert "knew that the app says it needs it" in browser.get(f"/tenant/apps/{ward.app.id}").text
+
+
+def test_a_request_that_names_nothing_shows_all_that_it_comes_to(ward: Desk) -> None:
+    browser = ward.browser("gina")
+    order = AskOrder(None, ward.app.id, frozenset({"physician"}), "for the ward round")
+    verb = partial(requests.ask, order=order)
+    ward.site.uow.write_now(verb, actor=actor_of(ward.site.people["ann"]), trace=TRACE)
+    page = re.search(r'href="(/tenant/requests/rqg_[^"]*)"', browser.get("/tenant/requests").text)
+    assert page is not None
+
+    shown = browser.get(page[1]).text
+
+    asked = shown[shown.index("What they ask for together") : shown.index('id="decide"')]
+    assert asked.count("of this patient") >= 2
+
+
 def test_a_person_is_added_with_a_link_that_is_shown_once(ward: Desk) -> None:
     """C200: nobody knows another's password."""
     browser = ward.browser("gina")

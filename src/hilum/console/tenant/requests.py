@@ -102,7 +102,7 @@ def _shown(ctx: Context, group: str) -> dict[str, Any]:
         "decided_by": names.actor(found.group.decided_by) if found.group.decided_by else "",
         "requests": _rows(found, names),
         "permissions": choices.in_words(
-            dict.fromkeys(scope for each in found.requests for scope in each.scopes)
+            dict.fromkeys(scope for each in found.requests for scope in each.facts.scopes)
         ),
         "roles": sorted({words.role(role) for each in found.requests for role in each.roles}),
         "not_counted": found.not_counted,
