@@ -21,7 +21,9 @@ from sqlalchemy import (
     Engine,
     MetaData,
     Row,
+    Select,
     Table,
+    bindparam,
     create_engine,
     event,
 )
@@ -106,8 +108,14 @@ def insert_or_ignore_for(dialect: str, table: Table) -> Insert:
 
 def row_of(tx: Connection, table: Table, id_: str, *, lock: bool = False) -> Row[Any] | None:
     """Return the row of a table with an id; None if there is none. ``lock``: no other transaction changes it until this one ends."""
-    query = table.select().where(table.c.id == id_)
-    return tx.execute(query.with_for_update() if lock else query).first()
+    return tx.execute(_row_by_id(table, lock=lock), {"wanted": id_}).first()
+
+
+@cache
+def _row_by_id(table: Table, *, lock: bool) -> Select[Any]:
+    # Built once: building a statement, and the key by which its compiled form is found, takes longer than running this one.
+    query = table.select().where(table.c.id == bindparam("wanted"))
+    return query.with_for_update() if lock else query
 
 
 def in_batches(values: Iterable[T]) -> Iterator[list[T]]:
