@@ -73,6 +73,7 @@ from hilum.review.models import (
     Tie,
 )
 from hilum.rollouts import store as rollouts
+from hilum.signin import service as signin
 from hilum.switchboard import service as switchboard
 from tests.conftest import SECRET_KEY
 from tests.flows.control_site import ORIGIN, TRACE, ControlSite, build, problem
@@ -120,6 +121,7 @@ NO_LISTS = {
     "/api/v1/apps/{app}/scopes": "one comparison, of as many scopes as its bound",
     "/api/v1/apps/{app}/service": "one view, of as many days and hospitals as its bounds",
     "/api/v1/apps/{app}/calls": "walked in test_developer_console",
+    "/api/v1/apps/{app}/rules": "one view, of the cells of one category",
     "/api/v1/requestable-apps": "walked in test_requests",
     "/api/v1/apps/{app}/observed": "walked in test_observed_limits",
     "/api/v1/events": "a stream",
@@ -357,7 +359,7 @@ class Full:
         do(identity.add_person, order=member)
         asked = {"tenant": "general", "username": f"boss{n}", "name": "Boss", "role": "administrator"}
         assert self.site.api("gina").post("/people", json=asked).status_code == 202
-        self.site.api("root")
+        do(signin.create_api_token, person_id=self.site.people["root"].id)
 
     def _more_controls(self, n: int) -> None:
         do = self.site.system

@@ -41,7 +41,7 @@ PRIVATE = "inside.example"
 @cache
 def _served(authority: Authority, name: str, **certificate: bool) -> JwksHost:
     """Start a host for the rest of the run."""
-    served = running(authority.server(name, **certificate), poll_s=0.5)
+    served = running(authority.server(name, **certificate), poll_s=0.1)
     host = served.__enter__()
     atexit.register(served.__exit__, None, None, None)
     return host

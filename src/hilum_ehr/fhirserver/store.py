@@ -290,6 +290,8 @@ class Store:
                 connection.execute("ROLLBACK")
         # Outside the transaction, since SQLite cannot change the journal mode inside one.
         connection.execute("PRAGMA journal_mode = WAL")
+        # The first read of a new file makes the index of its log, from which ``mark`` is read.
+        connection.execute("SELECT 1 FROM parameter LIMIT 1").fetchone()
         return numbers
 
 
