@@ -402,7 +402,7 @@ def test_a_sheet_that_somebody_wrote_has_no_line_that_counts() -> None:
     ):
         read = sheets.parse(text)
         assert not any(line.decisive for line in read.lines.values()), text
-        assert read.anew is not text.startswith("whole"), text
+        assert read.replaces_lost is not text.startswith("whole"), text
 
 
 def test_a_sheet_is_read_as_it_was_written() -> None:

@@ -47,7 +47,7 @@ DECISIVE = (
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What is signed of an app at a hospital. ``decisive`` empty: it is not installed. ``removed``: somebody removed it once."""
+    """What is signed of an app at a hospital. ``decisive`` empty: it is not installed. ``removed``: somebody has removed it at some time."""
 
     decisive: str = ""
     record: str = ""
@@ -56,14 +56,14 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """The lines of a sheet. ``anew``: one was lost before it, so which apps were removed is not known."""
+    """The lines of a sheet. ``replaces_lost``: an earlier sheet was lost, so it is unknown which apps were removed."""
 
     lines: Mapping[AppId, Line] = field(default_factory=dict)
-    anew: bool = False
+    replaces_lost: bool = False
 
 
 def sheet_of(tenant: TenantId, app: AppId) -> str:
-    """Return the id of the sheet that an app has its line in."""
+    """Return the id of the sheet that has an app's line."""
     return f"{tenant}/{place_of(app)}"
 
 
@@ -74,7 +74,7 @@ def sheets_at(tenant: TenantId) -> list[str]:
 
 @lru_cache(maxsize=KNOWN_APPS)
 def place_of(app: AppId) -> str:
-    """Return which of a hospital's sheets an app has its line in."""
+    """Return which of a hospital's sheets has an app's line."""
     return f"{sha256(app.encode()).digest()[0] % PLACES:02x}"
 
 
@@ -123,7 +123,7 @@ def render(sheet: Sheet) -> str:
         f"{app} {line.decisive or NOTHING} {line.record or NOTHING} {REMOVED if line.removed else NOTHING}\n"
         for app, line in sorted(sheet.lines.items())
     )
-    return f"{ANEW if sheet.anew else WHOLE}\n{''.join(lines)}"
+    return f"{ANEW if sheet.replaces_lost else WHOLE}\n{''.join(lines)}"
 
 
 def parse(text: str) -> Sheet:

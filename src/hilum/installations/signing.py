@@ -1,6 +1,6 @@
-"""Which installations count: those that are as they were signed (ADR 142).
+"""The installations that count: those that match what was signed (ADR 142).
 
-Their sheets are leaves of the tree of signed rows. An installation counts if its sheet is as it was signed, and has its line as it is.
+Their sheets are leaves of the tree of signed rows. An installation counts if its sheet is as it was signed and has a line that matches it.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -116,15 +116,15 @@ def all_facts(ctx: Context, *, batch: int) -> Iterator[tuple[TenantId, AppId, In
 
 
 def was_removed(ctx: Context, tenant: TenantId, app: AppId) -> bool:
-    """Check whether somebody ever removed an app from a tenant. True also where that cannot be known, since what was signed of it is lost."""
+    """Check whether somebody ever removed an app from a tenant. Also True if its sheet is lost, since then nobody knows."""
     if store.was_removed(ctx.tx, tenant, app):
         return True
     sheet = _read(ctx, sheets.sheet_of(tenant, app))
-    return sheet.lines[app].removed if app in sheet.lines else sheet.anew
+    return sheet.lines[app].removed if app in sheet.lines else sheet.replaces_lost
 
 
 def _read(ctx: Context, id_: str) -> Sheet:
-    """Return a sheet as it was signed; an empty one that begins anew if what was signed of it is lost."""
+    """Return a sheet as it was signed; an empty one that replaces it if the signed one is lost."""
     subject = f"{SUBJECT}/{id_}"
     for _ in range(_TRIES):
         before = attestations.newest_head(ctx)
@@ -135,7 +135,7 @@ def _read(ctx: Context, id_: str) -> Sheet:
             return Sheet()
         if attestations.newest_head(ctx) == before:
             break
-    return Sheet(anew=True)
+    return Sheet(replaces_lost=True)
 
 
 # --- signing -------------------------------------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ def require_all(ctx: Context, tenant: TenantId) -> None:
     attestations.lock(ctx)
     every = {f"{SUBJECT}/{id_}": id_ for id_ in sheets.sheets_at(tenant)}
     texts = _trusted(ctx, every.values())
-    # A sheet that is lost may have had one that is missing now.
+    # A lost sheet may have listed an installation that is missing now.
     if any(every[subject] not in texts for subject in attestations.signed_among(ctx, every)):
         raise _not_as_signed("an app", tenant)
     for app, at, _ in list(_faults_at(ctx, tenant, texts)):
@@ -208,8 +208,8 @@ def _write(ctx: Context, changes: Mapping[AppAt, Callable[[Line], Line | None]])
         sheet = _read(ctx, id_)
         lines = dict(sheet.lines)
         for tenant, app in places:
-            # Where the sheet before was lost, so is whether somebody removed the app.
-            line = changes[tenant, app](lines.pop(app, Line(removed=sheet.anew)))
+            # If the earlier sheet was lost, so was whether somebody removed the app.
+            line = changes[tenant, app](lines.pop(app, Line(removed=sheet.replaces_lost)))
             if line is not None:
                 lines[app] = line
             texts[id_] = tenant, sheets.render(replace(sheet, lines=lines))
