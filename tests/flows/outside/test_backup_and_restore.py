@@ -18,6 +18,7 @@ import pytest
 from sqlalchemy import delete
 
 from hilum.app import backup as backups
+from hilum.attestations import store as tree
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.audit import store as records
@@ -406,7 +407,7 @@ def test_a_restore_that_the_disk_refuses_leaves_what_was_there(
 
 
 def forget_what_is_signed(database: Database) -> None:
-    """Purge what older releases knew nothing of: records of rule books and of attestations, and the key of the latter.
+    """Purge what older releases knew nothing of: records of rule books and of attestations, the key of the latter, and what is signed row by row.
 
     Beside them, tables without a book or an attestation are deleted ones.
     """
@@ -419,6 +420,8 @@ def forget_what_is_signed(database: Database) -> None:
             audit.record(ctx, Event(PURGE_ACTION, reason=f"{kind} before {soon.isoformat()}"))
         ours = (Purpose.REGISTRY.value, Purpose.ATTESTATION.value, Purpose.CERTIFICATE.value)
         ctx.tx.execute(delete(signing_key).where(signing_key.c.purpose.in_(ours)))
+        for table in (tree.tree_heads, tree.leaves, tree.nodes):
+            ctx.tx.execute(delete(table))
 
     uow.write_now(verb, actor=SYSTEM, trace=TRACE)
 
