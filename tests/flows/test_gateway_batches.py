@@ -13,10 +13,13 @@ from hilum.audit.models import UNDELIVERED, AccessQuery
 from hilum.controls import service as controls
 from hilum.controls.models import Quota
 from hilum.gateway.batches import ENTRIES_BOUND
+from hilum.gateway.executor import Executor
+from hilum.gateway.upstream_task import UpstreamTask
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.tokens import service as tokens
 from tests.flows.gateway_ground import GENERAL, PLATFORM, Answer, Ground, Play, patient, player
 from tests.flows.test_gateway_under_way import Gate, held
+from tests.sim.fhir_upstream import OtherServer
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import observation
 
@@ -246,6 +249,79 @@ def test_a_resource_beside_a_read_is_refused(play: Play, method: str) -> None:
     play(story)
 
 
+ODD = {
+    "half a character": b'"\\ud800"',
+    "an integer of thirty digits": b"1" * 30,
+    "no finite number": b"1e400",
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("url", ["", "Observation"], ids=["in a batch", "alone"])
+def test_what_cannot_be_written_again_is_answered_recorded_and_counted(
+    play: Play, reader: Callable[[], Any], url: str, odd: bytes
+) -> None:
+    """C72, C150: such bodies were a fault of ours, without a record, and in a batch without a cost."""
+
+    async def story(made: Ground) -> None:
+        sent = fresh("odd") if url else batch(entry("POST", "Observation", fresh("odd")))
+
+        body = orjson.dumps(sent).replace(b'"odd"', odd)
+        answer = await made.send("POST", url, made.token(*SCOPES), body=body)
+
+        last = answer.status if answer.status >= 400 or url else statuses(answer)[0]
+        assert last in {201, 400}, answer.body
+        assert "ratelimit-remaining" in answer.headers
+        assert last in {each.status for each in reader().newest(AccessQuery(app=made.clients["app"].app))}
+
+    play(story)
+
+
+class Odd:
+    """A FHIR server that writes times that are none."""
+
+    def __init__(self) -> None:
+        self.other = OtherServer()
+        self.other.load(patient("p1"), observation("o1"))
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def sent(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                kept = [(k, v) for k, v in message["headers"] if k.lower() != b"last-modified"]
+                message["headers"] = [*kept, (b"last-modified", b"Mon, 32 Jan 2026 10:00:00 GMT")]
+            await send(message)
+
+        await self.other(scope, receive, sent)
+
+
+def test_a_fault_in_one_entry_loses_no_other_answer(
+    sqlite_uow: UnitOfWork,
+    clock: FakeClock,
+    ids: SeededIds,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """ADR 148: what was written is said to be written, whatever a FHIR server answers or fails in another entry."""
+
+    async def story(made: Ground) -> None:
+        found = Executor.execute
+
+        async def failing(self: Executor, task: UpstreamTask) -> Any:
+            if task.obligations.request.id == "o1":
+                raise RuntimeError("a fault")
+            return await found(self, task)
+
+        monkeypatch.setattr(Executor, "execute", failing)
+        asked = batch(entry("POST", "Observation", fresh()), entry("GET", "Observation/o1"))
+        answer = await made.send("POST", "", made.token(*SCOPES), body=asked)
+
+        assert statuses(answer) == [201, 500]
+        assert b"RuntimeError" not in answer.body
+        assert "lastModified" not in answer.json["entry"][0]["response"]
+
+    player(sqlite_uow, clock, ids, tmp_path)(story, embedded=lambda _: Odd())
+
+
 def test_a_token_that_is_refused_opens_no_batch(play: Play, reader: Callable[[], Any]) -> None:
     """Security decision 26: judged before the body is read, and refused once."""
 
@@ -296,6 +372,27 @@ def test_an_answer_that_waits_for_other_entries_is_kept_back_if_it_is_lost_meanw
             ("read", "token_revoked"),
             ("read", "token_revoked"),
         ]
+
+    player(sqlite_uow, clock, ids, tmp_path)(story, embedded=lambda _: gate)
+
+
+def test_what_ends_by_its_time_while_a_batch_waits_is_kept_back(
+    sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path
+) -> None:
+    """Security decision 23: no fact has changed, but the token has expired since the first entry was answered."""
+    gate = Gate()
+    gate.other.load(patient("p1"), *(observation(f"o{n}", code={"text": "Familyp1"}) for n in range(1, 3)))
+
+    async def story(made: Ground) -> None:
+        asked = batch(entry("GET", "Observation/o1"), entry("GET", "Observation/o2"))
+        task = await held(made, gate, made.send("POST", "", made.token(*SCOPES), body=asked), at=2)
+        made.clock.advance(timedelta(hours=1))
+        made.keeper.step(0)
+        gate.go.set()
+        answer = await task
+
+        assert statuses(answer) == [401, 401]
+        assert b"Familyp1" not in answer.body
 
     player(sqlite_uow, clock, ids, tmp_path)(story, embedded=lambda _: gate)
 

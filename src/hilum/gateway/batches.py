@@ -16,9 +16,10 @@ import orjson
 
 from hilum.gateway.models import GatewayRequest
 from hilum.gateway.records import PATH_RECORDED_BOUND, as_recorded
-from hilum.gateway.rendering import Answer, refusal
+from hilum.gateway.rendering import Answer, failure, refusal
 from hilum.gateway.service import Enforcer
 from hilum.gateway.upstream_task import UpstreamTask
+from hilum.infra import logs
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.ports import Clock, Ids
 from hilum.standards.fhir.requests import METHODS, PLAIN, FhirRequest, Unsupported, parse
@@ -57,6 +58,7 @@ _TOO_LATE = Deny(
     Reason.TOO_COSTLY,
     "Nothing was done: the entries before this one took too long. Send it again in another batch.",
 )
+_log = logs.get("gateway")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ class Batches:
             elif self._clock.monotonic() - began > BEGIN_WITHIN_S:
                 ended += [(refusal(_TOO_LATE, each.request_id), None) for each in together]
             else:
-                ended += await asyncio.gather(*(self._enforcer.conclude(each) for each in together))
+                ended += await asyncio.gather(*(self._concluded(each) for each in together))
                 size += sum(len(answer.body) for answer, _ in ended[-len(together) :])
         answers = await self._still_permitted(ended)
         return Answer(
@@ -135,13 +137,21 @@ class Batches:
             settles=tuple(settled for each in answers for settled in each.settles),
         )
 
+    async def _concluded(self, asked: GatewayRequest) -> tuple[Answer, UpstreamTask | None]:
+        try:
+            return await self._enforcer.conclude(asked)
+        except Exception as error:  # noqa: BLE001 - an entry's edge: what the others did must not be lost with it
+            name, where = type(error).__name__, logs.place_of(error)
+            _log.error("gateway.entry.failed", request=asked.request_id, error=name, where=where)
+            return failure(asked.request_id), None
+
     def _as_request(self, incoming: GatewayRequest, entry: Entry) -> GatewayRequest:
         return replace(
             incoming,
             request_id=self._ids.new("req"),
             request=entry.request,
             method=entry.method if entry.method in METHODS else "?",
-            path=as_recorded(incoming.path.encode() + entry.path)[:PATH_RECORDED_BOUND],
+            path=as_recorded(incoming.path.rstrip("/").encode() + entry.path)[:PATH_RECORDED_BOUND],
             query=as_recorded(entry.query),
             # By it the records of one batch are found.
             correlation_id=incoming.correlation_id or incoming.request_id,
@@ -194,8 +204,8 @@ def _answered(entry: Entry, answer: Answer) -> dict[str, Any]:
         for name, header in (("location", b"location"), ("etag", b"etag"))
         if header in headers
     }
-    if b"last-modified" in headers:
-        response["lastModified"] = _instant(headers[b"last-modified"])
+    if instant := _instant(headers.get(b"last-modified", b"")):
+        response["lastModified"] = instant
     if not answer.body or entry.method == "HEAD":
         return {"response": response}
     # The bytes as they would have been sent: what was judged is what leaves.
@@ -212,5 +222,11 @@ def _is_asked_for_outcome(request: FhirRequest | Unsupported) -> bool:
 
 
 def _instant(http_date: bytes) -> str:
-    """Return an HTTP date as FHIR writes a time. Source: RFC 9110 section 5.6.7; FHIR R4 datatypes.html#instant."""
-    return parsedate_to_datetime(http_date.decode()).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """Return an HTTP date as FHIR writes a time; empty for what is none, since the FHIR server wrote it.
+
+    Source: RFC 9110 section 5.6.7; FHIR R4 datatypes.html#instant
+    """
+    try:
+        return parsedate_to_datetime(http_date.decode()).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except ValueError:
+        return ""

@@ -171,6 +171,14 @@ def refusal(deny: Deny, request_id: str, *, retry_after_s: float = 1.0) -> Answe
     return Answer(row.status, orjson.dumps(body), tuple(headers), deny=deny)
 
 
+def failure(request_id: str) -> Answer:
+    """Render the answer for a fault of this program, which discloses nothing."""
+    return Answer(
+        500,
+        orjson.dumps(outcome(IssueCode.EXCEPTION, "Something failed on our side.", decision=request_id)),
+    )
+
+
 def not_found(request_id: str) -> Answer:
     """Render the answer for a record that does not exist, or not for this token: the same in both cases."""
     return Answer(404, orjson.dumps(outcome(IssueCode.NOT_FOUND, NOT_FOUND_SENTENCE, decision=request_id)))

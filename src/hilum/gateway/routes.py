@@ -9,18 +9,15 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
-import orjson
-
 from hilum.gateway.batches import Batches, entries_of
 from hilum.gateway.models import BEARER_BOUND, GatewayRequest
 from hilum.gateway.records import PATH_RECORDED_BOUND, as_recorded
-from hilum.gateway.rendering import Answer, not_found, refusal_of
+from hilum.gateway.rendering import Answer, failure, not_found, refusal_of
 from hilum.gateway.service import Enforcer
 from hilum.infra import logs, metrics
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import HilumError, Invalid, Unavailable
 from hilum.kernel.ids import TenantId
-from hilum.standards.fhir.outcomes import IssueCode, outcome
 from hilum.standards.fhir.requests import (
     BINARY_BODY_BOUND,
     BODY_BOUND,
@@ -101,8 +98,7 @@ class Gateway:
         except Exception as error:  # the edge: an error without a mapping discloses nothing
             name, where = type(error).__name__, logs.place_of(error)
             _log.error("gateway.request.failed", request=request_id, error=name, where=where)
-            body = outcome(IssueCode.EXCEPTION, "Something failed on our side.", decision=request_id)
-            answer, origin = Answer(500, orjson.dumps(body)), b""
+            answer, origin = failure(request_id), b""
         status = str(answer.status)
         metrics.GATEWAY_REQUESTS.add(status, "" if answer.deny is None else answer.deny.reason.value)
         metrics.GATEWAY_SECONDS.observe(clock() - begun, status)

@@ -162,7 +162,7 @@ class Enforcer:
     async def withheld_since(self, task: UpstreamTask, answer: Answer) -> Answer | None:
         """Decide once more, before an answer that had to wait leaves; None if it is still permitted, else what is answered in its place."""
         try:
-            task.confirm()
+            task.confirm(has_waited=True)
         except Refusal as refused:
             return _complete(task, await self._withheld(task, task.record(answer), answer, refused))
         return None

@@ -1,6 +1,7 @@
 """One permitted request while it is executed: whether it is still permitted, and what of it may have reached the FHIR server."""
 
 import asyncio
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -199,15 +200,16 @@ class UpstreamTask:
             return Outcome.UNKNOWN
         return Outcome.NOT_DONE if answer.deny is None else Outcome.REFUSED
 
-    def confirm(self) -> None:
+    def confirm(self, *, has_waited: bool = False) -> None:
         """Decide again if anything that decides has changed since, or could not be confirmed in time. Raises Refusal.
 
+        ``has_waited``: also because time has passed, by which a token, an emergency access or an installation ends.
         What was gathered under another grant than the present one is not used either, so such a request is refused too.
         Source: security decision 23
         """
         current = self.deps.snapshots.current()
         # The usual case. A snapshot is immutable, so the same one means the same decision.
-        if current is self.snapshot:
+        if current is self.snapshot and not has_waited:
             return
         decision = policy.decide(self.incoming, current, self.deps.clock.now())
         if isinstance(decision, Deny):
@@ -282,7 +284,12 @@ class UpstreamTask:
 
 
 def _digest(body: dict[str, Any]) -> str:
-    return sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    try:
+        written = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        # An integer of more than 64 bits, which JSON may have and orjson does not write.
+        written = json.dumps(body, sort_keys=True).encode()
+    return sha256(written).hexdigest()
 
 
 def _repeated(holder: str, before: Sequence[Access]) -> Refusal:

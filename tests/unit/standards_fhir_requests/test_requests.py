@@ -228,6 +228,9 @@ def test_a_header_that_changes_the_meaning_is_refused(headers: dict[str, str], c
         (JSON, b'{"resourceType":"Observation","Subject":{}}', "body_malformed"),
         (JSON, b'{"resourceType":"Observation","a-b":{}}', "body_malformed"),
         (JSON, b'{"resourceType":"Observation","a":NaN}', "body_malformed"),
+        (JSON, b'{"resourceType":"Observation","a":1e400}', "body_malformed"),
+        (JSON, b'{"resourceType":"Observation","a":' + b"1" * 400 + b"}", "body_malformed"),
+        (JSON, b'{"resourceType":"Observation","a":"\\ud800"}', "body_malformed"),
         (JSON, b'{"resourceType":"Observation","a":' + b"[" * 100_000, "body_malformed"),
         (
             JSON,

@@ -160,7 +160,7 @@ SHAPE_PARAMETERS = frozenset({"_format", "_pretty", "_summary", "_elements"})
 RESULT_PARAMETERS = frozenset({"_count", "_sort", "_total"})
 ALWAYS_ACCEPTED = SHAPE_PARAMETERS | RESULT_PARAMETERS
 
-_MALFORMED = "The body must be well-formed JSON, without a name twice in an object."
+_MALFORMED = "The body must be well-formed JSON: no name twice in an object, no half of a character, no number beyond a double."
 _BASE64 = "The body is base64, not JSON. Send the resource itself as JSON; base64 belongs into its element for data."
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 JSON_TYPES = frozenset({"application/fhir+json", "application/json"})

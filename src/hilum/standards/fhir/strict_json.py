@@ -4,6 +4,8 @@ import json
 import re
 from typing import Any
 
+import orjson
+
 _ELEMENT_KEY = re.compile(r"_?[a-z][A-Za-z0-9]*")
 _BASE64_AT_LEAST = 16
 _BASE64_TEXT = re.compile(rb"[A-Za-z0-9+/\r\n]+={0,2}")
@@ -11,6 +13,9 @@ _BASE64_TEXT = re.compile(rb"[A-Za-z0-9+/\r\n]+={0,2}")
 
 def parse(body: bytes) -> Any:
     """Parse JSON in UTF-8, without a name twice in an object, with names as elements of FHIR have them. Raises ValueError."""
+    # What the gateway could not read back would make each page that has it unreadable for every app: half a surrogate pair, a number
+    # that is infinite as a double.
+    orjson.loads(body)
     try:
         # Of a name that occurs twice one parser keeps the first value and another the last (C74): a subject
         # could be judged in one and stored from the other. NaN and Infinity are accepted by Python but are no
