@@ -75,7 +75,7 @@ def test_a_launch_that_its_holder_opened_before_the_stop_opens_nothing(
     with pytest.raises(NotPermitted, match="switch_engaged") as told:
         platform.take(handle) if begun else begin()
 
-    assert "The record system that opened this app was stopped" in told.value.detail
+    assert "The record system that opened this app has since been stopped" in told.value.detail
     last = platform.events("launches.launch.take" if begun else "launches.launch.begin")[0]
     assert (last.reason, last.facts["by_ehr"]) == ("switch_engaged", platform.clients["ehr"].id)
 
