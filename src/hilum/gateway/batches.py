@@ -16,7 +16,7 @@ import orjson
 
 from hilum.gateway.models import GatewayRequest
 from hilum.gateway.records import PATH_RECORDED_BOUND, as_recorded
-from hilum.gateway.rendering import Answer, failure, refusal
+from hilum.gateway.rendering import Answer, failure
 from hilum.gateway.service import Enforcer
 from hilum.gateway.upstream_task import UpstreamTask
 from hilum.infra import logs
@@ -121,13 +121,9 @@ class Batches:
         ended: list[tuple[Answer, UpstreamTask | None]] = []
         began, size = self._clock.monotonic(), 0
         for together in _groups(asked):
-            if size > ANSWER_BOUND:
-                ended += [(refusal(_TOO_LARGE, each.request_id), None) for each in together]
-            elif self._clock.monotonic() - began > BEGIN_WITHIN_S:
-                ended += [(refusal(_TOO_LATE, each.request_id), None) for each in together]
-            else:
-                ended += await asyncio.gather(*(self._concluded(each) for each in together))
-                size += sum(len(answer.body) for answer, _ in ended[-len(together) :])
+            deny = _exhausted(size, self._clock.monotonic() - began)
+            ended += await asyncio.gather(*(self._concluded(each, deny) for each in together))
+            size += sum(len(answer.body) for answer, _ in ended[-len(together) :])
         answers = await self._still_permitted(ended)
         return Answer(
             200,
@@ -137,8 +133,13 @@ class Batches:
             settles=tuple(settled for each in answers for settled in each.settles),
         )
 
-    async def _concluded(self, asked: GatewayRequest) -> tuple[Answer, UpstreamTask | None]:
+    async def _concluded(
+        self, asked: GatewayRequest, deny: Deny | None
+    ) -> tuple[Answer, UpstreamTask | None]:
+        """Answer one entry; ``deny``: why it is refused without being judged."""
         try:
+            if deny is not None:
+                return await self._enforcer.refuse(asked, deny), None
             return await self._enforcer.conclude(asked)
         except Exception as error:  # noqa: BLE001 - an entry's edge: what the others did must not be lost with it
             name, where = type(error).__name__, logs.place_of(error)
@@ -174,6 +175,13 @@ class Batches:
                 if kept_back is not None:
                     answers[number], lost = kept_back, True
         return answers
+
+
+def _exhausted(size: int, lasted_s: float) -> Deny | None:
+    """Return why no further entry of a batch begins; None while they do."""
+    if size > ANSWER_BOUND:
+        return _TOO_LARGE
+    return _TOO_LATE if lasted_s > BEGIN_WITHIN_S else None
 
 
 def _groups(asked: Sequence[GatewayRequest]) -> Iterator[list[GatewayRequest]]:

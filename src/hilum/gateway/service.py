@@ -216,7 +216,10 @@ class Enforcer:
         return policy.unread_fault(incoming, deps.snapshots.current(), deps.clock.now())
 
     async def refuse(self, incoming: GatewayRequest, deny: Deny, status: int = 0) -> Answer:
-        """Refuse and record a request whose body was not read, or not whole. ``status`` replaces that of the reason."""
+        """Refuse and record a request that is not judged: its body was not read, or not whole, or its batch has no room left for it.
+
+        ``status`` replaces that of the reason.
+        """
         deps = self._deps
         incoming.began, incoming.at = deps.clock.monotonic(), deps.clock.now()
         return await self._refuse(incoming, deps.snapshots.current(), deny, status=status)
