@@ -77,36 +77,22 @@ def notify_ahead(ctx: Context, ahead: Ahead) -> bool:
 def _notify_before(
     ctx: Context, tenant: Tenant, ahead: Ahead, since: datetime, effects: Mapping[Effect, list[str]]
 ) -> None:
-    if not any(effects.values()):
-        return
-    said = {"place": tenant.name, "version": str(ahead.version), "since": since.isoformat()}
-    said |= {effect.value: policy.names_in_words(names) for effect, names in effects.items()}
+    event = Event(
+        "policies.rollout.announce",
+        tenant=tenant.id,
+        facts={"rollout": ahead.rollout, "version": ahead.version},
+    )
     cause = f"{ahead.rollout}/{tenant.id}"
-    mailed = identity.mail_administrators(ctx, tenant.id, MailKind.BOOK_CHANGES, cause, said)
-    counts = {effect.value: len(names) for effect, names in effects.items()}
-    recorded = {"rollout": ahead.rollout, "version": ahead.version, "mailed": mailed, **counts}
-    audit.record(ctx, Event("policies.rollout.announce", tenant=tenant.id, facts=recorded))
+    _announce(ctx, tenant, effects, event, MailKind.BOOK_CHANGES, cause=cause, since=since)
 
 
 def _notify(ctx: Context, tenant: Tenant, changed: Succession, facts: PolicyFacts) -> None:
     for day in coming_days(changed.after, ctx.now):
         _notify_of_day(ctx, tenant, changed, facts, day)
     effects = _effects(ctx, tenant, changed.before(tenant.id), changed.after, facts)
-    # A hospital where nothing changes gets no mail.
-    if not any(effects.values()):
-        return
-    number, version = changed.application.number, changed.application.version
-    said = {
-        "place": tenant.name,
-        "version": str(version),
-        "since": changed.application.applied_at.isoformat(),
-    } | {effect.value: policy.names_in_words(names) for effect, names in effects.items()}
-    cause = policy.change_cause(number, tenant.id)
-    mailed = identity.mail_administrators(ctx, tenant.id, MailKind.BOOK_CHANGED, cause, said)
-    # If nobody has an address, the staff find here whom to inform.
-    counts = {effect.value: len(names) for effect, names in effects.items()}
-    recorded = {"application": number, "version": version, "mailed": mailed, **counts}
-    audit.record(ctx, Event("policies.application.announce", tenant=tenant.id, facts=recorded))
+    cause = policy.change_cause(changed.application.number, tenant.id)
+    since = changed.application.applied_at
+    _announce(ctx, tenant, effects, _event(tenant, changed), MailKind.BOOK_CHANGED, cause=cause, since=since)
 
 
 def _notify_of_day(ctx: Context, tenant: Tenant, changed: Succession, facts: PolicyFacts, day: date) -> None:
@@ -117,22 +103,37 @@ def _notify_of_day(ctx: Context, tenant: Tenant, changed: Succession, facts: Pol
         return
     since = datetime.combine(day, time(), UTC)
     effects = _effects(ctx, tenant, book, book, facts, moments=(since - timedelta.resolution, since))
+    event = _event(tenant, changed, since=day.isoformat())
+    cause = f"{policy.change_cause(changed.application.number, tenant.id)}/{day}"
+    _announce(ctx, tenant, effects, event, MailKind.BOOK_CHANGES, cause=cause, since=since)
+
+
+def _event(tenant: Tenant, changed: Succession, **more: str) -> Event:
+    of = changed.application
+    facts = {"application": of.number, "version": of.version, **more}
+    return Event("policies.application.announce", tenant=tenant.id, facts=facts)
+
+
+def _announce(
+    ctx: Context,
+    tenant: Tenant,
+    effects: Mapping[Effect, list[str]],
+    event: Event,
+    kind: MailKind,
+    *,
+    cause: str,
+    since: datetime,
+) -> None:
+    """Mail a hospital's administrators what changes for which apps, and record it as ``event``; nothing if no app is affected."""
+    # A hospital where nothing changes gets no mail.
     if not any(effects.values()):
         return
-    number, version = changed.application.number, changed.application.version
-    said = {"place": tenant.name, "version": str(version), "since": since.isoformat()}
+    said = {"place": tenant.name, "version": str(event.facts["version"]), "since": since.isoformat()}
     said |= {effect.value: policy.names_in_words(names) for effect, names in effects.items()}
-    cause = f"{policy.change_cause(number, tenant.id)}/{day}"
-    mailed = identity.mail_administrators(ctx, tenant.id, MailKind.BOOK_CHANGES, cause, said)
+    mailed = identity.mail_administrators(ctx, tenant.id, kind, cause, said)
+    # If nobody has an address, the staff find here whom to inform.
     counts = {effect.value: len(names) for effect, names in effects.items()}
-    recorded = {
-        "application": number,
-        "version": version,
-        "since": day.isoformat(),
-        "mailed": mailed,
-        **counts,
-    }
-    audit.record(ctx, Event("policies.application.announce", tenant=tenant.id, facts=recorded))
+    audit.record(ctx, replace(event, facts={**event.facts, "mailed": mailed, **counts}))
 
 
 def _effects(
