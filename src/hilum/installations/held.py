@@ -72,12 +72,12 @@ def scopes_at(ctx: Context, tenant: TenantId) -> Iterator[tuple[AppId, tuple[str
 
 def origins_at(ctx: Context, tenant: TenantId) -> frozenset[str]:
     """Return the origins of all clients installed at one tenant, as ``facts`` has them for every tenant."""
-    return clients.origins_of(ctx, signing.apps_at(ctx, tenant))
+    return clients.origins_of(ctx, signing.counting_apps_at(ctx, tenant))
 
 
 def workflows_at(ctx: Context, tenant: TenantId, book: Book) -> tuple[str, ...]:
     """Return the workflows of a book that an app installed at a tenant may do and that expand into scopes, of the first APPS_ASKED apps."""
-    apps = signing.apps_at(ctx, tenant)[:APPS_ASKED]
+    apps = signing.counting_apps_at(ctx, tenant)[:APPS_ASKED]
     found = clients.facts_of_apps(ctx, apps)
     allowed = {
         name

@@ -16,7 +16,7 @@ from hilum.installations.models import Installation
 from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.times import to_micros
 
-PLACES = 64
+SHEETS_EACH = 64
 """Sheets of one hospital at most. A change reads and writes one: of a thousand apps sixteen lines, two kilobytes."""
 DIGITS = 40
 """Hexadecimal digits of a digest in a line: 160 bits. A worker reads all sheets when it starts, so they are kept short."""
@@ -64,18 +64,18 @@ class Sheet:
 
 def sheet_of(tenant: TenantId, app: AppId) -> str:
     """Return the id of the sheet that has an app's line."""
-    return f"{tenant}/{place_of(app)}"
+    return f"{tenant}/{number_of(app)}"
 
 
 def sheets_at(tenant: TenantId) -> list[str]:
     """Return the id of every sheet that a hospital may have."""
-    return [f"{tenant}/{place:02x}" for place in range(PLACES)]
+    return [f"{tenant}/{number:02x}" for number in range(SHEETS_EACH)]
 
 
 @lru_cache(maxsize=KNOWN_APPS)
-def place_of(app: AppId) -> str:
+def number_of(app: AppId) -> str:
     """Return which of a hospital's sheets has an app's line."""
-    return f"{sha256(app.encode()).digest()[0] % PLACES:02x}"
+    return f"{sha256(app.encode()).digest()[0] % SHEETS_EACH:02x}"
 
 
 def digest_of(decisive: Decisive) -> str:

@@ -80,8 +80,8 @@ def read(ctx: Context, tenant: TenantId, apps: Collection[AppId]) -> list[Instal
     return counting(ctx, lambda ctx: store.read_current(ctx.tx, tenant, apps), sheets.decisive_of)
 
 
-def apps_at(ctx: Context, tenant: TenantId) -> list[AppId]:
-    """List the apps that are installed at a tenant, with installations that count."""
+def counting_apps_at(ctx: Context, tenant: TenantId) -> list[AppId]:
+    """List the apps whose installations at a tenant count (``held.apps_at`` has all of them)."""
     found = counting(ctx, lambda ctx: list(store.read_decisive(ctx.tx, tenant=tenant)), tuple)
     return [AppId(app) for _, app, *_ in found]
 
@@ -97,11 +97,11 @@ def all_facts(ctx: Context, *, batch: int) -> Iterator[tuple[TenantId, AppId, In
     """Stream the facts of every installation that counts."""
     before, texts = attestations.newest_head(ctx), _trusted(ctx, None)
     odd: list[AppAt] = []
-    place_of, digest_of = sheets.place_of, sheets.digest_of
+    number_of, digest_of = sheets.number_of, sheets.digest_of
     for row in store.read_decisive(ctx.tx):
         # ``sheets.fits`` written out: a worker that starts does this for a million rows before it is ready.
         tenant, app = row[0], row[1]
-        if f"\n{app} {digest_of(row)} " not in texts.get(f"{tenant}/{place_of(app)}", ""):
+        if f"\n{app} {digest_of(row)} " not in texts.get(f"{tenant}/{number_of(app)}", ""):
             odd.append((tenant, app))
         elif (found := store.facts_of(row)) is not None:
             yield tenant, app, found

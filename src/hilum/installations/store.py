@@ -102,7 +102,7 @@ installations = Table(
 sheets = Table(
     "installations_sheet",
     metadata,
-    # Its hospital and its place there.
+    # Its hospital and its number there.
     Column("id", String(40), primary_key=True),
     Column("tenant", String(32), nullable=False),
     Column("lines", Text, nullable=False),
