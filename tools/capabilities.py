@@ -144,7 +144,7 @@ PROMISES = {
     155: "Reading the audit is itself audited, and only for those whose business it is",
     163: "Notices come from templates and leave once; what was sent is kept (in part: no blast radius, no due times)",
     179: "The rule book is one validated, signed, versioned document; changing a cell changes what an app may do and when it is alerted about",
-    180: "A dry run lists the apps, agreements and tenants that a rule book would alter before it is in force, and what would lapse; each hospital where something changes gets one notice of what changes for which of its apps: of what is enforced from a day on or goes in rings before it, else afterwards",
+    180: "A dry run lists the apps, agreements and tenants that a rule book would alter before it is in force, and what would lapse; each hospital where something changes gets one notice of what changes for which of its apps: beforehand if a version observes until a day or goes in rings, else afterwards",
     181: "A vendor reads the cells that judge its versions, whole and with what workflows expand into, out of the rule book that judges; jurisdiction rules are dated data packs that a rule book must keep, and pages show each, and whether it does",
     182: "Each role has its routes and no others (in part: the roles that there are)",
     183: "Every action exists in API and command line; the OpenAPI is checked against the routes (in part: some actions have no page)",

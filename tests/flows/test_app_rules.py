@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from functools import partial
 from html import unescape
 from typing import Any
 
@@ -9,13 +10,16 @@ import pytest
 
 from hilum.console.developer.cell_words import _WORDS as WORDS
 from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.ids import TenantId
+from hilum.kernel.errors import NotFound
+from hilum.kernel.ids import AppId, TenantId
 from hilum.policies import service as policies
 from hilum.policies.models import ApplyOrder, Tier
 from hilum.policies.policy import flat
 from hilum.policies.shipped import shipped_book
+from hilum.review import service as review
 from hilum.review.models import MADE_HERE
-from tests.flows.control_site import build, problem
+from hilum.signin.policy import actor_of
+from tests.flows.control_site import TRACE, build, problem
 from tests.flows.review_ground import Ground, furnish
 from tests.flows.test_console_submissions import check, enter
 from tests.flows.test_proofs_before_certification import put_in_force
@@ -144,6 +148,13 @@ def test_nobody_but_its_members_and_the_staff_read_an_apps_rules(ground: Ground)
     problem(site.api("bolt.owner").get(path), 404, "app_not_found")
     problem(site.api("acme.owner").get("/apps/app_0/rules"), 404, "app_not_found")
     assert site.api("gina").get(path).status_code == 403
+    # A hospital's administrator may read the app itself, so the route must not be all that keeps its rules.
+    with pytest.raises(NotFound):
+        site.uow.read_now(
+            partial(review.view_rules, app_id=AppId(ground.app)),
+            actor=actor_of(site.people["gina"]),
+            trace=TRACE,
+        )
     assert site.browser().get(f"/api/v1{path}").status_code == 401
 
 

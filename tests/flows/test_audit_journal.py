@@ -739,7 +739,7 @@ def test_strangers_are_recorded_singly_at_first_and_then_counted(files: Place) -
     assert len(records) - len(mine) == 1
 
 
-def test_a_new_minute_counts_again_and_writes_what_the_last_one_folded(files: Place) -> None:
+def test_a_new_minute_counts_from_zero_and_writes_what_the_last_one_folded(files: Place) -> None:
     async def work() -> None:
         journal = files.boot()
         for minute in (0, 1):

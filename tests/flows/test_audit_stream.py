@@ -678,7 +678,7 @@ def test_a_follower_receives_nothing_that_was_on_record_before_it_began(one: Air
     tell(one, story)
 
 
-def test_journals_that_cannot_be_read_at_all_end_the_stream_and_a_new_one_begins_again(one: Air) -> None:
+def test_journals_that_cannot_be_read_at_all_end_the_stream_and_a_new_one_begins(one: Air) -> None:
     async def story() -> None:
         (worker,) = one.workers(1)
         fails = iter([ValueError("no such record")])

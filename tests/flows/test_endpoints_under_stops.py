@@ -174,7 +174,7 @@ def test_each_endpoint_is_open_without_a_stop_and_under_one_elsewhere(
 @pytest.mark.parametrize(
     "endpoint", [a_new_request, the_last_step, opening, an_open_url, taking, registering]
 )
-def test_no_new_launches_closes_what_would_begin_again(
+def test_no_new_launches_closes_what_would_be_a_new_launch(
     front: Front, endpoint: Callable[[Front], Try]
 ) -> None:
     """C140: the softer mode."""

@@ -14,7 +14,7 @@ from hilum.notices.models import NoticeQuery
 from hilum.requests import service as requests
 from hilum.requests.models import MAILED_BACK
 from tests.flows.control_site import TRACE, codes, problem
-from tests.flows.request_ground import READS, RequestGround
+from tests.flows.request_ground import GENERAL, READS, RequestGround
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.world import FakeClock
 
@@ -266,6 +266,10 @@ def test_who_approves_less_than_an_app_needs_knows_it_before_and_it_is_on_record
     (installed,) = ground.installed()
     path = f"/installations/{installed['id']}"
     assert made(gina.get(path), 200)["record"]["without"] == ["patient/Observation.rs"]
+    less = made(ground.ask("nora", needs, roles=["nurse"], scopes=["patient/Condition.rs"]))
+    seen = ground.site.system(requests.preview, group_id=ground.group()["id"])
+    assert seen == (), "what is given beside what it has leaves nothing out"
+    made(ground.api("nora").delete(f"/requests/{less['id']}"), 200)
     made(ground.ask("nora", needs, roles=["physician"]))
     made(ground.decide("gina", "approve"), 200)
     assert made(gina.get(path), 200)["without"] == []
@@ -419,6 +423,10 @@ def test_who_asked_and_waited_gets_a_mail_once_it_is_decided(ground: RequestGrou
     assert mails(ground) == [("request_decided", "ann@general.example", "dismissed")]
     assert "patient" not in str(ground.site.system(notices.list_notices, query=NoticeQuery()))
     made(ground.ask("ann"))
+    ground.join(GENERAL, "nick", "nurse")
+    reach(ground, "nick")
+    made(ground.ask("nick", roles=["nurse"]))
+    ground.leave("nick")
     ground.clock.advance(timedelta(seconds=1))
     made(ground.rules("gina", {"name": "nurses", "action": "approve", "requesters": ["nurse"]}), 200)
 

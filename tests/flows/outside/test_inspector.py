@@ -397,7 +397,7 @@ def test_a_listener_does_not_hold_up_the_servers_end(quiet: Running) -> None:
     tell(quiet, story)
 
 
-def test_a_stream_that_broke_is_said_on_the_page_and_fixes_by_itself_with_nothing_missed(
+def test_a_stream_that_broke_is_said_on_the_page_and_recovers_with_nothing_missed(
     quiet: Running,
 ) -> None:
     """The platform stops and comes back under a chart that stays open; then the simulator stops, which a stream must not hold up."""

@@ -85,7 +85,7 @@ networks = st.lists(st.ip_addresses(v=4).map(lambda each: f"{each}/32"), max_siz
 
 
 @given(networks, networks, st.ip_addresses())
-def test_what_goes_further_admits_no_address_again(
+def test_what_goes_further_admits_no_other_address(
     after: tuple[str, ...], before: tuple[str, ...], source: object
 ) -> None:
     if pins_further(after, before) and is_from(after, str(source)):

@@ -101,7 +101,7 @@ def test_dormancy_that_only_asks_again_is_looser_than_dormancy_that_ends() -> No
 
 
 @pytest.mark.parametrize(("change", "path"), WIDER)
-def test_what_a_book_allows_again_is_listed_and_the_way_back_is_not(
+def test_what_a_book_newly_allows_is_listed_and_the_way_back_is_not(
     change: dict[str, Any], path: str
 ) -> None:
     before, after = _pair(change)
