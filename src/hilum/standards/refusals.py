@@ -139,7 +139,8 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
             "The response is the same as for a record that does not exist.",
         ),
         Reason.TOO_COSTLY: Refusal(
-            "The search would cost too much.", "The response suggests a cheaper search."
+            "The search, or the batch that the request is an entry of, would cost too much.",
+            "The response suggests a cheaper search, or another batch.",
         ),
         Reason.RESOURCE_TOO_LARGE: Refusal(
             "The resource is larger than an app may write of its type; a larger one would be too large for other apps to read.",
