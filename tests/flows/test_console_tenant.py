@@ -186,6 +186,17 @@ def test_an_app_is_narrowed_and_removed(ward: Desk) -> None:
     assert installed(ward) is None
 
 
+def test_the_page_of_an_app_that_the_platform_suspended_says_so_and_whom_to_ask(ward: Desk) -> None:
+    browser = ward.browser("gina")
+    approve(browser, ward.app.id, role=["nurse"])
+    ward.site.system(registry.suspend_app, app_id=ward.app.id, reason="A test.")
+
+    page = browser.get(f"/tenant/apps/{ward.app.id}").text
+
+    assert "It is suspended by the platform" in page
+    assert "Ask the platform's staff why" in page
+
+
 def narrow(browser: TestClient, app: AppId, *kept: str, **values: Any) -> Any:
     """Send the page of a narrowing with the ticks that begin so."""
     page = f"/tenant/apps/{app}/narrow"
@@ -408,7 +419,8 @@ def test_a_request_for_less_than_the_app_needs_is_approved_by_who_knows_it(
     assert installed(ward) is None
     assert press(browser, page[1], "decision", decision="approve", anyway="yes").status_code == 303
     assert "patient/Condition.rs" in installed(ward).without  # type: ignore[union-attr]
-    assert "knew that the app says it needs it" in browser.get(f"/tenant/apps/{ward.app.id}").text
+    shown = browser.get(f"/tenant/apps/{ward.app.id}").text
+    assert "left this out knowingly, although the app says that it needs it" in shown
 
 
 def test_a_request_that_names_nothing_shows_all_that_it_comes_to(ward: Desk) -> None:

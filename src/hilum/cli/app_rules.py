@@ -1,6 +1,7 @@
 """``hilum app rules``: what the rule book says of an app."""
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -79,9 +80,13 @@ def _clients(found: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[st
     if found["clients"]:
         yield ""
     for each in found["clients"]:
-        acts = f"acts at {each['tier']}" if each["tier"] else "has nothing yet"
+        acts = f"acts at {each['tier']}" if each["tier"] else "is not certified, so nothing is granted to it"
         of = f"{each['authentication']}, {each['environment']}, version {labels.get(each['version'], each['version'])}"
         yield f"client {each['id']} ({of}) {acts}"
+
+
+_UNSAID: Mapping[str, str] = MappingProxyType({"review.sample_percent": "every one"})
+"""What a rule means that a cell leaves out, where it is not nothing."""
 
 
 def _cell(cell: Mapping[str, Any], titles: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[str]:
@@ -89,7 +94,7 @@ def _cell(cell: Mapping[str, Any], titles: Mapping[str, Any], labels: Mapping[st
     yield ""
     yield f"cell {cell['tier']}{f', by which version {judged} is judged' if judged else ''}"
     for path, text in flat(cell["rules"]):
-        yield f"  {path:32} {text or '-'}"
+        yield f"  {path:32} {text or _UNSAID.get(path, '-')}"
         if path in _TITLED:
             named = cell["rules"][path]
             yield from (f"    {name:30} {titles[path][name]}" for name in named if name in titles[path])

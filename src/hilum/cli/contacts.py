@@ -4,10 +4,13 @@ import click
 
 from hilum.cli import api
 from hilum.cli.named import VENDOR
+from hilum.cli.output import REFUSED, plain
 from hilum.cli.resources import json_option, show, show_one
 from hilum.contacts.models import ContactKind
 
 COLUMNS = ("id", "vendor", "kind", "address", "state", "proof_ends_at")
+contact_argument = click.argument("contact_id", metavar="CONTACT")
+"""A contact's id or address; the command resolves it with ``_id_of``."""
 
 
 @click.group()
@@ -56,26 +59,41 @@ def list_(*, vendor: str, json_: bool) -> None:
 
 
 @contact.command("link")
-@click.argument("contact_id")
+@contact_argument
 @json_option
 def link(contact_id: str, *, json_: bool) -> None:
     r"""Send a contact a new link; the one before stops working.
 
     \b
     Example:
-      hilum contact link con_01h...
+      hilum contact link security@vendor.example
     """
-    show_one(api.call("POST", f"/contacts/{api.segment(contact_id)}/link"), json_=json_)
+    show_one(api.call("POST", f"/contacts/{api.segment(_id_of(contact_id))}/link"), json_=json_)
 
 
 @contact.command("remove")
-@click.argument("contact_id")
+@contact_argument
 @json_option
 def remove(contact_id: str, *, json_: bool) -> None:
     r"""Remove a contact; its link and its proof end.
 
     \b
     Example:
-      hilum contact remove con_01h...
+      hilum contact remove security@vendor.example
     """
-    show_one(api.call("DELETE", f"/contacts/{api.segment(contact_id)}"), json_=json_)
+    show_one(api.call("DELETE", f"/contacts/{api.segment(_id_of(contact_id))}"), json_=json_)
+
+
+def _id_of(named: str) -> str:
+    """Return the id of a contact that is named by it, or by its address. Exits 1 if several, or none, have the address."""
+    if "@" not in named:
+        return named
+    found = [each for each in api.every("/contacts") if each["address"].casefold() == named.casefold()]
+    if len(found) == 1:
+        return str(found[0]["id"])
+    many = f"{len(found)} contacts have" if found else "no contact has"
+    click.secho(f"refused: {many} the address {plain(named)}", fg="red", err=True)
+    for each in found:
+        click.echo(f"  {each['id']}  {each['kind']}", err=True)
+    click.echo("Name it by its id." if found else "Next: `hilum contact list` lists them.", err=True)
+    raise SystemExit(REFUSED)

@@ -77,6 +77,9 @@ def dry_run(version: int, *, last: bool, tenant: str, app: str, json_: bool) -> 
         table([_in_words(row) for row in found[:SHOWN]], columns)
         if len(found) > SHOWN:
             click.echo(f"{and_more(len(found) - SHOWN)}: --json prints all of them")
+    # Nobody but the staff has the counts.
+    if not run["counts"] and not any(lists.values()):
+        click.echo("It changes nothing at your hospital.")
 
 
 def ensure(version: int, after: int, *, shown: bool) -> None:
@@ -102,6 +105,7 @@ def newest(version: int) -> dict[str, Any]:
         if run["version"] == version and run["state"] == "done":
             return run
     click.secho(f"refused: no dry run of version {version} is done.", fg="red", err=True)
+    click.echo(f"Next: the platform's staff carry one out with `hilum policy dry-run {version}`.", err=True)
     raise SystemExit(REFUSED)
 
 

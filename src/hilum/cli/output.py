@@ -29,6 +29,7 @@ LISTED_BY: Mapping[str, str] = MappingProxyType(
         "defect_not_found": "hilum defect list",
         "departure_not_found": "hilum tenant leave list",
         "disposal_not_found": "hilum disposal list",
+        "domain_not_found": "hilum vendor domain list VENDOR",
         "drill_not_found": "hilum drill list",
         "edit_not_found": "hilum app edits",
         "evidence_run_not_found": "hilum evidence list",

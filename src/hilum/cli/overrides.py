@@ -1,10 +1,12 @@
 """``hilum policy override``: an overridable rule that is set aside for one app, and its end."""
 
+from datetime import datetime
+
 import click
 
 from hilum.cli import api
 from hilum.cli.named import APP, TENANT
-from hilum.cli.resources import json_option, show, show_done
+from hilum.cli.resources import MOMENT, json_option, show, show_done
 
 COLUMNS = ("id", "rule", "app", "tenant", "state", "ends_at", "reason", "control", "agreed_by")
 
@@ -15,9 +17,11 @@ COLUMNS = ("id", "rule", "app", "tenant", "state", "ends_at", "reason", "control
 @click.option("--tenant", type=TENANT, default="", help="Only at this hospital. Without it everywhere.")
 @click.option("--reason", required=True, help="Why the rule cannot be kept; it is recorded.")
 @click.option("--control", required=True, help="What is done instead of the rule, until then.")
-@click.option("--until", required=True, help="When it ends by itself, such as 2026-12-01T00:00:00Z.")
+@click.option("--until", type=MOMENT, required=True, help="When it ends by itself, such as 2026-12-01.")
 @json_option
-def override(rule: str, *, app: str, tenant: str, reason: str, control: str, until: str, json_: bool) -> None:
+def override(
+    rule: str, *, app: str, tenant: str, reason: str, control: str, until: datetime, json_: bool
+) -> None:
     r"""Ask a second person to set an overridable rule of the rule book aside for one app, for a time.
 
     RULE is the name of a tier rule, or the path of what a cell requires, as `hilum policy assess` lists it.
@@ -27,7 +31,13 @@ def override(rule: str, *, app: str, tenant: str, reason: str, control: str, unt
       hilum policy override orders-in-chart --app app_01 --tenant general --until 2026-12-01T00:00:00Z \
         --reason "certified again by then" --control "a pharmacist checks each order"
     """
-    body = {"rule": rule, "tenant": tenant or None, "reason": reason, "control": control, "ends_at": until}
+    body = {
+        "rule": rule,
+        "tenant": tenant or None,
+        "reason": reason,
+        "control": control,
+        "ends_at": until.isoformat(),
+    }
     show_done(api.call("POST", f"/apps/{app}/overrides", body), json_=json_)
 
 

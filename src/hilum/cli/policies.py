@@ -258,13 +258,16 @@ def publish(
       hilum policy publish book.toml --tenant general --reason "a trial of order entry"
     """
     document = _document(file)
+    # Before anything is added: a version for a hospital that is misspelt would be added, and in force nowhere.
+    for each in tenants:
+        api.call("GET", f"/tenants/{api.segment(each)}")
     version, known = _made_from(file, base, after)
     current = api.call("GET", "/policies")
     last = current["last"]
     # Before anything is added. The order names it too, for what a colleague applies from now on.
     if known != last:
         detail = (
-            f"refused: since this document was made, after application {known}, a colleague applied others: the last one is"
+            f"refused: since this document was made, after application {known}, others were applied: the last one is"
             f" application {last}. Look at them (`hilum policy list --applied`, `hilum policy diff`), take over what you keep, and"
             f" publish with --after {last}."
         )

@@ -303,12 +303,13 @@ def rule_list(*, tenant: str, json_: bool) -> None:
         as_json(found)
         return
     click.echo(f"version {found['version']}, put in force {found['in_force_at'] or 'never'}")
+    to = api.names_of({each["to"] for each in found["rules"] if each.get("to")})
     shown = [
         {
             "name": each["name"],
             "action": each["action"],
             "if": _in_words(each, CONDITIONS) or "always",
-            "then": _in_words(each, LIMITS),
+            "then": _in_words(each | {"to": to[each["to"]]} if each.get("to") in to else each, LIMITS),
         }
         for each in found["rules"]
     ]
@@ -316,7 +317,7 @@ def rule_list(*, tenant: str, json_: bool) -> None:
 
 
 CONDITIONS = ("apps", "vendors", "categories", "tier_at_most", "tier_at_least", "scopes_within", "requesters")
-LIMITS = ("only_scopes", "only_roles", "for_days", "to")
+LIMITS = ("only_scopes", "only_roles", "for_days", "to", "because")
 
 
 def _in_words(rule: dict[str, Any], names: tuple[str, ...]) -> str:

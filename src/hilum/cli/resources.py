@@ -111,6 +111,8 @@ def _ids_in(value: Any) -> set[str]:
     if isinstance(value, dict):
         return {id_ for each in value.values() for id_ in _ids_in(each)}
     texts = [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, str)]
+    # An address is opened as it stands, whatever ids it has.
+    texts = [each for each in texts if "://" not in each]
     parts = {part for each in texts for part in each.rpartition(":")[2].split("/")}
     return {each for each in parts if _NAMED_ID.fullmatch(each)}
 

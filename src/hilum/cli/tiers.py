@@ -1,13 +1,14 @@
 """Commands of ``hilum app`` and ``hilum policy``: tiers that people set, exceptions, and what a version declares of its AI."""
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 import click
 
 from hilum.cli import api
 from hilum.cli.named import version_argument
-from hilum.cli.resources import json_option, show, show_done, show_one, tenant_option
+from hilum.cli.resources import MOMENT, json_option, show, show_done, show_one, tenant_option
 
 TIERS = click.Choice(["low", "moderate", "high"])
 AUTONOMY = click.Choice(["informs", "drafts", "acts_after_human_step", "acts_alone"])
@@ -143,9 +144,11 @@ def delta_reviews(*, json_: bool) -> None:
     "--reason", required=True, help="Why it may count as of a lower tier until then; it is recorded."
 )
 @_CONTROL
-@click.option("--until", required=True, help="When it ends by itself, such as 2026-12-01T00:00:00Z.")
+@click.option("--until", type=MOMENT, required=True, help="When it ends by itself, such as 2026-12-01.")
 @json_option
-def lower_tier(version_id: str, tier: str, *, reason: str, control: str, until: str, json_: bool) -> None:
+def lower_tier(
+    version_id: str, tier: str, *, reason: str, control: str, until: datetime, json_: bool
+) -> None:
     r"""Ask a second person to let a version count as of a lower tier than the computed one, for a time.
 
     \b
@@ -153,7 +156,7 @@ def lower_tier(version_id: str, tier: str, *, reason: str, control: str, until: 
       hilum app lower-tier ver_01h... moderate --until 2026-12-01T00:00:00Z --reason "certified again by then" \
         --control "a nurse looks at each list"
     """
-    body = {"tier": tier, "reason": reason, "control": control, "ends_at": until}
+    body = {"tier": tier, "reason": reason, "control": control, "ends_at": until.isoformat()}
     show_done(api.call("POST", _path(version_id, "lower-tier"), body), json_=json_)
 
 
@@ -162,10 +165,10 @@ def lower_tier(version_id: str, tier: str, *, reason: str, control: str, until: 
 @tenant_option
 @click.option("--reason", required=True, help="Why its AI may write alone until then; it is recorded.")
 @_CONTROL
-@click.option("--until", required=True, help="When it ends by itself, such as 2026-12-01T00:00:00Z.")
+@click.option("--until", type=MOMENT, required=True, help="When it ends by itself, such as 2026-12-01.")
 @json_option
 def allow_autonomous(
-    version_id: str, *, tenant: str, reason: str, control: str, until: str, json_: bool
+    version_id: str, *, tenant: str, reason: str, control: str, until: datetime, json_: bool
 ) -> None:
     r"""Ask a second person of a hospital to let a version's AI write there without a person, for a time.
 
@@ -175,7 +178,7 @@ def allow_autonomous(
         --reason "nights have no second pharmacist" --control "the pharmacy checks each entry daily"
     """
     at = api.require_tenant(tenant)
-    body = {"tenant": at, "reason": reason, "control": control, "ends_at": until}
+    body = {"tenant": at, "reason": reason, "control": control, "ends_at": until.isoformat()}
     show_done(api.call("POST", _path(version_id, "autonomous-writes"), body), json_=json_)
 
 

@@ -121,7 +121,7 @@ def vendor_domain() -> None:
     \b
     Examples:
       hilum vendor domain add ven_01h... acme.example
-      hilum vendor domain check ven_01h... dom_01h...
+      hilum vendor domain check "Acme Health" acme.example
     """
 
 
@@ -157,16 +157,16 @@ def domain_list(vendor_id: str, *, json_: bool) -> None:
 
 @vendor_domain.command("check")
 @vendor_argument
-@click.argument("domain_id")
+@click.argument("domain_id", metavar="DOMAIN")
 @json_option
 def domain_check(vendor_id: str, domain_id: str, *, json_: bool) -> None:
     r"""Look at the file and the TXT record of a domain now. A proof counts for 180 days, and is renewed while one of them stays.
 
     \b
     Example:
-      hilum vendor domain check ven_01h... dom_01h...
+      hilum vendor domain check "Acme Health" acme.example
     """
-    path = f"/vendors/{api.segment(vendor_id)}/domains/{api.segment(domain_id)}/check"
+    path = f"/vendors/{api.segment(vendor_id)}/domains/{api.segment(_domain_of(vendor_id, domain_id))}/check"
     found = api.call("POST", path)
     show_one(found, json_=json_)
     if found["fault"] and not json_:
@@ -177,17 +177,25 @@ def domain_check(vendor_id: str, domain_id: str, *, json_: bool) -> None:
 
 @vendor_domain.command("remove")
 @vendor_argument
-@click.argument("domain_id")
+@click.argument("domain_id", metavar="DOMAIN")
 @json_option
 def domain_remove(vendor_id: str, domain_id: str, *, json_: bool) -> None:
     r"""Remove a domain; its proof ends.
 
     \b
     Example:
-      hilum vendor domain remove ven_01h... dom_01h...
+      hilum vendor domain remove "Acme Health" acme.example
     """
-    path = f"/vendors/{api.segment(vendor_id)}/domains/{api.segment(domain_id)}"
+    path = f"/vendors/{api.segment(vendor_id)}/domains/{api.segment(_domain_of(vendor_id, domain_id))}"
     show_one(api.call("DELETE", path), json_=json_)
+
+
+def _domain_of(vendor_id: str, named: str) -> str:
+    """Return the id of a vendor's domain that is named by it, or by its name; what was typed if there is none."""
+    if "." not in named:
+        return named
+    listed = api.every(f"/vendors/{api.segment(vendor_id)}/domains")
+    return next((str(each["id"]) for each in listed if each["name"] == named.lower()), named)
 
 
 @vendor.command("remove")

@@ -93,6 +93,9 @@ class Names:
                 return "somebody who had not signed in"
             case "client":
                 return f"client {id_}"
+            case "member":
+                # A hospital sees the names of its own people and of the staff, and not of a vendor's.
+                return self.people.get(id_, "a vendor's member")
             case _:
                 return self.person(id_) if id_ else written
 

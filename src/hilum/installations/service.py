@@ -91,11 +91,14 @@ __all__ = [
     "workflows_at",
     "written_states",
 ]
+_INSTALLED = (
+    "The app is installed here already. Narrow it; to give it more, remove it first and install it again."
+)
 _INSTALL_ANYWAY = (
-    "To install it all the same, say so (`anyway`, `hilum app install --anyway`); or give it these too."
+    "To install it all the same, confirm that (`--anyway`, or `anyway` in the API); or give it these too."
 )
 _NARROW_ANYWAY = (
-    "To narrow it all the same, say so (`anyway`, `hilum app narrow --anyway`); to stop it, remove it."
+    "To narrow it all the same, confirm that (`--anyway`, or `anyway` in the API); to stop it, remove it."
 )
 
 
@@ -567,7 +570,7 @@ def _add(
         validated_by=str(ctx.actor),
     )
     if not store.add_installation(ctx.tx, installation):
-        raise Conflict("already_installed", "The app is already installed at this tenant.")
+        raise Conflict("already_installed", _INSTALLED)
     facts = _audited(installation) | ({"without": list(without)} if without else {})
     audit.record(ctx, Event("registry.installation.add", tenant=order.tenant, app=order.app, facts=facts))
     signing.attest(ctx, installation, before={})

@@ -11,7 +11,12 @@ FACTOR_STALE = "This takes a second factor that was entered within the last 15 m
 
 
 class HilumError(Exception):
-    """An expected error. ``code`` is stable snake_case, ``detail`` one sentence that is safe to show."""
+    """An expected error. ``code`` is stable snake_case, ``detail`` one sentence that is safe to show.
+
+    ``request_id``: under which another program recorded it, where its refusal is passed on; empty for one of our own.
+    """
+
+    request_id = ""
 
     def __init__(self, code: str, detail: str = "") -> None:
         super().__init__(f"{code}: {detail}" if detail else code)

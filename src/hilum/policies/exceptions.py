@@ -51,10 +51,12 @@ def require_exception(ctx: Context, order: ExceptionOrder, book: Book, more: Map
     Raises Invalid, Unavailable (too many are in force), Conflict (there is one).
     """
     if faults := exception_faults(order, book, ctx.now) | dict(more):
-        bound = f"By the rule book it may last {duration_text(book.longest_exception)} at most."
+        detail = "The exception is invalid; see fields."
         if not book.longest_exception:
-            bound = "The rule book in force allows none (exceptions.longest)."
-        raise Invalid("exception_invalid", f"The exception is invalid; see fields. {bound}", fields=faults)
+            detail += " The rule book in force allows none (exceptions.longest)."
+        elif "ends_at" in faults:
+            detail += f" By the rule book it may last {duration_text(book.longest_exception)} at most."
+        raise Invalid("exception_invalid", detail, fields=faults)
     live = EXCEPTIONS.list_live(ctx.tx, ctx.now, EXCEPTIONS_BOUND)
     if len(live) >= EXCEPTIONS_BOUND:
         raise Unavailable("too_many_exceptions", "Too many exceptions are in force. End some of them first.")

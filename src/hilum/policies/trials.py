@@ -49,7 +49,8 @@ def require_trial(
     if not tried:
         detail = (
             f"What allows something new is first in force at some hospitals, at one of them for {duration_text(soak)} without"
-            f" interruption. Apply version {order.version} at an active one that is no sandbox."
+            f" interruption. Apply version {order.version} at an active one, if it is in force at none, and wait for so long; a"
+            " synthetic hospital counts only where there is no other."
         )
         raise Conflict("too_soon_everywhere", detail)
     categories = rollout.categories_of(new)

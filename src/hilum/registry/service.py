@@ -294,7 +294,10 @@ def add_version(ctx: Context, app_id: AppId, order: NewVersion) -> AppVersion:
         population=order.population,
     )
     if not store.add_version(ctx.tx, version):
-        raise Conflict("version_exists", "The app already has a version with this label.")
+        raise Conflict(
+            "version_exists",
+            "The app has a version with this label already. A version never changes: choose another label.",
+        )
     facts = {
         "version": version.id,
         "workflows": list(version.workflows),

@@ -110,7 +110,10 @@ def ask(ctx: Context, order: AskOrder) -> AppRequest:
         and facts.scopes
         and all_covered(facts.scopes, before.scopes)
     ):
-        raise Conflict("already_installed", "The app is already installed here for this.")
+        raise Conflict(
+            "already_installed",
+            "The app is installed here already, with all that you ask for. Open it, or ask for another role or more.",
+        )
     group = _open_group(ctx, tenant.id, app.id)
     judged = _judge(ctx, place, facts, rules)
     request = AppRequest(

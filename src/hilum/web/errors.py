@@ -188,11 +188,15 @@ def trouble_page(
     status: int,
     retry_after_s: int = 0,
     policy: Policy | None = None,
+    number: str = "",
 ) -> Response:
-    """Render an error page. Without ``policy`` it is framed by nobody but the hospital's EHR, and only where that opens an app."""
+    """Render an error page. Without ``policy`` it is framed by nobody but the hospital's EHR, and only where that opens an app.
+
+    ``number``: what people are asked to quote, if it is not this request's own.
+    """
     policy = policy or pages.error_policy(request)
     trouble = in_language(trouble, pages.catalogue(request), status)
-    request_id = str(request.scope.get("state", {}).get("request_id", ""))
+    request_id = number or str(request.scope.get("state", {}).get("request_id", ""))
     response = pages.render(
         request, "web/trouble.html", status=status, policy=policy, trouble=trouble, request_id=request_id
     )
@@ -241,7 +245,15 @@ def error_page(
     if isinstance(error, Refused):
         trouble = trouble_of(error)
     retry_after_s = retry_after_of(error)
-    return trouble_page(pages, request, trouble, status=status, retry_after_s=retry_after_s, policy=policy)
+    return trouble_page(
+        pages,
+        request,
+        trouble,
+        status=status,
+        retry_after_s=retry_after_s,
+        policy=policy,
+        number=error.request_id,
+    )
 
 
 def install(app: Starlette, pages: Pages) -> None:

@@ -710,6 +710,25 @@ def test_commands_name_apps_vendors_hospitals_clients_and_people_by_name_or_id(
     assert "Rota Board, sandbox" in several
 
 
+def test_contacts_are_named_by_their_addresses_and_domains_by_their_names(
+    hospital: Running, tmp_path: Path
+) -> None:
+    """C183."""
+    admin = by(hospital, "admin.ferro", tmp_path)
+    admin.json(
+        "vendor", "add", "Mail Bearers", "--support", "help@named.example", "--security", "sec@named.example"
+    )
+
+    contact = ("contact", "add", "ada@named.example", "--vendor", "Mail Bearers", "--kind")
+    added = admin.json(*contact, "security")["id"]
+    assert admin.json("contact", "link", "Ada@named.example")["id"] == added
+    admin.json(*contact, "support")
+    admin.refuses("contact", "remove", "ada@named.example", saying="2 contacts have the address")
+    admin.refuses("contact", "remove", "bob@named.example", saying="no contact has the address")
+    domain = admin.json("vendor", "domain", "add", "Mail Bearers", "named.example")["id"]
+    assert admin.json("vendor", "domain", "remove", "Mail Bearers", "named.example")["id"] == domain
+
+
 def test_a_long_list_of_what_waits_is_cut_and_says_so(hospital: Running, tmp_path: Path) -> None:
     """C183: as the audit's lists, so that a script knows."""
     admin = by(hospital, "admin.ferro", tmp_path)

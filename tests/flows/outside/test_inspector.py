@@ -157,6 +157,9 @@ def test_the_simulator_names_a_placement_and_shows_the_clinician_where_an_app_ma
         assert among_orders.status_code == 403
         assert "This app may not be opened where orders are written." in among_orders.text
         assert "Open it above the chart or beside the chart" in among_orders.text
+        number = re.findall(r"<code>(req_\w+)</code>", among_orders.text)[-1]
+        explained = await outside.api("GET", f"/explain/{number}", by="auditor.quispe")
+        assert "placement_not_allowed" in explained.text, "the number that the page quotes is the platform's"
 
     tell(quiet, story)
 

@@ -86,6 +86,8 @@ def test_a_book_is_published_at_one_hospital_and_taken_back(running: Running, tm
 
     done = root.json("policy", "publish", narrower, "--tenant", "general", "--reason", "a trial")
     root.refuses("policy", "publish", colleagues, "--reason", "x", saying="application 2")
+    misspelt = ("--after", "2", "--tenant", "nowhere", "--reason", "x")
+    root.refuses("policy", "publish", colleagues, *misspelt, saying="tenant_not_found")
     assert [each["number"] for each in root.json("policy", "list")] == [2, 1], "nothing was added"
     wider = written(tmp_path, {f"{CELL}.quota": {"burst": 101}, **made_from(root)}, "w.json")
     asked = root.json("policy", "publish", wider, "--tenant", "general", "--reason", "a trial")

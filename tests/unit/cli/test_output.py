@@ -87,3 +87,20 @@ def test_an_id_is_shown_by_name_and_stays_there_to_copy(
 
     assert capsys.readouterr().out == f"about              {shown}\n"
     assert all(each.isascii() and "/" not in each and " " not in each for each in asked)
+
+
+def test_an_address_is_printed_as_it_is_opened_whatever_ids_it_has(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    link = "https://apps.example:8443/t/ven_1/enrol/secret"
+
+    show_one(
+        {"vendor": "ven_1", "enrolment": {"url": link}},
+        json_=False,
+        names_of=lambda ids: dict.fromkeys(ids, "Acme Health"),
+    )
+
+    assert capsys.readouterr().out.splitlines() == [
+        "vendor             Acme Health (ven_1)",
+        f"enrolment          url={link}",
+    ]

@@ -7,7 +7,7 @@ import pytest
 
 from hilum.app import mounts
 from hilum.kernel.errors import Conflict, HilumError, Invalid, NotFound, NotPermitted, Unavailable
-from hilum.web.errors import Trouble, trouble_page
+from hilum.web.errors import Trouble, error_page, trouble_page
 from hilum.web.pages import NO_HABITS, Habits, Policy, Shell, security_headers
 from hilum.web.static import Assets
 from tests.unit.web.site import ask, pages, refusing, request
@@ -70,6 +70,17 @@ def test_what_is_shown_is_escaped() -> None:
 
     assert "What &lt;happened&gt;" in page
     assert "req_1" in page
+
+
+def test_a_refusal_that_is_passed_on_is_quoted_by_the_number_of_the_program_that_refused() -> None:
+    """Whoever explains it finds it under that number only."""
+    refusal = NotPermitted("facility_not_allowed", "Not here.")
+    refusal.request_id = "req_of_the_platform"
+
+    page = bytes(error_page(pages(), request(method="GET"), refusal).body).decode()
+
+    assert "<code>req_of_the_platform</code>" in page
+    assert "req_1" not in page
 
 
 def test_no_page_has_inline_script_or_style() -> None:

@@ -255,7 +255,11 @@ def _judged(status: int, raw: bytes) -> dict[str, Any]:
     if isinstance(fields, dict) and fields:
         faults = {str(name): str(fault["detail"]) for name, fault in sorted(fields.items())}
         said = " ".join(f"{name}: {fault}" for name, fault in faults.items())
-        raise Invalid(code, f"{detail} ({said})", fields=faults)
-    if status >= 500 or status == 429:
-        raise Unavailable(code, detail)
-    raise _FAMILIES.get(status, Invalid)(code, detail)
+        refusal: HilumError = Invalid(code, f"{detail} ({said})", fields=faults)
+    elif status >= 500 or status == 429:
+        refusal = Unavailable(code, detail)
+    else:
+        refusal = _FAMILIES.get(status, Invalid)(code, detail)
+    # The page about it quotes this number, by which the platform explains it.
+    refusal.request_id = str(answer.get("request_id") or "")
+    raise refusal
