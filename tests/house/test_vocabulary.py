@@ -1,4 +1,4 @@
-"""One list of roles: the API's audiences, the code and the glossary use the same words."""
+"""One list of roles, the same in the API, the code and the glossary; and no word that has a plainer one."""
 
 import re
 from pathlib import Path
@@ -14,9 +14,23 @@ from tests.flows.control_site import ORIGIN, build
 from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock
 
-GLOSSARY = Path(__file__).parents[2] / "docs" / "glossary.md"
+ROOT = Path(__file__).parents[2]
+GLOSSARY = ROOT / "docs" / "glossary.md"
 ROLES = {each.value for kind in (Role, StaffRole, VendorRole) for each in kind}
 GROUPS = {ANYONE, MEMBER, ONESELF, STAFF}
+PLAINER = {
+    "anew": "again",
+    "doorway": "entry point",
+    "errand": "task",
+    "mend": "fix",
+    "mended": "fixed",
+    "mending": "fixing",
+    "mends": "fixes",
+    "of before": "older",
+    "whence": "from where",
+    "whither": "where to",
+}
+"""Words that a reader translates, each with the one to use (ADR 147)."""
 
 
 def words_of(entry: str) -> set[str]:
@@ -45,3 +59,20 @@ def test_the_glossary_lists_every_role_and_group() -> None:
 def test_the_consoles_have_words_for_each_action_that_the_audit_records() -> None:
     """A line of a timeline is a sentence. A new action gets its words in ``hilum.console.deeds``."""
     assert sorted(DEEDS) == sorted(reference.recorded_actions())
+
+
+def test_no_text_uses_a_word_that_has_a_plainer_one() -> None:
+    unplain = re.compile(rf"(?<![\w\"])({'|'.join(PLAINER)})(?![\w\"])", re.IGNORECASE)
+    docs = [path for path in (ROOT / "docs").rglob("*.md") if path.parent.name not in {"adr", "reference"}]
+    texts = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *docs]
+    texts += [path for path in (ROOT / "src").rglob("*") if path.suffix in {".py", ".html"}]
+
+    used = [
+        f"{path.relative_to(ROOT)}:{number}: {hit[1]}, better {PLAINER[hit[1].lower()]}"
+        for path in texts
+        if path != GLOSSARY and "versions" not in path.parts
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        for hit in unplain.finditer(line)
+    ]
+
+    assert used == []

@@ -27,7 +27,7 @@ from hilum.standards.fhir.shaping import dump, load
 
 ENTRIES_BOUND = 50
 READS_AT_ONCE = 4
-"""Entries of one batch that are under way together: a batch takes no more places at a hospital's FHIR server than a browser would."""
+"""Entries of one batch that run together: a batch takes no more places at a hospital's FHIR server than a browser would."""
 ANSWER_BOUND = 16 * 1024 * 1024
 """Bytes of all answers of a batch together, as many as a FHIR server's one answer may have."""
 BEGIN_WITHIN_S = 30.0
@@ -185,7 +185,7 @@ def _exhausted(size: int, lasted_s: float) -> Deny | None:
 
 
 def _groups(asked: Sequence[GatewayRequest]) -> Iterator[list[GatewayRequest]]:
-    """Divide requests into those that are under way together: reads side by side, each write by itself."""
+    """Divide requests into those that run together: reads side by side, each write by itself."""
     for is_write, run in groupby(
         asked, key=lambda each: isinstance(each.request, FhirRequest) and each.request.is_write
     ):

@@ -58,7 +58,7 @@ class _Later(Exception):
 
 
 def is_due(each: OpenIntent, now: datetime, upstream: UpstreamKind | None) -> bool:
-    """Check whether a write can no longer be under way.
+    """Check whether a write can no longer be in progress.
 
     A server in the process that died ended with it. Another server may still be working on what it was sent.
     """

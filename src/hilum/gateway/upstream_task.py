@@ -275,7 +275,7 @@ class UpstreamTask:
         try:
             return await self.deps.intents.look_up(holder)
         except Unavailable:
-            # Without its records the first create counts as under way.
+            # Without its records the first create counts as in progress.
             return ()
 
     def _was_just_answered(self, before: Sequence[Access]) -> bool:
@@ -303,7 +303,7 @@ def _repeated(holder: str, before: Sequence[Access]) -> Refusal:
         return Refusal(Deny(Reason.WRITE_REPEATED, sentence))
     if done is None:
         sentence = (
-            f"An identical create is under way or not settled yet, under request {holder}. "
+            f"An identical create is in progress or not settled yet, under request {holder}. "
             "Nothing was done now; send it again once that one is settled."
         )
         return Refusal(Deny(Reason.WRITE_REPEATED, sentence))

@@ -21,7 +21,7 @@ SHEETS_EACH = 64
 DIGITS = 40
 """Hexadecimal digits of a digest in a line: 160 bits. A worker reads all sheets when it starts, so they are kept short."""
 KNOWN_APPS = 50_000
-WHOLE, ANEW = "whole", "anew"
+WHOLE, REPLACED = "whole", "replaced"
 NOTHING = "-"
 REMOVED = "removed"
 VALUES = 3
@@ -123,7 +123,7 @@ def render(sheet: Sheet) -> str:
         f"{app} {line.decisive or NOTHING} {line.record or NOTHING} {REMOVED if line.removed else NOTHING}\n"
         for app, line in sorted(sheet.lines.items())
     )
-    return f"{ANEW if sheet.replaces_lost else WHOLE}\n{''.join(lines)}"
+    return f"{REPLACED if sheet.replaces_lost else WHOLE}\n{''.join(lines)}"
 
 
 def parse(text: str) -> Sheet:
