@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from hilum.audit import access_index, windows
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery, Outcome
@@ -63,11 +64,18 @@ class Seen(Ground):
         )
         self.site.system(lambda ctx: contact_store.add_contact(ctx.tx, contact))
 
+    def known_days(self) -> jobs.KnownDays:
+        place = self.folder, self.place.url
+        return jobs.KnownDays(partial(journals.read_reached, *place), partial(journals.is_indexed, *place))
+
     def judge(self) -> None:
+        self.judge_with(self.known_days())
+
+    def judge_with(self, known: jobs.KnownDays, *, indexed: bool = True) -> None:
         counts = journals.count_decisions(self.folder, self.place.url, self.clock.now())
-        journals.index_accesses(self.folder, self.place.url)
-        reached = jobs.KnownDays(partial(journals.read_reached, self.folder, self.place.url))
-        jobs.run(Lease(self.site), counts, reached, lambda: True)
+        if indexed:
+            journals.index_accesses(self.folder, self.place.url)
+        jobs.run(Lease(self.site), counts, known, lambda: True)
 
     def reviews(self, by: str = "rita") -> list[tuple[str, str]]:
         items = self.site.api(by).get("/delta-reviews").json()["items"]
@@ -295,3 +303,25 @@ def test_whom_and_when_a_service_reaches_beyond_what_it_declares_opens_a_review(
         "it made up to 1 call in a day at one hospital outside the hours that it declares (22:00-05:00 UTC)"
         in found
     )
+
+
+@both_backends
+def test_a_day_counts_also_if_it_is_indexed_long_after_its_end_and_closes_nothing_before(
+    one_uow: UnitOfWork, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C21: after a restore the index is made again while the job runs, and a flood of calls may hold it up."""
+    monkeypatch.setattr(windows, "INDEX_WAITS", 1)
+    nightly = Nightly(one_uow, clock, patients_a_day=0)
+    early = clock.now() - timedelta(days=2)
+    known = nightly.known_days()
+
+    nightly.call("general", number=1, at=early, patient="p1")
+    nightly.judge_with(known, indexed=False)
+    assert nightly.reviews() == []
+    nightly.judge_with(known)
+    ((_, opened),) = nightly.reviews()
+
+    monkeypatch.setattr(access_index, "reached_on", lambda *_, **__: [])
+    nightly.call("general", number=2, at=early, patient="p2")
+    nightly.judge_with(nightly.known_days(), indexed=False)
+    assert nightly.reviews() == [("use", opened)]

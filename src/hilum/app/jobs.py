@@ -93,8 +93,9 @@ def run(settings: Settings) -> None:
 def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
     """List every job with how often it runs."""
     # For as long as this process runs: a day that is over is read once.
+    place = settings.data_dir / "journal", settings.database_url
     reached = overuse.KnownDays(
-        partial(journals.read_reached, settings.data_dir / "journal", settings.database_url)
+        partial(journals.read_reached, *place), partial(journals.is_indexed, *place)
     )
     return (
         Job(

@@ -12,7 +12,7 @@ record per reason.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import partial
@@ -20,7 +20,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
 
-from hilum.audit import access_index, policy
+from hilum.audit import access_index, policy, windows
 from hilum.audit.access_index import open_index
 from hilum.audit.decision_counts import DecisionCounts, find_counts, open_counts
 from hilum.audit.files import FileReader, JournalFile
@@ -515,6 +515,12 @@ def read_reached(
     if index is None:
         return []
     return index.read(partial(access_index.reached_on, client=client, day=day, hours=hours))
+
+
+def is_indexed(directory: Path, database_url: str) -> bool:
+    """Check whether all accesses recorded until now are indexed; waits a few seconds for it."""
+    with closing(open_reader(directory, database_url)) as journals:
+        return windows.is_indexed(journals, open_index(database_url, directory))
 
 
 def read_places(

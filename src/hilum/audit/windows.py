@@ -67,6 +67,12 @@ def read(journals: JournalReader, index: AccessIndex | None, query: WindowQuery)
     )
 
 
+def is_indexed(journals: JournalReader, index: AccessIndex | None) -> bool:
+    """Check whether everything that was recorded until now is in the index; waits for that as long as a report may wait."""
+    ends = journals.ends()
+    return not ends if index is None else not _behind(_wait_for(index, ends), ends)
+
+
 def _wait_for(index: AccessIndex, ends: Positions) -> Positions:
     """Wait until the index has reached these ends, or for as long as a report may wait; return what it has reached."""
     reached = index.positions()

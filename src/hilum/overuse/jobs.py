@@ -9,7 +9,7 @@ from hilum.audit.models import ReachedDay
 from hilum.infra import lanes
 from hilum.infra.context import Context
 from hilum.infra.lanes import Lane
-from hilum.overuse import service
+from hilum.overuse import policy, service
 from hilum.overuse.models import LOOKED_BACK
 from hilum.overuse.service import BusyDays, Permits, Reached
 
@@ -35,36 +35,55 @@ class Counts(Protocol):
 
 
 class KnownDays:
-    """Whom services reached on days that are over. A process reads each once, since it does not change any more."""
+    """Whom services reached on days that are over. A process reads each once, since it does not change any more.
 
-    def __init__(self, read: Reached) -> None:
-        self._read = read
+    ``is_indexed``: whether what was recorded until now is in the index (``audit.live.is_indexed``).
+    """
+
+    def __init__(self, read: Reached, is_indexed: Callable[[], bool]) -> None:
+        self._read, self.is_indexed = read, is_indexed
         self._known: dict[tuple[str, date], tuple[ReachedDay, ...]] = {}
+        self._newest = date.min
 
     def __call__(
         self, client: str, day: date, hours: Sequence[tuple[datetime, datetime]] | None
     ) -> tuple[ReachedDay, ...]:
         """Return what was read before, or read it. A service's declaration never changes, so neither do its hours on a day."""
-        if (client, day) not in self._known:
-            oldest = day - LOOKED_BACK - timedelta(days=2)
+        if day > self._newest:
+            # Once a day, and not for each of the days of each service.
+            self._newest, oldest = day, day - LOOKED_BACK - timedelta(days=2)
             self._known = {key: found for key, found in self._known.items() if key[1] > oldest}
+        if (client, day) not in self._known:
             self._known[client, day] = tuple(self._read(client, day, hours))
         return self._known[client, day]
 
 
-def run(lease: Lease, counts: Counts, reached: Reached, may_continue: Callable[[], bool]) -> None:
-    """Judge every certified version once. ``may_continue`` is called before each batch; the next run judges the rest."""
+def run(lease: Lease, counts: Counts, reached: KnownDays, may_continue: Callable[[], bool]) -> None:
+    """Judge every certified version once. ``may_continue`` is called before each batch; the next run judges the rest.
+
+    While the index is behind, as after a restore, the apps of which patients or hours are judged wait for the next run.
+    """
+    indexed = reached.is_indexed()
     after: Any = ""
     while may_continue():
-        apps, found = lease.read(partial(_judged, after=after, counts=counts, reached=reached))
-        if not apps:
+        last, apps, found = lease.read(
+            partial(_judged, after=after, counts=counts, reached=reached if indexed else None)
+        )
+        if not last:
             return
         lease.write(partial(service.note, of=apps, found=found))
-        after = apps[-1]
+        after = last
 
 
-def _judged(ctx: Context, after: str, counts: Counts, reached: Reached) -> Any:
-    apps, judged = service.next_to_judge(ctx, after)
+def _judged(ctx: Context, after: str, counts: Counts, reached: Reached | None) -> Any:
+    """Return the last of the next apps, those that can be judged now, and what was found of these. ``reached`` None: it is not all indexed."""
+    every, judged = service.next_to_judge(ctx, after)
+    # Judged by a part of its days, an open review would be closed, and nothing would be found until a process starts again.
+    waiting = set() if reached else {each.app.id for each in judged if policy.needs_reached(each)}
+    apps, judged = (
+        [each for each in every if each not in waiting],
+        [each for each in judged if each.app.id not in waiting],
+    )
     book = service.book_for(ctx)
     with lanes.using(Lane.OWN):
         found = [
@@ -72,8 +91,13 @@ def _judged(ctx: Context, after: str, counts: Counts, reached: Reached) -> Any:
                 book,
                 each,
                 service.uses_of(each, counts.permits),
-                service.volumes_of(each, counts.busy_days, reached, ctx.now),
+                service.volumes_of(each, counts.busy_days, reached or _nothing, ctx.now),
             )
             for each in judged
         ]
-    return apps, [each for each in found if each is not None]
+    return every[-1] if every else "", apps, [each for each in found if each is not None]
+
+
+def _nothing(*_: object) -> tuple[ReachedDay, ...]:
+    """Stand for what is not read, as no version that is judged needs it."""
+    return ()

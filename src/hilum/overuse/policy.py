@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from hilum.audit.models import PermitCount, ReachedDay
 from hilum.audit.policy import OWN_RECORD, letter_of, permitting_scopes
 from hilum.kernel.lists import listed
-from hilum.overuse.models import SENTENCES_SHOWN, SETTLED_AFTER, Excess, ExcessKind, Use, Volume
+from hilum.overuse.models import SENTENCES_SHOWN, SETTLED_AFTER, Excess, ExcessKind, Judged, Use, Volume
 from hilum.policies.models import ANY, Applicant, Assessment, Autonomy, Book, Tier
 from hilum.policies.policy import assess
 from hilum.standards.smart.scopes import (
@@ -93,6 +93,11 @@ def _reached_excesses(book: Book, applicant: Applicant, volume: Volume) -> Itera
 def _on_days(kind: ExcessKind, what: str, days: Sequence[ReachedDay], assessment: Assessment) -> Excess:
     last = datetime.combine(max(each.day for each in days), time(), UTC)
     return Excess(kind, what, len(days), last, assessment)
+
+
+def needs_reached(judged: Judged) -> bool:
+    """Check whether a service of a version is judged by whom it reaches, or when."""
+    return any(each.patients_a_day is not None or each.hours for each in judged.volumes.values())
 
 
 def days_over(since: datetime, now: datetime) -> list[date]:

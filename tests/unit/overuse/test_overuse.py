@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hilum.audit.models import BusyDay, PermitCount, ReachedDay
+from hilum.overuse.jobs import KnownDays
 from hilum.overuse.models import SENTENCES_SHOWN, ExcessKind, Use, Volume
 from hilum.overuse.policy import (
     can_exceed,
@@ -274,3 +275,33 @@ def test_a_day_is_judged_once_it_is_over_and_indexed_and_that_of_the_certificati
     assert days_over(since, midnight + timedelta(hours=1)) == [date(2026, 11, 18)]
     assert days_over(since, midnight + timedelta(hours=2)) == [date(2026, 11, 18), date(2026, 11, 19)]
     assert days_over(since, since) == []
+
+
+def test_a_day_is_read_once_and_forgotten_with_those_that_are_judged_and_costs_the_same_for_each_service() -> (
+    None
+):
+    """However many services there are: what is known is not gone over for each of their days."""
+    compared: list[date] = []
+    read: list[tuple[str, date]] = []
+
+    class Day(date):
+        def __gt__(self, other: date) -> bool:
+            compared.append(other)
+            return super().__gt__(other)
+
+    def note(client: str, day: date, _: object) -> tuple[ReachedDay, ...]:
+        read.append((client, day))
+        return ()
+
+    known = KnownDays(note, lambda: True)
+    days = [Day(2026, 10, 1) + timedelta(days=n) for n in range(30)]
+    for _ in range(2):
+        for client in map(str, range(40)):
+            for day in days:
+                assert known(client, day, None) == ()
+    assert len(read) == len(set(read)) == 40 * 30
+    assert len(compared) < 4 * len(read)
+
+    known("0", Day(2027, 1, 1), None)
+    known("0", days[0], None)
+    assert read[-2:] == [("0", date(2027, 1, 1)), ("0", days[0])]
