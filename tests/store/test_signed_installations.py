@@ -6,11 +6,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, literal_column, select, update
 
 from hilum.app import signed_rows
 from hilum.attestations import service as attestations
 from hilum.attestations import store as tree
+from hilum.clients import store as client_store
 from hilum.identity import service as identity
 from hilum.identity.models import NewFacility
 from hilum.infra.context import Context
@@ -26,7 +27,7 @@ from tests.sim.world import START, FakeClock
 from tests.store.registry_ground import GENERAL, GINA, MERCY, ROOT, Ground, ground
 
 __all__ = ["ground"]
-ROWS, SHEETS = store.installations, store.sheets
+CLIENTS, ROWS, SHEETS = client_store.clients, store.installations, store.sheets
 NEVER, CHANGED, MISSING = (
     "It was never signed.",
     "It is not as it was signed.",
@@ -132,6 +133,58 @@ def test_an_installation_that_somebody_changed_in_the_database_is_unknown(ground
         run(ground, mine.values(before))
         assert counts(ground), name
     assert faults(ground) == ()
+
+
+LATE = str(2**63 - 1)
+IMPOSSIBLE = (
+    ("approved_at", LATE),
+    ("approved_at", f"-{LATE}"),
+    ("expires_at", LATE),
+    ("validated_at", LATE),
+)
+OF_ANY_TYPE = (("expires_at", "'soon'"), ("expires_at", "9e999"), ("approved_at", "1e300"))
+
+
+def test_a_row_that_cannot_be_read_is_unknown_and_named_and_keeps_nobody_from_anything(
+    ground: Ground,
+) -> None:
+    """C179: neither the other apps from going on, nor doctor from naming what else was changed, nor the hospital from installing again."""
+    ground.certify()
+    ground.install()
+    other = another(ground)
+    on_sqlite = ground.do(SYSTEM, lambda ctx: ctx.tx.dialect.name == "sqlite")
+    for edit in (*IMPOSSIBLE, *(OF_ANY_TYPE if on_sqlite else ())):
+        name, value = edit
+        run(ground, here().where(ROWS.c.app == ground.app.id).values({name: literal_column(value)}))
+
+        if "validated_at" not in edit:
+            assert not counts(ground), edit
+        assert counts(ground, other), edit
+        assert faults(ground) == (f"installation of {ground.app.id} at general: {CHANGED}",), edit
+        (found,) = [
+            each for each in ground.do(GINA, installations.list_installations) if each.app == ground.app.id
+        ]
+        ground.do(GINA, installations.uninstall, found.id)
+        ground.install()
+        assert counts(ground), edit
+        assert faults(ground) == (), edit
+
+
+def test_a_row_that_cannot_be_read_hides_no_other_fault(ground: Ground) -> None:
+    """Whoever changed an installation cannot keep doctor from naming it by what they write beside it."""
+    ground.client()
+    ground.certify()
+    ground.install()
+    run(
+        ground,
+        update(CLIENTS).values(expires_at=literal_column(LATE)),
+        here().values(roles="administrator nurse physician"),
+    )
+
+    client, installation = faults(ground)
+
+    assert client.startswith("client: One of its rows cannot be read")
+    assert installation == f"installation of {ground.app.id} at general: {CHANGED}"
 
 
 def test_every_field_that_enforcement_reads_is_among_those_that_are_tried() -> None:

@@ -94,9 +94,7 @@ def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
     """List every job with how often it runs."""
     # For as long as this process runs: a day that is over is read once.
     place = settings.data_dir / "journal", settings.database_url
-    reached = overuse.KnownDays(
-        partial(journals.read_reached, *place), partial(journals.is_indexed, *place)
-    )
+    reached = overuse.KnownDays(partial(journals.read_reached, *place), partial(journals.is_indexed, *place))
     return (
         Job(
             CHECKPOINT,

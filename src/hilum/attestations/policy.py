@@ -16,6 +16,7 @@ from hilum.attestations.models import DEPTH, DIGITS, Head, Part
 NOT_SIGNED = "It was never signed."
 NOT_AS_SIGNED = "It is not as it was signed."
 MISSING = "It was signed, and is missing."
+UNREADABLE = "One of its rows cannot be read, so the rest of them was not compared."
 GONE = ""
 """The state of a row that was removed properly: it has no leaf. Older releases kept a leaf with this digest."""
 EMPTY = ""

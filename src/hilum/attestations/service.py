@@ -269,11 +269,17 @@ def faults(ctx: Context, sources: Mapping[str, Source]) -> tuple[str, ...]:
 
 
 def _row_faults(ctx: Context, sources: Mapping[str, Source], leaves: dict[str, str]) -> Iterable[State]:
-    for source in sources.values():
-        for subject, digest in source(ctx):
-            if fault := policy.mismatch(digest, leaves.pop(subject, None)):
-                yield subject, fault
-    for subject, leaf in leaves.items():
+    all_read = True
+    for kind, source in sources.items():
+        try:
+            for subject, digest in source(ctx):
+                if fault := policy.mismatch(digest, leaves.pop(subject, None)):
+                    yield subject, fault
+        # Somebody wrote a value that Hilum never writes. What else they changed is named all the same.
+        except (OverflowError, TypeError, ValueError) as error:
+            all_read = False
+            yield kind, f"{policy.UNREADABLE} {error}"
+    for subject, leaf in leaves.items() if all_read else ():
         if leaf != policy.GONE and not subject.startswith(f"{KIND}/"):
             yield subject, policy.MISSING
 

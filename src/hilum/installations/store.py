@@ -13,6 +13,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Connection,
+    Dialect,
     Index,
     Row,
     String,
@@ -34,13 +35,26 @@ from hilum.installations.sheets import DECISIVE, AppAt, Decisive, joined
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, FacilityId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
-from hilum.kernel.times import from_micros, to_micros
+from hilum.kernel.times import EPOCH, from_micros, to_micros
 from hilum.registry.models import Environment
 
 PARSED_BOUND = 50_000
 ROWS_AT_ONCE = 2_000
 
 _ENDS = text(f"coalesce(expires_at, {NEVER})")
+
+
+class _Moment(Instant):
+    """A moment that somebody may have written. An impossible one is read as EPOCH, which is never signed, so its row can be named and removed."""
+
+    cache_ok = True
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        try:
+            return super().process_result_value(value, dialect)
+        except (OverflowError, TypeError):
+            return EPOCH
+
 
 installations = Table(
     "registry_installation",
@@ -51,16 +65,16 @@ installations = Table(
     Column("scopes", Text, nullable=False),
     Column("roles", String(200), nullable=False),
     Column("approved_by", String(120), nullable=False),
-    Column("approved_at", Instant, nullable=False),
-    Column("expires_at", Instant),
-    Column("removed_at", Instant),
+    Column("approved_at", _Moment, nullable=False),
+    Column("expires_at", _Moment),
+    Column("removed_at", _Moment),
     Column("removed_by", String(120), nullable=False),
     Column("environment", String(20), nullable=False),
     # NULL: all, also those added later.
     Column("facilities", Text),
     Column("denied", Text, nullable=False, server_default=""),
     Column("record", JSON),
-    Column("validated_at", Instant),
+    Column("validated_at", _Moment),
     Column("validated_by", String(120), nullable=False, server_default=""),
     Column("default_workflow", String(64), nullable=False, server_default=""),
     Column("networks", Text, nullable=False, server_default=""),
@@ -306,11 +320,15 @@ def facts_of(row: Decisive) -> InstallationFacts | None:
     # One of a newer release, or edited: this app is not installed there, and the others are.
     if environment is None:
         return None
+    try:
+        moments = None if end is None else from_micros(end), from_micros(since)
+    # A file of SQLite has values of any type: one row must not keep a worker from all others.
+    except (OverflowError, TypeError):
+        return None
     return InstallationFacts(
         _words(scopes),
         _word_set(roles),
-        None if end is None else from_micros(end),
-        from_micros(since),
+        *moments,
         environment,
         None if facilities is None else _facilities(facilities),
         _facilities(denied),
