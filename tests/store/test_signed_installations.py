@@ -356,6 +356,18 @@ def test_whoever_removes_it_needs_nothing_that_is_as_it_was_signed(ground: Groun
     assert not counts(ground)
 
 
+def test_an_app_is_removed_also_while_nothing_that_is_signed_can_be_trusted(ground: Ground) -> None:
+    """ADR 142: a damaged tree keeps nobody from it; nothing is signed then, and nothing counts."""
+    ground.certify()
+    found = ground.install()
+    run(ground, update(tree.tree_heads).values(signature="forged"))
+
+    ground.do(GINA, installations.uninstall, found.id)
+
+    assert of(ground, select(ROWS))[0]["removed_at"] is not None
+    assert not counts(ground)
+
+
 def test_that_somebody_removed_an_app_is_not_forgotten_with_its_row(ground: Ground) -> None:
     """C214: no rule installs again what a person removed."""
 

@@ -6,11 +6,14 @@ import pytest
 
 from hilum.consent.models import Choice, PlainPermission
 from hilum.consent.policy import with_needs
-from hilum.installations.models import LeftOut
+from hilum.installations.completeness import recorded
+from hilum.installations.models import ApprovalRecord, Installation, LeftOut
 from hilum.installations.policy import left_out, needed_lost, needed_words, optional_for_all
+from hilum.kernel.ids import AppId, TenantId
 from hilum.policies.product_models import Workflow
 from hilum.policies.shipped import shipped_book
 from tests.effort import calls_of
+from tests.sim.world import START
 from tests.unit.standing.test_standing import CLIENT
 
 HAD = ("launch/patient", "openid", "patient/Patient.rs", "patient/Goal.cruds", "patient/Observation.rs")
@@ -157,3 +160,15 @@ def test_an_app_can_do_without_what_each_of_its_clients_can(
     declared: tuple[tuple[str, ...] | None, ...], all_: tuple[str, ...] | None
 ) -> None:
     assert optional_for_all([replace(CLIENT, optional_scopes=each) for each in declared]) == all_
+
+
+def test_what_was_left_out_before_stays_on_record_beside_what_is_left_out_now_until_it_is_given() -> None:
+    """C97."""
+    record = ApprovalRecord(HAD, HAD, ("nurse",), without=("patient/Goal.rs", "patient/Patient.rs"))
+    after = Installation(
+        "", TenantId("general"), AppId("app_1"), ("patient/Patient.rs",), frozenset(), "", START
+    )
+
+    found = recorded(replace(after, record=record), ("patient/Observation.rs",))
+
+    assert found.without == ("patient/Goal.rs", "patient/Observation.rs")
