@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from hilum.identity.store import people
+from hilum.identity.store import people, tenants
 from hilum.infra.context import Context
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.notices import service as notices
@@ -464,3 +464,21 @@ def test_clinicians_list_what_their_hospital_could_install_and_ask_for_it(ground
     made(ground.ask("ann", found[1]["app"]))
     for who in ("pat", "dev", "otto"):
         problem(ground.site.api(who).get("/requestable-apps"), 403, "not_permitted")
+
+
+def test_at_a_vendors_own_hospital_nobody_elses_apps_are_listed(ground: RequestGround) -> None:
+    """C123, C214: a synthetic hospital of a vendor is there for its own apps."""
+
+    def pass_to(vendor: str) -> None:
+        change = update(tenants).where(tenants.c.id == GENERAL).values(vendor=vendor)
+        ground.site.uow.write_now(lambda ctx: ctx.tx.execute(change), trace=TRACE)
+
+    def listed() -> list[str]:
+        page = made(ground.api("ann").get("/requestable-apps"), 200)
+        return [each["name"] for each in page["items"]]
+
+    own = made(ground.site.api("sam").get("/apps"), 200)["items"][0]["vendor"]
+    pass_to("ven_somebody_else")
+    assert listed() == []
+    pass_to(own)
+    assert listed() == ["Chart"]
