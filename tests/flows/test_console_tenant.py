@@ -418,7 +418,9 @@ def test_a_request_for_less_than_the_app_needs_is_approved_by_who_knows_it(
     assert "does not work without" in unescape(refused.text)
     assert installed(ward) is None
     assert press(browser, page[1], "decision", decision="approve", anyway="yes").status_code == 303
-    assert "patient/Condition.rs" in installed(ward).without  # type: ignore[union-attr]
+    made_anyway = installed(ward)
+    assert made_anyway is not None
+    assert "patient/Condition.rs" in made_anyway.without
     shown = browser.get(f"/tenant/apps/{ward.app.id}").text
     assert "left this out knowingly, although the app says that it needs it" in shown
 

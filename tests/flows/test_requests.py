@@ -340,7 +340,7 @@ def test_one_person_asks_so_often_a_day_and_no_more(ground: RequestGround) -> No
 
 
 def reach(ground: RequestGround, *names: str) -> None:
-    """Give people mail addresses."""
+    """Set the mail addresses of people."""
 
     def verb(ctx: Context) -> None:
         for name in names:

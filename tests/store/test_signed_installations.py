@@ -472,10 +472,10 @@ def test_a_sheet_that_somebody_wrote_has_no_line_that_counts() -> None:
 
 def test_a_sheet_is_read_as_it_was_written() -> None:
     lines = {
-        "app_1": sheets.Line("a" * 40, "b" * 40),
-        "app_2": sheets.Line(removed=True),
-        "app_3": sheets.Line("c", "d", True),
+        AppId("app_1"): sheets.Line("a" * 40, "b" * 40),
+        AppId("app_2"): sheets.Line(removed=True),
+        AppId("app_3"): sheets.Line("c", "d", True),
     }
-    for anew in (True, False):
-        sheet = sheets.Sheet(lines, anew)  # type: ignore[arg-type]
+    for replaces_lost in (True, False):
+        sheet = sheets.Sheet(lines, replaces_lost)
         assert sheets.parse(sheets.render(sheet)) == sheet

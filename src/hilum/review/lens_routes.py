@@ -77,7 +77,7 @@ def add_lens_routes(router: APIRouter, kit: Kit) -> None:
 
     @router.post(f"{one}/judge", openapi_extra=REVIEWERS)
     async def judge(request: Request, submission: Id, lens: Lens, body: VerdictAsked) -> LensShown:
-        """Give the verdict on a lens that you have taken."""
+        """Record the verdict on a lens that you have taken."""
         verb = partial(service.judge, order=body.order(submission, lens))
         return lens_shown(await run_write(kit, request, verb))
 

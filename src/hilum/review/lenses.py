@@ -180,7 +180,7 @@ def release(ctx: Context, submission_id: str, lens: Lens, revision: int, reason:
 
 
 def judge(ctx: Context, order: JudgeOrder) -> LensReview:
-    """Give the verdict on a lens that the actor has taken, with scorecard answers, reason codes and findings.
+    """Record the verdict on a lens that the actor has taken, with scorecard answers, reason codes and findings.
 
     Raises NotFound, NotPermitted (see ``policy.signing_bar``), Invalid, Conflict.
     """
