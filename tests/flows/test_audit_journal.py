@@ -304,7 +304,7 @@ def test_a_tail_removed_before_the_next_boot_is_found_without_a_checkpoint(files
         db.executescript("DELETE FROM record WHERE id = 2; DELETE FROM payload WHERE id = 2")
 
     faults = files.verify().faults
-    assert any("holds 1 records where 2 were" in fault for fault in faults), faults
+    assert any("holds 1 record where 2 were" in fault for fault in faults), faults
 
 
 TABLE_TAMPERING: dict[str, tuple[str, str]] = {

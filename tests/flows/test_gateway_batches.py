@@ -180,23 +180,22 @@ def test_each_entry_costs_and_is_recorded_like_a_request(play: Play, reader: Cal
     play(story)
 
 
-EXHAUSTED: dict[str, tuple[str, float, int]] = {
-    "so many bytes": ("ANSWER_BOUND", 0, 4),
-    "so long": ("BEGIN_WITHIN_S", -1.0, 0),
+EXHAUSTED: dict[str, tuple[str, float, int, int, str, str]] = {
+    "so many bytes": ("ANSWER_BOUND", 0, 4, 403, "too_costly", ""),
+    "so long": ("BEGIN_WITHIN_S", -1.0, 0, 503, "upstream_unavailable", "1"),
 }
-"""The bound that is reached, and how many entries began before it."""
+"""The bound that is reached, how many entries began before it, and how the others are refused: status, reason, and when to try again."""
 
 
-@pytest.mark.parametrize(("bound", "value", "began"), EXHAUSTED.values(), ids=EXHAUSTED)
+@pytest.mark.parametrize("exhausted", EXHAUSTED.values(), ids=EXHAUSTED)
 def test_an_entry_for_which_a_batch_has_no_room_is_refused_recorded_and_not_done(
     play: Play,
     reader: Callable[[], Any],
     monkeypatch: pytest.MonkeyPatch,
-    bound: str,
-    value: float,
-    began: int,
+    exhausted: tuple[str, float, int, int, str, str],
 ) -> None:
-    """C129, C150: what it asked for stays on record, under the number that its answer has."""
+    """C129, C150: what it asked for stays on record, under the number that its answer has. Too late for time is not too costly: a later try may succeed."""
+    bound, value, began, status, reason, retry_after = exhausted
 
     async def story(made: Ground) -> None:
         bearer = made.token(*SCOPES)
@@ -208,11 +207,12 @@ def test_an_entry_for_which_a_batch_has_no_room_is_refused_recorded_and_not_done
             "POST", "", bearer, body=batch(*reads, entry("POST", "Observation", fresh()))
         )
 
-        assert statuses(answer) == [200] * began + [403] * (5 - began)
+        assert statuses(answer) == [200] * began + [status] * (5 - began)
+        assert answer.headers.get("retry-after", "") == retry_after
         found = {each.request_id: each for each in reader().newest(AccessQuery(app=made.clients["app"].app))}
         for each in answer.json["entry"][began:]:
-            assert each["response"]["outcome"]["issue"][0]["details"]["coding"][0]["code"] == "too_costly"
-            assert (found[each["id"]].reason, found[each["id"]].status) == ("too_costly", 403)
+            assert each["response"]["outcome"]["issue"][0]["details"]["coding"][0]["code"] == reason
+            assert (found[each["id"]].reason, found[each["id"]].status) == (reason, status)
         assert (await made.get("Observation", bearer)).ids == before
 
     play(story)

@@ -18,6 +18,7 @@ from hilum.infra.context import Context
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, AuthorizationId, ClientId, TenantId, VersionId
+from hilum.kernel.lists import counted
 from hilum.kernel.sentences import in_english, moment
 from hilum.policies import history
 from hilum.policies.book_bounds import share_sentence
@@ -154,7 +155,7 @@ def _withheld(book: Book, facts: ClientFacts, version: int, decided: Access) -> 
     for each in withheld[:SHOWN]:
         yield f"Version {version} of the rule book withheld {each.scope}, or a part of it, from this client: {_WHY[each.why]}."
     if len(withheld) > SHOWN:
-        yield f"It withheld {len(withheld) - SHOWN} more scopes from it."
+        yield f"It withheld {counted(len(withheld) - SHOWN, 'more scope')} from it."
     if not withheld:
         yield f"Version {version} of the rule book withheld nothing of this type that is certified from this client."
 

@@ -62,6 +62,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Unavailable
 from hilum.kernel.ids import TenantId
+from hilum.kernel.lists import counted
 from hilum.kernel.ports import Clock, Ids
 from hilum.kernel.sentences import Sentence
 from hilum.keys.live import vault
@@ -284,7 +285,7 @@ def _notices(keeper: SnapshotKeeper, clock: Clock) -> Faults:
     notices = dict([STOPPED]) if stop is not None else {}
     if unsigned:
         notices[NOT_AS_SIGNED] = (
-            f"{len(unsigned)} apps are not as they were signed, and get nothing: run hilum doctor."
+            f"{counted(len(unsigned), 'app is not as it was', 'apps are not as they were')} signed, and get nothing: run hilum doctor."
         )
     return notices
 

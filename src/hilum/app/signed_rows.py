@@ -9,6 +9,7 @@ from hilum.attestations.service import Source
 from hilum.clients import service as clients
 from hilum.infra.context import Context
 from hilum.installations import service as installations
+from hilum.kernel.lists import counted
 from hilum.mandates import service as mandates
 from hilum.notices import service as notices
 from hilum.policies import service as policies
@@ -47,5 +48,5 @@ def faults(ctx: Context) -> tuple[str, ...]:
     return (
         *attestations.faults(ctx, SOURCES),
         *of_installations[:SHOWN_BOUND],
-        *([f"And {more} more installations."] if more > 0 else []),
+        *([f"And {counted(more, 'more installation')}."] if more > 0 else []),
     )

@@ -14,6 +14,7 @@ from hilum.audit.models import Event, EventQuery, Outcome
 from hilum.infra import logs
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict
+from hilum.kernel.lists import counted
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 
@@ -265,7 +266,7 @@ def faults(ctx: Context, sources: Mapping[str, Source]) -> tuple[str, ...]:
     leaves = {subject: digest for each in buckets.values() for subject, digest in each.items()}
     of_rows = sorted(f"{subject}: {fault}" for subject, fault in _row_faults(ctx, sources, leaves))
     more = len(of_rows) - SHOWN_BOUND
-    return (*found, *of_rows[:SHOWN_BOUND], *([f"And {more} more rows."] if more > 0 else []))
+    return (*found, *of_rows[:SHOWN_BOUND], *([f"And {counted(more, 'more row')}."] if more > 0 else []))
 
 
 def _row_faults(ctx: Context, sources: Mapping[str, Source], leaves: dict[str, str]) -> Iterable[State]:

@@ -16,6 +16,7 @@ from hilum.audit.models import (
 )
 from hilum.audit.policy import WRITES, found_in
 from hilum.kernel.decision import Reason
+from hilum.kernel.lists import counted
 from hilum.kernel.sentences import Sentence, in_english, moment
 from hilum.standards.refusals import meaning_of
 
@@ -204,8 +205,8 @@ def _of_access(access: Access, *, delivered: bool) -> list[str]:
         )
     sentences.append(_who(access))
     if access.returned and access.outcome is not Outcome.REFUSED:
-        among = f" of {len(found_in(access))} patients" if access.found else ""
-        sentences.append(f"The answer had {access.returned} records{among}.")
+        among = f" of {counted(len(found_in(access)), 'patient')}" if access.found else ""
+        sentences.append(f"The answer had {counted(access.returned, 'record')}{among}.")
     if access.removed:
         sentences.append(
             f"{access.removed} resources were removed from the answer because the grant does not cover them."

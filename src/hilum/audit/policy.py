@@ -30,7 +30,7 @@ from hilum.audit.models import (
 )
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.decision import Reason
-from hilum.kernel.lists import and_more
+from hilum.kernel.lists import and_more, counted
 from hilum.standards.smart.interactions import LETTERS
 from hilum.standards.smart.scopes import ANY_TYPE, ClinicalScope, Scope, parse_stored
 
@@ -253,7 +253,9 @@ def verify_chain(
         previous, expected = stored, seq + 1
     # A head beyond the end of the chain: the chain was cut.
     for seq in sorted(set(known) - met):
-        faults.add(f"chain {name}: record {seq} was signed for, but the chain holds {count} records")
+        faults.add(
+            f"chain {name}: record {seq} was signed for, but the chain holds {counted(count, 'record')}"
+        )
     return Walk(count, purged, max(0, expected - 1 - covered))
 
 

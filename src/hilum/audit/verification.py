@@ -19,6 +19,7 @@ from hilum.audit.models import (
     Verdict,
 )
 from hilum.infra.context import Context
+from hilum.kernel.lists import counted
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 
@@ -144,7 +145,7 @@ def _walk(
         faults=faults,
     )
     if walk.records < chain.at_least:
-        faults.add(f"chain {chain.name}: holds {walk.records} records where {chain.at_least} were")
+        faults.add(f"chain {chain.name}: holds {counted(walk.records, 'record')} where {chain.at_least} were")
     return walk
 
 

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 import click
 import orjson
 
-from hilum.cli.output import REFUSED, say_what_lists
+from hilum.cli.output import REFUSED, say_faults, say_what_lists
 from hilum.identity.models import NAMES_BOUND, StaffRole
 from hilum.infra.settings import SETTINGS
 from hilum.kernel.pages import PAGE_BOUND
@@ -212,8 +212,8 @@ def _refused(error: urllib.error.HTTPError, problem: Any = None, *, of_staff: bo
         _unreachable(f"status {error.code}")
     reason = problem.get("detail") or problem.get("title") or f"status {error.code}"
     click.secho(f"refused: {reason} ({problem.get('code', error.code)})", fg="red", err=True)
-    for name, fault in sorted((problem.get("fields") or {}).items()):
-        click.echo(f"  {name}: {fault['detail']} ({fault['code']})", err=True)
+    fields = problem.get("fields") or {}
+    say_faults({name: f"{fault['detail']} ({fault['code']})" for name, fault in fields.items()}, reason)
     say_what_lists(problem.get("code", ""), reason)
     if of_staff and problem.get("code") == "wrong_credentials":
         click.echo(WHOSE, err=True)

@@ -8,6 +8,7 @@ from hilum.cli import api
 from hilum.cli.named import CLIENT, app_argument
 from hilum.cli.output import REFUSED, as_json, plain, table
 from hilum.cli.resources import json_option, show
+from hilum.kernel.lists import counted
 
 NOTHING_SEEN = "No call was permitted. Open the app in the sandbox and let it work; then look again."
 _DOCUMENTS = ("kind", "dated", "expires", "expired", "visibility", "url", "sha256")
@@ -58,7 +59,7 @@ def app_propose_scopes(app_id: str, *, run_id: str, client: str, days: str, draf
     for each in found["scopes"]:
         click.echo(plain(each["scope"]))
         if each["launches"]:
-            click.echo(f"  {each['launches']} {'launch' if each['launches'] == 1 else 'launches'}")
+            click.echo(f"  {counted(each['launches'], 'launch', 'launches')}")
         for call in each["calls"]:
             by = f" by {', '.join(call['parameters'])}" if call["parameters"] else ""
             click.echo(f"  {call['number']} x {plain(call['interaction'] + ' ' + call['type'] + by)}")

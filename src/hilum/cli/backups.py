@@ -15,6 +15,7 @@ from hilum.cli.output import as_json, refuse
 from hilum.cli.resources import json_option
 from hilum.infra.context import Context, Trace
 from hilum.kernel.errors import HilumError
+from hilum.kernel.lists import counted
 
 if TYPE_CHECKING:
     from hilum.app.restore import Restored
@@ -65,7 +66,7 @@ def backup(target: Path, *, json_: bool) -> None:
         )
         return
     click.echo(
-        f"{len(manifest.files)} files, {size / 1e6:.1f} MB, in {time.monotonic() - begun:.1f} s; "
+        f"{counted(len(manifest.files), 'file')}, {size / 1e6:.1f} MB, in {time.monotonic() - begun:.1f} s; "
         f"the newest checkpoint is {manifest.checkpoint}"
     )
     click.echo(KEY_KEPT_APART)
@@ -109,7 +110,7 @@ def restore(source: Path, *, replaces: bool, json_: bool) -> None:
     if done.replaced:
         click.echo(f"The files that were there before are in {done.replaced}.")
     click.echo(
-        f"Ended: every token, launch and code issued before now, {done.sessions} sessions, {done.api_tokens} API tokens, "
+        f"Ended: every token, launch and code issued before now, {counted(done.sessions, 'session')}, {counted(done.api_tokens, 'API token')}, "
         f"{done.links} links. Everybody signs in again."
     )
     for line in rule_book_lines(done):

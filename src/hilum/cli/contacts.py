@@ -7,6 +7,7 @@ from hilum.cli.named import VENDOR
 from hilum.cli.output import REFUSED, plain
 from hilum.cli.resources import json_option, show, show_one
 from hilum.contacts.models import ContactKind
+from hilum.kernel.lists import counted
 
 COLUMNS = ("id", "vendor", "kind", "address", "state", "proof_ends_at")
 contact_argument = click.argument("contact_id", metavar="CONTACT")
@@ -91,7 +92,7 @@ def _id_of(named: str) -> str:
     found = [each for each in api.every("/contacts") if each["address"].casefold() == named.casefold()]
     if len(found) == 1:
         return str(found[0]["id"])
-    many = f"{len(found)} contacts have" if found else "no contact has"
+    many = counted(len(found), "contact has", "contacts have") if found else "no contact has"
     click.secho(f"refused: {many} the address {plain(named)}", fg="red", err=True)
     for each in found:
         click.echo(f"  {each['id']}  {each['kind']}", err=True)

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+from hilum.kernel.lists import counted
+
 _VERDICTS = {
     "contained": "CONTAINED: no answer left after the last worker had confirmed the switch.",
     "not_contained": "NOT CONTAINED: answers left after the last worker had confirmed the switch.",
@@ -40,8 +42,8 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
     yield f"in progress and not answered: {report['kept_back_count']}"
     yield from (f"  {_request(each)}: {each['kept_back']}" for each in report["kept_back"])
     yield (
-        f"refused since: requests of {report['refused_launches']} launches, "
-        f"{report['refused_authorizations']} authorizations and {report['refused_people']} people"
+        f"refused since: requests of {counted(report['refused_launches'], 'launch', 'launches')}, "
+        f"{counted(report['refused_authorizations'], 'authorization')} and {counted(report['refused_people'], 'person', 'people')}"
     )
     for each in report["tenants"]:
         last = each["last_permitted"]

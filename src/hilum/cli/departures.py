@@ -18,6 +18,7 @@ from hilum.cli.resources import json_option, show, show_done, show_one, tenant
 from hilum.departures import policy
 from hilum.departures.models import ERASE_AFTER_DEFAULT, ERASE_AFTER_MAX, ERASE_AFTER_MIN, Deed
 from hilum.kernel.errors import HilumError
+from hilum.kernel.lists import counted
 
 __all__ = ["tenant"]
 COLUMNS = ("id", "tenant", "state", "waits_for", "left_at", "erase_at", "exported_at", "erased_at")
@@ -147,7 +148,7 @@ def export(departure: str, folder: Path, *, json_: bool) -> None:
         as_json(asdict(done))
         return
     click.echo(
-        f"{done.files} files, {done.size / 1e6:.1f} MB, in {done.folder}; the stop is {done.containment}"
+        f"{counted(done.files, 'file')}, {done.size / 1e6:.1f} MB, in {done.folder}; the stop is {done.containment}"
     )
     click.echo(f"manifest {done.digest}, signed by the key {policy.fingerprint(done.key)}")
 

@@ -22,6 +22,7 @@ from hilum.cli.named import CLIENT, TENANT
 from hilum.cli.output import REFUSED, as_json
 from hilum.cli.resources import json_option, show, show_one
 from hilum.drills.models import CEILING_S, TRIES_LEAST
+from hilum.kernel.lists import counted
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 COLUMNS = ("id", "state", "tenant", "app", "began_at", "ended_at", "began_by")
@@ -219,7 +220,7 @@ def _show(found: dict[str, Any], *, json_: bool) -> None:
         click.secho(f"  {each}", fg="red")
     for door in record.get("doors", ()):
         click.echo(
-            f"  {door['name']}: last open after {door['last_open_ms']:.0f} ms, then closed {door['closed']} times"
+            f"  {door['name']}: last open after {door['last_open_ms']:.0f} ms, then closed {counted(door['closed'], 'time')}"
         )
     if contained := record.get("containment"):
         click.echo(

@@ -13,7 +13,7 @@ from hilum.cli.named import APP, TENANT, app_argument
 from hilum.cli.output import REFUSED, as_json, table
 from hilum.cli.resources import json_option, show
 from hilum.dryruns.models import Kind
-from hilum.kernel.lists import and_more
+from hilum.kernel.lists import and_more, counted
 from hilum.kernel.pages import PAGE_BOUND
 from hilum.policies.models import DRY_RUN_VALID
 
@@ -138,7 +138,7 @@ def summary(run: Mapping[str, Any]) -> None:
     click.echo(f"  allowed before, less of it:        {counts['less']}")
     click.echo(f"  refused before, allowed under it:  {counts['allowed']}")
     click.echo(f"  not judged (no longer installed):  {counts['unjudged']}")
-    click.echo(f"apps altered: {counts['apps']}, at {counts['hospitals']} hospitals")
+    click.echo(f"apps altered: {counts['apps']}, at {counted(counts['hospitals'], 'hospital')}")
     lapsing, narrowed = counts["certifications_lapsing"], counts["certifications_narrowed"]
     click.echo(f"certifications that lapse when it is applied: {lapsing}; narrowed: {narrowed}")
     click.echo(
@@ -149,7 +149,9 @@ def summary(run: Mapping[str, Any]) -> None:
         f"what lapses beside scopes: {counts.get('lapses', 0)}; kept for a time: {counts.get('kept', 0)}"
     )
     if counts["left_out"]:
-        click.echo(f"{counts['left_out']} rows are counted but not kept: there are too many")
+        click.echo(
+            f"{counted(counts['left_out'], 'row is', 'rows are')} counted but not kept: there are too many"
+        )
     click.echo(f"digest {run['digest']}")
 
 

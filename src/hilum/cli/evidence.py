@@ -8,6 +8,7 @@ from hilum.cli import api
 from hilum.cli.named import APP, CLIENT, TENANT
 from hilum.cli.output import REFUSED, as_json, plain, table
 from hilum.cli.resources import json_option, show
+from hilum.kernel.lists import counted
 
 COLUMNS = ("id", "app", "label", "tenant", "state", "scenario", "opened_at", "ended_at")
 ROWS = ("at", "name", "status", "outcome", "reason", "type", "asked")
@@ -191,7 +192,7 @@ def _ground(found: dict[str, Any]) -> str:
         said.append(f"reset {found['reset_at']}")
     for name, when in (("changed_before", "before the run"), ("changed_at_end", "by its end")):
         if found[name] is not None:
-            said.append(f"{found[name]} records changed {when}")
+            said.append(f"{counted(found[name], 'record')} changed {when}")
     if found["reset_meanwhile"]:
         said.append("reset again while the run was open")
     return ", ".join(said)

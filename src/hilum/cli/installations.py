@@ -10,6 +10,7 @@ from hilum.cli.named import TENANT, app_argument, ids_of, installation_argument,
 from hilum.cli.output import as_json, table
 from hilum.cli.resources import MOMENT, json_option, show, show_one, sort_option, tenant_option
 from hilum.installations.models import SORTS
+from hilum.kernel.lists import counted
 
 
 @click.command("installations")
@@ -111,17 +112,19 @@ def _try_narrowing(path: str, fewer: dict[str, Any], quota: tuple[float, int] | 
     if found["rows"]:
         table(found["rows"], ("scope", "resource_type", "interaction", "verdict", "number", "last"))
     click.echo(
-        f"{found['permitted']} requests since {found['since']}: {found['refused']} would be refused, {found['less']} answered in part, "
+        f"{counted(found['permitted'], 'request')} since {found['since']}: {found['refused']} would be refused, {found['less']} answered in part, "
         f"{found['unjudged']} not known"
     )
     if launched := found["launches"]:
         if launched["rows"]:
             table(launched["rows"], ("reason", "role", "facility", "number"))
         click.echo(
-            f"{launched['number']} launches since {launched['since']}: {launched['refused']} would be refused"
+            f"{counted(launched['number'], 'launch', 'launches')} since {launched['since']}: {launched['refused']} would be refused"
         )
     if found["beyond_quota"] is not None:
-        click.echo(f"{found['beyond_quota']} requests of the last 30 days are beyond the quota")
+        click.echo(
+            f"{counted(found['beyond_quota'], 'request of the last 30 days is', 'requests of the last 30 days are')} beyond the quota"
+        )
 
 
 @click.command("install")

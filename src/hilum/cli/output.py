@@ -109,12 +109,15 @@ def refuse(error: HilumError) -> NoReturn:
     click.secho(f"refused: {error.detail or error.code} ({error.code})", fg="red", err=True)
     say_what_lists(error.code, error.detail)
     if isinstance(error, Invalid):
-        for name, fault in sorted(error.fields.items()):
-            sentence = SENTENCES.get(fault, fault)
-            # Some details include the field's sentence already.
-            if sentence not in error.detail:
-                click.echo(f"  {name}: {sentence}", err=True)
+        say_faults({name: SENTENCES.get(fault, fault) for name, fault in error.fields.items()}, error.detail)
     raise SystemExit(REFUSED)
+
+
+def say_faults(sentences: Mapping[str, str], said: str) -> None:
+    """Print what is wrong with each field, except what the refusal itself said: its sentence, or ``field: ...``."""
+    for name, sentence in sorted(sentences.items()):
+        if sentence not in said and f"{name}: " not in said:
+            click.echo(f"  {name}: {sentence}", err=True)
 
 
 def say_what_lists(code: str, said: str) -> None:

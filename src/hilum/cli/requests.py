@@ -11,6 +11,7 @@ from hilum.cli.apps import read_object
 from hilum.cli.named import app_argument, id_of
 from hilum.cli.output import REFUSED, as_json, plain, table
 from hilum.cli.resources import MOMENT, json_option, show, show_one, sort_option, tenant_option
+from hilum.kernel.lists import counted
 from hilum.requests.models import GROUP_SORTS, State
 
 GROUP, REQUEST = "rqg_", "arq_"
@@ -401,7 +402,7 @@ def rule_try(file: Path, *, tenant: str, json_: bool) -> None:
         for each in found
     ]
     show(shown, ("request", "app", "person", "before", "now", "ended"), json_=False)
-    click.echo(f"{judged} requests judged, {len(found)} decided differently")
+    click.echo(f"{counted(judged, 'request')} judged, {len(found)} decided differently")
 
 
 def _rules_in(file: Path, tenant: str) -> list[Any]:

@@ -156,9 +156,16 @@ def _with_name(value: Any, names: Mapping[str, str]) -> Any:
 
 def show_approval(found: dict[str, Any], *, json_: bool) -> None:
     """Print an approval; what a rule book newly allows, each on a line of its own and whole, since that is what is agreed to."""
-    allows = [] if json_ else found["order"].get("allows", [])
-    order = {name: value for name, value in found["order"].items() if json_ or name != "allows"}
-    show_one(found | {"order": order}, json_=json_)
+    if json_:
+        as_json(found)
+        return
+    # Imported here: other commands start without the rooms of the rule book.
+    from hilum.rollouts.policy import order_in_words
+
+    order = dict(found["order"])
+    allows = order.pop("allows", [])
+    shown = {name: value for name, value in found.items() if name != "order"}
+    show_one(shown | (order_in_words(order) if found["kind"] == "rollout" else {"order": order}), json_=False)
     for n, each in enumerate(allows, 1):
         click.echo(f"newly allows {n:<5} {each}")
 

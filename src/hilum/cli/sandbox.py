@@ -19,6 +19,7 @@ from hilum.infra.context import Context
 from hilum.infra.settings import SETTINGS, Settings
 from hilum.kernel.errors import HilumError, NotFound, NotPermitted
 from hilum.kernel.ids import TenantId
+from hilum.kernel.lists import counted
 from hilum_ehr.sandbox.credentials import FILE_NAME, Wallet
 
 DATA_DIR = ".hilum"
@@ -137,7 +138,7 @@ def load(files: tuple[Path, ...], hospital: str, *, json_: bool) -> None:
         return
     for kind, count in loaded.counts.items():
         click.echo(f"{count:8}  {kind}")
-    click.echo(f"{len(loaded.patients)} patients, at {found.sandbox_url}/sandbox/h/{tenant.id}")
+    click.echo(f"{counted(len(loaded.patients), 'patient')}, at {found.sandbox_url}/sandbox/h/{tenant.id}")
 
 
 def welcome(found: Settings) -> None:

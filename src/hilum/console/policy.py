@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from hilum.console.catalogue import developer, operations, review, tenant
 from hilum.console.models import Asked, Console, Filter, Page, State, Visitor
+from hilum.kernel import lists
 from hilum.kernel.actor import ActorKind
 from hilum.kernel.errors import Invalid
 from hilum.signin.models import Method
@@ -84,7 +85,7 @@ def counted(number: int | None, bound: int, one: str, many: str) -> str:
         return ""
     if number > bound:
         return f"More than {bound:,} {many}"
-    return f"{number:,} {one if number == 1 else many}"
+    return lists.counted(number, one, many)
 
 
 def asked(given: Mapping[str, str], filters: Iterable[Filter], orders: Iterable[str]) -> Asked:

@@ -16,6 +16,7 @@ from hilum.evidence.windows import (
     works_after,
 )
 from hilum.kernel.decision import Reason
+from hilum.kernel.lists import counted
 from hilum.standards.smart.scopes import intersect, parse_stored
 
 STORES_NOTHING = "The app stores nothing, so nobody asks it to delete anything."
@@ -41,7 +42,7 @@ def optional_declined(window: Window) -> Verdict:
         return incomplete("The app was not launched without what it can do without.")
     later = window.after(minted[0])
     if len(refused := later.refused(Reason.SCOPE_INSUFFICIENT)) > RETRIES:
-        return not_met(f"The app sent {len(refused)} requests for what was declined.")
+        return not_met(f"The app sent {counted(len(refused), 'request')} for what was declined.")
     if not works_after(window, minted[0]):
         return not_met("The app read nothing once what it can do without had been declined.")
     return met("The app went on without what it can do without.")

@@ -34,6 +34,7 @@ from hilum.evidence.windows import (
     works_after,
 )
 from hilum.kernel.decision import Reason
+from hilum.kernel.lists import counted
 
 __all__ = [
     "BEGIN",
@@ -129,7 +130,7 @@ def _without(name: str) -> Judge:
         failed = [each for each in later.requests if each.status >= 400]
         if len(failed) > RETRIES:
             return not_met(
-                f"The app sent {len(failed)} requests that were refused or found nothing, as if there were {_a(name)}."
+                f"The app sent {counted(len(failed), 'request that was', 'requests that were')} refused or found nothing, as if there were {_a(name)}."
             )
         if not later.events(MINT):
             return incomplete("No access token was issued after that launch.")
@@ -171,7 +172,7 @@ def _comes_back(window: Window) -> Verdict:
     if not most:
         return incomplete("The app sent no request with a token that had ended.")
     if most > RETRIES:
-        return not_met(f"The app sent {most} requests in a row with a token that had ended.")
+        return not_met(f"The app sent {counted(most, 'request')} in a row with a token that had ended.")
     if not came_back:
         return incomplete("The app read nothing with a new token after the old one had ended.")
     return met("The app was refused with a token that had ended, got a new one, and went on.")
@@ -215,7 +216,7 @@ def _stopped(window: Window) -> Verdict:
     if not refused:
         return incomplete("The app sent no request while it was stopped.")
     if len(refused) > RETRIES:
-        return not_met(f"The app sent {len(refused)} requests while it was stopped.")
+        return not_met(f"The app sent {counted(len(refused), 'request')} while it was stopped.")
     if window.rows[-1].at < refused[0].at + QUIET:
         return incomplete(f"The stop was watched for less than {QUIET.seconds} seconds after the app met it.")
     return met("The app met the stop, and sent no more requests.")
@@ -226,7 +227,7 @@ def _waits(window: Window) -> Verdict:
     if not limited:
         return incomplete("The app did not reach its quota.")
     if (early := _early(window, limited)) > RETRIES:
-        return not_met(f"The app sent {early} requests before the time that Retry-After named.")
+        return not_met(f"The app sent {counted(early, 'request')} before the time that Retry-After named.")
     if not any(
         each.outcome == _DONE and each.at >= limited[0].at + QUOTA_WAIT - AT_ONCE for each in window.requests
     ):
@@ -248,7 +249,7 @@ def _unavailable(window: Window) -> Verdict:
         return incomplete("The app asked for nothing that was unavailable.")
     asked, times = Counter((each.name, each.asked) for each in failed).most_common(1)[0]
     if times > RETRIES + 1:
-        return not_met(f"The app sent the same {asked[0]} {times} times while it was unavailable.")
+        return not_met(f"The app sent the same {asked[0]} {counted(times, 'time')} while it was unavailable.")
     return met("The app did not insist on what was unavailable.")
 
 
@@ -290,7 +291,7 @@ def _whole_hospital(window: Window) -> Verdict:
     if not wide:
         return incomplete("The app made no search over more than one patient.")
     if (early := _early(window, window.refused(Reason.QUOTA_EXCEEDED))) > RETRIES:
-        return not_met(f"The app sent {early} requests before the time that Retry-After named.")
+        return not_met(f"The app sent {counted(early, 'request')} before the time that Retry-After named.")
     if not any("_page=" in each.asked and each.outcome == _DONE for each in window.requests):
         return incomplete("The app asked for one page only.")
     return met("The app read many patients page by page, within its quota.")
@@ -319,7 +320,7 @@ def _withheld(window: Window) -> Verdict:
     if not refused and not any(each.removed for each in window.requests):
         return incomplete("Nothing was withheld from the app.")
     if len(refused) > RETRIES:
-        return not_met(f"The app sent {len(refused)} requests for what was withheld.")
+        return not_met(f"The app sent {counted(len(refused), 'request')} for what was withheld.")
     return met("The app worked without what was withheld.")
 
 
@@ -328,7 +329,9 @@ def _no_right(window: Window) -> Verdict:
     if not refused:
         return incomplete("Nothing was refused because the person's role has no right to it.")
     if len(refused) > RETRIES:
-        return not_met(f"The app sent {len(refused)} requests to which the person's role has no right.")
+        return not_met(
+            f"The app sent {counted(len(refused), 'request')} to which the person's role has no right."
+        )
     return met("The app did not insist on what the person's role has no right to.")
 
 
@@ -339,7 +342,9 @@ def _moved(window: Window) -> Verdict:
     later = window.after(moved[0])
     refused = later.refused(Reason.CONTEXT_MOVED)
     if len(refused) > RETRIES:
-        return not_met(f"The app sent {len(refused)} requests about the patient whose chart was closed.")
+        return not_met(
+            f"The app sent {counted(len(refused), 'request')} about the patient whose chart was closed."
+        )
     if not refused and not later.events(MINT):
         return incomplete("The app sent nothing after the chart was turned.")
     return met("The app stopped when the chart was turned to another patient.")

@@ -11,6 +11,7 @@ from hilum.federation.live import Providers
 from hilum.federation.models import SKEW, Fault, Finding, Metadata, Provider, Trial, Unreached
 from hilum.infra.fetch import Fetched
 from hilum.kernel.errors import Unavailable
+from hilum.kernel.lists import counted
 from hilum.kernel.ports import Clock
 
 _FIX = {
@@ -67,7 +68,7 @@ def clock_finding(answer: Fetched, now: datetime) -> Finding:
     ok = apart <= SKEW + timedelta(seconds=1)
     seconds = int(apart.total_seconds())
     fix = "" if ok else f": more than {int(SKEW.total_seconds())} are refused. Set one of the two clocks"
-    return Finding("clock", ok=ok, detail=f"{seconds} seconds apart{fix}")
+    return Finding("clock", ok=ok, detail=f"{counted(seconds, 'second')} apart{fix}")
 
 
 def described_findings(answer: Fetched, provider: Provider) -> list[Finding]:

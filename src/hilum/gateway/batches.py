@@ -16,7 +16,7 @@ import orjson
 
 from hilum.gateway.models import GatewayRequest
 from hilum.gateway.records import PATH_RECORDED_BOUND, as_recorded
-from hilum.gateway.rendering import Answer, failure
+from hilum.gateway.rendering import Answer, Headers, failure
 from hilum.gateway.service import Enforcer
 from hilum.gateway.upstream_task import UpstreamTask
 from hilum.infra import logs
@@ -55,7 +55,7 @@ _TOO_LARGE = Deny(
     "Nothing was done: the answers before this entry are as large as a batch may be. Send it again in another batch.",
 )
 _TOO_LATE = Deny(
-    Reason.TOO_COSTLY,
+    Reason.UPSTREAM_UNAVAILABLE,
     "Nothing was done: the entries before this one took too long. Send it again in another batch.",
 )
 _log = logs.get("gateway")
@@ -128,6 +128,7 @@ class Batches:
         return Answer(
             200,
             _response(entries, asked, answers),
+            _retry_after(answers),
             rates=answers[-1].rates,
             origins=frozenset().union(*(each.origins for each in answers)),
             settles=tuple(settled for each in answers for settled in each.settles),
@@ -227,6 +228,12 @@ def _is_asked_for_outcome(request: FhirRequest | Unsupported) -> bool:
     return (
         isinstance(request, FhirRequest) and request.is_write and "return=OperationOutcome" in request.prefer
     )
+
+
+def _retry_after(answers: Sequence[Answer]) -> Headers:
+    """Return how long to wait before entries that were refused for now are sent again: the longest of theirs, which a Bundle has no place for."""
+    waits = [value for each in answers for name, value in each.headers if name == b"retry-after"]
+    return ((b"retry-after", max(waits, key=int)),) if waits else ()
 
 
 def _instant(http_date: bytes) -> str:

@@ -1,6 +1,11 @@
-"""Lists within a text that are cut where they are long, and say how much they leave out."""
+"""Lists and numbers of things within a text in English. A list that is long is cut, and says how much it leaves out."""
 
 from collections.abc import Sequence
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number of things in words: 1 record, 2,000 records. ``many``: the plural, where it is not ``one`` with an s."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def and_more(number: int) -> str:

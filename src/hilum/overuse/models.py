@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from hilum.audit.models import BusyDay, PermitCount, ReachedDay
 from hilum.kernel.ids import ClientId
+from hilum.kernel.lists import counted
 from hilum.policies.models import Assessment
 from hilum.registry.models import App, AppVersion, Certification, UseExcess
 
@@ -67,7 +68,7 @@ class Excess:
     assessment: Assessment
 
     def __str__(self) -> str:
-        times = "once" if self.number == 1 else f"{self.number} times"
+        times = "once" if self.number == 1 else counted(self.number, "time")
         return f"{self.what} ({times}, last on {self.last:%Y-%m-%d})"
 
 

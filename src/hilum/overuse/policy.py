@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from hilum.audit.models import PermitCount, ReachedDay
 from hilum.audit.policy import OWN_RECORD, letter_of, permitting_scopes
-from hilum.kernel.lists import listed
+from hilum.kernel.lists import counted, listed
 from hilum.overuse.models import SENTENCES_SHOWN, SETTLED_AFTER, Excess, ExcessKind, Judged, Use, Volume
 from hilum.policies.models import ANY, Applicant, Assessment, Autonomy, Book, Tier
 from hilum.policies.policy import assess
@@ -81,12 +81,12 @@ def _reached_excesses(book: Book, applicant: Applicant, volume: Volume) -> Itera
     many = [each for each in volume.reached if most is not None and each.patients > most]
     if many and most is not None:
         top = max(each.patients for each in many)
-        what = f"it reached up to {top:,} patients in a day at one hospital, and declares {most:,} at most"
+        what = f"it reached up to {counted(top, 'patient')} in a day at one hospital, and declares {most:,} at most"
         yield _on_days(ExcessKind.PATIENTS, what, many, assess(book, applicant))
     late = [each for each in volume.reached if volume.hours and each.outside]
     if late:
         top = max(each.outside for each in late)
-        what = f"it made up to {top:,} {'call' if top == 1 else 'calls'} in a day at one hospital outside the hours that it declares ({volume.hours} UTC)"
+        what = f"it made up to {counted(top, 'call')} in a day at one hospital outside the hours that it declares ({volume.hours} UTC)"
         yield _on_days(ExcessKind.HOURS, what, late, assess(book, applicant))
 
 

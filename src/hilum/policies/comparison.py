@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from operator import attrgetter
 from typing import Any
 
+from hilum.kernel.lists import counted
 from hilum.policies.admission import listed
 from hilum.policies.book_bounds import shares_widened
 from hilum.policies.criteria_models import SERVICE
@@ -457,7 +458,7 @@ def _lane_loosened(old: LaneStep, new: LaneStep | None) -> Iterator[str]:
         yield "The step is removed."
         return
     if new.within_business_days > old.within_business_days:
-        yield f"May take {new.within_business_days} business days instead of {old.within_business_days}."
+        yield f"May take {counted(new.within_business_days, 'business day')} instead of {old.within_business_days}."
     if more := sorted(new.requires - old.requires):
         yield f"Also waits for {', '.join(more)}."
     if less := sorted(old.requires - new.requires):

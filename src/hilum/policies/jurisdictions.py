@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
+from hilum.kernel.lists import counted
 from hilum.policies.lifetimes import refreshed_for
 from hilum.policies.models import Book, Fault, JurisdictionPack
 
@@ -54,7 +55,7 @@ def rules_of(book: Book, pack: JurisdictionPack) -> Iterator[PackRule]:
     """Yield each rule of a pack, with a book's value for it."""
     days = {step.name: step.within_business_days for step in book.regulated_lane}
     for step, most in pack.step_days.items():
-        sentence = f"In the regulated lane “{step}” takes at most {_counted(most, 'business day')}."
+        sentence = f"In the regulated lane “{step}” takes at most {counted(most, 'business day')}."
         yield PackRule(sentence, *_of_step(pack, step, days.get(step), most))
     yield _refreshing(book, pack)
 
@@ -64,10 +65,10 @@ def _of_step(pack: JurisdictionPack, step: str, days: int | None, most: int) -> 
         return "no such step", (
             Fault("regulated_lane", "step_missing", f"{pack.source} needs a step named {step!r} in it."),
         )
-    found = _counted(days, "business day")
+    found = counted(days, "business day")
     if days <= most:
         return found, ()
-    sentence = f"{pack.source} allows {most} business days for {step}, and the lane has {days}."
+    sentence = f"{pack.source} allows {counted(most, 'business day')} for {step}, and the lane has {days}."
     return found, (Fault("regulated_lane", "too_slow", sentence),)
 
 
@@ -85,10 +86,6 @@ def _refreshing(book: Book, pack: JurisdictionPack) -> PackRule:
                 path = f"categories.{category.name}.cells.{tier}.lifetimes.refresh_token"
                 sentence = f"{pack.source} needs at least {least.days} d for apps of patients."
                 faults.append(Fault(path, "too_short", sentence))
-    sentence = f"An app of patients that keeps access while they are away can be refreshed for at least {_counted(least.days, 'day')}."
-    found = f"{_counted(min(lives).days, 'day')} at least" if lives else "no app keeps access"
+    sentence = f"An app of patients that keeps access while they are away can be refreshed for at least {counted(least.days, 'day')}."
+    found = f"{counted(min(lives).days, 'day')} at least" if lives else "no app keeps access"
     return PackRule(sentence, found, tuple(faults))
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

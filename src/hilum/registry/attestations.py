@@ -12,6 +12,7 @@ from hilum.audit.models import Event
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict
 from hilum.kernel.ids import AppId
+from hilum.kernel.lists import counted
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from hilum.registry import attestation_store, catalogue_store, chain, ownership, store
@@ -295,7 +296,7 @@ def faults(ctx: Context) -> tuple[str, ...]:
     of_apps = [f"App {app}: {fault}" for app, fault in sorted(found.faults.items())]
     shown = [*([signed.fault] if signed.fault else []), *of_apps[:SHOWN_BOUND]]
     more = len(of_apps) - SHOWN_BOUND
-    return (*shown, *([f"And {more} more apps."] if more > 0 else []))
+    return (*shown, *([f"And {counted(more, 'more app')}."] if more > 0 else []))
 
 
 def record_faults(ctx: Context, found: tuple[str, ...]) -> None:

@@ -1,6 +1,6 @@
 """The verdict on a ring's traffic, and the next step of a rollout. Pure."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -10,6 +10,7 @@ from typing import Any
 
 from hilum.audit.models import LATENCY_EDGES_MS, Traffic
 from hilum.kernel.ids import TenantId
+from hilum.kernel.lists import counted
 from hilum.policies.models import TENANTS_BOUND, Application, ApplyOrder
 from hilum.rollouts.models import (
     DWELL_BOUND,
@@ -32,6 +33,8 @@ from hilum.rollouts.models import (
 from hilum.sunsets.models import Ahead
 
 _SLOW_PERCENTILE = 0.95
+_PLANNED = frozenset({"rings", "limits", "goes_back_by_itself"})
+_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 EACH_ITS_OWN: Mapping[str, str] = MappingProxyType({})
 
 
@@ -267,6 +270,28 @@ def document(plan: Rollout) -> dict[str, Any]:
 def rings_document(rings: Iterable[Ring]) -> list[dict[str, Any]]:
     """Return rings as JSON-serializable values."""
     return [{"tenants": list(ring.tenants), "dwell_s": int(ring.dwell.total_seconds())} for ring in rings]
+
+
+def ring_in_words(ring: Ring, name_of: Callable[[TenantId], str] = str) -> tuple[str, str]:
+    """Return the hospitals of a ring and how long it has a version, in words."""
+    where = ", ".join(map(name_of, ring.tenants)) or "everywhere"
+    if ring.dwell % _HOUR:
+        return where, counted(ring.dwell // timedelta(minutes=1), "minute")
+    if ring.dwell % _DAY or ring.dwell == _DAY:
+        return where, counted(ring.dwell // _HOUR, "hour")
+    return where, counted(ring.dwell // _DAY, "day")
+
+
+def order_in_words(order: Mapping[str, Any], name_of: Callable[[TenantId], str] = str) -> dict[str, Any]:
+    """Return an order that waits for a second person with its rings and limits in words."""
+    rings = enumerate(read_rings(order["rings"]), 1)
+    limits = Limits(**order["limits"])
+    refused, slow = counted(limits.refused_points, "point"), counted(limits.slow_points, "point")
+    return {
+        **{name: value for name, value in order.items() if name not in _PLANNED},
+        **{f"ring {number}": ", for ".join(ring_in_words(ring, name_of)) for number, ring in rings},
+        "goes back": f"by itself, if refusals rise by {refused} or slow answers by {slow}, of {counted(limits.least_decisions, 'decision')} at least",
+    }
 
 
 def read_rings(values: Iterable[dict[str, Any]]) -> tuple[Ring, ...]:

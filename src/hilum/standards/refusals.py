@@ -161,7 +161,8 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
             "The response has the request id of the first one and, if known, the created resource in `Location`.",
         ),
         Reason.UPSTREAM_UNAVAILABLE: Refusal(
-            "The hospital's FHIR server did not respond in time.", "Retry after `Retry-After`."
+            "The hospital's FHIR server did not respond in time, or what came before the request in its batch took too long.",
+            "Retry after `Retry-After`.",
         ),
         Reason.RESPONSE_UNJUDGEABLE: Refusal(
             "The hospital's FHIR server sent a response that cannot be judged, so nothing of it was returned.",

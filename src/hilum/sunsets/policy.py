@@ -8,6 +8,7 @@ from hilum.clients.models import ClientFacts
 from hilum.clients.policy import admission
 from hilum.installations.models import InstallationFacts
 from hilum.installations.policy import allowed_scopes
+from hilum.kernel.lists import counted
 from hilum.notices.models import NAME_BOUND, VALUE_BOUND
 from hilum.policies.models import Book, ScopeProduct, ScopeStatus
 from hilum.policies.policy import Coverage
@@ -56,9 +57,8 @@ def cause_of(ending: Ending, place: str) -> str:
 
 def apps_in_words(names: Sequence[str]) -> str:
     """Return the number of apps that have a scope and their first names, as one short line."""
-    count = "1 app" if len(names) == 1 else f"{len(names)} apps"
     # Vendors choose these names: long ones must not delay everybody's mail.
-    return f"{count} ({', '.join(sorted(names)[:APPS_NAMED])})"[:VALUE_BOUND]
+    return f"{counted(len(names), 'app')} ({', '.join(sorted(names)[:APPS_NAMED])})"[:VALUE_BOUND]
 
 
 def successor_in_words(product: ScopeProduct) -> str:

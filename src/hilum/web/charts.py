@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from hilum.kernel.lists import counted
+
 POINTS_BOUND = 400
 SERIES_BOUND = 3
 SIZE = 340.0, 150.0
@@ -145,9 +147,8 @@ def _summary(series: Sequence[Series], unit: str) -> str:
     parts = []
     for each in series:
         (_, first), (at, last) = each.points[0], each.points[-1]
-        values = "value" if len(each.points) == 1 else "values"
         said = (
-            f"{each.name}: {len(each.points)} {values}, last {_number(last)} {unit}".rstrip()
+            f"{each.name}: {counted(len(each.points), 'value')}, last {_number(last)} {unit}".rstrip()
             + f" on {_day(at)}"
         )
         if len(each.points) > 1:

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from hilum.kernel.lists import and_more
+from hilum.kernel.lists import and_more, counted
 from hilum.kernel.sentences import Catalogue, day, moment
 from hilum.standards.languages import Language
 from hilum.standards.zones import zone_of
@@ -114,7 +114,9 @@ class Pages:
         environment.newstyle_gettext = True  # type: ignore[attr-defined]  # of the extension
         environment.globals.update(asset=self.assets.path, shell=self.shell, language=language.value)
         environment.globals.update(_said(catalogue, said))
-        environment.filters.update(day=day, and_more=and_more, moment=_moment, short=_short, said=said)
+        environment.filters.update(
+            counted=counted, day=day, and_more=and_more, moment=_moment, short=_short, said=said
+        )
         return environment
 
     def render(

@@ -83,6 +83,10 @@ def test_a_book_is_published_at_one_hospital_and_taken_back(running: Running, tm
     root.refuses("policy", "scopes", "pigeons", saying="no scope product 'pigeons'")
     narrower = written(tmp_path, {f"{CELL}.quota": {"burst": 99}, **made_from(root)})
     colleagues = written(tmp_path, {"title": "A colleague's", **made_from(root)}, "c.json")
+    untitled = written(tmp_path, {"title": "", **made_from(root)}, "u.json")
+
+    refused = root.refuses("policy", "publish", untitled, "--reason", "x", saying="book_invalid")
+    assert refused.stderr.count("title: ") == 1, "each fault once"
 
     done = root.json("policy", "publish", narrower, "--tenant", "general", "--reason", "a trial")
     root.refuses("policy", "publish", colleagues, "--reason", "x", saying="application 2")

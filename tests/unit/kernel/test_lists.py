@@ -1,8 +1,8 @@
-"""A list that is cut says how much it leaves out."""
+"""A list that is cut says how much it leaves out, and one thing is counted as one."""
 
 import pytest
 
-from hilum.kernel.lists import listed
+from hilum.kernel.lists import counted, listed
 
 
 @pytest.mark.parametrize(
@@ -17,3 +17,18 @@ from hilum.kernel.lists import listed
 )
 def test_the_rest_of_a_list_is_counted(entries: list[str], separator: str, expected: str) -> None:
     assert listed(entries, 2, separator) == expected
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "expected"),
+    [
+        (0, ("record",), "0 records"),
+        (1, ("record",), "1 record"),
+        (2_000, ("record",), "2,000 records"),
+        (1, ("launch", "launches"), "1 launch"),
+        (3, ("launch", "launches"), "3 launches"),
+        (1, ("act waits", "acts wait"), "1 act waits"),
+    ],
+)
+def test_things_are_counted_in_words(number: int, words: tuple[str, ...], expected: str) -> None:
+    assert counted(number, *words) == expected

@@ -11,7 +11,15 @@ from hilum.audit.models import LATENCY_EDGES_MS, Traffic
 from hilum.kernel.ids import TenantId
 from hilum.policies.models import Application, CurrentVersions
 from hilum.rollouts.models import Finding, Judged, Limits, Position, Ring, RingTraffic, Step
-from hilum.rollouts.policy import ahead_of, judge, next_step, position, way_back
+from hilum.rollouts.policy import (
+    ahead_of,
+    judge,
+    next_step,
+    order_in_words,
+    position,
+    rings_document,
+    way_back,
+)
 from tests.sim.rollouts import DAY, plan
 from tests.sim.world import START
 
@@ -247,3 +255,23 @@ def test_each_later_ring_has_its_earliest_day_and_the_first_has_none() -> None:
     assert [ahead.since(each) for each in (mercy, children, general)] == [None, START + DAY, START + 3 * DAY]
     named = ahead_of(plan(rings=rings[:2]))
     assert [named.since(each) for each in (mercy, children, general)] == [None, START + DAY, None]
+
+
+def test_a_second_person_reads_the_plan_in_words() -> None:
+    """Rings, how long each has the version, and when it goes back."""
+    rings = (
+        Ring((TenantId("general"),), timedelta(minutes=90)),
+        Ring((TenantId("mercy"), TenantId("lakeside")), timedelta(days=1)),
+        Ring((), timedelta(days=7)),
+    )
+    limits = {"refused_points": 5, "slow_points": 1, "least_decisions": 100}
+    order = {"version": 4, "rings": rings_document(rings), "limits": limits, "goes_back_by_itself": True}
+
+    assert order_in_words(order | {"reason": "orders"}, str.capitalize) == {
+        "version": 4,
+        "reason": "orders",
+        "ring 1": "General, for 90 minutes",
+        "ring 2": "Mercy, Lakeside, for 24 hours",
+        "ring 3": "everywhere, for 7 days",
+        "goes back": "by itself, if refusals rise by 5 points or slow answers by 1 point, of 100 decisions at least",
+    }

@@ -18,6 +18,7 @@ from hilum.identity.models import VendorRight
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotPermitted
 from hilum.kernel.ids import AppId
+from hilum.kernel.lists import counted
 from hilum.kernel.pages import PAGE_BOUND, PageQuery
 from hilum.registry import service as registry
 from hilum.registry.models import App, Environment
@@ -27,7 +28,7 @@ from hilum.standards.smart.scopes import covers, parse_stored
 from hilum.web.forms import Form
 
 RUNS = 20
-DAYS = tuple((str(each), "1 day" if each == 1 else f"{each} days") for each in TRACE_DAYS)
+DAYS = tuple((str(each), counted(each, "day")) for each in TRACE_DAYS)
 _JUDGED = frozenset({RunState.PASSED, RunState.FAILED, RunState.INCOMPLETE})
 
 

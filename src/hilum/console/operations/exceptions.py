@@ -15,6 +15,7 @@ from hilum.console.lists import List
 from hilum.console.models import Asked, Cell, Column, Empty, Filter, Listed, Option
 from hilum.console.parts import exceptions as parts
 from hilum.infra.context import Context
+from hilum.kernel.lists import counted
 from hilum.policies import service as policies
 from hilum.web.forms import Form
 
@@ -49,12 +50,12 @@ def _figures(ctx: Context) -> str:
     live = (policies.live_overrides(ctx), policies.live_exceptions(ctx))
     since = [each.agreed_at for kind in live for of_app in kind.values() for each in of_app]
     apps = certificates.count_certified(ctx)
-    certified = f"{apps:,} certified {'app' if apps == 1 else 'apps'}"
+    certified = counted(apps, "certified app")
     if not since:
         return (
             f"None is open, beside {certified}. Nothing else is certified for production without its lenses."
         )
-    return f"{len(since):,} open, beside {certified}; their median age is {_days(since, ctx.now)} days."
+    return f"{len(since):,} open, beside {certified}; their median age is {counted(_days(since, ctx.now), 'day')}."
 
 
 def _days(since: Iterable[datetime], now: datetime) -> int:

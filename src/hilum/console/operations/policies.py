@@ -15,6 +15,7 @@ from hilum.kernel.errors import NotFound
 from hilum.kernel.pages import PageQuery
 from hilum.policies import service as policies
 from hilum.policies.models import Application, CurrentVersions
+from hilum.rollouts import policy as rollouts_policy
 from hilum.rollouts import service as rollouts
 from hilum.rollouts.models import UNFINISHED, Rollout, RolloutState
 from hilum.web.forms import Form
@@ -189,10 +190,7 @@ def _rollout(ctx: Context, visit: Visit) -> dict[str, Any]:
         "ways": _ways(ctx, found, names) if visit.may_open("operations.roll_out") else (),
         "asked_by": names.actor(found.asked_by),
         "agreed_by": names.actor(found.agreed_by) if found.agreed_by else "",
-        "rings": [
-            (", ".join(map(names.tenant, ring.tenants)) or "everywhere", _days(ring.dwell.total_seconds()))
-            for ring in found.rings
-        ],
+        "rings": [rollouts_policy.ring_in_words(each, names.tenant) for each in found.rings],
         "measured": sorted(
             (str(name).replace("_", " "), str(value)) for name, value in found.measured.items()
         ),
@@ -229,11 +227,6 @@ def _backs(found: Rollout, now: CurrentVersions, names: service.Names) -> list[t
         for number, at in here.items()
         if number != found.version
     ]
-
-
-def _days(seconds: float) -> str:
-    hours = seconds / 3600
-    return f"{hours / 24:g} days" if hours >= 48 else f"{hours:g} hours"
 
 
 async def stop_rollout(visit: Visit, form: Form) -> Response:

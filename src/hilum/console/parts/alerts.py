@@ -5,6 +5,7 @@ from typing import Any
 
 from hilum.console import service
 from hilum.infra.context import Context
+from hilum.kernel.lists import counted
 from hilum.kernel.pages import PageQuery
 from hilum.monitoring import service as monitoring
 from hilum.monitoring.models import Alert, AlertKind
@@ -26,7 +27,7 @@ def in_words(alert: Alert) -> str:
     parts = [(figures[name], name) for name in _WENT_WRONG[alert.kind]]
     share = 100 * sum(number for number, _ in parts) / calls
     said = " and ".join(f"{number:,} {name}" for number, name in parts if number)
-    return f"{share:.1f} % of {calls:,} calls: {said}; the limit is {alert.limit} %"
+    return f"{share:.1f} % of {counted(calls, 'call')}: {said}; the limit is {alert.limit} %"
 
 
 def rows(ctx: Context, found: Iterable[Alert]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from hilum.consent.policy import describe_all
 from hilum.console import words
 from hilum.console.models import Happening
 from hilum.kernel.errors import Invalid
+from hilum.kernel.lists import counted
 from hilum.policies.models import NOT_DECLARED, Book, Workflow
 from hilum.policies.policy import excess_scopes
 from hilum.review.models import (
@@ -256,7 +257,7 @@ def _text(value: object) -> str:
     else:
         text = value if isinstance(value, str) else orjson.dumps(value).decode()
     # What is cut off is said to be; the whole is in the API's answer.
-    return text if len(text) <= VALUE_BOUND else f"{text[:VALUE_BOUND]} … ({len(text):,} characters)"
+    return text if len(text) <= VALUE_BOUND else f"{text[:VALUE_BOUND]} … ({counted(len(text), 'character')})"
 
 
 def revision_of(form: Form) -> int:

@@ -7,12 +7,13 @@ import orjson
 from starlette.responses import Response
 
 from hilum.approvals import service as approvals
-from hilum.approvals.models import Agreed, Approval, ApprovalState
+from hilum.approvals.models import Agreed, Approval, ApprovalKind, ApprovalState
 from hilum.console import service, words
 from hilum.console.desk import Visit, address, at, to
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid
 from hilum.kernel.pages import PageQuery
+from hilum.rollouts.policy import order_in_words
 from hilum.web.forms import Form
 
 SHOWN = 100
@@ -86,7 +87,10 @@ def _approval(ctx: Context, visit: Visit) -> dict[str, Any]:
     act = found.act
     ids = [found.asked_by, found.decided_by or "", *service.ids_in(map(str, act.order.values()))]
     names = service.names(ctx, ids, tenants=[act.tenant or ""])
-    keys = [*act.order, *(each for each in act.before if each not in act.order)]
+    order = dict(act.order)
+    if act.kind is ApprovalKind.ROLLOUT:
+        order = order_in_words(order, names.tenant)
+    keys = [*order, *(each for each in act.before if each not in order)]
     return {
         "approval": found,
         "kind": _KINDS.get(act.kind.value, act.kind.value),
@@ -97,7 +101,7 @@ def _approval(ctx: Context, visit: Visit) -> dict[str, Any]:
         "mine": found.asked_by == visit.visitor.person.id,
         "waits": found.state is ApprovalState.PENDING and found.expires_at > ctx.now,
         "rows": [
-            (words.field(key), _value(act.before.get(key), names), _value(act.order.get(key), names))
+            (words.field(key), _value(act.before.get(key), names), _value(order.get(key), names))
             for key in keys
         ],
         "replaces": bool(act.before),

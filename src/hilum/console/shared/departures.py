@@ -21,6 +21,7 @@ from hilum.identity.models import Tenant
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotPermitted, Unavailable
 from hilum.kernel.ids import TenantId
+from hilum.kernel.lists import counted
 from hilum.kernel.pages import PAGE_BOUND, PageQuery
 from hilum.web.forms import Form
 
@@ -80,7 +81,7 @@ async def show_list(visit: Visit) -> Response:
 
     lead = "Hospitals that left the platform, what is erased of them and when, and the proof of it."
     if asking := await visit.read(_asking) if visit.may_open("operations.staff") else 0:
-        lead += f" {asking} more {'waits' if asking == 1 else 'wait'} for a second person, under Staff."
+        lead += f" {counted(asking, 'more waits', 'more wait')} for a second person, under Staff."
     new = address("operations.departure_new") if visit.may_open("operations.departure_new") else ""
     action = ("Let a hospital leave", new, "danger") if new else None
     return await visit.show_list(LIST, look, lead=lead, action=action)

@@ -17,6 +17,7 @@ from hilum.identity.models import Role, VendorRole
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound
 from hilum.kernel.ids import PersonId
+from hilum.kernel.lists import counted
 from hilum.lookups import service as lookups
 from hilum.lookups.models import Kind
 from hilum.policies import service as policies
@@ -108,7 +109,7 @@ def _effect(rule: Rule, known: Mapping[str, str]) -> str:
             if rule.only_scopes:
                 limits.append("only " + ", ".join(rule.only_scopes))
             if rule.for_days:
-                limits.append(f"for {rule.for_days} days")
+                limits.append(f"for {counted(rule.for_days, 'day')}")
             return f"Approve, {'; '.join(limits)}"
         case Action.ESCALATE:
             return (
