@@ -1,6 +1,8 @@
 """The web server: one site's workers, their bounds on connections and headers, and what happens when a worker dies."""
 
+import os
 import resource
+import signal
 import socket
 import time
 from importlib import import_module
@@ -17,6 +19,7 @@ from hilum.infra.settings import Settings
 from hilum.kernel.errors import Unavailable
 
 STOP_TIMEOUT_S = 10
+"""How long a worker may take to stop; then its server kills it."""
 HEADERS_WITHIN_MS = 15_000
 """A connection that has not sent the headers of its next request within this time is closed, also when idle."""
 HEADERS_BOUND = 32 * 1024
@@ -85,6 +88,7 @@ def run_web(settings: Settings, target: str, listen: str, *, workers: int | None
     address, port = address_of(listen)
     # Imported before the server forks, so that the workers share the modules instead of loading them once each.
     import_module(target.partition(":")[0])
+    os.register_at_fork(after_in_child=_end_at_sigterm)
     _Server(
         target,
         address=address,
@@ -105,6 +109,14 @@ def run_web(settings: Settings, target: str, listen: str, *, workers: int | None
         workers_kill_timeout=STOP_TIMEOUT_S,
         respawn_failed_workers=True,
     ).serve()
+
+
+def _end_at_sigterm() -> None:
+    """Let SIGTERM end a worker until it has a handler of its own, before which it has nothing to stop in order.
+
+    It is forked with its server's handler, which only notes the signal for the server's loop: a worker that was loading would go on.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def connections_of(settings: Settings) -> int:

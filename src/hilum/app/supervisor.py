@@ -26,6 +26,8 @@ STANDS_AFTER_S = 10.0
 PAUSE_S, PAUSE_BOUND_S = 0.25, 8.0
 GIVE_UP_AFTER_S = 120.0
 """A part that has not been stable for so long ends the service."""
+PART_STOP_TIMEOUT_S = STOP_TIMEOUT_S + 2
+"""How long a part may take to stop. Longer than its workers: a server that is killed first leaves them behind, at the address that its successor needs."""
 LOOK_EVERY_S = 0.1
 OPS_PORTS_APART = 1_000
 _log = logs.get("app")
@@ -146,7 +148,7 @@ class Supervisor:
                 child.terminate()
         for child in children:
             try:
-                child.wait(STOP_TIMEOUT_S)
+                child.wait(PART_STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 # A part that hangs as it stops would keep the address that its successor needs.
                 child.kill()
