@@ -246,4 +246,4 @@ def test_a_new_colleague_sets_the_password_and_signs_in_without_script(stage: St
 
     expect(page.get_by_role("heading", name="Connected apps")).to_be_visible()
     page.goto(url)
-    expect(page.get_by_text("This link cannot be used any more")).to_be_visible()
+    expect(page.get_by_text("This link can no longer be used")).to_be_visible()

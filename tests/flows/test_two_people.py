@@ -421,7 +421,7 @@ def test_a_dead_link_sets_nothing_and_says_no_more_than_that(site: ControlSite, 
     looked, pressed = browser.get(path), browser.post(path, data=fields)
 
     assert (looked.status_code, pressed.status_code) == (404, 404)
-    assert "This link cannot be used any more" in pressed.text
+    assert "This link can no longer be used" in pressed.text
     assert "Nia" not in pressed.text
     if how != "stopped":
         assert not signs_in(site, "nia", OWN, "general")

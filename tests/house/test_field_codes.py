@@ -53,7 +53,9 @@ def said_in(tree: ast.AST) -> Iterator[str]:
     """Return what a module says is wrong with fields."""
     for node in ast.walk(tree):
         match node:
-            case ast.FunctionDef(name=name) if re.search(r"_faults?$", name) and name not in NOT_OF_FIELDS:
+            case ast.FunctionDef(name=name) if (
+                re.search(r"_faults?$|^validate_\w+_uri$", name) and name not in NOT_OF_FIELDS
+            ):
                 for each in ast.walk(node):
                     if isinstance(each, ast.Return):
                         yield from constants(each.value)

@@ -23,7 +23,7 @@ from hilum.clients.models import ClientMetadata, ClientType, Deployment, NewClie
 from hilum.clients.policy import admission
 from hilum.identity import service as identity
 from hilum.identity.models import Tenant, UpstreamKind, UpstreamRef
-from hilum.infra import epoch, words
+from hilum.infra import epoch, stored_enums
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import Database
 from hilum.infra.epoch import Stamp
@@ -384,7 +384,7 @@ def with_word(life: Life, column: Any, app: Any) -> list[Any]:
     of = column.table.c.id if column.table is APPS else column.table.c.app
     values = {column.name: "private_key_jwt=newer" if column is CERTIFICATIONS.c.tiers else "newer"}
     life.do(lambda ctx: ctx.tx.execute(update(column.table).where(of == app).values(values)))
-    words._report.cache_clear()
+    stored_enums._report.cache_clear()
     registry_store._tiers.cache_clear()
     with capture_logs() as logged:
         life.facts()

@@ -76,7 +76,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten how long a migration waits for nodes to a moment."""
     monkeypatch.setattr(run, "SETTLES_S", 0.1)
     monkeypatch.setattr(run, "CLOSES_WITHIN_S", 0.5)
-    monkeypatch.setattr(run, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(run, "POLL_S", 0.02)
 
 
 @pytest.fixture
@@ -159,6 +159,21 @@ def test_a_node_that_does_not_stop_keeps_the_migration_from_changing_anything(
     assert "deaf" in refused.value.detail
     assert state(database) is SchemaState.CURRENT
     assert not database.read(lambda tx: inspect(tx).has_table("planted"))
+
+
+def test_a_migration_that_is_interrupted_while_it_waits_lets_the_nodes_serve_again(
+    url: str, database: Database, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    database.write(lambda tx: nodes.report(tx, Node("deaf", 1, release(), "boot")))
+    monkeypatch.setattr("time.sleep", interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        migrate(url, config=next_release(tmp_path, NEXT))
+
+    assert state(database) is SchemaState.CURRENT
 
 
 def test_a_migration_that_fails_lets_the_nodes_serve_again(

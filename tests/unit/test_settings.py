@@ -84,6 +84,15 @@ def test_every_documented_setting_has_an_effect(name: str) -> None:
     assert settings.read(base | {name: OTHER_VALUES[name]}) != settings.read(base)
 
 
+@pytest.mark.parametrize("name", [each.name for each in settings.SETTINGS if each.default.isdigit()])
+@pytest.mark.parametrize("value", ["-1", "0", "ten", "1_000", "9999999"])
+def test_a_number_out_of_its_range_is_refused_by_name(name: str, value: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        settings.read(KEY | {name: value})
+
+    assert list(refused.value.fields) == [name]
+
+
 def test_the_bounds_on_strangers_are_those_that_the_operator_set() -> None:
     """C201."""
     read = settings.read(KEY | {"HILUM_CONNECTIONS": "1024", "HILUM_SOURCE_REQUESTS": "64"})

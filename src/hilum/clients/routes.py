@@ -28,7 +28,6 @@ from hilum.clients.transfers import Transferred, ignored
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
 from hilum.registry import service as registry
 from hilum.registry.models import EditState, Environment
-from hilum.web import reviewed
 from hilum.web.api import (
     Id,
     Line,
@@ -45,7 +44,7 @@ from hilum.web.api import (
     run_read,
     run_write,
 )
-from hilum.web.approvals import WAITS, ApprovalAsked, waits
+from hilum.web.approvals import WAITS, ApprovalAsked, may_wait_for_reviewer, waits, waits_for_reviewer
 from hilum.web.kit import Kit
 
 DailyBound = Annotated[int, Field(ge=0, le=A_DAY_BOUND)]
@@ -231,7 +230,7 @@ def _transfers(router: APIRouter, kit: Kit, transferred: Transferred) -> None:
 
 
 def _changes(router: APIRouter, kit: Kit, barred: registry.Barred) -> None:
-    held = reviewed.may_wait(ChangeShown)
+    held = may_wait_for_reviewer(ChangeShown)
     seen = audience("staff", "member")
 
     @router.patch("/clients/{client}", response_model=ClientShown, responses=held, openapi_extra=DEVELOPERS)
@@ -244,7 +243,7 @@ def _changes(router: APIRouter, kit: Kit, barred: registry.Barred) -> None:
         scopes = None if body.scope is None else tuple(body.scope.split())
         order = ClientEdit(**asked, launch_uri=body.launch_url, scopes=scopes)
         found = await run_write(kit, request, partial(service.edit, client_id=ClientId(client), order=order))
-        return found if isinstance(found, Client) else reviewed.waits(ChangeShown.model_validate(found))
+        return found if isinstance(found, Client) else waits_for_reviewer(ChangeShown.model_validate(found))
 
     @router.get("/client-changes", response_model=Page[ChangeShown], openapi_extra=seen)
     async def list_changes(request: Request, query: Annotated[Paging, Query()]) -> object:

@@ -36,7 +36,7 @@ from hilum.clients.models import (
     Transfer,
 )
 from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
-from hilum.infra.words import known
+from hilum.infra.stored_enums import member_of
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, ClientId, VendorId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -394,7 +394,8 @@ def _secrets(tx: Connection, of: Collection[AppId] | None) -> dict[str, list[Cli
 def _is_known(row: Row[Any]) -> bool:
     words = {"environment": Environment, "type": ClientType, "deployment": Deployment}
     return all(
-        known(kind, getattr(row, name), f"registry_client.{name}") is not None for name, kind in words.items()
+        member_of(kind, getattr(row, name), f"registry_client.{name}") is not None
+        for name, kind in words.items()
     )
 
 

@@ -1,4 +1,4 @@
-"""Budgets: how often something may be caused within a window of time, counted in a table of the room that owns the bound."""
+"""Budgets: how often an action may happen within a window of time, counted in a table of the room that owns the bound."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ KEY_BOUND = 80
 
 
 def budget_table(name: str) -> Table:
-    """Return the table of a room's budgets, one row a key that was spent on lately."""
+    """Return the table of a room's budgets: one row for each recently used key."""
     return Table(
         name,
         metadata,
@@ -24,7 +24,10 @@ def budget_table(name: str) -> Table:
 def spend(
     tx: Connection, table: Table, key: str, bound: int, *, now: datetime, window_start: datetime
 ) -> bool:
-    """Count one use of a budget; False if ``bound`` were counted in its window. One statement judges and counts."""
+    """Count one use of a budget; return False if ``bound`` uses were already counted in its window.
+
+    One statement checks and counts, so concurrent uses cannot exceed the bound.
+    """
     tx.execute(insert_or_ignore(tx, table).values(key=key, window_at=now, used=0))
     is_over = table.c.window_at <= window_start
     counted = table.update().where(table.c.key == key, or_(is_over, table.c.used < bound))

@@ -79,7 +79,7 @@ class SqliteChangeFeed:
     def _require_same_file(self) -> None:
         """Raise Unavailable when the path leads to another file than the open one: switches engaged in the new file would be missed."""
         # An open connection keeps the old inode after a restore moved another file to its path, and
-        # would poll a file that nobody writes any more.
+        # would poll a file that nobody writes to.
         status = Path(self._path).stat()
         file = status.st_dev, status.st_ino
         if self._file is None:

@@ -1,4 +1,4 @@
-"""The garbage collector of the interpreter, where it costs more than it frees."""
+"""Disables the interpreter's garbage collector where it costs more than it frees."""
 
 import gc
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Disable it: it would stop every thread to scan millions of new objects, which have no cycles."""
+    """Disable the garbage collector within the block: it would stop every thread to scan millions of new objects, which have no cycles."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import Self, TypeVar
 
 from sqlalchemy import Connection
 
@@ -11,9 +11,6 @@ from hilum.infra.epoch import Pending, View, advance
 from hilum.kernel.actor import Actor
 from hilum.kernel.ids import Part
 from hilum.kernel.ports import Ids
-
-if TYPE_CHECKING:
-    from typing import Self
 
 T = TypeVar("T")
 
@@ -70,6 +67,6 @@ class Context:
             return read(self)
         return self.view.cached(self.tx, part, key, lambda: read(self))
 
-    def as_actor(self, actor: Actor) -> "Self":
+    def as_actor(self, actor: Actor) -> Self:
         """Return a context for another actor in the same transaction."""
         return replace(self, actor=actor)

@@ -328,8 +328,8 @@ class Database:
                 # out again.
                 if link.closed and not tx.invalidated:
                     tx.invalidate()
-                # The pool rolls back when it takes the connection back. Past the deadline that
-                # needs a moment of its own, or a connection in good order would be closed for it.
+                # The pool rolls back when the connection is returned. After a missed deadline the
+                # rollback needs time of its own, or a healthy connection would be closed.
                 link.until = None if until is None else monotonic() + ROLLBACK_S
 
     def dispose(self) -> None:

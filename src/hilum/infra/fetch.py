@@ -23,8 +23,8 @@ from hilum.kernel.errors import Unavailable
 
 FETCH_DEADLINE = timedelta(seconds=5)
 CONNECT_DEADLINE = timedelta(seconds=2)
-CLOSE_LOOKS = 1_000
-"""How often ``close`` looks whether every connection is closed, a millisecond apart."""
+CLOSE_POLLS = 1_000
+"""How often ``close`` checks whether every connection is closed, a millisecond apart."""
 BODY_BOUND = 256 * 1024
 URL_BOUND = 2_048
 REDIRECTS_BOUND = 3
@@ -52,11 +52,11 @@ class FetchRefused(Unavailable):
 
 
 class TlsFault(Unavailable):
-    """The server presented a certificate that is not trusted. ``seen``: why, as OpenSSL says it. To other callers it is a failed fetch."""
+    """The server's certificate is not trusted; ``reason`` is OpenSSL's message. Callers that do not catch it see a failed fetch."""
 
-    def __init__(self, seen: str) -> None:
+    def __init__(self, reason: str) -> None:
         super().__init__("fetch_failed", "The URL could not be fetched.")
-        self.seen = seen
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class _Request:
     headers: Mapping[str, str]
     body: bytes | None = None
     reads: bool = True
-    """Whether the body of the answer is read. Only the status of a delivery counts, so its receiver cannot make us read anything."""
+    """Whether the response's body is read. Of a delivery only the status counts, so its receiver cannot make us read a body."""
 
 
 def embedded(address: Address) -> Address:
@@ -211,20 +211,20 @@ class SafeFetcher:
         self._sockets: WeakSet[socket.socket] = WeakSet()
 
     async def close(self) -> None:
-        """Close every connection now, without the goodbye of TLS: for an event loop that ends, which could not wait for peers."""
-        for each in list(self._sockets):
+        """Close every connection at once, without a TLS shutdown: called when the event loop ends and cannot wait for peers."""
+        for sock in list(self._sockets):
             with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-        for _ in range(CLOSE_LOOKS):
-            if all(each.fileno() == -1 for each in list(self._sockets)):
+                sock.shutdown(socket.SHUT_RDWR)
+        for _ in range(CLOSE_POLLS):
+            if all(sock.fileno() == -1 for sock in list(self._sockets)):
                 return
             await asyncio.sleep(0.001)
 
-    def _make_socket(self, found: aiohttp.AddrInfoType) -> socket.socket:
-        family, kind, protocol, _, _ = found
-        made = socket.socket(family, kind, protocol)
-        self._sockets.add(made)
-        return made
+    def _make_socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, _ = address
+        sock = socket.socket(family, kind, protocol)
+        self._sockets.add(sock)
+        return sock
 
     async def get(self, url: str, *, accept: str = "application/json") -> Fetched:
         """Fetch ``url``. Raises FetchRefused if it may not be fetched, Unavailable if the response is late, too large or broken.
@@ -244,13 +244,13 @@ class SafeFetcher:
         return await self._in_time(lambda: self._send(request, plain=parts.scheme == "http"))
 
     async def exchange(self, url: str, body: bytes, headers: Mapping[str, str]) -> Fetched:
-        """Send ``body`` to ``url`` and return its answer with the body, bounded as that of ``get``. Raises as ``post`` does."""
+        """Send ``body`` to ``url`` and return the response with its body, bounded as in ``get``. Raises as ``post`` does."""
         parts = judge_url(url, allow_private=self._allow_private)
         request = _Request("POST", url, {"Accept-Encoding": "identity", **headers}, body)
         return await self._in_time(lambda: self._send(request, plain=parts.scheme == "http"))
 
     async def look(self, url: str, *, accept: str = "text/html") -> Fetched:
-        """Fetch ``url`` and return its first answer, also if it redirects, to wherever. Raises as ``get`` does."""
+        """Fetch ``url`` and return its first response, even a redirect, which is not followed. Raises as ``get`` does."""
         parts = judge_url(url, allow_private=self._allow_private)
         request = _Request("GET", url, {"Accept": accept, "Accept-Encoding": "identity"})
         return await self._in_time(lambda: self._send(request, plain=parts.scheme == "http"))
@@ -284,7 +284,7 @@ class SafeFetcher:
             url = urljoin(url, location)
         raise FetchRefused("redirect_refused", "The URL redirects too often.")
 
-    async def _send(self, request: "_Request", *, plain: bool) -> Fetched:
+    async def _send(self, request: _Request, *, plain: bool) -> Fetched:
         host = urlsplit(request.url).hostname or ""
         if plain and _is_literal(host) and not _is_loopback(host):
             raise FetchRefused("address_refused", "Only loopback is fetched without TLS.")

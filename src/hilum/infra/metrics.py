@@ -97,12 +97,12 @@ GATEWAY_SECONDS = Histogram(
 )
 TRAFFIC_SHED = Counter(
     "hilum_traffic_shed",
-    "FHIR requests refused because their traffic class held all the places at a FHIR server that it may.",
+    "FHIR requests refused because their traffic class already held its whole share of a FHIR server's places.",
     ("traffic_class",),
 )
 TRAFFIC_PLACES = Gauge(
     "hilum_traffic_places",
-    "Requests at FHIR servers (`held`), and requests that wait to be sent there (`waiting`), by traffic class.",
+    "Requests at FHIR servers (`held`) and requests that wait to be sent to them (`waiting`), by traffic class.",
     ("traffic_class", "state"),
 )
 SITE_REQUESTS = Counter(
@@ -123,7 +123,7 @@ JOURNAL_RECORDS = Counter("hilum_journal_records", "Access records made durable.
 JOURNAL_FAILURES = Counter("hilum_journal_failures", "Access records that could not be made durable.")
 JOURNAL_FOLDED = Counter(
     "hilum_journal_folded",
-    "Refusals that could not be recorded in time and were then only counted on record.",
+    "Refusals that could not be recorded one by one in time and were recorded as a count.",
 )
 JOURNAL_SECONDS = Histogram("hilum_journal_commit_seconds", "Time of one commit of the access journal.")
 JOURNAL_QUEUE = Gauge("hilum_journal_queue", "Access records that wait to be made durable.", merged="max")
@@ -137,11 +137,11 @@ SWITCH_SECONDS = Histogram(
 )
 DATABASE_WAITING = Gauge(
     "hilum_database_waiting",
-    "Pieces of work that wait for a thread of a database pool.",
+    "Tasks that wait for a thread of a database pool.",
     ("pool",),
     merged="max",
 )
-DATABASE_BUSY = Gauge("hilum_database_busy", "Threads of a database pool that are at work.", ("pool",))
+DATABASE_BUSY = Gauge("hilum_database_busy", "Busy threads of a database pool.", ("pool",))
 LOOP_LAG = Gauge("hilum_event_loop_lag_seconds", "How late the slowest worker's event loop is.", merged="max")
 MEMORY = Gauge("hilum_memory_bytes", "Resident memory of all reporting processes together.")
 FILES = Gauge("hilum_open_files", "Open files and connections of the process that has most.", merged="max")

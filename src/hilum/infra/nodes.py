@@ -40,7 +40,7 @@ LEASE_LOST = "lease_lost"
 NAME_BOUND = 80
 _SKEW_BOUND_MS = 2**31 - 1
 _LEFT = "left"
-"""What ``closed`` is once a node has stopped in order."""
+"""The value of ``closed`` after an orderly stop."""
 
 node = Table(
     "node",
@@ -94,7 +94,7 @@ class Lease:
 
 
 def name_of(data_dir: Path, configured: str = "") -> str:
-    """Return a node's name: ``configured``, else the host's name with a digest of the data directory, which differs on one host."""
+    """Return a node's name: ``configured``, else the host's name with a digest of the data directory, since one host may run several."""
     if configured:
         return configured[:NAME_BOUND]
     digest = hashlib.sha256(str(data_dir.resolve()).encode()).hexdigest()[:6]
@@ -116,7 +116,7 @@ def _now(tx: Connection) -> ColumnElement[int]:
 def report(tx: Connection, me: Node, *, leads: bool = True) -> None:
     """Add a node to the list or update its entry, and delete nodes not seen for LISTED_FOR.
 
-    Only the process that ``leads`` lists a node again that has left under the same boot: a worker that still stops would make it live.
+    A node that has left is listed again under the same boot only by the process that ``leads``: a worker that is still stopping must not.
     """
     now = database_now(tx)
     values = {

@@ -34,7 +34,7 @@ class _Compiled:
 class PreparedStatement:
     """One statement. ``columns`` are the columns of its rows; none for a statement without rows.
 
-    ``build`` is the statement, or returns it for a dialect's name. Each execution must supply a value for every parameter.
+    ``build`` is the statement, or a function from the dialect's name to it. Each execution must supply a value for every parameter.
     """
 
     def __init__(self, build: Executable | Callable[[str], Executable], *columns: ColumnElement[Any]) -> None:
@@ -70,7 +70,7 @@ class PreparedStatement:
         ]
 
     def rows(self, tx: Connection) -> list[Any]:
-        """Execute it without parameters and return its rows as the driver has them: no column of them may need its type's conversion."""
+        """Execute it without parameters and return the driver's own rows, so no column may need a conversion by its type."""
         compiled = self._for(tx.dialect)
         assert not any(read for _, read in compiled.results), "these values are not converted"
         return list(_run(tx, compiled, {}).fetchall())
@@ -113,10 +113,10 @@ class PreparedStatement:
         return _Compiled(str(compiled), not compiled.positional, parameters, results, literals)
 
 
-def prepare_rows(table: Table, *given: str) -> PreparedStatement:
-    """Prepare the reading of the whole rows whose columns of these names have the values that are given."""
-    wanted = (table.c[name] == bindparam(name) for name in given)
-    return PreparedStatement(select(table).where(*wanted), *table.c)
+def prepare_rows(table: Table, *names: str) -> PreparedStatement:
+    """Prepare a SELECT of whole rows by the values of the columns ``names``."""
+    conditions = (table.c[name] == bindparam(name) for name in names)
+    return PreparedStatement(select(table).where(*conditions), *table.c)
 
 
 def prepare_insert(table: Table) -> PreparedStatement:

@@ -22,6 +22,7 @@ NUMBERS = {
     "HILUM_KEEP_ACCESSES_DAYS": (30, 36_500),
     "HILUM_KEEP_EVENTS_DAYS": (30, 36_500),
     "HILUM_KEEP_LAUNCHES_DAYS": (1, 36_500),
+    "HILUM_KEEP_SNAPSHOTS_DAYS": (1, 36_500),
     # At most the life of a refresh token: beyond it no reuse is left to detect.
     "HILUM_KEEP_USED_TOKENS_DAYS": (1, 180),
     "HILUM_SMTP_PORT": (1, 65_535),
@@ -40,7 +41,7 @@ class SmtpTls(StrEnum):
     STARTTLS = "starttls"
     IMPLICIT = "implicit"
     NONE = "none"
-    """Not at all, which only a mail server on this machine may have."""
+    """Not encrypted; allowed only for a mail server on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,12 +241,21 @@ class Settings:
 def read(environment: Mapping[str, str]) -> Settings:
     """Read and validate the settings. Raises Invalid with one entry in ``fields`` for each invalid setting."""
     values = {each.name: environment.get(each.name, "") or each.default for each in SETTINGS}
-    faults: dict[str, str] = {}
     # A misspelled setting must not silently leave its default in force.
     names = COMMAND_LINE.union(values)
     unknown = [name for name in environment if name.startswith("HILUM_") and name not in names]
-    faults.update(dict.fromkeys(unknown, "is not a setting of Hilum"))
     # All faults are collected before any is raised, so that an operator corrects them in one go.
+    if faults := dict.fromkeys(unknown, "is not a setting of Hilum") | _value_faults(values):
+        raise _invalid(faults)
+    settings = _settings(values)
+    if faults := _mode_faults(settings):
+        raise _invalid(faults)
+    return settings
+
+
+def _value_faults(values: Mapping[str, str]) -> dict[str, str]:
+    """Return what is wrong with the value of each setting by itself."""
+    faults: dict[str, str] = {}
     if values["HILUM_MODE"] not in {mode.value for mode in Mode}:
         faults["HILUM_MODE"] = "is neither sandbox nor production"
     for name in ("HILUM_BASE_URL", "HILUM_SANDBOX_URL"):
@@ -254,8 +264,8 @@ def read(environment: Mapping[str, str]) -> Settings:
     if not values["HILUM_DATABASE_URL"].startswith(("sqlite:///", "postgresql://")):
         faults["HILUM_DATABASE_URL"] = "starts with neither sqlite:/// nor postgresql://"
     for name in ("HILUM_LISTEN", "HILUM_SANDBOX_LISTEN", "HILUM_OPS_LISTEN"):
-        off = name == "HILUM_OPS_LISTEN" and values[name] == OFF
-        if values[name] and not off and not _is_address(values[name]):
+        is_off = name == "HILUM_OPS_LISTEN" and values[name] == OFF
+        if values[name] and not is_off and not _is_address(values[name]):
             faults[name] = "is not a host and a port, such as 127.0.0.1:8000"
     if not re.fullmatch(r"[A-Za-z0-9._-]{0,80}", values["HILUM_NODE"]):
         faults["HILUM_NODE"] = "is not a name of up to 80 letters, digits, dots, dashes and underscores"
@@ -269,9 +279,11 @@ def read(environment: Mapping[str, str]) -> Settings:
             f"is missing or shorter than {SECRET_KEY_MIN} characters: set the key that encrypted this platform's data; "
             "for a platform without data, `hilum init` creates a new key"
         )
-    if faults:
-        raise _invalid(faults)
-    settings = Settings(
+    return faults
+
+
+def _settings(values: Mapping[str, str]) -> Settings:
+    return Settings(
         mode=Mode(values["HILUM_MODE"]),
         base_url=values["HILUM_BASE_URL"],
         sandbox_url=values["HILUM_SANDBOX_URL"],
@@ -287,16 +299,13 @@ def read(environment: Mapping[str, str]) -> Settings:
         trusted_proxies=frozenset(
             part.strip() for part in values["HILUM_TRUSTED_PROXIES"].split(",") if part.strip()
         ),
-        # Only this value: "true" or "0" must not open a sandbox to strangers by accident.
+        # Only this value: "true" or "0" must not make a sandbox public by accident.
         sandbox_public=values["HILUM_SANDBOX_PUBLIC"] == "1",
         node=values["HILUM_NODE"],
         keep=_retention(values),
         smtp=_smtp(values),
         audit_anchor=Path(values["HILUM_AUDIT_ANCHOR"]) if values["HILUM_AUDIT_ANCHOR"] else None,
     )
-    if faults := _mode_faults(settings):
-        raise _invalid(faults)
-    return settings
 
 
 def _retention(values: Mapping[str, str]) -> Retention:
@@ -311,7 +320,7 @@ def _smtp_faults(values: Mapping[str, str]) -> dict[str, str]:
     if host and not re.fullmatch(r"[A-Za-z0-9._:-]{1,253}", host):
         faults["HILUM_SMTP_HOST"] = "is not a host name or an address"
     if tls not in {each.value for each in SmtpTls}:
-        faults["HILUM_SMTP_TLS"] = "is none of starttls, implicit, none"
+        faults["HILUM_SMTP_TLS"] = "must be starttls, implicit or none"
     # One-time links travel in mail, and a password must not cross a network that others can read.
     elif tls == SmtpTls.NONE and host and host not in LOOPBACK:
         faults["HILUM_SMTP_TLS"] = "is none for a mail server on another machine: use starttls or implicit"
@@ -320,7 +329,7 @@ def _smtp_faults(values: Mapping[str, str]) -> dict[str, str]:
     if not MAIL_ADDRESS.fullmatch(values["HILUM_SMTP_FROM"]):
         faults["HILUM_SMTP_FROM"] = "is not an address to send mail from, such as hilum@hospital.example"
     if bool(values["HILUM_SMTP_USERNAME"]) != bool(values["HILUM_SMTP_PASSWORD"]):
-        faults["HILUM_SMTP_PASSWORD"] = "is set without HILUM_SMTP_USERNAME, or missing beside it"
+        faults["HILUM_SMTP_PASSWORD"] = "must be set together with HILUM_SMTP_USERNAME, or neither of them"
     if values["HILUM_SMTP_CA"] and not Path(values["HILUM_SMTP_CA"]).is_file():
         faults["HILUM_SMTP_CA"] = "is not a file that can be read"
     return faults
@@ -367,7 +376,7 @@ def _mode_faults(settings: Settings) -> dict[str, str]:
 def _origin_fault(url: str) -> str:
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018 - raises for a port that is none
+        parts.port  # noqa: B018 - raises for an invalid port
     except ValueError:
         return "is not an http or https origin"
     if parts.scheme not in {"http", "https"} or not parts.hostname:

@@ -1,4 +1,4 @@
-"""TXT records of the domain name system, read through the resolver of the host."""
+"""Reads TXT records of the domain name system through the host's resolver."""
 
 from datetime import timedelta
 
@@ -10,24 +10,25 @@ RECORDS_BOUND = 50
 
 
 class TxtRecords:
-    """Reads TXT records. ``nameserver``: address and port to ask, instead of the resolver that the host is configured with."""
+    """Reads TXT records. ``nameserver``: address and port of the server to query instead of the host's configured resolver."""
 
     def __init__(self, nameserver: tuple[str, int] | None = None) -> None:
         self._nameserver = nameserver
 
     async def texts(self, name: str) -> list[str]:
         """Return the TXT records of a name, the strings of each joined; none if there is no such name. Raises Unavailable."""
-        # Loaded by the first lookup: most processes make none.
+        # Imported at the first lookup, since most processes make none.
         from dns import asyncresolver, exception, resolver
 
         try:
-            asked = asyncresolver.Resolver(configure=self._nameserver is None)
+            stub = asyncresolver.Resolver(configure=self._nameserver is None)
             if self._nameserver is not None:
-                asked.nameservers, asked.port = [self._nameserver[0]], self._nameserver[1]
-            # With a dot at its end: the search list of the host must make no other name of it.
-            answer = await asked.resolve(f"{name}.", "TXT", lifetime=LOOKUP_DEADLINE.total_seconds())
+                stub.nameservers, stub.port = [self._nameserver[0]], self._nameserver[1]
+            # The trailing dot keeps the host's search list from extending the name.
+            answer = await stub.resolve(f"{name}.", "TXT", lifetime=LOOKUP_DEADLINE.total_seconds())
         except (resolver.NXDOMAIN, resolver.NoAnswer):
             return []
         except (exception.DNSException, OSError) as error:
             raise Unavailable("lookup_failed", "The name could not be looked up.") from error
-        return [b"".join(each.strings).decode("utf-8", "replace") for each in list(answer)[:RECORDS_BOUND]]
+        records = list(answer)[:RECORDS_BOUND]
+        return [b"".join(record.strings).decode("utf-8", "replace") for record in records]

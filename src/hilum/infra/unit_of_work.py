@@ -4,8 +4,8 @@ A write, in order: 1 a place in the lane's queue, or 503 at once; 2 a connection
 the cached facts; 4 the verb, which writes its audit event; 5 the epochs of the parts that it changed; 6 COMMIT, also after a decided
 refusal; 7 the result. On SQLite steps 3 to 5 of several writes share one transaction, each in a savepoint.
 
-This is the way to the control plane's database; the driver itself is for what has no unit of work (docs/architecture.md, two ways to the
-database).
+This is the usual way to the control plane's database. Only code without a unit of work uses the driver directly (docs/architecture.md,
+two ways to the database).
 """
 
 from collections.abc import Callable, Sequence

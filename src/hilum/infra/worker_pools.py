@@ -78,8 +78,7 @@ class WorkerPool:
         timer = loop.call_later(within_s, self._expire, queued)
         try:
             return await queued.result
-        # The caller is gone. What has not begun is not done for nobody; what has begun runs to its
-        # end.
+        # The caller is gone. A task that has not begun is dropped; one that has begun runs to its end.
         except asyncio.CancelledError:
             self._withdraw(queued)
             raise
@@ -148,7 +147,7 @@ def _deliver(group: list[_QueuedTask], results: list[TaskResult]) -> None:
     for each, result in zip(group, results, strict=True):
         by_loop.setdefault(each.loop, []).append((each.result, result))
     for loop, pairs in by_loop.items():
-        with suppress(RuntimeError):  # the loop is closed: no caller waits any more
+        with suppress(RuntimeError):  # the loop is closed: no caller is left
             loop.call_soon_threadsafe(_settle, pairs)
 
 

@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata, row_of
 from hilum.infra.sorting import NEVER, paged
-from hilum.infra.words import known
+from hilum.infra.stored_enums import member_of
 from hilum.installations.models import SORTS, ApprovalRecord, Installation, InstallationFacts
 from hilum.installations.sheets import DECISIVE, AppAt, Decisive, joined
 from hilum.kernel.errors import NotFound
@@ -316,7 +316,7 @@ def facts_of(row: Decisive) -> InstallationFacts | None:
     _, _, scopes, roles, end, since, word, facilities, denied, workflow, networks = cast(
         "tuple[Any, ...]", row
     )
-    environment = _ENVIRONMENTS.get(word) or known(Environment, word, "registry_installation.environment")
+    environment = _ENVIRONMENTS.get(word) or member_of(Environment, word, "registry_installation.environment")
     # One of a newer release, or edited: this app is not installed there, and the others are.
     if environment is None:
         return None

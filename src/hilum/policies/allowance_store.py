@@ -10,7 +10,7 @@ from sqlalchemy import JSON, Column, Connection, Index, Row, Select, String, Tab
 
 from hilum.infra.db import Instant, metadata
 from hilum.infra.sorting import newest_first
-from hilum.infra.words import known
+from hilum.infra.stored_enums import member_of
 from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.pages import PageQuery
 from hilum.policies.exception_models import ExceptionKind, PolicyException
@@ -159,7 +159,7 @@ def _override(row: Mapping[str, Any]) -> Override:
 
 
 def _exception(row: Mapping[str, Any]) -> PolicyException | None:
-    kind = known(ExceptionKind, row["kind"], "policies_exception.kind")
+    kind = member_of(ExceptionKind, row["kind"], "policies_exception.kind")
     return None if kind is None else PolicyException(**{**row, "kind": kind, "rules": tuple(row["rules"])})
 
 

@@ -17,7 +17,6 @@ from hilum.registry.app_edit_models import AppEditOrder
 from hilum.registry.app_edits import APP_EDIT
 from hilum.registry.held_models import EditState
 from hilum.registry.routes import DEVELOPERS, AppShown, ReasonAsked
-from hilum.web import reviewed
 from hilum.web.api import (
     Id,
     Line,
@@ -32,6 +31,7 @@ from hilum.web.api import (
     run_read,
     run_write,
 )
+from hilum.web.approvals import may_wait_for_reviewer, waits_for_reviewer
 from hilum.web.kit import Kit
 
 
@@ -81,7 +81,7 @@ class AppEditShown(Shown):
 def api(kit: Kit, barred: held.Barred) -> APIRouter:
     """Build the API routes."""
     router = api_router(kit, "registry")
-    responses = reviewed.may_wait(AppEditShown)
+    responses = may_wait_for_reviewer(AppEditShown)
     seen = audience("staff", "member")
 
     @router.patch("/apps/{app}", response_model=AppShown, responses=responses, openapi_extra=DEVELOPERS)
@@ -96,7 +96,7 @@ def api(kit: Kit, barred: held.Barred) -> APIRouter:
         found, waiting = await run_write(
             kit, request, partial(app_edits.edit, app_id=AppId(app), order=order)
         )
-        return found if waiting is None else reviewed.waits(AppEditShown.model_validate(waiting))
+        return found if waiting is None else waits_for_reviewer(AppEditShown.model_validate(waiting))
 
     @router.get("/app-edits", response_model=Page[AppEditShown], openapi_extra=seen)
     async def list_edits(request: Request, query: Annotated[Paging, Query()]) -> object:

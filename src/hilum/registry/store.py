@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
 from hilum.infra.sorting import newest_first, paged
-from hilum.infra.words import known
+from hilum.infra.stored_enums import member_of
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -176,7 +176,7 @@ def _tiers(joined: str) -> Mapping[ClientAuthentication, Tier]:
     """Parse tiers by how clients authenticate. One that this release does not know counts for no client."""
     pairs = (pair.partition("=") for pair in joined.split())
     found = (
-        (known(ClientAuthentication, way, f"{TIERS} (way)"), known(Tier, tier, TIERS))
+        (member_of(ClientAuthentication, way, f"{TIERS} (way)"), member_of(Tier, tier, TIERS))
         for way, _, tier in pairs
     )
     return {way: tier for way, tier in found if way is not None and tier is not None}
@@ -275,7 +275,7 @@ def _app(row: Row[Any]) -> App:
         description=row.description,
         purpose=row.purpose,
         # A state that this release does not know stops this app, and no other.
-        state=known(AppState, row.state, "registry_app.state") or AppState.SUSPENDED,
+        state=member_of(AppState, row.state, "registry_app.state") or AppState.SUSPENDED,
         tenant=TenantId(row.tenant) if row.tenant else None,
         created_at=row.created_at,
         active_since=row.active_since,
@@ -368,19 +368,21 @@ def _version(row: Row[Any]) -> AppVersion:
         None if row.ai_use is None else _ai_use(row.ai_use),
         None if row.raised_tier is None else _raise(row),
         None if row.optional_scopes is None else _words(row.optional_scopes),
-        None if row.population is None else known(Population, row.population, "registry_version.population"),
+        None
+        if row.population is None
+        else member_of(Population, row.population, "registry_version.population"),
     )
 
 
 def _ai_use(stored: Mapping[str, Any]) -> AiUse:
     # An autonomy that this release does not know counts as the one that may do least alone.
-    autonomy = known(Autonomy, stored["autonomy"], "registry_version.ai_use") or Autonomy.ACTS_ALONE
+    autonomy = member_of(Autonomy, stored["autonomy"], "registry_version.ai_use") or Autonomy.ACTS_ALONE
     return AiUse(**{**stored, "autonomy": autonomy})
 
 
 def _raise(row: Row[Any]) -> TierRaise:
     # A tier that this release does not know counts as the one that allows least.
-    tier = known(Tier, row.raised_tier, "registry_version.raised_tier") or Tier.HIGH
+    tier = member_of(Tier, row.raised_tier, "registry_version.raised_tier") or Tier.HIGH
     return TierRaise(tier, row.raised_because, row.raised_by, row.raised_at)
 
 
@@ -445,7 +447,7 @@ def add_certification(tx: Connection, certification: Certification) -> None:
 
 
 def _certification(row: Row[Any]) -> Certification:
-    environment = known(Environment, row.environment, "registry_certification.environment")
+    environment = member_of(Environment, row.environment, "registry_certification.environment")
     # For an environment that this release does not know it allows nothing, as if it had never been in force.
     withdrawn_at = row.withdrawn_at if environment is not None else row.certified_at
     return Certification(
@@ -585,8 +587,8 @@ def list_open_reviews(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[Delt
 
 def _review(row: Row[Any]) -> DeltaReview:
     tiers = {
-        name: known(Tier, getattr(row, name), f"registry_delta_review.{name}") or Tier.HIGH
+        name: member_of(Tier, getattr(row, name), f"registry_delta_review.{name}") or Tier.HIGH
         for name in ("certified", "computed")
     }
-    source = known(ReviewSource, row.source, "registry_delta_review.source") or ReviewSource.BOOK
+    source = member_of(ReviewSource, row.source, "registry_delta_review.source") or ReviewSource.BOOK
     return DeltaReview(**{**row._mapping, **tiers, "source": source})

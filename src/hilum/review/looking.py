@@ -54,7 +54,7 @@ async def _look(fetcher: Fetcher, target: Target) -> Look:
             accept = "application/json" if target.kind is Kind.KEYS else "*/*"
             fetched = await fetcher.get(target.url, accept=accept)
     except TlsFault as error:
-        return Look(target.kind, target.url, fault=error.code, detail=error.detail, tls_fault=error.seen)
+        return Look(target.kind, target.url, fault=error.code, detail=error.detail, tls_fault=error.reason)
     except Unavailable as error:
         return Look(target.kind, target.url, fault=error.code, detail=error.detail)
     return _seen(target, fetched)

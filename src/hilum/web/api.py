@@ -2,7 +2,7 @@
 
 A write, in order: 1 ``app.asgi`` bounds it and ``app.lanes`` sets its lane; 2 the token is authenticated, in a lane of its own, and its
 role compared with the route's audience; 3 only then is the body read and validated; 4 the token is authenticated again, if there was a
-body; 5 one verb runs in one transaction (``infra.unit_of_work``): it judges the actor, changes rows, records the event and announces what facts
+body; 5 one verb runs in one transaction (``infra.unit_of_work``): it judges the actor, changes rows, records the event and announces which facts
 changed; 6 the commit; 7 the answer, or problem+json with the error's code.
 """
 
@@ -76,7 +76,7 @@ class Paging(Strict):
 
 
 class Sorted(Paging):
-    """``sort`` is one of the list's orders, with ``-`` before it for the other way; empty: by its key. A cursor is of one order."""
+    """``sort`` is one of the list's orders, with ``-`` before it to reverse it; empty sorts by the key. A cursor belongs to one order."""
 
     sort: str = ""
 
@@ -86,7 +86,7 @@ class Sorted(Paging):
 
 
 def one_of(sorts: Sorts) -> Any:
-    """Return what a list's ``sort`` is annotated with: its closed list of orders."""
+    """Return the annotation of a list's ``sort`` parameter, which allows only the list's own orders."""
     words: list[Any] = ["", *sorts.words]
     return Field(pattern=f"^({'|'.join(words)})$", json_schema_extra={"enum": words})
 
@@ -98,18 +98,22 @@ class Page(BaseModel, Generic[T]):
     next: str = ""
 
 
+def _id_of(record: Any) -> str:
+    return str(record.id)
+
+
 def page_of(
-    found: Sequence[T],
+    records: Sequence[T],
     shown: Callable[[T], Any],
     query: Paging,
     *,
-    key: Callable[[T], str] = lambda each: str(getattr(each, "id")),  # noqa: B009 - most records have one
+    key: Callable[[T], str] = _id_of,
 ) -> dict[str, Any]:
-    """Return a page as a response body. If it is full, ``next`` is the key of its last row."""
-    # A list that ends exactly here gets one more page, which is empty; to know better would cost a
-    # row more on every page.
-    full = len(found) >= query.limit
-    return {"items": [shown(each) for each in found], "next": key(found[-1]) if full else ""}
+    """Return a page as a response body. If it is full, ``next`` is the key of its last record."""
+    # A list that ends exactly here gets one more page, which is empty: to avoid that, every page would
+    # have to read one row more.
+    is_full = len(records) >= query.limit
+    return {"items": [shown(record) for record in records], "next": key(records[-1]) if is_full else ""}
 
 
 def audience(*who: str) -> dict[str, Any]:
@@ -165,8 +169,8 @@ def join(app: FastAPI, routers: Iterable[APIRouter]) -> None:
 
 async def caller(kit: Kit, request: Request) -> Actor:
     """Return the caller of a request. The result of the check before the handler is used once; later calls authenticate again."""
-    found: Actor | None = request.scope.pop(_CALLER, None)
-    return found or await kit.authenticate(request)
+    authenticated: Actor | None = request.scope.pop(_CALLER, None)
+    return authenticated or await kit.authenticate(request)
 
 
 async def run_write(kit: Kit, request: Request, verb: Callable[[Context], T]) -> T:

@@ -1,4 +1,7 @@
-"""How the API shows what waits for a second person, in every room that asks for one. Reads the approvals room's records by attribute."""
+"""Response bodies of acts that wait for a second person or for a reviewer, the same in every room.
+
+The records of the approvals room are read by attribute, since this room must not know it.
+"""
 
 from datetime import datetime
 from typing import Any, Self
@@ -10,9 +13,9 @@ NO_STORE = {"cache-control": "no-store"}
 
 
 class ApprovalShown(BaseModel):
-    """What waits for a second person, or was decided. ``target`` is empty while what it is about does not exist.
+    """An act that waits for a second person, or was decided. ``target`` is empty until the object exists that the act creates.
 
-    ``order`` is what shall be done, ``before`` what it replaces. ``about`` is a name for lists.
+    ``order`` is what is to be done, ``before`` what it replaces. ``about`` is a name for lists.
     """
 
     id: str
@@ -30,32 +33,32 @@ class ApprovalShown(BaseModel):
     decided_at: datetime | None
 
     @classmethod
-    def of(cls, found: Any, **more: Any) -> Self:
-        """Build it of an approval."""
-        act = found.act
-        named = (act.order.get(word) for word in ("username", "client_name"))
+    def of(cls, approval: Any, **more: Any) -> Self:
+        """Build the body from an approval. ``more``: the fields of a subclass."""
+        act = approval.act
+        names = (act.order.get(field) for field in ("username", "client_name"))
         return cls(
-            id=found.id,
+            id=approval.id,
             kind=act.kind,
-            state=found.state,
+            state=approval.state,
             tenant=act.tenant,
             target=act.target,
-            about=next(filter(None, named), act.target),
+            about=next(filter(None, names), act.target),
             order=act.order,
             before=act.before,
-            asked_by=found.asked_by,
-            asked_at=found.asked_at,
-            expires_at=found.expires_at,
-            decided_by=found.decided_by,
-            decided_at=found.decided_at,
+            asked_by=approval.asked_by,
+            asked_at=approval.asked_at,
+            expires_at=approval.expires_at,
+            decided_by=approval.decided_by,
+            decided_at=approval.decided_at,
             **more,
         )
 
 
 class ApprovalAsked(BaseModel):
-    """Nothing happens before a second person approves. What only the asker is shown is in this answer and nowhere else.
+    """Nothing changes until a second person approves. The two secrets are shown once, to the person who asked.
 
-    ``setup_code`` is for the account's owner, by another way than the link; of a link that will be mailed the second person gets it instead.
+    ``setup_code`` goes to the account's owner by another way than the link; if the link will be mailed, the second person gets the code.
     ``secret_start`` is the first half of a client's secret.
     """
 
@@ -70,15 +73,25 @@ WAITS: dict[int | str, dict[str, Any]] = {
 
 
 def waits(asked: Any) -> Response:
-    """Answer that an act waits for a second person."""
-    shown = ApprovalAsked(
+    """Build the 202 response of an act that waits for a second person."""
+    body = ApprovalAsked(
         approval=ApprovalShown.of(asked.approval),
         setup_code=asked.setup_code or None,
         secret_start=asked.secret_start or None,
     )
-    return with_secret(shown, 202)
+    return with_secret(body, 202)
 
 
-def with_secret(shown: BaseModel, status: int) -> Response:
-    """Write an answer that holds a secret, which no cache may keep."""
-    return Response(shown.model_dump_json(), status, media_type="application/json", headers=NO_STORE)
+def with_secret(body: BaseModel, status: int) -> Response:
+    """Build a response that holds a secret, so no cache may store it."""
+    return Response(body.model_dump_json(), status, media_type="application/json", headers=NO_STORE)
+
+
+def may_wait_for_reviewer(body: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """Return the 202 entry of a route's OpenAPI description, for a change that may wait for a reviewer."""
+    return {202: {"model": body, "description": "Waits for a reviewer."}}
+
+
+def waits_for_reviewer(body: BaseModel) -> Response:
+    """Build the 202 response of a change that waits for a reviewer."""
+    return Response(body.model_dump_json(), 202, media_type="application/json")

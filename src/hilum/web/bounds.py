@@ -22,8 +22,8 @@ PARTS_BOUND = 256
 PART_MEAN_BOUND = 256
 """Minimum mean bytes of a part, beyond PARTS_BOUND parts: each part costs an event loop iteration, however small it is."""
 LINGER_S, LINGER_SILENCE_S, LINGER_BYTES = 2.0, 0.3, 16 * 1024 * 1024
-"""How long, through how much silence, and how much of an unread body is taken and dropped after the answer. A connection that is
-closed while its client still sends is reset, and then the answer is lost on its way."""
+"""Limits on what is read of an unread body and discarded after the answer: seconds, seconds of silence, bytes. A connection that is
+closed while its client still sends is reset, and the client then loses the answer."""
 LINGERING_BOUND = 64
 """How many connections of a worker may linger at a time; beyond, they are closed at once."""
 REQUESTS_BOUND = 2_048

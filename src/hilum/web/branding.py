@@ -1,18 +1,18 @@
-"""What a hospital shows of itself above a page, and an app beside its name."""
+"""Builds a hospital's branding for the page shell, and the address of an app's logo."""
 
 from hilum.web.pages import Brand
 from hilum.web.urls import Urls, path_of
 
 
 def brand_of(urls: Urls, tenant: str, *, name: str, colour: str, logo: str) -> Brand:
-    """Return how a hospital shows itself, with addresses within the origin of the page: it may have one of its own."""
-    return Brand(name, _own(urls.logo("hospital", tenant, logo)), _own(urls.brand_style(colour)))
+    """Build a hospital's brand. Its addresses are paths, since a hospital may be served at an origin of its own."""
+    return Brand(name, _path(urls.logo("hospital", tenant, logo)), _path(urls.brand_style(colour)))
 
 
 def app_logo(urls: Urls, app: str, logo: str) -> str:
-    """Return the address of an app's logo within the origin of the page; empty if it has none."""
-    return _own(urls.logo("app", app, logo))
+    """Return the path of an app's logo; empty if it has none."""
+    return _path(urls.logo("app", app, logo))
 
 
-def _own(url: str) -> str:
+def _path(url: str) -> str:
     return path_of(url) if url else ""

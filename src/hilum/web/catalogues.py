@@ -12,40 +12,40 @@ FOLDER = Path(__file__).parent / "locale"
 
 @cache
 def catalogue_of(language: Language) -> Catalogue:
-    """Return the catalogue of a language. English is what the texts are written in, and needs no file."""
+    """Return the catalogue of a language. English needs no file: the texts are written in it."""
     if language is Language.ENGLISH:
         return ENGLISH
     return read_catalogue(language.value, (FOLDER / f"{language}.po").read_text(encoding="utf-8"))
 
 
 def read_catalogue(language: str, text: str) -> Catalogue:
-    """Read a gettext file (PO): its messages and plurals, without comments, contexts and what is not translated yet."""
+    """Parse a gettext file (PO): its messages and plurals, without comments, contexts and untranslated entries."""
     messages: dict[str, str] = {}
     plurals: dict[str, tuple[str, str]] = {}
     for entry in entries(text):
-        one, said = entry["msgid"], entry.get("msgstr", "")
-        if not one:
-            continue  # the file's head
+        english, translation = entry["msgid"], entry.get("msgstr", "")
+        if not english:
+            continue  # the file's header
         if "msgid_plural" in entry:
             pair = (entry["msgstr[0]"], entry["msgstr[1]"])
             if all(pair):
-                plurals[one] = pair
-        elif said:
-            messages[one] = said
+                plurals[english] = pair
+        elif translation:
+            messages[english] = translation
     return Catalogue(language, messages, plurals)
 
 
 def entries(text: str) -> list[dict[str, str]]:
     """Return the entries of a gettext file, each by its keywords (``msgid``, ``msgid_plural``, ``msgstr``, ``msgstr[0]`` ...)."""
-    found: list[dict[str, str]] = []
+    parsed: list[dict[str, str]] = []
     keyword = ""
     for line in text.splitlines():
         if line.startswith("msgid "):
-            found.append({})
+            parsed.append({})
         if line.startswith("msg"):
             keyword, _, line = line.partition(" ")
-            found[-1][keyword] = ""
+            parsed[-1][keyword] = ""
         if line.startswith('"'):
-            # A string of this format is written as one of Python's is.
-            found[-1][keyword] += str(ast.literal_eval(line))
-    return found
+            # PO strings have the syntax of Python's.
+            parsed[-1][keyword] += str(ast.literal_eval(line))
+    return parsed

@@ -1,4 +1,4 @@
-"""Layout of line charts over time; a template renders them as SVG, so they need neither script nor inline style. Pure."""
+"""Lays out line charts over time; a template renders them as SVG, so they need neither script nor inline style. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -65,26 +65,26 @@ def line_chart(
     usual_name: str = "Usual range",
 ) -> Chart | None:
     """Lay out lines over time; return None without a point. ``usual`` is the range shown as a band, in the values' unit."""
-    kept = [Series(each.name, _newest(each.points)) for each in series[:SERIES_BOUND] if each.points]
-    points = [point for each in kept for point in each.points]
+    drawn = [Series(each.name, _newest(each.points)) for each in series[:SERIES_BOUND] if each.points]
+    points = [point for each in drawn for point in each.points]
     if not points:
         return None
     width, height = SIZE
     low, high, step = _scale([value for _, value in points], usual)
     first, last = min(at for at, _ in points), max(at for at, _ in points)
     seconds = (last - first).total_seconds() or 1.0
-    # One moment has no width: it is drawn in the middle.
-    alone = first == last
+    # A single moment has no width, so it is drawn in the middle.
+    is_one_moment = first == last
 
     def x(at: datetime) -> float:
-        share = 0.5 if alone else (at - first).total_seconds() / seconds
+        share = 0.5 if is_one_moment else (at - first).total_seconds() / seconds
         return round(LEFT + share * (width - LEFT - RIGHT), 1)
 
     def y(value: float) -> float:
         return round(TOP + (high - value) / (high - low) * (height - TOP - BOTTOM), 1)
 
     lines = []
-    for each in kept:
+    for each in drawn:
         dots = tuple(
             Dot(x(at), y(value), f"{_day(at)}: {_number(value)} {unit}".strip()) for at, value in each.points
         )
@@ -92,16 +92,29 @@ def line_chart(
         lines.append(Line(each.name, path, dots))
     count = round((high - low) / step)
     rules = tuple((y(low + n * step), _number(low + n * step)) for n in range(count + 1))
-    dates: tuple[tuple[float, str, str], ...] = ((x(first), _month(first), "middle" if alone else "start"),)
-    if not alone:
+    dates: tuple[tuple[float, str, str], ...] = (
+        (x(first), _month(first), "middle" if is_one_moment else "start"),
+    )
+    if not is_one_moment:
         dates += ((x(last), _month(last), "end"),)
     band = None
     if usual is not None:
         top, bottom = y(min(usual[1], high)), y(max(usual[0], low))
         band = (top, round(bottom - top, 1)) if bottom > top else None
-    said = f"{usual_name}: {_number(usual[0])}–{_number(usual[1])} {unit}".strip() if usual and band else ""
+    usual_text = ""
+    if usual is not None and band is not None:
+        usual_text = f"{usual_name}: {_number(usual[0])}–{_number(usual[1])} {unit}".strip()
     return Chart(
-        width, height, LEFT, width - RIGHT, tuple(lines), rules, dates, band, _summary(kept, unit), said
+        width,
+        height,
+        LEFT,
+        width - RIGHT,
+        tuple(lines),
+        rules,
+        dates,
+        band,
+        _summary(drawn, unit),
+        usual_text,
     )
 
 
@@ -147,11 +160,9 @@ def _summary(series: Sequence[Series], unit: str) -> str:
     parts = []
     for each in series:
         (_, first), (at, last) = each.points[0], each.points[-1]
-        said = (
-            f"{each.name}: {counted(len(each.points), 'value')}, last {_number(last)} {unit}".rstrip()
-            + f" on {_day(at)}"
-        )
+        part = f"{each.name}: {counted(len(each.points), 'value')}, last {_number(last)} {unit}".rstrip()
+        part += f" on {_day(at)}"
         if len(each.points) > 1:
-            said += f", first {_number(first)}"
-        parts.append(said)
+            part += f", first {_number(first)}"
+        parts.append(part)
     return ". ".join(parts) + "."

@@ -1,6 +1,6 @@
-"""Cookies: their names and attributes, in one place.
+"""Names and attributes of every cookie.
 
-``Secure`` and the ``__Host-`` prefix need https, so a plain-http loopback does without. The cookie of a framed page is ``Secure``
+``Secure`` and the ``__Host-`` prefix need https, so a plain-http loopback goes without both. The cookie of a framed page is ``Secure``
 everywhere, because only a partitioned cookie reaches a frame across sites, and browsers accept it from http loopback too.
 Source: RFC 6265bis section 4.1.3; docs/adr/0014-pages.md.
 """
@@ -24,8 +24,8 @@ class Cookie:
 
     def name(self, *, secure: bool) -> str:
         """Return the name under which the browser stores it. ``secure``: the page's origin is https."""
-        # RFC 6265bis section 4.1.3.2: a browser accepts the prefix only from this very host, so no
-        # neighbour can plant a session.
+        # RFC 6265bis section 4.1.3.2: browsers accept the prefix only from this host itself, so no
+        # sibling domain can plant a session.
         return f"__Host-{self.base}" if secure else self.base
 
 
@@ -52,8 +52,8 @@ FRAME_LANGUAGE_ASKED = Cookie("hilum_frame_language_asked", framed=True)
 
 def read(request: Request, cookie: Cookie, *, secure: bool) -> str:
     """Return a cookie's value; empty if it is missing or cannot have been set by this platform."""
-    # Other characters cannot come from ``put``: a neighbour on the same host wrote the cookie, or
-    # the client did.
+    # Other characters cannot come from ``put``: another program on the same host, or the client
+    # itself, wrote the cookie.
     value = request.cookies.get(cookie.name(secure=secure), "")
     return value if len(value) <= VALUE_BOUND and _CHARACTERS.issuperset(value) else ""
 

@@ -1,4 +1,4 @@
-"""Error pages: what happened and what to do next. They never show a traceback or repeat what was sent."""
+"""Error pages: what happened and what to do next. They never show a traceback or repeat a request's content."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ _log = logs.get("web")
 class Trouble:
     """The text of an error page: a title, what happened, what to do next.
 
-    ``owner``: whose rule it is. ``back``: the address by which the person returns to the app.
+    ``owner``: who decides, if a rule refused. ``back``: the address that returns the person to the app.
     """
 
     title: str
@@ -66,7 +66,7 @@ TITLE_AND_NEXT = {
         "Go back to the chart and open the app again. Each launch works once, for a short time.",
     ),
     "link_unusable": (
-        "This link cannot be used any more",
+        "This link can no longer be used",
         "If your password is set, sign in. Otherwise ask whoever gave you the link for a new one.",
     ),
     "request_unknown": (
@@ -105,7 +105,7 @@ TITLE_AND_NEXT = {
         "Once your role may use it, open it again from the chart.",
     ),
     "scope_nothing_left": ("This app may be given nothing here", "Ask your hospital's administrator."),
-    "scope_retired": ("This app asks for what is not given any more", "Ask the vendor of the app."),
+    "scope_retired": ("This app asks for access that is no longer granted", "Ask the vendor of the app."),
     "patient_missing": ("This app needs an open chart", "Open a chart, and open the app from there."),
     "outside_launch_context": ("This chart is closed to you", "Ask your hospital's administrator."),
     "authorization_not_found": (
@@ -190,9 +190,9 @@ def trouble_page(
     policy: Policy | None = None,
     number: str = "",
 ) -> Response:
-    """Render an error page. Without ``policy`` it is framed by nobody but the hospital's EHR, and only where that opens an app.
+    """Render an error page. Without ``policy``, only the hospital's EHR may frame it, and only on the pages by which it opens apps.
 
-    ``number``: what people are asked to quote, if it is not this request's own.
+    ``number``: the request id that people are asked to quote, if it is not this request's own.
     """
     policy = policy or pages.error_policy(request)
     trouble = in_language(trouble, pages.catalogue(request), status)
@@ -206,27 +206,27 @@ def trouble_page(
 
 
 def in_language(trouble: Trouble, catalogue: Catalogue, status: int) -> Trouble:
-    """Return the texts of an error page in a language. Where it has none for what a room says, it says what the status means."""
+    """Translate the texts of an error page. A text that the catalogue lacks is replaced by the general one of the status."""
     if catalogue is ENGLISH:
         return trouble
     general = BY_STATUS.get(status, FAILED)
 
-    def said(text: str, otherwise: str) -> str:
+    def translated(text: str, fallback: str) -> str:
         if isinstance(text, Sentence):
-            return text  # said where the page prints it, with its times in the page's zone
-        return catalogue.say(text if not text or catalogue.knows(text) else otherwise)
+            return text  # translated when the page prints it, with its times in the page's zone
+        return catalogue.say(text if not text or catalogue.knows(text) else fallback)
 
     return Trouble(
-        said(trouble.title, general.title),
-        said(trouble.happened, general.happened),
-        said(trouble.next, general.next),
-        said(trouble.owner, ""),
+        translated(trouble.title, general.title),
+        translated(trouble.happened, general.happened),
+        translated(trouble.next, general.next),
+        translated(trouble.owner, ""),
         trouble.back,
     )
 
 
 def trouble_of(error: Refused, *, back: str = "") -> Trouble:
-    """Return the text of a page about a launch that is refused. ``back``: where the app takes the answer, if it waits for one."""
+    """Build the text of the page about a refused launch. ``back``: the app's redirect URI with the error, if the app waits for an answer."""
     title, _ = TITLE_AND_NEXT.get(error.code, (BY_STATUS[403].title, ""))
     happened = joined((error.rule, error.expected))
     return Trouble(title, happened, error.next_step, error.owner, back)
@@ -237,23 +237,26 @@ def error_page(
 ) -> Response:
     """Render an expected error: text by its code, else by its status, with the error's ``detail`` as what happened."""
     status = status_of(error)
-    trouble = BY_CODE.get(error.code) or BY_STATUS.get(status, FAILED)
-    # The room's own sentence says what happened; title and next step are written for people here.
-    if error.code not in BY_CODE:
-        title, then = TITLE_AND_NEXT.get(error.code, (trouble.title, trouble.next))
-        trouble = Trouble(title, error.detail or trouble.happened, then)
-    if isinstance(error, Refused):
-        trouble = trouble_of(error)
-    retry_after_s = retry_after_of(error)
     return trouble_page(
         pages,
         request,
-        trouble,
+        _text_of(error, status),
         status=status,
-        retry_after_s=retry_after_s,
+        retry_after_s=retry_after_of(error),
         policy=policy,
         number=error.request_id,
     )
+
+
+def _text_of(error: HilumError, status: int) -> Trouble:
+    if isinstance(error, Refused):
+        return trouble_of(error)
+    if error.code in BY_CODE:
+        return BY_CODE[error.code]
+    # The room's own sentence says what happened; title and next step are written for people here.
+    general = BY_STATUS.get(status, FAILED)
+    title, then = TITLE_AND_NEXT.get(error.code, (general.title, general.next))
+    return Trouble(title, error.detail or general.happened, then)
 
 
 def install(app: Starlette, pages: Pages) -> None:
@@ -272,7 +275,7 @@ def install(app: Starlette, pages: Pages) -> None:
 
     async def on_bug(request: Request, error: Exception) -> Response:
         request_id = str(request.scope.get("state", {}).get("request_id", ""))
-        # Its type only: a message may hold what was sent.
+        # Only its type: a message may hold the request's content.
         _log.error("web.page.failed", request=request_id, error=type(error).__name__)
         return trouble_page(pages, request, FAILED, status=500)
 

@@ -1,4 +1,4 @@
-"""Form bodies, and CSRF protection."""
+"""Parses form bodies and queries, and protects forms against cross-site requests (CSRF)."""
 
 import hmac
 from collections.abc import Collection, Iterable
@@ -26,8 +26,8 @@ class Form:
 
     def one(self, name: str, default: str = "") -> str:
         """Return a field's value, or the default if it was not sent."""
-        found = self.values.get(name)
-        return found[0] if found else default
+        values = self.values.get(name)
+        return values[0] if values else default
 
     def many(self, name: str) -> tuple[str, ...]:
         """Return all values of a field that may have several."""
@@ -56,10 +56,10 @@ def parse_form(text: str, *, multi: Iterable[str] = ()) -> Form:
         )
     except ValueError as error:
         raise Invalid("form_malformed", "The form is not valid urlencoded text.") from error
-    return Form(_gathered(pairs, multi))
+    return Form(_by_name(pairs, multi))
 
 
-def _gathered(pairs: Iterable[tuple[str, str]], multi: Iterable[str]) -> dict[str, tuple[str, ...]]:
+def _by_name(pairs: Iterable[tuple[str, str]], multi: Iterable[str]) -> dict[str, tuple[str, ...]]:
     allowed = frozenset(multi)
     values: dict[str, tuple[str, ...]] = {}
     for name, value in pairs:
@@ -72,7 +72,7 @@ def _gathered(pairs: Iterable[tuple[str, str]], multi: Iterable[str]) -> dict[st
 def read_query(request: Request, *, multi: Iterable[str] = ()) -> Form:
     """Parse a request's query by the same rules as a form."""
     raw: bytes = request.scope.get("query_string", b"")
-    # latin-1 keeps every byte as it is. What is percent-encoded is then decoded as strict UTF-8.
+    # latin-1 keeps every byte as it is. Percent-encoded bytes are decoded as strict UTF-8 afterwards.
     return parse_form(raw.decode("latin-1"), multi=multi)
 
 
@@ -87,14 +87,15 @@ def _media_type(request: Request) -> str:
 
 async def read_body(request: Request, bound: int = BODY_BOUND) -> bytes:
     """Read a whole body of bounded size. Raises Invalid if it is larger."""
+    too_large = Invalid("body_too_large", f"The body is larger than {bound} bytes, the limit here.")
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared[:20]) > bound:
-        raise Invalid("body_too_large", f"The body is larger than {bound} bytes, the limit here.")
+        raise too_large
     chunks, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > bound:
-            raise Invalid("body_too_large", f"The body is larger than {bound} bytes, the limit here.")
+            raise too_large
         chunks.append(chunk)
     return b"".join(chunks)
 
@@ -102,7 +103,7 @@ async def read_body(request: Request, bound: int = BODY_BOUND) -> bytes:
 async def read_form(request: Request, *, multi: Iterable[str] = (), bound: int = BODY_BOUND) -> Form:
     """Read a urlencoded body. Raises Invalid if it is of another type, too large, malformed or repeats a field."""
     if not is_form(request):
-        raise Invalid("form_media_type", f"A form is sent as {_MEDIA_TYPE}.")
+        raise Invalid("form_media_type", f"Send the form as {_MEDIA_TYPE}.")
     body = await read_body(request, bound)
     try:
         text = body.decode("ascii")
@@ -119,13 +120,13 @@ async def read_form_with_files(
         return await read_form(request, multi=multi)
     body = await read_body(request, BODY_BOUND)
     fields, chosen = multipart.split(request.headers["content-type"], body, files=files)
-    return Form(_gathered(fields, multi), chosen)
+    return Form(_by_name(fields, multi), chosen)
 
 
 def csrf_token(secret: str, purpose: str = "") -> str:
     """Derive a form's CSRF token from a secret shared with the browser, by a MAC, so that the page does not reveal the secret."""
     assert secret
-    # Bound to a purpose, so that the token of one form does not press the button of another.
+    # Bound to a purpose, so that the token of one form cannot be used to send another.
     mac = hmac.digest(secret.encode(), b"hilum/form/" + purpose.encode(), "sha256")
     return base64url.encode(mac)
 

@@ -1,4 +1,4 @@
-"""What ``app`` passes to every room that has routes."""
+"""The dependencies that ``app`` passes to every room with routes."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -62,12 +62,12 @@ FindOnward = Callable[[Request, str, str], Awaitable[Onward]]
 
 
 async def find_nothing(_request: Request, _tenant: str, _then: str) -> Onward:
-    """Return that nothing waits, for sites without a flow."""
+    """Return ``NOWHERE``, for sites without an authorization flow."""
     return NOWHERE
 
 
 def trace_of(request: Request) -> Trace:
-    """Return what the outermost layer stored for a request: its id, the caller's address and correlation id; and its browser's family."""
+    """Return a request's id, source address and correlation id, as the dispatcher stored them, and its browser's family."""
     state = request.scope.get("state", {})
     return Trace(
         request_id=str(state.get("request_id", "")),

@@ -1,6 +1,6 @@
-"""The language of each page at the doors: read from the request, offered as a link, and remembered in cookies.
+"""The language of each page for patients and clinicians: read from the request, offered as a link, and remembered in cookies.
 
-Consoles are in English. What a page does never depends on its language.
+Consoles are in English only. A page does the same in every language.
 Source: docs/adr/0100-a-second-language.md
 """
 
@@ -17,7 +17,7 @@ from hilum.web import cookies
 CHOICE = "language"
 """The parameter of a link by which a person chooses a language."""
 ASKED_LIFE = timedelta(minutes=30)
-"""As long as an authorization request lives."""
+"""The life of an authorization request."""
 REMEMBERED = timedelta(days=365)
 _DOORS = frozenset({"t", "signin", "signout", "account", "enrol"})
 _FRAMES = frozenset({"iframe", "frame", "embed", "object"})
@@ -26,7 +26,7 @@ _QUERY_BOUND = 8_192
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """A language beside the page's own: its tag, what it calls itself, and the address of the page in it."""
+    """Another language of a page: its tag, its own name, and the query of the page in that language."""
 
     tag: str
     name: str
@@ -39,7 +39,7 @@ def is_door(path: str) -> bool:
 
 
 def spoken(request: Request, *, secure: bool, usual: str = "") -> Language:
-    """Return the language of the page that answers a request. ``usual``: the hospital's, for a browser that wants none."""
+    """Return the language of the page that answers a request. ``usual``: the hospital's own, used when the request states none."""
     if not is_door(request.url.path):
         return Language.ENGLISH
     framed = _is_framed(request)
@@ -48,8 +48,8 @@ def spoken(request: Request, *, secure: bool, usual: str = "") -> Language:
     asked_for = query.get("ui_locales") or cookies.read(request, _asked(framed=framed), secure=secure)
     return choose(
         chosen=query.get(CHOICE, ""),
-        # What an app asks for holds on the way through its request, and nowhere else.
-        asked_for=asked_for if _is_on_the_way(request.url.path) else "",
+        # The app's choice applies to the pages of its authorization request only.
+        asked_for=asked_for if _is_of_a_request(request.url.path) else "",
         remembered=remembered,
         header=request.headers.get("accept-language", ""),
         usual=usual,
@@ -57,19 +57,19 @@ def spoken(request: Request, *, secure: bool, usual: str = "") -> Language:
 
 
 def offered(request: Request, language: Language) -> tuple[Offered, ...]:
-    """Return the other languages of a page. None for the answer to a form, which has no address to come back to."""
+    """Return the other languages of a page; none for the answer to a form, which has no address of its own."""
     if request.method != "GET" or not is_door(request.url.path):
         return ()
-    kept = [(name, value) for name, value in _query(request) if name != CHOICE]
+    others = [(name, value) for name, value in _query(request) if name != CHOICE]
     return tuple(
-        Offered(each.value, NAMES[each], "?" + urlencode([*kept, (CHOICE, each.value)]))
+        Offered(each.value, NAMES[each], "?" + urlencode([*others, (CHOICE, each.value)]))
         for each in Language
         if each is not language
     )
 
 
 def remember_chosen(request: Request, response: Response, *, secure: bool) -> None:
-    """Remember the language that a person chose by the link to this page. It also ends what an app asked for."""
+    """Remember the language that a person chose by the link to this page, which also overrides the app's choice."""
     language = language_of(dict(_query(request)).get(CHOICE, ""))
     if language is None or not is_door(request.url.path):
         return
@@ -88,8 +88,8 @@ def remember_asked(request: Request, response: Response, ui_locales: str, *, sec
         cookies.clear(response, cookie, secure=secure)
 
 
-def _is_on_the_way(path: str) -> bool:
-    # /t/<hospital>/oauth/authorize..., /t/<hospital>/signin...
+def _is_of_a_request(path: str) -> bool:
+    """Check whether a page is part of an authorization request: /t/<hospital>/oauth/authorize..., /t/<hospital>/signin..."""
     below = path.split("/")[3:]
     return below[:1] == ["signin"] or below[:2] == ["oauth", "authorize"]
 

@@ -1,4 +1,4 @@
-"""Forms with a file: multipart/form-data as browsers send it, and nothing beside that. Pure.
+"""Parses forms with files: multipart/form-data exactly as browsers write it; anything else is refused. Pure.
 
 Source: RFC 7578 sections 4 and 5; RFC 2046 section 5.1.1; HTML, "multipart form data" (how browsers write names).
 """
@@ -21,14 +21,14 @@ Fields = list[tuple[str, str]]
 
 
 def split(content_type: str, body: bytes, *, files: Collection[str]) -> tuple[Fields, dict[str, bytes]]:
-    """Return the fields of a form in their order, and what was chosen in each field of ``files``. Raises Invalid.
+    """Return the fields of a form in their order, and the content of the file chosen in each field of ``files``. Raises Invalid.
 
     A field in which no file was chosen is left out. A file in any other field is refused, and so is a second one.
     """
     boundary = _BOUNDARY.fullmatch(content_type)
     if boundary is None:
         raise _malformed()
-    # One more than there may be, so that what is left over has no end.
+    # One split more than the bound: a form with too many parts then does not end in the closing boundary.
     pieces = (b"\r\n" + body).split(b"\r\n--" + boundary[2].encode(), PARTS_BOUND + 1)
     if len(pieces) < 2 or pieces[0] or pieces[-1] not in {b"--", b"--\r\n"}:
         raise _malformed()
@@ -59,10 +59,10 @@ def _part(piece: bytes) -> tuple[str, str | None, bytes]:
         if not colon or name not in _HEADERS or name in headers:
             raise _malformed()
         headers[name] = value.strip(" \t")
-    found = _DISPOSITION.fullmatch(headers.get("content-disposition", ""))
-    if found is None:
+    disposition = _DISPOSITION.fullmatch(headers.get("content-disposition", ""))
+    if disposition is None:
         raise _malformed()
-    return found[1], found[2], content
+    return disposition[1], disposition[2], content
 
 
 def _text(content: bytes) -> str:

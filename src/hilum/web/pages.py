@@ -1,4 +1,4 @@
-"""Pages: rendering of templates, with the security headers of every page.
+"""Renders templates to pages, with the security headers of every page.
 
 Source: docs/adr/0014-pages.md; CSP Level 3.
 """
@@ -29,7 +29,7 @@ SOURCES_BOUND = 50
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """What a hospital's pages do where nobody states otherwise: their language, and the zone of their times. Empty: English, UTC.
+    """The defaults of a hospital's pages: language and time zone. Empty: English, UTC.
 
     ``framed_by``: the origins of its EHR, which opens apps in a frame.
     """
@@ -41,7 +41,7 @@ class Habits:
 
 NO_HABITS = Habits()
 _ZONE: ContextVar[tzinfo] = ContextVar("zone", default=UTC)
-"""The zone of the page that is being rendered: macros that a template imports see none of its facts."""
+"""The zone of the page that is being rendered. A context variable, since imported macros do not see the template's variables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +53,13 @@ class Shell:
     site: str = "Hilum"
     links: tuple[tuple[str, str], ...] = ()
     guides: str = "/guides"
-    """The address of the index of the guides. A page names its own below it (block ``guide``)."""
+    """The address of the index of the guides; a page states its own guide in the block ``guide``."""
     secure: bool = False
     """Whether pages are served over https, so that their cookies are Secure."""
     habits: Callable[[str], Habits] = lambda _: NO_HABITS
     """Returns the habits of a hospital by its id."""
     opens_an_app: Callable[[str], bool] = lambda _: False
-    """Checks whether an EHR's frame comes by a path when it opens an app."""
+    """Checks whether a path is one that an EHR's frame requests while it opens an app."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,34 +88,34 @@ class Pages:
     def __init__(self, assets: Assets, shell: Shell, *, folders: Iterable[Path] = ()) -> None:
         self.assets = assets
         self.shell = shell
-        found = [TEMPLATES, *folders]
-        # One for each language: what a template imports is kept by its environment, in that language.
-        self._environments = {each: self._environment(each, found) for each in Language}
+        all_folders = [TEMPLATES, *folders]
+        # One for each language, since an environment caches imported templates with their texts.
+        self._environments = {each: self._environment(each, all_folders) for each in Language}
 
     def _environment(self, language: Language, folders: list[Path]) -> Environment:
         catalogue = catalogue_of(language)
 
-        def said(value: Any) -> Any:
+        def translate(value: Any) -> Any:
             return catalogue.said(value, _ZONE.get())
 
         environment = Environment(
             loader=FileSystemLoader(folders),
-            # Names on a page may have been written by an app, a FHIR server or another person.
+            # Texts on a page may come from an app, a FHIR server or another person.
             autoescape=True,
-            # A name that is missing fails, instead of leaving a line out of a consent page.
+            # A missing variable is an error: otherwise a line would silently be missing from a consent page.
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
             auto_reload=False,
             extensions=["jinja2.ext.i18n"],
-            # A sentence that a room made is said in the page's language and zone wherever a template prints it.
-            finalize=said,
+            # Translates the rooms' sentences wherever a template prints one.
+            finalize=translate,
         )
         environment.newstyle_gettext = True  # type: ignore[attr-defined]  # of the extension
         environment.globals.update(asset=self.assets.path, shell=self.shell, language=language.value)
-        environment.globals.update(_said(catalogue, said))
+        environment.globals.update(_gettext_functions(catalogue, translate))
         environment.filters.update(
-            counted=counted, day=day, and_more=and_more, moment=_moment, short=_short, said=said
+            counted=counted, day=day, and_more=and_more, moment=_moment, short=_short, said=translate
         )
         return environment
 
@@ -141,12 +141,12 @@ class Pages:
         habits = self.shell.habits(habits_of or _hospital_of(request.url.path))
         language = languages.spoken(request, secure=self.shell.secure, usual=habits.language)
         others = languages.offered(request, language)
-        in_zone = _ZONE.set(zone_of(habits.zone) or UTC)
+        previous_zone = _ZONE.set(zone_of(habits.zone) or UTC)
         try:
-            found = self._environments[language].get_template(template)
-            text = found.render(request=request, other_languages=others, zone=habits.zone or "UTC", **facts)
+            loaded = self._environments[language].get_template(template)
+            text = loaded.render(request=request, other_languages=others, zone=habits.zone or "UTC", **facts)
         finally:
-            _ZONE.reset(in_zone)
+            _ZONE.reset(previous_zone)
         headers = security_headers(chosen) | {"content-language": language.value}
         if languages.is_door(request.url.path):
             headers["vary"] = "accept-language, cookie"
@@ -155,7 +155,7 @@ class Pages:
         return response
 
     def error_policy(self, request: Request) -> Policy:
-        """Return the policy of an error page: on an app's way into a chart it may stand in the EHR's frame, where the app would be."""
+        """Return the policy of an error page: the EHR may frame it where the app itself would be framed."""
         path = request.url.path
         if not self.shell.opens_an_app(path):
             return Policy()
@@ -172,7 +172,7 @@ class Pages:
 
 
 def _hospital_of(path: str) -> str:
-    """Return the hospital of an address, /t/<hospital>/...; empty if it is of none."""
+    """Return the hospital of a path, /t/<hospital>/...; empty for any other path."""
     parts = path.split("/", 3)
     return parts[2] if parts[1:2] == ["t"] and len(parts) > 2 else ""
 
@@ -182,15 +182,15 @@ def _moment(value: datetime) -> str:
 
 
 def _short(value: datetime) -> str:
-    """Format a date and time for a list, whose page says the zone: 3 Mar 2026, 09:05."""
+    """Format a date and time for a list on a page that states the zone: 3 Mar 2026, 09:05."""
     return f"{value.astimezone(_ZONE.get()):%-d %b %Y, %H:%M}"
 
 
 def security_headers(policy: Policy) -> dict[str, str]:
     """Return the security headers of a page."""
     directives = (
-        # Nothing is allowed but what is listed. Scripts and styles are files of ours, so markup
-        # that was injected runs nothing.
+        # Nothing is allowed but what is listed. Scripts and styles are files of ours, so injected
+        # markup cannot run code.
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
@@ -203,38 +203,38 @@ def security_headers(policy: Policy) -> dict[str, str]:
     )
     headers = {
         "content-security-policy": "; ".join(directives),
-        # The address of a page may hold the id of an authorization request or the secret of a link.
+        # A page's address may contain the id of an authorization request or the secret of a link.
         "referrer-policy": "no-referrer",
         "x-content-type-options": "nosniff",
         "cache-control": "no-store",
         "permissions-policy": "camera=(), microphone=(), geolocation=()",
     }
-    # For browsers that do not know frame-ancestors; it cannot list origins, so it is left out where
-    # framing is allowed.
+    # For browsers without frame-ancestors. It cannot list origins, so it is left out where framing
+    # is allowed.
     if not policy.frame_ancestors:
         headers["x-frame-options"] = "DENY"
     return headers
 
 
 def _sources(first: str, others: Iterable[str]) -> str:
-    found = [first, *others] if first else list(others)
-    assert len(found) <= SOURCES_BOUND
-    for source in found:
-        assert not set(source) & set(" ;,\r\n\t"), "one source must not be several, nor another directive"
-    return " ".join(dict.fromkeys(found))
+    sources = [first, *others] if first else list(others)
+    assert len(sources) <= SOURCES_BOUND
+    for source in sources:
+        assert not set(source) & set(" ;,\r\n\t"), "a source must not contain a second one or a directive"
+    return " ".join(dict.fromkeys(sources))
 
 
-def _said(catalogue: Catalogue, said: Callable[[Any], Any]) -> dict[str, Any]:
-    """Return what templates say their own texts with: ``_`` and ``ngettext``. Their texts are markup, what is put into them is escaped."""
+def _gettext_functions(catalogue: Catalogue, translate: Callable[[Any], Any]) -> dict[str, Any]:
+    """Return the functions that translate a template's own texts: ``_`` and ``ngettext``. The texts are markup, their values are escaped."""
 
-    def put_in(pattern: str, values: dict[str, Any]) -> Markup:
+    def formatted(pattern: str, values: dict[str, Any]) -> Markup:
         # The texts are the templates' own and a catalogue's; values are escaped by Markup.
-        return Markup(pattern) % {name: said(value) for name, value in values.items()}  # noqa: S704
+        return Markup(pattern) % {name: translate(value) for name, value in values.items()}  # noqa: S704
 
     def gettext(text: str, /, **values: Any) -> Markup:
-        return put_in(catalogue.pattern(text), values)
+        return formatted(catalogue.pattern(text), values)
 
     def ngettext(one: str, many: str, number: int, /, **values: Any) -> Markup:
-        return put_in(catalogue.plural(one, many, number), {"number": number} | values)
+        return formatted(catalogue.plural(one, many, number), {"number": number} | values)
 
     return {"_": gettext, "gettext": gettext, "ngettext": ngettext}

@@ -1,4 +1,4 @@
-"""Errors of the API: the mapping from our errors to problem+json.
+"""Maps our errors to problem+json, the error format of the API.
 
 Source: RFC 9457 section 3.
 """
@@ -44,6 +44,7 @@ _BY_FAMILY: tuple[tuple[type[HilumError], int], ...] = (
     (Conflict, 409),
     (Unavailable, 503),
 )
+_METHOD_REFUSED = "This address does not support this method; `Allow` lists those that it does."
 _log = logs.get("web")
 _TEXT = {"type": "string"}
 _SCHEMA = {
@@ -83,7 +84,7 @@ def status_of(error: HilumError) -> int:
     if by_code is not None:
         return by_code
     if isinstance(error, Invalid):
-        # 400: the request could not be read at all. 422: it was read, and a field in it was
+        # 400: the request could not be parsed. 422: it was parsed, and one of its fields is
         # refused.
         return 422 if error.fields else 400
     return next((status for family, status in _BY_FAMILY if isinstance(error, family)), 500)
@@ -92,7 +93,9 @@ def status_of(error: HilumError) -> int:
 def retry_after_of(error: HilumError) -> int:
     """Return after how many seconds to retry a refused request; 0 if waiting does not help."""
     own = getattr(error, "retry_after_s", None)
-    return int(own) if own is not None else RETRY_AFTER_S if status_of(error) == 503 else 0
+    if own is not None:
+        return int(own)
+    return RETRY_AFTER_S if status_of(error) == 503 else 0
 
 
 def problem_response(error: HilumError, request_id: str) -> Response:
@@ -118,7 +121,7 @@ def problem_response(error: HilumError, request_id: str) -> Response:
 
 
 def _explanation(error: Refused) -> dict[str, str]:
-    """Return the members for whom the refusal concerns: the rule, its owner, the next step, and when to expect an end, if known (C216)."""
+    """Return the members that explain a refusal to the person: the rule, its owner, the next step, and the expected end, if any (C216)."""
     expected = {"expected_at": error.expected_at.isoformat()} if error.expected_at else {}
     return {"rule": error.rule, "owner": error.owner, "next_step": error.next_step} | expected
 
@@ -133,8 +136,7 @@ def install(app: FastAPI) -> None:
 
 def method_refused(request: Request) -> Response:
     """Return the response to a method that an address does not support. The caller adds ``Allow``."""
-    detail = "This method is not offered here."
-    return _problem(405, "method_not_allowed", detail, request_id=_request_id(request))
+    return _problem(405, "method_not_allowed", _METHOD_REFUSED, request_id=_request_id(request))
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
@@ -144,19 +146,19 @@ async def _on_error(request: Request, error: Exception) -> Response:
 
 async def _on_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    # The caller chooses how many fields are wrong, and must not choose how long the answer is.
+    # The caller chooses how many fields are wrong, and must not thereby choose the size of the answer.
     faults = error.errors()[:FIELDS_BOUND]
     if any(fault.get("type") == "json_invalid" for fault in faults):
-        return _problem(400, "json_malformed", "The body is not JSON.", request_id=_request_id(request))
+        return _problem(400, "json_malformed", "The body is not valid JSON.", request_id=_request_id(request))
     fields = {field_of(fault.get("loc", ())): of_validation(fault) for fault in faults}
-    detail = "Some fields cannot be accepted; `fields` says which, and why."
+    detail = "Some fields cannot be accepted; `fields` lists them with the reason of each."
     return _problem(422, "fields_invalid", detail, request_id=_request_id(request), fields=fields)
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "refused")
-    detail = {404: "There is nothing at this address.", 405: "This method is not offered here."}
+    detail = {404: "There is nothing at this address.", 405: _METHOD_REFUSED}
     return _problem(
         error.status_code,
         code,
@@ -187,8 +189,8 @@ def _problem(
     explanation: Mapping[str, str] | None = None,
 ) -> Response:
     problem: dict[str, Any] = {
-        # RFC 9457 section 4.2.1: with this type the title is the status's phrase, and ``code`` says
-        # the rest.
+        # RFC 9457 section 4.2.1: with this type the title is the status's phrase; ``code`` is the
+        # specific reason.
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,

@@ -1,4 +1,4 @@
-"""Recording of unauthenticated refusals at one endpoint: the first ones of a network and minute one by one, the rest as one counted record.
+"""Records unauthenticated refusals at one endpoint: the first ones of a network in a minute one by one, the rest as one counted record.
 
 Source: security decision 5
 """
@@ -56,8 +56,8 @@ class Refusals:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if taken := self._aggregated.take():
-            task = asyncio.ensure_future(self._record_batches(taken))
+        if counts := self._aggregated.take():
+            task = asyncio.ensure_future(self._record_batches(counts))
             # The event loop keeps weak references only: without this one a task could be collected
             # while it runs.
             self._tasks.add(task)
@@ -68,15 +68,15 @@ class Refusals:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(WINDOW_S, self.record_soon)
 
-    async def _record_batches(self, taken: list[AggregatedCount]) -> None:
+    async def _record_batches(self, counts: list[AggregatedCount]) -> None:
         """Record the counts in batches. Those that cannot be recorded are counted again, and retried a minute later."""
         try:
-            while taken:
-                verb = partial(self._record, counts=taken[:COUNTS_PER_BATCH])
+            while counts:
+                verb = partial(self._record, counts=counts[:COUNTS_PER_BATCH])
                 await self._uow.write(verb, trace=Trace(self._uow.ids.new("req")))
-                taken = taken[COUNTS_PER_BATCH:]
+                counts = counts[COUNTS_PER_BATCH:]
         except (Unavailable, Conflict):
             pass  # the unit of work logs it
         finally:
-            for tenant, source, count in taken:
+            for tenant, source, count in counts:
                 self._add(tenant, source, count)

@@ -1,4 +1,4 @@
-"""Static files: read once, served from memory under a URL that changes with their content."""
+"""Serves static files from memory, under URLs that change with their content."""
 
 import hashlib
 from collections.abc import Iterable
@@ -57,8 +57,8 @@ class Assets:
         asset = self._files.get(request.path_params["name"])
         if asset is None:
             return Response("There is no such file.\n", 404, media_type="text/plain")
-        # During an upgrade pages of both builds ask here. This build's file is served for either,
-        # but not kept under the other's name.
+        # During an upgrade, pages of both builds request files. Each gets this build's file, but no
+        # cache may keep it under the other build's URL.
         current = request.path_params["build"] == self.build
         return _answer(asset, "public, max-age=31536000, immutable" if current else "no-cache")
 
@@ -73,15 +73,15 @@ def _answer(asset: Asset, caching: str) -> Response:
         "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
         "cross-origin-resource-policy": "same-origin",
     }
-    # The policy is for an SVG that is opened by itself: it is a document, and could run script on
-    # this origin.
+    # The policy is for an SVG that is opened directly: it is then a document, and could run script
+    # on this origin.
     if asset.media_type.startswith(("text/javascript", "text/css")):
         del headers["content-security-policy"]
     return Response(asset.body, headers=headers, media_type=asset.media_type)
 
 
 def image(content: bytes, *, caching: str = "no-store") -> Response:
-    """Return the answer with a picture: of its one type, never a document of this origin."""
+    """Build the response of a PNG picture. Its headers keep browsers from treating the content as anything else."""
     headers = {
         "cache-control": caching,
         "content-security-policy": "default-src 'none'; sandbox",
@@ -93,15 +93,15 @@ def image(content: bytes, *, caching: str = "no-store") -> Response:
 
 
 def _read_all(folders: Iterable[Path]) -> Iterable[tuple[str, Asset]]:
-    seen: set[str] = set()
+    names: set[str] = set()
     for folder in folders:
         for path in sorted(folder.rglob("*")):
             media_type = _TYPES.get(path.suffix)
             if not path.is_file() or media_type is None:
                 continue
             name = path.relative_to(folder).as_posix()
-            assert name not in seen, f"two static files are called {name}"
+            assert name not in names, f"two static files are called {name}"
             assert path.stat().st_size <= FILE_BYTES_BOUND, name
-            seen.add(name)
-            assert len(seen) <= FILES_BOUND
+            names.add(name)
+            assert len(names) <= FILES_BOUND
             yield name, Asset(path.read_bytes(), media_type)

@@ -27,7 +27,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Urls:
-    """``own_origin`` returns a tenant's own ``base_url``, empty if it is served under the platform's."""
+    """Builds URLs. ``own_origin`` returns a tenant's own ``base_url``; empty if it is served under the platform's."""
 
     base_url: str
     sandbox_url: str = ""
@@ -81,7 +81,7 @@ class Urls:
         return f"{self.issuer(tenant)}/oauth/revoke"
 
     def disposals(self, tenant: str) -> str:
-        """Return where an app reads and answers the disposal requests about it."""
+        """Return the URL at which an app reads and answers its disposal requests."""
         return f"{self.issuer(tenant)}/oauth/disposals"
 
     def register(self, tenant: str) -> str:
@@ -120,7 +120,7 @@ class Urls:
         return f"{self.issuer(tenant)}/ehr/launches"
 
     def launchable(self, tenant: str) -> str:
-        """Return the URL at which an EHR learns which apps it may open for a person."""
+        """Return the URL at which an EHR lists the apps that it may open for a person."""
         return f"{self.issuer(tenant)}/ehr/apps"
 
     def launch(self, tenant: str, launch_id: str) -> str:
@@ -135,7 +135,7 @@ class Urls:
     def signin(self, tenant: str = "", *, then: str = "", fresh: bool = False) -> str:
         """Return the sign-in page of a tenant, or of the staff; ``then`` is the path to continue at.
 
-        ``fresh``: an identity provider is to ask the person again, also if they are signed in there.
+        ``fresh``: an identity provider must authenticate the person again, even if they are signed in there.
         """
         root = self.issuer(tenant) if tenant else self.console()
         return with_query(f"{root}/signin", then=then, fresh="1" if fresh else "")
@@ -153,15 +153,15 @@ class Urls:
         return f"{self.issuer(tenant) if tenant else self.console()}/signout"
 
     def leave(self, tenant: str, provider: str, *, then: str = "", fresh: str = "") -> str:
-        """Return where a browser leaves for a tenant's identity provider."""
+        """Return the URL that redirects the browser to a tenant's identity provider."""
         return with_query(f"{self.signin(tenant)}/through/{segment(provider)}", then=then, fresh=fresh)
 
     def returns_to(self, tenant: str, provider: str) -> str:
-        """Return where an identity provider sends the browser back to (``redirect_uri``): each provider has its own."""
+        """Return the ``redirect_uri`` of an identity provider. Each provider has its own."""
         return f"{self.leave(tenant, provider)}/return"
 
     def provider_logout(self, tenant: str, provider: str) -> str:
-        """Return where an identity provider sends its logout tokens (``backchannel_logout_uri``)."""
+        """Return the URL for an identity provider's logout tokens (``backchannel_logout_uri``)."""
         return f"{self.leave(tenant, provider)}/logout"
 
     def enrol(self, tenant: str, link: str) -> str:
@@ -219,7 +219,7 @@ def tenant_path(tenant: str) -> str:
 
 def segment(text: str) -> str:
     """Encode a text as one path segment."""
-    # Not even a slash is safe: an id must never reach into another path.
+    # A slash is encoded too: an id must never add a segment to a path.
     return quote(text, safe="")
 
 

@@ -29,7 +29,7 @@ LOCKED_FOR_S = 120.0
 SETTLES_S = BEAT.total_seconds() + 1
 """Within this time every process of a node has read that the gate is closed."""
 CLOSES_WITHIN_S = 3 * BEAT.total_seconds() + 1
-LOOK_EVERY_S = 0.2
+POLL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +129,6 @@ def migrate(url: str, revision: str = "head", *, config: Config | None = None) -
         if before.gate.state is SchemaState.NEWER:
             return
         closes = bool(before.blocking_nodes) and revision == "head"
-        if closes:
-            _close(database, before)
 
         def upgrade(tx: Connection) -> None:
             # Checked again under the lock: another node may have upgraded meanwhile.
@@ -143,6 +141,8 @@ def migrate(url: str, revision: str = "head", *, config: Config | None = None) -
 
         done = False
         try:
+            if closes:
+                _close(database, before)
             _locked(database, upgrade)
             done = True
         finally:
@@ -212,14 +212,13 @@ def _close(database: Database, before: Plan) -> None:
         if not still_serving and waited > SETTLES_S:
             return
         if waited > CLOSES_WITHIN_S:
-            database.write(lambda tx: schema_gate.write(tx, before.gate.compatible_from))
             names = ", ".join(each.name for each in still_serving)
             raise NotPermitted(
                 "older_nodes_serve",
                 f"These nodes run releases that do not work with the new schema and did not stop serving: {names}. "
                 "Stop them, then run `hilum migrate` again. Nothing was changed.",
             )
-        time.sleep(LOOK_EVERY_S)
+        time.sleep(POLL_S)
 
 
 def _live(tx: Connection) -> list[Node]:
@@ -243,7 +242,7 @@ def _locked(database: Database, task: Callable[[Connection], Any]) -> None:
         except Unavailable as error:
             if not _is_busy(error) or time.monotonic() - begun > LOCKED_FOR_S:
                 raise
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(POLL_S)
 
 
 def _is_busy(error: Unavailable) -> bool:
