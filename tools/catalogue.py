@@ -21,7 +21,8 @@ from hilum.consent import policy as consent_policy
 from hilum.consent.words import CATEGORIES, OTHER_TOPIC, SPECIAL, TOPICS, TYPES
 from hilum.federation.policy import _ANSWERED_WRONGLY
 from hilum.federation.policy import SENTENCES as PROVIDER_SENTENCES
-from hilum.frontchannel.pages import CANNOT_GO_ON, GENDERS, HAPPENED, TROUBLE
+from hilum.frontchannel.pages import CANNOT_GO_ON, HAPPENED, TITLE_AND_NEXT
+from hilum.frontchannel.picker import GENDERS
 from hilum.kernel.sentences import MONTHS, Sentence
 from hilum.standards.languages import Language
 from hilum.standing.refusals import TABLE
@@ -122,7 +123,7 @@ def _of_tables() -> Iterator[tuple[str, str, str]]:
     yield from (("kernel/sentences.py", month, "") for month in MONTHS)
     shown = "frontchannel/pages.py"
     yield from ((shown, each, "") for each in (*GENDERS, CANNOT_GO_ON, *HAPPENED.values()))
-    yield from ((shown, each, "") for pair in TROUBLE.values() for each in pair)
+    yield from ((shown, each, "") for pair in TITLE_AND_NEXT.values() for each in pair)
     for row in TABLE.values():
         yield from (("standing/refusals.py", each, "") for each in (row.rule, row.owner, row.next_step))
     for trouble in (*errors.BY_CODE.values(), *errors.BY_STATUS.values(), errors.FAILED):

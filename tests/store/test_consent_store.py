@@ -376,7 +376,7 @@ def test_what_is_declined_is_withheld_wherever_it_reaches_the_chart(
     holder = (MERCY, ground.people["pat"].id, before.app)
     as_person(
         ground,
-        lambda ctx: service.withhold(ctx, holder, [refused], patient="p1", by=policy.NOBODY, made=None),
+        lambda ctx: service.withhold(ctx, holder, [refused], patient="p1", by=policy.NOBODY, but=None),
     )
 
     left = {text for text in scopes if text not in {"patient/Observation.rs", "user/Observation.rs"}}

@@ -252,17 +252,17 @@ def categories_of(resource_type: str) -> tuple[tuple[str, str], ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class By:
+class Consenter:
     """The person at the page. ``rights`` of their role limit wildcards; ``own`` is the type of their own entry, which ``fhirUser`` opens."""
 
     rights: Rights | None = None
     own: str = ""
 
 
-NOBODY = By()
+NOBODY = Consenter()
 
 
-def choices(asked: Iterable[str], *, by: By = NOBODY) -> tuple[Choice, ...]:
+def choices(asked: Iterable[str], *, by: Consenter = NOBODY) -> tuple[Choice, ...]:
     """Return the checkboxes of a consent page, in order: one per permission, and one per special scope that can be declined."""
     texts = tuple(dict.fromkeys(asked))
     ticks: list[tuple[int, Choice]] = []
@@ -380,7 +380,7 @@ def _is_granular(permission: Permission) -> bool:
     return all(part.scope.constraints for part in permission.parts)
 
 
-def apply_ticks(asked: Iterable[str], ticked: Iterable[str], *, by: By = NOBODY) -> tuple[str, ...]:
+def apply_ticks(asked: Iterable[str], ticked: Iterable[str], *, by: Consenter = NOBODY) -> tuple[str, ...]:
     """Return the scopes that a person's ticks grant, in the order requested.
 
     If nothing is unticked, the requested strings are returned unchanged. What is unticked is removed from every scope that expresses it:
@@ -396,7 +396,7 @@ def apply_ticks(asked: Iterable[str], ticked: Iterable[str], *, by: By = NOBODY)
     return _granted(texts, (parts, permissions), _chosen(permissions, ticks) | ticks & DECLINABLE, by)
 
 
-def declined(asked: Iterable[str], ticked: Iterable[str], *, by: By = NOBODY) -> tuple[str, ...]:
+def declined(asked: Iterable[str], ticked: Iterable[str], *, by: Consenter = NOBODY) -> tuple[str, ...]:
     """Return what was offered and not ticked, as scope strings."""
     texts, ticks = tuple(dict.fromkeys(asked)), frozenset(ticked)
     permissions = permissions_of(parts_of(texts, by.rights))
@@ -407,7 +407,7 @@ def declined(asked: Iterable[str], ticked: Iterable[str], *, by: By = NOBODY) ->
     return (*left, *(text for text in texts if text in DECLINABLE - ticks))
 
 
-def without(agreed: Iterable[str], refused: Iterable[str], *, by: By = NOBODY) -> tuple[str, ...]:
+def without(agreed: Iterable[str], refused: Iterable[str], *, by: Consenter = NOBODY) -> tuple[str, ...]:
     """Return what is left of agreed scopes without everything that overlaps ``refused``."""
     texts, gone = tuple(dict.fromkeys(agreed)), tuple(refused)
     # Both together, so that the partition has a border wherever either of them has one. Parts beyond the
@@ -422,7 +422,7 @@ def without(agreed: Iterable[str], refused: Iterable[str], *, by: By = NOBODY) -
 
 
 def left_of(
-    agreement: Authorization, refused: Iterable[str], *, patient: str, by: By = NOBODY
+    agreement: Authorization, refused: Iterable[str], *, patient: str, by: Consenter = NOBODY
 ) -> tuple[str, ...]:
     """Return what is left of an earlier agreement after ``refused`` was declined on a page about ``patient``.
 
@@ -448,7 +448,7 @@ def _granted(
     texts: tuple[str, ...],
     split: tuple[dict[str, list[Part]], tuple[Permission, ...]],
     chosen: frozenset[str],
-    by: By,
+    by: Consenter,
 ) -> tuple[str, ...]:
     parts, permissions = split
     of_text: dict[int, list[Part]] = {}

@@ -21,7 +21,7 @@ from hilum.consent.models import (
     Change,
     ConsentFacts,
 )
-from hilum.consent.policy import By
+from hilum.consent.policy import Consenter
 from hilum.disposals import service as disposals
 from hilum.disposals.models import Agreed
 from hilum.identity import service as identity
@@ -190,23 +190,23 @@ def withhold(
     refused: Iterable[str],
     *,
     patient: str,
-    by: By,
-    made: AuthorizationId | None,
+    by: Consenter,
+    but: AuthorizationId | None,
 ) -> None:
     """Remove what the person just declined from earlier agreements with the same app, whichever of its clients they are with.
 
-    Otherwise the app would keep reading with earlier tokens what the person has just declined. Scopes not requested today are kept.
-    ``made`` is today's agreement, if there is one.
+    Otherwise the app could keep reading it with earlier tokens. Scopes that the page did not offer are kept. ``but``: the agreement that was
+    just recorded, if there is one.
     """
     tenant, person, app = holder
     gone = tuple(refused)
     # By app and not by client: a person sees apps, and declined one (ADR 41).
     for each in store.list_in_force_of_app(ctx.tx, tenant, person, ctx.now, app=app):
-        if each.id != made:
+        if each.id != but:
             _cut(ctx, each, policy.left_of(each, gone, patient=patient, by=by))
 
 
-def take_back(ctx: Context, entry: Authorization, refused: Iterable[str], *, by: By) -> None:
+def take_back(ctx: Context, entry: Authorization, refused: Iterable[str], *, by: Consenter) -> None:
     """Remove scopes from all of a person's agreements with an app. ``entry`` is one of ``list_for_person``."""
     gone = tuple(refused)
     for each in store.list_in_force_of_app(ctx.tx, entry.tenant, entry.person, ctx.now, app=entry.app):

@@ -1,12 +1,12 @@
 """The state of a stored authorization request: the client, the person at the browser, and what may be granted.
 
-The flow, in order (RFC 6749 section 4.1; SMART App Launch 2.2, app-launch):
+An authorization request, in order (RFC 6749 section 4.1; SMART App Launch 2.2, app-launch):
 
-1. ``service.begin``: client and redirect URI, whose errors are shown; then the other parameters, whose errors are redirected; then the
-   app's standing. The request is stored and the browser sent to it by GET, which brings the session's cookie.
+1. ``service.begin``: client and redirect URI, whose errors are displayed; then the other parameters, whose errors are redirected; then
+   the app's standing. The request is stored, and the browser is redirected to it by GET, which sends the session's cookie.
 2. ``advance``, for every page: the request, the client, the session, the person's standing, the launch, the scopes; then the next step.
-3. Sign-in, the picker (``service.choose_context``), the consent page or the first-use notice (``service.decide``): each ends at 2.
-4. ``service._issue``: the request is finished, the agreement recorded, and the browser sent to the app with a code.
+3. Sign-in, the picker (``service.choose_context``), the consent page or the first-use notice (``service.decide``): each returns to 2.
+4. ``service._issue``: the request is finished, the agreement recorded, and the browser redirected to the app with a code.
 5. The app redeems the code at the token endpoint (``backchannel``), by ``service.redeem_code``.
 
 Everything is checked again on every page, so that a switch, an uninstallation or another session takes effect at once.
@@ -94,22 +94,24 @@ class ClientContext:
 class FlowState:
     """A request with a signed-in person who may continue it. ``offered`` are the scopes that may be granted, before consent.
 
-    ``agreed`` is the person's newest agreement with the app, of any of its clients, where a page asks for another one.
+    ``covering`` is an agreement in force with this client and version. ``agreed`` is the person's newest agreement with the app, through any
+    of its clients; it is set where a page asks for another one.
     """
 
     request: AuthorizationRequest
     client_context: ClientContext
     session: Session
     person: Person
-    launch: Launch | None
-    offered: tuple[Scope, ...]
-    standing: Authorization | None
-    step: Step
+    launch: Launch | None = None
+    offered: tuple[Scope, ...] = ()
+    covering: Authorization | None = None
+    # Until the step is decided, the one that issues nothing.
+    step: Step = Step.CONSENT
     agreed: Authorization | None = None
     lifetimes: Lifetimes | None = None
-    """How long what the app gets will live; None before the step is known."""
+    """The lifetimes of what the app gets; None until the step is decided."""
     workflow: str = ""
-    """What the launch is for; empty if it states nothing (C190)."""
+    """The workflow of the launch; empty if it names none (C190)."""
     read_in: str = ""
     """The language of the page that was answered; empty where none was shown."""
 
@@ -129,7 +131,7 @@ class NeedsLogin:
 
 @dataclass(frozen=True, slots=True)
 class _Fault:
-    """Why a request with a person is refused although the app may act: the error for the app, and which sentences the person reads."""
+    """Why a signed-in person's request is refused although the app has standing: the error for the app, and the sentences for the person."""
 
     error: AuthorizeError
     code: str
@@ -166,7 +168,7 @@ def standing_of(
     facility: str | None,
     issued_at: datetime | None = None,
 ) -> Standing:
-    """Read the standing of this app here, for this person; ``person`` is None before sign-in, ``facility`` before a launch is taken."""
+    """Read the standing of this app here for a person. ``person`` is None before sign-in, ``facility`` until the launch is taken."""
     return standing.of_launch(
         ctx,
         client_context.tenant,
@@ -190,7 +192,7 @@ def refuse(
 ) -> Redirect:
     """End a request, record the refusal, and return the redirect with the error for its client.
 
-    ``language``: that of the page which a person answered.
+    ``language``: the language of the page that the person answered; empty if there was none.
     """
     store.finish_request(ctx.tx, request.id, ctx.now)
     event = Event(
@@ -211,8 +213,8 @@ def error_redirect(site: Site, redirect_uri: str, state: str, error: AuthorizeEr
     """Build the redirect with an error for the client. Source: RFC 6749 section 4.1.2.1; RFC 9207 section 2."""
     parameters = [("error", error.value), ("error_description", oauth.description(detail))]
     parameters += [("state", state)] if state else []
-    # iss: an app that uses several servers can check which one answered, and does not send this
-    # one's code to another (mix-up attack).
+    # iss lets an app that uses several servers check which one answered, so that it never sends one
+    # server's code to another (mix-up attack).
     return Redirect(oauth.with_parameters(redirect_uri, [*parameters, ("iss", site.issuer)]))
 
 
@@ -223,7 +225,7 @@ def code_redirect(site: Site, request: AuthorizationRequest, code: str) -> Redir
 
 
 def advance(ctx: Context, site: Site, request_id: str, cookie: str) -> FlowResult:
-    """Return the state of a request for the session of ``cookie``. Takes its launch as soon as it can be taken."""
+    """Return the state of a request for the session of ``cookie``. Take its launch once a person is signed in."""
     request = store.find_request(ctx.tx, site.tenant, request_id)
     if request is None:
         return DisplayedError("request_unknown", "There is no such authorization request.")
@@ -237,15 +239,16 @@ def advance(ctx: Context, site: Site, request_id: str, cookie: str) -> FlowResul
     client_context = load_client_context(ctx, site, client) if client is not None else None
     if client_context is None:
         return DisplayedError("client_unknown", "The app that sent you here is not registered with us.")
-    found = _who(ctx, request, cookie)
-    if found is None:
+    signed_in = _signed_in(ctx, request, cookie)
+    if signed_in is None:
         return _without_session(ctx, site, request, client_context, cookie)
-    session, person = found
-    # The first person to continue the request keeps it. Otherwise an attacker could begin a request
-    # and have another person finish it, or the other way round.
+    session, person = signed_in
+    # Bound to the first person who continues it. Otherwise an attacker could begin a request and have
+    # another person finish it, or finish what another person began.
     if not store.bind_request(ctx.tx, request.id, session.id, person.id):
         return DisplayedError("request_of_another", "Another person started this authorization request.")
-    # Read again: if the page was loaded twice, the other load may have taken the launch before this one locked the row.
+    # Read again: if the page was loaded twice, the other load may have taken the launch before this one
+    # locked the row.
     request = store.find_request(ctx.tx, site.tenant, request_id) or request
     ctx = ctx.as_actor(signin_policy.actor_of(person))
     signin.touch(ctx, session)
@@ -253,29 +256,25 @@ def advance(ctx: Context, site: Site, request_id: str, cookie: str) -> FlowResul
     judged = standing_of(ctx, client_context, person, issued_at=request.created_at, facility=facility)
     if reason := standing_fault(judged, ctx.now):
         return _refuse_launch(ctx, site, request, client_context, judged, reason=reason)
-    launched = _with_launch(ctx, site, request, client_context.tenant, judged=judged)
-    if not isinstance(launched, tuple):
-        return launched
-    return _with_step(
-        ctx, site, FlowState(launched[0], client_context, session, person, launched[1], (), None, Step.ISSUE)
-    )
+    flow_state = _with_launch(ctx, site, FlowState(request, client_context, session, person), judged=judged)
+    return _with_step(ctx, site, flow_state) if isinstance(flow_state, FlowState) else flow_state
 
 
 def _without_session(
     ctx: Context, site: Site, request: AuthorizationRequest, client_context: ClientContext, cookie: str
 ) -> FlowResult:
     """Refuse if the app may not act here for anyone, or a switch stops the person of the cookie; otherwise require sign-in."""
-    # Before anybody types a password for an app that would be refused afterwards.
+    # Checked first, so that nobody types a password for an app that is then refused.
     facility = _facility_of(ctx, request)
     judged = standing_of(ctx, client_context, None, issued_at=request.created_at, facility=facility)
     reason = standing_fault(judged, ctx.now)
     if reason is None and (stopped := signin.person_stopped(ctx, cookie, request.tenant)) is not None:
-        # Judged with that person, whose switch it is.
+        # Judged again with the person, so that the refusal names the switch on them.
         judged = standing_of(ctx, client_context, stopped, issued_at=request.created_at, facility=facility)
         reason = Reason.SWITCH_ENGAGED
     if reason is not None:
         return _refuse_launch(ctx, site, request, client_context, judged, reason=reason)
-    return _page_or_error(ctx, site, request, Step.LOGIN) or NeedsLogin(request, client_context.tenant)
+    return _prompt_none_redirect(ctx, site, request, Step.LOGIN) or NeedsLogin(request, client_context.tenant)
 
 
 def _facility_of(ctx: Context, request: AuthorizationRequest) -> str | None:
@@ -285,7 +284,8 @@ def _facility_of(ctx: Context, request: AuthorizationRequest) -> str | None:
     return None if request.launch_sealed else ""
 
 
-def _who(ctx: Context, request: AuthorizationRequest, cookie: str) -> tuple[Session, Person] | None:
+def _signed_in(ctx: Context, request: AuthorizationRequest, cookie: str) -> tuple[Session, Person] | None:
+    """Return the session of ``cookie`` and its person, if they are signed in at this tenant as recently as the request requires."""
     session = signin.session(ctx, cookie) if cookie else None
     if session is None or session.tenant != request.tenant:
         return None
@@ -304,32 +304,35 @@ def _who(ctx: Context, request: AuthorizationRequest, cookie: str) -> tuple[Sess
 
 
 def _with_launch(
-    ctx: Context, site: Site, request: AuthorizationRequest, tenant: Tenant, *, judged: Standing
-) -> tuple[AuthorizationRequest, Launch | None] | Redirect | RefusedLaunch:
+    ctx: Context, site: Site, flow_state: FlowState, *, judged: Standing
+) -> FlowState | Redirect | RefusedLaunch:
+    """Add the launch of a request, which is taken the first time; refuse a launch that has ended or cannot be taken."""
+    request, tenant = flow_state.request, flow_state.client_context.tenant
     if request.launch:
         launch = launches.get_launch(ctx, request.launch)
         # The EHR may end its session while the person reads the consent page.
         if launch.ended_at is not None:
             detail = "the EHR session of this launch has ended"
             fault = _Fault(AuthorizeError.ACCESS_DENIED, Reason.LAUNCH_ENDED, detail)
-            return _refuse_opened(ctx, site, request, tenant, fault)
-        return request, launch
+            return _refuse_request(ctx, site, request, tenant, fault)
+        return replace(flow_state, launch=launch)
     if not request.launch_sealed:
-        return request, None
-    # Only now, with a person: the handle alone is worth nothing, since it passes through the app's
-    # browser code (ADR 9). It was sealed for this request.
+        return flow_state
+    # Only with a signed-in person: the handle passes through the app's browser code, so it proves nothing
+    # by itself (ADR 9). It was sealed for this request.
     handle = vault().open(LAUNCH_PURPOSE, request.launch_sealed, request.id).decode()
     try:
         launch = launches.take(ctx, handle, judged)
     except DECIDED as refused:
-        # NotPermitted: the launch is another's, or a rule stops it. Otherwise the handle is not one that can be taken.
+        # NotPermitted: the launch was opened for another person or app, or a rule stops it. Any other
+        # refusal: the handle is unknown, used or expired.
         is_denied = isinstance(refused, NotPermitted)
         error = AuthorizeError.ACCESS_DENIED if is_denied else AuthorizeError.INVALID_REQUEST
         detail = f"{refused.code}: {refused.detail}"
         if not isinstance(refused, Refused):
-            return _refuse_opened(ctx, site, request, tenant, _Fault(error, refused.code, detail))
+            return _refuse_request(ctx, site, request, tenant, _Fault(error, refused.code, detail))
         back = refuse(ctx, site, request, error, code=refused.code, detail=detail)
-        return shown_first(refused, back, tenant, prompt=request.prompt)
+        return page_or_redirect(refused, back, tenant, prompt=request.prompt)
     taken = replace(
         request,
         launch=launch.id,
@@ -339,34 +342,35 @@ def _with_launch(
         context_chosen_at=ctx.now,
     )
     store.save_launch(ctx.tx, taken)
-    return taken, launch
+    return replace(flow_state, request=taken, launch=launch)
 
 
 def _with_step(ctx: Context, site: Site, flow_state: FlowState) -> FlowResult:
+    """Add the scopes that may be granted and the next step; refuse if nothing may be granted or the chart may not be opened."""
     request, client_context, person = flow_state.request, flow_state.client_context, flow_state.person
     assert client_context.installation is not None, "standing refuses what is not installed"
     book = policies.current(ctx).book_at(client_context.tenant.id, ctx.now, client_context.facts.app)
     allowed = installations_policy.allowed_scopes(
         client_context.facts, client_context.installation, book, ctx.now
     )
-    workflow = _workflow_of(ctx, flow_state, book)
+    workflow = _workflow_name(ctx, flow_state, book)
     if workflow and workflow not in workflows_allowed(book, client_context.facts, ctx.now):
         judged = standing_of(ctx, client_context, person, facility=_facility_of(ctx, request))
         return _refuse_launch(ctx, site, request, client_context, judged, reason=Reason.WORKFLOW_NOT_APPROVED)
     limit = workflow_limit(book, workflow)
     offered = _offered(ctx, flow_state, allowed, limit)
     if isinstance(offered, _Fault):
-        return _refuse_opened(ctx, site, request, client_context.tenant, offered)
-    request = _own_chart(ctx, request, person, offered)
+        return _refuse_request(ctx, site, request, client_context.tenant, offered)
+    request = _with_only_chart(ctx, request, person, offered)
     openable = identity_policy.patients_openable(person)
-    # A proxy's chart can end between its choice and the consent; a code for it would earn nothing.
+    # A proxy's access to a chart can end between its choice and the consent; a code for it would be refused.
     if request.patient and openable is not None and request.patient not in openable:
         code = Reason.OUTSIDE_LAUNCH_CONTEXT
         detail = f"{code}: the person may no longer open the chart of this request"
         fault = _Fault(AuthorizeError.ACCESS_DENIED, code, detail)
-        return _refuse_opened(ctx, site, request, client_context.tenant, fault)
-    # Another version is another product to agree to: the notice is shown once per version (ADR 17).
-    standing = consent.find_covering(
+        return _refuse_request(ctx, site, request, client_context.tenant, fault)
+    # By version, since another version is another product: the notice is shown once for each (ADR 17).
+    covering = consent.find_covering(
         ctx, client_context.tenant.id, person.id, client_context.facts, workflow=workflow
     )
     facts = policy.StepFacts(
@@ -375,7 +379,7 @@ def _with_step(ctx: Context, site: Site, flow_state: FlowState) -> FlowResult:
         scopes=offered,
         chosen_at=request.context_chosen_at,
         role=person.role,
-        standing=None if standing is None else smart.parse_stored(standing.scopes),
+        covered=None if covering is None else smart.parse_stored(covering.scopes),
         client_proved=oauth.proves_client(request.redirect_uri),
         synthetic=client_context.tenant.sandbox,
     )
@@ -384,16 +388,16 @@ def _with_step(ctx: Context, site: Site, flow_state: FlowState) -> FlowResult:
         patient, _ = policy.disclosed_context(offered, request.patient, request.encounter)
         launched = bool(request.launch and request.patient)
         if detail := policy.context_refusal(offered, patient=patient, launched=launched):
-            why = NOT_ASKED if launched else ""
-            fault = _Fault(AuthorizeError.INVALID_SCOPE, PATIENT_MISSING, detail, why)
-            return _refuse_opened(ctx, site, request, client_context.tenant, fault)
+            variant = NOT_ASKED if launched else ""
+            fault = _Fault(AuthorizeError.INVALID_SCOPE, PATIENT_MISSING, detail, variant)
+            return _refuse_request(ctx, site, request, client_context.tenant, fault)
     cell = admission(book, client_context.facts, ctx.now).cell
     assert cell is not None, "what is offered was admitted"
     current = replace(
         flow_state,
         request=request,
         offered=offered,
-        standing=standing,
+        covering=covering,
         step=step,
         lifetimes=cell.lifetimes,
         workflow=workflow,
@@ -401,22 +405,21 @@ def _with_step(ctx: Context, site: Site, flow_state: FlowState) -> FlowResult:
     if step in {Step.CONSENT, Step.NOTICE}:
         app = flow_state.client_context.app.id
         current = replace(current, agreed=consent.find_agreed(ctx, request.tenant, person.id, app))
-    return _page_or_error(ctx, site, request, step) or current
+    return _prompt_none_redirect(ctx, site, request, step) or current
 
 
 def _offered(
     ctx: Context, flow_state: FlowState, allowed: Iterable[str], limit: Iterable[str] | None
 ) -> tuple[Scope, ...] | _Fault:
-    """Return the scopes that may be granted; a fault if they permit nothing. ``limit``: the most for the workflow, None for no limit."""
+    """Return the scopes that may be granted; a fault if they permit nothing. ``limit``: the scopes of the workflow; None for no limit."""
     client_context, person = flow_state.client_context, flow_state.person
     allowed = tuple(allowed)
     rights = identity_policy.rights_of(person.role)
     asked = smart.parse_stored(flow_state.request.scopes)
-    # Worked out again on every page: scopes may have been taken from the installation while the
-    # person read.
+    # Computed again on every page: the installation may have been narrowed while the person read.
     for_task = policy.grantable(asked, allowed if limit is None else smart.narrow(allowed, limit), rights)
-    # Before consent, so that nobody is asked for what a switch would take out again.
-    offered = without_stopped(ctx, client_context, person, for_task)
+    # Before consent, so that nobody is asked for scopes that a switch then removes.
+    offered = _without_stopped(ctx, client_context, person, for_task)
     if policy.is_useful(offered):
         return offered
     variant = without_rights(
@@ -425,35 +428,35 @@ def _offered(
         in_task=policy.is_useful(for_task),
     )
     detail = "none of the requested scopes may be granted to this app, at this tenant, for this person"
-    stops = stops_on(ctx, client_context, person, for_task)
+    stops = _stopping_switches(ctx, client_context, person, for_task)
     return _Fault(AuthorizeError.INVALID_SCOPE, NOTHING_LEFT, detail, variant, stops)
 
 
-def _workflow_of(ctx: Context, flow_state: FlowState, book: Book) -> str:
-    """Return the workflow of a launch; where it names none, that of the installation (C190)."""
+def _workflow_name(ctx: Context, flow_state: FlowState, book: Book) -> str:
+    """Return the workflow of a launch; if it names none, the installation's default (C190)."""
     launch, installation = flow_state.launch, flow_state.client_context.installation
-    named = ""
+    of_launch = ""
     if launch is not None:
-        may = workflows_allowed(book, flow_state.client_context.facts, ctx.now)
-        named = launch_workflow(book, may, intent=launch.intent, placement=launch.placement)
-    return named or ("" if installation is None else installation.default_workflow)
+        allowed = workflows_allowed(book, flow_state.client_context.facts, ctx.now)
+        of_launch = launch_workflow(book, allowed, intent=launch.intent, placement=launch.placement)
+    return of_launch or ("" if installation is None else installation.default_workflow)
 
 
-def _own_chart(
+def _with_only_chart(
     ctx: Context, request: AuthorizationRequest, person: Person, offered: tuple[Scope, ...]
 ) -> AuthorizationRequest:
-    """Set the patient without a picker for a person who has only one chart, if no encounter is requested (C34)."""
+    """Set the patient without a picker for a person with only one chart, if no encounter is requested (C34)."""
     patient_asked, encounter_asked = smart_launch.requested_context(offered)
     openable = identity_policy.patients_openable(person)
     if request.context_chosen_at is not None or not patient_asked or openable is None or len(openable) != 1:
         return request
-    # The chart is clear, the visit is not: the person must choose.
+    # Only one chart, but perhaps several encounters: the person must choose.
     if encounter_asked:
         return request
-    return settle(ctx, request, person, patient=openable[0], encounter="")
+    return set_context(ctx, request, person, patient=openable[0], encounter="")
 
 
-def settle(
+def set_context(
     ctx: Context, request: AuthorizationRequest, person: Person, *, patient: str, encounter: str
 ) -> AuthorizationRequest:
     """Store the context of a standalone launch, and record who chose it."""
@@ -471,7 +474,7 @@ def settle(
     return chosen
 
 
-def without_stopped(
+def _without_stopped(
     ctx: Context, client_context: ClientContext, person: Person, scopes: tuple[Scope, ...]
 ) -> tuple[Scope, ...]:
     """Return the scopes that no switch on a scope or a resource type stops."""
@@ -484,17 +487,17 @@ def without_stopped(
     )
 
 
-def stops_on(
+def _stopping_switches(
     ctx: Context, client_context: ClientContext, person: Person, scopes: tuple[Scope, ...]
 ) -> tuple[Switch, ...]:
     """Return the switches that stop any of the scopes."""
     index = controls.switch_index(ctx)
-    found = {
+    switches = {
         switch.id: switch
         for scope in scopes
         for switch in controls_policy.launch_stops(index, _subject_of(client_context, person, scope), ctx.now)
     }
-    return tuple(found.values())
+    return tuple(switches.values())
 
 
 def _subject_of(client_context: ClientContext, person: Person, scope: Scope) -> Subject:
@@ -508,11 +511,14 @@ def _subject_of(client_context: ClientContext, person: Person, scope: Scope) -> 
     )
 
 
-def _page_or_error(ctx: Context, site: Site, request: AuthorizationRequest, step: Step) -> Redirect | None:
+def _prompt_none_redirect(
+    ctx: Context, site: Site, request: AuthorizationRequest, step: Step
+) -> Redirect | None:
+    """End a request with ``prompt=none`` that needs a page; None for any other. Source: OpenID Connect Core 1.0 section 3.1.2.6."""
     error = policy.PROMPT_NONE.get(step)
     if "none" not in request.prompt or error is None:
         return None
-    detail = f"prompt=none was asked, and {step} is needed"
+    detail = f"prompt=none was requested, but {step} is needed"
     return refuse(ctx, site, request, error, code=f"prompt_none_{step}", detail=detail)
 
 
@@ -527,40 +533,40 @@ def _refuse_launch(
 ) -> Redirect | RefusedLaunch:
     refusal = refusal_of(judged, reason, ctx.now, tenant=client_context.tenant.name)
     back = refuse(
-        ctx, site, request, AuthorizeError.ACCESS_DENIED, code=reason.value, detail=in_error(refusal)
+        ctx, site, request, AuthorizeError.ACCESS_DENIED, code=reason.value, detail=error_description(refusal)
     )
-    return shown_first(refusal, back, client_context.tenant, prompt=request.prompt)
+    return page_or_redirect(refusal, back, client_context.tenant, prompt=request.prompt)
 
 
-def _refuse_opened(
+def _refuse_request(
     ctx: Context, site: Site, request: AuthorizationRequest, tenant: Tenant, fault: _Fault
 ) -> Redirect | RefusedLaunch:
-    """End a request. Whoever opened the app from a chart reads why first; an app that began by itself gets its error at once (C216)."""
+    """End a request. In an EHR launch the person reads the reason first; a standalone app gets its error at once (C216)."""
     back = refuse(ctx, site, request, fault.error, code=str(fault.code), detail=fault.detail)
     if not (request.launch or request.launch_sealed) or fault.code not in LAUNCH_FAULTS:
         return back
     refusal = in_words(fault.code, fault.variant, tenant=tenant.name, stops=fault.stops)
-    return shown_first(refusal, back, tenant, prompt=request.prompt)
+    return page_or_redirect(refusal, back, tenant, prompt=request.prompt)
 
 
-def refused_retired(
-    site: Site, client_context: ClientContext, asked: ValidRequest, detail: str
+def refuse_retired_scope(
+    site: Site, client_context: ClientContext, valid: ValidRequest, detail: str
 ) -> Redirect | RefusedLaunch:
-    """Return the answer to a request for a scope that has ended: in an EHR launch the page, from which the app gets its error."""
-    back = error_redirect(site, asked.redirect_uri, asked.state, AuthorizeError.INVALID_SCOPE, detail)
-    if not asked.launch:
+    """Build the refusal of a scope that the rule book has retired: a page in an EHR launch, a redirect otherwise (C216)."""
+    back = error_redirect(site, valid.redirect_uri, valid.state, AuthorizeError.INVALID_SCOPE, detail)
+    if not valid.launch:
         return back
     refusal = in_words(Reason.SCOPE_RETIRED, tenant=client_context.tenant.name)
-    return shown_first(refusal, back, client_context.tenant, prompt=asked.prompt)
+    return page_or_redirect(refusal, back, client_context.tenant, prompt=valid.prompt)
 
 
-def in_error(refusal: Refused) -> str:
-    """Return the description of an OAuth error: the reason for the program, and the sentences for people."""
+def error_description(refusal: Refused) -> str:
+    """Return the ``error_description`` of a refusal: its code for programs, then its sentences for people."""
     return f"{refusal.code}: {refusal.detail}"
 
 
-def shown_first(
+def page_or_redirect(
     refusal: Refused, back: Redirect, tenant: Tenant, *, prompt: Collection[str]
 ) -> Redirect | RefusedLaunch:
-    """Return the page that tells the person before the app gets its error; the bare redirect if the app asked for no page."""
+    """Return the page that explains a refusal before the app gets its error; the redirect alone for ``prompt=none``."""
     return back if "none" in prompt else RefusedLaunch(refusal, back, tenant.ehr_origins)

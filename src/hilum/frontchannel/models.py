@@ -15,15 +15,16 @@ CODE_KEPT = timedelta(days=1)
 """How long a used or expired code is kept, so that its replay is detected."""
 REQUEST_LIFE = timedelta(minutes=30)
 """How long a person may take for sign-in, picker and consent."""
-# Bounds as wide as the columns: PostgreSQL refuses longer values where SQLite does not, and the app
-# should learn it from this endpoint.
+# As wide as the columns: PostgreSQL refuses longer values where SQLite does not, and the app should get
+# that refusal from this endpoint.
 STATE_BOUND = 2_048
 NONCE_BOUND = 512
 LAUNCH_BOUND = 512
 REDIRECT_URI_BOUND = 2_048
 SEARCH_TEXT_BOUND = 100
 PICKER_PAGE = 200
-LOOK_RETRY_AFTER_S = 10
+PICKER_RETRY_AFTER_S = 10
+"""How long a page of the picker waits that was refused for too many reads, or because the FHIR server does not answer."""
 ENCOUNTERS_BOUND = 50
 CONNECTED_APPS_BOUND = 200
 
@@ -41,10 +42,10 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationRequest:
-    """A valid authorization request. Fields up to ``max_age_s`` are fixed when it is stored; the others are set by its pages.
+    """A valid authorization request. Fields up to ``max_age_s`` are fixed when it is stored; its pages set the others.
 
-    ``scopes`` are v2 strings. ``launch_sealed`` holds the handle until a person takes the launch. ``person`` is the only person who
-    may continue it, ``session`` the session in which they last did; both are empty until a signed-in person opens a page of it.
+    ``scopes`` are v2 strings. ``launch_sealed`` holds the handle until a person takes the launch. Only ``person`` may continue the request;
+    ``session`` is the session in which they last did. Both are empty until a signed-in person opens one of its pages.
     """
 
     id: str
@@ -92,8 +93,8 @@ class Code:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """An unfinished authorization request: its validated redirect URI, and the name and logo of its app."""
+class WaitingRequest:
+    """An unfinished authorization request that continues after sign-in: its validated redirect URI, and the name and logo of its app."""
 
     redirect_uri: str
     app: str

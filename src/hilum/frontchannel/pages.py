@@ -12,10 +12,10 @@ from starlette.responses import Response
 from hilum.consent import policy as consent_policy
 from hilum.consent.models import Choice, PlainPermission, Topic
 from hilum.frontchannel.flow import ClientContext, FlowState
-from hilum.frontchannel.models import LOOK_RETRY_AFTER_S, Step
-from hilum.frontchannel.picker import EncounterChoice, PatientChoice, PatientPage
+from hilum.frontchannel.models import PICKER_RETRY_AFTER_S, Step
+from hilum.frontchannel.picker import GENDERS, EncounterChoice, PatientChoice, PatientPage
 from hilum.frontchannel.policy import DisplayedError, RefusedLaunch, offline_of
-from hilum.frontchannel.service import ConnectedApp, ConnectedApps, by_of
+from hilum.frontchannel.service import ConnectedApp, ConnectedApps, consenter_of
 from hilum.identity import policy as identity_policy
 from hilum.identity.models import Person, Role, Tenant
 from hilum.kernel.decision import Deny, Reason
@@ -33,7 +33,6 @@ from hilum.web.urls import path_of, with_query
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-GENDERS = ("male", "female", "other", "unknown")
 _NEXT = "Go back to the app and start again."
 HAPPENED = {
     "request_finished": "You have already answered here, and that answer counts. This page works only once.",
@@ -42,7 +41,7 @@ HAPPENED = {
 }
 """Sentences for the page, instead of the error's own ``detail``."""
 CANNOT_GO_ON = "This cannot go on"
-TROUBLE = {
+TITLE_AND_NEXT = {
     "client_unknown": (
         "This app is not registered here",
         "Nothing was shared with it. Tell whoever gave you the app.",
@@ -74,6 +73,8 @@ class Fields:
 
 @dataclass(frozen=True, slots=True)
 class PickerView:
+    """A page of the picker. ``text``: the name searched for. ``wrong``: the last choice was refused."""
+
     page: PatientPage
     text: str
     searchable: bool
@@ -82,7 +83,7 @@ class PickerView:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group of checkboxes: the categories of one type, or a single checkbox (``title`` empty). ``words`` are those of the type."""
+    """A group of checkboxes: the categories of one type, or a single checkbox (``title`` empty). ``words`` describe the type."""
 
     title: str
     meaning: str
@@ -97,22 +98,22 @@ class Group:
 def duration(lifetimes: Lifetimes, *, offline: bool | None) -> Sentence:
     """Return how long the app will have access: with ``offline_access`` (True), with ``online_access`` (False), or with neither (None)."""
     if offline is None:
-        access = _life_in_words(lifetimes.access_token)
+        access = _life_as_sentence(lifetimes.access_token)
         return Sentence("For %(time)s. After that the app has to ask again.", time=access)
     if lifetimes.expiry is not Expiry.ROLLING:
         short = lifetimes.expiry is Expiry.ONE_TIME
         most = lifetimes.access_token if short else lifetimes.authorization
-        return Sentence(_CLASSES[lifetimes.expiry], time=_life_in_words(most))
+        return Sentence(_DURATIONS[lifetimes.expiry], time=_life_as_sentence(most))
     if offline:
         return Sentence(
             "Until you remove it, even when you are not using it. It ends after %(time)s unless you agree again.",
-            time=_life_in_words(lifetimes.authorization),
+            time=_life_as_sentence(lifetimes.authorization),
         )
-    session = _life_in_words(lifetimes.session_refresh_token)
+    session = _life_as_sentence(lifetimes.session_refresh_token)
     return Sentence("Until you sign out, at most %(time)s.", time=session)
 
 
-_CLASSES = {
+_DURATIONS = {
     Expiry.ONE_TIME: pattern("This once, for at most %(time)s. The next time you are asked again."),
     Expiry.STUDY: pattern(
         "As long as the study goes on at this hospital, at most %(time)s, or until you remove it."
@@ -123,7 +124,7 @@ _CLASSES = {
 }
 
 
-def _life_in_words(life: timedelta) -> Sentence:
+def _life_as_sentence(life: timedelta) -> Sentence:
     """Return a duration in its largest unit that divides it: ``1 hour``, ``90 days``."""
     seconds = int(life.total_seconds())
     if seconds % DAY_S == 0:
@@ -135,21 +136,21 @@ def _life_in_words(life: timedelta) -> Sentence:
     return Sentence.counted("%(number)s second", "%(number)s seconds", seconds)
 
 
-def trouble(kit: Kit, request: Request, shown: DisplayedError) -> Response:
+def displayed_error(kit: Kit, request: Request, error: DisplayedError) -> Response:
     """Render the error of a request that cannot be redirected to its client."""
-    # RFC 6749 section 4.1.2.1: with an unknown client or redirect URI the person sees an error page, and the
-    # browser is sent nowhere.
-    title, then = TROUBLE.get(shown.code, (CANNOT_GO_ON, _NEXT))
+    # RFC 6749 section 4.1.2.1: with an unknown client or redirect URI the person sees an error page, and
+    # the browser is not redirected.
+    title, then = TITLE_AND_NEXT.get(error.code, (CANNOT_GO_ON, _NEXT))
     return trouble_page(
-        kit.pages, request, Trouble(title, HAPPENED.get(shown.code, shown.detail), then), status=400
+        kit.pages, request, Trouble(title, HAPPENED.get(error.code, error.detail), then), status=400
     )
 
 
-def refused(kit: Kit, request: Request, ended: RefusedLaunch) -> Response:
-    """Render why a launch is refused, with the way back to the app. It may stand in the EHR's frame, where the app would be."""
-    trouble = trouble_of(ended.refusal, back=ended.back.uri)
+def refused_launch(kit: Kit, request: Request, refused: RefusedLaunch) -> Response:
+    """Render why a launch is refused, with a link back to the app. The EHR may frame the page, as it would have framed the app."""
+    trouble = trouble_of(refused.refusal, back=refused.back.uri)
     return trouble_page(
-        kit.pages, request, trouble, status=403, policy=Policy(frame_ancestors=ended.framed_by)
+        kit.pages, request, trouble, status=403, policy=Policy(frame_ancestors=refused.framed_by)
     )
 
 
@@ -169,7 +170,7 @@ def _group(name: str, members: list[Choice]) -> Group:
 
 
 def _content(words: PlainPermission) -> str:
-    """Return what a permission is about, as an entry of a list; with what may be done, unless that is seeing only."""
+    """Return the subject of a permission as an entry of a list, with its verbs unless it permits reading only."""
     if words.verbs == ("see",) and not words.kind:
         return words.what
     return words.title.within_a_sentence() if isinstance(words.title, Sentence) else words.title
@@ -188,13 +189,13 @@ class TopicView:
 
 
 def _topic(topic: Topic) -> TopicView:
-    found = groups(topic.choices)
-    contents = dict.fromkeys(_content(each.words or each.choices[0].words) for each in found)
+    topic_groups = groups(topic.choices)
+    contents = dict.fromkeys(_content(each.words or each.choices[0].words) for each in topic_groups)
     return TopicView(
         topic.key,
         topic.title,
         joined(contents, ", "),
-        found,
+        topic_groups,
         sensitive=any(each.words.sensitive for each in topic.choices),
         writes=_any_writes(each.words for each in topic.choices),
     )
@@ -203,17 +204,16 @@ def _topic(topic: Topic) -> TopicView:
 def consent(
     kit: Kit, request: Request, flow_state: FlowState, fields: Fields, *, whose: str = ""
 ) -> Response:
-    """Render the consent page for a patient, or the first-use notice for staff. ``whose``: the record, if not the person's own."""
+    """Render the consent page for a patient, or the first-use notice for staff. ``whose``: the label of a record that is not the person's own."""
     lifetimes = flow_state.lifetimes
-    assert lifetimes is not None, "it is known when the step is"
+    assert lifetimes is not None, "it is set with the step"
     texts = tuple(smart.render(scope) for scope in flow_state.offered)
     asking = flow_state.step is Step.CONSENT
-    by = by_of(flow_state.person)
+    by = consenter_of(flow_state.person)
     choices = consent_policy.choices(texts, by=by) if asking else ()
     choices = consent_policy.with_needs(choices, flow_state.client_context.facts.optional_scopes)
     topics = [_topic(each) for each in consent_policy.topics(choices)]
-    # What no box stands for (identity, offline access) is listed below the boxes and comes with
-    # them.
+    # Scopes without a checkbox (identity, launch context) are listed below the checkboxes.
     offered = {text for choice in choices for text in choice.scopes}
     rest = consent_policy.describe_all(text for text in texts if text not in offered)
     return _render(
@@ -238,8 +238,7 @@ def consent(
 
 
 def _reaches_others(flow_state: FlowState) -> bool:
-    """Check whether the app requests more records than the chosen one: under user/ it reads all that the person may open."""
-    # The page names one record; it says so where a tick opens several.
+    """Check whether the app requests more than the chosen record: ``user/`` scopes cover every chart that the person may open."""
     charts = identity_policy.patients_openable(flow_state.person) or ()
     by_user = any(
         isinstance(each, ClinicalScope) and each.prefix is Prefix.USER for each in flow_state.offered
@@ -264,18 +263,17 @@ def _client_facts(kit: Kit, flow_state: FlowState) -> dict[str, Any]:
         "vendor": client_context.vendor_name,
         "purpose": client_context.app.purpose,
         "description": client_context.app.description,
-        # An app of one hospital that came by dynamic registration: nobody has reviewed or approved it.
+        # The app of one hospital comes from dynamic registration: nobody has reviewed or approved it.
         "self_registered": bool(client_context.app.tenant),
         "checked": _checked(client_context, kit.clock.now()),
-        # Where the browser goes next: of the registered redirect URI, not of what the app says
-        # about itself.
+        # Where the browser goes next, by the registered redirect URI and not by what the app claims.
         "goes_to": oauth.form_action_source(flow_state.request.redirect_uri).removesuffix(":"),
         "proved": oauth.proves_client(flow_state.request.redirect_uri),
     }
 
 
 def _checked(client_context: ClientContext, now: datetime) -> Sentence:
-    """Return whether an app was reviewed, and until when that holds."""
+    """Return whether an app was certified, and until when."""
     until = client_context.facts.certified_until
     if client_context.app.tenant:
         if until is None:
@@ -296,8 +294,8 @@ def _checked(client_context: ClientContext, now: datetime) -> Sentence:
 def pick_patient(
     kit: Kit, request: Request, flow_state: FlowState, fields: Fields, view: PickerView
 ) -> Response:
-    """Render the picker of the patient for whom to open the app."""
-    shown = {"request": fields.sealed, "q": view.text}
+    """Render the list of patients for whom the app may be opened."""
+    query = {"request": fields.sealed, "q": view.text}
     return _render(
         kit,
         request,
@@ -308,12 +306,12 @@ def pick_patient(
         options=[(choice.id, label(choice)) for choice in view.page.patients],
         refused="",
         app=flow_state.client_context.app.name,
-        more=with_query(fields.action, **shown, after=view.page.after) if view.page.after else "",
+        more=with_query(fields.action, **query, after=view.page.after) if view.page.after else "",
         first=with_query(fields.action, request=fields.sealed),
     )
 
 
-_LOOK_REFUSED: dict[Reason, tuple[int, str]] = {
+_READ_REFUSED: dict[Reason, tuple[int, str]] = {
     Reason.SWITCH_ENGAGED: (
         403,
         pattern(
@@ -333,16 +331,16 @@ _LOOK_REFUSED: dict[Reason, tuple[int, str]] = {
         ),
     ),
 }
-"""Status and sentence of the picker for decided refusals. Any other reason is treated as a temporary failure."""
-_LOOK_FAILED = (
+"""Status and sentence of the picker by the reason of a refusal. Any other reason is a temporary failure."""
+_READ_FAILED = (
     503,
     pattern("The records of %(hospital)s cannot be searched right now. Try again in a moment."),
 )
 
 
 def picker_refused(kit: Kit, request: Request, flow_state: FlowState, fields: Fields, deny: Deny) -> Response:
-    """Render the picker without patients, with the reason and the way back to the app."""
-    status, text = _LOOK_REFUSED.get(deny.reason, _LOOK_FAILED)
+    """Render the picker without patients: with the reason, and a way back to the app."""
+    status, text = _READ_REFUSED.get(deny.reason, _READ_FAILED)
     response = _render(
         kit,
         request,
@@ -357,11 +355,11 @@ def picker_refused(kit: Kit, request: Request, flow_state: FlowState, fields: Fi
         app=flow_state.client_context.app.name,
         more="",
         first="",
-        refused=Sentence(text, hospital=flow_state.client_context.tenant.name, seconds=LOOK_RETRY_AFTER_S),
+        refused=Sentence(text, hospital=flow_state.client_context.tenant.name, seconds=PICKER_RETRY_AFTER_S),
     )
-    # A 403 does not pass by waiting, so it gets no Retry-After.
+    # Waiting does not help against a 403.
     if status in {429, 503}:
-        response.headers["retry-after"] = str(LOOK_RETRY_AFTER_S)
+        response.headers["retry-after"] = str(PICKER_RETRY_AFTER_S)
     return response
 
 
@@ -374,7 +372,7 @@ def pick_encounter(
     chosen: PatientChoice,
     visits: tuple[EncounterChoice, ...],
 ) -> Response:
-    """Render the choice of a visit of the chosen patient, or of none."""
+    """Render the list of the chosen patient's encounters, with the option of none."""
     return _render(
         kit,
         request,
@@ -383,8 +381,12 @@ def pick_encounter(
         fields=fields,
         app=flow_state.client_context.app.name,
         chosen=chosen,
+        patient=chosen.name or Sentence("(no name)"),
         label=label(chosen),
-        options=[*((each.id, _visit(each.label)) for each in visits), ("", Sentence("No particular visit"))],
+        options=[
+            *((each.id, _encounter_label(each)) for each in visits),
+            ("", Sentence("No particular visit")),
+        ],
         first=with_query(fields.action, request=fields.sealed),
     )
 
@@ -393,19 +395,22 @@ def label(choice: PatientChoice) -> str:
     """Return a patient's label, with details that distinguish patients of the same name."""
     number = Sentence("record number %(number)s", number=choice.number) if choice.number else ""
     gender = Sentence(choice.gender) if choice.gender in GENDERS else choice.gender
-    return joined((choice.name, _born(choice.birth_date), gender, number, choice.facility), ", ")
+    return joined(
+        (choice.name or Sentence("(no name)"), _born(choice.birth_date), gender, number, choice.facility),
+        ", ",
+    )
 
 
 def _born(text: str) -> str:
-    return Sentence("born %(date)s", date=_in_words(text)) if text else ""
+    return Sentence("born %(date)s", date=_date_in_words(text)) if text else ""
 
 
-def _visit(label: str) -> str:
-    date, _, rest = label.partition(" · ")
-    return joined((_in_words(date), rest), " · ")
+def _encounter_label(choice: EncounterChoice) -> str:
+    date = _date_in_words(choice.date) if choice.date else ""
+    return joined((date, choice.kind or Sentence("Visit"), choice.status), " · ")
 
 
-def _in_words(text: str) -> str:
+def _date_in_words(text: str) -> str:
     """Return a date in words; a partial or malformed one unchanged."""
     try:
         return day(datetime.fromisoformat(text))
@@ -413,7 +418,7 @@ def _in_words(text: str) -> str:
         return text
 
 
-def window(kit: Kit, request: Request, tenant: Tenant, url: str) -> Response:
+def continue_in_window(kit: Kit, request: Request, tenant: Tenant, url: str) -> Response:
     """Offer to continue in a new window, because sign-in is never framed (clickjacking)."""
     return kit.pages.render(
         request,
@@ -428,9 +433,9 @@ def window(kit: Kit, request: Request, tenant: Tenant, url: str) -> Response:
 def manage(
     kit: Kit, request: Request, listed: ConnectedApps, *, csrf: str, done: str, names: dict[str, str]
 ) -> Response:
-    """Render a person's connected apps: what was granted, until when, last use, and how to withdraw it.
+    """Render a person's connected apps: what was granted, until when, its last use, and how to withdraw it.
 
-    ``names``: names of the patients for whom the person acts, by id; those that could not be read are absent.
+    ``names``: names of the patients for whom the person acts, by id, as far as they could be read.
     """
     return kit.pages.render(
         request,
@@ -440,7 +445,7 @@ def manage(
         brand=_brand(kit, listed.tenant),
         entries=[_entry(kit, each, listed.person, names, kit.clock.now()) for each in listed.apps],
         csrf=csrf,
-        # From the query, so only these two words of it may change the page.
+        # It comes from the query, so only these two values may change the page.
         done=done if done in {"remove", "narrow"} else "",
         person_is_patient=listed.person.role == Role.PATIENT,
         history=path_of(kit.urls.history(listed.tenant.id)) if listed.person.patients else "",
@@ -467,7 +472,7 @@ def _entry(
     agreed = connected.authorization
     assert agreed.ends is not None, "it is listed with its end"
     ends = agreed.ends
-    choices = consent_policy.choices(agreed.scopes, by=by_of(person))
+    choices = consent_policy.choices(agreed.scopes, by=consenter_of(person))
     return {
         "id": agreed.id,
         "name": connected.app.name,
@@ -492,8 +497,7 @@ def _whose(person: Person, patient: str, names: dict[str, str]) -> str:
         return ""
     if is_own(person, patient):
         return Sentence("Your own") if len(person.patients) > 1 else ""
-    # The id, when the FHIR server did not give the name: what is shared must be distinguishable even
-    # then.
+    # By id if the name could not be read, so that two shared records can always be distinguished.
     return names.get(patient) or Sentence("Of a person you act for (%(id)s)", id=patient)
 
 
@@ -501,8 +505,8 @@ def _render(kit: Kit, request: Request, template: str, flow_state: FlowState, **
     return kit.pages.render(
         request,
         template,
-        # Chromium checks the redirects that follow a form's POST as well, so the app's origin must
-        # be allowed here; the EHR's origins may frame the page (ADR 14).
+        # Chromium applies form-action to the redirects after a POST as well, so it must allow the app's
+        # origin; the EHR's origins may frame the page (ADR 14).
         form_action=[oauth.form_action_source(flow_state.request.redirect_uri)],
         frame_ancestors=flow_state.client_context.tenant.ehr_origins,
         person=flow_state.person.name,

@@ -1,7 +1,7 @@
-"""Reads of the context picker from the tenant's records: names of patients, and a patient's encounters.
+"""Reads of a tenant's records for pages: names of patients, and a patient's encounters.
 
-They run before the transaction, as the person at the browser, through the same decision as an app's read. They return only charts that
-the person may open; the service checks the choice again.
+They run outside a transaction, as the person at the browser, through the same decision as an app's read, and so return only charts that
+the person may open. The service judges the choice again.
 Source: security decision 21
 """
 
@@ -32,8 +32,8 @@ class PatientDirectory(Protocol):
     ) -> dict[str, Any] | Deny: ...
 
 
-class LookRefused(Exception):
-    """The records may not, or cannot, be read now."""
+class ReadRefused(Exception):
+    """The records may not be read, or cannot be read now."""
 
     def __init__(self, deny: Deny) -> None:
         super().__init__(deny.reason)
@@ -41,32 +41,32 @@ class LookRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """Who reads, and for which purpose. ``since`` is when their request began; links to pages are bound to ``binding``."""
+class RecordReader:
+    """Reads of one person for one purpose. ``since`` is when their request began; links to further pages are bound to ``binding``."""
 
     directory: PatientDirectory
-    reader: Grant
+    grant: Grant
     purpose: ReadPurpose
     since: datetime
     binding: str
     trace: Trace
 
     async def search(self, target: str) -> dict[str, Any]:
-        """Search the tenant's records; empty if what is searched for is out of reach. Raises LookRefused."""
-        found = await self.directory.search(
-            self.reader, self.purpose, target, since=self.since, binding=self.binding, trace=self.trace
+        """Search the tenant's records; return an empty Bundle for a chart that the person may not open. Raises ReadRefused."""
+        bundle = await self.directory.search(
+            self.grant, self.purpose, target, since=self.since, binding=self.binding, trace=self.trace
         )
-        if not isinstance(found, Deny):
-            return found
-        # Out of reach is answered as absent, on a page as for an app (ADR 13).
-        if found.reason is Reason.OUTSIDE_LAUNCH_CONTEXT:
+        if not isinstance(bundle, Deny):
+            return bundle
+        # As for an app: a chart that may not be opened is answered as one that does not exist (ADR 13).
+        if bundle.reason is Reason.OUTSIDE_LAUNCH_CONTEXT:
             return {}
-        raise LookRefused(found)
+        raise ReadRefused(bundle)
 
 
 @dataclass(frozen=True, slots=True)
 class PatientChoice:
-    """A patient as shown by the picker. ``number`` is the record number, ``facility`` the managing organization; either may be empty."""
+    """A patient as the picker shows it. ``number`` is the record number, ``facility`` the managing organization. All but the id may be empty."""
 
     id: str
     name: str
@@ -78,10 +78,16 @@ class PatientChoice:
 
 @dataclass(frozen=True, slots=True)
 class EncounterChoice:
+    """An encounter as the picker shows it. ``date`` is the day on which it began. All but the id may be empty."""
+
     id: str
-    label: str
+    date: str
+    kind: str
+    status: str
 
 
+GENDERS = ("male", "female", "other", "unknown")
+"""Source: FHIR R4 valueset-administrative-gender.html."""
 FORMER_NAMES = frozenset({"old", "maiden"})
 """Source: FHIR R4 valueset-name-use.html."""
 
@@ -94,74 +100,71 @@ class PatientPage:
     after: str = ""
 
 
-async def own_charts(look: Look, charts: Iterable[str]) -> tuple[PatientChoice, ...]:
-    """Read the names of a person's own charts; those not found are left out. Raises LookRefused."""
-    wanted = tuple(charts)
-    if not wanted:
+async def find_patients(reader: RecordReader, patients: Iterable[str]) -> tuple[PatientChoice, ...]:
+    """Read patients by id; those not found are left out. Raises ReadRefused."""
+    ids = tuple(patients)
+    if not ids:
         return ()
-    found = await look.search(f"Patient?_id={quote(','.join(wanted), safe=',')}&_count={len(wanted)}")
-    # Filtered again: a server that ignores _id would otherwise put another's chart before the
-    # person.
-    return tuple(choice for choice in _patients(found) if choice.id in wanted)
+    bundle = await reader.search(f"Patient?_id={quote(','.join(ids), safe=',')}&_count={len(ids)}")
+    # Filtered again: a server that ignores _id would otherwise show the person another's chart.
+    return tuple(choice for choice in _patients(bundle) if choice.id in ids)
 
 
-async def search(look: Look, *, text: str, after: str) -> PatientPage:
-    """Read one page of the tenant's patients, by name if ``text`` is not empty. ``after`` is the cursor of a page.
+async def search_patients(reader: RecordReader, *, text: str, after: str) -> PatientPage:
+    """Read one page of the tenant's patients, by name if ``text`` is not empty. ``after`` is the cursor of the page.
 
-    A cursor that was not issued for this request starts again at the first page. Raises LookRefused.
+    With a cursor of another request, return the first page. Raises ReadRefused.
     """
     if after:
         try:
-            return _page_of(await look.search("Patient?" + urlencode([(_PAGE, after)])))
-        except LookRefused as refused:
+            return _page_of(await reader.search("Patient?" + urlencode([(_PAGE, after)])))
+        except ReadRefused as refused:
             if refused.deny.reason is not Reason.REQUEST_UNSUPPORTED:
                 raise
     words = text.strip()[:SEARCH_TEXT_BOUND]
-    # A comma means or in a FHIR search: 'Bell, Oscar' would find every Bell and every Oscar.
+    # In a FHIR search a comma means "or": 'Bell, Oscar' would find every Bell and every Oscar.
     query = [("name", word) for word in words.replace(",", " ").split()]
     target = "Patient?" + urlencode([*query, ("_count", str(PICKER_PAGE)), ("_sort", "family")])
-    return _page_of(await look.search(target))
+    return _page_of(await reader.search(target))
 
 
-def _page_of(found: dict[str, Any]) -> PatientPage:
-    """Build a page, sorted by the names it shows, since a FHIR server may sort a patient by a former name."""
-    resources = sorted(_resources(found, "Patient"), key=_family_first)
-    return PatientPage(tuple(_patient(each) for each in resources), _way_on(found))
+def _page_of(bundle: dict[str, Any]) -> PatientPage:
+    """Build a page, sorted by the names that it shows, since a FHIR server may sort a patient by a former name."""
+    resources = sorted(_resources(bundle, "Patient"), key=_sort_key)
+    return PatientPage(tuple(_patient(each) for each in resources), _next_cursor(bundle))
 
 
-async def find_patient(look: Look, patient: str) -> PatientChoice | None:
-    """Read one patient; None if there is none with this id within reach. Raises LookRefused."""
+async def find_patient(reader: RecordReader, patient: str) -> PatientChoice | None:
+    """Read one patient; None if there is none whom the person may open. Raises ReadRefused."""
     # The id comes from a form and becomes part of a search.
     if not _ID.fullmatch(patient):
         return None
-    found = await look.search(f"Patient?_id={patient}")
-    # By id again: a server that ignores _id must not choose the launch's patient.
-    return next((choice for choice in _patients(found) if choice.id == patient), None)
+    return next(iter(await find_patients(reader, (patient,))), None)
 
 
-async def encounters(look: Look, patient: str) -> tuple[EncounterChoice, ...]:
-    """Read a patient's encounters, newest first. Raises LookRefused."""
+async def encounters(reader: RecordReader, patient: str) -> tuple[EncounterChoice, ...]:
+    """Read a patient's encounters, newest first. Raises ReadRefused."""
     if not _ID.fullmatch(patient):
         return ()
-    found = await look.search(f"Encounter?patient={patient}&_count={ENCOUNTERS_BOUND}&_sort=-date")
-    return tuple(_encounters(found, patient))
+    bundle = await reader.search(f"Encounter?patient={patient}&_count={ENCOUNTERS_BOUND}&_sort=-date")
+    return tuple(_encounters(bundle, patient))
 
 
-async def has_encounter(look: Look, patient: str, encounter: str) -> bool:
-    """Check whether an encounter exists and is the patient's. Raises LookRefused."""
+async def has_encounter(reader: RecordReader, patient: str, encounter: str) -> bool:
+    """Check whether an encounter exists and is the patient's. Raises ReadRefused."""
     if not _ID.fullmatch(patient) or not _ID.fullmatch(encounter):
         return False
-    found = await look.search(f"Encounter?_id={encounter}&patient={patient}")
-    return any(each.id == encounter for each in _encounters(found, patient))
+    bundle = await reader.search(f"Encounter?_id={encounter}&patient={patient}")
+    return any(each.id == encounter for each in _encounters(bundle, patient))
 
 
-def _resources(bundle: dict[str, Any], wanted: str) -> Iterable[dict[str, Any]]:
+def _resources(bundle: dict[str, Any], resource_type: str) -> Iterable[dict[str, Any]]:
     entries = bundle.get("entry")
     for entry in entries if isinstance(entries, list) else []:
         resource = entry.get("resource") if isinstance(entry, dict) else None
         if (
             isinstance(resource, dict)
-            and resource.get("resourceType") == wanted
+            and resource.get("resourceType") == resource_type
             and isinstance(resource.get("id"), str)
             and _ID.fullmatch(resource["id"])
         ):
@@ -176,10 +179,10 @@ def _patient(resource: dict[str, Any]) -> PatientChoice:
     birth, gender = resource.get("birthDate"), resource.get("gender")
     return PatientChoice(
         id=resource["id"],
-        name=_name_of(resource) or "(no name)",
-        # Shown only if well formed: it distinguishes people of the same name.
+        name=_name_of(resource),
+        # Only if well formed, because it distinguishes people of the same name.
         birth_date=birth if isinstance(birth, str) and _DATE.fullmatch(birth) else "",
-        gender=gender if gender in {"male", "female", "other", "unknown"} else "",
+        gender=gender if gender in GENDERS else "",
         number=_record_number(resource),
         facility=_facility(resource),
     )
@@ -200,33 +203,33 @@ def _record_number(resource: dict[str, Any]) -> str:
 
 
 def _facility(resource: dict[str, Any]) -> str:
-    keeper = resource.get("managingOrganization")
-    shown = keeper.get("display") if isinstance(keeper, dict) else None
-    return shown[:80] if isinstance(shown, str) else ""
+    organization = resource.get("managingOrganization")
+    display = organization.get("display") if isinstance(organization, dict) else None
+    return display[:80] if isinstance(display, str) else ""
 
 
 def _current_name(resource: dict[str, Any]) -> dict[str, Any]:
     """Return a patient's current name: the official one, else the first that is not a former one."""
     names = resource.get("name")
-    # The FHIR server's answer is data: any member may be missing, or of another type.
+    # The FHIR server is not trusted to send valid resources: any member may be missing or of another type.
     names = [name for name in names if isinstance(name, dict)] if isinstance(names, list) else []
     current = [name for name in names if name.get("use") not in FORMER_NAMES] or names
     return next((name for name in current if name.get("use") == "official"), current[0] if current else {})
 
 
-def _family_first(resource: dict[str, Any]) -> tuple[str, str]:
+def _sort_key(resource: dict[str, Any]) -> tuple[str, str]:
     """Return the sort key of a patient: the family name that is shown, then the whole name."""
-    family, shown = _current_name(resource).get("family"), _name_of(resource).casefold()
-    return (family.casefold() if isinstance(family, str) else shown, shown)
+    family, whole = _current_name(resource).get("family"), _name_of(resource).casefold()
+    return (family.casefold() if isinstance(family, str) else whole, whole)
 
 
 def _name_of(resource: dict[str, Any]) -> str:
-    best = _current_name(resource)
-    # Cut: what a server sends must not be able to fill the page.
-    if isinstance(best.get("text"), str):
-        return str(best["text"])[:200]
-    given = best.get("given")
-    parts = [*(given if isinstance(given, list) else []), best.get("family")]
+    current = _current_name(resource)
+    # Cut, so that no name can fill the page.
+    if isinstance(current.get("text"), str):
+        return str(current["text"])[:200]
+    given = current.get("given")
+    parts = [*(given if isinstance(given, list) else []), current.get("family")]
     return " ".join(part for part in parts if isinstance(part, str))[:200]
 
 
@@ -234,33 +237,32 @@ def _encounters(bundle: dict[str, Any], patient: str) -> Iterable[EncounterChoic
     for resource in _resources(bundle, "Encounter"):
         subject = resource.get("subject")
         reference = subject.get("reference") if isinstance(subject, dict) else None
-        # The search asked for this already; what a server returns besides is not offered.
+        # Checked again: a server that ignores the parameter must not offer another patient's encounter.
         if not isinstance(reference, str) or not reference.endswith(f"Patient/{patient}"):
             continue
-        yield EncounterChoice(resource["id"], _encounter_label(resource))
+        yield _encounter(resource)
 
 
-def _encounter_label(resource: dict[str, Any]) -> str:
+def _encounter(resource: dict[str, Any]) -> EncounterChoice:
     period = resource.get("period")
     start = period.get("start") if isinstance(period, dict) else None
     kinds = resource.get("type")
     kind = kinds[0] if isinstance(kinds, list) and kinds and isinstance(kinds[0], dict) else {}
     coding = kind.get("coding")
-    shown = (
+    display = (
         coding[0].get("display")
         if isinstance(coding, list) and coding and isinstance(coding[0], dict)
         else None
     )
-    label = kind.get("text") or shown or "Visit"
-    parts = [
-        start[:10] if isinstance(start, str) else "",
-        str(label)[:120],
-        str(resource.get("status") or "")[:20],
-    ]
-    return " · ".join(part for part in parts if part)
+    return EncounterChoice(
+        resource["id"],
+        date=start[:10] if isinstance(start, str) else "",
+        kind=str(kind.get("text") or display or "")[:120],
+        status=str(resource.get("status") or "")[:20],
+    )
 
 
-def _way_on(bundle: dict[str, Any]) -> str:
+def _next_cursor(bundle: dict[str, Any]) -> str:
     """Return the sealed cursor in the link to the next page; empty if there is none."""
     links = bundle.get("link")
     for link in links if isinstance(links, list) else []:

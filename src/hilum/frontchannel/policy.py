@@ -26,6 +26,7 @@ from hilum.standards.smart.scopes import SCOPE_FAULTS, ClinicalScope, Prefix, Sc
 CODE_CLIENTS = frozenset({ClientType.PUBLIC, ClientType.SYMMETRIC, ClientType.ASYMMETRIC})
 PROMPTS = frozenset({"none", "login", "consent", "select_account"})
 MAX_AGE_BOUND = 10**9
+"""Seconds."""
 _DIGITS = re.compile(r"[0-9]{1,10}")
 LOGIN_HINT_BOUND = 256
 NOT_FOR_PEOPLE = frozenset({"hilum/launch"})
@@ -48,9 +49,9 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True)
 class RefusedLaunch:
-    """A launch that a rule refuses. The person sees a page of the platform, from which ``back`` leads to the app with the error (C216).
+    """A launch that a rule refuses. The person sees a page of the platform, which links ``back`` to the app with the error (C216).
 
-    ``framed_by``: the origins of the hospital's EHR, in which the page may stand.
+    ``framed_by``: the origins of the hospital's EHR, which may frame the page.
     """
 
     refusal: Refused
@@ -99,13 +100,13 @@ def validate_request(
     assert client is not None, "a missing client is a displayed error"
     redirect_uri = parameters.get("redirect_uri")
     state = parameters.get("state")
-    # First of all, because state is repeated in every error that is redirected.
+    # First, because every redirected error repeats the state.
     if not oauth.printable(state) or len(state) > STATE_BOUND:
         return RedirectedError(
             redirect_uri,
             "",
             AuthorizeError.INVALID_REQUEST,
-            "state is too long or has non-printable characters",
+            f"state is longer than {STATE_BOUND} characters or has non-printable ones",
         )
     fault = _request_fault(parameters, client, fhir_base)
     if fault is not None:
@@ -137,8 +138,7 @@ def _client_fault(parameters: Parameters, client: Client | None, now: datetime) 
             "redirect_uri_missing",
             "The app did not say (once) where to send you back to; redirect_uri is missing.",
         )
-    # Compared as strings (RFC 9700 section 4.1.3): every looser rule has led a code to an
-    # attacker's address.
+    # Compared as strings (RFC 9700 section 4.1.3): looser comparisons have sent codes to attackers.
     if len(presented) > REDIRECT_URI_BOUND or not clients_policy.redirect_matches(
         client.redirect_uris, presented, deployment=client.deployment
     ):
@@ -151,14 +151,14 @@ def _client_fault(parameters: Parameters, client: Client | None, now: datetime) 
 def _request_fault(
     parameters: Parameters, client: Client, fhir_base: str
 ) -> tuple[AuthorizeError, str] | None:
-    # RFC 6749 section 3.1: no parameter occurs twice. A proxy and this server could each read
-    # another one.
+    # RFC 6749 section 3.1: no parameter occurs twice. A proxy and this server could each read a
+    # different one.
     if parameters.repeated:
         return AuthorizeError.INVALID_REQUEST, f"{min(parameters.repeated)[:40]} is sent more than once"
-    # PostgreSQL stores no null character in text: it would fail later, as an error of ours.
+    # PostgreSQL stores no null character in text, so the insert would fail later with a 500.
     if any("\0" in value for value in parameters.values.values()):
         return AuthorizeError.INVALID_REQUEST, "a parameter contains a null character"
-    # A request object (RFC 9101) could hold other parameters than those judged here.
+    # A request object (RFC 9101) could hold parameters other than those validated here.
     if parameters.get("request"):
         return AuthorizeError.REQUEST_NOT_SUPPORTED, "request objects are not supported"
     if parameters.get("request_uri"):
@@ -172,15 +172,14 @@ def _request_fault(
         return AuthorizeError.INVALID_REQUEST, "response_mode must be query"
     if client.type not in CODE_CLIENTS or "authorization_code" not in client.grant_types:
         return AuthorizeError.UNAUTHORIZED_CLIENT, "this client is not registered for authorization codes"
-    # SMART requires state; it is what protects the app from a forged response (RFC 6749 section
-    # 10.12).
+    # SMART requires state, which protects the app from a forged response (RFC 6749 section 10.12).
     if not parameters.get("state"):
         return AuthorizeError.INVALID_REQUEST, "state is missing"
     aud = parameters.get("aud")
     if not aud:
         return AuthorizeError.INVALID_REQUEST, "aud is missing; it must be the FHIR base URL"
-    # SMART's aud: an app that was led to a counterfeit FHIR server names it here, before it has a
-    # token that it would send there.
+    # SMART's aud: an app that was directed to a counterfeit FHIR server names that server here, before
+    # it has a token to send there.
     if aud.removesuffix("/") != fhir_base:
         return AuthorizeError.INVALID_REQUEST, "aud is not the FHIR base URL of this server"
     launch = parameters.get("launch")
@@ -192,40 +191,38 @@ def _request_fault(
 def _proof_fault(parameters: Parameters) -> tuple[AuthorizeError, str] | None:
     if not parameters.get("code_challenge"):
         return AuthorizeError.INVALID_REQUEST, "code_challenge is missing; PKCE is required"
-    # SMART requires S256 and forbids plain, which shows the verifier to everyone who sees the
-    # request.
+    # SMART requires S256 and forbids plain, which reveals the verifier to whoever sees the request.
     if parameters.get("code_challenge_method") != oauth.S256:
         return AuthorizeError.INVALID_REQUEST, "code_challenge_method must be S256"
     if not oauth.challenge_well_formed(parameters.get("code_challenge")):
         return AuthorizeError.INVALID_REQUEST, "code_challenge is not an S256 challenge"
     if len(parameters.get("nonce")) > NONCE_BOUND:
-        return AuthorizeError.INVALID_REQUEST, "nonce is too long"
+        return AuthorizeError.INVALID_REQUEST, f"nonce is longer than {NONCE_BOUND} characters"
     prompt = set(parameters.get("prompt").split())
     if not prompt <= PROMPTS or ("none" in prompt and len(prompt) > 1):
-        return AuthorizeError.INVALID_REQUEST, "prompt is unknown or contradicts itself"
+        return AuthorizeError.INVALID_REQUEST, "prompt has an unknown value, or combines none with others"
     max_age = parameters.get("max_age")
     # Not int() alone: it accepts the digits of other scripts and thousands of zeros.
     if max_age and not (_DIGITS.fullmatch(max_age) and int(max_age) <= MAX_AGE_BOUND):
-        return AuthorizeError.INVALID_REQUEST, "max_age is not a number of seconds"
+        return AuthorizeError.INVALID_REQUEST, f"max_age must be a number of seconds up to {MAX_AGE_BOUND}"
     return None
 
 
 def _asked_scopes(parameters: Parameters, book: Book) -> tuple[Scope, ...] | str:
     expanded = expand(book, parameters.get("scope"), {Prefix.PATIENT, Prefix.USER})
-    # Not ignored like other unknown words: the app would be left without anything that it came for.
+    # Refused rather than ignored like other unknown scopes: the app would get none of its scopes.
     if expanded.unknown:
         return f"the rule book has no workflow {expanded.unknown[:64]!r}"
     parsed = smart.parse_scopes(expanded.text)
     if isinstance(parsed, ScopeError):
         return SCOPE_FAULTS[parsed]
-    # RFC 6749 section 3.3: scopes that are not known here are left out, and the answer says what
-    # was granted.
+    # RFC 6749 section 3.3: unknown scopes are left out, and the response lists what was granted.
     scopes, _foreign = parsed
     if not scopes:
         return "scope is missing or has no scope that is supported here"
     for scope in scopes:
-        # C16: backend and delegated access never share a grant; system scopes would bypass the
-        # person's charts.
+        # C16: backend and delegated access never share a grant. System scopes would ignore which charts
+        # the person may open.
         if isinstance(scope, ClinicalScope) and scope.prefix is Prefix.SYSTEM:
             return "system scopes are for backend services and cannot be requested for a person (C16)"
         if isinstance(scope, SpecialScope) and scope.name in NOT_FOR_PEOPLE:
@@ -251,8 +248,8 @@ def grantable(asked: Iterable[Scope], allowed: Iterable[str], rights: Mapping[st
 
     ``allowed``: registered and certified and installed. ``rights``: resource type -> letters. A wildcard under ``user/`` becomes the types
     of the role; under ``patient/`` it stays a wildcard, with the letters that the role has on any type, because the gateway checks each
-    request against the role again. Left out are granular scopes that no resource can be tested against, and types without a visibility
-    rule, which no app can read: they would promise the app, and ask the person, more than the gateway permits.
+    request against the role again. Granular scopes that no resource can be tested against are left out, and so are types without a
+    visibility rule: the gateway permits neither, so the app would be promised, and the person asked for, too much.
     """
     kept: dict[Scope, None] = {}
     for scope in smart.intersect(asked, smart.parse_stored(allowed)):
@@ -291,7 +288,7 @@ def offline_of(scopes: Iterable[Scope]) -> bool | None:
 
 def code_fault(code: Code, *, redirect_uri: str, verifier: str, now: datetime) -> str:
     """Return why a redeemed code is refused; empty if it is valid. Source: RFC 6749 section 4.1.3; RFC 7636."""
-    # Judged after the code was used up: whichever proof fails, there is no second try.
+    # The code is used up before this is checked: whichever proof fails, there is no second attempt.
     if now >= code.expires_at:
         return "The code has expired."
     if redirect_uri != code.redirect_uri:
@@ -308,7 +305,7 @@ def code_fault(code: Code, *, redirect_uri: str, verifier: str, now: datetime) -
 class StepFacts:
     """The facts that decide the next step of a request of a signed-in person.
 
-    ``chosen_at``: when the launch or the person set the context. ``standing``: the scopes of an authorization in force for this client
+    ``chosen_at``: when the launch or the person set the context. ``covered``: the scopes of an authorization in force for this client
     and version, None without one. ``client_proved``: only the client's owner can receive responses at the redirect URI.
     ``synthetic``: the hospital is a sandbox.
     """
@@ -318,7 +315,7 @@ class StepFacts:
     scopes: tuple[Scope, ...]
     chosen_at: datetime | None
     role: str
-    standing: tuple[Scope, ...] | None
+    covered: tuple[Scope, ...] | None
     client_proved: bool
     synthetic: bool = False
 
@@ -327,21 +324,20 @@ def next_step(facts: StepFacts) -> Step:
     """Return what a request needs next: context, consent, a notice, or nothing more."""
     if not facts.ehr_launch and facts.chosen_at is None and smart_launch.requested_context(facts.scopes)[0]:
         return Step.CHOOSE_CONTEXT
-    # A patient decides each time; for staff the hospital has decided, by installing the app (ADR
-    # 17).
+    # A patient decides each time; for staff the hospital has decided, by installing the app (ADR 17).
     if facts.role == Role.PATIENT:
         return Step.CONSENT
-    return Step.NOTICE if _must_ask_again(facts) else Step.ISSUE
+    return Step.NOTICE if _needs_notice(facts) else Step.ISSUE
 
 
-def _must_ask_again(facts: StepFacts) -> bool:
-    # Any program on a device can claim a loopback or private-scheme address, so such a client is
-    # never granted anything in silence (RFC 8252 section 8.6). In a sandbox it would gain synthetic
-    # records, and developers would learn to click the notice away (ADR 69).
+def _needs_notice(facts: StepFacts) -> bool:
+    # Any program on a device can claim a loopback or private-scheme address, so such a client never gets a
+    # code without a page (RFC 8252 section 8.6). In a sandbox it would only gain synthetic records, and
+    # developers would learn to click the notice away (ADR 69).
     proved = facts.client_proved or facts.synthetic
-    if facts.standing is None or not proved or "consent" in facts.prompt:
+    if facts.covered is None or not proved or "consent" in facts.prompt:
         return True
-    return set(smart.intersect(facts.scopes, facts.standing)) != set(facts.scopes)
+    return set(smart.intersect(facts.scopes, facts.covered)) != set(facts.scopes)
 
 
 def login_is_stale(
@@ -353,8 +349,7 @@ def login_is_stale(
     max_age_s: int | None,
 ) -> bool:
     """Check whether the client requires a newer sign-in than this. Source: OpenID Connect Core 1.0 section 3.1.2.1."""
-    # Signed in since the request: that is what prompt=login asked for. Otherwise it would ask for
-    # ever.
+    # A sign-in after the request satisfies prompt=login; without this, it would be asked for again and again.
     if auth_time >= requested_at:
         return False
     return "login" in prompt or (max_age_s is not None and now - auth_time > timedelta(seconds=max_age_s))
@@ -373,19 +368,19 @@ PROMPT_NONE = {
 
 
 def context_refusal(scopes: Iterable[Scope], *, patient: str, launched: bool = False) -> str:
-    """Return why the context is not sufficient for the scopes; empty if it is (C34). ``launched``: an EHR opened a chart with a patient."""
+    """Return why the context does not suffice for the scopes; empty if it does (C34). ``launched``: an EHR opened the app on a patient."""
     scopes = tuple(scopes)
     if smart_launch.needs_patient(scopes) and not patient:
         if launched:
             return "patient scopes need the scope launch in an EHR launch: register the client for it, and request it"
-        return "patient scopes need a patient, and no patient was established"
+        return "patient scopes need a patient, but none was launched or chosen; request launch/patient"
     return ""
 
 
 def disclosed_context(scopes: Iterable[Scope], patient: str, encounter: str) -> tuple[str, str]:
     """Return the patient and encounter that the scopes disclose to the app (C32)."""
     names = {scope.name for scope in scopes if isinstance(scope, SpecialScope)}
-    all_of_it = "launch" in names
-    if not patient or not (all_of_it or names & {"launch/patient", "launch/encounter"}):
+    has_launch = "launch" in names
+    if not patient or not (has_launch or names & {"launch/patient", "launch/encounter"}):
         return "", ""
-    return patient, encounter if all_of_it or "launch/encounter" in names else ""
+    return patient, encounter if has_launch or "launch/encounter" in names else ""

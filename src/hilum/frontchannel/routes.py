@@ -3,7 +3,6 @@
 Source: RFC 6749 section 3.1; RFC 9700 section 4.12 (303 after a form post); SMART App Launch 2.2, app-launch.
 """
 
-import re
 from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn
@@ -15,9 +14,9 @@ from starlette.routing import Route
 from hilum.frontchannel import pages, picker, service
 from hilum.frontchannel.flow import FlowResult, FlowState, NeedsLogin
 from hilum.frontchannel.models import Step
-from hilum.frontchannel.picker import Look, LookRefused, PatientChoice, PatientDirectory
+from hilum.frontchannel.picker import PatientChoice, PatientDirectory, ReadRefused, RecordReader
 from hilum.frontchannel.policy import DisplayedError, Redirect, RefusedLaunch
-from hilum.frontchannel.service import Stored
+from hilum.frontchannel.service import StoredRequest
 from hilum.identity import policy as identity_policy
 from hilum.infra.context import Trace
 from hilum.kernel.decision import Deny, ReadPurpose
@@ -38,13 +37,12 @@ from hilum.web.urls import Site, path_of
 
 REQUEST_PURPOSE = "authserver.request"
 MANAGE_PURPOSE = "authserver.manage"
-_TENANT = re.compile(r"[a-z0-9-]{1,32}")
 _FRAMES = frozenset({"iframe", "frame", "embed", "object"})
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
-    """A browser's request: its site and session cookie. ``framed``: inside a frame, which has the EHR's partitioned session."""
+class BrowserRequest:
+    """What every endpoint reads from a request. ``framed``: inside a frame, which has the EHR's partitioned session cookie."""
 
     site: Site
     cookie: str
@@ -76,94 +74,96 @@ class FrontChannel:
 
     async def authorize(self, request: Request) -> Response:
         """Start an authorization request, by GET or POST (C29), or show the next page of the one in ``request``."""
-        visit = self._visit(request)
+        browser = self._browser(request)
         pairs = oauth.decode_form(request.scope.get("query_string", b"").decode("latin-1"))
         if request.method == "POST":
             body = await self._body_pairs(request)
-            # Together, so that a parameter that stands in both counts as repeated.
+            # Joined, so that a parameter in both the query and the body counts as repeated.
             pairs = None if pairs is None or body is None else [*pairs, *body]
         if pairs is None:
-            return pages.trouble(
+            return pages.displayed_error(
                 self._kit, request, DisplayedError("request_malformed", "The app sent something unreadable.")
             )
         parameters = read_parameters(pairs)
         sealed = parameters.get("request")
         if request.method == "GET" and sealed and not parameters.get("client_id"):
-            return await self._page(request, visit, sealed)
-        source = visit.trace.source
+            return await self._resume(request, browser, sealed)
+        source = browser.trace.source
         recorded = self._refusals.is_recorded(source)
-        begin = partial(service.begin, site=visit.site, parameters=parameters, recorded=recorded)
-        begun = await self._kit.uow.write(begin, trace=visit.trace)
-        if isinstance(begun, Stored):
-            # To a GET of our own: a cross-site POST brings no Lax cookie, so the session is not
-            # known here (ADR 14).
-            onward = _see_other(self._step_url(visit, begun.request.id))
+        begin = partial(service.begin, site=browser.site, parameters=parameters, recorded=recorded)
+        begun = await self._kit.uow.write(begin, trace=browser.trace)
+        if isinstance(begun, StoredRequest):
+            # By a GET of this origin, because a cross-site POST sends no Lax cookie and so no session
+            # (ADR 14).
+            onward = _see_other(self._step_url(browser, begun.request.id))
             ui_locales, secure = parameters.get("ui_locales"), self._kit.pages.shell.secure
             languages.remember_asked(request, onward, ui_locales, secure=secure)
             return onward
-        self._refusals.refused(visit.site.tenant, source, recorded=recorded)
-        return self._ended(request, begun)
+        self._refusals.refused(browser.site.tenant, source, recorded=recorded)
+        return self._end(request, begun)
 
-    async def _posted(
+    async def _read_step_form(
         self, request: Request, multi: tuple[str, ...] = ()
-    ) -> tuple[Visit, forms.Form, str] | Response:
-        """Return the form of a step and the authorization request that it is of; without a cookie the way back to the step. Raises Invalid, NotPermitted."""
-        visit = self._visit(request)
+    ) -> tuple[BrowserRequest, forms.Form, str] | Response:
+        """Read the form of a step, and the id of its authorization request. Without a session cookie, redirect to the step, which asks for sign-in.
+
+        Raises Invalid, NotFound, NotPermitted.
+        """
+        browser = self._browser(request)
         form = await forms.read_form(request, multi=multi)
-        request_id = self._opened(visit, form.one("request"))
-        if not visit.cookie:
-            return _see_other(self._step_url(visit, request_id))
-        self._check(request, visit, form, request_id)
-        return visit, form, request_id
+        request_id = self._unseal(browser, form.one("request"))
+        if not browser.cookie:
+            return _see_other(self._step_url(browser, request_id))
+        self._check(request, browser, form, request_id)
+        return browser, form, request_id
 
     async def context(self, request: Request) -> Response:
-        """Process the chosen patient and encounter."""
-        posted = await self._posted(request)
+        """Process the choice of a patient and an encounter."""
+        posted = await self._read_step_form(request)
         if isinstance(posted, Response):
             return posted
-        visit, form, request_id = posted
+        browser, form, request_id = posted
         patient = form.one("patient")
         encounter = form.one("encounter") if "encounter" in form else None
         resumed = await self._kit.uow.write(
-            partial(service.resume, site=visit.site, request_id=request_id, cookie=visit.cookie),
-            trace=visit.trace,
+            partial(service.resume, site=browser.site, request_id=request_id, cookie=browser.cookie),
+            trace=browser.trace,
         )
         if not isinstance(resumed, FlowState) or resumed.step is not Step.CHOOSE_CONTEXT:
-            return await self._shown(request, visit, resumed)
-        # The FHIR server is asked between two transactions, so the verb below judges the choice
-        # again.
-        within = service.may_open(resumed.person, patient)
+            return await self._respond(request, browser, resumed)
+        # The FHIR server is read between two transactions, so the verb below judges the choice again.
+        may_open = service.may_open(resumed.person, patient)
         try:
-            exists = within and await self._exists(visit, resumed, patient, encounter)
-        except LookRefused as refused:
-            return self._refused_picker(request, visit, resumed, refused.deny)
-        # A patient out of reach is not read from the FHIR server; the verb refuses the choice and records it.
-        choice = service.Choice(patient if exists or not within else "", encounter)
+            exists = may_open and await self._choice_exists(browser, resumed, patient, encounter)
+        except ReadRefused as refused:
+            return self._refused_picker(request, browser, resumed, refused.deny)
+        # A patient whom the person may not open is not read; the verb refuses the choice and records it.
+        choice = service.Choice(patient if exists or not may_open else "", encounter)
         chosen = await self._kit.uow.write(
             partial(
                 service.choose_context,
-                site=visit.site,
+                site=browser.site,
                 request_id=request_id,
-                cookie=visit.cookie,
+                cookie=browser.cookie,
                 choice=choice,
             ),
-            trace=visit.trace,
+            trace=browser.trace,
         )
         if isinstance(chosen, FlowState) and chosen.step is Step.CHOOSE_CONTEXT:
             return await self._picker(
-                request, visit, chosen, patient=patient if exists else "", wrong=not exists
+                request, browser, chosen, patient=patient if exists else "", wrong=not exists
             )
-        return await self._shown(request, visit, chosen)
+        return await self._respond(request, browser, chosen)
 
     async def consent(self, request: Request) -> Response:
-        """Process the consent form: allow what is ticked, deny, or deny and remove the app."""
-        posted = await self._posted(request, multi=("scope", "topic"))
+        """Process the answer on the consent page or the notice: allow what is ticked, deny, or deny and remove the app."""
+        posted = await self._read_step_form(request, multi=("scope", "topic"))
         if isinstance(posted, Response):
             return posted
-        visit, form, request_id = posted
+        browser, form, request_id = posted
         decision = form.one("decision")
         if decision not in {"allow", "deny", "remove"}:
-            raise Invalid("decision_missing", "Press allow or deny.")
+            raise Invalid("decision_missing", "Press Allow or Deny.")
         allow, remove = decision == "allow", decision == "remove"
         language = language_of(form.one("language"))
         answer = service.Answer(
@@ -172,61 +172,60 @@ class FrontChannel:
         decided = await self._kit.uow.write(
             partial(
                 service.decide,
-                site=visit.site,
+                site=browser.site,
                 request_id=request_id,
-                cookie=visit.cookie,
+                cookie=browser.cookie,
                 answer=answer,
             ),
-            trace=visit.trace,
+            trace=browser.trace,
         )
-        return await self._shown(request, visit, decided)
+        return await self._respond(request, browser, decided)
 
     async def manage(self, request: Request) -> Response:
         """Show the connected apps of the signed-in person."""
-        visit = self._visit(request)
+        browser = self._browser(request)
         listed = await self._kit.uow.write(
-            partial(service.connected_apps, site=visit.site, cookie=visit.cookie), trace=visit.trace
+            partial(service.connected_apps, site=browser.site, cookie=browser.cookie), trace=browser.trace
         )
         if listed is None:
-            return self._to_signin(visit, self._kit.urls.manage(visit.site.tenant))
+            return self._to_signin(browser, self._kit.urls.manage(browser.site.tenant))
         query = forms.read_query(request)
-        csrf = forms.csrf_token(signin_policy.csrf_secret(visit.cookie), MANAGE_PURPOSE)
-        names = await self._names_of_others(visit, listed)
+        csrf = forms.csrf_token(signin_policy.csrf_secret(browser.cookie), MANAGE_PURPOSE)
+        names = await self._names_of_others(browser, listed)
         return pages.manage(self._kit, request, listed, csrf=csrf, done=query.one("done"), names=names)
 
     async def manage_post(self, request: Request) -> Response:
         """Remove an app, or some of its permissions."""
-        visit = self._visit(request)
+        browser = self._browser(request)
         form = await forms.read_form(request, multi=("scope",))
-        manage_url = self._kit.urls.manage(visit.site.tenant)
-        if not visit.cookie:
-            return self._to_signin(visit, manage_url)
-        self._check(request, visit, form, MANAGE_PURPOSE)
+        manage_url = self._kit.urls.manage(browser.site.tenant)
+        if not browser.cookie:
+            return self._to_signin(browser, manage_url)
+        self._check(request, browser, form, MANAGE_PURPOSE)
         action, authorization = form.one("action"), form.one("authorization")
         if action not in {"remove", "narrow"}:
             raise Invalid("action_unknown", "The form does not say what to do.")
         verb = (
-            partial(service.disconnect, site=visit.site, cookie=visit.cookie, authorization=authorization)
+            partial(service.disconnect, site=browser.site, cookie=browser.cookie, authorization=authorization)
             if action == "remove"
             else partial(
                 service.narrow_app,
-                site=visit.site,
-                cookie=visit.cookie,
+                site=browser.site,
+                cookie=browser.cookie,
                 authorization=authorization,
                 ticked=form.many("scope"),
             )
         )
-        is_signed_in = await self._kit.uow.write(verb, trace=visit.trace)
+        is_signed_in = await self._kit.uow.write(verb, trace=browser.trace)
         if not is_signed_in:
-            return self._to_signin(visit, manage_url)
+            return self._to_signin(browser, manage_url)
         return _see_other(f"{path_of(manage_url)}?done={action}")
 
     async def find_onward(self, request: Request, tenant: str, then: str) -> Onward:
-        """Return what waits after sign-in: the app of the authorization request, and the origin of its redirect URI."""
+        """Find the authorization request that continues after sign-in at ``then``: its app, and the origin of its redirect URI."""
         path, _, query = then.partition("?")
         pairs = oauth.decode_form(query)
-        # form-action is opened for a waiting request only, not for any address in a link to the
-        # sign-in page.
+        # Only for a stored request: a link to the sign-in page must not open form-action for any address.
         if path != path_of(self._kit.urls.authorize(tenant)) or pairs is None:
             return NOWHERE
         site = self._kit.urls.site(TenantId(tenant))
@@ -235,94 +234,103 @@ class FrontChannel:
             request_id = vault().open(REQUEST_PURPOSE, sealed, site.tenant).decode()
         except Invalid:
             return NOWHERE
-        verb = partial(service.waiting, site=site, request_id=request_id)
-        found = await self._kit.uow.read(verb, trace=trace_of(request))
-        if found is None:
+        verb = partial(service.find_waiting, site=site, request_id=request_id)
+        waiting = await self._kit.uow.read(verb, trace=trace_of(request))
+        if waiting is None:
             return NOWHERE
-        logo = app_logo(self._kit.urls, found.app_id, found.logo)
-        return Onward(found.app, (oauth.form_action_source(found.redirect_uri),), logo)
+        logo = app_logo(self._kit.urls, waiting.app_id, waiting.logo)
+        return Onward(waiting.app, (oauth.form_action_source(waiting.redirect_uri),), logo)
 
     # --- pages -----------------------------------------------------------------------------------------------------------------
 
-    async def _page(self, request: Request, visit: Visit, sealed: str) -> Response:
-        request_id = self._opened(visit, sealed)
+    async def _resume(self, request: Request, browser: BrowserRequest, sealed: str) -> Response:
+        request_id = self._unseal(browser, sealed)
         result = await self._kit.uow.write(
-            partial(service.resume, site=visit.site, request_id=request_id, cookie=visit.cookie),
-            trace=visit.trace,
+            partial(service.resume, site=browser.site, request_id=request_id, cookie=browser.cookie),
+            trace=browser.trace,
         )
-        return await self._shown(request, visit, result)
+        return await self._respond(request, browser, result)
 
-    async def _shown(self, request: Request, visit: Visit, result: FlowResult) -> Response:
+    async def _respond(self, request: Request, browser: BrowserRequest, result: FlowResult) -> Response:
         if isinstance(result, NeedsLogin):
-            step_url = self._step_url(visit, result.request.id)
-            # Sign-in is never framed (clickjacking), so the person continues in a window of their
-            # own.
-            if visit.framed:
-                return pages.window(self._kit, request, result.tenant, step_url)
-            asked = result.request
-            fresh = "login" in asked.prompt or asked.max_age_s is not None
-            return self._to_signin(visit, step_url, fresh=fresh)
+            step_url = self._step_url(browser, result.request.id)
+            # Sign-in is never framed (clickjacking), so the person continues in another window.
+            if browser.framed:
+                return pages.continue_in_window(self._kit, request, result.tenant, step_url)
+            fresh = "login" in result.request.prompt or result.request.max_age_s is not None
+            return self._to_signin(browser, step_url, fresh=fresh)
         if not isinstance(result, FlowState):
-            return self._ended(request, result)
+            return self._end(request, result)
         # Redirected, so that a reload does not send the form again.
         if request.method == "POST" and result.step is not Step.CHOOSE_CONTEXT:
-            return _see_other(self._step_url(visit, result.request.id))
+            return _see_other(self._step_url(browser, result.request.id))
         if result.step is Step.CHOOSE_CONTEXT:
-            return await self._picker(request, visit, result)
-        fields = self._fields(visit, result)
-        whose = await self._record_of_another(visit, result)
+            return await self._picker(request, browser, result)
+        fields = self._fields(browser, result)
+        whose = await self._record_of_another(browser, result)
         return pages.consent(self._kit, request, result, fields, whose=whose)
 
-    async def _names_of_others(self, visit: Visit, listed: service.ConnectedApps) -> dict[str, str]:
+    async def _names_of_others(
+        self, browser: BrowserRequest, listed: service.ConnectedApps
+    ) -> dict[str, str]:
         """Read the names of patients whose records a proxy has shared; empty if the hospital's records cannot be read."""
-        seen = {each.authorization.patient for each in listed.apps}
+        shared = {each.authorization.patient for each in listed.apps}
         others = sorted(
             patient
-            for patient in seen
+            for patient in shared
             if patient in listed.person.patients and not pages.is_own(listed.person, patient)
         )
-        reader, now = service.reader_of_person(listed.person, listed.tenant), self._kit.clock.now()
-        look = Look(self._directory, reader, ReadPurpose.RECORD_NAME, now, MANAGE_PURPOSE, visit.trace)
+        grant, now = service.reader_of_person(listed.person, listed.tenant), self._kit.clock.now()
+        reader = RecordReader(
+            self._directory, grant, ReadPurpose.RECORD_NAME, now, MANAGE_PURPOSE, browser.trace
+        )
         try:
-            found = await picker.own_charts(look, others)
-        except LookRefused:
-            # The page serves without names: removing an app must not depend on the hospital's FHIR
-            # server.
+            patients = await picker.find_patients(reader, others)
+        except ReadRefused:
+            # Removing an app must not depend on the FHIR server, so the page then shows ids.
             return {}
-        return {choice.id: choice.name for choice in found}
+        return {each.id: each.name for each in patients}
 
-    async def _record_of_another(self, visit: Visit, flow_state: FlowState) -> str:
-        """Return whose record a proxy is about to share, by its id if the name cannot be read; empty for their own."""
+    async def _record_of_another(self, browser: BrowserRequest, flow_state: FlowState) -> str:
+        """Return the label of the record that a proxy is about to share, by its id if the name cannot be read; empty for their own record."""
         patient = flow_state.request.patient
         if flow_state.step is not Step.CONSENT or pages.is_own(flow_state.person, patient):
             return ""
+        reader = self._record_reader(browser, flow_state, ReadPurpose.RECORD_NAME)
         try:
-            found = await picker.find_patient(self._look(visit, flow_state, ReadPurpose.RECORD_NAME), patient)
-        except LookRefused:
-            found = None
-        return pages.label(found or PatientChoice(patient, Sentence("Patient %(id)s", id=patient)))
+            record = await picker.find_patient(reader, patient)
+        except ReadRefused:
+            record = None
+        return pages.label(record or PatientChoice(patient, Sentence("Patient %(id)s", id=patient)))
 
-    def _look(self, visit: Visit, flow_state: FlowState, purpose: ReadPurpose = ReadPurpose.PICKER) -> Look:
-        request = flow_state.request
-        reader = service.reader_of(flow_state)
-        return Look(self._directory, reader, purpose, request.created_at, request.id, visit.trace)
+    def _record_reader(
+        self, browser: BrowserRequest, flow_state: FlowState, purpose: ReadPurpose = ReadPurpose.PICKER
+    ) -> RecordReader:
+        request, grant = flow_state.request, service.reader_of(flow_state)
+        return RecordReader(self._directory, grant, purpose, request.created_at, request.id, browser.trace)
 
     async def _picker(
-        self, request: Request, visit: Visit, flow_state: FlowState, *, patient: str = "", wrong: bool = False
+        self,
+        request: Request,
+        browser: BrowserRequest,
+        flow_state: FlowState,
+        *,
+        patient: str = "",
+        wrong: bool = False,
     ) -> Response:
         try:
-            return await self._looked(request, visit, flow_state, patient=patient, wrong=wrong)
-        except LookRefused as refused:
-            return self._refused_picker(request, visit, flow_state, refused.deny)
+            return await self._picker_page(request, browser, flow_state, patient=patient, wrong=wrong)
+        except ReadRefused as refused:
+            return self._refused_picker(request, browser, flow_state, refused.deny)
 
-    async def _looked(
-        self, request: Request, visit: Visit, flow_state: FlowState, *, patient: str, wrong: bool
+    async def _picker_page(
+        self, request: Request, browser: BrowserRequest, flow_state: FlowState, *, patient: str, wrong: bool
     ) -> Response:
-        query, look = forms.read_query(request), self._look(visit, flow_state)
-        fields = self._fields(visit, flow_state)
+        query, reader = forms.read_query(request), self._record_reader(browser, flow_state)
+        fields = self._fields(browser, flow_state)
         if patient and smart_launch.requested_context(flow_state.offered)[1]:
-            chosen = await picker.find_patient(look, patient)
-            visits = await picker.encounters(look, patient)
+            chosen = await picker.find_patient(reader, patient)
+            visits = await picker.encounters(reader, patient)
             if chosen is not None:
                 return pages.pick_encounter(
                     self._kit, request, flow_state, fields, chosen=chosen, visits=visits
@@ -330,41 +338,45 @@ class FrontChannel:
         text, after = query.one("q"), query.one("after")
         openable = identity_policy.patients_openable(flow_state.person)
         if openable is not None:
-            page = picker.PatientPage(await picker.own_charts(look, openable))
+            page = picker.PatientPage(await picker.find_patients(reader, openable))
         else:
-            page = await picker.search(look, text=text, after=after)
+            page = await picker.search_patients(reader, text=text, after=after)
         view = pages.PickerView(page, text, searchable=openable is None, wrong=wrong)
         return pages.pick_patient(self._kit, request, flow_state, fields, view)
 
-    def _refused_picker(self, request: Request, visit: Visit, flow_state: FlowState, deny: Deny) -> Response:
-        return pages.picker_refused(self._kit, request, flow_state, self._fields(visit, flow_state), deny)
+    def _refused_picker(
+        self, request: Request, browser: BrowserRequest, flow_state: FlowState, deny: Deny
+    ) -> Response:
+        return pages.picker_refused(self._kit, request, flow_state, self._fields(browser, flow_state), deny)
 
-    async def _exists(self, visit: Visit, flow_state: FlowState, patient: str, encounter: str | None) -> bool:
-        """Check that the chosen patient exists, and that the encounter is the patient's. Raises LookRefused."""
-        look = self._look(visit, flow_state)
-        if await picker.find_patient(look, patient) is None:
+    async def _choice_exists(
+        self, browser: BrowserRequest, flow_state: FlowState, patient: str, encounter: str | None
+    ) -> bool:
+        """Check that the chosen patient exists, and that the encounter is the patient's. Raises ReadRefused."""
+        reader = self._record_reader(browser, flow_state)
+        if await picker.find_patient(reader, patient) is None:
             return False
-        return not encounter or await picker.has_encounter(look, patient, encounter)
+        return not encounter or await picker.has_encounter(reader, patient, encounter)
 
-    def _ended(self, request: Request, ended: Redirect | RefusedLaunch | DisplayedError) -> Response:
+    def _end(self, request: Request, ended: Redirect | RefusedLaunch | DisplayedError) -> Response:
         if isinstance(ended, Redirect):
             return _see_other(ended.uri)
         if isinstance(ended, RefusedLaunch):
-            return pages.refused(self._kit, request, ended)
-        return pages.trouble(self._kit, request, ended)
+            return pages.refused_launch(self._kit, request, ended)
+        return pages.displayed_error(self._kit, request, ended)
 
-    # --- small parts -----------------------------------------------------------------------------------------------------------
+    # --- helpers ---------------------------------------------------------------------------------------------------------------
 
-    def _visit(self, request: Request) -> Visit:
+    def _browser(self, request: Request) -> BrowserRequest:
         tenant = str(request.path_params["tenant"])
-        if not _TENANT.fullmatch(tenant):
+        if not identity_policy.fits_tenant_id(tenant):
             raise NotFound("tenant_not_found", "There is no such hospital here.")
-        # Set by the browser and not by scripts. A frame of another site has a session of its own,
-        # in that site's partition.
+        # Sec-Fetch-Dest is set by the browser, never by scripts. A frame of another site has its own
+        # session, in that site's cookie partition.
         framed = request.headers.get("sec-fetch-dest", "") in _FRAMES
         kind = cookies.FRAME_SESSION if framed else cookies.SESSION
         cookie = cookies.read(request, kind, secure=self._kit.urls.is_secure(tenant))
-        return Visit(self._kit.urls.site(TenantId(tenant)), cookie, framed, trace_of(request))
+        return BrowserRequest(self._kit.urls.site(TenantId(tenant)), cookie, framed, trace_of(request))
 
     async def _body_pairs(self, request: Request) -> list[tuple[str, str]] | None:
         if not forms.is_form(request):
@@ -372,39 +384,39 @@ class FrontChannel:
         body = await forms.read_body(request, oauth.BODY_BOUND)
         return oauth.decode_form(body.decode("latin-1")) if body.isascii() else None
 
-    def _check(self, request: Request, visit: Visit, form: forms.Form, purpose: str) -> None:
-        secret = signin_policy.csrf_secret(visit.cookie)
-        origin = self._kit.urls.origin(visit.site.tenant)
+    def _check(self, request: Request, browser: BrowserRequest, form: forms.Form, purpose: str) -> None:
+        secret = signin_policy.csrf_secret(browser.cookie)
+        origin = self._kit.urls.origin(browser.site.tenant)
         forms.check_post(request, form, secret, origin=origin, purpose=purpose)
 
-    def _fields(self, visit: Visit, flow_state: FlowState) -> pages.Fields:
+    def _fields(self, browser: BrowserRequest, flow_state: FlowState) -> pages.Fields:
         request_id = flow_state.request.id
         return pages.Fields(
-            sealed=self._sealed(visit, request_id),
-            csrf=forms.csrf_token(signin_policy.csrf_secret(visit.cookie), request_id),
-            action=path_of(self._kit.urls.authorize(visit.site.tenant)),
+            sealed=self._seal(browser, request_id),
+            csrf=forms.csrf_token(signin_policy.csrf_secret(browser.cookie), request_id),
+            action=path_of(self._kit.urls.authorize(browser.site.tenant)),
         )
 
-    def _sealed(self, visit: Visit, request_id: str) -> str:
+    def _seal(self, browser: BrowserRequest, request_id: str) -> str:
         return vault().seal(
-            # Sealed for this tenant: an id that was seen elsewhere, or guessed, opens no page.
+            # Bound to this tenant: an id that was seen elsewhere, or guessed, opens no page.
             REQUEST_PURPOSE,
             request_id.encode(),
             nonce=self._kit.ids,
-            bound_to=visit.site.tenant,
+            bound_to=browser.site.tenant,
         )
 
-    def _opened(self, visit: Visit, sealed: str) -> str:
+    def _unseal(self, browser: BrowserRequest, sealed: str) -> str:
         try:
-            return vault().open(REQUEST_PURPOSE, sealed, visit.site.tenant).decode()
+            return vault().open(REQUEST_PURPOSE, sealed, browser.site.tenant).decode()
         except Invalid:
             _unknown_request()
 
-    def _step_url(self, visit: Visit, request_id: str) -> str:
-        return self._kit.urls.authorize_step(visit.site.tenant, self._sealed(visit, request_id))
+    def _step_url(self, browser: BrowserRequest, request_id: str) -> str:
+        return self._kit.urls.authorize_step(browser.site.tenant, self._seal(browser, request_id))
 
-    def _to_signin(self, visit: Visit, back: str, *, fresh: bool = False) -> Response:
-        return _see_other(self._kit.urls.signin(visit.site.tenant, then=path_of(back), fresh=fresh))
+    def _to_signin(self, browser: BrowserRequest, back: str, *, fresh: bool = False) -> Response:
+        return _see_other(self._kit.urls.signin(browser.site.tenant, then=path_of(back), fresh=fresh))
 
 
 def _unknown_request() -> NoReturn:
@@ -412,6 +424,6 @@ def _unknown_request() -> NoReturn:
 
 
 def _see_other(url: str) -> Response:
-    # 303, never 307 or 308: those would send the form, with a password or a consent, on to the app
-    # (RFC 9700 section 4.12).
+    # 303, never 307 or 308: those would repeat the POST, and so send the form to the app (RFC 9700 section
+    # 4.12).
     return RedirectResponse(url, 303, headers={"cache-control": "no-store", "referrer-policy": "no-referrer"})

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
@@ -10,7 +11,7 @@ from hilum.clients.models import Client
 from hilum.consent import policy as consent_policy
 from hilum.consent import service as consent
 from hilum.consent.models import Authorization, Basis
-from hilum.consent.policy import By
+from hilum.consent.policy import Consenter
 from hilum.evidence import service as evidence
 from hilum.frontchannel import flow, picker, policy, store
 from hilum.frontchannel.flow import LAUNCH_PURPOSE, ClientContext, FlowResult, FlowState
@@ -23,7 +24,7 @@ from hilum.frontchannel.models import (
     AuthorizationRequest,
     Code,
     Step,
-    Waiting,
+    WaitingRequest,
 )
 from hilum.frontchannel.policy import DisplayedError, Redirect, RedirectedError, RefusedLaunch, ValidRequest
 from hilum.identity import policy as identity_policy
@@ -51,27 +52,27 @@ from hilum.web.urls import Site
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """A valid request that was stored."""
+class StoredRequest:
+    """A valid authorization request, stored for its pages."""
 
     request: AuthorizationRequest
 
 
-def waiting(ctx: Context, site: Site, request_id: str) -> Waiting | None:
-    """Return what waits for a person who signs in; None if the request is finished or unknown."""
+def find_waiting(ctx: Context, site: Site, request_id: str) -> WaitingRequest | None:
+    """Find the request that continues after sign-in; None if it is finished, expired or unknown."""
     request = store.find_request(ctx.tx, site.tenant, request_id)
-    if request is None or request.finished_at is not None:
+    if request is None or request.finished_at is not None or ctx.now >= request.expires_at:
         return None
     client = clients.find_client(ctx, request.client)
     if client is None:
-        return Waiting(request.redirect_uri, "")
+        return WaitingRequest(request.redirect_uri, "")
     app = registry.get_app(ctx, client.app)
-    return Waiting(request.redirect_uri, app.name, app.id, app.logo)
+    return WaitingRequest(request.redirect_uri, app.name, app.id, app.logo)
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A chosen context. ``patient`` is empty if the route found none. ``encounter``: None if not chosen yet, empty for no encounter."""
+    """The context that a person chose. ``patient`` is empty if there is no such patient. ``encounter``: None if not chosen yet, empty for none."""
 
     patient: str
     encounter: str | None = None
@@ -79,9 +80,9 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A person's answer on the consent page or the notice. ``remove``: it also ends what the person agreed to with the app before.
+    """A person's answer on the consent page or the notice. ``remove``: also withdraw the person's earlier agreements with the app.
 
-    ``topics``: the headings that are ticked, on a page that has them.
+    ``ticked``: values of the ticked checkboxes. ``topics``: the ticked headings, on a page that has headings.
     """
 
     allow: bool
@@ -93,8 +94,8 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Issued:
-    """An issued code, as a redirect to its client, and its authorization."""
+class IssuedCode:
+    """The redirect that sends an issued code to its client, and the authorization of the code."""
 
     redirect: Redirect
     authorization: Authorization
@@ -102,21 +103,21 @@ class Issued:
 
 def begin(
     ctx: Context, site: Site, parameters: Parameters, *, recorded: bool = True
-) -> Stored | Redirect | RefusedLaunch | DisplayedError:
-    """Validate an authorization request and store it. An error is redirected to the client only if its redirect URI is registered (C28).
+) -> StoredRequest | Redirect | RefusedLaunch | DisplayedError:
+    """Validate an authorization request and store it. Errors are redirected to the client only if its redirect URI is registered (C28).
 
-    ``recorded``: a refusal is recorded by itself; False if its address has had so many lately that they are only counted.
+    ``recorded``: whether a refusal gets an audit record of its own; False if its address had so many lately that they are only counted.
     """
-    # Each new request removes up to a hundred expired ones, so unauthenticated callers cannot grow
-    # the table for long.
+    # Each new request deletes up to a hundred expired ones, so unauthenticated callers cannot make the
+    # table grow for long.
     purge(ctx)
     client_id = parameters.get("client_id")
     client = clients.find_client(ctx, ClientId(client_id)) if client_id else None
     client_context = flow.load_client_context(ctx, site, client) if client is not None else None
     book = policies.current(ctx).book_at(site.tenant, ctx.now)
     judged = policy.validate_request(
-        # At a hospital that is closed or does not exist every client is unknown.
         parameters,
+        # At a hospital that is closed or does not exist, every client is unknown.
         client if client_context is not None else None,
         fhir_base=site.fhir_base,
         now=ctx.now,
@@ -131,26 +132,27 @@ def begin(
             _record_refusal(ctx, site, client.id, judged.error, recorded=recorded)
             return flow.error_redirect(site, judged.redirect_uri, judged.state, judged.error, judged.detail)
     assert client_context is not None, "an unknown client is a displayed error"
-    # A standalone launch is opened at no facility. Where an EHR's was is known once somebody has taken it.
+    # A standalone launch has no facility; that of an EHR launch is read when the launch is taken.
     standing = flow.standing_of(ctx, client_context, None, facility=None if judged.launch else "")
     if reason := standing_fault(standing, ctx.now):
         _record_refusal(ctx, site, client_context.client.id, reason, recorded=recorded)
         refusal = refusal_of(standing, reason, ctx.now, tenant=client_context.tenant.name)
-        denied, detail = AuthorizeError.ACCESS_DENIED, flow.in_error(refusal)
+        denied, detail = AuthorizeError.ACCESS_DENIED, flow.error_description(refusal)
         back = flow.error_redirect(site, judged.redirect_uri, judged.state, denied, detail)
-        return flow.shown_first(refusal, back, client_context.tenant, prompt=judged.prompt)
+        return flow.page_or_redirect(refusal, back, client_context.tenant, prompt=judged.prompt)
     if detail := first_ended(book, judged.scopes):
         _record_refusal(ctx, site, client_context.client.id, Reason.SCOPE_RETIRED, recorded=recorded)
-        return flow.refused_retired(site, client_context, judged, detail)
-    return _keep(ctx, site, client_context, judged)
+        return flow.refuse_retired_scope(site, client_context, judged, detail)
+    return _store_request(ctx, site, client_context, judged)
 
 
-def _keep(ctx: Context, site: Site, client_context: ClientContext, valid: ValidRequest) -> Stored:
+def _store_request(
+    ctx: Context, site: Site, client_context: ClientContext, valid: ValidRequest
+) -> StoredRequest:
     request_id = ctx.ids.new("azr")
     sealed = ""
     if valid.launch:
-        # Stored sealed: the handle is a credential until it is taken, and only digests of it are
-        # kept elsewhere.
+        # Sealed, because the handle is a credential until it is taken; launches stores only its digest.
         sealed = vault().seal(LAUNCH_PURPOSE, valid.launch.encode(), nonce=ctx.ids, bound_to=request_id)
     request = AuthorizationRequest(
         id=request_id,
@@ -169,8 +171,8 @@ def _keep(ctx: Context, site: Site, client_context: ClientContext, valid: ValidR
         max_age_s=valid.max_age_s,
     )
     store.add_request(ctx.tx, request)
-    # C31: a patient that the app itself sends has no effect. It is recorded, since an honest app
-    # does not send one.
+    # C31: launch context that the app itself sends has no effect. It is recorded, because a well-behaved
+    # app does not send any.
     if valid.ignored:
         facts = {"request": request_id, "parameters": list(valid.ignored)}
         event = Event(
@@ -183,7 +185,7 @@ def _keep(ctx: Context, site: Site, client_context: ClientContext, valid: ValidR
             facts=facts,
         )
         audit.record(ctx, event)
-    return Stored(request)
+    return StoredRequest(request)
 
 
 def _record_refusal(ctx: Context, site: Site, client: str, reason: str, *, recorded: bool) -> None:
@@ -196,26 +198,26 @@ def _record_refusal(ctx: Context, site: Site, client: str, reason: str, *, recor
 
 
 def record_counts(ctx: Context, counts: Iterable[tuple[str, str, int]]) -> None:
-    """Record aggregated refusals, beyond those recorded one by one: tenant, address and count."""
+    """Record counts of refusals that got no record of their own, each with its tenant and address."""
     for tenant, source, count in counts:
         audit.record_count(ctx, "authserver.request.refuse", tenant=tenant, source=source, count=count)
 
 
 def resume(ctx: Context, site: Site, request_id: str, cookie: str) -> FlowResult:
-    """Continue a request: a FlowState needs its page, any other result ends or interrupts it. Issues the code if no page is needed."""
+    """Continue a request, and issue its code if no page is needed. A FlowState needs a page; any other result ends or interrupts the request."""
     result = flow.advance(ctx, site, request_id, cookie)
     if isinstance(result, FlowState) and result.step is Step.ISSUE:
-        assert result.standing is not None, "only an authorization in force makes the page unnecessary"
+        assert result.covering is not None, "without a covering agreement there is a page"
         acting = ctx.as_actor(result.actor)
-        issued = _issue(acting, site, result, result.offered, result.standing.id)
-        return issued.redirect if isinstance(issued, Issued) else issued
+        issued = _issue(acting, site, result, result.offered, result.covering.id)
+        return issued.redirect if isinstance(issued, IssuedCode) else issued
     return result
 
 
 def choose_context(ctx: Context, site: Site, request_id: str, cookie: str, choice: Choice) -> FlowResult:
-    """Set the patient and the encounter, which the route has found to exist.
+    """Set the patient and the encounter of a standalone launch. The route has checked that both exist.
 
-    A patient whom the person may not open is recorded, and answered as if it did not exist.
+    A patient whom the person may not open is recorded as a refusal, and answered as if there were no such patient.
     """
     result = flow.advance(ctx, site, request_id, cookie)
     if not isinstance(result, FlowState) or result.step is not Step.CHOOSE_CONTEXT:
@@ -233,18 +235,18 @@ def choose_context(ctx: Context, site: Site, request_id: str, cookie: str, choic
         )
         audit.record(ctx, event)
         return result
-    wanted = smart_launch.requested_context(result.offered)[1]
-    if not choice.patient or (wanted and choice.encounter is None):
+    needs_encounter = smart_launch.requested_context(result.offered)[1]
+    if not choice.patient or (needs_encounter and choice.encounter is None):
         return result
-    encounter = choice.encounter or "" if wanted else ""
-    flow.settle(ctx, result.request, result.person, patient=choice.patient, encounter=encounter)
+    encounter = choice.encounter or "" if needs_encounter else ""
+    flow.set_context(ctx, result.request, result.person, patient=choice.patient, encounter=encounter)
     return resume(ctx, site, request_id, cookie)
 
 
 def may_open(person: Person, patient: str) -> bool:
     """Check whether a person may open a patient's chart (C34)."""
-    reach = identity_policy.patients_openable(person)
-    return bool(patient) and (reach is None or patient in reach)
+    openable = identity_policy.patients_openable(person)
+    return bool(patient) and (openable is None or patient in openable)
 
 
 def reader_of(flow_state: FlowState) -> Grant:
@@ -256,12 +258,12 @@ def reader_of(flow_state: FlowState) -> Grant:
 
 
 def facility_of(flow_state: FlowState) -> str:
-    """Return where the launch of a request was opened; empty if that is not known."""
+    """Return the facility at which the launch of a request was opened; empty without a launch or a facility."""
     return flow_state.launch.facility if flow_state.launch else ""
 
 
 def reader_of_person(person: Person, tenant: Tenant) -> Grant:
-    """Return the grant with which a page reads for a person without any app."""
+    """Return the grant with which a page reads for a person, without an app."""
     return Grant(
         tenant=tenant.id,
         client=ClientId(""),
@@ -279,15 +281,13 @@ def reader_of_person(person: Person, tenant: Tenant) -> Grant:
 def decide(ctx: Context, site: Site, request_id: str, cookie: str, answer: Answer) -> FlowResult:
     """Process the person's answer on the consent page or first-use notice, record it, and redirect to the client.
 
-    Deny is possible from the picker on, so that a person who finds no patient can return to the app.
+    A person may deny on the picker too, so that one who finds no patient can return to the app.
     """
     result = flow.advance(ctx, site, request_id, cookie)
     if not isinstance(result, FlowState):
         return result
-    deniable = (
-        {Step.CONSENT, Step.NOTICE} if answer.allow else {Step.CHOOSE_CONTEXT, Step.CONSENT, Step.NOTICE}
-    )
-    if result.step not in deniable:
+    answerable = {Step.CONSENT, Step.NOTICE} | (set() if answer.allow else {Step.CHOOSE_CONTEXT})
+    if result.step not in answerable:
         return result
     ctx = ctx.as_actor(result.actor)
     if not answer.allow:
@@ -310,24 +310,24 @@ def decide(ctx: Context, site: Site, request_id: str, cookie: str, answer: Answe
     fault = "" if policy.is_useful(granted) else "nothing was granted"
     if fault := fault or policy.context_refusal(granted, patient=patient):
         if result.step is Step.CONSENT:
-            # Before the refusal, which commits it: a person who unticks everything and presses
-            # Allow has declined, and earlier tokens must not read on (ADR 30).
+            # A person who unticks everything and presses Allow has declined: earlier tokens must lose
+            # those scopes too (ADR 30).
             _withhold(ctx, site, result, ticked)
         return flow.refuse(
             ctx, site, result.request, AuthorizeError.ACCESS_DENIED, code="nothing_granted", detail=fault
         )
     issued = _issue(ctx, site, replace(result, read_in=answer.language), granted, None)
-    if not isinstance(issued, Issued):
+    if not isinstance(issued, IssuedCode):
         return issued
     if result.step is Step.CONSENT:
-        _withhold(ctx, site, result, ticked, made=issued.authorization)
+        _withhold(ctx, site, result, ticked, recorded=issued.authorization)
     return issued.redirect
 
 
 def _ticked_within(flow_state: FlowState, answer: Answer) -> tuple[str, ...]:
-    """Return what is ticked under headings that are ticked too."""
+    """Return the ticks under ticked headings."""
     texts = tuple(smart.render(scope) for scope in flow_state.offered)
-    offered = consent_policy.choices(texts, by=by_of(flow_state.person))
+    offered = consent_policy.choices(texts, by=consenter_of(flow_state.person))
     return consent_policy.within_topics(offered, answer.ticked, answer.topics)
 
 
@@ -337,29 +337,29 @@ def _withhold(
     flow_state: FlowState,
     ticked: tuple[str, ...],
     *,
-    made: Authorization | None = None,
+    recorded: Authorization | None = None,
 ) -> None:
-    """Withhold what the page offered and the person did not tick, whether or not anything was granted."""
-    request, by = flow_state.request, by_of(flow_state.person)
+    """Remove what the person did not tick from earlier agreements too, except from the one just ``recorded``."""
+    request, by = flow_state.request, consenter_of(flow_state.person)
     patient, _ = policy.disclosed_context(flow_state.offered, request.patient, request.encounter)
     holder = (site.tenant, flow_state.person.id, flow_state.client_context.facts.app)
     texts = tuple(smart.render(scope) for scope in flow_state.offered)
-    refused = consent_policy.declined(texts, ticked, by=by)
-    consent.withhold(ctx, holder, refused, patient=patient, by=by, made=made.id if made else None)
+    declined = consent_policy.declined(texts, ticked, by=by)
+    but = recorded.id if recorded else None
+    consent.withhold(ctx, holder, declined, patient=patient, by=by, but=but)
 
 
 def consented(offered: tuple[Scope, ...], ticked: Iterable[str], person: Person) -> tuple[Scope, ...]:
     """Return the scopes that the ticks of a consent page grant, never more than was offered (C68)."""
     texts = tuple(smart.render(scope) for scope in offered)
-    kept = consent_policy.apply_ticks(texts, tuple(ticked), by=by_of(person))
-    # What was ticked comes from the browser; this keeps a changed form within what the page
-    # offered.
+    kept = consent_policy.apply_ticks(texts, tuple(ticked), by=consenter_of(person))
+    # Ticks come from the browser: a changed form must not grant more than the page offered.
     return smart.intersect(smart.parse_stored(kept), offered)
 
 
-def by_of(person: Person) -> By:
+def consenter_of(person: Person) -> Consenter:
     """Return the facts about a person that limit what their consent can grant."""
-    return By(identity_policy.rights_of(person.role), person.fhir_user.partition("/")[0])
+    return Consenter(identity_policy.rights_of(person.role), person.fhir_user.partition("/")[0])
 
 
 def _issue(
@@ -367,10 +367,11 @@ def _issue(
     site: Site,
     flow_state: FlowState,
     granted: tuple[Scope, ...],
-    standing: AuthorizationId | None,
-) -> Issued | DisplayedError:
+    covering: AuthorizationId | None,
+) -> IssuedCode | DisplayedError:
+    """Finish a request: record or renew the agreement, and issue a code for the granted scopes."""
     request, person, facts = flow_state.request, flow_state.person, flow_state.client_context.facts
-    # First, and in one statement: of two windows that answer at one moment, one gets a code.
+    # First, and in one statement: of two windows that answer at the same moment, one gets a code.
     if not store.finish_request(ctx.tx, request.id, ctx.now):
         return DisplayedError("request_finished", "This authorization request has been answered already.")
     patient, encounter = policy.disclosed_context(granted, request.patient, request.encounter)
@@ -386,7 +387,7 @@ def _issue(
         patient=patient,
         launch=request.launch,
         offline=bool(offline),
-        covering_id=standing,
+        covering_id=covering,
         workflow=flow_state.workflow,
         study_ends=flow_state.client_context.installed_until,
         language=flow_state.read_in,
@@ -420,8 +421,8 @@ def _issue(
         hash=flow.digest(secret),
         redirect_uri=request.redirect_uri,
         code_challenge=request.code_challenge,
-        # The family gets its id with the code and not with its first token, so that a replay can
-        # end it in any case.
+        # The family gets its id with the code rather than with its first token, so that a replay can
+        # revoke it even before there is one.
         family=FamilyId(ctx.ids.new("fam")),
         grant=grant,
         auth_time=flow_state.session.signed_in_at,
@@ -431,7 +432,7 @@ def _issue(
     )
     store.add_code(ctx.tx, code)
     _record_issue(ctx, flow_state, code)
-    return Issued(flow.code_redirect(site, request, secret), authorization)
+    return IssuedCode(flow.code_redirect(site, request, secret), authorization)
 
 
 def _extras(site: Site, flow_state: FlowState, granted: tuple[Scope, ...]) -> dict[str, object]:
@@ -468,25 +469,28 @@ def redeem_code(
 ) -> Code:
     """Redeem a code for the client that it was issued to. The only verb of this room that the token endpoint calls.
 
-    Raises NotPermitted(invalid_grant) for every fault. A wrong proof uses the code up; a second use revokes all that the first obtained.
+    Raises NotPermitted(invalid_grant) for every fault. A wrong proof uses up the code; a second use revokes the tokens of the first.
     """
     fingerprint = flow.digest(secret)
     code = store.redeem_code(ctx.tx, fingerprint, tenant=tenant, client=client.id, now=ctx.now)
     if code is None:
-        raise NotPermitted(TokenError.INVALID_GRANT, _why_not_redeemed(ctx, fingerprint, client, tenant))
+        raise NotPermitted(TokenError.INVALID_GRANT, _record_misuse(ctx, fingerprint, client, tenant))
     if fault := policy.code_fault(code, redirect_uri=redirect_uri, verifier=verifier, now=ctx.now):
         raise NotPermitted(TokenError.INVALID_GRANT, fault)
     return code
 
 
-def _why_not_redeemed(ctx: Context, fingerprint: bytes, client: Client, tenant: TenantId) -> str:
-    """Record the misuse of a code; on a replay by its own client, revoke the tokens obtained with it (RFC 6749 section 4.1.2)."""
+def _record_misuse(ctx: Context, fingerprint: bytes, client: Client, tenant: TenantId) -> str:
+    """Record the misuse of a code and return the detail of its refusal. A replay by its own client revokes its tokens.
+
+    Source: RFC 6749 section 4.1.2
+    """
     code = store.find_code(ctx.tx, fingerprint)
     if code is None:
         return "There is no such code."
     own = code.grant.client == client.id and code.grant.tenant == tenant
-    # Another client's attempt does not end the tokens: a leaked code must not be a means against
-    # its owner (ADR 8).
+    # Another client's attempt does not revoke the tokens: whoever finds a leaked code must not be able to
+    # end its owner's access (ADR 8).
     if own:
         tokens.revoke_family(ctx, code.family, because="code_replayed")
     event = Event(
@@ -523,11 +527,11 @@ class ConnectedApps:
 
 def connected_apps(ctx: Context, site: Site, cookie: str) -> ConnectedApps | None:
     """List a person's connected apps (C93); None if nobody is signed in at this tenant."""
-    found = signed_in(ctx, site, cookie)
-    if found is None:
+    browser = signed_in(ctx, site, cookie)
+    if browser is None:
         return None
-    tenant, person = found
-    # A page shows so many; withdrawing looks at all of them.
+    tenant, person = browser
+    # The page is bounded; a withdrawal reads all of them.
     listed = consent.list_for_person(ctx, site.tenant, person.id)[:CONNECTED_APPS_BOUND]
     return ConnectedApps(tenant, person, tuple(_connected(ctx, each) for each in listed))
 
@@ -539,11 +543,11 @@ def _connected(ctx: Context, entry: Authorization) -> ConnectedApp:
 
 def disconnect(ctx: Context, site: Site, cookie: str, authorization: str) -> bool:
     """Withdraw all of a person's agreements with an app, and revoke its tokens (C91). Return False if nobody is signed in."""
-    found = signed_in(ctx, site, cookie)
-    if found is None:
+    browser = signed_in(ctx, site, cookie)
+    if browser is None:
         return False
-    own = _own_authorization(ctx, site, found[1], authorization)
-    consent.withdraw(ctx.as_actor(signin_policy.actor_of(found[1])), own.id)
+    own = _own_authorization(ctx, site, browser.person, authorization)
+    consent.withdraw(ctx.as_actor(signin_policy.actor_of(browser.person)), own.id)
     return True
 
 
@@ -552,32 +556,39 @@ def narrow_app(ctx: Context, site: Site, cookie: str, authorization: str, ticked
 
     Raises Invalid if nothing would be left.
     """
-    found = signed_in(ctx, site, cookie)
-    if found is None:
+    browser = signed_in(ctx, site, cookie)
+    if browser is None:
         return False
-    own = _own_authorization(ctx, site, found[1], authorization)
-    ticks, by = tuple(ticked), by_of(found[1])
+    own = _own_authorization(ctx, site, browser.person, authorization)
+    ticks, by = tuple(ticked), consenter_of(browser.person)
     kept = consent_policy.apply_ticks(own.scopes, ticks, by=by)
     if not policy.is_useful(smart.parse_stored(kept)):
         raise Invalid("nothing_left", "Nothing would be left to share. Remove the app instead.")
-    refused = consent_policy.declined(own.scopes, ticks, by=by)
-    consent.take_back(ctx.as_actor(signin_policy.actor_of(found[1])), own, refused, by=by)
+    declined = consent_policy.declined(own.scopes, ticks, by=by)
+    consent.take_back(ctx.as_actor(signin_policy.actor_of(browser.person)), own, declined, by=by)
     return True
 
 
-def signed_in(ctx: Context, site: Site, cookie: str) -> tuple[Tenant, Person] | None:
-    """Return the hospital and the person who is signed in there at a browser; None if nobody is."""
+class SignedIn(NamedTuple):
+    """A hospital and the person who is signed in there."""
+
+    tenant: Tenant
+    person: Person
+
+
+def signed_in(ctx: Context, site: Site, cookie: str) -> SignedIn | None:
+    """Return the hospital of a site and the person of a session cookie; None if nobody is signed in there."""
     session = signin.session(ctx, cookie) if cookie else None
     tenant = identity.find_tenant(ctx, site.tenant)
     if session is None or tenant is None or session.tenant != site.tenant:
         return None
     signin.touch(ctx, session)
-    return tenant, identity.get_person(ctx, session.person)
+    return SignedIn(tenant, identity.get_person(ctx, session.person))
 
 
 def _own_authorization(ctx: Context, site: Site, person: Person, authorization: str) -> Authorization:
     listed = consent.list_for_person(ctx, site.tenant, person.id)
-    # Looked for among their own only, so that an id of another person's agreement is unknown here.
+    # Only among the person's own, so that the id of another person's agreement is answered as unknown.
     own = next((each for each in listed if each.id == authorization), None)
     if own is None:
         raise NotFound("authorization_not_found", "This app is not connected.")

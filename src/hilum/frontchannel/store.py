@@ -42,7 +42,7 @@ authorization_request = Table(
     Column("created_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False, index=True),
     Column("nonce", String(512), nullable=False),
-    # Sealed and not hashed: the handle is needed once more, when the person is known.
+    # Sealed rather than hashed: the handle is used once more, after sign-in.
     Column("launch_sealed", String(1024), nullable=False),
     Column("prompt", JSON, nullable=False),
     Column("login_hint", String(256), nullable=False),
@@ -73,8 +73,8 @@ authorization_code = Table(
     Column("used_at", Instant),
 )
 
-# Judged and used up in one statement. Expiry is not part of it: an expired code is used up too, so
-# that a second try is a replay.
+# Judged and used up in one statement. Expiry is not part of it: an expired code is used up too, so that
+# a second attempt is a replay.
 _REDEEM = PreparedStatement(
     update(authorization_code)
     .where(
@@ -102,18 +102,16 @@ def add_request(tx: Connection, request: AuthorizationRequest) -> None:
 def find_request(tx: Connection, tenant: TenantId, request_id: str) -> AuthorizationRequest | None:
     """Find a request of this tenant; None for one of another tenant."""
     table = authorization_request
-    # The tenant of the URL is part of the search: no hospital's page continues a request made at
-    # another.
-    found = tx.execute(select(table).where(table.c.id == request_id, table.c.tenant == tenant))
-    row = found.mappings().first()
+    # By the tenant of the URL too, so that no hospital's page continues a request made at another.
+    query = select(table).where(table.c.id == request_id, table.c.tenant == tenant)
+    row = tx.execute(query).mappings().first()
     return None if row is None else _request(row)
 
 
 def bind_request(tx: Connection, request_id: str, session: SessionId, person: PersonId) -> bool:
     """Bind a request to a session, unless it is bound to another person; return whether it is this person's now."""
     table = authorization_request
-    # By person, not by session: signing in again, as prompt=login asks for, must not end the
-    # request.
+    # By person, not by session: signing in again, as prompt=login requires, must not end the request.
     free = (table.c.person == "") | (table.c.person == person)
     done = tx.execute(
         update(table)

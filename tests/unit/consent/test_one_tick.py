@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hilum.clients.policy import admission
 from hilum.consent import policy
 from hilum.consent.models import Authorization, Basis
-from hilum.consent.policy import By
+from hilum.consent.policy import Consenter
 from hilum.frontchannel.policy import grantable
 from hilum.gateway.access_scope import grant_rules
 from hilum.gateway.models import Obligations
@@ -31,7 +31,7 @@ OBSERVATION = "http://terminology.hl7.org/CodeSystem/observation-category"
 CONDITION = "http://terminology.hl7.org/CodeSystem/condition-category"
 SYSTEMS = {"Observation": OBSERVATION, "Condition": CONDITION}
 RIGHTS = rights_of("patient")
-PATIENT = By(RIGHTS, "Patient")
+PATIENT = Consenter(RIGHTS, "Patient")
 EVERYTHING = ("openid", "fhirUser", "launch/patient", "offline_access", "patient/*.cruds", "user/*.cruds")
 TYPES = (
     "Patient",

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hilum.consent import policy
-from hilum.consent.policy import By
+from hilum.consent.policy import Consenter
 from hilum.consent.words import OTHER_TOPIC, TOPICS, TYPES
 from hilum.identity.policy import rights_of
 from hilum.standards.smart.scopes import ANY_TYPE, ClinicalScope, parse_stored, types_of
 from tests.effort import effort
 
-PATIENT = By(rights_of("patient"), "Patient")
+PATIENT = Consenter(rights_of("patient"), "Patient")
 EVERYTHING = ("openid", "fhirUser", "offline_access", "patient/*.cruds", "user/*.cruds")
 OFFERED = policy.choices(EVERYTHING, by=PATIENT)
 ALL = tuple(each.value for each in OFFERED)

@@ -359,7 +359,7 @@ STAFF = StepFacts(
     scopes=parse_stored(["user/Patient.rs", "openid"]),
     chosen_at=NOW,
     role=Role.PHYSICIAN,
-    standing=parse_stored(["user/*.rs", "openid"]),
+    covered=parse_stored(["user/*.rs", "openid"]),
     client_proved=True,
 )
 
@@ -412,7 +412,7 @@ def test_a_patient_is_always_asked(ehr: bool, proved: bool, standing: bool) -> N
         role=Role.PATIENT,
         ehr_launch=ehr,
         client_proved=proved,
-        standing=STAFF.standing if standing else None,
+        covered=STAFF.covered if standing else None,
     )
 
     assert policy.next_step(facts) is Step.CONSENT
