@@ -11,11 +11,11 @@ from starlette.responses import Response
 
 from hilum.consent import policy as consent_policy
 from hilum.consent.models import Choice, PlainPermission, Topic
+from hilum.frontchannel.connected import ConnectedApp, ConnectedApps
 from hilum.frontchannel.flow import ClientContext, FlowState
 from hilum.frontchannel.models import PICKER_RETRY_AFTER_S, Step
 from hilum.frontchannel.picker import GENDERS, EncounterChoice, PatientChoice, PatientPage
-from hilum.frontchannel.policy import DisplayedError, RefusedLaunch, offline_of
-from hilum.frontchannel.service import ConnectedApp, ConnectedApps, consenter_of
+from hilum.frontchannel.policy import DisplayedError, RefusedLaunch, consenter_of, offline_of
 from hilum.identity import policy as identity_policy
 from hilum.identity.models import Person, Role, Tenant
 from hilum.kernel.decision import Deny, Reason

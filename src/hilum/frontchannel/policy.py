@@ -10,8 +10,10 @@ from datetime import datetime, timedelta
 
 from hilum.clients import policy as clients_policy
 from hilum.clients.models import Client, ClientType
+from hilum.consent.policy import Consenter
 from hilum.frontchannel.models import LAUNCH_BOUND, NONCE_BOUND, REDIRECT_URI_BOUND, STATE_BOUND, Code, Step
-from hilum.identity.models import Role
+from hilum.identity.models import Person, Role
+from hilum.identity.policy import rights_of
 from hilum.kernel.errors import Refused
 from hilum.policies.models import NO_BOOK, Book
 from hilum.policies.policy import expand
@@ -384,3 +386,8 @@ def disclosed_context(scopes: Iterable[Scope], patient: str, encounter: str) -> 
     if not patient or not (has_launch or names & {"launch/patient", "launch/encounter"}):
         return "", ""
     return patient, encounter if has_launch or "launch/encounter" in names else ""
+
+
+def consenter_of(person: Person) -> Consenter:
+    """Return the facts about a person that limit what their consent can grant."""
+    return Consenter(rights_of(person.role), person.fhir_user.partition("/")[0])

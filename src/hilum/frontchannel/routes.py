@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from hilum.frontchannel import pages, picker, service
+from hilum.frontchannel.connected import ConnectedApps
 from hilum.frontchannel.flow import FlowResult, FlowState, NeedsLogin
 from hilum.frontchannel.models import Step
 from hilum.frontchannel.picker import PatientChoice, PatientDirectory, ReadRefused, RecordReader
@@ -270,9 +271,7 @@ class FrontChannel:
         whose = await self._record_of_another(browser, result)
         return pages.consent(self._kit, request, result, fields, whose=whose)
 
-    async def _names_of_others(
-        self, browser: BrowserRequest, listed: service.ConnectedApps
-    ) -> dict[str, str]:
+    async def _names_of_others(self, browser: BrowserRequest, listed: ConnectedApps) -> dict[str, str]:
         """Read the names of patients whose records a proxy has shared; empty if the hospital's records cannot be read."""
         shared = {each.authorization.patient for each in listed.apps}
         others = sorted(

@@ -1,8 +1,7 @@
-"""The front channel's verbs: begin and resume a request, choose its context, decide on consent; codes; connected apps."""
+"""The front channel's verbs: begin and resume a request, choose its context, decide on consent; codes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
@@ -11,15 +10,14 @@ from hilum.clients.models import Client
 from hilum.consent import policy as consent_policy
 from hilum.consent import service as consent
 from hilum.consent.models import Authorization, Basis
-from hilum.consent.policy import Consenter
 from hilum.evidence import service as evidence
 from hilum.frontchannel import flow, picker, policy, store
+from hilum.frontchannel.connected import SignedIn, connected_apps, disconnect, narrow_app, signed_in
 from hilum.frontchannel.flow import LAUNCH_PURPOSE, ClientContext, FlowResult, FlowState
 from hilum.frontchannel.models import (
     CODE_KEPT,
     CODE_LIFE,
     CODE_PREFIX,
-    CONNECTED_APPS_BOUND,
     REQUEST_LIFE,
     AuthorizationRequest,
     Code,
@@ -28,19 +26,15 @@ from hilum.frontchannel.models import (
 )
 from hilum.frontchannel.policy import DisplayedError, Redirect, RedirectedError, RefusedLaunch, ValidRequest
 from hilum.identity import policy as identity_policy
-from hilum.identity import service as identity
 from hilum.identity.models import Person, Role, Tenant
 from hilum.infra.context import Context
 from hilum.kernel.decision import Reason
-from hilum.kernel.errors import Invalid, NotFound, NotPermitted
+from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import AppId, AuthorizationId, ClientId, FamilyId, TenantId, VendorId, VersionId
 from hilum.keys.live import vault
 from hilum.policies import service as policies
 from hilum.policies.policy import first_ended
 from hilum.registry import service as registry
-from hilum.registry.models import App
-from hilum.signin import policy as signin_policy
-from hilum.signin import service as signin
 from hilum.standards.oauth import AuthorizeError, Parameters, TokenError
 from hilum.standards.smart import launch as smart_launch
 from hilum.standards.smart import scopes as smart
@@ -49,6 +43,8 @@ from hilum.standing.policy import refusal_of, standing_fault
 from hilum.tokens import service as tokens
 from hilum.tokens.models import Grant
 from hilum.web.urls import Site
+
+__all__ = ["SignedIn", "connected_apps", "disconnect", "narrow_app", "signed_in"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +323,7 @@ def decide(ctx: Context, site: Site, request_id: str, cookie: str, answer: Answe
 def _ticked_within(flow_state: FlowState, answer: Answer) -> tuple[str, ...]:
     """Return the ticks under ticked headings."""
     texts = tuple(smart.render(scope) for scope in flow_state.offered)
-    offered = consent_policy.choices(texts, by=consenter_of(flow_state.person))
+    offered = consent_policy.choices(texts, by=policy.consenter_of(flow_state.person))
     return consent_policy.within_topics(offered, answer.ticked, answer.topics)
 
 
@@ -340,7 +336,7 @@ def _withhold(
     recorded: Authorization | None = None,
 ) -> None:
     """Remove what the person did not tick from earlier agreements too, except from the one just ``recorded``."""
-    request, by = flow_state.request, consenter_of(flow_state.person)
+    request, by = flow_state.request, policy.consenter_of(flow_state.person)
     patient, _ = policy.disclosed_context(flow_state.offered, request.patient, request.encounter)
     holder = (site.tenant, flow_state.person.id, flow_state.client_context.facts.app)
     texts = tuple(smart.render(scope) for scope in flow_state.offered)
@@ -352,14 +348,9 @@ def _withhold(
 def consented(offered: tuple[Scope, ...], ticked: Iterable[str], person: Person) -> tuple[Scope, ...]:
     """Return the scopes that the ticks of a consent page grant, never more than was offered (C68)."""
     texts = tuple(smart.render(scope) for scope in offered)
-    kept = consent_policy.apply_ticks(texts, tuple(ticked), by=consenter_of(person))
+    kept = consent_policy.apply_ticks(texts, tuple(ticked), by=policy.consenter_of(person))
     # Ticks come from the browser: a changed form must not grant more than the page offered.
     return smart.intersect(smart.parse_stored(kept), offered)
-
-
-def consenter_of(person: Person) -> Consenter:
-    """Return the facts about a person that limit what their consent can grant."""
-    return Consenter(identity_policy.rights_of(person.role), person.fhir_user.partition("/")[0])
 
 
 def _issue(
@@ -374,7 +365,7 @@ def _issue(
     # First, and in one statement: of two windows that answer at the same moment, one gets a code.
     if not store.finish_request(ctx.tx, request.id, ctx.now):
         return DisplayedError("request_finished", "This authorization request has been answered already.")
-    patient, encounter = policy.disclosed_context(granted, request.patient, request.encounter)
+    patient, _ = policy.disclosed_context(granted, request.patient, request.encounter)
     texts = tuple(smart.render(scope) for scope in granted)
     offline = policy.offline_of(granted)
     authorization = consent.record_authorization(
@@ -393,13 +384,42 @@ def _issue(
         language=flow_state.read_in,
     )
     secret = CODE_PREFIX + ctx.ids.secret()
-    grant = Grant(
+    code = Code(
+        hash=flow.digest(secret),
+        redirect_uri=request.redirect_uri,
+        code_challenge=request.code_challenge,
+        # The family gets its id with the code rather than with its first token, so that a replay can
+        # revoke it even before there is one.
+        family=FamilyId(ctx.ids.new("fam")),
+        grant=_grant(ctx, site, flow_state, granted, authorization),
+        auth_time=flow_state.session.signed_in_at,
+        issued_at=ctx.now,
+        expires_at=ctx.now + CODE_LIFE,
+        offline=offline,
+    )
+    store.add_code(ctx.tx, code)
+    _record_issue(ctx, flow_state, code)
+    return IssuedCode(flow.code_redirect(site, request, secret), authorization)
+
+
+def _grant(
+    ctx: Context,
+    site: Site,
+    flow_state: FlowState,
+    granted: tuple[Scope, ...],
+    authorization: Authorization,
+) -> Grant:
+    """Build the grant of a code, which its tokens store."""
+    request, person, facts = flow_state.request, flow_state.person, flow_state.client_context.facts
+    launch = flow_state.launch
+    patient, encounter = policy.disclosed_context(granted, request.patient, request.encounter)
+    return Grant(
         tenant=site.tenant,
         client=request.client,
         app=facts.app,
         version=facts.version,
         vendor=facts.vendor,
-        scopes=texts,
+        scopes=tuple(smart.render(scope) for scope in granted),
         person=person.id,
         role=person.role,
         fhir_user=person.fhir_user,
@@ -409,30 +429,14 @@ def _issue(
         authorization=authorization.id,
         authorization_expires_at=authorization.expires_at,
         launch=request.launch,
-        launch_moved=flow_state.launch is not None and flow_state.launch.moved_at is not None,
+        launch_moved=launch is not None and launch.moved_at is not None,
         session=flow_state.session.id,
         nonce=request.nonce,
         extras=_extras(site, flow_state, granted),
-        run=flow_state.launch.run if flow_state.launch else evidence.run_of(ctx, request.client, site.tenant),
+        run=launch.run if launch else evidence.run_of(ctx, request.client, site.tenant),
         workflow=flow_state.workflow,
         facility=facility_of(flow_state),
     )
-    code = Code(
-        hash=flow.digest(secret),
-        redirect_uri=request.redirect_uri,
-        code_challenge=request.code_challenge,
-        # The family gets its id with the code rather than with its first token, so that a replay can
-        # revoke it even before there is one.
-        family=FamilyId(ctx.ids.new("fam")),
-        grant=grant,
-        auth_time=flow_state.session.signed_in_at,
-        issued_at=ctx.now,
-        expires_at=ctx.now + CODE_LIFE,
-        offline=offline,
-    )
-    store.add_code(ctx.tx, code)
-    _record_issue(ctx, flow_state, code)
-    return IssuedCode(flow.code_redirect(site, request, secret), authorization)
 
 
 def _extras(site: Site, flow_state: FlowState, granted: tuple[Scope, ...]) -> dict[str, object]:
@@ -504,95 +508,6 @@ def _record_misuse(ctx: Context, fingerprint: bytes, client: Client, tenant: Ten
     )
     audit.record(ctx, event)
     return "The code was used before." if own else "The code was issued to another client or server."
-
-
-# --- connected apps --------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectedApp:
-    """One entry of the connected-apps page: all agreements with an app, of any of its clients."""
-
-    authorization: Authorization
-    app: App
-    vendor_name: str
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectedApps:
-    tenant: Tenant
-    person: Person
-    apps: tuple[ConnectedApp, ...]
-
-
-def connected_apps(ctx: Context, site: Site, cookie: str) -> ConnectedApps | None:
-    """List a person's connected apps (C93); None if nobody is signed in at this tenant."""
-    browser = signed_in(ctx, site, cookie)
-    if browser is None:
-        return None
-    tenant, person = browser
-    # The page is bounded; a withdrawal reads all of them.
-    listed = consent.list_for_person(ctx, site.tenant, person.id)[:CONNECTED_APPS_BOUND]
-    return ConnectedApps(tenant, person, tuple(_connected(ctx, each) for each in listed))
-
-
-def _connected(ctx: Context, entry: Authorization) -> ConnectedApp:
-    app = registry.get_app(ctx, entry.app)
-    return ConnectedApp(entry, app, registry.get_vendor(ctx, app.vendor).name)
-
-
-def disconnect(ctx: Context, site: Site, cookie: str, authorization: str) -> bool:
-    """Withdraw all of a person's agreements with an app, and revoke its tokens (C91). Return False if nobody is signed in."""
-    browser = signed_in(ctx, site, cookie)
-    if browser is None:
-        return False
-    own = _own_authorization(ctx, site, browser.person, authorization)
-    consent.withdraw(ctx.as_actor(signin_policy.actor_of(browser.person)), own.id)
-    return True
-
-
-def narrow_app(ctx: Context, site: Site, cookie: str, authorization: str, ticked: Iterable[str]) -> bool:
-    """Remove what is no longer ticked from all agreements with an app. Return False if nobody is signed in.
-
-    Raises Invalid if nothing would be left.
-    """
-    browser = signed_in(ctx, site, cookie)
-    if browser is None:
-        return False
-    own = _own_authorization(ctx, site, browser.person, authorization)
-    ticks, by = tuple(ticked), consenter_of(browser.person)
-    kept = consent_policy.apply_ticks(own.scopes, ticks, by=by)
-    if not policy.is_useful(smart.parse_stored(kept)):
-        raise Invalid("nothing_left", "Nothing would be left to share. Remove the app instead.")
-    declined = consent_policy.declined(own.scopes, ticks, by=by)
-    consent.take_back(ctx.as_actor(signin_policy.actor_of(browser.person)), own, declined, by=by)
-    return True
-
-
-class SignedIn(NamedTuple):
-    """A hospital and the person who is signed in there."""
-
-    tenant: Tenant
-    person: Person
-
-
-def signed_in(ctx: Context, site: Site, cookie: str) -> SignedIn | None:
-    """Return the hospital of a site and the person of a session cookie; None if nobody is signed in there."""
-    session = signin.session(ctx, cookie) if cookie else None
-    tenant = identity.find_tenant(ctx, site.tenant)
-    if session is None or tenant is None or session.tenant != site.tenant:
-        return None
-    signin.touch(ctx, session)
-    return SignedIn(tenant, identity.get_person(ctx, session.person))
-
-
-def _own_authorization(ctx: Context, site: Site, person: Person, authorization: str) -> Authorization:
-    listed = consent.list_for_person(ctx, site.tenant, person.id)
-    # Only among the person's own, so that the id of another person's agreement is answered as unknown.
-    own = next((each for each in listed if each.id == authorization), None)
-    if own is None:
-        raise NotFound("authorization_not_found", "This app is not connected.")
-    return own
 
 
 def purge(ctx: Context) -> int:

@@ -368,11 +368,11 @@ STAFF = StepFacts(
     ("changes", "step"),
     [
         ({}, Step.ISSUE),
-        ({"standing": None}, Step.NOTICE),
-        ({"standing": parse_stored(["user/Patient.r", "openid"])}, Step.NOTICE),
+        ({"covered": None}, Step.NOTICE),
+        ({"covered": parse_stored(["user/Patient.r", "openid"])}, Step.NOTICE),
         ({"client_proved": False}, Step.NOTICE),
         ({"client_proved": False, "synthetic": True}, Step.ISSUE),
-        ({"client_proved": False, "synthetic": True, "standing": None}, Step.NOTICE),
+        ({"client_proved": False, "synthetic": True, "covered": None}, Step.NOTICE),
         ({"client_proved": False, "synthetic": True, "prompt": frozenset({"consent"})}, Step.NOTICE),
         ({"client_proved": False, "synthetic": True, "role": Role.PATIENT}, Step.CONSENT),
         ({"prompt": frozenset({"consent"})}, Step.NOTICE),
@@ -394,7 +394,7 @@ STAFF = StepFacts(
             {
                 "scopes": parse_stored(["launch/patient", "openid"]),
                 "chosen_at": None,
-                "standing": parse_stored(["launch/patient", "openid"]),
+                "covered": parse_stored(["launch/patient", "openid"]),
             },
             Step.ISSUE,
         ),
