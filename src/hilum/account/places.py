@@ -1,6 +1,5 @@
 """Where an account is: at a hospital, at a vendor, or on the platform's staff."""
 
-from dataclasses import dataclass
 from functools import partial
 
 from starlette.requests import Request
@@ -11,28 +10,12 @@ from hilum.identity import service as identity
 from hilum.identity.policy import is_vendor
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import TenantId
-from hilum.kernel.sentences import Sentence
+from hilum.signin.models import STAFF, VENDOR, Place
 from hilum.signin.policy import console_of
 from hilum.web.kit import Kit, trace_of
 from hilum.web.urls import path_of
 
-STAFF, VENDOR = Sentence("Platform staff"), Sentence("Vendor account")
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """``tenant`` is None for the staff; ``key`` is what URLs are built from."""
-
-    tenant: TenantId | None
-    name: str
-
-    @property
-    def key(self) -> str:
-        return self.tenant or ""
-
-    @property
-    def at_hospital(self) -> bool:
-        return self.tenant is not None and not is_vendor(self.tenant)
+__all__ = ["Place"]
 
 
 async def place_of(kit: Kit, request: Request) -> Place:

@@ -8,9 +8,8 @@ from typing import Any
 from sqlalchemy import JSON, Column, Connection, Index, Row, String, Table, Text, func, or_, select, text
 
 from hilum.agreements.models import DUE_BATCH, SORTS, Agreement, AgreementQuery, Side
-from hilum.infra.db import Instant, in_batches, metadata, row_of
+from hilum.infra.db import Instant, get_row, in_batches, metadata
 from hilum.infra.sorting import NEVER, paged
-from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import TenantId, VendorId
 from hilum.kernel.pages import PageQuery
 
@@ -78,10 +77,7 @@ def save_agreement(tx: Connection, agreement: Agreement) -> None:
 
 def find_agreement(tx: Connection, agreement: str, *, lock: bool = False) -> Agreement:
     """Get an agreement; ``lock``: until the transaction ends. Raises NotFound."""
-    row = row_of(tx, agreements, agreement, lock=lock)
-    if row is None:
-        raise NotFound("agreement_not_found", "There is no such agreement.")
-    return _agreement(row)
+    return _agreement(get_row(tx, agreements, agreement, "agreement", lock=lock))
 
 
 def list_agreements(tx: Connection, query: AgreementQuery, page: PageQuery) -> list[Agreement]:

@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import JSON, Column, Connection, Index, Row, String, Table, delete, func, select, update
 
 from hilum.approvals.models import PURGE_BATCH, Act, Approval, ApprovalKind, ApprovalState
-from hilum.infra.db import Instant, metadata, row_of
-from hilum.kernel.errors import NotFound
+from hilum.infra.db import Instant, get_row, metadata
+from hilum.infra.sorting import by_key
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 
@@ -78,10 +78,7 @@ def _approval(row: Row[Any]) -> Approval:
 def get_approval(tx: Connection, approval: str, *, lock: bool = False) -> Approval:
     """Get an approval; with ``lock`` its row is locked until the transaction ends. Raises NotFound."""
     # On PostgreSQL the second colleague waits here until the first has decided.
-    row = row_of(tx, approvals, approval, lock=lock)
-    if row is None:
-        raise NotFound("approval_not_found", "There is no such approval.")
-    return _approval(row)
+    return _approval(get_row(tx, approvals, approval, "approval", lock=lock))
 
 
 def list_pending(
@@ -91,12 +88,11 @@ def list_pending(
     query = select(approvals).where(
         approvals.c.state == ApprovalState.PENDING.value,
         approvals.c.expires_at > now,
-        approvals.c.id > page.after,
     )
     if tenant is not None:
         query = query.where(approvals.c.tenant == tenant)
     # By id, which begins with its time: the oldest first.
-    return [_approval(row) for row in tx.execute(query.order_by(approvals.c.id).limit(page.limit))]
+    return [_approval(row) for row in tx.execute(by_key(query, approvals.c.id, page))]
 
 
 def count_pending(tx: Connection, tenant: TenantId | None, now: datetime) -> int:

@@ -53,6 +53,7 @@ from hilum.infra.db import (
 )
 from hilum.infra.postgres import QUEUED
 from hilum.infra.prepared_statements import PreparedStatement, prepare_insert, prepare_insert_or_ignore
+from hilum.infra.sorting import by_key
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.kernel.times import from_micros, to_micros
 
@@ -466,9 +467,8 @@ def add_hold(tx: Connection, hold: Hold) -> None:
 
 def list_holds(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[Hold]:
     """List the holds in force, oldest first."""
-    in_force = select(audit_hold).where(audit_hold.c.released_at.is_(None), audit_hold.c.id > page.after)
-    found = tx.execute(in_force.order_by(audit_hold.c.id).limit(page.limit))
-    return [Hold(**row) for row in found.mappings()]
+    in_force = select(audit_hold).where(audit_hold.c.released_at.is_(None))
+    return [Hold(**row) for row in tx.execute(by_key(in_force, audit_hold.c.id, page)).mappings()]
 
 
 def holds_over(tx: Connection, tenant: str) -> list[str]:

@@ -25,6 +25,7 @@ from hilum.kernel import base64url
 from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import ClientId
 from hilum.kernel.times import EPOCH
+from hilum.standards.keysets import PUBLIC_MEMBERS, keys_for
 from hilum.standards.oauth import Parameters, TokenError
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -38,15 +39,12 @@ JTI_BOUND = 256
 RSA_BITS_MIN = 2_048
 RSA_BITS_MAX = 8_192
 RSA_EXPONENT_BITS_MAX = 64
-KEYS_TRIED = 4
-"""How many keys of one ``kid`` and type are tried. Dozens of keys, or long exponents, would let one client block the process."""
 KEYS_KEPT = 2_000
 """How many imported public keys the process caches, by their material."""
 ALGORITHMS: Mapping[str, tuple[str, str]] = {"RS384": ("RSA", ""), "ES384": ("EC", "P-384")}
 """The two algorithms that SMART requires, each with the only key type and curve that it may use."""
 NAMING = frozenset({"client_id", "client_secret", "client_assertion", "client_assertion_type"})
 """Form parameters that identify a client."""
-_PUBLIC_MEMBERS = {"RSA": ("kty", "n", "e"), "EC": ("kty", "crv", "x", "y")}
 _ID = re.compile(r"[A-Za-z0-9_.~-]{1,128}")
 
 
@@ -275,32 +273,10 @@ def prove(
     header, claims = presented.decoded
     kid = judge_header(header, client)
     proved = judge_claims(claims, client.id, audiences=audiences, issuer=issuer, now=now)
-    verify(presented.assertion, keys_for(jwks, kid, header["alg"]), header["alg"])
+    algorithm = header["alg"]
+    keys = keys_for(jwks, kid, algorithm, ALGORITHMS[algorithm])
+    verify(presented.assertion, keys, algorithm)
     return proved
-
-
-def keys_for(jwks: Mapping[str, Any], kid: str, algorithm: str) -> list[dict[str, Any]]:
-    """Return the keys of a set that have the ``kid`` and suit the algorithm, reduced to their public members.
-
-    Two keys may share a ``kid`` if their types differ. Source: SMART App Launch 2.2; RFC 7517 section 4.5.
-    """
-    kty, curve = ALGORITHMS[algorithm]
-    keys = jwks.get("keys")
-    matching = [
-        # Nothing else of what a host publishes reaches the JOSE library: no private member, no
-        # certificate, no operation.
-        {name: key.get(name) for name in _PUBLIC_MEMBERS[kty]}
-        for key in (keys if isinstance(keys, list) else [])
-        if isinstance(key, dict)
-        and key.get("kid") == kid
-        and key.get("kty") == kty
-        and (not curve or key.get("crv") == curve)
-        and key.get("use", "sig") == "sig"
-        and key.get("alg", algorithm) == algorithm
-        and (not isinstance(key.get("key_ops"), list) or "verify" in key["key_ops"])
-    ]
-    # Each key that is tried costs a signature check on the event loop.
-    return matching[:KEYS_TRIED]
 
 
 def verify(assertion: str, keys: Iterable[Mapping[str, Any]], algorithm: str) -> None:
@@ -336,7 +312,7 @@ def _bits(number: str) -> int:
 
 def thumbprint(key: Mapping[str, Any]) -> str:
     """Return the SHA-256 of a public key's material, which does not depend on its ``kid``. Source: RFC 7638."""
-    members = _PUBLIC_MEMBERS.get(str(key.get("kty")), ("kty",))
+    members = PUBLIC_MEMBERS.get(str(key.get("kty")), ("kty",))
     material = {name: key.get(name) for name in sorted(members)}
     return hashlib.sha256(orjson.dumps(material, option=orjson.OPT_SORT_KEYS)).hexdigest()
 

@@ -22,9 +22,8 @@ from sqlalchemy import (
 )
 
 from hilum.breakglass.models import DAY, MISUSE_BAR, SORTS, Recent, Settings, Use, UseQuery, Verdict
-from hilum.infra.db import Instant, metadata, row_of
+from hilum.infra.db import Instant, get_row, metadata
 from hilum.infra.sorting import paged
-from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, ClientId, LaunchId, PersonId, TenantId
 from hilum.kernel.pages import PageQuery
 
@@ -109,10 +108,7 @@ def save_use(tx: Connection, use: Use) -> None:
 
 def get_use(tx: Connection, use: str, *, lock: bool = False) -> Use:
     """Get a use; ``lock``: until the transaction ends. Raises NotFound."""
-    row = row_of(tx, uses, use, lock=lock)
-    if row is None:
-        raise NotFound("break_glass_not_found", "There is no such emergency access.")
-    return _use(row)
+    return _use(get_row(tx, uses, use, "emergency access", code="break_glass", lock=lock))
 
 
 def read_uses(tx: Connection, ids: Iterable[str]) -> list[Use]:

@@ -37,10 +37,9 @@ from hilum.certificates.models import (
     Walk,
 )
 from hilum.infra import epoch
-from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
+from hilum.infra.db import Instant, get_row, insert_or_ignore, metadata, row_of
 from hilum.infra.epoch import Change, Stamp
 from hilum.infra.sorting import paged
-from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, VendorId, VersionId
 from hilum.kernel.pages import PageQuery
 from hilum.policies.models import Tier
@@ -271,9 +270,7 @@ def list_certificates(
 
 def get_certificate(tx: Connection, certificate_id: str) -> Certificate:
     """Get a certificate with its text. Raises NotFound."""
-    row = row_of(tx, certificates, certificate_id)
-    if row is None:
-        raise NotFound("certificate_not_found", "There is no such certificate.")
+    row = get_row(tx, certificates, certificate_id, "certificate")
     return replace(_certificate(row), text=row.text)
 
 

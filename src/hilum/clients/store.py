@@ -36,6 +36,7 @@ from hilum.clients.models import (
     Transfer,
 )
 from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
+from hilum.infra.sorting import by_key
 from hilum.infra.stored_enums import member_of
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, ClientId, VendorId, VersionId
@@ -222,13 +223,12 @@ def list_unused(
         ~used(secrets.c.digest),
     )
     query = select(clients.c.id, clients.c.app, clients.c.name).where(
-        clients.c.id > page.after,
         clients.c.created_at <= before,
         or_(clients.c.expires_at.is_(None), clients.c.expires_at > now),
         or_(secret, clients.c.type.in_(kinds) & ~used(KEYS)),
     )
     query = query if of is None else query.where(clients.c.app.in_(of))
-    found = tx.execute(query.order_by(clients.c.id).limit(page.limit))
+    found = tx.execute(by_key(query, clients.c.id, page))
     return [(ClientId(row.id), AppId(row.app), row.name) for row in found]
 
 
@@ -297,8 +297,8 @@ def get_client(tx: Connection, client: ClientId, *, lock: bool = False) -> Clien
 
 def list_clients(tx: Connection, app: AppId, page: PageQuery = FIRST_PAGE) -> list[Client]:
     """List an app's clients by id, without secrets."""
-    query = select(clients).where(clients.c.app == app, clients.c.id > page.after)
-    return [_client(row) for row in tx.execute(query.order_by(clients.c.id).limit(page.limit))]
+    query = select(clients).where(clients.c.app == app)
+    return [_client(row) for row in tx.execute(by_key(query, clients.c.id, page))]
 
 
 def find_named(tx: Connection, named: str, limit: int) -> list[Client]:

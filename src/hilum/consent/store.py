@@ -28,6 +28,7 @@ from sqlalchemy import (
 from hilum.consent.models import VERSIONS_BOUND, AgreementVersion, Authorization, Basis, Change
 from hilum.infra.db import BATCH_SIZE, Instant, metadata
 from hilum.infra.prepared_statements import PreparedStatement
+from hilum.infra.sorting import by_key
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, AuthorizationId, ClientId, LaunchId, PersonId, TenantId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -120,9 +121,8 @@ def list_in_force(
     tx: Connection, tenant: TenantId, person: PersonId, now: datetime, page: PageQuery = FIRST_PAGE
 ) -> list[Authorization]:
     """List a person's authorizations in force by id, which is in the order of their making."""
-    query = _in_force(tenant, person, now).where(authorization.c.id > page.after)
-    found = tx.execute(query.order_by(authorization.c.id).limit(page.limit))
-    return [_authorization(row) for row in found.mappings()]
+    query = by_key(_in_force(tenant, person, now), authorization.c.id, page)
+    return [_authorization(row) for row in tx.execute(query).mappings()]
 
 
 def _in_force(tenant: TenantId, person: PersonId, now: datetime) -> Select[Any]:

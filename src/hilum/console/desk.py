@@ -47,6 +47,7 @@ from hilum.web.bounds import TOO_LARGE
 from hilum.web.forms import Form
 from hilum.web.kit import Kit, trace_of
 from hilum.web.problems import retry_after_of, status_of
+from hilum.web.static import download
 from hilum.web.urls import host_of, path_of, segment, with_query
 
 T = TypeVar("T")
@@ -170,22 +171,11 @@ class Visit:
             if not listed.next:
                 break
         body, media = list_views.exported(shown, rows[:EXPORT_BOUND], asked.format, cut=bool(asked.after))
-        return file(body, f"{self.page.key.replace('.', '-')}.{asked.format}", media)
+        return download(body, f"{self.page.key.replace('.', '-')}.{asked.format}", media)
 
 
 Show = Callable[[Visit], Awaitable[Response]]
 Act = Callable[[Visit, Form], Awaitable[Response]]
-
-
-def file(body: bytes, name: str, media: str) -> Response:
-    """Return a download."""
-    headers = {
-        "content-disposition": f'attachment; filename="{name}"',
-        "cache-control": "no-store",
-        "x-content-type-options": "nosniff",
-        "content-security-policy": "sandbox",
-    }
-    return Response(body, media_type=media, headers=headers)
 
 
 def to(path: str, **query: str) -> Response:

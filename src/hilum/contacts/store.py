@@ -22,6 +22,7 @@ from hilum.contacts.models import CONTACTS_BOUND, DUE_BATCH, Contact, ContactKin
 from hilum.infra import budgets as budgets_of
 from hilum.infra.budgets import budget_table
 from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata
+from hilum.infra.sorting import by_key
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import VendorId
 from hilum.kernel.pages import PageQuery
@@ -132,9 +133,9 @@ def find_by_link(tx: Connection, digest: str) -> Contact | None:
 
 def list_contacts(tx: Connection, vendor: str, page: PageQuery) -> list[Contact]:
     """List contacts by id, of one vendor or (empty) of all, without those that were removed."""
-    query = select(contacts).where(contacts.c.id > page.after, contacts.c.removed_at.is_(None))
+    query = select(contacts).where(contacts.c.removed_at.is_(None))
     query = query.where(contacts.c.vendor == vendor) if vendor else query
-    return [_contact(row) for row in tx.execute(query.order_by(contacts.c.id).limit(page.limit))]
+    return [_contact(row) for row in tx.execute(by_key(query, contacts.c.id, page))]
 
 
 def all_of(tx: Connection, vendor: VendorId) -> list[Contact]:
@@ -230,8 +231,8 @@ def no_such_domain() -> NotFound:
 
 def list_domains(tx: Connection, vendor: VendorId, page: PageQuery) -> list[Domain]:
     """List a vendor's domains by id."""
-    query = select(domains).where(domains.c.vendor == vendor, domains.c.id > page.after)
-    return [_domain(row) for row in tx.execute(query.order_by(domains.c.id).limit(page.limit))]
+    query = select(domains).where(domains.c.vendor == vendor)
+    return [_domain(row) for row in tx.execute(by_key(query, domains.c.id, page))]
 
 
 def domains_of(tx: Connection, vendor: VendorId) -> list[Domain]:

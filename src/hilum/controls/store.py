@@ -39,10 +39,9 @@ from hilum.controls.models import (
     Target,
     TargetKind,
 )
-from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata, row_of
+from hilum.infra.db import Instant, get_row, in_batches, insert_or_ignore, metadata
 from hilum.infra.prepared_statements import PreparedStatement
 from hilum.infra.sorting import newest_first, paged
-from hilum.kernel.errors import NotFound
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 
 ROWS_AT_ONCE = 2_000
@@ -147,10 +146,7 @@ def append_switch(tx: Connection, switch: Switch) -> None:
 
 
 def get_switch(tx: Connection, switch_id: str) -> Switch:
-    row = row_of(tx, switches, switch_id)
-    if row is None:
-        raise NotFound("switch_not_found", "There is no such switch.")
-    return _switch(row)
+    return _switch(get_row(tx, switches, switch_id, "switch"))
 
 
 def list_switches(tx: Connection, *, tenant: str | None = None, page: PageQuery = FIRST_PAGE) -> list[Switch]:

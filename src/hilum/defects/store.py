@@ -5,9 +5,8 @@ from typing import Any
 from sqlalchemy import Boolean, Column, Connection, Index, Row, String, Table, Text, func, select
 
 from hilum.defects.models import COUNTED_BOUND, Defect, Seen, Severity
-from hilum.infra.db import Instant, metadata, row_of
+from hilum.infra.db import Instant, get_row, metadata
 from hilum.infra.sorting import newest_first
-from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, VendorId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 
@@ -50,10 +49,7 @@ def save(tx: Connection, found: Defect) -> None:
 
 def get(tx: Connection, defect: str, *, lock: bool = False) -> Defect:
     """Get a defect; with ``lock`` no other transaction changes it meanwhile. Raises NotFound."""
-    row = row_of(tx, defects, defect, lock=lock)
-    if row is None:
-        raise NotFound("defect_not_found", "There is no such defect.")
-    return _defect(row)
+    return _defect(get_row(tx, defects, defect, "defect", lock=lock))
 
 
 def list_defects(

@@ -36,9 +36,8 @@ from hilum.departures.models import (
     Fate,
     State,
 )
-from hilum.infra.db import Instant, metadata, row_of
-from hilum.infra.sorting import newest_first
-from hilum.kernel.errors import NotFound
+from hilum.infra.db import Instant, get_row, metadata
+from hilum.infra.sorting import by_key, newest_first
 from hilum.kernel.ids import TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 
@@ -78,10 +77,7 @@ def save(tx: Connection, found: Departure) -> None:
 
 def get(tx: Connection, departure: str, *, lock: bool = False) -> Departure:
     """Get a departure; with ``lock`` no other transaction changes it meanwhile. Raises NotFound."""
-    row = row_of(tx, departures, departure, lock=lock)
-    if row is None:
-        raise NotFound("departure_not_found", "There is no such departure.")
-    return _departure(row)
+    return _departure(get_row(tx, departures, departure, "departure", lock=lock))
 
 
 def list_departures(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[Departure]:
@@ -92,8 +88,8 @@ def list_departures(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[Depart
 def list_due(tx: Connection, now: datetime, page: PageQuery) -> list[str]:
     """List by id the departures that may have a step due: whose apps are not removed, or whose day of erasure has come."""
     due = _open(), or_(departures.c.apps_ended_at.is_(None), departures.c.erase_at <= now)
-    query = select(departures.c.id).where(*due, departures.c.id > page.after)
-    return list(tx.execute(query.order_by(departures.c.id).limit(page.limit)).scalars())
+    query = select(departures.c.id).where(*due)
+    return list(tx.execute(by_key(query, departures.c.id, page)).scalars())
 
 
 def oldest_open(tx: Connection) -> datetime | None:

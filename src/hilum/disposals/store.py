@@ -7,9 +7,8 @@ from typing import Any
 from sqlalchemy import Column, Connection, Index, Row, String, Table, UniqueConstraint, delete, select, text
 
 from hilum.disposals.models import DUE_BATCH, OPEN_BOUND, SORTS, Answer, Cause, Disposal, DisposalQuery, State
-from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
+from hilum.infra.db import Instant, get_row, insert_or_ignore, metadata
 from hilum.infra.sorting import paged
-from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, AuthorizationId, ClientId, TenantId, VendorId
 from hilum.kernel.pages import PageQuery
 
@@ -84,10 +83,7 @@ def add(tx: Connection, disposal: Disposal, once: str) -> bool:
 
 def get(tx: Connection, disposal: str, *, lock: bool = False) -> Disposal:
     """Get a request. Raises NotFound."""
-    row = row_of(tx, disposals, disposal, lock=lock)
-    if row is None:
-        raise NotFound("disposal_not_found", "There is no such disposal request.")
-    return _disposal(row)
+    return _disposal(get_row(tx, disposals, disposal, "disposal request", code="disposal", lock=lock))
 
 
 def list_requests(tx: Connection, query: DisposalQuery, page: PageQuery, now: datetime) -> list[Disposal]:

@@ -5,9 +5,8 @@ from typing import Any
 from sqlalchemy import JSON, Column, Connection, Index, Row, String, Table, select
 
 from hilum.drills.models import Drill, DrillState
-from hilum.infra.db import Instant, metadata, row_of
+from hilum.infra.db import Instant, get_row, metadata
 from hilum.infra.sorting import newest_first
-from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, ClientId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 
@@ -41,10 +40,7 @@ def save(tx: Connection, drill: Drill) -> None:
 
 def get(tx: Connection, drill: str, *, lock: bool = False) -> Drill:
     """Get a drill; with ``lock`` no other transaction changes it meanwhile. Raises NotFound."""
-    row = row_of(tx, drills, drill, lock=lock)
-    if row is None:
-        raise NotFound("drill_not_found", "There is no such drill.")
-    return _drill(row)
+    return _drill(get_row(tx, drills, drill, "drill", lock=lock))
 
 
 def list_running(tx: Connection) -> list[Drill]:

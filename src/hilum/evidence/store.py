@@ -21,10 +21,9 @@ from sqlalchemy import (
 )
 
 from hilum.evidence.models import PURGE_BATCH, Run, State
-from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
+from hilum.infra.db import Instant, get_row, insert_or_ignore, metadata
 from hilum.infra.prepared_statements import PreparedStatement
 from hilum.infra.sorting import newest_first
-from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, ClientId, RunId, TenantId, VendorId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 
@@ -79,10 +78,7 @@ def save(tx: Connection, run: Run) -> None:
 
 def get(tx: Connection, run: str, *, lock: bool = False) -> Run:
     """Get a run; with ``lock`` no other transaction changes it meanwhile. Raises NotFound."""
-    row = row_of(tx, runs, run, lock=lock)
-    if row is None:
-        raise NotFound("evidence_run_not_found", "There is no such run.")
-    return _run(row)
+    return _run(get_row(tx, runs, run, "run", code="evidence_run", lock=lock))
 
 
 def find(tx: Connection, run: str, *, records: bool = False) -> Run | None:

@@ -5,7 +5,6 @@ Source: RFC 6238 (TOTP), RFC 4226 (HOTP); security decision 25; docs/adr/0065-a-
 
 import base64
 import hashlib
-import ipaddress
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -31,6 +30,7 @@ from hilum.factors.models import (
 )
 from hilum.identity.models import Role, StaffRole, VendorRole
 from hilum.kernel import base64url, typed_codes
+from hilum.standards.networks import is_address
 
 MUST: Mapping[str, bool] = MappingProxyType(
     {
@@ -148,15 +148,7 @@ def passkey_site(origin: str, name: str) -> Site:
     """Return where passkeys of a page's origin count. Nowhere under an address instead of a name. Source: WebAuthn Level 2 section 5.1.2."""
     host = urlsplit(origin).hostname or ""
     secure = origin.startswith("https://") or host == "localhost"
-    return Site(origin, host if secure and not _is_address(host) else "", name)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+    return Site(origin, host if secure and not is_address(host) else "", name)
 
 
 def count_is_credible(stored: int, sent: int) -> bool:

@@ -30,12 +30,10 @@ from hilum.federation.models import (
 )
 from hilum.kernel import base64url
 from hilum.kernel.times import EPOCH
+from hilum.standards import keysets
 
 RSA_BITS_MIN, RSA_BITS_MAX, RSA_EXPONENT_BITS_MAX = 2_048, 8_192, 64
-KEYS_TRIED = 4
-"""Keys of one ``kid`` that are tried, since each costs a signature check."""
 LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
-_PUBLIC_MEMBERS = {"RSA": ("kty", "n", "e"), "EC": ("kty", "crv", "x", "y")}
 _OF_THE_SIGN_IN = frozenset(
     {
         "iss",
@@ -108,27 +106,8 @@ def verified(token: str, kid: str, jwks: Mapping[str, Any], algorithm: str) -> d
 
 
 def keys_for(jwks: Mapping[str, Any], kid: str, algorithm: str) -> list[dict[str, Any]]:
-    """Return the keys of a set that have the ``kid``, if there is one, and suit the algorithm, reduced to their public members."""
-    kty, curve = ALGORITHMS[algorithm]
-    keys = jwks.get("keys")
-    matching = [
-        {name: key.get(name) for name in _PUBLIC_MEMBERS[kty]}
-        for key in (keys if isinstance(keys, list) else [])
-        if isinstance(key, dict)
-        and (not kid or key.get("kid") == kid)
-        and key.get("kty") == kty
-        and (not curve or key.get("crv") == curve)
-        and key.get("use", "sig") == "sig"
-        and key.get("alg", algorithm) == algorithm
-        and _may_verify(key)
-    ]
-    return matching[:KEYS_TRIED]
-
-
-def _may_verify(key: Mapping[str, Any]) -> bool:
-    """Check the permitted operations of a key, if it states them. Source: RFC 7517 section 4.3."""
-    found = key.get("key_ops", ["verify"])
-    return isinstance(found, list) and "verify" in found
+    """Return the keys of a set that may verify a token with this ``kid``, which may be empty."""
+    return keysets.keys_for(jwks, kid, algorithm, ALGORITHMS[algorithm])
 
 
 def judge_id_token(

@@ -34,7 +34,8 @@ from hilum.federation.models import (
     RoleRow,
     Settings,
 )
-from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
+from hilum.infra.db import Instant, get_row, insert_or_ignore, metadata, row_of
+from hilum.infra.sorting import by_key
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import PersonId, SessionId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -146,8 +147,8 @@ def take_host(tx: Connection, host: str) -> Host:
 
 
 def list_hosts(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[Host]:
-    query = select(hosts).where(hosts.c.id > page.after).order_by(hosts.c.id).limit(page.limit)
-    return [Host(row.id, row.origin, row.added_at, row.added_by) for row in tx.execute(query)]
+    found = tx.execute(by_key(select(hosts), hosts.c.id, page))
+    return [Host(row.id, row.origin, row.added_at, row.added_by) for row in found]
 
 
 def allowed_origins(tx: Connection) -> frozenset[str]:
@@ -211,10 +212,10 @@ def read_providers(tx: Connection) -> Iterator[Provider]:
 
 
 def list_providers(tx: Connection, tenant: TenantId | None, page: PageQuery = FIRST_PAGE) -> list[Provider]:
-    query = select(providers).where(providers.c.id > page.after)
+    query = select(providers)
     if tenant is not None:
         query = query.where(providers.c.tenant == tenant)
-    return [_provider(row) for row in tx.execute(query.order_by(providers.c.id).limit(page.limit))]
+    return [_provider(row) for row in tx.execute(by_key(query, providers.c.id, page))]
 
 
 def _link(row: Row[Any]) -> LinkedPerson:
@@ -252,10 +253,7 @@ def is_linked(tx: Connection, person: PersonId) -> bool:
 
 
 def get_link(tx: Connection, link: str) -> LinkedPerson:
-    row = row_of(tx, links, link)
-    if row is None:
-        raise NotFound("link_not_found", "There is no such link.")
-    return _link(row)
+    return _link(get_row(tx, links, link, "link"))
 
 
 def remove_link(tx: Connection, link: LinkedPerson, at: datetime) -> bool:
@@ -273,10 +271,10 @@ def save_seen(tx: Connection, link: str, at: datetime) -> None:
 
 
 def list_links(tx: Connection, tenant: TenantId | None, page: PageQuery = FIRST_PAGE) -> list[LinkedPerson]:
-    query = select(links).where(links.c.id > page.after)
+    query = select(links)
     if tenant is not None:
         query = query.where(links.c.tenant == tenant)
-    return [_link(row) for row in tx.execute(query.order_by(links.c.id).limit(page.limit))]
+    return [_link(row) for row in tx.execute(by_key(query, links.c.id, page))]
 
 
 def add_session(tx: Connection, session: FederatedSession) -> None:

@@ -30,6 +30,7 @@ from hilum.signin.policy import actor_of
 from hilum.web import cookies, forms
 from hilum.web.forms import Form
 from hilum.web.kit import Kit, trace_of
+from hilum.web.static import download
 from hilum.web.urls import path_of, with_query
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -72,7 +73,7 @@ class _HistoryPage:
             return orjson.dumps(consent.bundle_of(exported, ctx.now))
 
         body = await self._kit.uow.write(verb, actor=actor_of(person), trace=trace_of(request))
-        return _file(body, "consents.json", "application/fhir+json")
+        return download(body, "consents.json", "application/fhir+json")
 
     async def _signed_in(self, request: Request) -> tuple[Tenant, Person] | Response:
         """Return the hospital and who is signed in there, or the way to its sign-in page."""
@@ -105,7 +106,7 @@ class _HistoryPage:
         )
         page = await read
         if wanted:
-            return download(page, wanted)
+            return _as_file(page, wanted)
         return self._rendered(request, hospital, person, query, page)
 
     def _rendered(
@@ -201,7 +202,7 @@ def _shown(entry: Entry) -> dict[str, Any]:
     }
 
 
-def download(page: HistoryPage, wanted: str) -> Response:
+def _as_file(page: HistoryPage, wanted: str) -> Response:
     """Return a history as a file."""
     rows = [policy.export_row(each) for each in page.entries]
     if wanted == "json":
@@ -215,14 +216,4 @@ def download(page: HistoryPage, wanted: str) -> Response:
         if page.next:
             writer.writerow([f"Only the newest {EXPORT_BOUND} accesses. Choose a shorter time for the rest."])
         body, media = text.getvalue().encode(), "text/csv; charset=utf-8"
-    return _file(body, f"access-history.{wanted}", media)
-
-
-def _file(body: bytes, name: str, media: str) -> Response:
-    headers = {
-        "content-disposition": f'attachment; filename="{name}"',
-        "cache-control": "no-store",
-        "x-content-type-options": "nosniff",
-        "content-security-policy": "sandbox",
-    }
-    return Response(body, media_type=media, headers=headers)
+    return download(body, f"access-history.{wanted}", media)

@@ -41,6 +41,7 @@ from hilum.identity.rights import RIGHTS, VENDOR_RIGHTS
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.standards.languages import Language
+from hilum.standards.networks import is_address
 from hilum.standards.smart.scopes import mask_of
 from hilum.standards.zones import zone_fault
 
@@ -438,7 +439,7 @@ def origin_fault(text: str) -> str:
     written = f"{parts.scheme}://{shown}" + (f":{port}" if port is not None else "")
     default = {"http": 80, "https": 443}[parts.scheme]
     # Exactly as a browser sends it: origins are compared as strings, in CSP and in CORS.
-    if text != written or port == default or not (_HOST.fullmatch(host) or _is_ip(host)):
+    if text != written or port == default or not (_HOST.fullmatch(host) or is_address(host)):
         return "origin_malformed"
     return "" if parts.scheme == "https" or is_loopback(host) else "origin_not_https"
 
@@ -447,15 +448,7 @@ def is_loopback(host: str) -> bool:
     """Check whether a host, as ``urlsplit`` returns it, is this machine."""
     if host == "localhost":
         return True
-    return _is_ip(host) and ipaddress.ip_address(host).is_loopback
-
-
-def _is_ip(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+    return is_address(host) and ipaddress.ip_address(host).is_loopback
 
 
 def upstream_fault(upstream: UpstreamRef) -> str:

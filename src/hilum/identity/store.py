@@ -1,6 +1,6 @@
 """The tables of tenants, facilities, people and lost charts."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -8,9 +8,11 @@ from sqlalchemy import (
     JSON,
     Boolean,
     Column,
+    ColumnElement,
     Connection,
     Index,
     Row,
+    Select,
     String,
     Table,
     UniqueConstraint,
@@ -33,9 +35,9 @@ from hilum.identity.models import (
     UpstreamKind,
     UpstreamRef,
 )
-from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata, row_of
+from hilum.infra.db import Instant, get_row, in_batches, insert_or_ignore, metadata, row_of
 from hilum.infra.prepared_statements import PreparedStatement
-from hilum.infra.sorting import paged
+from hilum.infra.sorting import by_key, paged
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import FacilityId, PersonId, TenantId, VendorId
 from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
@@ -422,11 +424,8 @@ def save_age(tx: Connection, person: PersonId, since: datetime) -> None:
 
 def lock_person(tx: Connection, person: PersonId) -> Person:
     """Get a person and lock the row until the transaction ends. Raises NotFound."""
-    # On SQLite the clause does nothing and is not needed: a write transaction is alone there.
-    row = tx.execute(select(people).where(people.c.id == person).with_for_update()).first()
-    if row is None:
-        raise NotFound("person_not_found", "There is no such person.")
-    return _person(row)
+    # On SQLite a lock does nothing and is not needed: a write transaction is alone there.
+    return _person(get_row(tx, people, person, "person", lock=True))
 
 
 def save_charts(tx: Connection, person: PersonId, charts: Sequence[Chart]) -> None:
@@ -485,13 +484,7 @@ def read_deactivated(
     query = select(people.c.id, people.c.deactivated_at).where(people.c.deactivated_at.is_not(None))
     if since is not None:
         query = query.where(people.c.deactivated_at > since)
-    if of is None:
-        return [(PersonId(row.id), row.deactivated_at) for row in tx.execute(query)]
-    return [
-        (PersonId(row.id), row.deactivated_at)
-        for some in in_batches(of)
-        for row in tx.execute(query.where(people.c.id.in_(some)))
-    ]
+    return [(PersonId(row.id), row.deactivated_at) for row in _read_of(tx, query, people.c.id, of)]
 
 
 def add_facility(tx: Connection, facility: Facility, by: str) -> bool:
@@ -561,10 +554,10 @@ def find_former_facilities(tx: Connection, facility: Facility) -> set[FacilityId
 
 def list_facilities(tx: Connection, tenant: TenantId | None, page: PageQuery = FIRST_PAGE) -> list[Facility]:
     """List the facilities in use of a tenant (None: of all) by id."""
-    query = select(facilities).where(facilities.c.removed_at.is_(None), facilities.c.id > page.after)
+    query = select(facilities).where(facilities.c.removed_at.is_(None))
     if tenant is not None:
         query = query.where(facilities.c.tenant == tenant)
-    return [_facility(row) for row in tx.execute(query.order_by(facilities.c.id).limit(page.limit))]
+    return [_facility(row) for row in tx.execute(by_key(query, facilities.c.id, page))]
 
 
 def count_facilities(tx: Connection, tenant: TenantId) -> int:
@@ -591,10 +584,15 @@ def read_removed_facilities(
 ) -> list[tuple[FacilityId, datetime]]:
     """Read the facilities removed since a moment, of some or of all, without a bound."""
     query = select(facilities.c.id, facilities.c.removed_at).where(facilities.c.removed_at > since)
+    return [(FacilityId(row.id), row.removed_at) for row in _read_of(tx, query, facilities.c.id, of)]
+
+
+def _read_of(
+    tx: Connection, query: Select[Any], key: ColumnElement[Any], of: Collection[str] | None
+) -> Iterator[Row[Any]]:
+    """Yield the rows of a query; with ``of`` only those with one of some keys."""
     if of is None:
-        return [(FacilityId(row.id), row.removed_at) for row in tx.execute(query)]
-    return [
-        (FacilityId(row.id), row.removed_at)
-        for some in in_batches(of)
-        for row in tx.execute(query.where(facilities.c.id.in_(some)))
-    ]
+        yield from tx.execute(query)
+        return
+    for some in in_batches(of):
+        yield from tx.execute(query.where(key.in_(some)))

@@ -39,7 +39,7 @@ from hilum.infra import lanes, logs, postgres
 from hilum.infra.database_faults import DatabaseUnavailable
 from hilum.infra.lanes import BOUNDS, Lane
 from hilum.infra.postgres import Link
-from hilum.kernel.errors import DECIDED, Conflict
+from hilum.kernel.errors import DECIDED, Conflict, NotFound
 from hilum.kernel.times import EPOCH, from_micros, to_micros
 
 T = TypeVar("T")
@@ -104,6 +104,19 @@ def insert_or_ignore_for(dialect: str, table: Table) -> Insert:
         # first.
         return postgresql.insert(table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
     return sqlite.insert(table).on_conflict_do_nothing()
+
+
+def get_row(
+    tx: Connection, table: Table, id_: str, noun: str, *, code: str = "", lock: bool = False
+) -> Row[Any]:
+    """Get the row with an id; ``lock``: no other transaction changes it until this one ends. Raises NotFound.
+
+    ``noun`` is what the error says that there is none of; its code begins with ``code``, or with the noun.
+    """
+    row = row_of(tx, table, id_, lock=lock)
+    if row is None:
+        raise NotFound(f"{code or noun}_not_found", f"There is no such {noun}.")
+    return row
 
 
 def row_of(tx: Connection, table: Table, id_: str, *, lock: bool = False) -> Row[Any] | None:

@@ -20,6 +20,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from hilum.kernel.errors import Unavailable
+from hilum.standards.networks import is_address
 
 FETCH_DEADLINE = timedelta(seconds=5)
 CONNECT_DEADLINE = timedelta(seconds=2)
@@ -286,7 +287,7 @@ class SafeFetcher:
 
     async def _send(self, request: _Request, *, plain: bool) -> Fetched:
         host = urlsplit(request.url).hostname or ""
-        if plain and _is_literal(host) and not _is_loopback(host):
+        if plain and is_address(host) and not _is_loopback(host):
             raise FetchRefused("address_refused", "Only loopback is fetched without TLS.")
         connector = aiohttp.TCPConnector(
             resolver=_CheckedResolver(self._resolve, plain=plain, allow_private=self._allow_private),
@@ -327,14 +328,6 @@ class SafeFetcher:
 
 def _origin(parts: SplitResult) -> tuple[str, str, int]:
     return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-
-
-def _is_literal(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 async def _read_bounded(response: aiohttp.ClientResponse, bound: int) -> bytes:

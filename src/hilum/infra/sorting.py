@@ -18,7 +18,7 @@ def paged(query: Select[Any], table: Table, sorts: Sorts, page: PageQuery) -> Se
     """Limit a query of ``table`` to one page: by the key, or in the order that the page requests. Raises Invalid for an unknown cursor."""
     key = table.c[sorts.key]
     if not page.sort:
-        return query.where(key > page.after).order_by(key).limit(page.limit)
+        return by_key(query, key, page)
     is_descending = page.sort.startswith("-")
     column, place = table.c[sorts.field(page.sort)], sorts.place(page)
     terms: list[ColumnElement[Any]] = [key] if column is key else [_term(column), key]
@@ -29,6 +29,11 @@ def paged(query: Select[Any], table: Table, sorts: Sorts, page: PageQuery) -> Se
         query = query.where(row < start if is_descending else row > start)
     ordered = [term.desc() for term in terms] if is_descending else terms
     return query.order_by(*ordered).limit(page.limit)
+
+
+def by_key(query: Select[Any], key: ColumnElement[Any], page: PageQuery) -> Select[Any]:
+    """Limit a query to one page, in the order of a column that is unique in it."""
+    return query.where(key > page.after).order_by(key).limit(page.limit)
 
 
 def newest_first(query: Select[Any], table: Table, page: PageQuery) -> Select[Any]:

@@ -27,12 +27,11 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata, row_of
+from hilum.infra.db import Instant, get_row, in_batches, insert_or_ignore, metadata
 from hilum.infra.sorting import NEVER, paged
 from hilum.infra.stored_enums import member_of
 from hilum.installations.models import SORTS, ApprovalRecord, Installation, InstallationFacts
 from hilum.installations.sheets import DECISIVE, AppAt, Decisive, joined
-from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, FacilityId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.kernel.times import EPOCH, from_micros, to_micros
@@ -165,10 +164,7 @@ def _record(stored: Any) -> ApprovalRecord | None:
 
 def _get(tx: Connection, installation: str, *, lock: bool) -> Row[Any]:
     """Get a row by id; ``lock``: until the transaction ends, no other may change it. Raises NotFound."""
-    row = row_of(tx, installations, installation, lock=lock)
-    if row is None:
-        raise NotFound("installation_not_found", "There is no such installation.")
-    return row
+    return get_row(tx, installations, installation, "installation", lock=lock)
 
 
 def add_installation(tx: Connection, installation: Installation) -> bool:

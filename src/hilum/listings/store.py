@@ -17,6 +17,7 @@ from sqlalchemy import (
 )
 
 from hilum.infra.db import Instant, metadata
+from hilum.infra.sorting import by_key
 from hilum.kernel.ids import AppId, VendorId
 from hilum.kernel.pages import PageQuery
 from hilum.listings.models import Listing
@@ -59,12 +60,12 @@ def list_listings(
     tx: Connection, page: PageQuery, *, vendor: str | None, published: bool | None
 ) -> list[Listing]:
     """List listings by app."""
-    wanted: list[ColumnElement[bool]] = [listings.c.app > page.after]
+    wanted: list[ColumnElement[bool]] = []
     if vendor is not None:
         wanted.append(listings.c.vendor == vendor)
     if published is not None:
         wanted.append(listings.c.published.is_(published))
-    query = select(listings).where(*wanted).order_by(listings.c.app).limit(page.limit)
+    query = by_key(select(listings).where(*wanted), listings.c.app, page)
     return [_listing(row) for row in tx.execute(query)]
 
 

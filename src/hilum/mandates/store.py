@@ -7,9 +7,8 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Index, Row, String, Table, Text, func, select, text
 
-from hilum.infra.db import Instant, metadata, row_of
+from hilum.infra.db import Instant, get_row, metadata
 from hilum.infra.sorting import paged
-from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId
 from hilum.kernel.pages import PageQuery
 from hilum.mandates.models import FOLLOW_BATCH, SORTS, Mandate, MandateQuery
@@ -71,10 +70,7 @@ def save_mandate(tx: Connection, mandate: Mandate) -> None:
 
 def get_mandate(tx: Connection, mandate: str, *, lock: bool = False) -> Mandate:
     """Get a mandate; ``lock``: until the transaction ends. Raises NotFound."""
-    row = row_of(tx, mandates, mandate, lock=lock)
-    if row is None:
-        raise NotFound("mandate_not_found", "There is no such mandate.")
-    return _mandate(row)
+    return _mandate(get_row(tx, mandates, mandate, "mandate", lock=lock))
 
 
 def list_mandates(tx: Connection, query: MandateQuery, page: PageQuery) -> list[Mandate]:

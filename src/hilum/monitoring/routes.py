@@ -13,6 +13,7 @@ from hilum.audit.models import Served
 from hilum.kernel.ids import AppId, TenantId
 from hilum.monitoring import service
 from hilum.monitoring.models import DAYS_BOUND, Alert, AlertKind, CloseReason, Run, ServiceView
+from hilum.monitoring.policy import figures
 from hilum.monitoring.service import ReadServed
 from hilum.web.api import Id, Page, Paging, Shown, Strict, api_router, audience, page_of, run_read
 from hilum.web.kit import Kit
@@ -160,12 +161,4 @@ def _alerts(router: APIRouter, kit: Kit) -> None:
 
 
 def _numbers(found: Served) -> dict[str, Any]:
-    return {
-        "calls": found.calls,
-        "answered": found.answers,
-        "refused": found.refused,
-        "mistaken": found.mistaken,
-        "throttled": found.throttled,
-        "failed": found.failed,
-        "within_ms": found.within_ms(),
-    }
+    return figures(found) | {"within_ms": found.within_ms()}

@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 
 from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata, row_of
+from hilum.infra.sorting import by_key
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, TenantId, VendorId
 from hilum.kernel.pages import PageQuery
@@ -146,15 +147,14 @@ def list_alerts(
     tx: Connection, page: PageQuery, *, tenant: str, vendor: str, app: str, is_open: bool | None
 ) -> list[Alert]:
     """List alerts by id; with ``is_open`` None both open and closed ones."""
-    wanted: list[ColumnElement[bool]] = [alerts.c.id > page.after]
-    wanted += [
+    wanted: list[ColumnElement[bool]] = [
         column == value
         for column, value in ((alerts.c.tenant, tenant), (alerts.c.vendor, vendor), (alerts.c.app, app))
         if value
     ]
     if is_open is not None:
         wanted.append(alerts.c.closed_at.is_(None) if is_open else alerts.c.closed_at.is_not(None))
-    query = select(alerts).where(*wanted).order_by(alerts.c.id).limit(page.limit)
+    query = by_key(select(alerts).where(*wanted), alerts.c.id, page)
     return [_alert(row) for row in tx.execute(query)]
 
 

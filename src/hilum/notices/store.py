@@ -10,7 +10,8 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from hilum.infra import budgets as budgets_of
 from hilum.infra.budgets import budget_table
-from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata, row_of
+from hilum.infra.db import Instant, get_row, in_batches, insert_or_ignore, metadata, row_of
+from hilum.infra.sorting import by_key
 from hilum.kernel.errors import NotFound
 from hilum.kernel.pages import PageQuery
 from hilum.notices.models import (
@@ -180,10 +181,7 @@ def save_notice(tx: Connection, notice: Notice, was: State) -> bool:
 
 
 def get_notice(tx: Connection, notice: str) -> Notice:
-    row = row_of(tx, notices, notice)
-    if row is None:
-        raise NotFound("notice_not_found", "There is no such notice.")
-    return _notice(row)
+    return _notice(get_row(tx, notices, notice, "notice"))
 
 
 def settled_last(
@@ -292,7 +290,7 @@ def find_endpoint(tx: Connection, endpoint: str, *, lock: bool = False) -> Endpo
 
 def list_endpoints(tx: Connection, vendor: str, page: PageQuery) -> list[Endpoint]:
     """List endpoints by id, of one vendor or (empty) of all."""
-    query = select(endpoints).where(endpoints.c.id > page.after).order_by(endpoints.c.id).limit(page.limit)
+    query = by_key(select(endpoints), endpoints.c.id, page)
     query = query.where(endpoints.c.vendor == vendor) if vendor else query
     return [_endpoint(row) for row in tx.execute(query)]
 

@@ -227,16 +227,23 @@ def override_fault(override: Override, book: Book, tenant: TenantId | None, now:
 
     INVARIANT: whatever is over, changed or not known closes to deny, and needs no job to do so.
     """
-    if override.tenant not in {None, tenant}:
-        return "elsewhere"
-    if override.ended_at is not None:
-        return "ended"
-    if now >= override_end(override, book):
-        return "expired"
+    if fault := _allowance_fault(override, override_end(override, book), tenant, now):
+        return fault
     found = levelled(book, override.rule)
     if found is None or found[0] is not Level.OVERRIDABLE:
         return "not_overridable"
     return "" if found[1] == override.rule_digest else "rule_changed"
+
+
+def _allowance_fault(
+    allowed: Override | PolicyException, ends_at: datetime, tenant: TenantId | None, now: datetime
+) -> str:
+    """Return why nothing that two people allowed counts at a tenant now; empty if it may."""
+    if allowed.tenant not in {None, tenant}:
+        return "elsewhere"
+    if allowed.ended_at is not None:
+        return "ended"
+    return "expired" if now >= ends_at else ""
 
 
 def levelled(book: Book, name: str) -> tuple[Level, str] | None:
@@ -294,12 +301,8 @@ def exception_fault(exception: PolicyException, book: Book, tenant: TenantId | N
 
     INVARIANT: whatever is over, changed or not known closes to deny, and needs no job to do so.
     """
-    if exception.tenant not in {None, tenant}:
-        return "elsewhere"
-    if exception.ended_at is not None:
-        return "ended"
-    if now >= exception_end(exception, book):
-        return "expired"
+    if fault := _allowance_fault(exception, exception_end(exception, book), tenant, now):
+        return fault
     if exception.kind is ExceptionKind.AUTONOMOUS_WRITES:
         return "" if exception.tenant is not None else "elsewhere"
     if exception.tier not in set(Tier):

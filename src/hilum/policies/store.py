@@ -20,7 +20,7 @@ from sqlalchemy import (
     select,
 )
 
-from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
+from hilum.infra.db import Instant, get_row, insert_or_ignore, metadata
 from hilum.infra.prepared_statements import PreparedStatement, prepare_rows
 from hilum.infra.sorting import newest_first
 from hilum.kernel.errors import NotFound
@@ -215,10 +215,7 @@ def save_dry_run(tx: Connection, run: DryRun) -> None:
 
 def get_dry_run(tx: Connection, run_id: str) -> DryRun:
     """Get a dry run. Raises NotFound."""
-    row = row_of(tx, dry_runs, run_id)
-    if row is None:
-        raise NotFound("dry_run_not_found", "There is no such dry run.")
-    return _dry_run(row)
+    return _dry_run(get_row(tx, dry_runs, run_id, "dry run", code="dry_run"))
 
 
 def list_dry_runs(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[DryRun]:

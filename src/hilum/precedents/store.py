@@ -19,6 +19,7 @@ from sqlalchemy import (
 )
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.sorting import by_key
 from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.precedents.models import WHOLE, Sharing
@@ -56,8 +57,8 @@ def find(tx: Connection, tenant: TenantId, app: str) -> Sharing | None:
 
 def list_of(tx: Connection, tenant: TenantId, page: PageQuery = FIRST_PAGE) -> list[Sharing]:
     """List a hospital's choices by app, the general one first."""
-    query = select(sharing).where(sharing.c.tenant == tenant, sharing.c.app > page.after)
-    return [_sharing(row) for row in tx.execute(query.order_by(sharing.c.app).limit(page.limit))]
+    query = select(sharing).where(sharing.c.tenant == tenant)
+    return [_sharing(row) for row in tx.execute(by_key(query, sharing.c.app, page))]
 
 
 def list_sharing(tx: Connection, app: AppId, besides: TenantId, limit: int) -> list[Sharing]:

@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import JSON, Column, Connection, Index, Row, String, Table, Text, select
 
-from hilum.infra.db import Instant, insert_or_ignore, metadata
-from hilum.kernel.errors import NotFound
+from hilum.infra.db import Instant, get_row, insert_or_ignore, metadata
+from hilum.infra.sorting import by_key
 from hilum.kernel.ids import VendorId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.registry.held_models import EditState, HeldEdit
@@ -54,11 +54,7 @@ class HeldRows:
 
     def get(self, tx: Connection, edit: str, *, lock: bool = False) -> HeldEdit:
         """Get an edit; ``lock``: until the transaction ends, no other may change it. Raises NotFound."""
-        query = select(self.table).where(self.table.c.id == edit)
-        row = tx.execute(query.with_for_update() if lock else query).first()
-        if row is None:
-            raise NotFound(f"{self.noun}_not_found", f"There is no such {self.noun}.")
-        return _edit(row)
+        return _edit(get_row(tx, self.table, edit, self.noun, lock=lock))
 
     def list_page(
         self, tx: Connection, *, of: VendorId | None, page: PageQuery = FIRST_PAGE
@@ -66,8 +62,8 @@ class HeldRows:
         """List edits by id: those of a vendor, decided or not, or (None) those that wait."""
         columns = self.table.c
         of_whom = columns.state == EditState.PENDING.value if of is None else columns.vendor == of
-        query = select(self.table).where(columns.id > page.after, of_whom)
-        return [_edit(row) for row in tx.execute(query.order_by(columns.id).limit(page.limit))]
+        query = by_key(select(self.table).where(of_whom), columns.id, page)
+        return [_edit(row) for row in tx.execute(query)]
 
     def save_decided(self, tx: Connection, edit: HeldEdit) -> bool:
         """Save a decision in one statement; return False if it was decided meanwhile."""

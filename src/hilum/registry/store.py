@@ -25,10 +25,9 @@ from sqlalchemy import (
     text,
 )
 
-from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
+from hilum.infra.db import Instant, get_row, insert_or_ignore, metadata
 from hilum.infra.sorting import newest_first, paged
 from hilum.infra.stored_enums import member_of
-from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies.models import ANY, UNCLASSIFIED, Autonomy, ClientAuthentication, Population, Tier
@@ -182,14 +181,6 @@ def _tiers(joined: str) -> Mapping[ClientAuthentication, Tier]:
     return {way: tier for way, tier in found if way is not None and tier is not None}
 
 
-def _get(tx: Connection, table: Table, id_: str, kind: str, *, lock: bool = False) -> Row[Any]:
-    """Get a row by id; ``lock``: until the transaction ends, no other may change it. Raises NotFound."""
-    row = row_of(tx, table, id_, lock=lock)
-    if row is None:
-        raise NotFound(f"{kind}_not_found", f"There is no such {kind}.")
-    return row
-
-
 def add_vendor(tx: Connection, vendor: Vendor) -> None:
     tx.execute(vendors.insert().values(asdict(vendor)))
 
@@ -199,7 +190,7 @@ def _vendor(row: Row[Any]) -> Vendor:
 
 
 def get_vendor(tx: Connection, vendor: VendorId) -> Vendor:
-    return _vendor(_get(tx, vendors, vendor, "vendor"))
+    return _vendor(get_row(tx, vendors, vendor, "vendor"))
 
 
 def find_vendors_named(tx: Connection, named: str, limit: int) -> list[Vendor]:
@@ -288,7 +279,7 @@ def _app(row: Row[Any]) -> App:
 
 
 def get_app(tx: Connection, app: AppId, *, lock: bool = False) -> App:
-    return _app(_get(tx, apps, app, "app", lock=lock))
+    return _app(get_row(tx, apps, app, "app", lock=lock))
 
 
 def save_texts(tx: Connection, app: App) -> None:
@@ -407,7 +398,7 @@ def list_raised(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[AppVersion
 
 
 def get_version(tx: Connection, version: VersionId) -> AppVersion:
-    return _version(_get(tx, versions, version, "version"))
+    return _version(get_row(tx, versions, version, "version"))
 
 
 def list_versions(tx: Connection, app: AppId, page: PageQuery = FIRST_PAGE) -> list[AppVersion]:
@@ -467,7 +458,7 @@ def _certification(row: Row[Any]) -> Certification:
 
 
 def get_certification(tx: Connection, certification: str) -> Certification:
-    return _certification(_get(tx, certifications, certification, "certification"))
+    return _certification(get_row(tx, certifications, certification, "certification"))
 
 
 def list_certifications(tx: Connection, app: AppId, page: PageQuery = FIRST_PAGE) -> list[Certification]:
@@ -558,7 +549,7 @@ def add_review(tx: Connection, review: DeltaReview) -> bool:
         delta_reviews.c.closed_at.is_(None),
     )
     # The app's row is locked, so that two nodes that find the same add it once.
-    _get(tx, apps, review.app, "app", lock=True)
+    get_row(tx, apps, review.app, "app", lock=True)
     if tx.execute(select(delta_reviews.c.id).where(*same)).first() is not None:
         return False
     words = {name: getattr(review, name).value for name in ("certified", "computed", "source")}

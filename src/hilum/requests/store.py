@@ -20,9 +20,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.elements import ColumnElement
 
-from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata, row_of
-from hilum.infra.sorting import paged
-from hilum.kernel.errors import NotFound
+from hilum.infra.db import Instant, get_row, in_batches, insert_or_ignore, metadata
+from hilum.infra.sorting import by_key, paged
 from hilum.kernel.ids import AppId, PersonId, TenantId
 from hilum.kernel.pages import PageQuery
 from hilum.requests.documents import (
@@ -185,10 +184,7 @@ def open_apps_of(tx: Connection, person: PersonId) -> frozenset[AppId]:
 
 def get_group(tx: Connection, group: str, *, lock: bool = False) -> Group:
     """Get a group; with ``lock`` its row is locked until the transaction ends. Raises NotFound."""
-    row = row_of(tx, groups, group, lock=lock)
-    if row is None:
-        raise NotFound("group_not_found", "There is no such group of requests.")
-    return _group(row)
+    return _group(get_row(tx, groups, group, "group of requests", code="group", lock=lock))
 
 
 def save_group(tx: Connection, after: Group, *, revision: int) -> bool:
@@ -270,17 +266,14 @@ def _request(row: Row[Any]) -> AppRequest:
 
 
 def get_request(tx: Connection, request: str) -> AppRequest:
-    row = row_of(tx, requests, request)
-    if row is None:
-        raise NotFound("request_not_found", "There is no such request.")
-    return _request(row)
+    return _request(get_row(tx, requests, request, "request"))
 
 
 def list_requests(
     tx: Connection, page: PageQuery, *, tenant: str = "", person: str = "", group: str = ""
 ) -> list[AppRequest]:
     """List requests by id: of a group, a person, a tenant, or (all empty) everywhere."""
-    query = select(requests).where(requests.c.id > page.after)
+    query = select(requests)
     for column, value in (
         (requests.c.group, group),
         (requests.c.person, person),
@@ -290,7 +283,7 @@ def list_requests(
         if value:
             query = query.where(column == value)
             break
-    return [_request(row) for row in tx.execute(query.order_by(requests.c.id).limit(page.limit))]
+    return [_request(row) for row in tx.execute(by_key(query, requests.c.id, page))]
 
 
 def all_of(tx: Connection, of: Collection[str]) -> list[AppRequest]:

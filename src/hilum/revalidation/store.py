@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
-from hilum.infra.sorting import NEVER, paged
+from hilum.infra.sorting import NEVER, by_key, paged
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, TenantId, VendorId
 from hilum.kernel.pages import PageQuery
@@ -233,10 +233,10 @@ def list_seen_at(tx: Connection, tenant: TenantId, page: PageQuery) -> list[Find
     query = (
         select(findings)
         .join(places, places.c.finding == findings.c.id)
-        .where(places.c.tenant == tenant, places.c.finding > page.after)
+        .where(places.c.tenant == tenant)
         .where(findings.c.state == State.OPEN.value)
     )
-    return [_finding(row) for row in tx.execute(query.order_by(places.c.finding).limit(page.limit))]
+    return [_finding(row) for row in tx.execute(by_key(query, places.c.finding, page))]
 
 
 def _finding(row: Row[Any]) -> Finding:
@@ -275,8 +275,8 @@ def save_standing(tx: Connection, after: Standing) -> None:
 
 def list_standings(tx: Connection, page: PageQuery) -> list[Standing]:
     """List by app those that climbed, or are to climb."""
-    query = select(standings).where(standings.c.due > 0, standings.c.app > page.after)
-    return [_standing(row) for row in tx.execute(query.order_by(standings.c.app).limit(page.limit))]
+    query = select(standings).where(standings.c.due > 0)
+    return [_standing(row) for row in tx.execute(by_key(query, standings.c.app, page))]
 
 
 def list_asked(tx: Connection, limit: int) -> list[Standing]:

@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.sorting import by_key
 from hilum.kernel.ids import AppId
 from hilum.kernel.pages import PageQuery
 from hilum.policies.models import Lens, Tier
@@ -259,8 +260,7 @@ def climbing(tx: Connection, now: datetime) -> list[Breach]:
 
 def list_breaches(tx: Connection, page: PageQuery) -> list[Breach]:
     """List the ledger, in the order in which clocks were missed."""
-    query = select(breaches).where(breaches.c.id > page.after).order_by(breaches.c.id)
-    return [_breach(row) for row in tx.execute(query.limit(page.limit))]
+    return [_breach(row) for row in tx.execute(by_key(select(breaches), breaches.c.id, page))]
 
 
 def newest_breaches(tx: Connection, limit: int) -> list[Breach]:
@@ -381,10 +381,10 @@ def find_appeal(tx: Connection, submission: str) -> Appeal | None:
 
 def list_appeals(tx: Connection, page: PageQuery, state: AppealState | None) -> list[Appeal]:
     """List appeals by submission, of a state if one is given."""
-    query = select(appeals).where(appeals.c.submission > page.after)
+    query = select(appeals)
     if state is not None:
         query = query.where(appeals.c.state == state.value)
-    return [_appeal(row) for row in tx.execute(query.order_by(appeals.c.submission).limit(page.limit))]
+    return [_appeal(row) for row in tx.execute(by_key(query, appeals.c.submission, page))]
 
 
 def add_known(

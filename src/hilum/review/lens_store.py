@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
-from hilum.infra.sorting import paged
+from hilum.infra.sorting import by_key, paged
 from hilum.kernel.actor import ActorKind
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, PersonId, VendorId
@@ -216,7 +216,7 @@ def find_verdict(tx: Connection, wanted: LensReview) -> LensReview | None:
 
 def list_lenses(tx: Connection, asked: LensQuery, page: PageQuery) -> list[LensReview]:
     """List lenses by id, which is the order in which they were opened."""
-    query = select(lenses).where(lenses.c.id > page.after)
+    query = select(lenses)
     for column, value in (
         (lenses.c.lens, asked.lens and asked.lens.value),
         (lenses.c.state, asked.state and asked.state.value),
@@ -224,7 +224,7 @@ def list_lenses(tx: Connection, asked: LensQuery, page: PageQuery) -> list[LensR
     ):
         if value:
             query = query.where(column == value)
-    return [_lens(row) for row in tx.execute(query.order_by(lenses.c.id).limit(page.limit))]
+    return [_lens(row) for row in tx.execute(by_key(query, lenses.c.id, page))]
 
 
 def lenses_of_some(tx: Connection, submissions: Sequence[str]) -> list[LensReview]:
@@ -368,8 +368,7 @@ def save_rights(tx: Connection, after: LensRights) -> None:
 
 
 def list_rights(tx: Connection, page: PageQuery) -> list[LensRights]:
-    query = select(rights).where(rights.c.person > page.after).order_by(rights.c.person)
-    return [_rights(row) for row in tx.execute(query.limit(page.limit))]
+    return [_rights(row) for row in tx.execute(by_key(select(rights), rights.c.person, page))]
 
 
 def _tie(row: Row[Any]) -> Tie:

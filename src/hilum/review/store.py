@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
+from hilum.infra.sorting import by_key
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, VendorId, VersionId
 from hilum.kernel.pages import PageQuery
@@ -299,7 +300,7 @@ def list_submissions(
     tx: Connection, page: PageQuery, *, vendor: str = "", app: str = "", state: State | None = None
 ) -> list[Submission]:
     """List submissions, oldest first: of a vendor, an app and a state, where they are given."""
-    query = select(submissions).where(submissions.c.id > page.after)
+    query = select(submissions)
     for column, value in (
         (submissions.c.vendor, vendor),
         (submissions.c.app, app),
@@ -307,7 +308,7 @@ def list_submissions(
     ):
         if value:
             query = query.where(column == value)
-    return [_submission(row) for row in tx.execute(query.order_by(submissions.c.id).limit(page.limit))]
+    return [_submission(row) for row in tx.execute(by_key(query, submissions.c.id, page))]
 
 
 _BRIEF: list[Any] = [each for each in submissions.c if each.name != "content"]

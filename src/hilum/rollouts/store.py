@@ -7,9 +7,8 @@ from typing import Any
 import orjson
 from sqlalchemy import JSON, Column, Connection, Index, Integer, Row, String, Table, Text, select
 
-from hilum.infra.db import Instant, metadata, row_of
+from hilum.infra.db import Instant, get_row, metadata
 from hilum.infra.sorting import newest_first
-from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies.models import CurrentVersions
@@ -45,10 +44,7 @@ def save_state(tx: Connection, plan: Rollout) -> None:
 
 def get(tx: Connection, plan: str, *, lock: bool = False) -> Rollout:
     """Get a rollout; with ``lock`` no other transaction changes it meanwhile. Raises NotFound."""
-    row = row_of(tx, plans, plan, lock=lock)
-    if row is None:
-        raise NotFound("rollout_not_found", "There is no such rollout.")
-    return _plan(row)
+    return _plan(get_row(tx, plans, plan, "rollout", lock=lock))
 
 
 def find_unfinished(tx: Connection) -> Rollout | None:

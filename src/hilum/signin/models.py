@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from hilum.factors.models import Step
+from hilum.identity.policy import is_vendor
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import Part, PersonId, SessionId, TenantId
@@ -65,6 +66,25 @@ class Method(StrEnum):
     """The tenant's EHR vouches for the person for whom it opened the browser."""
     FEDERATED = "federated"
     """The tenant's identity provider states who the person is."""
+
+
+STAFF, VENDOR = Sentence("Platform staff"), Sentence("Vendor account")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an account is: at a hospital, at a vendor, or (``tenant`` None) on the platform's staff. ``key`` is what URLs are built from."""
+
+    tenant: TenantId | None
+    name: str
+
+    @property
+    def key(self) -> str:
+        return self.tenant or ""
+
+    @property
+    def at_hospital(self) -> bool:
+        return self.tenant is not None and not is_vendor(self.tenant)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,8 +33,10 @@ from hilum.signin.models import (
     API_TOKEN_LIFE_MAX,
     API_TOKEN_NAME_BOUND,
     PASSWORD_MAX,
+    STAFF,
     TOKEN_USE_NOTED_EVERY,
     TOKENS_NOTED,
+    VENDOR,
     ApiToken,
     Barred,
     Dormant,
@@ -44,6 +46,7 @@ from hilum.signin.models import (
     Offer,
     PasswordsOff,
     Pending,
+    Place,
     Session,
     SlowDown,
     Stopped,
@@ -61,7 +64,6 @@ TEMPLATES = Path(__file__).parent / "templates"
 LOGIN = "login"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 MINUTE_S = 60
-STAFF, VENDOR = Sentence("Platform staff"), Sentence("Vendor account")
 _LEADS: dict[str, Sentence] = {
     STAFF: Sentence("With your staff account."),
     VENDOR: Sentence("With your account at your company."),
@@ -96,20 +98,10 @@ def _ignored(_: Callable[[], None]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a person signs in: at a tenant, or as staff of the platform (``tenant`` None)."""
+class _Place(Place):
+    """Where a person signs in, with the look of its pages."""
 
-    tenant: TenantId | None
-    name: str
     brand: Brand | None = None
-
-    @property
-    def key(self) -> str:
-        return self.tenant or ""
-
-    @property
-    def at_hospital(self) -> bool:
-        return self.tenant is not None and not is_vendor(self.tenant)
 
     @property
     def purpose(self) -> str:

@@ -20,10 +20,9 @@ from sqlalchemy import (
 )
 
 from hilum.factors.models import Step
-from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata, row_of
+from hilum.infra.db import Instant, get_row, in_batches, insert_or_ignore, metadata, row_of
 from hilum.infra.prepared_statements import PreparedStatement
 from hilum.infra.sorting import newest_first
-from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import PersonId, SessionId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.signin.models import (
@@ -387,10 +386,7 @@ def find_api_token_by_digest(tx: Connection, digest: str) -> ApiToken | None:
 
 
 def get_api_token(tx: Connection, token: str) -> ApiToken:
-    row = row_of(tx, api_tokens, token)
-    if row is None:
-        raise NotFound("token_not_found", "There is no such token.")
-    return _api_token(row)
+    return _api_token(get_row(tx, api_tokens, token, "token"))
 
 
 def count_api_tokens(tx: Connection, person: PersonId, now: datetime) -> int:

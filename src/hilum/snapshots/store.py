@@ -18,8 +18,8 @@ from sqlalchemy import (
     text,
 )
 
-from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
-from hilum.kernel.errors import NotFound
+from hilum.infra.db import Instant, get_row, insert_or_ignore, metadata, row_of
+from hilum.infra.sorting import by_key
 from hilum.kernel.ids import ClientId, TenantId, VendorId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.snapshots.models import UNUSED_BATCH, Snapshot, State
@@ -67,10 +67,7 @@ def save(tx: Connection, found: Snapshot) -> None:
 
 def get(tx: Connection, snapshot: TenantId, *, lock: bool = False) -> Snapshot:
     """Get a snapshot; with ``lock`` no other transaction changes it meanwhile. Raises NotFound."""
-    row = row_of(tx, snapshots, snapshot, lock=lock)
-    if row is None:
-        raise NotFound("snapshot_not_found", "There is no such snapshot.")
-    return _snapshot(row)
+    return _snapshot(get_row(tx, snapshots, snapshot, "snapshot", lock=lock))
 
 
 def find(tx: Connection, snapshot: TenantId) -> Snapshot | None:
@@ -86,10 +83,10 @@ def list_of(tx: Connection, vendor: VendorId) -> list[Snapshot]:
 
 def list_present(tx: Connection, vendor: VendorId | None, page: PageQuery = FIRST_PAGE) -> list[Snapshot]:
     """List snapshots that are there, of a vendor or of all, by id."""
-    query = select(snapshots).where(snapshots.c.state.in_(_THERE), snapshots.c.id > page.after)
+    query = select(snapshots).where(snapshots.c.state.in_(_THERE))
     if vendor is not None:
         query = query.where(snapshots.c.vendor == vendor)
-    return [_snapshot(row) for row in tx.execute(query.order_by(snapshots.c.id).limit(page.limit))]
+    return [_snapshot(row) for row in tx.execute(by_key(query, snapshots.c.id, page))]
 
 
 def count_present(tx: Connection) -> int:

@@ -3,6 +3,15 @@
 import ipaddress
 
 
+def is_address(host: str) -> bool:
+    """Check whether a host is an IP address and not a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def network_of(source: str) -> str:
     """Return the network of an address: an IPv4 address itself, or an IPv6 /64, which one subscriber controls. Source: RFC 6177 section 2."""
     try:

@@ -80,6 +80,17 @@ def _answer(asset: Asset, caching: str) -> Response:
     return Response(asset.body, headers=headers, media_type=asset.media_type)
 
 
+def download(body: bytes, name: str, media: str) -> Response:
+    """Return a file that a browser saves and does not show."""
+    headers = {
+        "content-disposition": f'attachment; filename="{name}"',
+        "cache-control": "no-store",
+        "x-content-type-options": "nosniff",
+        "content-security-policy": "sandbox",
+    }
+    return Response(body, media_type=media, headers=headers)
+
+
 def image(content: bytes, *, caching: str = "no-store") -> Response:
     """Build the response of a PNG picture. Its headers keep browsers from treating the content as anything else."""
     headers = {

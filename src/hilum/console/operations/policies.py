@@ -8,7 +8,7 @@ import orjson
 from starlette.responses import Response
 
 from hilum.console import fields, service
-from hilum.console.desk import Visit, address, file, to
+from hilum.console.desk import Visit, address, to
 from hilum.console.words import pack_shown
 from hilum.infra.context import Context
 from hilum.kernel.errors import NotFound
@@ -19,6 +19,7 @@ from hilum.rollouts import policy as rollouts_policy
 from hilum.rollouts import service as rollouts
 from hilum.rollouts.models import UNFINISHED, Rollout, RolloutState
 from hilum.web.forms import Form
+from hilum.web.static import download
 
 SHOWN = 20
 CHANGES_SHOWN = 200
@@ -139,7 +140,7 @@ def _download(ctx: Context, number: int) -> Response:
     document = orjson.loads(policies.get_signed(ctx, number).document)
     made_from = {"version": number, "after": policies.in_force(ctx).last}
     body = orjson.dumps({MADE_FROM: made_from} | document, option=orjson.OPT_INDENT_2)
-    return file(body, f"rule-book-{number}.json", "application/json")
+    return download(body, f"rule-book-{number}.json", "application/json")
 
 
 async def show_jurisdictions(visit: Visit) -> Response:

@@ -11,7 +11,7 @@ from hilum.approvals import service as approvals
 from hilum.approvals.models import ApprovalKind
 from hilum.approvals.models import Asked as AskedTwo
 from hilum.console import fields, policy
-from hilum.console.desk import Visit, address, file, to_approval
+from hilum.console.desk import Visit, address, to_approval
 from hilum.console.lists import List
 from hilum.console.models import FOUND_BOUND, Asked, Cell, Column, Console, Empty, Listed
 from hilum.departures import service as departures
@@ -24,6 +24,7 @@ from hilum.kernel.ids import TenantId
 from hilum.kernel.lists import counted
 from hilum.kernel.pages import PAGE_BOUND, PageQuery
 from hilum.web.forms import Form
+from hilum.web.static import download
 
 ROWS = 50
 TONES = {State.LEFT: "warn", State.ERASING: "warn", State.ERASED: "good"}
@@ -175,7 +176,7 @@ async def show(visit: Visit) -> Response:
     if "proof" in visit.query().values and found.record:
         signed = {"document": found.record, "kid": found.kid, "signature": found.signature}
         body = orjson.dumps(signed, default=dict, option=orjson.OPT_INDENT_2)
-        return file(body, f"erasure-proof-{found.id}.json", "application/json")
+        return download(body, f"erasure-proof-{found.id}.json", "application/json")
     return visit.render(
         "console/departures/departure.html",
         found=found,
