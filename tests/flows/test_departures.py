@@ -12,7 +12,7 @@ import orjson
 import pytest
 from click.testing import CliRunner
 
-from hilum.app import leaving, signed_rows
+from hilum.app import departure_exports, signed_rows
 from hilum.attestations import service as attestations
 from hilum.audit import live as journals
 from hilum.audit import service as audit
@@ -102,10 +102,10 @@ def shown(site: ControlSite, departure: str) -> dict[str, Any]:
     return found
 
 
-def exported(site: ControlSite, departure: str, folder: Path) -> leaving.Exported:
+def exported(site: ControlSite, departure: str, folder: Path) -> departure_exports.Exported:
     journal = Path(site.uow.db.url.removeprefix("sqlite:///")).parent / "journal"
     reader = journals.open_reader(journal, site.uow.db.url)
-    return leaving.export(site.uow, HOST, reader, departure, folder)
+    return departure_exports.export(site.uow, HOST, reader, departure, folder)
 
 
 def rows(site: ControlSite, departure_of: TenantId = GENERAL) -> dict[str, int]:
@@ -231,9 +231,9 @@ def test_an_export_verifies_offline_and_every_change_of_it_shows(site: ControlSi
 
     done = exported(site, departure, folder)
 
-    document, digest, faults = leaving.read_signed(folder, done.key)
+    document, digest, faults = departure_exports.read_signed(folder, done.key)
     assert (faults, digest) == ([], done.digest)
-    assert leaving.verify_export(folder, document) == []
+    assert departure_exports.verify_export(folder, document) == []
     people = [orjson.loads(each) for each in (folder / "identity_person.ndjson").read_bytes().splitlines()]
     assert {each["username"] for each in people} == {"ann", "gina"}
     lines = [orjson.loads(each) for each in (folder / "audit.ndjson").read_bytes().splitlines()]
@@ -253,10 +253,10 @@ def test_an_export_verifies_offline_and_every_change_of_it_shows(site: ControlSi
         lambda: (folder / "more.ndjson").write_bytes(b""),
         (folder / "identity_person.ndjson").unlink,
     ):
-        before = leaving.verify_export(folder, document)
+        before = departure_exports.verify_export(folder, document)
         change()
-        assert len(leaving.verify_export(folder, document)) > len(before)
-    with pytest.raises(Exception, match="is there already"):
+        assert len(departure_exports.verify_export(folder, document)) > len(before)
+    with pytest.raises(Exception, match="exists already"):
         exported(site, departure, folder)
 
 
@@ -402,11 +402,11 @@ def test_what_was_its_own_is_erased_with_a_proof_and_the_audit_still_verifies(
     )
     file = tmp_path / "proof.json"
     file.write_bytes(orjson.dumps(proof))
-    export, digest, _ = leaving.read_signed(tmp_path / "general", "")
-    document, own, faults = leaving.read_signed(file, done.key)
+    export, digest, _ = departure_exports.read_signed(tmp_path / "general", "")
+    document, own, faults = departure_exports.read_signed(file, done.key)
     assert faults == []
     both = ({policy.EXPORT: export, policy.PROOF: document}, {policy.EXPORT: digest, policy.PROOF: own})
-    assert leaving.mismatches(*both) == []
+    assert departure_exports.mismatches(*both) == []
     reader = journals.open_reader(tmp_path / "journal", one_uow.db.url)
     assert site.system(audit.verify, reader=reader).faults == ()
     assert site.system(signed_rows.faults) == ()
@@ -505,7 +505,7 @@ def test_two_processes_that_erase_at_once_erase_each_row_once(
 
     with ThreadPoolExecutor(2) as pool:
         done: list[Future[Any]] = [
-            pool.submit(leaving.erase, one_uow, HOST, departure),
+            pool.submit(departure_exports.erase, one_uow, HOST, departure),
             pool.submit(steps, site),
         ]
         for each in done:

@@ -27,7 +27,7 @@ def test_every_table_with_rows_of_a_hospital_says_what_becomes_of_them() -> None
     assert len(named) == len(set(named))
 
 
-@pytest.mark.parametrize("module", ["hilum.app.leaving", "hilum.app.jobs"])
+@pytest.mark.parametrize("module", ["hilum.app.departure_exports", "hilum.app.jobs"])
 def test_whoever_exports_or_erases_has_every_table_by_itself(module: str) -> None:
     """In a process of its own: other tests import rooms that a host command and the jobs process do not."""
     look = (

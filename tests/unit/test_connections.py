@@ -53,7 +53,7 @@ def test_connections_are_found_among_open_files_and_nothing_else_is_touched() ->
         found = [looked._peer(int(each.name)) for each in FILES.iterdir()]
 
         assert [each.network for each in found if each is not None] == ["127.0.0.1"] * 5
-        assert looked.look() == 0, "none has been silent for long"
+        assert looked.close_surplus() == 0, "none has been silent for long"
         pair[0].send(b"x")
         assert pair[1].recv(1) == b"x"
         assert file.read(3) == '"""'

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hilum.app import readiness as readiness_module
 from hilum.app.operations import Board
 from hilum.app.readiness import DISK_FULL, NOT_WRITABLE, Directory, Readiness
-from hilum.app.supervisor import GIVE_UP_AFTER_S, PAUSE_BOUND_S, STANDS_AFTER_S, Part, pause_after
+from hilum.app.supervisor import GIVE_UP_AFTER_S, PAUSE_BOUND_S, STABLE_AFTER_S, Part, pause_after
 from hilum.audit.journal_health import FAILS_FOR_S, TRY_EVERY_S, JournalHealth
 from hilum.infra import logs, metrics
 from hilum.kernel.errors import Unavailable
@@ -171,7 +171,7 @@ class Deaths:
 def test_a_part_that_never_stands_is_given_up_after_the_stated_time_and_not_before() -> None:
     starts, now = Deaths(), 0.0
     part = Part("jobs", starts)
-    while part.look(now):
+    while part.check(now):
         now += 2.0
         assert now < GIVE_UP_AFTER_S + 20
 
@@ -183,10 +183,10 @@ def test_a_part_that_stood_begins_again_without_a_pause_to_speak_of() -> None:
     part = Part("jobs", Deaths(), deaths=9, failing_since=1.0)
     living = subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE)
     part.child, part.started_at = living, 0.0
-    assert part.look(STANDS_AFTER_S)
+    assert part.check(STABLE_AFTER_S)
     living.communicate(b"\n")
 
-    assert part.look(STANDS_AFTER_S + 1)
+    assert part.check(STABLE_AFTER_S + 1)
     assert (part.deaths, part.restarts) == (1, 1)
 
 
@@ -227,7 +227,7 @@ def test_what_changes_in_readiness_is_logged_once_each_way(monkeypatch: pytest.M
     readiness = Readiness(lambda: found[0])
     for each in (None, DISK_FULL, DISK_FULL, DISK_FULL, None, None):
         found[0] = each
-        readiness.look()
+        readiness.check()
     use_plain()
 
     assert stream.getvalue().count("app.readiness.lost") == 1

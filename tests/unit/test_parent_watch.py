@@ -13,13 +13,13 @@ import pytest
 from hilum.app import parent_watch
 from tests.effort import FULL, effort
 
-LOOK_EVERY_S = parent_watch.LOOK_EVERY_S if FULL else 0.1
+LOOK_EVERY_S = parent_watch.CHECK_EVERY_S if FULL else 0.1
 GRACE_S = effort(1, parent_watch.GRACE_S)
 ENDS_WITHIN_S = LOOK_EVERY_S + GRACE_S + 15
 BEGIN = f"""
 import multiprocessing, os, signal, sys, threading, time
 from hilum.app import parent_watch
-parent_watch.LOOK_EVERY_S, parent_watch.GRACE_S = {LOOK_EVERY_S}, {GRACE_S}
+parent_watch.CHECK_EVERY_S, parent_watch.GRACE_S = {LOOK_EVERY_S}, {GRACE_S}
 """
 KILLED_WHILE_IT_STARTS = """
 def work():
@@ -60,7 +60,7 @@ time.sleep(600)
 STANDS = """
 def work():
     parent_watch.end_with(parent_watch.started_by())
-    time.sleep(3 * parent_watch.LOOK_EVERY_S)
+    time.sleep(3 * parent_watch.CHECK_EVERY_S)
     print("stands", flush=True)
 worker = multiprocessing.get_context("fork").Process(target=work)
 worker.start()

@@ -19,7 +19,7 @@ from hilum.rollouts import service as rollouts
 
 
 def acts(by_mail: LinkMail, used: Used = never_used) -> Acts:
-    """Build the table. ``by_mail``: how links into accounts are mailed; ``used``: whether apps were used where a rule book is tried."""
+    """Build the table. ``by_mail``: how links into accounts are mailed; ``used``: checks whether apps were used under a trial of a rule book."""
     carry_out = (
         identity.CARRY_OUT
         | {ApprovalKind.CHARTS: consent.carry_out_charts}

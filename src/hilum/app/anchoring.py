@@ -1,6 +1,6 @@
-"""The ends of the signed chains of the rule book, of certifications and of rows in the anchor, outside the database.
+"""Writes the heads of the signed chains (rule book, certifications, rows) to the anchor, outside the database.
 
-A tail that is cut off together with its records in the audit, while no process runs, is found only by what was written elsewhere.
+Whoever cuts off the end of a chain together with its audit records, while no process runs, is detected only by a copy elsewhere.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -18,7 +18,7 @@ from hilum.kernel.errors import HilumError
 from hilum.policies import service as policies
 from hilum.registry import attestations
 
-_kept: LRUCache[tuple[str, str], tuple[int, str]] = LRUCache(16)
+_written: LRUCache[tuple[str, str], tuple[int, str]] = LRUCache(16)
 POLICY, REGISTRY, ROWS = "policy", "registry", "rows"
 Newest = Callable[[Context], tuple[int, str] | None]
 Heads = Callable[[Context, Collection[int]], dict[int, str]]
@@ -30,37 +30,37 @@ CHAINS: dict[str, tuple[str, Newest, Heads]] = {
 
 
 def newest_heads(ctx: Context) -> list[AnchoredHead]:
-    """Return the present end of each chain."""
-    found = ((name, newest(ctx)) for name, (_, newest, _) in CHAINS.items())
-    return [AnchoredHead(name, end[0], ctx.now, end[1]) for name, end in found if end is not None]
+    """Return the present head of each chain that has one."""
+    heads = ((name, newest(ctx)) for name, (_, newest, _) in CHAINS.items())
+    return [AnchoredHead(name, head[0], ctx.now, head[1]) for name, head in heads if head is not None]
 
 
 def keep(settings: Settings, heads: Sequence[AnchoredHead], *, fresh: bool) -> None:
-    """Write the ends that are new to this node's anchor. Raises Unavailable."""
+    """Write the heads that this node's anchor lacks. Raises Unavailable."""
     for each in heads:
-        place, end = (str(settings.anchor), each.chain), (each.number, each.digest)
-        # Remembered, so that the file is not read every second.
-        if _kept.get(place) != end:
+        place, head = (str(settings.anchor), each.chain), (each.number, each.digest)
+        # Cached, so that the file is not read every second.
+        if _written.get(place) != head:
             anchor.keep_head(settings.anchor, each, fresh=fresh)
-            _kept[place] = end
+            _written[place] = head
 
 
 def read(settings: Settings, copy: Path | None = None) -> list[AnchoredHead]:
-    """Read the ends that were anchored here, and in a copy. An anchor that cannot be read has none: its checkpoints are missed as well."""
-    found: list[AnchoredHead] = []
+    """Read the heads in this node's anchor and in ``copy``. An unreadable anchor counts as empty: its missing checkpoints are reported."""
+    heads: list[AnchoredHead] = []
     for path in filter(None, (copy, settings.anchor)):
         try:
-            found += anchor.read_heads(path)
+            heads += anchor.read_heads(path)
         except HilumError:
             continue
-    return found
+    return heads
 
 
 def faults(ctx: Context, anchored: Sequence[AnchoredHead]) -> list[str]:
-    """Compare what is stored with what was anchored."""
-    found = []
-    for name, (names, _, heads) in CHAINS.items():
-        mine = [each for each in anchored if each.chain == name][-ANCHOR_HEADS_KEPT:]
-        if mine:
-            found += head_faults(mine, heads(ctx, {each.number for each in mine}), names)
-    return found
+    """Return where the stored chains differ from the anchored heads."""
+    differences = []
+    for name, (title, _, heads) in CHAINS.items():
+        of_chain = [each for each in anchored if each.chain == name][-ANCHOR_HEADS_KEPT:]
+        if of_chain:
+            differences += head_faults(of_chain, heads(ctx, {each.number for each in of_chain}), title)
+    return differences

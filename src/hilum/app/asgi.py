@@ -137,7 +137,7 @@ class Dispatcher:
         # its origin (ADR 10).
         if heads.host.decode("latin-1").lower() not in self._hosts():
             return _MISDIRECTED
-        # Asked at every request: a migration may close the gate while this worker serves.
+        # Checked at every request: a migration may close the gate while this worker serves.
         if self._closed() and path != ALIVE:
             return _CLOSED
         return None
@@ -160,8 +160,8 @@ class Dispatcher:
         try:
             await self._dispatch(scope, body, answer)
         except HilumError:
-            # The route raised what reading the body raised. A route that answered by itself is
-            # dealt with in ``_Answer``.
+            # The route passed on the error of reading the body. ``_Answer`` handles a route that
+            # answered by itself.
             if not answer.started and body.fault is not None:
                 await self._turn_away(scope, send, body.fault)
         finally:
@@ -220,7 +220,7 @@ class Dispatcher:
         address: str = client[0] if client else ""
         if address in self._trusted and forwarded:
             hops = [hop.strip() for hop in forwarded.decode("latin-1").rsplit(",", HOPS_BOUND)]
-            # From the nearest: whatever stands before the first untrusted hop was written by the client itself.
+            # From the nearest: the client itself may have written everything before the first untrusted hop.
             for hop in reversed(hops):
                 if hop not in self._trusted:
                     return hop[:64]

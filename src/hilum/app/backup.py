@@ -56,7 +56,7 @@ class Copied:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a backup holds. ``checkpoint`` is the number of the newest one, 0 where there was none."""
+    """The content of a backup. ``checkpoint`` is the number of the newest one, 0 if there was none."""
 
     format: int
     made_at: str
@@ -154,7 +154,7 @@ def _copies(settings: Settings, into: Path, progress: Progress) -> Iterator[Copi
 
 
 def _sources(settings: Settings) -> Iterator[tuple[str, Path | None, int]]:
-    """List name, file and size of what is copied, in the order in which it must be copied. No file means the PostgreSQL database.
+    """Yield name, path and size of each file, in the order in which they must be copied; the path is None for the PostgreSQL database.
 
     A folder is read only after everything before it was copied: a worker that starts during the backup opens a new journal file, and
     the copy of the control plane may already hold a checkpoint of it.

@@ -1,4 +1,4 @@
-"""What every process of Hilum needs first: the vault, the database, the unit of work, and the name of its audit chain."""
+"""Opens what every process of Hilum needs first: the vault, the database, the unit of work, and the name of its audit chain."""
 
 import os
 

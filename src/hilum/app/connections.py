@@ -1,4 +1,4 @@
-"""Keeps room for new connections: when most slots are taken, silent connections are closed, those of the network with most of them first.
+"""Keeps slots free for new connections: when most are taken, silent connections are closed, first those of the network with the most.
 
 The server hands over requests, not connections, so a connection that never sends a request shows only here, among the open files of
 the process. Nothing is closed while there is room. Where the system does not list a process's files (no ``/proc``), only the server's
@@ -16,11 +16,11 @@ from pathlib import Path
 from hilum.infra import logs, metrics
 from hilum.standards.networks import network_of
 
-LOOK_EVERY_S = 0.25
+CHECK_EVERY_S = 0.25
 HIGH, LOW = 0.75, 0.5
 """Share of the slots in use at which closing begins, and the share at which it ends."""
 SILENT_MS = 2_000
-"""A connection on which nothing was sent or received for so long is silent."""
+"""A connection without traffic in either direction for this time is silent."""
 FILES = Path("/proc/self/fd")
 _INFO_BYTES = 60
 _LAST_SENT, _LAST_RECEIVED = 44, 52
@@ -38,17 +38,17 @@ class Peer:
 
 
 def to_close(peers: list[Peer], bound: int) -> list[Peer]:
-    """Return what to close: below the high mark nothing; above it silent ones, of the largest network first, down to the low mark."""
+    """Return the connections to close: none below the high mark, else silent ones down to the low mark, of the largest network first."""
     surplus = len(peers) - int(bound * LOW)
     if len(peers) <= bound * HIGH:
         return []
-    held: defaultdict[str, list[Peer]] = defaultdict(list)
+    by_network: defaultdict[str, list[Peer]] = defaultdict(list)
     for peer in peers:
-        held[peer.network].append(peer)
+        by_network[peer.network].append(peer)
     chosen: list[Peer] = []
-    for network in sorted(held, key=lambda each: len(held[each]), reverse=True):
+    for of_network in sorted(by_network.values(), key=len, reverse=True):
         silent = sorted(
-            (each for each in held[network] if each.silent_ms >= SILENT_MS), key=lambda each: -each.silent_ms
+            (peer for peer in of_network if peer.silent_ms >= SILENT_MS), key=lambda peer: -peer.silent_ms
         )
         chosen += silent[: max(0, surplus - len(chosen))]
     return chosen
@@ -72,15 +72,14 @@ class Connections:
         self._stopping.set()
 
     def _run(self) -> None:
-        while not self._stopping.wait(LOOK_EVERY_S):
+        while not self._stopping.wait(CHECK_EVERY_S):
             with suppress(OSError):
-                self.look()
+                self.close_surplus()
 
-    def look(self) -> int:
-        """Close what must be closed now; return how many were."""
+    def close_surplus(self) -> int:
+        """Close silent connections if too few slots are free; return how many were closed."""
         files = [int(each.name) for each in FILES.iterdir()]
-        # Listing the files is cheap; asking each socket about its peer is done only when places are
-        # scarce.
+        # Listing the files is cheap. Each socket's state is read only when slots are scarce.
         if len(files) <= self._bound * HIGH:
             return 0
         closed = 0

@@ -76,12 +76,12 @@ class EmbeddedServers:
 
     def find(self, tenant: TenantId) -> Embedded | None:
         """Return the tenant's embedded server; None while another node serves too, or its store cannot be opened."""
-        # Asked at each call: another node may have joined since the last one.
+        # Checked at each call: another node may have joined since the last one.
         if not self._alone():
             return None
         try:
-            # A store that cannot be opened is a server that cannot be reached: one hospital's
-            # damaged file is no failure of the worker.
+            # A store that cannot be opened counts as an unreachable server: one hospital's damaged
+            # file must not fail the worker.
             return self._entry(tenant)[1]
         except (OSError, sqlite3.Error):
             return None
@@ -129,23 +129,22 @@ Inline = Callable[[str], UpstreamResponse | None]
 
 
 def _unless_faulty(read: Inline, faults: FaultBook, tenant: TenantId) -> Inline:
-    """Leave every target to the ordinary way while the server is made to fail."""
+    """Disable inline reads while a fault is injected into the server: only the ordinary way applies faults."""
     return lambda target: None if faults.of(tenant) else read(target)
 
 
 def inline_reader(server: FhirServer) -> Callable[[str], UpstreamResponse | None]:
-    """Return the function that answers plain reads by id and kept searches without waiting; None for any other target, or if the store fails."""
+    """Return a function that answers reads by id and cached searches synchronously; it returns None for other targets, or if the store fails."""
 
     def read_inline(target: str) -> UpstreamResponse | None:
         try:
-            # A failure is left to the ordinary way, which the caller takes after a None: it answers
-            # Unavailable.
+            # After None the caller takes the ordinary way, which reports the failure as Unavailable.
             response = server.read_inline(target)
         except sqlite3.Error:
             return None
         if response is None:
             return None
-        # Kept with the answer: an answer that is kept is translated once.
+        # Stored with the response, so that a cached response is translated once.
         if response.made is None:
             response.made = _translated(response)
         return response.made  # type: ignore[no-any-return]

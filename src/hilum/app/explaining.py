@@ -1,6 +1,6 @@
-"""What the rule book had to do with an answer: the version in force then and there, the override that permitted, product and workflow (C205).
+"""Explains the rule book's part in a decision: the version then in force, the override that permitted it, product and workflow (C205).
 
-Computed when somebody asks, from the recorded time and the history of applications: no request pays for it.
+Computed on demand from the recorded time and the history of applications, so that it costs requests nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,9 +31,9 @@ from hilum.registry import service as registry
 from hilum.standards.smart.scopes import ANY_TYPE, ClinicalScope, all_covered, parse_stored
 
 BY_THE_BOOK = frozenset({Reason.SCOPE_INSUFFICIENT, Reason.SCOPE_RETIRED, Reason.WORKFLOW_NOT_APPROVED})
-"""Refusals that may come of the rule book."""
+"""Refusals that the rule book may have caused."""
 SHOWN = 5
-"""How many withheld scopes are named."""
+"""How many withheld scopes are listed."""
 CATEGORY_ACTION = "registry.app.category"
 _WHY = {
     Withholding.CATEGORY: "it does not have the app's category",
@@ -47,8 +47,8 @@ _WHY = {
 
 
 def explain(ctx: Context, accesses: Sequence[Access]) -> list[str]:
-    """Return sentences about the rule book for the decision of a request. Empty if no app was known."""
-    # The first record that decided: an intent is only its announcement.
+    """Return sentences about the rule book's part in the decision of a request; none if no record has an app."""
+    # The first record with a decision: an intent only announces a write.
     decided = next((each for each in accesses if each.app and each.outcome is not Outcome.INTENDED), None)
     if decided is None:
         return []
@@ -62,7 +62,7 @@ def explain(ctx: Context, accesses: Sequence[Access]) -> list[str]:
 def _in_force(found: Then, decided: Access) -> str:
     applied = found.application
     where = "at some hospitals" if applied.tenants else "everywhere"
-    unread = "" if found.book else " It cannot be read or trusted any more (`hilum doctor`)."
+    unread = "" if found.book else " It can no longer be read or trusted (`hilum doctor`)."
     return in_english(
         "The rule book in force at %(tenant)s then was version %(version)s, by application %(number)s %(where)s on %(at)s.%(unread)s",
         tenant=decided.tenant,
@@ -107,7 +107,7 @@ def _workflow(ctx: Context, book: Book, decided: Access) -> Iterator[str]:
 
 
 def _overrides(found: Then, facts: ClientFacts, decided: Access) -> Iterator[str]:
-    """Return which overrides and exceptions permitted: those without which the scope would have been withheld, or the app's cell would ask for more."""
+    """Yield a sentence for each override and exception that permitted it: without it the scope would be withheld, or the cell require more."""
     version = found.application.version
     admitted = None if found.book is None else clients_policy.admission(found.book, facts, decided.at)
     aside = () if admitted is None or admitted.cell is None else admitted.cell.aside
@@ -166,9 +166,9 @@ def _reaches(text: str, type_: str) -> bool:
 
 
 def _client_then(ctx: Context, decided: Access) -> ClientFacts | None:
-    """Return the facts of a client as they were: its version, the app's category and certifications of that time.
+    """Return the client's facts at the time of the decision; None if the client was deleted.
 
-    What it is registered for is the present state. None if it is gone.
+    Version, category and certifications are of that time; the client's registration is the present one.
     """
     client = clients.find_client(ctx, ClientId(decided.client)) if decided.client else None
     if client is None:
@@ -193,7 +193,7 @@ def _client_then(ctx: Context, decided: Access) -> ClientFacts | None:
 
 
 def _category_then(ctx: Context, app: AppId, at: datetime) -> str:
-    """Return the category that an app had, from the records of its moves since; empty if it was not moved."""
+    """Return an app's category at a time, from the audit of later changes; empty if there were none."""
     query = EventQuery(app=app, action=CATEGORY_ACTION, outcome=Outcome.DONE)
     later = [each for each in audit.list_events(ctx, query).events if each.at > at]
     return str(later[-1].event.facts.get("from", "")) if later else ""

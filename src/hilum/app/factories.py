@@ -1,4 +1,4 @@
-"""What the server loads in each worker: settings from the environment, then one ASGI callable."""
+"""The ASGI factory that the server calls in each worker of the platform."""
 
 import os
 
@@ -11,10 +11,11 @@ from hilum.web.asgi import App
 
 
 def platform() -> App:
-    """Build the platform of one worker."""
+    """Build the platform of one worker, with the settings of the environment."""
     logs.configure()
     # The parent's id is read now: once the parent has ended, getppid() returns that of the process
     # which adopted this one.
     end_with(started_by())
-    found = settings.read(os.environ)
-    return composition.build(found, steady(found.database_url, SystemClock()), SystemIds()).dispatcher
+    configured = settings.read(os.environ)
+    clock = steady(configured.database_url, SystemClock())
+    return composition.build(configured, clock, SystemIds()).dispatcher

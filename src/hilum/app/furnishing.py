@@ -1,4 +1,4 @@
-"""The records of vendors' snapshots on this machine: templates are packed once, and put over a snapshot's own file."""
+"""Manages the FHIR stores of vendors' snapshots on this machine: a template is packed once, and unpacked over a snapshot's own file."""
 
 import fcntl
 import os
@@ -27,12 +27,12 @@ from hilum_ehr.synthesis.policy import hospitals
 
 TEMPLATES = "templates"
 LOCK_TRIES, LOCK_EVERY_S = 200, 0.1
-"""How often, and how long apart, it is tried to be the only one who writes snapshots."""
+"""How often and at which interval acquiring the lock on snapshots is tried."""
 _LOCK = "writing.lock"
 
 
 def furnisher(settings: Settings) -> Furnisher:
-    """Build what furnishes snapshots with the files of this data directory; in production nothing is ever furnished."""
+    """Build the furnisher of snapshots in this data directory; in production, one that furnishes nothing."""
     if not settings.is_sandbox:
         return no_furnisher()
     book, home = SnapshotBook(settings.data_dir), settings.data_dir
@@ -51,10 +51,10 @@ def furnisher(settings: Settings) -> Furnisher:
 def pack_template(
     home: Path, source: Path, plan: HospitalPlan, charts: list[dict[str, Any]], groups: list[str]
 ) -> None:
-    """Pack the records of a synthetic hospital as they are now in the data directory ``source``."""
+    """Pack the present records of a synthetic hospital in the data directory ``source`` as a template."""
     packed = _packed(home, plan.tenant)
     copies.pack(_store(source, TenantId(plan.tenant)), packed)
-    # Last: a template is there once its list of charts is.
+    # Written last: a template without its list of charts counts as missing.
     lists = packed.with_suffix(".json")
     lists.with_suffix(".new").write_bytes(orjson.dumps({"charts": charts, "groups": groups}))
     lists.with_suffix(".new").replace(lists)
@@ -88,10 +88,10 @@ def _cast(plan: HospitalPlan) -> tuple[CastMember, ...]:
 
 @contextmanager
 def _alone(home: Path) -> Iterator[None]:
-    """Let one process and thread at a time change the records of snapshots. Raises Unavailable if another one does not end."""
+    """Hold the lock under which one process and thread at a time changes snapshots. Raises Unavailable if it is not released in time."""
     folder = home / FOLDER
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Of its own for each who waits: a lock belongs to what was opened.
+    # Opened by each caller, since flock belongs to the open file: one shared descriptor would not exclude threads.
     descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         for _ in range(LOCK_TRIES):
@@ -109,7 +109,7 @@ def _alone(home: Path) -> Iterator[None]:
 
 
 def _left(home: Path, book: SnapshotBook) -> list[TenantId]:
-    """List the snapshots of which a card or records are there, also of one of which only the card could be taken away."""
+    """List the snapshots that still have a card or records, including those whose removal stopped after the card."""
     stores = (path.stem for path in (home / FHIR_FOLDER).glob("own-*.db") if copies.holds_records(path))
     return [TenantId(each) for each in sorted({*book.tenants(), *stores})]
 
@@ -139,8 +139,8 @@ def _fill(home: Path, tenant: TenantId, name: str, may: Callable[[], bool]) -> b
 def _count_changed(home: Path, tenant: TenantId, name: str, reset_at: datetime) -> int | None:
     """Return how many records of a snapshot are no longer those of its template; None if that cannot be read."""
     try:
-        # Since the template was packed: what was written in the instant before the reset ended counts too. A template that was packed again since
-        # is later than the snapshot.
+        # Counted from the packing of the template, so that writes just before the end of the reset count too. The template may have been packed
+        # again after the reset; then the reset is the earlier of the two.
         packed = datetime.fromtimestamp(_packed(home, name).stat().st_mtime, UTC)
         store = _store(home, tenant)
         return copies.count_changed(store, min(packed, reset_at)) if store.is_file() else None
@@ -149,7 +149,7 @@ def _count_changed(home: Path, tenant: TenantId, name: str, reset_at: datetime) 
 
 
 def _kept(home: Path, book: SnapshotBook, card: Card) -> OwnHospital:
-    """Return a card as the site reads it; with the same key it keeps its charts, among which may be some that were loaded."""
+    """Build a snapshot's entry for the simulator. With an unchanged key it keeps its charts, which may include loaded ones."""
     before = book.find(card.tenant)
     if before is not None and before.door == card.door:
         lists: dict[str, Any] = {"charts": before.charts, "groups": before.groups}

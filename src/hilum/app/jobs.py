@@ -1,4 +1,4 @@
-"""The jobs process: checkpoints about every second, deletion of what has expired, and more; each job on one node at a time."""
+"""The jobs process: runs each scheduled job on one node at a time, from checkpoints every second to the deletion of expired rows."""
 
 import signal
 import threading
@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from functools import partial
 
-from hilum.app import anchoring, furnishing, rooms, sending  # noqa: F401 - rooms: so that every table is there to erase
+from hilum.app import anchoring, furnishing, rooms, sending  # noqa: F401 - rooms: loads every table, for erasure
 from hilum.app.bootstrap import node_of, open_uow
 from hilum.app.operations import JOBS
 from hilum.app.reports import Faults, Reporter
@@ -55,13 +55,13 @@ from hilum.snapshots import service as snapshots
 from hilum.web.urls import Urls
 
 DELTA_REVIEWS_EVERY = timedelta(minutes=10)
-"""How long after a new rule book the last certification that it raises is listed for review."""
+"""How long after a new rule book the certifications whose tier it raises are listed for review."""
 OVERUSE_EVERY = timedelta(hours=1)
+"""How long after an app's use exceeds its declaration it is listed for reviewers."""
 SNAPSHOTS_EVERY = timedelta(hours=1)
-"""How long after an app's use exceeds its declaration reviewers find it listed."""
 STOP_WITHIN_S = 5.0
 CHECKPOINT = "checkpoint"
-STANDS_AFTER = timedelta(seconds=10)
+OVERDUE_AFTER = timedelta(seconds=10)
 
 
 def run(settings: Settings) -> None:
@@ -91,8 +91,8 @@ def run(settings: Settings) -> None:
 
 
 def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
-    """List every job with how often it runs."""
-    # For as long as this process runs: a day that is over is read once.
+    """List every job with its interval."""
+    # Shared by all runs in this process: a past day is read once.
     place = settings.data_dir / "journal", settings.database_url
     reached = overuse.KnownDays(partial(journals.read_reached, *place), partial(journals.is_indexed, *place))
     return (
@@ -100,22 +100,22 @@ def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
             CHECKPOINT,
             CHECKPOINT_EVERY,
             lambda job_lease: checkpoint(job_lease, settings),
-            aside=lambda: keep_anchor(uow, settings, fresh=False),
+            aside=lambda: write_anchor(uow, settings, fresh=False),
         ),
         Job("audit_index", INDEX_EVERY, lambda job_lease: index_accesses(job_lease, settings)),
         Job("decision_counts", COUNT_EVERY, lambda job_lease: count_decisions(job_lease, settings)),
-        Job("delta_reviews", DELTA_REVIEWS_EVERY, note_delta_reviews),
-        Job("overuse", OVERUSE_EVERY, lambda job_lease: judge_use(job_lease, settings, reached)),
-        Job("alerts", ALERTS_EVERY, lambda job_lease: judge_service(job_lease, settings)),
+        Job("delta_reviews", DELTA_REVIEWS_EVERY, list_delta_reviews),
+        Job("overuse", OVERUSE_EVERY, lambda job_lease: find_overuse(job_lease, settings, reached)),
+        Job("alerts", ALERTS_EVERY, lambda job_lease: judge_alerts(job_lease, settings)),
         Job("dry_runs", DRY_RUN_EVERY, lambda job_lease: run_dry_runs(job_lease, settings)),
         Job("review_checks", CHECK_EVERY, lambda job_lease: check_submissions(job_lease, settings)),
         Job("evidence_probes", PROBE_EVERY, lambda job_lease: send_probes(job_lease, settings)),
         Job("certificates", STEP_EVERY, lambda job_lease: follow_certificates(job_lease, settings)),
-        Job("departures", DEPARTURES_EVERY, carry_departures_on),
+        Job("departures", DEPARTURES_EVERY, advance_departures),
         Job("friction", FOLLOW_EVERY, lambda job_lease: follow_vendors(job_lease, settings)),
-        Job("revalidation", RUN_EVERY, lambda job_lease: look_again(job_lease, settings)),
-        Job("review_clocks", CLOCKS_EVERY, keep_review_time),
-        Job("rollouts", ROLLOUT_EVERY, lambda job_lease: carry_rollouts_on(job_lease, settings)),
+        Job("revalidation", RUN_EVERY, lambda job_lease: revalidate_apps(job_lease, settings)),
+        Job("review_clocks", CLOCKS_EVERY, update_review_clocks),
+        Job("rollouts", ROLLOUT_EVERY, lambda job_lease: advance_rollouts(job_lease, settings)),
         Job("purge", PURGE_EVERY, lambda job_lease: purge(job_lease, settings)),
         Job("snapshots", SNAPSHOTS_EVERY, lambda job_lease: remove_snapshots(job_lease, settings)),
         Job("retention", RETAIN_EVERY, lambda job_lease: retain(job_lease, settings)),
@@ -125,7 +125,7 @@ def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
 
 
 def remove_snapshots(job_lease: JobLease, settings: Settings) -> None:
-    """Remove vendors' snapshots that nobody uses any more, with their records, and what is left of those whose making or removal broke off."""
+    """Remove vendors' unused snapshots with their records, and the remains of interrupted creations and removals."""
     since, files = job_lease.uow.clock.now() - settings.keep.snapshots, furnishing.furnisher(settings)
     journal = settings.data_dir / "journal", settings.database_url
 
@@ -134,30 +134,30 @@ def remove_snapshots(job_lease: JobLease, settings: Settings) -> None:
         return [each for each in tenants if each in counted and counted[each].calls]
 
     unused = partial(snapshots.remove_unused, since=since, called=called)
-    for gone in (unused, snapshots.end_broken_off):
-        while removed := job_lease.write(gone):
+    for remove in (unused, snapshots.end_broken_off):
+        while removed := job_lease.write(remove):
             for each in removed:
                 own_hospitals.clear(files, each.id, job_lease.read)
     own_hospitals.sweep(files, job_lease.read)
 
 
 def _checkpoint_notices(schedule: Schedule) -> Faults:
-    """Return a notice once no checkpoint of the audit has succeeded for ``STANDS_AFTER``."""
-    if schedule.age_s(CHECKPOINT) <= STANDS_AFTER.total_seconds():
+    """Return a notice once no checkpoint of the audit has succeeded for ``OVERDUE_AFTER``."""
+    if schedule.age_s(CHECKPOINT) <= OVERDUE_AFTER.total_seconds():
         return {}
     notice = "No checkpoint of the audit could be taken for some time: newer records are chained, but not signed yet."
     return {"checkpoints_standing": notice}
 
 
 def checkpoint(job_lease: JobLease, settings: Settings) -> None:
-    """Sign a checkpoint over every chain's head, if one has changed, and write the newest to the anchor outside the database."""
+    """Sign a checkpoint over every chain's head if one has changed, and write the newest checkpoint to the anchor."""
     # Read before the heads. If another node signs a checkpoint in between, ``after`` no longer fits
     # and nothing is signed here: older heads above newer ones would look like a chain that was cut.
     last = job_lease.read(audit.newest_checkpoint)
     after = last.number if last is not None else 0
     heads = journals.access_heads(settings.data_dir / "journal", settings.database_url)
     signed = job_lease.write(lambda ctx: audit.checkpoint(ctx, heads, after=after))
-    keep_anchor(job_lease.uow, settings, fresh=signed is not None)
+    write_anchor(job_lease.uow, settings, fresh=signed is not None)
 
 
 def index_accesses(job_lease: JobLease, settings: Settings) -> None:
@@ -188,9 +188,9 @@ def _may_continue(job_lease: JobLease) -> bool:
 
 
 def run_dry_runs(job_lease: JobLease, settings: Settings) -> None:
-    """Carry out the dry runs of the rule book that wait, and those that are due. Each counts the newest decisions first."""
+    """Run the waiting and the due dry runs of the rule book. Each first counts the newest decisions."""
     _run_waiting(job_lease, settings)
-    # Once nothing waits, so that a full queue is never in the way.
+    # After the waiting ones, so that the queue has room for the due ones.
     dryruns.ask_due(job_lease)
     _run_waiting(job_lease, settings)
 
@@ -202,18 +202,18 @@ def _run_waiting(job_lease: JobLease, settings: Settings) -> None:
         pass
 
 
-def carry_rollouts_on(job_lease: JobLease, settings: Settings) -> None:
-    """Advance the rollout of the rule book that is not over, or take it back."""
+def advance_rollouts(job_lease: JobLease, settings: Settings) -> None:
+    """Advance the rollout of the rule book in progress, or take it back."""
     rollouts.run(job_lease, lambda: _decisions(job_lease, settings), job_lease.uow.clock.now())
 
 
-def carry_departures_on(job_lease: JobLease) -> None:
-    """Remove the apps of hospitals that left, and erase what is due, batch by batch."""
+def advance_departures(job_lease: JobLease) -> None:
+    """Remove the apps of hospitals that left, and erase due data in batches."""
     departures.run(job_lease, lambda: _may_continue(job_lease))
 
 
 def check_submissions(job_lease: JobLease, settings: Settings) -> None:
-    """Check the submissions that wait, oldest first."""
+    """Run the automated checks of waiting submissions, oldest first."""
     while _may_continue(job_lease) and review.run_next(
         job_lease, partial(look_at, _looker(settings)), lambda: _may_continue(job_lease)
     ):
@@ -221,13 +221,13 @@ def check_submissions(job_lease: JobLease, settings: Settings) -> None:
 
 
 def follow_vendors(job_lease: JobLease, settings: Settings) -> None:
-    """Follow how vendors begin, from their sign-up to what they read first (K11)."""
+    """Record each new vendor's progress from sign-up to its first FHIR answer (K11)."""
     first_read = partial(journals.first_permitted, settings.data_dir / "journal", settings.database_url)
     beginnings.follow(job_lease, first_read, lambda: _may_continue(job_lease))
 
 
-def look_again(job_lease: JobLease, settings: Settings) -> None:
-    """Look at certified apps again: those that somebody asked for, and all of them once a night (C115)."""
+def revalidate_apps(job_lease: JobLease, settings: Settings) -> None:
+    """Check certified apps again: the requested ones, and all of them once a night (C115)."""
     journal = settings.data_dir / "journal", settings.database_url
     use = Use(
         partial(journals.read_permits, *journal),
@@ -241,7 +241,7 @@ def look_again(job_lease: JobLease, settings: Settings) -> None:
 
 
 def send_probes(job_lease: JobLease, settings: Settings) -> None:
-    """Send what certification runs send to webhooks: a request to delete, and the same with a wrong signature (C227)."""
+    """Send the webhooks of certification runs: a disposal request, and the same one with a wrong signature (C227)."""
     private = settings.opens_private_fetches
     sender = evidence_jobs.Sender(
         job_lease.uow.clock, lambda: SafeFetcher(allow_private=private, deadline=PROBE_WITHIN)
@@ -255,39 +255,35 @@ def _looker(settings: Settings) -> Callable[[], SafeFetcher]:
 
 
 def follow_certificates(job_lease: JobLease, settings: Settings) -> None:
-    """Make the certificates that are missing, and keep the status of all as the registry and the kill switches say."""
+    """Issue missing certificates, and update the status of all from the registry and the kill switches."""
     urls = Urls(settings.base_url)
     at = Addresses(urls.certificates(), urls.certificates("/status"))
     certificates.run(job_lease, at, lambda: _may_continue(job_lease))
 
 
-def keep_review_time(job_lease: JobLease) -> None:
-    """Note missed clocks of reviews, and publish how long reviews take."""
+def update_review_clocks(job_lease: JobLease) -> None:
+    """Record missed review clocks, and publish how long reviews take."""
     review.keep_time(job_lease, lambda: _may_continue(job_lease))
 
 
-def note_delta_reviews(job_lease: JobLease) -> None:
-    """Record which certifications are of a higher tier now than when they were made, some apps in each transaction."""
-    after = ""
-    while _may_continue(job_lease):
-        after = job_lease.write(partial(registry.note_next_reviews, after=after))
-        if not after:
-            return
+def list_delta_reviews(job_lease: JobLease) -> None:
+    """List the certifications whose tier is higher now than when they were granted, a few apps in each transaction."""
+    job_lease.walk(registry.note_next_reviews)
 
 
-def judge_use(job_lease: JobLease, settings: Settings, reached: overuse.KnownDays) -> None:
-    """Find out which certified versions do more than they declare (C21)."""
+def find_overuse(job_lease: JobLease, settings: Settings, reached: overuse.KnownDays) -> None:
+    """List the certified versions whose use exceeds what they declare (C21)."""
     overuse.run(job_lease, _decisions(job_lease, settings), reached, lambda: _may_continue(job_lease))
 
 
-def judge_service(job_lease: JobLease, settings: Settings) -> None:
+def judge_alerts(job_lease: JobLease, settings: Settings) -> None:
     """Judge the calls of the last hour by the alert thresholds of the rule book (C20)."""
     counts, now = _decisions(job_lease, settings), job_lease.uow.clock.now()
     monitoring.run(job_lease, counts, now, lambda: _may_continue(job_lease))
 
 
-def keep_anchor(uow: UnitOfWork, settings: Settings, *, fresh: bool) -> None:
-    """Write the newest checkpoint and the ends of the other signed chains to this node's anchor, outside the database; every node has one."""
+def write_anchor(uow: UnitOfWork, settings: Settings, *, fresh: bool) -> None:
+    """Write the newest checkpoint and the heads of the other signed chains to this node's anchor. Every node has one, outside the database."""
 
     def read(ctx: Context) -> tuple[Anchored | None, list[AnchoredHead]]:
         return audit.newest_checkpoint(ctx), anchoring.newest_heads(ctx)

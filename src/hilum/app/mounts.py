@@ -1,4 +1,4 @@
-"""Which routes each room with pages, protocol endpoints or an API contributes, and in which order."""
+"""Mounts the routes of every room: pages, protocol endpoints and the API, in their order."""
 
 import re
 import time
@@ -128,22 +128,22 @@ NOTHING_COUNTED = Use(lambda *_: ())
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What routes are built from."""
+    """The dependencies that routes are built from."""
 
     kit: Kit
     fetcher: SafeFetcher
     directory: PlatformReads
     settings: Settings
     at_stop: list[Callable[[], None]]
-    """Called at SIGTERM, while requests still run: what waits or streams ends then."""
+    """Callbacks for SIGTERM, called while requests still run: they end waits and streams."""
     health: Callable[[], console_ports.Health] = console_ports.unknown_health
-    """How this worker is."""
+    """Returns the health of this worker."""
     generation: Callable[[], object] = object
-    """Another value whenever the facts of enforcement are."""
+    """Returns a value that changes whenever the enforcement facts change."""
 
 
 def opens_an_app(path: str) -> bool:
-    """Check whether an EHR's frame comes by a path when it opens an app: errors there may stand in the frame."""
+    """Check whether an EHR's frame requests a path while it opens an app, so that errors there may be shown in the frame."""
     return _OPENS_AN_APP.match(path) is not None
 
 
@@ -206,7 +206,7 @@ def pages(site: Site) -> list[BaseRoute]:
 
 
 def _providers(site: Site) -> Providers:
-    # A fetcher of its own: hospitals' servers that answer slowly take no place of what fetches apps' keys.
+    # A separate fetcher, so that slow identity providers do not use up the slots for apps' keys.
     fetcher = SafeFetcher(allow_private=site.settings.opens_private_fetches)
     return Providers(fetcher, site.kit.clock, vault())
 
@@ -223,7 +223,7 @@ def consoles(
     faults: FaultBook | None = None,
     furnisher: Furnisher | None = None,
 ) -> console_ports.Ports:
-    """Return what the consoles read beside the rooms' services. ``journal``: the folder of the journals and the database."""
+    """Build the consoles' ports, for what they read beside the rooms' services. ``journal``: the folder of the journals and the database."""
     runs = evidence_ports(kit, reader, faults, furnisher)
     used = partial(installed.were_used, permits=partial(journals.read_permits, *journal))
     return console_ports.Ports(
@@ -327,7 +327,7 @@ def _consoles(site: Site) -> console_ports.Ports:
 
 
 def _anchored(path: Path) -> list[Anchored]:
-    """Read what this node has anchored; nothing from an anchor that cannot be read, such as a pipe."""
+    """Read this node's anchored checkpoints; none if the anchor cannot be read, such as a pipe."""
     try:
         return anchor.read(path)
     except HilumError:
@@ -367,9 +367,9 @@ def api(site: Site) -> App:
 
 
 def require_owner(ctx: Context, vendor: str, app: str) -> None:
-    """Check that there is such a vendor, and (unless empty) such an app of it. Raises NotFound."""
-    found = registered.get_vendor(ctx, VendorId(vendor))
-    if app and registered.get_app(ctx, AppId(app)).vendor != found.id:
+    """Check that the vendor exists and, unless ``app`` is empty, that the app is one of its apps. Raises NotFound."""
+    owner = registered.get_vendor(ctx, VendorId(vendor))
+    if app and registered.get_app(ctx, AppId(app)).vendor != owner.id:
         raise NotFound("app_not_found", "There is no such app.")
 
 
@@ -379,9 +379,9 @@ def evidence_ports(
     faults: FaultBook | None,
     furnisher: Furnisher | None = None,
 ) -> evidence.Ports:
-    """Return what certification runs need; ``faults``: of the FHIR servers of this machine's sandbox hospitals, if it has any."""
+    """Build the ports of certification runs. ``faults``: the book of injected faults of this machine's sandbox hospitals, if it has any."""
 
-    # All return when every process of this machine has read the change: the app's next request meets it.
+    # Each waits until every process of this machine has read the change, so that it applies to the app's next request.
     def set_fault(found: Upstream) -> None:
         if faults is not None:
             until = found.until.isoformat()
@@ -404,7 +404,7 @@ def evidence_ports(
 
 
 def _by_hand(faults: FaultBook | None) -> ByHand:
-    """Return what makes the FHIR servers of sandbox hospitals fail for one client."""
+    """Build the port that injects faults into the FHIR servers of sandbox hospitals for one client."""
 
     def name(client: str, tenant: str, fault: str) -> str:
         return f"{BY_HAND}client/{client}/{tenant}/{fault}"
@@ -437,7 +437,7 @@ def _by_hand(faults: FaultBook | None) -> ByHand:
 def _reviewing(
     kit: Kit, unused: Callable[..., Any], runs: evidence.Ports, use: Use, furnisher: Furnisher | None
 ) -> tuple[APIRouter, ...]:
-    """Return the API routes of what leads to a certification and keeps it true, and of where an app is tried before."""
+    """Return the API routes of review, certification, revalidation, evidence and vendors' snapshots."""
     return (
         review.api(kit, unused),
         certificates.api(kit),
@@ -472,7 +472,7 @@ def control_plane(
     counted: Use = NOTHING_COUNTED,
     furnisher: Furnisher | None = None,
 ) -> FastAPI:
-    """Join every room's API routes into one application. The parameters are the rooms' own."""
+    """Join every room's API routes into one application. The parameters are passed to the rooms' ``api`` functions."""
     app = FastAPI(
         title=API_TITLE,
         version="1",

@@ -1,7 +1,7 @@
-"""The operations listener: ``/healthz``, ``/readyz`` with reasons, ``/metrics``; apart from the site, so that it answers when the site cannot.
+"""The operations listener: serves ``/healthz``, ``/readyz`` with reasons and ``/metrics`` apart from the site, even when the site cannot answer.
 
-It runs in a thread of the supervisor, to which every process reports (``app.reports``). It serves nothing else, ignores Host and
-bodies: each connection is one request with few headers, answered within seconds and closed.
+It runs in a thread of the supervisor, to which every process reports (``app.reports``). Each connection is one request with few headers,
+answered within seconds and closed; Host and body are ignored.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ HEAD_BOUND = 8 * 1024
 HEAD_WITHIN_S = 5.0
 CONNECTIONS_BOUND = 64
 SILENT_AFTER_S = 3.0
-"""A process that did not report for so long cannot answer, or is gone."""
+"""A process that has not reported for this time cannot answer, or has ended."""
 STALLED_AFTER_S = 5.0
 _log = logs.get("app")
 
@@ -64,7 +64,7 @@ class _Process:
 
 @dataclass(slots=True)
 class State:
-    """What ``/readyz`` answers. ``reasons``: why the node is not ready; ``notices``: what an operator should look at though it is ready."""
+    """The content of ``/readyz``. ``reasons``: why the node is not ready; ``notices``: what needs an operator although it is ready."""
 
     reasons: Faults = field(default_factory=dict)
     notices: Faults = field(default_factory=dict)
@@ -84,7 +84,7 @@ class Board:
         """Expect reports of ``workers`` workers, and with ``jobs`` of a jobs process."""
         self._clock, self._workers, self._jobs, self._lives = clock, workers, jobs, lives
         self._processes: dict[_Identity, _Process] = {}
-        self._hung_up: dict[_Identity, _Process] = {}
+        self._disconnected: dict[_Identity, _Process] = {}
         self._past: dict[str, dict[tuple[str, ...], Any]] = {}
         self.starts: dict[str, int] = {}
 
@@ -94,8 +94,8 @@ class Board:
         A process that reconnects continues its counters. A report that arrives late over its earlier connection is ignored.
         """
         identity = int(report["pid"]), float(report["began"])
-        self._bury()
-        before = self._processes.get(identity) or self._hung_up.pop(identity, None)
+        self._settle_ended()
+        before = self._processes.get(identity) or self._disconnected.pop(identity, None)
         if before is None:
             self.starts[report["part"]] = self.starts.get(report["part"], 0) + 1
         # A slow report over a connection that was replaced meanwhile.
@@ -114,15 +114,14 @@ class Board:
         """Set the process of a closed connection aside with its counters: it may have ended, or may reconnect."""
         for identity, each in list(self._processes.items()):
             if each.connection == connection:
-                self._hung_up[identity] = self._processes.pop(identity)
-        self._bury()
+                self._disconnected[identity] = self._processes.pop(identity)
+        self._settle_ended()
 
-    def _bury(self) -> None:
+    def _settle_ended(self) -> None:
         """Add the counters of disconnected processes that have ended to the past: they cannot report again."""
-        # Only a process that has ended can no longer report; one that reconnects would otherwise be
-        # counted twice.
-        for identity in [each for each in self._hung_up if not self._lives(each[0])]:
-            _merge(self._past, self._hung_up.pop(identity).metrics, lasting=True)
+        # A process that still runs may reconnect, and would then be counted twice.
+        for identity in [each for each in self._disconnected if not self._lives(each[0])]:
+            _merge(self._past, self._disconnected.pop(identity).metrics, lasting=True)
 
     def state(self) -> State:
         """Judge this node: ready when at least one worker reports, and every worker that reports can answer."""
@@ -148,8 +147,8 @@ class Board:
             for each in self._processes.values()
             if each.part == JOBS and now - each.reported_at <= SILENT_AFTER_S
         ]
-        # A notice and no reason: answers do not depend on the jobs process, and taking the node
-        # away would not bring it back (ADR 28).
+        # A notice, not a reason: answers do not depend on the jobs process, and taking the node out
+        # of service would not restart it (ADR 28).
         if self._jobs and not jobs:
             state.notices["jobs_silent"] = (
                 "The jobs process does not report: it is starting, or cannot start. See the log."
@@ -163,7 +162,7 @@ class Board:
         merged: dict[str, dict[tuple[str, ...], Any]] = {}
         for name, values in self._past.items():
             merged[name] = {labels: _copy(value) for labels, value in values.items()}
-        for each in list(self._hung_up.values()):
+        for each in list(self._disconnected.values()):
             _merge(merged, each.metrics, lasting=True)
         for each in list(self._processes.values()):
             _merge(merged, each.metrics)
@@ -181,7 +180,7 @@ def _copy(value: Any) -> Any:
 def _merge(
     into: dict[str, dict[tuple[str, ...], Any]], reported: dict[str, Any], *, lasting: bool = False
 ) -> None:
-    """Add the metrics of one process; ``lasting``: counters only, since a gauge of a process that has ended means nothing."""
+    """Add the metrics of one process. ``lasting``: only counters and histograms, since the gauges of an ended process mean nothing."""
     for metric in metrics.METRICS:
         if lasting and metric.kind == "gauge":
             continue
@@ -225,12 +224,12 @@ class _Collector:
 
 def _histogram(metric: metrics.Histogram, values: dict[tuple[str, ...], Any]) -> HistogramMetricFamily:
     rendered = HistogramMetricFamily(metric.name, metric.meaning, labels=metric.labels)
-    for labels, held in values.items():
-        counted, buckets = 0.0, []
-        for bound, count in zip((*map(str, metrics.SECONDS), "+Inf"), held[:-1], strict=True):
-            counted += count
-            buckets.append((bound, counted))
-        rendered.add_metric(labels, buckets, sum_value=held[-1])
+    for labels, (*counts, total_s) in values.items():
+        cumulative, buckets = 0.0, []
+        for bound, count in zip((*map(str, metrics.SECONDS), "+Inf"), counts, strict=True):
+            cumulative += count
+            buckets.append((bound, cumulative))
+        rendered.add_metric(labels, buckets, sum_value=total_s)
     return rendered
 
 
@@ -301,8 +300,8 @@ class Operations:
                 if at + 1 < len(self.listen):
                     continue
                 raise
-            taken = server.sockets[0].getsockname()
-            self.address = f"{taken[0]}:{taken[1]}"
+            host, port, *_ = server.sockets[0].getsockname()
+            self.address = f"{host}:{port}"
             return
 
     async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -342,14 +341,14 @@ class Operations:
         if method not in {b"GET", b"HEAD"}:
             return _response("405 Method Not Allowed", b"", "text/plain", "Allow: GET, HEAD")
         if path == b"/healthz":
-            found = _response("200 OK", orjson.dumps({"status": "alive"}), "application/json")
+            response = _response("200 OK", orjson.dumps({"status": "alive"}), "application/json")
         elif path == b"/readyz":
-            found = self._readiness()
+            response = self._readiness()
         elif path == b"/metrics":
-            found = _response("200 OK", generate_latest(self._registry), CONTENT_TYPE_LATEST)
+            response = _response("200 OK", generate_latest(self._registry), CONTENT_TYPE_LATEST)
         else:
-            found = _response("404 Not Found", b"", "text/plain")
-        return found if method == b"GET" else found.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+            response = _response("404 Not Found", b"", "text/plain")
+        return response if method == b"GET" else response.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
 
     def _readiness(self) -> bytes:
         state = self.board.state()

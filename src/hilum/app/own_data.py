@@ -1,4 +1,4 @@
-"""Load FHIR data of one's own into a synthetic hospital, so that its patients appear in the simulator."""
+"""Loads a developer's own FHIR data into a synthetic hospital, so that its patients appear in the simulator."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -58,7 +58,7 @@ def load(
             progress(READ + (CHECKED - READ) * counts.total() / targets.count)
 
         own_data.every(paths, check)
-        # Before anything is stored: what the simulator cannot list would be there, and the next start could not read the list.
+        # Checked before anything is stored: a list that is too long could not be read at the next start.
         _listed(settings.data_dir / FILE_NAME, tenant, charts).content()
         server.load(_stored(paths, targets, progress))
     finally:
@@ -79,14 +79,16 @@ def _stored(paths: list[Path], targets: Targets, progress: Callable[[float], Non
 
 def _refusal(entry: Entry, refused: Refused) -> Invalid:
     shown = refused.issues[:ISSUES_SHOWN]
-    said = "; ".join(
+    issues = "; ".join(
         f"{each.expression}: {each.detail}" if each.expression else each.detail for each in shown
     )
-    return Invalid("own_data_refused", f"{entry.where}: this {entry.type or 'resource'} is not valid: {said}")
+    return Invalid(
+        "own_data_refused", f"{entry.where}: this {entry.type or 'resource'} is not valid: {issues}"
+    )
 
 
 def _list(settings: Settings, tenant: TenantId, charts: Charts) -> None:
-    """Add the patients to what the simulator lists: of a vendor's snapshot in its own file, which no other vendor's list is in."""
+    """Add the patients to the simulator's list; a vendor's snapshot has a list of its own, which no other vendor sees."""
     book = SnapshotBook(settings.data_dir)
     own = book.find(tenant)
     if own is not None:
@@ -97,7 +99,7 @@ def _list(settings: Settings, tenant: TenantId, charts: Charts) -> None:
 
 
 def _listed(path: Path, tenant: TenantId, charts: Charts) -> Wallet:
-    """Return the simulator's list with the patients added. It is saved after their records are there."""
+    """Return the simulator's list with the patients added. The caller saves it once their records are stored."""
     wallet = Wallet.load(path)
     wallet.charts[tenant] = own_data.merged(wallet.charts.get(tenant, []), charts.lines())
     return wallet

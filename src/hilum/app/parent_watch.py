@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 
-LOOK_EVERY_S = 1.0
+CHECK_EVERY_S = 1.0
 GRACE_S = 12
 """How long an orderly stop may take: a little longer than the parent of workers waits for them to stop."""
 
@@ -24,16 +24,16 @@ def end_with(parent: int) -> None:
     enough: a worker that is starting has its parent's handler, which only records the signal; between two runs of the event loop
     the signal is lost; and no parent is left to kill a worker whose stop hangs.
 
-    Call it before anything is served: a process whose parent has gone already ends here, at once.
+    Call it before anything is served: a process whose parent has already ended exits here at once.
     """
     if os.getppid() != parent:
-        # An orderly stop would let it listen first, beside what is started in its place. There is nothing to stop yet.
+        # Exit without an orderly stop, which would let it listen first, beside its replacement. Nothing was started yet.
         os._exit(1)
 
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(LOOK_EVERY_S)
-        # The kernel ends the process at the alarm, even where no Python code runs any more.
+            time.sleep(CHECK_EVERY_S)
+        # The kernel ends the process at the alarm, even if Python code no longer runs.
         signal.alarm(GRACE_S)
         os.kill(os.getpid(), signal.SIGTERM)
 

@@ -1,7 +1,7 @@
-"""The parts of ``hilum serve``: what each runs, and how it becomes a process.
+"""Starts the parts of ``hilum serve`` as processes.
 
-The supervisor forks them at its start, from one process that has loaded everything: loading takes each of them up to two seconds
-otherwise. A part that is restarted is a new program, since by then the supervisor has threads.
+At its start the supervisor forks them from one process that has loaded everything, which saves each of them up to two seconds. A part
+that is restarted is a new program, since by then the supervisor has threads.
 """
 
 import gc

@@ -1,4 +1,4 @@
-"""The platform of one worker: every room is wired once, behind one ASGI callable."""
+"""Builds the platform of one worker: wires every room once, behind one ASGI callable."""
 
 import asyncio
 import gc
@@ -141,7 +141,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
     patience = Patience()
     admission = Admission(Limits(source_requests=settings.source_requests))
     readiness = _readiness(settings, keeper, heartbeat, journal, clock)
-    reporter = Reporter(WORKERS, clock, faults=readiness.look, notices=lambda: _notices(keeper, clock))
+    reporter = Reporter(WORKERS, clock, faults=readiness.check, notices=lambda: _notices(keeper, clock))
     connections = Connections(connections_of(settings), address_of(settings.listen)[1])
     _measure(keeper, journal, admission, upstreams)
     health = partial(_health, keeper, journal, readiness)
@@ -153,7 +153,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         hosts=_hosts(settings, keeper),
         ids=ids,
         trusted_proxies=settings.trusted_proxies,
-        lifespan=lambda: _living(
+        lifespan=lambda: _lifespan(
             _Threads(uow, keeper, heartbeat, journal, reporter, connections),
             site.at_stop,
             upstreams,
@@ -178,9 +178,9 @@ def _health(keeper: SnapshotKeeper, journal: journals.Journal, readiness: Readin
 
 
 def _generation(keeper: SnapshotKeeper) -> object:
-    """Return what is another value whenever the snapshot is another."""
-    held = keeper.current()
-    return None if held is None else (held.epoch, id(held))
+    """Return a value that changes whenever the snapshot changes."""
+    snapshot = keeper.current()
+    return None if snapshot is None else (snapshot.epoch, id(snapshot))
 
 
 def _shell(settings: Settings, urls: Urls, assets: Assets, keeper: SnapshotKeeper) -> Pages:
@@ -225,7 +225,7 @@ def _keeper(uow: UnitOfWork, node: str) -> SnapshotKeeper:
 
 
 def _habits(keeper: SnapshotKeeper, tenant: str) -> Habits:
-    """Return the language and the zone of a hospital's pages, and who may frame them on an app's way into a chart."""
+    """Return the language and the zone of a hospital's pages, and the origins that may frame them while an app opens."""
     snapshot = keeper.current()
     facts = snapshot.identity.tenants.get(TenantId(tenant)) if snapshot is not None else None
     return NO_HABITS if facts is None else Habits(facts.language, facts.time_zone, facts.ehr_origins)
@@ -245,7 +245,7 @@ def _hosts(settings: Settings, keeper: SnapshotKeeper) -> Callable[[], frozenset
         nonlocal cached
         snapshot = keeper.current()
         if snapshot is None:
-            # A stale snapshot does not change our names; the request itself is refused with 503.
+            # Without a current snapshot the last names stay valid; the request itself is refused with 503.
             return cached[1]
         if cached[0] is not snapshot.identity:
             origins = (tenant.base_url for tenant in snapshot.identity.tenants.values() if tenant.base_url)
@@ -265,7 +265,7 @@ def _split(pages: App, api: App) -> App:
 def _readiness(
     settings: Settings, keeper: SnapshotKeeper, heartbeat: Heartbeat, journal: journals.Journal, clock: Clock
 ) -> Readiness:
-    """Build the checks of what every answer depends on. The directory counts only where the journal is in it (SQLite)."""
+    """Build the checks of what every answer depends on. The directory matters only if the journal is in it (SQLite)."""
     directory = Directory(settings.data_dir / "journal", clock)
     return Readiness(
         lambda: None if heartbeat.latest().gate.opens else RELEASE_CLOSED,
@@ -276,7 +276,7 @@ def _readiness(
 
 
 def _notices(keeper: SnapshotKeeper, clock: Clock) -> Faults:
-    """Return a notice while a kill switch stops the whole platform, and one while apps are not as they were signed: the worker is ready."""
+    """Return the notices of a ready worker: a kill switch stops the whole platform; some apps are not as they were signed."""
     snapshot = keeper.current()
     if snapshot is None:
         return {}
@@ -348,10 +348,10 @@ def _pages(site: mounts.Site, keeper: SnapshotKeeper, assets: Assets, readiness:
     return app
 
 
-def _spare_the_collector() -> None:
-    """Collect cycles seldom: modules stay for the worker's life, and a request's objects are freed by reference count."""
+def _tune_collector() -> None:
+    """Make the garbage collector run rarely: a request's objects are freed by reference count, and modules live as long as the worker."""
     # A full collection stops all threads while it walks the snapshot, a quarter of a second with a
-    # million installations (ADR 20). What stays for good is taken out of its sight.
+    # million installations (ADR 20). Frozen objects are not walked.
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_EVERY, 20, 50)
@@ -370,7 +370,7 @@ class _Threads:
 
 
 @asynccontextmanager
-async def _living(
+async def _lifespan(
     threads: _Threads, at_stop: list[Callable[[], None]], *closing: Upstreams | EmbeddedServers
 ) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
@@ -378,7 +378,7 @@ async def _living(
     def stop() -> None:
         for each in at_stop:
             each()
-        # The server treats SIGTERM as SIGINT, but ends the lifespan only after every answer has ended: a stream would never learn of it.
+        # The server treats SIGTERM as SIGINT, but ends the lifespan only after every response has ended: a stream would never end.
         os.kill(os.getpid(), signal.SIGINT)
 
     with suppress(ValueError, RuntimeError):  # not in the main thread, so not in a server's worker
@@ -387,12 +387,12 @@ async def _living(
     # that the first request finds one.
     await loop.run_in_executor(None, threads.heartbeat.start)
     await loop.run_in_executor(None, threads.keeper.start)
-    # The first record tries again; until it succeeds, readiness reports that nothing can be recorded.
+    # The first record retries; until it succeeds, readiness reports that the audit is unavailable.
     with suppress(Unavailable):
         await loop.run_in_executor(None, threads.journal.start)
     threads.reporter.start(loop)
     threads.connections.start()
-    _spare_the_collector()
+    _tune_collector()
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Whether a worker can answer: the checks of what its answers depend on, and the reasons why not."""
+"""Checks whether a worker can answer, and collects the reasons why not."""
 
 import errno
 import os
@@ -66,7 +66,7 @@ class Directory:
 
 
 class Readiness:
-    """The readiness of one worker. ``look`` runs in the reporter's thread; ``faults`` may be read from any."""
+    """The readiness of one worker. ``check`` runs in the reporter's thread; ``faults`` may be read from any."""
 
     def __init__(self, *checks: Callable[[], tuple[str, str] | None]) -> None:
         self._checks = checks
@@ -77,12 +77,12 @@ class Readiness:
         """Return the faults of the last check, by code."""
         return self._faults
 
-    def look(self) -> Faults:
-        """Run every check and return the faults; a fault is logged when it appears and when it goes."""
-        found = dict(fault for check in self._checks if (fault := check()) is not None)
-        for code in found.keys() - self._faults.keys():
-            _log.error("app.readiness.lost", reason=code, detail=found[code])
-        for code in self._faults.keys() - found.keys():
+    def check(self) -> Faults:
+        """Run every check and return the faults; a fault is logged when it appears and when it disappears."""
+        faults = dict(fault for check in self._checks if (fault := check()) is not None)
+        for code in faults.keys() - self._faults.keys():
+            _log.error("app.readiness.lost", reason=code, detail=faults[code])
+        for code in self._faults.keys() - faults.keys():
             _log.warning("app.readiness.regained", reason=code)
-        self._faults = found
-        return found
+        self._faults = faults
+        return faults

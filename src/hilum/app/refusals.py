@@ -1,4 +1,4 @@
-"""Renders what the outermost layer refuses before any room sees it, in the form of each address: FHIR, OAuth, problem+json or a page."""
+"""Renders the dispatcher's refusals in the format of each address: FHIR, OAuth, problem+json or a page."""
 
 import re
 from collections.abc import Callable

@@ -1,7 +1,7 @@
-"""What each process reports to the supervisor, which serves operations: whether it can answer, and its metrics.
+"""Reports from each process to the supervisor, which serves operations: whether the process can answer, and its metrics.
 
-Reports go over a Unix socket in a directory of the supervisor's, which works while the disk is full, the database is away and all of
-the site's connections are taken. A process whose reports are not received goes on without them.
+Reports go over a Unix socket in a directory of the supervisor's, which works while the disk is full, the database is unavailable and all
+of the site's connections are taken. A process whose reports are not received continues without them.
 """
 
 import os
@@ -22,7 +22,7 @@ SOCKET_VARIABLE = "_HILUM_REPORTS"
 REPORT_EVERY_S = 0.5
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 Faults = dict[str, str]
-"""Why a process cannot answer, by stable codes, with a sentence each; empty when it can."""
+"""Why a process cannot answer, as stable code -> sentence; empty when it can."""
 
 
 class Reporter:
@@ -72,8 +72,8 @@ class Reporter:
 
     def _report(self, faults: Faults, notices: Faults) -> None:
         if self._loop is not None and self._turned:
-            # The lag is the time until the loop calls back. Asked again only after that, so that a
-            # stalled loop does not gather callbacks.
+            # The lag is the time until the loop calls back. The next callback is scheduled only after
+            # that, so that a stalled loop does not accumulate them.
             self._turned, self._asked_at = False, self._clock.monotonic()
             with suppress(RuntimeError):  # the loop has ended; so does this process
                 self._loop.call_soon_threadsafe(self._turn)

@@ -1,4 +1,4 @@
-"""Restoring a backup, and ending everything in it that may have been revoked since.
+"""Restores a backup, and ends everything in it that may have been revoked since.
 
 Yesterday's copy does not contain today's revocations. Therefore everything issued before the restore ends: tokens, refresh tokens,
 codes, launches, sessions, API tokens and links are invalidated in the same transaction that lets nodes serve the copy.
@@ -133,7 +133,7 @@ def run(
 
 
 def _anchored(settings: Settings) -> int:
-    """Return the newest checkpoint in the audit's anchor; 0 if there is no anchor that can be read. A restore does not fail for it."""
+    """Return the newest checkpoint in the audit's anchor; 0 if it cannot be read, which does not fail the restore."""
     try:
         return max((each.number for each in anchor.read(settings.anchor)), default=0)
     except HilumError:
@@ -157,7 +157,7 @@ def _require_fit(settings: Settings, manifest: Manifest) -> None:
 
 
 def _require_free(settings: Settings, *, replaces: bool) -> int:
-    """Refuse to overwrite an installation that serves, or one that is not to be replaced. Raises Conflict.
+    """Check that no installation would be overwritten that serves, or that is not to be replaced. Raises Conflict.
 
     Return the number of the last application of a rule book in it, 0 if there is none.
     """
@@ -348,7 +348,7 @@ def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored
 
 
 def lifted_in(ctx: Context) -> tuple[str, ...]:
-    """List the exceptions and overrides that are in force in the copy; a person ends those again that had been ended."""
+    """List the exceptions and overrides in force in the copy; the operator must end those again that were ended after the backup."""
     lines = [
         f"exception {each.id} for {each.app}{_at(each.tenant)}, until {each.ends_at:%Y-%m-%d %H:%M} UTC: hilum policy end-exception {each.id}"
         for of_app in policies.live_exceptions(ctx).values()
@@ -365,5 +365,5 @@ def lifted_in(ctx: Context) -> tuple[str, ...]:
 
 
 def _at(tenant: TenantId | None) -> str:
-    """Return where something holds, in a sentence; nothing for everywhere."""
+    """Return `` at <tenant>`` for a sentence; empty for all tenants."""
     return "" if tenant is None else f" at {tenant}"

@@ -1,6 +1,5 @@
-"""Deletes what has expired, in batches small enough not to delay other writes, until there is no more."""
+"""Deletes expired rows, in batches small enough not to delay other writes, until none is left."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
@@ -30,7 +29,7 @@ from hilum.tokens import service as tokens
 
 PURGE_EVERY = timedelta(minutes=1)
 RETAIN_EVERY = timedelta(hours=1)
-BREATH_S = 0.01
+PAUSE_S = 0.01
 """Pause between two batches, in which others may write."""
 ACCESSES = "access"
 EVENT_CLASSES = (
@@ -40,12 +39,12 @@ EVENT_CLASSES = (
 
 
 def delete_old_changes(ctx: Context) -> int:
-    """Delete old entries of which facts changed, at most a batch; return how many. A process that missed them reads everything."""
+    """Delete a batch of old changes of facts; return how many. A process that missed one reads the part whole."""
     return epoch.purge(ctx.tx, ctx.now)
 
 
 def purge(job_lease: JobLease, settings: Settings) -> None:
-    """Settle expired switches, compute the looks of older pictures, and delete codes, requests, jtis, tokens, sessions and launches that have ended."""
+    """Settle expired switches, compute missing looks of pictures, and delete ended codes, requests, jtis, tokens, sessions and launches."""
     for delete in (
         controls.settle_expired,
         delete_old_changes,
@@ -58,28 +57,31 @@ def purge(job_lease: JobLease, settings: Settings) -> None:
         evidence.close_expired,
         pictures.note_looks,
     ):
-        _until_none(job_lease, delete)
+        job_lease.repeat(delete, pause_s=PAUSE_S)
 
 
 def retain(job_lease: JobLease, settings: Settings) -> None:
-    """Delete old approvals, notices, decided requests, withdrawn submissions, closed findings and alerts and answered disposal requests, and the payloads of accesses and events whose retention period is over.
+    """Delete settled rows of the rooms below, and the payloads of accesses and events, whose retention period is over.
 
     Holds prevail over the purge of payloads; the chains keep every digest.
     """
-    _until_none(job_lease, approvals.purge)
-    _until_none(job_lease, notices.purge)
-    _until_none(job_lease, requests.purge)
-    _until_none(job_lease, review.purge)
-    _until_none(job_lease, revalidation.purge)
-    _until_none(job_lease, monitoring.purge)
-    _until_none(job_lease, disposals.purge)
+    for delete in (
+        approvals.purge,
+        notices.purge,
+        requests.purge,
+        review.purge,
+        revalidation.purge,
+        monitoring.purge,
+        disposals.purge,
+    ):
+        job_lease.repeat(delete, pause_s=PAUSE_S)
     today = job_lease.uow.clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
     before = today - settings.keep.events
-    # What an erasure waits for is read from the records of the departure, however long it waits.
-    of_departures = job_lease.read(partial(departures.needed_before, before=before))
+    # A departure's events are read until its erasure ends, however long that waits.
+    needed_since = job_lease.read(partial(departures.needed_before, before=before))
     for kind in EVENT_CLASSES:
-        horizon = of_departures if kind == "departures" else before
-        _until_none(job_lease, partial(audit.purge_payloads, kind=kind, before=horizon))
+        horizon = needed_since if kind == "departures" else before
+        job_lease.repeat(partial(audit.purge_payloads, kind=kind, before=horizon), pause_s=PAUSE_S)
     accessed = job_lease.write(lambda ctx: audit.open_access_purge(ctx, today - settings.keep.accesses))
 
     def may_continue() -> bool:
@@ -90,9 +92,3 @@ def retain(job_lease: JobLease, settings: Settings) -> None:
         )
 
     journals.open_reader(settings.data_dir / "journal", settings.database_url).purge(accessed, may_continue)
-
-
-def _until_none(job_lease: JobLease, delete: Callable[[Context], int]) -> None:
-    # Until nothing is left. A fixed number a run fell behind the rows that arrive.
-    while job_lease.write(delete) and not job_lease.stop.wait(BREATH_S):
-        pass

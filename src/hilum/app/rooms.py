@@ -1,7 +1,7 @@
-"""Every room that keeps rows of hospitals.
+"""Imports every room with rows of hospitals, for code that walks all tables.
 
-What goes over all tables by name finds only those whose rooms were imported, and a host command or the jobs process imports by itself only
-the rooms that it calls. So whoever erases or exports a hospital imports this.
+SQLAlchemy knows only the tables of imported rooms, and host commands and the jobs process import only the rooms that they call. Code that
+erases or exports a hospital must therefore import this module.
 """
 
 from hilum.audit import live as audit

@@ -1,4 +1,4 @@
-"""What the server loads for the sandbox site. A file of its own, so that this process does not load the platform."""
+"""The ASGI factory of the sandbox site, in a module of its own so that this process does not load the platform."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The process of the sandbox site: synthetic hospitals, on an origin of their own."""
+"""Builds the sandbox site: synthetic hospitals, on an origin of their own."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,7 +26,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> App:
     connections = Connections(connections_of(settings), address_of(settings.sandbox_listen)[1])
 
     @asynccontextmanager
-    async def living() -> AsyncIterator[None]:
+    async def lifespan() -> AsyncIterator[None]:
         connections.start()
         try:
             yield
@@ -41,7 +41,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> App:
         hosts=lambda: hosts,
         ids=ids,
         trusted_proxies=settings.trusted_proxies,
-        lifespan=living,
+        lifespan=lifespan,
         refuse=refuse_plainly,
         admission=Admission(Limits(source_requests=settings.source_requests)),
     )

@@ -1,4 +1,4 @@
-"""Scheduled jobs of several nodes: each runs on one node at a time under a lease, and on another node when that one is gone.
+"""Schedules jobs among several nodes: each runs on one node at a time under a lease, and moves to another node when that one dies.
 
 A run, in order: 1 acquire the job's lease, or renew it when a third of its life is over; without it, do what the job does ``aside``;
 2 run the job, each of whose transactions first checks the lease's fence under a lock and rolls back if another node has it; 3 count and
@@ -25,7 +25,7 @@ LEASE_FOR = timedelta(seconds=15)
 """How long a job may be overdue before another node takes it over from one that died."""
 RENEWED_AFTER = LEASE_FOR / 3
 ASKED_AFTER = timedelta(seconds=1)
-"""How often a node asks for a lease that another one holds."""
+"""How often a node tries to acquire a lease that another one holds."""
 DONE = "done"
 _log = logs.get("app")
 
@@ -74,8 +74,25 @@ class JobLease:
             raise
 
     def read(self, verb: Callable[[Context], T]) -> T:
-        """Run a reading verb."""
+        """Run a verb in a read transaction."""
         return self.uow.read_now(verb, actor=SYSTEM, trace=self._trace())
+
+    def repeat(self, verb: Callable[[Context], object], *, pause_s: float = 0.0) -> None:
+        """Run a verb in one transaction after another until it returns nothing (0, None or empty), or the process stops.
+
+        ``pause_s``: the pause between two transactions, in which others may write.
+        """
+        while self.write(verb) and not self.stop.wait(pause_s):
+            pass
+
+    def walk(self, verb: Callable[..., str]) -> None:
+        """Run a verb over a list, in one transaction after another, until the list or the process ends.
+
+        The verb takes the key ``after`` which to continue, and returns that of the next run; empty at the end.
+        """
+        after = self.write(partial(verb, after=""))
+        while after and not self.stop.is_set():
+            after = self.write(partial(verb, after=after))
 
     def release(self) -> None:
         """Release the lease, so that another node can acquire it at once."""

@@ -1,4 +1,4 @@
-"""Carries out the sandbox's plan through the rooms' services, once: hospitals, people, apps, charts."""
+"""Seeds a sandbox once, through the rooms' services: hospitals, people, apps, charts."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -100,13 +100,12 @@ def _load_charts(
     settings: Settings, plans: tuple[HospitalPlan, ...], wallet: Wallet, progress: Progress
 ) -> None:
     for at, hospital in enumerate(plans):
-        # Of a run that was interrupted: the control plane is empty, so these charts belong to
-        # nobody.
+        # Left by an interrupted run: the control plane is empty, so nothing refers to these charts.
         for leftover in (settings.data_dir / "fhir").glob(f"{hospital.tenant}.db*"):
             leftover.unlink()
         charts, groups = _load(settings, hospital)
         wallet.charts[hospital.tenant], wallet.groups[hospital.tenant] = charts, groups
-        # Before any app has written there.
+        # Packed before any app can have written there.
         furnishing.pack_template(settings.data_dir, settings.data_dir, hospital, charts, groups)
         progress(CHART_SHARE * (at + 1) / len(plans))
 
@@ -133,19 +132,19 @@ def _load(settings: Settings, hospital: HospitalPlan) -> tuple[list[dict[str, An
 
 
 def make_templates(settings: Settings, *, progress: Progress = lambda _share: None) -> None:
-    """Make the templates of snapshots that are missing, as in a sandbox that an older release seeded, or after a restore."""
+    """Create the missing templates of snapshots, in a sandbox that an older release seeded or after a restore."""
     missing = [each for each in hospitals() if not furnishing.has_template(settings.data_dir, each.tenant)]
     for at, hospital in enumerate(missing, 1):
-        # Apart from the hospital itself, in which apps have written meanwhile.
-        with TemporaryDirectory(dir=settings.data_dir) as apart:
-            charts, groups = _load(replace(settings, data_dir=Path(apart)), hospital)
-            furnishing.pack_template(settings.data_dir, Path(apart), hospital, charts, groups)
+        # Loaded into a folder of its own: apps may have written to the hospital itself.
+        with TemporaryDirectory(dir=settings.data_dir) as folder:
+            charts, groups = _load(replace(settings, data_dir=Path(folder)), hospital)
+            furnishing.pack_template(settings.data_dir, Path(folder), hospital, charts, groups)
         progress(at / len(missing))
     progress(1.0)
 
 
 def published_accounts(settings: Settings) -> list[tuple[str, str, str]]:
-    """List (place, username, password) of every account that this source publishes: a tenant, empty for staff, ``vendor:`` and a slug."""
+    """List (place, username, password) of every account published in the source. A place is a tenant, empty for staff, or ``vendor:<slug>``."""
     people = [
         (hospital.tenant, member.username, member.password)
         for hospital in hospitals()
@@ -157,8 +156,8 @@ def published_accounts(settings: Settings) -> list[tuple[str, str, str]]:
 
 
 def stored_digests(ctx: Context, settings: Settings) -> list[tuple[str, str]]:
-    """List (stored digest, published password) of the accounts that exist; comparing them takes too long for the transaction."""
-    found = []
+    """List (stored digest, published password) of the existing accounts. The caller compares them: argon2 is too slow for a transaction."""
+    digests = []
     vendors = _vendor_places(ctx, plan(settings.sandbox_url))
     for place, username, password in published_accounts(settings):
         tenant = vendors.get(place, "") if place.startswith("vendor:") else place
@@ -167,13 +166,13 @@ def stored_digests(ctx: Context, settings: Settings) -> list[tuple[str, str]]:
         person = identity.find_person_by_username(ctx, TenantId(tenant) if tenant else None, username)
         digest = None if person is None else signin.password_digest(ctx, person.id)
         if digest is not None:
-            found.append((digest, password))
-    return found
+            digests.append((digest, password))
+    return digests
 
 
 def _vendor_places(ctx: Context, planned: Plan) -> dict[str, str]:
-    """Return the ids of the vendors with planned members, by the place of those."""
-    # By name and not by the wallet, which may be missing where the accounts are not.
+    """Return the ids of the vendors with planned members, by the members' place."""
+    # By name and not from the wallet, which may be missing while the accounts exist.
     names = {each.slug: each.name for each in planned.vendors}
     return {
         member.place: id_
@@ -184,7 +183,7 @@ def _vendor_places(ctx: Context, planned: Plan) -> dict[str, str]:
 
 
 def require_unpublished(stored: list[tuple[str, str]]) -> None:
-    """Raise NotPermitted if a published password still opens an account, in a sandbox that strangers may use."""
+    """Raise NotPermitted if an account still has its published password, in a sandbox that strangers may use."""
     if any(passwords.verify_password_now(digest, password) for digest, password in stored):
         raise NotPermitted("published_credentials", PUBLISHED)
 

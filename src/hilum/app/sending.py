@@ -1,4 +1,4 @@
-"""The jobs that send mail and webhooks, and what they report."""
+"""The jobs that send mail and webhooks, and those that follow deadlines and send notices about them."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -46,7 +46,7 @@ STOP_WITHIN_S = 4.0
 
 
 def jobs(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
-    """List the jobs of notices. Without a mail server mail waits, and only what was abandoned is settled."""
+    """List the jobs. Without a mail server, mail waits in the outbox."""
     private = settings.opens_private_fetches
     deliver = webhooks.WebhookSender(
         uow.clock, lambda: SafeFetcher(allow_private=private, deadline=WEBHOOK_WITHIN)
@@ -85,7 +85,7 @@ def _job(name: str, uow: UnitOfWork, channel: Channel, send: Send, lanes: int) -
     def run(job_lease: JobLease) -> None:
         sender.run(lambda: not job_lease.stop.is_set() and job_lease.take())
         if job_lease.stop.is_set():
-            # An attempt that is cut off before its answer would leave its mail unknown.
+            # An attempt that is interrupted before its answer would leave its mail unknown.
             sender.wait_for_attempts(STOP_WITHIN_S)
 
     return Job(name, SEND_EVERY, run)
@@ -93,78 +93,62 @@ def _job(name: str, uow: UnitOfWork, channel: Channel, send: Send, lanes: int) -
 
 def follow_contacts(job_lease: JobLease, urls: Urls) -> None:
     """Record proofs of contacts that have ended, and ask for new ones before they end."""
-    remind = partial(contacts.remind_due, link_url=urls.contact)
-    for verb in (contacts.lapse_due, remind):
-        while job_lease.write(verb) and not job_lease.stop.is_set():
-            pass
+    job_lease.repeat(contacts.lapse_due)
+    job_lease.repeat(partial(contacts.remind_due, link_url=urls.contact))
 
 
 def follow_domains(job_lease: JobLease, checker: Callable[[], DomainChecker]) -> None:
     """Renew proofs of domains before they end, and record those that have ended."""
     while not job_lease.stop.is_set() and (due := job_lease.write(domains.claim_renewals)):
         for domain, fault in zip(due, checker().faults(due), strict=True):
-            # One that was removed meanwhile holds up nothing behind it.
+            # A domain that was removed meanwhile must not stop the others.
             with suppress(NotFound):
                 job_lease.write(partial(domains.end_check, checked=domain, fault=fault))
-    while job_lease.write(domains.lapse_due) and not job_lease.stop.is_set():
-        pass
+    job_lease.repeat(domains.lapse_due)
 
 
 def follow_agreements(job_lease: JobLease) -> None:
     """Record lapses of agreements as findings, and announce their ends."""
-    while job_lease.write(agreements.follow_due) and not job_lease.stop.is_set():
-        pass
+    job_lease.repeat(agreements.follow_due)
 
 
 def follow_mandates(job_lease: JobLease) -> None:
     """Record which backend services have lost their approver."""
-    after = job_lease.write(partial(mandates.follow_approvers, after=""))
-    while after and not job_lease.stop.is_set():
-        after = job_lease.write(partial(mandates.follow_approvers, after=after))
+    job_lease.walk(mandates.follow_approvers)
 
 
 def follow_unused(job_lease: JobLease) -> None:
-    """Mail vendors about secrets and keys of theirs that nobody used for long."""
-    after = job_lease.write(partial(unused.propose_removal, after=""))
-    while after and not job_lease.stop.is_set():
-        after = job_lease.write(partial(unused.propose_removal, after=after))
+    """Mail vendors about their secrets and keys that were not used for long."""
+    job_lease.walk(unused.propose_removal)
 
 
 def announce_requests(job_lease: JobLease) -> None:
-    """Mail those who decide what was asked of their hospitals and waits."""
-    after = job_lease.write(partial(requests.announce, after=""))
-    while after and not job_lease.stop.is_set():
-        after = job_lease.write(partial(requests.announce, after=after))
+    """Mail the people who decide about their hospital's open requests."""
+    job_lease.walk(requests.announce)
 
 
 def follow_disposals(job_lease: JobLease, urls: Urls) -> None:
     """Send new disposal requests, and record those that were not answered in time."""
-    for verb in (
-        partial(disposals.announce, issuer=urls.base_url),
-        disposals.mark_overdue,
-        disposals.escalate,
-    ):
-        while job_lease.write(verb) and not job_lease.stop.is_set():
-            pass
+    job_lease.repeat(partial(disposals.announce, issuer=urls.base_url))
+    job_lease.repeat(disposals.mark_overdue)
+    job_lease.repeat(disposals.escalate)
 
 
 def follow_ends(job_lease: JobLease) -> None:
-    """Ask for disposal where a certification expired, or an agreement lapsed and nothing took its place."""
-    for verb in (disposals.ask_of_expired, lapses.ask_after_lapses):
-        after = job_lease.write(partial(verb, after=""))
-        while after and not job_lease.stop.is_set():
-            after = job_lease.write(partial(verb, after=after))
+    """Request disposal where a certification expired, or an agreement lapsed without a replacement."""
+    job_lease.walk(disposals.ask_of_expired)
+    job_lease.walk(lapses.ask_after_lapses)
 
 
 def follow_sunsets(job_lease: JobLease) -> None:
-    """Send notices of scopes that end, to a few hospitals or vendors in each transaction."""
+    """Send notices about scopes that end, to a few hospitals or vendors in each transaction."""
     for _ in range(STEPS_BOUND):
         if job_lease.stop.is_set() or not job_lease.write(sunsets.step):
             return
 
 
 def follow_changed_books(job_lease: JobLease) -> None:
-    """Tell hospitals what another version of the rule book changes for their apps, a few in each transaction."""
+    """Send hospitals what another version of the rule book changes for their apps, a few in each transaction."""
     for _ in range(STEPS_BOUND):
         if job_lease.stop.is_set() or not job_lease.write(sunsets.notify_next):
             return

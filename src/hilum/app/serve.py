@@ -1,4 +1,4 @@
-"""The web server: one site's workers, their bounds on connections and headers, and what happens when a worker dies."""
+"""Runs the web server of one site: its workers, their bounds on connections and headers, and restarts of workers that die."""
 
 import os
 import resource
@@ -29,7 +29,7 @@ FILES_KEPT = 256
 """File descriptors reserved for what a worker opens besides connections."""
 RESPAWN_PAUSE_S, RESPAWN_PAUSE_BOUND_S = 0.25, 8.0
 QUIET_S = 30.0
-"""A worker that dies so long after the last death counts as the first again."""
+"""The death of a worker this long after the last one counts as the first again."""
 _log = logs.get("app")
 
 
@@ -68,12 +68,12 @@ def require_free(listen: str) -> None:
     """Raise Unavailable if the address cannot be used. The server itself would share the port with another process (SO_REUSEPORT)."""
     try:
         family, kind, _, _, where = socket.getaddrinfo(*address_of(listen), type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind) as tried:
+        with socket.socket(family, kind) as probe:
             # SO_REUSEADDR allows a port whose old connections are in TIME_WAIT, but none on which
             # another process listens.
-            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            tried.bind(where)
-            tried.listen()
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(where)
+            probe.listen()
     except OSError as error:
         detail = f"Cannot listen at {listen}: {error.strerror}. End what uses it, or set another address."
         raise Unavailable("address_unavailable", detail) from error

@@ -1,4 +1,4 @@
-"""The job that settles writes without an outcome on record: it asks the FHIR server what became of them."""
+"""The job that settles writes without a recorded outcome: it reads from the FHIR server whether they were executed."""
 
 import asyncio
 from pathlib import Path
@@ -62,15 +62,15 @@ def _may_continue(job_lease: JobLease) -> bool:
     """Check whether this job may go on: False when the process stops. Raises Conflict if the lease was lost."""
     if job_lease.stop.is_set():
         return False
-    # An empty transaction that fails when the lease is lost: settling asks FHIR servers, which
-    # takes longer than a lease may be unattended.
+    # An empty transaction, which renews the lease or fails when it is lost: settling waits for FHIR
+    # servers for longer than a lease lasts.
     job_lease.write(lambda _: None)
     return True
 
 
-def _tenants(ctx: Context, wanted: set[TenantId]) -> dict[str, TenantFacts]:
-    found = {each: identity.find_tenant(ctx, each) for each in wanted}
-    return {each: identity_policy.facts_of(tenant) for each, tenant in found.items() if tenant is not None}
+def _tenants(ctx: Context, ids: set[TenantId]) -> dict[str, TenantFacts]:
+    tenants = {each: identity.find_tenant(ctx, each) for each in ids}
+    return {each: identity_policy.facts_of(tenant) for each, tenant in tenants.items() if tenant is not None}
 
 
 async def _settle(

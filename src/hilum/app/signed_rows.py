@@ -1,4 +1,4 @@
-"""What is signed row by row, by kind: the one list of rooms whose rows are signed."""
+"""The one list of rooms whose rows are signed one by one, by kind."""
 
 from collections.abc import Mapping
 
@@ -27,22 +27,22 @@ SOURCES: Mapping[str, Source] = {
     "webhook": notices.signed_states,
 }
 """A kind that is added here later is signed at the first start of the release that adds it."""
-_BEGUN = {**SOURCES, "installation": installations.written_states}
-"""What is signed for the first time: of installations the sheets are written then (ADR 142)."""
+_FIRST_SOURCES = {**SOURCES, "installation": installations.written_states}
+"""The sources of the first signing, which also writes the sheets of installations (ADR 142)."""
 
 
 def begin(ctx: Context) -> int:
     """Sign the rows of kinds that were not signed before; return how many. Raises Conflict."""
-    return attestations.begin_kinds(ctx, _BEGUN)
+    return attestations.begin_kinds(ctx, _FIRST_SOURCES)
 
 
 def sign_from_scratch(ctx: Context) -> int:
-    """Sign every row as it is in the database, after somebody has checked all of them; return how many. Raises Conflict."""
-    return attestations.begin_kinds(ctx, _BEGUN, from_scratch=True)
+    """Sign every row as it is in the database, once a person has checked all of them; return how many. Raises Conflict."""
+    return attestations.begin_kinds(ctx, _FIRST_SOURCES, from_scratch=True)
 
 
 def faults(ctx: Context) -> tuple[str, ...]:
-    """Return the rows that do not match their signed states; of installations no more than are shown."""
+    """Return the rows that do not match their signed states, at most SHOWN_BOUND of them installations."""
     of_installations = sorted(f"{what}: {fault}" for what, fault in installations.signing_faults(ctx))
     more = len(of_installations) - SHOWN_BOUND
     return (

@@ -1,4 +1,4 @@
-"""The processes of ``hilum serve``: N web workers, one jobs process, and in a sandbox the sandbox site on its own origin.
+"""Supervises the processes of ``hilum serve``: N web workers, one jobs process, and in a sandbox the sandbox site on its own origin.
 
 A part that dies is restarted, with growing pauses. The service ends only at a signal, or when a part has not been able to run for
 ``GIVE_UP_AFTER_S``: then the system's own supervisor must see that it failed.
@@ -21,14 +21,14 @@ from hilum.infra.settings import OFF, Settings
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.kernel.errors import Unavailable
 
-STANDS_AFTER_S = 10.0
-"""A part that has run for so long counts as stable: its next death is its first."""
+STABLE_AFTER_S = 10.0
+"""A part that has run for this time counts as stable: its next death is its first."""
 PAUSE_S, PAUSE_BOUND_S = 0.25, 8.0
 GIVE_UP_AFTER_S = 120.0
-"""A part that has not been stable for so long ends the service."""
+"""A part that has not been stable for this time ends the service."""
 PART_STOP_TIMEOUT_S = STOP_TIMEOUT_S + 2
 """How long a part may take to stop. Longer than its workers: a server that is killed first leaves them behind, at the address that its successor needs."""
-LOOK_EVERY_S = 0.1
+CHECK_EVERY_S = 0.1
 OPS_PORTS_APART = 1_000
 _log = logs.get("app")
 
@@ -51,7 +51,7 @@ class Part:
     failing_since: float | None = None
     restarts: int = 0
 
-    def look(self, now: float) -> bool:
+    def check(self, now: float) -> bool:
         """Start or restart the part when that is due; return False once it has failed for too long."""
         if self.child is None:
             if now >= self.again_at:
@@ -60,7 +60,7 @@ class Part:
         code = self.child.poll()
         # Running. Once it has run long enough, its earlier deaths no longer count.
         if code is None:
-            if now - self.started_at >= STANDS_AFTER_S:
+            if now - self.started_at >= STABLE_AFTER_S:
                 self.deaths, self.failing_since = 0, None
             return True
         self.deaths += 1
@@ -110,7 +110,7 @@ class Supervisor:
             start_operations(operations)
             runs = self._watch(waited_for, on_ready)
         finally:
-            # A child that was left running would be waited for when this process exits.
+            # A child left running would keep this process from exiting.
             self._stop()
             operations.stop()
         return 0 if runs else 1
@@ -126,11 +126,11 @@ class Supervisor:
         """Restart parts until a signal; return False if one of them was given up."""
         clock, runs = SystemClock(), True
         while not self.stopping and runs:
-            runs = all(each.look(clock.monotonic()) for each in self.parts.values())
+            runs = all(each.check(clock.monotonic()) for each in self.parts.values())
             if waited_for and all(_listens(each) for each in waited_for):
                 waited_for.clear()
                 on_ready()
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(CHECK_EVERY_S)
         return runs
 
     def _restarts(self) -> dict[str, int]:
@@ -142,7 +142,7 @@ class Supervisor:
 
     def _stop(self) -> None:
         children = [each.child for each in self.parts.values() if each.child is not None]
-        # All are asked before any is waited for, so that they stop at the same time.
+        # All are signalled before any is waited for, so that they stop at the same time.
         for child in children:
             if child.poll() is None:
                 child.terminate()
@@ -150,7 +150,7 @@ class Supervisor:
             try:
                 child.wait(PART_STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
-                # A part that hangs as it stops would keep the address that its successor needs.
+                # A part that hangs while stopping would occupy the address that its successor needs.
                 child.kill()
 
 

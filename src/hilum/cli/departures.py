@@ -131,7 +131,7 @@ def export(departure: str, folder: Path, *, json_: bool) -> None:
     Example:
       hilum tenant leave export dep_01h... /srv/handover/general
     """
-    from hilum.app import leaving
+    from hilum.app import departure_exports
     from hilum.audit import live
 
     found = host.read_settings()
@@ -139,7 +139,7 @@ def export(departure: str, folder: Path, *, json_: bool) -> None:
     uow = host.open_uow(found)
     try:
         with progress_bar("exporting") as progress:
-            done = leaving.export(uow, host.actor(), reader, departure, folder, progress=progress)
+            done = departure_exports.export(uow, host.actor(), reader, departure, folder, progress=progress)
     except HilumError as error:
         refuse(error)
     finally:
@@ -165,12 +165,12 @@ def erase(departure: str, *, json_: bool) -> None:
     Example:
       hilum tenant leave erase dep_01h...
     """
-    from hilum.app import leaving
+    from hilum.app import departure_exports
 
     uow = host.open_uow(host.read_settings())
     try:
         with progress_bar("erasing") as progress:
-            done, waits = leaving.erase(uow, host.actor(), departure, progress=progress)
+            done, waits = departure_exports.erase(uow, host.actor(), departure, progress=progress)
     except HilumError as error:
         refuse(error)
     finally:
@@ -198,13 +198,13 @@ def verify(paths: tuple[Path, ...], *, key: str, json_: bool) -> None:
       hilum tenant leave verify handover/general
       hilum tenant leave verify handover/general proof.json --key zVb1...
     """
-    from hilum.app import leaving
+    from hilum.app import departure_exports
 
     faults: list[str] = []
     documents: dict[str, dict[str, Any]] = {}
     digests: dict[str, str] = {}
     for path in paths:
-        document, digest, found = leaving.read_signed(path, key)
+        document, digest, found = departure_exports.read_signed(path, key)
         faults += [f"{path}: {each}" for each in found]
         if found:
             continue
@@ -212,9 +212,9 @@ def verify(paths: tuple[Path, ...], *, key: str, json_: bool) -> None:
         digests[str(document["format"])] = digest
         if path.is_dir():
             with progress_bar("verifying") as progress:
-                faults += leaving.verify_export(path, document, progress=progress)
+                faults += departure_exports.verify_export(path, document, progress=progress)
     if len(documents) == 2:
-        faults += leaving.mismatches(documents, digests)
+        faults += departure_exports.mismatches(documents, digests)
     _print(documents, faults, json_=json_)
     sys.exit(REFUSED if faults else 0)
 

@@ -33,7 +33,7 @@ class Actor:
     roles: frozenset[str] = field(default_factory=frozenset)
     vendor: VendorId | None = None
     unconfirmed: bool = False
-    """Whether the actor has, or must have, a second factor and has not entered it just now: acts that widen are refused."""
+    """Whether the actor has, or must have, a second factor that was not entered recently: acts that widen access are refused."""
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.id}"
@@ -45,7 +45,7 @@ class Actor:
 
     @property
     def acts_alone(self) -> bool:
-        """Whether no second person is needed (host and system, at set-up and recovery). Neither is ever one of two people."""
+        """Whether no second person is needed: host and system, at set-up and recovery. Neither ever counts as one of two people."""
         return self.kind in {ActorKind.HOST, ActorKind.SYSTEM}
 
 
@@ -54,6 +54,6 @@ SYSTEM = Actor(ActorKind.SYSTEM, "system", roles=frozenset({"platform_admin"}))
 
 
 def require_platform(actor: Actor) -> None:
-    """Check that an actor acts for the platform, and so may read what concerns everybody. Raises NotPermitted."""
+    """Check that an actor acts for the platform and may therefore read across tenants. Raises NotPermitted."""
     if not actor.is_platform:
         raise not_shown("this", Readers.STAFF)

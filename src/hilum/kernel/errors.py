@@ -1,4 +1,4 @@
-"""Families of expected errors. They know nothing of HTTP; each edge has one table for them."""
+"""Families of expected errors. They know nothing of HTTP; each edge maps them in one table."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -7,13 +7,13 @@ NO_RIGHT = "You do not have the right to do this. Ask an administrator who does.
 """The sentence of a refusal by role, the same in every room."""
 
 FACTOR_STALE = "This takes a second factor that was entered within the last 15 minutes. Enter it on your account's page, or with `hilum confirm`, and do this again."
-"""The sentence of a refusal for want of a fresh second factor, the same in every room."""
+"""The sentence of a refusal that a fresh second factor would lift, the same in every room."""
 
 
 class HilumError(Exception):
     """An expected error. ``code`` is stable snake_case, ``detail`` one sentence that is safe to show.
 
-    ``request_id``: under which another program recorded it, where its refusal is passed on; empty for one of our own.
+    ``request_id``: the id under which another program recorded the refusal that this error passes on; empty for our own errors.
     """
 
     request_id = ""
@@ -33,7 +33,7 @@ class NotPermitted(HilumError):
 
 
 class Readers(StrEnum):
-    """Who may see what is not public, as a refusal says it."""
+    """The readers of objects that are not public, as refusals list them."""
 
     STAFF = "the platform's staff"
     VENDOR = "the vendor's members and the platform's staff"
@@ -44,14 +44,14 @@ class Readers(StrEnum):
 
 
 def not_shown(what: str, readers: str) -> NotPermitted:
-    """Return the refusal to show something: who may see it, in the same sentence in every room."""
+    """Build the refusal to show an object: it states who may see it, in the same words in every room."""
     return NotPermitted("not_permitted", f"Only {readers} may see {what}. Ask one of them.")
 
 
 class Refused(NotPermitted):
-    """A rule refuses what a person wants to do, in words for that person: which rule, whose it is, what to do, and until when, if known.
+    """A rule refuses a person's action, with an explanation for that person: the rule, its owner, the next step, and when it may end.
 
-    ``expected`` is a sentence about ``expected_at``; both are empty if nobody knows.
+    ``expected`` is a sentence about ``expected_at``; both are empty if no end is known.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Refused(NotPermitted):
 
 
 class Invalid(HilumError):
-    """The input cannot be taken. ``fields`` maps a field's name to what is wrong with it. Commits."""
+    """The input cannot be accepted. ``fields`` maps a field's name to the code of what is wrong with it. Commits."""
 
     def __init__(self, code: str, detail: str = "", *, fields: dict[str, str] | None = None) -> None:
         super().__init__(code, detail)
@@ -88,7 +88,6 @@ class Unavailable(HilumError):
     """A dependency is unavailable; retrying later may help. Rolls back."""
 
 
-# Conflict and Unavailable are not decisions: what was written before them may depend on what no
-# longer holds.
+# Conflict and Unavailable are not decisions: writes before them may rest on facts that have changed.
 DECIDED = (NotFound, NotPermitted, Invalid)
 """Errors that commit what was written before them (security decision 3)."""

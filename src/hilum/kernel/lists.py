@@ -1,20 +1,20 @@
-"""Lists and numbers of things within a text in English. A list that is long is cut, and says how much it leaves out."""
+"""Formats numbers of things and long lists in English text. A list that is cut states how many entries it leaves out."""
 
 from collections.abc import Sequence
 
 
 def counted(number: int, one: str, many: str = "") -> str:
-    """Return a number of things in words: 1 record, 2,000 records. ``many``: the plural, where it is not ``one`` with an s."""
+    """Return a number with its noun: 1 record, 2,000 records. ``many``: the plural, if it is not ``one`` with an s."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def and_more(number: int) -> str:
-    """Return how many more there are than those that are shown."""
+    """Return the text for the entries that a list leaves out: and 3 more."""
     return f"and {number:,} more"
 
 
 def listed(entries: Sequence[str], most: int, separator: str = ", ") -> str:
-    """Return the first entries as a list, and how many more there are. A separator that is stronger than a comma stands before that too."""
+    """Join the first ``most`` entries, and state how many more there are. A separator other than a comma precedes that count too."""
     shown = separator.join(entries[:most])
     if len(entries) <= most:
         return shown

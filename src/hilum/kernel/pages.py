@@ -1,4 +1,4 @@
-"""Keyset pagination: lists have a stable order, by their key or by a column and the key, and a page starts after a row's place in it."""
+"""Keyset pagination: a list is ordered by its key, or by a column and the key, and a page starts after the last row of the one before."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ PAGE_BOUND = 200
 class PageQuery:
     """One page of a list: ``limit`` rows ``after`` the last of the previous page, empty for the first.
 
-    ``sort`` is one of the list's orders (``Sorts``); empty: the list's own, by its key.
+    ``sort`` is one of the list's orders (``Sorts``); empty sorts by the key.
     """
 
     after: str = ""
@@ -30,7 +30,7 @@ class PageQuery:
         assert 1 <= self.limit <= PAGE_BOUND, "routes refuse other limits"
 
     def holds(self, key: str) -> bool:
-        """Check whether this page has the one row of a list of one."""
+        """Check whether the only row of a list is on this page."""
         return not self.after if self.sort else key > self.after
 
 
@@ -40,7 +40,7 @@ FIRST_PAGE = PageQuery()
 def walk(read: Callable[[PageQuery], Sequence[T]], key: Callable[[T], str]) -> Iterator[T]:
     """Yield every row of a list, reading it page by page."""
     page = FIRST_PAGE
-    # By key and not by offset: rows that are added meanwhile shift nothing.
+    # By key and not by offset, so that rows added meanwhile shift nothing.
     while rows := read(page):
         yield from rows
         page = PageQuery(key(rows[-1]))
@@ -48,10 +48,10 @@ def walk(read: Callable[[PageQuery], Sequence[T]], key: Callable[[T], str]) -> I
 
 @dataclass(frozen=True, slots=True)
 class Sorts:
-    """The orders that one may ask of a list, a closed list: a word for each column, and ``-`` before it for the other way.
+    """The sort orders that a list offers: a word for each column, with ``-`` before it for descending.
 
-    ``columns``: the field of a record, which is its column too, by the word. ``key`` is unique in the list, and decides between rows that have
-    the same in the column. A row that has nothing in the column comes last upwards and first downwards.
+    ``columns`` maps the word to the record's field, which has the column's name. ``key`` is unique in the list and orders rows with equal
+    values. Rows without a value come last ascending and first descending.
     """
 
     columns: Mapping[str, str]
@@ -63,11 +63,11 @@ class Sorts:
         return tuple(word for each in self.columns for word in (each, f"-{each}"))
 
     def field(self, sort: str) -> str:
-        """Return the column of an order. Routes refuse what is none."""
+        """Return the column of an order. Routes refuse unknown orders."""
         return self.columns[sort.removeprefix("-")]
 
     def cursor(self, sort: str) -> Callable[[Any], str]:
-        """Return what makes the cursor of a row in an order; of the list's own order, the row's key."""
+        """Return the function from a row to its cursor in an order; without an order, the cursor is the row's key."""
         if not sort:
             return lambda row: str(getattr(row, self.key))
         field = self.field(sort)
@@ -75,34 +75,34 @@ class Sorts:
         def place(row: Any) -> str:
             value = getattr(row, field)
             at = value.isoformat() if isinstance(value, datetime) else value
-            # The value and not the key alone: the row may be changed or deleted before the next page is read.
+            # With the value, since the row may be changed or deleted before the next page is read.
             text = json.dumps([sort, at, str(getattr(row, self.key))], ensure_ascii=False)
             return base64url.encode(text.encode())
 
         return place
 
-    def next(self, found: Sequence[Any], page: PageQuery) -> str:
-        """Return where a list goes on after a page; empty if the page is not full."""
-        return self.cursor(page.sort)(found[-1]) if len(found) >= page.limit else ""
+    def next(self, rows: Sequence[Any], page: PageQuery) -> str:
+        """Return the cursor of the page after ``rows``; empty if this page is not full."""
+        return self.cursor(page.sort)(rows[-1]) if len(rows) >= page.limit else ""
 
     def place(self, page: PageQuery) -> tuple[str | None, str] | None:
-        """Return the column's value and the key after which a page of an order starts; None: it is the first. Raises Invalid."""
+        """Return the column's value and the key after which a page starts; None for the first page. Raises Invalid."""
         if not page.after:
             return None
         try:
             sort, value, key = json.loads(base64url.decode(page.after))
-            # Neither half a character nor a zero byte: no database takes them.
-            odd = "\x00" in f"{value}{key}".encode().decode()
-        # A thousand brackets within each other are too deep for the parser.
+            # Databases accept neither half a surrogate pair, which fails to encode, nor a zero byte.
+            has_zero = "\x00" in f"{value}{key}".encode().decode()
+        # RecursionError: a thousand nested brackets are too deep for the parser.
         except (ValueError, TypeError, RecursionError) as error:
             raise cursor_unknown() from error
-        if odd or sort != page.sort or not isinstance(key, str) or not isinstance(value, str | None):
+        if has_zero or sort != page.sort or not isinstance(key, str) or not isinstance(value, str | None):
             raise cursor_unknown()
         return value, key
 
 
 def cursor_unknown() -> Invalid:
-    """Build the error of a cursor that no page of the list has given."""
+    """Build the error of a cursor that no page of the list returned."""
     return Invalid(
         "cursor_unknown",
         "This is not a cursor of this list in this order. Begin with its first page.",

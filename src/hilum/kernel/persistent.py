@@ -134,7 +134,7 @@ class RecentSet(AbstractSet[K]):
             by_minute.setdefault(minute, []).append(key)
         buckets = dict(self._buckets)
         for minute, keys in by_minute.items():
-            # A chain: adding to a minute copies nothing of what is there already.
+            # A linked list: adding to a minute copies none of its members.
             buckets[minute] = (tuple(keys), buckets.get(minute, ()))
         past = [] if forget_before is None else self._past(forget_before)
         gone = [key for key in self.expired(forget_before) if key not in puts] if forget_before else []

@@ -1,7 +1,7 @@
-"""Sentences for people: English texts that remember what they were made of, and catalogues that say them in another language.
+"""Sentences for people: English texts that keep their pattern and values, and catalogues that translate them.
 
-A pattern has ``%(name)s`` where a value is put in, as in gettext. Whoever takes a ``Sentence`` for a text gets English, so programs, logs
-and pages in English know nothing of other languages.
+A pattern has ``%(name)s`` in the place of a value, as in gettext. A ``Sentence`` is a str in English, so programs, logs and English pages
+need not know of other languages.
 Source: docs/adr/0100-a-second-language.md
 """
 
@@ -16,9 +16,9 @@ MONTHS = (
 
 
 class Sentence(str):
-    """A text in English. ``pattern`` is its key in a catalogue, ``values`` is what is put into it: texts, numbers, other sentences.
+    """A text in English. ``pattern`` is its key in a catalogue; ``values`` are formatted into it: texts, numbers, other sentences.
 
-    ``many`` is the pattern of the plural, chosen by ``number``. ``initial``: it begins with a capital letter whatever its pattern does.
+    ``many`` is the pattern of the plural, chosen by ``number``. ``initial``: its first letter is made a capital.
     """
 
     __slots__ = ("initial", "many", "number", "pattern", "values")
@@ -29,45 +29,40 @@ class Sentence(str):
     initial: bool
 
     def __new__(cls, pattern: str, /, **values: Any) -> Self:
-        return cls._made(pattern, "", 1, values)
+        return cls._build(pattern, "", 1, values)
 
     @classmethod
     def counted(cls, one: str, many: str, number: int, /, **values: Any) -> Self:
         """Return a sentence with a number in it, as ``%(number)s``."""
-        return cls._made(one, many, number, {"number": number} | values)
+        return cls._build(one, many, number, {"number": number} | values)
 
     @classmethod
-    def _made(
+    def _build(
         cls, pattern: str, many: str, number: int, values: dict[str, Any], *, initial: bool = False
     ) -> Self:
         text = (many if many and number != 1 else pattern) % values
-        made = super().__new__(cls, _initial(text) if initial else text)
-        made.pattern, made.many, made.number, made.values, made.initial = (
-            pattern,
-            many,
-            number,
-            values,
-            initial,
-        )
-        return made
+        sentence = super().__new__(cls, _initial(text) if initial else text)
+        sentence.pattern, sentence.values = pattern, values
+        sentence.many, sentence.number, sentence.initial = many, number, initial
+        return sentence
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Copied with what it was made of; a plain text would be copied as its English.
-        return _again, (type(self), self.pattern, self.many, self.number, self.values, self.initial)
+        # Copied with its pattern and values; by default a str subclass would lose them.
+        return _rebuild, (type(self), self.pattern, self.many, self.number, self.values, self.initial)
 
     def __deepcopy__(self, _: object) -> Self:
-        return self  # nothing in it changes
+        return self  # immutable
 
     def within_a_sentence(self) -> Self:
-        """Return it without a capital letter that it only has as a title."""
-        return self._made(self.pattern, self.many, self.number, self.values)
+        """Return it without the capital letter that ``initial_capital`` gave it."""
+        return self._build(self.pattern, self.many, self.number, self.values)
 
     def initial_capital(self) -> Self:
-        """Return it with a capital letter at its beginning, in any language."""
-        return self._made(self.pattern, self.many, self.number, self.values, initial=True)
+        """Return it with a capital first letter, in every language."""
+        return self._build(self.pattern, self.many, self.number, self.values, initial=True)
 
     def with_texts(self, change: Callable[[str], str]) -> Self:
-        """Return it with each text that was put into it changed, also into sentences in it."""
+        """Return it with each text among its values changed, and those of the sentences among them."""
 
         def changed(value: Any) -> Any:
             if isinstance(value, Sentence):
@@ -75,16 +70,16 @@ class Sentence(str):
             return change(value) if isinstance(value, str) else value
 
         values = {name: changed(value) for name, value in self.values.items()}
-        return self._made(self.pattern, self.many, self.number, values, initial=self.initial)
+        return self._build(self.pattern, self.many, self.number, values, initial=self.initial)
 
 
 class Moment(Sentence):
-    """A date and time. A page says it in its own zone (``Catalogue.say``); whoever takes it for a text has it in the zone that it was made with."""
+    """A date and time. As a str it is in the zone that it was built with; ``Catalogue.say`` formats it in a page's zone."""
 
     __slots__ = ()
 
     def with_texts(self, _change: Callable[[str], str]) -> Self:
-        """Return it: nothing in it is a text of others."""
+        """Return it unchanged: none of its values is a text that people wrote."""
         return self
 
     def in_zone(self, zone: tzinfo) -> "Moment":
@@ -92,7 +87,7 @@ class Moment(Sentence):
         return moment(self.values["at"], zone, seconds=self.values["seconds"])
 
 
-def _again(
+def _rebuild(
     cls: type[Sentence],
     pattern: str,
     many: str,
@@ -100,7 +95,7 @@ def _again(
     values: dict[str, Any],
     initial: bool,  # noqa: FBT001  # pickle passes positions
 ) -> Sentence:
-    return cls._made(pattern, many, number, values, initial=initial)
+    return cls._build(pattern, many, number, values, initial=initial)
 
 
 def _initial(text: str) -> str:
@@ -108,23 +103,23 @@ def _initial(text: str) -> str:
 
 
 def in_english(text: str, /, **values: Any) -> Sentence:
-    """Return a sentence that no catalogue lists: its pages are in English. Its times are said in their zone."""
+    """Return a sentence for pages that are in English only, so that no catalogue lists it. Its times follow the page's zone."""
     return Sentence(text, **values)
 
 
 def pattern(text: str) -> str:
-    """Mark a text as the pattern of sentences that are made elsewhere, so that the catalogues list it."""
+    """Mark a text as the pattern of sentences that are built elsewhere, so that the catalogues list it."""
     return text
 
 
 def joined(parts: Iterable[str], sep: str = " ") -> Sentence:
-    """Return whole sentences, or the entries of a list, one after the other; empty ones are left out."""
-    kept = {f"p{n}": part for n, part in enumerate(each for each in parts if each)}
-    return Sentence(sep.join(f"%({name})s" for name in kept), **kept)
+    """Join sentences, or the entries of a list, without empty ones."""
+    present = {f"p{n}": part for n, part in enumerate(each for each in parts if each)}
+    return Sentence(sep.join(f"%({name})s" for name in present), **present)
 
 
 def enumerated(parts: Iterable[str]) -> Sentence:
-    """Return words as a list in a sentence: one, two and three."""
+    """Join words as a list in a sentence: one, two and three."""
     *first, last = parts
     if not first:
         return joined([last])
@@ -149,7 +144,7 @@ def moment(value: datetime, zone: tzinfo = UTC, *, seconds: bool = False) -> Mom
         pattern("%(day)s, %(time)s %(zone)s"),
         day=day(local),
         time=f"{local:%H:%M:%S}" if seconds else f"{local:%H:%M}",
-        # Zones without letters of their own are named by their distance.
+        # A zone without an abbreviation is named by its offset.
         zone=f"UTC{named}" if named[0] in "+-" else named,
         at=value,
         seconds=seconds,
@@ -158,7 +153,7 @@ def moment(value: datetime, zone: tzinfo = UTC, *, seconds: bool = False) -> Mom
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Patterns in one language by their English ones; ``plurals`` has pairs: for one, and for any other number."""
+    """The patterns of one language by the English ones. ``plurals`` has pairs: for one, and for any other number."""
 
     language: str
     messages: Mapping[str, str]
@@ -178,9 +173,9 @@ class Catalogue:
         return english in self.messages
 
     def say(self, text: str, zone: tzinfo | None = None) -> str:
-        """Return a text in this language: a sentence by what it was made of, a plain text if it is listed as it stands.
+        """Translate a text: a sentence by its pattern and values, a plain text if it is listed itself.
 
-        ``zone``: in which times in it are said; without one, in that of each.
+        ``zone``: the zone of its times; without one, each keeps its own.
         """
         if not isinstance(text, Sentence):
             return self.pattern(text)
@@ -190,11 +185,11 @@ class Catalogue:
         pattern = (
             self.plural(text.pattern, text.many, text.number) if text.many else self.pattern(text.pattern)
         )
-        said = pattern % values
-        return _initial(said) if text.initial else said
+        translated = pattern % values
+        return _initial(translated) if text.initial else translated
 
     def said(self, value: Any, zone: tzinfo | None = None) -> Any:
-        """Return a value as it is put into a sentence: another sentence in this language, anything else unchanged."""
+        """Translate a value of a sentence if it is a sentence itself; return any other unchanged."""
         return self.say(value, zone) if isinstance(value, Sentence) else value
 
 

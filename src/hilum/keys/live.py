@@ -1,4 +1,4 @@
-"""The vault: keys for each purpose, derived from HILUM_SECRET_KEY, in memory only."""
+"""The vault: derives a key for each purpose from HILUM_SECRET_KEY, and keeps keys in memory only."""
 
 import hmac
 from threading import Lock
@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hilum.kernel import base64url
 from hilum.kernel.errors import Invalid
 from hilum.kernel.ports import Ids
-from hilum.keys.models import OPENED_KEYS_BOUND, PURPOSES_BOUND, SEALED_BOUND, SECRET_KEY_MIN
+from hilum.keys.models import CACHED_KEYS_BOUND, PURPOSES_BOUND, SEALED_BOUND, SECRET_KEY_MIN
 
 _NONCE = 12
 _SALT = b"hilum/keys/v1"
@@ -30,7 +30,7 @@ class Vault:
             raise Invalid("secret_key_short", f"HILUM_SECRET_KEY needs at least {SECRET_KEY_MIN} characters.")
         self._root = secret_key.encode()
         self._derived: dict[tuple[str, str], bytes] = {}
-        self._opened: LRUCache[str, Any] = LRUCache(OPENED_KEYS_BOUND)
+        self._cached_keys: LRUCache[str, Any] = LRUCache(CACHED_KEYS_BOUND)
         self._lock = Lock()
 
     def _key(self, use: str, purpose: str) -> bytes:
@@ -44,18 +44,17 @@ class Vault:
         return key
 
     def seal(self, purpose: str, plaintext: bytes, *, nonce: bytes | Ids, bound_to: str) -> str:
-        """Encrypt and authenticate (AES-256-GCM); only ``[A-Za-z0-9_-]`` comes out. ``nonce`` is 12 fresh random bytes or their source."""
+        """Encrypt and authenticate (AES-256-GCM); the result has only ``[A-Za-z0-9_-]``. ``nonce``: 12 fresh random bytes, or their source."""
         fresh = nonce if isinstance(nonce, bytes) else _decode(nonce.secret(_NONCE))
         assert len(fresh) == _NONCE, "AES-GCM takes 12 bytes"
-        # bound_to is authenticated and not encrypted: a sealed value that was moved to another row,
-        # ring or step does not open there. A nonce must not repeat under one key, so it is always
-        # fresh.
+        # bound_to is authenticated but not encrypted: a sealed value that was moved to another row,
+        # ring or step cannot be opened there. The nonce must never repeat under one key.
         sealed = AESGCM(self._key("seal", purpose)).encrypt(fresh, plaintext, bound_to.encode())
         return base64url.encode(fresh + sealed)
 
     def open(self, purpose: str, sealed: str, bound_to: str) -> bytes:
         """Decrypt a value sealed for the same purpose and context. Raises Invalid for any other."""
-        # Sealed values come back from browsers; nothing is decoded that is longer than any of ours.
+        # Sealed values come back from browsers: a value longer than any of ours is not decoded.
         if len(sealed) > SEALED_BOUND:
             raise Invalid("seal_broken", "This value was not sealed by this platform, or was changed.")
         try:
@@ -71,15 +70,15 @@ class Vault:
         """Return the first ``size`` bytes of the HMAC-SHA256 of ``data`` in base64url: 8 characters for 6 bytes."""
         return base64url.encode(hmac.digest(self._key("mac", purpose), data, "sha256")[:size])
 
-    def opened(self, kid: str) -> Any:
+    def cached_key(self, kid: str) -> Any:
         """Return a cached private key, or None."""
         with self._lock:
-            return self._opened.get(kid)
+            return self._cached_keys.get(kid)
 
-    def keep_opened(self, kid: str, key: Any) -> None:
+    def cache_key(self, kid: str, key: Any) -> None:
         """Cache a private key in memory; the least recently used is evicted."""
         with self._lock:
-            self._opened[kid] = key
+            self._cached_keys[kid] = key
 
 
 _installed: Vault | None = None

@@ -11,7 +11,7 @@ MAX_KEYS_PER_RING = 16
 MAX_KEPT_KEYS = 1_000
 """The most keys in a ring whose signatures never expire. Private halves are deleted at rotation."""
 SECRET_KEY_MIN = 32
-OPENED_KEYS_BOUND = 10_000
+CACHED_KEYS_BOUND = 10_000
 PURPOSES_BOUND = 100
 SEALED_BOUND = 64 * 1024
 
@@ -54,15 +54,15 @@ SIGNS_FOR_EVER = frozenset(
 class KeyState(StrEnum):
     ACTIVE = "active"
     RETIRED = "retired"
-    """Only verifies."""
+    """Only verifies; its private half was deleted."""
 
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
     """One key of a ring. ``public`` is its public JWK.
 
-    ``private_sealed`` is the private JWK sealed under the key-encryption key; of a retired key, its public half, sealed. By it the
-    platform knows its own keys: public halves are in the database, where others may be added, and sealed halves cannot be forged.
+    ``private_sealed`` is the private JWK, sealed under the key-encryption key; for a retired key, its sealed public half. It proves that
+    the platform made the key: write access to the database suffices to add a public half, but not to forge a sealed one.
     """
 
     kid: str

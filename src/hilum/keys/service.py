@@ -25,23 +25,23 @@ _PUBLIC_MEMBERS = frozenset({"kty", "n", "e", "crv", "x"})
 
 def ensure(ctx: Context, purpose: Purpose, ring: str) -> SigningKey:
     """Return the ring's signing key; create the first one if there is none, which needs a write transaction."""
-    for _ in range(2):  # when another process adds its key first, the second round finds that one
-        found = store.active(ctx.tx, purpose, ring)
-        if found is not None:
-            return found
+    for _ in range(2):  # if another process adds its key first, the second round returns that one
+        key = store.active(ctx.tx, purpose, ring)
+        if key is not None:
+            return key
         store.add(ctx.tx, _generate(ctx, purpose, ring))
     raise Conflict("key_ring_busy", "Another request is creating this key. Retry.")
 
 
 def rotate(ctx: Context, purpose: Purpose, ring: str) -> SigningKey:
-    """Create a new active key; the old one verifies for another KEY_OVERLAP, of all but id_tokens for ever.
+    """Create a new active key and retire the old one, which verifies id_tokens for another KEY_OVERLAP, other signatures for ever.
 
-    Raises NotPermitted: there is no key yet, or too many are needed.
+    Raises NotPermitted if there is no key yet, or if too many keys are still needed; Conflict if another process rotates the ring.
     """
     keys = store.ring_keys(ctx.tx, purpose, ring)
-    # A ring without a signature would show that what it signed was deleted.
+    # A key without signatures would look as if they had been deleted.
     if not keys:
-        detail = "This ring has no key yet: the first one is made when something is signed. There is nothing to rotate."
+        detail = "This ring has no key yet, so there is nothing to rotate. The first signature creates one."
         raise NotPermitted("key_ring_empty", detail)
     outlived = [key.kid for key in keys if policy.outlived(key, ctx.now)]
     if len(keys) - len(outlived) >= policy.ring_bound(purpose):
@@ -49,13 +49,13 @@ def rotate(ctx: Context, purpose: Purpose, ring: str) -> SigningKey:
             "key_ring_full",
             f"All {policy.ring_bound(purpose)} keys of this ring are still needed for verification. Rotate later.",
         )
-    # The outlived first, so that a ring that is rotated regularly never becomes full.
+    # Deleted first, so that a ring that is rotated regularly never becomes full.
     if outlived:
         store.remove(ctx.tx, outlived)
     for key in keys:
         if key.state is KeyState.ACTIVE:
-            # Its private half is deleted at once: a retired key cannot sign, not even with a copy
-            # of the database.
+            # Its private half is deleted at once, so that nobody with a copy of the database can sign
+            # with a retired key.
             store.retire(ctx.tx, key.kid, ctx.now, proof=_proof(ctx, key))
     key = _generate(ctx, purpose, ring)
     if not store.add(ctx.tx, key):
@@ -65,7 +65,7 @@ def rotate(ctx: Context, purpose: Purpose, ring: str) -> SigningKey:
 
 def is_same_key(ctx: Context) -> bool | None:
     """Check whether this process's key is the one that the database was set up with; None if none was stored yet."""
-    # Asked at start-up. With another key a node would look ready and refuse every valid token.
+    # Checked at start-up. With another key a node would look ready and refuse every valid token.
     sealed = store.find_check(ctx.tx)
     if sealed is None:
         return None
@@ -82,9 +82,9 @@ def store_key_check(ctx: Context) -> None:
 
 def opens(ctx: Context, purpose: Purpose, ring: str) -> bool:
     """Check whether this process's vault opens the ring's signing key; True for a ring without one."""
-    found = store.active(ctx.tx, purpose, ring)
+    key = store.active(ctx.tx, purpose, ring)
     try:
-        return found is None or bool(_open(found))
+        return key is None or bool(_open(key))
     except Invalid:
         return False
 
@@ -120,15 +120,15 @@ def sign_bytes(ctx: Context, purpose: Purpose, data: bytes) -> tuple[str, str]:
 def signer(ctx: Context, purpose: Purpose) -> Callable[[bytes], tuple[str, str]]:
     """Return a function that signs as ``sign_bytes`` does, for many values in one transaction."""
     key = ensure(ctx, purpose, "")
-    private = vault().opened(key.kid)
+    private = vault().cached_key(key.kid)
     if private is None:
         private = Ed25519PrivateKey.from_private_bytes(base64url.decode(_open(key)["d"]))
-        vault().keep_opened(key.kid, private)
+        vault().cache_key(key.kid, private)
     return lambda data: (key.kid, base64url.encode(private.sign(data)))
 
 
 def sign_disposal(ctx: Context, claims: Mapping[str, Any], *, typ: str) -> str:
-    """Sign the claims of a disposal request with RS256; by its type no verifier takes it for an id_token.
+    """Sign the claims of a disposal request with RS256. Its type keeps verifiers from accepting it as an id_token.
 
     Source: RFC 8725 section 3.11 (explicit typing).
     """
@@ -138,7 +138,7 @@ def sign_disposal(ctx: Context, claims: Mapping[str, Any], *, typ: str) -> str:
 
 
 def sign_compact(ctx: Context, purpose: Purpose, claims: Mapping[str, Any], *, typ: str) -> str:
-    """Sign claims with the purpose's Ed25519 key as a compact JWS of this type, by which no verifier takes it for another.
+    """Sign claims with the purpose's Ed25519 key as a compact JWS of type ``typ``, which distinguishes it from other documents.
 
     Source: RFC 7515 section 3.1; RFC 8037 section 3.1; RFC 8725 section 3.11.
     """
@@ -150,7 +150,7 @@ def sign_compact(ctx: Context, purpose: Purpose, claims: Mapping[str, Any], *, t
 
 
 def public_key(ctx: Context, purpose: Purpose, kid: str) -> str:
-    """Return the public half of an Ed25519 key in base64url, for who verifies offline; empty if there is no such key."""
+    """Return the public half of an Ed25519 key in base64url, for offline verification; empty if there is no such key."""
     key = store.find(ctx.tx, purpose, kid)
     return "" if key is None else key.public.get("x", "")
 
@@ -196,10 +196,10 @@ def _ed25519_pair(ids: Ids) -> dict[str, str]:
 
 
 def _opened_rsa(key: SigningKey) -> RSAKey:
-    private: RSAKey | None = vault().opened(key.kid)
+    private: RSAKey | None = vault().cached_key(key.kid)
     if private is None:
         private = RSAKey.import_key(dict[str, str | list[str]](_open(key)))
-        vault().keep_opened(key.kid, private)
+        vault().cache_key(key.kid, private)
     return private
 
 
@@ -210,28 +210,28 @@ def _open(key: SigningKey) -> dict[str, str]:
 
 
 def _is_own(key: SigningKey) -> bool:
-    """Check whether this platform made a key: whoever can only write to the database has nothing that opens as its sealed half."""
+    """Check whether this platform made a key: its sealed half cannot be forged with write access to the database alone."""
     try:
         if key.state is KeyState.ACTIVE:
-            half = _half(_open(key))
+            proven = _public_half(_open(key))
         else:
             bound_to = _bound_to(key.purpose, key.ring, key.kid)
-            half = vault().open(_RETIRED, key.private_sealed, bound_to).decode()
+            proven = vault().open(_RETIRED, key.private_sealed, bound_to).decode()
     except Invalid:
         return False
-    return half == _half(key.public)
+    return proven == _public_half(key.public)
 
 
 def _proof(ctx: Context, key: SigningKey) -> str:
-    """Return what is sealed of a key that retires; empty if the platform did not make the key."""
+    """Seal the public half of a retiring key, as proof that this platform made it; return an empty text if it did not."""
     if not _is_own(key):
         return ""
     bound_to = _bound_to(key.purpose, key.ring, key.kid)
-    return vault().seal(_RETIRED, _half(key.public).encode(), nonce=ctx.ids, bound_to=bound_to)
+    return vault().seal(_RETIRED, _public_half(key.public).encode(), nonce=ctx.ids, bound_to=bound_to)
 
 
-def _half(jwk: Mapping[str, str]) -> str:
-    """Return the public half of a key in one text: modulus and exponent of RSA, the point of Ed25519."""
+def _public_half(jwk: Mapping[str, str]) -> str:
+    """Return the public half of a key as one text: modulus and exponent of RSA, the point of Ed25519."""
     # With the modulus alone, an exponent of 1 would make every signature easy to forge.
     return f"{jwk['n']}.{jwk.get('e')}" if "n" in jwk else jwk.get("x", "")
 

@@ -31,8 +31,8 @@ signing_key = Table(
     Column("ring", String(64), nullable=False),
     Column("algorithm", String(16), nullable=False),
     Column("public", JSON, nullable=False),
-    # Under the key-encryption key, which is in the environment: a copy of the database signs
-    # nothing.
+    # Sealed under the key-encryption key, which is in the environment: a copy of the database is not
+    # enough to sign.
     Column("private_sealed", Text, nullable=False),
     Column("state", String(16), nullable=False),
     Column("created_at", Instant, nullable=False),
@@ -54,7 +54,7 @@ _FIND_ACTIVE = PreparedStatement(
 )
 _RING = prepare_rows(signing_key, "purpose", "ring")
 _KEY = prepare_rows(signing_key, "kid", "purpose")
-# The database keeps a ring to one active key, whichever of two processes adds or rotates first.
+# Lets a ring have one active key only, even if two processes add or rotate at once.
 Index(
     "uq_signing_key_active",
     signing_key.c.purpose,
@@ -121,6 +121,6 @@ def find_check(tx: Connection) -> str | None:
 
 
 def add_check(tx: Connection, sealed: str) -> None:
-    """Store that value, unless there is one."""
-    # One row for the whole platform: the first process to start writes it.
+    """Store the sealed value, unless one is stored already."""
+    # One row for the whole platform, written by the first process to start.
     tx.execute(insert_or_ignore(tx, key_check).values(id=1, sealed=sealed))

@@ -1,8 +1,8 @@
-"""Families of browsers, as far as their User-Agent says. Pure."""
+"""Recognizes the family of a browser from its User-Agent. Pure."""
 
 import re
 
-# In this order: browsers built on another's engine name that one too.
+# Checked in this order, since browsers list the browser on whose engine they are built as well.
 _FAMILIES = (
     ("Edge", re.compile(r"\bEdg(?:A|iOS)?/")),
     ("Opera", re.compile(r"\bOPR/")),
@@ -20,19 +20,19 @@ _SYSTEMS = (
     ("Linux", re.compile(r"\bLinux\b")),
 )
 _PRODUCT = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,19}")
-READ = 400
-"""Characters of a User-Agent that are looked at."""
+USER_AGENT_BOUND = 400
+"""Characters of a User-Agent that are examined."""
 
 
 def browser_family(user_agent: str) -> str:
-    """Return family and system of a browser, such as ``Firefox on Linux``; of a program its name. Versions change too often to count.
+    """Return a browser's family and system, such as ``Firefox on Linux``, or the name of another program; empty if the header has neither.
 
-    Empty if the request does not say. Source: RFC 9110 section 10.1.5.
+    Versions are left out, since they change too often to identify a browser. Source: RFC 9110 section 10.1.5.
     """
-    text = user_agent[:READ]
-    family = next((name for name, found in _FAMILIES if found.search(text)), "")
+    text = user_agent[:USER_AGENT_BOUND]
+    family = next((name for name, pattern in _FAMILIES if pattern.search(text)), "")
     if not family:
         product = _PRODUCT.match(text)
         return product[0] if product else ""
-    system = next((name for name, found in _SYSTEMS if found.search(text)), "")
+    system = next((name for name, pattern in _SYSTEMS if pattern.search(text)), "")
     return f"{family} on {system}" if system else family

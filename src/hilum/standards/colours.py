@@ -1,4 +1,4 @@
-"""Colours of hospitals on pages.
+"""Validates hospitals' colours, and computes readable text on them.
 
 Source: WCAG 2.2, success criterion 1.4.3 and the definitions of relative luminance and contrast ratio.
 """
@@ -14,9 +14,9 @@ def colour_fault(colour: str) -> str:
 
 
 def brand_rules(colour: str) -> str:
-    """Return the style rules of a hospital's colour, with letters in black or white, whichever is easier to read; empty for no colour.
+    """Return the style rules of a hospital's colour, with black or white text, whichever contrasts more; empty for no colour.
 
-    The better of the two is above 4.5 to 1 on every colour.
+    The better of the two has a contrast above 4.5 to 1 on every colour.
     """
     if colour_fault(colour):
         return ""

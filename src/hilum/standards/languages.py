@@ -11,18 +11,18 @@ TAGS_BOUND = 20
 
 
 class Language(StrEnum):
-    """A language that every page at the doors exists in."""
+    """A language of the pages for patients and clinicians."""
 
     ENGLISH = "en"
     SPANISH = "es"
 
 
 NAMES = {Language.ENGLISH: "English", Language.SPANISH: "Español"}
-"""What each language calls itself."""
+"""The name of each language in that language."""
 
 
 def language_of(tag: str) -> Language | None:
-    """Return the language of a tag: ``es-MX`` is Spanish. None for any other, and for what is not a tag."""
+    """Return the language of a tag: ``es-MX`` is Spanish. None for unsupported languages and malformed tags."""
     primary = tag.strip().partition("-")[0].lower()
     return next((each for each in Language if each == primary), None)
 
@@ -31,15 +31,15 @@ def asked(ui_locales: str) -> Language | None:
     """Return the first supported language of ``ui_locales``. Unsupported languages are no error (OpenID Connect Core 1.0)."""
     if len(ui_locales) > TEXT_BOUND:
         return None
-    found = (language_of(tag) for tag in ui_locales.split()[:TAGS_BOUND])
-    return next((each for each in found if each is not None), None)
+    languages = (language_of(tag) for tag in ui_locales.split()[:TAGS_BOUND])
+    return next((each for each in languages if each is not None), None)
 
 
 def accepted(header: str) -> Language | None:
-    """Return the language that an Accept-Language header wants most; the first of several that it wants equally."""
-    best, most = None, 0.0
+    """Return the language that an Accept-Language header prefers; the first of several with equal weight."""
     if len(header) > TEXT_BOUND:
         return None
+    best, most = None, 0.0
     for part in header.split(",")[:TAGS_BOUND]:
         tag, _, weight = part.partition(";")
         language, quality = language_of(tag), _quality(weight)
@@ -53,9 +53,8 @@ def choose(
 ) -> Language:
     """Return the language of a page.
 
-    ``chosen``: what the person has chosen by the link that led here. ``asked_for``: ``ui_locales`` of the app that sent them.
-    ``remembered``: what they chose before. ``header``: Accept-Language. ``usual``: the hospital's own. English if none of them names a
-    language that there is.
+    In order of precedence: ``chosen`` by the link to this page; ``asked_for`` in the app's ``ui_locales``; ``remembered`` from an earlier
+    choice; the Accept-Language ``header``; the hospital's ``usual`` language; English.
     """
     return (
         language_of(chosen)

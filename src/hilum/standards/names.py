@@ -1,7 +1,7 @@
-"""Which names people would take for one another: look-alike letters and near spellings. Pure.
+"""Detects names that people would confuse: look-alike letters and near spellings. Pure.
 
-Source: Unicode Technical Standard 39 section 4 (confusable detection), for the idea of a skeleton; the table here is the part that names of
-products are imitated with.
+Source: Unicode Technical Standard 39 section 4 (confusable detection), for the idea of a skeleton; the table here has the part of its
+confusables with which product names are imitated.
 """
 
 import unicodedata
@@ -9,9 +9,9 @@ from functools import lru_cache
 
 SKELETON_BOUND = 64
 NEAR_FROM = 5
-"""Names of fewer letters are compared exactly: too many honest short words are one letter apart."""
+"""Skeletons of fewer letters are compared exactly: too many unrelated short words are one letter apart."""
 PART_FROM = 10
-"""From this length on, a name inside another is as good as the name."""
+"""A skeleton of at least this length counts as used if it is part of another name."""
 _CACHED = 50_000
 _LOOK_ALIKE = str.maketrans(
     {
@@ -27,27 +27,27 @@ _LOOK_ALIKE = str.maketrans(
     }
 )  # fmt: skip
 _PAIRS = (("rn", "m"), ("vv", "w"), ("cl", "d"), ("i", "l"))
-"""Letters that look like another in many typefaces; applied to both names, so a pair of honest words loses nothing but its difference."""
-_FORMS_OF_COMPANY = frozenset({"inc", "ltd", "llc", "gmbh", "corp", "co", "sa", "bv", "ag", "plc", "kg"})
+"""Letters that look alike in many typefaces. They are replaced in both names, so that names which differ only in these are equal."""
+_LEGAL_FORMS = frozenset({"inc", "ltd", "llc", "gmbh", "corp", "co", "sa", "bv", "ag", "plc", "kg"})
 
 
 @lru_cache(maxsize=_CACHED)
 def skeleton(name: str) -> str:
-    """Return what is left of a name without accents, case, spaces, punctuation, the form of a company, and with look-alikes as one letter."""
+    """Return a name without accents, case, spaces, punctuation and legal form (Inc, GmbH), and with look-alike letters unified."""
     plain = unicodedata.normalize("NFKD", name).casefold()
     words = "".join(" " if each.isspace() else each for each in plain).split()
-    kept = [word for word in words if word.strip(".,") not in _FORMS_OF_COMPANY] or words
-    text = unicodedata.normalize("NFKD", "".join(kept).translate(_LOOK_ALIKE)).casefold()
+    distinctive = [word for word in words if word.strip(".,") not in _LEGAL_FORMS] or words
+    text = unicodedata.normalize("NFKD", "".join(distinctive).translate(_LOOK_ALIKE)).casefold()
     letters = "".join(each for each in text if each.isalnum())
-    for seen, as_ in _PAIRS:
-        letters = letters.replace(seen, as_)
+    for look_alike, letter in _PAIRS:
+        letters = letters.replace(look_alike, letter)
     return letters[:SKELETON_BOUND]
 
 
 def forms(name: str) -> frozenset[str]:
-    """Return the texts under which a name is found by names like it: its skeleton, and that without each one of its letters.
+    """Return the index keys of a name: its skeleton, and the skeleton without each one of its letters.
 
-    Names that resemble each other share a form, so a look-up by form finds all candidates without reading every name.
+    Names that resemble each other share a key, so a look-up by key finds all candidates without reading every name.
     """
     whole = skeleton(name)
     if len(whole) < NEAR_FROM:
@@ -56,7 +56,7 @@ def forms(name: str) -> frozenset[str]:
 
 
 def resembles(name: str, other: str) -> bool:
-    """Check whether people would take one name for the other: equal skeletons, or one letter added, left out, replaced or swapped."""
+    """Check whether people would confuse two names: equal skeletons, or one letter added, omitted, replaced or swapped."""
     one, two = skeleton(name), skeleton(other)
     if one == two:
         return bool(one) or name == other
@@ -71,6 +71,6 @@ def resembles(name: str, other: str) -> bool:
 
 
 def uses(name: str, other: str) -> bool:
-    """Check whether a name resembles another, or has it inside and that is long enough to be recognized."""
+    """Check whether ``name`` resembles ``other``, or contains it where that is long enough (PART_FROM) to be recognized."""
     whole = skeleton(other)
     return resembles(name, other) or (len(whole) >= PART_FROM and whole in skeleton(name))

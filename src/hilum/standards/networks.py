@@ -27,9 +27,10 @@ def network_of(source: str) -> str:
 
 
 def neighbourhood_of(source: str) -> str:
-    """Return the network within which an address may change while somebody works: an IPv4 /24, an IPv6 /48; empty if it is unknown.
+    """Return the network within which a person's address may change during a session: an IPv4 /24 or an IPv6 /48.
 
-    Carriers and offices give out addresses of one block in turn; a site gets an IPv6 /48. Source: RFC 6177 section 2.
+    Carriers and offices rotate the addresses of one block; a site gets an IPv6 /48. A source that is not an address (a socket path) is
+    its own network. Source: RFC 6177 section 2.
     """
     try:
         address = ipaddress.ip_address(source)

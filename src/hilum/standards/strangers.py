@@ -54,7 +54,7 @@ class Sources:
         network = network_of(source)
         if network in self._counts:
             return network
-        # The table is ordered by the beginning of windows, so the oldest is first and one look decides.
+        # The table is ordered by the beginning of windows, so only the first entries can be over.
         while len(self._counts) >= SOURCES_BOUND and is_over(next(iter(self._counts.values()))[0], now):
             self._counts.popitem(last=False)
         # An attacker with many addresses fills the table for a minute; further networks then share one count

@@ -13,7 +13,7 @@ _NAME = re.compile(r"[A-Z][A-Za-z_]{0,30}(?:/[A-Z][A-Za-z_+-]{0,30}){1,2}")
 
 @lru_cache(maxsize=1_000)
 def zone_of(name: str) -> tzinfo | None:
-    """Return the zone of a name such as ``Europe/Madrid``; UTC for an empty name, None for one that is not a zone's."""
+    """Return the time zone with a name such as ``Europe/Madrid``; UTC for an empty name, None for an unknown one."""
     if not name:
         return UTC
     if not _NAME.fullmatch(name):

@@ -11,7 +11,7 @@ import orjson
 from hilum.standards.fhir.visibility import local_reference
 
 RAW: Any = 0
-"""The key under which an entry has its resource's bytes, if it is passed on as it is stored. No name in JSON is a number."""
+"""The key of the resource's bytes in an entry that is passed on as stored. An integer cannot collide with a name in JSON."""
 
 
 def is_bundle(value: object) -> bool:

@@ -16,7 +16,7 @@ from hilum.standards.fhir.requests import PLAIN, Shape, Summary
 _HIDING = (b"\\u", b" :", b"\t:", b"\n:", b"\r:")
 # 2**63 has 19 digits; orjson refuses larger integers.
 STORED_BOUND, STORED_BYTES_BOUND = 2_000, 16 * 1024
-"""How many parsed resources are kept, and the largest of them: some 8 MB of bytes and four times that in values at most."""
+"""How many parsed resources are cached, and the largest of them: at most some 8 MB of bytes and four times that in values."""
 _SURELY_64_BIT = 18
 """Digits of an integer that survives parsing; longer ones are kept as text."""
 
@@ -40,9 +40,9 @@ def load(body: bytes) -> Any:
 
 @lru_cache(maxsize=STORED_BOUND)
 def read_stored(raw: bytes) -> dict[str, Any] | None:
-    """Parse the bytes of a stored resource, in which no name occurs twice; None for what is not a resource. Kept for the bytes used last.
+    """Parse the bytes of a stored resource, in which no name occurs twice; None if they are not a JSON object. Results are cached.
 
-    Nobody changes it, since it is shared. Its numbers may have lost digits, which the bytes have.
+    Callers share the result and must not change it. Its numbers may have lost digits that the bytes have.
     """
     try:
         parsed = orjson.loads(raw)

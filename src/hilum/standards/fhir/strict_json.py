@@ -1,4 +1,4 @@
-"""Strict parsing of a resource's JSON: what two parsers could read in two ways is refused. Pure."""
+"""Parses a resource's JSON strictly: text that two parsers could read differently is refused. Pure."""
 
 import json
 import re
@@ -13,8 +13,7 @@ _BASE64_TEXT = re.compile(rb"[A-Za-z0-9+/\r\n]+={0,2}")
 
 def parse(body: bytes) -> Any:
     """Parse JSON in UTF-8, without a name twice in an object, with names as elements of FHIR have them. Raises ValueError."""
-    # What the gateway could not read back would make each page that has it unreadable for every app: half a surrogate pair, a number
-    # that is infinite as a double.
+    # Refuses half a surrogate pair and numbers beyond a double: the gateway could not read them back, and every page with one would fail.
     orjson.loads(body)
     try:
         # Of a name that occurs twice one parser keeps the first value and another the last (C74): a subject

@@ -254,9 +254,9 @@ def is_judged_by_targets(type_: str) -> bool:
 
 
 def patients_among(resources: Iterable[dict[str, Any]], bases: tuple[str, ...] = ()) -> dict[str, int]:
-    """Return how many of the resources belong to each patient; a Group belongs to its members, whom it names.
+    """Return how many of the resources belong to each patient; a Group belongs to its members.
 
-    Whose records there are comes first: the record of an answer lists so many only, and a Group may name thousands.
+    Patients with records come first, members of groups after them: the audit lists only the first ones, and a Group may have thousands.
     """
     counts: dict[str, int] = {}
     members: dict[str, int] = {}

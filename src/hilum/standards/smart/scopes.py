@@ -1,4 +1,4 @@
-"""Scopes: grammar, algebra and the compiled form that the gateway decides with.
+"""Scopes: their grammar, their algebra, and the compiled form for the gateway's decisions.
 
 Source: SMART App Launch 2.2, scopes-and-launch-context; RFC 6749 section 3.3.
 """
@@ -42,7 +42,7 @@ SPECIAL = frozenset(
 )
 """Scopes that are not about resources. ``hilum/launch`` lets an EHR client open launches."""
 LAUNCH_AND_IDENTITY = frozenset({"openid", "fhirUser", "launch", "launch/patient", "launch/encounter"})
-"""What an app needs to be launched and to know for whom; none of it reaches records beside the person's own."""
+"""The scopes that an app needs to be launched and to identify its user; they reach no record but the user's own."""
 
 # RFC 6749 section 3.3: printable ASCII without space, quote and backslash.
 _TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
@@ -133,7 +133,7 @@ def types_of(prefix: Prefix) -> tuple[str, ...]:
 
 
 def wildcard_reaches(prefix: Prefix, type_: str) -> bool:
-    """Check whether a wildcard of a prefix stands for a type, too."""
+    """Check whether a wildcard of a prefix includes a type."""
     return type_ not in _NAMED_ONLY.get(prefix, ())
 
 
@@ -168,7 +168,7 @@ def parse_scope(text: str) -> Scope | ScopeError:
 
     Source: SMART App Launch 2.2, scopes-and-launch-context#fhir-resource-scope-syntax, #scopes-for-requesting-fhir-resources (v1).
     """
-    # Before it is looked up, so that what is kept has a bound in bytes too.
+    # Checked before the cache, so that the cache is bounded in bytes too.
     return ScopeError.TOO_LONG if len(text) > SCOPE_TEXT_BOUND else _parse(text)
 
 
@@ -344,7 +344,7 @@ def _narrow_one(scope: ClinicalScope, allowed: Iterable[ClinicalScope]) -> Itera
 def intersect(scopes: Iterable[Scope], allowed: Iterable[Scope]) -> tuple[Scope, ...]:
     """Return what both sides permit, as written and ordered in ``scopes`` where it is allowed in full.
 
-    INVARIANT: each scope of the answer is covered by one asked scope and, letter by letter, by allowed ones.
+    INVARIANT: each returned scope is covered by one of ``scopes`` and, letter by letter, by ``allowed``.
     """
     allowed = tuple(allowed)
     clinical = tuple(scope for scope in allowed if isinstance(scope, ClinicalScope))
@@ -385,11 +385,11 @@ def first_beyond(asked: Iterable[str], allowed: Iterable[str]) -> str | None:
 
 
 def _is_covered(asked: ClinicalScope, allowed: Iterable[ClinicalScope]) -> bool:
-    """Check whether some scopes together permit one in full: the same as that ``intersect`` gives it back, in one pass over them.
+    """Check whether allowed scopes together permit ``asked`` in full, as if ``intersect`` returned it whole, in one pass over them.
 
-    Hospitals and vendors choose both lists, so their cost must not grow with the square of their lengths.
+    Hospitals and vendors choose both lists, so the cost must not grow with the square of their lengths.
     """
-    # Not by `covers`: several allowed scopes may cover one asked scope together.
+    # `covers` is not enough: several allowed scopes may cover one asked scope together.
     letters = asked.letters
     constraints = set(asked.constraints)
     for each in allowed:
@@ -417,15 +417,15 @@ def of_rights(rights: Mapping[str, str], prefix: Prefix) -> tuple[ClinicalScope,
 class CompiledScope:
     """One clinical scope as the gateway uses it. ``text`` identifies it in decisions.
 
-    ``matchers`` judge on a resource what ``constraints`` narrow in a search; None if a resource cannot be held against one of them: then
-    the scope permits nothing.
+    ``constraints`` narrow a search; ``matchers`` are the same conditions as tests of a resource. They are None if one of them cannot be
+    tested: then the scope permits nothing.
     """
 
     prefix: Prefix
     mask: int
     constraints: tuple[tuple[str, str], ...]
     text: str
-    # Made of the constraints: two that were made of the same ones are two objects.
+    # Not compared: equal constraints compile to different function objects.
     matchers: tuple[Matcher, ...] | None = field(compare=False)
 
 

@@ -1,8 +1,8 @@
-"""The export of a hospital that has left, written on the host; and the erasure of what was its own, done now instead of by the jobs process.
+"""Writes, erases and verifies the data of a hospital that has left, by host commands.
 
-The export, in order: 1 record that it begins; 2 write every file beside its place, row by row, each with its digest; 3 make the containment
-report of the stop; 4 sign the manifest over all files; 5 move the folder to its place; 6 record the digest of the manifest. One that
-breaks off leaves a folder that ends in ``.part``, and is begun again.
+An export, in order: 1 record that it begins; 2 write every file beside its place, row by row, each with its digest; 3 make the containment
+report of the stop; 4 sign the manifest over all files; 5 move the folder to its place; 6 record the digest of the manifest. An interrupted
+export leaves a folder that ends in ``.part``; the next one starts over.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from hilum.app import rooms  # noqa: F401 - so that every table is there
+from hilum.app import rooms  # noqa: F401 - loads every table
 from hilum.audit import policy as audit_policy
 from hilum.audit import service as audit
 from hilum.audit.journal_records import AccessReader
@@ -42,7 +42,7 @@ _SIGNED_BYTES = 4_000_000
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """An export that was written. ``digest``: SHA-256 of its manifest."""
+    """A written export. ``digest``: SHA-256 of its manifest; ``containment``: the verdict of its containment report."""
 
     folder: str
     files: int
@@ -61,11 +61,11 @@ def export(
     *,
     progress: Progress = lambda _: None,
 ) -> Exported:
-    """Write the export of a departure into a new folder. Raises NotFound, Conflict (it is being erased, or the folder is there), Unavailable."""
+    """Write the export of a departure into a new folder. Raises NotFound, Conflict (it is being erased, or the folder exists), Unavailable."""
     trace = Trace(uow.ids.new("req"), source="host")
     read, write = (partial(each, actor=actor, trace=trace) for each in (uow.read_now, uow.write_now))
     if folder.exists():
-        raise Conflict("target_not_empty", f"{folder} is there already. Name a folder that is not.")
+        raise Conflict("target_not_empty", f"{folder} exists already. Choose a folder that does not exist.")
     found: Departure = write(partial(departures.begin_export, departure_id=departure_id))
     work = folder.with_name(folder.name + ".part")
     try:
@@ -103,7 +103,7 @@ def _write_rows(
         progress(_TABLES_SHARE * (done + 1) / len(tables))
 
     def walked(records: int) -> None:
-        # How many there are is not counted beforehand, which would take as long: the bar slows down towards its end.
+        # The total is unknown, since counting would take as long as reading: the bar slows down towards its end.
         if records % _WALKED_EACH == 0:
             progress(_TABLES_SHARE + (1 - _TABLES_SHARE) * records / (records + _MANY))
 
@@ -141,9 +141,9 @@ def _sync(folder: Path) -> None:
 def erase(
     uow: UnitOfWork, actor: Actor, departure_id: str, *, progress: Progress = lambda _: None
 ) -> tuple[Departure, Waits]:
-    """Do what is due of a departure now; return it, and what the rest waits for. Raises NotFound.
+    """Erase the due data of a departure now; return it, and what the rest waits for. Raises NotFound.
 
-    The job of the jobs process may run beside it: each step locks its departure, and reads there how far the last one came.
+    The jobs process may do the same concurrently: each step locks its departure, and reads there how far the last one came.
     """
     trace = Trace(uow.ids.new("req"), source="host")
     step = partial(departures.next_step, departure_id=departure_id)
@@ -155,19 +155,19 @@ def erase(
     return uow.read_now(partial(departures.view, departure_id=departure_id), actor=actor, trace=trace)
 
 
-# --- verification, with nothing but the files ----------------------------------------------------------------------------------
+# --- verification, from the files alone ----------------------------------------------------------------------------------
 
 
 def read_signed(path: Path, key: str) -> tuple[dict[str, Any], str, list[str]]:
     """Read an export's manifest or an erasure proof; return the document, the digest of its file, and why it is not valid."""
     file = path / MANIFEST if path.is_dir() else path
     if not file.is_file() or file.stat().st_size > _SIGNED_BYTES:
-        return {}, "", ["there is no signed document, or a far too large one"]
+        return {}, "", ["there is no signed document, or it is too large to be one"]
     text = file.read_bytes()
     try:
         signed = orjson.loads(text)
     except orjson.JSONDecodeError:
-        return {}, "", ["it is not JSON"]
+        return {}, "", ["the document is not valid JSON"]
     fault = departures_policy.check_signed(signed if isinstance(signed, dict) else {}, key=key)
     if fault:
         return {}, "", [fault]
@@ -178,19 +178,19 @@ def read_signed(path: Path, key: str) -> tuple[dict[str, Any], str, list[str]]:
 
 
 def mismatches(documents: dict[str, dict[str, Any]], digests: dict[str, str]) -> list[str]:
-    """Return why an export and an erasure proof are not of one departure."""
+    """Return why an export and an erasure proof do not belong together; nothing if they do."""
     export_, proof = (documents[each] for each in (departures_policy.EXPORT, departures_policy.PROOF))
     if export_["departure"] != proof["departure"]:
-        return ["the export and the proof are of two departures"]
+        return ["the export and the proof are of different departures"]
     if proof["export"].get("manifest") != digests[departures_policy.EXPORT]:
-        return ["the proof names another export than this one: a newer one was made"]
+        return ["the proof refers to another export than this one: a newer one was made"]
     return []
 
 
 def verify_export(
     folder: Path, document: dict[str, Any], *, progress: Progress = lambda _: None
 ) -> list[str]:
-    """Compare the files of an export with its manifest, and every audit record with its hash; return what is wrong."""
+    """Compare the files of an export with its manifest, and every audit record with its hash; return the differences."""
     listed = {str(each["name"]): each for each in document["files"]}
     unlisted = {path.name for path in folder.iterdir()} - set(listed) - {MANIFEST}
     faults = [f"{name} is not in the manifest" for name in sorted(unlisted)]
@@ -212,14 +212,14 @@ def _file_faults(path: Path, stated: dict[str, Any]) -> list[str]:
             count += 1
             if path.name == AUDIT and not faulty and (fault := _audit_fault(line)):
                 faulty = f"{path.name}, line {count}: {fault}"
-    found = [faulty] if faulty else []
+    faults = [faulty] if faulty else []
     if digest.hexdigest() != stated["sha256"]:
-        found.append(f"{path.name} is not as it was signed")
-    return found
+        faults.append(f"{path.name} is not as it was signed")
+    return faults
 
 
 def _audit_fault(line: bytes) -> str:
     try:
         return audit_policy.check_part(orjson.loads(line))
     except orjson.JSONDecodeError:
-        return "is not JSON"
+        return "is not valid JSON"
