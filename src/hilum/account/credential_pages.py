@@ -1,4 +1,4 @@
-"""Ending one's own sessions, and making, confirming and revoking one's own API tokens."""
+"""Forms by which people end their own sessions, and create, confirm and revoke their own API tokens."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -11,7 +11,6 @@ from starlette.routing import Route
 from hilum.account import service
 from hilum.account.models import NotConfirmed, Own
 from hilum.account.own_pages import OwnPages
-from hilum.account.places import Place
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid
 from hilum.kernel.sentences import Sentence
@@ -24,7 +23,7 @@ Act = Callable[[Context, Own], None]
 
 
 def routes(own: OwnPages) -> list[Route]:
-    """Return the routes."""
+    """Return the routes of the forms on the account's page."""
     page = _CredentialPages(own)
     return [
         Route(f"{root}/account/{below}", endpoint, methods=["POST"])
@@ -61,13 +60,13 @@ class _CredentialPages:
         return await self._act(request, lambda form: partial(service.confirm_token, token=form.one("token")))
 
     async def create_token(self, request: Request) -> Response:
-        found = await self._pages.posted(request)
-        if isinstance(found, Response):
-            return found
-        place, form, own = found
+        posted = await self._pages.posted(request)
+        if isinstance(posted, Response):
+            return posted
+        place, form, own = posted
         days = form.one("days")
         if days not in LIVES:
-            raise Invalid("token_life_unknown", "Choose how long the token shall work.")
+            raise Invalid("token_life_unknown", "Choose one of the offered lifetimes of the token.")
         life = min(timedelta(days=int(days)), API_TOKEN_LIFE_MAX)
         verb = partial(service.create_token, own=own, name=form.one("name"), life=life)
         kit = self._pages.kit
@@ -86,16 +85,13 @@ class _CredentialPages:
         )
 
     async def _act(self, request: Request, act_of: Callable[[forms.Form], Act]) -> Response:
-        found = await self._pages.posted(request)
-        if isinstance(found, Response):
-            return found
-        place, form, own = found
-        act, here = act_of(form), self._here(place)
+        posted = await self._pages.posted(request)
+        if isinstance(posted, Response):
+            return posted
+        place, form, own = posted
+        act, here = act_of(form), self._pages.url(place)
         try:
             await self._pages.kit.uow.write(lambda ctx: act(ctx, own), trace=trace_of(request))
         except NotConfirmed:
             return self._pages.to_confirm(place, own, here)
         return RedirectResponse(here, 303)
-
-    def _here(self, place: Place) -> str:
-        return self._pages.url(place)

@@ -1,4 +1,4 @@
-"""What a person sees of their own account."""
+"""A person's own account: its session, factors, and credentials."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from hilum.signin.models import ApiToken, Session
 class Own:
     """The session at the browser, its person and their second factors.
 
-    ``confirmed``: whether factors may be changed now. ``required``: whether the role must have a second factor here.
+    ``confirmed``: whether the factors may be changed now. ``required``: whether the person's role must have a second factor.
     """
 
     session: Session
@@ -33,7 +33,7 @@ class NotConfirmed(NotPermitted):
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What is signed in as a person now: their sessions and API tokens, newest first."""
+    """A person's present sessions and API tokens, newest first."""
 
     sessions: tuple[Session, ...]
     tokens: tuple[ApiToken, ...]

@@ -1,4 +1,4 @@
-"""What the pages of one's own account share: who is signed in, forms, and the ways to sign-in and confirmation."""
+"""The base of the pages of one's own account: the signed-in person, forms, and redirects to sign-in and confirmation."""
 
 from functools import partial
 
@@ -22,21 +22,21 @@ class OwnPages:
         self.kit = kit
 
     async def own(self, request: Request, place: Place) -> Own | None:
-        """Return the account that is signed in at this browser and place."""
+        """Return the account that is signed in at this browser and place; None if nobody is."""
         cookie = cookies.read(request, cookies.SESSION, secure=self.kit.urls.is_secure(place.key))
         production = not self.kit.is_sandbox
 
         def verb(ctx: Context) -> Own | None:
             return service.view(ctx, cookie, place.tenant, production=production)
 
-        found = await self.kit.uow.read(verb, trace=trace_of(request))
-        # At most once a minute, so that reading a page writes nothing as a rule.
-        if found is not None and wants_touch(found.session, self.kit.clock.now()):
-            await self.kit.uow.write(partial(service.touch, own=found), trace=trace_of(request))
-        return found
+        own = await self.kit.uow.read(verb, trace=trace_of(request))
+        # At most once a minute, so that reading a page rarely writes.
+        if own is not None and wants_touch(own.session, self.kit.clock.now()):
+            await self.kit.uow.write(partial(service.touch, own=own), trace=trace_of(request))
+        return own
 
     async def posted(self, request: Request) -> tuple[Place, forms.Form, Own] | Response:
-        """Return a form of these pages with the account that sent it, or the way to sign-in. Raises NotPermitted for a foreign form."""
+        """Return a posted form with its place and account, or the redirect to sign-in. Raises NotPermitted for a form of another site."""
         place = await place_of(self.kit, request)
         form = await forms.read_form(request)
         own = await self.own(request, place)
@@ -53,11 +53,12 @@ class OwnPages:
         return forms.csrf_token(own.session.csrf, PURPOSE)
 
     def to_signin(self, place: Place, then: str, *, fresh: bool = False) -> Response:
-        """Send the browser to the sign-in page. ``fresh``: an identity provider is to ask again, not to answer from its own session."""
+        """Redirect to sign-in. ``fresh``: an identity provider must authenticate the person again instead of using its own session."""
         return RedirectResponse(path_of(self.kit.urls.signin(place.key, then=then, fresh=fresh)), 303)
 
     def to_confirm(self, place: Place, own: Own, then: str) -> Response:
-        # Without a factor there is nothing to enter: signing in again is what confirms.
+        """Redirect to the page on which the person confirms that it is them, then to ``then``."""
+        # Without a factor there is nothing to enter: the person confirms by signing in again.
         if not own.held.any:
             return self.to_signin(place, then, fresh=True)
         return RedirectResponse(with_query(self.url(place, CONFIRM), then=then), 303)

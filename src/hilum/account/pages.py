@@ -1,4 +1,4 @@
-"""The pages of one's own account. They work without script."""
+"""The pages of one's own account and its second factors. They work without script."""
 
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ RECOVERY, REMOVE = "recovery-codes", "remove"
 
 
 def pages(kit: Kit, find_onward: FindOnward = find_nothing) -> list[Route]:
-    """Return the routes of the account's pages, and of those between password and session. ``find_onward`` as for ``signin.routes.pages``."""
+    """Return the routes of the account's pages and of the sign-in steps after the password. ``find_onward`` as for ``signin.routes.pages``."""
     page = _AccountPages(kit)
     own = [
         Route(f"{root}/account{below}", endpoint, methods=[method])
@@ -97,7 +97,7 @@ class _AccountPages(OwnPages):
         place = await place_of(self.kit, request)
         then = forms.read_query(request).one("then")
         own = await self.own(request, place)
-        # Without a factor there is nothing to enter: signing in again is what confirms.
+        # Without a factor there is nothing to enter: the person confirms by signing in again.
         if own is None or not own.held.any:
             return self.to_signin(place, safe_return(then, self.url(place)), fresh=own is not None)
         return await self._confirm_page(request, place, own, then)
@@ -123,7 +123,7 @@ class _AccountPages(OwnPages):
         return RedirectResponse(then, 303)
 
     async def _confirmed(self, request: Request, path: str) -> tuple[Place, Own] | Response:
-        """Return whose page this is, or the way to sign in or to enter a second factor first."""
+        """Return the page's place and account, or the redirect to sign-in or to confirmation."""
         place = await place_of(self.kit, request)
         here, own = self.url(place, path), await self.own(request, place)
         if own is None:
@@ -131,8 +131,10 @@ class _AccountPages(OwnPages):
         return (place, own) if own.confirmed else self.to_confirm(place, own, here)
 
     async def show_authenticator(self, request: Request) -> Response:
-        found = await self._confirmed(request, AUTHENTICATOR)
-        return found if isinstance(found, Response) else await self._authenticator_page(request, *found)
+        confirmed = await self._confirmed(request, AUTHENTICATOR)
+        if isinstance(confirmed, Response):
+            return confirmed
+        return await self._authenticator_page(request, *confirmed)
 
     async def set_authenticator(self, request: Request) -> Response:
         posted = await self.posted(request)
@@ -152,8 +154,10 @@ class _AccountPages(OwnPages):
         return self._codes_page(request, place, codes, Sentence("Your authenticator app is set up"))
 
     async def show_passkey(self, request: Request) -> Response:
-        found = await self._confirmed(request, PASSKEY)
-        return found if isinstance(found, Response) else await self._passkey_page(request, *found)
+        confirmed = await self._confirmed(request, PASSKEY)
+        if isinstance(confirmed, Response):
+            return confirmed
+        return await self._passkey_page(request, *confirmed)
 
     async def add_passkey(self, request: Request) -> Response:
         posted = await self.posted(request)
@@ -223,29 +227,29 @@ class _AccountPages(OwnPages):
         self, request: Request, place: Place, own: Own, *, sealed: str = "", refusal: CodeWrong | None = None
     ) -> Response:
         name = passkeys_of(self.kit, place).name
-        offer = partial(service.offer_totp, own=own, site=name, sealed=sealed)
+        verb = partial(service.offer_totp, own=own, site=name, sealed=sealed)
         try:
-            found = await self.kit.uow.read(offer, trace=trace_of(request))
+            offer = await self.kit.uow.read(verb, trace=trace_of(request))
         except NotConfirmed:
             return self.to_confirm(place, own, self.url(place, AUTHENTICATOR))
-        new = not own.held.totp
+        is_first = not own.held.totp
         return self.kit.pages.render(
             request,
             "account/authenticator.html",
             status=status_of(refusal),
             title=Sentence("Set up an authenticator app")
-            if new
+            if is_first
             else Sentence("Change your authenticator app"),
             lead=Sentence("From then on its code is asked for when you sign in.")
-            if new
+            if is_first
             else Sentence(
                 "The app that you use now stops working once the new one is set up, and you get new recovery codes."
             ),
             place=place.name,
-            qr=qr_code(found.uri),
-            secret=found.secret,
-            uri=found.uri,
-            offer=found.sealed,
+            qr=qr_code(offer.uri),
+            secret=offer.secret,
+            uri=offer.uri,
+            offer=offer.sealed,
             options="",
             action=self.url(place, AUTHENTICATOR),
             csrf=self.csrf(own),

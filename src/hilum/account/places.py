@@ -1,4 +1,4 @@
-"""Where an account is: at a hospital, at a vendor, or on the platform's staff."""
+"""The place of an account: a hospital, a vendor, or the platform's staff."""
 
 from functools import partial
 
@@ -19,28 +19,28 @@ __all__ = ["Place"]
 
 
 async def place_of(kit: Kit, request: Request) -> Place:
-    """Return the place of a page by its address. Raises NotFound for a hospital that is closed or does not exist."""
+    """Return the place in a page's address. Raises NotFound for a hospital that is closed or does not exist."""
     tenant = request.path_params.get("tenant")
     if tenant is None:
         return Place(None, STAFF)
     if is_vendor(tenant):
         return Place(TenantId(tenant), VENDOR)
     find = partial(identity.find_tenant, tenant=TenantId(tenant))
-    found = await kit.uow.read(find, trace=trace_of(request))
-    if found is None or not found.active:
+    hospital = await kit.uow.read(find, trace=trace_of(request))
+    if hospital is None or not hospital.active:
         raise NotFound("tenant_not_found", "There is no such hospital here.")
-    return Place(found.id, found.name)
+    return Place(hospital.id, hospital.name)
 
 
 def passkeys_of(kit: Kit, place: Place) -> Site:
-    """Return where passkeys of a place count, with the name under which an authenticator app or a device lists the account."""
+    """Return the site for which passkeys of a place are valid, with the name under which devices and authenticator apps list the account."""
     name = place.name if place.at_hospital else kit.pages.shell.site
-    # A colon would end it in the key URI.
+    # In a key URI, a colon ends the issuer's name.
     return passkey_site(kit.urls.origin(place.key), name.replace(":", " "))
 
 
 def home_of(kit: Kit, place: Place, role: str) -> str:
-    """Return the path to go to after sign-in without any other: to the console of a role that has one."""
+    """Return the path after a sign-in that names none: the role's console if it has one, else the page of connected apps or the account."""
     if console := console_of(role):
         return path_of(kit.urls.console(console))
     if place.at_hospital:

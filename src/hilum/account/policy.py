@@ -1,4 +1,4 @@
-"""When a person may change what signs them in. Pure."""
+"""Decides when a person may change their second factors. Pure."""
 
 from datetime import datetime
 
@@ -9,9 +9,9 @@ from hilum.signin.models import Method, Session
 
 
 def is_confirmed(session: Session, held: Held, now: datetime) -> bool:
-    """Check whether the factors of a session's person may be changed in it now.
+    """Check whether a person's factors may be changed in this session now.
 
-    INVARIANT: a session that somebody found open changes nothing: it takes a fresh factor, or where there is none a sign-in just now.
+    INVARIANT: an unattended session is not enough: it takes a fresh factor, or a fresh sign-in if the person has no factor.
     """
     if held.any:
         return is_fresh(session.factor_at, now)
@@ -20,5 +20,5 @@ def is_confirmed(session: Session, held: Held, now: datetime) -> bool:
 
 
 def may_remove_one(own: Own) -> bool:
-    """Check whether one of a person's factors may go: not the last one of a role that must have one."""
+    """Check whether one of a person's factors may be removed: not the last one if the role must have one."""
     return not own.required or own.held.totp + len(own.held.passkeys) > 1

@@ -1,4 +1,4 @@
-"""One's own account: second factors in a session."""
+"""Verbs on one's own account: second factors, sessions and API tokens."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -38,7 +38,7 @@ def touch(ctx: Context, own: Own) -> None:
 
 
 def credentials(ctx: Context, own: Own) -> Credentials:
-    """List what is signed in as the person now."""
+    """List the person's present sessions and API tokens."""
     as_owner = _as_owner(ctx, own)
     tokens = signin.list_api_tokens(as_owner, own.person.id)
     return Credentials(tuple(signin.list_own_sessions(as_owner)), tuple(tokens))
@@ -69,13 +69,12 @@ def revoke_token(ctx: Context, own: Own, token: str) -> None:
 
 
 def confirm_token(ctx: Context, own: Own, token: str) -> None:
-    """Let an API token do what widens for a while, as this session may: for owners of a passkey only. Raises NotConfirmed, NotFound."""
+    """Confirm an API token for a while, so that it may widen access as this session may; for owners of a passkey. Raises NotConfirmed, NotFound."""
     _require_confirmed(ctx, own, "signin.token.confirm")
-    as_owner = _as_owner(ctx, own)
-    found = next((each for each in credentials(ctx, own).tokens if each.id == token), None)
-    if found is None:
+    stored = next((each for each in credentials(ctx, own).tokens if each.id == token), None)
+    if stored is None:
         raise NotFound("token_not_found", "You have no such token.")
-    signin.confirm_token(as_owner, found)
+    signin.confirm_token(_as_owner(ctx, own), stored)
 
 
 def confirm(ctx: Context, own: Own, code: str) -> None:
@@ -96,7 +95,7 @@ def confirm_with_passkey(ctx: Context, own: Own, site: Site, answer: str) -> Non
 
 
 def ask_to_create(ctx: Context, own: Own, site: Site) -> str:
-    """Return the options for making a passkey as JSON; empty where none can be. Raises NotConfirmed."""
+    """Return the options for creating a passkey as JSON; empty if none can be created at this site. Raises NotConfirmed."""
     _require_confirmed(ctx, own, "factors.passkey.add")
     return factors.ask_to_create(ctx, own.person, site, own.session.id)
 
@@ -104,8 +103,8 @@ def ask_to_create(ctx: Context, own: Own, site: Site) -> str:
 def add_passkey(ctx: Context, own: Own, site: Site, answer: str, name: str) -> tuple[str, ...]:
     """Store a new passkey; return recovery codes if it is the first factor. Raises NotConfirmed, PasskeyRefused, Conflict."""
     _require_confirmed(ctx, own, "factors.passkey.add")
-    found = Answer(own.session.id, answer, name)
-    codes = factors.add_passkey(_as_owner(ctx, own), own.person, site, found, first=not own.held.any)
+    created = Answer(own.session.id, answer, name)
+    codes = factors.add_passkey(_as_owner(ctx, own), own.person, site, created, first=not own.held.any)
     signin.record_factor(ctx, own.session)
     return codes
 
@@ -113,7 +112,7 @@ def add_passkey(ctx: Context, own: Own, site: Site, answer: str, name: str) -> t
 def remove(ctx: Context, own: Own, factor: str) -> None:
     """Remove an authenticator app (``totp``) or a passkey by its id. Raises NotConfirmed, NotPermitted (the last one), NotFound."""
     _require_confirmed(ctx, own, "factors.factor.remove")
-    # Read again here, locked: of two removals at once the second finds one factor.
+    # Read again under a lock, so that two removals at once cannot remove both factors.
     if not policy.may_remove_one(replace(own, held=factors.lock(ctx, own.person))):
         raise NotPermitted(
             "factor_last", "Your role must have a second factor. Add another one, then remove this one."
@@ -125,7 +124,7 @@ def remove(ctx: Context, own: Own, factor: str) -> None:
 
 
 def offer_totp(ctx: Context, own: Own, *, site: str, sealed: str = "") -> Offer:
-    """Return the seed of a new authenticator app, or that of a page that is shown again. Raises NotConfirmed, Invalid."""
+    """Return the seed for a new authenticator app; ``sealed``: that of a page which is shown again. Raises NotConfirmed, Invalid."""
     _require_confirmed(ctx, own, "factors.totp.add")
     if sealed:
         return factors.reopen_offer(ctx, own.person, sealed, site=site)
@@ -141,7 +140,7 @@ def change_totp(ctx: Context, own: Own, *, sealed: str, code: str) -> tuple[str,
 
 
 def renew_recovery_codes(ctx: Context, own: Own) -> tuple[str, ...]:
-    """Make new recovery codes in place of the earlier ones. Raises NotConfirmed."""
+    """Create new recovery codes in place of the earlier ones. Raises NotConfirmed."""
     _require_confirmed(ctx, own, "factors.recovery.renew")
     return factors.renew_recovery_codes(_as_owner(ctx, own), own.person)
 

@@ -1,6 +1,7 @@
-"""The pages between a matching password and a session. They work without script."""
+"""The sign-in pages after a correct password: a second factor is entered or set up. They work without script."""
 
 import math
+from dataclasses import dataclass
 from functools import partial
 
 from starlette.requests import Request
@@ -28,8 +29,17 @@ CodeRefusal = CodeWrong | AppLocked | SlowDown | PasskeyRefused
 CODE_REFUSALS = (CodeWrong, AppLocked, SlowDown, PasskeyRefused)
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A sign-in that waits for a second factor: its step, its person and their factors."""
+
+    pending: Pending
+    person: Person
+    held: Held
+
+
 def sentence(refusal: NotPermitted) -> str:
-    """Return the sentence of a refused code for the page, a long wait in minutes."""
+    """Return the sentence about a refused code; a long wait is stated in minutes."""
     if not isinstance(refusal, SlowDown) or refusal.retry_after_s < 2 * MINUTE_S:
         return refusal.detail
     wait = math.ceil(refusal.retry_after_s / MINUTE_S)
@@ -40,14 +50,17 @@ def sentence(refusal: NotPermitted) -> str:
 
 
 def refused(response: Response, refusal: NotPermitted | None) -> Response:
-    """Add to the page of a refused code when to try again."""
+    """Add ``Retry-After`` to the page about a refused code."""
     if isinstance(refusal, SlowDown):
         response.headers["retry-after"] = str(refusal.retry_after_s)
     return response
 
 
 def status_of(refusal: NotPermitted | None) -> int:
-    return 200 if refusal is None else 429 if isinstance(refusal, SlowDown) else 403
+    """Return the status of a page about a refused code, or of a page without one."""
+    if refusal is None:
+        return 200
+    return 429 if isinstance(refusal, SlowDown) else 403
 
 
 def routes(kit: Kit, find_onward: FindOnward) -> list[Route]:
@@ -72,70 +85,74 @@ class _StepPages:
     async def show_factor(self, request: Request) -> Response:
         place = await place_of(self._kit, request)
         then = forms.read_query(request).one("then")
-        found = await self._found(request, place, Step.FACTOR)
-        if found is None:
+        waiting = await self._waiting(request, place, Step.FACTOR)
+        if waiting is None:
             return self._again(place, then)
-        return await self._factor_page(request, place, found, then)
+        return await self._factor_page(request, place, waiting, then)
 
     async def enter(self, request: Request) -> Response:
         place = await place_of(self._kit, request)
         form = await forms.read_form(request)
         then = form.one("then")
-        found = await self._found(request, place, Step.FACTOR)
-        if found is None:
+        waiting = await self._waiting(request, place, Step.FACTOR)
+        if waiting is None:
             return self._again(place, then)
-        self._check(request, form, place, found[0])
-        cookie, before = self._cookie(request, place), self._before(request, place)
+        self._check(request, form, place, waiting.pending)
+        cookie, replaced = self._cookie(request, place), self._session_cookie(request, place)
         passkey, site = form.one("passkey"), passkeys_of(self._kit, place)
 
         def finish(ctx: Context) -> tuple[Session, str]:
             if passkey:
-                return steps.finish_with_passkey(ctx, cookie, site, passkey, replaces=before)
-            return steps.finish(ctx, cookie, form.one("code"), replaces=before)
+                return steps.finish_with_passkey(ctx, cookie, site, passkey, replaces=replaced)
+            return steps.finish(ctx, cookie, form.one("code"), replaces=replaced)
 
         try:
             _, cookie = await self._kit.uow.write(finish, trace=trace_of(request))
         except StepOver:
             return self._again(place, then)
         except CODE_REFUSALS as refusal:
-            found = await self._found(request, place, Step.FACTOR) or found
-            return await self._factor_page(request, place, found, then, refusal)
-        response = RedirectResponse(safe_return(then, home_of(self._kit, place, found[1].role)), 303)
+            waiting = await self._waiting(request, place, Step.FACTOR) or waiting
+            return await self._factor_page(request, place, waiting, then, refusal)
+        response = RedirectResponse(safe_return(then, home_of(self._kit, place, waiting.person.role)), 303)
         return self._signed_in(response, place, cookie)
 
     async def show_enrol(self, request: Request) -> Response:
         place = await place_of(self._kit, request)
         then = forms.read_query(request).one("then")
-        found = await self._found(request, place, Step.ENROL)
-        if found is None:
+        waiting = await self._waiting(request, place, Step.ENROL)
+        if waiting is None:
             return self._again(place, then)
-        return await self._enrol_page(request, place, found[0], then)
+        return await self._enrol_page(request, place, waiting.pending, then)
 
     async def enrol(self, request: Request) -> Response:
         place = await place_of(self._kit, request)
         form = await forms.read_form(request)
         then, sealed = form.one("then"), form.one("offer")
-        found = await self._found(request, place, Step.ENROL)
-        if found is None:
+        waiting = await self._waiting(request, place, Step.ENROL)
+        if waiting is None:
             return self._again(place, then)
-        self._check(request, form, place, found[0])
-        waiting, before = self._cookie(request, place), self._before(request, place)
+        self._check(request, form, place, waiting.pending)
+        step_cookie, replaced = self._cookie(request, place), self._session_cookie(request, place)
         passkey, site, code = form.one("passkey"), passkeys_of(self._kit, place), form.one("code")
 
         def finish(ctx: Context) -> tuple[Session, str, tuple[str, ...]]:
             if passkey:
                 name = form.one("name")
-                return steps.finish_with_new_passkey(ctx, waiting, site, passkey, name=name, replaces=before)
-            return steps.finish_with_new(ctx, waiting, sealed=sealed, code=code, replaces=before)
+                return steps.finish_with_new_passkey(
+                    ctx, step_cookie, site, passkey, name=name, replaces=replaced
+                )
+            return steps.finish_with_new(ctx, step_cookie, sealed=sealed, code=code, replaces=replaced)
 
         try:
             _, cookie, codes = await self._kit.uow.write(finish, trace=trace_of(request))
         except StepOver:
             return self._again(place, then)
         except (CodeWrong, PasskeyRefused) as refusal:
-            return await self._enrol_page(request, place, found[0], then, sealed=sealed, refusal=refusal)
+            return await self._enrol_page(
+                request, place, waiting.pending, then, sealed=sealed, refusal=refusal
+            )
         except Invalid:  # the page was open too long, or is of somebody else: a new QR code
-            return await self._enrol_page(request, place, found[0], then)
+            return await self._enrol_page(request, place, waiting.pending, then)
         response = self._kit.pages.render(
             request,
             "account/codes.html",
@@ -143,32 +160,38 @@ class _StepPages:
             lead=Sentence("You are signed in. Keep these codes first."),
             place=place.name,
             codes=codes,
-            onward=safe_return(then, home_of(self._kit, place, found[1].role)),
+            onward=safe_return(then, home_of(self._kit, place, waiting.person.role)),
             onward_text=Sentence("Continue"),
         )
         return self._signed_in(response, place, cookie)
 
-    async def _found(self, request: Request, place: Place, step: Step) -> tuple[Pending, Person, Held] | None:
-        def read(ctx: Context) -> tuple[Pending, Person, Held] | None:
+    async def _waiting(self, request: Request, place: Place, step: Step) -> _Waiting | None:
+        """Return the sign-in that waits at this browser for ``step``; None if there is none at this place."""
+
+        def read(ctx: Context) -> _Waiting | None:
             found = signin.pending(ctx, self._cookie(request, place))
-            # Under the address of the account's own place only, whose name and forms its owner sees.
-            if found is None or found[0].step is not step or found[0].tenant != place.tenant:
+            if found is None:
                 return None
-            return *found, factors.held(ctx, found[1].id)
+            pending, person = found
+            # Only under the address of the account's own place: the page shows that place's name.
+            if pending.step is not step or pending.tenant != place.tenant:
+                return None
+            return _Waiting(pending, person, factors.held(ctx, person.id))
 
         return await self._kit.uow.read(read, trace=trace_of(request))
 
     def _cookie(self, request: Request, place: Place) -> str:
         return cookies.read(request, cookies.STEP, secure=self._kit.urls.is_secure(place.key))
 
-    def _before(self, request: Request, place: Place) -> str:
+    def _session_cookie(self, request: Request, place: Place) -> str:
         return cookies.read(request, cookies.SESSION, secure=self._kit.urls.is_secure(place.key))
 
-    def _check(self, request: Request, form: forms.Form, place: Place, found: Pending) -> None:
+    def _check(self, request: Request, form: forms.Form, place: Place, pending: Pending) -> None:
         origin = self._kit.urls.origin(place.key)
-        forms.check_post(request, form, found.csrf, origin=origin, purpose=found.step.value)
+        forms.check_post(request, form, pending.csrf, origin=origin, purpose=pending.step.value)
 
     def _again(self, place: Place, then: str) -> Response:
+        """Redirect to the start of sign-in, since the step is over."""
         signin = path_of(self._kit.urls.signin(place.key, then=safe_return(then, "")))
         joined = f"{signin}&over=1" if "?" in signin else with_query(signin, over="1")
         response = RedirectResponse(joined, 303)
@@ -185,17 +208,17 @@ class _StepPages:
         self,
         request: Request,
         place: Place,
-        found: tuple[Pending, Person, Held],
+        waiting: _Waiting,
         then: str,
         refusal: CodeRefusal | None = None,
     ) -> Response:
-        pending, person, held = found
+        pending, held = waiting.pending, waiting.held
         then = safe_return(then, "")
         ask = partial(
             steps.ask_to_get, cookie=self._cookie(request, place), site=passkeys_of(self._kit, place)
         )
         try:
-            # A write: the challenge is stored, so that it counts once.
+            # A write, since the challenge is stored so that it can be used only once.
             options = await self._kit.uow.write(ask, trace=trace_of(request)) if held.passkeys else ""
         except StepOver:
             return self._again(place, then)
@@ -205,7 +228,7 @@ class _StepPages:
             status=status_of(refusal),
             form_action=(await self._find_onward(request, place.key, then) if then else NOWHERE).origins,
             place=place.name,
-            name=person.name,
+            name=waiting.person.name,
             held=held,
             options=options,
             action=path_of(self._kit.urls.signin_step(place.key, Step.FACTOR)),
@@ -231,11 +254,11 @@ class _StepPages:
         site = passkeys_of(self._kit, place)
 
         def ask(ctx: Context) -> tuple[Offer, str]:
-            offer = steps.offer(ctx, cookie, site=site.name, sealed=sealed)
-            return offer, steps.ask_to_create(ctx, cookie, site)
+            totp = steps.offer(ctx, cookie, site=site.name, sealed=sealed)
+            return totp, steps.ask_to_create(ctx, cookie, site)
 
         try:
-            found, options = await self._kit.uow.write(ask, trace=trace_of(request))
+            offer, options = await self._kit.uow.write(ask, trace=trace_of(request))
         except StepOver:
             return self._again(place, then)
         return self._kit.pages.render(
@@ -247,10 +270,10 @@ class _StepPages:
                 "Your role can change what others may do, so a password alone does not sign you in. This takes a minute, once."
             ),
             place=place.name,
-            qr=qr_code(found.uri),
-            secret=found.secret,
-            uri=found.uri,
-            offer=found.sealed,
+            qr=qr_code(offer.uri),
+            secret=offer.secret,
+            uri=offer.uri,
+            offer=offer.sealed,
             options=options,
             action=path_of(self._kit.urls.signin_step(place.key, Step.ENROL)),
             csrf=forms.csrf_token(pending.csrf, pending.step.value),

@@ -1,4 +1,4 @@
-"""What comes between a matching password and a session: entering a second factor, or setting one up."""
+"""The steps between a correct password and a session: a second factor is entered, or set up."""
 
 from hilum.factors import service as factors
 from hilum.factors.models import Answer, Offer, Site, Step
@@ -14,31 +14,31 @@ def finish(ctx: Context, cookie: str, code: str, *, replaces: str = "") -> tuple
 
     Raises StepOver, SlowDown, CodeWrong, AppLocked, Conflict (finished at this moment).
     """
-    found, person = _waiting(ctx, cookie, Step.FACTOR)
+    pending, person = _waiting(ctx, cookie, Step.FACTOR)
     signin.enter_code(ctx, person, code)
-    return signin.finish_pending(ctx, found, person, replaces=replaces)
+    return signin.finish_pending(ctx, pending, person, replaces=replaces)
 
 
 def ask_to_get(ctx: Context, cookie: str, site: Site) -> str:
     """Return the options for using a passkey as JSON; empty if the person has none. Raises StepOver."""
-    found, person = _waiting(ctx, cookie, Step.FACTOR)
-    return factors.ask_to_get(ctx, person, site, found.digest)
+    pending, person = _waiting(ctx, cookie, Step.FACTOR)
+    return factors.ask_to_get(ctx, person, site, pending.digest)
 
 
 def ask_to_create(ctx: Context, cookie: str, site: Site) -> str:
-    """Return the options for making a passkey as JSON; empty where none can be. Raises StepOver."""
-    found, person = _waiting(ctx, cookie, Step.ENROL)
-    return factors.ask_to_create(ctx, person, site, found.digest)
+    """Return the options for creating a passkey as JSON; empty if none can be created at this site. Raises StepOver."""
+    pending, person = _waiting(ctx, cookie, Step.ENROL)
+    return factors.ask_to_create(ctx, person, site, pending.digest)
 
 
 def finish_with_passkey(
     ctx: Context, cookie: str, site: Site, answer: str, *, replaces: str = ""
 ) -> tuple[Session, str]:
     """Create the session of a person who used a passkey; return it with its cookie. Raises StepOver, PasskeyRefused, Conflict."""
-    found, person = _waiting(ctx, cookie, Step.FACTOR)
+    pending, person = _waiting(ctx, cookie, Step.FACTOR)
     as_person = ctx.as_actor(signin_policy.actor_of(person))
-    factors.use_passkey(as_person, person, site, Answer(found.digest, answer))
-    return signin.finish_pending(ctx, found, person, replaces=replaces)
+    factors.use_passkey(as_person, person, site, Answer(pending.digest, answer))
+    return signin.finish_pending(ctx, pending, person, replaces=replaces)
 
 
 def finish_with_new_passkey(
@@ -48,14 +48,14 @@ def finish_with_new_passkey(
 
     Raises StepOver, PasskeyRefused, Conflict (finished at this moment, or a factor was set up meanwhile).
     """
-    found, person = _waiting(ctx, cookie, Step.ENROL)
+    pending, person = _waiting(ctx, cookie, Step.ENROL)
     as_person = ctx.as_actor(signin_policy.actor_of(person))
-    codes = factors.add_passkey(as_person, person, site, Answer(found.digest, answer, name), first=True)
-    return *signin.finish_pending(ctx, found, person, replaces=replaces), codes
+    codes = factors.add_passkey(as_person, person, site, Answer(pending.digest, answer, name), first=True)
+    return *signin.finish_pending(ctx, pending, person, replaces=replaces), codes
 
 
 def offer(ctx: Context, cookie: str, *, site: str, sealed: str = "") -> Offer:
-    """Return the seed to set up, a new one or that of a page that is shown again. Raises StepOver, Invalid."""
+    """Return the seed for an authenticator app; ``sealed``: that of a page which is shown again. Raises StepOver, Invalid."""
     _, person = _waiting(ctx, cookie, Step.ENROL)
     if sealed:
         return factors.reopen_offer(ctx, person, sealed, site=site)
@@ -69,14 +69,15 @@ def finish_with_new(
 
     Raises StepOver, Invalid (the offer), CodeWrong, Conflict (finished at this moment, or a factor was set up meanwhile).
     """
-    found, person = _waiting(ctx, cookie, Step.ENROL)
+    pending, person = _waiting(ctx, cookie, Step.ENROL)
     as_person = ctx.as_actor(signin_policy.actor_of(person))
-    # INVARIANT: a password alone sets up the first factor only, never one in place of another.
+    # INVARIANT: a password alone can set up a first factor, but never replace one.
     codes = factors.confirm_totp(as_person, person, sealed, code, first=True)
-    return *signin.finish_pending(ctx, found, person, replaces=replaces), codes
+    return *signin.finish_pending(ctx, pending, person, replaces=replaces), codes
 
 
 def _waiting(ctx: Context, cookie: str, step: Step) -> tuple[Pending, Person]:
+    """Return the sign-in that waits for ``step`` and its person. Raises StepOver."""
     found = signin.pending(ctx, cookie)
     if found is None or found[0].step is not step:
         raise StepOver

@@ -16,7 +16,7 @@ def capability_statement(settings: FhirServerSettings, types: frozenset[str], at
 
     Source: FHIR R4 capabilitystatement.html, http.html#capabilities
     """
-    # Computed once for all types: for each of 140 it would look at every parameter of every other.
+    # Computed once for all types: each of the 140 would otherwise examine every parameter of every other.
     reverse = _references_to(types)
     statement: dict[str, Any] = {
         "resourceType": "CapabilityStatement",
@@ -59,13 +59,13 @@ def _resource(resource_type: str, settings: FhirServerSettings, reverse: list[st
 
 
 def _references_to(types: frozenset[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {t: [] for t in types}
+    referring: dict[str, list[str]] = {t: [] for t in types}
     for source in sorted(types):
         for parameter in parameters_of(source).values():
             if _is_included(parameter):
                 for target in types.intersection(parameter.targets):
-                    found[target].append(f"{source}:{parameter.code}")
-    return found
+                    referring[target].append(f"{source}:{parameter.code}")
+    return referring
 
 
 def _is_included(parameter: SearchParameter) -> bool:

@@ -1,4 +1,4 @@
-"""Whether a SQLite file has changed, without asking SQLite: any statement costs the interpreter's lock, and so a wait for other threads.
+"""Detects changes of a SQLite file without a statement, which would release the interpreter's lock and then wait for other threads.
 
 Every commit of every process writes a new header into the index of the write-ahead log, which all processes map into memory. Equal headers
 mean that nothing was committed in between.
@@ -13,7 +13,7 @@ from sys import byteorder
 from threading import Lock
 
 _HEADER = 96
-"""The header stands there twice; what follows it changes with readers and checkpoints too."""
+"""Bytes of the header, which is stored twice. The bytes after it also change with readers and checkpoints."""
 _VERSION = (3_007_000).to_bytes(4, byteorder)
 
 
@@ -25,13 +25,13 @@ class _Mapped:
 
 
 _mapped: dict[tuple[int, int], _Mapped] = {}
-"""By device and inode. Closing any descriptor of a file releases all locks of the process on it, SQLite's too, so each file is opened
-once and closed after the last connection to it."""
+"""The mapped files by device and inode. Closing any descriptor of a file releases all locks of the process on it, SQLite's too, so each
+file is opened once and closed after the last connection to it."""
 _lock = Lock()
 
 
 class ChangeMark:
-    """The mark of one file. Open it while a connection to the file is open, and close it after all of one's own connections."""
+    """The mark of one file. Create it while a connection to the file is open, and close it after all connections of its owner."""
 
     def __init__(self, path: Path) -> None:
         self._key: tuple[int, int] | None = None
@@ -39,8 +39,8 @@ class ChangeMark:
         index = path.with_name(path.name + "-shm")
         with _lock:
             try:
-                found = index.stat()
-                key = found.st_dev, found.st_ino
+                status = index.stat()
+                key = status.st_dev, status.st_ino
                 mapped = _mapped.get(key)
                 if mapped is None:
                     descriptor = os.open(index, os.O_RDONLY | os.O_CLOEXEC)
@@ -51,7 +51,7 @@ class ChangeMark:
             self._key, self._memory = key, mapped.memory
 
     def read(self) -> bytes | None:
-        """Return the mark: while it stays the same, so does what the file holds. None where it cannot be known."""
+        """Return the mark, which is the same as long as the file's content is; None if changes cannot be detected."""
         if self._memory is None or self._memory[:4] != _VERSION:
             return None
         return self._memory[:_HEADER]

@@ -1,7 +1,7 @@
-"""Whole files of a server: packed as a template, put over another server's records, and emptied, while others have them open.
+"""Copies whole files of a server while other processes have them open: packs one as a template, replaces a server's records, deletes them.
 
 Records are replaced in one transaction of SQLite's own backup, so that every process sees all of the old ones or all of the new ones. A file
-is never exchanged for another: who has it open would go on with the old one.
+is never replaced by another one: a process that has it open would continue with the old one.
 """
 
 import os
@@ -16,7 +16,7 @@ from hilum.kernel.times import to_micros
 
 BUSY_S = 10.0
 LEVEL = 1
-"""Of the compression: nine times smaller in a fifth of a second."""
+"""The compression level: nine times smaller in a fifth of a second."""
 _DELETE = (
     "DELETE FROM resource",
     "DELETE FROM history",
@@ -35,8 +35,8 @@ _MOVE = (
     "UPDATE ix_quantity SET param = ? WHERE param = ?",
     "UPDATE ix_uri SET param = ? WHERE param = ?",
 )
-_APART = 1_000_000
-"""Above every number of a parameter."""
+_OFFSET = 1_000_000
+"""An offset above every parameter's number."""
 
 
 def pack(source: Path, packed: Path) -> None:
@@ -52,9 +52,9 @@ def pack(source: Path, packed: Path) -> None:
 
 
 def unpack_over(packed: Path, target: Path) -> None:
-    """Put the records of a packed file in the place of all that a server has; the server need not exist yet."""
+    """Replace all records of a server by those of a packed file. The server's file need not exist yet."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Of its own: of two at once in one process neither writes into the other's.
+    # Named after process and thread, so that two concurrent calls do not share a file.
     work = target.with_suffix(f".{os.getpid()}-{get_ident()}.new")
     try:
         _write_private(work, zlib.decompress(packed.read_bytes()))
@@ -70,7 +70,7 @@ def unpack_over(packed: Path, target: Path) -> None:
 
 
 def clear(target: Path) -> None:
-    """Delete all records of a server; nothing if there is none."""
+    """Delete all records of a server; do nothing if it has no file."""
     if not target.exists():
         return
     with closing(_open(target)) as db:
@@ -78,26 +78,26 @@ def clear(target: Path) -> None:
         for statement in _DELETE:
             db.execute(statement)
         db.execute("COMMIT")
-        # The space is used again also without it.
+        # Optional: without it SQLite reuses the space.
         with suppress(sqlite3.OperationalError):
             db.execute("VACUUM")
 
 
 def holds_records(target: Path) -> bool:
-    """Check whether a server has any record, also one that was deleted there."""
+    """Check whether a server has any record, deleted ones included."""
     try:
         with closing(_open(target)) as db:
             return db.execute("SELECT 1 FROM resource LIMIT 1").fetchone() is not None
     except sqlite3.OperationalError:
-        # Nothing yet in a file that was made just now.
+        # A new file has no tables yet.
         return False
 
 
 def count_changed(target: Path, since: datetime) -> int:
-    """Return how many records of a server were made, changed or deleted after a moment."""
-    asked = "SELECT count(*) FROM resource WHERE updated > ?"
+    """Count the records of a server that were created, changed or deleted after a moment."""
+    query = "SELECT count(*) FROM resource WHERE updated > ?"
     with closing(_open(target)) as db:
-        return int(db.execute(asked, (to_micros(since),)).fetchone()[0])
+        return int(db.execute(query, (to_micros(since),)).fetchone()[0])
 
 
 def _write_private(path: Path, content: bytes) -> None:
@@ -110,27 +110,27 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _renumber(work: Path, target: Path) -> None:
-    """Renumber the parameters of a copy as they are in the target: whoever has that open has read them."""
+    """Give the parameters of a copy the numbers that they have in the target, which processes with an open connection have cached."""
     with closing(_open(target)) as db:
-        wanted = dict(_numbers(db))
+        present = dict(_numbers(db))
     with closing(_open(work)) as db:
-        found = dict(_numbers(db))
-        if all(wanted.get(key) == number for key, number in found.items()):
-            _renamed(db, wanted | found)
+        copied = dict(_numbers(db))
+        if all(present.get(key) == number for key, number in copied.items()):
+            _write_numbers(db, present | copied)
             return
-        top = max([*wanted.values(), *found.values(), 0])
-        fresh = {key: top + n for n, key in enumerate(sorted(found.keys() - wanted.keys()), 1)}
-        moved = [(found[key], (wanted | fresh)[key]) for key in found]
+        top = max([*present.values(), *copied.values(), 0])
+        fresh = {key: top + n for n, key in enumerate(sorted(copied.keys() - present.keys()), 1)}
+        moved = [(copied[key], (present | fresh)[key]) for key in copied]
         db.execute("BEGIN IMMEDIATE")
         for statement in _MOVE:
-            # Apart first: a number may be that of another parameter meanwhile.
-            db.executemany(statement, [(old + _APART, old) for old, _ in moved])
-            db.executemany(statement, [(new, old + _APART) for old, new in moved])
+            # In two steps, since a parameter's new number may still be the old one of another.
+            db.executemany(statement, [(old + _OFFSET, old) for old, _ in moved])
+            db.executemany(statement, [(new, old + _OFFSET) for old, new in moved])
         db.execute("COMMIT")
-        _renamed(db, wanted | fresh)
+        _write_numbers(db, present | fresh)
 
 
-def _renamed(db: sqlite3.Connection, numbers: dict[str, int]) -> None:
+def _write_numbers(db: sqlite3.Connection, numbers: dict[str, int]) -> None:
     db.execute("BEGIN IMMEDIATE")
     db.execute("DELETE FROM parameter")
     db.executemany("INSERT INTO parameter (key, number) VALUES (?, ?)", numbers.items())
@@ -138,7 +138,7 @@ def _renamed(db: sqlite3.Connection, numbers: dict[str, int]) -> None:
 
 
 def _numbers(db: sqlite3.Connection) -> list[tuple[str, int]]:
-    # Nothing yet in a file that was made just now.
+    # A new file has no tables yet.
     if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'parameter'").fetchone():
         return []
     return db.execute("SELECT key, number FROM parameter").fetchall()

@@ -79,7 +79,7 @@ Pairs = Sequence[tuple[str, str]]
 class SearchContext:
     """The context of a search. ``types`` can be searched; ``now`` is in microseconds since 1970.
 
-    ``hops`` and ``ways`` bound how far chains may still go, and to how many types an untyped reference may still branch.
+    ``hops`` and ``ways`` are the remaining bounds of chains: on their length, and on the types to which untyped references branch.
     """
 
     base_url: str

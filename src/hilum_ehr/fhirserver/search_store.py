@@ -247,7 +247,7 @@ class _Compiler:
         # _id and _lastUpdated are columns of the resource itself.
         whole = isinstance(driver, IdMatch) or any(k.key.startswith("_") for k in plan.sort)
         if not whole and not any(map(_reads_the_row, others)):
-            # Only what is deleted has no index rows, so the resource's own row, a large one, need not be touched.
+            # Deleted resources have no index rows, so the resource's own row, a large one, need not be read.
             where = _all([Sql("1"), *rest])
             text = _name("(SELECT DISTINCT rid FROM ({s})) r WHERE {w}", s=rows.text, w=where.text)
             return Sql(text, (*rows.values, *where.values))

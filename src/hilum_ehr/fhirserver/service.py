@@ -36,7 +36,7 @@ FIRST_PAGE = 2**31
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A resource that may be stored, with the rows of its index."""
+    """A validated resource, with the rows of its index."""
 
     resource: dict[str, Any]
     body: bytes
@@ -63,7 +63,7 @@ class FhirService:
         self._store.close()
 
     def change_mark(self) -> bytes | None:
-        """Return what stays the same while no process changes anything; None where that cannot be known."""
+        """Return a mark that is the same as long as no process changes anything; None if changes cannot be detected."""
         return self._store.mark.read()
 
     def read(self, resource_type: str, resource_id: str) -> Version:
@@ -164,7 +164,7 @@ class FhirService:
         """
         source, count = iter(resources), 0
         while batch := list(islice(source, LOAD_BATCH)):
-            # The whole batch before its transaction, as in `update`.
+            # Validated before the transaction, as in `update`.
             judged = list(self._judge_batch(batch, count))
             with self._store.write() as tx:
                 for one in judged:

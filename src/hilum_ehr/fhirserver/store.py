@@ -19,7 +19,7 @@ CACHE_KIB = 16_384
 # Memory-mapped, since reads by id would otherwise copy each page through the cache.
 MAPPED_BYTES = 2**31
 # Often enough to stop within milliseconds of the deadline, rarely enough not to slow a search down.
-OPERATIONS_BETWEEN_LOOKS = 50_000
+OPERATIONS_BETWEEN_CHECKS = 50_000
 _NUMBERS = "SELECT key, number FROM parameter"
 _SCHEMA = """
 CREATE TABLE parameter (number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE);
@@ -227,7 +227,7 @@ class Store:
             connection.execute(begin)
             # After BEGIN: waiting for the lock has a bound of its own.
             connection.set_progress_handler(
-                lambda: int(self._monotonic() > deadline), OPERATIONS_BETWEEN_LOOKS
+                lambda: int(self._monotonic() > deadline), OPERATIONS_BETWEEN_CHECKS
             )
             yield connection
             connection.execute("COMMIT")
@@ -270,12 +270,13 @@ class Store:
         connection.execute("BEGIN IMMEDIATE")
         try:
             # Under the write lock: of several processes one creates the tables and the others find them.
-            (found,) = connection.execute("PRAGMA user_version").fetchone()
-            if found not in {0, SCHEMA_VERSION}:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version not in {0, SCHEMA_VERSION}:
                 raise Refused(
-                    Problem.INTERNAL, f"The file has the schema {found}, this program {SCHEMA_VERSION}."
+                    Problem.INTERNAL,
+                    f"The file has schema version {version}; this release reads version {SCHEMA_VERSION}.",
                 )
-            if found == 0:
+            if version == 0:
                 for statement in _SCHEMA.split(";\n"):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

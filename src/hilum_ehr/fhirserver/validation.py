@@ -1,4 +1,4 @@
-"""Validation of what is stored: R4 structure by fhirkit, and what fhirkit does not check by our own tables."""
+"""Validates resources before they are stored: R4 structure by fhirkit, everything else by our own tables."""
 
 from typing import Any
 
@@ -18,10 +18,10 @@ def structure_issues(body: bytes) -> list[Issue]:
     Raises Refused if the body is not JSON.
     """
     try:
-        found = fhirkit.validate(body)
+        issues = fhirkit.validate(body)
     except ValueError as error:
         raise Refused(Problem.MALFORMED, f"The body is not JSON: {error}") from None
-    return [Issue(i.message, i.path, warning=i.severity != "error") for i in found]
+    return [Issue(i.message, i.path, warning=i.severity != "error") for i in issues]
 
 
 def parse_resource(body: bytes) -> dict[str, Any]:
