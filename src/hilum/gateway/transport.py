@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import orjson
@@ -17,6 +17,7 @@ from hilum.gateway.upstream_task import Effect, Refusal, TooLarge, UpstreamTask
 from hilum.gateway.withholding import is_suspect, is_suspect_as_stored, withhold
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import Unavailable
+from hilum.policies.models import TrafficClass
 from hilum.standards.fhir.bundles import RAW, is_bundle, resources_of
 from hilum.standards.fhir.etags import etag_of
 from hilum.standards.fhir.requests import PLAIN
@@ -34,6 +35,7 @@ INLINE_BOUND = 256 * 1024
 """Larger answers are read and judged in a thread, one after the other: the event loop has other hospitals to serve."""
 SHED_RETRY_S = 5.0
 """When who was shed may ask again: longer than others, whose requests go first."""
+CLAIMS_KEPT = 1_000
 ACCEPT = (("accept", "application/fhir+json"),)
 ABSENT = frozenset({404, 410})
 _ANSWER_LOST = frozenset({upstream.LOST, upstream.TOO_LARGE})
@@ -190,7 +192,13 @@ def _named(task: UpstreamTask, request: UpstreamRequest) -> UpstreamRequest:
 
 def _claim(task: UpstreamTask) -> Claim:
     """Return with which right it asks for a place at the FHIR server, by the rule book of the present snapshot (C133)."""
-    return Claim(task.obligations.traffic.rank, task.obligations.book.shares)
+    entitled = task.obligations.entitled
+    return _claim_of(entitled.traffic, entitled.book.shares)
+
+
+@lru_cache(maxsize=CLAIMS_KEPT)
+def _claim_of(traffic: TrafficClass, shares: tuple[int, ...]) -> Claim:
+    return Claim(traffic.rank, shares)
 
 
 def _outcome_unknown(detail: str, request_id: str) -> Deny:

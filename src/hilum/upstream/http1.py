@@ -6,6 +6,7 @@ Source: RFC 9112 sections 4, 6 and 7; RFC 9110 section 15.2
 
 import re
 from collections.abc import Callable, Collection
+from functools import lru_cache
 
 HEAD_BOUND = 64 * 1024
 LINE_BOUND = 1024
@@ -22,6 +23,8 @@ _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n\0]*)")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\0]*)?")
 _FRAMING = frozenset({"connection", "content-encoding", "content-length", "keep-alive", "transfer-encoding"})
+LINES_KEPT, LINE_KEPT_BOUND = 4_096, 128
+"""Lines of heads that are read once only, since a server repeats most of them, and the longest of them in bytes."""
 _IDLE = re.compile(r"\btimeout=([0-9]{1,6})\b")
 _EMPTY = frozenset({204, 304})
 Step = Callable[["AnswerReader"], bool]
@@ -35,6 +38,26 @@ class Malformed(Exception):
 
 class TooLarge(Exception):
     """The body is larger than its bound."""
+
+
+def _read_status(line: bytes) -> tuple[int, bool]:
+    """Return the status, and whether the answer is of HTTP/1.0. Raises Malformed."""
+    found = _STATUS_LINE.fullmatch(line)
+    if found is None:
+        raise Malformed("the status line")
+    return int(found[2]), found[1] == b"0"
+
+
+def _read_field(line: bytes) -> tuple[str, str]:
+    """Return a header's name, in lower case, and its value. Raises Malformed."""
+    found = _FIELD.fullmatch(line)
+    if found is None:
+        raise Malformed("a header line")
+    return found[1].decode().lower(), found[2].strip(b" \t").decode("latin-1")
+
+
+_kept_status = lru_cache(LINES_KEPT)(_read_status)
+_kept_field = lru_cache(LINES_KEPT)(_read_field)
 
 
 class AnswerReader:
@@ -70,16 +93,13 @@ class AnswerReader:
         while self._step(self):
             pass
         self._buffer, self._at = self._buffer[self._at :], 0
-        return self._is_whole()
+        return self._step is AnswerReader._stop
 
     def end(self) -> bool:
         """Record that the connection ended, which ends a body without a length."""
-        if self._step == AnswerReader._read_to_the_end:
+        if self._step is AnswerReader._read_to_the_end:
             self._step = AnswerReader._stop
-        return self._is_whole()
-
-    def _is_whole(self) -> bool:
-        return self._step == AnswerReader._stop
+        return self._step is AnswerReader._stop
 
     def _stop(self) -> bool:
         if self._at < len(self._buffer):
@@ -94,10 +114,7 @@ class AnswerReader:
                 raise Malformed("a head in too many pieces")
             return False
         first, *lines = head.split(b"\r\n")
-        found = _STATUS_LINE.fullmatch(first)
-        if found is None:
-            raise Malformed("the status line")
-        status = int(found[2])
+        status, is_old = (_kept_status if len(first) <= LINE_KEPT_BOUND else _read_status)(first)
         fields = self._fields(lines)
         if status < 200:
             self._interim += 1
@@ -107,29 +124,28 @@ class AnswerReader:
                 raise Malformed("an interim answer that was not asked for")
             return True
         self.status = status
-        options = {option.strip() for option in fields.get("connection", "").lower().split(",")}
         # RFC 9112 section 9.3: by default HTTP/1.1 connections stay open and HTTP/1.0 connections
         # close.
-        self.keep_alive = "close" not in options and (found[1] == b"1" or "keep-alive" in options)
-        hint = _IDLE.search(fields.get("keep-alive", "").lower())
-        self.idle_s = int(hint[1]) if hint else None
-        self._step = self._framed(fields, is_old=found[1] == b"0")
+        self.keep_alive = not is_old
+        if "connection" in fields:
+            options = {option.strip() for option in fields["connection"].lower().split(",")}
+            self.keep_alive = "close" not in options and (not is_old or "keep-alive" in options)
+        if "keep-alive" in fields:
+            hint = _IDLE.search(fields["keep-alive"].lower())
+            self.idle_s = int(hint[1]) if hint else None
+        self._step = self._framed(fields, is_old=is_old)
         return True
 
     def _fields(self, lines: list[bytes]) -> dict[str, str]:
         """Read the header lines; keep those that are wanted, and return those that frame the answer."""
         framing: dict[str, str] = {}
         for line in lines:
-            found = _FIELD.fullmatch(line)
-            if found is None:
-                raise Malformed("a header line")
-            name = found[1].decode().lower()
+            name, value = (_kept_field if len(line) <= LINE_KEPT_BOUND else _read_field)(line)
             if name in _FRAMING:
-                value = found[2].strip(b" \t").decode("latin-1")
                 # Joined, never overwritten: a second length that differs must be seen.
                 framing[name] = f"{framing[name]},{value}" if name in framing else value
             elif name in self._keep:
-                self.headers.setdefault(name, found[2].strip(b" \t").decode("latin-1"))
+                self.headers.setdefault(name, value)
         return framing
 
     def _framed(self, fields: dict[str, str], *, is_old: bool) -> Step:
@@ -142,10 +158,10 @@ class AnswerReader:
         # may be another app's.
         if coding is not None and (coding.lower() != "chunked" or length is not None or is_old):
             raise Malformed("the framing")
-        if length is not None:
-            length, *others = (part.strip() for part in length.split(","))
+        if length is not None and not _LENGTH.fullmatch(length):
             # RFC 9110 section 8.6: a repeated length is one length only if all are equal.
-            if not _LENGTH.fullmatch(length) or any(other != length for other in others):
+            length, *others = {part.strip() for part in length.split(",")}
+            if others or not _LENGTH.fullmatch(length):
                 raise Malformed("the length")
         # These have no body, even if their headers announce one.
         if self.status in _EMPTY:

@@ -18,6 +18,7 @@ from hilum.upstream.http1 import AnswerReader, Malformed, TooLarge
 from hilum.upstream.models import (
     CONNECT_DEADLINE,
     CONNECTIONS_PER_TENANT,
+    HEADERS_KEPT,
     IDLE_LIFE,
     IDLE_MARGIN,
     RESPONSE_BOUND,
@@ -77,15 +78,17 @@ def base_of(url: str) -> Base:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection. ``waiter`` is set while an answer is awaited, at most until the loop's time is ``until``."""
+    """One connection, for one request at a time: ``answer`` is awaited, at most until the loop's time is ``until``."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
         self.reader: AnswerReader | None = None
-        self.waiter: asyncio.Future[None] | None = None
+        self.answer: asyncio.Future[UpstreamResponse] | None = None
         self.idle_since = 0.0
         self.idle_life_s = IDLE_LIFE.total_seconds()
         self.begun, self.until = False, 0.0
+        self.may_stay = False
+        """Whether the last answer came whole, and its server keeps the connection open."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # those of uvloop do not inherit from it
@@ -94,60 +97,59 @@ class _Connection(asyncio.Protocol):
     def is_open(self) -> bool:
         return self.transport is not None and not self.transport.is_closing()
 
+    def send(
+        self, sent: bytes, until: float, loop: asyncio.AbstractEventLoop
+    ) -> "asyncio.Future[UpstreamResponse]":
+        """Send a request; its answer comes until the loop's time is up. Raises Lost; the answer is Lost, TooLarge or Malformed otherwise."""
+        self.may_stay = self.begun = False
+        if self.transport is None:
+            # Closed since it was taken from the pool. A read is sent again; a write counts as
+            # unknown, which is the safe side.
+            raise Lost("the connection ended", is_stale=True)
+        self.reader, self.until = AnswerReader(TAKEN_HEADERS, RESPONSE_BOUND), until
+        answer = self.answer = loop.create_future()
+        self.transport.write(sent)
+        return answer
+
     def data_received(self, data: bytes) -> None:
-        if self.reader is None or self.waiter is None or self.waiter.done():
+        reader, answer = self.reader, self.answer
+        if reader is None or answer is None or answer.done():
             # Data that no request asked for would be read as the answer to the next one.
             self.abort()
             return
         self.begun = True
         try:
-            if self.reader.feed(data):
-                self.waiter.set_result(None)
+            if reader.feed(data):
+                self._finish(reader, answer)
         except (Malformed, TooLarge) as error:
-            self.waiter.set_exception(error)
+            answer.set_exception(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
-        if self.waiter is None or self.waiter.done() or self.reader is None:
+        reader, answer = self.reader, self.answer
+        if reader is None or answer is None or answer.done():
             return
-        if exc is None and self.reader.end():
-            self.waiter.set_result(None)
+        if exc is None and reader.end():
+            self._finish(reader, answer)
         else:
-            self.waiter.set_exception(Lost("the connection ended", is_stale=not self.begun))
+            answer.set_exception(Lost("the connection ended", is_stale=not self.begun))
+
+    def _finish(self, reader: AnswerReader, answer: "asyncio.Future[UpstreamResponse]") -> None:
+        # From here on nothing is awaited, so whatever else arrives is nobody's answer.
+        self.reader = self.answer = None
+        self.may_stay = reader.keep_alive
+        if reader.idle_s is not None:
+            # A write that meets the server as it closes is lost, and nobody knows whether it was done.
+            self.idle_life_s = min(self.idle_life_s, reader.idle_s - IDLE_MARGIN.total_seconds())
+        answer.set_result(UpstreamResponse(reader.status, reader.headers, reader.body))
 
     def expire(self) -> None:
-        if self.waiter is not None and not self.waiter.done():
-            self.waiter.set_exception(Lost("the deadline has passed"))
+        if self.answer is not None and not self.answer.done():
+            self.answer.set_exception(Lost("the deadline has passed"))
 
     def abort(self) -> None:
         if self.transport is not None:
             self.transport.abort()
-
-    async def exchange(self, sent: bytes, until: float) -> UpstreamResponse:
-        """Send a request and return its answer, until the loop's time is up. Raises Lost, TooLarge; then the connection is closed."""
-        reader = self.reader = AnswerReader(TAKEN_HEADERS, RESPONSE_BOUND)
-        self.begun, self.waiter, self.until = False, asyncio.get_running_loop().create_future(), until
-        may_stay = False
-        try:
-            if self.transport is None:
-                # Closed since it was taken from the pool. A read is sent again; a write counts as
-                # unknown, which is the safe side.
-                raise Lost("the connection ended", is_stale=True)
-            self.transport.write(sent)
-            await self.waiter
-            may_stay = reader.keep_alive
-            if reader.idle_s is not None:
-                # A write that meets the server as it closes is lost, and nobody knows whether it was done.
-                self.idle_life_s = min(self.idle_life_s, reader.idle_s - IDLE_MARGIN.total_seconds())
-        except Malformed as error:
-            raise Lost(str(error)) from error
-        finally:
-            self.reader = self.waiter = None
-            # Also when the request was cancelled: the rest of a broken or late answer would be read
-            # as the answer to the next request.
-            if not may_stay:
-                self.abort()
-        return UpstreamResponse(reader.status, reader.headers, reader.body)
 
 
 class HttpClient:
@@ -168,23 +170,26 @@ class HttpClient:
     ) -> UpstreamResponse:
         """Send a request below the base ``url`` with these headers, and return the whole answer, within the deadline."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + self._deadline_s
+        now = loop.time()
+        until = now + self._deadline_s
         try:
-            base = base_of(url)
-            sent = _written(base, request, fields)
+            origin, sent = _written(url, request, fields)
         except ValueError as error:
             raise NotSent("the request cannot be written") from error
-        connection = self._idle_one(base.origin, loop.time()) or await self._connect(base.origin)
+        connection = self._idle_one(origin, now) or await self._connect(origin)
         self._expire_by(until)
         try:
-            response = await connection.exchange(sent, until)
+            return await connection.send(sent, until, loop)
+        except Malformed as error:
+            raise Lost(str(error)) from error
         finally:
-            if connection.is_open:
+            # Not if it was cancelled, for one: the rest of a broken or late answer would be read as
+            # the answer to the next request.
+            if connection.may_stay and connection.is_open:
                 connection.idle_since = loop.time()
-                self._keep(base.origin, connection)
+                self._keep(origin, connection)
             else:
-                self._all.discard(connection)
-        return response
+                self._drop(connection)
 
     def close(self) -> None:
         """Close every connection."""
@@ -210,7 +215,7 @@ class HttpClient:
     def _expire(self) -> None:
         self._expiry = None
         now = asyncio.get_running_loop().time()
-        asked = [each for each in self._all if each.waiter is not None]
+        asked = [each for each in self._all if each.answer is not None]
         for each in asked:
             if each.until <= now:
                 each.expire()
@@ -290,24 +295,29 @@ class HttpClient:
         return self._tls
 
 
-def _written(base: Base, request: UpstreamRequest, fields: tuple[tuple[str, str], ...]) -> bytes:
-    """Return a request as bytes. Raises ValueError for characters that would end a line of its head."""
-    target = (
-        f"{base.prefix}/{request.target}"
-        if request.target[:1] not in {"", "?"}
-        else base.prefix + request.target
-    )
-    # A line break in a target or a value would begin a header, or a whole request, that an app
-    # wrote.
-    if not _TARGET.fullmatch(target):
-        raise ValueError("target")
-    lines = [f"{request.method} {target or '/'} HTTP/1.1\r\nhost: {base.field}\r\n{_AGENT}"]
+@lru_cache(maxsize=HEADERS_KEPT)
+def _head(url: str, fields: tuple[tuple[str, str], ...]) -> tuple[Base, bytes]:
+    """Return where requests with these headers go, and what follows the target in the head of each. Raises ValueError, as ``_written``."""
+    base = base_of(url)
+    lines = [f" HTTP/1.1\r\nhost: {base.field}\r\n{_AGENT}"]
     for name, value in fields:
         if not _VALUE.fullmatch(value):
             raise ValueError(name)
         lines.append(f"{name}: {value}\r\n")
+    return base, "".join(lines).encode("latin-1")
+
+
+def _written(url: str, request: UpstreamRequest, fields: tuple[tuple[str, str], ...]) -> tuple[Origin, bytes]:
+    """Return where a request goes, and its bytes. Raises ValueError for characters that would end a line of its head."""
+    method, body = request.method, request.body
+    base, head = _head(url, fields)
+    slash = "" if base.prefix and request.target[:1] in {"", "?"} else "/"
+    target = f"{base.prefix}{slash}{request.target}"
+    # A line break in a target or a value would begin a header, or a whole request, that an app
+    # wrote.
+    if not _TARGET.fullmatch(target):
+        raise ValueError("target")
     # RFC 9110 section 8.6: a method that expects a body says that there is none.
-    if request.body or request.method in {"POST", "PUT", "PATCH"}:
-        lines.append(f"content-length: {len(request.body)}\r\n")
-    lines.append("\r\n")
-    return "".join(lines).encode("latin-1") + request.body
+    if body or method in {"POST", "PUT", "PATCH"}:
+        head += b"content-length: %d\r\n" % len(body)
+    return base.origin, b"%b %b%b\r\n%b" % (method.encode(), target.encode(), head, body)

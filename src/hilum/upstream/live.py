@@ -1,7 +1,7 @@
 """Sending requests to FHIR servers: in this process by ASGI, or over pooled HTTP."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache, partial
@@ -125,27 +125,22 @@ class Upstreams:
         """Return how many requests of a traffic class wait for a place. From any thread."""
         return sum(each.waiting[rank] for each in list(self._places.values()))
 
-    async def send(
+    def send(
         self, tenant: TenantFacts, request: UpstreamRequest, claim: Claim = UNSTATED
-    ) -> UpstreamResponse:
+    ) -> Coroutine[Any, Any, UpstreamResponse]:
         """Send a read or a search and return the whole answer, within deadline and bound. Anything else is a bug, and is not sent."""
         if request.method != "GET" and not (request.method == "POST" and _is_search(request.target)):
             raise AssertionError("a write leaves with the record of its intent only")
-        try:
-            return await self._send(tenant, request, claim)
-        # Once, and reads only: a server may close a pooled connection at any moment. A write whose
-        # answer is missing may have been done.
-        except Dropped:
-            return await self._send(tenant, request, claim)
+        return self._send(tenant, request, claim)
 
-    async def write(
+    def write(
         self, tenant: TenantFacts, request: UpstreamRequest, intent: Recorded, claim: Claim = UNSTATED
-    ) -> UpstreamResponse:
+    ) -> Coroutine[Any, Any, UpstreamResponse]:
         """Send a write. Each needs the record of an intent of its own, and leaves soon after it or not at all.
 
         Source: security decision 20
         """
-        return await self._send(tenant, request, claim, intent)
+        return self._send(tenant, request, claim, intent)
 
     async def _send(
         self, tenant: TenantFacts, request: UpstreamRequest, claim: Claim, intent: Recorded | None = None
@@ -154,7 +149,8 @@ class Upstreams:
         places = self._places.get(tenant.id)
         if places is None:
             places = self._places[tenant.id] = Places()
-        await places.enter(claim)
+        if not places.take(claim):
+            await places.wait(claim)
         try:
             # Last, after the wait for a place: an intent that is older than 8 seconds may be
             # settled as not done before this write would arrive (ADR 40).
@@ -164,17 +160,27 @@ class Upstreams:
                     "The write was not sent, because the FHIR server was busy for too long. Send it again.",
                 )
             return await self._exchange(tenant, request)
+        # Once, and reads only: a server may close a pooled connection at any moment. A write whose
+        # answer is missing may have been done.
+        except Dropped:
+            if intent is not None:
+                raise
+            return await self._exchange(tenant, request)
         finally:
             places.leave(claim)
 
-    async def describe(self, tenant: TenantFacts, request: UpstreamRequest) -> UpstreamResponse:
+    def describe(
+        self, tenant: TenantFacts, request: UpstreamRequest
+    ) -> Coroutine[Any, Any, UpstreamResponse]:
         """Ask a server about itself, outside the tenant's places; the caller makes at most one such request at a time."""
-        return await self._exchange(tenant, request)
+        return self._exchange(tenant, request)
 
-    async def _exchange(self, tenant: TenantFacts, request: UpstreamRequest) -> UpstreamResponse:
+    def _exchange(
+        self, tenant: TenantFacts, request: UpstreamRequest
+    ) -> Coroutine[Any, Any, UpstreamResponse]:
         if tenant.upstream.kind is UpstreamKind.EMBEDDED:
-            return await self._in_process(tenant, request)
-        return await self._over_http(tenant, request)
+            return self._in_process(tenant, request)
+        return self._over_http(tenant, request)
 
     async def _in_process(self, tenant: TenantFacts, request: UpstreamRequest) -> UpstreamResponse:
         server = self._embedded(tenant.id)
@@ -230,6 +236,7 @@ def _is_search(target: str) -> bool:
     return target.partition("?")[0].endswith("/_search")
 
 
+@lru_cache(maxsize=HEADERS_KEPT)
 def _sent(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, value in headers if name in SENT_HEADERS)
 

@@ -25,13 +25,20 @@ class Places:
         self._queues: tuple[deque[_Waiter], ...] = tuple(deque() for _ in TrafficClass)
         self._wait_s = wait_s
 
-    async def enter(self, claim: Claim) -> None:
-        """Take a place, waiting for one if need be. Raises Unavailable."""
+    def take(self, claim: Claim) -> bool:
+        """Take a place if one is free for the claim; if not, ``wait`` for it."""
+        if not policy.has_room(self.held, claim):
+            return False
+        self.held[claim.rank] += 1
+        return True
+
+    async def wait(self, claim: Claim) -> None:
+        """Take a place once one is free for the claim. Raises Unavailable."""
         match policy.entry(self.held, self.waiting, claim):
             case Entry.ENTER:
                 self.held[claim.rank] += 1
             case Entry.WAIT:
-                await self._wait(claim)
+                await self._turn(claim)
             case refused:
                 raise _refusal(refused)
 
@@ -41,7 +48,7 @@ class Places:
         if any(self.waiting):
             self._admit()
 
-    async def _wait(self, claim: Claim) -> None:
+    async def _turn(self, claim: Claim) -> None:
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[None] = loop.create_future()
         waiter = (turn, claim)

@@ -1,5 +1,6 @@
 """Where a request may be sent and when, and which addresses in an answer are the server's own. Pure."""
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha256
@@ -20,10 +21,15 @@ from hilum.upstream.models import (
 )
 
 SHARES_KEPT = 1_000
+_RECORD = re.compile(r"[A-Za-z]{1,64}/[A-Za-z0-9-][A-Za-z0-9.-]{0,63}")
+"""The target of a record; its id does not begin with a dot, so that no segment consists of dots."""
 
 
 def address(base: str, target: str) -> str | None:
     """Join a FHIR base (no trailing slash) and a relative target; None for a target that would leave the base."""
+    # What most targets are: nothing in it is read by any parser as another path or host.
+    if _RECORD.fullmatch(target):
+        return f"{base}/{target}"
     if len(target) > TARGET_BOUND or not target.isascii() or not target.isprintable():
         return None
     path, mark, query = target.partition("?")

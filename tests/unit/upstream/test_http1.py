@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hilum.upstream import http1
 from hilum.upstream.http1 import (
     CHUNKS_BOUND,
     HEAD_BOUND,
     INTERIM_BOUND,
+    LINE_KEPT_BOUND,
     PIECES_BOUND,
     AnswerReader,
     Malformed,
@@ -262,6 +264,33 @@ def test_an_answer_without_content_has_none_whatever_its_length_says(
 
     assert read.feed(b"HTTP/1.1 %d None\r\n%b\r\n" % (status, framing))
     assert (read.body, read.keep_alive) == (b"", kept)
+
+
+def test_a_line_that_was_read_before_is_judged_as_it_was_then() -> None:
+    """Lines are kept, of all servers together: what one of them sends says nothing about another's answers."""
+    sent = OK + b'ETag: W/"7"\r\ncontent-length: 2\r\n'
+    first, second, doubled = reader(), reader(), reader()
+    first.feed(sent + b"\r\n{}")
+    first.headers["etag"] = "changed"
+
+    assert second.feed(sent + b"\r\n{}")
+    assert second.headers == {"etag": 'W/"7"'}
+    for _ in range(2):
+        with pytest.raises(Malformed):
+            reader().feed(sent + b"etag : x\r\n\r\n")
+    with pytest.raises(Malformed):
+        doubled.feed(sent + b"content-length: 3\r\n\r\n")
+
+
+def test_a_long_line_is_read_and_not_kept() -> None:
+    """C132: what a server sends once takes no memory from then on."""
+    kept, reason = http1._kept_field.cache_info().currsize, b" " + b"x" * LINE_KEPT_BOUND
+    read = AnswerReader({"etag"}, BOUND)
+
+    assert read.feed(b"HTTP/1.1 204" + reason + b"\r\netag:" + reason + b"\r\n\r\n")
+
+    assert read.headers == {"etag": reason.decode().strip()}
+    assert http1._kept_field.cache_info().currsize == kept
 
 
 def test_bytes_behind_an_answer_end_the_connection() -> None:

@@ -94,6 +94,32 @@ def test_a_connection_serves_one_request_after_the_other(run: Run) -> None:
     run(main())
 
 
+def test_each_request_has_its_own_target_and_headers(run: Run) -> None:
+    """C70: what requests to one server have in common is written once, and nothing that is of one of them."""
+    form = (("content-type", "application/x-www-form-urlencoded"),)
+    requests: tuple[tuple[str, UpstreamRequest, tuple[tuple[str, str], ...], str, list[str]], ...] = (
+        ("/fhir", UpstreamRequest("GET", "Patient/1"), (("authorization", "Bearer a"),), "GET /fhir/Patient/1", ["authorization: Bearer a"]),
+        ("/fhir", UpstreamRequest("GET", "Patient/2"), (), "GET /fhir/Patient/2", []),
+        ("/fhir", UpstreamRequest("GET", "?a=b"), (), "GET /fhir?a=b", []),
+        ("", UpstreamRequest("GET", "?a=b"), (), "GET /?a=b", []),
+        ("", UpstreamRequest("GET", ""), (), "GET /", []),
+        ("/fhir", UpstreamRequest("POST", "Patient/_search"), form, "POST /fhir/Patient/_search", [": ".join(form[0]), "content-length: 0"]),
+    )  # fmt: skip
+
+    async def main() -> None:
+        server, client = Server(ok), HttpClient(DEADLINE)
+        async with server as url:
+            for path, request, fields, _, _ in requests * 2:
+                await client.send(url.removesuffix("/fhir") + path, request, fields)
+            client.close()
+        heads = [head.decode().removesuffix("\r\n\r\n").split("\r\n") for head in server.heads]
+        assert [(line, rest[3:]) for line, *rest in heads] == [
+            (f"{line} HTTP/1.1", rest) for *_, line, rest in requests * 2
+        ]
+
+    run(main())
+
+
 def test_requests_at_one_time_never_share_a_connection(run: Run) -> None:
     """C70: an answer goes to whom it belongs."""
 

@@ -117,7 +117,9 @@ class Crowd:
 
     def ask(self, name: str, rank: int, shares: tuple[int, ...] = SHARES) -> "asyncio.Task[None]":
         async def enter() -> None:
-            await self.places.enter(Claim(rank, shares))
+            claim = Claim(rank, shares)
+            if not self.places.take(claim):
+                await self.places.wait(claim)
             self.served.append(name)
 
         return asyncio.ensure_future(enter())

@@ -22,6 +22,7 @@ from hilum.upstream.models import (
     BUSY,
     CONNECTIONS_PER_TENANT,
     RESPONSE_BOUND,
+    UNSTATED,
     WAITING_PER_TENANT,
     UpstreamRequest,
 )
@@ -416,6 +417,7 @@ def test_a_read_on_a_connection_that_the_server_closed_meanwhile_is_sent_once_mo
         except Unavailable as error:
             found = error.code
         assert (found, len(took)) == expected
+        assert sender.held(UNSTATED.rank) == 0
         await sender.close()
         server.close()
         await asyncio.gather(*(handler for handler in handlers if handler is not None))
