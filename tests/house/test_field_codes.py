@@ -3,8 +3,12 @@
 import ast
 import re
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 
+import pytest
+
+from hilum.kernel.limits import out_of_range, too_long, too_many, too_short
 from hilum.standards.smart.scopes import ScopeError
 from hilum.web.faults import INVALID, SENTENCES, explained, of_validation
 
@@ -29,6 +33,8 @@ ROOMS = (
 STANDARDS = ("registration.py", "keysets.py", "redirects.py", "smart/launch.py")
 NOT_OF_FIELDS = {"_take_fault", "_launch_fault", "decision_fault"}
 """Functions that say why something else cannot be done."""
+LIMITS = {"too_long", "too_short", "too_many", "out_of_range"}
+"""Functions of ``kernel.limits``, each by the code that it returns."""
 NO_CODES = {"authorization_code", "client_credentials", "refresh_token", "device"}
 """Words in the same functions that name grants."""
 
@@ -41,6 +47,10 @@ def constants(node: ast.AST | None) -> Iterator[str]:
         case ast.IfExp(body=body, orelse=orelse):
             yield from constants(body)
             yield from constants(orelse)
+        case ast.Call(func=ast.Name(id=name), args=[_, *more]) if name in LIMITS:
+            yield from constants(more[0]) if more and name != "out_of_range" else (name,)
+        case ast.Call(func=ast.Name(id="Bounded"), args=[code, _]):
+            yield from constants(code)
         case ast.BoolOp(values=values):
             for each in values:
                 yield from constants(each)
@@ -95,6 +105,45 @@ def test_a_code_that_nobody_listed_says_no_more_than_that() -> None:
         "name": {"code": INVALID, "detail": SENTENCES[INVALID]},
         "age": {"code": "too_long", "detail": SENTENCES["too_long"]},
     }
+
+
+@pytest.mark.parametrize(
+    ("code", "plain", "detail"),
+    [
+        (too_long(2_000), "too_long", "This text is too long: at most 2,000 characters."),
+        (too_short(20), "too_short", "This text is too short: at least 20 characters."),
+        (too_many(5), "too_many", "This list has too many entries: at most 5."),
+        (
+            too_short(12, "password_too_short"),
+            "password_too_short",
+            "Choose a longer password: at least 12 characters.",
+        ),
+        (
+            out_of_range(1, 30, "days"),
+            "out_of_range",
+            "This number or period is too small or too large: from 1 to 30 days.",
+        ),
+    ],
+)
+def test_the_sentence_of_a_bound_says_it_and_its_code_stays(code: str, plain: str, detail: str) -> None:
+    assert explained({"field": code}) == {"field": {"code": plain, "detail": detail}}
+    assert explained({"field": deepcopy(code)})["field"]["detail"] == detail
+
+
+def test_no_room_returns_a_bare_code_of_a_bound() -> None:
+    """Whoever is refused for a bound reads the bound."""
+    bare = {
+        f"{path.relative_to(SOURCE)}: {code}"
+        for path in sorted(SOURCE.rglob("*.py"))
+        if path.parts[-2] != "web"
+        for code in LIMITS
+        if re.search(rf'(return|fields=\{{[^}}]*:|faults\[[^\]]*\] =) "{code}"', path.read_text())
+    }
+
+    assert bare <= {
+        "policies/service.py: out_of_range",
+        "console/operations/rings.py: out_of_range",
+    }, "a version that is not stored, and a field that is no number, have no bound to say"
 
 
 def test_what_a_framework_finds_is_said_by_codes_of_the_list() -> None:

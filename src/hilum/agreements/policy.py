@@ -24,6 +24,7 @@ from hilum.controls.policy import administers
 from hilum.identity.models import Role, VendorRight
 from hilum.identity.policy import is_member, may_as_member
 from hilum.kernel.actor import Actor
+from hilum.kernel.limits import Bounded, too_long, too_many
 from hilum.notices.policy import plain_name
 from hilum.policies.models import Book
 from hilum.registry.models import Environment
@@ -54,9 +55,9 @@ def order_faults(order: NewAgreement, known: Collection[str], now: datetime) -> 
     if not all(parties) or len(set(parties)) < PARTIES_LEAST:
         faults["parties"] = "parties_missing"
     elif len(parties) > PARTIES_BOUND:
-        faults["parties"] = "too_many"
+        faults["parties"] = too_many(PARTIES_BOUND)
     if len(order.entity) > ENTITY_BOUND:
-        faults["entity"] = "too_long"
+        faults["entity"] = too_long(ENTITY_BOUND)
     # The mails about it name the legal entity.
     elif order.entity.strip() and not plain_name(order.entity):
         faults["entity"] = "name_malformed"
@@ -67,7 +68,7 @@ def order_faults(order: NewAgreement, known: Collection[str], now: datetime) -> 
             faults["ends_at"] = "ends_before_it_begins"
         # Subtracted: added to a moment near the end of the calendar, it would be beyond it.
         elif order.ends_at - order.effective_at > LIFE_BOUND:
-            faults["ends_at"] = "too_far_away"
+            faults["ends_at"] = Bounded("too_far_away", f"at most {LIFE_BOUND.days:,} days after it begins")
     return faults
 
 

@@ -8,7 +8,7 @@ from hilum.clients import policy as clients_policy
 from hilum.infra.context import Context
 from hilum.installations import service as installations
 from hilum.kernel.errors import Invalid
-from hilum.web.faults import SENTENCES
+from hilum.web.faults import text_of
 from hilum.web.urls import Site
 
 INVALID_REDIRECT = "invalid_redirect_uri"
@@ -46,5 +46,5 @@ def _code(fault: Invalid) -> str:
 
 
 def _sentence(fault: Invalid) -> str:
-    sentences = (f"{name}: {SENTENCES.get(code, code)}" for name, code in sorted(fault.fields.items()))
+    sentences = (f"{name}: {text_of(code)}" for name, code in sorted(fault.fields.items()))
     return " ".join(sentences) or fault.detail

@@ -29,6 +29,7 @@ from hilum.controls.policy import administers
 from hilum.identity.models import Person
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import LaunchId, PersonId, TenantId
+from hilum.kernel.limits import out_of_range, too_long, too_short
 from hilum.kernel.sentences import Sentence
 from hilum.launches.models import Launch
 
@@ -57,8 +58,8 @@ def reason_fault(order: NewUse) -> str:
     """Return the error code of a stated reason that cannot be accepted; empty if it can."""
     stated = " ".join(order.reason.split())
     if len(stated) < REASON_MIN:
-        return "reason_too_short"
-    return "reason_too_long" if len(stated) > REASON_MAX else ""
+        return too_short(REASON_MIN, "reason_too_short")
+    return too_long(REASON_MAX, "reason_too_long") if len(stated) > REASON_MAX else ""
 
 
 def may_ask(actor: Actor) -> bool:
@@ -154,9 +155,9 @@ def verdict_faults(verdict: str, note: str) -> dict[str, str]:
     faults = {} if verdict in set(Verdict) else {"verdict": "not_an_option"}
     stated = len(" ".join(note.split()))
     if stated < NOTE_MIN:
-        faults["note"] = "reason_too_short"
+        faults["note"] = too_short(NOTE_MIN, "reason_too_short")
     elif stated > REASON_MAX:
-        faults["note"] = "reason_too_long"
+        faults["note"] = too_long(REASON_MAX, "reason_too_long")
     return faults
 
 
@@ -181,7 +182,7 @@ def settings_faults(settings: Settings) -> dict[str, str]:
         ("review_hours", REVIEW_HOURS_MAX),
     ):
         if not 1 <= getattr(settings, name) <= most:
-            faults[name] = "out_of_range"
+            faults[name] = out_of_range(1, most)
     return faults
 
 

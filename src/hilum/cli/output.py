@@ -10,7 +10,7 @@ import orjson
 
 from hilum.infra.database_faults import DatabaseUnavailable
 from hilum.kernel.errors import HilumError, Invalid
-from hilum.web.faults import SENTENCES
+from hilum.web.faults import SENTENCES, text_of
 
 REFUSED, MISUSED = 1, 2
 COLUMN_BOUND = 60
@@ -109,7 +109,9 @@ def refuse(error: HilumError) -> NoReturn:
     click.secho(f"refused: {error.detail or error.code} ({error.code})", fg="red", err=True)
     say_what_lists(error.code, error.detail)
     if isinstance(error, Invalid):
-        say_faults({name: SENTENCES.get(fault, fault) for name, fault in error.fields.items()}, error.detail)
+        fields = error.fields.items()
+        said = {name: text_of(fault) if fault in SENTENCES else fault for name, fault in fields}
+        say_faults(said, error.detail)
     raise SystemExit(REFUSED)
 
 

@@ -29,6 +29,7 @@ from hilum.infra.context import Context
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import Invalid, NotFound
 from hilum.kernel.ids import ClientId, TenantId
+from hilum.kernel.limits import out_of_range
 from hilum.keys.live import vault
 from hilum.policies.models import PEER
 from hilum.registry import service as registry
@@ -163,7 +164,7 @@ def _validated_rotation(ctx: Context, client_id: ClientId, overlap: timedelta) -
         raise Invalid(
             "secret_invalid",
             f"overlap_s must be from 0 to {int(SECRET_OVERLAP_MAX.total_seconds())}.",
-            fields={"overlap_s": "out_of_range"},
+            fields={"overlap_s": out_of_range(0, int(SECRET_OVERLAP_MAX.total_seconds()), "seconds")},
         )
     return client, app
 

@@ -44,6 +44,7 @@ from hilum.identity.models import VendorRight
 from hilum.identity.policy import name_fault, origin_fault
 from hilum.kernel.actor import Actor
 from hilum.kernel.ids import TenantId
+from hilum.kernel.limits import Bounded, too_long, too_many
 from hilum.registry.models import (
     SCOPES_BOUND,
     TEXT_BOUND,
@@ -192,7 +193,7 @@ def _address_faults(metadata: ClientMetadata) -> Faults:
         if not metadata.redirect_uris:
             faults["redirect_uris"] = "redirect_missing"
         elif len(metadata.redirect_uris) > REDIRECT_URIS_BOUND:
-            faults["redirect_uris"] = "too_many"
+            faults["redirect_uris"] = too_many(REDIRECT_URIS_BOUND)
         # Repeated URIs are a typing error that would hide the missing one.
         elif len(set(metadata.redirect_uris)) < len(metadata.redirect_uris):
             faults["redirect_uris"] = "redirect_repeated"
@@ -215,7 +216,7 @@ def _address_faults(metadata: ClientMetadata) -> Faults:
     elif metadata.launch_uri and (fault := validate_web_uri(metadata.launch_uri, loopback=loopback)):
         faults["launch_url"] = fault
     if len(metadata.origins) > ORIGINS_BOUND:
-        faults["origins"] = "too_many"
+        faults["origins"] = too_many(ORIGINS_BOUND)
     else:
         for origin in metadata.origins:
             if fault := origin_fault(origin) or _loopback_fault(origin, allowed=loopback):
@@ -229,7 +230,7 @@ def _loopback_fault(origin: str, *, allowed: bool) -> str:
 
 def _scope_faults(metadata: ClientMetadata) -> Faults:
     if len(metadata.scopes) > SCOPES_BOUND:
-        return {"scope": "too_many"}
+        return {"scope": too_many(SCOPES_BOUND)}
     parsed: list[Scope] = []
     for text in metadata.scopes:
         scope = parse_scope(text)
@@ -288,7 +289,8 @@ def _backend_faults(metadata: ClientMetadata, now: datetime) -> Faults:
     faults: Faults = {}
     end = metadata.expires_at
     if end is not None and not now < end <= now + BACKEND_LIFE_MAX:
-        faults["expires_at"] = "not_in_the_future" if end <= now else "too_far_away"
+        beyond = Bounded("too_far_away", f"at most {BACKEND_LIFE_MAX.days} days from now")
+        faults["expires_at"] = "not_in_the_future" if end <= now else beyond
     if metadata.type is not ClientType.BACKEND:
         if metadata.backend_use is not None:
             faults["backend_use"] = "backend_use_unexpected"
@@ -301,7 +303,7 @@ def _backend_faults(metadata: ClientMetadata, now: datetime) -> Faults:
     if not parts or not all(part.strip() for part in parts):
         faults["backend_use"] = "backend_use_missing"
     elif any(len(part) > TEXT_BOUND for part in (*parts, use.approver if use else "")):
-        faults["backend_use"] = "too_long"
+        faults["backend_use"] = too_long(TEXT_BOUND)
     elif use is not None and (fault := _volume_fault(use)):
         faults["backend_use"] = fault
     return faults

@@ -8,6 +8,7 @@ from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotPermitted, Unavailable
 from hilum.kernel.ids import TenantId
+from hilum.kernel.limits import too_long
 from hilum.lookups import service as lookups
 from hilum.lookups.models import Kind
 from hilum.web import faults
@@ -56,7 +57,7 @@ def required(form: Form, name: str, bound: int = REASON_BOUND, sentence: str = "
     """Return a text that must be there, without spaces around it. Raises Invalid with the sentence that asks for it."""
     text = form.one(name).strip()
     if not text or len(text) > bound:
-        raise Invalid("form_invalid", sentence, fields={name: "too_long" if text else "reason_missing"})
+        raise Invalid("form_invalid", sentence, fields={name: too_long(bound) if text else "reason_missing"})
     return text
 
 

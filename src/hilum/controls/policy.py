@@ -28,6 +28,7 @@ from hilum.controls.models import (
     TargetKind,
 )
 from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.limits import too_long
 from hilum.kernel.persistent import PersistentMap
 from hilum.standards.fhir.definitions import resource_types
 from hilum.standards.smart.scopes import ANY_TYPE, ClinicalScope, ScopeError, covers, intersect, parse_scope
@@ -82,13 +83,13 @@ def order_faults(order: EngageOrder, *, now: datetime) -> dict[str, str]:
     """Return the errors of an order by field; empty if it is valid."""
     faults: dict[str, str] = {}
     if len(order.target.key) > KEY_BOUND:
-        faults["key"] = "key_too_long"
+        faults["key"] = too_long(KEY_BOUND, "key_too_long")
     elif fault := target_fault(order.target):
         faults["key"] = fault
     if not order.reason.strip():
         faults["reason"] = "reason_missing"
     elif len(order.reason) > REASON_BOUND:
-        faults["reason"] = "reason_too_long"
+        faults["reason"] = too_long(REASON_BOUND, "reason_too_long")
     if order.expires_at is not None and order.expires_at <= now:
         faults["expires_at"] = "not_in_the_future"
     return faults

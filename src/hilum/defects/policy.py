@@ -9,6 +9,7 @@ from hilum.identity.models import VendorRight
 from hilum.identity.policy import is_member, may_as_member
 from hilum.kernel.actor import Actor
 from hilum.kernel.ids import VendorId, VersionId
+from hilum.kernel.limits import too_long
 
 JUDGES = frozenset({"platform_admin", "security", "reviewer"})
 _SCENARIO = re.compile(r"[a-z][a-z0-9_]{2,62}")
@@ -35,7 +36,7 @@ def report_faults(order: NewDefect, went_live_at: datetime | None, now: datetime
     if not order.summary.strip():
         faults["summary"] = "missing"
     elif len(order.summary) > TEXT_BOUND:
-        faults["summary"] = "too_long"
+        faults["summary"] = too_long(TEXT_BOUND)
     if order.first_seen_at > now:
         faults["first_seen_at"] = "in_the_future"
     # A version that nobody could use let nothing escape.
@@ -58,7 +59,7 @@ def tag_faults(tag: Tag) -> dict[str, str]:
         return faults | ({"gap": "not_with_scenario"} if gap else {})
     faults = {} if gap else {"gap": "missing"}
     if len(gap) > TEXT_BOUND:
-        faults["gap"] = "too_long"
+        faults["gap"] = too_long(TEXT_BOUND)
     return faults | ({"scenario": "not_with_gap"} if scenario else {})
 
 

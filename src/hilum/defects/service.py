@@ -11,6 +11,7 @@ from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Conflict, Invalid, NotFound, Readers, Unavailable, not_shown
 from hilum.kernel.ids import AppId
+from hilum.kernel.limits import too_long
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies import service as policies
 from hilum.registry import service as registry
@@ -82,7 +83,7 @@ def close(ctx: Context, defect_id: str, outcome: str) -> Defect:
     """Close a defect, with what was done. Raises NotFound, NotPermitted, Invalid, Conflict (closed; seen in production and not tagged)."""
     before = _judged(ctx, defect_id, "defects.defect.close")
     if not outcome.strip() or len(outcome) > TEXT_BOUND:
-        fields = {"outcome": "too_long" if outcome.strip() else "missing"}
+        fields = {"outcome": too_long(TEXT_BOUND) if outcome.strip() else "missing"}
         raise Invalid("defect_invalid", "Say what was done.", fields=fields)
     if not policy.may_close(before):
         detail = "This defect was first seen in production. Tag it before you close it: `hilum defect tag`."

@@ -24,6 +24,7 @@ from hilum.departures.models import (
 from hilum.kernel import base64url
 from hilum.kernel.actor import Actor
 from hilum.kernel.ids import TenantId
+from hilum.kernel.limits import out_of_range
 
 EXPORT, PROOF = "hilum export v1", "hilum erasure proof v1"
 """The formats of the two signed documents, and the first line of what is signed of each."""
@@ -42,7 +43,7 @@ def ask_faults(reason: str, days: int) -> dict[str, str]:
     if not reason.strip() or len(reason) > REASON_BOUND:
         faults["reason"] = "reason_malformed"
     if not ERASE_AFTER_MIN <= days <= ERASE_AFTER_MAX:
-        faults["erase_after_days"] = "out_of_range"
+        faults["erase_after_days"] = out_of_range(ERASE_AFTER_MIN, ERASE_AFTER_MAX, "days")
     return faults
 
 

@@ -18,6 +18,7 @@ from hilum.identity.models import VendorRight
 from hilum.identity.policy import is_member, may_administer, may_as_member
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import TenantId
+from hilum.kernel.limits import too_long
 from hilum.policies.models import DISPOSAL_DAYS, Cell
 from hilum.registry.models import Certification, Environment
 from hilum.registry.policy import last_use
@@ -70,7 +71,7 @@ def answer_faults(order: AnswerOrder) -> dict[str, str]:
         return {"legal_reason": "field_unknown"} if reason else {}
     if not reason:
         return {"legal_reason": "missing"}
-    return {"legal_reason": "too_long"} if len(reason) > LEGAL_REASON_BOUND else {}
+    return {"legal_reason": too_long(LEGAL_REASON_BOUND)} if len(reason) > LEGAL_REASON_BOUND else {}
 
 
 def may_read(actor: Actor, disposal: Disposal) -> bool:

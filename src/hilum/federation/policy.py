@@ -46,6 +46,7 @@ from hilum.identity.policy import (
 from hilum.kernel import sentences
 from hilum.kernel.actor import Actor
 from hilum.kernel.ids import TenantId
+from hilum.kernel.limits import out_of_range, too_many
 from hilum.kernel.sentences import pattern
 
 _CLAIM = re.compile(r"[A-Za-z0-9_.:/-]{1,100}")
@@ -292,7 +293,7 @@ def _role_faults(settings: Settings) -> dict[str, str]:
     if not settings.roles or not ROLES.issuperset(settings.roles):
         faults["roles"] = "role_unknown" if settings.roles else "missing"
     if len(rows) > ROWS_BOUND:
-        faults["role_table"] = "too_many"
+        faults["role_table"] = too_many(ROWS_BOUND)
     elif not rows:
         faults["role_table"] = "missing"
     elif not all(0 < len(row.value) <= VALUE_BOUND and row.role in ROLES for row in rows):
@@ -307,10 +308,11 @@ def _role_faults(settings: Settings) -> dict[str, str]:
 def _number_faults(settings: Settings) -> dict[str, str]:
     faults: dict[str, str] = {}
     if not 0 <= settings.max_age_s <= MAX_AGE_BOUND.total_seconds():
-        faults["max_age_s"] = "out_of_range"
+        faults["max_age_s"] = out_of_range(0, int(MAX_AGE_BOUND.total_seconds()), "seconds")
     life = settings.session_life_s
-    if not SESSION_LIFE_MIN.total_seconds() <= life <= SESSION_LIFE_MAX.total_seconds():
-        faults["session_life_s"] = "out_of_range"
+    least, most = int(SESSION_LIFE_MIN.total_seconds()), int(SESSION_LIFE_MAX.total_seconds())
+    if not least <= life <= most:
+        faults["session_life_s"] = out_of_range(least, most, "seconds")
     return faults
 
 

@@ -40,6 +40,7 @@ from hilum.identity.models import (
 from hilum.identity.rights import RIGHTS, VENDOR_RIGHTS
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import PersonId, TenantId
+from hilum.kernel.limits import too_long, too_many
 from hilum.standards.languages import Language
 from hilum.standards.networks import is_address
 from hilum.standards.smart.scopes import mask_of
@@ -265,7 +266,7 @@ def tenant_faults(tenant: Tenant) -> dict[str, str]:
     if tenant.base_url and (fault := origin_fault(tenant.base_url)):
         faults["base_url"] = fault
     if len(tenant.ehr_origins) > EHR_ORIGINS_BOUND:
-        faults["ehr_origins"] = "too_many"
+        faults["ehr_origins"] = too_many(EHR_ORIGINS_BOUND)
     for origin in tenant.ehr_origins[:EHR_ORIGINS_BOUND]:
         if fault := origin_fault(origin):
             faults["ehr_origins"] = fault
@@ -291,7 +292,7 @@ def person_faults(person: NewPerson) -> dict[str, str]:
     if fault := fhir_user_fault(person.fhir_user, person.role):
         faults["fhir_user"] = fault
     if len(person.patients) > PROXIES_BOUND:
-        faults["patients"] = "too_many"
+        faults["patients"] = too_many(PROXIES_BOUND)
     elif not all(_FHIR_ID.fullmatch(patient) for patient in person.patients):
         faults["patients"] = "patient_id_malformed"
     without_charts = person.tenant is None or person.vendor is not None
@@ -345,7 +346,7 @@ def chart_faults(person: Person, charts: Sequence[Chart], now: datetime) -> dict
     if person.role != Role.PATIENT:
         return {"charts": "role_has_no_charts"}
     if len(patients) > PROXIES_BOUND:
-        return {"charts": "too_many"}
+        return {"charts": too_many(PROXIES_BOUND)}
     if not all(_FHIR_ID.fullmatch(patient) for patient in patients):
         return {"charts": "patient_id_malformed"}
     if len(set(patients)) < len(patients):
@@ -419,14 +420,14 @@ def name_fault(name: str) -> str:
     if not name.strip():
         return "name_missing"
     if len(name) > NAME_BOUND:
-        return "name_too_long"
+        return too_long(NAME_BOUND, "name_too_long")
     return "" if name.isprintable() else "name_characters"
 
 
 def origin_fault(text: str) -> str:
     """Return what is wrong with a web origin (scheme, host and port, as a browser writes it); empty if nothing."""
     if len(text) > URL_BOUND:
-        return "origin_too_long"
+        return too_long(URL_BOUND, "origin_too_long")
     try:
         parts = urlsplit(text)
         port = parts.port

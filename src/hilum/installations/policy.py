@@ -22,6 +22,7 @@ from hilum.installations.models import (
 )
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import FacilityId, TenantId
+from hilum.kernel.limits import too_many
 from hilum.kernel.lists import listed
 from hilum.policies.models import ANY, Book, Expiry
 from hilum.registry.policy import may_suspend, scope_faults
@@ -119,7 +120,7 @@ def networks_of(texts: Iterable[str]) -> tuple[str, ...] | str:
             return "network_of_everything"
         found.add(network)
     if len(found) > NETWORKS_BOUND:
-        return "too_many"
+        return too_many(NETWORKS_BOUND)
     return tuple(
         map(str, sorted(found, key=lambda each: (each.version, int(each.network_address), each.prefixlen)))
     )

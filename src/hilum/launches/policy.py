@@ -10,6 +10,7 @@ from hilum.clients.policy import admission
 from hilum.identity.models import Person
 from hilum.identity.policy import patients_openable
 from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.limits import too_long, too_many
 from hilum.launches.models import (
     ACTIVITY_COUNT_BOUND,
     ACTIVITY_ROWS_BOUND,
@@ -68,7 +69,7 @@ def order_faults(order: LaunchOrder) -> dict[str, str]:
         faults["encounter"] = "patient_needed"
     # Before the entries are read: the bound is also one on this work.
     if len(order.fhir_context) > FHIR_CONTEXT_BOUND:
-        faults["fhirContext"] = "too_many"
+        faults["fhirContext"] = too_many(FHIR_CONTEXT_BOUND)
         return faults
     for n, entry in enumerate(order.fhir_context):
         if fault := fhir_context_fault(entry):
@@ -82,7 +83,7 @@ def availability_faults(clients: Sequence[str], person: Person | None, facility:
     if not clients:
         faults["client_id"] = "missing"
     elif len(clients) > AVAILABILITY_BOUND:
-        faults["client_id"] = "too_many"
+        faults["client_id"] = too_many(AVAILABILITY_BOUND)
     elif any(not client or _word_fault(client, CLIENT_BOUND) for client in clients):
         faults["client_id"] = "word_malformed"
     if fault := _facility_fault(facility):
@@ -130,13 +131,13 @@ def _username_fault(text: str) -> str:
 
 def _text_fault(text: str, bound: int) -> str:
     if len(text) > bound:
-        return "too_long"
+        return too_long(bound)
     return "" if text.isprintable() else "characters"
 
 
 def _facility_fault(text: str) -> str:
     if len(text) > FACILITY_NAMED_BOUND:
-        return "too_long"
+        return too_long(FACILITY_NAMED_BOUND)
     return "" if not text or _FACILITY.fullmatch(text) else "facility_malformed"
 
 
@@ -226,7 +227,7 @@ def activity_faults(rows: Iterable[Activity], *, today: date) -> dict[str, str]:
     if not listed:
         return {"counts": "empty"}
     if len(listed) > ACTIVITY_ROWS_BOUND:
-        return {"counts": "too_many"}
+        return {"counts": too_many(ACTIVITY_ROWS_BOUND)}
     # These three are the key of the table: the later of two rows would silently replace the
     # earlier.
     if len({(row.day, row.role, row.facility) for row in listed}) != len(listed):
@@ -235,7 +236,7 @@ def activity_faults(rows: Iterable[Activity], *, today: date) -> dict[str, str]:
         if not _WORD.fullmatch(row.role) or len(row.role) > FACILITY_BOUND:
             faults[f"counts.{n}.role"] = "word_malformed"
         if row.facility and (not row.facility.isprintable() or len(row.facility) > FACILITY_BOUND):
-            faults[f"counts.{n}.facility"] = "too_long"
+            faults[f"counts.{n}.facility"] = too_long(FACILITY_BOUND)
         if not 0 <= row.count <= ACTIVITY_COUNT_BOUND:
             faults[f"counts.{n}.count"] = "count_malformed"
         if row.day > today + timedelta(days=1):  # a hospital's local day may be ahead of UTC

@@ -20,6 +20,7 @@ from typing import Any
 
 from hilum.attestations.policy import digest_of
 from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.limits import too_long
 from hilum.kernel.sentences import moment
 from hilum.notices.models import (
     ADDRESS_BOUND,
@@ -140,8 +141,9 @@ def with_names(fields: Mapping[str, Kind], facts: Mapping[str, str]) -> dict[str
 
 def value_fault(kind: Kind, value: str) -> str:
     """Return what is wrong with the value of a parameter; empty if nothing."""
-    if len(value) > (SIGNED_BOUND if kind is Kind.SIGNED else VALUE_BOUND):
-        return "too_long"
+    bound = SIGNED_BOUND if kind is Kind.SIGNED else VALUE_BOUND
+    if len(value) > bound:
+        return too_long(bound)
     match kind:
         case Kind.NAME:
             return "" if plain_name(value) else "name_missing"

@@ -18,6 +18,7 @@ from hilum.infra.context import Context
 from hilum.infra.fetch import FetchRefused, judge_url
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import Conflict, Invalid, NotFound, not_shown
+from hilum.kernel.limits import out_of_range, too_long
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.keys.live import vault
 from hilum.notices import models, policy, store
@@ -383,7 +384,7 @@ def add_endpoint(ctx: Context, order: NewEndpoint, *, private: bool) -> Endpoint
 
 def _url_fault(url: str, *, private: bool) -> str:
     if len(url) > URL_BOUND:
-        return "too_long"
+        return too_long(URL_BOUND)
     try:
         judge_url(url, allow_private=private)
     except FetchRefused:
@@ -441,7 +442,9 @@ def rotate_secret(ctx: Context, endpoint_id: str, overlap: timedelta) -> Endpoin
     endpoint = _managed(ctx, "notices.endpoint.rotate", endpoint_id, policy.may_replace_secrets)
     if not timedelta(0) <= overlap <= OVERLAP_MAX:
         raise Invalid(
-            "webhook_invalid", "The overlap is invalid; see fields.", fields={"overlap": "out_of_range"}
+            "webhook_invalid",
+            "The overlap is invalid; see fields.",
+            fields={"overlap": out_of_range(0, int(OVERLAP_MAX.total_seconds()), "seconds")},
         )
     secret, sealed = _new_secret(ctx, endpoint.id)
     # At most two secrets: a rotation within an overlap ends the older one, which may be the one that leaked.

@@ -12,6 +12,7 @@ from hilum.audit.models import Event
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, Unavailable
 from hilum.kernel.ids import AppId
+from hilum.kernel.limits import too_long, too_short
 from hilum.policies import allowances, chain
 from hilum.policies.allowance_store import EXCEPTIONS
 from hilum.policies.exception_models import (
@@ -31,13 +32,13 @@ def exception_faults(order: ExceptionOrder, book: Book, now: datetime) -> dict[s
     """Return the error code of each invalid field of an order that every exception has. Pure."""
     faults: dict[str, str] = {}
     if len(order.reason.strip()) < REASON_LEAST:
-        faults["reason"] = "too_short"
+        faults["reason"] = too_short(REASON_LEAST)
     elif len(order.reason) > TEXT_MOST:
-        faults["reason"] = "too_long"
+        faults["reason"] = too_long(TEXT_MOST)
     if len(order.control.strip()) < CONTROL_LEAST:
-        faults["control"] = "too_short"
+        faults["control"] = too_short(CONTROL_LEAST)
     elif len(order.control) > TEXT_MOST:
-        faults["control"] = "too_long"
+        faults["control"] = too_long(TEXT_MOST)
     if order.ends_at <= now:
         faults["ends_at"] = "not_in_the_future"
     elif order.ends_at > now + book.longest_exception:

@@ -16,6 +16,7 @@ from hilum.infra.context import Context
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import Invalid, NotPermitted, Unavailable
 from hilum.kernel.ids import AppId, TenantId
+from hilum.kernel.limits import too_long, too_short
 from hilum.policies import allowances, chain, requirements, rollout
 from hilum.policies.allowance_store import OVERRIDES
 from hilum.policies.exceptions import EXCEPTION
@@ -70,9 +71,9 @@ def override_faults(order: OverrideOrder, book: Book, now: datetime) -> dict[str
         faults["tenant"] = "judged_by_review"
     for name, text in (("reason", order.reason), ("control", order.control)):
         if len(text.strip()) < CONTROL_LEAST:
-            faults[name] = "too_short"
+            faults[name] = too_short(CONTROL_LEAST)
         elif len(text) > TEXT_MOST:
-            faults[name] = "too_long"
+            faults[name] = too_long(TEXT_MOST)
     if order.ends_at <= now:
         faults["ends_at"] = "not_in_the_future"
     elif order.ends_at > now + book.longest_override:

@@ -7,6 +7,7 @@ from hilum.controls.policy import administers
 from hilum.identity.models import StaffRole
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import TenantId
+from hilum.kernel.limits import too_many
 from hilum.policies.comparison import gravest_first, widenings
 from hilum.policies.models import Application, ApplyOrder, Book, CurrentVersions, Widening
 
@@ -97,5 +98,5 @@ def categories_of(new: Iterable[Widening]) -> frozenset[str]:
 def tenants_fault(tenants: tuple[TenantId, ...], bound: int) -> str:
     """Return the error code of a list of tenants; empty if it is valid."""
     if len(tenants) > bound:
-        return "too_many"
+        return too_many(bound)
     return "tenant_repeated" if len(set(tenants)) != len(tenants) else ""

@@ -6,6 +6,7 @@ from datetime import datetime
 from hilum.controls.policy import administers
 from hilum.kernel.actor import Actor
 from hilum.kernel.ids import TenantId
+from hilum.kernel.limits import too_long
 from hilum.precedents.models import REASONS_BOUND, WHOLE, Control, Kind, Sharing, SharingOrder, Terms
 from hilum.standards.smart.scopes import ClinicalScope, all_covered, parse_scope
 
@@ -29,7 +30,7 @@ def order_faults(order: SharingOrder) -> dict[str, str]:
         # Reasons belong to one approval, and are shown with it.
         faults["reasons"] = "field_unknown"
     if len(order.reasons) > REASONS_BOUND:
-        faults["reasons"] = "too_long"
+        faults["reasons"] = too_long(REASONS_BOUND)
     return faults
 
 

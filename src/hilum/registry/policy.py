@@ -9,6 +9,7 @@ from hilum.identity.models import Role, StaffRole, VendorRight
 from hilum.identity.policy import is_member, may_as_member, name_fault
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.ids import VendorId
+from hilum.kernel.limits import Bounded, too_long, too_many
 from hilum.kernel.lists import listed
 from hilum.policies.models import (
     NAMES_BOUND,
@@ -236,7 +237,7 @@ def _side(text: str) -> str:
 
 def text_fault(text: str) -> str:
     """Return the error code of a vendor's text; empty if it is valid."""
-    return "too_long" if len(text) > TEXT_BOUND else html_fault(text)
+    return too_long(TEXT_BOUND) if len(text) > TEXT_BOUND else html_fault(text)
 
 
 def version_faults(order: NewVersion, book: Book, category: str) -> dict[str, str]:
@@ -247,7 +248,7 @@ def version_faults(order: NewVersion, book: Book, category: str) -> dict[str, st
     label_fault = (
         name_fault(order.label)
         or html_fault(order.label)
-        or ("name_too_long" if len(order.label) > LABEL_BOUND else "")
+        or (too_long(LABEL_BOUND, "name_too_long") if len(order.label) > LABEL_BOUND else "")
     )
     faults = {
         "label": label_fault,
@@ -303,7 +304,7 @@ def _declared_fault(declared: tuple[str, ...], named: Collection[str], unknown: 
     if declared == NOT_DECLARED:
         return ""
     if len(declared) > NAMES_BOUND:
-        return "too_many"
+        return too_many(NAMES_BOUND)
     if len(set(declared)) < len(declared):
         return "named_twice"
     # A name that no rule can mean would be a condition that never counts against the app.
@@ -331,7 +332,7 @@ def reason_fault(reason: str) -> str:
     """Return the error code of a stated reason; empty if it is valid."""
     if not reason.strip():
         return "reason_missing"
-    return "too_long" if len(reason) > TEXT_BOUND else ""
+    return too_long(TEXT_BOUND) if len(reason) > TEXT_BOUND else ""
 
 
 def scope_faults(scopes: Iterable[str]) -> dict[str, str]:
@@ -340,7 +341,7 @@ def scope_faults(scopes: Iterable[str]) -> dict[str, str]:
     if not scopes:
         return {"scopes": "scopes_missing"}
     if len(scopes) > SCOPES_BOUND:
-        return {"scopes": "too_many"}
+        return {"scopes": too_many(SCOPES_BOUND)}
     for text in scopes:
         parsed = parse_scope(text)
         # A scope that does not parse is covered by nothing: certified, it would never be granted.
@@ -377,8 +378,9 @@ def certify_faults(
         return faults
     # Bounds how long an app of its riskiest clients' tier runs before it is reviewed again.
     cells = book.categories[app.category].cells
-    if order.expires_at > now + min(cells[each.tier].certificate_life for each in tiers.values()):
-        faults["expires_at"] = "too_far_away"
+    life = min(cells[each.tier].certificate_life for each in tiers.values())
+    if order.expires_at > now + life:
+        faults["expires_at"] = Bounded("too_far_away", f"at most {life.days} days from now")
     if lacking_proofs(order, app, version, book, missing):
         faults.setdefault("version", "proofs_missing")
     if justified is not None and unjustified(order, app, version, book, justified):

@@ -3,6 +3,7 @@
 import re
 
 from hilum.identity.policy import name_fault
+from hilum.kernel.limits import out_of_range, too_long, too_many
 from hilum.registry.models import PARTS_BOUND, TEXT_BOUND, App, Profile
 from hilum.standards.redirects import validate_web_uri
 
@@ -61,7 +62,9 @@ def profile_faults(profile: Profile) -> dict[str, str]:
         url = getattr(profile, name)
         if url and (broken := validate_web_uri(url, loopback=False)):
             faults[name] = broken
-    if fault := html_fault(profile.retention) or ("too_long" if len(profile.retention) > TEXT_BOUND else ""):
+    if fault := html_fault(profile.retention) or (
+        too_long(TEXT_BOUND) if len(profile.retention) > TEXT_BOUND else ""
+    ):
         faults["retention"] = fault
     return _contradictions(profile) | _parts_faults(profile) | faults
 
@@ -70,13 +73,13 @@ def _parts_faults(profile: Profile) -> dict[str, str]:
     faults: dict[str, str] = {}
     regions, others = profile.hosting_regions, profile.subcontractors or ()
     if len(regions) > PARTS_BOUND:
-        faults["hosting_regions"] = "too_many"
+        faults["hosting_regions"] = too_many(PARTS_BOUND)
     elif len(set(regions)) < len(regions):
         faults["hosting_regions"] = "named_twice"
     elif not all(_REGION.fullmatch(each) for each in regions):
         faults["hosting_regions"] = "region_malformed"
     if len(others) > PARTS_BOUND:
-        return faults | {"subcontractors": "too_many"}
+        return faults | {"subcontractors": too_many(PARTS_BOUND)}
     for each in others:
         text_fault = html_fault(each.name + each.purpose) or name_fault(each.name) or name_fault(each.purpose)
         if text_fault:
@@ -91,7 +94,7 @@ def _contradictions(profile: Profile) -> dict[str, str]:
     faults: dict[str, str] = {}
     days = profile.retention_days
     if days is not None and not 0 <= days <= RETENTION_DAYS_MAX:
-        faults["retention_days"] = "out_of_range"
+        faults["retention_days"] = out_of_range(0, RETENTION_DAYS_MAX, "days")
     elif days and profile.stores_data is False:
         faults["retention_days"] = "retention_without_data"
     elif days == 0 and profile.stores_data:

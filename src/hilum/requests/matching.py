@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from hilum.identity.models import VENDOR_ROLES
 from hilum.identity.policy import ROLES
+from hilum.kernel.limits import out_of_range, too_long, too_many
 from hilum.policies.models import Tier
 from hilum.registry.policy import scope_faults
 from hilum.requests.models import (
@@ -92,7 +93,7 @@ def rules_faults(rules: Sequence[Rule], categories: Collection[str]) -> dict[str
     """Return the error code of each invalid field of a list of rules, such as ``rules.2.to``; ``categories``: those of the rule book."""
     faults: dict[str, str] = {}
     if len(rules) > RULES_BOUND:
-        faults["rules"] = "too_many"
+        faults["rules"] = too_many(RULES_BOUND)
         return faults
     names = [each.name for each in rules]
     for n, rule in enumerate(rules):
@@ -108,14 +109,14 @@ def _rule_faults(rule: Rule, categories: Collection[str]) -> dict[str, str]:
     if not _NAME.fullmatch(rule.name) or len(rule.name) > RULE_NAME_BOUND:
         faults["name"] = "rule_name_malformed"
     if len(rule.because) > REASON_BOUND:
-        faults["because"] = "too_long"
+        faults["because"] = too_long(REASON_BOUND)
     elif rule.action is Action.DISMISS and not rule.because.strip():
         faults["because"] = "reason_missing"
     if rule.action is Action.WAIT:
         faults["action"] = "not_an_option"
     for name in ("apps", "vendors", "categories", "requesters"):
         if len(getattr(rule, name)) > NAMED_BOUND:
-            faults[name] = "too_many"
+            faults[name] = too_many(NAMED_BOUND)
     if not rule.categories <= set(categories):
         faults["categories"] = "category_unknown"
     if not rule.requesters <= ASKERS:
@@ -124,7 +125,7 @@ def _rule_faults(rule: Rule, categories: Collection[str]) -> dict[str, str]:
         named = getattr(rule, name)
         # Every request is compared with them, in a transaction.
         if len(named) > RULE_SCOPES_BOUND:
-            faults[name] = "too_many"
+            faults[name] = too_many(RULE_SCOPES_BOUND)
         elif found := scope_faults(named or ("openid",)):
             faults[name] = found["scopes"]
     least, most = rule.tier_at_least, rule.tier_at_most
@@ -147,5 +148,5 @@ def _limit_faults(rule: Rule) -> dict[str, str]:
     if not rule.only_roles <= ROLES:
         faults["only_roles"] = "role_unknown"
     if rule.for_days is not None and not 1 <= rule.for_days <= DAYS_BOUND:
-        faults["for_days"] = "out_of_range"
+        faults["for_days"] = out_of_range(1, DAYS_BOUND, "days")
     return faults

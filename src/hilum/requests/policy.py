@@ -10,6 +10,7 @@ from hilum.identity.policy import ROLES, may_as_member
 from hilum.installations.policy import may_install
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import PersonId, TenantId
+from hilum.kernel.limits import too_long
 from hilum.registry.models import App
 from hilum.registry.policy import scope_faults
 from hilum.requests.matching import judge_rule
@@ -84,7 +85,7 @@ def ask_faults(order: AskOrder, workflows: Iterable[str], *, only_backend: bool)
     if not order.reason.strip():
         faults["reason"] = "reason_missing"
     elif len(order.reason) > REASON_BOUND:
-        faults["reason"] = "reason_too_long"
+        faults["reason"] = too_long(REASON_BOUND, "reason_too_long")
     return faults
 
 

@@ -18,6 +18,7 @@ from hilum.installations.policy import may_install
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.errors import Conflict, Invalid, NotFound
 from hilum.kernel.ids import PersonId, TenantId
+from hilum.kernel.limits import too_long
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies import service as policies
 from hilum.requests import matching, policy, store
@@ -203,7 +204,7 @@ def _require_valid(ctx: Context, tenant: TenantId, rules: tuple[Rule, ...], *, n
     book = policies.current(ctx).book_at(tenant, ctx.now)
     faults = matching.rules_faults(rules, book.categories)
     if len(note) > REASON_BOUND:
-        faults["note"] = "too_long"
+        faults["note"] = too_long(REASON_BOUND)
     named = {PersonId(each.to) for each in rules if each.to}
     people = identity.find_people(ctx, named) if named and not faults else {}
     for n, rule in enumerate(rules):

@@ -12,6 +12,7 @@ from hilum.audit.models import Event, EventQuery
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Readers, not_shown
 from hilum.kernel.ids import PersonId
+from hilum.kernel.limits import too_many
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies.models import Lens, Tier
 from hilum.registry.policy import reason_fault
@@ -195,7 +196,7 @@ def judge(ctx: Context, order: JudgeOrder) -> LensReview:
     if order.verdict is Verdict.PASS and any(each.blocks for each in earlier if each.lens is order.lens):
         faults["verdict"] = "findings_block"
     if len(earlier) + len(order.findings) > FINDINGS_OF_ONE:
-        faults["findings"] = "too_many"
+        faults["findings"] = too_many(FINDINGS_OF_ONE)
     if faults:
         raise Invalid("verdict_invalid", "The verdict is invalid; see fields.", fields=faults)
     for each in order.findings:

@@ -15,6 +15,7 @@ from hilum.identity.models import StaffRole, VendorRight
 from hilum.identity.policy import is_member, may_as_member
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import VendorId
+from hilum.kernel.limits import too_many
 from hilum.policies.models import NOT_DECLARED, SANDBOX_TRIAL, Applicant, Book, Cell, Lens, Tier
 from hilum.policies.policy import tiers_to_certify
 from hilum.registry.models import Environment
@@ -125,7 +126,7 @@ def order_faults(order: SubmissionOrder, book: Book, *, now: datetime) -> dict[s
         if fault := text_fault(asked.defence):
             faults[f"scopes.{number}.defence"] = fault
     if len(order.documents) > EVIDENCE_BOUND:
-        faults["documents"] = "too_many"
+        faults["documents"] = too_many(EVIDENCE_BOUND)
     elif _repeated(each.kind for each in order.documents):
         faults["documents"] = "named_twice"
     for number, each in enumerate(order.documents):
@@ -230,7 +231,7 @@ def entry_faults(order: SubmissionOrder, entry: Entry, book: Book, *, now: datet
     if not entry.clients:
         faults["clients"] = "clients_missing"
     elif entry.clients > CLIENTS_BOUND:
-        faults["clients"] = "too_many"
+        faults["clients"] = too_many(CLIENTS_BOUND)
     production = entry.environment is Environment.PRODUCTION
     if production and entry.applicant.category == SANDBOX_TRIAL:
         faults["environment"] = "sandbox_only"
@@ -350,7 +351,7 @@ def verdict_faults(order: JudgeOrder, cards: Scorecards) -> dict[str, str]:
     if not set(order.reasons) <= set(known):
         faults["reasons"] = "reason_unknown"
     if len(order.findings) > FINDINGS_BOUND:
-        faults["findings"] = "too_many"
+        faults["findings"] = too_many(FINDINGS_BOUND)
     for number, each in enumerate(order.findings):
         texts = {"evidence": each.evidence, "reproduction": each.reproduction, "fix": each.fix}
         faults |= {f"findings.{number}.{name}": "missing" for name, said in texts.items() if not said.strip()}

@@ -10,6 +10,7 @@ from typing import Any
 
 from hilum.audit.models import LATENCY_EDGES_MS, Traffic
 from hilum.kernel.ids import TenantId
+from hilum.kernel.limits import out_of_range, too_many
 from hilum.kernel.lists import counted
 from hilum.policies.models import TENANTS_BOUND, Application, ApplyOrder
 from hilum.rollouts.models import (
@@ -41,12 +42,12 @@ EACH_ITS_OWN: Mapping[str, str] = MappingProxyType({})
 def rings_fault(rings: Sequence[Ring]) -> str:
     """Return the error code of a plan's rings; empty if they are valid."""
     if not RINGS_LEAST <= len(rings) <= RINGS_BOUND:
-        return "out_of_range"
+        return out_of_range(RINGS_LEAST, RINGS_BOUND, "rings")
     named = [tenant for ring in rings for tenant in ring.tenants]
     if len(set(named)) != len(named):
         return "hospital_repeated"
     if any(len(ring.tenants) > TENANTS_BOUND for ring in rings):
-        return "too_many"
+        return too_many(TENANTS_BOUND)
     if rings[-1].tenants or not all(ring.tenants for ring in rings[:-1]):
         return "last_is_everywhere"
     return "" if all(DWELL_LEAST <= ring.dwell <= DWELL_BOUND for ring in rings) else "dwell_out_of_range"

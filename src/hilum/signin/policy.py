@@ -14,6 +14,7 @@ from hilum.identity.policy import STAFF_ROLES, may_administer
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.errors import Invalid, NotPermitted
 from hilum.kernel.ids import PersonId, TenantId, VendorId
+from hilum.kernel.limits import out_of_range, too_long, too_short
 from hilum.signin.models import (
     API_TOKEN_LIFE_MAX,
     API_TOKEN_NAME_BOUND,
@@ -189,8 +190,8 @@ def delay_after(failures: int) -> timedelta:
 def password_fault(password: str) -> str:
     """Return the code of what is wrong with a new password; empty if nothing is."""
     if len(password) < PASSWORD_MIN:
-        return "password_too_short"
-    return "password_too_long" if len(password) > PASSWORD_MAX else ""
+        return too_short(PASSWORD_MIN, "password_too_short")
+    return too_long(PASSWORD_MAX, "password_too_long") if len(password) > PASSWORD_MAX else ""
 
 
 def may_use_password(person: Person, roles: frozenset[str] | None) -> bool:
@@ -238,7 +239,7 @@ def token_faults(person: Person, *, name: str, life: timedelta, roles: Iterable[
     if not name.isprintable() or len(name) > API_TOKEN_NAME_BOUND:
         faults["name"] = "name_malformed"
     if not timedelta(0) < life <= API_TOKEN_LIFE_MAX:
-        faults["expires_in_s"] = "out_of_range"
+        faults["expires_in_s"] = out_of_range(1, int(API_TOKEN_LIFE_MAX.total_seconds()), "seconds")
     # A token can leave its person's role out, and never add one.
     if not set(roles) <= {person.role}:
         faults["roles"] = "beyond_your_own"

@@ -8,6 +8,7 @@ from hilum.identity.models import VendorRight
 from hilum.identity.policy import is_member, may_as_member
 from hilum.kernel.actor import Actor
 from hilum.kernel.ids import TenantId, VendorId
+from hilum.kernel.limits import too_long
 from hilum.snapshots.models import CLAIMED_FOR, NAME_BOUND, PLACES, NewSnapshot, Snapshot, State
 
 _ID_LETTERS = 26
@@ -41,7 +42,7 @@ def order_faults(order: NewSnapshot, templates: Collection[str], held: Iterable[
     if not name:
         faults["name"] = "name_missing"
     elif len(name) > NAME_BOUND:
-        faults["name"] = "name_too_long"
+        faults["name"] = too_long(NAME_BOUND, "name_too_long")
     elif not name.isprintable():
         faults["name"] = "name_characters"
     elif any(each.name == name and each.is_there for each in held):

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from hilum.kernel import base64url
+from hilum.kernel.limits import too_many
 
 # Bounds the work of an authentication, which looks for the assertion's key in the set.
 KEYS_BOUND = 20
@@ -32,7 +33,7 @@ def jwks_fault(jwks: Mapping[str, Any]) -> str:
     if not keys:
         return "jwks_empty"
     if len(keys) > KEYS_BOUND:
-        return "jwks_too_many"
+        return too_many(KEYS_BOUND, "jwks_too_many")
     # JWK members that matter here are short printable texts; anything else is refused rather than stored.
     if not all(_is_plain(value) for key in keys for item in key.items() for value in item):
         return "jwks_malformed"

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable
 from urllib.parse import unquote
 
+from hilum.kernel.limits import too_long
+
 URI_BOUND = 1_000
 # Characters that browsers drop, trim or rewrite: the URI that was registered would not be the one that is
 # visited.
@@ -79,7 +81,7 @@ def _common_fault(uri: str) -> str | None:
     if not uri:
         return "redirect_empty"
     if len(uri) > URI_BOUND:
-        return "redirect_too_long"
+        return too_long(URI_BOUND, "redirect_too_long")
     if _FORBIDDEN.search(uri) or _BAD_ESCAPE.search(uri):
         return "redirect_characters"
     # RFC 6749 section 3.1.2: no fragment. A response parameter appended to it would stay in the browser.

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from hilum.kernel.limits import Bounded
+
 INVALID = "invalid"
 SENTENCES: Mapping[str, str] = MappingProxyType(
     {
@@ -329,8 +331,14 @@ def explained(faults: Mapping[str, str]) -> dict[str, dict[str, str]]:
 
 def sentence_of(code: str) -> dict[str, str]:
     """Return a code with its sentence; ``invalid`` for an unknown code, so that internal texts are not returned to callers."""
-    listed = code if code in SENTENCES else INVALID
-    return {"code": listed, "detail": SENTENCES[listed]}
+    listed = str(code) if code in SENTENCES else INVALID
+    return {"code": listed, "detail": text_of(code)}
+
+
+def text_of(code: str) -> str:
+    """Return the sentence of a code with its bound, if it states one."""
+    said = SENTENCES.get(code, SENTENCES[INVALID])
+    return f"{said[:-1]}: {code.limit}." if isinstance(code, Bounded) else said
 
 
 def of_validation(fault: Mapping[str, Any]) -> dict[str, str]:
