@@ -1,6 +1,6 @@
 """Codes of fields that are beyond a bound, each with the bound, so that its sentence says it."""
 
-from typing import Self
+from typing import Any, Self
 
 
 class Bounded(str):
@@ -14,9 +14,9 @@ class Bounded(str):
         made.limit = limit
         return made
 
-    def __getnewargs__(self) -> tuple[str, str]:
+    def __reduce__(self) -> tuple[Any, ...]:
         # Copied with its bound.
-        return str(self), self.limit
+        return type(self), (str(self), self.limit)
 
 
 def too_long(most: int, code: str = "too_long") -> Bounded:
