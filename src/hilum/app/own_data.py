@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import orjson
+
 from hilum.app.embedded_servers import EmbeddedServers
 from hilum.infra.settings import Settings
 from hilum.infra.system import SystemClock, SystemIds
@@ -33,37 +35,37 @@ class Loaded:
 def load(
     settings: Settings, tenant: TenantId, paths: list[Path], *, progress: Callable[[float], None]
 ) -> Loaded:
-    """Check every resource of the files, then store them all under their own ids. ``progress`` is called with shares from 0 to 1.
+    """Check every resource of the files, then store them under their own ids. ``progress`` is called with shares from 0 to 1.
 
-    Nothing is stored if one cannot be. What was loaded before under the same ids is replaced, so an interrupted load can be repeated.
+    Nothing is stored if one is refused. Earlier resources of the same ids are replaced, so an interrupted load can be repeated.
     Raises Invalid, Unavailable.
     """
     targets, charts, counts = Targets(), Charts(), Counter[str]()
-    own_data.every(paths, lambda entry, _: targets.add(entry))
+    for path in paths:
+        for entry in own_data.read(path):
+            targets.add(entry)
     if not targets.count:
         raise Invalid("own_data_empty", "There is no resource in these files.")
     progress(READ)
     urls = Urls(settings.base_url, settings.sandbox_url)
     server = EmbeddedServers(settings, urls, SystemClock(), SystemIds()).server(tenant)
     try:
-
-        def check(entry: Entry, path: Path) -> None:
-            resource = own_data.settle(entry, targets)
-            try:
-                server.service.check(own_data.dumped(resource))
-            except Refused as refused:
-                raise _refusal(entry, refused) from refused
-            charts.add(resource, path.name)
-            counts[entry.type] += 1
-            progress(READ + (CHECKED - READ) * counts.total() / targets.count)
-
-        own_data.every(paths, check)
-        # Checked before anything is stored: a list that is too long could not be read at the next start.
-        _listed(settings.data_dir / FILE_NAME, tenant, charts).content()
+        for path in paths:
+            for entry in own_data.read(path):
+                resource = own_data.with_resolved_references(entry, targets)
+                try:
+                    server.service.check(orjson.dumps(resource))
+                except Refused as refused:
+                    raise _refusal(entry, refused) from refused
+                charts.add(resource, path.name)
+                counts[entry.type] += 1
+                progress(READ + (CHECKED - READ) * counts.total() / targets.count)
+        # Before anything is stored: a list that is too long could not be read at the next start.
+        _wallet_with(settings.data_dir / FILE_NAME, tenant, charts).content()
         server.load(_stored(paths, targets, progress))
     finally:
         server.close()
-    _list(settings, tenant, charts)
+    _save_list(settings, tenant, charts)
     progress(1.0)
     return Loaded(dict(sorted(counts.items())), sorted(charts.names))
 
@@ -74,7 +76,7 @@ def _stored(paths: list[Path], targets: Targets, progress: Callable[[float], Non
         for entry in own_data.read(path):
             done += 1
             progress(CHECKED + (1 - CHECKED) * done / targets.count)
-            yield own_data.dumped(own_data.settle(entry, targets))
+            yield orjson.dumps(own_data.with_resolved_references(entry, targets))
 
 
 def _refusal(entry: Entry, refused: Refused) -> Invalid:
@@ -87,19 +89,19 @@ def _refusal(entry: Entry, refused: Refused) -> Invalid:
     )
 
 
-def _list(settings: Settings, tenant: TenantId, charts: Charts) -> None:
-    """Add the patients to the simulator's list; a vendor's snapshot has a list of its own, which no other vendor sees."""
+def _save_list(settings: Settings, tenant: TenantId, charts: Charts) -> None:
+    """Add the patients to the simulator's list or, at a vendor's snapshot, to the snapshot's own, which no other vendor sees."""
     book = SnapshotBook(settings.data_dir)
     own = book.find(tenant)
     if own is not None:
         book.save(replace(own, charts=own_data.merged(own.charts, charts.lines())))
         return
     path = settings.data_dir / FILE_NAME
-    _listed(path, tenant, charts).save(path)
+    _wallet_with(path, tenant, charts).save(path)
 
 
-def _listed(path: Path, tenant: TenantId, charts: Charts) -> Wallet:
-    """Return the simulator's list with the patients added. The caller saves it once their records are stored."""
+def _wallet_with(path: Path, tenant: TenantId, charts: Charts) -> Wallet:
+    """Return the wallet with the patients added to a hospital's list."""
     wallet = Wallet.load(path)
     wallet.charts[tenant] = own_data.merged(wallet.charts.get(tenant, []), charts.lines())
     return wallet

@@ -17,7 +17,7 @@ from hilum_ehr.sandbox import samples
 from hilum_ehr.sandbox.clients import plan
 from hilum_ehr.sandbox.credentials import FILE_NAME, ChartLists, Wallet
 from hilum_ehr.sandbox.ehr import routes as ehr
-from hilum_ehr.sandbox.ehr.failing import Failing
+from hilum_ehr.sandbox.ehr.failing import ChartFaults
 from hilum_ehr.sandbox.ehr.feed import Feed
 from hilum_ehr.sandbox.ehr.own_apps import OwnApps
 from hilum_ehr.sandbox.ehr.platform import Platform
@@ -45,7 +45,7 @@ def build(settings: Settings, clock: Clock, ids: Ids, server_of: Callable[[str],
     """Build the site of a seeded sandbox. ``server_of`` opens a hospital's FHIR store. Raises Unavailable if it is not seeded."""
     wallet = Wallet.load(settings.data_dir / FILE_NAME)
     urls = Urls(settings.base_url, settings.sandbox_url)
-    planned = plan(settings.sandbox_url)
+    registered = plan(settings.sandbox_url)
     assets = Assets(HERE / "static")
     links = (
         ("Hospitals", "/sandbox"),
@@ -56,25 +56,24 @@ def build(settings: Settings, clock: Clock, ids: Ids, server_of: Callable[[str],
     # `sandbox` makes every page state that everyone is synthetic.
     shell = Shell(sandbox=True, home="/sandbox", site="Hilum sandbox", links=links, guides=urls.guides())
     pages = Pages(assets, shell, folders=[HERE / "templates"])
-    # Empty for a hospital whose client was not seeded: its launches fail with the platform's own refusal
-    # instead of the site failing to start.
+    # Empty for a hospital whose client was not seeded: the platform refuses its launches, and the site starts.
     secrets = {
         peer.tenant: (peer.client_id, wallet.client_secrets.get(peer.client_id, ""))
-        for peer in planned.ehr_clients
+        for peer in registered.ehr_clients
     }
     book = SnapshotBook(settings.data_dir)
 
-    def own(tenant: str) -> tuple[str, str] | None:
+    def snapshot_client(tenant: str) -> tuple[str, str] | None:
         card = book.find(tenant)
         return None if card is None else (card.client_id, card.client_secret)
 
-    auditor = next(staff.username for staff in planned.staff if staff.role == INSPECTOR_ROLE)
-    platform = Platform(urls, clock, secrets, wallet.api_tokens.get(auditor, ""), own)
+    auditor = next(staff.username for staff in registered.staff if staff.role == INSPECTOR_ROLE)
+    platform = Platform(urls, clock, secrets, wallet.api_tokens.get(auditor, ""), snapshot_client)
     feed = Feed(platform)
     site = Site(
         urls=urls,
         pages=pages,
-        plan=planned,
+        plan=registered,
         hospitals=hospitals(),
         wallet=wallet,
         chart_lists=ChartLists(settings.data_dir / FILE_NAME, wallet),
@@ -85,7 +84,7 @@ def build(settings: Settings, clock: Clock, ids: Ids, server_of: Callable[[str],
         feed=feed,
         sessions=Sessions(clock, ids),
         own_apps=OwnApps(),
-        failing=Failing(FaultBook(settings.data_dir / FHIR_FOLDER, clock), clock),
+        failing=ChartFaults(FaultBook(settings.data_dir / FHIR_FOLDER, clock), clock),
         clock=clock,
         ids=ids,
         public=settings.sandbox_public,

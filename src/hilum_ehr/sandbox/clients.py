@@ -1,6 +1,6 @@
-"""The pure plan of what is registered before the sandbox listens: vendors, apps, clients, installations, peers and staff.
+"""Plans what the sandbox registers before it listens: vendors, apps, clients, installations, peers and staff. Pure.
 
-The platform's app room carries it out; secrets and keys are created then, and are not part of the plan.
+``hilum.app.seed`` registers it, and creates the secrets and keys, which are not part of the plan.
 """
 
 from collections.abc import Iterable
@@ -19,8 +19,7 @@ CALLBACKS = ("http://127.0.0.1:9009/callback", "http://localhost:9009/callback")
 CLINICAL_ROLES = (Role.PHYSICIAN, Role.NURSE)
 EVERY_ROLE = tuple(Role)
 TENANTS = ("general", "children", "clinic")
-# A client of the test bench asks for all that a person can grant, directories and catalogues by name; the suites
-# narrow it in their requests.
+# The clients of the test bench may request every scope; each suite requests those that it needs.
 EVERYTHING = (
     "launch", "launch/patient", "launch/encounter", "openid", "fhirUser", "online_access", "offline_access",
     *everything(Prefix.PATIENT), *everything(Prefix.USER),
@@ -56,7 +55,7 @@ class BackendUse:
 # Ids are fixed and not drawn, because documents, suites and scripts name them.
 @dataclass(frozen=True, slots=True)
 class ClientPlan:
-    """One client. Those that authenticate with keys get a key set when the plan is carried out."""
+    """One client. Those that authenticate with keys get a key set when they are registered."""
 
     client_id: str
     name: str
@@ -87,7 +86,7 @@ class AppPlan:
     clients: tuple[ClientPlan, ...]
     workflows: tuple[str, ...] | None = None
     placements: tuple[str, ...] | None = None
-    """What its version declares; None: nothing, as for the clients of test suites."""
+    """What its version declares; None: no declaration, as for the clients of test suites."""
     population: str = ""
     """How many patients of a hospital it declares to reach."""
     tenants: tuple[str, ...] = TENANTS
@@ -141,7 +140,7 @@ class MemberPlan:
 
     @property
     def place(self) -> str:
-        """Return what stands for the vendor where the place of an account is kept; no hospital can be named so."""
+        """Return the vendor's name among the places of accounts; no hospital's id has this form."""
         return f"vendor:{self.vendor}"
 
 
@@ -155,7 +154,7 @@ class Plan:
     members: tuple[MemberPlan, ...] = ()
 
     def clients(self) -> Iterable[tuple[AppPlan, ClientPlan]]:
-        """Return every client with its app."""
+        """Yield every client with its app."""
         return ((app, client) for app in self.apps for client in app.clients)
 
 

@@ -59,7 +59,7 @@ class Wallet:
         return public_jwks(self.private_jwks[client_id])
 
     def content(self) -> bytes:
-        """Return the content of the file. Raises Invalid if it is more than is read again."""
+        """Return the content of the file. Raises Invalid if it is larger than FILE_BOUND, which ``load`` refuses."""
         content = orjson.dumps(
             {name: getattr(self, name) for name in self.__slots__}, option=orjson.OPT_INDENT_2
         )
@@ -69,15 +69,14 @@ class Wallet:
         return content
 
     def save(self, path: Path) -> None:
-        """Write the file, whole or not at all. Raises Invalid, and leaves the file, if it would be too large to be read."""
+        """Write the file, whole or not at all. Raises Invalid as ``content`` does; the old file stays then."""
         content = self.content()
-        # Written beside and renamed: a reader finds the old file or the new one.
-        fresh = path.with_suffix(".new")
-        # Created with its mode, since a chmod afterwards would leave a moment in which others could read it.
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        new_file = path.with_suffix(".new")
+        # Created with its mode: until a later chmod, others could read it.
+        descriptor = os.open(new_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-        fresh.replace(path)
+        new_file.replace(path)
 
     @staticmethod
     def load(path: Path) -> "Wallet":
@@ -93,19 +92,19 @@ class Wallet:
 
 
 class ChartLists:
-    """Keeps the wallet's charts as its file has them: ``hilum sandbox load`` adds to them while the site is served."""
+    """Keeps the wallet's charts up to date with its file, to which ``hilum sandbox load`` adds while the site is served."""
 
     def __init__(self, path: Path, wallet: Wallet) -> None:
-        self._path, self._wallet, self._as_of = path, wallet, _written_at(path)
+        self._path, self._wallet, self._read_version = path, wallet, _mtime_ns(path)
 
     def refresh(self) -> None:
         """Read the charts again if the file has changed. While it cannot be read they stay as they are."""
-        if (written := _written_at(self._path)) != self._as_of:
+        if (version := _mtime_ns(self._path)) != self._read_version:
             with suppress(Unavailable):
-                self._wallet.charts, self._as_of = Wallet.load(self._path).charts, written
+                self._wallet.charts, self._read_version = Wallet.load(self._path).charts, version
 
 
-def _written_at(path: Path) -> int:
+def _mtime_ns(path: Path) -> int:
     try:
         return path.stat().st_mtime_ns
     except OSError:

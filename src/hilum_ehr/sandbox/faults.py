@@ -1,7 +1,7 @@
-"""Faults of the sandbox's own FHIR servers: unavailable, slow, short pages, a conflict, a lost answer.
+"""Injects faults into the sandbox's own FHIR servers: unavailable, slow, short pages, a conflict, a lost answer.
 
-They are kept in a file beside the servers' data, which every process of this machine reads, and stand between whoever asks and the server. Each
-is of one hospital and of one run, client or set of launches, so that nobody else meets it, and ends by itself.
+The faults in force are in a file beside the servers' data, which every process of this machine reads. Each reaches the requests of one run, client
+or set of launches at one hospital only, and ends by itself.
 """
 
 import asyncio
@@ -35,12 +35,13 @@ READ_EVERY_S = 0.05
 """How soon a process notices a change."""
 SLOW_S = 3.0
 SLOW_AT_ONCE = 16
-"""Answers of a hospital that are held back at a time in one process. Each keeps a place at its server: with all of them held, nobody else was
-answered."""
+"""Answers of a hospital that are delayed at a time in one process. Each occupies one of the server's slots; the others must stay free for the
+requests that no fault reaches."""
 SHORT_PAGE, EMPTY_PAGES = 2, 12
-"""Entries of a short page, and how many empty ones follow the first: the gateway fills its pages from ten of the server's, so that fewer
-would never be seen by an app."""
-MADE_BOUND = 1_000
+"""Entries of a short page, and how many empty pages follow the first. The gateway fills one of its pages from up to ten of the server's, so an
+app would never see fewer."""
+DONE_BOUND = 1_000
+"""Faults that happen once and have happened, as one server remembers them."""
 OF_BOUND = 40
 """Launches that one fault reaches; the oldest are left out."""
 KINDS = {
@@ -50,7 +51,7 @@ KINDS = {
     "conflict": "The first change of each record finds that somebody else changed it",
     "lost_answer": "The answer to the first write is lost, though it was carried out",
 }
-"""What can be made to fail, in words."""
+"""The kinds of faults, as the pages name them."""
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -63,7 +64,10 @@ _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """``of``: the run, client or launches whose requests fail; ``chart``: only those about this patient. ``made_by``: who ends it."""
+    """One fault. ``of``: the run, client or launches whose requests it reaches; ``chart``: if set, only requests about this patient.
+
+    ``made_by`` names whoever made it and may end it.
+    """
 
     tenant: str
     kind: str
@@ -74,75 +78,76 @@ class Fault:
 
 
 class FaultBook:
-    """The faults in force, of one process; every process of the machine has the same file."""
+    """Reads and writes the file of faults. Other processes of the machine have books of the same file."""
 
     def __init__(self, folder: Path, clock: Clock) -> None:
         self._path, self._clock = folder / FILE_NAME, clock
-        self._looked = -READ_EVERY_S
-        self._stamp: tuple[int, int] | None = None
-        self._held: dict[str, tuple[Fault, ...]] = {}
+        self._checked_at = -READ_EVERY_S
+        self._version: tuple[int, int] | None = None
+        """Time of change and inode of the file as it was read last."""
+        self._by_tenant: dict[str, tuple[Fault, ...]] = {}
 
     def of(self, tenant: str) -> tuple[Fault, ...]:
         """Return the faults of a hospital that are in force."""
-        # Asked for each request, so that the file is looked at now and then only.
+        # Called for each request, so the file is checked every READ_EVERY_S only.
         at = self._clock.monotonic()
-        if at - self._looked >= READ_EVERY_S:
-            self._looked = at
-            self._look()
-        found = self._held.get(tenant)
-        if not found:
+        if at - self._checked_at >= READ_EVERY_S:
+            self._checked_at = at
+            self._refresh()
+        faults = self._by_tenant.get(tenant)
+        if not faults:
             return ()
         now = self._clock.now()
-        return tuple(each for each in found if now < datetime.fromisoformat(each.until))
+        return tuple(fault for fault in faults if now < datetime.fromisoformat(fault.until))
 
     def add(self, fault: Fault) -> None:
         """Put a fault in force, for FAULT_LIFE at most."""
         self._add(fault, lambda _: None)
 
-    def _add(self, fault: Fault, fits: Callable[[list[Fault]], None]) -> None:
+    def _add(self, fault: Fault, check: Callable[[list[Fault]], None]) -> None:
         latest = (self._clock.now() + FAULT_LIFE).isoformat()
-        assert fault.kind in KINDS, "only what is listed can be made"
-        bounded = Fault(**asdict(fault) | {"until": min(fault.until, latest), "of": tuple(fault.of)})
+        assert fault.kind in KINDS, "a fault is of a listed kind"
+        bounded = replace(fault, until=min(fault.until, latest), of=tuple(fault.of))
 
-        def added(held: list[Fault]) -> list[Fault]:
-            fits(held)
-            # The same again, in the same hands, replaces it: its time begins again, and it is listed once.
-            kept = [each for each in held if (each.made_by, each.kind) != (bounded.made_by, bounded.kind)]
-            return [*kept, bounded][-FAULTS_BOUND:]
+        def added(faults: list[Fault]) -> list[Fault]:
+            check(faults)
+            # A fault of the same maker and kind is replaced: its time begins again, and it is listed once.
+            others = [each for each in faults if (each.made_by, each.kind) != (bounded.made_by, bounded.kind)]
+            return [*others, bounded][-FAULTS_BOUND:]
 
         self._change(added)
 
     def all(self) -> tuple[Fault, ...]:
         """Return the faults of every hospital that are in force, as the file has them."""
         now = self._clock.now().isoformat()
-        return tuple(each for each in _read(self._path) if each.until > now)
+        return tuple(fault for fault in _read(self._path) if fault.until > now)
 
     def add_by_hand(self, fault: Fault) -> None:
-        """Put a fault in force in place of the same one of its maker. Raises Conflict beyond HAND_BOUND."""
-        assert fault.made_by.startswith(BY_HAND), "its maker is known as one by hand"
+        """Put a fault in force that was picked by hand. Raises Conflict if HAND_BOUND of other makers are in force."""
+        assert fault.made_by.startswith(BY_HAND), "the maker's name begins with BY_HAND"
 
-        def fits(held: list[Fault]) -> None:
-            others = (each for each in held if each.made_by != fault.made_by)
+        def check(faults: list[Fault]) -> None:
+            others = (each for each in faults if each.made_by != fault.made_by)
             if sum(each.made_by.startswith(BY_HAND) for each in others) >= HAND_BOUND:
                 detail = "Too much is failing in this sandbox already. Try again in three minutes."
                 raise Conflict("faults_bound", detail)
 
-        self._add(fault, fits)
+        self._add(fault, check)
 
-    def join(self, made_by: str, name: str) -> None:
-        """Let faults that somebody made reach one more launch."""
+    def extend(self, made_by: str, launch: str) -> None:
+        """Extend the faults of a maker to one more launch."""
 
-        def joined(fault: Fault) -> Fault:
-            of = (*fault.of, name)[-OF_BOUND:]
+        def extended(fault: Fault) -> Fault:
+            of = (*fault.of, launch)[-OF_BOUND:]
             return replace(fault, of=of) if fault.made_by == made_by else fault
 
-        self._change(lambda held: [joined(each) for each in held])
+        self._change(lambda faults: [extended(each) for each in faults])
 
     def clear(self, made_by: str) -> bool:
-        """End the faults that somebody made; return whether there were any."""
+        """End the faults of a maker; return whether there were any."""
         if not any(each.made_by == made_by for each in _read(self._path)):
             return False
-        self._change(lambda held: [each for each in held if each.made_by != made_by])
+        self._change(lambda faults: [each for each in faults if each.made_by != made_by])
         return True
 
     def _change(self, change: Callable[[list[Fault]], list[Fault]]) -> None:
@@ -150,31 +155,32 @@ class FaultBook:
         with (self._path.parent / f"{FILE_NAME}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             now = self._clock.now().isoformat()
-            held = [each for each in _read(self._path) if each.until > now]
-            written = self._path.with_suffix(".new")
-            written.write_bytes(orjson.dumps([asdict(each) for each in change(held)]))
-            written.replace(self._path)
-        self._looked = -READ_EVERY_S
+            faults = [each for each in _read(self._path) if each.until > now]
+            new_file = self._path.with_suffix(".new")
+            new_file.write_bytes(orjson.dumps([asdict(each) for each in change(faults)]))
+            new_file.replace(self._path)
+        # Read the file again at the next request, whatever the time.
+        self._checked_at = -READ_EVERY_S
 
-    def _look(self) -> None:
+    def _refresh(self) -> None:
+        """Read the file if it was replaced."""
         try:
-            found = self._path.stat()
+            status = self._path.stat()
         except OSError:
-            self._stamp, self._held = None, {}
+            self._version, self._by_tenant = None, {}
             return
-        stamp = found.st_mtime_ns, found.st_ino
-        if stamp != self._stamp:
-            held: dict[str, tuple[Fault, ...]] = {}
-            for each in _read(self._path):
-                held[each.tenant] = (*held.get(each.tenant, ()), each)
-            self._stamp, self._held = stamp, held
+        version = status.st_mtime_ns, status.st_ino
+        if version != self._version:
+            by_tenant: dict[str, tuple[Fault, ...]] = {}
+            for fault in _read(self._path):
+                by_tenant[fault.tenant] = (*by_tenant.get(fault.tenant, ()), fault)
+            self._version, self._by_tenant = version, by_tenant
 
 
 def _read(path: Path) -> list[Fault]:
-    """Read the file; a file that cannot be read has no faults."""
+    """Return the faults in the file; none if it cannot be read."""
     try:
-        found = orjson.loads(path.read_bytes())
-        return [Fault(**each | {"of": tuple(each["of"])}) for each in found]
+        return [Fault(**each | {"of": tuple(each["of"])}) for each in orjson.loads(path.read_bytes())]
     except (OSError, ValueError, TypeError, KeyError):
         return []
 
@@ -182,69 +188,70 @@ def _read(path: Path) -> list[Fault]:
 def with_faults(
     app: App, book: FaultBook, tenant: str, pause: Callable[[float], Awaitable[None]] = asyncio.sleep
 ) -> App:
-    """Wrap a hospital's FHIR server so that its faults stand between whoever asks and the server."""
-    made: dict[tuple[str, str], None] = {}
-    places = asyncio.Semaphore(SLOW_AT_ONCE)
+    """Return a hospital's FHIR server with the faults of a book injected. ``pause`` delays an answer."""
+    done: dict[tuple[str, str], None] = {}
+    slots = asyncio.Semaphore(SLOW_AT_ONCE)
 
-    async def hold_back() -> None:
-        if not places.locked():
-            async with places:
+    async def delay() -> None:
+        if not slots.locked():
+            async with slots:
                 await pause(SLOW_S)
 
-    def first(fault: Fault, target: str) -> bool:
-        """Check whether a fault is made here for the first time."""
+    def is_first(fault: Fault, target: str) -> bool:
+        """Check whether a fault that happens once has not happened to a target yet, and record that it does."""
         key = f"{fault.made_by} {fault.until} {fault.kind}", target
-        if key in made:
+        if key in done:
             return False
-        if len(made) >= MADE_BOUND:
-            made.clear()
-        made[key] = None
+        if len(done) >= DONE_BOUND:
+            done.clear()
+        done[key] = None
         return True
 
     async def faulty(scope: Scope, receive: Receive, send: Send) -> None:
-        faults, number = book.of(tenant), _unmark(scope)
+        # A page's number may outlive the fault that put it into the link, and is always taken out.
+        faults, number = book.of(tenant), _take_page_number(scope)
         if not faults:
             await app(scope, receive, send)
             return
-        answer, short = _Held(), False
-        body = await _body(receive)
-        writes = scope["method"] in _WRITES and not scope["path"].endswith("/_search")
-        for each in faults:
-            if each.kind == "unavailable" and writes and _about(each, scope, body):
-                # Before it is carried out: whether a write was done must not be in doubt.
+        answer, is_short = _BufferedAnswer(), False
+        body = await _read_body(receive)
+        is_write = scope["method"] in _WRITES and not scope["path"].endswith("/_search")
+        for fault in faults:
+            if fault.kind == "unavailable" and is_write and _applies(fault, scope, body):
+                # Refused before it is carried out, so that nobody is in doubt whether it was.
                 await _refuse(send, 503, "transient", "The server is unavailable.")
                 return
-            if each.kind == "short_pages" and _searches(scope) and _about(each, scope):
-                scope["query_string"] = _shortened(scope["query_string"])
-                short = True
+            if fault.kind == "short_pages" and _is_type_search(scope) and _applies(fault, scope):
+                scope["query_string"] = _with_short_pages(scope["query_string"])
+                is_short = True
             if (
-                each.kind == "conflict"
+                fault.kind == "conflict"
                 and scope["method"] in {"PUT", "PATCH"}
-                and _about(each, scope, body)
-                and first(each, scope["path"])
+                and _applies(fault, scope, body)
+                and is_first(fault, scope["path"])
             ):
                 await _refuse(send, 412, "conflict", "Somebody else changed this record.")
                 return
-        await app(scope, _once(body), answer.send)
-        if short:
-            answer.rewrite(partial(_spread, query=scope["query_string"].decode(), number=number))
-        for each in faults:
-            if not _about(each, scope, body, answer.body):
+        await app(scope, _replay(body), answer.send)
+        if is_short:
+            answer.rewrite(partial(_with_empty_pages, query=scope["query_string"].decode(), number=number))
+        for fault in faults:
+            if not _applies(fault, scope, body, answer.body):
                 continue
-            if each.kind == "unavailable":
+            if fault.kind == "unavailable":
                 await _refuse(send, 503, "transient", "The server is unavailable.")
                 return
-            if each.kind == "slow":
-                await hold_back()
-            if each.kind == "lost_answer" and writes and first(each, ""):
+            if fault.kind == "slow":
+                await delay()
+            if fault.kind == "lost_answer" and is_write and is_first(fault, ""):
                 raise Unavailable("upstream_answer_lost", "The FHIR server did not answer.")
-        await answer.pass_on(send)
+        await answer.replay(send)
 
     return faulty
 
 
-def _about(fault: Fault, scope: Scope, *bodies: bytes) -> bool:
-    """Check whether a request is of a fault, by who asks, and if it is of one chart, by the address and what is sent either way."""
+def _applies(fault: Fault, scope: Scope, *bodies: bytes) -> bool:
+    """Check whether a fault reaches a request: by its caller and, for a fault of one chart, by the patient in its address or in a body."""
     if not set(fault.of) & set(scope.get("state", {}).get("asked_by", ())):
         return False
     if not fault.chart:
@@ -254,49 +261,50 @@ def _about(fault: Fault, scope: Scope, *bodies: bytes) -> bool:
     return chart in target or any(b"Patient/" + chart + b'"' in body for body in bodies)
 
 
-def _searches(scope: Scope) -> bool:
-    """Check whether a request is a search of a type by its address; anything else refuses a page size."""
+def _is_type_search(scope: Scope) -> bool:
+    """Check whether a request searches one type with GET; the server refuses a page size in any other."""
     path = scope["path"].strip("/")
     return scope["method"] == "GET" and bool(path) and "/" not in path and path != "metadata"
 
 
-def _shortened(query: bytes) -> bytes:
-    kept = [(name, value) for name, value in parse_qsl(query.decode(), keep_blank_values=True)]
-    if any(name == "_count" and value.isdigit() and int(value) <= SHORT_PAGE for name, value in kept):
+def _with_short_pages(query: bytes) -> bytes:
+    parameters = parse_qsl(query.decode(), keep_blank_values=True)
+    if any(name == "_count" and value.isdigit() and int(value) <= SHORT_PAGE for name, value in parameters):
         return query
-    return urlencode(
-        [*((n, v) for n, v in kept if n != "_count"), ("_count", str(SHORT_PAGE))], safe="/|,:"
-    ).encode()
+    others = [(name, value) for name, value in parameters if name != "_count"]
+    return urlencode([*others, ("_count", str(SHORT_PAGE))], safe="/|,:").encode()
 
 
-def _unmark(scope: Scope) -> int:
-    """Take the number of an empty page out of an address and return it; zero if it has none. It may outlive the fault that put it there."""
-    query = scope["query_string"]
-    head, found, number = query.rpartition(f"&{_MARK}=".encode())
-    if not found or not number.isdigit():
+def _take_page_number(scope: Scope) -> int:
+    """Remove the number of an empty page from a request's address and return it; 0 if there is none."""
+    query, separator, number = scope["query_string"].rpartition(f"&{_MARK}=".encode())
+    if not separator or not number.isdigit():
         return 0
-    scope["query_string"] = head
+    scope["query_string"] = query
     return int(number[:4])
 
 
-def _spread(body: bytes, query: str, number: int) -> bytes:
-    """Put empty pages between the first page of a search and the rest of it."""
+def _with_empty_pages(body: bytes, query: str, number: int) -> bytes:
+    """Return a page of a search with its ``next`` link changed, so that EMPTY_PAGES empty pages follow the first.
+
+    ``number`` is that of the page: 0 for the first, whose link leads to the empty pages; the last of these leads to the server's second page.
+    """
     page = orjson.loads(body)
     links = {each["relation"]: each["url"] for each in page.get("link", ())}
     if number > EMPTY_PAGES or page.get("resourceType") != "Bundle" or (PAGE in query and not number):
         return body
-    further = links.get("next")
+    next_url = links.get("next")
     if number:
         page.pop("entry", None)
-        further = f"{next(iter(links.values())).partition('?')[0]}?{query}"
-    if not further:
+        next_url = f"{next(iter(links.values())).partition('?')[0]}?{query}"
+    if not next_url:
         return body
     others = [each for each in page["link"] if each["relation"] != "next"]
-    page["link"] = [*others, {"relation": "next", "url": f"{further}&{_MARK}={number + 1}"}]
+    page["link"] = [*others, {"relation": "next", "url": f"{next_url}&{_MARK}={number + 1}"}]
     return orjson.dumps(page)
 
 
-async def _body(receive: Receive) -> bytes:
+async def _read_body(receive: Receive) -> bytes:
     chunks = []
     while True:
         message = await receive()
@@ -305,15 +313,15 @@ async def _body(receive: Receive) -> bytes:
             return b"".join(chunks)
 
 
-def _once(body: bytes) -> Receive:
+def _replay(body: bytes) -> Receive:
     async def receive() -> Message:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return receive
 
 
-class _Held:
-    """An answer that is looked at before it is passed on."""
+class _BufferedAnswer:
+    """The server's answer, collected so that it can be changed or lost before it is sent."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
@@ -323,24 +331,24 @@ class _Held:
 
     @property
     def body(self) -> bytes:
-        return b"".join(each.get("body", b"") for each in self.messages)
+        return b"".join(message.get("body", b"") for message in self.messages)
 
     def rewrite(self, change: Callable[[bytes], bytes]) -> None:
-        """Change the body of a good answer."""
+        """Change the body of an answer with status 200."""
         start = self.messages[0]
         if start["status"] != 200:
             return
         body = change(self.body)
-        headers = [each for each in start["headers"] if each[0].lower() != b"content-length"]
+        headers = [(name, value) for name, value in start["headers"] if name.lower() != b"content-length"]
         length = (b"content-length", str(len(body)).encode())
         self.messages = [
             {**start, "headers": [*headers, length]},
             {"type": "http.response.body", "body": body},
         ]
 
-    async def pass_on(self, send: Send) -> None:
-        for each in self.messages:
-            await send(each)
+    async def replay(self, send: Send) -> None:
+        for message in self.messages:
+            await send(message)
 
 
 async def _refuse(send: Send, status: int, code: str, text: str) -> None:

@@ -1,16 +1,16 @@
-"""FHIR data of one's own for a synthetic hospital: Bundles, NDJSON files and single resources, made ready to be stored.
+"""Reads a developer's FHIR data for a synthetic hospital: Bundles, NDJSON files and single resources.
 
-References between entries are followed as the files mean them: by ``fullUrl`` (``urn:uuid:…``) and by the search for an identifier that
-transaction Bundles use (FHIR R4 bundle.html#references, http.html#trules). What is not in any of the files becomes a logical reference.
+References between entries are resolved by ``fullUrl`` (``urn:uuid:…``) and by the identifier that a conditional reference of a transaction
+searches for. A conditional reference to a resource that is in none of the files becomes a logical reference.
+
+Source: FHIR R4, bundle.html#references, http.html#trules, references.html#logical.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
-
-import orjson
 
 from hilum.kernel.errors import HilumError, Invalid
 from hilum.standards.fhir.shaping import load
@@ -29,7 +29,7 @@ _BY_IDENTIFIER = "?identifier="
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One resource as it stands in a file. ``where`` names it for a person; numbers keep their digits."""
+    """One resource of a file. ``where`` is its place in words, for error messages; numbers keep their digits."""
 
     where: str
     full_url: str
@@ -45,7 +45,7 @@ class Entry:
 
 
 def read(path: Path) -> Iterator[Entry]:
-    """List the resources of a file, in its order. Raises Invalid with the file and line, or entry, that cannot be read."""
+    """Yield the resources of a file, in its order. Raises Invalid with the file and the line or entry that cannot be read."""
     try:
         if path.suffix == NDJSON:
             yield from _lines(path)
@@ -78,13 +78,14 @@ def _parse(where: str, text: bytes) -> Any:
         raise _unreadable(where, f"it is not JSON: {error}.") from error
 
 
-def _expand(where: str, full_url: str, found: Any) -> Iterator[Entry]:
-    if not isinstance(found, dict) or not isinstance(found.get("resourceType"), str):
+def _expand(where: str, full_url: str, resource: Any) -> Iterator[Entry]:
+    """Yield a resource or, for a Bundle, the resources in it."""
+    if not isinstance(resource, dict) or not isinstance(resource.get("resourceType"), str):
         raise _unreadable(where, "it is not a FHIR resource: an object with a resourceType is expected.")
-    if found["resourceType"] != "Bundle":
-        yield _with_id(Entry(where, full_url, found))
+    if resource["resourceType"] != "Bundle":
+        yield _with_id(Entry(where, full_url, resource))
         return
-    entries = found.get("entry", [])
+    entries = resource.get("entry", [])
     for n, entry in enumerate(entries if isinstance(entries, list) else [None], 1):
         if not isinstance(entry, dict) or not isinstance(entry.get("resource"), dict):
             raise _unreadable(f"{where}, entry {n}", "it has no resource.")
@@ -94,13 +95,13 @@ def _expand(where: str, full_url: str, found: Any) -> Iterator[Entry]:
 def _with_id(entry: Entry) -> Entry:
     if "id" in entry.resource:
         return entry
-    # A new id each time would double the data of a file that is loaded twice.
-    found = entry.full_url.removeprefix(_URN)
-    if not is_id(found):
+    # Not a random id: a file that is loaded twice would then be stored twice.
+    resource_id = entry.full_url.removeprefix(_URN)
+    if not is_id(resource_id):
         raise _unreadable(
             entry.where, "its resource has no id. Give it one, so that loading again replaces it."
         )
-    return Entry(entry.where, entry.full_url, entry.resource | {"id": found})
+    return Entry(entry.where, entry.full_url, entry.resource | {"id": resource_id})
 
 
 def _unreadable(where: str, why: str) -> HilumError:
@@ -109,7 +110,7 @@ def _unreadable(where: str, why: str) -> HilumError:
 
 @dataclass(slots=True)
 class Targets:
-    """What references of the files can mean, by fullUrl and by type and identifier."""
+    """The resources that references in the files may lead to, by fullUrl and by type and identifier."""
 
     by_url: dict[str, str] = field(default_factory=dict)
     by_identifier: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -117,15 +118,16 @@ class Targets:
     count: int = 0
 
     def add(self, entry: Entry) -> None:
-        """Add one entry. Raises Invalid beyond the number of patients that the simulator lists."""
+        """Add one entry. Raises Invalid beyond PATIENTS_BOUND."""
         self.count += 1
         if entry.full_url:
             self.by_url[entry.full_url] = entry.target
         identifiers = entry.resource.get("identifier")
-        # Not validated yet: what is no list is refused later, with its place.
-        for each in identifiers if isinstance(identifiers, list) else ():
-            if isinstance(each, dict) and isinstance(each.get("value"), str):
-                self.by_identifier[entry.type, f"{each.get('system', '')}|{each['value']}"] = entry.target
+        # Nothing is validated yet; the store refuses a malformed identifier later.
+        for identifier in identifiers if isinstance(identifiers, list) else ():
+            if isinstance(identifier, dict) and isinstance(identifier.get("value"), str):
+                token = f"{identifier.get('system', '')}|{identifier['value']}"
+                self.by_identifier[entry.type, token] = entry.target
         if entry.type == "Patient":
             self.patients.add(entry.target)
             if len(self.patients) > PATIENTS_BOUND:
@@ -134,52 +136,54 @@ class Targets:
                 )
 
 
-def settle(entry: Entry, targets: Targets) -> dict[str, Any]:
-    """Return the resource with its references as this hospital's server knows them. Raises Invalid for one that leads nowhere."""
+def with_resolved_references(entry: Entry, targets: Targets) -> dict[str, Any]:
+    """Return an entry's resource with its references as this hospital's server knows them. Raises Invalid for one that leads nowhere."""
     try:
-        settled: dict[str, Any] = _settled(entry.resource, entry, targets)
+        resource: dict[str, Any] = _resolved(entry.resource, entry, targets)
     except RecursionError:
         raise _unreadable(entry.where, "it is nested too deep.") from None
-    return settled
+    return resource
 
 
-def _settled(value: Any, entry: Entry, targets: Targets) -> Any:
+def _resolved(value: Any, entry: Entry, targets: Targets) -> Any:
     if isinstance(value, list):
-        return [_settled(each, entry, targets) for each in value]
+        return [_resolved(item, entry, targets) for item in value]
     if isinstance(value, dict):
-        changed = {name: _settled(each, entry, targets) for name, each in value.items()}
-        reference = changed.get("reference")
-        return _reference(changed, reference, entry, targets) if isinstance(reference, str) else changed
+        members = {name: _resolved(member, entry, targets) for name, member in value.items()}
+        text = members.get("reference")
+        return _resolved_reference(members, text, entry, targets) if isinstance(text, str) else members
     # The address of an attachment may be a fullUrl as well.
     return targets.by_url.get(value, value) if isinstance(value, str) and value.startswith(_URN) else value
 
 
-def _reference(found: dict[str, Any], text: str, entry: Entry, targets: Targets) -> dict[str, Any]:
+def _resolved_reference(
+    reference: dict[str, Any], text: str, entry: Entry, targets: Targets
+) -> dict[str, Any]:
     if text in targets.by_url:
-        return found | {"reference": targets.by_url[text]}
+        return reference | {"reference": targets.by_url[text]}
     if text.startswith(_URN):
         raise _unreadable(entry.where, f"it refers to {text[:80]}, which is in none of the files.")
     kind, is_search, token = text.partition(_BY_IDENTIFIER)
     if not is_search:
-        return found
+        return reference
     token = unquote(token)
     if target := targets.by_identifier.get((kind, token)):
-        return found | {"reference": target}
+        return reference | {"reference": target}
     system, _, value = token.rpartition("|")
     identifier = {"system": system, "value": value} if system else {"value": value}
-    rest = {name: each for name, each in found.items() if name != "reference"}
+    rest = {name: member for name, member in reference.items() if name != "reference"}
     return rest | {"type": kind, "identifier": identifier}
 
 
 @dataclass(slots=True)
 class Charts:
-    """The lines of loaded patients in the simulator's list: name, and visits with the newest first."""
+    """Collects the lines of loaded patients in the simulator's list: name, and visits with the newest first."""
 
     names: dict[str, tuple[str, str]] = field(default_factory=dict)
     visits: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
     def add(self, resource: dict[str, Any], source: str) -> None:
-        """Add what a resource says about a patient's line; most say nothing."""
+        """Add a Patient or an Encounter; resources of other types are ignored."""
         if resource["resourceType"] == "Patient":
             self.names[resource["id"]] = (_name(resource), f"loaded from {source}")
         elif resource["resourceType"] == "Encounter":
@@ -203,26 +207,14 @@ class Charts:
 
 
 def _name(patient: dict[str, Any]) -> str:
-    for each in patient.get("name") or ():
-        given = " ".join(str(word) for word in each.get("given") or ())
-        if found := (each.get("text") or f"{given} {each.get('family', '')}".strip()):
-            return str(found)
+    for name in patient.get("name") or ():
+        given = " ".join(str(word) for word in name.get("given") or ())
+        if text := (name.get("text") or f"{given} {name.get('family', '')}".strip()):
+            return str(text)
     return f"Patient {patient['id']}"
 
 
 def merged(before: list[dict[str, Any]], loaded: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a hospital's lines with those that were loaded in front; a patient who was there is replaced."""
-    fresh = {each["id"] for each in loaded}
-    return [*loaded, *(each for each in before if each["id"] not in fresh)]
-
-
-def every(paths: Iterable[Path], visit: Callable[[Entry, Path], None]) -> None:
-    """Call ``visit`` with every entry of every file. Raises what it raises."""
-    for path in paths:
-        for entry in read(path):
-            visit(entry, path)
-
-
-def dumped(resource: dict[str, Any]) -> bytes:
-    """Serialize a resource; its numbers keep their digits."""
-    return orjson.dumps(resource)
+    """Return a hospital's lines: the loaded ones first, in place of earlier ones of the same patients."""
+    loaded_ids = {line["id"] for line in loaded}
+    return [*loaded, *(line for line in before if line["id"] not in loaded_ids)]

@@ -1,4 +1,4 @@
-"""Shared by the sandbox's pages: the plan, the wallet, the hospitals' records, the client of the platform."""
+"""What the sandbox's pages share: the plan, the wallet, the hospitals' records and the client of the platform."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from hilum.web.pages import Pages
 from hilum.web.urls import Urls, origin_of
 from hilum_ehr.sandbox.clients import AppPlan, ClientPlan, Plan
 from hilum_ehr.sandbox.credentials import ChartLists, Wallet
-from hilum_ehr.sandbox.ehr.failing import Failing
+from hilum_ehr.sandbox.ehr.failing import ChartFaults
 from hilum_ehr.sandbox.ehr.feed import Feed
 from hilum_ehr.sandbox.ehr.own_apps import OwnApps
 from hilum_ehr.sandbox.ehr.platform import Platform
@@ -52,7 +52,7 @@ class Site:
     feed: Feed
     sessions: Sessions
     own_apps: OwnApps
-    failing: Failing
+    failing: ChartFaults
     clock: Clock
     ids: Ids
     public: bool
@@ -69,37 +69,40 @@ class Site:
         return self.hospital(tenant)
 
     def session(self, request: Request, session_id: str) -> EhrSession:
-        """Return an EHR session. Raises NotFound if it is over, or at a snapshot that the browser has not entered, or not since its reset."""
-        found = self.sessions.get(session_id)
-        card = self.snapshots.find(found.tenant)
-        shut = card is None if self.is_snapshot(found.tenant) else False
-        if shut or (card is not None and not self.visitors.may_see(self._browser(request), card)):
+        """Return an EHR session. Raises NotFound if it has ended, or is at a snapshot that the browser may not see."""
+        session = self.sessions.get(session_id)
+        card = self.snapshots.find(session.tenant)
+        if card is None:
+            may_see = not self.is_snapshot(session.tenant)
+        else:
+            may_see = self.visitors.may_see(self._browser(request), card)
+        if not may_see:
             raise self.sessions.over()
-        return found
+        return session
 
     def is_snapshot(self, tenant: str) -> bool:
-        """Check whether a hospital is none of the sandbox's own."""
+        """Check whether a hospital is a vendor's snapshot, not one of the sandbox's own."""
         return all(each.tenant != tenant for each in self.hospitals)
 
     def entered(self, request: Request) -> list[OwnHospital]:
         """List the snapshots that a browser may see."""
         browser = self._browser(request)
-        found = (self.snapshots.find(each) for each in self.visitors.entered(browser))
-        return [each for each in found if each is not None and self.visitors.may_see(browser, each)]
+        cards = (self.snapshots.find(tenant) for tenant in self.visitors.entered(browser))
+        return [card for card in cards if card is not None and self.visitors.may_see(browser, card)]
 
     def _browser(self, request: Request) -> str:
         return cookies.read(request, cookies.FORM, secure=self.is_secure) or ""
 
     def hospital(self, tenant: str) -> HospitalPlan:
-        """Return a hospital, whoever asks; a page asks ``visited``. Raises NotFound."""
+        """Return a hospital without a check of the browser, which ``visited`` makes. Raises NotFound."""
         for hospital in self.hospitals:
             if hospital.tenant == tenant:
                 return hospital
         card = self.snapshots.find(tenant)
-        own = None if card is None else card.plan(self.hospitals)
-        if own is None:
+        plan = None if card is None else card.plan(self.hospitals)
+        if plan is None:
             raise _no_hospital()
-        return own
+        return plan
 
     def member(self, tenant: str, username: str) -> CastMember:
         """Return a person of a hospital. Raises NotFound."""
@@ -113,15 +116,14 @@ class Site:
         self.chart_lists.refresh()
         card = self.snapshots.find(tenant)
         lines = self.wallet.charts.get(tenant, ()) if card is None else card.charts
-        found = tuple(
+        charts = tuple(
             Chart(line["id"], line["name"], line["notable"], tuple(line["encounters"])) for line in lines
         )
         if member is None or member.role is not Role.PATIENT:
-            return found
-        # The EHR decides by itself whom it shows which chart; the platform decides again for each call of an
-        # app.
+            return charts
+        # The EHR decides which charts it shows to a person; the platform decides again for each call of an app.
         own = {member.patient, *member.proxies}
-        return tuple(chart for chart in found if chart.id in own)
+        return tuple(chart for chart in charts if chart.id in own)
 
     def chart(self, tenant: str, member: CastMember, patient: str) -> Chart:
         """Return a chart that a person may open. Raises NotFound."""
@@ -132,8 +134,14 @@ class Site:
 
     def newest_encounter(self, tenant: str, patient: str) -> str:
         """Return the encounter with which a chart is opened; empty if it has none."""
-        found = (chart.encounters for chart in self.charts(tenant) if chart.id == patient)
-        return next((encounters[0] for encounters in found if encounters), "")
+        return next(
+            (
+                chart.encounters[0]
+                for chart in self.charts(tenant)
+                if chart.id == patient and chart.encounters
+            ),
+            "",
+        )
 
     def apps(self, tenant: str, role: Role) -> tuple[tuple[AppPlan, ClientPlan], ...]:
         """List the apps that a chart offers to a role."""
@@ -143,13 +151,12 @@ class Site:
             if app.in_chart and tenant in app.tenants and role in app.roles
         )
 
-    # Forms of this site are bound to a browser by a cookie, since there is no sign-in here.
-
     def form_secret(self, request: Request) -> str:
         """Return the browser's form secret, or a new one; ``keep_form`` sets it as a cookie."""
         return cookies.read(request, cookies.FORM, secure=self.is_secure) or self.ids.secret()
 
     def keep_form(self, response: Response, secret: str) -> Response:
+        """Set the browser's form secret as a cookie and return the response."""
         cookies.put(response, cookies.FORM, secret, secure=self.is_secure)
         return response
 
@@ -157,7 +164,7 @@ class Site:
         """Read a form of this site. Raises Invalid, NotPermitted."""
         form = await forms.read_form(request)
         secret = cookies.read(request, cookies.FORM, secure=self.is_secure)
-        # Cross-site request forgery: without a sign-in the cookie is all that binds a form to a browser.
+        # There is no sign-in here, so only the cookie binds a form to a browser (cross-site request forgery).
         forms.check_post(request, form, secret, origin=origin_of(self.urls.sandbox_url))
         return form
 

@@ -227,7 +227,7 @@ def test_when_nobody_looks_the_stream_is_closed_and_what_happened_meanwhile_is_n
         grant = await outside.grant(APP)
         launch, before = await launch_of(outside, grant), await looks(outside)
         async with feeding(quiet, Pace(idle_s=0.5)) as feed:
-            await feed.look()
+            await feed.follow()
             feed.expect(launch)
             await on_record(outside, before, OPENED | {"audit.stream.close": 1})
             made = await calls_made(outside, grant, 2)
@@ -274,7 +274,7 @@ def test_a_place_that_the_platform_does_not_know_is_given_up_and_the_gap_read(qu
         grant = await outside.grant(APP)
         launch = await launch_of(outside, grant)
         async with feeding(quiet, Pace(again_s=0.05)) as feed:
-            feed._place = "made up"
+            feed._last_id = "made up"
             feed.expect(launch)
             made = await calls_made(outside, grant, 1)
 
@@ -317,7 +317,7 @@ def test_a_platform_that_is_away_delays_no_look_and_closing_is_at_once() -> None
             found = await feed.calls("general", "lch_1")
             assert "The platform does not answer" in found.trouble
         await feed.close()
-        await feed.look()
+        await feed.follow()
         await platform.close()
         assert time.monotonic() - begun < Pace().ready_s
         assert len(asyncio.all_tasks()) == 1

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hilum.kernel.errors import Conflict, NotFound
-from hilum_ehr.sandbox.ehr.failing import Failing
+from hilum_ehr.sandbox.ehr.failing import ChartFaults
 from hilum_ehr.sandbox.ehr.sessions import EhrSession, Sessions
 from hilum_ehr.sandbox.faults import FAULT_LIFE, HAND_BOUND, Fault, FaultBook
 from tests.sim.world import START, FakeClock, SeededIds
@@ -17,14 +17,14 @@ class Charts:
         self.clock = FakeClock()
         self.sessions = Sessions(self.clock, SeededIds())
         self.book = FaultBook(folder, self.clock)
-        self.failing = Failing(self.book, self.clock)
+        self.failing = ChartFaults(self.book, self.clock)
 
     def chart(self, patient: str = "p1") -> EhrSession:
         return self.sessions.begin("general", "dora", patient, "")
 
     def opens(self, session: EhrSession, client: str, launch: str) -> EhrSession:
         self.sessions.opened(session.id, launch, client)
-        self.failing.opened(session, client, launch)
+        self.failing.extend(session, client, launch)
         return self.sessions.get(session.id)
 
     def reached(self) -> set[str]:

@@ -9,7 +9,7 @@ import pytest
 from hilum.kernel.errors import Invalid, Unavailable
 from hilum_ehr.sandbox import credentials, own_data
 from hilum_ehr.sandbox.credentials import Wallet
-from hilum_ehr.sandbox.own_data import Charts, Entry, Targets, merged, settle
+from hilum_ehr.sandbox.own_data import Charts, Entry, Targets, merged, with_resolved_references
 from tests.effort import FULL
 
 URN = "urn:uuid:0b1e4f0c-5a55-4a4e-9d3f-0a5a6a7a8a9a"
@@ -28,8 +28,10 @@ def bundle(*entries: dict[str, Any]) -> dict[str, Any]:
 
 def settled(path: Path) -> list[dict[str, Any]]:
     targets = Targets()
-    own_data.every([path], lambda entry, _: targets.add(entry))
-    return [orjson.loads(own_data.dumped(settle(each, targets))) for each in own_data.read(path)]
+    for entry in own_data.read(path):
+        targets.add(entry)
+    entries = own_data.read(path)
+    return [orjson.loads(orjson.dumps(with_resolved_references(entry, targets))) for entry in entries]
 
 
 def test_entries_of_a_bundle_refer_to_each_other_by_full_url(tmp_path: Path) -> None:
@@ -72,7 +74,7 @@ def test_numbers_keep_their_digits(tmp_path: Path) -> None:
     line = b'{"resourceType":"Observation","id":"o1","valueQuantity":{"value":5.40}}'
     entry = next(own_data.read(written(tmp_path, "a.ndjson", b"", line)))
 
-    assert b"5.40" in own_data.dumped(settle(entry, Targets()))
+    assert b"5.40" in orjson.dumps(with_resolved_references(entry, Targets()))
 
 
 @pytest.mark.parametrize(
@@ -112,7 +114,7 @@ def test_a_reference_into_no_file_is_refused() -> None:
     )
 
     with pytest.raises(Invalid, match="entry 3"):
-        settle(lost, Targets())
+        with_resolved_references(lost, Targets())
 
 
 def test_odd_shapes_are_left_to_validation() -> None:
@@ -120,12 +122,12 @@ def test_odd_shapes_are_left_to_validation() -> None:
     targets = Targets()
     targets.add(Entry("a", "", odd))
 
-    assert settle(Entry("a", "", odd), targets) == odd
+    assert with_resolved_references(Entry("a", "", odd), targets) == odd
     deep: dict[str, Any] = {}
     for _ in range(2_000 if not FULL else 20_000):
         deep = {"extension": deep}
     with pytest.raises(Invalid, match="too deep"):
-        settle(Entry("a", "", deep), targets)
+        with_resolved_references(Entry("a", "", deep), targets)
 
 
 def test_patients_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

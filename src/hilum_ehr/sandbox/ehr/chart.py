@@ -1,4 +1,4 @@
-"""A chart's summary from its resources, as a clinician reads it. Pure."""
+"""Builds the summary of a chart from its resources. Pure."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -19,12 +19,11 @@ SYSTOLIC, DIASTOLIC = "8480-6", "8462-4"
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """A vital sign that the summary draws. ``usual`` is the normal range, drawn as a band; ``of_adults``: it applies to adults only."""
+    """A vital sign that the summary draws. ``usual``: the normal range, drawn as a band; ``of_adults``: the range is that of adults."""
 
     code: str
     name: str
     unit: str
-    # Without a range no band is drawn: weight and height have none that holds for everybody.
     usual: tuple[float, float] | None = None
     of_adults: bool = False
 
@@ -165,17 +164,16 @@ def name_of(patient: Resource) -> str:
 
 def visits(encounters: Iterable[Resource]) -> tuple[Visit, ...]:
     """List the newest encounters."""
-    found = []
+    by_start = []
     for each in encounters:
         start = str(each.get("period", {}).get("start", ""))
-        kind = each.get("class", {}).get("display", "")
-        label = " · ".join(
-            part for part in (_day(start), _text(next(iter(each.get("type", ())), {})) or kind) if part
-        )
-        found.append((start, Visit(each["id"], label or each["id"], each.get("status") == "in-progress")))
-    # As text: dates of FHIR sort by time if they are of one zone, as the synthetic ones are.
-    found.sort(key=lambda pair: pair[0], reverse=True)
-    return tuple(visit for _, visit in found[:ENCOUNTERS_SHOWN])
+        kind = _text(next(iter(each.get("type", ())), {})) or each.get("class", {}).get("display", "")
+        label = " · ".join(part for part in (_day(start), kind) if part)
+        visit = Visit(each["id"], label or each["id"], each.get("status") == "in-progress")
+        by_start.append((start, visit))
+    # As text: FHIR's dates sort by time if they are of one zone, as the synthetic ones are.
+    by_start.sort(key=lambda pair: pair[0], reverse=True)
+    return tuple(visit for _, visit in by_start[:ENCOUNTERS_SHOWN])
 
 
 def _items(
@@ -205,7 +203,7 @@ def _problem(resource: Resource) -> tuple[str, Item] | None:
 
 
 def _medications(resources: list[Resource]) -> tuple[Item, ...]:
-    """List prescriptions in force; what they prescribe may be a Medication of its own among the resources."""
+    """List the active prescriptions. The Medications that they refer to are among the resources."""
     named = {f"Medication/{each['id']}": each for each in resources if each["resourceType"] == "Medication"}
 
     def shape(resource: Resource) -> tuple[str, Item] | None:
@@ -213,8 +211,6 @@ def _medications(resources: list[Resource]) -> tuple[Item, ...]:
             return None
         reference = resource.get("medicationReference", {})
         elsewhere = named.get(reference.get("reference", ""), {})
-        # In this order: what the prescription says itself, the display of its reference, then the referenced
-        # Medication.
         title = (
             _text(resource.get("medicationCodeableConcept"))
             or reference.get("display")
@@ -247,8 +243,8 @@ def _is_adult(patient: Resource, today: date) -> bool:
 def _vitals(observations: list[Resource], *, adult: bool) -> tuple[Vital, ...]:
     # The usual range of a heart rate is an adult's; a child's chart shows the curve without a band.
     signs = tuple(replace(sign, usual=None) if sign.of_adults and not adult else sign for sign in SIGNS)
-    found = [_pressure(observations), *(_sign(observations, sign) for sign in signs)]
-    return tuple(vital for vital in found if vital is not None)
+    vitals = [_pressure(observations), *(_sign(observations, sign) for sign in signs)]
+    return tuple(vital for vital in vitals if vital is not None)
 
 
 def _pressure(observations: list[Resource]) -> Vital | None:
@@ -262,7 +258,7 @@ def _pressure(observations: list[Resource]) -> Vital | None:
             _code(part.get("code")): part.get("valueQuantity", {}).get("value")
             for part in each.get("component", ())
         }
-        # One half alone is not drawn: the two curves must have the same points.
+        # The two curves must have the same points.
         if values.get(SYSTOLIC) is not None and values.get(DIASTOLIC) is not None:
             upper.append((at, float(values[SYSTOLIC])))
             lower.append((at, float(values[DIASTOLIC])))
@@ -343,11 +339,11 @@ def _instant(observation: Resource) -> datetime | None:
         observation.get("effectiveDateTime") or observation.get("effectivePeriod", {}).get("start") or ""
     )
     try:
-        found = datetime.fromisoformat(text)
+        instant = datetime.fromisoformat(text)
     except ValueError:
         return None
-    # A date without time has no zone; compared with others it needs one.
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    # A date without time has no zone, without which it could not be compared.
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
 def _date(text: str) -> date | None:
@@ -370,10 +366,10 @@ def _age(birth: str, today: date) -> str:
 
 
 def _day(text: str) -> str:
-    found = _date(text)
-    return f"{found.day} {found:%b %Y}" if found else text[:10]
+    day = _date(text)
+    return f"{day.day} {day:%b %Y}" if day else text[:10]
 
 
 def _month(text: str) -> str:
-    found = _date(text)
-    return f"{found:%b %Y}" if found else text[:7]
+    day = _date(text)
+    return f"{day:%b %Y}" if day else text[:7]

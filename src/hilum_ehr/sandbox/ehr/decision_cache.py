@@ -36,8 +36,7 @@ class DecisionCache:
     """Keeps decisions about expected launches only."""
 
     def __init__(self) -> None:
-        # Pages expect launches, so a stranger with many pages could fill it; the least recently used one
-        # goes.
+        # Bounded, since every page adds a launch.
         self._launches: LRUCache[str, Launch] = LRUCache(LAUNCHES_KEPT)
 
     def expect(self, launch: str, *, whole: bool) -> Launch:
@@ -47,23 +46,24 @@ class DecisionCache:
     def keep(self, records: Iterable[Record]) -> None:
         """Keep decisions, each once; beyond ``CALLS_SHOWN`` of a launch the oldest is dropped."""
         for record in records:
-            # The stream brings decisions of every app at every hospital; those of other launches are dropped
-            # here.
-            found = self._launches.get(str(record.get("launch") or ""))
-            name = str(record.get("decision") or "")[:TEXT_BOUND]
-            if found is None or not name:
+            # The stream has the decisions about every app at every hospital; most are of no expected launch.
+            launch = self._launches.get(str(record.get("launch") or ""))
+            decision = str(record.get("decision") or "")[:TEXT_BOUND]
+            if launch is None or not decision:
                 continue
-            # A decision may arrive twice, by the stream and by catching up.
-            found.records.setdefault(name, _trimmed(record))
-            if len(found.records) > CALLS_SHOWN:
-                del found.records[min(found.records, key=lambda each: found.records[each].get("at", ""))]
+            # A decision may arrive twice, by the stream and by the list of accesses.
+            launch.records.setdefault(decision, _trimmed(record))
+            if len(launch.records) > CALLS_SHOWN:
+                oldest, _ = min(launch.records.items(), key=lambda item: item[1].get("at", ""))
+                del launch.records[oldest]
 
     def miss(self) -> None:
         """Record that decisions were missed, which may concern any launch."""
-        for each in self._launches.values():
-            each.whole = False
+        for launch in self._launches.values():
+            launch.whole = False
 
     def forget(self, launch: str) -> None:
+        """Drop a launch and its decisions."""
         self._launches.pop(launch, None)
 
 

@@ -1,4 +1,4 @@
-"""What a developer makes fail by hand in an open chart: it reaches the apps that are opened there, and nobody else."""
+"""Faults that a developer picks by hand in an open chart. They reach the apps that are opened there only."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,8 +13,8 @@ EVERY_APP = "*"
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """A fault of an open chart. ``client``: the app that it is for; empty for every app that is opened there."""
+class ChartFault:
+    """A fault of an open chart. ``client``: the app that it reaches; empty for every app that is opened there."""
 
     kind: str
     words: str
@@ -22,22 +22,22 @@ class Made:
     until: datetime
 
 
-class Failing:
-    """The faults of the open charts of this process."""
+class ChartFaults:
+    """The faults of the charts that are open in this process."""
 
     def __init__(self, book: FaultBook, clock: Clock) -> None:
         self._book, self._clock = book, clock
 
-    def of(self, session: EhrSession) -> tuple[Made, ...]:
-        """List what an open chart makes fail now."""
-        mine = f"{_maker(session)}/"
-        found = (each for each in self._book.of(session.tenant) if each.made_by.startswith(mine))
-        return tuple(_made(each) for each in found)
+    def of(self, session: EhrSession) -> tuple[ChartFault, ...]:
+        """List the faults of an open chart that are in force."""
+        prefix = f"{_maker(session)}/"
+        faults = self._book.of(session.tenant)
+        return tuple(_chart_fault(fault) for fault in faults if fault.made_by.startswith(prefix))
 
     def make(self, session: EhrSession, kind: str, client: str) -> None:
-        """Make something fail: for an app as this chart opened it, or with no client for every app here that asks about its patient.
+        """Put a fault in force: for one app that this chart opened or, if ``client`` is empty, for all of them that ask about its patient.
 
-        Raises NotFound (no such kind, no such app here), Conflict (too many).
+        Raises NotFound (no such kind, or the app is not open here), Conflict (too many faults).
         """
         if kind not in KINDS:
             raise NotFound("fault_unknown", "Nothing of this kind can be made to fail.")
@@ -50,23 +50,23 @@ class Failing:
         self._book.add_by_hand(Fault(session.tenant, kind, until, launches, chart, made_by))
 
     def end(self, session: EhrSession, kind: str, client: str) -> None:
-        """End one of an open chart's faults."""
+        """End one fault of an open chart."""
         self._book.clear(_name(session, client, kind))
 
     def end_all(self, session: EhrSession) -> None:
-        """End what a chart made, which is closed."""
-        for each in self.of(session):
-            self.end(session, each.kind, each.client)
+        """End the faults of a chart that is closed."""
+        for fault in self.of(session):
+            self.end(session, fault.kind, fault.client)
 
-    def opened(self, session: EhrSession, client: str, launch: str) -> None:
-        """Let what fails here reach an app that this chart has just opened, before it makes a call."""
-        for each in self.of(session):
-            if each.client in {"", client}:
-                self._book.join(_name(session, each.client, each.kind), launch)
+    def extend(self, session: EhrSession, client: str, launch: str) -> None:
+        """Extend a chart's faults to an app that it has just opened, before the app makes a call."""
+        for fault in self.of(session):
+            if fault.client in {"", client}:
+                self._book.extend(_name(session, fault.client, fault.kind), launch)
 
 
 def _maker(session: EhrSession) -> str:
-    # The id is the only key to the session, and the file is read by other programs of this machine.
+    # A hash: the session's id is a credential, and other programs of this machine read the file.
     return BY_HAND + "ehr-" + sha256(session.id.encode()).hexdigest()[:24]
 
 
@@ -74,7 +74,7 @@ def _name(session: EhrSession, client: str, kind: str) -> str:
     return f"{_maker(session)}/{client or EVERY_APP}/{kind}"
 
 
-def _made(fault: Fault) -> Made:
+def _chart_fault(fault: Fault) -> ChartFault:
     _, client, kind = fault.made_by.split("/")
-    named = "" if client == EVERY_APP else client
-    return Made(kind, KINDS[kind], named, datetime.fromisoformat(fault.until))
+    client = "" if client == EVERY_APP else client
+    return ChartFault(kind, KINDS[kind], client, datetime.fromisoformat(fault.until))

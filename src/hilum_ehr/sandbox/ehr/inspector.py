@@ -1,6 +1,6 @@
-"""What the inspector shows of an app's calls. Pure.
+"""Builds the inspector's list of an app's calls from the platform's access records. Pure.
 
-The platform's records of accesses go in as they come from its API or its stream; whatever a record lacks is left out of the line.
+The records may come from the platform's API or from its stream. A line leaves out what its record lacks.
 """
 
 import re

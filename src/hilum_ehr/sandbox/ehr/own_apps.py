@@ -1,6 +1,6 @@
 """Apps of developers that a browser has opened in a chart here. In memory, bounded in number."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cachetools import LRUCache
 
@@ -10,9 +10,9 @@ APPS_BOUND = 20
 
 @dataclass(frozen=True, slots=True)
 class OwnApp:
-    """A developer's own app at a hospital. ``launch_uri``: where it stands now, if elsewhere than it is registered.
+    """A developer's own app at a hospital. ``launch_uri``: where it is served now, if not at its registered address.
 
-    ``facility``: where in the hospital it is opened, if that is said.
+    ``facility``: the Location or Organization of the hospital at which it is opened; empty if unknown.
     """
 
     tenant: str
@@ -23,23 +23,22 @@ class OwnApp:
 
 
 class OwnApps:
-    """The apps of each browser, by the secret of its forms: on a public sandbox nobody sees another's."""
+    """Keeps each browser's apps apart by the secret of its forms, so that on a public sandbox nobody sees another's."""
 
     def __init__(self) -> None:
-        self._kept: LRUCache[str, tuple[OwnApp, ...]] = LRUCache(BROWSERS_BOUND)
+        self._apps: LRUCache[str, tuple[OwnApp, ...]] = LRUCache(BROWSERS_BOUND)
 
     def keep(self, browser: str, app: OwnApp) -> None:
         """Add an app in front, or move it there; beyond the bound the oldest is dropped."""
         known = self.find(browser, app.tenant, app.client)
-        # Its name is known only where it was registered here.
+        # Only an app that was registered here has a name.
         name = app.name or (known.name if known else "") or app.client
-        others = (each for each in self._kept.get(browser, ()) if each is not known)
-        fresh = OwnApp(app.tenant, app.client, name, app.launch_uri, app.facility)
-        self._kept[browser] = (fresh, *others)[:APPS_BOUND]
+        others = (each for each in self._apps.get(browser, ()) if each is not known)
+        self._apps[browser] = (replace(app, name=name), *others)[:APPS_BOUND]
 
     def at(self, browser: str, tenant: str) -> tuple[OwnApp, ...]:
         """List a browser's apps at a hospital, the last used first."""
-        return tuple(each for each in self._kept.get(browser, ()) if each.tenant == tenant)
+        return tuple(each for each in self._apps.get(browser, ()) if each.tenant == tenant)
 
     def find(self, browser: str, tenant: str, client: str) -> OwnApp | None:
         """Return a browser's app by its client id."""

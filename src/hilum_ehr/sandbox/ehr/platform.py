@@ -25,7 +25,7 @@ class NotAuthenticated(NotPermitted):
     """The platform rejected our token."""
 
 
-# 401 apart from 403: only the first is answered by a new token.
+# Only a 401 is answered with a new token.
 _FAMILIES: dict[int, type[HilumError]] = {401: NotAuthenticated, 403: NotPermitted, 404: NotFound}
 
 
@@ -41,9 +41,9 @@ class Launched:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A launch to open. ``launch_uri``: where the app stands now, if elsewhere than it is registered.
+    """A launch to open. ``launch_uri``: where the app is served now, if not at its registered address.
 
-    ``banner``: the app must show whose record it is; beside a chart's own banner it need not.
+    ``banner``: the app must show whose record it is. Beside a chart's own banner it need not.
     """
 
     client: str
@@ -53,14 +53,14 @@ class Order:
     launch_uri: str = ""
     banner: bool = True
     placement: str = ""
-    """From where in the chart, as the platform's rule book names it; empty: from no place of it."""
+    """The place in the chart, as the platform's rule book names it; empty if it is not opened from a chart."""
     facility: str = ""
-    """Where in the hospital: a Location or Organization of its FHIR server; empty: not said."""
+    """A Location or Organization of the hospital's FHIR server; empty if unknown."""
 
 
 @dataclass(slots=True)
 class Platform:
-    """One site's connections. ``secrets`` maps a tenant to its EHR client's id and secret."""
+    """The site's client of the platform. ``secrets`` maps a tenant to its EHR client's id and secret."""
 
     urls: Urls
     clock: Clock
@@ -83,7 +83,7 @@ class Platform:
 
     async def open_launch(self, tenant: str, order: Order) -> Launched:
         """Open a launch. Raises the platform's refusal with its own code and sentence."""
-        asked = {
+        texts = {
             "client_id": order.client,
             "person": order.person,
             "patient": order.patient,
@@ -92,7 +92,7 @@ class Platform:
             "placement": order.placement,
             "facility": order.facility,
         }
-        body: dict[str, Any] = {name: value for name, value in asked.items() if value}
+        body: dict[str, Any] = {name: value for name, value in texts.items() if value}
         body["need_patient_banner"] = order.banner
         answer = await self._ehr("POST", tenant, self.urls.launches(tenant), body)
         return Launched(answer["id"], answer["launch"], answer["launch_url"], answer["open_url"])
@@ -100,12 +100,15 @@ class Platform:
     async def availability(
         self, tenant: str, person: str, clients: Iterable[str]
     ) -> tuple[dict[str, str], dict[str, str]]:
-        """Return which of these clients cannot be opened for a person now, with the sentence why, and the logos of the others. At most 50."""
+        """Return the reasons why some of these clients cannot be opened for a person now, and the addresses of logos, both by client id.
+
+        The platform answers for at most 50 clients.
+        """
         query = urlencode([("person", person), *(("client_id", each) for each in clients)])
         answer = await self._ehr("GET", tenant, f"{self.urls.launchable(tenant)}?{query}", None)
         items = answer["items"]
         stops = {each["client_id"]: each["detail"] for each in items if not each["open"]}
-        # Only what lies on the platform's own site is shown.
+        # Only logos on the platform's own site are shown.
         own = f"{self.urls.base_url}/logos/"
         return stops, {each["client_id"]: each["logo"] for each in items if each["logo"].startswith(own)}
 
@@ -114,7 +117,6 @@ class Platform:
         body = {name: value for name, value in (("patient", patient), ("encounter", encounter)) if value}
         try:
             await self._ehr("PATCH", tenant, self.urls.launch(tenant, launch), body)
-        # A launch that has ended cannot be stale: the aim is reached.
         except NotFound:
             return
 
@@ -137,21 +139,22 @@ class Platform:
         return items if isinstance(items, list) else []
 
     async def decisions(self, after: str, quiet_s: float) -> AsyncGenerator[Message, None]:
-        """Follow the platform's decisions, from now or from the place ``after``, until it ends or is silent for ``quiet_s``.
+        """Yield the messages of the platform's stream of decisions, from now or after the id ``after``.
 
-        Raises what the platform refuses with, and Unavailable when it breaks off.
+        Returns when the platform ends the stream. Raises the platform's refusal, and Unavailable if the connection breaks off or is silent
+        for ``quiet_s``.
         """
         headers = {"authorization": f"Bearer {self.api_token}", "accept": "text/event-stream"}
         if after:
             headers["last-event-id"] = after
-        # No limit in all, since the stream is endless; silence longer than three heartbeats ends it.
+        # No total limit, since the stream is endless; only silence ends it.
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=quiet_s)
         try:
             async with self._connections().get(
                 self.urls.api("/events"), headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
                 if response.status != 200 or response.content_type != "text/event-stream":
-                    _judged(response.status, await _bounded(response))
+                    _answer_of(response.status, await _read_bounded(response))
                     raise Unavailable("platform_unavailable", "The platform offers no stream of decisions.")
                 parser = Parser()
                 async for chunk in response.content.iter_any():
@@ -170,26 +173,24 @@ class Platform:
             await self._http.close()
 
     async def _ehr(self, method: str, tenant: str, url: str, body: dict[str, Any] | None) -> dict[str, Any]:
-        # Once more with a new token: the platform may have revoked ours, for example at the end of a full
-        # stop.
-        for last in (False, True):
-            bearer = await self._token(tenant)
-            try:
-                return await self._send(method, url, {"authorization": f"Bearer {bearer}"}, json=body)
-            except NotAuthenticated:
-                del self._tokens[tenant]
-                if last:
-                    raise
-        raise AssertionError
+        bearer = await self._token(tenant)
+        try:
+            return await self._send(method, url, {"authorization": f"Bearer {bearer}"}, json=body)
+        except NotAuthenticated:
+            # The platform may have revoked our token, for example at the end of a full stop. Another request may
+            # have dropped it already.
+            self._tokens.pop(tenant, None)
+        bearer = await self._token(tenant)
+        return await self._send(method, url, {"authorization": f"Bearer {bearer}"}, json=body)
 
     async def _token(self, tenant: str) -> str:
-        kept = self._tokens.get(tenant)
-        if kept is not None and self.clock.monotonic() < kept[1]:
-            return kept[0]
-        found = self.secrets.get(tenant) or self.own(tenant)
-        if found is None:
+        cached = self._tokens.get(tenant)
+        if cached is not None and self.clock.monotonic() < cached[1]:
+            return cached[0]
+        credentials = self.secrets.get(tenant) or self.own(tenant)
+        if credentials is None:
             raise NotFound("tenant_not_found", "There is no such hospital in this sandbox.")
-        client_id, secret = found
+        client_id, secret = credentials
         form = {"grant_type": "client_credentials", "scope": "hilum/launch"}
         # RFC 6749 section 2.3.1: client_secret_basic.
         headers = {"authorization": aiohttp.encode_basic_auth(client_id, secret)}
@@ -208,8 +209,8 @@ class Platform:
         form: dict[str, str] | None = None,
     ) -> dict[str, Any]:
         try:
+            # A redirect could send the token to another host.
             async with self._connections().request(
-                # A redirect could carry the token to another host.
                 method,
                 url,
                 headers=headers,
@@ -217,36 +218,36 @@ class Platform:
                 data=form,
                 allow_redirects=False,
             ) as response:
-                return _judged(response.status, await _bounded(response))
+                return _answer_of(response.status, await _read_bounded(response))
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable("platform_unavailable", "The platform does not answer.") from error
 
     def _connections(self) -> aiohttp.ClientSession:
         if self._http is None:
-            # No cookies: the EHR is a program towards the platform, and none of its browser's sessions may
-            # matter.
+            # No cookies: the EHR authenticates with its token only.
             timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
             self._http = aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())
         return self._http
 
 
-async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
     chunks, size = [], 0
     async for chunk in response.content.iter_any():
         size += len(chunk)
-        # Counted while reading: a length in a header is not a bound.
+        # The length in the header is not trusted.
         if size > ANSWER_BOUND:
             raise Unavailable("platform_unavailable", "The platform's answer is too large.")
         chunks.append(chunk)
     return b"".join(chunks)
 
 
-def _judged(status: int, raw: bytes) -> dict[str, Any]:
+def _answer_of(status: int, raw: bytes) -> dict[str, Any]:
+    """Return the content of an answer; a list as ``items``. Raises the platform's refusal with its code, sentence and fields."""
     try:
-        found = orjson.loads(raw) if raw else {}
+        content = orjson.loads(raw) if raw else {}
     except ValueError:
-        found = {}
-    answer: dict[str, Any] = found if isinstance(found, dict) else {"items": found}
+        content = {}
+    answer: dict[str, Any] = content if isinstance(content, dict) else {"items": content}
     if status < 400:
         return answer
     code = str(answer.get("code") or answer.get("error") or "platform_refused")
@@ -254,12 +255,12 @@ def _judged(status: int, raw: bytes) -> dict[str, Any]:
     fields = answer.get("fields")
     if isinstance(fields, dict) and fields:
         faults = {str(name): str(fault["detail"]) for name, fault in sorted(fields.items())}
-        said = " ".join(f"{name}: {fault}" for name, fault in faults.items())
-        refusal: HilumError = Invalid(code, f"{detail} ({said})", fields=faults)
+        sentences = " ".join(f"{name}: {fault}" for name, fault in faults.items())
+        refusal: HilumError = Invalid(code, f"{detail} ({sentences})", fields=faults)
     elif status >= 500 or status == 429:
         refusal = Unavailable(code, detail)
     else:
         refusal = _FAMILIES.get(status, Invalid)(code, detail)
-    # The page about it quotes this number, by which the platform explains it.
+    # The error page shows the id, by which the platform's console finds the request.
     refusal.request_id = str(answer.get("request_id") or "")
     raise refusal

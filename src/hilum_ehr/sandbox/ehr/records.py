@@ -1,4 +1,4 @@
-"""The hospital's own records, read as its EHR reads them: straight from its store, without the platform."""
+"""Reads a hospital's records as its EHR does: from its store, not through the platform."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,12 +11,12 @@ from hilum.kernel.errors import NotFound, Unavailable
 from hilum_ehr.fhirserver.routes import FhirServer, Request
 from hilum_ehr.synthesis.models import Resource
 
-# The most that the server returns at once; a synthetic chart has fewer of each type.
 PAGE = 500
+"""Entries of a page: the most that the server returns. A synthetic chart has fewer resources of each type."""
 
 
 class Records:
-    """Reads of one site. ``server_of`` returns the store of a tenant."""
+    """Reads from the stores of all hospitals. ``server_of`` returns that of a tenant."""
 
     def __init__(self, server_of: Callable[[str], FhirServer]) -> None:
         self._server_of = server_of
@@ -29,7 +29,7 @@ class Records:
         return answer
 
     async def search(self, tenant: str, resource_type: str, **parameters: str) -> list[Resource]:
-        """Search one type; the first page, with what the search includes."""
+        """Search one type and return the resources of the first page, with those that the search includes."""
         query = urlencode(
             {"_count": str(PAGE)} | {name: value for name, value in parameters.items() if value}
         )
@@ -37,9 +37,9 @@ class Records:
         return [entry["resource"] for entry in (bundle.get("entry", ()) if bundle else ())]
 
     async def chart(self, tenant: str, patient: str) -> dict[str, list[Resource]]:
-        """Read what a chart's summary shows. Raises NotFound if there is no such patient."""
-        found = await self.read(tenant, "Patient", patient)
-        wanted: dict[str, tuple[str, dict[str, str]]] = {
+        """Read the resources of a chart's summary, by its sections. Raises NotFound if there is no such patient."""
+        subject = await self.read(tenant, "Patient", patient)
+        sections: dict[str, tuple[str, dict[str, str]]] = {
             "problems": ("Condition", {"patient": patient}),
             "medications": (
                 "MedicationRequest",
@@ -50,11 +50,11 @@ class Records:
             "labs": ("Observation", {"patient": patient, "category": "laboratory", "_sort": "-date"}),
             "encounters": ("Encounter", {"patient": patient, "_sort": "-date"}),
         }
-        # At the same time, since each search runs in a thread of the server.
+        # Concurrently: each search runs in a thread of the server.
         lists = await asyncio.gather(
-            *(self.search(tenant, resource_type, **query) for resource_type, query in wanted.values())
+            *(self.search(tenant, resource_type, **query) for resource_type, query in sections.values())
         )
-        return {"patient": [found]} | dict(zip(wanted, lists, strict=True))
+        return {"patient": [subject]} | dict(zip(sections, lists, strict=True))
 
     async def _get(self, tenant: str, path: str, query: bytes) -> dict[str, Any] | None:
         answer = await self._server_of(tenant).answer(Request("GET", path, query))
@@ -62,5 +62,5 @@ class Records:
             return None
         if answer.status != 200:
             raise Unavailable("records_unavailable", "The hospital's records cannot be read right now.")
-        found: dict[str, Any] = orjson.loads(answer.body)
-        return found
+        resource: dict[str, Any] = orjson.loads(answer.body)
+        return resource

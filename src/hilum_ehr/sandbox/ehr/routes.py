@@ -96,11 +96,11 @@ class Pages:
 
     async def home(self, request: Request) -> Response:
         """Choose a hospital."""
-        found = [(hospital, self._site.charts(hospital.tenant)) for hospital in self._site.hospitals]
+        hospitals = [(hospital, self._site.charts(hospital.tenant)) for hospital in self._site.hospitals]
         return self._site.pages.render(
             request,
             "sandbox/home.html",
-            hospitals=found,
+            hospitals=hospitals,
             own=self._site.entered(request),
             urls=self._site.urls,
         )
@@ -110,12 +110,12 @@ class Pages:
         site, tenant = self._site, request.path_params["tenant"]
         card, browser = site.snapshots.find(tenant), site.form_secret(request)
         if card is None or not site.visitors.enter(browser, card, request.path_params["door"]):
-            # As where there is none, so that a wrong key tells nobody which snapshots there are.
+            # The same refusal whether the key is wrong or there is no such snapshot.
             site.hospital("")
         return site.keep_form(_see(f"/sandbox/h/{tenant}"), browser)
 
     async def card(self, _request: Request) -> Response:
-        """Return the card once the platform is ready, since its readers use next what it lists."""
+        """Return the card; 503 until the platform is ready, since a reader's next request goes there."""
         site = self._site
         # Scripts of sample apps on other origins read it; in a public sandbox it has no secrets.
         headers = {"cache-control": "no-store", "access-control-allow-origin": "*"}
@@ -142,14 +142,14 @@ class Pages:
         member = site.member(hospital.tenant, query.one("person") or hospital.cast[0].username)
         text = query.one("q")[:SEARCH_BOUND]
         words = text.casefold().split()
-        found = [
+        matches = [
             chart
             for chart in site.charts(hospital.tenant, member)
             if all(word in f"{chart.name} {chart.notable} {chart.id}".casefold() for word in words)
         ]
         facts: dict[str, Any] = {"hospital": hospital, "member": member, "text": text}
-        # Data of one's own may have many patients; the search finds the others.
-        facts |= {"charts": found[:CHARTS_SHOWN], "more": len(found) - CHARTS_SHOWN}
+        # A developer's own data may have many patients; the search finds the others.
+        facts |= {"charts": matches[:CHARTS_SHOWN], "more": len(matches) - CHARTS_SHOWN}
         return self._with_forms(request, "sandbox/hospital.html", **facts)
 
     async def own_app(self, request: Request) -> Response:
@@ -179,7 +179,7 @@ class Pages:
         return self._with_forms(request, "sandbox/chart.html", tab="chart", **facts)
 
     async def apps_list(self, request: Request) -> Response:
-        """Return the chart's list of apps alone, which says what cannot be opened now."""
+        """Return the chart's list of apps alone, with the reasons why some cannot be opened now."""
         session = self._session(request)
         member = self._site.member(session.tenant, session.person)
         apps = self._apps(request, session)
@@ -210,25 +210,23 @@ class Pages:
         # Beside the chart's own banner, the app need not show whose record it is (SMART 2.2,
         # need_patient_banner); alone it must.
         source = with_query(launch, session=session.id, client=client, banner=BESIDE_CHART)
-        found = await self._calls(session, client)
-        # The app's frame may be on any https origin: which apps exist is the platform's business, and
-        # form-action of its pages still holds.
+        # Any https origin may be framed: which apps there are, the platform decides.
         policy = Policy(
             frame_src=("'self'", origin_of(self._site.urls.base_url), "https:", *LOOPBACK_SOURCES),
             img_src=(origin_of(self._site.urls.base_url),),
         )
-        facts |= {"client": client, "name": name, "calls": found, "tab": client}
+        facts |= {"client": client, "name": name, "calls": await self._calls(session, client), "tab": client}
         facts |= {"source": source, "alone": alone}
         stops, logos = await self._availability(session, [client])
         facts |= {"stopped": stops.get(client, ""), "logo": logos.get(client, "")}
         return self._with_forms(request, "sandbox/app.html", policy=policy, **facts)
 
     async def calls(self, request: Request) -> Response:
-        """Show the inspector's list on a page of its own, to be reloaded by hand."""
+        """Show the inspector's list on a page alone, for browsers without script."""
         session, client = self._session(request), request.path_params["client"]
-        found = await self._calls(session, client)
+        calls = await self._calls(session, client)
         return self._site.pages.render(
-            request, "sandbox/calls_page.html", calls=found, session=session, client=client
+            request, "sandbox/calls_page.html", calls=calls, session=session, client=client
         )
 
     async def calls_list(self, request: Request) -> Response:
@@ -264,7 +262,7 @@ class Pages:
         ]
 
     async def _stops(self, session: EhrSession, clients: list[str]) -> dict[str, str]:
-        """Return why apps cannot be opened now. If the platform does not answer, opening one will show it, so the chart stays readable."""
+        """Return why apps cannot be opened now; nothing if the platform does not answer, so that the chart can still be read."""
         return (await self._availability(session, clients))[0]
 
     async def _availability(
@@ -343,13 +341,13 @@ class Posts:
                     facility=own.facility if own else "",
                 ),
             )
-            # Before the launch is opened, so that its first call is already listened for.
-            await site.feed.look()
+            # Before the launch is opened, so that the decision on its first call is received.
+            await site.feed.follow()
             opened = await site.platform.open_launch(tenant, order)
             # Between opening and redirecting: the app cannot have made a call yet.
             site.feed.expect(opened.id)
             site.sessions.opened(session.id, opened.id, order.client)
-            await asyncio.to_thread(site.failing.opened, session, order.client, opened.id)
+            await asyncio.to_thread(site.failing.extend, session, order.client, opened.id)
         else:
             tenant = site.visited(request, query.one("tenant")).tenant
             if not query.one("client"):
@@ -390,18 +388,17 @@ class Posts:
             encounter = site.newest_encounter(session.tenant, chosen.id)
         elif encounter not in {visit.id for visit in await self._visits(session)}:
             raise NotFound("encounter_not_found", "This patient has no such encounter.")
-        # Our own state first: if the platform cannot be reached, the page shows the refusal, and the next
-        # move reports again.
+        # Our own state first: if the platform cannot be reached, the page says so, and the next move reports again.
         session = site.sessions.moved(session.id, patient, encounter)
         for app in session.apps:
             await site.platform.move_launch(session.tenant, app.launch, patient, encounter)
         return _see(_back(form, session))
 
     async def _visits(self, session: EhrSession) -> tuple[charts.Visit, ...]:
-        found = await self._site.records.search(
+        encounters = await self._site.records.search(
             session.tenant, "Encounter", patient=session.patient, _sort="-date"
         )
-        return charts.visits(found)
+        return charts.visits(encounters)
 
     async def person(self, request: Request) -> Response:
         """Log out as one and in as another, with the same chart if they may open it."""
@@ -413,11 +410,11 @@ class Posts:
         await self._end(session)
         if not any(chart.id == session.patient for chart in allowed):
             return _see(with_query(f"/sandbox/h/{session.tenant}", person=member.username))
-        fresh = site.sessions.begin(session.tenant, member.username, session.patient, session.encounter)
-        return _see(f"/sandbox/sessions/{fresh.id}")
+        successor = site.sessions.begin(session.tenant, member.username, session.patient, session.encounter)
+        return _see(f"/sandbox/sessions/{successor.id}")
 
     async def fail(self, request: Request) -> Response:
-        """Make something fail in this chart, or end that; it reaches the apps that are opened here, and ends by itself."""
+        """Put a fault of this chart in force, or end it."""
         site, form = self._site, await self._site.posted(request)
         session = site.session(request, request.path_params["session"])
         kind, client = form.one("kind"), form.one("client").replace(EVERY_APP, "")
@@ -447,8 +444,8 @@ class Posts:
         hospital = site.visited(request, request.path_params["tenant"])
         if form.one("where") == "tab":
             fields = ("client", "launch_uri", "person", "patient", "encounter", "placement", "facility")
-            asked = {name: form.one(name) for name in fields if form.one(name)}
-            return _see(with_query("/sandbox/launch", tenant=hospital.tenant, **asked))
+            query = {name: form.one(name) for name in fields if form.one(name)}
+            return _see(with_query("/sandbox/launch", tenant=hospital.tenant, **query))
         client = form.one("client").strip()
         if re.fullmatch(CLIENT_ID, client) is None:
             raise Invalid(
@@ -480,7 +477,6 @@ class Posts:
         try:
             made = await site.platform.register(hospital.tenant, {k: v for k, v in metadata.items() if v})
         except HilumError as error:
-            # With what was typed, and the platform's own sentence for each field.
             return self._own(request, hospital, query=form, trouble=error)
         own = OwnApp(hospital.tenant, made["client_id"], form.one("name"))
         site.own_apps.keep(site.form_secret(request), own)
@@ -519,14 +515,14 @@ class Posts:
 
 
 def launching(site: Site) -> Policy:
-    """Build the page's policy: its form may lead to the platform and on to any app, because ``form-action`` covers redirects too."""
+    """Build the policy of a page whose form opens an app: ``form-action`` covers redirects too, which lead to the platform and to the app."""
     return Policy(form_action=(origin_of(site.urls.base_url), "https:", *LOOPBACK_SOURCES))
 
 
 def rendered(
     site: Site, request: Request, template: str, *, policy: Policy | None = None, **facts: Any
 ) -> Response:
-    """Render a page with forms: they carry a token, and the browser keeps its secret."""
+    """Render a page with forms, which have a CSRF token, and set the browser's form secret."""
     secret = site.form_secret(request)
     page = site.pages.render(
         request, template, policy=policy, csrf=csrf_token(secret), roles=ROLE_WORDS, **facts
@@ -540,7 +536,7 @@ def _see(address: str) -> RedirectResponse:
 
 
 def _back(form: Form, session: EhrSession) -> str:
-    """Redirect to the app or the chart that the form was on."""
+    """Return the address of the app or the chart that the form was on."""
     client = form.one("tab")
     known = client in {app.client for app in session.apps}
     return f"/sandbox/sessions/{session.id}" + (f"/apps/{client}" if known else "")

@@ -41,37 +41,35 @@ class EhrSession:
 
 
 class Sessions:
-    """The sessions of this process."""
+    """The sessions of this process, at most SESSIONS_BOUND."""
 
     def __init__(self, clock: Clock, ids: Ids) -> None:
         self._clock, self._ids = clock, ids
-        self._kept: LRUCache[str, EhrSession] = LRUCache(SESSIONS_BOUND)
+        self._sessions: LRUCache[str, EhrSession] = LRUCache(SESSIONS_BOUND)
 
     def begin(self, tenant: str, person: str, patient: str, encounter: str) -> EhrSession:
         """Create a session with a chart open; beyond the bound the least recently used is dropped."""
         # 144 random bits: the id in the URL is the only key to the session.
         session = EhrSession(self._ids.secret(18), tenant, person, patient, encounter, self._clock.now())
-        self._kept[session.id] = session
+        self._sessions[session.id] = session
         return session
 
     def get(self, session_id: str) -> EhrSession:
         """Return a session. Raises NotFound if it has ended or was dropped."""
-        found = self._kept.get(session_id)
-        # Ended and unknown are answered alike: an id is all that a browser needs, so it is random and not
-        # listed anywhere.
-        if found is None or self._clock.now() >= found.begun_at + SESSION_LIFE:
+        session = self._sessions.get(session_id)
+        if session is None or self._clock.now() >= session.begun_at + SESSION_LIFE:
             raise self.over()
-        return found
+        return session
 
     def over(self) -> NotFound:
-        """Return the refusal of a session that has ended, was dropped, or is somebody else's."""
+        """Return the refusal of a session that has ended, was dropped or may not be seen. It does not say which."""
         return NotFound("ehr_session_over", "This EHR session has ended. Open the chart again.")
 
     def opened(self, session_id: str, launch: str, client: str) -> None:
         """Record a launch."""
         app = OpenApp(launch, client, self._clock.now())
+        # The oldest launch is dropped beyond the bound; at the platform it ends by its age.
         self._change(
-            # The oldest launch is dropped beyond the bound; the platform ends it by its own age.
             session_id,
             lambda session: replace(session, apps=(*session.apps, app)[-LAUNCHES_BOUND:]),
         )
@@ -84,8 +82,8 @@ class Sessions:
 
     def end(self, session_id: str) -> EhrSession | None:
         """Remove a session; return it, or None if there is none."""
-        return self._kept.pop(session_id, None)
+        return self._sessions.pop(session_id, None)
 
     def _change(self, session_id: str, change: Callable[[EhrSession], EhrSession]) -> EhrSession:
-        changed = self._kept[session_id] = change(self.get(session_id))
+        changed = self._sessions[session_id] = change(self.get(session_id))
         return changed

@@ -1,6 +1,6 @@
 """Parses server-sent events as they arrive. Pure.
 
-Source: HTML living standard, sections 9.2.5 and 9.2.6. ``retry`` is not kept: the feed has a pace of its own.
+Source: HTML living standard, sections 9.2.5 and 9.2.6. ``retry`` is ignored: the feed decides when it connects again.
 """
 
 from dataclasses import dataclass, field
