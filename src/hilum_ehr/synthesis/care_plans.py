@@ -51,24 +51,29 @@ GOALS: dict[Story, tuple[str, tuple[str, str], tuple[float, str, str]]] = {
 GTIN_PREFIX = "0086001234"
 
 
-def write_plans(chart: Chart) -> None:
+def write_care_plans(chart: Chart) -> None:
+    """Write the procedures of illnesses and births, the goals with their care plan, and the appointments."""
     if not chart.visits:
         return
-    for course in chart.life.courses:
-        seen = [
+    for course in chart.person.courses:
+        visits = [
             visit
             for visit in chart.visits
             if visit.day >= course.onset and visit.kind not in {"video", "sick"} and not visit.labels
         ]
         for (code, words), category in PROCEDURES.get(course.story, ()):
-            # The random number is drawn only for charts that were not planned by hand; planned ones have
-            # every procedure.
-            if seen and (chart.life.written or chart.rng.random() < 0.5):
-                about, labels = chart.problems[course.story], labels_of(chart.life, course.story)
+            # A planned chart has every procedure, and draws no random number here.
+            if visits and (chart.person.is_planned or chart.rng.random() < 0.5):
+                about, labels = chart.problems[course.story], labels_of(chart.person, course.story)
                 write_procedure(
-                    chart, seen[min(1, len(seen) - 1)], (code, words), category, about=about, labels=labels
+                    chart,
+                    visits[min(1, len(visits) - 1)],
+                    (code, words),
+                    category,
+                    about=about,
+                    labels=labels,
                 )
-    pregnancy = chart.life.course(Story.PREGNANCY)
+    pregnancy = chart.person.course(Story.PREGNANCY)
     stay = next((visit for visit in chart.visits if visit.inpatient), None)
     if pregnancy and pregnancy.ended and stay:
         write_procedure(
@@ -99,11 +104,11 @@ def write_order(
 def write_procedure(
     chart: Chart, visit: Visit, code: tuple[str, str], category: tuple[str, str], *, about: Reference, labels: Labels = ()
 ) -> Reference:  # fmt: skip
-    """Write an order, the procedure that carries it out at the visit, and the device that it implants, if any."""
+    """Write an order, its procedure at the visit, and the device that the procedure implants, if any. Return the procedure."""
     order = write_order(
         chart, visit, snomed(*code), snomed(*category), {"reasonReference": [about]}, labels=labels
     )
-    done = chart.write("Procedure", {
+    procedure = chart.write("Procedure", {
         "basedOn": [order],
         "status": "completed",
         "category": snomed(*category),
@@ -116,7 +121,7 @@ def write_procedure(
     }, profile="us-core-procedure", labels=labels)  # fmt: skip
     if code[0] in IMPLANTS:
         write_implant(chart, IMPLANTS[code[0]], visit.day)
-    return done
+    return procedure
 
 
 def write_implant(chart: Chart, kind: tuple[str, str], day: date) -> None:
@@ -125,22 +130,22 @@ def write_implant(chart: Chart, kind: tuple[str, str], day: date) -> None:
     Source: GS1 application identifiers 01, 11, 17, 10, 21 as FDA's UDI rule uses them
     """
     rng = chart.rng
-    body = f"{GTIN_PREFIX}{rng.randint(0, 999):03d}"
+    digits = f"{GTIN_PREFIX}{rng.randint(0, 999):03d}"
     # The check digit of a GTIN-14: weights 3 and 1 alternate from the left.
-    total = sum(int(digit) * (3 if place % 2 == 0 else 1) for place, digit in enumerate(body))
-    gtin = f"{body}{-total % 10}"
-    made, expires = day - timedelta(days=120), day + timedelta(days=1_500)
+    total = sum(int(digit) * (3 if place % 2 == 0 else 1) for place, digit in enumerate(digits))
+    gtin = f"{digits}{-total % 10}"
+    manufactured, expires = day - timedelta(days=120), day + timedelta(days=1_500)
     lot, serial = f"L{rng.randint(0, 99_999):05d}", f"SN{rng.randint(0, 999_999):06d}"
     chart.write("Device", {
         "udiCarrier": [{
             "deviceIdentifier": gtin,
             "issuer": "http://hl7.org/fhir/NamingSystem/gs1-di",
-            "carrierHRF": f"(01){gtin}(11){made:%y%m%d}(17){expires:%y%m%d}(10){lot}(21){serial}",
+            "carrierHRF": f"(01){gtin}(11){manufactured:%y%m%d}(17){expires:%y%m%d}(10){lot}(21){serial}",
         }],
         "status": "active",
         "distinctIdentifier": f"D{serial}",
         "manufacturer": "Synthetic Devices",
-        "manufactureDate": made.isoformat(),
+        "manufactureDate": manufactured.isoformat(),
         "expirationDate": expires.isoformat(),
         "lotNumber": lot,
         "serialNumber": serial,
@@ -150,25 +155,25 @@ def write_implant(chart: Chart, kind: tuple[str, str], day: date) -> None:
 
 
 def _goals(chart: Chart) -> None:
-    life = chart.life
+    person = chart.person
     goals = []
-    for course in life.courses:
+    for course in person.courses:
         if course.story in GOALS:
             words, measure, (value, unit, code) = GOALS[course.story]
             goals.append(chart.write("Goal", {
-                "lifecycleStatus": "active" if life.died is None else "cancelled",
+                "lifecycleStatus": "active" if person.died is None else "cancelled",
                 "description": {"text": words},
                 "subject": chart.patient,
                 "startDate": course.onset.isoformat(),
                 "target": [{
                     "measure": loinc(*measure),
                     "detailQuantity": {**quantity(value, unit, code), "comparator": "<"},
-                    "dueDate": (life.until + timedelta(days=180)).isoformat(),
+                    "dueDate": (person.until + timedelta(days=180)).isoformat(),
                 }],
                 "addresses": [chart.problems[course.story]],
             }, profile="us-core-goal"))  # fmt: skip
-    # A care plan lists problems by name, so restricted ones are left out of it: the plan itself has no label.
-    shown = [course for course in life.courses if not labels_of(life, course.story)]
+    # A care plan names its problems and has no label, so restricted problems are left out.
+    shown = [course for course in person.courses if not labels_of(person, course.story)]
     if goals or shown:
         write_care_plan(
             chart,
@@ -181,17 +186,17 @@ def _goals(chart: Chart) -> None:
 def write_care_plan(
     chart: Chart, problems: list[str], addressed: list[Reference], goals: list[Reference]
 ) -> None:
-    life = chart.life
+    person = chart.person
     text = f"Plan for {', '.join(problems) or 'staying well'}: measurements at each visit, medicines as listed, next review in three months."
     content: dict[str, Any] = {
         "text": {"status": "generated", "div": f'<div xmlns="http://www.w3.org/1999/xhtml"><p>{text}</p></div>'},
-        "status": "active" if life.died is None else "completed",
+        "status": "active" if person.died is None else "completed",
         "intent": "plan",
         "category": [{"coding": [coding(US_CORE_SYSTEM + "careplan-category", "assess-plan", "Assessment and Plan of Treatment")]}],
         "title": "Assessment and plan",
         "subject": chart.patient,
         "period": {"start": chart.visits[0].day.isoformat()},
-        "careTeam": [{"reference": f"CareTeam/{chart.named('team-1')}"}],
+        "careTeam": [{"reference": f"CareTeam/{chart.id('team-1')}"}],
     }  # fmt: skip
     if addressed:
         content["addresses"] = addressed
@@ -201,16 +206,16 @@ def write_care_plan(
 
 
 def _appointments(chart: Chart) -> None:
-    """Write the last missed and the next booked appointment; inpatients and the deceased have none ahead."""
-    life, rng, site = chart.life, chart.rng, chart.site
+    """Write the last missed and the next booked appointment. Inpatients and the deceased have no next one."""
+    person, rng, site = chart.person, chart.rng, chart.site
     if rng.random() < 0.4 and len(chart.visits) > 2:
         _appointment(
             chart,
             chart.visits[1].day + timedelta(days=rng.randint(6, 12)),
             rng.choice(("noshow", "cancelled")),
         )
-    # Without an end the last visit is a stay that goes on.
-    if life.died is None and chart.visits[-1].end is not None:
+    # A visit without an end is a stay that continues.
+    if person.died is None and chart.visits[-1].end is not None:
         _appointment(chart, site.today + timedelta(days=rng.randint(2, 75)), "booked")
 
 

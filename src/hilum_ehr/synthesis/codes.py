@@ -32,10 +32,10 @@ def coding(system: str, code: str, display: str = "") -> Concept:
 
 
 def concept(system: str, code: str, display: str = "") -> Concept:
-    made: Concept = {"coding": [coding(system, code, display)]}
+    codeable: Concept = {"coding": [coding(system, code, display)]}
     if display:
-        made["text"] = display
-    return made
+        codeable["text"] = display
+    return codeable
 
 
 def snomed(code: str, display: str) -> Concept:
@@ -55,7 +55,7 @@ def quantity(value: float, unit: str, code: str) -> dict[str, Any]:
 
 
 def unknown(reason: str = "unknown") -> dict[str, Any]:
-    """Stand in for an element that has no value.
+    """Return the data-absent-reason extension, which replaces a mandatory value.
 
     Source: US Core 6.1.0 general-guidance.html#missing-data
     """

@@ -42,21 +42,23 @@ TISSUE = Study(("LP7839-6", "Pathology"), ("11529-5", "Surgical pathology study"
                "Tissue received in formalin and examined at several levels. Margins free of tumor.")  # fmt: skip
 
 
-def write_papers(chart: Chart) -> None:
+def write_documents(chart: Chart) -> None:
     """Write the notes of each visit, and the studies that an illness or a stay involves."""
     for number, visit in enumerate(chart.visits):
         _notes(chart, visit, number)
-    stories = chart.life.stories
+    stories = chart.person.stories
     stays = [visit for visit in chart.visits if visit.acute == "pneumonia"]
     for visit in stays:
         write_study(chart, visit, CHEST, [_impression(chart, visit, "Right lower lobe pneumonia")])
-    seen = [visit for visit in chart.visits if visit.kind in {"checkup", "followup"} and not visit.labels]
-    if seen and stories & {Story.HEART_FAILURE, Story.ATRIAL_FIBRILLATION, Story.CORONARY}:
-        write_study(chart, seen[-1], ELECTROCARDIOGRAM, electrocardiogram(chart, seen[-1]))
-    if seen and Story.BREAST_CANCER in stories:
-        first = next((visit for visit in seen if chart.life.course(Story.BREAST_CANCER, visit.day)), seen[-1])
+    visits = [visit for visit in chart.visits if visit.kind in {"checkup", "followup"} and not visit.labels]
+    if visits and stories & {Story.HEART_FAILURE, Story.ATRIAL_FIBRILLATION, Story.CORONARY}:
+        write_study(chart, visits[-1], ELECTROCARDIOGRAM, electrocardiogram(chart, visits[-1]))
+    if visits and Story.BREAST_CANCER in stories:
+        first = next(
+            (visit for visit in visits if chart.person.course(Story.BREAST_CANCER, visit.day)), visits[-1]
+        )
         write_study(chart, first, MAMMOGRAM, [_impression(chart, first, "Suspicious mass, left breast")])
-        write_study(chart, seen[-1], TISSUE, tissue(chart, seen[-1]))
+        write_study(chart, visits[-1], TISSUE, tissue(chart, visits[-1]))
 
 
 def _notes(chart: Chart, visit: Visit, number: int) -> None:
@@ -74,16 +76,16 @@ def _notes(chart: Chart, visit: Visit, number: int) -> None:
 
 def _words(chart: Chart, visit: Visit, key: str) -> str:
     """Return the text of a note, from the patient's state on that day. All of it is invented."""
-    life = chart.life
+    person = chart.person
     problems = [
-        course.illness.name for course in life.courses
+        course.illness.name for course in person.courses
         # Illnesses with labels are named only in notes of visits that have the same labels: free text has no
         # label of its own.
-        if course.onset <= visit.day and all(label in visit.labels for label in labels_of(life, course.story))
+        if course.onset <= visit.day and all(label in visit.labels for label in labels_of(person, course.story))
     ]  # fmt: skip
     lines = [
         f"{NOTES[key][1].upper()} (synthetic; this person does not exist)",
-        f"{full_name(life.given, life.family)}, {life.years(visit.day):.1f} years, seen by {visit.by.name} on {visit.day.isoformat()}.",
+        f"{full_name(person.given, person.family)}, {person.years(visit.day):.1f} years, seen by {visit.by.name} on {visit.day.isoformat()}.",
         f"Standing problems: {', '.join(problems) or 'none'}.",
     ]
     if visit.acute:
@@ -96,13 +98,13 @@ def _words(chart: Chart, visit: Visit, key: str) -> str:
         )
     else:
         lines.append(
-            f"Weight {life.weight_kg(visit.day)} kg. Plan: continue present treatment, repeat measurements at the next visit."
+            f"Weight {person.weight_kg(visit.day)} kg. Plan: continue present treatment, repeat measurements at the next visit."
         )
     return "\n".join(lines)
 
 
 def write_note(chart: Chart, visit: Visit, key: str, when: datetime, *, url: str = "") -> Reference:
-    """Write a document; without ``url`` its text is embedded."""
+    """Write a document that refers to the text at ``url`` or, without it, has an invented text embedded."""
     code, words = NOTES[key]
     attachment: dict[str, Any] = {"contentType": PLAIN, "language": "en"}
     if url:
@@ -112,7 +114,7 @@ def write_note(chart: Chart, visit: Visit, key: str, when: datetime, *, url: str
     attachment |= {"title": words, "creation": when.isoformat()}
     number = chart.numbers.get("DocumentReference", 0) + 1
     return chart.write("DocumentReference", {
-        "identifier": [{"system": f"https://{chart.site.plan.tenant}.example/documents", "value": f"{chart.life.slug}-{number}"}],
+        "identifier": [{"system": f"https://{chart.site.plan.tenant}.example/documents", "value": f"{chart.person.slug}-{number}"}],
         "status": "current",
         "docStatus": "final",
         "type": loinc(code, words),
@@ -130,10 +132,10 @@ def write_note(chart: Chart, visit: Visit, key: str, when: datetime, *, url: str
 
 
 def write_study(chart: Chart, visit: Visit, study: Study, results: list[Reference]) -> Reference:
-    """Write a report whose text is a Binary, and the document that points to the same text."""
-    text = f"{study.code[1]} (synthetic)\n{full_name(chart.life.given, chart.life.family)}\n{study.says}"
+    """Write a report whose text is a Binary, and a document that refers to the same Binary. Return the report."""
+    text = f"{study.code[1]} (synthetic)\n{full_name(chart.person.given, chart.person.family)}\n{study.says}"
     # Report and document refer to one Binary: at the gateway it opens through either of them (ADR 27).
-    picture = chart.write("Binary", {
+    binary = chart.write("Binary", {
         "contentType": PLAIN, "securityContext": chart.patient, "data": b64encode(text.encode()).decode(),
     })["reference"]  # fmt: skip
     when = visit.start + timedelta(minutes=14)
@@ -149,9 +151,9 @@ def write_study(chart: Chart, visit: Visit, study: Study, results: list[Referenc
         "performer": [reader.ref, chart.site.organization],
         "result": results,
         "conclusion": study.says,
-        "presentedForm": [{"contentType": PLAIN, "url": picture, "title": study.code[1]}],
+        "presentedForm": [{"contentType": PLAIN, "url": binary, "title": study.code[1]}],
     }, profile="us-core-diagnosticreport-note", labels=visit.labels)  # fmt: skip
-    write_note(chart, visit, study.note, when, url=picture)
+    write_note(chart, visit, study.note, when, url=binary)
     return report
 
 
@@ -163,18 +165,18 @@ def _impression(chart: Chart, visit: Visit, words: str) -> Reference:
 
 
 def electrocardiogram(chart: Chart, visit: Visit) -> list[Reference]:
-    when, life = visit.start + timedelta(minutes=14), chart.life
-    fibrillates = life.course(Story.ATRIAL_FIBRILLATION, visit.day) is not None
+    when, person = visit.start + timedelta(minutes=14), chart.person
+    fibrillates = person.course(Story.ATRIAL_FIBRILLATION, visit.day) is not None
     rhythm = (
         ("49436004", "Atrial fibrillation")
         if fibrillates
         else ("426783006", "Electrocardiographic sinus rhythm")
     )
-    pumped = 36 if life.course(Story.HEART_FAILURE, visit.day) else 62
+    ejection_fraction = 36 if person.course(Story.HEART_FAILURE, visit.day) else 62
     return [
         chart.observe(loinc("8884-9", "Heart rate rhythm"), when, {"valueCodeableConcept": snomed(*rhythm)},
                       category="procedure", profile=CLINICAL_RESULT, visit=visit),
-        chart.observe(loinc("10230-1", "Left ventricular Ejection fraction"), when, {"valueQuantity": quantity(pumped, "%", "%")},
+        chart.observe(loinc("10230-1", "Left ventricular Ejection fraction"), when, {"valueQuantity": quantity(ejection_fraction, "%", "%")},
                       category="imaging", profile=CLINICAL_RESULT, visit=visit),
     ]  # fmt: skip
 

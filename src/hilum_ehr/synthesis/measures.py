@@ -91,35 +91,37 @@ PANELS: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
     "heart": (("33762-6", "Natriuretic peptide.B prohormone N-Terminal [Mass/volume] in Serum or Plasma"), ("bnp",)),
     "virus": (("20447-9", "HIV 1 RNA [#/volume] (viral load) in Serum or Plasma by NAA with probe detection"), ("viral",)),
 }  # fmt: skip
-WATCHED: dict[Story, tuple[str, ...]] = {
+PANELS_BY_STORY: dict[Story, tuple[str, ...]] = {
     Story.DIABETES: ("sugar", "metabolic"), Story.TYPE1_DIABETES: ("sugar", "metabolic"), Story.KIDNEY: ("metabolic",), Story.LIPIDS: ("lipids", "inflammation"),
     Story.HYPERTENSION: ("metabolic",), Story.HEART_FAILURE: ("metabolic", "heart"), Story.ATRIAL_FIBRILLATION: ("clotting",), Story.CORONARY: ("lipids", "inflammation"),
     Story.HYPOTHYROID: ("thyroid",), Story.PREGNANCY: ("blood",), Story.BREAST_CANCER: ("blood",), Story.PROSTATE_CANCER: ("prostate",), Story.HIV: ("virus",),
 }  # fmt: skip
 
 
-def write_measures(chart: Chart) -> None:
+def write_measurements(chart: Chart) -> None:
     """Write the measurements of every visit, the blood tests that illnesses require, and measurements sent from home."""
-    drawn: dict[str, date] = {}
+    last_drawn: dict[str, date] = {}
     for visit in chart.visits:
-        if visit.kind != "video":
-            write_vitals(chart, visit)
-            for panel in _due(chart, visit, drawn):
-                drawn[panel] = visit.day
-    if Story.MANY_RESULTS in chart.life.stories:
+        if visit.kind == "video":
+            continue
+        write_vitals(chart, visit)
+        if panels := _due_panels(chart, visit, last_drawn):
+            _write_panels(chart, visit, panels)
+            last_drawn |= dict.fromkeys(panels, visit.day)
+    if Story.MANY_RESULTS in chart.person.stories:
         _from_home(chart)
 
 
 def write_vitals(chart: Chart, visit: Visit) -> None:
-    life, rng, when, day = chart.life, chart.rng, visit.start + timedelta(minutes=5), visit.day
-    years = life.years(day)
-    top, bottom = life.pressure(day)
+    person, rng, when, day = chart.person, chart.rng, visit.start + timedelta(minutes=5), visit.day
+    years = person.years(day)
+    top, bottom = person.pressure(day)
     blood_pressure(chart, when, top, bottom, visit)
     # A resting pulse falls from about 140 at birth to an adult's.
     calm = (
         138 - 20 * min(years, 2) - 2.2 * min(max(years - 2, 0), 12)
         if years < 14
-        else 71 + life.temper["pulse"]
+        else 71 + person.constants["pulse"]
     )
     _sign(chart, "pulse", round(calm + rng.gauss(0, 4)), when, visit)
     _sign(
@@ -137,32 +139,32 @@ def write_vitals(chart: Chart, visit: Visit) -> None:
         visit,
     )
     # COPD and pneumonia lower the saturation; a healthy chart never shows an alarm.
-    ceiling = 93 if life.course(Story.COPD, day) or visit.acute == "pneumonia" else 98
+    ceiling = 93 if person.course(Story.COPD, day) or visit.acute == "pneumonia" else 98
     chart.observe(SATURATION, when, {"valueQuantity": quantity(min(100, round(rng.gauss(ceiling, 0.9))), "%", "%")},
                   category="vital-signs", profile="us-core-pulse-oximetry", visit=visit)  # fmt: skip
-    height, weight = life.height_cm(day), life.weight_kg(day)
+    height, weight = person.height_cm(day), person.weight_kg(day)
     _sign(chart, "height", height, when, visit)
     _sign(chart, "weight", weight, when, visit)
-    months = life.months(day)
+    months = person.months(day)
     # The profiles of US Core: BMI from two years, head circumference below three, weight for length beside
     # it.
     if months >= 24:
         _sign(chart, "bmi", body.bmi(height, weight), when, visit)
-        if life.child(day):
+        if person.child(day):
             _sign(
                 chart,
                 "bmi%",
-                body.percentile(body.bmi_for_age_z(body.bmi(height, weight), months, female=life.female)),
+                body.percentile(body.bmi_for_age_z(body.bmi(height, weight), months, female=person.female)),
                 when,
                 visit,
             )
     if months < body.HEAD_UNTIL_MONTHS:
-        _sign(chart, "head", life.head_cm(day), when, visit)
-        _sign(chart, "head%", body.percentile(life.stature_z), when, visit)
+        _sign(chart, "head", person.head_cm(day), when, visit)
+        _sign(chart, "head%", body.percentile(person.stature_z), when, visit)
         _sign(
             chart,
             "shape%",
-            body.percentile(body.weight_for_length_z(height, weight, female=life.female)),
+            body.percentile(body.weight_for_length_z(height, weight, female=person.female)),
             when,
             visit,
         )
@@ -177,7 +179,7 @@ def _sign(chart: Chart, key: str, value: float, when: datetime, visit: Visit | N
 def blood_pressure(
     chart: Chart, when: datetime, top: int | None, bottom: int | None, visit: Visit | None
 ) -> None:
-    """Write a blood pressure; a missing part has a data-absent-reason."""
+    """Write a blood pressure (mmHg). A part that is None has a data-absent-reason."""
     parts = [
         {"code": code, **({"valueQuantity": quantity(value, "mmHg", "mm[Hg]")} if value is not None
                           else {"dataAbsentReason": hl7("data-absent-reason", "unknown", "Unknown")})}
@@ -194,48 +196,51 @@ def blood_pressure(
 
 
 def _from_home(chart: Chart) -> None:
-    """Write six months of daily measurements sent by devices, without an encounter."""
-    life = chart.life
+    """Write HOME_DAYS of daily measurements that devices at home sent, without an encounter."""
+    person = chart.person
     for back in range(HOME_DAYS, 0, -1):
-        day = life.until - timedelta(days=back)
+        day = person.until - timedelta(days=back)
         when = chart.site.at(day, 415)
         # A newborn under home monitoring has fewer days.
-        if life.born < day:
-            top, bottom = life.pressure(day)
+        if person.born < day:
+            top, bottom = person.pressure(day)
             blood_pressure(chart, when, top, bottom, None)
-            _sign(chart, "pulse", round(72 + life.temper["pulse"] + chart.rng.gauss(0, 5)), when, None)
-            _sign(chart, "weight", life.weight_kg(day), when, None)
+            _sign(chart, "pulse", round(72 + person.constants["pulse"] + chart.rng.gauss(0, 5)), when, None)
+            _sign(chart, "weight", person.weight_kg(day), when, None)
 
 
-def _due(chart: Chart, visit: Visit, drawn: dict[str, date]) -> list[str]:
-    """Write the panels due at a visit, and return them: those of illnesses every five months, a yearly check of adults, all at admission."""
-    life, day = chart.life, visit.day
-    # The labels of the illness are looked up with its panel; one day ahead, since a diagnosis is made from
-    # its first results.
-    watched = {panel: labels_of(life, course.story) for course in life.courses if course.onset <= day + timedelta(days=1)
-               for panel in WATCHED.get(course.story, ())}  # fmt: skip
-    if visit.inpatient:
-        watched |= {"metabolic": (), "blood": ()}
-    elif visit.kind == "checkup" and not life.child(day):
-        # Together what calculators of cardiovascular risk ask for, beside blood pressure and smoking.
-        watched |= {"metabolic": (), "lipids": (), "inflammation": (), "blood": ()}
-    due = [
+def _due_panels(chart: Chart, visit: Visit, last_drawn: dict[str, date]) -> list[str]:
+    """List the panels due at a visit: those of illnesses about every five months, those of adults at a check-up, all at admission."""
+    person, day = chart.person, visit.day
+    panels = [
         panel
-        for panel in watched
-        if visit.inpatient
-        or panel not in drawn
-        # HbA1c covers about three months, so it is drawn more often.
-        or (day - drawn[panel]).days >= (80 if panel == "sugar" else 150)
+        for course in person.courses
+        # One day ahead, since a diagnosis is made from the first results.
+        if course.onset <= day + timedelta(days=1)
+        for panel in PANELS_BY_STORY.get(course.story, ())
     ]
-    if due:
-        values = results(chart, day)
-        # One specimen for all panels of a visit.
-        specimen = blood(chart, visit)
-        for panel in due:
-            write_panel(
-                chart, visit, panel, {key: values[key] for key in PANELS[panel][1] if key in values}, specimen
-            )
-    return due
+    if visit.inpatient:
+        panels += ["metabolic", "blood"]
+    elif visit.kind == "checkup" and not person.child(day):
+        # The inputs of calculators of cardiovascular risk, besides blood pressure and smoking.
+        panels += ["metabolic", "lipids", "inflammation", "blood"]
+    return [
+        panel
+        for panel in dict.fromkeys(panels)
+        if visit.inpatient
+        or panel not in last_drawn
+        # HbA1c covers about three months, so it is drawn more often.
+        or (day - last_drawn[panel]).days >= (80 if panel == "sugar" else 150)
+    ]
+
+
+def _write_panels(chart: Chart, visit: Visit, panels: list[str]) -> None:
+    """Write the panels of a visit, from one specimen."""
+    values = results(chart, visit.day)
+    specimen = blood(chart, visit)
+    for panel in panels:
+        measured = {key: values[key] for key in PANELS[panel][1] if key in values}
+        write_panel(chart, visit, panel, measured, specimen)
 
 
 def blood(chart: Chart, visit: Visit) -> Reference:
@@ -250,41 +255,45 @@ def blood(chart: Chart, visit: Visit) -> Reference:
 
 
 def results(chart: Chart, day: date) -> dict[str, float]:
-    """Return the values of one blood sample. They are consistent: filtration, fats and sugar follow their equations."""
-    life, rng, years = chart.life, chart.rng, chart.life.years(day)
-    a1c = life.a1c(day)
-    total_fats = round(life.temper["fats"] * (1.35 if life.course(Story.OBESITY) else 1) + rng.gauss(0, 8))
-    hdl = round(max(28, life.temper["hdl"] + rng.gauss(0, 2)))
-    high = 70 - 62 * life.effect(Story.LIPIDS, day, 1.5) if life.course(Story.LIPIDS, day) else 0
+    """Draw the values of one blood sample. They are consistent: filtration, fats and sugar follow their equations."""
+    person, rng, years = chart.person, chart.rng, chart.person.years(day)
+    a1c = person.a1c(day)
+    total_fats = round(
+        person.constants["fats"] * (1.35 if person.course(Story.OBESITY) else 1) + rng.gauss(0, 8)
+    )
+    hdl = round(max(28, person.constants["hdl"] + rng.gauss(0, 2)))
+    high = 70 - 62 * person.effect(Story.LIPIDS, day, 1.5) if person.course(Story.LIPIDS, day) else 0
     cholesterol = round(hdl + total_fats / 5 + 98 + high + rng.gauss(0, 6))
     hemoglobin = round(
-        life.temper["hemoglobin"] - (1.6 if life.course(Story.PREGNANCY, day) else 0) + rng.gauss(0, 0.2), 1
+        person.constants["hemoglobin"]
+        - (1.6 if person.course(Story.PREGNANCY, day) else 0)
+        + rng.gauss(0, 0.2),
+        1,
     )
     sodium, bicarbonate = (
         round(rng.gauss(139.5, 1.6)),
-        round(rng.gauss(25 if not life.course(Story.KIDNEY) else 22.5, 1.2)),
+        round(rng.gauss(25 if not person.course(Story.KIDNEY) else 22.5, 1.2)),
     )
     values: dict[str, float] = {
         "sodium": sodium, "bicarbonate": bicarbonate, "chloride": sodium - bicarbonate - round(rng.uniform(9, 13)),
-        "potassium": round(rng.gauss(4.7 if life.course(Story.KIDNEY) else 4.2, 0.2), 1),
+        "potassium": round(rng.gauss(4.7 if person.course(Story.KIDNEY) else 4.2, 0.2), 1),
         "a1c": a1c, "average": body.average_glucose(a1c), "glucose": round((28.7 * a1c - 46.7) * rng.uniform(0.84, 0.96)),
         "cholesterol": cholesterol, "hdl": hdl, "triglycerides": total_fats, "ldl": body.ldl(cholesterol, hdl, total_fats),
-        "hscrp": round(0.4 + total_fats / 150 + (1.3 if life.course(Story.OBESITY) else 0) + (0.9 if life.course(Story.CORONARY) else 0), 1),
+        "hscrp": round(0.4 + total_fats / 150 + (1.3 if person.course(Story.OBESITY) else 0) + (0.9 if person.course(Story.CORONARY) else 0), 1),
         "hemoglobin": hemoglobin, "hematocrit": round(hemoglobin * 2.95, 1), "leukocytes": round(rng.gauss(7, 1.1), 1), "platelets": round(rng.gauss(255, 30)),
-        "tsh": round(max(0.3, 8.4 - 6.2 * life.effect(Story.HYPOTHYROID, day, 2) if life.course(Story.HYPOTHYROID, day) else rng.gauss(2, 0.4)), 2),
-        "inr": round(rng.gauss(2.4, 0.25), 1), "psa": round(max(0.1, 9.5 - 8.6 * life.effect(Story.PROSTATE_CANCER, day, 3)), 1),
-        "bnp": round(1_450 - 900 * life.effect(Story.HEART_FAILURE, day, 3) + rng.gauss(0, 60)),
-        "viral": round(max(19, 48_000 * (1 - life.effect(Story.HIV, day, 0.4)))),
+        "tsh": round(max(0.3, 8.4 - 6.2 * person.effect(Story.HYPOTHYROID, day, 2) if person.course(Story.HYPOTHYROID, day) else rng.gauss(2, 0.4)), 2),
+        "inr": round(rng.gauss(2.4, 0.25), 1), "psa": round(max(0.1, 9.5 - 8.6 * person.effect(Story.PROSTATE_CANCER, day, 3)), 1),
+        "bnp": round(1_450 - 900 * person.effect(Story.HEART_FAILURE, day, 3) + rng.gauss(0, 60)),
+        "viral": round(max(19, 48_000 * (1 - person.effect(Story.HIV, day, 0.4)))),
     }  # fmt: skip
-    if life.child(day):
-        values["creatinine"] = body.child_creatinine(life.height_cm(day))
+    if person.child(day):
+        values["creatinine"] = body.child_creatinine(person.height_cm(day))
     else:
-        # Computed backwards from the filtration that this life has, so that the eGFR in the chart follows
-        # from it.
+        # Computed from the filtration rate, so that the eGFR in the chart follows from the creatinine.
         values["creatinine"] = body.creatinine_for(
-            life.filtration_on(day) + rng.gauss(0, 1.5), years, female=life.female
+            person.filtration_on(day) + rng.gauss(0, 1.5), years, female=person.female
         )
-        values["egfr"] = body.egfr(values["creatinine"], years, female=life.female)
+        values["egfr"] = body.egfr(values["creatinine"], years, female=person.female)
     values["urea"] = round(values["creatinine"] * 11 + 6 + rng.gauss(0, 1.2))
     return values
 
@@ -292,17 +301,17 @@ def results(chart: Chart, day: date) -> dict[str, float]:
 def write_panel(
     chart: Chart, visit: Visit, panel: str, values: dict[str, float], specimen: Reference
 ) -> Reference:
-    """Write the results of a panel, each with its range, and the report over them."""
+    """Write the results of a panel, each with its reference range, and their report. Return the report."""
     # The result discloses the illness as much as the diagnosis does.
-    labels = labels_of(chart.life, Story.HIV) if panel == "virus" else ()
+    labels = labels_of(chart.person, Story.HIV) if panel == "virus" else ()
     when, issued = visit.start + timedelta(minutes=12), visit.start + timedelta(hours=6)
-    made = []
+    references = []
     for key, value in values.items():
         test = TESTS[key]
-        made.append(chart.observe(
+        references.append(chart.observe(
             loinc(test.loinc, test.display), when, {"valueQuantity": quantity(value, test.unit, test.ucum)},
             category="laboratory", profile="us-core-observation-lab", labels=labels, visit=visit,
-            more={"issued": issued.isoformat(), "specimen": specimen, **_judged(test, value)},
+            more={"issued": issued.isoformat(), "specimen": specimen, **_interpretation(test, value)},
         ))  # fmt: skip
     return chart.write("DiagnosticReport", {
         "status": "final",
@@ -314,11 +323,12 @@ def write_panel(
         "issued": issued.isoformat(),
         "performer": [chart.site.clinician("pathology").ref, chart.site.ref("Organization", "org-laboratory")],
         "specimen": [specimen],
-        "result": made,
+        "result": references,
     }, profile="us-core-diagnosticreport-lab", labels=labels)  # fmt: skip
 
 
-def _judged(test: Test, value: float) -> dict[str, Any]:
+def _interpretation(test: Test, value: float) -> dict[str, Any]:
+    """Return the interpretation of a result and its reference range; nothing for a test without one."""
     bounds = {
         name: quantity(bound, test.unit, test.ucum)
         for name, bound in (("low", test.low), ("high", test.high)) if bound is not None

@@ -39,10 +39,10 @@ ALLERGIES = (
 
 
 def write_medicines(chart: Chart) -> None:
-    """Write prescriptions for every illness from its treatment on, renewed about yearly, and their dispenses."""
-    if Story.NO_DATA in chart.life.stories:
+    """Write prescriptions and their dispenses, allergies and immunizations."""
+    if Story.NO_DATA in chart.person.stories:
         return
-    for course in chart.life.courses:
+    for course in chart.person.courses:
         for number, key in enumerate(course.illness.drugs):
             _treat(chart, course, key, number)
     for visit in chart.visits:
@@ -53,37 +53,37 @@ def write_medicines(chart: Chart) -> None:
 
 
 def _treat(chart: Chart, course: Course, key: str, number: int) -> None:
-    life, labels = chart.life, labels_of(chart.life, course.story)
+    """Write the prescriptions of one drug of an illness, from its treatment on, renewed about yearly."""
+    person, labels = chart.person, labels_of(chart.person, course.story)
     # A second drug is added when the first has had four months to work.
     begin = course.treated + timedelta(days=120 * number)
-    end = min(course.ended or life.until, life.until)
+    end = min(course.ended or person.until, person.until)
     if begin > end:
         return
-    seen = [visit for visit in chart.visits if begin <= visit.day <= end and not visit.acute]
-    written: list[tuple[date, Visit | None]] = []
+    visits = [visit for visit in chart.visits if begin <= visit.day <= end and not visit.acute]
+    prescribed: list[tuple[date, Visit | None]] = []
     # Without a visit soon after the start of treatment, the drug is prescribed between visits.
-    if not seen or (seen[0].day - begin).days > 60:
-        written.append((begin, None))
-    for visit in seen:
-        if not written or (visit.day - written[-1][0]).days >= RENEWED_DAYS:
-            written.append((visit.day, visit))
-    for i, (day, written_at) in enumerate(written):
+    if not visits or (visits[0].day - begin).days > 60:
+        prescribed.append((begin, None))
+    for visit in visits:
+        if not prescribed or (visit.day - prescribed[-1][0]).days >= RENEWED_DAYS:
+            prescribed.append((visit.day, visit))
+    for i, (day, visit_of_order) in enumerate(prescribed):
         # Only the newest prescription can be active; earlier ones were replaced by it.
-        last = i == len(written) - 1
-        status = "active" if last and life.died is None and course.ended is None else "completed"
+        last = i == len(prescribed) - 1
+        status = "active" if last and person.died is None and course.ended is None else "completed"
         _prescribe(
             chart,
-            Order(key, day, written_at, status, {"reasonReference": chart.reason(course)}, labels),
+            Order(key, day, visit_of_order, status, {"reasonReference": chart.reason(course)}, labels),
             last=last,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A prescription to write."""
+    """A prescription to write. ``key`` is that of the drug in ``codes.DRUGS``."""
 
     key: str
-    """Of ``codes.DRUGS``."""
     day: date
     visit: Visit | None
     """None for a renewal that needed no visit."""
@@ -94,10 +94,10 @@ class Order:
 
 def _short_course(chart: Chart, visit: Visit) -> None:
     illness, _lasts = ACUTE[visit.acute]
-    found = chart.problems[f"{visit.acute}@{visit.ref['reference']}"]
+    problem = chart.problems[f"{visit.acute}@{visit.ref['reference']}"]
     for key in illness.drugs:
         status = "active" if visit.end is None else "completed"
-        _prescribe(chart, Order(key, visit.day, visit, status, {"reasonReference": [found]}), last=True)
+        _prescribe(chart, Order(key, visit.day, visit, status, {"reasonReference": [problem]}), last=True)
 
 
 def _prescribe(chart: Chart, order: Order, *, last: bool) -> None:
@@ -126,15 +126,16 @@ def _prescribe(chart: Chart, order: Order, *, last: bool) -> None:
     request = chart.write(
         "MedicationRequest", content, profile="us-core-medicationrequest", labels=order.labels
     )
-    # A ward gives its medicines itself.
+    # A ward dispenses nothing: it gives the medicine itself.
     if last and not stay:
         for number in range(DISPENSES_BOUND):
-            handed = when + timedelta(days=drug.days * number, hours=3)
-            if handed.date() <= chart.life.until and (number == 0 or drug.days > 10):
-                hand_over(chart, drug, handed, request, first=number == 0, labels=order.labels)
+            dispensed = when + timedelta(days=drug.days * number, hours=3)
+            if dispensed.date() <= chart.person.until and (number == 0 or drug.days > 10):
+                write_dispense(chart, drug, dispensed, request, first=number == 0, labels=order.labels)
 
 
 def dosage(drug: Drug) -> dict[str, Any]:
+    """Return a drug's directions as a Dosage."""
     value, unit, code = drug.dose
     return {
         "text": drug.directions,
@@ -152,7 +153,7 @@ def _amount(drug: Drug) -> dict[str, Any]:
     return {"value": value, "unit": code.strip("{}"), "system": UCUM, "code": code}
 
 
-def hand_over(
+def write_dispense(
     chart: Chart, drug: Drug, when: datetime, request: Reference, *, first: bool, labels: Labels = (), medicine: dict[str, Any] | None = None
 ) -> None:  # fmt: skip
     chart.write("MedicationDispense", {
@@ -170,9 +171,9 @@ def hand_over(
 
 
 def _allergies(chart: Chart) -> None:
-    life, rng = chart.life, chart.rng
-    if Story.UNNAMED in life.stories:
-        # Nobody could be asked: the coded form of "unknown".
+    person, rng = chart.person, chart.rng
+    if Story.UNNAMED in person.stories:
+        # Nobody could be asked, which the code "unknown" states.
         chart.write("AllergyIntolerance", {
             "clinicalStatus": hl7("allergyintolerance-clinical", "active", "Active"),
             "verificationStatus": hl7("allergyintolerance-verification", "unconfirmed", "Unconfirmed"),
@@ -180,9 +181,9 @@ def _allergies(chart: Chart) -> None:
             "patient": chart.patient,
         }, profile="us-core-allergyintolerance")  # fmt: skip
         return
-    # "No known allergy" is an entry of its own: an empty list would mean that nobody asked.
-    has = rng.random() < 0.45 or Story.EVERY_PROFILE in life.stories
-    chosen = rng.choice(ALLERGIES) if life.years(life.until) > 1 else None
+    # "No known allergy" is stated by an entry: an empty list would mean that nobody asked.
+    has = rng.random() < 0.45 or Story.EVERY_PROFILE in person.stories
+    chosen = rng.choice(ALLERGIES) if person.years(person.until) > 1 else None
     if not has or chosen is None:
         chart.write("AllergyIntolerance", {
             "clinicalStatus": hl7("allergyintolerance-clinical", "active", "Active"),
@@ -192,7 +193,7 @@ def _allergies(chart: Chart) -> None:
         }, profile="us-core-allergyintolerance")  # fmt: skip
         return
     code, words, category, sign, sign_words = chosen
-    noted = life.until - timedelta(days=min(rng.randint(200, 900), round(life.years(life.until) * 300)))
+    noted = person.until - timedelta(days=min(rng.randint(200, 900), round(person.years(person.until) * 300)))
     chart.write("AllergyIntolerance", {
         "clinicalStatus": hl7("allergyintolerance-clinical", "active", "Active"),
         "verificationStatus": hl7("allergyintolerance-verification", "confirmed", "Confirmed"),
@@ -208,17 +209,19 @@ def _allergies(chart: Chart) -> None:
 
 
 def _immunizations(chart: Chart) -> None:
-    life, due = chart.life, []
-    if life.child(life.until):
-        due = [(life.born + timedelta(days=round(months * 30.44) + 1), key) for months, key in CHILD_SCHEDULE]
-    elif life.years(life.until) > 50:
-        due = [(life.until - timedelta(days=600), "zoster"), (life.until - timedelta(days=520), "ppsv")]
-    for year in range(life.until.year - 2, life.until.year + 1):
+    person, due = chart.person, []
+    if person.child(person.until):
+        due = [
+            (person.born + timedelta(days=round(months * 30.44) + 1), key) for months, key in CHILD_SCHEDULE
+        ]
+    elif person.years(person.until) > 50:
+        due = [(person.until - timedelta(days=600), "zoster"), (person.until - timedelta(days=520), "ppsv")]
+    for year in range(person.until.year - 2, person.until.year + 1):
         due.append((date(year, 10, 3 + chart.rng.randint(0, 24)), "flu"))
-    if Story.UNNAMED in life.stories:
+    if Story.UNNAMED in person.stories:
         due = []
     for day, key in sorted(due):
-        if life.born < day <= life.until and (key != "flu" or life.months(day) > 6):
+        if person.born < day <= person.until and (key != "flu" or person.months(day) > 6):
             vaccinate(chart, key, day)
 
 

@@ -1,4 +1,4 @@
-"""Lives, before their charts: a person's data, their illnesses with onset, and how their body develops."""
+"""Draws the people of a hospital, before their charts: personal data, illnesses with their onset, and how the body develops."""
 
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -18,7 +18,7 @@ PREGNANCY_DAYS = 266
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """An illness in one life. Drugs begin on ``treated``; ``ended`` only for what passes."""
+    """An illness of one person. Drugs begin on ``treated``; ``ended`` is None for an illness that does not pass."""
 
     story: Story
     illness: Illness
@@ -28,7 +28,9 @@ class Course:
 
 
 @dataclass(slots=True)
-class Life:
+class Person:
+    """One patient of a synthetic hospital. ``slug`` is a part of every id in the chart."""
+
     slug: str
     given: tuple[str, ...]
     family: str
@@ -38,8 +40,8 @@ class Life:
     """The last day that can be in the chart: the day of death, or yesterday."""
     stories: frozenset[Story]
     rng: Random
-    written: bool = False
-    """Planned by hand, so it is seen more often."""
+    is_planned: bool = False
+    """Planned by hand. Planned people have visits more often."""
     kin: tuple[Kin, ...] = ()
     suffix: str = ""
     courses: tuple[Course, ...] = ()
@@ -49,8 +51,8 @@ class Life:
     bmi_a_year: float = 0.1
     filtration: float = 95.0
     """Kidney function when the chart begins, mL/min/1.73 m2."""
-    temper: dict[str, float] = field(default_factory=dict)
-    """Constants of this body (resting pressure, pulse, fats) around which measurements scatter."""
+    constants: dict[str, float] = field(default_factory=dict)
+    """Personal values (resting pressure, pulse, fats) around which measurements scatter."""
 
     @property
     def died(self) -> date | None:
@@ -58,8 +60,8 @@ class Life:
 
     @property
     def begins(self) -> date:
-        """When the chart begins: at birth for a child whose chart was planned, some years back for others."""
-        if self.child(self.until) and self.written:
+        """Return the first day of the chart: the birth of a planned child, otherwise HISTORY_DAYS back at most."""
+        if self.child(self.until) and self.is_planned:
             return self.born
         return max(self.born, self.until - timedelta(days=HISTORY_DAYS))
 
@@ -73,7 +75,7 @@ class Life:
         return self.years(day) < ADULT_YEARS
 
     def course(self, story: Story, day: date | None = None) -> Course | None:
-        """Find the course of an illness, if it had begun by ``day``."""
+        """Return the course of an illness, or None if it had not begun by ``day``."""
         for course in self.courses:
             if course.story is story and (day is None or course.onset <= day):
                 return course
@@ -109,28 +111,28 @@ class Life:
         return round(body.on_curve(body.HEAD_CM[self.female] + (0.0,) * 15, self.months(day)) * factor, 1)
 
     def filtration_on(self, day: date) -> float:
-        # Loss of filtration a year, diseased and healthy.
-        lost = 3.5 if self.course(Story.KIDNEY) else 0.8
-        return max(12.0, self.filtration - lost * (day - self.begins).days / YEAR_DAYS)
+        """Return the glomerular filtration rate on a day, mL/min/1.73 m2."""
+        loss_a_year = 3.5 if self.course(Story.KIDNEY) else 0.8
+        return max(12.0, self.filtration - loss_a_year * (day - self.begins).days / YEAR_DAYS)
 
     def pressure(self, day: date) -> tuple[int, int]:
-        """Return systolic and diastolic pressure: age, illness, what the drugs have done by then, and scatter."""
+        """Draw a systolic and a diastolic pressure (mmHg) by age, illness and the effect of treatment by then."""
         if self.child(day):
             top = 78 + 2.2 * min(self.years(day), 15) + self.rng.gauss(0, 3)
             return round(top), round(top * 0.62)
-        top = 104 + 0.25 * self.years(day) + self.temper["pressure"]
+        top = 104 + 0.25 * self.years(day) + self.constants["pressure"]
         if self.course(Story.HYPERTENSION, day):
             top += 30 - 26 * self.effect(Story.HYPERTENSION, day, 3)
         top += self.rng.gauss(0, 4)
         return round(top), round(top * 0.45 + 20 + self.rng.gauss(0, 2))
 
     def a1c(self, day: date) -> float:
-        """Return HbA1c (%): high at the diagnosis of diabetes, eased by treatment over about a year."""
+        """Draw an HbA1c (%): high at the diagnosis of diabetes, lowered by treatment over about a year."""
         if self.course(Story.TYPE1_DIABETES, day):
             return round(10.8 - 3.0 * self.effect(Story.TYPE1_DIABETES, day, 4) + self.rng.gauss(0, 0.2), 1)
         if self.course(Story.DIABETES, day):
             return round(9.1 - 2.2 * self.effect(Story.DIABETES, day, 5) + self.rng.gauss(0, 0.15), 1)
-        return round(5.3 + self.temper["sugar"], 1)
+        return round(5.3 + self.constants["sugar"], 1)
 
 
 _GENERAL_MIX: tuple[tuple[Story, float], ...] = (
@@ -156,22 +158,22 @@ _NOT_BEFORE = {
 }
 
 _DIET_FIRST = frozenset({Story.HYPERTENSION, Story.DIABETES, Story.LIPIDS})
-"""In planned charts these are untreated for some visits, so that the drug's effect can be seen."""
+"""In planned charts these are untreated at the first visits, so that the chart shows the effect of the drugs."""
 
 
-def lives(plan: HospitalPlan, *, seed: int, today: date) -> list[Life]:
-    """Draw all patients of a hospital. Each has a random stream of their own, so that one more life changes no other."""
-    taken = {written.slug for written in plan.notable}
-    drawn = [_written(written, _stream(plan, seed, written.slug), today) for written in plan.notable]
+def draw_people(plan: HospitalPlan, *, seed: int, today: date) -> list[Person]:
+    """Draw all patients of a hospital, the planned ones first. Each has a random stream, so that one more changes no other."""
+    people = [_planned(planned, _stream(plan, seed, planned.slug), today) for planned in plan.notable]
+    slugs = {person.slug for person in people}
     number = 0
-    # Two drawn people may have the same name; the second is drawn again, since the slug is their id.
-    while len(drawn) < plan.size:
-        life = _drawn(plan, _stream(plan, seed, f"#{number}"), today)
+    while len(people) < plan.size:
+        person = _unplanned(plan, _stream(plan, seed, f"#{number}"), today)
         number += 1
-        if life.slug not in taken:
-            taken.add(life.slug)
-            drawn.append(life)
-    return drawn
+        # Two people may draw the same name; the second is left out, since ids contain the slug.
+        if person.slug not in slugs:
+            slugs.add(person.slug)
+            people.append(person)
+    return people
 
 
 def _stream(plan: HospitalPlan, seed: int, name: str) -> Random:
@@ -179,23 +181,23 @@ def _stream(plan: HospitalPlan, seed: int, name: str) -> Random:
     return Random(f"{seed}:{plan.tenant}:{name}")  # noqa: S311 - people who do not exist need no secrecy
 
 
-def _written(written: PatientPlan, rng: Random, today: date) -> Life:
-    born = today - timedelta(days=written.age_days)
-    stories = frozenset(written.stories)
+def _planned(plan: PatientPlan, rng: Random, today: date) -> Person:
+    born = today - timedelta(days=plan.age_days)
+    stories = frozenset(plan.stories)
     # Yesterday, since today's visits would change during the day.
     until = today - timedelta(days=96 if Story.DECEASED in stories else 1)
-    life = Life(
-        written.slug, written.given, written.family, written.female, born, until, stories, rng, written=True
+    person = Person(
+        plan.slug, plan.given, plan.family, plan.female, born, until, stories, rng, is_planned=True
     )
-    life.kin, life.suffix = written.kin, written.suffix
-    _embody(life)
-    life.courses = tuple(
-        _course(life, story, written.gave_birth_days_ago) for story in written.stories if story in ILLNESSES
+    person.kin, person.suffix = plan.kin, plan.suffix
+    _draw_body(person)
+    person.courses = tuple(
+        _course(person, story, plan.gave_birth_days_ago) for story in plan.stories if story in ILLNESSES
     )
-    return life
+    return person
 
 
-def _drawn(plan: HospitalPlan, rng: Random, today: date) -> Life:
+def _unplanned(plan: HospitalPlan, rng: Random, today: date) -> Person:
     female = rng.random() < 0.52
     given = (rng.choice(names.WOMEN if female else names.MEN),)
     family = rng.choice(names.FAMILIES)
@@ -214,10 +216,10 @@ def _drawn(plan: HospitalPlan, rng: Random, today: date) -> Life:
     # Kidney disease without high blood pressure is rare.
     if Story.KIDNEY in stories and Story.HYPERTENSION not in stories:
         stories.add(Story.HYPERTENSION)
-    # Sorted: the order of a set differs between processes, and drawing follows it.
+    # Sorted: random numbers are drawn in this order, and that of a set differs between processes.
     ordered = tuple(sorted(stories))
     slug = f"{names.slug(family)}-{names.slug(given[0])}"
-    life = Life(
+    person = Person(
         slug,
         given,
         family,
@@ -228,47 +230,55 @@ def _drawn(plan: HospitalPlan, rng: Random, today: date) -> Life:
         rng,
     )
     if plan.kind is Kind.CHILDREN:
-        life.kin = (Kin("parent", rng.choice(names.WOMEN), family, "MTH"),)
-    _embody(life)
-    life.courses = tuple(_course(life, story) for story in ordered if story in ILLNESSES)
-    return life
+        person.kin = (Kin("parent", rng.choice(names.WOMEN), family, "MTH"),)
+    _draw_body(person)
+    person.courses = tuple(_course(person, story) for story in ordered if story in ILLNESSES)
+    return person
 
 
-def _embody(life: Life) -> None:
-    rng = life.rng
-    life.stature_z, life.weight_z = rng.gauss(0, 0.8), rng.gauss(0, 0.8)
-    if Story.PREMATURITY in life.stories:
-        life.stature_z, life.weight_z = rng.uniform(-2.0, -1.2), rng.uniform(-2.4, -1.4)
-    life.first_bmi = rng.uniform(31, 37) if Story.OBESITY in life.stories else rng.uniform(20.5, 29.5)
-    life.bmi_a_year = rng.uniform(-0.2, 0.4)
-    life.filtration = (
+def _draw_body(person: Person) -> None:
+    rng = person.rng
+    person.stature_z, person.weight_z = rng.gauss(0, 0.8), rng.gauss(0, 0.8)
+    if Story.PREMATURITY in person.stories:
+        person.stature_z, person.weight_z = rng.uniform(-2.0, -1.2), rng.uniform(-2.4, -1.4)
+    person.first_bmi = rng.uniform(31, 37) if Story.OBESITY in person.stories else rng.uniform(20.5, 29.5)
+    person.bmi_a_year = rng.uniform(-0.2, 0.4)
+    person.filtration = (
         rng.uniform(44, 56)
-        if Story.KIDNEY in life.stories
-        else min(118.0, rng.uniform(104, 126) - 0.5 * life.years(life.until))
+        if Story.KIDNEY in person.stories
+        else min(118.0, rng.uniform(104, 126) - 0.5 * person.years(person.until))
     )
-    life.temper = {
+    person.constants = {
         "pressure": rng.gauss(0, 5), "pulse": rng.gauss(0, 6), "sugar": rng.uniform(-0.3, 0.3), "hdl": rng.gauss(52, 9), "fats": rng.gauss(125, 28),
-        "hemoglobin": rng.gauss(13.4 if life.female else 14.8, 0.6),
+        "hemoglobin": rng.gauss(13.4 if person.female else 14.8, 0.6),
     }  # fmt: skip
 
 
-def _course(life: Life, story: Story, gave_birth_days_ago: int | None = None) -> Course:
-    rng, illness = life.rng, ILLNESSES[story]
+def _course(person: Person, story: Story, gave_birth_days_ago: int | None = None) -> Course:
+    rng, illness = person.rng, ILLNESSES[story]
     if story is Story.PREGNANCY:
-        ended = None if gave_birth_days_ago is None else life.until - timedelta(days=gave_birth_days_ago - 1)
+        ended = (
+            None if gave_birth_days_ago is None else person.until - timedelta(days=gave_birth_days_ago - 1)
+        )
         onset = (
             ended - timedelta(days=PREGNANCY_DAYS)
             if ended
-            else life.until - timedelta(days=rng.randint(90, 240))
+            else person.until - timedelta(days=rng.randint(90, 240))
         )
         return Course(story, illness, onset, onset + timedelta(days=70), ended)
     if illness.from_birth:
-        return Course(story, illness, life.born, life.born + timedelta(days=30))
-    earliest = life.born + timedelta(
-        days=round((_NOT_BEFORE.get(story, 1) if life.child(life.until) else ADULT_YEARS) * YEAR_DAYS)
+        return Course(story, illness, person.born, person.born + timedelta(days=30))
+    earliest = person.born + timedelta(
+        days=round((_NOT_BEFORE.get(story, 1) if person.child(person.until) else ADULT_YEARS) * YEAR_DAYS)
     )
-    # Planned illnesses begin with the chart, so that their whole course can be seen.
-    back = rng.randint(1_050, 1_090) if life.written else rng.randint(200, 2_900)
-    onset = max(life.until - timedelta(days=back), min(earliest, life.until - timedelta(days=120)), life.born)
-    waits = rng.randint(170, 230) if life.written and story in _DIET_FIRST else rng.randint(20, 60)
-    return Course(story, illness, onset, onset + timedelta(days=waits))
+    # Planned illnesses begin with the chart, so that it shows their whole course.
+    days_ago = rng.randint(1_050, 1_090) if person.is_planned else rng.randint(200, 2_900)
+    onset = max(
+        person.until - timedelta(days=days_ago),
+        min(earliest, person.until - timedelta(days=120)),
+        person.born,
+    )
+    untreated_days = (
+        rng.randint(170, 230) if person.is_planned and story in _DIET_FIRST else rng.randint(20, 60)
+    )
+    return Course(story, illness, onset, onset + timedelta(days=untreated_days))

@@ -52,7 +52,7 @@ class Clinician:
 
 @dataclass(slots=True)
 class Site:
-    """A hospital, for its charts."""
+    """A hospital: the resources that its charts refer to."""
 
     plan: HospitalPlan
     today: date
@@ -134,7 +134,7 @@ def phone(rng: Random, use: str = "work") -> dict[str, Any]:
 
 def build_site(plan: HospitalPlan, *, seed: int, today: date) -> Site:
     """Build a hospital's resources other than those of patients."""
-    # A stream of its own: patients do not change when a clinician is added.
+    # Not the patients' random streams: they do not change when a clinician is added.
     rng = Random(f"{seed}:{plan.tenant}:places")  # noqa: S311 - invented addresses need no secrecy
     site = Site(plan, today, timezone(timedelta(hours=plan.utc_offset_h)))
     _organizations(site, rng)
@@ -187,14 +187,14 @@ def _locations(site: Site, rng: Random) -> None:
 def _staff(site: Site, rng: Random) -> None:
     plan = site.plan
     first = "pediatrics" if plan.kind is Kind.CHILDREN else "primary"
-    wanted = {Role.PHYSICIAN: [first, "cardiology"], Role.NURSE: ["nurse"]}
+    specialties = {Role.PHYSICIAN: [first, "cardiology"], Role.NURSE: ["nurse"]}
     for member in plan.cast:
         kind, _, name = member.fhir_user.partition("/")
         if kind == "Practitioner":
-            specialty = wanted[member.role].pop(0) if wanted.get(member.role) else ""
+            specialty = specialties[member.role].pop(0) if specialties.get(member.role) else ""
             given, _, family = member.name.partition(" ")
             _practitioner(site, rng, name.removeprefix(f"{plan.prefix}-"), (given, family), specialty)
-    # Specialties that no planned person has are filled with drawn ones, since charts refer to each.
+    # Charts refer to each specialty, so one that no planned person has gets a drawn one.
     for specialty in SPECIALTIES:
         if (
             specialty not in site.clinicians
@@ -205,8 +205,8 @@ def _staff(site: Site, rng: Random) -> None:
             _practitioner(site, rng, f"prac-{specialty}", (given, rng.choice(names.FAMILIES)), specialty)
 
 
-def _practitioner(site: Site, rng: Random, name: str, called: tuple[str, str], specialty: str) -> None:
-    given, family = called
+def _practitioner(site: Site, rng: Random, name: str, full_name: tuple[str, str], specialty: str) -> None:
+    given, family = full_name
     number = rng.randint(0, 99_999_999)
     identifiers = [{"system": f"https://{site.plan.tenant}.example/staff", "value": f"S{number:08d}"}]
     if specialty:

@@ -1,4 +1,4 @@
-"""Writes what a conformance suite looks for and ordinary charts rarely have, into charts planned with every profile.
+"""Writes the elements that a conformance suite requires and ordinary charts rarely have, into charts planned with every profile.
 
 Source: US Core 6.1.0, the must-support elements of each profile.
 """
@@ -28,7 +28,7 @@ from hilum_ehr.synthesis.codes import (
     snomed,
 )
 from hilum_ehr.synthesis.measures import SATURATION, blood, blood_pressure
-from hilum_ehr.synthesis.medicines import dosage, hand_over, vaccinate
+from hilum_ehr.synthesis.medicines import dosage, vaccinate, write_dispense
 from hilum_ehr.synthesis.models import Story
 from hilum_ehr.synthesis.places import Reference
 from hilum_ehr.synthesis.visits import write_food_insecurity
@@ -37,18 +37,19 @@ LAB = "us-core-observation-lab"
 
 
 def write_extras(chart: Chart) -> None:
-    life = chart.life
-    if Story.FOOD_INSECURITY in life.stories or Story.EVERY_PROFILE in life.stories:
+    """Write food insecurity where it is planned, and every must-support element where every profile is."""
+    person = chart.person
+    if Story.FOOD_INSECURITY in person.stories or Story.EVERY_PROFILE in person.stories:
         write_food_insecurity(chart)
-    if Story.EVERY_PROFILE not in life.stories:
+    if Story.EVERY_PROFILE not in person.stories:
         return
     visit = next(
-        seen
-        for seen in reversed(chart.visits)
-        if seen.kind in {"checkup", "followup", "wellchild", "prenatal"}
+        visit
+        for visit in reversed(chart.visits)
+        if visit.kind in {"checkup", "followup", "wellchild", "prenatal"}
     )
-    problem = _passed_problem(chart, visit)
-    _half_pressures(chart, visit)
+    problem = _resolved_problem(chart, visit)
+    _partial_blood_pressures(chart, visit)
     _oxygen(chart, visit)
     results = _results(chart, visit)
     _medicines(chart, visit, problem)
@@ -63,16 +64,16 @@ def write_extras(chart: Chart) -> None:
         snomed(*COUNSELING),
         {"reasonCode": [snomed("733423003", "Food insecurity")]},
     )
-    if life.child(life.until):
+    if person.child(person.until):
         write_implant(chart, ("43252007", "Cochlear prosthesis, device"), visit.day)
     else:
         write_implant(chart, ("304120007", "Total hip replacement prosthesis"), visit.day)
-    if not life.courses:
+    if not person.courses:
         write_care_plan(chart, [], [problem], [])
 
 
-def _passed_problem(chart: Chart, visit: Visit) -> Reference:
-    began = max(chart.life.born, visit.day - timedelta(days=200))
+def _resolved_problem(chart: Chart, visit: Visit) -> Reference:
+    began = max(chart.person.born, visit.day - timedelta(days=200))
     return chart.write("Condition", {
         "clinicalStatus": hl7("condition-clinical", "resolved"),
         "verificationStatus": hl7("condition-ver-status", "confirmed"),
@@ -85,9 +86,9 @@ def _passed_problem(chart: Chart, visit: Visit) -> Reference:
     }, profile="us-core-condition-problems-health-concerns")  # fmt: skip
 
 
-def _half_pressures(chart: Chart, visit: Visit) -> None:
-    """Write two readings, in each of which one half could not be measured."""
-    top, bottom = chart.life.pressure(visit.day)
+def _partial_blood_pressures(chart: Chart, visit: Visit) -> None:
+    """Write two blood pressures: one without the diastolic value, one without the systolic."""
+    top, bottom = chart.person.pressure(visit.day)
     blood_pressure(chart, visit.start + timedelta(minutes=9), top, None, visit)
     blood_pressure(chart, visit.start + timedelta(minutes=11), None, bottom, visit)
 
@@ -105,7 +106,7 @@ def _results(chart: Chart, visit: Visit) -> list[Reference]:
     """Write laboratory results with each kind of value, and one without a result."""
     specimen, when = blood(chart, visit), visit.start + timedelta(minutes=12)
     more = {"specimen": specimen, "issued": (when + timedelta(hours=4)).isoformat()}
-    made = [
+    results = [
         chart.observe(loinc("718-7", "Hemoglobin [Mass/volume] in Blood"), when, {"valueQuantity": quantity(13.1, "g/dL", "g/dL")},
                       category="laboratory", profile=LAB, visit=visit, more=more),
         chart.observe(loinc("5767-9", "Appearance of Urine"), when, {"valueString": "Clear"}, category="laboratory", profile=LAB, visit=visit, more=more),
@@ -124,9 +125,9 @@ def _results(chart: Chart, visit: Visit) -> list[Reference]:
         "issued": (when + timedelta(hours=4)).isoformat(),
         "performer": [chart.site.clinician("pathology").ref],
         "specimen": [specimen],
-        "result": made,
+        "result": results,
     }, profile="us-core-diagnosticreport-lab")  # fmt: skip
-    return made
+    return results
 
 
 def _medicines(chart: Chart, visit: Visit, problem: Reference) -> None:
@@ -156,7 +157,7 @@ def _medicines(chart: Chart, visit: Visit, problem: Reference) -> None:
             "dispenseRequest": {"numberOfRepeatsAllowed": 1, "quantity": quantity(90, "tablet", "{tbl}")},
         }, profile="us-core-medicationrequest")  # fmt: skip
         if intent == "order":
-            hand_over(chart, drug, when + timedelta(hours=3), request, first=True, medicine=medicine)
+            write_dispense(chart, drug, when + timedelta(hours=3), request, first=True, medicine=medicine)
 
 
 def _studies_and_notes(chart: Chart, visit: Visit, results: list[Reference]) -> None:

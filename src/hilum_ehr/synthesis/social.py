@@ -52,27 +52,26 @@ CONCENTRATING = (
 
 def write_social(chart: Chart) -> None:
     """Write the answers given at the first and the last check-up."""
-    asked = [
+    visits = [
         visit
         for visit in chart.visits
-        if visit.kind in {"checkup", "wellchild"} and chart.life.years(visit.day) >= 12
+        if visit.kind in {"checkup", "wellchild"} and chart.person.years(visit.day) >= 12
     ]
-    asked = asked or [visit for visit in chart.visits[-1:] if Story.EVERY_PROFILE in chart.life.stories]
+    visits = visits or [visit for visit in chart.visits[-1:] if Story.EVERY_PROFILE in chart.person.stories]
     # Drawn once, so that the answers at two visits agree.
     habit, orientation = chart.rng.choice(SMOKING), chart.rng.choice(ORIENTATIONS)
     work = chart.rng.choice(names.OCCUPATIONS)
-    # The first and the last, without counting a single one twice.
-    for visit in asked[:1] + asked[1:][-1:]:
+    # The first and the last, or the only one.
+    for visit in visits[:1] + visits[1:][-1:]:
         when = visit.start + timedelta(minutes=8)
-        grown = chart.life.years(visit.day) >= 16
-        if chart.life.years(visit.day) >= 12:
+        if chart.person.years(visit.day) >= 12:
             _fact(
                 chart, visit, ("72166-2", "Tobacco smoking status"), snomed(*habit), "us-core-smokingstatus"
             )
             _mood(chart, visit, when)
-        if chart.life.female and 15 <= chart.life.years(visit.day) < 50:
+        if chart.person.female and 15 <= chart.person.years(visit.day) < 50:
             _childbearing(chart, visit)
-        if grown and visit is asked[-1]:
+        if chart.person.years(visit.day) >= 16 and visit is visits[-1]:
             _fact(
                 chart,
                 visit,
@@ -81,9 +80,9 @@ def write_social(chart: Chart) -> None:
                 "us-core-observation-sexual-orientation",
             )
             _work(chart, visit, work)
-        if visit is asked[-1]:
+        if visit is visits[-1]:
             write_food_screen(chart, visit, when)
-            if chart.life.years(visit.day) >= 65 or Story.EVERY_PROFILE in chart.life.stories:
+            if chart.person.years(visit.day) >= 65 or Story.EVERY_PROFILE in chart.person.stories:
                 write_functions(chart, visit, when)
 
 
@@ -101,7 +100,10 @@ def _fact(
 
 
 def _work(chart: Chart, visit: Visit, work: tuple[str, str, str, str]) -> None:
-    """Source: US Core 6.1.0 us-core-observation-occupation: an effective period, not a moment."""
+    """Write the occupation, for a period.
+
+    Source: US Core 6.1.0, us-core-observation-occupation
+    """
     code, title, industry, industry_title = work
     began = visit.day - timedelta(days=chart.rng.randint(90, 300))
     _fact(
@@ -117,7 +119,7 @@ def _work(chart: Chart, visit: Visit, work: tuple[str, str, str, str]) -> None:
 
 
 def _childbearing(chart: Chart, visit: Visit) -> None:
-    pregnancy = chart.life.course(Story.PREGNANCY, visit.day)
+    pregnancy = chart.person.course(Story.PREGNANCY, visit.day)
     pregnant = pregnancy is not None and (pregnancy.ended is None or visit.day < pregnancy.ended)
     status = ("77386006", "Pregnant") if pregnant else ("60001007", "Not pregnant")
     _fact(
@@ -145,11 +147,11 @@ def screen(
 
 
 def _mood(chart: Chart, visit: Visit, when: datetime) -> None:
-    """Write the two-item mood questionnaire: high while a depression is untreated, low otherwise."""
-    life = chart.life
+    """Write the score of the two-item mood questionnaire (PHQ-2): high while a depression is untreated, low otherwise."""
+    person = chart.person
     burden = (
-        5 - 4 * life.effect(Story.DEPRESSION, visit.day, 2)
-        if life.course(Story.DEPRESSION, visit.day)
+        5 - 4 * person.effect(Story.DEPRESSION, visit.day, 2)
+        if person.course(Story.DEPRESSION, visit.day)
         else 0.6
     )
     score = min(6, max(0, round(burden + chart.rng.uniform(-0.6, 0.6))))
@@ -158,11 +160,13 @@ def _mood(chart: Chart, visit: Visit, when: datetime) -> None:
 
 
 def write_food_screen(chart: Chart, visit: Visit, when: datetime) -> None:
-    """Write the questionnaire about food at home, its answers, and the conclusion drawn from them."""
-    short = bool({Story.FOOD_INSECURITY, Story.EVERY_PROFILE} & chart.life.stories)
-    # The Hunger Vital Sign is positive if either answer is often or sometimes true.
-    answers = (SOMETIMES, OFTEN) if short else (NEVER, NEVER)
-    asked = chart.write("QuestionnaireResponse", {
+    """Write a response to the questionnaire about food at home, its answers, and the risk that follows from them.
+
+    Source: Hunger Vital Sign (LOINC 88121-9): positive if either answer is often or sometimes true.
+    """
+    is_at_risk = bool({Story.FOOD_INSECURITY, Story.EVERY_PROFILE} & chart.person.stories)
+    answers = (SOMETIMES, OFTEN) if is_at_risk else (NEVER, NEVER)
+    response = chart.write("QuestionnaireResponse", {
         "questionnaire": QUESTIONNAIRE,
         "_questionnaire": {"extension": [{"url": US_CORE + "us-core-extension-questionnaire-uri", "valueUri": QUESTIONNAIRE + ".pdf"}]},
         "status": "completed",
@@ -175,13 +179,13 @@ def write_food_screen(chart: Chart, visit: Visit, when: datetime) -> None:
             for (code, text), answer in zip(FOOD_QUESTIONS, answers, strict=True)
         ],
     }, profile="us-core-questionnaireresponse")  # fmt: skip
-    said = [
-        screen(chart, visit, when, question, {"valueCodeableConcept": concept(LOINC, *answer)}, kind="sdoh", more={"derivedFrom": [asked]})
+    observations = [
+        screen(chart, visit, when, question, {"valueCodeableConcept": concept(LOINC, *answer)}, kind="sdoh", more={"derivedFrom": [response]})
         for question, answer in zip(FOOD_QUESTIONS, answers, strict=True)
     ]  # fmt: skip
-    risk = ("LA19952-3", "At risk") if short else ("LA19983-8", "No risk")
-    concluded = screen(chart, visit, when, ("88124-3", "Food insecurity risk [HVS]"), {"valueCodeableConcept": concept(LOINC, *risk)},
-                       kind="sdoh", more={"derivedFrom": said})  # fmt: skip
+    risk = ("LA19952-3", "At risk") if is_at_risk else ("LA19983-8", "No risk")
+    risk_observation = screen(chart, visit, when, ("88124-3", "Food insecurity risk [HVS]"), {"valueCodeableConcept": concept(LOINC, *risk)},
+                       kind="sdoh", more={"derivedFrom": observations})  # fmt: skip
     screen(
         chart,
         visit,
@@ -189,7 +193,7 @@ def write_food_screen(chart: Chart, visit: Visit, when: datetime) -> None:
         ("88121-9", "Hunger Vital Sign [HVS]"),
         {},
         kind="sdoh",
-        more={"hasMember": [*said, concluded], "derivedFrom": [asked]},
+        more={"hasMember": [*observations, risk_observation], "derivedFrom": [response]},
     )
 
 
@@ -199,7 +203,7 @@ def write_functions(chart: Chart, visit: Visit, when: datetime) -> None:
     The scores are for adults; for a child, questions to the parents are written instead.
     """
     no = {"valueCodeableConcept": concept(LOINC, "LA32-8", "No")}
-    if chart.life.years(visit.day) < ADULT_YEARS:
+    if chart.person.years(visit.day) < ADULT_YEARS:
         screen(
             chart,
             visit,
@@ -210,8 +214,8 @@ def write_functions(chart: Chart, visit: Visit, when: datetime) -> None:
         )
         screen(chart, visit, when, CONCENTRATING, no, kind="cognitive-status")
     else:
-        failing = chart.life.course(Story.DEMENTIA, visit.day) is not None
-        barthel, mmse = (70, 19) if failing else (100, 29)
+        has_dementia = chart.person.course(Story.DEMENTIA, visit.day) is not None
+        barthel, mmse = (70, 19) if has_dementia else (100, 29)
         screen(
             chart,
             visit,

@@ -19,36 +19,11 @@ from hilum_ehr.synthesis.codes import (
     snomed,
 )
 from hilum_ehr.synthesis.models import Kind, Story
-from hilum_ehr.synthesis.patients import Life
+from hilum_ehr.synthesis.patients import Person
 
 WELL_CHILD_MONTHS = (
-    0.5,
-    1,
-    2,
-    4,
-    6,
-    9,
-    12,
-    15,
-    18,
-    24,
-    30,
-    36,
-    48,
-    60,
-    72,
-    84,
-    96,
-    108,
-    120,
-    132,
-    144,
-    156,
-    168,
-    180,
-    192,
-    204,
-)
+    0.5, 1, 2, 4, 6, 9, 12, 15, 18, 24, 30, 36, 48, 60, 72, 84, 96, 108, 120, 132, 144, 156, 168, 180, 192, 204,
+)  # fmt: skip
 KINDS: dict[str, tuple[str, str, tuple[str, str], str]] = {
     "checkup": ("AMB", "ambulatory", ("185349003", "Encounter for check up"), "loc-outpatient"),
     "wellchild": ("AMB", "ambulatory", ("410620009", "Well child visit"), "loc-outpatient"),
@@ -61,73 +36,72 @@ KINDS: dict[str, tuple[str, str, tuple[str, str], str]] = {
 }  # fmt: skip
 
 
-def labels_of(life: Life, story: str) -> Labels:
+def labels_of(person: Person, story: str) -> Labels:
     """Return the security labels of what is written about an illness."""
     if story in LABELS:
         return LABELS[Story(story)]
     # A depression beside a substance use disorder has a psychiatry label.
-    if story == Story.DEPRESSION and Story.OPIOID_USE in life.stories:
+    if story == Story.DEPRESSION and Story.OPIOID_USE in person.stories:
         return (RESTRICTED, ABOUT_PSYCHIATRY)
     return ()
 
 
 def write_visits(chart: Chart) -> None:
-    """Plan every visit of a life, then write the encounters and the conditions they are about."""
-    if Story.NO_DATA in chart.life.stories:
+    """Plan every visit of a person, then write the problems, the diagnoses and the encounters."""
+    if Story.NO_DATA in chart.person.stories:
         return
     chart.visits = _planned(chart)
     for number, visit in enumerate(chart.visits, start=1):
-        # Named before anything is written, because conditions refer to encounters and encounters to
-        # conditions.
-        visit.ref = {"reference": f"Encounter/{chart.named(f'enc-{number}')}"}
+        # The ids first, because conditions refer to encounters and encounters to conditions.
+        visit.ref = {"reference": f"Encounter/{chart.id(f'enc-{number}')}"}
     _problems(chart)
     for visit in chart.visits:
         _encounter(chart, visit, _diagnosis(chart, visit))
 
 
 def _planned(chart: Chart) -> list[Visit]:
-    life = chart.life
-    found: dict[date, Visit] = {}
-    days = [] if Story.UNNAMED in life.stories else _routine_days(chart)
+    person = chart.person
+    by_day: dict[date, Visit] = {}
+    days = [] if Story.UNNAMED in person.stories else _routine_days(chart)
     for day, kind in days:
-        # One visit a day; the first kind planned for it stays.
-        found.setdefault(day, _visit(chart, day, kind))
-    if Story.UNNAMED in life.stories and Story.INPATIENT not in life.stories:
-        found[life.until] = _visit(chart, life.until, "sick")
-    if life.written or chart.rng.random() < 0.5:
-        found |= _short_illnesses(chart, found)
+        # One visit a day, of the kind that was planned first.
+        by_day.setdefault(day, _visit(chart, day, kind))
+    if Story.UNNAMED in person.stories and Story.INPATIENT not in person.stories:
+        by_day[person.until] = _visit(chart, person.until, "sick")
+    if person.is_planned or chart.rng.random() < 0.5:
+        by_day |= _short_illnesses(chart, by_day)
     stay = _stay(chart)
     if stay is not None:
-        # Nobody is seen in the outpatient department while in a bed, or after death.
+        # There are no visits during a stay, nor after a death.
         last = stay.end.date() if stay.end else chart.site.today
-        found = {day: visit for day, visit in found.items() if not stay.day <= day <= last}
-        found[stay.day] = stay
-    return [found[day] for day in sorted(found)]
+        by_day = {day: visit for day, visit in by_day.items() if not stay.day <= day <= last}
+        by_day[stay.day] = stay
+    return [by_day[day] for day in sorted(by_day)]
 
 
 def _routine_days(chart: Chart) -> list[tuple[date, str]]:
-    life, rng = chart.life, chart.rng
-    if life.child(life.until):
+    person, rng = chart.person, chart.rng
+    if person.child(person.until):
         days = [
-            (life.born + timedelta(days=round(months * 30.44)), "wellchild") for months in WELL_CHILD_MONTHS
+            (person.born + timedelta(days=round(months * 30.44)), "wellchild") for months in WELL_CHILD_MONTHS
         ]
-        step = 110 if life.courses else 0
+        step = 110 if person.courses else 0
     else:
         days = []
-        step = 91 if life.written else rng.randint(140, 210) if life.courses else rng.randint(300, 360)
+        step = 91 if person.is_planned else rng.randint(140, 210) if person.courses else rng.randint(300, 360)
     if step:
-        first = max(life.begins, life.until - timedelta(days=1_060)) + timedelta(days=rng.randint(2, 20))
-        for number in range((life.until - first).days // step + 1):
+        first = max(person.begins, person.until - timedelta(days=1_060)) + timedelta(days=rng.randint(2, 20))
+        for number in range((person.until - first).days // step + 1):
             kind = "checkup" if number % 4 == 0 else "video" if number % 7 == 5 else "followup"
             days.append((first + timedelta(days=number * step), kind))
-    pregnancy = life.course(Story.PREGNANCY)
+    pregnancy = person.course(Story.PREGNANCY)
     if pregnancy:
         days += [(pregnancy.onset + timedelta(days=70 + 28 * number), "prenatal") for number in range(7)]
-    last = pregnancy.ended if pregnancy and pregnancy.ended else life.until
+    last = pregnancy.ended if pregnancy and pregnancy.ended else person.until
     return [
         (day, kind)
         for day, kind in days
-        if life.begins < day <= life.until and (kind != "prenatal" or day < last)
+        if person.begins < day <= person.until and (kind != "prenatal" or day < last)
     ]
 
 
@@ -136,56 +110,59 @@ def _visit(chart: Chart, day: date, kind: str) -> Visit:
     by = chart.site.clinician("obstetrics") if kind == "prenatal" else chart.site.primary
     visit = Visit(kind, start, start + timedelta(minutes=chart.rng.choice((20, 30, 40))), by)
     for story in (Story.OPIOID_USE, Story.HIV):
-        # Some follow-ups are about a restricted illness and carry its labels, so that a chart has visible and
-        # withheld encounters.
-        if kind == "followup" and chart.life.course(story, day) and day.month % 2 == (story is Story.HIV):
-            visit.labels = labels_of(chart.life, story)
+        # Some follow-ups have the labels of a restricted illness, so that a chart has visible and withheld encounters.
+        if kind == "followup" and chart.person.course(story, day) and day.month % 2 == (story is Story.HIV):
+            visit.labels = labels_of(chart.person, story)
     return visit
 
 
-def _short_illnesses(chart: Chart, taken: dict[date, Visit]) -> dict[date, Visit]:
-    life, rng, found = chart.life, chart.rng, {}
-    choices = ["pharyngitis", "otitis"] if life.child(life.until) else ["pharyngitis", "sinusitis", "sprain"]
-    if life.female and not life.child(life.until):
+def _short_illnesses(chart: Chart, others: dict[date, Visit]) -> dict[date, Visit]:
+    person, rng, by_day = chart.person, chart.rng, {}
+    choices = (
+        ["pharyngitis", "otitis"] if person.child(person.until) else ["pharyngitis", "sinusitis", "sprain"]
+    )
+    if person.female and not person.child(person.until):
         choices.append("cystitis")
-    reach = (life.until - life.begins).days
+    history_days = (person.until - person.begins).days
     for _ in range(rng.randint(1, 3)):
-        day = life.until - timedelta(days=rng.randint(30, 700))
+        day = person.until - timedelta(days=rng.randint(30, 700))
         acute = rng.choice(choices)
-        if reach > 760 and day not in taken and life.years(day) > 2:
+        if history_days > 760 and day not in others and person.years(day) > 2:
             # The general and the children's hospital also have an emergency department.
-            hurried = chart.site.plan.kind is not Kind.CLINIC and rng.random() < 0.3
-            found[day] = _visit(chart, day, "emergency" if hurried else "sick")
-            found[day].acute = acute
-            if hurried:
-                found[day].by = chart.site.clinician("emergency")
-    return found
+            is_emergency = chart.site.plan.kind is not Kind.CLINIC and rng.random() < 0.3
+            by_day[day] = _visit(chart, day, "emergency" if is_emergency else "sick")
+            by_day[day].acute = acute
+            if is_emergency:
+                by_day[day].by = chart.site.clinician("emergency")
+    return by_day
 
 
 def _stay(chart: Chart) -> Visit | None:
-    """Return the hospital stay of a life, if it has one: now, at its end, at birth, for a birth, or for pneumonia."""
-    life, site, rng = chart.life, chart.site, chart.rng
+    """Return a person's hospital stay, if they have one: now, before death, at birth, for giving birth, or for pneumonia."""
+    person, site, rng = chart.person, chart.site, chart.rng
     if site.plan.kind is Kind.CLINIC:
         return None
-    pregnancy = life.course(Story.PREGNANCY)
-    if Story.INPATIENT in life.stories:
+    pregnancy = person.course(Story.PREGNANCY)
+    if Story.INPATIENT in person.stories:
         start, end, acute = site.at(site.today - timedelta(days=3), 1_290), None, "pneumonia"
-    elif life.died:
-        start, end, acute = site.at(life.died - timedelta(days=4), 800), site.at(life.died, 250), ""
+    elif person.died:
+        start, end, acute = site.at(person.died - timedelta(days=4), 800), site.at(person.died, 250), ""
     elif pregnancy and pregnancy.ended:
         start, end, acute = (
             site.at(pregnancy.ended - timedelta(days=1), 1_130),
             site.at(pregnancy.ended + timedelta(days=3), 660),
             "",
         )
-    elif life.months(life.until) < 3:
+    elif person.months(person.until) < 3:
         start, end, acute = (
-            site.at(life.born, 600),
-            site.at(min(life.born + timedelta(days=3), life.until), 660),
+            site.at(person.born, 600),
+            site.at(min(person.born + timedelta(days=3), person.until), 660),
             "",
         )
-    elif not life.child(life.until) and rng.random() < (0.9 if Story.EVERY_PROFILE in life.stories else 0.2):
-        day = life.until - timedelta(days=rng.randint(60, 800))
+    elif not person.child(person.until) and rng.random() < (
+        0.9 if Story.EVERY_PROFILE in person.stories else 0.2
+    ):
+        day = person.until - timedelta(days=rng.randint(60, 800))
         start, end, acute = (
             site.at(day, 1_100),
             site.at(day + timedelta(days=rng.randint(3, 6)), 690),
@@ -198,12 +175,12 @@ def _stay(chart: Chart) -> Visit | None:
 
 
 def _problems(chart: Chart) -> None:
-    for course in chart.life.courses:
-        near = [visit for visit in chart.visits if visit.day >= course.onset]
+    for course in chart.person.courses:
+        later = [visit for visit in chart.visits if visit.day >= course.onset]
         ended = course.ended is not None
         more: dict[str, Any] = {"abatementDateTime": course.ended.isoformat()} if course.ended else {}
-        if near and (near[0].day - course.onset).days < 45:
-            more["encounter"] = near[0].ref
+        if later and (later[0].day - course.onset).days < 45:
+            more["encounter"] = later[0].ref
         chart.problems[course.story] = chart.write("Condition", {
             **condition_head(chart, course.illness, active=not ended),
             "category": [hl7("condition-category", "problem-list-item", "Problem List Item")],
@@ -211,7 +188,7 @@ def _problems(chart: Chart) -> None:
             "recordedDate": course.onset.isoformat(),
             "recorder": chart.site.primary.ref,
             **more,
-        }, profile="us-core-condition-problems-health-concerns", labels=labels_of(chart.life, course.story))  # fmt: skip
+        }, profile="us-core-condition-problems-health-concerns", labels=labels_of(chart.person, course.story))  # fmt: skip
 
 
 def condition_head(chart: Chart, illness: Illness, *, active: bool) -> dict[str, Any]:
@@ -237,28 +214,27 @@ def asserted(day: date) -> dict[str, str]:
 def _diagnosis(chart: Chart, visit: Visit) -> dict[str, Any]:
     """Write the diagnosis of a visit, and return the encounter's reason."""
     if visit.acute:
-        illness, lasts = ACUTE[visit.acute]
-        over = visit.day + timedelta(days=lasts)
-        passed = visit.end is not None and over <= chart.life.until
+        illness, days = ACUTE[visit.acute]
+        resolved_on = visit.day + timedelta(days=days)
+        is_resolved = visit.end is not None and resolved_on <= chart.person.until
         diagnosed = chart.write("Condition", {
-            **condition_head(chart, illness, active=not passed),
+            **condition_head(chart, illness, active=not is_resolved),
             "category": [hl7("condition-category", "encounter-diagnosis", "Encounter Diagnosis")],
             "extension": [asserted(visit.day)],
             "encounter": visit.ref,
             "onsetDateTime": (visit.day - timedelta(days=2)).isoformat(),
-            **({"abatementDateTime": over.isoformat()} if passed else {}),
+            **({"abatementDateTime": resolved_on.isoformat()} if is_resolved else {}),
             "recordedDate": visit.day.isoformat(),
         }, profile="us-core-condition-encounter-diagnosis")  # fmt: skip
         chart.problems[f"{visit.acute}@{visit.ref['reference']}"] = diagnosed
         return {"reasonReference": [diagnosed]}
-    standing = [
+    active = [
         course
-        for course in chart.life.courses
+        for course in chart.person.courses
         if course.onset <= visit.day and (course.ended is None or visit.day <= course.ended)
     ]
-    # An encounter may refer only to problems that are shared as it is; a reference would disclose them
-    # otherwise.
-    shared = [course for course in standing if labels_of(chart.life, course.story) == visit.labels]
+    # Only problems with the encounter's labels: a reference would disclose the others.
+    shared = [course for course in active if labels_of(chart.person, course.story) == visit.labels]
     if shared and visit.kind not in {"checkup", "wellchild"}:
         return {"reasonReference": [chart.problems[shared[0].story]]}
     if visit.kind in {"checkup", "wellchild"}:
@@ -269,12 +245,12 @@ def _diagnosis(chart: Chart, visit: Visit) -> dict[str, Any]:
 
 
 def _encounter(chart: Chart, visit: Visit, reason: dict[str, Any]) -> None:
-    life, site = chart.life, chart.site
+    person, site = chart.person, chart.site
     code, words, kind, place = KINDS[visit.kind]
     period = _period(visit.start, visit.end)
     number = visit.ref["reference"].rpartition("-")[2]
     content: dict[str, Any] = {
-        "identifier": [{"system": f"https://{site.plan.tenant}.example/encounters", "value": f"{life.slug}-{number}"}],
+        "identifier": [{"system": f"https://{site.plan.tenant}.example/encounters", "value": f"{person.slug}-{number}"}],
         "status": "finished" if visit.end else "in-progress",
         "class": coding(HL7 + "v3-ActCode", code, words),
         "type": [snomed(*kind)],
@@ -288,9 +264,11 @@ def _encounter(chart: Chart, visit: Visit, reason: dict[str, Any]) -> None:
         **reason,
     }  # fmt: skip
     if visit.end and (
-        visit.inpatient or visit.kind == "emergency" or (visit.acute and Story.EVERY_PROFILE in life.stories)
+        visit.inpatient
+        or visit.kind == "emergency"
+        or (visit.acute and Story.EVERY_PROFILE in person.stories)
     ):
-        died = life.died == visit.end.date()
+        died = person.died == visit.end.date()
         content["hospitalization"] = {
             **(
                 {"admitSource": hl7("admit-source", "emd", "From accident/emergency department")}
@@ -310,7 +288,7 @@ def _encounter(chart: Chart, visit: Visit, reason: dict[str, Any]) -> None:
         content,
         profile="us-core-encounter",
         labels=visit.labels,
-        known_as=visit.ref["reference"].partition("/")[2],
+        resource_id=visit.ref["reference"].partition("/")[2],
     )
 
 
@@ -320,15 +298,15 @@ def _period(start: datetime, end: datetime | None) -> dict[str, str]:
 
 def write_food_insecurity(chart: Chart) -> None:
     """Write the health concern that results from social screening."""
-    seen = chart.visits[-1]
+    visit = chart.visits[-1]
     chart.write("Condition", {
         **condition_head(chart, Illness("food insecurity", ("733423003", "Food insecurity"), ("Z59.41", "Food insecurity")), active=True),
         "category": [
             {"coding": [coding(US_CORE_SYSTEM + "condition-category", "health-concern", "Health Concern")]},
             {"coding": [coding(US_CORE_SYSTEM + "us-core-category", "sdoh", "SDOH")]},
         ],
-        "extension": [asserted(seen.day)],
-        "onsetDateTime": (seen.day - timedelta(days=20)).isoformat(),
-        "recordedDate": seen.day.isoformat(),
-        "encounter": seen.ref,
+        "extension": [asserted(visit.day)],
+        "onsetDateTime": (visit.day - timedelta(days=20)).isoformat(),
+        "recordedDate": visit.day.isoformat(),
+        "encounter": visit.ref,
     }, profile="us-core-condition-problems-health-concerns")  # fmt: skip
