@@ -3,9 +3,10 @@
     python examples/backend_services.py                          # the sandbox of `make run`
     python examples/backend_services.py --tenant children --card http://localhost:8001/sandbox/card.json
 
-It plays a county's immunization registry: whoever is a patient of the hospital, and what they were vaccinated with.
-Uses the standard library, and joserfc for the signature. Source: SMART App Launch 2.2, backend-services;
-RFC 7523 (private_key_jwt).
+It is the client of a county's immunization registry, and reports how many patients a hospital has and with what they were
+vaccinated. It needs the standard library, and joserfc for the signature.
+
+Source: SMART App Launch 2.2, backend-services; RFC 7523 (private_key_jwt)
 """
 
 import argparse
@@ -29,24 +30,25 @@ ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_LIFE_S = 240  # the specification allows five minutes at most
 PAGES_BOUND = 200
 TRIES = 3
+PAUSE_BOUND_S = 60
 
 
 class Refused(Exception):
-    """The server said no; the message is fit to show."""
+    """A request was refused, or could not be made. The message may be shown."""
 
 
 def call(request: urllib.request.Request) -> dict[str, Any]:
-    """Send a request, wait when asked to (429, 503), and read its JSON."""
+    """Send a request and return the JSON of its answer. A 429 or 503 is tried again after the time that it names. Raises Refused."""
     if request.type not in {"http", "https"}:
         raise Refused(f"{request.full_url} is not a web address")
     for attempt in range(1, TRIES + 1):
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 judged above
-                found: dict[str, Any] = json.load(answer)
-                return found
+                content: dict[str, Any] = json.load(answer)
+                return content
         except urllib.error.HTTPError as error:
             if error.code in {429, 503} and attempt < TRIES:
-                time.sleep(min(int(error.headers.get("Retry-After") or 1), 60))
+                time.sleep(_pause_s(error.headers.get("Retry-After", "")))
                 continue
             # Every answer of Hilum has a request id; `hilum explain <request id>` tells why it was refused.
             request_id = error.headers.get("X-Request-Id", "unknown")
@@ -57,18 +59,25 @@ def call(request: urllib.request.Request) -> dict[str, Any]:
 
 
 def _reason(body: bytes) -> str:
-    """Find the sentence in an OAuth error or an OperationOutcome."""
+    """Return the sentence of an OAuth error or an OperationOutcome."""
     try:
-        said = json.loads(body)
+        content = json.loads(body)
     except ValueError:
+        content = None
+    if not isinstance(content, dict):
         return "no reason given"
-    issue = (said.get("issue") or [{}])[0]
-    words = (issue.get("details") or {}).get("text") or issue.get("diagnostics")
-    return str(said.get("error_description") or said.get("error") or words or "no reason given")
+    issue = (content.get("issue") or [{}])[0]
+    text = (issue.get("details") or {}).get("text") or issue.get("diagnostics")
+    return str(content.get("error_description") or content.get("error") or text or "no reason given")
+
+
+def _pause_s(retry_after: str) -> int:
+    """Return how long to wait: the seconds that the server names, at most a minute; one second if it names a date or nothing."""
+    return min(int(retry_after), PAUSE_BOUND_S) if retry_after.isascii() and retry_after.isdigit() else 1
 
 
 def get(url: str, token: str = "") -> dict[str, Any]:
-    """Get JSON, with a bearer token where there is one."""
+    """Return the JSON at an address; with a token, that of a FHIR resource."""
     headers = {"Accept": "application/fhir+json"} if token else {"Accept": "application/json"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
@@ -76,7 +85,7 @@ def get(url: str, token: str = "") -> dict[str, Any]:
 
 
 def assertion(token_endpoint: str, private_jwks: Any) -> str:
-    """Sign the statement that we are who we are: for this endpoint, for a few minutes, for one use (jti)."""
+    """Return a signed client assertion: for this token endpoint, for a few minutes and for one use (``jti``)."""
     key = next(key for key in KeySet.import_key_set(private_jwks).keys if key.key_type == "EC")
     now = int(time.time())
     claims = {
@@ -87,12 +96,12 @@ def assertion(token_endpoint: str, private_jwks: Any) -> str:
         "exp": now + ASSERTION_LIFE_S,
         "jti": secrets.token_hex(16),
     }
-    # The header names the key, so that the server finds it in the key set it knows of us.
+    # The header names the key, which the server looks up in the client's key set.
     return jwt.encode({"alg": "ES384", "kid": key.kid, "typ": "JWT"}, claims, key, algorithms=["ES384"])
 
 
 def fetch_token(fhir_base: str, private_jwks: Any) -> str:
-    """Ask for an access token. There is no refresh token: when this one ends, ask again."""
+    """Return a new access token. There is no refresh token: when an access token expires, request another."""
     server = get(f"{fhir_base}/.well-known/smart-configuration")
     form = {
         "grant_type": "client_credentials",
@@ -108,7 +117,7 @@ def fetch_token(fhir_base: str, private_jwks: Any) -> str:
 
 
 def search(fhir_base: str, resource_type: str, token: str, **parameters: str) -> Iterator[dict[str, Any]]:
-    """Walk over a search, page by page. The server's `next` links are taken as they are, if they are the server's own."""
+    """Yield the resources of a search, page by page. Raises Refused for a `next` link that leads to another server."""
     url = f"{fhir_base}/{resource_type}?{urlencode(parameters)}"
     for _ in range(PAGES_BOUND):
         if not url.startswith(f"{fhir_base}/"):
@@ -121,19 +130,19 @@ def search(fhir_base: str, resource_type: str, token: str, **parameters: str) ->
 
 
 def main() -> int:
-    """Report vaccinations by vaccine."""
+    """Print a hospital's vaccinations by vaccine; return the exit code."""
     parser = argparse.ArgumentParser(description="Report a hospital's vaccinations by vaccine.")
     parser.add_argument(
         "--card", default="http://localhost:8001/sandbox/card.json", help="The sandbox's card."
     )
     parser.add_argument("--tenant", default="general", help="The hospital, as the card names it.")
-    chosen = parser.parse_args()
+    options = parser.parse_args()
     try:
-        card = get(chosen.card)
-        fhir_base = next((each["fhir"] for each in card["tenants"] if each["id"] == chosen.tenant), "")
+        card = get(options.card)
+        fhir_base = next((each["fhir"] for each in card["tenants"] if each["id"] == options.tenant), "")
         if not fhir_base:
-            raise Refused(f"the card names no hospital called {chosen.tenant}")
-        # In life the private key never leaves your own machine, and only its public half is registered.
+            raise Refused(f"the card names no hospital called {options.tenant}")
+        # Outside a sandbox the private key stays on your machine, and only the public key is registered.
         client = next(each for each in card["clients"] if each["client_id"] == CLIENT_ID)
         if not client["private_jwks"]:
             raise Refused("this sandbox is public and shows no keys")

@@ -1,4 +1,4 @@
-"""A mail server for a laptop, with the standard library only: it prints each mail, and delivers none.
+"""A mail server for development, with the standard library only: it prints each mail and delivers none.
 
     python examples/mail_printer.py 2525
 
@@ -6,7 +6,7 @@ The sandbox uses it when it is started like this, so that the links in its mails
 
     HILUM_SMTP_HOST=127.0.0.1 HILUM_SMTP_PORT=2525 HILUM_SMTP_TLS=none HILUM_SMTP_FROM=hilum@sandbox.example make run
 
-It listens on this machine only and asks nobody who they are.
+It listens on this machine only, and accepts mail from anybody. Source: RFC 5321.
 """
 
 import sys
@@ -16,7 +16,7 @@ from socketserver import StreamRequestHandler, ThreadingTCPServer
 
 LINE_BOUND = 4096
 MAIL_BOUND = 1024 * 1024
-ANSWERS = {
+REPLIES = {
     "EHLO": "250 here",
     "HELO": "250 here",
     "MAIL": "250 OK",
@@ -28,52 +28,54 @@ ANSWERS = {
 
 
 class Session(StreamRequestHandler):
-    """One connection: every sender and recipient is accepted."""
+    """Handles one connection. Every sender and recipient is accepted."""
 
     timeout = 60
 
     def handle(self) -> None:
-        self._say("220 here")
-        to: list[str] = []
+        self._reply("220 here")
+        recipients: list[str] = []
         while line := self.rfile.readline(LINE_BOUND):
-            said = line.decode("utf-8", "replace").strip()
-            word = said[:4].upper()
-            if word == "DATA":
-                self._say("354 end with a line that has one dot")
-                content = self._content()
+            command = line.decode("utf-8", "replace").strip()
+            verb = command[:4].upper()
+            if verb == "DATA":
+                self._reply("354 end with a line that has one dot")
+                content = self._read_content()
                 if content is None:
                     return
-                # Before it is taken: who sent it may stop this server at once.
-                print_mail(to, content)
-                self._say("250 OK")
-                to = []
+                # Before the reply, after which the sender may stop this server.
+                print_mail(recipients, content)
+                self._reply("250 OK")
+                recipients = []
             else:
-                if word == "RCPT":
-                    to.append(said.partition(":")[2].partition("<")[2].partition(">")[0])
-                self._say(ANSWERS.get(word, "502 not here"))
-            if word == "QUIT":
+                if verb == "RCPT":
+                    recipients.append(command.partition(":")[2].partition("<")[2].partition(">")[0])
+                self._reply(REPLIES.get(verb, "502 not here"))
+            if verb == "QUIT":
                 return
 
-    def _content(self) -> bytes | None:
-        """Return the mail until its last dot; None if it never came, or is too long."""
+    def _read_content(self) -> bytes | None:
+        """Read a mail up to the line with one dot. Return None if that does not come, or the mail is too long."""
         content = bytearray()
         while (line := self.rfile.readline(LINE_BOUND)) and len(content) < MAIL_BOUND:
             if line.rstrip(b"\r\n") == b".":
                 return bytes(content)
-            # A line that begins with a dot comes with another one before it (RFC 5321, 4.5.2).
+            # The sender puts a dot before a line that begins with one (RFC 5321 section 4.5.2).
             content += line.removeprefix(b".")
         return None
 
-    def _say(self, answer: str) -> None:
-        self.wfile.write(answer.encode() + b"\r\n")
+    def _reply(self, reply: str) -> None:
+        self.wfile.write(reply.encode() + b"\r\n")
 
 
-def print_mail(to: list[str], content: bytes) -> None:
-    """Print what a person would read."""
+def print_mail(recipients: list[str], content: bytes) -> None:
+    """Print the recipients, the subject and the plain text of a mail."""
     mail = message_from_bytes(content, _class=EmailMessage, policy=policy.default)
     body = mail.get_body(("plain",))
     text = "\n".join(body.get_content().splitlines()) if body is not None else ""
-    print(f"To: {', '.join(to)}\nSubject: {mail['subject']}\n\n{text.strip()}\n\n{'-' * 72}", flush=True)
+    print(
+        f"To: {', '.join(recipients)}\nSubject: {mail['subject']}\n\n{text.strip()}\n\n{'-' * 72}", flush=True
+    )
 
 
 class Server(ThreadingTCPServer):

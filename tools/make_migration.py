@@ -18,7 +18,7 @@ OTHERS = (
     *("audit.access_index", "audit.decision_counts", "audit.decision_slots", "audit.service_counts"),
     *("infra.epoch", "infra.nodes", "infra.schema_gate"),
 )
-"""The modules that declare tables and are not named as stores."""
+"""The modules that declare tables and whose names do not end in "store"."""
 
 
 def declare() -> None:
@@ -33,7 +33,7 @@ def declare() -> None:
 
 def main() -> None:
     declare()
-    # Compared with a fresh database and never with one in use, whose state is unknown.
+    # Compared with a fresh database: the state of one in use is unknown.
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/hilum.db"
         migrate(url)

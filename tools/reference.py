@@ -44,15 +44,15 @@ def commands() -> str:
     lines = ["# Commands\n", "Exit code 0 done, 1 refused, 2 misused.\n"]
 
     def walk(command: click.Command, name: str, above: click.Context | None = None) -> None:
-        # A command keeps the help option of its first context, whoever made that: it is made anew below its group, as people call it.
+        # Click caches the help option of a command's first context; here it must be that of the command below its group.
         vars(command)["_help_option"] = None
         context = click.Context(
             command, above, name.rpartition(" ")[2], terminal_width=80, **command.context_settings
         )
         if isinstance(command, click.Group):
-            for each in sorted(command.list_commands(context)):
-                if found := command.get_command(context, each):
-                    walk(found, f"{name} {each}", context)
+            for child_name in sorted(command.list_commands(context)):
+                if child := command.get_command(context, child_name):
+                    walk(child, f"{name} {child_name}", context)
             return
         lines.append(f"## `{name}`\n\n```\n{command.get_help(context)}\n```\n")
 
@@ -106,10 +106,9 @@ def targets() -> str:
 @cache
 def recorded_actions() -> dict[str, list[str]]:
     """Return every audit action in the source with the rooms that record it: strings of the form room.noun.verb that are not log events."""
-    found: dict[str, set[str]] = defaultdict(set)
+    rooms_by_action: dict[str, set[str]] = defaultdict(set)
     source = ROOT / "src"
-    # authserver: the name under which codes are recorded since before the authorization server was divided;
-    # codes never change.
+    # authserver: a former room whose codes are still recorded, since codes never change.
     rooms = {path.parent.name for path in source.glob("*/*/__init__.py")} | {"authserver"}
     for path in sorted(source.rglob("*.py")):
         text = path.read_text()
@@ -122,24 +121,24 @@ def recorded_actions() -> dict[str, list[str]]:
             if not isinstance(node, ast.Constant) or not isinstance(node.value, str) or id(node) in logged:
                 continue
             if ACTION.fullmatch(node.value) and node.value.partition(".")[0] in rooms:
-                found[node.value].add(path.relative_to(source).parts[1])
-    # The room of the audit names others' actions to explain them; it records its own. The consoles name them in words.
+                rooms_by_action[node.value].add(path.relative_to(source).parts[1])
+    # The audit room and the consoles name the actions of other rooms to explain them.
     return {
         action: sorted(recorders)
-        for action, where in sorted(found.items())
+        for action, where in sorted(rooms_by_action.items())
         if (recorders := where - ({"console"} if action.startswith("audit.") else {"audit", "console"}))
     }
 
 
 def actions() -> str:
-    """List every audit action, and which rooms record it."""
+    """Return the page of audit actions, with the rooms that record each."""
     lines = ["# Audit actions\n", "| action | recorded by |", "|---|---|"]
     lines += [f"| `{action}` | {', '.join(recorders)} |" for action, recorders in recorded_actions().items()]
     return "\n".join(lines) + "\n"
 
 
 def _writes_a_log(node: ast.AST) -> TypeGuard[ast.Call]:
-    """Return whether a node calls a method of ``_log`` or ``self._log`` with an event."""
+    """Check whether a node calls a method of ``_log`` or ``self._log`` with an event."""
     if not isinstance(node, ast.Call) or not node.args or not isinstance(node.func, ast.Attribute):
         return False
     logger = node.func.value
@@ -151,7 +150,7 @@ def _writes_a_log(node: ast.AST) -> TypeGuard[ast.Call]:
 @cache
 def citations() -> dict[int, list[str]]:
     """Return the tests that cite each promise, by its number."""
-    found: dict[int, list[str]] = defaultdict(list)
+    tests: dict[int, list[str]] = defaultdict(list)
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         text = path.read_text()
         tree = ast.parse(text)
@@ -165,9 +164,9 @@ def citations() -> dict[int, list[str]]:
                     # C43-C45 cites all three.
                     for number in range(int(first), int(last or first) + 1):
                         name = f"{path.relative_to(ROOT / 'tests').as_posix()}::{node.name}"
-                        if name not in found[number]:
-                            found[number].append(name)
-    return found
+                        if name not in tests[number]:
+                            tests[number].append(name)
+    return tests
 
 
 def capabilities() -> str:

@@ -95,6 +95,24 @@ def test_a_repetition_is_accepted_and_handled_once(example: Example) -> None:
     assert len(example.stop()) == 1
 
 
+def test_an_event_whose_handling_failed_is_handled_when_it_is_sent_again(example: Example) -> None:
+    with pytest.raises(http.client.RemoteDisconnected):
+        example.post(signed(SECRET, body=b"{"), b"{")
+
+    assert example.post(signed(SECRET)) == 204
+    assert len(example.stop()) == 1
+
+
+def test_a_secret_that_is_malformed_is_named_at_the_start() -> None:
+    command = [sys.executable, str(EXAMPLE), "0"]
+    environment = os.environ | {"WEBHOOK_SECRET": "whsec_not-base64"}
+
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+
+    assert run.returncode == 1
+    assert "WEBHOOK_SECRET is not a secret" in run.stderr
+
+
 def test_either_secret_is_accepted_while_they_overlap(example: Example) -> None:
     assert example.post(signed(OTHER, SECRET)) == 204
     assert example.post(signed(SECRET, OTHER)) == 204
