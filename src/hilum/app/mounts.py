@@ -32,6 +32,7 @@ from hilum.certificates import pages as certificate_pages
 from hilum.certificates import routes as certificates
 from hilum.clients import credential_routes
 from hilum.clients import routes as clients
+from hilum.clients import service as client_service
 from hilum.consent import routes as consent_routes
 from hilum.consent import service as consent
 from hilum.console import ports as console_ports
@@ -91,7 +92,7 @@ from hilum.notices import routes as notices
 from hilum.pictures import routes as pictures
 from hilum.policies import routes as policies
 from hilum.precedents import routes as precedents
-from hilum.registry import app_edit_routes, app_edits, call_routes, held
+from hilum.registry import app_edit_routes, app_edits, call_routes
 from hilum.registry import routes as registry
 from hilum.registry import service as registered
 from hilum.registry.app_edit_models import AppEditOrder
@@ -260,6 +261,7 @@ def consoles(
             seal=lambda secret, issuer: federation_live.seal_secret(vault(), secret, issuer, kit.ids),
         ),
         app_edits=_app_edits(),
+        client_edits=client_service.held_edits(barred),
         runs=console_ports.Runs(runs.read, runs.set_fault, runs.clear_faults, runs.ground),
         check_domain=lambda vendor, domain, actor, trace: checker.check(
             kit.uow, vendor, domain, actor=actor, trace=trace
@@ -279,11 +281,8 @@ def _app_edits() -> console_ports.AppEdits:
             app,
             AppEditOrder(revision, texts.get("name"), texts.get("description"), texts.get("purpose"), logo),
         ),
-        list=lambda ctx, page: held.list_held(ctx, app_edits.APP_EDIT, page),
-        view=lambda ctx, edit_id: held.view_held(ctx, app_edits.APP_EDIT, edit_id),
-        approve=partial(app_edits.approve, barred=barred),
-        refuse=app_edits.refuse,
         logo=app_edits.read_logo,
+        held=app_edits.held_edits(barred),
     )
 
 

@@ -1,4 +1,4 @@
-"""``hilum app edit``: what a vendor says of its app, and the edits that wait for a reviewer."""
+"""``hilum app edit``: what a vendor says of its app, and the edits of apps and clients that wait for a reviewer."""
 
 import base64
 from typing import BinaryIO
@@ -51,14 +51,14 @@ def app_edit(
 @click.command("edits")
 @json_option
 def app_edits(*, json_: bool) -> None:
-    r"""List edits of names and purposes that wait for a reviewer; as a vendor's member all of your vendor.
+    r"""List edits of apps and clients that wait for a reviewer; as a vendor's member all of your vendor.
 
     \b
     Example:
       hilum app edits
     """
-    columns = ("id", "app", "state", "order", "before", "asked_by", "resembles", "reason")
-    show(api.every("/app-edits"), columns, json_=json_)
+    columns = ("id", "app", "client", "state", "order", "before", "asked_by", "resembles", "reason")
+    show([*api.every("/app-edits"), *api.every("/client-changes")], columns, json_=json_)
 
 
 @click.command("edit-logo")
@@ -82,26 +82,33 @@ def app_edit_logo(edit_id: str, file: BinaryIO) -> None:
 )
 @json_option
 def app_approve_edit(edit_id: str, reason: str, *, json_: bool) -> None:
-    r"""Approve an edit of a name, purpose or logo (reviewers); it takes effect now.
+    r"""Approve an edit of an app or a client (reviewers); it takes effect now, exactly as requested.
 
     \b
-    Example:
+    Examples:
       hilum app approve-edit aed_01h...
+      hilum app approve-edit chg_01h...
     """
     body = {"reason": reason} if reason else None
-    show_one(api.call("POST", f"/app-edits/{api.segment(edit_id)}/approve", body), json_=json_)
+    show_one(api.call("POST", _path(edit_id, "approve"), body), json_=json_)
 
 
 @click.command("refuse-edit")
 @click.argument("edit_id")
-@click.option("--reason", required=True, help="Why.")
+@click.option("--reason", required=True, help="Why; it is recorded, and shown to the vendor.")
 @json_option
 def app_refuse_edit(edit_id: str, reason: str, *, json_: bool) -> None:
-    r"""Refuse an edit of a name or purpose, or withdraw it.
+    r"""Refuse an edit of an app or a client (reviewers), or withdraw one of your vendor.
 
     \b
-    Example:
+    Examples:
       hilum app refuse-edit aed_01h... --reason "the purpose is broader than the workflows"
+      hilum app refuse-edit chg_01h... --reason "the new address is not the vendor's"
     """
-    path = f"/app-edits/{api.segment(edit_id)}/refuse"
-    show_one(api.call("POST", path, {"reason": reason}), json_=json_)
+    show_one(api.call("POST", _path(edit_id, "refuse"), {"reason": reason}), json_=json_)
+
+
+def _path(edit_id: str, verb: str) -> str:
+    """Return the address of an edit, which is that of its kind."""
+    kind = "client-changes" if edit_id.startswith("chg_") else "app-edits"
+    return f"/{kind}/{api.segment(edit_id)}/{verb}"

@@ -274,47 +274,6 @@ def app_change(client_id: str, file: Path, *, json_: bool) -> None:
     show_one(api.call("PATCH", f"/clients/{api.segment(client_id)}", read_object(file)), json_=json_)
 
 
-@app.command("changes")
-@json_option
-def app_changes(*, json_: bool) -> None:
-    r"""List edits of clients that wait for a reviewer; as a vendor's member, all of your vendor.
-
-    \b
-    Example:
-      hilum app changes
-    """
-    columns = ("id", "client", "state", "order", "asked_by", "asked_at")
-    show(api.every("/client-changes"), columns, json_=json_)
-
-
-@app.command("approve-change")
-@click.argument("change_id")
-@json_option
-def app_approve_change(change_id: str, *, json_: bool) -> None:
-    r"""Approve an edit of a client (reviewers); it takes effect now, exactly as requested.
-
-    \b
-    Example:
-      hilum app approve-change chg_01h...
-    """
-    show_one(api.call("POST", f"/client-changes/{api.segment(change_id)}/approve"), json_=json_)
-
-
-@app.command("refuse-change")
-@click.argument("change_id")
-@click.option("--reason", required=True, help="Why; it is recorded, and shown to the vendor.")
-@json_option
-def app_refuse_change(change_id: str, reason: str, *, json_: bool) -> None:
-    r"""Refuse an edit of a client (reviewers), or withdraw one of your vendor.
-
-    \b
-    Example:
-      hilum app refuse-change chg_01h... --reason "the new address is not the vendor's"
-    """
-    path = f"/client-changes/{api.segment(change_id)}/refuse"
-    show_one(api.call("POST", path, {"reason": reason}), json_=json_)
-
-
 @app.command("offer")
 @app_argument
 @click.option("--to", type=VENDOR, required=True, help="The vendor that shall have it.")

@@ -23,7 +23,7 @@ LISTED_BY: Mapping[str, str] = MappingProxyType(
         "approval_not_found": "hilum approval list",
         "break_glass_not_found": "hilum break-glass list",
         "certificate_not_found": "hilum certificate list",
-        "change_not_found": "hilum app changes",
+        "change_not_found": "hilum app edits",
         "client_not_found": "hilum client list APP",
         "contact_not_found": "hilum contact list",
         "defect_not_found": "hilum defect list",

@@ -1,6 +1,7 @@
 """Edits of clients: at once in the sandbox, held until a reviewer decides for a certified production client (C12)."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from hilum.audit import service as audit
@@ -46,16 +47,16 @@ def edit(ctx: Context, client: Client, order: ClientEdit) -> Client | HeldEdit:
     return registry.hold(ctx, CLIENT_CHANGE, change)
 
 
-def approve(ctx: Context, change_id: str, *, barred: registry.Barred) -> HeldEdit:
+def approve(ctx: Context, change_id: str, reason: str = "", *, barred: registry.Barred) -> HeldEdit:
     """Approve a change as a reviewer: it is judged again, and takes effect exactly as requested.
 
-    Raises NotFound, NotPermitted, Invalid (no longer valid), Conflict (decided already, or the client was changed since).
+    Raises NotFound, NotPermitted, Invalid (no longer valid, or the reason is not), Conflict (decided already, or the client was changed since).
     """
     change = registry.get_for_approval(ctx, CLIENT_CHANGE, change_id, barred)
     client = _client_of(ctx, change)
     # The present vendor did not request a former vendor's change.
     same = client.revision == change.revision and registry.get_app(ctx, client.app).vendor == change.vendor
-    after = registry.decide_applied(ctx, CLIENT_CHANGE, change, same=same)
+    after = registry.decide_applied(ctx, CLIENT_CHANGE, change, same=same, reason=reason)
     metadata = _validated(ctx, client, ClientEdit(change.revision, **_texts(change)))
     _apply(ctx, client, {name: getattr(metadata, name) for name in change.order})
     return registry.record_applied(ctx, CLIENT_CHANGE, after)
@@ -68,6 +69,11 @@ def refuse(ctx: Context, change_id: str, reason: str) -> HeldEdit:
         return policy.may_change_client(ctx.actor, registry.get_app(ctx, change.app))
 
     return registry.refuse_held(ctx, CLIENT_CHANGE, change_id, reason, may_withdraw)
+
+
+def held_edits(barred: registry.Barred) -> registry.HeldEdits:
+    """Return what is done with held edits of clients."""
+    return registry.HeldEdits(CLIENT_CHANGE, partial(approve, barred=barred), refuse)
 
 
 def _client_of(ctx: Context, change: HeldEdit) -> Client:

@@ -46,6 +46,7 @@ from hilum.web.api import (
 )
 from hilum.web.approvals import WAITS, ApprovalAsked, may_wait_for_reviewer, waits, waits_for_reviewer
 from hilum.web.kit import Kit
+from hilum.web.reviewed import add_reviewed
 
 DailyBound = Annotated[int, Field(ge=0, le=A_DAY_BOUND)]
 
@@ -110,10 +111,6 @@ class EditAsked(Strict):
     jwks: dict[str, Any] | None = None
     jwks_uri: Annotated[str, Field(max_length=2_000)] | None = None
     grant_types: Annotated[tuple[str, ...], Field(max_length=10)] | None = None
-
-
-class RefusalAsked(Strict):
-    reason: Prose
 
 
 class ChangeShown(Shown):
@@ -231,7 +228,6 @@ def _transfers(router: APIRouter, kit: Kit, transferred: Transferred) -> None:
 
 def _changes(router: APIRouter, kit: Kit, barred: registry.Barred) -> None:
     held = may_wait_for_reviewer(ChangeShown)
-    seen = audience("staff", "member")
 
     @router.patch("/clients/{client}", response_model=ClientShown, responses=held, openapi_extra=DEVELOPERS)
     async def edit_client(request: Request, client: Id, body: EditAsked) -> object:
@@ -245,37 +241,7 @@ def _changes(router: APIRouter, kit: Kit, barred: registry.Barred) -> None:
         found = await run_write(kit, request, partial(service.edit, client_id=ClientId(client), order=order))
         return found if isinstance(found, Client) else waits_for_reviewer(ChangeShown.model_validate(found))
 
-    @router.get("/client-changes", response_model=Page[ChangeShown], openapi_extra=seen)
-    async def list_changes(request: Request, query: Annotated[Paging, Query()]) -> object:
-        """List edits that wait for a reviewer; a vendor's member sees all of their own vendor."""
-        found = await run_read(
-            kit, request, partial(registry.list_held, kind=service.CLIENT_CHANGE, page=query.page)
-        )
-        return page_of(found, ChangeShown.model_validate, query)
-
-    @router.get("/client-changes/{change}", response_model=ChangeShown, openapi_extra=seen)
-    async def get_change(request: Request, change: Id) -> object:
-        """Show an edit: what it would replace, and how it was decided."""
-        return await run_read(
-            kit, request, partial(registry.view_held, kind=service.CLIENT_CHANGE, edit_id=change)
-        )
-
-    @router.post(
-        "/client-changes/{change}/approve", response_model=ChangeShown, openapi_extra=audience("reviewer")
-    )
-    async def approve_change(request: Request, change: Id) -> object:
-        """Approve an edit as a reviewer; it takes effect now, exactly as requested."""
-        return await run_write(kit, request, partial(service.approve, change_id=change, barred=barred))
-
-    @router.post(
-        "/client-changes/{change}/refuse",
-        response_model=ChangeShown,
-        openapi_extra=audience("reviewer", "platform_admin", "vendor_owner", "vendor_developer"),
-    )
-    async def refuse_change(request: Request, change: Id, body: RefusalAsked) -> object:
-        """Refuse an edit as a reviewer, or withdraw it, with a reason."""
-        verb = partial(service.refuse, change_id=change, reason=body.reason)
-        return await run_write(kit, request, verb)
+    add_reviewed(router, kit, "/client-changes", ChangeShown, service.held_edits(barred))
 
 
 def _clients(router: APIRouter, kit: Kit) -> None:

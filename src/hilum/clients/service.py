@@ -7,7 +7,7 @@ from datetime import datetime
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.clients import changes, creation, credential_policy, policy, signing, store
-from hilum.clients.changes import CLIENT_CHANGE, approve, refuse
+from hilum.clients.changes import held_edits
 from hilum.clients.credentials import list_credentials, list_unused
 from hilum.clients.models import (
     CLIENTS_BOUND,
@@ -43,19 +43,17 @@ from hilum.registry.policy import is_in_force, text_fault
 
 __all__ = [
     "CARRY_OUT",
-    "CLIENT_CHANGE",
     "accept_app",
     "add_peer",
-    "approve",
     "ask_peer",
     "ask_secret",
     "decline_app",
+    "held_edits",
     "is_offered_to",
     "list_credentials",
     "list_offers",
     "list_unused",
     "offer_app",
-    "refuse",
     "rotate_secret",
     "signed_states",
     "view_client",

@@ -21,6 +21,7 @@ from hilum.kernel.ids import AppId, TenantId, VendorId
 from hilum.kernel.pages import PageQuery
 from hilum.pictures.models import Picture
 from hilum.registry.models import App, HeldEdit
+from hilum.registry.service import HeldEdits
 from hilum.requests.models import WiderVersion
 from hilum.revalidation.models import CriterionResult
 from hilum.snapshots.live import Snapshots
@@ -86,15 +87,12 @@ class Runs:
 class AppEdits:
     """Edits of what is said and shown of an app: ``edit`` takes the revision that was read, the texts and the logo, and returns what waits for a reviewer.
 
-    ``logo`` returns the one that an edit asks for; ``approve`` and ``refuse`` decide.
+    ``logo`` returns the one that an edit asks for; ``held`` lists and decides those that wait.
     """
 
     edit: Callable[[Context, AppId, str, Mapping[str, str], Picture | None], tuple[App, HeldEdit | None]]
-    list: Callable[[Context, PageQuery], list[HeldEdit]]
-    view: Callable[[Context, str], HeldEdit]
-    approve: Callable[[Context, str, str], HeldEdit]
-    refuse: Callable[[Context, str, str], HeldEdit]
     logo: Callable[[Context, str], bytes]
+    held: HeldEdits
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +115,7 @@ class Ports:
     by_mail: LinkMail
     providers: Providers
     app_edits: AppEdits
+    client_edits: HeldEdits
     runs: Runs
     check_domain: Callable[[VendorId, str, Actor, Trace], Awaitable[object]]
     held: Callable[[Actor], AbstractContextManager[None]]

@@ -36,6 +36,7 @@ from hilum.console.operations import (
     staff,
     standing,
 )
+from hilum.console.parts import held_changes
 from hilum.console.ports import Ports
 from hilum.console.review import changes as review_changes
 from hilum.console.review import lane, lens, queue, reviewers
@@ -210,7 +211,7 @@ def _review(desk: Desk) -> list[Route]:
         *desk.route("review.run", review_run.show),
         *desk.route("review.changes", review_changes.show_list),
         *desk.route("review.change", review_changes.show, review_changes.decide),
-        *desk.route("review.change_logo", review_changes.show_logo),
+        *desk.route("review.change_logo", held_changes.show_logo),
         *desk.route("review.reviewers", reviewers.show, reviewers.act, multi=reviewers.MULTI),
         *desk.route("review.ties", reviewers.show_ties, reviewers.declare),
         *desk.route("review.tie", reviewers.show_tie, reviewers.end),
@@ -249,7 +250,7 @@ def _developer(desk: Desk) -> list[Route]:
         *desk.route("developer.offer", transfers.show_offer, transfers.answer),
         *desk.route("developer.changes", developer_changes.show_list),
         *desk.route("developer.change", developer_changes.show, developer_changes.withdraw),
-        *desk.route("developer.change_logo", developer_changes.show_logo),
+        *desk.route("developer.change_logo", held_changes.show_logo),
         *desk.route("developer.contacts", developer_contacts.show, developer_contacts.act),
         *desk.route("developer.webhooks", webhooks.show, webhooks.ask),
         *desk.route("developer.snapshots", snapshots.show_list, snapshots.create),

@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from pydantic import Field
 from starlette.requests import Request
 
@@ -14,25 +14,21 @@ from hilum.pictures import live as pictures
 from hilum.pictures.models import ENCODED_BOUND
 from hilum.registry import app_edits, held
 from hilum.registry.app_edit_models import AppEditOrder
-from hilum.registry.app_edits import APP_EDIT
 from hilum.registry.held_models import EditState
-from hilum.registry.routes import DEVELOPERS, AppShown, ReasonAsked
+from hilum.registry.routes import DEVELOPERS, AppShown
 from hilum.web.api import (
     Id,
     Line,
-    Page,
-    Paging,
     Prose,
     Shown,
     Strict,
     api_router,
-    audience,
-    page_of,
     run_read,
     run_write,
 )
 from hilum.web.approvals import may_wait_for_reviewer, waits_for_reviewer
 from hilum.web.kit import Kit
+from hilum.web.reviewed import SEEN, add_reviewed
 
 
 class AppEditAsked(Strict):
@@ -46,10 +42,6 @@ class AppEditAsked(Strict):
     description: Prose | None = None
     purpose: Prose | None = None
     logo: Annotated[str | None, Field(max_length=ENCODED_BOUND)] = None
-
-
-class AgreedAsked(Strict):
-    reason: Prose = ""
 
 
 class LogoShown(Shown):
@@ -82,7 +74,6 @@ def api(kit: Kit, barred: held.Barred) -> APIRouter:
     """Build the API routes."""
     router = api_router(kit, "registry")
     responses = may_wait_for_reviewer(AppEditShown)
-    seen = audience("staff", "member")
 
     @router.patch("/apps/{app}", response_model=AppShown, responses=responses, openapi_extra=DEVELOPERS)
     async def edit_app(request: Request, app: Id, body: AppEditAsked) -> object:
@@ -98,37 +89,12 @@ def api(kit: Kit, barred: held.Barred) -> APIRouter:
         )
         return found if waiting is None else waits_for_reviewer(AppEditShown.model_validate(waiting))
 
-    @router.get("/app-edits", response_model=Page[AppEditShown], openapi_extra=seen)
-    async def list_edits(request: Request, query: Annotated[Paging, Query()]) -> object:
-        """List edits that wait for a reviewer; a vendor's member sees all of their own vendor."""
-        found = await run_read(kit, request, partial(held.list_held, kind=APP_EDIT, page=query.page))
-        return page_of(found, AppEditShown.model_validate, query)
+    add_reviewed(router, kit, "/app-edits", AppEditShown, app_edits.held_edits(barred))
 
-    @router.get("/app-edits/{edit}", response_model=AppEditShown, openapi_extra=seen)
-    async def get_edit(request: Request, edit: Id) -> object:
-        """Show an edit: what it would replace, and how it was decided."""
-        return await run_read(kit, request, partial(held.view_held, kind=APP_EDIT, edit_id=edit))
-
-    @router.get("/app-edits/{edit}/logo", response_model=LogoShown, openapi_extra=seen)
+    @router.get("/app-edits/{edit}/logo", response_model=LogoShown, openapi_extra=SEEN)
     async def get_edit_logo(request: Request, edit: Id) -> object:
         """Show the logo of an edit, which has no public address until a reviewer approves it."""
         content = await run_read(kit, request, partial(app_edits.read_logo, edit_id=edit))
         return LogoShown(png=base64.b64encode(content).decode())
-
-    @router.post("/app-edits/{edit}/approve", response_model=AppEditShown, openapi_extra=audience("reviewer"))
-    async def approve_edit(request: Request, edit: Id, body: AgreedAsked | None = None) -> object:
-        """Approve an edit as a reviewer; it takes effect now. People are asked again if the purpose changed. The vendor sees the reason, if any."""
-        verb = partial(app_edits.approve, edit_id=edit, reason=body.reason if body else "", barred=barred)
-        return await run_write(kit, request, verb)
-
-    @router.post(
-        "/app-edits/{edit}/refuse",
-        response_model=AppEditShown,
-        openapi_extra=audience("reviewer", "platform_admin", "vendor_owner", "vendor_developer"),
-    )
-    async def refuse_edit(request: Request, edit: Id, body: ReasonAsked) -> object:
-        """Refuse an edit as a reviewer, or withdraw it, with a reason."""
-        verb = partial(app_edits.refuse, edit_id=edit, reason=body.reason)
-        return await run_write(kit, request, verb)
 
     return router

@@ -4,6 +4,7 @@ A logo that looks like another's is held in any case (C212).
 """
 
 from dataclasses import replace
+from functools import partial
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event
@@ -16,7 +17,7 @@ from hilum.pictures.models import Owners, Picture
 from hilum.registry import held, policy, service, store
 from hilum.registry.app_edit_models import HELD, AppEditOrder
 from hilum.registry.grace import grace_of
-from hilum.registry.held import HeldKind
+from hilum.registry.held import HeldEdits, HeldKind
 from hilum.registry.held_models import HeldEdit
 from hilum.registry.held_store import APP_EDITS
 from hilum.registry.models import App, Environment
@@ -150,3 +151,8 @@ def read_logo(ctx: Context, edit_id: str) -> bytes:
     if content is None:
         raise NotFound("picture_not_found", "This edit asks for no logo, or it was decided.")
     return content
+
+
+def held_edits(barred: held.Barred) -> HeldEdits:
+    """Return what is done with held edits of apps."""
+    return HeldEdits(APP_EDIT, partial(approve, barred=barred), refuse)

@@ -30,6 +30,23 @@ class HeldKind:
     refuse_action: str
 
 
+@dataclass(frozen=True, slots=True)
+class HeldEdits:
+    """What is done with held edits of one kind, for the API and the consoles. ``approve`` and ``refuse`` take an edit's id and a reason."""
+
+    kind: HeldKind
+    approve: Callable[[Context, str, str], HeldEdit]
+    refuse: Callable[[Context, str, str], HeldEdit]
+
+    def list_page(self, ctx: Context, page: PageQuery) -> list[HeldEdit]:
+        """List the edits that wait for a reviewer; to a vendor's member all of their own vendor's."""
+        return list_held(ctx, self.kind, page)
+
+    def view(self, ctx: Context, edit_id: str) -> HeldEdit:
+        """Get an edit that the actor may see. Raises NotFound."""
+        return view_held(ctx, self.kind, edit_id)
+
+
 def hold(ctx: Context, kind: HeldKind, waiting: HeldEdit) -> HeldEdit:
     """Hold an edit until a reviewer decides. Raises Conflict (another one waits)."""
     if not kind.rows.add(ctx.tx, waiting):

@@ -31,6 +31,7 @@ from hilum.registry.delta_reviews import (
 from hilum.registry.grace import grace_of
 from hilum.registry.held import (
     Barred,
+    HeldEdits,
     HeldKind,
     decide_applied,
     get_for_approval,
@@ -90,6 +91,7 @@ from hilum.standards import names
 __all__ = [
     "CARRY_OUT",
     "Barred",
+    "HeldEdits",
     "HeldKind",
     "HeldRows",
     "add_certification",

@@ -15,7 +15,7 @@ from hilum.console.developer import frame
 from hilum.console.developer.clients import keys_of
 from hilum.console.developer.narrowing import Narrowed, narrowed
 from hilum.console.lists import List
-from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
+from hilum.console.models import Asked, Cell, Column, Empty, Filter, Listed, Option
 from hilum.console.parts import held_changes as parts
 from hilum.identity.models import VendorRight
 from hilum.infra.context import Context
@@ -27,7 +27,6 @@ from hilum.registry import service as registry
 from hilum.registry.models import App, EditState, HeldEdit
 from hilum.web.branding import app_logo
 from hilum.web.forms import Form
-from hilum.web.static import image
 
 LIST = List(
     columns=(
@@ -61,12 +60,7 @@ async def show_list(visit: Visit) -> Response:
 
 
 def _listed(ctx: Context, visit: Visit, asked: Asked) -> Listed:
-    page = PageQuery(asked.after, ROWS)
-    if asked["kind"] == "apps":
-        found = visit.ports.app_edits.list(ctx, page)
-    else:
-        found = registry.list_held(ctx, clients.CLIENT_CHANGE, page)
-    known = fields.names(ctx, [id_ for each in found for id_ in (each.app, each.client or "")])
+    found, known, following = parts.page(ctx, visit, asked, of_apps=asked["kind"] == "apps")
     rows = [
         (
             Cell(parts.of_what(each, known), address("developer.change", each.id)),
@@ -79,7 +73,7 @@ def _listed(ctx: Context, visit: Visit, asked: Asked) -> Listed:
         )
         for each in found
     ]
-    return Listed(rows, next=found[-1].id if len(found) == ROWS else "")
+    return Listed(rows, next=following)
 
 
 async def show(visit: Visit) -> Response:
@@ -114,20 +108,10 @@ def _logos(visit: Visit, held: HeldEdit) -> tuple[tuple[str, str], tuple[str, st
     return ("a picture" if before else "none", was), ("a picture" if after else "none", wanted)
 
 
-async def show_logo(visit: Visit) -> Response:
-    """Send the logo that a change asks for, to its vendor's members: it has no public address until a reviewer agrees."""
-    return image(await visit.read(lambda ctx: visit.ports.app_edits.logo(ctx, visit.param())))
-
-
 async def withdraw(visit: Visit, form: Form) -> Response:
     """Withdraw a change that waits."""
-
-    def verb(ctx: Context) -> object:
-        found = parts.held(ctx, visit)
-        refuse = clients.refuse if found.client else visit.ports.app_edits.refuse
-        return refuse(ctx, found.id, form.one("reason").strip())
-
-    await visit.write(verb)
+    reason = form.one("reason").strip()
+    await visit.write(lambda ctx: parts.edits_of(visit).refuse(ctx, visit.param(), reason))
     return to(address("developer.change", visit.param()))
 
 

@@ -4,12 +4,17 @@ import json
 from hashlib import sha256
 from typing import Any
 
-from hilum.clients import service as clients
+from starlette.responses import Response
+
 from hilum.console import words
 from hilum.console.desk import Visit
+from hilum.console.fields import names
+from hilum.console.models import ROWS, Asked
 from hilum.infra.context import Context
+from hilum.kernel.pages import PageQuery
 from hilum.registry import service as registry
 from hilum.registry.models import EditState, HeldEdit
+from hilum.web.static import image
 
 STATES = {
     EditState.PENDING: ("in review", "info"),
@@ -23,12 +28,33 @@ def of_what(held: HeldEdit, known: dict[str, str]) -> str:
     return known.get(held.client, "a client") if held.client else known.get(held.app, "an app")
 
 
+def edits(visit: Visit, *, of_apps: bool) -> registry.HeldEdits:
+    """Return what is done with changes of apps, or of clients."""
+    return visit.ports.app_edits.held if of_apps else visit.ports.client_edits
+
+
+def edits_of(visit: Visit) -> registry.HeldEdits:
+    """Return what is done with changes of the kind that a page is about."""
+    return edits(visit, of_apps=visit.param().startswith("aed_"))
+
+
 def held(ctx: Context, visit: Visit) -> HeldEdit:
     """Return the change that a page is about."""
-    id_ = visit.param()
-    if id_.startswith("aed_"):
-        return visit.ports.app_edits.view(ctx, id_)
-    return registry.view_held(ctx, clients.CLIENT_CHANGE, id_)
+    return edits_of(visit).view(ctx, visit.param())
+
+
+def page(
+    ctx: Context, visit: Visit, asked: Asked, *, of_apps: bool
+) -> tuple[list[HeldEdit], dict[str, str], str]:
+    """Return one page of changes, the names of what they are of and of their vendors, and where the next page begins."""
+    found = edits(visit, of_apps=of_apps).list_page(ctx, PageQuery(asked.after, ROWS))
+    known = names(ctx, [id_ for each in found for id_ in (each.app, each.client or "", each.vendor)])
+    return found, known, found[-1].id if len(found) == ROWS else ""
+
+
+async def show_logo(visit: Visit) -> Response:
+    """Send the logo that a change asks for, to who may see the change: it has no public address until a reviewer agrees."""
+    return image(await visit.read(lambda ctx: visit.ports.app_edits.logo(ctx, visit.param())))
 
 
 def rows_of(found: HeldEdit) -> list[tuple[str, str, str]]:

@@ -6,25 +6,22 @@ from typing import Any
 
 from starlette.responses import Response
 
-from hilum.clients import service as clients
 from hilum.console import fields
 from hilum.console.desk import Visit, address, to
 from hilum.console.fields import no_such_act
 from hilum.console.lists import List
-from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
+from hilum.console.models import Asked, Cell, Column, Empty, Filter, Listed, Option
 from hilum.console.parts import held_changes as parts
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotPermitted
 from hilum.kernel.ids import AppId
-from hilum.kernel.pages import PageQuery
 from hilum.registry import policy
 from hilum.registry import service as registry
 from hilum.registry.models import EditState, HeldEdit
 from hilum.review.service import barred
 from hilum.web.branding import app_logo, brand_of
 from hilum.web.forms import Form
-from hilum.web.static import image
 
 LIST = List(
     columns=(
@@ -56,12 +53,7 @@ async def show_list(visit: Visit) -> Response:
 
 
 def _listed(ctx: Context, visit: Visit, asked: Asked) -> Listed:
-    page = PageQuery(asked.after, ROWS)
-    if asked["kind"]:
-        found = registry.list_held(ctx, clients.CLIENT_CHANGE, page)
-    else:
-        found = visit.ports.app_edits.list(ctx, page)
-    known = fields.names(ctx, [id_ for each in found for id_ in (each.app, each.client or "", each.vendor)])
+    found, known, following = parts.page(ctx, visit, asked, of_apps=not asked["kind"])
     rows = [
         (
             Cell(parts.of_what(each, known), address("review.change", each.id)),
@@ -72,7 +64,7 @@ def _listed(ctx: Context, visit: Visit, asked: Asked) -> Listed:
         )
         for each in found
     ]
-    return Listed(rows, next=found[-1].id if len(found) == ROWS else "")
+    return Listed(rows, next=following)
 
 
 def _resembled(text: str) -> str:
@@ -151,26 +143,17 @@ def _address(ctx: Context, visit: Visit, resembled: str) -> str:
     return brand_of(urls, one.id, name=one.name, colour=one.colour, logo=one.logo).logo
 
 
-async def show_logo(visit: Visit) -> Response:
-    """Send the logo that a change asks for: it has no public address until a reviewer agrees."""
-    return image(await visit.read(lambda ctx: visit.ports.app_edits.logo(ctx, visit.param())))
-
-
 async def decide(visit: Visit, form: Form) -> Response:
     """Agree to a change, which takes effect now, or refuse it with a reason."""
     reason = form.one("reason").strip()
 
     def verb(ctx: Context) -> object:
-        found, edits = parts.held(ctx, visit), visit.ports.app_edits
+        edits = parts.edits_of(visit)
         match form.one("act"):
             case "approve":
-                return (
-                    clients.approve(ctx, found.id, barred=barred)
-                    if found.client
-                    else edits.approve(ctx, found.id, reason)
-                )
+                return edits.approve(ctx, visit.param(), reason)
             case "refuse":
-                return (clients.refuse if found.client else edits.refuse)(ctx, found.id, reason)
+                return edits.refuse(ctx, visit.param(), reason)
             case _:
                 raise no_such_act("Choose whether to agree or to refuse.")
 

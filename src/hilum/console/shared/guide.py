@@ -109,7 +109,7 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         ),
         "developer.changes": (
             "What you changed in an app or client that is certified for production waits here for a reviewer, and can be withdrawn.",
-            "hilum app changes",
+            "hilum app edits",
         ),
         "developer.defects": (
             "What is wrong with versions of your apps, and where it was first seen. You report one; the platform's staff say whether the sandbox could have shown it, and close it.",
