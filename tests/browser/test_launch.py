@@ -58,8 +58,8 @@ def test_the_code_leaves_the_address_of_the_app(stage: Stage) -> None:
     assert "code=" not in frame.url
 
 
-def test_when_the_chart_moves_what_was_launched_under_the_other_patient_is_refused(stage: Stage) -> None:
-    """C35: this hospital refuses reads as well."""
+def opened(stage: Stage) -> tuple[Page, str, dict[str, str]]:
+    """Open the app in the chart; return the chart's page, the address of its patient, and the header of the app's requests."""
     page = stage.person()
     stage.open_chart(page)
     frame = stage.open_app(page)
@@ -67,6 +67,12 @@ def test_when_the_chart_moves_what_was_launched_under_the_other_patient_is_refus
     token = frame.evaluate("JSON.parse(sessionStorage.getItem('smart:session:lumen-chart'))")
     bearer = {"authorization": f"Bearer {token['token']['access_token']}"}
     about = f"{token['iss']}/Patient/{token['token']['patient']}"
+    return page, about, bearer
+
+
+def test_when_the_chart_moves_what_was_launched_under_the_other_patient_is_refused(stage: Stage) -> None:
+    """C35: this hospital refuses reads as well."""
+    page, about, bearer = opened(stage)
     assert httpx2.get(about, headers=bearer).status_code == 200
 
     page.get_by_role("navigation", name="Chart").get_by_text("Switch", exact=True).click()
@@ -79,13 +85,7 @@ def test_when_the_chart_moves_what_was_launched_under_the_other_patient_is_refus
 
 def test_when_the_session_ends_its_tokens_end(stage: Stage) -> None:
     """C36: online_access ends with the EHR session."""
-    page = stage.person()
-    stage.open_chart(page)
-    frame = stage.open_app(page)
-    expect(frame.locator("svg.chart").first).to_be_visible()
-    token = frame.evaluate("JSON.parse(sessionStorage.getItem('smart:session:lumen-chart'))")
-    bearer = {"authorization": f"Bearer {token['token']['access_token']}"}
-    about = f"{token['iss']}/Patient/{token['token']['patient']}"
+    page, about, bearer = opened(stage)
 
     page.get_by_role("button", name="End session").click()
 

@@ -16,6 +16,7 @@ from hilum.account import pages as account_pages
 from hilum.app import mounts
 from hilum.audit import live as journals
 from hilum.certificates import pages as certificate_pages
+from hilum.clients.models import ClientMetadata, ClientType, Deployment
 from hilum.console import routes as console
 from hilum.contacts import pages as contacts_pages
 from hilum.contacts.domain_checks import DomainChecker
@@ -36,6 +37,7 @@ from hilum.kernel.ids import TenantId
 from hilum.keys.live import vault
 from hilum.pictures import routes as pictures
 from hilum.policies import service as policies
+from hilum.registry.models import Environment
 from hilum.revalidation import pages as revalidation_pages
 from hilum.signin import live
 from hilum.signin import routes as signin_routes
@@ -248,6 +250,19 @@ PEOPLE = (
     ("", "rita", "reviewer"),
     ("", "otto", "auditor"),
 )
+
+
+def in_a_browser(name: str, scopes: tuple[str, ...]) -> ClientMetadata:
+    """Return the metadata of an app that people open in a browser, with an address of its own in the sandbox."""
+    return ClientMetadata(
+        name=name,
+        type=ClientType.PUBLIC,
+        deployment=Deployment.BROWSER,
+        environment=Environment.SANDBOX,
+        redirect_uris=("https://app.example/cb",),
+        launch_uri="https://app.example/launch",
+        scopes=scopes,
+    )
 
 
 def codes(found: dict[str, Any]) -> dict[str, str]:

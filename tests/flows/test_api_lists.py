@@ -20,7 +20,7 @@ from hilum.breakglass.models import Use
 from hilum.certificates import service as certificates
 from hilum.certificates.models import Addresses
 from hilum.clients import service as clients
-from hilum.clients.models import ClientMetadata, ClientType, Deployment, NewClient
+from hilum.clients.models import NewClient
 from hilum.contacts import domains
 from hilum.contacts import service as contacts
 from hilum.contacts.models import ContactKind, NewContact
@@ -76,7 +76,7 @@ from hilum.rollouts import store as rollouts
 from hilum.signin import service as signin
 from hilum.switchboard import service as switchboard
 from tests.conftest import SECRET_KEY
-from tests.flows.control_site import ORIGIN, TRACE, ControlSite, build, problem
+from tests.flows.control_site import ORIGIN, TRACE, ControlSite, build, in_a_browser, problem
 from tests.flows.test_audit_journal import Place, access
 from tests.flows.test_overrides import override, withhold
 from tests.sim.dry_runs import dry_run, packs_of
@@ -332,15 +332,7 @@ class Full:
 
         self.site.uow.write_now(add, trace=TRACE)
         do(registry.raise_tier, version_id=version.id, tier=Tier.HIGH, reason="It suggests doses.")
-        metadata = ClientMetadata(
-            name=f"Client {n}",
-            type=ClientType.PUBLIC,
-            deployment=Deployment.BROWSER,
-            environment=Environment.SANDBOX,
-            redirect_uris=("https://app.example/cb",),
-            launch_uri="https://app.example/launch",
-            scopes=SCOPES,
-        )
+        metadata = in_a_browser(f"Client {n}", SCOPES)
         do(clients.add_client, order=NewClient(self.app, version.id, metadata))  # type: ignore[arg-type]
 
     def _more_people(self, n: int) -> None:

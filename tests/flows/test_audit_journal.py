@@ -944,29 +944,39 @@ def create(n: int, *, later: timedelta = timedelta()) -> Access:
     return access(n, interaction="create", outcome=Outcome.INTENDED, at=AT + later)
 
 
+class Asleep:
+    """A journal's writer that sleeps in its next batch until it is woken."""
+
+    def __init__(self, journal: live.Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.frozen, self.wake = threading.Event(), threading.Event()
+        self._append = journal._writer.append
+        monkeypatch.setattr(journal._writer, "append", self._sleep)
+
+    def _sleep(self, batch: Batch) -> None:
+        self.frozen.set()
+        self.wake.wait(30)
+        self._append(batch)
+
+    async def begun(self) -> None:
+        """Wait until it sleeps."""
+        await asyncio.to_thread(self.frozen.wait, 10)
+
+
 def test_whoever_is_frozen_before_its_intent_is_durable_writes_beside_no_successor(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """C196: claim and intent are one commit; a process that slept for a minute between them still holds its claim."""
-    frozen, wake = threading.Event(), threading.Event()
 
     async def story() -> None:
         first, second = place.boot(), place.boot()
-        append = first._writer.append
-
-        def sleeping(batch: Batch) -> None:
-            frozen.set()
-            wake.wait(30)
-            append(batch)
-
         await first.record(access(1))
-        monkeypatch.setattr(first._writer, "append", sleeping)
+        asleep = Asleep(first, monkeypatch)
         sent = asyncio.create_task(first.intend(create(2)))
-        await asyncio.to_thread(frozen.wait, 10)
+        await asleep.begun()
 
         with pytest.raises(Unavailable):
             await second.intend(create(3, later=SETTLE_AFTER * 2))
-        wake.set()
+        asleep.wake.set()
         assert (await sent).request_id == create(2).request_id
         with pytest.raises(Claimed) as claimed:
             await second.intend(create(4, later=SETTLE_AFTER * 2))
@@ -1002,26 +1012,18 @@ def test_creates_that_wait_for_another_process_keep_no_other_record_waiting(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """C154, C196: of one batch the create is refused, and the read beside it is recorded."""
-    frozen, wake = threading.Event(), threading.Event()
 
     async def story() -> None:
         first, second = place.boot(), place.boot()
-        append = first._writer.append
-
-        def sleeping(batch: Batch) -> None:
-            frozen.set()
-            wake.wait(30)
-            append(batch)
-
         await first.record(access(1))
         await second.record(access(2))
-        monkeypatch.setattr(first._writer, "append", sleeping)
+        asleep = Asleep(first, monkeypatch)
         sent = asyncio.create_task(first.intend(create(3)))
-        await asyncio.to_thread(frozen.wait, 10)
+        await asleep.begun()
         write, read = await asyncio.gather(
             second.intend(create(4)), second.record(access(5)), return_exceptions=True
         )
-        wake.set()
+        asleep.wake.set()
         await sent
 
         assert isinstance(write, Unavailable)

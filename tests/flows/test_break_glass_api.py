@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from hilum.breakglass import pages, service
 from hilum.breakglass.models import SettingsChange
 from hilum.clients import service as clients
-from hilum.clients.models import ClientMetadata, ClientType, Deployment, NewClient
+from hilum.clients.models import NewClient
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson
 from hilum.infra.context import Context
@@ -25,7 +25,7 @@ from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, 
 from hilum.signin import service as signin
 from hilum.signin.models import Method
 from hilum.web import errors
-from tests.flows.control_site import ORIGIN, ControlSite, build, codes, problem
+from tests.flows.control_site import ORIGIN, ControlSite, build, codes, in_a_browser, problem
 from tests.flows.test_consoles import Desk
 from tests.sim.browser import form_with
 from tests.sim.site_client import SiteClient
@@ -44,15 +44,7 @@ def furnish(site: ControlSite) -> None:
         registry.add_app, order=NewApp(vendor.id, "Lumen Chart", "Shows", "Review", "unclassified")
     )
     version = site.system(registry.add_version, app_id=app.id, order=NewVersion("first"))
-    metadata = ClientMetadata(
-        name="Lumen",
-        type=ClientType.PUBLIC,
-        deployment=Deployment.BROWSER,
-        environment=Environment.SANDBOX,
-        redirect_uris=("https://app.example/cb",),
-        launch_uri="https://app.example/launch",
-        scopes=SCOPES,
-    )
+    metadata = in_a_browser("Lumen", SCOPES)
     client, _ = site.system(clients.add_client, order=NewClient(app.id, version.id, metadata))
     ends = site.clock.now() + timedelta(days=200)
     site.system(registry.certify, order=CertifyOrder(version.id, Environment.SANDBOX, SCOPES, ends))

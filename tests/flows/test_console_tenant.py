@@ -30,7 +30,7 @@ from hilum.requests.models import AskOrder
 from hilum.signin.policy import actor_of
 from hilum.web.pages import Habits
 from tests.flows.back_channel import JWKS
-from tests.flows.control_site import TRACE, ControlSite, build
+from tests.flows.control_site import TRACE, ControlSite, build, in_a_browser
 from tests.flows.test_audit_journal import Place, access
 from tests.flows.test_consent_export import add_agreements
 from tests.flows.test_consoles import Desk, press
@@ -66,15 +66,7 @@ def _certified(site: ControlSite, first: NewVersion) -> App:
         registry.add_app, order=NewApp(vendor.id, "Lumen Chart", "Shows", "Review", "unclassified")
     )
     version = site.system(registry.add_version, app_id=app.id, order=first)
-    metadata = ClientMetadata(
-        name="Lumen",
-        type=ClientType.PUBLIC,
-        deployment=Deployment.BROWSER,
-        environment=Environment.SANDBOX,
-        redirect_uris=("https://app.example/cb",),
-        launch_uri="https://app.example/launch",
-        scopes=SCOPES,
-    )
+    metadata = in_a_browser("Lumen", SCOPES)
     site.system(clients.add_client, order=NewClient(app.id, version.id, metadata))
     ends = site.clock.now() + timedelta(days=200)
     site.system(registry.certify, order=CertifyOrder(version.id, Environment.SANDBOX, SCOPES, ends))

@@ -235,7 +235,7 @@ def test_a_logo_is_given_changed_and_taken_away_by_pages(desk: Desk) -> None:
     assert f"/logos/app/{desk.app}/{first}.png" in developer.get(f"/developer/apps/{desk.app}").text
 
     for content, status, why in (
-        (b"<svg/>", 422, "This is no whole PNG picture"),
+        (b"<svg/>", 422, "This is not a complete PNG picture"),
         (png(8), 422, "16 to 512 pixels"),
         (png(64, after=b"x" * 65_536), 422, "larger than 64 KiB"),
         (b"x" * 300_000, 413, "larger than 64 KiB"),

@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -334,25 +334,6 @@ def anything(uow: UnitOfWork, part: Part) -> None:
     run(uow, lambda ctx: ctx.advance_epoch(part))
 
 
-@pytest.mark.parametrize("part", [QUOTAS, REGISTRY, TOKENS, POLICIES])
-def test_a_switch_is_obeyed_while_another_part_takes_long_to_read(
-    uow: UnitOfWork, part: Part, slow_part: Callable[[Part], Slow]
-) -> None:
-    """A million quotas took seconds to read, and a switch waited for them."""
-    with started(uow) as keeper:
-        slow = slow_part(part)
-        anything(uow, part)
-        assert slow.begun.wait(5)
-
-        switch = run(uow, lambda ctx: controls.engage(ctx, ORDER))
-
-        assert wait_for(lambda: stops_of(keeper) == {switch.id})
-        assert not slow.free.is_set()
-        slow.free.set()
-        assert wait_for(lambda: keeper._parts[part].stamp.n == 1)
-        assert stops_of(keeper) == {switch.id}
-
-
 def test_a_switch_is_obeyed_while_a_rule_book_is_parsed(
     uow: UnitOfWork, slow_part: Callable[[Part], Slow]
 ) -> None:
@@ -518,11 +499,15 @@ def as_served(uow: UnitOfWork) -> Iterator[SnapshotKeeper]:
 
 
 @pytest.mark.parametrize("part", [QUOTAS, REGISTRY, TOKENS, POLICIES])
-def test_a_worker_obeys_a_switch_while_a_whole_part_is_read(
-    uow: UnitOfWork, part: Part, slow_part: Callable[[Part], Slow]
+@pytest.mark.parametrize("serving", [started, as_served])
+def test_a_switch_is_obeyed_while_another_part_takes_long_to_read(
+    uow: UnitOfWork,
+    part: Part,
+    serving: Callable[[UnitOfWork], AbstractContextManager[SnapshotKeeper]],
+    slow_part: Callable[[Part], Slow],
 ) -> None:
-    """C141: the load holds a connection that the watch does not need."""
-    with as_served(uow) as keeper:
+    """C141: a million quotas took seconds to read, and a switch waited. A worker's load holds a connection that its watch does not need."""
+    with serving(uow) as keeper:
         slow = slow_part(part)
         anything(uow, part)
         assert slow.begun.wait(5)
@@ -533,13 +518,13 @@ def test_a_worker_obeys_a_switch_while_a_whole_part_is_read(
         assert not slow.free.is_set()
         slow.free.set()
         assert wait_for(lambda: keeper._parts[part].stamp.n == 1)
+        assert stops_of(keeper) == {switch.id}
 
 
+@pytest.mark.parametrize("uow", ["postgresql"], indirect=True)
 def test_a_part_that_takes_longer_than_the_watch_may_still_loads(
     uow: UnitOfWork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if uow.db.is_sqlite:
-        return
     monkeypatch.setitem(lanes.BOUNDS, Lane.WATCH, replace(lanes.BOUNDS[Lane.WATCH], statement_s=0.3))
     facts = snapshots._FACTS[TOKENS]
 

@@ -10,7 +10,7 @@ import pytest
 from hilum.audit import live as journals
 from hilum.cli.apps import proposal_of
 from hilum.clients import service as clients
-from hilum.clients.models import Client, ClientMetadata, ClientType, Deployment, NewClient
+from hilum.clients.models import Client, NewClient
 from hilum.identity import service as identity
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
@@ -21,7 +21,7 @@ from hilum.launches.models import Launch
 from hilum.policies.models import UNCLASSIFIED
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
-from tests.flows.control_site import ControlSite, build, problem
+from tests.flows.control_site import ControlSite, build, in_a_browser, problem
 from tests.flows.test_audit_journal import Place, access
 from tests.flows.test_facilities_api import EAST
 from tests.flows.vendor_ground import made
@@ -59,15 +59,7 @@ class Ground:
         made = do(registry.add_version, app_id=app, order=version)
         ends = self.clock.now() + timedelta(days=400)
         do(registry.certify, order=CertifyOrder(made.id, Environment.SANDBOX, SCOPES, ends))
-        metadata = ClientMetadata(
-            name="Chart",
-            type=ClientType.PUBLIC,
-            deployment=Deployment.BROWSER,
-            environment=Environment.SANDBOX,
-            redirect_uris=("https://app.example/cb",),
-            launch_uri="https://app.example/launch",
-            scopes=SCOPES,
-        )
+        metadata = in_a_browser("Chart", SCOPES)
         client, _ = do(clients.add_client, order=NewClient(app, made.id, metadata))
         installed = {
             tenant: do(

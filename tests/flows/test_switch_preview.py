@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hilum.clients import service as clients
-from hilum.clients.models import Client, ClientMetadata, ClientType, Deployment, NewClient
+from hilum.clients.models import Client, NewClient
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.infra.context import Context
@@ -22,7 +22,7 @@ from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from hilum.tokens import service as tokens
 from hilum.tokens.models import Grant
-from tests.flows.control_site import ControlSite, build, problem, with_rule_book
+from tests.flows.control_site import ControlSite, build, in_a_browser, problem, with_rule_book
 from tests.sim.world import FakeClock
 
 GENERAL = TenantId("general")
@@ -44,15 +44,7 @@ class Ward:
         )
         app = do(registry.add_app, order=NewApp(vendor.id, f"Number {self.n}", "Shows", "Review", category))
         version = do(registry.add_version, app_id=app.id, order=NewVersion("first"))
-        metadata = ClientMetadata(
-            name=f"Client {self.n}",
-            type=ClientType.PUBLIC,
-            deployment=Deployment.BROWSER,
-            environment=Environment.SANDBOX,
-            redirect_uris=("https://app.example/cb",),
-            launch_uri="https://app.example/launch",
-            scopes=SCOPES,
-        )
+        metadata = in_a_browser(f"Client {self.n}", SCOPES)
         client, _ = do(clients.add_client, order=NewClient(app.id, version.id, metadata))
         ends = self.site.clock.now() + 24 * HOUR
         given = do(registry.certify, order=CertifyOrder(version.id, Environment.SANDBOX, SCOPES, ends))

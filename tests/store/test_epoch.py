@@ -226,15 +226,16 @@ def holding(uow: UnitOfWork) -> Iterator[None]:
         waiting.result()
 
 
+# SQLite has one writer at a time whatever the rows.
+@pytest.mark.parametrize("uow", ["postgresql"], indirect=True)
 @pytest.mark.usefixtures("holding")
 def test_writers_of_different_parts_do_not_wait_for_each_other(uow: UnitOfWork) -> None:
-    """No row that all writers wait for. (SQLite has one writer at a time whatever the rows.)"""
-    if not uow.db.is_sqlite:
-        with ThreadPoolExecutor(1) as pool:
-            pool.submit(change, uow, "quick", part=TWO).result(timeout=5)
+    """No row that all writers wait for."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(change, uow, "quick", part=TWO).result(timeout=5)
 
-        assert stamp(uow, TWO).n == 1
-        assert stamp(uow, ONE).n == 0
+    assert stamp(uow, TWO).n == 1
+    assert stamp(uow, ONE).n == 0
 
 
 def test_two_who_make_a_part_first_at_one_moment_are_both_counted(uow: UnitOfWork) -> None:

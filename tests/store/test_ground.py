@@ -186,10 +186,10 @@ def test_a_statement_that_breaks_ends_its_own_verb_only(uow: UnitOfWork) -> None
     assert (counts(uow)[TOKENS], counts(uow)[CONSENT]) == (0, 2)
 
 
+# On PostgreSQL every verb has a transaction of its own.
+@pytest.mark.parametrize("uow", ["sqlite"], indirect=True)
 def test_if_the_commit_fails_nobody_gets_success_and_nothing_is_cached(uow: UnitOfWork) -> None:
     """Durable before the answer leaves: who shares a commit shares its failure."""
-    if not uow.db.is_sqlite:
-        return  # there every verb has a transaction of its own
     forgotten: list[bool] = []
 
     def lose_the_transaction(tx: Connection) -> None:
@@ -275,10 +275,10 @@ def test_what_a_verb_sees_of_its_own_change_is_kept_for_nobody(
     assert asked(uow, CONSENT, ["after"]) == [expected]
 
 
+# On PostgreSQL every verb has a transaction of its own.
+@pytest.mark.parametrize("uow", ["sqlite"], indirect=True)
 def test_what_was_read_beside_a_change_that_got_lost_is_forgotten(uow: UnitOfWork) -> None:
     """Two changes would bear the same count: the one that was lost with its group, and the next."""
-    if not uow.db.is_sqlite:
-        return  # there every verb has a transaction of its own
 
     def change(tx: Connection) -> None:
         epoch.advance(tx, CONSENT, now=uow.clock.now())

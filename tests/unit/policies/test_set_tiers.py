@@ -29,6 +29,14 @@ WAYS = st.sampled_from([None, *ClientAuthentication])
 SCOPES = st.sets(
     st.sampled_from((*TEXTS, "user/MedicationRequest.cu", "user/*.cruds", "patient/Observation.rs"))
 )
+APPLICANTS = given(
+    SCOPES,
+    st.sampled_from(sorted(BOOK.categories)),
+    WAYS,
+    st.sampled_from([None, *Tier]),
+    st.sampled_from(Tier),
+)
+"""Any app: its scopes, category, client authentication and certified tier; and a tier beside."""
 
 
 def applicant(*scopes: str, category: str = "scheduling", **more: Any) -> Applicant:
@@ -120,13 +128,7 @@ def test_what_the_lower_cell_asks_for_is_asked_for_after_a_raise_too() -> None:
     assert both.disposal_days == 7
 
 
-@given(
-    SCOPES,
-    st.sampled_from(sorted(BOOK.categories)),
-    WAYS,
-    st.sampled_from([None, *Tier]),
-    st.sampled_from(Tier),
-)
+@APPLICANTS
 def test_a_raise_never_widens_anything(
     texts: set[str], category: str, way: ClientAuthentication | None, certified: Tier | None, tier: Tier
 ) -> None:
@@ -306,13 +308,7 @@ def test_the_facts_apply_an_exception_to_its_app_only_and_until_its_end() -> Non
     )
 
 
-@given(
-    SCOPES,
-    st.sampled_from(sorted(BOOK.categories)),
-    WAYS,
-    st.sampled_from([None, *Tier]),
-    st.sampled_from(Tier),
-)
+@APPLICANTS
 def test_a_lowered_tier_never_takes_away_what_an_app_had(
     texts: set[str], category: str, way: ClientAuthentication | None, certified: Tier | None, tier: Tier
 ) -> None:
