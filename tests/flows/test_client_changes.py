@@ -60,10 +60,12 @@ def test_a_security_edit_of_a_certified_production_client_waits_for_a_reviewer(
 
     held = made(it.edit(change), 202)
     waiting = it.shown()
-    decided = made(it.rita.post(f"/client-changes/{held['id']}/approve"), 200)
+    why = {"reason": "The address is the vendor's own."}
+    decided = made(it.rita.post(f"/client-changes/{held['id']}/approve", json=why), 200)
 
     assert waiting == before
     assert (list(held["order"]), held["state"], decided["state"]) == ([field], "pending", "applied")
+    assert decided["reason"] == why["reason"], "its vendor reads it"
     after = it.shown()
     assert after[field] == held["order"][field] != before[field]
     assert after["revision"] != before["revision"]

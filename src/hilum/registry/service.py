@@ -36,10 +36,8 @@ from hilum.registry.held import (
     decide_applied,
     get_for_approval,
     hold,
-    list_held,
     record_applied,
     refuse_held,
-    view_held,
 )
 from hilum.registry.held_store import HeldRows, held_table
 from hilum.registry.models import (
@@ -114,7 +112,6 @@ __all__ = [
     "list_apps",
     "list_certifications",
     "list_delta_reviews",
-    "list_held",
     "list_raised",
     "list_vendors",
     "list_versions",
@@ -133,7 +130,6 @@ __all__ = [
     "refuse_held",
     "vendor_names",
     "view_app",
-    "view_held",
     "view_profile",
 ]
 Ended = Callable[[Context, AppId, str], None]
