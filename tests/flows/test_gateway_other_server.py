@@ -59,6 +59,41 @@ def test_reads_speak_with_our_addresses(play: Play, other: OtherServer) -> None:
     play(story, http_upstream=other.base)
 
 
+def test_a_record_that_is_read_again_is_asked_for_and_judged_again(play: Play, other: OtherServer) -> None:
+    """C71, C75: how the same bytes are read is kept, and nothing of what is answered (ADR 143)."""
+    twice = b'{"resourceType":"Observation","id":"a00","subject":{"reference":"Patient/p2"},"subject":{"reference":"Patient/p1"}}'
+
+    async def story(made: Ground) -> None:
+        scope = "patient/Observation.rs"
+        mine, theirs = made.token(scope), made.token(scope, patient="p2")
+
+        async def statuses() -> list[int]:
+            return [(await made.get("Observation/a00", token)).status for token in (mine, theirs) * 2]
+
+        assert await statuses() == [200, 404, 200, 404]
+        other.load(observation("a00", "p2", code={"text": "a00"}))
+        assert await statuses() == [404, 200, 404, 200]
+        other.raw = twice
+        assert await statuses() == [502, 404, 502, 404]
+        assert sum(target.endswith("Observation/a00") for _, target, _ in other.seen) == 12
+
+    play(story, http_upstream=other.base)
+
+
+@pytest.mark.parametrize("more", ["", ',"note":"http://upstream.internal/"'])
+def test_a_record_that_is_nested_too_deep_to_be_written_is_refused(
+    play: Play, other: OtherServer, more: str
+) -> None:
+    """C71: read it can be; it was an error of the platform."""
+    deep = '{"a":' * 300 + "1" + "}" * 300
+    other.raw = f'{{"resourceType":"Observation","id":"a00","subject":{{"reference":"Patient/p1"}},"x":{deep}{more}}}'.encode()
+
+    async def story(made: Ground) -> None:
+        assert (await made.get("Observation/a00", made.token("patient/Observation.rs"))).status == 502
+
+    play(story, http_upstream=other.base)
+
+
 def test_pages_are_followed_though_the_server_keeps_them_elsewhere(play: Play, other: OtherServer) -> None:
     """C78, C84: paging at the server's root, absolute links, a total that says too much."""
 

@@ -11,7 +11,7 @@ from hilum.gateway.write import Writer
 from hilum.kernel.decision import Deny, Reason
 from hilum.standards.fhir.etags import matches_condition
 from hilum.standards.fhir.requests import PLAIN, Interaction
-from hilum.standards.fhir.shaping import dump, has_unique_names
+from hilum.standards.fhir.shaping import dump
 from hilum.upstream.live import Upstreams
 
 
@@ -68,7 +68,7 @@ def _shown(task: UpstreamTask, stored: FetchedResource | None) -> Answer:
     if request.if_none_match and matches_condition(request.if_none_match, stored.etag):
         return Answer(304, b"", headers, patient=patient, returned=1 if found else 0, found=found)
     # JSON with a name twice: the last one was judged, and an app's parser may take the first.
-    if not task.in_process and not has_unique_names(stored.body, stored.resource):
+    if not stored.has_unique_names:
         raise Refusal(UNJUDGEABLE)
     body = stored.body if request.shape is PLAIN else dump(loads(stored.body), request.shape)
     return Answer(200, body, headers, patient=patient, returned=1 if found else 0, found=found)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
@@ -13,7 +13,7 @@ from hilum.gateway.access_scope import grant_rules
 from hilum.gateway.models import EVIDENCE_AT_ONCE, EVIDENCE_BOUND
 from hilum.gateway.resource_access import NO_EVIDENCE, Evidence, judge_resource
 from hilum.gateway.response_filter import UNJUDGEABLE, judge_read, wanted_evidence
-from hilum.gateway.upstream_task import Effect, Refusal, TooLarge, UpstreamTask
+from hilum.gateway.upstream_task import Effect, Refusal, ServerAddresses, TooLarge, UpstreamTask
 from hilum.gateway.withholding import is_suspect, is_suspect_as_stored, withhold
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import Unavailable
@@ -21,7 +21,7 @@ from hilum.policies.models import TrafficClass
 from hilum.standards.fhir.bundles import RAW, is_bundle, resources_of
 from hilum.standards.fhir.etags import etag_of
 from hilum.standards.fhir.requests import PLAIN
-from hilum.standards.fhir.shaping import STORED_BYTES_BOUND, load, read_stored
+from hilum.standards.fhir.shaping import STORED_BYTES_BOUND, has_unique_names, load, read_stored
 from hilum.standards.fhir.tags import tagged
 from hilum.standards.fhir.visibility import is_judged_by_targets
 from hilum.standards.smart.scopes import READ, SEARCH
@@ -36,6 +36,8 @@ INLINE_BOUND = 256 * 1024
 SHED_RETRY_S = 5.0
 """When who was shed may ask again: longer than others, whose requests go first."""
 CLAIMS_KEPT = 1_000
+RECORDS_KEPT = 1_000
+"""Records of FHIR servers over HTTP that are read once only; each has ``STORED_BYTES_BOUND`` at most."""
 ACCEPT = (("accept", "application/fhir+json"),)
 ABSENT = frozenset({404, 410})
 _ANSWER_LOST = frozenset({upstream.LOST, upstream.TOO_LARGE})
@@ -60,6 +62,8 @@ class FetchedResource:
     modified: str
     withheld: bool = False
     """An address was removed from it, so it is not all that the server stores."""
+    has_unique_names: bool = True
+    """No name occurs twice in an object of it, so that every parser reads it as it was judged."""
 
 
 class Transport:
@@ -123,7 +127,7 @@ class Transport:
         return _usable(response)
 
     async def fetch(self, task: UpstreamTask, name: str) -> FetchedResource | None:
-        response = self.read_inline(task, name)
+        response = self.read_inline(task, name) if task.in_process else None
         if response is None:
             response = await self.send(task, UpstreamRequest("GET", name, ACCEPT))
         if response.status != 200:
@@ -247,17 +251,17 @@ def equalize_timing(task: UpstreamTask) -> None:
     Source: security decision 12
     """
     request = task.obligations.request
-    resource = loads(localised(task, _NOBODYS), orjson.loads)
-    resource |= {"resourceType": request.type, "id": request.id}
+    record = _read_kept(_NOBODYS, task.addresses, request.type)
+    resource = record.resource | {"resourceType": request.type, "id": request.id}
     etag_of("", resource)
     judge_read(task.obligations, resource)
 
 
-def localised(task: UpstreamTask, body: bytes) -> bytes:
+def localised(addresses: ServerAddresses, body: bytes) -> bytes:
     """Replace the FHIR server's base by the gateway's."""
     try:
-        for base in task.upstream_bases:
-            body = relocated(body, base, task.base)
+        for base in addresses.upstream_bases:
+            body = relocated(body, base, addresses.base)
         return body
     except ValueError:
         raise Refusal(UNJUDGEABLE) from None
@@ -269,26 +273,54 @@ def _fetched(task: UpstreamTask, name: str, response: UpstreamResponse) -> Fetch
         if not is_suspect_as_stored(body, (type_,)) and (stored := read_stored(body)) is not None:
             etag = etag_of(response.headers.get("etag", ""), stored)
             return FetchedResource(stored, body, etag, response.headers.get("last-modified", ""))
-    body = localised(task, response.body)
+    read = _read_kept if len(response.body) <= STORED_BYTES_BOUND else _read
+    record = read(response.body, task.addresses, name.partition("/")[0])
+    etag = etag_of(response.headers.get("etag", ""), record.resource)
+    modified = response.headers.get("last-modified", "")
+    return FetchedResource(
+        record.resource, record.body, etag, modified, record.withheld, record.has_unique_names
+    )
+
+
+class _Record(NamedTuple):
+    """What the bytes of a record say, as it is shown and judged. Nobody changes it, since it is shared."""
+
+    resource: dict[str, Any]
+    body: bytes
+    withheld: bool
+    has_unique_names: bool
+
+
+def _read(body: bytes, addresses: ServerAddresses, type_: str) -> _Record:
+    """Read a record that was asked for by this type: with the gateway's addresses, and without those that are withheld. Raises Refusal."""
+    body = localised(addresses, body)
     withheld = False
     # Only what may hold an address is walked string by string; that costs several times what
     # the check does.
-    if is_suspect(body, task.grounds, name.partition("/")[0]):
+    if is_suspect(body, addresses.grounds, type_):
         tree = loads(body)
-        withheld = withhold(tree, task.grounds)
-        body = orjson.dumps(tree)
+        withheld = withhold(tree, addresses.grounds)
+        try:
+            body = orjson.dumps(tree)
+        except TypeError:  # nested too deep
+            raise Refusal(UNJUDGEABLE) from None
     resource = loads(body, orjson.loads)
     if not isinstance(resource, dict):
         raise Refusal(UNJUDGEABLE)
-    etag = etag_of(response.headers.get("etag", ""), resource)
-    return FetchedResource(resource, body, etag, response.headers.get("last-modified", ""), withheld)
+    # What an embedded server stores was written by the platform, each name once.
+    is_unique = addresses.in_process or has_unique_names(body, resource)
+    return _Record(resource, body, withheld, is_unique)
+
+
+# By the bytes themselves: the FHIR server is asked each time, and only reading the same bytes again is saved (ADR 143).
+_read_kept = lru_cache(maxsize=RECORDS_KEPT)(_read)
 
 
 def opened(task: UpstreamTask, response: UpstreamResponse) -> Any:
     """Parse an answer that will be shown: with the gateway's addresses, and without those that are withheld."""
     if response.page is not None and (stored := _stored_bundle(task, response.page)) is not None:
         return stored
-    body = localised(task, response.body)
+    body = localised(task.addresses, response.body)
     tree = loads(body)
     if is_suspect(body, task.grounds, *task.shown_types):
         for each in resources_of(tree) if is_bundle(tree) else (tree,):

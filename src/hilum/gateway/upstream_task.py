@@ -62,9 +62,9 @@ class Effect(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ServerAddresses:
-    """A tenant's FHIR server as requests reach it: the addresses before and behind the gateway. One for each state of both.
+    """A tenant's FHIR server as requests reach it: the addresses before and behind the gateway. One for each state of both, and equal to itself only.
 
     ``bases`` are those of the gateway's, each ending in a slash; ``base`` is the first and ``upstream_base`` the server's, without it.
     ``upstream_bases``: those that the server may write; the first is the one that it is sent. ``grounds``: what addresses mean here.
@@ -76,6 +76,8 @@ class ServerAddresses:
     base: str = field(init=False)
     upstream_bases: tuple[str, ...] = field(init=False)
     grounds: Grounds = field(init=False)
+    in_process: bool = field(init=False)
+    """Whether the FHIR server is embedded: it writes no address but the gateway's, and its totals are exact."""
 
     def __post_init__(self) -> None:
         server = self.tenant.upstream
@@ -84,6 +86,7 @@ class ServerAddresses:
         object.__setattr__(self, "base", self.bases[0][:-1])
         object.__setattr__(self, "upstream_bases", theirs)
         object.__setattr__(self, "grounds", grounds_of(self.bases, theirs, server.attachment_hosts))
+        object.__setattr__(self, "in_process", self.upstream_base == self.base)
 
 
 @dataclass(slots=True)
@@ -124,8 +127,8 @@ class UpstreamTask:
 
     @property
     def in_process(self) -> bool:
-        """Whether the FHIR server is embedded: it writes no address but the gateway's, and its totals are exact."""
-        return self.addresses.upstream_base == self.addresses.base
+        """Whether the FHIR server is embedded."""
+        return self.addresses.in_process
 
     @property
     def shows_what_is_stored(self) -> bool:

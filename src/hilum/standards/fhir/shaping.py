@@ -52,17 +52,23 @@ def read_stored(raw: bytes) -> dict[str, Any] | None:
 
 
 def has_unique_names(body: bytes, parsed: object) -> bool:
-    """Check that no name occurs twice in any object of a JSON text, given its parsed value.
+    """Check that no name occurs twice in any object of a JSON text, given its parsed value; False also if it is nested too deep.
 
     Exact, and cheap: where no escape and no space can hide one, each name is a quote before a colon, and a name that was dropped while
     reading leaves fewer of them in what is written again.
     """
+    try:
+        written = orjson.dumps(parsed)
+    except TypeError:  # nested deeper than it writes, though not deeper than it reads
+        return False
+    if written == body:
+        return True
     # The slow check below parses the body a second time; it runs only where counting could be deceived.
     for sign in _HIDING:
         if sign in body:
             break
     else:
-        return body.count(b'":') == orjson.dumps(parsed).count(b'":')
+        return body.count(b'":') == written.count(b'":')
     try:
         json.loads(body.decode(), object_pairs_hook=_names_once, parse_constant=_refuse)
     except (ValueError, RecursionError):
