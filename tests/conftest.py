@@ -19,12 +19,15 @@ from hilum.keys import live as keys
 from hilum.keys import service as keys_service
 from hilum.signin import live as passwords
 from tests.effort import FULL, effort
+from tests.grounds import SANDBOX, TWO_NODES
 from tests.sim import described, opened_keys, outsiders, plain_logs, read_books, scratch, statements
 from tests.sim.backends import opened, repeated_on_postgres, with_small_pages
+from tests.sim.made_once import made_once
 from tests.sim.nodes import Nodes, two_nodes
-from tests.sim.postgres import Cluster
+from tests.sim.postgres import Cluster, migrated_cluster
 from tests.sim.running import Running, start
 from tests.sim.seeded import seeded_home
+from tests.sim.shared_places import prepare, shared
 from tests.sim.tls_host import Authority
 from tests.sim.world import FakeClock, SeededIds
 
@@ -68,6 +71,18 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_sessionfinish() -> None:
+    # What nobody awaited or closed is seen now. pytest looks five times more, over everything that is left.
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if isinstance(item, pytest.Function):
+        prepare(item)
+
+
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
@@ -102,10 +117,12 @@ def vault(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(scope="session")
 def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("template") / "hilum.db"
-    migrate(f"sqlite:///{path}")
-    with_small_pages(path)
-    return path
+    return made_once(tmp_path_factory, "migrated-sqlite", _migrated_sqlite) / "hilum.db"
+
+
+def _migrated_sqlite(folder: Path) -> None:
+    migrate(f"sqlite:///{folder}/hilum.db")
+    with_small_pages(folder / "hilum.db")
 
 
 @pytest.fixture
@@ -117,9 +134,14 @@ def sqlite_url(empty_sqlite: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_cluster() -> Iterator[Cluster]:
-    cluster = Cluster()
-    migrate(cluster.url)
+def migrated_postgres(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data of a PostgreSQL that nobody serves, to make others from: making one takes seconds of work, and copying it a tenth of one."""
+    return made_once(tmp_path_factory, "migrated-postgres", migrated_cluster) / "data"
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster(migrated_postgres: Path) -> Iterator[Cluster]:
+    cluster = Cluster(migrated_postgres)
     yield cluster
     cluster.stop()
 
@@ -177,13 +199,17 @@ def running(
     """One sandbox for every story told from outside. Stories use their own launches and leave switches released."""
     outside: dict[str, Any] = {**outsiders.known(str(authority.file), outsiders.VENDORS_HOST)}
     started = start(tmp_path_factory.mktemp("running"), seeded=seeded, **outside)
-    yield started
+    with shared("running", SANDBOX, started.stop, started.resume):
+        yield started
     started.stop()
 
 
 @pytest.fixture(scope="session")
 def served_by_two(postgres_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
-    with two_nodes(postgres_cluster, tmp_path_factory.mktemp("nodes")) as started:
+    with (
+        two_nodes(postgres_cluster, tmp_path_factory.mktemp("nodes")) as started,
+        shared("served_by_two", TWO_NODES, started.stop, started.heal),
+    ):
         yield started
 
 

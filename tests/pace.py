@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.grounds import ground_of
+
 BUDGETS_S = {
     "tests/attack": 85,
     "tests/browser": 300,
@@ -29,15 +31,6 @@ DURATIONS = Path(__file__).with_name("durations.json")
 """How long each file took in the last run with ``--store-durations``, in seconds."""
 # A new file counts as a middling one until durations are stored.
 UNKNOWN_S = 5.0
-GROUNDS = (
-    ("tests/flows/outside/", "copies of a seeded sandbox"),
-    ("tests/conformance/", "the sandbox that everybody shares"),
-    ("tests/browser/", "the sandbox that everybody shares"),
-    ("tests/attack/test_bounds.py", "the sandbox that everybody shares"),
-)
-"""Which files start the same long-lived processes: one worker runs them, so that those are started once."""
-
-
 PHASES = ("setup", "call", "teardown")
 
 
@@ -101,10 +94,6 @@ class Pace:
 
 def durations() -> dict[str, float]:
     return dict(json.loads(DURATIONS.read_text())) if DURATIONS.exists() else {}
-
-
-def ground_of(file: str) -> str:
-    return next((ground for prefix, ground in GROUNDS if file.startswith(prefix)), "")
 
 
 def next_file(

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -19,7 +20,6 @@ from hilum.gateway.snapshot import SnapshotKeeper
 from hilum.infra.change_feed import open_change_feed
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import Database
-from hilum.infra.migrations.run import migrate
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import Actor, ActorKind
@@ -77,9 +77,8 @@ class Pair:
 
 
 @pytest.fixture(scope="module")
-def clusters() -> Iterator[tuple[Cluster, Cluster, Switch]]:
-    first = Cluster()
-    migrate(first.url)
+def clusters(migrated_postgres: Path) -> Iterator[tuple[Cluster, Cluster, Switch]]:
+    first = Cluster(migrated_postgres)
     with uow_on(first.url) as uow:
         switch = engage(uow, PAIR)
     second = first.twin()

@@ -21,7 +21,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
-import psycopg
 
 from hilum.attestations import service as attestations
 from hilum.clients import service as clients
@@ -32,7 +31,6 @@ from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Tenant, UpstreamKind, UpstreamRef
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import Database
-from hilum.infra.migrations.run import migrate
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
@@ -136,7 +134,8 @@ class Node:
 
     def kill(self) -> None:
         """Kill every process of the node at once, as a power cut would."""
-        if self.process is not None:
+        # The number of one that ended may be another's by now.
+        if self.process is not None and self.process.poll() is None:
             kill_all(family_of(self.process.pid))
             self.process.wait()
 
@@ -205,6 +204,10 @@ class Nodes(Described):
         for node in ended:
             node.wait_until_ready()
 
+    def stop(self) -> None:
+        for node in self.both:
+            node.stop()
+
     def uow(self, clock: Clock | None = None) -> UnitOfWork:
         """Open the control plane beside the nodes. The caller closes it."""
         keyring.install(keyring.Vault(KEY))
@@ -214,12 +217,7 @@ class Nodes(Described):
 @contextmanager
 def two_nodes(cluster: Cluster, home: Path, *, workers: int = 1, name: str = "nodes") -> Iterator[Nodes]:
     """Serve a fresh platform from two nodes, and stop them at the end."""
-    with psycopg.connect(cluster.url, autocommit=True) as db:
-        # FORCE: a killed node's connections may still be listed.
-        db.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        db.execute(f"CREATE DATABASE {name}")
-    url = cluster.url.rpartition("/")[0] + f"/{name}"
-    migrate(url)
+    url = cluster.migrated(name)
     upstream = OtherServer()
     with over_http(upstream) as fhir:
         base = f"http://127.0.0.1:{free_port()}"
@@ -231,8 +229,8 @@ def two_nodes(cluster: Cluster, home: Path, *, workers: int = 1, name: str = "no
             nodes.heal()
             yield nodes
         finally:
+            nodes.stop()
             for node in nodes.both:
-                node.stop()
                 node.path.close()
 
 

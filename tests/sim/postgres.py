@@ -58,18 +58,23 @@ def free_port() -> int:
 
 
 class Cluster:
-    """``url`` reaches a database named ``hilum`` as its owner."""
+    """``url`` reaches a database named ``hilum`` as its owner: an empty one, or with ``data``, that of the cluster whose data it copies."""
 
     _clearing: psycopg.Connection | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, data: Path | None = None) -> None:
         self.bin = find_binaries()
         self.home = Path(tempfile.mkdtemp(prefix="hilum-pg-"))
         self.port = free_port()
         self.data = self.home / "data"
+        self.url = f"postgresql://hilum@127.0.0.1:{self.port}/hilum"
         # initdb refuses to run as root, as tests in a container often do.
         if os.geteuid() == 0:
             shutil.chown(self.home, "postgres", "postgres")
+        if data is not None:
+            subprocess.run(["cp", "-a", str(data), str(self.data)], check=True)
+            self._start()
+            return
         self._run(
             "initdb",
             "-D",
@@ -85,7 +90,6 @@ class Cluster:
         )
         self._start()
         self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "hilum", "hilum")
-        self.url = f"postgresql://hilum@127.0.0.1:{self.port}/hilum"
 
     def _run(self, program: str, *args: str) -> None:
         command = [str(self.bin / program), *args]
@@ -117,18 +121,14 @@ class Cluster:
 
     def twin(self) -> "Cluster":
         """Return another server on a copy of the data as it is now, as a standby that was promoted would be. Both run."""
-        # Copied while it is stopped: a copy of a running server's files is not consistent.
-        self._run("pg_ctl", "-D", str(self.data), "-m", "fast", "-w", "stop")
-        other: Cluster = object.__new__(Cluster)
-        other.bin, other.home = self.bin, Path(tempfile.mkdtemp(prefix="hilum-pg-"))
-        other.port, other.data = free_port(), other.home / "data"
-        subprocess.run(["cp", "-a", str(self.data), str(other.data)], check=True)
-        if os.geteuid() == 0:
-            shutil.chown(other.home, "postgres", "postgres")
-        other.url = self.url.replace(f":{self.port}/", f":{other.port}/")
+        self.end()
+        other = Cluster(self.data)
         self._start()
-        other._start()
         return other
+
+    def end(self) -> None:
+        """Stop the server with all its data written: a copy of a running server's files is not consistent."""
+        self._run("pg_ctl", "-D", str(self.data), "-m", "fast", "-w", "stop")
 
     def migrated(self, name: str) -> str:
         """Return the URL of a new database at this release. It is a copy of one that was migrated once: migrating takes ten times as long."""
@@ -140,6 +140,14 @@ class Cluster:
             db.execute(
                 SQL("CREATE DATABASE {} TEMPLATE migrated STRATEGY file_copy").format(Identifier(name))
             )
+        return self._url_of(name)
+
+    def empty(self, name: str) -> str:
+        """Return the URL of a new database without tables."""
+        with psycopg.connect(self.url, autocommit=True) as db:
+            # FORCE: connections of a killed process may still be listed.
+            db.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)))
+            db.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
         return self._url_of(name)
 
     def _url_of(self, database: str) -> str:
@@ -158,7 +166,22 @@ class Cluster:
         self._clearing.execute(CLEAR)
 
     def stop(self) -> None:
+        """Stop the server and delete its data."""
         if self._clearing is not None:
             self._clearing.close()
-        self._run("pg_ctl", "-D", str(self.data), "-m", "immediate", "stop")
+        if (self.data / "postmaster.pid").exists():
+            self._run("pg_ctl", "-D", str(self.data), "-m", "immediate", "stop")
         shutil.rmtree(self.home, ignore_errors=True)
+
+
+def migrated_cluster(folder: Path) -> None:
+    """Leave in ``folder`` the data of a stopped cluster with two databases at this release: ``hilum``, and ``migrated`` to make others from."""
+    made = Cluster()
+    try:
+        migrate(made.url)
+        with psycopg.connect(made._url_of("postgres"), autocommit=True) as db:
+            db.execute("CREATE DATABASE migrated TEMPLATE hilum")
+        made.end()
+        subprocess.run(["cp", "-a", str(made.data), str(folder / "data")], check=True)
+    finally:
+        made.stop()

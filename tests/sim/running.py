@@ -53,6 +53,8 @@ class Running(Described):
     sandbox: str
     environment: dict[str, str]
     process: Process
+    words: tuple[str, ...] = ()
+    """The command that started it."""
 
     @property
     def log(self) -> str:
@@ -61,6 +63,21 @@ class Running(Described):
     def hilum(self, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run the command line on this sandbox's host."""
         return run_hilum(words, self.environment | settings)
+
+    def resume(self) -> None:
+        """Start again after ``stop``: at the same addresses, on the same data."""
+        self.process = launch(self.words, self.environment, self.home / "run.log")
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Return when both sites answer."""
+        try:
+            _wait_for(self, f"{self.base}/readyz")
+            _wait_for(self, f"{self.sandbox}/sandbox/card.json")
+        except RuntimeError:
+            # A sandbox that does not become ready must not stay behind.
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """Stop the sandbox with SIGTERM. No process of it runs afterwards, so that a test may edit its files."""
@@ -125,15 +142,9 @@ def start(
     words = ("sandbox", "run", "--port", str(port), "--sandbox-port", str(sandbox_port))
     process = launch(words, environment, home / "run.log", program=program)
     running = Running(
-        environment["HILUM_BASE_URL"], home, environment["HILUM_SANDBOX_URL"], environment, process
+        environment["HILUM_BASE_URL"], home, environment["HILUM_SANDBOX_URL"], environment, process, words
     )
-    try:
-        _wait_for(running, f"{running.base}/readyz")
-        _wait_for(running, f"{running.sandbox}/sandbox/card.json")
-    except RuntimeError:
-        # A sandbox that does not become ready must not stay behind.
-        running.stop()
-        raise
+    running.wait_until_ready()
     running.card = httpx2.get(f"{running.sandbox}/sandbox/card.json").json()
     return running
 

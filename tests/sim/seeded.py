@@ -1,6 +1,5 @@
 """A seeded sandbox that is not served. Seeding takes long, so it is done once a run, and each test starts from a copy."""
 
-import fcntl
 import os
 import shutil
 import sqlite3
@@ -23,6 +22,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.keys import live as keys
 from tests.sim.furnished import TABLES
+from tests.sim.made_once import made_once
 
 KEY = {"HILUM_SECRET_KEY": "outside-key-encryption-key-0123456789abcdef"}
 SANDBOX_URL = "http://localhost:8001"
@@ -36,23 +36,11 @@ SEEDED_WITHIN_S = 600
 
 
 def seeded_home(factory: pytest.TempPathFactory) -> Path:
-    """Return the home of three hospitals; the first worker that needs it creates it, and the others wait."""
-    own = factory.getbasetemp()
-    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-    home = shared / "seeded"
-    with (shared / "seeded.lock").open("w") as lock:
-        # Workers are processes, so only a lock of the file system is seen by all of them.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not home.exists():
-            # Renamed when it is whole: a run that was interrupted leaves no half sandbox behind.
-            _seed(shared / "being-seeded")
-            (shared / "being-seeded").rename(home)
-    return home
+    """Return the home of three hospitals."""
+    return made_once(factory, "seeded", _seed)
 
 
 def _seed(home: Path) -> None:
-    shutil.rmtree(home, ignore_errors=True)
-    home.mkdir()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HILUM_")}
     environment |= KEY | {
         "HILUM_DATA_DIR": str(home),

@@ -224,25 +224,36 @@ def test_a_newer_database_that_works_with_this_release_is_served_and_left_alone(
 
 
 def test_an_older_database_is_refused_with_what_to_run(url: str, database: Database, tmp_path: Path) -> None:
-    downgrade(url, "0001")
+    before, after = f"{int(release()) - 2:04}", f"{int(release()) - 1:04}"
+    downgrade(url, before)
 
     done = hilum(url, tmp_path, "serve", "--part", "jobs")
 
     assert done.exit_code == 1
-    assert f"at migration 0001 and this release needs {release()}. Run `hilum migrate`" in done.stderr
+    assert f"at migration {before} and this release needs {release()}. Run `hilum migrate`" in done.stderr
     planned = orjson.loads(hilum(url, tmp_path, "migrate", "--plan", "--json").stdout)
-    assert (planned["revision"], planned["standing"]) == ("0001", "older")
-    assert next(step["revision"] for step in planned["steps"]) == "0002"
+    assert (planned["revision"], planned["standing"]) == (before, "older")
+    assert next(step["revision"] for step in planned["steps"]) == after
     assert state(database) is SchemaState.OLDER, "a plan changes nothing"
     assert hilum(url, tmp_path, "migrate").exit_code == 0
     assert "Nothing to do" in hilum(url, tmp_path, "migrate").stdout
 
 
-def test_two_nodes_migrate_an_empty_database_at_once(url: str, database: Database) -> None:
-    downgrade(url)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database without tables."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/empty.db"
+    return str(request.getfixturevalue("postgres_cluster").empty("upgraded"))
+
+
+def test_two_nodes_migrate_an_empty_database_at_once(empty_url: str) -> None:
+    url = empty_url
     with ThreadPoolExecutor(2) as pool:
         for each in [pool.submit(migrate, url) for _ in range(2)]:
             each.result(60)
 
+    database = Database(url)
     assert state(database) is SchemaState.CURRENT
     assert database.read(lambda tx: tx.execute(text("SELECT count(*) FROM alembic_version")).scalar()) == 1
+    database.dispose()

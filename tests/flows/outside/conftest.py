@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.flows.outside.ground import WORKERS, Outside, tell
+from tests.grounds import FOUR_WORKERS
 from tests.sim.running import Running, start
+from tests.sim.shared_places import shared
 
 Starter = Callable[..., Running]
 
@@ -42,7 +44,8 @@ def hospital(seeded: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     made = Sandboxes(seeded, tmp_path_factory)
     running = made.begin(workers=WORKERS)
     tell(running, widen)
-    yield running
+    with shared("hospital", FOUR_WORKERS, running.stop, running.resume):
+        yield running
     made.end()
 
 

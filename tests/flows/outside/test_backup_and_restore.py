@@ -48,7 +48,7 @@ READERS = 4
 FIRST_BACKED_UP = "0008"
 """The newest migration of the first release that had ``hilum backup``."""
 OLDER = sorted(each for each in declared(configuration()) if FIRST_BACKED_UP <= each < release())
-TRIED = OLDER if FULL else [OLDER[-10], OLDER[-1]]
+TRIED = OLDER if FULL else OLDER[-10:-9]
 """Releases whose SQLite backups are tried: what the newest migrations make of data, and under ``EFFORT=full`` each one. Over PostgreSQL,
 which changes tables in place and so takes a tenth of the time, it is always the oldest, and what was restored is served.
 """
@@ -58,12 +58,6 @@ which changes tables in place and so takes a tenth of the time, it is always the
 def serving(from_seed: Starter) -> Running:
     """A sandbox over SQLite, to be copied, destroyed and restored."""
     return from_seed()
-
-
-def fresh_database(cluster: Cluster, name: str) -> None:
-    with psycopg.connect(cluster.url, autocommit=True) as db:
-        db.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        db.execute(f"CREATE DATABASE {name}")
 
 
 def done(running: Running | Node, *words: str, **settings: str) -> dict[str, Any]:
@@ -193,8 +187,7 @@ def test_the_same_holds_over_postgresql_by_its_own_tools(
     assert made["checkpoint"] > 0
     refused = nodes.a.hilum("restore", str(copy), "--replace")
     assert (refused.returncode, "nodes_serve" in refused.stderr) == (1, True), refused.stderr
-    fresh_database(postgres_cluster, "restored")
-    url = postgres_cluster.url.rpartition("/")[0] + "/restored"
+    url = postgres_cluster.empty("restored")
     settings = {"HILUM_DATABASE_URL": url, "HILUM_DATA_DIR": str(tmp_path / "home")}
     listen = f"127.0.0.1:{free_port()}"
     third = Node(
@@ -519,13 +512,14 @@ def test_a_dump_of_an_older_release_is_brought_to_this_one_by_its_restore(
     """C184: the same over PostgreSQL, from the oldest release that had backups."""
     old = tmp_path / "old"
     done(nodes.a, "backup", str(old))
-    for name in ("older", "brought_up"):
-        fresh_database(postgres_cluster, name)
-    place = postgres_cluster.url.rpartition("/")[0]
-    postgres_tools.restore(f"{place}/older", old / backups.DUMP, tmp_path / "old.sql", then="")
-    of_older_release(old, f"{place}/older", OLDER[0], nodes.a.environment["HILUM_SECRET_KEY"])
+    older = postgres_cluster.empty("older")
+    postgres_tools.restore(older, old / backups.DUMP, tmp_path / "old.sql", then="")
+    of_older_release(old, older, OLDER[0], nodes.a.environment["HILUM_SECRET_KEY"])
     listen = f"127.0.0.1:{free_port()}"
-    settings = {"HILUM_DATABASE_URL": f"{place}/brought_up", "HILUM_DATA_DIR": str(tmp_path / "home")}
+    settings = {
+        "HILUM_DATABASE_URL": postgres_cluster.empty("brought_up"),
+        "HILUM_DATA_DIR": str(tmp_path / "home"),
+    }
     third = Node(
         "c",
         tmp_path / "home",

@@ -23,10 +23,7 @@ ANSWERS = 100
 @pytest.fixture
 def on_postgresql(postgres_cluster: Cluster, seeded: Path, tmp_path: Path) -> Iterator[Running]:
     """A sandbox whose control plane and record lie in a database of its own. It seeds itself under ``EFFORT=full``."""
-    with psycopg.connect(postgres_cluster.url, autocommit=True) as db:
-        db.execute("DROP DATABASE IF EXISTS outside WITH (FORCE)")
-        db.execute("CREATE DATABASE outside")
-    url = postgres_cluster.url.rpartition("/")[0] + "/outside"
+    url = postgres_cluster.migrated("outside")
     running = start(tmp_path, workers=2, database_url=url, seeded=None if FULL else seeded)
     yield running
     running.stop()
