@@ -19,6 +19,7 @@ EXPECTED = (
     "Blocked autofocusing",
     "status of 4",  # refusals are what some tests are about
     "status of 503",
+    "ERR_BLOCKED_BY_CLIENT",  # what tests/browser/phone.py leaves out
 )
 Scheme = Literal["light", "dark"]
 PHONE, DESK = (360, 780), (1366, 900)
@@ -124,37 +125,36 @@ class Stage:
 
 RULES_OF_LOOKS = ("color-contrast", "link-in-text-block", "scrollable-region-focusable", "target-size")
 """What axe-core finds by colours and sizes. Everything else it finds by the elements that are shown."""
-SHOWN = """() => {
+RULES_OF_COLOURS = RULES_OF_LOOKS[:2]
+"""What it finds by colours alone: for a page that was judged at the same size."""
+JUDGED = """async (rules) => {
+    if (!("axe" in window)) return null;
     const shown = [...document.querySelectorAll("body *")].filter((each) => each.checkVisibility({visibilityProperty: true}));
-    const seen = window.seenByTests ?? new WeakSet();
-    const all = shown.every((each) => seen.has(each));
-    shown.forEach((each) => seen.add(each));
-    window.seenByTests = seen;
-    return all;
+    const seen = window.seenByTests ??= new WeakMap();
+    const size = `${innerWidth}x${innerHeight}`;
+    const before = shown.map((each) => seen.get(each));
+    const again = before.every((each) => each !== undefined), asLarge = before.every((each) => each?.has(size));
+    shown.forEach((each) => seen.set(each, (seen.get(each) ?? new Set()).add(size)));
+    const options = {resultTypes: ["violations"], iframes: false};
+    if (again) options.runOnly = {type: "rule", values: asLarge ? rules.colours : rules.looks};
+    const found = await axe.run(document, options);
+    return found.violations.flatMap((fault) => fault.nodes.map((node) => `${fault.id}: ${node.target} ${node.failureSummary ?? ""}`));
 }"""
-"""Whether everything that a page shows was shown when this was last asked."""
+"""Judge a page by axe-core: by every rule where it shows what it did not show when it was judged before, else by its look alone."""
 
 
 def violations(page: Page | Frame) -> list[str]:
-    """Return what axe-core finds wrong with a page, without the frames in it; one line for each fault.
-
-    Where it shows nothing that it did not show when it was judged before, only rules about its look are tried.
-    """
-    if not page.evaluate("'axe' in window"):
+    """Return what axe-core finds wrong with a page, without the frames in it; one line for each fault."""
+    rules = {"colours": list(RULES_OF_COLOURS), "looks": list(RULES_OF_LOOKS)}
+    found = page.evaluate(JUDGED, rules)
+    if found is None:
         source = MODULES / "axe-core" / "axe.min.js"
         assert source.exists(), "axe-core is missing: run `npm ci` in tests/browser (make test does)"
         page.evaluate(source.read_text())
         # Pages that this browser opens after it have it from the start: sending it again takes longer than judging most pages.
         (page.page if isinstance(page, Frame) else page).context.add_init_script(source.read_text())
-    options: dict[str, Any] = {"resultTypes": ["violations"], "iframes": False}
-    if page.evaluate(SHOWN):
-        options["runOnly"] = {"type": "rule", "values": list(RULES_OF_LOOKS)}
-    found = page.evaluate("(options) => axe.run(document, options)", options)
-    return [
-        f"{fault['id']}: {node['target']} {node.get('failureSummary', '')}"
-        for fault in found["violations"]
-        for node in fault["nodes"]
-    ]
+        found = page.evaluate(JUDGED, rules)
+    return list(found)
 
 
 def overflow(page: Page) -> int:

@@ -21,7 +21,7 @@ from tests.browser.by_pages import enter, enter_vendor, staff
 from tests.browser.furnished import Furnished, caller, furnished, owner, sent
 from tests.browser.keys import faults_of_keys, skip_to_content, walk_by_tab
 from tests.browser.phone import kind, seen_on_a_phone, without_script
-from tests.browser.stage import PHONE, Stage, shoot
+from tests.browser.stage import PHONE, SHOTS, Stage, shoot
 
 HERE = Path(__file__).parent
 PAGES_BOUND = 60
@@ -60,8 +60,9 @@ def walk(page: Page, root: str, start: str, *first: str) -> set[str]:
         assert len(seen) < PAGES_BOUND, left
         seen_on_a_phone(page, root + path)
         seen.add(kind(path))
-        shoot(page, kind(path).strip("/").replace("/", "-"))
-        page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+        if SHOTS:
+            shoot(page, kind(path).strip("/").replace("/", "-"))
+            page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
         links = "[...document.querySelectorAll('main a[href], nav a[href]')].map((each) => each.getAttribute('href'))"
         left += [
             each for each in page.evaluate(links) if each.startswith(start) and not _LEFT_OUT.search(each)
