@@ -1,25 +1,30 @@
-"""Shares RSA keys that were read from the same JWK. Reading one checks its numbers for milliseconds, and every test opens a few."""
+"""Shares RSA keys that were read from the same numbers. Reading one checks them for milliseconds, and every test opens a few."""
 
 from functools import lru_cache
 from typing import Any
 
-import orjson
-from joserfc.jwk import RSAKey
+from joserfc._rfc7518.rsa_key import RSABinding
 
 KEYS_BOUND = 64
 
 
 def share_opened() -> None:
-    """Read each private RSA key once. A vault keeps what it opened for a process, and every test has a vault of its own."""
-    read = RSAKey.import_key
+    """Read the numbers of each private RSA key once, under whatever id it has. A vault keeps what it opened for a process, and every
+    test has a vault of its own.
+    """
+    read = RSABinding.import_private_key
 
     @lru_cache(KEYS_BOUND)
-    def read_once(jwk: bytes) -> RSAKey:
-        return read(orjson.loads(jwk))
+    def read_once(numbers: frozenset[tuple[str, Any]]) -> Any:
+        return read(dict(numbers))  # type: ignore[arg-type]
 
-    def shared(value: Any, *more: Any, **named: Any) -> RSAKey:
-        if isinstance(value, dict) and "d" in value and not more and not named:
-            return read_once(orjson.dumps(value, option=orjson.OPT_SORT_KEYS))
-        return read(value, *more, **named)
+    def shared(_binding: type, jwk: dict[str, Any]) -> Any:
+        return read_once(
+            frozenset(
+                (each, jwk[each])
+                for each in ("n", "e", "d", "p", "q", "dp", "dq", "qi", "oth")
+                if each in jwk
+            )
+        )
 
-    RSAKey.import_key = staticmethod(shared)  # type: ignore[method-assign]
+    RSABinding.import_private_key = classmethod(shared)  # type: ignore[method-assign, assignment]

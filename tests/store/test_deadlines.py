@@ -25,7 +25,8 @@ TRACE = Trace("req_test")
 TOKENS = Part("tokens")
 SLACK_S = 3.0
 """What a busy machine may add to a bound. What hangs does so for ever."""
-RECOVERED_WITHIN_S = 10.0
+RECOVERED_WITHIN_S = 60.0
+"""All of it at once, each within its bound: a busy machine needs some tries."""
 BRISK = 0.3
 """The bounds of these tests, as a part of the real ones; ``tests/flows/outside/test_frozen_database.py`` keeps the real ones."""
 WITHIN_S = ANSWER_WITHIN_S * BRISK

@@ -34,7 +34,7 @@ from tests.effort import effort
 from tests.flows.test_audit_journal import Place, access
 from tests.sim.world import FakeClock
 
-OLD, LIVING = effort(20_000, 100_000), 5_000
+OLD, LIVING, GONE = effort(5_000, 100_000), effort(1_000, 5_000), effort(2_000, 10_000)
 WITHIN_S = 60.0
 TRACE = Trace("req_test")
 DAY = timedelta(days=1)
@@ -90,11 +90,11 @@ def a_busy_month(uow: UnitOfWork, now: datetime) -> None:
         return (f"fam{n}", "general", "cli", "app", "per", "", "", True, before, minted, None, "")
 
     fill(uow, token_family, (family(n, lately) for n in range(LIVING)))
-    fill(uow, token_family, (family(n, before) for n in range(LIVING, LIVING + 10_000)))
+    fill(uow, token_family, (family(n, before) for n in range(LIVING, LIVING + GONE)))
     fill(uow, refresh_token, (refresh(n, n % LIVING, before) for n in range(OLD)))
     fill(uow, refresh_token, (refresh(n, n - OLD, None) for n in range(OLD, OLD + LIVING)))
     fill(uow, refresh_token, (refresh(n, n % LIVING, lately) for n in range(OLD + LIVING, OLD + 2 * LIVING)))
-    gone = ((n + 2 * OLD).to_bytes(32) for n in range(10_000))
+    gone = ((n + 2 * OLD).to_bytes(32) for n in range(GONE))
     rows = (
         (each, "general", "cli", f"fam{LIVING + n}", "{}", before, before, None)
         for n, each in enumerate(gone)

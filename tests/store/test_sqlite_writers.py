@@ -17,7 +17,9 @@ from tests.effort import effort
 HELD_S = 3.0
 PROCESSES, TURNS, TURN_S = 5, effort(400, 1_000), 0.003
 WAITED_BOUND = 110
-_spawned = multiprocessing.get_context("spawn")
+# Forked from a process of their own that has loaded this file: loading it for each was most of what they took.
+_spawned = multiprocessing.get_context("forkserver")
+_spawned.set_forkserver_preload([__name__])
 
 
 def _add(tx: Connection) -> None:

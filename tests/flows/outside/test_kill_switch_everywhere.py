@@ -44,13 +44,10 @@ TARGETS: dict[str, tuple[str, str, frozenset[str], bool]] = {
     "the service at the tenant": ("app_tenant", "{service}/general", SERVICE, False),
     "the app for the person": ("app_person", "{app}/{person}", DELEGATED, False),
 }
-TRIED = (
-    TARGETS
-    if FULL
-    else ("the platform", "the vendor", "a service's app", "the person", "the app at the tenant")
-)
-"""One of each class: everything, an app's everywhere, a service, one person, one hospital. Every target at every door, in one process:
-tests/flows/test_doors_under_stops.py."""
+TRIED = TARGETS if FULL else ("the platform", "a service's app", "the app at the tenant")
+"""One of each reach: everything, one service wherever it is, one app at one hospital. Every target at every endpoint, in one process:
+tests/flows/test_endpoints_under_stops.py.
+"""
 WIDE = {"platform", "tenant", "vendor", "app", "scope", "resource_type"}
 
 

@@ -87,7 +87,10 @@ def node(url: str, now: datetime, job: str, after: int, says: Connection) -> Non
 def killed(url: str, now: datetime, job: str, after: int) -> Iterator[None]:
     """Run a job on a node that is killed (kill -9) right after it has committed so many transactions."""
     here, there = multiprocessing.Pipe()
-    doomed = multiprocessing.get_context("spawn").Process(target=node, args=(url, now, job, after, there))
+    # Forked from a process of its own that has loaded this file: loading it for each was most of what it took.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    doomed = context.Process(target=node, args=(url, now, job, after, there))
     doomed.start()
     try:
         assert here.poll(WITHIN_S), "the node did not come so far"

@@ -14,7 +14,7 @@ import pytest
 
 from hilum_ehr.synthesis import places
 from hilum_ehr.synthesis.hospital import describe, synthesize
-from hilum_ehr.synthesis.models import CastMember, HospitalPlan, Kind, PatientPlan, Role
+from hilum_ehr.synthesis.models import CastMember, HospitalPlan, Kind, PatientPlan, Resource, Role
 from hilum_ehr.synthesis.policy import hospitals
 from tests.effort import FULL, effort
 from tests.unit.synthesis.hospital import (
@@ -40,12 +40,23 @@ for plan in hospitals():
 """
 
 
+def tried(tenant: str) -> list[Resource]:
+    """Return every third resource, and some of each type; all of them under ``EFFORT=full``."""
+    seen: Counter[str] = Counter()
+    found = []
+    for number, each in enumerate(made(tenant)):
+        seen[each["resourceType"]] += 1
+        if FULL or number % 3 == 0 or seen[each["resourceType"]] <= 10:
+            found.append(each)
+    return found
+
+
 @pytest.mark.parametrize("tenant", TENANTS)
 def test_every_resource_is_valid_fhir_r4(tenant: str) -> None:
     """C120: the sandbox is reproducible and conformant."""
     broken = {
         resource["id"]: [str(issue) for issue in issues]
-        for resource in made(tenant)
+        for resource in tried(tenant)
         if (issues := fhirkit.validate(orjson.dumps(resource)))
     }
 
