@@ -18,7 +18,7 @@ from jinja2 import Environment
 from hilum.breakglass.models import OPENABLE
 from hilum.consent import policy as consent_policy
 from hilum.consent.words import CATEGORIES, OTHER_TOPIC, SPECIAL, TOPICS, TYPES
-from hilum.federation.policy import _ANSWERED_WRONGLY
+from hilum.federation.policy import INVALID_ANSWERS
 from hilum.federation.policy import SENTENCES as PROVIDER_SENTENCES
 from hilum.frontchannel.pages import CANNOT_GO_ON, HAPPENED, TITLE_AND_NEXT
 from hilum.frontchannel.picker import GENDERS
@@ -129,7 +129,7 @@ def _of_tables() -> Iterator[tuple[str, str, str]]:
         yield from (("web/errors.py", each, "") for each in (trouble.title, trouble.happened, trouble.next))
     yield from (("web/errors.py", each, "") for pair in errors.TITLE_AND_NEXT.values() for each in pair)
     yield from (("breakglass/models.py", each.replace("_", " "), "") for each in sorted(OPENABLE))
-    yield from (("federation/policy.py", each, "") for each in _ANSWERED_WRONGLY.values())
+    yield from (("federation/policy.py", each, "") for each in INVALID_ANSWERS.values())
     for sentence in PROVIDER_SENTENCES.values():
         happened = sentence.happened
         english = happened.pattern if isinstance(happened, Sentence) else happened

@@ -25,7 +25,7 @@ from hilum.clients.models import Client, ClientType, Deployment
 from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import AppId, ClientId, VersionId
 from hilum.registry.models import Environment
-from hilum.standards.keysets import KEYS_TRIED
+from hilum.standards import jws
 from hilum.standards.oauth import read_parameters
 from tests.effort import effort
 from tests.sim.world import START
@@ -192,7 +192,7 @@ def test_of_many_keys_that_share_a_kid_only_a_few_are_tried() -> None:
     assertion = signed(header(alg="RS384", kid="rsa-1"), claims(), RSA)
 
     assert accept(assertion, keys={"keys": [wrong, right]}).client == ID
-    refused(assertion, keys={"keys": [wrong] * KEYS_TRIED + [right]})
+    refused(assertion, keys={"keys": [wrong] * jws.KEYS_TRIED + [right]})
 
 
 @pytest.mark.parametrize("kid", [None, "", 1, ["ec-1"], "unknown", "EC-1", " ec-1"])

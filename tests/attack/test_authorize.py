@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hilum.clients.models import ClientType, Deployment
+from hilum.frontchannel.models import REQUEST_LIFE
 from hilum.frontchannel.store import authorization_code, authorization_request
 from hilum.identity import service as identity
 from hilum.identity.models import TenantChange
@@ -153,6 +154,10 @@ def test_the_form_action_of_sign_in_opens_only_to_a_request_that_waits(front: Fr
     ):
         again = browser.http.get(f"/t/{MERCY}/signin?then={quote(forged, safe='')}")
         assert "form-action 'self';" in again.headers["content-security-policy"], forged
+
+    front.clock.advance(REQUEST_LIFE)
+    expired = browser.http.get(f"/t/{MERCY}/signin?then={quote(then, safe='')}")
+    assert "form-action 'self';" in expired.headers["content-security-policy"]
 
 
 # --- the request --------------------------------------------------------------------------------------------------------------

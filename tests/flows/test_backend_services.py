@@ -105,7 +105,7 @@ def test_a_granular_scope_that_nothing_can_be_held_against_is_not_granted(
     ("scope", "said"),
     [
         ("", "scope is missing"),
-        ("profile", "contains no known scope"),
+        ("profile", "contains no supported scope"),
         ("system/Patient.sr", "not in the order c r u d s"),
         ("system/", "malformed"),
         ("system/Patient.rs?category", "?parameter=value"),

@@ -267,6 +267,7 @@ def test_nobody_answers_for_another_app_nor_without_proof(front: Front) -> None:
     answer = {"disposal": asked.id, "answer": "disposed"}
 
     assert front.post("disposals", "web", answer).json()["error"] == "unauthorized_client"
+    assert front.events("authserver.token.refuse")[0].reason == "unauthorized_client"
     wrong = front.http.post(
         f"/t/{MERCY}/oauth/disposals",
         data=answer | {"client_id": front.clients[client].id},

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
-from hilum.federation import live, service, signing_in, store
+from hilum.federation import live, service, sign_in, store
 from hilum.federation.models import ClientAuth, LinkBy, Passwords, Provider, Refusal, RoleRow, Settings
 from hilum.federation.service import Change
 from hilum.identity import service as identity
@@ -221,7 +221,7 @@ def test_a_provider_that_was_changed_on_the_way_signs_nobody_in(ground: Ground) 
 
 def forget(ground: Ground) -> None:
     """Let what was fetched of the provider grow old."""
-    ground.site.clock.advance(live.FRESH)
+    ground.site.clock.advance(live.CACHE_LIFE)
 
 
 DESCRIPTIONS: list[tuple[int, bytes, str]] = [
@@ -253,7 +253,7 @@ def test_a_provider_that_is_down_is_left_in_peace_for_some_seconds(ground: Groun
     assert found == [503, 503, 503]
     assert ground.idp.asked.count("/.well-known/openid-configuration") == 1
     assert ground.browser().get(away).status_code == 503
-    ground.site.clock.advance(live.REST)
+    ground.site.clock.advance(live.BACKOFF)
     assert ground.browser().get(away).status_code == 303
 
 
@@ -811,7 +811,7 @@ def test_a_state_from_the_future_is_not_accepted(ground: Ground) -> None:
     departure = live.open_departure(vault(), state, browser.cookies["hilum_departure"])
 
     def begin(ctx: Context) -> object:
-        return signing_in.begin_return(ctx, GENERAL, ground.provider.id, state, departure)
+        return sign_in.begin_return(ctx, GENERAL, ground.provider.id, state, departure)
 
     departure = replace(departure, left_at=now + timedelta(seconds=61))
     with pytest.raises(Refusal) as refused:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from hilum.audit import service as audit
+from hilum.audit.models import EventQuery
 from hilum.factors.models import CHALLENGE_LIFE
 from hilum.infra.settings import Mode
 from hilum.infra.unit_of_work import UnitOfWork
@@ -231,6 +233,8 @@ def test_one_passkey_is_not_added_to_two_accounts(site: ControlSite) -> None:
     assert answer.status_code == 403
     assert "belongs to an account already" in answer.text
     assert session_of(browser) == ""
+    refused = site.system(audit.list_events, query=EventQuery(action="factors.passkey.add")).events
+    assert "passkey_taken" in {each.event.reason for each in refused}
 
 
 def test_without_the_device_a_recovery_code_signs_in_on_the_same_page(holder: Holder) -> None:

@@ -452,6 +452,8 @@ def test_a_person_who_loses_access_loses_a_pending_sign_in_too(owner: Owner) -> 
 
     browser = owner.site.browser()
     page = owner.step(browser)
-    owner.site.uow.write_now(lambda ctx: signin.end_access(ctx, owner.site.people["root"].id), trace=TRACE)
+    owner.site.uow.write_now(
+        lambda ctx: signin.end_credentials(ctx, owner.site.people["root"].id), trace=TRACE
+    )
 
     assert send(browser, page, owner.code()).headers["location"] == "/signin?over=1"

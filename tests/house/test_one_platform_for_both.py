@@ -80,7 +80,7 @@ DIFFERENCES = {
         "nothing is made to fail where people are treated",
     ),
     "factors": {"policy.py": _FACTOR},
-    "federation": {"pages.py": _FACTOR, "policy.py": _FACTOR, "signing_in.py": _FACTOR},
+    "federation": {"pages.py": _FACTOR, "policy.py": _FACTOR, "sign_in.py": _FACTOR},
     "frontchannel": {"flow.py": _PAGES, "pages.py": _PAGES},
     "identity": {
         "policy.py": "the fact is passed on",

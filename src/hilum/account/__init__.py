@@ -3,7 +3,7 @@
 Owns: the pages on which a second factor is entered, set up and changed; the page of one's own account, its sessions
 and API tokens.
 Must not know: apps, launches, OAuth codes and tokens; how factors and sessions are stored (factors, signin).
-Public verbs: view, confirm, confirm_with_passkey, offer_totp, change_totp, ask_to_create, add_passkey, remove, renew_recovery_codes,
+Public verbs: view, confirm, confirm_with_passkey, offer_totp, change_totp, registration_options, add_passkey, remove, renew_recovery_codes,
 credentials, end_session, end_others, create_token, revoke_token, confirm_token.
 Invariants:
 - Every page works without script; only passkeys need one.

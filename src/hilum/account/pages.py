@@ -206,7 +206,7 @@ class _AccountPages(OwnPages):
     async def _confirm_page(
         self, request: Request, place: Place, own: Own, then: str, refusal: CodeRefusal | None = None
     ) -> Response:
-        ask = partial(service.ask_to_get, own=own, site=passkeys_of(self.kit, place))
+        ask = partial(service.authentication_options, own=own, site=passkeys_of(self.kit, place))
         options = await self.kit.uow.write(ask, trace=trace_of(request)) if own.held.passkeys else ""
         response = self.kit.pages.render(
             request,
@@ -261,7 +261,7 @@ class _AccountPages(OwnPages):
     async def _passkey_page(
         self, request: Request, place: Place, own: Own, refusal: PasskeyRefused | None = None
     ) -> Response:
-        ask = partial(service.ask_to_create, own=own, site=passkeys_of(self.kit, place))
+        ask = partial(service.registration_options, own=own, site=passkeys_of(self.kit, place))
         try:
             options = await self.kit.uow.write(ask, trace=trace_of(request))
         except NotConfirmed:

@@ -83,9 +83,9 @@ def confirm(ctx: Context, own: Own, code: str) -> None:
     signin.record_factor(ctx, own.session)
 
 
-def ask_to_get(ctx: Context, own: Own, site: Site) -> str:
+def authentication_options(ctx: Context, own: Own, site: Site) -> str:
     """Return the options for using a passkey as JSON; empty if there is none."""
-    return factors.ask_to_get(ctx, own.person, site, own.session.id)
+    return factors.authentication_options(ctx, own.person, site, own.session.id)
 
 
 def confirm_with_passkey(ctx: Context, own: Own, site: Site, answer: str) -> None:
@@ -94,10 +94,10 @@ def confirm_with_passkey(ctx: Context, own: Own, site: Site, answer: str) -> Non
     signin.record_factor(ctx, own.session)
 
 
-def ask_to_create(ctx: Context, own: Own, site: Site) -> str:
+def registration_options(ctx: Context, own: Own, site: Site) -> str:
     """Return the options for creating a passkey as JSON; empty if none can be created at this site. Raises NotConfirmed."""
     _require_confirmed(ctx, own, "factors.passkey.add")
-    return factors.ask_to_create(ctx, own.person, site, own.session.id)
+    return factors.registration_options(ctx, own.person, site, own.session.id)
 
 
 def add_passkey(ctx: Context, own: Own, site: Site, answer: str, name: str) -> tuple[str, ...]:

@@ -215,7 +215,9 @@ class _StepPages:
         pending, held = waiting.pending, waiting.held
         then = safe_return(then, "")
         ask = partial(
-            steps.ask_to_get, cookie=self._cookie(request, place), site=passkeys_of(self._kit, place)
+            steps.authentication_options,
+            cookie=self._cookie(request, place),
+            site=passkeys_of(self._kit, place),
         )
         try:
             # A write, since the challenge is stored so that it can be used only once.
@@ -255,7 +257,7 @@ class _StepPages:
 
         def ask(ctx: Context) -> tuple[Offer, str]:
             totp = steps.offer(ctx, cookie, site=site.name, sealed=sealed)
-            return totp, steps.ask_to_create(ctx, cookie, site)
+            return totp, steps.registration_options(ctx, cookie, site)
 
         try:
             offer, options = await self._kit.uow.write(ask, trace=trace_of(request))

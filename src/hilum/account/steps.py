@@ -19,16 +19,16 @@ def finish(ctx: Context, cookie: str, code: str, *, replaces: str = "") -> tuple
     return signin.finish_pending(ctx, pending, person, replaces=replaces)
 
 
-def ask_to_get(ctx: Context, cookie: str, site: Site) -> str:
+def authentication_options(ctx: Context, cookie: str, site: Site) -> str:
     """Return the options for using a passkey as JSON; empty if the person has none. Raises StepOver."""
     pending, person = _waiting(ctx, cookie, Step.FACTOR)
-    return factors.ask_to_get(ctx, person, site, pending.digest)
+    return factors.authentication_options(ctx, person, site, pending.digest)
 
 
-def ask_to_create(ctx: Context, cookie: str, site: Site) -> str:
+def registration_options(ctx: Context, cookie: str, site: Site) -> str:
     """Return the options for creating a passkey as JSON; empty if none can be created at this site. Raises StepOver."""
     pending, person = _waiting(ctx, cookie, Step.ENROL)
-    return factors.ask_to_create(ctx, person, site, pending.digest)
+    return factors.registration_options(ctx, person, site, pending.digest)
 
 
 def finish_with_passkey(

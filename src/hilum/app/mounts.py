@@ -59,7 +59,7 @@ from hilum.evidence.models import Upstream
 from hilum.federation import live as federation_live
 from hilum.federation import pages as federation_pages
 from hilum.federation import routes as federation
-from hilum.federation import trying
+from hilum.federation import trial
 from hilum.federation.live import Providers
 from hilum.frontchannel import pages as frontchannel_pages
 from hilum.frontchannel import routes as frontchannel
@@ -255,7 +255,7 @@ def consoles(
         used=used,
         by_mail=by_mail,
         providers=console_ports.Providers(
-            try_out=lambda found, allowed, returns_to: trying.try_out(
+            try_out=lambda found, allowed, returns_to: trial.try_out(
                 providers, found, allowed, returns_to=returns_to, clock=kit.clock
             ),
             seal=lambda secret, issuer: federation_live.seal_secret(vault(), secret, issuer, kit.ids),

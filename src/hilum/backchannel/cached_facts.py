@@ -1,7 +1,7 @@
-"""The facts that every token depends on, cached in the process and read again only when they changed (``Context.cached``).
+"""The facts that every token depends on, cached in the process and read again only after a change (``Context.cached``).
 
-Each value depends only on facts of its part. Every change of those, including a client's secrets, advances the part's count in the
-same transaction, so a cached value is never stale.
+Each value depends on the facts of one part. Every change of those, including that of a client's secret, advances the part's count in the
+same transaction, so no stale value is used.
 """
 
 from hilum.clients import service as clients
@@ -25,19 +25,19 @@ _PARTS = frozenset({TargetKind.SCOPE, TargetKind.RESOURCE_TYPE})
 
 
 def find_tenant(ctx: Context, tenant: TenantId) -> Tenant | None:
-    """Find a tenant by an id that may be any text, as a URL contains it."""
+    """Find a tenant by the id in a URL, which may be any text."""
     return ctx.cached(IDENTITY, ("tenant", tenant), lambda ctx: identity.find_tenant(ctx, tenant))
 
 
 def find_person(ctx: Context, person: PersonId) -> Person | None:
-    """Find a person, active or not, with the charts they may open now."""
+    """Find a person, active or not, with the charts that they may open now."""
     cached = ctx.cached(IDENTITY, ("person", person), lambda ctx: identity.find_person(ctx, person))
-    # The cached person has every chart with its end; which of them count depends on the time, so it is applied here.
+    # Cached with all charts and their ends, because which of them have ended depends on the time.
     return None if cached is None else charts_at(cached, ctx.now)
 
 
 def is_facility_open(ctx: Context, tenant: TenantId, facility: str) -> bool:
-    """Check whether a facility is in use at a tenant; True where none is named."""
+    """Check whether a facility is in use at a tenant; True if ``facility`` is empty."""
     if not facility:
         return True
     key = ("facility", tenant, facility)
@@ -45,7 +45,7 @@ def is_facility_open(ctx: Context, tenant: TenantId, facility: str) -> bool:
 
 
 def find_client(ctx: Context, client: ClientId) -> Client | None:
-    """Find a client, with the digests of its secrets, by an id that may be any text, as a request contains it."""
+    """Find a client, with the digests of its secrets, by the id in a request, which may be any text."""
     return ctx.cached(REGISTRY, ("client", client), lambda ctx: clients.find_client(ctx, client))
 
 
@@ -74,7 +74,7 @@ def workflows(ctx: Context, tenant: TenantId) -> tuple[str, ...]:
     """Return the workflows that an app installed at a tenant may be granted there, by the book in force there."""
     facts = policies.current(ctx)
     book = facts.at.get(tenant, facts.everywhere)
-    # Of what depends on the moment only observed cells count: sunsets end products, and no workflow.
+    # Of what depends on the time only observed cells matter here: a sunset ends a scope, never a workflow.
     _, cells = still_observed(book, ctx.now.date())
     key = ("workflows", tenant, book.digest, len(cells))
     book = as_of(book, ctx.now)
@@ -82,19 +82,19 @@ def workflows(ctx: Context, tenant: TenantId) -> tuple[str, ...]:
 
 
 def switches(ctx: Context) -> SwitchIndex:
-    """Return the switches and the ends of full stops. They do not depend on when they were read: ``now`` is applied to them later."""
-    # Followed and not cached whole: after each switch only what changed is read.
+    """Return the switches and the ends of full stops. The value does not depend on the time; callers apply ``now``."""
+    # Updated by deltas: after a change only the changed switches are read.
     return current_facts(ctx, SWITCHES, controls.switch_facts)
 
 
-def part_switches(ctx: Context) -> SwitchIndex:
+def scope_switches(ctx: Context) -> SwitchIndex:
     """Return the switches on scopes and resource types, which remove a part of a grant rather than all of it."""
-    index = ctx.cached(SWITCHES, "parts", lambda ctx: _of_parts(switches(ctx)))
-    assert index is not None, "an index is always returned, even if it is empty"
+    index = ctx.cached(SWITCHES, "parts", lambda ctx: _on_scopes(switches(ctx)))
+    assert index is not None, "there is always an index, even if it is empty"
     return index
 
 
-def _of_parts(index: SwitchIndex) -> SwitchIndex:
+def _on_scopes(index: SwitchIndex) -> SwitchIndex:
     return SwitchIndex(
         {target: engaged for target, engaged in index.engaged.items() if target.kind in _PARTS},
         {target: moment for target, moment in index.not_issued_before.items() if target.kind in _PARTS},

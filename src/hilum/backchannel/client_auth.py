@@ -7,43 +7,32 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any, NoReturn
 from urllib.parse import unquote_plus
 
 import orjson
-from joserfc import jws
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, RSAKey
 
 from hilum.clients.models import Client, ClientType
 from hilum.kernel import base64url
 from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import ClientId
 from hilum.kernel.times import EPOCH
-from hilum.standards.keysets import PUBLIC_MEMBERS, keys_for
+from hilum.standards import jws
 from hilum.standards.oauth import Parameters, TokenError
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_LIFE = timedelta(minutes=5)
 ASSERTION_SKEW = timedelta(seconds=10)
-"""How far a client's clock may be ahead of ours. No allowance for one behind: an expired assertion is expired."""
+"""How far a client's clock may be ahead of this server's. There is no allowance for a clock behind: an expired assertion is expired."""
 ASSERTION_BOUND = 8 * 1024
 JTI_BOUND = 256
-# RFC 7518 section 3.3: at least 2048 bits. The upper bounds limit what one signature check costs
-# the event loop: an exponent of 3,000 bits takes ten milliseconds.
-RSA_BITS_MIN = 2_048
-RSA_BITS_MAX = 8_192
-RSA_EXPONENT_BITS_MAX = 64
-KEYS_KEPT = 2_000
-"""How many imported public keys the process caches, by their material."""
-ALGORITHMS: Mapping[str, tuple[str, str]] = {"RS384": ("RSA", ""), "ES384": ("EC", "P-384")}
-"""The two algorithms that SMART requires, each with the only key type and curve that it may use."""
-NAMING = frozenset({"client_id", "client_secret", "client_assertion", "client_assertion_type"})
+ALGORITHMS = ("RS384", "ES384")
+"""The two algorithms that SMART requires."""
+IDENTIFYING = frozenset({"client_id", "client_secret", "client_assertion", "client_assertion_type"})
 """Form parameters that identify a client."""
 _ID = re.compile(r"[A-Za-z0-9_.~-]{1,128}")
 
@@ -89,7 +78,7 @@ class Presented:
 
 @dataclass(frozen=True, slots=True)
 class Assertion:
-    """An assertion whose signature and claims are valid; whether its ``jti`` was used before is checked in the transaction."""
+    """An assertion with a valid signature and claims. Whether its ``jti`` was used before is checked in the transaction."""
 
     client: ClientId
     jti: str
@@ -97,7 +86,7 @@ class Assertion:
 
 
 def refuse_client(detail: str) -> NoReturn:
-    """Refuse with ``invalid_client``; ``detail`` must contain no secret and no key, for it is disclosed and recorded."""
+    """Refuse with ``invalid_client``. ``detail`` is disclosed and recorded, so it must contain no secret and no key. Raises NotPermitted."""
     raise NotPermitted(TokenError.INVALID_CLIENT, detail)
 
 
@@ -108,13 +97,12 @@ def read(authorization: str, form: Parameters) -> Presented:
     """
     scheme, _, rest = authorization.partition(" ")
     basic = scheme.lower() == "basic"
-    # Another scheme is refused and not ignored, or the request would count as one of a public
-    # client.
+    # Any other scheme is refused rather than ignored: the request would count as a public client's.
     if authorization and not basic:
         refuse_client("The Authorization header must use the Basic scheme.")
     asserted = bool(form.get("client_assertion") or form.get("client_assertion_type"))
     methods = basic + asserted + bool(form.get("client_secret"))
-    # RFC 6749 section 2.3. With two, one layer could check the one and another layer trust the
+    # RFC 6749 section 2.3. With two methods, one layer could check one of them and another layer trust the
     # other.
     if methods > 1:
         refuse_client("The request uses more than one client authentication method.")
@@ -135,7 +123,8 @@ def read(authorization: str, form: Parameters) -> Presented:
 def _read_basic(encoded: str) -> Presented:
     try:
         text = base64.b64decode(encoded, validate=True).decode()
-        # Form-encoding changes no character of our client ids and secrets, so decoding is right for encoded and for raw credentials.
+        # Our client ids and secrets have no character that form encoding changes, so this decodes encoded
+        # and raw credentials alike.
         client, colon, secret = (unquote_plus(part, errors="strict") for part in text.partition(":"))
     except (binascii.Error, ValueError):
         refuse_client("The Basic credentials are not valid base64 of client_id:secret.")
@@ -149,7 +138,7 @@ def _read_assertion(form: Parameters) -> Presented:
     if form.get("client_assertion_type") != ASSERTION_TYPE:
         refuse_client(f"client_assertion_type must be {ASSERTION_TYPE}.")
     header, claims = decode_unverified(assertion)
-    # Not verified yet: it says only whose keys to verify with.
+    # Not verified yet: it only selects the client whose keys must verify it.
     issuer = claims.get("iss")
     client = ClientId(issuer if isinstance(issuer, str) else "")
     return Presented(Method.ASSERTION, client, assertion=assertion, decoded=(header, claims))
@@ -158,7 +147,7 @@ def _read_assertion(form: Parameters) -> Presented:
 def decode_unverified(assertion: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return header and claims of a compact JWS without verifying its signature. Raises NotPermitted(invalid_client)."""
     parts = assertion.split(".")
-    # The bound before any decoding. Five parts would be an encrypted JWT.
+    # The size first, before anything is decoded. Five parts would be an encrypted JWT.
     if len(assertion) > ASSERTION_BOUND or len(parts) != 3 or not all(parts):
         refuse_client("The client assertion is not a signed JWT in compact form, or is too long.")
     try:
@@ -173,13 +162,12 @@ def decode_unverified(assertion: str) -> tuple[dict[str, Any], dict[str, Any]]:
 def judge_header(header: Mapping[str, Any], client: Client) -> str:
     """Check the header of an assertion and return its ``kid``. Raises NotPermitted(invalid_client).
 
-    Keys come only from the registration, or an attacker could sign with a key of their own: ``jku`` must be the registered URL, and
+    Keys come only from the registration, since an attacker could sign with a key of their own: ``jku`` must be the registered URL, and
     ``jwk``, ``x5c`` and ``x5u`` are refused.
     Source: SMART App Launch 2.2, client-confidential-asymmetric#authenticating-to-the-token-endpoint.
     """
     algorithm = header.get("alg")
-    # A closed list, each with its key type: neither none, nor HS256 with the public key as its
-    # secret.
+    # A closed list: neither "none", nor HS256 with the public key as its secret (RFC 8725 section 2.1).
     if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         refuse_client("The client assertion must be signed with RS384 or ES384 (alg).")
     kid = header.get("kid")
@@ -191,8 +179,8 @@ def judge_header(header: Mapping[str, Any], client: Client) -> str:
         refuse_client("The typ of the client assertion must be JWT.")
     if "jku" in header and (not client.jwks_uri or header["jku"] != client.jwks_uri):
         refuse_client("The jku of the client assertion is not the registered jwks_uri.")
-    # A parameter that is not understood can change what is verified: a key of the sender's own,
-    # crit, b64 (RFC 7515 section 4.1.11).
+    # An unknown parameter can change what is verified: the sender's own key, crit, b64 (RFC 7515 section
+    # 4.1.11).
     if foreign := sorted(set(header) - {"alg", "kid", "typ", "jku"}):
         refuse_client(
             f"The header of the client assertion has a parameter that is not accepted: {foreign[0][:40]}."
@@ -209,7 +197,7 @@ def judge_claims(
     """
     if claims.get("iss") != client or claims.get("sub") != client:
         refuse_client("iss and sub of the client assertion must both be the client id.")
-    # An assertion that another server received must not work here.
+    # An assertion for another server must not work here.
     if not _is_for_this_server(claims.get("aud"), audiences, issuer):
         refuse_client(
             "aud of the client assertion must be the token URL of this server, and no other server's."
@@ -219,7 +207,7 @@ def judge_claims(
     expires = _seconds(claims, "exp", required=True)
     if not now_s < expires:
         refuse_client("The client assertion has expired.")
-    # SMART's five minutes bound how long a used jti must be remembered.
+    # SMART's limit of five minutes bounds how long a used jti is stored.
     if expires > furthest:
         refuse_client("exp of the client assertion is more than five minutes ahead.")
     ahead = now_s + ASSERTION_SKEW.total_seconds()
@@ -239,8 +227,8 @@ def judge_claims(
 def _is_for_this_server(audience: object, audiences: frozenset[str], issuer: str) -> bool:
     """Check whether the audience contains one of this server's URLs, and nothing but those and its issuer.
 
-    Many libraries send both, so the issuer may accompany a URL, but does not suffice. An assertion for another server as well is
-    refused, because that server could replay it here, or this one there.
+    The issuer may accompany a URL, since many libraries send both, but does not suffice. An assertion that is also for another server is
+    refused, because that server could replay it here.
     Source: RFC 7523 section 3, point 3; SMART App Launch 2.2, client-confidential-asymmetric.
     """
     values = audience if isinstance(audience, list) else [audience]
@@ -273,48 +261,10 @@ def prove(
     header, claims = presented.decoded
     kid = judge_header(header, client)
     proved = judge_claims(claims, client.id, audiences=audiences, issuer=issuer, now=now)
-    algorithm = header["alg"]
-    keys = keys_for(jwks, kid, algorithm, ALGORITHMS[algorithm])
-    verify(presented.assertion, keys, algorithm)
-    return proved
-
-
-def verify(assertion: str, keys: Iterable[Mapping[str, Any]], algorithm: str) -> None:
-    """Check the signature against each key of a set. Raises NotPermitted(invalid_client) if none of them verifies it."""
-    if not any(_verifies(assertion, key, algorithm) for key in keys):
+    keys = jws.keys_for(jwks, kid, header["alg"])
+    if not any(jws.verifies(presented.assertion, key, header["alg"]) for key in keys):
         refuse_client("The client assertion is not signed by a registered key of the client.")
-
-
-def _verifies(assertion: str, key: Mapping[str, Any], algorithm: str) -> bool:
-    try:
-        jws.deserialize_compact(assertion, _imported(tuple(key.items())), algorithms=[algorithm])
-    except (JoseError, ValueError, TypeError, KeyError, AttributeError):
-        return False
-    return True
-
-
-@lru_cache(maxsize=KEYS_KEPT)
-def _imported(members: tuple[tuple[str, Any], ...]) -> RSAKey | ECKey:
-    """Import a public key, cached by its whole material. Raises for unusable material; errors are not cached."""
-    key = dict(members)
-    if key["kty"] != "RSA":
-        return ECKey.import_key(key)
-    if not RSA_BITS_MIN <= _bits(str(key["n"])) <= RSA_BITS_MAX:
-        raise ValueError(f"the RSA modulus must have {RSA_BITS_MIN} to {RSA_BITS_MAX} bits")
-    if _bits(str(key["e"])) > RSA_EXPONENT_BITS_MAX:
-        raise ValueError(f"the RSA exponent must have at most {RSA_EXPONENT_BITS_MAX} bits")
-    return RSAKey.import_key(key)
-
-
-def _bits(number: str) -> int:
-    return int.from_bytes(base64url.decode(number), "big").bit_length()
-
-
-def thumbprint(key: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a public key's material, which does not depend on its ``kid``. Source: RFC 7638."""
-    members = PUBLIC_MEMBERS.get(str(key.get("kty")), ("kty",))
-    material = {name: key.get(name) for name in sorted(members)}
-    return hashlib.sha256(orjson.dumps(material, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return proved
 
 
 def judge_method(client: Client, presented: Presented) -> None:

@@ -17,18 +17,20 @@ from hilum.web.urls import Site
 def exchange(ctx: Context, site: Site, caller: Caller, form: Parameters, *, issuer: str) -> dict[str, Any]:
     """List a client's open requests, each with its signed text; with ``disposal`` and ``answer``, record the answer to one.
 
-    Raises NotPermitted (``invalid_client``; ``unauthorized_client`` for a public client, which proves nothing), Invalid, NotFound (tenant).
+    Raises NotPermitted (``invalid_client``; ``unauthorized_client`` for a public client, which cannot authenticate), Invalid, NotFound (tenant).
     """
     client = service.authenticate(ctx, site, caller)
     if client.type is ClientType.PUBLIC:
-        raise NotPermitted(
+        refusal = NotPermitted(
             TokenError.UNAUTHORIZED_CLIENT,
-            "A public client cannot prove who it is. An owner of the vendor answers instead.",
+            "A public client cannot authenticate. An owner of the vendor must answer instead.",
         )
-    disposal, given = form.get("disposal"), form.get("answer")
-    if not disposal and not given:
-        found = disposals.open_of_client(ctx, client, site.tenant, issuer=issuer)
-        found += evidence.list_polled(ctx, client.id, site.tenant, issuer)
+        service.record_refusal(ctx, site, caller, refusal)
+        raise refusal
+    disposal, answer = form.get("disposal"), form.get("answer")
+    if not disposal and not answer:
+        requests = disposals.open_of_client(ctx, client, site.tenant, issuer=issuer)
+        requests += evidence.list_polled(ctx, client.id, site.tenant, issuer)
         return {
             "disposals": [
                 {
@@ -36,23 +38,21 @@ def exchange(ctx: Context, site: Site, caller: Caller, form: Parameters, *, issu
                     "due_at": each.disposal.due_at.isoformat(),
                     "request": each.text,
                 }
-                for each in found
+                for each in requests
             ]
         }
-    if given not in set(Answer) or not disposal:
+    if answer not in set(Answer) or not disposal:
         raise Invalid(TokenError.INVALID_REQUEST, "Set disposal, and answer to disposed, retained or partly.")
-    order = AnswerOrder(Answer(given), form.get("legal_reason"))
-    # PostgreSQL refuses a NUL in text; it must not reach a query.
+    order = AnswerOrder(Answer(answer), form.get("legal_reason"))
+    # PostgreSQL refuses a null character in text.
     if "\x00" in disposal + order.legal_reason:
-        raise Invalid(
-            TokenError.INVALID_REQUEST, "disposal or legal_reason has a character that no text has."
-        )
+        raise Invalid(TokenError.INVALID_REQUEST, "disposal or legal_reason contains a null character.")
     if evidence.note_polled(ctx, client.id, site.tenant, disposal):
         return {"disposal": disposal, "answer": order.answer.value}
     try:
         after = disposals.answer_as_client(ctx, client, site.tenant, disposal, order)
     except Invalid as error:
-        fault = "retained and partly need a legal_reason of at most 500 letters, disposed has none."
+        fault = "retained and partly need a legal_reason of at most 500 characters; disposed must have none."
         raise Invalid(TokenError.INVALID_REQUEST, fault) from error
     except (NotFound, Conflict) as error:
         raise Invalid(TokenError.INVALID_REQUEST, error.detail) from error

@@ -1,6 +1,6 @@
-"""The limit on failed client authentications, per client and address, so that it slows no other caller (C57).
+"""The limit on failed client authentications, per client and address, so that nobody can lock out another caller (C57).
 
-The counts are bounded and live in the process. As at sign-in, an IPv6 address counts by its /64, because one subscriber has all of it.
+The counts are bounded and live in the process. As at sign-in, an IPv6 address counts by its /64, which one subscriber controls.
 """
 
 from threading import Lock
@@ -19,8 +19,8 @@ PAIRS_BOUND = 10_000
 class Failures:
     """Counts failures of each pair of client and address since its last success.
 
-    The least recently used pairs are evicted first. To evict a pair, an attacker needs more requests than that gains, and secrets are
-    256 random bits in any case.
+    The least recently used pairs are evicted first. Evicting a pair takes more requests than an attacker gains by it, and secrets have 256
+    random bits in any case.
     """
 
     def __init__(self, clock: Clock) -> None:

@@ -42,26 +42,25 @@ def introspect(ctx: Context, site: Site, caller: Caller, token: str) -> dict[str
 
 
 def _may_see(ctx: Context, site: Site, client: Client, owner: ClientId) -> bool:
-    """Check whether a client may see a token: its own, whose standing is judged with the token; a resource server in standing sees all."""
+    """Check whether a client may see a token: its own, or any if it is a resource server of the tenant that has standing."""
     if client.type is not ClientType.RESOURCE_SERVER:
         return owner == client.id
     return service.caller_fault(ctx, site, client) is None
 
 
 def _of_access(ctx: Context, site: Site, client: Client, token: AccessToken) -> dict[str, Any]:
-    # A token of another client or tenant is answered as inactive (RFC 7662 section 4): otherwise
-    # any client could find out whether a token that it found is valid.
+    # Inactive for any other client or tenant (RFC 7662 section 4): whoever finds a token must not learn
+    # whether it is valid.
     if token.tenant != site.tenant or not _may_see(ctx, site, client, token.client):
         return INACTIVE
     if tokens_policy.require_proof(token, "") is not None:
         return INACTIVE
-    # The gateway judges it the same way: what was not granted for offline use ends with its
-    # session.
+    # As at the gateway: without offline_access a token ends with its session.
     online = "offline_access" not in token.scopes
     state = service.load_state(ctx, site, token, issued_at=token.issued_at, online=online)
     if policy.grant_fault(state, token, now=ctx.now) is not None:
         return INACTIVE
-    scopes = service.unstopped(ctx, token.scopes, token.issued_at)
+    scopes = service.without_stopped(ctx, token.scopes, token.issued_at)
     if not scopes:
         return INACTIVE
     launch = service.find_launch(ctx, token) if "launch" in scopes else None
@@ -80,7 +79,7 @@ def _of_refresh(ctx: Context, site: Site, client: Client, token: RefreshToken) -
         return INACTIVE
     if tokens_policy.refresh_fault(token, ctx.now):
         return INACTIVE
-    scopes = service.unstopped(ctx, grant.scopes, token.issued_at)
+    scopes = service.without_stopped(ctx, grant.scopes, token.issued_at)
     offline = offline_of(smart.parse_stored(scopes))
     state = service.load_state(ctx, site, grant, issued_at=token.issued_at, online=not offline)
     if offline is None or policy.grant_fault(state, grant, now=ctx.now) is not None:

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 import orjson
 from cachetools import LRUCache
 
-from hilum.backchannel.client_auth import thumbprint
 from hilum.infra.fetch import Fetched
 from hilum.kernel.errors import Unavailable
 from hilum.kernel.ports import Clock
+from hilum.standards.jws import thumbprint
 
 DEFAULT_LIFE = timedelta(minutes=5)
 """The lifetime of a set whose host sends no caching headers."""
@@ -27,7 +27,7 @@ SETS_BOUND = 1_000
 WINDOW = timedelta(minutes=1)
 FETCHES_PER_WINDOW = 60
 REFETCHES_PER_WINDOW = 6
-"""How often per window an unknown ``kid`` triggers a fetch. Anyone can send one, so it must not let them flood the host."""
+"""How often per window an unknown ``kid`` triggers a fetch. Anyone can send one, and must not be able to flood the host."""
 _MAX_AGE = re.compile(r"(?:^|[,\s])max-age=\"?(\d{1,10})\"?", re.IGNORECASE)
 
 
@@ -39,7 +39,7 @@ class Fetcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
-    """A client's keys. ``replaced``: the ``kid``s whose material changed since the last fetch (C11); reported once."""
+    """A client's keys. ``replaced``: each ``kid`` whose material changed since the last fetch (C11), reported once."""
 
     jwks: dict[str, Any]
     replaced: tuple[str, ...] = ()
@@ -65,14 +65,13 @@ def life_of(headers: dict[str, str]) -> timedelta:
     if match := _MAX_AGE.search(control):
         age = headers.get("age", "0")
         spent = int(age[:10]) if age.isascii() and age.isdigit() else 0
-        # Even if the host allows a year: a key that the client withdrew must stop working here
-        # within an hour.
+        # Even if the host allows a year: a key that the client removed must stop working within an hour.
         return max(timedelta(0), min(timedelta(seconds=int(match[1]) - spent), LONGEST_LIFE))
     return DEFAULT_LIFE
 
 
 def read_set(answer: Fetched) -> dict[str, Any]:
-    """Parse a response as a JWK set of bounded size, leaving out keys with an oversized ``kid``. Raises Unavailable."""
+    """Parse a response as a JWK set of at most KEYS_BOUND keys, without those with an oversized ``kid``. Raises Unavailable."""
     try:
         jwks = orjson.loads(answer.body) if answer.status == 200 else None
     except orjson.JSONDecodeError:
@@ -95,7 +94,7 @@ class KeySets:
     async def get(self, url: str, kid: str) -> KeySet:
         """Return the set at ``url``; fetch it again if a fresh one lacks the ``kid``. Raises Unavailable."""
         entry = self._entries.setdefault(url, _Entry())
-        # One fetch of a URL at a time; the others wait for it and use what it brought.
+        # One fetch of a URL at a time; other callers wait for it and use its result.
         async with entry.lock:
             now = self._clock.monotonic()
             if now - entry.window_began >= WINDOW.total_seconds():
@@ -114,7 +113,7 @@ class KeySets:
             raise Unavailable(
                 "jwks_asked_too_often", "The client's jwks_uri was fetched too often; try again in a minute."
             )
-        # Counted before the request: a host that never answers must not be asked without a bound.
+        # Counted before the request, so that a host that never answers is limited too.
         entry.fetches += 1
         answer = await self._fetcher.get(url, accept="application/jwk-set+json, application/json")
         jwks = read_set(answer)
@@ -127,8 +126,7 @@ class KeySets:
         replaced = []
         for key in entry.jwks["keys"]:
             name, material = (str(key.get("kid")), str(key.get("kty"))), thumbprint(key)
-            # Other material under the same kid may be a takeover of the host: it becomes a security
-            # event (C11).
+            # Different material under the same kid may be a takeover of the host, so it is recorded (C11).
             if entry.materials.get(name, material) != material:
                 replaced.append(name[0])
             entry.materials.pop(name, None)

@@ -64,7 +64,7 @@ GRANTS_OF: Mapping[ClientType, frozenset[GrantType]] = {
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """A parsed token request. ``ignored`` names launch parameters that the app sent (C31)."""
+    """A parsed token request. ``ignored``: names of launch parameters that the app sent itself, which have no effect (C31)."""
 
     grant_type: GrantType
     code: str = ""
@@ -78,21 +78,21 @@ class TokenRequest:
 def parse(form: Parameters) -> TokenRequest:
     """Parse a form as a token request. Raises Invalid(invalid_request), NotPermitted(unsupported_grant_type).
 
-    A missing verifier or redirect URI is not an error here: it is a failed proof, which uses up the code (RFC 7636 section 4.6).
+    A missing verifier or redirect URI is no error here but a failed proof, which uses up the code (RFC 7636 section 4.6).
     """
     check_form(form)
-    named = form.get("grant_type")
-    if not named:
+    name = form.get("grant_type")
+    if not name:
         raise Invalid(TokenError.INVALID_REQUEST, "grant_type is missing.")
-    if named not in NAMES:
+    if name not in NAMES:
         raise NotPermitted(
             TokenError.UNSUPPORTED_GRANT_TYPE,
             "grant_type must be authorization_code, refresh_token or client_credentials.",
         )
-    grant_type = GrantType(named)
-    needed = {GrantType.CODE: "code", GrantType.REFRESH: "refresh_token"}.get(grant_type)
-    if needed and not form.get(needed):
-        raise Invalid(TokenError.INVALID_REQUEST, f"{needed} is missing.")
+    grant_type = GrantType(name)
+    required = {GrantType.CODE: "code", GrantType.REFRESH: "refresh_token"}.get(grant_type)
+    if required and not form.get(required):
+        raise Invalid(TokenError.INVALID_REQUEST, f"{required} is missing.")
     return TokenRequest(
         grant_type,
         code=form.get("code"),
@@ -107,18 +107,18 @@ def parse(form: Parameters) -> TokenRequest:
 def check_form(form: Parameters) -> None:
     """Refuse repeated and oversized parameters. Raises Invalid(invalid_request). Source: RFC 6749 section 3.2."""
     if form.repeated:
-        raise Invalid(TokenError.INVALID_REQUEST, "A parameter occurs more than once.")
+        raise Invalid(TokenError.INVALID_REQUEST, f"{min(form.repeated)[:40]} is sent more than once.")
     for name, value in form.values.items():
         if len(value) > _LONG.get(name, TEXT_BOUND):
-            raise Invalid(TokenError.INVALID_REQUEST, f"{name} is too long.")
+            raise Invalid(TokenError.INVALID_REQUEST, f"{name[:40]} is too long.")
 
 
 def judge_grant_type(client: Client, grant_type: GrantType) -> None:
     """Refuse a grant type that the client may not use. Raises NotPermitted(unauthorized_client)."""
-    # Whoever is registered for codes may refresh what they obtained: without a list, RFC 7591
-    # section 2 means authorization_code alone.
-    via = GrantType.CODE if grant_type is GrantType.REFRESH else grant_type
-    registered = client.type in PLATFORM_PEERS or {via, grant_type} & set(client.grant_types)
+    # A client that is registered for codes may refresh what it obtained with them: by RFC 7591 section 2
+    # grant_types defaults to authorization_code alone.
+    implied_by = GrantType.CODE if grant_type is GrantType.REFRESH else grant_type
+    registered = client.type in PLATFORM_PEERS or {implied_by, grant_type} & set(client.grant_types)
     if grant_type not in GRANTS_OF[client.type] or not registered:
         raise NotPermitted(
             TokenError.UNAUTHORIZED_CLIENT, f"This client may not use the grant type {grant_type}."
@@ -133,15 +133,15 @@ def refuse_grant(detail: str) -> NotPermitted:
 # --- scopes --------------------------------------------------------------------------------------------------------------------
 
 
-def expanded(book: Book, text: str) -> str:
-    """Replace the workflows in a backend service's scope parameter by their ``system/`` scopes. Raises Invalid(invalid_scope)."""
-    found = expand(book, text, {Prefix.SYSTEM})
-    if found.unknown:
-        raise Invalid(TokenError.INVALID_SCOPE, f"The rule book has no workflow {found.unknown[:64]!r}.")
-    return found.text
+def with_workflows_expanded(book: Book, text: str) -> str:
+    """Replace workflows in a backend service's scope parameter by their ``system/`` scopes. Raises Invalid(invalid_scope)."""
+    expansion = expand(book, text, {Prefix.SYSTEM})
+    if expansion.unknown:
+        raise Invalid(TokenError.INVALID_SCOPE, f"The rule book has no workflow {expansion.unknown[:64]!r}.")
+    return expansion.text
 
 
-def asked_scopes(text: str) -> tuple[Scope, ...]:
+def requested_scopes(text: str) -> tuple[Scope, ...]:
     """Parse the scope parameter, leaving out unknown scopes. Raises Invalid(invalid_scope)."""
     parsed = smart.parse_scopes(text)
     if isinstance(parsed, ScopeError):
@@ -149,14 +149,14 @@ def asked_scopes(text: str) -> tuple[Scope, ...]:
     return parsed[0]
 
 
-def fewer_scopes(asked: str, held: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the scopes that a refresh requests: ``held`` if ``asked`` is empty, otherwise those in ``asked``, never more than ``held``.
+def scopes_of_refresh(requested: str, held: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the scopes that a refresh requests: ``held`` if ``requested`` is empty, and never more than ``held``.
 
     Raises Invalid(invalid_scope). Source: RFC 6749 section 6.
     """
-    if not asked:
+    if not requested:
         return held
-    scopes = asked_scopes(asked)
+    scopes = requested_scopes(requested)
     texts = tuple(smart.render(scope) for scope in scopes)
     # Compared by what they cover: patient/Observation.r is fewer than patient/Observation.rs.
     if not scopes or not smart.all_covered(texts, held):
@@ -172,24 +172,23 @@ def require_not_ended(book: Book, scopes: tuple[Scope, ...]) -> None:
         raise Invalid(TokenError.INVALID_SCOPE, sentence)
 
 
-def backend_scopes(asked: str, client: Client, allowed: tuple[str, ...]) -> tuple[str, ...]:
+def backend_scopes(requested: str, client: Client, allowed: tuple[str, ...]) -> tuple[str, ...]:
     """Return the scopes to grant for client credentials: ``system/`` for a backend service, ``hilum/launch`` for an EHR.
 
     ``allowed``: registered and certified and installed. Raises Invalid(invalid_scope), also if no scope would be granted (C16).
     Source: SMART App Launch 2.2, backend-services#scopes.
     """
-    scopes = asked_scopes(asked)
+    scopes = requested_scopes(requested)
     if not scopes:
-        raise Invalid(TokenError.INVALID_SCOPE, "scope is missing, or contains no known scope.")
+        raise Invalid(TokenError.INVALID_SCOPE, "scope is missing, or contains no supported scope.")
     if client.type is ClientType.EHR:
-        # An EHR never gets clinical scopes: it launches apps, and does not read through the
-        # gateway.
+        # An EHR launches apps and does not read through the gateway, so it never gets clinical scopes.
         granted: tuple[Scope, ...] = tuple(scope for scope in scopes if scope == EHR_SCOPE)
     else:
         if any(isinstance(scope, ClinicalScope) and scope.prefix is not Prefix.SYSTEM for scope in scopes):
             raise Invalid(TokenError.INVALID_SCOPE, "A backend service may request only system scopes.")
-        # What the gateway refuses at every request is not granted either, so that the answer's
-        # scope is true (RFC 6749 section 3.3).
+        # Scopes that the gateway would refuse at every request are not granted, so that the response lists
+        # only what works (RFC 6749 section 3.3).
         types = {smart.ANY_TYPE, *smart.types_of(Prefix.SYSTEM)}
         reachable = (scope for scope in scopes if isinstance(scope, ClinicalScope) and scope.type in types)
         granted = tuple(
@@ -226,8 +225,8 @@ def grant_fault(state: GrantState, grant: Grant | AccessToken, *, now: datetime)
     person = state.person
     if person is not None and person.role != grant.role:
         return Reason.ROLE_NOT_ALLOWED
-    # An access token holds its charts as they were at its issue. A grant is narrowed instead, by
-    # _charts_now, when it is refreshed.
+    # An access token has the charts of its issue, so losing one ends it. A grant is narrowed instead, when
+    # it is refreshed (``service._charts_now``).
     if isinstance(grant, AccessToken) and charts_kept(grant, person) != grant.person_patients:
         return Reason.TOKEN_REVOKED
     return _authorization_fault(state, grant, now)
@@ -252,21 +251,21 @@ def _authorization_fault(state: GrantState, grant: Grant | AccessToken, now: dat
 
 
 def agreement_ends(state: GrantState, grant: Grant | AccessToken, now: datetime) -> End | None:
-    """Return when the agreement behind a grant ends, also by what the rule book in force says of it, and by which limit; None without one."""
+    """Return when the agreement behind a grant ends, also by the rule book in force, and by which limit; None without an agreement."""
     fixed = grant.authorization_expires_at
     if state.authorization is None:
         return None if fixed is None else End(fixed, Reason.AUTHORIZATION_EXPIRED)
     ends = end_of(state.authorization, _cell(state, now))
     if fixed is None or ends.at <= fixed:
         return ends
-    # The agreement was renewed since; what was issued before ends as it was issued, by the class that it has.
+    # The agreement was renewed since: earlier tokens keep the end with which they were issued.
     return End(fixed, ends.why if ends.why in CLASS_ENDS else Reason.AUTHORIZATION_EXPIRED)
 
 
 def refresh_end(token: RefreshToken, state: GrantState, now: datetime) -> End | None:
-    """Return when a refresh token ends by the rule book in force, and by which limit; None without a cell, which is a reason by itself.
+    """Return when a refresh token ends by the rule book in force, and by which limit; None if no cell admits the client.
 
-    Its own end was fixed when it was issued.
+    Its own expiry was fixed when it was issued and is checked elsewhere.
     """
     began = token.family_started_at or token.issued_at
     family = TokenFamily(
@@ -296,10 +295,9 @@ def charts_end(charts: tuple[str, ...] | None, person: Person | None) -> datetim
 
 
 def scopes_now(scopes: tuple[str, ...], state: GrantState, role: str, now: datetime) -> tuple[str, ...]:
-    """Narrow granted scopes to those that may still be granted.
+    """Narrow granted scopes to those that may still be granted, since any of the limits may have been narrowed. Raises Invalid(invalid_scope).
 
-    The registration, certification, installation, rights or authorization may have been narrowed since. Raises Invalid(invalid_scope)
-    if none is left.
+    The limits are registration, certification, installation, workflow, the role's rights and the authorization.
     """
     client, installation = state.standing.client, state.standing.installation
     assert client is not None, "grant_fault was checked before"
@@ -307,19 +305,21 @@ def scopes_now(scopes: tuple[str, ...], state: GrantState, role: str, now: datet
     authorized = None if state.authorization is None else state.authorization.scopes
     if (limit := workflow_limit(state.standing.book, state.standing.acting.workflow)) is not None:
         scopes = smart.narrow(scopes, limit)
-    left = _left(scopes, most(client, installation, state.standing.book, now), role, authorized)
+    left = _left(scopes, grantable_at_most(client, installation, state.standing.book, now), role, authorized)
     if not left:
         raise Invalid(TokenError.INVALID_SCOPE, "None of the granted scopes may be granted any longer.")
     return left
 
 
-def most(facts: ClientFacts, installation: InstallationFacts, book: Book, now: datetime) -> tuple[str, ...]:
-    """Return the most that a client may be granted at a tenant now, cached for the same admission and installation."""
-    return _most(admission(book, facts, now).scopes, installation.scopes)
+def grantable_at_most(
+    facts: ClientFacts, installation: InstallationFacts, book: Book, now: datetime
+) -> tuple[str, ...]:
+    """Return the scopes that a client may be granted at a tenant at most, cached by admission and installation."""
+    return _at_most(admission(book, facts, now).scopes, installation.scopes)
 
 
 @lru_cache(maxsize=CACHE_SIZE)
-def _most(admitted: tuple[str, ...], installed: tuple[str, ...]) -> tuple[str, ...]:
+def _at_most(admitted: tuple[str, ...], installed: tuple[str, ...]) -> tuple[str, ...]:
     return smart.narrow(admitted, installed)
 
 
@@ -337,21 +337,18 @@ def _left(
 
 
 def lifetimes_of(facts: ClientFacts, book: Book, now: datetime) -> Lifetimes:
-    """Return how long what is issued to a client lives: as its cell in the rule book says. A client without a cell gets no tokens."""
+    """Return the lifetimes of a client's tokens, by its cell in the rule book. A client without a cell gets no tokens."""
     if facts.type in PLATFORM_PEERS:
         return PEER_LIFETIMES
     cell = admission(book, facts, now).cell
     return PEER_LIFETIMES if cell is None else cell.lifetimes
 
 
-def token_life(
-    client: Client, lifetimes: Lifetimes, *rests_until: datetime | None, now: datetime
-) -> timedelta:
-    """Return the life of an access token: as the rule book says, and no longer than ``rests_until`` (C47)."""
+def token_life(client: Client, lifetimes: Lifetimes, *limits: datetime | None, now: datetime) -> timedelta:
+    """Return the life of an access token by the rule book, cut to what it depends on: ``limits``, and the client's own end (C47)."""
     has_person = GrantType.CODE in GRANTS_OF[client.type]
     longest = lifetimes.access_token if has_person else lifetimes.backend_token
-    # No token outlives what it depends on: the agreement, a proxy's chart, the client itself.
-    ends = [end - now for end in (*rests_until, client.expires_at) if end is not None]
+    ends = [end - now for end in (*limits, client.expires_at) if end is not None]
     return min([longest, *ends])
 
 
@@ -369,16 +366,16 @@ def id_token_claims(
     }
     if grant.nonce:
         claims["nonce"] = grant.nonce
-    # SMART 2.2: fhirUser is a claim of those who asked for the scope; it names a person's record.
+    # SMART 2.2: the claim fhirUser is present only if the scope was granted.
     if "fhirUser" in scopes and grant.fhir_user:
         claims["fhirUser"] = f"{fhir_base}/{grant.fhir_user}"
     return claims
 
 
 def context_members(grant: Grant, scopes: tuple[str, ...]) -> dict[str, Any]:
-    """Return the launch context for a token response, as far as scopes and launch allow its disclosure (C32, C33)."""
-    known = smart.parse_stored(scopes)
-    patient, encounter = disclosed_context(known, grant.patient, grant.encounter)
+    """Return the launch context for a token response, as far as the scopes disclose it (C32, C33)."""
+    parsed = smart.parse_stored(scopes)
+    patient, encounter = disclosed_context(parsed, grant.patient, grant.encounter)
     disclosed: dict[str, Any] = {"patient": patient} if patient else {}
     if encounter:
         disclosed["encounter"] = encounter
@@ -386,8 +383,8 @@ def context_members(grant: Grant, scopes: tuple[str, ...]) -> dict[str, Any]:
         return disclosed
     extras = dict(grant.extras)
     entries = extras.pop("fhirContext", None)
-    # C33: of fhirContext only what the granted scopes can read.
-    readable = readable_context(entries, known) if isinstance(entries, list | tuple) else ()
+    # C33: only entries of fhirContext that the granted scopes can read.
+    readable = readable_context(entries, parsed) if isinstance(entries, list | tuple) else ()
     if readable:
         disclosed["fhirContext"] = list(readable)
     return extras | disclosed
@@ -415,11 +412,11 @@ def active_answer(
     return answer | {name: value for name, value in optional.items() if value}
 
 
-def unstopped(
+def without_stopped(
     scopes: tuple[str, ...], stops: SwitchIndex, *, now: datetime, issued_at: datetime | None
 ) -> tuple[str, ...]:
     """Remove the scopes that full stops on scopes and resource types cover. A wildcard that loses a type becomes the remaining types."""
-    # Nearly always: there is no switch on a scope or a type.
+    # The usual case: there is no switch on a scope or a type.
     if not stops.kinds:
         return scopes
     kept: list[str] = []

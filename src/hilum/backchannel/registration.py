@@ -27,10 +27,9 @@ def read_metadata(raw: bytes) -> dict[str, Any]:
 
 
 def register(ctx: Context, site: Site, body: dict[str, Any]) -> dict[str, Any]:
-    """Register a client at the tenant and return the response, the only one that contains its secret.
+    """Register a client at the tenant and return the response, which alone contains its secret.
 
-    Raises Invalid with a code of RFC 7591 section 3.2.2 and the same field errors as every other way to register (C1); NotFound,
-    NotPermitted.
+    Raises Invalid with a code of RFC 7591 section 3.2.2 and the field errors of any other registration (C1); NotFound, NotPermitted.
     """
     try:
         client, secret = installations.register_dynamically(ctx, site.tenant, body)
@@ -40,7 +39,7 @@ def register(ctx: Context, site: Site, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _code(fault: Invalid) -> str:
-    # Origins default to those of the redirect URIs, so an invalid redirect URI reports a field error for both.
+    # Origins default to those of the redirect URIs, so one invalid redirect URI causes an error in both fields.
     by_redirects = "redirect_uris" in fault.fields and set(fault.fields) <= {"redirect_uris", "origins"}
     return INVALID_REDIRECT if by_redirects else INVALID_METADATA
 

@@ -11,7 +11,7 @@ from hilum.web.urls import Site
 def revoke(ctx: Context, site: Site, caller: Caller, token: str) -> None:
     """Revoke a token of the client; a refresh token with its whole family. An unknown token is no error (C54).
 
-    Raises NotPermitted: ``invalid_client``, or ``unauthorized_client`` for another client's token, which is not revoked. NotFound (no such tenant).
+    Raises NotPermitted: ``invalid_client``, or ``unauthorized_client`` for another client's token, which stays valid. Raises NotFound (tenant).
     """
     client = service.authenticate(ctx, site, caller)
     ctx = ctx.as_actor(Actor(ActorKind.CLIENT, client.id, site.tenant))

@@ -24,7 +24,7 @@ from hilum.web.style import STYLE, STYLE_DIGEST
 
 DOCUMENT_MAX_AGE_S = 300
 KEYS_MAX_AGE_S = 60
-"""Much shorter than the overlap of signing keys, so that every reader has a new key before it is used."""
+"""Much shorter than the overlap of signing keys, so that every reader has fetched a new key before it signs."""
 STYLE_MAX_AGE_S = 31_536_000
 ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
 
@@ -125,7 +125,7 @@ class Documents:
             return build(ctx, tenant)
 
         try:
-            # PostgreSQL refuses a NUL in text, so it must not reach the query.
+            # PostgreSQL refuses a null character in text.
             if "\x00" in tenant:
                 raise NotFound("tenant_not_found", "There is no such tenant.")
             body = await self._kit.uow.read(verb, trace=trace_of(request))
@@ -142,7 +142,7 @@ class Documents:
 
 
 def _workflows(ctx: Context, tenant: TenantId) -> tuple[str, ...]:
-    # While the rule book cannot be trusted no app is granted anything; where to sign in stays published.
+    # Without a trusted rule book no app is granted anything, but the endpoints stay published.
     try:
         return cached_facts.workflows(ctx, tenant)
     except Unavailable:
@@ -154,8 +154,7 @@ def _keys(ctx: Context, tenant: TenantId) -> dict[str, Any]:
 
 
 def _first_keys(ctx: Context, tenant: TenantId) -> dict[str, Any]:
-    # Two first readers: the one active key of a ring is kept by a unique index, so both answer with
-    # the same key.
+    # A unique index permits one active key of a ring, so two concurrent first readers get the same key.
     keys.ensure(ctx, Purpose.ID_TOKEN, tenant)
     return _keys(ctx, tenant)
 
@@ -166,7 +165,7 @@ def _refused(_: Request) -> Response:
 
 
 def _json(status: int, body: dict[str, Any], max_age_s: int) -> Response:
-    # A failure is never cached: it would outlive its cause.
+    # Failures are never cached, or they would outlive their cause.
     cache = f"public, max-age={max_age_s}" if max_age_s else "no-store"
     headers = ANY_ORIGIN | {"Cache-Control": cache}
     if status == 503:

@@ -1,8 +1,15 @@
-"""The back channel's verbs: authenticate a client, and exchange a grant for tokens in five fixed phases.
+"""The back channel's verbs: authenticate a client, and exchange a grant for tokens.
 
-Parse once, authenticate the client, narrow the scopes, check the grant's own proof, mint. The route does everything that needs the network
-before the transaction, so a verb receives assertions whose signature is verified. Every refusal here commits, with its record and the
-revocations it caused.
+The route parses the request and does everything that needs the network (``token_endpoint``, which has the map of a token request). Then, in
+one transaction:
+
+1. ``authenticate``: the client's secret, or the ``jti`` of an assertion whose signature the route has verified.
+2. ``policy.judge_grant_type``: what this client may exchange.
+3. The grant: ``_by_code`` uses the code up first, ``_by_refresh`` the refresh token last, ``_by_credentials`` has none.
+4. ``load_state`` and ``policy.grant_fault``: standing, person, agreement and session as they are now; ``policy.scopes_now``: the scopes.
+5. ``tokens.mint``: no longer, and no wider, than all of these allow.
+
+Every refusal commits, with its record and the revocations that it caused.
 """
 
 import hashlib
@@ -55,8 +62,8 @@ from hilum.web.urls import Site
 class Caller:
     """A client at the back channel, as far as the route can verify it before the transaction.
 
-    ``assertion``: its signature and claims were verified with the keys of ``proved_with``. ``replaced``: the ``kid``s of its key set
-    whose material changed. ``recorded``: this source has few enough recent refusals that the next one gets its own record.
+    ``assertion``: its signature and claims were verified with the keys of ``proved_with``. ``replaced``: each ``kid`` of its key set whose
+    material changed. ``recorded``: whether a refusal gets an audit record of its own, because its address has had few lately.
     """
 
     presented: Presented
@@ -67,13 +74,13 @@ class Caller:
 
 
 def key_source(client: Client) -> str:
-    """Return a digest of a client's registered keys or their URL, to detect a change between the route and the transaction."""
+    """Return a digest of a client's registered keys or of their URL, to detect a change between route and transaction."""
     inline = orjson.dumps(client.jwks, option=orjson.OPT_SORT_KEYS) if client.jwks else b""
     return hashlib.sha256(client.jwks_uri.encode() + b"\n" + inline).hexdigest()
 
 
 def find_client(ctx: Context, site: Site, caller: Presented) -> Client | None:
-    """Find the client that a caller claims to be, not yet authenticated, so that the route can fetch its keys. Raises NotFound (tenant)."""
+    """Find the client that a caller claims to be, before authentication, so that the route can fetch its keys. Raises NotFound (tenant)."""
     _tenant(ctx, site)
     return cached_facts.find_client(ctx, caller.client)
 
@@ -117,8 +124,7 @@ def _authenticate(ctx: Context, site: Site, caller: Caller) -> Client:
     if presented.method is Method.ASSERTION:
         _use_assertion(ctx, client, caller)
     facts = cached_facts.client_facts(ctx, client.id)
-    # A hospital's own EHR or resource server authenticates at that hospital only, and is unknown at
-    # any other.
+    # A hospital's own EHR or resource server is unknown at any other hospital.
     if facts is None or facts.tenant not in {None, site.tenant}:
         client_auth.refuse_client("There is no such client here, or its registration has expired.")
     return client
@@ -126,7 +132,7 @@ def _authenticate(ctx: Context, site: Site, caller: Caller) -> Client:
 
 def _use_assertion(ctx: Context, client: Client, caller: Caller) -> None:
     verified, proved_with = caller.assertion, caller.proved_with
-    # The route verified with a cached registration; if its keys changed since, the assertion must be verified again.
+    # The route verified it with a cached registration; if the keys changed since, that proves nothing.
     if (
         verified is None
         or proved_with is None
@@ -134,7 +140,7 @@ def _use_assertion(ctx: Context, client: Client, caller: Caller) -> None:
         or (proved_with is not client and key_source(proved_with) != key_source(client))
     ):
         client_auth.refuse_client("The client assertion is not signed by a registered key of the client.")
-    # Last: only a verified assertion may use a jti up, or strangers could spend a client's.
+    # Last, so that only a verified assertion uses up a jti.
     if not tokens.record_jti(ctx, client.id, verified.jti, verified.expires_at):
         client_auth.refuse_client("The client assertion was used before; send a new jti with each request.")
 
@@ -147,7 +153,7 @@ def exchange(ctx: Context, site: Site, caller: Caller, request: TokenRequest) ->
     client = authenticate(ctx, site, caller)
     ctx = ctx.as_actor(Actor(ActorKind.CLIENT, client.id, site.tenant))
     try:
-        # After authentication: nobody learns what a client may do without being it.
+        # After authentication, so that only the client itself learns what it may do.
         policy.judge_grant_type(client, request.grant_type)
         body = _GRANTS[request.grant_type](ctx, site, client, request)
     except (NotPermitted, Invalid) as refusal:
@@ -178,8 +184,8 @@ def sunset_notice(ctx: Context, site: Site, body: dict[str, Any]) -> dict[str, s
 
 
 def _by_code(ctx: Context, site: Site, client: Client, request: TokenRequest) -> dict[str, Any]:
-    # First of all. The code is used up before anything else is judged, so that a wrong verifier or
-    # a stop leaves nothing to try again (ADR 8).
+    # The code is used up before anything else is judged, so that after a wrong verifier or a stop it cannot be
+    # tried again (ADR 8).
     code = frontchannel.redeem_code(
         ctx,
         request.code,
@@ -191,9 +197,8 @@ def _by_code(ctx: Context, site: Site, client: Client, request: TokenRequest) ->
     offline = code.offline is True
     state = load_state(ctx, site, code.grant, issued_at=code.issued_at, online=not offline, issuing=True)
     _judge(state, code.grant, ctx.now)
-    kept = unstopped(ctx, code.grant.scopes, code.issued_at)
-    # Narrowed again: a scope may have been taken from the installation in the minute that a code
-    # lives.
+    kept = without_stopped(ctx, code.grant.scopes, code.issued_at)
+    # Narrowed again: the installation may have changed in the minute that a code lives.
     scopes = evidence.scopes_within(
         ctx, code.grant.run, policy.scopes_now(kept, state, code.grant.role, ctx.now)
     )
@@ -224,8 +229,7 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
         tokens.redeem_refresh(ctx, presented, client=client.id, tenant=site.tenant)
         raise refuse_grant("The refresh token is not valid for this client.")
     online = not held.offline
-    # The opposite order of a code: everything that can refuse comes before the token is used up, so
-    # that a client that asked for too much can ask again.
+    # Unlike a code, the token is used up last: a client that requested too much can try again with it.
     state = load_state(ctx, site, held.grant, issued_at=held.issued_at, online=online, issuing=True)
     if state.session_over:
         tokens.redeem_refresh(ctx, presented, client=client.id, tenant=site.tenant, online_ended=True)
@@ -233,20 +237,20 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
     ends = policy.refresh_end(held, state, ctx.now)
     if ends is not None and ctx.now >= ends.at:
         raise refuse_grant(f"The refresh token has ended: {ends.why}. {meaning_of(ends.why)}")
-    kept = unstopped(ctx, held.grant.scopes, held.issued_at)
+    kept = without_stopped(ctx, held.grant.scopes, held.issued_at)
     offline = offline_of(smart.parse_stored(policy.scopes_now(kept, state, held.grant.role, ctx.now)))
     if offline is None or (held.offline and not offline and _is_session_over(ctx, held.grant)):
         raise refuse_grant("The scope that allowed refreshing was revoked.")
-    requested = policy.fewer_scopes(request.scope, held.grant.scopes)
+    requested = policy.scopes_of_refresh(request.scope, held.grant.scopes)
     scopes = policy.scopes_now(smart.narrow(requested, kept), state, held.grant.role, ctx.now)
     scopes = evidence.scopes_within(ctx, held.grant.run, scopes)
     charts = _charts_now(held.grant, state)
     used = tokens.redeem_refresh(ctx, presented, client=client.id, tenant=site.tenant)
-    # The authorization may have been narrowed between reading the token and locking it; the scopes above would be too wide.
+    # If the authorization was narrowed between the read and the lock, the scopes above are too wide.
     if used.grant != held.grant:
         raise Conflict("grant_changed", "The authorization was narrowed at the same time; try again.")
-    # The refresh token keeps what may still be granted; the access token has only what was
-    # requested (RFC 6749 section 6).
+    # The refresh token keeps all that may still be granted, the access token only what was requested
+    # (RFC 6749 section 6).
     grant = replace(used.grant, scopes=kept, person_patients=charts, launch_moved=_has_moved(ctx, used.grant))
     issued = tokens.mint(
         ctx,
@@ -263,7 +267,7 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
 def caller_fault(
     ctx: Context, site: Site, client: Client, *, begins: bool = False, mandated_until: datetime | None = None
 ) -> Reason | None:
-    """Return why an authenticated client may not act for itself at a tenant now; None if it may. ``begins``: it is to get a token."""
+    """Return why an authenticated client may not act for itself at a tenant now; None if it may. ``begins``: it requests a token."""
     facts = cached_facts.client_facts(ctx, client.id)
     assert facts is not None, "the client was just authenticated"
     acting = Party(site.tenant, client.id, facts.app, facts.version, facts.vendor)
@@ -271,7 +275,7 @@ def caller_fault(
     book = policies.current(ctx).book_at(site.tenant, ctx.now, client.app)
     standing = Standing(acting, _tenant(ctx, site), facts, installation, cached_facts.switches(ctx), book)
     standing.source = ctx.trace.source
-    # A backend service has no launches: each of its tokens begins something.
+    # A backend service has no launches, so each new token counts as a beginning.
     if begins:
         held = agreements.kinds_in_force(ctx, facts.vendor, site.tenant)
         standing = replace(standing, begins=True, agreements=held, mandated_until=mandated_until)
@@ -292,13 +296,14 @@ def _by_credentials(ctx: Context, site: Site, client: Client, request: TokenRequ
         detail = f"The client may not get a token here now: {reason}. {meaning_of(reason)}"
         raise NotPermitted(TokenError.UNAUTHORIZED_CLIENT, detail)
     book = policies.current(ctx).book_at(site.tenant, ctx.now, client.app)
-    asked = policy.expanded(book, request.scope)
-    policy.require_not_ended(book, policy.asked_scopes(asked))
-    allowed = policy.most(facts, installation, book, ctx.now) if installation else ()
-    scopes = unstopped(ctx, policy.backend_scopes(asked, client, allowed), None)
+    asked = policy.with_workflows_expanded(book, request.scope)
+    policy.require_not_ended(book, policy.requested_scopes(asked))
+    allowed = policy.grantable_at_most(facts, installation, book, ctx.now) if installation else ()
+    scopes = without_stopped(ctx, policy.backend_scopes(asked, client, allowed), None)
     if not scopes:
         raise Invalid(
-            TokenError.INVALID_SCOPE, "A switch stops every requested scope; try again when it is released."
+            TokenError.INVALID_SCOPE,
+            "A kill switch stops every requested scope. Try again after it is released.",
         )
     grant = Grant(
         tenant=site.tenant,
@@ -307,7 +312,7 @@ def _by_credentials(ctx: Context, site: Site, client: Client, request: TokenRequ
         version=facts.version,
         vendor=facts.vendor,
         scopes=scopes,
-        # Where it is a sandbox only: elsewhere there are no certification runs to look for.
+        # Only a sandbox has certification runs.
         run=evidence.run_of(ctx, client.id, site.tenant) if _tenant(ctx, site).sandbox else "",
     )
     ends = installation.expires_at if installation and client.type not in PLATFORM_PEERS else None
@@ -343,8 +348,8 @@ def load_state(
     ``issued_at``: when the code or token was issued. ``issuing``: tokens will be stored in this transaction, so the authorization is
     locked against changes until it commits.
     """
-    # On PostgreSQL a narrowing at this instant would not see the token that is about to be stored,
-    # nor this transaction the narrowing. With the row held, one waits for the other.
+    # On PostgreSQL a concurrent narrowing would not see the token that is about to be stored, nor would this
+    # transaction see the narrowing. The lock makes one wait for the other.
     find = consent.hold_authorization if issuing else consent.find_authorization
     person = cached_facts.find_person(ctx, grant.person) if grant.person else None
     active = person is not None and person.active and person.tenant == grant.tenant
@@ -361,7 +366,7 @@ def load_state(
         issued_at=issued_at,
     )
     authorization = find(ctx, grant.authorization) if grant.authorization else None
-    # Whoever presents what was issued then used the agreement then; where it was used later, too, the agreement is not idle.
+    # The agreement was used at least when this code or token was issued.
     if authorization is not None:
         authorization = replace(authorization, last_used_at=issued_at)
     return GrantState(
@@ -373,7 +378,7 @@ def load_state(
 
 
 def find_launch(ctx: Context, grant: Grant | AccessToken) -> Launch | None:
-    """Find the launch of a grant as it is now."""
+    """Find the launch of a grant, in its present state; None without one."""
     return launches.find_launch(ctx, grant.launch) if grant.launch else None
 
 
@@ -381,7 +386,7 @@ def _is_session_over(ctx: Context, grant: Grant | AccessToken) -> bool:
     """Check whether the EHR's session, or without a launch the browser's, has ended (C36)."""
     if not grant.person:
         return False
-    # A launch's tokens end with the EHR's session, not with the browser's cookie (C36).
+    # Tokens of a launch end with the EHR's session rather than the browser's (C36).
     if grant.launch:
         launch = find_launch(ctx, grant)
         return launch is None or launch.ended_at is not None
@@ -393,13 +398,13 @@ def _has_moved(ctx: Context, grant: Grant) -> bool:
     return grant.launch_moved or (launch is not None and launch.moved_at is not None)
 
 
-def unstopped(ctx: Context, scopes: tuple[str, ...], issued_at: datetime | None) -> tuple[str, ...]:
-    """Remove the scopes that a switch on a scope or type stops now, and those granted before such a full stop was released."""
-    return policy.unstopped(scopes, cached_facts.part_switches(ctx), now=ctx.now, issued_at=issued_at)
+def without_stopped(ctx: Context, scopes: tuple[str, ...], issued_at: datetime | None) -> tuple[str, ...]:
+    """Remove scopes that a switch on a scope or type stops now, or that were granted before such a full stop was released."""
+    return policy.without_stopped(scopes, cached_facts.scope_switches(ctx), now=ctx.now, issued_at=issued_at)
 
 
 def _charts_now(grant: Grant, state: GrantState) -> tuple[str, ...] | None:
-    """Return the charts of a grant that the person may still open. Raises NotPermitted if that of the launch context is not one."""
+    """Return the charts of a grant that the person may still open. Raises NotPermitted if the chart of the launch is not among them."""
     charts = policy.charts_kept(grant, state.person)
     if grant.patient and charts is not None and grant.patient not in charts:
         raise refuse_grant("The person may no longer open the chart of this launch.")
@@ -408,12 +413,12 @@ def _charts_now(grant: Grant, state: GrantState) -> tuple[str, ...] | None:
 
 def _life(ctx: Context, client: Client, grant: Grant, state: GrantState) -> timedelta:
     charts_end = policy.charts_end(grant.person_patients, state.person)
-    # What is issued now is a use: the token ends with the agreement, and not with the rest that it ends.
+    # Issuing a token is a use, so idle time counts from now.
     if state.authorization is not None:
         state = replace(state, authorization=replace(state.authorization, last_used_at=ctx.now))
-    agreed = policy.agreement_ends(state, grant, ctx.now)
-    rests_until = (None if agreed is None else agreed.at, charts_end)
-    life = policy.token_life(client, _lifetimes(state, ctx.now), *rests_until, now=ctx.now)
+    agreement_end = policy.agreement_ends(state, grant, ctx.now)
+    limits = (None if agreement_end is None else agreement_end.at, charts_end)
+    life = policy.token_life(client, _lifetimes(state, ctx.now), *limits, now=ctx.now)
     return evidence.life_within(ctx, grant.run, life)
 
 
@@ -468,7 +473,7 @@ def record_early_refusal(ctx: Context, site: Site, caller: Caller, refusal: NotP
 
 
 def record_refusal(ctx: Context, site: Site, caller: Caller, refusal: NotPermitted | Invalid) -> None:
-    """Record a refusal of the back channel, unless the caller is only counted. Its ``detail`` must contain no secret."""
+    """Record a refusal of the back channel, unless it is only counted. Its ``detail`` must contain no secret."""
     if not caller.recorded:
         return
     client = cached_facts.find_client(ctx, caller.presented.client)
@@ -485,7 +490,7 @@ def record_refusal(ctx: Context, site: Site, caller: Caller, refusal: NotPermitt
 
 
 def record_counts(ctx: Context, counts: Iterable[tuple[str, str, int]]) -> None:
-    """Record refusals that were only counted: tenant, address and count. Those of tenants that do not exist are dropped."""
+    """Record counts of refusals that got no record of their own, each with its tenant and address. Unknown tenants are dropped."""
     exists: dict[str, bool] = {"": True}
     for tenant, source, count in counts:
         if tenant not in exists:

@@ -1,15 +1,19 @@
 """The HTTP side of the back channel: parse and verify the client's assertion, run one verb in a transaction, render the response.
 
-A token request, in order: 1 the form, bounded; 2 the client that it names, or 429 after too many failures of the pair of client and
-address; 3 an assertion's header, key set, claims and signature, which may need the network and so come before the transaction; 4 one
-transaction, again if it conflicts: the client's secret or the assertion's ``jti``, the grant type, and the grant (``service.exchange``);
-5 the response, never cached, with CORS headers. A refusal is recorded, or counted, in the transaction in which it was decided.
+A token request, in order:
+
+1. ``_read_form``, ``policy.parse``: the form, bounded, and its grant type.
+2. ``_caller``: the client that it identifies, or 429 after too many failures of this client from this address.
+3. ``_prove``: an assertion's header, key set, claims and signature. This may need the network, so it comes before the transaction.
+4. ``service.exchange`` in one transaction, which is repeated after a conflict: the client, the grant type, the grant, the tokens.
+5. ``_answer``: the response, never cached, with CORS headers.
+
+A refusal is recorded, or counted, in the transaction that decided it.
 
 Source: RFC 6749 sections 3.2, 5.1 and 5.2; RFC 7009 section 2; RFC 7662 section 2; Fetch standard (CORS).
 """
 
 import math
-import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -38,6 +42,7 @@ from hilum.backchannel.policy import TokenRequest
 from hilum.backchannel.service import Caller
 from hilum.clients import service as clients
 from hilum.clients.models import KEYS, USE_NOTED_EVERY, Client
+from hilum.identity.policy import fits_tenant_id
 from hilum.infra.context import Context, Trace
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Conflict, HilumError, Invalid, NotFound, NotPermitted, Unavailable
@@ -52,7 +57,7 @@ from hilum.web.urls import Site
 
 T = TypeVar("T")
 TRIES = 3
-"""How often a verb is run if it conflicts with another transaction; one that failed has changed nothing."""
+"""How often a verb is attempted if it conflicts with another transaction. A failed attempt has changed nothing."""
 CLIENTS_KEPT_S = 2.0
 CLIENTS_BOUND = 10_000
 RETRY_AFTER_S = 2
@@ -60,8 +65,7 @@ STOPPED_RETRY_AFTER_S = 60
 # RFC 6749 section 5.1.
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 NOBODY = Presented(Method.NONE, ClientId(""))
-_TENANT = re.compile(r"[a-z0-9-]{1,32}")
-_KNOWN = frozenset(each.value for each in TokenError) | {
+_ERROR_CODES = frozenset(each.value for each in TokenError) | {
     registration.INVALID_METADATA,
     registration.INVALID_REDIRECT,
 }
@@ -117,7 +121,7 @@ class BackChannel:
     async def _token(self, request: Request, site: Site, form: Parameters) -> Reply:
         token_request = policy.parse(form)
         urls = self._kit.urls
-        form = await self._with_client(request, site, form, token_request)
+        form = await self._with_public_client(request, site, form, token_request)
         caller = await self._caller(request, site, form, {urls.token(site.tenant)})
 
         def exchange(ctx: Context) -> Reply:
@@ -129,7 +133,7 @@ class BackChannel:
         return reply
 
     async def _note_use(self, presented: Presented, trace: Trace) -> None:
-        """Record when a secret or key set was last used, after a success and seldom: no exchange waits for it twice in six hours."""
+        """Record the use of a secret or key after a success, at most once in USE_NOTED_EVERY."""
         kid = presented.decoded[0].get("kid")
         if (
             presented.method is Method.ASSERTION
@@ -142,59 +146,59 @@ class BackChannel:
         credential = {Method.BASIC: presented.digest, Method.ASSERTION: KEYS}.get(presented.method)
         if credential is None or not self._is_due(presented.client, credential):
             return
-        # The tokens are issued: what cannot be noted now is noted at a later exchange.
+        # The tokens are issued already, so a failure to record their use must not fail the request.
         with suppress(HilumError):
             note = partial(clients.note_use, client=presented.client, credential=credential)
             await self._kit.uow.write(note, trace=trace)
 
     def _is_due(self, client: ClientId, credential: str) -> bool:
-        """Check whether a use is to be recorded, and count it as recorded from now on."""
+        """Check whether a use must be recorded, and mark it as recorded."""
         if (client, credential) in self._noted:
             return False
         self._noted[client, credential] = True
         return True
 
-    async def _with_client(
-        self, request: Request, site: Site, form: Parameters, asked: TokenRequest
+    async def _with_public_client(
+        self, request: Request, site: Site, form: Parameters, token_request: TokenRequest
     ) -> Parameters:
-        """Add the public client of a refresh token as ``client_id`` if the request identifies no client: only a code requires it.
+        """Add ``client_id`` to a refresh request without one, if its token belongs to a public client.
 
         Source: RFC 6749 sections 3.2.1 and 6; SMART App Launch 2.2, app-launch#refresh-access-token.
         """
-        identified = client_auth.NAMING & (set(form.values) | form.repeated)
-        if not asked.refresh_token or identified or "authorization" in request.headers:
+        identified = client_auth.IDENTIFYING & (set(form.values) | form.repeated)
+        if not token_request.refresh_token or identified or "authorization" in request.headers:
             return form
-        find = partial(service.public_holder, site=site, refresh_token=asked.refresh_token)
+        find = partial(service.public_holder, site=site, refresh_token=token_request.refresh_token)
         client = await self._kit.uow.read(find, trace=trace_of(request))
         return replace(form, values=form.values | {"client_id": client}) if client else form
 
     async def _introspect(self, request: Request, site: Site, form: Parameters) -> Reply:
-        token = _token_of(form)
+        token = _required_token(form)
         urls = self._kit.urls
-        own = {urls.token(site.tenant), urls.introspect(site.tenant)}
-        caller = await self._caller(request, site, form, own)
+        audiences = {urls.token(site.tenant), urls.introspect(site.tenant)}
+        caller = await self._caller(request, site, form, audiences)
         verb = partial(introspection.introspect, site=site, caller=caller, token=token)
         return 200, await self._run(request, caller, verb), {}
 
     async def _revoke(self, request: Request, site: Site, form: Parameters) -> Reply:
-        token = _token_of(form)
+        token = _required_token(form)
         urls = self._kit.urls
-        own = {urls.token(site.tenant), urls.revoke(site.tenant)}
-        caller = await self._caller(request, site, form, own)
+        audiences = {urls.token(site.tenant), urls.revoke(site.tenant)}
+        caller = await self._caller(request, site, form, audiences)
         await self._run(request, caller, lambda ctx: revocation.revoke(ctx, site, caller, token))
         return 200, {}, {}
 
     async def _disposals(self, request: Request, site: Site, form: Parameters) -> Reply:
         urls = self._kit.urls
-        own = {urls.token(site.tenant), urls.disposals(site.tenant)}
-        caller = await self._caller(request, site, form, own)
+        audiences = {urls.token(site.tenant), urls.disposals(site.tenant)}
+        caller = await self._caller(request, site, form, audiences)
         verb = partial(disposals.exchange, site=site, caller=caller, form=form, issuer=urls.base_url)
         return 200, await self._run(request, caller, verb), {}
 
     async def _register(self, request: Request, site: Site, _: Parameters) -> Reply:
         if not self._registers:
             raise NotFound("not_found", "Dynamic registration is not open on this server.")
-        # A page of another site cannot send JSON without a preflight, and only registered origins pass that.
+        # Another site's page cannot send JSON without a preflight, which only registered origins pass.
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise Invalid(registration.INVALID_METADATA, "The body must be application/json.")
         body = registration.read_metadata(await forms.read_body(request, oauth.BODY_BOUND))
@@ -209,7 +213,7 @@ class BackChannel:
         caller = Caller(NOBODY, recorded=recorded)
         try:
             presented = client_auth.read(request.headers.get("authorization", ""), form)
-            # Before any signature is verified, which is what a flood would cost.
+            # Before any signature is verified, since verifying is what a flood would make expensive.
             if wait_s := self._failures.wait_s(presented.client, trace.source):
                 await self._count(Caller(presented, recorded=False), site.tenant, trace.source)
                 raise TooManyFailures(wait_s)
@@ -228,8 +232,8 @@ class BackChannel:
         if client is None:
             client_auth.refuse_client("There is no such client here, or its registration has expired.")
         client_auth.judge_method(client, presented)
-        # Before the fetch: a stranger must not make us fetch a client's keys for an assertion that
-        # would be refused anyway.
+        # Before the fetch, so that an assertion that would be refused anyway causes no request to the
+        # client's host.
         kid = client_auth.judge_header(presented.decoded[0], client)
         jwks, replaced = await self._keys(client, kid)
         now = self._kit.clock.now()
@@ -239,7 +243,7 @@ class BackChannel:
         return {"assertion": verified, "proved_with": client, "replaced": replaced}
 
     async def _client(self, site: Site, presented: Presented, trace: Trace) -> Client | None:
-        """Find the client whose keys verify the assertion, cached for moments: the verb checks its key source and all else again."""
+        """Find the client whose keys verify the assertion, cached for CLIENTS_KEPT_S seconds; the verb checks the registration again."""
         client = self._clients.get((site.tenant, ClientId(presented.client)))
         if client is not None:
             return client
@@ -259,7 +263,7 @@ class BackChannel:
         return keyset.jwks, keyset.replaced
 
     async def _refused(self, site: Site, caller: Caller, refusal: NotPermitted, trace: Trace) -> None:
-        # The cached registration may be the reason: the next attempt reads it again.
+        # The cached registration may be outdated, so the next attempt reads it again.
         self._clients.pop((site.tenant, caller.presented.client), None)
         await self._count(caller, site.tenant, trace.source)
         if caller.recorded:
@@ -267,7 +271,7 @@ class BackChannel:
         self._failures.failed(caller.presented.client, trace.source)
 
     async def _count(self, caller: Caller, tenant: TenantId, source: str) -> None:
-        """Count a refusal if it gets no record of its own; the counts are recorded a minute after the first."""
+        """Count a refusal that gets no record of its own; counts are recorded a minute after the first."""
         self._refusals.count(tenant, source, recorded=caller.recorded)
 
     def record_counts_soon(self) -> None:
@@ -283,7 +287,7 @@ class BackChannel:
             result = await self._write(verb, trace)
         except (NotPermitted, Invalid) as refusal:
             await self._count(caller, TenantId(request.path_params["tenant"]), trace.source)
-            # Guessed secrets, codes and refresh tokens; a wrong scope is an honest mistake.
+            # Only what could be a guess counts towards the limit, not an invalid scope.
             if refusal.code in {TokenError.INVALID_CLIENT, TokenError.INVALID_GRANT}:
                 self._failures.failed(*pair)
             if refusal.code == TokenError.INVALID_CLIENT:
@@ -310,7 +314,7 @@ class BackChannel:
         tenant = TenantId(request.path_params["tenant"])
         form = Parameters({}, frozenset())
         try:
-            if not _TENANT.fullmatch(tenant):
+            if not fits_tenant_id(tenant):
                 raise NotFound("tenant_not_found", "There is no such tenant.")
             if handle != self._register:
                 form = await _read_form(request)
@@ -323,7 +327,7 @@ class BackChannel:
     # --- CORS (C26) ------------------------------------------------------------------------------------------------------------
 
     async def preflight(self, request: Request) -> Response:
-        """OPTIONS of every endpoint: a preflight does not identify the client, so it allows every origin of an app installed here."""
+        """OPTIONS of every endpoint. A preflight does not identify the client, so every origin of an app installed here is allowed."""
         origin = request.headers.get("origin", "")
         tenant = TenantId(request.path_params["tenant"])
         headers = {"Vary": "Origin"}
@@ -339,7 +343,7 @@ class BackChannel:
     async def _cors(self, request: Request, tenant: TenantId, form: Parameters) -> dict[str, str]:
         origin = request.headers.get("origin", "")
         headers = {"Vary": "Origin"}
-        if not origin or not _TENANT.fullmatch(tenant):
+        if not origin or not fits_tenant_id(tenant):
             return headers
         try:
             presented = client_auth.read(request.headers.get("authorization", ""), form)
@@ -347,8 +351,7 @@ class BackChannel:
             client: Client | None = await self._kit.uow.read(find, trace=trace_of(request))
         except HilumError:
             client = None
-        # Scripts may read the refusal of an unknown client too, or an app could not show why it was
-        # refused.
+        # Scripts may also read the refusal of an unknown client, so that an app can show its reason.
         allowed = await self._origins_at(tenant) if client is None else frozenset(client.origins)
         if origin in allowed:
             headers |= {
@@ -378,7 +381,7 @@ async def _read_form(request: Request) -> Parameters:
     return form
 
 
-def _token_of(form: Parameters) -> str:
+def _required_token(form: Parameters) -> str:
     token = form.get("token")
     if not token:
         raise Invalid(TokenError.INVALID_REQUEST, "token is missing.")
@@ -394,8 +397,7 @@ def _render(error: HilumError, *, basic: bool) -> Reply:
         status, code, headers = 503, "temporarily_unavailable", {"Retry-After": str(RETRY_AFTER_S)}
     elif isinstance(error, NotFound):
         status, code = 404, TokenError.INVALID_REQUEST
-    # Registration under a stop of the tenant or the platform: a client must not be ready when the
-    # stop ends.
+    # Registration during a stop of the tenant or the platform: no client may be prepared for its end.
     elif error.code == Reason.SWITCH_ENGAGED:
         status, code, headers = 503, "temporarily_unavailable", {"Retry-After": str(STOPPED_RETRY_AFTER_S)}
     elif error.code == "too_many_clients":
@@ -406,7 +408,7 @@ def _render(error: HilumError, *, basic: bool) -> Reply:
         headers = {"WWW-Authenticate": 'Basic realm="hilum"'} if basic else {}
     else:
         status = {"body_too_large": 413, "body_too_slow": 408}.get(error.code, 400)
-        code = error.code if error.code in _KNOWN else TokenError.INVALID_REQUEST
+        code = error.code if error.code in _ERROR_CODES else TokenError.INVALID_REQUEST
     body: dict[str, Any] = {"error": code, "error_description": oauth.description(error.detail or error.code)}
     if isinstance(error, Invalid) and error.fields:
         body["fields"] = explained(error.fields)

@@ -16,43 +16,46 @@ from hilum.kernel.pages import PageQuery
 from hilum.registry import service as registry
 
 OWN_BOUND = 5_000
-"""Agreements in a person's own download."""
+"""The most agreements in a person's own download."""
 
 
-def keep_version(ctx: Context, found: Authorization, change: Change, scopes: tuple[str, ...] = ()) -> None:
-    """Record a version of a person's agreement; ``found`` is what it was before, or the new one. A hospital's own agreements have none.
+def record_version(
+    ctx: Context, agreement: Authorization, change: Change, scopes: tuple[str, ...] = ()
+) -> None:
+    """Record a version of a person's agreement: ``agreement`` as it was before the change, or new. A tenant's own agreements have no versions.
 
-    Called after the agreement's row was written, which orders two changes at one moment.
+    Call it after the agreement's row was written, whose lock orders two concurrent changes.
     """
-    if found.basis is not Basis.PERSON:
+    if agreement.basis is not Basis.PERSON:
         return
     if change is Change.RECORDED:
-        store.add_version(ctx.tx, _first(found))
+        store.add_version(ctx.tx, _first(agreement))
         return
-    last = store.last_version(ctx.tx, found.id)
+    last = store.last_version(ctx.tx, agreement.id)
     if last == 0:
-        # Agreed to before versions were kept: what it was until now is its first one.
-        store.add_version(ctx.tx, _first(found))
+        # From a release without versions: its present state is the first version.
+        store.add_version(ctx.tx, _first(agreement))
         last = 1
-    store.add_version(ctx.tx, AgreementVersion(found.id, last + 1, ctx.now, change, scopes, str(ctx.actor)))
+    version = AgreementVersion(agreement.id, last + 1, ctx.now, change, scopes, str(ctx.actor))
+    store.add_version(ctx.tx, version)
 
 
-def _first(found: Authorization) -> AgreementVersion:
-    by = f"person:{found.person}"
-    return AgreementVersion(found.id, 1, found.created_at, Change.RECORDED, found.scopes, by)
+def _first(agreement: Authorization) -> AgreementVersion:
+    by = f"person:{agreement.person}"
+    return AgreementVersion(agreement.id, 1, agreement.created_at, Change.RECORDED, agreement.scopes, by)
 
 
-def versions_of(ctx: Context, found: Authorization) -> tuple[AgreementVersion, ...]:
-    """Return the versions of a person's agreement, the first one first."""
-    return tuple(store.list_versions(ctx.tx, found.id)) or (_first(found),)
+def versions_of(ctx: Context, agreement: Authorization) -> tuple[AgreementVersion, ...]:
+    """Return the versions of a person's agreement, oldest first."""
+    return tuple(store.list_versions(ctx.tx, agreement.id)) or (_first(agreement),)
 
 
 def export(
     ctx: Context, tenant: TenantId, page: PageQuery, *, base: str, person: PersonId | None = None
 ) -> list[Exported]:
-    """Export a page of the agreements of a hospital's patients and proxies, or of one of them, by person and id; ``after`` is the ``cursor`` of the last one. Raises NotPermitted.
+    """Export a page of the agreements of a hospital's patients and proxies, or of one ``person``, by person and id. Raises NotPermitted.
 
-    For the hospital's administrator, and for people about themselves. Who read whose is recorded.
+    The page's ``after`` is both, joined by ``~``. For the hospital's administrator, and for people about themselves. The read is recorded.
     """
     event = Event("consent.authorization.export", tenant=tenant, person=person or "")
     if not policy.may_export(ctx.actor, tenant, person):
@@ -64,22 +67,22 @@ def export(
 
 
 def export_own(ctx: Context, tenant: TenantId, person: PersonId, *, base: str) -> list[Exported]:
-    """Export all that a person agreed to, for themselves. Raises NotPermitted, Conflict (more than one file holds)."""
-    found: list[Exported] = []
+    """Export all agreements of a person for themselves. Raises NotPermitted, Conflict (more than OWN_BOUND)."""
+    exported: list[Exported] = []
     page = PageQuery()
     while more := export(ctx, tenant, page, base=base, person=person):
-        found += more
+        exported += more
         last = more[-1].agreement
         page = PageQuery(f"{last.person}~{last.id}")
         if len(more) < page.limit:
             break
-        # What does not fit is refused and not cut off: nobody would see that something is missing.
-        if len(found) >= OWN_BOUND:
+        # Refused rather than cut off: nobody would notice that something is missing.
+        if len(exported) >= OWN_BOUND:
             raise Conflict(
                 "export_too_large",
-                "These are too many agreements for one file. Read them in pages by the API.",
+                "These are too many agreements for one file. Read them in pages through the API.",
             )
-    return found
+    return exported
 
 
 def export_one(ctx: Context, authorization: AuthorizationId, *, base: str) -> Exported:
@@ -122,6 +125,6 @@ def _names(ctx: Context, each: Authorization) -> tuple[str, str]:
     try:
         app = registry.get_app(ctx, each.app)
     except NotFound:
-        # A sandbox's dynamic app, which is deleted after a day.
+        # A dynamically registered app of a sandbox, which is deleted after a day.
         return each.app, "an unknown vendor"
     return app.name, registry.get_vendor(ctx, app.vendor).name

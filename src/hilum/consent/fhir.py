@@ -20,14 +20,14 @@ _PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
 _SIGNERS = "http://terminology.hl7.org/CodeSystem/contractsignertypecodes"
 _TYPES = "http://hl7.org/fhir/resource-types"
 _RELATIVE = frozenset({"Patient", "Practitioner", "PractitionerRole", "RelatedPerson"})
-"""What may have agreed, as R4 has it; a Person is named by its identifier alone."""
+"""The resource types that R4 permits as performer. A Person is referred to by its identifier instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """An agreement with what its ids stand for. ``versions`` are all of them, the first one first. ``base`` is the platform's address.
+    """An agreement with the names behind its ids. ``versions`` are all of them, oldest first. ``base`` is the platform's address.
 
-    ``person`` is the ``fhirUser`` of the person who agreed; ``proxy``: that person is not the patient, but acts for them.
+    ``person`` is the ``fhirUser`` of the person who agreed; ``proxy``: that person acts for the patient.
     """
 
     agreement: Authorization
@@ -56,12 +56,12 @@ def bundle_of(exported: Iterable[Exported], now: datetime) -> dict[str, Any]:
 
 
 def consent_id(agreement: Authorization) -> str:
-    """Return the FHIR id of an agreement: its own id, without the character that FHIR ids do not have."""
+    """Return the FHIR id of an agreement: its own id with ``-`` for ``_``, which FHIR ids cannot contain."""
     return agreement.id.replace("_", "-")
 
 
 def consents_of(exported: Exported, now: datetime) -> list[dict[str, Any]]:
-    """Return an agreement's versions as Consent resources, the first one first."""
+    """Return an agreement's versions as Consent resources, oldest first."""
     followers = [*exported.versions[1:], None]
     return [
         _consent(exported, version, follower, now)
@@ -75,7 +75,7 @@ def _consent(
     agreement, base = exported.agreement, exported.base
     ended = version.change is Change.WITHDRAWN
     over = ended or (follower is None and now >= agreement.expires_at)
-    # Until the next version; the last one until the agreement ends.
+    # A version lasts until the next one, the last one until the agreement ends.
     until = agreement.expires_at if follower is None else follower.at
     return {
         "resourceType": "Consent",
@@ -107,7 +107,7 @@ def _somebody(exported: Exported) -> dict[str, Any]:
 
 
 def _performer(exported: Exported) -> dict[str, Any]:
-    """Return who agreed, with the relationship to the patient in words."""
+    """Return the person who agreed, with their relationship to the patient in words."""
     kind = exported.person.partition("/")[0]
     who = {"reference": exported.person} if kind in _RELATIVE else _somebody(exported)
     return who | {"display": "acts for the patient" if exported.proxy else "the patient"}
@@ -129,7 +129,7 @@ def _provision(exported: Exported, version: AgreementVersion, until: datetime) -
         actors.append({"role": _concept(_SIGNERS, "DELEGATEE"), "reference": _performer(exported)})
     found: dict[str, Any] = {
         "extension": [{"url": f"{base}{SCOPE_EXTENSION}", "valueString": text} for text in version.scopes],
-        # What a withdrawal leaves is a denial, not a permit without content.
+        # After a withdrawal, a denial rather than a permit without content.
         "type": "permit" if version.scopes else "deny",
         "period": {"start": _instant(version.at), "end": _instant(until)},
         "actor": actors,

@@ -1,4 +1,4 @@
-"""When agreements were last used and when they end, for the people they are of and their hospital."""
+"""When agreements were last used and when they end, for their people and for the hospital."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -22,10 +22,10 @@ from hilum.tokens.models import TokenFamily
 
 
 def list_for_person(ctx: Context, tenant: TenantId, person: PersonId) -> tuple[Authorization, ...]:
-    """List a person's connected apps, one entry per app: its newest agreement, with the scopes of all of them, the last use and the end.
+    """List a person's connected apps, one entry for each: the newest agreement, with the scopes, last use and end of all agreements with the app.
 
-    Withdrawing an entry withdraws every agreement behind it. One that the rule book has ended is listed until its own end: another rule book
-    may give it back.
+    Withdrawing an entry withdraws all of these. An agreement that the rule book ends is listed until its own expiry, because another rule book
+    may revive it.
     """
     entries: dict[AppId, Authorization] = {}
     page = FIRST_PAGE
@@ -49,7 +49,7 @@ def list_for_person(ctx: Context, tenant: TenantId, person: PersonId) -> tuple[A
 def list_lives(
     ctx: Context, tenant: TenantId, page: PageQuery, *, person: PersonId | None = None
 ) -> list[AgreementLife]:
-    """List the agreements at a hospital, or of one of its people, by person and id, ended ones too; ``after`` is both, joined by ``~``.
+    """List the agreements at a hospital, or of one of its people, also ended ones, by person and id; the page's ``after`` is both, joined by ``~``.
 
     For the hospital's administrator, and for people about themselves. The read is recorded. Raises NotPermitted.
     """

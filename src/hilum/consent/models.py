@@ -11,19 +11,19 @@ from hilum.tokens.models import TokenFamily
 
 CONSENT = Part("consent")
 """The part of the facts with withdrawals; its keys are ``withdrawn/<id>`` and ``narrowed/<id>``."""
-# Five minutes longer than an access token lives.
 NEGATIVE_WINDOW = timedelta(minutes=65)
+"""How long the facts keep a withdrawal: five minutes longer than any access token lives."""
 
 
 VERSIONS_BOUND = 1_000
-"""Versions of one agreement that are read."""
+"""How many versions of one agreement are read."""
 
 
 class Basis(StrEnum):
     """Who agreed."""
 
     PERSON = "person"
-    """The patient (or proxy) on a consent page."""
+    """The patient, or a proxy, on a consent page."""
     TENANT = "tenant"
     """The tenant by installing the app; the person saw a first-use notice."""
 
@@ -38,6 +38,8 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
+    """An agreement of a person or a tenant to scopes for a client. ``scopes`` are v2 strings; ``patient`` is empty without a chart."""
+
     id: AuthorizationId
     tenant: TenantId
     person: PersonId
@@ -55,15 +57,15 @@ class Authorization:
     revoked_at: datetime | None = None
     revoked_by: str = ""
     workflow: str = ""
-    """What it is for, as its launch stated; empty for what was agreed before there were workflows, or without one (C190)."""
+    """The workflow of its launch; empty without one, and for agreements from before there were workflows (C190)."""
     last_used_at: datetime | None = None
-    """When a token was last issued under it; filled where it is needed."""
+    """When a token was last issued under it; set only by the verbs that say so."""
     ends: End | None = None
-    """When it ends or ended, by everything that ends it; filled by ``list_for_person`` and ``list_lives`` only."""
+    """When it ends or ended, by whichever limit is first; set by ``list_for_person`` and ``list_lives`` only."""
 
 
 UNUSED_AFTER = timedelta(days=90)
-"""What was not used for so long is proposed for removal, and never removed by itself (C219)."""
+"""After this time without use an agreement is proposed for removal; it is never removed automatically (C219)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +77,17 @@ class AgreementLife:
 
 
 class Change(StrEnum):
-    """Why there is a version of a person's agreement."""
+    """What created a version of a person's agreement."""
 
     RECORDED = "recorded"
     NARROWED = "narrowed"
     WITHDRAWN = "withdrawn"
-    """Also where nothing was left of it, or the person may no longer act for the patient."""
+    """Also if no scope was left, or if the person may no longer act for the patient."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgreementVersion:
-    """One version of a person's agreement: its scopes from ``at`` on, until the next version. A renewal only moves the end of the last one."""
+    """One version of a person's agreement: its scopes from ``at`` until the next version. A renewal only extends the last one."""
 
     authorization: AuthorizationId
     number: int
@@ -97,7 +99,7 @@ class AgreementVersion:
 
 @dataclass(frozen=True, slots=True)
 class PlainPermission:
-    """A scope in plain words, for a page. ``title`` is a sentence without its full stop; ``reach`` says whose data it is about."""
+    """A scope in plain words, for a page. ``title`` is a sentence without a full stop; ``reach`` describes whose data it covers."""
 
     scope: str
     title: str
@@ -107,9 +109,9 @@ class PlainPermission:
     writes: bool = False
     sensitive: bool = False
     what: str = ""
-    """What it is about, without what may be done with it: the type."""
+    """The name of the type, without the verbs."""
     kind: str = ""
-    """To what a category or another constraint limits it."""
+    """The category or other constraint that limits it; empty without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +127,12 @@ class Choice:
     group: str = ""
     type: str = ""
     optional: bool | None = None
-    """Whether the app says that it works without it; None: it does not say (C211)."""
+    """Whether the app states that it works without it; None if it states nothing (C211)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """Checkboxes under one heading, which has a checkbox of its own: unticked, it withholds all of them."""
+    """Checkboxes under one heading with a checkbox of its own, which withholds all of them if it is unticked."""
 
     key: str
     title: str

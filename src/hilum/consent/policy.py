@@ -10,7 +10,7 @@ from hilum.consent.permissions import (
     Part,
     Permission,
     Rights,
-    kept_of,
+    granted_of,
     may_overlap,
     parts_of,
     permissions_of,
@@ -44,12 +44,10 @@ from hilum.standards.smart.scopes import (
 from hilum.tokens.models import TokenFamily
 
 OWN_ENTRY = "fhirUser"
-# openid and launch cannot be declined: without them the app has neither a user nor a chart, and the person
-# would press Deny.
 DECLINABLE = frozenset({"offline_access", "online_access"})
-"""Special scopes that can be unticked. The others only identify the person and the context, and are granted with the rest."""
+"""Special scopes that can be unticked. The others only identify the person and the context, without which no app works."""
 UNGROUPED_TYPES = 8
-"""Up to how many types a consent page lists without headings."""
+"""The most types that a consent page lists without headings."""
 _REACH = {
     Prefix.PATIENT: Sentence("of this patient"),
     Prefix.USER: Sentence("of every patient you may open"),
@@ -64,24 +62,24 @@ def is_in_force(authorization: Authorization, now: datetime) -> bool:
 
 
 def may_export(actor: Actor, tenant: TenantId, person: PersonId | None) -> bool:
-    """Check whether an actor may export what people agreed to: the hospital's administrator all of it, everybody their own."""
+    """Check whether an actor may export agreements: the hospital's administrator all of them, everybody their own."""
     if actor.kind is not ActorKind.PERSON or not tenant or actor.tenant != tenant:
         return False
     return administers(actor, tenant) or (person is not None and actor.id == person)
 
 
 def chart_end(person: Person | None, patient: str) -> datetime | None:
-    """Return when a person may no longer act for a patient, such as the age of majority; None if nothing says so."""
+    """Return when a person may no longer act for a patient, such as at the patient's majority; None if there is no end."""
     return None if person is None else dict(person.chart_ends).get(patient)
 
 
 def may_go_on(
     agreement: Authorization, *, version: VersionId, workflow: str, cell: Cell | None, now: datetime
 ) -> bool:
-    """Check whether a person need not be asked again, of an agreement in force with the app's present owner (C90).
+    """Check whether an agreement in force spares its person another page (C90). The caller compares the scopes.
 
-    They are asked for another version, for another purpose, and after a long time without use. An agreement without a workflow is for
-    every one. ``last_used_at`` of the agreement must be filled. Wider scopes are for the caller to compare.
+    They are asked again for another version or workflow, and after ``dormant_days`` without use. An agreement without a workflow covers
+    every workflow. ``last_used_at`` must be set.
     """
     if cell is None or agreement.version != version or agreement.workflow not in {"", workflow}:
         return False
@@ -91,32 +89,32 @@ def may_go_on(
 
 
 def used_at(agreement: Authorization) -> datetime:
-    """Return when an agreement was last used: a token was issued under it, if ``last_used_at`` is filled, or its person opened the app."""
-    used = (agreement.last_used_at, agreement.last_validated_at, agreement.created_at)
-    return max(filter(None, used))
+    """Return when an agreement was last used: its person opened the app or, if ``last_used_at`` is set, a token was issued."""
+    uses = (agreement.last_used_at, agreement.last_validated_at, agreement.created_at)
+    return max(filter(None, uses))
 
 
 def is_unused(used_at: datetime, ends_at: datetime, now: datetime) -> bool:
-    """Check whether an agreement or a family of tokens goes on and nobody used it for UNUSED_AFTER: it is proposed for removal (C219)."""
+    """Check whether an agreement or token family is in force but was not used for UNUSED_AFTER, so that its removal is proposed (C219)."""
     return now < ends_at and used_at <= now - UNUSED_AFTER
 
 
 CLASS_ENDS = frozenset({Reason.ONE_TIME_OVER, Reason.STUDY_ENDED, Reason.FIXED_END_REACHED})
-"""Ends of agreements that opening the app does not move."""
+"""Ends that opening the app does not extend."""
 
 
 def end_of(authorization: Authorization, cell: Cell | None) -> End:
-    """Return when an authorization ends: as it says, or sooner by what the app's cell in the rule book says now, and by which limit.
+    """Return when an authorization ends, and by which limit: its own expiry, or an earlier end by the app's cell in the rule book.
 
-    What was not used ends by ``last_used_at``, which must be filled where the cell has such a limit (``rests``). Without a cell the app gets
-    nothing, whenever the agreement ends.
+    ``last_used_at`` must be set if the cell limits idle time (``limits_idle_time``). Without a cell only the expiry counts, since the app
+    gets no tokens anyway.
     Source: C89, C194
     """
     stored = End(authorization.expires_at, Reason.AUTHORIZATION_EXPIRED)
     if cell is None:
         return stored
     lives, agreed_at = cell.lifetimes, authorization.created_at
-    # The life that an agreement was given when it was made has the class that the app has now; sooner by the class is sooner.
+    # The stored expiry counts under the expiry class that the app has now.
     match lives.expiry:
         case Expiry.ONE_TIME:
             ends = [End(min(stored.at, agreed_at + lives.access_token), Reason.ONE_TIME_OVER)]
@@ -127,18 +125,18 @@ def end_of(authorization: Authorization, cell: Cell | None) -> End:
         case Expiry.ROLLING:
             renewed_at = authorization.last_validated_at or agreed_at
             ends = [stored, End(renewed_at + lives.authorization, Reason.AUTHORIZATION_EXPIRED)]
-    if rests(cell):
+    if limits_idle_time(cell):
         ends += idle_ends(used_at(authorization), cell)
     return min(ends, key=lambda end: end.at)
 
 
-def rests(cell: Cell | None) -> bool:
-    """Check whether a cell ends what is not used, so that its last use must be known."""
+def limits_idle_time(cell: Cell | None) -> bool:
+    """Check whether a cell ends agreements that are not used, so that their last use must be read."""
     return cell is not None and (cell.lifetimes.idle is not None or cell.dormant_ends)
 
 
 def idle_ends(used_at: datetime, cell: Cell) -> list[End]:
-    """Return when what was last used at a moment ends if it is not used again; empty if it does not end by that."""
+    """Return the ends of an agreement or family that is not used again after ``used_at``; empty if the cell does not limit idle time."""
     idle = cell.lifetimes.idle
     ends = [] if idle is None else [End(used_at + idle, Reason.AUTHORIZATION_IDLE)]
     if cell.dormant_ends:
@@ -147,9 +145,9 @@ def idle_ends(used_at: datetime, cell: Cell) -> list[End]:
 
 
 def family_ends(family: TokenFamily, cell: Cell | None) -> list[End]:
-    """Return when tokens that are refreshed from one authorization end by a cell; empty without one, which admits nothing anyway.
+    """Return when a token family ends by a cell; empty without a cell, which admits nothing anyway.
 
-    They rest and age by themselves, also while their person uses the app with another authorization.
+    Idle time and age count for each family, also while the person uses the app with another one.
     """
     if cell is None:
         return []
@@ -162,7 +160,7 @@ def family_ends(family: TokenFamily, cell: Cell | None) -> list[End]:
 
 
 def first_end(cell: Cell | None, *, now: datetime, study_ends: datetime | None) -> datetime:
-    """Return when an agreement of now ends by what the rule book says; a study's by its end date too, and at once if it has none."""
+    """Return when an agreement that is recorded now expires by its cell; a study's also by its end date, and at once if it has none."""
     if cell is None:
         return now
     lives = cell.lifetimes
@@ -179,7 +177,7 @@ def plain_words(scope: str | Scope) -> PlainPermission:
     """Describe in plain words what a scope permits. One that does not parse is described as permitting nothing."""
     parsed = parse_scope(scope) if isinstance(scope, str) else scope
     text = scope if isinstance(scope, str) else ""
-    # Stored scopes of an older release may no longer parse. They grant nothing, and the page says so.
+    # Scopes that an older release stored may no longer parse; then they grant nothing.
     if isinstance(parsed, ScopeError):
         invalid = Sentence("This scope is not valid and permits nothing.")
         return PlainPermission(text, Sentence("Nothing"), invalid, ())
@@ -216,8 +214,7 @@ def _type_words(resource_type: str) -> tuple[Sentence, Sentence, bool]:
     found = TYPES.get(resource_type)
     if found is not None:
         return Sentence(found[0]), Sentence(found[1]), found[2]
-    # A type that this platform has no words for is refused by the gateway, so it must not be shown as
-    # readable.
+    # The gateway refuses types without words here, so the page must not show them as readable.
     spaced = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in resource_type).strip()
     entries = Sentence("%(type)s entries", type=spaced)
     return entries, Sentence("This hospital shares no such entries with apps."), True
@@ -253,7 +250,7 @@ def categories_of(resource_type: str) -> tuple[tuple[str, str], ...]:
 
 @dataclass(frozen=True, slots=True)
 class Consenter:
-    """The person at the page. ``rights`` of their role limit wildcards; ``own`` is the type of their own entry, which ``fhirUser`` opens."""
+    """The person at a consent page. ``rights`` of their role limit wildcards; ``own`` is the type of their own entry, which ``fhirUser`` opens."""
 
     rights: Rights | None = None
     own: str = ""
@@ -268,12 +265,11 @@ def choices(asked: Iterable[str], *, by: Consenter = NOBODY) -> tuple[Choice, ..
     ticks: list[tuple[int, Choice]] = []
     for each in permissions_of(parts_of(texts, by.rights)):
         scopes = tuple(dict.fromkeys(part.text for part in each.parts))
-        # fhirUser opens one record of this type, whatever else is unticked, so it follows the tick (ADR 30).
+        # fhirUser opens one resource of this type, so it follows the type's tick (ADR 30).
         if by.own == each.type and each.letters & READ and OWN_ENTRY in texts:
             scopes = (*scopes, OWN_ENTRY)
         words = _words_of(each)
-        # Checkboxes of one type are grouped, so that the page can offer "all of it" without hiding the
-        # categories.
+        # Checkboxes of one type are grouped, so that the page can show the type without hiding its categories.
         group = each.whole if each.cell and each.value != each.whole else ""
         ticks.append((each.parts[0].n, Choice(each.value, scopes, words, group, each.type)))
     ticks += [
@@ -283,9 +279,9 @@ def choices(asked: Iterable[str], *, by: Consenter = NOBODY) -> tuple[Choice, ..
 
 
 def with_needs(offered: Iterable[Choice], optional: tuple[str, ...] | None) -> tuple[Choice, ...]:
-    """Return checkboxes with what the app says of each: that it works without it, or that it does not; unchanged if it says nothing.
+    """Set on each checkbox whether the app states that it works without it; unchanged if the app states nothing.
 
-    Each can be unticked all the same: it is for the person to decide (C68, C211).
+    Each can be unticked all the same, because the person decides (C68, C211).
     """
     if optional is None:
         return tuple(offered)
@@ -293,10 +289,7 @@ def with_needs(offered: Iterable[Choice], optional: tuple[str, ...] | None) -> t
 
 
 def topics(offered: Iterable[Choice]) -> tuple[Topic, ...]:
-    """Return the checkboxes by topic, in the order of the topics; () if there are so few types that headings would not help.
-
-    Special scopes have no topic: their checkboxes stand above the headings.
-    """
+    """Return the checkboxes by topic, in the order of the topics; () for at most UNGROUPED_TYPES types. Special scopes have no topic."""
     by_topic: dict[tuple[str, str], list[Choice]] = {}
     of_types = [each for each in offered if each.type]
     if len({each.type for each in of_types}) <= UNGROUPED_TYPES:
@@ -318,9 +311,9 @@ def _topic_of(type_: str) -> tuple[str, str]:
 def within_topics(
     offered: Iterable[Choice], ticked: Iterable[str], headings: Iterable[str]
 ) -> tuple[str, ...]:
-    """Return the ticks without those under a heading that is not ticked; all of them for a page without headings.
+    """Remove the ticks under headings that are not ticked; return all ticks of a page without headings.
 
-    A tick that covers several checkboxes, such as that of a whole type, is dropped with any one of them.
+    A tick that covers several checkboxes, such as that of a whole type, is removed with any one of them.
     """
     offered, ticked_headings = tuple(offered), frozenset(headings)
     withheld = {
@@ -341,10 +334,10 @@ def _words_of(permission: Permission) -> PlainPermission:
 
 
 def describe_all(asked: Iterable[str]) -> tuple[PlainPermission, ...]:
-    """Describe what all scopes together permit, each permission once, for a page on which nothing can be unticked."""
+    """Describe what scopes permit together, each permission once, for a page without checkboxes."""
     texts = tuple(dict.fromkeys(asked))
     parts = parts_of(texts)
-    # Wildcards are described as such: expanding "everything" into sixty lines would hide what it means.
+    # A wildcard is described as one: sixty lines would hide that it means everything.
     wild = [
         text
         for text in texts
@@ -353,8 +346,8 @@ def describe_all(asked: Iterable[str]) -> tuple[PlainPermission, ...]:
     described: dict[PlainPermission, None] = {
         plain_words(text): None for text in texts if text in SPECIAL or text in wild
     }
-    remaining = {type_: _beyond_wildcards(found) for type_, found in parts.items()}
-    for each in permissions_of({type_: found for type_, found in remaining.items() if found}):
+    remaining = {type_: _beyond_wildcards(of_type) for type_, of_type in parts.items()}
+    for each in permissions_of({type_: of_type for type_, of_type in remaining.items() if of_type}):
         words = _words_of(each)
         whole = plain_words(each.whole) if each.cell and not _is_granular(each) else words
         described.setdefault(replace(whole, reach=words.reach))
@@ -383,10 +376,9 @@ def _is_granular(permission: Permission) -> bool:
 def apply_ticks(asked: Iterable[str], ticked: Iterable[str], *, by: Consenter = NOBODY) -> tuple[str, ...]:
     """Return the scopes that a person's ticks grant, in the order requested.
 
-    If nothing is unticked, the requested strings are returned unchanged. What is unticked is removed from every scope that expresses it:
-    a wildcard with an unticked type becomes the remaining types; a type with all categories ticked stays whole, otherwise the ticked
-    categories replace it. The string of a requested scope, or of a whole type, counts as all of its ticks if none of them is set. Ticks
-    that were not offered are ignored.
+    If nothing is unticked, the requested strings are returned unchanged. An unticked permission is removed from every scope that
+    expresses it: a wildcard becomes the remaining types, and a type becomes its ticked categories unless all are ticked. The string of a
+    requested scope, or of a whole type, counts as all of its ticks if none of them is set. Ticks that were not offered are ignored.
 
     INVARIANT: the granted scopes cover nothing that was offered and not ticked.
     """
@@ -401,36 +393,33 @@ def declined(asked: Iterable[str], ticked: Iterable[str], *, by: Consenter = NOB
     texts, ticks = tuple(dict.fromkeys(asked)), frozenset(ticked)
     permissions = permissions_of(parts_of(texts, by.rights))
     chosen = _chosen(permissions, ticks)
-    # Recorded as strings, because earlier agreements are narrowed by them, and those have scopes of their
-    # own.
+    # As strings, because they narrow earlier agreements too, whose scopes differ.
     left = [each.value for each in permissions if each.value not in chosen]
     return (*left, *(text for text in texts if text in DECLINABLE - ticks))
 
 
 def without(agreed: Iterable[str], refused: Iterable[str], *, by: Consenter = NOBODY) -> tuple[str, ...]:
-    """Return what is left of agreed scopes without everything that overlaps ``refused``."""
-    texts, gone = tuple(dict.fromkeys(agreed)), tuple(refused)
-    # Both together, so that the partition has a border wherever either of them has one. Parts beyond the
-    # agreed texts are the refused ones.
-    parts = parts_of((*texts, *gone), by.rights)
+    """Remove from agreed scopes everything that overlaps ``refused``, and return the rest."""
+    texts, removed = tuple(dict.fromkeys(agreed)), tuple(refused)
+    # Partitioned together, so that the permissions split wherever either of them requires it. Parts after the
+    # agreed texts are those of the refused ones.
+    parts = parts_of((*texts, *removed), by.rights)
     permissions = permissions_of(parts)
     refusals = [each for each in permissions if any(part.n >= len(texts) for part in each.parts)]
     kept = {
         each.value for each in permissions if not any(each is no or may_overlap(each, no) for no in refusals)
     }
-    return _granted(texts, (parts, permissions), frozenset(kept) | DECLINABLE - frozenset(gone), by)
+    return _granted(texts, (parts, permissions), frozenset(kept) | DECLINABLE - frozenset(removed), by)
 
 
 def left_of(
     agreement: Authorization, refused: Iterable[str], *, patient: str, by: Consenter = NOBODY
 ) -> tuple[str, ...]:
-    """Return what is left of an earlier agreement after ``refused`` was declined on a page about ``patient``.
+    """Return what is left of an earlier agreement after ``refused`` was declined on a page about ``patient`` (ADR 41).
 
-    A ``patient/`` scope covers the chart of its agreement only, so it is kept in an agreement about another chart. All other scopes cover
-    every chart, including that of the page, and are removed from every agreement.
+    A ``patient/`` scope covers only the chart of its agreement, so an agreement about another chart keeps it. All other scopes cover the
+    page's chart too, and are removed from every agreement.
     """
-    # user/ scopes of another chart's agreement reach this chart too and are narrowed; patient/ scopes do not
-    # (ADR 41).
     if agreement.patient == patient:
         return without(agreement.scopes, refused, by=by)
     of_one_chart = [text for text in agreement.scopes if _is_of_one_chart(text)]
@@ -470,8 +459,8 @@ def _chosen(permissions: tuple[Permission, ...], ticked: frozenset[str]) -> froz
     chosen = {each.value for each in permissions if each.value in ticked}
     wholes: dict[str, list[str]] = {}
     for each in permissions:
-        # A page without script, and an API client, may tick the whole type; it stands for all its parts only
-        # if none is ticked singly.
+        # A page without script, or an API client, may tick the whole type; it counts as all of its parts only if
+        # none of them is ticked.
         for text in {each.whole, *(part.text for part in each.parts)}:
             wholes.setdefault(text, []).append(each.value)
     for text, values in wholes.items():
@@ -484,10 +473,10 @@ def _is_kept(text: str, permissions: tuple[Permission, ...], ticked: frozenset[s
     """Check whether a special scope is granted. ``fhirUser`` opens the person's own entry, so it follows the tick of that type."""
     if text in DECLINABLE:
         return text in ticked
-    # Everything else among the special scopes identifies person or context and is granted with the rest.
+    # All other special scopes identify the person or the context, and are granted with the rest.
     if text != OWN_ENTRY:
         return True
-    # All permissions to read the type, or a declined category would be opened by fhirUser.
+    # If any permission to read the type is declined: fhirUser would open what it withholds.
     return all(each.value in ticked for each in permissions if each.type == own and each.letters & READ)
 
 
@@ -498,19 +487,23 @@ def _kept(
     whole = True
     for part in parts:
         if part.scope.type == FILES and not any(part in each.parts for each in permissions):
-            is_whole, texts = _files(part, permissions, chosen)
+            is_whole, texts = _kept_files(part, permissions, chosen)
         else:
-            is_whole, texts = kept_of(part, permissions, chosen)
+            is_whole, texts = granted_of(part, permissions, chosen)
         whole, kept = whole and is_whole, kept + texts
-    # A scope without parts covers nothing that was on the page, so it is not granted.
+    # A scope without parts covers nothing on the page, so it is not granted.
     return [text] if whole and parts else kept
 
 
-def _files(part: Part, permissions: tuple[Permission, ...], chosen: frozenset[str]) -> tuple[bool, list[str]]:
-    """Return whether a scope for files is granted whole, and what is left of it: all of it while a type that refers to files is readable.
+def _kept_files(
+    part: Part, permissions: tuple[Permission, ...], chosen: frozenset[str]
+) -> tuple[bool, list[str]]:
+    """Return whether a scope for files is granted whole, and what is left of it: all of it if a type that refers to files is readable.
 
-    A wildcard that was split into types needs no scope for files, because reading what refers to a file opens it.
+    A wildcard that becomes single types needs no scope for files, because a file is readable through what refers to it.
     """
-    named = frozenset(referrer_types())
-    stays = any(each.value in chosen for each in permissions if each.type in named and each.letters & READ)
+    referrers = frozenset(referrer_types())
+    stays = any(
+        each.value in chosen for each in permissions if each.type in referrers and each.letters & READ
+    )
     return stays or part.wild, [part.text] if stays and not part.wild else []

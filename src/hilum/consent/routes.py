@@ -25,19 +25,19 @@ PEOPLE_BOUND = 100
 
 
 class AuthorizationsQuery(Paging):
-    """``person``: of one person, by id; people without a right to administer ask for their own, which is the default."""
+    """``person``: the id of one person. People who are no administrators may list only their own, which is the default."""
 
     person: Id | None = None
 
 
 class ConsentsQuery(AuthorizationsQuery):
-    """With all versions of each, so that a page has fewer."""
+    """A page has fewer entries, because each comes with all of its versions."""
 
     limit: Annotated[int, Field(ge=1, le=PEOPLE_BOUND)] = PEOPLE_BOUND
 
 
 class FamilyShown(Shown):
-    """Tokens that are refreshed from one authorization. ``ends_by`` is the reason with which a refresh fails then."""
+    """A token family that can still be refreshed. ``ends_by``: the reason with which a refresh fails after ``ends_at``."""
 
     id: str
     offline: bool
@@ -49,9 +49,9 @@ class FamilyShown(Shown):
 
 
 class AuthorizationShown(Shown):
-    """``last_used_at``: when a token was last issued under it; null if none is on record. ``ends_by``: the reason with which a refresh fails then.
+    """``last_used_at``: when a token was last issued under it; null if none is on record. ``ends_by``: the reason with which a refresh fails after ``ends_at``.
 
-    ``unused``: it goes on and was not used for 90 days, so it is proposed for removal; the person, or the hospital by removing the app, ends it.
+    ``unused``: it is in force but was not used for 90 days, so its removal is proposed: by the person, or by the hospital with the app.
     """
 
     id: str
@@ -110,9 +110,9 @@ def api(kit: Kit) -> APIRouter:
 
     @router.get("/consents", openapi_extra=READERS)
     async def list_consents(request: Request, query: Annotated[ConsentsQuery, Query()]) -> Response:
-        """Export what patients and proxies agreed to, as a Bundle of Consent resources in all their versions; its link ``next`` is the next page.
+        """Export agreements of patients and proxies as a Bundle of Consent resources in all versions; its link ``next`` is the next page.
 
-        A hospital's administrator gets everybody's at the hospital, others their own. The read is recorded.
+        A hospital's administrator gets all of the hospital, others their own. The read is recorded.
         """
         actor = await caller(kit, request)
         tenant, of = _whose(actor, query.person or "")
@@ -131,9 +131,9 @@ def api(kit: Kit) -> APIRouter:
 
     @router.get("/authorizations", response_model=Page[AuthorizationShown], openapi_extra=READERS)
     async def list_authorizations(request: Request, query: Annotated[AuthorizationsQuery, Query()]) -> object:
-        """List agreements with their last use and end, by person, ended ones too, and the newest token families under each.
+        """List agreements by person, also ended ones, with their last use and end and the newest token families under each.
 
-        A hospital's administrator gets everybody's at the hospital, of staff too, others their own. The read is recorded.
+        A hospital's administrator gets all of the hospital, including those of its staff, others their own. The read is recorded.
         """
         actor = await caller(kit, request)
         tenant, of = _whose(actor, query.person or "")
@@ -149,7 +149,7 @@ def api(kit: Kit) -> APIRouter:
 
     @router.get("/consents/{authorization}", openapi_extra=READERS)
     async def get_consent(request: Request, authorization: Id) -> Response:
-        """Export one agreement, as a Bundle of its versions, the first one first. The read is recorded."""
+        """Export one agreement as a Bundle of its versions, oldest first. The read is recorded."""
 
         def work(ctx: Context) -> dict[str, Any]:
             found = service.export_one(ctx, AuthorizationId(authorization), base=base)
@@ -161,7 +161,7 @@ def api(kit: Kit) -> APIRouter:
 
 
 def fhir_answer(bundle: dict[str, Any]) -> Response:
-    """Return a Bundle as an answer that no browser shows as a page."""
+    """Build the response with a Bundle; no browser renders it as a page, and nothing caches it."""
     return Response(
         orjson.dumps(bundle),
         media_type="application/fhir+json",
@@ -170,6 +170,6 @@ def fhir_answer(bundle: dict[str, Any]) -> Response:
 
 
 def _whose(actor: Actor, person: str) -> tuple[TenantId, PersonId | None]:
-    """Return at which hospital, and whose agreements, a caller lists; None: everybody's, by default an administrator's."""
+    """Return the hospital and the person whose agreements a caller lists; None for everybody's, which is an administrator's default."""
     of = person or ("" if "administrator" in actor.roles else actor.id)
     return actor.tenant or TenantId(""), PersonId(of) if of else None

@@ -1,4 +1,15 @@
-"""Authorizations: recorded, found, renewed, narrowed and withdrawn."""
+"""Record, find, renew, narrow and withdraw authorizations.
+
+The life of an agreement, in order:
+
+1. ``frontchannel`` shows the page; ``policy.choices`` are its checkboxes, ``policy.apply_ticks`` the scopes that the ticks grant.
+2. ``record_authorization``: a new agreement, or the renewal of one that covers it.
+3. ``withhold``: what was declined is removed from earlier agreements with the app, and from their tokens.
+4. ``find_covering``: the next launch needs no page while an agreement covers it; the token endpoint reads it with ``hold_authorization``.
+5. ``narrow`` and ``withdraw``, by the person or the hospital; ``policy.end_of``: the end by time, use and rule book.
+
+Each change ends or narrows the tokens under it in the same transaction, and advances the facts that the gateway judges by.
+"""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -10,7 +21,7 @@ from hilum.audit.models import Event, Outcome
 from hilum.clients.models import ClientFacts
 from hilum.clients.policy import admission
 from hilum.consent import policy, store
-from hilum.consent.exports import export, export_one, export_own, keep_version
+from hilum.consent.exports import export, export_one, export_own, record_version
 from hilum.consent.fhir import bundle_of
 from hilum.consent.lives import list_for_person, list_lives, with_last_use
 from hilum.consent.models import (
@@ -58,17 +69,15 @@ def record_authorization(
     study_ends: datetime | None = None,
     language: str = "",
 ) -> Authorization:
-    """Record an agreement. ``language``: that in which the person read what they agreed to; empty if there was no page.
+    """Record an agreement, or renew one: that of ``covering_id``, or one with the same scopes, version, basis, patient and workflow.
 
-    ``covering_id``: an agreement that already covers it, which is renewed instead.
-
-    ``study_ends``: when the hospital's installation of the app ends. An agreement with the same scopes, version, basis and patient is renewed too. Any other agreement is a new one, and leaves earlier
-    ones unchanged until the person withdraws, except for what ``withhold`` removes from them.
+    A new agreement leaves earlier ones unchanged, except for what ``withhold`` removes from them. ``study_ends``: when the hospital's
+    installation of the app ends. ``language``: in which the person read the page; empty if there was none.
     """
     texts = tuple(scopes)
     cell = _cell(ctx, tenant, facts)
     covering = _covering(ctx, covering_id, facts, holder=(tenant, person), scopes=texts)
-    # Agreed to for something else: this is another agreement.
+    # For another workflow it is another agreement.
     if covering is not None and covering.workflow != workflow:
         covering = None
     if covering is None:
@@ -87,7 +96,7 @@ def record_authorization(
         basis=basis,
         scopes=texts,
         created_at=ctx.now,
-        expires_at=_until(ctx, cell, about, study_ends),
+        expires_at=_end_of_new(ctx, cell, about, study_ends),
         patient=patient,
         launch=launch,
         offline=offline,
@@ -95,7 +104,7 @@ def record_authorization(
         workflow=workflow,
     )
     store.add(ctx.tx, recorded)
-    keep_version(ctx, recorded, Change.RECORDED)
+    record_version(ctx, recorded, Change.RECORDED)
     audit.record(
         ctx,
         _event(
@@ -118,8 +127,10 @@ def _same(
     holder: tuple[TenantId, PersonId],
     wanted: tuple[object, ...],
 ) -> Authorization | None:
-    """Find an agreement in force to the same thing, which is renewed: a person who agrees again must not collect agreements."""
-    # Each would have to be withdrawn. Where opening the app prolongs nothing, somebody who was asked and agreed begins again.
+    """Find an agreement in force that equals the new one and so is renewed: people should not collect equal agreements.
+
+    Only if its expiry is rolling; otherwise each consent begins a new agreement with a new end.
+    """
     if cell is None or cell.lifetimes.expiry is not Expiry.ROLLING:
         return None
     return next(
@@ -150,13 +161,10 @@ def read_in_force(ctx: Context, clients: Collection[ClientId]) -> Iterator[Autho
         after = page[-1].id
 
 
-def _until(
+def _end_of_new(
     ctx: Context, cell: Cell | None, about: tuple[PersonId, str], study_ends: datetime | None = None
 ) -> datetime:
-    """Return when an agreement of now ends: as the app's cell in the rule book says, and no later than its person may act for the patient.
-
-    Access under it may end sooner.
-    """
+    """Return when an agreement that is recorded now expires: by the app's cell, and no later than its person may act for the patient."""
     end = policy.first_end(cell, now=ctx.now, study_ends=study_ends)
     person, patient = about
     last = policy.chart_end(identity.find_person(ctx, person), patient) if patient else None
@@ -168,18 +176,18 @@ def _cell(ctx: Context, tenant: TenantId, facts: ClientFacts) -> Cell | None:
 
 
 def _in_force(ctx: Context, tenant: TenantId, person: PersonId, facts: ClientFacts) -> list[Authorization]:
-    """List a person's agreements with an app that are in force, also by the life that the rule book gives them now, newest first."""
+    """List a person's agreements with an app that are in force, also by the present rule book, newest first."""
     cell = _cell(ctx, tenant, facts)
     found = store.list_in_force_of_app(ctx.tx, tenant, person, ctx.now, app=facts.app)
-    # What a person agreed to before the app changed hands, or its purpose, was about another: they are asked again (C14).
+    # Agreements from before a transfer of the app, or a change of its purpose, no longer count (C14).
     since = facts.consented_since
     owned = [each for each in found if since is None or each.created_at >= since]
-    return [each for each in _with_use(ctx, owned, cell) if ctx.now < policy.end_of(each, cell).at]
+    return [each for each in _with_last_use(ctx, owned, cell) if ctx.now < policy.end_of(each, cell).at]
 
 
-def _with_use(ctx: Context, found: list[Authorization], cell: Cell | None) -> list[Authorization]:
-    """Fill in when agreements were last used, if that ends them."""
-    if not found or not policy.rests(cell):
+def _with_last_use(ctx: Context, found: list[Authorization], cell: Cell | None) -> list[Authorization]:
+    """Set when agreements were last used, if the cell limits idle time."""
+    if not found or not policy.limits_idle_time(cell):
         return found
     return with_last_use(ctx, found)
 
@@ -193,32 +201,31 @@ def withhold(
     by: Consenter,
     but: AuthorizationId | None,
 ) -> None:
-    """Remove what the person just declined from earlier agreements with the same app, whichever of its clients they are with.
+    """Remove what the person just declined from earlier agreements with the app, through any of its clients.
 
     Otherwise the app could keep reading it with earlier tokens. Scopes that the page did not offer are kept. ``but``: the agreement that was
     just recorded, if there is one.
     """
     tenant, person, app = holder
-    gone = tuple(refused)
-    # By app and not by client: a person sees apps, and declined one (ADR 41).
+    declined = tuple(refused)
+    # By app rather than by client: a person sees apps, and declined one (ADR 41).
     for each in store.list_in_force_of_app(ctx.tx, tenant, person, ctx.now, app=app):
         if each.id != but:
-            _cut(ctx, each, policy.left_of(each, gone, patient=patient, by=by))
+            _narrow_to(ctx, each, policy.left_of(each, declined, patient=patient, by=by))
 
 
 def take_back(ctx: Context, entry: Authorization, refused: Iterable[str], *, by: Consenter) -> None:
     """Remove scopes from all of a person's agreements with an app. ``entry`` is one of ``list_for_person``."""
     gone = tuple(refused)
     for each in store.list_in_force_of_app(ctx.tx, entry.tenant, entry.person, ctx.now, app=entry.app):
-        _cut(ctx, each, policy.without(each.scopes, gone, by=by))
+        _narrow_to(ctx, each, policy.without(each.scopes, gone, by=by))
 
 
-def _cut(ctx: Context, found: Authorization, left: tuple[str, ...]) -> None:
-    """Narrow an agreement to what is left of it; end it if nothing is."""
+def _narrow_to(ctx: Context, found: Authorization, left: tuple[str, ...]) -> None:
+    """Narrow an agreement to the scopes that are left; end it if there are none."""
     if set(left) == set(found.scopes):
         return
-    # Splitting a scope into its remaining parts may not come out within the old one; then the agreement ends,
-    # since unknown means no.
+    # If the remaining parts of a split scope are not provably within the old one, the agreement ends.
     if left and all_covered(left, found.scopes):
         narrow(ctx, found.id, left)
     else:
@@ -230,29 +237,28 @@ def _end(ctx: Context, found: Authorization) -> None:
         audit.record(ctx, _event(found, "consent.authorization.withdraw", also=[]))
 
 
-def _revoke(ctx: Context, found: Authorization) -> bool:
-    """Revoke an agreement with its tokens, and ask for the disposal of what it gave; False if it was revoked already."""
-    # One statement decides between two withdrawals, so tokens are revoked and the change announced once.
+def _revoke(ctx: Context, found: Authorization, *, disposes: bool = True) -> bool:
+    """Revoke an agreement with its tokens, and request the disposal of the app's copies; False if it was revoked already.
+
+    ``disposes``: False for synthetic data, which no vendor has to delete.
+    """
+    # One statement decides between two concurrent withdrawals, so that everything below happens once.
     if not store.revoke(ctx.tx, found.id, str(ctx.actor), ctx.now):
         return False
     tokens.revoke_authorization(ctx, found.id)
     ctx.advance_epoch(CONSENT, f"withdrawn/{found.id}")
-    keep_version(ctx, found, Change.WITHDRAWN)
-    _ask_disposal(ctx, found)
+    record_version(ctx, found, Change.WITHDRAWN)
+    if disposes:
+        _request_disposal(ctx, found)
     return True
 
 
 def end_all_at(ctx: Context, tenant: TenantId) -> int:
-    """End every agreement at a sandbox hospital that begins from the front, for the platform itself; return how many. Nobody is asked to delete synthetic data."""
+    """End every agreement at a sandbox hospital that is reset, for the platform itself; return how many."""
     assert ctx.actor.acts_alone, "the platform alone ends what others agreed to"
     ended, after = 0, ""
     while page := store.list_of_tenant(ctx.tx, tenant, None, PageQuery(after)):
-        for each in page:
-            if store.revoke(ctx.tx, each.id, str(ctx.actor), ctx.now):
-                tokens.revoke_authorization(ctx, each.id)
-                ctx.advance_epoch(CONSENT, f"withdrawn/{each.id}")
-                keep_version(ctx, each, Change.WITHDRAWN)
-                ended += 1
+        ended += sum(_revoke(ctx, each, disposes=False) for each in page)
         after = f"{page[-1].person}~{page[-1].id}"
     if ended:
         audit.record(ctx, Event("consent.authorization.end_all", tenant=tenant, facts={"ended": ended}))
@@ -260,21 +266,21 @@ def end_all_at(ctx: Context, tenant: TenantId) -> int:
 
 
 def set_charts(ctx: Context, person_id: PersonId, charts: tuple[Chart, ...]) -> Person | Asked:
-    """Set the charts that a person may open (``identity.service.set_charts``); what they agreed to about a lost chart ends with it (C96)."""
+    """Set the charts that a person may open (``identity.service.set_charts``), and end their agreements about lost charts (C96)."""
     found = identity.set_charts(ctx, person_id, charts)
     if isinstance(found, Person):
-        _follow_charts(ctx, found)
+        _end_lost_charts(ctx, found)
     return found
 
 
 def carry_out_charts(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
-    """Carry out a change of charts that two people agreed to, as ``set_charts`` does."""
+    """Carry out a change of charts that a second person approved, as ``set_charts`` does."""
     done = identity.CARRY_OUT[ApprovalKind.CHARTS](ctx, approval, asker)
-    _follow_charts(ctx, identity.get_person(ctx, PersonId(approval.act.target)))
+    _end_lost_charts(ctx, identity.get_person(ctx, PersonId(approval.act.target)))
     return done
 
 
-def _follow_charts(ctx: Context, person: Person) -> None:
+def _end_lost_charts(ctx: Context, person: Person) -> None:
     """End a person's agreements about charts that they may no longer open, and shorten those about charts that end."""
     if person.tenant is None:
         return
@@ -290,8 +296,8 @@ def _follow_charts(ctx: Context, person: Person) -> None:
         page = PageQuery(found[-1].id)
 
 
-def _ask_disposal(ctx: Context, found: Authorization) -> None:
-    """Ask the app's vendor to delete what it has under an agreement that ended (C95). In the same transaction, so that none is lost."""
+def _request_disposal(ctx: Context, found: Authorization) -> None:
+    """Request that the app's vendor deletes what it has under an agreement that ended (C95). In the same transaction, so that no request is lost."""
     disposals.ask_of_person(ctx, Agreed(found.id, found.tenant, found.app, found.client, found.patient))
 
 
@@ -306,13 +312,12 @@ def _covering(
     if covering_id is None:
         return None
     covering = store.get(ctx.tx, covering_id)
-    # INVARIANT: a renewal never widens. Whoever holds the agreement, and what it covers, is judged again
-    # here.
+    # INVARIANT: a renewal never widens. Holder and scopes are judged again here.
     mine = (covering.tenant, covering.person) == holder and covering.client == facts.id
     if facts.consented_since is not None and covering.created_at < facts.consented_since:
         return None
     cell = _cell(ctx, holder[0], facts)
-    (covering,) = _with_use(ctx, [covering], cell)
+    (covering,) = _with_last_use(ctx, [covering], cell)
     in_force = covering.revoked_at is None and ctx.now < policy.end_of(covering, cell).at
     return covering if mine and in_force and all_covered(scopes, covering.scopes) else None
 
@@ -320,9 +325,9 @@ def _covering(
 def _renew(
     ctx: Context, found: Authorization, cell: Cell | None, *, offline: bool, read_in: Mapping[str, str]
 ) -> Authorization:
-    # Only what is rolling is prolonged by opening the app.
+    # Opening the app extends only a rolling agreement.
     rolls = cell is not None and cell.lifetimes.expiry is Expiry.ROLLING
-    until = _until(ctx, cell, (found.person, found.patient)) if rolls else found.expires_at
+    until = _end_of_new(ctx, cell, (found.person, found.patient)) if rolls else found.expires_at
     renewed = replace(
         found,
         # Never earlier: a renewal must not shorten what was agreed.
@@ -351,7 +356,7 @@ def find_in_force(
 def find_covering(
     ctx: Context, tenant: TenantId, person: PersonId, facts: ClientFacts, *, workflow: str
 ) -> Authorization | None:
-    """Find the newest agreement with the client under which a person need not be asked again, unless the scopes are wider (C90)."""
+    """Find the newest agreement with the client that spares the person another page, unless the requested scopes are wider (C90)."""
     mine = [each for each in _in_force(ctx, tenant, person, facts) if each.client == facts.id]
     used = tokens.last_minted(ctx, [each.id for each in mine])
     cell = _cell(ctx, tenant, facts)
@@ -372,7 +377,7 @@ def find_covering(
 
 
 def find_agreed(ctx: Context, tenant: TenantId, person: PersonId, app: AppId) -> Authorization | None:
-    """Find the person's newest agreement in force with an app, by any of its clients, as created when the oldest was."""
+    """Find the person's newest agreement in force with an app, through any of its clients, with the creation time of the oldest."""
     agreed = store.list_in_force_of_app(ctx.tx, tenant, person, ctx.now, app=app)
     return replace(agreed[0], created_at=agreed[-1].created_at) if agreed else None
 
@@ -383,9 +388,9 @@ def find_authorization(ctx: Context, authorization: AuthorizationId) -> Authoriz
 
 
 def hold_authorization(ctx: Context, authorization: AuthorizationId) -> Authorization | None:
-    """Find an authorization as ``find_authorization`` does, and lock it until the tokens issued under it are stored.
+    """Find an authorization as ``find_authorization`` does, and lock it until the transaction ends.
 
-    A concurrent narrowing or withdrawal either waits and then finds those tokens, or commits first, and then less is issued.
+    A concurrent narrowing or withdrawal either waits and then finds the tokens issued here, or commits first and limits them.
     """
     return store.hold(ctx.tx, authorization)
 
@@ -398,7 +403,7 @@ def withdraw(ctx: Context, authorization: AuthorizationId) -> Authorization:
     found = store.get(ctx.tx, authorization)
     _judge_actor(ctx, found, "consent.authorization.withdraw")
     in_force = store.list_in_force_of_app(ctx.tx, found.tenant, found.person, ctx.now, app=found.app)
-    # `found` too, although it may have ended: withdrawing what was withdrawn is answered alike.
+    # `found` may have ended already: withdrawing it again succeeds, too.
     for each in ({found.id: found} | {each.id: each for each in in_force}).values():
         _revoke(ctx, each)
     audit.record(ctx, _event(found, "consent.authorization.withdraw", also=[each.id for each in in_force]))
@@ -413,22 +418,26 @@ def narrow(ctx: Context, authorization: AuthorizationId, scopes: Iterable[str]) 
     Raises NotFound, NotPermitted, Invalid (the agreement has ended, or ``scopes`` is empty or has more than was agreed).
     """
     found = store.get(ctx.tx, authorization)
-    # Judged before the input: a stranger learns nothing from which fault is reported.
+    # Before the input is judged, so that a stranger learns nothing about the agreement.
     _judge_actor(ctx, found, "consent.authorization.narrow")
     texts = tuple(dict.fromkeys(scopes))
     if not policy.is_in_force(found, ctx.now):
         raise Invalid("authorization_ended", "This authorization has ended and cannot be narrowed.")
     if not texts or not all_covered(texts, found.scopes):
-        fault = "holds more than was agreed" if texts else "is empty; withdraw instead"
+        detail = (
+            "The scopes include some that were not agreed to."
+            if texts
+            else "The scopes are empty. Withdraw the authorization instead."
+        )
         raise Invalid(
             "scopes_invalid",
-            f"The list {fault}.",
+            detail,
             fields={"scopes": "scopes_widen" if texts else "scopes_empty"},
         )
     offline = found.offline and "offline_access" in texts
     store.set_scopes(ctx.tx, found.id, texts, offline=offline)
-    keep_version(ctx, found, Change.NARROWED, texts)
-    # In the same transaction: no moment in which the agreement is narrow and its tokens are not.
+    record_version(ctx, found, Change.NARROWED, texts)
+    # In the same transaction, so that the tokens are never wider than the agreement.
     tokens.narrow_authorization(ctx, found.id, texts)
     ctx.advance_epoch(CONSENT, f"narrowed/{found.id}")
     audit.record(ctx, _event(found, "consent.authorization.narrow", scopes=list(texts)))
@@ -438,8 +447,7 @@ def narrow(ctx: Context, authorization: AuthorizationId, scopes: Iterable[str]) 
 @keyed(r"(withdrawn|narrowed)/[^/]+")
 def facts(ctx: Context, since: Since) -> Delta[ConsentFacts]:
     """Return the authorizations withdrawn within the life of an access token: all of them, or those added since."""
-    # A negative list, bounded by the life of an access token with five minutes to spare: older tokens have
-    # expired by themselves (ADR 5).
+    # A negative list: tokens from before the window have expired (ADR 5).
     forget_before = ctx.now - NEGATIVE_WINDOW
     if since.changes is None:
         return Delta(ConsentFacts(RecentSet(store.read_revoked(ctx.tx, forget_before))))

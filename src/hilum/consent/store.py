@@ -34,7 +34,7 @@ from hilum.kernel.ids import AppId, AuthorizationId, ClientId, LaunchId, PersonI
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 
 FILTERED_BOUND = 5_000
-"""Up to how many clients the database leaves the agreements of others out of a count; SQLite takes 32,766 values in a statement."""
+"""Up to how many clients a count filters in the database; SQLite accepts 32,766 values in a statement."""
 authorization = Table(
     "authorization",
     metadata,
@@ -55,7 +55,7 @@ authorization = Table(
     Column("revoked_at", Instant, index=True),
     Column("revoked_by", String(128), nullable=False),
     Column("workflow", String(64), nullable=False, server_default=""),
-    # One index for all reads on pages: a person's agreements are few.
+    # This one index suffices, because a person has few agreements.
     Index("ix_authorization_person", "tenant", "person", "client"),
 )
 agreement_version = Table(
@@ -75,12 +75,12 @@ _FIND = PreparedStatement(
 _HOLD = PreparedStatement(
     select(authorization)
     .where(authorization.c.id == bindparam("authorization_id"))
-    # Without it, a code redeemed at the instant of a narrowing would yield a token with the old scopes: on PostgreSQL
-    # neither transaction sees the other.
+    # Otherwise a code redeemed during a narrowing would yield a token with the old scopes: on PostgreSQL neither
+    # transaction sees the other.
     .with_for_update(read=True),
     *authorization.c,
 )
-"""FOR SHARE: several may issue tokens under it at once; narrowing and withdrawing exclude them and each other."""
+"""FOR SHARE: several transactions may issue tokens at once; narrowing and withdrawing exclude them and each other."""
 
 
 def add(tx: Connection, added: Authorization) -> None:
@@ -120,7 +120,7 @@ def list_in_force_of_app(
 def list_in_force(
     tx: Connection, tenant: TenantId, person: PersonId, now: datetime, page: PageQuery = FIRST_PAGE
 ) -> list[Authorization]:
-    """List a person's authorizations in force by id, which is in the order of their making."""
+    """List a person's authorizations in force by id, oldest first."""
     query = by_key(_in_force(tenant, person, now), authorization.c.id, page)
     return [_authorization(row) for row in tx.execute(query).mappings()]
 
@@ -182,7 +182,7 @@ def last_version(tx: Connection, authorization_id: AuthorizationId) -> int:
 def list_agreed(
     tx: Connection, tenant: TenantId, person: PersonId | None, page: PageQuery
 ) -> list[Authorization]:
-    """List what people agreed to at a tenant themselves, ended agreements too, by person and id; ``after`` is both, joined by ``~``."""
+    """List people's own agreements at a tenant, also ended ones, by person and id; the page's ``after`` is both, joined by ``~``."""
     table = authorization
     query = select(table).where(table.c.tenant == tenant, table.c.basis == Basis.PERSON.value)
     return _listed(tx, query, person, page)
@@ -196,7 +196,7 @@ def _listed(
         query = query.where(table.c.person == person)
     after_person, _, after_id = page.after.partition("~")
     if after_person:
-        # Redundant, but the index of people serves it.
+        # Redundant, but it lets the index by person serve the query.
         query = query.where(table.c.person >= after_person)
         beyond = (table.c.person > after_person) | (
             (table.c.person == after_person) & (table.c.id > after_id)
@@ -209,7 +209,7 @@ def _listed(
 def list_of_tenant(
     tx: Connection, tenant: TenantId, person: PersonId | None, page: PageQuery
 ) -> list[Authorization]:
-    """List the agreements at a tenant, of any basis and also ended ones, by person and id; ``after`` is both, joined by ``~``."""
+    """List agreements of any basis at a tenant, also ended ones, by person and id; the page's ``after`` is both, joined by ``~``."""
     return _listed(tx, select(authorization).where(authorization.c.tenant == tenant), person, page)
 
 
@@ -220,7 +220,7 @@ def save_end(tx: Connection, authorization_id: AuthorizationId, expires_at: date
 
 
 def list_versions(tx: Connection, authorization_id: AuthorizationId) -> list[AgreementVersion]:
-    """List the versions of an agreement, the first one first. Each has less than the one before, so they are few."""
+    """List the versions of an agreement, oldest first. Each has fewer scopes than the one before, so they are few."""
     table = agreement_version
     query = select(table).where(table.c.authorization == authorization_id).order_by(table.c.number)
     return [
@@ -265,7 +265,7 @@ def count_in_force(
 def read_in_force(
     tx: Connection, clients: Collection[ClientId], now: datetime, after: str
 ) -> list[Authorization]:
-    """Read the next BATCH_SIZE authorizations in force of some clients, or (of more than as many) of all, by id."""
+    """Read the next BATCH_SIZE authorizations in force by id: of some clients or, if these are more than BATCH_SIZE, of all."""
     table = authorization
     query = select(table).where(table.c.revoked_at.is_(None), table.c.expires_at > now, table.c.id > after)
     if len(clients) <= BATCH_SIZE:

@@ -181,7 +181,7 @@ TOPICS: dict[str, tuple[str, frozenset[str]]] = {
         ),
     ),
 }
-"""Under which heading a type stands on a page with many permissions: title and types. A type in none of them stands under the last heading."""
+"""Headings of a long consent page: key, title and resource types. Other types stand under OTHER_TOPIC."""
 OTHER_TOPIC = ("other", "Everything else")
 
 SPECIAL: dict[str, tuple[str, str]] = {

@@ -8,11 +8,12 @@ from enum import StrEnum
 from hilum.identity.models import Person
 from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import PersonId, TenantId
+from hilum.kernel.sentences import Sentence
 
 LINK_PREFIX = "hil_ln_"
 LINK_LIFE = timedelta(hours=72)
 MAILS_TO_ONE = 10
-"""Links into accounts that are mailed to one mailbox a day, over all accounts."""
+"""The most links that are mailed to one mailbox a day, for all accounts together."""
 CODE_TRIES = 5
 """Attempts at a setup code before its link stops working."""
 
@@ -44,7 +45,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class IssuedLink:
-    """A link with its secret, which is shown only once. ``secret`` is empty if the link was mailed to its owner, and shown to nobody."""
+    """A link with its secret, which is shown once. ``secret`` is empty if the link was mailed to its owner instead."""
 
     secret: str
     tenant: TenantId | None
@@ -69,7 +70,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Whom a link is for, as its page shows it. ``needs_code``: a setup code must be entered."""
+    """The account of a link, as its page shows it. ``needs_code``: a setup code must be entered."""
 
     person: Person
     purpose: Purpose
@@ -82,5 +83,9 @@ class WrongCode(NotPermitted):
     """The setup code does not belong to the link."""
 
     def __init__(self, tries_left: int) -> None:
-        left = "1 try is left" if tries_left == 1 else f"{tries_left} tries are left"
-        super().__init__("setup_code_wrong", f"This is not the setup code of this link; {left}.")
+        detail = Sentence.counted(
+            "This is not the setup code of this link; %(number)s try is left.",
+            "This is not the setup code of this link; %(number)s tries are left.",
+            tries_left,
+        )
+        super().__init__("setup_code_wrong", detail)

@@ -48,7 +48,7 @@ class _LinkPage:
         self._kit = kit
 
     async def show(self, request: Request) -> Response:
-        """Show whom the link is for. This does not use it up: mail scanners open links too."""
+        """Show the account of the link. Opening the page does not use up the link, because mail scanners open links too."""
         return await self._page(request, await self._find(request))
 
     async def set_password(self, request: Request) -> Response:
@@ -65,12 +65,12 @@ class _LinkPage:
             faults["again"] = Sentence("The two passwords do not match.")
         if any(faults.values()):
             return await self._page(request, visitor, faults=faults)
-        # Hashed before the transaction, and only for a link that can be used: argon2 is dear.
+        # Hashed before the transaction, and only for a usable link, because argon2 is expensive.
         digest = await live.hash_password(password, self._kit.ids)
         use = partial(service.use_link, secret=secret, tenant=tenant, code=form.one("code"), digest=digest)
         try:
             await self._kit.uow.write(use, trace=trace_of(request))
-        # The link is unchanged but for the counted try, so the person can correct the code.
+        # The link stays valid until its attempts are used up, so the person can correct the code.
         except WrongCode as wrong:
             return await self._page(request, visitor, faults={"code": wrong.detail})
         if tenant is not None and is_vendor(tenant):
@@ -82,7 +82,7 @@ class _LinkPage:
         return response
 
     def _done(self, request: Request, visitor: Visitor, vendor: TenantId) -> Response:
-        """Show how a vendor's member goes on: by the pages, or by the command line, which needs the vendor's id."""
+        """Show how a vendor's member signs in: on the page, or on the command line, which needs the vendor's id."""
         person = visitor.person
         response = self._kit.pages.render(
             request,
@@ -101,7 +101,7 @@ class _LinkPage:
         return (None if tenant is None else TenantId(tenant)), str(request.path_params["link"])
 
     def _purpose(self, secret: str) -> str:
-        # The form's token belongs to this link: a page of one link cannot submit another's.
+        # By link, so that the page of one link cannot submit the form of another.
         return f"enrol:{policy.digest(secret)[:32]}"
 
     async def _find(self, request: Request) -> Visitor:

@@ -1,4 +1,4 @@
-"""When a link may be used, and what its codes are. Pure.
+"""When a link may be used, and the digests of links and setup codes. Pure.
 
 Source: security decision 25; docs/adr/0029-two-people-are-two.md
 """
@@ -23,7 +23,7 @@ _LINK = re.compile(re.escape(LINK_PREFIX) + r"[A-Za-z0-9_-]{43}")
 
 
 def write_person(person: NewPerson | Person) -> dict[str, Any]:
-    """Return a person, or one to be added, as the record of an approval; the approval holds the tenant."""
+    """Return a person, or one to add, as the record of an approval, which has the tenant itself."""
     return {
         "username": person.username,
         "name": person.name,
@@ -35,7 +35,7 @@ def write_person(person: NewPerson | Person) -> dict[str, Any]:
 
 
 def read_person(tenant: TenantId | None, order: Mapping[str, Any]) -> NewPerson:
-    """Parse the person to be added from the record of an approval."""
+    """Parse the person to add from the record of an approval."""
     return NewPerson(
         tenant=tenant,
         username=order["username"],
@@ -48,12 +48,12 @@ def read_person(tenant: TenantId | None, order: Mapping[str, Any]) -> NewPerson:
 
 
 def looks_like_link(text: str) -> bool:
-    """Check whether a text can be the secret of a link at all."""
+    """Check whether a text has the form of a link's secret."""
     return _LINK.fullmatch(text) is not None
 
 
 def link_fault(link: Link, now: datetime) -> str:
-    """Return why a link can no longer be used; empty when it can."""
+    """Return why a link can no longer be used; empty if it can."""
     if link.used_at is not None:
         return "used"
     if link.replaced_at is not None:
@@ -75,5 +75,5 @@ def code_digest(approval: str, code: str) -> str:
 
 def code_matches(stored: str, approval: str, code: str) -> bool:
     """Check a setup code in constant time."""
-    # Bound to the approval: a code that was given for one account opens no other.
+    # Bound to the approval, so that a code for one account opens no other.
     return hmac.compare_digest(stored, code_digest(approval, code))

@@ -41,9 +41,9 @@ ADMINISTRATORS = ("platform_admin", "administrator")
 
 
 class NewPersonAsked(Strict):
-    """``tenant`` is left out for the platform's staff. There is no password: the person sets it through the link.
+    """Without ``tenant``, for the platform's staff. There is no password: the person sets it through the link.
 
-    With ``mail`` the link is mailed there, if this platform sends mail, and shown to nobody else. An account's address never changes.
+    With ``mail`` the link is mailed there, if this platform sends mail, and shown to nobody. An account's address never changes.
     """
 
     tenant: Id | None = None
@@ -56,7 +56,7 @@ class NewPersonAsked(Strict):
 
 
 class FactorsReset(Strict):
-    """``reason``: how you know that it is the person who asks, and what was lost."""
+    """``reason``: how you verified the person's identity, and what was lost."""
 
     reason: Annotated[
         Line, Field(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f]*[^\x00-\x20][^\x00-\x1f]*$")
@@ -121,7 +121,7 @@ class ChartAsked(Strict):
 
 
 class ChartsAsked(Strict):
-    """The whole list: a chart that is not in it is taken away."""
+    """The whole list: charts that are not in it are removed."""
 
     charts: Annotated[tuple[ChartAsked, ...], Field(max_length=PROXIES_BOUND)]
 
@@ -138,7 +138,7 @@ def api(kit: Kit, by_mail: LinkMail, set_charts: SetCharts = identity.set_charts
     """Build the API routes of people."""
     router = api_router(kit)
     _people(router, kit, set_charts)
-    _ways_in(router, kit, by_mail)
+    _links(router, kit, by_mail)
     return router
 
 
@@ -150,7 +150,7 @@ def _people(router: APIRouter, kit: Kit, change_charts: SetCharts) -> None:
         openapi_extra=audience(*ADMINISTRATORS),
     )
     async def list_people(request: Request, query: Annotated[TenantQuery, Query()]) -> object:
-        """List people of a tenant; without one, the staff. By username, or in the order that is asked for."""
+        """List people of a tenant, or without one the staff, by username or in the requested order."""
         verb = partial(identity.list_people, tenant=_tenant(query.tenant), page=query.page)
         found = await run_read(kit, request, verb)
         return page_of(found, PersonShown.of, query, key=PEOPLE_SORTS.cursor(query.sort))
@@ -184,7 +184,7 @@ def _people(router: APIRouter, kit: Kit, change_charts: SetCharts) -> None:
         return PersonShown.of(found) if isinstance(found, Person) else waits(found)
 
 
-def _ways_in(router: APIRouter, kit: Kit, by_mail: LinkMail) -> None:
+def _links(router: APIRouter, kit: Kit, by_mail: LinkMail) -> None:
     def sent(found: Opened | Asked) -> Response:
         return with_secret(_opened(kit, found), 201) if isinstance(found, Opened) else waits(found)
 
@@ -199,8 +199,8 @@ def _ways_in(router: APIRouter, kit: Kit, by_mail: LinkMail) -> None:
     async def add_person(request: Request, body: NewPersonAsked) -> Response:
         """Add a person; the answer holds the link through which they set their password.
 
-        Staff of the platform, administrators of a tenant, and people who could open a chart that is or was another account's own wait
-        for a second person (202); they are added only when that person approves.
+        Staff of the platform, administrators of a tenant, and people who could open a chart that is or was another account's own are
+        added only once a second person approves (202).
         """
         order = NewPerson(
             tenant=_tenant(body.tenant),
@@ -224,7 +224,7 @@ def _ways_in(router: APIRouter, kit: Kit, by_mail: LinkMail) -> None:
     async def reset_person(request: Request, person: Id) -> Response:
         """Create a new link through which a person sets their password; earlier links stop working.
 
-        For an account in use, and one that took two people to add, it waits for a second person (202).
+        For an account in use, or one that takes two people to add, it waits for a second person (202).
         """
         verb = partial(service.reset, person_id=PersonId(person), by_mail=by_mail)
         return sent(await run_write(kit, request, verb))
@@ -237,9 +237,9 @@ def _ways_in(router: APIRouter, kit: Kit, by_mail: LinkMail) -> None:
         openapi_extra=audience(*ADMINISTRATORS, "vendor_owner"),
     )
     async def reset_factors(request: Request, person: Id, body: FactorsReset) -> Response:
-        """Ask to remove the second factors of a person who lost them; it waits for a second person.
+        """Request to remove the second factors of a person who lost them; it waits for a second person.
 
-        Then the person's sessions and API tokens end, and they set up a new factor when they sign in. They get a mail.
+        After the approval the person's sessions and API tokens end, and they set up a new factor when they sign in. They get a mail.
         """
         verb = partial(service.reset_factors, person_id=PersonId(person), reason=body.reason)
         return waits(await run_write(kit, request, verb))
@@ -253,7 +253,7 @@ def _tenant(text: str | None) -> TenantId | None:
 
 
 def _opened(kit: Kit, found: Opened) -> PersonOpened:
-    # The table has only a digest of the secret: a lost link is replaced, never shown again.
+    # Only a digest of the secret is stored, so a lost link can be replaced but not shown again.
     link = found.link
     url = kit.urls.enrol(link.tenant or "", link.secret) if link.secret else None
     return PersonOpened(

@@ -1,4 +1,15 @@
-"""Adding people, resetting accounts, and using links."""
+"""Add people, reset accounts, and use links.
+
+An enrolment, in order:
+
+1. ``add_person`` or ``reset``, by an administrator. An account with power, or a link into an account in use, waits for a second person.
+2. Two people: the asker gets a setup code and the second person the link; or, if the link is mailed to its owner, the second person gets
+   the code. Neither has both. One person: the link is returned, or mailed.
+3. ``carry_out``: the second person approved (``approvals``); everything is judged again with the asker's present rights.
+4. ``find_link``: the owner opens the link, which shows the account without using the link up.
+5. ``use_link``: the attempt is counted, the setup code compared, the link used up, the password set; sessions and API tokens end.
+6. The account is of age, so that its owner counts as one of two people, a week later.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -46,21 +57,21 @@ STAFF_PLACE, VENDOR_PLACE = Sentence("Platform staff"), Sentence("Vendor account
 
 
 def add_person(ctx: Context, order: NewPerson, by_mail: LinkMail) -> Opened | Asked:
-    """Add a person without a password; return their enrolment link, or what waits for a second person.
+    """Add a person without a password; return their enrolment link, or the approval that waits.
 
     Two people are needed for an account with power, and for one that can open a chart that is or was another account's own. Raises
     NotPermitted (right, too many mails), Invalid, NotFound (tenant), Conflict (username or ``fhirUser`` taken), Unavailable (too many wait).
     """
     order = identity.require_addable(ctx, order)
     if not identity.adding_takes_two(ctx, order):
-        mailed = _will_mail(ctx, order, by_mail)
+        mailed = _mails_link(ctx, order, by_mail)
         person = identity.add_person(ctx, order)
         return Opened(person, _issue(ctx, person, by_mail if mailed else None))
     return _ask(ctx, ApprovalKind.CREATE, order, _owners(ctx, order), by_mail)
 
 
 def reset(ctx: Context, person_id: PersonId, by_mail: LinkMail) -> Opened | Asked:
-    """Issue a new link into a person's account; return it, or what waits for a second person.
+    """Issue a new link into a person's account; return it, or the approval that waits.
 
     The old password works until a new one is set. Raises NotFound, NotPermitted (right, too many mails), Conflict (inactive),
     Unavailable (too many wait).
@@ -68,21 +79,21 @@ def reset(ctx: Context, person_id: PersonId, by_mail: LinkMail) -> Opened | Aske
     person = identity.view_person(ctx, person_id)
     _require_resettable(ctx, person)
     owners = _owners(ctx, person, but=person.id)
-    # With a link into an account in use, the administrator who issues it could become that person.
-    # Into an account that nobody has entered yet it opens no more than adding the account did.
-    guarded = identity_policy.has_power(person.tenant, person.role) or owners["own_of"]
-    entered = signin.has_password(ctx, person.id) or federation.is_linked(ctx, person)
-    if ctx.actor.acts_alone or not (guarded or entered):
-        mailed = _will_mail(ctx, person, by_mail)
+    # An administrator who issues a link into an account in use could impersonate its owner. A link into an
+    # account that nobody has entered yet gives no more than adding the account did.
+    takes_two = identity_policy.has_power(person.tenant, person.role) or owners["own_of"]
+    in_use = signin.has_password(ctx, person.id) or federation.is_linked(ctx, person)
+    if ctx.actor.acts_alone or not (takes_two or in_use):
+        mailed = _mails_link(ctx, person, by_mail)
         return Opened(person, _issue(ctx, person, by_mail if mailed else None))
     return _ask(ctx, ApprovalKind.RESET, person, owners, by_mail)
 
 
 def reset_factors(ctx: Context, person_id: PersonId, reason: str) -> Asked | None:
-    """Ask to remove the second factors of a person who lost them; return what waits for a second person, None if the host did it alone.
+    """Request to remove the second factors of a person who lost them; return the approval that waits, None if the host did it alone.
 
-    The person gets a mail when it is asked for and when it happens, if they have an address. Raises NotFound, NotPermitted (right,
-    oneself), Conflict (inactive, no factor), Unavailable (too many wait).
+    A person with an address is mailed about the request and about the removal. Raises NotFound, NotPermitted (right, oneself), Conflict
+    (inactive, no factor), Unavailable (too many wait).
     """
     person = identity.view_person(ctx, person_id)
     _require_resettable(ctx, person, "enrolment.factors.reset")
@@ -98,7 +109,7 @@ def reset_factors(ctx: Context, person_id: PersonId, reason: str) -> Asked | Non
 
 
 def _factors_of(ctx: Context, person: Person) -> dict[str, Any]:
-    """Return the factors of a person as the second person is shown them. Raises Conflict if there is none."""
+    """Return the factors of a person for the second person to see. Raises Conflict if there is none."""
     held = factors.held(ctx, person.id)
     if not held.any:
         raise Conflict("factor_none", "This person has no second factor. They set one up when they sign in.")
@@ -109,7 +120,7 @@ def _factors_of(ctx: Context, person: Person) -> dict[str, Any]:
 def _carry_out_factors(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     person = identity.view_person(ctx.as_actor(asker), PersonId(approval.act.target))
     _require_resettable(ctx.as_actor(asker), person, "enrolment.factors.reset")
-    # A factor that was set up or used up since is not the one that was lost.
+    # A factor that was set up since is not the one that was lost.
     identity.require_unchanged(approval.act, _factors_of(ctx, person))
     _remove_factors(ctx, person, str(approval.act.order["reason"]))
     colleague = identity.get_person(ctx, approval.asked_by).name
@@ -120,7 +131,7 @@ def _carry_out_factors(ctx: Context, approval: Approval, asker: Actor) -> Carrie
 def _remove_factors(ctx: Context, person: Person, reason: str) -> None:
     factors.remove_all(ctx, person, why=reason)
     signin.end_credentials(ctx, person.id)
-    # Whoever has the password now sets up a factor of theirs: the account is nobody's second person before a week has passed.
+    # Whoever has the password can set up a new factor now, so the account is not of age for a week.
     identity.restart_age(ctx, person.id, ctx.now)
 
 
@@ -132,8 +143,8 @@ def _mail_factors(ctx: Context, person: Person, kind: MailKind, approval: str, c
     notices.put_mail(ctx, Mail(kind, person.mail, cause, facts, vendor=person.vendor or ""))
 
 
-def _will_mail(ctx: Context, who: NewPerson | Person, by_mail: LinkMail) -> bool:
-    """Check whether a link goes by mail, and count it. Raises NotPermitted if the mailbox got as many as a day allows."""
+def _mails_link(ctx: Context, who: NewPerson | Person, by_mail: LinkMail) -> bool:
+    """Check whether a link is mailed, and count it. Raises NotPermitted beyond MAILS_TO_ONE a day."""
     if not (who.mail and by_mail.works):
         return False
     _count_mail(ctx, who)
@@ -141,7 +152,7 @@ def _will_mail(ctx: Context, who: NewPerson | Person, by_mail: LinkMail) -> bool
 
 
 def _count_mail(ctx: Context, who: NewPerson | Person) -> None:
-    # Before anything is written: a refusal commits.
+    # A refusal commits, so this comes before anything is written.
     if not notices.spend(ctx, f"enrol/{mailbox_key(who.mail)}", MAILS_TO_ONE):
         event = Event("enrolment.link.issue", tenant=who.tenant or "", reason="enrolment_mail_bound")
         detail = "This address reached the limit of links for a day. Try again tomorrow."
@@ -149,13 +160,12 @@ def _count_mail(ctx: Context, who: NewPerson | Person) -> None:
 
 
 def _owners(ctx: Context, who: NewPerson | Person, *, but: str = "") -> dict[str, Any]:
-    """Return the accounts whose own charts this account could open, past accounts too, as the second person is shown them."""
+    """Return the accounts, past ones too, whose own charts this account could open, for the second person to see."""
     return {"own_of": identity.list_owners(ctx, who.tenant, who.fhir_user, who.patients, but=but)}
 
 
 def _require_resettable(ctx: Context, person: Person, action: str = "enrolment.person.reset") -> None:
-    # A reset of one's own account would make a stolen API token the whole account, without the
-    # present password.
+    # With a reset of one's own account, a stolen API token would give the whole account without the password.
     if person.id == ctx.actor.id:
         event = Event(
             action,
@@ -176,8 +186,8 @@ def _ask(
 ) -> Asked:
     approval_id, target = ctx.ids.new("apr"), who.id if isinstance(who, Person) else ""
     code = sealed = ""
-    # The asker gets the code and the second person the link: neither alone holds what opens the account. A link that
-    # is mailed goes to an address that the asker stated, so then the second person gets the code.
+    # Neither of the two may have both. A mailed link goes to an address that the asker stated, so then the second
+    # person gets the code instead.
     if not (who.mail and by_mail.works):
         code = typed_codes.code_from(ctx.ids.secret())
         sealed = policy.code_digest(approval_id, code)
@@ -186,7 +196,7 @@ def _ask(
 
 
 def one_of_two(ctx: Context, person_id: PersonId, since: datetime) -> Actor | None:
-    """Return a person as an actor, if they count as one of two people now for what they asked at ``since``; else None."""
+    """Return a person as an actor if they count as one of two people for a request from ``since``; None otherwise."""
     if not identity.counts_as_one_of_two(ctx, person_id, since=since):
         return None
     return signin_policy.actor_of(identity.get_person(ctx, person_id))
@@ -194,7 +204,7 @@ def one_of_two(ctx: Context, person_id: PersonId, since: datetime) -> Actor | No
 
 def _carry_out_create(ctx: Context, approval: Approval, asker: Actor, *, by_mail: LinkMail) -> CarriedOut:
     order = policy.read_person(approval.act.tenant, approval.act.order)
-    # Judged again with the rights that the asker has now, not those of the day on which they asked.
+    # With the asker's present rights, not those at the time of the request.
     identity.require_addable(ctx.as_actor(asker), order)
     identity.require_unchanged(approval.act, _owners(ctx, order))
     return _opened(ctx, identity.add_person(ctx.as_actor(asker), order, agreed=True), approval, by_mail)
@@ -209,7 +219,7 @@ def _carry_out_reset(ctx: Context, approval: Approval, asker: Actor, *, by_mail:
 
 def _opened(ctx: Context, person: Person, approval: Approval, by_mail: LinkMail) -> CarriedOut:
     sealed = approval.act.sealed
-    # Decided when it was asked for: whoever then got the code must never get the link, whatever is configured now.
+    # Decided at the request, whatever is configured now: whoever got the code must not get the link.
     if sealed:
         link = _issue(ctx, person, None, approval=approval.id, code_digest=sealed)
         return CarriedOut(person.id, link.secret, link.expires_at)
@@ -232,7 +242,7 @@ def carry_out(by_mail: LinkMail) -> dict[ApprovalKind, CarryOut]:
 def _issue(
     ctx: Context, person: Person, by_mail: LinkMail | None, *, approval: str = "", code_digest: str = ""
 ) -> IssuedLink:
-    """Issue a link, mailed to its owner or returned; the person's earlier unused links stop working."""
+    """Issue a link, which is mailed to its owner or returned. Earlier unused links of the person stop working."""
     enrolled = signin.has_password(ctx, person.id)
     secret = LINK_PREFIX + ctx.ids.secret()
     link = Link(
@@ -246,7 +256,7 @@ def _issue(
         approval=approval,
         code_digest=code_digest,
     )
-    # One way in at a time: an earlier link may have gone to the wrong address.
+    # Only one valid link at a time: an earlier one may have gone to the wrong address.
     store.save_links_replaced(ctx.tx, person.id, ctx.now)
     store.delete_links_before(ctx.tx, ctx.now - LINKS_KEPT)
     store.add_link(ctx.tx, link)
@@ -278,7 +288,7 @@ def _mail_link(ctx: Context, person: Person, link: Link, url: str) -> None:
 
 
 def _place_of(ctx: Context, person: Person) -> str:
-    """Return the name of the place of an account: of a hospital its own, which the account's owner knows."""
+    """Return the name of an account's place: the hospital's own name, or a phrase for staff and vendors."""
     if person.vendor is not None:
         return VENDOR_PLACE
     return STAFF_PLACE if person.tenant is None else identity.get_tenant(ctx, person.tenant).name
@@ -290,10 +300,9 @@ def end_all(ctx: Context) -> int:
 
 
 def find_link(ctx: Context, secret: str, tenant: TenantId | None) -> Visitor:
-    """Find whom a link is for, without using it up. Raises NotFound if it cannot be used at this tenant now."""
+    """Find the account of a link without using the link up. Raises NotFound if it cannot be used at this tenant now."""
     found = store.find_link(ctx.tx, policy.digest(secret)) if policy.looks_like_link(secret) else None
-    # A link is used under the address of its own tenant only, whose form, cookie and name its owner
-    # sees.
+    # Only under the URL of its own tenant, whose name, form and cookie the owner sees.
     if found is None or found.tenant != tenant or policy.link_fault(found, ctx.now):
         raise _unusable()
     person = identity.get_person(ctx, found.person)
@@ -307,7 +316,7 @@ def use_link(ctx: Context, secret: str, tenant: TenantId | None, *, code: str, d
 
     Raises NotFound (cannot be used), WrongCode, Conflict (used at this moment).
     """
-    # The attempt is counted before the code is compared: attempts at the same moment must not share one count.
+    # Counted before the code is compared, so that concurrent attempts cannot exceed CODE_TRIES.
     found = (
         store.count_try(ctx.tx, policy.digest(secret), ctx.now) if policy.looks_like_link(secret) else None
     )
@@ -322,20 +331,19 @@ def use_link(ctx: Context, secret: str, tenant: TenantId | None, *, code: str, d
     )
     if found.code_digest and not policy.code_matches(found.code_digest, found.approval, code):
         audit.record(ctx, replace(event, outcome=Outcome.REFUSED, reason="setup_code_wrong"))
-        # A decided refusal commits, so the counted try stands.
+        # This refusal commits, and with it the counted attempt.
         raise WrongCode(CODE_TRIES - found.tries)
     if identity.bar_on(ctx, person, issued_at=found.issued_at) is not None:
         audit.record(ctx, replace(event, outcome=Outcome.REFUSED, reason="not_permitted"))
         raise _unusable()
-    # One statement, after everything else was judged: of two uses at one moment one sets the
-    # password.
+    # One statement, after everything else was judged: of two concurrent uses, one sets the password.
     if not store.save_link_used(ctx.tx, found.digest, ctx.now):
         raise Conflict(
             "concurrent_change",
             "This link has just been used. If it was not you, ask for a new link and inform your administrator.",
         )
     signin.enrol(ctx, person, digest)
-    # A colleague who issued this link could have used it: the account counts as one of two people only after a week again.
+    # The colleague who issued the link could have used it, so the account is not of age for a week.
     if not found.issued_by.startswith(f"{ActorKind.HOST}:"):
         identity.restart_age(ctx, person.id, ctx.now)
     audit.record(ctx.as_actor(signin_policy.actor_of(person)), event)

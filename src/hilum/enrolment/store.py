@@ -36,9 +36,9 @@ def add_link(tx: Connection, link: Link) -> None:
 
 
 def _link(row: Row[Any]) -> Link:
-    found = dict(row._mapping)
+    columns = dict(row._mapping)
     return Link(
-        **found | {"tenant": TenantId(row.tenant) if row.tenant else None, "purpose": Purpose(row.purpose)}
+        **columns | {"tenant": TenantId(row.tenant) if row.tenant else None, "purpose": Purpose(row.purpose)}
     )
 
 
@@ -49,7 +49,7 @@ def find_link(tx: Connection, digest: str) -> Link | None:
 
 def save_links_replaced(tx: Connection, person: PersonId, at: datetime) -> None:
     """End every unused link of a person."""
-    # Used links stay as they are, for the record of when they were used.
+    # Used links are not changed, so that the time of their use stays on record.
     unused = (links.c.person == person, links.c.used_at.is_(None), links.c.replaced_at.is_(None))
     tx.execute(links.update().where(*unused).values(replaced_at=at))
 
@@ -66,7 +66,7 @@ def count_try(tx: Connection, digest: str, now: datetime) -> Link | None:
         links.c.expires_at > now,
         links.c.tries < CODE_TRIES,
     )
-    # On PostgreSQL the second of two updates waits for the first and judges the row again.
+    # On PostgreSQL the second of two concurrent updates waits for the first and evaluates the row again.
     counted = links.update().where(*usable).values(tries=links.c.tries + 1).returning(links)
     row = tx.execute(counted).first()
     return None if row is None else _link(row)

@@ -2,7 +2,7 @@
 
 Owns: authenticator apps (TOTP), passkeys and their challenges, recovery codes; which roles must have a second factor; when a code counts.
 Must not know: passwords and sessions (signin); pages; apps; what a signed-in person may do.
-Public verbs: held, offer_totp, confirm_totp, use_code, renew_recovery_codes, ask_to_create, add_passkey, ask_to_get, use_passkey,
+Public verbs: held, offer_totp, confirm_totp, use_code, renew_recovery_codes, registration_options, add_passkey, authentication_options, use_passkey,
 remove_passkey, remove_totp, remove_all.
 Invariants:
 - A seed is stored sealed, a recovery code as a MAC.

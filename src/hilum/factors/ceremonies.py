@@ -1,4 +1,4 @@
-"""What a browser is asked about a passkey, and whether its answer holds. A thin layer over py_webauthn.
+"""The WebAuthn ceremonies: options for a browser, and the verification of its response. A thin layer over py_webauthn.
 
 Source: WebAuthn Level 2, sections 7.1 (registration) and 7.2 (authentication).
 """
@@ -30,14 +30,16 @@ _MALFORMED = (WebAuthnException, ValueError, TypeError, KeyError, IndexError, At
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class NewCredential:
+    """A verified new passkey; ``credential`` and ``public_key`` are base64url."""
+
     credential: str
     public_key: str
     sign_count: int
 
 
-def ask_to_create(site: Site, person: Person, held: Iterable[Passkey], challenge: str) -> str:
-    """Return the options for making a passkey, as JSON."""
+def registration_options(site: Site, person: Person, held: Iterable[Passkey], challenge: str) -> str:
+    """Return the options for creating a passkey, as JSON."""
     options = generate_registration_options(
         rp_id=site.host,
         rp_name=site.name,
@@ -45,7 +47,8 @@ def ask_to_create(site: Site, person: Person, held: Iterable[Passkey], challenge
         user_name=person.username,
         user_display_name=person.name,
         challenge=base64url_to_bytes(challenge),
-        # The PIN or fingerprint makes it two factors in one. A passkey that is found without a name is not needed: the password names it.
+        # A PIN or fingerprint makes it two factors in one. It need not be discoverable, because the person has
+        # entered a username already.
         authenticator_selection=AuthenticatorSelectionCriteria(
             user_verification=UserVerificationRequirement.REQUIRED,
             resident_key=ResidentKeyRequirement.PREFERRED,
@@ -55,7 +58,7 @@ def ask_to_create(site: Site, person: Person, held: Iterable[Passkey], challenge
     return options_to_json(options)
 
 
-def ask_to_get(site: Site, held: Iterable[Passkey], challenge: str) -> str:
+def authentication_options(site: Site, held: Iterable[Passkey], challenge: str) -> str:
     """Return the options for using one of a person's passkeys, as JSON."""
     options = generate_authentication_options(
         rp_id=site.host,
@@ -70,8 +73,8 @@ def _described(held: Iterable[Passkey]) -> list[PublicKeyCredentialDescriptor]:
     return [PublicKeyCredentialDescriptor(id=base64url_to_bytes(each.credential)) for each in held]
 
 
-def created(site: Site, challenge: str, answer: str) -> Made:
-    """Return the passkey that a browser made for this challenge here, with its owner verified. Raises PasskeyRefused."""
+def verify_registration(site: Site, challenge: str, answer: str) -> NewCredential:
+    """Verify a browser's response to registration options: challenge, origin and user verification. Raises PasskeyRefused."""
     try:
         found = verify_registration_response(
             credential=_bounded(answer),
@@ -83,11 +86,11 @@ def created(site: Site, challenge: str, answer: str) -> Made:
     except _MALFORMED as error:
         raise PasskeyRefused("passkey_answer_invalid") from error
     public_key = bytes_to_base64url(found.credential_public_key)
-    return Made(bytes_to_base64url(found.credential_id), public_key, found.sign_count)
+    return NewCredential(bytes_to_base64url(found.credential_id), public_key, found.sign_count)
 
 
-def used(site: Site, passkey: Passkey, challenge: str, answer: str) -> int:
-    """Check that a browser used a passkey for this challenge here, with its owner verified; return its counter. Raises PasskeyRefused."""
+def verify_authentication(site: Site, passkey: Passkey, challenge: str, answer: str) -> int:
+    """Verify a browser's response to authentication options; return the signature counter. Raises PasskeyRefused."""
     try:
         found = verify_authentication_response(
             credential=_bounded(answer),
@@ -95,7 +98,7 @@ def used(site: Site, passkey: Passkey, challenge: str, answer: str) -> int:
             expected_rp_id=site.host,
             expected_origin=site.origin,
             credential_public_key=base64url_to_bytes(passkey.public_key),
-            # The counter is judged by the policy, which has a reason of its own for one that went back.
+            # The policy judges the counter, with a separate reason for one that went back.
             credential_current_sign_count=0,
             require_user_verification=True,
         )

@@ -12,13 +12,13 @@ CODE_DIGITS = 6
 SEED_BYTES = 20
 """160 bits, as RFC 4226 section 4 recommends."""
 SKEW_STEPS = 1
-"""Steps before and after the present one whose code is accepted: telephones' clocks differ, and typing takes time."""
+"""How many steps before and after the present one are accepted, because clocks differ and typing takes time."""
 LOCKED_AFTER = 20
-"""Wrong codes in a row after which an authenticator app is locked. Until then each wrong code makes the next one wait."""
+"""Wrong codes in a row after which an authenticator app is locked. Before that, attempts are slowed down."""
 OFFER_LIFE = timedelta(minutes=15)
 RECOVERY_CODES = 10
 CODE_BOUND = 64
-"""Characters of a code that are looked at."""
+"""The most characters of a code."""
 FRESH_FOR = timedelta(minutes=15)
 """How long an entered second factor counts as fresh, for acts that widen what others may do."""
 
@@ -28,7 +28,7 @@ PASSKEY_NAME_BOUND = 60
 CHALLENGE_LIFE = timedelta(minutes=5)
 PURGE_BATCH = 1_000
 ANSWER_BOUND = 16_384
-"""Characters of a browser's answer about a passkey that are looked at."""
+"""The most characters of a browser's response about a passkey."""
 
 
 class FactorKind(StrEnum):
@@ -48,7 +48,7 @@ class Step(StrEnum):
 
 
 class Ceremony(StrEnum):
-    """What a challenge is for; one for making a passkey uses none, and the other way round."""
+    """What a challenge is for. A challenge to create a passkey is not accepted for using one, nor the reverse."""
 
     CREATE = "create"
     GET = "get"
@@ -72,7 +72,7 @@ class Passkey:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where passkeys count: the origin of the page, the host that they are bound to, and its name. ``host`` is empty where none can be."""
+    """The relying party of passkeys: the page's origin, its host (the RP id), and its name. ``host`` is empty if there can be no passkeys."""
 
     origin: str
     host: str
@@ -81,7 +81,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a browser answered about a passkey, as JSON. ``holder``: the session or sign-in whose page asked; ``name``: of a new passkey."""
+    """A browser's response about a passkey, as JSON. ``holder``: the session or pending sign-in of the page; ``name``: that of a new passkey."""
 
     holder: str
     text: str
@@ -90,7 +90,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The second factors of a person. ``locked``: too many wrong codes, so the authenticator app is no longer asked."""
+    """The second factors of a person. ``locked``: the authenticator app had too many wrong codes, so its codes are refused."""
 
     totp: bool = False
     totp_since: datetime | None = None
@@ -100,13 +100,13 @@ class Held:
 
     @property
     def any(self) -> bool:
-        # Recovery codes are no factor of their own: they stand in for one that was lost.
+        # Recovery codes are no factor by themselves: they replace one that was lost.
         return self.totp or bool(self.passkeys)
 
 
 @dataclass(frozen=True, slots=True)
 class Totp:
-    """An authenticator app of a person. ``last_step``: of the last accepted code; no code of it or before counts again."""
+    """An authenticator app of a person. ``last_step``: the step of the last accepted code; only later ones are accepted."""
 
     person: str
     sealed: str
@@ -117,7 +117,7 @@ class Totp:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A seed to be set up in an authenticator app. ``sealed`` comes back with the first code; nothing is stored before that."""
+    """A seed for an authenticator app. The page sends ``sealed`` back with the first code; nothing is stored before that."""
 
     secret: str
     uri: str
@@ -125,7 +125,7 @@ class Offer:
 
 
 class CodeWrong(NotPermitted):
-    """The code does not count: wrong, used already, or of a locked app."""
+    """The code is wrong or was used already."""
 
     def __init__(self, detail: str = "") -> None:
         super().__init__(

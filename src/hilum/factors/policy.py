@@ -5,6 +5,7 @@ Source: RFC 6238 (TOTP), RFC 4226 (HOTP); security decision 25; docs/adr/0065-a-
 
 import base64
 import hashlib
+import hmac
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -37,7 +38,7 @@ MUST: Mapping[str, bool] = MappingProxyType(
         StaffRole.PLATFORM_ADMIN: True,
         StaffRole.SECURITY: True,
         StaffRole.REVIEWER: True,
-        # Reads who did what to whom, at every hospital.
+        # Reads the audit of every hospital.
         StaffRole.AUDITOR: True,
         Role.ADMINISTRATOR: True,
         VendorRole.OWNER: True,
@@ -58,7 +59,7 @@ _DIGITS = re.compile(rf"[0-9]{{{CODE_DIGITS}}}")
 
 
 def must_have(role: str, *, production: bool) -> bool:
-    """Check whether a role must have a second factor. A role that is not in the table must."""
+    """Check whether a role must have a second factor; an unknown role must."""
     return production and MUST.get(role, True)
 
 
@@ -73,7 +74,7 @@ def step_after_password(role: str, held: Held, *, production: bool) -> Step:
 
 
 def is_fresh(entered_at: datetime | None, now: datetime) -> bool:
-    """Check whether a second factor was entered so lately that it counts for an act that widens what others may do."""
+    """Check whether a second factor was entered within FRESH_FOR, as acts that widen what others may do require."""
     return entered_at is not None and now < entered_at + FRESH_FOR
 
 
@@ -91,17 +92,13 @@ def code_at(seed: bytes, step: int) -> str:
 def matching_step(seed: bytes, code: str, now: datetime, *, after: int) -> int | None:
     """Return the step whose code was entered, within the permitted skew and later than ``after``; None if there is none."""
     present = step_of(now)
-    found = None
-    # Every step is compared, so that the time does not show which one matched.
+    matched = None
+    # Every step is compared, so that the time does not reveal which one matched.
     for step in range(present - SKEW_STEPS, present + SKEW_STEPS + 1):
-        same = _same(code_at(seed, step), code)
-        if same and step > after:
-            found = step
-    return found
-
-
-def _same(ours: str, sent: str) -> bool:
-    return hashlib.sha256(ours.encode()).digest() == hashlib.sha256(sent.encode()).digest()
+        matches = hmac.compare_digest(code_at(seed, step).encode(), code.encode())
+        if matches and step > after:
+            matched = step
+    return matched
 
 
 def is_locked(app: Totp) -> bool:
@@ -110,19 +107,19 @@ def is_locked(app: Totp) -> bool:
 
 
 def read_digits(text: str) -> str:
-    """Return the digits of an authenticator app's code, without the spaces that apps show; empty if it is none."""
+    """Return the digits of an authenticator app's code, without the spaces that apps show; empty if it has another form."""
     plain = text[:CODE_BOUND].replace(" ", "")
     return plain if _DIGITS.fullmatch(plain) else ""
 
 
 def read_recovery(text: str) -> str:
-    """Return a recovery code in its stored spelling; empty if it is none. Case, spaces, dashes and misread letters do not matter."""
+    """Return a recovery code in its stored spelling; empty if it has another form. Case, spaces, dashes and misread letters do not matter."""
     code = typed_codes.plain(text[:CODE_BOUND])
     return code if typed_codes.is_code(code) else ""
 
 
 def base32(seed: bytes) -> str:
-    """Return a seed as authenticator apps take it when it is typed."""
+    """Return a seed in the form that people type into an authenticator app."""
     return base64.b32encode(seed).decode().rstrip("=")
 
 
@@ -132,12 +129,12 @@ def from_base32(text: str) -> bytes:
 
 
 def seed_from(secret: str) -> bytes:
-    """Return the random bytes of a secret in base64url as a seed."""
+    """Decode a random secret in base64url to the bytes of a seed."""
     return base64url.decode(secret)
 
 
 def provisioning_uri(seed: bytes, *, site: str, account: str) -> str:
-    """Return the address that an authenticator app reads from the QR code."""
+    """Return the URI that an authenticator app reads from the QR code."""
     # The key URI format: the label is "issuer:account", and the issuer comes again as a parameter.
     label = quote(f"{site}:{account}", safe="")
     query = urlencode({"secret": base32(seed), "issuer": site, "digits": CODE_DIGITS, "period": STEP_S})
@@ -145,14 +142,14 @@ def provisioning_uri(seed: bytes, *, site: str, account: str) -> str:
 
 
 def passkey_site(origin: str, name: str) -> Site:
-    """Return where passkeys of a page's origin count. Nowhere under an address instead of a name. Source: WebAuthn Level 2 section 5.1.2."""
+    """Return the relying party of a page's origin; without a host if that is an IP address. Source: WebAuthn Level 2 section 5.1.2."""
     host = urlsplit(origin).hostname or ""
     secure = origin.startswith("https://") or host == "localhost"
     return Site(origin, host if secure and not is_address(host) else "", name)
 
 
 def count_is_credible(stored: int, sent: int) -> bool:
-    """Check a passkey's counter: it grows, or the authenticator does not count. Source: WebAuthn Level 2 section 7.2 step 21."""
+    """Check a passkey's signature counter: it grew, or the authenticator does not count. Source: WebAuthn Level 2 section 7.2 step 21."""
     return sent > stored or (sent == 0 and stored == 0)
 
 
@@ -162,6 +159,6 @@ def passkey_id(passkey: Passkey) -> str:
 
 
 def passkey_name(text: str, taken: int) -> str:
-    """Return the name of a new passkey as it is shown; a plain one if none was typed."""
+    """Return the name of a new passkey as it is shown; a numbered one if none was typed. ``taken``: how many passkeys there are."""
     plain = " ".join("".join(each for each in text if each.isprintable()).split())[:PASSKEY_NAME_BOUND]
     return plain or f"Passkey {taken + 1}"

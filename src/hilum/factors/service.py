@@ -1,4 +1,4 @@
-"""Setting second factors up, and using them."""
+"""Set up second factors, and use them."""
 
 import json
 from datetime import datetime
@@ -53,18 +53,18 @@ def held(ctx: Context, person: PersonId) -> Held:
 
 
 def offer_totp(ctx: Context, person: Person, *, site: str) -> Offer:
-    """Make a seed for an authenticator app. Nothing is stored: the seed comes back sealed, with its first code."""
+    """Create a seed for an authenticator app. Nothing is stored: the page sends the sealed seed back with the first code."""
     seed = policy.seed_from(ctx.ids.secret(SEED_BYTES))
     until = ctx.now + OFFER_LIFE
-    kept = json.dumps([policy.base32(seed), until.isoformat()]).encode()
-    sealed = vault().seal(OFFER, kept, nonce=ctx.ids, bound_to=person.id)
+    content = json.dumps([policy.base32(seed), until.isoformat()]).encode()
+    sealed = vault().seal(OFFER, content, nonce=ctx.ids, bound_to=person.id)
     return Offer(
         policy.base32(seed), policy.provisioning_uri(seed, site=site, account=person.username), sealed
     )
 
 
 def reopen_offer(ctx: Context, person: Person, sealed: str, *, site: str) -> Offer:
-    """Return an offer that comes back from its page. Raises Invalid if it is not this person's, or too old."""
+    """Open an offer that a page sent back. Raises Invalid if it is another person's or has expired."""
     seed = _open_offer(ctx, person, sealed)
     return Offer(
         policy.base32(seed), policy.provisioning_uri(seed, site=site, account=person.username), sealed
@@ -74,8 +74,8 @@ def reopen_offer(ctx: Context, person: Person, sealed: str, *, site: str) -> Off
 def confirm_totp(ctx: Context, person: Person, sealed: str, code: str, *, first: bool) -> tuple[str, ...]:
     """Store an offered authenticator app once its first code matches; return new recovery codes, shown once.
 
-    It takes the place of an earlier app, and the codes that of earlier ones. ``first``: only if the person has no factor. Raises Invalid
-    (the offer), CodeWrong, Conflict (``first``, and there is one).
+    The app replaces an earlier one, and the codes replace earlier ones. ``first``: only if the person has no factor. Raises Invalid (the
+    offer), CodeWrong, Conflict (``first``, and there is a factor).
     """
     seed = _open_offer(ctx, person, sealed)
     step = policy.matching_step(seed, policy.read_digits(code), ctx.now, after=0)
@@ -98,14 +98,15 @@ def confirm_totp(ctx: Context, person: Person, sealed: str, code: str, *, first:
 
 
 def lock(ctx: Context, person: Person) -> Held:
-    """Return what a person has, locked: whoever changes it at this moment waits until this transaction is over."""
+    """Return a person's factors, locked against concurrent changes until this transaction ends."""
     identity.get_person(ctx, person.id, lock=True)
     return held(ctx, person.id)
 
 
 def renew_recovery_codes(ctx: Context, person: Person) -> tuple[str, ...]:
-    """Make new recovery codes in place of the earlier ones; they are shown once and stored as MACs."""
-    # Of two at one moment each would delete only what was there before, and both sets would count.
+    """Replace a person's recovery codes by new ones, which are shown once and stored as MACs."""
+    # Without the lock, two concurrent renewals would each delete only the old codes, and both sets would be
+    # valid.
     lock(ctx, person)
     codes = tuple(typed_codes.code_from(ctx.ids.secret()) for _ in range(RECOVERY_CODES))
     store.save_recovery_codes(ctx.tx, person.id, [_digest(person.id, each) for each in codes])
@@ -114,14 +115,14 @@ def renew_recovery_codes(ctx: Context, person: Person) -> tuple[str, ...]:
 
 
 def use_code(ctx: Context, person: Person, text: str) -> FactorKind:
-    """Accept a code of the person's authenticator app, or a recovery code, once. The caller slows guesses down.
+    """Accept a code of the person's authenticator app, or a recovery code, once. The caller limits attempts.
 
     Raises CodeWrong, AppLocked; either commits the counted failure.
     """
     if recovery := policy.read_recovery(text):
         if not store.use_recovery_code(ctx.tx, person.id, _digest(person.id, recovery), ctx.now):
             raise _refused(ctx, person, CodeWrong(), FactorKind.RECOVERY)
-        # It proves the owner, whom somebody else's wrong codes must not keep out.
+        # It proves the owner, so the wrong codes of somebody else no longer count.
         store.clear_failures(ctx.tx, person.id)
         left = store.count_recovery_codes(ctx.tx, person.id)
         _record(ctx, "factors.code.use", person, factor=FactorKind.RECOVERY, left=left)
@@ -140,20 +141,20 @@ def use_code(ctx: Context, person: Person, text: str) -> FactorKind:
     return FactorKind.TOTP
 
 
-def ask_to_create(ctx: Context, person: Person, site: Site, holder: str) -> str:
-    """Return the options for making a passkey as JSON; empty where none can be. ``holder``: the session or sign-in that shows the page."""
+def registration_options(ctx: Context, person: Person, site: Site, holder: str) -> str:
+    """Return the options for creating a passkey as JSON; empty if there can be none. ``holder``: the session or pending sign-in of the page."""
     keys = store.list_passkeys(ctx.tx, person.id)
     if not site.host or len(keys) >= PASSKEYS_PER_PERSON:
         return ""
-    return ceremonies.ask_to_create(site, person, keys, _challenge(ctx, holder, Ceremony.CREATE))
+    return ceremonies.registration_options(site, person, keys, _challenge(ctx, holder, Ceremony.CREATE))
 
 
-def ask_to_get(ctx: Context, person: Person, site: Site, holder: str) -> str:
+def authentication_options(ctx: Context, person: Person, site: Site, holder: str) -> str:
     """Return the options for using one of a person's passkeys as JSON; empty if there is none."""
     keys = store.list_passkeys(ctx.tx, person.id)
     if not site.host or not keys:
         return ""
-    return ceremonies.ask_to_get(site, keys, _challenge(ctx, holder, Ceremony.GET))
+    return ceremonies.authentication_options(site, keys, _challenge(ctx, holder, Ceremony.GET))
 
 
 def _challenge(ctx: Context, holder: str, ceremony: Ceremony) -> str:
@@ -163,9 +164,9 @@ def _challenge(ctx: Context, holder: str, ceremony: Ceremony) -> str:
 
 
 def add_passkey(ctx: Context, person: Person, site: Site, answer: Answer, *, first: bool) -> tuple[str, ...]:
-    """Store a passkey that a browser made; return recovery codes if it is the person's first factor, shown once.
+    """Store a passkey that a browser created; return recovery codes, shown once, if it is the person's first factor.
 
-    ``first``: only if the person has no factor. Raises PasskeyRefused, Conflict (``first``, and there is one).
+    ``first``: only if the person has no factor. Raises PasskeyRefused, Conflict (``first``, and there is a factor).
     """
     before = lock(ctx, person)
     if first and before.any:
@@ -174,27 +175,27 @@ def add_passkey(ctx: Context, person: Person, site: Site, answer: Answer, *, fir
         )
     try:
         challenge = _take_challenge(ctx, answer.holder, Ceremony.CREATE)
-        made = ceremonies.created(site, challenge, answer.text)
+        new = ceremonies.verify_registration(site, challenge, answer.text)
+        name = policy.passkey_name(answer.name, len(before.passkeys))
+        passkey = Passkey(new.credential, person.id, new.public_key, new.sign_count, name, ctx.now)
+        if len(before.passkeys) >= PASSKEYS_PER_PERSON or not store.add_passkey(ctx.tx, passkey):
+            detail = Sentence(
+                "This passkey belongs to an account already, or this account has as many as it may."
+            )
+            raise PasskeyRefused("passkey_taken", detail)
     except PasskeyRefused as error:
         raise _refused(ctx, person, error, FactorKind.PASSKEY, action="factors.passkey.add") from error
-    name = policy.passkey_name(answer.name, len(before.passkeys))
-    found = Passkey(made.credential, person.id, made.public_key, made.sign_count, name, ctx.now)
-    if len(before.passkeys) >= PASSKEYS_PER_PERSON or not store.add_passkey(ctx.tx, found):
-        detail = Sentence(
-            "This passkey belongs to an account already, or this account has as many as it may."
-        )
-        raise PasskeyRefused("passkey_taken", detail)
-    _record(ctx, "factors.passkey.add", person, passkey=_id_of(found))
+    _record(ctx, "factors.passkey.add", person, passkey=_id_of(passkey))
     return () if before.any else renew_recovery_codes(ctx, person)
 
 
 def use_passkey(ctx: Context, person: Person, site: Site, answer: Answer) -> FactorKind:
-    """Accept a use of one of a person's passkeys for the challenge of this page, once. Raises PasskeyRefused."""
+    """Accept a browser's response with one of a person's passkeys, once for each challenge. Raises PasskeyRefused."""
     try:
         challenge = _take_challenge(ctx, answer.holder, Ceremony.GET)
         found = _passkey_of(ctx, person, answer.text)
-        count = ceremonies.used(site, found, challenge, answer.text)
-        # A counter that stands still or goes back: somebody has a copy of the authenticator.
+        count = ceremonies.verify_authentication(site, found, challenge, answer.text)
+        # A counter that did not grow means that somebody may have a copy of the authenticator.
         if not policy.count_is_credible(found.sign_count, count) or not store.use_passkey(
             ctx.tx, found, count, ctx.now
         ):
@@ -226,7 +227,7 @@ def _passkey_of(ctx: Context, person: Person, answer: str) -> Passkey:
         named = json.loads(answer[:ANSWER_BOUND])["id"]
     except (ValueError, TypeError, KeyError) as error:
         raise PasskeyRefused("passkey_answer_invalid") from error
-    # Of this person's own only: the password has said who it is.
+    # Only this person's own: the password has identified them.
     found = next((each for each in store.list_passkeys(ctx.tx, person.id) if each.credential == named), None)
     if found is None:
         raise PasskeyRefused("passkey_unknown")
@@ -234,7 +235,7 @@ def _passkey_of(ctx: Context, person: Person, answer: str) -> Passkey:
 
 
 def remove_passkey(ctx: Context, person: Person, passkey: str) -> None:
-    """Delete a passkey by the id that is shown of it. The caller has judged the right to, after ``lock``. Raises NotFound."""
+    """Delete a passkey by its short id. The caller has judged the right to, after ``lock``. Raises NotFound."""
     found = next((each for each in store.list_passkeys(ctx.tx, person.id) if _id_of(each) == passkey), None)
     if found is None or not store.delete_passkey(ctx.tx, found):
         raise NotFound("passkey_not_found", "This account has no such passkey.")
@@ -253,7 +254,7 @@ def _id_of(passkey: Passkey) -> str:
 
 
 def purge(ctx: Context) -> int:
-    """Delete challenges that ended; return how many. Call again until it returns 0."""
+    """Delete expired challenges; return how many. Call again until it returns 0."""
     return store.purge_challenges(ctx.tx, ctx.now)
 
 

@@ -26,7 +26,7 @@ recovery_codes = Table(
     "factors_recovery",
     metadata,
     Column("person", String(64), primary_key=True),
-    # A MAC under the platform's key: sixty bits of a copied database could be guessed by a plain hash.
+    # A MAC under the platform's key: from a plain hash in a copied database, sixty bits could be guessed.
     Column("digest", String(64), primary_key=True),
     Column("used_at", Instant),
 )
@@ -34,7 +34,7 @@ recovery_codes = Table(
 passkeys = Table(
     "factors_passkey",
     metadata,
-    # Of the credential's id, which may have a kilobyte.
+    # A digest of the credential's id, which may have a kilobyte.
     Column("digest", String(64), primary_key=True),
     Column("person", String(64), nullable=False),
     Column("credential", String(1400), nullable=False),
@@ -49,7 +49,7 @@ passkeys = Table(
 challenges = Table(
     "factors_challenge",
     metadata,
-    # The session, or the sign-in that waits. A newer page's challenge replaces that of an older one.
+    # The session or pending sign-in. The challenge of a newer page replaces that of an older one.
     Column("holder", String(64), primary_key=True),
     Column("ceremony", String(10), primary_key=True),
     Column("challenge", String(64), nullable=False),
@@ -89,7 +89,8 @@ def _fields(app: Totp) -> dict[str, Any]:
 
 def use_step(tx: Connection, app: Totp, step: int) -> bool:
     """Accept the code of a step, once; return False if it or a later one was accepted, or the app was locked or replaced meanwhile."""
-    # One statement: of two workers that compared the same code at the same moment one changes the row (RFC 6238 section 5.2).
+    # One statement: of two workers that accept the same code concurrently, one changes the row (RFC 6238 section
+    # 5.2).
     mine = (totps.c.person == app.person) & (totps.c.sealed == app.sealed)
     query = totps.update().where(mine, totps.c.last_step < step, totps.c.failures < LOCKED_AFTER)
     return tx.execute(query.values(last_step=step, failures=0)).rowcount == 1
@@ -106,7 +107,7 @@ def clear_failures(tx: Connection, person: PersonId) -> None:
 
 
 def save_recovery_codes(tx: Connection, person: PersonId, digests: Iterable[str]) -> None:
-    """Store recovery codes in place of the earlier ones, of which none counts any more."""
+    """Replace a person's recovery codes."""
     tx.execute(recovery_codes.delete().where(recovery_codes.c.person == person))
     rows = [{"person": person, "digest": each, "used_at": None} for each in digests]
     tx.execute(recovery_codes.insert(), rows)
@@ -155,7 +156,7 @@ def add_passkey(tx: Connection, found: Passkey) -> bool:
 
 def use_passkey(tx: Connection, found: Passkey, sign_count: int, at: datetime) -> bool:
     """Record a use of a passkey; return False if its counter has passed this one, or the passkey is gone."""
-    # One statement: of two answers with one counter, one counts.
+    # One statement: of two responses with the same counter, one is accepted.
     credible = (passkeys.c.sign_count < sign_count) | ((passkeys.c.sign_count == 0) & (sign_count == 0))
     query = passkeys.update().where(passkeys.c.digest == _digest(found.credential), credible)
     return tx.execute(query.values(sign_count=sign_count, last_used_at=at)).rowcount == 1
@@ -181,14 +182,14 @@ def save_challenge(
 
 def take_challenge(tx: Connection, holder: str, ceremony: Ceremony, now: datetime) -> str:
     """Return a stored challenge and delete it; empty if there is none in force."""
-    # One statement: a challenge answers one form.
+    # One statement, so that a challenge is used once.
     mine = (challenges.c.holder == holder) & (challenges.c.ceremony == ceremony.value)
     query = challenges.delete().where(mine, challenges.c.expires_at > now)
     return tx.execute(query.returning(challenges.c.challenge)).scalar_one_or_none() or ""
 
 
 def purge_challenges(tx: Connection, before: datetime) -> int:
-    """Delete challenges that ended, at most PURGE_BATCH; return how many."""
+    """Delete expired challenges, at most PURGE_BATCH; return how many."""
     old = select(challenges.c.holder).where(challenges.c.expires_at < before).limit(PURGE_BATCH)
     return tx.execute(
         challenges.delete().where(challenges.c.holder.in_(old), challenges.c.expires_at < before)
@@ -196,7 +197,7 @@ def purge_challenges(tx: Connection, before: datetime) -> int:
 
 
 def delete_all(tx: Connection, person: PersonId) -> int:
-    """Delete every factor of a person; return how many there were, recovery codes not counted."""
+    """Delete every factor of a person; return how many there were, without recovery codes."""
     tx.execute(recovery_codes.delete().where(recovery_codes.c.person == person))
     keys = tx.execute(passkeys.delete().where(passkeys.c.person == person)).rowcount
     return keys + tx.execute(totps.delete().where(totps.c.person == person)).rowcount

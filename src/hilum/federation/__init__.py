@@ -1,7 +1,7 @@
 """Federation: sign-in through a hospital's own identity provider, by OpenID Connect.
 
-Owns: the hosts that may serve identity providers; each hospital's providers; which accounts a provider's subjects have here; which sessions
-a provider began; used logout tokens.
+Owns: the hosts that may serve identity providers; each hospital's providers; the accounts of a provider's subjects; the sessions that a
+provider began; used logout tokens.
 Must not know: apps, launches, OAuth codes and tokens of this platform; passwords (signin).
 Public verbs: add_provider, change_provider, view_provider, list_providers, add_host, remove_host, list_hosts, link, unlink, list_links,
 begin_return, complete_return, offers, begin_logout, end_by_provider; live.Providers (metadata, keys, redeem).

@@ -1,4 +1,4 @@
-"""Hilum's own key at an identity provider: reading it, and the assertion that it signs in place of a secret. Pure.
+"""Client authentication at an identity provider by a private key: parsing the key, and signing the assertion. Pure.
 
 Source: OpenID Connect Core 1.0 section 9 (private_key_jwt); RFC 7523 section 3; RFC 7517
 """
@@ -19,7 +19,7 @@ _CURVES = {"P-256": "ES256", "P-384": "ES384"}
 
 
 def signing_key(text: str) -> tuple[RSAKey | ECKey, str, str] | None:
-    """Return the key of a private JWK, its algorithm and its ``kid``; None for what is no such key, or too weak a one."""
+    """Parse a private JWK; return the key, its algorithm and its ``kid``, or None if it is not one or too weak."""
     try:
         jwk = orjson.loads(text)
         if not isinstance(jwk, dict) or not isinstance(jwk.get("d"), str):
@@ -38,11 +38,11 @@ def signing_key(text: str) -> tuple[RSAKey | ECKey, str, str] | None:
 
 
 def assertion(text: str, *, client_id: str, audience: str, jti: str, now: datetime) -> str:
-    """Return a signed assertion that names a client at a token endpoint, for a minute; empty if the text is not a signing key."""
-    found = signing_key(text)
-    if found is None:
+    """Return a signed assertion of a client for a token endpoint, valid for LIFE; empty if ``text`` is not a signing key."""
+    parsed = signing_key(text)
+    if parsed is None:
         return ""
-    key, algorithm, kid = found
+    key, algorithm, kid = parsed
     at = int(now.timestamp())
     claims = {
         "iss": client_id,
@@ -57,5 +57,5 @@ def assertion(text: str, *, client_id: str, audience: str, jti: str, now: dateti
 
 
 def _members(jwk: dict[str, Any], *names: str) -> dict[str, Any]:
-    # Only what makes the key: what else a JWK says of its use could contradict how it is used here.
+    # Only the key material: use, alg or key_ops of the JWK could contradict its use here.
     return {"kty": jwk["kty"]} | {name: jwk[name] for name in names if name in jwk}

@@ -4,19 +4,15 @@ Source: OpenID Connect Core 1.0 section 3.1.3.7; OpenID Connect Back-Channel Log
 """
 
 import hmac
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
 import orjson
-from joserfc import jws
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, RSAKey
 
 from hilum.federation import policy
 from hilum.federation.models import (
-    ALGORITHMS,
     ISSUED_WITHIN,
     LOGOUT_TOKEN_LIFE,
     SKEW,
@@ -30,11 +26,10 @@ from hilum.federation.models import (
 )
 from hilum.kernel import base64url
 from hilum.kernel.times import EPOCH
-from hilum.standards import keysets
+from hilum.standards import jws
 
-RSA_BITS_MIN, RSA_BITS_MAX, RSA_EXPONENT_BITS_MAX = 2_048, 8_192, 64
 LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
-_OF_THE_SIGN_IN = frozenset(
+_SIGN_IN_CLAIMS = frozenset(
     {
         "iss",
         "sub",
@@ -52,12 +47,12 @@ _OF_THE_SIGN_IN = frozenset(
     }
 )
 _HEADER = frozenset({"alg", "kid", "typ", "cty", "x5t", "x5t#S256"})
-"""Parameters of a header that change nothing about how it is verified."""
+"""Header parameters that do not change how a token is verified."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What an id_token must agree with. ``left_at``: when the browser left for the provider."""
+    """What an id_token must match. ``left_at``: when the browser left for the provider; ``fresh``: the person must have signed in since."""
 
     nonce: str
     left_at: datetime
@@ -72,17 +67,17 @@ def refuse(fault: Fault) -> NoReturn:
 def read_header(token: str, algorithm: str, types: frozenset[str]) -> str:
     """Check the form and the header of a signed token, and return its ``kid``; empty if it has none. Raises Refusal.
 
-    ``types``: the values of ``typ`` that are accepted beside none, in lower case. Keys come only from the provider's key set.
+    ``types``: the values of ``typ`` that are accepted, in lower case; it may be absent. Keys come only from the provider's key set.
     """
     parts = token.split(".")
-    # Five parts would be an encrypted token, which was not asked for.
+    # Five parts would be an encrypted token, which was not requested.
     if len(token) > TOKEN_BOUND or len(parts) != 3 or not all(parts):
         refuse(Fault.TOKEN_MALFORMED)
     header = _json(parts[0])
-    # One algorithm, the one that was agreed: neither none, nor HS256 with a public key as its secret (RFC 8725 section 2.1).
-    if header.get("alg") != algorithm or algorithm not in ALGORITHMS:
+    # Only the agreed algorithm: neither "none", nor HS256 with a public key as its secret (RFC 8725 section 2.1).
+    if header.get("alg") != algorithm or algorithm not in jws.ALGORITHMS:
         refuse(Fault.ALGORITHM_NOT_ALLOWED)
-    # A parameter that is not understood can change what is verified: a key of the sender's own, crit, b64.
+    # An unknown parameter can change what is verified: the sender's own key, crit, b64.
     if not _HEADER.issuperset(header):
         refuse(Fault.HEADER_NOT_ALLOWED)
     typ = header.get("typ", "")
@@ -96,18 +91,13 @@ def read_header(token: str, algorithm: str, types: frozenset[str]) -> str:
 
 def verified(token: str, kid: str, jwks: Mapping[str, Any], algorithm: str) -> dict[str, Any]:
     """Return the claims of a token that a key of the set signed. Raises Refusal."""
-    keys = keys_for(jwks, kid, algorithm)
-    # Without a kid the set must leave no choice (Core 1.0 section 10.1).
+    keys = jws.keys_for(jwks, kid, algorithm)
+    # Without a kid, only one key may match (Core 1.0 section 10.1).
     if not keys or (not kid and len(keys) > 1):
         refuse(Fault.KEY_UNKNOWN)
-    if not any(_verifies(token, key, algorithm) for key in keys):
+    if not any(jws.verifies(token, key, algorithm) for key in keys):
         refuse(Fault.SIGNATURE_WRONG)
     return _json(token.split(".")[1])
-
-
-def keys_for(jwks: Mapping[str, Any], kid: str, algorithm: str) -> list[dict[str, Any]]:
-    """Return the keys of a set that may verify a token with this ``kid``, which may be empty."""
-    return keysets.keys_for(jwks, kid, algorithm, ALGORITHMS[algorithm])
 
 
 def judge_id_token(
@@ -117,12 +107,12 @@ def judge_id_token(
 
     Source: OpenID Connect Core 1.0 section 3.1.3.7, steps 2 to 5 and 9 to 13
     """
-    _judge_addressee(claims, settings)
+    _judge_issuer_and_audience(claims, settings)
     _judge_times(claims, now, issued_within=ISSUED_WITHIN)
     nonce = claims.get("nonce")
     if not isinstance(nonce, str) or not hmac.compare_digest(nonce.encode(), expected.nonce.encode()):
         refuse(Fault.NONCE_WRONG)
-    authenticated = _judge_sign_in(claims, settings, expected, now)
+    authenticated_at = _judge_sign_in(claims, settings, expected, now)
     acr = claims.get("acr")
     if settings.acr_values and acr not in settings.acr_values:
         refuse(Fault.ASSURANCE_TOO_LOW)
@@ -130,33 +120,33 @@ def judge_id_token(
     if ends_at is not None and ends_at <= now:
         refuse(Fault.SESSION_OVER)
     amr = claims.get("amr")
-    shown = {each for each in amr if isinstance(each, str)} if isinstance(amr, list) else set()
+    methods = {each for each in amr if isinstance(each, str)} if isinstance(amr, list) else set()
     return Identity(
         issuer=settings.issuer,
         subject=_subject(claims, settings.subject_claim),
         sub=_text(claims, "sub"),
         claims=claims,
-        authenticated_at=authenticated,
+        authenticated_at=authenticated_at,
         sid=_text(claims, "sid"),
-        has_factor=bool(shown.intersection(settings.factor_amr)) or acr in settings.factor_acr,
+        has_factor=bool(methods.intersection(settings.factor_amr)) or acr in settings.factor_acr,
         ends_at=ends_at,
     )
 
 
 def with_userinfo(identity: Identity, stated: Mapping[str, Any], settings: Settings) -> Identity:
-    """Add what a UserInfo answer states of names, roles and ``fhirUser``, where the id_token is silent. Raises Refusal.
+    """Add names, roles and ``fhirUser`` from a UserInfo response if the id_token lacks them. Raises Refusal.
 
-    Nothing that the sign-in itself rests on is taken from it: neither who it is, nor when and how strongly they signed in.
+    Claims about the sign-in itself come from the id_token only: who the person is, and when and how they signed in.
     Source: OpenID Connect Core 1.0 section 5.3.2: its ``sub`` must be exactly that of the id_token
     """
     sub = stated.get("sub")
     if not isinstance(sub, str) or not hmac.compare_digest(sub.encode(), identity.sub.encode()):
         refuse(Fault.USERINFO_OF_ANOTHER)
-    named = (settings.username_claim, settings.name_claim, settings.fhir_user_claim, settings.role_claim)
-    # By the first part of a path with dots: below it, what the two state is not mixed.
-    names = {each.split(".")[0] for each in named if each} | {each for each in named if each}
-    taken = {name: value for name, value in stated.items() if name in names - _OF_THE_SIGN_IN}
-    return replace(identity, claims={**taken, **identity.claims})
+    claims = (settings.username_claim, settings.name_claim, settings.fhir_user_claim, settings.role_claim)
+    # A path with dots is merged by its first part, so that the two responses are never mixed below it.
+    names = {each.split(".")[0] for each in claims if each} | {each for each in claims if each}
+    added = {name: value for name, value in stated.items() if name in names - _SIGN_IN_CLAIMS}
+    return replace(identity, claims={**added, **identity.claims})
 
 
 def judge_logout_token(claims: Mapping[str, Any], settings: Settings, now: datetime) -> Logout:
@@ -164,7 +154,7 @@ def judge_logout_token(claims: Mapping[str, Any], settings: Settings, now: datet
 
     Source: OpenID Connect Back-Channel Logout 1.0 section 2.6
     """
-    _judge_addressee(claims, settings)
+    _judge_issuer_and_audience(claims, settings)
     _judge_times(claims, now, issued_within=LOGOUT_TOKEN_LIFE)
     events = claims.get("events")
     # A nonce is forbidden, so that no id_token can be sent as a logout token.
@@ -174,15 +164,15 @@ def judge_logout_token(claims: Mapping[str, Any], settings: Settings, now: datet
     if not jti or not (subject or sid):
         refuse(Fault.TOKEN_MALFORMED)
     issued = _moment(claims, "iat")
-    assert issued is not None, "judged above"
+    assert issued is not None, "checked by _judge_times"
     return Logout(subject, sid, jti, issued)
 
 
-def _judge_addressee(claims: Mapping[str, Any], settings: Settings) -> None:
+def _judge_issuer_and_audience(claims: Mapping[str, Any], settings: Settings) -> None:
     if claims.get("iss") != settings.issuer:
         refuse(Fault.ISSUER_WRONG)
     audience = claims.get("aud")
-    # No other audience is trusted: whoever receives this token too could present it here (step 3).
+    # No further audience is accepted: it could present the token here (step 3).
     if audience not in (settings.client_id, [settings.client_id]):
         refuse(Fault.AUDIENCE_WRONG)
     if claims.get("azp", settings.client_id) != settings.client_id:
@@ -191,7 +181,7 @@ def _judge_addressee(claims: Mapping[str, Any], settings: Settings) -> None:
 
 def _judge_times(claims: Mapping[str, Any], now: datetime, *, issued_within: timedelta) -> None:
     expires, issued = _moment(claims, "exp"), _moment(claims, "iat")
-    # The times are the provider's, whose clock may be ahead or behind.
+    # The provider's clock may be ahead or behind.
     if expires is None or now >= expires + SKEW:
         refuse(Fault.EXPIRED)
     if issued is None or issued > now + SKEW or issued < now - issued_within - SKEW or issued >= expires:
@@ -205,30 +195,30 @@ def _judge_sign_in(
     claims: Mapping[str, Any], settings: Settings, expected: Expected, now: datetime
 ) -> datetime | None:
     """Return when the person signed in at the provider, None if it does not state that. Raises Refusal."""
-    found = _moment(claims, "auth_time")
-    if found is None:
+    auth_time = _moment(claims, "auth_time")
+    if auth_time is None:
         if settings.max_age_s or expected.fresh:
             refuse(Fault.SIGN_IN_TIME_MISSING)
         return None
-    if found > now + SKEW:
+    if auth_time > now + SKEW:
         refuse(Fault.SIGN_IN_TOO_OLD)
-    if expected.fresh and found < expected.left_at - SKEW:
+    if expected.fresh and auth_time < expected.left_at - SKEW:
         refuse(Fault.SIGN_IN_TOO_OLD)
-    if settings.max_age_s and found + timedelta(seconds=settings.max_age_s) < now - SKEW:
+    if settings.max_age_s and auth_time + timedelta(seconds=settings.max_age_s) < now - SKEW:
         refuse(Fault.SIGN_IN_TOO_OLD)
-    return min(found, now)
+    return min(auth_time, now)
 
 
 def _subject(claims: Mapping[str, Any], name: str) -> str:
-    found = claims.get(name)
-    # sub is required whichever claim is used: a token without it is not an id_token.
-    both = (claims.get("sub"), found)
+    subject = claims.get(name)
+    # sub is required even if another claim identifies people: without it the token is no id_token.
+    both = (claims.get("sub"), subject)
     if not all(isinstance(each, str) and 0 < len(each) <= SUBJECT_BOUND for each in both):
         refuse(Fault.SUBJECT_MISSING)
-    assert isinstance(found, str)
-    if not found.isascii() or not found.isprintable() or found != found.strip():
+    assert isinstance(subject, str)
+    if not subject.isascii() or not subject.isprintable() or subject != subject.strip():
         refuse(Fault.SUBJECT_MISSING)
-    return found
+    return subject
 
 
 def _text(claims: Mapping[str, Any], name: str) -> str:
@@ -237,7 +227,7 @@ def _text(claims: Mapping[str, Any], name: str) -> str:
 
 
 def _moment(claims: Mapping[str, Any], name: str) -> datetime | None:
-    """Return a time of a token; None if it is missing or none, which every check refuses where it is required."""
+    """Return a NumericDate claim as a time; None if it is missing or malformed."""
     value = claims.get(name)
     # JSON true is an int in Python.
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e11:
@@ -255,38 +245,6 @@ def _json(part: str) -> dict[str, Any]:
     return found
 
 
-def _verifies(token: str, key: Mapping[str, Any], algorithm: str) -> bool:
-    try:
-        jws.deserialize_compact(token, _imported(key), algorithms=[algorithm])
-    except (JoseError, ValueError, TypeError, KeyError, AttributeError):
-        return False
-    return True
-
-
-def _imported(key: Mapping[str, Any]) -> RSAKey | ECKey:
-    """Import a public key. Raises ValueError for one that is too weak, or that costs too much to verify with."""
-    if key["kty"] != "RSA":
-        return ECKey.import_key(dict(key))
-    sizes = [_bits(str(key[name])) for name in ("n", "e")]
-    if not RSA_BITS_MIN <= sizes[0] <= RSA_BITS_MAX or sizes[1] > RSA_EXPONENT_BITS_MAX:
-        raise ValueError("the size of the RSA key is not accepted")
-    return RSAKey.import_key(dict(key))
-
-
-def _bits(encoded: str) -> int:
-    raw = base64url.decode(encoded)
-    return int.from_bytes(raw).bit_length()
-
-
 def usable_keys(jwks: Mapping[str, Any], algorithm: str) -> Sequence[Mapping[str, Any]]:
     """Return the keys of a set that can verify a signature of this algorithm."""
-    return list(_usable(keys_for(jwks, "", algorithm)))
-
-
-def _usable(keys: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-    for key in keys:
-        try:
-            _imported(key)
-        except (JoseError, ValueError, TypeError, KeyError, AttributeError):
-            continue
-        yield key
+    return [key for key in jws.keys_for(jwks, "", algorithm) if jws.is_usable(key)]

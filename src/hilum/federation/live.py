@@ -1,4 +1,4 @@
-"""Talking to identity providers: their metadata, their keys, the token request. Before any transaction; never within one.
+"""The client to identity providers: metadata, keys, token and UserInfo requests. Never call it within a transaction.
 
 Source: OpenID Connect Discovery 1.0 section 4; OpenID Connect Core 1.0 sections 3.1.3 and 9; RFC 7636
 """
@@ -38,20 +38,21 @@ from hilum.kernel import base64url
 from hilum.kernel.errors import Invalid, Unavailable
 from hilum.kernel.ports import Clock, Ids
 from hilum.keys.live import Vault
+from hilum.standards import jws
 
 DISCOVERY = "/.well-known/openid-configuration"
-FRESH = timedelta(minutes=5)
-REFETCHES = timedelta(seconds=30)
-"""How often an unknown ``kid`` makes the keys be fetched again. Whoever signs in can cause one."""
-WAIT = timedelta(seconds=8)
-"""How long a person's browser waits for a token request, with its turn."""
-REST = timedelta(seconds=5)
-"""How long a provider is not asked again after a failure; sign-ins meanwhile fail at once."""
-AT_ONCE = 4
-"""Concurrent token requests to one provider: a slow provider delays only its own hospital's people."""
-QUEUE = 300
-"""How many sign-ins may wait for one provider; further ones fail at once."""
-PROVIDERS_KEPT = 1_000
+CACHE_LIFE = timedelta(minutes=5)
+REFETCH_INTERVAL = timedelta(seconds=30)
+"""How often an unknown ``kid`` causes the keys to be fetched again. Anyone who signs in can send one."""
+REQUEST_DEADLINE = timedelta(seconds=8)
+"""How long a token or UserInfo request may take, with the wait for its turn."""
+BACKOFF = timedelta(seconds=5)
+"""How long a provider is not contacted again after a failure. Sign-ins in that time fail at once."""
+CONCURRENT_REQUESTS = 4
+"""Concurrent token requests to one provider, so that a slow one delays only its own hospital's people."""
+QUEUE_BOUND = 300
+"""How many sign-ins may wait for one provider. Further ones fail at once."""
+PROVIDERS_CACHED = 1_000
 KEYS_BOUND = 50
 STATE = "federation-state"
 ASSERTION = "federation-assertion"
@@ -74,7 +75,7 @@ class Fetcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Redeemed:
-    """What a provider gave for a code: who signed in, and the id_token, by which it recognises them at sign-out."""
+    """What a code was exchanged for: who signed in, and the id_token, which is the hint at sign-out."""
 
     identity: Identity
     id_token: str
@@ -87,16 +88,16 @@ class _Entry:
     jwks: dict[str, Any] = field(default_factory=dict)
     jwks_until: float = 0.0
     refetch_from: float = 0.0
-    rests: dict[str, tuple[float, Fault]] = field(default_factory=dict)
-    """Until when a part of it is not asked for again, and what was wrong with it."""
+    backoffs: dict[str, tuple[float, Fault]] = field(default_factory=dict)
+    """By part of the provider: until when it is not requested again, and the fault of the last request."""
     waiting: int = 0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONCURRENT_REQUESTS))
 
     @contextmanager
     def queued(self) -> Iterator[None]:
         """Count a sign-in that waits. Raises Unreached if too many do."""
-        if self.waiting >= QUEUE:
+        if self.waiting >= QUEUE_BOUND:
             raise unreached(Fault.PROVIDER_UNREACHABLE)
         self.waiting += 1
         try:
@@ -105,51 +106,51 @@ class _Entry:
             self.waiting -= 1
 
     @contextmanager
-    def resting(self, part: str, clock: Clock, *, afresh: bool) -> Iterator[None]:
-        """Ask for a part of a provider, unless it failed just now; a failure gives it a rest. Raises Unreached."""
-        until, fault = self.rests.get(part, (0.0, Fault.PROVIDER_UNREACHABLE))
-        if clock.monotonic() < until and not afresh:
+    def backing_off(self, part: str, clock: Clock, *, refresh: bool) -> Iterator[None]:
+        """Run a request for a part of a provider, unless the last one failed less than BACKOFF ago. Raises Unreached."""
+        until, fault = self.backoffs.get(part, (0.0, Fault.PROVIDER_UNREACHABLE))
+        if clock.monotonic() < until and not refresh:
             raise unreached(fault)
         try:
             yield
         except Unreached as error:
-            # From now and not from when it was asked: the answer may have taken longer than the rest.
-            self.rests[part] = clock.monotonic() + REST.total_seconds(), error.fault
+            # From the failure on, since the request may have taken longer than BACKOFF.
+            self.backoffs[part] = clock.monotonic() + BACKOFF.total_seconds(), error.fault
             raise
 
 
-# --- what a browser takes along -------------------------------------------------------------------------------------------------
+# --- state that the browser keeps -------------------------------------------------------------------------------------------------
 
 
 def is_secret(text: str) -> bool:
-    """Check whether a text can be the secret that binds sign-ins to a browser."""
+    """Check whether a text has the form of the secret that binds sign-ins to a browser."""
     return _SECRET.fullmatch(text) is not None
 
 
 def verifier_of(secret: str, nonce: str) -> str:
     """Return the PKCE verifier of a sign-in: only the browser that holds ``secret`` can complete it. Source: RFC 7636 section 4.1."""
-    # Derived and not stored: neither the database nor the address of the provider holds it.
+    # Derived rather than stored, so that neither the database nor the provider's URL contains it.
     mac = hmac.digest(secret.encode(), b"hilum/federation/" + nonce.encode(), "sha256")
     return base64url.encode(mac)
 
 
 def seal_departure(vault: Vault, departure: Departure, secret: str, ids: Ids) -> str:
-    """Return the ``state`` of a departure, which opens for the browser with ``secret`` only."""
+    """Seal a departure as ``state``, which only the browser that holds ``secret`` can open."""
     return vault.seal(STATE, orjson.dumps(departure), nonce=ids, bound_to=_bound(secret))
 
 
 def open_departure(vault: Vault, state: str, secret: str) -> Departure:
-    """Return what was sealed into a ``state``. Raises Refusal if it was not sealed here, or for another browser."""
+    """Open a ``state``. Raises Refusal if it was not sealed here, or for another browser."""
     if not state:
         id_token.refuse(Fault.STATE_MALFORMED)
     if not is_secret(secret):
         id_token.refuse(Fault.STATE_OF_ANOTHER_BROWSER)
     try:
-        found = orjson.loads(vault.open(STATE, state, _bound(secret)))
+        fields = orjson.loads(vault.open(STATE, state, _bound(secret)))
     except Invalid:
-        # A state of another browser does not open either, and cannot be distinguished from an invented one.
+        # The state of another browser cannot be distinguished from a forged one.
         id_token.refuse(Fault.STATE_OF_ANOTHER_BROWSER)
-    return Departure(**{**found, "left_at": policy.moment_of(found["left_at"])})
+    return Departure(**{**fields, "left_at": policy.moment_of(fields["left_at"])})
 
 
 def _bound(secret: str) -> str:
@@ -157,59 +158,59 @@ def _bound(secret: str) -> str:
 
 
 def seal_secret(vault: Vault, secret: str, issuer: str, ids: Ids) -> str:
-    """Seal a client's secret, bound to the issuer: with another issuer in the row it does not open. Source: security decision 15."""
+    """Seal a client's secret, bound to the issuer, so that it does not open with another issuer in the row. Source: security decision 15."""
     return vault.seal(SEALING, secret.encode(), nonce=ids, bound_to=issuer)
 
 
 class Providers:
-    """Speaks to every hospital's identity provider, with a cache of metadata and keys. One per process, used from its event loop only."""
+    """The client to every hospital's identity providers, with a cache of metadata and keys. One per process, used from its event loop only."""
 
     def __init__(self, fetcher: Fetcher, clock: Clock, vault: Vault) -> None:
         self._fetcher, self._clock, self._vault = fetcher, clock, vault
-        self._entries: LRUCache[str, _Entry] = LRUCache(PROVIDERS_KEPT)
+        self._entries: LRUCache[str, _Entry] = LRUCache(PROVIDERS_CACHED)
 
     async def metadata(
-        self, settings: Settings, allowed: frozenset[str], *, afresh: bool = False
+        self, settings: Settings, allowed: frozenset[str], *, refresh: bool = False
     ) -> Metadata:
-        """Return a provider's metadata. Raises Unreached, also if it leads to a host that is not allowed now."""
-        # Before the cache: a host that was taken off the list is no longer connected to.
+        """Return a provider's metadata. Raises Unreached, also if it refers to a host that is not allowed."""
+        # Before the cache, so that a host that was removed from the list is no longer contacted.
         if policy.origin_of(settings.issuer) not in allowed:
             raise unreached(Fault.HOST_NOT_ALLOWED)
         entry = self._entry(settings)
         with entry.queued():
             async with entry.lock:
                 now = self._clock.monotonic()
-                if afresh or entry.metadata is None or now >= entry.metadata_until:
-                    with entry.resting("metadata", self._clock, afresh=afresh):
+                if refresh or entry.metadata is None or now >= entry.metadata_until:
+                    with entry.backing_off("metadata", self._clock, refresh=refresh):
                         entry.metadata = await self._discover(settings)
-                    entry.metadata_until = now + FRESH.total_seconds()
+                    entry.metadata_until = now + CACHE_LIFE.total_seconds()
                 metadata = entry.metadata
         if policy.foreign_origins(metadata, allowed, userinfo=settings.userinfo):
             raise unreached(Fault.HOST_NOT_ALLOWED)
         return metadata
 
-    def known_metadata(self, settings: Settings, allowed: frozenset[str]) -> Metadata | None:
-        """Return a provider's metadata as they were last fetched, without asking it; None if there are none or their hosts are not allowed."""
+    def cached_metadata(self, settings: Settings, allowed: frozenset[str]) -> Metadata | None:
+        """Return a provider's metadata as last fetched; None if there are none, or if their hosts are not allowed."""
         metadata = self._entry(settings).metadata
         if metadata is None or policy.foreign_origins(metadata, allowed, userinfo=settings.userinfo):
             return None
         return metadata
 
     async def keys(
-        self, settings: Settings, metadata: Metadata, kid: str, *, afresh: bool = False
+        self, settings: Settings, metadata: Metadata, kid: str, *, refresh: bool = False
     ) -> Mapping[str, Any]:
         """Return a provider's key set, fetched again if it lacks the ``kid``. Raises Unreached."""
         entry = self._entry(settings)
         with entry.queued():
             async with entry.lock:
                 now = self._clock.monotonic()
-                stale = afresh or not entry.jwks or now >= entry.jwks_until
-                found = id_token.keys_for(entry.jwks, kid, settings.algorithm)
-                if stale or (not found and now >= entry.refetch_from):
-                    with entry.resting("keys", self._clock, afresh=afresh):
+                stale = refresh or not entry.jwks or now >= entry.jwks_until
+                matching = jws.keys_for(entry.jwks, kid, settings.algorithm)
+                if stale or (not matching and now >= entry.refetch_from):
+                    with entry.backing_off("keys", self._clock, refresh=refresh):
                         entry.jwks = _key_set(await self._get(metadata.jwks_uri))
-                    entry.jwks_until = now + FRESH.total_seconds()
-                    entry.refetch_from = now + REFETCHES.total_seconds()
+                    entry.jwks_until = now + CACHE_LIFE.total_seconds()
+                    entry.refetch_from = now + REFETCH_INTERVAL.total_seconds()
                 return entry.jwks
 
     def leave_url(
@@ -222,7 +223,7 @@ class Providers:
         returns_to: str,
         ids: Ids,
     ) -> str:
-        """Return the address that a browser is sent to. Source: OpenID Connect Core 1.0 section 3.1.2.1."""
+        """Build the URL of the authentication request. Source: OpenID Connect Core 1.0 section 3.1.2.1."""
         settings = provider.settings
         challenge = hashlib.sha256(verifier_of(secret, departure.nonce).encode()).digest()
         parameters = {
@@ -270,26 +271,26 @@ class Providers:
         expected = Expected(nonce_of(departure), departure.left_at, departure.fresh)
         identity = id_token.judge_id_token(claims, settings, expected, self._clock.now())
         if settings.userinfo:
-            more = await self._userinfo(settings, metadata, answer.get("access_token"))
-            identity = id_token.with_userinfo(identity, more, settings)
+            userinfo = await self._userinfo(settings, metadata, answer.get("access_token"))
+            identity = id_token.with_userinfo(identity, userinfo, settings)
         return Redeemed(identity, token)
 
     async def _userinfo(self, settings: Settings, metadata: Metadata, token: object) -> dict[str, Any]:
-        """Return what the UserInfo endpoint states. Raises Unreached. Source: OpenID Connect Core 1.0 section 5.3."""
+        """Fetch the claims of the UserInfo endpoint. Raises Unreached. Source: OpenID Connect Core 1.0 section 5.3."""
         if not metadata.userinfo_endpoint or not isinstance(token, str) or not _BEARER.fullmatch(token):
             raise unreached(Fault.USERINFO_MISSING)
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         entry = self._entry(settings)
         try:
             with entry.queued():
-                async with asyncio.timeout(WAIT.total_seconds()), entry.places:
+                async with asyncio.timeout(REQUEST_DEADLINE.total_seconds()), entry.slots:
                     answer = await self._fetcher.exchange(metadata.userinfo_endpoint, b"", headers)
         except (Unavailable, TimeoutError):
             raise unreached(Fault.PROVIDER_UNREACHABLE) from None
-        found = json_object(answer)
-        if answer.status != 200 or found is None or len(answer.body) > 2 * TOKEN_BOUND:
+        claims = json_object(answer)
+        if answer.status != 200 or claims is None or len(answer.body) > 2 * TOKEN_BOUND:
             raise unreached(Fault.USERINFO_MISSING)
-        return found
+        return claims
 
     async def read_logout(self, settings: Settings, metadata: Metadata, token: str) -> Logout:
         """Check a logout token in full. Raises Unreached, Refusal. Source: OpenID Connect Back-Channel Logout 1.0 section 2.6."""
@@ -297,7 +298,7 @@ class Providers:
         return id_token.judge_logout_token(claims, settings, self._clock.now())
 
     async def ask_token(self, provider: Provider, metadata: Metadata, form: Mapping[str, str]) -> Fetched:
-        """Send a request to a provider's token endpoint, with Hilum's credentials there. Raises Unreached."""
+        """Send a request to a provider's token endpoint, authenticated as the hospital's client there. Raises Unreached."""
         settings = provider.settings
         secret = self._secret(provider)
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
@@ -313,7 +314,7 @@ class Providers:
         entry = self._entry(settings)
         try:
             with entry.queued():
-                async with asyncio.timeout(WAIT.total_seconds()), entry.places:
+                async with asyncio.timeout(REQUEST_DEADLINE.total_seconds()), entry.slots:
                     return await self._fetcher.exchange(
                         metadata.token_endpoint, urlencode(fields).encode(), headers
                     )
@@ -321,8 +322,8 @@ class Providers:
             raise unreached(Fault.PROVIDER_UNREACHABLE) from None
 
     def _asserted(self, settings: Settings, metadata: Metadata, key: str, verifier: str) -> dict[str, str]:
-        """Return the fields that authenticate by a key. Raises Unreached."""
-        # Used once: another moment or another sign-in gives another one.
+        """Return the form fields of ``private_key_jwt``. Raises Unreached."""
+        # A jti for this request alone: time and verifier differ for each.
         unique = f"{settings.client_id}/{self._clock.monotonic()}/{verifier}"
         signed = assertions.assertion(
             key,
@@ -340,11 +341,11 @@ class Providers:
         }
 
     async def look(self, address: str) -> Fetched:
-        """Return the first answer to a GET, as a browser without cookies gets it. Raises Unavailable."""
+        """Return the response to a GET without following redirects, as a browser without cookies gets it. Raises Unavailable."""
         return await self._fetcher.look(address)
 
     async def discovery(self, settings: Settings) -> Fetched:
-        """Return the answer with a provider's metadata as it was sent. Raises Unreached."""
+        """Fetch a provider's metadata, not parsed. Raises Unreached."""
         return await self._get(settings.issuer.rstrip("/") + DISCOVERY)
 
     async def _discover(self, settings: Settings) -> Metadata:
@@ -374,27 +375,27 @@ class Providers:
 
 
 def nonce_of(departure: Departure) -> str:
-    """Return the nonce as it is sent: a digest, since the verifier is derived from what it is a digest of."""
+    """Return the nonce to send: a digest, because the PKCE verifier is derived from the nonce itself."""
     return hashlib.sha256(f"nonce/{departure.nonce}".encode()).hexdigest()
 
 
 def unreached(fault: Fault) -> Unreached:
-    """Return the error of a provider that does not answer, or not as one."""
+    """Build the error of a provider that does not answer, or not as it should."""
     return Unreached(fault, policy.SENTENCES[fault].happened)
 
 
 def read_metadata(answer: Fetched, issuer: str) -> Metadata:
     """Parse a provider's metadata. Raises Unreached. Source: OpenID Connect Discovery 1.0 section 4.3."""
-    found = json_object(answer)
-    # Exactly the issuer that was asked: otherwise one provider could speak for another.
-    if answer.status != 200 or found is None or found.get("issuer") != issuer:
+    stated = json_object(answer)
+    # Exactly the configured issuer, or one provider could speak for another.
+    if answer.status != 200 or stated is None or stated.get("issuer") != issuer:
         raise unreached(Fault.METADATA_WRONG)
     needed = ("authorization_endpoint", "token_endpoint", "jwks_uri")
     optional = ("end_session_endpoint", "userinfo_endpoint")
-    addresses = {name: _address(found.get(name)) for name in (*needed, *optional)}
+    addresses = {name: _address(stated.get(name)) for name in (*needed, *optional)}
     if not all(addresses[name] for name in needed):
         raise unreached(Fault.METADATA_WRONG)
-    sends_iss = found.get("authorization_response_iss_parameter_supported") is True
+    sends_iss = stated.get("authorization_response_iss_parameter_supported") is True
     return Metadata(issuer, **addresses, sends_iss=sends_iss)
 
 
@@ -403,21 +404,21 @@ def _address(value: object) -> str:
 
 
 def _key_set(answer: Fetched) -> dict[str, Any]:
-    found = json_object(answer)
-    keys = found.get("keys") if found and answer.status == 200 else None
+    stated = json_object(answer)
+    keys = stated.get("keys") if stated and answer.status == 200 else None
     if not isinstance(keys, list) or len(keys) > KEYS_BOUND or not all(isinstance(key, dict) for key in keys):
         raise unreached(Fault.KEYS_UNREADABLE)
     return {"keys": keys}
 
 
 def _token_answer(answer: Fetched) -> dict[str, Any]:
-    found = json_object(answer)
-    if answer.status == 200 and found is not None and len(answer.body) <= 2 * TOKEN_BOUND:
-        return found
+    stated = json_object(answer)
+    if answer.status == 200 and stated is not None and len(answer.body) <= 2 * TOKEN_BOUND:
+        return stated
     if answer.status >= 500:
         raise unreached(Fault.PROVIDER_UNREACHABLE)
     # RFC 6749 section 5.2
-    error = found.get("error") if found else None
+    error = stated.get("error") if stated else None
     if error in {"invalid_client", "unauthorized_client"} or answer.status == 401:
         raise unreached(Fault.CLIENT_REFUSED)
     if error == "invalid_grant":

@@ -12,9 +12,9 @@ PROVIDERS_BOUND = 4
 """Identity providers of a hospital, such as one for staff and one for patients."""
 HOSTS_BOUND = 1_000
 ROWS_BOUND = 100
-"""Rows of a provider's table of roles."""
+"""The most rows of a provider's role table."""
 VALUES_BOUND = 500
-"""Values of the role claim that are read: some providers list every group of a person."""
+"""How many values of the role claim are read; some providers list every group of a person."""
 SCOPES_BOUND = 20
 CLAIM_BOUND = 100
 VALUE_BOUND = 200
@@ -28,7 +28,7 @@ SIGN_IN_LIFE = timedelta(minutes=10)
 SKEW = timedelta(seconds=60)
 """How far a provider's clock may differ from ours."""
 ISSUED_WITHIN = timedelta(minutes=10)
-"""How old an id_token may be when it comes: it is fetched right after it was made."""
+"""How old an id_token may be when it is received, which is right after it was issued."""
 SESSION_LIFE_MIN = timedelta(minutes=5)
 SESSION_LIFE_MAX = timedelta(hours=12)
 MAX_AGE_BOUND = timedelta(days=1)
@@ -39,32 +39,20 @@ TOKEN_BOUND = 32 * 1024
 SEALING = "federation-secret"
 """The purpose of the key that seals clients' secrets."""
 ENDED_BOUND = 1_000
-"""Sessions that one logout token ends at most in one statement."""
-ALGORITHMS: Mapping[str, tuple[str, str]] = {
-    "RS256": ("RSA", ""),
-    "RS384": ("RSA", ""),
-    "RS512": ("RSA", ""),
-    "PS256": ("RSA", ""),
-    "PS384": ("RSA", ""),
-    "PS512": ("RSA", ""),
-    "ES256": ("EC", "P-256"),
-    "ES384": ("EC", "P-384"),
-    "ES512": ("EC", "P-521"),
-}
-"""The algorithms that an id_token may be signed with, each with the only key type and curve that it may use. None is symmetric."""
+"""The most sessions that are ended in one statement."""
 
 
 class ClientAuth(StrEnum):
-    """How Hilum authenticates at the provider's token endpoint, by the names of RFC 8414."""
+    """How this platform authenticates at the provider's token endpoint, by the names of RFC 8414."""
 
     BASIC = "client_secret_basic"
     POST = "client_secret_post"
     KEY = "private_key_jwt"
-    """By a key of its own: what is stored in place of the secret is a private JWK on one line."""
+    """By a private JWK on one line, which is stored in place of the secret."""
 
 
 class LinkBy(StrEnum):
-    """Whether a subject that is not known yet may be recognised as an account that exists, by a claim that the hospital trusts for that."""
+    """The claim, if any, by which a subject that is not linked yet is matched with an existing account."""
 
     NOTHING = "nothing"
     USERNAME = "username"
@@ -72,7 +60,7 @@ class LinkBy(StrEnum):
 
 
 class Passwords(StrEnum):
-    """Who of a hospital may also sign in with a password of this platform."""
+    """Which people of a hospital may also sign in with a password of this platform."""
 
     EVERYONE = "everyone"
     ADMINISTRATORS = "administrators"
@@ -81,7 +69,7 @@ class Passwords(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RoleRow:
-    """A value of the role claim, and the role that a person with it has here."""
+    """A value of the role claim, and the role that it gives here."""
 
     value: str
     role: str
@@ -91,9 +79,9 @@ class RoleRow:
 class Settings:
     """How a provider is reached and what its claims mean here.
 
-    ``roles``: the roles that may come in so; a row of the table for another one gives nothing. ``adds_people``: an unknown person gets an
-    account at the first sign-in. ``acr_values``: if not empty, the provider must state one of them. ``factor_amr`` and ``factor_acr``:
-    values that show a second factor. ``max_age_s``: how old the sign-in at the provider may be; 0 for any age.
+    ``roles``: the only roles that may sign in through it, whatever the table says. ``adds_people``: an unknown person gets an account at the
+    first sign-in. ``acr_values``: if not empty, the provider must state one of them. ``factor_amr`` and ``factor_acr``: values that prove a
+    second factor. ``max_age_s``: how old the sign-in at the provider may be; 0 for any age.
     """
 
     name: str
@@ -108,7 +96,7 @@ class Settings:
     fhir_user_claim: str = ""
     role_claim: str = "roles"
     userinfo: bool = False
-    """Whether claims of names, roles and ``fhirUser`` that the id_token lacks are read from the UserInfo endpoint."""
+    """Whether names, roles and ``fhirUser`` that the id_token lacks are read from the UserInfo endpoint."""
     role_table: tuple[RoleRow, ...] = ()
     roles: tuple[str, ...] = ()
     adds_people: bool = False
@@ -147,7 +135,7 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class LinkedPerson:
-    """Who a subject of an issuer is at a hospital."""
+    """The account of an issuer's subject at a hospital."""
 
     id: str
     tenant: TenantId
@@ -161,7 +149,7 @@ class LinkedPerson:
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What a provider publishes about itself, as far as it is used. Every address is of an allowed host."""
+    """The metadata of a provider that are used. Every URL is on an allowed host."""
 
     issuer: str
     authorization_endpoint: str
@@ -170,7 +158,7 @@ class Metadata:
     end_session_endpoint: str = ""
     userinfo_endpoint: str = ""
     sends_iss: bool = False
-    """It sends ``iss`` with each answer to the browser (RFC 9207), so an answer without it is refused."""
+    """It sends ``iss`` with each authentication response (RFC 9207), so one without it is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,12 +186,12 @@ class Identity:
     ends_at: datetime | None = None
     """When the provider's own session ends, if it states that."""
     sub: str = ""
-    """The token's ``sub``, which logout tokens name, whichever claim is the subject here."""
+    """The ``sub`` of the id_token, which logout tokens contain, whichever claim is the subject here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Logout:
-    """Whose sessions a provider ended: of a ``sub``, of one session there, or of both."""
+    """The sessions that a provider ended: of a ``sub``, of one ``sid``, or of both."""
 
     subject: str
     sid: str
@@ -213,7 +201,7 @@ class Logout:
 
 @dataclass(frozen=True, slots=True)
 class FederatedSession:
-    """A session here that a provider began. ``hint_sealed`` holds the id_token, by which the provider knows whom to sign out."""
+    """A session here that a provider began. ``hint_sealed`` is the sealed id_token, the hint at sign-out."""
 
     session: SessionId
     provider: str
@@ -223,11 +211,11 @@ class FederatedSession:
     hint_sealed: str
     expires_at: datetime
     sub: str
-    """The ``sub`` of its id_token, by which logout tokens name it."""
+    """The ``sub`` of its id_token, by which logout tokens refer to it."""
 
 
 class Fault(StrEnum):
-    """Why nobody was signed in, in the order in which it is judged. The sentences are in ``policy.SENTENCES``."""
+    """Why nobody was signed in, in the order of the checks. The sentences are in ``policy.SENTENCES``."""
 
     STATE_MALFORMED = "state_malformed"
     STATE_OF_ANOTHER_BROWSER = "state_of_another_browser"
@@ -293,7 +281,7 @@ class Refusal(NotPermitted):
 
 
 class Unreached(Unavailable):
-    """A provider did not answer, or not as one."""
+    """A provider did not answer, or not as it should."""
 
     def __init__(self, fault: Fault, detail: str) -> None:
         super().__init__(f"federation_{fault}", detail)
@@ -302,7 +290,7 @@ class Unreached(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A line of a trial: what was looked at, whether it is as it should be, and what to do if not."""
+    """One check of a trial: whether it passed, and otherwise what to do."""
 
     check: str
     ok: bool
@@ -317,5 +305,5 @@ class Trial:
 
     @property
     def ok(self) -> bool:
-        """Whether every finding is as it should be."""
+        """Whether every check passed."""
         return all(each.ok for each in self.findings)

@@ -1,4 +1,14 @@
-"""The ways of a browser to an identity provider and back, and the provider's logout tokens."""
+"""Sign-in through a hospital's identity provider: the browser's way there and back, and the provider's logout tokens.
+
+A sign-in, in order:
+
+1. The sign-in page (``signin``) shows a button for each provider (``offers``).
+2. ``leave``: the provider's metadata, and a redirect to it. All that the return needs is sealed into ``state``, for this browser only.
+3. ``come_back``: the state is opened, and used up in a first transaction (``sign_in.begin_return``).
+4. ``live.Providers.redeem``, between two transactions: the code is exchanged, and the id_token checked in full (``id_token``).
+5. ``sign_in.complete_return``: the account of the subject, linked, recognised or added; whether it may enter; the session.
+6. Sign-out at the browser goes on to the provider (``sign_out``); the provider ends sessions by a logout token (``logout``).
+"""
 
 from functools import partial
 from pathlib import Path
@@ -8,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from hilum.federation import live, policy, signing_in
+from hilum.federation import live, policy, sign_in
 from hilum.federation.live import Providers
 from hilum.federation.models import (
     SIGN_IN_LIFE,
@@ -41,11 +51,11 @@ IDENTIFIED = frozenset({Fault.PERSON_UNKNOWN, Fault.USERNAME_TAKEN, Fault.NEEDS_
 
 
 class Federated:
-    """What the sign-in and sign-out pages ask of this room, and its own routes."""
+    """The routes of this room, and what the sign-in and sign-out pages call (``signin.routes.Federated``)."""
 
     def __init__(self, kit: Kit, providers: Providers) -> None:
         self._kit, self._providers = kit, providers
-        self._refusals = Refusals(kit.uow, signing_in.record_counts)
+        self._refusals = Refusals(kit.uow, sign_in.record_counts)
 
     def routes(self) -> list[Route]:
         """Return the routes to mount."""
@@ -68,38 +78,38 @@ class Federated:
         """Return the buttons of a hospital's sign-in page, and whether it shows the form for a password."""
 
         def read(ctx: Context) -> tuple[list[Provider], bool]:
-            return signing_in.offers(ctx, tenant), signing_in.shows_passwords(ctx, tenant)
+            return sign_in.offers(ctx, tenant), sign_in.shows_passwords(ctx, tenant)
 
-        found, passwords = await self._kit.uow.read(read, trace=trace_of(request))
+        providers, passwords = await self._kit.uow.read(read, trace=trace_of(request))
         urls = self._kit.urls
         buttons = tuple(
             Offer(
                 each.settings.name,
                 path_of(urls.leave(tenant, each.id, then=then, fresh="1" if fresh else "")),
             )
-            for each in found
+            for each in providers
         )
         return buttons, passwords or not buttons
 
     async def leaving_origins(self, request: Request, session: SessionId) -> tuple[str, ...]:
-        """Return where signing out of a session may lead, for ``form-action`` of the sign-out page."""
+        """Return the origins that signing out of a session may redirect to, for ``form-action`` of the sign-out page."""
         found = await self._kit.uow.read(
-            partial(signing_in.provider_of, session=session), trace=trace_of(request)
+            partial(sign_in.provider_of, session=session), trace=trace_of(request)
         )
         if found is None:
             return ()
         provider, allowed = found
-        # Not asked for: whoever wants to leave must not wait for a provider that is down.
-        metadata = self._providers.known_metadata(provider.settings, allowed)
+        # From the cache, so that nobody who signs out waits for a provider that is down.
+        metadata = self._providers.cached_metadata(provider.settings, allowed)
         end = provider.settings.issuer if metadata is None else metadata.end_session_endpoint
         return (policy.origin_of(end),) if end else ()
 
     async def sign_out(self, request: Request, tenant: TenantId, session: SessionId) -> str:
-        """Return where the browser signs out at the provider that began a session; empty if nowhere.
+        """Return the URL at which the browser signs out at the provider that began a session; empty if there is none.
 
         Source: OpenID Connect RP-Initiated Logout 1.0 section 2
         """
-        begin = partial(signing_in.begin_logout, session=session)
+        begin = partial(sign_in.begin_logout, session=session)
         found = await self._kit.uow.write(begin, trace=trace_of(request))
         if found is None:
             return ""
@@ -107,7 +117,7 @@ class Federated:
         try:
             metadata = await self._providers.metadata(provider.settings, allowed)
         except Unreached:
-            return ""  # signed out here all the same
+            return ""  # the person is signed out here already
         if not metadata.end_session_endpoint:
             return ""
         parameters = {
@@ -120,11 +130,11 @@ class Federated:
     # --- routes -----------------------------------------------------------------------------------------------------------------
 
     async def leave(self, request: Request) -> Response:
-        """Send the browser to the provider. Nothing is stored here: all that returns is sealed into ``state``."""
+        """Redirect the browser to the provider. Nothing is stored: ``state`` contains all that the return needs."""
         tenant, provider_id = TenantId(request.path_params["tenant"]), request.path_params["provider"]
         trace = trace_of(request)
         query = forms.read_query(request)
-        find = partial(signing_in.leave, tenant=tenant, provider_id=provider_id)
+        find = partial(sign_in.require_provider, tenant=tenant, provider_id=provider_id)
         provider, allowed = await self._kit.uow.read(find, trace=trace)
         try:
             metadata = await self._providers.metadata(provider.settings, allowed)
@@ -132,7 +142,7 @@ class Federated:
             return await self._refused(request, provider, error)
         secure = self._kit.urls.is_secure(tenant)
         secret = cookies.read(request, cookies.DEPARTURE, secure=secure)
-        # Kept for another window in which a sign-in is in progress.
+        # An existing secret is kept, because another window may have a sign-in in progress.
         if not live.is_secret(secret):
             secret = self._kit.ids.secret()
         then = signin_policy.safe_return(query.one("then"), "")
@@ -157,10 +167,10 @@ class Federated:
         return response
 
     async def come_back(self, request: Request) -> Response:
-        """Sign in the person whom the provider sends back."""
+        """Process the authentication response, and sign in the person."""
         tenant, provider_id = TenantId(request.path_params["tenant"]), request.path_params["provider"]
         trace, secure = trace_of(request), self._kit.urls.is_secure(tenant)
-        find = partial(signing_in.leave, tenant=tenant, provider_id=provider_id)
+        find = partial(sign_in.require_provider, tenant=tenant, provider_id=provider_id)
         provider, _ = await self._kit.uow.read(find, trace=trace)
         try:
             query = forms.read_query(request)
@@ -168,7 +178,7 @@ class Federated:
             state = query.one("state")
             departure = live.open_departure(vault(), state, secret)
             begin = partial(
-                signing_in.begin_return,
+                sign_in.begin_return,
                 tenant=tenant,
                 provider_id=provider_id,
                 state=state,
@@ -181,7 +191,7 @@ class Federated:
                 provider, metadata, departure, code=code, secret=secret, returns_to=self._returns_to(provider)
             )
             complete = partial(
-                signing_in.complete_return,
+                sign_in.complete_return,
                 provider=provider,
                 found=redeemed.identity,
                 id_token=redeemed.id_token,
@@ -199,16 +209,16 @@ class Federated:
         return response
 
     async def logout(self, request: Request) -> Response:
-        """End the sessions that a logout token is about. Source: OpenID Connect Back-Channel Logout 1.0 sections 2.5 to 2.8."""
+        """End the sessions of a logout token. Source: OpenID Connect Back-Channel Logout 1.0 sections 2.5 to 2.8."""
         tenant, provider_id = TenantId(request.path_params["tenant"]), request.path_params["provider"]
         trace = trace_of(request)
         form = await forms.read_form(request)
-        find = partial(signing_in.leave, tenant=tenant, provider_id=provider_id, may_be_off=True)
+        find = partial(sign_in.require_provider, tenant=tenant, provider_id=provider_id, may_be_off=True)
         provider, allowed = await self._kit.uow.read(find, trace=trace)
         try:
             metadata = await self._providers.metadata(provider.settings, allowed)
             logout = await self._providers.read_logout(provider.settings, metadata, form.one("logout_token"))
-            end = partial(signing_in.end_by_provider, provider=provider, logout=logout)
+            end = partial(sign_in.end_by_provider, provider=provider, logout=logout)
             await self._kit.uow.write(end, trace=trace)
         except (Refusal, Unreached) as error:
             await self._record(request, provider, error)
@@ -251,12 +261,12 @@ class Federated:
         return response
 
     async def _record(self, request: Request, provider: Provider, error: HilumError) -> None:
-        """Record a refusal that no verb has recorded yet; those of one network only so far one by one (security decision 5)."""
+        """Record a refusal that no verb has recorded; beyond the first ones of a network they are counted (security decision 5)."""
         if getattr(error, "recorded", isinstance(error, Stopped)):
             return
         trace = trace_of(request)
         recorded = self._refusals.is_recorded(trace.source)
         self._refusals.refused(provider.tenant, trace.source, recorded=recorded)
         if recorded:
-            verb = partial(signing_in.record_fault, provider=provider, error=error)
+            verb = partial(sign_in.record_fault, provider=provider, error=error)
             await self._kit.uow.write(verb, trace=trace)

@@ -1,4 +1,4 @@
-"""Which providers may be set up, what takes two people, and who a provider's person is here. Pure."""
+"""Which providers may be set up, which changes take two people, and which account a provider's person has here. Pure."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 from hilum.factors.policy import must_have
 from hilum.federation.assertions import signing_key
 from hilum.federation.models import (
-    ALGORITHMS,
     CLAIM_BOUND,
     CODE_BOUND,
     MAX_AGE_BOUND,
@@ -43,11 +42,11 @@ from hilum.identity.policy import (
     normal_username,
     origin_fault,
 )
-from hilum.kernel import sentences
 from hilum.kernel.actor import Actor
 from hilum.kernel.ids import TenantId
 from hilum.kernel.limits import out_of_range, too_many
-from hilum.kernel.sentences import pattern
+from hilum.kernel.sentences import Sentence, pattern
+from hilum.standards.jws import ALGORITHMS
 
 _CLAIM = re.compile(r"[A-Za-z0-9_.:/-]{1,100}")
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,100}")
@@ -56,8 +55,8 @@ ANYONES_DOMAIN = "common", "organizations", "consumers"
 
 
 @dataclass(frozen=True, slots=True)
-class Sentence:
-    """What a person reads who was not signed in: what happened, and what to do next. ``theirs``: the provider is at fault, not the person."""
+class FaultText:
+    """The sentences for a person who was not signed in: what happened, and what to do next. ``theirs``: the provider is at fault."""
 
     happened: str
     next: str
@@ -67,10 +66,10 @@ class Sentence:
 _AGAIN = "Go back to the sign-in page and try again."
 _HELP = "Try again in a few minutes. If it goes on, tell the help desk of your hospital, and quote the number below."
 _ADMIN = "Ask an administrator of your hospital, and quote the number below."
-_WRONG = pattern(
+_INVALID_ANSWER = pattern(
     "Your hospital's identity provider answered, but not as it should, so its answer was not accepted: %(fault)s"
 )
-_ANSWERED_WRONGLY: Mapping[Fault, str] = MappingProxyType(
+INVALID_ANSWERS: Mapping[Fault, str] = MappingProxyType(
     {
         Fault.CODE_MISSING: "it has no code.",
         Fault.METADATA_WRONG: "what it publishes is incomplete.",
@@ -94,110 +93,117 @@ _ANSWERED_WRONGLY: Mapping[Fault, str] = MappingProxyType(
         Fault.USERINFO_OF_ANOTHER: "what it states (UserInfo) is about somebody else.",
     }
 )
-"""What was wrong with what a provider sent: one sentence each, since a person can do the same about all of them."""
+"""What was wrong with a provider's answer. The next step is the same for all of these."""
 
 
-def _wrong(text: str) -> sentences.Sentence:
-    return sentences.Sentence(_WRONG, fault=sentences.Sentence(text))
+def _invalid_answer(text: str) -> Sentence:
+    return Sentence(_INVALID_ANSWER, fault=Sentence(text))
 
 
-SENTENCES: Mapping[Fault, Sentence] = MappingProxyType(
+SENTENCES: Mapping[Fault, FaultText] = MappingProxyType(
     {
-        **{fault: Sentence(_wrong(text), _HELP, theirs=True) for fault, text in _ANSWERED_WRONGLY.items()},
-        Fault.STATE_MALFORMED: Sentence("This sign-in was not begun here.", _AGAIN),
-        Fault.STATE_OF_ANOTHER_BROWSER: Sentence(
+        **{
+            fault: FaultText(_invalid_answer(text), _HELP, theirs=True)
+            for fault, text in INVALID_ANSWERS.items()
+        },
+        Fault.STATE_MALFORMED: FaultText("This sign-in was not begun here.", _AGAIN),
+        Fault.STATE_OF_ANOTHER_BROWSER: FaultText(
             "This sign-in was begun in another browser, or cookies were deleted meanwhile.", _AGAIN
         ),
-        Fault.STATE_EXPIRED: Sentence(
+        Fault.STATE_EXPIRED: FaultText(
             "This sign-in took longer than ten minutes, so it is no longer valid.", _AGAIN
         ),
-        Fault.PROVIDER_CHANGED: Sentence(
+        Fault.PROVIDER_CHANGED: FaultText(
             "The settings of your hospital's sign-in were changed a moment ago.", _AGAIN
         ),
-        Fault.STATE_USED: Sentence(
+        Fault.STATE_USED: FaultText(
             "This sign-in was completed already. Each one works once.",
             "If you are not signed in, go back to the sign-in page and begin again.",
         ),
-        Fault.ISSUER_MIXED_UP: Sentence(
+        Fault.ISSUER_MIXED_UP: FaultText(
             "The answer came from another identity provider than the one that you were sent to.",
             _AGAIN,
             theirs=True,
         ),
-        Fault.ISSUER_NOT_STATED: Sentence(
+        Fault.ISSUER_NOT_STATED: FaultText(
             "The answer does not say which identity provider it is from, although yours always says so.",
             _AGAIN,
             theirs=True,
         ),
-        Fault.DECLINED: Sentence(
+        Fault.DECLINED: FaultText(
             "The sign-in at your hospital was cancelled.", "Begin again when you are ready."
         ),
-        Fault.PROVIDER_REFUSED: Sentence(
+        Fault.PROVIDER_REFUSED: FaultText(
             "Your hospital's identity provider did not sign you in.",
             "Try again. If it goes on, ask the help desk of your hospital.",
             theirs=True,
         ),
-        Fault.HOST_NOT_ALLOWED: Sentence(
+        Fault.HOST_NOT_ALLOWED: FaultText(
             "This platform may not connect to the host of your hospital's identity provider.",
             "Tell an administrator of your hospital: the platform's staff keep the list of allowed hosts.",
             theirs=True,
         ),
-        Fault.PROVIDER_UNREACHABLE: Sentence(
+        Fault.PROVIDER_UNREACHABLE: FaultText(
             "Your hospital's identity provider does not answer.", _HELP, theirs=True
         ),
-        Fault.CLIENT_REFUSED: Sentence(
+        Fault.CLIENT_REFUSED: FaultText(
             "Your hospital's identity provider does not accept the credentials of this platform.",
             "Tell an administrator of your hospital: the client's secret may have run out.",
             theirs=True,
         ),
-        Fault.CODE_REFUSED: Sentence(
+        Fault.CODE_REFUSED: FaultText(
             "Your hospital's identity provider did not accept its own code.", _AGAIN, theirs=True
         ),
-        Fault.NONCE_WRONG: Sentence(_wrong("its token is not for this sign-in."), _AGAIN, theirs=True),
-        Fault.SIGN_IN_TOO_OLD: Sentence(
+        Fault.NONCE_WRONG: FaultText(
+            _invalid_answer("its token is not for this sign-in."), _AGAIN, theirs=True
+        ),
+        Fault.SIGN_IN_TOO_OLD: FaultText(
             "You signed in at your hospital too long ago, and were not asked again.",
             "Sign out at your hospital, then begin again here.",
         ),
-        Fault.ASSURANCE_TOO_LOW: Sentence(
+        Fault.ASSURANCE_TOO_LOW: FaultText(
             "Your hospital requires a stronger sign-in for this platform than the one that you used (acr).",
             "Begin again, and use your second factor. If you were not asked for one, ask the help desk of your hospital.",
         ),
-        Fault.SESSION_OVER: Sentence("Your session at your hospital has ended.", _AGAIN),
-        Fault.ROLE_MISSING: Sentence(
+        Fault.SESSION_OVER: FaultText("Your session at your hospital has ended.", _AGAIN),
+        Fault.ROLE_MISSING: FaultText(
             "Your hospital's identity provider states no role for you that may sign in here.",
             "Ask the help desk of your hospital for the group or role that gives access to this platform.",
         ),
-        Fault.PERSON_UNKNOWN: Sentence(
+        Fault.PERSON_UNKNOWN: FaultText(
             "You signed in at your hospital, but no account here is linked with you.",
             "Ask an administrator of your hospital to add you, or to link your account. They need your identifier:",
         ),
-        Fault.PERSON_INACTIVE: Sentence("Your account here is not active.", _ADMIN),
-        Fault.ROLE_LOST: Sentence(
+        Fault.PERSON_INACTIVE: FaultText("Your account here is not active.", _ADMIN),
+        Fault.ROLE_LOST: FaultText(
             "Your hospital's identity provider no longer states the role of your account here. Your sessions here have ended.",
             "If you changed your role, ask an administrator of your hospital for an account with the new one.",
         ),
-        Fault.ROLES_NOT_STATED: Sentence(
+        Fault.ROLES_NOT_STATED: FaultText(
             "Your hospital's identity provider does not state your roles, or states too many groups to read them all.",
             "Ask the help desk of your hospital to have it state only the groups that give access to this platform.",
             theirs=True,
         ),
-        Fault.FACTOR_MISSING: Sentence(
+        Fault.FACTOR_MISSING: FaultText(
             "Your role needs a second factor, and your hospital's identity provider does not state that you used one.",
             "Sign in with your password and second factor of this platform. Your hospital can have its own count: it must state it (amr or acr), and its administrators must name the value here.",
         ),
-        Fault.LINKED_ALREADY: Sentence(
+        Fault.LINKED_ALREADY: FaultText(
             "The account that your hospital named is linked with somebody else already.", _ADMIN
         ),
-        Fault.USERNAME_UNUSABLE: Sentence(
-            _wrong("it states no name or username that an account can have."), _ADMIN, theirs=True
+        Fault.USERNAME_UNUSABLE: FaultText(
+            _invalid_answer("it states no name or username that an account can have."), _ADMIN, theirs=True
         ),
-        Fault.USERNAME_TAKEN: Sentence(
+        Fault.USERNAME_TAKEN: FaultText(
             "Another account of your hospital has your username or clinical identity already, and is not linked with you.",
             "If it is yours, ask an administrator of your hospital to link it. They need your identifier:",
         ),
-        Fault.FHIR_USER_UNUSABLE: Sentence(
-            _wrong("the clinical identity that it states does not fit your role."), _ADMIN, theirs=True
+        Fault.FHIR_USER_UNUSABLE: FaultText(
+            _invalid_answer("the clinical identity that it states does not fit your role."),
+            _ADMIN,
+            theirs=True,
         ),
-        Fault.NEEDS_ADMINISTRATOR: Sentence(
+        Fault.NEEDS_ADMINISTRATOR: FaultText(
             "An account like yours is not added by signing in, since it has power over others or opens another person's record.",
             "Ask an administrator of your hospital to add it. They need your identifier:",
         ),
@@ -216,12 +222,12 @@ def may_see(actor: Actor, tenant: TenantId) -> bool:
 
 
 def may_keep_hosts(actor: Actor) -> bool:
-    """Check whether an actor may say which hosts the platform connects to."""
+    """Check whether an actor may change the list of hosts that the platform connects to."""
     return may_rule_tenants(actor)
 
 
 def host_fault(origin: str, *, loopback: bool) -> str:
-    """Return what is wrong with the origin of an identity provider; empty if nothing. ``loopback``: this machine is accepted, in a sandbox."""
+    """Return what is wrong with the origin of an identity provider; empty if nothing. ``loopback``: this machine is permitted, in a sandbox."""
     if fault := origin_fault(origin):
         return fault
     host = urlsplit(origin).hostname or ""
@@ -229,7 +235,7 @@ def host_fault(origin: str, *, loopback: bool) -> str:
 
 
 def origin_of(address: str) -> str:
-    """Return the origin of an address, in the form of the list of hosts; empty if it has none."""
+    """Return the origin of a URL, as the list of hosts stores it; empty if it has none."""
     try:
         parts = urlsplit(address)
         port = parts.port
@@ -274,13 +280,13 @@ def settings_faults(settings: Settings) -> dict[str, str]:
 
 
 def _issuer_fault(issuer: str) -> str:
-    # Compared as a string with what the provider states, so it is kept as written.
+    # Kept as written, because it is compared as a string with the provider's own.
     parts = urlsplit(issuer) if len(issuer) <= URL_BOUND and issuer.isascii() else None
     if parts is None or not issuer.isprintable() or " " in issuer or not origin_of(issuer):
         return "issuer_malformed"
     if parts.query or parts.fragment or issuer.endswith(("?", "#")):
         return "issuer_malformed"
-    # At these addresses anybody's directory answers, not this hospital's.
+    # These addresses sign in people of any directory, not only this hospital's.
     if any(each in parts.path.split("/") for each in ANYONES_DOMAIN):
         return "issuer_of_everybody"
     secure = parts.scheme == "https" or is_loopback(parts.hostname or "")
@@ -318,26 +324,26 @@ def _number_faults(settings: Settings) -> dict[str, str]:
 
 _PASSWORDS = (Passwords.NOBODY, Passwords.ADMINISTRATORS, Passwords.EVERYONE)
 _FREE = ("name", "active", "adds_people", "passwords", "session_life_s", "max_age_s")
-"""Settings whose change is judged by its direction; with the sets below, all others always widen."""
+"""Settings that widen only in one direction, or never. A change of any setting but these and those below always widens."""
 _SETS = ("roles", "factor_amr", "factor_acr")
 
 
 def secret_fault(settings: Settings, secret: str) -> str:
-    """Return the error code of what shall be stored as a client's secret; empty if it can serve: any text, or a key to sign with."""
+    """Return the error code of a client's secret that cannot be stored; empty if it can: any text, or for KEY a private JWK."""
     by_key = settings.client_auth is ClientAuth.KEY
     return "private_key_malformed" if by_key and signing_key(secret) is None else ""
 
 
 def needs_secret(before: Settings, after: Settings) -> bool:
-    """Check whether the secret that is stored cannot serve after a change: it is for another issuer, or a key in place of a secret."""
+    """Check whether a change needs a new secret: the stored one is for another issuer, or is a key in place of a secret or the reverse."""
     keys = [each.client_auth is ClientAuth.KEY for each in (before, after)]
     return before.issuer != after.issuer or keys[0] is not keys[1]
 
 
 def widens(before: Settings, after: Settings) -> bool:
-    """Check whether a change lets anybody in, or gives anybody more, than before; then it takes two people. Source: security decision 25.
+    """Check whether a change lets in more people, or gives them more, so that it takes two people. Source: security decision 25.
 
-    Closing is quick: switching a provider off, taking a role away, asking for a stronger or a fresher sign-in, shorter sessions.
+    One person may narrow: switch a provider off, remove a role, require a stronger or fresher sign-in, shorten sessions.
     """
     if (after.active and not before.active) or (after.adds_people and not before.adds_people):
         return True
@@ -347,12 +353,12 @@ def widens(before: Settings, after: Settings) -> bool:
         return True
     if any(not set(getattr(after, name)) <= set(getattr(before, name)) for name in _SETS):
         return True
-    if not _is_part(after.role_table, before.role_table):
+    if not _is_subsequence(after.role_table, before.role_table):
         return True
     # 0 accepts any age.
     if (after.max_age_s or 10**9) > (before.max_age_s or 10**9):
         return True
-    # No value is required at all while the list is empty.
+    # An empty list requires no value at all.
     acr, was = set(after.acr_values), set(before.acr_values)
     if was and not (acr and acr <= was):
         return True
@@ -361,8 +367,8 @@ def widens(before: Settings, after: Settings) -> bool:
     return replace(after, link_by=link, **same) != before
 
 
-def _is_part(rows: Sequence[RoleRow], of: Sequence[RoleRow]) -> bool:
-    """Check whether rows are some of others in the same order, which decides what role a new person gets."""
+def _is_subsequence(rows: Sequence[RoleRow], of: Sequence[RoleRow]) -> bool:
+    """Check whether rows are a subsequence of others: their order decides which role a new person gets."""
     rest = iter(of)
     return all(row in rest for row in rows)
 
@@ -372,32 +378,32 @@ def code_of(values: Mapping[str, tuple[str, ...]], metadata: Metadata) -> str:
 
     Source: RFC 9207 section 2.4 (mix-up); RFC 6749 sections 4.1.2 and 4.1.2.1
     """
-    one = {name: found[0] for name, found in values.items()}
-    # Before anything else of the answer: an error may be another server's too.
-    if "iss" not in one and metadata.sends_iss:
+    response = {name: several[0] for name, several in values.items()}
+    # Before the rest of the response: an error may come from another server, too.
+    if "iss" not in response and metadata.sends_iss:
         raise refusal(Fault.ISSUER_NOT_STATED)
-    if one.get("iss", metadata.issuer) != metadata.issuer:
+    if response.get("iss", metadata.issuer) != metadata.issuer:
         raise refusal(Fault.ISSUER_MIXED_UP)
-    if error := one.get("error"):
+    if error := response.get("error"):
         raise refusal(Fault.DECLINED if error == "access_denied" else Fault.PROVIDER_REFUSED)
-    code = one.get("code", "")
+    code = response.get("code", "")
     if not 0 < len(code) <= CODE_BOUND:
         raise refusal(Fault.CODE_MISSING)
     return code
 
 
 def refusal(fault: Fault) -> Refusal:
-    """Return the refusal of a fault, with its sentence."""
+    """Build the refusal of a fault, with its sentence."""
     return Refusal(fault, SENTENCES[fault].happened)
 
 
 def roles_stated(settings: Settings, claims: Mapping[str, object]) -> tuple[str, ...]:
-    """Return the roles that a provider states for a person, in the order of the table, never one that may not come in so.
+    """Return the roles that a provider states for a person, in the order of the table.
 
     INVARIANT: each of them is in ``settings.roles``.
     """
-    found = _claim(claims, settings.role_claim)
-    values = found if isinstance(found, list) else [found]
+    stated = _claim(claims, settings.role_claim)
+    values = stated if isinstance(stated, list) else [stated]
     held = {each for each in values[:VALUES_BOUND] if isinstance(each, str)}
     allowed = set(settings.roles) & ROLES
     return tuple(
@@ -405,26 +411,26 @@ def roles_stated(settings: Settings, claims: Mapping[str, object]) -> tuple[str,
     )
 
 
-def roles_whole(settings: Settings, claims: Mapping[str, object]) -> bool:
-    """Check whether a provider stated all roles of a person: some leave the claim out where there are too many groups for it."""
-    found = _claim(claims, settings.role_claim)
-    return isinstance(found, str) or (isinstance(found, list) and len(found) <= VALUES_BOUND)
+def states_all_roles(settings: Settings, claims: Mapping[str, object]) -> bool:
+    """Check whether a provider stated all roles of a person. Some omit the claim for people in too many groups."""
+    stated = _claim(claims, settings.role_claim)
+    return isinstance(stated, str) or (isinstance(stated, list) and len(stated) <= VALUES_BOUND)
 
 
 def _claim(claims: Mapping[str, object], name: str) -> object:
     """Return a claim by its name, or by a path with dots such as ``realm_access.roles``."""
     if name in claims:
         return claims[name]
-    found: object = claims
+    value: object = claims
     for part in name.split("."):
-        found = found.get(part) if isinstance(found, dict) else None
-    return found
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
 
 
 def text_claim(claims: Mapping[str, object], name: str) -> str:
-    """Return a claim that is a text; empty if it is not."""
-    found = _claim(claims, name) if name else ""
-    return found.strip() if isinstance(found, str) and len(found) <= URL_BOUND else ""
+    """Return a claim that is a text; empty if it is missing, of another type, or too long."""
+    value = _claim(claims, name) if name else ""
+    return value.strip() if isinstance(value, str) and len(value) <= URL_BOUND else ""
 
 
 def username_stated(settings: Settings, identity: Identity) -> str:
@@ -433,25 +439,25 @@ def username_stated(settings: Settings, identity: Identity) -> str:
 
 
 def fhir_user_stated(settings: Settings, identity: Identity, bases: Iterable[str]) -> str:
-    """Return the ``fhirUser`` that a provider states, relative if it is of the hospital's own FHIR server; any other as it is stated.
+    """Return the ``fhirUser`` that a provider states, as a relative reference if it is on one of the hospital's own ``bases``.
 
-    INVARIANT: what another server calls ``Patient/1`` is nobody's reference here. ``bases``: the addresses of the hospital's own.
+    INVARIANT: ``Patient/1`` of another server is no reference here.
     """
-    found = text_claim(identity.claims, settings.fhir_user_claim)
+    stated = text_claim(identity.claims, settings.fhir_user_claim)
     for base in bases:
         root = base.rstrip("/") + "/"
-        if base and found.startswith(root):
-            return found.removeprefix(root)
-    return found
+        if base and stated.startswith(root):
+            return stated.removeprefix(root)
+    return stated
 
 
 def person_fault(
     settings: Settings, person: Person, stated: tuple[str, ...], tenant: TenantId, *, whole: bool = True
 ) -> Fault | None:
-    """Return why an account may not be entered through a provider; None if it may. ``whole``: see ``roles_whole``.
+    """Return why an account may not be entered through a provider; None if it may. ``complete``: see ``states_all_roles``.
 
-    INVARIANT: a role is lost only by a claim that was there and whole.
-    INVARIANT: the platform's staff, members of vendors and people of other hospitals never come in so, whatever is linked.
+    INVARIANT: a role is lost only by a complete claim without it.
+    INVARIANT: the platform's staff, members of vendors and people of other hospitals never enter, whatever is linked.
     """
     if person.tenant != tenant or person.vendor is not None or not person.active:
         return Fault.PERSON_INACTIVE
@@ -477,11 +483,11 @@ def new_person(
     tenant: TenantId,
     bases: Iterable[str] = (),
 ) -> NewPerson | Fault:
-    """Return the account of an unknown person as it is to be added, or why none is added. ``bases``: see ``fhir_user_stated``."""
+    """Return the account to add for an unknown person, or why none is added. ``bases``: see ``fhir_user_stated``."""
     if not settings.adds_people:
         return Fault.PERSON_UNKNOWN
     role = stated[0]
-    # An account with power takes two people, who are not here.
+    # An account with power takes two people.
     if has_power(tenant, role):
         return Fault.NEEDS_ADMINISTRATOR
     username = username_stated(settings, identity)
@@ -496,31 +502,30 @@ def new_person(
 
 
 def moment_of(text: str) -> datetime:
-    """Return the time that was written into a sealed state."""
+    """Parse the time in a sealed state."""
     return datetime.fromisoformat(text)
 
 
 def session_end(settings: Settings, identity: Identity, now: datetime) -> datetime:
-    """Return when a session that a provider began ends at the latest: never after what the provider states."""
-    own = now + timedelta(seconds=settings.session_life_s)
-    return own if identity.ends_at is None else min(own, identity.ends_at)
+    """Return when a session that a provider began ends at the latest; never after the provider's own."""
+    longest = now + timedelta(seconds=settings.session_life_s)
+    return longest if identity.ends_at is None else min(longest, identity.ends_at)
 
 
 def signed_in_at(identity: Identity, now: datetime) -> datetime:
-    """Return when a person signed in at a provider; if it does not state that, as long ago as a session can be.
+    """Return when a person signed in at a provider; if it does not state that, as long ago as a session can last.
 
-    An app that asks for a fresh sign-in must not take a provider's old session for one.
+    So an app that requires a fresh sign-in does not accept a provider's old session as one.
     """
     return identity.authenticated_at or now - SESSION_LIFE_MAX
 
 
 def passwords_of(providers: tuple[Settings, ...]) -> Passwords:
-    """Return who of a hospital may use a password: the strictest of its providers; everyone without one.
+    """Return which people of a hospital may use a password: by the strictest of its providers; everyone without a provider.
 
-    INVARIANT: switching a provider off opens nothing. One person may do that, so it counts further, until two open passwords again.
+    INVARIANT: one person who switches a provider off does not permit passwords again, so inactive providers count too.
     """
-    found = [each.passwords for each in providers]
-    return min(found, key=_PASSWORDS.index) if found else Passwords.EVERYONE
+    return min((each.passwords for each in providers), key=_PASSWORDS.index, default=Passwords.EVERYONE)
 
 
 def subject_fault(subject: str) -> str:
@@ -530,9 +535,9 @@ def subject_fault(subject: str) -> str:
 
 
 def foreign_origins(metadata: Metadata, allowed: frozenset[str], *, userinfo: bool) -> list[str]:
-    """Return the origins that a provider's metadata leads to and that are not allowed.
+    """Return the origins in a provider's metadata that are not allowed. ``userinfo``: whether its UserInfo endpoint is used.
 
-    ``userinfo``: whether its UserInfo endpoint is asked. Many providers have it on a host of its own, to which nothing leads otherwise.
+    Many providers have that endpoint on another host, which need not be allowed unless it is used.
     """
     addresses = (
         metadata.issuer,

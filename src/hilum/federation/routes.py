@@ -1,4 +1,4 @@
-"""API routes of hospitals' identity providers, of the hosts that may serve them, and of who is linked with whom."""
+"""API routes of hospitals' identity providers, of the hosts that may serve them, and of links between subjects and accounts."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -25,7 +25,7 @@ from hilum.federation.models import (
     Settings,
 )
 from hilum.federation.service import Change
-from hilum.federation.trying import try_out
+from hilum.federation.trial import try_out
 from hilum.kernel.errors import Invalid
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.keys.live import vault
@@ -61,10 +61,10 @@ class Row(Strict):
 
 
 class ProviderAsked(Strict):
-    """Settings of a provider; what is left out keeps its value, or has its default in a new one. ``client_secret`` is stored sealed.
+    """Settings of a provider. An omitted one keeps its value, or has its default in a new provider. ``client_secret`` is stored sealed.
 
-    ``passwords``: who of the hospital may also sign in with a password. ``adds_people``: unknown people get an account at first sign-in.
-    ``link_by``: a claim that is trusted to recognise an account that exists.
+    ``passwords``: which people of the hospital may also sign in with a password. ``adds_people``: unknown people get an account at their
+    first sign-in. ``link_by``: the claim by which a subject is matched with an existing account.
     """
 
     name: Line | None = None
@@ -100,7 +100,7 @@ class NewProviderAsked(ProviderAsked):
 
 
 class ProviderChangeAsked(ProviderAsked):
-    """As ``ProviderAsked``. ``number`` is that of the change that you have seen."""
+    """As ``ProviderAsked``. ``number``: the ``number`` of the provider that you read."""
 
     number: int
 
@@ -148,14 +148,14 @@ class FindingShown(Shown):
 
 
 class TrialShown(Shown):
-    """What a trial found; ``ok`` if nothing is wrong."""
+    """The checks of a trial; ``ok`` if all of them passed."""
 
     ok: bool
     findings: list[FindingShown]
 
 
 class HostAsked(Strict):
-    """``origin`` is scheme, host and port, such as https://login.hospital.example."""
+    """``origin``: scheme, host and port, such as https://login.hospital.example."""
 
     origin: Word
 
@@ -236,7 +236,7 @@ def _providers(router: APIRouter, kit: Kit, providers: Providers) -> None:
         openapi_extra=KEEPERS,
     )
     async def change_provider(request: Request, provider: Id, body: ProviderChangeAsked) -> object:
-        """Change an identity provider: what only takes away applies at once, anything else waits for a second person (202)."""
+        """Change an identity provider. A change that only narrows applies at once; any other waits for a second person (202)."""
         actor = await caller(kit, request)
         trace = trace_of(request)
         view = partial(service.view_provider, provider_id=provider)
@@ -248,7 +248,7 @@ def _providers(router: APIRouter, kit: Kit, providers: Providers) -> None:
 
     @router.post("/identity-providers/{provider}/try", response_model=TrialShown, openapi_extra=KEEPERS)
     async def try_provider(request: Request, provider: Id) -> object:
-        """Look at everything that a sign-in needs: discovery, keys, clock, the client's credentials and its redirect URI."""
+        """Check everything that a sign-in needs: discovery, keys, clock, the client's credentials and its redirect URI."""
         found, allowed = await run_write(kit, request, partial(service.trial, provider_id=provider))
         returns_to = kit.urls.returns_to(found.tenant, found.id)
         return await try_out(providers, found, allowed, returns_to=returns_to, clock=kit.clock)
@@ -276,7 +276,7 @@ def _hosts(router: APIRouter, kit: Kit, *, loopback: bool) -> None:
 
     @router.delete("/identity-provider-hosts/{host}", status_code=204, openapi_extra=HOST_KEEPERS)
     async def remove_host(request: Request, host: Id) -> None:
-        """Take a host off the list: nobody is sent there, and nothing is fetched from it, any more."""
+        """Remove a host from the list. Nobody is redirected there, and nothing is fetched from it, from then on."""
         await run_write(kit, request, partial(service.remove_host, host_id=host))
 
 
@@ -315,7 +315,7 @@ def _change(asked: ProviderAsked, kit: Kit, before: Settings) -> Change:
     settings = replace(before, **sent)
     if not asked.client_secret:
         return Change(settings)
-    # Before sealing: a secret is bound to a valid issuer.
+    # A secret is sealed for an issuer, so there must be one.
     if not settings.issuer:
         raise Invalid(
             "provider_invalid", "The provider cannot be set up as described.", fields={"issuer": "missing"}

@@ -1,4 +1,4 @@
-"""Setting up identity providers and their hosts, linking people, and the two transactions of a sign-in."""
+"""Set up identity providers and their hosts, and link people. The sign-in itself is in ``sign_in``."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -38,7 +38,7 @@ SIGN_IN, SET_UP, HOST, LINK = (
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A provider's new settings. ``secret_sealed`` is empty to keep the present secret."""
+    """A provider's new settings. An empty ``secret_sealed`` keeps the present secret."""
 
     settings: Settings
     secret_sealed: str = ""
@@ -57,7 +57,7 @@ def add_host(ctx: Context, origin: str, *, loopback: bool = False) -> Host | Ask
 
 def _carry_out_host(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     origin = str(approval.act.order["origin"])
-    # Whether loopback may be asked for was judged by the mode of the platform, which does not change.
+    # Loopback was judged when it was requested, by the platform's mode, which does not change.
     _require_host(ctx.as_actor(asker), origin, loopback=True)
     return CarriedOut(_add_host(ctx.as_actor(asker), origin).id)
 
@@ -83,7 +83,7 @@ def _add_host(ctx: Context, origin: str) -> Host:
 
 
 def remove_host(ctx: Context, host_id: str) -> None:
-    """Take a host off the list; nothing is fetched from it, and nobody is sent there, any more. Raises NotPermitted, NotFound."""
+    """Remove a host from the list; nothing is fetched from it, and nobody redirected there, from then on. Raises NotPermitted, NotFound."""
     if not policy.may_keep_hosts(ctx.actor):
         raise audit.refusal(ctx, Event("federation.host.remove"))
     removed = store.take_host(ctx.tx, host_id)
@@ -113,9 +113,9 @@ def add_provider(ctx: Context, tenant: TenantId, change: Change) -> Provider | A
 
 
 def change_provider(ctx: Context, provider_id: str, change: Change, *, number: int) -> Provider | Asked:
-    """Change a provider. What only takes away applies at once; anything else waits, as a whole, for a second person.
+    """Change a provider. A change that only narrows applies at once; any other waits as a whole for a second person.
 
-    ``number``: the change that the actor has seen. Raises NotFound, NotPermitted, Invalid, Conflict (it has changed since), Unavailable.
+    ``number``: that of the provider that the actor read. Raises NotFound, NotPermitted, Invalid, Conflict (changed since), Unavailable.
     """
     before = _visible(ctx, provider_id)
     _require_settings(ctx, before.tenant, change.settings, but=before.id)
@@ -132,9 +132,9 @@ def change_provider(ctx: Context, provider_id: str, change: Change, *, number: i
 
 
 def _require_secret(before: Provider | None, change: Change) -> None:
-    # Sealed for the issuer: what was given for one is never sent to another. Nor is a key ever sent as a secret.
-    moved = before is None or policy.needs_secret(before.settings, change.settings)
-    if moved and not change.secret_sealed:
+    # A secret for one issuer is never sent to another, and a key is never sent as a secret.
+    required = before is None or policy.needs_secret(before.settings, change.settings)
+    if required and not change.secret_sealed:
         raise Invalid(
             "provider_invalid",
             "The provider cannot be set up as described.",
@@ -172,7 +172,7 @@ def _carry_out_provider(ctx: Context, approval: Approval, asker: Actor) -> Carri
 
 
 def _require_addable(ctx: Context, tenant: TenantId, change: Change) -> None:
-    # Locked: two at one moment would both find room for one more.
+    # Locked, because two concurrent requests would both find room for one more.
     identity.get_tenant(ctx, tenant, lock=True)
     _require_settings(ctx, tenant, change.settings)
     _require_secret(None, change)
@@ -219,15 +219,15 @@ def _save(ctx: Context, before: Provider, change: Change) -> Provider:
     )
     if not store.save_provider(ctx.tx, after):
         raise Conflict("concurrent_change", "A colleague changed this at the same moment. Read it again.")
-    # Whoever switches a provider off does not trust it: whom it let in leaves.
+    # Whoever switches a provider off no longer trusts it, so the sessions that it began end.
     went_off = before.settings.active and not after.settings.active
     return _changed(ctx, after, SET_UP, sessions=_end_sessions(ctx, after) if went_off else 0)
 
 
 def _end_sessions(ctx: Context, provider: Provider) -> int:
     ended = 0
-    while found := store.take_sessions(ctx.tx, provider.id):
-        ended += sum(signin.end_session(ctx, each) for each in found)
+    while batch := store.take_sessions(ctx.tx, provider.id):
+        ended += sum(signin.end_session(ctx, each) for each in batch)
     return ended
 
 
@@ -258,12 +258,12 @@ def view_provider(ctx: Context, provider_id: str) -> Provider:
 def list_providers(
     ctx: Context, tenant: TenantId | None = None, page: PageQuery = FIRST_PAGE
 ) -> list[Provider]:
-    """List the providers of a hospital; without one all of them for the staff, their own for an administrator. Raises NotFound."""
+    """List the providers of a hospital; by default all for the staff, and their own for an administrator. Raises NotFound."""
     return store.list_providers(ctx.tx, _place(ctx, tenant), page)
 
 
 def trial(ctx: Context, provider_id: str) -> tuple[Provider, frozenset[str]]:
-    """Return what a trial of a provider needs, for those who may set it up. Raises NotFound, NotPermitted."""
+    """Return a provider and the allowed hosts for a trial, for those who may set it up. Raises NotFound, NotPermitted."""
     provider = _visible(ctx, provider_id)
     if not policy.may_set_up(ctx.actor, provider.tenant):
         raise audit.refusal(ctx, Event("federation.provider.try", tenant=provider.tenant))
@@ -312,10 +312,10 @@ def _carry_out_link(ctx: Context, approval: Approval, asker: Actor) -> CarriedOu
     subject = str(act.order["subject"])
     provider, person = _require_linkable(as_asker, str(act.before["provider"]), subject, PersonId(act.target))
     identity.require_unchanged(act, {"provider": provider.id, "issuer": provider.settings.issuer})
-    made = add_link(as_asker, provider, subject, person)
-    # As a link for a password: whoever knows the subject may enter from now on.
+    add_link(as_asker, provider, subject, person)
+    # As after an enrolment link: whoever controls the subject can enter the account from now on.
     identity.restart_age(ctx, person.id, ctx.now)
-    return CarriedOut(made.person)
+    return CarriedOut(person.id)
 
 
 def _require_linkable(
@@ -327,19 +327,21 @@ def _require_linkable(
         raise audit.refusal(ctx, Event(LINK, tenant=provider.tenant, person=person_id))
     if person.tenant != provider.tenant:
         raise NotFound("person_not_found", "There is no such person.")
-    # With a stolen API token of theirs, anybody could otherwise make the account their own.
+    # Otherwise a stolen API token of an administrator would suffice to take over the account.
     if person.id == ctx.actor.id:
         event = Event(LINK, tenant=provider.tenant, person=person_id, reason="about_you")
         raise audit.refusal(ctx, event, "This is about your own account, so a colleague must request it.")
     if fault := policy.subject_fault(subject):
         raise Invalid("link_invalid", "The person cannot be linked as described.", fields={"subject": fault})
     if not person.active:
-        raise Conflict("person_inactive", "This person is inactive for good.")
+        raise Conflict(
+            "person_inactive", "This person is inactive for good, so nobody can be linked with the account."
+        )
     issuer = provider.settings.issuer
-    taken = store.find_link(ctx.tx, provider.tenant, issuer, subject) or store.find_link_of(
+    existing = store.find_link(ctx.tx, provider.tenant, issuer, subject) or store.find_link_of(
         ctx.tx, issuer, person.id
     )
-    if taken is not None:
+    if existing is not None:
         raise Conflict(
             "linked_already", "This subject or this person is linked already. Remove that link first."
         )
@@ -347,8 +349,8 @@ def _require_linkable(
 
 
 def add_link(ctx: Context, provider: Provider, subject: str, person: Person) -> LinkedPerson:
-    """Link a subject with an account; the caller has judged that. Raises Conflict if either is linked already."""
-    made = LinkedPerson(
+    """Link a subject with an account. The caller has judged the right to. Raises Conflict if either is linked already."""
+    link = LinkedPerson(
         ctx.ids.new("lnk"),
         provider.tenant,
         provider.settings.issuer,
@@ -357,24 +359,24 @@ def add_link(ctx: Context, provider: Provider, subject: str, person: Person) -> 
         ctx.now,
         str(ctx.actor),
     )
-    if not store.add_link(ctx.tx, made):
+    if not store.add_link(ctx.tx, link):
         raise Conflict(
             "linked_already", "This subject or person was linked at the same moment. Read the links again."
         )
-    facts = {"provider": provider.id, "link": made.id}
+    facts = {"provider": provider.id, "link": link.id}
     audit.record(ctx, Event(LINK, tenant=provider.tenant, person=person.id, facts=facts))
-    return made
+    return link
 
 
 def unlink(ctx: Context, link_id: str) -> None:
-    """Remove a link; the person's sessions end, and the subject does not enter the account any more. Raises NotFound, NotPermitted."""
+    """Remove a link. The person's sessions and API tokens end, and the subject no longer enters the account. Raises NotFound, NotPermitted."""
     found = store.get_link(ctx.tx, link_id)
     if not policy.may_set_up(ctx.actor, found.tenant):
         if ctx.actor.tenant is not None:
             raise NotFound("link_not_found", "There is no such link.")
         raise audit.refusal(ctx, Event("federation.link.remove", tenant=found.tenant))
     store.remove_link(ctx.tx, found, ctx.now)
-    signin.end_access(ctx, found.person)
+    signin.end_credentials(ctx, found.person)
     event = Event(
         "federation.link.remove", tenant=found.tenant, person=found.person, facts={"link": found.id}
     )
@@ -397,15 +399,15 @@ def view_link(ctx: Context, link_id: str) -> LinkedPerson:
 
 
 def is_linked(ctx: Context, person: Person) -> bool:
-    """Check whether somebody enters an account through a provider."""
+    """Check whether an account is linked with a subject of a provider."""
     return store.is_linked(ctx.tx, person.id)
 
 
-# --- keeping -------------------------------------------------------------------------------------------------------------------
+# --- upkeep --------------------------------------------------------------------------------------------------------------------
 
 
 def unopened(ctx: Context) -> list[TenantId]:
-    """List the hospitals of whose providers a client's secret does not open with this process's key."""
+    """List the hospitals with a provider whose client secret cannot be opened with this process's key."""
     return [each.tenant for each in store.read_providers(ctx.tx) if not _opens(each)]
 
 
@@ -417,12 +419,12 @@ def _opens(provider: Provider) -> bool:
 
 
 def end_all(ctx: Context) -> None:
-    """Forget which sessions providers began, after a restore that ended them."""
+    """Delete the list of sessions that providers began, after a restore that ended them."""
     store.end_all(ctx.tx)
 
 
 def purge(ctx: Context) -> int:
-    """Delete what is over; return how many. Call again until it returns 0."""
+    """Delete expired sessions and used states; return how many. Call again until it returns 0."""
     return store.purge(ctx.tx, now=ctx.now - SESSIONS_KEPT)
 
 

@@ -1,4 +1,4 @@
-"""The tables of allowed hosts, identity providers, linked people, sessions that providers began, and what works once."""
+"""The tables of allowed hosts, identity providers, links, sessions that providers began, and used states and logout tokens."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -55,7 +55,7 @@ providers = Table(
     Column("id", String(64), primary_key=True),
     Column("tenant", String(32), nullable=False),
     Column("settings", JSON, nullable=False),
-    # Bound to the issuer when sealed: with another one in the row it does not open.
+    # Sealed for the issuer, so it does not open with another one in the row.
     Column("secret_sealed", String(4_000), nullable=False),
     Column("number", Integer, nullable=False),
     Column("changed_at", Instant, nullable=False),
@@ -74,7 +74,7 @@ links = Table(
     Column("linked_at", Instant, nullable=False),
     Column("linked_by", String(120), nullable=False),
     Column("seen_at", Instant),
-    # A subject is one account, and an account one subject of an issuer.
+    # A subject has one account at a tenant, and an account one subject of an issuer.
     UniqueConstraint("tenant", "issuer", "subject"),
     UniqueConstraint("issuer", "person"),
     Index(None, "tenant", "id"),
@@ -152,7 +152,7 @@ def list_hosts(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[Host]:
 
 
 def allowed_origins(tx: Connection) -> frozenset[str]:
-    """Return every allowed origin. Cutting it off would only refuse more."""
+    """Return every allowed origin, at most HOSTS_BOUND; an origin beyond it would be refused."""
     return frozenset(tx.execute(select(hosts.c.origin).limit(HOSTS_BOUND)).scalars())
 
 
@@ -257,7 +257,7 @@ def get_link(tx: Connection, link: str) -> LinkedPerson:
 
 
 def remove_link(tx: Connection, link: LinkedPerson, at: datetime) -> bool:
-    """Remove a link, and remember that its person was unlinked."""
+    """Remove a link, and record that its person was unlinked."""
     tx.execute(insert_or_ignore(tx, unlinked).values(person=link.person, at=at))
     return tx.execute(delete(links).where(links.c.id == link.id)).rowcount == 1
 
@@ -300,30 +300,30 @@ def find_session(tx: Connection, session: SessionId) -> FederatedSession | None:
 
 
 def take_session(tx: Connection, session: SessionId) -> FederatedSession | None:
-    """Return and delete what is known of a session."""
+    """Delete and return the row of a session; None if there is none."""
     row = tx.execute(delete(sessions).where(sessions.c.session == session).returning(sessions)).first()
     return None if row is None else _session(row)
 
 
 def take_sessions(tx: Connection, provider: str, *, sub: str = "", sid: str = "") -> list[SessionId]:
-    """Return and delete sessions of a ``sub``, or of one session at the provider, or of both, or all; ENDED_BOUND at most."""
-    wanted = [sessions.c.provider == provider]
+    """Delete the sessions of a provider, of a ``sub``, of a ``sid``, or of both; return their ids, at most ENDED_BOUND."""
+    matching = [sessions.c.provider == provider]
     if sub:
-        wanted.append(sessions.c.sub == sub)
+        matching.append(sessions.c.sub == sub)
     if sid:
-        wanted.append(sessions.c.sid == sid)
-    some = select(sessions.c.session).where(*wanted).limit(ENDED_BOUND)
+        matching.append(sessions.c.sid == sid)
+    some = select(sessions.c.session).where(*matching).limit(ENDED_BOUND)
     query = delete(sessions).where(sessions.c.session.in_(some)).returning(sessions.c.session)
     return [SessionId(each) for each in tx.execute(query).scalars()]
 
 
 def use(tx: Connection, key: str, until: datetime) -> bool:
-    """Record that something that works once was used; False if it was already."""
+    """Record the use of a state or logout token; False if it was used already."""
     return tx.execute(insert_or_ignore(tx, used).values(key=key, until=until)).rowcount == 1
 
 
 def purge(tx: Connection, *, now: datetime) -> int:
-    """Delete what is over, at most PURGE_BATCH of each kind; return how many."""
+    """Delete expired sessions and used states, at most PURGE_BATCH of each; return how many."""
     removed = 0
     for key, end in ((sessions.c.session, sessions.c.expires_at), (used.c.key, used.c.until)):
         old = select(key).where(end < now).limit(PURGE_BATCH)
@@ -332,5 +332,5 @@ def purge(tx: Connection, *, now: datetime) -> int:
 
 
 def end_all(tx: Connection) -> None:
-    """Delete what is known of sessions, after a restore that ended them all."""
+    """Delete the list of sessions, after a restore that ended them all."""
     tx.execute(delete(sessions))

@@ -10,12 +10,11 @@ from hilum.kernel.ids import ClientId, LaunchId, Part, PersonId, SessionId, Tena
 LAUNCHES = Part("launches")
 """The part of the facts with launches that moved or ended; its keys are ``moved/<id>`` and ``ended/<id>``."""
 LAUNCH_LIFE = timedelta(minutes=5)
-# The EHR sends the browser there at once. The handle has longer, since the person may have to sign
-# in first.
+"""How long a handle can be taken; the person may have to sign in first."""
 OPEN_URL_LIFE = timedelta(seconds=60)
-# Longer than any access token lives: what forgets a launch sooner would let its last token work
-# again.
+"""How long ``open_url`` can be used; the EHR redirects the browser there at once."""
 NEGATIVE_WINDOW = timedelta(minutes=65)
+"""How long the facts keep a moved or ended launch: longer than any access token lives, or its last token would work again."""
 FHIR_CONTEXT_BOUND = 20
 INTENT_BOUND = 100
 LAUNCH_URI_BOUND = 2_048
@@ -23,11 +22,11 @@ USERNAME_BOUND = 200
 CLIENT_BOUND = 64
 RUN_BOUND = 64
 LAUNCHES_TRIED = 200_000
-"""The newest launches of all hospitals among which those of one installation are counted: there is no index by hospital."""
+"""How many of the newest launches of all hospitals a count for one hospital reads, because there is no index by hospital."""
 LAUNCHES_KEPT = timedelta(days=60)
-"""How long a launch that ended or was never taken is kept. Others are kept, because their tokens may still be in use."""
+"""How long a launch that ended or was never taken is kept. Others are not purged, because their tokens may be in use."""
 AVAILABILITY_BOUND = 50
-"""Apps that an EHR may ask about at once."""
+"""How many apps an EHR may query at once."""
 ACTIVITY_ROWS_BOUND = 200
 ACTIVITY_COUNT_BOUND = 10_000_000
 FACILITY_BOUND = 64
@@ -61,7 +60,7 @@ class LaunchOrder:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A sealed launch context. Single use, bound to client, person and tenant; nothing an app sends changes it."""
+    """A launch context, bound to client, person and tenant. It is taken once; nothing that an app sends changes it."""
 
     id: LaunchId
     tenant: TenantId
@@ -77,14 +76,14 @@ class Launch:
     need_patient_banner: bool = True
     run: str = ""
     facility: str = ""
-    """The id of the facility where it was opened; empty if the EHR named none, or one that nobody added."""
+    """The id of the facility where it was opened; empty if the EHR named none, or an unknown one."""
     launch_uri: str = ""
     opened_by: str = ""
     """The EHR client that opened it. Only that client may move or end it."""
     opened_at: datetime | None = None
     """When ``open_url`` was used."""
     used_at: datetime | None = None
-    """When an authorize request took it. It can be taken once."""
+    """When an authorization request took it."""
     moved_at: datetime | None = None
     ended_at: datetime | None = None
     session: SessionId = SessionId("")

@@ -33,8 +33,7 @@ from hilum.standards.smart.launch import fhir_context_fault
 _FHIR_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _FACILITY = re.compile(r"fac_[A-Za-z0-9]+|(Location|Organization)/[A-Za-z0-9.-]{1,64}")
 _WORD = re.compile(r"[A-Za-z0-9._-]+")
-# 32 random bytes in base64url without padding, as Ids makes them: what has another form was not
-# made here.
+# 32 random bytes in base64url without padding, as ``Ids.secret`` returns them.
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
@@ -67,7 +66,7 @@ def order_faults(order: LaunchOrder) -> dict[str, str]:
     }
     if order.encounter and not order.patient:
         faults["encounter"] = "patient_needed"
-    # Before the entries are read: the bound is also one on this work.
+    # Before the entries are read, so that the bound limits that work too.
     if len(order.fhir_context) > FHIR_CONTEXT_BOUND:
         faults["fhirContext"] = too_many(FHIR_CONTEXT_BOUND)
         return faults
@@ -78,7 +77,7 @@ def order_faults(order: LaunchOrder) -> dict[str, str]:
 
 
 def availability_faults(clients: Sequence[str], person: Person | None, facility: str) -> dict[str, str]:
-    """Return what is wrong with an EHR's question about its apps, as a code per field."""
+    """Return what is wrong with an EHR's query about its apps, as a code per field."""
     faults = {} if person is not None and person.active else {"person": "person_not_active"}
     if not clients:
         faults["client_id"] = "missing"
@@ -94,8 +93,7 @@ def availability_faults(clients: Sequence[str], person: Person | None, facility:
 def chart_fault(person: Person, patient: str) -> str:
     """Return why a person may not open this chart; empty if they may."""
     openable = patients_openable(person)
-    # None: clinicians open any chart of their hospital. Patients and proxies open only those
-    # listed.
+    # None: clinicians may open any chart of their hospital. Patients and proxies may open only those listed.
     if not patient or openable is None or patient in openable:
         return ""
     return "chart_not_openable"
@@ -156,22 +154,20 @@ def launch_uri_fault(asked: str, client: Client) -> str:
         return "" if client.launch_uri else "launch_url_needed"
     if asked == client.launch_uri:
         return ""
-    # By origin: dynamic registration has no launch URL, and a chart may open an app at a page of
-    # its own.
+    # By origin, because dynamically registered clients have no launch URL, and an EHR may open one page of an
+    # app.
     registered = {_origin(uri) for uri in (*client.redirect_uris, client.launch_uri)}
     origin = _origin(asked)
-    # A fragment would hide the parameters that are appended; a user name makes one host look like
-    # another.
+    # A fragment would swallow the appended parameters; userinfo can make one host look like another.
     if not origin or "#" in asked or "@" in asked or origin not in registered:
         return "launch_url_foreign"
     return ""
 
 
 def placements_allowed(book: Book, facts: ClientFacts, now: datetime) -> tuple[str, ...]:
-    """Return where in an EHR an app may be opened: at what its version declares, within the cell in which it acts.
+    """Return the placements at which an app may be opened: those that its version declares and its cell lists.
 
-    A version that declares no placements was certified as if it had every one, so only its cell limits it. An app that no cell admits may
-    be opened nowhere. Source: C191
+    A version that declares none was certified for all, so only its cell limits it. An app that no cell admits has none. Source: C191
     """
     cell = admission(book, facts, now).cell
     if cell is None:
@@ -181,10 +177,7 @@ def placements_allowed(book: Book, facts: ClientFacts, now: datetime) -> tuple[s
 
 
 def placement_refusal(placement: str, book: Book, facts: ClientFacts, now: datetime) -> str:
-    """Return the sentence for a person whose launch names a placement where the app may not be opened; empty if it may.
-
-    A launch that names none is not limited: the rule book says which places of a chart an app may be in, not that it must be in one.
-    """
+    """Return the sentence for a launch from a placement where the app may not be opened; empty if it may, or without a placement."""
     allowed = placements_allowed(book, facts, now) if placement else ()
     if not placement or placement in allowed:
         return ""
@@ -228,8 +221,7 @@ def activity_faults(rows: Iterable[Activity], *, today: date) -> dict[str, str]:
         return {"counts": "empty"}
     if len(listed) > ACTIVITY_ROWS_BOUND:
         return {"counts": too_many(ACTIVITY_ROWS_BOUND)}
-    # These three are the key of the table: the later of two rows would silently replace the
-    # earlier.
+    # These three are the table's key, so the later of two equal rows would silently replace the earlier.
     if len({(row.day, row.role, row.facility) for row in listed}) != len(listed):
         faults["counts"] = "named_twice"
     for n, row in enumerate(listed):

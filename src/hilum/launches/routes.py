@@ -30,8 +30,7 @@ from hilum.web.problems import method_refused, problem_response
 T = TypeVar("T")
 FAULTS_BOUND = 50
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-# No conversions: an EHR that sends "true" or 1 for a boolean learns of it, instead of being guessed
-# at.
+# No conversions: an EHR that sends "true" or 1 for a boolean gets an error.
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
 
@@ -176,7 +175,8 @@ class _Handlers:
         query = read_query(request, multi={"client_id"})
         asked = [ClientId(each) for each in query.many("client_id")]
 
-        # A read: an EHR asks for each open chart every second, which must not wait for, or hold, the writer of SQLite.
+        # A read transaction: an EHR polls this every second for each open chart, and must neither wait for nor
+        # block SQLite's writer.
         def run(ctx: Context) -> list[Availability]:
             ehr = service.authenticate_ehr(ctx, _tenant(request), _bearer(request))
             person, facility = query.one("person"), query.one("facility")
@@ -211,21 +211,20 @@ class _Handlers:
             lambda ctx: service.use_open_token(ctx, tenant, token), trace=trace_of(request)
         )
         address = policy.app_address(begun.launch_uri, self._kit.urls.fhir_base(tenant), begun.handle)
-        # The address that is left holds a one-time secret; the app must not get it as a referrer.
+        # The URL of this request contains a one-time secret, which the app must not get as a referrer.
         headers = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
         response = RedirectResponse(address, 303, headers)
         secure = self._kit.urls.is_secure(tenant)
-        # Both: whether the EHR opens a window or a frame is not known here, and only a partitioned
-        # cookie reaches a frame.
+        # Both, because the EHR may open a window or a frame, and only a partitioned cookie is sent in a frame.
         for cookie in (cookies.SESSION, cookies.FRAME_SESSION):
             cookies.put(response, cookie, begun.cookie, secure=secure)
         return response
 
     async def _read(self, request: Request, kind: type[Body]) -> Body:
-        """Read a body after authenticating its sender. ``_as_ehr`` authenticates again, since that may change while a body arrives."""
+        """Read a body after authenticating its sender. ``_as_ehr`` authenticates again, because a stop may come while the body arrives."""
         tenant, bearer = _tenant(request), _bearer(request)
         authenticate = partial(service.authenticate_ehr, tenant=tenant, bearer=bearer)
-        # Before the body is read: whoever may not call must not make us parse one (security
+        # Before the body is read, so that no unauthenticated caller can make this server parse one (security
         # decision 26).
         await self._kit.uow.read(authenticate, trace=trace_of(request))
         return _parse(await read_body(request, BODY_BOUND), kind)
@@ -250,7 +249,9 @@ def _launch(request: Request) -> LaunchId:
 def _named(request: Request, name: str) -> str:
     text = str(request.path_params[name])
     if _ID.fullmatch(text) is None:
-        raise NotFound(f"{name}_unknown", "There is nothing at this address.")
+        raise NotFound(
+            f"{name}_unknown", "There is nothing at this address. Check the tenant and the launch id in it."
+        )
     return text
 
 

@@ -2,14 +2,16 @@
 
 A launch, in order:
 
-1. ``open_launch``: the EHR names client, person and chart, and gets a handle for the app and ``open_url`` for the browser.
+1. ``open_launch``: the EHR sends client, person and chart, and gets a handle for the app and ``open_url`` for the browser.
 2. ``use_open_token``: the browser opens ``open_url`` within a minute, once; it gets the session of the person for whom the EHR vouches,
-   and goes on to the app with ``iss`` and the handle.
-3. ``take``: the app sends the browser to authorize with the handle, which its client and that person can take once, within five minutes.
+   and is redirected to the app with ``iss`` and the handle.
+3. ``take``: the app redirects the browser to authorize with the handle, which its client and that person can take once, within five
+   minutes (``frontchannel.flow``).
 4. ``move``: the EHR opens another chart; tokens of the earlier one are refused until the app is launched again.
 5. ``end``: the EHR's session ends, and with it the browser's session and every token without ``offline_access``.
 
-Each step is judged by the standing of the app and the person at that moment. A stop between two steps refuses the next one.
+Each step is judged by the standing of the app and the person at that time, so a stop between two steps refuses the next one. An EHR's
+session here is the browser's session of step 2: it begins with ``open_url``, and ends with the launch or by its own limits.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -75,12 +77,12 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
     faults = policy.order_faults(order)
     client = clients.find_client(ctx, order.client) if "client_id" not in faults else None
     person = identity.find_person_by_username(ctx, tenant, order.person) if "person" not in faults else None
-    faults |= _named_faults(order, client, person)
+    faults |= _client_and_person_faults(order, client, person)
     if faults or client is None or person is None:
         _record_refusal(ctx, order, tenant, person, reason="launch_invalid", faults=faults)
         raise Invalid("launch_invalid", "The launch cannot be opened as requested.", fields=faults)
     book = policies.current(ctx).book_at(tenant, ctx.now)
-    # The app's certification run, if one is open: it need not be named, and no other can be.
+    # The app's open certification run, if there is one; the EHR need not name it, and can name no other.
     run = evidence.run_of(ctx, client.id, tenant)
     if order.placement and order.placement not in book.placements:
         faults = {"placement": "placement_unknown"}
@@ -89,10 +91,10 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
     if faults:
         _record_refusal(ctx, order, tenant, person, reason="launch_invalid", faults=faults)
         raise Invalid("launch_invalid", "The launch cannot be opened as requested.", fields=faults)
-    # One that nobody added is as good as none: it counts only where the hospital limits the app to some.
-    at = identity.find_facility_named(ctx, tenant, order.facility)
-    facility = "" if at is None else at.id
-    # As of now: what is issued within the margin after a full stop's end stays stopped, so the launch would be refused at its next step.
+    # An unknown facility counts as none, which matters only if the app is limited to some.
+    named = identity.find_facility_named(ctx, tenant, order.facility)
+    facility = "" if named is None else named.id
+    # Judged as issued now: within the margin after a full stop's end, the next step would refuse the launch.
     judged = standing.read(ctx, tenant, client.id, person, issued_at=ctx.now, facility=facility)
     judged = standing.for_task(judged, order.intent, order.placement, ctx.now)
     if reason := standing_fault(judged, ctx.now):
@@ -100,7 +102,7 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
         raise _refusal(ctx, judged, reason)
     if judged.client and (refusal := policy.placement_refusal(order.placement, book, judged.client, ctx.now)):
         _record_refusal(ctx, order, tenant, person, reason=PLACEMENT_REFUSED, faults={})
-        raise _placement_refusal(ctx, judged, refusal)
+        raise _refused_placement(ctx, judged, refusal)
     open_token = ctx.ids.secret()
     handle = _handle_of(open_token)
     opened = Launch(
@@ -136,27 +138,27 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
 def availability(
     ctx: Context, username: str, asked: Iterable[ClientId], facility: str = ""
 ) -> list[Availability]:
-    """Return for each app whether the calling EHR may open it for a person now, so that its buttons and open charts show a stop (C140).
+    """Return for each app whether the calling EHR may open it for a person now, so that its buttons show a stop (C140).
 
-    ``facility``: where, as a launch names it; not judged if it is not named, for an EHR that shows one chart at several. Raises NotPermitted (the caller is not an EHR), Invalid with fields.
+    ``facility``: as in a launch; not judged if it is empty. Raises NotPermitted (the caller is not an EHR), Invalid with fields.
     """
     tenant = ctx.actor.tenant
     if tenant is None or not policy.is_ehr(ctx.actor):
         raise NotPermitted("not_an_ehr", NOT_AN_EHR)
-    clients_asked = tuple(dict.fromkeys(asked))
+    client_ids = tuple(dict.fromkeys(asked))
     person = identity.find_person_by_username(ctx, tenant, username)
-    if faults := policy.availability_faults(clients_asked, person, facility):
+    if faults := policy.availability_faults(client_ids, person, facility):
         raise Invalid("fields_invalid", "Some fields cannot be accepted.", fields=faults)
-    at = identity.find_facility_named(ctx, tenant, facility) if facility else None
-    where = None if not facility else "" if at is None else at.id
+    named = identity.find_facility_named(ctx, tenant, facility) if facility else None
+    where = None if not facility else "" if named is None else named.id
     return [
         _available(ctx, client, standing.read(ctx, tenant, client, person, issued_at=ctx.now, facility=where))
-        for client in clients_asked
+        for client in client_ids
     ]
 
 
 def _available(ctx: Context, client: ClientId, judged: Standing) -> Availability:
-    # Opening it is refused as misuse by the EHR, so its button must not promise it.
+    # Backend services, EHRs and resource servers cannot be launched.
     if judged.client is not None and judged.client.type in ACTS_ALONE:
         return Availability(client, "client_not_launchable", "This is not an app that people open.")
     reason = standing_fault(judged, ctx.now)
@@ -171,13 +173,15 @@ def _refusal(ctx: Context, judged: Standing, reason: str) -> Refused:
     return refusal_of(judged, reason, ctx.now, tenant="" if tenant is None else tenant.name)
 
 
-def _placement_refusal(ctx: Context, judged: Standing, sentence: str) -> Refused:
+def _refused_placement(ctx: Context, judged: Standing, sentence: str) -> Refused:
     rule, _, next_step = sentence.partition(". ")
     owner = _refusal(ctx, judged, Reason.WORKFLOW_NOT_APPROVED).owner
     return Refused(PLACEMENT_REFUSED, f"{rule}.", owner=owner, next_step=next_step)
 
 
-def _named_faults(order: LaunchOrder, client: Client | None, person: Person | None) -> dict[str, str]:
+def _client_and_person_faults(
+    order: LaunchOrder, client: Client | None, person: Person | None
+) -> dict[str, str]:
     faults: dict[str, str] = {}
     # A backend service, an EHR or a resource server is not an app for people.
     if order.client and (client is None or client.type in ACTS_ALONE):
@@ -194,10 +198,10 @@ def _named_faults(order: LaunchOrder, client: Client | None, person: Person | No
 def use_open_token(ctx: Context, tenant: TenantId, open_token: str) -> BegunLaunch:
     """Use the token of ``open_url`` once: create the session of the person the EHR vouches for.
 
-    Raises NotFound when the token is unknown, expired or used, or its launch ended. A second use is recorded as a security event and ends
+    Raises NotFound if the token is unknown, expired or used, or its launch has ended. A second use is recorded as a security event, and ends
     a launch that no app has taken yet: two browsers have the URL, and only one of them is the person's.
     """
-    # The path is the caller's: nothing is looked up for what cannot be a token.
+    # No database query for a text that cannot be a token.
     digest = _digest(open_token) if policy.looks_like_secret(open_token) else b""
     found = store.use_open_token(ctx.tx, digest, tenant, ctx.now) if digest else None
     if found is None:
@@ -210,7 +214,7 @@ def use_open_token(ctx: Context, tenant: TenantId, open_token: str) -> BegunLaun
         ctx, tenant, found.client, person, issued_at=found.created_at, facility=found.facility
     )
     _require_standing(ctx, found, judged, "launches.launch.begin")
-    # After the standing was judged: a refusal commits, and must not leave a session behind.
+    # Only after the standing was judged, because a refusal commits and must not leave a session.
     session, cookie = signin.begin_session(ctx, person, Method.EHR)
     store.set_session(ctx.tx, found.id, session.id)
     audit.record(ctx, _event(found, "launches.launch.begin", session=session.id))
@@ -222,8 +226,7 @@ def _record_reopening(ctx: Context, tenant: TenantId, digest: bytes) -> None:
     launch = store.find_by_open_token(ctx.tx, digest, tenant) if digest else None
     if launch is None:
         return
-    # Once an app has taken the launch there is nothing left to protect by ending it: the EHR's
-    # session goes on.
+    # A launch that an app has taken is not ended: the second browser gains nothing, and the person works on.
     reason = "open_url_reused" if launch.opened_at is not None else "open_url_expired"
     if launch.opened_at is not None and launch.ended_at is None and launch.used_at is None:
         _end(ctx, launch)
@@ -232,20 +235,20 @@ def _record_reopening(ctx: Context, tenant: TenantId, digest: bytes) -> None:
 
 
 def take(ctx: Context, handle: str, judged: Standing) -> Launch:
-    """Take a launch for an authorize request: once, by the client and the person it was opened for (C27).
+    """Take a launch for an authorization request: once, by the client and the person for whom it was opened (C27).
 
-    ``judged`` is the standing that the authorize request was judged by, with the tenant, client and person who take. An attempt by anyone
-    else is recorded as a security event and ends the launch: the handle has leaked. Raises NotPermitted (another person, client or tenant;
+    ``judged``: the standing of the authorization request, with its tenant, client and person. An attempt by any other client or person is
+    recorded as a security event and ends the launch, because the handle has leaked. Raises NotPermitted (another person, client or tenant;
     or the app may not act now, or was stopped since the launch was opened), NotFound (unknown; used, expired or ended).
     """
     by = judged.acting
     digest = _digest(handle) if policy.looks_like_secret(handle) else b""
     if digest:
-        # One statement, so that of two authorize requests with one handle one gets the chart.
+        # One statement, so that of two concurrent requests with the handle one gets the chart.
         found = store.take(ctx.tx, digest, client=by.client, tenant=by.tenant, person=by.person, now=ctx.now)
         if found is not None:
-            # As of the moment of its opening: a launch from before a full stop stays dead after it.
-            # It is used up all the same.
+            # By the time at which it was opened: a launch from before a full stop stays invalid after it. The
+            # launch is used up even if this refuses it.
             judged = standing.at_facility(ctx, judged, found.facility)
             _require_standing(ctx, found, replace(judged, issued_at=found.created_at), "launches.launch.take")
             context = [name for name in ("patient", "encounter") if getattr(found, name)]
@@ -256,8 +259,7 @@ def take(ctx: Context, handle: str, judged: Standing) -> Launch:
         raise NotFound("launch_unknown", "There is no such launch.")
     reason = _take_fault(ctx, launch, by)
     foreign = reason.startswith("foreign_")
-    # Whoever holds the handle is not whom it was opened for, so it has leaked, and its owner must
-    # open another.
+    # Somebody else has the handle, so it has leaked; the EHR must open another launch.
     if foreign:
         _end(ctx, launch)
     refused = _event(
@@ -272,7 +274,7 @@ def take(ctx: Context, handle: str, judged: Standing) -> Launch:
 def _require_standing(ctx: Context, found: Launch, judged: Standing, action: str) -> None:
     """Refuse and record a launch whose app, person or EHR may not act here now. Raises NotPermitted.
 
-    The EHR vouches for the person, so that what was opened with its secret does not outlive a stop on it.
+    The EHR is judged too, because it vouches for the person: a stop on it also stops the launches that it opened.
     """
     judged = standing.for_task(judged, found.intent, found.placement, ctx.now)
     reason, by = standing_fault(judged, ctx.now), ""
@@ -296,17 +298,17 @@ def _require_standing(ctx: Context, found: Launch, judged: Standing, action: str
 
 
 def _require_placement(ctx: Context, found: Launch, judged: Standing, action: str) -> None:
-    """Refuse and record a launch from a placement that the rule book has closed to the app since it was opened. Raises NotPermitted."""
+    """Refuse and record a launch from a placement at which the app may no longer be opened. Raises NotPermitted."""
     book = policies.current(ctx).book_at(found.tenant, ctx.now, judged.acting.app)
     if judged.client and (refusal := policy.placement_refusal(found.placement, book, judged.client, ctx.now)):
         event = _event(found, action, placement=found.placement)
         audit.record(ctx, replace(event, outcome=Outcome.REFUSED, reason=PLACEMENT_REFUSED))
-        raise _placement_refusal(ctx, judged, refusal)
+        raise _refused_placement(ctx, judged, refusal)
 
 
 def _take_fault(ctx: Context, launch: Launch, by: Acting) -> str:
     """Return the reason to record for a launch that could not be taken."""
-    # Foreign holders first: a handle in other hands ends the launch, also if it is expired or used.
+    # Another holder first, because a leaked handle ends the launch even if it has expired or was used.
     if launch.tenant != by.tenant:
         return "foreign_tenant"
     if launch.client != by.client:
@@ -326,18 +328,18 @@ def move(ctx: Context, launch_id: LaunchId, patient: str | None, encounter: str 
     A move to another patient invalidates the grants made for the previous one until the app is launched again (C35). Before the launch
     is taken there are no grants, so it opens on the new chart. Raises NotFound, Invalid, NotPermitted.
     """
-    launch = _own(ctx, launch_id, "launches.launch.move")
+    launch = _own_launch(ctx, launch_id, "launches.launch.move")
     person = identity.find_person(ctx, launch.person)
     after = launch.patient if patient is None else patient
-    kept = launch.encounter if after == launch.patient else ""
-    visit = kept if encounter is None else encounter
-    if faults := policy.move_faults(person, after, visit):
+    unchanged = launch.encounter if after == launch.patient else ""
+    encounter_after = unchanged if encounter is None else encounter
+    if faults := policy.move_faults(person, after, encounter_after):
         raise Invalid("launch_invalid", "The chart cannot move there.", fields=faults)
-    # Before it was taken there are no tokens of the earlier chart.
+    # Before the launch is taken there are no tokens of the earlier chart.
     leaves_chart = launch.used_at is not None and after != launch.patient
-    # Never reset: moving back to the first patient revives nothing.
+    # Never reset, so that moving back to the first patient revives no token.
     moved_at = ctx.now if leaves_chart else launch.moved_at
-    moved = store.move(ctx.tx, launch.id, patient=after, encounter=visit, moved_at=moved_at)
+    moved = store.move(ctx.tx, launch.id, patient=after, encounter=encounter_after, moved_at=moved_at)
     if moved is None:
         raise NotFound("launch_ended", "This launch has ended.")
     if leaves_chart:
@@ -348,13 +350,13 @@ def move(ctx: Context, launch_id: LaunchId, patient: str | None, encounter: str 
 
 def end(ctx: Context, launch_id: LaunchId) -> None:
     """End a launch and the session it created. Tokens with ``offline_access`` stay valid, all others are revoked (C36). Idempotent."""
-    launch = _own(ctx, launch_id, "launches.launch.end")
+    launch = _own_launch(ctx, launch_id, "launches.launch.end")
     if _end(ctx, launch):
         audit.record(ctx, _event(launch, "launches.launch.end"))
 
 
 def _end(ctx: Context, launch: Launch) -> bool:
-    # Only the first caller goes on, so that tokens are revoked and facts announced once.
+    # Only the first caller continues, so that everything below happens once.
     if not store.end(ctx.tx, launch.id, ctx.now):
         return False
     tokens.revoke_launch(ctx, launch.id)
@@ -378,7 +380,7 @@ def find_launch(ctx: Context, launch_id: LaunchId) -> Launch | None:
 
 
 def list_of_person(ctx: Context, person: PersonId, since: datetime, limit: int) -> list[Launch]:
-    """List the launches of a person since a moment that are still open at their first patient, newest first, without a check of rights."""
+    """List the taken launches of a person since a moment that neither moved nor ended, newest first, without a check of rights."""
     return store.list_of_person(ctx.tx, person, since, limit)
 
 
@@ -426,10 +428,7 @@ def facts(ctx: Context, since: Since) -> Delta[LaunchFacts]:
 def count_tasks(
     ctx: Context, of: Collection[ClientId]
 ) -> Iterator[tuple[TenantId, ClientId, tuple[str, str], int]]:
-    """Yield how often some clients were opened at a hospital for an intent and from a place, as far back as launches are kept.
-
-    Nothing is read for no client.
-    """
+    """Yield how often some clients were opened at each hospital by intent and placement, within LAUNCHES_KEPT."""
     counted = store.count_tasks(ctx.tx, of, ctx.now - LAUNCHES_KEPT) if of else ()
     for tenant, client, intent, placement, number in counted:
         yield tenant, client, (intent, placement), number
@@ -438,9 +437,9 @@ def count_tasks(
 def count_people(
     ctx: Context, tenant: TenantId, of: Collection[ClientId], since: datetime
 ) -> tuple[datetime, list[tuple[PersonId, str, int]]]:
-    """Count how often each person opened some clients at a tenant, by facility; return also since when that is counted.
+    """Count how often each person opened some clients at a tenant, by facility; return it with the time from which it counts.
 
-    As far back as launches are kept, and among the newest LAUNCHES_TRIED of all hospitals.
+    Within LAUNCHES_KEPT, and among the newest LAUNCHES_TRIED launches of all hospitals.
     """
     since = max(since, ctx.now - LAUNCHES_KEPT)
     oldest, found = store.count_people(ctx.tx, tenant, of, since) if of else (None, [])
@@ -464,10 +463,10 @@ def _ehr_tenant(ctx: Context, action: str) -> TenantId:
     return ctx.actor.tenant
 
 
-def _own(ctx: Context, launch_id: LaunchId, action: str) -> Launch:
+def _own_launch(ctx: Context, launch_id: LaunchId, action: str) -> Launch:
     tenant = _ehr_tenant(ctx, action)
     found = store.find(ctx.tx, launch_id)
-    # Another EHR's launch is answered as unknown, so that ids cannot be tried out.
+    # Another EHR's launch is answered as unknown, so that ids cannot be probed.
     if found is None or found.tenant != tenant or found.opened_by != ctx.actor.id:
         facts = {"launch": launch_id[:64]}
         audit.record(
@@ -512,7 +511,7 @@ def count_open(
     ctx: Context, *, tenant: str = "", clients: Collection[str] | None = None, person: str = ""
 ) -> list[OpenLaunches]:
     """Count the launches of the last day that have not ended, by tenant, of some clients, of one person or of all."""
-    # Those that no EHR ends stay open for ever; nobody works in yesterday's.
+    # Launches that no EHR ends stay open for ever, so older ones are not counted.
     since = ctx.now - _OPEN_FOR
     return store.count_open(ctx.tx, ctx.now, since, tenant=tenant, clients=clients, person=person)
 
@@ -544,7 +543,7 @@ def authenticate_ehr(ctx: Context, tenant: TenantId, bearer: str) -> Actor:
         raise NotPermitted("not_authenticated", "Send an access token of this hospital's EHR client.")
     judged = standing.of_token(ctx, token, issued_at=token.issued_at)
     client = judged.client
-    # An app's token opens no launch, although it is valid at this hospital.
+    # An app's token is valid at this hospital too, but opens no launch.
     if client is not None and (client.type is not ClientType.EHR or LAUNCH_SCOPE not in token.scopes):
         raise NotPermitted("not_an_ehr", NOT_AN_EHR)
     if reason := standing_fault(judged, ctx.now):

@@ -34,8 +34,7 @@ launch = Table(
     "launch",
     metadata,
     Column("id", String(64), primary_key=True),
-    # Two secrets, for two readers: the handle is the app's ``launch`` parameter, the open token the
-    # browser's. Only their hashes are stored.
+    # The handle is the app's ``launch`` parameter, the open token is the browser's. Only hashes are stored.
     Column("handle_hash", LargeBinary(32), nullable=False, unique=True),
     Column("open_hash", LargeBinary(32), nullable=False, unique=True),
     Column("tenant", String(32), nullable=False),
@@ -62,7 +61,7 @@ launch = Table(
 )
 
 Index(None, launch.c.person, launch.c.created_at)
-# Partial: what the purge looks for. A taken launch that never ended is kept, since tokens may hang on it.
+# Partial, for the purge. A taken launch that has not ended is kept, because tokens may depend on it.
 _OVER = or_(launch.c.ended_at.is_not(None), launch.c.used_at.is_(None))
 Index("ix_launch_over", launch.c.created_at, sqlite_where=_OVER, postgresql_where=_OVER)
 
@@ -94,7 +93,7 @@ def add(
 _MEMBERS = tuple(
     column.name for column in launch.c if column.name not in {"handle_hash", "open_hash", "open_expires_at"}
 )
-# Part of every step's condition: nothing happens to a launch that ended.
+# Part of every condition: a launch that has ended is never changed.
 _ALIVE = launch.c.ended_at.is_(None)
 _FIND = PreparedStatement(select(launch).where(launch.c.id == bindparam("launch_id")), *launch.c)
 
@@ -135,8 +134,7 @@ def take(
     tx: Connection, handle_hash: bytes, *, client: ClientId, tenant: TenantId, person: PersonId, now: datetime
 ) -> Launch | None:
     """Take the launch if it is this client's, person's and tenant's, untaken, unexpired and not ended: one statement."""
-    # All conditions in the statement: an attempt by another client or person changes nothing, so
-    # that nobody can use up a launch that is not theirs.
+    # All conditions are in the statement, so that an attempt by another client or person uses nothing up.
     return _step(
         tx,
         and_(
@@ -221,7 +219,7 @@ def count_people(
 ) -> tuple[datetime | None, list[tuple[PersonId, str, int]]]:
     """Count the launches of some clients at a tenant by person and facility, among the newest LAUNCHES_TRIED of all since a moment.
 
-    Returned with the time of the oldest of these if there are more that were not looked at, else None.
+    Return it with the time of the oldest of these if there are more launches, else None.
     """
     at = launch.c
     newest = (
@@ -294,8 +292,8 @@ def report_activity(tx: Connection, tenant: TenantId, row: Activity, now: dateti
     key = {"tenant": tenant, "day": row.day.isoformat(), "role": row.role, "facility": row.facility}
     same = and_(*(table.c[name] == value for name, value in key.items()))
     values = {"count": row.count, "reported_at": now}
-    # Two nodes may both find no row: the insert of the second is then ignored, and the EHR's next
-    # report of the day sets the count.
+    # If two nodes both find no row, the second insert is ignored, and the EHR's next report of the day sets
+    # the count.
     if tx.execute(update(table).where(same).values(values)).rowcount == 0:
         tx.execute(insert_or_ignore(tx, table).values(key | values))
 
@@ -324,7 +322,7 @@ def _first(tx: Connection, wanted: ColumnElement[bool]) -> Launch | None:
 
 
 def _step(tx: Connection, wanted: ColumnElement[bool], **values: Any) -> Launch | None:
-    # Condition and change in one statement; the row comes back as the step left it, or not at all.
+    # Condition and change are one statement, which returns the changed row or nothing.
     done = tx.execute(update(launch).where(wanted).values(values).returning(*launch.c))
     row = done.mappings().first()
     return None if row is None else _launch(row)

@@ -1,4 +1,4 @@
-"""API tokens: making, accepting, confirming and revoking them."""
+"""Create, accept, confirm and revoke API tokens."""
 
 import hmac
 from datetime import datetime, timedelta
@@ -25,9 +25,9 @@ from hilum.signin.models import (
     TokenInvalid,
     TokenWithoutFactor,
 )
-from hilum.signin.refusing import of_person, require_unbarred
+from hilum.signin.refusing import event_of, require_unbarred
 
-USE_OF_TOKEN = "signin.token.use"
+TOKEN_USE = "signin.token.use"
 
 
 def create_api_token(
@@ -45,7 +45,7 @@ def create_api_token(
     """
     person = identity.get_person(ctx, person_id)
     if not policy.may_hold_token(ctx.actor, person):
-        raise audit.refusal(ctx, of_person("signin.token.create", person))
+        raise audit.refusal(ctx, event_of("signin.token.create", person))
     require_unbarred(ctx, person, "signin.token.create")
     wanted = (person.role,) if roles is None else roles
     if faults := policy.token_faults(person, name=name, life=life, roles=wanted):
@@ -61,7 +61,7 @@ def create_api_token(
         ctx.ids.new("pat"), person.id, name, wanted, ctx.now, ctx.now + life, factor_at=factor_at
     )
     store.add_api_token(ctx.tx, token, policy.digest(secret))
-    # The id and never the secret: the record is read by others than the token's owner.
+    # The id, never the secret: people other than the owner read the record.
     facts = {"token": token.id, "roles": list(wanted), "expires_at": token.expires_at.isoformat()}
     facts["second_factor"] = "yes" if factor_at else "no"
     audit.record(ctx, Event("signin.token.create", tenant=person.tenant or "", person=person.id, facts=facts))
@@ -69,7 +69,7 @@ def create_api_token(
 
 
 def is_api_token(text: str) -> bool:
-    """Check whether a text can be an API token made here, without a look into the database."""
+    """Check whether a text can be an API token of this platform, without a database query."""
     parts = policy.api_token_parts(text)
     if parts is None:
         return False
@@ -82,8 +82,8 @@ def authenticate_api_token(
 ) -> Actor | Barred:
     """Return the actor of an API token, or ``Barred`` if its person may not call now. Raises NotAuthenticated.
 
-    ``writing``: the call changes something, so a switch that allows reading only bars it, and whether a second factor was entered just
-    now is looked up.
+    ``writing``: the call changes something. Then a switch that permits only reading bars it, and the actor is ``unconfirmed`` unless a
+    second factor was entered lately or none is needed.
     """
     token = _token_of(ctx, bearer)
     person = identity.find_person(ctx, token.person)
@@ -102,7 +102,7 @@ def authenticate_api_token(
 
 
 def note_token_use(ctx: Context, bearer: str) -> None:
-    """Record that a call was admitted with an API token, unless one was recorded lately (C219)."""
+    """Record the use of an API token, unless one was recorded within TOKEN_USE_NOTED_EVERY (C219)."""
     store.save_api_token_used(ctx.tx, policy.digest(bearer), ctx.now, ctx.now - TOKEN_USE_NOTED_EVERY)
 
 
@@ -137,10 +137,10 @@ def confirm_token(ctx: Context, token: ApiToken) -> None:
 
 def record_refused_call(ctx: Context, reason: str, call: str) -> None:
     """Record a refused API call; ``call`` is the method and the route."""
-    who = PersonId(ctx.actor.id)
+    person = PersonId(ctx.actor.id)
     tenant, facts = ctx.actor.tenant or "", {"call": call}
     audit.record(
-        ctx, Event(USE_OF_TOKEN, Outcome.REFUSED, tenant=tenant, person=who, reason=reason, facts=facts)
+        ctx, Event(TOKEN_USE, Outcome.REFUSED, tenant=tenant, person=person, reason=reason, facts=facts)
     )
 
 
@@ -149,7 +149,7 @@ def revoke_api_token(ctx: Context, token_id: str) -> None:
     token = store.get_api_token(ctx.tx, token_id)
     person = identity.get_person(ctx, token.person)
     if not policy.may_revoke_token(ctx.actor, person):
-        # As if it did not exist: a refusal would confirm the id.
+        # As for an unknown token, since a refusal would confirm that the id exists.
         raise NotFound("token_not_found", "There is no such token.")
     if not store.save_api_token_revoked(ctx.tx, token.id, ctx.now):
         raise Conflict("token_revoked", "This token was already revoked.")

@@ -24,7 +24,7 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(HASHING_THREADS, thread_name_prefix="argon2")
 
 
-# Computed once: if it were computed for each unknown name, their answers would take twice as long.
+# Computed once, since hashing it for each unknown name would double the time and so reveal them.
 @cache
 def _dummy_digest() -> str:
     return _HASHER.hash("nobody has this password", salt=_DUMMY_SALT)
@@ -38,7 +38,7 @@ def hash_password_now(password: str, ids: Ids) -> str:
 def verify_password_now(digest: str | None, password: str) -> bool:
     """Compare a password with a stored digest in this thread.
 
-    Without a digest it takes as long and returns False, so that timing does not reveal which usernames exist.
+    Without a digest it takes the same time and returns False, so that timing does not reveal which usernames exist.
     """
     if len(password) > PASSWORD_MAX:
         return False
@@ -46,7 +46,7 @@ def verify_password_now(digest: str | None, password: str) -> bool:
         matched = _HASHER.verify(digest or _dummy_digest(), password)
     except (VerificationError, InvalidHashError):
         return False
-    # The dummy's password is in this source, and must open nothing.
+    # The password of the dummy is in this source code, so it must never match.
     return matched and bool(digest)
 
 

@@ -24,24 +24,25 @@ SESSION_IDLE = timedelta(minutes=30)
 """A browser's session unused for this long requires the password again. Shorter for roles with power."""
 POWER_LIFE, POWER_IDLE = timedelta(hours=8), timedelta(minutes=15)
 TOKEN_USE_NOTED_EVERY = timedelta(hours=6)
-"""How often the use of an API token is recorded: no caller waits for a write twice within it at one worker."""
+"""How often a worker records the use of an API token at most."""
 TOKENS_NOTED = 10_000
-"""API tokens whose use a worker remembers to have recorded."""
+"""For how many API tokens a worker remembers that it recorded their use."""
 DORMANT_POWER, DORMANT = timedelta(days=90), timedelta(days=180)
+"""How long a password may stay unused before it is closed, for roles with power and for clinicians."""
 TOUCH_EVERY = timedelta(minutes=1)
-# The oldest end first, so that a person can always sign in.
 SESSIONS_PER_PERSON = 50
+"""Beyond it the oldest sessions end, so that a person can always sign in."""
 SESSIONS_KEPT = timedelta(days=2)
 STEP_LIFE = timedelta(minutes=10)
 """How long after the password the second factor may be entered, or set up."""
 STEPS_PER_PERSON = 5
-"""Sign-ins that wait for a second factor, of one person. The oldest end first, and never a session."""
+"""Sign-ins of one person that wait for a second factor. Beyond it the oldest end; no session does."""
 PURGE_BATCH = 1_000
 
-# A bound above too, since strangers choose what is hashed.
+# An upper bound too, because unauthenticated callers choose what is hashed.
 PASSWORD_MIN, PASSWORD_MAX = 8, 256
-# Each hash takes 19 MiB and a core for some tens of milliseconds: a flood of sign-ins takes two of
-# each and no more.
+# Each hash takes 19 MiB and a core for some tens of milliseconds, so a flood of sign-ins takes no more than
+# two of each.
 HASHING_THREADS = 2
 HASHING_QUEUE_BOUND = 64
 
@@ -49,7 +50,7 @@ ATTEMPTS_FREE = 5
 """Failures of one name from one address before it must wait."""
 DELAY_FIRST = timedelta(seconds=1)
 DELAY_MAX = timedelta(minutes=15)
-# Longer than the longest wait: a guesser who waits it out still finds their failures counted.
+# Longer than DELAY_MAX, so that failures still count after the longest wait.
 ATTEMPTS_FORGOTTEN = timedelta(hours=1)
 
 API_TOKEN_LIFE = timedelta(days=30)
@@ -63,7 +64,7 @@ class Method(StrEnum):
 
     PASSWORD = "password"
     EHR = "ehr"
-    """The tenant's EHR vouches for the person for whom it opened the browser."""
+    """The tenant's EHR opened the browser and vouches for the person."""
     FEDERATED = "federated"
     """The tenant's identity provider states who the person is."""
 
@@ -89,9 +90,9 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When sessions of a role end: unused for ``idle``, in any case after ``life``, and on another network if ``bound``.
+    """When sessions of a role end: after ``idle`` without use, after ``life`` in any case, and on another network if ``bound``.
 
-    ``dormant``: a password that was not used for so long signs nobody in any more; None for never.
+    ``dormant``: how long a password may stay unused before it is closed; None for ever.
     """
 
     idle: timedelta
@@ -101,7 +102,7 @@ class Limits:
 
 
 class Moved(StrEnum):
-    """Why a session is not accepted where its cookie is seen."""
+    """Why a session is not accepted for a request with its cookie."""
 
     NETWORK = "other_network"
     BROWSER = "other_browser"
@@ -127,9 +128,9 @@ class Session:
     """When the person was authenticated, if an identity provider did that earlier."""
     network: str = ""
     browser: str = ""
-    """The network and the browser's family with which the session began; empty if unknown."""
+    """The network and the browser family with which the session began; empty if unknown."""
     confirmed: bool = True
-    """Whether acts that widen may be done in it now. Judged when the session is read by its cookie."""
+    """Whether acts that widen what others may do are permitted in it now; judged when the session is read by its cookie."""
 
     @property
     def signed_in_at(self) -> datetime:
@@ -139,7 +140,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A sign-in whose password matched, and that waits for ``step``. It opens nothing but the pages of that step.
+    """A sign-in whose password matched and that waits for ``step``. It gives access only to the pages of that step.
 
     ``csrf`` is derived from its cookie.
     """
@@ -157,7 +158,7 @@ class Pending:
 class Attempt:
     """A sign-in attempt that was admitted. ``digest`` is the stored password hash, None for an unknown or inactive person.
 
-    ``recorded``: a failure is recorded by itself; False if its address has had so many lately that they are only counted.
+    ``recorded``: whether a failure gets an audit record of its own; False if its address had so many lately that they are only counted.
     """
 
     key: str
@@ -179,14 +180,14 @@ class ApiToken:
     expires_at: datetime
     revoked_at: datetime | None = None
     factor_at: datetime | None = None
-    """When its person last entered a second factor for it: at its creation at first. None for never."""
+    """When its person last entered a second factor for it, at first at its creation; None for never."""
     last_used_at: datetime | None = None
-    """When a call was admitted with it, exact to TOKEN_USE_NOTED_EVERY; None if none was recorded."""
+    """When it was last used, exact to TOKEN_USE_NOTED_EVERY; None if no use was recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Barred:
-    """The refusal of a call with a valid API token: who called, what to answer, and the reason to record."""
+    """The refusal of a call with a valid API token: its actor, the error to return, and the reason to record."""
 
     actor: Actor
     refusal: NotPermitted
@@ -195,14 +196,14 @@ class Barred:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A button of the sign-in page that leads to an identity provider."""
+    """A button of the sign-in page for an identity provider. ``address`` is a path."""
 
     name: str
     address: str
 
 
 class SlowDown(NotPermitted):
-    """Too many failures of this name from this address; ``retry_after_s`` is how long to wait."""
+    """Too many failures of this username from this address; ``retry_after_s`` is how long to wait."""
 
     def __init__(self, retry_after_s: int) -> None:
         detail = Sentence.counted(
@@ -227,7 +228,7 @@ class Stopped(NotPermitted):
 
 
 class PasswordsOff(NotPermitted):
-    """The password is right, but the person's hospital has them sign in through its identity provider."""
+    """The password matched, but the person's hospital requires sign-in through its identity provider."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -239,7 +240,7 @@ class PasswordsOff(NotPermitted):
 
 
 class Dormant(NotPermitted):
-    """The person is authenticated, but did not sign in for so long that a colleague must open the account again."""
+    """The password matched, but was unused for so long that an administrator must open the account again."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -255,14 +256,14 @@ class NotAuthenticated(NotPermitted):
 
 
 class StepOver(NotAuthenticated):
-    """The sign-in that waited for a second factor is over, or was finished."""
+    """The sign-in that waited for a second factor has expired or was finished."""
 
     def __init__(self) -> None:
         super().__init__("step_over", Sentence("This sign-in was finished, or took too long. Sign in again."))
 
 
 class FactorRequired(NotPermitted):
-    """The password matched, and a second factor is missing. ``factor_missing``: the person has none yet, and must."""
+    """The password matched, but a second factor is missing. Code ``factor_missing``: the person must set one up first."""
 
     def __init__(self, step: Step) -> None:
         if step is Step.ENROL:
@@ -274,7 +275,7 @@ class FactorRequired(NotPermitted):
 
 
 class TokenInvalid(NotAuthenticated):
-    """The API token is not valid. One answer whether it is missing, unknown, expired or revoked, so that guesses learn nothing."""
+    """The API token is missing, unknown, expired or revoked. The answer is the same for each, so that a guess reveals nothing."""
 
     def __init__(
         self,
@@ -284,7 +285,7 @@ class TokenInvalid(NotAuthenticated):
 
 
 class TokenWithoutFactor(TokenInvalid):
-    """The API token was made without the second factor that its person's role must have. Only who holds the token learns that."""
+    """The API token is valid, but was created without the second factor that its person's role must have."""
 
     def __init__(self) -> None:
         super().__init__(

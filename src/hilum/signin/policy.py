@@ -54,7 +54,7 @@ API_TOKEN_MAC = "api-token"
 
 def digest(secret: str) -> str:
     """Return the form in which a secret is stored and looked up."""
-    # A plain hash is enough for 256 random bits; only passwords need a slow one.
+    # A fast hash suffices for 256 random bits; only passwords need a slow one.
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
@@ -64,16 +64,16 @@ def looks_like_cookie(text: str) -> bool:
 
 
 def api_token_parts(text: str) -> tuple[str, str] | None:
-    """Split an API token into the part that its MAC covers and the MAC; return None if it has not the form of a token.
+    """Split an API token into the part that its MAC covers and the MAC; return None if it does not have the form of a token.
 
-    The MAC is empty for a token of a release before there was one; those are in force until they expire.
+    The MAC is empty for tokens from releases without one, which stay valid until they expire.
     """
-    found = _API_TOKEN.fullmatch(text)
-    return None if found is None else (found[1], found[2] or "")
+    parts = _API_TOKEN.fullmatch(text)
+    return None if parts is None else (parts[1], parts[2] or "")
 
 
 def looks_like_step(text: str) -> bool:
-    """Check whether a text has the form of the cookie of a sign-in that waits for a second factor."""
+    """Check whether a text has the form of the cookie of a pending sign-in."""
     return _STEP.fullmatch(text) is not None
 
 
@@ -83,7 +83,7 @@ def waits(pending: Pending, now: datetime) -> bool:
 
 
 def csrf_secret(cookie: str) -> str:
-    """Derive the CSRF secret of a session from its cookie, by a MAC, so that pages do not reveal the cookie."""
+    """Derive the CSRF secret of a session from its cookie by a MAC, so that pages do not reveal the cookie."""
     return hmac.digest(cookie.encode(), b"hilum/csrf", "sha256").hex()
 
 
@@ -94,9 +94,9 @@ def is_alive(session: Session, now: datetime) -> bool:
 
 POWER = Limits(POWER_IDLE, POWER_LIFE, bound=True, dormant=DORMANT_POWER)
 CARE = Limits(SESSION_IDLE, SESSION_LIFE, bound=False, dormant=DORMANT)
-"""Clinicians change between wards, wireless networks and the hospital's remote access."""
+"""Not bound to a network: clinicians change between wards, wireless networks and remote access."""
 OWN = Limits(SESSION_IDLE, SESSION_LIFE, bound=False, dormant=None)
-"""Patients come back after years, with a telephone that changes networks on the way."""
+"""Never dormant and not bound to a network: patients come back after years, and their telephones change networks."""
 LIMITS: Mapping[str, Limits] = MappingProxyType(
     dict.fromkeys([*StaffRole, *VendorRole, Role.ADMINISTRATOR], POWER)
     | dict.fromkeys([Role.PHYSICIAN, Role.NURSE, Role.ANALYST, Role.FRONT_DESK], CARE)
@@ -106,20 +106,20 @@ LIMITS: Mapping[str, Limits] = MappingProxyType(
 
 
 def limits_of(role: str) -> Limits:
-    """Return the limits of a role's sessions: of an unknown role the strictest."""
+    """Return the limits of a role's sessions; the strictest for an unknown role."""
     return LIMITS.get(role, POWER)
 
 
 def is_usable(session: Session, now: datetime) -> bool:
     """Check whether a browser may use a session: alive and not idle for too long."""
     limits = limits_of(session.role)
-    # By the row and by the table: a shortened limit also applies to existing sessions.
+    # By the row and by the present limits, so that a shortened limit applies to existing sessions too.
     over = now >= session.created_at + limits.life or now >= session.last_seen_at + limits.idle
     return is_alive(session, now) and not over
 
 
 def ends_at(session: Session) -> datetime:
-    """Return when a session ends if nobody uses it any more, at the latest by its age."""
+    """Return when a session ends if it is not used again, at the latest by its age."""
     limits = limits_of(session.role)
     return min(session.expires_at, session.created_at + limits.life, session.last_seen_at + limits.idle)
 
@@ -138,15 +138,15 @@ def moved(session: Session, *, network: str, browser: str) -> Moved | None:
 
 
 def is_dormant(role: str, used_at: datetime | None, now: datetime) -> bool:
-    """Check whether a password was not used for so long that it signs nobody in any more."""
+    """Check whether a password was unused for so long that it is closed."""
     dormant = limits_of(role).dormant
     return dormant is not None and used_at is not None and now >= used_at + dormant
 
 
 def session_confirmed(session: Session, *, has_factor: bool, must_have: bool, now: datetime) -> bool:
-    """Check whether acts that widen may be done in a session now: a second factor was entered lately, or its person has and needs none.
+    """Check whether acts that widen are permitted in a session now: a second factor was entered lately, or its person has and needs none.
 
-    A session that an EHR vouched for is no sign-in of its person, so one of a role with power confirms nothing.
+    An EHR's session is no sign-in of its person, so one of a role with power is never confirmed.
     """
     if session.factor_at is not None or has_factor or must_have:
         return is_fresh(session.factor_at, now)
@@ -154,12 +154,12 @@ def session_confirmed(session: Session, *, has_factor: bool, must_have: bool, no
 
 
 def lacks_factor(token: ApiToken, *, must_have: bool) -> bool:
-    """Check whether a token was made without the second factor that its person must have: such a token is older, or was made in another role."""
+    """Check whether a token was created without the second factor that its person must have now."""
     return must_have and token.factor_at is None
 
 
 def token_confirmed(token: ApiToken, *, has_factor: bool, must_have: bool, now: datetime) -> bool:
-    """Check whether acts that widen may be done with an API token now."""
+    """Check whether acts that widen are permitted with an API token now."""
     if token.factor_at is None and not (has_factor or must_have):
         return True
     return is_fresh(token.factor_at, now)
@@ -171,33 +171,32 @@ def wants_touch(session: Session, now: datetime) -> bool:
 
 
 def attempt_key(realm: str, name: str, source: str) -> str:
-    """Return a digest of a name and an address, which the table of attempts stores instead. IPv6 addresses count by their /64."""
-    # The pair, not the name alone: otherwise anybody could lock anybody out (C57).
+    """Return the key of a name and an address in the table of attempts, which stores no names. IPv6 addresses count by their /64."""
+    # By the pair rather than the name alone, or anybody could lock anybody out (C57).
     parts = (realm, name.strip().lower()[:200], network_of(source))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def delay_after(failures: int) -> timedelta:
-    """Return how long to wait after so many failures in a row: none at first, then doubling up to a bound."""
+    """Return how long to wait after so many failures in a row: not at all up to ATTEMPTS_FREE, then doubling up to DELAY_MAX."""
     beyond = failures - ATTEMPTS_FREE
     if beyond < 0:
         return timedelta(0)
-    # The shift is bounded too: after thousands of failures the number would be huge before it is
-    # cut.
+    # The exponent is bounded too, since after thousands of failures the number would be huge.
     return min(DELAY_FIRST * (1 << min(beyond, 20)), DELAY_MAX)
 
 
 def password_fault(password: str) -> str:
-    """Return the code of what is wrong with a new password; empty if nothing is."""
+    """Return the error code of a new password; empty if it is valid."""
     if len(password) < PASSWORD_MIN:
         return too_short(PASSWORD_MIN, "password_too_short")
     return too_long(PASSWORD_MAX, "password_too_long") if len(password) > PASSWORD_MAX else ""
 
 
 def may_use_password(person: Person, roles: frozenset[str] | None) -> bool:
-    """Check whether a person may sign in with a password; ``roles`` are those that may at their hospital, None for all.
+    """Check whether a person may sign in with a password. ``roles``: those that may at their hospital; None for all.
 
-    The platform's staff and members of vendors always may: no hospital's identity provider knows them.
+    The platform's staff and members of vendors always may, because no hospital's identity provider has them.
     """
     if person.tenant is None or person.vendor is not None:
         return True
@@ -212,7 +211,7 @@ def require_password(password: str) -> None:
 
 
 def console_of(role: str) -> str:
-    """Return the path of the console where somebody of a role works; empty for a role without one."""
+    """Return the path of a role's console; empty for a role without one."""
     if role in STAFF_ROLES:
         return "/operations"
     return "/tenant" if role == Role.ADMINISTRATOR else ""
@@ -240,7 +239,7 @@ def token_faults(person: Person, *, name: str, life: timedelta, roles: Iterable[
         faults["name"] = "name_malformed"
     if not timedelta(0) < life <= API_TOKEN_LIFE_MAX:
         faults["expires_in_s"] = out_of_range(1, int(API_TOKEN_LIFE_MAX.total_seconds()), "seconds")
-    # A token can leave its person's role out, and never add one.
+    # A token may omit its person's role but never add one.
     if not set(roles) <= {person.role}:
         faults["roles"] = "beyond_your_own"
     return faults
@@ -249,18 +248,18 @@ def token_faults(person: Person, *, name: str, life: timedelta, roles: Iterable[
 def actor_of(person: Person, roles: Iterable[str] | None = None, *, unconfirmed: bool = False) -> Actor:
     """Return a person as an actor. ``roles`` are those of a token; they can only narrow the person's own role."""
     held = {person.role} if roles is None else {person.role} & set(roles)
-    found = _actor(person.id, person.tenant, person.role, frozenset(held))
-    return replace(found, unconfirmed=unconfirmed)
+    actor = _actor(person.id, person.tenant, person.role, frozenset(held))
+    return replace(actor, unconfirmed=unconfirmed)
 
 
 def actor_of_session(session: Session) -> Actor:
     """Return the person of a session as an actor."""
-    found = _actor(session.person, session.tenant, session.role, frozenset({session.role}))
-    return replace(found, unconfirmed=not session.confirmed)
+    actor = _actor(session.person, session.tenant, session.role, frozenset({session.role}))
+    return replace(actor, unconfirmed=not session.confirmed)
 
 
 def _actor(id_: PersonId, place: TenantId | None, role: str, held: frozenset[str]) -> Actor:
-    # By role and not by place, so that an account of a vendor's role is nobody's staff, wherever it is.
+    # By role rather than by place, so that an account with a vendor's role is never staff.
     if role in VENDOR_ROLES:
         return Actor(ActorKind.MEMBER, id_, None, held, VendorId(place) if place else None)
     return Actor(ActorKind.STAFF if place is None else ActorKind.PERSON, id_, place, held)
@@ -272,9 +271,9 @@ def token_counts(token: ApiToken, now: datetime) -> bool:
 
 
 def barred(person: Person, bar: Bar) -> Barred:
-    """Return the refusal of a call by a barred person.
+    """Build the refusal of a call by a barred person.
 
-    Only a person stopped by a switch learns that. For all others the token is answered as invalid, so that it confirms nothing.
+    Only a switch is disclosed as the reason; otherwise the token is answered as invalid.
     """
     refusal: NotPermitted
     match bar:
@@ -291,7 +290,7 @@ def barred(person: Person, bar: Bar) -> Barred:
 
 
 def not_admitted(actor: Actor, audience: Sequence[str]) -> Barred:
-    """Return the refusal of a call that is not for the actor's roles."""
+    """Build the refusal of a call that is not for the actor's roles."""
     held = ", ".join(sorted(actor.roles)) or "none"
     detail = (
         f"This call is for {', '.join(audience)}. Your role: {held}. Ask a person with one of those roles."

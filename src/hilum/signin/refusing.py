@@ -17,13 +17,13 @@ def require_unbarred(ctx: Context, person: Person, action: str) -> None:
         case Bar.STOPPED:
             raise stopped(ctx, action, person)
         case _:
-            raise audit.refusal(ctx, of_person(action, person))
+            raise audit.refusal(ctx, event_of(action, person))
 
 
 def stopped(ctx: Context, action: str, person: Person) -> NotPermitted:
-    audit.refusal(ctx, of_person(action, person, reason="switch_engaged"))
+    audit.refusal(ctx, event_of(action, person, reason="switch_engaged"))
     return Stopped()
 
 
-def of_person(action: str, person: Person, *, reason: str = "") -> Event:
+def event_of(action: str, person: Person, *, reason: str = "") -> Event:
     return Event(action, tenant=person.tenant or "", person=person.id, reason=reason)

@@ -71,7 +71,7 @@ _LEADS: dict[str, Sentence] = {
 
 
 class Federated(Protocol):
-    """What the pages ask of the room above that knows hospitals' identity providers."""
+    """What the pages call in the room above that has hospitals' identity providers (``federation.pages.Federated``)."""
 
     async def offers(
         self, request: Request, tenant: TenantId, then: str, *, fresh: bool
@@ -80,17 +80,17 @@ class Federated(Protocol):
         ...
 
     async def leaving_origins(self, request: Request, session: SessionId) -> tuple[str, ...]:
-        """Return where signing out of a session may lead, for ``form-action``."""
+        """Return the origins that signing out of a session may redirect to, for ``form-action``."""
         ...
 
     async def sign_out(self, request: Request, tenant: TenantId, session: SessionId) -> str:
-        """Return where the browser signs out at the provider that began a session; empty if nowhere."""
+        """Return the URL at which the browser signs out at the provider that began a session; empty if there is none."""
         ...
 
 
 _Refusal = NotAuthenticated | SlowDown | Stopped | PasswordsOff | Dormant
 AtStop = Callable[[Callable[[], None]], None]
-"""Registers what to do when the process stops."""
+"""Registers a callback for when the process stops."""
 
 
 def _ignored(_: Callable[[], None]) -> None:
@@ -99,7 +99,7 @@ def _ignored(_: Callable[[], None]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Place(Place):
-    """Where a person signs in, with the look of its pages."""
+    """Where a person signs in, with the branding of its pages."""
 
     brand: Brand | None = None
 
@@ -115,9 +115,9 @@ def pages(
     federated: Federated | None = None,
     at_stop: AtStop = _ignored,
 ) -> list[Route]:
-    """Return the routes of the pages. ``find_onward`` returns what waits for the person after it.
+    """Build the routes of the pages. ``find_onward`` finds the app that continues after sign-in.
 
-    ``at_stop`` registers what records counts that were not recorded yet.
+    ``at_stop`` registers a callback that records the counted refusals.
     """
     handlers = _Handlers(kit, find_onward, federated)
     at_stop(handlers.refusals.record_soon)
@@ -149,7 +149,7 @@ class _Handlers:
         )
 
     async def _ended(self, request: Request, place: _Place) -> str:
-        """End the browser's session if it is seen on another network or in another browser than it began with; return why."""
+        """End the browser's session if its network or browser differs from those of its sign-in; return which, empty if neither."""
         cookie = cookies.read(request, cookies.SESSION, secure=self._kit.urls.is_secure(place.key))
         trace = trace_of(request)
         if not cookie or not await self._kit.uow.read(partial(service.has_moved, cookie=cookie), trace=trace):
@@ -163,16 +163,15 @@ class _Handlers:
         secure = self._kit.urls.is_secure(place.key)
         secret = cookies.read(request, cookies.FORM, secure=secure)
         origin = self._kit.urls.origin(place.key)
-        # Before anybody is signed in too: a form from another site could sign the browser in as the
-        # attacker (login CSRF).
+        # Also before sign-in: a form of another site could sign the browser in as the attacker (login CSRF).
         forms.check_post(request, form, secret, origin=origin, purpose=place.purpose)
         trace = trace_of(request)
         username, then = form.one("username"), form.one("then")
         begin = partial(service.begin_attempt, tenant=place.tenant, username=username)
         recorded = self.refusals.is_recorded(trace.source)
         try:
-            # Two transactions with the password between them: argon2 takes tens of milliseconds,
-            # for which SQLite's one writer must not wait (security decision 4).
+            # The password is compared between two transactions: argon2 takes tens of milliseconds, for
+            # which SQLite's one writer must not wait (security decision 4).
             attempt = replace(await self._kit.uow.write(begin, trace=trace), recorded=recorded)
             matched = await live.verify_password(attempt.digest, form.one("password"))
             before = cookies.read(request, cookies.SESSION, secure=secure)
@@ -209,7 +208,7 @@ class _Handlers:
             brand=place.brand,
             action=path_of(self._kit.urls.signout(place.key)),
             signin=path_of(self._kit.urls.signin(place.key)),
-            # Signing out takes a press of this button: any site can make a browser send a GET.
+            # Signing out takes a POST, because any site can make a browser send a GET.
             csrf=forms.csrf_token(secret, "signout") if secret else "",
             form_action=await self._leaving_origins(request, session),
         )
@@ -230,7 +229,7 @@ class _Handlers:
             forms.check_post(request, form, session.csrf, origin=origin, purpose="signout")
             end = partial(service.end_session, session_id=session.id)
             await self._kit.uow.write(end, actor=policy.actor_of_session(session), trace=trace_of(request))
-            # Ended here first: whatever the provider then does, nobody is signed in here.
+            # Ended here first, whatever the provider does then.
             if self._federated is not None and session.tenant and session.method is Method.FEDERATED:
                 onward = await self._federated.sign_out(request, session.tenant, session.id) or onward
         response = RedirectResponse(onward, 303)
@@ -242,11 +241,11 @@ class _Handlers:
         if tenant is None:
             return _Place(None, STAFF)
         if is_vendor(tenant):
-            # Whether there is such a vendor, only a member who signs in learns.
+            # Not looked up, so that the page does not reveal which vendors exist.
             return _Place(TenantId(tenant), VENDOR)
         find = partial(identity.find_tenant, tenant=TenantId(tenant))
         found = await self._kit.uow.read(find, trace=trace_of(request))
-        # A closed hospital has no sign-in page, as one that does not exist.
+        # A closed hospital is answered as one that does not exist.
         if found is None or not found.active:
             raise NotFound("tenant_not_found", "There is no such hospital here.")
         urls, shown = self._kit.urls, {"colour": found.colour, "logo": found.logo}
@@ -313,7 +312,7 @@ class _Handlers:
 
 
 def _sentence(refusal: _Refusal) -> str:
-    """Return the sentence of a refusal for the page, a long wait in minutes."""
+    """Return the sentence of a refusal for the page, with a long wait in minutes."""
     if not isinstance(refusal, SlowDown) or refusal.retry_after_s < 2 * MINUTE_S:
         return refusal.detail
     minutes = math.ceil(refusal.retry_after_s / MINUTE_S)
@@ -326,19 +325,17 @@ def _sentence(refusal: _Refusal) -> str:
 def authenticator(uow: UnitOfWork, *, production: bool = True, at_stop: AtStop = _ignored) -> Authenticate:
     """Build the kit's authentication of API requests by bearer token. ``at_stop`` as for ``pages``.
 
-    ``production``: whether roles with power must have a second factor.
-
-    Refusals of stopped persons, and of roles outside the audience, are recorded: the first ones of a network and minute one by one, the
-    rest counted.
+    ``production``: whether roles with power must have a second factor. Refusals of stopped people, and of roles outside the audience, are
+    recorded; beyond the first ones of a network in a minute they are counted.
     """
-    refusals = Refusals(uow, partial(service.record_counts, action=service.USE_OF_TOKEN))
+    refusals = Refusals(uow, partial(service.record_counts, action=service.TOKEN_USE))
     at_stop(refusals.record_soon)
     noted: TTLCache[str, bool] = TTLCache(
         TOKENS_NOTED, TOKEN_USE_NOTED_EVERY.total_seconds(), uow.clock.monotonic
     )
 
     async def note(token: str, request: Request) -> None:
-        """Record the use of a token seldom; what cannot be recorded now is not worth a refusal."""
+        """Record the use of a token now and then; a failure to do so does not fail the call."""
         digest = policy.digest(token)
         if digest in noted:
             return
@@ -359,12 +356,12 @@ def authenticator(uow: UnitOfWork, *, production: bool = True, at_stop: AtStop =
     async def authenticate(request: Request, audience: Sequence[str] | None = None, /) -> Actor:
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
         token = bearer.strip() if scheme.lower() == "bearer" else ""
-        if not service.is_api_token(token):  # refused before it costs a thread and a query
+        if not service.is_api_token(token):  # before it costs a thread and a query
             raise TokenInvalid
         writing = request.method not in READING
         verb = partial(service.authenticate_api_token, bearer=token, production=production, writing=writing)
-        # Anybody can send a well-formed token, so looking it up takes no thread of the route's
-        # lane, which may be that of a kill switch (ADR 32).
+        # Anybody can send a well-formed token, so the lookup must not take a thread of the route's lane, which
+        # may be that of kill switches (ADR 32).
         with lanes.using(Lane.CALLERS):
             found = await uow.read(verb, trace=trace_of(request))
         if isinstance(found, Actor) and audience is not None and not admits(audience, found):
@@ -434,7 +431,7 @@ class TokenCreated(TokenShown):
 
 
 class SessionShown(BaseModel):
-    """A session of yours at a browser. ``ends_at``: when it ends if it stays unused, or at its longest. ``network`` and ``browser`` are where it began."""
+    """A session of yours at a browser. ``ends_at``: when it ends if it is not used again. ``network`` and ``browser``: where it began."""
 
     id: str
     method: str
@@ -484,7 +481,7 @@ def _tokens(router: APIRouter, kit: Kit, refusals: Refusals) -> None:
         tenant = None if place is None else TenantId(place)
         begin = partial(service.begin_attempt, tenant=tenant, username=body.username)
         recorded = refusals.is_recorded(trace.source)
-        # The same counters as at the sign-in page, so that guessing here slows down there.
+        # The same counters as at the sign-in page, so that guesses at both count together.
         attempt = replace(await kit.uow.write(begin, trace=trace), recorded=recorded)
         matched = await live.verify_password(attempt.digest, body.password)
         complete = partial(
@@ -535,11 +532,10 @@ def _accounts(router: APIRouter, kit: Kit) -> None:
         """Change your own password with the current one; your sessions and API tokens end. For other accounts see ``/reset``."""
         actor = await caller(kit, request)
         trace = trace_of(request)
-        # Before the attempt is counted: a new password that is too short is no guess at the present
-        # one.
+        # Before the attempt is counted, since an invalid new password is no guess at the current one.
         policy.require_password(body.password)
-        # An API token alone does not set a password: it expires, and would become the whole account
-        # for good.
+        # An API token alone must not set a password: it expires, but the password would give the account for
+        # good.
         begin = partial(service.begin_change, person_id=PersonId(person))
         attempt = await kit.uow.write(begin, actor=actor, trace=trace)
         matched = await live.verify_password(attempt.digest, body.current)
@@ -568,7 +564,7 @@ def _sessions(router: APIRouter, kit: Kit) -> None:
 
     @router.delete("/sessions/{session}", status_code=204, openapi_extra=audience(ONESELF))
     async def end_session(request: Request, session: Id) -> None:
-        """End one of your own sessions, and with it what apps had for as long as it lasted."""
+        """End one of your own sessions, and the apps' access that lasts only as long as it."""
         verb = partial(service.end_own_session, session_id=SessionId(session))
         await kit.uow.write(verb, actor=await caller(kit, request), trace=trace_of(request))
 

@@ -1,4 +1,16 @@
-"""Sign-in and sign-out, sessions, passwords and API tokens."""
+"""Sign people in and out; sessions, passwords and API tokens.
+
+A sign-in with a password, in order:
+
+1. ``begin_attempt``: the attempt is counted, and refused while this username from this address must wait; the stored hash is read.
+2. ``live.verify_password``, between two transactions.
+3. ``complete_attempt``: one refusal for an unknown name, a wrong password and an inactive person; then stops, the hospital's rule about
+   passwords, dormancy; then the session, or a pending sign-in if a second factor is missing.
+4. ``enter_code`` or a passkey (``factors``), then ``finish_pending``: the session.
+5. ``session``, for every page: the cookie's session if its person may use it now, from the same browser and network.
+
+Identity providers begin sessions in ``federation``, EHRs in ``launches``; both call ``begin_session``.
+"""
 
 from collections.abc import Collection, Iterable
 from dataclasses import replace
@@ -21,7 +33,7 @@ from hilum.kernel.persistent import RecentSet
 from hilum.kernel.sentences import Sentence
 from hilum.signin import policy, store
 from hilum.signin.api_tokens import (
-    USE_OF_TOKEN,
+    TOKEN_USE,
     authenticate_api_token,
     confirm_token,
     create_api_token,
@@ -54,11 +66,11 @@ from hilum.signin.models import (
     Session,
     SlowDown,
 )
-from hilum.signin.refusing import of_person, require_unbarred, stopped
+from hilum.signin.refusing import event_of, require_unbarred, stopped
 from hilum.standards.networks import neighbourhood_of
 
 __all__ = [
-    "USE_OF_TOKEN",
+    "TOKEN_USE",
     "authenticate_api_token",
     "confirm_token",
     "create_api_token",
@@ -71,18 +83,18 @@ __all__ = [
 ]
 
 CODES, RECOVERY_CODES = "factor", "recovery"
-"""The realms in which guesses of codes are counted, apart from passwords."""
+"""The realms in which attempts at codes are counted, apart from those at passwords."""
 
 
 def set_password(ctx: Context, person_id: PersonId, digest: str) -> None:
-    """Set a person's password at set-up, already hashed by ``live``; their sessions and API tokens end. Raises NotFound, NotPermitted.
+    """Set a person's password at set-up, already hashed; their sessions and API tokens end. Raises NotFound, NotPermitted.
 
-    Only for the host and the platform itself. People set their own, with the current one (``change_password``) or a one-time link
-    (``enrol``): an administrator who could set passwords could impersonate everyone.
+    Only for the host and the platform itself. People set their own with the current one (``change_password``) or a one-time link
+    (``enrol``), because an administrator who could set passwords could impersonate everybody.
     """
     person = identity.get_person(ctx, person_id)
     if not policy.may_set_password(ctx.actor):
-        raise audit.refusal(ctx, of_person("signin.password.set", person))
+        raise audit.refusal(ctx, event_of("signin.password.set", person))
     _save_password(ctx, person, digest)
 
 
@@ -98,7 +110,7 @@ def has_password(ctx: Context, person: PersonId) -> bool:
 
 
 def password_digest(ctx: Context, person: PersonId) -> str | None:
-    """Return the hash of a person's password, to be compared outside the transaction; None if they have none."""
+    """Return the hash of a person's password, for comparison outside the transaction; None if they have none."""
     return store.find_password(ctx.tx, person)
 
 
@@ -106,17 +118,17 @@ def begin_change(ctx: Context, person_id: PersonId) -> Attempt:
     """Reserve an attempt to change the actor's own password. Raises NotFound, NotPermitted (another person's), SlowDown."""
     person = identity.get_person(ctx, person_id)
     if ctx.actor.id != person.id:
-        raise audit.refusal(ctx, of_person("signin.password.set", person))
+        raise audit.refusal(ctx, event_of("signin.password.set", person))
     return begin_attempt(ctx, person.tenant, person.username)
 
 
 def change_password(ctx: Context, attempt: Attempt, digest: str, *, matched: bool) -> None:
     """Set a person's password after the current one matched; their sessions and API tokens end. Raises NotAuthenticated."""
-    _save_password(ctx, _settle(ctx, attempt, matched=matched), digest)
+    _save_password(ctx, _judge_attempt(ctx, attempt, matched=matched), digest)
 
 
 def end_credentials(ctx: Context, person: PersonId) -> None:
-    """End a person's sessions, API tokens and what waits for a second factor. The caller has judged the right to, and records why."""
+    """End a person's sessions, API tokens and pending sign-ins. The caller has judged the right to, and records why."""
     _end_sessions(ctx, person)
     store.save_api_tokens_revoked(ctx.tx, person, ctx.now)
     store.delete_pending_of(ctx.tx, person)
@@ -124,25 +136,25 @@ def end_credentials(ctx: Context, person: PersonId) -> None:
 
 def _save_password(ctx: Context, person: Person, digest: str) -> None:
     store.save_password(ctx.tx, person.id, digest, ctx.now)
-    # Whoever had the earlier password may hold sessions and tokens that it opened.
+    # Whoever had the earlier password may hold sessions and tokens that it gave.
     end_credentials(ctx, person.id)
     audit.record(ctx, Event("signin.password.set", tenant=person.tenant or "", person=person.id))
 
 
 def reserve_attempt(ctx: Context, realm: str, name: str) -> str:
-    """Count an attempt of a name from this address before it is made; return its key, for ``clear_attempts`` after a success.
+    """Count an attempt at a name from this address before it is made; return its key, for ``clear_attempts`` after a success.
 
-    Counting first keeps parallel guesses from all passing before the first failure is counted. Raises SlowDown while the pair must
-    wait; other names and other addresses do not wait (C57).
+    It is counted first so that parallel guesses cannot all pass before the first failure counts. Raises SlowDown while the pair must wait;
+    other names and addresses are not affected (C57).
     """
     key = policy.attempt_key(realm, name, ctx.trace.source)
     counted = store.reserve_attempt(ctx.tx, key, ctx.now)
     if not isinstance(counted, int):
-        # At least a second: Retry-After has no fractions, and 0 would invite the next guess.
+        # At least a second: Retry-After has no fractions, and 0 would mean no wait.
         raise SlowDown(max(1, ceil((counted - ctx.now).total_seconds())))
     delay = policy.delay_after(counted)
     if delay:
-        # Before the password is compared: parallel guesses find the pair blocked already.
+        # Before the password is compared, so that parallel guesses are blocked already.
         store.save_blocked(ctx.tx, key, ctx.now + delay)
     return key
 
@@ -157,12 +169,11 @@ def begin_attempt(ctx: Context, tenant: TenantId | None, username: str) -> Attem
 
     An unknown name, an unknown tenant and an inactive person return an attempt as well, without a hash. Raises SlowDown.
     """
-    # First: an unknown name is slowed down as a known one is, so that the wait does not disclose
-    # which names exist.
+    # First, for unknown names too, so that a wait does not reveal which names exist.
     key = reserve_attempt(ctx, f"signin:{tenant or ''}", username)
     at_vendor = tenant is not None and is_vendor(tenant)
     if tenant is not None and not at_vendor and identity.find_tenant(ctx, tenant) is None:
-        # Not recorded as a tenant: the text was chosen by the caller.
+        # Without the tenant, since the record must not contain text that the caller chose.
         return Attempt(key, None, None, None)
     person = identity.find_person_by_username(ctx, tenant, username)
     if person is None and at_vendor:
@@ -175,25 +186,25 @@ def begin_attempt(ctx: Context, tenant: TenantId | None, username: str) -> Attem
 def complete_attempt(
     ctx: Context, attempt: Attempt, *, matched: bool, production: bool, replaces: str = ""
 ) -> tuple[Session | Pending, str]:
-    """Create the session of a person whose password matched, or what waits for their second factor; return it with its cookie.
+    """Create the session of a person whose password matched, or their pending sign-in; return it with its cookie.
 
     ``replaces`` is the browser's previous cookie. Its session ends, which prevents session fixation. Raises NotAuthenticated.
     """
-    person = _settle(ctx, attempt, matched=matched)
+    person = _judge_attempt(ctx, attempt, matched=matched)
     step = step_of(ctx, person, production=production)
     if step is not Step.NONE:
-        return _begin_step(ctx, person, step)
+        return _begin_pending(ctx, person, step)
     if replaces:
         end_session_of_cookie(ctx, replaces)
     return begin_session(ctx, person, Method.PASSWORD)
 
 
 def step_of(ctx: Context, person: Person, *, production: bool) -> Step:
-    """Return what is missing before a person whose password matched is signed in."""
+    """Return the step that is missing before a person whose password matched is signed in."""
     return factor_policy.step_after_password(person.role, factors.held(ctx, person.id), production=production)
 
 
-def _begin_step(ctx: Context, person: Person, step: Step) -> tuple[Pending, str]:
+def _begin_pending(ctx: Context, person: Person, step: Step) -> tuple[Pending, str]:
     cookie = STEP_PREFIX + ctx.ids.secret()
     waiting = Pending(
         policy.digest(cookie),
@@ -211,7 +222,7 @@ def _begin_step(ctx: Context, person: Person, step: Step) -> tuple[Pending, str]
 
 
 def pending(ctx: Context, cookie: str) -> tuple[Pending, Person] | None:
-    """Find the sign-in of a cookie that waits for a second factor, and its person; None if there is none or it is over."""
+    """Find the pending sign-in of a cookie, and its person; None if there is none or it has expired."""
     found = store.find_pending(ctx.tx, policy.digest(cookie)) if policy.looks_like_step(cookie) else None
     if found is None or not policy.waits(found, ctx.now):
         return None
@@ -226,7 +237,7 @@ def finish_pending(
 ) -> tuple[Session, str]:
     """Create the session of a person whose second factor the caller has just accepted; return it with its cookie.
 
-    Raises Conflict if the sign-in was finished at this moment, NotPermitted if the person may not sign in now.
+    Raises Conflict if the sign-in was finished concurrently, NotPermitted if the person may not sign in now.
     """
     if not store.take_pending(ctx.tx, found.digest):
         raise Conflict("concurrent_change", "This sign-in was finished in another window. Sign in again.")
@@ -250,7 +261,7 @@ def complete_attempt_with_token(
     ``code`` is of their second factor, if they have or must have one. Raises NotAuthenticated, Invalid, NotPermitted (FactorRequired,
     CodeWrong, SlowDown).
     """
-    person = _settle(ctx, attempt, matched=matched)
+    person = _judge_attempt(ctx, attempt, matched=matched)
     step = step_of(ctx, person, production=production)
     if step is Step.ENROL or (step is Step.FACTOR and not code):
         raise FactorRequired(step)
@@ -266,14 +277,15 @@ def complete_attempt_with_token(
 def enter_code(ctx: Context, person: Person, code: str) -> None:
     """Accept a code of a person's second factor, once. Raises SlowDown, CodeWrong, AppLocked.
 
-    Guesses are slowed down for the account as well as for the address, unlike those of a password: whoever guesses here knows the
-    password already, so nobody else can keep the account's owner waiting.
+    Unlike for a password, attempts are limited for the account as well as for the address: whoever guesses here has the password already,
+    so nobody else can lock the account's owner out.
     """
-    # A recovery code cannot be guessed, so it is counted apart and by address: it lets the owner in while somebody guesses the app's.
+    # A recovery code cannot be guessed, so it is limited by address only: it admits the owner while somebody
+    # guesses codes of the app.
     if factor_policy.read_recovery(code):
         keys = [reserve_attempt(ctx, RECOVERY_CODES, person.id)]
     else:
-        keys = [reserve_attempt(each, CODES, person.id) for each in (ctx, _from_anywhere(ctx))]
+        keys = [reserve_attempt(each, CODES, person.id) for each in (ctx, _without_source(ctx))]
     factors.use_code(ctx.as_actor(policy.actor_of(person)), person, code)
     for key in keys:
         clear_attempts(ctx, key)
@@ -294,7 +306,7 @@ def record_factor(ctx: Context, used: Session) -> None:
     audit.record(ctx.as_actor(policy.actor_of_session(used)), event)
 
 
-def _from_anywhere(ctx: Context) -> Context:
+def _without_source(ctx: Context) -> Context:
     return replace(ctx, trace=replace(ctx.trace, source=""))
 
 
@@ -309,7 +321,7 @@ def begin_session(
 ) -> tuple[Session, str]:
     """Create a session for an authenticated person; return it with its cookie, which is stored only as a digest. Raises NotPermitted.
 
-    ``until``: when it ends at the latest, and ``authenticated_at``: when that was, if an identity provider authenticated the person.
+    Set by an identity provider: ``until``, when it ends at the latest, and ``authenticated_at``, when the person was authenticated there.
     """
     require_unbarred(ctx, person, "signin.session.begin")
     cookie = COOKIE_PREFIX + ctx.ids.secret()
@@ -329,10 +341,9 @@ def begin_session(
         network=neighbourhood_of(ctx.trace.source),
         browser=ctx.trace.browser,
     )
-    # An EHR that opens charts for somebody shows that the account is in use, too.
+    # An EHR's session counts as use of the account, so that its password does not become dormant.
     store.save_password_used(ctx.tx, person.id, ctx.now)
-    # The oldest ends. Refusing the newest would let an attacker who fills the list lock its owner
-    # out.
+    # The oldest end: refusing the newest would let an attacker who fills the list lock the owner out.
     _end_sessions(ctx, person.id, keep=SESSIONS_PER_PERSON - 1)
     store.add_session(ctx.tx, session, policy.digest(cookie))
     factor = "yes" if factor_at else "no"
@@ -356,15 +367,15 @@ def password_roles(ctx: Context, tenant: TenantId) -> frozenset[str] | None:
 def session(ctx: Context, cookie: str, *, production: bool | None = None) -> Session | None:
     """Find the session of a browser's cookie; None if there is none or it may not be used now.
 
-    ``production``: set by callers whose acts widen something; without it only a fresh factor confirms.
+    ``production``: set by callers with acts that widen. Without it, ``confirmed`` is True only for a fresh second factor.
     """
     found, bar = _session_and_bar(ctx, cookie)
     if found is None or bar is not None or _moved(ctx, found) is not None:
         return None
-    looks = production is not None and found.factor_at is None
+    reads_factors = production is not None and found.factor_at is None
     confirmed = policy.session_confirmed(
         found,
-        has_factor=not looks or factors.held(ctx, found.person).any,
+        has_factor=not reads_factors or factors.held(ctx, found.person).any,
         must_have=production is None or factor_policy.must_have(found.role, production=production),
         now=ctx.now,
     )
@@ -376,9 +387,9 @@ def _moved(ctx: Context, found: Session) -> Moved | None:
 
 
 def end_moved(ctx: Context, cookie: str) -> Moved | None:
-    """End the session of a cookie that is seen on another network or in another browser than it began with; return why, None if it is not.
+    """End the session of a cookie whose network or browser differs from those of its sign-in; return which, None if neither.
 
-    Whoever works on there signs in again anyway; and if the cookie was stolen, it is no use any more where it was stolen either.
+    Its owner must sign in again anyway; and if the cookie was stolen, it stops working for the thief too.
     """
     found, _ = _session_and_bar(ctx, cookie)
     why = None if found is None else _moved(ctx, found)
@@ -391,7 +402,7 @@ def end_moved(ctx: Context, cookie: str) -> Moved | None:
 
 
 def has_moved(ctx: Context, cookie: str) -> bool:
-    """Check whether a cookie's session is seen on another network or in another browser than it began with."""
+    """Check whether the network or browser of a cookie's session differs from those of its sign-in."""
     found, _ = _session_and_bar(ctx, cookie)
     return found is not None and _moved(ctx, found) is not None
 
@@ -403,20 +414,20 @@ def list_own_sessions(ctx: Context) -> list[Session]:
 
 
 def end_own_session(ctx: Context, session_id: SessionId) -> None:
-    """End a session of the actor's. Raises NotFound."""
+    """End a session of the actor. Raises NotFound."""
     found = store.find_session(ctx.tx, session_id)
     if found is None or found.person != ctx.actor.id or not end_session(ctx, session_id):
         raise NotFound("session_not_found", "You have no such session. It may have ended already.")
 
 
 def end_other_sessions(ctx: Context, own: Session) -> int:
-    """End the sessions of the actor's but the one at this browser; return how many."""
+    """End all sessions of the actor but the one at this browser; return how many."""
     others = [each.id for each in store.list_sessions(ctx.tx, own.person, ctx.now) if each.id != own.id]
     return sum(end_session(ctx, each) for each in others)
 
 
 def person_stopped(ctx: Context, cookie: str, tenant: TenantId) -> Person | None:
-    """Find the person whose browser's session at a tenant may not be used for no other reason than a kill switch."""
+    """Find the person whose session at a tenant is refused only because of a kill switch; None otherwise."""
     found, bar = _session_and_bar(ctx, cookie)
     if found is None or found.tenant != tenant or bar is not Bar.STOPPED:
         return None
@@ -430,16 +441,15 @@ def _session_and_bar(ctx: Context, cookie: str) -> tuple[Session | None, Bar | N
     if found is None or not policy.is_usable(found, ctx.now):
         return None, None
     person = identity.find_person(ctx, found.person)
-    # A role never changes (ADR 29), so a session that has another one is not accepted.
+    # A role never changes (ADR 29), so a session with another role is not accepted.
     if person is None or person.role != found.role:
         return None, None
-    # As of when the session began: one from before a full stop stays dead after the stop was
-    # released.
+    # By the time at which the session began: one from before a full stop stays invalid after its release.
     return found, identity.bar_on(ctx, person, issued_at=found.created_at)
 
 
 def touch(ctx: Context, used: Session) -> None:
-    """Record that a session is in use. Cheap enough for every page, since it writes at most once a minute."""
+    """Record that a session is in use; it writes at most once in TOUCH_EVERY, so every page may call it."""
     if policy.wants_touch(used, ctx.now):
         store.save_session_seen(ctx.tx, used.id, ctx.now)
 
@@ -469,20 +479,13 @@ def end_sessions_of(ctx: Context, person_id: PersonId) -> int:
     """End every session of a person; return how many. Raises NotFound, NotPermitted."""
     person = identity.get_person(ctx, person_id)
     if not policy.may_revoke_token(ctx.actor, person):
-        raise audit.refusal(ctx, of_person("signin.session.end_all", person))
+        raise audit.refusal(ctx, event_of("signin.session.end_all", person))
     ended = _end_sessions(ctx, person.id)
     facts = {"sessions": ended}
     audit.record(
         ctx, Event("signin.session.end_all", tenant=person.tenant or "", person=person.id, facts=facts)
     )
     return ended
-
-
-def end_access(ctx: Context, person: PersonId) -> None:
-    """End every session, API token and sign-in in progress of a person who lost what they rest on. The caller records why."""
-    _end_sessions(ctx, person)
-    store.save_api_tokens_revoked(ctx.tx, person, ctx.now)
-    store.delete_pending_of(ctx.tx, person)
 
 
 @keyed(r"ses_[^/]+")
@@ -507,10 +510,10 @@ def session_alive(ctx: Context, session_id: SessionId | str) -> bool:
     return person is not None and identity.bar_on(ctx, person, issued_at=found.created_at) is None
 
 
-def _settle(ctx: Context, attempt: Attempt, *, matched: bool) -> Person:
-    """Return the person of a successful attempt, or record the failure and raise NotAuthenticated or Stopped.
+def _judge_attempt(ctx: Context, attempt: Attempt, *, matched: bool) -> Person:
+    """Return the person of a successful attempt, or record the failure. Raises NotAuthenticated, Stopped, PasswordsOff, Dormant.
 
-    One answer for an unknown name, a wrong password and an inactive person. A stopped person learns of the stop only after the
+    The answer is the same for an unknown name, a wrong password and an inactive person. All other reasons are disclosed only after the
     password matched.
     """
     person = identity.find_person(ctx, attempt.person) if attempt.person and matched else None
@@ -525,17 +528,15 @@ def _settle(ctx: Context, attempt: Attempt, *, matched: bool) -> Person:
             person=attempt.person or "",
             reason="wrong_credentials",
         )
-        # A flood of guesses from one network is counted instead, or it would fill the journal.
+        # Beyond the first ones of a network the caller counts them, or a flood would fill the journal.
         if attempt.recorded:
             audit.record(ctx, event)
         raise NotAuthenticated("wrong_credentials", Sentence("The username or the password is wrong."))
-    # Only now: to others, whether an account exists is nobody's business.
     if not policy.may_use_password(person, _password_roles_at(ctx, person.tenant)):
         raise _passwords_off(ctx, person)
     clear_attempts(ctx, attempt.key)
-    # After the password matched: whoever guesses learns nothing of it.
     if policy.is_dormant(person.role, store.password_used_at(ctx.tx, person.id), ctx.now):
-        audit.refusal(ctx, of_person("signin.session.begin", person, reason="account_dormant"))
+        audit.refusal(ctx, event_of("signin.session.begin", person, reason="account_dormant"))
         raise Dormant
     return person
 
@@ -545,14 +546,14 @@ def _password_roles_at(ctx: Context, place: TenantId | None) -> frozenset[str] |
 
 
 def _passwords_off(ctx: Context, person: Person) -> PasswordsOff:
-    audit.refusal(ctx, of_person("signin.session.begin", person, reason="passwords_off"))
+    audit.refusal(ctx, event_of("signin.session.begin", person, reason="passwords_off"))
     return PasswordsOff()
 
 
 def record_counts(
     ctx: Context, counts: Iterable[tuple[str, str, int]], action: str = "signin.session.begin"
 ) -> None:
-    """Record aggregated refusals, beyond those recorded one by one: tenant, address and count."""
+    """Record counts of refusals that got no record of their own, each with its tenant and address."""
     for tenant, source, count in counts:
         event = Event(action, Outcome.REFUSED, tenant=tenant, reason="folded", facts={"count": count})
         audit.record(replace(ctx, trace=replace(ctx.trace, source=source)), event)

@@ -57,7 +57,7 @@ sessions = Table(
     "signin_session",
     metadata,
     Column("id", String(64), primary_key=True),
-    # Of the cookie's secret, which is stored nowhere: a copy of the database signs nobody in.
+    # The cookie itself is stored nowhere, so a copy of the database signs nobody in.
     Column("digest", String(64), nullable=False, unique=True),
     Column("person", String(64), nullable=False),
     Column("tenant", String(32), nullable=False),
@@ -78,7 +78,7 @@ sessions = Table(
 pending = Table(
     "signin_pending",
     metadata,
-    # Of the cookie's secret. Apart from sessions, so that nothing that reads a session finds one that is half begun.
+    # In a table of their own, so that nothing that reads sessions finds one without its second factor.
     Column("digest", String(64), primary_key=True),
     Column("person", String(64), nullable=False),
     Column("tenant", String(32), nullable=False),
@@ -92,7 +92,7 @@ pending = Table(
 attempts = Table(
     "signin_attempt",
     metadata,
-    # A digest of realm, name and network: the table names nobody (C57).
+    # A digest of realm, name and network, so that the table has no names (C57).
     Column("key", String(64), primary_key=True),
     Column("failures", Integer, nullable=False),
     Column("last_at", Instant, nullable=False),
@@ -117,7 +117,7 @@ api_tokens = Table(
 )
 
 
-# The two that every call and every page begins with.
+# Every API call and every page begins with one of these.
 _FIND_TOKEN = PreparedStatement(
     select(api_tokens).where(api_tokens.c.digest == bindparam("digest")), *api_tokens.c
 )
@@ -231,7 +231,7 @@ def find_session_by_digest(tx: Connection, digest: str) -> Session | None:
 
 
 def add_pending(tx: Connection, found: Pending) -> None:
-    """Store a sign-in that waits, and delete the person's oldest ones beyond the bound."""
+    """Store a pending sign-in, and delete the person's oldest ones beyond STEPS_PER_PERSON."""
     mine = select(pending.c.digest).where(pending.c.person == found.person)
     old = [row.digest for row in tx.execute(mine.order_by(pending.c.created_at.desc()))][
         STEPS_PER_PERSON - 1 :
@@ -259,7 +259,7 @@ def find_pending(tx: Connection, digest: str) -> Pending | None:
 
 
 def take_pending(tx: Connection, digest: str) -> bool:
-    # Of two forms that were sent at once, one finishes the sign-in.
+    # Of two concurrent forms, one finishes the sign-in.
     return tx.execute(pending.delete().where(pending.c.digest == digest)).rowcount == 1
 
 
@@ -276,7 +276,7 @@ def save_session_seen(tx: Connection, session: SessionId, at: datetime) -> None:
 
 
 def save_session_ended(tx: Connection, session: SessionId, at: datetime) -> bool:
-    # Only whoever ends it announces the end: of two sign-outs one changes the row.
+    # Of two concurrent sign-outs one changes the row, and only that one records the end.
     query = sessions.update().where(sessions.c.id == session, sessions.c.ended_at.is_(None))
     return tx.execute(query.values(ended_at=at)).rowcount == 1
 
@@ -284,7 +284,7 @@ def save_session_ended(tx: Connection, session: SessionId, at: datetime) -> bool
 def read_ended(tx: Connection, since: datetime) -> Iterator[tuple[SessionId, datetime]]:
     """Yield the sessions ended since a moment that had not expired by then, each with the time of its end. Unbounded."""
     query = select(sessions.c.id, sessions.c.ended_at)
-    # Sessions that had expired by then are left out: no token that ends with them can still live.
+    # Without sessions that had expired by then: no token that ends with them is still valid.
     rows = tx.execute(query.where(sessions.c.ended_at > since, sessions.c.expires_at > since))
     return ((SessionId(row.id), row.ended_at) for row in rows)
 
@@ -321,7 +321,7 @@ def reserve_attempt(tx: Connection, key: str, now: datetime) -> int | datetime:
 
     A single UPDATE counts and checks, so that concurrent attempts cannot pass together.
     """
-    # Failures that no longer count leave no row: the table must not remember who tried to sign in.
+    # Old failures are deleted, so that the table does not keep a history of attempts.
     tx.execute(attempts.delete().where(attempts.c.last_at < now - ATTEMPTS_FORGOTTEN))
     fresh = {"key": key, "failures": 0, "last_at": now, "blocked_until": now}
     tx.execute(insert_or_ignore(tx, attempts).values(fresh))
@@ -417,7 +417,7 @@ def save_api_tokens_revoked(tx: Connection, person: PersonId, at: datetime) -> N
 
 def end_all(tx: Connection, at: datetime) -> tuple[int, int]:
     """End every session and revoke every API token; return how many of each."""
-    # After a restore: a session that ended since the backup was made would live again.
+    # After a restore, a session that ended since the backup would otherwise be valid again.
     ended = tx.execute(sessions.update().where(sessions.c.ended_at.is_(None)).values(ended_at=at))
     tx.execute(pending.delete())
     revoked = tx.execute(api_tokens.update().where(api_tokens.c.revoked_at.is_(None)).values(revoked_at=at))

@@ -4,7 +4,6 @@ Source: RFC 7517 section 5; SMART App Launch 2.2, client-confidential-asymmetric
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from hilum.kernel import base64url
@@ -14,11 +13,6 @@ from hilum.kernel.limits import too_many
 KEYS_BOUND = 20
 # RFC 7518 section 3.3 requires 2048 bits at least.
 RSA_BITS_MIN = 2_048
-KEYS_TRIED = 4
-"""Keys of one ``kid`` and type that are tried. Dozens of keys, or long exponents, would let whoever published them block the process."""
-PUBLIC_MEMBERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"RSA": ("kty", "n", "e"), "EC": ("kty", "crv", "x", "y")}
-)
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 
@@ -49,37 +43,6 @@ def jwks_fault(jwks: Mapping[str, Any]) -> str:
     if len({(key["kid"], key.get("kty")) for key in keys}) < len(keys):
         return "jwks_kid_repeated"
     return "" if any(_usable(key) for key in keys) else "jwks_no_usable_key"
-
-
-def keys_for(
-    jwks: Mapping[str, Any], kid: str, algorithm: str, suits: tuple[str, str]
-) -> list[dict[str, Any]]:
-    """Return the keys of a set that have the ``kid``, if it is not empty, and suit the algorithm, reduced to their public members.
-
-    ``suits``: the key type and, if it matters, the curve of the algorithm. Two keys may share a ``kid`` if their types differ.
-    Source: RFC 7517 sections 4.3 and 4.5
-    """
-    kty, curve = suits
-    keys = jwks.get("keys")
-    matching = [
-        # Nothing else of what a host publishes reaches the JOSE library: no private member, no certificate, no operation.
-        {name: key.get(name) for name in PUBLIC_MEMBERS[kty]}
-        for key in (keys if isinstance(keys, list) else [])
-        if isinstance(key, dict)
-        and (not kid or key.get("kid") == kid)
-        and key.get("kty") == kty
-        and (not curve or key.get("crv") == curve)
-        and key.get("use", "sig") == "sig"
-        and key.get("alg", algorithm) == algorithm
-        and _may_verify(key)
-    ]
-    return matching[:KEYS_TRIED]
-
-
-def _may_verify(key: Mapping[str, Any]) -> bool:
-    """Check the permitted operations of a key, if it states them."""
-    found = key.get("key_ops")
-    return found is None or (isinstance(found, list) and "verify" in found)
 
 
 def _is_plain(value: object) -> bool:

@@ -192,7 +192,7 @@ def test_a_refresh_never_gives_more_than_was_held(asked: list[str], held: list[s
     """C49, C68."""
     within = smart.narrow(held, held)
     try:
-        given_ = policy.fewer_scopes(" ".join(asked), within)
+        given_ = policy.scopes_of_refresh(" ".join(asked), within)
     except Invalid:
         return
 

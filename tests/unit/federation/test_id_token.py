@@ -12,6 +12,7 @@ from hilum.federation import id_token
 from hilum.federation.id_token import Expected
 from hilum.federation.live import ID_TOKEN_TYPES, LOGOUT_TOKEN_TYPES
 from hilum.federation.models import Identity, Logout, Refusal, Settings
+from hilum.standards import jws
 from tests.sim.identity_provider import CLIENT, key, part, public, sign
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -278,7 +279,7 @@ def test_a_key_is_of_the_kid_the_type_and_the_curve_that_were_agreed(
     algorithm: str, key: dict[str, Any], found: int
 ) -> None:
     """RFC 8725 section 3.1; RFC 7517 sections 4.1, 4.3 and 4.5."""
-    assert len(id_token.keys_for({"keys": [key]}, "rsa", algorithm)) == found
+    assert len(jws.keys_for({"keys": [key]}, "rsa", algorithm)) == found
 
 
 @pytest.mark.parametrize(("bits", "usable"), [(1_024, 0), (2_048, 1), (8_192, 1), (8_193, 0)])
@@ -334,6 +335,4 @@ def test_of_a_key_only_the_public_members_are_taken() -> None:
     """RFC 7517 section 9.2: a private key that was published by mistake is not kept here."""
     published = {**key("rsa").as_dict(private=True), "kid": "rsa"}
 
-    assert [set(each) for each in id_token.keys_for({"keys": [published]}, "rsa", "RS256")] == [
-        {"kty", "n", "e"}
-    ]
+    assert [set(each) for each in jws.keys_for({"keys": [published]}, "rsa", "RS256")] == [{"kty", "n", "e"}]

@@ -142,10 +142,10 @@ def test_a_new_person_has_no_power_and_their_own_chart_only(
     ],
 )
 def test_only_a_claim_that_is_there_and_whole_takes_a_role_away(found: Any, whole: bool) -> None:
-    assert policy.roles_whole(SETTINGS, {"roles": found}) is whole
+    assert policy.states_all_roles(SETTINGS, {"roles": found}) is whole
     lost = policy.person_fault(SETTINGS, ANN, (), GENERAL, whole=whole)
     assert lost is (Fault.ROLE_LOST if whole else Fault.ROLES_NOT_STATED)
-    assert not policy.roles_whole(SETTINGS, {})
+    assert not policy.states_all_roles(SETTINGS, {})
 
 
 @given(st.lists(st.sampled_from(SETTINGS.role_table), unique=True))

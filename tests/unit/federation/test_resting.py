@@ -61,14 +61,14 @@ async def outcomes(providers: Providers, ask: Ask, count: int) -> list[object]:
 def test_of_many_who_come_at_once_one_waits_for_a_provider_that_is_down(ask: Ask) -> None:
     """Its rest begins when it failed: the timeout is as long as the rest."""
     clock = FakeClock()
-    slow = Slow(clock, live.REST + timedelta(seconds=1))
+    slow = Slow(clock, live.BACKOFF + timedelta(seconds=1))
     providers = Providers(slow, clock, Vault(SECRET_KEY))
 
     found = asyncio.run(outcomes(providers, ask, 40))
 
     assert all(isinstance(each, Unreached) for each in found)
     assert slow.asked == 1
-    clock.advance(live.REST)
+    clock.advance(live.BACKOFF)
     asyncio.run(outcomes(providers, ask, 1))
     assert slow.asked == 2
 
@@ -79,7 +79,7 @@ def test_a_key_that_is_not_found_at_a_provider_that_is_down_rests_too() -> None:
     slow = Slow(clock, timedelta(0), b'{"keys":[]}')
     providers = Providers(slow, clock, Vault(SECRET_KEY))
     asyncio.run(outcomes(providers, keys, 1))
-    clock.advance(live.REFETCHES)
+    clock.advance(live.REFETCH_INTERVAL)
     slow.body, slow.takes = b"", timedelta(seconds=6)
 
     assert all(isinstance(each, Unreached) for each in asyncio.run(outcomes(providers, keys, 20)))
@@ -98,10 +98,10 @@ def test_more_than_the_bound_do_not_wait_for_one_provider() -> None:
     )
     providers = Providers(Slow(clock, timedelta(seconds=1), body), clock, Vault(SECRET_KEY))
 
-    found = asyncio.run(outcomes(providers, metadata, live.QUEUE + 7))
+    found = asyncio.run(outcomes(providers, metadata, live.QUEUE_BOUND + 7))
 
     assert sum(isinstance(each, Unreached) for each in found) == 7
-    assert sum(isinstance(each, Metadata) for each in found) == live.QUEUE
+    assert sum(isinstance(each, Metadata) for each in found) == live.QUEUE_BOUND
     assert all(isinstance(each, Metadata) for each in asyncio.run(outcomes(providers, metadata, 5)))
 
 
@@ -111,5 +111,5 @@ def test_the_sign_out_page_asks_nothing_of_a_provider() -> None:
     slow = Slow(clock, timedelta(0))
     providers = Providers(slow, clock, Vault(SECRET_KEY))
 
-    assert providers.known_metadata(SETTINGS, ALLOWED) is None
+    assert providers.cached_metadata(SETTINGS, ALLOWED) is None
     assert slow.asked == 0

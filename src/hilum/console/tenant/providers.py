@@ -15,7 +15,6 @@ from hilum.console.tenant.forms import ROLES
 from hilum.federation import policy
 from hilum.federation import service as federation
 from hilum.federation.models import (
-    ALGORITHMS,
     PROVIDERS_BOUND,
     ROWS_BOUND,
     SESSION_LIFE_MAX,
@@ -30,6 +29,7 @@ from hilum.federation.models import (
 from hilum.federation.service import Change
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid
+from hilum.standards.jws import ALGORITHMS
 from hilum.web.forms import Form
 
 MULTI = ("adds_people",)

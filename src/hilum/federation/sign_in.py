@@ -1,4 +1,4 @@
-"""The two transactions of a sign-in through a provider, and the ends of its sessions."""
+"""The two transactions of a sign-in through a provider, and the end of its sessions. The map of a sign-in is in ``pages``."""
 
 import hashlib
 from collections.abc import Iterable
@@ -44,10 +44,10 @@ def shows_passwords(ctx: Context, tenant: TenantId) -> bool:
     return signin.password_roles(ctx, tenant) != frozenset()
 
 
-def leave(
+def require_provider(
     ctx: Context, tenant: TenantId, provider_id: str, *, may_be_off: bool = False
 ) -> tuple[Provider, frozenset[str]]:
-    """Return a provider that a browser may be sent to, and the allowed hosts. Raises NotFound."""
+    """Return a provider of an active hospital, and the allowed hosts. Raises NotFound, also for one that is off unless ``may_be_off``."""
     provider = store.find_provider(ctx.tx, provider_id)
     place = identity.find_tenant(ctx, tenant)
     if provider is None or provider.tenant != tenant or place is None or not place.active:
@@ -60,14 +60,15 @@ def leave(
 def begin_return(
     ctx: Context, tenant: TenantId, provider_id: str, state: str, departure: Departure
 ) -> tuple[Provider, frozenset[str]]:
-    """Use up the ``state`` of a browser that came back, before anything is asked of the provider. Raises NotFound, Refusal."""
-    provider, allowed = leave(ctx, tenant, provider_id)
+    """Use up the ``state`` of an authentication response, before the provider is contacted. Raises NotFound, Refusal."""
+    provider, allowed = require_provider(ctx, tenant, provider_id)
     if ctx.now >= departure.left_at + SIGN_IN_LIFE or ctx.now < departure.left_at - SKEW:
         refuse(ctx, provider, Fault.STATE_EXPIRED)
-    # The redirect URI is each provider's own, and the state is sealed for one: the answer of one cannot be sent to another's.
+    # Each provider has its own redirect URI, and the state is sealed for one provider, so that the response
+    # of one cannot be sent to the redirect URI of another.
     if departure.provider != provider.id:
         refuse(ctx, provider, Fault.ISSUER_MIXED_UP)
-    # A return for the old settings would be judged by the new ones.
+    # A sign-in that began under other settings must not be judged by these.
     if departure.number != provider.number:
         refuse(ctx, provider, Fault.PROVIDER_CHANGED)
     if not store.use(ctx.tx, _digest(f"state/{state}"), departure.left_at + SIGN_IN_LIFE):
@@ -84,11 +85,11 @@ def complete_return(
     production: bool,
     replaces: str = "",
 ) -> tuple[Session, str]:
-    """Sign in the person whom a provider stated; return their session with its cookie. Raises Refusal, Stopped.
+    """Sign in the person of an accepted id_token; return their session with its cookie. Raises Refusal, Stopped.
 
     ``replaces`` is the browser's previous cookie, whose session ends.
     """
-    # Read again: between the two transactions the provider may have been changed or switched off.
+    # Read again, because the provider may have been changed or switched off between the two transactions.
     current = store.find_provider(ctx.tx, provider.id)
     if current is None or current.number != provider.number or not current.settings.active:
         refuse(ctx, provider, Fault.PROVIDER_CHANGED)
@@ -105,7 +106,7 @@ def complete_return(
         authenticated_at=policy.signed_in_at(found, ctx.now),
     )
     hint = vault().seal(HINT, id_token.encode(), nonce=ctx.ids, bound_to=session.id)
-    kept = FederatedSession(
+    federated = FederatedSession(
         session.id,
         provider.id,
         found.issuer,
@@ -115,7 +116,7 @@ def complete_return(
         session.expires_at,
         found.sub,
     )
-    store.add_session(ctx.tx, kept)
+    store.add_session(ctx.tx, federated)
     facts = {
         "provider": provider.id,
         "session": session.id,
@@ -129,11 +130,11 @@ def complete_return(
 def _person(ctx: Context, provider: Provider, found: Identity, *, production: bool) -> Person:
     """Return the account of a subject: linked, recognised by a trusted claim, or added. Raises Refusal, Stopped.
 
-    INVARIANT: whoever is refused leaves no link and no account behind. A refusal is committed, so all is judged before anything is written.
+    INVARIANT: a refused sign-in leaves no link and no account. A refusal commits, so everything is judged before anything is written.
     """
     linked = store.find_link(ctx.tx, provider.tenant, found.issuer, found.subject)
     if linked is None:
-        return _newcomer(ctx, provider, found, production=production)
+        return _unlinked(ctx, provider, found, production=production)
     person = identity.find_person(ctx, linked.person)
     if person is None:
         refuse(ctx, provider, Fault.PERSON_INACTIVE)
@@ -142,39 +143,37 @@ def _person(ctx: Context, provider: Provider, found: Identity, *, production: bo
     return person
 
 
-def _newcomer(ctx: Context, provider: Provider, found: Identity, *, production: bool) -> Person:
+def _unlinked(ctx: Context, provider: Provider, found: Identity, *, production: bool) -> Person:
     settings, tenant = provider.settings, provider.tenant
     stated = policy.roles_stated(settings, found.claims)
     if not stated:
         refuse(ctx, provider, Fault.ROLE_MISSING)
     bases = _fhir_bases(ctx, tenant)
-    known = _by_trusted_claim(ctx, provider, found, bases)
-    if known is not None:
-        return _recognised(ctx, provider, known, found, production=production)
+    recognised = _by_trusted_claim(ctx, provider, found, bases)
+    if recognised is not None:
+        return _link_recognised(ctx, provider, recognised, found, production=production)
     order = policy.new_person(settings, found, stated, tenant, bases)
     if isinstance(order, Fault):
         refuse(ctx, provider, order, subject=found.subject)
-    return _added(ctx, provider, order, found, production=production)
+    return _add(ctx, provider, order, found, production=production)
 
 
-def _recognised(
-    ctx: Context, provider: Provider, known: Person, found: Identity, *, production: bool
+def _link_recognised(
+    ctx: Context, provider: Provider, person: Person, found: Identity, *, production: bool
 ) -> Person:
-    _require_entry(ctx, provider, known, found, production=production)
-    if store.find_link_of(ctx.tx, found.issuer, known.id) is not None:
-        refuse(ctx, provider, Fault.LINKED_ALREADY, person=known.id)
-    # Whoever removed the link meant it: from then on only two people link this account.
-    if store.was_unlinked(ctx.tx, known.id):
-        refuse(ctx, provider, Fault.PERSON_UNKNOWN, person=known.id, subject=found.subject)
-    add_link(ctx.as_actor(SYSTEM), provider, found.subject, known)
-    # As a link by two people: whoever holds the claim may enter from now on.
-    identity.restart_age(ctx, known.id, ctx.now)
-    return known
+    _require_entry(ctx, provider, person, found, production=production)
+    if store.find_link_of(ctx.tx, found.issuer, person.id) is not None:
+        refuse(ctx, provider, Fault.LINKED_ALREADY, person=person.id)
+    # Once a link was removed, only two people can link the account again.
+    if store.was_unlinked(ctx.tx, person.id):
+        refuse(ctx, provider, Fault.PERSON_UNKNOWN, person=person.id, subject=found.subject)
+    add_link(ctx.as_actor(SYSTEM), provider, found.subject, person)
+    # As after a link by two people: whoever controls the claim can enter the account from now on.
+    identity.restart_age(ctx, person.id, ctx.now)
+    return person
 
 
-def _added(
-    ctx: Context, provider: Provider, order: NewPerson, found: Identity, *, production: bool
-) -> Person:
+def _add(ctx: Context, provider: Provider, order: NewPerson, found: Identity, *, production: bool) -> Person:
     as_system = ctx.as_actor(SYSTEM)
     if policy.lacks_factor(order.role, found, production=production):
         refuse(ctx, provider, Fault.FACTOR_MISSING, subject=found.subject)
@@ -185,10 +184,10 @@ def _added(
     try:
         identity.require_addable(as_system, order)
     except (Conflict, Invalid):
-        # A name that is taken links nobody: names pass from one person to another.
+        # An equal username links nobody, because usernames are reused.
         refuse(ctx, provider, Fault.USERNAME_TAKEN, subject=found.subject)
     added = identity.add_person(as_system, order)
-    # The platform added it at the word of a hospital: that makes it no second person.
+    # The platform added it on the provider's statement alone, so it is not of age.
     identity.restart_age(ctx, added.id, ctx.now)
     add_link(as_system, provider, found.subject, added)
     return added
@@ -203,14 +202,14 @@ def _require_entry(
     production: bool,
     ends: bool = False,
 ) -> None:
-    """Refuse whoever may not enter an account. ``ends``: a role that is lost ends what it gave. Raises Refusal, Stopped."""
+    """Refuse a person who may not enter an account. ``ends``: a lost role ends the account's credentials. Raises Refusal, Stopped."""
     settings = provider.settings
     stated = policy.roles_stated(settings, found.claims)
-    whole = policy.roles_whole(settings, found.claims)
+    whole = policy.states_all_roles(settings, found.claims)
     if fault := policy.person_fault(settings, person, stated, provider.tenant, whole=whole):
-        # Whoever lost the role at the hospital keeps nothing that it gave them here.
+        # A role that was lost at the hospital ends everything that it gave here.
         if fault is Fault.ROLE_LOST and ends:
-            signin.end_access(ctx, person.id)
+            signin.end_credentials(ctx, person.id)
         refuse(ctx, provider, fault, person=person.id)
     _require_unbarred(ctx, provider, person)
     if policy.lacks_factor(person.role, found, production=production):
@@ -251,7 +250,7 @@ def _by_trusted_claim(
 def refuse(
     ctx: Context, provider: Provider, fault: Fault, *, person: str = "", subject: str = ""
 ) -> NoReturn:
-    """Record that nobody was signed in. Raises Refusal."""
+    """Record a refused sign-in. Raises Refusal."""
     event = Event(
         SIGN_IN,
         Outcome.REFUSED,
@@ -265,7 +264,7 @@ def refuse(
 
 
 def record_counts(ctx: Context, counts: Iterable[tuple[str, str, int]]) -> None:
-    """Record aggregated refusals, beyond those recorded one by one: tenant, address and count."""
+    """Record counts of refusals that got no record of their own, each with its tenant and address."""
     signin.record_counts(ctx, counts, SIGN_IN)
 
 
@@ -280,13 +279,13 @@ def record_fault(ctx: Context, provider: Provider, error: HilumError) -> None:
 
 
 def begin_logout(ctx: Context, session: SessionId) -> tuple[Provider, str, frozenset[str]] | None:
-    """Return the provider that began a session, with the id_token by which it knows whom to sign out; None for other sessions."""
-    kept = store.take_session(ctx.tx, session)
-    provider = None if kept is None else store.find_provider(ctx.tx, kept.provider)
-    if kept is None or provider is None:
+    """Return the provider that began a session, the id_token as its hint, and the allowed hosts; None for other sessions."""
+    federated = store.take_session(ctx.tx, session)
+    provider = None if federated is None else store.find_provider(ctx.tx, federated.provider)
+    if federated is None or provider is None:
         return None
     try:
-        hint = vault().open(HINT, kept.hint_sealed, session).decode()
+        hint = vault().open(HINT, federated.hint_sealed, session).decode()
     except Invalid:
         hint = ""
     return provider, hint, store.allowed_origins(ctx.tx)
@@ -294,19 +293,19 @@ def begin_logout(ctx: Context, session: SessionId) -> tuple[Provider, str, froze
 
 def provider_of(ctx: Context, session: SessionId) -> tuple[Provider, frozenset[str]] | None:
     """Return the provider that began a session, and the allowed hosts; None for other sessions."""
-    kept = store.find_session(ctx.tx, session)
-    provider = None if kept is None else store.find_provider(ctx.tx, kept.provider)
+    federated = store.find_session(ctx.tx, session)
+    provider = None if federated is None else store.find_provider(ctx.tx, federated.provider)
     return None if provider is None else (provider, store.allowed_origins(ctx.tx))
 
 
 def end_by_provider(ctx: Context, provider: Provider, logout: Logout) -> int:
-    """End the sessions that a provider's logout token is about; return how many. Raises Refusal if the token was used already."""
+    """End the sessions of a provider's logout token; return how many. Raises Refusal if the token was used already."""
     key = _digest(f"logout/{provider.id}/{logout.jti}")
     if not store.use(ctx.tx, key, logout.issued_at + LOGOUT_TOKEN_LIFE + 2 * SKEW):
         refuse(ctx, provider, Fault.STATE_USED)
     ended = 0
-    while found := store.take_sessions(ctx.tx, provider.id, sub=logout.subject, sid=logout.sid):
-        ended += sum(signin.end_session(ctx, each) for each in found)
+    while batch := store.take_sessions(ctx.tx, provider.id, sub=logout.subject, sid=logout.sid):
+        ended += sum(signin.end_session(ctx, each) for each in batch)
     facts = {"provider": provider.id, "sessions": ended}
     audit.record(ctx, Event("federation.session.end", tenant=provider.tenant, facts=facts))
     return ended

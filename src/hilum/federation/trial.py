@@ -1,4 +1,4 @@
-"""The trial of an identity provider: everything that a sign-in needs but a person, looked at now, each with what to do."""
+"""The trial of an identity provider: a check of everything that a sign-in needs, each with what to do if it fails."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -27,13 +27,13 @@ TRIED_STATE = "hilum-trial"
 async def try_out(
     providers: Providers, provider: Provider, allowed: frozenset[str], *, returns_to: str, clock: Clock
 ) -> Trial:
-    """Look at a provider as a sign-in would. Nobody is signed in, and nothing is stored."""
+    """Check a provider as a sign-in would use it. Nobody is signed in, and nothing is stored."""
     settings, findings = (
         provider.settings,
         [Finding("the redirect URI to register", ok=True, detail=returns_to)],
     )
     try:
-        metadata = await providers.metadata(settings, allowed, afresh=True)
+        metadata = await providers.metadata(settings, allowed, refresh=True)
         answer = await providers.discovery(settings)
     except Unreached as error:
         findings.append(_failed("discovery", error))
@@ -42,7 +42,7 @@ async def try_out(
     findings.append(clock_finding(answer, clock.now()))
     findings += [*described_findings(answer, provider)]
     try:
-        jwks = await providers.keys(settings, metadata, "", afresh=True)
+        jwks = await providers.keys(settings, metadata, "", refresh=True)
         usable = len(id_token.usable_keys(jwks, settings.algorithm))
         fix = f"No key there can verify {settings.algorithm}. Set the algorithm that the provider signs with."
         findings.append(Finding("keys", ok=usable > 0, detail=f"{usable} usable" if usable else fix))
@@ -58,12 +58,12 @@ def _failed(check: str, error: Unreached) -> Finding:
 
 
 def clock_finding(answer: Fetched, now: datetime) -> Finding:
-    """Compare a provider's clock with ours, by the Date of its answer."""
+    """Compare a provider's clock with this server's, by the Date header of its response."""
     try:
-        found = parsedate_to_datetime(answer.headers.get("date", ""))
+        date = parsedate_to_datetime(answer.headers.get("date", ""))
     except ValueError:
         return Finding("clock", ok=True, detail="not stated")
-    apart = abs((found if found.tzinfo else found.replace(tzinfo=UTC)) - now)
+    apart = abs((date if date.tzinfo else date.replace(tzinfo=UTC)) - now)
     # The header has whole seconds.
     ok = apart <= SKEW + timedelta(seconds=1)
     seconds = int(apart.total_seconds())
@@ -72,12 +72,12 @@ def clock_finding(answer: Fetched, now: datetime) -> Finding:
 
 
 def described_findings(answer: Fetched, provider: Provider) -> list[Finding]:
-    """Compare what a provider says that it supports with what its settings need. What it does not state counts as supported."""
+    """Compare a provider's metadata with what its settings need. A list that it does not publish counts as complete."""
     stated, settings = orjson.loads(answer.body), provider.settings
 
     def lacks(name: str, value: str) -> bool:
-        found = stated.get(name)
-        return isinstance(found, list) and value not in found
+        supported = stated.get(name)
+        return isinstance(supported, list) and value not in supported
 
     needed = (
         ("response type", "response_types_supported", "code"),
@@ -99,7 +99,7 @@ def described_findings(answer: Fetched, provider: Provider) -> list[Finding]:
 async def _client_finding(
     providers: Providers, provider: Provider, metadata: Metadata, returns_to: str
 ) -> Finding:
-    """Ask for a token with a code that does not exist: a provider that knows the client refuses the code and not the client."""
+    """Request a token with an invented code: a provider that accepts the client refuses the code, not the client."""
     form = {
         "grant_type": "authorization_code",
         "code": TRIED_CODE,
@@ -121,7 +121,7 @@ async def _client_finding(
 async def _redirect_finding(
     providers: Providers, provider: Provider, metadata: Metadata, returns_to: str
 ) -> Finding:
-    """Ask for a sign-in without a page: a provider that knows the redirect URI answers there, if only with an error."""
+    """Request a sign-in without a page: a provider that accepts the redirect URI redirects there, if only with an error."""
     check = "redirect URI"
     parameters = {
         "response_type": "code",
@@ -146,5 +146,5 @@ async def _redirect_finding(
     return Finding(
         check,
         ok=False,
-        detail=f"The provider answers {answer.status} and does not lead back. Register exactly {returns_to} there.",
+        detail=f"The provider answers {answer.status} and does not redirect back. Register exactly {returns_to} there.",
     )
