@@ -111,7 +111,7 @@ def test_whoever_agrees_sees_the_last_row_of_a_long_table(ground: Ground) -> Non
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"issuer": "http://elsewhere.example"}, "over https"),
+        ({"issuer": "http://elsewhere.example"}, "must begin with https://"),
         ({"issuer": "https://elsewhere.example"}, "not on the platform"),
         ({"value_0": "", "role_0": "", "value_1": "", "role_1": ""}, "required"),
         ({"role_0": "platform_admin"}, "no such role"),
