@@ -83,11 +83,11 @@ DIFFERENCES = {
     "federation": {"pages.py": _FACTOR, "policy.py": _FACTOR, "sign_in.py": _FACTOR},
     "frontchannel": {"flow.py": _PAGES, "pages.py": _PAGES},
     "identity": {
+        "ownership.py": _SYNTHETIC,
         "policy.py": "the fact is passed on",
         "routes.py": "a synthetic hospital is added to a sandbox only",
         "service.py": "the fact is recorded",
         "store.py": "the fact is stored",
-        "whose.py": _SYNTHETIC,
     },
     "infra": {"settings.py": "where it is read and checked"},
     "installations": {

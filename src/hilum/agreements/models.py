@@ -8,21 +8,21 @@ from hilum.kernel.ids import Part, TenantId, VendorId
 from hilum.kernel.pages import Sorts
 
 AGREEMENTS = Part("agreements")
-"""The part of the facts with confirmed agreements. Only cached values depend on it; its keys are ``agreement/<id>``."""
+"""The part of the facts that changes with an agreement; only cached values depend on it. Its keys are ``agreement/<id>``."""
 KINDS = {
     "business_associate": "business associate agreement",
     "data_sharing": "data sharing agreement",
     "subcontractors": "list of subcontractors",
 }
-"""The kinds that every platform knows, as they are written for people. A cell of the rule book may name others."""
+"""Kinds of agreements, with their names for people. A cell of the rule book may require others."""
 REMIND_BEFORE = (timedelta(days=60), timedelta(days=30), timedelta(days=7))
-"""How long before its end an agreement is announced to end."""
+"""How long before the end of an agreement both organisations are reminded of it."""
 LIFE_BOUND = timedelta(days=20 * 366)
 PARTIES_BOUND = 20
 PARTIES_LEAST = 2
 ENTITY_BOUND = 200
 WAITING_BOUND = 50
-"""Agreements of one vendor and hospital that wait to be confirmed."""
+"""How many agreements of one vendor and hospital may wait to be confirmed."""
 DUE_BATCH = 100
 
 
@@ -64,7 +64,7 @@ class NewAgreement:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """An agreement. ``ended_by`` set: it ends at ``ends_at`` because somebody ended it, and did not run out."""
+    """An agreement. If ``ended_by`` is set, that person ended it at ``ends_at``; otherwise it runs out then."""
 
     id: str
     vendor: VendorId
@@ -83,9 +83,9 @@ class Agreement:
     ended_by: str = ""
     end_reason: str = ""
     finding_since: datetime | None = None
-    """Since when nothing has been in force in its place; None once something is."""
+    """Since when it has been over without a replacement in force; None if it is not."""
     due_at: datetime | None = None
-    """When the next notice, lapse or beginning is to be recorded."""
+    """When ``follow_due`` must look at it next; None if never."""
 
 
 SORTS = Sorts({"until": "ends_at", "recorded": "id"})
@@ -93,7 +93,7 @@ SORTS = Sorts({"until": "ends_at", "recorded": "id"})
 
 @dataclass(frozen=True, slots=True)
 class AgreementQuery:
-    """Which agreements to list; empty fields do not filter. ``findings``: only those that lapsed and that nothing replaces."""
+    """Which agreements to list; empty fields do not filter. ``findings``: only those that are over without a replacement."""
 
     vendor: str = ""
     tenant: str = ""

@@ -33,7 +33,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def side_of(actor: Actor, vendor: str, tenant: str) -> Side | None:
-    """Return the organisation for which an actor may sign agreements; None if for neither."""
+    """Return the organisation for which an actor may sign agreements; None if they may for neither."""
     if administers(actor, tenant):
         return Side.HOSPITAL
     return Side.VENDOR if may_as_member(actor, vendor, VendorRight.PROFILE) else None
@@ -45,13 +45,13 @@ def may_see(actor: Actor, vendor: str, tenant: str) -> bool:
 
 
 def order_faults(order: NewAgreement, known: Collection[str], now: datetime) -> dict[str, str]:
-    """Return the error code of each invalid field. ``known``: the kinds that the rule books in force name."""
+    """Return the error code of each invalid field. ``known``: the kinds that the rule book requires somewhere."""
     faults: dict[str, str] = {}
     if order.kind not in KINDS and order.kind not in known:
         faults["kind"] = "agreement_kind_unknown"
     if not _SHA256.fullmatch(order.document):
         faults["document"] = "digest_malformed"
-    parties = [each.strip() for each in order.parties]
+    parties = [party.strip() for party in order.parties]
     if not all(parties) or len(set(parties)) < PARTIES_LEAST:
         faults["parties"] = "parties_missing"
     elif len(parties) > PARTIES_BOUND:
@@ -66,7 +66,7 @@ def order_faults(order: NewAgreement, known: Collection[str], now: datetime) -> 
             faults["ends_at"] = "not_in_the_future"
         elif order.ends_at <= order.effective_at:
             faults["ends_at"] = "ends_before_it_begins"
-        # Subtracted: added to a moment near the end of the calendar, it would be beyond it.
+        # A difference, since the sum would overflow for dates near the end of the calendar.
         elif order.ends_at - order.effective_at > LIFE_BOUND:
             faults["ends_at"] = Bounded("too_far_away", f"at most {LIFE_BOUND.days:,} days after it begins")
     return faults
@@ -85,40 +85,41 @@ def state_of(agreement: Agreement, now: datetime) -> AgreementState:
 
 
 def signed_state(agreement: Agreement) -> tuple[str, str]:
-    """Return the subject of an agreement and the digest of all that decides whether it counts; what a job notes about it does not."""
-    counts = replace(agreement, finding_since=None, due_at=None)
-    return f"agreement/{agreement.id}", digest_of(counts)
+    """Return the subject of an agreement's attestation, and the digest of what it attests: all but the fields that a job writes."""
+    attested = replace(agreement, finding_since=None, due_at=None)
+    return f"agreement/{agreement.id}", digest_of(attested)
 
 
 def is_in_force(agreement: Agreement, now: datetime) -> bool:
-    """Check whether an agreement is in force at a moment."""
+    """Check whether an agreement is in force."""
     return state_of(agreement, now) is AgreementState.IN_FORCE
 
 
 def next_due(agreement: Agreement, now: datetime) -> datetime | None:
-    """Return when something about a confirmed agreement is to be recorded or announced next; None if never again."""
+    """Return when a confirmed agreement next begins, ends or needs a reminder; None if it never does again."""
     moments = [agreement.effective_at]
     if agreement.ends_at is not None:
-        moments += [agreement.ends_at, *(agreement.ends_at - each for each in REMIND_BEFORE)]
-    return min((each for each in moments if each > now), default=None)
+        moments += [agreement.ends_at, *(agreement.ends_at - before for before in REMIND_BEFORE)]
+    return min((moment for moment in moments if moment > now), default=None)
 
 
 def is_covered(agreement: Agreement, others: Iterable[Agreement], at: datetime) -> bool:
-    """Check whether another agreement of the same two, legal entity and kind is in force at a moment."""
-    place = agreement.vendor, agreement.tenant, agreement.entity, agreement.kind
+    """Check whether another agreement of the same vendor, hospital, legal entity and kind is in force at a moment."""
+    covered = agreement.vendor, agreement.tenant, agreement.entity, agreement.kind
     return any(
-        (each.vendor, each.tenant, each.entity, each.kind) == place and is_in_force(each, at)
-        for each in others
-        if each.id != agreement.id
+        (other.vendor, other.tenant, other.entity, other.kind) == covered and is_in_force(other, at)
+        for other in others
+        if other.id != agreement.id
     )
 
 
 def required_by(book: Book, client: ClientFacts, now: datetime) -> frozenset[str]:
     """Return the kinds of agreements that the rule book requires for a client (C189)."""
-    # A hospital's own EHR is no vendor's. A client that no cell admits may do nothing anyway.
+    # A hospital's own EHR has no vendor.
     if client.type in PLATFORM_PEERS:
         return frozenset()
     cell = admission(book, client, now).cell
+    # A client that no cell admits may do nothing, so it needs no agreement either.
     return frozenset() if cell is None else cell.agreements
 
 
@@ -131,10 +132,10 @@ def missing(
     *,
     now: datetime,
 ) -> frozenset[str]:
-    """Return the kinds of agreements that clients of an app lack for people of these roles at a hospital.
+    """Return the required kinds of agreements that are not in force, for people of these roles who use an app's clients at a hospital.
 
-    A sandbox has no records of people, so none is needed there. Patients who use an app with their own record need none either: that
-    is theirs to decide. Without a role the app acts for the hospital.
+    ``roles`` empty: the app acts for the hospital. A sandbox needs no agreement, since it holds no real records. An app that only patients
+    use needs none, since they decide about their own record.
     """
     if environment is Environment.SANDBOX or (roles and set(roles) <= {Role.PATIENT.value}):
         return frozenset()
@@ -143,5 +144,5 @@ def missing(
 
 
 def listed(kinds: Iterable[str]) -> str:
-    """Return kinds of agreements as they are written for people."""
-    return ", ".join(KINDS.get(each, each.replace("_", " ")) for each in sorted(kinds))
+    """Return the names of kinds of agreements, for people."""
+    return ", ".join(KINDS.get(kind, kind.replace("_", " ")) for kind in sorted(kinds))

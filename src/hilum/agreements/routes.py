@@ -45,8 +45,8 @@ READERS = audience("staff", "administrator", MEMBER)
 class AgreementAsked(Strict):
     """``document``: the SHA-256 of the signed document in hex; the document itself is not sent.
 
-    ``entity``: the hospital's legal entity that signed it, empty for the hospital itself. Without ``ends_at`` it is in force until one of
-    the two ends it.
+    ``entity``: the hospital's legal entity that signed it; empty for the hospital itself. Without ``ends_at`` it is in force until one of
+    the organisations ends it.
     """
 
     vendor: Id
@@ -73,7 +73,7 @@ class EndAsked(Strict):
 
 
 class AgreementShown(BaseModel):
-    """``finding_since``: since when it has been over with nothing in force in its place."""
+    """``finding_since``: since when it has been over without a replacement in force."""
 
     id: str
     vendor: str
@@ -101,7 +101,7 @@ class AgreementShown(BaseModel):
 
 
 class AgreementsQuery(Sorted):
-    """``findings``: only agreements that are over with nothing in force in their place."""
+    """``findings``: only agreements that are over without a replacement in force."""
 
     vendor: Id | None = None
     tenant: Id | None = None
@@ -126,7 +126,7 @@ def api(kit: Kit) -> APIRouter:
 
     @router.get("/agreements", response_model=Page[AgreementShown], openapi_extra=READERS)
     async def list_agreements(request: Request, query: Annotated[AgreementsQuery, Query()]) -> object:
-        """List agreements: the organisation's own, and for the staff all."""
+        """List the agreements of your organisation; the platform's staff list all."""
         asked = AgreementQuery(query.vendor or "", query.tenant or "", query.findings)
         verb = partial(service.list_agreements, query=asked, page=query.page)
         return page_of(await run_read(kit, request, verb), shown, query, key=SORTS.cursor(query.sort))
@@ -138,7 +138,7 @@ def api(kit: Kit) -> APIRouter:
 
     @router.post("/agreements/{agreement}/confirm", response_model=AgreementShown, openapi_extra=SIGNERS)
     async def confirm(request: Request, agreement: Id, body: ConfirmAsked) -> object:
-        """Confirm what the other organisation recorded, with the digest of the document that yours holds."""
+        """Confirm an agreement that the other organisation recorded, with the digest of your copy of the document."""
         verb = partial(service.confirm, agreement_id=agreement, document=body.document)
         return shown(await run_write(kit, request, verb))
 

@@ -1,4 +1,15 @@
-"""Record, confirm and end agreements, say which an app lacks, and follow their ends."""
+"""Record, confirm and end agreements, find which an app lacks, and remind of their ends.
+
+An agreement, from its record to its end:
+
+1. ``add``: a person of one organisation records it; the other organisation is asked by mail.
+2. ``confirm``: a person of the other organisation states the digest of the same document. From ``effective_at`` on it is in force.
+3. ``kinds_in_force``, ``missing_for_app``: installing an app and issuing a token ask what is in force at that moment.
+4. ``follow_due``, a job: reminders before the end; after it a finding, until another agreement covers it (``_close_findings``).
+5. ``end``: either organisation ends it, at once or later, or declines to confirm it.
+
+Each step attests the agreement (``policy.signed_state``); one that was changed in the database since is not counted (``_intact``).
+"""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
@@ -54,7 +65,7 @@ def add(ctx: Context, order: NewAgreement) -> Agreement:
         raise audit.refusal(ctx, event)
     _require_counting(ctx, event)
     vendor = registry.get_vendor(ctx, order.vendor)
-    # The row is locked: together, several records must not exceed the bound.
+    # The hospital's row is locked, so that simultaneous requests do not exceed the bound.
     tenant = identity.get_tenant(ctx, order.tenant, lock=True)
     if not is_open_to(tenant, vendor.id):
         raise identity.no_tenant()
@@ -71,7 +82,7 @@ def add(ctx: Context, order: NewAgreement) -> Agreement:
         tenant=tenant.id,
         entity=order.entity.strip(),
         kind=order.kind,
-        parties=tuple(each.strip() for each in order.parties),
+        parties=tuple(party.strip() for party in order.parties),
         document=order.document,
         effective_at=order.effective_at,
         ends_at=order.ends_at,
@@ -87,33 +98,36 @@ def add(ctx: Context, order: NewAgreement) -> Agreement:
 
 
 def confirm(ctx: Context, agreement_id: str, document: str) -> Agreement:
-    """Confirm an agreement for the other organisation. ``document``: the digest of the document that this one holds.
+    """Confirm an agreement for the other organisation. ``document``: the digest of that organisation's copy of the document.
 
-    Raises NotFound, NotPermitted (right, of the organisation that recorded it, who recorded it no longer counts), Invalid (another document), Conflict (confirmed or ended).
+    Raises NotFound, NotPermitted (no right, recorded by the actor's organisation, or its recorder no longer counts), Invalid (another
+    document), Conflict (confirmed or ended already).
     """
-    found = _visible(ctx, agreement_id, lock=True)
-    event = _event("agreements.agreement.confirm", found)
-    side = policy.side_of(ctx.actor, found.vendor, found.tenant)
+    agreement = _visible(ctx, agreement_id, lock=True)
+    event = _event("agreements.agreement.confirm", agreement)
+    side = policy.side_of(ctx.actor, agreement.vendor, agreement.tenant)
     if side is None:
         raise audit.refusal(ctx, event)
-    if side is found.recorded_for:
-        detail = f"Your organisation recorded it, so a person of the other one ({_other(found)}) confirms it."
+    if side is agreement.recorded_for:
+        detail = (
+            f"Your organisation recorded this agreement, so a person of {_other(agreement)} must confirm it."
+        )
         raise audit.refusal(ctx, replace(event, reason="recorded_by_you"), detail)
     _require_counting(ctx, event)
-    # Who recorded it is the other of the two people: a stop on them since then ends what they recorded.
-    recorder = PersonId(found.recorded_by.partition(":")[2])
-    if not identity.counts_as_one_of_two(ctx, recorder, since=found.recorded_at):
-        detail = "Who recorded it is no longer active, or was stopped since. End it, and have a colleague of theirs record it again."
+    # The recorder is the other of the two people: a stop on them since then voids the record.
+    recorder = PersonId(agreement.recorded_by.partition(":")[2])
+    if not identity.counts_as_one_of_two(ctx, recorder, since=agreement.recorded_at):
+        detail = "The person who recorded this agreement is no longer active, or was stopped since. End it, and have a colleague of theirs record it again."
         raise audit.refusal(ctx, replace(event, reason="asker_no_longer_counts"), detail)
-    if policy.state_of(found, ctx.now) is not AgreementState.WAITING:
+    if policy.state_of(agreement, ctx.now) is not AgreementState.WAITING:
         detail = "This agreement was already confirmed or ended. Read it again."
         raise Conflict("agreement_decided", detail)
-    attestations.require(ctx, policy.signed_state(found))
-    if document != found.document:
+    attestations.require(ctx, policy.signed_state(agreement))
+    if document != agreement.document:
         audit.record(ctx, replace(event, outcome=Outcome.REFUSED, reason="document_differs"))
         detail = "Your document differs from the recorded one. Compare them; if the record is wrong, end it and record the agreement again."
         raise Invalid("agreement_invalid", detail, fields={"document": "document_differs"})
-    confirmed = replace(found, confirmed_by=str(ctx.actor), confirmed_at=ctx.now)
+    confirmed = replace(agreement, confirmed_by=str(ctx.actor), confirmed_at=ctx.now)
     confirmed = replace(confirmed, due_at=policy.next_due(confirmed, ctx.now))
     _save(ctx, confirmed)
     _record(ctx, "agreements.agreement.confirm", confirmed)
@@ -127,27 +141,27 @@ def end(ctx: Context, agreement_id: str, reason: str, at: datetime | None = None
 
     Raises NotFound, NotPermitted, Invalid (later than its own end), Conflict (over already).
     """
-    found = _visible(ctx, agreement_id, lock=True)
-    if policy.side_of(ctx.actor, found.vendor, found.tenant) is None:
-        raise audit.refusal(ctx, _event("agreements.agreement.end", found))
-    if policy.state_of(found, ctx.now) in {AgreementState.ENDED, AgreementState.LAPSED}:
+    agreement = _visible(ctx, agreement_id, lock=True)
+    if policy.side_of(ctx.actor, agreement.vendor, agreement.tenant) is None:
+        raise audit.refusal(ctx, _event("agreements.agreement.end", agreement))
+    if policy.state_of(agreement, ctx.now) in {AgreementState.ENDED, AgreementState.LAPSED}:
         raise Conflict("agreement_over", "This agreement has already ended.")
-    attestations.require(ctx, policy.signed_state(found))
+    attestations.require(ctx, policy.signed_state(agreement))
     faults = {} if reason.strip() else {"reason": "reason_missing"}
     ends = ctx.now if at is None else at
     if ends < ctx.now:
         faults["at"] = "not_in_the_future"
-    elif found.ends_at is not None and ends > found.ends_at:
+    elif agreement.ends_at is not None and ends > agreement.ends_at:
         faults["at"] = "too_late"
     if faults:
         raise Invalid(
             "agreement_invalid", "The agreement cannot be ended as asked; see fields.", fields=faults
         )
-    ended = replace(found, ends_at=ends, ended_by=str(ctx.actor), end_reason=reason.strip())
-    if found.confirmed_at is not None:
+    ended = replace(agreement, ends_at=ends, ended_by=str(ctx.actor), end_reason=reason.strip())
+    if agreement.confirmed_at is not None:
         ended = replace(ended, due_at=policy.next_due(ended, ctx.now))
     _record(ctx, "agreements.agreement.end", ended, reason=ended.end_reason)
-    if found.confirmed_at is not None and ends == ctx.now:
+    if agreement.confirmed_at is not None and ends == ctx.now:
         ended = _lapsed(ctx, ended)
     _save(ctx, ended)
     attestations.attest(ctx, policy.signed_state(ended))
@@ -155,13 +169,12 @@ def end(ctx: Context, agreement_id: str, reason: str, at: datetime | None = None
 
 
 def get_agreement(ctx: Context, agreement_id: str) -> Agreement:
-    """Get an agreement. Raises NotFound, also for whom it does not concern."""
+    """Get an agreement. Raises NotFound, also if the actor belongs to neither organisation."""
     return _visible(ctx, agreement_id)
 
 
 def list_agreements(ctx: Context, query: AgreementQuery, page: PageQuery = FIRST_PAGE) -> list[Agreement]:
-    """List agreements; those of a hospital or a vendor list their own. Raises NotPermitted."""
-    # Without a filter they list what is theirs, never everything.
+    """List agreements: the platform's staff all, other people those of their organisation. Raises NotPermitted."""
     if not ctx.actor.is_platform:
         own_tenant, own_vendor = ctx.actor.tenant, ctx.actor.vendor
         query = replace(
@@ -179,7 +192,7 @@ def list_agreements(ctx: Context, query: AgreementQuery, page: PageQuery = FIRST
 
 def kinds_in_force(ctx: Context, vendor: VendorId, tenant: TenantId) -> frozenset[str]:
     """Return the kinds of agreements that are in force between a vendor and a hospital itself."""
-    # Asked for each token of a backend service, and so cached; what is in force depends on the time, which is judged here.
+    # Cached, since each token of a backend service needs it. The spans are cached, not what is in force, which depends on the time.
     key = ("spans", vendor, tenant)
     spans = ctx.cached(AGREEMENTS, key, lambda ctx: _spans(ctx, vendor, tenant))
     return frozenset(
@@ -189,19 +202,19 @@ def kinds_in_force(ctx: Context, vendor: VendorId, tenant: TenantId) -> frozense
 
 def kinds_of_vendors(ctx: Context, vendors: Collection[VendorId]) -> Mapping[tuple[str, str], frozenset[str]]:
     """Read the kinds of agreements that are in force between some vendors and each hospital itself."""
-    found: dict[tuple[str, str], set[str]] = {}
-    for each in _intact(ctx, lambda ctx: store.list_confirmed_of(ctx.tx, vendors)):
-        if each.effective_at <= ctx.now and (each.ends_at is None or ctx.now < each.ends_at):
-            found.setdefault((each.vendor, each.tenant), set()).add(each.kind)
-    return {key: frozenset(kinds) for key, kinds in found.items()}
+    in_force: dict[tuple[str, str], set[str]] = {}
+    for agreement in _intact(ctx, lambda ctx: store.list_confirmed_of(ctx.tx, vendors)):
+        if policy.is_in_force(agreement, ctx.now):
+            in_force.setdefault((agreement.vendor, agreement.tenant), set()).add(agreement.kind)
+    return {key: frozenset(kinds) for key, kinds in in_force.items()}
 
 
 def _spans(
     ctx: Context, vendor: VendorId, tenant: TenantId
 ) -> tuple[tuple[str, datetime, datetime | None], ...]:
-    """Return kind, beginning and end of each confirmed agreement that is as it was signed, also of those that are over."""
-    found = _intact(ctx, lambda ctx: store.list_confirmed(ctx.tx, vendor, tenant, ""))
-    return tuple((each.kind, each.effective_at, each.ends_at) for each in found)
+    """Return kind, beginning and end of each confirmed agreement that is as it was signed, including those that are over."""
+    confirmed = _intact(ctx, lambda ctx: store.list_confirmed(ctx.tx, vendor, tenant, ""))
+    return tuple((each.kind, each.effective_at, each.ends_at) for each in confirmed)
 
 
 def _intact(ctx: Context, read: Callable[[Context], list[Agreement]]) -> list[Agreement]:
@@ -218,11 +231,11 @@ def missing_for_app(ctx: Context, tenant: Tenant, app: App, roles: Collection[st
     """Return the kinds of agreements that an app lacks to be installed at a hospital for some roles (C189)."""
     environment = environment_of(tenant)
     book = policies.current(ctx).book_at(tenant.id, ctx.now, app.id)
-    found = clients.facts_of_apps(ctx, (app.id,)).get(app.id, ())
+    known = clients.facts_of_apps(ctx, (app.id,)).get(app.id, ())
     # A sandbox client does not work at a production hospital (C4).
-    working = [each for each in found if each.environment is environment]
-    held = kinds_in_force(ctx, app.vendor, tenant.id)
-    return policy.missing(book, working, environment, roles, held, now=ctx.now)
+    working = [client for client in known if client.environment is environment]
+    in_force = kinds_in_force(ctx, app.vendor, tenant.id)
+    return policy.missing(book, working, environment, roles, in_force, now=ctx.now)
 
 
 def missing_detail(kinds: Collection[str], vendor: str, tenant: str) -> str:
@@ -234,24 +247,24 @@ def missing_detail(kinds: Collection[str], vendor: str, tenant: str) -> str:
 
 
 def list_lapsed(ctx: Context, since: datetime, until: datetime, after: str) -> tuple[list[Agreement], str]:
-    """List agreements that were over between two moments and that nothing replaced, by id, at most a batch, for the platform itself.
+    """List agreements that ended between two moments without a replacement, by id, at most a batch, and the id to continue ``after``.
 
-    With the id to go on ``after``, empty at the end. Whoever writes to the database makes none of them lapse: what is not as it was signed is
-    left out, and so is what it could have replaced.
+    The id is empty at the end. For the platform itself, which then asks vendors to delete data: an agreement that was changed in the database
+    is left out, and so are all others between its parties, since it may have replaced one of them.
     """
-    found = store.list_lapsed(ctx.tx, since, until, after)
+    findings = store.list_lapsed(ctx.tx, since, until, after)
     lapsed = [
         each
-        for each in _intact(ctx, lambda _: found)
-        # Since when it is a finding is not signed; when it ended is.
+        for each in _intact(ctx, lambda _: findings)
+        # ``finding_since`` is not attested, ``ends_at`` is.
         if each.ends_at is not None and each.ends_at <= until and _all_intact(ctx, each)
     ]
-    return lapsed, found[-1].id if found else ""
+    return lapsed, findings[-1].id if findings else ""
 
 
-def _all_intact(ctx: Context, found: Agreement) -> bool:
-    """Check whether every confirmed agreement between the parties of one is as it was signed."""
-    confirmed = store.list_confirmed(ctx.tx, found.vendor, found.tenant, found.entity)
+def _all_intact(ctx: Context, agreement: Agreement) -> bool:
+    """Check whether every confirmed agreement between the same vendor and legal entity is as it was signed."""
+    confirmed = store.list_confirmed(ctx.tx, agreement.vendor, agreement.tenant, agreement.entity)
     return len(_intact(ctx, lambda _: confirmed)) == len(confirmed)
 
 
@@ -259,99 +272,103 @@ def _all_intact(ctx: Context, found: Agreement) -> bool:
 
 
 def follow_due(ctx: Context) -> int:
-    """Record lapses and beginnings of agreements and announce their ends, at most a batch; return how many. Call again until it returns 0."""
+    """Record which agreements ended or began and remind of ends, for at most a batch; return how many. Call again until it returns 0."""
     due = store.list_due(ctx.tx, ctx.now)
-    for found in due:
-        after = replace(found, due_at=policy.next_due(found, ctx.now))
-        if found.ends_at is not None and found.ends_at <= ctx.now:
+    for agreement in due:
+        after = replace(agreement, due_at=policy.next_due(agreement, ctx.now))
+        if agreement.ends_at is not None and agreement.ends_at <= ctx.now:
             after = _lapsed(ctx, after)
         else:
-            _close_findings(ctx, found)
-            _announce(ctx, found)
+            _close_findings(ctx, agreement)
+            _announce(ctx, agreement)
         _save(ctx, after)
     return len(due)
 
 
 def _save(ctx: Context, agreement: Agreement) -> None:
-    """Store a changed agreement, and announce the change. What waits to be confirmed counts for nothing, so recording one announces nothing."""
+    """Store a changed agreement, and advance the epoch of the facts. ``add`` need not: an unconfirmed agreement does not count."""
     store.save_agreement(ctx.tx, agreement)
     ctx.advance_epoch(AGREEMENTS, f"agreement/{agreement.id}")
 
 
 def _lapsed(ctx: Context, over: Agreement) -> Agreement:
-    """Record that an agreement is over: a finding, unless another covers it."""
+    """Return an agreement that is over, as a finding unless another covers it; record and announce a finding."""
     assert over.ends_at is not None
     after = replace(over, due_at=None)
-    if policy.is_covered(over, _alike(ctx, over, ctx.now), ctx.now):
+    if policy.is_covered(over, _same_kind(ctx, over, ctx.now), ctx.now):
         return after
     _record(ctx, "agreements.agreement.lapse", over)
     _notify(ctx, over, MailKind.AGREEMENT_LAPSED, EventKind.AGREEMENT_LAPSED, over.ends_at)
     return replace(after, finding_since=over.ends_at)
 
 
-def _announce(ctx: Context, found: Agreement) -> None:
-    """Announce the end of an agreement that ends soon, unless another covers it then."""
-    if found.ends_at is None or found.ends_at - ctx.now > max(REMIND_BEFORE):
+def _announce(ctx: Context, agreement: Agreement) -> None:
+    """Remind both organisations of an agreement that ends soon, unless another covers it then."""
+    if agreement.ends_at is None or agreement.ends_at - ctx.now > max(REMIND_BEFORE):
         return
-    if not policy.is_covered(found, _alike(ctx, found, found.ends_at), found.ends_at):
-        _notify(ctx, found, MailKind.AGREEMENT_ENDING, EventKind.AGREEMENT_ENDING, ctx.now)
+    if not policy.is_covered(agreement, _same_kind(ctx, agreement, agreement.ends_at), agreement.ends_at):
+        _notify(ctx, agreement, MailKind.AGREEMENT_ENDING, EventKind.AGREEMENT_ENDING, ctx.now)
 
 
-def _alike(ctx: Context, found: Agreement, at: datetime) -> list[Agreement]:
-    return _intact(ctx, lambda ctx: store.list_alike(ctx.tx, found, at))
+def _same_kind(ctx: Context, agreement: Agreement, at: datetime) -> list[Agreement]:
+    return _intact(ctx, lambda ctx: store.list_same_kind(ctx.tx, agreement, at))
 
 
 def _close_findings(ctx: Context, begun: Agreement) -> None:
-    """End the findings that an agreement replaces once it is in force."""
-    if policy.is_in_force(begun, ctx.now):
-        alike = store.list_alike(ctx.tx, begun, ctx.now)
-        closed = [each.id for each in alike if each.finding_since is not None]
-        if closed:
-            store.close_findings(ctx.tx, closed)
+    """Close the findings that an agreement covers, if it is in force."""
+    if not policy.is_in_force(begun, ctx.now):
+        return
+    same_kind = store.list_same_kind(ctx.tx, begun, ctx.now)
+    if covered := [each.id for each in same_kind if each.finding_since is not None]:
+        store.close_findings(ctx.tx, covered)
 
 
-def _notify(ctx: Context, found: Agreement, mail: MailKind, event: EventKind, at: datetime) -> None:
-    assert found.ends_at is not None
-    ends = found.ends_at.isoformat()
-    kind = found.kind.replace("_", " ")
-    cause = f"agreements/{found.id}/{mail.value}/{at.isoformat()}"
-    own = {"agreement_id": found.id, "vendor_id": found.vendor, "tenant": found.tenant}
-    notices.put_event(ctx, VendorEvent(event, found.vendor, cause, own | {"kind": kind, "ends": ends}))
-    facts = _facts(ctx, found) | {"ends": ends}
-    _mail_vendor(ctx, found, mail, cause, facts)
-    _mail_hospital(ctx, found, mail, cause, facts)
+def _notify(ctx: Context, agreement: Agreement, mail: MailKind, event: EventKind, at: datetime) -> None:
+    assert agreement.ends_at is not None
+    ends = agreement.ends_at.isoformat()
+    kind = agreement.kind.replace("_", " ")
+    cause = f"agreements/{agreement.id}/{mail.value}/{at.isoformat()}"
+    own = {"agreement_id": agreement.id, "vendor_id": agreement.vendor, "tenant": agreement.tenant}
+    notices.put_event(ctx, VendorEvent(event, agreement.vendor, cause, own | {"kind": kind, "ends": ends}))
+    facts = _facts(ctx, agreement) | {"ends": ends}
+    _mail_vendor(ctx, agreement, mail, cause, facts)
+    _mail_hospital(ctx, agreement, mail, cause, facts)
 
 
 def _ask_other(ctx: Context, added: Agreement) -> None:
-    """Mail the organisation that is to confirm an agreement, at most once a day about the two."""
+    """Mail the organisation that is to confirm an agreement, at most once a day for a vendor and a hospital."""
     by = added.recorded_for
     cause = f"agreements/asked/{added.vendor}/{added.tenant}/{by.value}/{ctx.now:%Y-%m-%d}"
     send = _mail_hospital if by is Side.VENDOR else _mail_vendor
     send(ctx, added, MailKind.AGREEMENT_ASKED, cause, _facts(ctx, added))
 
 
-def _facts(ctx: Context, found: Agreement) -> dict[str, str]:
-    tenant = identity.find_tenant(ctx, found.tenant)
+def _facts(ctx: Context, agreement: Agreement) -> dict[str, str]:
+    tenant = identity.find_tenant(ctx, agreement.tenant)
     return {
-        "vendor": _shown(registry.get_vendor(ctx, found.vendor).name, found.vendor),
-        "hospital": _shown(found.entity or (tenant.name if tenant else ""), found.tenant),
-        "agreement": found.kind.replace("_", " "),
-        "id": found.id,
+        "vendor": _shown(registry.get_vendor(ctx, agreement.vendor).name, agreement.vendor),
+        "hospital": _shown(agreement.entity or (tenant.name if tenant else ""), agreement.tenant),
+        "agreement": agreement.kind.replace("_", " "),
+        "id": agreement.id,
     }
 
 
-def _mail_vendor(ctx: Context, found: Agreement, mail: MailKind, cause: str, facts: dict[str, str]) -> None:
-    for each in contacts.proved_contacts(ctx, found.vendor, ContactKind.OWNER):
-        notices.put_mail(ctx, Mail(mail, each.address, cause, facts, vendor=found.vendor))
+def _mail_vendor(
+    ctx: Context, agreement: Agreement, mail: MailKind, cause: str, facts: dict[str, str]
+) -> None:
+    for contact in contacts.proved_contacts(ctx, agreement.vendor, ContactKind.OWNER):
+        notices.put_mail(ctx, Mail(mail, contact.address, cause, facts, vendor=agreement.vendor))
 
 
-def _mail_hospital(ctx: Context, found: Agreement, mail: MailKind, cause: str, facts: dict[str, str]) -> None:
-    """Mail the administrators of the hospital. Not as the vendor's notice: its members would read the addresses."""
-    identity.mail_administrators(ctx, found.tenant, mail, cause, facts)
+def _mail_hospital(
+    ctx: Context, agreement: Agreement, mail: MailKind, cause: str, facts: dict[str, str]
+) -> None:
+    """Mail the administrators of the hospital. It is not stored as the vendor's notice, whose members would read the addresses."""
+    identity.mail_administrators(ctx, agreement.tenant, mail, cause, facts)
 
 
 def _shown(name: str, otherwise: str) -> str:
-    """Return a name as a mail may show it, and the id where nothing of it would be left: one mail must not delay all others."""
+    """Return a name if a mail accepts it, otherwise the id: a mail that cannot be composed would hold up those after it."""
     return name if plain_name(name) else otherwise
 
 
@@ -365,10 +382,10 @@ def _named_kinds(ctx: Context, tenant: TenantId) -> frozenset[str]:
 
 
 def _visible(ctx: Context, agreement_id: str, *, lock: bool = False) -> Agreement:
-    found = store.find_agreement(ctx.tx, agreement_id, lock=lock)
-    if not policy.may_see(ctx.actor, found.vendor, found.tenant):
+    agreement = store.find_agreement(ctx.tx, agreement_id, lock=lock)
+    if not policy.may_see(ctx.actor, agreement.vendor, agreement.tenant):
         raise NotFound("agreement_not_found", "There is no such agreement.")
-    return found
+    return agreement
 
 
 def _require_counting(ctx: Context, event: Event) -> None:
@@ -377,7 +394,7 @@ def _require_counting(ctx: Context, event: Event) -> None:
 
 
 def _other(agreement: Agreement) -> str:
-    return "the hospital" if agreement.recorded_for.value == "vendor" else "the vendor"
+    return "the hospital" if agreement.recorded_for is Side.VENDOR else "the vendor"
 
 
 def _event(action: str, agreement: Agreement) -> Event:

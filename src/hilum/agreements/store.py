@@ -104,7 +104,7 @@ def count_waiting(tx: Connection, vendor: VendorId, tenant: TenantId, now: datet
 
 
 def list_confirmed(tx: Connection, vendor: VendorId, tenant: TenantId, entity: str) -> list[Agreement]:
-    """List the confirmed agreements between a vendor and a legal entity, also those that are over."""
+    """List the confirmed agreements between a vendor and a legal entity, including those that are over."""
     counting = (
         agreements.c.vendor == vendor,
         agreements.c.tenant == tenant,
@@ -115,7 +115,7 @@ def list_confirmed(tx: Connection, vendor: VendorId, tenant: TenantId, entity: s
 
 
 def list_confirmed_of(tx: Connection, vendors: Collection[VendorId]) -> list[Agreement]:
-    """List the confirmed agreements of some vendors with hospitals themselves, also those that are over."""
+    """List the confirmed agreements of some vendors with hospitals themselves, including those that are over."""
     counting = agreements.c.entity == "", agreements.c.confirmed_at.is_not(None)
     found: list[Agreement] = []
     for some in in_batches(vendors):
@@ -129,9 +129,9 @@ def read_all(tx: Connection) -> Iterator[Agreement]:
     return (_agreement(row) for row in tx.execute(select(agreements)))
 
 
-def list_alike(tx: Connection, agreement: Agreement, at: datetime) -> list[Agreement]:
-    """List the confirmed agreements of the same two, legal entity and kind that have not ended at a moment, or are findings."""
-    alike = (
+def list_same_kind(tx: Connection, agreement: Agreement, at: datetime) -> list[Agreement]:
+    """List the confirmed agreements of the same vendor, hospital, legal entity and kind that end after a moment or are findings."""
+    same_kind = (
         agreements.c.vendor == agreement.vendor,
         agreements.c.tenant == agreement.tenant,
         agreements.c.entity == agreement.entity,
@@ -143,13 +143,13 @@ def list_alike(tx: Connection, agreement: Agreement, at: datetime) -> list[Agree
             agreements.c.finding_since.is_not(None),
         ),
     )
-    return [_agreement(row) for row in tx.execute(select(agreements).where(*alike))]
+    return [_agreement(row) for row in tx.execute(select(agreements).where(*same_kind))]
 
 
 def list_lapsed(tx: Connection, since: datetime, until: datetime, after: str) -> list[Agreement]:
-    """List findings that began between two moments, by id, at most a batch."""
-    found = (agreements.c.finding_since > since, agreements.c.finding_since <= until, agreements.c.id > after)
-    query = select(agreements).where(*found).order_by(agreements.c.id).limit(DUE_BATCH)
+    """List findings that began after ``since`` and not after ``until``, by id, at most a batch."""
+    began = (agreements.c.finding_since > since, agreements.c.finding_since <= until, agreements.c.id > after)
+    query = select(agreements).where(*began).order_by(agreements.c.id).limit(DUE_BATCH)
     return [_agreement(row) for row in tx.execute(query)]
 
 
@@ -158,6 +158,6 @@ def close_findings(tx: Connection, closed: Iterable[str]) -> None:
 
 
 def list_due(tx: Connection, now: datetime) -> list[Agreement]:
-    """List and lock agreements about which something is to be recorded, at most a batch."""
+    """List and lock the agreements whose ``due_at`` has come, at most a batch, without those that another transaction has locked."""
     query = select(agreements).where(agreements.c.due_at <= now).order_by(agreements.c.due_at)
     return [_agreement(row) for row in tx.execute(query.limit(DUE_BATCH).with_for_update(skip_locked=True))]

@@ -1,4 +1,4 @@
-"""Emergency accesses, their review, and a hospital's settings for them, with their bounds."""
+"""Uses of break-glass (emergency accesses), their review, a hospital's settings for them, and their bounds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,27 +11,31 @@ from hilum.kernel.pages import Sorts
 from hilum.standards.fhir.labels import CATEGORIES
 
 BREAK_GLASS = Part("break_glass")
-"""The part of the facts with uses that are open and hospitals that allow them; its keys are ``use/<id>`` and ``settings/<tenant>``."""
+"""The part of the facts with open uses and hospitals' settings; its keys are ``use/<id>`` and ``settings/<tenant>``."""
 CLINICIANS = frozenset({Role.PHYSICIAN.value, Role.NURSE.value})
-"""Who may break the glass: whoever treats patients."""
-NEVER = frozenset({"psychotherapy_notes", "specially_protected"})
+"""The roles that may break the glass."""
+NEVER_OPENED = frozenset({"psychotherapy_notes", "specially_protected"})
 """Categories that no setting opens. Source: 45 CFR 164.508(a)(2): psychotherapy notes need the patient's authorization."""
-BY_LAW = frozenset({"substance_use", "mental_health", "hiv", "sexual_health", "genetics", "violence"})
-"""Categories that law protects in many places; opened only if the hospital names them. Source: 42 CFR 2.51 (medical emergencies)"""
-OPENABLE = frozenset(CATEGORIES) - NEVER
-USUAL = OPENABLE - BY_LAW
-"""What a hospital opens that names no categories."""
+PROTECTED_BY_LAW = frozenset(
+    {"substance_use", "mental_health", "hiv", "sexual_health", "genetics", "violence"}
+)
+"""Categories that many laws protect; opened only if the hospital chooses them. Source: 42 CFR 2.51 (medical emergencies)"""
+OPENABLE = frozenset(CATEGORIES) - NEVER_OPENED
+OPENED_BY_DEFAULT = OPENABLE - PROTECTED_BY_LAW
+"""What a hospital opens if it chooses no categories."""
+# The setting of a hospital that has not changed it, and the largest that it may choose.
 MINUTES, MINUTES_MAX = 15, 60
 PER_DAY, PER_DAY_MAX = 3, 10
 """Uses of one person within 24 hours."""
 REVIEW_HOURS, REVIEW_HOURS_MAX = 72, 168
+"""Hours from the beginning of a use within which it must be reviewed."""
 REASON_MIN, REASON_MAX = 20, 1_000
 NOTE_MIN = 10
 LAUNCH_AGE = timedelta(hours=24)
-"""How old a launch may be at most in which the glass is broken."""
+"""How old a launch may be when the glass is broken in it."""
 LAUNCHES_SHOWN = 20
 MISUSE_BAR = timedelta(days=30)
-"""How long whoever used it without justification may not use it again, from the review on."""
+"""How long a person may not use it after a review that found a use unjustified."""
 DAY = timedelta(days=1)
 
 
@@ -54,11 +58,11 @@ class UseState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A hospital's settings. ``categories``: what is opened; ``review_hours``: how long a reviewer has after the use began."""
+    """A hospital's settings. ``categories`` of labels are opened, for ``minutes``; a use must be reviewed within ``review_hours`` of its beginning."""
 
     tenant: TenantId
     enabled: bool = False
-    categories: tuple[str, ...] = tuple(sorted(USUAL))
+    categories: tuple[str, ...] = tuple(sorted(OPENED_BY_DEFAULT))
     minutes: int = MINUTES
     per_day: int = PER_DAY
     review_hours: int = REVIEW_HOURS
@@ -66,7 +70,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class SettingsChange:
-    """A change of the settings; None leaves as it is."""
+    """A change of the settings; None leaves a setting as it is."""
 
     enabled: bool | None = None
     categories: tuple[str, ...] | None = None
@@ -77,7 +81,7 @@ class SettingsChange:
 
 @dataclass(frozen=True, slots=True)
 class NewUse:
-    """An emergency access to ask for: in which launch, and why."""
+    """A use to open: in which launch, and for which reason."""
 
     launch: LaunchId
     reason: str
@@ -85,7 +89,7 @@ class NewUse:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One emergency access. ``patient`` is the launch's, and PHI; so may ``reason`` and ``note`` be."""
+    """One use. ``patient`` is the launch's. It is PHI, and ``reason`` and ``note`` may be."""
 
     id: str
     tenant: TenantId
@@ -113,7 +117,7 @@ SORTS = Sorts({"review": "review_by", "began": "id"})
 
 @dataclass(frozen=True, slots=True)
 class UseQuery:
-    """Which uses to list; empty fields do not filter. ``waiting``: only those without a review, ``findings``: only overdue ones."""
+    """Which uses to list; empty fields do not filter. ``waiting``: only those without a review; ``findings``: only those whose review is overdue."""
 
     tenant: str = ""
     person: str = ""
@@ -123,7 +127,7 @@ class UseQuery:
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """What a person did lately: uses within a day, and when one was last found unjustified."""
+    """How many uses a person opened within a day, and when a review last found one of theirs unjustified."""
 
     uses: int = 0
     unjustified_at: datetime | None = None
@@ -131,7 +135,7 @@ class Recent:
 
 @dataclass(frozen=True, slots=True)
 class OpenUse:
-    """What the gateway must know of an open use."""
+    """An open use, as the gateway needs it."""
 
     id: str
     tenant: TenantId
@@ -144,7 +148,7 @@ class OpenUse:
 
 @dataclass(frozen=True, slots=True)
 class BrokenGlass:
-    """What a use opens to one request: records of this patient, if each of their labels is of one of these categories."""
+    """What an open use permits a request to read: records of this patient whose labels are all of these categories."""
 
     use: str
     patient: str
@@ -153,7 +157,7 @@ class BrokenGlass:
 
 @dataclass(frozen=True, slots=True)
 class BreakGlassFacts:
-    """Open uses by launch, and the categories of each hospital that has it switched on."""
+    """Open uses by launch, and the categories that each hospital which has it switched on allows."""
 
     open: Mapping[LaunchId, OpenUse] = field(default_factory=dict)
     allowed: Mapping[TenantId, frozenset[str]] = field(default_factory=dict)

@@ -1,4 +1,7 @@
-"""The page on which a clinician breaks the glass for a patient that their EHR opened an app on. Works without script."""
+"""The page on which a clinician breaks the glass for the patient of an EHR launch. It works without script.
+
+``service`` describes the steps of an emergency access.
+"""
 
 import re
 from functools import partial
@@ -13,7 +16,7 @@ from hilum.breakglass import policy, service
 from hilum.breakglass.models import NewUse, UseQuery
 from hilum.clients import service as clients
 from hilum.frontchannel import service as frontchannel
-from hilum.identity.models import Person, Tenant
+from hilum.identity.policy import fits_tenant_id
 from hilum.infra.context import Context
 from hilum.kernel.errors import HilumError, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import LaunchId, TenantId
@@ -27,7 +30,6 @@ from hilum.web.urls import path_of
 
 TEMPLATES = Path(__file__).parent / "templates"
 PURPOSE = "break-glass"
-_TENANT = re.compile(r"[a-z0-9-]{1,32}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
@@ -43,12 +45,12 @@ class _Page:
         self._kit = kit
 
     async def show(self, request: Request) -> Response:
-        """Show the launches in which the person could break the glass, and what they have open."""
+        """Show the launches in which the person may break the glass, and their open uses."""
         return await self._shown(request, Form())
 
     async def act(self, request: Request) -> Response:
-        """Break the glass, or end that."""
-        tenant, cookie = self._at(request)
+        """Open a use, or end it."""
+        tenant, cookie = self._tenant_and_cookie(request)
         form = await forms.read_form(request)
         if not cookie:
             return self._to_signin(tenant)
@@ -56,7 +58,7 @@ class _Page:
         forms.check_post(request, form, csrf_secret(cookie), origin=origin, purpose=PURPOSE)
         try:
             done = await self._kit.uow.write(
-                partial(self._done, tenant=tenant, cookie=cookie, form=form), trace=trace_of(request)
+                partial(self._carry_out, tenant=tenant, cookie=cookie, form=form), trace=trace_of(request)
             )
         except (Invalid, NotPermitted) as error:
             return await self._shown(request, form, error)
@@ -64,11 +66,12 @@ class _Page:
             return self._to_signin(tenant)
         return RedirectResponse(path_of(self._kit.urls.break_glass(tenant)), 303)
 
-    def _done(self, ctx: Context, tenant: TenantId, cookie: str, form: Form) -> bool:
-        found = frontchannel.signed_in(ctx, self._kit.urls.site(tenant), cookie)
-        if found is None:
+    def _carry_out(self, ctx: Context, tenant: TenantId, cookie: str, form: Form) -> bool:
+        """Open or end a use; return False if nobody is signed in."""
+        signed_in = frontchannel.signed_in(ctx, self._kit.urls.site(tenant), cookie)
+        if signed_in is None:
             return False
-        as_person = ctx.as_actor(actor_of(found[1]))
+        as_person = ctx.as_actor(actor_of(signed_in.person))
         if use := form.one("end"):
             if not _ID.fullmatch(use):
                 raise NotFound("break_glass_not_found", "There is no such emergency access.")
@@ -83,14 +86,14 @@ class _Page:
         return True
 
     async def _shown(self, request: Request, form: Form, error: HilumError | None = None) -> Response:
-        tenant, cookie = self._at(request)
+        tenant, cookie = self._tenant_and_cookie(request)
 
         def verb(ctx: Context) -> dict[str, Any] | None:
-            found = frontchannel.signed_in(ctx, self._kit.urls.site(tenant), cookie)
-            return None if found is None else _facts(ctx, *found)
+            signed_in = frontchannel.signed_in(ctx, self._kit.urls.site(tenant), cookie)
+            return None if signed_in is None else _page_facts(ctx, signed_in)
 
-        found = await self._kit.uow.write(verb, trace=trace_of(request))
-        if found is None:
+        facts = await self._kit.uow.write(verb, trace=trace_of(request))
+        if facts is None:
             return self._to_signin(tenant)
         fields = error.fields if isinstance(error, Invalid) else {}
         explained = {name: each["detail"] for name, each in faults.explained(fields).items()}
@@ -105,12 +108,12 @@ class _Page:
             refused="" if error is None or explained else error.detail,
             manage=path_of(self._kit.urls.manage(tenant)),
             signout=self._kit.urls.signout(tenant),
-            **found,
+            **facts,
         )
 
-    def _at(self, request: Request) -> tuple[TenantId, str]:
+    def _tenant_and_cookie(self, request: Request) -> tuple[TenantId, str]:
         tenant = str(request.path_params["tenant"])
-        if not _TENANT.fullmatch(tenant):
+        if not fits_tenant_id(tenant):
             raise NotFound("tenant_not_found", "There is no such hospital here.")
         cookie = cookies.read(request, cookies.SESSION, secure=self._kit.urls.is_secure(tenant))
         return TenantId(tenant), cookie
@@ -120,7 +123,8 @@ class _Page:
         return RedirectResponse(self._kit.urls.signin(tenant, then=then), 303)
 
 
-def _facts(ctx: Context, tenant: Tenant, person: Person) -> dict[str, Any]:
+def _page_facts(ctx: Context, signed_in: frontchannel.SignedIn) -> dict[str, Any]:
+    tenant, person = signed_in
     as_person = ctx.as_actor(actor_of(person))
     facts: dict[str, Any] = {"person": person.name, "tenant": tenant.name, "open": [], "waiting": []}
     if not policy.may_ask(as_person.actor):
@@ -129,7 +133,7 @@ def _facts(ctx: Context, tenant: Tenant, person: Person) -> dict[str, Any]:
     own = service.list_uses(as_person, UseQuery(person=person.id, waiting=True))
     openable = service.list_openable(as_person)
     named = {each.client for each in openable} | {each.client for each in own}
-    # In an emergency the page is there also where a client is unknown, as one that is not as it was signed.
+    # The page does without the name of a client that was changed in the database since it was attested: an emergency must not fail for it.
     names: dict[str, str] = {each: each for each in named} | {
         each.id: each.name for each in clients.read_named(ctx, named)
     }
@@ -138,13 +142,13 @@ def _facts(ctx: Context, tenant: Tenant, person: Person) -> dict[str, Any]:
         "minutes": settings.minutes,
         "per_day": settings.per_day,
         "categories": joined((Sentence(each.replace("_", " ")) for each in settings.categories), ", "),
-        "launches": [(each.id, _named(each, names[each.client])) for each in openable],
+        "launches": [(each.id, _launch_label(each, names[each.client])) for each in openable],
         "open": [(each, names[each.client]) for each in own if policy.is_running(each, ctx.now)],
         "waiting": [(each, names[each.client]) for each in own if not policy.is_running(each, ctx.now)],
     }
 
 
-def _named(launch: Launch, app: str) -> str:
+def _launch_label(launch: Launch, app: str) -> str:
     return Sentence(
         "%(app)s on patient %(patient)s, opened at %(time)s UTC",
         app=app,

@@ -1,4 +1,4 @@
-"""Who may break the glass, what that opens, who reviews it, and what of the settings takes two people. Pure."""
+"""Who may break the glass, what that opens, who reviews it, and which changes of the settings take two people. Pure."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -55,24 +55,24 @@ DETAILS = {
 
 
 def reason_fault(order: NewUse) -> str:
-    """Return the error code of a stated reason that cannot be accepted; empty if it can."""
-    stated = " ".join(order.reason.split())
-    if len(stated) < REASON_MIN:
+    """Return the error code of an invalid reason; empty if it is valid."""
+    length = len(" ".join(order.reason.split()))
+    if length < REASON_MIN:
         return too_short(REASON_MIN, "reason_too_short")
-    return too_long(REASON_MAX, "reason_too_long") if len(stated) > REASON_MAX else ""
+    return too_long(REASON_MAX, "reason_too_long") if length > REASON_MAX else ""
 
 
 def may_ask(actor: Actor) -> bool:
-    """Check whether an actor is a clinician of a hospital, who may see in which launches the glass could be broken."""
+    """Check whether an actor is a clinician of a hospital."""
     return actor.kind is ActorKind.PERSON and bool(actor.tenant) and not actor.roles.isdisjoint(CLINICIANS)
 
 
 def opening_fault(
     actor: Actor, settings: Settings, launch: Launch | None, recent: Recent, *, is_open: bool, now: datetime
 ) -> str:
-    """Return why an actor may not break the glass in a launch; empty if they may. Switches and the app's standing are judged beside it.
+    """Return why an actor may not break the glass in a launch; empty if they may. The caller also judges standing and kill switches.
 
-    ``is_open``: whether the glass is broken in this launch already. INVARIANT: an unknown launch and one of somebody else are the same.
+    ``is_open``: whether the glass is broken in this launch already. INVARIANT: an unknown launch and another person's get the same answer.
     """
     if not may_ask(actor) or actor.tenant != settings.tenant:
         return "break_glass_role"
@@ -88,18 +88,18 @@ def opening_fault(
 
 
 def is_openable(launch: Launch, actor: Actor, now: datetime) -> bool:
-    """Check whether a launch is the actor's own, was taken by its app, is of a patient, and is neither moved, ended nor old."""
+    """Check whether a launch is the actor's, used by its app and in progress, has a patient, and is younger than LAUNCH_AGE."""
     own = (launch.person, launch.tenant) == (actor.id, actor.tenant)
-    over = launch.moved_at is not None or launch.ended_at is not None or launch.used_at is None
-    return own and not over and bool(launch.patient) and now < launch.created_at + LAUNCH_AGE
+    in_progress = launch.used_at is not None and launch.moved_at is None and launch.ended_at is None
+    return own and in_progress and bool(launch.patient) and now < launch.created_at + LAUNCH_AGE
 
 
 def in_effect(
     facts: BreakGlassFacts, *, tenant: TenantId, person: PersonId, launch: LaunchId, now: datetime
 ) -> BrokenGlass | None:
-    """Return what is open to a person in a launch now; None if nothing is.
+    """Return what break-glass opens to a person in a launch now; None if nothing.
 
-    INVARIANT: it ends by the clock whether or not anything was recorded, and with the hospital's setting.
+    INVARIANT: a use ends at ``ends_at`` even if nothing records it, and once its hospital switches break-glass off.
     """
     use = facts.open.get(launch) if launch else None
     if use is None or now >= use.ends_at or (use.tenant, use.person) != (tenant, person):
@@ -118,18 +118,18 @@ def state_of(use: Use, now: datetime) -> UseState:
 
 
 def is_running(use: Use, now: datetime) -> bool:
-    """Check whether a use neither ended nor was ended."""
+    """Check whether a use is open: neither ended by a person nor past its end."""
     return use.ended_at is None and now < use.ends_at
 
 
 def may_list(actor: Actor, query: UseQuery) -> bool:
-    """Check whether an actor may read every use that a query finds: an administrator the hospital's, a clinician their own."""
+    """Check whether an actor may read all uses that a query selects: an administrator the hospital's, a clinician their own."""
     own = may_ask(actor) and (query.tenant, query.person) == (actor.tenant, actor.id)
     return own or administers(actor, query.tenant)
 
 
 def may_see(actor: Actor, use: Use) -> bool:
-    """Check whether an actor may read a use: the hospital's administrators, and whose it is."""
+    """Check whether an actor may read a use: its own person, and the hospital's administrators."""
     return administers(actor, use.tenant) or is_own(actor, use)
 
 
@@ -139,12 +139,12 @@ def is_own(actor: Actor, use: Use) -> bool:
 
 
 def review_fault(actor: Actor, use: Use, reviewer: Person | None, user: Person | None, now: datetime) -> str:
-    """Return why an actor may not review a use; empty if they may. INVARIANT: nobody reviews their own, also not by a second account."""
+    """Return why an actor may not review a use; empty if they may. INVARIANT: nobody reviews their own use, not even by a second account."""
     if not administers(actor, use.tenant) or reviewer is None or not reviewer.active:
         return "not_permitted"
     if is_own(actor, use):
         return "review_of_own_use"
-    # One person may have two accounts: the FHIR resource that both stand for tells.
+    # Two accounts with one fhirUser belong to one person.
     if user is not None and reviewer.fhir_user and reviewer.fhir_user == user.fhir_user:
         return "review_of_own_use"
     return "break_glass_running" if is_running(use, now) else ""
@@ -153,10 +153,10 @@ def review_fault(actor: Actor, use: Use, reviewer: Person | None, user: Person |
 def verdict_faults(verdict: str, note: str) -> dict[str, str]:
     """Return the error code of each invalid field of a review."""
     faults = {} if verdict in set(Verdict) else {"verdict": "not_an_option"}
-    stated = len(" ".join(note.split()))
-    if stated < NOTE_MIN:
+    length = len(" ".join(note.split()))
+    if length < NOTE_MIN:
         faults["note"] = too_short(NOTE_MIN, "reason_too_short")
-    elif stated > REASON_MAX:
+    elif length > REASON_MAX:
         faults["note"] = too_long(REASON_MAX, "reason_too_long")
     return faults
 
@@ -187,7 +187,7 @@ def settings_faults(settings: Settings) -> dict[str, str]:
 
 
 def widens(before: Settings, after: Settings) -> bool:
-    """Check whether a change gives more power, or less review: then it takes two people. INVARIANT: while it is off, nothing does."""
+    """Check whether a change permits more, or a later review, and so takes two people. Settings that are off permit nothing."""
     if not after.enabled:
         return False
     if not before.enabled or not set(after.categories) <= set(before.categories):
@@ -198,11 +198,13 @@ def widens(before: Settings, after: Settings) -> bool:
 
 
 def narrows(before: Settings, after: Settings) -> bool:
-    """Check whether a change takes something away, so that what is open ends: a later widening must not open it again."""
-    off = before.enabled and not after.enabled
-    return off or not set(before.categories) <= set(after.categories) or after.minutes < before.minutes
+    """Check whether a change permits less. Then open uses end, so that a later widening does not open them again."""
+    switched_off = before.enabled and not after.enabled
+    return (
+        switched_off or not set(before.categories) <= set(after.categories) or after.minutes < before.minutes
+    )
 
 
 def ends_at(settings: Settings, now: datetime) -> datetime:
-    """Return when a use that begins now ends by itself."""
+    """Return when a use that is opened now ends."""
     return now + timedelta(minutes=min(settings.minutes, MINUTES_MAX))

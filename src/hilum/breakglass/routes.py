@@ -45,7 +45,7 @@ CONCERNED = audience("physician", "nurse", "administrator")
 
 
 class UseAsked(Strict):
-    """``reason``: what the emergency is, in a sentence; the hospital's administrators and reviewers read it."""
+    """``reason``: what the emergency is, in a sentence that the hospital's administrators read."""
 
     launch: Id
     reason: Prose
@@ -66,7 +66,7 @@ class LaunchShown(Shown):
 
 
 class UseShown(BaseModel):
-    """An emergency access. ``patient`` is the launch's; ``review_by``: until when somebody else must have reviewed it."""
+    """An emergency access. ``patient`` is the launch's; ``review_by``: when the review by somebody else is due."""
 
     id: str
     tenant: str
@@ -104,7 +104,7 @@ class UsesQuery(Sorted):
 
 
 class SettingsShown(Shown):
-    """What a hospital allows. ``review_hours``: how long after its beginning a use may be without a review."""
+    """What a hospital allows. ``review_hours``: within how many hours of its beginning a use must be reviewed."""
 
     tenant: str
     enabled: bool
@@ -115,7 +115,7 @@ class SettingsShown(Shown):
 
 
 class SettingsAsked(Strict):
-    """What to change; the rest stays. What widens waits for a second administrator."""
+    """The settings to change. A change that permits more, or a later review, waits for a second administrator."""
 
     enabled: bool | None = None
     categories: Annotated[tuple[Word, ...] | None, Field(max_length=len(CATEGORIES))] = None
@@ -163,7 +163,7 @@ def api(kit: Kit) -> APIRouter:
 
     @router.post("/break-glass/{use}/review", response_model=UseShown, openapi_extra=REVIEWERS)
     async def review(request: Request, use: Id, body: ReviewAsked) -> object:
-        """Close somebody else's emergency access with a verdict and a note."""
+        """Review somebody else's emergency access: a verdict and a note."""
         verb = partial(service.review, use_id=use, verdict=body.verdict.value, note=body.note)
         return shown(await run_write(kit, request, verb))
 
@@ -184,7 +184,7 @@ def api(kit: Kit) -> APIRouter:
         openapi_extra=REVIEWERS,
     )
     async def change_settings(request: Request, tenant: Id, body: SettingsAsked) -> object:
-        """Change what your hospital allows. What gives more, or asks for less review, waits for a second administrator."""
+        """Change what your hospital allows. A change that permits more, or a later review, waits for a second administrator."""
         change = SettingsChange(**body.model_dump())
         verb = partial(service.change_settings, tenant_id=TenantId(tenant), change=change)
         done: Any = await run_write(kit, request, verb)

@@ -1,7 +1,15 @@
-"""Break the glass, end and review that, and what a hospital allows of it.
+"""Open, end and review emergency accesses, and change a hospital's settings for them.
 
-Everything that follows from a use is in one transaction: its row, the facts, the mails to the hospital's administrators, the audit event. After a
-crash either all of it is there or nothing.
+An emergency access, from its request to its review:
+
+1. ``list_openable``: the clinician chooses one of their launches of the last 24 hours.
+2. ``open_use``: ``policy.opening_fault`` judges the clinician, the hospital's settings and recent uses; ``standing`` judges the app, the person
+   and the kill switches. The use is stored, and the hospital's administrators are notified.
+3. ``facts``: every node learns of the use; for each request the gateway asks ``policy.in_effect`` what it opens.
+4. It ends at ``ends_at``, or by ``end_use``, or by a change of the settings that permits less (``_apply``).
+5. ``review``: an administrator who is not its user records a verdict; until then it is listed as waiting, and later as a finding.
+
+Each step is one transaction with its row, the change of the facts, the mails and the audit event, so a crash leaves all of it or nothing.
 """
 
 from dataclasses import asdict, replace
@@ -58,9 +66,9 @@ def list_openable(ctx: Context) -> list[Launch]:
 
 
 def open_use(ctx: Context, order: NewUse) -> Use:
-    """Break the glass for the patient of a launch, for a reason and a short time, and tell the hospital's administrators at once.
+    """Break the glass for the patient of a launch, and notify the hospital's administrators.
 
-    Raises Invalid (the reason), NotPermitted (see ``policy.DETAILS``; or the app, the person or the hospital is stopped).
+    Raises Invalid (reason), NotPermitted (see ``policy.DETAILS``, or the app, the person or the hospital is stopped).
     """
     event = Event("breakglass.use.open", tenant=ctx.actor.tenant or "", person=ctx.actor.id)
     if not policy.may_ask(ctx.actor) or ctx.actor.tenant is None:
@@ -69,7 +77,7 @@ def open_use(ctx: Context, order: NewUse) -> Use:
     if fault := policy.reason_fault(order):
         detail = "State in a sentence what the emergency is."
         raise Invalid("reason_invalid", detail, fields={"reason": fault})
-    # The row is locked: two requests at once, at two nodes, must not exceed the limit or open twice.
+    # The hospital's row is locked, so that simultaneous requests neither exceed the limit nor open two uses.
     tenant = identity.get_tenant(ctx, ctx.actor.tenant, lock=True)
     settings = _settings(ctx, tenant.id)
     launch = launches.find_launch(ctx, order.launch)
@@ -80,9 +88,9 @@ def open_use(ctx: Context, order: NewUse) -> Use:
     if fault or launch is None:
         raise audit.refusal(ctx, replace(event, reason=fault), policy.DETAILS[fault])
     event = replace(event, client=launch.client, launch=launch.id, patient=launch.patient)
-    who = identity.get_person(ctx, person)
+    clinician = identity.get_person(ctx, person)
     judged = standing.read(
-        ctx, tenant.id, launch.client, who, issued_at=launch.created_at, facility=launch.facility
+        ctx, tenant.id, launch.client, clinician, issued_at=launch.created_at, facility=launch.facility
     )
     if reason := standing_fault(judged, ctx.now):
         raise audit.refusal(ctx, replace(event, reason=reason), meaning_of(reason))
@@ -91,7 +99,7 @@ def open_use(ctx: Context, order: NewUse) -> Use:
         id=ctx.ids.new("btg"),
         tenant=tenant.id,
         person=person,
-        role=who.role,
+        role=clinician.role,
         client=client.id,
         app=client.app,
         launch=launch.id,
@@ -103,14 +111,14 @@ def open_use(ctx: Context, order: NewUse) -> Use:
         review_by=ctx.now + timedelta(hours=settings.review_hours),
     )
     store.add_use(ctx.tx, use)
-    _notify(ctx, use, tenant.name, who.name)
+    _notify(ctx, use, tenant.name, clinician.name)
     ctx.advance_epoch(BREAK_GLASS, f"use/{use.id}", urgent=True)
     audit.record(ctx, _event("breakglass.use.open", use, reason=use.reason, ends_at=use.ends_at.isoformat()))
     return use
 
 
 def _notify(ctx: Context, use: Use, hospital: str, person: str) -> None:
-    """Mail the hospital's administrators. No patient and no reason is in a mail."""
+    """Mail the hospital's administrators, without the patient and the reason."""
     facts = {
         "place": hospital,
         "person": person,
@@ -123,7 +131,7 @@ def _notify(ctx: Context, use: Use, hospital: str, person: str) -> None:
 
 
 def end_use(ctx: Context, use_id: str) -> Use:
-    """End an emergency access before its time: whose it is, or an administrator, alone. Raises NotFound, Conflict (over already)."""
+    """End an emergency access before its time, as its clinician or an administrator. Raises NotFound, Conflict (over already)."""
     found = _visible(ctx, use_id, lock=True)
     if not policy.is_running(found, ctx.now):
         raise Conflict("break_glass_over", "This emergency access has already ended.")
@@ -134,14 +142,15 @@ def end_use(ctx: Context, use_id: str) -> Use:
 
 
 def review(ctx: Context, use_id: str, verdict: str, note: str) -> Use:
-    """Close an emergency access with a verdict, as an administrator of the hospital who is not its user.
+    """Record the verdict on an emergency access, as an administrator of the hospital who is not its user.
 
     Raises NotFound, NotPermitted, Invalid, Conflict (still open, or reviewed already).
     """
     found = _visible(ctx, use_id, lock=True)
     event = _event("breakglass.use.review", found)
-    people = (identity.find_person(ctx, PersonId(ctx.actor.id)), identity.find_person(ctx, found.person))
-    fault = policy.review_fault(ctx.actor, found, *people, ctx.now)
+    reviewer = identity.find_person(ctx, PersonId(ctx.actor.id))
+    user = identity.find_person(ctx, found.person)
+    fault = policy.review_fault(ctx.actor, found, reviewer, user, ctx.now)
     if not fault and not identity.counts_as_one_of_two(ctx, PersonId(ctx.actor.id)):
         fault = "account_too_new"
     if fault == "break_glass_running":
@@ -161,12 +170,12 @@ def review(ctx: Context, use_id: str, verdict: str, note: str) -> Use:
 
 
 def view_use(ctx: Context, use_id: str) -> Use:
-    """Get an emergency access. Raises NotFound, also for whom it does not concern."""
+    """Get an emergency access. Raises NotFound, also if the actor may not see it."""
     return _visible(ctx, use_id)
 
 
 def list_uses(ctx: Context, query: UseQuery, page: PageQuery = FIRST_PAGE) -> list[Use]:
-    """List emergency accesses: an administrator those of the hospital, a clinician their own. Raises NotPermitted."""
+    """List emergency accesses: for an administrator those of the hospital, for a clinician their own. Raises NotPermitted."""
     query = replace(query, tenant=query.tenant or ctx.actor.tenant or "")
     if not administers(ctx.actor, query.tenant):
         query = replace(query, person=query.person or ctx.actor.id)
@@ -185,13 +194,13 @@ def view_settings(ctx: Context, tenant: TenantId) -> Settings:
 
 
 def change_settings(ctx: Context, tenant_id: TenantId, change: SettingsChange) -> Settings | Asked:
-    """Change what a hospital allows, as its administrator. What widens it waits for a second one; what narrows it ends what is open.
+    """Change what a hospital allows, as its administrator. A change that permits more waits for a second one; one that permits less ends open uses.
 
     Raises NotFound, NotPermitted, Invalid, Unavailable (too many wait).
     """
     tenant = identity.get_tenant(ctx, tenant_id, lock=True)
     before = _settings(ctx, tenant.id)
-    after = _judged(ctx, before, change)
+    after = _changed_settings(ctx, before, change)
     if ctx.actor.acts_alone or not policy.widens(before, after):
         return _apply(ctx, before, after)
     act = Act(ApprovalKind.BREAK_GLASS, tenant.id, tenant.id, order=_shown(after), before=_shown(before))
@@ -204,7 +213,7 @@ def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     identity.require_unchanged(approval.act, _shown(before))
     order = dict(approval.act.order)
     change = SettingsChange(**order | {"categories": tuple(order["categories"])})
-    after = _judged(ctx.as_actor(asker), before, change)
+    after = _changed_settings(ctx.as_actor(asker), before, change)
     _apply(ctx, before, after)
     return CarriedOut(tenant.id)
 
@@ -213,7 +222,7 @@ CARRY_OUT = {ApprovalKind.BREAK_GLASS: _carry_out}
 """How this room's acts are carried out once a second person has agreed."""
 
 
-def _judged(ctx: Context, before: Settings, change: SettingsChange) -> Settings:
+def _changed_settings(ctx: Context, before: Settings, change: SettingsChange) -> Settings:
     if not (administers(ctx.actor, before.tenant) or ctx.actor.acts_alone):
         raise audit.refusal(ctx, Event("breakglass.settings.change", tenant=before.tenant))
     after = policy.changed(before, change)
@@ -269,14 +278,14 @@ def _event(action: str, use: Use, **facts: str) -> Event:
 
 
 def end_all(ctx: Context) -> None:
-    """End every use that is open, after a restore: what was ended since the backup must not be open again."""
+    """End every open use after a restore, since it may have been ended after the backup."""
     for use in store.read_running(ctx.tx, ctx.now):
         _save(ctx, replace(use, ended_at=ctx.now, ended_by=str(ctx.actor)))
 
 
 @keyed(r"(use|settings)/[^/]+")
 def facts(ctx: Context, since: Since) -> Delta[BreakGlassFacts]:
-    """Return the uses that are open and the hospitals that allow them: all, or what changed."""
+    """Return the open uses and what hospitals allow: all, or what changed."""
     if since.changes is None:
         running = {each.launch: _open(each) for each in store.read_running(ctx.tx, ctx.now)}
         allowed = {each.tenant: frozenset(each.categories) for each in store.read_enabled(ctx.tx)}
@@ -287,22 +296,22 @@ def facts(ctx: Context, since: Since) -> Delta[BreakGlassFacts]:
     now = ctx.now
 
     def change(before: BreakGlassFacts) -> BreakGlassFacts:
-        # What ended by the clock goes at the next change: only a few are open at any time.
-        kept = {launch: each for launch, each in before.open.items() if now < each.ends_at}
-        for use in sorted(changed, key=lambda each: each.opened_at):
-            _put(kept, use, now)
+        # Uses that ran out are dropped at the next change.
+        running = {launch: use for launch, use in before.open.items() if now < use.ends_at}
+        for use in sorted(changed, key=lambda use: use.opened_at):
+            _set_open_use(running, use, now)
         on = {id_: frozenset(each.categories) for id_, each in settings.items() if each.enabled}
         off = [id_ for id_ in settings if id_ not in on]
-        return BreakGlassFacts(kept, PersistentMap.of(before.allowed).changed(on, off))
+        return BreakGlassFacts(running, PersistentMap.of(before.allowed).changed(on, off))
 
     return Delta(change=change)
 
 
-def _put(kept: dict[LaunchId, OpenUse], use: Use, now: datetime) -> None:
+def _set_open_use(running: dict[LaunchId, OpenUse], use: Use, now: datetime) -> None:
     if policy.is_running(use, now):
-        kept[use.launch] = _open(use)
-    elif use.launch in kept and kept[use.launch].id == use.id:
-        del kept[use.launch]
+        running[use.launch] = _open(use)
+    elif use.launch in running and running[use.launch].id == use.id:
+        del running[use.launch]
 
 
 def _open(use: Use) -> OpenUse:

@@ -72,8 +72,7 @@ settings = Table(
 
 
 def _use(row: Row[Any]) -> Use:
-    found = dict(row._mapping)
-    ids = {
+    typed = {
         "tenant": TenantId(row.tenant),
         "person": PersonId(row.person),
         "client": ClientId(row.client),
@@ -81,7 +80,7 @@ def _use(row: Row[Any]) -> Use:
         "launch": LaunchId(row.launch),
         "categories": tuple(row.categories),
     }
-    return Use(**found | ids)
+    return Use(**dict(row._mapping) | typed)
 
 
 def _values(record: Use | Settings) -> dict[str, Any]:
@@ -89,13 +88,12 @@ def _values(record: Use | Settings) -> dict[str, Any]:
 
 
 def _settings(row: Row[Any]) -> Settings:
-    found = dict(row._mapping)
-    given = {
+    typed = {
         "tenant": TenantId(row.tenant),
         "categories": tuple(row.categories),
         "enabled": bool(row.enabled),
     }
-    return Settings(**found | given)
+    return Settings(**dict(row._mapping) | typed)
 
 
 def add_use(tx: Connection, use: Use) -> None:
@@ -117,36 +115,37 @@ def read_uses(tx: Connection, ids: Iterable[str]) -> list[Use]:
 
 def list_uses(tx: Connection, query: UseQuery, now: datetime, page: PageQuery) -> list[Use]:
     """List uses by id, or in the page's order."""
-    found = select(uses)
-    for name in ("tenant", "person"):
-        if wanted := getattr(query, name):
-            found = found.where(uses.c[name] == wanted)
+    matching = select(uses)
+    if query.tenant:
+        matching = matching.where(uses.c.tenant == query.tenant)
+    if query.person:
+        matching = matching.where(uses.c.person == query.person)
     if query.waiting or query.findings:
-        found = found.where(_UNREVIEWED)
+        matching = matching.where(_UNREVIEWED)
     if query.findings:
-        found = found.where(uses.c.review_by <= now)
-    return [_use(row) for row in tx.execute(paged(found, uses, SORTS, page))]
+        matching = matching.where(uses.c.review_by <= now)
+    return [_use(row) for row in tx.execute(paged(matching, uses, SORTS, page))]
 
 
 def read_running(tx: Connection, now: datetime, *, tenant: str = "", launch: str = "") -> list[Use]:
-    """Read the uses that neither ended nor were ended: all of them, of a hospital or of a launch."""
-    found = select(uses).where(uses.c.ends_at > now, uses.c.ended_at.is_(None))
+    """Read the open uses: all, or those of a hospital or a launch."""
+    running = select(uses).where(uses.c.ends_at > now, uses.c.ended_at.is_(None))
     if tenant:
-        found = found.where(uses.c.tenant == tenant)
+        running = running.where(uses.c.tenant == tenant)
     if launch:
-        found = found.where(uses.c.launch == launch)
-    return [_use(row) for row in tx.execute(found)]
+        running = running.where(uses.c.launch == launch)
+    return [_use(row) for row in tx.execute(running)]
 
 
 def read_recent(tx: Connection, person: PersonId, now: datetime) -> Recent:
-    """Read what a person did lately. Both look at no more of their uses than those of the last bar, by index."""
+    """Read a person's recent uses and their last unjustified one."""
     own = uses.c.person == person
     count = select(func.count()).select_from(uses).where(own, uses.c.opened_at > now - DAY)
-    # A review may come late; whoever was judged long after the use is barred from the judgement on.
-    bad = select(func.max(uses.c.reviewed_at)).where(
+    # The bar begins at the review, which may come long after the use.
+    unjustified = select(func.max(uses.c.reviewed_at)).where(
         own, uses.c.verdict == Verdict.UNJUSTIFIED, uses.c.reviewed_at > now - MISUSE_BAR
     )
-    return Recent(int(tx.execute(count).scalar_one()), tx.execute(bad).scalar_one())
+    return Recent(int(tx.execute(count).scalar_one()), tx.execute(unjustified).scalar_one())
 
 
 def find_settings(tx: Connection, tenant: TenantId) -> Settings | None:
@@ -155,12 +154,12 @@ def find_settings(tx: Connection, tenant: TenantId) -> Settings | None:
 
 
 def read_enabled(tx: Connection) -> list[Settings]:
-    """Read the settings of every hospital that has it switched on."""
+    """Read the settings of every hospital that has break-glass switched on."""
     return [_settings(row) for row in tx.execute(select(settings).where(settings.c.enabled.is_(True)))]
 
 
 def save_settings(tx: Connection, changed: Settings) -> None:
-    """Store a hospital's settings; its row of tenants is locked by the caller."""
+    """Store a hospital's settings. The caller has locked the hospital's row."""
     same = settings.c.tenant == changed.tenant
     if tx.execute(settings.update().where(same).values(_values(changed))).rowcount == 0:
         tx.execute(settings.insert().values(_values(changed)))

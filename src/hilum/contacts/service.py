@@ -186,7 +186,7 @@ def proved_address(ctx: Context, vendor: VendorId) -> str:
 def reached(ctx: Context, vendor: VendorId) -> list[str]:
     """Return where a vendor is mailed about what it must act on: its proved contacts; without any the accounts of its owners."""
     proved = [each.address for each in proved_contacts(ctx, vendor)]
-    owners = [] if proved else identity.list_reached(ctx, TenantId(vendor), {VendorRole.OWNER})
+    owners = [] if proved else identity.list_recipients(ctx, TenantId(vendor), {VendorRole.OWNER})
     return list(dict.fromkeys(proved or [address for _, address in owners]))
 
 

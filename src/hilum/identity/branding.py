@@ -1,4 +1,4 @@
-"""How a hospital shows itself on the pages of its people: its colour and its logo. Its name is the tenant's."""
+"""Set the colour and the logo of a hospital, which the pages of its people show."""
 
 from dataclasses import replace
 

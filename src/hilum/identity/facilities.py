@@ -1,4 +1,4 @@
-"""The facilities of a hospital: adding, listing, removing, and what a launch's facility is."""
+"""Add, remove and list the facilities of a hospital, and find the one that a launch names."""
 
 import re
 from collections.abc import Collection
@@ -24,7 +24,7 @@ _REFERENCE = re.compile(r"(Location|Organization)/[A-Za-z0-9.-]{1,64}")
 
 
 def facility_faults(order: NewFacility) -> dict[str, str]:
-    """Return what is wrong with a facility, as a code per field."""
+    """Return the error code of each invalid field of a facility."""
     faults: dict[str, str] = {}
     for name, text in (("name", order.name), ("legal_entity", order.legal_entity)):
         if not text or len(text) > NAME_BOUND or not text.isprintable():
@@ -39,7 +39,7 @@ def add_facility(ctx: Context, order: NewFacility) -> Facility:
     if not policy.may_administer(ctx.actor, order.tenant):
         raise audit.refusal(ctx, Event("identity.facility.add", tenant=order.tenant))
     order = replace(order, name=order.name.strip(), legal_entity=order.legal_entity.strip())
-    # Locked: two at one moment would both find room for one more.
+    # Locked, so that concurrent requests do not exceed the bound.
     fits = policy.fits_tenant_id(order.tenant)
     found = store.find_tenant(ctx.tx, order.tenant, lock=True) if fits else None
     if found is None or found.left_at is not None:
@@ -59,14 +59,14 @@ def add_facility(ctx: Context, order: NewFacility) -> Facility:
     if not store.add_facility(ctx.tx, facility, str(ctx.actor)):
         raise Conflict("facility_taken", "This hospital has a facility of this name or reference already.")
     facts = {"facility": facility.id, "legal_entity": facility.legal_entity, "reference": facility.reference}
-    # Caches that hold this reference as unknown read it again.
+    # So that caches which know the reference as unknown read it again.
     ctx.advance_epoch(IDENTITY, f"facility/{facility.id}")
     audit.record(ctx, Event("identity.facility.add", tenant=order.tenant, facts=facts))
     return facility
 
 
 def remove_facility(ctx: Context, facility_id: FacilityId) -> Facility:
-    """Remove a facility: what was opened there stops, and nothing is opened there again. Raises NotFound, NotPermitted, Conflict."""
+    """Remove a facility, for good: launches and tokens there stop. Raises NotFound, NotPermitted, Conflict (removed already)."""
     found = store.find_facility(ctx.tx, facility_id)
     if found is None or not policy.may_see_tenant(ctx.actor, found.tenant):
         raise NotFound("facility_not_found", "There is no such facility.")
@@ -82,7 +82,7 @@ def remove_facility(ctx: Context, facility_id: FacilityId) -> Facility:
 def list_facilities(
     ctx: Context, tenant: TenantId | None = None, page: PageQuery = FIRST_PAGE
 ) -> list[Facility]:
-    """List the facilities in use of a hospital; without one all of them for the staff, and their own for an administrator. Raises NotFound."""
+    """List the facilities in use of a hospital; None: of all for the staff, else of the actor's. Raises NotFound."""
     of = tenant if ctx.actor.is_platform else tenant or ctx.actor.tenant
     if (of is None and not ctx.actor.is_platform) or (of and not policy.may_see_tenant(ctx.actor, of)):
         raise NotFound("tenant_not_found", "There is no such tenant.")
@@ -90,7 +90,7 @@ def list_facilities(
 
 
 def find_former_facilities(ctx: Context, facility: Facility) -> frozenset[FacilityId]:
-    """Return what this facility was before: those of its hospital that were removed and had its name or its reference."""
+    """Return the removed facilities of the same hospital that had this one's name or reference."""
     return frozenset(store.find_former_facilities(ctx.tx, facility))
 
 
@@ -100,7 +100,7 @@ def find_facility(ctx: Context, facility: FacilityId) -> Facility | None:
 
 
 def find_facility_named(ctx: Context, tenant: TenantId, named: str) -> Facility | None:
-    """Find the facility that an EHR of a hospital names, by id or reference, also a removed one; None for one that nobody added."""
+    """Find a hospital's facility by the id or reference that its EHR states, removed or not."""
     return store.find_facility_named(ctx.tx, tenant, named) if named else None
 
 

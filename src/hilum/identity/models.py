@@ -1,4 +1,4 @@
-"""Tenants and the people in them."""
+"""Tenants, facilities, people and their roles, and their bounds."""
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
@@ -11,37 +11,37 @@ from hilum.kernel.pages import Sorts
 from hilum.pictures.models import Picture
 
 IDENTITY = Part("identity")
-"""The part of the facts with tenants and inactive people; its keys are ``tenant/<id>``, ``person/<id>`` and ``facility/<id>``."""
+"""The part of the facts with tenants, people and facilities; its keys are ``tenant/<id>``, ``person/<id>`` and ``facility/<id>``."""
 TENANTS_BOUND = 10_000
 PROXIES_BOUND = 50
 FACILITIES_BOUND = 500
-"""Facilities of a tenant at a time: an installation may list all of them."""
+"""Facilities in use of a tenant; an installation may list all of them."""
 EHR_ORIGINS_BOUND = 20
 ATTACHMENT_HOSTS_BOUND = 20
 NAME_BOUND = 200
-REACHED_BOUND = 50
-"""People of one place who are mailed about one thing."""
+RECIPIENTS_BOUND = 50
+"""How many people of a tenant or vendor are mailed about one event."""
 APPROVAL_MAILS = 20
-"""Mails about approvals that one person gets a day."""
+"""How many mails about approvals one person gets a day."""
 NAMES_BOUND = 100
-"""Names that one request may ask for: their ids stand in its address."""
+"""How many names one request may ask for; their ids are in its query."""
 USERNAME_BOUND = 64
 URL_BOUND = 500
 CREDENTIALS_BOUND = 4_000
 SECOND_PERSON_AGE = timedelta(days=7)
 """How old an account must be to be one of the two people that some acts take (security decision 25)."""
 SECOND_PEOPLE_MIN = 2
-"""How many of the staff who may be the second person must always remain."""
+"""How many of the staff must remain who can be the second person."""
 FIRST_ADMINISTRATORS = 2
-"""How many platform administrators the host may set up, so that there are two people from the first day."""
+"""How many platform administrators the host may add, so that acts of two people are possible from the first day."""
 CHART_RACE = timedelta(minutes=1)
-"""A token issued up to so long after a chart was taken away may still hold it: the two may have happened at the same time."""
+"""For how long after the loss of a chart a concurrently issued token may still contain it."""
 NEGATIVE_WINDOW = timedelta(minutes=65)
-"""How long the gateway must be able to see a deactivation: longer than any access token lives."""
+"""How long the facts contain a deactivation: longer than any access token lives."""
 
 
 class Role(StrEnum):
-    """What a person is at a tenant. Each role has its rights in ``policy.RIGHTS``."""
+    """A person's role at a tenant. Each role has its rights in ``policy.RIGHTS``."""
 
     PHYSICIAN = "physician"
     NURSE = "nurse"
@@ -64,7 +64,7 @@ class RoleRights:
 
 
 class StaffRole(StrEnum):
-    """What a person is on the platform's staff."""
+    """A person's role on the platform's staff."""
 
     PLATFORM_ADMIN = "platform_admin"
     SECURITY = "security"
@@ -73,7 +73,7 @@ class StaffRole(StrEnum):
 
 
 class VendorRole(StrEnum):
-    """What a person is at a vendor. Each role has its rights in ``policy.VENDOR_RIGHTS``."""
+    """A person's role at a vendor. Each role has its rights in ``policy.VENDOR_RIGHTS``."""
 
     OWNER = "vendor_owner"
     DEVELOPER = "vendor_developer"
@@ -82,7 +82,7 @@ class VendorRole(StrEnum):
 
 
 class VendorRight(StrEnum):
-    """What a member may do with the records of their own vendor, besides reading them."""
+    """What a member of a vendor may do with its records, besides reading them."""
 
     MEMBERS = "members"
     """Invite and remove members."""
@@ -106,7 +106,7 @@ class Bar(StrEnum):
     STOPPED = "stopped"
     """A full stop is in force on the person, their tenant or the platform."""
     ISSUED_BEFORE = "issued_before"
-    """The credential was issued before such a stop ended, and stays invalid."""
+    """The credential was issued before such a stop ended, and remains invalid."""
     READ_ONLY = "read_only"
     """A switch permits the person to read only."""
 
@@ -117,7 +117,7 @@ class UpstreamKind(StrEnum):
 
 
 class MovedReads(StrEnum):
-    """What a token launched under another patient may still do after the chart moved. Writes are always refused."""
+    """What a token of a launch may still do after the EHR moved to another patient's chart. Writes are always refused."""
 
     ALLOW = "allow"
     REFUSE = "refuse"
@@ -125,10 +125,10 @@ class MovedReads(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UpstreamRef:
-    """Where a tenant's FHIR server is. ``credentials_sealed`` is opened by the upstream room only.
+    """Where a tenant's FHIR server is. Only the upstream room opens ``credentials_sealed``.
 
-    ``public_url`` is the base that the server writes in its answers, if it differs from ``url``. ``attachment_hosts``: apps see
-    addresses of attachments only on these hosts; addresses on any other are withheld.
+    ``public_url``: the base that the server writes in its answers, if it differs from ``url``. ``attachment_hosts``: apps see only addresses
+    of attachments on these hosts.
     """
 
     kind: UpstreamKind
@@ -147,28 +147,27 @@ class Tenant:
     """The tenant's own origin; empty if it is served under the platform's."""
     ehr_origins: tuple[str, ...] = ()
     """Origins of the tenant's EHR that may frame a consent page."""
-    # The safe default: an app that did not notice the move would show one patient's data beside
-    # another's chart.
+    # The safe default: an app that missed the move would show one patient's data next to another's chart.
     moved_reads: MovedReads = MovedReads.REFUSE
     sandbox: bool = False
     active: bool = True
     left_at: datetime | None = None
-    """When the hospital left the platform, for good; from then on no verb finds it."""
+    """When the hospital left the platform, for good."""
     colour: str = ""
     """Its colour on pages, as ``#0b6b74``; empty if it has none."""
     logo: str = ""
     """The digest of its logo (``pictures``); empty if it has none."""
     language: str = ""
-    """The language of its pages for a browser that wants none, such as ``es``; empty: English."""
+    """The language of its pages for a browser that states none, such as ``es``; empty: English."""
     time_zone: str = ""
     """The zone of the times on its pages, such as ``Europe/Madrid``; empty: UTC."""
     vendor: VendorId | None = None
-    """The vendor that owns it, as a snapshot in a sandbox; None if every vendor may use it."""
+    """The vendor that owns it, which only a sandbox has; None if every vendor may use it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Branding:
-    """How a hospital shows itself on pages; None leaves a part as it is, an empty one removes it."""
+    """The colour and logo of a hospital's pages; None leaves one as it is, an empty one removes it."""
 
     colour: str | None = None
     logo: Picture | None = None
@@ -176,7 +175,7 @@ class Branding:
 
 @dataclass(frozen=True, slots=True)
 class NewFacility:
-    """A facility to add. ``reference``: the Location or Organization of the hospital's FHIR server that stands for it."""
+    """A facility to add. ``reference``: its Location or Organization on the hospital's FHIR server."""
 
     tenant: TenantId
     name: str
@@ -186,7 +185,7 @@ class NewFacility:
 
 @dataclass(frozen=True, slots=True)
 class Facility:
-    """A place of a hospital at which apps are opened, such as a clinic or a ward. Once removed it never comes back; another may take its name."""
+    """A place of a hospital where apps are opened, such as a clinic or a ward. Its removal is for good; another may take its name."""
 
     id: FacilityId
     tenant: TenantId
@@ -233,7 +232,7 @@ class NewPerson:
     fhir_user: str = ""
     patients: tuple[str, ...] = ()
     mail: str = ""
-    """Where links into the account and notices are mailed; empty for nowhere."""
+    """Where links into the account and notices are mailed; empty if nowhere."""
 
     @property
     def vendor(self) -> VendorId | None:
@@ -243,10 +242,9 @@ class NewPerson:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A person who can sign in. ``patients`` are the charts that they may open: their own and those they act for as a proxy.
+    """A person who can sign in. ``patients``: the charts that a patient or proxy may open.
 
-    ``tenant`` is None for the platform's staff, and a vendor's id for its members: no tenant has one like it, so whoever takes it for a
-    tenant's finds none (ADR 48). ``fhir_user`` is a relative reference such as ``Practitioner/12``.
+    ``tenant`` is None for the platform's staff, and a vendor's id for its members, which is no valid id of a tenant (ADR 48). ``fhir_user`` is a relative reference such as ``Practitioner/12``.
     """
 
     id: PersonId
@@ -260,11 +258,11 @@ class Person:
     created_at: datetime | None = None
     deactivated_at: datetime | None = None
     age_counts_from: datetime | None = None
-    """When a colleague last issued a link into the account, by adding or resetting it. None counts as just now."""
+    """When a colleague last issued a link into the account, by adding or resetting it; None counts as now."""
     chart_ends: tuple[tuple[str, datetime], ...] = ()
-    """Charts of ``patients`` that end at a moment, such as when a child comes of age."""
+    """Which of ``patients`` end, and when, such as when a child comes of age."""
     mail: str = ""
-    """As in NewPerson. It never changes: whoever could change it would get the next link into the account."""
+    """As in NewPerson. It never changes, since whoever could change it would receive the next link into the account."""
 
     @property
     def vendor(self) -> VendorId | None:
@@ -274,7 +272,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart that a person may open, until a moment or without an end."""
+    """A chart that a person may open; ``until`` None: without an end."""
 
     patient: str
     until: datetime | None = None
@@ -289,7 +287,7 @@ TENANT_SORTS = Sorts({"name": "name"})
 
 @dataclass(frozen=True, slots=True)
 class TenantFacts:
-    """What the gateway must know of a tenant."""
+    """A tenant, as the gateway needs it."""
 
     id: TenantId
     upstream: UpstreamRef
@@ -305,11 +303,10 @@ class TenantFacts:
 
 @dataclass(frozen=True, slots=True)
 class IdentityFacts:
-    """What enforcement must know of tenants and people, besides what is in tokens.
+    """Tenants, and what changed about people and facilities within NEGATIVE_WINDOW, so that a token may not show it.
 
-    ``inactive_people``: those deactivated within the life of an access token; sign-in and refresh read the row itself.
-    ``lost_charts``: by person, the charts taken away within that time or soon, and when. ``recent_losses``: the same people by their
-    latest loss, so that removing expired entries costs no more than their number. ``removed_facilities``: those removed within that time.
+    ``inactive_people``: deactivated. ``lost_charts``: by person, the charts that they lost or lose soon, and when. ``recent_losses``: the same
+    people by their latest loss, so that expired entries are found cheaply. ``removed_facilities``: removed.
     """
 
     tenants: Mapping[TenantId, TenantFacts] = field(default_factory=dict)

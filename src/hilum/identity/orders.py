@@ -1,4 +1,4 @@
-"""The acts of this room that wait for a second person, as records that people read and this room parses again. Pure."""
+"""Write this room's acts that wait for a second person as records for people, and parse them again. Pure."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,12 +28,12 @@ TENANT_FIELDS = (
 
 
 def changed_fields(change: TenantChange) -> dict[str, Any]:
-    """Return what a change sets, by field."""
+    """Return the fields that a change sets, with their new values."""
     return {name: value for name in TENANT_FIELDS if (value := getattr(change, name)) is not None}
 
 
 def write_tenant(tenant: Tenant, fields: Iterable[str]) -> dict[str, Any]:
-    """Return some fields of a tenant as a record. Credentials are a digest, which shows only whether they change."""
+    """Return some fields of a tenant as a record. Its digest of the credentials shows only whether they change."""
     written: dict[str, Any] = {}
     for name in fields:
         value = getattr(tenant, name)
@@ -44,8 +44,7 @@ def write_tenant(tenant: Tenant, fields: Iterable[str]) -> dict[str, Any]:
                 "url": value.url,
                 "public_url": value.public_url,
                 "attachment_hosts": list(value.attachment_hosts),
-                # Of the sealed text, which differs each time: it shows that they are replaced, and
-                # nothing of what they are.
+                # Of the sealed text, which differs at each sealing, so it reveals nothing of the credentials.
                 "credentials": hashlib.sha256(sealed.encode()).hexdigest()[:12] if sealed else "",
             }
         written[name] = list(value) if isinstance(value, tuple) else value
@@ -53,7 +52,7 @@ def write_tenant(tenant: Tenant, fields: Iterable[str]) -> dict[str, Any]:
 
 
 def read_tenant_change(order: Mapping[str, Any], sealed: str) -> TenantChange:
-    """Parse the change from a record of ``write_tenant``; ``sealed`` are the credentials."""
+    """Parse a change from a record of ``write_tenant``. ``sealed``: the credentials."""
     upstream, origins, moved = (order.get(name) for name in ("upstream", "ehr_origins", "moved_reads"))
     return TenantChange(
         name=order.get("name"),
@@ -78,14 +77,15 @@ def read_tenant_change(order: Mapping[str, Any], sealed: str) -> TenantChange:
 def write_charts(charts: Sequence[Chart]) -> list[dict[str, Any]]:
     """Return charts with their ends as a record."""
     return [
-        {"patient": each.patient, "until": each.until.isoformat() if each.until else None} for each in charts
+        {"patient": chart.patient, "until": chart.until.isoformat() if chart.until else None}
+        for chart in charts
     ]
 
 
 def charts_of(person: Person) -> tuple[Chart, ...]:
     """Return the charts that a person may open, with their ends."""
     ends = dict(person.chart_ends)
-    return tuple(Chart(each, ends.get(each)) for each in person.patients)
+    return tuple(Chart(patient, ends.get(patient)) for patient in person.patients)
 
 
 def read_charts(written: Sequence[Mapping[str, Any]]) -> tuple[Chart, ...]:

@@ -57,14 +57,14 @@ _USERNAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
 # FHIR R4 datatypes.html#id.
 _FHIR_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _FHIR_USER = re.compile(r"(Practitioner|PractitionerRole|Patient|RelatedPerson|Person)/[A-Za-z0-9.-]{1,64}")
-_WORKS_HERE = frozenset({"Practitioner", "PractitionerRole", "Person"})
+_WORKER_TYPES = frozenset({"Practitioner", "PractitionerRole", "Person"})
 FHIR_USERS: Mapping[Role, frozenset[str]] = MappingProxyType(
     {
         Role.PHYSICIAN: frozenset({"Practitioner", "PractitionerRole"}),
         Role.NURSE: frozenset({"Practitioner", "PractitionerRole"}),
-        Role.ANALYST: _WORKS_HERE,
-        Role.ADMINISTRATOR: _WORKS_HERE,
-        Role.FRONT_DESK: _WORKS_HERE,
+        Role.ANALYST: _WORKER_TYPES,
+        Role.ADMINISTRATOR: _WORKER_TYPES,
+        Role.FRONT_DESK: _WORKER_TYPES,
         Role.PATIENT: frozenset({"Patient", "RelatedPerson", "Person"}),
     }
 )
@@ -72,14 +72,14 @@ FHIR_USERS: Mapping[Role, frozenset[str]] = MappingProxyType(
 _HOST = re.compile(r"(?=.{1,253}\Z)(?!-)[a-z0-9-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
 """A host name. Source: RFC 1035 section 2.3.4 (the bounds), RFC 1123 section 2.1"""
 
-_NOTHING: Mapping[str, str] = MappingProxyType({})
+_NO_RIGHTS: Mapping[str, str] = MappingProxyType({})
 # Not the administrator, whose rights end at the directory.
 REACHES_ALL_PATIENTS = frozenset({Role.PHYSICIAN, Role.NURSE, Role.ANALYST, Role.FRONT_DESK})
 
 
 def rights_of(role: str) -> Mapping[str, str]:
     """Return the rights of a role, by resource type; empty for an unknown role."""
-    return RIGHTS[Role(role)] if role in ROLES else _NOTHING
+    return RIGHTS[Role(role)] if role in ROLES else _NO_RIGHTS
 
 
 @cache

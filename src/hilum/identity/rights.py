@@ -1,11 +1,11 @@
-"""What each role may do: a tenant's to each resource type, a vendor's with its own records. Pure."""
+"""The rights of each role: of a tenant's on resource types, of a vendor's on the vendor's records. Pure."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from hilum.identity.models import Role, VendorRight, VendorRole
 
-# Directories and definitions, which are about no patient.
+# Directories and definitions, which belong to no patient.
 _SHARED = [
     "Organization",
     "Practitioner",
@@ -21,7 +21,7 @@ _SHARED = [
     "ValueSet",
     "CodeSystem",
 ]
-# What belongs to a patient's record.
+# The types of a patient's clinical record.
 _RECORD = [
     "AllergyIntolerance",
     "CarePlan",
@@ -64,8 +64,8 @@ _RECORD = [
 ]
 _ADMINISTRATIVE = ["Account", "Appointment", "AppointmentResponse", "Coverage", "Schedule", "Slot"]
 _PAYMENT = ["ClaimResponse", "CoverageEligibilityResponse", "ExplanationOfBenefit"]
-# Whether an insurer covers care beforehand is asked by a Claim (use: preauthorization).
-_ASKING_A_PAYER = ["Claim", "CoverageEligibilityRequest"]
+# A Claim with use "preauthorization" asks an insurer beforehand whether it covers care.
+_PAYER_REQUESTS = ["Claim", "CoverageEligibilityRequest"]
 
 
 def _table(*parts: tuple[str, list[str]], **single: str) -> Mapping[str, str]:
@@ -80,7 +80,7 @@ RIGHTS: Mapping[Role, Mapping[str, str]] = MappingProxyType(
             ("crus", _RECORD),
             ("crus", _ADMINISTRATIVE),
             ("rs", _PAYMENT),
-            ("crus", _ASKING_A_PAYER),
+            ("crus", _PAYER_REQUESTS),
             Patient="crus",
             Provenance="crs",
             Binary="cr",
@@ -158,14 +158,14 @@ RIGHTS: Mapping[Role, Mapping[str, str]] = MappingProxyType(
             ("crus", ["Patient", "RelatedPerson", "Coverage", "Account"]),
             ("cruds", ["Appointment", "AppointmentResponse"]),
             ("rs", ["Schedule", "Slot", "Questionnaire"]),
-            ("crus", _ASKING_A_PAYER),
+            ("crus", _PAYER_REQUESTS),
             QuestionnaireResponse="cr",
         ),
         Role.PATIENT: _table(
             ("rs", _SHARED),
             ("rs", _RECORD),
             ("rs", _ADMINISTRATIVE),
-            ("rs", [*_PAYMENT, *_ASKING_A_PAYER]),
+            ("rs", [*_PAYMENT, *_PAYER_REQUESTS]),
             Patient="rs",
             Provenance="rs",
             Binary="r",
@@ -184,9 +184,9 @@ VENDOR_RIGHTS: Mapping[VendorRole, frozenset[VendorRight]] = MappingProxyType(
     {
         VendorRole.OWNER: _ALL_RIGHTS,
         VendorRole.DEVELOPER: frozenset({VendorRight.APPS, VendorRight.SECRETS}),
-        # Reads what the vendor is paid for and has agreed to, and changes nothing.
+        # Only reads.
         VendorRole.BILLING: frozenset(),
-        # Who answers a leaked secret can replace it, and cannot widen what the client may do.
+        # Can replace a leaked secret, but not widen what the client may do.
         VendorRole.SECURITY: frozenset({VendorRight.SECRETS, VendorRight.SECURITY_CONTACTS}),
     }
 )

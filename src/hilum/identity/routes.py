@@ -1,4 +1,4 @@
-"""The API's routes of tenants and facilities."""
+"""API routes of tenants and facilities."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -50,7 +50,7 @@ from hilum.web.approvals import WAITS, waits
 from hilum.web.kit import Kit
 
 Seal = Callable[[str, str], str]
-"""(the text of an Authorization header, address of the FHIR server) -> sealed credentials."""
+"""Seals the text of an Authorization header for the FHIR server at an address."""
 
 
 class UpstreamAsked(Strict):
@@ -82,9 +82,9 @@ class TenantChangeAsked(Strict):
     moved_reads: MovedReads | None = None
     active: bool | None = None
     language: Word | None = None
-    """Of pages for a browser that wants none: ``en`` or ``es``; an empty text: English."""
+    """The language of pages for a browser that states none, ``en`` or ``es``; empty: English."""
     time_zone: Word | None = None
-    """Of the times on pages, such as ``Europe/Madrid``; an empty text: UTC."""
+    """The zone of times on pages, such as ``Europe/Madrid``; empty: UTC."""
 
 
 class BrandingAsked(Strict):
@@ -142,7 +142,7 @@ class FacilitiesQuery(Paging):
 
 
 AddFacility = Callable[[Context, NewFacility], Facility]
-"""Adds a facility, with what the rooms above must do about it (``installations.service.add_facility``)."""
+"""Adds a facility and lets the rooms above follow (``installations.service.add_facility``)."""
 
 
 def api(kit: Kit, seal: Seal, add_facility: AddFacility = service.add_facility) -> APIRouter:
@@ -157,7 +157,7 @@ def api(kit: Kit, seal: Seal, add_facility: AddFacility = service.add_facility) 
 def _tenants(router: APIRouter, kit: Kit, seal: Seal) -> None:
     @router.post("/tenants", status_code=201, openapi_extra=audience("platform_admin"))
     async def add_tenant(request: Request, body: NewTenantAsked) -> TenantShown:
-        """Add a tenant; a synthetic one only to a sandbox platform."""
+        """Add a tenant; a sandbox only on a sandbox platform."""
         if body.sandbox and not kit.is_sandbox:
             fields = {"sandbox": "sandbox_in_production"}
             raise Invalid("tenant_invalid", "The tenant cannot be added as described.", fields=fields)
@@ -182,7 +182,7 @@ def _tenants(router: APIRouter, kit: Kit, seal: Seal) -> None:
 
     @router.get("/tenants/{tenant}", openapi_extra=audience("staff", "administrator"))
     async def get_tenant(request: Request, tenant: Id) -> TenantShown:
-        """Show a tenant."""
+        """Get a tenant."""
         return _tenant(await run_read(kit, request, partial(service.view_tenant, tenant=TenantId(tenant))))
 
     @router.patch(
@@ -192,10 +192,9 @@ def _tenants(router: APIRouter, kit: Kit, seal: Seal) -> None:
         openapi_extra=audience("platform_admin", "administrator"),
     )
     async def update_tenant(request: Request, tenant: Id, body: TenantChangeAsked) -> object:
-        """Change a tenant: its administrator its name and habits, the platform all but id and kind.
+        """Change a tenant. Its administrator may change its name, ``moved_reads``, language and time zone.
 
-        Another FHIR server, other credentials for it, another origin and another EHR's origin wait, with the whole change, for a second
-        person (202).
+        A change of its FHIR server, of the credentials for it or of ``base_url``, or a new origin of its EHR, waits for a second person (202).
         """
         asked = TenantChange(
             name=body.name,
@@ -242,7 +241,7 @@ def _facilities(router: APIRouter, kit: Kit, added: AddFacility) -> None:
 
     @router.delete("/facilities/{facility}", response_model=FacilityShown, openapi_extra=rulers)
     async def remove_facility(request: Request, facility: Id) -> object:
-        """Remove a facility; what was opened there stops at once."""
+        """Remove a facility; launches and tokens there stop at once."""
         verb = partial(service.remove_facility, facility_id=FacilityId(facility))
         return await run_write(kit, request, verb)
 
@@ -250,7 +249,7 @@ def _facilities(router: APIRouter, kit: Kit, added: AddFacility) -> None:
 def _upstream(asked: UpstreamAsked, seal: Seal) -> UpstreamRef:
     hosts = asked.attachment_hosts
     upstream = UpstreamRef(asked.kind, asked.url, public_url=asked.public_url, attachment_hosts=hosts)
-    # Before sealing: credentials are bound to the host of a valid address.
+    # Checked before sealing, which binds the credentials to the host.
     if fault := policy.upstream_fault(upstream):
         raise Invalid(
             "tenant_invalid", "The FHIR server cannot be reached as described.", fields={"upstream": fault}

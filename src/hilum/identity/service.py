@@ -1,4 +1,4 @@
-"""Adding, changing and finding tenants and people. Facilities are in ``facilities``, whose verbs this module passes on."""
+"""Add, change and find tenants and people. The verbs of the room's other modules are exported from here, too."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
@@ -26,6 +26,7 @@ from hilum.identity.facilities import (
     remove_facility,
     unknown_facilities,
 )
+from hilum.identity.mailing import list_recipients, mail_administrators, zone_of
 from hilum.identity.models import (
     APPROVAL_MAILS,
     IDENTITY,
@@ -44,8 +45,7 @@ from hilum.identity.models import (
     UpstreamRef,
     VendorRole,
 )
-from hilum.identity.reached import list_reached, mail_administrators, zone_of
-from hilum.identity.whose import list_sandboxes, list_shared
+from hilum.identity.ownership import list_sandboxes, list_shared
 from hilum.infra import nodes
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor, require_platform
@@ -64,7 +64,7 @@ __all__ = [
     "find_facility_named",
     "find_former_facilities",
     "list_facilities",
-    "list_reached",
+    "list_recipients",
     "list_sandboxes",
     "list_shared",
     "mail_administrators",
@@ -73,7 +73,7 @@ __all__ = [
     "unknown_facilities",
     "zone_of",
 ]
-_TWO = "This takes a second person. Request it, and have a colleague approve it."
+_SECOND_PERSON_NEEDED = "This takes a second person. Request it, and have a colleague approve it."
 
 
 def add_tenant(ctx: Context, tenant: Tenant) -> Tenant:
@@ -94,17 +94,15 @@ def add_tenant(ctx: Context, tenant: Tenant) -> Tenant:
 
 
 def update_tenant(ctx: Context, tenant_id: TenantId, change: TenantChange) -> Tenant | Asked:
-    """Change a tenant. Its administrator may change its name and ``moved_reads``, the platform also its origins, server and activity.
+    """Change a tenant. Only platform administrators may change its origins, its FHIR server and whether it is active.
 
-    A change that moves its data or its people's browsers waits as a whole for a second person. What was issued before a tenant is
-    activated again stays invalid. Raises NotFound, NotPermitted, Invalid, Unavailable (too many wait).
+    A change that moves its data or its people's browsers waits as a whole for a second person. Tokens and sessions from before a tenant is
+    activated again stay invalid. Raises NotFound, NotPermitted, Invalid, Unavailable (too many wait).
     """
-    # Locked before it is judged: of two changes at once the later would save the whole row as it
-    # was before the earlier, and so reopen a hospital that was closed at that moment.
-    before = _present(store.get_tenant(ctx.tx, tenant_id, lock=True))
-    after = _judged_change(ctx, before, change)
-    # Closing a hospital first makes moving it no easier: what moves it takes two, whether it is in
-    # use or not (ADR 38).
+    # Locked first: the whole row is saved, which would otherwise undo a concurrent change.
+    before = _require_present(store.get_tenant(ctx.tx, tenant_id, lock=True))
+    after = _checked_change(ctx, before, change)
+    # Also for a hospital that is not active, or one person could move it by deactivating it first (ADR 38).
     if ctx.actor.acts_alone or not policy.moves(before, after):
         return _save_tenant(ctx, before, after, change)
     fields = orders.changed_fields(change)
@@ -121,21 +119,19 @@ def update_tenant(ctx: Context, tenant_id: TenantId, change: TenantChange) -> Te
 
 def _carry_out_change(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     act = approval.act
-    # Read again and compared: the second person agreed to replace exactly this.
-    before = _present(store.get_tenant(ctx.tx, TenantId(act.target), lock=True))
+    # The second person agreed to replace exactly what was there when the change was requested.
+    before = _require_present(store.get_tenant(ctx.tx, TenantId(act.target), lock=True))
     change = orders.read_tenant_change(act.order, act.sealed)
     require_unchanged(act, orders.write_tenant(before, orders.changed_fields(change)))
     as_asker = ctx.as_actor(asker)
-    _save_tenant(as_asker, before, _judged_change(as_asker, before, change), change)
+    _save_tenant(as_asker, before, _checked_change(as_asker, before, change), change)
     return CarriedOut(act.target)
 
 
-def _judged_change(ctx: Context, before: Tenant, change: TenantChange) -> Tenant:
+def _checked_change(ctx: Context, before: Tenant, change: TenantChange) -> Tenant:
     tenant_id = before.id
     if not policy.may_administer(ctx.actor, tenant_id):
         raise audit.refusal(ctx, Event("identity.tenant.update", tenant=tenant_id))
-    # Where a hospital's data lies, where its browsers go and whether it is open is not for one of
-    # its own administrators alone.
     platform_only = (change.base_url, change.active, change.upstream, change.ehr_origins)
     if any(part is not None for part in platform_only) and not policy.may_rule_tenants(ctx.actor):
         raise audit.refusal(ctx, Event("identity.tenant.update", tenant=tenant_id))
@@ -151,7 +147,7 @@ def _save_tenant(ctx: Context, before: Tenant, after: Tenant, change: TenantChan
     tenant_id = before.id
     store.save_tenant(ctx.tx, after)
     if after.active and not before.active:
-        # Reopening revives nothing that was issued before (ADR 23).
+        # Tokens and sessions from before stay invalid (ADR 23).
         controls.end_issued(ctx, Target(TargetKind.TENANT, tenant_id))
     ctx.advance_epoch(IDENTITY, f"tenant/{tenant_id}")
     audit.record(
@@ -166,7 +162,7 @@ def _save_tenant(ctx: Context, before: Tenant, after: Tenant, change: TenantChan
 
 
 def _require_one_node(ctx: Context, upstream: UpstreamRef) -> None:
-    """Raise Invalid for an embedded FHIR server if several nodes serve: its data is in the directory of one of them."""
+    """Check that no embedded FHIR server is used if several nodes serve, since its data is on one of them. Raises Invalid."""
     if upstream.kind is UpstreamKind.EMBEDDED and nodes.count_live(ctx.tx) > 1:
         raise Invalid(
             "embedded_needs_one_node",
@@ -178,14 +174,14 @@ def _require_one_node(ctx: Context, upstream: UpstreamRef) -> None:
 def get_tenant(ctx: Context, tenant: TenantId, *, lock: bool = False) -> Tenant:
     """Get a tenant; with ``lock`` its row is locked until the transaction ends. Raises NotFound."""
     if lock and policy.fits_tenant_id(tenant):
-        return _present(store.get_tenant(ctx.tx, tenant, lock=True))
+        return _require_present(store.get_tenant(ctx.tx, tenant, lock=True))
     found = find_tenant(ctx, tenant)
     if found is None:
         raise no_tenant()
     return found
 
 
-def _present(tenant: Tenant) -> Tenant:
+def _require_present(tenant: Tenant) -> Tenant:
     """Return a tenant that has not left. Raises NotFound."""
     if tenant.left_at is not None:
         raise no_tenant()
@@ -200,17 +196,17 @@ def no_tenant() -> NotFound:
 def find_tenant(ctx: Context, tenant: TenantId) -> Tenant | None:
     """Find a tenant by the text of an address, which need not be a valid id; None if there is none, or it has left."""
     found = store.find_tenant(ctx.tx, tenant) if policy.fits_tenant_id(tenant) else None
-    # In this one place, so that what has left is at every door like what never was (ADR 68).
+    # A hospital that has left is treated as one that never existed (ADR 68).
     return None if found is None or found.left_at is not None else found
 
 
 def was_tenant(ctx: Context, tenant: TenantId) -> bool:
-    """Check whether a tenant exists or has left: what remains of one that left can still be held."""
+    """Check whether a tenant exists or has left; records of one that left remain."""
     return policy.fits_tenant_id(tenant) and store.find_tenant(ctx.tx, tenant) is not None
 
 
 def end_tenant(ctx: Context, tenant_id: TenantId) -> Tenant:
-    """Record that a tenant has left, for good: two people agreed (``departures``), and no verb finds it any more. Raises NotFound."""
+    """Record that a tenant has left, for good; no verb finds it afterwards. Two people agreed to it (``departures``). Raises NotFound."""
     before = get_tenant(ctx, tenant_id, lock=True)
     after = replace(before, active=False, left_at=ctx.now)
     store.save_tenant(ctx.tx, after)
@@ -220,17 +216,17 @@ def end_tenant(ctx: Context, tenant_id: TenantId) -> Tenant:
 
 
 def list_tenants(ctx: Context) -> list[Tenant]:
-    """List every tenant by id that has not left, without a check of rights: for the platform's own use."""
+    """List the tenants that have not left, by id, without a permission check."""
     return [each for each in store.list_tenants(ctx.tx) if each.left_at is None]
 
 
 def find_tenants_named(ctx: Context, named: str) -> list[Tenant]:
-    """Find tenants by id or exact name, without a check of rights."""
+    """Find tenants by id or exact name, without a permission check."""
     return store.find_tenants_named(ctx.tx, named, NAMES_BOUND)
 
 
 def view_tenants(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Tenant]:
-    """List the tenants that the actor may see; the staff see those that have left, too."""
+    """List the tenants that the actor may see; only the staff see those that have left. Raises NotPermitted."""
     if ctx.actor.is_platform:
         return store.page_of_tenants(ctx.tx, page)
     own = ctx.actor.tenant
@@ -253,7 +249,7 @@ def require_addable(ctx: Context, order: NewPerson) -> NewPerson:
     """
     if not policy.may_administer(ctx.actor, order.tenant):
         raise audit.refusal(ctx, Event("identity.person.add", tenant=order.tenant or ""))
-    # That a vendor exists is checked by ``membership``, which lies above the registry.
+    # ``membership`` checks that a vendor exists: this room is below the registry.
     if order.tenant is not None and not policy.is_vendor(order.tenant):
         get_tenant(ctx, order.tenant)
     mail = parse_address(order.mail) if order.mail.strip() else ""
@@ -277,7 +273,7 @@ def require_addable(ctx: Context, order: NewPerson) -> NewPerson:
 def list_owners(
     ctx: Context, tenant: TenantId | None, fhir_user: str, charts: Iterable[str], *, but: str = ""
 ) -> list[str]:
-    """List the usernames of other accounts of a tenant, active or not, whose ``fhirUser`` is this one or one of these patients."""
+    """List the usernames of a tenant's accounts, active or not, whose ``fhirUser`` is this one or one of these patients, except account ``but``."""
     return store.list_owners(ctx.tx, tenant, policy.owns(fhir_user, charts), but=but)
 
 
@@ -289,12 +285,11 @@ def add_person(ctx: Context, order: NewPerson, *, agreed: bool = False) -> Perso
     order = require_addable(ctx, order)
     agreed = agreed or ctx.actor.acts_alone
     if agreed and order.fhir_user:
-        # The claim of the account that had this fhirUser last passes to the new one in this
-        # transaction. At no moment is it free for a third account (ADR 38).
+        # In this transaction, so that no third account can claim the fhirUser in between (ADR 38).
         store.release_claim(ctx.tx, order.tenant, order.fhir_user)
     if not agreed and adding_takes_two(ctx, order):
         event = Event("identity.person.add", tenant=order.tenant or "", reason="second_person_missing")
-        raise audit.refusal(ctx, event, _TWO)
+        raise audit.refusal(ctx, event, _SECOND_PERSON_NEEDED)
     person = Person(
         id=PersonId(ctx.ids.new("per")),
         tenant=order.tenant,
@@ -307,11 +302,11 @@ def add_person(ctx: Context, order: NewPerson, *, agreed: bool = False) -> Perso
         created_at=ctx.now,
         age_counts_from=policy.age_from(ctx.actor, ctx.now),
     )
-    # The constraints decide, not the checks above: two requests at one moment both pass those.
+    # Two concurrent requests may both pass the checks above, but not the constraints.
     if not store.add_person(ctx.tx, person, ctx.now):
         raise Conflict(
             "person_taken",
-            "Another account took this username or fhirUser at this moment. Look at the list of people, and try again.",
+            "Another account has just taken this username or fhirUser. Look at the list of people, and try again.",
         )
     facts = {"role": person.role}
     audit.record(ctx, Event("identity.person.add", tenant=order.tenant or "", person=person.id, facts=facts))
@@ -349,7 +344,7 @@ def view_person(ctx: Context, person_id: PersonId) -> Person:
 
 
 def find_people(ctx: Context, ids: Collection[PersonId]) -> dict[PersonId, Person]:
-    """Find people by their ids, active or not, without a check of rights."""
+    """Find people by their ids, active or not, without a permission check."""
     return {each.id: each for each in store.find_people(ctx.tx, ids)}
 
 
@@ -360,7 +355,7 @@ def list_names(ctx: Context, ids: Collection[PersonId]) -> dict[PersonId, str]:
 
 
 def search_people(ctx: Context, text: str, limit: int) -> list[Person]:
-    """List active people by a part of their name, as far as the actor may see names; an administrator's are the hospital's."""
+    """List active people by a part of their name: for the staff of all hospitals, else of the actor's. Leaves out names the actor may not see."""
     own = None if ctx.actor.is_platform else ctx.actor.tenant
     if own is None and not ctx.actor.is_platform:
         raise not_shown("the people of a hospital", "its people and the platform's staff")
@@ -369,7 +364,7 @@ def search_people(ctx: Context, text: str, limit: int) -> list[Person]:
 
 
 def search_tenants(ctx: Context, text: str, limit: int) -> list[Tenant]:
-    """List hospitals by a part of their name or id; for the staff. Raises NotPermitted."""
+    """List hospitals by a part of their name or id, for the staff. Raises NotPermitted."""
     require_platform(ctx.actor)
     return store.search_tenants(ctx.tx, text, limit)
 
@@ -389,7 +384,7 @@ def list_people(
 
 
 def adding_takes_two(ctx: Context, order: NewPerson) -> bool:
-    """Check whether adding a person takes two people: an account with power, or one that opens a chart that is or was another's own."""
+    """Check whether adding a person takes two people: an account with power, or one for a chart that is or was another account's own."""
     if ctx.actor.acts_alone:
         return False
     return policy.has_power(order.tenant, order.role) or bool(
@@ -398,12 +393,12 @@ def adding_takes_two(ctx: Context, order: NewPerson) -> bool:
 
 
 def set_charts(ctx: Context, person_id: PersonId, charts: tuple[Chart, ...]) -> Person | Asked:
-    """Set the charts that a patient or a proxy may open, each with or without an end. It applies at once, to tokens in use too.
+    """Set the charts that a patient or a proxy may open. It applies at once, also to tokens in use.
 
     A change that opens another account's own chart waits as a whole for a second person. Raises NotFound, NotPermitted, Invalid,
     Unavailable.
     """
-    # Locked: what is wider is judged against the charts that this change replaces.
+    # Locked, so that the charts which this change replaces are those that it is compared with.
     person = policy.charts_at(store.lock_person(ctx.tx, person_id), ctx.now)
     _require_charts(ctx, person, charts)
     wider = policy.charts_widened(person, charts)
@@ -438,7 +433,7 @@ def _require_charts(ctx: Context, person: Person, charts: tuple[Chart, ...]) -> 
             raise NotFound("person_not_found", "There is no such person.")
         raise audit.refusal(ctx, Event("identity.person.set_charts", tenant=person.tenant or ""))
     if person.tenant is not None and person.vendor is None:
-        # What was erased of somebody stays erased.
+        # Nothing is stored about people of a hospital that has left.
         get_tenant(ctx, person.tenant)
     if faults := policy.chart_faults(person, charts, ctx.now):
         raise Invalid("charts_invalid", "The charts cannot be set as described.", fields=faults)
@@ -448,8 +443,7 @@ def _save_charts(ctx: Context, person: Person, charts: tuple[Chart, ...]) -> Per
     person_id = person.id
     lost = policy.charts_lost(person, charts, ctx.now)
     store.save_charts(ctx.tx, person_id, charts)
-    # Tokens in use hold the charts of their issue, so each loss is a fact of its own that the
-    # gateway judges.
+    # Tokens in use contain the charts at their issue, so the gateway needs each loss as a fact.
     store.save_chart_losses(ctx.tx, person_id, lost, since=ctx.now - NEGATIVE_WINDOW)
     ctx.advance_epoch(IDENTITY, f"person/{person_id}")
     facts = {
@@ -468,15 +462,15 @@ def restart_age(ctx: Context, person_id: PersonId, since: datetime) -> None:
 
 
 def list_shared_fhir_users(ctx: Context, *, limit: int = PAGE_BOUND) -> list[tuple[TenantId, str]]:
-    """List each ``fhirUser`` that several active people of a tenant have; older releases did not refuse that."""
+    """List each ``fhirUser`` that several active people of a tenant have, which older releases allowed."""
     return store.list_shared_fhir_users(ctx.tx, limit=limit)
 
 
 def deactivate_person(ctx: Context, person_id: PersonId) -> Person:
-    """Deactivate a person for good: sign-in, launches, tokens and refreshes end.
+    """Deactivate a person for good: their sign-ins, launches and tokens end.
 
-    Raises NotFound, NotPermitted (also if fewer than two who may be the second person would remain), Conflict (inactive already, the
-    last owner of a vendor, or the last platform administrator). The host may leave fewer, so that a platform can be recovered.
+    Raises NotFound, NotPermitted (also if fewer than SECOND_PEOPLE_MIN of the staff would remain who can be the second person), Conflict
+    (inactive already, the last owner of a vendor, or the last platform administrator). The host may leave fewer, to recover a platform.
     """
     person = store.get_person(ctx.tx, person_id)
     if not policy.may_administer(ctx.actor, person.tenant):
@@ -489,7 +483,7 @@ def deactivate_person(ctx: Context, person_id: PersonId) -> Person:
         raise Conflict(
             "last_owner", "This is the last owner of the vendor. Add another before removing this one."
         )
-    # No token is hunted down: the fact that the person is inactive ends them all, at every door.
+    # Tokens need not be revoked: every use of one checks whether its person is active.
     if not store.save_deactivated(ctx.tx, person_id, ctx.now):
         raise Conflict("person_inactive", "This person is already inactive.")
     ctx.advance_epoch(IDENTITY, f"person/{person_id}")
@@ -498,18 +492,18 @@ def deactivate_person(ctx: Context, person_id: PersonId) -> Person:
 
 
 def lock_owners(ctx: Context, place: TenantId | None) -> list[PersonId]:
-    """List the active owners of a vendor, and lock them: two who remove each other at one moment must not leave none (C8)."""
+    """List and lock the active owners of a vendor, so that two who remove each other at once do not leave none (C8)."""
     return [person for person, _ in store.lock_active(ctx.tx, place, {VendorRole.OWNER})]
 
 
 def count_people(ctx: Context, place: TenantId) -> int:
-    """Count the active people of a place, without a check of rights."""
+    """Count the active people of a tenant or vendor, without a permission check."""
     return store.count_active(ctx.tx, place)
 
 
 def _require_enough_left(ctx: Context, leaving: PersonId) -> None:
-    """Check that a platform administrator and two possible second people remain. The lock makes concurrent deactivations wait."""
-    # Locked: two who deactivate each other at one moment would both find that enough are left.
+    """Check that a platform administrator and SECOND_PEOPLE_MIN possible second people remain. Raises Conflict, NotPermitted."""
+    # Locked, so that two who deactivate each other at once do not both find enough others.
     left = [each for each in store.lock_active(ctx.tx, None, MAY_STOP_ANYTHING) if each[0] != leaving]
     if all(role != StaffRole.PLATFORM_ADMIN for _, role in left):
         raise Conflict(
@@ -531,33 +525,32 @@ def bar_on(
 ) -> Bar | None:
     """Return why a person's credential is not accepted now, read from the rows; None if it is. See ``policy.bar_on``."""
     tenant = None if person.tenant is None else find_tenant(ctx, person.tenant)
-    # Read for these targets only: sign-in must not cost what all switches of the platform do.
+    # Only the switches on these targets, since every sign-in reads them.
     index = controls.stops_on(ctx, policy.stops_over(person))
     return policy.bar_on(person, tenant, index, now=ctx.now, issued_at=issued_at, writing=writing)
 
 
 def counts_as_one_of_two(ctx: Context, person_id: PersonId, *, since: datetime | None = None) -> bool:
-    """Check whether a person counts as one of the two people that an act takes: active, of age, neither stopped nor limited to reading.
+    """Check whether a person may be one of the two people of an act: active, of age, neither stopped nor limited to reading.
 
-    ``since``: when they asked for the act; a full stop on them after that ends the act, also once the stop is released.
+    ``since``: when they requested the act. A full stop on them after that voids it, even if the stop was released since.
     """
     person = store.find_person(ctx.tx, person_id)
     if person is None or not policy.is_of_age(person, ctx.now):
         return False
-    # As for a write: a person limited to reading is neither of the two.
     return bar_on(ctx, person, issued_at=since, writing=True) is None
 
 
 def ask(ctx: Context, act: Act, approval_id: str = "") -> Approval:
-    """Record an act as waiting for a second person, if the actor counts as one of two. Raises NotPermitted, Unavailable."""
+    """Record that an act waits for a second person, if the actor counts as one of two. Raises NotPermitted, Unavailable (too many wait)."""
     counts = counts_as_one_of_two(ctx, PersonId(ctx.actor.id))
     approval = approvals.ask(ctx, act, counts=counts, approval_id=approval_id)
-    _mail_seconds(ctx, approval)
+    _mail_approvers(ctx, approval)
     return approval
 
 
-def _mail_seconds(ctx: Context, approval: Approval) -> None:
-    """Mail those who could approve something, as far as they have an address, and within a bound a day."""
+def _mail_approvers(ctx: Context, approval: Approval) -> None:
+    """Mail people who could approve an act, at most APPROVAL_MAILS a day each."""
     act = approval.act
     facts = {
         "kind": act.kind.value,
@@ -566,10 +559,10 @@ def _mail_seconds(ctx: Context, approval: Approval) -> None:
         "until": approval.expires_at.isoformat(),
     }
     zone, until = zone_of(ctx, act.tenant), approval.expires_at
-    for person, address in list_reached(ctx, act.tenant, policy.roles_with_power(act.tenant)):
+    for person, address in list_recipients(ctx, act.tenant, policy.roles_with_power(act.tenant)):
         if person in {approval.asked_by, act.target}:
             continue
-        # Whoever asks and withdraws again and again must not fill a colleague's mailbox.
+        # Limited, since somebody may request and withdraw again and again.
         if notices.spend(ctx, f"approval/{person}", APPROVAL_MAILS):
             cause = f"approval/{approval.id}"
             notices.put_mail(
@@ -578,7 +571,7 @@ def _mail_seconds(ctx: Context, approval: Approval) -> None:
 
 
 def require_unchanged(act: Act, now: Mapping[str, Any]) -> None:
-    """Check that what an act replaces is still what it was when the act was asked for. Raises Conflict."""
+    """Check that what an act replaces has not changed since the act was requested. Raises Conflict."""
     if now != act.before:
         raise Conflict(
             "target_changed",

@@ -353,7 +353,7 @@ def search_tenants(tx: Connection, text: str, limit: int) -> list[Tenant]:
     ]
 
 
-def list_reached(
+def list_recipients(
     tx: Connection, place: TenantId | None, roles: Collection[str], limit: int
 ) -> list[tuple[PersonId, str]]:
     """List active people of a place with one of some roles who have a mail address, with it, by username."""

@@ -37,7 +37,7 @@ def _announce(ctx: Context, tenant: TenantId, window: datetime, groups: Sequence
     deciding = {each.id for each in assignees.values() if may_decide_at(each, tenant)}
     place, zone = identity.get_tenant(ctx, tenant), identity.zone_of(ctx, tenant)
     names = {id_: each.name for id_, each in registry.read_apps(ctx, {each.app for each in groups}).items()}
-    for person, address in identity.list_reached(ctx, tenant, {Role.ADMINISTRATOR}):
+    for person, address in identity.list_recipients(ctx, tenant, {Role.ADMINISTRATOR}):
         own = policy.groups_for(groups, person, deciding)
         if own:
             facts = {"place": place.name, "apps": _named([each.app for each in own], names)}

@@ -214,7 +214,7 @@ def _notify(ctx: Context, breach: Breach) -> None:
         "due": breach.due_at.isoformat(),
         "entry": breach.id,
     }
-    for _, address in identity.list_reached(ctx, None, _TOLD[breach.level]):
+    for _, address in identity.list_recipients(ctx, None, _TOLD[breach.level]):
         cause = f"review-late/{breach.id}/{breach.level}"
         notices.put_mail(ctx, Mail(MailKind.REVIEW_LATE, address, cause, facts))
 

@@ -1,4 +1,4 @@
-"""Tokens in a worker: creating them, verifying their MAC, and the cache of their facts."""
+"""Creating tokens, verifying their MAC, and each worker's cache of their facts."""
 
 import asyncio
 import hmac
@@ -22,21 +22,20 @@ _UNKNOWN = Deny(Reason.TOKEN_INVALID, "The access token was not issued here.")
 
 @dataclass(frozen=True, slots=True)
 class Revoked(Deny):
-    """The refusal of a token that was issued here and revoked since; ``token`` is for the record of who presented it."""
+    """The refusal of a revoked token; ``token`` is for the audit record."""
 
     token: AccessToken | None = None
 
 
 class Reads(Protocol):
-    """Runs a read off the loop, in a transaction of its own (``UnitOfWork.reads``)."""
+    """Runs a read in a transaction, outside the event loop's thread (``UnitOfWork.reads``)."""
 
     def __call__(self, verb: Callable[[Context], T], /) -> Awaitable[T]: ...
 
 
 def make(ids: Ids, prefix: str) -> str:
     """Create a token from 256 random bits and a MAC, so that forged tokens are refused without a database query."""
-    # The 256 random bits are what makes a token unguessable. The 48 bits of the MAC only keep
-    # guesses away from the database, so that strangers cost little (security decision 6).
+    # The random bits make a token unguessable; the 48 bits of the MAC only save database queries (security decision 6).
     body = prefix + ids.secret()
     return f"{body}_{vault().mac(policy.MAC_PURPOSE, body.encode())}"
 
@@ -50,8 +49,7 @@ def genuine(token: str, prefix: str) -> bool:
 class TokenTable:
     """This worker's cache of issued access tokens; the least recently used are evicted first.
 
-    A cached token was issued here, but may be revoked or expired: that is decided on every use against the snapshot.
-    Use it only in the event loop's thread.
+    A cached token may be revoked or expired: ``policy.judge`` decides that at every use. Not thread-safe: only for the event loop's thread.
     """
 
     def __init__(self, reads: Reads, bound: int = TABLE_BOUND) -> None:
@@ -63,13 +61,13 @@ class TokenTable:
 
     def get_cached(self, bearer: str) -> AccessToken | Deny | None:
         """Return the facts of a cached token, Deny for one that was not issued here, or None if the database must be read."""
-        # The cheapest check first: nothing is hashed for what cannot be a token.
+        # Before hashing, which would cost more for a long text.
         if len(bearer) != policy.ACCESS_LENGTH:
             return _UNKNOWN
         fingerprint = sha256(bearer.encode("utf-8", "replace")).digest()
         token = self._cached.get(fingerprint)
         if token is not None:
-            # A hit needs no MAC: only issued tokens are in the table.
+            # Only issued tokens are cached, so the MAC need not be checked.
             self._cached.move_to_end(fingerprint)
             return token
         return None if genuine(bearer, ACCESS_PREFIX) else _UNKNOWN
@@ -96,8 +94,7 @@ class TokenTable:
         if row is None:
             return _UNKNOWN
         token, revoked = row
-        # The row refuses what was revoked before this read, the snapshot what is revoked from now
-        # on (security decision 7).
+        # The row shows a revocation before this read; the snapshot brings later ones (security decision 7).
         if revoked:
             return Revoked(Reason.TOKEN_REVOKED, "The access token was revoked.", token)
         self._cached[fingerprint] = token

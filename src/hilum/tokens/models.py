@@ -1,4 +1,4 @@
-"""Opaque access and refresh tokens."""
+"""Opaque access and refresh tokens, their families, and their bounds."""
 
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -24,19 +24,18 @@ ACCESS_PREFIX = "hil_at_"
 REFRESH_PREFIX = "hil_rt_"
 TABLE_BOUND = 200_000
 """How many tokens a worker caches; the least recently used are evicted first."""
-# C47: no rule book lets an access token live longer than this bound.
 NEGATIVE_WINDOW = ACCESS_TOKEN_BOUND + timedelta(minutes=5)
-"""How long the snapshot keeps a revocation: longer than any access token lives."""
+"""How long the snapshot keeps a revocation: longer than any rule book lets an access token live (C47)."""
 # 32 random bytes in base64url without padding.
 SECRET_LENGTH = 43
 MAC_LENGTH = 8
 USED_REFRESH_KEPT = timedelta(days=7)
-"""How long used refresh tokens and revoked families are kept, unless configured otherwise."""
+"""How long used refresh tokens and revoked families are stored, unless configured otherwise."""
 PURGE_BATCH = 1_000
 FAMILIES_BOUND = 20
-"""The most families that are listed of one authorization, the newest."""
+"""How many families of one authorization are listed."""
 JTI_BOUND = 512
-"""The longest ``jti`` that is accepted; a client needs no longer one."""
+"""The longest ``jti`` that is accepted, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ class AccessToken:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Everything that ``mint`` stores with the tokens of one grant: an AccessToken without times and hash."""
+    """What ``mint`` stores with the tokens of one grant, besides their hashes, families and times."""
 
     tenant: TenantId
     client: ClientId
@@ -119,12 +118,12 @@ class RefreshToken:
     used_at: datetime | None = None
     family_revoked_at: datetime | None = None
     family_started_at: datetime | None = None
-    """When the first token was issued from the same authorization; filled where a token is found, not where it is used up."""
+    """When the family's first token was issued. ``find_refresh`` sets it, ``use_refresh`` does not."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenFamily:
-    """What was issued from one authorization and can still be refreshed. ``minted_at``: when its last token was issued."""
+    """A family with a refresh token that can be redeemed. ``minted_at``: when the family's last token was issued."""
 
     id: FamilyId
     authorization: AuthorizationId
@@ -132,7 +131,7 @@ class TokenFamily:
     started_at: datetime
     minted_at: datetime
     expires_at: datetime
-    """The end of its refresh token, as it was issued."""
+    """When that refresh token expires."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +151,7 @@ class TokenFacts:
     revoked_tokens: AbstractSet[bytes] = frozenset()
     revoked_families: AbstractSet[FamilyId] = frozenset()
     ended_sessions: AbstractSet[str] = frozenset()
-    """From another part (``signin.facts``), added by the snapshot."""
+    """The snapshot adds them from ``signin.facts``."""
 
 
 @dataclass(frozen=True, slots=True)

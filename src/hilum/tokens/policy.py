@@ -23,7 +23,7 @@ _SHAPE = re.compile(rf"(hil_[ar]t_[A-Za-z0-9_-]{{{SECRET_LENGTH}}})_([A-Za-z0-9_
 def signed_part(token: str, prefix: str) -> tuple[bytes, str] | None:
     """Split a token into the part that its MAC covers and the MAC; None if it is malformed.
 
-    ``<prefix><43>_<8>``: the last 8 characters are the MAC of everything before the underscore.
+    A token is ``<prefix><secret>_<mac>``, with 43 characters of secret and 8 of MAC.
     """
     shape = _SHAPE.fullmatch(token) if token.startswith(prefix) else None
     return None if shape is None else (shape[1].encode(), shape[2])
@@ -31,8 +31,7 @@ def signed_part(token: str, prefix: str) -> tuple[bytes, str] | None:
 
 def fingerprint(token: str) -> bytes:
     """Return the SHA-256 under which a token is stored."""
-    # A plain hash is enough: nobody guesses 256 random bits, unlike a password. A copy of the
-    # database holds no usable token.
+    # Unlike a password, 256 random bits need no slow hash.
     return sha256(token.encode()).digest()
 
 
@@ -47,16 +46,16 @@ def judge(token: AccessToken, facts: TokenFacts, now: datetime) -> Reason | None
         return Reason.TOKEN_INVALID
     if token.family in facts.revoked_families or token.hash in facts.revoked_tokens:
         return Reason.TOKEN_REVOKED
+    # A launch's tokens end with the launch instead, which the gateway checks.
     if token.session in facts.ended_sessions and not token.launch and "offline_access" not in token.scopes:
-        # A launch's tokens end with the launch instead, which the gateway checks separately.
         return Reason.TOKEN_REVOKED
     return None
 
 
 def require_proof(token: AccessToken, proof: str) -> Reason | None:  # noqa: ARG001
-    """Return why a token's proof of possession is not valid; None if it needs none. ``proof`` is the request's, empty without one.
+    """Return why a request's proof of possession is not valid; None if the token needs none. ``proof`` is empty if there is none.
 
-    No token is bound to a key today. One that is marked bound is refused, because proofs cannot be verified yet (C56, RFC 9449).
+    Hilum binds no token to a key and verifies no proof yet, so a bound token is refused (C56). Source: RFC 9449
     """
     return Reason.PROOF_INVALID if token.proof_key else None
 

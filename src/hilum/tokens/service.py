@@ -1,4 +1,14 @@
-"""Issue, redeem and revoke tokens."""
+"""Issue, redeem and revoke tokens.
+
+A token, from its issue to its deletion:
+
+1. ``mint``: an access token and perhaps a refresh token, in the family of a code. Only their hashes are stored.
+2. ``live.TokenTable.get``: the gateway finds the facts of a presented access token; ``policy.judge`` decides at every use whether it is valid.
+3. ``redeem_refresh``: a refresh token works once, and the family goes on with new tokens. A second use revokes the family.
+4. ``revoke_presented``, ``revoke_family``, ``revoke_authorization``, ``revoke_launch``, ``end_access_at``: an early end, which ``facts`` takes to
+   every node.
+5. ``purge``, a job: deletes tokens that can no longer be used, once their reuse need not be recognized any more.
+"""
 
 from collections.abc import Collection, Iterable
 from dataclasses import replace
@@ -35,7 +45,7 @@ from hilum.tokens.models import (
 )
 
 _ACTIVE_FOR = timedelta(hours=1)
-"""How long after its last token a person counts as at work with an app."""
+"""How long after their last token a person counts as active with an app."""
 _REFRESH_KEPT = timedelta(days=1)
 """How long an expired refresh token is kept, so that its replay is recognized."""
 
@@ -50,22 +60,21 @@ def mint(
     life: timedelta,
     access_scopes: tuple[str, ...] | None = None,
 ) -> IssuedTokens:
-    """Issue an access token and, unless ``offline`` is None, a refresh token: True outlives the session, False ends with it.
+    """Issue an access token and perhaps a refresh token. Raises NotPermitted("invalid_grant") if the family is revoked.
 
-    ``code_family``: that of the code or redeemed refresh token; created with its first token. A person's tokens always belong to a
-    family. ``life`` is limited to what ``lifetimes``, those of the rule book, allow (C47). ``access_scopes``: the access token's, if a refresh requested fewer than the grant's,
-    which the refresh token keeps (RFC 6749 section 6). Raises NotPermitted("invalid_grant") if the family is revoked.
+    ``offline``: whether the refresh token outlives the session; None issues none. ``code_family``: the family of the code or of the redeemed
+    refresh token; its first token creates it. ``life``: the access token's, limited by ``lifetimes`` of the rule book (C47).
+    ``access_scopes``: the access token's, if a refresh requested fewer; the refresh token keeps the grant's. Source: RFC 6749 section 6
     """
-    # A person's tokens always have a family, by which a withdrawal or a replay ends them together.
+    # A person's tokens always have a family, so that a withdrawal or a replay ends them together.
     family = code_family or FamilyId("")
     if not family and (grant.person or offline is not None):
         family = FamilyId(ctx.ids.new("fam"))
-    # This locks the family's row until the commit. A revocation at the same moment either came
-    # first and refuses here, or waits and then revokes this token too.
+    # This locks the family's row until the commit: a concurrent revocation is either found here, or waits and then revokes this token too.
     if family and not store.touch_family(ctx.tx, family, grant, offline=bool(offline), now=ctx.now):
         audit.record(ctx, _event(grant, "tokens.access.mint", reason="family_revoked", family=family))
         raise NotPermitted(TokenError.INVALID_GRANT, "The code or refresh token has been revoked.")
-    # NEGATIVE_WINDOW relies on these bounds: the snapshot forgets a revocation after it.
+    # The snapshot forgets a revocation after NEGATIVE_WINDOW, so no token may live longer.
     life = min(life, lifetimes.access_token if grant.person else lifetimes.backend_token)
     presented = make(ctx.ids, ACCESS_PREFIX)
     granted = grant if access_scopes is None else replace(grant, scopes=access_scopes)
@@ -85,40 +94,38 @@ def mint(
 def redeem_refresh(
     ctx: Context, presented: str, *, client: ClientId, tenant: TenantId, online_ended: bool = False
 ) -> RefreshToken:
-    """Redeem a refresh token, which works once. Check everything else first (``find_refresh``), because this uses it up.
+    """Redeem a refresh token, which then no longer works. Callers make all other checks first, with ``find_refresh``.
 
-    A second use revokes the family, and that commits. ``online_ended``: the session or launch of an online token has ended. Raises
-    NotPermitted("invalid_grant") for every failure; an attempt by another client does not use the token up.
-    Source: RFC 6749 section 6, RFC 9700 section 4.14.2.
+    ``online_ended``: the session or launch of an online token has ended. Raises NotPermitted("invalid_grant") for every failure. A second use
+    also revokes the family, and commits that; an attempt by another client changes nothing.
+    Source: RFC 6749 section 6, RFC 9700 section 4.14.2
     """
     if not genuine(presented, REFRESH_PREFIX):
         raise _no_refresh("This refresh token was not issued here.")
     fingerprint = policy.fingerprint(presented)
     if online_ended:
         stored = store.find_refresh(ctx.tx, fingerprint)
-        if stored is not None and not stored.offline and _is_of(stored, client, tenant):
+        if stored is not None and not stored.offline and _belongs_to(stored, client, tenant):
             _revoke_families(ctx, store.of_family(stored.family), "session_ended")
             audit.record(
                 ctx,
                 _event(stored.grant, "tokens.refresh.redeem", reason="session_ended", family=stored.family),
             )
             raise _no_refresh("The session of this online access has ended.")
-    # One statement judges and marks. Of two uses at one moment one wins; the other finds the token
-    # used below, as a replay does (ADR 8).
+    # One statement checks and marks the token, so of two concurrent uses one succeeds and the other is a replay (ADR 8).
     redeemed = store.use_refresh(ctx.tx, fingerprint, client=client, tenant=tenant, now=ctx.now)
     if redeemed is not None:
         return redeemed
     stored = store.find_refresh(ctx.tx, fingerprint)
     if stored is None:
         raise _no_refresh("This refresh token no longer exists.")
-    # Recorded and nothing else: a client that finds another's token must not be able to use it up
-    # or to end its owner's access.
-    if not _is_of(stored, client, tenant):
+    # Only recorded: a client that found another's token must not be able to end its owner's access.
+    if not _belongs_to(stored, client, tenant):
         foreign = _event(stored.grant, "tokens.refresh.redeem", reason="foreign_client", by=client, at=tenant)
         audit.record(ctx, foreign)
         raise _no_refresh("This refresh token was issued to another client.")
     fault = policy.refresh_fault(stored, ctx.now)
-    # A second use means that the token leaked, and it is unknown which of its users is the thief: revoke what either may have.
+    # After a second use it is unknown which user is the thief, so both lose access.
     if stored.used_at is not None and stored.family_revoked_at is None:
         _revoke_families(ctx, store.of_family(stored.family), "refresh_reused")
         fault = "reused"
@@ -129,7 +136,7 @@ def redeem_refresh(
 
 
 def find_access(ctx: Context, presented: str) -> AccessToken | None:
-    """Find an access token that is neither revoked nor expired. The caller must check standing and switches."""
+    """Find an access token that is neither revoked nor expired. The caller checks standing and kill switches."""
     if not genuine(presented, ACCESS_PREFIX):
         return None
     row = store.find_access(ctx.tx, policy.fingerprint(presented))
@@ -140,7 +147,7 @@ def find_access(ctx: Context, presented: str) -> AccessToken | None:
 
 
 def find_refresh(ctx: Context, presented: str) -> RefreshToken | None:
-    """Find a refresh token in any state; ``policy.refresh_fault`` returns whether it can be redeemed."""
+    """Find a refresh token in any state; ``policy.refresh_fault`` judges it."""
     if not genuine(presented, REFRESH_PREFIX):
         return None
     return store.find_refresh(ctx.tx, policy.fingerprint(presented))
@@ -149,12 +156,10 @@ def find_refresh(ctx: Context, presented: str) -> RefreshToken | None:
 def revoke_presented(ctx: Context, token: str, *, client: ClientId, tenant: TenantId) -> None:
     """Revoke a token that a client presents: an access token alone, a refresh token with its whole family.
 
-    Unknown, expired and another tenant's tokens are ignored. Raises NotPermitted for another client's token (C54).
-    Source: RFC 7009 sections 2.1 and 2.2.
+    Ignores unknown and expired tokens, and those of other tenants. Raises NotPermitted for another client's token (C54).
+    Source: RFC 7009 sections 2.1 and 2.2
     """
     prefix = policy.prefix_of(token)
-    # RFC 7009 section 2.2: an unknown token is answered as a revoked one, with 200; it confirms
-    # nothing.
     if not prefix or not genuine(token, prefix):
         return
     fingerprint = policy.fingerprint(token)
@@ -177,11 +182,10 @@ def revoke_presented(ctx: Context, token: str, *, client: ClientId, tenant: Tena
 
 
 def revoke_family(ctx: Context, family: FamilyId, *, because: str = "revoked") -> bool:
-    """Revoke everything that was or will be issued from one code; return whether its family was active."""
+    """Revoke all tokens that were or will be issued from one code; return whether its family was active."""
     ended = _revoke_families(ctx, store.of_family(family), because)
     if not ended:
-        # Revoked before its first token: it gets a row that is revoked already, which touch_family
-        # refuses. The order in which two transactions arrive must not matter.
+        # The code may be redeemed later: a revoked family makes touch_family refuse its first token.
         store.bar_family(ctx.tx, family, because=because, now=ctx.now)
     _record_revocation(ctx, ended, because, family=family)
     return bool(ended)
@@ -195,9 +199,9 @@ def revoke_authorization(ctx: Context, authorization: AuthorizationId) -> int:
 
 
 def narrow_authorization(ctx: Context, authorization: AuthorizationId, scopes: Iterable[str]) -> None:
-    """Narrow an authorization's tokens to ``scopes``: revoke access tokens, and narrow refresh tokens."""
+    """Revoke the access tokens of an authorization, and narrow its refresh tokens to ``scopes``."""
     within = tuple(scopes)
-    # Refresh tokens first: this waits for a concurrent redemption of one, so that the access token it issues is revoked below.
+    # Refresh tokens first: the update waits for a concurrent redemption, whose access token is then revoked below.
     for token in store.active_refreshes(ctx.tx, authorization):
         store.narrow_refresh(ctx.tx, token, narrow(token.grant.scopes, within))
     if revoked := store.revoke_access(
@@ -209,7 +213,7 @@ def narrow_authorization(ctx: Context, authorization: AuthorizationId, scopes: I
 
 
 def revoke_launch(ctx: Context, launch: LaunchId) -> int:
-    """Revoke the tokens that end with a launch; those with ``offline_access`` outlive it (C36). Return how many families were active."""
+    """Revoke the tokens of a launch except those with ``offline_access`` (C36); return how many families were active."""
     ended = _revoke_families(ctx, store.of_launch(launch), "launch_ended")
     _record_revocation(ctx, ended, "launch_ended", launch=launch)
     return len(ended)
@@ -218,7 +222,7 @@ def revoke_launch(ctx: Context, launch: LaunchId) -> int:
 def end_access_at(
     ctx: Context, client: ClientId, tenant: TenantId, *, families: bool = False, because: str
 ) -> int:
-    """Revoke the access tokens of a client at a tenant, and with ``families`` what they can be renewed by; return how many there were."""
+    """Revoke the access tokens of a client at a tenant, with ``families`` also its families; return how many were active."""
     ended = _revoke_families(ctx, store.of_client_at(client, tenant), because) if families else []
     revoked = store.revoke_access(ctx.tx, store.access_of_client_at(client, tenant), ctx.now)
     if revoked:
@@ -233,14 +237,14 @@ def last_minted(ctx: Context, authorizations: Iterable[AuthorizationId]) -> dict
 
 
 def list_families(ctx: Context, authorizations: Iterable[AuthorizationId]) -> list[TokenFamily]:
-    """List what can still be refreshed under authorizations, the last used first, at most FAMILIES_BOUND of each."""
+    """List the families of authorizations that can be refreshed, the last used first, at most FAMILIES_BOUND of each."""
     return store.list_families(ctx.tx, authorizations, ctx.now)
 
 
 def count_open(
     ctx: Context, *, tenant: str = "", clients: Collection[str] | None = None, person: str = ""
 ) -> list[OpenTokens]:
-    """Count what is in force by tenant, of some clients, of one person or of all."""
+    """Count access tokens in force and active people by tenant. The arguments restrict it to a tenant, clients or a person."""
     since = ctx.now - _ACTIVE_FOR
     return store.count_open(ctx.tx, ctx.now, since, tenant=tenant, clients=clients, person=person)
 
@@ -252,29 +256,29 @@ def record_jti(ctx: Context, issuer: str, jti: str, until: datetime) -> bool:
     """
     if not jti or len(jti) > JTI_BOUND or ctx.now >= until:
         return False
-    # Per issuer: RFC 7523 makes a jti unique to its issuer only, and one client must not use up
-    # another's. The line break keeps the two apart, since no client id has one.
+    # A jti is unique only within its issuer. The line break separates them: no client id contains one.
     fingerprint = sha256(f"{issuer}\n{jti}".encode()).digest()
-    if fingerprint[0] == 0:  # deleting expired ones in one of 256 calls keeps the table small enough
+    # Expired rows are deleted in one of 256 calls.
+    if fingerprint[0] == 0:
         store.delete_jtis(ctx.tx, ctx.now)
     return store.record_jti(ctx.tx, fingerprint, until)
 
 
 @keyed(r"token/([0-9a-f]{2})+|family/[^/]+")
 def facts(ctx: Context, since: Since) -> Delta[TokenFacts]:
-    """Return the revocations within the life of an access token: all, or those added since."""
+    """Return the revocations of the last NEGATIVE_WINDOW: all, or those since a change."""
     forget_before = ctx.now - NEGATIVE_WINDOW
     if since.changes is None:
         tokens = RecentSet(store.read_revoked_tokens(ctx.tx, forget_before))
         return Delta(TokenFacts(tokens, RecentSet(store.read_revoked_families(ctx.tx, forget_before))))
     revoked: list[tuple[bytes, datetime]] = []
     ended: list[tuple[FamilyId, datetime]] = []
-    for each in since.changes:
-        kind, _, name = each.key.partition("/")
+    for revocation in since.changes:
+        kind, _, name = revocation.key.partition("/")
         if kind == "token":
-            revoked.append((bytes.fromhex(name), each.at))
+            revoked.append((bytes.fromhex(name), revocation.at))
         else:
-            ended.append((FamilyId(name), each.at))
+            ended.append((FamilyId(name), revocation.at))
 
     def change(before: TokenFacts) -> TokenFacts:
         return TokenFacts(
@@ -286,16 +290,15 @@ def facts(ctx: Context, since: Since) -> Delta[TokenFacts]:
 
 
 def purge(ctx: Context, *, used_kept: timedelta = USED_REFRESH_KEPT) -> int:
-    """Delete tokens that can no longer be used; return how many rows. Bounded: call again until it returns 0.
+    """Delete a batch of tokens that can no longer be used; return how many rows. Call again until it returns 0.
 
-    A used refresh token is kept for ``used_kept``; during that time a second use is recognized and revokes its family.
+    ``used_kept``: how long a used refresh token is stored, so that a second use is recognized and revokes its family.
     """
     deleted = store.purge(
         ctx.tx,
         access_before=ctx.now - NEGATIVE_WINDOW,
         refresh_before=ctx.now - _REFRESH_KEPT,
-        # However short the setting, a revoked family stays on record while an access token of it
-        # may live.
+        # A revoked family is stored at least as long as an access token of it may live.
         ended_before=ctx.now - max(used_kept, NEGATIVE_WINDOW),
     )
     return deleted + store.delete_jtis(ctx.tx, ctx.now)
@@ -337,7 +340,7 @@ def _refresh(
     return RefreshToken(policy.fingerprint(presented), family, grant, ctx.now, ctx.now + life, offline)
 
 
-def _is_of(token: RefreshToken, client: ClientId, tenant: TenantId) -> bool:
+def _belongs_to(token: RefreshToken, client: ClientId, tenant: TenantId) -> bool:
     return token.grant.client == client and token.grant.tenant == tenant
 
 

@@ -57,12 +57,11 @@ token_family = Table(
     Index("ix_token_family_person", "person", "app"),
 )
 
-# What no query looks for is in ``facts``. A field that a later release adds has its default in older rows.
+# Fields that no query filters by are in ``facts``. A field that a later release adds has its default in older rows.
 access_token = Table(
     "access_token",
     metadata,
-    # Only the SHA-256 of a token: whoever reads the table, or a backup of it, can present none of
-    # them.
+    # The SHA-256 of the token, so that a copy of the database contains no usable token.
     Column("hash", LargeBinary(32), primary_key=True),
     Column("tenant", String(32), nullable=False),
     Column("client", String(64), nullable=False, index=True),
@@ -86,7 +85,7 @@ refresh_token = Table(
     Column("expires_at", Instant, nullable=False, index=True),
     Column("used_at", Instant),
 )
-# Partial: most tokens are unused, and only the purge looks for used ones.
+# A partial index: most tokens are unused, and only the purge looks for used ones.
 _IS_USED = refresh_token.c.used_at.is_not(None)
 Index("ix_refresh_token_used_at", refresh_token.c.used_at, sqlite_where=_IS_USED, postgresql_where=_IS_USED)
 
@@ -146,9 +145,8 @@ _USE_REFRESH = PreparedStatement(
 
 def touch_family(tx: Connection, family: FamilyId, grant: Grant, *, offline: bool, now: datetime) -> bool:
     """Record that the family issues a token, creating it if it is new; return False if it is revoked."""
-    # The update first: nearly every family exists already. If it changed nothing, the family is new
-    # or revoked, and an insert that is ignored tells the two apart, without a read that another
-    # transaction could make untrue.
+    # Nearly every family exists already. If the update changes no row, the family is new or revoked; the insert
+    # succeeds only if it is new.
     if _TOUCH_FAMILY.count(tx, {"family": family, "now": now}) == 1:
         return True
     row = {
@@ -192,8 +190,7 @@ def bar_family(tx: Connection, family: FamilyId, *, because: str, now: datetime)
         "revoked_at": now,
         "revoked_because": because,
     }
-    # Ignored if the row exists: then the family's first token won the race, or it is revoked
-    # already.
+    # Ignored if the row exists: its first token was issued just now, or it is revoked already.
     tx.execute(insert_or_ignore(tx, token_family).values(row))
 
 
@@ -245,9 +242,9 @@ def add_refresh(tx: Connection, token: RefreshToken) -> None:
 def use_refresh(
     tx: Connection, fingerprint: bytes, *, client: ClientId, tenant: TenantId, now: datetime
 ) -> RefreshToken | None:
-    """Mark an unused, unexpired token of this client and an active family as used, and return it; None if it is not one.
+    """Mark a token as used and return it, if it is unused, unexpired, of this client and in an active family; otherwise return None.
 
-    One statement, so that of two concurrent callers only one gets the token.
+    One statement, so that only one of two concurrent callers gets the token.
     """
     parameters = {"fingerprint": fingerprint, "by_client": client, "at_tenant": tenant, "now": now}
     row = _USE_REFRESH.first(tx, parameters)
@@ -259,8 +256,8 @@ def find_refresh(tx: Connection, fingerprint: bytes) -> RefreshToken | None:
     row = _FIND_REFRESH.first(tx, {"fingerprint": fingerprint})
     if row is None:
         return None
-    found = _refresh(row, row["family_revoked_at"])
-    return replace(found, family_started_at=row["family_started_at"])
+    token = _refresh(row, row["family_revoked_at"])
+    return replace(token, family_started_at=row["family_started_at"])
 
 
 def active_refreshes(tx: Connection, authorization: AuthorizationId) -> list[RefreshToken]:
@@ -270,7 +267,6 @@ def active_refreshes(tx: Connection, authorization: AuthorizationId) -> list[Ref
         family.c.authorization == authorization, family.c.revoked_at.is_(None)
     )
     query = select(refresh_token).where(
-        # Used tokens keep their scopes: they are only there to be recognized.
         refresh_token.c.family.in_(families),
         refresh_token.c.used_at.is_(None),
     )
@@ -294,14 +290,13 @@ def of_family(family: FamilyId) -> ColumnElement[bool]:
 
 
 def of_launch(launch: LaunchId) -> ColumnElement[bool]:
-    # C36: offline access outlives the EHR's session; the rest ends with it.
+    # Offline access outlives the EHR's session (C36).
     return and_(token_family.c.launch == launch, token_family.c.offline.is_(False))
 
 
 def access_of(matching: ColumnElement[bool]) -> ColumnElement[bool]:
     """Return the condition for access tokens whose family matches."""
-    # Tokens by client credentials have no family, so that nothing here reaches them;
-    # access_of_client_at does.
+    # Excludes tokens by client credentials, which have no family; see access_of_client_at.
     return access_token.c.family.in_(select(token_family.c.id).where(matching))
 
 
@@ -333,7 +328,7 @@ def last_minted(tx: Connection, authorizations: Iterable[AuthorizationId]) -> di
 def read_revoked_tokens(tx: Connection, since: datetime) -> Iterator[tuple[bytes, datetime]]:
     """Read the access tokens revoked after ``since``, with the time of each. Not paged."""
     table = access_token
-    # Without a limit: no bound may drop a revocation (security decision 27).
+    # No limit may drop a revocation (security decision 27).
     rows = tx.execute(select(table.c.hash, table.c.revoked_at).where(table.c.revoked_at > since))
     return ((bytes(row.hash), row.revoked_at) for row in rows)
 
@@ -350,8 +345,8 @@ def list_families(
 ) -> list[TokenFamily]:
     """List the families of authorizations that can still be refreshed, the last used one first, at most FAMILIES_BOUND of each."""
     family, refresh = token_family.c, refresh_token.c
-    place = func.row_number().over(partition_by=family.authorization, order_by=family.minted_at.desc())
-    open_ = (
+    rank = func.row_number().over(partition_by=family.authorization, order_by=family.minted_at.desc())
+    refreshable = (
         select(
             family.id,
             family.authorization,
@@ -359,7 +354,7 @@ def list_families(
             family.started_at,
             family.minted_at,
             refresh.expires_at,
-            place.label("place"),
+            rank.label("rank"),
         )
         .select_from(token_family.join(refresh_token, refresh.family == family.id))
         .where(
@@ -370,7 +365,7 @@ def list_families(
         )
         .subquery()
     )
-    query = select(open_).where(open_.c.place <= FAMILIES_BOUND)
+    query = select(refreshable).where(refreshable.c.rank <= FAMILIES_BOUND)
     return [
         TokenFamily(
             FamilyId(row.id),
@@ -380,7 +375,7 @@ def list_families(
             row.minted_at,
             row.expires_at,
         )
-        for row in tx.execute(query.order_by(open_.c.authorization, open_.c.place))
+        for row in tx.execute(query.order_by(refreshable.c.authorization, refreshable.c.rank))
     ]
 
 
@@ -392,8 +387,7 @@ def record_jti(tx: Connection, fingerprint: bytes, until: datetime) -> bool:
 
 def delete_jtis(tx: Connection, now: datetime) -> int:
     table = used_jti
-    # An assertion with an expired jti is refused for its own exp, so the row has nothing left to
-    # stop.
+    # An assertion with an expired jti is refused for its exp.
     old = select(table.c.hash).where(table.c.expires_at <= now).limit(PURGE_BATCH)
     return tx.execute(delete(table).where(table.c.hash.in_(old))).rowcount
 
@@ -401,11 +395,11 @@ def delete_jtis(tx: Connection, now: datetime) -> int:
 def purge(
     tx: Connection, *, access_before: datetime, refresh_before: datetime, ended_before: datetime
 ) -> int:
-    """Delete tokens and families that can no longer be used, at most PURGE_BATCH of each; return how many rows.
+    """Delete tokens and families that can no longer be used, at most PURGE_BATCH of each kind; return how many rows.
 
     Deletes access tokens that expired before ``access_before``; refresh tokens that expired before ``refresh_before`` or were used before
-    ``ended_before``; families revoked before ``ended_before``, with all their tokens; and families whose last token was deleted here.
-    Every query follows an index, so that active tokens are not scanned.
+    ``ended_before``; families revoked before ``ended_before``, with all their tokens; and families whose last token is deleted here.
+    Every query uses an index, so active tokens are not scanned.
     """
     access, refresh, family = access_token, refresh_token, token_family
     emptied = _purge_where(tx, access, access.c.expires_at < access_before)
@@ -416,8 +410,7 @@ def purge(
         emptied += _purge_where(tx, table, table.c.family.in_(revoked.limit(PURGE_BATCH)))
     is_over = (
         or_(family.c.revoked_at.is_(None), family.c.revoked_at < ended_before),
-        # A family goes last. While any token of it is left, its row is where a replay is
-        # recognized.
+        # A replay is recognized by the row of the family, so it is deleted after its tokens.
         ~exists().where(access.c.family == family.c.id),
         ~exists().where(refresh.c.family == family.c.id),
     )
@@ -445,25 +438,24 @@ def _moment(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, tz=EPOCH.tzinfo)
 
 
-# What has a column of its own. All other fields of the dataclass are facts, so that a new field
-# needs no migration.
+# Fields with a column. All others are in the column ``facts``, so that a new field needs no migration.
 _ROW_ONLY = frozenset({"hash", "tenant", "client", "family", "issued_at", "expires_at"})
 _ACCESS_FACTS = tuple(field.name for field in fields(AccessToken) if field.name not in _ROW_ONLY)
 _GRANT_FACTS = tuple(field.name for field in fields(Grant))
 
 
 def _access_facts(token: AccessToken) -> dict[str, Any]:
-    # Only what is set: the row is written with every token and parsed at every cache miss.
+    # Only fields that are set: the row is written with every token and parsed at every cache miss.
     facts = {name: value for name in _ACCESS_FACTS if (value := getattr(token, name))}
-    return _flat(facts, token.person_patients, token.authorization_expires_at)
+    return _to_json(facts, token.person_patients, token.authorization_expires_at)
 
 
 def _grant_facts(grant: Grant) -> dict[str, Any]:
     facts = {name: value for name in _GRANT_FACTS if (value := getattr(grant, name))}
-    return _flat(facts, grant.person_patients, grant.authorization_expires_at)
+    return _to_json(facts, grant.person_patients, grant.authorization_expires_at)
 
 
-def _flat(
+def _to_json(
     facts: dict[str, Any], patients: tuple[str, ...] | None, expires_at: datetime | None
 ) -> dict[str, Any]:
     return facts | {
@@ -473,7 +465,7 @@ def _flat(
     }
 
 
-def _unflat(facts: Mapping[str, Any]) -> dict[str, Any]:
+def _from_json(facts: Mapping[str, Any]) -> dict[str, Any]:
     patients = facts["person_patients"]
     return dict(facts) | {
         "scopes": tuple(facts["scopes"]),
@@ -490,7 +482,7 @@ def _access(row: Mapping[str, Any]) -> AccessToken:
         family=FamilyId(row["family"]),
         issued_at=row["issued_at"],
         expires_at=row["expires_at"],
-        **_unflat(row["facts"]),
+        **_from_json(row["facts"]),
     )
 
 
@@ -498,7 +490,7 @@ def _refresh(row: Mapping[str, Any], family_revoked_at: datetime | None) -> Refr
     return RefreshToken(
         hash=bytes(row["hash"]),
         family=FamilyId(row["family"]),
-        grant=Grant(**_unflat(row["facts"])),
+        grant=Grant(**_from_json(row["facts"])),
         issued_at=row["issued_at"],
         expires_at=row["expires_at"],
         offline=bool(row["offline"]),
@@ -519,13 +511,13 @@ def count_open(
     clients: Collection[str] | None,
     person: str,
 ) -> list[OpenTokens]:
-    """Count the access tokens in force, and the people with one issued since a moment, by tenant; empty or None: not limited by it."""
+    """Count by tenant the access tokens in force, and the people with a token issued since a moment. Empty or None does not filter."""
     token, family = access_token.c, token_family.c
-    lives = (token.expires_at > now, token.revoked_at.is_(None), family.revoked_at.is_(None))
+    in_force = (token.expires_at > now, token.revoked_at.is_(None), family.revoked_at.is_(None))
     tokens = (
         select(token.tenant, func.count())
         .select_from(access_token.outerjoin(token_family, family.id == token.family))
-        .where(*lives)
+        .where(*in_force)
         .group_by(token.tenant)
     )
     people = (
@@ -539,9 +531,9 @@ def count_open(
         tokens, people = tokens.where(token.client.in_(clients)), people.where(family.client.in_(clients))
     if person:
         tokens, people = tokens.where(family.person == person), people.where(family.person == person)
-    numbers: dict[str, int] = {row[0]: row[1] for row in tx.execute(tokens)}
-    active: dict[str, int] = {row[0]: row[1] for row in tx.execute(people)}
+    tokens_of: dict[str, int] = {row[0]: row[1] for row in tx.execute(tokens)}
+    people_of: dict[str, int] = {row[0]: row[1] for row in tx.execute(people)}
     return [
-        OpenTokens(TenantId(each), numbers.get(each, 0), active.get(each, 0))
-        for each in sorted({*numbers, *active})
+        OpenTokens(TenantId(id_), tokens_of.get(id_, 0), people_of.get(id_, 0))
+        for id_ in sorted({*tokens_of, *people_of})
     ]

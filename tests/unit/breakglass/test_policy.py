@@ -13,7 +13,7 @@ from hilum.breakglass.models import (
     LAUNCH_AGE,
     MISUSE_BAR,
     OPENABLE,
-    USUAL,
+    OPENED_BY_DEFAULT,
     NewUse,
     Recent,
     Settings,
@@ -225,7 +225,7 @@ def test_a_verdict_has_a_note(verdict: str, note: str, expected: dict[str, str])
         (ON, SettingsChange(review_hours=1), False, False),
         (ON, SettingsChange(categories=("confidential",)), False, True),
         (ON, SettingsChange(categories=("confidential", "hiv")), True, True),
-        (ON, SettingsChange(categories=(*USUAL, "hiv")), True, False),
+        (ON, SettingsChange(categories=(*OPENED_BY_DEFAULT, "hiv")), True, False),
     ],
 )
 def test_more_power_and_less_review_take_two_people_and_less_power_ends_what_is_open(

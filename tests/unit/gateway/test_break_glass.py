@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hilum.breakglass.models import NEVER, OPENABLE, BreakGlassFacts, OpenUse
+from hilum.breakglass.models import NEVER_OPENED, OPENABLE, BreakGlassFacts, OpenUse
 from hilum.controls.models import Target, TargetKind
 from hilum.gateway import policy
 from hilum.gateway.access_scope import grant_rules
@@ -131,7 +131,7 @@ def test_a_record_of_two_patients_stays_withheld() -> None:
     assert judged(both, with_use(), token) is Reason.LABEL_WITHHELD
 
 
-@pytest.mark.parametrize("category", sorted(NEVER))
+@pytest.mark.parametrize("category", sorted(NEVER_OPENED))
 def test_what_is_never_opened_stays_withheld_whatever_is_stored(category: str) -> None:
     """ADR 77: also if a use or a setting of another release lists it."""
     code = min(CATEGORIES[category])

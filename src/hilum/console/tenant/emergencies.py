@@ -8,10 +8,10 @@ from starlette.responses import Response
 from hilum.approvals.models import Asked as AskedTwo
 from hilum.breakglass import policy, service
 from hilum.breakglass.models import (
-    BY_LAW,
     MINUTES_MAX,
     OPENABLE,
     PER_DAY_MAX,
+    PROTECTED_BY_LAW,
     REVIEW_HOURS_MAX,
     SORTS,
     SettingsChange,
@@ -132,7 +132,7 @@ def _settings(ctx: Context) -> dict[str, Any]:
     return {
         "settings": found,
         "categories": [
-            (each, each.replace("_", " "), each in found.categories, each in BY_LAW)
+            (each, each.replace("_", " "), each in found.categories, each in PROTECTED_BY_LAW)
             for each in sorted(OPENABLE)
         ],
         "bounds": (MINUTES_MAX, PER_DAY_MAX, REVIEW_HOURS_MAX),

@@ -1,4 +1,4 @@
-"""The tenants that every vendor may use, and those that one vendor owns (ADR 117)."""
+"""List the tenants that every vendor may use, and the sandboxes of one vendor (ADR 117)."""
 
 from hilum.identity import store
 from hilum.identity.models import Tenant
@@ -8,11 +8,11 @@ from hilum.kernel.ids import VendorId
 
 
 def list_shared(ctx: Context) -> list[Tenant]:
-    """List the tenants that no vendor owns and that have not left, by id, without a check of rights."""
+    """List the tenants that no vendor owns and that have not left, by id, without a permission check."""
     return [each for each in store.list_tenants(ctx.tx) if each.left_at is None and each.vendor is None]
 
 
 def list_sandboxes(ctx: Context, vendor: VendorId) -> list[Tenant]:
-    """List the synthetic tenants that a vendor may know of and that are active, its own first."""
+    """List the active sandboxes that a vendor may use, its own last."""
     found = [each for each in store.list_tenants(ctx.tx) if each.active and each.sandbox]
     return sorted((each for each in found if is_open_to(each, vendor)), key=lambda each: each.vendor is None)

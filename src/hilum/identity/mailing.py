@@ -1,18 +1,20 @@
-"""Whom mail reaches at a place, and in which zone its times are."""
+"""Mail the people of a tenant or vendor."""
 
 from collections.abc import Collection, Iterable, Mapping
 
 from hilum.identity import store
-from hilum.identity.models import REACHED_BOUND, Role
+from hilum.identity.models import RECIPIENTS_BOUND, Role
 from hilum.infra.context import Context
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.notices import service as notices
 from hilum.notices.models import Mail, MailKind
 
 
-def list_reached(ctx: Context, place: TenantId | None, roles: Collection[str]) -> list[tuple[PersonId, str]]:
-    """List active people of a place with one of some roles who have a mail address, with it; at most REACHED_BOUND."""
-    return store.list_reached(ctx.tx, place, roles, REACHED_BOUND)
+def list_recipients(
+    ctx: Context, place: TenantId | None, roles: Collection[str]
+) -> list[tuple[PersonId, str]]:
+    """List active people of a tenant or vendor (None: staff) with one of some roles, and their mail addresses; at most RECIPIENTS_BOUND."""
+    return store.list_recipients(ctx.tx, place, roles, RECIPIENTS_BOUND)
 
 
 def mail_administrators(
@@ -26,17 +28,17 @@ def mail_administrators(
     app: str = "",
     also: Iterable[str] = (),
 ) -> int:
-    """Mail the administrators of a hospital who have an address, with times in its zone; return how many mails that made.
+    """Mail the administrators of a hospital who have an address, with times in its zone; return how many mails were queued.
 
-    ``also``: other addresses of the hospital. ``vendor``: whose members may read which mails were sent, and to whom.
+    ``also``: other addresses to mail. ``vendor``: its members may read which mails were sent, and to whom.
     """
     zone = zone_of(ctx, tenant)
-    addresses = dict.fromkeys([*(to for _, to in list_reached(ctx, tenant, {Role.ADMINISTRATOR})), *also])
+    addresses = dict.fromkeys([*(to for _, to in list_recipients(ctx, tenant, {Role.ADMINISTRATOR})), *also])
     orders = [Mail(template, to, cause, facts, vendor, app, zone=zone) for to in addresses]
     return sum(notices.put_mail(ctx, order) is not None for order in orders)
 
 
 def zone_of(ctx: Context, place: TenantId | None) -> str:
-    """Return the time zone that a hospital states; empty for UTC, and for the platform."""
+    """Return the time zone of a hospital; empty for UTC, for vendors and for the platform."""
     found = store.find_tenant(ctx.tx, place) if place else None
     return found.time_zone if found is not None else ""
