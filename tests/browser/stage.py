@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlencode
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Frame, Page, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Frame, Page, ViewportSize, expect
 
 from tests.effort import FULL
 from tests.sim.running import Running
@@ -31,7 +31,9 @@ LOOKS: tuple[Look, ...] = (
 )
 """Colours hardly depend on the width: two looks see each scheme and each width."""
 AT_A_DESK: tuple[Look, ...] = LOOKS if FULL else LOOKS[:1]
-"""For pages of the consoles: tests/browser/test_filled_pages.py judges each of them on a phone, by night and by day."""
+"""For pages of the consoles as they mostly are: tests/browser/test_filled_pages.py judges each of them on a phone, by night and by day, or
+``on_a_phone_too`` beside it. What only a story shows, such as what a refused form says, is judged in all looks.
+"""
 SHOTS = os.environ.get("SHOTS", "")
 """The folder where pictures of pages are kept, for a person to look at; empty for none."""
 SAMPLE_PATIENT = "Rosalind Ngozi Okafor"
@@ -138,13 +140,15 @@ JUDGED = """async (rules) => {
     const options = {resultTypes: ["violations"], iframes: false};
     if (again) options.runOnly = {type: "rule", values: asLarge ? rules.colours : rules.looks};
     const found = await axe.run(document, options);
-    return found.violations.flatMap((fault) => fault.nodes.map((node) => `${fault.id}: ${node.target} ${node.failureSummary ?? ""}`));
+    const faults = found.violations.flatMap((fault) => fault.nodes.map((node) => `${fault.id}: ${node.target} ${node.failureSummary ?? ""}`));
+    const root = document.documentElement;
+    return window === top && root.scrollWidth > root.clientWidth ? [...faults, "it is wider than its window"] : faults;
 }"""
-"""Judge a page by axe-core: by every rule where it shows what it did not show when it was judged before, else by its look alone."""
+"""Judge a page by axe-core, and whether it fits: by every rule where it shows what it did not show when it was judged before, else by its look alone."""
 
 
 def violations(page: Page | Frame) -> list[str]:
-    """Return what axe-core finds wrong with a page, without the frames in it; one line for each fault."""
+    """Return what axe-core finds wrong with a page, without the frames in it, and whether it is too wide; one line for each fault."""
     rules = {"colours": list(RULES_OF_COLOURS), "looks": list(RULES_OF_LOOKS)}
     found = page.evaluate(JUDGED, rules)
     if found is None:
@@ -165,14 +169,20 @@ def overflow(page: Page) -> int:
 def judge(page: Page, *frames: Frame, looks: Sequence[Look] = LOOKS) -> None:
     """Check a page wide and narrow, light and dark."""
     for size, scheme in looks:
-        page.set_viewport_size({"width": size[0], "height": size[1]})
+        resize(page, size)
         page.emulate_media(color_scheme=scheme)
-        assert overflow(page) <= 0, f"{page.url} is wider than its window"
         judged: tuple[Page | Frame, ...] = (page, *frames)
         for each in judged:
             found = violations(each)
             assert found == [], f"{page.url} at {size[0]} pixels, {scheme}: {found}"
-    page.set_viewport_size({"width": DESK[0], "height": DESK[1]})
+    resize(page, DESK)
+
+
+def resize(page: Page, size: tuple[int, int]) -> None:
+    """Give the window a size, unless it has it."""
+    wanted: ViewportSize = {"width": size[0], "height": size[1]}
+    if page.viewport_size != wanted:
+        page.set_viewport_size(wanted)
 
 
 def shoot(page: Page, name: str) -> None:

@@ -6,7 +6,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.by_pages import enter, staff
 from tests.browser.phone import on_a_phone_too
-from tests.browser.stage import Stage, look, overflow
+from tests.browser.stage import AT_A_DESK, Stage, look, overflow
 
 PAGE = "/t/general/oauth/manage/break-glass"
 
@@ -63,7 +63,7 @@ def test_the_glass_is_broken_ended_and_reviewed_by_pages(stage: Stage) -> None:
     hospital.goto(f"{stage.running.base}/tenant/emergencies")
     look(hospital, "glass-list")
     hospital.locator("[data-row] a").first.click()
-    look(hospital, "glass-review")
+    look(hospital, "glass-review", AT_A_DESK)
     on_a_phone_too(hospital, "tenant.emergency")
     hospital.get_by_label("Justified", exact=True).check()
     hospital.get_by_label("What you looked at and found").fill("Admitted at 02:10, confirmed by the ward.")

@@ -6,7 +6,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.by_pages import enter, enter_vendor, staff
 from tests.browser.phone import on_a_phone_too
-from tests.browser.stage import Stage, look
+from tests.browser.stage import AT_A_DESK, Stage, look
 
 
 def open_at_meridian(page: Page) -> None:
@@ -49,7 +49,7 @@ def test_a_run_goes_from_open_to_result(stage: Stage) -> None:
     page.goto(here)
     expect(page.get_by_role("region", name="Records of the run")).to_contain_text("Patient")
     expect(page.get_by_text("The scenario was never begun.").first).to_be_visible()
-    look(page, "run-judged")
+    look(page, "run-judged", AT_A_DESK)
     on_a_phone_too(page, "developer.run")
     reviewer = enter(stage, staff(stage, "reviewer"))
     reviewer.goto(here.replace("/developer/", "/review/"))

@@ -44,7 +44,7 @@ def test_an_app_is_stopped_within_ten_seconds(stage: Stage) -> None:
         judge(page)
         page.goto(f"{stage.running.base}/operations")
         expect(page.locator("#stopped")).to_contain_text("Lumen Chart")
-        judge(page)
+        judge(page, looks=AT_A_DESK)
     finally:
         release(stage, address)
 
@@ -65,7 +65,7 @@ def test_why_a_call_was_refused_is_found_within_thirty_seconds(stage: Stage) -> 
 
     assert hand.seconds < 30
     expect(page.get_by_text("What to do next")).to_be_visible()
-    judge(page)
+    judge(page, looks=AT_A_DESK)
     again = page.reload()
     assert again is not None
     assert again.status == 200, "it is the other request that was refused"
@@ -176,7 +176,7 @@ def test_the_pages_of_a_hospital_are_accessible_and_fit(stage: Stage) -> None:
     page.goto(f"{stage.running.base}/tenant")
     page.get_by_role("link", name="Lumen Chart").click()
     expect(page.locator("#permissions")).to_be_visible()
-    judge(page)
+    judge(page, looks=AT_A_DESK)
 
 
 def test_a_narrowing_is_tried_before_anything_is_taken_away(stage: Stage) -> None:
@@ -190,7 +190,7 @@ def test_a_narrowing_is_tried_before_anything_is_taken_away(stage: Stage) -> Non
     expect(page.locator("input[name=scope]").first).not_to_be_checked()
     judge(page)
     page.goto(page.url.replace("/narrow", "/networks"))
-    judge(page)
+    judge(page, looks=AT_A_DESK)
 
 
 def test_an_app_is_approved_and_narrowed_within_two_minutes(stage: Stage) -> None:

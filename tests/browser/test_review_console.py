@@ -5,7 +5,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.by_pages import STATED, begin, enter, enter_vendor, staff
 from tests.browser.hand import Hand
 from tests.browser.phone import on_a_phone_too
-from tests.browser.stage import Stage, look
+from tests.browser.stage import AT_A_DESK, Stage, look
 
 LONG = "A very long justification " * 8
 
@@ -23,7 +23,7 @@ def test_a_vendor_sees_what_a_submission_lacks_and_sends_it(stage: Stage) -> Non
     page.get_by_role("button", name="Submit to review").click()
     look(page, "submission-tried")
     page.get_by_role("link", name="Review", exact=True).first.click()
-    look(page, "submissions")
+    look(page, "submissions", AT_A_DESK)
 
 
 def state(page: Page) -> None:
@@ -48,21 +48,21 @@ def test_a_submission_is_found_seen_whole_and_rejected_by_keys(stage: Stage) -> 
     expect(vendor.get_by_text("What was submitted")).to_be_visible()
     # Live: the jobs process has looked at addresses that nobody answers.
     expect(vendor.get_by_text("The address answers").first).to_be_visible(timeout=30_000)
-    look(vendor, "submission-checked")
+    look(vendor, "submission-checked", AT_A_DESK)
     on_a_phone_too(vendor, "developer.submission")
 
     reviewer = enter(stage, staff(stage, "reviewer"))
     reviewer.get_by_role("navigation").get_by_role("link", name="Review", exact=True).first.click()
-    look(reviewer, "queue")
+    look(reviewer, "queue", AT_A_DESK)
     hand = Hand(reviewer)
     hand.press("j")
     hand.press("Enter")
     expect(reviewer.locator("h1")).to_contain_text("Lumen Chart, version 1.0")
-    look(reviewer, "review")
+    look(reviewer, "review", AT_A_DESK)
     on_a_phone_too(reviewer, "review.submission")
     reviewer.get_by_role("link", name="Technical", exact=True).click()
     reviewer.get_by_role("button", name="Take it").click()
-    look(reviewer, "lens")
+    look(reviewer, "lens", AT_A_DESK)
     on_a_phone_too(reviewer, "review.lens")
     reviewer.get_by_label("It needs changes").check()
     reviewer.get_by_label("In your words").fill("See the finding.")
@@ -79,7 +79,7 @@ def test_a_submission_is_found_seen_whole_and_rejected_by_keys(stage: Stage) -> 
     reviewer.get_by_role("button", name="Reject").click()
     expect(reviewer.locator("h1")).to_contain_text("rejected")
     reviewer.goto(f"{stage.running.base}/review?state=people")
-    look(reviewer, "queue-empty")
+    look(reviewer, "queue-empty", AT_A_DESK)
     vendor.reload()
     expect(vendor.get_by_text("The addresses do not answer.")).to_be_visible()
 
