@@ -1,6 +1,7 @@
 """Which files stand on the same long-lived processes."""
 
 SANDBOX, FOUR_WORKERS, TWO_NODES = "the sandbox that everybody shares", "four workers", "two nodes"
+COPIES = "copies of a seeded sandbox"
 _OUTSIDE = {
     SANDBOX: ("every_scenario", "own_snapshots", "policy_command"),
     FOUR_WORKERS: (
@@ -22,9 +23,11 @@ GROUNDS = (
     ("tests/browser/", SANDBOX),
     ("tests/attack/test_bounds.py", SANDBOX),
     *((f"tests/flows/outside/test_{name}", ground) for ground, names in _OUTSIDE.items() for name in names),
+    ("tests/flows/outside/", COPIES),
+    ("tests/flows/test_processes.py", COPIES),
 )
 """Which files need the same long-lived processes: one worker runs them one after the other, so that those are started once, and stopped
-while it runs others (``tests/sim/shared_places.py``).
+while it runs others (``tests/sim/shared_places.py``). No worker begins with copies while another is seeding what they are made from.
 """
 
 
