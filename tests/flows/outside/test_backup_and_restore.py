@@ -44,7 +44,7 @@ from tests.sim.postgres import Cluster, free_port
 from tests.sim.running import Running, start
 from tests.unit.policies.books import document
 
-READERS = 4
+READERS, BREATH_S = 4, 0.02
 FIRST_BACKED_UP = "0008"
 """The newest migration of the first release that had ``hilum backup``."""
 OLDER = sorted(each for each in declared(configuration()) if FIRST_BACKED_UP <= each < release())
@@ -67,12 +67,14 @@ def done(running: Running | Node, *words: str, **settings: str) -> dict[str, Any
 
 
 async def under_load(outside: Outside, grant: Grant, work: Callable[[], Any]) -> Any:
-    """Do something in a thread while several apps read and write without pause."""
+    """Do something in a thread while several apps read on and on."""
     ended, statuses = asyncio.Event(), Counter[int]()
 
     async def keep_reading() -> None:
         while not ended.is_set():
             statuses[(await outside.read(grant)).status_code] += 1
+            # Some are under way at every moment all the same, and the backup gets its share of the machine.
+            await asyncio.sleep(BREATH_S)
 
     readers = [asyncio.create_task(keep_reading()) for _ in range(READERS)]
     try:

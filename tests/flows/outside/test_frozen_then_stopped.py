@@ -64,7 +64,7 @@ class Story:
     async def keep_reading(self, node: str) -> None:
         while not self.ended:
             await self.ask(node, "Patient/p1")
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.03)
 
     async def keep_probing(self, node: Node) -> None:
         """Ask as a service manager and a proxy do: the site's own probes, and those of the operations listener."""
