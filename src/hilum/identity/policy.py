@@ -50,7 +50,7 @@ __all__ = ["RIGHTS", "VENDOR_RIGHTS"]
 
 ROLES = frozenset(role.value for role in Role)
 STAFF_ROLES = frozenset(role.value for role in StaffRole)
-# It becomes a part of URLs and the name of a file, so nothing in it may mean anything there.
+# Part of URLs and of a file name, so without characters that are special there.
 _TENANT_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])")
 _VENDOR_ID = re.compile(r"ven_[0-9a-z]{1,28}")
 _USERNAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
@@ -68,12 +68,12 @@ FHIR_USERS: Mapping[Role, frozenset[str]] = MappingProxyType(
         Role.PATIENT: frozenset({"Patient", "RelatedPerson", "Person"}),
     }
 )
-"""The resource types that a person of a role can be. A clinician's ``fhirUser`` is never a Patient."""
+"""The resource types of a ``fhirUser`` by role. A clinician's is never a Patient."""
 _HOST = re.compile(r"(?=.{1,253}\Z)(?!-)[a-z0-9-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
-"""A host name. Source: RFC 1035 section 2.3.4 (the bounds), RFC 1123 section 2.1"""
+"""A host name. Source: RFC 1035 section 2.3.4 (bounds), RFC 1123 section 2.1"""
 
 _NO_RIGHTS: Mapping[str, str] = MappingProxyType({})
-# Not the administrator, whose rights end at the directory.
+# Without administrators, who have rights on the directory only.
 REACHES_ALL_PATIENTS = frozenset({Role.PHYSICIAN, Role.NURSE, Role.ANALYST, Role.FRONT_DESK})
 
 
@@ -111,7 +111,7 @@ def is_member(actor: Actor, vendor: str) -> bool:
 
 
 def is_vendor(place: str) -> bool:
-    """Check whether the place of an account is a vendor's id, which no tenant's id can be."""
+    """Check whether the ``tenant`` of an account is a vendor's id, which is no valid id of a tenant."""
     return _VENDOR_ID.fullmatch(place) is not None
 
 
@@ -123,17 +123,16 @@ _PLATFORM = Target(TargetKind.PLATFORM)
 
 
 def stops_over(person: Person) -> tuple[Target, ...]:
-    """List the targets whose full stop stops a person: themselves, their tenant or vendor, the platform."""
-    found = [Target(TargetKind.PERSON, person.id)]
+    """Return the targets whose full stop stops a person: themselves, their tenant or vendor, the platform."""
+    targets = [Target(TargetKind.PERSON, person.id)]
     if person.vendor is not None:
-        found.append(Target(TargetKind.VENDOR, person.vendor))
+        targets.append(Target(TargetKind.VENDOR, person.vendor))
     elif person.tenant is not None:
-        found.append(Target(TargetKind.TENANT, person.tenant))
-    # Staff who may release a stop of the platform must be able to act under it, or it could never
-    # be released.
+        targets.append(Target(TargetKind.TENANT, person.tenant))
+    # Staff who may release a stop of the platform must be able to act during it.
     if person.tenant is not None or person.role not in ACT_UNDER_A_PLATFORM_STOP:
-        found.append(_PLATFORM)
-    return tuple(found)
+        targets.append(_PLATFORM)
+    return tuple(targets)
 
 
 def bar_on(
@@ -145,20 +144,20 @@ def bar_on(
     issued_at: datetime | None = None,
     writing: bool = False,
 ) -> Bar | None:
-    """Return why a person's credential is not accepted now; None if it is. Every sign-in, session, API token and link is judged here.
+    """Return why a person's credential is not accepted now; None if it is. It judges every sign-in, session, API token and link.
 
     ``issued_at``: when the session, API token or link was issued; None for a password, which a stop does not invalidate for good.
-    ``writing``: the actor is about to change something. Credentials of the staff outlive a stop of the platform, which staff ended.
+    ``writing``: whether the person is about to change something.
     Source: security decisions 8 and 24.
     INVARIANT: adding a switch never turns a bar into None.
     """
-    # Before the switches: an account that is gone says nothing about stops.
+    # Before the switches, so that an inactive account gets the same answer during a stop.
     at_tenant = person.tenant is not None and person.vendor is None
     if not person.active or (at_tenant and (tenant is None or not tenant.active)):
         return Bar.INACTIVE
     stop: Stop | None = None
     for target in stops_over(person):
-        # Otherwise those who release the platform's stop would end their own sessions by it.
+        # Staff sessions survive a stop of the platform, or releasing it would end the session that releases it.
         counted_from = None if person.tenant is None and target == _PLATFORM else issued_at
         stop = stop or stop_among(index, (target,), now=now, issued_at=counted_from)
     if stop is not None:
@@ -175,19 +174,19 @@ def is_of_age(person: Person, now: datetime) -> bool:
 
 
 def age_from(actor: Actor, now: datetime) -> datetime:
-    """Return from when the age of an account counts that ``actor`` adds: one that the host adds is of age at once."""
+    """Return from when the age of an account counts that ``actor`` adds. An account that the host adds is of age at once."""
     return now - SECOND_PERSON_AGE if actor.kind in {ActorKind.HOST, ActorKind.SYSTEM} else now
 
 
 def may_rule_tenants(actor: Actor) -> bool:
-    """Check whether an actor may add tenants and set where their data is."""
+    """Check whether an actor may add tenants and set their FHIR servers."""
     if actor.kind in {ActorKind.HOST, ActorKind.SYSTEM}:
         return True
     return actor.kind is ActorKind.STAFF and StaffRole.PLATFORM_ADMIN in actor.roles
 
 
 def may_administer(actor: Actor, tenant: TenantId | None) -> bool:
-    """Check whether an actor may add and remove people of a tenant or vendor (None: staff) and change a tenant's everyday settings."""
+    """Check whether an actor may add and remove people of a tenant or vendor (None: staff), and change a tenant's ordinary settings."""
     if may_rule_tenants(actor) or administers(actor, tenant or ""):
         return True
     return may_as_member(actor, tenant or "", VendorRight.MEMBERS)
@@ -196,7 +195,7 @@ def may_administer(actor: Actor, tenant: TenantId | None) -> bool:
 def may_see_name(actor: Actor, person: Person) -> bool:
     """Check whether an actor may see the name behind an id in a record.
 
-    Whoever administers somebody may, the staff see all names but patients', and a tenant's administrator those of the staff.
+    Those who may administer the person, the platform's staff except for patients, and a tenant's administrators for the staff.
     """
     if may_administer(actor, person.tenant):
         return True
@@ -206,12 +205,12 @@ def may_see_name(actor: Actor, person: Person) -> bool:
 
 
 def has_power(tenant: TenantId | None, role: str) -> bool:
-    """Check whether an account has power over other people: the platform's staff, administrators of a tenant, owners of a vendor."""
+    """Check whether an account is of the platform's staff, an administrator of a tenant or an owner of a vendor."""
     return tenant is None or role in {Role.ADMINISTRATOR, VendorRole.OWNER}
 
 
 def roles_with_power(place: TenantId | None) -> frozenset[str]:
-    """Return the roles whose people may be the second person at a place."""
+    """Return the roles whose people may be the second person of a tenant or vendor (None: of the staff)."""
     if place is None:
         return frozenset({StaffRole.PLATFORM_ADMIN, StaffRole.SECURITY})
     return frozenset({VendorRole.OWNER if is_vendor(place) else Role.ADMINISTRATOR})
@@ -219,8 +218,7 @@ def roles_with_power(place: TenantId | None) -> frozenset[str]:
 
 def moves(before: Tenant, after: Tenant) -> bool:
     """Check whether a change moves a tenant's data, or where its people's browsers are sent or framed. Source: security decision 15."""
-    # Taking an origin away closes something and needs one person; adding one lets its site frame
-    # consent pages.
+    # Only added origins: removing one forbids its site to frame consent pages.
     framed = set(after.ehr_origins) - set(before.ehr_origins)
     return after.upstream != before.upstream or after.base_url != before.base_url or bool(framed)
 
@@ -231,7 +229,7 @@ def may_see_tenant(actor: Actor, tenant: TenantId) -> bool:
 
 
 def facts_of(tenant: Tenant) -> TenantFacts:
-    """Return what the gateway and the client to the tenant's FHIR server must know of a tenant."""
+    """Return the facts of a tenant."""
     return TenantFacts(
         tenant.id,
         tenant.upstream,
@@ -247,7 +245,7 @@ def facts_of(tenant: Tenant) -> TenantFacts:
 
 
 def is_open_to(tenant: Tenant | TenantFacts, vendor: str | None) -> bool:
-    """Check whether a vendor may know of a tenant: one that is some vendor's own is nobody else's (C123)."""
+    """Check whether a vendor may know of a tenant: no other vendor owns it (C123)."""
     return tenant.vendor is None or tenant.vendor == vendor
 
 
@@ -257,7 +255,7 @@ def fits_tenant_id(text: str) -> bool:
 
 
 def tenant_faults(tenant: Tenant) -> dict[str, str]:
-    """Return what is wrong with a tenant, by field."""
+    """Return the error code of each invalid field of a tenant."""
     faults: dict[str, str] = {}
     if not fits_tenant_id(tenant.id):
         faults["id"] = "tenant_id_malformed"
@@ -280,9 +278,9 @@ def tenant_faults(tenant: Tenant) -> dict[str, str]:
 
 
 def person_faults(person: NewPerson) -> dict[str, str]:
-    """Return what is wrong with a person to be added, by field. The username must be in lower case."""
+    """Return the error code of each invalid field of a person to add."""
     faults: dict[str, str] = {}
-    # Lower case only, as it is stored and compared: Anna and anna must not be two people.
+    # Lower case only, so that Anna and anna are not two people.
     if not _USERNAME.fullmatch(person.username):
         faults["username"] = "username_malformed"
     if fault := name_fault(person.name):
@@ -302,14 +300,14 @@ def person_faults(person: NewPerson) -> dict[str, str]:
 
 
 def roles_at(place: TenantId | None) -> frozenset[str]:
-    """Return the roles that an account at a place may have: of the staff (None), of a vendor, of a tenant."""
+    """Return the roles that people of a tenant or vendor (None: of the staff) may have."""
     if place is None:
         return STAFF_ROLES
     return VENDOR_ROLES if is_vendor(place) else ROLES
 
 
 def fhir_user_fault(fhir_user: str, role: str) -> str:
-    """Return what is wrong with a ``fhirUser``: its form, or a resource type that the role cannot be; empty if nothing."""
+    """Return the error code of an invalid ``fhirUser``: malformed, or of a type that does not fit the role; empty if it is valid."""
     if not fhir_user:
         return ""
     found = _FHIR_USER.fullmatch(fhir_user)
@@ -325,9 +323,9 @@ def own_chart(person: Person) -> str:
 
 
 def charts_at(person: Person, now: datetime) -> Person:
-    """Return the person with the charts that they may open at a moment: without those that have ended.
+    """Return the person without the charts that have ended at a moment.
 
-    Applied again at a later moment, it removes more charts but never adds one.
+    INVARIANT: applied again at a later moment, it adds no chart.
     """
     over = {patient for patient, until in person.chart_ends if until <= now}
     if not over:
@@ -340,7 +338,7 @@ def charts_at(person: Person, now: datetime) -> Person:
 
 
 def chart_faults(person: Person, charts: Sequence[Chart], now: datetime) -> dict[str, str]:
-    """Return what is wrong with the charts to be set for a person, by field."""
+    """Return the error code of the charts to set for a person, by field; empty if they are valid."""
     patients = [chart.patient for chart in charts]
     own = own_chart(person)
     if person.role != Role.PATIENT:
@@ -359,14 +357,13 @@ def chart_faults(person: Person, charts: Sequence[Chart], now: datetime) -> dict
 
 
 def charts_widened(person: Person, charts: Sequence[Chart]) -> tuple[str, ...]:
-    """Return the charts that a change opens to a person, or opens for longer than now."""
+    """Return the charts that a change opens to a person, or opens for longer than before."""
     ends = dict(person.chart_ends)
 
     def is_wider(chart: Chart) -> bool:
         if chart.patient not in person.patients:
             return True
         end = ends.get(chart.patient)
-        # Longer is wider: a chart that would have ended stays open.
         return end is not None and (chart.until is None or chart.until > end)
 
     return tuple(chart.patient for chart in charts if is_wider(chart))
@@ -378,10 +375,10 @@ def owns(fhir_user: str, charts: Iterable[str]) -> frozenset[str]:
 
 
 def charts_lost(person: Person, charts: Sequence[Chart], now: datetime) -> dict[str, datetime]:
-    """Return which charts a change takes away while an access token may still hold them, and when each is lost."""
-    kept = {chart.patient for chart in charts}
-    lost = {patient: now for patient in person.patients if patient not in kept}
-    # An end in the near future is announced now, since nothing is written at the moment itself.
+    """Return the charts that a change takes from a person at once or within NEGATIVE_WINDOW, and when each is lost."""
+    remaining = {chart.patient for chart in charts}
+    lost = {patient: now for patient in person.patients if patient not in remaining}
+    # Near ends are included, since nothing is written when they come.
     soon = now + NEGATIVE_WINDOW
     return lost | {
         each.patient: each.until for each in charts if each.until is not None and each.until <= soon
@@ -396,12 +393,11 @@ def holds_lost_chart(
     issued_at: datetime,
     now: datetime,
 ) -> bool:
-    """Check whether a token issued at ``issued_at`` still covers a chart that was taken from the person since."""
+    """Check whether a token of ``issued_at`` contains a chart that the person has lost since."""
     lost = facts.lost_charts.get(person)
     if not lost:
         return False
-    # A future loss counts from its moment on. CHART_RACE: a token issued just after a loss may have
-    # been built from the charts before it.
+    # CHART_RACE: a token issued just after a loss may have been built from the charts before it.
     return any(
         lost[patient] <= now and issued_at <= lost[patient] + CHART_RACE
         for patient in person_patients
@@ -410,13 +406,13 @@ def holds_lost_chart(
 
 
 def normal_username(text: str) -> str:
-    """Return a username as it is stored and compared; empty if it is not a valid one."""
+    """Return a username in the form in which it is stored and compared; empty if it is invalid."""
     lowered = text.strip().lower() if len(text) <= USERNAME_BOUND * 2 else ""
     return lowered if _USERNAME.fullmatch(lowered) else ""
 
 
 def name_fault(name: str) -> str:
-    """Return what is wrong with a display name; empty if nothing."""
+    """Return the error code of an invalid display name; empty if it is valid."""
     if not name.strip():
         return "name_missing"
     if len(name) > NAME_BOUND:
@@ -425,7 +421,7 @@ def name_fault(name: str) -> str:
 
 
 def origin_fault(text: str) -> str:
-    """Return what is wrong with a web origin (scheme, host and port, as a browser writes it); empty if nothing."""
+    """Return the error code of an invalid web origin, which is scheme, host and port as browsers write them; empty if it is valid."""
     if len(text) > URL_BOUND:
         return too_long(URL_BOUND, "origin_too_long")
     try:
@@ -439,7 +435,7 @@ def origin_fault(text: str) -> str:
     shown = f"[{host}]" if ":" in host else host
     written = f"{parts.scheme}://{shown}" + (f":{port}" if port is not None else "")
     default = {"http": 80, "https": 443}[parts.scheme]
-    # Exactly as a browser sends it: origins are compared as strings, in CSP and in CORS.
+    # Exactly as browsers send it, since CSP and CORS compare origins as strings.
     if text != written or port == default or not (_HOST.fullmatch(host) or is_address(host)):
         return "origin_malformed"
     return "" if parts.scheme == "https" or is_loopback(host) else "origin_not_https"
@@ -453,7 +449,7 @@ def is_loopback(host: str) -> bool:
 
 
 def upstream_fault(upstream: UpstreamRef) -> str:
-    """Return what is wrong with the settings of a FHIR server; empty if nothing."""
+    """Return the error code of invalid settings of a FHIR server; empty if they are valid."""
     hosts = upstream.attachment_hosts
     if len(hosts) > ATTACHMENT_HOSTS_BOUND or not all(_HOST.fullmatch(host) for host in hosts):
         return "attachment_hosts_malformed"
@@ -466,8 +462,7 @@ def upstream_fault(upstream: UpstreamRef) -> str:
         return fault
     if urlsplit(upstream.url).hostname in hosts:
         return "attachment_hosts_malformed"  # apps never see the server's own addresses
-    # Clinical data and the tenant's credentials would cross the network in clear text; this machine
-    # alone is exempt.
+    # Without TLS only on this machine: clinical data and credentials would cross the network in clear text.
     secure = urlsplit(upstream.url).scheme == "https" or is_loopback(str(urlsplit(upstream.url).hostname))
     return "" if secure else "upstream_not_https"
 
@@ -482,15 +477,14 @@ def _base_fault(url: str) -> str:
         return "upstream_url_malformed"
     if parts.scheme not in {"http", "https"} or not parts.hostname or re.search(r"[\s\\]", url):
         return "upstream_url_malformed"
-    # Targets are appended to the base: a query or a fragment would swallow them, and a user name
-    # would be sent as credentials.
+    # Targets are appended to the base, so it must not end in a query or a fragment; a user name would be sent as credentials.
     if parts.query or parts.fragment or "@" in parts.netloc or url.endswith("?"):
         return "upstream_url_malformed"
     return ""
 
 
 def login_command(person: Person) -> str:
-    """Return the command by which a person signs in on the command line: a hospital and a vendor go by their ids there."""
+    """Return the command by which a person signs in on the command line."""
     place = (
         f" --vendor {person.vendor}"
         if person.vendor

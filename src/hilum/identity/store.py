@@ -52,7 +52,7 @@ tenants = Table(
     Column("name", String(200), nullable=False),
     Column("upstream_kind", String(20), nullable=False),
     Column("upstream_url", String(500), nullable=False),
-    # Bound to the FHIR server's host when sealed: with another host in the row they do not open.
+    # Sealed for the FHIR server's host; with another host in the row they cannot be opened.
     Column("credentials_sealed", String(8_000), nullable=False),
     Column("upstream_public_url", String(500), nullable=False, server_default=""),
     Column("attachment_hosts", JSON, nullable=False, server_default="[]"),
@@ -84,8 +84,7 @@ facilities = Table(
     Column("created_by", String(120), nullable=False),
     Column("removed_at", Instant),
     Column("removed_by", String(120), nullable=False),
-    # Partial and unique: a name and a reference lead to one facility in use, and any number of removed ones stay
-    # as history.
+    # Partial and unique: one facility in use has a name or a reference, any number of removed ones may have it.
     Index(
         "uq_identity_facility_name",
         "tenant",
@@ -142,7 +141,7 @@ chart_losses = Table(
     Column("at", Instant, nullable=False),
     Index(None, "at"),
 )
-"""Charts taken from people, kept for as long as an access token may still hold them."""
+"""Charts that people lost, stored for as long as an access token may contain them."""
 
 
 def _tenant(row: Any) -> Tenant:
@@ -193,7 +192,7 @@ def _values(tenant: Tenant) -> dict[str, Any]:
 
 
 def add_tenant(tx: Connection, tenant: Tenant) -> bool:
-    """Add a tenant; False if the id is taken. What is written only here never changes."""
+    """Add a tenant; return False if the id is taken."""
     once = {"id": tenant.id, "sandbox": tenant.sandbox, "vendor": tenant.vendor}
     return tx.execute(insert_or_ignore(tx, tenants).values(_values(tenant) | once)).rowcount == 1
 
@@ -235,7 +234,7 @@ def page_of_tenants(tx: Connection, page: PageQuery) -> list[Tenant]:
 def read_tenants(tx: Connection, of: Collection[TenantId] | None = None) -> list[Tenant]:
     """Read some tenants (None: all), without a bound."""
     if of is None:
-        # No limit: a tenant that a snapshot leaves out would be one that does not exist.
+        # No limit, since a tenant that is left out would not exist for the gateway.
         return [_tenant(row) for row in tx.execute(select(tenants))]
     return [
         _tenant(row)
@@ -245,7 +244,7 @@ def read_tenants(tx: Connection, of: Collection[TenantId] | None = None) -> list
 
 
 def find_tenants_named(tx: Connection, named: str, limit: int) -> list[Tenant]:
-    """Find tenants by id or exact name. No index: hospitals are few, and platforms read all of them at start."""
+    """Find tenants by id or exact name, without an index, since hospitals are few."""
     query = select(tenants).where(or_(tenants.c.id == named, tenants.c.name == named))
     return [_tenant(row) for row in tx.execute(query.order_by(tenants.c.id).limit(limit))]
 
@@ -273,7 +272,7 @@ def _person(row: Any) -> Person:
 
 
 def add_person(tx: Connection, person: Person, at: datetime) -> bool:
-    """Add a person; False if the username is taken at the tenant, or another account claims the ``fhirUser``."""
+    """Add a person; return False if the username is taken at the tenant, or another account claims the ``fhirUser``."""
     row = {
         "id": person.id,
         "tenant": person.tenant or "",
@@ -286,7 +285,7 @@ def add_person(tx: Connection, person: Person, at: datetime) -> bool:
         "created_at": at,
         "deactivated_at": None,
         "age_counts_from": person.age_counts_from or at,
-        # NULL for none: the unique constraint lets many accounts be nobody's chart.
+        # NULL if there is none: a unique constraint does not compare NULLs.
         "fhir_user_claim": person.fhir_user or None,
         "chart_ends": [],
         "mail": person.mail,
@@ -309,7 +308,7 @@ def get_person(tx: Connection, person: PersonId) -> Person:
 
 
 def find_people(tx: Connection, ids: Collection[PersonId]) -> list[Person]:
-    """Find people by their ids, active or not; ids of nobody are left out."""
+    """Find people by their ids, active or not; unknown ids are left out."""
     queries = (select(people).where(people.c.id.in_(batch)) for batch in in_batches(ids))
     return [_person(row) for query in queries for row in tx.execute(query)]
 
@@ -356,7 +355,7 @@ def search_tenants(tx: Connection, text: str, limit: int) -> list[Tenant]:
 def list_recipients(
     tx: Connection, place: TenantId | None, roles: Collection[str], limit: int
 ) -> list[tuple[PersonId, str]]:
-    """List active people of a place with one of some roles who have a mail address, with it, by username."""
+    """List active people of a tenant or vendor (None: staff) with one of some roles and a mail address, and the address, by username."""
     reached = (
         people.c.tenant == (place or ""),
         people.c.role.in_(roles),
@@ -373,8 +372,8 @@ def count_active(tx: Connection, place: TenantId | None) -> int:
 
 
 def save_deactivated(tx: Connection, person: PersonId, at: datetime) -> bool:
-    """Deactivate a person in one statement; False if they were inactive already."""
-    # Of two concurrent deactivations one changes the row, so that the event is recorded once.
+    """Deactivate a person; return False if they were inactive already."""
+    # One statement, so that only one of two concurrent deactivations is recorded.
     query = people.update().where(people.c.id == person, people.c.active.is_(True))
     values = {"active": False, "deactivated_at": at}
     return tx.execute(query.values(values)).rowcount == 1
@@ -382,7 +381,7 @@ def save_deactivated(tx: Connection, person: PersonId, at: datetime) -> bool:
 
 def release_claim(tx: Connection, tenant: TenantId | None, fhir_user: str) -> None:
     """Release an inactive account's claim to its ``fhirUser``, so that one other account may claim it."""
-    # Never an active account's, whatever was judged before: the condition is part of the statement.
+    # The condition is part of the statement, so that an active account never loses its claim.
     theirs = (people.c.tenant == (tenant or ""), people.c.fhir_user_claim == fhir_user)
     tx.execute(people.update().where(*theirs, people.c.active.is_(False)).values(fhir_user_claim=None))
 
@@ -424,7 +423,7 @@ def save_age(tx: Connection, person: PersonId, since: datetime) -> None:
 
 def lock_person(tx: Connection, person: PersonId) -> Person:
     """Get a person and lock the row until the transaction ends. Raises NotFound."""
-    # On SQLite a lock does nothing and is not needed: a write transaction is alone there.
+    # SQLite ignores the lock and needs none: it has one write transaction at a time.
     return _person(get_row(tx, people, person, "person", lock=True))
 
 
@@ -437,7 +436,7 @@ def save_charts(tx: Connection, person: PersonId, charts: Sequence[Chart]) -> No
 def save_chart_losses(
     tx: Connection, person: PersonId, lost: Mapping[str, datetime], *, since: datetime
 ) -> None:
-    """Record when charts are lost, and delete losses before ``since``."""
+    """Store when charts are lost, and delete losses before ``since``."""
     tx.execute(chart_losses.delete().where(chart_losses.c.at < since))
     for patient, at in lost.items():
         key = {"person": person, "patient": patient}
@@ -450,7 +449,7 @@ def save_chart_losses(
 def read_chart_losses(
     tx: Connection, of: Collection[PersonId] | None = None, *, since: datetime
 ) -> dict[PersonId, dict[str, datetime]]:
-    """Read the charts that some people (None: all) lost since a moment, or are to lose. Without a bound."""
+    """Read the charts that some people (None: all) lost since a moment or will lose, without a bound."""
     query = select(chart_losses).where(chart_losses.c.at > since)
     rows = (
         tx.execute(query)
@@ -466,12 +465,11 @@ def read_chart_losses(
 
 
 def lock_active(tx: Connection, place: TenantId | None, roles: Collection[str]) -> list[tuple[PersonId, str]]:
-    """List the active people of some roles at a place, each with the role, and lock their rows until the transaction ends."""
+    """List active people of a tenant or vendor with one of some roles, and that role, and lock the rows until the transaction ends."""
     query = select(people.c.id, people.c.role).where(
         people.c.tenant == (place or ""), people.c.role.in_(roles), people.c.active.is_(True)
     )
-    # In one order: two deactivations at once lock the same rows, and the second waits instead of
-    # both being undone as a deadlock.
+    # Always in the same order, so that two concurrent deactivations do not deadlock.
     rows = tx.execute(query.order_by(people.c.id).limit(PAGE_BOUND).with_for_update())
     return [(PersonId(row.id), row.role) for row in rows]
 
@@ -479,8 +477,7 @@ def lock_active(tx: Connection, place: TenantId | None, roles: Collection[str]) 
 def read_deactivated(
     tx: Connection, of: Collection[PersonId] | None = None, *, since: datetime | None = None
 ) -> list[tuple[PersonId, datetime]]:
-    """Read which of some people (None: all) were deactivated, and when; only after ``since`` if set. Without a bound."""
-    # Facts of enforcement: never cut off (security decision 27).
+    """Read which of some people (None: all) were deactivated, and when; with ``since`` only later ones. Without a bound (security decision 27)."""
     query = select(people.c.id, people.c.deactivated_at).where(people.c.deactivated_at.is_not(None))
     if since is not None:
         query = query.where(people.c.deactivated_at > since)
@@ -522,7 +519,7 @@ def find_facility(tx: Connection, facility: FacilityId) -> Facility | None:
 
 
 def find_facility_named(tx: Connection, tenant: TenantId, named: str) -> Facility | None:
-    """Find a tenant's facility by its id or reference: the one in use, else the one that was removed last."""
+    """Find a tenant's facility by its id or reference: the one in use, otherwise the last that was removed."""
     query = select(facilities).where(
         facilities.c.tenant == tenant, or_(facilities.c.id == named, facilities.c.reference == named)
     )

@@ -380,7 +380,7 @@ def find_launch(ctx: Context, launch_id: LaunchId) -> Launch | None:
 
 
 def list_of_person(ctx: Context, person: PersonId, since: datetime, limit: int) -> list[Launch]:
-    """List the taken launches of a person since a moment that neither moved nor ended, newest first, without a check of rights."""
+    """List a person's used launches since a moment that neither moved nor ended, newest first, without a permission check."""
     return store.list_of_person(ctx.tx, person, since, limit)
 
 

@@ -8,5 +8,5 @@ Public verbs: ``live.Upstreams.send``, ``live.Upstreams.read_inline``, ``live.Up
 Invariants:
 - Credentials are sent only to the host for which they were sealed, and returned to nobody.
 - Only headers that the gateway sets are sent.
-- One tenant's slow server takes no place of another's.
+- A slow server occupies places of its own tenant only.
 """

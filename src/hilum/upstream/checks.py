@@ -1,4 +1,4 @@
-"""Whether a FHIR server is one: it is asked for its CapabilityStatement, and for a record that is not there. No record is read."""
+"""Check that the address of a FHIR server is one: read its CapabilityStatement, and a record that does not exist, so that no data is read."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from hilum.upstream.models import UpstreamRequest
 DEADLINE = timedelta(seconds=5)
 AT_ONCE = 16
 ABSENT = "Patient/hilum-doctor"
-"""No record has this id: whether the credentials are accepted shows without reading anybody's."""
+"""No record has this id. Reading it shows whether the credentials are accepted."""
 _ACCEPT = (("accept", "application/fhir+json"),)
 
 
 async def faults_of(tenants: Sequence[TenantFacts]) -> list[str]:
-    """Return what is wrong with each tenant's FHIR server, and what to do; empty where nothing is."""
+    """Return for each tenant what is wrong with its FHIR server and what to do; empty if nothing."""
     upstreams = Upstreams(vault(), lambda _: None, DEADLINE)
     places = asyncio.Semaphore(AT_ONCE)
 
@@ -64,14 +64,14 @@ def statement_fault(status: int, body: bytes, tenant: TenantFacts) -> str:
 
 
 def read_fault(status: int, tenant: TenantFacts) -> str:
-    """Return what is wrong with an answer to the read of a record that is not there; empty if it says just that."""
+    """Return what is wrong with an answer to the read of a record that does not exist; empty if it is 404 or 410."""
     if status in {401, 403}:
         return _refuses(status, tenant)
     if status not in {404, 410}:
-        return f"{tenant.upstream.url}/{ABSENT} answers {status}; a record that is not there should be 404"
+        return f"{tenant.upstream.url}/{ABSENT} answers {status}; a record that does not exist should be 404. Check the FHIR base"
     return ""
 
 
 def _refuses(status: int, tenant: TenantFacts) -> str:
     advice = f"hilum tenant upstream {tenant.id} --url {tenant.upstream.url} --authorization"
-    return f"it refuses Hilum's credentials ({status}). Set the ones it wants: `{advice}`"
+    return f"it refuses Hilum's credentials ({status}). Set those that it accepts: `{advice}`"

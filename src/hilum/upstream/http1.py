@@ -1,6 +1,6 @@
-"""The reader of an HTTP/1.1 answer, fed with the pieces in which it arrives. Pure.
+"""A parser of HTTP/1.1 answers, fed with the pieces in which they arrive. Pure.
 
-Strict where servers and proxies are known to disagree: an answer whose end could be seen in two places is refused, not guessed at.
+Strict where servers and proxies are known to disagree: an answer whose end is ambiguous is refused.
 Source: RFC 9112 sections 4, 6 and 7; RFC 9110 section 15.2
 """
 
@@ -10,38 +10,40 @@ from functools import lru_cache
 
 HEAD_BOUND = 64 * 1024
 LINE_BOUND = 1024
-"""Bytes of the line before a chunk."""
+"""Bytes of a chunk's first line, and of a line of the trailer."""
 INTERIM_BOUND = 8
-"""Answers of the 100s that may come before the answer."""
+"""How many interim answers (1xx) may come before the answer."""
 PIECES_BOUND = 2 * 1024
-"""Pieces in which the heads of an answer may arrive: with each piece the head is searched again from its beginning."""
+"""In how many pieces the heads of an answer may arrive: each piece makes the head be searched from its beginning."""
 CHUNKS_BOUND = 64 * 1024
-"""Chunks of one body: each costs time and memory however little is in it."""
+"""How many chunks a body may have: each costs time and memory, however small it is."""
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [^\r\n\0]*)?")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n\0]*)")
-"""One way to match only: a pattern that also cut the blanks off would take cubic time for a line of them."""
+"""A pattern that also stripped blanks would backtrack, in cubic time for a line of blanks."""
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\0]*)?")
 _FRAMING = frozenset({"connection", "content-encoding", "content-length", "keep-alive", "transfer-encoding"})
 LINES_KEPT, LINE_KEPT_BOUND = 4_096, 128
-"""Lines of heads that are read once only, since a server repeats most of them, and the longest of them in bytes."""
+"""How many parsed lines of heads are cached, since servers repeat most of them, and up to how many bytes long."""
 _IDLE = re.compile(r"\btimeout=([0-9]{1,6})\b")
 _EMPTY = frozenset({204, 304})
 Step = Callable[["AnswerReader"], bool]
-"""A function and not a bound method: a reader that held its own method would be a cycle, and its body wait for the collector."""
-"""Reads more; returns whether the next step can run at once."""
+"""Reads more of the buffer; returns whether the next step can run at once.
+
+A plain function: a bound method would make the reader a reference cycle, and its body wait for the garbage collector.
+"""
 
 
 class Malformed(Exception):
-    """What arrived is not one answer of HTTP/1.1."""
+    """The bytes received are not an HTTP/1.1 answer."""
 
 
 class TooLarge(Exception):
-    """The body is larger than its bound."""
+    """The body exceeds its bound."""
 
 
 def _read_status(line: bytes) -> tuple[int, bool]:
-    """Return the status, and whether the answer is of HTTP/1.0. Raises Malformed."""
+    """Parse a status line: the status, and whether the answer is of HTTP/1.0. Raises Malformed."""
     found = _STATUS_LINE.fullmatch(line)
     if found is None:
         raise Malformed("the status line")
@@ -49,7 +51,7 @@ def _read_status(line: bytes) -> tuple[int, bool]:
 
 
 def _read_field(line: bytes) -> tuple[str, str]:
-    """Return a header's name, in lower case, and its value. Raises Malformed."""
+    """Parse a header line: the name, in lower case, and the value. Raises Malformed."""
     found = _FIELD.fullmatch(line)
     if found is None:
         raise Malformed("a header line")
@@ -63,15 +65,15 @@ _kept_field = lru_cache(LINES_KEPT)(_read_field)
 class AnswerReader:
     """Reads one answer. ``feed`` and ``end`` return whether it is complete; then ``status``, ``headers`` and ``body`` are set.
 
-    ``keep`` lists the headers that are kept, in lower case; of a repeated one the first counts. ``bound`` limits the body.
+    ``keep``: the names of the headers to return, in lower case; of a repeated one the first counts. ``bound``: bytes of the body.
     """
 
     __slots__ = ("_at", "_bound", "_buffer", "_chunks", "_interim", "_keep", "_left", "_parts", "_pieces", "_size", "_step", "headers", "idle_s", "keep_alive", "status")  # fmt: skip
 
     def __init__(self, keep: Collection[str], bound: int) -> None:
         self._keep, self._bound = keep, bound
-        # What is unread begins at ``_at``. Cutting off each chunk would copy the rest of the buffer: quadratic
-        # time for a server that sends chunks of one byte, and so a worker held up for every tenant.
+        # ``_at`` is the first unread byte. Cutting off each chunk would copy the rest of the buffer, which takes
+        # quadratic time if a server sends chunks of one byte, and would hold up the worker for every tenant.
         self._buffer, self._at = b"", 0
         self._parts: list[bytes] = []
         self._size = self._left = self._interim = self._chunks = self._pieces = 0
@@ -80,7 +82,7 @@ class AnswerReader:
         self.headers: dict[str, str] = {}
         self.keep_alive = False
         self.idle_s: int | None = None
-        """How long the server keeps the connection open while nothing is asked, where it says so."""
+        """How long the server keeps an idle connection open, if it says so."""
 
     @property
     def body(self) -> bytes:
@@ -88,7 +90,7 @@ class AnswerReader:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def feed(self, data: bytes) -> bool:
-        """Read what arrived. Raises Malformed, TooLarge."""
+        """Read the next bytes. Raises Malformed, TooLarge."""
         self._buffer = self._buffer + data if self._buffer else data
         while self._step(self):
             pass
@@ -103,7 +105,7 @@ class AnswerReader:
 
     def _stop(self) -> bool:
         if self._at < len(self._buffer):
-            self.keep_alive = False  # whatever follows belongs to no request
+            self.keep_alive = False  # the bytes after the answer belong to no request
         return False
 
     def _read_head(self) -> bool:
@@ -119,13 +121,12 @@ class AnswerReader:
         if status < 200:
             self._interim += 1
             self.headers.clear()  # they are not the answer's
-            # 101 hands the connection over to another protocol, and nobody asked for one.
+            # 101 would switch to another protocol, which was not requested.
             if status == 101 or self._interim > INTERIM_BOUND:
                 raise Malformed("an interim answer that was not asked for")
             return True
         self.status = status
-        # RFC 9112 section 9.3: by default HTTP/1.1 connections stay open and HTTP/1.0 connections
-        # close.
+        # RFC 9112 section 9.3: connections stay open by default in HTTP/1.1, and close in HTTP/1.0.
         self.keep_alive = not is_old
         if "connection" in fields:
             options = {option.strip() for option in fields["connection"].lower().split(",")}
@@ -137,35 +138,34 @@ class AnswerReader:
         return True
 
     def _fields(self, lines: list[bytes]) -> dict[str, str]:
-        """Read the header lines; keep those that are wanted, and return those that frame the answer."""
+        """Parse the header lines into ``headers``, and return those that frame the answer."""
         framing: dict[str, str] = {}
         for line in lines:
             name, value = (_kept_field if len(line) <= LINE_KEPT_BOUND else _read_field)(line)
             if name in _FRAMING:
-                # Joined, never overwritten: a second length that differs must be seen.
+                # Joined, so that a second, different length is found.
                 framing[name] = f"{framing[name]},{value}" if name in framing else value
             elif name in self._keep:
                 self.headers.setdefault(name, value)
         return framing
 
     def _framed(self, fields: dict[str, str], *, is_old: bool) -> Step:
-        """Return how the body is read."""
+        """Return the step that reads the body. Raises Malformed, TooLarge."""
         if fields.get("content-encoding", "identity").lower() != "identity":
             raise Malformed("a content coding that was not asked for")
         coding, length = fields.get("transfer-encoding"), fields.get("content-length")
-        # RFC 9112 section 6.3: with both a length and a coding, two readers can see the end of the
-        # answer in two places, and what lies between becomes the answer to the next request, which
-        # may be another app's.
+        # RFC 9112 section 6.3: with both a length and a coding the end of the answer is ambiguous, and bytes after one
+        # end could become the answer to the next request, which may be another app's.
         if coding is not None and (coding.lower() != "chunked" or length is not None or is_old):
             raise Malformed("the framing")
         if length is not None and not _LENGTH.fullmatch(length):
-            # RFC 9110 section 8.6: a repeated length is one length only if all are equal.
+            # RFC 9110 section 8.6: a repeated length is valid only if all are equal.
             length, *others = {part.strip() for part in length.split(",")}
             if others or not _LENGTH.fullmatch(length):
                 raise Malformed("the length")
         # These have no body, even if their headers announce one.
         if self.status in _EMPTY:
-            # A server that writes a body all the same would have it read as the next answer.
+            # If the server writes a body nevertheless, it would be read as the next answer.
             self.keep_alive = self.keep_alive and coding is None and length in {None, "0"}
             return AnswerReader._stop
         if coding is not None:
@@ -204,7 +204,7 @@ class AnswerReader:
         return False
 
     def _until(self, mark: bytes, bound: int) -> bytes | None:
-        """Return what comes before a mark, and move past it; None until the mark has arrived."""
+        """Return the bytes before a mark, and move past it; None until the mark has arrived. Raises Malformed."""
         end = self._buffer.find(mark, self._at, self._at + bound + len(mark))
         if end < 0:
             if len(self._buffer) - self._at >= bound + len(mark):

@@ -1,7 +1,7 @@
 """A keep-alive HTTP/1.1 client for FHIR servers: one request at a time on a connection, idle connections pooled by origin.
 
-It has no redirects, proxies, cookies, content codings and HTTP/2, which the gateway does not need. Why it is our own: ADR 37. Belongs
-to one event loop.
+It leaves out redirects, proxies, cookies, content codings and HTTP/2, which the gateway does not need; ADR 37 says why it is not a library.
+For one event loop.
 """
 
 import asyncio
@@ -35,11 +35,11 @@ _AGENT = "user-agent: hilum-gateway\r\naccept-encoding: identity\r\n"
 
 
 class NotSent(Exception):
-    """Nothing of the request has left."""
+    """Nothing of the request was sent."""
 
 
 class Lost(Exception):
-    """The request may have arrived, but its answer did not. ``is_stale``: the connection ended before any of the answer came and before the deadline."""
+    """The request was sent, but no whole answer came. ``is_stale``: the connection ended before any byte of it and before the deadline."""
 
     def __init__(self, reason: str, *, is_stale: bool = False) -> None:
         super().__init__(reason)
@@ -47,7 +47,7 @@ class Lost(Exception):
 
 
 class Origin(NamedTuple):
-    """The destination of the connections of one pool."""
+    """The server to which the connections of one pool lead."""
 
     host: str
     port: int
@@ -56,7 +56,7 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A FHIR base as requests need it: ``prefix`` precedes each target, ``field`` is the Host header."""
+    """A parsed FHIR base. ``prefix``: the path before each target; ``field``: the Host header."""
 
     origin: Origin
     prefix: str
@@ -78,7 +78,7 @@ def base_of(url: str) -> Base:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection, for one request at a time: ``answer`` is awaited, at most until the loop's time is ``until``."""
+    """One connection, for one request at a time. ``until``: the deadline of ``answer``, as the loop's time."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
@@ -88,10 +88,10 @@ class _Connection(asyncio.Protocol):
         self.idle_life_s = IDLE_LIFE.total_seconds()
         self.begun, self.until = False, 0.0
         self.may_stay = False
-        """Whether the last answer came whole, and its server keeps the connection open."""
+        """Whether the last answer is complete and its server keeps the connection open."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)  # those of uvloop do not inherit from it
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's class does not inherit from it
 
     @property
     def is_open(self) -> bool:
@@ -100,11 +100,10 @@ class _Connection(asyncio.Protocol):
     def send(
         self, sent: bytes, until: float, loop: asyncio.AbstractEventLoop
     ) -> "asyncio.Future[UpstreamResponse]":
-        """Send a request; its answer comes until the loop's time is up. Raises Lost; the answer is Lost, TooLarge or Malformed otherwise."""
+        """Send a request and return its future answer, which may also be Lost, TooLarge or Malformed. Raises Lost."""
         self.may_stay = self.begun = False
         if self.transport is None:
-            # Closed since it was taken from the pool. A read is sent again; a write counts as
-            # unknown, which is the safe side.
+            # Closed since it was taken from the pool. A read is sent again; the outcome of a write is unknown.
             raise Lost("the connection ended", is_stale=True)
         self.reader, self.until = AnswerReader(TAKEN_HEADERS, RESPONSE_BOUND), until
         answer = self.answer = loop.create_future()
@@ -114,7 +113,7 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         reader, answer = self.reader, self.answer
         if reader is None or answer is None or answer.done():
-            # Data that no request asked for would be read as the answer to the next one.
+            # Bytes that no request caused would be read as the answer to the next one.
             self.abort()
             return
         self.begun = True
@@ -135,11 +134,11 @@ class _Connection(asyncio.Protocol):
             answer.set_exception(Lost("the connection ended", is_stale=not self.begun))
 
     def _finish(self, reader: AnswerReader, answer: "asyncio.Future[UpstreamResponse]") -> None:
-        # From here on nothing is awaited, so whatever else arrives is nobody's answer.
+        # Bytes that arrive from now on belong to no request.
         self.reader = self.answer = None
         self.may_stay = reader.keep_alive
         if reader.idle_s is not None:
-            # A write that meets the server as it closes is lost, and nobody knows whether it was done.
+            # If the server closes the connection just as a write is sent, its outcome is unknown.
             self.idle_life_s = min(self.idle_life_s, reader.idle_s - IDLE_MARGIN.total_seconds())
         answer.set_result(UpstreamResponse(reader.status, reader.headers, reader.body))
 
@@ -153,7 +152,7 @@ class _Connection(asyncio.Protocol):
 
 
 class HttpClient:
-    """Sends requests to FHIR servers over pooled connections. Raises NotSent, Lost, TooLarge."""
+    """Sends requests to FHIR servers over pooled connections."""
 
     def __init__(self, deadline: timedelta) -> None:
         self._deadline_s = deadline.total_seconds()
@@ -168,7 +167,10 @@ class HttpClient:
     async def send(
         self, url: str, request: UpstreamRequest, fields: tuple[tuple[str, str], ...]
     ) -> UpstreamResponse:
-        """Send a request below the base ``url`` with these headers, and return the whole answer, within the deadline."""
+        """Send a request below the base ``url`` with these headers, and return the whole answer, within the deadline.
+
+        Raises NotSent, Lost, TooLarge.
+        """
         loop = asyncio.get_running_loop()
         now = loop.time()
         until = now + self._deadline_s
@@ -183,8 +185,7 @@ class HttpClient:
         except Malformed as error:
             raise Lost(str(error)) from error
         finally:
-            # Not if it was cancelled, for one: the rest of a broken or late answer would be read as
-            # the answer to the next request.
+            # A connection is pooled only after a complete answer; the rest of another would be read as the next answer.
             if connection.may_stay and connection.is_open:
                 connection.idle_since = loop.time()
                 self._keep(origin, connection)
@@ -203,8 +204,8 @@ class HttpClient:
         self._idle.clear()
 
     def _expire_by(self, until: float) -> None:
-        """Give up what is unanswered at a moment."""
-        # One timer for all: nearly every answer comes, and a timer for each would cost more than the rest of this client.
+        """Make unanswered requests fail at their deadline."""
+        # One timer for all requests: a timer for each would cost more than the rest of this client.
         if self._expiry is not None:
             if self._expires_at <= until:
                 return
@@ -223,7 +224,7 @@ class HttpClient:
             self._expire_by(min(left))
 
     def _idle_one(self, origin: Origin, now: float) -> _Connection | None:
-        """Return the idle connection that was used last, if it is still open; close those that are not."""
+        """Return the open idle connection that was used last; drop those that are closed or too old."""
         idle = self._idle.get(origin)
         while idle:
             connection = idle.pop()
@@ -249,7 +250,7 @@ class HttpClient:
         self._sweep = loop.call_later(IDLE_LIFE.total_seconds(), self._drop_idle)
 
     def _drop_idle(self) -> None:
-        """Close what nobody used for long, and forget the origins that nobody asks any more: a hospital may have moved."""
+        """Close connections that have been idle for IDLE_LIFE, and forget origins without any."""
         self._sweep = None
         since = asyncio.get_running_loop().time() - IDLE_LIFE.total_seconds()
         for origin, idle in list(self._idle.items()):
@@ -266,13 +267,13 @@ class HttpClient:
             async with asyncio.timeout(deadline_s):
                 addresses = await self._resolver.addresses_of(origin.host)
                 connection = await self._open(origin, addresses)
-        except (OSError, UnicodeError) as error:  # TimeoutError and those of TLS are OSErrors
+        except (OSError, UnicodeError) as error:  # TimeoutError and TLS errors are OSErrors
             raise NotSent("the connection could not be opened") from error
         self._all.add(connection)
         return connection
 
     async def _open(self, origin: Origin, addresses: tuple[str, ...]) -> _Connection:
-        """Connect to the first address that accepts. Raises OSError, that of the last one."""
+        """Connect to the first address that accepts. Raises the last address's OSError."""
         loop, name = asyncio.get_running_loop(), origin.host if origin.secure else None
         tls = self._trust() if origin.secure else None
         failed = OSError("the host has no address")
@@ -289,7 +290,7 @@ class HttpClient:
 
     def _trust(self) -> ssl.SSLContext:
         if self._tls is None:
-            # Verifies the certificate and the host name, against the system's store.
+            # It verifies the certificate, by the system's store, and the host name.
             self._tls = ssl.create_default_context()
             self._tls.set_alpn_protocols(["http/1.1"])
         return self._tls
@@ -297,7 +298,7 @@ class HttpClient:
 
 @lru_cache(maxsize=HEADERS_KEPT)
 def _head(url: str, fields: tuple[tuple[str, str], ...]) -> tuple[Base, bytes]:
-    """Return where requests with these headers go, and what follows the target in the head of each. Raises ValueError, as ``_written``."""
+    """Parse the base, and build the part of a head after the target. Raises ValueError, as ``_written``."""
     base = base_of(url)
     lines = [f" HTTP/1.1\r\nhost: {base.field}\r\n{_AGENT}"]
     for name, value in fields:
@@ -308,16 +309,15 @@ def _head(url: str, fields: tuple[tuple[str, str], ...]) -> tuple[Base, bytes]:
 
 
 def _written(url: str, request: UpstreamRequest, fields: tuple[tuple[str, str], ...]) -> tuple[Origin, bytes]:
-    """Return where a request goes, and its bytes. Raises ValueError for characters that would end a line of its head."""
+    """Return the origin and the bytes of a request. Raises ValueError for characters that would end a line of its head."""
     method, body = request.method, request.body
     base, head = _head(url, fields)
     slash = "" if base.prefix and request.target[:1] in {"", "?"} else "/"
     target = f"{base.prefix}{slash}{request.target}"
-    # A line break in a target or a value would begin a header, or a whole request, that an app
-    # wrote.
+    # With a line break an app could add a header or a whole request.
     if not _TARGET.fullmatch(target):
         raise ValueError("target")
-    # RFC 9110 section 8.6: a method that expects a body says that there is none.
+    # RFC 9110 section 8.6: a method that expects content sends a length even without any.
     if body or method in {"POST", "PUT", "PATCH"}:
         head += b"content-length: %d\r\n" % len(body)
     return base.origin, b"%b %b%b\r\n%b" % (method.encode(), target.encode(), head, body)

@@ -1,4 +1,12 @@
-"""Sending requests to FHIR servers: in this process by ASGI, or over pooled HTTP."""
+"""Send requests to FHIR servers: to an embedded one by ASGI, to others over pooled HTTP connections.
+
+A request, from the gateway to the server and back:
+
+1. ``Upstreams.send`` or, with the record of its intent, ``write``: ``places.Places`` admits it, makes it wait, or refuses it.
+2. ``_exchange``: to the embedded server, or through ``_over_http``, which checks that the target is below the base and adds the credentials.
+3. ``http_client.HttpClient.send``: takes or opens a connection; ``http1.AnswerReader`` reads the answer.
+4. Failures become ``Unavailable``, with a code that says whether the request was sent. A read on a stale connection is sent once more.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
@@ -48,7 +56,7 @@ PURPOSE = "upstream"
 _log = logs.get("upstream")
 AWAY = "upstream_unavailable"
 LOST = "upstream_answer_lost"
-"""The request may have been carried out; only the answer is missing."""
+"""The request was sent, so it may have been carried out, but no answer came."""
 TOO_LARGE = "upstream_answer_too_large"
 UNREADABLE = "upstream_unreadable"
 _ASKED = (("accept", "application/fhir+json"),)
@@ -58,10 +66,10 @@ _TAKEN = {name.encode(): name for name in TAKEN_HEADERS}
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """A FHIR server in this process. ``base`` is what it writes in absolute addresses, without trailing slash.
+    """A FHIR server in this process. ``base``: the base that it writes in absolute addresses, without trailing slash.
 
-    ``read_inline`` answers a plain GET of a target without waiting, or returns None if ``app`` must be called; it never raises. What it
-    returns is shared by all who ask, so nobody changes it.
+    ``read_inline`` answers a plain GET of a target at once, or returns None if ``app`` must be called; it never raises. Callers share its
+    answers and must not change them.
     """
 
     app: AsgiApp
@@ -71,7 +79,7 @@ class Embedded:
 
 def seal_credentials(vault: Vault, authorization: str, *, url: str, ids: Ids) -> str:
     """Seal the Authorization header of a FHIR server, bound to its host, for ``UpstreamRef.credentials_sealed``."""
-    # A line break in them would begin a header of its own in every request.
+    # A line break in them would add a header to every request.
     if not authorization.isascii() or not authorization.isprintable():
         raise Invalid(
             "credentials_malformed", "Credentials are the printable text of an Authorization header."
@@ -80,15 +88,15 @@ def seal_credentials(vault: Vault, authorization: str, *, url: str, ids: Ids) ->
 
 
 class Dropped(Unavailable):
-    """The connection ended before any of the answer came, as a pooled one does that the server closed meanwhile. A read may be repeated."""
+    """The connection ended before any byte of the answer, as one that the server closed while it was idle. A read may be repeated."""
 
 
 class Upstreams:
-    """Sends requests to every tenant's FHIR server. One per process, used from its event loop only.
+    """Sends requests to every tenant's FHIR server. One per process, for its event loop only.
 
-    ``send`` raises Unavailable: ``upstream_busy`` when the tenant's places are taken, ``upstream_shed`` when those are that the claim's
-    traffic class may hold, ``upstream_answer_too_large``,
-    ``upstream_answer_lost`` when the request had left and no answer came, ``upstream_unavailable`` when it did not leave.
+    ``send`` and ``write`` raise Unavailable: ``upstream_busy`` if all places of the tenant are taken, ``upstream_shed`` if those of the
+    claim's traffic class are, ``upstream_unavailable`` if the request was not sent, ``upstream_answer_lost`` if it was and no answer came,
+    ``upstream_answer_too_large``.
     """
 
     def __init__(
@@ -104,31 +112,31 @@ class Upstreams:
         self._credentials: LRUCache[tuple[str, str], str] = LRUCache(CREDENTIALS_KEPT)
 
     def base_of(self, tenant: TenantFacts) -> str:
-        """Return the base that the tenant's FHIR server writes in its addresses, without trailing slash."""
+        """Return the base of the tenant's FHIR server, without trailing slash; empty if it is embedded and not running."""
         if tenant.upstream.kind is UpstreamKind.EMBEDDED:
             server = self._embedded(tenant.id)
             return server.base if server is not None else ""
         return tenant.upstream.url.rstrip("/")
 
     def read_inline(self, tenant: TenantFacts, target: str) -> UpstreamResponse | None:
-        """Read from a server in this process what it can return at once; None if ``send`` must be called."""
+        """Read from an embedded server, if it can answer at once; None if ``send`` must be called."""
         if tenant.upstream.kind is not UpstreamKind.EMBEDDED:
             return None
         server = self._embedded(tenant.id)
         return server.read_inline(target) if server is not None else None
 
     def held(self, rank: int) -> int:
-        """Return how many requests of a traffic class are at a FHIR server now. From any thread."""
+        """Return how many requests of a traffic class are at FHIR servers now. Thread-safe."""
         return sum(each.held[rank] for each in list(self._places.values()))
 
     def waiting(self, rank: int) -> int:
-        """Return how many requests of a traffic class wait for a place. From any thread."""
+        """Return how many requests of a traffic class wait for a place. Thread-safe."""
         return sum(each.waiting[rank] for each in list(self._places.values()))
 
     def send(
         self, tenant: TenantFacts, request: UpstreamRequest, claim: Claim = UNSTATED
     ) -> Coroutine[Any, Any, UpstreamResponse]:
-        """Send a read or a search and return the whole answer, within deadline and bound. Anything else is a bug, and is not sent."""
+        """Send a read or a search, and return the whole answer. Raises AssertionError for a write, which needs ``write``."""
         if request.method != "GET" and not (request.method == "POST" and _is_search(request.target)):
             raise AssertionError("a write leaves with the record of its intent only")
         return self._send(tenant, request, claim)
@@ -136,32 +144,27 @@ class Upstreams:
     def write(
         self, tenant: TenantFacts, request: UpstreamRequest, intent: Recorded, claim: Claim = UNSTATED
     ) -> Coroutine[Any, Any, UpstreamResponse]:
-        """Send a write. Each needs the record of an intent of its own, and leaves soon after it or not at all.
-
-        Source: security decision 20
-        """
+        """Send a write, soon after the record of its intent or not at all. Source: security decision 20."""
         return self._send(tenant, request, claim, intent)
 
     async def _send(
         self, tenant: TenantFacts, request: UpstreamRequest, claim: Claim, intent: Recorded | None = None
     ) -> UpstreamResponse:
-        # By tenant: a server that hangs takes the places of its own hospital only.
         places = self._places.get(tenant.id)
         if places is None:
             places = self._places[tenant.id] = Places()
         if not places.take(claim):
             await places.wait(claim)
         try:
-            # Last, after the wait for a place: an intent that is older than 8 seconds may be
-            # settled as not done before this write would arrive (ADR 40).
+            # After the wait for a place: an intent older than 8 seconds may be settled as not done before the write
+            # arrives (ADR 40).
             if intent is not None and not intent.use():
                 raise Unavailable(
                     BUSY,
                     "The write was not sent, because the FHIR server was busy for too long. Send it again.",
                 )
             return await self._exchange(tenant, request)
-        # Once, and reads only: a server may close a pooled connection at any moment. A write whose
-        # answer is missing may have been done.
+        # A server may close an idle connection at any time. Only reads are repeated: a write may have been done.
         except Dropped:
             if intent is not None:
                 raise
@@ -172,7 +175,7 @@ class Upstreams:
     def describe(
         self, tenant: TenantFacts, request: UpstreamRequest
     ) -> Coroutine[Any, Any, UpstreamResponse]:
-        """Ask a server about itself, outside the tenant's places; the caller makes at most one such request at a time."""
+        """Send a request without a place, for a server's CapabilityStatement. Callers send at most one at a time."""
         return self._exchange(tenant, request)
 
     def _exchange(
@@ -190,14 +193,13 @@ class Upstreams:
             return await _call(server.app, request)
         except Unavailable:
             raise
-        except Exception as error:  # noqa: BLE001 - its edge: what breaks inside is its own
+        except Exception as error:  # noqa: BLE001 - whatever fails inside is the server's failure
             _log.error("upstream.embedded.failed", tenant=tenant.id, error=type(error).__name__)
             raise Unavailable(LOST, "The FHIR server failed.") from None
 
     async def _over_http(self, tenant: TenantFacts, request: UpstreamRequest) -> UpstreamResponse:
         base = tenant.upstream.url.rstrip("/")
-        # Targets come from apps and from a server's own links; the credentials must never go along
-        # to anywhere else.
+        # Targets come from apps and from the server's links; the credentials must not be sent anywhere else.
         if policy.address(base, request.target) is None:
             raise Unavailable(AWAY, "The request leads outside the FHIR server's base.")
         headers = _sent(request.headers)
@@ -219,8 +221,7 @@ class Upstreams:
         found = self._credentials.get(key)
         if found is None:
             try:
-                # Sealed for one host: moving a tenant to another server does not send it the
-                # credentials of the earlier one.
+                # Sealed for one host, so that a tenant's next server does not receive the credentials of the last.
                 found = self._vault.open(PURPOSE, sealed, policy.host_of(base)).decode()
             except Invalid as error:
                 raise Unavailable(AWAY, "The FHIR server's credentials cannot be opened.") from error
@@ -242,7 +243,7 @@ def _sent(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
 
 
 class Resting(Unavailable):
-    """The FHIR server has just failed to return its CapabilityStatement, and is not asked again for a while."""
+    """The FHIR server failed to return its CapabilityStatement less than SURFACE_REST ago, and is not asked again yet."""
 
     def __init__(self, cause: Unavailable, retry_after_s: float) -> None:
         super().__init__(cause.code, cause.detail)
@@ -250,9 +251,9 @@ class Resting(Unavailable):
 
 
 class Surfaces:
-    """The CapabilityStatement of each tenant's FHIR server, read again once it is old. One per process, used from its event loop only.
+    """A cache of the CapabilityStatement of each tenant's FHIR server. One per process, for its event loop only.
 
-    Unauthenticated callers can cause these reads, so a server gets one at a time, outside the apps' places, and a failure is cached too.
+    Callers without a token can cause these reads, so each server gets one at a time, without a place, and failures are cached, too.
     """
 
     def __init__(self, upstreams: Upstreams, clock: Clock) -> None:
@@ -262,9 +263,9 @@ class Surfaces:
         self._reading: dict[TenantId, tuple[UpstreamRef, asyncio.Task[Surface]]] = {}
 
     async def of(self, tenant: TenantFacts, base: str) -> Surface:
-        """Return a server's CapabilityStatement, with ``base`` in place of its own; if it cannot be read now, the last one that was.
+        """Return a server's CapabilityStatement, with ``base`` in place of the server's; the last one if it cannot be read now.
 
-        Raises Unavailable: as ``send``, ``upstream_unreadable`` if the answer is not a CapabilityStatement of R4, and Resting soon after either.
+        Raises Unavailable: as ``send``, ``upstream_unreadable`` if the answer is not a CapabilityStatement of R4, Resting soon after either.
         """
         cached = _of(tenant, self._cached.get(tenant.id))
         at = self._clock.monotonic()
@@ -276,7 +277,7 @@ class Surfaces:
                 return cached
             raise Resting(failed[2], failed[1] - at)
         try:
-            # Shielded: a caller who disconnects must not cancel the read that others wait for.
+            # Shielded, so that one caller's cancellation does not fail the others.
             return await asyncio.shield(self._read_once(tenant, base, at))
         except Unavailable:
             if cached is None:
@@ -284,7 +285,7 @@ class Surfaces:
             return cached
 
     def _read_once(self, tenant: TenantFacts, base: str, at: float) -> "asyncio.Task[Surface]":
-        """Return the read that is in progress; start one if there is none."""
+        """Return the read in progress, or start one."""
         under_way = _of(tenant, self._reading.get(tenant.id))
         if under_way is not None and not under_way.cancelled():
             return under_way
@@ -294,10 +295,10 @@ class Surfaces:
         return task
 
     def _finish(self, tenant: TenantFacts, task: "asyncio.Task[Surface]") -> None:
-        """Cache how a read ended, whether or not anybody still waits for it."""
+        """Cache the outcome of a read."""
         error = None if task.cancelled() else task.exception()
         if self._reading.get(tenant.id, (None, None))[1] is not task:
-            return  # another server took its place
+            return  # the tenant has another server since
         del self._reading[tenant.id]
         if task.cancelled():
             return
@@ -326,7 +327,7 @@ _Kept = TypeVar("_Kept")
 
 
 def _of(tenant: TenantFacts, kept: tuple[UpstreamRef, _Kept] | None) -> _Kept | None:
-    """Return what is cached, if it is of the server that the tenant has now."""
+    """Return a cached value if it is of the tenant's present server."""
     return kept[1] if kept is not None and kept[0] == tenant.upstream else None
 
 
@@ -336,7 +337,7 @@ def _encoded(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[bytes, bytes],
 
 
 async def _call(app: AsgiApp, request: UpstreamRequest) -> UpstreamResponse:
-    """Call an ASGI application in this process. It has deadlines of its own, so none is set here."""
+    """Call an ASGI application in this process, without a deadline, since the application has its own."""
     path, _, query = request.target.partition("?")
     headers = list(_encoded(request.headers))
     if request.body:
@@ -366,13 +367,13 @@ async def _call(app: AsgiApp, request: UpstreamRequest) -> UpstreamResponse:
 
 
 def response_of(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> UpstreamResponse:
-    """Return an answer with those of its headers that the gateway looks at."""
+    """Build an answer with the headers of TAKEN_HEADERS."""
     taken = {_TAKEN[name]: value.decode("latin-1") for name, value in headers if name in _TAKEN}
     return UpstreamResponse(status, taken, body)
 
 
 class _Taken:
-    """Both ends of one call: it passes the body in and collects the answer, within its bound."""
+    """The body and the answer of one ASGI call; the answer is limited to RESPONSE_BOUND."""
 
     __slots__ = ("body", "chunks", "size", "start")
 

@@ -1,4 +1,4 @@
-"""Requests to and answers from a tenant's FHIR server."""
+"""Requests to a tenant's FHIR server, its answers, and their bounds."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -6,21 +6,21 @@ from enum import Enum, auto
 
 from hilum.policies.models import ALL_PLACES, TrafficClass
 
-# An answer is held in memory whole: nothing of it may go on before all of it was judged.
 RESPONSE_BOUND = 16 * 1024 * 1024
+"""Bytes of an answer, which is in memory as a whole, since it is judged before any of it is sent on."""
 DEADLINE = timedelta(seconds=20)
 CONNECT_DEADLINE = timedelta(seconds=3)
 IDLE_LIFE = timedelta(seconds=30)
 IDLE_MARGIN = timedelta(seconds=1)
-"""How long before a server closes an idle connection it is used no more."""
-# For each tenant apart: a hospital whose server is slow takes no place of another's.
+"""How long before the server would close it an idle connection is no longer used."""
+# Per tenant, so that a slow server occupies places of its own hospital only.
 CONNECTIONS_PER_TENANT = 64
 WAITING_PER_TENANT = 128
-"""Requests that may wait for a connection; beyond that a tenant's server counts as busy."""
+"""How many requests may wait for a place; further ones are refused as busy."""
 WAITING_AT_LEAST = 32
-"""Requests of a traffic class that may wait, however small its share: one search may cause twenty at once, and is not refused for itself."""
+"""How many requests of a traffic class may wait, however small its share: one search may cause twenty at once."""
 WAIT_BOUND = timedelta(seconds=10)
-"""How long a request may wait for a place. Who asked has waited long enough by then, and a low class may wait for ever."""
+"""How long a request may wait for a place; a low class could otherwise wait for ever."""
 BUSY, SHED = "upstream_busy", "upstream_shed"
 TARGET_BOUND = 16 * 1024
 CREDENTIALS_KEPT = 10_000
@@ -30,16 +30,16 @@ SURFACE_REST = timedelta(seconds=5)
 """How long a server is not asked again after it failed to return its CapabilityStatement."""
 
 SENT_HEADERS = frozenset({"accept", "content-type", "if-match", "prefer"})
-"""The headers that the gateway may send to a FHIR server. Other headers of a client are never passed on."""
+"""The headers that may be sent to a FHIR server; no other header of a client is passed on."""
 TAKEN_HEADERS = frozenset({"content-type", "etag", "last-modified", "location", "retry-after"})
 """The headers of a FHIR server's answer that the gateway reads."""
 
 
 @dataclass(slots=True)
 class UpstreamRequest:
-    """``target`` is relative to the FHIR base, without leading slash, already encoded: ``Observation?patient=1``.
+    """A request. ``target``: relative to the FHIR base, without leading slash, encoded, such as ``Observation?patient=1``.
 
-    ``asked_by``: the client, launch and run for which it is sent. Only a server in this process is given it; it never leaves on the wire.
+    ``asked_by``: the client, launch and run for which it is sent, for an embedded server only; it is not sent over HTTP.
     """
 
     method: str
@@ -51,7 +51,7 @@ class UpstreamRequest:
 
 @dataclass(frozen=True, slots=True)
 class SearchPage:
-    """A page of a search as a server in this process stores it: mode and bytes of each record, ``next`` empty on the last page."""
+    """A page of a search by an embedded server: mode and bytes of each record; ``next`` is empty on the last page."""
 
     entries: tuple[tuple[str, bytes], ...]
     total: int | None
@@ -60,7 +60,7 @@ class SearchPage:
 
 @dataclass(slots=True)
 class UpstreamResponse:
-    """Header names are lower case, of ``TAKEN_HEADERS`` only. ``page``: the same as the body, where a server in this process says it."""
+    """An answer. Header names are in lower case, of ``TAKEN_HEADERS`` only. ``page``: the content of the body, from an embedded server."""
 
     status: int
     headers: dict[str, str]
@@ -70,9 +70,9 @@ class UpstreamResponse:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right by which a place at a FHIR server is requested: the rank of a traffic class, 0 for the highest.
+    """The traffic class for which a place at a FHIR server is requested, by its rank; 0 is the highest.
 
-    ``shares``: how many percent of the places each class may hold together with those below it.
+    ``shares``: the percentage of the places that each class may hold together with those below it.
     """
 
     rank: int
@@ -80,15 +80,15 @@ class Claim:
 
 
 UNSTATED = Claim(TrafficClass.BULK.rank)
-"""Of who states no class: they wait behind everybody."""
+"""For callers that state no class: the lowest."""
 
 
 class Entry(Enum):
-    """What becomes of a request that asks for a place."""
+    """How a request for a place is answered."""
 
     ENTER = auto()
     WAIT = auto()
     SHED = auto()
-    """Its class may have no more, although a higher one could."""
+    """Refused: its class has no more places, a higher one has."""
     BUSY = auto()
-    """No class could have more."""
+    """Refused: no class has more places."""

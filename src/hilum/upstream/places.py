@@ -1,4 +1,4 @@
-"""The places at one tenant's FHIR server: how many requests are there at a time, whose turn is next, and who is refused."""
+"""Limit the requests that are at one tenant's FHIR server at a time, by traffic class, with bounded queues."""
 
 import asyncio
 from collections import deque
@@ -12,9 +12,9 @@ _Waiter = tuple["asyncio.Future[None]", Claim]
 
 
 class Places:
-    """The places of one tenant by traffic class, and the bounded queues for them. Used from one event loop.
+    """The places of one tenant by traffic class, and the queues for them. For one event loop.
 
-    INVARIANT: nobody waits who could enter, so who comes later never overtakes anybody of the same class.
+    INVARIANT: no request waits for a place that is free for it, so requests of one class get places in the order of their arrival.
     """
 
     __slots__ = ("_queues", "_wait_s", "held", "waiting")
@@ -43,7 +43,7 @@ class Places:
                 raise _refusal(refused)
 
     def leave(self, claim: Claim) -> None:
-        """Return a place, and admit whoever is next."""
+        """Give a place back, and admit waiting requests."""
         self.held[claim.rank] -= 1
         if any(self.waiting):
             self._admit()
@@ -58,7 +58,7 @@ class Places:
         try:
             await turn
         except asyncio.CancelledError:
-            # The client hung up: before its turn, or in the very moment in which it came.
+            # The client disconnected, before its turn or just as it came.
             if turn.cancelled():
                 self._remove(waiter)
             elif turn.exception() is None:
@@ -68,7 +68,7 @@ class Places:
             over.cancel()
 
     def _admit(self) -> None:
-        """Let in whoever can enter now, the highest class first, and of a class who came first."""
+        """Admit waiting requests for which there is room: the highest class first, within a class in the order of arrival."""
         for queue in self._queues:
             while queue and policy.has_room(self.held, queue[0][1]):
                 turn, claim = queue.popleft()

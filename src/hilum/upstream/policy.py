@@ -1,4 +1,4 @@
-"""Where a request may be sent and when, and which addresses in an answer are the server's own. Pure."""
+"""Judge where and when a request may be sent, and rewrite a server's own addresses in its answers. Pure."""
 
 import re
 from collections.abc import Sequence
@@ -22,30 +22,28 @@ from hilum.upstream.models import (
 
 SHARES_KEPT = 1_000
 _RECORD = re.compile(r"[A-Za-z]{1,64}/[A-Za-z0-9-][A-Za-z0-9.-]{0,63}")
-"""The target of a record; its id does not begin with a dot, so that no segment consists of dots."""
+"""The target of a record. Its id does not begin with a dot, so no segment consists of dots."""
 
 
 def address(base: str, target: str) -> str | None:
     """Join a FHIR base (no trailing slash) and a relative target; None for a target that would leave the base."""
-    # What most targets are: nothing in it is read by any parser as another path or host.
+    # Most targets; no parser reads them as another path or host.
     if _RECORD.fullmatch(target):
         return f"{base}/{target}"
     if len(target) > TARGET_BOUND or not target.isascii() or not target.isprintable():
         return None
     path, mark, query = target.partition("?")
-    # Each of these makes some parser see another path or host: an absolute path, a scheme, a
-    # fragment, a backslash that is read as a slash.
+    # Some parser would see another path or host: in an absolute path, a scheme, a fragment, or a backslash, read as a slash.
     if path.startswith("/") or "\\" in target or "#" in target or " " in target or ":" in path:
         return None
-    # Empty segments and dots: a server that resolves them would leave the base, with the tenant's
-    # credentials.
+    # A server that resolves empty segments and dots would leave the base, with the tenant's credentials.
     if any(segment.strip(".") == "" for segment in path.split("/")) and path:
         return None
     return f"{base}/{path}{mark}{query}" if path else f"{base}{mark}{query}"
 
 
 def relative_target(base: str, url: str) -> str | None:
-    """Return an address that a server wrote, absolute or relative, as relative to a FHIR base; None if it leads elsewhere."""
+    """Return the target of an address in a server's answer, absolute or relative; None if it is not below the base."""
     if url.startswith(base):
         rest = url[len(base) :]
         if rest[:1] not in {"", "/", "?"}:
@@ -60,10 +58,9 @@ def relative_target(base: str, url: str) -> str | None:
 
 
 def page_target(bases: tuple[str, ...], url: str) -> str | None:
-    """Return the target of a server's own link, relative to its base, in any spelling; None if it is below none of the bases.
+    """Return the target of a server's link to a page; None if it is below none of the bases.
 
-    http and https, upper and lower case and default ports are the same place: behind a proxy many servers do not know the scheme by which
-    they are reached. Another host is another server, unless it is one of the bases.
+    Scheme, case of the host and default ports may differ, since many servers behind a proxy do not know the scheme by which they are reached.
     """
     for base in bases:
         if (target := relative_target(base, url)) is not None:
@@ -77,22 +74,19 @@ def page_target(bases: tuple[str, ...], url: str) -> str | None:
 
 
 def host_of(url: str) -> str:
-    """Return scheme, host and port, to which credentials are bound."""
+    """Return scheme, host and port of a URL, to which credentials are bound."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
 
 
 def destination(upstream: UpstreamRef) -> str:
-    """Return the sentence that stands in the intent of a write for the FHIR server that it is sent to, equal for equal servers only.
-
-    The server by a digest: whoever reads the record needs no address of it.
-    """
+    """Return the sentence by which the intent of a write names its FHIR server: with a digest, since readers need not know the address."""
     server = sha256(f"{upstream.kind}\n{upstream.url.rstrip('/')}".encode()).hexdigest()
     return f"For FHIR server {server[:16]}."
 
 
 def relocated(body: bytes, foreign: str, base: str) -> bytes:
-    """Replace one base by another in JSON. Raises ValueError if the body must be parsed for that and is not JSON."""
+    """Replace the base ``foreign`` by ``base`` in JSON. Raises ValueError if the body must be parsed for it and is not JSON."""
     old, new = foreign.encode(), base.encode()
     if old == new or not old:
         return body
@@ -101,19 +95,17 @@ def relocated(body: bytes, foreign: str, base: str) -> bytes:
         body = orjson.dumps(load(body))
     if old not in body:
         return body
-    # With what follows it, so that a base is not found within a longer one: /fhir in /fhir2.
+    # With the character after it, so that /fhir is not found in /fhir2.
     for end in (b"/", b'"', b"?"):
         body = body.replace(old + end, new + end)
     return body
 
 
 def entry(held: Sequence[int], waiting: Sequence[int], claim: Claim) -> Entry:
-    """Judge whether a request gets a place, waits for one, or is refused. ``held`` and ``waiting``: how many there are of each class.
+    """Judge whether a request gets a place, waits for one, or is refused (C133). ``held``, ``waiting``: requests of each class.
 
-    Each class is counted together with those below it, so a share is the most that all of them have, and what is left of the places is
-    always open to the classes above.
-    INVARIANT: a request of a higher class is not refused where one of a lower class would not be.
-    Source: C133
+    A share limits a class together with those below it, so the other places are always open to the classes above.
+    INVARIANT: if a request of a class is not refused, none of a higher class would be.
     """
     if has_room(held, claim):
         return Entry.ENTER
@@ -129,9 +121,9 @@ def has_room(held: Sequence[int], claim: Claim) -> bool:
 
 
 def _full(counts: Sequence[int], most: tuple[int, ...], rank: int) -> int | None:
-    """Return the highest class that a request of this rank counts towards and that has reached its limit; None if there is none."""
+    """Return the highest class, of this rank and those above it, that has reached its limit; None if there is none."""
     together = sum(counts)
-    # No class may have fewer than the last: as most requests find it.
+    # The common case: no class has a lower limit than the last.
     if together < most[-1]:
         return None
     for each in range(rank + 1):

@@ -1,7 +1,6 @@
-"""Looking up the addresses of FHIR servers, each host once at a time and in a thread of its own.
+"""Look up the addresses of FHIR servers, each host once at a time and in its own thread.
 
-The look-ups of an event loop share a few threads: one hospital whose name servers do not answer would occupy them all, and no other
-hospital's server could be reached.
+The event loop's own look-ups share a few threads, which one hospital whose name servers do not answer would occupy for all hospitals.
 """
 
 import asyncio
@@ -11,18 +10,18 @@ from ipaddress import ip_address
 from threading import Thread
 
 LOOKUPS_BOUND = 64
-"""Hosts that are looked up at a time. Beyond it a look-up is refused at once, so that those that hang hold no more threads."""
+"""How many hosts are looked up at a time, each in a thread; further look-ups are refused."""
 Addresses = tuple[str, ...]
 
 
 class Resolver:
-    """Finds addresses. Belongs to one event loop."""
+    """Looks up addresses. For one event loop."""
 
     def __init__(self) -> None:
         self._under_way: dict[str, asyncio.Future[Addresses]] = {}
 
     async def addresses_of(self, host: str) -> Addresses:
-        """Return the addresses of a host, in the order in which they are to be tried. Raises OSError, UnicodeError."""
+        """Return the addresses of a host, in the order in which to try them. Raises OSError, UnicodeError."""
         with suppress(ValueError):
             return (str(ip_address(host)),)
         lookup = self._under_way.get(host)
@@ -31,13 +30,13 @@ class Resolver:
                 raise OSError("too many look-ups are in progress")
             lookup = self._under_way[host] = asyncio.get_running_loop().create_future()
             lookup.add_done_callback(lambda done: self._ended(host, done))
-            # A daemon: a look-up cannot be ended, and must not delay the end of the process.
+            # A daemon thread, since a look-up cannot be cancelled and must not delay the end of the process.
             Thread(target=_look_up, args=(host, lookup), name="resolver", daemon=True).start()
         return await asyncio.shield(lookup)
 
     def _ended(self, host: str, lookup: asyncio.Future[Addresses]) -> None:
         del self._under_way[host]
-        lookup.exception()  # whoever waited for it may have gone
+        lookup.exception()  # mark it as retrieved, since its callers may have been cancelled
 
 
 def _look_up(host: str, lookup: asyncio.Future[Addresses]) -> None:
