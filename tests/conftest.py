@@ -20,8 +20,17 @@ from hilum.keys import service as keys_service
 from hilum.signin import live as passwords
 from tests.effort import FULL, effort
 from tests.grounds import SANDBOX, TWO_NODES
-from tests.sim import described, opened_keys, outsiders, plain_logs, read_books, scratch, statements
-from tests.sim.backends import opened, repeated_on_postgres, with_small_pages
+from tests.sim import (
+    described,
+    opened_keys,
+    outsiders,
+    plain_logs,
+    read_books,
+    scratch,
+    statements,
+    verbs_in_loop,
+)
+from tests.sim.backends import close_kept, opened, repeated_on_postgres, with_small_pages
 from tests.sim.made_once import made_once
 from tests.sim.nodes import Nodes, two_nodes
 from tests.sim.postgres import Cluster, migrated_cluster
@@ -46,6 +55,7 @@ described.share_described()
 opened_keys.share_opened()
 plain_logs.use_plain()
 read_books.share_read()
+verbs_in_loop.let_stories_choose()
 # A password costs as much as it must only where passwords are tested; elsewhere it is hashed as cheaply as argon2 allows.
 COSTLY = passwords._HASHER
 passwords._HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -56,6 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "every_case_on_both: each case of the table is tried over both databases"
     )
+    config.addinivalue_line("markers", "in_threads: verbs run in the threads of their lanes, at one moment")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -79,6 +90,8 @@ def pytest_sessionfinish() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    in_process = item.nodeid.startswith(("tests/flows/", "tests/attack/"))
+    verbs_in_loop.choose(in_loop=in_process and item.get_closest_marker("in_threads") is None)
     if isinstance(item, pytest.Function):
         prepare(item)
 
@@ -143,6 +156,7 @@ def migrated_postgres(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def postgres_cluster(migrated_postgres: Path) -> Iterator[Cluster]:
     cluster = Cluster(migrated_postgres)
     yield cluster
+    close_kept()
     cluster.stop()
 
 

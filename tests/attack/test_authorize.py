@@ -22,6 +22,7 @@ from hilum.signin import service as signin
 from tests.effort import effort
 from tests.flows.back_channel import BASE, MERCY, OTHER, REDIRECT, VERIFIER
 from tests.flows.front_channel import Browser, Front, answer, error, front, shown, standing
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
 __all__ = ["front"]
@@ -40,8 +41,8 @@ def anywhere(uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[Fron
 # --- redirects ------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
-@pytest.mark.parametrize(
+@in_one_world("method", ["GET", "POST"])
+@in_one_world(
     "redirect_uri",
     [
         EVIL,
@@ -82,7 +83,7 @@ def test_a_redirect_uri_that_is_not_the_registered_one_is_never_followed(
     assert front.requests() == 0
 
 
-@pytest.mark.parametrize("client_id", [None, "", "nobody", "cli_' OR 1=1", "x" * 5000, "\x00"])
+@in_one_world("client_id", [None, "", "nobody", "cli_' OR 1=1", "x" * 5000, "\x00"])
 def test_an_unknown_client_is_never_redirected(front: Front, client_id: str | None) -> None:
     """C28; also when the redirect URI belongs to somebody."""
     page = front.browser("pat").authorize(client_id=client_id)
@@ -163,7 +164,7 @@ def test_the_form_action_of_sign_in_opens_only_to_a_request_that_waits(front: Fr
 # --- the request --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     "changes",
     [
         {"code_challenge": None, "code_challenge_method": None},
@@ -200,7 +201,7 @@ def test_every_answer_names_the_issuer_so_that_servers_cannot_be_mixed_up(front:
     assert "code" not in told
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     "state",
     ["&code=evil", '"><script>alert(1)</script>', "%26iss%3Devil", "a+b c%20d", "#x", "~!@$^*()_{}|"],
 )
@@ -278,7 +279,7 @@ def test_no_parameter_breaks_the_endpoint(front: Front, name: str, value: str, m
     assert page.status_code in {200, 303, 400, 404}
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("name", "value"),
     [
         ("max_age", "0" * 20 + "9" * 30),
@@ -295,7 +296,7 @@ def test_a_value_that_no_store_takes_is_the_apps_mistake(anywhere: Front, name: 
     error(anywhere.browser().authorize(**{name: value}), "invalid_request")
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("content_type", "body"),
     [
         ("application/json", b"{}"),
@@ -313,7 +314,7 @@ def test_a_body_that_is_no_form_is_refused(front: Front, content_type: str, body
     assert 400 <= page.status_code < 500
 
 
-@pytest.mark.parametrize("host", ["[::1", "[x]", "x;sandbox", "x,y", "bank.example"])
+@in_one_world("host", ["[::1", "[x]", "x;sandbox", "x,y", "bank.example"])
 def test_what_follows_a_private_scheme_is_no_host_on_any_page(front: Front, host: str) -> None:
     """RFC 8252 section 7.1; security decision 13: such a redirect URI may be registered, and names no place and no policy."""
     redirect_uri = f"com.evil.app://{host}/back"
@@ -366,7 +367,7 @@ def test_a_launch_is_taken_once(front: Front) -> None:
     error(browser.authorize(launch=opened.handle), "invalid_request")
 
 
-@pytest.mark.parametrize("spoil", ["", "x", "prefix", "case", "quote"])
+@in_one_world("spoil", ["", "x", "prefix", "case", "quote"])
 def test_a_tampered_launch_is_unknown(front: Front, spoil: str) -> None:
     """C27: tampering."""
     handle = front.open_launch().handle
@@ -429,8 +430,8 @@ def test_a_forged_step_is_unknown(front: Front) -> None:
     assert elsewhere.status_code in {400, 404}
 
 
-@pytest.mark.parametrize("step", ["decision", "patient"])
-@pytest.mark.parametrize(
+@in_one_world("step", ["decision", "patient"])
+@in_one_world(
     ("changes", "headers"),
     [
         ([("csrf", "forged")], {}),

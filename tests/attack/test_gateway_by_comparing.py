@@ -9,6 +9,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from tests.attack.test_gateway_by_pointing import CANARY, binary, document, recorded, told
 from tests.flows.gateway_ground import Ground, Play, patient, player
 from tests.sim.fhir_upstream import OtherServer
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import RESTRICTED, category, observation
 
@@ -30,7 +31,7 @@ class ShortPages(OtherServer):
 # --- pages: one that is full and leads to an empty one would say that something was withheld there -----------------------------
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("there", "absent"),
     [
         ("_id=o1,o3", "_id=o1,nothing"),
@@ -39,7 +40,7 @@ class ShortPages(OtherServer):
         ("_id=o1,o2,o3&code:missing=false", "_id=o1,o2,nothing&code:missing=false"),
     ],
 )
-@pytest.mark.parametrize("count", [1, 2])
+@in_one_world("count", [1, 2])
 def test_a_full_page_does_not_tell_that_a_withheld_record_follows(
     play: Play, there: str, absent: str, count: int
 ) -> None:
@@ -111,8 +112,8 @@ def test_short_pages_of_a_server_tell_no_more_than_long_ones(play: Play) -> None
     play(story, embedded=lambda _tenant: server)
 
 
-@pytest.mark.parametrize("hidden", [(), (0, 3, 4), (5,), tuple(range(6))])
-@pytest.mark.parametrize("count", [1, 2, 3, 10])
+@in_one_world("hidden", [(), (0, 3, 4), (5,), tuple(range(6))])
+@in_one_world("count", [1, 2, 3, 10])
 def test_pages_give_every_visible_record_once_and_whole_pages(
     play: Play, hidden: tuple[int, ...], count: int
 ) -> None:

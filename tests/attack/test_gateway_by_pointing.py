@@ -13,6 +13,7 @@ from hilum.audit.models import Access, AccessQuery
 from hilum.gateway.models import REFILL_BOUND
 from hilum.infra.unit_of_work import UnitOfWork
 from tests.flows.gateway_ground import GENERAL, PLATFORM, Answer, Ground, Play, patient, player
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import RESTRICTED, observation, provenance
 
@@ -66,7 +67,7 @@ def told(answer: Answer) -> str:
 # --- a Binary by pointing at it ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     "url",
     [
         "Binary/b2",
@@ -76,7 +77,7 @@ def told(answer: Answer) -> str:
         "Binary/nothing",
     ],
 )
-@pytest.mark.parametrize("scope", ["patient/DocumentReference.crus", "user/DocumentReference.crus"])
+@in_one_world("scope", ["patient/DocumentReference.crus", "user/DocumentReference.crus"])
 def test_nobody_reaches_a_binary_by_writing_a_document_that_points_at_it(
     play: Play, url: str, scope: str
 ) -> None:
@@ -145,7 +146,7 @@ def test_a_document_keeps_the_binary_that_it_had_and_carries_data_of_its_own(pla
 # --- counting by pages ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("there", "absent"),
     [
         ("target=Observation/x1", "target=Observation/nothing"),
@@ -284,8 +285,8 @@ def test_a_token_in_the_wrong_place_does_not_come_to_stand_in_the_record(play: P
     play(story)
 
 
-@pytest.mark.parametrize("place", ["query", "form", "path"])
-@pytest.mark.parametrize("depth", [1, 2, 3])
+@in_one_world("place", ["query", "form", "path"])
+@in_one_world("depth", [1, 2, 3])
 def test_an_encoded_token_does_not_come_to_stand_in_the_record(play: Play, place: str, depth: int) -> None:
     """C153: whoever decodes what they read would hold a live token."""
 

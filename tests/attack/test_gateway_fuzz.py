@@ -18,6 +18,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.upstream import live as upstreams
 from tests.effort import effort
 from tests.flows.gateway_ground import GENERAL, Answer, Ground, Play, call, player
+from tests.sim.one_world import in_one_world
 from tests.sim.plain_logs import use_plain
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import observation
@@ -291,7 +292,7 @@ def test_a_header_with_a_meaning_may_stand_only_once(play: Play) -> None:
     play(story)
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     "authorization",
     ["", "Bearer", "Bearer ", "bearer", "Basic eDp5", "Token x", "hil_at_x", "Bearer\tx", "DPoP x"],
 )

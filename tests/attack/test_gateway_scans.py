@@ -12,6 +12,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.standards.fhir.requests import BINARY_BODY_BOUND, BODY_BOUND
 from tests.attack.test_gateway_by_pointing import CANARY, binary, document, recorded
 from tests.flows.gateway_ground import Ground, Play, patient, player
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import RESTRICTED
 
@@ -90,7 +91,7 @@ def test_another_app_and_another_patients_record_point_at_it_in_vain(play: Play)
     play(story)
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("changed", "status"),
     [
         ({"securityContext": None}, 400),
@@ -117,7 +118,7 @@ def test_what_is_no_scan_of_a_patient_within_reach_is_not_stored(
     play(story)
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("scope", "status"),
     [
         ("patient/DocumentReference.crus", 201),

@@ -22,6 +22,7 @@ from hilum.tokens.models import Grant
 from tests.flows import back_channel
 from tests.flows.back_channel import MERCY, OTHER, Platform
 from tests.flows.gateway_ground import GENERAL, Ground, Play, patient, player
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.policies.books import LIFETIMES
 
@@ -91,10 +92,8 @@ def test_with_approval_each_of_these_ways_works(platform: Platform, name: str) -
     assert found == dict.fromkeys(found, True) | ({"credentials": False} if delegated else {})
 
 
-@pytest.mark.parametrize("name", ["ehr", "resource", *APPS])
-@pytest.mark.parametrize(
-    "scope", ["system/*.rs", "patient/*.rs", "user/Patient.rs", "system/Patient.rs hilum/launch"]
-)
+@in_one_world("name", ["ehr", "resource", *APPS])
+@in_one_world("scope", ["system/*.rs", "patient/*.rs", "user/Patient.rs", "system/Patient.rs hilum/launch"])
 def test_no_client_gets_records_by_credentials_where_nobody_approved_it(
     platform: Platform, name: str, scope: str
 ) -> None:

@@ -386,6 +386,7 @@ def test_no_bytes_break_anything(platform: Platform, body: bytes) -> None:
         assert answer.status_code in {400, 401, 413, 429}, answer.text
 
 
+@pytest.mark.in_threads
 def test_parallel_mixed_flows_give_no_5xx_and_mix_nothing_up(platform: Platform) -> None:
     """C58, the back channel's part."""
     codes = [

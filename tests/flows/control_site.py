@@ -50,6 +50,7 @@ from hilum.web.kit import Kit
 from hilum.web.pages import Pages, Shell
 from hilum.web.static import Assets
 from hilum.web.urls import Urls
+from tests.sim.asked_rooms import AskedRooms
 from tests.sim.furnished import furnish
 from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock, SeededIds
@@ -72,6 +73,7 @@ class ControlSite:
     people: dict[str, Person]
     origin: str = ORIGIN
     _tokens: dict[tuple[Any, ...], str] = field(default_factory=dict)
+    _once: dict[str, Any] = field(default_factory=dict)
 
     def browser(self, source: str = "198.51.100.7") -> TestClient:
         return SiteClient(self._from(source), base_url=self.origin, follow_redirects=False)
@@ -112,6 +114,13 @@ class ControlSite:
     def furnished(self, name: str, build: Callable[[], T]) -> T:
         """Furnish the site further, or copy what was furnished alike before; ``name`` says all that ``build`` depends on."""
         return furnish(name, self.uow, self, REMEMBERED, build)
+
+    def once(self, name: str, build: Callable[[], T]) -> T:
+        """Furnish the site further, once a test: the same name again returns what was built."""
+        if name not in self._once:
+            self._once[name] = self.furnished(name, build)
+        found: T = self._once[name]
+        return found
 
     def system(self, verb: Any, **arguments: Any) -> Any:
         return self.uow.write_now(partial(verb, **arguments), actor=SYSTEM, trace=TRACE)
@@ -206,12 +215,12 @@ def build(
         return pages
 
     # Each only for tests that call it: joining the routes of every room takes longer than most of what is tested here.
-    halves = cache(make_api), cache(make_pages)
+    rooms, pages = AskedRooms(make_api, mode), cache(make_pages)
 
     async def site(scope: Scope, receive: Receive, send: Send) -> None:
-        api, pages = halves
-        half = api if scope["path"].startswith("/api/") else pages
-        await half()(scope, receive, send)
+        path = scope["path"]
+        half = rooms.find(path) if path.startswith("/api/") else pages()
+        await half(scope, receive, send)
 
     made = ControlSite(uow, clock, site, kit, {}, origin)
     name = f"control site {then.__module__}.{then.__qualname__}" if then else "control site"

@@ -8,7 +8,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
 from sqlalchemy.dialects import postgresql, sqlite
 
 from hilum.audit import access_index
@@ -25,6 +24,7 @@ from tests.flows.front_channel import Front, answer, front
 from tests.flows.test_audit_journal import AT, Place, access
 from tests.flows.test_audit_search import index_now
 from tests.flows.test_connected_apps import connect
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
 __all__ = ["front"]
@@ -146,7 +146,7 @@ def test_a_proxy_sees_the_history_while_the_access_is_in_force_and_not_after(fro
     assert recorded.reason == "record_not_yours"
 
 
-@pytest.mark.parametrize("person", ["pat", "dora", "adam", "nora"])
+@in_one_world("person", ["pat", "dora", "adam", "nora"])
 def test_nobody_else_reads_a_history(front: Front, person: str) -> None:
     """C94: not the physician who may open the chart, and not the administrator, who has the audit."""
     connect(front, scope=SCOPE)
@@ -161,7 +161,7 @@ def test_whoever_is_not_signed_in_signs_in_first(front: Front) -> None:
     assert "/signin" in page.headers["location"]
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("query", "status"),
     [
         ("?since=yesterday", 422),

@@ -28,6 +28,7 @@ from hilum.standing import service as standing
 from hilum.standing.policy import standing_fault
 from tests.flows.control_site import TRACE, ControlSite, build, codes, problem
 from tests.flows.vendor_ground import furnish_vendor, join, made
+from tests.sim.one_world import in_one_world
 from tests.sim.proofs import certify
 from tests.sim.world import START, FakeClock
 
@@ -430,7 +431,7 @@ def test_moments_at_the_end_of_the_calendar_are_judged_and_break_nothing(ground:
     assert codes(problem(answer, 422, "agreement_invalid")) == {"ends_at": "too_far_away"}
 
 
-@pytest.mark.parametrize("entity", ["\u200b", "//", "\u202e:"])
+@in_one_world("entity", ["\u200b", "//", "\u202e:"])
 def test_a_legal_entity_of_which_no_mail_can_show_anything_is_refused(ground: Ground, entity: str) -> None:
     answer = ground.owner.post("/agreements", json=ground.body(entity=entity))
 

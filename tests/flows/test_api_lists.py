@@ -76,6 +76,7 @@ from hilum.rollouts import store as rollouts
 from hilum.signin import service as signin
 from hilum.switchboard import service as switchboard
 from tests.conftest import SECRET_KEY
+from tests.effort import FULL, effort
 from tests.flows.control_site import ORIGIN, TRACE, ControlSite, build, in_a_browser, problem
 from tests.flows.test_audit_journal import Place, access
 from tests.flows.test_overrides import override, withhold
@@ -87,7 +88,8 @@ from tests.unit.policies.books import document
 from tests.unit.policies.test_levels import with_rule
 from tests.unit.policies.test_set_tiers import EXCEPTION
 
-MORE = 5
+MORE = effort(3, 5)
+"""Rows of each list: more than a page, where a page holds two."""
 ODD = (
     " ",
     "1",
@@ -230,6 +232,8 @@ LISTS = {
     "/api/v1/identity-providers": "root",
     "/api/v1/identity-links": "root",
 }
+SOME = ("/api/v1/people", "/api/v1/accesses", "/api/v1/audit/events", "/api/v1/submissions")
+"""Lists by an id, by a record's place in its journal, by time, and by more than one column."""
 AT_A_TENANT = ("facilities", "people", "approvals", "vendors", "apps", "installations", "switches", "quotas")
 
 
@@ -528,19 +532,21 @@ def test_a_tenants_administrator_walks_the_same_pages(full: Full) -> None:
     assert len(full.walk(client, "/tenants", limit=1)) == 1
 
 
-@pytest.mark.parametrize("limit", ["0", "-1", "201", "x", ""])
-def test_a_limit_outside_its_bounds_is_refused(full: Full, limit: str) -> None:
-    for path, who in LISTS.items():
-        where = full.where(path)
-        problem(full.api(who).get(where, params={"limit": limit}), 422, "fields_invalid")
+def test_a_limit_outside_its_bounds_is_refused(full: Full) -> None:
+    """One class of query judges it: what is no number is sent to every list with EFFORT=full only."""
+    for limit in ("0", "201", "-1", "x", ""):
+        for path in LISTS if FULL or limit in {"0", "201"} else SOME:
+            problem(
+                full.api(LISTS[path]).get(full.where(path), params={"limit": limit}), 422, "fields_invalid"
+            )
 
 
-@pytest.mark.parametrize("after", ["~", "~~~~", "a~b", "zzz", "..", "-", "a" * 250])
-def test_a_cursor_that_no_page_gave_is_refused_or_a_place_in_the_order(full: Full, after: str) -> None:
-    """Contract, Errors: never a 500 for bad input."""
-    for path, who in LISTS.items():
-        where = full.where(path)
-        assert full.api(who).get(where, params={"after": after}).status_code in {200, 400, 422}, path
+def test_a_cursor_that_no_page_gave_is_refused_or_a_place_in_the_order(full: Full) -> None:
+    """Contract, Errors: never a 500 for bad input. With EFFORT=full each list gets every one."""
+    for after in ("~~~~", "a~b", "zzz", "~", "..", "-", "a" * 250):
+        for path in LISTS if FULL or after in {"~~~~", "a~b", "zzz"} else SOME:
+            answer = full.api(LISTS[path]).get(full.where(path), params={"after": after})
+            assert answer.status_code in {200, 400, 422}, (path, after)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from hilum.registry import service as registry
 from tests.flows.control_site import ControlSite, build, codes, problem
 from tests.flows.test_vendor_apps import client_body
 from tests.flows.vendor_ground import ROLES, certified, furnish_vendor, made
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
 WRITTEN = {
@@ -148,7 +149,7 @@ def test_an_edit_of_the_vendor_before_is_not_approved_for_the_new_one(site: Cont
     assert shown(site, app)["purpose"] == "Documentation"
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("texts", "fault"),
     [
         ({"description": "<script>alert(1)</script>"}, {"description": "html_in_text"}),

@@ -19,6 +19,7 @@ from hilum.web import problems
 from tests.flows import control_site
 from tests.flows.control_site import TRACE, ControlSite, problem
 from tests.flows.test_audit_journal import Place, access
+from tests.sim.one_world import in_one_world
 from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock
 
@@ -255,8 +256,8 @@ def test_an_explanation_for_somebody_else_is_as_if_nothing_were_there(room: Room
     assert all((each.event.tenant, each.event.patient) == ("", "") for each in room.readings())
 
 
-@pytest.mark.parametrize("path", [*LISTS, "/events", "/explain/req_x"])
-@pytest.mark.parametrize("bearer", ["", "Bearer ", "Bearer hil_pat_" + "x" * 43, "Basic b3R0bzpvdHRv"])
+@in_one_world("path", [*LISTS, "/events", "/explain/req_x"])
+@in_one_world("bearer", ["", "Bearer ", "Bearer hil_pat_" + "x" * 43, "Basic b3R0bzpvdHRv"])
 def test_no_one_reads_anything(room: Room, path: str, bearer: str) -> None:
     """C155: without a token that counts."""
     client = room.site.api()
@@ -284,7 +285,7 @@ def test_somebody_who_was_deactivated_reads_no_more(room: Room) -> None:
     problem(auditor.get("/audit/events"), 401, "token_invalid")
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     "query",
     [
         "limit=0",

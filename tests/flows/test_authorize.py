@@ -21,6 +21,7 @@ from hilum.signin import service as signin
 from tests.flows.back_channel import BASE, MERCY, OTHER, REDIRECT
 from tests.flows.front_channel import SCOPE, STANDALONE, STATE, Front, answer, error, front, shown
 from tests.flows.front_channel import patient as a_patient
+from tests.sim.one_world import in_one_world
 
 __all__ = ["front"]
 
@@ -200,7 +201,7 @@ def test_a_proxy_chooses_among_own_charts_only(front: Front) -> None:
     assert front.redeem(answer(browser.allow())["code"], "web").json()["patient"] == "p2"
 
 
-@pytest.mark.parametrize("patient", ["", "p99", "../Patient/p1", "p1,p2", "p1&_id=p2", "x" * 3000])
+@in_one_world("patient", ["", "p99", "../Patient/p1", "p1,p2", "p1&_id=p2", "x" * 3000])
 def test_a_patient_who_is_not_there_cannot_be_chosen(front: Front, patient: str) -> None:
     browser = front.browser("dora")
     browser.authorize()
@@ -361,8 +362,8 @@ def test_a_launch_that_was_used_sends_its_clinician_back_to_the_chart(front: Fro
     assert error(again, "invalid_request").startswith("launch_over: ")
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
-@pytest.mark.parametrize(
+@in_one_world("method", ["GET", "POST"])
+@in_one_world(
     ("changes", "expected"),
     [
         ({"aud": "https://inferno.healthit.gov/invalid_aud"}, "invalid_request"),
@@ -416,7 +417,7 @@ def test_fhir_context_is_disclosed_when_the_launch_has_it_and_the_grant_reads_it
     assert token["fhirContext"] == [{"reference": "Task/1"}]
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("person", "prompt", "expected"),
     [
         ("", "none", "login_required"),

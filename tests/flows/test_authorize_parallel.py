@@ -3,10 +3,14 @@
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
+
 from tests.effort import effort
 from tests.flows.front_channel import Front, answer, front
 
 __all__ = ["front"]
+
+pytestmark = pytest.mark.in_threads
 
 WAYS = ("ehr", "patient", "proxy", "deny", "stranger")
 

@@ -15,6 +15,7 @@ from hilum.installations.models import InstallOrder, NarrowOrder
 from tests.flows import back_channel
 from tests.flows.back_channel import EC, JWKS, MERCY, OTHER, RSA, Platform, refused
 from tests.sim.jwks_host import JwksHost, Page, running
+from tests.sim.one_world import in_one_world
 from tests.sim.processes import until
 
 platform = back_channel.platform
@@ -61,7 +62,7 @@ def test_a_wrong_assertion_type_is_invalid_client(platform: Platform) -> None:
     refused(platform.backend(client_assertion="not.a.jwt"), "invalid_client", 401)
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     "scope",
     [
         "",

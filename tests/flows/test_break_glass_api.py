@@ -28,6 +28,7 @@ from hilum.web import errors
 from tests.flows.control_site import ORIGIN, ControlSite, build, codes, in_a_browser, problem
 from tests.flows.test_consoles import Desk
 from tests.sim.browser import form_with
+from tests.sim.one_world import in_one_world
 from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock
 
@@ -100,7 +101,7 @@ def test_a_clinician_opens_lists_and_ends_it_and_an_administrator_reviews(
     assert gina.post(f"/break-glass/{use['id']}/review", json=verdict).json()["state"] == "reviewed"
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("who", "status", "code"),
     [
         ("nils", 403, "launch_not_open"),
@@ -181,9 +182,7 @@ def test_a_clinician_breaks_the_glass_on_the_page_and_sees_that_it_is_broken(sit
     assert "Waiting for a review" in browser.get(PAGE).text
 
 
-@pytest.mark.parametrize(
-    ("who", "text"), [("nils", "No app is open"), ("gina", "Only physicians and nurses")]
-)
+@in_one_world(("who", "text"), [("nils", "No app is open"), ("gina", "Only physicians and nurses")])
 def test_the_page_says_why_it_offers_nothing(site: ControlSite, who: str, text: str) -> None:
     assert text in page_of(site, who).get(PAGE).text
 

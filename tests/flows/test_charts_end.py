@@ -15,6 +15,7 @@ from tests.flows.back_channel import LAUNCH_SCOPES, Platform, refused
 from tests.flows.control_site import ControlSite, build, problem
 from tests.flows.front_channel import Front, answer, error
 from tests.flows.gateway_ground import Ground, Play, player
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock, SeededIds
 
 platform = back_channel.platform
@@ -272,7 +273,7 @@ BAD: list[tuple[list[dict[str, Any]], int, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("wanted", "status", "code"), BAD)
+@in_one_world(("wanted", "status", "code"), BAD)
 def test_charts_that_make_no_sense_change_nothing(
     site: ControlSite, mother: str, wanted: list[dict[str, Any]], status: int, code: str
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 from tests.flows.back_channel import BASE, MERCY, OTHER
 from tests.flows.front_channel import Browser, Front, answer, front
 from tests.sim.browser import forms_of
+from tests.sim.one_world import in_one_world
 
 __all__ = ["front"]
 
@@ -152,7 +153,7 @@ def test_nobody_sees_or_removes_what_is_anothers(front: Front) -> None:
     assert front.is_alive(token["access_token"])
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("changes", "headers"),
     [
         ([("csrf", "forged")], {}),
@@ -196,7 +197,7 @@ def test_a_session_of_one_hospital_is_nobody_at_another(front: Front) -> None:
     assert browser.form("password")
 
 
-@pytest.mark.parametrize("tenant", ["nowhere", "MERCY", "a" * 40, "%00"])
+@in_one_world("tenant", ["nowhere", "MERCY", "a" * 40, "%00"])
 def test_a_hospital_that_is_none_is_not_there(front: Front, tenant: str) -> None:
     browser = front.browser("pat")
 

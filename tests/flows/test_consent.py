@@ -8,6 +8,7 @@ from hilum.identity.policy import rights_of
 from hilum.standards.smart.scopes import Prefix, types_of
 from tests.flows.back_channel import MERCY
 from tests.flows.front_channel import Front, answer, error, front
+from tests.sim.one_world import in_one_world
 
 __all__ = ["front"]
 
@@ -152,7 +153,7 @@ def test_a_patient_in_an_ehr_launch_is_asked_too(front: Front) -> None:
     assert front.redeem(answer(browser.allow())["code"], "web").json()["patient"] == "p1"
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     "extra",
     [
         "patient/*.cruds",

@@ -31,6 +31,7 @@ from tests.flows.control_site import PASSWORD, ControlSite, build, everybodys_di
 from tests.flows.test_consoles import press
 from tests.flows.vendor_ground import furnish_vendor
 from tests.sim.browser import form_with
+from tests.sim.one_world import in_one_world
 from tests.sim.proofs import certify
 from tests.sim.world import FakeClock
 
@@ -138,7 +139,7 @@ def test_an_agreement_is_recorded_by_the_vendor_and_confirmed_by_the_hospital(tw
     assert "over" in owner.get(answer.headers["location"]).text
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("change", "sentence"),
     [
         ({"document": "abc"}, "This is no SHA-256"),

@@ -17,6 +17,7 @@ from hilum.signin import service as signin
 from tests.flows.control_site import PASSWORD, ControlSite, build, everybodys_digest
 from tests.sim.browser import form_with
 from tests.sim.identity_provider import CLIENT, SECRET, IdentityProvider, running
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
 NEW = "/tenant/sign-in/new"
@@ -108,7 +109,7 @@ def test_whoever_agrees_sees_the_last_row_of_a_long_table(ground: Ground) -> Non
     assert "whoever-asks" in ground.browser("greta").get(answer.headers["location"]).text
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("changes", "sentence"),
     [
         ({"issuer": "http://elsewhere.example"}, "must begin with https://"),

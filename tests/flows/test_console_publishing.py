@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import pytest
 
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
@@ -18,6 +17,7 @@ from tests.flows.control_site import ControlSite
 from tests.flows.test_console_owner import agree, enter, send, site, wider
 from tests.sim.browser import form_with
 from tests.sim.dry_runs import rehearse
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
 __all__ = ["site"]
@@ -67,7 +67,7 @@ def test_a_file_counts_before_what_was_pasted(site: ControlSite) -> None:
     assert (latin.status_code, "no text in UTF-8" in latin.text) == (422, True)
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("document", "said"),
     [
         ("", "Choose a file"),
@@ -81,7 +81,6 @@ def test_a_file_counts_before_what_was_pasted(site: ControlSite) -> None:
         ('{"made_from": {"version": "x", "after": 1}}', "It has numbers"),
         ('{"made_from": {"version": 9, "after": 1}, "format": 2}', "<code>title</code>"),
     ],
-    ids=["empty", "json", "toml", "nested", "digits", "parts", "format", "value", "made-from", "incomplete"],
 )
 def test_what_is_wrong_is_said_with_its_place_and_nothing_is_added(
     site: ControlSite, document: str, said: str

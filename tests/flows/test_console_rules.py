@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-import pytest
 from starlette.testclient import TestClient
 
 from hilum.attestations import service as attestations
@@ -14,6 +13,7 @@ from hilum.requests.models import Action, Rule
 from tests.flows.test_console_tenant import GENERAL, ask, ward
 from tests.flows.test_consoles import Desk, press
 from tests.sim.browser import form_with
+from tests.sim.one_world import in_one_world
 
 __all__ = ["ward"]
 PAGE, NEW = "/tenant/requests/rules", "/tenant/requests/rules/new"
@@ -87,7 +87,7 @@ def test_rules_are_moved_and_removed_in_their_order(ward: Desk) -> None:
         assert names(ward) == after, act
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("values", "sentence"),
     [
         ({"name": "UPPER", "action": "approve"}, "up to 40 small letters"),

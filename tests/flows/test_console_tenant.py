@@ -35,6 +35,7 @@ from tests.flows.test_audit_journal import Place, access
 from tests.flows.test_consent_export import add_agreements
 from tests.flows.test_consoles import Desk, press
 from tests.sim.browser import form_with
+from tests.sim.one_world import in_one_world
 from tests.sim.pictures import png
 from tests.sim.world import FakeClock
 
@@ -486,7 +487,7 @@ def test_an_app_is_stopped_here_and_released_by_one(ward: Desk) -> None:
     assert "released" in browser.get(answer.headers["location"]).text
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     "target",
     ["kind=app&key={app}", "kind=platform", "kind=tenant&key=general", "kind=app_tenant&key={app}/children"],
 )

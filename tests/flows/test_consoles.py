@@ -25,6 +25,7 @@ from hilum.signin import service as signin
 from hilum.switchboard import service as switchboard
 from tests.flows.control_site import ORIGIN, PASSWORD, TRACE, ControlSite, build
 from tests.sim.browser import form_with, one_of_each
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)>'
@@ -228,7 +229,7 @@ FORGED: dict[str, dict[str, str]] = {
 }
 
 
-@pytest.mark.parametrize("how", FORGED)
+@in_one_world("how", FORGED)
 def test_a_form_that_did_not_come_from_its_page_does_nothing(desk: Desk, how: str) -> None:
     """House rule 13; Fetch Metadata section 2.2."""
     browser, colleague = desk.browser("sam"), desk.browser("sue")
@@ -327,7 +328,7 @@ def test_a_list_is_filtered_sorted_paged_and_exported_by_its_address(desk: Desk)
     assert len(browser.get("/operations/apps?q=app+01&format=json").json()["items"]) == 10
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     "query",
     [
         "sort=nothing",

@@ -31,6 +31,7 @@ from hilum.registry.store import vendors
 from tests.flows.control_site import ControlSite, build, codes, problem
 from tests.sim.mail_server import MailServer, mail_server
 from tests.sim.notice_ground import TRACE, NoticeGround
+from tests.sim.one_world import in_one_world
 from tests.sim.webhook_receiver import webhook_receiver
 from tests.sim.world import FakeClock
 
@@ -238,7 +239,7 @@ def test_a_link_expires(site: ControlSite, vendor: str, clock: FakeClock) -> Non
     assert listed(site, vendor)[0]["state"] == "waiting"
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     "link",
     [
         "x",
@@ -251,7 +252,7 @@ def test_a_link_expires(site: ControlSite, vendor: str, clock: FakeClock) -> Non
     ],
 )
 def test_a_link_that_was_never_issued_shows_nothing(site: ControlSite, vendor: str, link: str) -> None:
-    add(site, vendor)
+    site.once("a contact that waits", lambda: add(site, vendor))
 
     shown = site.browser().get(f"/contacts/{link}")
 
@@ -438,7 +439,7 @@ def test_a_restore_ends_every_link(site: ControlSite, vendor: str) -> None:
     assert site.browser().get(link).status_code == 404
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("change", "status", "code", "fields"),
     [
         ({"address": "nobody"}, 422, "contact_invalid", {"address": "address_malformed"}),
@@ -467,7 +468,7 @@ def test_a_contact_that_cannot_be_is_refused_and_gets_no_mail(
     assert NoticeGround(site.uow).all() == []
 
 
-@pytest.mark.parametrize("who", ["ann", "gina", "rita", "sam", "otto"])
+@in_one_world("who", ["ann", "gina", "rita", "sam", "otto"])
 def test_only_an_administrator_of_the_platform_adds_contacts(
     site: ControlSite, vendor: str, who: str
 ) -> None:
@@ -475,7 +476,7 @@ def test_only_an_administrator_of_the_platform_adds_contacts(
     assert NoticeGround(site.uow).all() == []
 
 
-@pytest.mark.parametrize("who", ["ann", "gina", "carl"])
+@in_one_world("who", ["ann", "gina", "carl"])
 def test_addresses_are_not_shown_to_hospitals(site: ControlSite, vendor: str, who: str) -> None:
     add(site, vendor)
 
@@ -549,7 +550,7 @@ def test_a_webhook_is_registered_pinged_rotated_and_removed(site: ControlSite, v
     problem(root.post(f"/webhooks/{made['id']}/ping"), 404, "webhook_not_found")
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("change", "status", "code"),
     [
         ({"url": "http://10.0.0.1/"}, 422, "webhook_invalid"),

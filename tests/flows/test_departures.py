@@ -43,6 +43,7 @@ from tests.flows.control_site import ControlSite, build, problem, with_rule_book
 from tests.flows.test_console_owner import enter
 from tests.flows.test_drills import canary
 from tests.sim.backends import both_backends
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
 GENERAL = TenantId("general")
@@ -146,7 +147,7 @@ def test_one_person_alone_ends_no_hospital(site: ControlSite) -> None:
         problem(site.api("root").post(f"/approvals/{approval}/approve"), 409, "approval_over")
 
 
-@pytest.mark.parametrize("by", ["ann", "carl", "rita", "otto"])
+@in_one_world("by", ["ann", "carl", "rita", "otto"])
 def test_who_does_not_administer_a_hospital_neither_asks_nor_sees_what_it_has(
     site: ControlSite, by: str
 ) -> None:
@@ -593,7 +594,7 @@ def test_a_hospital_that_has_left_can_be_held_and_shows_itself_no_more(
     )
 
 
-@pytest.mark.parametrize("by", ["gina", "carl", "ann"])
+@in_one_world("by", ["gina", "carl", "ann"])
 def test_hospitals_do_not_see_who_left(site: ControlSite, by: str) -> None:
     assert site.api(by).get("/departures").status_code == 403
     problem(site.api("otto").get("/departures/dep_none"), 404, "departure_not_found")

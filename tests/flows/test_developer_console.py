@@ -28,6 +28,7 @@ from tests.flows.test_consoles import HOSTILE
 from tests.flows.test_vendor_apps import two_vendors_and_an_app
 from tests.flows.vendor_ground import ROLES
 from tests.sim.browser import form_with, one_of_each
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock, SeededIds
 
 PAGES = tuple(page for page in policy.PAGES.values() if page.console is Console.DEVELOPER)
@@ -277,7 +278,7 @@ def test_a_secret_is_replaced_with_an_overlap_and_not_twice_by_one_form(desk: De
 FORGED = ("no token", "another page's token", "a colleague's token", "another site")
 
 
-@pytest.mark.parametrize("how", FORGED)
+@in_one_world("how", FORGED)
 def test_a_form_that_did_not_come_from_its_page_does_nothing(desk: Desk, how: str) -> None:
     """House rule 13; Fetch Metadata section 2.2."""
     page, browser = desk.address("developer.secret"), desk.browser("acme.owner")

@@ -27,6 +27,7 @@ from tests.flows import back_channel
 from tests.flows.back_channel import BASE, MERCY, Platform
 from tests.flows.claims import SHOWN_BY
 from tests.flows.test_rule_book_in_force import put_in_force
+from tests.sim.one_world import in_one_world
 
 platform = back_channel.platform
 LAKESIDE = TenantId("lakeside")
@@ -52,10 +53,8 @@ PRACTITIONER = {
 }
 
 
-@pytest.mark.parametrize("path", [SMART, OPENID, OAUTH, JWKS])
-@pytest.mark.parametrize(
-    "accept", ["application/json", "text/html", "application/fhir+json", "image/png", ""]
-)
+@in_one_world("path", [SMART, OPENID, OAUTH, JWKS])
+@in_one_world("accept", ["application/json", "text/html", "application/fhir+json", "image/png", ""])
 def test_documents_are_json_whatever_is_accepted(platform: Platform, path: str, accept: str) -> None:
     """C24."""
     answer = platform.http.get(path, headers={"Accept": accept})

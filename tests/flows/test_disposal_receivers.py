@@ -13,6 +13,7 @@ from hilum.notices import store
 from hilum.notices.models import Channel, EventKind, State, VendorEvent
 from tests.flows.control_site import ControlSite, build, problem
 from tests.flows.vendor_ground import furnish_vendor, join, made
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
 HOOK = "https://hooks.acme.example/hilum"
@@ -103,7 +104,7 @@ def test_nobody_agrees_to_what_they_asked_for(receivers: Receivers) -> None:
     assert receivers.sent() == []
 
 
-@pytest.mark.parametrize("who", ["acme.developer", "acme.billing", "acme.security", "sam", "gina", "ann"])
+@in_one_world("who", ["acme.developer", "acme.billing", "acme.security", "sam", "gina", "ann"])
 def test_who_does_not_answer_for_the_vendor_does_not_ask(receivers: Receivers, who: str) -> None:
     answer = receivers.ask(who)
 

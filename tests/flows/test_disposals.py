@@ -34,6 +34,7 @@ from tests.flows.front_channel import Front, front
 from tests.flows.test_connected_apps import connect, manage
 from tests.flows.vendor_ground import furnish_vendor
 from tests.sim.notice_ground import NoticeGround
+from tests.sim.one_world import in_one_world
 from tests.sim.webhook_receiver import webhook_receiver
 from tests.sim.world import FakeClock
 from tests.unit.policies.books import document
@@ -246,7 +247,7 @@ def test_the_app_reads_and_answers_with_its_own_credentials(front: Front) -> Non
     assert [each.facts["answer"] for each in recorded] == ["disposed", "retained"]
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     "fields",
     [
         {"disposal": "dsp_unknown", "answer": "disposed"},

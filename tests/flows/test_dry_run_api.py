@@ -13,6 +13,7 @@ from tests.flows.control_site import TRACE, ControlSite, build, with_rule_book
 from tests.flows.test_rule_book import NARROWER, add
 from tests.sim.backends import both_backends
 from tests.sim.dry_runs import Jobs, dry_run, packs_of
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
 RUNS = "/policies/dry-runs"
@@ -62,7 +63,7 @@ def test_a_platform_administrator_starts_a_dry_run_and_reads_its_result(site: Co
         assert items(site, "root", f"{run.id}/{kind.value}") == []
 
 
-@pytest.mark.parametrize("by", ["sam", "rita", "otto", "gina", "ann"])
+@in_one_world("by", ["sam", "rita", "otto", "gina", "ann"])
 def test_nobody_else_starts_one(site: ControlSite, by: str) -> None:
     answer = site.api(by).post(RUNS, json={"version": 1})
 
@@ -136,7 +137,7 @@ def test_rows_that_are_stored_together_or_by_a_release_before_are_one_list(site:
     assert len(items(site, "otto", f"{run.id}/flips", tenant="hospital_07")) == 4
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("method", "path", "body", "status", "code"),
     [
         ("POST", RUNS, {"version": 77}, 404, "policy_not_found"),

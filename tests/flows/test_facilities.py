@@ -14,6 +14,7 @@ from hilum.kernel.errors import HilumError, Invalid, NotPermitted
 from hilum.launches import service as launches
 from tests.flows.back_channel import MERCY
 from tests.flows.front_channel import Front, answer, front
+from tests.sim.one_world import in_one_world
 
 __all__ = ["front"]
 
@@ -217,7 +218,7 @@ def test_where_facilities_are_limited_a_launch_without_an_ehr_is_refused(
     assert "facility_not_allowed" in told.headers.get("location", "") + told.text
 
 
-@pytest.mark.parametrize("named", ["Patient/p1", "Location/", "x" * 200, "fac_", "Location/a b"])
+@in_one_world("named", ["Patient/p1", "Location/", "x" * 200, "fac_", "Location/a b"])
 def test_what_cannot_be_a_facility_is_refused_by_its_field(front: Front, named: str) -> None:
     with pytest.raises(Invalid) as caught:
         front.open_launch(facility=named)

@@ -7,6 +7,7 @@ import pytest
 from hilum.infra.unit_of_work import UnitOfWork
 from tests.flows.control_site import ControlSite, build, codes, problem
 from tests.flows.test_registry_api import FUTURE, SCOPE, made, register
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
 
@@ -60,7 +61,7 @@ def test_a_hospital_limits_an_app_to_a_facility_and_looks_at_what_it_approved(si
     assert [each["id"] for each in made(gina.get("/facilities"), 200)["items"]] == [west["id"]]
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("change", "fields"),
     [
         ({"facilities": []}, {"facilities": "facilities_missing"}),

@@ -13,6 +13,7 @@ import pytest
 
 from hilum_ehr.fhirserver.models import MAX_BODY_BYTES, FhirServerSettings, Problem, Refused
 from hilum_ehr.fhirserver.routes import FhirServer
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.fhirserver.driver import BASE, Fhir
 
@@ -196,7 +197,7 @@ def test_prefer_says_what_a_write_answers(fhir: Fhir) -> None:
     assert outcome["issue"][0]["severity"] == "information"
 
 
-@pytest.mark.parametrize("body", [
+@in_one_world("body", [
     b"", b"{", b"[]", b"null", b'"Patient"', b"{}", b'{"resourceType":3}', b'{"resourceType":"Nonsense"}',
     b'{"resourceType":"Parameters"}', b'{"resourceType":"Group"}', b'{"resourceType":"Patient","active":NaN}',
     b'{"resourceType":"Patient","name":"x"}', b'{"resourceType":"Patient","unknown":1}', b"\xff\xfe\x00",
@@ -240,10 +241,8 @@ def test_structure_issues_name_their_place(fhir: Fhir) -> None:
     assert answer.issue["expression"] == ["Patient.name[0].family"]
 
 
-@pytest.mark.parametrize(("method", "path"), [("POST", "/Patient"), ("PUT", "/Patient/p1")])
-@pytest.mark.parametrize(
-    ("query", "status"), [("_format=xml", 406), ("_pretty=perhaps", 400), ("gender=male", 400)]
-)
+@in_one_world(("method", "path"), [("POST", "/Patient"), ("PUT", "/Patient/p1")])
+@in_one_world(("query", "status"), [("_format=xml", 406), ("_pretty=perhaps", 400), ("gender=male", 400)])
 def test_a_write_that_is_refused_for_how_it_is_asked_is_not_done(
     fhir: Fhir, method: str, path: str, query: str, status: int
 ) -> None:
@@ -299,7 +298,7 @@ def test_what_is_not_offered_is_refused_clearly(fhir: Fhir, method: str, path: s
     assert ("allow" in answer.headers) is (status == 405)
 
 
-@pytest.mark.parametrize(("accept", "status"), [
+@in_one_world(("accept", "status"), [
     ("application/fhir+json", 200), ("application/json", 200), ("*/*", 200), ("text/html, */*;q=0.1", 200), ("application/*", 200),
     ("application/fhir+xml, application/fhir+json;q=0.5", 200), ("APPLICATION/JSON", 200), ("application/fhir+json; fhirVersion=4.0", 200),
     ("application/fhir+xml", 406), ("text/html", 406), ("application/json;q=0", 406), ("", 406), ("*/*; q=0.0", 406), (",;,=", 406),
@@ -346,7 +345,7 @@ def test_a_cut_resource_says_so_and_keeps_what_is_mandatory(fhir: Fhir) -> None:
     assert "tag" not in fhir.get("/Observation/o1").json["meta"]
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     "content_type",
     [
         "text/plain",

@@ -15,6 +15,7 @@ from hilum.standards.fhir.dates import element_range, parse_range
 from hilum.standards.fhir.values import escape, fold
 from hilum_ehr.fhirserver.models import MAX_INCLUDED
 from tests.effort import effort
+from tests.sim.one_world import in_one_world
 from tests.sim.world import START, FakeClock
 from tests.unit.fhirserver.driver import BASE, Fhir
 from tests.unit.fhirserver.prefixes import matches
@@ -85,7 +86,7 @@ def fhir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fhir]:
     driver.close()
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("resource_type", "query", "expected"),
     [
         # Strings, search.html#string, whatever case and accents
@@ -169,7 +170,7 @@ def test_a_search_finds_exactly_what_it_asks_for(
         assert by_get.json["total"] == len(by_get.ids)
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("resource_type", "query", "named"),
     [
         ("Patient", "foo=1", "foo"), ("Patient", "Name=x", "Name"), ("Patient", "code=1", "code"), ("Patient", "phonetic=x", "phonetic"), ("Location", "near=1", "near"),
@@ -252,7 +253,7 @@ def test_too_many_includes_are_refused_not_cut(tmp_path: Path) -> None:
     fhir.close()
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("query", "expected"),
     [
         ("_sort=date", "note bp hb away known"), ("_sort=-date", "hb away bp note known"), ("_sort=_id", "away bp hb known note"), ("_sort=-_id", "note known hb bp away"),

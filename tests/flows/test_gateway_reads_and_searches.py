@@ -10,6 +10,7 @@ from hilum.audit import live as journals
 from hilum.gateway.models import EVIDENCE_BOUND
 from hilum.infra.unit_of_work import UnitOfWork
 from tests.flows.gateway_ground import CLINIC, GENERAL, PLATFORM, Answer, Ground, Play, patient, player
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import RESTRICTED, category, observation, provenance
 
@@ -441,7 +442,7 @@ def test_the_shape_of_an_answer_is_cut_after_it_was_judged(play: Play) -> None:
     play(story)
 
 
-@pytest.mark.parametrize("value", [b"5.40", b"1.500000000000000000001", b"1E-7", b"37.0", b"0.00000001"])
+@in_one_world("value", [b"5.40", b"1.500000000000000000001", b"1E-7", b"37.0", b"0.00000001"])
 def test_decimals_pass_with_the_digits_their_author_wrote(play: Play, value: bytes) -> None:
     """FHIR R4 datatypes.html#decimal: 0.010 is not 0.01; precision is kept, whatever the answer's shape."""
 

@@ -11,6 +11,7 @@ from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import TenantId
 from tests.flows.gateway_ground import PLATFORM, Answer, Ground, Play, patient, player
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import RESTRICTED, category, observation
 
@@ -48,7 +49,7 @@ def test_a_create_answers_with_our_own_location(play: Play) -> None:
     play(story)
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("prefer", "shown"),
     [
         ("return=representation", "Observation"),
@@ -57,7 +58,7 @@ def test_a_create_answers_with_our_own_location(play: Play) -> None:
         ("respond-async", "Observation"),
     ],
 )
-@pytest.mark.parametrize(("method", "id_"), [("POST", ""), ("PUT", "o1")])
+@in_one_world(("method", "id_"), [("POST", ""), ("PUT", "o1")])
 def test_prefer_says_what_a_write_answers(
     play: Play, method: str, id_: str, prefer: str, shown: str | None
 ) -> None:
@@ -87,7 +88,7 @@ def test_a_create_without_the_right_to_read_shows_nothing_back(play: Play) -> No
     play(story)
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("body", "status"),
     [
         (fresh("p2"), 404),
@@ -253,7 +254,7 @@ def test_a_read_only_switch_stops_writes_and_lets_reads_pass(play: Play) -> None
     play(story)
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("method", "target", "body", "headers"),
     [
         ("POST", "", {"resourceType": "Bundle", "type": "batch", "entry": []}, {}),

@@ -22,6 +22,7 @@ from hilum_ehr.fhirserver.routes import (
     KEPT_SEARCHES_BOUND,
     Response,
 )
+from tests.sim.one_world import in_one_world
 from tests.unit.fhirserver.driver import Fhir
 
 PATIENT = {"resourceType": "Patient", "id": "p1", "gender": "female"}
@@ -80,7 +81,7 @@ def test_a_search_that_was_answered_is_kept_as_it_was(fhir: Fhir) -> None:
     assert statements_of(fhir, "Patient?gender=female") == 0
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     "query",
     ["_summary=true", "_summary=count", "_elements=gender", "_count=0", "_pretty=true", "birthdate=ap1990"],
 )
@@ -137,9 +138,7 @@ def test_absence_is_kept_like_a_record(fhir: Fhir, target: str) -> None:
     assert read(fhir, target).status in {404, 410}
 
 
-@pytest.mark.parametrize(
-    "target", ["Patient", "Patient/p1?_summary=true", "Patient/$everything", "Patient/_search"]
-)
+@in_one_world("target", ["Patient", "Patient/p1?_summary=true", "Patient/$everything", "Patient/_search"])
 def test_nothing_but_a_plain_read_is_kept(fhir: Fhir, target: str) -> None:
     assert fhir.server.read_inline(target) is None
     assert fhir.server.read_inline(target) is None

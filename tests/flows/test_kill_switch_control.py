@@ -14,6 +14,7 @@ from hilum.installations import service as installations
 from hilum.kernel.ids import TenantId
 from tests.flows.control_site import ControlSite, build, problem
 from tests.sim.facts import control_facts, counted
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
 
@@ -120,7 +121,7 @@ def test_an_administrator_stops_an_app_at_the_own_hospital_and_nowhere_else(
     assert gina.post(f"/switches/{own.json()['id']}/release").json()["in_force"] is False
 
 
-@pytest.mark.parametrize("name", ["ann", "rita", "otto"])
+@in_one_world("name", ["ann", "rita", "otto"])
 def test_others_engage_nothing(site: ControlSite, app: str, name: str) -> None:
     for kind, key in (("app", app), ("app_tenant", f"{app}/general"), ("platform", "")):
         problem(site.api(name).post("/switches", json=order(kind, key)), 403, "not_permitted")
@@ -128,7 +129,7 @@ def test_others_engage_nothing(site: ControlSite, app: str, name: str) -> None:
     assert controls_epoch(site) == 0
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("change", "status", "code"),
     [
         ({"key": "app_none"}, 404, "app_not_found"),

@@ -29,6 +29,8 @@ from tests.flows import control_site
 from tests.flows.control_site import PASSWORD, TRACE, ControlSite, problem
 from tests.sim.world import FakeClock, SeededIds
 
+pytestmark = pytest.mark.in_threads
+
 READERS = 16
 
 

@@ -12,6 +12,7 @@ from hilum.web.pages import Habits
 from tests.flows.back_channel import MERCY
 from tests.flows.front_channel import STANDALONE, Browser, Front, answer, front, shared_pages
 from tests.sim.browser import form_with
+from tests.sim.one_world import in_one_world
 
 __all__ = ["front"]
 
@@ -173,7 +174,7 @@ def test_a_refused_launch_says_whose_rule_it_is_in_spanish(front: Front) -> None
     assert "stopped" in answer(page)["error_description"]
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     "address",
     [
         SIGNIN,

@@ -31,6 +31,7 @@ from hilum.web.static import Assets
 from tests.flows.back_channel import BASE, MERCY, OTHER, Platform, standing
 from tests.flows.test_rule_book_in_force import put_in_force
 from tests.sim.browser import seen_from
+from tests.sim.one_world import in_one_world
 from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock
 from tests.unit.policies.books import GONE
@@ -216,7 +217,7 @@ def test_counts_are_reported(ehr: Ehr) -> None:
     assert ehr.send("POST", f"/t/{MERCY}/ehr/activity", body).json() == {"recorded": 1}
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("change", "field"),
     [
         ({"client_id": ...}, "client_id"),
@@ -261,7 +262,7 @@ def test_bad_bodies_are_refused_not_failures(ehr: Ehr) -> None:
         assert ehr.send("POST", f"/t/{MERCY}/ehr/activity", body).status_code == 422
 
 
-@pytest.mark.parametrize("token", ["", "x", "hil_at_" + "A" * 43 + "_AAAAAAAA", "é"])
+@in_one_world("token", ["", "x", "hil_at_" + "A" * 43 + "_AAAAAAAA", "é"])
 def test_without_a_token_that_counts_there_is_nothing(ehr: Ehr, token: str) -> None:
     sent = token.encode("latin-1").decode("latin-1")
     headers = {b"authorization": f"Bearer {sent}".encode("latin-1")}
@@ -272,7 +273,7 @@ def test_without_a_token_that_counts_there_is_nothing(ehr: Ehr, token: str) -> N
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("method", "path"), [("POST", DOOR), ("PATCH", DOOR + "/lch_x"), ("POST", f"/t/{MERCY}/ehr/activity")]
 )
 def test_a_body_is_read_only_for_an_ehr(ehr: Ehr, method: str, path: str) -> None:
@@ -519,7 +520,7 @@ def test_what_cannot_be_opened_for_a_person_is_not_offered(ehr: Ehr) -> None:
     assert refused["fields"]["client_id"]["code"] == "client_not_launchable"
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("query", "field"),
     [
         ("person=dora", "client_id"),

@@ -22,6 +22,7 @@ from tests.flows.test_vendor_members import open_link, sign_in
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.mail_server import mail_server
 from tests.sim.notice_ground import NoticeGround
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
 ADDRESS = "dana@acme.example"
@@ -106,7 +107,7 @@ def test_without_a_mail_server_the_link_is_shown(site: ControlSite, members: str
     assert NoticeGround(site.uow).all() == []
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     "address",
     ["dana", "dana@", "dana@localhost", '"x"@acme.example', "a@b.example,c@d.example", "<a@b.example>"],
 )

@@ -14,6 +14,7 @@ from hilum.pictures import store
 from tests.flows.control_site import ControlSite, build, problem
 from tests.flows.test_app_edits import WRITTEN, certify, edit, shown
 from tests.flows.vendor_ground import furnish_vendor, made
+from tests.sim.one_world import in_one_world
 from tests.sim.pictures import chunk, drawn, png, png_of
 from tests.sim.world import FakeClock
 
@@ -204,7 +205,7 @@ def test_what_is_no_picture_changes_nothing(site: ControlSite, app: str, logo: s
     assert shown(site, app)["logo"] == kept
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     "path",
     [
         "/logos/vendor/x/{0}.png",

@@ -17,12 +17,12 @@ from hilum.backchannel.policy import GrantType, TokenRequest
 from hilum.backchannel.service import Caller
 from hilum.consent import service as consent
 from hilum.infra.context import Context
-from hilum.infra.db import Database
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import HilumError
 from hilum.kernel.ids import AuthorizationId
 from tests.flows.back_channel import MERCY, REDIRECT, TRACE, VERIFIER, Platform, standing
+from tests.sim.backends import opened
 from tests.sim.world import FakeClock, SeededIds
 
 SCOPES = ("openid", "offline_access", "launch/patient", "patient/Observation.rs", "patient/Encounter.rs")
@@ -35,7 +35,7 @@ WAITING = (
 
 @pytest.fixture
 def platform(postgres_url: str, clock: FakeClock, ids: SeededIds) -> Iterator[Platform]:
-    uow = UnitOfWork.create(Database(postgres_url), clock, ids, "test-writer")
+    uow = UnitOfWork.create(opened(postgres_url), clock, ids, "test-writer")
     with standing(uow, clock) as made:
         yield made
     uow.close()

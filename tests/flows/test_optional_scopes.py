@@ -16,6 +16,7 @@ from hilum.registry.models import CertifyOrder, Environment, NewVersion
 from hilum.standards.smart.scopes import Prefix, types_of
 from tests.flows.back_channel import MERCY
 from tests.flows.front_channel import Front, answer, front
+from tests.sim.one_world import in_one_world
 
 __all__ = ["front"]
 
@@ -101,7 +102,7 @@ def test_a_hospital_is_warned_before_a_narrowing_stops_an_app(front: Front) -> N
     assert "launch/patient" in done.scopes
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("optional", "fault"),
     [
         (("openid",), "scope_never_optional"),

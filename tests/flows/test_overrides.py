@@ -31,6 +31,7 @@ from tests.flows.gateway_ground import Ground, patient, player
 from tests.flows.test_registry_api import made, register
 from tests.flows.test_rule_book import add, agree, apply
 from tests.sim.backends import both_backends
+from tests.sim.one_world import in_one_world
 from tests.sim.world import START, FakeClock, SeededIds
 from tests.unit.policies.books import GONE, Changes, document
 from tests.unit.policies.test_levels import with_rule
@@ -181,7 +182,7 @@ def test_an_override_and_its_end_are_in_the_audit_with_rule_reason_and_control(
     assert CONTROL in events[1].event.facts["detail"]
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("change", "field", "code"),
     [
         ({"rule": "nothing-of-the-kind"}, "rule", "rule_unknown"),
@@ -200,7 +201,7 @@ def test_what_may_not_be_overridden_is_refused_with_its_field(
     assert listed(site) == []
 
 
-@pytest.mark.parametrize("by", ["sam", "rita", "otto", "gina", "ann"])
+@in_one_world("by", ["sam", "rita", "otto", "gina", "ann"])
 def test_only_a_platform_administrator_asks_for_an_override(site: ControlSite, app: str, by: str) -> None:
     assert ask(site, app, by).status_code == 403
     assert ask(site, "app_nothing", by).status_code == 403

@@ -16,6 +16,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from tests.flows.control_site import PASSWORD, ControlSite, build, problem
 from tests.flows.test_second_factor import NEXT_STEP, Owner, password, send, session_of
 from tests.sim.browser import form_with
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
 NOBODY = {"username": "rob", "name": "Rob Reviewer", "role": "reviewer"}
@@ -196,7 +197,7 @@ def test_a_token_is_made_on_the_page_and_shown_once(site: ControlSite) -> None:
     assert api.get("/tokens").json()["items"][0]["second_factor"] is False
 
 
-@pytest.mark.parametrize("days", ["", "0", "-1", "3650", "x"])
+@in_one_world("days", ["", "0", "-1", "3650", "x"])
 def test_a_token_of_another_length_is_refused(site: ControlSite, days: str) -> None:
     assert press(signed_in(site), "/tokens", name="x", days=days).status_code in {400, 422}
 
@@ -211,7 +212,7 @@ def test_an_old_sign_in_makes_no_token(site: ControlSite) -> None:
     assert press(browser, "/tokens", name="x", days="90").headers["location"].startswith("/signin")
 
 
-@pytest.mark.parametrize("path", ["/sessions/end", "/sessions/end-others", "/tokens", "/tokens/revoke", "/tokens/confirm", "/remove", "/recovery-codes", "/authenticator", "/passkey", "/confirm"])  # fmt: skip
+@in_one_world("path", ["/sessions/end", "/sessions/end-others", "/tokens", "/tokens/revoke", "/tokens/confirm", "/remove", "/recovery-codes", "/authenticator", "/passkey", "/confirm"])  # fmt: skip
 def test_no_form_of_the_account_is_sent_by_another_site_or_by_nobody(site: ControlSite, path: str) -> None:
     browser = signed_in(site)
 

@@ -18,6 +18,7 @@ from hilum.signin import service as signin
 from hilum.tokens import service as tokens
 from tests.flows import back_channel
 from tests.flows.back_channel import LAUNCH_SCOPES, MERCY, OTHER, Platform, refused
+from tests.sim.one_world import in_one_world
 from tests.unit.policies.books import LIFETIMES
 
 platform = back_channel.platform
@@ -151,7 +152,7 @@ def test_a_refresh_may_ask_for_fewer_scopes_and_gets_all_again_later(platform: P
     assert more["scope"] == first["scope"]
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     "wider",
     [
         "patient/*.rs",

@@ -11,6 +11,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from tests.flows import back_channel
 from tests.flows.back_channel import JWKS, MERCY, OTHER, Platform, refused, standing
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
 platform = back_channel.platform
@@ -131,7 +132,7 @@ def test_a_client_registered_at_one_tenant_is_nobody_at_another(platform: Platfo
     refused(platform.redeem("x", client, OTHER), "invalid_client", 401)
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("changes", "code", "field"),
     [
         ({"redirect_uris": []}, "invalid_redirect_uri", "redirect_uris"),

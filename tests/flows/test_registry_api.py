@@ -12,6 +12,7 @@ from hilum.kernel.errors import Invalid
 from hilum.kernel.ids import TenantId
 from hilum.web.faults import SENTENCES
 from tests.flows.control_site import TRACE, ControlSite, build, codes, problem
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
 SCOPE = "launch openid fhirUser patient/*.rs"
@@ -56,10 +57,15 @@ def register(root: Any) -> tuple[Any, Any]:
     return app, version
 
 
+def registered(site: ControlSite) -> tuple[Any, Any]:
+    """Return an app and its version, which root has registered."""
+    return site.once("registered by root", lambda: register(site.api("root")))
+
+
 def test_a_version_declares_workflows_and_placements_of_the_rule_book(site: ControlSite) -> None:
     """C18, C191."""
     root = site.api("root")
-    app, undeclared = register(root)
+    app, undeclared = registered(site)
     path = f"/apps/{app['id']}/versions"
 
     declared = made(
@@ -83,7 +89,7 @@ def test_a_version_declares_workflows_and_placements_of_the_rule_book(site: Cont
 def test_an_app_moves_to_another_category_and_is_certified_for_what_is_new_there(site: ControlSite) -> None:
     """C21."""
     root, rita = site.api("root"), site.api("rita")
-    app, version = register(root)
+    app, version = registered(site)
     path = f"/apps/{app['id']}/category"
     scopes = ["launch", "patient/Observation.rs", "user/Goal.cu", "user/MedicationRequest.cu"]
     ends = (site.clock.now() + timedelta(days=100)).isoformat()
@@ -114,7 +120,7 @@ def test_a_move_that_cannot_be_is_refused_and_moves_nothing(
     site: ControlSite, body: dict[str, str], fields: dict[str, str]
 ) -> None:
     root = site.api("root")
-    app, _ = register(root)
+    app, _ = registered(site)
 
     found = problem(root.post(f"/apps/{app['id']}/category", json=body), 422, "category_invalid")
 
@@ -124,7 +130,7 @@ def test_a_move_that_cannot_be_is_refused_and_moves_nothing(
 
 def test_a_hospitals_ehr_gets_no_category_and_nobody_else_moves_an_app(site: ControlSite) -> None:
     root = site.api("root")
-    app, _ = register(root)
+    app, _ = registered(site)
     body = {"category": "order_entry", "reason": "x"}
 
     for name in ("sam", "gina"):
@@ -135,7 +141,7 @@ def test_a_hospitals_ehr_gets_no_category_and_nobody_else_moves_an_app(site: Con
 def test_an_app_goes_from_registration_to_installation_by_three_peoples_words(site: ControlSite) -> None:
     """C111: registering, certifying and installing are separate decisions by different roles."""
     root, rita, gina = site.api("root"), site.api("rita"), site.api("gina")
-    app, version = register(root)
+    app, version = registered(site)
     client = made(root.post("/clients", json=client_body(app["id"], version["id"])))
     certificate = {
         "version": version["id"],
@@ -177,8 +183,8 @@ def test_an_app_goes_from_registration_to_installation_by_three_peoples_words(si
 
 def test_scopes_that_cannot_be_installed_are_listed_with_those_that_can(site: ControlSite) -> None:
     """C147: whoever installs an app learns which of the scopes are not certified, and which are."""
-    root, rita, gina = site.api("root"), site.api("rita"), site.api("gina")
-    app, version = register(root)
+    rita, gina = site.api("rita"), site.api("gina")
+    app, version = registered(site)
     certificate = {"version": version["id"], "environment": "sandbox", "expires_at": FUTURE}
     wish = {"tenant": "general", "app": app["id"], "roles": ["physician"]}
     none = problem(gina.post("/installations", json=wish), 422, "installation_invalid")
@@ -206,7 +212,7 @@ def test_scopes_that_cannot_be_installed_are_listed_with_those_that_can(site: Co
     assert "Not installed: patient/Observation.rs. Installed: openid." in narrowed
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("change", "fields"),
     [
         ({"redirect_uris": ["http://app.example/cb"]}, {"redirect_uris": "redirect_not_https"}),
@@ -229,7 +235,7 @@ def test_bad_metadata_is_refused_with_the_field_codes_of_dynamic_registration(
 ) -> None:
     """C1, C2, C15, C16."""
     root = site.api("root")
-    app, version = register(root)
+    app, version = registered(site)
 
     refused = problem(
         root.post("/clients", json=client_body(app["id"], version["id"], **change)), 422, "client_invalid"
@@ -255,7 +261,7 @@ def test_bad_metadata_is_refused_with_the_field_codes_of_dynamic_registration(
 def test_a_secret_is_shown_once_and_rotated_with_overlap(site: ControlSite) -> None:
     """C9."""
     root = site.api("root")
-    app, version = register(root)
+    app, version = registered(site)
     body = client_body(app["id"], version["id"], client_type="confidential-symmetric", deployment="server")
     client = made(root.post("/clients", json=body))
 
@@ -304,7 +310,7 @@ def test_an_administrator_keeps_the_peers_of_the_own_tenant(site: ControlSite) -
 
 def test_an_app_is_suspended_with_a_reason_and_resumed(site: ControlSite) -> None:
     root, sam = site.api("root"), site.api("sam")
-    app, _ = register(root)
+    app, _ = registered(site)
 
     assert (
         made(sam.post(f"/apps/{app['id']}/suspend", json={"reason": "findings"}), 200)["state"] == "suspended"
@@ -376,7 +382,7 @@ def test_tenants_and_people_are_kept_by_those_who_may(site: ControlSite) -> None
     assert made(gina.delete(f"/people/{new['id']}"), 200)["active"] is False
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("method", "path", "body"),
     [
         ("POST", "/vendors", {"name": "x"}),

@@ -16,6 +16,7 @@ from hilum.requests.models import MAILED_BACK
 from tests.flows.control_site import TRACE, codes, problem
 from tests.flows.request_ground import GENERAL, READS, RequestGround
 from tests.flows.vendor_ground import furnish_vendor, made
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
 
@@ -316,7 +317,7 @@ def test_anybody_may_decide_a_group_assigned_to_a_person_who_left(ground: Reques
     made(ground.decide("gina", "approve"), 200)
 
 
-@pytest.mark.parametrize("to", ["ann", "carl", "root", "nobody"])
+@in_one_world("to", ["ann", "carl", "root", "nobody"])
 def test_nothing_is_handed_over_to_a_person_who_may_not_decide(ground: RequestGround, to: str) -> None:
     made(ground.ask("ann"))
     group = ground.group()

@@ -27,6 +27,7 @@ from tests.flows.test_review_checks import World, again, checks_of, in_order, re
 from tests.flows.test_review_decisions import decide
 from tests.flows.test_rule_book import agree
 from tests.flows.vendor_ground import made
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock, SeededIds
 
 REASON, CONTROL = "The lawyers need two weeks.", "The contract of the vendor binds it meanwhile."
@@ -89,7 +90,7 @@ def test_an_agreement_is_set_aside_by_two_people_at_one_hospital_and_asked_for_a
     assert ground.fault() == "agreement_missing"
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("change", "field", "code"),
     [
         ({"rule": f"{HELPER}.moderate.lenses.clinical"}, "rule", "rule_unknown"),

@@ -20,6 +20,7 @@ from hilum.sunsets.models import Phase
 from tests.flows.control_site import ControlSite, build, with_rule_book
 from tests.flows.test_rule_book import NARROWER, WIDER, add, agree, apply, in_force, problem
 from tests.sim.dry_runs import rehearse
+from tests.sim.one_world import in_one_world
 from tests.sim.rollouts import DAY, Traffic, in_transaction
 from tests.sim.world import FakeClock
 
@@ -362,7 +363,7 @@ def test_a_rollout_that_somebody_set_to_paused_does_not_go_back_and_is_stopped(
     assert traffic.carry_on() is None
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("rings", "code"),
     [
         (PLAN[:1], "out_of_range"),
@@ -381,7 +382,7 @@ def test_a_plan_that_is_none_is_refused_by_field(site: ControlSite, rings: Any, 
     assert problem(answer)["fields"]["rings"]["code"] == code
 
 
-@pytest.mark.parametrize("who", ["sam", "rita", "otto", "gina"])
+@in_one_world("who", ["sam", "rita", "otto", "gina"])
 def test_only_a_platform_administrator_begins_one(site: ControlSite, who: str) -> None:
     assert ask(site, by=who).status_code == 403
     assert at(site) == (1, {})

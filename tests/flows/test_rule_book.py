@@ -29,6 +29,7 @@ from tests.flows.control_site import TRACE, ControlSite, build, with_rule_book
 from tests.sim.backends import both_backends
 from tests.sim.dry_runs import rehearse
 from tests.sim.facts import counted, whole
+from tests.sim.one_world import in_one_world
 from tests.sim.world import START, FakeClock
 from tests.unit.policies.books import book, document
 
@@ -57,9 +58,13 @@ def plain(changes: dict[str, Any]) -> dict[str, Any]:
 
 def add(site: ControlSite, changes: dict[str, Any], by: str = "root", **more: Any) -> int:
     body = {"document": plain(changes), "base": 1, "note": "A trial."} | more
-    answer = site.api(by).post("/policies/versions", json=body)
-    assert answer.status_code == 201, answer.text
-    return int(answer.json()["number"])
+
+    def build() -> int:
+        answer = site.api(by).post("/policies/versions", json=body)
+        assert answer.status_code == 201, answer.text
+        return int(answer.json()["number"])
+
+    return site.furnished(f"a version of the rule book {changes} {by} {more}", build)
 
 
 def apply(site: ControlSite, version: int, *tenants: str, by: str = "root", after: int | None = None) -> Any:
@@ -230,7 +235,7 @@ def test_an_order_that_does_not_know_the_last_application_is_refused(site: Contr
     assert in_force(site)["everywhere"] == 1
 
 
-@pytest.mark.parametrize("by", ["sam", "rita", "gina", "otto", "ann"])
+@in_one_world("by", ["sam", "rita", "gina", "otto", "ann"])
 def test_only_platform_administrators_add_and_apply_versions(site: ControlSite, by: str) -> None:
     version = add(site, NARROWER)
 
@@ -257,7 +262,7 @@ def test_the_host_alone_cannot_put_in_force_what_allows_something_new(site: Cont
     assert Outcome.REFUSED in {each.event.outcome for each in found}
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("body", "code", "field"),
     [
         ({"version": 0}, "apply_invalid", "version"),

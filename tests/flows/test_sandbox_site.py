@@ -23,6 +23,7 @@ from hilum_ehr.sandbox.ehr.own_apps import APPS_BOUND, OwnApp, OwnApps
 from hilum_ehr.sandbox.faults import KINDS
 from hilum_ehr.synthesis.hospital import describe, synthesize
 from hilum_ehr.synthesis.policy import hospitals
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock, SeededIds
 
 ORIGIN = "http://localhost:8001"
@@ -118,7 +119,7 @@ def test_a_form_without_the_token_of_this_browser_opens_nothing(ground: Ground) 
     assert answer.status_code == 403
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("form", "status"),
     [
         ({"tenant": "nowhere"}, 404),
@@ -154,7 +155,7 @@ def test_a_patient_is_found_by_name_or_story(ground: Ground) -> None:
     assert "<script>" not in nobody.text
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("path", "status"),
     [
         ("/sandbox/h/nowhere", 404),

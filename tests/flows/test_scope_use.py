@@ -25,6 +25,7 @@ from tests.flows.control_site import ControlSite, build, in_a_browser, problem
 from tests.flows.test_audit_journal import Place, access
 from tests.flows.test_facilities_api import EAST
 from tests.flows.vendor_ground import made
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
 SCOPES = ("launch", "openid", "patient/*.rs")
@@ -288,7 +289,7 @@ def test_fewer_roles_facilities_and_a_quota_are_tried_on_launches_and_on_the_bus
     assert (tight["beyond_quota"], wide["beyond_quota"], tight["launches"]) == (5, 0, None)
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("who", "body", "status", "code"),
     [
         ("gina", {"roles": ["physician", "nurse"]}, 422, "installation_invalid"),

@@ -28,6 +28,7 @@ from tests.flows.test_registry_api import made, register
 from tests.flows.test_rule_book import add, agree, apply
 from tests.flows.vendor_ground import certified
 from tests.sim.backends import both_backends
+from tests.sim.one_world import in_one_world
 from tests.sim.world import START, FakeClock, SeededIds
 from tests.unit.policies.books import GONE, document
 
@@ -52,11 +53,15 @@ def site(one_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
 
 def versions_of(site: ControlSite) -> tuple[str, str]:
     """Return an app and its version, certified for Observations in a category whose floor is moderate."""
-    app, _ = register(site.api("root"))
-    path = f"/apps/{app['id']}/versions"
-    version = made(site.api("root").post(path, json={"label": "2", "workflows": [], "placements": []}))
-    certified(site, version["id"], SCOPES)
-    return app["id"], version["id"]
+
+    def build() -> tuple[str, str]:
+        app, _ = register(site.api("root"))
+        path = f"/apps/{app['id']}/versions"
+        version = made(site.api("root").post(path, json={"label": "2", "workflows": [], "placements": []}))
+        certified(site, version["id"], SCOPES)
+        return app["id"], version["id"]
+
+    return site.once("a certified version of care recommendations", build)
 
 
 def post(site: ControlSite, version: str, verb: str, by: str = "rita", **body: Any) -> Any:
@@ -111,7 +116,7 @@ def test_who_is_tied_to_the_vendor_ends_no_raise_of_its_version(site: ControlSit
     assert tier_of(site, version)["tier"] == "high"
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("body", "field", "code"),
     [
         ({"tier": "moderate"}, "tier", "tier_not_raised"),
@@ -128,7 +133,7 @@ def test_a_raise_that_raises_nothing_or_has_no_reason_is_refused(
     assert tier_of(site, version)["tier"] == "moderate"
 
 
-@pytest.mark.parametrize("by", ["root", "sam", "otto", "gina", "ann"])
+@in_one_world("by", ["root", "sam", "otto", "gina", "ann"])
 def test_only_a_reviewer_raises_a_tier_and_ends_a_raise(site: ControlSite, by: str) -> None:
     _, version = versions_of(site)
 
@@ -208,7 +213,7 @@ def test_a_tier_is_lowered_by_two_people_who_saw_what_was_computed_and_ends_by_i
     assert [each["state"] for each in exceptions(site)] == ["expired"]
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("change", "field", "code"),
     [
         ({"tier": "moderate"}, "tier", "tier_not_lowered"),
@@ -239,7 +244,7 @@ def test_an_exception_without_what_is_done_instead_is_not_asked_for(site: Contro
     assert exceptions(site) == []
 
 
-@pytest.mark.parametrize("by", ["sam", "rita", "otto", "gina", "ann"])
+@in_one_world("by", ["sam", "rita", "otto", "gina", "ann"])
 def test_only_a_platform_administrator_asks_to_lower_a_tier(site: ControlSite, by: str) -> None:
     _, version = versions_of(site)
 
@@ -355,7 +360,7 @@ def test_a_version_declares_its_ai_and_its_tier_follows(site: ControlSite) -> No
     assert made(site.api("root").get(f"/apps/{app}/versions"), 200)["items"][2]["ai_use"] is None
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("use", "field", "code"),
     [
         ({"model": ""}, "ai_use.model", "model_missing"),
@@ -446,10 +451,10 @@ def test_autonomous_writes_take_two_people_of_the_hospital(site: ControlSite) ->
     assert not alone("general")
 
 
-@pytest.mark.parametrize("by", ["root", "sam", "rita", "mary", "ann"])
+@in_one_world("by", ["root", "sam", "rita", "mary", "ann"])
 def test_only_the_hospitals_administrator_asks_for_autonomous_writes(site: ControlSite, by: str) -> None:
     app, _ = versions_of(site)
-    version = made(declare(site, app, **ALONE))["id"]
+    version = site.once("an AI that acts alone", lambda: made(declare(site, app, **ALONE))["id"])
 
     assert autonomy(site, version, by).status_code == 403
 

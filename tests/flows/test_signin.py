@@ -12,6 +12,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.signin.models import ATTEMPTS_FREE
 from tests.flows.control_site import ORIGIN, PASSWORD, ControlSite, build, problem
 from tests.sim.browser import Form, form_with
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
 PAGE = "/t/general/signin"
@@ -132,7 +133,7 @@ def test_a_form_that_another_site_sends_signs_nobody_in(site: ControlSite, brows
     assert browser.post(PAGE, data=data, headers={"origin": ORIGIN}).status_code == 303
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("body", "kind", "status"),
     [
         (b"username=a&username=b", "application/x-www-form-urlencoded", 422),
@@ -153,7 +154,7 @@ def test_a_malformed_form_is_refused_with_a_page(
     assert "<h1>" in answer.text
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     "path",
     ["/t/nowhere/signin", "/t/GENERAL/signin", "/t/%00/signin", "/t/a%27/signin", "/t/nowhere/signout"],
 )
@@ -300,7 +301,7 @@ def test_the_api_slows_a_guesser_too(site: ControlSite) -> None:
     assert slow.headers["retry-after"] == "1"
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     "header",
     [
         None,

@@ -25,6 +25,7 @@ from tests.flows.back_channel import (
     basic,
     refused,
 )
+from tests.sim.one_world import in_one_world
 from tests.unit.policies.books import LIFETIMES
 
 platform = back_channel.platform
@@ -140,7 +141,7 @@ def test_an_entry_of_the_context_that_the_grant_cannot_read_is_left_out(platform
     assert "fhirContext" not in alone
 
 
-@pytest.mark.parametrize("name", ["patient", "encounter", "fhirContext", "intent", "need_patient_banner"])
+@in_one_world("name", ["patient", "encounter", "fhirContext", "intent", "need_patient_banner"])
 def test_context_that_an_app_sends_changes_nothing_and_is_recorded(platform: Platform, name: str) -> None:
     """C31."""
     added: dict[str, Any] = {name: "p2"}
@@ -204,7 +205,7 @@ def test_an_asymmetric_client_authenticates_by_assertion_alone(platform: Platfor
 # --- proofs that fail ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     "verifier",
     [
         None,
@@ -268,7 +269,7 @@ def test_a_code_dies_after_sixty_seconds(platform: Platform) -> None:
     assert timedelta(seconds=60) >= CODE_LIFE
 
 
-@pytest.mark.parametrize("code", ["BAD_CODE", "hil_ac_" + "x" * 43, "a" * 5_000, "é", "%00", "\x00"])
+@in_one_world("code", ["BAD_CODE", "hil_ac_" + "x" * 43, "a" * 5_000, "é", "%00", "\x00"])
 def test_an_unknown_code_is_exactly_400(platform: Platform, code: str) -> None:
     """Conformance 9.17."""
     answer = platform.redeem(code)
@@ -345,7 +346,7 @@ def test_another_grant_type_is_refused(platform: Platform, grant_type: str | Non
     refused(platform.redeem(platform.code(), grant_type=grant_type), code)
 
 
-@pytest.mark.parametrize("name", ["grant_type", "code", "redirect_uri", "code_verifier", "client_id", "foo"])
+@in_one_world("name", ["grant_type", "code", "redirect_uri", "code_verifier", "client_id", "foo"])
 def test_a_repeated_parameter_is_refused(platform: Platform, name: str) -> None:
     """RFC 6749 section 3.2."""
     form = {
@@ -367,7 +368,7 @@ def test_a_repeated_parameter_is_refused(platform: Platform, name: str) -> None:
     refused(answer, "invalid_request")
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("kind", "body"),
     [
         ("application/json", b'{"grant_type": "authorization_code"}'),
@@ -415,7 +416,7 @@ def test_the_token_endpoint_takes_post_only(platform: Platform, method: str) -> 
     assert platform.http.request(method, f"/t/{MERCY}/oauth/token").status_code == 405
 
 
-@pytest.mark.parametrize("tenant", ["nobody", "MERCY", "a" * 100, "%00", "..%2f", "mercy%20"])
+@in_one_world("tenant", ["nobody", "MERCY", "a" * 100, "%00", "..%2f", "mercy%20"])
 def test_a_tenant_that_is_not_there_is_404(platform: Platform, tenant: str) -> None:
     form = {"grant_type": "client_credentials", "client_id": platform.clients["public"].id}
 
@@ -446,7 +447,7 @@ def test_a_public_client_that_sends_a_secret_is_refused(platform: Platform) -> N
     refused(attempt(platform, {}, Authorization=basic(who, "")), "invalid_client", 401)
 
 
-@pytest.mark.parametrize("client", ["symmetric", "asymmetric", "backend", "ehr", "resource"])
+@in_one_world("client", ["symmetric", "asymmetric", "backend", "ehr", "resource"])
 def test_a_confidential_client_that_proves_nothing_is_refused(platform: Platform, client: str) -> None:
     """C50."""
     refused(attempt(platform, {"client_id": platform.clients[client].id}), "invalid_client", 401)

@@ -18,6 +18,7 @@ from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import PersonId
 from tests.flows.control_site import ORIGIN, PASSWORD, TRACE, ControlSite, build, codes, problem
 from tests.sim.browser import form_with
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
 OWN = "my own long words"
@@ -429,7 +430,7 @@ def test_a_dead_link_sets_nothing_and_says_no_more_than_that(site: ControlSite, 
         assert press(site, path_of(newer)).status_code == 303
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     "link",
     [
         "x",

@@ -7,6 +7,7 @@ import pytest
 from hilum.infra.unit_of_work import UnitOfWork
 from tests.flows.control_site import ControlSite, build, codes, problem
 from tests.flows.vendor_ground import ROLES, furnish_vendor, join, made
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
 SCOPE = "launch openid fhirUser patient/*.rs"
@@ -62,15 +63,19 @@ def two_vendors_and_an_app(site: ControlSite) -> tuple[str, str, tuple[str, str,
 
 def furnish_app(site: ControlSite, vendor: str, who: str, **change: Any) -> tuple[str, str, str]:
     """Let a developer register an app with a version and a sandbox client; return their ids."""
-    developer = site.api(f"{who}.developer")
-    app = made(developer.post("/apps", json=app_body(vendor, **change)))["id"]
-    version = made(developer.post(f"/apps/{app}/versions", json={"label": "1"}))["id"]
-    client = made(
-        developer.post(
-            "/clients", json=client_body(app, version, client_name=change.get("name", "Ward Notes"))
+
+    def build() -> tuple[str, str, str]:
+        developer = site.api(f"{who}.developer")
+        app = made(developer.post("/apps", json=app_body(vendor, **change)))["id"]
+        version = made(developer.post(f"/apps/{app}/versions", json={"label": "1"}))["id"]
+        client = made(
+            developer.post(
+                "/clients", json=client_body(app, version, client_name=change.get("name", "Ward Notes"))
+            )
         )
-    )
-    return app, version, client["id"]
+        return app, version, client["id"]
+
+    return site.once(f"app {vendor} {who} {change}", build)
 
 
 def test_one_app_has_a_sandbox_and_a_production_client_of_its_own(site: ControlSite) -> None:
@@ -180,7 +185,7 @@ def test_each_role_has_exactly_its_routes_and_another_vendors_ids_are_absent(
                 assert (absent.status_code, absent.json()) == (404, answer.json())
 
 
-@pytest.mark.parametrize(
+@in_one_world(
     ("name", "code"),
     [
         ("Acme Health", "name_imitates_another"),

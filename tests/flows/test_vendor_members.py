@@ -10,6 +10,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.switchboard import service as switchboard
 from tests.flows.control_site import PASSWORD, ControlSite, build, codes, problem
 from tests.flows.vendor_ground import ROLES, add_vendor, furnish_vendor, join, made
+from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
 NEW = {"username": "dana", "name": "Dana Marin", "role": "vendor_developer"}
@@ -82,9 +83,7 @@ def test_an_invitation_ends_by_itself_and_by_the_next_one(site: ControlSite) -> 
     assert secret not in str(rows)
 
 
-@pytest.mark.parametrize(
-    "role", ["vendor_king", "physician", "administrator", "platform_admin", "security", ""]
-)
+@in_one_world("role", ["vendor_king", "physician", "administrator", "platform_admin", "security", ""])
 def test_a_member_has_a_role_of_vendors_and_no_other(site: ControlSite, role: str) -> None:
     vendor = furnish_vendor(site, "Acme Health", "acme")
     answer = site.api("acme.owner").post(f"/vendors/{vendor}/members", json=NEW | {"role": role})

@@ -44,7 +44,7 @@ def furnish_vendor(site: ControlSite, name: str, prefix: str) -> str:
             join(site, vendor, f"{prefix}.{role}", role)
         return vendor
 
-    return site.furnished(f"vendor {name} {prefix}", build)
+    return site.once(f"vendor {name} {prefix}", build)
 
 
 def certified(

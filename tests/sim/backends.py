@@ -3,10 +3,15 @@
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
+from itertools import count
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 
+from hilum.infra import postgres
 from hilum.infra.db import Database
 from hilum.infra.lanes import BOUNDS, Lane
 
@@ -34,15 +39,81 @@ def repeated_on_postgres(items: Iterable[pytest.Item]) -> list[pytest.Item]:
     return found
 
 
-def opened(url: str) -> Database:
-    """Open a test's database. On SQLite its lanes share the connections that they read with: opening one reads the whole schema, for
-    milliseconds, and most tests need one at a time.
+class SharedConnections(Database):
+    """A SQLite database whose lanes and writers share their connections: opening one reads the whole schema, for milliseconds, and most
+    tests need one at a time.
     """
-    made = Database(url)
-    if made.is_sqlite:
-        engine = made._open(Lane.OWN, sum(each.connections for each in BOUNDS.values()))
-        made._engines |= dict.fromkeys(Lane, engine)
-    return made
+
+    _shared: Engine | None = None
+
+    def _open(self, lane: Lane, connections: int) -> Engine:
+        if self._shared is None:
+            self._shared = super()._open(lane, sum(each.connections for each in BOUNDS.values()))
+        return self._shared
+
+    def dispose(self) -> None:
+        """Close every idle connection."""
+        if self._shared is not None:
+            self._shared.dispose()
+
+
+class KeptConnections(Database):
+    """A PostgreSQL database whose idle connections are kept for the next one at the same address: a new one costs the server a process,
+    which reads the catalogue of every table that it meets, and most tests open three.
+    """
+
+    def _open(self, lane: Lane, connections: int) -> Engine:
+        key = self.url, lane
+        # A test with other deadlines has connections of its own.
+        if BOUNDS[lane] != _SHIPPED_BOUNDS[lane] or postgres.LOCK_S != _SHIPPED_LOCK_S:
+            return super()._open(lane, connections)
+        if key not in _kept:
+            _kept[key] = super()._open(lane, connections)
+            event.listen(_kept[key], "checkout", self._assign_number_again)
+        return _kept[key]
+
+    def _assign_number(self, _connection: object, record: Any) -> None:
+        with _numbering:
+            record.info["number"] = next(n for n in count() if n not in _numbers)
+            _numbers.add(record.info["number"])
+
+    def _release_number(self, _connection: object, record: Any) -> None:
+        _numbers.discard(record.info.get("number"))
+
+    def _assign_number_again(self, connection: object, record: Any, _proxy: object) -> None:
+        if "number" not in record.info:
+            self._assign_number(connection, record)
+
+    def dispose(self) -> None:
+        """Forget what idle connections remember, as new ones would know nothing: the ends of audit chains, and their numbers."""
+        kept = list(_kept.values())
+        for engine in self._engines.values():
+            if engine not in kept:
+                engine.dispose()
+                continue
+            for record in list(engine.pool._pool.queue):  # type: ignore[attr-defined]
+                self._release_number(None, record)
+                record.info.clear()
+                record.info["is_new"] = False  # the server may have closed it since
+
+
+_kept: dict[tuple[str, Lane], Engine] = {}
+_numbers: set[int] = set()
+_numbering = Lock()
+_SHIPPED_BOUNDS, _SHIPPED_LOCK_S = dict(BOUNDS), postgres.LOCK_S
+
+
+def close_kept() -> None:
+    """Close the connections that are kept."""
+    for engine in _kept.values():
+        engine.dispose()
+    _kept.clear()
+    _numbers.clear()
+
+
+def opened(url: str) -> Database:
+    """Open a test's database."""
+    return SharedConnections(url) if url.startswith("sqlite") else KeptConnections(url)
 
 
 def with_small_pages(path: Path) -> None:
