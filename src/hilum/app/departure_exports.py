@@ -66,17 +66,19 @@ def export(
     read, write = (partial(each, actor=actor, trace=trace) for each in (uow.read_now, uow.write_now))
     if folder.exists():
         raise Conflict("target_not_empty", f"{folder} exists already. Choose a folder that does not exist.")
-    found: Departure = write(partial(departures.begin_export, departure_id=departure_id))
+    departure: Departure = write(partial(departures.begin_export, departure_id=departure_id))
     work = folder.with_name(folder.name + ".part")
     try:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(mode=0o700, parents=True)
         with lanes.using(Lane.LONG):
-            files: list[dict[str, Any]] = read(lambda ctx: _write_rows(ctx, found, reader, work, progress))
-        report = read(partial(switchboard.report, switch_id=found.switch, read_window=reader.window))
+            files: list[dict[str, Any]] = read(
+                lambda ctx: _write_rows(ctx, departure, reader, work, progress)
+            )
+        report = read(partial(switchboard.report, switch_id=departure.switch, read_window=reader.window))
         signed_report = write(partial(switchboard.sign_report, found=report))
         files.append(_write(work, CONTAINMENT, [orjson.dumps(signed_report)]))
-        signed = write(partial(departures.sign_export, found=found, files=files))
+        signed = write(partial(departures.sign_export, found=departure, files=files))
         manifest = _write(work, MANIFEST, [orjson.dumps(signed)])
         _sync(work)
         work.rename(folder)
@@ -85,7 +87,9 @@ def export(
         raise Unavailable("export_failed", f"The export cannot be written: {error}.") from error
     verdict = report.judgement.verdict.value
     write(
-        partial(departures.record_export, departure_id=found.id, digest=manifest["sha256"], verdict=verdict)
+        partial(
+            departures.record_export, departure_id=departure.id, digest=manifest["sha256"], verdict=verdict
+        )
     )
     progress(1.0)
     size = sum(each["bytes"] for each in files)
@@ -93,21 +97,21 @@ def export(
 
 
 def _write_rows(
-    ctx: Context, found: Departure, reader: AccessReader, work: Path, progress: Progress
+    ctx: Context, departure: Departure, reader: AccessReader, work: Path, progress: Progress
 ) -> list[dict[str, Any]]:
     """Write the tables and the audit, as of one moment. One row is in memory at a time."""
     files = []
     tables = departures.exported_tables()
     for done, fate in enumerate(tables):
-        files.append(_write(work, f"{fate.table}.ndjson", departures.read_export(ctx, found, fate)))
+        files.append(_write(work, f"{fate.table}.ndjson", departures.read_export(ctx, departure, fate)))
         progress(_TABLES_SHARE * (done + 1) / len(tables))
 
-    def walked(records: int) -> None:
+    def report(records: int) -> None:
         # The total is unknown, since counting would take as long as reading: the bar slows down towards its end.
         if records % _WALKED_EACH == 0:
             progress(_TABLES_SHARE + (1 - _TABLES_SHARE) * records / (records + _MANY))
 
-    records = audit.read_partition(ctx, reader, found.tenant, walked)
+    records = audit.read_partition(ctx, reader, departure.tenant, report)
     files.append(_write(work, AUDIT, map(_line, records)))
     return files
 

@@ -53,16 +53,16 @@ def explain(ctx: Context, accesses: Sequence[Access]) -> list[str]:
     if decided is None:
         return []
     at, app, tenant = decided.at, AppId(decided.app), TenantId(decided.tenant)
-    found = history.then(ctx, tenant, app, at)
-    if found is None:
+    then = history.then(ctx, tenant, app, at)
+    if then is None:
         return []
-    return [_in_force(found, decided), *_of_book(ctx, found, decided)]
+    return [_in_force(then, decided), *_of_book(ctx, then, decided)]
 
 
-def _in_force(found: Then, decided: Access) -> str:
-    applied = found.application
+def _in_force(then: Then, decided: Access) -> str:
+    applied = then.application
     where = "at some hospitals" if applied.tenants else "everywhere"
-    unread = "" if found.book else " It can no longer be read or trusted (`hilum doctor`)."
+    unread = "" if then.book else " It can no longer be read or trusted (`hilum doctor`)."
     return in_english(
         "The rule book in force at %(tenant)s then was version %(version)s, by application %(number)s %(where)s on %(at)s.%(unread)s",
         tenant=decided.tenant,
@@ -74,8 +74,8 @@ def _in_force(found: Then, decided: Access) -> str:
     )
 
 
-def _of_book(ctx: Context, found: Then, decided: Access) -> Iterator[str]:
-    book = found.book
+def _of_book(ctx: Context, then: Then, decided: Access) -> Iterator[str]:
+    book = then.book
     if book is None:
         return
     yield from _workflow(ctx, book, decided)
@@ -84,13 +84,13 @@ def _of_book(ctx: Context, found: Then, decided: Access) -> Iterator[str]:
         if (product := product_of(book, decided.rule)) is not None:
             yield f"{decided.rule} is of scope product {product.name}, version {product.version}."
         if facts is not None:
-            yield from _overrides(found, facts, decided)
+            yield from _overrides(then, facts, decided)
     elif decided.reason == Reason.TRAFFIC_SHED and facts is not None:
         cell = clients_policy.admission(book, facts, decided.at).cell
         if cell is not None:
             yield share_sentence(book, traffic_of(cell, with_person=bool(decided.person)))
     elif decided.reason in BY_THE_BOOK and facts is not None:
-        yield from _withheld(book, facts, found.application.version, decided)
+        yield from _withheld(book, facts, then.application.version, decided)
 
 
 def _workflow(ctx: Context, book: Book, decided: Access) -> Iterator[str]:
@@ -106,15 +106,15 @@ def _workflow(ctx: Context, book: Book, decided: Access) -> Iterator[str]:
     yield f"The launch was for workflow {agreed.workflow}, {version}."
 
 
-def _overrides(found: Then, facts: ClientFacts, decided: Access) -> Iterator[str]:
+def _overrides(then: Then, facts: ClientFacts, decided: Access) -> Iterator[str]:
     """Yield a sentence for each override and exception that permitted it: without it the scope would be withheld, or the cell require more."""
-    version = found.application.version
-    admitted = None if found.book is None else clients_policy.admission(found.book, facts, decided.at)
+    version = then.application.version
+    admitted = None if then.book is None else clients_policy.admission(then.book, facts, decided.at)
     aside = () if admitted is None or admitted.cell is None else admitted.cell.aside
     paths = (
         {f"categories.{facts.category}.cells.{admitted.tier}.{each}" for each in aside} if admitted else ()
     )
-    allowed: tuple[Override | PolicyException, ...] = (*found.overrides, *found.exceptions)
+    allowed: tuple[Override | PolicyException, ...] = (*then.overrides, *then.exceptions)
     for each in allowed:
         if isinstance(each, Override) and each.rule in paths:
             yield in_english(
@@ -127,7 +127,7 @@ def _overrides(found: Then, facts: ClientFacts, decided: Access) -> Iterator[str
                 rule=each.rule,
             )
             continue
-        if _admits(found.without(each), facts, decided):
+        if _admits(then.without(each), facts, decided):
             continue
         rule = (
             f"Override {each.id} of rule {each.rule}"

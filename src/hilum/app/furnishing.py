@@ -169,19 +169,19 @@ def _kept(home: Path, book: SnapshotBook, card: Card) -> OwnHospital:
     )
 
 
-def _card(found: OwnHospital | None) -> Card | None:
-    if found is None:
+def _card(hospital: OwnHospital | None) -> Card | None:
+    if hospital is None:
         return None
     return Card(
-        TenantId(found.tenant),
-        VendorId(found.vendor),
-        found.name,
-        found.template,
-        found.password,
-        found.door,
-        ClientId(found.client_id),
-        found.client_secret,
-        tuple(SnapshotApp(**each) for each in found.apps),
+        TenantId(hospital.tenant),
+        VendorId(hospital.vendor),
+        hospital.name,
+        hospital.template,
+        hospital.password,
+        hospital.door,
+        ClientId(hospital.client_id),
+        hospital.client_secret,
+        tuple(SnapshotApp(**app) for app in hospital.apps),
     )
 
 

@@ -310,7 +310,7 @@ def _consoles(site: Site) -> console_ports.Ports:
     by_mail = LinkMail(site.kit.urls.enrol, bool(settings.smtp.host))
     journal = settings.data_dir / "journal", settings.database_url
     reader, leave = partial(_reader, settings), site.at_stop.append
-    found = consoles(
+    ports = consoles(
         site.kit,
         reader,
         journal,
@@ -322,7 +322,7 @@ def _consoles(site: Site) -> console_ports.Ports:
         furnisher=furnishing.furnisher(settings),
     )
     anchored = partial(_anchored, settings.anchor)
-    return replace(found, health=site.health, generation=site.generation, anchored=anchored)
+    return replace(ports, health=site.health, generation=site.generation, anchored=anchored)
 
 
 def _anchored(path: Path) -> list[Anchored]:
@@ -422,13 +422,13 @@ def _by_hand(faults: FaultBook | None) -> ByHand:
             time.sleep(READ_EVERY_S)
 
     def find(client: ClientId) -> list[HandFault]:
-        mine = f"{BY_HAND}client/{client}/"
-        found = [each for each in (faults.all() if faults else ()) if each.made_by.startswith(mine)]
-        made = [
-            HandFault(client, TenantId(each.tenant), Kind(each.kind), datetime.fromisoformat(each.until))
-            for each in found
+        prefix = f"{BY_HAND}client/{client}/"
+        in_force = [
+            HandFault(client, TenantId(fault.tenant), Kind(fault.kind), datetime.fromisoformat(fault.until))
+            for fault in (faults.all() if faults else ())
+            if fault.made_by.startswith(prefix)
         ]
-        return sorted(made, key=lambda each: each.until)
+        return sorted(in_force, key=lambda fault: fault.until)
 
     return ByHand(make, end, find)
 

@@ -170,7 +170,7 @@ def _require_free(settings: Settings, *, replaces: bool) -> int:
     if exists:
         database = Database(settings.database_url)
         try:
-            exists, serving, application = database.read(_look)
+            exists, serving, application = database.read(_target_state)
         finally:
             database.dispose()
     if serving:
@@ -187,14 +187,14 @@ def _require_free(settings: Settings, *, replaces: bool) -> int:
     return application
 
 
-def _look(tx: Connection) -> tuple[bool, list[str], int]:
+def _target_state(tx: Connection) -> tuple[bool, list[str], int]:
     """Return whether there are any tables, which nodes serve, and the number of the last application of a rule book."""
-    seen = inspect(tx)
-    live = nodes.list_nodes(tx) if seen.has_table(nodes.node.name) else []
+    schema = inspect(tx)
+    live = nodes.list_nodes(tx) if schema.has_table(nodes.node.name) else []
     # Of whatever release, so by name. Unverified: it is only compared with what the backup has.
     last: Select[Any] = select(func.max(column("number"))).select_from(table(APPLICATIONS))
-    application = tx.execute(last).scalar() if seen.has_table(APPLICATIONS) else None
-    return bool(seen.get_table_names()), [each.name for each in live if each.live], int(application or 0)
+    application = tx.execute(last).scalar() if schema.has_table(APPLICATIONS) else None
+    return bool(schema.get_table_names()), [each.name for each in live if each.live], int(application or 0)
 
 
 def _place(settings: Settings, folder: Path, manifest: Manifest, work: Path, actor: Actor) -> Restored:

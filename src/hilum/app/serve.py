@@ -127,8 +127,8 @@ def connections_of(settings: Settings) -> int:
     configured = settings.connections
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY or hard > soft:
-        wanted = 2 * configured + FILES_KEPT
-        soft = max(soft, wanted if hard == resource.RLIM_INFINITY else min(hard, wanted))
+        needed = 2 * configured + FILES_KEPT
+        soft = max(soft, needed if hard == resource.RLIM_INFINITY else min(hard, needed))
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     # Half of the files: a request can open as many again, to the database and to FHIR servers.
     return max(1, min(configured, soft // 2))

@@ -113,7 +113,7 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
         ),
         Reason.STUDY_ENDED: Refusal(
             "The study that the agreement was for has ended at this hospital.",
-            "There is nothing to refresh any more. A hospital that goes on with the study installs the app until a later day, and people are asked again.",
+            "There is nothing left to refresh. A hospital that goes on with the study installs the app until a later day, and people are asked again.",
         ),
         Reason.FIXED_END_REACHED: Refusal(
             "The agreement had a fixed end, which opening the app does not move.",

@@ -337,8 +337,8 @@ def sentence_of(code: str) -> dict[str, str]:
 
 def text_of(code: str) -> str:
     """Return the sentence of a code with its bound, if it states one."""
-    said = SENTENCES.get(code, SENTENCES[INVALID])
-    return f"{said[:-1]}: {code.limit}." if isinstance(code, Bounded) else said
+    sentence = SENTENCES.get(code, SENTENCES[INVALID])
+    return f"{sentence[:-1]}: {code.limit}." if isinstance(code, Bounded) else sentence
 
 
 def of_validation(fault: Mapping[str, Any]) -> dict[str, str]:

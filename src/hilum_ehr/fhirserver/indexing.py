@@ -129,26 +129,26 @@ class Indexer:
     def _add(self, kind: Kind, head: tuple[int, int], selected: Selected, rows: Rows) -> None:
         match kind:
             case Kind.TOKEN:
-                found: Iterator[tuple[Any, ...]] = (
+                values: Iterator[tuple[Any, ...]] = (
                     v for leaf, value in selected for v in tokens(leaf, value)
                 )
             case Kind.STRING:
-                found = (
+                values = (
                     (fold(t)[:MAX_TEXT], t[:MAX_TEXT]) for leaf, value in selected for t in texts(leaf, value)
                 )
             case Kind.REFERENCE:
-                found = (r for leaf, value in selected for r in self._references(leaf, value))
+                values = (r for leaf, value in selected for r in self._references(leaf, value))
             case Kind.DATE:
-                found = (r for leaf, value in selected if (r := element_range(leaf.type, value)))
+                values = (r for leaf, value in selected if (r := element_range(leaf.type, value)))
             case Kind.NUMBER | Kind.QUANTITY:
                 kind = Kind.QUANTITY
-                found = (q for leaf, value in selected for q in quantities(leaf, value))
+                values = (q for leaf, value in selected for q in quantities(leaf, value))
             case Kind.URI:
-                found = ((v,) for leaf, value in selected for v in uris(leaf, value))
+                values = ((v,) for leaf, value in selected for v in uris(leaf, value))
             case _:
                 return
         target = rows[kind]
-        for row in found:
+        for row in values:
             target.add((*head, *row))
 
     def _references(self, leaf: Leaf, value: Any) -> list[tuple[str, str]]:

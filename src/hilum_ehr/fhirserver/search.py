@@ -152,8 +152,8 @@ def plan_search(resource_type: str, pairs: Pairs, context: SearchContext) -> Sea
 
 def parse_presentation(results: dict[str, list[str]]) -> bool:
     """Check ``_format``, and return whether ``_pretty`` is requested. Raises Refused."""
-    wanted = _once(results, "_format")
-    if wanted is not None and wanted.partition(";")[0].strip().replace(" ", "+") not in JSON_FORMATS:
+    media_type = _once(results, "_format")
+    if media_type is not None and media_type.partition(";")[0].strip().replace(" ", "+") not in JSON_FORMATS:
         raise Refused(Problem.NOT_ACCEPTABLE, "Only JSON is supported: send _format=json.")
     pretty = _once(results, "_pretty")
     if pretty not in {None, "true", "false"}:
@@ -451,13 +451,13 @@ def _reference_tests(parameter: SearchParameter, value: str, context: SearchCont
 
 def _date_test(code: str, value: str, context: SearchContext) -> DateTest:
     prefix, text = split_prefix(value)
-    asked = parse_range(text)
-    if asked is None:
+    dates = parse_range(text)
+    if dates is None:
         raise _bad(code, "a date or time, such as 2026-03-02 or 2026-03-02T09:00:00Z")
     # R4 recommends ten per cent of the gap between now and the value (FHIR R4 search.html#prefix).
     if prefix == "ap":
-        asked = widen(Range(*asked), context.now)
-    return DateTest(prefix, asked.low, asked.high)
+        dates = widen(Range(*dates), context.now)
+    return DateTest(prefix, dates.low, dates.high)
 
 
 def _quantity_test(parameter: SearchParameter, value: str) -> QuantityTest:

@@ -193,7 +193,7 @@ def _order(key: SortKey, numbers: Mapping[str, int]) -> Sql:
 def _included(
     connection: sqlite3.Connection, plan: SearchPlan, rids: list[int], numbers: Mapping[str, int]
 ) -> list[int]:
-    found: dict[int, None] = {}
+    included: dict[int, None] = {}
     matched = json.dumps(rids)
     for include in plan.includes if rids else ():
         number = numbers[include.key]
@@ -201,24 +201,24 @@ def _included(
             rows = connection.execute(_REVINCLUDE, (matched, number, MAX_INCLUDED + 1))
         else:
             rows = connection.execute(_INCLUDE, (matched, number, include.target, MAX_INCLUDED + 1))
-        found.update((rid, None) for (rid,) in rows)
+        included.update((rid, None) for (rid,) in rows)
     # A resource that matches is not included a second time (FHIR R4 bundle.html#searchset).
     for rid in rids:
-        found.pop(rid, None)
-    if len(found) > MAX_INCLUDED:
+        included.pop(rid, None)
+    if len(included) > MAX_INCLUDED:
         raise Refused(
             Problem.TOO_COSTLY,
             f"A page includes at most {MAX_INCLUDED} resources; ask for fewer with _count.",
         )
-    return list(found)
+    return list(included)
 
 
 def _versions(connection: sqlite3.Connection, rids: list[int]) -> tuple[Version, ...]:
     if not rids:
         return ()
-    # SQL returns the rows in any order; the page has its own.
-    found = {row[0]: Version(*row[1:]) for row in connection.execute(_BODIES, (json.dumps(rids),))}
-    return tuple(found[rid] for rid in rids)
+    # SQL returns the rows in any order, not in that of the page.
+    by_rid = {row[0]: Version(*row[1:]) for row in connection.execute(_BODIES, (json.dumps(rids),))}
+    return tuple(by_rid[rid] for rid in rids)
 
 
 class _Compiler:
@@ -288,20 +288,20 @@ class _Compiler:
                 return self._composite(parts)
             case ChainedMatch(key, target, inner):
                 t, f = f"t{depth}", f"f{depth}"
-                found = self._within(inner, target, t, depth)
+                where = self._within(inner, target, t, depth)
                 text = (
                     "SELECT {f}.rid FROM resource {t} CROSS JOIN ix_reference {f} WHERE {w} AND {f}.param = ? "
                     "AND {f}.tid = {t}.id AND {f}.ttype = {t}.type"
                 )
-                return Sql(_name(text, t=t, f=f, w=found.text), (*found.values, self._numbers[key]))
+                return Sql(_name(text, t=t, f=f, w=where.text), (*where.values, self._numbers[key]))
             case ReverseChainedMatch(key, source, inner):
                 t, f, s = f"t{depth}", f"f{depth}", f"s{depth}"
-                found = self._within(inner, source, s, depth)
+                where = self._within(inner, source, s, depth)
                 text = (
                     "SELECT {t}.rid FROM resource {s} CROSS JOIN ix_reference {f} CROSS JOIN resource {t} WHERE {w} "
                     "AND {f}.rid = {s}.rid AND {f}.param = ? AND {t}.type = {f}.ttype AND {t}.id = {f}.tid"
                 )
-                return Sql(_name(text, t=t, f=f, s=s, w=found.text), (*found.values, self._numbers[key]))
+                return Sql(_name(text, t=t, f=f, s=s, w=where.text), (*where.values, self._numbers[key]))
             case AnyOf(conditions):
                 sets = [self._set(c, depth) for c in conditions]
                 return Sql(" UNION ".join([s.text for s in sets]), tuple(v for s in sets for v in s.values))
@@ -311,12 +311,12 @@ class _Compiler:
     def _within(self, inner: Condition, resource_type: str, alias: str, depth: int) -> Sql:
         """Build the condition that a resource of a type meets an inner condition, by its set if it has one."""
         if _rank(inner) is None or isinstance(inner, IdMatch):
-            found = self._probe(inner, alias, depth + 1)
+            where = self._probe(inner, alias, depth + 1)
         else:
             rows = self._set(inner, depth + 1)
-            found = Sql(alias + ".rid IN (" + rows.text + ")", rows.values)
+            where = Sql(alias + ".rid IN (" + rows.text + ")", rows.values)
         head = Sql(_name("{t}.type = ? AND {t}.deleted = 0", t=alias), (resource_type,))
-        return _all([head, found])
+        return _all([head, where])
 
     def _probe(self, condition: Condition, row: str, depth: int) -> Sql:
         """Build an expression that tests whether the resource with the alias ``row`` meets a condition."""
@@ -334,8 +334,8 @@ class _Compiler:
                 text = ("NOT EXISTS" if missing else "EXISTS") + _name(text, T=_TABLES[kind], r=row)
                 return Sql(text, (self._numbers[key],))
             case CompositeMatch(parts):
-                found = self._composite(parts, plus="+")
-                return Sql(_name("EXISTS ({w} AND x0.rid = {r}.rid)", w=found.text, r=row), found.values)
+                where = self._composite(parts, plus="+")
+                return Sql(_name("EXISTS ({w} AND x0.rid = {r}.rid)", w=where.text, r=row), where.values)
             case IdMatch(ids):
                 return Sql(_name("{r}.id IN (SELECT value FROM json_each(?))", r=row), (json.dumps(ids),))
             case UpdatedMatch(tests):
@@ -343,22 +343,22 @@ class _Compiler:
                 return Sql(test.text.replace("{r}", row), test.values)
             case ChainedMatch(key, target, inner):
                 t, f = f"t{depth}", f"f{depth}"
-                found = self._probe(inner, t, depth + 1)
+                where = self._probe(inner, t, depth + 1)
                 text = (
                     "EXISTS (SELECT 1 FROM ix_reference {f} CROSS JOIN resource {t} WHERE {f}.rid = {r}.rid AND {f}.param = ? "
                     "AND {f}.ttype = ? AND {t}.type = {f}.ttype AND {t}.id = {f}.tid AND {t}.deleted = 0 AND {w})"
                 )
                 return Sql(
-                    _name(text, t=t, f=f, r=row, w=found.text), (self._numbers[key], target, *found.values)
+                    _name(text, t=t, f=f, r=row, w=where.text), (self._numbers[key], target, *where.values)
                 )
             case ReverseChainedMatch(key, _, inner):
                 s, f = f"s{depth}", f"f{depth}"
-                found = self._probe(inner, s, depth + 1)
+                where = self._probe(inner, s, depth + 1)
                 text = (
                     "EXISTS (SELECT 1 FROM ix_reference {f} CROSS JOIN resource {s} WHERE {f}.param = ? "
                     "AND {f}.tid = {r}.id AND {f}.ttype = {r}.type AND {s}.rid = {f}.rid AND {w})"
                 )
-                return Sql(_name(text, s=s, f=f, r=row, w=found.text), (self._numbers[key], *found.values))
+                return Sql(_name(text, s=s, f=f, r=row, w=where.text), (self._numbers[key], *where.values))
             case AnyOf(conditions):
                 return _any([self._probe(c, row, depth) for c in conditions])
 

@@ -131,8 +131,8 @@ class Tx:
             for statement in _DELETE_INDEX:
                 connection.execute(statement, old)
         assert rid is not None
-        for table, kept in zip(self._pending.values(), rows, strict=True):
-            table.extend([(rid, *row) for row in kept])
+        for table, new_rows in zip(self._pending.values(), rows, strict=True):
+            table.extend([(rid, *row) for row in new_rows])
 
     def flush(self) -> None:
         """Write the collected index rows, with one statement for each table."""

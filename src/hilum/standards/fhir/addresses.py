@@ -46,13 +46,13 @@ def leads_to_host(text: str, hosts: frozenset[str]) -> bool:
         return False
     # The raw text is searched beside its decoded forms: decoding may also destroy an address.
     parts = [part for part, _ in _parts(text, "")]
-    return any(canonical_host(found) in hosts for part in (text, *parts) for found in _HOSTED.findall(part))
+    return any(canonical_host(host) in hosts for part in (text, *parts) for host in _HOSTED.findall(part))
 
 
 def host_in(url: str) -> str:
     """Return the host of a URL in canonical form; empty without one."""
-    found = _HOSTED.search(decode_fully(url))
-    return canonical_host(found[1]) if found else ""
+    match = _HOSTED.search(decode_fully(url))
+    return canonical_host(match[1]) if match else ""
 
 
 def is_signed(text: str) -> bool:

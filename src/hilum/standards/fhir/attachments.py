@@ -49,8 +49,7 @@ def _holds_attachments(name: str) -> bool:
 @cache
 def referrer_types() -> tuple[str, ...]:
     """List the types whose attachments may refer to a Binary, the most common ones first."""
-    found = [type_ for type_ in VISIBILITY if holders(type_)]
-    return (*_FIRST, *(type_ for type_ in found if type_ not in _FIRST))
+    return (*_FIRST, *(type_ for type_ in VISIBILITY if holders(type_) and type_ not in _FIRST))
 
 
 @cache

@@ -118,8 +118,10 @@ def render_instant(microseconds: int) -> str:
     return moment.isoformat(timespec="milliseconds") + "Z"
 
 
-def widen(asked: Range, now: int) -> Range:
-    """Widen a range by a tenth of its distance from now, on both sides."""
-    # Source: FHIR R4 search.html#prefix: `ap` recommends ten per cent of the gap between now and the value.
-    slack = max(abs(now - asked.low), abs(now - asked.high)) // 10
-    return Range(asked.low - slack, asked.high + slack)
+def widen(value: Range, now: int) -> Range:
+    """Widen a range by a tenth of its distance from now, on both sides, as the prefix ``ap`` recommends.
+
+    Source: FHIR R4 search.html#prefix
+    """
+    slack = max(abs(now - value.low), abs(now - value.high)) // 10
+    return Range(value.low - slack, value.high + slack)

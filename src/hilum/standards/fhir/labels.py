@@ -121,7 +121,7 @@ def categories_of(resource: dict[str, Any]) -> frozenset[str] | None:
         if not isinstance(concept, dict):
             return None
         lists.append(concept.get("coding"))
-    found: set[str] = set()
+    categories: set[str] = set()
     for labels in lists:
         if not isinstance(labels, list | None):
             return None
@@ -131,8 +131,8 @@ def categories_of(resource: dict[str, Any]) -> frozenset[str] | None:
             code = label.get("code") if isinstance(label, dict) else None
             if not isinstance(code, str):
                 return None
-            found.add(_CATEGORY_OF[code.casefold()])
-    return frozenset(found) or None
+            categories.add(_CATEGORY_OF[code.casefold()])
+    return frozenset(categories) or None
 
 
 def _any_restricts(labels: object) -> bool:

@@ -138,7 +138,7 @@ def _follow(path: str, type_name: str) -> Iterator[_Route]:
         else:
             routes = _apply(routes, name, call[1:-1])
         if index is not None:
-            routes = [_keep(route, _nth(int(index))) for route in routes]
+            routes = [_filtered(route, _nth(int(index))) for route in routes]
         position = match.end()
     for route in routes:
         # An expression that ends at an extension means its value; value[x] is searched, not the wrapper.
@@ -180,11 +180,11 @@ def _apply(routes: list[_Route], name: str, argument: str) -> list[_Route]:
         case "as" | "ofType":
             return [route for route in routes if route.type.lower() == argument.lower()]
         case "extension":
-            wanted = _matching("url", argument.strip("'"))
-            return [_keep(step, wanted) for route in routes for step in _step(route, "extension")]
+            has_url = _matching("url", argument.strip("'"))
+            return [_filtered(step, has_url) for route in routes for step in _step(route, "extension")]
         case "where":
-            kept = _condition(argument)
-            return [_keep(route, kept) for route in routes]
+            condition = _condition(argument)
+            return [_filtered(route, condition) for route in routes]
         case _:
             raise UnsupportedExpression(f"{name}({argument})")
 
@@ -199,9 +199,9 @@ def _condition(argument: str) -> Filter:
     raise UnsupportedExpression(f"where({argument})")
 
 
-def _keep(route: _Route, kept: Filter) -> _Route:
+def _filtered(route: _Route, keep: Filter) -> _Route:
     key, before = route.steps[-1]
-    both = kept if before is None else _one_after_the_other(before, kept)
+    both = keep if before is None else _one_after_the_other(before, keep)
     return replace(route, steps=(*route.steps[:-1], (key, both)))
 
 
@@ -225,8 +225,7 @@ def _nth(index: int) -> Filter:
 
 
 def _referring_to(type_name: str) -> Filter:
-    # resolve() is decided from the reference's text: fetching the target would be a request for each
-    # reference.
+    # resolve() is decided by the reference's text: fetching each target would be a request.
     segment = re.compile(rf"(?:^|/){re.escape(type_name)}/[^/]+(?:/_history/[^/]+)?$")
 
     def keep(values: list[Any]) -> list[Any]:
@@ -241,10 +240,9 @@ def _referring_to(type_name: str) -> Filter:
 
 
 def _walk(value: dict[str, Any], steps: _Steps) -> list[Any]:
-    # Nothing but look-ups: this runs for each resource that the embedded server indexes and for each that a
-    # granular scope judges.
+    # Look-ups only: this runs for each resource that the embedded server indexes or a granular scope judges.
     nodes: list[Any] = [value]
-    for key, kept in steps:
+    for key, keep in steps:
         inner_nodes: list[Any] = []
         for node in nodes:
             inner = node.get(key) if type(node) is dict else None
@@ -252,7 +250,7 @@ def _walk(value: dict[str, Any], steps: _Steps) -> list[Any]:
                 inner_nodes.extend(item for item in inner if item is not None)
             elif inner is not None:
                 inner_nodes.append(inner)
-        nodes = kept(inner_nodes) if kept else inner_nodes
+        nodes = keep(inner_nodes) if keep else inner_nodes
         if not nodes:
             break
     return nodes

@@ -302,22 +302,21 @@ def _patients(parts: list[str]) -> frozenset[str]:
 
 def with_count(target: str, count: int) -> str | None:
     """Return a search with another page size; None if it has no ``_count``."""
-    # Only an exact match is edited: in a target with two or none of them, the size of the page would not be
-    # known.
-    changed, found = _COUNT.subn(f"_count={count}", target)
-    return changed if found == 1 else None
+    # With two of them the size of the page would not be known.
+    changed, matches = _COUNT.subn(f"_count={count}", target)
+    return changed if matches == 1 else None
 
 
 def with_half_the_count(target: str) -> str | None:
     """Return a search with half its page size; None if that cannot be smaller."""
-    found = _COUNT.search(target)
+    match = _COUNT.search(target)
     # A page larger than the bound of an answer is fetched again in halves (ADR 27), so that one heavy record
     # does not make the chart unreadable for every other app.
-    count = int(found[1]) // 2 if found else 0
+    count = int(match[1]) // 2 if match else 0
     return with_count(target, count) if count else None
 
 
 def without_summary(target: str) -> str | None:
     """Return a search without ``_summary=true``; None if it has no such parameter."""
-    changed, found = _SUMMARY.subn("", target)
-    return changed.rstrip("?&") if found == 1 else None
+    changed, matches = _SUMMARY.subn("", target)
+    return changed.rstrip("?&") if matches == 1 else None

@@ -71,8 +71,8 @@ class _Findings:
         """Check another resource, which has its own contained resources."""
         # A reference `#x` resolves within the resource that contains it, never across resources of a Bundle
         # (FHIR R4 references.html#contained).
-        held = resource.get("contained", ())
-        return _Findings(self.breaks, frozenset(str(each.get("id")) for each in held))
+        contained = resource.get("contained", ())
+        return _Findings(self.breaks, frozenset(str(each.get("id")) for each in contained))
 
     def add(self, detail: str, path: _Path) -> None:
         self.breaks.append(Break(detail, _written(path)))

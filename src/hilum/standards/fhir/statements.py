@@ -62,15 +62,13 @@ def rests_of(statement: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def resources_in(statement: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for rest in rests_of(statement):
-        found = rest.get("resource")
-        yield from (each for each in (found if isinstance(found, list) else ()) if isinstance(each, dict))
+        yield from _listed(rest, "resource", dict)
 
 
 def parameters_in(holder: dict[str, Any]) -> Iterator[str]:
-    found = holder.get("searchParam")
-    for each in found if isinstance(found, list) else ():
-        if isinstance(each, dict) and isinstance(each.get("name"), str):
-            yield each["name"]
+    for parameter in _listed(holder, "searchParam", dict):
+        if isinstance(parameter.get("name"), str):
+            yield parameter["name"]
 
 
 def unknown_filter(surface: Surface, type_: str, params: tuple[tuple[str, str], ...]) -> str:
@@ -104,9 +102,9 @@ def cut_statement(
         "format": ["json", "application/fhir+json"],
     }
     # Bulk export is an operation, and operations are refused.
-    kept = [each for each in _listed(surface.statement, "instantiates", object) if "bulk" not in str(each)]
-    if kept:
-        statement["instantiates"] = kept
+    declared = _listed(surface.statement, "instantiates", object)
+    if instantiates := [each for each in declared if "bulk" not in str(each)]:
+        statement["instantiates"] = instantiates
     resources = [
         cut_type(each, passing(str(each["type"])))
         for each in resources_in(surface.statement)
@@ -156,8 +154,9 @@ def cut_type(each: dict[str, Any], passing: frozenset[str]) -> dict[str, Any]:
 
 
 def _listed(holder: Mapping[str, Any], key: str, kind: type) -> list[Any]:
-    found = holder.get(key)
-    return [item for item in found if isinstance(item, kind)] if isinstance(found, list) else []
+    """Return the items of a list that have a type; nothing if there is no list."""
+    items = holder.get(key)
+    return [item for item in items if isinstance(item, kind)] if isinstance(items, list) else []
 
 
 def _passes(include: str) -> bool:

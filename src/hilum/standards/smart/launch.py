@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hilum.standards.smart.scopes import ClinicalScope, Scope, SpecialScope, covers, parse_scope
+from hilum.standards.smart.scopes import READ, ClinicalScope, Scope, SpecialScope, covers, parse_scope
 
 CONTEXT_ENTRIES_BOUND = 20
 LAUNCH = "launch"
@@ -88,8 +88,9 @@ def _readable(entry: Mapping[str, Any], scopes: list[ClinicalScope]) -> bool:
     resource_type = reference.split("/")[0] if reference else entry.get("type")
     if resource_type is None:
         return False
-    wanted = (ClinicalScope(scope.prefix, resource_type, 1 << 1, scope.constraints) for scope in scopes)
-    return any(covers(scope, want) for scope, want in zip(scopes, wanted, strict=True))
+    return any(
+        covers(scope, ClinicalScope(scope.prefix, resource_type, READ, scope.constraints)) for scope in scopes
+    )
 
 
 def requested_context(scopes: Iterable[Scope]) -> tuple[bool, bool]:

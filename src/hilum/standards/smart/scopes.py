@@ -206,16 +206,15 @@ def _parse(text: str) -> Scope | ScopeError:
 
 
 def _parse_constraints(query: str) -> tuple[tuple[str, str], ...] | None:
-    found: list[tuple[str, str]] = []
+    constraints: list[tuple[str, str]] = []
     for part in query.split("&"):
         name, equals, raw = part.partition("=")
         value = unquote(raw, errors="strict") if _decodes(raw) else ""
-        # An empty value would constrain nothing, and an unprintable one could not be shown on the consent
-        # page.
+        # An empty value would constrain nothing, and the consent page could not show an unprintable one.
         if not equals or not value or not _PARAMETER.fullmatch(name) or not value.isprintable():
             return None
-        found.append((name, value))
-    return tuple(found) if len(found) <= CONSTRAINTS_BOUND else None
+        constraints.append((name, value))
+    return tuple(constraints) if len(constraints) <= CONSTRAINTS_BOUND else None
 
 
 def _decodes(raw: str) -> bool:
