@@ -167,8 +167,8 @@ def test_a_run_is_opened_at_a_sandbox_with_a_client_of_it_and_once(ground: Groun
     assert form.choices["client"] == [client]
 
     for asked, status, said in (
-        ({"client": client, "tenant": "mercy"}, 422, "Name a sandbox hospital."),
-        ({"client": client, "tenant": "nowhere"}, 422, "Name a sandbox hospital."),
+        ({"client": client, "tenant": "mercy"}, 422, "Name a sandbox hospital"),
+        ({"client": client, "tenant": "nowhere"}, 422, "Name a sandbox hospital"),
         ({"client": ground.client, "tenant": "general"}, 422, "Name a client of the sandbox"),
     ):
         refused = browser.post(list_of(ground), data=dict(form.fields) | asked)

@@ -142,7 +142,7 @@ def test_a_version_that_is_not_as_it_was_signed_explains_nothing(play: Play, tmp
 
         text = told(made, refused, tmp_path)
         assert "then was version 2" in text
-        assert "cannot be read or trusted" in text
+        assert "no longer be read or trusted" in text
         assert "withheld" not in text.partition("then was version 2")[2]
 
     play(story)
