@@ -127,8 +127,8 @@ def api(kit: Kit) -> APIRouter:
     @router.get("/agreements", response_model=Page[AgreementShown], openapi_extra=READERS)
     async def list_agreements(request: Request, query: Annotated[AgreementsQuery, Query()]) -> object:
         """List the agreements of your organisation; the platform's staff list all."""
-        asked = AgreementQuery(query.vendor or "", query.tenant or "", query.findings)
-        verb = partial(service.list_agreements, query=asked, page=query.page)
+        filters = AgreementQuery(query.vendor or "", query.tenant or "", query.findings)
+        verb = partial(service.list_agreements, query=filters, page=query.page)
         return page_of(await run_read(kit, request, verb), shown, query, key=SORTS.cursor(query.sort))
 
     @router.get("/agreements/{agreement}", response_model=AgreementShown, openapi_extra=READERS)

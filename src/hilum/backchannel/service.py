@@ -197,10 +197,10 @@ def _by_code(ctx: Context, site: Site, client: Client, request: TokenRequest) ->
     offline = code.offline is True
     state = load_state(ctx, site, code.grant, issued_at=code.issued_at, online=not offline, issuing=True)
     _judge(state, code.grant, ctx.now)
-    kept = without_stopped(ctx, code.grant.scopes, code.issued_at)
+    remaining = without_stopped(ctx, code.grant.scopes, code.issued_at)
     # Narrowed again: the installation may have changed in the minute that a code lives.
     scopes = evidence.scopes_within(
-        ctx, code.grant.run, policy.scopes_now(kept, state, code.grant.role, ctx.now)
+        ctx, code.grant.run, policy.scopes_now(remaining, state, code.grant.role, ctx.now)
     )
     charts = _charts_now(code.grant, state)
     grant = replace(
@@ -237,12 +237,12 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
     ends = policy.refresh_end(held, state, ctx.now)
     if ends is not None and ctx.now >= ends.at:
         raise refuse_grant(f"The refresh token has ended: {ends.why}. {meaning_of(ends.why)}")
-    kept = without_stopped(ctx, held.grant.scopes, held.issued_at)
-    offline = offline_of(smart.parse_stored(policy.scopes_now(kept, state, held.grant.role, ctx.now)))
+    remaining = without_stopped(ctx, held.grant.scopes, held.issued_at)
+    offline = offline_of(smart.parse_stored(policy.scopes_now(remaining, state, held.grant.role, ctx.now)))
     if offline is None or (held.offline and not offline and _is_session_over(ctx, held.grant)):
         raise refuse_grant("The scope that allowed refreshing was revoked.")
     requested = policy.scopes_of_refresh(request.scope, held.grant.scopes)
-    scopes = policy.scopes_now(smart.narrow(requested, kept), state, held.grant.role, ctx.now)
+    scopes = policy.scopes_now(smart.narrow(requested, remaining), state, held.grant.role, ctx.now)
     scopes = evidence.scopes_within(ctx, held.grant.run, scopes)
     charts = _charts_now(held.grant, state)
     used = tokens.redeem_refresh(ctx, presented, client=client.id, tenant=site.tenant)
@@ -251,7 +251,9 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
         raise Conflict("grant_changed", "The authorization was narrowed at the same time; try again.")
     # The refresh token keeps all that may still be granted, the access token only what was requested
     # (RFC 6749 section 6).
-    grant = replace(used.grant, scopes=kept, person_patients=charts, launch_moved=_has_moved(ctx, used.grant))
+    grant = replace(
+        used.grant, scopes=remaining, person_patients=charts, launch_moved=_has_moved(ctx, used.grant)
+    )
     issued = tokens.mint(
         ctx,
         grant,
@@ -296,10 +298,10 @@ def _by_credentials(ctx: Context, site: Site, client: Client, request: TokenRequ
         detail = f"The client may not get a token here now: {reason}. {meaning_of(reason)}"
         raise NotPermitted(TokenError.UNAUTHORIZED_CLIENT, detail)
     book = policies.current(ctx).book_at(site.tenant, ctx.now, client.app)
-    asked = policy.with_workflows_expanded(book, request.scope)
-    policy.require_not_ended(book, policy.requested_scopes(asked))
+    requested = policy.with_workflows_expanded(book, request.scope)
+    policy.require_not_ended(book, policy.requested_scopes(requested))
     allowed = policy.grantable_at_most(facts, installation, book, ctx.now) if installation else ()
-    scopes = without_stopped(ctx, policy.backend_scopes(asked, client, allowed), None)
+    scopes = without_stopped(ctx, policy.backend_scopes(requested, client, allowed), None)
     if not scopes:
         raise Invalid(
             TokenError.INVALID_SCOPE,

@@ -147,8 +147,8 @@ def api(kit: Kit) -> APIRouter:
     @router.get("/break-glass", response_model=Page[UseShown], openapi_extra=CONCERNED)
     async def list_uses(request: Request, query: Annotated[UsesQuery, Query()]) -> object:
         """List emergency accesses: all of your hospital, or your own."""
-        asked = UseQuery(waiting=query.waiting, findings=query.findings)
-        verb = partial(service.list_uses, query=asked, page=query.page)
+        filters = UseQuery(waiting=query.waiting, findings=query.findings)
+        verb = partial(service.list_uses, query=filters, page=query.page)
         return page_of(await run_read(kit, request, verb), shown, query, key=SORTS.cursor(query.sort))
 
     @router.get("/break-glass/{use}", response_model=UseShown, openapi_extra=CONCERNED)

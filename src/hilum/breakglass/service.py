@@ -61,8 +61,8 @@ def list_openable(ctx: Context) -> list[Launch]:
     """List the actor's own launches in which they could break the glass, newest first. Raises NotPermitted."""
     if not policy.may_ask(ctx.actor):
         raise NotPermitted("break_glass_role", policy.DETAILS["break_glass_role"])
-    found = launches.list_of_person(ctx, PersonId(ctx.actor.id), ctx.now - LAUNCH_AGE, LAUNCHES_SHOWN)
-    return [each for each in found if policy.is_openable(each, ctx.actor, ctx.now)]
+    recent = launches.list_of_person(ctx, PersonId(ctx.actor.id), ctx.now - LAUNCH_AGE, LAUNCHES_SHOWN)
+    return [each for each in recent if policy.is_openable(each, ctx.actor, ctx.now)]
 
 
 def open_use(ctx: Context, order: NewUse) -> Use:
@@ -132,10 +132,10 @@ def _notify(ctx: Context, use: Use, hospital: str, person: str) -> None:
 
 def end_use(ctx: Context, use_id: str) -> Use:
     """End an emergency access before its time, as its clinician or an administrator. Raises NotFound, Conflict (over already)."""
-    found = _visible(ctx, use_id, lock=True)
-    if not policy.is_running(found, ctx.now):
+    use = _visible(ctx, use_id, lock=True)
+    if not policy.is_running(use, ctx.now):
         raise Conflict("break_glass_over", "This emergency access has already ended.")
-    ended = replace(found, ended_at=ctx.now, ended_by=str(ctx.actor))
+    ended = replace(use, ended_at=ctx.now, ended_by=str(ctx.actor))
     _save(ctx, ended)
     audit.record(ctx, _event("breakglass.use.end", ended))
     return ended
@@ -146,23 +146,23 @@ def review(ctx: Context, use_id: str, verdict: str, note: str) -> Use:
 
     Raises NotFound, NotPermitted, Invalid, Conflict (still open, or reviewed already).
     """
-    found = _visible(ctx, use_id, lock=True)
-    event = _event("breakglass.use.review", found)
+    use = _visible(ctx, use_id, lock=True)
+    event = _event("breakglass.use.review", use)
     reviewer = identity.find_person(ctx, PersonId(ctx.actor.id))
-    user = identity.find_person(ctx, found.person)
-    fault = policy.review_fault(ctx.actor, found, reviewer, user, ctx.now)
+    user = identity.find_person(ctx, use.person)
+    fault = policy.review_fault(ctx.actor, use, reviewer, user, ctx.now)
     if not fault and not identity.counts_as_one_of_two(ctx, PersonId(ctx.actor.id)):
         fault = "account_too_new"
     if fault == "break_glass_running":
         raise Conflict(fault, _REVIEWS[fault])
     if fault:
         raise audit.refusal(ctx, replace(event, reason=fault), _REVIEWS.get(fault, NO_RIGHT))
-    if found.reviewed_at is not None:
+    if use.reviewed_at is not None:
         raise Conflict("break_glass_reviewed", "A colleague has reviewed this emergency access.")
     if faults := policy.verdict_faults(verdict, note):
         raise Invalid("review_invalid", "The review cannot be accepted; see fields.", fields=faults)
     reviewed = replace(
-        found, reviewed_at=ctx.now, reviewed_by=str(ctx.actor), verdict=verdict, note=" ".join(note.split())
+        use, reviewed_at=ctx.now, reviewed_by=str(ctx.actor), verdict=verdict, note=" ".join(note.split())
     )
     store.save_use(ctx.tx, reviewed)
     audit.record(ctx, _event("breakglass.use.review", reviewed, verdict=verdict, note=reviewed.note))
@@ -258,10 +258,10 @@ def _save(ctx: Context, use: Use) -> None:
 
 
 def _visible(ctx: Context, use_id: str, *, lock: bool = False) -> Use:
-    found = store.get_use(ctx.tx, use_id, lock=lock)
-    if not policy.may_see(ctx.actor, found):
+    use = store.get_use(ctx.tx, use_id, lock=lock)
+    if not policy.may_see(ctx.actor, use):
         raise NotFound("break_glass_not_found", "There is no such emergency access.")
-    return found
+    return use
 
 
 def _event(action: str, use: Use, **facts: str) -> Event:

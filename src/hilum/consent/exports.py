@@ -60,8 +60,8 @@ def export(
     event = Event("consent.authorization.export", tenant=tenant, person=person or "")
     if not policy.may_export(ctx.actor, tenant, person):
         raise audit.refusal(ctx, event)
-    found = store.list_agreed(ctx.tx, tenant, person, page)
-    exported = list(_exported(ctx, found, base))
+    agreed = store.list_agreed(ctx.tx, tenant, person, page)
+    exported = list(_exported(ctx, agreed, base))
     audit.record(ctx, replace(event, facts={"given": len(exported)}))
     return exported
 
@@ -87,16 +87,16 @@ def export_own(ctx: Context, tenant: TenantId, person: PersonId, *, base: str) -
 
 def export_one(ctx: Context, authorization: AuthorizationId, *, base: str) -> Exported:
     """Export one agreement with its history. Raises NotFound, also for one that the actor may not see."""
-    found = store.find(ctx.tx, authorization)
+    stored = store.find(ctx.tx, authorization)
     if (
-        found is None
-        or found.basis is not Basis.PERSON
-        or not policy.may_export(ctx.actor, found.tenant, found.person)
+        stored is None
+        or stored.basis is not Basis.PERSON
+        or not policy.may_export(ctx.actor, stored.tenant, stored.person)
     ):
         raise NotFound("authorization_unknown", "There is no such authorization.")
-    (exported,) = _exported(ctx, [found], base)
-    event = Event("consent.authorization.export", tenant=found.tenant, app=found.app, person=found.person)
-    audit.record(ctx, replace(event, authorization=found.id, patient=found.patient, facts={"given": 1}))
+    (exported,) = _exported(ctx, [stored], base)
+    event = Event("consent.authorization.export", tenant=stored.tenant, app=stored.app, person=stored.person)
+    audit.record(ctx, replace(event, authorization=stored.id, patient=stored.patient, facts={"given": 1}))
     return exported
 
 

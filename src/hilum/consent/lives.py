@@ -56,13 +56,13 @@ def list_lives(
     event = Event("consent.authorization.list", tenant=tenant, person=person or "")
     if not policy.may_export(ctx.actor, tenant, person):
         raise audit.refusal(ctx, event)
-    found = store.list_of_tenant(ctx.tx, tenant, person, page)
-    cells = _cells(ctx, found)
+    lives = store.list_of_tenant(ctx.tx, tenant, person, page)
+    cells = _cells(ctx, lives)
     families: dict[AuthorizationId, list[TokenFamily]] = {}
-    for family in tokens.list_families(ctx, [each.id for each in found]) if found else ():
+    for family in tokens.list_families(ctx, [each.id for each in lives]) if lives else ():
         families.setdefault(family.authorization, []).append(family)
-    audit.record(ctx, replace(event, facts={"given": len(found)}))
-    return [_life(each, cells[each.client], families.get(each.id, ())) for each in with_last_use(ctx, found)]
+    audit.record(ctx, replace(event, facts={"given": len(lives)}))
+    return [_life(each, cells[each.client], families.get(each.id, ())) for each in with_last_use(ctx, lives)]
 
 
 def _life(agreement: Authorization, cell: Cell | None, families: Iterable[TokenFamily]) -> AgreementLife:

@@ -406,10 +406,10 @@ def without(agreed: Iterable[str], refused: Iterable[str], *, by: Consenter = NO
     parts = parts_of((*texts, *removed), by.rights)
     permissions = permissions_of(parts)
     refusals = [each for each in permissions if any(part.n >= len(texts) for part in each.parts)]
-    kept = {
+    remaining = {
         each.value for each in permissions if not any(each is no or may_overlap(each, no) for no in refusals)
     }
-    return _granted(texts, (parts, permissions), frozenset(kept) | DECLINABLE - frozenset(removed), by)
+    return _granted(texts, (parts, permissions), frozenset(remaining) | DECLINABLE - frozenset(removed), by)
 
 
 def left_of(
@@ -424,8 +424,8 @@ def left_of(
         return without(agreement.scopes, refused, by=by)
     of_one_chart = [text for text in agreement.scopes if _is_of_one_chart(text)]
     others = (text for text in agreement.scopes if text not in of_one_chart)
-    kept = without(others, refused, by=by)
-    return (*of_one_chart, *kept)
+    remaining = without(others, refused, by=by)
+    return (*of_one_chart, *remaining)
 
 
 def _is_of_one_chart(text: str) -> bool:

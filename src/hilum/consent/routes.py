@@ -118,14 +118,14 @@ def api(kit: Kit) -> APIRouter:
         tenant, of = _whose(actor, query.person or "")
 
         def work(ctx: Context) -> dict[str, Any]:
-            found = service.export(ctx, tenant, query.page, base=base, person=of)
-            last = found[-1].agreement if len(found) >= query.limit else None
+            bundle = service.export(ctx, tenant, query.page, base=base, person=of)
+            last = bundle[-1].agreement if len(bundle) >= query.limit else None
             after = f"{last.person}~{last.id}" if last else ""
             here = with_query(
                 kit.urls.api("/consents"), person=query.person or "", limit=str(query.limit), after=after
             )
             following = {"link": [{"relation": "next", "url": here}]} if after else {}
-            return service.bundle_of(found, ctx.now) | following
+            return service.bundle_of(bundle, ctx.now) | following
 
         return fhir_answer(await kit.uow.write(work, actor=actor, trace=trace_of(request)))
 

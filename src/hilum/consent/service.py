@@ -155,9 +155,9 @@ def read_in_force(ctx: Context, clients: Collection[ClientId]) -> Iterator[Autho
     """Stream the authorizations of some clients that are in force, with their last use. Reads the table once."""
     wanted, after = frozenset(clients), ""
     while wanted and (page := store.read_in_force(ctx.tx, wanted, ctx.now, after)):
-        found = [each for each in page if each.client in wanted]
-        used = tokens.last_minted(ctx, [each.id for each in found]) if found else {}
-        yield from (replace(each, last_used_at=used.get(each.id)) for each in found)
+        matching = [each for each in page if each.client in wanted]
+        used = tokens.last_minted(ctx, [each.id for each in matching]) if matching else {}
+        yield from (replace(each, last_used_at=used.get(each.id)) for each in matching)
         after = page[-1].id
 
 
@@ -178,10 +178,10 @@ def _cell(ctx: Context, tenant: TenantId, facts: ClientFacts) -> Cell | None:
 def _in_force(ctx: Context, tenant: TenantId, person: PersonId, facts: ClientFacts) -> list[Authorization]:
     """List a person's agreements with an app that are in force, also by the present rule book, newest first."""
     cell = _cell(ctx, tenant, facts)
-    found = store.list_in_force_of_app(ctx.tx, tenant, person, ctx.now, app=facts.app)
+    authorizations = store.list_in_force_of_app(ctx.tx, tenant, person, ctx.now, app=facts.app)
     # Agreements from before a transfer of the app, or a change of its purpose, no longer count (C14).
     since = facts.consented_since
-    owned = [each for each in found if since is None or each.created_at >= since]
+    owned = [each for each in authorizations if since is None or each.created_at >= since]
     return [each for each in _with_last_use(ctx, owned, cell) if ctx.now < policy.end_of(each, cell).at]
 
 
@@ -267,10 +267,10 @@ def end_all_at(ctx: Context, tenant: TenantId) -> int:
 
 def set_charts(ctx: Context, person_id: PersonId, charts: tuple[Chart, ...]) -> Person | Asked:
     """Set the charts that a person may open (``identity.service.set_charts``), and end their agreements about lost charts (C96)."""
-    found = identity.set_charts(ctx, person_id, charts)
-    if isinstance(found, Person):
-        _end_lost_charts(ctx, found)
-    return found
+    outcome = identity.set_charts(ctx, person_id, charts)
+    if isinstance(outcome, Person):
+        _end_lost_charts(ctx, outcome)
+    return outcome
 
 
 def carry_out_charts(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
@@ -285,15 +285,15 @@ def _end_lost_charts(ctx: Context, person: Person) -> None:
     if person.tenant is None:
         return
     page = FIRST_PAGE
-    while found := store.list_in_force(ctx.tx, person.tenant, person.id, ctx.now, page):
-        for each in found:
+    while batch := store.list_in_force(ctx.tx, person.tenant, person.id, ctx.now, page):
+        for each in batch:
             if each.basis is not Basis.PERSON or not each.patient:
                 continue
             if each.patient not in person.patients:
                 _end(ctx, each)
             elif (last := policy.chart_end(person, each.patient)) is not None:
                 store.save_end(ctx.tx, each.id, last)
-        page = PageQuery(found[-1].id)
+        page = PageQuery(batch[-1].id)
 
 
 def _request_disposal(ctx: Context, found: Authorization) -> None:
@@ -400,15 +400,15 @@ def withdraw(ctx: Context, authorization: AuthorizationId) -> Authorization:
 
     Only for the person, the tenant's administrator and the platform. Raises NotFound, NotPermitted.
     """
-    found = store.get(ctx.tx, authorization)
-    _judge_actor(ctx, found, "consent.authorization.withdraw")
-    in_force = store.list_in_force_of_app(ctx.tx, found.tenant, found.person, ctx.now, app=found.app)
+    stored = store.get(ctx.tx, authorization)
+    _judge_actor(ctx, stored, "consent.authorization.withdraw")
+    in_force = store.list_in_force_of_app(ctx.tx, stored.tenant, stored.person, ctx.now, app=stored.app)
     # `found` may have ended already: withdrawing it again succeeds, too.
-    for each in ({found.id: found} | {each.id: each for each in in_force}).values():
+    for each in ({stored.id: stored} | {each.id: each for each in in_force}).values():
         _revoke(ctx, each)
-    audit.record(ctx, _event(found, "consent.authorization.withdraw", also=[each.id for each in in_force]))
+    audit.record(ctx, _event(stored, "consent.authorization.withdraw", also=[each.id for each in in_force]))
     return replace(
-        found, revoked_at=found.revoked_at or ctx.now, revoked_by=found.revoked_by or str(ctx.actor)
+        stored, revoked_at=stored.revoked_at or ctx.now, revoked_by=stored.revoked_by or str(ctx.actor)
     )
 
 
@@ -417,13 +417,13 @@ def narrow(ctx: Context, authorization: AuthorizationId, scopes: Iterable[str]) 
 
     Raises NotFound, NotPermitted, Invalid (the agreement has ended, or ``scopes`` is empty or has more than was agreed).
     """
-    found = store.get(ctx.tx, authorization)
+    stored = store.get(ctx.tx, authorization)
     # Before the input is judged, so that a stranger learns nothing about the agreement.
-    _judge_actor(ctx, found, "consent.authorization.narrow")
+    _judge_actor(ctx, stored, "consent.authorization.narrow")
     texts = tuple(dict.fromkeys(scopes))
-    if not policy.is_in_force(found, ctx.now):
+    if not policy.is_in_force(stored, ctx.now):
         raise Invalid("authorization_ended", "This authorization has ended and cannot be narrowed.")
-    if not texts or not all_covered(texts, found.scopes):
+    if not texts or not all_covered(texts, stored.scopes):
         detail = (
             "The scopes include some that were not agreed to."
             if texts
@@ -434,14 +434,14 @@ def narrow(ctx: Context, authorization: AuthorizationId, scopes: Iterable[str]) 
             detail,
             fields={"scopes": "scopes_widen" if texts else "scopes_empty"},
         )
-    offline = found.offline and "offline_access" in texts
-    store.set_scopes(ctx.tx, found.id, texts, offline=offline)
-    record_version(ctx, found, Change.NARROWED, texts)
+    offline = stored.offline and "offline_access" in texts
+    store.set_scopes(ctx.tx, stored.id, texts, offline=offline)
+    record_version(ctx, stored, Change.NARROWED, texts)
     # In the same transaction, so that the tokens are never wider than the agreement.
-    tokens.narrow_authorization(ctx, found.id, texts)
-    ctx.advance_epoch(CONSENT, f"narrowed/{found.id}")
-    audit.record(ctx, _event(found, "consent.authorization.narrow", scopes=list(texts)))
-    return replace(found, scopes=texts, offline=offline)
+    tokens.narrow_authorization(ctx, stored.id, texts)
+    ctx.advance_epoch(CONSENT, f"narrowed/{stored.id}")
+    audit.record(ctx, _event(stored, "consent.authorization.narrow", scopes=list(texts)))
+    return replace(stored, scopes=texts, offline=offline)
 
 
 @keyed(r"(withdrawn|narrowed)/[^/]+")

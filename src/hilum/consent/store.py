@@ -102,10 +102,10 @@ def hold(tx: Connection, authorization_id: AuthorizationId) -> Authorization | N
 
 
 def get(tx: Connection, authorization_id: AuthorizationId) -> Authorization:
-    found = find(tx, authorization_id)
-    if found is None:
+    stored = find(tx, authorization_id)
+    if stored is None:
         raise NotFound("authorization_unknown", "There is no such authorization.")
-    return found
+    return stored
 
 
 def list_in_force_of_app(
@@ -113,8 +113,8 @@ def list_in_force_of_app(
 ) -> list[Authorization]:
     """Read a person's authorizations of an app that are in force, newest first; all of them, since a withdrawal must not miss one."""
     query = _in_force(tenant, person, now).where(authorization.c.app == app)
-    found = tx.execute(query.order_by(desc(authorization.c.created_at), desc(authorization.c.id)))
-    return [_authorization(row) for row in found.mappings()]
+    rows = tx.execute(query.order_by(desc(authorization.c.created_at), desc(authorization.c.id)))
+    return [_authorization(row) for row in rows.mappings()]
 
 
 def list_in_force(

@@ -152,8 +152,8 @@ def _people(router: APIRouter, kit: Kit, change_charts: SetCharts) -> None:
     async def list_people(request: Request, query: Annotated[TenantQuery, Query()]) -> object:
         """List people of a tenant, or without one the staff, by username or in the requested order."""
         verb = partial(identity.list_people, tenant=_tenant(query.tenant), page=query.page)
-        found = await run_read(kit, request, verb)
-        return page_of(found, PersonShown.of, query, key=PEOPLE_SORTS.cursor(query.sort))
+        people = await run_read(kit, request, verb)
+        return page_of(people, PersonShown.of, query, key=PEOPLE_SORTS.cursor(query.sort))
 
     @router.get("/people/{person}", tags=["identity"], openapi_extra=audience(ONESELF, *ADMINISTRATORS))
     async def get_person(request: Request, person: Id) -> PersonShown:
@@ -180,8 +180,8 @@ def _people(router: APIRouter, kit: Kit, change_charts: SetCharts) -> None:
         A chart that is or was another account's own waits for a second person (202).
         """
         charts = tuple(Chart(each.patient, each.until) for each in body.charts)
-        found = await run_write(kit, request, lambda ctx: change_charts(ctx, PersonId(person), charts))
-        return PersonShown.of(found) if isinstance(found, Person) else waits(found)
+        outcome = await run_write(kit, request, lambda ctx: change_charts(ctx, PersonId(person), charts))
+        return PersonShown.of(outcome) if isinstance(outcome, Person) else waits(outcome)
 
 
 def _links(router: APIRouter, kit: Kit, by_mail: LinkMail) -> None:

@@ -102,10 +102,10 @@ def reset_factors(ctx: Context, person_id: PersonId, reason: str) -> Asked | Non
         _remove_factors(ctx, person, reason)
         return None
     order = {"username": person.username, "name": person.name, "role": person.role, "reason": reason}
-    asked = Asked(identity.ask(ctx, Act(ApprovalKind.FACTORS, person.tenant, person.id, order, before)))
+    waiting = Asked(identity.ask(ctx, Act(ApprovalKind.FACTORS, person.tenant, person.id, order, before)))
     colleague = identity.get_person(ctx, PersonId(ctx.actor.id)).name
-    _mail_factors(ctx, person, MailKind.FACTORS_RESET_ASKED, asked.approval.id, colleague)
-    return asked
+    _mail_factors(ctx, person, MailKind.FACTORS_RESET_ASKED, waiting.approval.id, colleague)
+    return waiting
 
 
 def _factors_of(ctx: Context, person: Person) -> dict[str, Any]:
@@ -301,14 +301,14 @@ def end_all(ctx: Context) -> int:
 
 def find_link(ctx: Context, secret: str, tenant: TenantId | None) -> Visitor:
     """Find the account of a link without using the link up. Raises NotFound if it cannot be used at this tenant now."""
-    found = store.find_link(ctx.tx, policy.digest(secret)) if policy.looks_like_link(secret) else None
+    link = store.find_link(ctx.tx, policy.digest(secret)) if policy.looks_like_link(secret) else None
     # Only under the URL of its own tenant, whose name, form and cookie the owner sees.
-    if found is None or found.tenant != tenant or policy.link_fault(found, ctx.now):
+    if link is None or link.tenant != tenant or policy.link_fault(link, ctx.now):
         raise _unusable()
-    person = identity.get_person(ctx, found.person)
-    if identity.bar_on(ctx, person, issued_at=found.issued_at) is not None:
+    person = identity.get_person(ctx, link.person)
+    if identity.bar_on(ctx, person, issued_at=link.issued_at) is not None:
         raise _unusable()
-    return Visitor(person, found.purpose, _place_of(ctx, person), found.expires_at, bool(found.code_digest))
+    return Visitor(person, link.purpose, _place_of(ctx, person), link.expires_at, bool(link.code_digest))
 
 
 def use_link(ctx: Context, secret: str, tenant: TenantId | None, *, code: str, digest: str) -> Person:
@@ -317,34 +317,32 @@ def use_link(ctx: Context, secret: str, tenant: TenantId | None, *, code: str, d
     Raises NotFound (cannot be used), WrongCode, Conflict (used at this moment).
     """
     # Counted before the code is compared, so that concurrent attempts cannot exceed CODE_TRIES.
-    found = (
-        store.count_try(ctx.tx, policy.digest(secret), ctx.now) if policy.looks_like_link(secret) else None
-    )
-    if found is None or found.tenant != tenant:
+    link = store.count_try(ctx.tx, policy.digest(secret), ctx.now) if policy.looks_like_link(secret) else None
+    if link is None or link.tenant != tenant:
         raise _unusable()
-    person = identity.get_person(ctx, found.person)
+    person = identity.get_person(ctx, link.person)
     event = Event(
         "enrolment.link.use",
         tenant=person.tenant or "",
         person=person.id,
-        facts={"purpose": found.purpose.value, "approval": found.approval},
+        facts={"purpose": link.purpose.value, "approval": link.approval},
     )
-    if found.code_digest and not policy.code_matches(found.code_digest, found.approval, code):
+    if link.code_digest and not policy.code_matches(link.code_digest, link.approval, code):
         audit.record(ctx, replace(event, outcome=Outcome.REFUSED, reason="setup_code_wrong"))
         # This refusal commits, and with it the counted attempt.
-        raise WrongCode(CODE_TRIES - found.tries)
-    if identity.bar_on(ctx, person, issued_at=found.issued_at) is not None:
+        raise WrongCode(CODE_TRIES - link.tries)
+    if identity.bar_on(ctx, person, issued_at=link.issued_at) is not None:
         audit.record(ctx, replace(event, outcome=Outcome.REFUSED, reason="not_permitted"))
         raise _unusable()
     # One statement, after everything else was judged: of two concurrent uses, one sets the password.
-    if not store.save_link_used(ctx.tx, found.digest, ctx.now):
+    if not store.save_link_used(ctx.tx, link.digest, ctx.now):
         raise Conflict(
             "concurrent_change",
             "This link has just been used. If it was not you, ask for a new link and inform your administrator.",
         )
     signin.enrol(ctx, person, digest)
     # The colleague who issued the link could have used it, so the account is not of age for a week.
-    if not found.issued_by.startswith(f"{ActorKind.HOST}:"):
+    if not link.issued_by.startswith(f"{ActorKind.HOST}:"):
         identity.restart_age(ctx, person.id, ctx.now)
     audit.record(ctx.as_actor(signin_policy.actor_of(person)), event)
     return person

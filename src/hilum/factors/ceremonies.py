@@ -76,7 +76,7 @@ def _described(held: Iterable[Passkey]) -> list[PublicKeyCredentialDescriptor]:
 def verify_registration(site: Site, challenge: str, answer: str) -> NewCredential:
     """Verify a browser's response to registration options: challenge, origin and user verification. Raises PasskeyRefused."""
     try:
-        found = verify_registration_response(
+        verified = verify_registration_response(
             credential=_bounded(answer),
             expected_challenge=base64url_to_bytes(challenge),
             expected_rp_id=site.host,
@@ -85,14 +85,14 @@ def verify_registration(site: Site, challenge: str, answer: str) -> NewCredentia
         )
     except _MALFORMED as error:
         raise PasskeyRefused("passkey_answer_invalid") from error
-    public_key = bytes_to_base64url(found.credential_public_key)
-    return NewCredential(bytes_to_base64url(found.credential_id), public_key, found.sign_count)
+    public_key = bytes_to_base64url(verified.credential_public_key)
+    return NewCredential(bytes_to_base64url(verified.credential_id), public_key, verified.sign_count)
 
 
 def verify_authentication(site: Site, passkey: Passkey, challenge: str, answer: str) -> int:
     """Verify a browser's response to authentication options; return the signature counter. Raises PasskeyRefused."""
     try:
-        found = verify_authentication_response(
+        verified = verify_authentication_response(
             credential=_bounded(answer),
             expected_challenge=base64url_to_bytes(challenge),
             expected_rp_id=site.host,
@@ -104,7 +104,7 @@ def verify_authentication(site: Site, passkey: Passkey, challenge: str, answer: 
         )
     except _MALFORMED as error:
         raise PasskeyRefused("passkey_answer_invalid") from error
-    return found.new_sign_count
+    return verified.new_sign_count
 
 
 def _bounded(answer: str) -> str:

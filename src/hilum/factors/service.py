@@ -193,11 +193,11 @@ def use_passkey(ctx: Context, person: Person, site: Site, answer: Answer) -> Fac
     """Accept a browser's response with one of a person's passkeys, once for each challenge. Raises PasskeyRefused."""
     try:
         challenge = _take_challenge(ctx, answer.holder, Ceremony.GET)
-        found = _passkey_of(ctx, person, answer.text)
-        count = ceremonies.verify_authentication(site, found, challenge, answer.text)
+        passkey = _passkey_of(ctx, person, answer.text)
+        count = ceremonies.verify_authentication(site, passkey, challenge, answer.text)
         # A counter that did not grow means that somebody may have a copy of the authenticator.
-        if not policy.count_is_credible(found.sign_count, count) or not store.use_passkey(
-            ctx.tx, found, count, ctx.now
+        if not policy.count_is_credible(passkey.sign_count, count) or not store.use_passkey(
+            ctx.tx, passkey, count, ctx.now
         ):
             raise PasskeyRefused(
                 "passkey_counter",
@@ -208,7 +208,7 @@ def use_passkey(ctx: Context, person: Person, site: Site, answer: Answer) -> Fac
     except PasskeyRefused as error:
         raise _refused(ctx, person, error, FactorKind.PASSKEY) from error
     store.clear_failures(ctx.tx, person.id)
-    _record(ctx, "factors.code.use", person, factor=FactorKind.PASSKEY, passkey=_id_of(found))
+    _record(ctx, "factors.code.use", person, factor=FactorKind.PASSKEY, passkey=_id_of(passkey))
     return FactorKind.PASSKEY
 
 
@@ -228,16 +228,18 @@ def _passkey_of(ctx: Context, person: Person, answer: str) -> Passkey:
     except (ValueError, TypeError, KeyError) as error:
         raise PasskeyRefused("passkey_answer_invalid") from error
     # Only this person's own: the password has identified them.
-    found = next((each for each in store.list_passkeys(ctx.tx, person.id) if each.credential == named), None)
-    if found is None:
+    passkey = next(
+        (each for each in store.list_passkeys(ctx.tx, person.id) if each.credential == named), None
+    )
+    if passkey is None:
         raise PasskeyRefused("passkey_unknown")
-    return found
+    return passkey
 
 
 def remove_passkey(ctx: Context, person: Person, passkey: str) -> None:
     """Delete a passkey by its short id. The caller has judged the right to, after ``lock``. Raises NotFound."""
-    found = next((each for each in store.list_passkeys(ctx.tx, person.id) if _id_of(each) == passkey), None)
-    if found is None or not store.delete_passkey(ctx.tx, found):
+    removed = next((each for each in store.list_passkeys(ctx.tx, person.id) if _id_of(each) == passkey), None)
+    if removed is None or not store.delete_passkey(ctx.tx, removed):
         raise NotFound("passkey_not_found", "This account has no such passkey.")
     _record(ctx, "factors.factor.remove", person, factors=1, why="owner", passkey=passkey)
 

@@ -222,8 +222,8 @@ def _subject(claims: Mapping[str, Any], name: str) -> str:
 
 
 def _text(claims: Mapping[str, Any], name: str) -> str:
-    found = claims.get(name)
-    return found if isinstance(found, str) and len(found) <= SUBJECT_BOUND else ""
+    value = claims.get(name)
+    return value if isinstance(value, str) and len(value) <= SUBJECT_BOUND else ""
 
 
 def _moment(claims: Mapping[str, Any], name: str) -> datetime | None:
@@ -237,12 +237,12 @@ def _moment(claims: Mapping[str, Any], name: str) -> datetime | None:
 
 def _json(part: str) -> dict[str, Any]:
     try:
-        found = orjson.loads(base64url.decode(part))
+        document = orjson.loads(base64url.decode(part))
     except ValueError:
         refuse(Fault.TOKEN_MALFORMED)
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         refuse(Fault.TOKEN_MALFORMED)
-    return found
+    return document
 
 
 def usable_keys(jwks: Mapping[str, Any], algorithm: str) -> Sequence[Mapping[str, Any]]:

@@ -429,7 +429,7 @@ def _token_answer(answer: Fetched) -> dict[str, Any]:
 def json_object(answer: Fetched) -> dict[str, Any] | None:
     """Return the JSON object of an answer; None if it is not one."""
     try:
-        found = orjson.loads(answer.body)
+        document = orjson.loads(answer.body)
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return document if isinstance(document, dict) else None

@@ -93,12 +93,12 @@ class Federated:
 
     async def leaving_origins(self, request: Request, session: SessionId) -> tuple[str, ...]:
         """Return the origins that signing out of a session may redirect to, for ``form-action`` of the sign-out page."""
-        found = await self._kit.uow.read(
+        leaving = await self._kit.uow.read(
             partial(sign_in.provider_of, session=session), trace=trace_of(request)
         )
-        if found is None:
+        if leaving is None:
             return ()
-        provider, allowed = found
+        provider, allowed = leaving
         # From the cache, so that nobody who signs out waits for a provider that is down.
         metadata = self._providers.cached_metadata(provider.settings, allowed)
         end = provider.settings.issuer if metadata is None else metadata.end_session_endpoint
@@ -110,10 +110,10 @@ class Federated:
         Source: OpenID Connect RP-Initiated Logout 1.0 section 2
         """
         begin = partial(sign_in.begin_logout, session=session)
-        found = await self._kit.uow.write(begin, trace=trace_of(request))
-        if found is None:
+        ended = await self._kit.uow.write(begin, trace=trace_of(request))
+        if ended is None:
             return ""
-        provider, hint, allowed = found
+        provider, hint, allowed = ended
         try:
             metadata = await self._providers.metadata(provider.settings, allowed)
         except Unreached:

@@ -215,8 +215,8 @@ def _providers(router: APIRouter, kit: Kit, providers: Providers) -> None:
         """Set up an identity provider of a hospital; it waits for a second person (202)."""
         change = _change(body, kit, Settings("", "", ""))
         verb = partial(service.add_provider, tenant=TenantId(body.tenant), change=change)
-        found = await run_write(kit, request, verb)
-        return _shown(found, kit) if isinstance(found, Provider) else waits(found)
+        outcome = await run_write(kit, request, verb)
+        return _shown(outcome, kit) if isinstance(outcome, Provider) else waits(outcome)
 
     @router.get("/identity-providers", response_model=Page[ProviderShown], openapi_extra=READERS)
     async def list_providers(request: Request, query: Annotated[OfTenant, Query()]) -> object:
@@ -243,15 +243,15 @@ def _providers(router: APIRouter, kit: Kit, providers: Providers) -> None:
         before = await kit.uow.read(view, actor=actor, trace=trace)
         change = _change(body, kit, before.settings)
         verb = partial(service.change_provider, provider_id=provider, change=change, number=body.number)
-        found = await kit.uow.write(verb, actor=actor, trace=trace)
-        return _shown(found, kit) if isinstance(found, Provider) else waits(found)
+        outcome = await kit.uow.write(verb, actor=actor, trace=trace)
+        return _shown(outcome, kit) if isinstance(outcome, Provider) else waits(outcome)
 
     @router.post("/identity-providers/{provider}/try", response_model=TrialShown, openapi_extra=KEEPERS)
     async def try_provider(request: Request, provider: Id) -> object:
         """Check everything that a sign-in needs: discovery, keys, clock, the client's credentials and its redirect URI."""
-        found, allowed = await run_write(kit, request, partial(service.trial, provider_id=provider))
-        returns_to = kit.urls.returns_to(found.tenant, found.id)
-        return await try_out(providers, found, allowed, returns_to=returns_to, clock=kit.clock)
+        result, allowed = await run_write(kit, request, partial(service.trial, provider_id=provider))
+        returns_to = kit.urls.returns_to(result.tenant, result.id)
+        return await try_out(providers, result, allowed, returns_to=returns_to, clock=kit.clock)
 
 
 def _hosts(router: APIRouter, kit: Kit, *, loopback: bool) -> None:
@@ -265,14 +265,14 @@ def _hosts(router: APIRouter, kit: Kit, *, loopback: bool) -> None:
     async def add_host(request: Request, body: HostAsked) -> object:
         """Allow a host to serve identity providers; it waits for a second person (202)."""
         verb = partial(service.add_host, origin=body.origin, loopback=loopback)
-        found = await run_write(kit, request, verb)
-        return found if isinstance(found, Host) else waits(found)
+        outcome = await run_write(kit, request, verb)
+        return outcome if isinstance(outcome, Host) else waits(outcome)
 
     @router.get("/identity-provider-hosts", response_model=Page[HostShown], openapi_extra=READERS)
     async def list_hosts(request: Request, query: Annotated[Paging, Query()]) -> object:
         """List the hosts that may serve identity providers."""
-        found = await run_read(kit, request, partial(service.list_hosts, page=query.page))
-        return page_of(found, HostShown.model_validate, query)
+        listed = await run_read(kit, request, partial(service.list_hosts, page=query.page))
+        return page_of(listed, HostShown.model_validate, query)
 
     @router.delete("/identity-provider-hosts/{host}", status_code=204, openapi_extra=HOST_KEEPERS)
     async def remove_host(request: Request, host: Id) -> None:
@@ -289,8 +289,8 @@ def _links(router: APIRouter, kit: Kit) -> None:
         verb = partial(
             service.link, provider_id=body.provider, subject=body.subject, person_id=PersonId(body.person)
         )
-        found = await run_write(kit, request, verb)
-        return found if isinstance(found, LinkedPerson) else waits(found)
+        outcome = await run_write(kit, request, verb)
+        return outcome if isinstance(outcome, LinkedPerson) else waits(outcome)
 
     @router.get("/identity-links", response_model=Page[LinkShown], openapi_extra=READERS)
     async def list_links(request: Request, query: Annotated[OfTenant, Query()]) -> object:

@@ -370,16 +370,14 @@ def add_link(ctx: Context, provider: Provider, subject: str, person: Person) -> 
 
 def unlink(ctx: Context, link_id: str) -> None:
     """Remove a link. The person's sessions and API tokens end, and the subject no longer enters the account. Raises NotFound, NotPermitted."""
-    found = store.get_link(ctx.tx, link_id)
-    if not policy.may_set_up(ctx.actor, found.tenant):
+    link = store.get_link(ctx.tx, link_id)
+    if not policy.may_set_up(ctx.actor, link.tenant):
         if ctx.actor.tenant is not None:
             raise NotFound("link_not_found", "There is no such link.")
-        raise audit.refusal(ctx, Event("federation.link.remove", tenant=found.tenant))
-    store.remove_link(ctx.tx, found, ctx.now)
-    signin.end_credentials(ctx, found.person)
-    event = Event(
-        "federation.link.remove", tenant=found.tenant, person=found.person, facts={"link": found.id}
-    )
+        raise audit.refusal(ctx, Event("federation.link.remove", tenant=link.tenant))
+    store.remove_link(ctx.tx, link, ctx.now)
+    signin.end_credentials(ctx, link.person)
+    event = Event("federation.link.remove", tenant=link.tenant, person=link.person, facts={"link": link.id})
     audit.record(ctx, event)
 
 
@@ -392,10 +390,10 @@ def list_links(
 
 def view_link(ctx: Context, link_id: str) -> LinkedPerson:
     """Get a link. Raises NotFound, also for another hospital's."""
-    found = store.get_link(ctx.tx, link_id)
-    if not policy.may_see(ctx.actor, found.tenant):
+    link = store.get_link(ctx.tx, link_id)
+    if not policy.may_see(ctx.actor, link.tenant):
         raise NotFound("link_not_found", "There is no such link.")
-    return found
+    return link
 
 
 def is_linked(ctx: Context, person: Person) -> bool:

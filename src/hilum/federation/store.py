@@ -147,8 +147,8 @@ def take_host(tx: Connection, host: str) -> Host:
 
 
 def list_hosts(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[Host]:
-    found = tx.execute(by_key(select(hosts), hosts.c.id, page))
-    return [Host(row.id, row.origin, row.added_at, row.added_by) for row in found]
+    rows = tx.execute(by_key(select(hosts), hosts.c.id, page))
+    return [Host(row.id, row.origin, row.added_at, row.added_by) for row in rows]
 
 
 def allowed_origins(tx: Connection) -> frozenset[str]:
@@ -194,10 +194,10 @@ def find_provider(tx: Connection, provider: str) -> Provider | None:
 
 
 def get_provider(tx: Connection, provider: str) -> Provider:
-    found = find_provider(tx, provider)
-    if found is None:
+    stored = find_provider(tx, provider)
+    if stored is None:
         raise NotFound("provider_not_found", "There is no such identity provider.")
-    return found
+    return stored
 
 
 def providers_of(tx: Connection, tenant: TenantId) -> list[Provider]:

@@ -90,8 +90,8 @@ def narrow_app(ctx: Context, site: Site, cookie: str, authorization: str, ticked
         return False
     own = _own_authorization(ctx, site, browser.person, authorization)
     ticks, by = tuple(ticked), policy.consenter_of(browser.person)
-    kept = consent_policy.apply_ticks(own.scopes, ticks, by=by)
-    if not policy.is_useful(smart.parse_stored(kept)):
+    remaining = consent_policy.apply_ticks(own.scopes, ticks, by=by)
+    if not policy.is_useful(smart.parse_stored(remaining)):
         raise Invalid("nothing_left", "Nothing would be left to share. Remove the app instead.")
     declined = consent_policy.declined(own.scopes, ticks, by=by)
     consent.take_back(ctx.as_actor(signin_policy.actor_of(browser.person)), own, declined, by=by)

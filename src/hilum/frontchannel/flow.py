@@ -415,16 +415,16 @@ def _offered(
     client_context, person = flow_state.client_context, flow_state.person
     allowed = tuple(allowed)
     rights = identity_policy.rights_of(person.role)
-    asked = smart.parse_stored(flow_state.request.scopes)
+    requested = smart.parse_stored(flow_state.request.scopes)
     # Computed again on every page: the installation may have been narrowed while the person read.
-    for_task = policy.grantable(asked, allowed if limit is None else smart.narrow(allowed, limit), rights)
+    for_task = policy.grantable(requested, allowed if limit is None else smart.narrow(allowed, limit), rights)
     # Before consent, so that nobody is asked for scopes that a switch then removes.
     offered = _without_stopped(ctx, client_context, person, for_task)
     if policy.is_useful(offered):
         return offered
     variant = without_rights(
-        admitted=policy.is_useful(smart.intersect(asked, smart.parse_stored(allowed))),
-        in_role=policy.is_useful(policy.grantable(asked, allowed, rights)),
+        admitted=policy.is_useful(smart.intersect(requested, smart.parse_stored(allowed))),
+        in_role=policy.is_useful(policy.grantable(requested, allowed, rights)),
         in_task=policy.is_useful(for_task),
     )
     detail = "none of the requested scopes may be granted to this app, at this tenant, for this person"

@@ -348,9 +348,9 @@ def _withhold(
 def consented(offered: tuple[Scope, ...], ticked: Iterable[str], person: Person) -> tuple[Scope, ...]:
     """Return the scopes that the ticks of a consent page grant, never more than was offered (C68)."""
     texts = tuple(smart.render(scope) for scope in offered)
-    kept = consent_policy.apply_ticks(texts, tuple(ticked), by=policy.consenter_of(person))
+    granted = consent_policy.apply_ticks(texts, tuple(ticked), by=policy.consenter_of(person))
     # Ticks come from the browser: a changed form must not grant more than the page offered.
-    return smart.intersect(smart.parse_stored(kept), offered)
+    return smart.intersect(smart.parse_stored(granted), offered)
 
 
 def _issue(

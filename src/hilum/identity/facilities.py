@@ -41,8 +41,8 @@ def add_facility(ctx: Context, order: NewFacility) -> Facility:
     order = replace(order, name=order.name.strip(), legal_entity=order.legal_entity.strip())
     # Locked, so that concurrent requests do not exceed the bound.
     fits = policy.fits_tenant_id(order.tenant)
-    found = store.find_tenant(ctx.tx, order.tenant, lock=True) if fits else None
-    if found is None or found.left_at is not None:
+    tenant = store.find_tenant(ctx.tx, order.tenant, lock=True) if fits else None
+    if tenant is None or tenant.left_at is not None:
         raise NotFound("tenant_not_found", "There is no such tenant.")
     if faults := facility_faults(order):
         raise Invalid("facility_invalid", "The facility cannot be added as described.", fields=faults)
@@ -67,16 +67,18 @@ def add_facility(ctx: Context, order: NewFacility) -> Facility:
 
 def remove_facility(ctx: Context, facility_id: FacilityId) -> Facility:
     """Remove a facility, for good: launches and tokens there stop. Raises NotFound, NotPermitted, Conflict (removed already)."""
-    found = store.find_facility(ctx.tx, facility_id)
-    if found is None or not policy.may_see_tenant(ctx.actor, found.tenant):
+    facility = store.find_facility(ctx.tx, facility_id)
+    if facility is None or not policy.may_see_tenant(ctx.actor, facility.tenant):
         raise NotFound("facility_not_found", "There is no such facility.")
-    if not policy.may_administer(ctx.actor, found.tenant):
-        raise audit.refusal(ctx, Event("identity.facility.remove", tenant=found.tenant))
-    if not store.remove_facility(ctx.tx, found.id, by=str(ctx.actor), at=ctx.now):
+    if not policy.may_administer(ctx.actor, facility.tenant):
+        raise audit.refusal(ctx, Event("identity.facility.remove", tenant=facility.tenant))
+    if not store.remove_facility(ctx.tx, facility.id, by=str(ctx.actor), at=ctx.now):
         raise Conflict("facility_removed", "This facility is already removed.")
-    ctx.advance_epoch(IDENTITY, f"facility/{found.id}")
-    audit.record(ctx, Event("identity.facility.remove", tenant=found.tenant, facts={"facility": found.id}))
-    return replace(found, removed_at=ctx.now)
+    ctx.advance_epoch(IDENTITY, f"facility/{facility.id}")
+    audit.record(
+        ctx, Event("identity.facility.remove", tenant=facility.tenant, facts={"facility": facility.id})
+    )
+    return replace(facility, removed_at=ctx.now)
 
 
 def list_facilities(

@@ -14,5 +14,7 @@ def list_shared(ctx: Context) -> list[Tenant]:
 
 def list_sandboxes(ctx: Context, vendor: VendorId) -> list[Tenant]:
     """List the active sandboxes that a vendor may use, its own last."""
-    found = [each for each in store.list_tenants(ctx.tx) if each.active and each.sandbox]
-    return sorted((each for each in found if is_open_to(each, vendor)), key=lambda each: each.vendor is None)
+    sandboxes = [each for each in store.list_tenants(ctx.tx) if each.active and each.sandbox]
+    return sorted(
+        (each for each in sandboxes if is_open_to(each, vendor)), key=lambda each: each.vendor is None
+    )

@@ -310,10 +310,10 @@ def fhir_user_fault(fhir_user: str, role: str) -> str:
     """Return the error code of an invalid ``fhirUser``: malformed, or of a type that does not fit the role; empty if it is valid."""
     if not fhir_user:
         return ""
-    found = _FHIR_USER.fullmatch(fhir_user)
-    if found is None:
+    parsed = _FHIR_USER.fullmatch(fhir_user)
+    if parsed is None:
         return "fhir_user_malformed"
-    fits = role not in ROLES or found[1] in FHIR_USERS[Role(role)]
+    fits = role not in ROLES or parsed[1] in FHIR_USERS[Role(role)]
     return "" if fits else "fhir_user_unfit_for_role"
 
 

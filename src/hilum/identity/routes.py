@@ -177,8 +177,8 @@ def _tenants(router: APIRouter, kit: Kit, seal: Seal) -> None:
     )
     async def list_tenants(request: Request, query: Annotated[TenantsQuery, Query()]) -> object:
         """List the tenants that the caller may see."""
-        found = await run_read(kit, request, partial(service.view_tenants, page=query.page))
-        return page_of(found, _tenant, query, key=TENANT_SORTS.cursor(query.sort))
+        tenants = await run_read(kit, request, partial(service.view_tenants, page=query.page))
+        return page_of(tenants, _tenant, query, key=TENANT_SORTS.cursor(query.sort))
 
     @router.get("/tenants/{tenant}", openapi_extra=audience("staff", "administrator"))
     async def get_tenant(request: Request, tenant: Id) -> TenantShown:
@@ -196,7 +196,7 @@ def _tenants(router: APIRouter, kit: Kit, seal: Seal) -> None:
 
         A change of its FHIR server, of the credentials for it or of ``base_url``, or a new origin of its EHR, waits for a second person (202).
         """
-        asked = TenantChange(
+        change = TenantChange(
             name=body.name,
             base_url=body.base_url,
             ehr_origins=body.ehr_origins,
@@ -206,9 +206,9 @@ def _tenants(router: APIRouter, kit: Kit, seal: Seal) -> None:
             time_zone=body.time_zone,
             upstream=None if body.upstream is None else _upstream(body.upstream, seal),
         )
-        verb = partial(service.update_tenant, tenant_id=TenantId(tenant), change=asked)
-        found = await run_write(kit, request, verb)
-        return _tenant(found) if isinstance(found, Tenant) else waits(found)
+        verb = partial(service.update_tenant, tenant_id=TenantId(tenant), change=change)
+        outcome = await run_write(kit, request, verb)
+        return _tenant(outcome) if isinstance(outcome, Tenant) else waits(outcome)
 
 
 def _branding(router: APIRouter, kit: Kit) -> None:
@@ -236,8 +236,10 @@ def _facilities(router: APIRouter, kit: Kit, added: AddFacility) -> None:
     async def list_facilities(request: Request, query: Annotated[FacilitiesQuery, Query()]) -> object:
         """List the facilities in use."""
         tenant = None if query.tenant is None else TenantId(query.tenant)
-        found = await run_read(kit, request, partial(service.list_facilities, tenant=tenant, page=query.page))
-        return page_of(found, FacilityShown.model_validate, query)
+        facilities = await run_read(
+            kit, request, partial(service.list_facilities, tenant=tenant, page=query.page)
+        )
+        return page_of(facilities, FacilityShown.model_validate, query)
 
     @router.delete("/facilities/{facility}", response_model=FacilityShown, openapi_extra=rulers)
     async def remove_facility(request: Request, facility: Id) -> object:

@@ -175,10 +175,10 @@ def get_tenant(ctx: Context, tenant: TenantId, *, lock: bool = False) -> Tenant:
     """Get a tenant; with ``lock`` its row is locked until the transaction ends. Raises NotFound."""
     if lock and policy.fits_tenant_id(tenant):
         return _require_present(store.get_tenant(ctx.tx, tenant, lock=True))
-    found = find_tenant(ctx, tenant)
-    if found is None:
+    present = find_tenant(ctx, tenant)
+    if present is None:
         raise no_tenant()
-    return found
+    return present
 
 
 def _require_present(tenant: Tenant) -> Tenant:
@@ -195,9 +195,9 @@ def no_tenant() -> NotFound:
 
 def find_tenant(ctx: Context, tenant: TenantId) -> Tenant | None:
     """Find a tenant by the text of an address, which need not be a valid id; None if there is none, or it has left."""
-    found = store.find_tenant(ctx.tx, tenant) if policy.fits_tenant_id(tenant) else None
+    stored = store.find_tenant(ctx.tx, tenant) if policy.fits_tenant_id(tenant) else None
     # A hospital that has left is treated as one that never existed (ADR 68).
-    return None if found is None or found.left_at is not None else found
+    return None if stored is None or stored.left_at is not None else stored
 
 
 def was_tenant(ctx: Context, tenant: TenantId) -> bool:
@@ -331,8 +331,8 @@ def find_person_by_username(ctx: Context, tenant: TenantId | None, username: str
 
 def find_active_by_fhir_user(ctx: Context, tenant: TenantId, fhir_user: str) -> Person | None:
     """Find the active person of a tenant with a ``fhirUser``."""
-    found = store.find_active_by_fhir_user(ctx.tx, tenant, fhir_user)
-    return None if found is None else find_person(ctx, found)
+    person = store.find_active_by_fhir_user(ctx.tx, tenant, fhir_user)
+    return None if person is None else find_person(ctx, person)
 
 
 def view_person(ctx: Context, person_id: PersonId) -> Person:
@@ -350,8 +350,8 @@ def find_people(ctx: Context, ids: Collection[PersonId]) -> dict[PersonId, Perso
 
 def list_names(ctx: Context, ids: Collection[PersonId]) -> dict[PersonId, str]:
     """Return people's names by their ids, without those that the actor may not see."""
-    found = store.find_people(ctx.tx, ids)
-    return {each.id: each.name for each in found if policy.may_see_name(ctx.actor, each)}
+    people = store.find_people(ctx.tx, ids)
+    return {each.id: each.name for each in people if policy.may_see_name(ctx.actor, each)}
 
 
 def search_people(ctx: Context, text: str, limit: int) -> list[Person]:
@@ -359,8 +359,8 @@ def search_people(ctx: Context, text: str, limit: int) -> list[Person]:
     own = None if ctx.actor.is_platform else ctx.actor.tenant
     if own is None and not ctx.actor.is_platform:
         raise not_shown("the people of a hospital", "its people and the platform's staff")
-    found = store.search_people(ctx.tx, text, limit, tenant=own)
-    return [each for each in found if policy.may_see_name(ctx.actor, each)]
+    people = store.search_people(ctx.tx, text, limit, tenant=own)
+    return [each for each in people if policy.may_see_name(ctx.actor, each)]
 
 
 def search_tenants(ctx: Context, text: str, limit: int) -> list[Tenant]:

@@ -301,10 +301,10 @@ def find_person(tx: Connection, person: PersonId) -> Person | None:
 
 
 def get_person(tx: Connection, person: PersonId) -> Person:
-    found = find_person(tx, person)
-    if found is None:
+    stored = find_person(tx, person)
+    if stored is None:
         raise NotFound("person_not_found", "There is no such person.")
-    return found
+    return stored
 
 
 def find_people(tx: Connection, ids: Collection[PersonId]) -> list[Person]:
@@ -382,8 +382,8 @@ def save_deactivated(tx: Connection, person: PersonId, at: datetime) -> bool:
 def release_claim(tx: Connection, tenant: TenantId | None, fhir_user: str) -> None:
     """Release an inactive account's claim to its ``fhirUser``, so that one other account may claim it."""
     # The condition is part of the statement, so that an active account never loses its claim.
-    theirs = (people.c.tenant == (tenant or ""), people.c.fhir_user_claim == fhir_user)
-    tx.execute(people.update().where(*theirs, people.c.active.is_(False)).values(fhir_user_claim=None))
+    claims = (people.c.tenant == (tenant or ""), people.c.fhir_user_claim == fhir_user)
+    tx.execute(people.update().where(*claims, people.c.active.is_(False)).values(fhir_user_claim=None))
 
 
 def list_owners(
@@ -401,8 +401,8 @@ def find_active_by_fhir_user(tx: Connection, tenant: TenantId | None, fhir_user:
     query = select(people.c.id).where(
         people.c.tenant == (tenant or ""), people.c.fhir_user == fhir_user, people.c.active.is_(True)
     )
-    found = tx.execute(query.order_by(people.c.id).limit(1)).scalar_one_or_none()
-    return None if found is None else PersonId(found)
+    person = tx.execute(query.order_by(people.c.id).limit(1)).scalar_one_or_none()
+    return None if person is None else PersonId(person)
 
 
 def list_shared_fhir_users(tx: Connection, *, limit: int) -> list[tuple[TenantId, str]]:
@@ -458,10 +458,10 @@ def read_chart_losses(
             row for some in in_batches(of) for row in tx.execute(query.where(chart_losses.c.person.in_(some)))
         )
     )
-    found: dict[PersonId, dict[str, datetime]] = {}
+    losses: dict[PersonId, dict[str, datetime]] = {}
     for row in rows:
-        found.setdefault(PersonId(row.person), {})[row.patient] = row.at
-    return found
+        losses.setdefault(PersonId(row.person), {})[row.patient] = row.at
+    return losses
 
 
 def lock_active(tx: Connection, place: TenantId | None, roles: Collection[str]) -> list[tuple[PersonId, str]]:

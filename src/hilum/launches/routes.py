@@ -173,16 +173,16 @@ class _Handlers:
 
     async def apps(self, request: Request) -> Response:
         query = read_query(request, multi={"client_id"})
-        asked = [ClientId(each) for each in query.many("client_id")]
+        clients = [ClientId(each) for each in query.many("client_id")]
 
         # A read transaction: an EHR polls this every second for each open chart, and must neither wait for nor
         # block SQLite's writer.
         def run(ctx: Context) -> list[Availability]:
             ehr = service.authenticate_ehr(ctx, _tenant(request), _bearer(request))
             person, facility = query.one("person"), query.one("facility")
-            return service.availability(ctx.as_actor(ehr), person, asked, facility)
+            return service.availability(ctx.as_actor(ehr), person, clients, facility)
 
-        found = await self._kit.uow.read(run, trace=trace_of(request))
+        states = await self._kit.uow.read(run, trace=trace_of(request))
         items = [
             {
                 "client_id": each.client,
@@ -191,7 +191,7 @@ class _Handlers:
                 "detail": each.detail,
                 "logo": self._kit.urls.logo("app", each.app, each.logo),
             }
-            for each in found
+            for each in states
         ]
         return JSONResponse({"items": items}, headers={"cache-control": "no-store"})
 
@@ -270,6 +270,6 @@ def _parse(raw: bytes, kind: type[Body]) -> Body:
     try:
         return kind.model_validate(value)
     except ValidationError as error:
-        found = error.errors(include_input=False, include_url=False)[:FAULTS_BOUND]
-        fields = {field_of(fault["loc"]): of_validation(fault)["code"] for fault in found}
+        errors = error.errors(include_input=False, include_url=False)[:FAULTS_BOUND]
+        fields = {field_of(fault["loc"]): of_validation(fault)["code"] for fault in errors}
         raise Invalid("fields_invalid", "Some fields cannot be accepted.", fields=fields) from error

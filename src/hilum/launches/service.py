@@ -203,22 +203,22 @@ def use_open_token(ctx: Context, tenant: TenantId, open_token: str) -> BegunLaun
     """
     # No database query for a text that cannot be a token.
     digest = _digest(open_token) if policy.looks_like_secret(open_token) else b""
-    found = store.use_open_token(ctx.tx, digest, tenant, ctx.now) if digest else None
-    if found is None:
+    launch = store.use_open_token(ctx.tx, digest, tenant, ctx.now) if digest else None
+    if launch is None:
         _record_reopening(ctx, tenant, digest)
         raise NotFound(
             "launch_unknown", "This launch has been used or has expired. Open the app from the EHR again."
         )
-    person = identity.get_person(ctx, found.person)
+    person = identity.get_person(ctx, launch.person)
     judged = standing.read(
-        ctx, tenant, found.client, person, issued_at=found.created_at, facility=found.facility
+        ctx, tenant, launch.client, person, issued_at=launch.created_at, facility=launch.facility
     )
-    _require_standing(ctx, found, judged, "launches.launch.begin")
+    _require_standing(ctx, launch, judged, "launches.launch.begin")
     # Only after the standing was judged, because a refusal commits and must not leave a session.
     session, cookie = signin.begin_session(ctx, person, Method.EHR)
-    store.set_session(ctx.tx, found.id, session.id)
-    audit.record(ctx, _event(found, "launches.launch.begin", session=session.id))
-    return BegunLaunch(replace(found, session=session.id), cookie, _handle_of(open_token), found.launch_uri)
+    store.set_session(ctx.tx, launch.id, session.id)
+    audit.record(ctx, _event(launch, "launches.launch.begin", session=session.id))
+    return BegunLaunch(replace(launch, session=session.id), cookie, _handle_of(open_token), launch.launch_uri)
 
 
 def _record_reopening(ctx: Context, tenant: TenantId, digest: bytes) -> None:
@@ -368,10 +368,10 @@ def _end(ctx: Context, launch: Launch) -> bool:
 
 def get_launch(ctx: Context, launch_id: LaunchId) -> Launch:
     """Return a launch in any state. Raises NotFound."""
-    found = store.find(ctx.tx, launch_id)
-    if found is None:
+    launch = store.find(ctx.tx, launch_id)
+    if launch is None:
         raise NotFound("launch_unknown", "There is no such launch.")
-    return found
+    return launch
 
 
 def find_launch(ctx: Context, launch_id: LaunchId) -> Launch | None:
@@ -442,8 +442,8 @@ def count_people(
     Within LAUNCHES_KEPT, and among the newest LAUNCHES_TRIED launches of all hospitals.
     """
     since = max(since, ctx.now - LAUNCHES_KEPT)
-    oldest, found = store.count_people(ctx.tx, tenant, of, since) if of else (None, [])
-    return oldest or since, found
+    oldest, people = store.count_people(ctx.tx, tenant, of, since) if of else (None, [])
+    return oldest or since, people
 
 
 def purge(ctx: Context, *, kept: timedelta = LAUNCHES_KEPT) -> int:
@@ -465,9 +465,9 @@ def _ehr_tenant(ctx: Context, action: str) -> TenantId:
 
 def _own_launch(ctx: Context, launch_id: LaunchId, action: str) -> Launch:
     tenant = _ehr_tenant(ctx, action)
-    found = store.find(ctx.tx, launch_id)
+    launch = store.find(ctx.tx, launch_id)
     # Another EHR's launch is answered as unknown, so that ids cannot be probed.
-    if found is None or found.tenant != tenant or found.opened_by != ctx.actor.id:
+    if launch is None or launch.tenant != tenant or launch.opened_by != ctx.actor.id:
         facts = {"launch": launch_id[:64]}
         audit.record(
             ctx,
@@ -481,7 +481,7 @@ def _own_launch(ctx: Context, launch_id: LaunchId, action: str) -> Launch:
             ),
         )
         raise NotFound("launch_unknown", "There is no such launch.")
-    return found
+    return launch
 
 
 def _record_refusal(

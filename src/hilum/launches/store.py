@@ -179,7 +179,7 @@ def read_ended(tx: Connection, since: datetime) -> Iterator[tuple[LaunchId, date
 def list_of_person(tx: Connection, person: PersonId, since: datetime, limit: int) -> list[Launch]:
     """List the launches for a person that an app has taken and that neither ended nor moved, newest first."""
     at = launch.c
-    found = (
+    query = (
         select(launch)
         .where(
             at.person == person,
@@ -191,7 +191,7 @@ def list_of_person(tx: Connection, person: PersonId, since: datetime, limit: int
         .order_by(at.created_at.desc())
         .limit(limit)
     )
-    return [_launch(row) for row in tx.execute(found).mappings()]
+    return [_launch(row) for row in tx.execute(query).mappings()]
 
 
 def count_tasks(
@@ -300,7 +300,7 @@ def report_activity(tx: Connection, tenant: TenantId, row: Activity, now: dateti
 
 def list_activity(tx: Connection, tenant: TenantId, *, since: date, until: date) -> list[Activity]:
     table = ehr_activity
-    found = (
+    query = (
         select(table)
         .where(
             table.c.tenant == tenant,
@@ -312,7 +312,7 @@ def list_activity(tx: Connection, tenant: TenantId, *, since: date, until: date)
     )
     return [
         Activity(date.fromisoformat(row["day"]), row["role"], row["facility"], int(row["count"]))
-        for row in tx.execute(found).mappings()
+        for row in tx.execute(query).mappings()
     ]
 
 

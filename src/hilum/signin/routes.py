@@ -505,8 +505,8 @@ def _tokens(router: APIRouter, kit: Kit, refusals: Refusals) -> None:
         """List your own valid tokens."""
         actor = await caller(kit, request)
         verb = partial(service.list_api_tokens, person_id=PersonId(actor.id), page=query.page)
-        found = await kit.uow.read(verb, actor=actor, trace=trace_of(request))
-        return page_of(found, TokenShown.of, query)
+        tokens = await kit.uow.read(verb, actor=actor, trace=trace_of(request))
+        return page_of(tokens, TokenShown.of, query)
 
     @router.post("/tokens/confirm", status_code=204, openapi_extra=audience(ONESELF))
     async def confirm_token(request: Request, body: Confirmation) -> None:
@@ -557,10 +557,10 @@ def _sessions(router: APIRouter, kit: Kit) -> None:
     @router.get("/sessions", response_model=Page[SessionShown], openapi_extra=audience(ONESELF))
     async def list_sessions(request: Request) -> object:
         """List your own sessions at browsers that can be used now, newest first."""
-        found = await kit.uow.read(
+        sessions = await kit.uow.read(
             service.list_own_sessions, actor=await caller(kit, request), trace=trace_of(request)
         )
-        return {"items": [SessionShown.of(each) for each in found], "next": ""}
+        return {"items": [SessionShown.of(each) for each in sessions], "next": ""}
 
     @router.delete("/sessions/{session}", status_code=204, openapi_extra=audience(ONESELF))
     async def end_session(request: Request, session: Id) -> None:

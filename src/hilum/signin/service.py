@@ -223,13 +223,13 @@ def _begin_pending(ctx: Context, person: Person, step: Step) -> tuple[Pending, s
 
 def pending(ctx: Context, cookie: str) -> tuple[Pending, Person] | None:
     """Find the pending sign-in of a cookie, and its person; None if there is none or it has expired."""
-    found = store.find_pending(ctx.tx, policy.digest(cookie)) if policy.looks_like_step(cookie) else None
-    if found is None or not policy.waits(found, ctx.now):
+    step = store.find_pending(ctx.tx, policy.digest(cookie)) if policy.looks_like_step(cookie) else None
+    if step is None or not policy.waits(step, ctx.now):
         return None
-    person = identity.find_person(ctx, found.person)
-    if person is None or identity.bar_on(ctx, person, issued_at=found.created_at) is not None:
+    person = identity.find_person(ctx, step.person)
+    if person is None or identity.bar_on(ctx, person, issued_at=step.created_at) is not None:
         return None
-    return replace(found, csrf=policy.csrf_secret(cookie)), person
+    return replace(step, csrf=policy.csrf_secret(cookie)), person
 
 
 def finish_pending(
@@ -369,17 +369,17 @@ def session(ctx: Context, cookie: str, *, production: bool | None = None) -> Ses
 
     ``production``: set by callers with acts that widen. Without it, ``confirmed`` is True only for a fresh second factor.
     """
-    found, bar = _session_and_bar(ctx, cookie)
-    if found is None or bar is not None or _moved(ctx, found) is not None:
+    active, bar = _session_and_bar(ctx, cookie)
+    if active is None or bar is not None or _moved(ctx, active) is not None:
         return None
-    reads_factors = production is not None and found.factor_at is None
+    reads_factors = production is not None and active.factor_at is None
     confirmed = policy.session_confirmed(
-        found,
-        has_factor=not reads_factors or factors.held(ctx, found.person).any,
-        must_have=production is None or factor_policy.must_have(found.role, production=production),
+        active,
+        has_factor=not reads_factors or factors.held(ctx, active.person).any,
+        must_have=production is None or factor_policy.must_have(active.role, production=production),
         now=ctx.now,
     )
-    return replace(found, csrf=policy.csrf_secret(cookie), confirmed=confirmed)
+    return replace(active, csrf=policy.csrf_secret(cookie), confirmed=confirmed)
 
 
 def _moved(ctx: Context, found: Session) -> Moved | None:
@@ -391,32 +391,32 @@ def end_moved(ctx: Context, cookie: str) -> Moved | None:
 
     Its owner must sign in again anyway; and if the cookie was stolen, it stops working for the thief too.
     """
-    found, _ = _session_and_bar(ctx, cookie)
-    why = None if found is None else _moved(ctx, found)
-    if found is None or why is None:
+    active, _ = _session_and_bar(ctx, cookie)
+    why = None if active is None else _moved(ctx, active)
+    if active is None or why is None:
         return None
-    end_session(ctx, found.id)
-    event = Event("signin.session.use", tenant=found.tenant or "", person=found.person, reason=why.value)
-    audit.record(ctx, replace(event, outcome=Outcome.REFUSED, facts={"session": found.id}))
+    end_session(ctx, active.id)
+    event = Event("signin.session.use", tenant=active.tenant or "", person=active.person, reason=why.value)
+    audit.record(ctx, replace(event, outcome=Outcome.REFUSED, facts={"session": active.id}))
     return why
 
 
 def has_moved(ctx: Context, cookie: str) -> bool:
     """Check whether the network or browser of a cookie's session differs from those of its sign-in."""
-    found, _ = _session_and_bar(ctx, cookie)
-    return found is not None and _moved(ctx, found) is not None
+    active, _ = _session_and_bar(ctx, cookie)
+    return active is not None and _moved(ctx, active) is not None
 
 
 def list_own_sessions(ctx: Context) -> list[Session]:
     """List the actor's sessions that can be used now, newest first."""
-    found = store.list_sessions(ctx.tx, PersonId(ctx.actor.id), ctx.now)
-    return [each for each in found if policy.is_usable(each, ctx.now)]
+    sessions = store.list_sessions(ctx.tx, PersonId(ctx.actor.id), ctx.now)
+    return [each for each in sessions if policy.is_usable(each, ctx.now)]
 
 
 def end_own_session(ctx: Context, session_id: SessionId) -> None:
     """End a session of the actor. Raises NotFound."""
-    found = store.find_session(ctx.tx, session_id)
-    if found is None or found.person != ctx.actor.id or not end_session(ctx, session_id):
+    stored = store.find_session(ctx.tx, session_id)
+    if stored is None or stored.person != ctx.actor.id or not end_session(ctx, session_id):
         raise NotFound("session_not_found", "You have no such session. It may have ended already.")
 
 
@@ -428,24 +428,24 @@ def end_other_sessions(ctx: Context, own: Session) -> int:
 
 def person_stopped(ctx: Context, cookie: str, tenant: TenantId) -> Person | None:
     """Find the person whose session at a tenant is refused only because of a kill switch; None otherwise."""
-    found, bar = _session_and_bar(ctx, cookie)
-    if found is None or found.tenant != tenant or bar is not Bar.STOPPED:
+    active, bar = _session_and_bar(ctx, cookie)
+    if active is None or active.tenant != tenant or bar is not Bar.STOPPED:
         return None
-    return identity.find_person(ctx, found.person)
+    return identity.find_person(ctx, active.person)
 
 
 def _session_and_bar(ctx: Context, cookie: str) -> tuple[Session | None, Bar | None]:
     if not policy.looks_like_cookie(cookie):
         return None, None
-    found = store.find_session_by_digest(ctx.tx, policy.digest(cookie))
-    if found is None or not policy.is_usable(found, ctx.now):
+    stored = store.find_session_by_digest(ctx.tx, policy.digest(cookie))
+    if stored is None or not policy.is_usable(stored, ctx.now):
         return None, None
-    person = identity.find_person(ctx, found.person)
+    person = identity.find_person(ctx, stored.person)
     # A role never changes (ADR 29), so a session with another role is not accepted.
-    if person is None or person.role != found.role:
+    if person is None or person.role != stored.role:
         return None, None
     # By the time at which the session began: one from before a full stop stays invalid after its release.
-    return found, identity.bar_on(ctx, person, issued_at=found.created_at)
+    return stored, identity.bar_on(ctx, person, issued_at=stored.created_at)
 
 
 def touch(ctx: Context, used: Session) -> None:
@@ -456,13 +456,13 @@ def touch(ctx: Context, used: Session) -> None:
 
 def end_session(ctx: Context, session_id: SessionId) -> bool:
     """End a session, and with it tokens with ``online_access``. Return False if it had ended already."""
-    found = store.find_session(ctx.tx, session_id)
-    if found is None or not store.save_session_ended(ctx.tx, session_id, ctx.now):
+    stored = store.find_session(ctx.tx, session_id)
+    if stored is None or not store.save_session_ended(ctx.tx, session_id, ctx.now):
         return False
     ctx.advance_epoch(SESSIONS, session_id)
     facts = {"session": session_id}
     audit.record(
-        ctx, Event("signin.session.end", tenant=found.tenant or "", person=found.person, facts=facts)
+        ctx, Event("signin.session.end", tenant=stored.tenant or "", person=stored.person, facts=facts)
     )
     return True
 
@@ -471,8 +471,8 @@ def end_session_of_cookie(ctx: Context, cookie: str) -> bool:
     """End the session of a cookie, idle or not. Return False if there is none."""
     if not policy.looks_like_cookie(cookie):
         return False
-    found = store.find_session_by_digest(ctx.tx, policy.digest(cookie))
-    return found is not None and end_session(ctx, found.id)
+    stored = store.find_session_by_digest(ctx.tx, policy.digest(cookie))
+    return stored is not None and end_session(ctx, stored.id)
 
 
 def end_sessions_of(ctx: Context, person_id: PersonId) -> int:
@@ -503,11 +503,11 @@ def session_alive(ctx: Context, session_id: SessionId | str) -> bool:
 
     Idleness at the browser does not count, since a working app is use.
     """
-    found = store.find_session(ctx.tx, SessionId(session_id))
-    if found is None or not policy.is_alive(found, ctx.now):
+    stored = store.find_session(ctx.tx, SessionId(session_id))
+    if stored is None or not policy.is_alive(stored, ctx.now):
         return False
-    person = identity.find_person(ctx, found.person)
-    return person is not None and identity.bar_on(ctx, person, issued_at=found.created_at) is None
+    person = identity.find_person(ctx, stored.person)
+    return person is not None and identity.bar_on(ctx, person, issued_at=stored.created_at) is None
 
 
 def _judge_attempt(ctx: Context, attempt: Attempt, *, matched: bool) -> Person:

@@ -154,8 +154,8 @@ def save_password_roles(tx: Connection, tenant: TenantId, roles: Collection[str]
 def find_password_roles(tx: Connection, tenant: TenantId) -> frozenset[str] | None:
     """Return the roles that may use a password at a tenant; None for all."""
     query = select(password_rules.c.roles).where(password_rules.c.tenant == tenant)
-    found = tx.execute(query).scalar_one_or_none()
-    return None if found is None else frozenset(found)
+    roles = tx.execute(query).scalar_one_or_none()
+    return None if roles is None else frozenset(roles)
 
 
 def save_password_used(tx: Connection, person: PersonId, at: datetime) -> None:
