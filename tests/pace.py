@@ -15,10 +15,10 @@ import pytest
 from tests.grounds import ground_of
 
 BUDGETS_S = {
-    "tests/attack": 85,
+    "tests/attack": 70,
     "tests/browser": 300,
     "tests/conformance": 30,
-    "tests/flows": 530,
+    "tests/flows": 480,
     "tests/flows/outside": 340,
     "tests/house": 40,
     "tests/store": 140,

@@ -346,9 +346,13 @@ class Platform:
 
     def earn(self, client: str = "public", **code: Any) -> dict[str, Any]:
         """Go through a code to its token response."""
-        answer = self.redeem(self.code(client, **code), client)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
+
+        def build() -> dict[str, Any]:
+            answer = self.redeem(self.code(client, **code), client)
+            assert answer.status_code == 200, answer.text
+            return dict(answer.json())
+
+        return furnish(f"earned by {client} {code}", self.uow, self, REMEMBERED, build)
 
     def refresh(self, token: str, client: str = "public", tenant: TenantId = MERCY, **fields: Any) -> Any:
         return self.post(

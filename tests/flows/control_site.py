@@ -100,12 +100,12 @@ class ControlSite:
         held = self._tokens.get(wanted, "")
 
         def kept(ctx: Context) -> bool:
-            found = tokens.find_api_token_by_digest(ctx.tx, digest(held)) if held else None
+            found = tokens.find_api_token_by_digest(ctx.tx, digest(held))
             if found is None or found.revoked_at is not None:
                 return False
             return (found.person, found.roles, found.created_at, found.factor_at) == wanted
 
-        if not self.uow.read_now(kept, actor=SYSTEM, trace=TRACE):
+        if not held or not self.uow.read_now(kept, actor=SYSTEM, trace=TRACE):
             life = timedelta(days=1)
             _, held = self.system(signin.create_api_token, person_id=person.id, life=life, factor_at=entered)
             self._tokens[wanted] = held

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from tests.flows.back_channel import BASE, MERCY, OTHER
+from tests.flows.back_channel import BASE, MERCY, OTHER, REMEMBERED
 from tests.flows.front_channel import Browser, Front, answer, front
 from tests.sim.browser import forms_of
+from tests.sim.furnished import furnish
 from tests.sim.one_world import in_one_world
 
 __all__ = ["front"]
@@ -17,10 +18,13 @@ SCOPE = "launch/patient openid offline_access patient/Patient.rs patient/Goal.rs
 
 
 def connect(front: Front, person: str = "pat", client: str = "web", scope: str = SCOPE) -> dict[str, str]:
-    browser = front.browser(person)
-    browser.authorize(client=client, scope=scope)
-    told = answer(browser.allow())
-    return front.redeem(told["code"], client).json()
+    def build() -> dict[str, str]:
+        browser = front.browser(person)
+        browser.authorize(client=client, scope=scope)
+        told = answer(browser.allow())
+        return dict(front.redeem(told["code"], client).json())
+
+    return furnish(f"connected {person} {client} {scope}", front.uow, front, REMEMBERED, build)
 
 
 def manage(browser: Browser) -> str:

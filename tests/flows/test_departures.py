@@ -60,7 +60,8 @@ def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
 
 def site_on(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
     made = build(uow, clock, then=with_rule_book)
-    uow.db.write(lambda tx: nodes.report(tx, Node("a", 1, "0001", "boot")))
+    node = Node("a", 1, "0001", "boot")
+    made.furnished("a node", lambda: uow.db.write(lambda tx: nodes.report(tx, node)))
     return made
 
 
@@ -84,9 +85,13 @@ def asked(site: ControlSite, by: str = "gina", tenant: str = "general", **change
 
 
 def left(site: ControlSite, tenant: str = "general", by: str = "gina") -> str:
-    answer = site.api("root").post(f"/approvals/{asked(site, by, tenant)}/approve")
-    assert answer.status_code == 200, answer.text
-    return str(site.api("otto").get("/departures").json()["items"][0]["id"])
+
+    def build() -> str:
+        answer = site.api("root").post(f"/approvals/{asked(site, by, tenant)}/approve")
+        assert answer.status_code == 200, answer.text
+        return str(site.api("otto").get("/departures").json()["items"][0]["id"])
+
+    return site.furnished(f"{tenant} leaves by {by}", build)
 
 
 def steps(site: ControlSite, most: int = 10_000) -> int:
