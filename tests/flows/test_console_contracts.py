@@ -142,7 +142,7 @@ def test_an_agreement_is_recorded_by_the_vendor_and_confirmed_by_the_hospital(tw
 @in_one_world(
     ("change", "sentence"),
     [
-        ({"document": "abc"}, "This is no SHA-256"),
+        ({"document": "abc"}, "This is not a SHA-256"),
         ({"other": "Nobody Ltd"}, "nothing with this name"),
         ({"parties": "Only us"}, "at least two"),
         ({"ends_at": "2020-01-01"}, "This moment has passed"),

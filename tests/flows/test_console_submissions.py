@@ -132,7 +132,7 @@ def test_two_who_write_one_draft_see_both_sides(ground: Ground) -> None:
     ("values", "said"),
     [
         ({"more": "patient/Nonsense.zz"}, "This field"),
-        ({"why_0": "<b>bold</b>"}, "holds markup"),
+        ({"why_0": "<b>bold</b>"}, "contains markup"),
         ({"url_data_flow": "https://x.example/d", "sha256_data_flow": "abc"}, "not a date"),
         (
             {"url_data_flow": "ftp://x", "sha256_data_flow": "abc", "dated_data_flow": "2020-01-01"},
