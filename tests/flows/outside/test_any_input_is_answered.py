@@ -18,13 +18,14 @@ import pytest
 from tests.effort import FULL
 from tests.flows.outside.conftest import Starter
 from tests.flows.outside.ground import STANDALONE, Outside, tell
-from tests.sim import few_cases
 from tests.sim.running import Running
 
 EXAMPLES = 150
 PHASES = "coverage,fuzzing" if FULL else "coverage"
 """The boundaries of the document in each run, and at random besides under ``EFFORT=full``."""
-FEWER = f'hooks = "{few_cases.__file__}"\n[phases.coverage]\nunexpected-methods = ["trace"]\n'
+# By its path: importing it here would load schemathesis in every worker.
+FEW_CASES = Path(__file__).parents[2] / "sim" / "few_cases.py"
+FEWER = f'hooks = "{FEW_CASES}"\n[phases.coverage]\nunexpected-methods = ["trace"]\n'
 """What each run tries of them: for every route each kind of mistake, and a mistake at each place, but not every kind at every place; and one
 method that it does not have. Under ``EFFORT=full``, all of them.
 """
