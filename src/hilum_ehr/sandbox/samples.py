@@ -16,14 +16,14 @@ APPS = ("lumen", "wellspring")
 def routes(site: Site) -> list[Route]:
     """Build the sample apps' routes: each app has a start page, a launch address and a redirect address."""
     samples = Samples(site)
-    found = [Route("/apps", samples.index)]
+    site_routes = [Route("/apps", samples.index)]
     for name in APPS:
-        found += [
+        site_routes += [
             Route(f"/apps/{name}", samples.page(name, "start"), name=f"{name}-start"),
             Route(f"/apps/{name}/launch", samples.page(name, "launch"), name=f"{name}-launch"),
             Route(f"/apps/{name}/app", samples.page(name, "app"), name=f"{name}-app"),
         ]
-    return found
+    return site_routes
 
 
 class Samples:

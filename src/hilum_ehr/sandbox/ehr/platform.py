@@ -58,6 +58,16 @@ class Order:
     """A Location or Organization of the hospital's FHIR server; empty if unknown."""
 
 
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Which apps can be opened for a person now."""
+
+    stops: dict[str, str] = field(default_factory=dict)
+    """By client id: the sentence why an app cannot be opened."""
+    logos: dict[str, str] = field(default_factory=dict)
+    """By client id: the address of a logo."""
+
+
 @dataclass(slots=True)
 class Platform:
     """The site's client of the platform. ``secrets`` maps a tenant to its EHR client's id and secret."""
@@ -97,20 +107,16 @@ class Platform:
         answer = await self._ehr("POST", tenant, self.urls.launches(tenant), body)
         return Launched(answer["id"], answer["launch"], answer["launch_url"], answer["open_url"])
 
-    async def availability(
-        self, tenant: str, person: str, clients: Iterable[str]
-    ) -> tuple[dict[str, str], dict[str, str]]:
-        """Return the reasons why some of these clients cannot be opened for a person now, and the addresses of logos, both by client id.
-
-        The platform answers for at most 50 clients.
-        """
+    async def availability(self, tenant: str, person: str, clients: Iterable[str]) -> Availability:
+        """Return which of these clients can be opened for a person now. The platform answers for at most 50."""
         query = urlencode([("person", person), *(("client_id", each) for each in clients)])
         answer = await self._ehr("GET", tenant, f"{self.urls.launchable(tenant)}?{query}", None)
         items = answer["items"]
         stops = {each["client_id"]: each["detail"] for each in items if not each["open"]}
         # Only logos on the platform's own site are shown.
         own = f"{self.urls.base_url}/logos/"
-        return stops, {each["client_id"]: each["logo"] for each in items if each["logo"].startswith(own)}
+        logos = {each["client_id"]: each["logo"] for each in items if each["logo"].startswith(own)}
+        return Availability(stops, logos)
 
     async def move_launch(self, tenant: str, launch: str, patient: str, encounter: str) -> None:
         """Report that the chart moved. A launch that no longer exists is ignored."""

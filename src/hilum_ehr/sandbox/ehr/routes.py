@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -21,7 +21,7 @@ from hilum_ehr.sandbox.ehr import chart as charts
 from hilum_ehr.sandbox.ehr.failing import EVERY_APP
 from hilum_ehr.sandbox.ehr.inspector import Calls
 from hilum_ehr.sandbox.ehr.own_apps import OwnApp
-from hilum_ehr.sandbox.ehr.platform import Order
+from hilum_ehr.sandbox.ehr.platform import Availability, Launched, Order
 from hilum_ehr.sandbox.ehr.sessions import EhrSession
 from hilum_ehr.sandbox.faults import KINDS
 from hilum_ehr.sandbox.site import LOOPBACK_SOURCES, Site
@@ -55,6 +55,14 @@ PLACEMENTS = {
 """The places of this EHR from which apps are opened, by the names of the shipped rule book. The list of a chart's apps is the first."""
 BESIDE_CHART = "no"
 """Of the parameter ``banner``: the chart's own banner stays in view."""
+
+
+class ListedApp(NamedTuple):
+    """An app that a chart offers."""
+
+    client: str
+    name: str
+    description: str
 
 
 def routes(site: Site) -> list[Route]:
@@ -175,7 +183,7 @@ class Pages:
         """Show the chart, as the EHR does."""
         session = self._session(request)
         facts = await self._frame(request, session)
-        facts["stops"] = await self._stops(session, [client for client, _, _ in facts["apps"]])
+        facts["stops"] = await self._stops(session, [app.client for app in facts["apps"]])
         return self._with_forms(request, "sandbox/chart.html", tab="chart", **facts)
 
     async def apps_list(self, request: Request) -> Response:
@@ -183,7 +191,7 @@ class Pages:
         session = self._session(request)
         member = self._site.member(session.tenant, session.person)
         apps = self._apps(request, session)
-        stops = await self._stops(session, [client for client, _, _ in apps])
+        stops = await self._stops(session, [app.client for app in apps])
         return self._fragment(
             request,
             "sandbox/apps_list.html",
@@ -204,7 +212,7 @@ class Pages:
         """Show an app inside the chart, beside the inspector."""
         session, client = self._session(request), request.path_params["client"]
         facts = await self._frame(request, session)
-        name = next((name for known, name, _ in facts["apps"] if known == client), client)
+        name = next((app.name for app in facts["apps"] if app.client == client), client)
         launch = path_of(self._site.urls.sandbox("/launch"))
         alone = with_query(launch, session=session.id, client=client)
         # Beside the chart's own banner, the app need not show whose record it is (SMART 2.2,
@@ -217,8 +225,8 @@ class Pages:
         )
         facts |= {"client": client, "name": name, "calls": await self._calls(session, client), "tab": client}
         facts |= {"source": source, "alone": alone}
-        stops, logos = await self._availability(session, [client])
-        facts |= {"stopped": stops.get(client, ""), "logo": logos.get(client, "")}
+        availability = await self._availability(session, [client])
+        facts |= {"stopped": availability.stops.get(client, ""), "logo": availability.logos.get(client, "")}
         return self._with_forms(request, "sandbox/app.html", policy=policy, **facts)
 
     async def calls(self, request: Request) -> Response:
@@ -246,50 +254,49 @@ class Pages:
     def _session(self, request: Request) -> EhrSession:
         return self._site.session(request, request.path_params["session"])
 
-    def _apps(self, request: Request, session: EhrSession) -> list[tuple[str, str, str]]:
-        """List the apps of a chart, the browser's own last: client id, name, description."""
+    def _apps(self, request: Request, session: EhrSession) -> list[ListedApp]:
+        """List the apps of a chart: those of a snapshot, those of the sandbox, the browser's own."""
         site = self._site
         role = site.member(session.tenant, session.person).role
-        own = site.own_apps.at(site.form_secret(request), session.tenant)
         card = site.snapshots.find(session.tenant)
-        return [
-            *((each["client"], each["name"], each["description"]) for each in (card.apps if card else ())),
-            *(
-                (client.client_id, app.name, app.description)
-                for app, client in site.apps(session.tenant, role)
-            ),
-            *((each.client, each.name, "Your own app.") for each in own),
+        apps = [
+            ListedApp(app["client"], app["name"], app["description"]) for app in (card.apps if card else ())
         ]
+        apps += [
+            ListedApp(client.client_id, app.name, app.description)
+            for app, client in site.apps(session.tenant, role)
+        ]
+        own_apps = site.own_apps.at(site.form_secret(request), session.tenant)
+        return apps + [ListedApp(own.client, own.name, "Your own app.") for own in own_apps]
 
     async def _stops(self, session: EhrSession, clients: list[str]) -> dict[str, str]:
         """Return why apps cannot be opened now; nothing if the platform does not answer, so that the chart can still be read."""
-        return (await self._availability(session, clients))[0]
+        return (await self._availability(session, clients)).stops
 
-    async def _availability(
-        self, session: EhrSession, clients: list[str]
-    ) -> tuple[dict[str, str], dict[str, str]]:
+    async def _availability(self, session: EhrSession, clients: list[str]) -> Availability:
         if not clients:
-            return {}, {}
+            return Availability()
         try:
             return await self._site.platform.availability(session.tenant, session.person, clients)
         except HilumError:
-            return {}, {}
+            return Availability()
 
     async def _frame(self, request: Request, session: EhrSession) -> dict[str, Any]:
         site = self._site
         hospital = site.hospital(session.tenant)
         member = site.member(session.tenant, session.person)
-        read = await site.records.chart(session.tenant, session.patient)
+        resources = await site.records.chart(session.tenant, session.patient)
+        apps = self._apps(request, session)
         return {
             "session": session,
             "hospital": hospital,
             "member": member,
-            "summary": charts.summary(read, today=site.clock.now().date()),
-            "apps": self._apps(request, session),
+            "summary": charts.summary(resources, today=site.clock.now().date()),
+            "apps": apps,
             "others": site.charts(session.tenant, member),
             "failing": site.failing.of(session),
             "kinds": KINDS,
-            "names": {client: name for client, name, _ in self._apps(request, session)},
+            "names": {app.client: app.name for app in apps},
             "urls": site.urls,
             "launch": path_of(site.urls.sandbox("/launch")),
         }
@@ -313,58 +320,62 @@ class Posts:
     async def launch(self, request: Request) -> Response:
         """Open a launch and redirect the browser to it; a refusal is shown where the app would be."""
         try:
-            return _see(await self._launched(request))
+            query = read_query(request)
+            if unknown := sorted(set(query.values) - QUERY_FIELDS):
+                raise Invalid(
+                    "launch_parameter_unknown",
+                    f"The parameter {unknown[0][:64]!r} is not supported for a launch.",
+                )
+            if query.one("session"):
+                launched = await self._launch_in_session(request, query)
+            else:
+                launched = await self._launch_by_query(request, query)
+            return _see(launched.open_url)
         except HilumError as error:
             return error_page(self._site.pages, request, error, policy=Policy(frame_ancestors=("'self'",)))
 
-    async def _launched(self, request: Request) -> str:
-        """Open a launch by session, or by what the query names; person and encounter are as when a chart is opened, unless named."""
-        site, query = self._site, read_query(request)
-        if unknown := sorted(set(query.values) - QUERY_FIELDS):
-            raise Invalid(
-                "launch_parameter_unknown",
-                f"The parameter {unknown[0][:64]!r} is not supported for a launch.",
-            )
-        if query.one("session"):
-            session = site.session(request, query.one("session"))
-            own = site.own_apps.find(site.form_secret(request), session.tenant, query.one("client"))
-            tenant, order = (
-                session.tenant,
-                Order(
-                    query.one("client"),
-                    session.person,
-                    session.patient,
-                    session.encounter,
-                    own.launch_uri if own else "",
-                    banner=query.one("banner") != BESIDE_CHART,
-                    placement=query.one("placement") or next(iter(PLACEMENTS)),
-                    facility=own.facility if own else "",
-                ),
-            )
-            # Before the launch is opened, so that the decision on its first call is received.
-            await site.feed.follow()
-            opened = await site.platform.open_launch(tenant, order)
-            # Between opening and redirecting: the app cannot have made a call yet.
-            site.feed.expect(opened.id)
-            site.sessions.opened(session.id, opened.id, order.client)
-            await asyncio.to_thread(site.failing.extend, session, order.client, opened.id)
-        else:
-            tenant = site.visited(request, query.one("tenant")).tenant
-            if not query.one("client"):
-                raise Invalid("launch_client_missing", "Name the client to launch: client=<its client id>.")
-            person = query.one("person") or site.hospital(tenant).cast[0].username
-            encounter = query.one("encounter") or site.newest_encounter(tenant, query.one("patient"))
-            order = Order(
-                query.one("client"),
-                person,
-                query.one("patient"),
-                encounter,
-                query.one("launch_uri"),
-                placement=query.one("placement"),
-                facility=query.one("facility"),
-            )
-            opened = await site.platform.open_launch(tenant, order)
-        return opened.open_url
+    async def _launch_in_session(self, request: Request, query: Form) -> Launched:
+        """Open a launch for the chart of a session. Raises NotFound, and the platform's refusal."""
+        site, session, client = (
+            self._site,
+            self._site.session(request, query.one("session")),
+            query.one("client"),
+        )
+        own = site.own_apps.find(site.form_secret(request), session.tenant, client)
+        order = Order(
+            client,
+            session.person,
+            session.patient,
+            session.encounter,
+            own.launch_uri if own else "",
+            banner=query.one("banner") != BESIDE_CHART,
+            placement=query.one("placement") or next(iter(PLACEMENTS)),
+            facility=own.facility if own else "",
+        )
+        # Before the launch is opened, so that the decision on its first call is received.
+        await site.feed.follow()
+        launched = await site.platform.open_launch(session.tenant, order)
+        # Before the browser is redirected: the app cannot have made a call yet.
+        site.feed.expect(launched.id)
+        site.sessions.opened(session.id, launched.id, client)
+        await asyncio.to_thread(site.failing.extend, session, client, launched.id)
+        return launched
+
+    async def _launch_by_query(self, request: Request, query: Form) -> Launched:
+        """Open a launch without a session, for what the query names. Person and encounter default to those of a newly opened chart."""
+        site, tenant = self._site, self._site.visited(request, query.one("tenant")).tenant
+        if not query.one("client"):
+            raise Invalid("launch_client_missing", "Name the client to launch: client=<its client id>.")
+        order = Order(
+            query.one("client"),
+            query.one("person") or site.hospital(tenant).cast[0].username,
+            query.one("patient"),
+            query.one("encounter") or site.newest_encounter(tenant, query.one("patient")),
+            query.one("launch_uri"),
+            placement=query.one("placement"),
+            facility=query.one("facility"),
+        )
+        return await site.platform.open_launch(tenant, order)
 
     async def begin(self, request: Request) -> Response:
         """Open a chart."""
