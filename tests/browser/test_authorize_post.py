@@ -1,10 +1,8 @@
 """A conformance suite whose own page posts the authorization request, from another site, in a real Chromium (authorize-post)."""
 
 import html
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx2
@@ -12,6 +10,7 @@ from playwright.sync_api import expect
 
 from tests.browser.stage import Stage
 from tests.conformance.inferno import challenge_of
+from tests.sim.pages_host import hosting
 
 VERIFIER = "v" * 64
 PATIENT = "gen-pat-okafor-rosalind"
@@ -25,29 +24,13 @@ def suite() -> Iterator[tuple[str, dict[str, str]]]:
     """Serve a suite on an origin of its own; the pages are filled in by the test."""
     pages = {"/launch": HELD}
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            parts = urlsplit(self.path)
-            page = pages.get(parts.path, DONE).replace("{query}", html.escape(parts.query))
-            body = page.encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(address: str) -> tuple[str, bytes]:
+        parts = urlsplit(address)
+        page = pages.get(parts.path, DONE).replace("{query}", html.escape(parts.query))
+        return "text/html", page.encode()
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 its name there
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://localhost:{server.server_port}", pages
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with hosting(answer) as origin:
+        yield origin, pages
 
 
 def register(stage: Stage, origin: str) -> dict[str, str]:

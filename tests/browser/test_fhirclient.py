@@ -1,15 +1,14 @@
 """A SMART client that others wrote, unmodified, launching in a real Chromium (S1): npm fhirclient."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlencode, urlsplit
 
 import httpx2
 from playwright.sync_api import Frame, Page, expect
 
 from tests.browser.stage import MODULES, Stage
+from tests.sim.pages_host import hosting
 
 LIBRARY = MODULES / "fhirclient" / "build" / "fhir-client.pure.min.js"
 PAGE = '<!doctype html><html lang="en"><title>app</title><script src="/fhir-client.js"></script><script type="module">{script}</script><p id="out">…</p>'
@@ -48,28 +47,12 @@ def app(pages: dict[str, str]) -> Iterator[str]:
     assert LIBRARY.exists(), "fhirclient is missing: run `npm ci` in tests/browser (make test does)"
     files = {"/fhir-client.js": ("text/javascript", LIBRARY.read_bytes())}
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            path = urlsplit(self.path).path
-            kind, body = files.get(path) or ("text/html", pages.get(path, "").encode())
-            self.send_response(200 if body else 404)
-            self.send_header("Content-Type", f"{kind}; charset=utf-8")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(address: str) -> tuple[str, bytes]:
+        path = urlsplit(address).path
+        return files.get(path) or ("text/html", pages.get(path, "").encode())
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 its name there
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://localhost:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with hosting(answer) as origin:
+        yield origin
 
 
 def register(stage: Stage, origin: str, scope: str) -> str:

@@ -28,8 +28,10 @@ from hilum.federation import pages as federation_pages
 from hilum.federation.live import Providers
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Person, Tenant, UpstreamKind, UpstreamRef
+from hilum.infra import nodes
 from hilum.infra.context import Context, Trace
 from hilum.infra.fetch import SafeFetcher
+from hilum.infra.nodes import Node
 from hilum.infra.settings import Mode
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
@@ -51,6 +53,7 @@ from hilum.web.pages import Pages, Shell
 from hilum.web.static import Assets
 from hilum.web.urls import Urls
 from tests.sim.asked_rooms import AskedRooms
+from tests.sim.browser import form_with
 from tests.sim.furnished import furnish
 from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock, SeededIds
@@ -77,6 +80,14 @@ class ControlSite:
 
     def browser(self, source: str = "198.51.100.7") -> TestClient:
         return SiteClient(self._from(source), base_url=self.origin, follow_redirects=False)
+
+    def signed_in(self, username: str, page: str = "/signin") -> TestClient:
+        """Return a browser in which a person has entered a sign-in page with their password."""
+        browser = self.browser()
+        form = form_with(browser.get(page).text, "password")
+        values = dict(form.fields) | {"username": username, "password": PASSWORD, "action": "login"}
+        assert browser.post(form.action, data=values).status_code == 303
+        return browser
 
     def api(self, username: str = "", *, confirmed: bool = False, **more: Any) -> TestClient:
         """A caller with an API token made for somebody now; nobody's without a username. ``confirmed``: with a second factor just now."""
@@ -261,6 +272,14 @@ PEOPLE = (
 )
 
 
+def site_on(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
+    """Build the site with a rule book in force and one node that is on record."""
+    made = build(uow, clock, then=with_rule_book)
+    node = Node("a", 1, "0001", "boot")
+    made.furnished("a node", lambda: uow.db.write(lambda tx: nodes.report(tx, node)))
+    return made
+
+
 def in_a_browser(name: str, scopes: tuple[str, ...]) -> ClientMetadata:
     """Return the metadata of an app that people open in a browser, with an address of its own in the sandbox."""
     return ClientMetadata(
@@ -272,6 +291,12 @@ def in_a_browser(name: str, scopes: tuple[str, ...]) -> ClientMetadata:
         launch_uri="https://app.example/launch",
         scopes=scopes,
     )
+
+
+def send(browser: TestClient, page: str, control: str, /, **values: Any) -> Any:
+    """Send the form of a page that has a control of this name."""
+    form = form_with(browser.get(page).text, control)
+    return browser.post(page, data=dict(form.fields) | values)
 
 
 def codes(found: dict[str, Any]) -> dict[str, str]:

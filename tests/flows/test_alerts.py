@@ -18,12 +18,11 @@ from hilum.notices.store import notices
 from hilum.policies import service as policies
 from hilum.policies.models import ApplyOrder
 from hilum.registry import service as registry
-from tests.flows.control_site import PASSWORD, problem
+from tests.flows.control_site import problem
 from tests.flows.test_audit_journal import access
 from tests.flows.test_overuse import MAILBOX, Lease, Seen
 from tests.flows.vendor_ground import join
 from tests.sim.backends import both_backends
-from tests.sim.browser import form_with
 from tests.sim.world import FakeClock
 from tests.unit.policies.books import document
 
@@ -201,10 +200,7 @@ def test_pages_of_the_staff_the_hospital_and_the_vendor_show_it(watch: Watch) ->
     join(site, vendor, "v.dev", "developer")
 
     def page(username: str, path: str, place: str = "") -> str:
-        browser = site.browser()
-        form = form_with(browser.get(f"/t/{place}/signin" if place else "/signin").text, "password")
-        values = dict(form.fields) | {"username": username, "password": PASSWORD, "action": "login"}
-        assert browser.post(form.action, data=values).status_code == 303
+        browser = site.signed_in(username, f"/t/{place}/signin" if place else "/signin")
         answer = browser.get(path)
         assert answer.status_code == 200, answer.text
         return str(answer.text)

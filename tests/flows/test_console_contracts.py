@@ -27,7 +27,7 @@ from hilum.policies.exception_models import Population
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVersion
 from hilum.signin import service as signin
-from tests.flows.control_site import PASSWORD, ControlSite, build, everybodys_digest, with_rule_book
+from tests.flows.control_site import ControlSite, build, everybodys_digest, with_rule_book
 from tests.flows.test_consoles import press
 from tests.flows.vendor_ground import furnish_vendor
 from tests.sim.browser import form_with
@@ -52,12 +52,8 @@ class Two:
     app: AppId
 
     def browser(self, username: str, place: str = "") -> TestClient:
-        browser = self.site.browser()
         place = place or (self.vendor if username.startswith("acme") else str(MERCY))
-        form = form_with(browser.get(f"/t/{place}/signin").text, "password")
-        values = dict(form.fields) | {"username": username, "password": PASSWORD, "action": "login"}
-        assert browser.post(form.action, data=values).status_code == 303
-        return browser
+        return self.site.signed_in(username, f"/t/{place}/signin")
 
     def record(self, browser: TestClient, page: str, **change: str) -> Any:
         given = {

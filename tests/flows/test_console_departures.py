@@ -1,9 +1,9 @@
 """A platform administrator lets a hospital leave by page: what it would lose first, its name typed, and two people (C148)."""
 
 from hilum.departures import service as departures
-from tests.flows.control_site import ControlSite
+from tests.flows.control_site import ControlSite, send
 from tests.flows.test_console_exceptions import enter as enter_hospital
-from tests.flows.test_console_owner import agree, enter, send, site
+from tests.flows.test_console_owner import agree, enter, site
 
 __all__ = ["site"]
 

@@ -9,7 +9,7 @@ from hilum.identity import service as identity
 from hilum.identity.models import NewPerson
 from hilum.kernel.ids import TenantId
 from hilum.policies import service as policies
-from tests.flows.control_site import PASSWORD, ControlSite
+from tests.flows.control_site import ControlSite, send
 from tests.flows.test_console_tenant import ward
 from tests.flows.test_consoles import Desk
 from tests.flows.test_proofs_before_certification import put_in_force
@@ -54,16 +54,7 @@ def test_an_ais_writes_are_ended_by_page_by_one_of_the_hospital(site: ControlSit
 
 
 def enter(site: ControlSite, username: str, place: str = "general") -> Any:
-    browser = site.browser()
-    form = form_with(browser.get(f"/t/{place}/signin").text, "password")
-    values = dict(form.fields) | {"username": username, "password": PASSWORD, "action": "login"}
-    assert browser.post(form.action, data=values).status_code == 303
-    return browser
-
-
-def send(browser: Any, page: str, control: str, **values: str) -> Any:
-    form = form_with(browser.get(page).text, control)
-    return browser.post(page, data=dict(form.fields) | values)
+    return site.signed_in(username, f"/t/{place}/signin")
 
 
 def test_what_the_rule_book_only_advises_stands_where_a_hospital_approves_and_uses_an_app(ward: Desk) -> None:

@@ -19,7 +19,7 @@ from hilum.policies.models import NOTICE, ScopeStatus
 from hilum.policies.store import save_dry_run
 from hilum.registry import service as registry
 from hilum.registry.models import NewApp, NewVendor
-from tests.flows.control_site import PASSWORD, ControlSite, build, with_rule_book
+from tests.flows.control_site import ControlSite, build, send, with_rule_book
 from tests.sim.browser import form_with
 from tests.sim.dry_runs import dry_run
 from tests.sim.world import FakeClock
@@ -34,16 +34,7 @@ def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
 
 
 def enter(site: ControlSite, username: str) -> TestClient:
-    browser = site.browser()
-    form = form_with(browser.get("/signin").text, "password")
-    values = dict(form.fields) | {"username": username, "password": PASSWORD, "action": "login"}
-    assert browser.post(form.action, data=values).status_code == 303
-    return browser
-
-
-def send(browser: TestClient, page: str, control: str, /, **values: Any) -> Any:
-    form = form_with(browser.get(page).text, control)
-    return browser.post(page, data=dict(form.fields) | values)
+    return site.signed_in(username)
 
 
 def agree(site: ControlSite, answer: Any, by: str = "sam") -> Any:

@@ -14,7 +14,7 @@ from hilum.identity.models import NewPerson
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import TenantId
 from hilum.signin import service as signin
-from tests.flows.control_site import PASSWORD, ControlSite, build, everybodys_digest
+from tests.flows.control_site import ControlSite, build, everybodys_digest
 from tests.sim.browser import form_with
 from tests.sim.identity_provider import CLIENT, SECRET, IdentityProvider, running
 from tests.sim.one_world import in_one_world
@@ -29,11 +29,7 @@ class Ground:
     idp: IdentityProvider
 
     def browser(self, username: str, place: str = "general") -> TestClient:
-        browser = self.site.browser()
-        form = form_with(browser.get(f"/t/{place}/signin" if place else "/signin").text, "password")
-        values = dict(form.fields) | {"username": username, "password": PASSWORD, "action": "login"}
-        assert browser.post(form.action, data=values).status_code == 303
-        return browser
+        return self.site.signed_in(username, f"/t/{place}/signin" if place else "/signin")
 
     def send(self, browser: TestClient, page: str, control: str, **values: Any) -> Any:
         return browser.post(page, data=dict(form_with(browser.get(page).text, control).fields) | values)

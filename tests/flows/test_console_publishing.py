@@ -13,8 +13,8 @@ from hilum.policies import service as policies
 from hilum.policies import shipped
 from hilum.rollouts import service as rollouts
 from hilum.rollouts.models import RolloutState
-from tests.flows.control_site import ControlSite
-from tests.flows.test_console_owner import agree, enter, send, site, wider
+from tests.flows.control_site import ControlSite, send
+from tests.flows.test_console_owner import agree, enter, site, wider
 from tests.sim.browser import form_with
 from tests.sim.dry_runs import rehearse
 from tests.sim.one_world import in_one_world

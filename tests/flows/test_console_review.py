@@ -13,9 +13,9 @@ from hilum.policies.models import Lens
 from hilum.review import store
 from hilum.review.scorecards import shipped_scorecards
 from hilum.signin import service as signin
-from tests.flows.control_site import ORIGIN, PASSWORD, TRACE, build, everybodys_digest
+from tests.flows.control_site import ORIGIN, TRACE, build, everybodys_digest, send
 from tests.flows.review_ground import SCOPES, Ground, add_reviewer, furnish, lens_of, pass_lens, signs
-from tests.flows.test_console_submissions import check, send
+from tests.flows.test_console_submissions import check
 from tests.flows.test_console_submissions import enter as enter_vendor
 from tests.flows.test_vendor_apps import client_body
 from tests.flows.vendor_ground import made
@@ -32,11 +32,7 @@ def ground(sqlite_uow: UnitOfWork, clock: FakeClock) -> Ground:
 
 
 def enter(ground: Ground, username: str, tenant: str = "") -> TestClient:
-    browser = ground.site.browser()
-    form = form_with(browser.get(f"/t/{tenant}/signin" if tenant else "/signin").text, "password")
-    values = dict(form.fields) | {"username": username, "password": PASSWORD, "action": "login"}
-    assert browser.post(form.action, data=values).status_code == 303
-    return browser
+    return ground.site.signed_in(username, f"/t/{tenant}/signin" if tenant else "/signin")
 
 
 def submitted(ground: Ground, *, status: int = 200, **change: Any) -> str:

@@ -19,12 +19,11 @@ from hilum.review import service as review
 from hilum.review.jobs import keep_time
 from hilum.review.lens_store import rights
 from hilum.review.models import FINDINGS_BOUND
-from tests.flows.control_site import TRACE, build
+from tests.flows.control_site import TRACE, build, send
 from tests.flows.review_ground import Ground, act_on, furnish, in_order_answers, lens_of, signs
 from tests.flows.test_console_review import enter, page_of, submitted
 from tests.flows.test_console_runs import opened
 from tests.flows.test_console_submissions import enter as enter_vendor
-from tests.flows.test_console_submissions import send
 from tests.flows.test_consoles import press
 from tests.flows.test_evidence_in_review import sandbox_client
 from tests.flows.test_regulated_lane import ask

@@ -22,9 +22,9 @@ from hilum.kernel.ids import RunId
 from hilum.standards.browsers import browser_family
 from hilum.web.cookies import SESSION
 from hilum.web.forms import csrf_token
-from tests.flows.control_site import PASSWORD, build
+from tests.flows.control_site import build, send
 from tests.flows.review_ground import Ground, furnish
-from tests.flows.test_console_submissions import enter, send
+from tests.flows.test_console_submissions import enter
 from tests.flows.test_evidence_in_review import sandbox_client
 from tests.flows.test_vendor_apps import client_body
 from tests.flows.vendor_ground import furnish_vendor, made
@@ -235,10 +235,7 @@ def test_reviewers_see_the_runs_beside_what_was_submitted_and_a_forged_result_sa
     page = opened(ground, browser)
     send(browser, page, "act", act="finish")
     sent = str(made(ground.submit())["id"])
-    rita = ground.site.browser()
-    form = form_with(rita.get("/signin").text, "password")
-    values = dict(form.fields) | {"username": "rita", "password": PASSWORD, "action": "login"}
-    assert rita.post(form.action, data=values).status_code == 303
+    rita = ground.site.signed_in("rita")
 
     card = re.search(r'id="sandbox-runs".*?</section>', read(rita, f"/review/submissions/{sent}"), re.DOTALL)
 

@@ -11,9 +11,9 @@ from hilum.kernel.ids import AppId, TenantId, VersionId
 from hilum.registry import service as registry
 from hilum.registry.models import AppState
 from hilum.signin import service as signin
-from tests.flows.control_site import ControlSite, build, everybodys_digest
+from tests.flows.control_site import ControlSite, build, everybodys_digest, send
 from tests.flows.test_console_exceptions import enter as enter_hospital
-from tests.flows.test_console_owner import agree, enter, send
+from tests.flows.test_console_owner import agree, enter
 from tests.flows.test_overrides import with_overridable_rule
 from tests.flows.test_registry_api import made, register
 from tests.flows.test_set_tiers import ALONE, declare, exceptions, site, versions_of

@@ -11,7 +11,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.review import checking
 from hilum.review.models import Look
-from tests.flows.control_site import PASSWORD, TRACE, build
+from tests.flows.control_site import TRACE, build, send
 from tests.flows.review_ground import Ground, furnish
 from tests.flows.test_vendor_apps import PROFILE
 from tests.flows.vendor_ground import furnish_vendor, made
@@ -26,18 +26,8 @@ def ground(sqlite_uow: UnitOfWork, clock: FakeClock) -> Ground:
 
 def enter(ground: Ground, username: str, vendor: str = "") -> TestClient:
     """Sign a member of a vendor in at a browser."""
-    browser = ground.site.browser()
     page = f"/t/{vendor or ground.vendor}/signin?then=/developer"
-    form = form_with(browser.get(page).text, "password")
-    values = dict(form.fields) | {"username": username, "password": PASSWORD, "action": "login"}
-    assert browser.post(form.action, data=values).status_code == 303
-    return browser
-
-
-def send(browser: TestClient, page: str, control: str, /, **values: str) -> Any:
-    """Send the form of a page that has a control of this name."""
-    form = form_with(browser.get(page).text, control)
-    return browser.post(page, data=dict(form.fields) | values)
+    return ground.site.signed_in(username, page)
 
 
 def check(ground: Ground, submission: str, *, status: int = 200) -> None:

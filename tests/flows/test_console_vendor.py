@@ -19,7 +19,7 @@ from hilum.kernel.ids import ClientId, VendorId
 from hilum.membership import service as membership
 from hilum.registry import service as registry
 from hilum.registry.models import App
-from tests.flows.control_site import PASSWORD, ControlSite, build
+from tests.flows.control_site import ControlSite, build, send
 from tests.flows.test_vendor_apps import PROFILE, client_body, two_vendors_and_an_app
 from tests.flows.vendor_ground import certified, join, made
 from tests.sim.browser import form_with
@@ -40,12 +40,8 @@ class Desk:
     client: str
 
     def browser(self, username: str) -> TestClient:
-        browser = self.site.browser()
         place = self.vendors[username.partition(".")[0]]
-        form = form_with(browser.get(f"/t/{place}/signin?then=/developer").text, "password")
-        values = dict(form.fields) | {"username": username, "password": PASSWORD, "action": "login"}
-        assert browser.post(form.action, data=values).status_code == 303
-        return browser
+        return self.site.signed_in(username, f"/t/{place}/signin?then=/developer")
 
     def shown(self) -> App:
         found: App = self.site.system(registry.get_app, app_id=self.app)
@@ -69,11 +65,6 @@ def desk(sqlite_uow: UnitOfWork, clock: FakeClock) -> Desk:
     site = build(sqlite_uow, clock)
     acme, bolt, app = site.furnished("two vendors and an app", lambda: two_vendors_and_an_app(site))
     return Desk(site, {"acme": acme, "bolt": bolt}, *app)
-
-
-def send(browser: TestClient, page: str, control: str, /, **values: str) -> Any:
-    form = form_with(browser.get(page).text, control)
-    return browser.post(page, data=dict(form.fields) | values)
 
 
 def test_a_contact_is_added_gets_its_link_again_and_is_removed(desk: Desk) -> None:

@@ -23,7 +23,7 @@ from hilum.registry import store
 from hilum.registry.models import App, NewApp, NewVendor
 from hilum.signin import service as signin
 from hilum.switchboard import service as switchboard
-from tests.flows.control_site import ORIGIN, PASSWORD, TRACE, ControlSite, build
+from tests.flows.control_site import ORIGIN, TRACE, ControlSite, build
 from tests.sim.browser import form_with, one_of_each
 from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
@@ -49,13 +49,9 @@ class Desk:
 
     def browser(self, username: str) -> TestClient:
         """Return somebody's browser, signed in."""
-        browser = self.site.browser()
         place = PLACE_OF.get(username, "")
         page = f"/t/{place}/signin" if place else "/signin"
-        form = form_with(browser.get(page).text, "password")
-        values = dict(form.fields) | {"username": username, "password": PASSWORD, "action": "login"}
-        assert browser.post(form.action, data=values).status_code == 303
-        return browser
+        return self.site.signed_in(username, page)
 
     def address(self, page: Page) -> str:
         ids = {

@@ -27,11 +27,9 @@ from hilum.departures.models import Deed
 from hilum.disposals.models import DisposalQuery
 from hilum.disposals.service import list_requests
 from hilum.identity import service as identity
-from hilum.infra import nodes
 from hilum.infra.context import Context
 from hilum.infra.db import metadata
 from hilum.infra.facts import EVERYTHING
-from hilum.infra.nodes import Node
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId
@@ -39,7 +37,7 @@ from hilum.mandates import store as mandates
 from hilum.mandates.models import Mandate
 from hilum.mandates.policy import signed_state
 from hilum.registry import attestations as registered
-from tests.flows.control_site import ControlSite, build, problem, with_rule_book
+from tests.flows.control_site import ControlSite, problem, site_on
 from tests.flows.test_console_owner import enter
 from tests.flows.test_drills import canary
 from tests.sim.backends import both_backends
@@ -56,13 +54,6 @@ WANTED = {"reason": "moves to another platform"}
 @pytest.fixture
 def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
     return site_on(sqlite_uow, clock)
-
-
-def site_on(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    made = build(uow, clock, then=with_rule_book)
-    node = Node("a", 1, "0001", "boot")
-    made.furnished("a node", lambda: uow.db.write(lambda tx: nodes.report(tx, node)))
-    return made
 
 
 @dataclass

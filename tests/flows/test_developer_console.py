@@ -68,11 +68,7 @@ class Desk:
         return browser
 
     def staff(self, username: str, page: str = "/signin") -> TestClient:
-        browser = self.site.browser()
-        form = form_with(browser.get(page).text, "password")
-        values = dict(form.fields) | {"username": username, "password": PASSWORD, "action": "login"}
-        assert browser.post(form.action, data=values).status_code == 303
-        return browser
+        return self.site.signed_in(username, page)
 
     def address(self, key: str) -> str:
         id_ = self.client if key in {"developer.secret", "developer.client_edit"} else self.app

@@ -12,8 +12,6 @@ from hilum.clients.models import BackendUse, ClientMetadata, ClientType, Deploym
 from hilum.controls import service as controls
 from hilum.drills.models import DOORS, DRILL_LIFE, TRIES_LEAST
 from hilum.drills.policy import signed_bytes
-from hilum.infra import nodes
-from hilum.infra.nodes import Node
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.installations.models import InstallOrder
@@ -23,7 +21,7 @@ from hilum.keys.models import Purpose
 from hilum.policies.models import UNCLASSIFIED
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
-from tests.flows.control_site import ControlSite, build, problem, with_rule_book
+from tests.flows.control_site import ControlSite, problem, site_on
 from tests.flows.test_containment import Drill as Records
 from tests.sim.world import FakeClock
 
@@ -39,12 +37,6 @@ SEEN = {
 @pytest.fixture
 def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
     return site_on(sqlite_uow, clock)
-
-
-def site_on(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    made = build(uow, clock, then=with_rule_book)
-    uow.db.write(lambda tx: nodes.report(tx, Node("a", 1, "0001", "boot")))
-    return made
 
 
 def canary(site: ControlSite, *scopes: str) -> str:

@@ -8,30 +8,20 @@ from sqlalchemy import update
 
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.pictures import service as pictures
 from hilum.pictures import store
-from tests.flows.control_site import ControlSite, build, problem
-from tests.flows.test_app_edits import WRITTEN, certify, edit, shown
+from tests.flows.control_site import ControlSite, problem
+from tests.flows.test_app_edits import WRITTEN, app, certify, edit, shown, site
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.one_world import in_one_world
 from tests.sim.pictures import chunk, drawn, png, png_of
-from tests.sim.world import FakeClock
 
 LOGO = base64.b64encode(png(before=chunk(b"tEXt", b"<script>"))).decode()
 OTHER = base64.b64encode(png(48)).decode()
 COLOUR = "#0b6b74"
 
 
-@pytest.fixture
-def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(sqlite_uow, clock)
-
-
-@pytest.fixture
-def app(site: ControlSite) -> str:
-    vendor = furnish_vendor(site, "Acme Health", "acme")
-    return str(made(site.api("acme.owner").post("/apps", json=WRITTEN | {"vendor": vendor}))["id"])
+__all__ = ["app", "site"]
 
 
 def served(site: ControlSite, owner: str, digest: str) -> Any:

@@ -14,8 +14,7 @@ from hilum.installations import store as installations
 from hilum.registry import service as registry
 from hilum.registry import store
 from hilum.registry.models import NewVendor
-from tests.flows.control_site import PASSWORD, ControlSite, build
-from tests.sim.browser import form_with
+from tests.flows.control_site import ControlSite, build
 from tests.sim.world import FakeClock
 
 FEW, MANY = 60, 10_000
@@ -114,12 +113,8 @@ def install(site: ControlSite, first: int, last: int) -> None:
 
 
 def enter(site: ControlSite, username: str, place: str = "") -> TestClient:
-    browser = site.browser()
     page = f"/t/{place}/signin" if place else "/signin"
-    form = form_with(browser.get(page).text, "password")
-    values = dict(form.fields) | {"username": username, "password": PASSWORD, "action": "login"}
-    assert browser.post(form.action, data=values).status_code == 303
-    return browser
+    return site.signed_in(username, page)
 
 
 def shown(browser: TestClient, path: str) -> tuple[Work, int]:

@@ -13,7 +13,7 @@ from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import TenantId
 from hilum.precedents import service
 from hilum.precedents.models import SharingOrder
-from tests.flows.control_site import PASSWORD, ControlSite, codes, problem
+from tests.flows.control_site import ControlSite, codes, problem
 from tests.flows.review_ground import signs
 from tests.flows.test_contracts import shown
 from tests.flows.test_evidence_in_review import passed
@@ -158,11 +158,7 @@ def test_an_approval_is_shared_and_inherited_by_pages(ground: Ground) -> None:
 
 
 def _enter(site: ControlSite, username: str, tenant: str) -> Any:
-    browser = site.browser()
-    form = form_with(browser.get(f"/t/{tenant}/signin?then=/tenant").text, "password")
-    values = dict(form.fields) | {"username": username, "password": PASSWORD, "action": "login"}
-    assert browser.post(f"/t/{tenant}/signin", data=values).status_code == 303
-    return browser
+    return site.signed_in(username, f"/t/{tenant}/signin?then=/tenant")
 
 
 def test_the_signed_evidence_comes_with_what_is_shared(world: World) -> None:

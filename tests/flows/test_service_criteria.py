@@ -17,12 +17,11 @@ from hilum.notices.models import Channel, Mail, MailKind, Result
 from hilum.notices.models import Outcome as Ended
 from hilum.revalidation.service import Totals, Use
 from tests.flows.certified_app import DAY, Certified, certified_in
-from tests.flows.control_site import PASSWORD, problem
+from tests.flows.control_site import problem
 from tests.flows.test_audit_journal import Place, access
 from tests.flows.test_proofs_before_certification import put_in_force
 from tests.flows.test_review_checks import World
 from tests.flows.vendor_ground import furnish_vendor, made
-from tests.sim.browser import form_with
 
 CELLS = "categories.scheduling.cells"
 ASKED: dict[str, Any] = {
@@ -97,10 +96,7 @@ def test_errors_that_an_app_causes_are_a_finding_with_the_grace_of_its_cell_unti
     assert service(certified, "gina")["errors"] == {
         "criterion": "errors", "limit": 5, "hits": None, "of": None, "percent": None, "exceeded": True,
     }, "a hospital learns no numbers, in which others' are"  # fmt: skip
-    browser = site.browser()
-    form = form_with(browser.get("/t/general/signin").text, "password")
-    values = dict(form.fields) | {"username": "gina", "password": PASSWORD, "action": "login"}
-    assert browser.post(form.action, data=values).status_code == 303
+    browser = site.signed_in("gina", "/t/general/signin")
     assert "more than allowed" in browser.get(f"/tenant/apps/{certified.ground.app}").text
 
     call(certified, 100)
