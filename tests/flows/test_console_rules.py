@@ -94,7 +94,7 @@ def test_rules_are_moved_and_removed_in_their_order(ward: Desk) -> None:
         ({"name": "no", "action": "dismiss"}, "reason"),
         ({"name": "less", "action": "restrict"}, "needs a limit"),
         ({"name": "who", "action": "escalate", "to": "ann"}, "not an active administrator"),
-        ({"name": "app", "action": "approve", "apps": "Nothing Of This Name"}, "nothing with this name"),
+        ({"name": "app", "action": "approve", "apps": "Nothing Of This Name"}, "has this name"),
         ({"name": "days", "action": "restrict", "for_days": "many"}, "days are a number"),
         ({"name": "none", "action": ""}, "Choose what the rule does"),
     ],
