@@ -6,9 +6,9 @@ Whether one counts is decided at each use (``in_force``), so it expires to deny;
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Generic
+from typing import Generic, Protocol
 
 from hilum.attestations import service as attestations
 from hilum.attestations.policy import digest_of
@@ -17,14 +17,17 @@ from hilum.audit.models import Event
 from hilum.controls.policy import administers
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor
-from hilum.kernel.errors import Conflict, NotFound, Readers, not_shown
+from hilum.kernel.errors import Conflict, Invalid, NotFound, Readers, not_shown
 from hilum.kernel.ids import AppId
+from hilum.kernel.limits import too_long, too_short
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from hilum.policies import rollout
 from hilum.policies.allowance_store import Rows, W
 from hilum.policies.models import POLICIES
+from hilum.policies.override_models import TEXT_LEAST, TEXT_MOST
+from hilum.policies.tables import duration_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,40 @@ class Kind(Generic[W]):
     end_action: str
     state: Callable[[W], str] = digest_of
     """Returns the digest of an allowance with its early end, which is attested."""
+
+
+class Stated(Protocol):
+    """What an order of every kind states: why, what is done instead, and until when."""
+
+    @property
+    def reason(self) -> str: ...
+    @property
+    def control(self) -> str: ...
+    @property
+    def ends_at(self) -> datetime: ...
+
+
+def stated_faults(order: Stated, longest: timedelta, now: datetime) -> dict[str, str]:
+    """Return the error code of each field of an order that is invalid whatever its kind; ``longest``: how long the rule book lets one last."""
+    faults: dict[str, str] = {}
+    for name, text in (("reason", order.reason), ("control", order.control)):
+        if len(text.strip()) < TEXT_LEAST:
+            faults[name] = too_short(TEXT_LEAST)
+        elif len(text) > TEXT_MOST:
+            faults[name] = too_long(TEXT_MOST)
+    if order.ends_at <= now:
+        faults["ends_at"] = "not_in_the_future"
+    elif order.ends_at > now + longest:
+        faults["ends_at"] = "too_late"
+    return faults
+
+
+def invalid(noun: str, faults: Mapping[str, str], longest: timedelta) -> Invalid:
+    """Build the error of an order with faults, which says how long the rule book lets one last."""
+    bound = f"By the rule book it may last {duration_text(longest)} at most."
+    if not longest:
+        bound = f"The rule book in force allows none ({noun}s.longest)."
+    return Invalid(f"{noun}_invalid", f"The {noun} is invalid; see fields. {bound}", fields=dict(faults))
 
 
 def add(ctx: Context, kind: Kind[W], made: W) -> W:

@@ -8,7 +8,6 @@ from hilum.kernel.ids import AppId, TenantId, VersionId
 
 EXCEPTIONS_BOUND = 1_000
 """The most exceptions that have not ended: every process keeps them in memory."""
-REASON_LEAST, TEXT_MOST = 10, 2_000
 NOT_STATED = "none stated"
 """The compensating control of an exception from before one was required."""
 

@@ -5,45 +5,22 @@ Who asks for one and what it is about is known to the room of apps (``registry.t
 
 from collections.abc import Mapping
 from dataclasses import fields
-from datetime import datetime
 
 from hilum.attestations.policy import digest_of
 from hilum.audit.models import Event
 from hilum.infra.context import Context
-from hilum.kernel.errors import Conflict, Invalid, Unavailable
+from hilum.kernel.errors import Conflict, Unavailable
 from hilum.kernel.ids import AppId
-from hilum.kernel.limits import too_long, too_short
 from hilum.policies import allowances, chain
 from hilum.policies.allowance_store import EXCEPTIONS
+from hilum.policies.allowances import invalid, stated_faults
 from hilum.policies.exception_models import (
     EXCEPTIONS_BOUND,
     NOT_STATED,
-    REASON_LEAST,
-    TEXT_MOST,
     ExceptionOrder,
     PolicyException,
 )
 from hilum.policies.models import Book
-from hilum.policies.override_models import CONTROL_LEAST
-from hilum.policies.tables import duration_text
-
-
-def exception_faults(order: ExceptionOrder, book: Book, now: datetime) -> dict[str, str]:
-    """Return the error code of each invalid field of an order that every exception has. Pure."""
-    faults: dict[str, str] = {}
-    if len(order.reason.strip()) < REASON_LEAST:
-        faults["reason"] = too_short(REASON_LEAST)
-    elif len(order.reason) > TEXT_MOST:
-        faults["reason"] = too_long(TEXT_MOST)
-    if len(order.control.strip()) < CONTROL_LEAST:
-        faults["control"] = too_short(CONTROL_LEAST)
-    elif len(order.control) > TEXT_MOST:
-        faults["control"] = too_long(TEXT_MOST)
-    if order.ends_at <= now:
-        faults["ends_at"] = "not_in_the_future"
-    elif order.ends_at > now + book.longest_exception:
-        faults["ends_at"] = "too_late"
-    return faults
 
 
 def require_exception(ctx: Context, order: ExceptionOrder, book: Book, more: Mapping[str, str]) -> None:
@@ -51,13 +28,8 @@ def require_exception(ctx: Context, order: ExceptionOrder, book: Book, more: Map
 
     Raises Invalid, Unavailable (too many are in force), Conflict (there is one).
     """
-    if faults := exception_faults(order, book, ctx.now) | dict(more):
-        detail = "The exception is invalid; see fields."
-        if not book.longest_exception:
-            detail += " The rule book in force allows none (exceptions.longest)."
-        elif "ends_at" in faults:
-            detail += f" By the rule book it may last {duration_text(book.longest_exception)} at most."
-        raise Invalid("exception_invalid", detail, fields=faults)
+    if faults := stated_faults(order, book.longest_exception, ctx.now) | dict(more):
+        raise invalid("exception", faults, book.longest_exception)
     live = EXCEPTIONS.list_live(ctx.tx, ctx.now, EXCEPTIONS_BOUND)
     if len(live) >= EXCEPTIONS_BOUND:
         raise Unavailable("too_many_exceptions", "Too many exceptions are in force. End some of them first.")

@@ -8,7 +8,7 @@ from hilum.kernel.ids import AppId, TenantId
 
 OVERRIDES_BOUND = 1_000
 """The most overrides that have not ended: every process keeps them in memory."""
-CONTROL_LEAST, TEXT_MOST = 10, 2_000
+TEXT_LEAST, TEXT_MOST = 10, 2_000
 
 
 class Level(StrEnum):

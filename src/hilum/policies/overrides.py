@@ -14,11 +14,11 @@ from hilum.audit.models import Event
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor
-from hilum.kernel.errors import Invalid, NotPermitted, Unavailable
+from hilum.kernel.errors import NotPermitted, Unavailable
 from hilum.kernel.ids import AppId, TenantId
-from hilum.kernel.limits import too_long, too_short
 from hilum.policies import allowances, chain, requirements, rollout
 from hilum.policies.allowance_store import OVERRIDES
+from hilum.policies.allowances import invalid, stated_faults
 from hilum.policies.exceptions import EXCEPTION
 from hilum.policies.in_force import levelled
 from hilum.policies.models import (
@@ -26,15 +26,12 @@ from hilum.policies.models import (
     TierRule,
 )
 from hilum.policies.override_models import (
-    CONTROL_LEAST,
     OVERRIDES_BOUND,
-    TEXT_MOST,
     Level,
     Override,
     OverrideOrder,
 )
 from hilum.policies.rendering import render_rule
-from hilum.policies.tables import duration_text
 
 
 def _event(action: str, override: Override, reason: str) -> Event:
@@ -69,16 +66,7 @@ def override_faults(order: OverrideOrder, book: Book, now: datetime) -> dict[str
         faults["rule"] = "rule_not_overridable"
     elif order.tenant is not None and requirements.is_of_review(book, order.rule):
         faults["tenant"] = "judged_by_review"
-    for name, text in (("reason", order.reason), ("control", order.control)):
-        if len(text.strip()) < CONTROL_LEAST:
-            faults[name] = too_short(CONTROL_LEAST)
-        elif len(text) > TEXT_MOST:
-            faults[name] = too_long(TEXT_MOST)
-    if order.ends_at <= now:
-        faults["ends_at"] = "not_in_the_future"
-    elif order.ends_at > now + book.longest_override:
-        faults["ends_at"] = "too_late"
-    return faults
+    return faults | stated_faults(order, book.longest_override, now)
 
 
 def _rule(book: Book, name: str) -> TierRule | None:
@@ -122,10 +110,7 @@ def _judged(ctx: Context, order: OverrideOrder, book: Book) -> dict[str, Any]:
     if order.tenant is not None:
         identity.get_tenant(ctx, order.tenant)
     if faults := override_faults(order, book, ctx.now):
-        bound = f"By the rule book it may last {duration_text(book.longest_override)} at most."
-        if not book.longest_override:
-            bound = "The rule book in force allows none (overrides.longest)."
-        raise Invalid("override_invalid", f"The override is invalid; see fields. {bound}", fields=faults)
+        raise invalid("override", faults, book.longest_override)
     if OVERRIDES.count_live(ctx.tx, ctx.now) >= OVERRIDES_BOUND:
         raise Unavailable("too_many_overrides", "Too many overrides are in force. End some of them first.")
     return {"rule": _shown(book, order.rule)}
