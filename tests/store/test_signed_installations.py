@@ -172,7 +172,7 @@ def test_a_row_that_cannot_be_read_is_unknown_and_named_and_keeps_nobody_from_an
 
 def test_a_row_that_cannot_be_read_hides_no_other_fault(ground: Ground) -> None:
     """Whoever changed an installation cannot keep doctor from naming it by what they write beside it."""
-    ground.client()
+    added, _ = ground.client()
     ground.certify()
     ground.install()
     run(
@@ -183,7 +183,7 @@ def test_a_row_that_cannot_be_read_hides_no_other_fault(ground: Ground) -> None:
 
     client, installation = faults(ground)
 
-    assert client.startswith("client: One of its rows cannot be read")
+    assert client == f"client/{added.id}: {CHANGED}"
     assert installation == f"installation of {ground.app.id} at general: {CHANGED}"
 
 

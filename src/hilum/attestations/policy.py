@@ -106,7 +106,9 @@ def mismatch(digest: str, leaf: str | None) -> str:
 
 def head_bytes(head: Head) -> bytes:
     """Return the bytes of a head that are signed: every field, including the digest of the head before it."""
-    return orjson.dumps(["head", head.number, head.root, head.made_at.isoformat(), head.previous])
+    fields = [head.number, head.root, head.made_at.isoformat(), head.previous]
+    # Of what somebody wrote, too: it is a fault, and no error.
+    return orjson.dumps(["head", *fields], default=str)
 
 
 def head_digest(head: Head) -> str:

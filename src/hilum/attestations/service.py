@@ -13,6 +13,7 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event, EventQuery, Outcome
 from hilum.infra import logs
 from hilum.infra.context import Context
+from hilum.infra.unreadable import DAMAGED
 from hilum.kernel.errors import Conflict
 from hilum.kernel.lists import counted
 from hilum.keys import service as keys
@@ -50,7 +51,7 @@ def wholly_intact(
     """Read rows with several signed states each, and return those that match all of them; otherwise as ``intact``."""
     for _ in range(_TRIES):
         before = store.newest_number(ctx.tx)
-        rows = [(row, tuple(states(row))) for row in read(ctx)]
+        rows = [(row, of_row) for row in read(ctx) if (of_row := _digested(states, row)) is not None]
         if not rows:
             return []
         found = _faults(ctx, {each for _, of_row in rows for each in of_row})
@@ -59,6 +60,15 @@ def wholly_intact(
             break
     _report(found)
     return [row for row, of_row in rows if not any(subject in found for subject, _ in of_row)]
+
+
+def _digested(states: Callable[[Row], Collection[State]], row: Row) -> tuple[State, ...] | None:
+    """Return the states of a row; None if it has a value that Hilum never writes, of which there is no digest."""
+    try:
+        return tuple(states(row))
+    except DAMAGED:
+        _log.error("attestations.row.undigested", row=str(getattr(row, "id", "")))
+        return None
 
 
 def _report(found: Mapping[str, str]) -> None:

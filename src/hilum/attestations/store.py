@@ -7,8 +7,9 @@ from sqlalchemy import Column, Connection, Index, Integer, Row, String, Table, f
 
 from hilum.attestations.models import DEPTH, SUBJECT_BOUND, WHOLE_FROM, Head, Part
 from hilum.attestations.policy import GONE, parents_of, place_of
-from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata
+from hilum.infra.db import in_batches, insert_or_ignore, metadata
 from hilum.infra.prepared_statements import PreparedStatement
+from hilum.infra.unreadable import Moment
 
 _LOCK = 0x415454455354
 """The advisory lock under which the tree changes on PostgreSQL: the letters of ATTEST. On SQLite there is one writer anyway."""
@@ -34,7 +35,7 @@ tree_heads = Table(
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("root", String(64), nullable=False),
-    Column("made_at", Instant, nullable=False),
+    Column("made_at", Moment, nullable=False),
     Column("previous", String(64), nullable=False),
     Column("kid", String(64), nullable=False),
     Column("signature", String(120), nullable=False),
@@ -81,11 +82,11 @@ def read_part(tx: Connection, places: Collection[str]) -> Part:
     for batch in in_batches(places):
         columns = select(leaves.c.place, leaves.c.subject, leaves.c.digest)
         for place, subject, digest in tx.execute(columns.where(leaves.c.place.in_(batch))):
-            buckets[place][subject] = digest
+            buckets[place][str(subject)] = str(digest)
     beside: dict[str, str] = {}
     for batch in in_batches(parents_of(places)):
         columns = select(nodes.c.place, nodes.c.digest)
-        beside |= {row.place: row.digest for row in tx.execute(columns.where(nodes.c.parent.in_(batch)))}
+        beside |= {row.place: str(row.digest) for row in tx.execute(columns.where(nodes.c.parent.in_(batch)))}
     return Part(buckets, beside)
 
 
@@ -110,12 +111,13 @@ def save(tx: Connection, states: Mapping[str, str], ways: Mapping[str, str]) -> 
 def read_leaves(tx: Connection) -> Iterator[tuple[str, str, str]]:
     """Read every leaf: place, subject and digest."""
     columns = select(leaves.c.place, leaves.c.subject, leaves.c.digest)
-    return ((place, subject, digest) for place, subject, digest in tx.execute(columns))
+    # In SQLite somebody may have written a value of another type, of which there is no digest.
+    return ((str(place), str(subject), str(digest)) for place, subject, digest in tx.execute(columns))
 
 
 def read_nodes(tx: Connection) -> dict[str, str]:
     """Read every node."""
-    return {row.place: row.digest for row in tx.execute(select(nodes.c.place, nodes.c.digest))}
+    return {str(row.place): str(row.digest) for row in tx.execute(select(nodes.c.place, nodes.c.digest))}
 
 
 def clear(tx: Connection) -> None:

@@ -13,12 +13,13 @@ from hilum.audit.journal_records import AccessReader
 from hilum.audit.models import AccessQuery, AnchoredHead
 from hilum.cli import preflight
 from hilum.evidence import service as evidence
-from hilum.infra import nodes
+from hilum.infra import nodes, unreadable
 from hilum.infra.context import Context
 from hilum.infra.database_clock import measure_skew
 from hilum.infra.nodes import Node
 from hilum.infra.settings import Settings
 from hilum.infra.system import SystemClock
+from hilum.infra.unreadable import UnreadableRow
 from hilum.kernel.errors import HilumError
 from hilum.kernel.lists import listed
 from hilum.notices import service as notices
@@ -39,6 +40,9 @@ FREE_BOUND = 1024**3
 LISTED_BOUND = 5
 CERTIFY_AGAIN = "Apps that are not as they were signed get nothing: find out who wrote to the database, and certify them again."
 ROWS_ADVICE = "A row that is not as it was signed does not count. Find out who wrote to the database, then have it recorded again by people with the right to."
+UNREADABLE_ADVICE = (
+    "Find out who wrote to the database, or what damaged it; put the row back from a backup, or delete it."
+)
 CONTRACT_ADVICE = "Find out who wrote to the database; restore the table from a backup, or have the version certified again with a run."
 ANCHOR_ADVICE = "After a restore this is what was made after the backup: make it again, and put the anchor aside. Otherwise the database was cut at its end."
 
@@ -58,6 +62,8 @@ def platform_findings(ctx: Context, found: Settings, anchored: Sequence[Anchored
     there = nodes.list_nodes(ctx.tx)
     live = [each for each in there if each.live]
     reader = journals.open_reader(found.data_dir / "journal", found.database_url)
+    with unreadable.noting() as left_out:
+        signed = [_certifications(ctx), _signed_rows(ctx)]
     return [
         *_nodes(live),
         _leases(ctx, live),
@@ -65,8 +71,8 @@ def platform_findings(ctx: Context, found: Settings, anchored: Sequence[Anchored
         *_notices(ctx, found),
         *_record(ctx, reader, live),
         _rule_book(ctx),
-        _certifications(ctx),
-        _signed_rows(ctx),
+        *signed,
+        _readable(left_out),
         contracts(ctx),
         _anchor(ctx, anchored),
     ]
@@ -165,6 +171,13 @@ def _signed_rows(ctx: Context) -> Finding:
     if not faults:
         return Finding("signed rows", ok=True, next=f"head {newest[0]}" if newest else "none yet")
     return Finding("signed rows", ok=False, next=" ".join((*faults, ROWS_ADVICE)))
+
+
+def _readable(left_out: Sequence[UnreadableRow]) -> Finding:
+    """List the rows of what is read for everybody that have a value which Hilum never writes, each without that value."""
+    rows = sorted({f"{each.id} in {each.table}" for each in left_out})
+    advice = f"{listed(rows, LISTED_BOUND)} cannot be read, and {'counts' if len(rows) == 1 else 'count'} for nothing. {UNREADABLE_ADVICE}"
+    return Finding("readable rows", ok=not rows, next=advice if rows else "")
 
 
 def contracts(ctx: Context) -> Finding:

@@ -293,8 +293,11 @@ def client_facts(ctx: Context, client_id: ClientId) -> ClientFacts | None:
     if found is None:
         return None
     client, app = found
-    version = registry.get_version(ctx, client.version)
-    return policy.join(client, app, version, registry.certifications_of(ctx, app.id))
+    certified = registry.read_certified(ctx, [app.id])
+    version = certified.versions.get(client.version)
+    if version is None:
+        return None
+    return policy.join(client, app, version, certified.certifications.get(app.id, ()))
 
 
 def note_use(ctx: Context, client: ClientId, credential: str) -> None:

@@ -12,6 +12,7 @@ from hilum.attestations.policy import GONE, signed_moment
 from hilum.attestations.service import State
 from hilum.clients import store
 from hilum.clients.models import BackendUse, Client, Transfer
+from hilum.infra import unreadable
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict
 from hilum.kernel.ids import AppId, ClientId
@@ -40,6 +41,8 @@ SIGNED_MOMENTS = ("expires_at", "adopted_at", "certified_before")
 Adding one changes the digest of every client, so all must be signed again.
 """
 FAULT = "A client of it, or its vendor, is not as it was signed."
+UNREADABLE = "unreadable"
+"""The digest of a client whose row cannot be read: nothing that is signed has it."""
 
 
 def client_state(client: Client) -> State:
@@ -98,7 +101,7 @@ def find(ctx: Context, client: ClientId) -> Registered | None:
     """Find a client with its app; None if there is none, or if it does not count."""
 
     def read(ctx: Context) -> list[Registered]:
-        found = store.find_client(ctx.tx, client)
+        found = store.read_client(ctx.tx, client)
         app = None if found is None else registry.read_apps(ctx, [found.app]).get(found.app)
         return [] if found is None or app is None else [(found, app)]
 
@@ -117,18 +120,23 @@ def read(ctx: Context, of: Collection[AppId] | None) -> tuple[list[Registered], 
         ]
         return every
 
-    counting = attestations.wholly_intact(ctx, again, _states)
+    with unreadable.noting() as left_out:
+        counting = attestations.wholly_intact(ctx, again, _states)
     kept = {client.id for client, _ in counting}
-    return counting, {app.id for client, app in every if client.id not in kept}
+    unread = {AppId(each.app) for each in left_out if each.app}
+    return counting, unread | {app.id for client, app in every if client.id not in kept}
 
 
 def states(ctx: Context) -> Iterator[State]:
     """Return subject and digest of every client, of whose each app with a client is, and of every offer of an app."""
     apps, owned = registry.read_apps(ctx, None), dict[AppId, App]()
-    for client in store.read_clients(ctx.tx, None):
-        if client.app in apps:
-            owned[client.app] = apps[client.app]
-            yield client_state(client)
+    with unreadable.noting() as left_out:
+        readable = [(client.app, client_state(client)) for client in store.read_clients(ctx.tx, None)]
+    odd = [(AppId(each.app), (_client(ClientId(each.id)), UNREADABLE)) for each in left_out if each.app]
+    for app, state in (*readable, *odd):
+        if app in apps:
+            owned[app] = apps[app]
+            yield state
     yield from map(registry.owner_state, owned.values())
     yield from map(_offer_state, store.read_transfers(ctx.tx))
 

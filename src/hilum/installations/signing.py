@@ -11,6 +11,7 @@ from hilum.attestations import service as attestations
 from hilum.attestations.service import State
 from hilum.infra import logs
 from hilum.infra.context import Context
+from hilum.infra.unreadable import DAMAGED
 from hilum.installations import sheets, store
 from hilum.installations.models import Installation, InstallationFacts
 from hilum.installations.sheets import AppAt, Decisive, Line, Sheet
@@ -45,7 +46,7 @@ def counting(
     texts: dict[str, str] = {}
     for _ in range(_TRIES):
         before = attestations.newest_head(ctx)
-        found = [(row, decisive(row)) for row in read(ctx)]
+        found = [(row, values) for row in read(ctx) if (values := _values_of(row, decisive)) is not None]
         if not found:
             return []
         texts = _trusted(ctx, {_sheet(values) for _, values in found})
@@ -53,6 +54,15 @@ def counting(
             break
     _report([(values[0], values[1]) for _, values in found if not _fits(texts, values)])
     return [row for row, values in found if _fits(texts, values)]
+
+
+def _values_of(row: Row, decisive: Callable[[Row], Decisive]) -> Decisive | None:
+    """Return what enforcement reads of a row; None if it has a value that Hilum never writes."""
+    try:
+        return decisive(row)
+    except DAMAGED:
+        _log.error("installations.row.undigested", row=str(getattr(row, "id", "")))
+        return None
 
 
 def _report(faulty: Sequence[tuple[object, object]]) -> None:
@@ -101,7 +111,13 @@ def all_facts(ctx: Context, *, batch: int) -> Iterator[tuple[TenantId, AppId, In
     for row in store.read_decisive(ctx.tx):
         # ``sheets.fits`` written out: a worker that starts does this for a million rows before it is ready.
         tenant, app = row[0], row[1]
-        if f"\n{app} {digest_of(row)} " not in texts.get(f"{tenant}/{number_of(app)}", ""):
+        try:
+            fits = f"\n{app} {digest_of(row)} " in texts.get(f"{tenant}/{number_of(app)}", "")
+        # In SQLite somebody may have written a value of any type.
+        except DAMAGED:
+            store.note_unreadable(row)
+            fits = False
+        if not fits:
             odd.append((tenant, app))
         elif (found := store.facts_of(row)) is not None:
             yield tenant, app, found

@@ -9,11 +9,9 @@ from sys import intern
 from typing import Any, cast
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     Column,
     Connection,
-    Dialect,
     Index,
     Row,
     String,
@@ -30,29 +28,18 @@ from sqlalchemy import (
 from hilum.infra.db import Instant, get_row, in_batches, insert_or_ignore, metadata
 from hilum.infra.sorting import NEVER, paged
 from hilum.infra.stored_enums import member_of
+from hilum.infra.unreadable import DAMAGED, Document, Moment, note
 from hilum.installations.models import SORTS, ApprovalRecord, Installation, InstallationFacts
 from hilum.installations.sheets import DECISIVE, AppAt, Decisive, joined
 from hilum.kernel.ids import AppId, FacilityId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
-from hilum.kernel.times import EPOCH, from_micros, to_micros
+from hilum.kernel.times import from_micros, to_micros
 from hilum.registry.models import Environment
 
 PARSED_BOUND = 50_000
 ROWS_AT_ONCE = 2_000
 
 _ENDS = text(f"coalesce(expires_at, {NEVER})")
-
-
-class _Moment(Instant):
-    """A moment that somebody may have written. An impossible one is read as EPOCH, which is never signed, so its row can be named and removed."""
-
-    cache_ok = True
-
-    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
-        try:
-            return super().process_result_value(value, dialect)
-        except (OverflowError, TypeError):
-            return EPOCH
 
 
 installations = Table(
@@ -64,16 +51,16 @@ installations = Table(
     Column("scopes", Text, nullable=False),
     Column("roles", String(200), nullable=False),
     Column("approved_by", String(120), nullable=False),
-    Column("approved_at", _Moment, nullable=False),
-    Column("expires_at", _Moment),
-    Column("removed_at", _Moment),
+    Column("approved_at", Moment, nullable=False),
+    Column("expires_at", Moment),
+    Column("removed_at", Moment),
     Column("removed_by", String(120), nullable=False),
     Column("environment", String(20), nullable=False),
     # NULL: all, also those added later.
     Column("facilities", Text),
     Column("denied", Text, nullable=False, server_default=""),
-    Column("record", JSON),
-    Column("validated_at", _Moment),
+    Column("record", Document(dict)),
+    Column("validated_at", Moment),
     Column("validated_by", String(120), nullable=False, server_default=""),
     Column("default_workflow", String(64), nullable=False, server_default=""),
     Column("networks", Text, nullable=False, server_default=""),
@@ -151,15 +138,18 @@ def _record(stored: Any) -> ApprovalRecord | None:
     if not isinstance(stored, dict) or not stored.keys() >= _RECORDED:
         return None
     facilities, end = stored["facilities"], stored["expires_at"]
-    return ApprovalRecord(
-        tuple(stored["asked"]),
-        tuple(stored["scopes"]),
-        tuple(stored["roles"]),
-        None if facilities is None else tuple(facilities),
-        tuple(stored["denied"]),
-        None if end is None else datetime.fromisoformat(end),
-        tuple(stored.get("without", ())),
-    )
+    try:
+        return ApprovalRecord(
+            tuple(stored["asked"]),
+            tuple(stored["scopes"]),
+            tuple(stored["roles"]),
+            None if facilities is None else tuple(facilities),
+            tuple(stored["denied"]),
+            None if end is None else datetime.fromisoformat(end),
+            tuple(stored.get("without", ())),
+        )
+    except DAMAGED:
+        return None
 
 
 def _get(tx: Connection, installation: str, *, lock: bool) -> Row[Any]:
@@ -312,26 +302,34 @@ def facts_of(row: Decisive) -> InstallationFacts | None:
     _, _, scopes, roles, end, since, word, facilities, denied, workflow, networks = cast(
         "tuple[Any, ...]", row
     )
-    environment = _ENVIRONMENTS.get(word) or member_of(Environment, word, "registry_installation.environment")
-    # One of a newer release, or edited: this app is not installed there, and the others are.
-    if environment is None:
-        return None
     try:
-        moments = None if end is None else from_micros(end), from_micros(since)
-    # A file of SQLite has values of any type: one row must not keep a worker from all others.
-    except (OverflowError, TypeError):
+        environment = _ENVIRONMENTS.get(word) or member_of(
+            Environment, word, "registry_installation.environment"
+        )
+        # One of a newer release, or edited: this app is not installed there, and the others are.
+        if environment is None:
+            return None
+        return InstallationFacts(
+            _words(scopes),
+            _word_set(roles),
+            None if end is None else from_micros(end),
+            from_micros(since),
+            environment,
+            None if facilities is None else _facilities(facilities),
+            _facilities(denied),
+            # Shared like the others: a million installations have a handful of them.
+            intern(workflow),
+            _words(networks),
+        )
+    # A time beyond the calendar; a file of SQLite has values of any type, too.
+    except DAMAGED:
+        note_unreadable(row)
         return None
-    return InstallationFacts(
-        _words(scopes),
-        _word_set(roles),
-        *moments,
-        environment,
-        None if facilities is None else _facilities(facilities),
-        _facilities(denied),
-        # Shared like the others: a million installations have a handful of them.
-        intern(workflow),
-        _words(networks),
-    )
+
+
+def note_unreadable(row: Decisive) -> None:
+    """Note the row of an installation that cannot be read, by its hospital and app."""
+    note(installations.name, (f"{row[0]}/{row[1]}",))
 
 
 def count_by_scopes(

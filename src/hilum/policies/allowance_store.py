@@ -6,11 +6,12 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Generic, Protocol, TypeVar
 
-from sqlalchemy import JSON, Column, Connection, Index, Row, Select, String, Table, Text, func, select
+from sqlalchemy import Column, Connection, Index, Row, Select, String, Table, Text, func, select
 
-from hilum.infra.db import Instant, metadata
+from hilum.infra.db import metadata
 from hilum.infra.sorting import newest_first
 from hilum.infra.stored_enums import member_of
+from hilum.infra.unreadable import Document, Moment, Whole
 from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.pages import PageQuery
 from hilum.policies.exception_models import ExceptionKind, PolicyException
@@ -55,13 +56,13 @@ overrides = Table(
     Column("tenant", String(64), nullable=False),
     Column("reason", Text, nullable=False),
     Column("control", Text, nullable=False),
-    Column("ends_at", Instant, nullable=False),
+    Column("ends_at", Moment, nullable=False),
     Column("asked_by", String(120), nullable=False),
     Column("agreed_by", String(120), nullable=False),
-    Column("agreed_at", Instant, nullable=False),
+    Column("agreed_at", Moment, nullable=False),
     Column("kid", String(64), nullable=False),
     Column("signature", String(120), nullable=False),
-    Column("ended_at", Instant),
+    Column("ended_at", Moment),
     Column("ended_by", String(120), nullable=False),
     Index("ix_policies_override_ends_at", "ends_at"),
 )
@@ -80,15 +81,15 @@ exceptions = Table(
     Column("tier", String(20), nullable=False),
     Column("computed", String(20), nullable=False),
     Column("category", String(64), nullable=False),
-    Column("rules", JSON, nullable=False),
+    Column("rules", Document(list), nullable=False),
     Column("book_digest", String(64), nullable=False),
-    Column("ends_at", Instant, nullable=False),
+    Column("ends_at", Moment, nullable=False),
     Column("asked_by", String(120), nullable=False),
     Column("agreed_by", String(120), nullable=False),
-    Column("agreed_at", Instant, nullable=False),
+    Column("agreed_at", Moment, nullable=False),
     Column("kid", String(64), nullable=False),
     Column("signature", String(120), nullable=False),
-    Column("ended_at", Instant),
+    Column("ended_at", Moment),
     Column("ended_by", String(120), nullable=False),
     Index("ix_policies_exception_ends_at", "ends_at"),
 )
@@ -97,10 +98,14 @@ exceptions = Table(
 
 @dataclass(frozen=True, slots=True)
 class Rows(Generic[W]):
-    """A table of allowances of one kind. ``parse`` returns None for a row that this release does not understand: it allows nothing."""
+    """The rows of a table of allowances of one kind. ``parse`` returns None for a row that this release does not understand: it allows nothing."""
 
-    table: Table
+    whole: Whole
     parse: Callable[[Mapping[str, Any]], W | None]
+
+    @property
+    def table(self) -> Table:
+        return self.whole.table
 
     def add(self, tx: Connection, allowance: W) -> None:
         row = {column.name: _plain(getattr(allowance, column.name)) for column in self.table.c}
@@ -146,7 +151,8 @@ class Rows(Generic[W]):
 
     def _read(self, tx: Connection, query: Select[Any]) -> list[W]:
         rows: list[Row[Any]] = list(tx.execute(query))
-        made = (self.parse({**row._mapping, "tenant": row.tenant or None}) for row in rows)
+        # What cannot be read allows nothing.
+        made = self.whole.made(rows, lambda row: self.parse({**row._mapping, "tenant": row.tenant or None}))
         return [each for each in made if each is not None]
 
 
@@ -163,5 +169,5 @@ def _exception(row: Mapping[str, Any]) -> PolicyException | None:
     return None if kind is None else PolicyException(**{**row, "kind": kind, "rules": tuple(row["rules"])})
 
 
-OVERRIDES = Rows(overrides, _override)
-EXCEPTIONS = Rows(exceptions, _exception)
+OVERRIDES = Rows(Whole(overrides), _override)
+EXCEPTIONS = Rows(Whole(exceptions), _exception)

@@ -17,8 +17,9 @@ from sqlalchemy import (
     select,
 )
 
-from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.db import insert_or_ignore, metadata
 from hilum.infra.prepared_statements import PreparedStatement
+from hilum.infra.unreadable import Moment
 from hilum.kernel.ids import AppId
 from hilum.registry.models import Attestation
 
@@ -31,7 +32,7 @@ attestations = Table(
     Column("category", String(64), nullable=False),
     Column("after", String(64), nullable=False),
     Column("digest", String(64), nullable=False),
-    Column("made_at", Instant, nullable=False),
+    Column("made_at", Moment, nullable=False),
     Column("previous", String(64), nullable=False),
     Column("kid", String(64), nullable=False),
     Column("signature", String(120), nullable=False),

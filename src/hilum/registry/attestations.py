@@ -9,6 +9,7 @@ from cachetools import LRUCache
 from hilum.attestations import service as rows
 from hilum.audit import service as audit
 from hilum.audit.models import Event
+from hilum.infra import unreadable
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict
 from hilum.kernel.ids import AppId
@@ -121,16 +122,21 @@ def _joined(some: Certified, others: Certified) -> Certified:
 
 def _certified(ctx: Context, of: Collection[AppId] | None) -> Certified:
     signed = attested(ctx)
-    apps, versions = store.read_apps(ctx.tx, of), store.read_versions(ctx.tx, of)
+    versions = store.read_versions(ctx.tx, of)
     by_app: dict[AppId, list[Certification]] = {}
-    for each in store.read_certifications(ctx.tx, of):
-        by_app.setdefault(each.app, []).append(each)
+    with unreadable.noting() as left_out:
+        apps = store.read_apps(ctx.tx, of)
+        for each in store.read_certifications(ctx.tx, of):
+            by_app.setdefault(each.app, []).append(each)
+    # A certification that was withdrawn must not be overlooked, so all of the app's count for nothing.
+    unread = {AppId(each.app or each.id) for each in left_out}
     wanted = signed.apps if of is None else [app for app in of if app in signed.apps]
     faults = {}
-    for app in {*by_app, *wanted}:
+    for app in {*by_app, *wanted, *unread}:
         newest = signed.apps.get(app)
-        if fault := chain.app_mismatch(apps.get(app), by_app.get(app, ()), versions, newest):
-            faults[app] = f"{fault} {signed.fault}".strip()
+        fault = chain.app_mismatch(apps.get(app), by_app.get(app, ()), versions, newest)
+        if app in unread or fault:
+            faults[app] = f"{chain.UNREADABLE if app in unread else fault} {signed.fault}".strip()
             by_app.pop(app, None)
         elif newest is not None and newest.after:
             by_app[app] = [each for each in by_app.get(app, ()) if each.id > newest.after]
@@ -149,7 +155,7 @@ def begin(ctx: Context, app: AppId) -> str:
     store.get_app(ctx.tx, app, lock=True)
     found = _certified(ctx, [app])
     if found.faults:
-        return max((each.id for each in store.read_certifications(ctx.tx, [app])), default="")
+        return store.newest_certification(ctx.tx, app)
     newest = attested(ctx).apps.get(app)
     return "" if newest is None else newest.after
 

@@ -18,6 +18,8 @@ BEGINS = ""
 GONE = ""
 """The digest of an app that was deleted."""
 NOT_ATTESTED = "Its certifications were never signed."
+NOT_AS_SIGNED = "Its suspension or its certifications are not as they were signed."
+UNREADABLE = "A row of it, or of a certification, has a value that cannot be read."
 
 
 def state_digest(
@@ -94,7 +96,8 @@ def attestation_bytes(made: Attestation) -> bytes:
         made.made_at.isoformat(),
         made.previous,
     ]
-    return orjson.dumps(["attestation", *fields])
+    # Of what somebody wrote, too: it is a fault, and no error.
+    return orjson.dumps(["attestation", *fields], default=str)
 
 
 def attestation_digest(made: Attestation) -> str:
@@ -164,10 +167,13 @@ def app_mismatch(
         return "It was deleted, and is there again."
     if newest.category != app.category:
         return f"Its category is {app.category}, and {newest.category} was signed."
-    digests = {
-        state_digest(app, certifications, versions, newest.after, with_stop=each) for each in (True, False)
-    }
+    try:
+        digests = {
+            state_digest(app, certifications, versions, newest.after, with_stop=each)
+            for each in (True, False)
+        }
+    # Of a value that Hilum never writes there is no digest.
+    except (AttributeError, TypeError, ValueError):
+        return NOT_AS_SIGNED
     # A state signed without a suspension does not cover it; one signed with it matches only that one.
-    if newest.digest not in digests:
-        return "Its suspension or its certifications are not as they were signed."
-    return ""
+    return "" if newest.digest in digests else NOT_AS_SIGNED

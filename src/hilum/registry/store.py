@@ -28,6 +28,7 @@ from sqlalchemy import (
 from hilum.infra.db import Instant, get_row, insert_or_ignore, metadata
 from hilum.infra.sorting import newest_first, paged
 from hilum.infra.stored_enums import member_of
+from hilum.infra.unreadable import Document, Moment, Whole
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies.models import ANY, UNCLASSIFIED, Autonomy, ClientAuthentication, Population, Tier
@@ -76,11 +77,11 @@ apps = Table(
     Column("state", String(20), nullable=False),
     Column("tenant", String(32)),
     Column("category", String(64), nullable=False, server_default=UNCLASSIFIED),
-    Column("created_at", Instant, nullable=False),
-    Column("active_since", Instant, nullable=False),
-    Column("owner_since", Instant),
-    Column("purpose_since", Instant),
-    Column("ask_again_since", Instant),
+    Column("created_at", Moment, nullable=False),
+    Column("active_since", Moment, nullable=False),
+    Column("owner_since", Moment),
+    Column("purpose_since", Moment),
+    Column("ask_again_since", Moment),
     Column("logo", String(64), nullable=False, server_default=""),
     Index(None, "vendor"),
     Index(None, "name"),
@@ -94,17 +95,17 @@ versions = Table(
     Column("id", String(64), primary_key=True),
     Column("app", String(64), nullable=False),
     Column("label", String(100), nullable=False),
-    Column("created_at", Instant, nullable=False),
+    Column("created_at", Moment, nullable=False),
     Column("workflows", Text, nullable=False, server_default=ANY),
     Column("placements", Text, nullable=False, server_default=ANY),
-    Column("ai_use", JSON),
+    Column("ai_use", Document(dict)),
     # NULL: it does not say which.
     Column("optional_scopes", Text),
     Column("population", String(20)),
     Column("raised_tier", String(20)),
     Column("raised_because", Text),
     Column("raised_by", String(120)),
-    Column("raised_at", Instant),
+    Column("raised_at", Moment),
     # The constraint, not a look beforehand, decides between two versions of one label.
     UniqueConstraint("app", "label"),
     Index(None, "app", "id"),
@@ -120,9 +121,9 @@ certifications = Table(
     Column("environment", String(20), nullable=False),
     Column("scopes", Text, nullable=False),
     Column("certified_by", String(120), nullable=False),
-    Column("certified_at", Instant, nullable=False),
-    Column("expires_at", Instant, nullable=False),
-    Column("withdrawn_at", Instant),
+    Column("certified_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Column("withdrawn_at", Moment),
     Column("tiers", String(200), nullable=False),
     Column("category", String(64), nullable=False),
     Column("submission", String(64), nullable=False),
@@ -163,6 +164,7 @@ names = Table(
     Column("vendor", String(64), primary_key=True),
     Column("name", String(200), primary_key=True),
 )
+_APP, _VERSION, _CERTIFICATION = Whole(apps), Whole(versions), Whole(certifications)
 
 
 @lru_cache(maxsize=PARSED_BOUND)
@@ -410,9 +412,9 @@ def list_versions(tx: Connection, app: AppId, page: PageQuery = FIRST_PAGE) -> l
 
 
 def read_versions(tx: Connection, of: Collection[AppId] | None) -> dict[VersionId, AppVersion]:
-    """Read the versions of some apps (None: of all) by id."""
+    """Read the versions of some apps (None: of all) by id, without those that cannot be read."""
     query = select(versions) if of is None else select(versions).where(versions.c.app.in_(of))
-    return {VersionId(row.id): _version(row) for row in tx.execute(query)}
+    return {each.id: each for each in _VERSION.made(tx.execute(query), _version)}
 
 
 def find_versions(tx: Connection, of: Collection[VersionId]) -> list[AppVersion]:
@@ -468,10 +470,16 @@ def list_certifications(tx: Connection, app: AppId, page: PageQuery = FIRST_PAGE
 
 
 def read_certifications(tx: Connection, of: Collection[AppId] | None) -> Iterator[Certification]:
-    """Read the certifications of some apps (None: of all), including withdrawn ones."""
+    """Read the certifications of some apps (None: of all), including withdrawn ones, without those that cannot be read."""
     query = select(certifications)
     query = query if of is None else query.where(certifications.c.app.in_(of))
-    return (_certification(row) for row in tx.execute(query))
+    return _CERTIFICATION.made(tx.execute(query), _certification)
+
+
+def newest_certification(tx: Connection, app: AppId) -> str:
+    """Return the highest id of an app's certifications, also of one that cannot be read; empty if it has none."""
+    newest = select(func.max(certifications.c.id)).where(certifications.c.app == app)
+    return str(tx.execute(newest).scalar() or "")
 
 
 def list_expired(
@@ -517,9 +525,9 @@ def find_apps_named(tx: Connection, named: str, limit: int) -> list[App]:
 
 
 def read_apps(tx: Connection, of: Collection[AppId] | None) -> dict[AppId, App]:
-    """Read some apps (None: all) by id."""
+    """Read some apps (None: all) by id, without those that cannot be read."""
     query = select(apps) if of is None else select(apps).where(apps.c.id.in_(of))
-    return {AppId(row.id): _app(row) for row in tx.execute(query)}
+    return {each.id: each for each in _APP.made(tx.execute(query), _app)}
 
 
 def list_apps_of(tx: Connection, tenant: TenantId) -> list[AppId]:

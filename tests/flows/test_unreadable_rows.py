@@ -1,0 +1,68 @@
+"""A row with a value that Hilum never writes costs its own app only, and counts again once it is repaired (ADR 150)."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import Table, literal_column, select, update
+
+from hilum.clients.store import clients
+from hilum.infra.context import Context
+from hilum.installations.service import facts as facts_of
+from hilum.installations.store import installations
+from hilum.kernel.ids import AppId
+from hilum.registry import service as registry
+from hilum.registry.store import apps, certifications
+from tests.flows.back_channel import MERCY
+from tests.flows.front_channel import Front, front
+from tests.flows.test_endpoints_by_standing import SCOPES
+from tests.sim.facts import whole
+
+__all__ = ["front"]
+LATE: Any = literal_column(str(2**63 - 1))
+"""A moment beyond the calendar."""
+
+
+def put(front: Front, table: Table, app: str, values: dict[str, Any]) -> None:
+    """Write to an app's rows as somebody does who has no key."""
+    of = table.c.id if table is apps else table.c.app
+
+    def verb(ctx: Context) -> None:
+        ctx.tx.execute(update(table).where(of == app).values(values))
+        registry.announce_change(ctx, AppId(app))
+        registry.announce_change(ctx, AppId(app), at=MERCY)
+
+    front.run(verb)
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "reason"),
+    [
+        (apps, "purpose_since", "app_not_certified"),
+        (clients, "created_at", "app_not_certified"),
+        (certifications, "expires_at", "app_not_certified"),
+        (installations, "expires_at", "app_not_installed"),
+    ],
+    ids=["app", "client", "certification", "installation"],
+)
+def test_one_row_is_refused_with_its_reason_and_nobody_else(
+    front: Front, table: Table, column: str, reason: str
+) -> None:
+    """C179: what cannot be read gives nothing. The worker goes on with everybody else, also one that starts."""
+    held = {name: front.earn(name, scopes=SCOPES)["access_token"] for name in ("web", "public")}
+    code, app = front.code("web", scopes=SCOPES), front.clients["web"].app
+    of = table.c.id if table is apps else table.c.app
+    before = front.run(lambda ctx: ctx.tx.execute(select(table.c[column]).where(of == app)).scalar_one())
+
+    put(front, table, app, {column: LATE})
+
+    refused = front.read("Patient/p1", held["web"])
+    assert (refused.status, refused.json["issue"][0]["details"]["coding"][0]["code"]) == (403, reason)
+    assert front.redeem(code, "web").status_code in {400, 401}
+    assert front.read("Patient/p1", held["public"]).status == 200
+    assert front.earn("public", scopes=SCOPES)["access_token"]
+
+    put(front, table, app, {column: before})
+
+    facts = front.run(whole(facts_of))
+    assert facts.clients[front.clients["web"].id].certified_until is not None
+    assert (MERCY, app) in facts.installations
