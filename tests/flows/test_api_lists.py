@@ -260,7 +260,7 @@ def add_findings(ctx: Context, apps: list[str]) -> None:
         precedents_store.save(ctx.tx, made)
         listed = (VendorId("ven_1"), f"App {n}", True, "staff:per_1", ctx.now, "Certified.")
         listing_store.save_listing(ctx.tx, Listing(app, *listed))
-        standing = revalidation_store.get_standing(ctx.tx, app)
+        standing = revalidation_store.lock_standing(ctx.tx, app)
         revalidation_store.save_standing(ctx.tx, replace(standing, due=Rung.NOTIFY))
 
 

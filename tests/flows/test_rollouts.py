@@ -96,7 +96,7 @@ def test_a_version_reaches_one_ring_after_the_other_and_ends_everywhere(
     clock.advance(DAY - timedelta(seconds=1))
     traffic.carry_on()
     assert at(site) == (1, {"mercy": 2})
-    walk = site.system(lambda ctx: walks.get_walk(ctx.tx, walks.AHEAD))
+    walk = site.system(lambda ctx: walks.lock_walk(ctx.tx, walks.AHEAD))
     assert (walk.key, walk.phase) == (shown(site)["id"], Phase.DONE), (
         "hospitals of later rings have their notice (C180)"
     )

@@ -382,7 +382,7 @@ def _named_kinds(ctx: Context, tenant: TenantId) -> frozenset[str]:
 
 
 def _visible(ctx: Context, agreement_id: str, *, lock: bool = False) -> Agreement:
-    agreement = store.find_agreement(ctx.tx, agreement_id, lock=lock)
+    agreement = store.get_agreement(ctx.tx, agreement_id, lock=lock)
     if not policy.may_see(ctx.actor, agreement.vendor, agreement.tenant):
         raise NotFound("agreement_not_found", "There is no such agreement.")
     return agreement

@@ -75,7 +75,7 @@ def save_agreement(tx: Connection, agreement: Agreement) -> None:
     tx.execute(agreements.update().where(agreements.c.id == agreement.id).values(_row(agreement)))
 
 
-def find_agreement(tx: Connection, agreement: str, *, lock: bool = False) -> Agreement:
+def get_agreement(tx: Connection, agreement: str, *, lock: bool = False) -> Agreement:
     """Get an agreement; ``lock``: until the transaction ends. Raises NotFound."""
     return _agreement(get_row(tx, agreements, agreement, "agreement", lock=lock))
 

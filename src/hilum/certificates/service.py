@@ -71,7 +71,7 @@ def step(ctx: Context, at: Addresses) -> bool:
 
     Costs what changed, and LOOKED_AGAIN apps in turns: their status is judged again, in case somebody wrote to the database.
     """
-    walk = store.get_walk(ctx.tx)
+    walk = store.lock_walk(ctx.tx)
     index = current_facts(ctx, SWITCHES, controls.switch_facts)
     doing = _Step(ctx, at, policy.stops_in(index, ctx.now), walk)
     more = _follow_registry(doing)
@@ -340,7 +340,7 @@ def text_of(ctx: Context, certificate_id: str) -> str:
 
 def news(ctx: Context, change: int) -> News:
     """Return what was published since a change, or everything since -1, for a worker's snapshot."""
-    walk = store.find_walk(ctx.tx)
+    walk = store.get_walk(ctx.tx)
     # A database that was put back counts from an earlier change: then everything is read again.
     whole = change > walk.change
     since = -1 if whole else change

@@ -120,14 +120,14 @@ def changes_since(tx: Connection, since: Stamp, until: Stamp) -> tuple[Change, .
     return epoch.changes(tx, REGISTRY, since, until)
 
 
-def get_walk(tx: Connection) -> Walk:
+def lock_walk(tx: Connection) -> Walk:
     """Get the walk, locked until the transaction ends."""
     first = {"n": 0, "mark": 0, "whole": True, "after": "", "looked": "", "last": -1, "change": 0, "at": None}
     tx.execute(insert_or_ignore(tx, walks).values(id=ONLY, **first))
     return _walk(tx.execute(select(walks).where(walks.c.id == ONLY).with_for_update()).one())
 
 
-def find_walk(tx: Connection) -> Walk:
+def get_walk(tx: Connection) -> Walk:
     """Return how far changes were followed."""
     row = row_of(tx, walks, ONLY)
     return Walk() if row is None else _walk(row)

@@ -75,7 +75,7 @@ def newest_open(ctx: Context, limit: int) -> list[Alert]:
 def last_run(ctx: Context) -> Run:
     """Return the last run over all apps, for the platform's staff. Raises NotPermitted."""
     require_platform(ctx.actor)
-    return store.find_run(ctx.tx)
+    return store.get_run(ctx.tx)
 
 
 def purge(ctx: Context) -> int:

@@ -177,7 +177,7 @@ def purge(tx: Connection, closed_before: datetime) -> int:
     return tx.execute(delete(alerts).where(alerts.c.id.in_(old))).rowcount
 
 
-def find_run(tx: Connection) -> Run:
+def get_run(tx: Connection) -> Run:
     """Return the last run over all apps."""
     row = row_of(tx, runs, ONLY)
     return Run(open=count_open(tx)) if row is None else Run(row.at, row.judged, row.skipped, count_open(tx))

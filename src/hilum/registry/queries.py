@@ -62,7 +62,7 @@ def view_app(ctx: Context, app_id: AppId) -> App:
 def view_profile(ctx: Context, app_id: AppId) -> tuple[App, Profile]:
     """Get an app that the actor may see, with what its vendor states about it. Raises NotFound."""
     app = view_app(ctx, app_id)
-    return app, store.find_profile(ctx.tx, app.id)
+    return app, store.get_profile(ctx.tx, app.id)
 
 
 def read_profiles(ctx: Context, of: Collection[AppId]) -> dict[AppId, Profile]:

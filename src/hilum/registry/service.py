@@ -244,7 +244,7 @@ def save_profile(ctx: Context, app_id: AppId, profile: Profile) -> tuple[App, Pr
         raise Invalid(
             "profile_invalid", "The profile is invalid or contradictory; see fields.", fields=faults
         )
-    before, after = store.find_profile(ctx.tx, app.id), replace(profile, revision=profile.revision + 1)
+    before, after = store.get_profile(ctx.tx, app.id), replace(profile, revision=profile.revision + 1)
     if not store.save_profile(ctx.tx, app.id, after):
         raise Conflict(
             "changed_since_read", "This was changed since you read it. Read it again, and repeat your change."
@@ -258,7 +258,7 @@ def save_profile(ctx: Context, app_id: AppId, profile: Profile) -> tuple[App, Pr
 
 def missing_of(ctx: Context, app: App) -> tuple[str, ...]:
     """List what an app has not stated yet, without a permission check."""
-    return missing_metadata(app, store.find_profile(ctx.tx, app.id))
+    return missing_metadata(app, store.get_profile(ctx.tx, app.id))
 
 
 def get_changeable(ctx: Context, app_id: AppId, action: str, right: VendorRight = VendorRight.APPS) -> App:

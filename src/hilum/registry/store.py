@@ -213,7 +213,7 @@ def list_names(tx: Connection, forms: Collection[str], *, but: VendorId | None) 
     return list(tx.execute(query if but is None else query.where(names.c.vendor != but)).scalars())
 
 
-def find_profile(tx: Connection, app: AppId) -> Profile:
+def get_profile(tx: Connection, app: AppId) -> Profile:
     """Return what is stated about an app; nothing of it, with revision 0, if nothing was."""
     row = tx.execute(select(profiles).where(profiles.c.app == app)).first()
     return Profile() if row is None else profile_of(row)

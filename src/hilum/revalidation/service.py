@@ -77,7 +77,7 @@ _MAILS = {
 
 def begin_round(ctx: Context) -> Round:
     """Begin this day's round, unless one runs or it is done; return the round."""
-    held = store.get_round(ctx.tx)
+    held = store.lock_round(ctx.tx)
     today = ctx.now.date()
     if not held.is_over or (held.day is not None and held.day >= today):
         return held
@@ -102,7 +102,7 @@ def _next(ctx: Context, limit: int) -> list[Subject]:
     asked = store.list_asked(ctx.tx, limit)
     if asked:
         return [Subject(each.app, None, asked_at=each.asked_at) for each in asked]
-    held = store.find_round(ctx.tx)
+    held = store.get_round(ctx.tx)
     if held.is_over:
         return []
     return [Subject(app, None, day=held.day) for app in certificates.list_certified(ctx, held.after, limit)]
@@ -213,7 +213,7 @@ def finish(ctx: Context, subject: Subject, looks: Sequence[Look]) -> bool:
             use_store.save_use(ctx.tx, app.id, "" if tier is None else tier.value, subject.units, ctx.now)
         climb(ctx, app, certification, limits, found)
         note_early(ctx, certification, found)
-    standing = store.get_standing(ctx.tx, subject.app)
+    standing = store.lock_standing(ctx.tx, subject.app)
     store.save_standing(ctx.tx, replace(standing, looked_at=ctx.now))
     return True
 
@@ -227,12 +227,12 @@ def skip(ctx: Context, subject: Subject) -> None:
 def _is_turn(ctx: Context, subject: Subject) -> bool:
     """Advance the round, or end a requested check; return False if that was done before."""
     if subject.day is None:
-        standing = store.get_standing(ctx.tx, subject.app)
+        standing = store.lock_standing(ctx.tx, subject.app)
         if standing.asked_at != subject.asked_at:
             return False
         store.save_standing(ctx.tx, replace(standing, asked_at=None))
         return True
-    held = store.get_round(ctx.tx)
+    held = store.lock_round(ctx.tx)
     if held.day != subject.day or held.is_over or subject.app <= held.after:
         return False
     store.save_round(ctx.tx, replace(held, after=subject.app, done=held.done + 1))
@@ -241,7 +241,7 @@ def _is_turn(ctx: Context, subject: Subject) -> bool:
 
 def close_gone(ctx: Context, after: str) -> str:
     """Close what is open about the next apps that are no longer certified, once the round has no apps left; return the last one, or nothing."""
-    held = store.find_round(ctx.tx)
+    held = store.get_round(ctx.tx)
     if held.is_over or held.began_at is None or certificates.list_certified(ctx, held.after, 1):
         return ""
     found = store.apps_not_looked_at(ctx.tx, held.began_at, after, BATCH)
@@ -253,7 +253,7 @@ def close_gone(ctx: Context, after: str) -> str:
 
 def end_round(ctx: Context) -> None:
     """End the round once no app is left."""
-    held = store.get_round(ctx.tx)
+    held = store.lock_round(ctx.tx)
     if held.is_over or held.began_at is None or certificates.list_certified(ctx, held.after, 1):
         return
     store.save_round(ctx.tx, replace(held, ended_at=ctx.now))
@@ -299,7 +299,7 @@ def _close_all(ctx: Context, app: AppId) -> None:
     closed = (replace(each, state=State.CLOSED, closed_at=ctx.now) for each in held)
     _keep(ctx, Followed(closed=tuple(closed)))
     close_early(ctx, app)
-    standing = store.get_standing(ctx.tx, app)
+    standing = store.lock_standing(ctx.tx, app)
     if standing.due is not Rung.NONE or standing.rung is not Rung.NONE:
         after = _moved(ctx, registry.get_app(ctx, app), None, standing, to=Rung.NONE, due=Rung.NONE)
         store.save_standing(ctx.tx, after)
@@ -343,7 +343,7 @@ def climb(
     found = [each for each in findings if each.state is State.OPEN]
     due = policy.rung_due(found, limits, ctx.now)
     taken = policy.rung_taken(due, limits)
-    standing = store.get_standing(ctx.tx, app.id)
+    standing = store.lock_standing(ctx.tx, app.id)
     after = _moved(ctx, app, certification, standing, to=taken, due=due)
     store.save_standing(ctx.tx, after)
     if taken > standing.rung:
@@ -441,7 +441,7 @@ def ask(ctx: Context, app_id: AppId) -> Standing:
         raise audit.refusal(ctx, event)
     if _certification(ctx, app.id) is None:
         raise Conflict("not_certified", "The app is not certified for production, so it is not checked.")
-    held = store.get_standing(ctx.tx, app.id)
+    held = store.lock_standing(ctx.tx, app.id)
     if held.asked_at is not None or (held.looked_at is not None and ctx.now < held.looked_at + ASK_AGAIN):
         detail = "The app was checked just now, or will be in a moment. Try again in ten minutes."
         raise audit.refusal(ctx, replace(event, reason="asked_recently"), detail)
@@ -486,7 +486,7 @@ def view_standing(ctx: Context, app_id: AppId) -> Standing:
     app = registry.get_app(ctx, app_id)
     if not policy.may_see(ctx.actor, app.vendor):
         raise NotFound("app_not_found", "There is no such app.")
-    return store.find_standing(ctx.tx, app.id)
+    return store.get_standing(ctx.tx, app.id)
 
 
 def list_standings(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Standing]:
@@ -514,7 +514,7 @@ def view_service(ctx: Context, app_id: AppId, use: Use) -> tuple[CriterionResult
 def progress(ctx: Context) -> Round:
     """Return the progress of the round, for the platform's staff. Raises NotPermitted."""
     require_platform(ctx.actor)
-    return store.find_round(ctx.tx)
+    return store.get_round(ctx.tx)
 
 
 def currency(ctx: Context) -> Currency:

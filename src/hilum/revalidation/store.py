@@ -249,14 +249,14 @@ def _finding(row: Row[Any]) -> Finding:
 # --- how far apps climbed ----------------------------------------------------------------------------------------------------
 
 
-def get_standing(tx: Connection, app: AppId) -> Standing:
+def lock_standing(tx: Connection, app: AppId) -> Standing:
     """Get how far an app climbed, locked until the transaction ends."""
     first = {"rung": 0, "due": 0, "switches": [], "suspended": False, "looked_at": None, "asked_at": None}
     tx.execute(insert_or_ignore(tx, standings).values(app=app, **first))
     return _standing(tx.execute(select(standings).where(standings.c.app == app).with_for_update()).one())
 
 
-def find_standing(tx: Connection, app: AppId) -> Standing:
+def get_standing(tx: Connection, app: AppId) -> Standing:
     row = tx.execute(select(standings).where(standings.c.app == app)).first()
     return Standing(app) if row is None else _standing(row)
 
@@ -300,14 +300,14 @@ def _standing(row: Row[Any]) -> Standing:
 # --- the round ---------------------------------------------------------------------------------------------------------------
 
 
-def get_round(tx: Connection) -> Round:
+def lock_round(tx: Connection) -> Round:
     """Get the round, locked until the transaction ends."""
     first = {"day": None, "after": "", "done": 0, "total": 0, "began_at": None, "ended_at": None}
     tx.execute(insert_or_ignore(tx, rounds).values(id=ONLY, **first))
     return _round(tx.execute(select(rounds).where(rounds.c.id == ONLY).with_for_update()).one())
 
 
-def find_round(tx: Connection) -> Round:
+def get_round(tx: Connection) -> Round:
     row = row_of(tx, rounds, ONLY)
     return Round() if row is None else _round(row)
 

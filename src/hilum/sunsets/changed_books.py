@@ -27,7 +27,7 @@ def step(ctx: Context) -> bool:
     Each application gets its own notices, in order; those from before the first run get none.
     """
     facts = policies.current(ctx)
-    walk = store.get_walk(ctx.tx, store.BOOKS)
+    walk = store.lock_walk(ctx.tx, store.BOOKS)
     done = int(walk.key) if walk.key else facts.last
     # A number that is ahead comes from a database that was replaced by a backup.
     if not walk.key or done > facts.last:
@@ -57,7 +57,7 @@ def notify_ahead(ctx: Context, ahead: Ahead) -> bool:
 
     Each hospital gets one notice, when the rollout has begun. It compares the book in force there now with the version.
     """
-    walk = store.get_walk(ctx.tx, store.AHEAD)
+    walk = store.lock_walk(ctx.tx, store.AHEAD)
     if walk.key != ahead.rollout:
         walk = Walk(ahead.rollout)
     if walk.phase is not Phase.DONE:

@@ -31,7 +31,7 @@ def step(ctx: Context) -> bool:
     facts = policies.current(ctx)
     due = [each for book in facts.books() for each in policy.endings(book, ctx.now.astimezone(UTC).date())]
     key = policy.walk_key(facts.last, due)
-    walk = store.get_walk(ctx.tx)
+    walk = store.lock_walk(ctx.tx)
     if walk.key != key:
         # Nobody gets a notice twice: a cause yields one mail.
         walk = Walk(key, Phase.HOSPITALS if due else Phase.DONE)

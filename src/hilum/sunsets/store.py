@@ -18,7 +18,7 @@ walks = Table(
 )
 
 
-def get_walk(tx: Connection, which: str = ENDS) -> Walk:
+def lock_walk(tx: Connection, which: str = ENDS) -> Walk:
     """Get the walk, locked until the transaction ends."""
     tx.execute(insert_or_ignore(tx, walks).values(id=which, key="", phase=Phase.DONE.value, after=""))
     row = tx.execute(select(walks).where(walks.c.id == which).with_for_update()).one()
