@@ -7,7 +7,7 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound
-from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.kernel.pages import PageQuery
 from hilum.registry import policy, store
 from hilum.registry.held_models import EditState, HeldEdit
 from hilum.registry.held_store import HeldRows
@@ -39,8 +39,9 @@ class HeldEdits:
     refuse: Callable[[Context, str, str], HeldEdit]
 
     def list_page(self, ctx: Context, page: PageQuery) -> list[HeldEdit]:
-        """List the edits that wait for a reviewer; to a vendor's member all of their own vendor's."""
-        return list_held(ctx, self.kind, page)
+        """List the edits that wait for a reviewer; to a vendor's member all of their own vendor's, decided or not."""
+        found = self.kind.rows.list_page(ctx.tx, of=ctx.actor.vendor, page=page)
+        return [as_seen(ctx, each) for each in found]
 
     def view(self, ctx: Context, edit_id: str) -> HeldEdit:
         """Get an edit that the actor may see. Raises NotFound."""
@@ -112,11 +113,6 @@ def view_held(ctx: Context, kind: HeldKind, edit_id: str, *, lock: bool = False)
     if not policy.may_see_vendor(ctx.actor, found.vendor):
         raise NotFound(f"{kind.rows.noun}_not_found", f"There is no such {kind.rows.noun}.")
     return as_seen(ctx, found)
-
-
-def list_held(ctx: Context, kind: HeldKind, page: PageQuery = FIRST_PAGE) -> list[HeldEdit]:
-    """List the edits that wait for a reviewer; to a vendor's member all of their own vendor's, decided or not."""
-    return [as_seen(ctx, each) for each in kind.rows.list_page(ctx.tx, of=ctx.actor.vendor, page=page)]
 
 
 def as_seen(ctx: Context, found: HeldEdit) -> HeldEdit:
