@@ -3,9 +3,10 @@
 An authorization request, in order (RFC 6749 section 4.1; SMART App Launch 2.2, app-launch):
 
 1. ``service.begin``: client and redirect URI, whose errors are displayed; then the other parameters, whose errors are redirected; then
-   the app's standing. The request is stored, and the browser is redirected to it by GET, which sends the session's cookie.
+   the app's standing and scopes that have ended. The request is stored, and the browser is redirected to it by GET, which sends the
+   session's cookie.
 2. ``advance``, for every page: the request, the client, the session, the person's standing, the launch, the scopes; then the next step.
-3. Sign-in, the picker (``service.choose_context``), the consent page or the first-use notice (``service.decide``): each returns to 2.
+3. Sign-in, the picker (``service.choose_context``), the consent page or the first-use notice (``service.decide``): each goes through 2 again.
 4. ``service._issue``: the request is finished, the agreement recorded, and the browser redirected to the app with a code.
 5. The app redeems the code at the token endpoint (``backchannel``), by ``service.redeem_code``.
 

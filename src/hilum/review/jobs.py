@@ -45,7 +45,7 @@ def run_next(tx: Transactions, look_at: LookAt, may_continue: Callable[[], bool]
             looks += look_at(targets[at : at + LOOKS_AT_ONCE])
         tx.write(partial(automatic.finish, submission_id=waiting, looks=tuple(looks)))
     except HilumError as error:
-        # The database is away, or the lease was lost: try again.
+        # Any other error passes, such as a database that is away or a lost lease: the next run tries again.
         if isinstance(error, NotFound | Invalid | NotPermitted):
             tx.write(partial(checking.give_up, submission_id=waiting))
         raise

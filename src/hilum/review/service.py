@@ -1,4 +1,16 @@
-"""Write, submit and withdraw submissions, and list them."""
+"""Write, submit and withdraw submissions, and list them.
+
+A submission, in order:
+
+1. ``create`` or ``change``: a draft, in which things may be missing.
+2. ``submit``: nothing may be missing (``policy.entry_faults``); ``content.describe`` describes everything once, and the digest is audited.
+3. ``jobs.run_next``: the addresses are fetched with no transaction open; then ``automatic.finish`` judges the checks and opens the lenses.
+4. ``take`` and ``judge``: a reviewer for each lens. The vendor answers findings (``answer``).
+5. ``decide``: the submission is rejected, or certified if nothing stands against it. A clean one of the low tier is certified in 3, unless it
+   is drawn.
+
+Each step changes the state by ``policy.TRANSITIONS``, with its audit event in the same transaction (``moves.move``).
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
