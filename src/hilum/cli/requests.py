@@ -226,7 +226,7 @@ def request_dismiss(group_id: str, *, reason: str, revision: int | None, json_: 
 
 
 @request.command("hand-over")
-@click.argument("group_id", metavar="GROUP", required=False)
+@click.argument("group_id", metavar="[GROUP]", required=False)
 @click.option("--to", required=True, help="The administrator who shall decide: a user name or an id.")
 @click.option("--from", "of", default="", help="All open groups of this administrator, who may have left.")
 @tenant_option

@@ -24,7 +24,7 @@ def review_ask_access(version_id: str, scope: tuple[str, ...], *, json_: bool) -
 
 
 @click.command("lane")
-@click.argument("request_id", metavar="REQUEST", required=False)
+@click.argument("request_id", metavar="[REQUEST]", required=False)
 @sort_option(LANE_SORTS)
 @json_option
 def review_lane(request_id: str | None, *, sort: str, json_: bool) -> None:
