@@ -28,7 +28,7 @@ COLUMNS = ("id", "tenant", "state", "waits_for", "left_at", "erase_at", "exporte
 def leave() -> None:
     r"""Let a hospital leave the platform, for good.
 
-    Two people agree. From then on no door knows the hospital; then it gets an export, and later what was its own is erased, with a proof.
+    Two people agree. From then on no endpoint knows the hospital; then it gets an export, and later what was its own is erased, with a proof.
 
     \b
     Examples:

@@ -27,7 +27,7 @@ from hilum.kernel.lists import counted
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 COLUMNS = ("id", "state", "tenant", "app", "began_at", "ended_at", "began_by")
 QUIET_S = 1.5
-"""How long a door must have been closed without a break."""
+"""How long an endpoint must have refused without a break."""
 PROVEN_WITHIN_S = 20.0
 _CLOSED = frozenset({400, 401, 403})
 
@@ -101,9 +101,9 @@ def drill() -> None:
 @click.option("--scope", default="system/Organization.rs", show_default=True, help="What it reads.")
 @json_option
 def run(*, client: str, key: BinaryIO, tenant: str, scope: str, json_: bool) -> None:
-    r"""Stop the canary, measure until every door has closed, release it, and keep a signed record.
+    r"""Stop the canary, measure until every endpoint refuses it, release it, and keep a signed record.
 
-    Exits 1 if a door was open for longer than the ceiling, if anything passed, or if the release revived anything. If this command dies,
+    Exits 1 if an endpoint answered for longer than the ceiling, if anything passed, or if the release revived anything. If this command dies,
     the canary's switch ends by itself within three minutes.
 
     \b
@@ -142,7 +142,7 @@ def _key(file: BinaryIO) -> Key:
 
 
 def _trials(canary: Canary, held: str) -> dict[str, Callable[[], bool | None]]:
-    """Return how each door is tried: True if it is open, False if closed, None if the answer says neither."""
+    """Return how each endpoint is tried: True if it answers, False if it refuses, None if the answer is neither."""
 
     def judged(status: int) -> bool | None:
         return True if status == 200 else False if status in _CLOSED else None
@@ -160,7 +160,7 @@ def _trials(canary: Canary, held: str) -> dict[str, Callable[[], bool | None]]:
 
 
 def _watch(name: str, trial: Callable[[], bool | None], started: float) -> dict[str, Any]:
-    """Try a door until it was closed for QUIET_S without a break, or is open for too long."""
+    """Try an endpoint until it has refused for QUIET_S without a break, or has answered for too long."""
     closed = unclear = 0
     begun = last_open = time.monotonic()
     last_open_ms = 0.0

@@ -375,14 +375,14 @@ class Desk:
         if visitor is None and request.method == "GET" and policy.is_of_staff(page.console):
             return RedirectResponse(urls.signin(then=then), 303)
         if page.console is Console.DEVELOPER:
-            return self._vendors_door(request, page, facts)
+            return self._vendor_sign_in(request, page, facts)
         hospitals = []
         if page.console is Console.TENANT:
             found = await self._kit.uow.read(identity.list_shared, trace=trace_of(request))
             hospitals = [(each.name, urls.signin(each.id, then=then)) for each in found if each.active]
         return self._kit.pages.render(
             request,
-            "console/door.html",
+            "console/sign_in_first.html",
             status=403 if visitor else 401,
             hospitals=hospitals[:HOSPITALS_SHOWN],
             signin="" if page.console is Console.TENANT else urls.signin(then=then),
@@ -391,7 +391,7 @@ class Desk:
             **facts,
         )
 
-    def _vendors_door(self, request: Request, page: Page, facts: dict[str, Any]) -> Response:
+    def _vendor_sign_in(self, request: Request, page: Page, facts: dict[str, Any]) -> Response:
         """Answer somebody who is not at the developers' console: each vendor signs in at a page of its own."""
         urls, visitor = self._kit.urls, facts["visitor"]
         came = request.method == "GET"
@@ -402,7 +402,7 @@ class Desk:
             return RedirectResponse(urls.signin(vendor, then=path), 303)
         return self._kit.pages.render(
             request,
-            "console/door.html",
+            "console/sign_in_first.html",
             status=403 if visitor else 401,
             vendors=path,
             signin="",

@@ -1,4 +1,4 @@
-"""Who is at the door, and what ids are called."""
+"""Finds who visits a console, and the names of what ids stand for."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping

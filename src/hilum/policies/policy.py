@@ -1,6 +1,6 @@
 """Questions of other rooms about a rule book: tiers to certify, the end of scopes, workflows. Pure.
 
-The door of this room's pure questions: the risk tier is in ``tiers``, what a book admits in ``admission``.
+The risk tier is judged in ``tiers``, and what a book admits in ``admission``.
 """
 
 from collections.abc import Collection, Iterable
