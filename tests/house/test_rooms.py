@@ -75,8 +75,10 @@ def module_of(path: Path) -> str:
 @dataclass(frozen=True)
 class Function:
     where: str
+    name: str
     lines: int
     positional: tuple[str, ...]
+    returns: str
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,8 @@ def _function(path: Path, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Funct
     names = [each.arg for each in node.args.posonlyargs + node.args.args]
     where = f"{path.relative_to(SOURCE)}:{node.lineno} {node.name}"
     lines = (node.end_lineno or 0) - node.lineno + 1
-    return Function(where, lines, tuple(each for each in names if each not in {"self", "cls"}))
+    positional = tuple(each for each in names if each not in {"self", "cls"})
+    return Function(where, node.name, lines, positional, ast.unparse(node.returns) if node.returns else "")
 
 
 def test_from_outside_a_room_is_entered_by_its_front_doors_only() -> None:
@@ -352,6 +355,19 @@ def test_what_a_card_names_is_in_its_room(folder: str) -> None:
     )
 
     assert sorted(name for name in named if not re.search(rf"\b{name}\b", text)) == []
+
+
+def test_what_a_store_gets_is_there_and_what_it_finds_may_not_be() -> None:
+    """House rule 4."""
+    every = [each for file in parsed() if file.path.stem.endswith("store") for each in file.functions]
+    found = [each for each in every if each.name.startswith("find_")]
+    got = [each for each in every if each.name.startswith("get_")]
+
+    assert len(found) > 50
+    assert len(got) > 20
+    # A list, set or mapping may be empty.
+    assert [each.where for each in found if not re.search(r"None|list|set|dict|tuple", each.returns)] == []
+    assert [each.where for each in got if "None" in each.returns] == []
 
 
 def test_no_sql_is_put_together_from_strings() -> None:

@@ -134,8 +134,8 @@ class Sql:
     values: tuple[Any, ...] = ()
 
 
-def find_page(connection: sqlite3.Connection, plan: SearchPlan, numbers: Mapping[str, int]) -> Page:
-    """Find one page: matches in order, what they include, and the total if it is requested or costs nothing."""
+def read_page(connection: sqlite3.Connection, plan: SearchPlan, numbers: Mapping[str, int]) -> Page:
+    """Read one page: matches in order, what they include, and the total if it is requested or costs nothing."""
     source = _Compiler(connection, numbers).source(plan)
     if plan.counts_only:
         return Page((), (), _total(connection, source), None)

@@ -208,7 +208,7 @@ class Store:
         """Run a search on one state of the file. Raises Refused if it takes longer than its bound."""
         # One read transaction, so that matches, includes and the total are of one state.
         with self._transaction("BEGIN") as connection:
-            return search_store.find_page(connection, plan, self.numbers)
+            return search_store.read_page(connection, plan, self.numbers)
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
