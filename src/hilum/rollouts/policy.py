@@ -36,7 +36,7 @@ from hilum.sunsets.models import Ahead
 _SLOW_PERCENTILE = 0.95
 _PLANNED = frozenset({"rings", "limits", "goes_back_by_itself"})
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
-EACH_ITS_OWN: Mapping[str, str] = MappingProxyType({})
+NO_OWNERS: Mapping[str, str] = MappingProxyType({})
 
 
 def rings_fault(rings: Sequence[Ring]) -> str:
@@ -123,7 +123,7 @@ def judge(
     limits: Limits,
     *,
     narrows: bool = False,
-    owners: Mapping[str, str] = EACH_ITS_OWN,
+    owners: Mapping[str, str] = NO_OWNERS,
 ) -> Judged:
     """Judge the traffic of a ring: of all its apps together, and of each alone, since a busy app would hide that another is refused everything.
 

@@ -1,12 +1,12 @@
 """Make, reset and remove snapshots: transactions, and the longer work between them.
 
-Making one, in order: 1 take a place; 2 hash the password and copy the records, with no transaction open; 3 one transaction adds all rows, and
-stores the card before it commits. What breaks off before that leaves a place that is free again after some minutes, and what was copied is swept.
+Making one, in order: 1 reserve a place; 2 hash the password and copy the records, with no transaction open; 3 one transaction adds all rows, and
+stores the card before it commits. If it breaks off before that, the place is free again after some minutes, and what was copied is deleted.
 Resetting one: 1 close the tenant, so that no process serves it; 2 copy the records over what is there, in one transaction of their store;
-3 open it again with new secrets. What breaks off in between leaves it closed, and a reset begins from the front.
+3 open it again with new secrets. If it breaks off in between, the tenant stays closed until the next reset, which starts over.
 
-Of two at one moment each has a claim of its own, the later one replaces that of the other, and records are copied by one at a time that still has its
-claim: so nothing is copied over a hospital that is open.
+Two runs at one moment have different claims, and the later claim replaces the earlier. Records are copied by one run at a time, which must still
+hold its claim, so nothing is copied over a hospital that is open.
 """
 
 import asyncio
@@ -49,14 +49,14 @@ class Snapshots:
     async def create(self, order: NewSnapshot, *, actor: Actor, trace: Trace) -> Snapshot:
         """Make a snapshot for the actor's vendor. Raises NotPermitted, Invalid, Conflict, Unavailable."""
         templates = await asyncio.to_thread(self.furnisher.templates)
-        chosen = partial(
-            service.choose,
+        reserve = partial(
+            service.reserve,
             order=order,
             templates=templates,
             secret=self.ids.secret(),
             claim=self.ids.secret(),
         )
-        begun = await self.uow.write(chosen, actor=actor, trace=trace)
+        begun = await self.uow.write(reserve, actor=actor, trace=trace)
         try:
             fresh, digest = await self._fresh(begun, actor)
             await self._fill(begun, trace)

@@ -52,7 +52,7 @@ WITHOUT_PASSWORD = frozenset({"administrator"})
 """Roles without a password: a snapshot is governed by the rights of its vendor, not of a hospital."""
 
 
-def choose(
+def reserve(
     ctx: Context, order: NewSnapshot, templates: Mapping[str, Template], *, secret: str, claim: str
 ) -> Snapshot:
     """Reserve a place for a new snapshot, and return it: nobody else can use it meanwhile. Raises NotPermitted, Invalid, Unavailable (too many)."""
