@@ -71,7 +71,7 @@ def _counts(ctx: Context, tenant: TenantId) -> dict[str, int]:
 
 
 def ask(ctx: Context, tenant_id: TenantId, reason: str, days: int = ERASE_AFTER_DEFAULT) -> Asked:
-    """Ask a second person to let a hospital leave, for good; what is its own is erased so many days later.
+    """Ask a second person to let a hospital leave, for good. What is its own is erased ``days`` later.
 
     Raises NotPermitted, NotFound, Invalid, Unavailable (too many wait).
     """
@@ -102,13 +102,13 @@ def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     # As the second person saw it: counting reads whole tables, and a departure must not time out because of that.
     had = dict(order["has"])
     departure_id = ctx.ids.new("dep")
-    # The stop is what every worker confirms, so that what it closed can be measured; that the hospital has left keeps it closed if somebody
-    # releases the stop. It needs a right that an administrator of the hospital does not have, so the platform engages it.
+    # A full stop too, which every worker confirms, so that what it stopped can be measured. If somebody releases it, the hospital stays
+    # closed because it has left. Its administrators have no right to engage it, so the platform does.
     target = Target(TargetKind.TENANT, tenant.id)
     stop = EngageOrder(target, Mode.FULL_STOP, f"The hospital leaves the platform ({departure_id}).")
     switch = controls.engage(ctx.as_actor(SYSTEM), stop)
     identity.end_tenant(ctx, tenant.id)
-    # Its address is an entry point, too.
+    # The public address of its logo ends, too.
     pictures.show(ctx, Owners.HOSPITAL, tenant.id, "")
     found = Departure(
         id=departure_id,

@@ -101,8 +101,8 @@ def list_listings(ctx: Context, page: PageQuery = FIRST_PAGE) -> tuple[list[List
     vendor = own if is_member else None
     published = None if is_member or ctx.actor.is_platform else True
     found = store.list_listings(ctx.tx, page, vendor=vendor, published=published)
-    standing = certificates.current_of_all(ctx, [each.app for each in found])
-    listed = [Listed(each, standing.get(each.app)) for each in found]
+    current = certificates.current_of_all(ctx, [each.app for each in found])
+    listed = [Listed(each, current.get(each.app)) for each in found]
     following = found[-1].app if len(found) == page.limit else ""
     return [each for each in listed if published is None or policy.is_visible(each)], following
 
@@ -120,7 +120,7 @@ def view(ctx: Context, app_id: AppId) -> Listed:
 
 
 def statements(ctx: Context, app_id: AppId) -> tuple[Statement, ...]:
-    """Return the statements about the listed version of an app. Raises as ``view``. None if it was certified without a submission."""
+    """Return the statements about the listed version of an app. Raises as ``view``. There are none if it was certified without a submission."""
     certificate = view(ctx, app_id).certificate
     every = registry.certifications_of(ctx, app_id) if certificate is not None else ()
     found = next((each for each in every if certificate is not None and each.id == certificate.id), None)
