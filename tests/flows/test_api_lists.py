@@ -260,8 +260,8 @@ def add_findings(ctx: Context, apps: list[str]) -> None:
         precedents_store.save(ctx.tx, made)
         listed = (VendorId("ven_1"), f"App {n}", True, "staff:per_1", ctx.now, "Certified.")
         listing_store.save_listing(ctx.tx, Listing(app, *listed))
-        standing = revalidation_store.lock_standing(ctx.tx, app)
-        revalidation_store.save_standing(ctx.tx, replace(standing, due=Rung.NOTIFY))
+        ladder = revalidation_store.lock_ladder(ctx.tx, app)
+        revalidation_store.save_ladder(ctx.tx, replace(ladder, due=Rung.NOTIFY))
 
 
 class Full:

@@ -183,8 +183,8 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """The rung of an app, and the rung that its findings require (``due``), which may wait for a person.
+class Ladder:
+    """How far an app has climbed the ladder: its rung, and the rung that its findings require (``due``), which may wait for a person.
 
     ``switches``: the kill switches that the ladder engaged. ``suspended``: the ladder suspended the app. ``asked_at``: when somebody requested a check.
     """

@@ -13,7 +13,7 @@ from hilum.kernel.ids import AppId, TenantId
 from hilum.revalidation import service
 from hilum.revalidation.drifting import Use
 from hilum.revalidation.early_models import FORMULA, EarlyReview
-from hilum.revalidation.models import SORTS, Criterion, Finding, Round, Severity, Standing, State
+from hilum.revalidation.models import SORTS, Criterion, Finding, Ladder, Round, Severity, State
 from hilum.web.api import (
     Id,
     Page,
@@ -62,7 +62,7 @@ class FindingShown(Shown):
     closed_at: datetime | None
 
 
-class StandingShown(Shown):
+class LadderShown(Shown):
     """``rung``: how far the app has climbed. ``due``: the rung that its findings require; beyond ``rung`` it waits for a person."""
 
     app: str
@@ -231,23 +231,23 @@ def api(kit: Kit, use: Use) -> APIRouter:
         found: Round = await run_read(kit, request, service.progress)
         return RoundShown.model_validate(found)
 
-    @router.get("/revalidation/apps", response_model=Page[StandingShown], openapi_extra=audience("staff"))
-    async def list_standings(request: Request, query: Annotated[Paging, Query()]) -> object:
+    @router.get("/revalidation/apps", response_model=Page[LadderShown], openapi_extra=audience("staff"))
+    async def list_ladders(request: Request, query: Annotated[Paging, Query()]) -> object:
         """List apps that climbed the ladder, or will once a person decides."""
-        found = await run_read(kit, request, partial(service.list_standings, page=query.page))
-        return page_of(found, _standing, query, key=lambda each: str(each.app))
+        found = await run_read(kit, request, partial(service.list_ladders, page=query.page))
+        return page_of(found, _ladder, query, key=lambda each: str(each.app))
 
     @router.get("/revalidation/apps/{app}", openapi_extra=READERS)
-    async def get_standing(request: Request, app: Id) -> StandingShown:
+    async def get_ladder(request: Request, app: Id) -> LadderShown:
         """Show how far an app has climbed the ladder."""
-        return _standing(await run_read(kit, request, partial(service.view_standing, app_id=AppId(app))))
+        return _ladder(await run_read(kit, request, partial(service.view_ladder, app_id=AppId(app))))
 
     askers = audience("platform_admin", "reviewer", "vendor_owner", "vendor_developer")
 
     @router.post("/revalidation/apps/{app}", status_code=202, openapi_extra=askers)
-    async def ask(request: Request, app: Id) -> StandingShown:
+    async def ask(request: Request, app: Id) -> LadderShown:
         """Request a check of a certified app within a minute or two, for example after a fix."""
-        return _standing(await run_write(kit, request, partial(service.ask, app_id=AppId(app))))
+        return _ladder(await run_write(kit, request, partial(service.ask, app_id=AppId(app))))
 
     return router
 
@@ -282,8 +282,8 @@ def _service(router: APIRouter, kit: Kit, use: Use) -> None:
         return ServiceShown(app=app, criteria=[CriterionShown.model_validate(each) for each in found])
 
 
-def _standing(found: Standing) -> StandingShown:
-    return StandingShown(
+def _ladder(found: Ladder) -> LadderShown:
+    return LadderShown(
         app=found.app,
         rung=found.rung.name.lower(),
         due=found.due.name.lower(),

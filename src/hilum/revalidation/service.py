@@ -51,10 +51,10 @@ from hilum.revalidation.models import (
     Currency,
     Finding,
     Followed,
+    Ladder,
     Limits,
     Round,
     Rung,
-    Standing,
     State,
     Subject,
 )
@@ -213,8 +213,8 @@ def finish(ctx: Context, subject: Subject, looks: Sequence[Look]) -> bool:
             use_store.save_use(ctx.tx, app.id, "" if tier is None else tier.value, subject.units, ctx.now)
         climb(ctx, app, certification, limits, found)
         note_early(ctx, certification, found)
-    standing = store.lock_standing(ctx.tx, subject.app)
-    store.save_standing(ctx.tx, replace(standing, looked_at=ctx.now))
+    ladder = store.lock_ladder(ctx.tx, subject.app)
+    store.save_ladder(ctx.tx, replace(ladder, looked_at=ctx.now))
     return True
 
 
@@ -227,10 +227,10 @@ def skip(ctx: Context, subject: Subject) -> None:
 def _is_turn(ctx: Context, subject: Subject) -> bool:
     """Advance the round, or end a requested check; return False if that was done before."""
     if subject.day is None:
-        standing = store.lock_standing(ctx.tx, subject.app)
-        if standing.asked_at != subject.asked_at:
+        ladder = store.lock_ladder(ctx.tx, subject.app)
+        if ladder.asked_at != subject.asked_at:
             return False
-        store.save_standing(ctx.tx, replace(standing, asked_at=None))
+        store.save_ladder(ctx.tx, replace(ladder, asked_at=None))
         return True
     held = store.lock_round(ctx.tx)
     if held.day != subject.day or held.is_over or subject.app <= held.after:
@@ -299,10 +299,10 @@ def _close_all(ctx: Context, app: AppId) -> None:
     closed = (replace(each, state=State.CLOSED, closed_at=ctx.now) for each in held)
     _keep(ctx, Followed(closed=tuple(closed)))
     close_early(ctx, app)
-    standing = store.lock_standing(ctx.tx, app)
-    if standing.due is not Rung.NONE or standing.rung is not Rung.NONE:
-        after = _moved(ctx, registry.get_app(ctx, app), None, standing, to=Rung.NONE, due=Rung.NONE)
-        store.save_standing(ctx.tx, after)
+    ladder = store.lock_ladder(ctx.tx, app)
+    if ladder.due is not Rung.NONE or ladder.rung is not Rung.NONE:
+        after = _moved(ctx, registry.get_app(ctx, app), None, ladder, to=Rung.NONE, due=Rung.NONE)
+        store.save_ladder(ctx.tx, after)
 
 
 def limits_of(ctx: Context, certification: Certification) -> Limits:
@@ -338,15 +338,15 @@ def climbs_under(ctx: Context, book: Book) -> Iterator[Climb]:
 
 def climb(
     ctx: Context, app: App, certification: Certification, limits: Limits, findings: Sequence[Finding]
-) -> Standing:
+) -> Ladder:
     """Move an app to the rung that its findings require and the platform may take by itself, up or down; record and announce it."""
     found = [each for each in findings if each.state is State.OPEN]
     due = policy.rung_due(found, limits, ctx.now)
     taken = policy.rung_taken(due, limits)
-    standing = store.lock_standing(ctx.tx, app.id)
-    after = _moved(ctx, app, certification, standing, to=taken, due=due)
-    store.save_standing(ctx.tx, after)
-    if taken > standing.rung:
+    ladder = store.lock_ladder(ctx.tx, app.id)
+    after = _moved(ctx, app, certification, ladder, to=taken, due=due)
+    store.save_ladder(ctx.tx, after)
+    if taken > ladder.rung:
         _announce(ctx, app, found, taken, limits)
     return after
 
@@ -355,30 +355,30 @@ def _moved(
     ctx: Context,
     app: App,
     certification: Certification | None,
-    standing: Standing,
+    ladder: Ladder,
     *,
     to: Rung,
     due: Rung,
-) -> Standing:
-    after = replace(standing, rung=to, due=due)
+) -> Ladder:
+    after = replace(ladder, rung=to, due=due)
     if to >= Rung.STOP:
         assert certification is not None, "what is not certified is not launched"
-        after = replace(after, switches=_stopped(ctx, app, _own(ctx, app, standing.switches)))
+        after = replace(after, switches=_stopped(ctx, app, _own(ctx, app, ladder.switches)))
         listings.hide(ctx, app.id)
     else:
-        for each in _own(ctx, app, standing.switches):
+        for each in _own(ctx, app, ladder.switches):
             controls.release(ctx, each.id, counts=lambda *_: False)
         listings.unhide(ctx, app.id)
         after = replace(after, switches=())
     if to >= Rung.SUSPEND and app.state is AppState.ACTIVE:
         registry.suspend_app(ctx, app.id, REASON)
         after = replace(after, suspended=True)
-    elif to < Rung.SUSPEND and standing.suspended:
+    elif to < Rung.SUSPEND and ladder.suspended:
         if app.state is AppState.SUSPENDED and _suspended_it(ctx, app):
             registry.resume_app(ctx, app.id, "What was found about this app is fixed.")
         after = replace(after, suspended=False)
-    if (standing.rung, standing.due) != (to, due):
-        facts = {"from": standing.rung.name.lower(), "to": to.name.lower(), "due": due.name.lower()}
+    if (ladder.rung, ladder.due) != (to, due):
+        facts = {"from": ladder.rung.name.lower(), "to": to.name.lower(), "due": due.name.lower()}
         audit.record(ctx, Event("revalidation.app.climb", app=app.id, facts=facts))
     return after
 
@@ -431,7 +431,7 @@ def _announce(ctx: Context, app: App, found: Sequence[Finding], rung: Rung, limi
 # --- for people --------------------------------------------------------------------------------------------------------------
 
 
-def ask(ctx: Context, app_id: AppId) -> Standing:
+def ask(ctx: Context, app_id: AppId) -> Ladder:
     """Request a check of an app soon, for its vendor and for reviewers. Raises NotFound, NotPermitted (no right, or asked too recently)."""
     app = registry.get_app(ctx, app_id)
     event = Event("revalidation.app.ask", app=app.id)
@@ -441,12 +441,12 @@ def ask(ctx: Context, app_id: AppId) -> Standing:
         raise audit.refusal(ctx, event)
     if _certification(ctx, app.id) is None:
         raise Conflict("not_certified", "The app is not certified for production, so it is not checked.")
-    held = store.lock_standing(ctx.tx, app.id)
+    held = store.lock_ladder(ctx.tx, app.id)
     if held.asked_at is not None or (held.looked_at is not None and ctx.now < held.looked_at + ASK_AGAIN):
         detail = "The app was checked just now, or will be in a moment. Try again in ten minutes."
         raise audit.refusal(ctx, replace(event, reason="asked_recently"), detail)
     after = replace(held, asked_at=ctx.now)
-    store.save_standing(ctx.tx, after)
+    store.save_ladder(ctx.tx, after)
     audit.record(ctx, event)
     return after
 
@@ -481,18 +481,18 @@ def view_finding(ctx: Context, finding_id: str) -> Finding:
     return found
 
 
-def view_standing(ctx: Context, app_id: AppId) -> Standing:
+def view_ladder(ctx: Context, app_id: AppId) -> Ladder:
     """Get the rung of an app. Raises NotFound."""
     app = registry.get_app(ctx, app_id)
     if not policy.may_see(ctx.actor, app.vendor):
         raise NotFound("app_not_found", "There is no such app.")
-    return store.get_standing(ctx.tx, app.id)
+    return store.get_ladder(ctx.tx, app.id)
 
 
-def list_standings(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Standing]:
+def list_ladders(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Ladder]:
     """List apps that climbed or will climb, for the platform's staff. Raises NotPermitted."""
     require_platform(ctx.actor)
-    return store.list_standings(ctx.tx, page)
+    return store.list_ladders(ctx.tx, page)
 
 
 def view_service(ctx: Context, app_id: AppId, use: Use) -> tuple[CriterionResult, ...]:

@@ -29,7 +29,7 @@ from hilum.infra.sorting import NEVER, by_key, paged
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, TenantId, VendorId
 from hilum.kernel.pages import PageQuery
-from hilum.revalidation.models import PURGE_BATCH, SORTS, Finding, Round, Rung, Severity, Standing, State
+from hilum.revalidation.models import PURGE_BATCH, SORTS, Finding, Ladder, Round, Rung, Severity, State
 
 ONLY = "round"
 _OPEN, _DUE = text("closed_at IS NULL"), text(f"coalesce(due_at, {NEVER})")
@@ -69,7 +69,7 @@ findings = Table(
     Index("ix_revalidation_finding_vendor_due", "vendor", _DUE, "id"),
     Index("ix_revalidation_finding_closed", "closed_at"),
 )
-standings = Table(
+ladders = Table(
     "revalidation_app",
     metadata,
     Column("app", String(64), primary_key=True),
@@ -202,8 +202,8 @@ def apps_not_looked_at(tx: Connection, since: datetime, after: str, limit: int) 
     """List apps after one that have something open and were not looked at since a moment."""
     query = (
         select(findings.c.app)
-        .join(standings, standings.c.app == findings.c.app)
-        .where(findings.c.closed_at.is_(None), standings.c.looked_at < since, findings.c.app > after)
+        .join(ladders, ladders.c.app == findings.c.app)
+        .where(findings.c.closed_at.is_(None), ladders.c.looked_at < since, findings.c.app > after)
         .distinct()
     )
     return [AppId(row.app) for row in tx.execute(query.order_by(findings.c.app).limit(limit))]
@@ -249,19 +249,19 @@ def _finding(row: Row[Any]) -> Finding:
 # --- how far apps climbed ----------------------------------------------------------------------------------------------------
 
 
-def lock_standing(tx: Connection, app: AppId) -> Standing:
+def lock_ladder(tx: Connection, app: AppId) -> Ladder:
     """Get how far an app climbed, locked until the transaction ends."""
     first = {"rung": 0, "due": 0, "switches": [], "suspended": False, "looked_at": None, "asked_at": None}
-    tx.execute(insert_or_ignore(tx, standings).values(app=app, **first))
-    return _standing(tx.execute(select(standings).where(standings.c.app == app).with_for_update()).one())
+    tx.execute(insert_or_ignore(tx, ladders).values(app=app, **first))
+    return _ladder(tx.execute(select(ladders).where(ladders.c.app == app).with_for_update()).one())
 
 
-def get_standing(tx: Connection, app: AppId) -> Standing:
-    row = tx.execute(select(standings).where(standings.c.app == app)).first()
-    return Standing(app) if row is None else _standing(row)
+def get_ladder(tx: Connection, app: AppId) -> Ladder:
+    row = tx.execute(select(ladders).where(ladders.c.app == app)).first()
+    return Ladder(app) if row is None else _ladder(row)
 
 
-def save_standing(tx: Connection, after: Standing) -> None:
+def save_ladder(tx: Connection, after: Ladder) -> None:
     values = {
         "rung": int(after.rung),
         "due": int(after.due),
@@ -270,23 +270,23 @@ def save_standing(tx: Connection, after: Standing) -> None:
         "looked_at": after.looked_at,
         "asked_at": after.asked_at,
     }
-    tx.execute(standings.update().where(standings.c.app == after.app).values(values))
+    tx.execute(ladders.update().where(ladders.c.app == after.app).values(values))
 
 
-def list_standings(tx: Connection, page: PageQuery) -> list[Standing]:
+def list_ladders(tx: Connection, page: PageQuery) -> list[Ladder]:
     """List by app those that climbed, or are to climb."""
-    query = select(standings).where(standings.c.due > 0)
-    return [_standing(row) for row in tx.execute(by_key(query, standings.c.app, page))]
+    query = select(ladders).where(ladders.c.due > 0)
+    return [_ladder(row) for row in tx.execute(by_key(query, ladders.c.app, page))]
 
 
-def list_asked(tx: Connection, limit: int) -> list[Standing]:
+def list_asked(tx: Connection, limit: int) -> list[Ladder]:
     """List the apps that somebody asked to have looked at, the longest waiting first."""
-    query = select(standings).where(standings.c.asked_at.is_not(None)).order_by(standings.c.asked_at)
-    return [_standing(row) for row in tx.execute(query.limit(limit))]
+    query = select(ladders).where(ladders.c.asked_at.is_not(None)).order_by(ladders.c.asked_at)
+    return [_ladder(row) for row in tx.execute(query.limit(limit))]
 
 
-def _standing(row: Row[Any]) -> Standing:
-    return Standing(
+def _ladder(row: Row[Any]) -> Ladder:
+    return Ladder(
         AppId(row.app),
         Rung(row.rung),
         Rung(row.due),
