@@ -18,6 +18,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import orjson
+
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
 from hilum.clients import service as clients
@@ -120,6 +122,26 @@ class FlowState:
     def actor(self) -> Actor:
         """Return the person as an actor."""
         return signin_policy.actor_of(self.person)
+
+    @property
+    def shown(self) -> str:
+        """Return what a page says here: a digest of who asks, why and for whose record, then the offered scopes. Its form sends it back."""
+        facts, purpose = self.client_context.facts, self.client_context.app.purpose
+        why = (purpose, facts.consented_since)
+        about = (self.step.value, facts.version, facts.vendor, why, self.request.patient)
+        return " ".join((hashlib.sha256(orjson.dumps(about)).hexdigest(), *map(smart.render, self.offered)))
+
+    def as_shown(self, shown: str) -> "FlowState | None":
+        """Return this state without the scopes that the answered page did not show; None if that page said anything else otherwise.
+
+        ``shown`` comes from the browser: it only ever narrows what is offered (ADR 155).
+        """
+        if shown == self.shown:
+            return self
+        about, *scopes = shown.split(" ")
+        if about != self.shown.partition(" ")[0]:
+            return None
+        return replace(self, offered=smart.intersect(self.offered, smart.parse_stored(scopes)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -222,6 +222,7 @@ def consent(
         "frontchannel/consent.html" if asking else "frontchannel/notice.html",
         flow_state,
         fields=fields,
+        shown=flow_state.shown,
         groups=groups(each for each in choices if not (topics and each.type)),
         topics=topics,
         descriptions=rest,

@@ -168,7 +168,12 @@ class FrontChannel:
         allow, remove = decision == "allow", decision == "remove"
         language = language_of(form.one("language"))
         answer = service.Answer(
-            allow, form.many("scope"), form.many("topic"), remove, language.value if language else ""
+            allow,
+            form.many("scope"),
+            form.many("topic"),
+            remove,
+            form.one("shown"),
+            language.value if language else "",
         )
         decided = await self._kit.uow.write(
             partial(

@@ -85,6 +85,8 @@ class Answer:
     ticked: tuple[str, ...] = ()
     topics: tuple[str, ...] = ()
     remove: bool = False
+    shown: str = ""
+    """What the answered page showed (``FlowState.shown``). A person agrees to nothing else."""
     language: str = ""
     """The language of the answered page; empty if its form had no supported one."""
 
@@ -298,6 +300,11 @@ def decide(ctx: Context, site: Site, request_id: str, cookie: str, answer: Answe
             detail="the person declined",
             language=answer.language,
         )
+    seen = result.as_shown(answer.shown)
+    # The app or its purpose changed while the person read: the page is shown again.
+    if seen is None:
+        return result
+    result = seen
     granted, ticked = result.offered, answer.ticked
     if result.step is Step.CONSENT:
         ticked = _ticked_within(result, answer)
