@@ -1,10 +1,14 @@
 """Edits of clients: at once in the sandbox, held until a reviewer decides for a certified production client (C12)."""
 
+from functools import partial
 from typing import Any
 
 import pytest
+from sqlalchemy import Integer, literal_column, select, type_coerce, update
 
+from hilum.infra.context import Context
 from hilum.infra.unit_of_work import UnitOfWork
+from hilum.registry.store import certifications
 from tests.flows.control_site import ControlSite, build, codes, problem
 from tests.flows.test_vendor_apps import PROFILE, client_body, furnish_app
 from tests.flows.vendor_ground import certified, furnish_vendor, made
@@ -188,6 +192,37 @@ def test_no_client_gets_around_the_review_by_being_new(site: ControlSite) -> Non
         made(it.developer.put(f"/clients/{it.client}/version", json={"version": second}), 200)["version"]
         == second
     )
+
+
+def stored(ctx: Context, name: str) -> object:
+    """Return what the database has in a column of the one certification, as it is stored."""
+    column = certifications.c[name]
+    return ctx.tx.execute(select(type_coerce(column, Integer) if "_at" in name else column)).scalar_one()
+
+
+@pytest.mark.parametrize(
+    "damage", [{"expires_at": literal_column(str(2**63 - 1))}, {"certified_by": "per_somebody"}]
+)
+def test_nothing_gets_around_the_review_while_the_certification_is_not_as_it_was_signed(
+    site: ControlSite, damage: dict[str, Any]
+) -> None:
+    """C12, C179: it counts for nothing then, and again once its row is put back, with whatever was changed in between."""
+    it = Certified(site)
+    new = client_body(it.app, it.version, environment="production", **EVIL)
+    purpose = {"revision": made(it.developer.get(f"/apps/{it.app}"), 200)["revision"], "purpose": "Billing"}
+    put_back: dict[str, Any] = {
+        name: literal_column(repr(site.system(partial(stored, name=name)))) for name in damage
+    }
+    site.system(lambda ctx: ctx.tx.execute(update(certifications).values(damage)))
+
+    problem(it.edit(EVIL), 409, "not_as_signed")
+    problem(it.developer.post("/clients", json=new), 409, "not_as_signed")
+    problem(it.developer.patch(f"/apps/{it.app}", json=purpose), 409, "not_as_signed")
+
+    site.system(lambda ctx: ctx.tx.execute(update(certifications).values(put_back)))
+    assert made(it.edit(EVIL), 202)["state"] == "pending"
+    problem(it.developer.post("/clients", json=new), 422, "version_certified")
+    assert made(it.developer.patch(f"/apps/{it.app}", json=purpose), 202)["state"] == "pending"
 
 
 def test_keys_are_replaced_by_an_address_only_after_review(site: ControlSite) -> None:

@@ -29,6 +29,7 @@ def edit(ctx: Context, client: Client, order: ClientEdit) -> Client | HeldEdit:
         )
     metadata = _validated(ctx, client, order)
     names = policy.changed_fields(client, metadata)
+    registry.require_as_signed(ctx, client.app)
     certifications = registry.certifications_of(ctx, client.app)
     grace = registry.grace_of(ctx, registry.get_app(ctx, client.app).category)
     if not names or not policy.is_certified_for_production(client, certifications, ctx.now, grace):

@@ -90,6 +90,7 @@ def _require_unreviewed(ctx: Context, version: VersionId, environment: Environme
     if environment is not Environment.PRODUCTION:
         return
     app = registry.get_app(ctx, registry.get_version(ctx, version).app)
+    registry.require_as_signed(ctx, app.id)
     of_app = registry.certifications_of(ctx, app.id)
     # A version in its grace is still used, and so would be its new client.
     at = ctx.now - registry.grace_of(ctx, app.category)

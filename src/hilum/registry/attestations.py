@@ -109,6 +109,16 @@ def certified(ctx: Context, of: Collection[AppId] | None) -> Certified:
     return found
 
 
+def require_as_signed(ctx: Context, app: AppId) -> None:
+    """Check that an app's certifications are as they were signed, before a change that needs a reviewer if there are any. Raises Conflict.
+
+    Otherwise they count for nothing, a change would be made without a reviewer, and once the rows are put back it would be certified.
+    """
+    if fault := certified(ctx, [app]).faults.get(app):
+        advice = "Nothing of the app is changed until the platform's staff have put that right: `hilum doctor` says how."
+        raise Conflict("not_as_signed", f"{fault} {advice}")
+
+
 def _joined(some: Certified, others: Certified) -> Certified:
     return Certified(
         {**some.apps, **others.apps},

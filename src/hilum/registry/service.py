@@ -17,6 +17,7 @@ from hilum.kernel.pages import PageQuery
 from hilum.policies import service as policies
 from hilum.policies.models import GRACE_DAYS_BOUND, PROOFS, OverrideOrder
 from hilum.registry import attestations, creation, policy, store
+from hilum.registry.attestations import require_as_signed
 from hilum.registry.calls import read_calls, reading_of_calls
 from hilum.registry.creation import add_certification, add_single_tenant_app, announce_change
 from hilum.registry.delta_reviews import (
@@ -128,6 +129,7 @@ __all__ = [
     "reading_of_calls",
     "record_applied",
     "refuse_held",
+    "require_as_signed",
     "vendor_names",
     "view_app",
     "view_profile",
