@@ -1,5 +1,6 @@
 """A row with a value that Hilum never writes costs its own app only, and counts again once it is repaired (ADR 150)."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -23,15 +24,24 @@ LATE: Any = literal_column(str(2**63 - 1))
 
 
 def put(front: Front, table: Table, app: str, values: dict[str, Any]) -> None:
-    """Write to an app's rows as somebody does who has no key."""
+    """Write to an app's rows as somebody does who has no key, and announces nothing."""
     of = table.c.id if table is apps else table.c.app
+    front.run(lambda ctx: ctx.tx.execute(update(table).where(of == app).values(values)))
+
+
+def announce(front: Front, app: str) -> None:
+    """Have workers read an app and its installation again, as after any change of them."""
 
     def verb(ctx: Context) -> None:
-        ctx.tx.execute(update(table).where(of == app).values(values))
         registry.announce_change(ctx, AppId(app))
         registry.announce_change(ctx, AppId(app), at=MERCY)
 
     front.run(verb)
+
+
+def refused(front: Front, token: str) -> tuple[int, str]:
+    answer = front.read("Patient/p1", token)
+    return answer.status, answer.json["issue"][0]["details"]["coding"][0]["code"]
 
 
 @pytest.mark.parametrize(
@@ -54,9 +64,9 @@ def test_one_row_is_refused_with_its_reason_and_nobody_else(
     before = front.run(lambda ctx: ctx.tx.execute(select(table.c[column]).where(of == app)).scalar_one())
 
     put(front, table, app, {column: LATE})
+    announce(front, app)
 
-    refused = front.read("Patient/p1", held["web"])
-    assert (refused.status, refused.json["issue"][0]["details"]["coding"][0]["code"]) == (403, reason)
+    assert refused(front, held["web"]) == (403, reason)
     assert front.redeem(code, "web").status_code in {400, 401}
     assert front.read("Patient/p1", held["public"]).status == 200
     assert front.earn("public", scopes=SCOPES)["access_token"]
@@ -66,3 +76,15 @@ def test_one_row_is_refused_with_its_reason_and_nobody_else(
     facts = front.run(whole(facts_of))
     assert facts.clients[front.clients["web"].id].certified_until is not None
     assert (MERCY, app) in facts.installations
+    # Nobody has announced the repair, so a worker that runs has not read it.
+    assert refused(front, held["web"]) == (403, reason)
+
+    announce(front, app)
+
+    new = front.earn("web", scopes=SCOPES)["access_token"]
+    front.read(
+        "Patient/p1", new
+    )  # refused where there were no facts: a quota that widens fills up at its rate
+    front.clock.advance(timedelta(seconds=5))
+    # What was issued before is valid again: nobody took anything away.
+    assert [front.read("Patient/p1", each).status for each in (new, held["web"])] == [200, 200]
