@@ -302,7 +302,7 @@ def test_a_client_that_expired_by_itself_leaves_nothing_signed(ground: Ground, c
     assert counts(ground, client)
 
     clock.advance(timedelta(hours=2))
-    ground.do(SYSTEM, clients.delete_ended_dynamic)
+    ground.do(SYSTEM, lambda ctx: clients.attest_gone(ctx, clients.delete_ended_dynamic(ctx)))
 
     left = ground.do(SYSTEM, lambda ctx: ctx.tx.execute(select(tree.leaves.c.subject)).scalars().all())
     assert left == []

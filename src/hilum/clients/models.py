@@ -213,6 +213,15 @@ class Client:
 
 
 @dataclass(frozen=True, slots=True)
+class Ended:
+    """A dynamic client that expired and was deleted with its app, which existed at one hospital."""
+
+    client: ClientId
+    app: AppId
+    tenant: TenantId
+
+
+@dataclass(frozen=True, slots=True)
 class ClientEdit:
     """An edit of the security-relevant metadata of a client; None leaves a field. ``revision`` is the one that was read.
 

@@ -17,6 +17,7 @@ from hilum.clients.models import (
     ClientFacts,
     ClientMetadata,
     ClientType,
+    Ended,
     NewClient,
 )
 from hilum.clients.peers import CARRY_OUT, add_peer, ask_peer, ask_secret, rotate_secret
@@ -255,12 +256,22 @@ def count_dynamic(ctx: Context, tenant: TenantId) -> int:
     return store.count_dynamic(ctx.tx, registry.list_apps_of(ctx, tenant), ctx.now)
 
 
-def delete_ended_dynamic(ctx: Context) -> list[tuple[AppId, TenantId]]:
-    """Delete expired dynamic clients with their apps, but not the installations; return the apps and their tenants."""
-    ended = store.delete_ended_dynamic(ctx.tx, ctx.now)
-    deleted = registry.delete_apps(ctx, [app for _, app in ended])
-    signing.attest_gone(ctx, ended)
-    return [(app.id, app.tenant) for app in deleted if app.tenant is not None]
+def delete_ended_dynamic(ctx: Context) -> list[Ended]:
+    """Delete expired dynamic clients with their apps, but not the installations; return them. ``attest_gone`` signs it, last of the verb."""
+    ended = [
+        Ended(client.id, app.id, app.tenant)
+        for client, app in signing.ended_dynamic(ctx)
+        if app.tenant is not None
+    ]
+    if ended:
+        store.delete_clients(ctx.tx, [each.client for each in ended])
+        registry.delete_apps(ctx, {each.app for each in ended})
+    return ended
+
+
+def attest_gone(ctx: Context, ended: Collection[Ended]) -> None:
+    """Sign that clients are gone; the last of a verb, since others wait for it. Raises Conflict."""
+    signing.attest_gone(ctx, [(each.client, each.app) for each in ended])
 
 
 def get_client(ctx: Context, client_id: ClientId) -> Client:

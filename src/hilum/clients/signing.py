@@ -127,6 +127,17 @@ def read(ctx: Context, of: Collection[AppId] | None) -> tuple[list[Registered], 
     return counting, unread | {app.id for client, app in every if client.id not in kept}
 
 
+def ended_dynamic(ctx: Context) -> list[Registered]:
+    """Read dynamic clients that have expired, and count, with their apps: one that somebody marked so in the database is none of them."""
+
+    def read(ctx: Context) -> list[Registered]:
+        found = store.read_ended_dynamic(ctx.tx, ctx.now)
+        apps = registry.read_apps(ctx, {client.app for client in found}) if found else {}
+        return [(client, apps[client.app]) for client in found if client.app in apps]
+
+    return attestations.wholly_intact(ctx, read, _states)
+
+
 def states(ctx: Context) -> Iterator[State]:
     """Return subject and digest of every client, of whose each app with a client is, and of every offer of an app."""
     apps, owned = registry.read_apps(ctx, None), dict[AppId, App]()

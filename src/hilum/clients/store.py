@@ -437,16 +437,17 @@ def count_dynamic(tx: Connection, of: Collection[AppId], now: datetime) -> int:
     return int(tx.execute(query).scalar_one())
 
 
-def delete_ended_dynamic(tx: Connection, now: datetime) -> list[tuple[ClientId, AppId]]:
-    """Delete expired dynamic clients, at most ENDED_BATCH; return them with their apps."""
-    ended = select(clients.c.id, clients.c.app).where(
-        clients.c.dynamic.is_(True), clients.c.expires_at <= now
-    )
-    rows = tx.execute(ended.limit(ENDED_BATCH)).all()
-    if not rows:
-        return []
-    expired = [row.id for row in rows]
-    tx.execute(secrets.delete().where(secrets.c.client.in_(expired)))
-    tx.execute(uses.delete().where(uses.c.client.in_(expired)))
-    tx.execute(clients.delete().where(clients.c.id.in_(expired)))
-    return [(ClientId(row.id), AppId(row.app)) for row in rows]
+def read_ended_dynamic(tx: Connection, now: datetime) -> list[Client]:
+    """Read clients that are dynamic and have expired by their rows, at most ENDED_BATCH, and keep others from changing them."""
+    ended = select(clients).where(clients.c.dynamic.is_(True), clients.c.expires_at <= now)
+    # Those that another registration deletes at this moment are left to it.
+    rows = tx.execute(ended.order_by(clients.c.id).limit(ENDED_BATCH).with_for_update(skip_locked=True)).all()
+    held = _secrets(tx, [AppId(row.app) for row in rows]) if rows else {}
+    return list(_CLIENT.made(filter(_is_known, rows), lambda row: _client(row, held.get(row.id, ()))))
+
+
+def delete_clients(tx: Connection, of: Collection[ClientId]) -> None:
+    """Delete clients with their secrets and their uses."""
+    tx.execute(secrets.delete().where(secrets.c.client.in_(of)))
+    tx.execute(uses.delete().where(uses.c.client.in_(of)))
+    tx.execute(clients.delete().where(clients.c.id.in_(of)))

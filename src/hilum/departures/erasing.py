@@ -94,10 +94,10 @@ def _facts(ctx: Context, found: Departure, action: str, at: datetime) -> list[Ma
 def _end_apps(ctx: Context, found: Departure) -> None:
     """Remove a batch of a hospital's apps; each removal asks the vendor to delete the hospital's data."""
     page = installations.list_installations(ctx, found.tenant, PageQuery(limit=APPS_AT_ONCE))
-    for each in page:
-        installations.uninstall(ctx, each.id)
     if len(page) < APPS_AT_ONCE:
         store.save(ctx.tx, replace(found, apps_ended_at=ctx.now))
+    # Last: what is signed is locked from there to the commit.
+    installations.uninstall_all(ctx, [each.id for each in page])
 
 
 def _erase(ctx: Context, found: Departure) -> None:

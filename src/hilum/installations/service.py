@@ -1,6 +1,6 @@
 """Install apps at tenants, register sandbox apps dynamically, and read the facts about installations."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -342,6 +342,21 @@ def revalidate(ctx: Context, installation_id: str) -> Installation:
 
 def uninstall(ctx: Context, installation_id: str) -> Installation:
     """Remove an app from a tenant; its tokens there are refused from the next snapshot on. Raises NotFound, NotPermitted, Conflict."""
+    removed, before = _remove(ctx, installation_id)
+    signing.attest_removed(ctx, before)
+    return removed
+
+
+def uninstall_all(ctx: Context, of: Collection[str]) -> None:
+    """Remove several apps from a tenant; all rows are changed before any is signed. Raises NotFound, NotPermitted, Conflict."""
+    # In one order, as any two that remove several.
+    found = [_remove(ctx, each)[1] for each in sorted(of)]
+    for before in found:
+        signing.attest_removed(ctx, before)
+
+
+def _remove(ctx: Context, installation_id: str) -> tuple[Installation, Installation]:
+    """Change the row of an installation that is removed; return it as it is and as it was, to be signed last."""
     before = _installation_for(ctx, installation_id, "registry.installation.remove")
     if not store.save_removed(ctx.tx, before.id, by=str(ctx.actor), at=ctx.now):
         raise Conflict("installation_removed", "This installation is already removed.")
@@ -351,8 +366,7 @@ def uninstall(ctx: Context, installation_id: str) -> Installation:
         ctx, Event("registry.installation.remove", tenant=before.tenant, app=before.app, facts=facts)
     )
     disposals.ask_of_hospital(ctx, before.tenant, before.app, before.id)
-    signing.attest_removed(ctx, before)
-    return replace(before, removed_at=ctx.now, removed_by=str(ctx.actor))
+    return replace(before, removed_at=ctx.now, removed_by=str(ctx.actor)), before
 
 
 def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, Any]) -> tuple[Client, str]:
@@ -392,25 +406,27 @@ def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, A
         )
         audit.record(ctx, event)
         raise Invalid("client_invalid", "The client metadata is invalid; see fields.", fields=faults)
-    # Expired clients are removed by the next registration, so that the table does not grow with visitors.
-    ended = clients.delete_ended_dynamic(ctx)
-    store.delete_of_apps(ctx.tx, [app for app, _ in ended])
-    signing.attest_gone(ctx, [(at, app) for app, at in ended])
-    for app, at in ended:
-        registry.announce_change(ctx, app, at=at)
-    # Counted after the removal, under the lock of the tenant's row.
+    # Under the lock of the tenant's row.
     if clients.count_dynamic(ctx, tenant_id) >= DYNAMIC_CLIENTS_BOUND:
         raise audit.refusal(
             ctx,
             Event("registry.client.register", tenant=tenant_id, reason="too_many_clients"),
             "This tenant has the most dynamic clients allowed. Each expires after a day; try again later.",
         )
+    # Expired clients are removed by the next registration, so that the table does not grow with visitors.
+    ended = clients.delete_ended_dynamic(ctx)
+    store.delete_of_apps(ctx.tx, [each.app for each in ended])
+    for each in ended:
+        registry.announce_change(ctx, each.app, at=each.tenant)
     client, secret = clients.add_dynamic(ctx, tenant_id, requested, ends=ends)
     # Every role: in a sandbox the developer plays all of them.
     roles = frozenset() if client.type is ClientType.BACKEND else ROLES
     order = InstallOrder(tenant_id, client.app, roles, expires_at=ends)
     registry.announce_change(ctx, client.app, at=tenant_id)
     _add(ctx, order, client.scopes, Environment.SANDBOX, asked=client.scopes)
+    # Signed after every row that others may hold was changed: whoever holds one may wait for what is signed, which is locked to the commit.
+    clients.attest_gone(ctx, ended)
+    signing.attest_gone(ctx, [(each.tenant, each.app) for each in ended])
     return client, secret
 
 
