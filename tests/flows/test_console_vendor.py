@@ -1,6 +1,7 @@
 """A vendor's own affairs by pages: contacts, domains, the team, statements, changes in review, and asking for less (C6, C7, C8, C12; ADR 72)."""
 
 import base64
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -125,6 +126,9 @@ def test_an_owner_invites_a_member_whose_link_is_shown_once_and_removes_them(des
     shown = send(owner, f"{page}/new", "username", name="Nia", username="nia", role="vendor_developer")
     assert "/enrol/hil_ln_" in shown.text
     assert "/enrol/hil_ln_" not in owner.get(page).text
+    link = re.search(r"/t/ven_[0-9a-z]+/enrol/hil_ln_[\w-]+", shown.text)
+    assert link is not None
+    assert "inform whoever gave you the link." in desk.site.browser().get(link[0]).text
     nia = next(each for each in members(desk) if each.username == "nia")
     asked = send(owner, f"{page}/new", "username", name="Otis", username="otis", role="vendor_owner")
     assert "Waits for a colleague" in asked.text

@@ -125,7 +125,9 @@ def test_a_link_is_used_once(site: ControlSite, vendor: str) -> None:
 
     again = press(site, link)
 
-    assert site.browser().get(link).status_code == 404
+    over = site.browser().get(link)
+    assert over.status_code == 404
+    assert "If you used it yourself, nothing is left to do." in over.text, "it set no password"
     assert again.status_code in {403, 404}
 
 

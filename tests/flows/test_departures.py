@@ -240,7 +240,9 @@ def test_an_export_verifies_offline_and_every_change_of_it_shows(site: ControlSi
     assert b"carl" not in whole
     assert b"private_sealed" not in whole
     assert oct((folder / "manifest.json").stat().st_mode)[-3:] == "600"
-    for key, code in ((done.key, 0), ("another", 1)):
+    shown = CliRunner().invoke(verify, [str(folder)]).output.splitlines()[0].rpartition("key ")[2]
+    assert shown == done.key, "the key that is handed over on another way is the one that is named here"
+    for key, code in ((shown, 0), ("another", 1)):
         assert CliRunner().invoke(verify, [str(folder), "--key", key]).exit_code == code
     # Whoever changes a file, adds one or takes one away is found out.
     for change in (

@@ -249,8 +249,8 @@ def test_a_fresh_database_has_nothing_to_open(
 # --- a platform of several nodes ------------------------------------------------------------------------------------------------
 
 
-def report(uow: UnitOfWork, name: str, **more: Any) -> None:
-    made = Node(name, 2, release(), f"boot-{name}", **more)
+def report(uow: UnitOfWork, name: str, workers: int = 2, **more: Any) -> None:
+    made = Node(name, workers, release(), f"boot-{name}", **more)
     spoil(uow, lambda ctx: nodes.report(ctx.tx, made))
 
 
@@ -259,13 +259,13 @@ def test_nodes_and_what_each_workers_share_is_are_listed(
 ) -> None:
     """Quotas are divided by the workers of all nodes, and it is said."""
     spoil(sqlite_uow, lambda ctx: identity.update_tenant(ctx, TenantId("clinic"), TenantChange(active=False)))
-    report(sqlite_uow, "a")
+    report(sqlite_uow, "a", workers=1)
     report(sqlite_uow, "b")
 
     code, found = doctor(SECRET_KEY)
 
     assert code == 0, found
-    assert found["nodes"]["next"] == "a (2 workers), b (2 workers); each worker has 1/4 of a quota"
+    assert found["nodes"]["next"] == "a (1 worker), b (2 workers); each worker has 1/3 of a quota"
 
 
 @pytest.mark.parametrize(

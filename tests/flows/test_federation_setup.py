@@ -97,6 +97,9 @@ def test_a_provider_is_set_up_by_two_people_and_its_secret_is_shown_to_nobody(gr
 
     waiting = ground.api("gina").post("/identity-providers", json=ground.asked())
     approval = waiting.json()["approval"]
+    assert approval["about"] == "General Hospital", (
+        "the provider's name, as its id says nothing to a colleague"
+    )
     assert approval["order"]["roles"] == ["physician", "nurse"]
     assert approval["order"]["new_secret"] is True
     assert ground.api("gina").post(f"/approvals/{approval['id']}/approve").status_code == 403

@@ -149,7 +149,8 @@ def test_what_a_lens_found_goes_to_the_vendor_and_back_until_it_is_resolved(grou
         403,
         "not_permitted",
     )
-    made(act_on(ground, sent, "legal", "answer", "acme.developer", text="Section 4 states it now."), 200)
+    said = act_on(ground, sent, "legal", "answer", "acme.developer", text="Section 4 states it now.")
+    assert made(said, 200)["reviewer"] == "reviewer", "vendors see no ids of staff"
     problem(act_on(ground, sent, "legal", "answer", "acme.developer", text="x"), 409, "lens_waits_for_nobody")
     assert codes(problem(judge(ground, sent, "legal", "lena"), 422, "verdict_invalid")) == {
         "verdict": "findings_block"

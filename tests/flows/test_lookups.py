@@ -123,7 +123,8 @@ def test_a_hospitals_people_name_apps_but_neither_other_hospitals_nor_their_peop
     carl = str(site.people["carl"].id)
 
     assert [each["id"] for each in look_up(site, "ann", "app", "Chart Viewer")] == [app]
-    assert member_names(site, "ann", app, carl) == {app: "Chart Viewer"}
+    ann = site.people["ann"]
+    assert member_names(site, "ann", app, carl, str(ann.id)) == {app: "Chart Viewer", str(ann.id): ann.name}
     for who in ("ann", "gina"):
         for kind, named in (
             ("tenant", "Children"),

@@ -169,3 +169,11 @@ def test_what_a_framework_finds_is_said_by_codes_of_the_list() -> None:
     ]
     assert {each["code"] for each in found} <= set(SENTENCES)
     assert all(each["detail"].endswith(".") for each in found)
+
+
+def test_the_refusal_of_a_malformed_text_shows_the_pattern() -> None:
+    found = of_validation(
+        {"type": "string_pattern_mismatch", "msg": "String should match", "ctx": {"pattern": "^ven_[a-z]+$"}}
+    )
+
+    assert found == {"code": "malformed", "detail": "This value has the wrong format: ^ven_[a-z]+$."}

@@ -9,7 +9,7 @@ import click
 from hilum.agreements.models import SORTS
 from hilum.cli import api
 from hilum.cli.named import TENANT, VENDOR
-from hilum.cli.resources import MOMENT, json_option, show, show_one, sort_option
+from hilum.cli.resources import MOMENT, json_option, show, show_one, sort_option, tenant_option
 
 COLUMNS = ("id", "vendor", "tenant", "entity", "kind", "state", "ends_at", "finding_since")
 document_option = click.option(
@@ -34,7 +34,7 @@ def agreement() -> None:
 
 @agreement.command("add")
 @click.option("--vendor", type=VENDOR, required=True, help="The vendor.")
-@click.option("--tenant", type=TENANT, required=True, help="The hospital.")
+@tenant_option
 @click.option(
     "--kind",
     required=True,
@@ -73,7 +73,7 @@ def add(
     """
     body = {
         "vendor": vendor,
-        "tenant": tenant,
+        "tenant": api.require_tenant(tenant),
         "kind": kind,
         "parties": list(parties),
         "document": _digest(document),

@@ -239,7 +239,11 @@ def app_client(file: Path, *, json_: bool) -> None:
     if isinstance(app, str) and isinstance(version, str):
         whole = version.startswith(KINDS["version"][0]) or "@" in version
         body["version"] = id_of("version", version if whole else f"{app}@{version}")
-    show_one(api.call("POST", "/clients", body), json_=json_)
+    made = api.call("POST", "/clients", body)
+    show_one(made, json_=json_)
+    if made["client_secret"]:
+        # On standard error: standard output is the record or its JSON, for scripts.
+        click.secho("keep the secret for whoever runs the app; it is shown only here", fg="yellow", err=True)
 
 
 def read_object(file: Path) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from hilum.cli.backups import progress_bar
 from hilum.cli.named import TENANT
 from hilum.cli.output import REFUSED, as_json, refuse
 from hilum.cli.resources import json_option, show, show_done, show_one, tenant
-from hilum.departures import policy
 from hilum.departures.models import ERASE_AFTER_DEFAULT, ERASE_AFTER_MAX, ERASE_AFTER_MIN, Deed
 from hilum.kernel.errors import HilumError
 from hilum.kernel.lists import counted
@@ -150,7 +149,7 @@ def export(departure: str, folder: Path, *, json_: bool) -> None:
     click.echo(
         f"{counted(done.files, 'file')}, {done.size / 1e6:.1f} MB, in {done.folder}; the stop is {done.containment}"
     )
-    click.echo(f"manifest {done.digest}, signed by the key {policy.fingerprint(done.key)}")
+    click.echo(f"manifest {done.digest}, signed by the key {done.key}")
 
 
 @leave.command("erase")
@@ -224,9 +223,7 @@ def _print(documents: dict[str, dict[str, Any]], faults: list[str], *, json_: bo
         as_json({"valid": not faults, "faults": faults, "documents": documents})
         return
     for each in documents.values():
-        click.echo(
-            f"{each['format']} of {each['name']} ({each['departure']}), key {policy.fingerprint(each['key'])}"
-        )
+        click.echo(f"{each['format']} of {each['name']} ({each['departure']}), key {each['key']}")
         for erased in each.get("erased", ()):
             said = "blanked" if erased["deed"] == Deed.BLANK else "erased"
             click.echo(f"  {said:7} {erased['rows']:>8}  {erased['what']}")

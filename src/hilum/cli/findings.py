@@ -21,7 +21,7 @@ from hilum.infra.settings import Settings
 from hilum.infra.system import SystemClock
 from hilum.infra.unreadable import UnreadableRow
 from hilum.kernel.errors import HilumError
-from hilum.kernel.lists import listed
+from hilum.kernel.lists import counted, listed
 from hilum.notices import service as notices
 from hilum.notices.models import Channel
 from hilum.policies import service as policies
@@ -100,7 +100,7 @@ def machine_findings(found: Settings) -> Iterator[Finding]:
 
 def _nodes(live: list[Node]) -> Iterator[Finding]:
     workers = sum(each.workers for each in live)
-    seen = ", ".join(f"{each.name} ({each.workers} workers)" for each in live) or "none serves now"
+    seen = ", ".join(f"{each.name} ({counted(each.workers, 'worker')})" for each in live) or "none serves now"
     shares = f"; each worker has 1/{workers} of a quota" if workers > 1 else ""
     yield Finding("nodes", ok=True, next=seen + shares)
     # A node whose release is older than the schema gate reports itself, but serves nobody.

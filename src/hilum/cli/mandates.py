@@ -6,7 +6,7 @@ import click
 
 from hilum.cli import api
 from hilum.cli.named import TENANT, Named, id_of
-from hilum.cli.resources import MOMENT, json_option, show, show_one, sort_option
+from hilum.cli.resources import MOMENT, json_option, show, show_one, sort_option, tenant_option
 from hilum.mandates.models import SORTS
 
 COLUMNS = ("id", "tenant", "client", "approver", "state", "ends_at", "lost_at")
@@ -25,10 +25,8 @@ def mandate() -> None:
 
 
 @mandate.command("ask")
-@click.argument(
-    "client", metavar="SERVICE", type=Named("client", "hilum mandate unanswered --tenant HOSPITAL")
-)
-@click.option("--tenant", type=TENANT, required=True, help="The hospital.")
+@click.argument("client", metavar="SERVICE", type=Named("client", "hilum mandate unanswered"))
+@tenant_option
 @click.option("--approver", required=True, help="The person of the hospital who is to answer for it.")
 @click.option(
     "--until", "ends_at", type=MOMENT, default=None, help="When it ends; without it, when the client does."
@@ -43,6 +41,7 @@ def ask(client: str, *, tenant: str, approver: str, ends_at: datetime | None, js
     Example:
       hilum mandate ask "Risk Reports" --tenant mercy --approver m.berg --until 2027-06-30
     """
+    tenant = api.require_tenant(tenant)
     body = {
         "client": client,
         "tenant": tenant,
@@ -103,7 +102,7 @@ def list_(*, tenant: str, findings: bool, sort: str, json_: bool) -> None:
 
 
 @mandate.command("unanswered")
-@click.option("--tenant", type=TENANT, required=True, help="The hospital.")
+@tenant_option
 @json_option
 def unanswered(*, tenant: str, json_: bool) -> None:
     r"""List the backend services at a hospital for which nobody of it answers.
@@ -115,7 +114,7 @@ def unanswered(*, tenant: str, json_: bool) -> None:
     Example:
       hilum mandate unanswered --tenant mercy
     """
-    path = f"/tenants/{api.segment(tenant)}/unanswered-services"
+    path = f"/tenants/{api.segment(api.require_tenant(tenant))}/unanswered-services"
     show(api.every(path), ("client", "name", "app", "text", "ends_at"), json_=json_)
 
 

@@ -185,7 +185,7 @@ def rotate(webhook_id: str, *, overlap_hours: int, json_: bool) -> None:
 @click.argument("webhook_id")
 @json_option
 def ping(webhook_id: str, *, json_: bool) -> None:
-    r"""Send a test event; `hilum notices show` prints how it was answered.
+    r"""Send a test event; `hilum webhook list` shows how it was answered.
 
     \b
     Example:

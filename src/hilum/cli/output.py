@@ -124,5 +124,5 @@ def say_faults(sentences: Mapping[str, str], said: str) -> None:
 
 def say_what_lists(code: str, said: str) -> None:
     """Print which command lists the records, after a refusal that one was not found, unless the refusal says so itself."""
-    if code in LISTED_BY and LISTED_BY[code] not in said:
+    if code in LISTED_BY and "`hilum " not in said:
         click.echo(f"Next: `{LISTED_BY[code]}` lists them.", err=True)

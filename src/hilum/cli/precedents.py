@@ -5,16 +5,14 @@ from typing import Any
 import click
 
 from hilum.cli import api
-from hilum.cli.named import APP, TENANT, app_argument
+from hilum.cli.named import APP, app_argument
 from hilum.cli.output import as_json, plain
-from hilum.cli.resources import json_option, show, show_one
-
-_tenant = click.option("--tenant", type=TENANT, required=True, help="Your hospital.")
+from hilum.cli.resources import json_option, show, show_one, tenant_option
 
 
 @click.command("precedents")
 @app_argument
-@_tenant
+@tenant_option
 @click.option("--scope", multiple=True, help="What you would grant; without it what you grant, or all.")
 @click.option("--role", multiple=True, help="To whom you would give it.")
 @json_option
@@ -29,7 +27,7 @@ def installation_precedents(
       hilum installation precedents "Chart Viewer" --tenant general --role physician
     """
     query: dict[str, str | list[str]] = {"app": app_id, "scope": list(scope), "role": list(role)}
-    path = f"/tenants/{api.segment(tenant)}/precedents"
+    path = f"/tenants/{api.segment(api.require_tenant(tenant))}/precedents"
     found = api.call("GET", path, query={name: value for name, value in query.items() if value})
     if json_:
         as_json(found)
@@ -59,7 +57,7 @@ def _print(found: dict[str, Any]) -> None:
 
 @click.command("share")
 @click.argument("app", type=APP, required=False)
-@_tenant
+@tenant_option
 @click.option("--yes", "choice", flag_value="yes", help="Share it.")
 @click.option("--no", "choice", flag_value="no", help="Do not share it.")
 @click.option("--as-hospital", "choice", flag_value="as_hospital", help="Of an app: as the hospital says.")
@@ -81,7 +79,7 @@ def installation_share(
         raise click.UsageError("Say --yes, --no or --as-hospital.")
     shares = {"yes": True, "no": False, "as_hospital": None}[choice]
     body = {"app": app, "shares": shares, "reasons": reasons}
-    made = api.call("PUT", f"/tenants/{api.segment(tenant)}/sharing", body)
+    made = api.call("PUT", f"/tenants/{api.segment(api.require_tenant(tenant))}/sharing", body)
     if made is None:
         click.echo("As the hospital says in general.")
         return
@@ -89,7 +87,7 @@ def installation_share(
 
 
 @click.command("shared")
-@_tenant
+@tenant_option
 @json_option
 def installation_shared(tenant: str, *, json_: bool) -> None:
     r"""List what your hospital shares of its approvals, and what not.
@@ -98,7 +96,7 @@ def installation_shared(tenant: str, *, json_: bool) -> None:
     Example:
       hilum installation shared --tenant general
     """
-    found = api.every(f"/tenants/{api.segment(tenant)}/sharing")
+    found = api.every(f"/tenants/{api.segment(api.require_tenant(tenant))}/sharing")
     show(found, ("app", "shares", "reasons", "changed_by", "changed_at"), json_=json_)
 
 

@@ -17,7 +17,7 @@ from hilum.requests.models import GROUP_SORTS, State
 GROUP, REQUEST = "rqg_", "arq_"
 GROUP_COLUMNS = ("id", "tenant", "app", "requests", "roles", "attention", "assigned_to", "opened_at")
 REQUEST_COLUMNS = ("id", "group", "app", "person", "role", "roles", "wanted", "state", "reason")
-APP_COLUMNS = ("app", "name", "vendor", "purpose", "tasks", "installed", "asked")
+APP_COLUMNS = ("name", "vendor", "purpose", "tasks", "installed", "asked")
 OWN_COLUMNS = tuple(each for each in REQUEST_COLUMNS if each not in {"person", "role"})
 FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
 revision_option = click.option(

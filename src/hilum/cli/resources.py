@@ -28,7 +28,16 @@ _AGO = re.compile(r"(\d{1,5})([mhd])")
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 PLATFORM = "system:system"
 """Who did what nobody asked for, as records have it."""
+_UNNAMED = {
+    "staff": "the platform's staff",
+    "person": "somebody of the hospital",
+    "member": "somebody of the vendor",
+}
+"""What stands for a person whose name the caller may not see."""
 _NAMED_ID = re.compile(f"({'|'.join(prefix for prefix, _ in KINDS.values() if prefix)})[0-9a-z]+")
+_ID_IN_TEXT = re.compile(
+    rf"\b(?:{'|'.join(prefix for prefix, _ in KINDS.values() if prefix)})[0-9a-z]{{26}}\b"
+)
 Names = Callable[[Collection[str]], dict[str, str]]
 
 
@@ -130,6 +139,17 @@ def _by_name(value: Any, names: Mapping[str, str]) -> Any:
     return "/".join(names.get(part, part) for part in value.rpartition(":")[2].split("/"))
 
 
+def with_names(sentences: list[str], names_of: Names) -> list[str]:
+    """Return sentences in which the name of what an id stands for is before the id, as far as the caller may see it."""
+    ids = {id_ for each in sentences for id_ in _ID_IN_TEXT.findall(each)}
+    names = names_of(ids) if ids else {}
+
+    def named(found: re.Match[str]) -> str:
+        return f"{plain(names[found[0]])} ({found[0]})" if found[0] in names else found[0]
+
+    return [_ID_IN_TEXT.sub(named, each) for each in sentences]
+
+
 def show_one(found: dict[str, Any], *, json_: bool, names_of: Names = api.names_of) -> None:
     """Print one record as text or as JSON; "done" if the API's answer was empty. What ids stand for is shown by name and id."""
     if json_:
@@ -151,6 +171,9 @@ def _with_name(value: Any, names: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
         return {name: _with_name(each, names) for name, each in value.items()}
     known = _by_name(value, names)
+    if known == value and isinstance(value, str):
+        kind, _, id_ = value.partition(":")
+        known = _UNNAMED.get(kind, value) if id_.startswith("per_") else value
     return f"{plain(known)} ({value})" if known != value else value
 
 

@@ -12,7 +12,7 @@ import orjson
 from hilum.cli import api, containment, host
 from hilum.cli.named import KINDS, TENANT, id_of
 from hilum.cli.output import REFUSED, as_json
-from hilum.cli.resources import MOMENT, json_option, show, show_one, sort_option
+from hilum.cli.resources import MOMENT, json_option, show, show_one, sort_option, with_names
 from hilum.controls.models import SWITCH_SORTS, EngageOrder, Mode, Switch, Target, TargetKind
 from hilum.infra.context import Context
 
@@ -291,7 +291,7 @@ def explain(request_id: str, *, local: bool, json_: bool) -> None:
     if json_:
         as_json(found)
         return
-    for sentence in found["sentences"]:
+    for sentence in with_names(found["sentences"], host.names_of if local else api.names_of):
         click.echo(sentence)
 
 

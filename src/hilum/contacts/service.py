@@ -276,8 +276,8 @@ def _use(ctx: Context, secret: str) -> Contact:
 
 def _unusable() -> NotFound:
     return NotFound(
-        "link_unusable",
-        "This link has been used, has expired or was replaced by a newer one. Ask whoever runs this platform for a new one.",
+        "contact_link_unusable",
+        "This link has been used, has expired or was replaced by a newer one.",
     )
 
 

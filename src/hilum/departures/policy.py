@@ -132,8 +132,3 @@ def check_signed(signed: Mapping[str, Any], *, key: str = "") -> str:
     except (InvalidSignature, ValueError):
         return "its signature is not that of its key"
     return ""
-
-
-def fingerprint(key: str) -> str:
-    """Return a short form of a public key, to compare by eye."""
-    return sha256(key.encode()).hexdigest()[:16]

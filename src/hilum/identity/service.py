@@ -349,9 +349,13 @@ def find_people(ctx: Context, ids: Collection[PersonId]) -> dict[PersonId, Perso
 
 
 def list_names(ctx: Context, ids: Collection[PersonId]) -> dict[PersonId, str]:
-    """Return people's names by their ids, without those that the actor may not see."""
+    """Return people's names by their ids, the actor's own among them, without those that the actor may not see."""
     people = store.find_people(ctx.tx, ids)
-    return {each.id: each.name for each in people if policy.may_see_name(ctx.actor, each)}
+    return {
+        each.id: each.name
+        for each in people
+        if each.id == ctx.actor.id or policy.may_see_name(ctx.actor, each)
+    }
 
 
 def search_people(ctx: Context, text: str, limit: int) -> list[Person]:

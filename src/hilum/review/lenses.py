@@ -242,9 +242,9 @@ def answer(ctx: Context, submission_id: str, lens: Lens, revision: int, text: st
         raise Conflict("lens_waits_for_nobody", "This lens does not wait for an answer of the vendor.")
     for each in lens_store.findings_of(ctx.tx, found.id):
         if each.lens is lens and each.state is FindingState.OPEN:
-            answered = replace(each, state=FindingState.ANSWERED)
-            lens_store.save_finding(ctx.tx, answered, before=each.state)
-    return _move(ctx, mine, LensState.TAKEN, event.action, text.strip())
+            lens_store.save_finding(ctx.tx, replace(each, state=FindingState.ANSWERED), before=each.state)
+    answered = _move(ctx, mine, LensState.TAKEN, event.action, text.strip())
+    return replace(answered, reviewer=policy.seen_by(ctx.actor, answered.reviewer))
 
 
 def resolve(ctx: Context, finding_id: str, note: str) -> Finding:

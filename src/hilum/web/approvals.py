@@ -36,7 +36,7 @@ class ApprovalShown(BaseModel):
     def of(cls, approval: Any, **more: Any) -> Self:
         """Build the body from an approval. ``more``: the fields of a subclass."""
         act = approval.act
-        names = (act.order.get(field) for field in ("username", "client_name"))
+        names = (act.order.get(field) for field in ("username", "client_name", "name", "origin"))
         return cls(
             id=approval.id,
             kind=act.kind,

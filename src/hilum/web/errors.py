@@ -65,6 +65,10 @@ TITLE_AND_NEXT = {
         "This launch was already used",
         "Go back to the chart and open the app again. Each launch works once, for a short time.",
     ),
+    "contact_link_unusable": (
+        "This link can no longer be used",
+        "If you used it yourself, nothing is left to do. Otherwise ask the vendor for a new one.",
+    ),
     "link_unusable": (
         "This link can no longer be used",
         "If your password is set, sign in. Otherwise ask whoever gave you the link for a new one.",

@@ -84,7 +84,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "canary_has_other_clients": "The app of a canary must have no other client, since a drill would stop that one too.",
         "canary_installed_elsewhere": "A canary must be installed at the hospital of the drill and at no other.",
         "too_late": "This is later than the rule book allows. Choose an earlier moment.",
-        "workflow_not_allowed": "The app may not do this workflow at the hospital: its versions do not declare it, or the rule book does not allow it.",
+        "workflow_not_allowed": "The app may not do this workflow at the hospital: its versions do not declare it, or the rule book does not allow it. `hilum request apps` lists those that each app may do.",
         "rule_name_malformed": "A rule's name has up to 40 small letters, digits and dashes.",
         "never_holds": "No tier is within these limits, so the rule would never apply.",
         "limit_missing": "A rule that restricts needs a limit: only_scopes, only_roles or for_days.",
@@ -346,6 +346,8 @@ def of_validation(fault: Mapping[str, Any]) -> dict[str, str]:
     code = _code_of(str(fault.get("type", "")))
     if code in {"missing", "field_unknown"}:
         return sentence_of(code)
+    if pattern := (fault.get("ctx") or {}).get("pattern"):
+        return {"code": code, "detail": f"{SENTENCES[code][:-1]}: {pattern}."}
     message = str(fault.get("msg", "")).removeprefix("Value error, ")[:200]
     return {"code": code, "detail": f"{message[:1].upper()}{message[1:]}." if message else SENTENCES[code]}
 
