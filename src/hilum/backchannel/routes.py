@@ -121,13 +121,13 @@ class Documents:
             record = identity.find_tenant(ctx, tenant)
             # A closed hospital publishes nothing, so that clients stop sending people there.
             if record is None or not record.active:
-                raise NotFound("tenant_not_found", "There is no such tenant.")
+                raise NotFound("tenant_not_found", "There is no such hospital.")
             return build(ctx, tenant)
 
         try:
             # PostgreSQL refuses a null character in text.
             if "\x00" in tenant:
-                raise NotFound("tenant_not_found", "There is no such tenant.")
+                raise NotFound("tenant_not_found", "There is no such hospital.")
             body = await self._kit.uow.read(verb, trace=trace_of(request))
             # Only the first request for a tenant's keys needs a write transaction.
             if body == {"keys": []}:
@@ -135,7 +135,7 @@ class Documents:
                     lambda ctx: _first_keys(ctx, tenant), trace=trace_of(request)
                 )
         except NotFound:
-            return _json(404, {"error": "not_found", "error_description": "There is no such tenant."}, 0)
+            return _json(404, {"error": "not_found", "error_description": "There is no such hospital."}, 0)
         except Unavailable:
             return _json(503, {"error": "temporarily_unavailable"}, 0)
         return _json(200, body, max_age_s)

@@ -464,7 +464,7 @@ def _id_token(ctx: Context, site: Site, grant: Grant, scopes: tuple[str, ...], c
 def _tenant(ctx: Context, site: Site) -> Tenant:
     tenant = cached_facts.find_tenant(ctx, site.tenant)
     if tenant is None or not tenant.active:
-        raise NotFound("tenant_not_found", "There is no such tenant.")
+        raise NotFound("tenant_not_found", "There is no such hospital.")
     return tenant
 
 

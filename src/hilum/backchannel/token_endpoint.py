@@ -315,7 +315,7 @@ class BackChannel:
         form = Parameters({}, frozenset())
         try:
             if not fits_tenant_id(tenant):
-                raise NotFound("tenant_not_found", "There is no such tenant.")
+                raise NotFound("tenant_not_found", "There is no such hospital.")
             if handle != self._register:
                 form = await _read_form(request)
             status, body, headers = await handle(request, self._kit.urls.site(tenant), form)

@@ -86,6 +86,8 @@ def installation_of(named: str, tenant: str) -> str:
     app, tenant = id_of("app", named), api.require_tenant(tenant)
     found = [each for each in api.every("/installations", tenant=tenant) if each["app"] == app]
     if not found:
-        click.secho(f"refused: {plain(named)} is not installed at {tenant}", fg="red", err=True)
+        name = api.names_of({app}).get(app, named)
+        click.secho(f"refused: {plain(name)} is not installed at {tenant}", fg="red", err=True)
+        click.echo("Next: `hilum app installations` lists what is.", err=True)
         raise SystemExit(REFUSED)
     return str(found[0]["id"])

@@ -251,7 +251,7 @@ def report(switch_id: str, *, json_: bool) -> None:
     if json_:
         as_json(found)
     else:
-        for line in containment.lines(found["report"]):
+        for line in with_names(list(containment.lines(found["report"])), api.names_of):
             click.echo(line)
     sys.exit(0 if found["report"]["verdict"] == "contained" else REFUSED)
 

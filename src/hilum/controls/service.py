@@ -203,7 +203,7 @@ def set_quota(ctx: Context, app: str, tenant: str, quota: Quota | None) -> None:
             ctx,
             Event("controls.quota.set", REFUSED, tenant=tenant, reason="not_permitted", facts=_facts(target)),
         )
-        raise NotPermitted("not_permitted", "You may not set quotas at this tenant.")
+        raise NotPermitted("not_permitted", "You may not set quotas at this hospital.")
     # After permission, as in `engage`.
     if fault := policy.target_fault(target):
         raise Invalid("quota_invalid", "The app or the tenant is not an id.", fields={"app": fault})

@@ -248,7 +248,7 @@ def _links(router: APIRouter, kit: Kit, by_mail: LinkMail) -> None:
 def _tenant(text: str | None) -> TenantId | None:
     # Members have routes of their own, which check that the vendor exists.
     if text is not None and is_vendor(text):
-        raise NotFound("tenant_not_found", "There is no such tenant.")
+        raise NotFound("tenant_not_found", "There is no such hospital.")
     return None if text is None else TenantId(text)
 
 

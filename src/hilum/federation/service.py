@@ -276,7 +276,7 @@ def trial(ctx: Context, provider_id: str) -> tuple[Provider, frozenset[str]]:
 def _place(ctx: Context, tenant: TenantId | None) -> TenantId | None:
     of = tenant if ctx.actor.is_platform else tenant or ctx.actor.tenant
     if (of is None and not ctx.actor.is_platform) or (of and not policy.may_see(ctx.actor, of)):
-        raise NotFound("tenant_not_found", "There is no such tenant.")
+        raise NotFound("tenant_not_found", "There is no such hospital.")
     return of
 
 

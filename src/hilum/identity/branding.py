@@ -22,7 +22,7 @@ def set_branding(ctx: Context, tenant_id: TenantId, asked: Branding) -> Tenant:
         raise audit.refusal(ctx, Event(ACTION, tenant=tenant_id))
     before = store.get_tenant(ctx.tx, tenant_id, lock=True)
     if before.left_at is not None:
-        raise NotFound("tenant_not_found", "There is no such tenant.")
+        raise NotFound("tenant_not_found", "There is no such hospital.")
     if asked.colour and (fault := colour_fault(asked.colour)):
         raise Invalid("tenant_invalid", "The colour cannot be used; see fields.", fields={"colour": fault})
     after = replace(

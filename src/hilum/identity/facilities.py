@@ -43,7 +43,7 @@ def add_facility(ctx: Context, order: NewFacility) -> Facility:
     fits = policy.fits_tenant_id(order.tenant)
     tenant = store.find_tenant(ctx.tx, order.tenant, lock=True) if fits else None
     if tenant is None or tenant.left_at is not None:
-        raise NotFound("tenant_not_found", "There is no such tenant.")
+        raise NotFound("tenant_not_found", "There is no such hospital.")
     if faults := facility_faults(order):
         raise Invalid("facility_invalid", "The facility cannot be added as described.", fields=faults)
     if store.count_facilities(ctx.tx, order.tenant) >= FACILITIES_BOUND:
@@ -87,7 +87,7 @@ def list_facilities(
     """List the facilities in use of a hospital; None: of all for the staff, else of the actor's. Raises NotFound."""
     of = tenant if ctx.actor.is_platform else tenant or ctx.actor.tenant
     if (of is None and not ctx.actor.is_platform) or (of and not policy.may_see_tenant(ctx.actor, of)):
-        raise NotFound("tenant_not_found", "There is no such tenant.")
+        raise NotFound("tenant_not_found", "There is no such hospital.")
     return store.list_facilities(ctx.tx, of, page)
 
 

@@ -160,7 +160,7 @@ def _tenants(router: APIRouter, kit: Kit, seal: Seal) -> None:
         """Add a tenant; a sandbox only on a sandbox platform."""
         if body.sandbox and not kit.is_sandbox:
             fields = {"sandbox": "sandbox_in_production"}
-            raise Invalid("tenant_invalid", "The tenant cannot be added as described.", fields=fields)
+            raise Invalid("tenant_invalid", "The hospital cannot be added as described.", fields=fields)
         tenant = Tenant(
             id=TenantId(body.id),
             name=body.name,

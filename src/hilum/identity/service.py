@@ -81,7 +81,7 @@ def add_tenant(ctx: Context, tenant: Tenant) -> Tenant:
     if not policy.may_rule_tenants(ctx.actor):
         raise audit.refusal(ctx, Event("identity.tenant.add", tenant=str(tenant.id)))
     if faults := policy.tenant_faults(tenant):
-        raise Invalid("tenant_invalid", "The tenant cannot be added as described.", fields=faults)
+        raise Invalid("tenant_invalid", "The hospital cannot be added as described.", fields=faults)
     _require_one_node(ctx, tenant.upstream)
     if store.count_tenants(ctx.tx) >= TENANTS_BOUND:
         raise Unavailable("too_many_tenants", f"This platform holds at most {TENANTS_BOUND} tenants.")
@@ -137,7 +137,7 @@ def _checked_change(ctx: Context, before: Tenant, change: TenantChange) -> Tenan
         raise audit.refusal(ctx, Event("identity.tenant.update", tenant=tenant_id))
     after = replace(before, **orders.changed_fields(change))
     if faults := policy.tenant_faults(after):
-        raise Invalid("tenant_invalid", "The tenant cannot be changed as described.", fields=faults)
+        raise Invalid("tenant_invalid", "The hospital cannot be changed as described.", fields=faults)
     if change.upstream is not None or (after.active and not before.active):
         _require_one_node(ctx, after.upstream)
     return after
@@ -190,7 +190,7 @@ def _require_present(tenant: Tenant) -> Tenant:
 
 def no_tenant() -> NotFound:
     """Return the refusal for a missing tenant, also for one that the actor may not see."""
-    return NotFound("tenant_not_found", "There is no such tenant.")
+    return NotFound("tenant_not_found", "There is no such hospital.")
 
 
 def find_tenant(ctx: Context, tenant: TenantId) -> Tenant | None:
@@ -266,7 +266,7 @@ def require_addable(ctx: Context, order: NewPerson) -> NewPerson:
         raise Conflict("username_taken", "Another account has this username already. Choose another one.")
     has_fhir_user = order.tenant is not None and bool(order.fhir_user)
     if has_fhir_user and store.find_active_by_fhir_user(ctx.tx, order.tenant, order.fhir_user) is not None:
-        raise Conflict("fhir_user_taken", "An active person at this tenant has this fhirUser already.")
+        raise Conflict("fhir_user_taken", "An active person of this hospital has this fhirUser already.")
     return order
 
 

@@ -220,7 +220,7 @@ def get_tenant(tx: Connection, tenant: TenantId, *, lock: bool = False) -> Tenan
     """Get a tenant; with ``lock`` its row is locked until the transaction ends. Raises NotFound."""
     if (found := find_tenant(tx, tenant, lock=lock)) is not None:
         return found
-    raise NotFound("tenant_not_found", "There is no such tenant.")
+    raise NotFound("tenant_not_found", "There is no such hospital.")
 
 
 def list_tenants(tx: Connection) -> list[Tenant]:

@@ -385,7 +385,7 @@ def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, A
     # Read from the database: the snapshot of this worker may not have the switch yet.
     if controls.judge(ctx, Subject(tenant=tenant_id), issued_at=None, launching=True) is not None:
         event = Event("registry.client.register", tenant=tenant_id, reason=Reason.SWITCH_ENGAGED)
-        raise audit.refusal(ctx, event, "A switch stops registration at this tenant; try again later.")
+        raise audit.refusal(ctx, event, "A switch stops registration at this hospital; try again later.")
     ends = ctx.now + DYNAMIC_CLIENT_LIFE
     requested = rules.from_registration(body, expires_at=ends)
     if not isinstance(requested, dict) and requested.type in rules.DELEGATED:
@@ -466,7 +466,7 @@ def compare_scopes(
     at = tenant if ctx.actor.is_platform else tenant or ctx.actor.tenant
     own = at is None and is_member(ctx.actor, app.vendor)
     if not own and not policy.may_see_installations(ctx.actor, at):
-        raise NotFound("tenant_not_found", "There is no such tenant.")
+        raise NotFound("tenant_not_found", "There is no such hospital.")
     installed = None
     if at is None:
         sets = store.count_by_scopes(ctx.tx, app.id, ctx.now, app.owner_since, DISTINCT_BOUND)

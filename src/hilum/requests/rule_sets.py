@@ -182,7 +182,7 @@ def _require_keeper(ctx: Context, tenant: TenantId | None, action: str) -> Tenan
     """Check that the actor is a person who administers this hospital, or their own: the rules act under a person's name."""
     tenant = own(ctx, tenant)
     if ctx.actor.tenant is not None and ctx.actor.tenant != tenant:
-        raise NotFound("tenant_not_found", "There is no such tenant.")
+        raise NotFound("tenant_not_found", "There is no such hospital.")
     if ctx.actor.kind is not ActorKind.PERSON or not may_install(ctx.actor, tenant):
         raise audit.refusal(ctx, Event(action, tenant=tenant))
     return tenant
@@ -191,7 +191,7 @@ def _require_keeper(ctx: Context, tenant: TenantId | None, action: str) -> Tenan
 def _require_reader(ctx: Context, tenant: TenantId | None) -> TenantId:
     tenant = own(ctx, tenant)
     if not (ctx.actor.is_platform or may_install(ctx.actor, tenant)):
-        raise NotFound("tenant_not_found", "There is no such tenant.")
+        raise NotFound("tenant_not_found", "There is no such hospital.")
     return identity.get_tenant(ctx, tenant).id
 
 

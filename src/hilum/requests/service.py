@@ -146,7 +146,7 @@ def _asked_for(ctx: Context, order: AskOrder) -> tuple[Tenant, App]:
     # At another hospital a person has no business, and a vendor's member reads its addresses anyway: they are public.
     tenant = identity.find_tenant(ctx, at)
     if tenant is None or not tenant.active or ctx.actor.tenant not in {None, tenant.id}:
-        raise NotFound("tenant_not_found", "There is no such tenant.")
+        raise NotFound("tenant_not_found", "There is no such hospital.")
     app = registry.get_app(ctx, order.app)
     if app.tenant is not None or ctx.actor.vendor not in {None, app.vendor}:
         raise _ABSENT
@@ -413,7 +413,7 @@ def hand_over_all(ctx: Context, tenant: TenantId | None, of: PersonId, to: Perso
     """
     tenant = rule_sets.own(ctx, tenant)
     if ctx.actor.tenant is not None and ctx.actor.tenant != tenant:
-        raise NotFound("tenant_not_found", "There is no such tenant.")
+        raise NotFound("tenant_not_found", "There is no such hospital.")
     _require_administrators(ctx, tenant, to)
     found = store.list_assigned(ctx.tx, tenant, of)
     for group in found:

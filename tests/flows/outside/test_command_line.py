@@ -699,7 +699,7 @@ def test_commands_name_apps_vendors_hospitals_clients_and_people_by_name_or_id(
             ("app", "installations", "--tenant", "No Such Hospital"),
             "no hospital is named 'No Such Hospital' (tenant_not_found)",
         ),
-        (("app", "uninstall", "Rota Board", "--tenant", "general"), "is not installed at general"),
+        (("app", "uninstall", "Rota Board", "--tenant", "general"), "Rota Board is not installed at general"),
     ):
         if saying:
             admin.refuses(*words, saying=saying)
