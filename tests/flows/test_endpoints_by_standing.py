@@ -213,8 +213,8 @@ FACTS = [
 ]
 EARLIER: dict[tuple[object, object], str] = {
     (close_tenant, authorize): "page: 400",  # there is no such hospital to name an app's error at
-    (close_tenant, token): "There is no such tenant.",
-    (close_tenant, refresh): "There is no such tenant.",
+    (close_tenant, token): "There is no such hospital.",
+    (close_tenant, refresh): "There is no such hospital.",
     (deactivate, authorize): "page:",  # the session of somebody who left is over: the sign-in page
     (deactivate, open_launch): "launch_invalid",  # the order names somebody who is nobody active here
 }

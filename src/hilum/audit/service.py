@@ -286,7 +286,7 @@ def place_hold(
         raise refusal(ctx, Event("audit.hold.place"), _HOLD_STAFF_ONLY)
     # A hold on a mistyped tenant would be in force and found by nobody.
     if about.get("tenant") and not tenant_known:
-        raise NotFound("tenant_not_found", "There is no such tenant. `hilum tenant list` lists them.")
+        raise NotFound("tenant_not_found", "There is no such hospital. `hilum tenant list` lists them.")
     if not reason.strip() or len(reason) > HOLD_REASON_BOUND:
         fault = f"is empty or longer than {HOLD_REASON_BOUND} characters"
         raise Invalid("hold_invalid", f"The reason {fault}.", fields={"reason": "reason_malformed"})

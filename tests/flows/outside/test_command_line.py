@@ -397,7 +397,7 @@ def _compares_scopes(installer: Shell, app: str, installation: str) -> None:
     shown = installer.hilum("app", "scopes", app, "--tenant", "general").stdout
     assert "patient/Patient.rs" in shown
     assert "too early for a proposal" in shown
-    installer.refuses("app", "scopes", app, "--tenant", "elsewhere", saying="no such tenant")
+    installer.refuses("app", "scopes", app, "--tenant", "elsewhere", saying="no such hospital")
     assert installer.hilum("app", "scopes", app, "--days", "31").returncode == MISUSED
 
 
@@ -833,7 +833,7 @@ def test_evidence_is_held_from_a_day_on_and_for_hospitals_that_are_there(
     placer, second = by(hospital, "security.ito", tmp_path), by(hospital, "security.bauer", tmp_path)
     place = ("hold", "place", "--reason", "case 4711")
 
-    placer.refuses(*place, "--tenant", "nowhere", saying="There is no such tenant")
+    placer.refuses(*place, "--tenant", "nowhere", saying="There is no such hospital")
     for wrong in ("yesterday", "2026-13-01", "2026-01-01T08:00:00", "20260101"):
         assert placer.hilum(*place, "--since", wrong).returncode == MISUSED, wrong
     assert placer.json("hold", "list") == []
