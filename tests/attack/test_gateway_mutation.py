@@ -52,6 +52,11 @@ TABLES: tuple[ModuleType, ...] = (
 )
 
 EQUIVALENT = {
+    (
+        "policy",
+        "decide",
+        "is_keepable and (kept := permits.kept.find(entitled, request, incoming.bases))",
+    ),
     ("policy", "sunset_notice", "not book.notices"),
     ("policy", "size_fault", "not request.raw"),
     ("policy", "is_same_grant", "a.stopped is None and b.stopped is None"),

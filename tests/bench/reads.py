@@ -22,6 +22,7 @@ from typing import Any
 import uvloop
 
 from hilum.app.asgi import Dispatcher
+from hilum.app.platform import COLLECT_EVERY
 from hilum.app.refusals import refuser
 from hilum.controls import service as controls
 from hilum.controls.models import BURST_BOUND, RATE_BOUND_PER_S, Quota
@@ -129,6 +130,8 @@ async def embedded(made: Ground) -> dict[str, tuple[float, float]]:
     of_all = made.token("user/*.rs", patient="")
     others = [(f"Patient/n{n}", made.token("patient/*.rs", patient=f"n{n}")) for n in range(OTHERS)]
     gc.freeze()
+    # As a worker does: collecting more often would cost each read more the more it allocates.
+    gc.set_threshold(COLLECT_EVERY, 20, 50)
     gateway = made.gateway
     return {
         "read": await measure(gateway, repeat(("Patient/p9", token)), READS),

@@ -1,6 +1,7 @@
 """Execution of permitted requests, interaction by interaction."""
 
 from hilum.gateway.binaries import Binaries
+from hilum.gateway.kept_answers import find_answer, keep_answer
 from hilum.gateway.pagelinks import PageLinks
 from hilum.gateway.rendering import Answer, not_found, version_headers
 from hilum.gateway.response_filter import UNJUDGEABLE
@@ -29,8 +30,7 @@ class Executor:
         request = task.obligations.request
         match request.interaction:
             case Interaction.READ if request.type != "Binary":
-                stored = await self._transport.judged(task, f"{request.type}/{request.id}")
-                return _shown(task, stored)
+                return await self._read(task, f"{request.type}/{request.id}")
             case Interaction.READ:
                 return await self._binaries.read(task)
             case Interaction.VREAD:
@@ -47,14 +47,29 @@ class Executor:
                 return await self._writer.delete(task)
         raise Refusal(Deny(Reason.REQUEST_UNSUPPORTED, "This interaction is not done here."))
 
+    async def _read(self, task: UpstreamTask, name: str) -> Answer:
+        """Return the current version of a record. One that the same permit has shown, and that has not changed since, is not judged again."""
+        response = self._transport.read_inline(task, name)
+        # Of a permit that is not kept no answer would be found again.
+        shared = response if task.obligations.is_kept else None
+        if shared is not None and (kept := find_answer(task.obligations, shared)):
+            return kept
+        stored = await self._transport.judged(task, name, response)
+        answer = _shown(task, stored)
+        if shared is not None and stored is not None:
+            keep_answer(task.obligations, shared, answer)
+        return answer
+
     async def _vread(self, task: UpstreamTask) -> Answer:
         """Return a version, if both it and the current version of the record are within reach."""
         request = task.obligations.request
-        stored = await self._transport.judged(task, f"{request.type}/{request.id}/_history/{request.version}")
-        # A label on the current version, or another patient in it, counts for earlier versions too.
-        if stored is None or await self._transport.judged(task, f"{request.type}/{request.id}") is None:
+        name = f"{request.type}/{request.id}"
+        stored = await self._transport.judged(task, f"{name}/_history/{request.version}", None)
+        if stored is None:
             return not_found(task.incoming.request_id)
-        return _shown(task, stored)
+        # A label on the current version, or another patient in it, counts for earlier versions too.
+        current = await self._transport.judged(task, name, self._transport.read_inline(task, name))
+        return not_found(task.incoming.request_id) if current is None else _shown(task, stored)
 
 
 def _shown(task: UpstreamTask, stored: FetchedResource | None) -> Answer:

@@ -114,6 +114,8 @@ class GatewayRequest:
     source: str | None = None
     """The address that it came from; None for an older request that is judged again."""
     page: Page | None = None
+    is_repeated: bool = False
+    """The same was asked shortly before, by whomever: only then is it worth keeping what comes of it."""
     at: datetime = _NEVER
     began: float = 0.0
     # From here on for the audit record only.
@@ -224,6 +226,8 @@ class Obligations:
     patient: str = ""
     may_create: bool = False
     """An update may create the resource it names (update-as-create)."""
+    is_kept: bool = False
+    """It is kept for the next request that says the same (``permits``)."""
 
     @property
     def grants(self) -> tuple[GrantRule, ...]:

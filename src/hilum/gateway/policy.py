@@ -13,6 +13,7 @@ from hilum.breakglass.models import BrokenGlass
 from hilum.breakglass.policy import in_effect
 from hilum.controls import policy as controls
 from hilum.controls.models import Subject
+from hilum.gateway import permits
 from hilum.gateway.access_scope import attaching_rules, grant_rules, holds
 from hilum.gateway.entitlements import Need, entitlement_of, quota_of, standing_refusal, traffic_of
 from hilum.gateway.models import (
@@ -96,6 +97,11 @@ def decide(incoming: GatewayRequest, snapshot: Snapshot | None, now: datetime) -
     if isinstance(entitled, Deny):
         return entitled
     glass = _glass(incoming, request, token, snapshot, now)
+    # With a switch on a scope the entitlement is another one at each request, and so is the search
+    # behind a page link.
+    is_keepable = incoming.is_repeated and incoming.page is None and glass is None and stops is None
+    if is_keepable and (kept := permits.kept.find(entitled, request, incoming.bases)):
+        return _launch_fault(kept, token, snapshot) or _expiry_fault(token, now) or kept
     obligations = _obligations(incoming, request, entitled, glass)
     if fault := _grant_fault(obligations, token, query):
         return fault
@@ -107,6 +113,8 @@ def decide(incoming: GatewayRequest, snapshot: Snapshot | None, now: datetime) -
         return fault
     obligations.plan = None if query is None else _plan(obligations, query)
     obligations.patient, obligations.may_create = _patient(obligations, query), _may_create(obligations)
+    if is_keepable:
+        permits.kept.keep(obligations)
     return obligations
 
 
@@ -326,6 +334,21 @@ def _context_fault(
 ) -> Deny | None:
     """Launch, context, authorization, labels."""
     request = obligations.request
+    if fault := _launch_fault(obligations, token, snapshot):
+        return fault
+    body = None if request.body is None else _body_fault(obligations, request.body)
+    if not obligations.only and (body is Reason.OUTSIDE_LAUNCH_CONTEXT or _is_outside(obligations, query)):
+        return Deny(Reason.OUTSIDE_LAUNCH_CONTEXT, "The record is out of reach of this grant.")
+    if fault := _expiry_fault(token, now):
+        return fault
+    if body is not None:
+        return Deny(body, "A record with this label is not written by apps.")
+    return None
+
+
+def _launch_fault(obligations: Obligations, token: AccessToken, snapshot: Snapshot) -> Deny | None:
+    """Judge what becomes of the launch or session; asked also of a permit that was kept."""
+    request = obligations.request
     # C36: whatever was not granted for offline use ends with the EHR's session.
     if _has_ended(token, snapshot) and not holds(obligations.access, request.type, "offline_access"):
         return Deny(Reason.LAUNCH_ENDED, "The session that opened the app has ended.")
@@ -333,13 +356,13 @@ def _context_fault(
         request.is_write or obligations.entitled.tenant.moved_reads is not MovedReads.ALLOW
     ):
         return Deny(Reason.CONTEXT_MOVED, "The chart has moved to another patient since the launch.")
-    body = None if request.body is None else _body_fault(obligations, request.body)
-    if not obligations.only and (body is Reason.OUTSIDE_LAUNCH_CONTEXT or _is_outside(obligations, query)):
-        return Deny(Reason.OUTSIDE_LAUNCH_CONTEXT, "The record is out of reach of this grant.")
+    return None
+
+
+def _expiry_fault(token: AccessToken, now: datetime) -> Deny | None:
+    """Judge the end of what a person agreed to; asked also of a permit that was kept."""
     if token.authorization_expires_at is not None and now >= token.authorization_expires_at:
         return Deny(Reason.AUTHORIZATION_EXPIRED, "The authorization behind the access token has expired.")
-    if body is not None:
-        return Deny(body, "A record with this label is not written by apps.")
     return None
 
 

@@ -1,7 +1,6 @@
 """The gateway's own ASGI callable, in front of every router: bytes to a request, an answer to bytes."""
 
 import asyncio
-import re
 from collections.abc import Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -10,31 +9,21 @@ from functools import partial
 from typing import Any, TypeVar
 
 from hilum.gateway.batches import Batches, entries_of
+from hilum.gateway.heads import UNREAD, WITH_BODY, Head, Heads
 from hilum.gateway.models import BEARER_BOUND, GatewayRequest
-from hilum.gateway.records import PATH_RECORDED_BOUND, as_recorded
+from hilum.gateway.records import as_recorded
 from hilum.gateway.rendering import Answer, failure, not_found, refusal_of
 from hilum.gateway.service import Enforcer
 from hilum.infra import logs, metrics
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import HilumError, Invalid, Unavailable
-from hilum.kernel.ids import TenantId
-from hilum.standards.fhir.requests import (
-    BINARY_BODY_BOUND,
-    BODY_BOUND,
-    HEADERS,
-    FhirRequest,
-    Interaction,
-    Unsupported,
-    parse,
-)
+from hilum.standards.fhir.requests import HEADERS, FhirRequest, Interaction, Unsupported
 from hilum.web import cors
 from hilum.web.asgi import Receive, Scope, Send
 from hilum.web.bounds import Patience
 from hilum.web.problems import status_of
 
 T = TypeVar("T")
-_PATH = re.compile(rb"/t/([a-z0-9-]{1,32})/fhir(?:$|(?=/))")
-_NOWHERE = TenantId("")
 _MEANT = {name.encode(): name for name in HEADERS}
 _ALWAYS = (
     (b"x-content-type-options", b"nosniff"),
@@ -49,34 +38,22 @@ _TAKEN = (
 """Includes headers that are refused, so that preflight succeeds and scripts can read the error."""
 _METHODS = b"GET, HEAD, POST, PUT, DELETE, OPTIONS"
 _PREFLIGHT = Answer(204, b"", (*cors.preflight(_METHODS, _TAKEN), (b"allow", _METHODS)))
-_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _DOUBLED = Unsupported("header_doubled", "A header that is interpreted here may occur only once.")
-_UNREAD = Unsupported("body_unread", "The body was not read.")
 PARSE_INLINE_BOUND = 64 * 1024
 """Larger bodies are parsed in a thread of their own, one after the other: the event loop has others to serve."""
 _log = logs.get("gateway")
 
 
 @dataclass(slots=True)
-class _Head:
-    """What is read of a request before its body. ``path`` is relative to the FHIR base; ``headers`` are those of ``HEADERS`` that were sent."""
+class _Headers:
+    """The headers that have a meaning here. ``meant``: names and values of those of ``HEADERS``, one after the other."""
 
-    method: str
-    path: bytes
-    query: bytes
-    headers: dict[str, str] = field(default_factory=dict)
+    meant: list[str] = field(default_factory=list)
     authorization: list[bytes] = field(default_factory=list)
     origin: bytes = b""
     proof: str = ""
     is_ambiguous: bool = False
     """A header that has a meaning here was sent twice."""
-
-    @property
-    def body_bound(self) -> int:
-        return BINARY_BODY_BOUND if (self.method, self.path) == ("POST", b"/Binary") else BODY_BOUND
-
-    def parse(self, body: bytes = b"") -> FhirRequest | Unsupported:
-        return parse(self.method, self.path, self.query, self.headers, body)
 
 
 class Gateway:
@@ -86,6 +63,7 @@ class Gateway:
         """``patience`` is shared with the rest of the site: a source's refusals are counted together."""
         self._enforcer, self._batches = enforcer, batches
         self._patience = patience or Patience()
+        self._heads = Heads()
         self._parser = ThreadPoolExecutor(1, thread_name_prefix="parser")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -121,43 +99,40 @@ class Gateway:
     ) -> tuple[Answer, bytes]:
         # The raw path: an encoded slash must stay within its segment.
         raw: bytes = scope.get("raw_path") or scope["path"].encode()
-        located = _PATH.match(raw)
-        tenant = TenantId(located[1].decode()) if located else _NOWHERE
-        path = raw[located.end() :] if located else b"/-"
-        head = _read_head(_Head(scope["method"], path, scope.get("query_string", b"")), scope["headers"])
+        headers = _read_headers(scope["headers"])
+        head = self._heads.read(scope["method"], raw, scope.get("query_string", b""), headers.meant)
         # A preflight carries no token (Fetch standard), so it is answered for every installed app's
         # origin.
         if head.method == "OPTIONS":
-            return replace(_PREFLIGHT, origins=self._enforcer.preflight_origins(tenant)), head.origin
-        bearer = _bearer(head.authorization)
+            origins = self._enforcer.preflight_origins(head.tenant)
+            return replace(_PREFLIGHT, origins=origins), headers.origin
         request_id = str(state.get("request_id", ""))
-        if path == b"/metadata" and head.method in {"GET", "HEAD"}:
-            return await self._public(tenant, head.parse(), request_id), head.origin
+        if head.path == b"/metadata" and head.method in {"GET", "HEAD"}:
+            return await self._public(head, request_id), headers.origin
         incoming = GatewayRequest(
             request_id=request_id,
-            tenant=tenant,
+            tenant=head.tenant,
             request=_DOUBLED,
-            bearer=bearer,
+            bearer=_bearer(headers.authorization),
             method=head.method,
-            path=as_recorded(raw)[:PATH_RECORDED_BOUND],
-            query=as_recorded(head.query),
+            path=head.recorded_path,
+            query=head.recorded_query,
             source=str(state.get("source", "")),
             correlation_id=str(state.get("correlation_id", "")),
-            proof=head.proof,
+            proof=headers.proof,
         )
-        # Refused without parsing: two values of one header are read differently by a proxy and by
-        # this server.
-        if bearer is None or head.is_ambiguous:
-            return await self._enforcer.answer(incoming), head.origin
-        if head.method not in _WITH_BODY:
-            incoming.request = head.parse()
-            return await self._enforcer.answer(incoming), head.origin
-        return await self._with_body(incoming, receive, head), head.origin
+        # Two values of one header are read differently by a proxy and by this server.
+        if incoming.bearer is None or headers.is_ambiguous:
+            return await self._enforcer.answer(incoming), headers.origin
+        if head.method not in WITH_BODY:
+            incoming.request, incoming.is_repeated = head.request, head.is_kept
+            return await self._enforcer.answer(incoming), headers.origin
+        return await self._with_body(incoming, receive, head), headers.origin
 
-    async def _with_body(self, incoming: GatewayRequest, receive: Receive, head: _Head) -> Answer:
+    async def _with_body(self, incoming: GatewayRequest, receive: Receive, head: Head) -> Answer:
         """Judge the token, then read the body, then parse it: a stranger's body costs nothing (security decision 26)."""
         # What the record says if the token is refused before the body is read.
-        incoming.request = _UNREAD
+        incoming.request = UNREAD
         if deny := await self._enforcer.fault_before_body(incoming):
             return await self._enforcer.refuse(incoming, deny)
         try:
@@ -188,32 +163,34 @@ class Gateway:
             return read()
         return await asyncio.get_running_loop().run_in_executor(self._parser, read)
 
-    async def _public(self, tenant: TenantId, request: FhirRequest | Unsupported, request_id: str) -> Answer:
+    async def _public(self, head: Head, request_id: str) -> Answer:
+        request = head.request
         if isinstance(request, Unsupported):
             answer = refusal_of(request, Deny(Reason.REQUEST_UNSUPPORTED, request.detail), request_id)
         elif request.interaction is not Interaction.CAPABILITIES:
             answer = not_found(request_id)
         else:
-            answer = await self._enforcer.metadata(tenant, request_id)
+            answer = await self._enforcer.metadata(head.tenant, request_id)
         answer.origins = frozenset({"*"})
         return answer
 
 
-def _read_head(head: _Head, raw: list[tuple[bytes, bytes]]) -> _Head:
+def _read_headers(raw: list[tuple[bytes, bytes]]) -> _Headers:
     """Read the headers that have a meaning here."""
+    headers = _Headers()
     for name, value in raw:
         if name in _MEANT:
             meant = _MEANT[name]
-            head.is_ambiguous = head.is_ambiguous or meant in head.headers
-            head.headers[meant] = value.decode("latin-1").strip()
+            headers.is_ambiguous = headers.is_ambiguous or meant in headers.meant[::2]
+            headers.meant += (meant, value.decode("latin-1").strip())
         elif name == b"authorization":
-            head.is_ambiguous = head.is_ambiguous or bool(head.authorization)
-            head.authorization.append(value)
+            headers.is_ambiguous = headers.is_ambiguous or bool(headers.authorization)
+            headers.authorization.append(value)
         elif name == b"origin":
-            head.origin = value
+            headers.origin = value
         elif name == b"dpop":
-            head.proof = value[: BEARER_BOUND * 8].decode("latin-1")
-    return head
+            headers.proof = value[: BEARER_BOUND * 8].decode("latin-1")
+    return headers
 
 
 def _bearer(authorization: list[bytes]) -> str | None:

@@ -85,6 +85,8 @@ class Transport:
 
     def read_inline(self, task: UpstreamTask, target: str) -> UpstreamResponse | None:
         """Read what a server in this process answers at once, if the request is still permitted; None: ``send`` it. Raises Refusal."""
+        if not task.in_process:
+            return None
         task.confirm()
         return self._upstreams.read_inline(task.tenant, target)
 
@@ -127,7 +129,12 @@ class Transport:
         return _usable(response)
 
     async def fetch(self, task: UpstreamTask, name: str) -> FetchedResource | None:
-        response = self.read_inline(task, name) if task.in_process else None
+        """Fetch a record; None if there is none. Raises Refusal."""
+        return await self._fetch(task, name, self.read_inline(task, name))
+
+    async def _fetch(
+        self, task: UpstreamTask, name: str, response: UpstreamResponse | None
+    ) -> FetchedResource | None:
         if response is None:
             response = await self.send(task, UpstreamRequest("GET", name, ACCEPT))
         if response.status != 200:
@@ -157,9 +164,11 @@ class Transport:
             }
         return found
 
-    async def judged(self, task: UpstreamTask, name: str) -> FetchedResource | None:
-        """Fetch a record and judge it as the requested one; None if there is none. Raises Refusal."""
-        stored = await self.fetch(task, name)
+    async def judged(
+        self, task: UpstreamTask, name: str, response: UpstreamResponse | None
+    ) -> FetchedResource | None:
+        """Fetch a record and judge it as the requested one; None if there is none. ``response``: what was read of it inline. Raises Refusal."""
+        stored = await self._fetch(task, name, response)
         evidence = NO_EVIDENCE
         if is_judged_by_targets(task.obligations.request.type):
             evidence = await self._about(task, stored.resource if stored else _ABOUT_NOBODY)

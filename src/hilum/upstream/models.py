@@ -1,8 +1,9 @@
 """Requests to a tenant's FHIR server, its answers, and their bounds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum, auto
+from typing import Any
 
 from hilum.policies.models import ALL_PLACES, TrafficClass
 
@@ -60,12 +61,16 @@ class SearchPage:
 
 @dataclass(slots=True)
 class UpstreamResponse:
-    """An answer. Header names are in lower case, of ``TAKEN_HEADERS`` only. ``page``: the content of the body, from an embedded server."""
+    """An answer. Header names are in lower case, of ``TAKEN_HEADERS`` only. ``page``: the content of the body, from an embedded server.
+
+    ``made``: what the gateway built from a response that an embedded server shares.
+    """
 
     status: int
     headers: dict[str, str]
     body: bytes
     page: SearchPage | None = None
+    made: dict[int, Any] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from hilum.controls.models import (
     Target,
     TargetKind,
 )
-from hilum.gateway import entitlements
+from hilum.gateway import entitlements, permits
 from hilum.gateway.access_scope import grant_rules
 from hilum.gateway.models import Obligations, Snapshot
 from hilum.identity.models import MovedReads
@@ -33,6 +33,7 @@ from hilum.kernel.ids import PersonId
 from hilum.launches.models import LaunchFacts
 from hilum.policies.in_force import PolicyFacts
 from hilum.policies.product_models import NOTICE
+from hilum.standards.fhir.requests import FhirRequest
 from hilum.tokens.models import TokenFacts
 from tests.effort import effort
 from tests.unit.gateway.facts import (
@@ -144,7 +145,7 @@ def launched(snapshot: Snapshot, *, moved: bool = False, ended: bool = False) ->
 
 
 BODY = b'{"resourceType":"Observation","subject":{"reference":"Patient/p1"},"status":"final"}'
-REQUESTS = [
+ASKED = [
     ask("Patient/p1"),
     ask("Patient/p2"),
     ask("Observation/o1"),
@@ -157,6 +158,11 @@ REQUESTS = [
     replace(ask("Patient/p1"), purpose="picker"),
     replace(ask("Patient/p1"), tenant=OTHER),
 ]
+REQUESTS = [
+    replace(each, is_repeated=isinstance(each.request, FhirRequest) and each.request.body is None)
+    for each in ASKED
+]
+"""Each was asked before, so that what is permitted is kept; a request with a body never is."""
 TOKENS = [
     HELD,
     # The same row, read once more.
@@ -173,6 +179,11 @@ MOMENTS = st.sampled_from([NOW - HOUR, NOW, NOW + HOUR, NOW + 2 * HOUR, NOW + 15
 STEPS = st.lists(
     st.tuples(CHANGES, MOMENTS, st.sampled_from(REQUESTS), st.sampled_from(TOKENS)), min_size=2, max_size=12
 )
+
+
+def forget() -> None:
+    entitlements._kept.cache_clear()
+    permits.kept.cache_clear()
 
 
 def shown(decision: Obligations | Deny) -> Any:
@@ -195,7 +206,7 @@ def shown(decision: Obligations | Deny) -> Any:
 @settings(max_examples=effort(50, 20_000), deadline=None)
 def test_a_decision_is_the_same_with_all_that_was_kept_and_with_nothing(steps: list[Any]) -> None:
     """C71: a change of any fact, of the time or of the token reaches the next request."""
-    entitlements._kept.cache_clear()
+    forget()
     snapshot, worlds = SNAPSHOT, []
     for change, now, asked, held in steps:
         snapshot = change(snapshot)
@@ -203,7 +214,7 @@ def test_a_decision_is_the_same_with_all_that_was_kept_and_with_nothing(steps: l
     with_what_was_kept = [shown(decide(*world)) for world in worlds]
 
     for world, found in zip(worlds, with_what_was_kept, strict=True):
-        entitlements._kept.cache_clear()
+        forget()
         assert shown(decide(*world)) == found
 
 
@@ -218,6 +229,36 @@ def test_a_token_that_is_used_again_is_not_judged_again(policies: PolicyFacts) -
     (kept,) = entitlements._kept.values()
     decide(asked, TOKEN, snapshot, NOW + timedelta(seconds=1))
     assert list(entitlements._kept.values()) == [kept]
+
+
+def test_a_request_that_repeats_gets_the_permit_that_it_got_before() -> None:
+    forget()
+    asked = replace(ask("Patient/p1"), is_repeated=True)
+
+    first = decide(asked, HELD)
+
+    assert decide(asked, HELD, SNAPSHOT, NOW + timedelta(seconds=1)) is first
+    assert decide(replace(asked, request=ask("Patient/p1").request), HELD) is not first
+    assert decide(replace(asked, bases=("https://elsewhere.example/fhir/",)), HELD) is not first
+    assert decide(asked, replace(HELD)) is not first
+
+
+def test_nothing_is_kept_of_a_request_that_came_once_or_is_refused() -> None:
+    forget()
+
+    decide(ask("Patient/p1"), HELD)
+    decide(replace(ask("Patient/p2"), is_repeated=True), HELD)
+
+    assert not permits.kept
+
+
+def test_there_is_a_bound_to_the_permits_that_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(permits, "PERMITS_BOUND", 3)
+    forget()
+
+    for _ in range(20):
+        decide(replace(ask("Patient/p1"), is_repeated=True), HELD)
+        assert len(permits.kept) <= 3
 
 
 @pytest.mark.parametrize("part", entitlements.Facts._fields)

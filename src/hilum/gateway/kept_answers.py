@@ -1,0 +1,51 @@
+"""Answers to reads of one record, kept beside what a FHIR server in this process answered, and gone with it. Pure.
+
+Such an answer follows from the permit and from what the server answered, and from nothing else. Refusals and absence are never kept, so that
+a record out of reach goes on costing what an absent one costs (security decision 12).
+"""
+
+from hilum.gateway.models import Obligations
+from hilum.gateway.rendering import Answer
+from hilum.standards.fhir.requests import PLAIN
+from hilum.standards.fhir.visibility import is_judged_by_targets
+from hilum.upstream.models import UpstreamResponse
+
+ANSWERS_BOUND = 16
+"""Permits by which one record is shown that are kept with it."""
+
+
+def find_answer(permit: Obligations, response: UpstreamResponse) -> Answer | None:
+    """Return the answer that this permit gave to the same response before; None if it must be judged."""
+    kept = None if response.made is None else response.made.get(id(permit))
+    if kept is None:
+        return None
+    # Held with its permit, so that no other has its identity. A copy, since each request adds to its answer.
+    before: Answer = kept[1]
+    return Answer(
+        before.status,
+        before.body,
+        before.headers,
+        patient=before.patient,
+        returned=before.returned,
+        found=before.found,
+    )
+
+
+def keep_answer(permit: Obligations, response: UpstreamResponse, answer: Answer) -> None:
+    """Keep an answer that shows the record of a response whole, unless other records were needed to judge it."""
+    request = permit.request
+    if request.shape is not PLAIN or is_judged_by_targets(request.type):
+        return
+    if response.made is None or len(response.made) >= ANSWERS_BOUND:
+        response.made = {}
+    response.made[id(permit)] = (
+        permit,
+        Answer(
+            answer.status,
+            answer.body,
+            answer.headers,
+            patient=answer.patient,
+            returned=answer.returned,
+            found=answer.found,
+        ),
+    )
