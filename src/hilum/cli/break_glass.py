@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from hilum.breakglass.models import SORTS
+from hilum.breakglass.models import OPENABLE, SORTS
 from hilum.cli import api
 from hilum.cli.named import TENANT
 from hilum.cli.resources import json_option, show, show_done, show_one, sort_option
@@ -130,7 +130,10 @@ def settings(tenant: str, *, json_: bool) -> None:
 @click.argument("tenant", type=TENANT)
 @click.option("--on/--off", "enabled", default=None, help="Whether clinicians may break the glass at all.")
 @click.option(
-    "--category", "categories", multiple=True, help="A kind of restricted record that is opened; repeat it."
+    "--category",
+    "categories",
+    multiple=True,
+    help=f"A kind of restricted record that is opened; repeat it: {', '.join(sorted(OPENABLE))}.",
 )
 @click.option("--minutes", type=int, default=None, help="For how long, at most 60.")
 @click.option("--per-day", type=int, default=None, help="How often a person may within 24 hours.")

@@ -150,7 +150,7 @@ def _rule_book(ctx: Context) -> Finding:
     """Check the rule book: versions and applications against signatures and the audit trail. What is only unsound today is no fault."""
     verified = policies.verify(ctx)
     if verified.faults:
-        return Finding("rule book", ok=False, next=" ".join(verified.faults))
+        return Finding("rule book", ok=False, next=" ".join(dict.fromkeys(verified.faults)))
     # Before the first start there is none.
     seen = f"version {verified.everywhere}, application {verified.last}" if verified.last else "none yet"
     return Finding("rule book", ok=True, next="; ".join((seen, *verified.warnings)))
@@ -161,7 +161,7 @@ def _certifications(ctx: Context) -> Finding:
     faults = attestations.faults(ctx)
     if not faults:
         return Finding("certifications", ok=True, next=f"attestation {attestations.attested(ctx).last}")
-    return Finding("certifications", ok=False, next=" ".join((*faults, CERTIFY_AGAIN)))
+    return Finding("certifications", ok=False, next=" ".join(dict.fromkeys((*faults, CERTIFY_AGAIN))))
 
 
 def _signed_rows(ctx: Context) -> Finding:

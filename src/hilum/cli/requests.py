@@ -147,6 +147,7 @@ def _group_of(named: str, tenant: str = "") -> str:
     found = [each for each in api.every("/request-groups", tenant=tenant, state="open") if each["app"] == app]
     if not found:
         click.secho(f"refused: nobody asks for {plain(named)} now", fg="red", err=True)
+        click.echo("Next: `hilum request list` lists what is asked for.", err=True)
         raise SystemExit(REFUSED)
     return str(found[0]["id"])
 

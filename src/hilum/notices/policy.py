@@ -55,6 +55,8 @@ _LOCAL = r"[A-Za-z0-9_+'&=~-]+(?:\.[A-Za-z0-9_+'&=~-]+)*"
 _DOMAIN = r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])"
 # Neither quoted local parts nor % and !, by which some relays route to another host; no literal addresses.
 _ADDRESS = re.compile(rf"(?=.{{3,254}}\Z)(?=.{{1,64}}@){_LOCAL}@{_DOMAIN}")
+_DOT = re.compile(r"(?<![\w.。-])(v?[0-9]{1,9}(?:\.[0-9]{1,9}){1,2})(?![\w.。-])|([.。])(?=\S)")
+"""The label of a version as a whole, or a dot within a word."""
 _WORD = re.compile(r"[a-z][a-z_ ]{0,39}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _LINK = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+/[A-Za-z0-9/_.-]+")
@@ -123,7 +125,8 @@ def plain_name(text: str) -> str:
     visible = "".join(each for each in visible if not unicodedata.category(each).startswith("C"))
     visible = re.sub(r"[:@/\\]", " ", visible)
     # The ideographic full stop too, which programs read as a dot within a domain (RFC 3490 section 3.1).
-    visible = re.sub(r"([.。])(?=\S)", r"\1 ", visible)
+    # The label of a version, such as 1.0, stays one word: it is neither a domain nor an address of four numbers.
+    visible = _DOT.sub(lambda found: found[1] or f"{found[2]} ", visible)
     visible = " ".join(visible.split())
     return visible if len(visible) <= NAME_BOUND else visible[: NAME_BOUND - 1].rstrip() + "…"
 

@@ -217,7 +217,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "reason_missing": "A reason is required.",
         "reason_too_long": "This text is too long.",
         "reason_too_short": "Write a sentence that somebody else can check.",
-        "category_not_openable": "One of these categories does not exist, or is never opened.",
+        "category_not_openable": "One of these categories does not exist, or is never opened. `hilum break-glass set --help` lists those that can be.",
         "private_key_malformed": "This is not a private JWK with a kid, of an EC key (P-256, P-384) or an RSA key of at least 2048 bits. Create one with `hilum idp key FILE`.",
         "reason_malformed": "The reason must have 1 to 500 characters.",
         # apps, clients, certifications and installations

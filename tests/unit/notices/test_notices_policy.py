@@ -191,6 +191,22 @@ def test_any_text_becomes_one_short_line_without_anything_to_press(text: str) ->
     assert policy.plain_name(shown.removesuffix("…")) == shown.removesuffix("…").strip()
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("1.0", "1.0"),
+        ("v2.10.3", "v2.10.3"),
+        ("Notes 1.0, web", "Notes 1.0, web"),
+        ("10.0.0.1", "10. 0. 0. 1"),
+        ("1.0.example", "1. 0. example"),
+        ("1.0-evil.example", "1. 0-evil. example"),
+        ("v1.example", "v1. example"),
+    ],
+)
+def test_the_label_of_a_version_stays_one_word_and_an_address_does_not(text: str, shown: str) -> None:
+    assert policy.plain_name(text) == shown
+
+
 def test_no_template_has_a_parameter_in_its_subject_or_a_name_in_a_sentence() -> None:
     """Header injection is impossible by construction; a name stands beside its label only."""
     for template in TEMPLATES.values():
