@@ -19,8 +19,9 @@ def test_a_run_goes_from_open_to_result(stage: Stage) -> None:
     page = enter_vendor(stage, "developer.lund")
     page.get_by_role("link", name="Lumen Chart").click()
     page.get_by_role("link", name="Runs", exact=True).click()
-    expect(page.get_by_text("No run yet")).to_be_visible()
-    look(page, "runs-empty")
+    # Other stories at this sandbox may have left runs; an empty list is shown in flows/test_console_runs.py.
+    expect(page.get_by_role("button", name="Open the run")).to_be_visible()
+    look(page, "runs-before")
     open_at_meridian(page)
     expect(page.get_by_text("It stays open until")).to_be_visible()
     look(page, "run-open")
