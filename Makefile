@@ -20,7 +20,7 @@ run: $(RUN_READY) ## set everything up, seed the sandbox and serve it (PORT=8000
 
 test: $(DEV_READY) $(NODE_READY) ## set everything up and run the whole suite (EFFORT=full for the promised counts, PACE=--within-budget)
 	@tools/ensure postgresql chromium nginx
-	@$(BIN)/python -m pytest -n $${JOBS:-4} --dist loadfile $(PACE) $(TESTS)
+	@$(BIN)/python -m pytest -n $${JOBS:-3} --dist loadfile $(PACE) $(TESTS)
 
 check: $(DEV_READY) ## format, lint, types and architecture
 	@$(BIN)/ruff format --check -q src tests tools examples && echo "format ok"
