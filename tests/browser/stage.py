@@ -179,7 +179,7 @@ def judge(page: Page, *frames: Frame, looks: Sequence[Look] = LOOKS) -> None:
 
 
 def resize(page: Page, size: tuple[int, int]) -> None:
-    """Give the window a size, unless it has it."""
+    """Set the size of the window, unless it has it."""
     wanted: ViewportSize = {"width": size[0], "height": size[1]}
     if page.viewport_size != wanted:
         page.set_viewport_size(wanted)

@@ -19,16 +19,8 @@ def find_answer(permit: Obligations, response: UpstreamResponse) -> Answer | Non
     kept = None if response.made is None else response.made.get(id(permit))
     if kept is None:
         return None
-    # Held with its permit, so that no other has its identity. A copy, since each request adds to its answer.
-    before: Answer = kept[1]
-    return Answer(
-        before.status,
-        before.body,
-        before.headers,
-        patient=before.patient,
-        returned=before.returned,
-        found=before.found,
-    )
+    # Held with its permit, so that no other has its identity.
+    return _copy(kept[1])
 
 
 def keep_answer(permit: Obligations, response: UpstreamResponse, answer: Answer) -> None:
@@ -38,14 +30,16 @@ def keep_answer(permit: Obligations, response: UpstreamResponse, answer: Answer)
         return
     if response.made is None or len(response.made) >= ANSWERS_BOUND:
         response.made = {}
-    response.made[id(permit)] = (
-        permit,
-        Answer(
-            answer.status,
-            answer.body,
-            answer.headers,
-            patient=answer.patient,
-            returned=answer.returned,
-            found=answer.found,
-        ),
+    response.made[id(permit)] = permit, _copy(answer)
+
+
+def _copy(answer: Answer) -> Answer:
+    """Return an answer without what each request adds to its own: rates, origins, settled writes."""
+    return Answer(
+        answer.status,
+        answer.body,
+        answer.headers,
+        patient=answer.patient,
+        returned=answer.returned,
+        found=answer.found,
     )

@@ -43,7 +43,7 @@ class Places:
                 raise _refusal(refused)
 
     def leave(self, claim: Claim) -> None:
-        """Give a place back, and admit waiting requests."""
+        """Release a place, and admit waiting requests."""
         self.held[claim.rank] -= 1
         if any(self.waiting):
             self._admit()

@@ -110,7 +110,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _renumber(work: Path, target: Path) -> None:
-    """Give the parameters of a copy the numbers that they have in the target, which processes with an open connection have cached."""
+    """Renumber the parameters of a copy to the numbers that they have in the target, which processes with an open connection have cached."""
     with closing(_open(target)) as db:
         present = dict(_numbers(db))
     with closing(_open(work)) as db:
