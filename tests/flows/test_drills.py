@@ -12,6 +12,7 @@ from hilum.clients.models import BackendUse, ClientMetadata, ClientType, Deploym
 from hilum.controls import service as controls
 from hilum.drills.models import DOORS, DRILL_LIFE, TRIES_LEAST
 from hilum.drills.policy import signed_bytes
+from hilum.infra import nodes
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.installations.models import InstallOrder
@@ -21,6 +22,7 @@ from hilum.keys.models import Purpose
 from hilum.policies.models import UNCLASSIFIED
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
+from hilum.switchboard import service as switchboard
 from tests.flows.control_site import ControlSite, problem, site_on
 from tests.flows.test_containment import Drill as Records
 from tests.sim.world import FakeClock
@@ -108,6 +110,19 @@ def test_a_drill_that_everybody_confirmed_passes_and_its_record_is_signed(
     assert site.system(keys.verify_bytes, data=signed, **verify)
     assert site.api("otto").get("/drills").json()["items"][0]["id"] == drill["id"]
     assert problem(post(site, f"{path}/finish", SEEN), 409, "drill_over")
+
+
+def test_the_node_of_a_site_is_live_however_long_ago_the_site_was_built(
+    site: ControlSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who had to confirm a stop is who was live as it was engaged, and sites are copied minutes after they were built."""
+    monkeypatch.setattr(nodes, "LIVE_FOR", timedelta(0))
+    drill = begun(site, canary(site))
+
+    stopped = post(site, f"/drills/{drill['id']}/engage").json()
+
+    _, confirmations = site.system(switchboard.confirmations, switch_id=stopped["switch"])
+    assert confirmations.expected == {"a": 1}
 
 
 def test_a_drill_without_proof_fails_whatever_the_command_says(site: ControlSite) -> None:
