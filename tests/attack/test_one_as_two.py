@@ -9,7 +9,7 @@ import pytest
 from hilum.approvals.models import APPROVAL_LIFE
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery, Outcome
-from hilum.clients import creation
+from hilum.clients import creation, store
 from hilum.clients import policy as clients_policy
 from hilum.clients import service as clients
 from hilum.clients.models import ClientType, NewPeer
@@ -444,8 +444,8 @@ EHR = {"client_type": "ehr", "client_name": "Ward system"}
 
 
 def peers(site: ControlSite) -> list[str]:
-    found = made(site.api("root").get("/vendors"), 200)["items"]
-    return [each["name"] for each in found]
+    found = site.system(lambda ctx: store.find_named(ctx.tx, EHR["client_name"], 10))
+    return [each.id for each in found]
 
 
 def authenticates(site: ControlSite, client: str, secret: str) -> bool:
@@ -475,6 +475,7 @@ def test_neither_of_the_two_alone_holds_the_secret_of_an_ehr(site: ControlSite) 
     for secret in (start, end, end + start, start + start, start + end[:-1], "hil_cs_" + end):
         assert not authenticates(site, client, secret)
     assert authenticates(site, client, start + end)
+    assert peers(site) == [client]
     dump = "\n".join(site.uow.db.read(lambda tx: list(tx.connection.driver_connection.iterdump())))  # type: ignore[union-attr]
     assert start not in dump
     assert end not in dump

@@ -48,7 +48,7 @@ class Family:
 
 class LifeCycle(RuleBasedStateMachine):
     platform: Platform
-    codes = Bundle("codes")
+    codes, earned = Bundle("codes"), Bundle("earned")
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,8 +78,8 @@ class LifeCycle(RuleBasedStateMachine):
         self.families |= {code: Family(self.now) for code in made}
         return multiple(*made)
 
-    @rule(code=codes)
-    def redeem(self, code: str) -> None:
+    @rule(target=earned, code=codes)
+    def redeem(self, code: str) -> Any:
         self.breathe()
         family = self.families[code]
         fits = not family.used and self.now < family.issued_at + CODE_LIFE
@@ -88,6 +88,7 @@ class LifeCycle(RuleBasedStateMachine):
             family.take(answer.json(), self.now)
         family.dead |= family.used
         family.used = True
+        return multiple(code) if fits else multiple()
 
     @rule(
         code=codes,
@@ -105,7 +106,7 @@ class LifeCycle(RuleBasedStateMachine):
         self.breathe()
         self.judge(self.platform.redeem(code, client), earned=False)
 
-    @rule(code=codes, back=st.integers(0, 2), fewer=st.booleans())
+    @rule(code=earned, back=st.integers(0, 2), fewer=st.booleans())
     def refresh(self, code: str, back: int, fewer: bool) -> None:
         self.breathe()
         family = self.families[code]
@@ -117,28 +118,27 @@ class LifeCycle(RuleBasedStateMachine):
             family.take(answer.json(), self.now)
         family.dead |= back > 0
 
-    @rule(code=codes)
+    @rule(code=earned)
     def refresh_for_more(self, code: str) -> None:
         self.breathe()
         family = self.families[code]
-        if family.refreshes:
-            answer = self.platform.refresh(family.refreshes[-1], scope="patient/*.cruds")
-            self.judge(answer, earned=False, code="invalid_grant" if family.dead else "invalid_scope")
+        answer = self.platform.refresh(family.refreshes[-1], scope="patient/*.cruds")
+        self.judge(answer, earned=False, code="invalid_grant" if family.dead else "invalid_scope")
 
-    @rule(code=codes)
+    @rule(code=earned)
     def refresh_as_somebody_else(self, code: str) -> None:
         self.breathe()
-        for token in self.families[code].refreshes[-1:]:
-            self.judge(self.platform.refresh(token, "symmetric"), earned=False)
+        token = self.families[code].refreshes[-1]
+        self.judge(self.platform.refresh(token, "symmetric"), earned=False)
 
-    @rule(code=codes, kind=st.sampled_from(["access", "refresh"]))
+    @rule(code=earned, kind=st.sampled_from(["access", "refresh"]))
     def hand_back(self, code: str, kind: str) -> None:
         self.breathe()
         family = self.families[code]
-        for token in (list(family.accesses) if kind == "access" else family.refreshes)[-1:]:
-            assert self.platform.post("revoke", "public", {"token": token}).status_code == 200
-            family.revoked.add(token)
-            family.dead |= kind == "refresh"
+        token = [*(family.accesses if kind == "access" else family.refreshes)][-1]
+        assert self.platform.post("revoke", "public", {"token": token}).status_code == 200
+        family.revoked.add(token)
+        family.dead |= kind == "refresh"
 
     @rule(seconds=st.sampled_from([1, 30, 61, 1_800, 3_600]))
     def wait(self, seconds: int) -> None:

@@ -1,7 +1,7 @@
 """Redirect URIs: what may be registered, and what counts as the same (C2, C3)."""
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from hilum.clients.models import ClientType, Deployment
@@ -265,13 +265,25 @@ edits = st.tuples(
 near = st.builds(
     lambda uri, edit: uri[: edit[0]] + edit[1] + uri[edit[0] :], st.sampled_from(REGISTERED), edits
 )
-anything = st.text(max_size=40) | pieces
+shaped = st.builds(
+    "{}{}{}{}".format,
+    st.sampled_from(["https://", "http://", "com.example.app:", "app:"]),
+    st.sampled_from(["app.example", "127.0.0.1", "localhost", "[::1]", "u@app.example", ""]),
+    st.sampled_from(["", ":8080", ":99999"]),
+    st.sampled_from(["", "/", "/cb", "/a/../cb", "/cb?x=1", "/cb#x"]),
+)
+moved = st.builds("http://127.0.0.1:{}/cb".format, st.integers(0, 70_000))
+anything = st.one_of(shaped, near, pieces, st.text(max_size=40))
 
 
 @settings(max_examples=effort(70, 20_000), deadline=None)
-@given(anything, st.sampled_from(Deployment), st.booleans())
+@example(uri="https://app.example/cb?x=1", deployment=BROWSER, sandbox=False)
+@example(uri="http://127.0.0.1:5000/cb", deployment=NATIVE, sandbox=False)
+@example(uri="http://localhost/cb", deployment=BROWSER, sandbox=True)
+@example(uri="com.example.app:/cb", deployment=NATIVE, sandbox=False)
+@given(uri=anything, deployment=st.sampled_from(Deployment), sandbox=st.booleans())
 def test_whatever_is_registered_is_safe_to_send_a_browser_to(
-    uri: str, deployment: Deployment, sandbox: bool
+    uri: str, deployment: Deployment, *, sandbox: bool
 ) -> None:
     """C2: judged against what a browser would make of it, by simpler means than the rules themselves."""
     if judge(uri, deployment, sandbox=sandbox) is not None:
@@ -297,7 +309,8 @@ def test_whatever_is_registered_is_safe_to_send_a_browser_to(
 
 
 @settings(max_examples=effort(70, 20_000), deadline=None)
-@given(st.sampled_from(REGISTERED), near, st.sampled_from(Deployment))
+@example("http://127.0.0.1/cb", "http://127.0.0.1:5000/cb", NATIVE)
+@given(st.sampled_from(REGISTERED), st.one_of(moved, near), st.sampled_from([NATIVE, *Deployment]))
 def test_another_string_matches_only_by_its_loopback_port(
     one: str, other: str, deployment: Deployment
 ) -> None:

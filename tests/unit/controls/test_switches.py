@@ -174,6 +174,20 @@ def test_what_was_issued_before_a_release_stays_dead_and_what_came_after_lives(k
     assert policy.stopped_by(index, SUBJECT, now=LATER, issued_at=None) is None
 
 
+@pytest.mark.parametrize("kind", TargetKind)
+def test_an_index_that_followed_changes_stops_what_one_that_was_read_whole_stops(kind: TargetKind) -> None:
+    """C138, C143: a scope is compared and not looked up, so it must be among those that are."""
+    target, made = Target(kind, HIT[kind]), switch(kind, HIT[kind])
+    before = policy.index([switch(TargetKind.TENANT, "children")], ())
+
+    engaged = policy.changed_index(before, [target], [made], ())
+    ended = policy.changed_index(engaged, [target], (), [(target, NOW)])
+
+    assert policy.stopped_by(engaged, SUBJECT, now=NOW, issued_at=None) is made
+    assert policy.stopped_by(ended, SUBJECT, now=LATER, issued_at=NOW) == target
+    assert policy.stopped_by(ended, SUBJECT, now=LATER, issued_at=LATER) is None
+
+
 targets = st.sampled_from(
     [Target(kind, key) for kind, key in HIT.items()]
     + [Target(kind, key) for kind, keys in MISS.items() for key in keys]

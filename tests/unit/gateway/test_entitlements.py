@@ -243,6 +243,34 @@ def test_a_request_that_repeats_gets_the_permit_that_it_got_before() -> None:
     assert decide(asked, replace(HELD)) is not first
 
 
+@pytest.mark.parametrize(
+    ("change", "now", "reason"),
+    [
+        (lambda it: launched(it, ended=True), NOW, Reason.LAUNCH_ENDED),
+        (lambda it: launched(it, moved=True), NOW, Reason.CONTEXT_MOVED),
+        (lambda it: it, NOW + 20 * HOUR, Reason.AUTHORIZATION_EXPIRED),
+        (lambda it: it, NOW + 48 * HOUR, Reason.TOKEN_INVALID),
+        (lambda it: replace(it, consent=ConsentFacts(frozenset({TOKEN.authorization}))), NOW, Reason.TOKEN_REVOKED),
+        (lambda it: left(it, {TOKEN.person}), NOW, Reason.PERSON_INACTIVE),
+        (lambda it: switched(it, Target(TargetKind.APP, "app_1"), Mode.FULL_STOP, None), NOW, Reason.SWITCH_ENGAGED),
+    ],
+)  # fmt: skip
+def test_a_permit_that_was_kept_ends_with_all_that_it_depended_on(
+    change: Change, now: datetime, reason: Reason
+) -> None:
+    """C36, C71: what ends it is judged at each request, whatever is kept."""
+    forget()
+    asked = replace(ask("Patient/p1"), is_repeated=True)
+    held = replace(HELD, authorization_expires_at=NOW + 20 * HOUR)
+    assert isinstance(decide(asked, held, SNAPSHOT), Obligations)
+    assert permits.kept
+
+    found = decide(asked, held, change(SNAPSHOT), now)
+
+    assert isinstance(found, Deny)
+    assert found.reason is reason
+
+
 def test_nothing_is_kept_of_a_request_that_came_once_or_is_refused() -> None:
     forget()
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hilum.controls import policy as controls
@@ -98,7 +98,9 @@ def test_a_stop_of_the_platform_leaves_at_work_who_ends_it_and_who_only_looks(ro
     assert bar(STAFF[role], index(on(PLATFORM))) is (None if acts else Bar.STOPPED)
     assert bar(STAFF[role], ended, issued_at=NOW) is None
     assert bar(STAFF[role], index(on(PLATFORM, ends=NOW - JUST)), issued_at=NOW - JUST) is None
-    assert bar(STAFF[role], index(on(Target(TargetKind.PERSON, STAFF[role].id)))) is Bar.STOPPED
+    own = Target(TargetKind.PERSON, STAFF[role].id)
+    assert bar(STAFF[role], index(on(own))) is Bar.STOPPED
+    assert bar(STAFF[role], index(ended=((own, NOW),)), issued_at=NOW) is Bar.ISSUED_BEFORE
 
 
 def test_a_role_of_the_platforms_names_at_a_hospital_is_stopped_with_the_platform() -> None:
@@ -124,12 +126,17 @@ SWITCHES = st.lists(
     max_size=4,
 )
 PEOPLE = st.sampled_from([ANN, *STAFF.values()])
+# Of whom most are stopped by it: what bars nobody says nothing about another switch.
+FULL_STOPS = st.lists(
+    st.builds(lambda t, e: on(t, ends=e), TARGETS, st.none() | MOMENTS), min_size=1, max_size=3
+)
 
 
 @settings(max_examples=effort(70, 10_000), deadline=None)
+@example(person=ANN, some=[on(TENANT)], more=[on(TENANT, Mode.OBSERVE)], issued_at=None, writing=False)
 @given(
     person=PEOPLE,
-    some=SWITCHES,
+    some=st.one_of(FULL_STOPS, SWITCHES),
     more=SWITCHES,
     issued_at=st.none() | MOMENTS,
     writing=st.booleans(),

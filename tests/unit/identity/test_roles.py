@@ -299,6 +299,16 @@ def test_whose_name_stands_behind_an_id_is_shown_to_those_who_must_ask_them(
     assert [policy.may_see_name(actor, each) for each in people] == [staff, colleague, patient]
 
 
+def test_a_member_without_a_role_is_no_member() -> None:
+    """C8: an API token may have none of its person's roles."""
+    owner = Actor(ActorKind.MEMBER, "per_v", None, frozenset({VendorRole.OWNER}), VendorId("ven_1"))
+
+    assert policy.is_member(owner, "ven_1")
+    assert not policy.is_member(owner, "ven_2")
+    assert not policy.is_member(replace(owner, vendor=None), "")
+    assert not policy.is_member(replace(owner, roles=frozenset()), "ven_1")
+
+
 def test_a_username_is_compared_without_case_and_space_and_never_malformed() -> None:
     assert policy.normal_username("  Ann.Example@X ") == "ann.example@x"
     assert [policy.normal_username(bad) for bad in ("", "a b", "x" * 500, "\x00", "ann\n;")] == [""] * 5

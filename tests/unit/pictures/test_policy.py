@@ -98,14 +98,11 @@ def test_a_picture_of_huge_sides_is_refused_before_it_is_opened() -> None:
 
 
 @given(at=st.integers(0, len(png()) - 1), flip=st.integers(1, 255))
-def test_a_picture_with_any_byte_changed_is_the_same_or_refused(at: int, flip: int) -> None:
+def test_a_picture_with_any_byte_changed_is_refused(at: int, flip: int) -> None:
     data = bytearray(png())
     data[at] ^= flip
-    try:
-        found = policy.read(bytes(data), "logo")
-    except Invalid:
-        return
-    assert found == policy.read(png(), "logo")
+
+    assert fault(bytes(data))
 
 
 @pytest.mark.parametrize("text", ["!", "AAAA", "iVBORw0KGgo=\n", "data:image/png;base64,AAAA"])

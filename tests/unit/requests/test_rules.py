@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hilum.kernel.ids import AppId, PersonId, TenantId, VendorId
@@ -226,8 +226,20 @@ RULES = st.builds(
 )
 
 
+# Most of what nobody limits is approved: what is refused says nothing about how far an approval reaches.
+GRANTING = st.builds(
+    Rule,
+    name=st.just("a"),
+    action=st.sampled_from((Action.APPROVE, Action.RESTRICT)),
+    only_scopes=st.lists(st.sampled_from(SCOPES), min_size=1, max_size=2).map(tuple),
+    only_roles=st.sampled_from((frozenset[str](), frozenset({"nurse"}))),
+)
+
+
+@example([APPROVE], ("patient/Observation.rs",), ("patient/*.rs",), Tier.LOW)
+@example([Rule("less", Action.RESTRICT, only_scopes=("openid",))], ("openid",), SCOPES, Tier.LOW)
 @given(
-    st.lists(RULES, max_size=4),
+    st.one_of(st.lists(GRANTING, min_size=1, max_size=1), st.lists(RULES, max_size=4)),
     st.lists(st.sampled_from(SCOPES), max_size=3).map(tuple),
     st.lists(st.sampled_from(SCOPES), max_size=3).map(tuple),
     st.sampled_from((None, *Tier)),

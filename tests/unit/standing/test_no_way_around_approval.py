@@ -29,6 +29,7 @@ LACKING: dict[str, Change] = {
         "client.environment": Environment.SANDBOX,
     },
     "before another vendor": {"client.owner_since": NOW},
+    "of nobody knows when, before another vendor": {"client.owner_since": NOW - DAY, "installation.since": None},
 }  # fmt: skip
 TOKENS: dict[str, Change] = {
     "nothing yet": {"issued_at": None},

@@ -701,6 +701,7 @@ BEGINS: Change = {"begins": True, "book": NEEDY, "agreements": frozenset({"busin
         (BEGINS | {"agreements": frozenset(), "acting.role": None}, Reason.AGREEMENT_MISSING),
         (BEGINS | {"agreements": frozenset(), "acting.role": None, "installation.roles": frozenset({"patient"})}, None),
         (BEGINS | {"agreements": frozenset(), "acting.role": "patient", "installation.roles": frozenset({"patient"})}, None),
+        (BEGINS | {"agreements": frozenset(), "installation.roles": frozenset({"patient", "physician"})}, Reason.AGREEMENT_MISSING),
         (
             BEGINS | {"agreements": frozenset(), "client.environment": Environment.SANDBOX, "installation.environment": Environment.SANDBOX},
             None,
