@@ -199,6 +199,7 @@ def test_every_advertised_scope_is_granted_to_a_client_registered_for_it(platfor
     system = [scope for scope in plain if scope.startswith("system/")]
     platform.add_app("all", ClientType.PUBLIC, scopes=tuple(asked))
 
+    assert asked
     for scope in asked:
         body = platform.earn("all", scopes=tuple(dict.fromkeys((scope, "openid", "patient/Patient.rs"))))
         kind = scope.partition("*")[0]

@@ -252,6 +252,7 @@ def test_every_route_that_reads_the_record_is_in_the_lane_of_readers(site: Contr
 
 def test_every_lane_with_threads_has_a_connection_for_each_and_a_deadline() -> None:
     """No thread ever waits for a connection, and no request longer than what is promised."""
+    assert any(bounds.threads for bounds in BOUNDS.values())
     for bounds in BOUNDS.values():
         assert bounds.connections >= bounds.threads
         if bounds.threads:

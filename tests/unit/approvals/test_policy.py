@@ -64,6 +64,7 @@ def test_two_people_of_age_agree() -> None:
         ({"actor": ASKER}, "asked_by_you"),
         ({"approval": replace(APPROVAL, act=replace(ACT, target=SECOND.id))}, "about_you"),
         ({"of_age": False}, "account_too_new"),
+        ({"actor": replace(SECOND, unconfirmed=True)}, "factor_stale"),
         ({"asker": None}, "asker_no_longer_counts"),
         ({"asker": staff("reviewer", "asker")}, "asker_no_longer_counts"),
         ({"asker": staff("platform_admin", "somebody")}, "asker_no_longer_counts"),

@@ -199,7 +199,13 @@ def test_a_refresh_never_gives_more_than_was_held(asked: list[str], held: list[s
     assert smart.all_covered(given_, within)
 
 
-@given(st.lists(SCOPE, max_size=6), st.lists(SCOPE, max_size=6))
+SYSTEM = SCOPE.filter(lambda text: text.startswith("system/"))
+
+
+@given(
+    st.lists(SYSTEM, min_size=1, max_size=4) | st.lists(SCOPE, max_size=6),
+    st.lists(SYSTEM, min_size=1, max_size=4) | st.lists(SCOPE, max_size=6),
+)
 def test_a_backend_service_is_given_system_scopes_that_were_allowed_and_nothing_else(
     asked: list[str], allowed: list[str]
 ) -> None:

@@ -269,7 +269,12 @@ SETTINGS = st.builds(
 )
 
 
-@given(SETTINGS, SETTINGS)
+WIDEST = Settings(
+    GENERAL, enabled=True, categories=tuple(sorted(OPENABLE)), minutes=60, per_day=10, review_hours=168
+)
+
+
+@given(st.just(WIDEST) | SETTINGS, SETTINGS)
 def test_what_one_person_changes_alone_opens_nothing_that_was_not_open(
     before: Settings, after: Settings
 ) -> None:

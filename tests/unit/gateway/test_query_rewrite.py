@@ -183,6 +183,15 @@ def test_a_search_leaves_as_narrow_as_the_grant(
             token(f"patient/Observation.rs?category={LAB}", "patient/Observation.rs?code=x", **PATIENT_USER),
             False,
         ),
+        (
+            "Observation",
+            token(
+                f"patient/Observation.rs?category={LAB}&category={VITAL}",
+                f"patient/Observation.rs?category={LAB}",
+                **PATIENT_USER,
+            ),
+            False,
+        ),
         ("Appointment", token("patient/Appointment.rs", **PATIENT_USER), False),
         ("Provenance?target=Observation/1", token("patient/Provenance.rs", **PATIENT_USER), False),
     ],

@@ -74,6 +74,7 @@ INSTALLATION = Installation(
         (NarrowOrder(scopes=("patient/*.cruds",)), {"scopes": "widens"}),
         (NarrowOrder(scopes=("nonsense",)), {"scopes": "widens"}),
         (NarrowOrder(roles=frozenset({"nurse", "analyst"})), {"roles": "widens"}),
+        (NarrowOrder(expires_at=FUTURE), {}),
         (NarrowOrder(expires_at=FUTURE + timedelta(seconds=1)), {"expires_at": "widens"}),
         (NarrowOrder(expires_at=NOW), {"expires_at": "not_in_the_future"}),
     ],

@@ -366,10 +366,10 @@ def test_each_rule_of_a_jurisdiction_is_said_with_what_the_book_says() -> None:
 
 def test_no_book_lets_tokens_live_longer_than_revocations_are_remembered() -> None:
     """C47: a tier can only shorten them."""
-    for category in shipped_book().categories.values():
-        for cell in category.cells.values():
-            assert cell.lifetimes.access_token <= ACCESS_TOKEN_BOUND
-            assert cell.lifetimes.backend_token <= BACKEND_TOKEN_BOUND
+    cells = [cell for each in shipped_book().categories.values() for cell in each.cells.values()]
+
+    assert max(cell.lifetimes.access_token for cell in cells) <= ACCESS_TOKEN_BOUND
+    assert max(cell.lifetimes.backend_token for cell in cells) <= BACKEND_TOKEN_BOUND
 
 
 def _steps_of_soundness(scopes: int) -> int:

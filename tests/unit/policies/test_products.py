@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hilum.policies.comparison import widenings
 from hilum.policies.document import read_stored, render
 from hilum.policies.in_force import as_of
-from hilum.policies.models import Applicant, Book, Cell, ClientAuthentication, Tier, Withholding
+from hilum.policies.models import Applicant, Book, ClientAuthentication, Tier, Withholding
 from hilum.policies.policy import (
     admit,
     ended_sentence,
@@ -282,21 +282,8 @@ def ending_book(name: str) -> Book:
     return book({**changes, f"scopes.{name}.no_successor": "It is a test."})
 
 
-def listed_in(place: tuple[str, Cell]) -> st.SearchStrategy[Applicant]:
-    """Build applicants that are admitted: of all that a cell lists they ask for some."""
-    category, cell = place
-    asked = st.lists(st.sampled_from(cell.scopes), min_size=1, max_size=6, unique=True).map(tuple)
-    high = {"authentication": ClientAuthentication.KEY, "certified_tier": Tier.HIGH}
-    return asked.map(lambda scopes: Applicant(category, scopes, workflows=(), placements=(), **high))  # type: ignore[arg-type]
-
-
-CELLS = st.sampled_from(
-    [(each.name, cell) for each in BOOK.categories.values() for cell in each.cells.values()]
-)
-
-
 @given(
-    asked=st.one_of(CELLS.flatmap(listed_in), applicants),
+    asked=applicants,
     ending=st.sampled_from(sorted(BOOK.products or {})),
     days=st.integers(-2, 2),
 )

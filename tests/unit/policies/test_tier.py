@@ -14,6 +14,7 @@ from hilum.policies.models import (
     UNCLASSIFIED,
     Applicant,
     Assessment,
+    Cell,
     ClientAuthentication,
     Tier,
 )
@@ -40,7 +41,20 @@ scopes = st.lists(
 names = st.lists(
     st.sampled_from([ANY, "orders", "note", "sidebar", "outreach", "documentation"]), max_size=3
 ).map(tuple)
-applicants = st.builds(
+
+
+def listed_in(place: tuple[str, Cell]) -> st.SearchStrategy[Applicant]:
+    """Build applicants that are admitted: of all that a cell lists they ask for some."""
+    category, cell = place
+    asked = st.lists(st.sampled_from(cell.scopes), min_size=1, max_size=6, unique=True).map(tuple)
+    high = {"authentication": ClientAuthentication.KEY, "certified_tier": Tier.HIGH}
+    return asked.map(lambda scopes: Applicant(category, scopes, workflows=(), placements=(), **high))  # type: ignore[arg-type]
+
+
+CELLS = st.sampled_from(
+    [(each.name, cell) for each in BOOK.categories.values() for cell in each.cells.values()]
+)
+applicants = CELLS.flatmap(listed_in) | st.builds(
     Applicant,
     st.sampled_from([*CATEGORIES, "unknown"]),
     scopes,

@@ -90,7 +90,14 @@ OTHERS = st.lists(
 TIERS = st.sampled_from([None, *Tier])
 
 
-@given(SIGNERS, st.sampled_from(Lens), OTHERS, TIERS, st.sampled_from(TieKind), st.sampled_from(Lens))
+@given(
+    st.just(RITA) | SIGNERS,
+    st.sampled_from(Lens),
+    OTHERS,
+    TIERS,
+    st.sampled_from(TieKind),
+    st.sampled_from(Lens),
+)
 def test_nothing_that_speaks_against_a_signer_ever_lets_them_sign(
     signer: Signer, wanted: Lens, others: list[LensReview], tier: Tier | None, tie: TieKind, gone: Lens
 ) -> None:

@@ -82,7 +82,10 @@ def test_every_hospital_has_an_ehr_and_a_resource_server() -> None:
 
 def test_every_scope_is_in_the_grammar_and_of_the_clients_kind() -> None:
     """C16: delegated and backend access are never mixed."""
-    for _, client in plan(SANDBOX).clients():
+    clients = [client for _, client in plan(SANDBOX).clients()]
+
+    assert {client.kind for client in clients} == set(Kind)
+    for client in clients:
         for scope in client.scopes:
             assert not isinstance(parse_scope(scope), ScopeError), scope
             assert scope.startswith("system/") == (client.kind is Kind.BACKEND)
@@ -90,7 +93,10 @@ def test_every_scope_is_in_the_grammar_and_of_the_clients_kind() -> None:
 
 def test_every_redirect_would_be_taken_from_anyone_else_too() -> None:
     """C2: the plan has no door of its own."""
-    for _, client in plan(SANDBOX).clients():
+    clients = [client for _, client in plan(SANDBOX).clients()]
+
+    assert any(client.redirect_uris for client in clients)
+    for client in clients:
         for uri in client.redirect_uris:
             fault = validate_redirect_uri(
                 uri,
