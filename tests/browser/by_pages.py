@@ -176,7 +176,7 @@ def submit(page: Page, app: str, host: str) -> str:
     for each in page.get_by_label("What the app does with it").all():
         each.fill("Needed for its work.")
     page.get_by_role("button", name="Submit to review").click()
-    expect(page.get_by_text("Nothing of it changes any more")).to_be_visible()
+    expect(page.get_by_text("It can no longer be changed")).to_be_visible()
     return page.url.rpartition("/")[2]
 
 

@@ -131,7 +131,7 @@ def fill_review(stage: Stage, security: httpx2.Client, app: dict[str, Any]) -> N
 
 
 def lower(stage: Stage, second: httpx2.Client, app: dict[str, Any]) -> None:
-    """Let a version count as of a lower tier for a time."""
+    """Lower the tier of a version for a time."""
     with caller(stage, staff(stage, "platform_admin")) as admin:
         version = sent(admin.get(f"/apps/{app['id']}/versions"))["items"][0]["id"]
         ends = (datetime.now(UTC) + timedelta(days=9)).isoformat()

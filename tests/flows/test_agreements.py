@@ -516,7 +516,7 @@ def test_writing_to_the_database_does_not_revive_an_ended_agreement(ground: Grou
     written(ground, how)
 
     assert counting(ground) == set()
-    assert f"agreement/{agreed}: It is not as it was signed." in ground.site.system(signed_rows.faults)
+    assert f"agreement/{agreed}: It does not match what was signed." in ground.site.system(signed_rows.faults)
 
 
 def test_an_agreement_that_somebody_inserts_or_confirms_in_the_database_does_not_count(

@@ -263,7 +263,7 @@ def test_a_404_says_that_it_hid_something_or_nothing_and_does_not_say_which(plac
     text = " ".join(explain(place, made.request_id).sentences)
 
     assert "another patient's, or does not exist" in text
-    assert "The app was answered as if it did not exist." in text
+    assert "The app got the answer for a record that does not exist." in text
     assert "Detail sent to the app" not in text
 
 

@@ -313,7 +313,7 @@ def test_v1_scopes_are_answered_in_v2(front: Front) -> None:
             "launch user/Claim.rs",
             "",
             "invalid_scope",
-            "Your role may use nothing of what this app asks for",
+            "allows nothing that this app asks for",
         ),
         ({}, "launch user/Patient.rs", "Patient", "invalid_scope", "What this app needs is stopped"),
         ({"patient": "", "encounter": ""}, SCOPE, "", "invalid_scope", "none is open"),

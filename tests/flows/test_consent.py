@@ -333,7 +333,7 @@ def test_denying_a_request_leaves_earlier_agreements_alone(front: Front) -> None
     assert front.events("consent.authorization.withdraw") == []
 
 
-SAID = "Deny</strong> refuses only what it asks for now; what you allowed before goes on."
+SAID = "Deny</strong> refuses only what it asks for now; what you allowed before stays allowed."
 
 
 def test_a_person_who_agreed_before_reads_what_deny_leaves_and_can_end_it(front: Front) -> None:

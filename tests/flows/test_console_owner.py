@@ -123,7 +123,7 @@ def test_a_rule_book_that_allows_something_new_is_tried_and_waits(site: ControlS
 
     run = root.post(page, data={"csrf": form["csrf"], "act": "try"})
     assert run.status_code == 303
-    assert "It goes on" in root.get(run.headers["location"]).text
+    assert "In progress" in root.get(run.headers["location"]).text
     assert "waits" in root.get(page).text
     assert enter(site, "otto").get(run.headers["location"]).status_code == 200
     assert enter(site, "root").get("/operations/policy/dry-runs/none").status_code == 404

@@ -114,8 +114,8 @@ def test_whoever_agrees_sees_the_last_row_of_a_long_table(ground: Ground) -> Non
         ({"role_0": "platform_admin"}, "no such role"),
         ({"client_secret": ""}, "The secret is missing"),
         ({"client_auth": "private_key_jwt"}, "This is not a private key"),
-        ({"session_life_m": "long"}, "minutes are a number"),
-        ({"link_by": "guess"}, "Choose one of each"),
+        ({"session_life_m": "long"}, "minutes must be a number"),
+        ({"link_by": "guess"}, "Choose one option"),
     ],
 )
 def test_a_faulty_provider_keeps_the_form_but_never_the_secret(

@@ -96,7 +96,7 @@ def test_a_right_is_asked_for_by_one_and_given_by_another_and_taken_away_at_once
     # What somebody wrote into the database gives no right, and is seen.
     change = rights.update().values(lenses=["technical", "legal", "clinical"])
     ground.site.uow.write_now(lambda ctx: ctx.tx.execute(change), trace=TRACE)
-    assert "not as the audit recorded it" in read(otto, REVIEWERS)
+    assert "differs from the audit record" in read(otto, REVIEWERS)
 
 
 def test_a_tie_is_declared_by_its_reviewer_and_ended_by_somebody_else(ground: Ground) -> None:
@@ -138,7 +138,7 @@ def test_who_asks_for_regulated_access_is_verified_on_its_page_and_nothing_else_
     one = f"{LANE}/{asked}"
     assert "Acme Rota" in read(otto, LANE)
     assert acts(otto.get(one).text) == set()
-    assert "A reviewer has said that they are who they say." in read(otto, one)
+    assert "A reviewer has confirmed that they are who they say they are." in read(otto, one)
     ground.site.clock.advance(timedelta(days=21))
     keep_time(Keeper(ground))
     rita, otto = enter(ground, "rita"), enter(ground, "otto")
@@ -302,7 +302,7 @@ def test_exceptions_are_listed_with_who_answers_for_them_and_how_many_are_open(g
     """C109, K14: of both kinds, with the reason, what is done instead, and the end, after which they are over by themselves."""
     now, otto = ground.site.clock.now(), enter(ground, "otto")
     page = "/operations/policy/exceptions"
-    assert "None is open, beside 0 certified apps." in read(otto, page)
+    assert "None is in force among 0 certified apps." in read(otto, page)
     both: dict[str, Any] = {
         "app": AppId(ground.app),
         "tenant": None,
@@ -330,14 +330,14 @@ def test_exceptions_are_listed_with_who_answers_for_them_and_how_many_are_open(g
     otto = enter(ground, "otto")
 
     shown = read(otto, page)
-    assert "2 open, beside 0 certified apps; their median age is 4 days." in shown
+    assert "2 in force, among 0 certified apps; their median age is 4 days." in shown
     for text in ("without the rule reads-slots", "A clerk looks.", "No nurse yet.", "every hospital"):
         assert text in shown
     versions = read(otto, f"{page}?kind=versions")
     assert f"version 1 counts as {lowered.tier}, not as {lowered.computed}" in versions
     assert "none stated" in versions, "it was made before one was asked for"
     ground.site.clock.advance(timedelta(days=5))
-    assert "None is open" in read(enter(ground, "otto"), page)
+    assert "None is in force" in read(enter(ground, "otto"), page)
 
 
 def test_one_administrator_ends_an_exception_on_its_page_and_once(ground: Ground) -> None:

@@ -243,9 +243,9 @@ def test_reviewers_see_the_runs_beside_what_was_submitted_and_a_forged_result_sa
     assert "The scenario was never begun." in card[0]
     assert "the one that is submitted" in card[0]
     assert "shared by all vendors" in card[0]
-    assert "not as it was signed" not in read(browser, page)
+    assert "not match what was signed" not in read(browser, page)
     ground.site.system(_forge)
-    assert "The result is not as it was signed" in read(browser, page)
+    assert "The result does not match what was signed" in read(browser, page)
 
 
 def _forge(ctx: Any) -> None:

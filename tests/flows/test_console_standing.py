@@ -109,7 +109,7 @@ def test_a_tier_is_lowered_by_two_and_an_app_is_suspended_by_one(aged: ControlSi
     assert sam.post(page, data=stop).status_code == 303
     assert state(aged, app) is AppState.SUSPENDED
     assert sam.post(page, data=stop).status_code == 409
-    assert "Let it go on" in sam.get(page).text
+    assert "Resume it" in sam.get(page).text
     assert sam.post(page, data=stop | {"act": "resume"}).status_code == 303
     assert state(aged, app) is AppState.ACTIVE
 

@@ -401,7 +401,7 @@ def test_a_request_for_less_than_the_app_needs_is_approved_by_who_knows_it(
     page = re.search(r'href="(/tenant/requests/rqg_[^"]*)"', browser.get("/tenant/requests").text)
     assert page is not None
     shown = browser.get(page[1]).text
-    without = shown[shown.index("What it would go without") : shown.index('id="decide"')]
+    without = shown[shown.index("What it would lack") : shown.index('id="decide"')]
     assert "patient/Condition.rs" in without
     assert "patient/Immunization.rs" not in without
 
@@ -415,7 +415,7 @@ def test_a_request_for_less_than_the_app_needs_is_approved_by_who_knows_it(
     assert made_anyway is not None
     assert "patient/Condition.rs" in made_anyway.without
     shown = browser.get(f"/tenant/apps/{ward.app.id}").text
-    assert "left this out knowingly, although the app says that it needs it" in shown
+    assert "knowingly left this out, although the app states that it needs it" in shown
 
 
 def test_a_request_that_names_nothing_shows_all_that_it_comes_to(ward: Desk) -> None:

@@ -120,7 +120,7 @@ def test_people_of_a_hospital_do_not_enter_the_staffs_console(desk: Desk, userna
         if page.console is Console.OPERATIONS:
             answer = browser.get(desk.address(page))
             assert answer.status_code == 403, page.key
-            assert "This console is for others" in answer.text
+            assert "This console is not for your role" in answer.text
     assert browser.get("/operations/live").status_code == 403
 
 

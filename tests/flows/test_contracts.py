@@ -370,7 +370,7 @@ def test_a_contract_that_somebody_edited_or_took_away_raises_an_alarm(
     said = site.system(doctor)
     assert not said.ok
     assert of["id"] in said.next or ground.app in said.next
-    assert "Find out who wrote to the database" in said.next
+    assert "Find out who changed the database" in said.next
 
 
 def test_an_app_whose_submission_cannot_be_read_is_skipped_and_keeps_no_other_waiting(

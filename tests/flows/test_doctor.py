@@ -396,7 +396,7 @@ def test_a_fhir_server_that_answers_is_well_and_nobodys_record_is_read(
         ({"read_status": 500}, "", "Patient/hilum-doctor answers 500"),
         ({"statement": {"fhirVersion": "4.3.0"}}, "", "speaks FHIR '4.3.0'"),
         ({"statement": {"fhirVersion": ["4.0.1"]}}, "", "speaks FHIR"),
-        ({"statement": {"resourceType": "Patient"}}, "", "no CapabilityStatement in JSON"),
+        ({"statement": {"resourceType": "Patient"}}, "", "not a CapabilityStatement in JSON"),
         ({}, "/wrong", "answers 404"),
     ],
 )

@@ -346,7 +346,7 @@ def test_what_was_ended_early_does_not_count_again_once_its_end_is_deleted(
     site.system(lambda ctx: ctx.tx.execute(update(table).values(ended_at=None, ended_by="")) and None)
 
     assert site.system(live) == {}
-    assert f"{what}/{found.id}: It is not as it was signed." in site.system(signed_rows.faults)
+    assert f"{what}/{found.id}: It does not match what was signed." in site.system(signed_rows.faults)
 
 
 @pytest.mark.parametrize("what", ["override", "exception"])

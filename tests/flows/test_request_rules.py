@@ -332,7 +332,7 @@ def test_rules_that_somebody_wrote_into_the_database_decide_nothing(ground: Requ
     assert ground.installed() == []
     shown = ground.api("gina").get("/request-rules").json()
     assert shown["rules"] == []
-    assert "not as they were signed" in shown["note"]
+    assert "do not match what was signed" in shown["note"]
     # The way on: rules that somebody who may puts in force.
     made(ground.rules("gina", APPROVE, base=shown["version"]), 200)
     assert len(ground.api("gina").get("/request-rules").json()["rules"]) == 1

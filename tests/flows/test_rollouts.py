@@ -266,7 +266,7 @@ def test_a_rollout_that_a_person_stopped_and_a_row_set_to_running_again_moves_no
     in_transaction(site, update(plans.plans).values(state="running", ended_at=None))
     clock.advance(DAY)
 
-    with pytest.raises(Unavailable, match="not as it was signed"):
+    with pytest.raises(Unavailable, match="not match what was signed"):
         traffic.carry_on()
 
     assert at(site) == (1, {"mercy": 2})
@@ -312,7 +312,7 @@ def test_a_row_that_was_altered_moves_nothing(site: ControlSite, clock: FakeCloc
     forged = update(plans.plans).values(document=func.replace(document, '"children"', '"general"'))
     in_transaction(site, forged)
 
-    with pytest.raises(Unavailable, match="not as it was signed"):
+    with pytest.raises(Unavailable, match="not match what was signed"):
         traffic.carry_on()
 
     assert at(site) == (1, {"mercy": 2})
@@ -340,7 +340,7 @@ def test_an_over_rollout_that_somebody_set_to_another_state_moves_nothing(
     in_transaction(site, update(plans.plans).values(state=forged))
     clock.advance(DAY)
 
-    with pytest.raises(Unavailable, match="not as it was signed"):
+    with pytest.raises(Unavailable, match="not match what was signed"):
         traffic.carry_on()
 
     assert at(site) == (1, {"mercy": 1})
@@ -354,7 +354,7 @@ def test_a_rollout_that_somebody_set_to_paused_does_not_go_back_and_is_stopped(
     traffic.record("mercy", 500)
     in_transaction(site, update(plans.plans).values(state="paused"))
 
-    with pytest.raises(Unavailable, match="not as it was signed"):
+    with pytest.raises(Unavailable, match="not match what was signed"):
         traffic.carry_on()
 
     assert at(site) == (1, {"mercy": 2})

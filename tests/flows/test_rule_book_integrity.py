@@ -147,8 +147,8 @@ def test_an_application_signed_by_a_key_that_somebody_added_to_the_database_deci
 
     site.system(forge)
 
-    assert "Application 2 of the rule book is not as it was signed." in refused(site)
-    assert "Application 2 of the rule book is not as it was signed." in faults(site)
+    assert "Application 2 of the rule book does not match what was signed." in refused(site)
+    assert "Application 2 of the rule book does not match what was signed." in faults(site)
 
 
 def test_a_retired_key_whose_public_half_was_replaced_verifies_nothing(site: ControlSite) -> None:
@@ -159,7 +159,7 @@ def test_a_retired_key_whose_public_half_was_replaced_verifies_nothing(site: Con
     run(site, update(signing_key).where(signing_key.c.state == "retired").values(public=other))
 
     assert intact == ""
-    assert "not as it was signed" in refused(site)
+    assert "not match what was signed" in refused(site)
 
 
 # --- deleted rows ----------------------------------------------------------------------------------------------------------------
@@ -309,8 +309,8 @@ def test_every_field_of_a_version_is_signed(site: ControlSite) -> None:
 
     for column, value in changes.items():
         why, found = edited(site, V, 1, {column: value})
-        assert "Version 1 of the rule book is not as it was signed" in why, column
-        assert "Version 1 of the rule book is not as it was signed" in found, column
+        assert "Version 1 of the rule book does not match what was signed" in why, column
+        assert "Version 1 of the rule book does not match what was signed" in found, column
 
 
 def store_text(ctx: Context) -> str:
@@ -323,7 +323,7 @@ def test_a_version_in_force_nowhere_that_was_edited_is_named_and_harms_nobody(si
     run(site, update(V).where(V.c.number == version).values(note="x"))
 
     assert burst(site) == 100
-    assert f"Version {version} of the rule book is not as it was signed." in faults(site)
+    assert f"Version {version} of the rule book does not match what was signed." in faults(site)
     assert problem(apply(site, version))["code"] == "policy_not_as_signed"
 
 
@@ -334,7 +334,7 @@ def test_an_application_before_the_last_one_everywhere_that_was_edited_is_named(
     run(site, update(A).where(A.c.number == 1).values(reason="another"))
 
     assert burst(site) == 99
-    assert "Application 1 of the rule book is not as it was signed." in faults(site)
+    assert "Application 1 of the rule book does not match what was signed." in faults(site)
 
 
 # --- processes and the audit trail -----------------------------------------------------------------------------------------------

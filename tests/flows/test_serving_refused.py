@@ -132,9 +132,7 @@ def test_a_second_node_does_not_start_where_a_tenant_lives_in_the_first_ones_dir
 
     assert refused.exit_code == 1
     assert "embedded_needs_one_node" in refused.stderr
-    assert (
-        "The FHIR data of clinic lies in the data directory of one node, and first serves" in refused.stderr
-    )
+    assert "The FHIR data of clinic is in the data directory of one node, and first serves" in refused.stderr
     assert [each.name for each in uow.db.read(nodes.list_nodes)] == ["first"], "the refused one is not listed"
 
 

@@ -115,7 +115,7 @@ def test_there_are_texts_of_each_kind() -> None:
         "vaccinations",
         "The administrator of %(tenant)s",
         "Too many attempts",
-        "The address names no hospital of this platform.",
+        "This address does not belong to a hospital on this platform.",
         "%(number)s day",
         "Until you sign out, at most %(time)s.",
         "The username or the password is wrong.",

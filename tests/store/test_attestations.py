@@ -134,7 +134,7 @@ def test_a_suspension_that_somebody_takes_out_of_the_database_ends_nothing(
     run(life, resume)
 
     assert certified(life) == [True, True, False]
-    assert f"App {app}: Its suspension or its certifications are not as they were signed." in faults(life)
+    assert f"App {app}: Its suspension or its certifications do not match what was signed." in faults(life)
     run(life, update(A).where(A.c.id == app).values(state="suspended"))
     clock.advance(timedelta(minutes=1))
     life.do(service.resume_app, app, "It is fixed.")

@@ -87,11 +87,13 @@ def test_a_client_that_somebody_changed_in_the_database_is_unknown(ground: Groun
 
     assert not counts(ground, client)
     assert counts(ground, ehr)
-    assert ground.facts().faults == {ground.app.id: "A client of it, or its vendor, is not as it was signed."}
+    assert ground.facts().faults == {
+        ground.app.id: "One of its clients, or its vendor, does not match what was signed."
+    }
     (fault,) = ground.do(SYSTEM, signed_rows.faults)
     assert fault in {
-        f"client/{client.id}: It is not as it was signed.",
-        f"owner/{ground.app.id}: It is not as it was signed.",
+        f"client/{client.id}: It does not match what was signed.",
+        f"owner/{ground.app.id}: It does not match what was signed.",
     }
 
 

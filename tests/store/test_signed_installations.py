@@ -30,8 +30,8 @@ __all__ = ["ground"]
 CLIENTS, ROWS, SHEETS = client_store.clients, store.installations, store.sheets
 NEVER, CHANGED, MISSING = (
     "It was never signed.",
-    "It is not as it was signed.",
-    "It was signed, and is missing.",
+    "It does not match what was signed.",
+    "It was signed, but is missing.",
 )
 NARROW = ("launch", "openid", "patient/Observation.rs")
 Edit = Callable[[Any], Any]

@@ -134,8 +134,8 @@ def test_an_old_tree_that_is_restored_has_no_effect(rows: Rows) -> None:
 
 
 def test_a_row_that_was_deleted_is_listed(rows: Rows) -> None:
-    assert rows.faults(TWO) == "thing/1: It was signed, and is missing."
-    assert rows.faults(FORGED, TWO) == "thing/1: It is not as it was signed."
+    assert rows.faults(TWO) == "thing/1: It was signed, but is missing."
+    assert rows.faults(FORGED, TWO) == "thing/1: It does not match what was signed."
     assert "thing/9: It was never signed." in rows.faults(ONE, TWO, ("thing/9", "x"))
 
 

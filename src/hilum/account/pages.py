@@ -240,10 +240,10 @@ class _AccountPages(OwnPages):
             title=Sentence("Set up an authenticator app")
             if is_first
             else Sentence("Change your authenticator app"),
-            lead=Sentence("From then on its code is asked for when you sign in.")
+            lead=Sentence("From then on you enter its code when you sign in.")
             if is_first
             else Sentence(
-                "The app that you use now stops working once the new one is set up, and you get new recovery codes."
+                "Once the new app is set up, the one you use now stops working and you get new recovery codes."
             ),
             place=place.name,
             qr=qr_code(offer.uri),
@@ -283,7 +283,7 @@ class _AccountPages(OwnPages):
             request,
             "account/codes.html",
             title=title,
-            lead=Sentence("Keep these codes before you go on."),
+            lead=Sentence("Save these codes before you continue."),
             place=place.name,
             codes=codes,
             onward=self.url(place),

@@ -28,7 +28,7 @@ async def place_of(kit: Kit, request: Request) -> Place:
     find = partial(identity.find_tenant, tenant=TenantId(tenant))
     hospital = await kit.uow.read(find, trace=trace_of(request))
     if hospital is None or not hospital.active:
-        raise NotFound("tenant_not_found", "The address names no hospital of this platform.")
+        raise NotFound("tenant_not_found", "This address does not belong to a hospital on this platform.")
     return Place(hospital.id, hospital.name)
 
 

@@ -115,7 +115,7 @@ def remove(ctx: Context, own: Own, factor: str) -> None:
     # Read again under a lock, so that two removals at once cannot remove both factors.
     if not policy.may_remove_one(replace(own, held=factors.lock(ctx, own.person))):
         raise NotPermitted(
-            "factor_last", "Your role must have a second factor. Add another one, then remove this one."
+            "factor_last", "Your role requires a second factor. Add another one, then remove this one."
         )
     if factor == TOTP:
         factors.remove_totp(_as_owner(ctx, own), own.person)

@@ -44,7 +44,7 @@ def sentence(refusal: NotPermitted) -> str:
         return refusal.detail
     wait = math.ceil(refusal.retry_after_s / MINUTE_S)
     return Sentence(
-        "Too many wrong codes for this account. Wait %(minutes)s minutes, or use a recovery code. If they were not yours, somebody knows your password: change it once you are in.",
+        "Too many wrong codes for this account. Wait %(minutes)s minutes, or use a recovery code. If you did not enter them, somebody knows your password: change it once you are signed in.",
         minutes=wait,
     )
 
@@ -157,7 +157,7 @@ class _StepPages:
             request,
             "account/codes.html",
             title=Sentence("Your second factor is set up"),
-            lead=Sentence("You are signed in. Keep these codes first."),
+            lead=Sentence("You are signed in. Save these codes first."),
             place=place.name,
             codes=codes,
             onward=safe_return(then, home_of(self._kit, place, waiting.person.role)),
@@ -269,7 +269,7 @@ class _StepPages:
             status=status_of(refusal),
             title=Sentence("Set up a second factor"),
             lead=Sentence(
-                "Your role can change what others may do, so a password alone does not sign you in. This takes a minute, once."
+                "Your role can change what others may do, so a password alone is not enough to sign in. Setting this up takes a minute, once."
             ),
             place=place.name,
             qr=qr_code(offer.uri),

@@ -47,9 +47,7 @@ from hilum.policies.policy import stated
 from hilum.registry import service as registry
 from hilum.registry.models import App, environment_of
 
-_TOO_NEW = (
-    "An agreement takes two people whose accounts are at least a week old, and yours is not. Ask a colleague."
-)
+_TOO_NEW = "Your account is less than a week old, so you cannot be one of the two people that an agreement needs. Ask a colleague."
 
 
 def add(ctx: Context, order: NewAgreement) -> Agreement:
@@ -72,9 +70,7 @@ def add(ctx: Context, order: NewAgreement) -> Agreement:
     if faults := policy.order_faults(order, _named_kinds(ctx, tenant.id), ctx.now):
         raise Invalid("agreement_invalid", "The agreement is invalid; see fields.", fields=faults)
     if store.count_waiting(ctx.tx, vendor.id, tenant.id, ctx.now) >= WAITING_BOUND:
-        detail = (
-            f"{WAITING_BOUND} agreements between the two wait for confirmation. Confirm or end some first."
-        )
+        detail = f"{WAITING_BOUND} agreements between this vendor and this hospital wait for confirmation. Confirm or end some first."
         raise Unavailable("too_many_agreements", detail)
     added = Agreement(
         id=ctx.ids.new("agr"),
@@ -120,7 +116,7 @@ def confirm(ctx: Context, agreement_id: str, document: str) -> Agreement:
         detail = "The person who recorded this agreement is no longer active, or was stopped since. End it, and have a colleague of theirs record it again."
         raise audit.refusal(ctx, replace(event, reason="asker_no_longer_counts"), detail)
     if policy.state_of(agreement, ctx.now) is not AgreementState.WAITING:
-        detail = "This agreement was already confirmed or ended. Read it again."
+        detail = "This agreement has already been confirmed or ended. Read it again."
         raise Conflict("agreement_decided", detail)
     attestations.require(ctx, policy.signed_state(agreement))
     if document != agreement.document:
@@ -212,13 +208,13 @@ def kinds_of_vendors(ctx: Context, vendors: Collection[VendorId]) -> Mapping[tup
 def _spans(
     ctx: Context, vendor: VendorId, tenant: TenantId
 ) -> tuple[tuple[str, datetime, datetime | None], ...]:
-    """Return kind, beginning and end of each confirmed agreement that is as it was signed, including those that are over."""
+    """Return kind, beginning and end of each confirmed agreement that matches what was signed, including those that are over."""
     confirmed = _intact(ctx, lambda ctx: store.list_confirmed(ctx.tx, vendor, tenant, ""))
     return tuple((each.kind, each.effective_at, each.ends_at) for each in confirmed)
 
 
 def _intact(ctx: Context, read: Callable[[Context], list[Agreement]]) -> list[Agreement]:
-    """Read agreements, and leave out those that are not as they were signed."""
+    """Read agreements, and leave out those that do not match what was signed."""
     return attestations.intact(ctx, read, policy.signed_state)
 
 
@@ -241,7 +237,7 @@ def missing_for_app(ctx: Context, tenant: Tenant, app: App, roles: Collection[st
 def missing_detail(kinds: Collection[str], vendor: str, tenant: str) -> str:
     """Return the sentence that says which agreements are missing and what to do."""
     return (
-        f"Vendor and hospital have no agreement in force of these kinds: {policy.listed(kinds)}. Record each with"
+        f"The vendor and the hospital have no agreement in force of these kinds: {policy.listed(kinds)}. Record each with"
         f" `hilum agreement add --vendor {vendor} --tenant {tenant} --kind ...`; the other organisation confirms it."
     )
 
@@ -263,7 +259,7 @@ def list_lapsed(ctx: Context, since: datetime, until: datetime, after: str) -> t
 
 
 def _all_intact(ctx: Context, agreement: Agreement) -> bool:
-    """Check whether every confirmed agreement between the same vendor and legal entity is as it was signed."""
+    """Check whether every confirmed agreement between the same vendor and legal entity matches what was signed."""
     confirmed = store.list_confirmed(ctx.tx, agreement.vendor, agreement.tenant, agreement.entity)
     return len(_intact(ctx, lambda _: confirmed)) == len(confirmed)
 

@@ -32,11 +32,12 @@ _CLOSE = (b"connection", b"close")
 _FRAMED_TWICE = Invalid("framing_ambiguous", "Send exactly one of Content-Length or Transfer-Encoding.")
 _HOST_MISSING = Invalid("host_ambiguous", "A request carries exactly one Host header.")
 _MISDIRECTED = NotPermitted(
-    "misdirected", "This host name is not one of this server's. Use the address that this platform publishes."
+    "misdirected", "This server does not serve this host name. Use the address that the platform publishes."
 )
 TurnAway = Callable[[Scope, Send, HilumError], Awaitable[None]]
 _CLOSED = Unavailable(
-    "release_closed", "This node waits for its upgrade and serves nothing until then. Try again in a moment."
+    "release_closed",
+    "This node is waiting to be upgraded and serves no requests until then. Try again in a moment.",
 )
 ALIVE = "/healthz"
 _log = logs.get("app")

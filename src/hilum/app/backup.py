@@ -89,7 +89,7 @@ def make(
     Raises Conflict if ``target`` exists, Unavailable if it cannot be written.
     """
     if target.exists():
-        raise Conflict("backup_exists", f"{target} exists already. Choose a name that is not taken.")
+        raise Conflict("backup_exists", f"{target} already exists. Choose another name.")
     beside = target.with_name(target.name + ".part")
     if beside.exists():
         raise Conflict(
@@ -224,7 +224,7 @@ def read_manifest(folder: Path) -> Manifest:
     if vault().mac(MAC, manifest.signed, MAC_SIZE) != mac:
         raise Invalid(
             "backup_changed",
-            f"The manifest of {folder} was changed, or was made under another HILUM_SECRET_KEY: set the key of the backup's time.",
+            f"The manifest of {folder} was changed, or was made under another HILUM_SECRET_KEY: set the key that was in use when the backup was made.",
         )
     return manifest
 
@@ -245,7 +245,7 @@ def check_files(folder: Path, manifest: Manifest, progress: Progress) -> None:
             fault = (
                 f"is cut short: {size} of {each.size} bytes"
                 if size < each.size
-                else "is not what was written"
+                else "does not match its manifest"
             )
             raise Invalid("backup_damaged", f"{each.name} of the backup {fault}. Use another backup.")
         done += each.size

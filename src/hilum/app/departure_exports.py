@@ -65,7 +65,7 @@ def export(
     trace = Trace(uow.ids.new("req"), source="host")
     read, write = (partial(each, actor=actor, trace=trace) for each in (uow.read_now, uow.write_now))
     if folder.exists():
-        raise Conflict("target_not_empty", f"{folder} exists already. Choose a folder that does not exist.")
+        raise Conflict("target_not_empty", f"{folder} already exists. Choose another folder.")
     departure: Departure = write(partial(departures.begin_export, departure_id=departure_id))
     work = folder.with_name(folder.name + ".part")
     try:
@@ -187,7 +187,7 @@ def mismatches(documents: dict[str, dict[str, Any]], digests: dict[str, str]) ->
     if export_["departure"] != proof["departure"]:
         return ["the export and the proof are of different departures"]
     if proof["export"].get("manifest") != digests[departures_policy.EXPORT]:
-        return ["the proof refers to another export than this one: a newer one was made"]
+        return ["the proof refers to a newer export than this one"]
     return []
 
 
@@ -218,7 +218,7 @@ def _file_faults(path: Path, stated: dict[str, Any]) -> list[str]:
                 faulty = f"{path.name}, line {count}: {fault}"
     faults = [faulty] if faulty else []
     if digest.hexdigest() != stated["sha256"]:
-        faults.append(f"{path.name} is not as it was signed")
+        faults.append(f"{path.name} does not match what was signed")
     return faults
 
 

@@ -135,8 +135,7 @@ def _overrides(then: Then, facts: ClientFacts, decided: Access) -> Iterator[str]
             else f"Exception {each.id}"
         )
         yield in_english(
-            "%(what)s permitted it, agreed to by %(by)s until %(until)s: "
-            "without it version %(version)s would have withheld %(rule)s.",
+            "%(what)s permitted it, agreed to by %(by)s until %(until)s: without it, version %(version)s would have withheld %(rule)s.",
             what=rule,
             by=each.agreed_by,
             until=moment(each.ends_at),

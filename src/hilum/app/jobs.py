@@ -145,7 +145,7 @@ def _checkpoint_notices(schedule: Schedule) -> Faults:
     """Return a notice once no checkpoint of the audit has succeeded for ``OVERDUE_AFTER``."""
     if schedule.age_s(CHECKPOINT) <= OVERDUE_AFTER.total_seconds():
         return {}
-    notice = "No checkpoint of the audit could be taken for some time: newer records are chained, but not signed yet."
+    notice = "No checkpoint of the audit has been made for some time: newer records are chained, but not yet signed."
     return {"checkpoints_standing": notice}
 
 

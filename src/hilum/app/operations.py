@@ -137,7 +137,9 @@ class Board:
             if _lag_of(each) > STALLED_AFTER_S:
                 state.reasons["worker_stalled"] = "A worker's event loop is stalled."
         if not reporting:
-            state.reasons["no_worker"] = "No worker reports: they are starting, or cannot start. See the log."
+            state.reasons["no_worker"] = (
+                "No worker is reporting: they are starting or cannot start. See the log."
+            )
         elif len(reporting) < self._workers:
             state.notices["workers_missing"] = (
                 f"{self._workers - len(reporting)} of {self._workers} workers do not report."
@@ -151,7 +153,7 @@ class Board:
         # of service would not restart it (ADR 28).
         if self._jobs and not jobs:
             state.notices["jobs_silent"] = (
-                "The jobs process does not report: it is starting, or cannot start. See the log."
+                "The jobs process is not reporting: it is starting or cannot start. See the log."
             )
         for each in jobs:
             state.notices.update(each.faults | each.notices)

@@ -276,7 +276,7 @@ def _readiness(
 
 
 def _notices(keeper: SnapshotKeeper, clock: Clock) -> Faults:
-    """Return the notices of a ready worker: a kill switch stops the whole platform; some apps are not as they were signed."""
+    """Return the notices of a ready worker: a kill switch stops the whole platform; some apps do not match what was signed."""
     snapshot = keeper.current()
     if snapshot is None:
         return {}

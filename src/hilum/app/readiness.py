@@ -29,7 +29,7 @@ DISK_FULL = "disk_full", "The disk of the data directory is full."
 NOT_WRITABLE = "directory_not_writable", "The data directory cannot be written to."
 STOPPED = "platform_stopped", "A kill switch stops the whole platform: FHIR requests are refused on purpose."
 NOT_AS_SIGNED = "certifications_not_as_signed"
-"""The notice while the certifications of an app are not as they were signed."""
+"""The notice while the certifications of an app do not match what was signed."""
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _log = logs.get("app")
 

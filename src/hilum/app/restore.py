@@ -63,14 +63,14 @@ CANNOT_BE_KNOWN = (
     "passwords set after the backup are the old ones again; people deactivated after it are active again",
     "secrets, keys and addresses of clients and FHIR servers are those of the backup",
     "apps suspended, certifications withdrawn and installations removed after the backup are in force again",
-    "agreements and mandates that were ended after the backup count again: compare `hilum agreement list` and `hilum mandate list`, and end them again",
-    "networks to which backend services were pinned after the backup are forgotten, so they are admitted from anywhere, or from more networks: compare `hilum app installations`, and pin them again",
-    "emergency access that a hospital switched off or narrowed after the backup is as it was before, and verdicts of reviews after it are lost, so who was barred may use it again: compare `hilum break-glass settings`",
-    "exceptions and overrides that were ended after the backup count again, until their own end: end those again that are listed below",
-    "tiers that reviewers raised after the backup are as they were before: compare `hilum app raised`, and raise them again",
+    "agreements and mandates that were ended after the backup are in force again: compare `hilum agreement list` and `hilum mandate list`, and end them again",
+    "limits of backend services to networks that were set after the backup are lost, so their calls are accepted from more networks or from anywhere: compare `hilum app installations`, and set them again",
+    "emergency access that a hospital switched off or narrowed after the backup is allowed as before, and later review verdicts are lost, so people who were barred may use it again: compare `hilum break-glass settings`",
+    "exceptions and overrides that were ended after the backup are in force again until their own end: end those listed below again",
+    "tiers that reviewers raised after the backup are not raised any longer: compare `hilum app raised`, and raise them again",
     "holds placed after the backup are not in force: place them again at once, before evidence is purged; nothing of a hospital that left is erased within a week",
     "hospitals that left after the backup are back, with what was erased since: let them leave again, and erase it again",
-    "facilities removed after the backup are in use again, and what was denied at one since is not: remove and deny them again",
+    "facilities removed after the backup are in use again, and apps denied at a facility since are allowed there again: remove and deny them again",
     "mail that waited in the backup is recorded as unknown, since it may have been sent after it: see `hilum notices list --state unknown`",
     "webhooks that waited in the backup are sent again, under their ids",
     "rule books put in force after the backup are not in force: compare the last application with your records, and apply again what is missing",
@@ -181,8 +181,8 @@ def _require_free(settings: Settings, *, replaces: bool) -> int:
     if exists and not replaces:
         raise Conflict(
             "target_not_empty",
-            f"There is an installation at HILUM_DATABASE_URL or in {settings.data_dir} already. The last application of its rule book "
-            f"is number {application}. Restore into an empty one, or say --replace.",
+            f"There is already an installation at HILUM_DATABASE_URL or in {settings.data_dir}. The last application of its rule book "
+            f"is number {application}. Restore into an empty one, or pass --replace.",
         )
     return application
 

@@ -75,7 +75,7 @@ def require_free(listen: str) -> None:
             probe.bind(where)
             probe.listen()
     except OSError as error:
-        detail = f"Cannot listen at {listen}: {error.strerror}. End what uses it, or set another address."
+        detail = f"Cannot listen at {listen}: {error.strerror}. Stop the program that uses it, or set another address."
         raise Unavailable("address_unavailable", detail) from error
 
 

@@ -28,12 +28,12 @@ from hilum.kernel.ids import PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 
 _DETAILS = {
-    "approval_over": "This was already decided, or it expired. Request it again if it is still needed.",
+    "approval_over": "This has already been decided, or has expired. Request it again if it is still needed.",
     "asked_by_you": "You requested this, so a colleague must approve it.",
     "about_you": "This is about your own account, so a colleague must approve it.",
-    "account_too_new": "This takes two people whose accounts are at least a week old, and yours is not. Ask a colleague.",
+    "account_too_new": "Your account is less than a week old, so you cannot be one of the two people that this needs. Ask a colleague.",
     "factor_stale": FACTOR_STALE,
-    "asker_no_longer_counts": "The person who requested this is inactive, stopped, or was stopped since, or their account is less than a week old. Refuse it, then request it yourself.",
+    "asker_no_longer_counts": "The person who requested this is inactive, is or was stopped, or has an account less than a week old. Refuse it, then request it yourself.",
 }
 
 

@@ -14,9 +14,9 @@ import orjson
 from hilum.attestations.models import DEPTH, DIGITS, Head, Part
 
 NOT_SIGNED = "It was never signed."
-NOT_AS_SIGNED = "It is not as it was signed."
-MISSING = "It was signed, and is missing."
-UNREADABLE = "One of its rows cannot be read, so the rest of them was not compared."
+NOT_AS_SIGNED = "It does not match what was signed."
+MISSING = "It was signed, but is missing."
+UNREADABLE = "One of its rows cannot be read, so the others were not compared."
 GONE = ""
 """The state of a row that was removed properly: it has no leaf. Older releases kept a leaf with this digest."""
 EMPTY = ""
@@ -120,7 +120,7 @@ def trail_fault(number: int, digest: str, trail: Iterable[tuple[int, str]]) -> s
     """Return why the newest head differs from the newest one in the audit trail; empty if it does not, or if the trail has none."""
     last, recorded = max(trail, default=(0, digest))
     if last > number:
-        return f"The newest signed head of rows is number {number}, and the audit trail has number {last}."
+        return f"The newest signed head of rows is number {number}, but the audit trail has number {last}."
     if last == number and recorded != digest:
         return f"Head {number} of the signed rows is not the one in the audit trail."
     return ""

@@ -23,10 +23,7 @@ Row = TypeVar("Row")
 State = tuple[str, str]
 """The subject of a row and the digest of its state."""
 Source = Callable[[Context], Iterable[State]]
-NOTHING_COUNTS = (
-    "Nothing that is signed row by row counts (clients, installations, agreements, mandates, rules of requests, exceptions, overrides, rollouts) until the tables are "
-    "restored from a backup, or the operator has looked at all of it and signs it again on the host (`hilum keys attest`)."
-)
+NOTHING_COUNTS = "All rows that are signed one by one (clients, installations, agreements, mandates, request rules, exceptions, overrides, rollouts) are ignored until the tables are restored from a backup, or until the operator has reviewed them and signed them again on the host (`hilum keys attest`)."
 _TRIES = 5
 _TRAIL_READ = 20
 _log = logs.get("attestations")
@@ -107,7 +104,9 @@ def can_sign(ctx: Context, subject: str) -> bool:
 def require(ctx: Context, state: State) -> None:
     """Check that a row matches its signed state, before a change would sign it again. Raises Conflict."""
     if found := _settled_faults(ctx, state):
-        detail = f"{state[0]}: {found[state[0]]} Somebody wrote to the database; it counts for nothing. Make a new one."
+        detail = (
+            f"{state[0]}: {found[state[0]]} Somebody changed the database, so it is ignored. Make a new one."
+        )
         raise Conflict("not_as_signed", detail)
 
 
@@ -145,13 +144,13 @@ def trusted(ctx: Context) -> Trusted:
     trail = recorded(ctx)
     head = store.newest_head(ctx.tx)
     if head is None:
-        gone = "No signed head of rows is left, although there were some."
+        gone = "Every signed head of rows is missing, although some were signed."
         lost = bool(trail) or keys.has_keys(ctx, Purpose.ATTESTATION)
         return Trusted(fault=gone if lost else "")
     digest = policy.head_digest(head)
     fault = policy.trail_fault(head.number, digest, trail)
     if not fault and not _is_signed(ctx, head, digest):
-        fault = f"Head {head.number} of the signed rows is not as it was signed."
+        fault = f"Head {head.number} of the signed rows does not match what was signed."
     return Trusted(head.number, head.root, digest, fault)
 
 

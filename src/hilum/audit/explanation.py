@@ -184,7 +184,7 @@ def _of_access(access: Access, *, delivered: bool) -> list[str]:
         sentences.append(f"Reason: {access.reason}. {meaning}".strip())
     # Withheld and out of reach are answered like absent (ADR 13); the detail was never sent.
     if access.reason and access.status == _NOT_FOUND:
-        sentences.append("The app was answered as if it did not exist.")
+        sentences.append("The app got the answer for a record that does not exist.")
     elif access.detail.startswith(BREAK_GLASS):
         use = access.detail.removeprefix(BREAK_GLASS)
         sentences.append(

@@ -1,4 +1,4 @@
-"""The API's view of the record: accesses, events, a live stream of decisions, and why a request was answered as it was."""
+"""The API's view of the record: accesses, events, a live stream of decisions, and why a request was answered the way it was."""
 
 from collections.abc import Callable
 from contextlib import ExitStack, suppress

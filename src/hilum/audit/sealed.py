@@ -50,7 +50,7 @@ def accesses(ctx: Context, reader: AccessReader, run: str, since: datetime) -> S
     for chain in reader.stretches(since):
         _follow(found, chain, heads.get(chain.name, {}), genuine, needle=run, now=ctx.now)
         if found.followed > RECORDS_BOUND:
-            found.faults.append("Too many requests were recorded meanwhile for the chains to be followed.")
+            found.faults.append("Too many requests were recorded in the meantime to follow the chains.")
             return found
     return found
 
@@ -73,7 +73,7 @@ def _follow(
         if expected and seq != expected:
             found.faults.append(f"Records are missing before record {seq} of {chain.name}.")
         if payload is None or salt is None or sha256(salt + payload).digest() != digest:
-            found.faults.append(f"What record {seq} of {chain.name} says was edited or removed.")
+            found.faults.append(f"The contents of record {seq} of {chain.name} were edited or removed.")
         elif policy.link(previous, digest, header) != stored:
             found.faults.append(
                 f"Record {seq} of {chain.name} was edited, or does not follow the one before it."

@@ -229,7 +229,7 @@ def read_sealed(ctx: Context, reader: AccessReader, query: SealedQuery) -> Seale
             if not page.next:
                 break
         else:
-            faults.append("Too many events were recorded meanwhile to be read.")
+            faults.append("Too many events were recorded in the meantime to read them all.")
     links, wrong = sealed.event_links(ctx, events.values())
     held = tuple((each, links[key]) for key, each in events.items() if key in links)
     return SealedRecords(tuple(found.accesses), held, (*faults, *wrong))
@@ -326,7 +326,7 @@ def release_hold(ctx: Context, hold: str) -> Hold:
         raise refusal(ctx, event, "You placed this hold, so another person must release it.")
     # One statement decides between two releases at the same moment.
     if not store.save_released(ctx.tx, hold, str(ctx.actor), ctx.now):
-        raise Conflict("hold_released", "This hold was released already.")
+        raise Conflict("hold_released", "This hold has already been released.")
     record(ctx, Event("audit.hold.release", tenant=found.tenant, app=found.app, facts={"hold": hold}))
     return replace(found, released_by=str(ctx.actor), released_at=ctx.now)
 

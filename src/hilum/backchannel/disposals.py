@@ -42,7 +42,9 @@ def exchange(ctx: Context, site: Site, caller: Caller, form: Parameters, *, issu
             ]
         }
     if answer not in set(Answer) or not disposal:
-        raise Invalid(TokenError.INVALID_REQUEST, "Set disposal, and answer to disposed, retained or partly.")
+        raise Invalid(
+            TokenError.INVALID_REQUEST, "Set `disposal`, and set `answer` to disposed, retained or partly."
+        )
     order = AnswerOrder(Answer(answer), form.get("legal_reason"))
     # PostgreSQL refuses a null character in text.
     if "\x00" in disposal + order.legal_reason:

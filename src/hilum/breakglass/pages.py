@@ -114,7 +114,7 @@ class _Page:
     def _tenant_and_cookie(self, request: Request) -> tuple[TenantId, str]:
         tenant = str(request.path_params["tenant"])
         if not fits_tenant_id(tenant):
-            raise NotFound("tenant_not_found", "The address names no hospital of this platform.")
+            raise NotFound("tenant_not_found", "This address does not belong to a hospital on this platform.")
         cookie = cookies.read(request, cookies.SESSION, secure=self._kit.urls.is_secure(tenant))
         return TenantId(tenant), cookie
 

@@ -51,7 +51,7 @@ from hilum.standing import service as standing
 from hilum.standing.policy import standing_fault
 
 _REVIEWS = {
-    "review_of_own_use": "Somebody else of the hospital must review your emergency access.",
+    "review_of_own_use": "Somebody else at the hospital must review your emergency access.",
     "break_glass_running": "This emergency access is still open. End it, or review it when it is over.",
     "account_too_new": "Your account is less than a week old, so you cannot review yet. Ask a colleague.",
 }
@@ -158,7 +158,7 @@ def review(ctx: Context, use_id: str, verdict: str, note: str) -> Use:
     if fault:
         raise audit.refusal(ctx, replace(event, reason=fault), _REVIEWS.get(fault, NO_RIGHT))
     if use.reviewed_at is not None:
-        raise Conflict("break_glass_reviewed", "A colleague has reviewed this emergency access.")
+        raise Conflict("break_glass_reviewed", "A colleague has already reviewed this emergency access.")
     if faults := policy.verdict_faults(verdict, note):
         raise Invalid("review_invalid", "The review cannot be accepted; see fields.", fields=faults)
     reviewed = replace(

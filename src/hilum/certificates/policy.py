@@ -303,16 +303,14 @@ def verify(text: str, keys: Mapping[str, Any], *, now: datetime, status_list: st
     instant = seconds(now)
     begins, ends = claims.get("nbf"), claims.get("exp")
     if not isinstance(begins, int) or not isinstance(ends, int):
-        return Verdict("certificate_malformed", "The certificate does not say from when until when it holds.")
+        return Verdict("certificate_malformed", "The certificate does not state its period of validity.")
     if instant < begins:
         return Verdict("not_yet_valid", f"The certificate holds from {_day(begins)} on.", claims)
     if instant >= ends:
         return _expired(claims, status_list, keys, instant)
     # An empty one was given, and says nothing.
     if status_list is None:
-        until = (
-            f"The signature is valid, and the certificate holds until {_day(ends)} unless it was withdrawn."
-        )
+        until = f"The signature is valid, and the certificate is valid until {_day(ends)} unless it was withdrawn."
         return Verdict("", until, claims)
     return _by_list(claims, status_list, keys, instant)
 
@@ -327,7 +325,7 @@ def _expired(
     listed = _by_list(claims, status_list, keys, instant)
     if listed.code != IN_GRACE:
         return Verdict("expired", detail, claims, checked=listed.checked)
-    detail += " Hospitals that have installed the app may go on with it for a grace; nobody else may begin."
+    detail += " Hospitals that have installed the app may keep using it for a grace period; no other hospital may install it."
     return Verdict(IN_GRACE, detail, claims, checked=True)
 
 
@@ -358,17 +356,21 @@ def _by_list(claims: Mapping[str, Any], text: str, keys: Mapping[str, Any], inst
             checked=True,
         )
     if found == Status.SUSPENDED:
-        return Verdict("suspended", "The certificate is suspended for now.", claims, checked=True)
+        return Verdict("suspended", "The certificate is suspended.", claims, checked=True)
     if found == Status.GRACE:
-        return Verdict(IN_GRACE, "The certificate has expired and is in its grace.", claims, checked=True)
+        return Verdict(
+            IN_GRACE, "The certificate has expired and is in its grace period.", claims, checked=True
+        )
     if found == Status.INVALID:
         return Verdict("revoked", "The certificate was withdrawn, or has expired.", claims, checked=True)
-    return Verdict("status_unknown", "The status list does not have this certificate.", claims, checked=True)
+    return Verdict(
+        "status_unknown", "The status list does not contain this certificate.", claims, checked=True
+    )
 
 
 def _opened(text: str, keys: Mapping[str, Any], typ: str, what: str) -> Verdict | Mapping[str, Any]:
     """Return the claims of a signed document, or why they are not to be believed."""
-    malformed = Verdict(f"{what.replace(' ', '_')}_malformed", f"This is no {what}.")
+    malformed = Verdict(f"{what.replace(' ', '_')}_malformed", f"This is not a {what}.")
     try:
         head, body, signature = text.strip().split(".")
         header = orjson.loads(base64url.decode(head))
@@ -387,7 +389,7 @@ def _opened(text: str, keys: Mapping[str, Any], typ: str, what: str) -> Verdict 
         key.verify(base64url.decode(signature), f"{head}.{body}".encode())
         claims = orjson.loads(base64url.decode(body))
     except (InvalidSignature, ValueError):
-        return Verdict("signature_invalid", f"The {what} was changed, or not signed by this issuer.")
+        return Verdict("signature_invalid", f"The {what} was changed, or was not signed by this issuer.")
     return claims if isinstance(claims, dict) else malformed
 
 

@@ -44,12 +44,14 @@ def agreement() -> None:
     "--party", "parties", multiple=True, required=True, help="A party as the document names it; at least two."
 )
 @document_option
-@click.option("--from", "effective_at", type=MOMENT, required=True, help="From when it is in effect.")
+@click.option("--from", "effective_at", type=MOMENT, required=True, help="When it takes effect.")
 @click.option(
-    "--until", "ends_at", type=MOMENT, default=None, help="When it ends; without it, when somebody ends it."
+    "--until", "ends_at", type=MOMENT, default=None, help="When it ends; by default, when somebody ends it."
 )
 @click.option(
-    "--entity", default="", help="The hospital's legal entity that signed it; without it the hospital itself."
+    "--entity",
+    default="",
+    help="The hospital's legal entity that signed it; by default, the hospital itself.",
 )
 @json_option
 def add(
@@ -102,7 +104,7 @@ def confirm(agreement_id: str, *, document: str, json_: bool) -> None:
 @agreement.command("end")
 @click.argument("agreement_id", metavar="AGREEMENT")
 @click.option("--reason", required=True, help="Why; both organisations see it.")
-@click.option("--at", type=MOMENT, default=None, help="When it ends; without it, now.")
+@click.option("--at", type=MOMENT, default=None, help="When it ends; now by default.")
 @json_option
 def end(agreement_id: str, *, reason: str, at: datetime | None, json_: bool) -> None:
     r"""End an agreement, or decline to confirm one. From then on apps that need it cannot be opened.
@@ -118,7 +120,7 @@ def end(agreement_id: str, *, reason: str, at: datetime | None, json_: bool) -> 
 @agreement.command("list")
 @click.option("--vendor", type=VENDOR, default="", help="Only those of one vendor.")
 @click.option("--tenant", type=TENANT, default="", help="Only those of one hospital.")
-@click.option("--findings", is_flag=True, help="Only those that are over with nothing in their place.")
+@click.option("--findings", is_flag=True, help="Only those that have ended without a replacement.")
 @sort_option(SORTS)
 @json_option
 def list_(*, vendor: str, tenant: str, findings: bool, sort: str, json_: bool) -> None:

@@ -131,7 +131,7 @@ def require_tenant(named: str) -> str:
     """Return the hospital that was named, else the caller's own. Exits 2 (misused) if there is neither."""
     if found := named or own_tenant():
         return found
-    raise click.UsageError("Name the hospital with --tenant: you do not belong to one.")
+    raise click.UsageError("Set --tenant: you do not belong to a hospital.")
 
 
 def _ask(method: str, target: str, body: dict[str, Any] | None, *, bearer: str) -> Any:
@@ -164,7 +164,9 @@ def every(path: str, **query: str) -> list[dict[str, Any]]:
     """Read a whole list, page by page. Exits 1 if it is longer than ``ROWS_BOUND``: a list cut short would mislead."""
     found, more = some(path, ROWS_BOUND, **query)
     if more:
-        message = f"refused: {path} lists more than {ROWS_BOUND} records. Ask for fewer, such as those of one hospital."
+        message = (
+            f"refused: {path} lists more than {ROWS_BOUND} records. Filter the list, for example by hospital."
+        )
         click.secho(message, fg="red", err=True)
         raise SystemExit(REFUSED)
     return found
@@ -193,7 +195,9 @@ def segment(text: str) -> str:
 
 def _unreachable(why: str) -> NoReturn:
     click.secho(
-        f"refused: no Hilum answers at {base_url()}. Is the platform running? ({why})", fg="red", err=True
+        f"refused: no Hilum answers at {base_url()}. Is the platform running? ({why})",
+        fg="red",
+        err=True,
     )
     raise SystemExit(REFUSED)
 

@@ -15,9 +15,9 @@ from hilum.cli.resources import json_option, picture_in_base64, show, show_one
 @click.option("--revision", required=True, help="The revision that `hilum app show` prints.")
 @click.option("--name", default=None, help="A new name.")
 @click.option("--description", default=None, help="A new description.")
-@click.option("--purpose", default=None, help="A new purpose; people are asked again.")
+@click.option("--purpose", default=None, help="A new purpose; people are asked to agree again.")
 @click.option("--logo", type=click.File("rb"), default=None, help="A new logo: a PNG file.")
-@click.option("--no-logo", is_flag=True, help="Show no logo any more.")
+@click.option("--no-logo", is_flag=True, help="Remove the logo.")
 @json_option
 def app_edit(
     app_id: str,
@@ -78,7 +78,9 @@ def app_edit_logo(edit_id: str, file: BinaryIO) -> None:
 @click.command("approve-edit")
 @click.argument("edit_id")
 @click.option(
-    "--reason", default="", help="Why, such as why nobody takes the logo for another's; the vendor sees it."
+    "--reason",
+    default="",
+    help="Why, for example why nobody will mistake the logo for another; the vendor sees it.",
 )
 @json_option
 def app_approve_edit(edit_id: str, reason: str, *, json_: bool) -> None:

@@ -24,7 +24,7 @@ def finding() -> None:
 @finding.command("list")
 @click.option("--app", "app", type=APP, default="", help="Only about this app.")
 @click.option("--state", type=click.Choice(["open", "closed", "suspected"]), default=None)
-@click.option("--overdue", is_flag=True, help="Only those whose deadline is over.")
+@click.option("--overdue", is_flag=True, help="Only those past their deadline.")
 @click.option(
     "--tenant",
     type=TENANT,

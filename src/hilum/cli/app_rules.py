@@ -16,8 +16,8 @@ from hilum.policies.policy import flat
 _SCOPES_OF = {
     "open_submission": "those of its open submission",
     "certification": "those for which it is certified",
-    "clients": "those for which the app's clients ask",
-    "none": "it asks for none yet, so this is what it is at least",
+    "clients": "those that the app's clients ask for",
+    "none": "it asks for none yet, so this is the minimum",
 }
 _TITLED = ("evidence", "scenarios", "placements")
 
@@ -46,7 +46,7 @@ def app_rules(app_id: str, *, tier: str | None, json_: bool) -> None:
     head = f"{found['title'] or found['category']}, by version {found['rule_book']} of the rule book"
     click.echo(plain(head))
     if not found["cells"]:
-        click.echo("The rule book does not have this category: nothing of the app is certified.")
+        click.echo("The rule book does not have this category, so nothing of the app is certified.")
     labels = {each["version"]: each["label"] for each in found["versions"]}
     for line in (*_versions(found), *_clients(found, labels)):
         click.echo(plain(line))

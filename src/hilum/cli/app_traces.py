@@ -10,7 +10,7 @@ from hilum.cli.output import REFUSED, as_json, plain, table
 from hilum.cli.resources import json_option, show
 from hilum.kernel.lists import counted
 
-NOTHING_SEEN = "No call was permitted. Open the app in the sandbox and let it work; then look again."
+NOTHING_SEEN = "No call was permitted. Use the app in the sandbox, then run this again."
 _DOCUMENTS = ("kind", "dated", "expires", "expired", "visibility", "url", "sha256")
 _CALLS = ("interaction", "type", "scopes", "parameters", "workflow", "number")
 
@@ -18,7 +18,7 @@ _CALLS = ("interaction", "type", "scopes", "parameters", "workflow", "number")
 @click.command("propose-scopes")
 @app_argument
 @click.option("--run", "run_id", default="", metavar="RUN", help="From a certification run that was judged.")
-@click.option("--client", type=CLIENT, default="", help="From what a client of the sandbox did lately.")
+@click.option("--client", type=CLIENT, default="", help="From what a sandbox client did recently.")
 @click.option(
     "--days",
     type=click.Choice(["1", "7", "30"]),
@@ -26,9 +26,7 @@ _CALLS = ("interaction", "type", "scopes", "parameters", "workflow", "number")
     show_default=True,
     help="With --client: how far back.",
 )
-@click.option(
-    "--draft", default="", metavar="SUBMISSION", help="Put them into this draft of a submission, too."
-)
+@click.option("--draft", default="", metavar="SUBMISSION", help="Also put them into this draft submission.")
 @json_option
 def app_propose_scopes(app_id: str, *, run_id: str, client: str, days: str, draft: str, json_: bool) -> None:
     r"""Propose the least scopes that would have permitted what an app did in the sandbox, each with the calls that need it.
@@ -66,7 +64,7 @@ def app_propose_scopes(app_id: str, *, run_id: str, client: str, days: str, draf
     if found["left_out"]:
         click.echo(f"not needed: {plain(' '.join(found['left_out']))}")
     if not found["whole"]:
-        click.echo("Only the newest requests were looked at.")
+        click.echo("Only the newest requests were read.")
 
 
 def _put(draft: str, scopes: list[str]) -> None:
@@ -104,7 +102,7 @@ def app_contract(app_id: str, *, certification: str, json_: bool) -> None:
 
 
 def _heading(found: dict[str, Any]) -> str:
-    signed = "as it was signed" if found["genuine"] else "NOT as it was signed"
+    signed = "as signed" if found["genuine"] else "NOT as signed"
     return f"certification {found['certification']}, run {found['run']}, {signed}"
 
 

@@ -172,12 +172,12 @@ def app_profile(app_id: str, file: Path | None, *, json_: bool) -> None:
     "--placement", multiple=True, help="A placement of the rule book where it is opened; may be repeated."
 )
 @click.option("--optional-scope", multiple=True, help="A scope that it can do without; may be repeated.")
-@click.option("--no-optional-scope", is_flag=True, help="It can do without none of its scopes.")
+@click.option("--no-optional-scope", is_flag=True, help="It needs all of its scopes.")
 @click.option(
     "--population",
     type=tiers.POPULATION,
     default=None,
-    help="How many patients of a hospital it reaches; without it, it counts as every one.",
+    help="How many patients of a hospital it reaches; by default, every one.",
 )
 @tiers.ai_options
 @json_option
@@ -280,7 +280,7 @@ def app_change(client_id: str, file: Path, *, json_: bool) -> None:
 
 @app.command("offer")
 @app_argument
-@click.option("--to", type=VENDOR, required=True, help="The vendor that shall have it.")
+@click.option("--to", type=VENDOR, required=True, help="The vendor to transfer it to.")
 @json_option
 def app_offer(app_id: str, to: str, *, json_: bool) -> None:
     r"""Offer an app to another vendor (owners); nothing changes before an owner of that one accepts.
@@ -337,7 +337,7 @@ def app_secret(client_id: str, overlap_s: int | None, *, json_: bool) -> None:
 
 @app.command("certify")
 @version_argument
-@click.option("--environment", type=ENVIRONMENTS, required=True, help="Where it may work.")
+@click.option("--environment", type=ENVIRONMENTS, required=True, help="Where it may be used.")
 @click.option("--scope", multiple=True, required=True, help="A scope it may ask for; may be repeated.")
 @click.option(
     "--expires-at", type=MOMENT, required=True, help="When the certification ends, such as 2027-06-30."
@@ -379,9 +379,7 @@ def app_withdraw(certification_id: str, *, json_: bool) -> None:
 @click.option(
     "--days", type=click.Choice(["30", "90"]), default="90", show_default=True, help="How far back."
 )
-@click.option(
-    "--tenant", type=TENANT, default="", help="At which hospital; leave out for all that you may see."
-)
+@click.option("--tenant", type=TENANT, default="", help="The hospital; by default, all that you may see.")
 @json_option
 def app_scopes(app_id: str, *, days: str, tenant: str, json_: bool) -> None:
     r"""Compare the scopes of an app that are asked for, approved, granted and used, and print how to narrow it to what it used.
@@ -405,7 +403,7 @@ def app_scopes(app_id: str, *, days: str, tenant: str, json_: bool) -> None:
     )
     if not found["whole"]:
         click.echo(
-            "There are more scopes or installations than one comparison lists; the numbers are of those above."
+            "The comparison was cut: there are more scopes or installations, and the numbers cover only those above."
         )
     click.echo(proposal_of(found))
 
@@ -413,7 +411,7 @@ def app_scopes(app_id: str, *, days: str, tenant: str, json_: bool) -> None:
 @app.command("calls")
 @app_argument
 @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True, help="How many.")
-@click.option("--after", default="", help="`next` of the page before.")
+@click.option("--after", default="", help="`next` of the previous page.")
 @json_option
 def app_calls(app_id: str, *, limit: int, after: str, json_: bool) -> None:
     r"""List the newest calls of an app of your own vendor, with how each was answered and why; `hilum explain` is for the hospital.
@@ -441,7 +439,7 @@ def proposal_of(found: dict[str, Any]) -> str:
     # Quoted for a shell: a scope may hold & and *.
     scopes = " ".join(f"--scope {quote(each)}" for each in found["narrow_to"])
     return {
-        "none": f"Not installed at {at}." if at else "Name a hospital with --tenant for a proposal.",
+        "none": f"Not installed at {at}." if at else "For a proposal, set --tenant.",
         "too_early": f"Installed within the last {days} days, at {found['installed_at']}: too early for a proposal.",
         "keep": f"Nothing to narrow at {at}.",
         "narrow": f"Narrow it at {at} to what it used in {days} days:\n  hilum app narrow {id_} {scopes}",

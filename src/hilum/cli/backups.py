@@ -74,7 +74,7 @@ def backup(target: Path, *, json_: bool) -> None:
 
 @click.command()
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
-@click.option("--replace", "replaces", is_flag=True, help="Replace the installation that is there.")
+@click.option("--replace", "replaces", is_flag=True, help="Replace the existing installation.")
 @json_option
 def restore(source: Path, *, replaces: bool, json_: bool) -> None:
     r"""Restore a backup into HILUM_DATABASE_URL and HILUM_DATA_DIR. Stop every node first.
@@ -111,7 +111,7 @@ def restore(source: Path, *, replaces: bool, json_: bool) -> None:
         click.echo(f"The files that were there before are in {done.replaced}.")
     click.echo(
         f"Ended: every token, launch and code issued before now, {counted(done.sessions, 'session')}, {counted(done.api_tokens, 'API token')}, "
-        f"{done.links} links. Everybody signs in again."
+        f"{done.links} links. Everybody must sign in again."
     )
     for line in rule_book_lines(done):
         click.echo(line)
@@ -119,7 +119,7 @@ def restore(source: Path, *, replaces: bool, json_: bool) -> None:
     for each in done.cannot_be_known:
         click.echo(f"  - {each}")
     if done.lifted:
-        click.echo("In force again, unless somebody had ended it after the backup:")
+        click.echo("In force again. End those again that somebody ended after the backup:")
     for each in done.lifted:
         click.echo(f"  - {each}")
     click.echo("Next: hilum doctor, hilum audit verify, then hilum serve.")

@@ -133,10 +133,10 @@ def settings(tenant: str, *, json_: bool) -> None:
     "--category",
     "categories",
     multiple=True,
-    help=f"A kind of restricted record that is opened; repeat it: {', '.join(sorted(OPENABLE))}.",
+    help=f"A kind of restricted record that it opens; may be repeated: {', '.join(sorted(OPENABLE))}.",
 )
-@click.option("--minutes", type=int, default=None, help="For how long, at most 60.")
-@click.option("--per-day", type=int, default=None, help="How often a person may within 24 hours.")
+@click.option("--minutes", type=int, default=None, help="For how many minutes, at most 60.")
+@click.option("--per-day", type=int, default=None, help="How often a person may use it within 24 hours.")
 @click.option("--review-hours", type=int, default=None, help="After how many hours a review is overdue.")
 @json_option
 def set_(tenant: str, *, categories: tuple[str, ...], json_: bool, **numbers: Any) -> None:

@@ -96,5 +96,5 @@ def _id_of(named: str) -> str:
     click.secho(f"refused: {many} the address {plain(named)}", fg="red", err=True)
     for each in found:
         click.echo(f"  {each['id']}  {each['kind']}", err=True)
-    click.echo("Name it by its id." if found else "Next: `hilum contact list` lists them.", err=True)
+    click.echo("Use its id." if found else "Next: `hilum contact list` lists them.", err=True)
     raise SystemExit(REFUSED)

@@ -50,7 +50,7 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
         yield f"  {each['tenant']}: {each['refused']} refused; last permitted before: {_request(last) if last else 'none within an hour'}"
     for journal, number in sorted(report["journals"].items()):
         yield f"journal {journal}: read up to record {number}"
-    yield "That the journals themselves are whole is verified by: hilum audit verify"
+    yield "To verify that the journals are complete: hilum audit verify"
 
 
 def _request(request: dict[str, Any]) -> str:

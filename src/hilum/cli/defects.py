@@ -92,7 +92,7 @@ def show_(defect_id: str, *, json_: bool) -> None:
     default="",
     help="It is reproducible: by this scenario of the rule book, or one that you propose.",
 )
-@click.option("--gap", default="", help="It is not: what the sandbox lacks.")
+@click.option("--gap", default="", help="It is not reproducible: what the sandbox lacks.")
 @json_option
 def tag(defect_id: str, *, scenario: str, gap: str, json_: bool) -> None:
     r"""State whether the sandbox could have shown a defect. One that was first seen in production cannot be closed before.

@@ -52,13 +52,13 @@ def preview(tenant_id: str, *, json_: bool) -> None:
 
 @leave.command("ask")
 @click.argument("tenant_id", metavar="TENANT", type=TENANT)
-@click.option("--reason", required=True, help="Why; it is recorded and in the proof.")
+@click.option("--reason", required=True, help="Why; it is recorded, and part of the proof.")
 @click.option(
     "--days",
     type=click.IntRange(ERASE_AFTER_MIN, ERASE_AFTER_MAX),
     default=ERASE_AFTER_DEFAULT,
     show_default=True,
-    help="After how many days what is the hospital's own is erased.",
+    help="After how many days the hospital's own data is erased.",
 )
 @json_option
 def ask(tenant_id: str, *, reason: str, days: int, json_: bool) -> None:
@@ -186,7 +186,7 @@ def erase(departure: str, *, json_: bool) -> None:
 @click.option(
     "--key",
     default="",
-    help="The platform's public key, if you know it from elsewhere; else the one in the document.",
+    help="The platform's public key, if you have it from elsewhere; by default, the one in the document.",
 )
 @json_option
 def verify(paths: tuple[Path, ...], *, key: str, json_: bool) -> None:

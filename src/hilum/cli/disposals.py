@@ -60,7 +60,9 @@ def show_(disposal_id: str, *, json_: bool) -> None:
 @disposal.command("answer")
 @click.argument("disposal_id")
 @click.argument("given", metavar="ANSWER", type=click.Choice([str(each) for each in Answer]))
-@click.option("--legal-reason", default="", help="By which law something is kept; for retained and partly.")
+@click.option(
+    "--legal-reason", default="", help="The law that requires data to be kept; for retained and partly."
+)
 @json_option
 def answer(disposal_id: str, given: str, *, legal_reason: str, json_: bool) -> None:
     r"""Answer a disposal request, as an owner of the vendor.

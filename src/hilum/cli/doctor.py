@@ -25,7 +25,7 @@ SHARED_BOUND = 5
 
 
 @click.command()
-@click.option("--fhir-servers", is_flag=True, help="Ask each hospital's FHIR server too.")
+@click.option("--fhir-servers", is_flag=True, help="Also check every hospital's FHIR server.")
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
 def doctor(*, fhir_servers: bool, json_: bool) -> None:
     r"""Check what a node needs, and say what to do about each fault. Exit code 1 where there is one.
@@ -105,7 +105,7 @@ def _fhir_user_finding(ctx: Context) -> Finding:
         for tenant, fhir_user in identity.list_shared_fhir_users(ctx, limit=SHARED_BOUND)
     ]
     advice = (
-        f"several active people are {', '.join(shared)}: deactivate all but the right one" if shared else ""
+        f"several active people share {', '.join(shared)}: deactivate all but the right one" if shared else ""
     )
     return Finding("fhirUser", ok=not shared, next=advice)
 
@@ -149,7 +149,5 @@ def _directory_findings(found: Settings) -> Iterator[Finding]:
     yield Finding("data directory", ok=fault is None, next=advice if fault else "")
     shut = [path.name for path in sorted((where / "journal").glob("access-*.db")) if not is_writable(path)]
     if shut:
-        advice = (
-            f"{', '.join(shut)} cannot be written: look for a process that holds it, and at its permissions"
-        )
+        advice = f"{', '.join(shut)} cannot be written: check its permissions, and whether another process holds it"
         yield Finding("access journal", ok=False, next=advice)

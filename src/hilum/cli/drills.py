@@ -113,7 +113,7 @@ def run(*, client: str, key: BinaryIO, tenant: str, scope: str, json_: bool) -> 
     fhir = f"{api.base_url()}/t/{api.segment(tenant)}/fhir"
     status, endpoints = _send(f"{fhir}/.well-known/smart-configuration")
     if status != 200:
-        _fail(f"{fhir} does not say where its endpoints are")
+        _fail(f"{fhir} does not publish its endpoints")
     canary = Canary(client, _key(key), fhir, scope, endpoints)
     begun = api.call("POST", "/drills", {"client": client, "tenant": tenant})
     status, issued = canary.token()
@@ -137,7 +137,7 @@ def _key(file: BinaryIO) -> Key:
         found = orjson.loads(file.read())
         key: Key = KeySet.import_key_set(found if "keys" in found else {"keys": [found]}).keys[0]
     except (orjson.JSONDecodeError, JoseError, TypeError, ValueError, KeyError, IndexError) as error:
-        raise click.UsageError("The key is no JWK or JWKS.") from error
+        raise click.UsageError("The key is not a JWK or JWKS.") from error
     return key
 
 

@@ -45,7 +45,7 @@ SHOWN = 20
 @click.command("dry-run")
 @click.argument("version", type=click.IntRange(1))
 @click.option(
-    "--last", "last", is_flag=True, help="Show the newest dry run that is done, without starting another one."
+    "--last", "last", is_flag=True, help="Show the newest finished dry run instead of starting one."
 )
 @click.option("--tenant", type=TENANT, default="", help="Rows of this hospital only.")
 @click.option("--app", "app", type=APP, default="", help="Rows of this app only.")
@@ -104,8 +104,8 @@ def newest(version: int) -> dict[str, Any]:
     for run in api.every("/policies/dry-runs"):
         if run["version"] == version and run["state"] == "done":
             return run
-    click.secho(f"refused: no dry run of version {version} is done.", fg="red", err=True)
-    click.echo(f"Next: the platform's staff carry one out with `hilum policy dry-run {version}`.", err=True)
+    click.secho(f"refused: no dry run of version {version} has finished.", fg="red", err=True)
+    click.echo(f"Next: the platform's staff run one with `hilum policy dry-run {version}`.", err=True)
     raise SystemExit(REFUSED)
 
 
@@ -120,7 +120,10 @@ def wait_for(run: dict[str, Any]) -> dict[str, Any]:
         bar.update(100 - bar.pos)
     if run["state"] == "done":
         return run
-    why = run["fault"] or "the jobs process did not carry it out; `hilum doctor` shows whether it runs"
+    why = (
+        run["fault"]
+        or "the jobs process did not run it; `hilum doctor` shows whether that process is running"
+    )
     click.secho(f"refused: the dry run {run['id']} is {run['state']}: {why}.", fg="red", err=True)
     raise SystemExit(REFUSED)
 
@@ -135,7 +138,7 @@ def summary(run: Mapping[str, Any]) -> None:
         return
     click.echo(f"{run['decisions']} decisions since {run['since'][:10]}:")
     click.echo(f"  allowed before, refused under it:  {counts['refused']}")
-    click.echo(f"  allowed before, less of it:        {counts['less']}")
+    click.echo(f"  allowed before, less of it under it:        {counts['less']}")
     click.echo(f"  refused before, allowed under it:  {counts['allowed']}")
     click.echo(f"  not judged (no longer installed):  {counts['unjudged']}")
     click.echo(f"apps altered: {counts['apps']}, at {counted(counts['hospitals'], 'hospital')}")

@@ -33,9 +33,9 @@ def evidence() -> None:
     "--tenant", type=TENANT, required=True, help="A sandbox hospital at which the app is installed."
 )
 @click.option(
-    "--scenario", "scenarios", multiple=True, help="One to take beyond what is required. Repeat for several."
+    "--scenario", "scenarios", multiple=True, help="A scenario beyond those required; may be repeated."
 )
-@click.option("--all", "every", is_flag=True, help="Take every scenario of the rule book.")
+@click.option("--all", "every", is_flag=True, help="Run every scenario of the rule book.")
 @json_option
 def open_run(client: str, *, tenant: str, scenarios: tuple[str, ...], every: bool, json_: bool) -> None:
     r"""Open a run of a sandbox client's version, and list its scenarios: those that the rule book requires, and those you choose.
@@ -183,11 +183,11 @@ def _show(found: dict[str, Any], *, json_: bool) -> None:
 def _ground(found: dict[str, Any]) -> str:
     if not found["own"]:
         return (
-            "a hospital of which it is not known whose it is"
+            "a hospital whose owner is not known"
             if found["own"] is None
             else "a sandbox hospital that all vendors share"
         )
-    said = ["a snapshot of the vendor's own"]
+    said = ["the vendor's own snapshot"]
     if found["reset_at"]:
         said.append(f"reset {found['reset_at']}")
     for name, when in (("changed_before", "before the run"), ("changed_at_end", "by its end")):

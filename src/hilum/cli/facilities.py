@@ -45,9 +45,7 @@ def add(name: str, *, tenant: str, legal_entity: str, reference: str, json_: boo
 
 
 @facility.command("list")
-@click.option(
-    "--tenant", type=TENANT, default="", help="At which hospital; leave out for all that you may see."
-)
+@click.option("--tenant", type=TENANT, default="", help="The hospital; by default, all that you may see.")
 @json_option
 def list_(*, tenant: str, json_: bool) -> None:
     r"""List facilities in use.

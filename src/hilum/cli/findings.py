@@ -38,13 +38,13 @@ NOTICE_BOUND = timedelta(minutes=15)
 """How long mail may wait before that is a fault."""
 FREE_BOUND = 1024**3
 LISTED_BOUND = 5
-CERTIFY_AGAIN = "Apps that are not as they were signed get nothing: find out who wrote to the database, and certify them again."
-ROWS_ADVICE = "A row that is not as it was signed does not count. Find out who wrote to the database, then have it recorded again by people with the right to."
+CERTIFY_AGAIN = "Apps that do not match what was signed are granted nothing: find out who changed the database, and certify them again."
+ROWS_ADVICE = "A row that does not match what was signed is ignored. Find out who changed the database, then have people with the right to do so record it again."
 UNREADABLE_ADVICE = (
-    "Find out who wrote to the database, or what damaged it; put the row back from a backup, or delete it."
+    "Find out who changed the database, or what damaged it; put the row back from a backup, or delete it."
 )
-CONTRACT_ADVICE = "Find out who wrote to the database; restore the table from a backup, or have the version certified again with a run."
-ANCHOR_ADVICE = "After a restore this is what was made after the backup: make it again, and put the anchor aside. Otherwise the database was cut at its end."
+CONTRACT_ADVICE = "Find out who changed the database; restore the table from a backup, or have the version certified again with a run."
+ANCHOR_ADVICE = "After a restore, these are the records made after the backup: make them again, and move the anchor aside. Otherwise, the newest records were deleted from the database."
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def _embedded(ctx: Context, live: list[Node]) -> Finding:
     if len(live) < 2 or not embedded:
         return Finding("embedded FHIR servers", ok=True)
     advice = (
-        f"the data of {listed(embedded, LISTED_BOUND)} lies on one node and {len(live)} serve, so their requests get 503: "
+        f"the data of {listed(embedded, LISTED_BOUND)} is on one node, but {len(live)} nodes serve, so their requests get 503: "
         "serve from one node, or connect these tenants to a FHIR server over HTTP"
     )
     return Finding("embedded FHIR servers", ok=False, next=advice)
@@ -157,7 +157,7 @@ def _rule_book(ctx: Context) -> Finding:
 
 
 def _certifications(ctx: Context) -> Finding:
-    """Check the category and the certifications of every app against what was signed. An app that is not as it was signed has none."""
+    """Check the category and the certifications of every app against what was signed. An app that does not match what was signed has none."""
     faults = attestations.faults(ctx)
     if not faults:
         return Finding("certifications", ok=True, next=f"attestation {attestations.attested(ctx).last}")
@@ -165,7 +165,7 @@ def _certifications(ctx: Context) -> Finding:
 
 
 def _signed_rows(ctx: Context) -> Finding:
-    """Check clients, installations, agreements, mandates, rules, exceptions, overrides and rollouts against what was signed. One that is not as it was signed does not count."""
+    """Check clients, installations, agreements, mandates, rules, exceptions, overrides and rollouts against what was signed. One that does not match what was signed does not count."""
     faults = signed_rows.faults(ctx)
     newest = attested_rows.newest_head(ctx)
     if not faults:
@@ -184,7 +184,10 @@ def contracts(ctx: Context) -> Finding:
     """Check every contract of a certification against its signature, and list the apps whose contract is edited or gone. One that is measures nothing (C220)."""
     edited = evidence.edited_contracts(ctx)
     found = revalidation.open_by_rule(ctx, FORGED, LISTED_BOUND)
-    said = [f"the contract of certification {each} is not as it was signed" for each in edited[:LISTED_BOUND]]
+    said = [
+        f"the contract of certification {each} does not match what was signed"
+        for each in edited[:LISTED_BOUND]
+    ]
     said += [f"{each.app}: {each.evidence}" for each in found if each.about not in edited]
     advice = f"{'; '.join(said)}. {CONTRACT_ADVICE}" if said else ""
     return Finding("contracts", ok=not said, next=advice)

@@ -29,7 +29,7 @@ def hold() -> None:
     "--since",
     type=MOMENT,
     default=None,
-    help="Hold records from this day (UTC) or moment on; all of them without it.",
+    help="Hold records from this day (UTC) or moment on; by default, all of them.",
 )
 @click.option("--tenant", type=TENANT, default="", help="Which hospital it concerns.")
 @click.option("--app", type=APP, default="", help="Which app it concerns.")

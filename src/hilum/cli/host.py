@@ -60,7 +60,7 @@ def refuse_new_key() -> None:
         NotPermitted(
             "secret_key_missing",
             f"HILUM_SECRET_KEY is missing or shorter than {settings.SECRET_KEY_MIN} characters, and {where} holds data already. "
-            f"It opens with the key that it was made with and with no other, so do not make a new one. {advice}.",
+            f"Only the key that it was created with opens it, so do not create a new one. {advice}.",
         )
     )
 

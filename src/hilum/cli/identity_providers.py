@@ -161,7 +161,7 @@ def on(provider: str, *, json_: bool) -> None:
 
 
 @idp.command("list")
-@click.option("--tenant", default="", help="At which hospital; leave out for all that you may see.")
+@click.option("--tenant", default="", help="The hospital; by default, all that you may see.")
 @json_option
 def list_(*, tenant: str, json_: bool) -> None:
     r"""List identity providers.
@@ -228,7 +228,7 @@ def link(provider: str, person_id: str, subject: str, *, json_: bool) -> None:
 
 
 @idp.command("links")
-@click.option("--tenant", default="", help="At which hospital; leave out for all that you may see.")
+@click.option("--tenant", default="", help="The hospital; by default, all that you may see.")
 @json_option
 def links(*, tenant: str, json_: bool) -> None:
     r"""List who is linked with which subject.

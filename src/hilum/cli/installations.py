@@ -14,9 +14,7 @@ from hilum.kernel.lists import counted
 
 
 @click.command("installations")
-@click.option(
-    "--tenant", type=TENANT, default="", help="At which hospital; leave out for all that you may see."
-)
+@click.option("--tenant", type=TENANT, default="", help="The hospital; by default, all that you may see.")
 @sort_option(SORTS)
 @json_option
 def app_installations(tenant: str, sort: str, *, json_: bool) -> None:
@@ -35,20 +33,25 @@ def app_installations(tenant: str, sort: str, *, json_: bool) -> None:
 @click.command("narrow")
 @installation_argument
 @tenant_option
-@click.option("--role", multiple=True, help="A role that stays; leave out to keep all.")
-@click.option("--scope", multiple=True, help="A scope that stays; leave out to keep all.")
-@click.option("--facility", multiple=True, help="A facility that stays; leave out to keep all.")
+@click.option("--role", multiple=True, help="A role to keep; by default, all.")
+@click.option("--scope", multiple=True, help="A scope to keep; by default, all.")
+@click.option("--facility", multiple=True, help="A facility to keep; by default, all.")
 @click.option("--deny-facility", multiple=True, help="A facility where it may no longer be opened.")
-@click.option("--workflow", default=None, help="The workflow of each launch that names none.")
+@click.option("--workflow", default=None, help="The workflow of launches that name none.")
 @click.option("--expires-at", type=MOMENT, default=None, help="When it ends, such as 2027-06-30.")
-@click.option("--try", "try_", is_flag=True, help="Only list what of the last 90 days would be refused.")
+@click.option(
+    "--try",
+    "try_",
+    is_flag=True,
+    help="Change nothing: list what of the last 90 days would have been refused.",
+)
 @click.option(
     "--quota",
     type=(float, int),
     default=None,
-    help="With --try: a quota of your own, requests a second and at once.",
+    help="With --try: a quota to try, as requests a second and at once.",
 )
-@click.option("--anyway", is_flag=True, help="Also if the app says that it does not work then.")
+@click.option("--anyway", is_flag=True, help="Even if the app states that it does not work then.")
 @json_option
 def app_narrow(
     installation_id: str,
@@ -90,7 +93,7 @@ def app_narrow(
         _try_narrowing(path, fewer, quota, json_=json_)
         return
     if quota is not None:
-        raise click.UsageError("--quota is only tried, with --try. Set it by `hilum app quota`.")
+        raise click.UsageError("--quota is for --try only. To set a quota, use `hilum app quota`.")
     body = fewer | {
         "default_workflow": workflow,
         "expires_at": expires_at.isoformat() if expires_at else None,
@@ -102,7 +105,7 @@ def app_narrow(
 def _try_narrowing(path: str, fewer: dict[str, Any], quota: tuple[float, int] | None, *, json_: bool) -> None:
     if quota is None and not any(fewer.values()):
         raise click.UsageError(
-            "--try needs what would stay: --scope, --role, --facility, --deny-facility or --quota."
+            "--try needs what to keep: --scope, --role, --facility, --deny-facility or --quota."
         )
     tried = None if quota is None else {"rate_per_s": quota[0], "burst": quota[1]}
     found = api.call("POST", f"{path}/try-narrowing", fewer | {"quota": tried})
@@ -131,16 +134,21 @@ def _try_narrowing(path: str, fewer: dict[str, Any], quota: tuple[float, int] | 
 @app_argument
 @tenant_option
 @click.option("--role", multiple=True, help="A role that may launch it; may be repeated.")
-@click.option("--scope", multiple=True, help="A scope it may have; leave out for all that is certified.")
-@click.option("--facility", multiple=True, help="A facility where it may be opened; leave out for all.")
+@click.option("--scope", multiple=True, help="A scope it may have; by default, all that is certified.")
+@click.option("--facility", multiple=True, help="A facility where it may be opened; by default, all.")
 @click.option("--deny-facility", multiple=True, help="A facility where it may not be opened.")
-@click.option("--workflow", default=None, help="The workflow of each launch that names none.")
+@click.option("--workflow", default=None, help="The workflow of launches that name none.")
 @click.option("--expires-at", type=MOMENT, default=None, help="When it ends, such as 2027-06-30.")
 @click.option(
     "--network", multiple=True, help="A network that its backend clients come from; may be repeated."
 )
-@click.option("--anyway", is_flag=True, help="Also without what the app says that it needs.")
-@click.option("--try", "try_", is_flag=True, help="Only list what it would go without, and what stops then.")
+@click.option("--anyway", is_flag=True, help="Even without what the app states that it needs.")
+@click.option(
+    "--try",
+    "try_",
+    is_flag=True,
+    help="Install nothing: list what it would lack, and what would stop working.",
+)
 @json_option
 def app_install(
     app_id: str,
@@ -197,9 +205,9 @@ def _show_preview(found: dict[str, Any], *, json_: bool) -> None:
     if rows:
         table(rows, ("scope", "needed", "reason", "work"))
     click.echo(
-        "Nothing is left out that the app says it needs."
+        "It gets everything that the app states it needs."
         if found["complete"]
-        else "The app says that it does not work without these; with --anyway it is installed all the same."
+        else "The app states that it does not work without these. To install it anyway, pass --anyway."
     )
 
 
@@ -256,7 +264,7 @@ def installation_show(installation_id: str, tenant: str, *, json_: bool) -> None
 @installation_argument
 @tenant_option
 @click.option("--network", multiple=True, help="A network, such as 192.0.2.0/24; may be repeated.")
-@click.option("--any", "anywhere", is_flag=True, help="From anywhere, as before any were set.")
+@click.option("--any", "anywhere", is_flag=True, help="From anywhere: remove the limit.")
 @json_option
 def networks(
     installation_id: str, tenant: str, network: tuple[str, ...], *, anywhere: bool, json_: bool
@@ -271,7 +279,7 @@ def networks(
       hilum installation networks ins_01h... --any
     """
     if bool(network) is anywhere:
-        raise click.UsageError("Name networks with --network, or --any.")
+        raise click.UsageError("Set --network or --any.")
     path = f"/installations/{api.segment(installation_of(installation_id, tenant))}/networks"
     show_one(api.call("PUT", path, {"networks": list(network)}), json_=json_)
 
@@ -319,18 +327,18 @@ def newer(installation_id: str, tenant: str, *, json_: bool) -> None:
     if found["withheld"]:
         click.echo(f"\nCertified, but not allowed by the rule book here: {' '.join(found['withheld'])}")
     if found["revives"]:
-        click.echo("\nPart of it was narrowed away here before: accepting it ends what was issued until now.")
+        click.echo("\nPart of it was taken away here before; accepting it ends what was issued until now.")
     click.echo(f"\nhilum installation accept {id_} --digest {found['digest']}")
 
 
 @installation.command("accept")
 @installation_argument
 @tenant_option
-@click.option(
-    "--scope", multiple=True, help="Only this scope; may be repeated. Leave out for all that is new."
-)
+@click.option("--scope", multiple=True, help="Only this scope; may be repeated. By default, all that is new.")
 @click.option("--role", multiple=True, help="A role that gets it too; may be repeated.")
-@click.option("--digest", default="", help="Of the difference that you saw; refused if it has changed.")
+@click.option(
+    "--digest", default="", help="The digest of the difference that you saw; refused if it has changed."
+)
 @json_option
 def accept(
     installation_id: str,

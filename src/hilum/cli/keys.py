@@ -39,7 +39,7 @@ def keys() -> None:
 
 @keys.command("rotate")
 @click.argument("purpose", type=click.Choice([each.value for each in Purpose]))
-@click.option("--tenant", default="", help="Whose key: each tenant signs its own id_tokens.")
+@click.option("--tenant", default="", help="The tenant of the key; each tenant signs its own id_tokens.")
 @json_option
 def rotate(purpose: str, *, tenant: str, json_: bool) -> None:
     r"""Sign with a new key from now on. The previous key signs no more; what it signed stays verifiable.
@@ -84,7 +84,7 @@ def attest(*, yes: bool, json_: bool) -> None:
         refuse(
             Invalid(
                 "not_confirmed",
-                "Look at what is certified and at every row that is signed first, then say --yes.",
+                "First review what is certified and every row that is signed, then pass --yes.",
             )
         )
     from hilum.app import signed_rows
@@ -103,7 +103,7 @@ def _rotate(ctx: Context, purpose: Purpose, tenant: str) -> dict[str, Any]:
     # A tenant named for the audit's key, or none for an id_token's, would rotate a ring that nobody uses.
     if (purpose is Purpose.ID_TOKEN) != bool(tenant):
         fault = (
-            "Each tenant signs its own id_tokens: say whose key with --tenant."
+            "Each tenant signs its own id_tokens: set --tenant."
             if purpose is Purpose.ID_TOKEN
             else "The record has one key for the whole platform: leave --tenant out."
         )

@@ -27,9 +27,9 @@ def mandate() -> None:
 @mandate.command("ask")
 @click.argument("client", metavar="SERVICE", type=Named("client", "hilum mandate unanswered"))
 @tenant_option
-@click.option("--approver", required=True, help="The person of the hospital who is to answer for it.")
+@click.option("--approver", required=True, help="The person at the hospital who will answer for it.")
 @click.option(
-    "--until", "ends_at", type=MOMENT, default=None, help="When it ends; without it, when the client does."
+    "--until", "ends_at", type=MOMENT, default=None, help="When it ends; by default, when the client does."
 )
 @json_option
 def ask(client: str, *, tenant: str, approver: str, ends_at: datetime | None, json_: bool) -> None:
@@ -53,7 +53,7 @@ def ask(client: str, *, tenant: str, approver: str, ends_at: datetime | None, js
 
 @mandate.command("agree")
 @click.argument("mandate_id", metavar="MANDATE")
-@click.option("--yes", is_flag=True, help="Do not ask again: you have read what it says.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation: you have read the mandate.")
 @json_option
 def agree(mandate_id: str, *, yes: bool, json_: bool) -> None:
     r"""Read what a backend service is for, and agree to answer for it.
@@ -87,7 +87,7 @@ def end(mandate_id: str, *, reason: str, json_: bool) -> None:
 
 @mandate.command("list")
 @click.option("--tenant", type=TENANT, default="", help="Only those of one hospital.")
-@click.option("--findings", is_flag=True, help="Only those whose approver was lost.")
+@click.option("--findings", is_flag=True, help="Only those that have lost their approver.")
 @sort_option(SORTS)
 @json_option
 def list_(*, tenant: str, findings: bool, sort: str, json_: bool) -> None:

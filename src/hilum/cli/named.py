@@ -42,7 +42,7 @@ def id_of(kind: str, named: str, *, tenant: str = "", listed_by: str = "") -> st
         click.secho(f"refused: {len(found)} {word}s are named {plain(named)!r}:", fg="red", err=True)
         for each in found:
             click.echo(f"  {each['id']}  {plain(each['of'])}", err=True)
-        click.echo("Name it by its id.", err=True)
+        click.echo("Use its id.", err=True)
         raise SystemExit(REFUSED)
     where = f" at {plain(tenant)}" if tenant else ""
     code = f"{kind}_not_found"

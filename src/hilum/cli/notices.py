@@ -166,7 +166,7 @@ def list_webhooks(*, vendor: str, json_: bool) -> None:
     type=click.IntRange(0, HOURS_MAX),
     default=HOURS,
     show_default=True,
-    help="How long the old secret signs as well; 0 ends it now.",
+    help="How long the old secret keeps signing, too; 0 ends it now.",
 )
 @json_option
 def rotate(webhook_id: str, *, overlap_hours: int, json_: bool) -> None:

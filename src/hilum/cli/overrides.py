@@ -14,7 +14,7 @@ COLUMNS = ("id", "rule", "app", "tenant", "state", "ends_at", "reason", "control
 @click.command("override")
 @click.argument("rule")
 @click.option("--app", "app", type=APP, required=True, help="The app.")
-@click.option("--tenant", type=TENANT, default="", help="Only at this hospital. Without it everywhere.")
+@click.option("--tenant", type=TENANT, default="", help="Only at this hospital; by default, everywhere.")
 @click.option("--reason", required=True, help="Why the rule cannot be kept; it is recorded.")
 @click.option("--control", required=True, help="What is done instead of the rule, until then.")
 @click.option("--until", type=MOMENT, required=True, help="When it ends by itself, such as 2026-12-01.")

@@ -40,7 +40,7 @@ def person() -> None:
     "--tenant",
     type=TENANT,
     default="",
-    help="At which hospital; leave out for your own, or as staff for the platform's staff.",
+    help="The hospital; by default your own, or for staff, the platform's staff.",
 )
 @sort_option(PEOPLE_SORTS)
 @json_option
@@ -66,7 +66,7 @@ def person_list(tenant: str, *, sort: str, json_: bool) -> None:
     "--tenant",
     type=TENANT,
     default="",
-    help="At which hospital; leave out for your own, or as staff for the platform's staff.",
+    help="The hospital; by default your own, or for staff, the platform's staff.",
 )
 @click.option("--name", required=True, help="Full name.")
 @click.option(
@@ -74,9 +74,9 @@ def person_list(tenant: str, *, sort: str, json_: bool) -> None:
     required=True,
     help="physician, nurse, analyst, administrator, front_desk, patient; or a staff role.",
 )
-@click.option("--fhir-user", default="", help="Their resource, such as Practitioner/12.")
+@click.option("--fhir-user", default="", help="Their FHIR resource, such as Practitioner/12.")
 @click.option(
-    "--patient", multiple=True, help="A chart that is theirs, or that they act for; may be repeated."
+    "--patient", multiple=True, help="The id of a patient whom they are, or act for; may be repeated."
 )
 @click.option("--mail", default="", help="Their mail address: the link goes there and is not shown.")
 @json_option
@@ -116,7 +116,9 @@ def _segment(named: str) -> str:
 @person.command("deactivate")
 @person_argument
 @click.option(
-    "--local", is_flag=True, help="On this host, without the network, as host:<user>; whoever is left."
+    "--local",
+    is_flag=True,
+    help="On this host, without the network, as host:<user>; even if nobody would be left.",
 )
 @json_option
 def person_deactivate(person_id: str, *, local: bool, json_: bool) -> None:
@@ -143,8 +145,8 @@ def person_deactivate(person_id: str, *, local: bool, json_: bool) -> None:
 
 @person.command("password")
 @person_argument
-@click.password_option(help="Asked for when not given.")
-@click.option("--current", prompt="Present password", hide_input=True, help="Asked for when not given.")
+@click.password_option(help="Prompted for if not given.")
+@click.option("--current", prompt="Present password", hide_input=True, help="Prompted for if not given.")
 @json_option
 def person_password(person_id: str, password: str, current: str, *, json_: bool) -> None:
     r"""Change your own password; your sessions and API tokens end. For another person's, see `hilum person reset`.
@@ -195,7 +197,7 @@ def person_reset(person_id: str, *, local: bool, json_: bool) -> None:
 
 @person.command("reset-factors")
 @click.argument("person_id")
-@click.option("--reason", required=True, help="What was lost, and how you know who asks.")
+@click.option("--reason", required=True, help="What was lost, and how you verified who asks.")
 @click.option(
     "--local", is_flag=True, help="On this host, without the network, as host:<user>; takes no second person."
 )
@@ -242,7 +244,7 @@ def _reset_here(person: PersonId) -> dict[str, Any]:
     "--chart",
     multiple=True,
     required=True,
-    help="A patient's id, or ID=DAY until which it is theirs; may be repeated.",
+    help="A patient's id, or ID=DAY for access until that day; may be repeated.",
 )
 @json_option
 def person_charts(person_id: str, chart: tuple[str, ...], *, json_: bool) -> None:

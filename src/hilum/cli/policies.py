@@ -21,8 +21,8 @@ SHIPPED = "shipped"
 MADE_FROM = "made_from"
 """The table of a file that says which version its document was made from, and after which application. It is not part of the document."""
 REASON_HELP = "Why; it is recorded."
-TENANTS_HELP = "Only at this hospital; may be repeated. Without it everywhere."
-EMERGENCY_HELP = "Without a dry run; only a version that allows nothing new may skip it."
+TENANTS_HELP = "Only at this hospital; may be repeated. By default, everywhere."
+EMERGENCY_HELP = "Skip the dry run; only for a version that allows nothing new."
 emergency_option = click.option("--emergency", is_flag=True, help=EMERGENCY_HELP)
 reason_option = click.option("--reason", required=True, help=REASON_HELP)
 tenants_option = click.option("--tenant", "tenants", type=TENANT, multiple=True, help=TENANTS_HELP)
@@ -61,7 +61,7 @@ for command in (
 @click.option(
     "--document",
     is_flag=True,
-    help="Print the whole document as JSON, to edit and publish it; made_from in it says what it was made from.",
+    help="Print the whole document as JSON, to edit and publish it; its made_from says what it was made from.",
 )
 @json_option
 def show_policy(version: str, *, document: bool, json_: bool) -> None:
@@ -141,7 +141,7 @@ def list_versions(*, applied: bool, json_: bool) -> None:
 @click.option(
     "--tenant",
     type=TENANT,
-    help="At this hospital; without it, where the rule book is that is in force everywhere.",
+    help="At this hospital; by default, where the rule book that is in force everywhere applies.",
 )
 @json_option
 def list_scopes(name: str, tenant: str | None, *, json_: bool) -> None:
@@ -231,7 +231,7 @@ def diff(before: str, after: str, *, check: bool, json_: bool) -> None:
 @click.option(
     "--after",
     type=click.IntRange(min=0),
-    help="The last application that you know of, if the file does not say so or you have looked at later ones.",
+    help="The last application that you have seen, if the file does not say so or you have seen later ones.",
 )
 @tenants_option
 @reason_option
@@ -266,11 +266,7 @@ def publish(
     last = current["last"]
     # Before anything is added. The order names it too, for what a colleague applies from now on.
     if known != last:
-        detail = (
-            f"refused: since this document was made, after application {known}, others were applied: the last one is"
-            f" application {last}. Look at them (`hilum policy list --applied`, `hilum policy diff`), take over what you keep, and"
-            f" publish with --after {last}."
-        )
+        detail = f"refused: others were applied since this document was made, after application {known}; the last one is application {last}. Compare them (`hilum policy list --applied`, `hilum policy diff`), merge what you keep, and publish with --after {last}."
         click.secho(detail, fg="red", err=True)
         raise SystemExit(REFUSED)
     added = api.call("POST", "/policies/versions", {"document": document, "base": version, "note": reason})
@@ -338,7 +334,7 @@ def rollback(*, tenants: tuple[str, ...], reason: str, emergency: bool, json_: b
 )
 @click.option("--workflow", multiple=True, help="A workflow that it is made for; may be repeated.")
 @click.option("--placement", multiple=True, help="A placement where it is opened; may be repeated.")
-@click.option("--tenant", type=TENANT, default="", help="By the rule book in force at this hospital.")
+@click.option("--tenant", type=TENANT, default="", help="Use the rule book in force at this hospital.")
 @json_option
 def assess(
     *,
@@ -437,10 +433,7 @@ def _made_from(file: Path, base: str, after: int | None) -> tuple[int, int]:
     known = said.get("after") if after is None else after
     if type(version) is int and type(known) is int and min(version, known) >= 0:
         return version, known
-    detail = (
-        f"{file} does not say what it was made from. Make it with `hilum policy show --document`, or name the version with --base and"
-        " the last application that you know of with --after (`hilum policy show` prints both)."
-    )
+    detail = f"{file} does not say what it was made from. Make it with `hilum policy show --document`, or set --base to the version and --after to the last application that you have seen (`hilum policy show` prints both)."
     click.secho(detail, fg="red", err=True)
     raise SystemExit(MISUSED)
 

@@ -13,8 +13,10 @@ from hilum.cli.resources import json_option, show, show_one, tenant_option
 @click.command("precedents")
 @app_argument
 @tenant_option
-@click.option("--scope", multiple=True, help="What you would grant; without it what you grant, or all.")
-@click.option("--role", multiple=True, help="To whom you would give it.")
+@click.option(
+    "--scope", multiple=True, help="A scope that you would grant; by default, those you grant now, or all."
+)
+@click.option("--role", multiple=True, help="A role that you would give it to.")
 @json_option
 def installation_precedents(
     app_id: str, tenant: str, *, scope: tuple[str, ...], role: tuple[str, ...], json_: bool
@@ -37,7 +39,7 @@ def installation_precedents(
     for each in found["items"]:
         _print(each)
     if evidence := found["evidence"]:
-        signed = "as it was signed" if evidence["genuine"] else "NOT as it was signed"
+        signed = "as signed" if evidence["genuine"] else "NOT as signed"
         met = sum(one["outcome"] == "met" for one in evidence["scenarios"])
         click.echo(
             f"\nevidence: run {evidence['run']}, {met} of {len(evidence['scenarios'])} scenarios met, {signed}"
@@ -60,8 +62,13 @@ def _print(found: dict[str, Any]) -> None:
 @tenant_option
 @click.option("--yes", "choice", flag_value="yes", help="Share it.")
 @click.option("--no", "choice", flag_value="no", help="Do not share it.")
-@click.option("--as-hospital", "choice", flag_value="as_hospital", help="Of an app: as the hospital says.")
-@click.option("--reasons", default="", help="Why you approved it, as other hospitals read it.")
+@click.option(
+    "--as-hospital",
+    "choice",
+    flag_value="as_hospital",
+    help="For an app: follow the hospital's general choice.",
+)
+@click.option("--reasons", default="", help="Why you approved it; other hospitals read this.")
 @json_option
 def installation_share(
     app: str | None, tenant: str, choice: str | None, reasons: str, *, json_: bool
@@ -76,12 +83,12 @@ def installation_share(
       hilum installation share --tenant general --no
     """
     if choice is None:
-        raise click.UsageError("Say --yes, --no or --as-hospital.")
+        raise click.UsageError("Pass --yes, --no or --as-hospital.")
     shares = {"yes": True, "no": False, "as_hospital": None}[choice]
     body = {"app": app, "shares": shares, "reasons": reasons}
     made = api.call("PUT", f"/tenants/{api.segment(api.require_tenant(tenant))}/sharing", body)
     if made is None:
-        click.echo("As the hospital says in general.")
+        click.echo("It follows the hospital's general choice.")
         return
     show_one(made, json_=json_)
 

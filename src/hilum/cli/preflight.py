@@ -82,7 +82,7 @@ def _adopt_rule_book(uow: UnitOfWork, actor: Actor, trace: Trace) -> None:
 
 
 def _attest_existing(uow: UnitOfWork, found: Settings, actor: Actor, trace: Trace) -> None:
-    """Sign what is certified, once, at the first start of a release that signs it; then report what is not as it was signed.
+    """Sign what is certified, once, at the first start of a release that signs it; then report what does not match what was signed.
 
     Where the anchor has an attestation, what the database lost of them is not made good by signing what it has now.
     """
@@ -235,7 +235,7 @@ def _require_alone(database: Database, me: Node, embedded: list[str]) -> None:
             database.write(lambda tx: nodes.leave(tx, me.name, me.boot))
             raise NotPermitted(
                 "embedded_needs_one_node",
-                f"The FHIR data of {listed(embedded, LISTED_BOUND)} lies in the data directory of one node, and "
+                f"The FHIR data of {listed(embedded, LISTED_BOUND)} is in the data directory of one node, and "
                 f"{', '.join(reported)} serves this database already. Serve it from that node alone, or connect these "
                 "tenants to a FHIR server over HTTP first.",
             )

@@ -143,14 +143,12 @@ def _anchors(found: Settings, copy: Path | None) -> list[Anchored]:
 def _anchor_line(verdict: Verdict, found: Settings) -> str:
     if verdict.anchored:
         return f"checkpoint {verdict.anchored} is the newest that an anchor outside the database confirms"
-    return (
-        f"no anchor confirms a checkpoint (looked at {found.anchor}): a record cut at its end would not show"
-    )
+    return f"no anchor confirms a checkpoint (looked at {found.anchor}): records deleted at the end would not be noticed"
 
 
 @audit.command("events")
 @click.option(
-    "--tenant", type=TENANT, default="", help="Of one hospital; leave out for your own, or as staff for all."
+    "--tenant", type=TENANT, default="", help="Of one hospital; by default your own, or for staff, all."
 )
 @click.option("--action", default="", help="Of one kind, such as controls.switch.engage.")
 @since_option
@@ -182,7 +180,7 @@ def audit_events(
 
 @audit.command("accesses")
 @click.option(
-    "--tenant", type=TENANT, default="", help="Of one hospital; leave out for your own, or as staff for all."
+    "--tenant", type=TENANT, default="", help="Of one hospital; by default your own, or for staff, all."
 )
 @click.option("--app", type=APP, default="", help="Of one app.")
 @click.option("--patient", default="", help="To one patient's data.")
@@ -190,7 +188,7 @@ def audit_events(
     "--outcome",
     default=None,
     type=click.Choice(["done", "refused", "not_done", "unknown"]),
-    help="How they ended; leave out for all.",
+    help="Only those that ended like this.",
 )
 @click.option("--reason", default="", help="Refused for one reason, such as switch_engaged.")
 @since_option

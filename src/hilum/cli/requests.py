@@ -24,7 +24,7 @@ revision_option = click.option(
     "--revision",
     type=int,
     default=None,
-    help="The revision that you saw; refused if it has changed. Leave out to decide on what there is now.",
+    help="The revision that you saw; refused if it has changed. By default, the current one.",
 )
 
 
@@ -44,8 +44,8 @@ def request() -> None:
 @app_argument
 @tenant_option
 @click.option("--role", multiple=True, help="A role that should have it; may be repeated.")
-@click.option("--scope", multiple=True, help="A scope; leave out, and --workflow too, for all it may have.")
-@click.option("--workflow", multiple=True, help="A workflow, which stands for the scopes that it needs.")
+@click.option("--scope", multiple=True, help="A scope; without --scope and --workflow, all that it may have.")
+@click.option("--workflow", multiple=True, help="A workflow, for the scopes that it needs.")
 @click.option("--reason", required=True, help="What it is for. Name no patient.")
 @json_option
 def request_add(
@@ -95,7 +95,7 @@ def request_apps(*, json_: bool) -> None:
 @request.command("list")
 @tenant_option
 @click.option("--state", type=click.Choice([str(each) for each in State]), default="open", show_default=True)
-@click.option("--own", is_flag=True, help="What you asked for yourself, in every state.")
+@click.option("--own", is_flag=True, help="Your own requests, in every state.")
 @sort_option(GROUP_SORTS)
 @json_option
 def request_list(*, tenant: str, state: str, own: bool, sort: str, json_: bool) -> None:
@@ -146,7 +146,7 @@ def _group_of(named: str, tenant: str = "") -> str:
     app = id_of("app", named)
     found = [each for each in api.every("/request-groups", tenant=tenant, state="open") if each["app"] == app]
     if not found:
-        click.secho(f"refused: nobody asks for {plain(named)} now", fg="red", err=True)
+        click.secho(f"refused: nobody is asking for {plain(named)}", fg="red", err=True)
         click.echo("Next: `hilum request list` lists what is asked for.", err=True)
         raise SystemExit(REFUSED)
     return str(found[0]["id"])
@@ -168,14 +168,16 @@ def request_withdraw(request_id: str, *, json_: bool) -> None:
 @request.command("approve")
 @click.argument("group_id", metavar="GROUP")
 @click.option(
-    "--role", multiple=True, help="Only this role; may be repeated. Leave out for all that are asked for."
+    "--role", multiple=True, help="Only this role; may be repeated. By default, all that are asked for."
 )
-@click.option("--scope", multiple=True, help="Only this scope; may be repeated. Leave out for all asked for.")
+@click.option(
+    "--scope", multiple=True, help="Only this scope; may be repeated. By default, all that are asked for."
+)
 @click.option(
     "--expires-at", type=MOMENT, default=None, help="When the installation ends, such as 2027-06-30."
 )
 @click.option("--reason", default="", help="Why; it is kept with the group.")
-@click.option("--anyway", is_flag=True, help="Also without what the app says that it needs.")
+@click.option("--anyway", is_flag=True, help="Even without what the app states that it needs.")
 @revision_option
 @json_option
 def request_approve(
@@ -228,7 +230,7 @@ def request_dismiss(group_id: str, *, reason: str, revision: int | None, json_: 
 
 @request.command("hand-over")
 @click.argument("group_id", metavar="[GROUP]", required=False)
-@click.option("--to", required=True, help="The administrator who shall decide: a user name or an id.")
+@click.option("--to", required=True, help="The administrator who should decide: a user name or an id.")
 @click.option("--from", "of", default="", help="All open groups of this administrator, who may have left.")
 @tenant_option
 @json_option
@@ -241,7 +243,7 @@ def request_hand_over(group_id: str | None, *, to: str, of: str, tenant: str, js
       hilum request hand-over --from p.hall --to m.berg
     """
     if bool(group_id) == bool(of):
-        raise click.UsageError("Name a group, or an administrator with --from.")
+        raise click.UsageError("Pass a group, or set --from to an administrator.")
     if group_id:
         group_id = _group_of(group_id, tenant)
         body = {"revision": _revision(group_id, None), "to": id_of("person", to, tenant=tenant)}

@@ -17,21 +17,19 @@ from hilum.kernel.pages import PAGE_BOUND, Sorts
 from hilum.pictures.models import BYTES_BOUND as PICTURE_BOUND
 
 json_option = click.option("--json", "json_", is_flag=True, help="Print JSON.")
-tenant_option = click.option(
-    "--tenant", type=TENANT, default="", help="At which hospital; leave out for your own."
-)
+tenant_option = click.option("--tenant", type=TENANT, default="", help="The hospital; by default, your own.")
 limit_option = click.option(
     "--limit", type=click.IntRange(1, api.ROWS_BOUND), default=PAGE_BOUND, show_default=True, help="How many."
 )
-all_option = click.option("--all", "all_", is_flag=True, help="All of them, however many pages they fill.")
+all_option = click.option("--all", "all_", is_flag=True, help="All of them, across all pages.")
 _AGO = re.compile(r"(\d{1,5})([mhd])")
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 PLATFORM = "system:system"
 """Who did what nobody asked for, as records have it."""
 _UNNAMED = {
     "staff": "the platform's staff",
-    "person": "somebody of the hospital",
-    "member": "somebody of the vendor",
+    "person": "somebody at the hospital",
+    "member": "somebody at the vendor",
 }
 """What stands for a person whose name the caller may not see."""
 _NAMED_ID = re.compile(f"({'|'.join(prefix for prefix, _ in KINDS.values() if prefix)})[0-9a-z]+")
@@ -71,10 +69,13 @@ class PastMoment(Moment):
 
 MOMENT = Moment()
 since_option = click.option(
-    "--since", type=PastMoment(), default=None, help="From then on: 30m, 2h or 7d ago, a day, or a moment."
+    "--since",
+    type=PastMoment(),
+    default=None,
+    help="Only from then on: 30m, 2h or 7d ago, a day, or a moment.",
 )
 before_option = click.option(
-    "--before", type=PastMoment(), default=None, help="Only what was before then, given in the same forms."
+    "--before", type=PastMoment(), default=None, help="Only before then; in the same formats."
 )
 
 
@@ -96,7 +97,7 @@ def show(
 
 def sort_option(sorts: Sorts) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return the option by which a command asks for one of a list's orders."""
-    hint = "In which order; with - before it the other way."
+    hint = "The column to sort by; a leading - reverses the order."
     return click.option("--sort", type=click.Choice(sorts.words), callback=_or_own, help=hint)
 
 
@@ -235,10 +236,10 @@ def _plain(value: Any) -> str:
 
 @click.command()
 @click.option("--username", prompt=True, help="Your user name.")
-@click.option("--tenant", default="", help="Your hospital; leave out for the platform's staff.")
+@click.option("--tenant", default="", help="Your hospital; not for the platform's staff.")
 @click.option("--vendor", default="", help="Your vendor's id, if you are a member of one.")
-@click.password_option(confirmation_prompt=False, help="Asked for when not given.")
-@click.option("--code", default="", help="Of your second factor; asked for when it is needed.")
+@click.password_option(confirmation_prompt=False, help="Prompted for if not given.")
+@click.option("--code", default="", help="The code of your second factor; prompted for if needed.")
 def login(username: str, tenant: str, vendor: str, password: str, code: str) -> None:
     r"""Get an API token, and save it for the next commands.
 
@@ -260,7 +261,7 @@ def login(username: str, tenant: str, vendor: str, password: str, code: str) -> 
 
 
 @click.command()
-@click.option("--code", prompt="Code of your second factor", help="Asked for when not given.")
+@click.option("--code", prompt="Code of your second factor", help="Prompted for if not given.")
 def confirm(code: str) -> None:
     r"""Enter your second factor again, for acts that widen what others may do; it counts for 15 minutes.
 
@@ -313,8 +314,8 @@ def tenant_show(tenant_id: str, *, json_: bool) -> None:
 
 @tenant.command("add")
 @click.argument("tenant_id")
-@click.option("--name", required=True, help="What people call it.")
-@click.option("--upstream-url", default="", help="FHIR base of its server; leave out for the embedded one.")
+@click.option("--name", required=True, help="Its name, as people see it.")
+@click.option("--upstream-url", default="", help="FHIR base of its server; by default, the embedded one.")
 @click.option("--sandbox", is_flag=True, help="Synthetic: sandbox clients may work here.")
 @json_option
 def tenant_add(tenant_id: str, name: str, upstream_url: str, *, sandbox: bool, json_: bool) -> None:
@@ -340,7 +341,7 @@ def picture_in_base64(file: BinaryIO | None, *, none: bool) -> str | None:
 @tenant_argument
 @click.option("--colour", default=None, help="A colour such as #0b6b74; an empty one removes it.")
 @click.option("--logo", type=click.File("rb"), default=None, help="A PNG file, 16 to 512 pixels a side.")
-@click.option("--no-logo", is_flag=True, help="Show no logo any more.")
+@click.option("--no-logo", is_flag=True, help="Remove the logo.")
 @json_option
 def tenant_brand(
     tenant_id: str, *, colour: str | None, logo: BinaryIO | None, no_logo: bool, json_: bool
@@ -357,19 +358,22 @@ def tenant_brand(
 
 @tenant.command("change")
 @tenant_argument
-@click.option("--name", default=None, help="What people call it.")
+@click.option("--name", default=None, help="Its name, as people see it.")
 @click.option("--base-url", default=None, help="An origin of its own.")
 @click.option(
-    "--moved-reads", type=click.Choice(["allow", "refuse"]), default=None, help="Reads after the chart moved."
+    "--moved-reads",
+    type=click.Choice(["allow", "refuse"]),
+    default=None,
+    help="Whether apps may read after the chart moved.",
 )
-@click.option("--active/--inactive", default=None, help="Whether anything works there.")
+@click.option("--active/--inactive", default=None, help="Whether the hospital is active.")
 @click.option(
     "--language",
     type=click.Choice(["en", "es", ""]),
     default=None,
-    help="Of its sign-in and consent pages, for a browser that wants none.",
+    help="The language of its sign-in and consent pages, if the browser prefers none.",
 )
-@click.option("--time-zone", default=None, help="Of times on its pages, such as Europe/Madrid.")
+@click.option("--time-zone", default=None, help="The time zone of times on its pages, such as Europe/Madrid.")
 @json_option
 def tenant_change(
     tenant_id: str,
@@ -394,9 +398,13 @@ def tenant_change(
 
 @tenant.command("upstream")
 @tenant_argument
-@click.option("--url", default="", help="FHIR base of its server; leave out for the embedded one.")
-@click.option("--authorization", is_flag=True, help="Ask for the Authorization header that the server wants.")
-@click.option("--public-url", default="", help="The base that the server writes in its answers, if another.")
+@click.option("--url", default="", help="FHIR base of its server; by default, the embedded one.")
+@click.option(
+    "--authorization", is_flag=True, help="Prompt for the Authorization header that the server requires."
+)
+@click.option(
+    "--public-url", default="", help="The base that the server writes in its answers, if it differs."
+)
 @click.option("--attachment-host", multiple=True, help="A host of links in attachments; may be repeated.")
 @json_option
 def tenant_upstream(
@@ -432,7 +440,7 @@ def tenant_upstream(
 @click.option(
     "--type", "kind", type=click.Choice(["ehr", "resource-server"]), required=True, help="What it is."
 )
-@click.option("--name", required=True, help="What people call it.")
+@click.option("--name", required=True, help="Its name, as people see it.")
 @json_option
 def tenant_peer(tenant_id: str, kind: str, name: str, *, json_: bool) -> None:
     r"""Request a client for a hospital's EHR or data service; it waits for a second person.

@@ -45,10 +45,10 @@ def review_lane(request_id: str | None, *, sort: str, json_: bool) -> None:
 @click.command("verify")
 @click.argument("request_id", metavar="REQUEST")
 @click.argument("verdict", type=click.Choice(["authentic", "not-authentic"]))
-@click.option("--reason", required=True, help="How you know; the vendor sees it.")
+@click.option("--reason", required=True, help="How you verified it; the vendor sees it.")
 @json_option
 def review_verify(request_id: str, verdict: str, *, reason: str, json_: bool) -> None:
-    r"""Record whether who asks for protected access is who they say (reviewers). The app is enabled at once if nothing else is lacking.
+    r"""Record whether who asks for protected access is who they say they are (reviewers). The app is enabled at once if nothing else is lacking.
 
     \b
     Example:

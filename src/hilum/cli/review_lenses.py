@@ -23,7 +23,7 @@ revision_option = click.option(
     "--revision",
     type=int,
     default=None,
-    help="The revision of the lens that you saw; refused if it has changed. Leave out to act on what there is now.",
+    help="The revision of the lens that you saw; refused if it has changed. By default, the current one.",
 )
 
 
@@ -268,7 +268,7 @@ def review_rights(*, json_: bool) -> None:
 @click.command("allow")
 @person_argument
 @click.option(
-    "--lens", "lenses", type=LENS, multiple=True, help="A lens for which they sign; without one, none."
+    "--lens", "lenses", type=LENS, multiple=True, help="A lens that they sign for; by default, none."
 )
 @json_option
 def review_allow(person_id: str, *, lenses: tuple[str, ...], json_: bool) -> None:
@@ -314,7 +314,7 @@ def review_ties(*, vendor: str, sort: str, json_: bool) -> None:
 
 @click.command("end-tie")
 @click.argument("tie_id", metavar="TIE")
-@click.option("--reason", required=True, help="Why there is none any more.")
+@click.option("--reason", required=True, help="Why it has ended.")
 @json_option
 def review_end_tie(tie_id: str, *, reason: str, json_: bool) -> None:
     r"""End a reviewer's tie to a vendor (administrators, not the reviewer).

@@ -24,7 +24,7 @@ revision_option = click.option(
     "--revision",
     type=int,
     default=None,
-    help="The revision that you saw; refused if it has changed. Leave out to act on what there is now.",
+    help="The revision that you saw; refused if it has changed. By default, the current one.",
 )
 
 
@@ -73,7 +73,7 @@ for command in (*review_lenses.COMMANDS, *review_clocks.COMMANDS, *review_lane.C
     type=(str, str),
     multiple=True,
     metavar="KIND DAY",
-    help="Until which day a document holds; it counts for a year from its day at most.",
+    help="The day until which a document is valid, at most a year from its date.",
 )
 @click.option(
     "--visible",
@@ -84,7 +84,7 @@ for command in (*review_lenses.COMMANDS, *review_clocks.COMMANDS, *review_lane.C
 )
 @click.option("--file", "file", type=FILE, default=None, help="A JSON object with `scopes` and `documents`.")
 @click.option(
-    "--draft", is_flag=True, help="Keep it without submitting it; the answer lists what is missing."
+    "--draft", is_flag=True, help="Save it without submitting it; the answer lists what is missing."
 )
 @json_option
 def review_submit(
@@ -171,9 +171,9 @@ def _open_draft(version: str, environment: str) -> dict[str, Any] | None:
     "--lens",
     type=click.Choice([str(each) for each in Lens]),
     default=None,
-    help="Only with this lens left to judge.",
+    help="Only those with this lens still to be judged.",
 )
-@click.option("--mine", is_flag=True, help="Only with a lens that you have, or may take.")
+@click.option("--mine", is_flag=True, help="Only those with a lens that you have, or may take.")
 @sort_option(SUBMISSION_SORTS)
 @json_option
 def review_list(
@@ -206,12 +206,12 @@ def review_show(submission_id: str, *, json_: bool) -> None:
 
 @review.command("checks")
 @submission_argument
-@click.option("--run", "run", type=int, default=None, help="This run; leave out for the last one.")
+@click.option("--run", "run", type=int, default=None, help="This run; by default, the last one.")
 @click.option("--all", "all_", is_flag=True, help="What passed too.")
 @click.option(
     "--replay",
     is_flag=True,
-    help="Judge the run again from what was stored, and say whether it comes to the same.",
+    help="Judge the run again from what was stored, and report whether the result is the same.",
 )
 @json_option
 def review_checks(submission_id: str, *, run: int | None, all_: bool, replay: bool, json_: bool) -> None:
@@ -260,7 +260,7 @@ def review_rerun(submission_id: str, *, revision: int | None, json_: bool) -> No
 @click.option(
     "--code",
     multiple=True,
-    help="A reason code of a rejection; without any, those of the lenses that did not pass.",
+    help="A reason code of a rejection; by default, those of the lenses that did not pass.",
 )
 @click.option(
     "--expires-at", type=MOMENT, default=None, help="When the certification ends, such as 2027-06-30."

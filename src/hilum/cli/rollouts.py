@@ -42,7 +42,7 @@ _SECONDS = {"min": 60, "h": 3_600, "d": 86_400}
     "--least-decisions",
     type=click.IntRange(1),
     default=LEAST_DECISIONS,
-    help="With fewer decisions nothing is known of a ring, and it waits.",
+    help="A ring with fewer decisions is not judged, and waits.",
 )
 @json_option
 def rollout(
@@ -67,7 +67,7 @@ def _ring(text: str) -> dict[str, Any]:
     found = _RING.fullmatch(text)
     if found is None:
         click.secho(
-            f"{text!r} is no ring: write hospitals=time, such as general,mercy=24h.", fg="red", err=True
+            f"{text!r} is not a ring: write hospitals=time, such as general,mercy=24h.", fg="red", err=True
         )
         raise SystemExit(MISUSED)
     tenants = [each.strip() for each in (found["tenants"] or "").split(",") if each.strip()]

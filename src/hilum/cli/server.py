@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--username", default="", help="The first administrator's user name.")
 @click.option("--name", default="", help="The first administrator's full name.")
-@click.option("--password", default="", help="Asked for when not given.")
+@click.option("--password", default="", help="Prompted for if not given.")
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
 def init(*, username: str, name: str, password: str, json_: bool) -> None:
     r"""Create the key-encryption key; with it set, add the first two administrators, one in each run.
@@ -71,7 +71,7 @@ def _show_new_key(*, json_: bool) -> None:
         as_json({"secret_key": key})
         return
     click.echo(
-        "Keep this where only the platform can read it; without it nothing that was sealed can be opened again:"
+        "Keep this where only the platform can read it; without it, nothing that was sealed can be opened again:"
     )
     click.echo(f"  HILUM_SECRET_KEY={key}")
     click.echo("Then set it and run `hilum init` again to make the first administrator.")

@@ -34,7 +34,7 @@ def list_(*, json_: bool) -> None:
 
 @session.command("end")
 @click.argument("session_id", metavar="[SESSION]", required=False, default="")
-@click.option("--all", "all_", is_flag=True, help="Every one of yours.")
+@click.option("--all", "all_", is_flag=True, help="All of your sessions.")
 @json_option
 def end(session_id: str, *, all_: bool, json_: bool) -> None:
     r"""End one of your sessions, or all of them, and the access of apps that depends on them.
@@ -44,7 +44,7 @@ def end(session_id: str, *, all_: bool, json_: bool) -> None:
       hilum session end ses_01h...
     """
     if bool(session_id) is all_:
-        click.secho("refused: name one session, or give --all", fg="red", err=True)
+        click.secho("refused: pass a session, or --all", fg="red", err=True)
         click.echo("Next: `hilum session list` lists them.", err=True)
         raise SystemExit(REFUSED)
     path = "/sessions" if all_ else f"/sessions/{api.segment(session_id)}"

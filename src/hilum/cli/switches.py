@@ -39,10 +39,12 @@ def switch() -> None:
     "kind",
     type=click.Choice([str(kind) for kind in TargetKind]),
     required=True,
-    help="What kind of thing.",
+    help="The kind of target.",
 )
 @click.option(
-    "--key", default="", help="Its id or name; APP/TENANT or APP/PERSON for a pair; nothing for the platform."
+    "--key",
+    default="",
+    help="Its id or name; APP/TENANT or APP/PERSON for a pair; left out for the platform.",
 )
 @click.option(
     "--mode",
@@ -51,7 +53,7 @@ def switch() -> None:
     show_default=True,
     help="How hard.",
 )
-@click.option("--reason", default="", help="Why; it is recorded. Required but with --preview.")
+@click.option("--reason", default="", help="Why; it is recorded. Required, except with --preview.")
 @click.option(
     "--preview",
     is_flag=True,
@@ -129,7 +131,7 @@ def _show_effect(engaged: dict[str, Any]) -> None:
             f"ended at {each['tenant']}: open launches {launches}, tokens {tokens}; people who used it in the last hour {people}"
         )
     if not open_until_now["hospitals"]:
-        click.echo("nothing was open to it")
+        click.echo("nothing was open")
 
 
 def _confirmed(switch_id: str) -> dict[str, Any] | None:
@@ -162,7 +164,7 @@ def _preview(kind: str, key: str, *, json_: bool) -> None:
         as_json(found)
         return
     if not found["counted"]:
-        click.echo("What uses a scope or a resource type is not known beforehand: its tokens do not say it.")
+        click.echo("What a switch on a scope or a resource type would stop cannot be counted beforehand.")
         return
     rows = [
         each | {"stand_ins": [f"{other['name']} ({other['app']})" for other in each["stand_ins"]]}
@@ -204,7 +206,7 @@ def show_switch(switch_id: str, *, json_: bool) -> None:
 @switch.command("release")
 @click.argument("switch_id")
 @click.option(
-    "--local", is_flag=True, help="On this host, without the network, as host:<user>; never a wide one."
+    "--local", is_flag=True, help="On this host, without the network, as host:<user>; not for wide switches."
 )
 @json_option
 def release(switch_id: str, *, local: bool, json_: bool) -> None:

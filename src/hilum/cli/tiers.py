@@ -45,7 +45,7 @@ _CONTROL = click.option(
 _AI = {
     "ai_model": ("model", "The model that it uses, with its version."),
     "ai_purpose": ("purpose", "What the model is for."),
-    "ai_human_step": ("human_step", "What a person does before anything comes of it."),
+    "ai_human_step": ("human_step", "What a person does before its output takes effect."),
     "ai_model_card": ("model_card", "The https address of the model's card."),
     "ai_model_card_digest": ("model_card_digest", "The SHA-256 of the card, in hexadecimal."),
 }
@@ -55,7 +55,7 @@ def ai_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options by which a version declares its use of AI."""
     for name, (_, text) in reversed(_AI.items()):
         command = click.option(f"--{name.replace('_', '-')}", name, default="", help=text)(command)
-    text = "How far it acts by itself. acts_alone writes only where the hospital made an exception."
+    text = "How far it acts by itself; with acts_alone it writes only where the hospital made an exception."
     return click.option("--ai-autonomy", "ai_autonomy", type=AUTONOMY, help=text)(command)
 
 

@@ -96,7 +96,7 @@ def _require_unreviewed(ctx: Context, version: VersionId, environment: Environme
     # A version in its grace is still used, and so would be its new client.
     at = ctx.now - registry.grace_of(ctx, app.category)
     if any(each.version == version and is_in_force(each, environment, at) for each in of_app):
-        detail = "This version is certified for production as it is. Register the client for a new version, which review certifies with it."
+        detail = "This version is already certified for production, so it gets no more clients. Register the client for a new version; review certifies them together."
         raise Invalid("version_certified", detail, fields={"version": "version_certified"})
 
 
@@ -203,7 +203,7 @@ def certified_facts(
 ) -> tuple[dict[AppId, tuple[ClientFacts, ...]], Certified]:
     """Read the facts of the clients of some apps (None: of all) by app, and the certifications that they depend on.
 
-    Clients that are not as they were signed are left out, and their apps are among the faults.
+    Clients that do not match what was signed are left out, and their apps are among the faults.
     """
     # Several reads and a join in memory, since no room reads another's table (ADR 39).
     certified = registry.read_certified(ctx, of)
@@ -285,7 +285,7 @@ def get_client(ctx: Context, client_id: ClientId) -> Client:
 def find_client(ctx: Context, client_id: ClientId) -> Client | None:
     """Find a client, with the digests of its secrets, by an id that may be any text, as a request contains it.
 
-    None also if it is not as it was signed, or its app has another vendor than was signed.
+    None also if it does not match what was signed, or its app has another vendor than was signed.
     """
     found = _registered(ctx, client_id)
     return None if found is None else found[0]

@@ -1,4 +1,4 @@
-"""Which clients count: those that are as they were signed, of apps that have the vendor that was signed (ADR 141)."""
+"""Which clients count: those that match what was signed, of apps that have the vendor that was signed (ADR 141)."""
 
 import json
 from collections.abc import Collection, Iterable, Iterator
@@ -40,7 +40,7 @@ SIGNED_MOMENTS = ("expires_at", "adopted_at", "certified_before")
 
 Adding one changes the digest of every client, so all must be signed again.
 """
-FAULT = "A client of it, or its vendor, is not as it was signed."
+FAULT = "One of its clients, or its vendor, does not match what was signed."
 UNREADABLE = "unreadable"
 """The digest of a client whose row cannot be read: nothing that is signed has it."""
 
@@ -156,7 +156,7 @@ def states(ctx: Context) -> Iterator[State]:
 
 
 def require(ctx: Context, client: Client) -> None:
-    """Check that a client is as it was signed, and that its app has the vendor that was signed, before a change would vouch for it. Raises Conflict."""
+    """Check that a client matches what was signed, and that its app has the vendor that was signed, before a change would vouch for it. Raises Conflict."""
     attestations.require(ctx, client_state(client))
     # Whose the app is decides who may change its clients: for a vendor that somebody wrote, a change would be signed for good.
     attestations.require(ctx, registry.owner_state(registry.get_app(ctx, client.app)))
@@ -196,7 +196,7 @@ def attest_decided(ctx: Context, offer: Transfer) -> None:
 
 
 def begin_transfer(ctx: Context, app: App, offer: Transfer) -> list[Client]:
-    """Return the clients of an app that count, before it becomes another vendor's. Raises Conflict (its vendor, or the offer, is not as it was signed)."""
+    """Return the clients of an app that count, before it becomes another vendor's. Raises Conflict (its vendor, or the offer, does not match what was signed)."""
     require_owner(ctx, app)
     attestations.require(ctx, _offer_state(offer))
     return [client for client, _ in read(ctx, [app.id])[0]]

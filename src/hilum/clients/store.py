@@ -281,7 +281,7 @@ def _client(row: Row[Any], held: Iterable[ClientSecret] = ()) -> Client:
 
 
 def _shown(row: Row[Any], held: Iterable[ClientSecret] = ()) -> Client:
-    """Return a client to be shown or changed; of a row that cannot be read what identifies it. That one is not as it was signed."""
+    """Return a client to be shown or changed; of a row that cannot be read what identifies it. That one does not match what was signed."""
     try:
         return _client(row, held)
     except DAMAGED:
@@ -405,7 +405,7 @@ def _secrets(tx: Connection, of: Collection[AppId] | None) -> dict[str, list[Cli
     if of is not None:
         query = query.where(secrets.c.client.in_(select(clients.c.id).where(clients.c.app.in_(of))))
     found: dict[str, list[ClientSecret]] = {}
-    # Without one that cannot be read its client is not as it was signed.
+    # Without one that cannot be read its client does not match what was signed.
     for client, secret in _SECRET.made(tx.execute(query), lambda row: (row.client, _secret(row))):
         found.setdefault(client, []).append(secret)
     return found

@@ -268,7 +268,9 @@ class Desk:
                 form = await _form_of(request, multi, files)
                 self._check(visit, form)
                 if any("\x00" in text for values in form.values.values() for text in values):
-                    raise Invalid("form_malformed", "The form holds characters that no text may hold.")
+                    raise Invalid(
+                        "form_malformed", "The form contains characters that are not allowed in text."
+                    )
                 return await act(visit, form)
 
             return await self._answer(request, page, submitted)

@@ -116,7 +116,7 @@ def exported(shown: List, rows: Sequence[Sequence[Cell]], wanted: str, *, cut: b
     writer.writerow(titles)
     writer.writerows([policy.csv_cell(each) for each in row] for row in values)
     if cut:
-        writer.writerow([f"Only the first {EXPORT_BOUND:,} rows. Filter the list for the rest."])
+        writer.writerow([f"Only the first {EXPORT_BOUND:,} rows are listed. Filter the list for the rest."])
     return text.getvalue().encode(), "text/csv; charset=utf-8"
 
 

@@ -154,7 +154,7 @@ def trouble(error: HilumError, status: int) -> Trouble:
         case Conflict():
             title, then = (
                 "Somebody was faster",
-                "Nothing was done. Open the page again: it shows how things stand now, beside what you wanted.",
+                "Nothing was done. Open the page again: it shows the current state beside what you entered.",
             )
         case Invalid():
             title, then = (
@@ -162,7 +162,10 @@ def trouble(error: HilumError, status: int) -> Trouble:
                 "Nothing was done. Go back, correct it, and send it again.",
             )
         case NotPermitted():
-            title, then = "You may not do this", "Nothing was done. Ask a colleague who may."
+            title, then = (
+                "You may not do this",
+                "Nothing was done. Ask a colleague who has the right to do this.",
+            )
         case _:
             title, then = "Not available right now", "Nothing was done. Try again in a moment."
     if status == 429:
@@ -240,9 +243,9 @@ def next_step(code: str) -> str:
 
 
 CRITERIA = {
-    "availability": "Turned away, since its quota was used up",
+    "availability": "Refused because its quota was used up",
     "errors": "Malformed, too large or too costly",
-    "latency": "Answered late where others are answered in time",
+    "latency": "Answered late where other apps are answered in time",
 }
 """The kinds of calls that a cell limits."""
 

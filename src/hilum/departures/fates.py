@@ -117,7 +117,9 @@ FATES = (
         },
     ),
     # What stays.
-    Fate("agreements_agreement", _TENANT, _KEEP, "the vendor's as much as the hospital's", exported=True),
+    Fate(
+        "agreements_agreement", _TENANT, _KEEP, "it is the vendor's as much as the hospital's", exported=True
+    ),
     Fate(
         "disposals_request",
         _TENANT,

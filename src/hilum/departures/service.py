@@ -95,10 +95,12 @@ def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     act = approval.act
     tenant_id, order = TenantId(act.target), act.order
     if not policy.may_ask(asker, tenant_id):
-        raise NotPermitted("not_permitted", "Whoever asked for this may no longer do so.")
+        raise NotPermitted("not_permitted", "The person who requested this may no longer do so.")
     tenant = identity.get_tenant(ctx, tenant_id, lock=True)
     if tenant.name != order["name"]:
-        raise Conflict("target_changed", "The hospital has another name now. Refuse it, and ask again.")
+        raise Conflict(
+            "target_changed", "The hospital has been renamed since. Refuse this, and request it again."
+        )
     # As the second person saw it: counting reads whole tables, and a departure must not time out because of that.
     had = dict(order["has"])
     departure_id = ctx.ids.new("dep")
@@ -191,7 +193,7 @@ def _require_exporter(ctx: Context, found: Departure) -> None:
     if found.state is not State.LEFT:
         raise Conflict(
             "departure_erasing",
-            "The hospital's data is being erased, or was: it cannot be exported any more.",
+            "The hospital's data is being erased, or was: it can no longer be exported.",
         )
 
 

@@ -55,7 +55,7 @@ def _shown(endpoint: Endpoint) -> dict[str, Any]:
 
 def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     if not may_decide(asker, approval.act.tenant):
-        raise NotPermitted("not_permitted", "Whoever asked for this may no longer do so.")
+        raise NotPermitted("not_permitted", "The person who requested this may no longer do so.")
     endpoint = notices.locked_endpoint(ctx, approval.act.target)
     _require_subscribed(ctx, endpoint)
     if dict(approval.act.order) != _shown(endpoint):

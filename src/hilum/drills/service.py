@@ -23,7 +23,7 @@ from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from hilum.switchboard import service as switchboard
 
-_NO_CANARY = "This client is no canary: a drill stops only an app that acts for nobody, reaches no patient's record and is installed at one hospital."
+_NO_CANARY = "This client is not a canary: a drill stops only an app that acts for no person, reads no patient's record and is installed at one hospital."
 
 
 def begin(ctx: Context, client_id: ClientId, tenant: TenantId) -> Drill:

@@ -50,7 +50,7 @@ def try_narrowing(
     """
     before = installations.get_installation(ctx, installation_id)
     if before.removed_at is not None:
-        raise Conflict("installation_removed", "This installation is already removed.")
+        raise Conflict("installation_removed", "This installation has already been removed.")
     order = tried.order
     unknown = identity.unknown_facilities(ctx, before.tenant, {*(order.facilities or ()), *order.denied})
     alone = clients.serves_backends_only(ctx, before.app)

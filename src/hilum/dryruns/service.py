@@ -175,6 +175,6 @@ def list_rows(
         tenant = own
     # An empty list would mean "nothing changes" to a person who must approve the version.
     if run.id not in {each.id for each in _with_rows(ctx)}:
-        detail = "The results of this dry run were deleted, since later ones have taken their place. Start another one of its version."
+        detail = "The results of this dry run were replaced by later ones and deleted. Start another dry run of this version."
         raise NotFound("dry_run_rows_deleted", detail)
     return store.list_rows(ctx.tx, run.id, kind, page, app=app, only=[tenant] if tenant else None)

@@ -108,7 +108,7 @@ def judge_run(scenario: str, rows: Sequence[Row]) -> Finding:
 def _launch(window: Window) -> Verdict:
     taken = window.events(TAKE)
     if not window.backend and not any({"patient", "encounter"} <= _context(each) for each in taken):
-        return incomplete("The app took no launch that has a patient and an encounter.")
+        return incomplete("The app used no launch that has a patient and an encounter.")
     if not window.events(MINT):
         return incomplete("No access token was issued to the app.")
     if not works_after(window, window.events(MINT)[0]):
@@ -124,7 +124,7 @@ def _without(name: str) -> Judge:
     def judge(window: Window) -> Verdict:
         taken = [each for each in window.events(TAKE) if name not in _context(each)]
         if not taken:
-            return incomplete(f"The app took no launch without {_a(name)}.")
+            return incomplete(f"The app used no launch without {_a(name)}.")
         later = window.after(taken[0])
         # A request for a missing id finds nothing: the usual mistake reads Patient/undefined.
         failed = [each for each in later.requests if each.status >= 400]
@@ -278,7 +278,7 @@ def _pages(window: Window) -> Verdict:
     if not searched:
         return incomplete("The app searched for nothing.")
     if not any("_page=" in each.asked for each in searched):
-        return not_met("The app took the first page of a search for all of it.")
+        return not_met("The app took the first page of a search for the whole result.")
     return met("The app followed the pages of a search.")
 
 

@@ -52,7 +52,7 @@ FORMAT = 1
 """Of results. Another form gets another number, and this one stays readable."""
 _SAID_BEFORE = "The app stores nothing, so nobody asks it to delete anything."
 """The sentence in older results; it stays if ``STORES_NOTHING`` is reworded."""
-TOO_MANY = f"More than {ROWS_BOUND} records are of this run, so none of them was judged."
+TOO_MANY = f"This run has more than {ROWS_BOUND} records, so none of them was judged."
 KEPT_FACTS = (
     "scenario", "backend", "run", "context", "stale", "kinds", "scopes", "fault", "family", "workflow", "optional", "stored", "signed", "status",
 )  # fmt: skip

@@ -326,7 +326,7 @@ def scopes_within(ctx: Context, run_id: str, scopes: tuple[str, ...]) -> tuple[s
 
 
 def latest_result(ctx: Context, version: VersionId) -> Seen | None:
-    """Return the last run of a version that passed or failed, and whether its result is as it was signed."""
+    """Return the last run of a version that passed or failed, and whether its result matches what was signed."""
     found = store.find_judged(ctx.tx, version)
     if found is None or found.ended_at is None:
         return None

@@ -66,7 +66,7 @@ class ContractCallShown(CallShown):
 
 
 class ContractShown(Shown):
-    """``submitted``: the digest of what was submitted. ``result``: that of the signed result of the run. ``genuine``: it is as it was signed."""
+    """``submitted``: the digest of what was submitted. ``result``: that of the signed result of the run. ``genuine``: it matches what was signed."""
 
     certification: str
     app: str

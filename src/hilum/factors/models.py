@@ -144,7 +144,7 @@ class AppLocked(NotPermitted):
         super().__init__(
             "authenticator_locked",
             Sentence(
-                "This authenticator app was locked after %(number)s wrong codes. Use a passkey or a recovery code. If the wrong codes were not yours, somebody knows your password: change it once you are in.",
+                "This authenticator app was locked after %(number)s wrong codes. Use a passkey or a recovery code. If you did not enter them, somebody knows your password: change it once you are signed in.",
                 number=LOCKED_AFTER,
             ),
         )

@@ -186,7 +186,7 @@ SENTENCES: Mapping[Fault, FaultText] = MappingProxyType(
         ),
         Fault.FACTOR_MISSING: FaultText(
             "Your role needs a second factor, and your hospital's identity provider does not state that you used one.",
-            "Sign in with your password and second factor of this platform. Your hospital can have its own count: it must state it (amr or acr), and its administrators must name the value here.",
+            "Sign in with your password and second factor of this platform. Your hospital's second factor can count instead: its provider must state it (amr or acr), and its administrators must set that value here.",
         ),
         Fault.LINKED_ALREADY: FaultText(
             "The account that your hospital named is linked with somebody else already.", _ADMIN

@@ -284,7 +284,7 @@ def _checked(client_context: ClientContext, now: datetime) -> Sentence:
         return Sentence("Not certified")
     if until <= now:
         return Sentence(
-            "Certified until %(day)s, which is over: your hospital may go on with it for a short time",
+            "Certified until %(day)s, which has passed: your hospital may go on with it for a short time",
             day=day(until),
         )
     if client_context.facts.environment is Environment.SANDBOX:

@@ -374,7 +374,7 @@ class FrontChannel:
     def _browser(self, request: Request) -> BrowserRequest:
         tenant = str(request.path_params["tenant"])
         if not identity_policy.fits_tenant_id(tenant):
-            raise NotFound("tenant_not_found", "The address names no hospital of this platform.")
+            raise NotFound("tenant_not_found", "This address does not belong to a hospital on this platform.")
         # Sec-Fetch-Dest is set by the browser, never by scripts. A frame of another site has its own
         # session, in that site's cookie partition.
         framed = request.headers.get("sec-fetch-dest", "") in _FRAMES

@@ -45,7 +45,7 @@ class Executor:
                 return await self._writer.update(task)
             case Interaction.DELETE:
                 return await self._writer.delete(task)
-        raise Refusal(Deny(Reason.REQUEST_UNSUPPORTED, "This interaction is not done here."))
+        raise Refusal(Deny(Reason.REQUEST_UNSUPPORTED, "This interaction is not supported here."))
 
     async def _read(self, task: UpstreamTask, name: str) -> Answer:
         """Return the current version of a record. One that the same permit has shown, and that has not changed since, is not judged again."""

@@ -237,7 +237,7 @@ def understand(request: FhirRequest, bases: tuple[str, ...]) -> SearchQuery | De
     if visibility.belonging is Belonging.REFERRER and kind not in {Interaction.READ, Interaction.CREATE}:
         return Deny(
             Reason.REQUEST_UNSUPPORTED,
-            f"{request.type} can only be created, and be read through a record that refers to it.",
+            f"{request.type} can only be created, and read through a record that refers to it.",
         )
     if request.body is not None and request.body.get("resourceType") != request.type:
         return Deny(Reason.REQUEST_UNSUPPORTED, "The body's resourceType is not the type of the address.")
@@ -342,7 +342,7 @@ def _context_fault(
     if fault := _expiry_fault(token, now):
         return fault
     if body is not None:
-        return Deny(body, "A record with this label is not written by apps.")
+        return Deny(body, "Apps may not write a record with this label.")
     return None
 
 

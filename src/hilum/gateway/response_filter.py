@@ -49,7 +49,7 @@ def judge_change(obligations: Obligations, current: object, evidence: Evidence =
     # Otherwise an app could write the record again without its label, and so open it to every other
     # app.
     if not isinstance(current, dict) or is_restricted(current):
-        return Deny(Reason.LABEL_WITHHELD, "A record with this label is not written by apps.")
+        return Deny(Reason.LABEL_WITHHELD, "Apps may not write a record with this label.")
     body = obligations.request.body
     if body is None:
         return None

@@ -38,7 +38,7 @@ _TAKEN = (
 """Includes headers that are refused, so that preflight succeeds and scripts can read the error."""
 _METHODS = b"GET, HEAD, POST, PUT, DELETE, OPTIONS"
 _PREFLIGHT = Answer(204, b"", (*cors.preflight(_METHODS, _TAKEN), (b"allow", _METHODS)))
-_DOUBLED = Unsupported("header_doubled", "A header that is interpreted here may occur only once.")
+_DOUBLED = Unsupported("header_doubled", "This header may occur only once.")
 PARSE_INLINE_BOUND = 64 * 1024
 """Larger bodies are parsed in a thread of their own, one after the other: the event loop has others to serve."""
 _log = logs.get("gateway")

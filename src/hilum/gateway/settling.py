@@ -138,11 +138,11 @@ class Settler:
     async def _find_out(self, intent: Access) -> Finding | None:
         tenant = self._tenant_of(intent.tenant)
         if tenant is None:
-            return Finding(Outcome.UNKNOWN, "The tenant is not there any more.")
+            return Finding(Outcome.UNKNOWN, "The tenant no longer exists.")
         if _has_moved(intent, tenant):
             return Finding(
                 Outcome.UNKNOWN,
-                "The tenant has moved to another FHIR server since. Only the one before knows whether it carried out the write.",
+                "The tenant has moved to another FHIR server since. Only the previous one knows whether it carried out the write.",
             )
         try:
             # A Binary is created at an address that the gateway chose, and asked for there.

@@ -136,7 +136,7 @@ class Writer:
             raise Refusal(fault)
         asked = task.obligations.request.if_match
         if asked and tag_of(asked) != tag_of(current.etag):
-            return _conflict(412, "The record has another version than the one to match.")
+            return _conflict(412, "The record's version is not the one to match.")
         return None
 
     async def _judge_targets(self, task: UpstreamTask) -> None:

@@ -79,7 +79,7 @@ class _HistoryPage:
         """Return the hospital and who is signed in there, or the way to its sign-in page."""
         tenant = str(request.path_params["tenant"])
         if not _TENANT.fullmatch(tenant):
-            raise NotFound("tenant_not_found", "The address names no hospital of this platform.")
+            raise NotFound("tenant_not_found", "This address does not belong to a hospital on this platform.")
         site = self._kit.urls.site(TenantId(tenant))
         cookie = cookies.read(request, cookies.SESSION, secure=self._kit.urls.is_secure(tenant))
         verb = partial(frontchannel.signed_in, site=site, cookie=cookie)

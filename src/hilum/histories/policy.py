@@ -29,7 +29,7 @@ _WHY = {
     Ground.FAMILY: Sentence("The patient, or a person who acts for them, agreed to it."),
     Ground.HOSPITAL: Sentence("The hospital approved the app for its staff."),
     Ground.SERVICE: Sentence("The hospital approved the app, which works without a person."),
-    Ground.UNKNOWN: Sentence("Who permitted it is not on record any more."),
+    Ground.UNKNOWN: Sentence("Who permitted it is no longer on record."),
 }
 _REFUSED = {
     "switch_engaged": Sentence("Refused: the app or a part of it was stopped."),
@@ -38,9 +38,9 @@ _REFUSED = {
     "token_revoked": Sentence("Refused: its access had ended."),
     "token_invalid": Sentence("Refused: its access had ended."),
     "authorization_expired": Sentence("Refused: the agreement had ended."),
-    "role_not_allowed": Sentence("Refused: who used the app may not do this."),
+    "role_not_allowed": Sentence("Refused: the person who used the app may not do this."),
     "scope_insufficient": Sentence("Refused: nobody agreed to this."),
-    "scope_retired": Sentence("Refused: this kind of access is not given any more."),
+    "scope_retired": Sentence("Refused: this kind of access is no longer given."),
     "workflow_not_approved": Sentence("Refused: the hospital does not use the app for this."),
     "outside_launch_context": Sentence("Refused: it was outside what the app was opened for."),
     "launch_ended": Sentence("Refused: the app had been closed."),

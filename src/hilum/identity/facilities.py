@@ -73,7 +73,7 @@ def remove_facility(ctx: Context, facility_id: FacilityId) -> Facility:
     if not policy.may_administer(ctx.actor, facility.tenant):
         raise audit.refusal(ctx, Event("identity.facility.remove", tenant=facility.tenant))
     if not store.remove_facility(ctx.tx, facility.id, by=str(ctx.actor), at=ctx.now):
-        raise Conflict("facility_removed", "This facility is already removed.")
+        raise Conflict("facility_removed", "This facility has already been removed.")
     ctx.advance_epoch(IDENTITY, f"facility/{facility.id}")
     audit.record(
         ctx, Event("identity.facility.remove", tenant=facility.tenant, facts={"facility": facility.id})

@@ -86,7 +86,7 @@ def add_tenant(ctx: Context, tenant: Tenant) -> Tenant:
     if store.count_tenants(ctx.tx) >= TENANTS_BOUND:
         raise Unavailable("too_many_tenants", f"This platform holds at most {TENANTS_BOUND} tenants.")
     if not store.add_tenant(ctx.tx, tenant):
-        raise Conflict("tenant_exists", "There is a tenant of this id already.")
+        raise Conflict("tenant_exists", "There is already a tenant with this id.")
     facts = {"sandbox": tenant.sandbox, "upstream": tenant.upstream.kind.value}
     ctx.advance_epoch(IDENTITY, f"tenant/{tenant.id}")
     audit.record(ctx, Event("identity.tenant.add", tenant=tenant.id, facts=facts))

@@ -52,10 +52,7 @@ def require_named(ctx: Context, tenant: Tenant, app: AppId) -> None:
     """Check that no service of an app rests on a text when its hospital approves the app again: somebody of it must answer by then. Raises Conflict."""
     resting = [each.name for each in _unanswered(ctx, tenant, [app]) if _text(each)]
     if resting:
-        detail = (
-            f"Nobody of the hospital answers for {resting[0]}: its vendor wrote a name down, before people agreed themselves. "
-            "Name a colleague first, who agrees (`hilum mandate ask`, or Backend services in /tenant)."
-        )
+        detail = f"Nobody at the hospital answers for {resting[0]}: its vendor once entered a name, and nobody has agreed since. First name a colleague, who must agree (`hilum mandate ask`, or Backend services in /tenant)."
         raise Conflict("approver_missing", detail)
 
 

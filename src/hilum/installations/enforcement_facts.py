@@ -2,7 +2,7 @@
 
 Each change of the registry names whose facts changed (``registry.announce_change``). Those are read again, and removed if they no longer
 exist; all others are shared with the previous facts. The facts do not depend on when they are read: decisions apply the time.
-What is not as it was signed is none of them.
+What does not match what was signed is none of them.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -107,7 +107,7 @@ def _signed(
     read: Apps,
     attested: tuple[int, str] | None,
 ) -> RegistryFacts:
-    """Add which apps are not as they were signed, of those that were read again. Raises Unavailable."""
+    """Add which apps do not match what was signed, of those that were read again. Raises Unavailable."""
     if attested is None:
         return replace(merged, attested=before.attested, faults=before.faults)
     kept = {app: fault for app, fault in before.faults.items() if app not in read}

@@ -1,4 +1,4 @@
-"""What is installed where, read for other rooms without a check of rights. What is not as it was signed is not installed (ADR 142)."""
+"""What is installed where, read for other rooms without a check of rights. What does not match what was signed is not installed (ADR 142)."""
 
 from collections.abc import Collection, Iterable, Iterator
 

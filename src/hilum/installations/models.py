@@ -199,7 +199,7 @@ class RegistryFacts:
     attested: tuple[int, str] = (0, "")
     """Number and digest of the newest attestation of certifications that was read."""
     faults: Mapping[AppId, str] = field(default_factory=dict)
-    """Why the certifications of an app are not as they were signed; such an app has none."""
+    """Why the certifications of an app do not match what was signed; such an app has none."""
 
     def __post_init__(self) -> None:
         # Tests and small callers pass a plain dict.

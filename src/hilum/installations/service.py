@@ -94,12 +94,8 @@ __all__ = [
 _INSTALLED = (
     "The app is installed here already. Narrow it; to give it more, remove it first and install it again."
 )
-_INSTALL_ANYWAY = (
-    "To install it all the same, confirm that (`--anyway`, or `anyway` in the API); or give it these too."
-)
-_NARROW_ANYWAY = (
-    "To narrow it all the same, confirm that (`--anyway`, or `anyway` in the API); to stop it, remove it."
-)
+_INSTALL_ANYWAY = "To install it anyway, confirm with `--anyway` (`anyway` in the API), or grant these too."
+_NARROW_ANYWAY = "To narrow it anyway, confirm with `--anyway` (`anyway` in the API); to stop it, remove it."
 
 
 def install(ctx: Context, order: InstallOrder, reasons: Reasons = no_reasons) -> Installation:
@@ -203,10 +199,10 @@ def pin_networks(ctx: Context, installation_id: str, asked: Sequence[str]) -> In
     if not further and not policy.may_install(ctx.actor, before.tenant):
         raise audit.refusal(ctx, event)
     if before.removed_at is not None or has_ended(ctx, before, registry.get_app(ctx, before.app)):
-        raise Conflict("installation_removed", "This installation is already removed, or has ended.")
+        raise Conflict("installation_removed", "This installation has already been removed, or has ended.")
     after = replace(before, networks=networks)
     if not store.save_installation(ctx.tx, after):
-        raise Conflict("installation_removed", "This installation is already removed.")
+        raise Conflict("installation_removed", "This installation has already been removed.")
     registry.announce_change(ctx, after.app, at=after.tenant)
     audit.record(ctx, event)
     signing.attest(ctx, after, before={after.app: before})
@@ -239,7 +235,7 @@ def narrow_installation(
     after = completeness.recorded(after, without)
     # `get_installation` finds removed ones too.
     if not store.save_installation(ctx.tx, after):
-        raise Conflict("installation_removed", "This installation is already removed.")
+        raise Conflict("installation_removed", "This installation has already been removed.")
     facts = _audited(after) | ({"without": list(without)} if without else {})
     registry.announce_change(ctx, after.app, at=after.tenant)
     audit.record(ctx, Event("registry.installation.narrow", tenant=after.tenant, app=after.app, facts=facts))
@@ -283,7 +279,7 @@ def widen(ctx: Context, installation_id: str, order: WidenOrder) -> Installation
         raise audit.refusal(ctx, Event(action, tenant=before.tenant, app=before.app))
     app = registry.get_app(ctx, before.app)
     if before.removed_at is not None or has_ended(ctx, before, app):
-        raise Conflict("installation_removed", "This installation is already removed, or has ended.")
+        raise Conflict("installation_removed", "This installation has already been removed, or has ended.")
     certified = certified_scopes(ctx, before.app, before.environment)
     if faults := policy.widen_faults(order, certified):
         detail = f"The installation is invalid; see fields. {beyond(order.scopes, certified, allowed_as='certified')}"
@@ -294,7 +290,7 @@ def widen(ctx: Context, installation_id: str, order: WidenOrder) -> Installation
         raise Invalid("installation_invalid", detail, fields={"app": "agreements_missing"})
     after = policy.widened(order, before, certified, by=str(ctx.actor), now=ctx.now)
     if not store.save_installation(ctx.tx, after):
-        raise Conflict("installation_removed", "This installation is already removed.")
+        raise Conflict("installation_removed", "This installation has already been removed.")
     facts = {
         "installation": after.id,
         "scopes": list(order.scopes),
@@ -359,7 +355,7 @@ def _remove(ctx: Context, installation_id: str) -> tuple[Installation, Installat
     """Change the row of an installation that is removed; return it as it is and as it was, to be signed last."""
     before = _installation_for(ctx, installation_id, "registry.installation.remove")
     if not store.save_removed(ctx.tx, before.id, by=str(ctx.actor), at=ctx.now):
-        raise Conflict("installation_removed", "This installation is already removed.")
+        raise Conflict("installation_removed", "This installation has already been removed.")
     facts = {"installation": before.id}
     registry.announce_change(ctx, before.app, at=before.tenant)
     audit.record(
@@ -411,7 +407,7 @@ def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, A
         raise audit.refusal(
             ctx,
             Event("registry.client.register", tenant=tenant_id, reason="too_many_clients"),
-            "This tenant has the most dynamic clients allowed. Each expires after a day; try again later.",
+            "This tenant has reached its limit of dynamic clients. They expire after a day; try again later.",
         )
     # Expired clients are removed by the next registration, so that the table does not grow with visitors.
     ended = clients.delete_ended_dynamic(ctx)

@@ -1,6 +1,6 @@
 """The installations that count: those that match what was signed (ADR 142).
 
-Their sheets are leaves of the tree of signed rows. An installation counts if its sheet is as it was signed and has a line that matches it.
+Their sheets are leaves of the tree of signed rows. An installation counts if its sheet matches what was signed and has a line that matches it.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ def _state(sheet: tuple[str, str]) -> State:
 
 
 def _trusted(ctx: Context, of: Collection[str] | None) -> dict[str, str]:
-    """Read the texts of some sheets (None: of all) that are as they were signed."""
+    """Read the texts of some sheets (None: of all) that match what was signed."""
     return dict(attestations.intact(ctx, lambda ctx: store.read_sheets(ctx.tx, of).items(), _state))
 
 
@@ -41,7 +41,7 @@ def _trusted(ctx: Context, of: Collection[str] | None) -> dict[str, str]:
 def counting(
     ctx: Context, read: Callable[[Context], list[Row]], decisive: Callable[[Row], Decisive]
 ) -> list[Row]:
-    """Read installations, and return those that are as they were signed. ``read`` may run again, since others change them meanwhile."""
+    """Read installations, and return those that match what was signed. ``read`` may run again, since others change them meanwhile."""
     found: list[tuple[Row, Decisive]] = []
     texts: dict[str, str] = {}
     for _ in range(_TRIES):
@@ -158,7 +158,7 @@ def _read(ctx: Context, id_: str) -> Sheet:
 
 
 def require_all(ctx: Context, tenant: TenantId) -> None:
-    """Check that every installation at a tenant is as it was signed, and none is missing. Raises Conflict."""
+    """Check that every installation at a tenant matches what was signed, and none is missing. Raises Conflict."""
     attestations.lock(ctx)
     every = {f"{SUBJECT}/{id_}": id_ for id_ in sheets.sheets_at(tenant)}
     texts = _trusted(ctx, every.values())
@@ -170,17 +170,14 @@ def require_all(ctx: Context, tenant: TenantId) -> None:
 
 
 def _not_as_signed(app: str, tenant: TenantId) -> Conflict:
-    detail = (
-        f"The installation of {app} at {tenant} is not as it was signed. Somebody wrote to the database; it counts for nothing. "
-        "Remove it, and install the app again."
-    )
+    detail = f"The installation of {app} at {tenant} does not match what was signed. Somebody changed the database, so it is ignored. Remove it, and install the app again."
     return Conflict("not_as_signed", detail)
 
 
 def attest(ctx: Context, *after: Installation, before: Mapping[AppId, Installation]) -> None:
     """Sign installations of one tenant as the verb meant to leave them; the last of a verb, since others wait for it.
 
-    ``before``: those that were changed, as they were checked. Raises Conflict (one is not as it was signed any more).
+    ``before``: those that were changed, as they were checked. Raises Conflict (one no longer matches what was signed).
     """
 
     def changed(installation: Installation, line: Line) -> Line:
@@ -197,7 +194,7 @@ def _bound(change: Callable[[Installation, Line], Line], to: Installation) -> Ca
 
 
 def attest_removed(ctx: Context, removed: Installation) -> None:
-    """Sign that an app was removed from a tenant; the last of a verb. A removal waits for nothing that is not as it was signed."""
+    """Sign that an app was removed from a tenant; the last of a verb. A removal waits for nothing that does not match what was signed."""
     place = removed.tenant, removed.app
     # Where nothing that is signed can be trusted, no installation counts.
     if not attestations.can_sign(ctx, f"{SUBJECT}/{sheets.sheet_of(*place)}"):
@@ -259,7 +256,7 @@ def written_states(ctx: Context) -> Iterator[State]:
 
 
 def faults(ctx: Context) -> Iterator[State]:
-    """Compare every installation with its sheet; yield which is not as it was signed, and why. The sheets are compared with the tree elsewhere."""
+    """Compare every installation with its sheet; yield which does not match what was signed, and why. The sheets are compared with the tree elsewhere."""
     texts: dict[TenantId, dict[str, str]] = {}
     for id_, text in store.read_sheets(ctx.tx, None).items():
         texts.setdefault(TenantId(id_.partition("/")[0]), {})[id_] = text
@@ -280,7 +277,7 @@ def _faults_at(
         if not line.decisive:
             yield each.app, tenant, "It was never signed."
         elif line != sheets.line_of(each, decisive, removed=line.removed):
-            yield each.app, tenant, "It is not as it was signed."
+            yield each.app, tenant, "It does not match what was signed."
     for app, line in lines.items():
         if line.decisive:
-            yield app, tenant, "It was signed, and is missing."
+            yield app, tenant, "It was signed, but is missing."

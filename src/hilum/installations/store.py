@@ -134,7 +134,7 @@ def _facilities(joined: str) -> frozenset[FacilityId]:
 
 
 def _record(stored: Any) -> ApprovalRecord | None:
-    # What somebody wrote is not as it was signed, and must not keep anybody from removing it.
+    # What somebody wrote does not match what was signed, and must not keep anybody from removing it.
     if not isinstance(stored, dict) or not stored.keys() >= _RECORDED:
         return None
     facilities, end = stored["facilities"], stored["expires_at"]
@@ -200,7 +200,7 @@ def _installation(row: Row[Any]) -> Installation:
         expires_at=row.expires_at,
         removed_at=row.removed_at,
         removed_by=row.removed_by,
-        # A word that is not known is not as it was signed, or of a newer release: then enforcement has none of it (``facts_of``).
+        # A word that is not known does not match what was signed, or of a newer release: then enforcement has none of it (``facts_of``).
         environment=_ENVIRONMENTS.get(row.environment, Environment.PRODUCTION),
         facilities=None if row.facilities is None else _facilities(row.facilities),
         denied=_facilities(row.denied),

@@ -160,7 +160,7 @@ def availability(
 def _available(ctx: Context, client: ClientId, judged: Standing) -> Availability:
     # Backend services, EHRs and resource servers cannot be launched.
     if judged.client is not None and judged.client.type in ACTS_ALONE:
-        return Availability(client, "client_not_launchable", "This is not an app that people open.")
+        return Availability(client, "client_not_launchable", "This client is not an app that people open.")
     reason = standing_fault(judged, ctx.now)
     if reason is None:
         app = None if judged.client is None else registry.get_app(ctx, judged.client.app)

@@ -33,10 +33,10 @@ def is_valid(certificate: Certificate | None) -> bool:
 VERIFIED: Mapping[str, str] = MappingProxyType(
     {
         "address.answers": "Its addresses answer",
-        "address.stays": "Its addresses send nobody elsewhere",
+        "address.stays": "Its addresses do not redirect elsewhere",
         "address.tls": "Its addresses have valid certificates",
         "contacts.proved": "Its vendor's contacts are proved",
-        "document.as_declared": "Documents are those that the vendor declared, by digest",
+        "document.as_declared": "Documents match the digests that the vendor declared",
         "evidence.attached": "The evidence that the rule book asks for is there",
         "keys.usable": "Its keys can be used",
         "records.unchanged": "Its records are as they were submitted",
@@ -48,7 +48,7 @@ VERIFIED: Mapping[str, str] = MappingProxyType(
 _PROFILE = {
     "owner": "Who owns it",
     "support_contact": "Whom to ask for support",
-    "security_contact": "Whom to tell of a security problem",
+    "security_contact": "Whom to report a security problem to",
     "stores_data": "Whether it stores data",
     "retention": "How long it keeps data",
     "retention_days": "Days for which it keeps data",

@@ -32,7 +32,7 @@ from hilum.notices.policy import plain_name
 from hilum.registry import service as registry
 from hilum.registry.models import Environment
 
-_TOO_NEW = "This takes two people whose accounts are at least a week old, and yours is not. Ask a colleague."
+_TOO_NEW = "Your account is less than a week old, so you cannot be one of the two people that this needs. Ask a colleague."
 
 
 def ask(ctx: Context, order: NewMandate) -> Mandate:
@@ -98,12 +98,12 @@ def agree(ctx: Context, mandate_id: str) -> Mandate:
     _require_counting(ctx, event)
     # The requester is the other of the two people: a stop on them since then ends the request.
     if not identity.counts_as_one_of_two(ctx, found.asked_by, since=found.asked_at):
-        detail = (
-            "Who asked for it is no longer active, or was stopped since. Another administrator asks again."
-        )
+        detail = "The administrator who asked for it is no longer active, or has been stopped since. Another administrator must ask again."
         raise audit.refusal(ctx, replace(event, reason="asker_no_longer_counts"), detail)
     if policy.state_of(found, ctx.now) is not MandateState.WAITING:
-        raise Conflict("mandate_decided", "This mandate was already agreed to or has ended. Read it again.")
+        raise Conflict(
+            "mandate_decided", "This mandate has already been agreed to, or has ended. Read it again."
+        )
     attestations.require(ctx, policy.signed_state(found))
     client = clients.find_client(ctx, found.client)
     use = None if client is None else client.backend_use
@@ -207,7 +207,7 @@ def _replaces_text(ctx: Context, tenant: TenantId, client: Client, environment: 
 
 
 def _agreed_at(ctx: Context, tenant: TenantId, client: Client) -> Mandate | None:
-    """Find the mandate of a client at a hospital that was agreed to, is not ended, and is as it was signed."""
+    """Find the mandate of a client at a hospital that was agreed to, is not ended, and matches what was signed."""
     found = attestations.intact(
         ctx, lambda ctx: store.list_agreed_at(ctx.tx, tenant, client.id), policy.signed_state
     )

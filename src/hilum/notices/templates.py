@@ -60,8 +60,8 @@ AGREEMENT_ASKED = Template(
     MailKind.AGREEMENT_ASKED,
     "An agreement waits for you to confirm it",
     (
-        "The other organisation recorded this agreement. It counts once one of you confirms it, with the digest of the document that you hold.",
-        "Compare the documents first. Hospitals confirm on the page Agreements of /tenant, vendors on that of /developer, both with hilum agreement confirm. If it is not yours, end it.",
+        "The other organisation recorded this agreement. It takes effect once one of you confirms it with the digest of the document that you hold.",
+        "Compare the documents first. Hospitals confirm it on the page Agreements of /tenant, vendors on the page Agreements of /developer, or both with hilum agreement confirm. If you did not sign it, end it.",
         "This mail is sent at most once a day about the two of you, however many agreements wait.",
     ),
     {name: kind for name, kind in _AGREEMENT.items() if name != "ends"},
@@ -72,7 +72,7 @@ AGREEMENT_ENDING = Template(
     "An agreement between vendor and hospital ends soon",
     (
         "This agreement ends on {ends}, and no other is recorded in its place.",
-        "Sign a new one together and record it before that day; the other organisation confirms it. From then on apps that need it cannot be opened at the hospital.",
+        "Sign a new one together and record it before that day; the other organisation confirms it. Otherwise apps that need it can no longer be opened at the hospital from then on.",
     ),
     _AGREEMENT,
     _AGREEMENT_ROWS,
@@ -82,7 +82,7 @@ AGREEMENT_LAPSED = Template(
     "An agreement between vendor and hospital has ended",
     (
         "This agreement ended on {ends}, and no other is in force in its place.",
-        "Apps that need it cannot be opened at the hospital any more; what is open goes on. Sign a new one together and record it; the other organisation confirms it.",
+        "Apps that need it can no longer be opened at the hospital; those that are open keep working. Sign a new one together and record it; the other organisation confirms it.",
     ),
     _AGREEMENT,
     _AGREEMENT_ROWS,
@@ -93,7 +93,7 @@ MANDATE_ASKED = Template(
     MailKind.MANDATE_ASKED,
     "You are asked to answer for a backend service",
     (
-        "An administrator of your hospital named you for a program that reads records by itself. It gets no tokens by this before you agree, and what you agree to ends on {ends}.",
+        "An administrator of your hospital named you for a program that reads records by itself. It gets no tokens under your name before you agree, and your agreement ends on {ends}.",
         "Look at what it is for, about whom and when it runs, and agree or decline with your own account: Backend services in /tenant, or hilum mandate show and hilum mandate agree. If you did not expect this, decline.",
     ),
     _MANDATE,
@@ -101,7 +101,7 @@ MANDATE_ASKED = Template(
 )
 MANDATE_ENDS = Template(
     MailKind.MANDATE_ENDS,
-    "Soon nobody answers for a backend service",
+    "Soon nobody will answer for a backend service",
     (
         "What a colleague agreed to for this service ends on {ends}. From then on it gets no tokens at your hospital.",
         "If you still need it, name somebody before that day: Backend services in /tenant, or hilum mandate ask.",
@@ -111,10 +111,10 @@ MANDATE_ENDS = Template(
 )
 MANDATE_LOST = Template(
     MailKind.MANDATE_LOST,
-    "Whoever answered for a backend service has left",
+    "The person who answered for a backend service has left",
     (
-        "The colleague who answered for this service at your hospital is not active any more. It goes on until {ends}, and gets no tokens after that.",
-        "Name somebody else before, who agrees with their own account: Backend services in /tenant, or hilum mandate ask. If you do not need it any more, end it there.",
+        "The colleague who answered for this service at your hospital is no longer active. It goes on until {ends}, and gets no tokens after that.",
+        "Before then, name somebody else, who agrees with their own account: Backend services in /tenant, or hilum mandate ask. If you no longer need it, end it there.",
     ),
     _MANDATE,
     _MANDATE_ROWS,
@@ -123,9 +123,9 @@ DISPOSAL_REQUESTED_MAIL = Template(
     MailKind.DISPOSAL_REQUESTED,
     "Requests to delete data wait for your answer",
     (
-        "A hospital, or a person, ended what your app was allowed to do. Please delete what the app has, and answer each request before its deadline.",
+        "A hospital or a person ended your app's access. Please delete the data that the app has, and answer each request before its deadline.",
         "Your app reads them with its own credentials, or receives webhooks. Members of your vendor list them: hilum disposal list.",
-        "This mail is sent at most once a day about an app, however many requests there are.",
+        "This mail is sent at most once a day for an app, however many requests there are.",
     ),
     {"app": Kind.NAME, "disposal": Kind.ID, "due": Kind.MOMENT},
     (("App", "app"), ("First request", "disposal"), ("Answer before", "due")),
@@ -134,9 +134,9 @@ DISPOSAL_LATE = Template(
     MailKind.DISPOSAL_LATE,
     "A vendor did not answer a request to delete data",
     (
-        "A request to delete what an app has of your hospital was not answered, two weeks after its deadline of {due}.",
-        "Ask the vendor, and decide what the agreement with it provides for. List all of them: hilum disposal list --state overdue.",
-        "This mail is sent at most once a day about an app, however many requests there are.",
+        "A request to delete what an app has of your hospital has not been answered two weeks after its deadline of {due}.",
+        "Ask the vendor, and decide what to do under your agreement with it. List all of them: hilum disposal list --state overdue.",
+        "This mail is sent at most once a day for an app, however many requests there are.",
     ),
     {"app": Kind.NAME, "vendor": Kind.NAME, "disposal": Kind.ID, "due": Kind.MOMENT},
     (("App", "app"), ("Vendor", "vendor"), ("First request", "disposal")),
@@ -194,9 +194,9 @@ _SCOPE_FIELDS = {
 _SCOPE_ROWS = (("Scope", "scope"), ("Successor", "successor"), ("Who has it", "apps"), ("At", "place"))
 SCOPE_ENDS = Template(
     MailKind.SCOPE_ENDS,
-    "A scope that apps of yours have will end",
+    "A scope that your apps have will end",
     (
-        "A scope is deprecated. From {ends} on it is granted to no app, and access under it stops.",
+        "A scope is deprecated. From {ends} on, no app is granted it, and access under it stops.",
         "To see what ends and what follows it: hilum policy scopes",
     ),
     _SCOPE_FIELDS,
@@ -222,9 +222,9 @@ BREAK_GLASS = Template(
 )
 SCOPE_ENDED = Template(
     MailKind.SCOPE_ENDED,
-    "A scope that apps of yours had has ended",
+    "A scope that your apps had has ended",
     (
-        "A scope ended on {ends}. It is granted to no app any more, and access under it has stopped.",
+        "A scope ended on {ends}. No app is granted it any longer, and access under it has stopped.",
         "To see what follows it: hilum policy scopes",
     ),
     _SCOPE_FIELDS,
@@ -232,9 +232,9 @@ SCOPE_ENDED = Template(
 )
 USE_EXCEEDS = Template(
     MailKind.USE_EXCEEDS,
-    "An app of yours does more than it declares",
+    "One of your apps does more than it declares",
     (
-        "What an app of yours was seen to do is not what its certified version declares. Nothing was withheld; a reviewer looks at it.",
+        "One of your apps does something that its certified version does not declare. Nothing was withheld; a reviewer looks at it.",
         "Declare it in a new version and have that certified, or end this use. What is used of its scopes: hilum app scopes",
     ),
     {"app": Kind.NAME, "version": Kind.NAME, "what": Kind.NAME, "tier": Kind.WORD, "review": Kind.ID},
@@ -248,11 +248,11 @@ USE_EXCEEDS = Template(
 )
 LIMITS_TIGHTEN = Template(
     MailKind.LIMITS_TIGHTEN,
-    "An app of yours will be limited more",
+    "One of your apps will be limited more",
     (
-        "The rule book of the platform limits an app of yours more from {ends} on. Until then nothing is withheld from it.",
-        "What would have been refused to it at each hospital: hilum app observed APP, or its page Scopes in /developer. Change the app before that day, or ask the platform's staff.",
-        "This mail is sent once about an app and a day.",
+        "From {ends} on, the platform's rule book limits one of your apps more. Until then nothing is withheld from it.",
+        "To see what would have been refused at each hospital: hilum app observed APP, or its page Scopes in /developer. Change the app before that day, or ask the platform's staff.",
+        "This mail is sent once for an app and a day.",
     ),
     {"app": Kind.NAME, "what": Kind.NAME, "ends": Kind.MOMENT},
     (("App", "app"), ("What changes", "what")),
@@ -288,8 +288,8 @@ BOOK_CHANGES = Template(
     "The rules for apps of your hospital will change",
     (
         "A version of the platform's rule book changes what apps may do at your hospital, from {since} at the earliest.",
-        "Until then nothing changes. What an app has now: hilum app scopes APP. If it must not be so, ask the platform's staff before that day.",
-        "This mail is sent once about it. A version that goes from hospital to hospital reaches yours only if it does no harm elsewhere, and another mail says when.",
+        "Until then nothing changes. What an app has now: hilum app scopes APP. If this is wrong, ask the platform's staff before that day.",
+        "This mail is sent once about it. A version that is rolled out in rings reaches your hospital only if it does no harm elsewhere; another mail will say when.",
     ),
     BOOK_CHANGED.fields,
     BOOK_CHANGED.shown,
@@ -302,14 +302,14 @@ _FINDINGS_ROWS = (
     ("Fix it before", "due"),
 )
 _FINDINGS_NEXT = (
-    "What was found, how to see it and what to do: hilum finding show {finding}. All of them: hilum finding list --state open. "
+    "To see what was found, and what to do: hilum finding show {finding}. All of them: hilum finding list --state open. "
     "Once it is fixed, have it looked at again: hilum finding recheck"
 )
 FINDINGS_OPENED = Template(
     MailKind.FINDINGS_OPENED,
-    "A certified app of yours is not as it was reviewed",
+    "A scheduled check of one of your certified apps found a problem",
     (
-        "A scheduled check of a certified app of yours found something that must be fixed before {due}.",
+        "A scheduled check of one of your certified apps found a problem that must be fixed before {due}.",
         _FINDINGS_NEXT,
     ),
     _FINDINGS,
@@ -317,9 +317,9 @@ FINDINGS_OPENED = Template(
 )
 FINDINGS_WARNED = Template(
     MailKind.FINDINGS_WARNED,
-    "Half of the time to fix an app of yours is over",
+    "Half of the time to fix one of your apps has passed",
     (
-        "Something about a certified app of yours is still to be fixed. From {due} on the app is no longer listed, and no new launch of it begins.",
+        "A finding about one of your certified apps is still open. From {due} on, the app is no longer listed and cannot be launched.",
         _FINDINGS_NEXT,
     ),
     _FINDINGS,
@@ -327,9 +327,9 @@ FINDINGS_WARNED = Template(
 )
 FINDINGS_STOPPED = Template(
     MailKind.FINDINGS_STOPPED,
-    "An app of yours cannot be opened any more",
+    "One of your apps can no longer be opened",
     (
-        "Something about a certified app of yours was not fixed before {due}. It is no longer listed, and no new launch of it begins; what is open goes on.",
+        "A finding about one of your certified apps was not fixed before {due}. The app is no longer listed and cannot be launched; where it is open, it keeps working.",
         "This ends by itself once the finding is fixed. " + _FINDINGS_NEXT,
     ),
     _FINDINGS,
@@ -337,10 +337,10 @@ FINDINGS_STOPPED = Template(
 )
 APP_HELD = Template(
     MailKind.APP_HELD,
-    "An app that your hospital uses cannot be opened any more",
+    "An app that your hospital uses can no longer be opened",
     (
-        "Scheduled checks found something about an app that its vendor did not fix in time. Nothing new is launched; what is open goes on.",
-        "This ends by itself once the vendor has fixed it. Ask the vendor when that will be, and what your people use meanwhile.",
+        "Scheduled checks found a problem with an app, and its vendor did not fix it in time. It cannot be launched; where it is open, it keeps working.",
+        "This ends by itself once the vendor has fixed it. Ask the vendor when that will be, and what your people should use meanwhile.",
     ),
     {"app": Kind.NAME, "rule": Kind.ID},
     (("App", "app"), ("What was found", "rule")),
@@ -350,9 +350,9 @@ _ALERT_ROWS = (("Apps", "apps"), ("Hospitals", "places"), ("What", "kind"))
 _ALERT_KINDS = "Refused: not permitted, or no such record. Failed: not answered, or not to be answered. Slow: answered late."
 ALERT = Template(
     MailKind.ALERT,
-    "Calls of an app of yours exceed a limit",
+    "Calls of one of your apps exceed a limit",
     (
-        "More calls of apps of yours ended badly within the last hour than the rule book allows before an alert. The alert ends by itself once they do not any more; you get at most one such mail a day about an app at a hospital.",
+        "Within the last hour, more calls of your apps were refused, failed or slow than the rule book allows. The alert ends by itself once the calls are within the limit again; you get at most one such mail a day for an app at a hospital.",
         _ALERT_KINDS,
         "See the numbers, and which limit: hilum alert list --state open. Which calls they were: hilum app calls.",
     ),
@@ -363,7 +363,7 @@ APP_ALERT = Template(
     MailKind.APP_ALERT,
     "Calls of an app that your hospital uses exceed a limit",
     (
-        "More calls of apps at your hospital ended badly within the last hour than the rule book allows before an alert. Nothing was stopped. The alert ends by itself once they do not any more; you get at most one such mail a day about an app.",
+        "Within the last hour, more calls of apps at your hospital were refused, failed or slow than the rule book allows. Nothing was stopped. The alert ends by itself once the calls are within the limit again; you get at most one such mail a day for an app.",
         _ALERT_KINDS,
         "If it is many apps at once, look at your FHIR server first. See the numbers: hilum alert list --state open.",
     ),
@@ -372,10 +372,10 @@ APP_ALERT = Template(
 )
 CREDENTIALS_UNUSED = Template(
     MailKind.CREDENTIALS_UNUSED,
-    "Secrets or keys of a client of yours were not used for 90 days",
+    "Secrets or keys of one of your clients were not used for 90 days",
     (
-        "They still work, and nothing ends by itself. What nobody uses is best removed: whoever finds it can use it.",
-        "See which: hilum client credentials {client_id}. Replace or end what nobody needs any more (hilum app secret), or remove its keys.",
+        "They still work, and nothing ends by itself. Remove what nobody uses: whoever finds it can use it.",
+        "See which: hilum client credentials {client_id}. Replace or end what nobody needs (hilum app secret), or remove its keys.",
     ),
     {"client": Kind.NAME, "app": Kind.NAME, "client_id": Kind.ID},
     (("Client", "client"), ("App", "app")),
@@ -384,7 +384,7 @@ REQUESTS_WAIT = Template(
     MailKind.REQUESTS_WAIT,
     "People of your hospital ask for apps",
     (
-        "What they ask for waits for you or a colleague. You get at most one such mail an hour, whatever is asked for.",
+        "Their requests wait for you or a colleague. You get at most one such mail an hour, however many requests there are.",
         "Look at who asks and why, and decide: Requests in /tenant, or hilum request list.",
     ),
     {"place": Kind.NAME, "apps": Kind.NAME},
@@ -402,10 +402,10 @@ REQUEST_DECIDED = Template(
 )
 REVIEW_NEWS = Template(
     MailKind.REVIEW_NEWS,
-    "There is news of what you submitted to review",
+    "Your submission to review has changed",
     (
-        "What you submitted to review has changed. Sign in and look at it: hilum review show, and hilum review lenses for what was found.",
-        "If it needs changes, its clock stands still until you answer.",
+        "The state of your submission has changed. Sign in and look at it: hilum review show, and hilum review lenses for what was found.",
+        "If it needs changes, its clock is stopped until you answer.",
     ),
     {"app": Kind.NAME, "version": Kind.NAME, "what": Kind.NAME, "submission": Kind.ID},
     (("App", "app"), ("Version", "version"), ("What", "what"), ("Submission", "submission")),
@@ -414,7 +414,7 @@ REVIEW_LATE = Template(
     MailKind.REVIEW_LATE,
     "A clock of a review was missed",
     (
-        "A review is late: its clock ended on {due}. It stands in the public ledger until it is over.",
+        "A review is late: its clock ended on {due}. It is listed in the public ledger until the step is done.",
         "Find it with hilum review late, and judge or decide it.",
     ),
     {"stage": Kind.WORD, "tier": Kind.WORD, "days": Kind.NAME, "due": Kind.MOMENT, "entry": Kind.ID},
@@ -424,9 +424,9 @@ _CERTIFICATE = {"app": Kind.NAME, "version": Kind.NAME, "ends": Kind.MOMENT}
 _CERTIFICATE_ROWS = (("App", "app"), ("Version", "version"))
 CERTIFICATE_ENDS = Template(
     MailKind.CERTIFICATE_ENDS,
-    "A certificate of an app of yours ends soon",
+    "A certificate of one of your apps ends soon",
     (
-        "The certificate of an app of yours ends on {ends}, and no later one follows it. From then on no hospital can install it, and where the rule book gives no grace it cannot be used anywhere.",
+        "The certificate of one of your apps ends on {ends}, and no later one has been issued. From then on no hospital can install it, and where the rule book gives no grace it cannot be used anywhere.",
         "Submit the version again, or a newer one, in time: hilum review submit. A new review costs nothing.",
     ),
     _CERTIFICATE,
@@ -434,9 +434,9 @@ CERTIFICATE_ENDS = Template(
 )
 CERTIFICATE_ENDED = Template(
     MailKind.CERTIFICATE_ENDED,
-    "A certificate of an app of yours has ended",
+    "A certificate of one of your apps has ended",
     (
-        "The certificate of an app of yours ended on {ends}, and no other one follows it. The app cannot be used any more.",
+        "The certificate of one of your apps ended on {ends}, and no other one has been issued. The app can no longer be used.",
         "Submit the version again, or a newer one: hilum review submit. A new review costs nothing.",
     ),
     _CERTIFICATE,
@@ -446,8 +446,8 @@ APP_CERTIFICATE_ENDS = Template(
     MailKind.APP_CERTIFICATE_ENDS,
     "The certificate of an app that your hospital uses ends",
     (
-        "The certificate of an app that your hospital uses ends on {ends}, and no later one follows it. From then on the app cannot be used, or for a short grace only.",
-        "Ask its vendor whether it is being certified again, and decide what your people use if it is not.",
+        "The certificate of an app that your hospital uses ends on {ends}, and no later one has been issued. From then on the app cannot be used, or only for a short grace period.",
+        "Ask its vendor whether it is being certified again, and decide what your people should use if it is not.",
     ),
     _CERTIFICATE,
     _CERTIFICATE_ROWS,
@@ -455,29 +455,29 @@ APP_CERTIFICATE_ENDS = Template(
 _GRACE = _CERTIFICATE | {"grace": Kind.MOMENT}
 CERTIFICATE_GRACE = Template(
     MailKind.CERTIFICATE_GRACE,
-    "A certificate of an app of yours has ended, and its grace began",
+    "A certificate of one of your apps has ended, and its grace period has begun",
     (
-        "The certificate of an app of yours ended on {ends}, and no other one follows it. No hospital can install the app any more, and it is not listed.",
-        "Hospitals that have it go on until {grace}. Submit the version again, or a newer one, before: hilum review submit. A new review costs nothing.",
+        "The certificate of one of your apps ended on {ends}, and no other one has been issued. No hospital can install the app any longer, and it is not listed.",
+        "Hospitals that have it may keep using it until {grace}. Before then, submit the version again, or a newer one: hilum review submit. A new review costs nothing.",
     ),
     _GRACE,
     _CERTIFICATE_ROWS,
 )
 APP_CERTIFICATE_GRACE = Template(
     MailKind.APP_CERTIFICATE_GRACE,
-    "The certificate of an app that your hospital uses has ended, and its grace began",
+    "The certificate of an app that your hospital uses has ended, and its grace period has begun",
     (
-        "The certificate of an app that your hospital uses ended on {ends}, and no other one follows it. Your people can go on with the app until {grace}.",
-        "Ask its vendor whether it is being certified again, and decide what your people use from then on if it is not.",
+        "The certificate of an app that your hospital uses ended on {ends}, and no other one has been issued. Your people can keep using the app until {grace}.",
+        "Ask its vendor whether it is being certified again, and decide what your people should use from then on if it is not.",
     ),
     _GRACE,
     _CERTIFICATE_ROWS,
 )
 APP_CERTIFICATE_ENDED = Template(
     MailKind.APP_CERTIFICATE_ENDED,
-    "An app that your hospital used is not certified any more",
+    "An app that your hospital used is no longer certified",
     (
-        "The certificate of an app that your hospital used ended on {ends}, no other one follows it, and there is no grace, or none any more. The app cannot be opened, and what it was given access by has ended.",
+        "The certificate of an app that your hospital used ended on {ends}, no other one has been issued, and there is no grace period, or it has ended. The app cannot be opened, and its access has ended.",
         "Ask its vendor whether it is being certified again. Remove the app if you do not want it back.",
     ),
     _CERTIFICATE,

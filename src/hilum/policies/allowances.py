@@ -101,7 +101,7 @@ def end(ctx: Context, kind: Kind[W], allowance_id: str, reason: str) -> W:
     ended = replace(found, ended_at=ctx.now, ended_by=str(ctx.actor))
     # Two people who end it at the same moment: the second gets a conflict and no second event.
     if ctx.now >= found.ends_at or not kind.rows.save_ended(ctx.tx, ended):
-        raise Conflict(f"{kind.noun}_over", f"This {kind.noun} is over already.")
+        raise Conflict(f"{kind.noun}_over", f"This {kind.noun} has already ended.")
     ctx.advance_epoch(POLICIES, f"{kind.noun}/{found.id}")
     audit.record(ctx, kind.event(kind.end_action, ended, reason))
     attestations.attest(ctx, _state(kind, ended))

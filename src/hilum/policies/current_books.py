@@ -17,7 +17,7 @@ from hilum.policies.overrides import live_overrides
 def facts(ctx: Context, since: Since) -> Delta[PolicyFacts]:
     """Read the rule books in force, the overrides and the exceptions, all of them each time: there are few.
 
-    Raises Unavailable if one is not as it was signed or cannot be read, and, when the facts are applied, if fewer applications are left
+    Raises Unavailable if one does not match what was signed or cannot be read, and, when the facts are applied, if fewer applications are left
     than the process has already seen.
     """
     del since

@@ -259,9 +259,7 @@ def _agreements(table: Table) -> frozenset[str]:
     found = table.words("agreements", None, optional=True)
     for word in found:
         if not _AGREEMENT.fullmatch(word):
-            sentence = (
-                f"{word[:64]!r} is no name of a kind of agreement: at most 40 small letters and underscores."
-            )
+            sentence = f"{word[:64]!r} is not a valid name for a kind of agreement: use at most 40 lower-case letters and underscores."
             table.fault("agreements", "word_unknown", sentence)
     return frozenset(found)
 
@@ -380,7 +378,7 @@ def _tier_rule(table: Table, book: Book) -> TierRule:
     if rule.observe_until is not None and rule.level is Level.ADVISORY:
         table.fault("observe_until", "contradictory", "An advisory rule is never enforced.")
     if rule.special and (rule.prefixes or rule.types or rule.letters):
-        table.fault("special", "contradictory", "No scope is both one on resources and a special one.")
+        table.fault("special", "contradictory", "A scope is either on resources or special, never both.")
     table.close()
     return replace(rule, letters="".join(letter for letter in LETTERS if letter in rule.letters))
 

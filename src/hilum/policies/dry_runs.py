@@ -16,10 +16,10 @@ from hilum.policies import rollout, store
 from hilum.policies.models import DRY_RUN_VALID, DRY_RUNS_WAITING, ApplyOrder, DryRun, DryRunState
 
 _DETAILS = {
-    "dry_run_missing": "No dry run of version {version} is done. Start one with `hilum policy dry-run {version}`, and look at what it lists.",
+    "dry_run_missing": "No dry run of version {version} has finished. Start one with `hilum policy dry-run {version}`, and look at what it lists.",
     "dry_run_outdated": "The dry run of version {version} is more than {days} days old, or something was applied since."
     " Start another one with `hilum policy dry-run {version}`, and look at what it lists.",
-    "emergency_only_narrows": "Only what allows nothing new may be applied without a dry run. Start one with `hilum policy dry-run {version}`.",
+    "emergency_only_narrows": "Only a version that allows nothing new may be applied without a dry run. Start one with `hilum policy dry-run {version}`.",
 }
 
 

@@ -35,7 +35,7 @@ def require_exception(ctx: Context, order: ExceptionOrder, book: Book, more: Map
         raise Unavailable("too_many_exceptions", "Too many exceptions are in force. End some of them first.")
     key = order.kind, order.version, order.tenant
     if any((each.kind, each.version, each.tenant) == key for each in live):
-        detail = "There is such an exception for this version already. End it first."
+        detail = "This version already has such an exception. End it first."
         raise Conflict("exception_exists", detail)
 
 

@@ -33,10 +33,7 @@ from hilum.policies.shipped import shipped_book
 _TRAIL_READ = 20
 """How many of the newest records of applications are compared; several, since two nodes' clocks may order them differently."""
 NOT_AS_SIGNED, NEWER, UNREADABLE = "policy_not_as_signed", "policy_newer", "policy_unreadable"
-NOTHING_DECIDED = (
-    "Nothing is decided by the rule book until a platform administrator puts a version that is intact in force everywhere, which takes "
-    "two people (`hilum policy apply`), or the database is restored from an earlier backup. `hilum doctor` lists what is wrong."
-)
+NOTHING_DECIDED = "The rule book decides nothing until a platform administrator puts an intact version in force everywhere, which takes two people (`hilum policy apply`), or until the database is restored from an earlier backup. `hilum doctor` lists what is wrong."
 _books: WeakValueDictionary[str, Book] = WeakValueDictionary()
 """Books by the digest of their document, for as long as anything, such as the snapshot, uses them."""
 
@@ -86,14 +83,14 @@ def _applications_fault(ctx: Context, found: list[Application]) -> str:
     signed = chain.application_bytes(last)
     # One signature: each application contains the digest of the one before it.
     if not keys.verify_bytes(ctx, Purpose.POLICY, last.kid, signed, last.signature):
-        return f"Application {last.number} of the rule book is not as it was signed."
+        return f"Application {last.number} of the rule book does not match what was signed."
     return chain.links_fault(found) or chain.start_fault(found)
 
 
 def _deleted_fault(ctx: Context) -> str:
     """Return the fault that applications were deleted, if a version or a signing key shows that one existed."""
     if store.has_versions(ctx.tx) or keys.public_jwks(ctx, Purpose.POLICY, "")["keys"]:
-        return "No application of the rule book is left, although one was in force."
+        return "Every application of the rule book is missing, although one was in force."
     return ""
 
 
@@ -138,7 +135,7 @@ def version_fault(ctx: Context, found: Version) -> str:
     intact = chain.document_digest(found.document) == found.digest
     if intact and keys.verify_bytes(ctx, Purpose.POLICY, found.kid, signed, found.signature):
         return ""
-    return f"Version {found.number} of the rule book is not as it was signed."
+    return f"Version {found.number} of the rule book does not match what was signed."
 
 
 def book(ctx: Context, number: int) -> Book:

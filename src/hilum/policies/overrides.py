@@ -120,7 +120,7 @@ def carry_out_override(ctx: Context, approval: Approval, asker: Actor, book: Boo
     """Set the rule aside, as the second person who agreed. Raises Conflict if the rule is not the one that was shown."""
     order = order_of(approval.act)
     if not rollout.may_change(asker):
-        raise NotPermitted("not_permitted", "Whoever asked for this override may no longer do so.")
+        raise NotPermitted("not_permitted", "The person who requested this override may no longer do so.")
     identity.require_unchanged(approval.act, _judged(ctx, order, book))
     found = levelled(book, order.rule)
     assert found is not None, "it was judged"

@@ -254,7 +254,8 @@ def products_widened(before: Book, after: Book) -> Iterator[Widening]:
         lasting = cache(partial(_lasting, before))
         if after.products is None:
             yield Widening(
-                "scopes", "There are no scope products any more, so every scope is in force without end."
+                "scopes",
+                "There are no longer any scope products, so every scope is in force without an end date.",
             )
         for product in (after.products or {}).values():
             if not product.in_force:
@@ -272,7 +273,7 @@ def products_widened(before: Book, after: Book) -> Iterator[Widening]:
         if old is None or old.scopes is None:
             continue
         if workflow.scopes is None:
-            yield Widening(f"workflows.{name}.scopes", "It limits nothing any more.")
+            yield Widening(f"workflows.{name}.scopes", "It no longer limits anything.")
             continue
         expanded = Coverage(old.scopes)
         more = [render(scope) for scope in parse_stored(workflow.scopes) if not expanded.covers(scope)]

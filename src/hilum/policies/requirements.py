@@ -96,7 +96,7 @@ def _read(written: Table, level: str, cell: Cell, book: Book) -> Iterator[str]:
             yield name
             continue
         sentence = (
-            f"{name[:128]!r} is no requirement of this cell that may be {level}. Name what it lists, such as evidence.security_test, or, to be overridable,"
+            f"{name[:128]!r} is not a requirement of this cell that may be {level}. Name what it lists, such as evidence.security_test, or, to be overridable,"
             " a workflow or placement of the book that it does not list; scopes, lenses, client authentication and limits are absolute."
         )
         written.fault(level, "requirement_unknown", sentence)

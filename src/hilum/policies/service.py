@@ -382,7 +382,7 @@ def _carry_out(ctx: Context, approval: Approval, asker: Actor, *, used: Used) ->
     new = _judged(as_asker, order, used)
     run = _dry_run_for(as_asker, order, new)
     if any(act.order.get(name) != value for name, value in shown(new, run).items()):
-        detail = "The widenings, or the dry run, differ from those shown at the request. Refuse this, and request it again."
+        detail = "The widenings or the dry run have changed since this was requested. Refuse this, and request it again."
         raise Conflict("target_changed", detail)
     _applied(as_asker, order, agreed_by=str(ctx.actor), run=run)
     return CarriedOut(str(order.version))
@@ -438,7 +438,7 @@ def _judged(ctx: Context, order: ApplyOrder, used: Used, *, tries: bool = False)
     book = loading.book(ctx, order.version)
     _require_sound(pack_faults(book, ctx.now.date()))
     if found.fault and order.tenants:
-        detail = f"{found.fault} Put a version that is intact in force everywhere first."
+        detail = f"{found.fault} Put an intact version in force everywhere first."
         raise Conflict("policy_not_as_signed", detail)
     try:
         books = {order.version: book} | _replaced(ctx, order, found)

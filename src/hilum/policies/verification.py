@@ -68,7 +68,7 @@ def _application_faults(ctx: Context, applications: list[Application]) -> Iterat
         if not keys.verify_bytes(
             ctx, Purpose.POLICY, each.kid, chain.application_bytes(each), each.signature
         ):
-            yield f"Application {each.number} of the rule book is not as it was signed."
+            yield f"Application {each.number} of the rule book does not match what was signed."
     if applications and applications[0].previous != chain.BEGINS:
         yield f"The applications of the rule book before number {applications[0].number} are missing."
     if fault := chain.links_fault(applications):

@@ -97,7 +97,7 @@ class Recorded:
 class Verified:
     """The rule book in force everywhere, and the last application, as a verification of everything stored found them.
 
-    ``faults``: what is not as it was signed, is missing, or cannot be read. ``warnings``: what is in force and would be refused today.
+    ``faults``: what does not match what was signed, is missing, or cannot be read. ``warnings``: what is in force and would be refused today.
     """
 
     everywhere: int

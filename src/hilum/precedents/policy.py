@@ -59,7 +59,7 @@ def compare(given: Terms, mine: Terms, hospital: str) -> tuple[Control, ...]:
     if mine.roles is not None and (roles := sorted(mine.roles - (given.roles or frozenset()))):
         differs(Kind.ROLES, roles, f"You would give it to roles to which {hospital} did not.")
     if lacking := sorted(given.agreements - mine.agreements):
-        sentence = f"{hospital} has agreements in force with the vendor that you have not."
+        sentence = f"{hospital} has agreements in force with the vendor that you do not have."
         differs(Kind.AGREEMENTS, lacking, sentence)
     if mine.everywhere and not given.everywhere:
         differs(Kind.FACILITIES, (), f"{hospital} limited it to some of its facilities.")

@@ -30,7 +30,7 @@ from hilum.registry import service as registry
 from hilum.registry.models import App, environment_of
 
 SET = "precedents.sharing.set"
-_NOT_YOURS = "Only administrators of the hospital decide and see this."
+_NOT_YOURS = "Only the hospital's administrators may see and decide this."
 
 
 def set_sharing(ctx: Context, order: SharingOrder) -> Sharing | None:

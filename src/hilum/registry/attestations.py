@@ -20,10 +20,7 @@ from hilum.registry import attestation_store, catalogue_store, chain, ownership,
 from hilum.registry.models import App, AppState, Attestation, Attested, Certification, Certified
 
 ATTEST_ACTION = "registry.app.attest"
-NOTHING_SIGNED = (
-    "No app counts as certified, and none can be certified, until the rows are restored from a backup, or the operator has looked at every "
-    "certification and signs them again on the host (`hilum keys attest`). `hilum doctor` lists what is wrong."
-)
+NOTHING_SIGNED = "No app is treated as certified, and none can be certified, until the rows are restored from a backup, or until the operator has reviewed every certification and signed them again on the host (`hilum keys attest`). `hilum doctor` lists what is wrong."
 SHOWN_BOUND = 20
 """How many faults of apps are listed."""
 _TRIES = 5
@@ -57,7 +54,7 @@ def attested(ctx: Context) -> Attested:
     signed = chain.attestation_bytes(newest)
     # One signature: each attestation contains the digest of the one before it.
     if not keys.verify_bytes(ctx, Purpose.REGISTRY, newest.kid, signed, newest.signature):
-        fault = f"Attestation {newest.number} of certifications is not as it was signed."
+        fault = f"Attestation {newest.number} of certifications does not match what was signed."
         return Attested(newest.number, head, {}, fault)
     before = _before(ctx, newest.number)
     found = chain.fold(
@@ -82,7 +79,7 @@ def _before(ctx: Context, number: int) -> Attested:
 def _what_was_deleted(ctx: Context, trail: list[tuple[int, str]]) -> str:
     """Return the fault that all attestations were deleted, if anything shows that some existed."""
     if trail or keys.has_keys(ctx, Purpose.REGISTRY):
-        return "No attestation of certifications is left, although there were some."
+        return "Every attestation of certifications is missing, although some were signed."
     return ""
 
 
@@ -110,12 +107,14 @@ def certified(ctx: Context, of: Collection[AppId] | None) -> Certified:
 
 
 def require_as_signed(ctx: Context, app: AppId) -> None:
-    """Check that an app's certifications are as they were signed, before a change that needs a reviewer if there are any. Raises Conflict.
+    """Check that an app's certifications match what was signed, before a change that needs a reviewer if there are any. Raises Conflict.
 
     Otherwise they count for nothing, a change would be made without a reviewer, and once the rows are put back it would be certified.
     """
     if fault := certified(ctx, [app]).faults.get(app):
-        advice = "Nothing of the app is changed until the platform's staff have put that right: `hilum doctor` says how."
+        advice = (
+            "The app cannot be changed until the platform's staff have fixed that; `hilum doctor` says how."
+        )
         raise Conflict("not_as_signed", f"{fault} {advice}")
 
 
@@ -160,7 +159,7 @@ def _certified(ctx: Context, of: Collection[AppId] | None) -> Certified:
 def begin(ctx: Context, app: AppId) -> str:
     """Lock an app for a change of what is signed about it; return which certifications count no more (``Attestation.after``).
 
-    Those are the present ones, if they are not as they were signed: a change must not vouch for them. Raises NotFound.
+    Those are the present ones, if they do not match what was signed: a change must not vouch for them. Raises NotFound.
     """
     store.get_app(ctx.tx, app, lock=True)
     found = _certified(ctx, [app])
@@ -316,5 +315,5 @@ def faults(ctx: Context) -> tuple[str, ...]:
 
 
 def record_faults(ctx: Context, found: tuple[str, ...]) -> None:
-    """Record what is not as it was signed, when a node starts."""
+    """Record what does not match what was signed, when a node starts."""
     audit.record(ctx, Event("registry.app.not_as_signed", facts={"faults": list(found)}))

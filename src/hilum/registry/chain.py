@@ -18,7 +18,7 @@ BEGINS = ""
 GONE = ""
 """The digest of an app that was deleted."""
 NOT_ATTESTED = "Its certifications were never signed."
-NOT_AS_SIGNED = "Its suspension or its certifications are not as they were signed."
+NOT_AS_SIGNED = "Its suspension or its certifications do not match what was signed."
 UNREADABLE = "A row of it, or of a certification, has a value that cannot be read."
 
 
@@ -164,9 +164,9 @@ def app_mismatch(
     if app is None:
         return "" if newest.digest == GONE else "It is missing, although it was certified."
     if newest.digest == GONE:
-        return "It was deleted, and is there again."
+        return "It was deleted, but has reappeared."
     if newest.category != app.category:
-        return f"Its category is {app.category}, and {newest.category} was signed."
+        return f"Its category is {app.category}, but {newest.category} was signed."
     try:
         digests = {
             state_digest(app, certifications, versions, newest.after, with_stop=each)

@@ -331,7 +331,7 @@ class DeltaReview:
 class Attestation:
     """The platform's signed statement about an app: its category, and its certifications by digest. Each contains the digest of the one before it.
 
-    ``after``: certifications up to this id are left out and count no more, since they were not as they were signed; usually empty.
+    ``after``: certifications up to this id are left out and count no more, since they did not match what was signed; usually empty.
     ``digest``: of the app and its certifications; empty for an app that was deleted.
     """
 
@@ -350,7 +350,7 @@ class Attestation:
 class Attested:
     """The newest trusted attestation of each app. ``head``: the digest of the newest of all, number ``last``.
 
-    ``fault``: why attestations are missing or not as they were signed; empty if all of them are intact.
+    ``fault``: why attestations are missing or do not match what was signed; empty if all of them are intact.
     """
 
     last: int

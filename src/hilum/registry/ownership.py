@@ -32,7 +32,7 @@ def _never_stopped(app: App) -> bool:
 def sign_stop(ctx: Context, before: App, after: App) -> bool:
     """Sign that an app was suspended or resumed, if it has a client, and return whether it did; the last of a verb.
 
-    A suspension waits for nothing that is not as it was signed. Raises Conflict: it cannot be resumed, since it is not as it was signed.
+    A suspension waits for nothing that does not match what was signed. Raises Conflict: it cannot be resumed, since it does not match what was signed.
     """
     if not rows.is_signed(ctx, owner_subject(after.id)):
         return False

@@ -151,7 +151,7 @@ Justified = Callable[[Context, AppVersion, Environment], Collection[str]]
 """Returns the scopes of a version for which its vendor wrote a justification."""
 
 
-_LENSES_DECIDE = "By hand a version is certified for sandboxes only. For production its vendor submits it (`hilum review submit`), and once its lenses have passed a reviewer decides (`hilum review decide`)."
+_LENSES_DECIDE = "Versions are certified by hand for sandboxes only. For production, the vendor submits the version (`hilum review submit`), and a reviewer decides once its lenses have passed (`hilum review decide`)."
 
 
 def ignored(_: Context, __: AppId, ___: str) -> None:
@@ -369,7 +369,7 @@ def withdraw_certification(ctx: Context, certification_id: str, *, ended: Ended 
     after = attestations.begin(ctx, certification.app)
     # One statement decides between two withdrawals.
     if not store.save_withdrawn(ctx.tx, certification.id, ctx.now):
-        raise Conflict("certification_withdrawn", "This certification is already withdrawn.")
+        raise Conflict("certification_withdrawn", "This certification has already been withdrawn.")
     facts = {"certification": certification.id, "version": certification.version}
     announce_change(ctx, certification.app)
     attestations.attest(ctx, certification.app, after)
@@ -479,7 +479,7 @@ def change_owner(ctx: Context, app: App, to: VendorId) -> App:
 def certifications_of(ctx: Context, app: AppId) -> list[Certification]:
     """List all certifications of an app, newest first, without a permission check, for enforcement. Not paged.
 
-    None, if they are not as they were signed.
+    None, if they do not match what was signed.
     """
     found = attestations.certified(ctx, [app]).certifications.get(app, ())
     return sorted(found, key=lambda each: each.id, reverse=True)

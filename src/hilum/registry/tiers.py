@@ -121,7 +121,9 @@ def end_raise(
     if not ctx.actor.acts_alone and not identity.counts_as_one_of_two(ctx, PersonId(ctx.actor.id)):
         event = Event(END_RAISE, app=version.app, reason="account_too_new")
         raise audit.refusal(
-            ctx, event, "This takes a second person whose account is at least a week old, and yours is not."
+            ctx,
+            event,
+            "Your account is less than a week old, so you cannot be the second person that this needs.",
         )
     app, after = store.get_app(ctx.tx, version.app), replace(version, raised=None)
     _save(ctx, version, after)
@@ -241,7 +243,7 @@ def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     )
     may = policy.may_register(asker) if order.tenant is None else administers(asker, order.tenant)
     if not may:
-        raise NotPermitted("not_permitted", "Whoever asked for this exception may no longer do so.")
+        raise NotPermitted("not_permitted", "The person who requested this exception may no longer do so.")
     before = _judged(ctx, order)
     identity.require_unchanged(approval.act, before)
     made = PolicyException(

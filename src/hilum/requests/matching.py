@@ -45,13 +45,13 @@ def _conditions(rule: Rule, facts: RequestFacts) -> Iterator[tuple[Holds, str]]:
     # The author of a rule about an app means requests from colleagues, not from its vendor.
     approves = rule.action in {Action.APPROVE, Action.RESTRICT}
     if approves and not rule.requesters and facts.requester_role in VENDOR_ROLES:
-        yield Holds.NO, "A vendor asks, and the rule names no role of a vendor."
+        yield Holds.NO, "The requester is a vendor, and the rule lists no role of a vendor."
     if rule.apps:
         yield _among(facts.app, rule.apps, "The app")
     if rule.vendors:
         yield _among(facts.vendor, rule.vendors, "The vendor")
     if rule.requesters:
-        yield _among(facts.requester_role, rule.requesters, "The role of who asks")
+        yield _among(facts.requester_role, rule.requesters, "The requester's role")
     if rule.categories:
         yield _among(facts.category, rule.categories, "The category")
     if rule.tier_at_most is not None:

@@ -38,7 +38,7 @@ from hilum.signin import policy as signin_policy
 
 RESTORED = PersonId("system:restore")
 """The approver of the empty rules that a restore puts in force: nobody."""
-UNSIGNED = "These rules are not as they were signed, so none of them decides. Put rules in force again."
+UNSIGNED = "These rules do not match what was signed, so none of them applies. Put rules in force again."
 NOWHERE = TenantId("-")
 """No tenant has this id."""
 OF_RULES = frozenset({Obstacle.NO_APPROVER, Obstacle.DISMISSED})
@@ -68,7 +68,7 @@ def put_in_force(
 
 
 def trusted(ctx: Context, tenant: TenantId) -> RuleSet:
-    """Return the rules in force at a hospital; none of them, which lets every request wait for a person, if they are not as they were signed."""
+    """Return the rules in force at a hospital; none of them, which lets every request wait for a person, if they do not match what was signed."""
     stored = store.rules_in_force(ctx.tx, tenant)
     if not stored.rules:
         return stored

@@ -72,7 +72,7 @@ __all__ = [
     "withdraw",
 ]
 _DETAILS = {
-    "already_decided": "These requests were already decided. Read the group again.",
+    "already_decided": "These requests have already been decided. Read the group again.",
     "changed_since_read": "These requests changed since you read them. Read the group again before you decide.",
     "own_request": "You asked for this app yourself, so a colleague must decide.",
     "assigned_to_another": "These requests are assigned to a colleague. Have them handed over to you first.",
@@ -270,7 +270,7 @@ def withdraw(ctx: Context, request_id: str) -> AppRequest:
     group = store.get_group(ctx.tx, request.group, lock=True)
     requests = {each.id: each for each in store.all_of(ctx.tx, [group.id])}
     if requests[request_id].state is not State.OPEN:
-        raise Conflict("already_decided", "This request was already decided or withdrawn.")
+        raise Conflict("already_decided", "This request has already been decided or withdrawn.")
     store.save_states(ctx.tx, [request_id], State.WITHDRAWN)
     after = replace(group, revision=group.revision + 1)
     if all(each.state is not State.OPEN for each in requests.values() if each.id != request_id):
@@ -293,7 +293,7 @@ def approve(ctx: Context, decision: Decision) -> GroupView:
     view, app = _decidable(ctx, decision, "requests.group.approve")
     if not view.requests:
         raise Conflict(
-            "no_request_counts", "Nobody who asked for this is active any more. Dismiss the requests."
+            "no_request_counts", "Nobody who asked for this is still active. Dismiss the requests."
         )
     roles, scopes = policy.wanted(view.requests)
     roles = roles if decision.roles is None else decision.roles

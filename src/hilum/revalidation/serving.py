@@ -16,7 +16,7 @@ OTHERS_LEAST = 100
 """Answers to other apps without which nothing is known of a hospital's server."""
 SERVICE_DAYS = 28
 _WORDS = {
-    Criterion.AVAILABILITY: "calls that were turned away because the app had used up its quota",
+    Criterion.AVAILABILITY: "calls that were refused because the app had used up its quota",
     Criterion.ERRORS: "calls that nobody could have answered: malformed, too large or too costly",
     Criterion.LATENCY: "answers that took longer, at hospitals whose server answers other apps fast enough",
 }

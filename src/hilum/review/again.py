@@ -126,9 +126,9 @@ def _pages(looks: Iterable[Look], earlier: checks.Inputs | None) -> Iterable[Che
             "policy_page.unchanged",
             f"{look.kind}: {look.url}",
             Result.PASSED,
-            "The page is as it was reviewed.",
+            "The page has not changed since it was reviewed.",
             f"curl -sS {shlex.quote(look.url)} | sha256sum",
-            "Submit the version again, so that the page is reviewed, or put back the page that was.",
+            "Submit the version again, so that the page is reviewed, or restore the page that was reviewed.",
         )
         if look.fault or look.status != 200:
             yield check.but(Result.UNKNOWN, "The page could not be read.")
@@ -151,7 +151,7 @@ def _as_reviewed(submission: Submission, described: Mapping[str, Any]) -> Iterab
             "records.as_reviewed",
             part,
             Result.PASSED,
-            "The record is as it was reviewed.",
+            "The record has not changed since it was reviewed.",
             "hilum review show SUBMISSION --json",
             "Submit the version again with the record as it is now, or take the edit back.",
         )

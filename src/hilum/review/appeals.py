@@ -24,9 +24,9 @@ from hilum.review.models import (
 from hilum.review.policy import appeal_bar
 
 _WHY_NOT = {
-    "not_rejected": "Only a rejection is appealed against.",
+    "not_rejected": "Only a rejection can be appealed.",
     "appeal_made": "This rejection already has an appeal. Submit the version again instead.",
-    "appeal_late": "An appeal is made within 30 days of the rejection. Submit the version again instead.",
+    "appeal_late": "A rejection can be appealed within 30 days. Submit the version again instead.",
 }
 
 
@@ -77,7 +77,7 @@ def decide_appeal(ctx: Context, submission_id: str, reason: str, *, overturn: bo
     if overturn and made.state is AppealState.OPEN:
         _require_reopenable(ctx, found)
     if not clock_store.save_appeal_decided(ctx.tx, after):
-        raise Conflict("appeal_over", "This appeal was decided already.")
+        raise Conflict("appeal_over", "This appeal has already been decided.")
     audit.record(ctx, replace(event, facts=event.facts | {"reason": after.reason}))
     timekeeping.measure_outcome(ctx, MeasureKind.APPEAL, "", good=not overturn)
     if overturn:

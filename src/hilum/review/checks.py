@@ -185,13 +185,15 @@ def _as_submitted(text: str, digest: str, inputs: Inputs) -> Check:
         "content.as_submitted",
         "",
         Result.PASSED,
-        f"What is stored has the digest {found}, as it was recorded.",
+        f"The stored submission has the digest {found}, as recorded.",
         "hilum audit events --action review.submission.submit",
-        "Withdraw the submission, and submit it again; tell the platform's security people.",
+        "Withdraw the submission, and submit it again; inform the platform's security officers.",
     )
     if found != digest or (inputs.recorded and inputs.recorded != found):
         recorded = inputs.recorded or digest
-        return check.but(Result.FAILED, f"What is stored has the digest {found}; {recorded} was recorded.")
+        return check.but(
+            Result.FAILED, f"The stored submission has the digest {found}; {recorded} was recorded."
+        )
     if not inputs.recorded:
         return check.but(Result.UNKNOWN, "The audit has no record of what was submitted.")
     return check
@@ -247,7 +249,7 @@ def _answers(target: Target, look: Look | None) -> Check:
         "Make the address answer from the internet, within ten seconds, and without an error.",
     )
     if look is None:
-        return check.but(Result.UNKNOWN, "Nobody looked at it: the submission has too many addresses.")
+        return check.but(Result.UNKNOWN, "It was not checked: the submission has too many addresses.")
     if look.fault:
         result = Result.FAILED if look.fault in _REFUSED else Result.UNKNOWN
         return check.but(result, f"{look.detail} ({look.fault})")
@@ -377,7 +379,7 @@ def _keys(target: Target, look: Look | None, before: Look | None) -> Iterable[Ch
         return
     listed = ", ".join(kid for kid, _ in look.keys)
     if look.keys_fault:
-        yield usable.but(Result.FAILED, f"This is no usable set of keys: {look.keys_fault}.")
+        yield usable.but(Result.FAILED, f"The key set cannot be used: {look.keys_fault}.")
     else:
         yield usable.but(Result.PASSED, f"The set has the keys {listed}.")
     old, new = dict(before.keys) if before else {}, dict(look.keys)
@@ -462,7 +464,7 @@ def evidence_of(content: Content, inputs: Inputs, book: Book, applicant: Applica
     for kind in needed:
         check = Check("evidence.attached", kind, Result.PASSED, "", show, "Submit again with this document.")
         if not production:
-            yield check.but(Result.NOT_REQUIRED, "A sandbox takes no evidence.")
+            yield check.but(Result.NOT_REQUIRED, "A sandbox needs no evidence.")
         elif kind == SHARED_SANDBOX:
             yield shared_run(check, inputs.run)
         elif kind in MADE_HERE:
@@ -487,7 +489,7 @@ def evidence_of(content: Content, inputs: Inputs, book: Book, applicant: Applica
             else "Have a link mailed to a contact of this kind, the address that the app states if it states one, and open it: `hilum contact add`, or `hilum contact link`.",
         )
         if not production:
-            yield check.but(Result.NOT_REQUIRED, "A sandbox takes no proofs.")
+            yield check.but(Result.NOT_REQUIRED, "A sandbox needs no proofs.")
         elif proof in inputs.unproved:
             yield check.but(
                 Result.FAILED, "It is not proved, or its proof has lapsed, or the app states another address."
@@ -508,9 +510,7 @@ def _not_binding(cells: Iterable[Cell]) -> Iterable[Check]:
             else "The rule book advises it, and does not require it."
         )
         show = "hilum policy overrides" if aside else "hilum app rules APP"
-        yield Check(
-            "requirements.level", name, Result.NOT_REQUIRED, said, show, "Nothing has to be done about it."
-        )
+        yield Check("requirements.level", name, Result.NOT_REQUIRED, said, show, "Nothing needs to be done.")
 
 
 def blocking(checks: Iterable[Check]) -> list[Check]:

@@ -20,8 +20,8 @@ from hilum.review.scorecards import shipped_scorecards
 
 _OBSTACLES = {
     "app_changed_hands": "The app belongs to another vendor now, whose members submit it again.",
-    "not_as_submitted": "What is stored is not what was submitted. The vendor submits it again; tell the platform's security people.",
-    "calibration": "This was made to compare verdicts with the right ones, so it is never certified. Reject it.",
+    "not_as_submitted": "The stored submission is not what was submitted. The vendor submits it again; inform the platform's security officers.",
+    "calibration": "This submission was made to calibrate reviewers, so it is never certified. Reject it.",
     "checks_missing": "The submission has not been checked. Have it checked: `hilum review rerun`.",
     "checks_not_passed": "Some checks did not pass: `hilum review checks` lists them. The vendor fixes them and has them run again.",
     "checks_old": "The checks are older than a week. Have them run again: `hilum review rerun`.",
@@ -29,13 +29,13 @@ _OBSTACLES = {
     "rule_book_changed": "The rule book in force has changed since the checks. Have it checked again: `hilum review rerun`.",
     "override_over": "A requirement that was set aside for the app when it was checked applies again. Have it checked again: `hilum review rerun`.",
     "tier_changed": "A reviewer raised its tier, or ended a raise, since it was checked. Have it checked again: `hilum review rerun`.",
-    "lenses_not_passed": "Some lens has not passed: `hilum review lenses` lists them. Its reviewer judges it, or the submission is rejected.",
+    "lenses_not_passed": "A lens has not passed: `hilum review lenses` lists them. Its reviewer judges it, or the submission is rejected.",
     "findings_open": "A critical or high finding is open: `hilum review lenses` lists them. The vendor fixes it, and its reviewer resolves it.",
-    "verdicts_not_as_recorded": "A verdict is not as the audit recorded it. Have it checked again, which opens that lens: `hilum review rerun`; tell the platform's security people.",
+    "verdicts_not_as_recorded": "A verdict is not as the audit recorded it. Have it checked again, which opens that lens: `hilum review rerun`; inform the platform's security officers.",
     "signer_not_apart": "The reviewer of a passed lens is tied to the vendor now, or passed another lens at the high tier. Have it checked again, which opens that lens: `hilum review rerun`.",
-    "acted_before": "You rejected this before and an appeal was right, so a colleague must decide.",
+    "acted_before": "You rejected this before and the appeal was granted, so a colleague must decide.",
     "evidence_old": "The run in the sandbox is older than 90 days. The vendor makes another one, and the checks run again.",
-    "evidence_expired": "A document has expired. The vendor submits again with one that holds; the checks run again by themselves meanwhile.",
+    "evidence_expired": "A document has expired. The vendor submits again with a valid one; meanwhile the checks run again by themselves.",
     "records_changed": "Records of the app were edited since it was submitted. The vendor takes that back, or submits again.",
 }
 """Why a submission cannot be certified, in words."""

@@ -42,7 +42,7 @@ _DETAILS = {
     "tied_to_vendor": "You have a tie to this vendor, so a colleague must judge its submissions. `hilum review ties` lists declared ties.",
     "lens_not_yours": "You do not sign for this lens. Two administrators decide who does: `hilum review rights`.",
     "acted_before": "You judged this before, so a colleague must judge the appeal.",
-    "signs_another_lens": "You have another lens of this submission, and at its tier nobody signs two. A colleague takes this one.",
+    "signs_another_lens": "You have another lens of this submission, and at its tier nobody may sign two. A colleague takes this one.",
     "not_taken_by_you": "Take this lens first: `hilum review take`. If a colleague has it, ask them to give it back.",
 }
 """Sentences for why an actor may not act on a lens."""
@@ -53,9 +53,7 @@ _NOT_TAKEN = {
     LensState.FAILED: "This lens has failed already. Reject the submission: `hilum review decide`.",
 }
 """What to do about a lens that no reviewer has."""
-_NOT_GIVEN_BACK = (
-    "Who has this lens gives it back, or an administrator. `hilum review lenses` lists who has which."
-)
+_NOT_GIVEN_BACK = "The reviewer who has this lens gives it back, or an administrator does. `hilum review lenses` lists who has which."
 
 
 # --- opening -------------------------------------------------------------------------------------------------------------------
@@ -161,7 +159,7 @@ def take(ctx: Context, submission_id: str, lens: Lens, revision: int) -> LensRev
     event = _event("review.lens.take", found, lens)
     _require_signer(ctx, found, mine, event)
     if mine.state is not LensState.OPEN:
-        raise Conflict("lens_not_open", f"This lens is {mine.state.value}; only one that is open is taken.")
+        raise Conflict("lens_not_open", f"This lens is {mine.state.value}; only an open lens can be taken.")
     taken = replace(mine, reviewer=str(ctx.actor), taken_at=ctx.now)
     return _move(ctx, taken, LensState.TAKEN, event.action)
 
@@ -271,7 +269,7 @@ def resolve(ctx: Context, finding_id: str, note: str) -> Finding:
     )
     done = finding.state is FindingState.RESOLVED
     if done or not lens_store.save_finding(ctx.tx, after, before=finding.state):
-        raise Conflict("finding_resolved", "This finding was resolved already.")
+        raise Conflict("finding_resolved", "This finding has already been resolved.")
     audit.record(ctx, replace(event, facts=facts | {"note": after.note}))
     return after
 

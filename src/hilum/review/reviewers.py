@@ -50,7 +50,7 @@ def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     now: Mapping[str, Any] = {"lenses": _words(lenses_of(ctx, person.id))}
     identity.require_unchanged(approval.act, now)
     if not rules_the_platform(asker):
-        raise NotPermitted("asker_no_longer_counts", "Who asked for this has no right to it any more.")
+        raise NotPermitted("asker_no_longer_counts", "The person who requested this may no longer do so.")
     _save(ctx, person, _ordered(tuple(map(Lens, approval.act.order["lenses"]))))
     return CarriedOut(person.id)
 
@@ -65,7 +65,7 @@ def _reviewer(ctx: Context, person_id: PersonId) -> Person:
         raise NotFound("person_not_found", "There is no such person.")
     if person.tenant is not None or person.role != StaffRole.REVIEWER or not person.active:
         raise Invalid(
-            "rights_invalid", "Only reviewers sign; see fields.", fields={"person": "not_a_reviewer"}
+            "rights_invalid", "Only reviewers may sign; see fields.", fields={"person": "not_a_reviewer"}
         )
     return person
 

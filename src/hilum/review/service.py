@@ -177,7 +177,7 @@ def create(
         changed_at=ctx.now,
     )
     if not store.add_submission(ctx.tx, added):
-        detail = "This version has an open submission for the environment. Go on with that, or withdraw it."
+        detail = "This version has an open submission for the environment. Continue with it, or withdraw it."
         raise Conflict("submission_open", detail)
     store.add_step(ctx.tx, Step(added.id, 1, None, added.state, str(ctx.actor), ctx.now))
     audit.record(ctx, replace(event, app=app.id, facts=event.facts | {"submission": added.id}))
@@ -214,7 +214,7 @@ def change(
     event = Event("review.submission.change", facts={"submission": submission_id})
     found, app, version = _own(ctx, submission_id, event)
     if found.state is not State.DRAFT:
-        detail = "What was submitted does not change any more. Withdraw it, and submit it again."
+        detail = "A submission can no longer be changed. Withdraw it, and submit it again."
         raise Conflict("submission_not_draft", detail)
     _judge(ctx, app, version, found.environment, order, unused=None)
     after = replace(found, order=order, changed_at=ctx.now, revision=revision + 1)

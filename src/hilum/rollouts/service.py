@@ -130,7 +130,7 @@ def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     order = _order(act)
     new, run = _judged(as_asker, order)
     if dict(act.order) != _shown(order, new, run):
-        detail = "The widenings, or the dry run, differ from those shown at the request. Refuse this, and request it again."
+        detail = "The widenings or the dry run have changed since this was requested. Refuse this, and request it again."
         raise Conflict("target_changed", detail)
     return CarriedOut(_begin(as_asker, order, run, agreed_by=str(ctx.actor)).id)
 
@@ -195,7 +195,7 @@ def _require_state(ctx: Context, plan: Rollout) -> None:
         # Read again: it may have changed just now.
         plan = store.get(ctx.tx, plan.id)
         if not attestations.matches(ctx, signed_state(plan)):
-            detail = f"The state of rollout {plan.id} is not as it was signed: it neither advances nor goes back. Stop it."
+            detail = f"The state of rollout {plan.id} does not match what was signed: it neither advances nor goes back. Stop it."
             raise Unavailable("rollout_not_as_signed", detail)
 
 
@@ -215,7 +215,9 @@ def _position(ctx: Context, plan: Rollout) -> Position:
     """Return the position of a rollout. Raises Unavailable if the signature of its plan, or of the rule book, does not match."""
     signed = policies.canonical(policy.document(plan))
     if not keys.verify_bytes(ctx, Purpose.POLICY, plan.kid, signed, plan.signature):
-        raise Unavailable("rollout_not_as_signed", f"Rollout {plan.id} is not as it was signed. Stop it.")
+        raise Unavailable(
+            "rollout_not_as_signed", f"Rollout {plan.id} does not match what was signed. Stop it."
+        )
     return policy.position(plan, policies.applications_after(ctx, plan.before.last, 2 * len(plan.rings)))
 
 

@@ -247,7 +247,7 @@ class _Handlers:
         found = await self._kit.uow.read(find, trace=trace_of(request))
         # A closed hospital is answered as one that does not exist.
         if found is None or not found.active:
-            raise NotFound("tenant_not_found", "The address names no hospital of this platform.")
+            raise NotFound("tenant_not_found", "This address does not belong to a hospital on this platform.")
         urls, shown = self._kit.urls, {"colour": found.colour, "logo": found.logo}
         return _Place(found.id, found.name, brand_of(urls, found.id, name=found.name, **shown))
 

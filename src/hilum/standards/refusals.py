@@ -153,7 +153,7 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
             "Too many requests to this FHIR server are in progress.", "Wait `Retry-After` seconds."
         ),
         Reason.TRAFFIC_SHED: Refusal(
-            "Apps of this traffic class have as many requests in progress at this FHIR server as they may; the rest of its places is kept for more urgent work.",
+            "Apps of this traffic class have reached their limit of concurrent requests at this FHIR server; the other places are kept for more urgent work.",
             "Wait `Retry-After` seconds, and send fewer requests at a time.",
         ),
         Reason.WRITE_REPEATED: Refusal(

@@ -127,13 +127,13 @@ TABLE: Mapping[tuple[Reason | str, str], Explanation] = MappingProxyType(
             _ASK,
         ),
         (NOTHING_LEFT, ""): Explanation(
-            "This app asks for nothing that it may have at %(tenant)s.", _ADMINISTRATOR, _ASK
+            "%(tenant)s allows nothing that this app asks for.", _ADMINISTRATOR, _ASK
         ),
         (NOTHING_LEFT, FOR_ROLE): Explanation(
-            "Your role may use nothing of what this app asks for at %(tenant)s.", _ADMINISTRATOR, _ASK
+            "Your role at %(tenant)s allows nothing that this app asks for.", _ADMINISTRATOR, _ASK
         ),
         (NOTHING_LEFT, FOR_TASK): Explanation(
-            "Nothing of what this app asks for belongs to the task that it was opened for.",
+            "This app asks for nothing that the task it was opened for needs.",
             "The platform's operator",
             "Open it for another task, or ask the administrator of %(tenant)s.",
         ),
@@ -151,13 +151,13 @@ TABLE: Mapping[tuple[Reason | str, str], Explanation] = MappingProxyType(
             "This app needs the chart that is open, and does not request it.", _VENDOR, _ASK_VENDOR
         ),
         (Reason.OUTSIDE_LAUNCH_CONTEXT, ""): Explanation(
-            "You may not open this chart any more.", _ADMINISTRATOR, _ASK
+            "You may no longer open this chart.", _ADMINISTRATOR, _ASK
         ),
         (Reason.LAUNCH_ENDED, ""): Explanation(
             "The chart from which this app was opened has been closed.", _EHR, _AGAIN
         ),
         (Reason.SCOPE_RETIRED, ""): Explanation(
-            "This app asks for a kind of access that is not given any more.", _VENDOR, _ASK_VENDOR
+            "This app asks for a kind of access that is no longer given.", _VENDOR, _ASK_VENDOR
         ),
         (LAUNCH_OVER, ""): Explanation(
             "Each opening of an app works once and for a short time, and this one was used or has expired.",

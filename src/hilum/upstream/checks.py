@@ -56,7 +56,7 @@ def statement_fault(status: int, body: bytes, tenant: TenantFacts) -> str:
     except ValueError:
         statement = None
     if not isinstance(statement, dict) or statement.get("resourceType") != "CapabilityStatement":
-        return f"{where} is no CapabilityStatement in JSON. Check the FHIR base"
+        return f"{where} is not a CapabilityStatement in JSON. Check the FHIR base"
     version = statement.get("fhirVersion")
     if not isinstance(version, str) or not version.startswith("4.0"):
         return f"it speaks FHIR {str(version)[:20]!r}, and Hilum needs R4 (4.0.1)"

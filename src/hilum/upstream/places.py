@@ -94,7 +94,6 @@ def _refusal(entry: Entry) -> Unavailable:
     if entry is Entry.SHED:
         return Unavailable(
             SHED,
-            "As many requests of this traffic class are in progress at this FHIR server as may be; its other places are kept for more urgent work."
-            " Wait for as long as Retry-After says, and send fewer at a time.",
+            "This traffic class has reached its limit of concurrent requests at this FHIR server; the other places are kept for more urgent work. Wait for as long as Retry-After says, and send fewer at a time.",
         )
     return Unavailable(BUSY, "Too many requests to this FHIR server are in progress. Try again in a moment.")

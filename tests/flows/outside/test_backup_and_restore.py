@@ -257,7 +257,7 @@ def test_a_backup_that_was_cut_short_or_changed_is_refused_and_changes_nothing(
     largest.write_bytes(whole[:-4096])
     spoiled("backup_damaged", "is cut short")
     largest.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
-    spoiled("backup_damaged", "is not what was written")
+    spoiled("backup_damaged", "does not match its manifest")
     largest.unlink()
     spoiled("backup_damaged", "is missing")
     largest.write_bytes(whole)

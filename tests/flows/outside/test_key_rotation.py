@@ -82,7 +82,7 @@ def test_a_rotation_that_names_no_ring_is_refused_and_changes_nothing(hospital: 
     shell = host(hospital)
     before = published(hospital, "general")
 
-    shell.refuses("keys", "rotate", "id_token", saying="say whose key with --tenant")
+    shell.refuses("keys", "rotate", "id_token", saying="set --tenant")
     shell.refuses("keys", "rotate", "checkpoint", "--tenant", "general", saying="leave --tenant out")
     shell.refuses("keys", "rotate", "id_token", "--tenant", "nowhere", saying="tenant_not_found")
     assert shell.hilum("keys", "rotate", "everything").returncode == MISUSED

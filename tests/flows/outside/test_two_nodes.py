@@ -278,7 +278,7 @@ def test_a_database_that_leaves_this_release_behind_closes_every_node_until_it_w
                     answer = await asks[name](outside)
                     assert answer.status_code == 503, (name, answer.text)
                     assert "retry-after" in answer.headers, name
-                    assert "waits for its upgrade" in answer.text, name
+                    assert "waiting to be upgraded" in answer.text, name
                 assert (await outside.http.get(f"{nodes.base}/healthz")).status_code == 200
         await asyncio.gather(*(until(partial(asks["readyz"], out), 200) for out in (a, b)))
         assert (await a.read(held)).status_code == (await b.read(held)).status_code == 200

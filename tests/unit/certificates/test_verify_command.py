@@ -69,4 +69,4 @@ def test_what_cannot_be_read_is_said_in_a_sentence(tmp_path: Path) -> None:
 
     assert (missing.exit_code, broken.exit_code) == (1, 1)
     assert "cannot be read" in missing.output
-    assert "This is no certificate." in broken.output
+    assert "This is not a certificate." in broken.output

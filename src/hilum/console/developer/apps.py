@@ -46,7 +46,7 @@ AUTONOMY = (
     (Autonomy.ACTS_ALONE.value, "It writes with no person in between"),
 )
 POPULATION = (
-    ("", "Not said: it counts as every patient"),
+    ("", "Not stated: treated as every patient"),
     *((each.value, words[:1].upper() + words[1:]) for each, words in POPULATIONS.items()),
 )
 AI_FIELDS = ("model", "purpose", "human_step", "model_card", "model_card_digest")
@@ -207,7 +207,10 @@ def _happened(ctx: Context, app: App, found: Known) -> list[Happening]:
         lines += [(each.certified_at, f"was certified {what}")]
         lines += [(each.withdrawn_at, f"lost its certification {what}")]
         lines += [
-            (each.expires_at if each.expires_at <= ctx.now else None, f"ran out of its certification {what}")
+            (
+                each.expires_at if each.expires_at <= ctx.now else None,
+                f"reached the end of its certification {what}",
+            )
         ]
     for client in clients.list_clients(ctx, app.id, PageQuery(limit=PAGE_BOUND)):
         lines += [(client.created_at, f"got the client {client.name} for {client.environment.value}")]
@@ -275,7 +278,7 @@ def _choices(book: Book) -> dict[str, Any]:
 
 def _named(declared: tuple[str, ...], titles: Mapping[str, str]) -> str:
     if declared == NOT_DECLARED:
-        return "not declared, so it counts as made for every one"
+        return "not declared, so treated as made for every one"
     return ", ".join(titles.get(each, each) for each in declared) or "none"
 
 

@@ -40,7 +40,7 @@ LIST = List(
     many="changes",
     empty=Empty(
         "Nothing waits",
-        "A change of what review looked at, in an app or client that is certified for production, waits for a reviewer.",
+        "When an app or client is certified for production, a change to anything that review examined waits for a reviewer.",
     ),
     filters=(Filter("kind", "Of", (Option("apps", "Names, purposes and logos"),), unset="Clients"),),
 )
@@ -55,7 +55,7 @@ async def show_list(visit: Visit) -> Response:
     return await visit.show_list(
         LIST,
         lambda ctx, asked: _listed(ctx, visit, asked),
-        lead="What waits for a reviewer, and how it was decided. Until then everything stays as it is.",
+        lead="Changes that wait for a reviewer, and how earlier ones were decided. Nothing changes before the decision.",
     )
 
 

@@ -36,8 +36,8 @@ KINDS = {
 }
 _FAULTS = {
     "proof_not_found": "There is no such file there.",
-    "proof_differs": "The file does not hold the line.",
-    "record_differs": "The TXT record holds another line, and the file does not hold it either.",
+    "proof_differs": "The file does not contain the line.",
+    "record_differs": "The TXT record has another line, and the file does not have the right one either.",
 }
 
 

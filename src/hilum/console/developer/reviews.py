@@ -37,7 +37,7 @@ VERSIONS = 50
 LANE_STATES: Mapping[LaneState, tuple[str, str]] = MappingProxyType(
     {
         LaneState.ASKED: ("waits for a reviewer", "info"),
-        LaneState.VERIFIED: ("you are who you say", "info"),
+        LaneState.VERIFIED: ("you are who you say you are", "info"),
         LaneState.REFUSED: ("refused", "bad"),
         LaneState.ENABLED: ("enabled", "good"),
     }

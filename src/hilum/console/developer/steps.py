@@ -53,7 +53,7 @@ def checklist(known: Known, now: datetime) -> tuple[Step, ...]:
         Step(
             "Register a client for the sandbox",
             Environment.SANDBOX in has,
-            "It gives your app the client id with which it asks for access.",
+            "This gives your app the client id that it uses to ask for access.",
             "developer.client_new",
         ),
         Step(
@@ -93,11 +93,11 @@ def checklist(known: Known, now: datetime) -> tuple[Step, ...]:
         Step(
             "Sign the agreements with a hospital",
             known.agreements,
-            "Which ones the rule book asks for depends on the category and the risk tier.",
+            "Which ones are needed depends on the category and the risk tier.",
             "developer.agreements",
         ),
         Step(
-            "Be installed at a hospital",
+            "Get installed at a hospital",
             known.hospitals > 0,
             "",
             waits_for="a hospital's administrator",
@@ -139,10 +139,10 @@ def _declared(what: str, older: tuple[str, ...], newer: tuple[str, ...]) -> list
     if older == newer:
         return []
     if newer == NOT_DECLARED:
-        return [f"It counts as made for every {what}."]
+        return [f"It is treated as made for every {what}."]
     if older == NOT_DECLARED:
         return [
-            f"It declares the {what}s {_words(newer) or 'none'} instead of counting as made for every one."
+            f"It declares the {what}s {_words(newer) or 'none'} instead of being treated as made for every one."
         ]
     added, gone = [each for each in newer if each not in older], [each for each in older if each not in newer]
     found = [f"New {what}s: {_words(added)}."] if added else []

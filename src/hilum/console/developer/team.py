@@ -133,7 +133,7 @@ async def act(visit: Visit, form: Form) -> Response:
             )
             return opened(visit, found)
         case "remove":
-            fields.require_tick(form, "Tick that they shall be removed for good.")
+            fields.require_tick(form, "Tick the box to confirm that they should be removed for good.")
             await visit.write(lambda ctx: membership.remove(ctx, frame.own_vendor(ctx), person))
             return to(address("developer.team"))
         case _:

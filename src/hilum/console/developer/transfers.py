@@ -63,7 +63,7 @@ async def act(visit: Visit, form: Form) -> Response:
         app = frame.own_app(ctx, visit.param())
         match form.one("act"):
             case "offer":
-                require_tick(form, "Tick that the other vendor shall have it.")
+                require_tick(form, "Tick the box to confirm that the other vendor should get it.")
                 vendor = fields.named(ctx, Kind.VENDOR, form.one("to"), "to")
                 return clients.offer_app(ctx, app.id, VendorId(vendor))
             case "withdraw":
@@ -117,7 +117,7 @@ async def answer(visit: Visit, form: Form) -> Response:
         found = _offered(ctx, visit.param())
         match form.one("act"):
             case "accept":
-                require_tick(form, "Tick that you know what ends.")
+                require_tick(form, "Tick the box to confirm that you know what ends.")
                 return clients.accept_app(ctx, found.app, transferred=visit.ports.transferred)
             case "decline":
                 return clients.decline_app(ctx, found.app)

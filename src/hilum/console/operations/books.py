@@ -62,7 +62,7 @@ FLIPS = List(
     one="kind of decision",
     many="kinds of decisions",
     empty=Empty(
-        "Nothing would be decided differently", "Each decision of the last 90 days would be made again."
+        "Nothing would be decided differently", "Each decision of the last 90 days would be the same."
     ),
     filters=(Filter("verdict", "Show", tuple(Option(name, text) for name, (text, _) in _VERDICTS.items())),),
 )

@@ -83,7 +83,7 @@ def _text(form: Form) -> str:
     except UnicodeDecodeError:
         found = "\x00"
     if "\x00" in found:
-        raise _unreadable("The file is no text in UTF-8.")
+        raise _unreadable("The file is not UTF-8 text.")
     return found
 
 
@@ -126,7 +126,7 @@ def _require_known(form: Form, made: Made, now: CurrentVersions) -> None:
     """Check that nothing was applied since a document was made, or that its author says to have looked at that. Raises Conflict."""
     if made.after == now.last or form.one("seen") == str(now.last):
         return
-    detail = f"Since this rule book was made, after application {made.after}, others were put in force: the last one is application {now.last}."
+    detail = f"Others were put in force since this rule book was made, after application {made.after}; the last one is application {now.last}."
     raise Conflict("concurrent_change", detail)
 
 
@@ -140,7 +140,7 @@ def _made(form: Form, text: str) -> Made:
     )
     if any(type(each) is not int or not 0 <= each <= NUMBER_BOUND for each in (base, after)):
         raise _unreadable(
-            f"`{MADE_FROM}` says from which version it was made and after which application. It has numbers."
+            f"`{MADE_FROM}` states from which version it was made and after which application; both are numbers."
         )
     return Made(document, base, after)
 
@@ -151,12 +151,12 @@ def _parsed(text: str) -> dict[str, Any]:
         raise Invalid("form_invalid", "Choose a file, or paste a rule book.", fields={"document": "missing"})
     is_json = text.lstrip().startswith("{")
     if not is_json and any(line.count(".") > POINTS_BOUND for line in text.split("\n")):
-        raise _unreadable(f"A line has more than {POINTS_BOUND} points. Write it in several.")
+        raise _unreadable(f"A line has more than {POINTS_BOUND} dots. Split it.")
     try:
         found = orjson.loads(text) if is_json else tomllib.loads(text)
         again = orjson.loads(orjson.dumps(found))
     except RecursionError:
-        raise _unreadable("It has lists within lists without end.") from None
+        raise _unreadable("Its lists are nested too deeply.") from None
     # Of TOML also for a number with more digits than Python reads.
     except (ValueError, orjson.JSONEncodeError) as error:
         raise _unreadable(f"It is neither TOML nor JSON: {error}.") from error

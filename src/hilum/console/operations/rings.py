@@ -139,5 +139,5 @@ def _dwell(form: Form, place: str) -> timedelta:
 def _number(form: Form, name: str, bound: int) -> int:
     text = form.one(name)
     if not text.isdecimal() or len(text) > 7 or not 1 <= int(text) <= bound:
-        raise Invalid("form_invalid", "A limit is a number.", fields={name: "out_of_range"})
+        raise Invalid("form_invalid", "A limit must be a number.", fields={name: "out_of_range"})
     return int(text)

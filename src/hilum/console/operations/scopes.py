@@ -58,9 +58,7 @@ async def show_list(visit: Visit) -> Response:
         ]
         return Listed(rows, len(rows))
 
-    lead = (
-        "A scope is granted only within a product that is in force, and each has somebody who answers for it."
-    )
+    lead = "A scope is granted only as part of a product in force, and every product has an owner."
     return await visit.show_list(LIST, look, lead=lead)
 
 

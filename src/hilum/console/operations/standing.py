@@ -27,7 +27,7 @@ VERSIONS_SHOWN = 10
 CERTIFICATIONS_SHOWN = 20
 REASON_BOUND = 2_000
 OVERRIDABLE = "overridable"
-_LATER = "An end is needed: the first day on which it does not hold any more."
+_LATER = "Set an end: the first day on which it no longer applies."
 
 
 async def show(visit: Visit) -> Response:
@@ -172,7 +172,7 @@ def _move(ctx: Context, app: AppId, form: Form) -> object:
 def _withdraw(ctx: Context, app: AppId, form: Form, ended: Any) -> object:
     if form.one("certification") not in {each.id for each in registry.certifications_of(ctx, app)}:
         raise NotFound("certification_not_found", "There is no such certification of this app.")
-    fields.require_tick(form, "Tick that the certification shall not count any more.")
+    fields.require_tick(form, "Tick the box to confirm that the certification should be withdrawn.")
     return registry.withdraw_certification(ctx, form.one("certification"), ended=ended)
 
 

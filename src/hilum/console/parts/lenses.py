@@ -37,7 +37,7 @@ VERDICTS = (
     (
         Verdict.PASS.value,
         "It passes",
-        "Each point is answered, no red flag is raised, and nothing grave is open.",
+        "Every point is answered, no red flag is raised, and no serious finding is open.",
     ),
     (
         Verdict.NEEDS_CHANGES.value,

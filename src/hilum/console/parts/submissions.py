@@ -34,14 +34,14 @@ RULES: Mapping[str, str] = MappingProxyType(
     {
         "requirements.level": "What is advised, or set aside for the app",
         "address.answers": "The address answers",
-        "address.stays": "The address sends nobody elsewhere",
+        "address.stays": "The address does not redirect elsewhere",
         "address.tls": "The address has a valid certificate",
-        "checks.completed": "The checks ran to their end",
+        "checks.completed": "The checks ran to completion",
         "contacts.proved": "The contact is proved",
         "content.as_submitted": "It is what was submitted",
-        "document.as_declared": "The document is the one that was declared",
+        "document.as_declared": "The document matches its declared digest",
         "evidence.attached": "The document is attached",
-        "keys.kept": "Keys stay what they were",
+        "keys.kept": "Keys did not change under their ids",
         "keys.usable": "The keys can be used",
         "records.unchanged": "The record is as it was submitted",
         "scopes.justified": "Scopes are within the workflows, or justified",
@@ -163,7 +163,7 @@ def workflows_of(book: Book, declared: Sequence[str]) -> list[Workflow]:
 def declared_in_words(book: Book, declared: Sequence[str]) -> str:
     """Return what a version declares, in words."""
     if tuple(declared) == NOT_DECLARED:
-        return "not declared, so it counts as made for every one"
+        return "not declared, so treated as made for every one"
     return (
         ", ".join(book.workflows[each].title if each in book.workflows else each for each in declared)
         or "none"

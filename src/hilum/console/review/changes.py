@@ -35,7 +35,7 @@ LIST = List(
     many="changes",
     empty=Empty(
         "Nothing waits",
-        "What a vendor changes of a certified app or client waits here, and so does a logo that looks like another's.",
+        "Vendors' changes to certified apps and clients wait here, and so do logos that look like another's.",
     ),
     filters=(Filter("kind", "Of", (Option("clients", "Clients"),), unset="Names, purposes and logos"),),
 )
@@ -48,7 +48,7 @@ async def show_list(visit: Visit) -> Response:
     return await visit.show_list(
         LIST,
         lambda ctx, asked: _listed(ctx, visit, asked),
-        lead="What vendors changed and a reviewer has not decided. Until then everything stays as it was.",
+        lead="Changes by vendors that wait for a reviewer. Nothing changes before the decision.",
     )
 
 

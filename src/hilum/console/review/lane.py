@@ -1,4 +1,4 @@
-"""The regulated lane: who asks for protected access, until when they are answered, and whether they are who they say (C112)."""
+"""The regulated lane: who asks for protected access, until when they are answered, and whether they are who they say they are (C112)."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -38,14 +38,14 @@ LIST = List(
 _STATES: Mapping[LaneState, tuple[str, str]] = MappingProxyType(
     {
         LaneState.ASKED: ("waits for a reviewer", "accent"),
-        LaneState.VERIFIED: ("they are who they say", "info"),
+        LaneState.VERIFIED: ("they are who they say they are", "info"),
         LaneState.REFUSED: ("refused", "bad"),
         LaneState.ENABLED: ("enabled", "good"),
     }
 )
 _LACKS: Mapping[StepCondition, str] = MappingProxyType(
     {
-        StepCondition.IDENTITY_VERIFIED: "A reviewer has said that they are who they say.",
+        StepCondition.IDENTITY_VERIFIED: "A reviewer has confirmed that they are who they say they are.",
         StepCondition.METADATA_COMPLETE: "The vendor has stated all that hospitals must know.",
         StepCondition.KEYS_REGISTERED: "The app has a production client, with its keys.",
         StepCondition.SECURITY_TERMS_ACCEPTED: "The vendor has stated the terms of use.",
@@ -119,7 +119,7 @@ def _waits(found: LaneRequest) -> bool:
 
 
 async def verify(visit: Visit, form: Form) -> Response:
-    """Record whether who asks is who they say."""
+    """Record whether who asks is who they say they are."""
     try:
         answer = form.one("act")
         if answer not in {"authentic", "not_authentic"}:

@@ -195,7 +195,7 @@ def _order(form: Form, id_: str, lens: Lens, revision: int) -> JudgeOrder:
     for number, each in enumerate(_sent(form)):
         if each["severity"] not in {severity.value for severity in Severity}:
             fault = {f"findings.{number}.severity": "not_an_option"}
-            raise Invalid("verdict_invalid", "Choose how grave it is.", fields=fault)
+            raise Invalid("verdict_invalid", "Choose how severe it is.", fields=fault)
         found.append(
             NewFinding(
                 each["rule"], Severity(each["severity"]), each["evidence"], each["reproduction"], each["fix"]

@@ -76,7 +76,7 @@ LIST = List(
 async def show(visit: Visit) -> Response:
     """Show the queue."""
     return await visit.show_list(
-        LIST, _listed, lead="What vendors submitted. What waits longest is first.", title="Queue"
+        LIST, _listed, lead="What vendors submitted, longest waiting first.", title="Queue"
     )
 
 

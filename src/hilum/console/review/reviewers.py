@@ -35,7 +35,7 @@ LIST = List(
     ),
     one="reviewer",
     many="reviewers",
-    empty=Empty("Nobody signs yet", "A reviewer signs for a lens once two of the staff have said so."),
+    empty=Empty("Nobody signs yet", "A reviewer may sign for a lens once two of the staff have agreed."),
 )
 TIES = List(
     columns=(
@@ -48,7 +48,8 @@ TIES = List(
     one="tie",
     many="ties",
     empty=Empty(
-        "No tie is declared", "A reviewer who has to do with a vendor declares it, and judges nothing of it."
+        "No tie is declared",
+        "A reviewer who is tied to a vendor declares it, and judges nothing from that vendor.",
     ),
 )
 WHY_SHOWN = 120
@@ -103,7 +104,7 @@ def _lenses(ctx: Context, rights: LensRights) -> Cell:
     said = ", ".join(each.value for each in rights.lenses) or "none any more"
     if review.lenses_of(ctx, rights.person) != rights.lenses:
         # Whoever writes to the database gives nobody a right, and somebody should know.
-        return Cell(said, note="not as the audit recorded it, so it counts for nothing")
+        return Cell(said, note="differs from the audit record, so it is ignored")
     return Cell(said)
 
 

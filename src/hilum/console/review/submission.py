@@ -235,7 +235,7 @@ def _stated(content: Mapping[str, Any], book: Book) -> list[tuple[str, str]]:
 
 def _population(version: Mapping[str, Any]) -> str:
     stated = version.get("population")
-    return POPULATIONS[Population(stated)] if stated else "not said, so it counts as every patient"
+    return POPULATIONS[Population(stated)] if stated else "not stated, so treated as every patient"
 
 
 def _ai(ai_use: Mapping[str, Any] | None) -> str:

@@ -57,7 +57,7 @@ def _list(visit: Visit) -> List:
         many="agreements",
         empty=Empty(
             "No agreement is recorded",
-            "Record what was signed; the other organisation confirms it, and then it counts.",
+            "Record what was signed; it takes effect once the other organisation confirms it.",
             address(at(visit, "agreement_new")) if visit.may_open(at(visit, "agreement_new")) else "",
             "Record an agreement",
         ),
@@ -71,7 +71,7 @@ async def show_list(visit: Visit) -> Response:
     return await visit.show_list(
         _list(visit),
         lambda ctx, asked: _listed(ctx, visit, asked),
-        lead="What was signed between a vendor and a hospital. Without what an app needs, it is not installed.",
+        lead="Agreements signed between a vendor and a hospital. An app is not installed without those that it needs.",
         action=("Record an agreement", address(new)) if visit.may_open(new) else None,
     )
 

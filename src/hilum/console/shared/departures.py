@@ -147,9 +147,7 @@ async def ask(visit: Visit, form: Form) -> Response:
     def verb(ctx: Context) -> AskedTwo:
         tenant = _of(ctx, form)
         if form.one("name").strip() != tenant.name:
-            raise Invalid(
-                "form_invalid", "Type its name as it is written here.", fields={"name": "name_differs"}
-            )
+            raise Invalid("form_invalid", "Type its name as shown here.", fields={"name": "name_differs"})
         if form.one("days") not in {days for days, _ in DAYS}:
             raise Invalid("form_invalid", "Choose when it is erased.", fields={"days": "not_an_option"})
         return departures.ask(ctx, tenant.id, form.one("reason"), int(form.one("days")))

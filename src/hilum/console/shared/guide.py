@@ -19,19 +19,19 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "hilum explain REQUEST",
         ),
         "operations.apps": (
-            "Every app with its state; its page has what happened to it, and stops it.",
+            "Every app with its state; its page shows what happened to it, and can stop it.",
             "hilum app list",
         ),
         "operations.switches": (
-            "Stop something: you see what is open and who is affected first, and on the switch's page when each worker began to refuse. What stops much is released by two of you.",
+            "Stop something: you see what is open and who is affected first, and on the switch's page when each worker began to refuse. Wide switches are released by two people.",
             "hilum switch engage",
         ),
         "operations.audit": (
-            "What apps did and what people changed. Looking is recorded, too. Evidence has holds and the anchor.",
+            "What apps did and what people changed. Your access is recorded, too. Evidence has holds and the anchor.",
             "hilum audit accesses",
         ),
         "operations.policy": (
-            "Which rule book is in force where. Open a version to compare it, to try it on the decisions of the last 90 days, and to put it in force at once or in rings; add another one as a file. What allows something new takes a second of you.",
+            "Which rule book is in force where. Open a version to compare it, to try it on the decisions of the last 90 days, and to put it in force at once or in rings; add another one as a file. A version that allows something new takes a second person.",
             "hilum policy publish",
         ),
         "operations.scopes": (
@@ -55,7 +55,7 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "hilum review list",
         ),
         "review.changes": (
-            "What vendors changed in certified apps and clients, and logos that look like another's, shown beside it. Agree, and it takes effect; refuse, and the vendor sees why.",
+            "What vendors changed in certified apps and clients, and logos that look like another's, shown beside it. If you agree, it takes effect; if you refuse, the vendor sees why.",
             "hilum app edits",
         ),
         "review.reviewers": (
@@ -63,7 +63,7 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "hilum review rights",
         ),
         "review.lane": (
-            "Who asks for access that regulation protects. You say within ten business days whether they are who they say, and judge nothing else.",
+            "Who asks for access that regulation protects. You say within ten business days whether they are who they say they are, and judge nothing else.",
             "hilum review lane",
         ),
         "tenant.apps": (
@@ -75,7 +75,7 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "hilum request list",
         ),
         "tenant.people": (
-            "Who has an account. Each sets their own password through a link. What gives power waits for a second administrator.",
+            "Who has an account. Each sets their own password through a link. An account with power waits for a second administrator.",
             "hilum person add",
         ),
         "tenant.agreements": (
@@ -96,7 +96,7 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         ),
         "tenant.switches": ("Stop an app or a person here; it acts within a second.", "hilum switch engage"),
         "tenant.emergencies": (
-            "When clinicians stated an emergency, and restricted records of the patient whose chart was open were readable for some minutes. Somebody else reviews each use in time. What gives more takes two administrators.",
+            "When clinicians stated an emergency, and restricted records of the patient whose chart was open were readable for some minutes. Somebody else reviews each use in time. Settings that allow more take two administrators.",
             "hilum break-glass list",
         ),
         "tenant.settings": (

@@ -1,4 +1,4 @@
-"""One search over everything that has a name or a number, and why a request was answered as it was."""
+"""One search over everything that has a name or a number, and why a request was answered the way it was."""
 
 import re
 from collections.abc import Callable

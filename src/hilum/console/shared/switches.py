@@ -89,7 +89,7 @@ async def show_list(visit: Visit) -> Response:
     return await visit.show_list(
         _list(visit),
         lambda ctx, asked: _listed(ctx, visit, asked),
-        lead="A switch acts on every worker within a second, and stays until it is released.",
+        lead="A switch takes effect on every worker within a second, and stays in force until it is released.",
         action=action,
     )
 
@@ -285,6 +285,6 @@ async def show_release(visit: Visit) -> Response:
 async def release(visit: Visit, form: Form) -> Response:
     """Release a switch, or ask for it as the first of two people."""
     if form.one("engaged_by"):
-        fields.require_tick(form, "Tick that you looked into the reason.")
+        fields.require_tick(form, "Tick the box to confirm that you looked into the reason.")
     await visit.write(partial(switchboard.release, switch_id=visit.param()))
     return to(address(at(visit, "switch"), visit.param()))

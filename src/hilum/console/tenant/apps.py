@@ -214,7 +214,11 @@ def state_of(
         return State.STOPPED, "suspended by the platform"
     if installed is not None:
         state = ending(installed.expires_at, now)
-        return (State.STOPPED, "its time is over") if state is State.STOPPED else (state, "installed here")
+        return (
+            (State.STOPPED, "its installation has ended")
+            if state is State.STOPPED
+            else (state, "installed here")
+        )
     return (
         (State.WAITING, "may be installed")
         if certified
@@ -451,7 +455,7 @@ async def _networks(
     written = " ".join(installed.networks) if given is None else given
     before = " ".join(installed.networks)
     if status == CHANGED:
-        fault = f"A colleague changed them meanwhile, to: {before or 'anywhere'}. Save again to put yours in their place."
+        fault = f"A colleague changed them meanwhile, to: {before or 'anywhere'}. Save again to replace that with yours."
     return visit.render(
         "console/tenant/networks.html", status=status, written=written, before=before, fault=fault, **facts
     )
@@ -486,7 +490,7 @@ async def show_remove(visit: Visit) -> Response:
 
 async def remove(visit: Visit, form: Form) -> Response:
     """Remove an app from the hospital."""
-    fields.require_tick(form, "Tick that you want to remove it.")
+    fields.require_tick(form, "Tick the box to confirm that you want to remove it.")
 
     def verb(ctx: Context) -> Installation:
         return installations.uninstall(ctx, _installed(ctx, visit).id)

@@ -27,7 +27,7 @@ LIST = List(
         Column("Subject there"),
         Column("Provider"),
         Column("Linked", number=True),
-        Column("Came in last", number=True),
+        Column("Last sign-in", number=True),
     ),
     one="linked account",
     many="linked accounts",
@@ -122,7 +122,7 @@ async def _page(visit: Visit, error: fields.Refused | None = None) -> Response:
 async def remove(visit: Visit, form: Form) -> Response:
     """Unlink an account; its sessions and API tokens end."""
     try:
-        require_tick(form, "Tick that the account shall be unlinked.")
+        require_tick(form, "Tick the box to confirm that the account should be unlinked.")
         await visit.write(partial(federation.unlink, link_id=visit.param()))
     except (Invalid, NotPermitted) as error:
         return await _page(visit, error)

@@ -144,7 +144,7 @@ async def act(visit: Visit, form: Form) -> Response:
                 await visit.write(partial(enrolment.reset, person_id=person, by_mail=visit.ports.by_mail)),
             )
         case "deactivate":
-            fields.require_tick(form, "Tick that the account shall end for good.")
+            fields.require_tick(form, "Tick the box to confirm that the account should end for good.")
             await visit.write(partial(identity.deactivate_person, person_id=person))
             return to(address("tenant.person", person))
         case _:

@@ -185,7 +185,7 @@ def _act(visit: Visit, form: Form, provider: Provider) -> Change:
         case "on":
             return Change(replace(provider.settings, active=True))
         case "off":
-            fields.require_tick(form, "Tick that it shall be switched off.")
+            fields.require_tick(form, "Tick the box to confirm that it should be switched off.")
             return Change(replace(provider.settings, active=False))
         case _:
             raise fields.no_such_act()
@@ -290,7 +290,7 @@ def _settings(form: Form, before: Settings) -> Settings:
             "passwords": Passwords(form.one("passwords")),
         }
     except ValueError as error:
-        detail = "Choose one of each; minutes are a number."
+        detail = "Choose one option in each list; minutes must be a number."
         raise Invalid("provider_invalid", detail, fields={"session_life_m": "malformed"}) from error
     # Whoever has no row here has no role here.
     roles = tuple(each.value for each in ROLES if each.value in {row.role for row in table})

@@ -34,7 +34,7 @@ ACTIONS = (
     (Action.APPROVE, "Approve", "Everything that is asked for, if the rule book allows it here."),
     (Action.RESTRICT, "Approve less", "Only some roles or permissions, or with an end."),
     (Action.ESCALATE, "Leave it to a person", "With its reason; to one colleague, or to any."),
-    (Action.DISMISS, "Dismiss", "Who asked sees the reason."),
+    (Action.DISMISS, "Dismiss", "The requester sees the reason."),
 )
 _DONE = {
     Action.APPROVE: "approved",
@@ -94,7 +94,7 @@ def in_words(rule: Rule, known: Mapping[str, str]) -> tuple[list[str], str, str]
     if rule.tier_at_least:
         when.append(f"its risk is {rule.tier_at_least.value} or higher")
     if rule.requesters:
-        when.append(f"who asks is {one_of(frozenset(map(words.asker, rule.requesters)))}")
+        when.append(f"the requester is {one_of(frozenset(map(words.asker, rule.requesters)))}")
     if rule.scopes_within:
         when.append(f"it asks for no more than {', '.join(rule.scopes_within)}")
     return when, _effect(rule, known), rule.because
@@ -129,20 +129,20 @@ async def change(visit: Visit, form: Form) -> Response:
 def _moved(rules: tuple[Rule, ...], form: Form) -> Change:
     names = [each.name for each in rules]
     if form.one("rule") not in names:
-        raise Conflict("changed_since_read", "There is no such rule any more. Open the page again.")
+        raise Conflict("changed_since_read", "This rule no longer exists. Open the page again.")
     at = names.index(form.one("rule"))
     rule, rest = rules[at], [*rules[:at], *rules[at + 1 :]]
     match form.one("act"):
         case "up":
             rest.insert(max(0, at - 1), rule)
-            return Change(tuple(rest), f"“{rule.name}” is asked before “{names[max(0, at - 1)]}”.")
+            return Change(tuple(rest), f"“{rule.name}” is checked before “{names[max(0, at - 1)]}”.")
         case "down":
             rest.insert(at + 1, rule)
             return Change(
-                tuple(rest), f"“{rule.name}” is asked after “{names[min(len(names) - 1, at + 1)]}”."
+                tuple(rest), f"“{rule.name}” is checked after “{names[min(len(names) - 1, at + 1)]}”."
             )
         case "remove":
-            return Change(tuple(rest), f"“{rule.name}” decides nothing any more.")
+            return Change(tuple(rest), f"“{rule.name}” no longer decides anything.")
         case _:
             raise fields.no_such_act()
 
@@ -157,7 +157,7 @@ async def add(visit: Visit, form: Form) -> Response:
 
     def added(rules: tuple[Rule, ...], ctx: Context) -> Change:
         rule = _rule(ctx, form)
-        return Change((*rules, rule), f"“{rule.name}” is asked after all other rules.")
+        return Change((*rules, rule), f"“{rule.name}” is checked after all other rules.")
 
     try:
         return await _changed(visit, form, added)
@@ -187,7 +187,7 @@ async def edit(visit: Visit, form: Form) -> Response:
             raise Invalid("rules_invalid", detail, fields={"place": "not_an_option"})
         rule, rest = _rule(ctx, form), [*rules[:at], *rules[at + 1 :]]
         rest.insert(int(place) - 1, rule)
-        moved = "" if int(place) == at + 1 else f", and is asked as number {place}"
+        moved = "" if int(place) == at + 1 else f", and is checked as number {place}"
         return Change(tuple(rest), f"“{name}” is changed{moved}.")
 
     try:
@@ -257,7 +257,7 @@ async def _form(visit: Visit, given: Form = fields.NO_FORM, error: Invalid | Non
         return {
             "categories": [
                 *((name, each.title) for name, each in book.categories.items()),
-                *((name, f"{name}, which the rule book does not have any more") for name in lost),
+                *((name, f"{name}, which the rule book no longer has") for name in lost),
             ],
             "base": found.version,
             "places": [
@@ -287,7 +287,7 @@ def _rule(ctx: Context, form: Form) -> Rule:
         ]
         days = int(text) if (text := form.one("for_days").strip()) else None
     except ValueError as error:
-        detail = "Choose what the rule does; days are a number."
+        detail = "Choose what the rule does; days must be a number."
         raise Invalid("rules_invalid", detail, fields={"action": "not_an_option"}) from error
     to_whom = form.one("to").strip()
     return Rule(

@@ -94,7 +94,10 @@ async def act(visit: Visit, form: Form) -> Response:
         case "add":
             await visit.write(partial(_add, form=form))
         case "remove":
-            fields.require_tick(form, "Tick that the facility shall be closed: what runs there stops.")
+            fields.require_tick(
+                form,
+                "Tick the box to confirm that the facility should be closed: apps that are open there stop.",
+            )
             await visit.write(partial(identity.remove_facility, facility_id=FacilityId(form.one("facility"))))
         case _:
             raise fields.no_such_act("Choose what to change.")
