@@ -75,7 +75,7 @@ def test_a_file_counts_before_what_was_pasted(site: ControlSite) -> None:
         ("format = 2\n= 3", "line 2"),
         (f"a = {'[' * 20_000}", "too deeply"),
         (f"a = {'9' * 5_000}", "neither TOML nor JSON"),
-        (f"{'a.' * 20_000}a = 1", "more than 500 points"),
+        (f"{'a.' * 20_000}a = 1", "more than 500 dots"),
         ('{"format": 99}', "<code>format</code>"),
         (TOML.replace("rate_per_s = ", "rate_per_s = -"), "quota.rate_per_s</code>"),
         ('{"made_from": {"version": "x", "after": 1}}', "both are numbers"),

@@ -167,7 +167,7 @@ def test_a_rule_is_changed_in_place_with_its_order_after_what_it_would_have_deci
 
     shown = change(browser, "two", sure=False, because="ask me", place="3", requesters=["nurse"])
 
-    assert "“two” is changed, and is asked as number 3." in shown.text
+    assert "“two” is changed, and is checked as number 3." in shown.text
     assert names(ward) == ["one", "two", "three"]
     assert confirm(browser, shown, f"{PAGE}/two/edit").status_code == 303
     assert names(ward) == ["one", "three", "two"]

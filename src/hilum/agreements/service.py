@@ -154,6 +154,7 @@ def end(ctx: Context, agreement_id: str, reason: str, at: datetime | None = None
             "agreement_invalid", "The agreement cannot be ended as asked; see fields.", fields=faults
         )
     ended = replace(agreement, ends_at=ends, ended_by=str(ctx.actor), end_reason=reason.strip())
+    # Only a confirmed agreement has reminders and lapses; one that is declined ends without either.
     if agreement.confirmed_at is not None:
         ended = replace(ended, due_at=policy.next_due(ended, ctx.now))
     _record(ctx, "agreements.agreement.end", ended, reason=ended.end_reason)

@@ -111,6 +111,8 @@ def _overrides(then: Then, facts: ClientFacts, decided: Access) -> Iterator[str]
     version = then.application.version
     admitted = None if then.book is None else clients_policy.admission(then.book, facts, decided.at)
     aside = () if admitted is None or admitted.cell is None else admitted.cell.aside
+    # An override of a cell's requirement changes no scopes, so judging without it would not show it. It is
+    # found by its path.
     paths = (
         {f"categories.{facts.category}.cells.{admitted.tier}.{each}" for each in aside} if admitted else ()
     )
@@ -181,6 +183,7 @@ def _client_then(ctx: Context, decided: Access) -> ClientFacts | None:
     certified = [
         replace(
             each,
+            # A certification that was withdrawn later was in force at that time.
             withdrawn_at=None
             if each.withdrawn_at is not None and each.withdrawn_at > decided.at
             else each.withdrawn_at,

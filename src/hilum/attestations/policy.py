@@ -36,6 +36,7 @@ def digest_of(*state: object) -> str:
 
 def _plain(value: object) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
+        # By position, so that renaming a field changes no digest.
         return [_plain(each) for each in astuple(value)]
     if isinstance(value, datetime):
         return signed_moment(value)

@@ -225,12 +225,16 @@ def begin_kinds(ctx: Context, sources: Mapping[str, Source], *, from_scratch: bo
     store.lock(ctx.tx)
     head = trusted(ctx)
     if from_scratch:
+        # The audit trail may have later heads than the table, if rows of it were deleted: the new one
+        # follows both.
         trail = max((number for number, _ in recorded(ctx)), default=0)
         store.clear(ctx.tx)
         head, kinds = Trusted(max(head.number, trail)), set(sources)
     elif head.fault:
         return 0
     else:
+        # A kind that was signed once has a leaf of its own, so that deleting its rows does not make it look
+        # new.
         marks = {kind: f"{KIND}/{kind}" for kind in sources}
         part = store.read_part(ctx.tx, {policy.place_of(mark) for mark in marks.values()})
         if policy.ways(part)[""] != head.root:
@@ -266,6 +270,7 @@ def faults(ctx: Context, sources: Mapping[str, Source]) -> tuple[str, ...]:
     buckets: dict[str, dict[str, str]] = {}
     for place, subject, digest in store.read_leaves(ctx.tx):
         buckets.setdefault(place, {})[subject] = digest
+    # A leaf outside the bucket of its subject's hash would not be found when one row is read.
     misplaced = any(policy.place_of(each) != place for place, found in buckets.items() for each in found)
     ways = policy.ways(Part(buckets, {}))
     tree = {place: digest for place, digest in ways.items() if place and digest}

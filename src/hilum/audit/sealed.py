@@ -72,12 +72,15 @@ def _follow(
             return
         if expected and seq != expected:
             found.faults.append(f"Records are missing before record {seq} of {chain.name}.")
+        # Unlike in a verification of the whole audit, a purged payload is a fault here: what the app did
+        # can no longer be read.
         if payload is None or salt is None or sha256(salt + payload).digest() != digest:
             found.faults.append(f"The contents of record {seq} of {chain.name} were edited or removed.")
         elif policy.link(previous, digest, header) != stored:
             found.faults.append(
                 f"Record {seq} of {chain.name} was edited, or does not follow the one before it."
             )
+        # A cheap test of the bytes: most records of a chain are of other requests. What is decoded decides.
         elif quoted in header:
             request_id, _, rest = header.partition(b"\n")
             access = encoding.decode(request_id.decode(), rest, payload)
@@ -87,6 +90,7 @@ def _follow(
             if bytes.fromhex(heads[seq][0].heads[chain.name][1]) != bytes(stored):
                 found.faults.append(f"Record {seq} of {chain.name} is not the one that was signed for.")
             last_head, unsealed = seq, None
+        # The oldest record after the last checkpoint: its age shows whether a checkpoint is overdue.
         elif unsealed is None:
             unsealed = header
         previous, expected = bytes(stored), seq + 1

@@ -121,6 +121,7 @@ def together(admissions: Sequence[Admission]) -> Admission:
         acting.tier,
         acting.cell,
         scopes,
+        # What one admission withholds and another one admits is not withheld.
         tuple(each for each in withheld if not all_covered((each.scope,), scopes)),
     )
 

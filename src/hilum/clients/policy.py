@@ -342,6 +342,7 @@ def parse_hours(text: str) -> Hours | None:
     )
     first = _DAYS.index(found["first"]) if found["first"] else 0
     last = _DAYS.index(found["last"] or found["first"]) if found["first"] else len(_DAYS) - 1
+    # Days may go over the end of the week, such as fri-mon.
     number = (last - first) % len(_DAYS) + 1
     days = frozenset((first + n) % len(_DAYS) for n in range(number))
     return Hours(days, begins, ends if ends > begins else ends + _DAY)

@@ -186,6 +186,7 @@ def erase(tx: Connection, fate: Fate, rows: Sequence[Mapping[str, Any]]) -> None
         tx.execute(delete(table).where(mine))
         return
     values = {
+        # ``=name`` copies another column of the row.
         name: table.c[value[1:]] if isinstance(value, str) and value.startswith("=") else value
         for name, value in fate.blank.items()
     }

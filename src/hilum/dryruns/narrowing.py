@@ -58,6 +58,7 @@ def try_narrowing(
     if faults:
         raise Invalid("installation_invalid", "An installation can only be narrowed.", fields=faults)
     after = narrowed(order, before)
+    # What was permitted before the approval was permitted under another installation.
     since = max(ctx.now - min(timedelta(days=tried.days), REPLAYED), before.approved_at)
     book = policies.current(ctx).book_at(before.tenant, ctx.now, before.app)
     permitted, unjudged, found = 0, 0, list[NarrowedUse]()

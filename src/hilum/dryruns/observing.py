@@ -119,7 +119,7 @@ def _rows(
 
 
 def notify(ctx: Context, run: DryRun, after: str) -> str:
-    """Tell the owners of the next apps that a finished run lists what will limit them, and from when; return where to go on, or nothing.
+    """Notify the owners of the next apps that a finished run lists about what will limit them, and from when; return where to continue, or nothing.
 
     Only of a version that is in force and observes something. An owner is notified once about an app and a day.
     """

@@ -127,6 +127,7 @@ def open_run(ctx: Context, order: RunOrder, ground: ReadGround = ground_at) -> R
         client=client.id,
         tenant=order.tenant,
         rule_book=policies.in_force(ctx.as_actor(SYSTEM)).everywhere,
+        # Of several tiers, by how clients authenticate, the one that requires most is shown.
         tier=max(cells, key=lambda tier: len(cells[tier].scenarios)),
         scenarios=needed | (further or {}),
         opened_by=str(ctx.actor),

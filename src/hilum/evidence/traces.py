@@ -213,6 +213,7 @@ def propose(calls: Iterable[Call], launches: Mapping[str, int] | None = None) ->
     whole = frozenset(text for each in calls for text in each.scopes)
     asked = (each for each in named if isinstance(each, ClinicalScope))
     least = _furthest(_whole_types(asked, whole), covers)
+    # Pieces that differ in their letters only become one scope.
     joined: dict[ClinicalScope, ClinicalScope] = {}
     for piece in least:
         bare = replace(piece, letters=0)

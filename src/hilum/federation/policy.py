@@ -267,6 +267,7 @@ def settings_faults(settings: Settings) -> dict[str, str]:
         faults["scopes"] = "openid_missing"
     for name in ("subject_claim", "username_claim", "name_claim", "fhir_user_claim", "role_claim"):
         value = getattr(settings, name)
+        # Only the claim of the fhirUser may be left out.
         if (value or name != "fhir_user_claim") and not _CLAIM.fullmatch(value):
             faults[name] = "claim_malformed"
     faults |= _role_faults(settings) | _number_faults(settings)

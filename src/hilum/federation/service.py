@@ -185,6 +185,7 @@ def _require_addable(ctx: Context, tenant: TenantId, change: Change) -> None:
 def _require_settings(ctx: Context, tenant: TenantId, settings: Settings, *, but: str = "") -> None:
     if not policy.may_set_up(ctx.actor, tenant):
         if ctx.actor.tenant is not None:
+            # People of a hospital must not find out which providers other hospitals have.
             raise NotFound("provider_not_found", "There is no such identity provider.")
         raise audit.refusal(ctx, Event(SET_UP, tenant=tenant))
     faults = policy.settings_faults(settings)

@@ -234,6 +234,8 @@ def understand(request: FhirRequest, bases: tuple[str, ...]) -> SearchQuery | De
             Reason.REQUEST_UNSUPPORTED,
             f"{request.type} is not available to apps: it does not say whose record it is.",
         )
+    # A Binary does not say whose it is; the records that refer to it do, so it is neither searched nor
+    # updated.
     if visibility.belonging is Belonging.REFERRER and kind not in {Interaction.READ, Interaction.CREATE}:
         return Deny(
             Reason.REQUEST_UNSUPPORTED,

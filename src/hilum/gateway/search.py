@@ -100,6 +100,7 @@ class Searcher:
             bundle["entry"] = [rebased(entry, task.base) for entry in gathered.entries]
         patient, found = task.shown(entry["resource"] for entry in gathered.entries)
         returned = len(gathered.entries)
+        # The note that a record was too large is not a record.
         if returned and gathered.entries[-1] is _TOO_LARGE:
             returned -= 1
         body = dump(bundle, task.obligations.request.shape)

@@ -138,6 +138,7 @@ def _checked_change(ctx: Context, before: Tenant, change: TenantChange) -> Tenan
     after = replace(before, **orders.changed_fields(change))
     if faults := policy.tenant_faults(after):
         raise Invalid("tenant_invalid", "The hospital cannot be changed as described.", fields=faults)
+    # Also when it is activated: nodes may have been added while it was inactive.
     if change.upstream is not None or (after.active and not before.active):
         _require_one_node(ctx, after.upstream)
     return after

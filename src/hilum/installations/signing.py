@@ -42,6 +42,8 @@ def counting(
     ctx: Context, read: Callable[[Context], list[Row]], decisive: Callable[[Row], Decisive]
 ) -> list[Row]:
     """Read installations, and return those that match what was signed. ``read`` may run again, since others change them meanwhile."""
+    # Rows and sheets are read one after the other. If they differ and the head has moved, both are read
+    # again; if it has not, the rows were changed without being signed.
     found: list[tuple[Row, Decisive]] = []
     texts: dict[str, str] = {}
     for _ in range(_TRIES):

@@ -118,9 +118,11 @@ def follow(watched: Watched, served: Served, held: Iterable[Alert], now: datetim
     gone = watched.skip in {Skip.NOT_INSTALLED, Skip.NOT_CERTIFIED}
     for kind in AlertKind:
         before, limits = by_kind.get(kind), watched.limits
+        # An app that was transferred begins without the alerts of the vendor before.
         if before is not None and (gone or before.vendor != watched.vendor):
             closed.append(_closed(before, CloseReason.NOT_WATCHED, now))
             before = None
+        # None: too few calls to judge. That opens nothing, and closes an alert only after QUIET.
         verdict = None if limits is None else exceeds(kind, served, limits)
         verdicts.append(verdict)
         if verdict and limits is not None:

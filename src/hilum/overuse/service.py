@@ -61,6 +61,7 @@ def _to_judge(ctx: Context, apps: Sequence[AppId]) -> list[Judged]:
             if client.version == version.id and client.environment is each.environment
         )
         volumes = _volumes(ctx, [client for client, backend in of_version if backend])
+        # The counts of a version are read only if it declares something that they could exceed.
         if volumes or (of_version and policy.can_exceed(applicant_of(app, version, each.scopes))):
             since = max(ctx.now - LOOKED_BACK, each.certified_at)
             judged.append(Judged(app, version, each, of_version, since, volumes))

@@ -77,6 +77,8 @@ def _admit(book: Book, applicant: Applicant) -> Admission:
     about = _about_tiers(applicant)
     admitted: dict[object, Scope] = {}
     withheld: list[Withheld] = []
+    # The tiers of what is admitted. The highest decides the cell, with its lifetimes and quota; a scope
+    # that is withheld does not count.
     acting = [Tier.LOW]
     for scope in parse_stored(applicant.scopes):
         covered = part_in_force(book, scope)

@@ -352,6 +352,7 @@ def _loosened(old: Cell, new: Cell) -> Iterator[Widening]:
     for name in newly_overridable(old, new):
         kind, _, what = name.partition(".")
         yield Widening(kind, f"Two people may set {what} aside for one app.", Gravity.PROOF)
+    # Without a percentage people examine everything.
     was, now = (100 if (share := each.review.sample_percent) is None else share for each in (old, new))
     if now < was:
         sentence = f"People examine {now} instead of {was} percent of what passes every check."

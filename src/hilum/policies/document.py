@@ -154,6 +154,8 @@ def _book(top: Table, written: int) -> Book:
         longest_exception=read_longest(top, "exceptions"),
         shares=read_shares(top),
     )
+    # Cells inherit from the base of their tier. Categories refer to workflows and placements, and tier
+    # rules to categories.
     base = top.table("base", optional=True)
     bases = {tier: base.table(tier, optional=True).raw for tier in TIERS}
     base.close()

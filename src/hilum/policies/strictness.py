@@ -102,6 +102,9 @@ def under_raised_tier(
     withheld: list[Withheld] = []
     for scope in parse_stored(found.scopes):
         parts = divide(scope)
+        # Pieces of the raised tier or above were judged by their own cell already. Those below are reduced
+        # to what the raised tier's cell lists; nothing of them is left if there is no such cell, or it
+        # refuses how the client authenticates.
         left = {
             tier: pieces
             if tier.rank >= raised.rank

@@ -113,6 +113,7 @@ def _compared(ctx: Context, installation: Installation) -> WiderVersion:
         for each in registry.certifications_of(ctx, app.id)
         if each.environment in {installation.environment, Environment.PRODUCTION} and each.version in versions
     ]
+    # What the hospital could see when it approved. Scopes of these that it left out then are not new.
     before = [each for each in found if each.certification.certified_at <= approved_at]
     newer = [
         each

@@ -146,6 +146,8 @@ def _permitted(
         counted = [each for each in use.permits(of, since, "") if each.last >= since]
         now = (each for each in counted if moved_at is None or each.last >= moved_at)
         found = drift.outside(now, *measure.contracts, unmeasured=measure.unmeasured)
+        # The client moved to another version within the period: its earlier calls are compared with what
+        # certified versions showed.
         if moved_at is not None:
             then = (each for each in counted if each.last < moved_at)
             earlier = drift.outside(then, *before.contracts, unmeasured=before.unmeasured)

@@ -189,6 +189,7 @@ def follow(
         elif found.state is State.SUSPECTED:
             opened.append(replace(due, id=found.id))
         else:
+            # A failed check does not replace the evidence of one that succeeded.
             evidence = each.evidence if each.certain else found.evidence
             kept.append(replace(found, seen_at=now, evidence=evidence))
     gone = [each for key, each in by_key.items() if key not in seen]

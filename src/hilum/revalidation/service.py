@@ -374,6 +374,7 @@ def _moved(
         registry.suspend_app(ctx, app.id, REASON)
         after = replace(after, suspended=True)
     elif to < Rung.SUSPEND and ladder.suspended:
+        # A person may have resumed the app and suspended it again: then only people resume it.
         if app.state is AppState.SUSPENDED and _suspended_it(ctx, app):
             registry.resume_app(ctx, app.id, "What was found about this app is fixed.")
         after = replace(after, suspended=False)

@@ -382,10 +382,11 @@ def _keys(target: Target, look: Look | None, before: Look | None) -> Iterable[Ch
         yield usable.but(Result.FAILED, f"The key set cannot be used: {look.keys_fault}.")
     else:
         yield usable.but(Result.PASSED, f"The set has the keys {listed}.")
+    # Rotation gives a new key a new kid. A key that replaced another under its kid may be somebody else's.
     old, new = dict(before.keys) if before else {}, dict(look.keys)
     changed = [kid for kid in old if kid in new and old[kid] != new[kid]]
     if changed:
-        yield kept.but(Result.FAILED, f"Another key has the id {', '.join(changed)} than before.")
+        yield kept.but(Result.FAILED, f"Another key now has the id {', '.join(changed)}.")
     elif old and old.keys() != new.keys():
         yield kept.but(
             Result.PASSED, f"The keys were rotated: {', '.join(old)} before, {listed or 'none'} now."
@@ -454,6 +455,8 @@ def _tier(book: Book, applicant: Applicant) -> Check:
 def evidence_of(content: Content, inputs: Inputs, book: Book, applicant: Applicant) -> Iterable[Check]:
     """Judge the documents, runs and proofs that the rule book's cells require."""
     cells = book.categories[applicant.category].cells if applicant.category in book.categories else {}
+    # A version has a tier for each way in which its clients may authenticate: it meets the cells of all of
+    # them.
     of = [cells[each.tier] for each in tiers_to_certify(book, applicant).values()]
     needed = sorted({kind for cell in of for kind in cell.evidence} - {"automated_checks"})
     proofs = sorted({proof for cell in of for proof in cell.proofs})

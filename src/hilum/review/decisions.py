@@ -54,6 +54,7 @@ def decide(ctx: Context, order: DecideOrder) -> SubmissionView:
     )
     if fault := policy.judging_bar(lenses.signer_of(ctx, found)):
         raise lenses.refused(ctx, event, fault)
+    # Overturned on appeal, a submission is in its lenses again, and whoever rejected it may not decide it.
     rejected_by = {each.actor for each in store.list_steps(ctx.tx, found.id) if each.after is State.REJECTED}
     if found.state is State.IN_LENSES and str(ctx.actor) in rejected_by:
         raise audit.refusal(ctx, replace(event, reason="acted_before"), _OBSTACLES["acted_before"])

@@ -42,6 +42,7 @@ def browse(
         query = query.where(clock_store.is_of_tier(submissions.c.id, asked.tier))
     if asked.mine:
         query = query.where(lens_store.waits_for(submissions.c.id, reviewer, signs))
+    # A query for each state reads an index in order, which one over several states could not.
     by_state = [query.where(submissions.c.state == each.value) for each in asked.states] or [query]
     if asked.sort.removeprefix("-") == "due":
         placed = _by_due(tx, asked, query, by_state)

@@ -196,6 +196,7 @@ def ties_to(ctx: Context, vendor: VendorId) -> tuple[TieKind, ...]:
     mail = person.mail.strip().lower()
     if not mail:
         return tuple(found)
+    # Read as the platform: a reviewer may not list a vendor's members and contacts.
     system = ctx.as_actor(SYSTEM)
     members = walk(
         lambda page: identity.list_people(system, TenantId(vendor), page), key=lambda each: each.username

@@ -86,6 +86,8 @@ def way_back(plan: Rollout, where: Position, reason: str) -> list[ApplyOrder]:
     """Return the orders, one after the other, that restore the versions in force before the rollout."""
     orders: list[tuple[int, tuple[TenantId, ...]]] = []
     if len(where.reached) == len(plan.rings):
+        # After the last ring the version is in force everywhere: that is restored first, and then the
+        # hospitals that had others.
         orders.append((plan.before.everywhere, ()))
         places = dict(plan.before.at)
     else:

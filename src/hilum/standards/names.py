@@ -64,8 +64,10 @@ def resembles(name: str, other: str) -> bool:
         return False
     shorter, longer = sorted((one, two), key=len)
     at = next((n for n, (a, b) in enumerate(zip(shorter, longer, strict=False)) if a != b), len(shorter))
+    # One of them has one letter more: the rest is equal.
     if len(shorter) < len(longer):
         return shorter[at:] == longer[at + 1 :]
+    # They are equally long: two neighbours are swapped, or one letter is replaced.
     swapped = shorter[at : at + 2][::-1] == longer[at : at + 2] and shorter[at + 2 :] == longer[at + 2 :]
     return swapped or shorter[at + 1 :] == longer[at + 1 :]
 

@@ -119,6 +119,7 @@ def stopped_part(standing: Standing, now: datetime) -> Stopped | None:
     if stops is None:
         return None
     type_, letter = standing.resource_type, standing.letter
+    # One scope that permits this and is not stopped is enough.
     needed = [each.text for each in compile_scopes(standing.scopes).grants(type_) if each.mask & letter]
     return Stopped.SCOPES if needed and all(stops(text, type_) for text in needed) else None
 

@@ -53,6 +53,7 @@ def preview(ctx: Context, target: Target, open_launches: OpenLaunches) -> Previe
         raise NotPermitted(
             "not_permitted", "You may not engage this switch, so you may not see what it would stop."
         )
+    # Open launches and tokens are found by app, person and tenant, not by what they permit.
     if target.kind in _NOT_COUNTED:
         return Preview(target, counted=False)
     apps = _apps_of(ctx, target)
@@ -67,6 +68,7 @@ def preview(ctx: Context, target: Target, open_launches: OpenLaunches) -> Previe
     hospitals, without = [], []
     for number, tenant in enumerate(sorted({*found, *installed})):
         each = found.get(tenant, HospitalPreview(tenant))
+        # Stand-ins take several reads for each hospital, so they are looked for at the first ones only.
         if tenant in installed and number < PREVIEWED_BOUND:
             stand_ins = _stand_ins(ctx, tenant, installed[tenant], target)
             each = HospitalPreview(

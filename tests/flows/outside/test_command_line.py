@@ -601,7 +601,7 @@ def vendor_of(shell: Shell) -> str:
 def test_requests_and_rules_name_apps_and_people(hospital: Running, tmp_path: Path) -> None:
     """C183, C214: a group goes by the app that it asks for, and a rule by the user name of whom it escalates to."""
     miriam = administrator(hospital, tmp_path)
-    miriam.refuses("request", "show", "Lumen Chart", saying="nobody asks for Lumen Chart")
+    miriam.refuses("request", "show", "Lumen Chart", saying="nobody is asking for Lumen Chart")
     assert miriam.json("mandate", "unanswered") == [], "at her own hospital, which she need not name"
     miriam.json("request", "add", "Lumen Chart", "--role", "front_desk", "--reason", "at the desk")
     assert miriam.json("request", "show", "Lumen Chart")["roles"] == ["front_desk"]

@@ -132,6 +132,7 @@ def categories_of(resource: dict[str, Any]) -> frozenset[str] | None:
             if not isinstance(code, str):
                 return None
             categories.add(_CATEGORY_OF[code.casefold()])
+    # Restricted, but by no label that was read: unknown, so no category opens it.
     return frozenset(categories) or None
 
 
