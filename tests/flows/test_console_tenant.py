@@ -28,7 +28,7 @@ from hilum.registry.models import App, CertifyOrder, Environment, NewApp, NewVen
 from hilum.requests import service as requests
 from hilum.requests.models import AskOrder
 from hilum.signin.policy import actor_of
-from hilum.web.pages import Habits
+from hilum.web.pages import PageDefaults
 from tests.flows.back_channel import JWKS
 from tests.flows.control_site import TRACE, ControlSite, build, in_a_browser
 from tests.flows.test_audit_journal import Place, access
@@ -627,11 +627,11 @@ def test_a_hospital_states_its_language_and_zone_and_its_pages_show_times_in_it(
     read = partial(identity.get_tenant, tenant=GENERAL)
     pages = ward.site.kit.pages
 
-    def habits(tenant: str) -> Habits:
+    def defaults(tenant: str) -> PageDefaults:
         found = ward.site.system(identity.get_tenant, tenant=TenantId(tenant)) if tenant else None
-        return Habits(found.language, found.time_zone) if found else Habits()
+        return PageDefaults(found.language, found.time_zone) if found else PageDefaults()
 
-    monkeypatch.setattr(pages, "shell", replace(pages.shell, habits=habits))
+    monkeypatch.setattr(pages, "shell", replace(pages.shell, defaults=defaults))
     assert "09:00" in browser.get("/tenant/people").text
     refused = press(browser, page, "time_zone", act="habits", language="es", time_zone="Europe/Nowhere")
     assert refused.status_code == 422

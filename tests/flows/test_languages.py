@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hilum.controls.models import Mode, TargetKind
-from hilum.web.pages import Habits
+from hilum.web.pages import PageDefaults
 from tests.flows.back_channel import MERCY
 from tests.flows.front_channel import STANDALONE, Browser, Front, answer, front, shared_pages
 from tests.sim.browser import form_with
@@ -239,7 +239,7 @@ def test_a_browser_that_wants_no_language_gets_the_hospitals(
 ) -> None:
     """C87: for that hospital's pages only, and only where neither the browser nor the person states one."""
     pages = shared_pages()
-    spanish = replace(pages.shell, habits=lambda tenant: Habits("es" if tenant == MERCY else "", ""))
+    spanish = replace(pages.shell, defaults=lambda tenant: PageDefaults("es" if tenant == MERCY else "", ""))
     monkeypatch.setattr(pages, "shell", spanish)
 
     assert language(speaking(front, "").http.get(SIGNIN)) == "es"

@@ -26,7 +26,7 @@ from hilum.signin import service as signin
 from hilum.switchboard import service as switchboard
 from hilum.web import errors
 from hilum.web.kit import Kit
-from hilum.web.pages import Habits, Pages, Shell
+from hilum.web.pages import PageDefaults, Pages, Shell
 from hilum.web.static import Assets
 from tests.flows.back_channel import BASE, MERCY, OTHER, Platform, standing
 from tests.flows.test_rule_book_in_force import put_in_force
@@ -80,7 +80,7 @@ def ehr(sqlite_uow: UnitOfWork, clock: FakeClock) -> Iterator[Ehr]:
         async def nobody(_: object, __: object = None, /) -> Any:
             raise AssertionError("the launch API takes access tokens, not API tokens")
 
-        shell = Shell(sandbox=True, habits=lambda _: Habits("", "Europe/Madrid"))
+        shell = Shell(sandbox=True, defaults=lambda _: PageDefaults("", "Europe/Madrid"))
         pages = Pages(Assets(), shell, folders=[signin_routes.TEMPLATES])
         kit = Kit(sqlite_uow, clock, sqlite_uow.ids, platform.urls, SiteMode.SANDBOX, pages, nobody)
         app = Starlette(routes=routes.routes(kit))

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import delete, update
 
 from hilum.app import signed_rows
-from hilum.app.restore import lifted_in
+from hilum.app.restore import allowances_in_force
 from hilum.approvals.models import Act, Approval, ApprovalKind
 from hilum.attestations import store as attestation_store
 from hilum.audit import service as audit
@@ -126,13 +126,13 @@ def test_a_restore_lists_what_is_lifted_again_with_the_command_that_ends_it(
     site.system(service.add_exception, made=lowered)
     site.system(service.add_exception, made=replace(lowered, id="exc_2", ends_at=START - timedelta(days=1)))
 
-    assert site.system(lifted_in) == (
+    assert site.system(allowances_in_force) == (
         f"exception exc_1 for {app} at general, until 2026-03-12 09:00 UTC: hilum policy end-exception exc_1",
         f"override {override} of reads-slots for {app} at general, until 2026-03-12 09:00 UTC: hilum policy end-override {override}",
     )
 
     site.api("root").post(f"/policies/overrides/{override}/end", json={"reason": "Done."})
-    assert len(site.system(lifted_in)) == 1
+    assert len(site.system(allowances_in_force)) == 1
 
 
 @both_backends

@@ -94,29 +94,29 @@ def test_a_version_reaches_one_ring_after_the_other_and_ends_everywhere(
 
     traffic.record("mercy", 196, 4)
     clock.advance(DAY - timedelta(seconds=1))
-    traffic.carry_on()
+    traffic.carry_out_verdict()
     assert at(site) == (1, {"mercy": 2})
     walk = site.system(lambda ctx: walks.lock_walk(ctx.tx, walks.AHEAD))
     assert (walk.key, walk.phase) == (shown(site)["id"], Phase.DONE), (
         "hospitals of later rings have their notice (C180)"
     )
     clock.advance(timedelta(seconds=1))
-    traffic.carry_on()
+    traffic.carry_out_verdict()
     assert at(site) == (1, {"mercy": 2, "children": 2})
     traffic.record("children", 196, 4)
     clock.advance(DAY)
-    traffic.carry_on()
+    traffic.carry_out_verdict()
     assert at(site) == (2, {})
     traffic.record("general", 196, 4)
     clock.advance(DAY)
-    traffic.carry_on()
+    traffic.carry_out_verdict()
 
     found = shown(site)
     assert (found["state"], found["before"]["everywhere"]) == ("done", 1)
     done = site.api("root").get("/policies/applications").json()["items"]
     assert [each["applied_by"] for each in done[:2]] == ["system:system"] * 2
     assert {each["agreed_by"] for each in done[:3]} == {found["agreed_by"]}
-    assert traffic.carry_on() is None
+    assert traffic.carry_out_verdict() is None
 
 
 def test_it_goes_back_by_itself_when_more_is_refused_than_before(
@@ -127,7 +127,7 @@ def test_it_goes_back_by_itself_when_more_is_refused_than_before(
     clock.advance(timedelta(minutes=11))
     traffic.record("mercy", 150, 50)
 
-    traffic.carry_on()
+    traffic.carry_out_verdict()
 
     assert at(site) == (1, {"mercy": 1})
     found = shown(site)
@@ -138,7 +138,7 @@ def test_it_goes_back_by_itself_when_more_is_refused_than_before(
     assert "goes back by itself" in newest["reason"]
     assert actions(site)[:3] == ["policies.rollout.end", "policies.rollout.pause", "policies.rollout.start"]
     clock.advance(2 * DAY)
-    assert traffic.carry_on() is None
+    assert traffic.carry_out_verdict() is None
     assert at(site) == (1, {"mercy": 1})
 
 
@@ -147,7 +147,7 @@ def test_it_goes_back_when_answers_become_slow(site: ControlSite, clock: FakeClo
     traffic.record("mercy", 100, 4)
     traffic.record("mercy", 100, ms=400)
 
-    traffic.carry_on()
+    traffic.carry_out_verdict()
 
     assert shown(site)["state"] == "went_back"
     assert "longer than 25 ms" in shown(site)["why"]
@@ -165,11 +165,11 @@ def test_it_goes_back_from_everywhere_to_exactly_what_was_in_force_before(
     for tenant in ("mercy", "children"):
         traffic.record(tenant, 200, 4)
         clock.advance(DAY)
-        traffic.carry_on()
+        traffic.carry_out_verdict()
     assert at(site) == (3, {})
     traffic.record("general", 100, 100)
 
-    traffic.carry_on()
+    traffic.carry_out_verdict()
 
     assert shown(site)["state"] == "went_back"
     assert at(site) == (1, {"general": special})
@@ -184,7 +184,7 @@ def test_too_little_traffic_is_not_known_yet_and_does_not_advance(
         traffic.record("mercy", decisions)
     clock.advance(5 * DAY)
 
-    traffic.carry_on()
+    traffic.carry_out_verdict()
 
     assert at(site) == (1, {"mercy": 2})
     assert shown(site)["why"] == f"Not known yet at ring 1: {decisions} decisions, and 100 are needed."
@@ -198,7 +198,7 @@ def test_one_app_that_is_refused_everything_is_not_hidden_by_a_busy_one(
     traffic.record("mercy", 100_000, 2_000)
     traffic.record("mercy", 0, 120, app="app_2")
 
-    traffic.carry_on()
+    traffic.carry_out_verdict()
 
     assert shown(site)["state"] == "went_back"
     assert "app_2" in shown(site)["why"]
@@ -216,7 +216,7 @@ def test_an_app_that_gets_itself_refused_beside_the_rule_book_sends_nothing_back
     traffic.record("mercy", 0, 5_000, app="app_2", reason=reason)
     traffic.record("mercy", 0, 5_000, reason=reason)
 
-    traffic.carry_on()
+    traffic.carry_out_verdict()
 
     assert at(site) == (1, {"mercy": 2})
     found = shown(site)
@@ -232,7 +232,7 @@ def test_whoever_applies_something_else_ends_it_and_it_touches_nothing_more(
     traffic.record("mercy", 0, 500)
     clock.advance(DAY)
 
-    traffic.carry_on()
+    traffic.carry_out_verdict()
 
     assert shown(site)["state"] == "overtaken"
     assert at(site) == (1, {"mercy": other})
@@ -248,7 +248,7 @@ def test_a_person_stops_it_and_what_it_has_reached_stays(
     assert site.api("root").post(where, json={"reason": "We look."}).json()["state"] == "stopped"
 
     traffic.record("mercy", 0, 500)
-    assert traffic.carry_on() is None
+    assert traffic.carry_out_verdict() is None
     assert at(site) == (1, {"mercy": 2})
     assert problem(site.api("root").post(where, json={"reason": "x"}))["code"] == "rollout_over"
 
@@ -267,7 +267,7 @@ def test_a_rollout_that_a_person_stopped_and_a_row_set_to_running_again_moves_no
     clock.advance(DAY)
 
     with pytest.raises(Unavailable, match="not match what was signed"):
-        traffic.carry_on()
+        traffic.carry_out_verdict()
 
     assert at(site) == (1, {"mercy": 2})
 
@@ -287,13 +287,13 @@ def test_a_run_that_broke_off_between_the_pause_and_the_way_back_is_gone_on_with
     begun(site)
     traffic.record("mercy", 0, 500)
     with monkeypatch.context() as patched:
-        patched.setattr(rollouts, "go_back", _killed)
+        patched.setattr(rollouts, "roll_back", _killed)
         with pytest.raises(KeyboardInterrupt):
-            traffic.carry_on()
+            traffic.carry_out_verdict()
     assert shown(site)["state"] == "paused"
     assert at(site) == (1, {"mercy": 2})
 
-    traffic.carry_on()
+    traffic.carry_out_verdict()
 
     assert shown(site)["state"] == "went_back"
     assert at(site) == (1, {"mercy": 1})
@@ -313,7 +313,7 @@ def test_a_row_that_was_altered_moves_nothing(site: ControlSite, clock: FakeCloc
     in_transaction(site, forged)
 
     with pytest.raises(Unavailable, match="not match what was signed"):
-        traffic.carry_on()
+        traffic.carry_out_verdict()
 
     assert at(site) == (1, {"mercy": 2})
 
@@ -327,7 +327,7 @@ def test_an_application_that_was_deleted_stops_it(
     in_transaction(site, delete(store.applications).where(store.applications.c.number == 2))
 
     with pytest.raises(HilumError):
-        traffic.carry_on()
+        traffic.carry_out_verdict()
 
 
 @pytest.mark.parametrize("forged", ["running", "paused"])
@@ -336,12 +336,12 @@ def test_an_over_rollout_that_somebody_set_to_another_state_moves_nothing(
 ) -> None:
     begun(site)
     traffic.record("mercy", 0, 500)
-    traffic.carry_on()
+    traffic.carry_out_verdict()
     in_transaction(site, update(plans.plans).values(state=forged))
     clock.advance(DAY)
 
     with pytest.raises(Unavailable, match="not match what was signed"):
-        traffic.carry_on()
+        traffic.carry_out_verdict()
 
     assert at(site) == (1, {"mercy": 1})
 
@@ -355,12 +355,12 @@ def test_a_rollout_that_somebody_set_to_paused_does_not_go_back_and_is_stopped(
     in_transaction(site, update(plans.plans).values(state="paused"))
 
     with pytest.raises(Unavailable, match="not match what was signed"):
-        traffic.carry_on()
+        traffic.carry_out_verdict()
 
     assert at(site) == (1, {"mercy": 2})
     answer = site.api("root").post(f"/policies/rollouts/{found['id']}/stop", json={"reason": "We look."})
     assert answer.json()["state"] == "stopped"
-    assert traffic.carry_on() is None
+    assert traffic.carry_out_verdict() is None
 
 
 @in_one_world(
@@ -416,14 +416,14 @@ def test_an_app_that_is_refused_on_purpose_does_not_send_a_narrower_version_back
     traffic.record("mercy", 196, 4)
     traffic.record("mercy", 0, 50_000, app="app_2")
 
-    traffic.carry_on()
+    traffic.carry_out_verdict()
 
     found = shown(site)
     assert found["state"] == "running"
     assert list(found["measured"]["rings"][0]["figures"]["one_app"]) == ["app_2"]
 
     traffic.record("mercy", 0, 200, app="app_3")
-    traffic.carry_on()
+    traffic.carry_out_verdict()
     assert shown(site)["state"] == "went_back"
 
 
@@ -460,10 +460,10 @@ def test_of_two_nodes_that_carry_on_at_once_one_takes_the_step(
     traffic.record("mercy", 200)
     clock.advance(DAY)
     plan, stands = site.system(rollouts.unfinished)
-    traffic.carry_on()
+    traffic.carry_out_verdict()
     verdict = Verdict(Step.ADVANCE, "It was right a moment ago.")
 
-    late = partial(rollouts.carry_on, plan_id=plan.id, seen=stands, verdict=verdict)
+    late = partial(rollouts.carry_out_verdict, plan_id=plan.id, seen=stands, verdict=verdict)
     site.system(late)
 
     assert at(site) == (1, {"mercy": 2, "children": 2})

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tools import reference
 
-from hilum.console.deeds import DEEDS
+from hilum.console.action_words import ACTION_WORDS
 from hilum.identity.models import Role, StaffRole, VendorRole
 from hilum.identity.policy import RIGHTS
 from hilum.infra.unit_of_work import UnitOfWork
@@ -57,8 +57,8 @@ def test_the_glossary_lists_every_role_and_group() -> None:
 
 
 def test_the_consoles_have_words_for_each_action_that_the_audit_records() -> None:
-    """A line of a timeline is a sentence. A new action gets its words in ``hilum.console.deeds``."""
-    assert sorted(DEEDS) == sorted(reference.recorded_actions())
+    """A line of a timeline is a sentence. A new action gets its words in ``hilum.console.action_words``."""
+    assert sorted(ACTION_WORDS) == sorted(reference.recorded_actions())
 
 
 def test_no_text_uses_a_word_that_has_a_plainer_one() -> None:

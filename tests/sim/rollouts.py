@@ -76,7 +76,7 @@ class Traffic:
         self.n += 1
         return access(self.n, **facts)
 
-    def carry_on(self) -> Rollout | None:
+    def carry_out_verdict(self) -> Rollout | None:
         """Run the job once."""
         now = self.site.clock.now()
         count = partial(journals.count_decisions, self.jobs.journal, self.site.uow.db.url, now)

@@ -108,13 +108,13 @@ class Dispatcher:
         state["correlation_id"] = _clean(heads.correlation)
         source = state["source"] = self._source(scope, heads.forwarded)
         if fault := self._fault(heads, scope["path"]):
-            await self._turn_away(scope, send, fault)
+            await self._refuse_unread(scope, send, fault)
             return
         # The holder of an IPv6 /64 has more addresses than any limit. An IPv4 address is its own
         # network.
         network = state["network"] = network_of(source) if ":" in source else source
         if busy := self._admission.enter(network):
-            await self._turn_away(scope, send, busy)
+            await self._refuse_unread(scope, send, busy)
             return
         # Requests without a body, as nearly all reads are, skip the layer that bounds bodies.
         body = None
@@ -156,7 +156,7 @@ class Dispatcher:
 
         Where a bound was exceeded, the framework's error response is replaced by our refusal, unless it has the right status already.
         """
-        answer = _Answer(scope, send, body, self._turn_away)
+        answer = _Answer(scope, send, body, self._refuse_unread)
         scope["state"]["body"] = body
         try:
             await self._dispatch(scope, body, answer)
@@ -164,11 +164,11 @@ class Dispatcher:
             # The route passed on the error of reading the body. ``_Answer`` handles a route that
             # answered by itself.
             if not answer.started and body.fault is not None:
-                await self._turn_away(scope, send, body.fault)
+                await self._refuse_unread(scope, send, body.fault)
         finally:
             answer.close()
 
-    async def _turn_away(self, scope: Scope, send: Send, error: HilumError) -> None:
+    async def _refuse_unread(self, scope: Scope, send: Send, error: HilumError) -> None:
         """Refuse without reading the body, and close the connection."""
         metrics.TURNED_AWAY.add(error.code)
         state = scope["state"]
@@ -244,7 +244,7 @@ class _Answer:
     """The ``send`` of a request with a body. It drops its reference to the connection when the request has ended, as the body does."""
 
     def __init__(self, scope: Scope, send: Send, body: Body, turn_away: TurnAway) -> None:
-        self._scope, self._send, self._body, self._turn_away = scope, send, body, turn_away
+        self._scope, self._send, self._body, self._refuse_unread = scope, send, body, refuse_unread
         self.started = self._replaced = False
 
     async def __call__(self, message: Message) -> None:
@@ -256,7 +256,7 @@ class _Answer:
             self.started = True
             if fault is not None and message["status"] != status_of(fault):
                 self._replaced = True
-                await self._turn_away(self._scope, self._send, fault)
+                await self._refuse_unread(self._scope, self._send, fault)
                 return
             # The unread rest of the body would be taken for the next request on the connection.
             if not self._body.whole:

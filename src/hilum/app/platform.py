@@ -73,7 +73,7 @@ from hilum.web import errors, problems
 from hilum.web.asgi import App, Receive, Scope, Send
 from hilum.web.bounds import Admission, Limits, Patience
 from hilum.web.kit import Kit
-from hilum.web.pages import NO_HABITS, Habits, Pages, Shell
+from hilum.web.pages import NO_DEFAULTS, PageDefaults, Pages, Shell
 from hilum.web.static import Assets
 from hilum.web.urls import Urls, host_of
 
@@ -193,7 +193,7 @@ def _shell(settings: Settings, urls: Urls, assets: Assets, keeper: SnapshotKeepe
         sandbox=settings.is_sandbox,
         links=shown,
         secure=urls.is_secure(),
-        habits=lambda tenant: _habits(keeper, tenant),
+        defaults=lambda tenant: _page_defaults(keeper, tenant),
         opens_an_app=mounts.opens_an_app,
     )
     return Pages(assets, shell, folders=[*mounts.template_folders(), HERE / "templates"])
@@ -224,11 +224,11 @@ def _keeper(uow: UnitOfWork, node: str) -> SnapshotKeeper:
     return SnapshotKeeper(read, signal, uow.clock, load=load, on_stop=record, on_other_copy=uow.db.dispose)
 
 
-def _habits(keeper: SnapshotKeeper, tenant: str) -> Habits:
+def _page_defaults(keeper: SnapshotKeeper, tenant: str) -> PageDefaults:
     """Return the language and the zone of a hospital's pages, and the origins that may frame them while an app opens."""
     snapshot = keeper.current()
     facts = snapshot.identity.tenants.get(TenantId(tenant)) if snapshot is not None else None
-    return NO_HABITS if facts is None else Habits(facts.language, facts.time_zone, facts.ehr_origins)
+    return NO_DEFAULTS if facts is None else PageDefaults(facts.language, facts.time_zone, facts.ehr_origins)
 
 
 def _own_origin(keeper: SnapshotKeeper, tenant: str) -> str:

@@ -338,7 +338,9 @@ def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored
         # before.
         migrations.reopen(ctx.tx)
         verified = policies.verify(ctx)
-        return Restored(manifest, migrated, sessions, tokens, links, verified, lifted=lifted_in(ctx))
+        return Restored(
+            manifest, migrated, sessions, tokens, links, verified, lifted=allowances_in_force(ctx)
+        )
 
     try:
         with lanes.using(Lane.LONG):
@@ -347,7 +349,7 @@ def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored
         uow.close()
 
 
-def lifted_in(ctx: Context) -> tuple[str, ...]:
+def allowances_in_force(ctx: Context) -> tuple[str, ...]:
     """List the exceptions and overrides in force in the copy; the operator must end those again that were ended after the backup."""
     lines = [
         f"exception {each.id} for {each.app}{_at(each.tenant)}, until {each.ends_at:%Y-%m-%d %H:%M} UTC: hilum policy end-exception {each.id}"

@@ -143,7 +143,7 @@ def grace_of(certification: Certification, book: Book, of: Iterable[ClientFacts]
     return last if last is not None and last > certification.expires_at else None
 
 
-def gets_one(app: App, certification: Certification, now: datetime) -> bool:
+def gets_certificate(app: App, certification: Certification, now: datetime) -> bool:
     """Check whether a certification is in force and of an app that more than one hospital can have."""
     # What exists at one hospital only is nobody else's business.
     return app.tenant is None and certification.withdrawn_at is None and now < certification.expires_at

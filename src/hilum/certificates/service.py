@@ -169,7 +169,7 @@ def _served(
 def _make(doing: _Step, certified: Certified, app: App, missing: Collection[Certification]) -> None:
     for each in missing:
         version = certified.versions.get(each.version)
-        if version is None or not policy.gets_one(app, each, doing.ctx.now):
+        if version is None or not policy.gets_certificate(app, each, doing.ctx.now):
             continue
         number = doing.walk.last + 1
         doing.walk = replace(doing.walk, last=number)

@@ -127,12 +127,12 @@ def certificate_verify(file: Path, *, keys_: str, status_: str, json_: bool) -> 
     if json_:
         as_json(found | {"claims": dict(verdict.claims)})
     else:
-        show_one(found | _told(dict(verdict.claims)), json_=False, names_of=lambda _: {})
+        show_one(found | _claims_shown(dict(verdict.claims)), json_=False, names_of=lambda _: {})
     if verdict.code:
         raise SystemExit(REFUSED)
 
 
-def _told(claims: dict[str, Any]) -> dict[str, Any]:
+def _claims_shown(claims: dict[str, Any]) -> dict[str, Any]:
     """Return what a verified certificate says, one line each."""
     if not claims:
         return {}

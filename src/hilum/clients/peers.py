@@ -72,7 +72,7 @@ def _carry_out_peer(ctx: Context, approval: Approval, asker: Actor) -> CarriedOu
 
 def _validated_peer(ctx: Context, order: NewPeer) -> ClientMetadata:
     tenant = identity.get_tenant(ctx, order.tenant)
-    if not policy.may_keep_peers(ctx.actor, order.tenant):
+    if not policy.may_manage_peers(ctx.actor, order.tenant):
         raise audit.refusal(ctx, Event("registry.peer.add", tenant=order.tenant))
     if order.type not in PLATFORM_PEERS:
         fields = {"client_type": "not_a_peer"}

@@ -422,7 +422,7 @@ def redirect_matches(registered: Iterable[str], presented: str, *, deployment: D
     return redirects.redirect_matches(registered, presented, native=deployment is Deployment.NATIVE)
 
 
-def may_keep_peers(actor: Actor, tenant: TenantId) -> bool:
+def may_manage_peers(actor: Actor, tenant: TenantId) -> bool:
     """Check whether an actor may add a tenant's EHR and resource servers and rotate their secrets."""
     return may_register(actor) or administers(actor, tenant)
 

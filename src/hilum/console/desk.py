@@ -126,7 +126,7 @@ class Visit:
         }
         hospital = "" if self.visitor.actor.vendor is not None else self.visitor.session.tenant or ""
         return self.kit.pages.render(
-            self.request, template, status=status, habits_of=hospital, **(more | facts)
+            self.request, template, status=status, defaults_of=hospital, **(more | facts)
         )
 
     def csrf(self, purpose: str) -> str:

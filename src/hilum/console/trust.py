@@ -95,13 +95,13 @@ class Trust:
         now, keys = self._kit.clock.now(), self._published.keys
         first = certificates.verify(text, keys, now=now)
         if first.code:
-            return {"verdict": first, "claims": _told(first.claims), "unknown": False}
+            return {"verdict": first, "claims": _claims_shown(first.claims), "unknown": False}
         listed = self._published.status_list(_list_of(first.claims)) if self._published.is_known else ""
         if not listed:
-            return {"verdict": first, "claims": _told(first.claims), "unknown": True}
+            return {"verdict": first, "claims": _claims_shown(first.claims), "unknown": True}
         return {
             "verdict": certificates.verify(text, keys, now=now, status_list=listed),
-            "claims": _told(first.claims),
+            "claims": _claims_shown(first.claims),
             "unknown": False,
         }
 
@@ -129,7 +129,7 @@ def _list_of(claims: Mapping[str, Any]) -> int:
     return int(number) if number.isdecimal() and len(number) < 10 else -1
 
 
-def _told(claims: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _claims_shown(claims: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what a certificate says, as far as a page shows it."""
     found = []
     for name, value in claims.items():

@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Any
 
 from hilum.audit.models import Outcome, RecordedEvent
-from hilum.console.deeds import DEEDS
+from hilum.console.action_words import ACTION_WORDS
 from hilum.console.models import Console, Happening, Page
 from hilum.console.service import Names
 from hilum.controls.models import Mode, Switch, TargetKind
@@ -181,7 +181,7 @@ def trouble(error: HilumError, status: int) -> Trouble:
 def action(name: str) -> str:
     """Return what an event says that somebody did."""
     # Of a release that recorded other events only the name is known.
-    return DEEDS.get(name, name.replace(".", " ").replace("_", " "))
+    return ACTION_WORDS.get(name, name.replace(".", " ").replace("_", " "))
 
 
 def happening(recorded: RecordedEvent, names: Names) -> Happening:

@@ -183,7 +183,7 @@ def _comes_back(window: Window) -> Verdict:
 def _signed_out(window: Window) -> Verdict:
     if any(each.reason == "refresh_reused" for each in window.events(REDEEM, _REFUSED)):
         return not_met("The app used a refresh token twice.")
-    if fault := _hammers(window):
+    if fault := _repeats_refused(window):
         return fault
     turned_away = [*window.refused(), *window.events(REDEEM, _REFUSED)]
     if not turned_away:
@@ -194,7 +194,7 @@ def _signed_out(window: Window) -> Verdict:
     return met("The app noticed that its tokens were revoked, and was launched again.")
 
 
-def _hammers(window: Window) -> Verdict | None:
+def _repeats_refused(window: Window) -> Verdict | None:
     for what, found in (("requests", window.refused()), ("refreshes", window.events(REDEEM, _REFUSED))):
         if len(found) > RETRIES:
             return not_met(f"The app sent {len(found)} {what} that were refused.")
@@ -206,7 +206,7 @@ def _withdrawn(window: Window) -> Verdict:
     if not ended:
         return incomplete("Nobody withdrew the app's access.")
     later = window.after(ended[0])
-    if fault := _hammers(later):
+    if fault := _repeats_refused(later):
         return fault
     if not later.refused() and not later.events(REDEEM, _REFUSED):
         return incomplete("The app sent nothing after its access was withdrawn.")

@@ -104,7 +104,7 @@ def _needs(
         else each
         for each in pieces
     ]
-    for type_, letter in _brought_along(query):
+    for type_, letter in _included_types(query):
         found += _reaching(held, type_, letter)
     if row.type == "Binary" and row.name == "read":
         # An attachment is read through a record that refers to it and that may be read as well.
@@ -158,7 +158,7 @@ def _category(query: Sequence[tuple[str, str]]) -> str:
     return named[0] if system and bar and code and named[0].isprintable() else ""
 
 
-def _brought_along(query: Iterable[tuple[str, str]]) -> Iterator[tuple[str, int]]:
+def _included_types(query: Iterable[tuple[str, str]]) -> Iterator[tuple[str, int]]:
     """Return the types that a search may have included, each with the letter that must cover it."""
     for name, value in query:
         source, _, rest = value.partition(":")

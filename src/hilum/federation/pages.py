@@ -4,7 +4,7 @@ A sign-in, in order:
 
 1. The sign-in page (``signin``) shows a button for each provider (``offers``).
 2. ``leave``: the provider's metadata, and a redirect to it. All that the return needs is sealed into ``state``, for this browser only.
-3. ``come_back``: the state is opened, and used up in a first transaction (``sign_in.begin_return``).
+3. ``finish_sign_in``: the state is opened, and used up in a first transaction (``sign_in.begin_return``).
 4. ``live.Providers.redeem``, between two transactions: the code is exchanged, and the id_token checked in full (``id_token``).
 5. ``sign_in.complete_return``: the account of the subject, linked, recognised or added; whether it may enter; the session.
 6. Sign-out at the browser goes on to the provider (``sign_out``); the provider ends sessions by a logout token (``logout``).
@@ -62,7 +62,7 @@ class Federated:
         root = "/t/{tenant}/signin/through/{provider}"
         return [
             Route(root, self.leave, methods=["GET"]),
-            Route(f"{root}/return", self.come_back, methods=["GET"]),
+            Route(f"{root}/return", self.finish_sign_in, methods=["GET"]),
             Route(f"{root}/logout", self.logout, methods=["POST"]),
         ]
 
@@ -166,7 +166,7 @@ class Federated:
         cookies.put(response, cookies.DEPARTURE, secret, secure=secure, life=SIGN_IN_LIFE)
         return response
 
-    async def come_back(self, request: Request) -> Response:
+    async def finish_sign_in(self, request: Request) -> Response:
         """Process the authentication response, and sign in the person."""
         tenant, provider_id = TenantId(request.path_params["tenant"]), request.path_params["provider"]
         trace, secure = trace_of(request), self._kit.urls.is_secure(tenant)

@@ -37,7 +37,7 @@ from hilum.identity.policy import (
     has_power,
     is_loopback,
     may_administer,
-    may_rule_tenants,
+    may_manage_tenants,
     name_fault,
     normal_username,
     origin_fault,
@@ -221,9 +221,9 @@ def may_see(actor: Actor, tenant: TenantId) -> bool:
     return actor.is_platform or may_administer(actor, tenant)
 
 
-def may_keep_hosts(actor: Actor) -> bool:
+def may_manage_hosts(actor: Actor) -> bool:
     """Check whether an actor may change the list of hosts that the platform connects to."""
-    return may_rule_tenants(actor)
+    return may_manage_tenants(actor)
 
 
 def host_fault(origin: str, *, loopback: bool) -> str:

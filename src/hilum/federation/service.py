@@ -63,7 +63,7 @@ def _carry_out_host(ctx: Context, approval: Approval, asker: Actor) -> CarriedOu
 
 
 def _require_host(ctx: Context, origin: str, *, loopback: bool) -> None:
-    if not policy.may_keep_hosts(ctx.actor):
+    if not policy.may_manage_hosts(ctx.actor):
         raise audit.refusal(ctx, Event(HOST))
     if fault := policy.host_fault(origin, loopback=loopback):
         raise Invalid("host_invalid", "The host cannot be allowed as described.", fields={"origin": fault})
@@ -84,7 +84,7 @@ def _add_host(ctx: Context, origin: str) -> Host:
 
 def remove_host(ctx: Context, host_id: str) -> None:
     """Remove a host from the list; nothing is fetched from it, and nobody redirected there, from then on. Raises NotPermitted, NotFound."""
-    if not policy.may_keep_hosts(ctx.actor):
+    if not policy.may_manage_hosts(ctx.actor):
         raise audit.refusal(ctx, Event("federation.host.remove"))
     removed = store.take_host(ctx.tx, host_id)
     audit.record(ctx, Event("federation.host.remove", facts={"origin": removed.origin}))

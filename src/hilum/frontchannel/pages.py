@@ -397,12 +397,18 @@ def label(choice: PatientChoice) -> str:
     number = Sentence("record number %(number)s", number=choice.number) if choice.number else ""
     gender = Sentence(choice.gender) if choice.gender in GENDERS else choice.gender
     return joined(
-        (choice.name or Sentence("(no name)"), _born(choice.birth_date), gender, number, choice.facility),
+        (
+            choice.name or Sentence("(no name)"),
+            _birth_text(choice.birth_date),
+            gender,
+            number,
+            choice.facility,
+        ),
         ", ",
     )
 
 
-def _born(text: str) -> str:
+def _birth_text(text: str) -> str:
     return Sentence("born %(date)s", date=_date_in_words(text)) if text else ""
 
 

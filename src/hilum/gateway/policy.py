@@ -96,7 +96,7 @@ def decide(incoming: GatewayRequest, snapshot: Snapshot | None, now: datetime) -
     entitled = entitlement_of(need, token, snapshot, now, stops)
     if isinstance(entitled, Deny):
         return entitled
-    glass = _glass(incoming, request, token, snapshot, now)
+    glass = _broken_glass(incoming, request, token, snapshot, now)
     # With a switch on a scope the entitlement is another one at each request, and so is the search
     # behind a page link.
     is_keepable = incoming.is_repeated and incoming.page is None and glass is None and stops is None
@@ -154,7 +154,7 @@ def sunset_notice(obligations: Obligations) -> Mapping[str, str]:
     return {} if ending is None else notice_headers(ending)
 
 
-def _glass(
+def _broken_glass(
     incoming: GatewayRequest, request: FhirRequest, token: AccessToken, snapshot: Snapshot, now: datetime
 ) -> BrokenGlass | None:
     """Return whose restricted records an app may read because its person broke the glass: it adds to no scope, role, context or write (C82)."""

@@ -129,7 +129,7 @@ class Enforcer:
         request_id = task.incoming.request_id
         if refused.deny.reason is Reason.TRAFFIC_SHED:
             metrics.TRAFFIC_SHED.add(task.obligations.traffic)
-        deny = _though_done(refused.deny, request_id) if task.effect is Effect.DONE else refused.deny
+        deny = _done_but_refused(refused.deny, request_id) if task.effect is Effect.DONE else refused.deny
         answer = refusal(deny, request_id, retry_after_s=refused.retry_after_s)
         if refused.resource:
             answer.headers += ((b"location", f"{task.addresses.base}/{refused.resource}".encode()),)
@@ -337,7 +337,7 @@ def _complete(task: UpstreamTask, answer: Answer) -> Answer:
     return answer
 
 
-def _though_done(deny: Deny, request_id: str) -> Deny:
+def _done_but_refused(deny: Deny, request_id: str) -> Deny:
     """Return the refusal of an answer whose write was carried out. Nothing that the FHIR server said about it leaves, not even its place."""
     sentence = f"The write was carried out, under request {request_id}. Do not send it again. Its answer is kept back: {deny.detail}"
     return Deny(Reason.WRITE_DONE_ANSWER_WITHHELD, sentence)

@@ -114,7 +114,7 @@ class Settler:
             if not await self._is_closed(request_id):
                 # The worker that sent the write may record its outcome at any moment, so that is
                 # looked at before and after asking.
-                finding = await self._find_out(each.intent)
+                finding = await self._find_outcome(each.intent)
                 if finding is None:
                     away.add(each.intent.tenant)
                     continue
@@ -135,7 +135,7 @@ class Settler:
     async def _is_closed(self, request_id: str) -> bool:
         return any(map(audit.closes, await asyncio.to_thread(self._intents.find, request_id)))
 
-    async def _find_out(self, intent: Access) -> Finding | None:
+    async def _find_outcome(self, intent: Access) -> Finding | None:
         tenant = self._tenant_of(intent.tenant)
         if tenant is None:
             return Finding(Outcome.UNKNOWN, "The tenant no longer exists.")

@@ -186,7 +186,7 @@ class SnapshotKeeper:
             # (ADR 31).
             went_back = bool(self._signal.stamps) and not self._signal.stamps.follows(self._seen)
             if went_back or self._signal.breaks != self._breaks:
-                self._distrust(other_copy=went_back)
+                self._reread_all(other_copy=went_back)
             if changed or self._failing or self._is_behind():
                 self._follow(asked_at)
             else:
@@ -207,7 +207,7 @@ class SnapshotKeeper:
                 self._failing = True
                 self._stopping.wait(SNAPSHOT_POLL.total_seconds())
 
-    def _distrust(self, *, other_copy: bool) -> None:
+    def _reread_all(self, *, other_copy: bool) -> None:
         """Mark everything to be read again: the database that answers now may be another copy than the one that was read."""
         self._breaks = self._signal.breaks
         self._unverified = set(self._parts)
@@ -257,7 +257,7 @@ class SnapshotKeeper:
             # The watch's connection and this one may lead to two servers while an address moves.
             # Nothing is confirmed until they agree.
             if not self._seen.follows(self._signal.stamps):
-                self._distrust(other_copy=True)
+                self._reread_all(other_copy=True)
                 raise Unavailable(
                     "database_differs", "The database is not the one that is watched; its address moved."
                 )

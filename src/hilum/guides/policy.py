@@ -70,7 +70,7 @@ def render(name: str, text: str, known: Iterable[str]) -> Guide:
         elif token.type == "paragraph_open" and not lead:
             lead = shortened(_plain(inline))
     for token in tokens:
-        _mend_links(token, served)
+        _fix_links(token, served)
     body = tokens[3:] if tokens and tokens[0].tag == "h1" else tokens
     anchors = frozenset(
         str(token.attrGet("id")) for token in tokens if token.type == "heading_open" and token.tag != "h1"
@@ -109,7 +109,7 @@ def _plain(inline: Token) -> str:
     ).strip()
 
 
-def _mend_links(token: Token, known: frozenset[str]) -> None:
+def _fix_links(token: Token, known: frozenset[str]) -> None:
     fixed: list[Token] = []
     opened: list[tuple[Token, str]] = []
     for each in token.children or []:

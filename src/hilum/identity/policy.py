@@ -178,7 +178,7 @@ def age_from(actor: Actor, now: datetime) -> datetime:
     return now - SECOND_PERSON_AGE if actor.kind in {ActorKind.HOST, ActorKind.SYSTEM} else now
 
 
-def may_rule_tenants(actor: Actor) -> bool:
+def may_manage_tenants(actor: Actor) -> bool:
     """Check whether an actor may add tenants and set their FHIR servers."""
     if actor.kind in {ActorKind.HOST, ActorKind.SYSTEM}:
         return True
@@ -187,7 +187,7 @@ def may_rule_tenants(actor: Actor) -> bool:
 
 def may_administer(actor: Actor, tenant: TenantId | None) -> bool:
     """Check whether an actor may add and remove people of a tenant or vendor (None: staff), and change a tenant's ordinary settings."""
-    if may_rule_tenants(actor) or administers(actor, tenant or ""):
+    if may_manage_tenants(actor) or administers(actor, tenant or ""):
         return True
     return may_as_member(actor, tenant or "", VendorRight.MEMBERS)
 

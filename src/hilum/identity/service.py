@@ -78,7 +78,7 @@ _SECOND_PERSON_NEEDED = "This takes a second person. Request it, and have a coll
 
 def add_tenant(ctx: Context, tenant: Tenant) -> Tenant:
     """Add a tenant. Raises NotPermitted, Invalid, Conflict (the id is taken)."""
-    if not policy.may_rule_tenants(ctx.actor):
+    if not policy.may_manage_tenants(ctx.actor):
         raise audit.refusal(ctx, Event("identity.tenant.add", tenant=str(tenant.id)))
     if faults := policy.tenant_faults(tenant):
         raise Invalid("tenant_invalid", "The hospital cannot be added as described.", fields=faults)
@@ -133,7 +133,7 @@ def _checked_change(ctx: Context, before: Tenant, change: TenantChange) -> Tenan
     if not policy.may_administer(ctx.actor, tenant_id):
         raise audit.refusal(ctx, Event("identity.tenant.update", tenant=tenant_id))
     platform_only = (change.base_url, change.active, change.upstream, change.ehr_origins)
-    if any(part is not None for part in platform_only) and not policy.may_rule_tenants(ctx.actor):
+    if any(part is not None for part in platform_only) and not policy.may_manage_tenants(ctx.actor):
         raise audit.refusal(ctx, Event("identity.tenant.update", tenant=tenant_id))
     after = replace(before, **orders.changed_fields(change))
     if faults := policy.tenant_faults(after):

@@ -130,7 +130,7 @@ def product_faults(book: Book) -> list[Fault]:
     assert book.products is not None, "only stored books of format 1 have none"
     return [
         *(fault for product in book.products.values() for fault in _own_faults(book, product)),
-        *(fault for product in book.products.values() for fault in _in_vain(book, product)),
+        *(fault for product in book.products.values() for fault in _still_covered(book, product)),
         *_uncovered(book),
         *(fault for workflow in book.workflows.values() for fault in _workflow_faults(book, workflow)),
     ]
@@ -187,7 +187,7 @@ def _outlasts(other: ScopeProduct, product: ScopeProduct) -> bool:
     return other.in_force and (ends_later or not product.in_force)
 
 
-def _in_vain(book: Book, product: ScopeProduct) -> Iterator[Fault]:
+def _still_covered(book: Book, product: ScopeProduct) -> Iterator[Fault]:
     """Find scopes that stay in force when a product ends, because another one covers them too."""
     if product.status in {ScopeStatus.DRAFT, ScopeStatus.ACTIVE} or book.products is None:
         return

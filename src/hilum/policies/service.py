@@ -409,7 +409,7 @@ def apply_step(ctx: Context, order: ApplyOrder, *, agreed_by: str, run: DryRun |
     return _applied(ctx, order, agreed_by=agreed_by, run=run)
 
 
-def go_back(ctx: Context, order: ApplyOrder) -> Application:
+def roll_back(ctx: Context, order: ApplyOrder) -> Application:
     """Put in force what was in force before a rollout; for its job, which takes it from the signed plan. Raises Unavailable, Conflict."""
     assert ctx.actor.acts_alone, "people apply"
     loading.trusted(ctx)

@@ -52,7 +52,7 @@ def put_in_force(
 
     Raises NotPermitted, NotFound (another hospital), Invalid, Conflict (others were put in force meanwhile).
     """
-    tenant = _require_keeper(ctx, tenant, "requests.rules.apply")
+    tenant = _require_administrator_of_rules(ctx, tenant, "requests.rules.apply")
     before = store.rules_in_force(ctx.tx, tenant)
     _require_valid(ctx, tenant, rules, note=note)
     made = RuleSet(tenant, base + 1, rules, note.strip(), PersonId(ctx.actor.id), ctx.now)
@@ -114,7 +114,7 @@ def try_rules(
 
     Judges at most ``limit`` requests of the last 90 days, beginning ``after`` one. Raises NotPermitted, NotFound, Invalid.
     """
-    tenant = _require_keeper(ctx, tenant, "requests.rules.try")
+    tenant = _require_administrator_of_rules(ctx, tenant, "requests.rules.try")
     _require_valid(ctx, tenant, rules, note="")
     tried = RuleSet(tenant, 0, rules, approver=PersonId(ctx.actor.id))
     past = store.list_past(ctx.tx, tenant, after=after, limit=limit)
@@ -178,7 +178,7 @@ def end_all(ctx: Context) -> list[RuleSet]:
     return empty
 
 
-def _require_keeper(ctx: Context, tenant: TenantId | None, action: str) -> TenantId:
+def _require_administrator_of_rules(ctx: Context, tenant: TenantId | None, action: str) -> TenantId:
     """Check that the actor is a person who administers this hospital, or their own: the rules act under a person's name."""
     tenant = own(ctx, tenant)
     if ctx.actor.tenant is not None and ctx.actor.tenant != tenant:

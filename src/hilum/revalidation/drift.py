@@ -53,7 +53,7 @@ def outside(
         )
         held = found.get(each.about)
         found[each.about] = each if held is None else _joined(held, each)
-    return _gravest(found)
+    return _most_severe(found)
 
 
 def by_public_client(found: Drift) -> Drift:
@@ -73,10 +73,10 @@ def together(of_versions: Iterable[Drift]) -> tuple[Drift, ...]:
         one, other = sorted((held, each), key=lambda each: (_ORDER.index(each.severity), each.public))
         tenants = tuple(sorted({*one.tenants, *other.tenants}))
         found[each.about] = replace(_joined(one, other), tenants=tenants)
-    return _gravest(found)
+    return _most_severe(found)
 
 
-def _gravest(found: Mapping[str, Drift]) -> tuple[Drift, ...]:
+def _most_severe(found: Mapping[str, Drift]) -> tuple[Drift, ...]:
     ordered = sorted(found.values(), key=lambda each: (_ORDER.index(each.severity), each.about))
     return tuple(ordered[:DRIFTS_BOUND])
 

@@ -178,7 +178,7 @@ def replay(ctx: Context, submission_id: str, number: int | None = None) -> Repla
     earlier = None if run.number == 1 else _first(ctx, found)
     book = _book(ctx, run.rule_book)
     again = checks.judge(found.content, found.digest, read_inputs(run.inputs), earlier, book)
-    same = checks.comes_to_same(again, run.judgement) and _is_as_shown(ctx, found, run)
+    same = checks.is_same_result(again, run.judgement) and _is_as_shown(ctx, found, run)
     return Replay(run, again, same=same)
 
 

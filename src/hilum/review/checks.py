@@ -123,7 +123,7 @@ def judge(text: str, digest: str, inputs: Inputs, earlier: Inputs | None, book: 
     return Judgement(tuple(checks), route_of(book, applicant))
 
 
-def comes_to_same(one: Judgement, other: Judgement) -> bool:
+def is_same_result(one: Judgement, other: Judgement) -> bool:
     """Check whether two judgements agree: the same rules about the same things with the same results, and the same route.
 
     Sentences are for people. A release may word them differently; those that were shown stay stored.

@@ -48,9 +48,11 @@ def run(tx: Transactions, count_decisions: Callable[[], Decisions], now: datetim
             owners = tx.read(partial(service.vendors_of, apps=apps))
             judged = [policy.judge(each, plan.limits, narrows=plan.narrows, owners=owners) for each in rings]
             verdict = policy.next_step(plan, position, judged, now)
-            plan = tx.write(partial(service.carry_on, plan_id=plan.id, seen=position, verdict=verdict))
+            plan = tx.write(
+                partial(service.carry_out_verdict, plan_id=plan.id, seen=position, verdict=verdict)
+            )
         if plan.state is RolloutState.PAUSED:
-            plan = tx.write(partial(service.go_back, plan_id=plan.id))
+            plan = tx.write(partial(service.roll_back, plan_id=plan.id))
     except HilumError as error:
         with suppress(NotFound):
             tx.write(partial(service.note, plan_id=plan.id, why=f"It could not go on: {error.detail}"))

@@ -82,7 +82,7 @@ def position(plan: Rollout, since: Iterable[Application]) -> Position:
     return Position(tuple(reached), last)
 
 
-def way_back(plan: Rollout, where: Position, reason: str) -> list[ApplyOrder]:
+def rollback_orders(plan: Rollout, where: Position, reason: str) -> list[ApplyOrder]:
     """Return the orders, one after the other, that restore the versions in force before the rollout."""
     orders: list[tuple[int, tuple[TenantId, ...]]] = []
     if len(where.reached) == len(plan.rings):

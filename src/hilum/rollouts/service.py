@@ -221,10 +221,10 @@ def _position(ctx: Context, plan: Rollout) -> Position:
     return policy.position(plan, policies.applications_after(ctx, plan.before.last, 2 * len(plan.rings)))
 
 
-def carry_on(ctx: Context, plan_id: str, seen: Position, verdict: Verdict) -> Rollout:
+def carry_out_verdict(ctx: Context, plan_id: str, seen: Position, verdict: Verdict) -> Rollout:
     """Carry out a verdict, unless anything changed since it was read; for the job.
 
-    A regression is recorded first; the next transaction goes back (``go_back``). Raises Conflict, Unavailable.
+    A regression is recorded first; the next transaction goes back (``roll_back``). Raises Conflict, Unavailable.
     """
     plan = store.get(ctx.tx, plan_id, lock=True)
     _require_state(ctx, plan)
@@ -253,7 +253,7 @@ def carry_on(ctx: Context, plan_id: str, seen: Position, verdict: Verdict) -> Ro
     return plan
 
 
-def go_back(ctx: Context, plan_id: str) -> Rollout:
+def roll_back(ctx: Context, plan_id: str) -> Rollout:
     """Restore the versions in force before the rollout, and only these; for the job. Raises Unavailable."""
     plan = store.get(ctx.tx, plan_id, lock=True)
     _require_state(ctx, plan)
@@ -262,8 +262,8 @@ def go_back(ctx: Context, plan_id: str) -> Rollout:
     position = _position(ctx, plan)
     if position.overtaken or not position.reached:
         return _end(ctx, plan, RolloutState.OVERTAKEN, "Something else was applied before it went back.")
-    for order in policy.way_back(plan, position, f"Rollout {plan.id} goes back by itself. {plan.why}"):
-        policies.go_back(ctx, order)
+    for order in policy.rollback_orders(plan, position, f"Rollout {plan.id} goes back by itself. {plan.why}"):
+        policies.roll_back(ctx, order)
     return _end(ctx, plan, RolloutState.WENT_BACK, plan.why)
 
 

@@ -289,7 +289,7 @@ def is_certified(
         issued_at is not None
         and client.since is not None
         and issued_at < client.since
-        and not _bridged(client, book, issued_at, now)
+        and not _is_within_grace(client, book, issued_at, now)
     ):
         return False
     if client.type in PLATFORM_PEERS:
@@ -298,7 +298,7 @@ def is_certified(
     return ends is not None and now < ends
 
 
-def _bridged(client: ClientFacts, book: Book, issued_at: datetime, now: datetime) -> bool:
+def _is_within_grace(client: ClientFacts, book: Book, issued_at: datetime, now: datetime) -> bool:
     """Check whether every gap in a client's certification since then was within its grace."""
     if not client.gaps or client.type in PLATFORM_PEERS:
         return False

@@ -28,7 +28,7 @@ SOURCES_BOUND = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Habits:
+class PageDefaults:
     """The defaults of a hospital's pages: language and time zone. Empty: English, UTC.
 
     ``framed_by``: the origins of its EHR, which opens apps in a frame.
@@ -39,7 +39,7 @@ class Habits:
     framed_by: tuple[str, ...] = ()
 
 
-NO_HABITS = Habits()
+NO_DEFAULTS = PageDefaults()
 _ZONE: ContextVar[tzinfo] = ContextVar("zone", default=UTC)
 """The zone of the page that is being rendered. A context variable, since imported macros do not see the template's variables."""
 
@@ -56,8 +56,8 @@ class Shell:
     """The address of the index of the guides; a page states its own guide in the block ``guide``."""
     secure: bool = False
     """Whether pages are served over https, so that their cookies are Secure."""
-    habits: Callable[[str], Habits] = lambda _: NO_HABITS
-    """Returns the habits of a hospital by its id."""
+    defaults: Callable[[str], PageDefaults] = lambda _: NO_DEFAULTS
+    """Returns the page defaults of a hospital by its id."""
     opens_an_app: Callable[[str], bool] = lambda _: False
     """Checks whether a path is one that an EHR's frame requests while it opens an app."""
 
@@ -128,23 +128,25 @@ class Pages:
         form_action: Iterable[str] = (),
         frame_ancestors: Iterable[str] = (),
         policy: Policy | None = None,
-        habits_of: str = "",
+        defaults_of: str = "",
         **facts: Any,
     ) -> HTMLResponse:
         """Render a page.
 
         ``form_action``: foreign origins (or ``scheme:``) that a form's response may redirect to, since Chromium checks redirects too.
         ``frame_ancestors``: origins that may frame the page; none by default. ``policy`` replaces both.
-        ``habits_of``: the hospital whose page it is, if its address does not say so.
+        ``defaults_of``: the hospital whose page it is, if its address does not say so.
         """
         chosen = policy or Policy(tuple(form_action), tuple(frame_ancestors))
-        habits = self.shell.habits(habits_of or _hospital_of(request.url.path))
-        language = languages.spoken(request, secure=self.shell.secure, usual=habits.language)
+        defaults = self.shell.defaults(defaults_of or _hospital_of(request.url.path))
+        language = languages.spoken(request, secure=self.shell.secure, usual=defaults.language)
         others = languages.offered(request, language)
-        previous_zone = _ZONE.set(zone_of(habits.zone) or UTC)
+        previous_zone = _ZONE.set(zone_of(defaults.zone) or UTC)
         try:
             loaded = self._environments[language].get_template(template)
-            text = loaded.render(request=request, other_languages=others, zone=habits.zone or "UTC", **facts)
+            text = loaded.render(
+                request=request, other_languages=others, zone=defaults.zone or "UTC", **facts
+            )
         finally:
             _ZONE.reset(previous_zone)
         headers = security_headers(chosen) | {"content-language": language.value}
@@ -159,11 +161,11 @@ class Pages:
         path = request.url.path
         if not self.shell.opens_an_app(path):
             return Policy()
-        return Policy(frame_ancestors=self.shell.habits(_hospital_of(path)).framed_by)
+        return Policy(frame_ancestors=self.shell.defaults(_hospital_of(path)).framed_by)
 
     def catalogue(self, request: Request) -> Catalogue:
         """Return the catalogue of the page that answers a request."""
-        usual = self.shell.habits(_hospital_of(request.url.path)).language
+        usual = self.shell.defaults(_hospital_of(request.url.path)).language
         return catalogue_of(languages.spoken(request, secure=self.shell.secure, usual=usual))
 
     def fragment(self, template: str, **facts: Any) -> str:

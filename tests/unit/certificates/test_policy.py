@@ -164,10 +164,10 @@ def test_the_grace_is_that_of_the_clients_that_the_certification_counts_for(
 
 def test_what_exists_at_one_hospital_gets_no_certificate() -> None:
     """Its existence is nobody else's business."""
-    assert policy.gets_one(APP, CERTIFIED, NOW)
-    assert not policy.gets_one(replace(APP, tenant=TenantId("general")), CERTIFIED, NOW)
-    assert not policy.gets_one(APP, replace(CERTIFIED, withdrawn_at=NOW), NOW)
-    assert not policy.gets_one(APP, CERTIFIED, CERTIFIED.expires_at)
+    assert policy.gets_certificate(APP, CERTIFIED, NOW)
+    assert not policy.gets_certificate(replace(APP, tenant=TenantId("general")), CERTIFIED, NOW)
+    assert not policy.gets_certificate(APP, replace(CERTIFIED, withdrawn_at=NOW), NOW)
+    assert not policy.gets_certificate(APP, CERTIFIED, CERTIFIED.expires_at)
 
 
 def test_each_place_of_a_status_list_holds_its_own_status() -> None:

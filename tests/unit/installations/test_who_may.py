@@ -55,7 +55,7 @@ def test_each_verb_is_for_those_whose_task_it_is_and_for_nobody_else(name: str) 
             installations_policy.may_uninstall(actor, GENERAL),
             ITSELF | {"tenant_admin", "admin", "security"},
         ),
-        "peers": (clients_policy.may_keep_peers(actor, GENERAL), ITSELF | {"tenant_admin", "admin"}),
+        "peers": (clients_policy.may_manage_peers(actor, GENERAL), ITSELF | {"tenant_admin", "admin"}),
         "catalogue": (policy.may_read_catalogue(actor), PLATFORM | {"tenant_admin", "other_admin"}),
         "see app": (policy.may_see_app(actor, APP), PLATFORM | {"tenant_admin", "other_admin"}),
         "see peer": (policy.may_see_app(actor, PEER), PLATFORM | {"tenant_admin"}),

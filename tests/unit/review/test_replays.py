@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from hilum.policies.models import Lens, Tier
-from hilum.review.checks import comes_to_same
+from hilum.review.checks import is_same_result
 from hilum.review.models import Check, Judgement, Result, Route
 
 THEN = Judgement(
@@ -38,11 +38,11 @@ OTHERWISE = [
 @pytest.mark.parametrize("changed", REWORDED, ids=["evidence", "fix", "reproduction"])
 def test_another_wording_comes_to_the_same(changed: dict[str, str]) -> None:
     """C110: a release that words a check otherwise makes no stored run look like one that was tampered with."""
-    assert comes_to_same(THEN, with_check(**changed))
+    assert is_same_result(THEN, with_check(**changed))
 
 
 @pytest.mark.parametrize("other", OTHERWISE, ids=range(len(OTHERWISE)))
 def test_another_result_rule_thing_or_route_does_not(other: Judgement) -> None:
     """C110."""
-    assert not comes_to_same(THEN, other)
-    assert not comes_to_same(other, THEN)
+    assert not is_same_result(THEN, other)
+    assert not is_same_result(other, THEN)

@@ -18,7 +18,7 @@ from hilum.rollouts.policy import (
     order_in_words,
     position,
     rings_document,
-    way_back,
+    rollback_orders,
 )
 from tests.sim.rollouts import DAY, plan
 from tests.sim.world import START
@@ -163,7 +163,7 @@ def test_the_way_back_is_to_what_was_in_force_before_and_nothing_else(
 ) -> None:
     stands = Position((START,) * reached, 1 + reached)
 
-    found = way_back(plan(before=before), stands, "why")
+    found = rollback_orders(plan(before=before), stands, "why")
 
     assert [(each.version, each.tenants, each.after) for each in found] == orders
 

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from hilum.kernel.errors import HilumError
 from hilum.web import errors, problems
-from hilum.web.pages import NO_HABITS, Habits, Pages, Shell
+from hilum.web.pages import NO_DEFAULTS, PageDefaults, Pages, Shell
 from hilum.web.static import Assets
 
 ORIGIN = "http://127.0.0.1:8000"
@@ -23,10 +23,10 @@ Handler = Callable[[Request], Awaitable[Response]]
 def pages(
     *,
     sandbox: bool = True,
-    habits: Callable[[str], Habits] = lambda _: NO_HABITS,
+    defaults: Callable[[str], PageDefaults] = lambda _: NO_DEFAULTS,
     opens_an_app: Callable[[str], bool] = lambda _: False,
 ) -> Pages:
-    return Pages(Assets(), Shell(sandbox=sandbox, habits=habits, opens_an_app=opens_an_app))
+    return Pages(Assets(), Shell(sandbox=sandbox, defaults=defaults, opens_an_app=opens_an_app))
 
 
 def request(

@@ -8,7 +8,7 @@ import pytest
 from hilum.app import mounts
 from hilum.kernel.errors import Conflict, HilumError, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.web.errors import Trouble, error_page, trouble_page
-from hilum.web.pages import NO_HABITS, Habits, Policy, Shell, security_headers
+from hilum.web.pages import NO_DEFAULTS, PageDefaults, Policy, Shell, security_headers
 from hilum.web.static import Assets
 from tests.unit.web.site import ask, pages, refusing, request
 
@@ -110,8 +110,8 @@ def test_an_error_is_framed_by_the_hospitals_ehr_only_where_that_opens_an_app(
     path: str, framed: bool
 ) -> None:
     """C30, C216: a launch that is refused in the EHR's frame can be read there; sign-in is framed by nobody."""
-    habits = {"mercy": Habits(framed_by=("https://ehr.example",))}
-    made = pages(habits=lambda tenant: habits.get(tenant, NO_HABITS), opens_an_app=mounts.opens_an_app)
+    defaults = {"mercy": PageDefaults(framed_by=("https://ehr.example",))}
+    made = pages(defaults=lambda tenant: defaults.get(tenant, NO_DEFAULTS), opens_an_app=mounts.opens_an_app)
 
     page = trouble_page(made, request(method="GET", path=path), TROUBLE, status=403)
 

@@ -56,7 +56,7 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
             for tenant, number in current.at.items()
             if number != current.everywhere
         ],
-        "back": _way_back(current.everywhere, applied) if visit.may_open("operations.apply") else "",
+        "back": _rollback_address(current.everywhere, applied) if visit.may_open("operations.apply") else "",
         "new": address("operations.book_new") if visit.may_open("operations.book_new") else "",
         "fault": current.fault,
         "versions": [
@@ -96,7 +96,7 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
     }
 
 
-def _way_back(everywhere: int, applied: Sequence[Application]) -> str:
+def _rollback_address(everywhere: int, applied: Sequence[Application]) -> str:
     """Return where the version is put in force again that was everywhere before; empty if the newest applications name none."""
     # The oldest application of a version says what it replaced, so that going back twice goes further back.
     since = [each.version for each in reversed(applied) if not each.tenants]
@@ -188,7 +188,7 @@ def _rollout(ctx: Context, visit: Visit) -> dict[str, Any]:
         "tone": _TONES.get(found.state, "plain"),
         "open": found.state in UNFINISHED,
         "stops": visit.may_open("operations.roll_out"),
-        "ways": _ways(ctx, found, names) if visit.may_open("operations.roll_out") else (),
+        "ways": _next_steps(ctx, found, names) if visit.may_open("operations.roll_out") else (),
         "asked_by": names.actor(found.asked_by),
         "agreed_by": names.actor(found.agreed_by) if found.agreed_by else "",
         "rings": [rollouts_policy.ring_in_words(each, names.tenant) for each in found.rings],
@@ -199,7 +199,7 @@ def _rollout(ctx: Context, visit: Visit) -> dict[str, Any]:
     }
 
 
-def _ways(ctx: Context, found: Rollout, names: service.Names) -> list[tuple[str, str]]:
+def _next_steps(ctx: Context, found: Rollout, names: service.Names) -> list[tuple[str, str]]:
     """Return what can be done about a rollout that is over, and where: go on with the hospitals that it has not reached, or go back."""
     now = policies.in_force(ctx)
     if found.state in UNFINISHED:
@@ -208,10 +208,10 @@ def _ways(ctx: Context, found: Rollout, names: service.Names) -> list[tuple[str,
     if now.everywhere != found.version:
         at = address("operations.roll_out", str(found.version), rollout=found.id)
         ways.append((f"Go on with version {found.version} where it is not in force", at))
-    return ways + _backs(found, now, names)
+    return ways + _rollbacks(found, now, names)
 
 
-def _backs(found: Rollout, now: CurrentVersions, names: service.Names) -> list[tuple[str, str]]:
+def _rollbacks(found: Rollout, now: CurrentVersions, names: service.Names) -> list[tuple[str, str]]:
     before = found.before
     if now.everywhere == found.version != before.everywhere:
         at = address("operations.apply", str(before.everywhere), where="everywhere")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-DEEDS: Mapping[str, str] = MappingProxyType(
+ACTION_WORDS: Mapping[str, str] = MappingProxyType(
     {
         "agreements.agreement.add": "recorded an agreement",
         "agreements.agreement.confirm": "confirmed an agreement",
