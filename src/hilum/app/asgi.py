@@ -34,7 +34,7 @@ _HOST_MISSING = Invalid("host_ambiguous", "A request carries exactly one Host he
 _MISDIRECTED = NotPermitted(
     "misdirected", "This server does not serve this host name. Use the address that the platform publishes."
 )
-TurnAway = Callable[[Scope, Send, HilumError], Awaitable[None]]
+RefuseUnread = Callable[[Scope, Send, HilumError], Awaitable[None]]
 _CLOSED = Unavailable(
     "release_closed",
     "This node is waiting to be upgraded and serves no requests until then. Try again in a moment.",
@@ -243,7 +243,7 @@ class Dispatcher:
 class _Answer:
     """The ``send`` of a request with a body. It drops its reference to the connection when the request has ended, as the body does."""
 
-    def __init__(self, scope: Scope, send: Send, body: Body, turn_away: TurnAway) -> None:
+    def __init__(self, scope: Scope, send: Send, body: Body, refuse_unread: RefuseUnread) -> None:
         self._scope, self._send, self._body, self._refuse_unread = scope, send, body, refuse_unread
         self.started = self._replaced = False
 
