@@ -60,7 +60,7 @@ def test_a_rule_is_tried_on_what_was_asked_for_and_counts_once_it_is_confirmed(w
     assert "1</strong> request would have been answered differently" in shown.text
     assert "left waiting" in shown.text
     assert "approved by “reading”" in shown.text
-    assert "If who asks is nurse or physician: <strong>approve</strong>" in shown.text
+    assert "If the requester is nurse or physician: <strong>approve</strong>" in shown.text
     assert names(ward) == []
     assert confirm(browser, shown, NEW).status_code == 303
     assert names(ward) == ["reading"]
