@@ -334,7 +334,7 @@ def test_exceptions_are_listed_with_who_answers_for_them_and_how_many_are_open(g
     for text in ("without the rule reads-slots", "A clerk looks.", "No nurse yet.", "every hospital"):
         assert text in shown
     versions = read(otto, f"{page}?kind=versions")
-    assert f"version 1 counts as {lowered.tier}, not as {lowered.computed}" in versions
+    assert f"version 1 is treated as {lowered.tier}, not as {lowered.computed}" in versions
     assert "none stated" in versions, "it was made before one was asked for"
     ground.site.clock.advance(timedelta(days=5))
     assert "None is in force" in read(enter(ground, "otto"), page)

@@ -5,7 +5,7 @@ the findings after; which kinds the rule book's cell requires of an app at a hos
 Must not know: the documents themselves; where an app is installed; how an entry point refuses.
 Public verbs: add, confirm, end, get_agreement, list_agreements, kinds_in_force, missing_for_app, follow_due; policy.missing.
 Invariants:
-- An agreement counts once a person of each organisation has agreed to the same document.
+- An agreement takes effect once a person of each organisation has agreed to the same document.
 - Whether it is in force is decided at each use, so a lapse takes effect without a job.
 - A lapse stays a finding until another agreement covers it.
 """

@@ -118,7 +118,7 @@ def api(kit: Kit) -> APIRouter:
 
     @router.post("/agreements", status_code=201, response_model=AgreementShown, openapi_extra=SIGNERS)
     async def add(request: Request, body: AgreementAsked) -> object:
-        """Record an agreement of a vendor with a hospital for your organisation; it counts once the other one has confirmed it."""
+        """Record an agreement of a vendor with a hospital for your organisation; it takes effect once the other one has confirmed it."""
         order = NewAgreement(
             **body.model_dump() | {"vendor": VendorId(body.vendor), "tenant": TenantId(body.tenant)}
         )

@@ -51,7 +51,7 @@ _TOO_NEW = "Your account is less than a week old, so you cannot be one of the tw
 
 
 def add(ctx: Context, order: NewAgreement) -> Agreement:
-    """Record an agreement for the actor's organisation; it counts once the other one has confirmed it.
+    """Record an agreement for the actor's organisation; it takes effect once the other one has confirmed it.
 
     Raises NotFound (vendor, hospital), NotPermitted, Invalid, Unavailable (too many wait).
     """
@@ -283,7 +283,7 @@ def follow_due(ctx: Context) -> int:
 
 
 def _save(ctx: Context, agreement: Agreement) -> None:
-    """Store a changed agreement, and advance the epoch of the facts. ``add`` need not: an unconfirmed agreement does not count."""
+    """Store a changed agreement, and advance the epoch of the facts. ``add`` need not: an unconfirmed agreement has no effect."""
     store.save_agreement(ctx.tx, agreement)
     ctx.advance_epoch(AGREEMENTS, f"agreement/{agreement.id}")
 

@@ -46,7 +46,7 @@ def keep(settings: Settings, heads: Sequence[AnchoredHead], *, fresh: bool) -> N
 
 
 def read(settings: Settings, copy: Path | None = None) -> list[AnchoredHead]:
-    """Read the heads in this node's anchor and in ``copy``. An unreadable anchor counts as empty: its missing checkpoints are reported."""
+    """Read the heads in this node's anchor and in ``copy``. An unreadable anchor is treated as empty: its missing checkpoints are reported."""
     heads: list[AnchoredHead] = []
     for path in filter(None, (copy, settings.anchor)):
         try:

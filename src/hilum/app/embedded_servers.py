@@ -80,7 +80,7 @@ class EmbeddedServers:
         if not self._alone():
             return None
         try:
-            # A store that cannot be opened counts as an unreachable server: one hospital's damaged
+            # A store that cannot be opened is treated as an unreachable server: one hospital's damaged
             # file must not fail the worker.
             return self._entry(tenant)[1]
         except (OSError, sqlite3.Error):

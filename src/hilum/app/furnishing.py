@@ -54,7 +54,7 @@ def pack_template(
     """Pack the present records of a synthetic hospital in the data directory ``source`` as a template."""
     packed = _packed(home, plan.tenant)
     copies.pack(_store(source, TenantId(plan.tenant)), packed)
-    # Written last: a template without its list of charts counts as missing.
+    # Written last: a template without its list of charts is treated as missing.
     lists = packed.with_suffix(".json")
     lists.with_suffix(".new").write_bytes(orjson.dumps({"charts": charts, "groups": groups}))
     lists.with_suffix(".new").replace(lists)

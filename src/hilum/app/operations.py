@@ -128,7 +128,7 @@ class Board:
         now = self._clock.monotonic()
         state = State()
         workers = [each for each in self._processes.values() if each.part == WORKERS]
-        # Silence counts as absence: a worker that hangs cannot say so.
+        # Silence is treated as absence: a worker that hangs cannot report it.
         reporting = [each for each in workers if now - each.reported_at <= SILENT_AFTER_S]
         state.workers = len(reporting)
         for each in reporting:

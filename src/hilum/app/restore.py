@@ -299,7 +299,7 @@ def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored
     trace = Trace(uow.ids.new("req"), source="host")
 
     def end(ctx: Context) -> Restored:
-        # Nodes and leases of the backup's time: no process that had them may go on.
+        # Nodes and leases of the backup's time: no process that had them may continue.
         for each in nodes.list_nodes(ctx.tx):
             nodes.leave(ctx.tx, each.name, each.boot)
         nodes.expire_leases(ctx.tx)

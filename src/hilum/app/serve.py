@@ -29,7 +29,7 @@ FILES_KEPT = 256
 """File descriptors reserved for what a worker opens besides connections."""
 RESPAWN_PAUSE_S, RESPAWN_PAUSE_BOUND_S = 0.25, 8.0
 QUIET_S = 30.0
-"""The death of a worker this long after the last one counts as the first again."""
+"""The death of a worker this long after the last one is treated as the first again."""
 _log = logs.get("app")
 
 
@@ -114,7 +114,7 @@ def run_web(settings: Settings, target: str, listen: str, *, workers: int | None
 def _end_at_sigterm() -> None:
     """Let SIGTERM end a worker until it has a handler of its own, before which it has nothing to stop in order.
 
-    It is forked with its server's handler, which only notes the signal for the server's loop: a worker that was loading would go on.
+    It is forked with its server's handler, which only notes the signal for the server's loop: a worker that was loading would keep running.
     """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

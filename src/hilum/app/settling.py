@@ -59,7 +59,7 @@ def settle(job_lease: JobLease, settings: Settings) -> int:
 
 
 def _may_continue(job_lease: JobLease) -> bool:
-    """Check whether this job may go on: False when the process stops. Raises Conflict if the lease was lost."""
+    """Check whether this job may continue: False when the process stops. Raises Conflict if the lease was lost."""
     if job_lease.stop.is_set():
         return False
     # An empty transaction, which renews the lease or fails when it is lost: settling waits for FHIR

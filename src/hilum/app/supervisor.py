@@ -22,7 +22,7 @@ from hilum.infra.system import SystemClock, SystemIds
 from hilum.kernel.errors import Unavailable
 
 STABLE_AFTER_S = 10.0
-"""A part that has run for this time counts as stable: its next death is its first."""
+"""A part that has run for this time is stable: its next death is treated as its first."""
 PAUSE_S, PAUSE_BOUND_S = 0.25, 8.0
 GIVE_UP_AFTER_S = 120.0
 """A part that has not been stable for this time ends the service."""

@@ -93,7 +93,7 @@ def signed_among(ctx: Context, subjects: Collection[str]) -> set[str]:
 
 
 def can_sign(ctx: Context, subject: str) -> bool:
-    """Check whether what was signed before can be continued; False where the tree or its head is damaged, and then nothing counts."""
+    """Check whether what was signed before can be continued; False where the tree or its head is damaged, and then every row is ignored."""
     return _settled_faults(ctx, (subject, policy.GONE)).get(subject, "") in {
         "",
         policy.NOT_SIGNED,
@@ -290,7 +290,7 @@ def _row_faults(ctx: Context, sources: Mapping[str, Source], leaves: dict[str, s
             for subject, digest in source(ctx):
                 if fault := policy.mismatch(digest, leaves.pop(subject, None)):
                     yield subject, fault
-        # Somebody wrote a value that Hilum never writes. What else they changed is named all the same.
+        # Somebody wrote a value that Hilum never writes. What else they changed is still listed.
         except (OverflowError, TypeError, ValueError) as error:
             all_read = False
             yield kind, f"{policy.UNREADABLE} {error}"

@@ -192,7 +192,7 @@ def _of_access(access: Access, *, delivered: bool) -> list[str]:
         )
     elif access.detail:
         sentences.append(f"Detail sent to the app: {access.detail}")
-    # A counted record stands for many requests, so none of them has a rule of its own.
+    # A counted record represents many requests, so none of them has a rule of its own.
     if access.rule == "folded":
         sentences.append(
             "The first refusals of an address in a minute are recorded one by one; the rest are counted together in this record."

@@ -109,7 +109,7 @@ def read_events(ctx: Context, query: EventQuery) -> tuple[EventPage, Event]:
 
 def require_reader(ctx: Context, tenant: str) -> None:
     """Check that the actor may read the audit of a tenant (empty: of all). Raises NotPermitted."""
-    # In the transaction that reads: a role that was just taken away counts.
+    # In the transaction that reads: a role that was just taken away applies at once.
     if not policy.may_read(ctx.actor, tenant):
         raise NotPermitted("audit_not_yours", "Set `tenant` to one whose audit you may read.")
 

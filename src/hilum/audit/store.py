@@ -216,7 +216,7 @@ _ADD_PAYLOAD = prepare_insert(audit_payload)
 _ADD_EVENT = prepare_insert(audit_event)
 
 
-# An editor of the database may store any value; verification must report it and go on.
+# An editor of the database may store any value; verification must report it and continue.
 UNREADABLE = (TypeError, ValueError, ArithmeticError, AttributeError, DBAPIError, sqlite3.Error)
 """Errors of reading a tampered row; also raised when the database is unreachable."""
 

@@ -140,7 +140,7 @@ class Streamed(StreamingResponse):
             with suppress(TimeoutError, ClientDisconnect):
                 await super().__call__(scope, receive, send_in_time)
         finally:
-            # Shielded: a disconnect cancels this task, and the end must be recorded all the same.
+            # Shielded: a disconnect cancels this task, and the end must still be recorded.
             await asyncio.shield(asyncio.ensure_future(self._ended()))
 
 

@@ -54,7 +54,7 @@ def routes(
     gets: dict[str, Handler] = {
         "/t/{tenant}/fhir/.well-known/smart-configuration": documents.smart,
         "/t/{tenant}/.well-known/openid-configuration": documents.server,
-        # RFC 8414 section 3.1: the well-known part stands before the issuer's path; OpenID
+        # RFC 8414 section 3.1: the well-known part precedes the issuer's path; OpenID
         # Discovery section 4 appends it.
         "/.well-known/oauth-authorization-server/t/{tenant}": documents.server,
         "/t/{tenant}/oauth/jwks.json": documents.jwks,

@@ -277,7 +277,7 @@ def caller_fault(
     book = policies.current(ctx).book_at(site.tenant, ctx.now, client.app)
     standing = Standing(acting, _tenant(ctx, site), facts, installation, cached_facts.switches(ctx), book)
     standing.source = ctx.trace.source
-    # A backend service has no launches, so each new token counts as a beginning.
+    # A backend service has no launches, so each new token is treated as a launch.
     if begins:
         held = agreements.kinds_in_force(ctx, facts.vendor, site.tenant)
         standing = replace(standing, begins=True, agreements=held, mandated_until=mandated_until)

@@ -33,7 +33,7 @@ class Published:
         self._texts: LRUCache[str, str] = LRUCache(TEXTS_KEPT)
 
     async def refresh(self) -> None:
-        """Read changes, if the last refresh was a while ago. If the database is away, the old state stays, and soon counts as unknown."""
+        """Read changes, if the last refresh was a while ago. If the database is away, the old state stays, and soon the state is unknown."""
         async with self._lock:
             if self._uow.clock.monotonic() - self._read_at < REFRESH_EVERY.total_seconds():
                 return

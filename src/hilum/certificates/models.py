@@ -28,7 +28,7 @@ REFRESH_EVERY = timedelta(seconds=5)
 MAX_AGE = timedelta(seconds=30)
 KEYS_MAX_AGE = timedelta(minutes=5)
 KNOWN_FOR = timedelta(seconds=60)
-"""How long after the jobs process last followed changes a status counts as known."""
+"""How long after the jobs process last followed changes a status is still known."""
 STEP_BOUND = 500
 """How many apps, and certificates of each kind of change, one transaction handles."""
 LOOKED_AGAIN = 50

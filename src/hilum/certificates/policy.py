@@ -320,7 +320,7 @@ def verify(text: str, keys: Mapping[str, Any], *, now: datetime, status_list: st
 def _expired(
     claims: Mapping[str, Any], status_list: str | None, keys: Mapping[str, Any], instant: int
 ) -> Verdict:
-    """Return that a certificate has expired, and whether hospitals that use the app may go on, if a status list says so."""
+    """Return that a certificate has expired, and whether hospitals may keep using the app, if a status list says so."""
     detail = f"The certificate expired on {_day(int(claims['exp']))}."
     if status_list is None:
         return Verdict("expired", detail, claims)
@@ -416,7 +416,7 @@ def _day(instant: int) -> str:
 
 
 def current(certificates: Iterable[Certificate]) -> Certificate | None:
-    """Return the certificate that stands for an app: the best status first, then the newest."""
+    """Return the certificate that represents an app: the best status first, then the newest."""
     order = {Status.VALID: 3, Status.GRACE: 2, Status.SUSPENDED: 1, Status.INVALID: 0}
     return max(certificates, key=lambda each: (order[each.status], each.number), default=None)
 
@@ -438,7 +438,7 @@ def said(found: Certificate | None, *, known: bool, now: datetime, reviewed: boo
     label = found.label if len(found.label) <= NAME_SHOWN else f"{found.label[: NAME_SHOWN - 1]}…"
     what = f"{name} {label}: "
     graced = found.status is Status.GRACE and found.grace_until is not None and now < found.grace_until
-    # That it has ended is certain; that hospitals go on with it is not, while its state is not known.
+    # It has certainly ended. Whether hospitals may keep using it is unknown while its state is.
     if now >= found.expires_at and not (graced and known):
         return what + _WORDS[Cause.EXPIRED]
     if graced and found.grace_until is not None:

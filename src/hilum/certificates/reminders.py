@@ -20,7 +20,7 @@ class Step(StrEnum):
     ENDED = "ended"
     """And there is no grace."""
     GRACE = "grace"
-    """It ended, and hospitals that have the app go on."""
+    """It ended, and hospitals that have the app may keep using it."""
     GRACE_OVER = "grace_over"
 
 

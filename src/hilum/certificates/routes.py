@@ -34,7 +34,7 @@ class CertificatesQuery(Sorted):
 
 
 class CertificateListed(Shown):
-    """``cause``: why it is not valid. ``grace_until``: until when hospitals that have the app go on with it, once it has expired."""
+    """``cause``: why it is not valid. ``grace_until``: until when hospitals that have the app may keep using it, once it has expired."""
 
     id: str
     app: str

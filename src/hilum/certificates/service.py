@@ -282,7 +282,7 @@ def count_certified(ctx: Context) -> int:
 
 
 def current_of(ctx: Context, app: AppId) -> Certificate | None:
-    """Return the certificate for production that stands for an app; None without one. Without a permission check."""
+    """Return the certificate for production that represents an app; None without one. Without a permission check."""
     return current_of_all(ctx, [app]).get(app)
 
 
@@ -341,7 +341,7 @@ def text_of(ctx: Context, certificate_id: str) -> str:
 def news(ctx: Context, change: int) -> News:
     """Return what was published since a change, or everything since -1, for a worker's snapshot."""
     walk = store.get_walk(ctx.tx)
-    # A database that was put back counts from an earlier change: then everything is read again.
+    # A restored database starts from an earlier change: then everything is read again.
     whole = change > walk.change
     since = -1 if whole else change
     changed = store.changed_since(ctx.tx, since) if walk.change != since else []

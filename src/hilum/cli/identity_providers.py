@@ -60,7 +60,7 @@ def allow(origin: str, *, json_: bool) -> None:
 @click.argument("origin")
 @json_option
 def disallow(origin: str, *, json_: bool) -> None:
-    r"""Take a host off the list: nobody is sent there any more, and nothing is fetched from it. For platform administrators.
+    r"""Take a host off the list: users are no longer sent there, and nothing is fetched from it. For platform administrators.
 
     \b
     Example:

@@ -78,7 +78,7 @@ def listing_publish(app_id: str, *, reason: str, json_: bool) -> None:
 @click.option("--reason", required=True, help="Why; it stays on record.")
 @json_option
 def listing_unpublish(app_id: str, *, reason: str, json_: bool) -> None:
-    r"""End the listing of an app. Where it is installed it goes on.
+    r"""End the listing of an app. It keeps working where it is installed.
 
     \b
     Example:

@@ -107,7 +107,7 @@ def list_(*, tenant: str, findings: bool, sort: str, json_: bool) -> None:
 def unanswered(*, tenant: str, json_: bool) -> None:
     r"""List the backend services at a hospital for which nobody of it answers.
 
-    Those with a text go on until their end, since their vendor wrote a name down before there were mandates; the others get no tokens.
+    Those with a text keep working until their end, since their vendor entered a name before there were mandates; the others get no tokens.
     At a synthetic hospital a service needs nobody, and none is listed.
 
     \b

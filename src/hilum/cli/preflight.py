@@ -54,7 +54,7 @@ def require_fit(found: Settings) -> None:
 def _require_fit(uow: UnitOfWork, found: Settings) -> None:
     actor, trace = host.actor(), Trace(uow.ids.new("req"), source="host")
     # The schema comes first, because every later check reads tables. The node is added to the list last, when
-    # nothing can refuse it any more but other nodes.
+    # only other nodes can still refuse it.
     uow.read_now(lambda ctx: _require_data(ctx, found), actor=actor, trace=trace)
     require_unpublished(uow, found)
     uow.write_now(store_key_check, actor=actor, trace=trace)
@@ -76,7 +76,7 @@ def _adopt_rule_book(uow: UnitOfWork, actor: Actor, trace: Trace) -> None:
         uow.write_now(policies.adopt_shipped, actor=actor, trace=trace)
     except Conflict:
         uow.write_now(policies.adopt_shipped, actor=actor, trace=trace)
-    # The node starts all the same: it refuses what the book decides, and only over its API can the book be fixed.
+    # The node starts nevertheless: it refuses what the book decides, and only over its API can the book be fixed.
     for fault in uow.read_now(policies.verify, actor=actor, trace=trace).faults:
         _log.error("policies.book.faulty", fault=fault)
 
@@ -138,7 +138,7 @@ def require_schema(found: Gate) -> None:
 
 
 def require_schema_of(ctx: Context) -> None:
-    """Raise NotPermitted if this release does not work with the database as it stands."""
+    """Raise NotPermitted if this release does not work with the present database."""
     from hilum.infra.migrations.run import release
 
     require_schema(schema_gate.read(ctx.tx, release()))
@@ -227,7 +227,7 @@ def _require_alone(database: Database, me: Node, embedded: list[str]) -> None:
     begun = time.monotonic()
     first: dict[str, datetime] = {}
     while others := database.read(lambda tx: _others(tx, me)):
-        # An entry whose time moves is alive. One that stands still belongs to a node that was killed, and
+        # An entry whose time moves is alive. One whose time does not move belongs to a node that was killed, and
         # expires.
         reported = [each.name for each in others if each.seen_at > first.setdefault(each.name, each.seen_at)]
         if reported or time.monotonic() - begun > 2 * LIVE_FOR.total_seconds():

@@ -121,7 +121,7 @@ def _ids_in(value: Any) -> set[str]:
     if isinstance(value, dict):
         return {id_ for each in value.values() for id_ in _ids_in(each)}
     texts = [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, str)]
-    # An address is opened as it stands, whatever ids it has.
+    # An address is opened unchanged, whatever ids it has.
     texts = [each for each in texts if "://" not in each]
     parts = {part for each in texts for part in each.rpartition(":")[2].split("/")}
     return {each for each in parts if _NAMED_ID.fullmatch(each)}
@@ -141,7 +141,7 @@ def _by_name(value: Any, names: Mapping[str, str]) -> Any:
 
 
 def with_names(sentences: list[str], names_of: Names) -> list[str]:
-    """Return sentences in which the name of what an id stands for is before the id, as far as the caller may see it."""
+    """Return sentences in which each id follows the name of its object, as far as the caller may see it."""
     ids = {id_ for each in sentences for id_ in _ID_IN_TEXT.findall(each)}
     names = names_of(ids) if ids else {}
 

@@ -54,7 +54,7 @@ def accept_app(ctx: Context, app_id: AppId, *, transferred: Transferred = ignore
     """Take an app over, as an owner of the vendor to which it is offered. ``transferred`` is called within the transaction.
 
     Its tokens and what it could be authenticated with end, its certifications are withdrawn, and installations and people's agreements from
-    before do not count any more. Raises NotFound, NotPermitted, Conflict (decided meanwhile).
+    before are no longer valid. Raises NotFound, NotPermitted, Conflict (decided meanwhile).
     """
     transfer = view_transfer(ctx, app_id)
     if not may_as_member(ctx.actor, transfer.to, VendorRight.TRANSFER):

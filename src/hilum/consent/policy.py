@@ -281,7 +281,7 @@ def choices(asked: Iterable[str], *, by: Consenter = NOBODY) -> tuple[Choice, ..
 def with_needs(offered: Iterable[Choice], optional: tuple[str, ...] | None) -> tuple[Choice, ...]:
     """Set on each checkbox whether the app states that it works without it; unchanged if the app states nothing.
 
-    Each can be unticked all the same, because the person decides (C68, C211).
+    Each can still be unticked, because the person decides (C68, C211).
     """
     if optional is None:
         return tuple(offered)

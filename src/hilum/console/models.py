@@ -134,7 +134,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A filter that stands in the address. ``unset``: what a list without it shows."""
+    """A filter in the address. ``unset``: what a list without it shows."""
 
     name: str
     title: str
@@ -154,9 +154,9 @@ class Empty:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the address of a list asks for: a text, filters by name, an order, a place to go on from, a format.
+    """What the address of a list asks for: a text, filters by name, an order, a place to continue from, a format.
 
-    ``within``: what else stands in the address, such as whose records they are; each link of the list keeps it.
+    ``within``: what else is in the address, such as whose records they are; each link of the list keeps it.
     """
 
     text: str = ""

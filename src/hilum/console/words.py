@@ -95,8 +95,8 @@ MODES: Mapping[Mode, tuple[str, str]] = MappingProxyType(
             "Stop everything",
             "Every request is refused, and what was issued before stays invalid after it.",
         ),
-        Mode.READ_ONLY: ("Stop writing", "Reads go on; nothing is changed."),
-        Mode.NO_NEW_LAUNCHES: ("Stop new launches", "What is open goes on; nothing new is opened."),
+        Mode.READ_ONLY: ("Stop writing", "Reading still works; nothing can be changed."),
+        Mode.NO_NEW_LAUNCHES: ("Stop new launches", "Apps that are open keep working; none can be opened."),
         Mode.OBSERVE: ("Only watch", "Nothing is stopped. It is marked, for an investigation."),
     }
 )
@@ -213,7 +213,7 @@ _PACK_STATES = {
 
 
 def pack_shown(found: PackStanding) -> dict[str, Any]:
-    """Return how a rule book stands with the rules of one jurisdiction, as pages show it (C181)."""
+    """Return how a rule book meets the rules of one jurisdiction, as pages show it (C181)."""
     pack, (state, tone) = found.pack, _PACK_STATES[found.state.value]
     return {
         "name": pack.name,

@@ -87,7 +87,7 @@ def _ask(ctx: Context, cause: Cause, app_id: AppId, because: str, tenant: Tenant
 
 
 def ask_of_expired(ctx: Context, after: str) -> str:
-    """Record a request for each app whose last certification expired lately, of a batch of certifications; return the id to go on ``after``.
+    """Record a request for each app whose last certification expired lately, of a batch of certifications; return the id to continue ``after``.
 
     Certifications whose signature does not match are ignored: whoever writes to the database must not make vendors delete anything.
     """

@@ -232,7 +232,7 @@ class AppChange:
 class CertificationChange:
     """A certification in force that would lose scopes when the version is applied, or end sooner.
 
-    ``until``: when it would end. ``served_until``: until when hospitals that have the app go on with it, with the grace of its cell.
+    ``until``: when it would end. ``served_until``: until when hospitals that have the app may keep using it, with the grace of its cell.
     """
 
     tenant: str

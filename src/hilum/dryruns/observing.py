@@ -82,7 +82,7 @@ def list_observed(
 def list_of_app(ctx: Context, app_id: AppId, page: PageQuery = FIRST_PAGE) -> list[ObservedCount]:
     """List what is observed of an app at each hospital, by the version in force there; for its vendor's members, and the staff.
 
-    A page goes on after ``ObservedCount.key``. Raises NotFound, also for another vendor's app.
+    A page continues after ``ObservedCount.key``. Raises NotFound, also for another vendor's app.
     """
     app = registry.get_app(ctx, app_id)
     if not ctx.actor.is_platform and not (is_member(ctx.actor, app.vendor) and app.tenant is None):

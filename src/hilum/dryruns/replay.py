@@ -214,7 +214,7 @@ class Replay:
     def count_ends(self, agreements: Iterable[Authorization], families: Iterable[TokenFamily]) -> None:
         """Count the agreements in force that would have ended by now, by hospital and client, and by what ends them.
 
-        Of those that go on, what could no longer be refreshed.
+        Of those that continue, what could no longer be refreshed.
         """
         clients = {facts.id: facts for facts in self.altered()}
         going_on: dict[str, tuple[tuple[str, str], Effect]] = {}

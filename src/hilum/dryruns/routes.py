@@ -105,7 +105,7 @@ class AppShown(BaseModel):
 class CertificationShown(BaseModel):
     """A certification of which less would be admitted, from the moment the version is applied, or which would end sooner. ``lapses``: nothing.
 
-    ``until``: when it would end; ``served_until``: until when hospitals that have the app go on with it, with its grace.
+    ``until``: when it would end; ``served_until``: until when hospitals that have the app may keep using it, with its grace.
     """
 
     app: str

@@ -107,7 +107,7 @@ def _polling(ctx: Context, client: ClientId, tenant: TenantId) -> Run | None:
 
 
 def next_probes(ctx: Context, issuer: str) -> list[Probe]:
-    """Return what is to be sent now, at most a batch; what cannot be sent any more is noted as such."""
+    """Return what is to be sent now, at most a batch; what can no longer be sent is noted as such."""
     probes = []
     for run in store.list_faulty(ctx.tx, Fault.DELETION.value, ctx.now, PROBES_BATCH):
         kept: Mapping[str, Any] = run.doing["undo"]
@@ -124,7 +124,7 @@ def next_probes(ctx: Context, issuer: str) -> list[Probe]:
 
 
 def _secrets(ctx: Context, endpoint: Endpoint) -> tuple[str, ...]:
-    """Return what signs for an endpoint; nothing if it cannot be opened, so that other vendors' requests are sent all the same."""
+    """Return what signs for an endpoint; nothing if it cannot be opened, so that other vendors' requests are still sent."""
     try:
         return notices.secrets_of(ctx, endpoint)
     except Invalid:

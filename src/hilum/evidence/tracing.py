@@ -24,7 +24,7 @@ _ABSENT = "There is no such run of this app."
 
 
 def propose_of_run(ctx: Context, app_id: AppId, run_id: str) -> Proposal:
-    """Return the least scopes that permit what an app did in a run that was judged. Raises NotFound, Conflict (it goes on)."""
+    """Return the least scopes that permit what an app did in a run that was judged. Raises NotFound, Conflict (it is still open)."""
     app, run = _visible(ctx, app_id), store.get(ctx.tx, run_id)
     if run.app != app.id or not policy.may_see(ctx.actor, run.vendor):
         raise NotFound("evidence_run_not_found", _ABSENT)

@@ -1,6 +1,6 @@
 """Factors: what a person signs in with besides a password.
 
-Owns: authenticator apps (TOTP), passkeys and their challenges, recovery codes; which roles must have a second factor; when a code counts.
+Owns: authenticator apps (TOTP), passkeys and their challenges, recovery codes; which roles must have a second factor; when a code is valid.
 Must not know: passwords and sessions (signin); pages; apps; what a signed-in person may do.
 Public verbs: held, offer_totp, confirm_totp, use_code, renew_recovery_codes, registration_options, add_passkey, authentication_options, use_passkey,
 remove_passkey, remove_totp, remove_all.

@@ -7,7 +7,7 @@ A sign-in, in order:
 3. ``finish_sign_in``: the state is opened, and used up in a first transaction (``sign_in.begin_return``).
 4. ``live.Providers.redeem``, between two transactions: the code is exchanged, and the id_token checked in full (``id_token``).
 5. ``sign_in.complete_return``: the account of the subject, linked, recognised or added; whether it may enter; the session.
-6. Sign-out at the browser goes on to the provider (``sign_out``); the provider ends sessions by a logout token (``logout``).
+6. Sign-out at the browser continues at the provider (``sign_out``); the provider ends sessions by a logout token (``logout``).
 """
 
 from functools import partial

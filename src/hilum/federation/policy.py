@@ -64,7 +64,7 @@ class FaultText:
 
 
 _AGAIN = "Go back to the sign-in page and try again."
-_HELP = "Try again in a few minutes. If it goes on, tell the help desk of your hospital, and quote the number below."
+_HELP = "Try again in a few minutes. If it keeps failing, tell the help desk of your hospital, and quote the number below."
 _ADMIN = "Ask an administrator of your hospital, and quote the number below."
 _INVALID_ANSWER = pattern(
     "Your hospital's identity provider answered, but not as it should, so its answer was not accepted: %(fault)s"
@@ -135,7 +135,7 @@ SENTENCES: Mapping[Fault, FaultText] = MappingProxyType(
         ),
         Fault.PROVIDER_REFUSED: FaultText(
             "Your hospital's identity provider did not sign you in.",
-            "Try again. If it goes on, ask the help desk of your hospital.",
+            "Try again. If it keeps failing, ask the help desk of your hospital.",
             theirs=True,
         ),
         Fault.HOST_NOT_ALLOWED: FaultText(
@@ -468,7 +468,7 @@ def person_fault(
 
 
 def factor_at(identity: Identity, now: datetime) -> datetime | None:
-    """Return when a person used a second factor at a provider; None if it does not state one that the hospital counts."""
+    """Return when a person used a second factor at a provider; None if it does not state one that the hospital accepts."""
     return signed_in_at(identity, now) if identity.has_factor else None
 
 

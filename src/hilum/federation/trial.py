@@ -72,7 +72,7 @@ def clock_finding(answer: Fetched, now: datetime) -> Finding:
 
 
 def described_findings(answer: Fetched, provider: Provider) -> list[Finding]:
-    """Compare a provider's metadata with what its settings need. A list that it does not publish counts as complete."""
+    """Compare a provider's metadata with what its settings need. A list that it does not publish is assumed to be complete."""
     stated, settings = orjson.loads(answer.body), provider.settings
 
     def lacks(name: str, value: str) -> bool:

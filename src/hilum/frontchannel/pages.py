@@ -40,7 +40,7 @@ HAPPENED = {
     "request_of_another": "Somebody else was signed in when this page was opened.",
 }
 """Sentences for the page, instead of the error's own ``detail``."""
-CANNOT_GO_ON = "This cannot go on"
+CANNOT_GO_ON = "This cannot continue"
 TITLE_AND_NEXT = {
     "client_unknown": (
         "This app is not registered here",
@@ -284,7 +284,7 @@ def _checked(client_context: ClientContext, now: datetime) -> Sentence:
         return Sentence("Not certified")
     if until <= now:
         return Sentence(
-            "Certified until %(day)s, which has passed: your hospital may go on with it for a short time",
+            "Certified until %(day)s, which has passed: your hospital may keep using it for a short time",
             day=day(until),
         )
     if client_context.facts.environment is Environment.SANDBOX:

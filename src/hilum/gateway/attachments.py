@@ -115,7 +115,7 @@ def is_internal(path: _Path, text: str, grounds: Grounds) -> bool:
     if not leads_to_host(text, grounds.upstream_hosts):
         return False
     # A code system may be named by an address on the server's host. With a query, a fragment or a
-    # user it is no name any more.
+    # user it is no longer a name.
     return not (path[-1:] == ("system",) and not any(sign in decode_fully(text) for sign in "?#@ "))
 
 

@@ -2,7 +2,7 @@
 
 A Binary says of itself neither whose it is nor how sensitive. So it takes a referrer: a record that holds it as an attachment and that
 this grant may read, by a scope on its own type, unrestricted, under no switch. The Binary's securityContext, where it has one, is one
-more condition and never stands for the referrer.
+more condition and never replaces the referrer.
 INVARIANT: which requests go to the FHIR server does not depend on whether the Binary is absent, out of reach or withheld.
 Source: security decisions 12 and 22; FHIR R4 binary.html (securityContext)
 """
@@ -93,7 +93,7 @@ class Binaries:
         context = await self._context(task, named or Reference("Patient", id_))
         if stored is None:
             return None
-        # One more condition. It never stands for the referrer: with it alone, any scope on Patient
+        # One more condition. It never replaces the referrer: with it alone, any scope on Patient
         # would open every attachment (ADR 27).
         if "securityContext" in binary and (named is None or not self._is_within(task, context, referrer)):
             raise Refusal(_OUTSIDE_CONTEXT)
@@ -118,7 +118,7 @@ class Binaries:
     ) -> bool:
         """Check the security context: a patient of the grant that opens the referrer, or any other record that it may see.
 
-        It stands for who may know of the Binary: whoever may read a patient's documents needs no scope on Patient for it.
+        It says who may know of the Binary: a person who may read a patient's documents needs no scope on Patient for it.
         """
         if context is None or is_judged_by_targets(str(context.get("resourceType"))):
             return False

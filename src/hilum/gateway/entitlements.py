@@ -1,7 +1,7 @@
 """What a token is entitled to on one type of record: by the standing of its app, its scopes and its person's role. Pure, and kept.
 
 Of the request only its type and the scope letter that it needs count here. Which record, which search and which body it is, whether the
-token was revoked and whether its launch goes on, is judged at each request by ``policy``.
+token was revoked and whether its launch has ended, is judged at each request by ``policy``.
 """
 
 from collections import OrderedDict

@@ -1,7 +1,7 @@
 """Answers to reads of one record, kept beside what a FHIR server in this process answered, and gone with it. Pure.
 
 Such an answer follows from the permit and from what the server answered, and from nothing else. Refusals and absence are never kept, so that
-a record out of reach goes on costing what an absent one costs (security decision 12).
+a record out of reach keeps costing what an absent one costs (security decision 12).
 """
 
 from hilum.gateway.models import Obligations

@@ -115,7 +115,7 @@ class GatewayRequest:
     """The address that it came from; None for an older request that is judged again."""
     page: Page | None = None
     is_repeated: bool = False
-    """The same was asked shortly before, by whomever: only then is it worth keeping what comes of it."""
+    """The same was requested shortly before, by any client: only then is its result worth keeping."""
     at: datetime = _NEVER
     began: float = 0.0
     # From here on for the audit record only.

@@ -54,7 +54,7 @@ def points_at_own(
     keys = attachment_keys(str(resource.get("resourceType")))
     if len(path) < 2 or path[-1] != "url" or path[-2] not in keys or not _NOT_OWN.isdisjoint(path):
         return False
-    # One spelling only: what is allowed is read as it stands, what is refused in any spelling.
+    # One spelling only: what is allowed is matched literally, what is refused in any spelling.
     base = next((each for each in bases if text.startswith(each)), "")
     type_, _, id_ = text.removeprefix(base).partition("/")
     subjects = subjects_of(resource, bases)

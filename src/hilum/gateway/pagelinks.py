@@ -1,6 +1,6 @@
 """Page links: opaque, short-lived, and worth nothing to any other grant.
 
-A link holds the search as it was asked (so that it is judged again, as if it were sent again) and where the FHIR server goes on.
+A link holds the search as it was asked (so that it is judged again, as if it were sent again) and where the FHIR server continues.
 """
 
 from base64 import urlsafe_b64decode

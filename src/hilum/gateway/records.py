@@ -61,7 +61,7 @@ def record_of(
             # A refused try is found among what was tried on the patient whose record was asked for.
             record.patient = _asked_for(request, token)
     elif isinstance(token, Revoked) and token.token is not None:
-        # Whose token it was is known, although it gives nothing any more.
+        # The token's owner is still known, although it no longer permits anything.
         _name_holder(record, token.token)
     return record
 

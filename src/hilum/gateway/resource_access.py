@@ -72,7 +72,7 @@ def is_own(access: EffectiveAccess, resource: dict[str, Any], bases: tuple[str, 
 def may_pass(
     access: EffectiveAccess, labelled: dict[str, Any], about: dict[str, Any], bases: tuple[str, ...]
 ) -> bool:
-    """Check whether a restricted resource may be seen all the same: it is the person's own record, or the glass was broken for its patient.
+    """Check whether a restricted resource may be seen nevertheless: it is the person's own record, or the glass was broken for its patient.
 
     ``about``: the resource that says whose it is, where the labelled one is contained in it or attached to it.
     """

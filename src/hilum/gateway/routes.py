@@ -141,7 +141,7 @@ class Gateway:
             busy = isinstance(fault, Unavailable)
             deny = Deny(Reason.CONCURRENCY_EXCEEDED if busy else Reason.REQUEST_UNSUPPORTED, fault.detail)
             return await self._enforcer.refuse(incoming, deny, status_of(fault))
-        # What a search by POST asks for stands in its body, and belongs into the record as a query
+        # The query of a search by POST is in its body, and belongs into the record as a query
         # does.
         if head.path.endswith(b"/_search"):
             incoming.query = as_recorded(head.query, body)

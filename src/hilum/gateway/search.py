@@ -193,7 +193,7 @@ class Searcher:
         goes_on = following(task, fetched.bundle)
         whole = None if goes_on is None else without_summary(goes_on)
         if goes_on is not None and whole is None:
-            raise Refusal(UNJUDGEABLE)  # behind it the server would go on with summaries
+            raise Refusal(UNJUDGEABLE)  # behind it the server would continue with summaries
         link = (
             [] if whole is None else [{"relation": "next", "url": f"{task.addresses.upstream_base}/{whole}"}]
         )

@@ -10,7 +10,7 @@ The path of a request, in order:
 5. ``Enforcer._recorded``: the audit record is durable (``audit.live``), and the request is decided again if anything has changed.
 6. ``routes.Gateway``: the ``Answer`` to bytes.
 
-Inside the room a refusal is a ``Deny``; ``Refusal`` raises it from where a request cannot go on.
+Inside the room a refusal is a ``Deny``; ``Refusal`` raises it where a request cannot continue.
 """
 
 import asyncio
@@ -191,7 +191,7 @@ class Enforcer:
         if has_left:
             note.outcome = record.outcome
         # Kept in memory and recorded once the journal works again; a process that ends before loses
-        # it, and settling finds the write all the same.
+        # it, and settling still finds the write.
         self._deps.journal.note(note)
         return refused
 

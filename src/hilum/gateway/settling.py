@@ -81,7 +81,7 @@ def in_turn(due: Iterable[OpenIntent], turn: int) -> list[OpenIntent]:
 
 
 class Settler:
-    """Settles open intents. ``tenant_of`` returns a tenant's facts, None for one that is not there any more."""
+    """Settles open intents. ``tenant_of`` returns a tenant's facts, None for one that no longer exists."""
 
     def __init__(
         self,

@@ -64,7 +64,7 @@ class AppNames:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One access, also as the API answers it. ``count``: how many equal requests it stands for; ``removed``: records that were kept back from the answer.
+    """One access, also as the API answers it. ``count``: how many equal requests it represents; ``removed``: records that were kept back from the answer.
 
     ``records``: how many of this record's entries the answer of a search had; ``among_others``: beside those of other patients.
 

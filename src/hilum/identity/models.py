@@ -258,7 +258,7 @@ class Person:
     created_at: datetime | None = None
     deactivated_at: datetime | None = None
     age_counts_from: datetime | None = None
-    """When a colleague last issued a link into the account, by adding or resetting it; None counts as now."""
+    """When a colleague last issued a link into the account, by adding or resetting it; None is treated as now."""
     chart_ends: tuple[tuple[str, datetime], ...] = ()
     """Which of ``patients`` end, and when, such as when a child comes of age."""
     mail: str = ""

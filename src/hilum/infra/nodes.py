@@ -210,7 +210,7 @@ def lost(name: str) -> Conflict:
 def release(tx: Connection, held: Lease) -> None:
     """Release a lease before it expires, so that another node can acquire it at once."""
     is_held = (lease.c.name == held.name, lease.c.holder == held.holder, lease.c.fence == held.fence)
-    # Not deleted: the row keeps the fence, which must go on growing.
+    # Not deleted: the row keeps the fence, which must keep growing.
     tx.execute(update(lease).where(*is_held).values(expires_at=EPOCH))
 
 

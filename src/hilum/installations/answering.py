@@ -26,7 +26,7 @@ APPS_READ = 500
 class UnansweredService:
     """A backend service for which nobody of a hospital answers.
 
-    ``text``: whom its vendor wrote down, for which it goes on until ``ends_at``; empty: it gets no tokens.
+    ``text``: the approver whom its vendor once entered, with which it keeps working until ``ends_at``; empty: it gets no tokens.
     """
 
     client: ClientId

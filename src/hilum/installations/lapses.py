@@ -12,7 +12,7 @@ from hilum.registry.models import APPS_BOUND
 
 
 def ask_after_lapses(ctx: Context, after: str) -> str:
-    """Record requests for the agreements that lapsed long ago without another in their place, of a batch; return the id to go on ``after``.
+    """Record requests for the agreements that lapsed long ago without another in their place, of a batch; return the id to continue ``after``.
 
     Only about apps that are installed at the hospital and still need the agreement: whoever removed an app has asked for it already.
     """

@@ -279,7 +279,7 @@ def _work_of(scope: str, declared: Collection[str], book: Book) -> tuple[str, ..
 
 
 def needed_words(found: Iterable[LeftOut], *, how: str) -> str:
-    """Return in sentences what an app does not work without, what for, what stops, and how to go on all the same; empty if nothing is needed."""
+    """Return in sentences what an app does not work without, what for, what stops, and how to continue anyway; empty if nothing is needed."""
     needed = [each for each in found if each.needed]
     if not needed:
         return ""

@@ -125,7 +125,7 @@ class RecordShown(Shown):
 
 
 class UnansweredShown(Shown):
-    """``text``: whom the vendor wrote down before there were mandates, for which the service goes on until ``ends_at``."""
+    """``text``: the approver whom the vendor entered before there were mandates, with which the service keeps working until ``ends_at``."""
 
     client: str
     name: str

@@ -244,7 +244,7 @@ def narrow_installation(
 
 
 def add_facility(ctx: Context, order: NewFacility) -> Facility:
-    """Add a facility to a hospital; a deny of one that was removed and had its name or reference goes on. Raises as ``identity.add_facility``.
+    """Add a facility to a hospital; a deny of a removed one with its name or reference is kept. Raises as ``identity.add_facility``.
 
     A facility that is added again has a new id, since what was issued at the one before stays ended. What was denied there stays denied.
     """
@@ -253,7 +253,7 @@ def add_facility(ctx: Context, order: NewFacility) -> Facility:
     if not former:
         return facility
     denying = {each.app: each for each in store.list_denying(ctx.tx, facility.tenant) if each.denied & former}
-    # A deny that somebody took out of the database for this moment, and puts back, would not go on.
+    # Somebody could remove a deny from the database for this moment only, so that it is not kept.
     signing.require_all(ctx, facility.tenant)
     changed = [replace(each, denied=each.denied | {facility.id}) for each in denying.values()]
     for after in changed:

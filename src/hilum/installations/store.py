@@ -223,7 +223,7 @@ def find_current(tx: Connection, tenant: TenantId, app: AppId) -> Installation |
 
 
 def read_current(tx: Connection, tenant: TenantId, apps: Collection[AppId]) -> list[Installation]:
-    """Read the current installations of some apps at a tenant, but for those of a newer release."""
+    """Read the current installations of some apps at a tenant, except those of a newer release."""
     query = select(installations).where(installations.c.tenant == tenant, installations.c.app.in_(apps))
     rows = tx.execute(query.where(installations.c.removed_at.is_(None)))
     return [_installation(row) for row in rows if row.environment in _ENVIRONMENTS]

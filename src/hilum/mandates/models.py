@@ -17,7 +17,7 @@ APPROVER_ROLES = frozenset(
 WAITING_LIFE = timedelta(days=30)
 """How long an approver may take to agree."""
 GRACE = timedelta(days=30)
-"""How long a backend service goes on after its approver was lost, so that another can take over."""
+"""How long a backend service keeps working after its approver was lost, so that another can take over."""
 WAITING_BOUND = 100
 """How many mandates of a hospital may wait for their approvers."""
 FOLLOW_BATCH = 200

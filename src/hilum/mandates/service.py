@@ -220,7 +220,7 @@ def signed_states(ctx: Context) -> Iterator[tuple[str, str]]:
 
 
 def follow_approvers(ctx: Context, after: str) -> str:
-    """Record the loss of approvers and mail what ends soon, at most for a batch of mandates; return the id to go on ``after``, empty at the end."""
+    """Record the loss of approvers and mail what ends soon, at most for a batch of mandates; return the id to continue ``after``, empty at the end."""
     found = store.list_agreed(ctx.tx, after, ctx.now)
     lost: list[Mandate] = []
     for each in found:

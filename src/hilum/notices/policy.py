@@ -362,7 +362,7 @@ def _waiting(notice: Notice, wait: timedelta, now: datetime) -> Notice:
 
 
 def _settled(notice: Notice, state: State, now: datetime) -> Notice:
-    # The sealed link is deleted: nobody needs it any more.
+    # The sealed link is deleted: nobody needs it any longer.
     return replace(notice, state=state, settled_at=now, sealed="")
 
 

@@ -35,7 +35,7 @@ class Counts(Protocol):
 
 
 class KnownDays:
-    """Whom services reached on days that are over. A process reads each once, since it does not change any more.
+    """Whom services reached on past days. A process reads each once, since it no longer changes.
 
     ``is_indexed``: whether what was recorded until now is in the index (``audit.live.is_indexed``).
     """

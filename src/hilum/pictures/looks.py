@@ -177,7 +177,7 @@ def _ground(grey: list[list[int]]) -> int:
 
 
 def _without_margin(grey: list[list[int]], ground: int) -> list[list[int]] | None:
-    """Return what is within the margin, which is as light as the ground; None if everything is. Specks in it do not count."""
+    """Return what is within the margin, which is as light as the ground; None if everything is. Specks in it are ignored."""
     differs = [[abs(each - ground) > EDGE for each in row] for row in grey]
     by_line, by_column = [sum(row) for row in differs], [sum(column) for column in zip(*differs, strict=True)]
     for specks in (SPECKS, 0):

@@ -418,7 +418,7 @@ _LIMITS: dict[str, _Limit] = {
 
 
 def _levels_loosened(before: Book, after: Book) -> Iterator[Widening]:
-    """Yield rules that newly may be overridden, and longer times for overrides. An advisory rule counts as removed (C207)."""
+    """Yield rules that newly may be overridden, and longer times for overrides. An advisory rule is treated as removed (C207)."""
     if after.longest_override > before.longest_override:
         sentence = f"Overrides may last {duration_text(after.longest_override)}."
         yield Widening("overrides.longest", sentence, Gravity.TIER)

@@ -37,7 +37,7 @@ class Population(StrEnum):
 
 class ExceptionKind(StrEnum):
     LOWERED_TIER = "lowered_tier"
-    """A version counts as of a lower tier than the computed one (C19)."""
+    """A version is treated as of a lower tier than the computed one (C19)."""
     AUTONOMOUS_WRITES = "autonomous_writes"
     """At one hospital a version whose AI acts alone may write (C23)."""
 

@@ -40,7 +40,9 @@ def require_exception(ctx: Context, order: ExceptionOrder, book: Book, more: Map
 
 
 def _event(action: str, exception: PolicyException, reason: str) -> Event:
-    what = f"{exception.computed} counts as {exception.tier}" if exception.tier else "its AI may write alone"
+    what = (
+        f"{exception.computed} is treated as {exception.tier}" if exception.tier else "its AI may write alone"
+    )
     facts = {
         "exception": exception.id,
         "kind": exception.kind.value,

@@ -28,7 +28,7 @@ from hilum.policies.rollout import in_force
 class Then:
     """The rule book that was in force at a tenant at a time, and the overrides and exceptions of an app there.
 
-    ``book`` is with them, as decisions were made, and ``plain`` without; None if the version cannot be read any more.
+    ``book`` is with them, as decisions were made, and ``plain`` without; None if the version can no longer be read.
     """
 
     application: Application

@@ -68,7 +68,7 @@ class PolicyFacts:
     def fault_of(
         allowed: Override | PolicyException, book: Book, tenant: TenantId | None, now: datetime
     ) -> str:
-        """Return why an allowance does not count under a book at a tenant; empty if it does."""
+        """Return why an allowance does not apply under a book at a tenant; empty if it does."""
         if isinstance(allowed, Override):
             return override_fault(allowed, book, tenant, now)
         return exception_fault(allowed, book, tenant, now)
@@ -297,7 +297,7 @@ def exceptions_in_force(
 
 
 def exception_fault(exception: PolicyException, book: Book, tenant: TenantId | None, now: datetime) -> str:
-    """Return why an exception does not count under a book at a tenant; empty if it does. What it lowers is judged app by app.
+    """Return why an exception does not apply under a book at a tenant; empty if it does. What it lowers is judged app by app.
 
     INVARIANT: whatever is over, changed or not known closes to deny, and needs no job to do so.
     """

@@ -106,7 +106,7 @@ PEER = "peer"
 ANY = "*"
 """In a cell's list: any name. In a rule: every resource type. In an app's declaration: all."""
 NOT_DECLARED = (ANY,)
-"""The workflows or placements of a version that declares none: every one, so that each rule about any of them counts."""
+"""The workflows or placements of a version that declares none: every one, so that each rule about any of them applies."""
 
 
 class Tier(StrEnum):
@@ -329,7 +329,7 @@ class TierRule:
     populations: frozenset[str] = frozenset()
     """How many patients it reaches. A version without a declaration meets every such condition."""
     observe_until: date | None = None
-    """Before this day it counts as an advisory rule, and from then on it is enforced (C209)."""
+    """Before this day it is an advisory rule, and from then on it is enforced (C209)."""
 
     @property
     def names_scopes(self) -> bool:
@@ -375,7 +375,7 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class Lowering:
-    """That a version of an app in a category counts as of this tier, as long as no other rules than these raise it above (C19)."""
+    """That a version of an app in a category is treated as of this tier, as long as no other rules than these raise it above (C19)."""
 
     tier: Tier
     category: str
@@ -386,7 +386,7 @@ class Lowering:
 class Book:
     """A valid rule book. Compared by identity, so that what is derived from it can be cached; equal books have one ``digest``.
 
-    ``products`` None: a book of format 1, in which every scope counts as covered.
+    ``products`` None: a book of format 1, in which every scope is covered.
     """
 
     title: str
@@ -452,7 +452,7 @@ class Book:
 class Applicant:
     """What a book must know of an app. ``scopes`` are those it may ask for: registered and certified.
 
-    ``authentication`` None: not known, which a rule about clients counts as the client it names. ``certified_tier``: up to which tier
+    ``authentication`` None: not known, which meets each rule about clients. ``certified_tier``: up to which tier
     review certified it for clients that authenticate like this one; it has nothing that is above. None: it was not certified for them.
     """
 

@@ -83,7 +83,7 @@ class Workflow:
 
 @dataclass(frozen=True, slots=True)
 class Expansion:
-    """Requested scopes in which each workflow stands for its scopes. ``unknown``: the first workflow that the rule book does not have."""
+    """Requested scopes in which each workflow is expanded into its scopes. ``unknown``: the first workflow that the rule book does not have."""
 
     text: str
     unknown: str = ""

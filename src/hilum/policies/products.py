@@ -73,7 +73,7 @@ class Coverage:
 
 @lru_cache(maxsize=STAGES_BOUND)
 def in_force(book: Book) -> Coverage | None:
-    """Return what the products in force cover; None for a book without products, in which every scope counts as covered."""
+    """Return what the products in force cover; None for a book without products, in which every scope is covered."""
     if book.products is None:
         return None
     return Coverage(text for each in book.products.values() if each.in_force for text in each.covers)

@@ -145,7 +145,7 @@ def with_levels_of(cell: Cell, was: Cell, kinds: Collection[str]) -> Cell:
 
 
 def as_stated(cell: Cell, book: Book) -> Cell:
-    """Return a cell without levels of what it does not state, or the book does not have, any more."""
+    """Return a cell without the levels of what it no longer states, or the book no longer has."""
     advised = frozenset(each for each in cell.advised if not binds(cell, each) and _is_known(book, each))
     overridable = frozenset(each for each in cell.overridable if binds(cell, each) and _is_known(book, each))
     return replace(cell, advised=advised, overridable=overridable)

@@ -294,7 +294,7 @@ class OverrideShown(Shown):
 class ExceptionShown(Shown):
     """``state``: ``in_force``, or why it allows nothing: ended, expired, book_changed. ``tenant`` None: everywhere.
 
-    ``control``: the compensating control, empty for older exceptions. A lowered ``tier`` counts as long as nothing but ``rules`` makes the version's tier higher. ``tier`` is empty for autonomous writes.
+    ``control``: the compensating control, empty for older exceptions. A lowered ``tier`` applies as long as nothing but ``rules`` makes the version's tier higher. ``tier`` is empty for autonomous writes.
     """
 
     id: str
@@ -436,7 +436,7 @@ def _overrides(router: APIRouter, kit: Kit) -> None:
 def _exceptions(router: APIRouter, kit: Kit) -> None:
     @router.get("/policies/exceptions", response_model=Page[ExceptionShown], openapi_extra=READERS)
     async def list_exceptions(request: Request, query: Annotated[Paging, Query()]) -> object:
-        """List exceptions, newest first: lowered tiers and autonomous writes, each with whether it counts now."""
+        """List exceptions, newest first: lowered tiers and autonomous writes, each with whether it applies now."""
         found = await run_read(kit, request, partial(service.shown_exceptions, page=query.page))
         return page_of(found, _exception_shown, query, key=lambda each: each[0].id)
 

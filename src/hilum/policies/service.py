@@ -106,7 +106,7 @@ __all__ = [
 ]
 _FAULTS_SHOWN = 3
 UNREAD = "the whole book"
-"""The path of what counts as new where nobody can tell what was allowed."""
+"""The path of what is treated as new where nobody can tell what was allowed."""
 
 
 # --- versions ------------------------------------------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ def get_version(ctx: Context, number: int) -> tuple[Version, Book]:
 
 
 def view_packs(ctx: Context, number: int) -> tuple[PackStanding, ...]:
-    """Return how a version of the rule book stands with the dated rules of its jurisdictions today (C181). Raises as ``get_version``."""
+    """Return how a version of the rule book meets the dated rules of its jurisdictions today (C181). Raises as ``get_version``."""
     return jurisdictions.standings(get_version(ctx, number)[1], ctx.now.date())
 
 
@@ -394,7 +394,7 @@ def _before(ctx: Context) -> dict[str, Any]:
 
 
 def judge_in_rings(ctx: Context, order: ApplyOrder) -> tuple[tuple[Widening, ...], DryRun | None]:
-    """Check an order that rings of hospitals shall carry out, which are its trial; return what it newly allows, and its dry run.
+    """Check an order that is to be carried out in rings of hospitals, which are its trial; return what it newly allows, and its dry run.
 
     Raises as ``apply``; Unavailable also where what is in force cannot be read.
     """
@@ -485,8 +485,8 @@ def _replaced(ctx: Context, order: ApplyOrder, found: loading.Applied) -> dict[i
 
 
 def _unread(order: ApplyOrder, error: Unavailable) -> Widening:
-    """Return what counts as new where nobody can tell what was allowed: everything. It takes two people, and no trial: nothing works."""
-    sentence = f"What it replaces cannot be read ({error.code}), so everything in version {order.version} counts as new."
+    """Return what is treated as new where nobody can tell what was allowed: everything. It takes two people, and no trial: nothing works."""
+    sentence = f"What it replaces cannot be read ({error.code}), so everything in version {order.version} is treated as new."
     return Widening(UNREAD, sentence)
 
 
@@ -569,7 +569,7 @@ def shown_allowance(ctx: Context, allowance_id: str) -> tuple[Override | PolicyE
 
 
 def _with_faults(ctx: Context, allowed: list[W]) -> list[tuple[W, str]]:
-    """Return what two people allowed, each with why it does not count now."""
+    """Return what two people allowed, each with why it does not apply now."""
     found = current(ctx)
     return [
         (each, found.fault_of(each, _book_of(found, each.tenant, ctx.now), each.tenant, ctx.now))

@@ -66,7 +66,7 @@ def assess(book: Book, applicant: Applicant) -> Assessment:
 
 
 def _concerns(rule: TierRule, applicant: Applicant) -> bool:
-    """Check the conditions of a rule that are not about scopes. How a client authenticates counts as named while it is not known."""
+    """Check the conditions of a rule that are not about scopes. While it is not known how a client authenticates, the condition is met."""
     return (
         (not rule.categories or applicant.category in rule.categories)
         and (not rule.clients or applicant.authentication in {None, *rule.clients})
@@ -123,7 +123,7 @@ def _first(declared: tuple[str, ...], named: frozenset[str]) -> str:
 
 
 def _assumed(rule: TierRule, applicant: Applicant) -> str:
-    """Return what to add to the sentence of a rule that counts only because its condition was not declared."""
+    """Return what to add to the sentence of a rule that applies only because its condition was not declared."""
     assumed = [
         name
         for name, named, declared in (

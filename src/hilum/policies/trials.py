@@ -47,10 +47,7 @@ def require_trial(
     soak = everywhere.rollout.soak
     tried = rollout.tried_since(order.version, found.applications, _works_since(ctx), soak, ctx.now)
     if not tried:
-        detail = (
-            f"A version that allows something new must first be in force at some hospitals, and at one of them for {duration_text(soak)} without interruption. Apply version {order.version} at an active one, if it is in force at none, and wait for so long; a"
-            " synthetic hospital counts only where there is no other."
-        )
+        detail = f"A version that allows something new must first be in force at some hospitals, and at one of them for {duration_text(soak)} without interruption. Apply version {order.version} at an active one, if it is in force at none, and wait for so long; a synthetic hospital is accepted only where there is no other."
         raise Conflict("too_soon_everywhere", detail)
     categories = rollout.categories_of(new)
     if not any(used(ctx, categories, tenant, since) for tenant, since in sorted(tried.items())):

@@ -18,7 +18,7 @@ SHOWN_BOUND = 20
 def verify(ctx: Context) -> Verified:
     """Verify all versions and applications against their signatures, each other and the audit trail.
 
-    What two people replaced after it was damaged is evidence and no fault any more: applications are verified from the one that begins
+    What two people replaced after it was damaged is evidence, and no longer a fault: applications are verified from the one that begins
     the last chain.
     """
     # Read before the applications, as ``loading.applied`` does.

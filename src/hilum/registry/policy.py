@@ -148,7 +148,7 @@ def judging_book(books: Sequence[Book], faults_of: Callable[[Book], dict[str, st
 
 
 def app_faults(order: NewApp, book: Book, actor: Actor) -> dict[str, str]:
-    """Return the error code of each invalid field of an app. Its category must be open, but for the platform itself."""
+    """Return the error code of each invalid field of an app. Its category must be open, except for the platform itself."""
     faults = text_faults({name: getattr(order, name) for name in TEXTS})
     category = book.categories.get(order.category)
     if category is None:

@@ -440,7 +440,7 @@ def resume_app(ctx: Context, app_id: AppId, reason: str) -> App:
 
 
 def ask_again(ctx: Context, app_id: AppId, reason: str) -> App:
-    """Have everybody who agreed to an app asked again at the next launch, such as after an incident (C90). What is open goes on: a switch stops it.
+    """Have everybody who agreed to an app asked again at the next launch, such as after an incident (C90). Open launches continue; a switch stops them.
 
     Raises NotFound, NotPermitted, Invalid.
     """

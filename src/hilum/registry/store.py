@@ -332,7 +332,7 @@ def save_app_state(tx: Connection, app: App) -> bool:
 
 
 def save_category(tx: Connection, app: App, category: str) -> bool:
-    """Set an app's category; return False if it is not the one that ``app`` has any more."""
+    """Set an app's category; return False if the app's category has changed since ``app`` was read."""
     query = apps.update().where(apps.c.id == app.id, apps.c.category == app.category)
     return tx.execute(query.values(category=category)).rowcount == 1
 

@@ -17,7 +17,7 @@ from hilum.requests.rule_sets import may_decide_at
 
 
 def announce(ctx: Context, after: str) -> str:
-    """Mail who decides at some hospitals what was asked for and waits; return the hospital to go on ``after``, empty after the last.
+    """Mail who decides at some hospitals what was asked for and waits; return the hospital to continue ``after``, empty after the last.
 
     One mail a person and MAIL_WINDOW, whatever is asked for in it: nobody causes more by asking for more.
     """

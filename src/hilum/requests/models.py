@@ -302,7 +302,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A part of a dry run of rules: so many requests judged, those decided differently, and from where to go on (empty: no more)."""
+    """A part of a dry run of rules: so many requests judged, those decided differently, and from where to continue (empty: no more)."""
 
     judged: int
     differences: tuple[Difference, ...]
@@ -358,7 +358,7 @@ class NewWork:
 class WiderVersion:
     """What the newest certified version of an installed app has more than the installation, and more than was certified before.
 
-    ``digest`` stands for the difference that was seen. ``withheld``: certified, and not allowed by the rule book here.
+    ``digest`` identifies the difference that was seen. ``withheld``: certified, and not allowed by the rule book here.
     ``revives``: accepting all of it ends what was issued before, since it gives back what the hospital had narrowed away.
     """
 

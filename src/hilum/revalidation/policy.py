@@ -89,7 +89,7 @@ def ended_concern(certification: Certification, grace_until: datetime) -> Concer
         certification.id,
         SEVERITIES["certificate.in_force"],
         certain=True,
-        evidence=f"The certificate ended on {certification.expires_at:%Y-%m-%d}; hospitals that have the app go on until {grace_until:%Y-%m-%d %H:%M} UTC.",
+        evidence=f"The certificate ended on {certification.expires_at:%Y-%m-%d}; hospitals that have the app may keep using it until {grace_until:%Y-%m-%d %H:%M} UTC.",
         reproduction="hilum certificate show APP",
         fix="Submit the version again, or a newer one: hilum review submit. A new review costs nothing.",
         due_at=grace_until,

@@ -39,7 +39,7 @@ def asks(criteria: Criteria) -> bool:
 def measure(
     by_tenant: Mapping[str, Served], totals: Mapping[str, Served], criteria: Criteria
 ) -> tuple[CriterionResult, ...]:
-    """Return how an app stands by each criterion that is asked for.
+    """Return how an app meets each criterion that is asked for.
 
     ``by_tenant``: its calls at each hospital. ``totals``: those of all apps there, its own among them.
     """

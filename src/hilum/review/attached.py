@@ -18,7 +18,7 @@ _AT = {
 
 
 def dated(check: Check, document: Document, at: datetime) -> Check:
-    """Judge whether a document still counts."""
+    """Judge whether a document is still valid."""
     of = f"The document is of {document.dated}"
     if document.dated < (at - DOCUMENT_LIFE).date():
         return check.but(Result.FAILED, f"{of}, older than a year.")

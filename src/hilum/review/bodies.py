@@ -50,7 +50,7 @@ class DocumentAsked(Strict):
     sha256: Word
     dated: date
     expires: date | None = None
-    """The last day on which it counts; at most a year after its date."""
+    """The last day on which it is valid; at most a year after its date."""
     visibility: Visibility = Visibility.REVIEWERS
     """Who may read it besides the vendor: reviewers, also hospitals, or everybody."""
 
@@ -257,7 +257,7 @@ def document_shown(found: Document) -> dict[str, str | None]:
 
 
 class CertifiedDocumentShown(BaseModel):
-    """A document of a certified version that you may read. ``expires``: the last day on which it counts."""
+    """A document of a certified version that you may read. ``expires``: the last day on which it is valid."""
 
     certification: str
     version: str

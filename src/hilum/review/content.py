@@ -60,7 +60,7 @@ def unproved_of_apps(ctx: Context, apps: Collection[App]) -> dict[AppId, list[st
 
 def _stated(profile: Profile) -> dict[ContactKind, str]:
     stated = {ContactKind.SUPPORT: profile.support_contact, ContactKind.SECURITY: profile.security_contact}
-    # An address that is not stated counts as missing in the profile.
+    # An address that is not stated is missing in the profile.
     return {kind: text for kind, text in stated.items() if text.strip()}
 
 

@@ -22,7 +22,7 @@ class Visibility(StrEnum):
 class Document:
     """A document that a vendor attaches as evidence: its kind in the rule book, its address, and its content's SHA-256.
 
-    ``expires``: the last day on which it counts; None if it has none. It counts for DOCUMENT_LIFE at most (C104).
+    ``expires``: the last day on which it is valid; None if it has none. It is valid for DOCUMENT_LIFE at most (C104).
     """
 
     kind: str
@@ -34,13 +34,13 @@ class Document:
 
     @property
     def last_day(self) -> date:
-        """Return the last day on which it counts."""
+        """Return the last day on which it is valid."""
         return min(self.dated + DOCUMENT_LIFE, self.expires or date.max)
 
 
 @dataclass(frozen=True, slots=True)
 class CertifiedDocument:
-    """A document behind an app's certification that the reader may see. ``expired``: it no longer counts."""
+    """A document behind an app's certification that the reader may see. ``expired``: it is no longer valid."""
 
     certification: str
     version: VersionId

@@ -426,7 +426,7 @@ def obstacle(ctx: Context, found: Submission, route: Route, seen: str) -> str:
 
 
 def _undone_by(ctx: Context, found: Submission, mine: LensReview, route: Route, seen: str) -> str:
-    """Return why a passed lens no longer counts as passed; empty if it does, or has not passed."""
+    """Return why the verdict of a passed lens is no longer valid; empty if it is, or the lens has not passed."""
     if mine.lens not in route.lenses or mine.state is not LensState.PASSED:
         return ""
     # Also compared with the present submission: a verdict may have been copied from another one.
@@ -438,7 +438,7 @@ def _undone_by(ctx: Context, found: Submission, mine: LensReview, route: Route, 
         return "signer_not_apart"
     if route.tier not in {None, Tier.HIGH}:
         return ""
-    # The later of two counts as not passed.
+    # The later of two is treated as not passed.
     others = [each for each in lens_store.lenses_of(ctx.tx, found.id) if each.lens in route.lenses]
     earlier = (each for each in others if each.id < mine.id and each.state is LensState.PASSED)
     return "signer_not_apart" if any(each.reviewer == mine.reviewer for each in earlier) else ""

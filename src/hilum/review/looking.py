@@ -47,7 +47,7 @@ def look_at(make: Callable[[], Fetcher], targets: Sequence[Target]) -> list[Look
 
 async def _look(fetcher: Fetcher, target: Target) -> Look:
     try:
-        # For an address that browsers open the redirect counts; for others the content.
+        # An address that browsers open is judged by its redirect, others by their content.
         if target.kind in _CALLED:
             fetched = await fetcher.look(target.url, accept="text/html")
         else:

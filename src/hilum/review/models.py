@@ -98,7 +98,7 @@ class State(StrEnum):
     DRAFT = "draft"
     """Being written by the vendor."""
     SUBMITTED = "submitted"
-    """Complete; what was submitted does not change any more."""
+    """Complete; the submission no longer changes."""
     CHECKING = "checking"
     """The automated checks run."""
     IN_LENSES = "in_lenses"

@@ -421,7 +421,7 @@ def lenses_obstacle(
     # A cell that asks for no lens is judged by nobody: then a person's decision is all there is.
     if any(lens not in of or of[lens].state is not LensState.PASSED for lens in route):
         return "lenses_not_passed"
-    # One that the route does not ask for any more, and that did not pass, still says what it says.
+    # A lens that the route no longer asks for, and that did not pass, still blocks.
     if any(each.state is LensState.FAILED or each.flags for each in lenses):
         return "lenses_not_passed"
     return "findings_open" if any(each.blocks for each in findings) else ""

@@ -1,4 +1,4 @@
-"""The scorecards of the lenses, which are data (``data/scorecard.toml``), and what on a submission each lens judges. Pure but for reading the file."""
+"""The scorecards of the lenses, which are data (``data/scorecard.toml``), and which parts of a submission each lens judges. Pure but for reading the file."""
 
 import hashlib
 import tomllib

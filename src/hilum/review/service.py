@@ -6,7 +6,7 @@ A submission, in order:
 2. ``submit``: nothing may be missing (``policy.entry_faults``); ``content.describe`` describes everything once, and the digest is audited.
 3. ``jobs.run_next``: the addresses are fetched with no transaction open; then ``automatic.finish`` judges the checks and opens the lenses.
 4. ``take`` and ``judge``: a reviewer for each lens. The vendor answers findings (``answer``).
-5. ``decide``: the submission is rejected, or certified if nothing stands against it. A clean one of the low tier is certified in 3, unless it
+5. ``decide``: the submission is rejected, or certified if there is no obstacle. A clean one of the low tier is certified in 3, unless it
    is drawn.
 
 Each step changes the state by ``policy.TRANSITIONS``, with its audit event in the same transaction (``moves.move``).
@@ -325,7 +325,7 @@ def _own(ctx: Context, submission_id: str, event: Event) -> tuple[Submission, Ap
         raise audit.refusal(ctx, replace(event, app=found.app))
     app = registry.get_app(ctx, found.app)
     if app.vendor != found.vendor and event.action != "review.submission.withdraw":
-        # It speaks for a vendor that the app does not have any more.
+        # It represents a vendor that no longer has the app.
         raise Conflict("app_changed_hands", f"{_OTHER_OWNER} Its own members submit it.")
     return found, app, registry.get_version(ctx, found.version)
 

@@ -57,7 +57,7 @@ def start(ctx: Context, found: Submission, route: Route) -> None:
 
 
 def follow(ctx: Context, found: Submission) -> None:
-    """Stop, pause or go on with the clocks of a submission as its state and its lenses are now."""
+    """Stop, pause or resume the clocks of a submission by its present state and lenses."""
     of = lens_store.lenses_of(ctx.tx, found.id)
     waits = any(each.state is LensState.NEEDS_CHANGES for each in of)
     answered = any(each.judged_at is not None and not each.kept_from for each in of)
@@ -73,7 +73,7 @@ def follow(ctx: Context, found: Submission) -> None:
 
 def _moved(ctx: Context, clock: Clock, *, over: bool, waits: bool) -> Clock:
     if clock.stopped_at is not None:
-        # An appeal that was right goes on with the decision's clock; the time of the rejection is the platform's.
+        # After a successful appeal the decision's clock continues; the time of the rejection is the platform's.
         return (
             clock if over or clock.stage is Stage.FIRST_ANSWER else _due(replace(clock, stopped_at=None), ctx)
         )

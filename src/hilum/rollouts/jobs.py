@@ -1,7 +1,7 @@
 """The job that runs rollouts, in the jobs process of the node that holds its lease: it measures, and advances or goes back.
 
 A run, in order: 1 read the open rollout and its position; 2 count the newest decisions; 3 judge the traffic of every ring that was reached; 4 record what follows, in one transaction; 5 if it is to go back, do so in another; 6 tell hospitals of later rings what is to come. A run that breaks off between 4 and 5
-leaves it paused, and the next one goes on there.
+leaves it paused, and the next one continues there.
 """
 
 from collections.abc import Callable, Collection
@@ -55,7 +55,7 @@ def run(tx: Transactions, count_decisions: Callable[[], Decisions], now: datetim
             plan = tx.write(partial(service.roll_back, plan_id=plan.id))
     except HilumError as error:
         with suppress(NotFound):
-            tx.write(partial(service.note, plan_id=plan.id, why=f"It could not go on: {error.detail}"))
+            tx.write(partial(service.note, plan_id=plan.id, why=f"It could not continue: {error.detail}"))
         raise
     # Last, since the verdict on the traffic must not wait for it. A ring lasts at least an hour, so this is early enough.
     for _ in range(service.ANNOUNCED_AT_ONCE):

@@ -105,7 +105,7 @@ def api(kit: Kit, furnisher: Furnisher) -> APIRouter:
 
     @router.get("/sandbox-snapshots/{snapshot}/card", openapi_extra=OPENERS)
     async def show_snapshot_card(request: Request, snapshot: Id) -> CardShown:
-        """Show the credentials of a snapshot: addresses, the EHR's secret, people and their password. The read is recorded, and counts as use."""
+        """Show the credentials of a snapshot: addresses, the EHR's secret, people and their password. The read is recorded as a use."""
         verb = partial(service.open_card, snapshot_id=TenantId(snapshot), furnisher=furnisher)
         found = await run_write(kit, request, verb)
         tenant, card = found.snapshot.id, found.card

@@ -58,7 +58,7 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
             "The hospital's administrator installs it.",
         ),
         Reason.AGREEMENT_MISSING: Refusal(
-            "An agreement between the vendor and the hospital that the app needs has lapsed or was never made, so nothing new begins; what is open goes on.",
+            "An agreement between the vendor and the hospital that the app needs has lapsed or was never made, so the app cannot be opened; where it is open, it keeps working.",
             "Vendor or hospital records a new one with `hilum agreement add`, and the other confirms it; `hilum agreement list --findings` shows which lapsed.",
         ),
         Reason.APPROVER_MISSING: Refusal(
@@ -113,7 +113,7 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
         ),
         Reason.STUDY_ENDED: Refusal(
             "The study that the agreement was for has ended at this hospital.",
-            "There is nothing left to refresh. A hospital that goes on with the study installs the app until a later day, and people are asked again.",
+            "There is nothing left to refresh. A hospital that continues the study installs the app until a later day, and people are asked again.",
         ),
         Reason.FIXED_END_REACHED: Refusal(
             "The agreement had a fixed end, which opening the app does not move.",

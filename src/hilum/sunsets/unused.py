@@ -11,7 +11,7 @@ from hilum.registry import service as registry
 
 
 def propose_removal(ctx: Context, after: str) -> str:
-    """Mail the proved contacts of vendors about the next clients with unused credentials; return the client to go on ``after``, empty after the last.
+    """Mail the proved contacts of vendors about the next clients with unused credentials; return the client to continue ``after``, empty after the last.
 
     One mail about a client for as long as the same of it stays unused.
     """

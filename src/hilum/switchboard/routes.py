@@ -75,7 +75,7 @@ class SwitchShown(BaseModel):
 
     @classmethod
     def of(cls, switch: Switch, now: datetime) -> Self:
-        """Build it of a switch as it stands now."""
+        """Build it from the present state of a switch."""
         return cls(
             id=switch.id,
             kind=switch.target.kind,

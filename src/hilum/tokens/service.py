@@ -4,10 +4,10 @@ A token, from its issue to its deletion:
 
 1. ``mint``: an access token and perhaps a refresh token, in the family of a code. Only their hashes are stored.
 2. ``live.TokenTable.get``: the gateway finds the facts of a presented access token; ``policy.judge`` decides at every use whether it is valid.
-3. ``redeem_refresh``: a refresh token works once, and the family goes on with new tokens. A second use revokes the family.
+3. ``redeem_refresh``: a refresh token works once, and the family continues with new tokens. A second use revokes the family.
 4. ``revoke_presented``, ``revoke_family``, ``revoke_authorization``, ``revoke_launch``, ``end_access_at``: an early end, which ``facts`` takes to
    every node.
-5. ``purge``, a job: deletes tokens that can no longer be used, once their reuse need not be recognized any more.
+5. ``purge``, a job: deletes tokens that can no longer be used, once their reuse need no longer be recognized.
 """
 
 from collections.abc import Collection, Iterable

@@ -128,7 +128,7 @@ class Patience:
         """Count a refusal; return its delay in seconds. ``now`` is monotonic."""
         left, at = self._left.get(source, (self._burst, now))
         left = min(self._burst, left + (now - at) * self._rate)
-        # A delayed refusal spends nothing. Otherwise a source that goes on guessing would be
+        # A delayed refusal spends nothing. Otherwise a source that keeps guessing would be
         # delayed for longer than its rate says.
         is_free = left >= 1.0
         self._left[source] = (left - 1.0 if is_free else left, now)

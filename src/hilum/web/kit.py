@@ -44,7 +44,7 @@ class Kit:
 
 @dataclass(frozen=True, slots=True)
 class Onward:
-    """Where a person goes on after signing in.
+    """Where a person continues after signing in.
 
     ``app``: the name of the app that waits for them, empty if none does. ``origins``: foreign origins that redirects may end at, for
     ``form-action``: Chromium checks a form's whole chain of redirects against the policy of its page.

@@ -422,7 +422,7 @@ def _check_accept(request: Request) -> None:
 async def _read_body(headers: dict[bytes, bytes], receive: Receive) -> bytes:
     too_large = Refused(Problem.TOO_LARGE, f"A body may have at most {MAX_BODY_BYTES} bytes.")
     declared = headers.get(b"content-length", b"0")
-    # Refused before a byte is read. The count below decides all the same, since the header may be missing or
+    # Refused before a byte is read. The count below still decides, since the header may be missing or
     # wrong.
     if declared.isdigit() and int(declared[:20]) > MAX_BODY_BYTES:
         raise too_large

@@ -57,7 +57,7 @@ class SnapshotBook:
         self._cached: LRUCache[str, tuple[tuple[int, int], OwnHospital]] = LRUCache(CACHED_BOUND)
 
     def find(self, tenant: str) -> OwnHospital | None:
-        """Return a snapshot by its tenant, as it stands in an address; None if there is none, or its file cannot be read."""
+        """Return a snapshot by its tenant, as written in an address; None if there is none, or its file cannot be read."""
         # The text becomes a part of a path.
         if _TENANT.fullmatch(tenant) is None:
             return None

@@ -58,7 +58,7 @@ _WORDS: Mapping[str, str] = MappingProxyType(
         "review.decision_business_days": "Decision, business days",
         "review.sample_percent": "Examined by a person, % of those without a finding",
         "certificate_life": "A certificate holds",
-        "grace_days": "Days that it goes on after that where it is installed",
+        "grace_days": "Days that it keeps working after that where it is installed",
         "quota.rate_per_s": "Requests a second at each hospital",
         "quota.burst": "Requests at once",
         "traffic_class": "Traffic class",

@@ -97,7 +97,7 @@ def _read(ctx: Context, visit: Visit, after: str) -> tuple[App, Any, dict[str, A
 
 
 async def begin(visit: Visit, form: Form) -> Response:
-    """Begin a draft of a version for an environment, with what is known already, go on with the open one, or ask for access that regulation protects."""
+    """Begin a draft of a version for an environment, with what is known already, continue the open one, or ask for access that regulation protects."""
     if form.one("act") == "ask_access":
         return await _ask_access(visit, form)
     try:

@@ -127,7 +127,7 @@ def changes(newer: AppVersion, older: AppVersion | None) -> tuple[str, ...]:
     ]
     if newer.ai_use != older.ai_use:
         if newer.ai_use is None:
-            found.append("It declares no AI any more.")
+            found.append("It no longer declares an AI.")
         elif older.ai_use is None:
             found.append(f"It declares the AI “{newer.ai_use.model}”.")
         else:

@@ -140,7 +140,7 @@ async def apply(visit: Visit, form: Form) -> Response:
         # Two large books take a while to compare, which must not delay other writers.
         await visit.read(partial(policies.prepare, order=order))
         done = await visit.write(partial(policies.apply, order=order, used=visit.ports.used))
-    # What it still lacks, such as a dry run or a trial, stands beside the form.
+    # What is missing, such as a dry run or a trial, is shown beside the form.
     except (Invalid, Conflict) as error:
         return await _page(visit, form, error)
     if isinstance(done, AskedTwo):

@@ -174,7 +174,7 @@ def written(value: object) -> str:
 
 
 async def show_rollout(visit: Visit) -> Response:
-    """Show one rollout: its rings, what was measured, and whether it goes on."""
+    """Show one rollout: its rings, what was measured, and whether it continues."""
     return visit.render("console/operations/rollout.html", **await visit.read(partial(_rollout, visit=visit)))
 
 
@@ -200,7 +200,7 @@ def _rollout(ctx: Context, visit: Visit) -> dict[str, Any]:
 
 
 def _next_steps(ctx: Context, found: Rollout, names: service.Names) -> list[tuple[str, str]]:
-    """Return what can be done about a rollout that is over, and where: go on with the hospitals that it has not reached, or go back."""
+    """Return what can be done about a rollout that is over, and where: continue with the hospitals that it has not reached, or go back."""
     now = policies.in_force(ctx)
     if found.state in UNFINISHED:
         return []

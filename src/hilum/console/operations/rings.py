@@ -53,7 +53,7 @@ LIMITS = (
 
 
 async def show(visit: Visit) -> Response:
-    """Show the form that plans a rollout; one that goes on with another starts from the hospitals which that did not reach."""
+    """Show the form that plans a rollout; one that continues another starts with the hospitals that the other did not reach."""
     number, before = number_of(visit.param()), policy.word(visit.query().one("rollout"), "rollout")
     planned = await visit.read(partial(_left_of, id_=before, number=number)) if before else fields.NO_FORM
     return await _page(visit, planned)

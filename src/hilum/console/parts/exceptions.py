@@ -18,14 +18,14 @@ _STATES: Mapping[str, str] = MappingProxyType(
         "": "open",
         "ended": "ended",
         "expired": "over",
-        "elsewhere": "counts nowhere",
+        "elsewhere": "applies nowhere",
     }
 )
-"""The state of an exception in a word; what is not here does not count under the rule book in force."""
+"""The state of an exception in a word; any other does not apply under the rule book in force."""
 
 
 def page(ctx: Context, asked: Asked, *, rules: bool) -> tuple[list[tuple[Allowance, str]], str]:
-    """Return a page of exceptions, newest first, each with why it does not count, and where the next one begins. ``rules``: the rules set aside."""
+    """Return a page of exceptions, newest first, each with why it does not apply, and where the next one begins. ``rules``: the rules set aside."""
     wanted = PageQuery(asked.after, ROWS + 1)
     found: list[tuple[Allowance, str]]
     found = [*(policies.shown_overrides if rules else policies.shown_exceptions)(ctx, wanted)]
@@ -39,7 +39,7 @@ def what(ctx: Context, each: Allowance) -> tuple[str, str]:
         return f"without the rule {each.rule}", short(each.control)
     label, instead = f"version {service.version_label(ctx, each.version)}", short(each.control) or NOT_STATED
     if each.tier:
-        return f"{label} counts as {each.tier}, not as {each.computed}", instead
+        return f"{label} is treated as {each.tier}, not as {each.computed}", instead
     return f"the AI of {label} writes alone", instead
 
 

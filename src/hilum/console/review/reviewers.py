@@ -101,7 +101,7 @@ def _signing(ctx: Context, visit: Visit, asked: Asked) -> Listed:
 
 
 def _lenses(ctx: Context, rights: LensRights) -> Cell:
-    said = ", ".join(each.value for each in rights.lenses) or "none any more"
+    said = ", ".join(each.value for each in rights.lenses) or "none any longer"
     if review.lenses_of(ctx, rights.person) != rights.lenses:
         # Whoever writes to the database gives nobody a right, and somebody should know.
         return Cell(said, note="differs from the audit record, so it is ignored")

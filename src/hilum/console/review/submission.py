@@ -308,7 +308,7 @@ async def act(visit: Visit, form: Form) -> Response:
     except Invalid as error:
         return await _page(visit, form, error)
     except (Conflict, NotPermitted) as error:
-        # What stands in the way is said beside the form, which keeps what was typed.
+        # The obstacle is shown beside the form, which keeps what was typed.
         return await _page(visit, form, refused=error)
     return to(visit.path)
 

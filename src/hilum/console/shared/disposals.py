@@ -29,7 +29,7 @@ from hilum.web.forms import Form
 CAUSES = {
     Cause.AGREEMENT: "a person withdrew their consent",
     Cause.INSTALLATION: "the hospital removed the app",
-    Cause.CERTIFICATION: "no version of it is certified any more",
+    Cause.CERTIFICATION: "no version of it is certified any longer",
     Cause.LAPSE: "an agreement with the hospital that it needs has ended",
     Cause.TRANSFER: "it belongs to another vendor now",
 }

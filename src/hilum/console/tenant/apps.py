@@ -229,7 +229,7 @@ def state_of(
 def _ended(
     ctx: Context, tenant: TenantId, of: Sequence[ClientFacts]
 ) -> tuple[datetime, datetime | None] | None:
-    """Return when the certification of an app that is installed at a hospital ended, and until when its people go on with it; None: it was withdrawn."""
+    """Return when the certification of an app that is installed at a hospital ended, and until when its people may keep using it; None: it was withdrawn."""
     book = policies.current(ctx).book_at(tenant, ctx.now, of[0].app) if of else None
     ends = [
         (end, served)

@@ -56,7 +56,7 @@ def what_for(scopes: Iterable[str], needs: Needs) -> dict[str, str]:
 
 
 def needed(given: Form, error: Invalid | None) -> bool:
-    """Check whether a form asks if an app shall go without what it says that it needs."""
+    """Check whether a form asks to leave out what an app states that it needs."""
     return bool(given.one("anyway")) or (error is not None and error.fields.get("scopes") == "needed_by_app")
 
 

@@ -199,7 +199,7 @@ async def edit(visit: Visit, form: Form) -> Response:
 def _place_of(rules: Sequence[Rule], name: str) -> int:
     names = [each.name for each in rules]
     if name not in names:
-        raise NotFound("rule_not_found", "There is no such rule any more.")
+        raise NotFound("rule_not_found", "This rule no longer exists.")
     return names.index(name)
 
 

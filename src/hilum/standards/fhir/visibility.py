@@ -128,7 +128,7 @@ VISIBILITY: MappingProxyType[str, Rule] = MappingProxyType(
         "HealthcareService": _SHARED,
         "Endpoint": _SHARED,
         "Questionnaire": _SHARED,
-        # A Slot says when a service is free and names no patient; who booked it stands in the Appointment. A
+        # A Slot says when a service is free and names no patient; who booked it is in the Appointment. A
         # Schedule may be a patient's own (Schedule.actor), so it stays unlisted.
         "Slot": _SHARED,
         # The compartment counts a Provenance only if a target is a Patient. Here every target must be

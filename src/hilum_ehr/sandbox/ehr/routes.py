@@ -417,7 +417,7 @@ class Posts:
         session = site.session(request, request.path_params["session"])
         member = site.member(session.tenant, form.one("person"))
         allowed = site.charts(session.tenant, member)
-        # Log-out ends every launch: an app must not go on under the next person.
+        # Log-out ends every launch: an app must not keep working under the next person.
         await self._end(session)
         if not any(chart.id == session.patient for chart in allowed):
             return _see(with_query(f"/sandbox/h/{session.tenant}", person=member.username))
