@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from joserfc import jwt
 
+from hilum.controls.models import TargetKind
 from hilum.kernel.ids import SessionId
 from hilum.signin import service as signin
 from hilum.tokens import service as tokens
@@ -130,6 +131,16 @@ def test_a_resource_server_sees_the_tokens_of_its_tenant_only(platform: Platform
     assert platform.introspect(here["refresh_token"], "other-resource", OTHER) == {"active": False}
     answer = platform.post("introspect", "other-resource", {"token": here["access_token"]}, MERCY)
     refused(answer, "invalid_client", 401)
+
+
+def test_a_resource_server_that_is_stopped_learns_nothing(platform: Platform) -> None:
+    """C53, C140: its credentials are right, and it may not act."""
+    token = platform.earn()["access_token"]
+    assert platform.introspect(token)["active"] is True
+
+    platform.engage(TargetKind.APP, platform.clients["resource"].app)
+
+    assert platform.introspect(token) == {"active": False}
 
 
 @pytest.mark.parametrize("client", ["public"])

@@ -19,6 +19,15 @@ MUST = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("stored", "sent", "credible"),
+    [(0, 0, True), (0, 1, True), (5, 6, True), (5, 5, False), (5, 4, False), (5, 0, False)],
+)
+def test_a_passkey_that_counts_counts_upwards(stored: int, sent: int, *, credible: bool) -> None:
+    """WebAuthn Level 2 section 7.2 step 21: otherwise it is a copy, or its answer one that was sent before."""
+    assert policy.count_is_credible(stored, sent) is credible
+
+
 def test_every_role_stands_in_the_table() -> None:
     assert set(policy.MUST) == set(EVERY_ROLE)
 

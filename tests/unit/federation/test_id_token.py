@@ -88,6 +88,7 @@ def test_a_token_as_it_must_be_states_who_signed_in_and_when() -> None:
         ({"iat": S, "exp": S}, "issued_wrong"),
         ({"iat": S + 30, "exp": S + 20}, "issued_wrong"),
         ({"session_expiry": 1_000_000_000}, "session_over"),
+        ({"session_expiry": S}, "session_over"),
     ],
 )
 def test_a_claim_that_is_not_as_it_must_be_is_refused(changes: dict[str, Any], fault: str) -> None:
@@ -329,6 +330,28 @@ def test_a_sign_in_is_never_in_the_future_and_true_is_no_time() -> None:
     assert judged(auth_time=S + 30).authenticated_at == NOW
     assert judged(auth_time=True).authenticated_at is None
     assert judged(session_expiry=True).ends_at is None
+
+
+def test_what_userinfo_adds_says_nothing_of_the_sign_in_and_replaces_nothing() -> None:
+    """OpenID Connect Core 1.0 section 5.3.2: who signed in, when and how comes from the id_token only."""
+    settings = replace(SETTINGS, role_claim="roles", name_claim="amr", username_claim="preferred.name")
+    stated = {
+        "sub": "s-ann",
+        "roles": ["doctors"],
+        "amr": ["mfa"],
+        "preferred": {"name": "ann"},
+        "email": "a@b.example",
+    }
+
+    added = id_token.with_userinfo(judged(), stated, settings).claims
+    kept = id_token.with_userinfo(judged(roles=["nurses"]), stated, settings).claims
+
+    assert set(added) - set(CLAIMS) == {"roles", "preferred"}
+    assert (added["roles"], kept["roles"]) == (["doctors"], ["nurses"])
+    for other in ({"sub": "s-else"}, {"sub": ["s-ann"]}, {}):
+        with pytest.raises(Refusal) as refused:
+            id_token.with_userinfo(judged(), stated | {"sub": None} | other, settings)
+        assert refused.value.fault == "userinfo_of_another"
 
 
 def test_of_a_key_only_the_public_members_are_taken() -> None:

@@ -152,6 +152,7 @@ def test_a_token_acts_within_its_persons_present_role_only() -> None:
     assert policy.actor_of(ROOT).kind is ActorKind.STAFF
     assert policy.actor_of(ANN, ("physician", "administrator")).roles == {"physician"}
     assert policy.actor_of(replace(ANN, role="nurse"), ("physician",)).roles == frozenset()
+    assert policy.actor_of(ANN, ()).roles == frozenset(), "a token that was made for no role"
 
 
 @pytest.mark.parametrize(
