@@ -25,7 +25,7 @@ from hilum.gateway import (
     resource_access,
     response_filter,
 )
-from hilum.standards.fhir import labels, matching, queries, visibility
+from hilum.standards.fhir import labels, matching, queries, traits, visibility
 from hilum.standards.smart import scopes
 from tests.unit.gateway import test_break_glass, test_decision, test_query_rewrite, test_response_filter
 from tests.unit.standards_fhir_requests import test_matching, test_visibility
@@ -40,6 +40,7 @@ MUTATED: tuple[ModuleType, ...] = (
     queries,
     matching,
     labels,
+    traits,
     visibility,
 )
 TABLES: tuple[ModuleType, ...] = (

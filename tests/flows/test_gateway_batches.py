@@ -367,7 +367,7 @@ def test_a_fault_in_one_entry_loses_no_other_answer(
         found = Executor.execute
 
         async def failing(self: Executor, task: UpstreamTask) -> Any:
-            if task.obligations.request.id == "o1":
+            if task.permit.request.id == "o1":
                 raise RuntimeError("a fault")
             return await found(self, task)
 

@@ -9,7 +9,7 @@ Source: security decisions 12 and 22; FHIR R4 binary.html (securityContext)
 
 import base64
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from hilum.gateway.access_scope import grant_rules
@@ -24,16 +24,9 @@ from hilum.gateway.upstream_task import Refusal, UpstreamTask
 from hilum.kernel.decision import Deny, Reason
 from hilum.standards.fhir.attachments import binaries_of, referrer_types
 from hilum.standards.fhir.bundles import resources_of
-from hilum.standards.fhir.labels import is_restricted
 from hilum.standards.fhir.requests import accepts_json, render_query
-from hilum.standards.fhir.visibility import (
-    Belonging,
-    Reference,
-    is_judged_by_targets,
-    local_reference,
-    rule_of,
-    subjects_of,
-)
+from hilum.standards.fhir.traits import RecordTraits, traits_of
+from hilum.standards.fhir.visibility import Belonging, Reference, local_reference, rule_of
 from hilum.standards.smart.scopes import READ
 
 _MEDIA = re.compile(r"[A-Za-z0-9.+-]{1,60}/[A-Za-z0-9.+-]{1,60}")
@@ -54,7 +47,7 @@ class _Search:
     binary: str
     left: int = REFERRERS_IN_ALL
     seen: str = ""
-    found: dict[str, Any] | None = field(default=None)
+    found: RecordTraits | None = None
 
 
 class Binaries:
@@ -68,26 +61,25 @@ class Binaries:
 
         Source: FHIR R4 binary.html#rest
         """
-        request = task.obligations.request
+        request = task.permit.request
         referrer = await self._referrer(task, request.id)
         if referrer is None:
             raise Refusal(_UNREFERRED)
         stored = await self._judged(task, request.id, referrer)
         if stored is None:
             return not_found(task.incoming.request_id)
-        patient = task.patient_of((referrer,))
+        patient = task.patient_of((referrer.resource,))
         if request.accept and accepts_json(request.accept) and request.accept != "*/*":
             return Answer(200, stored.body, patient=patient)
-        return native(stored.resource, patient)
+        return native(stored.record.resource, patient)
 
-    async def _judged(self, task: UpstreamTask, id_: str, referrer: dict[str, Any]) -> FetchedResource | None:
+    async def _judged(self, task: UpstreamTask, id_: str, referrer: RecordTraits) -> FetchedResource | None:
         """Fetch a Binary and judge it. Only after its referrer was found, so that its size and its absence take no time."""
-        access, bases = task.obligations.access, task.obligations.bases
         stored = await self._transport.fetch(task, f"Binary/{id_}")
-        binary = {} if stored is None else stored.resource
+        binary = {} if stored is None else stored.record.resource
         if stored and (binary.get("resourceType") != "Binary" or binary.get("id") != id_):
             raise Refusal(UNJUDGEABLE)
-        named = local_reference(binary.get("securityContext"), bases)
+        named = local_reference(binary.get("securityContext"), task.permit.bases)
         # Also for a Binary that is absent or has no context, so that all of them take the same
         # requests (no oracle).
         context = await self._context(task, named or Reference("Patient", id_))
@@ -97,11 +89,11 @@ class Binaries:
         # would open every attachment (ADR 27).
         if "securityContext" in binary and (named is None or not self._is_within(task, context, referrer)):
             raise Refusal(_OUTSIDE_CONTEXT)
-        if is_restricted(binary) and not may_pass(access, binary, referrer, bases):
+        if stored.record.is_restricted and not may_pass(task.permit.access, stored.record, referrer):
             raise Refusal(_WITHHELD)
         return stored
 
-    async def _context(self, task: UpstreamTask, named: Reference) -> dict[str, Any] | None:
+    async def _context(self, task: UpstreamTask, named: Reference) -> RecordTraits | None:
         """Fetch the record that a security context names. A Binary that is absent or names none costs the same."""
         name = str(named) if rule_of(named.type) is not None else f"Patient/{named.id}"
         try:
@@ -110,32 +102,31 @@ class Binaries:
             if refused.deny.reason not in _NOT_THIS_WAY:
                 raise
             return None
-        found = None if stored is None else stored.resource
-        return found if found and found.get("resourceType") == named.type == name.split("/")[0] else None
+        # Where the type that it names is not listed, a patient was fetched in its place.
+        if stored is None or not name.startswith(f"{named.type}/"):
+            return None
+        return stored.record if stored.record.resource.get("resourceType") == named.type else None
 
-    def _is_within(
-        self, task: UpstreamTask, context: dict[str, Any] | None, referrer: dict[str, Any]
-    ) -> bool:
+    def _is_within(self, task: UpstreamTask, context: RecordTraits | None, referrer: RecordTraits) -> bool:
         """Check the security context: a patient of the grant that opens the referrer, or any other record that it may see.
 
         It says who may know of the Binary: a person who may read a patient's documents needs no scope on Patient for it.
         """
-        if context is None or is_judged_by_targets(str(context.get("resourceType"))):
+        if context is None or context.belonging is Belonging.TARGETS:
             return False
-        access, bases = task.obligations.access, task.obligations.bases
-        if context.get("resourceType") != "Patient":
+        access, patients = task.permit.access, context.patients
+        if context.belonging is not Belonging.SELF:
             return self._transport.reaches(task, context)
-        if is_restricted(context) and not may_pass(access, context, context, bases):
+        if context.is_restricted and not may_pass(access, context, context):
             return False
-        subjects = subjects_of(context, bases) or frozenset()
-        grants = grant_rules(access, str(referrer.get("resourceType")), READ)
+        grants = grant_rules(access, str(referrer.resource.get("resourceType")), READ)
         return any(
-            (grant.patients is None or bool(subjects and subjects <= grant.patients))
+            (grant.patients is None or bool(patients and patients <= grant.patients))
             and not (access.stopped is not None and access.stopped(grant.text, "Patient"))
             for grant in grants
         )
 
-    async def _referrer(self, task: UpstreamTask, id_: str) -> dict[str, Any] | None:
+    async def _referrer(self, task: UpstreamTask, id_: str) -> RecordTraits | None:
         """Find a record within reach whose attachment is this Binary: by address if the server supports that, else record by record.
 
         For a grant over everybody's records, those of the patient in context come first, and those of the patient named by the Binary's
@@ -145,13 +136,13 @@ class Binaries:
         within = {type_: _within(task, type_) for type_ in referrer_types() if _offers(task, type_)}
         # By address first: one request instead of a walk through the records.
         if _offers(task, "DocumentReference", "location"):
-            bases = dict.fromkeys((task.base, *task.upstream_bases))
+            bases = dict.fromkeys((task.addresses.base, *task.addresses.upstream_bases))
             addresses = (f"Binary/{id_}", *(f"{base}/Binary/{id_}" for base in bases))
             by_address = ("location", ",".join(addresses))
             await self._look(task, search, "DocumentReference", within["DocumentReference"], by_address)
         open_ = [type_ for type_, patients in within.items() if patients is None]
         limited = [(type_, patients) for type_, patients in within.items() if patients]
-        patient = task.obligations.access.patient
+        patient = task.permit.access.patient
         if patient:
             limited += [(type_, frozenset((patient,))) for type_ in open_ if _narrows(type_)]
         # Narrow searches first: the record that refers to an attachment is usually in the chart
@@ -173,8 +164,8 @@ class Binaries:
             if refused.deny.reason not in _NOT_THIS_WAY:
                 raise
             return ""
-        context = None if stored is None else stored.resource.get("securityContext")
-        named = local_reference(context, task.obligations.bases)
+        context = None if stored is None else stored.record.resource.get("securityContext")
+        named = local_reference(context, task.permit.bases)
         return named.id if named is not None and named.type == "Patient" else ""
 
     async def _look(
@@ -190,7 +181,7 @@ class Binaries:
             return
         query = (*filters, *_narrowed(type_, patients), ("_count", str(REFERRER_PAGE)))
         target: str | None = f"{type_}?{render_query(query)}"
-        bases = task.obligations.bases
+        bases = task.permit.bases
         end = search.left - REFERRERS_BOUND
         while target is not None and search.left > max(0, end):
             resources, target = await self._page(task, target)
@@ -201,8 +192,9 @@ class Binaries:
                 search.seen = search.seen or task.patient_of((resource,))
                 if resource.get("resourceType") != type_ or search.binary not in binaries_of(resource, bases):
                     continue
-                if search.found is None and self._transport.reaches(task, resource):
-                    search.found = resource
+                record = traits_of(resource, bases)
+                if search.found is None and self._transport.reaches(task, record):
+                    search.found = record
             if search.found is not None:
                 return
 
@@ -223,7 +215,7 @@ class Binaries:
 
 def _within(task: UpstreamTask, type_: str) -> frozenset[str] | None:
     """Return the patients whose records of a type the grant reads; None for all patients, empty for none."""
-    grants: tuple[GrantRule, ...] = grant_rules(task.obligations.access, type_, READ)
+    grants: tuple[GrantRule, ...] = grant_rules(task.permit.access, type_, READ)
     return patients_within(grants)
 
 

@@ -40,7 +40,7 @@ _STOPPED: dict[Stopped | None, Deny] = {
 class Need(NamedTuple):
     """What a request needs of its token. ``letter`` 0: whatever it needs, its app must be in good standing."""
 
-    token: bytes
+    token_hash: bytes
     tenant: TenantId
     purpose: str
     source: str | None
@@ -130,16 +130,16 @@ def entitlement_of(
     INVARIANT: what is kept is what would be judged now: by the same facts, and before any moment with which the judgement compared the
     time. Refusals are never kept.
     """
-    found: Entitlement | Deny | None = _kept.find(need, token, snapshot, now)
-    if found is None:
+    entitled: Entitlement | Deny | None = _kept.find(need, token, snapshot, now)
+    if entitled is None:
         facts, watched = facts_of(snapshot), WatchedMoment.of(now)
-        found = _judge(need, token, facts, watched)
-        if isinstance(found, Entitlement):
-            _kept.keep(need, _Kept(found, token, now, watched.until, _kept.number_of(facts)))
-    if isinstance(found, Deny) or stops is None:
-        return found
+        entitled = _judge(need, token, facts, watched)
+        if isinstance(entitled, Entitlement):
+            _kept.keep(need, _Kept(entitled, token, now, watched.until, _kept.number_of(facts)))
+    if isinstance(entitled, Deny) or stops is None:
+        return entitled
     # Nothing of this is kept: it is asked with the time of the request, for each type that an answer holds.
-    return _without_stopped(found, need, token, stops)
+    return _without_stopped(entitled, need, token, stops)
 
 
 def standing_refusal(need: Need, token: AccessToken, snapshot: Snapshot, now: datetime) -> Deny | None:
@@ -208,11 +208,11 @@ def _judge(need: Need, token: AccessToken, facts: Facts, now: datetime) -> Entit
     )
 
 
-def _without_stopped(found: Entitlement, need: Need, token: AccessToken, stops: ScopeStops) -> Entitlement:
-    access = replace(found.access, stopped=stops)
+def _without_stopped(entitled: Entitlement, need: Need, token: AccessToken, stops: ScopeStops) -> Entitlement:
+    access = replace(entitled.access, stopped=stops)
     grants = asked_rules(access, need.type, need.letter)
     own = own_resource(access, token, need.type, need.letter)
-    return replace(found, access=access, grants=grants, own_resource=own)
+    return replace(entitled, access=access, grants=grants, own_resource=own)
 
 
 def _standing(need: Need, token: AccessToken, facts: Facts, now: datetime) -> Standing:

@@ -27,7 +27,7 @@ class Executor:
 
     async def execute(self, task: UpstreamTask) -> Answer:
         """Execute a permitted request. Raises Refusal."""
-        request = task.obligations.request
+        request = task.permit.request
         match request.interaction:
             case Interaction.READ if request.type != "Binary":
                 return await self._read(task, f"{request.type}/{request.id}")
@@ -51,18 +51,18 @@ class Executor:
         """Return the current version of a record. One that the same permit has shown, and that has not changed since, is not judged again."""
         response = self._transport.read_inline(task, name)
         # Of a permit that is not kept no answer would be found again.
-        shared = response if task.obligations.is_kept else None
-        if shared is not None and (kept := find_answer(task.obligations, shared)):
+        shared = response if task.permit.is_kept else None
+        if shared is not None and (kept := find_answer(task.permit, shared)):
             return kept
         stored = await self._transport.judged(task, name, response)
         answer = _shown(task, stored)
         if shared is not None and stored is not None:
-            keep_answer(task.obligations, shared, answer)
+            keep_answer(task.permit, shared, answer)
         return answer
 
     async def _vread(self, task: UpstreamTask) -> Answer:
         """Return a version, if both it and the current version of the record are within reach."""
-        request = task.obligations.request
+        request = task.permit.request
         name = f"{request.type}/{request.id}"
         stored = await self._transport.judged(task, f"{name}/_history/{request.version}", None)
         if stored is None:
@@ -76,9 +76,9 @@ def _shown(task: UpstreamTask, stored: FetchedResource | None) -> Answer:
     """Build the answer for one record, or the 404. If-None-Match is compared only after the record was judged."""
     if stored is None:
         return not_found(task.incoming.request_id)
-    request = task.obligations.request
+    request = task.permit.request
     headers = version_headers(stored.etag, stored.modified)
-    patient, found = task.shown((stored.resource,))
+    patient, found = task.shown((stored.record.resource,))
     # A 304 for a record out of reach would confirm its version (ADR 13).
     if request.if_none_match and matches_condition(request.if_none_match, stored.etag):
         return Answer(304, b"", headers, patient=patient, returned=1 if found else 0, found=found)

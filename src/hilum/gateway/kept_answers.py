@@ -4,7 +4,7 @@ Such an answer follows from the permit and from what the server answered, and fr
 a record out of reach keeps costing what an absent one costs (security decision 12).
 """
 
-from hilum.gateway.models import Obligations
+from hilum.gateway.models import Permit
 from hilum.gateway.rendering import Answer
 from hilum.standards.fhir.requests import PLAIN
 from hilum.standards.fhir.visibility import is_judged_by_targets
@@ -14,7 +14,7 @@ ANSWERS_BOUND = 16
 """Permits by which one record is shown that are kept with it."""
 
 
-def find_answer(permit: Obligations, response: UpstreamResponse) -> Answer | None:
+def find_answer(permit: Permit, response: UpstreamResponse) -> Answer | None:
     """Return the answer that this permit gave to the same response before; None if it must be judged."""
     kept = None if response.made is None else response.made.get(id(permit))
     if kept is None:
@@ -23,7 +23,7 @@ def find_answer(permit: Obligations, response: UpstreamResponse) -> Answer | Non
     return _copy(kept[1])
 
 
-def keep_answer(permit: Obligations, response: UpstreamResponse, answer: Answer) -> None:
+def keep_answer(permit: Permit, response: UpstreamResponse, answer: Answer) -> None:
     """Keep an answer that shows the record of a response whole, unless other records were needed to judge it."""
     request = permit.request
     if request.shape is not PLAIN or is_judged_by_targets(request.type):

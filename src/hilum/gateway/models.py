@@ -1,4 +1,4 @@
-"""What the gateway decides with: the snapshot of facts, the effective access of a grant, the plan of a search, obligations."""
+"""What the gateway decides with: the snapshot of facts, the request, the effective access of a grant, the plan of a search, the permit."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -120,8 +120,8 @@ class GatewayRequest:
     began: float = 0.0
     # From here on for the audit record only.
     request_id: str = ""
-    decision: str = ""
-    """The id of its decision, where that is another than the request's: a page of the platform can make several reads."""
+    decision_id: str = ""
+    """That of its decision, where that is another than the request's: a page of the platform can make several reads."""
     method: str = "GET"
     path: str = ""
     query: str = ""
@@ -208,8 +208,8 @@ class Entitlement:
 
 # Not frozen, for the same reason as GatewayRequest.
 @dataclass(slots=True)
-class Obligations:
-    """The permit of a request: what it allows, and what it asks of the gateway.
+class Permit:
+    """What a request is permitted: what it may reach, and what that asks of the gateway.
 
     ``entitled``: what it rests on. ``access``: that of the entitlement, with what the person opened in an emergency. ``rule`` names the
     scopes by which it was permitted. ``only``: nothing but this one resource, whatever the scopes (``fhirUser``). ``patient`` is for the
@@ -233,16 +233,6 @@ class Obligations:
     def grants(self) -> tuple[GrantRule, ...]:
         """The rules of the asked letter on the asked type."""
         return self.entitled.grants
-
-    @property
-    def book(self) -> Book:
-        """The rule book by which it was permitted."""
-        return self.entitled.book
-
-    @property
-    def traffic(self) -> TrafficClass:
-        """How urgent it is beside others at the FHIR server."""
-        return self.entitled.traffic
 
     @property
     def asks_surface(self) -> bool:

@@ -42,7 +42,7 @@ class PlatformReads:
         """
         path, _, query = target.partition("?")
         # One page may need several reads, each with a decision of its own on record.
-        decision = f"{trace.request_id}.{next(self._count)}"
+        decision_id = f"{trace.request_id}.{next(self._count)}"
         incoming = GatewayRequest(
             request_id=trace.request_id,
             tenant=reader.tenant,
@@ -50,7 +50,7 @@ class PlatformReads:
             # No secret exists for such a read, so nothing is looked up: only this module builds such a token.
             token=self._token(reader, since, binding),
             purpose=purpose.value,
-            decision=decision,
+            decision_id=decision_id,
             path="/" + path,
             query=query,
             source=trace.source,

@@ -1,4 +1,4 @@
-"""The decision: may this request pass, and under which obligations. Pure.
+"""The decision: may this request pass, and how far does it reach. Pure.
 
 One straight line of early returns, in the order of ``Reason``: the first fault is the answer.
 Source: house rule 11; SMART App Launch 2.2; FHIR R4 http.html.
@@ -25,7 +25,7 @@ from hilum.gateway.models import (
     Entitlement,
     GatewayRequest,
     GrantRule,
-    Obligations,
+    Permit,
     SearchPlan,
     Snapshot,
 )
@@ -39,7 +39,8 @@ from hilum.policies.policy import notice_headers, notice_of, retirement
 from hilum.standards.fhir.attachments import referrer_types
 from hilum.standards.fhir.queries import SearchQuery, read_search
 from hilum.standards.fhir.requests import FhirRequest, Interaction, Unsupported
-from hilum.standards.fhir.visibility import Belonging, is_judged_by_targets, local_reference, rule_of
+from hilum.standards.fhir.traits import traits_of
+from hilum.standards.fhir.visibility import Belonging, local_reference, rule_of
 from hilum.standards.smart.interactions import LETTERS
 from hilum.standards.smart.scopes import CREATE, READ, WRITES, CompiledScopes, Prefix
 from hilum.standing.models import STANDING_REASONS
@@ -66,7 +67,7 @@ _NO_TOKEN = Deny(Reason.TOKEN_MISSING, "Send an access token: Authorization: Bea
 _STALE = Deny(Reason.SNAPSHOT_STALE, "Current permissions could not be confirmed. Try again in a moment.")
 
 
-def decide(incoming: GatewayRequest, snapshot: Snapshot | None, now: datetime) -> Obligations | Deny:
+def decide(incoming: GatewayRequest, snapshot: Snapshot | None, now: datetime) -> Permit | Deny:
     """Judge one request. ``snapshot``: None if it is stale.
 
     INVARIANT: taking a scope away, engaging a switch or revoking anything never turns a Deny into a permit.
@@ -102,20 +103,20 @@ def decide(incoming: GatewayRequest, snapshot: Snapshot | None, now: datetime) -
     is_keepable = incoming.is_repeated and incoming.page is None and glass is None and stops is None
     if is_keepable and (kept := permits.kept.find(entitled, request, incoming.bases)):
         return _launch_fault(kept, token, snapshot) or _expiry_fault(token, now) or kept
-    obligations = _obligations(incoming, request, entitled, glass)
-    if fault := _grant_fault(obligations, token, query):
+    permit = _permit(incoming, request, entitled, glass)
+    if fault := _grant_fault(permit, token, query):
         return fault
-    if fault := _context_fault(obligations, token, query, snapshot, now):
+    if fault := _context_fault(permit, token, query, snapshot, now):
         return fault
-    if query is not None and (fault := cost_fault(query, obligations.grants)):
+    if query is not None and (fault := cost_fault(query, permit.grants)):
         return fault
     if fault := size_fault(request):
         return fault
-    obligations.plan = None if query is None else _plan(obligations, query)
-    obligations.patient, obligations.may_create = _patient(obligations, query), _may_create(obligations)
+    permit.plan = None if query is None else _plan(permit, query)
+    permit.patient, permit.may_create = _patient(permit, query), _may_create(permit)
     if is_keepable:
-        permits.kept.keep(obligations)
-    return obligations
+        permits.kept.keep(permit)
+    return permit
 
 
 def unread_fault(incoming: GatewayRequest, snapshot: Snapshot | None, now: datetime) -> Deny | None:
@@ -143,14 +144,14 @@ def statement_fault(tenant: TenantId, snapshot: Snapshot, now: datetime) -> Deny
     return None if stop is None else Deny(Reason.SWITCH_ENGAGED, "A kill switch stops this FHIR server.")
 
 
-def sunset_notice(obligations: Obligations) -> Mapping[str, str]:
+def sunset_notice(permit: Permit) -> Mapping[str, str]:
     """Return the headers that announce the end of a scope that a permit rests on; none if no end is announced (C62)."""
-    book = obligations.book
+    book = permit.entitled.book
     if not book.notices:
         return {}
-    type_ = obligations.request.type
+    type_ = permit.request.type
     # Of a wildcard only what permits this type.
-    ending = notice_of(book, tuple(g.text.replace("/*.", f"/{type_}.", 1) for g in obligations.grants))
+    ending = notice_of(book, tuple(g.text.replace("/*.", f"/{type_}.", 1) for g in permit.grants))
     return {} if ending is None else notice_headers(ending)
 
 
@@ -169,7 +170,7 @@ def _broken_glass(
     return None if glass is None or glass.patient != token.patient else glass
 
 
-def is_same_grant(before: Obligations, now: Obligations) -> bool:
+def is_same_grant(before: Permit, now: Permit) -> bool:
     """Check whether a later permit of the same request reaches everything that was used of the earlier one."""
     a, b = before.access, now.access
     if (before.may_create, before.only) != (now.may_create, now.only) or not _are_equal(a.scopes, b.scopes):
@@ -287,27 +288,27 @@ def _token_fault(token: AccessToken, proof: str, snapshot: Snapshot, now: dateti
     return None
 
 
-def _obligations(
+def _permit(
     incoming: GatewayRequest, request: FhirRequest, entitled: Entitlement, glass: BrokenGlass | None
-) -> Obligations:
-    """Return what a permit of the request rests on, for its faults to be found; what it is to do is added once there are none."""
+) -> Permit:
+    """Return the permit that the request would have, for its faults to be found; what it is to do is added once there are none."""
     access = entitled.access if glass is None else replace(entitled.access, glass=glass)
     reads, own = request.interaction is Interaction.READ, entitled.own_resource
     only = own if reads and own == f"{request.type}/{request.id}" else ""
     rule = incoming.purpose or ("fhirUser" if only else entitled.rule)
-    return Obligations(request, entitled, access, rule, incoming.bases, only)
+    return Permit(request, entitled, access, rule, incoming.bases, only)
 
 
-def _grant_fault(obligations: Obligations, token: AccessToken, query: SearchQuery | None) -> Deny | None:
+def _grant_fault(permit: Permit, token: AccessToken, query: SearchQuery | None) -> Deny | None:
     """Role, then scope. A grant that only lacks its context is not refused here."""
-    type_, letter, access = obligations.request.type, obligations.entitled.letter, obligations.access
-    if obligations.only:
+    type_, letter, access = permit.request.type, permit.entitled.letter, permit.access
+    if permit.only:
         return None
     rights = access.rights
     if rights is not None and not rights.mask(type_) & letter:
         return Deny(Reason.ROLE_NOT_ALLOWED, f"The person's role does not permit this on {type_}.")
     if type_ == "Binary" and letter == CREATE:
-        if not obligations.grants and not attaching_rules(_in_some_context(access)):
+        if not permit.grants and not attaching_rules(_in_some_context(access)):
             return Deny(
                 Reason.SCOPE_INSUFFICIENT, "No scope covers writing a record that could refer to this."
             )
@@ -318,8 +319,8 @@ def _grant_fault(obligations: Obligations, token: AccessToken, query: SearchQuer
         return None
     # 403 only where no patient would help. A grant that lacks its context is out of reach, which is
     # 404 for everybody (ADR 13).
-    if not obligations.grants and not grant_rules(_in_some_context(access), type_, letter):
-        if sentence := retirement(obligations.book, token.scopes, type_, letter):
+    if not permit.grants and not grant_rules(_in_some_context(access), type_, letter):
+        if sentence := retirement(permit.entitled.book, token.scopes, type_, letter):
             return Deny(Reason.SCOPE_RETIRED, sentence)
         return Deny(Reason.SCOPE_INSUFFICIENT, f"No scope covers this on {type_}.")
     if query is not None:
@@ -332,14 +333,14 @@ def _in_some_context(access: EffectiveAccess) -> EffectiveAccess:
 
 
 def _context_fault(
-    obligations: Obligations, token: AccessToken, query: SearchQuery | None, snapshot: Snapshot, now: datetime
+    permit: Permit, token: AccessToken, query: SearchQuery | None, snapshot: Snapshot, now: datetime
 ) -> Deny | None:
     """Launch, context, authorization, labels."""
-    request = obligations.request
-    if fault := _launch_fault(obligations, token, snapshot):
+    request = permit.request
+    if fault := _launch_fault(permit, token, snapshot):
         return fault
-    body = None if request.body is None else _body_fault(obligations, request.body)
-    if not obligations.only and (body is Reason.OUTSIDE_LAUNCH_CONTEXT or _is_outside(obligations, query)):
+    body = None if request.body is None else _body_fault(permit, request.body)
+    if not permit.only and (body is Reason.OUTSIDE_LAUNCH_CONTEXT or _is_outside(permit, query)):
         return Deny(Reason.OUTSIDE_LAUNCH_CONTEXT, "The record is out of reach of this grant.")
     if fault := _expiry_fault(token, now):
         return fault
@@ -348,14 +349,14 @@ def _context_fault(
     return None
 
 
-def _launch_fault(obligations: Obligations, token: AccessToken, snapshot: Snapshot) -> Deny | None:
+def _launch_fault(permit: Permit, token: AccessToken, snapshot: Snapshot) -> Deny | None:
     """Judge what becomes of the launch or session; asked also of a permit that was kept."""
-    request = obligations.request
+    request = permit.request
     # C36: whatever was not granted for offline use ends with the EHR's session.
-    if _has_ended(token, snapshot) and not holds(obligations.access, request.type, "offline_access"):
+    if _has_ended(token, snapshot) and not holds(permit.access, request.type, "offline_access"):
         return Deny(Reason.LAUNCH_ENDED, "The session that opened the app has ended.")
     if _has_moved(token, snapshot) and (
-        request.is_write or obligations.entitled.tenant.moved_reads is not MovedReads.ALLOW
+        request.is_write or permit.entitled.tenant.moved_reads is not MovedReads.ALLOW
     ):
         return Deny(Reason.CONTEXT_MOVED, "The chart has moved to another patient since the launch.")
     return None
@@ -378,15 +379,15 @@ def _has_moved(token: AccessToken, snapshot: Snapshot) -> bool:
     return token.launch_moved or (bool(token.launch) and token.launch in snapshot.launches.moved)
 
 
-def _is_outside(obligations: Obligations, query: SearchQuery | None) -> bool:
+def _is_outside(permit: Permit, query: SearchQuery | None) -> bool:
     """Check whether the request is out of reach before anything is fetched: the grant has no context, or none of the patients named."""
-    request, grants = obligations.request, obligations.grants
-    if request.type == "Binary" and obligations.entitled.letter != CREATE:
+    request, grants = permit.request, permit.grants
+    if request.type == "Binary" and permit.entitled.letter != CREATE:
         return False
     if not grants:
         return True
     if request.type == "Binary":
-        return not _reaches(grants, attached_to(request, obligations.bases))
+        return not _reaches(grants, attached_to(request, permit.bases))
     if query is not None:
         return context_fault(query, grants) is not None
     visibility = rule_of(request.type)
@@ -401,11 +402,9 @@ def _reaches(grants: tuple[GrantRule, ...], patient: str) -> bool:
     return any(grant.patients is None or patient in grant.patients for grant in grants)
 
 
-def _body_fault(obligations: Obligations, body: dict[str, Any]) -> Reason | None:
+def _body_fault(permit: Permit, body: dict[str, Any]) -> Reason | None:
     """Judge the resource to be written without its targets. Types that are judged by their targets are judged once those were fetched."""
-    request, grants = obligations.request, obligations.grants
-    if not grants or is_judged_by_targets(request.type):
-        return None
+    request = permit.request
     # It holds nothing but bytes and the patient whom _is_outside judges.
     if request.type == "Binary":
         return None
@@ -413,35 +412,36 @@ def _body_fault(obligations: Obligations, body: dict[str, Any]) -> Reason | None
         # FHIR R4 http.html#create: the server assigns the id and ignores the body's. Judged by it, a grant on
         # the launched patient could create a chart under that patient's id.
         body = body | {"id": None}
-    return judge_resource(obligations.access, body, grants, bases=obligations.bases)
+    record = traits_of(body, permit.bases)
+    if not permit.grants or record.belonging is Belonging.TARGETS:
+        return None
+    return judge_resource(permit.access, record, permit.grants)
 
 
-def _patient(obligations: Obligations, query: SearchQuery | None) -> str:
+def _patient(permit: Permit, query: SearchQuery | None) -> str:
     """Return the patient whom the request is about, if that is known before anything is fetched."""
-    request, entitled = obligations.request, obligations.entitled
+    request, entitled = permit.request, permit.entitled
     if request.type == "Patient" and request.id:
         return request.id
     if request.type == "Binary" and request.body is not None:
-        return attached_to(request, obligations.bases)
+        return attached_to(request, permit.bases)
     if entitled.grants and entitled.is_of_one:
-        return obligations.access.patient
+        return permit.access.patient
     named = query.named if query is not None else None
     return next(iter(named)) if named is not None and len(named) == 1 else ""
 
 
-def _plan(obligations: Obligations, query: SearchQuery) -> SearchPlan:
-    own, grants = obligations.access.own, obligations.grants
+def _plan(permit: Permit, query: SearchQuery) -> SearchPlan:
+    own, grants = permit.access.own, permit.grants
     only_own = bool(own) and all(grant.patients == frozenset((own,)) for grant in grants)
-    return plan_search(query, obligations.access, grants, labels=not only_own)
+    return plan_search(query, permit.access, grants, labels=not only_own)
 
 
-def _may_create(obligations: Obligations) -> bool:
+def _may_create(permit: Permit) -> bool:
     """Check whether an update may create the resource it names: only services, by their own scopes."""
-    request = obligations.request
+    request = permit.request
     return (
         request.interaction is Interaction.UPDATE
-        and all(grant.prefix is Prefix.SYSTEM for grant in obligations.grants)
-        and any(
-            each.prefix is Prefix.SYSTEM for each in grant_rules(obligations.access, request.type, CREATE)
-        )
+        and all(grant.prefix is Prefix.SYSTEM for grant in permit.grants)
+        and any(each.prefix is Prefix.SYSTEM for each in grant_rules(permit.access, request.type, CREATE))
     )

@@ -3,7 +3,7 @@
 import re
 
 from hilum.audit.models import BREAK_GLASS, Access, Outcome
-from hilum.gateway.models import GatewayRequest, Obligations, Snapshot
+from hilum.gateway.models import GatewayRequest, Permit, Snapshot
 from hilum.gateway.rendering import Answer
 from hilum.kernel.redaction import redact
 from hilum.standards.fhir.requests import QUERY_BOUND, FhirRequest
@@ -21,7 +21,7 @@ def record_of(
     incoming: GatewayRequest,
     snapshot: Snapshot | None,
     answer: Answer,
-    obligations: Obligations | None = None,
+    permit: Permit | None = None,
     *,
     monotonic: float,
 ) -> Access:
@@ -30,14 +30,14 @@ def record_of(
     deny, token = answer.deny, incoming.token
     record = Access(
         request_id=incoming.request_id,
-        decision=incoming.decision or incoming.request_id,
+        decision=incoming.decision_id or incoming.request_id,
         at=incoming.at,
         tenant=incoming.tenant,
         interaction=_interaction(incoming, request),
         resource_type="" if request is None else request.type,
         status=answer.status,
         outcome=Outcome.DONE if deny is None else Outcome.REFUSED,
-        rule="" if obligations is None else obligations.rule,
+        rule="" if permit is None else permit.rule,
         snapshot=0 if snapshot is None else snapshot.epoch,
         correlation_id=incoming.correlation_id,
         source=incoming.source or "",
@@ -47,12 +47,12 @@ def record_of(
         method=incoming.method,
         path=incoming.path,
         query=incoming.query,
-        patient=answer.patient or ("" if obligations is None else obligations.patient),
+        patient=answer.patient or ("" if permit is None else permit.patient),
         returned=answer.returned,
         found=answer.found,
     )
-    if deny is None and obligations is not None and obligations.access.glass is not None:
-        record.detail = f"{BREAK_GLASS}{obligations.access.glass.use}"
+    if deny is None and permit is not None and permit.access.glass is not None:
+        record.detail = f"{BREAK_GLASS}{permit.access.glass.use}"
     if deny is not None:
         record.reason, record.detail = deny.reason.value, deny.detail
     if isinstance(token, AccessToken):

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from hilum.gateway.access_scope import grant_rules
-from hilum.gateway.models import Obligations, SearchPlan
+from hilum.gateway.models import Permit, SearchPlan
 from hilum.gateway.resource_access import NO_EVIDENCE, Evidence, judge_resource
 from hilum.kernel.decision import Deny, Reason
-from hilum.standards.fhir.bundles import RAW, references_in, resources_of
-from hilum.standards.fhir.labels import is_restricted
-from hilum.standards.fhir.visibility import is_judged_by_targets, rule_of, subjects_of, targets_of
+from hilum.standards.fhir.bundles import RAW, references_in
+from hilum.standards.fhir.traits import RecordTraits, traits_of
+from hilum.standards.fhir.visibility import rule_of
 
 UNJUDGEABLE = Deny(
     Reason.RESPONSE_UNJUDGEABLE, "The FHIR server's answer could not be checked against the grant."
@@ -21,71 +21,61 @@ UNJUDGEABLE = Deny(
 _KEPT = ("resourceType", "id", "meta", "type", "timestamp")
 
 
-def judge_read(obligations: Obligations, resource: object, evidence: Evidence = NO_EVIDENCE) -> Deny | None:
-    """Judge the one resource that was asked for. An answer with another type or id cannot be judged."""
-    if not isinstance(resource, dict):
-        return UNJUDGEABLE
-    request = obligations.request
+def judge_read(permit: Permit, record: RecordTraits, evidence: Evidence = NO_EVIDENCE) -> Deny | None:
+    """Judge the one record that was asked for. An answer with another type or id cannot be judged."""
+    request, resource = permit.request, record.resource
     # A server that answers with another record than was asked for: what was judged must be what was
     # asked.
     if resource.get("resourceType") != request.type or (request.id and resource.get("id") != request.id):
         return UNJUDGEABLE
-    if obligations.only == f"{request.type}/{request.id}":
+    if permit.only == f"{request.type}/{request.id}":
         return None
-    reason = judge_resource(
-        obligations.access, resource, obligations.grants, bases=obligations.bases, evidence=evidence
-    )
+    reason = judge_resource(permit.access, record, permit.grants, evidence)
     return None if reason is None else Deny(reason, "The record is out of reach of this grant.")
 
 
-def judge_change(obligations: Obligations, current: object, evidence: Evidence = NO_EVIDENCE) -> Deny | None:
+def judge_change(permit: Permit, current: RecordTraits, evidence: Evidence = NO_EVIDENCE) -> Deny | None:
     """Judge the stored record before a write: it must be within reach, and an update may not move it to another patient.
 
     Source: FHIR R4 http.html#update; security decision 12
     """
-    fault = judge_read(obligations, current, evidence)
+    fault = judge_read(permit, current, evidence)
     if fault is not None:
         return fault
     # Otherwise an app could write the record again without its label, and so open it to every other
     # app.
-    if not isinstance(current, dict) or is_restricted(current):
+    if current.is_restricted:
         return Deny(Reason.LABEL_WITHHELD, "Apps may not write a record with this label.")
-    body = obligations.request.body
-    if body is None:
+    if permit.request.body is None:
         return None
-    bases = obligations.bases
-    if subjects_of(current, bases) != subjects_of(body, bases):
+    written = traits_of(permit.request.body, permit.bases)
+    if current.patients != written.patients:
         return Deny(Reason.OUTSIDE_LAUNCH_CONTEXT, "A write may not move a record to another patient.")
-    if targets_of(current, bases) != targets_of(body, bases):
+    if current.targets != written.targets:
         return Deny(Reason.OUTSIDE_LAUNCH_CONTEXT, "A write may not move a record to other targets.")
     return None
 
 
-def wanted_evidence(resources: Iterable[dict[str, Any]], bases: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the resources, as ``Type/id``, that must be fetched to judge these."""
-    wanted: dict[str, None] = {}
-    for resource in resources:
-        if is_judged_by_targets(str(resource.get("resourceType"))):
-            for target in targets_of(resource, bases) or ():
-                if rule_of(target.type) is not None:
-                    wanted[str(target)] = None
-    return tuple(wanted)
+def wanted_evidence(records: Iterable[RecordTraits]) -> tuple[str, ...]:
+    """Return the records, as ``Type/id``, that must be fetched to judge these."""
+    named = (target for record in records for target in record.targets or ())
+    return tuple(dict.fromkeys(str(target) for target in named if rule_of(target.type) is not None))
 
 
-def evidence_within(bundle: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
-    """Return a Bundle's resources by name, as evidence for judging its other resources."""
-    return {_name(resource): resource for resource in resources_of(bundle)}
+def evidence_within(records: Iterable[RecordTraits]) -> dict[str, RecordTraits | None]:
+    """Return the records of a page by name, as evidence for judging its others."""
+    return {_name(record.resource): record for record in records}
 
 
 def filter_response(
-    obligations: Obligations, bundle: object, evidence: Evidence = NO_EVIDENCE
+    permit: Permit, bundle: object, evidence: Evidence = NO_EVIDENCE
 ) -> tuple[dict[str, Any], int] | Deny:
     """Drop from a searchset what the grant does not reach or the search did not ask for; return the rest, and how many were dropped.
 
     An answer that is no searchset, or holds as a match something without a type or of another type, cannot be judged.
     Links are dropped: the gateway makes its own. ``total`` is kept only if it discloses nothing beyond the grant.
     """
-    plan = obligations.plan
+    plan = permit.plan
     if plan is None or not isinstance(bundle, dict) or bundle.get("resourceType") != "Bundle":
         return UNJUDGEABLE
     if bundle.get("type") != "searchset" or not isinstance(bundle.get("entry", []), list):
@@ -97,14 +87,14 @@ def filter_response(
         if mode is None:
             return UNJUDGEABLE
         resource = entry["resource"]
-        if _is_visible(obligations, plan, resource, mode, evidence):
+        if _is_visible(permit, plan, resource, mode, evidence):
             # In our own words: what else the server wrote beside the resource was not judged.
             shown = {"resource": resource, "search": {"mode": mode}}
             kept.append(shown | {RAW: entry[RAW]} if RAW in entry else shown)
         else:
             removed += 1
             unseen += mode == "match"
-    kept, orphans = without_orphans(kept, plan, obligations.bases)
+    kept, orphans = without_orphans(kept, plan, permit.bases)
     removed += orphans
     filtered = {key: bundle[key] for key in _KEPT if key in bundle}
     # A total beside withheld matches would count them.
@@ -132,20 +122,20 @@ def _mode_of(entry: object, plan: SearchPlan) -> str | None:
 
 
 def _is_visible(
-    obligations: Obligations, plan: SearchPlan, resource: dict[str, Any], mode: str, evidence: Evidence
+    permit: Permit, plan: SearchPlan, resource: dict[str, Any], mode: str, evidence: Evidence
 ) -> bool:
     if mode == "match":
         # A server that ignores _id would show others' records as those that were asked for.
         if not _has_asked_id(plan, resource):
             return False
-        grants = obligations.grants
+        grants = permit.grants
     elif mode == "include" and resource["resourceType"] in plan.included:
         type_ = resource["resourceType"]
-        grants = grant_rules(obligations.access, type_, plan.included[type_])
+        grants = grant_rules(permit.access, type_, plan.included[type_])
     else:
         return False
-    access, bases = obligations.access, obligations.bases
-    return judge_resource(access, resource, grants, bases=bases, evidence=evidence) is None
+    record = traits_of(resource, permit.bases)
+    return judge_resource(permit.access, record, grants, evidence) is None
 
 
 def _has_asked_id(plan: SearchPlan, resource: dict[str, Any]) -> bool:

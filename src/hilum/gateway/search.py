@@ -37,6 +37,7 @@ from hilum.standards.fhir.queries import (
 from hilum.standards.fhir.requests import PAGE_SIZE_BOUND, render_query
 from hilum.standards.fhir.shaping import dump, shape_params
 from hilum.standards.fhir.statements import unknown_filter
+from hilum.standards.fhir.traits import traits_of
 from hilum.standards.fhir.visibility import is_judged_by_targets
 from hilum.upstream.models import RESPONSE_BOUND, UpstreamRequest
 from hilum.upstream.policy import page_target
@@ -83,7 +84,7 @@ class Searcher:
         self._transport, self._links = transport, links
 
     async def search(self, task: UpstreamTask) -> Answer:
-        plan = task.obligations.plan
+        plan = task.permit.plan
         assert plan is not None, "a permitted search has a plan"
         if task.surface is not None and (name := unknown_filter(task.surface, plan.type, plan.asked)):
             sentence = f"The FHIR server does not know the search parameter {name} for {plan.type}."
@@ -97,19 +98,19 @@ class Searcher:
             bundle["total"] = gathered.total
         bundle["link"] = self._linked(task, plan, gathered.after)
         if gathered.entries:
-            bundle["entry"] = [rebased(entry, task.base) for entry in gathered.entries]
+            bundle["entry"] = [rebased(entry, task.addresses.base) for entry in gathered.entries]
         patient, found = task.shown(entry["resource"] for entry in gathered.entries)
         returned = len(gathered.entries)
         # The note that a record was too large is not a record.
         if returned and gathered.entries[-1] is _TOO_LARGE:
             returned -= 1
-        body = dump(bundle, task.obligations.request.shape)
+        body = dump(bundle, task.permit.request.shape)
         return Answer(200, body, patient=patient, removed=gathered.removed, returned=returned, found=found)
 
     async def _counted(self, task: UpstreamTask, plan: SearchPlan) -> Answer:
         """Count what may be seen: by the server if its number discloses nothing beyond the grant, else by judging all matches of one page."""
         bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset"}
-        if plan.exact and task.in_process:
+        if plan.exact and task.addresses.in_process:
             counted = render_query((*plan.params, ("_summary", "count")))
             found = (await self.page(task, f"{plan.type}?{counted}")).bundle
             total = found.get("total") if isinstance(found, dict) else None
@@ -122,23 +123,21 @@ class Searcher:
             if gathered.total is not None and gathered.after is None:
                 bundle["total"] = gathered.total
         bundle["link"] = self._linked(task, plan, None)
-        return Answer(200, dump(bundle, task.obligations.request.shape), patient=task.obligations.patient)
+        return Answer(200, dump(bundle, task.permit.request.shape), patient=task.permit.patient)
 
     async def _about(self, task: UpstreamTask, plan: SearchPlan) -> SearchPlan | None:
         """Narrow a search by targets to those within reach, since the number of its pages would disclose others; None if none is left."""
         named = {
-            name: {"resourceType": plan.type, "target": [{"reference": name}]}
+            name: traits_of({"resourceType": plan.type, "target": [{"reference": name}]})
             for name in targets_named(plan.params)
         }
         # Before anything is searched: pages of one entry, some of them empty, would disclose how
         # many targets are withheld.
         evidence = await self._transport.evidence(task, named.values())
-        grants = tuple(replace(grant, matchers=()) for grant in task.obligations.grants)
-        access = task.obligations.access
+        grants = tuple(replace(grant, matchers=()) for grant in task.permit.grants)
+        access = task.permit.access
         kept = {
-            name
-            for name, only in named.items()
-            if judge_resource(access, only, grants, evidence=evidence) is None
+            name for name, only in named.items() if judge_resource(access, only, grants, evidence) is None
         }
         params = only_targets(plan.params, kept)
         return None if params is None else replace(plan, params=params)
@@ -163,7 +162,7 @@ class Searcher:
             request = UpstreamRequest("POST", f"{path}/_search", headers, query.encode())
         # What is kept counts for searches that an app asks for. Which of the searches for a referrer are kept
         # depends on whether the Binary is there, and without their cost that would show (security decision 12).
-        kept = not request.body and task.obligations.request.type != "Binary"
+        kept = not request.body and task.permit.request.type != "Binary"
         response = self._transport.read_inline(task, target) if kept else None
         if response is None:
             response = await self._transport.send(task, request)
@@ -251,12 +250,12 @@ class Searcher:
                 break
             target = goes_on
         # Once more over the whole page: what came along may belong to a match beyond its end.
-        entries, _ = without_orphans(without_duplicates(matches + others), plan, task.obligations.bases)
+        entries, _ = without_orphans(without_duplicates(matches + others), plan, task.permit.bases)
         entries += [_TOO_LARGE] if left_out else []
         # Counted by what was judged, or taken from the embedded server, whose total is exact. The
         # total of another server counts what is withheld without a word.
         whole = page is None and after is None and not left_out
-        passed_on = task.in_process and None not in totals
+        passed_on = task.addresses.in_process and None not in totals
         total = len(matches) if whole else totals[0] if passed_on else None
         return _Gathered(entries, removed, after, total)
 
@@ -265,10 +264,9 @@ class Searcher:
     ) -> tuple[dict[str, Any], int]:
         evidence, bundle = NO_EVIDENCE, fetched.bundle
         if isinstance(bundle, dict) and any(map(is_judged_by_targets, (plan.type, *plan.included))):
-            evidence = await self._transport.evidence(
-                task, list(resources_of(bundle)), evidence_within(bundle)
-            )
-        judge = partial(filter_response, task.obligations, bundle, evidence)
+            records = [traits_of(each, task.permit.bases) for each in resources_of(bundle)]
+            evidence = await self._transport.evidence(task, records, evidence_within(records))
+        judge = partial(filter_response, task.permit, bundle, evidence)
         filtered = await self._transport.work(fetched.size, judge)
         if isinstance(filtered, Deny):
             raise Refusal(filtered)
@@ -277,8 +275,8 @@ class Searcher:
     def _linked(
         self, task: UpstreamTask, plan: SearchPlan, after: tuple[str, int] | None
     ) -> list[dict[str, str]]:
-        request = task.obligations.request
-        address = f"{task.base}/{plan.type}"
+        request = task.permit.request
+        address = f"{task.addresses.base}/{plan.type}"
         asked = render_query((*plan.params, *_result_params(request.params), *shape_params(request.shape)))
         links = [{"relation": "self", "url": f"{address}?{asked}" if asked else address}]
         if after is not None:
@@ -300,11 +298,11 @@ def following(task: UpstreamTask, bundle: dict[str, Any]) -> str | None:
     for link in links if isinstance(links, list) else ():
         if isinstance(link, dict) and link.get("relation") == "next":
             url = link.get("url")
-            bases = (task.base, *task.upstream_bases)
+            bases = (task.addresses.base, *task.addresses.upstream_bases)
             target = page_target(bases, url) if isinstance(url, str) else None
             if target is None:
                 raise Refusal(UNJUDGEABLE)
-            return target.replace(task.base + "/", task.upstream_bases[0] + "/")
+            return target.replace(task.addresses.base + "/", task.addresses.upstream_bases[0] + "/")
     return None
 
 

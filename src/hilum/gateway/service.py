@@ -4,7 +4,7 @@ The path of a request, in order:
 
 1. ``routes.Gateway``: bytes to a ``GatewayRequest``. No token, or what is no FHIR request, ends here.
 2. ``Enforcer.answer``: one snapshot, one time, the token (``tokens.live``), the search behind a page link.
-3. ``policy.decide``: the ``Obligations`` of a permit, or a Deny. A Deny is recorded and answered.
+3. ``policy.decide``: a ``Permit`` or a Deny. A Deny is recorded and answered.
 4. ``Enforcer._carry_out``: the quota (``controls.live``), then ``executor.Executor`` does what was permitted: ``transport`` fetches
    from the FHIR server (``upstream.live``), ``resource_access`` judges every resource, ``search`` and ``write`` do the rest.
 5. ``Enforcer._recorded``: the audit record is durable (``audit.live``), and the request is decided again if anything has changed.
@@ -109,26 +109,26 @@ class Enforcer:
     async def _carry_out(self, task: UpstreamTask) -> Answer:
         """Execute a permitted request, record how it ended, and check that it is still permitted."""
         # Before the FHIR server is asked for anything, its CapabilityStatement included.
-        spent = self._spend(task.incoming, task.token, task.obligations.entitled.quota)
+        spent = self._spend(task.incoming, task.token, task.permit.entitled.quota)
         try:
             if not spent.allowed:
                 raise Refusal(
                     _PERSON_OVER_QUOTA if task.incoming.purpose else _OVER_QUOTA, spent.retry_after_s
                 )
-            if task.obligations.asks_surface:
+            if task.permit.asks_surface:
                 task.surface = await self._surface(task.addresses.tenant)
             answer = await self._executor.execute(task)
         except Refusal as refused:
             answer = self._refusal_of(task, refused)
         answer.rates = rate_headers(spent)
-        if notice := policy.sunset_notice(task.obligations):
+        if notice := policy.sunset_notice(task.permit):
             answer.rates += as_headers(notice)
         return _complete(task, await self._recorded(task, answer))
 
     def _refusal_of(self, task: UpstreamTask, refused: Refusal) -> Answer:
         request_id = task.incoming.request_id
         if refused.deny.reason is Reason.TRAFFIC_SHED:
-            metrics.TRAFFIC_SHED.add(task.obligations.traffic)
+            metrics.TRAFFIC_SHED.add(task.permit.entitled.traffic)
         deny = _done_but_refused(refused.deny, request_id) if task.effect is Effect.DONE else refused.deny
         answer = refusal(deny, request_id, retry_after_s=refused.retry_after_s)
         if refused.resource:
@@ -331,7 +331,7 @@ class Enforcer:
 
 def _complete(task: UpstreamTask, answer: Answer) -> Answer:
     """Add who may read an answer, and which write it settles."""
-    answer.origins = task.obligations.entitled.origins
+    answer.origins = task.permit.entitled.origins
     if task.intended and answer.is_definite:
         answer.settles = (task.incoming.request_id,)
     return answer

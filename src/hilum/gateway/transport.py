@@ -23,6 +23,7 @@ from hilum.standards.fhir.etags import etag_of
 from hilum.standards.fhir.requests import PLAIN
 from hilum.standards.fhir.shaping import STORED_BYTES_BOUND, has_unique_names, load, read_stored
 from hilum.standards.fhir.tags import tagged
+from hilum.standards.fhir.traits import RecordTraits, traits_of
 from hilum.standards.fhir.visibility import is_judged_by_targets
 from hilum.standards.smart.scopes import READ, SEARCH
 from hilum.upstream import live as upstream
@@ -54,9 +55,9 @@ _OF_CODE = {
 
 @dataclass(slots=True)
 class FetchedResource:
-    """A record as it is shown (``body``) and as it is judged (``resource``, whose numbers may have lost digits)."""
+    """A record as it is shown (``body``) and as it is judged (``record``, whose numbers may have lost digits)."""
 
-    resource: dict[str, Any]
+    record: RecordTraits
     body: bytes
     etag: str
     modified: str
@@ -85,16 +86,16 @@ class Transport:
 
     def read_inline(self, task: UpstreamTask, target: str) -> UpstreamResponse | None:
         """Read what a server in this process answers at once, if the request is still permitted; None: ``send`` it. Raises Refusal."""
-        if not task.in_process:
+        if not task.addresses.in_process:
             return None
         task.confirm()
-        return self._upstreams.read_inline(task.tenant, target)
+        return self._upstreams.read_inline(task.addresses.tenant, target)
 
     async def send(self, task: UpstreamTask, request: UpstreamRequest) -> UpstreamResponse:
         """Send a read or search, if the request that needs it is still permitted. Raises Refusal."""
         task.confirm()
         try:
-            response = await self._upstreams.send(task.tenant, _named(task, request), _claim(task))
+            response = await self._upstreams.send(task.addresses.tenant, _named(task, request), _claim(task))
         except Unavailable as error:
             raise refused_by(error) from error
         return _usable(response)
@@ -113,7 +114,9 @@ class Transport:
             body = await self.work(len(request.body), partial(tagged, request.body, intent.request_id))
             sent = replace(request, body=body)
         try:
-            response = await self._upstreams.write(task.tenant, _named(task, sent), intent, _claim(task))
+            response = await self._upstreams.write(
+                task.addresses.tenant, _named(task, sent), intent, _claim(task)
+            )
         except Unavailable as error:
             # The request left, so it may have been carried out. Only a request that did not leave
             # is called not done.
@@ -146,10 +149,10 @@ class Transport:
         return await self.work(len(response.body), partial(_fetched, task, name, response))
 
     async def evidence(
-        self, task: UpstreamTask, resources: Iterable[dict[str, Any]], known: Evidence = NO_EVIDENCE
+        self, task: UpstreamTask, records: Iterable[RecordTraits], known: Evidence = NO_EVIDENCE
     ) -> Evidence:
-        wanted = wanted_evidence(resources, task.obligations.bases)
-        missing = [name for name in wanted if name not in known]
+        """Fetch what must be seen to judge records, beside what is known already. Raises Refusal."""
+        missing = [name for name in wanted_evidence(records) if name not in known]
         if len(missing) > EVIDENCE_BOUND:
             # Refused in words. Judging by the first of them only would leave records out in
             # silence.
@@ -159,8 +162,7 @@ class Transport:
             names = missing[first : first + EVIDENCE_AT_ONCE]
             fetched = await asyncio.gather(*(self.fetch(task, name) for name in names))
             found |= {
-                name: None if each is None else each.resource
-                for name, each in zip(names, fetched, strict=True)
+                name: None if each is None else each.record for name, each in zip(names, fetched, strict=True)
             }
         return found
 
@@ -170,12 +172,12 @@ class Transport:
         """Fetch a record and judge it as the requested one; None if there is none. ``response``: what was read of it inline. Raises Refusal."""
         stored = await self._fetch(task, name, response)
         evidence = NO_EVIDENCE
-        if is_judged_by_targets(task.obligations.request.type):
-            evidence = await self._about(task, stored.resource if stored else _ABOUT_NOBODY)
+        if is_judged_by_targets(task.permit.request.type):
+            evidence = await self._about(task, stored.record.resource if stored else _ABOUT_NOBODY)
         if stored is None:
             equalize_timing(task)
             return None
-        if fault := judge_read(task.obligations, stored.resource, evidence):
+        if fault := judge_read(task.permit, stored.record, evidence):
             raise Refusal(fault)
         return stored
 
@@ -184,20 +186,22 @@ class Transport:
         targets = resource.get("target")
         if not isinstance(targets, list):
             return NO_EVIDENCE
-        first = await self.evidence(task, ({**resource, "target": targets[:1]},))
+        bases = task.permit.bases
+        first = await self.evidence(task, (traits_of({**resource, "target": targets[:1]}, bases),))
         if any(seen is None or not self.reaches(task, seen, READ | SEARCH) for seen in first.values()):
             return first
-        return await self.evidence(task, (resource,), first)
+        return await self.evidence(task, (traits_of(resource, bases),), first)
 
-    def reaches(self, task: UpstreamTask, resource: dict[str, Any], letters: int = READ) -> bool:
-        access = task.obligations.access
-        grants = grant_rules(access, str(resource.get("resourceType")), letters)
-        return judge_resource(access, resource, grants, bases=task.obligations.bases) is None
+    def reaches(self, task: UpstreamTask, record: RecordTraits, letters: int = READ) -> bool:
+        """Check whether the grant reaches a record by any of these letters."""
+        access = task.permit.access
+        grants = grant_rules(access, str(record.resource.get("resourceType")), letters)
+        return judge_resource(access, record, grants) is None
 
 
 def _named(task: UpstreamTask, request: UpstreamRequest) -> UpstreamRequest:
     """Pass to a server in this process for whom it is asked: what a sandbox makes fail is bound to a client, launch or run."""
-    if not task.in_process:
+    if not task.addresses.in_process:
         return request
     token = task.token
     return replace(request, asked_by=(token.client, token.launch, token.run))
@@ -205,7 +209,7 @@ def _named(task: UpstreamTask, request: UpstreamRequest) -> UpstreamRequest:
 
 def _claim(task: UpstreamTask) -> Claim:
     """Return with which right it asks for a place at the FHIR server, by the rule book of the present snapshot (C133)."""
-    entitled = task.obligations.entitled
+    entitled = task.permit.entitled
     return _claim_of(entitled.traffic, entitled.book.shares)
 
 
@@ -259,11 +263,11 @@ def equalize_timing(task: UpstreamTask) -> None:
 
     Source: security decision 12
     """
-    request = task.obligations.request
-    record = _read_kept(_NOBODYS, task.addresses, request.type)
-    resource = record.resource | {"resourceType": request.type, "id": request.id}
+    request = task.permit.request
+    stored = _read_kept(_NOBODYS, task.addresses, request.type)
+    resource = stored.resource | {"resourceType": request.type, "id": request.id}
     etag_of("", resource)
-    judge_read(task.obligations, resource)
+    judge_read(task.permit, traits_of(resource, task.permit.bases))
 
 
 def localised(addresses: ServerAddresses, body: bytes) -> bytes:
@@ -277,21 +281,21 @@ def localised(addresses: ServerAddresses, body: bytes) -> bytes:
 
 
 def _fetched(task: UpstreamTask, name: str, response: UpstreamResponse) -> FetchedResource:
-    if task.shows_what_is_stored and len(response.body) <= STORED_BYTES_BOUND:
+    if task.addresses.shows_what_is_stored and len(response.body) <= STORED_BYTES_BOUND:
         body, type_ = response.body, name.partition("/")[0]
         if not is_suspect_as_stored(body, (type_,)) and (stored := read_stored(body)) is not None:
             etag = etag_of(response.headers.get("etag", ""), stored)
-            return FetchedResource(stored, body, etag, response.headers.get("last-modified", ""))
+            record = traits_of(stored, task.permit.bases)
+            return FetchedResource(record, body, etag, response.headers.get("last-modified", ""))
     read = _read_kept if len(response.body) <= STORED_BYTES_BOUND else _read
-    record = read(response.body, task.addresses, name.partition("/")[0])
-    etag = etag_of(response.headers.get("etag", ""), record.resource)
+    found = read(response.body, task.addresses, name.partition("/")[0])
+    etag = etag_of(response.headers.get("etag", ""), found.resource)
     modified = response.headers.get("last-modified", "")
-    return FetchedResource(
-        record.resource, record.body, etag, modified, record.withheld, record.has_unique_names
-    )
+    record = traits_of(found.resource, task.permit.bases)
+    return FetchedResource(record, found.body, etag, modified, found.withheld, found.has_unique_names)
 
 
-class _Record(NamedTuple):
+class _StoredRecord(NamedTuple):
     """What the bytes of a record say, as it is shown and judged. Nobody changes it, since it is shared."""
 
     resource: dict[str, Any]
@@ -300,7 +304,7 @@ class _Record(NamedTuple):
     has_unique_names: bool
 
 
-def _read(body: bytes, addresses: ServerAddresses, type_: str) -> _Record:
+def _read(body: bytes, addresses: ServerAddresses, type_: str) -> _StoredRecord:
     """Read a record that was asked for by this type: with the gateway's addresses, and without those that are withheld. Raises Refusal."""
     body = localised(addresses, body)
     withheld = False
@@ -318,7 +322,7 @@ def _read(body: bytes, addresses: ServerAddresses, type_: str) -> _Record:
         raise Refusal(UNJUDGEABLE)
     # What an embedded server stores was written by the platform, each name once.
     is_unique = addresses.in_process or has_unique_names(body, resource)
-    return _Record(resource, body, withheld, is_unique)
+    return _StoredRecord(resource, body, withheld, is_unique)
 
 
 # By the bytes themselves: the FHIR server is asked each time, and only reading the same bytes again is saved (ADR 143).
@@ -331,16 +335,16 @@ def opened(task: UpstreamTask, response: UpstreamResponse) -> Any:
         return stored
     body = localised(task.addresses, response.body)
     tree = loads(body)
-    if is_suspect(body, task.grounds, *task.shown_types):
+    if is_suspect(body, task.addresses.grounds, *task.shown_types):
         for each in resources_of(tree) if is_bundle(tree) else (tree,):
-            withhold(each, task.grounds)
+            withhold(each, task.addresses.grounds)
     return tree
 
 
 def _stored_bundle(task: UpstreamTask, page: SearchPage) -> dict[str, Any] | None:
     """Build the searchset of a page of records that are passed on as the bytes they are stored in; None if they must be read otherwise."""
     # Another shape than the stored one is made of the parsed record.
-    if not task.shows_what_is_stored or task.obligations.request.shape != PLAIN:
+    if not task.addresses.shows_what_is_stored or task.permit.request.shape != PLAIN:
         return None
     types = task.shown_types
     entries = []
@@ -357,9 +361,9 @@ def _stored_bundle(task: UpstreamTask, page: SearchPage) -> dict[str, Any] | Non
 def outward(task: UpstreamTask) -> bytes:
     """Return the body of a write, with the gateway's base replaced by the FHIR server's."""
     raw, base, foreign = (
-        task.obligations.request.raw,
-        task.base.encode(),
-        task.upstream_bases[0].encode(),
+        task.permit.request.raw,
+        task.addresses.base.encode(),
+        task.addresses.upstream_bases[0].encode(),
     )
     return raw if foreign == base or not foreign else raw.replace(base + b"/", foreign + b"/")
 

@@ -16,7 +16,7 @@ from hilum.audit.models import LEAVE_WITHIN, SETTLEMENT, Access, Claimed, Outcom
 from hilum.gateway import policy
 from hilum.gateway.attachments import Grounds, grounds_of
 from hilum.gateway.deps import GatewayDeps
-from hilum.gateway.models import GatewayRequest, Obligations, Snapshot
+from hilum.gateway.models import GatewayRequest, Permit, Snapshot
 from hilum.gateway.records import record_of
 from hilum.gateway.rendering import Answer
 from hilum.identity.models import TenantFacts
@@ -78,6 +78,8 @@ class ServerAddresses:
     grounds: Grounds = field(init=False)
     in_process: bool = field(init=False)
     """Whether the FHIR server is embedded: it writes no address but the gateway's, and its totals are exact."""
+    shows_what_is_stored: bool = field(init=False)
+    """Whether the bytes that the FHIR server stores may be passed on as they are: it is embedded, and no host is its own."""
 
     def __post_init__(self) -> None:
         server = self.tenant.upstream
@@ -87,20 +89,22 @@ class ServerAddresses:
         object.__setattr__(self, "upstream_bases", theirs)
         object.__setattr__(self, "grounds", grounds_of(self.bases, theirs, server.attachment_hosts))
         object.__setattr__(self, "in_process", self.upstream_base == self.base)
+        object.__setattr__(self, "shows_what_is_stored", self.in_process and not server.public_url)
 
 
 @dataclass(slots=True)
 class UpstreamTask:
     """One permitted request from its decision to its answer.
 
-    ``snapshot`` is the one by which it was last found to be permitted. ``surface``, where it matters: what the server says it can do. ``effect``, ``resource``, ``recorded`` and ``intended`` say what became of a write: ``intended`` is True
+    ``snapshot`` and ``permit`` are those by which it was last found to be permitted; ``addresses`` are those of its first decision.
+    ``surface``, where it matters: what the server says it can do. ``effect``, ``resource``, ``recorded`` and ``intended`` say what became of a write: ``intended`` is True
     once an intent was to be put on record, whatever came of that.
     """
 
     deps: GatewayDeps
     incoming: GatewayRequest
     snapshot: Snapshot
-    obligations: Obligations
+    permit: Permit
     addresses: ServerAddresses
     surface: Surface | None = None
     effect: Effect = Effect.NONE
@@ -116,52 +120,22 @@ class UpstreamTask:
         return token
 
     @property
-    def tenant(self) -> TenantFacts:
-        """The tenant, as of the decision that it began with."""
-        return self.addresses.tenant
-
-    @property
-    def base(self) -> str:
-        """The base of the gateway's addresses, without a slash at its end."""
-        return self.addresses.base
-
-    @property
-    def in_process(self) -> bool:
-        """Whether the FHIR server is embedded."""
-        return self.addresses.in_process
-
-    @property
-    def shows_what_is_stored(self) -> bool:
-        """Whether the bytes that the FHIR server stores may be passed on as they are: it is embedded, and no host is its own."""
-        return self.in_process and not self.tenant.upstream.public_url
-
-    @property
-    def grounds(self) -> Grounds:
-        """What addresses mean here."""
-        return self.addresses.grounds
-
-    @property
     def shown_types(self) -> tuple[str, ...]:
         """The types of which the answer may show anything."""
-        plan = self.obligations.plan
-        return (self.obligations.request.type,) if plan is None else (plan.type, *plan.included)
-
-    @property
-    def upstream_bases(self) -> tuple[str, ...]:
-        """The bases that the server may write; the first is the one that it is sent."""
-        return self.addresses.upstream_bases
+        plan = self.permit.plan
+        return (self.permit.request.type,) if plan is None else (plan.type, *plan.included)
 
     def patient_of(self, resources: Iterable[dict[str, Any]]) -> str:
         """Return the patient whose records these are, for the audit record."""
-        return self.obligations.patient or one_patient(resources, self.obligations.bases)
+        return self.permit.patient or one_patient(resources, self.permit.bases)
 
     def shown(self, resources: Iterable[dict[str, Any]]) -> tuple[str, str]:
         """Return the patient whose records an answer has, and if it has those of others too, how many of each, for the audit record (C94)."""
-        about, access = self.obligations.patient, self.obligations.access
+        about, access = self.permit.patient, self.permit.access
         # The usual case, at no cost: nothing but the one patient in context is reached.
         if about and about == access.patient and self.reaches_one:
             return about, ""
-        return self._whose(patients_among(resources, self.obligations.bases))
+        return self._whose(patients_among(resources, self.permit.bases))
 
     def written(self, resource: dict[str, Any]) -> tuple[str, str]:
         """Return the patient whose record is written, and if it is several patients' whose it is, for the audit record (C94).
@@ -169,10 +143,10 @@ class UpstreamTask:
         An update moves no record to others, so whose it is afterwards says whose it was.
         """
         # Not only the patient in context: who takes part in an appointment beside them is not withheld.
-        return self._whose(patients_among((resource,), self.obligations.bases))
+        return self._whose(patients_among((resource,), self.permit.bases))
 
     def _whose(self, counts: dict[str, int]) -> tuple[str, str]:
-        about = self.obligations.patient
+        about = self.permit.patient
         if counts.keys() <= {about}:
             return about, ""
         if len(counts) == 1 and not about:
@@ -182,14 +156,14 @@ class UpstreamTask:
     @property
     def reaches_one(self) -> bool:
         """Whether every rule of the grant that an answer is judged by is about the one patient in context."""
-        plan = self.obligations.plan
-        return (plan is None or not plan.included) and self.obligations.entitled.is_of_one
+        plan = self.permit.plan
+        return (plan is None or not plan.included) and self.permit.entitled.is_of_one
 
     def record(self, answer: Answer) -> Access:
         """Return the audit record of this request with this answer."""
         monotonic = self.deps.clock.monotonic()
-        record = record_of(self.incoming, self.snapshot, answer, self.obligations, monotonic=monotonic)
-        if self.obligations.request.is_write:
+        record = record_of(self.incoming, self.snapshot, answer, self.permit, monotonic=monotonic)
+        if self.permit.request.is_write:
             record.outcome = self._outcome(answer)
             if self.effect is not Effect.NONE:
                 record.resource = answer.resource or self.resource
@@ -217,13 +191,13 @@ class UpstreamTask:
         decision = policy.decide(self.incoming, current, self.deps.clock.now())
         if isinstance(decision, Deny):
             raise Refusal(decision)
-        if current is None or not policy.is_same_grant(self.obligations, decision):
+        if current is None or not policy.is_same_grant(self.permit, decision):
             raise Refusal(_CHANGED)
         tenant = current.identity.tenants.get(self.incoming.tenant)
-        if tenant is None or tenant.upstream != self.tenant.upstream:
+        if tenant is None or tenant.upstream != self.addresses.tenant.upstream:
             # The hospital moved: the rest must neither go to the earlier server nor be mixed from both.
             raise Refusal(_CHANGED)
-        self.snapshot, self.obligations = current, decision
+        self.snapshot, self.permit = current, decision
 
     async def intend(self) -> Recorded:
         """Record that a write is about to leave, and check that it is still permitted. Raises Refusal.
@@ -231,7 +205,7 @@ class UpstreamTask:
         Source: security decision 20
         """
         assert self.recorded is None, "one intent, one write"
-        request = self.obligations.request
+        request = self.permit.request
         # Sorted, so that one resource in two spellings is one create.
         digest = ""
         if request.body is not None:
@@ -243,10 +217,10 @@ class UpstreamTask:
             self.record(_NO_ANSWER),
             at=self.deps.clock.now(),
             outcome=Outcome.INTENDED,
-            detail=destination(self.tenant.upstream),
+            detail=destination(self.addresses.tenant.upstream),
             digest=digest,
             resource=self.resource,
-            patient=self.obligations.patient or one_patient((request.body or {},), self.obligations.bases),
+            patient=self.permit.patient or one_patient((request.body or {},), self.permit.bases),
         )
         self.intended = True
         for pause in PAUSES_S:

@@ -27,6 +27,7 @@ from hilum.standards.fhir.etags import etag_of, tag_of
 from hilum.standards.fhir.outcomes import IssueCode, disclosable_issue, outcome
 from hilum.standards.fhir.requests import Interaction
 from hilum.standards.fhir.shaping import dump
+from hilum.standards.fhir.traits import traits_of
 from hilum.standards.fhir.values import is_id
 from hilum.standards.fhir.visibility import is_judged_by_targets
 from hilum.upstream.models import UpstreamRequest, UpstreamResponse
@@ -56,15 +57,15 @@ class Writer:
         self._transport = transport
 
     async def create(self, task: UpstreamTask) -> Answer:
-        request = task.obligations.request
+        request = task.permit.request
         await self._judge_targets(task)
         _judge_mentions(task, {})
         return await self._write(task, UpstreamRequest("POST", request.type, _WRITE_HEADERS, outward(task)))
 
     async def store(self, task: UpstreamTask) -> Answer:
         """Store a Binary under an id that proves whose it is (ADR 92). Nothing opens it until a record of its patient refers to it."""
-        asked = task.obligations.request
-        owner = (task.token.tenant, task.token.app, task.obligations.patient)
+        asked = task.permit.request
+        owner = (task.token.tenant, task.token.app, task.permit.patient)
         id_ = new_id(task.deps.ids.secret(), owner, partial(task.deps.vault.mac, OWN_BINARIES, size=32))
         task.resource = f"Binary/{id_}"
         stored = {**(asked.body or {}), "id": id_, "securityContext": {"reference": f"Patient/{owner[2]}"}}
@@ -75,13 +76,13 @@ class Writer:
         if response.status not in {200, 201}:
             return _not_written(task, response)
         tag = response.headers.get("etag", "")
-        headers_out = version_headers(tag, "", f"{task.base}/{task.resource}")
+        headers_out = version_headers(tag, "", f"{task.addresses.base}/{task.resource}")
         told = outcome(IssueCode.INFORMATIONAL, "Stored.", severity="information")
         shown = orjson.dumps(told) if "return=OperationOutcome" in asked.prefer else b""
-        return Answer(201, shown, headers_out, patient=task.obligations.patient, resource=task.resource)
+        return Answer(201, shown, headers_out, patient=task.permit.patient, resource=task.resource)
 
     async def update(self, task: UpstreamTask) -> Answer:
-        request = task.obligations.request
+        request = task.permit.request
         name = f"{request.type}/{request.id}"
         await self._judge_targets(task)
         current = await self._transport.fetch(task, name)
@@ -89,7 +90,7 @@ class Writer:
         if current is None:
             # Clients choose ids under system scopes only: otherwise creating would disclose which
             # ids exist (ADR 13).
-            if not task.obligations.may_create:
+            if not task.permit.may_create:
                 equalize_timing(task)
                 return not_found(task.incoming.request_id)
             # FHIR R4 http.html#concurrency: there is nothing to match.
@@ -102,12 +103,12 @@ class Writer:
             # The update would erase the address that the app was not shown.
             if current.withheld:
                 raise Refusal(_WITHHELD_WITHIN)
-            _judge_mentions(task, current.resource)
+            _judge_mentions(task, current.record.resource)
             headers += _unchanged(current)
         return await self._write(task, UpstreamRequest("PUT", name, headers, outward(task)))
 
     async def delete(self, task: UpstreamTask) -> Answer:
-        request = task.obligations.request
+        request = task.permit.request
         name = f"{request.type}/{request.id}"
         current = await self._transport.fetch(task, name)
         if current is None:
@@ -119,7 +120,7 @@ class Writer:
             task, UpstreamRequest("DELETE", name, (*ACCEPT, *_unchanged(current)))
         )
         if response.status in {200, 202, 204}:
-            patient, found = task.written(current.resource)
+            patient, found = task.written(current.record.resource)
             return Answer(204, patient=patient, found=found)
         return _not_written(task, response)
 
@@ -129,26 +130,24 @@ class Writer:
         Source: security decision 12
         """
         evidence = NO_EVIDENCE
-        if is_judged_by_targets(task.obligations.request.type):
-            evidence = await self._transport.evidence(task, (current.resource,))
+        if is_judged_by_targets(task.permit.request.type):
+            evidence = await self._transport.evidence(task, (current.record,))
         # Before If-Match: a 412 for a record out of reach would confirm its version.
-        if fault := judge_change(task.obligations, current.resource, evidence):
+        if fault := judge_change(task.permit, current.record, evidence):
             raise Refusal(fault)
-        asked = task.obligations.request.if_match
+        asked = task.permit.request.if_match
         if asked and tag_of(asked) != tag_of(current.etag):
             return _conflict(412, "The record's version is not the one to match.")
         return None
 
     async def _judge_targets(self, task: UpstreamTask) -> None:
-        obligations = task.obligations
-        request = obligations.request
+        permit = task.permit
+        request = permit.request
         if request.body is None or not is_judged_by_targets(request.type):
             return
-        evidence = await self._transport.evidence(task, (request.body,))
-        grants = obligations.grants
-        reason = judge_resource(
-            obligations.access, request.body, grants, bases=obligations.bases, evidence=evidence
-        )
+        record = traits_of(request.body, permit.bases)
+        evidence = await self._transport.evidence(task, (record,))
+        reason = judge_resource(permit.access, record, permit.grants, evidence)
         if reason is not None:
             raise Refusal(Deny(reason, "The record refers to something out of reach of this grant."))
 
@@ -159,14 +158,14 @@ class Writer:
             resource = None if stored is None else loads(stored.body)
         except Refusal:
             return {}
-        asked = task.obligations.request.type
+        asked = task.permit.request.type
         return resource if isinstance(resource, dict) and resource.get("resourceType") == asked else {}
 
     async def _write(self, task: UpstreamTask, request: UpstreamRequest) -> Answer:
         response = await self._transport.write(task, request)
         if response.status not in {200, 201}:
             return _not_written(task, response)
-        asked = task.obligations.request
+        asked = task.permit.request
         resource = opened(task, response) if response.body else None
         # An OperationOutcome, or nothing usable: the answer is made from the Location instead.
         if not isinstance(resource, dict) or resource.get("resourceType") != asked.type:
@@ -180,13 +179,13 @@ class Writer:
             resource = await self._read_back(task, where)
         etag = etag_of(response.headers.get("etag", ""), resource) or _versioned(where)
         modified = response.headers.get("last-modified", "")
-        headers = version_headers(etag, modified, f"{task.base}/{where}" if where else "")
+        headers = version_headers(etag, modified, f"{task.addresses.base}/{where}" if where else "")
         patient, found = task.written(asked.body or {})
-        body = b""
+        record, body = traits_of(resource, task.permit.bases), b""
         if "return=OperationOutcome" in asked.prefer:
             body = orjson.dumps(outcome(IssueCode.INFORMATIONAL, "Stored.", severity="information"))
         # Judged like every other answer: a server may label or change what it stores.
-        elif resource and "return=minimal" not in asked.prefer and self._transport.reaches(task, resource):
+        elif resource and "return=minimal" not in asked.prefer and self._transport.reaches(task, record):
             body = dump(resource, asked.shape)
         return Answer(response.status, body, headers, patient=patient, resource=where, found=found)
 
@@ -197,11 +196,11 @@ def _judge_mentions(task: UpstreamTask, before: dict[str, Any]) -> None:
     A record that an app pointed at a Binary would go on opening it when a label, a stop or a narrower grant withholds the hospital's own
     referrer; and a server that signs links would make one. What the stored version says in the same place may stay.
     """
-    grounds, written = task.grounds, task.obligations.request.body or {}
+    grounds, written = task.addresses.grounds, task.permit.request.body or {}
     added = mentions(written, grounds) - mentions(before, grounds)
     if not added:
         return
-    if task.obligations.request.interaction is Interaction.CREATE:
+    if task.permit.request.interaction is Interaction.CREATE:
         written = written | {"id": None}  # the server's, as in policy._body_fault
     token, mac = task.token, partial(task.deps.vault.mac, OWN_BINARIES, size=32)
     # Except at what this app stored for this patient here: the content is its own (ADR 92).
@@ -244,11 +243,11 @@ def _not_written(task: UpstreamTask, response: UpstreamResponse) -> Answer:
 def _located(task: UpstreamTask, response: UpstreamResponse, resource: dict[str, Any]) -> str:
     """Return where the record is, relative to the base, from the server's Location or from the record itself."""
     location = response.headers.get("location", "")
-    type_ = task.obligations.request.type
+    type_ = task.permit.request.type
     # By its end only: servers write absolute, relative and unversioned addresses, and bases of
     # their own.
     where = _PLACE.search(location)
     if where and where[1].startswith(f"{type_}/"):
         return where[1]
-    id_ = resource.get("id", task.obligations.request.id)
+    id_ = resource.get("id", task.permit.request.id)
     return f"{type_}/{id_}" if isinstance(id_, str) and is_id(id_) else ""

@@ -1,4 +1,4 @@
-"""Why a FHIR request is refused. The other outcome of a decision, the permit, is the gateway's (``Obligations``)."""
+"""Why a FHIR request is refused. The other outcome of a decision, the ``Permit``, is the gateway's."""
 
 from dataclasses import dataclass
 from enum import StrEnum

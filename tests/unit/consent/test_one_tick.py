@@ -16,13 +16,14 @@ from hilum.consent.models import Authorization, Basis
 from hilum.consent.policy import Consenter
 from hilum.frontchannel.policy import grantable
 from hilum.gateway.access_scope import grant_rules
-from hilum.gateway.models import Obligations
+from hilum.gateway.models import Permit
 from hilum.gateway.resource_access import judge_resource
 from hilum.gateway.response_filter import judge_read
 from hilum.identity.policy import rights_of
 from hilum.kernel.ids import AuthorizationId
 from hilum.policies.shipped import shipped_book
 from hilum.standards.fhir.matching import compile_all
+from hilum.standards.fhir.traits import traits_of
 from hilum.standards.smart.scopes import READ, ClinicalScope, all_covered, parse_scope, parse_stored, render
 from tests.effort import effort
 from tests.unit.gateway.facts import BASES, NOW, PATIENT_USER, SNAPSHOT, TOKEN, access_of, ask, decide
@@ -121,14 +122,14 @@ def is_open(scopes: tuple[str, ...], type_: str, letter: int, category: str, *, 
     resource = sample(type_, category)
     if letter == READ:
         decision = decide(ask(f"{type_}/{resource['id']}"), token)
-        return isinstance(decision, Obligations) and judge_read(decision, resource) is None
+        return isinstance(decision, Permit) and judge_read(decision, traits_of(resource)) is None
     client, installed = (
         SNAPSHOT.registry.clients[token.client],
         next(iter(SNAPSHOT.registry.installations.values())),
     )
     reach = access_of(token, admission(shipped_book(), client, NOW).scopes, installed.scopes)
     grants = grant_rules(reach, type_, letter)
-    return bool(grants) and judge_resource(reach, resource, grants, bases=BASES) is None
+    return bool(grants) and judge_resource(reach, traits_of(resource, BASES), grants) is None
 
 
 def covers(value: str, type_: str, letter: int, category: str) -> bool:

@@ -26,7 +26,7 @@ from hilum.dryruns.policy import (
     turn_of,
 )
 from hilum.gateway import policy as gateway
-from hilum.gateway.models import GatewayRequest, Obligations
+from hilum.gateway.models import GatewayRequest, Permit
 from hilum.installations.policy import allowed_scopes
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.ids import AppId, ClientId
@@ -196,9 +196,9 @@ def test_what_is_foretold_is_what_the_gateway_decides_under_the_other_book(
     )
     asked = GatewayRequest(facts.TENANT, request, facts.BASES, token=token)
     then = gateway.decide(asked, under(before, client), facts.NOW)
-    permitted = isinstance(then, Obligations)
+    permitted = isinstance(then, Permit)
     on_record = decided(
-        then.rule if isinstance(then, Obligations) else "",
+        then.rule if isinstance(then, Permit) else "",
         request.type,
         request.interaction.value,
         then.reason.value if isinstance(then, Deny) else "",
@@ -225,7 +225,7 @@ def test_what_is_foretold_is_what_the_gateway_decides_under_the_other_book(
         assert isinstance(now, Deny) == (found is not None and found.verdict is Verdict.REFUSED)
         if isinstance(now, Deny):
             assert now.reason in {Reason.SCOPE_INSUFFICIENT, Reason.OUTSIDE_LAUNCH_CONTEXT}
-    elif isinstance(now, Obligations):
+    elif isinstance(now, Permit):
         assert found is not None
         assert found.verdict is Verdict.ALLOWED
 

@@ -10,7 +10,7 @@ from hilum.controls import policy as controls
 from hilum.controls.models import ControlFacts, Mode, Switch, Target, TargetKind
 from hilum.gateway import policy
 from hilum.gateway.access_scope import effective_access
-from hilum.gateway.models import EffectiveAccess, GatewayRequest, Obligations, Snapshot
+from hilum.gateway.models import EffectiveAccess, GatewayRequest, Permit, Snapshot
 from hilum.identity.models import IdentityFacts, MovedReads, TenantFacts, UpstreamKind, UpstreamRef
 from hilum.identity.policy import role_rights
 from hilum.installations.models import InstallationFacts, RegistryFacts
@@ -144,7 +144,7 @@ def decide(
     token: AccessToken | Deny | None = TOKEN,
     snapshot: Snapshot | None = SNAPSHOT,
     now: datetime = NOW,
-) -> Obligations | Deny:
+) -> Permit | Deny:
     return policy.decide(replace(asked or ask(), token=token), snapshot, now)
 
 
@@ -161,9 +161,9 @@ def reason(
 
 def permit(
     asked: GatewayRequest | None = None, token: AccessToken = TOKEN, snapshot: Snapshot = SNAPSHOT
-) -> Obligations:
+) -> Permit:
     decision = decide(asked, token, snapshot)
-    assert isinstance(decision, Obligations), decision
+    assert isinstance(decision, Permit), decision
     return decision
 
 

@@ -12,13 +12,14 @@ from hilum.breakglass.models import NEVER_OPENED, OPENABLE, BreakGlassFacts, Ope
 from hilum.controls.models import Target, TargetKind
 from hilum.gateway import policy
 from hilum.gateway.access_scope import grant_rules
-from hilum.gateway.models import EffectiveAccess, Obligations, Snapshot
+from hilum.gateway.models import EffectiveAccess, Permit, Snapshot
 from hilum.gateway.resource_access import judge_resource
 from hilum.identity.models import MovedReads
 from hilum.kernel.decision import Reason
 from hilum.kernel.ids import LaunchId, PersonId, TenantId
 from hilum.launches.models import LaunchFacts
 from hilum.standards.fhir.labels import CATEGORIES, WITHHELD, categories_of, is_restricted
+from hilum.standards.fhir.traits import traits_of
 from hilum.standards.smart.scopes import READ
 from hilum.tokens.models import AccessToken
 from tests.unit.gateway.facts import (
@@ -59,15 +60,14 @@ SECRET = labelled((CONFIDENTIALITY, "R"))
 
 def access(snapshot: Snapshot, token: AccessToken = TOKEN, **asked: Any) -> EffectiveAccess:
     found = decide(ask(**asked), token, snapshot)
-    assert isinstance(found, Obligations), found
-    obligations: Obligations = found
-    return obligations.access
+    assert isinstance(found, Permit), found
+    return found.access
 
 
 def judged(resource: dict[str, Any], snapshot: Snapshot, token: AccessToken = TOKEN, **asked: Any) -> Any:
     reach = access(snapshot, token, **asked)
     rules = grant_rules(reach, str(resource["resourceType"]), READ)
-    return judge_resource(reach, resource, rules, bases=BASES)
+    return judge_resource(reach, traits_of(resource, BASES), rules)
 
 
 def test_a_restricted_record_of_the_launch_s_patient_is_readable_while_the_glass_is_broken() -> None:
@@ -214,7 +214,7 @@ def test_reads_of_the_platform_itself_open_nothing() -> None:
     asked = replace(ask("Patient/p1"), purpose="picker")
     found = decide(asked, replace(TOKEN, scopes=("user/Patient.rs",)), with_use())
 
-    assert isinstance(found, Obligations)
+    assert isinstance(found, Permit)
     assert found.access.glass is None
 
 

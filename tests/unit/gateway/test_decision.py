@@ -12,7 +12,7 @@ from hilum.consent.models import ConsentFacts
 from hilum.controls.models import Mode, Target, TargetKind
 from hilum.gateway import policy
 from hilum.gateway.access_scope import grant_rules
-from hilum.gateway.models import STALENESS_BOUND, GatewayRequest, Obligations, Snapshot
+from hilum.gateway.models import STALENESS_BOUND, GatewayRequest, Permit, Snapshot
 from hilum.identity.models import MovedReads
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.ids import LaunchId, TenantId
@@ -148,7 +148,7 @@ def test_one_fault_alone_is_enough_to_refuse(step: int) -> None:
 
 
 def test_with_nothing_wrong_the_request_passes() -> None:
-    assert isinstance(decide(ask("Patient/p1")), Obligations)
+    assert isinstance(decide(ask("Patient/p1")), Permit)
 
 
 def test_the_stairs_stand_in_the_order_of_the_enum() -> None:
@@ -577,7 +577,7 @@ PERMITTED: list[tuple[str, GatewayRequest, AccessToken, Snapshot]] = [
 def test_what_is_not_forbidden_passes(
     case: str, asked: GatewayRequest, held: AccessToken, snapshot: Snapshot
 ) -> None:
-    assert isinstance(decide(asked, held, snapshot), Obligations), case
+    assert isinstance(decide(asked, held, snapshot), Permit), case
 
 
 def test_openid_and_fhir_user_permit_reading_exactly_that_one_resource() -> None:
@@ -689,8 +689,8 @@ def test_data_gathered_under_another_grant_is_distinguished(
     """C198; security decision 23: while a request is under way its grant may shrink without being refused."""
     held = replace(TOKEN, **change)
     before, after = decide(asked, held), decide(asked, held, now)
-    assert isinstance(before, Obligations)
-    if not isinstance(after, Obligations):
+    assert isinstance(before, Permit)
+    if not isinstance(after, Permit):
         assert not same
         return
 
@@ -703,8 +703,8 @@ def test_data_gathered_under_another_grant_is_distinguished(
 def test_another_context_is_another_grant(change: dict[str, Any]) -> None:
     """C198."""
     before, after = decide(), decide(ask("Observation?code=1"), replace(TOKEN, **change))
-    assert isinstance(before, Obligations)
-    assert isinstance(after, Obligations)
+    assert isinstance(before, Permit)
+    assert isinstance(after, Permit)
 
     assert not policy.is_same_grant(before, after)
 
@@ -712,7 +712,7 @@ def test_another_context_is_another_grant(change: dict[str, Any]) -> None:
 def test_a_permit_that_may_create_no_more_is_another_grant() -> None:
     """C198."""
     before = decide()
-    assert isinstance(before, Obligations)
+    assert isinstance(before, Permit)
 
     assert not policy.is_same_grant(replace(before, may_create=True), before)
 
@@ -840,7 +840,7 @@ def test_a_read_of_the_platforms_own_needs_the_app_to_stand_but_none_of_its_scop
     permitted = own_read(snapshot=narrow)
     apps = reason(ask("Patient?name=Shaw"), token(**OWN), narrow)
 
-    assert isinstance(permitted, Obligations)
+    assert isinstance(permitted, Permit)
     assert permitted.rule == "picker"
     assert apps is Reason.SCOPE_INSUFFICIENT
 
@@ -987,7 +987,7 @@ def test_a_binary_is_stored_for_a_patient_by_whom_may_write_what_could_refer_to_
     decided = decide(asked, held)
 
     if why is None:
-        assert isinstance(decided, Obligations)
+        assert isinstance(decided, Permit)
         assert decided.patient == policy.attached_to(request_of(asked), asked.bases)
     else:
         assert isinstance(decided, Deny)
@@ -1042,5 +1042,5 @@ def test_a_permit_carries_the_class_of_the_cell_in_force() -> None:
     cells = {f"categories.unclassified.cells.{each}.traffic_class": "patient_apps" for each in Tier}
     other = replace(SNAPSHOT, policies=PolicyFacts(book(cells)))
 
-    assert permit().traffic is TrafficClass.CLINICAL_INTERACTIVE
-    assert permit(snapshot=other).traffic is TrafficClass.PATIENT_APPS
+    assert permit().entitled.traffic is TrafficClass.CLINICAL_INTERACTIVE
+    assert permit(snapshot=other).entitled.traffic is TrafficClass.PATIENT_APPS

@@ -26,7 +26,7 @@ from hilum.controls.models import (
 )
 from hilum.gateway import entitlements, permits
 from hilum.gateway.access_scope import grant_rules
-from hilum.gateway.models import Obligations, Snapshot
+from hilum.gateway.models import Permit, Snapshot
 from hilum.identity.models import MovedReads
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.ids import PersonId
@@ -186,7 +186,7 @@ def forget() -> None:
     permits.kept.cache_clear()
 
 
-def shown(decision: Obligations | Deny) -> Any:
+def shown(decision: Permit | Deny) -> Any:
     """Return every part of a decision in which two may differ."""
     if isinstance(decision, Deny):
         return decision
@@ -197,9 +197,9 @@ def shown(decision: Obligations | Deny) -> Any:
     scopes = (access.scopes.by_type, access.scopes.any_type, access.scopes.special)
     people = (access.patient, access.people, access.rights, access.own, access.glass, access.stopped is None)
     grants = [(rule.text, rule.patients, rule.constraints) for rule in found.grants]
-    rest = (found.rule, found.only, found.plan, found.patient, found.may_create, found.traffic)
+    rest = (found.rule, found.only, found.plan, found.patient, found.may_create, found.entitled.traffic)
     entitled = (found.entitled.quota, found.entitled.tenant, found.entitled.origins, found.entitled.letter)
-    return found.book, scopes, people, reach, grants, rest, entitled
+    return found.entitled.book, scopes, people, reach, grants, rest, entitled
 
 
 @given(steps=STEPS)
@@ -262,7 +262,7 @@ def test_a_permit_that_was_kept_ends_with_all_that_it_depended_on(
     forget()
     asked = replace(ask("Patient/p1"), is_repeated=True)
     held = replace(HELD, authorization_expires_at=NOW + 20 * HOUR)
-    assert isinstance(decide(asked, held, SNAPSHOT), Obligations)
+    assert isinstance(decide(asked, held, SNAPSHOT), Permit)
     assert permits.kept
 
     found = decide(asked, held, change(SNAPSHOT), now)

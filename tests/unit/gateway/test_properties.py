@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from hilum.consent.models import ConsentFacts
 from hilum.controls import policy as controls
 from hilum.controls.models import ControlFacts, Mode, Switch, Target, TargetKind
-from hilum.gateway.models import GatewayRequest, Obligations, Snapshot
+from hilum.gateway.models import GatewayRequest, Permit, Snapshot
 from hilum.gateway.response_filter import filter_response
 from hilum.kernel.decision import Deny, Reason
 from hilum.launches.models import LaunchFacts
+from hilum.standards.fhir.traits import traits_of
 from hilum.tokens.models import AccessToken, TokenFacts
 from tests.effort import effort
 from tests.unit.gateway.facts import (
@@ -113,8 +114,8 @@ def switched(snapshot: Snapshot, engaged: list[tuple[Target, Mode]]) -> Snapshot
     return replace(snapshot, controls=ControlFacts(switches=controls.index(switches, [])))
 
 
-def reaches(decision: Obligations | Deny) -> bool:
-    return isinstance(decision, Obligations)
+def reaches(decision: Permit | Deny) -> bool:
+    return isinstance(decision, Permit)
 
 
 @given(
@@ -304,7 +305,9 @@ def test_filtering_only_removes_and_is_idempotent(
     if isinstance(decision, Deny):
         return
     evidence = {
-        "Observation/a": {"resourceType": "Observation", "id": "a", "subject": {"reference": "Patient/p1"}}
+        "Observation/a": traits_of(
+            {"resourceType": "Observation", "id": "a", "subject": {"reference": "Patient/p1"}}
+        )
     }
 
     found = filter_response(decision, bundle, evidence)

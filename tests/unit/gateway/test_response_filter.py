@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from hilum.gateway.access_scope import grant_rules
-from hilum.gateway.models import Obligations
+from hilum.gateway.models import Permit
 from hilum.gateway.resource_access import judge_resource
 from hilum.gateway.response_filter import (
     evidence_within,
@@ -16,6 +16,7 @@ from hilum.gateway.response_filter import (
     wanted_evidence,
 )
 from hilum.kernel.decision import Deny, Reason
+from hilum.standards.fhir.traits import traits_of
 from hilum.standards.smart.scopes import READ, SEARCH
 from hilum.tokens.models import AccessToken
 from tests.unit.gateway.facts import (
@@ -45,9 +46,9 @@ PROVENANCE: dict[str, Any] = {
     "target": [{"reference": "Observation/o1"}],
 }
 SEEN = {
-    "Observation/o1": observation(),
-    "Observation/o2": observation("o2"),
-    "Observation/x1": observation("x1", "p2"),
+    "Observation/o1": traits_of(observation()),
+    "Observation/o2": traits_of(observation("o2")),
+    "Observation/x1": traits_of(observation("x1", "p2")),
 }
 
 
@@ -58,7 +59,7 @@ def containing(*parts: Any, **more: Any) -> dict[str, Any]:
 def judged(held: AccessToken, resource: dict[str, Any], evidence: Any = SEEN) -> Reason | None:
     access = permit(ask("Observation"), held).access
     grants = grant_rules(access, str(resource.get("resourceType")), READ | SEARCH)
-    return judge_resource(access, resource, grants, bases=BASES, evidence=evidence)
+    return judge_resource(access, traits_of(resource, BASES), grants, evidence)
 
 
 @pytest.mark.parametrize(
@@ -156,20 +157,27 @@ def test_a_resource_is_seen_only_by_whom_it_reaches(
     if held.scopes == ("patient/Provenance.rs", "patient/Patient.rs"):
         access = permit(ask("Patient/p1"), held).access
         grants = grant_rules(access, "Provenance", READ)
-        assert judge_resource(access, resource, grants, bases=BASES, evidence=SEEN) is expected
+        assert judge_resource(access, traits_of(resource, BASES), grants, SEEN) is expected
     else:
         assert judged(held, resource) is expected
 
 
+@pytest.mark.parametrize("resource", [{"resourceType": "Basic", "id": "b"}, {}, None])
+def test_what_belongs_to_no_listed_type_is_out_of_reach_of_every_rule(resource: Any) -> None:
+    access = permit(ask("Observation"), STAFF).access
+
+    assert judge_resource(access, traits_of(resource), grant_rules(access, "Observation", READ)) is OUT
+
+
 def test_a_provenance_of_a_provenance_is_not_followed() -> None:
     about = PROVENANCE | {"target": [{"reference": "Provenance/w"}]}
-    evidence = {**SEEN, "Provenance/w": PROVENANCE | {"id": "w"}}
+    evidence = {**SEEN, "Provenance/w": traits_of(PROVENANCE | {"id": "w"})}
 
     assert judged(ALL, about, evidence) is OUT
 
 
 def test_evidence_of_another_type_than_named_proves_nothing() -> None:
-    assert judged(ALL, PROVENANCE, {"Observation/o1": {"resourceType": "Medication", "id": "o1"}}) is OUT
+    assert judged(ALL, PROVENANCE, {"Observation/o1": traits_of({**MEDICATION, "id": "o1"})}) is OUT
 
 
 @pytest.mark.parametrize(
@@ -186,7 +194,7 @@ def test_evidence_of_another_type_than_named_proves_nothing() -> None:
     ],
 )
 def test_what_was_read_must_be_what_was_asked_for(resource: Any, expected: Reason | None) -> None:
-    found = judge_read(permit(ask("Observation/o1")), resource)
+    found = judge_read(permit(ask("Observation/o1")), traits_of(resource))
 
     assert (found.reason if found else None) is expected
 
@@ -194,13 +202,13 @@ def test_what_was_read_must_be_what_was_asked_for(resource: Any, expected: Reaso
 def test_the_one_resource_of_fhir_user_is_judged_by_its_name_alone() -> None:
     """Security decision 11."""
     held = token("openid", "fhirUser")
-    obligations = permit(ask("Practitioner/dr"), held)
+    permitted = permit(ask("Practitioner/dr"), held)
 
-    assert judge_read(obligations, {"resourceType": "Practitioner", "id": "dr"}) is None
-    assert judge_read(obligations, {"resourceType": "Practitioner", "id": "other"}) is not None
+    assert judge_read(permitted, traits_of({"resourceType": "Practitioner", "id": "dr"})) is None
+    assert judge_read(permitted, traits_of({"resourceType": "Practitioner", "id": "other"})) is not None
 
 
-def update(body: bytes, held: AccessToken = TOKEN, target: str = "Observation/o1") -> Obligations:
+def update(body: bytes, held: AccessToken = TOKEN, target: str = "Observation/o1") -> Permit:
     return permit(ask(target, method="PUT", body=body), held)
 
 
@@ -215,7 +223,7 @@ OWN_VISIT = update(orjson.dumps(VISIT), OWN, "Appointment/v")
 
 
 @pytest.mark.parametrize(
-    ("obligations", "current", "expected"),
+    ("permitted", "current", "expected"),
     [
         (update(BODY), observation("o1"), None),
         (update(BODY), observation("o1", "p2"), OUT),
@@ -231,10 +239,10 @@ OWN_VISIT = update(orjson.dumps(VISIT), OWN, "Appointment/v")
     ],
 )
 def test_a_write_may_not_take_a_record_or_give_it_away(
-    obligations: Obligations, current: dict[str, Any], expected: Reason | None
+    permitted: Permit, current: dict[str, Any], expected: Reason | None
 ) -> None:
     """C79."""
-    found = judge_change(obligations, current)
+    found = judge_change(permitted, traits_of(current))
 
     assert (found.reason if found else None) is expected
 
@@ -244,10 +252,12 @@ def test_a_provenance_keeps_its_targets() -> None:
     service = token("system/*.cruds", person="", role="", fhir_user="", patient="")
     from tests.unit.gateway.facts import BACKEND_SNAPSHOT
 
-    obligations = permit(ask("Provenance/v", method="PUT", body=body), service, BACKEND_SNAPSHOT)
+    permitted = permit(ask("Provenance/v", method="PUT", body=body), service, BACKEND_SNAPSHOT)
 
-    assert judge_change(obligations, PROVENANCE, SEEN) is None
-    moved = judge_change(obligations, PROVENANCE | {"target": [{"reference": "Observation/o2"}]}, SEEN)
+    elsewhere = PROVENANCE | {"target": [{"reference": "Observation/o2"}]}
+
+    assert judge_change(permitted, traits_of(PROVENANCE), SEEN) is None
+    moved = judge_change(permitted, traits_of(elsewhere), SEEN)
     assert moved is not None
     assert moved.reason is OUT
 
@@ -379,6 +389,6 @@ def test_links_and_everything_else_of_the_servers_is_dropped() -> None:
 def test_evidence_is_asked_for_once_and_only_of_what_others_are_judged_by() -> None:
     several = [PROVENANCE, PROVENANCE, {"resourceType": "Provenance", "target": [{"reference": "Basic/b"}]}]
 
-    assert wanted_evidence(several, BASES) == ("Observation/o1",)
-    assert wanted_evidence([observation()], BASES) == ()
-    assert list(evidence_within(bundle(entry(observation()), {}, entry(None)))) == ["Observation/o1"]
+    assert wanted_evidence(map(traits_of, several)) == ("Observation/o1",)
+    assert wanted_evidence([traits_of(observation())]) == ()
+    assert list(evidence_within([traits_of(observation())])) == ["Observation/o1"]
