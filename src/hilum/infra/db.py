@@ -264,7 +264,7 @@ class Database:
 
     def _run_in_savepoint(self, tx: Connection, task: Callable[[Connection], Any]) -> TaskResult:
         # On the driver: through SQLAlchemy each of these costs ten times as much, and there are two for every verb.
-        driver: Any = tx.connection.driver_connection
+        driver = _driver_of(tx)
         driver.execute("SAVEPOINT verb")
         try:
             with _translated_errors():
@@ -318,10 +318,11 @@ class Database:
         if self.is_sqlite:
             engine = self.writing if lane is None else self._engine(lane)
             with _translated_errors(), engine.connect() as tx:
+                # On the driver, as the commit: through SQLAlchemy each costs ten times as much, and every verb has both.
                 if lane is None:
-                    _begin_writing(tx, until)
+                    _begin_writing(_driver_of(tx), until)
                 else:
-                    tx.exec_driver_sql("BEGIN")
+                    _driver_of(tx).execute("BEGIN")
                 yield tx
             return
         lane = lane or lanes.current(Lane.OWN)
@@ -351,7 +352,11 @@ class Database:
             engine.dispose()
 
 
-def _begin_writing(tx: Connection, until: float | None) -> None:
+def _driver_of(tx: Connection) -> Any:
+    return tx.connection.driver_connection
+
+
+def _begin_writing(driver: sqlite3.Connection, until: float | None) -> None:
     """Begin once no other process writes, polling every few milliseconds until the deadline.
 
     SQLite's own busy handler polls ever more rarely, at last ten times a second, so a process that has waited long loses to one that
@@ -359,16 +364,16 @@ def _begin_writing(tx: Connection, until: float | None) -> None:
     """
     while True:
         try:
-            tx.exec_driver_sql("BEGIN IMMEDIATE")
-        except DBAPIError as error:
-            if faults.fault_of(error.orig) is not faults.LOCKED or until is None or monotonic() >= until:
+            driver.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            if faults.fault_of(error) is not faults.LOCKED or until is None or monotonic() >= until:
                 raise
         else:
             return
 
 
 def _link_of(tx: Connection) -> Link:
-    link = tx.connection.driver_connection
+    link = _driver_of(tx)
     assert isinstance(link, Link)
     return link
 
@@ -405,7 +410,9 @@ def _commit(tx: Connection) -> None:
         if tx.dialect.name == "postgresql":
             postgres.send(_link_of(tx), info[postgres.QUEUED], commit=True)
             info[postgres.QUEUED] = []
-        tx.commit()
+            tx.commit()
+        else:
+            _driver_of(tx).commit()
         info["committed"] = True
     # A condition that is checked in the pipeline itself, since its result cannot be looked at
     # without another round trip (ADR 32).
