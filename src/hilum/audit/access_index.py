@@ -39,6 +39,8 @@ from sqlalchemy import (
     union,
     update,
 )
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement
 from sqlalchemy.sql.elements import ColumnElement
 
 from hilum.audit import policy
@@ -497,10 +499,16 @@ def open_beside(database_url: str, file: Path, tables: Sequence[Table]) -> Datab
 
 def _create_missing(tx: Connection, tables: Sequence[Table]) -> None:
     """Create missing tables and, in a file of an older release, missing indexes."""
-    metadata.create_all(tx, tables=list(tables))
-    for table in tables:
-        for each in table.indexes:
-            each.create(tx, checkfirst=True)
+    for statement in _definitions(tuple(tables)):
+        tx.exec_driver_sql(statement)
+
+
+@cache
+def _definitions(tables: tuple[Table, ...]) -> list[str]:
+    """Write each table and index as SQLite creates it where it is missing."""
+    found: list[DDLElement] = [CreateTable(each, if_not_exists=True) for each in tables]
+    found += [CreateIndex(index, if_not_exists=True) for each in tables for index in each.indexes]
+    return [str(each.compile(dialect=sqlite.dialect())) for each in found]
 
 
 @cache
