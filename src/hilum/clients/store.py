@@ -35,6 +35,7 @@ from hilum.clients.models import (
     Transfer,
 )
 from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
+from hilum.infra.prepared_statements import prepare_rows, prepare_rows_by_values
 from hilum.infra.sorting import by_key
 from hilum.infra.stored_enums import member_of
 from hilum.infra.unreadable import DAMAGED, Document, Moment, Whole
@@ -120,6 +121,8 @@ changes = held_table(
 )
 CHANGES = HeldRows(changes, "change", "client")
 _CLIENT, _SECRET = Whole(clients), Whole(secrets)
+_CLIENTS, _CLIENTS_OF = prepare_rows(clients), prepare_rows_by_values(clients, "app")
+_SECRETS, _SECRETS_OF = prepare_rows(secrets), prepare_rows_by_values(secrets, "client")
 
 
 @lru_cache(maxsize=PARSED_BOUND)
@@ -302,7 +305,7 @@ def read_client(tx: Connection, client: ClientId) -> Client | None:
     row = row_of(tx, clients, client)
     if row is None or not _is_known(row):
         return None
-    held = list(_SECRET.made(tx.execute(select(secrets).where(secrets.c.client == client)), _secret))
+    held = list(_SECRET.made(_SECRETS_OF.records(tx, [client]), _secret))
     return next(_CLIENT.made([row], lambda row: _client(row, held)), None)
 
 
@@ -391,22 +394,19 @@ def delete_credentials(tx: Connection, app: AppId) -> None:
 
 def read_clients(tx: Connection, of: Collection[AppId] | None) -> Iterator[Client]:
     """Read the clients of some apps (None: of all) by id, without those that cannot be read, or are of a kind that this release does not know."""
-    query = select(clients).order_by(clients.c.id)
-    query = query if of is None else query.where(clients.c.app.in_(of))
-    rows = tx.execute(query).all()
-    held = _secrets(tx, of) if rows else {}
+    rows = _CLIENTS.records(tx, {}) if of is None else _CLIENTS_OF.records(tx, of)
+    rows.sort(key=lambda row: str(row.id))
+    held = _secrets(tx, None if of is None else [row.id for row in rows]) if rows else {}
     known_rows = (row for row in rows if _is_known(row))
     return _CLIENT.made(known_rows, lambda row: _client(row, held.get(row.id, ())))
 
 
-def _secrets(tx: Connection, of: Collection[AppId] | None) -> dict[str, list[ClientSecret]]:
-    """Read the secrets of the clients of some apps (None: of all) by client."""
-    query = select(secrets)
-    if of is not None:
-        query = query.where(secrets.c.client.in_(select(clients.c.id).where(clients.c.app.in_(of))))
+def _secrets(tx: Connection, of: Collection[ClientId] | None) -> dict[str, list[ClientSecret]]:
+    """Read the secrets of some clients (None: of all) by client."""
+    rows = _SECRETS.records(tx, {}) if of is None else _SECRETS_OF.records(tx, of)
     found: dict[str, list[ClientSecret]] = {}
     # Without one that cannot be read its client does not match what was signed.
-    for client, secret in _SECRET.made(tx.execute(query), lambda row: (row.client, _secret(row))):
+    for client, secret in _SECRET.made(rows, lambda row: (row.client, _secret(row))):
         found.setdefault(client, []).append(secret)
     return found
 
@@ -442,7 +442,7 @@ def read_ended_dynamic(tx: Connection, now: datetime) -> list[Client]:
     ended = select(clients).where(clients.c.dynamic.is_(True), clients.c.expires_at <= now)
     # Those that another registration deletes at this moment are left to it.
     rows = tx.execute(ended.order_by(clients.c.id).limit(ENDED_BATCH).with_for_update(skip_locked=True)).all()
-    held = _secrets(tx, [AppId(row.app) for row in rows]) if rows else {}
+    held = _secrets(tx, [row.id for row in rows]) if rows else {}
     return list(_CLIENT.made(filter(_is_known, rows), lambda row: _client(row, held.get(row.id, ()))))
 
 

@@ -193,7 +193,7 @@ def list_stops(
     tx: Connection, now: datetime, *, ended_since: datetime
 ) -> tuple[list[Switch], list[tuple[Target, datetime]]]:
     """List every switch in force, and the end of the last full stop on each target. Unbounded: enforcement needs all of them."""
-    return _stops(tx, now, true(), ends.c.at > ended_since)
+    return _EVERYWHERE.read(tx, {"since": ended_since}, now)
 
 
 def list_stops_on(
@@ -205,10 +205,9 @@ def list_stops_on(
     # Switches on scopes are compared with the subject's scopes, so all of them are needed. What stops a
     # person never needs them: ten thousand would be read at each request.
     if and_scopes:
-        scope = TargetKind.SCOPE.value
-        _extend(found, _stops(tx, now, switches.c.kind == scope, ends.c.kind == scope))
+        _extend(found, _ON_SCOPES.read(tx, {}, now))
     if 0 < len(keys) <= FEW:
-        _extend(found, _stops_on_few(tx, keys, now))
+        _extend(found, _ON_FEW.read(tx, _values_of_few(keys), now))
         return found
     for some in in_batches(keys):
         here = pair(switches.c.kind, switches.c.key).in_(some)
@@ -260,24 +259,34 @@ def _one_of_few(table: Table) -> ColumnElement[bool]:
     )
 
 
-_NOW = bindparam("now", type_=Instant())
-# What is asked at each call of the API and of a page.
-_STANDING_ON_FEW = PreparedStatement(_standing(_NOW, _one_of_few(switches)), *switches.c)
-_ENDED_ON_FEW = PreparedStatement(select(ends).where(_one_of_few(ends)), *ends.c)
-_RAN_OUT_ON_FEW = PreparedStatement(_ran_out(_NOW, _one_of_few(switches)), ends.c.kind, ends.c.key, ends.c.at)
+class _Prepared:
+    """What ``_stops`` lists, by statements that are compiled once."""
+
+    def __init__(self, here: ColumnElement[bool], ended: ColumnElement[bool]) -> None:
+        now = bindparam("now", type_=Instant())
+        self._standing = PreparedStatement(_standing(now, here), *switches.c)
+        self._ended = PreparedStatement(select(ends).where(ended), *ends.c)
+        self._ran_out = PreparedStatement(_ran_out(now, here), ends.c.kind, ends.c.key, ends.c.at)
+
+    def read(
+        self, tx: Connection, values: dict[str, Any], now: datetime
+    ) -> tuple[list[Switch], list[tuple[Target, datetime]]]:
+        timed = values | {"now": now}
+        ended = [*self._ended.records(tx, values), *self._ran_out.records(tx, timed)]
+        return [_switch(row) for row in self._standing.records(tx, timed)], [_moment(row) for row in ended]
 
 
-def _stops_on_few(
-    tx: Connection, keys: Sequence[tuple[str, str]], now: datetime
-) -> tuple[list[Switch], list[tuple[Target, datetime]]]:
-    """List what ``_stops`` does for one to FEW targets, by statements that are compiled once."""
+# What is asked at each call of the API and of a page, and by each snapshot.
+_ON_FEW = _Prepared(_one_of_few(switches), _one_of_few(ends))
+_EVERYWHERE = _Prepared(true(), ends.c.at > bindparam("since", type_=Instant()))
+_ON_SCOPES = _Prepared(switches.c.kind == TargetKind.SCOPE.value, ends.c.kind == TargetKind.SCOPE.value)
+
+
+def _values_of_few(keys: Sequence[tuple[str, str]]) -> dict[str, Any]:
     # The last one fills up the rest: to ask for a target twice finds it once.
     filled = [*keys, *[keys[-1]] * (FEW - len(keys))]
     values: dict[str, Any] = {f"kind_{at}": kind for at, (kind, _) in enumerate(filled)}
-    values |= {f"key_{at}": key for at, (_, key) in enumerate(filled)}
-    timed = values | {"now": now}
-    ended = [*_ENDED_ON_FEW.records(tx, values), *_RAN_OUT_ON_FEW.records(tx, timed)]
-    return [_switch(row) for row in _STANDING_ON_FEW.records(tx, timed)], [_moment(row) for row in ended]
+    return values | {f"key_{at}": key for at, (_, key) in enumerate(filled)}
 
 
 def settle_expired(tx: Connection, now: datetime) -> int:

@@ -5,18 +5,22 @@ and values are converted by their columns' types in both directions; only those 
 database).
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, make_dataclass
+from collections import namedtuple
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Executable, Table, bindparam, select
+from sqlalchemy import Connection, Dialect, Executable, Select, Table, bindparam, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.elements import ColumnElement
 
-from hilum.infra.db import insert_or_ignore_for, send_queued
+from hilum.infra.db import BATCH_SIZE, in_batches, insert_or_ignore_for, send_queued
 from hilum.infra.postgres import QUEUED
 
 Convert = Callable[[Any], Any]
+_new_record: Any = namedtuple  # noqa: PYI024 - its fields are known only here
+LIST_LENGTHS = (1, 4, 16, 64, BATCH_SIZE)
+"""Numbers of values for which an IN list is compiled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class PreparedStatement:
     def __init__(self, build: Executable | Callable[[str], Executable], *columns: ColumnElement[Any]) -> None:
         self._build = build
         self._columns = columns
-        self._record = make_dataclass("Record", [(column.key or "", Any) for column in columns], slots=True)
+        self._record = _new_record("Record", [column.key or "" for column in columns])
         self._by_dialect: dict[str, _Compiled] = {}
 
     def first(self, tx: Connection, values: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -63,8 +67,8 @@ class PreparedStatement:
         compiled = self._for(tx.dialect)
         readers = [read for _, read in compiled.results]
         return [
-            self._record(
-                *[value if read is None else read(value) for read, value in zip(readers, row, strict=True)]
+            self._record._make(
+                value if read is None else read(value) for read, value in zip(readers, row, strict=True)
             )
             for row in _run(tx, compiled, values).fetchall()
         ]
@@ -113,10 +117,42 @@ class PreparedStatement:
         return _Compiled(str(compiled), not compiled.positional, parameters, results, literals)
 
 
+class PreparedByValues:
+    """A SELECT of the rows that have one of some values in a column. ``columns`` are the columns of its rows."""
+
+    def __init__(self, query: Select[Any], column: ColumnElement[Any], *columns: ColumnElement[Any]) -> None:
+        self._query, self._column, self._columns = query, column, columns
+        self._by_length: dict[int, PreparedStatement] = {}
+
+    def records(self, tx: Connection, wanted: Collection[Any]) -> list[Any]:
+        """Execute it and return its rows, with their columns as attributes."""
+        found = []
+        for batch in in_batches(wanted):
+            length = next(each for each in LIST_LENGTHS if each >= len(batch))
+            # The last value fills up the rest: to ask for a value twice finds its rows once.
+            filled = batch + batch[-1:] * (length - len(batch))
+            values = {f"value_{at}": value for at, value in enumerate(filled)}
+            found += self._of(length).records(tx, values)
+        return found
+
+    def _of(self, length: int) -> PreparedStatement:
+        statement = self._by_length.get(length)
+        if statement is None:
+            values = [bindparam(f"value_{at}", type_=self._column.type) for at in range(length)]
+            listed = self._query.where(self._column.in_(values))
+            statement = self._by_length[length] = PreparedStatement(listed, *self._columns)
+        return statement
+
+
 def prepare_rows(table: Table, *names: str) -> PreparedStatement:
     """Prepare a SELECT of whole rows by the values of the columns ``names``."""
     conditions = (table.c[name] == bindparam(name) for name in names)
     return PreparedStatement(select(table).where(*conditions), *table.c)
+
+
+def prepare_rows_by_values(table: Table, name: str) -> PreparedByValues:
+    """Prepare a SELECT of the whole rows that have one of some values in the column ``name``."""
+    return PreparedByValues(select(table), table.c[name], *table.c)
 
 
 def prepare_insert(table: Table) -> PreparedStatement:

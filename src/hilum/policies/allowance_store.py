@@ -1,14 +1,16 @@
 """Tables of allowances (overrides and exceptions). Rows are only ever added, and ended early."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from functools import cache
 from typing import Any, Generic, Protocol, TypeVar
 
-from sqlalchemy import Column, Connection, Index, Row, Select, String, Table, Text, func, select
+from sqlalchemy import Column, Connection, Index, Select, String, Table, Text, bindparam, func, select
 
 from hilum.infra.db import metadata
+from hilum.infra.prepared_statements import PreparedStatement, prepare_rows
 from hilum.infra.sorting import newest_first
 from hilum.infra.stored_enums import member_of
 from hilum.infra.unreadable import Document, Moment, Whole
@@ -139,21 +141,40 @@ class Rows(Generic[W]):
 
     def list_of(self, tx: Connection, app: AppId, at: datetime) -> list[W]:
         """List the allowances of an app that were agreed to by a time, oldest first."""
-        mine = (self.table.c.app == app, self.table.c.agreed_at <= at)
-        return self._read(tx, select(self.table).where(*mine).order_by(self.table.c.id))
+        return self._made(_agreed_by(self.table).records(tx, {"of": app, "by": at}))
 
     def read_all(self, tx: Connection) -> list[W]:
         """Read every allowance."""
-        return self._read(tx, select(self.table))
+        return self._made(_every(self.table).records(tx, {}))
 
     def _live(self, query: Select[Any], now: datetime) -> Select[Any]:
         return query.where(self.table.c.ends_at > now, self.table.c.ended_at.is_(None))
 
     def _read(self, tx: Connection, query: Select[Any]) -> list[W]:
-        rows: list[Row[Any]] = list(tx.execute(query))
+        return self._made(tx.execute(query).all())
+
+    def _made(self, rows: Iterable[Any]) -> list[W]:
+        names = self.table.c.keys()
+
+        def parsed(row: Any) -> W | None:
+            return self.parse(dict(zip(names, row, strict=True)) | {"tenant": row.tenant or None})
+
         # What cannot be read allows nothing.
-        made = self.whole.made(rows, lambda row: self.parse({**row._mapping, "tenant": row.tenant or None}))
-        return [each for each in made if each is not None]
+        return [each for each in self.whole.made(rows, parsed) if each is not None]
+
+
+@cache
+def _every(table: Table) -> PreparedStatement:
+    return prepare_rows(table)
+
+
+@cache
+def _agreed_by(table: Table) -> PreparedStatement:
+    mine = (
+        table.c.app == bindparam("of"),
+        table.c.agreed_at <= bindparam("by", type_=table.c.agreed_at.type),
+    )
+    return PreparedStatement(select(table).where(*mine).order_by(table.c.id), *table.c)
 
 
 def _plain(value: object) -> object:

@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 
 from hilum.infra.db import Instant, get_row, insert_or_ignore, metadata
+from hilum.infra.prepared_statements import prepare_rows, prepare_rows_by_values
 from hilum.infra.sorting import newest_first, paged
 from hilum.infra.stored_enums import member_of
 from hilum.infra.unreadable import Document, Moment, Whole
@@ -165,6 +166,11 @@ names = Table(
     Column("name", String(200), primary_key=True),
 )
 _APP, _VERSION, _CERTIFICATION = Whole(apps), Whole(versions), Whole(certifications)
+# What every judgement of an app reads.
+_APPS, _APPS_OF = prepare_rows(apps), prepare_rows_by_values(apps, "id")
+_VERSIONS, _VERSIONS_OF = prepare_rows(versions), prepare_rows_by_values(versions, "app")
+_CERTIFICATIONS = prepare_rows(certifications)
+_CERTIFICATIONS_OF = prepare_rows_by_values(certifications, "app")
 
 
 @lru_cache(maxsize=PARSED_BOUND)
@@ -413,8 +419,8 @@ def list_versions(tx: Connection, app: AppId, page: PageQuery = FIRST_PAGE) -> l
 
 def read_versions(tx: Connection, of: Collection[AppId] | None) -> dict[VersionId, AppVersion]:
     """Read the versions of some apps (None: of all) by id, without those that cannot be read."""
-    query = select(versions) if of is None else select(versions).where(versions.c.app.in_(of))
-    return {each.id: each for each in _VERSION.made(tx.execute(query), _version)}
+    rows = _VERSIONS.records(tx, {}) if of is None else _VERSIONS_OF.records(tx, of)
+    return {each.id: each for each in _VERSION.made(rows, _version)}
 
 
 def find_versions(tx: Connection, of: Collection[VersionId]) -> list[AppVersion]:
@@ -471,9 +477,8 @@ def list_certifications(tx: Connection, app: AppId, page: PageQuery = FIRST_PAGE
 
 def read_certifications(tx: Connection, of: Collection[AppId] | None) -> Iterator[Certification]:
     """Read the certifications of some apps (None: of all), including withdrawn ones, without those that cannot be read."""
-    query = select(certifications)
-    query = query if of is None else query.where(certifications.c.app.in_(of))
-    return _CERTIFICATION.made(tx.execute(query), _certification)
+    rows = _CERTIFICATIONS.records(tx, {}) if of is None else _CERTIFICATIONS_OF.records(tx, of)
+    return _CERTIFICATION.made(rows, _certification)
 
 
 def newest_certification(tx: Connection, app: AppId) -> str:
@@ -526,8 +531,8 @@ def find_apps_named(tx: Connection, named: str, limit: int) -> list[App]:
 
 def read_apps(tx: Connection, of: Collection[AppId] | None) -> dict[AppId, App]:
     """Read some apps (None: all) by id, without those that cannot be read."""
-    query = select(apps) if of is None else select(apps).where(apps.c.id.in_(of))
-    return {each.id: each for each in _APP.made(tx.execute(query), _app)}
+    rows = _APPS.records(tx, {}) if of is None else _APPS_OF.records(tx, of)
+    return {each.id: each for each in _APP.made(rows, _app)}
 
 
 def list_apps_of(tx: Connection, tenant: TenantId) -> list[AppId]:
