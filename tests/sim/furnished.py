@@ -128,6 +128,13 @@ def _connection(url: str) -> psycopg.Connection:
     return found
 
 
+def close_connections() -> None:
+    """Close the connections that stay."""
+    for each in _connections.values():
+        each.close()
+    _connections.clear()
+
+
 def _rows_of(uow: UnitOfWork) -> bytes | dict[str, bytes]:
     if uow.db.is_sqlite:
         database = sqlite3.connect(uow.db.url.removeprefix("sqlite:///"))

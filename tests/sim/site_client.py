@@ -7,8 +7,9 @@ much work as sending a request to an application that does nothing.
 import asyncio
 import atexit
 import threading
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from typing import Any, Self, TypeVar
 from urllib.parse import unquote
@@ -18,6 +19,7 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 T = TypeVar("T")
+TURNS_BOUND = 20
 _entered: list["SiteClient"] = []
 
 
@@ -108,29 +110,51 @@ def run(answering: Coroutine[Any, Any, T]) -> T:
     if asyncio._get_running_loop() is not None:  # the caller is a coroutine of another loop
         with ThreadPoolExecutor(1) as pool:
             return pool.submit(lambda: run(answering)).result()
+    with _state.changed:
+        _state.waiting += 1
+        leads, _state.led = not _state.led, True
+    try:
+        return _lead(answering) if leads else _follow(answering)
+    finally:
+        with _state.changed:
+            _state.waiting -= 1
+            _end_tasks()
+
+
+def _lead(answering: Awaitable[T]) -> T:
+    """Run the loop until this is answered, and whatever other threads wait for meanwhile."""
+    try:
+        return _shared_loop().run_until_complete(_with_what_it_began(answering))
+    finally:
+        _state.led = False
+        _state.announce()
+
+
+async def _with_what_it_began(answering: Awaitable[T]) -> T:
+    """Await an answer, and let run on what is ready when it is there: verbs that it began and did not wait for."""
+    loop: Any = asyncio.get_running_loop()
+    try:
+        return await answering
+    finally:
+        for _ in range(TURNS_BOUND):
+            if not loop._ready:
+                break
+            await asyncio.sleep(0)
+
+
+def _follow(answering: Coroutine[Any, Any, T]) -> T:
+    """Wait while another thread runs the loop, and run it on if that one is answered first."""
     loop = _shared_loop()
     result = asyncio.run_coroutine_threadsafe(answering, loop)
     result.add_done_callback(lambda _: _state.announce())
-    with _state.changed:
-        _state.waiting += 1
     while not result.done():
         with _state.changed:
             _state.changed.wait_for(lambda: result.done() or not _state.led)
             if result.done():
                 break
             _state.led = True
-        try:
-            loop.run_until_complete(asyncio.wrap_future(result, loop=loop))
-        except BaseException:
-            # What the coroutine raised is raised below; anything else is the caller's, such as an interrupt.
-            if not result.done():
-                raise
-        finally:
-            _state.led = False
-            _state.announce()
-    with _state.changed:
-        _state.waiting -= 1
-        _end_tasks()
+        with suppress(Exception):  # what the coroutine raised is raised below
+            _lead(asyncio.wrap_future(result, loop=loop))
     return result.result()
 
 
