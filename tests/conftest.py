@@ -27,10 +27,12 @@ from tests.sim import (
     plain_logs,
     read_books,
     scratch,
+    shares,
     statements,
     verbs_in_loop,
 )
 from tests.sim.backends import close_kept, opened, repeated_on_postgres, with_small_pages
+from tests.sim.furnished import close_connections
 from tests.sim.made_once import made_once
 from tests.sim.nodes import Nodes, two_nodes
 from tests.sim.postgres import Cluster, migrated_cluster
@@ -47,6 +49,7 @@ settings.register_profile(
 )
 settings.load_profile("hilum")
 # What tests import and share stays: the collector walked it again and again, a tenth of a run.
+gc.disable()
 gc.set_threshold(100_000, 20, 50)
 scratch.use_memory()
 scratch.keep_compiled()
@@ -67,6 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "every_case_on_both: each case of the table is tried over both databases"
     )
     config.addinivalue_line("markers", "in_threads: verbs run in the threads of their lanes, at one moment")
+    shares.derive_share(config)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -78,8 +82,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_sessionfinish() -> None:
@@ -157,6 +161,7 @@ def postgres_cluster(migrated_postgres: Path) -> Iterator[Cluster]:
     cluster = Cluster(migrated_postgres)
     yield cluster
     close_kept()
+    close_connections()
     cluster.stop()
 
 

@@ -1,5 +1,6 @@
 """A cell whose tightening is observed until a day: as it was before it, as it says from it on, and never such as loosens anything (C209)."""
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -237,29 +238,39 @@ def test_each_limit_that_books_are_compared_by_can_be_observed() -> None:
 
 # --- the new-access check ------------------------------------------------------------------------------------------------------
 
-NARROWS = [
-    ("a tightening that is observed", shipped_book(), observed(FEWER | SLOWER)),
-    ("one that is enforced sooner", observed(SLOWER), observed(SLOWER, until=DAY - timedelta(days=1))),
-    ("one that is enforced at once", observed(SLOWER), book(SLOWER)),
-    ("the same", observed(SLOWER), observed(SLOWER)),
-    ("less of it", observed(FEWER | SLOWER), observed(FEWER | SLOWER, limits=["scopes"])),
+# Built when they are tested: every worker of a run imports this.
+Pair = Callable[[], tuple[Book, Book]]
+NARROWS: list[tuple[str, Pair]] = [
+    ("a tightening that is observed", lambda: (shipped_book(), observed(FEWER | SLOWER))),
+    (
+        "one that is enforced sooner",
+        lambda: (observed(SLOWER), observed(SLOWER, until=DAY - timedelta(days=1))),
+    ),
+    ("one that is enforced at once", lambda: (observed(SLOWER), book(SLOWER))),
+    ("the same", lambda: (observed(SLOWER), observed(SLOWER))),
+    ("less of it", lambda: (observed(FEWER | SLOWER), observed(FEWER | SLOWER, limits=["scopes"]))),
 ]
-WIDENS = [
-    ("one that was enforced", book(SLOWER), observed(SLOWER)),
-    ("one that is observed for longer", observed(SLOWER), observed(SLOWER, until=DAY + timedelta(days=1))),
-    ("one that is dropped", observed(SLOWER), shipped_book()),
-    ("more of it", observed(FEWER | SLOWER, limits=["scopes"]), observed(FEWER | SLOWER)),
+WIDENS: list[tuple[str, Pair]] = [
+    ("one that was enforced", lambda: (book(SLOWER), observed(SLOWER))),
+    (
+        "one that is observed for longer",
+        lambda: (observed(SLOWER), observed(SLOWER, until=DAY + timedelta(days=1))),
+    ),
+    ("one that is dropped", lambda: (observed(SLOWER), shipped_book())),
+    ("more of it", lambda: (observed(FEWER | SLOWER, limits=["scopes"]), observed(FEWER | SLOWER))),
 ]
 
 
-@pytest.mark.parametrize(("before", "after"), [row[1:] for row in NARROWS], ids=[row[0] for row in NARROWS])
-def test_observing_a_tightening_takes_one_person(before: Book, after: Book) -> None:
+@pytest.mark.parametrize("books", [row[1] for row in NARROWS], ids=[row[0] for row in NARROWS])
+def test_observing_a_tightening_takes_one_person(books: Pair) -> None:
+    before, after = books()
     assert widenings(before, after) == ()
 
 
-@pytest.mark.parametrize(("before", "after"), [row[1:] for row in WIDENS], ids=[row[0] for row in WIDENS])
-def test_a_tightening_that_is_no_longer_or_later_enforced_takes_two_people(before: Book, after: Book) -> None:
+@pytest.mark.parametrize("books", [row[1] for row in WIDENS], ids=[row[0] for row in WIDENS])
+def test_a_tightening_that_is_no_longer_or_later_enforced_takes_two_people(books: Pair) -> None:
     """C210: nobody puts an end off by publishing it again, alone."""
+    before, after = books()
     assert widenings(before, after)
 
 
