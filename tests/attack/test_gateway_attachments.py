@@ -4,18 +4,15 @@ The hospital's own references are the only way in: scope, consent, label and swi
 """
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
-from hilum.infra.unit_of_work import UnitOfWork
 from tests.attack.test_gateway_by_pointing import binary, document
-from tests.flows.gateway_ground import Answer, Ground, Play, patient, player
+from tests.flows.gateway_ground import Answer, Ground, Play, patient
 from tests.sim.fhir_upstream import OtherServer
-from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import RESTRICTED, observation
 
 CANARY = "WHAT-THE-PATHOLOGIST-SAW"
@@ -57,11 +54,6 @@ REFERRERS: dict[str, dict[str, Any]] = {
     "Patient": {"photo": [{"url": "Binary/held"}]},
 }
 """One referrer of each kind, at every depth at which R4 has attachments."""
-
-
-@pytest.fixture
-def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 def guarded(id_: str, context: str, **more: Any) -> dict[str, Any]:

@@ -1,24 +1,16 @@
 """Two answers side by side must not tell what neither says: pages, totals, refusals; nor may a label be got round."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hilum.infra.unit_of_work import UnitOfWork
 from tests.attack.test_gateway_by_pointing import CANARY, binary, document, recorded, told
-from tests.flows.gateway_ground import Ground, Play, patient, player
+from tests.flows.gateway_ground import Ground, Play, patient
 from tests.sim.fhir_upstream import OtherServer
 from tests.sim.one_world import in_one_world
-from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import RESTRICTED, category, observation
 
 LABORATORY = "http://terminology.hl7.org/CodeSystem/observation-category|laboratory"
-
-
-@pytest.fixture
-def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 class ShortPages(OtherServer):

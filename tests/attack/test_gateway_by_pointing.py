@@ -11,10 +11,8 @@ import pytest
 from hilum.audit import live as journals
 from hilum.audit.models import Access, AccessQuery
 from hilum.gateway.models import REFILL_BOUND
-from hilum.infra.unit_of_work import UnitOfWork
-from tests.flows.gateway_ground import GENERAL, PLATFORM, Answer, Ground, Play, patient, player
+from tests.flows.gateway_ground import GENERAL, PLATFORM, Answer, Ground, Play, patient
 from tests.sim.one_world import in_one_world
-from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import RESTRICTED, observation, provenance
 
 CANARY = "SECRET-OF-P2"
@@ -24,11 +22,6 @@ MANY = REFILL_BOUND + 4
 
 
 INLINE = [{"attachment": {"contentType": "text/plain", "data": "bWluZQ=="}}]
-
-
-@pytest.fixture
-def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 def document(id_: str, patient_id: str, *urls: str) -> dict[str, Any]:

@@ -14,13 +14,11 @@ from hilum.controls import service as controls
 from hilum.controls.models import Quota
 from hilum.gateway import routes
 from hilum.infra import logs
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.upstream import live as upstreams
 from tests.effort import effort
-from tests.flows.gateway_ground import GENERAL, Answer, Ground, Play, call, player
+from tests.flows.gateway_ground import GENERAL, Answer, Ground, Play, call
 from tests.sim.one_world import in_one_world
 from tests.sim.plain_logs import use_plain
-from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import observation
 
 PATHS = [
@@ -162,11 +160,6 @@ BODIES: tuple[bytes, ...] = (
     b"\xff\xfe\x00",
     b"x" * 3_000_000,
 )
-
-
-@pytest.fixture
-def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 def mangled(chance: random.Random) -> tuple[str, str, str, bytes, list[tuple[bytes, bytes]]]:

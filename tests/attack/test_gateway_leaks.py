@@ -7,15 +7,12 @@ what the narrowing does not keep away, the judging of the answer must.
 import base64
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hilum.infra.unit_of_work import UnitOfWork
-from tests.flows.gateway_ground import Answer, Ground, Play, patient, player
+from tests.flows.gateway_ground import Answer, Ground, Play, patient
 from tests.sim.fhir_upstream import OtherServer
-from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import category, observation
 
 CANARY = "SECRET-OF-P2"
@@ -235,11 +232,6 @@ def assert_no_leak(answer: Answer, case: object) -> None:
     assert b"Patient/p2" not in answer.body, case
     assert b"upstream.internal" not in answer.body, case
     assert b"upstream.internal" not in json.dumps(answer.headers).encode(), case
-
-
-@pytest.fixture
-def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 def hostile() -> tuple[OtherServer, Callable[[Any], OtherServer]]:

@@ -1,16 +1,13 @@
 """Every interaction against every scope letter, over the real gateway: exactly its own letter opens it."""
 
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hilum.controls import service as controls
 from hilum.controls.models import Quota
-from hilum.infra.unit_of_work import UnitOfWork
-from tests.flows.gateway_ground import GENERAL, Ground, Play, player
-from tests.sim.world import FakeClock, SeededIds
+from tests.flows.gateway_ground import GENERAL, Ground, Play
 from tests.unit.gateway.facts import observation
 
 NEW = {k: v for k, v in observation(code={"text": "x"}).items() if k != "id"}
@@ -38,11 +35,6 @@ NEVER: dict[str, tuple[str, str, Any, dict[str, str]]] = {
     "operation": ("GET", "Patient/p1/$everything", None, {}),
 }
 MASKS = ["".join(letters) for n in range(1, 6) for letters in combinations("cruds", n)]
-
-
-@pytest.fixture
-def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 @pytest.mark.parametrize("prefix", ["patient", "user", "system"])

@@ -4,26 +4,18 @@ Some servers sign links: they turn a url that names a Binary into a link that op
 """
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hilum.infra.unit_of_work import UnitOfWork
 from tests.attack.test_gateway_by_pointing import binary, document
-from tests.flows.gateway_ground import PLATFORM, Ground, Play, patient, player
+from tests.flows.gateway_ground import PLATFORM, Ground, Play, patient
 from tests.sim.fhir_upstream import OtherServer
-from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import observation
 
 CANARY = "SECRET-OF-P2"
 INLINE = b"Send the content inline, as attachment.data"
 BASE = f"{PLATFORM}/t/general/fhir"
-
-
-@pytest.fixture
-def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 def signing(**more: Any) -> OtherServer:

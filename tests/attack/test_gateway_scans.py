@@ -1,29 +1,21 @@
 """Apps store scans, and reach nobody else's by it (C73, C74, ADR 92)."""
 
 import base64
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.standards.fhir.requests import BINARY_BODY_BOUND, BODY_BOUND
 from tests.attack.test_gateway_by_pointing import CANARY, binary, document, recorded
-from tests.flows.gateway_ground import Ground, Play, patient, player
+from tests.flows.gateway_ground import Ground, Play, patient
 from tests.sim.one_world import in_one_world
-from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import RESTRICTED
 
 SCAN = bytes(range(256)) * 20_000
 """5 MiB, so more than any other body may have."""
 WRITES = "patient/DocumentReference.crus"
-
-
-@pytest.fixture
-def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 def scan(patient_id: str = "p1", content: bytes = b"scan", **more: Any) -> dict[str, Any]:

@@ -7,28 +7,20 @@ medians of two runs that each know a fast and a slow time may fall on different 
 import statistics
 import time
 from functools import partial
-from pathlib import Path
 
 import pytest
 
 from hilum.controls import service as controls
 from hilum.controls.models import Quota
-from hilum.infra.unit_of_work import UnitOfWork
 from tests.attack.test_gateway_by_pointing import binary, document
 from tests.effort import FULL, effort
-from tests.flows.gateway_ground import GENERAL, Ground, Play, player
-from tests.sim.world import FakeClock, SeededIds
+from tests.flows.gateway_ground import GENERAL, Ground, Play
 from tests.unit.gateway.facts import RESTRICTED, provenance
 
 TOLERANCE = 0.05 if FULL else 0.15
 """The promise is 5 % over 2,000 pairs; a short run on a busy machine is given more room."""
 KNOWN_SLOWER = 0.12
 """By how much a service's refused look at a withheld Binary is slower than at none: the referrer that was found is judged. See the roadmap."""
-
-
-@pytest.fixture
-def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 PATIENTS = ("patient/*.rs",)

@@ -2,24 +2,16 @@
 
 import asyncio
 import base64
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hilum.gateway.models import RESOURCE_BOUND
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.upstream.models import RESPONSE_BOUND
 from tests.attack.test_gateway_by_pointing import document
-from tests.flows.gateway_ground import Answer, Ground, Play, patient, player
+from tests.flows.gateway_ground import Answer, Ground, Play, patient
 from tests.sim.fhir_upstream import OtherServer
-from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import RESTRICTED, observation
-
-
-@pytest.fixture
-def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 def heavy(id_: str, size: int, patient_id: str = "p2", **more: Any) -> dict[str, Any]:

@@ -3,14 +3,12 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hilum.clients import service as clients
 from hilum.clients.models import ClientType, NewPeer
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.kernel.ids import PersonId
 from hilum.registry import service as registry
@@ -21,18 +19,12 @@ from hilum.tokens import service as tokens
 from hilum.tokens.models import Grant
 from tests.flows import back_channel
 from tests.flows.back_channel import MERCY, OTHER, Platform
-from tests.flows.gateway_ground import GENERAL, Ground, Play, patient, player
+from tests.flows.gateway_ground import GENERAL, Ground, Play, patient
 from tests.sim.one_world import in_one_world
-from tests.sim.world import FakeClock, SeededIds
 from tests.unit.policies.books import LIFETIMES
 
 platform = back_channel.platform
 OFFLINE = ("launch", "offline_access", "patient/Observation.rs")
-
-
-@pytest.fixture
-def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 def uninstall(platform: Platform, name: str) -> None:

@@ -12,10 +12,9 @@ from hilum.notices import service as notices
 from hilum.notices.models import Channel, NoticeQuery
 from hilum.revalidation import service
 from hilum.revalidation.jobs import run
+from tests.flows.certificate_ground import AT
 from tests.flows.review_ground import Ground, signs
-from tests.flows.test_certificates import AT
-from tests.flows.test_review_checks import World, in_order
-from tests.flows.test_review_decisions import decide, submitted
+from tests.flows.review_world import World, decide, in_order, submitted
 from tests.flows.vendor_ground import made
 from tests.sim.jwks_host import Page
 

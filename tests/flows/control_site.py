@@ -301,10 +301,12 @@ def in_a_browser(name: str, scopes: tuple[str, ...]) -> ClientMetadata:
     )
 
 
-def send(browser: TestClient, page: str, control: str, /, **values: Any) -> Any:
+def send(
+    browser: TestClient, page: str, control: str, headers: dict[str, str] | None = None, /, **values: Any
+) -> Any:
     """Send the form of a page that has a control of this name."""
     form = form_with(browser.get(page).text, control)
-    return browser.post(page, data=dict(form.fields) | values)
+    return browser.post(form.action or page, data=dict(form.fields) | values, headers=headers or {})
 
 
 def codes(found: dict[str, Any]) -> dict[str, str]:

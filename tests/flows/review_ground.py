@@ -11,9 +11,8 @@ from hilum.review import service as review
 from hilum.review.models import LensReview
 from hilum.review.scorecards import shipped_scorecards
 from tests.flows.control_site import ControlSite
-from tests.flows.test_proofs_before_certification import put_in_force
-from tests.flows.test_vendor_apps import PROFILE, client_body
-from tests.flows.vendor_ground import furnish_vendor, made
+from tests.flows.rule_book_ground import put_in_force
+from tests.flows.vendor_ground import PROFILE, client_body, furnish_vendor, made
 from tests.sim.proofs import prove
 
 SCOPES = [

@@ -21,7 +21,7 @@ from hilum.kernel.ids import TenantId
 from tests.flows.back_channel import MERCY
 from tests.flows.control_site import build, problem
 from tests.flows.front_channel import Front, answer, front
-from tests.flows.test_audit_journal import AT, Place, access
+from tests.flows.journal_ground import AT, Place, access
 from tests.flows.test_audit_search import index_now
 from tests.flows.test_connected_apps import connect
 from tests.sim.one_world import in_one_world

@@ -19,7 +19,7 @@ from hilum.policies import service as policies
 from hilum.policies.models import ApplyOrder
 from hilum.registry import service as registry
 from tests.flows.control_site import problem
-from tests.flows.test_audit_journal import access
+from tests.flows.journal_ground import access
 from tests.flows.test_overuse import MAILBOX, Lease, Seen
 from tests.flows.vendor_ground import join
 from tests.sim.backends import both_backends

@@ -41,11 +41,6 @@ def in_turn(cases: Sequence[T], n: int) -> Sequence[T]:
     return cases if FULL else (cases[n % len(cases)],)
 
 
-@pytest.fixture
-def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(sqlite_uow, clock)
-
-
 def operations(site: ControlSite) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Read method, path and description of every operation of the document."""
     client = SiteClient(site.app, base_url="http://127.0.0.1:8000")

@@ -6,12 +6,10 @@ from typing import Any
 import pytest
 
 from hilum.clients import service as clients
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import AppId, ClientId
 from hilum.registry import service as registry
-from tests.flows.control_site import ControlSite, build, codes, problem
-from tests.flows.test_vendor_apps import client_body
-from tests.flows.vendor_ground import ROLES, certified, furnish_vendor, made
+from tests.flows.control_site import ControlSite, codes, problem
+from tests.flows.vendor_ground import ROLES, certified, client_body, furnish_vendor, made
 from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
@@ -22,11 +20,6 @@ WRITTEN = {
     "category": "scheduling",
 }
 SCOPES = ["user/Appointment.rs", "launch", "openid", "fhirUser"]
-
-
-@pytest.fixture
-def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(sqlite_uow, clock)
 
 
 @pytest.fixture

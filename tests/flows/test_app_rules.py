@@ -21,10 +21,9 @@ from hilum.review.models import MADE_HERE
 from hilum.signin.policy import actor_of
 from tests.flows.control_site import TRACE, build, problem
 from tests.flows.review_ground import Ground, furnish
+from tests.flows.review_world import checks_of
+from tests.flows.rule_book_ground import add, put_in_force
 from tests.flows.test_console_submissions import check, enter
-from tests.flows.test_proofs_before_certification import put_in_force
-from tests.flows.test_review_checks import checks_of
-from tests.flows.test_rule_book import add
 from tests.flows.vendor_ground import certified, furnish_vendor, made
 from tests.sim.world import FakeClock
 from tests.unit.policies.books import document

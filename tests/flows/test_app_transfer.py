@@ -7,20 +7,13 @@ import pytest
 from starlette.testclient import TestClient
 
 from hilum.clients import service as clients
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.kernel.ids import AppId, ClientId, TenantId
 from hilum.policies import service as policies
 from hilum.standing.policy import is_certified, is_installed
-from tests.flows.control_site import TRACE, ControlSite, build, codes, problem
+from tests.flows.control_site import TRACE, ControlSite, codes, problem
 from tests.flows.test_client_changes import EVIL, Certified
 from tests.flows.vendor_ground import furnish_vendor, join, made
-from tests.sim.world import FakeClock
-
-
-@pytest.fixture
-def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(sqlite_uow, clock)
 
 
 class Offered(Certified):

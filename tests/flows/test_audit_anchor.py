@@ -28,7 +28,7 @@ from hilum.policies import store as policies_store
 from hilum.policies.models import Application
 from hilum.registry import attestation_store
 from hilum.registry.models import Attestation
-from tests.flows.test_audit_journal import AT, TRACE, Place, access
+from tests.flows.journal_ground import AT, TRACE, Place, access
 from tests.sim.world import FakeClock
 
 DIGEST = "ab" * 32

@@ -15,7 +15,7 @@ from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import NotFound
 from hilum.standards.refusals import meaning_of
-from tests.flows.test_audit_journal import Place, access
+from tests.flows.journal_ground import Place, access
 from tests.sim.world import FakeClock
 
 OPERATOR = Actor(ActorKind.STAFF, "per_ops", roles=frozenset({"security"}))

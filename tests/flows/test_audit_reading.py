@@ -18,7 +18,7 @@ from hilum.signin import service as signin
 from hilum.web import problems
 from tests.flows import control_site
 from tests.flows.control_site import TRACE, ControlSite, problem
-from tests.flows.test_audit_journal import Place, access
+from tests.flows.journal_ground import Place, access
 from tests.sim.one_world import in_one_world
 from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock

@@ -19,7 +19,7 @@ from hilum.audit.models import Access, AccessQuery, Outcome
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import Invalid
 from tests.effort import effort
-from tests.flows.test_audit_journal import AT, Place, access
+from tests.flows.journal_ground import AT, Place, access
 from tests.sim.one_world import in_one_world
 
 WORDS = (

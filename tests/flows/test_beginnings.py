@@ -16,13 +16,11 @@ from hilum.kernel.actor import SYSTEM
 from hilum.revalidation.service import Use
 from tests.flows.certified_app import Certified
 from tests.flows.control_site import TRACE, problem
+from tests.flows.journal_ground import access
 from tests.flows.review_ground import SCOPES, Ground, signs
-from tests.flows.test_audit_journal import access
+from tests.flows.review_world import World, decide, in_order, sandbox_client, submitted
 from tests.flows.test_console_review import enter
 from tests.flows.test_contracts import _place as place_of
-from tests.flows.test_evidence_in_review import sandbox_client
-from tests.flows.test_review_checks import World, in_order
-from tests.flows.test_review_decisions import decide, submitted
 from tests.flows.vendor_ground import furnish_vendor, made
 
 DAY = timedelta(days=1)

@@ -24,7 +24,6 @@ from hilum.histories.models import HistoryQuery
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, TenantChange
 from hilum.infra.context import Context
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import HilumError
 from hilum.kernel.ids import LaunchId
 from hilum.launches import store as launches_store
@@ -35,19 +34,14 @@ from hilum.notices.policy import render
 from hilum.notices.templates import BREAK_GLASS
 from hilum.registry.store import apps
 from hilum.signin.policy import actor_of
-from tests.flows.gateway_ground import GENERAL, TRACE, Ground, Play, player
-from tests.sim.world import FakeClock, SeededIds
+from tests.flows.gateway_ground import GENERAL, TRACE, Ground, Play
+from tests.sim.world import FakeClock
 
 T = TypeVar("T")
 LAUNCH = LaunchId("lch_emergency")
 REASON = "unconscious after a fall, medication unknown"
 SCOPES = ("launch", "patient/Observation.rs")
 ON = SettingsChange(enabled=True)
-
-
-@pytest.fixture
-def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 class Ward:

@@ -25,8 +25,8 @@ from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, 
 from hilum.signin import service as signin
 from hilum.signin.models import Method
 from hilum.web import errors
+from tests.flows.console_ground import Desk
 from tests.flows.control_site import ORIGIN, ControlSite, build, codes, in_a_browser, problem
-from tests.flows.test_consoles import Desk
 from tests.sim.browser import form_with
 from tests.sim.one_world import in_one_world
 from tests.sim.site_client import SiteClient

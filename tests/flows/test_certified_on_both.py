@@ -12,12 +12,11 @@ from hilum.kernel.ids import AppId
 from hilum.revalidation import service, store
 from hilum.revalidation.models import CLOSED_KEPT, State
 from hilum.review.models import Look, Target
+from tests.flows.certificate_ground import AT
 from tests.flows.certified_app import DAY, Certified
 from tests.flows.review_ground import signs
-from tests.flows.test_certificates import AT
+from tests.flows.review_world import OK, World, decide, in_order, submitted
 from tests.flows.test_listings import act, figure, follow, seen
-from tests.flows.test_review_checks import OK, World, in_order
-from tests.flows.test_review_decisions import decide, submitted
 from tests.flows.vendor_ground import made
 from tests.sim.backends import both_backends
 from tests.sim.jwks_host import Page

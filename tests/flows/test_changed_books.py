@@ -19,7 +19,7 @@ from hilum.policies.models import ApplyOrder
 from hilum.registry.models import Environment
 from hilum.sunsets import service
 from hilum.sunsets.models import Ahead
-from tests.flows.test_rule_book_in_force import READ_ONLY, put_in_force
+from tests.flows.rule_book_ground import READ_ONLY, narrow_rule_book
 from tests.sim.notice_ground import NoticeGround
 from tests.store.registry_ground import GENERAL, MERCY, Ground, ground
 from tests.unit.policies.books import document
@@ -64,7 +64,7 @@ def sent(made: Ground) -> list[Notice]:
 
 
 def apply(made: Ground, changes: dict[str, Any], *tenants: Any) -> None:
-    put_in_force(lambda verb: made.do(SYSTEM, verb), changes, *tenants)
+    narrow_rule_book(lambda verb: made.do(SYSTEM, verb), changes, *tenants)
     run(made)
 
 
@@ -93,7 +93,7 @@ def test_a_book_in_force_elsewhere_or_without_effect_sends_no_mail(made: Ground)
 
 
 def test_each_change_is_mailed_by_itself_in_order(made: Ground) -> None:
-    put_in_force(lambda verb: made.do(SYSTEM, verb), LESS, GENERAL)
+    narrow_rule_book(lambda verb: made.do(SYSTEM, verb), LESS, GENERAL)
     apply(made, STOPPED, GENERAL)
 
     told = {each.facts["version"]: each.facts for each in sent(made)}
@@ -117,7 +117,7 @@ def test_where_nobody_has_an_address_the_staff_find_whom_to_tell(made: Ground) -
 
 def test_applications_before_the_first_run_are_not_mailed(ground: Ground) -> None:
     ground.do(SYSTEM, policies.adopt_shipped)
-    put_in_force(lambda verb: ground.do(SYSTEM, verb), READ_ONLY)
+    narrow_rule_book(lambda verb: ground.do(SYSTEM, verb), READ_ONLY)
 
     run(ground)
 

@@ -1,36 +1,24 @@
 """A proxy's charts can be changed and end, at once and everywhere (C34, security decision 7; the age of majority)."""
 
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hilum.identity import service as identity
 from hilum.identity.models import NEGATIVE_WINDOW, Chart
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.persistent import BUCKET_S
 from tests.flows import back_channel, front_channel
 from tests.flows.back_channel import LAUNCH_SCOPES, Platform, refused
-from tests.flows.control_site import ControlSite, build, problem
+from tests.flows.control_site import ControlSite, problem
 from tests.flows.front_channel import Front, answer, error
-from tests.flows.gateway_ground import Ground, Play, player
+from tests.flows.gateway_ground import Ground, Play
 from tests.sim.one_world import in_one_world
-from tests.sim.world import FakeClock, SeededIds
+from tests.sim.world import FakeClock
 
 platform = back_channel.platform
 front = front_channel.front
 JUST = timedelta(seconds=1)
-
-
-@pytest.fixture
-def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_uow, clock, ids, tmp_path)
-
-
-@pytest.fixture
-def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(sqlite_uow, clock)
 
 
 def charts(*patients: str, **until: datetime) -> tuple[Chart, ...]:

@@ -7,12 +7,9 @@ import pytest
 from sqlalchemy import Integer, literal_column, select, type_coerce, update
 
 from hilum.infra.context import Context
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.registry.store import certifications
-from tests.flows.control_site import ControlSite, build, codes, problem
-from tests.flows.test_vendor_apps import PROFILE, client_body, furnish_app
-from tests.flows.vendor_ground import certified, furnish_vendor, made
-from tests.sim.world import FakeClock
+from tests.flows.control_site import ControlSite, codes, problem
+from tests.flows.vendor_ground import PROFILE, certified, client_body, furnish_app, furnish_vendor, made
 
 SCOPES = ["launch", "openid", "fhirUser", "patient/Observation.rs"]
 EVIL = {"redirect_uris": ["https://evil.example/cb"]}
@@ -23,11 +20,6 @@ EDITS: list[tuple[dict[str, Any], str]] = [
     ({"scope": "launch openid fhirUser patient/*.rs user/*.rs"}, "scopes"),
     ({"grant_types": ["authorization_code"]}, "grant_types"),
 ]
-
-
-@pytest.fixture
-def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(sqlite_uow, clock)
 
 
 class Certified:

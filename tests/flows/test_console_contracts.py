@@ -27,8 +27,7 @@ from hilum.policies.exception_models import Population
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVersion
 from hilum.signin import service as signin
-from tests.flows.control_site import ControlSite, build, everybodys_digest, with_rule_book
-from tests.flows.test_consoles import press
+from tests.flows.control_site import ControlSite, build, everybodys_digest, send, with_rule_book
 from tests.flows.vendor_ground import furnish_vendor
 from tests.sim.browser import form_with
 from tests.sim.one_world import in_one_world
@@ -62,7 +61,7 @@ class Two:
             "document": DIGEST,
             "ends_at": f"{self.site.clock.now() + timedelta(days=200):%Y-%m-%d}",
         }
-        return press(browser, page, "document", **(given | change))
+        return send(browser, page, "document", **(given | change))
 
     def agreements(self) -> list[Any]:
         return list(self.site.system(agreements.list_agreements, query=AgreementQuery()))
@@ -123,14 +122,14 @@ def test_an_agreement_is_recorded_by_the_vendor_and_confirmed_by_the_hospital(tw
     assert "Acme with Mercy" in shown
     assert DIGEST not in shown
 
-    wrong = press(mary, page, "document", act="confirm", document="b" * 64)
-    right = press(mary, page, "document", act="confirm", document=DIGEST)
+    wrong = send(mary, page, "document", act="confirm", document="b" * 64)
+    right = send(mary, page, "document", act="confirm", document=DIGEST)
 
     assert (wrong.status_code, right.status_code) == (422, 303)
     assert "not the SHA-256 of the document" in wrong.text
     assert "in force" in owner.get("/developer/agreements").text
     assert two.agreements()[0].confirmed_by == f"person:{two.site.people['mary'].id}"
-    again = press(mary, page, "reason", act="end", reason="over", at="")
+    again = send(mary, page, "reason", act="end", reason="over", at="")
     assert again.status_code == 303
     assert "over" in owner.get(answer.headers["location"]).text
 
@@ -177,7 +176,7 @@ def installed(two: Two) -> None:
     for kind in KINDS:
         made = two.record(two.browser("acme.owner"), "/developer/agreements/new", other="Mercy", kind=kind)
         page = made.headers["location"].replace("/developer", "/tenant")
-        press(two.browser("mary"), page, "document", act="confirm", document=DIGEST)
+        send(two.browser("mary"), page, "document", act="confirm", document=DIGEST)
     two.site.system(installations.install, order=InstallOrder(MERCY, two.app, frozenset()))
 
 
@@ -188,7 +187,7 @@ def test_somebody_is_named_for_a_backend_service_and_agrees_by_themselves(two: T
     installed(two)
     choice = form_with(mary.get("/tenant/backend-services/new").text, "client").choices["client"][0]
 
-    asked = press(mary, "/tenant/backend-services/new", "client", client=choice, approver="olga")
+    asked = send(mary, "/tenant/backend-services/new", "client", client=choice, approver="olga")
 
     assert asked.status_code == 303
     page = asked.headers["location"]
@@ -196,10 +195,10 @@ def test_somebody_is_named_for_a_backend_service_and_agrees_by_themselves(two: T
     text = olga.get(page).text
     assert "Quality &lt;b&gt;reports" in text
     assert 'href="/tenant/people"' not in text
-    assert press(olga, page, "act", act="agree").status_code == 303
+    assert send(olga, page, "act", act="agree").status_code == 303
     assert state_of(two.mandates()[0], two.site.clock.now()) is MandateState.IN_FORCE
-    assert press(mary, page, "reason", act="end", reason=" ").status_code == 422
-    assert press(mary, page, "reason", act="end", reason="no longer needed").status_code == 303
+    assert send(mary, page, "reason", act="end", reason=" ").status_code == 422
+    assert send(mary, page, "reason", act="end", reason="no longer needed").status_code == 303
     assert "no longer needed" in olga.get(page).text
 
 
@@ -208,11 +207,11 @@ def test_nobody_agrees_in_the_place_of_who_was_named(two: Two) -> None:
     mary = two.browser("mary")
     choice = form_with(mary.get("/tenant/backend-services/new").text, "client").choices["client"][0]
     for approver, status in (("mary", 422), ("fred", 422), ("nobody", 422), ("olga", 303)):
-        answer = press(mary, "/tenant/backend-services/new", "client", client=choice, approver=approver)
+        answer = send(mary, "/tenant/backend-services/new", "client", client=choice, approver=approver)
         assert answer.status_code == status, approver
     page = answer.headers["location"]
 
-    assert press(mary, page, "reason", act="agree").status_code == 403
+    assert send(mary, page, "reason", act="agree").status_code == 403
     assert two.browser("fred").get(page).status_code == 403
     assert two.mandates()[0].agreed_at is None
 
@@ -229,9 +228,9 @@ def test_a_deletion_is_answered_by_the_vendor_and_seen_by_the_hospital(two: Two)
     assert 'name="answer"' not in two.browser("acme.developer").get(f"/developer/deletions/{page}").text
     assert two.browser("bolt.owner", two.other).get(f"/developer/deletions/{page}").status_code == 404
 
-    nothing = press(owner, f"/developer/deletions/{page}", "answer")
-    lawless = press(owner, f"/developer/deletions/{page}", "answer", answer="retained")
-    answer = press(owner, f"/developer/deletions/{page}", "answer", answer="disposed")
+    nothing = send(owner, f"/developer/deletions/{page}", "answer")
+    lawless = send(owner, f"/developer/deletions/{page}", "answer", answer="retained")
+    answer = send(owner, f"/developer/deletions/{page}", "answer", answer="disposed")
 
     assert (nothing.status_code, lawless.status_code, answer.status_code) == (422, 422, 303)
     assert "deleted" in mary.get("/tenant/deletions?state=disposed").text

@@ -9,10 +9,10 @@ from hilum.identity import service as identity
 from hilum.identity.models import NewPerson
 from hilum.kernel.ids import TenantId
 from hilum.policies import service as policies
+from tests.flows.console_ground import Desk
 from tests.flows.control_site import ControlSite, send
+from tests.flows.rule_book_ground import put_in_force
 from tests.flows.test_console_tenant import ward
-from tests.flows.test_consoles import Desk
-from tests.flows.test_proofs_before_certification import put_in_force
 from tests.flows.test_registry_api import made
 from tests.flows.test_set_tiers import ALONE, autonomy, declare, exceptions, site, versions_of
 from tests.sim.browser import form_with

@@ -14,11 +14,13 @@ from hilum.defects import service as defects
 from hilum.kernel.ids import AppId, ClientId, VersionId
 from hilum.registry import service as registry
 from hilum.registry.models import Environment
+from tests.flows import developer_ground
 from tests.flows.back_channel import JWKS
-from tests.flows.test_developer_console import Desk, desk, send
+from tests.flows.control_site import send
+from tests.flows.developer_ground import Desk
 from tests.flows.vendor_ground import certified
 
-__all__ = ["desk"]
+desk = developer_ground.desk
 
 SCOPES = ("launch", "openid", "fhirUser", "patient/Observation.rs")
 

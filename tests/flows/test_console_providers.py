@@ -14,7 +14,7 @@ from hilum.identity.models import NewPerson
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import TenantId
 from hilum.signin import service as signin
-from tests.flows.control_site import ControlSite, build, everybodys_digest
+from tests.flows.control_site import ControlSite, build, everybodys_digest, send
 from tests.sim.browser import form_with
 from tests.sim.identity_provider import CLIENT, SECRET, IdentityProvider, running
 from tests.sim.one_world import in_one_world
@@ -31,9 +31,6 @@ class Ground:
     def browser(self, username: str, place: str = "general") -> TestClient:
         return self.site.signed_in(username, f"/t/{place}/signin" if place else "/signin")
 
-    def send(self, browser: TestClient, page: str, control: str, **values: Any) -> Any:
-        return browser.post(page, data=dict(form_with(browser.get(page).text, control).fields) | values)
-
     def ask(self, **changes: str) -> Any:
         given = {
             "name": "General accounts",
@@ -46,13 +43,13 @@ class Ground:
             "value_1": "nurses",
             "role_1": "nurse",
         }
-        return self.send(self.browser("gina"), NEW, "role_claim", **(given | changes))
+        return send(self.browser("gina"), NEW, "role_claim", **(given | changes))
 
     def agree(self, answer: Any) -> None:
         assert answer.status_code == 303, answer.text
         page = answer.headers["location"]
         assert page.startswith("/tenant/waiting/")
-        assert self.send(self.browser("greta"), page, "decision", decision="approve").status_code == 303
+        assert send(self.browser("greta"), page, "decision", decision="approve").status_code == 303
 
     def provider(self) -> Provider:
         found: list[Provider] = self.site.system(service.list_providers, tenant=TenantId("general"))
@@ -79,7 +76,7 @@ def test_a_provider_is_added_by_two_administrators_and_tried(ground: Ground) -> 
     assert "waiting for a colleague" in waiting
     assert "General accounts" in gina.get("/tenant/waiting").text
     assert "An identity provider of a hospital" in ground.browser("root", "").get("/operations/staff").text
-    own = ground.send(gina, answer.headers["location"], "decision", decision="approve")
+    own = send(gina, answer.headers["location"], "decision", decision="approve")
     assert own.status_code == 403
     assert "No provider yet" in gina.get("/tenant/sign-in").text
 
@@ -89,7 +86,7 @@ def test_a_provider_is_added_by_two_administrators_and_tried(ground: Ground) -> 
     shown = gina.get(page).text
     assert SECRET not in shown
     assert f"{page.rpartition('/')[2]}/return" in shown
-    tried = ground.send(gina, page, "act", act="try")
+    tried = send(gina, page, "act", act="try")
     assert "It works" in tried.text
     assert [row.role for row in ground.provider().settings.role_table] == ["physician", "nurse"]
 
@@ -161,9 +158,9 @@ def test_it_is_switched_off_by_one_and_on_by_two(ground: Ground) -> None:
     gina = ground.browser("gina")
     page = f"/tenant/sign-in/{ground.provider().id}"
 
-    assert ground.send(gina, page, "confirm", act="off").status_code == 422
+    assert send(gina, page, "confirm", act="off").status_code == 422
     assert ground.provider().settings.active
-    assert ground.send(gina, page, "confirm", act="off", confirm="yes").status_code == 303
+    assert send(gina, page, "confirm", act="off", confirm="yes").status_code == 303
     assert not ground.provider().settings.active
     waits = gina.post(page, data=dict(form_with(gina.get(page).text, "number").fields) | {"act": "on"})
     assert "Waits for a colleague" in waits.text
@@ -206,22 +203,22 @@ def test_an_account_is_linked_by_two_and_unlinked_by_one(ground: Ground) -> None
         ({"provider": "idp_none"}, 404),
         ({"csrf": "none"}, 403),
     ):
-        assert ground.send(gina, new, "subject", **(order | wrong)).status_code == status, wrong
+        assert send(gina, new, "subject", **(order | wrong)).status_code == status, wrong
 
-    asked = ground.send(gina, new, "subject", **order)
+    asked = send(gina, new, "subject", **order)
 
     assert "sub-7" not in gina.get(links).text
     ground.agree(asked)
     (link,) = ground.site.system(service.list_links, tenant=TenantId("general"))
     page = f"{links}/{link.id}"
     assert f'href="{page}"' in gina.get(links).text
-    again = ground.send(gina, new, "subject", **(order | {"subject": "sub-8"}))
+    again = send(gina, new, "subject", **(order | {"subject": "sub-8"}))
     assert (again.status_code, "linked already" in again.text) == (409, True)
     working = ground.browser("ann")
-    assert ground.send(gina, page, "confirm", confirm="").status_code == 422
+    assert send(gina, page, "confirm", confirm="").status_code == 422
     assert ground.browser("carl", "children").get(page).status_code == 404
     assert working.get(page).status_code == 403
-    assert ground.send(gina, page, "confirm", confirm="yes").status_code == 303
+    assert send(gina, page, "confirm", confirm="yes").status_code == 303
     assert ground.site.system(service.list_links, tenant=TenantId("general")) == []
     assert working.get("/t/general/account").status_code == 303
     assert gina.get(page).status_code == 404

@@ -17,8 +17,7 @@ from tests.flows.control_site import ORIGIN, TRACE, build, everybodys_digest, se
 from tests.flows.review_ground import SCOPES, Ground, add_reviewer, furnish, lens_of, pass_lens, signs
 from tests.flows.test_console_submissions import check
 from tests.flows.test_console_submissions import enter as enter_vendor
-from tests.flows.test_vendor_apps import client_body
-from tests.flows.vendor_ground import made
+from tests.flows.vendor_ground import client_body, made
 from tests.sim.browser import form_with
 from tests.sim.world import FakeClock
 

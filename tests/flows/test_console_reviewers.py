@@ -21,11 +21,10 @@ from hilum.review.lens_store import rights
 from hilum.review.models import FINDINGS_BOUND
 from tests.flows.control_site import TRACE, build, send
 from tests.flows.review_ground import Ground, act_on, furnish, in_order_answers, lens_of, signs
+from tests.flows.review_world import sandbox_client
 from tests.flows.test_console_review import enter, page_of, submitted
 from tests.flows.test_console_runs import opened
 from tests.flows.test_console_submissions import enter as enter_vendor
-from tests.flows.test_consoles import press
-from tests.flows.test_evidence_in_review import sandbox_client
 from tests.flows.test_regulated_lane import ask
 from tests.flows.test_review_clocks import Keeper
 from tests.flows.vendor_ground import made
@@ -356,9 +355,9 @@ def test_one_administrator_ends_an_exception_on_its_page_and_once(ground: Ground
     root = enter(ground, "root")
     assert "A nurse looks." in read(root, page)
 
-    assert press(root, page, "reason", reason=" ").status_code == 422
+    assert send(root, page, "reason", reason=" ").status_code == 422
     assert ground.site.system(policies.live_exceptions)
-    assert press(root, page, "reason", reason="Certified again.").status_code in {200, 303}
+    assert send(root, page, "reason", reason="Certified again.").status_code in {200, 303}
 
     assert not ground.site.system(policies.live_exceptions)
     shown = read(root, page)

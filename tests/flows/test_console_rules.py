@@ -10,8 +10,9 @@ from hilum.infra.context import Context
 from hilum.requests import rule_sets, store
 from hilum.requests import service as requests
 from hilum.requests.models import Action, Rule
+from tests.flows.console_ground import Desk
+from tests.flows.control_site import send
 from tests.flows.test_console_tenant import GENERAL, ask, ward
-from tests.flows.test_consoles import Desk, press
 from tests.sim.browser import form_with
 from tests.sim.one_world import in_one_world
 
@@ -140,7 +141,7 @@ def test_nobody_else_sees_or_changes_the_rules_of_a_hospital(ward: Desk) -> None
     # The token of the form that adds a rule does not remove one.
     other = form_with(browser.get(NEW).text, "because")
     assert browser.post(PAGE, data=wanted | {"csrf": dict(other.fields)["csrf"]}).status_code == 403
-    assert press(carl, NEW, "because", name="ours", action="approve").status_code == 200
+    assert send(carl, NEW, "because", name="ours", action="approve").status_code == 200
     assert [each.action for each in in_force(ward)] == [Action.DISMISS]
 
 

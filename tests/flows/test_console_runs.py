@@ -24,10 +24,9 @@ from hilum.web.cookies import SESSION
 from hilum.web.forms import csrf_token
 from tests.flows.control_site import build, send
 from tests.flows.review_ground import Ground, furnish
+from tests.flows.review_world import sandbox_client
 from tests.flows.test_console_submissions import enter
-from tests.flows.test_evidence_in_review import sandbox_client
-from tests.flows.test_vendor_apps import client_body
-from tests.flows.vendor_ground import furnish_vendor, made
+from tests.flows.vendor_ground import client_body, furnish_vendor, made
 from tests.sim.browser import form_with, forms_of
 from tests.sim.world import FakeClock
 

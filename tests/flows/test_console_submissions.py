@@ -13,8 +13,7 @@ from hilum.review import checking
 from hilum.review.models import Look
 from tests.flows.control_site import TRACE, build, send
 from tests.flows.review_ground import Ground, furnish
-from tests.flows.test_vendor_apps import PROFILE
-from tests.flows.vendor_ground import furnish_vendor, made
+from tests.flows.vendor_ground import PROFILE, furnish_vendor, made
 from tests.sim.browser import form_with
 from tests.sim.world import FakeClock
 

@@ -30,10 +30,10 @@ from hilum.requests.models import AskOrder
 from hilum.signin.policy import actor_of
 from hilum.web.pages import PageDefaults
 from tests.flows.back_channel import JWKS
-from tests.flows.control_site import TRACE, ControlSite, build, in_a_browser
-from tests.flows.test_audit_journal import Place, access
+from tests.flows.console_ground import Desk
+from tests.flows.control_site import TRACE, ControlSite, build, in_a_browser, send
+from tests.flows.journal_ground import Place, access
 from tests.flows.test_consent_export import add_agreements
-from tests.flows.test_consoles import Desk, press
 from tests.sim.browser import form_with
 from tests.sim.one_world import in_one_world
 from tests.sim.pictures import png
@@ -174,8 +174,8 @@ def test_an_app_is_narrowed_and_removed(ward: Desk) -> None:
     assert found is not None
     assert {each for each in found.scopes if each.startswith("patient/")} == {"patient/Immunization.rs"}
     assert found.roles == {"nurse"}
-    assert press(browser, f"/tenant/apps/{ward.app.id}/remove", "confirm").status_code == 422
-    assert press(browser, f"/tenant/apps/{ward.app.id}/remove", "confirm", confirm="yes").status_code == 303
+    assert send(browser, f"/tenant/apps/{ward.app.id}/remove", "confirm").status_code == 422
+    assert send(browser, f"/tenant/apps/{ward.app.id}/remove", "confirm", confirm="yes").status_code == 303
     assert installed(ward) is None
 
 
@@ -262,7 +262,7 @@ def test_the_networks_of_a_service_are_shown_and_changed_and_people_have_none(wa
     page = f"/tenant/apps/{ward.app.id}"
     approve(browser, ward.app.id)
     assert "Connects from" not in browser.get(page).text
-    refused = press(browser, f"{page}/networks", "networks", networks="192.0.2.0/24")
+    refused = send(browser, f"{page}/networks", "networks", networks="192.0.2.0/24")
     assert refused.status_code == 422, "people use it"
     (client,) = ward.site.system(clients.facts_of_apps, of=(ward.app.id,))[ward.app.id]
     metadata = ClientMetadata(
@@ -278,19 +278,19 @@ def test_the_networks_of_a_service_are_shown_and_changed_and_people_have_none(wa
     ward.site.system(clients.add_client, order=NewClient(ward.app.id, client.version, metadata))
 
     assert (
-        press(browser, f"{page}/networks", "networks", networks="192.0.2.0/24, 2001:db8::/48").status_code
+        send(browser, f"{page}/networks", "networks", networks="192.0.2.0/24, 2001:db8::/48").status_code
         == 303
     )
 
     assert "192.0.2.0/24, 2001:db8::/48" in browser.get(page).text
     for wrong in ("192.0.2.1/24", "here", "0.0.0.0/0"):
-        answer = press(browser, f"{page}/networks", "networks", networks=wrong)
+        answer = send(browser, f"{page}/networks", "networks", networks=wrong)
         assert (answer.status_code, wrong in answer.text) == (422, True)
     found = installed(ward)
     assert found is not None
     assert found.networks == ("192.0.2.0/24", "2001:db8::/48")
     old = dict(form_with(browser.get(f"{page}/networks").text, "networks").fields)
-    assert press(browser, f"{page}/networks", "networks", networks="").status_code == 303
+    assert send(browser, f"{page}/networks", "networks", networks="").status_code == 303
     assert "anywhere" in browser.get(page).text
     # Of two who had the page open the second does not undo what the first saved, before they saw it.
     stale = browser.post(f"{page}/networks", data=old | {"networks": "198.51.100.0/24"})
@@ -351,7 +351,7 @@ def test_only_administrators_open_a_hospitals_console_and_only_their_own(ward: D
 def test_a_colleague_of_another_hospital_changes_nothing_here(ward: Desk) -> None:
     approve(ward.browser("gina"), ward.app.id)
 
-    answer = press(ward.browser("carl"), f"/tenant/apps/{ward.app.id}/remove", "confirm", confirm="yes")
+    answer = send(ward.browser("carl"), f"/tenant/apps/{ward.app.id}/remove", "confirm", confirm="yes")
 
     assert answer.status_code == 404
     assert installed(ward) is not None
@@ -379,11 +379,11 @@ def test_a_request_is_approved_or_dismissed_as_it_was_seen(ward: Desk) -> None:
     assert "for the ward round" in browser.get(page[1]).text
     assert "Ann" in browser.get(page[1]).text
 
-    assert press(browser, page[1], "decision", decision="dismiss").status_code == 422
-    stale = press(browser, page[1], "decision", decision="approve", revision="7")
+    assert send(browser, page[1], "decision", decision="dismiss").status_code == 422
+    stale = send(browser, page[1], "decision", decision="approve", revision="7")
     assert stale.status_code == 409
     assert installed(ward) is None
-    answer = press(browser, page[1], "decision", decision="approve")
+    answer = send(browser, page[1], "decision", decision="approve")
 
     assert answer.status_code == 303
     found = installed(ward)
@@ -405,12 +405,12 @@ def test_a_request_for_less_than_the_app_needs_is_approved_by_who_knows_it(
     assert "patient/Condition.rs" in without
     assert "patient/Immunization.rs" not in without
 
-    refused = press(browser, page[1], "decision", decision="approve")
+    refused = send(browser, page[1], "decision", decision="approve")
 
     assert refused.status_code == 422
     assert "does not work without" in unescape(refused.text)
     assert installed(ward) is None
-    assert press(browser, page[1], "decision", decision="approve", anyway="yes").status_code == 303
+    assert send(browser, page[1], "decision", decision="approve", anyway="yes").status_code == 303
     made_anyway = installed(ward)
     assert made_anyway is not None
     assert "patient/Condition.rs" in made_anyway.without
@@ -437,7 +437,7 @@ def test_a_person_is_added_with_a_link_that_is_shown_once(ward: Desk) -> None:
     browser = ward.browser("gina")
     values = {"name": "Nia New", "username": "nia.new", "role": "nurse", "fhir_user": "Practitioner/77"}
 
-    answer = press(browser, "/tenant/people/new", "username", **values)
+    answer = send(browser, "/tenant/people/new", "username", **values)
 
     assert answer.status_code == 200
     link = re.search(r"(http://[^<\s]*/t/general/enrol/hil_ln_[^<\s]*)", answer.text)
@@ -451,7 +451,7 @@ def test_a_person_that_cannot_be_added_keeps_the_form(ward: Desk) -> None:
     browser = ward.browser("gina")
     values = {"name": "<b>Nia</b>", "username": "UPPER CASE", "role": "nurse"}
 
-    answer = press(browser, "/tenant/people/new", "username", **values)
+    answer = send(browser, "/tenant/people/new", "username", **values)
 
     assert answer.status_code == 422
     assert "A username has up to 64" in answer.text
@@ -463,8 +463,8 @@ def test_an_account_is_ended_only_when_confirmed_and_never_ones_own(ward: Desk) 
     browser, ann = ward.browser("gina"), ward.site.people["ann"]
     page = f"/tenant/people/{ann.id}"
 
-    assert press(browser, page, "confirm", act="deactivate").status_code == 422
-    assert press(browser, page, "confirm", act="deactivate", confirm="yes").status_code == 303
+    assert send(browser, page, "confirm", act="deactivate").status_code == 422
+    assert send(browser, page, "confirm", act="deactivate", confirm="yes").status_code == 303
 
     assert "ended" in browser.get(page).text
     assert "Danger zone" not in browser.get(f"/tenant/people/{ward.site.people['gina'].id}").text
@@ -475,15 +475,13 @@ def test_an_app_is_stopped_here_and_released_by_one(ward: Desk) -> None:
     approve(browser, ward.app.id)
     page = f"/tenant/switches/new?kind=app_tenant&key={ward.app.id}/general"
 
-    answer = press(browser, page, "reason", reason="wrong patient shown", mode="full_stop", ends="released")
+    answer = send(browser, page, "reason", reason="wrong patient shown", mode="full_stop", ends="released")
 
     assert answer.status_code == 303
     assert "wrong patient shown" in browser.get(f"/tenant/apps/{ward.app.id}").text
     assert "wrong patient shown" not in ward.browser("carl").get("/tenant/switches").text
     assert ward.browser("carl").get(answer.headers["location"]).status_code == 404
-    assert (
-        press(browser, answer.headers["location"] + "/release", "confirm", confirm="yes").status_code == 303
-    )
+    assert send(browser, answer.headers["location"] + "/release", "confirm", confirm="yes").status_code == 303
     assert "released" in browser.get(answer.headers["location"]).text
 
 
@@ -533,14 +531,14 @@ def test_a_hospital_reads_what_its_people_agreed_to_and_the_read_is_recorded(
 def test_a_hospitals_colour_is_set_where_it_is_seen_and_a_wrong_one_changes_nothing(ward: Desk) -> None:
     """ADR 93."""
     browser = ward.browser("gina")
-    assert press(browser, "/tenant/settings", "colour", act="brand", colour="#0B6B74").status_code == 303
+    assert send(browser, "/tenant/settings", "colour", act="brand", colour="#0B6B74").status_code == 303
 
     assert 'href="/brand/0b6b74.css"' in browser.get("/tenant/settings").text
     assert 'href="/brand/0b6b74.css"' in ward.site.browser().get("/t/general/signin").text
-    refused = press(browser, "/tenant/settings", "colour", act="brand", colour="red")
+    refused = send(browser, "/tenant/settings", "colour", act="brand", colour="red")
     assert refused.status_code == 422
     assert "A colour is # and six hexadecimal digits" in refused.text
-    assert press(browser, "/tenant/settings", "colour", act="brand", colour="").status_code == 303
+    assert send(browser, "/tenant/settings", "colour", act="brand", colour="").status_code == 303
     assert "hospital-band" not in browser.get("/tenant/settings").text
 
 
@@ -569,20 +567,20 @@ def test_a_hospitals_logo_is_given_with_its_colour_and_a_wrong_one_changes_nothi
     )
     assert empty.status_code == 303
     assert "/logos/hospital/general/" in browser.get("/t/general/signin").text
-    assert press(browser, page, "colour", act="no_logo").status_code == 303
+    assert send(browser, page, "colour", act="no_logo").status_code == 303
     assert "hospital-band" not in browser.get(page).text
 
 
 def test_settings_change_what_an_administrator_may_and_say_when_they_are_stale(ward: Desk) -> None:
     browser = ward.browser("gina")
 
-    assert press(browser, "/tenant/settings", "moved", act="moved", moved="allow").status_code == 303
-    stale = press(
+    assert send(browser, "/tenant/settings", "moved", act="moved", moved="allow").status_code == 303
+    stale = send(
         browser, "/tenant/settings", "moved", act="moved", moved="refuse", revision="refuse:General::"
     )
     assert stale.status_code == 409
     assert "it says allow now" in stale.text
-    added = press(
+    added = send(
         browser,
         "/tenant/settings",
         "legal_entity",
@@ -633,13 +631,13 @@ def test_a_hospital_states_its_language_and_zone_and_its_pages_show_times_in_it(
 
     monkeypatch.setattr(pages, "shell", replace(pages.shell, defaults=defaults))
     assert "09:00" in browser.get("/tenant/people").text
-    refused = press(browser, page, "time_zone", act="habits", language="es", time_zone="Europe/Nowhere")
+    refused = send(browser, page, "time_zone", act="habits", language="es", time_zone="Europe/Nowhere")
     assert refused.status_code == 422
     assert "such as Europe/Madrid" in refused.text
     assert 'value="Europe/Nowhere"' in refused.text
-    assert press(browser, page, "time_zone", act="habits", language="fr", time_zone="").status_code == 422
+    assert send(browser, page, "time_zone", act="habits", language="fr", time_zone="").status_code == 422
 
-    done = press(browser, page, "time_zone", act="habits", language="es", time_zone="Europe/Madrid")
+    done = send(browser, page, "time_zone", act="habits", language="es", time_zone="Europe/Madrid")
 
     assert done.status_code == 303
     assert (ward.site.system(read).language, ward.site.system(read).time_zone) == ("es", "Europe/Madrid")
@@ -648,7 +646,7 @@ def test_a_hospital_states_its_language_and_zone_and_its_pages_show_times_in_it(
     assert "2 March 2026, 10:00 CET" in people
     assert "Times: Europe/Madrid." in people
     assert '<html lang="es">' in ward.site.browser().get("/t/general/signin").text
-    stale = press(browser, page, "time_zone", act="habits", revision="old", language="", time_zone="")
+    stale = send(browser, page, "time_zone", act="habits", revision="old", language="", time_zone="")
     assert stale.status_code == 409
     asked = {"language": "", "time_zone": "America/Sao_Paulo"}
     assert (

@@ -2,70 +2,26 @@
 
 import base64
 import re
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-import pytest
 from starlette.testclient import TestClient
 
-from hilum.clients import service as clients
-from hilum.clients.models import Client
 from hilum.console.developer.narrowing import narrowed
 from hilum.console.parts.charts import columns, round_up
 from hilum.contacts import service as contacts
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations.models import ScopeUse
-from hilum.kernel.ids import ClientId, VendorId
+from hilum.kernel.ids import VendorId
 from hilum.membership import service as membership
 from hilum.registry import service as registry
-from hilum.registry.models import App
-from tests.flows.control_site import ControlSite, build, send
-from tests.flows.test_vendor_apps import PROFILE, client_body, two_vendors_and_an_app
-from tests.flows.vendor_ground import certified, join, made
+from tests.flows import developer_ground
+from tests.flows.control_site import send
+from tests.flows.developer_ground import Desk
+from tests.flows.vendor_ground import join, made
 from tests.sim.browser import form_with
 from tests.sim.pictures import png
-from tests.sim.world import FakeClock
 
-SCOPES = ["user/Appointment.rs", "launch", "openid", "fhirUser"]
-
-
-@dataclass
-class Desk:
-    """Two vendors; the first has an app with a version and a client for the sandbox."""
-
-    site: ControlSite
-    vendors: dict[str, str]
-    app: str
-    version: str
-    client: str
-
-    def browser(self, username: str) -> TestClient:
-        place = self.vendors[username.partition(".")[0]]
-        return self.site.signed_in(username, f"/t/{place}/signin?then=/developer")
-
-    def shown(self) -> App:
-        found: App = self.site.system(registry.get_app, app_id=self.app)
-        return found
-
-    def stored(self, client: str = "") -> Client:
-        found: Client = self.site.system(clients.get_client, client_id=ClientId(client or self.client))
-        return found
-
-    def certified(self) -> str:
-        """Return a client for production of a version that is certified for it."""
-        made(self.site.api("acme.owner").put(f"/apps/{self.app}/profile", json=PROFILE), 200)
-        body = client_body(self.app, self.version, environment="production")
-        client = made(self.site.api("acme.developer").post("/clients", json=body))["id"]
-        certified(self.site, self.version, SCOPES)
-        return str(client)
-
-
-@pytest.fixture
-def desk(sqlite_uow: UnitOfWork, clock: FakeClock) -> Desk:
-    site = build(sqlite_uow, clock)
-    acme, bolt, app = site.furnished("two vendors and an app", lambda: two_vendors_and_an_app(site))
-    return Desk(site, {"acme": acme, "bolt": bolt}, *app)
+desk = developer_ground.desk
 
 
 def test_a_contact_is_added_gets_its_link_again_and_is_removed(desk: Desk) -> None:

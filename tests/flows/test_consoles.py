@@ -1,74 +1,34 @@
 """The consoles by whom, not by luck: which role opens which page, and what a form from elsewhere does (C183; S3 of the consoles)."""
 
 import re
-from dataclasses import dataclass
 from functools import partial
 from html import unescape
-from typing import Any
 
 import pytest
-from starlette.testclient import TestClient
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
 from hilum.console import policy
-from hilum.console.models import Console, Page
+from hilum.console.models import Console
 from hilum.console.shared import guide
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.infra.unit_of_work import UnitOfWork
-from hilum.policies import service as policies
 from hilum.registry import service as registry
 from hilum.registry import store
 from hilum.registry.models import App, NewApp, NewVendor
 from hilum.signin import service as signin
 from hilum.switchboard import service as switchboard
-from tests.flows.control_site import ORIGIN, TRACE, ControlSite, build
+from tests.flows.console_ground import HOSTILE, LONG, Desk
+from tests.flows.control_site import ORIGIN, TRACE, build, send
 from tests.sim.browser import form_with, one_of_each
 from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
-HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)>'
-LONG = "A name of two hundred letters " * 6 + "x" * 20
-PLACE_OF = {"gina": "general", "ann": "general", "carl": "children", "mary": "mercy"}
 MISSING = {
     f"operations.{name}"
     for name in ("request", "rollout", "approval", "dry_run", "product", "departure", "exception", "defect")
 }
 """Pages of things that are not there: who may open them learns so."""
 STAFF = {"root": "platform_admin", "sam": "security", "rita": "reviewer", "otto": "auditor"}
-
-
-@dataclass
-class Desk:
-    """A site, and its people at their browsers."""
-
-    site: ControlSite
-    app: App
-    switch: str = ""
-
-    def browser(self, username: str) -> TestClient:
-        """Return somebody's browser, signed in."""
-        place = PLACE_OF.get(username, "")
-        page = f"/t/{place}/signin" if place else "/signin"
-        return self.site.signed_in(username, page)
-
-    def address(self, page: Page) -> str:
-        ids = {
-            "operations.app": str(self.app.id),
-            "operations.standing": str(self.app.id),
-            "operations.switch": self.switch,
-            "operations.release": self.switch,
-            "operations.request": "req_0000000000000",
-            "operations.apply": str(self.site.system(policies.in_force).everywhere),
-            "operations.roll_out": str(self.site.system(policies.in_force).everywhere),
-            "operations.version": str(self.site.system(policies.in_force).everywhere),
-        }
-        return page.path.replace("{id}", ids.get(page.key, "none"))
-
-    def events(self, action: str) -> list[Any]:
-        read = partial(audit.list_events, query=EventQuery(action=action, limit=50))
-        return list(self.site.uow.read_now(read, trace=TRACE).events)
 
 
 @pytest.fixture
@@ -84,15 +44,6 @@ def desk(sqlite_uow: UnitOfWork, clock: FakeClock) -> Desk:
     order = EngageOrder(Target(TargetKind.APP, app.id), Mode.FULL_STOP, "leaked <i>keys</i>")
     made.switch = site.system(switchboard.engage, order=order).id
     return made
-
-
-def press(
-    browser: TestClient, page: str, control: str, headers: dict[str, str] | None = None, /, **values: str
-) -> Any:
-    """Send the form of a page that has a control of this name."""
-    form = form_with(browser.get(page).text, control)
-    data = dict(form.fields) | values
-    return browser.post(form.action or page, data=data, headers=headers or {})
 
 
 def test_every_page_opens_for_its_roles_and_for_nobody_else(desk: Desk) -> None:
@@ -192,7 +143,7 @@ def test_a_stop_is_engaged_by_the_form_with_its_reason_and_recorded_under_the_pe
     page = f"/operations/switches/new?kind=app&key={desk.app.id}"
     assert "What this would end" in browser.get(page).text
 
-    answer = press(browser, page, "reason", reason="keys leaked", mode="full_stop", ends="1h")
+    answer = send(browser, page, "reason", reason="keys leaked", mode="full_stop", ends="1h")
 
     assert answer.status_code == 303
     shown = browser.get(answer.headers["location"])
@@ -209,7 +160,7 @@ def test_a_form_without_a_reason_keeps_what_was_typed_and_says_what_is_missing(d
     page = f"/operations/switches/new?kind=app&key={desk.app.id}"
     before = len(desk.events("controls.switch.engage"))
 
-    answer = press(browser, page, "reason", reason="", mode="read_only", ends="1d")
+    answer = send(browser, page, "reason", reason="", mode="read_only", ends="1d")
 
     assert answer.status_code == 422
     assert "A reason is required." in answer.text
@@ -240,7 +191,7 @@ def test_a_form_that_did_not_come_from_its_page_does_nothing(desk: Desk, how: st
         headers = {"sec-fetch-site": "cross-site"}
     before = len(desk.events("controls.switch.engage"))
 
-    answer = press(browser, page, "reason", headers, **values)
+    answer = send(browser, page, "reason", headers, **values)
 
     assert answer.status_code == 403
     assert "out of date" in answer.text
@@ -267,11 +218,11 @@ def test_a_wide_switch_is_released_by_two_people_and_not_by_one_twice(desk: Desk
     first, second = desk.browser("sam"), desk.browser("sue")
 
     for _ in range(2):
-        assert press(first, page, "confirm", confirm="yes").status_code == 303
+        assert send(first, page, "confirm", confirm="yes").status_code == 303
         read = partial(controls.get_switch, switch_id=desk.switch)
         assert desk.site.system(read).released_at is None
     assert "Sam asked" in second.get(f"/operations/switches/{desk.switch}").text
-    assert press(second, page, "confirm", confirm="yes").status_code == 303
+    assert send(second, page, "confirm", confirm="yes").status_code == 303
 
     assert desk.site.system(partial(controls.get_switch, switch_id=desk.switch)).released_at is not None
     late = second.get(page)
@@ -279,7 +230,7 @@ def test_a_wide_switch_is_released_by_two_people_and_not_by_one_twice(desk: Desk
 
 
 def test_a_release_that_was_not_confirmed_does_nothing(desk: Desk) -> None:
-    answer = press(desk.browser("sam"), f"/operations/switches/{desk.switch}/release", "confirm")
+    answer = send(desk.browser("sam"), f"/operations/switches/{desk.switch}/release", "confirm")
 
     assert answer.status_code == 422
     assert desk.site.system(partial(controls.get_switch, switch_id=desk.switch)).release_asked_by == ""

@@ -28,7 +28,7 @@ from hilum.notices.models import State
 from hilum.registry import service as registry
 from hilum.registry.models import NewVendor
 from hilum.registry.store import vendors
-from tests.flows.control_site import ControlSite, build, codes, problem
+from tests.flows.control_site import ControlSite, codes, problem
 from tests.sim.mail_server import MailServer, mail_server
 from tests.sim.notice_ground import TRACE, NoticeGround
 from tests.sim.one_world import in_one_world
@@ -37,11 +37,6 @@ from tests.sim.world import FakeClock
 
 ADDRESS = "security@acme.example"
 ADDED = {"kind": "security", "address": ADDRESS}
-
-
-@pytest.fixture
-def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(sqlite_uow, clock)
 
 
 @pytest.fixture

@@ -25,8 +25,8 @@ from hilum.registry import service as registry
 from hilum.registry.models import NewApp, NewVendor
 from hilum.switchboard import service
 from hilum.switchboard.models import Containment, Gap, Report
-from tests.flows.control_site import ControlSite, build, problem
-from tests.flows.test_audit_journal import TRACE, Place, access
+from tests.flows.control_site import ControlSite, problem
+from tests.flows.journal_ground import TRACE, Place, access
 from tests.sim.world import FakeClock
 
 LAST_MS = 40.0
@@ -356,11 +356,6 @@ def test_no_query_of_a_window_reads_the_whole_index(drill: Drill) -> None:
     scans = [each for each in seen if "access_index" in each]
     assert len(scans) >= 16
     assert all(each.startswith("SEARCH access_index USING") and "at" in each for each in scans), scans
-
-
-@pytest.fixture
-def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(sqlite_uow, clock)
 
 
 def signed(site: ControlSite, switch_id: str, by: str = "otto") -> dict[str, Any]:

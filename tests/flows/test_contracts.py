@@ -23,12 +23,10 @@ from hilum.kernel.ids import AppId
 from hilum.revalidation.service import Use
 from tests.flows.certified_app import Certified
 from tests.flows.control_site import TRACE, codes, problem, send
+from tests.flows.journal_ground import Place, access
 from tests.flows.review_ground import SCOPES, Ground, pass_lens, signs
-from tests.flows.test_audit_journal import Place, access
+from tests.flows.review_world import World, again, decide, in_order, opened, passed, sandbox_client, submitted
 from tests.flows.test_console_submissions import enter
-from tests.flows.test_evidence_in_review import opened, passed, sandbox_client
-from tests.flows.test_review_checks import World, again, in_order
-from tests.flows.test_review_decisions import decide, submitted
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.unit.evidence.test_judging import CASES, during
 

@@ -4,14 +4,11 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-import pytest
-
 from hilum.clients import credential_policy, credentials, store
 from hilum.clients import service as clients
 from hilum.clients.models import KEYS, KIDS_BOUND, UNUSED_AFTER, USE_NOTED_EVERY, CredentialKind
 from hilum.contacts import store as contact_store
 from hilum.contacts.models import Contact, ContactKind
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import ClientId
 from hilum.notices import service as notices
 from hilum.notices.models import NoticeQuery
@@ -19,18 +16,12 @@ from hilum.registry import service as registry
 from hilum.sunsets import unused as sunsets
 from tests.flows import back_channel
 from tests.flows.back_channel import Platform
-from tests.flows.control_site import ControlSite, build, problem
-from tests.flows.test_vendor_apps import furnish_app
-from tests.flows.vendor_ground import furnish_vendor, made
+from tests.flows.control_site import ControlSite, problem
+from tests.flows.vendor_ground import furnish_app, furnish_vendor, made
 from tests.sim.world import FakeClock
 
 platform = back_channel.platform
 UNUSED = "/unused-credentials"
-
-
-@pytest.fixture
-def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(sqlite_uow, clock)
 
 
 def furnish(site: ControlSite) -> str:

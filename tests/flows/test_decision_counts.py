@@ -23,7 +23,7 @@ from hilum.audit.models import (
     Outcome,
 )
 from hilum.infra.unit_of_work import UnitOfWork
-from tests.flows.test_audit_journal import AT, Place, access
+from tests.flows.journal_ground import AT, Place, access
 
 SINCE = AT - timedelta(days=90)
 CLIENTS = ("c1", "c2")

@@ -1,21 +1,18 @@
 """What a version declares, its workflows and placements, counts wherever an app acts (C18, C20, C191)."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hilum.clients.models import ClientType
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import NotPermitted
 from hilum.policies.models import UNCLASSIFIED
 from hilum.registry.models import NewVersion
 from tests.flows import front_channel
 from tests.flows.back_channel import refused
 from tests.flows.front_channel import Front, answer
-from tests.flows.gateway_ground import GENERAL, Ground, Play, add_app, patient, player
-from tests.flows.test_rule_book_in_force import CELLS, put_in_force
-from tests.sim.world import FakeClock, SeededIds
+from tests.flows.gateway_ground import GENERAL, Ground, Play, add_app, patient
+from tests.flows.rule_book_ground import CELLS, narrow_rule_book
 from tests.unit.policies.books import GONE, document
 
 front = front_channel.front
@@ -59,7 +56,7 @@ def test_a_rule_about_what_is_declared_holds_when_a_person_authorizes_and_for_ev
         front.add_app(name, ClientType.PUBLIC, scopes=SCOPES, version=version)
     held = {name: front.earn(name, scopes=SCOPES)["refresh_token"] for name in ("named", "other")}
     codes = {name: front.code(name, scopes=SCOPES) for name in ("named", "other")}
-    put_in_force(front.run, without_high(condition))
+    narrow_rule_book(front.run, without_high(condition))
 
     browser, scope = front.browser("dora"), " ".join(SCOPES)
     with pytest.raises(NotPermitted, match="app_not_certified"):
@@ -70,11 +67,6 @@ def test_a_rule_about_what_is_declared_holds_when_a_person_authorizes_and_for_ev
     assert "code" in answer(through)
     assert front.redeem(codes["other"], "other").json()["scope"] == scope
     assert front.refresh(held["other"], "other").json()["scope"] == scope
-
-
-@pytest.fixture
-def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 @CONDITIONS
@@ -91,7 +83,7 @@ def test_a_rule_about_what_is_declared_holds_for_tokens_that_are_out(
             tokens[name] = made.token("patient/Patient.rs", client=name)
             assert (await made.get("Patient/p1", tokens[name])).status == 200
 
-        put_in_force(made.run, without_high(condition), GENERAL)
+        narrow_rule_book(made.run, without_high(condition), GENERAL)
 
         assert (await made.get("Patient/p1", tokens["named"])).status == 403
         assert (await made.get("Patient/p1", tokens["unnamed"])).status == 200

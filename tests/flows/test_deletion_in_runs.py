@@ -15,9 +15,8 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import TenantId
 from tests.flows.control_site import ControlSite, build, problem
 from tests.flows.review_ground import Ground, furnish
-from tests.flows.test_evidence_in_review import sandbox_client
-from tests.flows.test_vendor_apps import PROFILE, client_body
-from tests.flows.vendor_ground import join, made
+from tests.flows.review_world import sandbox_client
+from tests.flows.vendor_ground import PROFILE, client_body, join, made
 from tests.sim.world import FakeClock
 
 HOOK = "https://hooks.acme.example/hilum"

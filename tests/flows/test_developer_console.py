@@ -2,34 +2,31 @@
 
 import asyncio
 import re
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from html import unescape
 from pathlib import Path
 from typing import Any
 
-import pytest
-from starlette.testclient import TestClient
-
 from hilum.audit import live
-from hilum.audit import service as audit
-from hilum.audit.models import Access, EventQuery, Outcome, PermitCount
+from hilum.audit.models import Access, Outcome, PermitCount
 from hilum.console import policy
 from hilum.console.models import Console
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.ids import AppId, VendorId
 from hilum.registry import store
-from tests.flows.control_site import ORIGIN, PASSWORD, TRACE, ControlSite, build, problem
-from tests.flows.test_audit_journal import access
-from tests.flows.test_consoles import HOSTILE
-from tests.flows.test_vendor_apps import two_vendors_and_an_app
+from tests.flows import developer_ground
+from tests.flows.console_ground import HOSTILE
+from tests.flows.control_site import ORIGIN, TRACE, problem, send
+from tests.flows.developer_ground import Desk
+from tests.flows.journal_ground import access
 from tests.flows.vendor_ground import ROLES
 from tests.sim.browser import form_with, one_of_each
 from tests.sim.one_world import in_one_world
-from tests.sim.world import FakeClock, SeededIds
+from tests.sim.world import SeededIds
+
+desk = developer_ground.desk
 
 PAGES = tuple(page for page in policy.PAGES.values() if page.console is Console.DEVELOPER)
 MISSING = {
@@ -46,52 +43,6 @@ MISSING = {
     "developer.offer",
 }
 """Pages of things that are not there: who may open them learns so."""
-
-
-@dataclass
-class Desk:
-    """Two vendors; the first has an app with a version and a client for the sandbox."""
-
-    site: ControlSite
-    vendors: dict[str, str]
-    app: str
-    version: str
-    client: str
-
-    def browser(self, username: str) -> TestClient:
-        browser = self.site.browser()
-        vendor = self.vendors[username.partition(".")[0]]
-        form = form_with(browser.get(f"/t/{vendor}/signin?then=/developer").text, "password")
-        values = dict(form.fields) | {"username": username, "password": PASSWORD, "action": "login"}
-        answer = browser.post(form.action, data=values)
-        assert (answer.status_code, answer.headers["location"]) == (303, "/developer")
-        return browser
-
-    def staff(self, username: str, page: str = "/signin") -> TestClient:
-        return self.site.signed_in(username, page)
-
-    def address(self, key: str) -> str:
-        id_ = self.client if key in {"developer.secret", "developer.client_edit"} else self.app
-        return policy.PAGES[key].path.replace("{id}", id_)
-
-    def events(self, action: str) -> list[Any]:
-        read = partial(audit.list_events, query=EventQuery(action=action, limit=50))
-        return list(self.site.uow.read_now(read, trace=TRACE).events)
-
-
-def send(
-    browser: TestClient, page: str, control: str, headers: dict[str, str] | None = None, /, **values: str
-) -> Any:
-    """Send the form of a page that has a control of this name."""
-    form = form_with(browser.get(page).text, control)
-    return browser.post(page, data=dict(form.fields) | values, headers=headers or {})
-
-
-@pytest.fixture
-def desk(sqlite_uow: UnitOfWork, clock: FakeClock) -> Desk:
-    site = build(sqlite_uow, clock)
-    acme, bolt, app = site.furnished("two vendors and an app", lambda: two_vendors_and_an_app(site))
-    return Desk(site, {"acme": acme, "bolt": bolt}, *app)
 
 
 def test_every_page_opens_for_the_members_of_its_roles_and_for_nobody_else(desk: Desk) -> None:

@@ -26,7 +26,7 @@ from hilum.web.style import STYLE_DIGEST
 from tests.flows import back_channel
 from tests.flows.back_channel import BASE, MERCY, Platform
 from tests.flows.claims import SHOWN_BY
-from tests.flows.test_rule_book_in_force import put_in_force
+from tests.flows.rule_book_ground import narrow_rule_book
 from tests.sim.one_world import in_one_world
 
 platform = back_channel.platform
@@ -281,7 +281,7 @@ def test_the_rule_book_at_the_hospital_decides_which_workflows_there_are(lakesid
     """C218: another book at another hospital changes nothing here."""
     narrower = {f"categories.{UNCLASSIFIED}.cells.{tier}.workflows": ["intake"] for tier in TIERS_OF_CELLS}
 
-    put_in_force(lakeside.run, narrower, LAKESIDE)
+    narrow_rule_book(lakeside.run, narrower, LAKESIDE)
 
     assert workflows(lakeside) == ["intake"]
     assert len(workflows(lakeside, MERCY)) == len(shipped_book().workflows)
@@ -290,7 +290,7 @@ def test_the_rule_book_at_the_hospital_decides_which_workflows_there_are(lakesid
 def test_while_the_rule_book_cannot_be_trusted_the_documents_list_no_workflow_and_are_published(
     lakeside: Platform,
 ) -> None:
-    put_in_force(lakeside.run, {f"categories.{UNCLASSIFIED}.cells.low.workflows": ["intake"]}, LAKESIDE)
+    narrow_rule_book(lakeside.run, {f"categories.{UNCLASSIFIED}.cells.low.workflows": ["intake"]}, LAKESIDE)
     lakeside.run(lambda ctx: ctx.tx.execute(delete(policy_versions)))
     lakeside.run(lambda ctx: ctx.advance_epoch(POLICIES, "application/1"))
 

@@ -42,7 +42,7 @@ from hilum.policies.models import ApplyOrder
 from hilum.policies.store import applications
 from hilum.upstream.live import seal_credentials
 from tests.conftest import SECRET_KEY
-from tests.flows.test_audit_journal import Place, access
+from tests.flows.journal_ground import Place, access
 from tests.sim.fhir_upstream import OtherServer, over_http
 from tests.sim.postgres import free_port
 from tests.unit.policies.books import document

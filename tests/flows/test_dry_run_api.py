@@ -10,7 +10,7 @@ from hilum.dryruns.models import Kind
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.policies.models import DryRun
 from tests.flows.control_site import TRACE, ControlSite, build, with_rule_book
-from tests.flows.test_rule_book import NARROWER, add
+from tests.flows.rule_book_ground import NARROWER, add
 from tests.sim.backends import both_backends
 from tests.sim.dry_runs import Jobs, dry_run, packs_of
 from tests.sim.one_world import in_one_world

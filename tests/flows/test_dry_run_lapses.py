@@ -18,11 +18,11 @@ from hilum.revalidation import store as revalidation
 from hilum.revalidation.models import Finding, Severity, State
 from tests.flows.front_channel import Front, front
 from tests.flows.gateway_ground import CLINIC, GENERAL, Ground, Play, player
+from tests.flows.rule_book_ground import everywhere
 from tests.flows.test_connected_apps import connect
 from tests.flows.test_dry_run import CELLS, dry_run, rows
 from tests.flows.test_lives import keep_using
 from tests.flows.test_overrides import PATIENTS, STRICT, override, withhold
-from tests.flows.test_rule_book_in_force import everywhere
 from tests.sim.backends import both_backends
 from tests.sim.dry_runs import dry_run as dry_run_of
 from tests.sim.world import FakeClock, SeededIds

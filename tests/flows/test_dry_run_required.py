@@ -13,7 +13,7 @@ from hilum.policies import service
 from hilum.policies.dry_runs import dry_run_fault
 from hilum.policies.models import DRY_RUN_VALID, ApplyOrder, DryRun, DryRunState
 from tests.flows.control_site import ControlSite, build, with_rule_book
-from tests.flows.test_rule_book import NARROWER, WIDER, add, agree, in_force, problem
+from tests.flows.rule_book_ground import NARROWER, WIDER, add, agree, in_force, json_of
 from tests.sim.backends import both_backends
 from tests.sim.dry_runs import Jobs, dry_run
 from tests.sim.world import START, FakeClock
@@ -32,7 +32,7 @@ def apply(site: ControlSite, version: int, *tenants: str, **more: Any) -> Any:
 
 
 def refused(answer: Any, code: str) -> None:
-    assert (answer.status_code, problem(answer)["code"]) == (409, code), answer.text
+    assert (answer.status_code, json_of(answer)["code"]) == (409, code), answer.text
 
 
 def applied(site: ControlSite) -> dict[str, Any]:

@@ -10,9 +10,8 @@ from hilum.review.jobs import keep_time
 from tests.flows.certified_app import Certified
 from tests.flows.control_site import problem
 from tests.flows.review_ground import Ground, pass_lens, signs
-from tests.flows.test_proofs_before_certification import put_in_force
-from tests.flows.test_review_checks import World, checks_of, in_order, results
-from tests.flows.test_review_decisions import decide
+from tests.flows.review_world import World, checks_of, decide, in_order, results
+from tests.flows.rule_book_ground import put_in_force
 from tests.flows.vendor_ground import made
 from tests.sim.jwks_host import Page
 

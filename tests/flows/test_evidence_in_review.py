@@ -1,27 +1,30 @@
 """A certification run is what production asks for: without one nothing that needs it is certified, and an old one counts no more (C105, C232)."""
 
-from collections.abc import Iterator
 from datetime import timedelta
-from functools import partial
-from typing import Any
 
 import pytest
 from sqlalchemy import text
 
-from hilum.evidence import service
 from hilum.evidence.judging import SCENARIOS
-from hilum.evidence.models import RESULT_LIFE, Records, Row
+from hilum.evidence.models import RESULT_LIFE
 from hilum.kernel.actor import SYSTEM
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from tests.flows.control_site import TRACE, codes, problem
 from tests.flows.review_ground import Ground, pass_lens, signs
-from tests.flows.test_proofs_before_certification import put_in_force
-from tests.flows.test_review_checks import World, again, checks_of, in_order, results
-from tests.flows.test_review_decisions import decide
-from tests.flows.test_vendor_apps import client_body
+from tests.flows.review_world import (
+    World,
+    again,
+    checks_of,
+    decide,
+    in_order,
+    opened,
+    passed,
+    results,
+    sandbox_client,
+)
+from tests.flows.rule_book_ground import put_in_force
 from tests.flows.vendor_ground import made
-from tests.unit.evidence.test_judging import CASES, MET, during
 
 ABOUT = ("evidence.attached", "sandbox_run")
 
@@ -40,37 +43,6 @@ def ground(world: World) -> Ground:
 
     made_ground.site.furnished("a run is asked for", build)
     return made_ground
-
-
-def sandbox_client(ground: Ground) -> str:
-    body = client_body(ground.app, ground.version, scope="launch user/Slot.rs", client_name="Rota sandbox")
-    return str(made(ground.site.api("acme.owner").post("/clients", json=body))["id"])
-
-
-def opened(ground: Ground, client: str, who: str = "acme.developer") -> Any:
-    body = {"client": client, "tenant": "general"}
-    return made(ground.site.api(who).post("/evidence-runs", json=body))
-
-
-def passed(ground: Ground, client: str, *more: Row, who: str = "acme.developer") -> str:
-    """Pass a run; ``more``: what its records show beside the scenarios."""
-    run = opened(ground, client, who)
-    names = [each["name"] for each in run["scenarios"]]
-    records = Records((*_in_sequence(names, ground), *more))
-    finish = partial(service.finish, run_id=run["id"], records=records)
-    ended = ground.site.uow.write_now(finish, actor=SYSTEM, trace=TRACE)
-    assert ended.state.value == "passed", ended.result
-    return str(run["id"])
-
-
-def _in_sequence(names: list[str], ground: Ground) -> Iterator[Row]:
-    began = ground.site.clock.now()
-    for number, name in enumerate(names):
-        good = next(rows for scenario, _, outcome, rows in CASES if scenario == name and outcome is MET)
-        window = during(name, good)
-        for row in window:
-            at = began + timedelta(minutes=2 * number) + (row.at - window[0].at)
-            yield Row(**{each: getattr(row, each) for each in Row.__slots__} | {"at": at})
 
 
 def test_what_needs_a_run_is_certified_with_one_and_not_without(ground: Ground, world: World) -> None:

@@ -5,30 +5,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytest
 from sqlalchemy import update
 
 from hilum.app import explaining
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.infra.context import Context
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import AppId
 from hilum.policies import service as policies
 from hilum.policies import store
 from hilum.policies.models import ApplyOrder
 from hilum.registry import service as registry
-from tests.flows.gateway_ground import CLINIC, GENERAL, TRACE, Ground, Play, patient, player
+from tests.flows.gateway_ground import CLINIC, GENERAL, TRACE, Ground, Play, patient
 from tests.flows.test_overrides import override, withhold
-from tests.sim.world import FakeClock, SeededIds
 from tests.unit.policies.books import document
 
 READ = "patient/Patient.rs"
-
-
-@pytest.fixture
-def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 async def asked(made: Ground, token: str, status: int) -> str:

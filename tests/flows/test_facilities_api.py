@@ -2,19 +2,9 @@
 
 from typing import Any
 
-import pytest
-
-from hilum.infra.unit_of_work import UnitOfWork
-from tests.flows.control_site import ControlSite, build, codes, problem
+from tests.flows.control_site import ControlSite, codes, problem
 from tests.flows.test_registry_api import FUTURE, SCOPE, made, register
 from tests.sim.one_world import in_one_world
-from tests.sim.world import FakeClock
-
-
-@pytest.fixture
-def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(sqlite_uow, clock)
-
 
 EAST = {"tenant": "general", "name": "East", "legal_entity": "General Ltd", "reference": "Location/east"}
 

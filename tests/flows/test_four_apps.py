@@ -26,6 +26,7 @@ from hilum.policies import service as policies
 from hilum.revalidation import service as revalidation
 from tests.flows.certified_app import Certified
 from tests.flows.control_site import ControlSite, build, codes, problem
+from tests.flows.journal_ground import Place, access
 from tests.flows.review_ground import (
     Ground,
     add_reviewer,
@@ -35,14 +36,10 @@ from tests.flows.review_ground import (
     pass_lens,
     signs,
 )
-from tests.flows.test_audit_journal import Place, access
-from tests.flows.test_evidence_in_review import passed
+from tests.flows.review_world import OK, World, decide, key, passed
 from tests.flows.test_lenses import states
 from tests.flows.test_listings import follow
-from tests.flows.test_review_checks import OK, World, key
-from tests.flows.test_review_decisions import decide
-from tests.flows.test_vendor_apps import PROFILE, client_body
-from tests.flows.vendor_ground import furnish_vendor, made
+from tests.flows.vendor_ground import PROFILE, client_body, furnish_vendor, made
 from tests.sim.jwks_host import Page
 from tests.sim.proofs import prove
 from tests.sim.tls_host import Authority

@@ -30,11 +30,6 @@ SCOPES = ("patient/Observation.cruds", "patient/Patient.rs")
 
 
 @pytest.fixture
-def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_uow, clock, ids, tmp_path)
-
-
-@pytest.fixture
 def reader(sqlite_uow: UnitOfWork, tmp_path: Path) -> Callable[[], Any]:
     return lambda: journals.open_reader(tmp_path / "journal", sqlite_uow.db.url)
 

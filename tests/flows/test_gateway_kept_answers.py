@@ -1,21 +1,13 @@
 """A read that repeats is answered by what is stored, permitted and in force now, whatever was answered before (C71, C75)."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hilum.infra.unit_of_work import UnitOfWork
-from tests.flows.gateway_ground import Ground, Play, player
-from tests.sim.world import FakeClock, SeededIds
+from tests.flows.gateway_ground import Ground, Play
 from tests.unit.gateway.facts import RESTRICTED, category, observation
 
 LABORATORY = category("laboratory")
-
-
-@pytest.fixture
-def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 def record(patient: str = "p1", **more: Any) -> dict[str, Any]:

@@ -1,26 +1,18 @@
 """The same gateway in front of a second, deliberately different FHIR server, over HTTP and in process."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from hilum.identity import service as identity
 from hilum.identity.models import TenantChange, UpstreamKind, UpstreamRef
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.keys.live import vault
 from hilum.upstream.live import seal_credentials
-from tests.flows.gateway_ground import GENERAL, PLATFORM, Answer, Ground, Play, patient, player
+from tests.flows.gateway_ground import GENERAL, PLATFORM, Answer, Ground, Play, patient
 from tests.sim.fhir_upstream import OtherServer, over_http
-from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import observation
 
 BASE = f"{PLATFORM}/t/general/fhir"
-
-
-@pytest.fixture
-def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 @pytest.fixture

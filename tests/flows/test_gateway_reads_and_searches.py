@@ -8,18 +8,11 @@ import pytest
 
 from hilum.audit import live as journals
 from hilum.gateway.models import EVIDENCE_BOUND
-from hilum.infra.unit_of_work import UnitOfWork
-from tests.flows.gateway_ground import CLINIC, GENERAL, PLATFORM, Answer, Ground, Play, patient, player
+from tests.flows.gateway_ground import CLINIC, GENERAL, PLATFORM, Answer, Ground, Play, patient
 from tests.sim.one_world import in_one_world
-from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import RESTRICTED, category, observation, provenance
 
 BASE = f"{PLATFORM}/t/general/fhir"
-
-
-@pytest.fixture
-def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 def test_an_app_reads_the_patient_in_context_byte_for_byte(play: Play) -> None:

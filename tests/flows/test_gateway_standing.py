@@ -13,21 +13,14 @@ from hilum.consent import service as consent
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Quota, Target, TargetKind
 from hilum.identity import service as identity
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.installations.models import NarrowOrder
 from hilum.registry import service as registry
 from hilum.tokens import service as tokens
-from tests.flows.gateway_ground import CLINIC, GENERAL, Ground, Play, player
+from tests.flows.gateway_ground import CLINIC, GENERAL, Ground, Play
 from tests.sim.fhir_upstream import OtherServer
-from tests.sim.world import FakeClock, SeededIds
 
 SCOPES = ("openid", "patient/Observation.rs")
-
-
-@pytest.fixture
-def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 def installation_of(made: Ground) -> str:

@@ -2,17 +2,14 @@
 
 import base64
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hilum.gateway.rendering import UNSUPPORTED_STATUS, refusal_of
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.decision import Deny, Reason
 from hilum.standards.fhir.requests import Unsupported, parse
-from tests.flows.gateway_ground import Ground, Play, player
-from tests.sim.world import FakeClock, SeededIds
+from tests.flows.gateway_ground import Ground, Play
 
 FHIR = {"content-type": "application/fhir+json"}
 ASKED: tuple[tuple[str, str, dict[str, str], Any, int, str], ...] = (
@@ -33,11 +30,6 @@ ASKED: tuple[tuple[str, str, dict[str, str], Any, int, str], ...] = (
     ("GET", "Patient/" + "x" * 65, {}, None, 400, ""),
     ("GET", "Patient?_summary=nonsense", {}, None, 400, ""),
 )
-
-
-@pytest.fixture
-def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 def test_what_is_not_understood_is_answered_with_the_status_that_says_why(play: Play) -> None:

@@ -3,24 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from hilum.audit import live as journals
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import TenantId
-from tests.flows.gateway_ground import PLATFORM, Answer, Ground, Play, patient, player
+from tests.flows.gateway_ground import PLATFORM, Answer, Ground, Play, patient
 from tests.sim.one_world import in_one_world
-from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import RESTRICTED, category, observation
 
 BASE = f"{PLATFORM}/t/general/fhir"
-
-
-@pytest.fixture
-def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 def fresh(patient_id: str = "p1", **more: Any) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from hilum.standards.fhir.tags import request_of
 from tests.conftest import SECRET_KEY
 from tests.effort import effort
 from tests.flows.gateway_ground import GENERAL, PLATFORM, ground
-from tests.flows.test_audit_journal import access
+from tests.flows.journal_ground import access
 from tests.sim.launcher import launch_read
 from tests.sim.tcp_proxy import TcpProxy
 from tests.sim.world import FakeClock, SeededIds

@@ -9,18 +9,11 @@ from hilum.controls import policy
 from hilum.controls import service as controls
 from hilum.controls.models import SWITCHES, Quota, Subject
 from hilum.identity import service as identity
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.kernel.ids import TenantId
-from tests.flows.control_site import ControlSite, build, problem
+from tests.flows.control_site import ControlSite, problem
 from tests.sim.facts import control_facts, counted
 from tests.sim.one_world import in_one_world
-from tests.sim.world import FakeClock
-
-
-@pytest.fixture
-def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(sqlite_uow, clock)
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from hilum.web.kit import Kit
 from hilum.web.pages import PageDefaults, Pages, Shell
 from hilum.web.static import Assets
 from tests.flows.back_channel import BASE, MERCY, OTHER, Platform, standing
-from tests.flows.test_rule_book_in_force import put_in_force
+from tests.flows.rule_book_ground import narrow_rule_book
 from tests.sim.browser import seen_from
 from tests.sim.one_world import in_one_world
 from tests.sim.site_client import SiteClient
@@ -389,7 +389,7 @@ def test_a_cell_without_a_placement_closes_it_to_its_category_also_for_launches_
 ) -> None:
     """C191: whatever the version declares; judged again when the browser opens the launch."""
     opened = ehr.open(placement="orders")
-    put_in_force(ehr.platform.run, CELLS, MERCY)
+    narrow_rule_book(ehr.platform.run, CELLS, MERCY)
 
     refused = problem(ehr.send("POST", DOOR, ehr.order(placement="orders")), 403, "placement_not_allowed")
     assert "Open it above the chart, or ask" in refused["detail"]
@@ -403,7 +403,7 @@ WORKFLOWS = {f"categories.unclassified.cells.{tier}.workflows": ["outreach"] for
 def test_a_launch_for_a_workflow_that_is_not_approved_is_refused_when_it_is_opened(ehr: Ehr) -> None:
     """C190, C38: in the clinician's words, before a browser waits for it; and at the browser, if the rule book changes in between."""
     opened = ehr.open(intent="pre-visit-intake")
-    put_in_force(ehr.platform.run, WORKFLOWS, MERCY)
+    narrow_rule_book(ehr.platform.run, WORKFLOWS, MERCY)
 
     told = problem(ehr.send("POST", DOOR, ehr.order(intent="pre-visit-intake")), 403, "workflow_not_approved")
 
@@ -421,7 +421,7 @@ def test_a_launch_for_a_workflow_that_is_not_approved_is_refused_when_it_is_open
 @pytest.mark.parametrize("placement", ["banner", ""])
 def test_an_app_of_a_category_that_no_cell_admits_is_opened_from_nowhere(ehr: Ehr, placement: str) -> None:
     """C38, C191: whoever opens it is told that it is the kind of app."""
-    put_in_force(ehr.platform.run, {"categories.unclassified": GONE}, MERCY)
+    narrow_rule_book(ehr.platform.run, {"categories.unclassified": GONE}, MERCY)
 
     refused = problem(ehr.send("POST", DOOR, ehr.order(placement=placement)), 403, "app_not_certified")
 

@@ -12,12 +12,11 @@ from hilum.enrolment import service as enrolment
 from hilum.enrolment.models import MAILS_TO_ONE, LinkMail
 from hilum.identity import service as identity
 from hilum.identity.models import APPROVAL_MAILS, NewPerson
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import TenantId
 from hilum.notices.models import MailKind, State
 from hilum.signin import service as signin
 from hilum.signin.policy import actor_of
-from tests.flows.control_site import TRACE, ControlSite, build, codes, everybodys_digest, problem
+from tests.flows.control_site import TRACE, ControlSite, codes, everybodys_digest, problem
 from tests.flows.test_vendor_members import open_link, sign_in
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.mail_server import mail_server
@@ -28,11 +27,6 @@ from tests.sim.world import FakeClock
 ADDRESS = "dana@acme.example"
 DANA = {"username": "dana", "name": "Dana Marin", "role": "vendor_developer", "mail": ADDRESS}
 OLGA = {"username": "olga", "name": "Olga Owens", "role": "vendor_owner", "mail": "olga@acme.example"}
-
-
-@pytest.fixture
-def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(sqlite_uow, clock)
 
 
 @pytest.fixture

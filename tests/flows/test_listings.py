@@ -17,11 +17,11 @@ from hilum.kernel.ids import AppId, TenantId
 from hilum.notices import service as notices
 from hilum.notices.models import Channel, NoticeQuery
 from hilum.registry import service as registry
+from tests.flows.certificate_ground import AT
 from tests.flows.certified_app import Certified, certified_in
+from tests.flows.console_ground import Desk
 from tests.flows.control_site import problem
-from tests.flows.test_certificates import AT
-from tests.flows.test_consoles import Desk
-from tests.flows.test_review_checks import World
+from tests.flows.review_world import World
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.jwks_host import Page
 

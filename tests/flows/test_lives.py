@@ -17,8 +17,8 @@ from hilum.kernel.ids import PersonId
 from hilum.kernel.pages import PageQuery
 from tests.flows.back_channel import MERCY, TRACE, refused
 from tests.flows.front_channel import Front, answer, front
+from tests.flows.rule_book_ground import everywhere, narrow_rule_book
 from tests.flows.test_connected_apps import connect, manage
-from tests.flows.test_rule_book_in_force import everywhere, put_in_force
 from tests.sim.world import FakeClock
 
 __all__ = ["front"]
@@ -35,7 +35,7 @@ def listed(front: Front, person: PersonId, *, by: str) -> list[AgreementLife]:
 
 
 def limits(front: Front, **changes: Any) -> None:
-    put_in_force(front.run, everywhere("lifetimes", changes))
+    narrow_rule_book(front.run, everywhere("lifetimes", changes))
 
 
 def keep_using(front: Front, token: str, *, days: int, times: int) -> str:
@@ -53,7 +53,7 @@ def idle(front: Front, token: str) -> str:
 
 
 def dormant(front: Front, token: str) -> str:
-    put_in_force(front.run, everywhere("dormant_ends", True) | everywhere("dormant_days", 100))
+    narrow_rule_book(front.run, everywhere("dormant_ends", True) | everywhere("dormant_days", 100))
     token = keep_using(front, token, days=99, times=2)
     front.clock.advance(100 * DAY)
     return token
@@ -78,7 +78,7 @@ def fixed(front: Front, token: str) -> str:
 def once(front: Front) -> None:
     """Regulation gives apps with offline access to a patient's own record a life, so a cell for one opening lists no such access."""
     front_door = ["openid", "fhirUser", "launch", "launch/patient", "launch/encounter", "online_access"]
-    put_in_force(
+    narrow_rule_book(
         front.run, everywhere("lifetimes", {"expiry": "one_time"}) | everywhere("session_scopes", front_door)
     )
 

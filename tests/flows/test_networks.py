@@ -1,12 +1,10 @@
 """A hospital pins its backend services to networks; what comes from elsewhere is refused at the token endpoint and the gateway (C213)."""
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.installations.models import InstallOrder
 from hilum.kernel.actor import Actor, ActorKind
@@ -14,16 +12,10 @@ from hilum.kernel.errors import HilumError, Invalid
 from hilum.kernel.ids import TenantId
 from tests.flows import back_channel
 from tests.flows.back_channel import BASE, MERCY, OTHER, TRACE, Platform, refused
-from tests.flows.gateway_ground import GENERAL, Ground, Play, patient, player
+from tests.flows.gateway_ground import GENERAL, Ground, Play, patient
 from tests.sim.site_client import SiteClient
-from tests.sim.world import FakeClock, SeededIds
 
 platform = back_channel.platform
-
-
-@pytest.fixture
-def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 INSIDE, OUTSIDE = "192.0.2.0/24", "198.51.100.0/24"

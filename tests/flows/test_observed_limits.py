@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from hilum.contacts import service as contacts
 from hilum.contacts.models import ContactKind, NewContact
 from hilum.dryruns import jobs, observing
 from hilum.dryruns.models import ObservedCount
@@ -26,6 +25,7 @@ from tests.flows.gateway_ground import CLINIC, GENERAL, Ground, Play, player
 from tests.flows.test_dry_run import jobs_at
 from tests.sim.backends import both_backends
 from tests.sim.notice_ground import NoticeGround
+from tests.sim.proofs import prove_contact
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.policies.books import document
 
@@ -71,16 +71,8 @@ def count(made: Ground) -> None:
         pass
 
 
-def prove_contact(made: Ground) -> None:
-    links: list[str] = []
-
-    def link(secret: str) -> str:
-        links.append(secret)
-        return f"http://127.0.0.1:8000/contacts/{secret}"
-
-    order = NewContact(made.vendor, ContactKind.SECURITY, MAIL)
-    made.run(lambda ctx: contacts.add_contact(ctx, order, link_url=link))
-    made.run(lambda ctx: contacts.confirm(ctx, links[0]))
+def prove_security_contact(made: Ground) -> None:
+    made.run(lambda ctx: prove_contact(ctx, NewContact(made.vendor, ContactKind.SECURITY, MAIL)))
 
 
 def listed(made: Ground, *, tenant: str = "", app: str = "") -> list[tuple[str, dict[str, tuple[int, str]]]]:
@@ -102,7 +94,7 @@ def test_the_looser_of_both_is_enforced_and_what_the_stricter_would_refuse_is_co
     play: Play,
 ) -> None:
     async def story(made: Ground) -> None:
-        prove_contact(made)
+        prove_security_contact(made)
         made.authorized("patient/Observation.rs", "patient/Patient.rs")
         number = put_in_force(made, stricter(made, days=30))
         count(made)
@@ -146,7 +138,7 @@ def test_the_looser_of_both_is_enforced_and_what_the_stricter_would_refuse_is_co
 
 def test_owners_get_one_mail_and_the_stricter_cell_is_enforced_from_its_day_without_a_job(play: Play) -> None:
     async def story(made: Ground) -> None:
-        prove_contact(made)
+        prove_security_contact(made)
         put_in_force(made, stricter(made, days=10))
         search, token = "Observation?patient=p1", made.token("patient/Observation.rs", "patient/Patient.rs")
         assert (await made.get(search, token)).status == 200

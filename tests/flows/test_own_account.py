@@ -23,11 +23,6 @@ NOBODY = {"username": "rob", "name": "Rob Reviewer", "role": "reviewer"}
 
 
 @pytest.fixture
-def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(sqlite_uow, clock)
-
-
-@pytest.fixture
 def production(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
     return build(sqlite_uow, clock, mode=Mode.PRODUCTION)
 

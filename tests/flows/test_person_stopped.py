@@ -7,20 +7,13 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import NotPermitted
 from hilum.signin import service as signin
 from hilum.signin.models import Method
-from tests.flows.control_site import PASSWORD, TRACE, ControlSite, build, problem
-from tests.sim.world import FakeClock
+from tests.flows.control_site import PASSWORD, TRACE, ControlSite, problem
 
 LIFTED = timedelta(minutes=1)
-
-
-@pytest.fixture
-def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(sqlite_uow, clock)
 
 
 def engage(site: ControlSite, kind: str, key: str = "", *, by: str = "sam", **more: Any) -> str:

@@ -15,13 +15,10 @@ from hilum.precedents import service
 from hilum.precedents.models import SharingOrder
 from tests.flows.control_site import ControlSite, codes, problem
 from tests.flows.review_ground import signs
+from tests.flows.review_world import World, decide, in_order, passed, submitted
 from tests.flows.test_contracts import shown
-from tests.flows.test_evidence_in_review import passed
-from tests.flows.test_review_checks import World, in_order
-from tests.flows.test_review_decisions import decide, submitted
 from tests.flows.test_scope_use import Ground
-from tests.flows.test_vendor_apps import client_body
-from tests.flows.vendor_ground import made
+from tests.flows.vendor_ground import client_body, made
 from tests.sim.browser import form_with
 from tests.sim.world import FakeClock
 

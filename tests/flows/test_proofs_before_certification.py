@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -14,15 +13,16 @@ from hilum.kernel.ids import VendorId, VersionId
 from hilum.policies import service as policies
 from hilum.policies.comparison import widenings
 from hilum.policies.document import read_stored, render
-from hilum.policies.models import PROOFS, SANDBOX_TRIAL, ApplyOrder, Tier
+from hilum.policies.models import PROOFS, SANDBOX_TRIAL, Tier
 from hilum.policies.shipped import shipped_book
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment
 from tests.flows.control_site import ControlSite, build
-from tests.flows.test_rule_book import add
+from tests.flows.rule_book_ground import put_in_force
 from tests.flows.test_vendor_domains import Ground, checker_at
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.jwks_host import running
+from tests.sim.proofs import prove_contact
 from tests.sim.world import FakeClock
 from tests.unit.policies.books import book, faults_of
 
@@ -37,11 +37,6 @@ def ground(sqlite_uow: UnitOfWork, clock: FakeClock) -> Iterator[Ground]:
         site = build(sqlite_uow, clock, checker)
         site.system(policies.adopt_shipped)
         yield Ground(site, host, checker, furnish_vendor(site, "Acme Health", "acme"))
-
-
-def put_in_force(site: ControlSite, changes: dict[str, Any]) -> None:
-    order = ApplyOrder(add(site, changes), (), site.system(policies.in_force).last, "A drill.")
-    site.system(policies._applied, order=order, agreed_by="staff:sam")
 
 
 def version_of(ground: Ground) -> str:
@@ -64,15 +59,7 @@ def certify(ground: Ground, version: str, environment: str = "production") -> st
 
 
 def prove(site: ControlSite, vendor: str, kind: ContactKind) -> None:
-    secrets: list[str] = []
-
-    def link(secret: str) -> str:
-        secrets.append(secret)
-        return site.kit.urls.contact(secret)
-
-    order = NewContact(VendorId(vendor), kind, f"{kind.value}@acme.example")
-    site.system(contacts.add_contact, order=order, link_url=link)
-    site.system(contacts.confirm, secret=secrets[0])
+    site.system(prove_contact, order=NewContact(VendorId(vendor), kind, f"{kind.value}@acme.example"))
 
 
 def test_what_is_not_proved_keeps_a_version_from_production_and_is_listed(

@@ -5,23 +5,16 @@ from typing import Any
 
 import pytest
 
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Invalid
 from hilum.kernel.ids import TenantId
 from hilum.web.faults import SENTENCES
-from tests.flows.control_site import TRACE, ControlSite, build, codes, problem
+from tests.flows.control_site import TRACE, ControlSite, codes, problem
 from tests.sim.one_world import in_one_world
-from tests.sim.world import FakeClock
 
 SCOPE = "launch openid fhirUser patient/*.rs"
 FUTURE = "2026-09-01T00:00:00Z"
-
-
-@pytest.fixture
-def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(sqlite_uow, clock)
 
 
 def made(answer: Any, status: int = 201) -> Any:

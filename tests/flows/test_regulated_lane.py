@@ -12,9 +12,9 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.policies import service as policies
 from hilum.review.jobs import keep_time
 from hilum.review.models import Look
+from tests.flows.certificate_ground import AT
 from tests.flows.control_site import build, codes, problem
 from tests.flows.review_ground import Ground, act_on, add_reviewer, furnish, judge, signs
-from tests.flows.test_certificates import AT
 from tests.flows.test_lenses import check
 from tests.flows.test_review_clocks import Keeper, ledger
 from tests.flows.vendor_ground import furnish_vendor, made

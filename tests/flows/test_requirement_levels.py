@@ -20,12 +20,11 @@ from hilum.review import service as review
 from tests.flows.control_site import ControlSite, build, codes, problem
 from tests.flows.gateway_ground import patient, player
 from tests.flows.review_ground import pass_lens, signs
+from tests.flows.review_world import World, again, checks_of, decide, in_order, results
+from tests.flows.rule_book_ground import agree
+from tests.flows.rule_book_ground import put_in_force as put_everywhere
 from tests.flows.test_agreements import Ground
 from tests.flows.test_explain_rule_book import READ, asked, put_in_force, told
-from tests.flows.test_proofs_before_certification import put_in_force as put_everywhere
-from tests.flows.test_review_checks import World, again, checks_of, in_order, results
-from tests.flows.test_review_decisions import decide
-from tests.flows.test_rule_book import agree
 from tests.flows.vendor_ground import made
 from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock, SeededIds

@@ -14,11 +14,11 @@ from hilum.kernel.errors import Conflict
 from hilum.kernel.ids import TenantId
 from hilum.revalidation import service
 from hilum.review.models import LOOK_BYTES, Look, Target
+from tests.flows.certificate_ground import AT
 from tests.flows.certified_app import DAY, NO_USE, Certified, certified_in
 from tests.flows.control_site import codes, problem
-from tests.flows.test_certificates import AT
-from tests.flows.test_proofs_before_certification import put_in_force
-from tests.flows.test_review_checks import OK, World
+from tests.flows.review_world import OK, World
+from tests.flows.rule_book_ground import put_in_force
 from tests.flows.vendor_ground import certified as record_certification
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.jwks_host import Page

@@ -1,131 +1,24 @@
 """What was submitted is checked by the jobs process against real servers, stored, and judged again to the same result (C99, C110)."""
 
-import atexit
 import json
-import threading
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import timedelta
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import pytest
-from joserfc.jwk import ECKey
 from sqlalchemy import TextClause, text
 
-from hilum.app.schedule import JobLease
-from hilum.infra import nodes
 from hilum.infra.context import Context
-from hilum.infra.fetch import SafeFetcher
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Conflict
-from hilum.policies import service as policies
-from hilum.review.jobs import run_next
-from hilum.review.looking import look_at
-from hilum.review.models import LOOK_BYTES, RUNS_A_DAY, Look, Target
-from tests.flows.control_site import TRACE, ControlSite, build, problem
-from tests.flows.review_ground import Ground, examine_every_one, furnish
-from tests.flows.test_proofs_before_certification import put_in_force
-from tests.flows.test_vendor_apps import PROFILE
-from tests.flows.vendor_ground import furnish_vendor, made
-from tests.sim.jwks_host import JwksHost, Page, running
-from tests.sim.tls_host import Authority
-from tests.sim.world import FakeClock
-
-DEADLINE = timedelta(seconds=5)
-PRIVATE = "inside.example"
-
-
-@cache
-def _served(authority: Authority, name: str, **certificate: bool) -> JwksHost:
-    """Start a host for the rest of the run."""
-    served = running(authority.server(name, **certificate), poll_s=0.1)
-    host = served.__enter__()
-    atexit.register(served.__exit__, None, None, None)
-    return host
-
-
-@dataclass
-class World:
-    """Hosts with names of their own, all on loopback, and a site whose app is on the first of them."""
-
-    stack: ExitStack
-    authority: Authority
-    uow: UnitOfWork
-    clock: FakeClock
-    deadline: timedelta = DEADLINE
-    hosts: dict[str, JwksHost] = field(default_factory=dict)
-
-    def host(self, name: str, **certificate: bool) -> str:
-        """Serve a host over TLS; return its origin."""
-        served = _served(self.authority, name, **certificate)
-        # Shared with the tests before, which is why its address stays: what is furnished with it is copied.
-        served.pages, served.asked, served.closing = {}, [], threading.Event()
-        self.stack.callback(served.closing.set)
-        self.hosts[name] = served
-        return f"https://{name}:{served.port}"
-
-    def page(self, origin: str, path: str, page: Page) -> str:
-        self.hosts[origin.split("/")[2].split(":", maxsplit=1)[0]].pages[path] = page
-        return origin + path
-
-    async def _resolve(self, host: str, port: int) -> list[str]:
-        return ["10.0.0.5" if host == PRIVATE else "127.0.0.1"]
-
-    def look_at(self, targets: Sequence[Target]) -> list[Look]:
-        def fetcher() -> SafeFetcher:
-            return SafeFetcher(
-                allow_private=True,
-                resolve=self._resolve,
-                tls=self.authority.client,
-                deadline=self.deadline,
-                body_bound=LOOK_BYTES,
-            )
-
-        return look_at(fetcher, targets)
-
-    def expire_leases(self) -> None:
-        """What time does while a process is frozen or gone."""
-        self.uow.write_now(lambda ctx: nodes.expire_leases(ctx.tx), actor=SYSTEM, trace=TRACE)
-
-    def lease(self, holder: str = "one") -> JobLease:
-        return JobLease(self.uow, "review_checks", holder, threading.Event())
-
-    def check(self, looks: Callable[..., list[Look]] | None = None, holder: str = "one") -> bool:
-        return run_next(self.lease(holder), looks or self.look_at)
-
-
-def key(kid: str) -> dict[str, Any]:
-    return dict(ECKey.generate_key("P-384", {"kid": kid}).as_dict(private=False))
-
-
-OK = Page(body=b"<p>Here we are.</p>")
-
-
-def where_every_one_is_examined(site: ControlSite) -> None:
-    site.system(policies.adopt_shipped)
-    examine_every_one(site)
-
-
-def in_order(world: World, **client: Any) -> Ground:
-    """An app all of whose addresses answer as they should."""
-    origin = world.host("acme.example")
-    for path in ("/cb", "/launch", "/privacy", "/terms"):
-        world.page(origin, path, OK)
-    profile = PROFILE | {"privacy_policy": f"{origin}/privacy", "terms": f"{origin}/terms"}
-    own = {"redirect_uris": [f"{origin}/cb"], "launch_url": f"{origin}/launch"}
-    site = build(world.uow, world.clock, then=where_every_one_is_examined)
-    return furnish(site, profile=profile, **own | client)
-
-
-def checks_of(ground: Ground, submission: str, who: str = "rita") -> Any:
-    return made(ground.site.api(who).get(f"/submissions/{submission}/checks"), 200)
-
-
-def results(run: Any) -> dict[tuple[str, str], str]:
-    return {(each["rule"], each["about"]): each["result"] for each in run["checks"]}
+from hilum.review.models import RUNS_A_DAY, Look, Target
+from tests.flows.control_site import TRACE, problem
+from tests.flows.review_ground import Ground
+from tests.flows.review_world import PRIVATE, World, again, checks_of, in_order, key, results
+from tests.flows.rule_book_ground import put_in_force
+from tests.flows.vendor_ground import PROFILE, furnish_vendor, made
+from tests.sim.jwks_host import Page
 
 
 def replayed(ground: Ground, submission: str) -> Any:
@@ -241,11 +134,6 @@ def test_keys_that_rotate_pass_and_a_key_that_changes_under_its_id_does_not(worl
         seen.append((run["keys.usable", about], run["keys.kept", about]))
 
     assert seen == [("passed", "passed"), ("passed", "passed"), ("passed", "failed"), ("failed", "passed")]
-
-
-def again(ground: Ground, submission: str, who: str = "rita", status: int = 200) -> Any:
-    body = {"revision": ground.see(submission)["revision"]}
-    return made(ground.site.api(who).post(f"/submissions/{submission}/rerun", json=body), status)
 
 
 def test_documents_and_records_that_changed_since_are_found(world: World) -> None:

@@ -14,11 +14,10 @@ from hilum.review import service
 from hilum.review.models import KEPT, RUN_LIFE, Look
 from tests.flows.control_site import TRACE, codes, problem
 from tests.flows.review_ground import SCOPES, Ground, add_reviewer, pass_lens, signs
+from tests.flows.review_world import World, again, decide, in_order, submitted
+from tests.flows.rule_book_ground import put_in_force
 from tests.flows.test_app_edits import edit
-from tests.flows.test_proofs_before_certification import put_in_force
-from tests.flows.test_review_checks import World, again, in_order
-from tests.flows.test_vendor_apps import PROFILE
-from tests.flows.vendor_ground import furnish_vendor, made
+from tests.flows.vendor_ground import PROFILE, furnish_vendor, made
 from tests.sim.pictures import png
 
 
@@ -27,21 +26,6 @@ def ground(world: World) -> Ground:
     found = in_order(world)
     found.site.furnished("rita signs", lambda: signs(found.site, "rita", "technical"))
     return found
-
-
-def submitted(ground: Ground, world: World, **change: Any) -> str:
-    """Submit, check, and have the one lens of the low tier pass."""
-    sent = str(made(ground.submit(**change))["id"])
-    assert world.check()
-    pass_lens(ground, sent)
-    return sent
-
-
-def decide(ground: Ground, submission: str, who: str = "rita", **change: Any) -> Any:
-    ends = ground.site.clock.now() + timedelta(days=30)
-    body = {"decision": "certify", "reason": "In order.", "expires_at": ends.isoformat()}
-    body["revision"] = ground.see(submission)["revision"]
-    return ground.site.api(who).post(f"/submissions/{submission}/decide", json=body | change)
 
 
 def certifications(ground: Ground) -> Any:

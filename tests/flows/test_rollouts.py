@@ -18,7 +18,7 @@ from hilum.rollouts.models import Step, Verdict
 from hilum.sunsets import store as walks
 from hilum.sunsets.models import Phase
 from tests.flows.control_site import ControlSite, build, with_rule_book
-from tests.flows.test_rule_book import NARROWER, WIDER, add, agree, apply, in_force, problem
+from tests.flows.rule_book_ground import NARROWER, WIDER, add, agree, apply, in_force, json_of
 from tests.sim.dry_runs import rehearse
 from tests.sim.one_world import in_one_world
 from tests.sim.rollouts import DAY, Traffic, in_transaction
@@ -250,7 +250,7 @@ def test_a_person_stops_it_and_what_it_has_reached_stays(
     traffic.record("mercy", 0, 500)
     assert traffic.carry_out_verdict() is None
     assert at(site) == (1, {"mercy": 2})
-    assert problem(site.api("root").post(where, json={"reason": "x"}))["code"] == "rollout_over"
+    assert json_of(site.api("root").post(where, json={"reason": "x"}))["code"] == "rollout_over"
 
 
 def test_a_rollout_that_a_person_stopped_and_a_row_set_to_running_again_moves_nothing(
@@ -379,7 +379,7 @@ def test_a_plan_that_is_none_is_refused_by_field(site: ControlSite, rings: Any, 
     answer = ask(site, rings=rings)
 
     assert answer.status_code == 422, answer.text
-    assert problem(answer)["fields"]["rings"]["code"] == code
+    assert json_of(answer)["fields"]["rings"]["code"] == code
 
 
 @in_one_world("who", ["sam", "rita", "otto", "gina"])
@@ -399,7 +399,7 @@ def test_a_version_that_is_in_force_everywhere_is_not_rolled_out(site: ControlSi
     """There would be nothing to go back to. Where it is not yet at every hospital, it may be."""
     body = {"version": 1, "rings": PLAN, "after": in_force(site)["last"], "reason": "Because."}
     refused = site.api("root").post("/policies/rollouts", json=body)
-    assert (refused.status_code, problem(refused)["code"]) == (409, "already_in_force")
+    assert (refused.status_code, json_of(refused)["code"]) == (409, "already_in_force")
 
     other = add(site, NARROWER)
     assert apply(site, other, "mercy").status_code == 201
@@ -433,7 +433,7 @@ def test_the_plan_is_what_was_shown_or_it_is_not_begun(site: ControlSite) -> Non
 
     refused = agree(site, asked)
 
-    assert (refused.status_code, problem(refused)["code"]) == (409, "target_changed")
+    assert (refused.status_code, json_of(refused)["code"]) == (409, "target_changed")
     assert at(site) == (1, {})
 
 
@@ -442,7 +442,7 @@ def test_one_rollout_runs_at_a_time(site: ControlSite) -> None:
 
     refused = ask(site, NARROWER)
 
-    assert (refused.status_code, problem(refused)["code"]) == (409, "rollout_running")
+    assert (refused.status_code, json_of(refused)["code"]) == (409, "rollout_running")
 
 
 def test_a_hospital_sees_no_rollout_since_other_hospitals_are_in_it(site: ControlSite) -> None:

@@ -26,64 +26,28 @@ from hilum.policies.models import POLICIES, ApplyOrder, Book, Tier
 from hilum.policies.product_models import NOTICE
 from hilum.policies.shipped import shipped_book
 from tests.flows.control_site import TRACE, ControlSite, build, with_rule_book
+from tests.flows.rule_book_ground import (
+    CELL,
+    NARROWER,
+    SOAK,
+    WIDER,
+    add,
+    agree,
+    apply,
+    in_force,
+    json_of,
+    plain,
+)
 from tests.sim.backends import both_backends
-from tests.sim.dry_runs import rehearse
 from tests.sim.facts import counted, whole
 from tests.sim.one_world import in_one_world
 from tests.sim.world import START, FakeClock
-from tests.unit.policies.books import book, document
-
-CELL = "categories.scheduling.cells.low"
-WIDER = {f"{CELL}.quota": {"burst": 101}}
-NARROWER = {f"{CELL}.quota": {"burst": 99}}
-SOAK = timedelta(days=1)
+from tests.unit.policies.books import book
 
 
 @pytest.fixture
 def site(one_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
     return build(one_uow, clock, then=with_rule_book)
-
-
-def problem(answer: Any) -> dict[str, Any]:
-    found: dict[str, Any] = answer.json()
-    return found
-
-
-def plain(changes: dict[str, Any]) -> dict[str, Any]:
-    """Return the shipped document with changes, as JSON can hold it."""
-    made = document(changes)
-    made["packs"][0]["valid_from"] = made["packs"][0]["valid_from"].isoformat()
-    return made
-
-
-def add(site: ControlSite, changes: dict[str, Any], by: str = "root", **more: Any) -> int:
-    body = {"document": plain(changes), "base": 1, "note": "A trial."} | more
-
-    def build() -> int:
-        answer = site.api(by).post("/policies/versions", json=body)
-        assert answer.status_code == 201, answer.text
-        return int(answer.json()["number"])
-
-    return site.furnished(f"a version of the rule book {changes} {by} {more}", build)
-
-
-def apply(site: ControlSite, version: int, *tenants: str, by: str = "root", after: int | None = None) -> Any:
-    last = in_force(site)["last"] if after is None else after
-    body = {"version": version, "tenants": tenants, "after": last, "reason": "Because."}
-    if after is None:
-        rehearse(site.uow, version)
-    return site.api(by).post("/policies/applications", json=body)
-
-
-def agree(site: ControlSite, answer: Any, by: str = "sam") -> Any:
-    assert answer.status_code == 202, answer.text
-    return site.api(by).post(f"/approvals/{answer.json()['approval']['id']}/approve")
-
-
-def in_force(site: ControlSite, by: str = "root") -> dict[str, Any]:
-    found: dict[str, Any] = site.api(by).get("/policies").json()
-    assert (found.pop("fault"), found.pop("observed")) == ("", [])
-    return found
 
 
 def burst(site: ControlSite, tenant: str = "general") -> int:
@@ -122,7 +86,7 @@ def test_what_allows_something_new_takes_two_people_and_begins_at_some_hospitals
     version = add(site, WIDER)
 
     refused = apply(site, version)
-    assert (refused.status_code, problem(refused)["code"]) == (409, "too_soon_everywhere")
+    assert (refused.status_code, json_of(refused)["code"]) == (409, "too_soon_everywhere")
     asked = apply(site, version, "mercy")
     assert asked.json()["approval"]["order"]["allows"] == [
         f"{CELL}.quota.burst: Is looser: 101 instead of 100."
@@ -134,9 +98,9 @@ def test_what_allows_something_new_takes_two_people_and_begins_at_some_hospitals
     assert agreed.status_code == 200, agreed.text
     assert (burst(site, "mercy"), burst(site, "children")) == (101, 100)
     clock.advance(SOAK - timedelta(seconds=1))
-    assert problem(apply(site, version))["code"] == "too_soon_everywhere"
+    assert json_of(apply(site, version))["code"] == "too_soon_everywhere"
     clock.advance(timedelta(seconds=1))
-    assert problem(apply(site, version))["code"] == "trial_unused"
+    assert json_of(apply(site, version))["code"] == "trial_unused"
     (done,) = site.api("root").get("/policies/applications").json()["items"][:1]
     assert (done["tenants"], done["applied_by"] != done["agreed_by"]) == (["mercy"], True)
 
@@ -201,7 +165,7 @@ def test_an_approval_covers_only_the_widenings_that_were_shown(
 
     answer = agree(site, asked)
 
-    assert (answer.status_code, problem(answer)["code"]) == (409, "target_changed")
+    assert (answer.status_code, json_of(answer)["code"]) == (409, "target_changed")
     assert burst(site) == 100
 
 
@@ -209,7 +173,7 @@ def test_an_approval_covers_only_the_widenings_that_were_shown(
 def test_nobody_agrees_to_what_they_asked_for(site: ControlSite, by: str) -> None:
     answer = agree(site, apply(site, add(site, WIDER), "general"), by=by)
 
-    assert (answer.status_code, problem(answer)["code"]) == (403, "asked_by_you")
+    assert (answer.status_code, json_of(answer)["code"]) == (403, "asked_by_you")
     assert burst(site) == 100
 
 
@@ -221,7 +185,7 @@ def test_what_was_asked_for_before_another_change_is_not_carried_out(site: Contr
 
     answer = agree(site, asked)
 
-    assert (answer.status_code, problem(answer)["code"]) == (409, "target_changed")
+    assert (answer.status_code, json_of(answer)["code"]) == (409, "target_changed")
     assert burst(site) == 99
 
 
@@ -231,7 +195,7 @@ def test_an_order_that_does_not_know_the_last_application_is_refused(site: Contr
 
     for after in (0, 2):
         answer = apply(site, version, after=after)
-        assert (answer.status_code, problem(answer)["code"]) == (409, "concurrent_change")
+        assert (answer.status_code, json_of(answer)["code"]) == (409, "concurrent_change")
     assert in_force(site)["everywhere"] == 1
 
 
@@ -284,8 +248,8 @@ def test_a_bad_order_is_refused_and_nothing_changes(
     )
 
     assert 400 <= answer.status_code < 500
-    assert problem(answer)["code"] == code
-    assert [name.split(".")[0] for name in problem(answer).get("fields") or {}] == [field] * bool(field)
+    assert json_of(answer)["code"] == code
+    assert [name.split(".")[0] for name in json_of(answer).get("fields") or {}] == [field] * bool(field)
     assert in_force(site)["last"] == 1
 
 
@@ -295,8 +259,8 @@ def test_a_document_that_is_not_valid_is_refused_with_each_place_and_code(site: 
     answer = site.api("root").post("/policies/versions", json={"document": bad, "base": 1, "note": ""})
     asked = site.api("sam").post("/policies/validate", json={"document": bad})
 
-    assert problem(answer)["code"] == "book_invalid"
-    assert set(problem(answer)["fields"]) == {"title", f"{CELL}.lenses", "regulated_lane[0].requires"}
+    assert json_of(answer)["code"] == "book_invalid"
+    assert set(json_of(answer)["fields"]) == {"title", f"{CELL}.lenses", "regulated_lane[0].requires"}
     assert [(each["path"], each["code"]) for each in asked.json()["faults"] if "lane" in each["path"]] == [
         ("regulated_lane[0].requires", "regulated_lane_condition")
     ]
@@ -309,7 +273,7 @@ def test_a_book_that_breaks_a_jurisdictions_rules_of_today_is_refused(site: Cont
         json={"document": plain({"regulated_lane.0.within_business_days": 11}), "base": 1, "note": ""},
     )
 
-    assert (answer.status_code, problem(answer)["code"]) == (422, "book_invalid")
+    assert (answer.status_code, json_of(answer)["code"]) == (422, "book_invalid")
 
 
 @both_backends

@@ -1,53 +1,25 @@
 """The rule book in force decides what apps get: changing a cell changes the next token and the next request (C20, C21, C179)."""
 
-from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
-import pytest
-
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.ids import TenantId
 from hilum.policies import service as policies
-from hilum.policies.models import ApplyOrder
 from tests.flows import back_channel, front_channel
 from tests.flows.back_channel import MERCY, Platform, refused
 from tests.flows.front_channel import Front, answer
-from tests.flows.gateway_ground import GENERAL, Ground, Play, patient, player
-from tests.sim.world import START, FakeClock, SeededIds
-from tests.unit.policies.books import GONE, document
+from tests.flows.gateway_ground import GENERAL, Ground, Play, patient
+from tests.flows.rule_book_ground import CELLS, READ_ONLY, everywhere, narrow_rule_book
+from tests.sim.world import START, FakeClock
+from tests.unit.policies.books import GONE
 
 platform = back_channel.platform
 front = front_channel.front
-CELLS = "categories.unclassified.cells"
-
-
-@pytest.fixture
-def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_uow, clock, ids, tmp_path)
-
-
-def everywhere(field: str, value: Any) -> dict[str, Any]:
-    return {f"{CELLS}.{tier}.{field}": value for tier in ("low", "moderate", "high")}
-
-
-def put_in_force(run: Callable[[Any], Any], changes: dict[str, Any], *tenants: TenantId) -> None:
-    """Apply a version that only narrows, at some tenants or everywhere."""
-    run(policies.adopt_shipped)
-    version = run(lambda ctx: policies.add_version(ctx, document(changes), base=1, note=""))
-    last = run(policies.in_force).last
-    run(lambda ctx: policies.apply(ctx, ApplyOrder(version.number, tenants, last, "a drill", emergency=True)))
-
-
-READ_ONLY = {f"{CELLS}.low.scopes": ["patient/*.rs", "user/*.rs", "system/*.rs"]}
 
 
 def test_a_code_earns_only_what_the_rule_book_admits(platform: Platform) -> None:
     scopes = ("launch", "patient/Observation.cruds", "patient/Patient.rs")
     assert platform.earn(scopes=scopes)["scope"].split() == list(scopes)
 
-    put_in_force(platform.run, READ_ONLY)
+    narrow_rule_book(platform.run, READ_ONLY)
 
     assert platform.earn(scopes=scopes)["scope"].split() == [
         "launch",
@@ -58,7 +30,7 @@ def test_a_code_earns_only_what_the_rule_book_admits(platform: Platform) -> None
 
 def test_a_refresh_loses_what_the_rule_book_no_longer_admits(platform: Platform) -> None:
     first = platform.earn(scopes=("launch", "offline_access", "patient/Observation.cruds"))
-    put_in_force(platform.run, READ_ONLY)
+    narrow_rule_book(platform.run, READ_ONLY)
 
     again = platform.refresh(first["refresh_token"]).json()
 
@@ -69,7 +41,7 @@ def test_a_client_that_may_not_authenticate_as_it_does_gets_nothing(platform: Pl
     """C20: the book says how clients of a category and tier authenticate."""
     first = platform.earn(scopes=("launch", "offline_access", "patient/Observation.rs"))
     code = platform.code()
-    put_in_force(
+    narrow_rule_book(
         platform.run, everywhere("client_authentication", ["client_secret_basic", "private_key_jwt"])
     )
 
@@ -79,14 +51,14 @@ def test_a_client_that_may_not_authenticate_as_it_does_gets_nothing(platform: Pl
 
 
 def test_a_backend_service_gets_only_what_the_rule_book_admits(platform: Platform) -> None:
-    put_in_force(platform.run, READ_ONLY)
+    narrow_rule_book(platform.run, READ_ONLY)
 
     assert platform.backend("system/Patient.cruds").json()["scope"] == "system/Patient.rs"
 
 
 def test_a_tier_without_a_cell_withholds_only_what_is_of_it(platform: Platform) -> None:
     """C21."""
-    put_in_force(platform.run, {f"{CELLS}.high": GONE})
+    narrow_rule_book(platform.run, {f"{CELLS}.high": GONE})
 
     earned = platform.earn(scopes=("launch", "patient/Observation.cruds", "patient/Patient.rs"))
 
@@ -95,14 +67,14 @@ def test_a_tier_without_a_cell_withholds_only_what_is_of_it(platform: Platform) 
 
 def test_a_category_that_the_rule_book_does_not_have_gets_nothing(platform: Platform) -> None:
     code = platform.code()
-    put_in_force(platform.run, {"categories.unclassified": GONE})
+    narrow_rule_book(platform.run, {"categories.unclassified": GONE})
 
     refused(platform.backend("system/Patient.rs"), "invalid_scope")
     refused(platform.redeem(code), "invalid_scope")
 
 
 def test_another_hospital_goes_on_under_its_own_rule_book(platform: Platform) -> None:
-    put_in_force(platform.run, READ_ONLY, MERCY)
+    narrow_rule_book(platform.run, READ_ONLY, MERCY)
 
     assert (
         platform.earn(scopes=("launch", "patient/Observation.cruds"))["scope"].split()[-1]
@@ -126,7 +98,7 @@ LIVES = {
 
 def test_tokens_and_agreements_live_as_long_as_the_cell_says(platform: Platform, clock: FakeClock) -> None:
     """C47, C179."""
-    put_in_force(platform.run, everywhere("lifetimes", LIVES))
+    narrow_rule_book(platform.run, everywhere("lifetimes", LIVES))
 
     offline = platform.earn(scopes=("launch", "offline_access", "patient/Observation.rs"))
     online = platform.earn(scopes=("launch", "online_access", "patient/Observation.rs"))
@@ -149,7 +121,7 @@ def test_a_refresh_token_lives_no_longer_than_the_rule_book_in_force_allows(
     scopes = ("launch", "patient/Observation.rs")
     held = [platform.earn(scopes=("offline_access", *scopes))["refresh_token"] for _ in range(2)]
     online = platform.earn(scopes=("online_access", *scopes))["refresh_token"]
-    put_in_force(platform.run, everywhere("lifetimes", LIVES))
+    narrow_rule_book(platform.run, everywhere("lifetimes", LIVES))
 
     clock.advance(timedelta(minutes=61))
     refused(platform.refresh(online), "invalid_grant")
@@ -171,7 +143,7 @@ def test_an_agreement_lives_no_longer_than_the_rule_book_in_force_allows(
     code = answer(browser.allow())["code"]
     token = front.redeem(code, "web").json()["refresh_token"]
     assert "code" in answer(browser.authorize(launch=front.open_launch().handle))
-    put_in_force(front.run, everywhere("lifetimes", LIVES))
+    narrow_rule_book(front.run, everywhere("lifetimes", LIVES))
 
     clock.advance(timedelta(days=90))
     token = front.refresh(token, "web").json()["refresh_token"]
@@ -190,7 +162,7 @@ def test_a_certification_lives_no_longer_than_the_rule_book_in_force_allows(
 
     async def story(made: Ground) -> None:
         made.load(patient("p1"))
-        put_in_force(made.run, everywhere("certificate_life", "30 d"), GENERAL)
+        narrow_rule_book(made.run, everywhere("certificate_life", "30 d"), GENERAL)
         clock.advance(timedelta(days=30) - timedelta(minutes=30))
         token = made.token("patient/Patient.rs")
         assert (await made.get("Patient/p1", token)).status == 200
@@ -210,7 +182,7 @@ def test_an_app_has_the_quota_of_its_cell(play: Play) -> None:
     async def story(made: Ground) -> None:
         made.load(patient("p1"))
         token = made.token("patient/Patient.rs")
-        put_in_force(made.run, everywhere("quota", {"rate_per_s": 0.01, "burst": 2}), GENERAL)
+        narrow_rule_book(made.run, everywhere("quota", {"rate_per_s": 0.01, "burst": 2}), GENERAL)
 
         answers = [(await made.get("Patient/p1", token)).status for _ in range(3)]
 
@@ -231,7 +203,7 @@ def test_the_gateway_follows_the_rule_book_for_tokens_that_are_out(play: Play) -
             for tier in ("low", "moderate", "high")
         }
 
-        put_in_force(made.run, narrower, GENERAL)
+        narrow_rule_book(made.run, narrower, GENERAL)
 
         answer = await made.get("Patient/p1", token)
         assert answer.status == 403

@@ -28,18 +28,8 @@ from hilum.policies.document import canonical
 from hilum.policies.in_force import PolicyFacts
 from hilum.policies.models import FORMAT, ApplyOrder, Book, Version
 from tests.flows.control_site import TRACE, ControlSite, build, with_rule_book
-from tests.flows.test_rule_book import (
-    CELL,
-    NARROWER,
-    WIDER,
-    add,
-    agree,
-    apply,
-    burst,
-    in_force,
-    plain,
-    problem,
-)
+from tests.flows.rule_book_ground import CELL, NARROWER, WIDER, add, agree, apply, in_force, json_of, plain
+from tests.flows.test_rule_book import burst
 from tests.sim.backends import both_backends
 from tests.sim.facts import whole
 from tests.sim.world import FakeClock
@@ -324,7 +314,7 @@ def test_a_version_in_force_nowhere_that_was_edited_is_named_and_harms_nobody(si
 
     assert burst(site) == 100
     assert f"Version {version} of the rule book does not match what was signed." in faults(site)
-    assert problem(apply(site, version))["code"] == "policy_not_as_signed"
+    assert json_of(apply(site, version))["code"] == "policy_not_as_signed"
 
 
 def test_an_application_before_the_last_one_everywhere_that_was_edited_is_named(site: ControlSite) -> None:
@@ -473,7 +463,7 @@ def test_a_book_that_is_no_longer_sound_stays_in_force_with_a_warning(site: Cont
     assert verified.faults == ()
     assert "Writing orders, medications and notes" in verified.warnings[0]
     assert (
-        problem(site.api("root").post("/policies/versions", json=_body(tier_rules=[])))["code"]
+        json_of(site.api("root").post("/policies/versions", json=_body(tier_rules=[])))["code"]
         == "book_invalid"
     )
 
@@ -534,7 +524,7 @@ def test_one_person_alone_does_not_put_a_version_over_what_cannot_be_read(site: 
 
     answer = agree(site, asked, by="root")
 
-    assert (answer.status_code, problem(answer)["code"]) == (403, "asked_by_you")
+    assert (answer.status_code, json_of(answer)["code"]) == (403, "asked_by_you")
     assert refused(site)
 
 
@@ -543,7 +533,7 @@ def test_a_damaged_chain_is_not_fixed_at_some_hospitals(site: ControlSite) -> No
 
     answer = apply_after(site, 1, 1, "general")
 
-    assert (answer.status_code, problem(answer)["code"]) == (409, "policy_not_as_signed")
+    assert (answer.status_code, json_of(answer)["code"]) == (409, "policy_not_as_signed")
 
 
 def test_a_version_that_cannot_be_read_is_not_put_in_force(site: ControlSite) -> None:
@@ -551,7 +541,7 @@ def test_a_version_that_cannot_be_read_is_not_put_in_force(site: ControlSite) ->
 
     answer = apply(site, number)
 
-    assert (answer.status_code, problem(answer)["code"]) == (503, "policy_newer")
+    assert (answer.status_code, json_of(answer)["code"]) == (503, "policy_newer")
     assert burst(site) == 100
 
 

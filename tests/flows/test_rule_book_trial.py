@@ -19,7 +19,7 @@ from hilum.kernel.ids import TenantId
 from hilum.policies import service
 from hilum.policies.models import UNCLASSIFIED
 from tests.flows.control_site import ControlSite, build, with_rule_book
-from tests.flows.test_rule_book import NARROWER, SOAK, WIDER, add, agree, apply, in_force, problem
+from tests.flows.rule_book_ground import NARROWER, SOAK, WIDER, add, agree, apply, in_force, json_of
 from tests.flows.test_scope_use import Ground
 from tests.sim.backends import both_backends
 from tests.sim.world import FakeClock
@@ -44,7 +44,7 @@ def tried(site: ControlSite, version: int, *tenants: str) -> None:
 def too_soon(site: ControlSite, version: int) -> bool:
     answer = apply(site, version)
     assert answer.status_code in {202, 409}, answer.text
-    return bool(answer.status_code == 409 and problem(answer)["code"] == "too_soon_everywhere")
+    return bool(answer.status_code == 409 and json_of(answer)["code"] == "too_soon_everywhere")
 
 
 def test_a_trial_counts_from_the_application_that_began_it(site: ControlSite, clock: FakeClock) -> None:
@@ -179,7 +179,7 @@ def test_no_more_versions_are_in_force_at_once_than_processes_keep(
     refused = apply(site, version, "children")
     replaced = apply(site, version, "general")
 
-    assert (refused.status_code, problem(refused)["code"]) == (409, "too_many_versions")
+    assert (refused.status_code, json_of(refused)["code"]) == (409, "too_many_versions")
     assert replaced.status_code == 201
     assert in_force(site)["at"] == {"general": version}
 
@@ -222,7 +222,7 @@ def test_a_trial_counts_only_where_an_app_was_used_in_its_time(
 
     use(ground)
 
-    refused = problem(apply(site, version))
+    refused = json_of(apply(site, version))
     assert refused["code"] == "trial_unused"
     assert "at general, but no app that it concerns" in refused["detail"]
     assert f"Use an app of {UNCLASSIFIED}" in refused["detail"]
@@ -235,7 +235,7 @@ def test_the_use_of_an_app_that_it_does_not_concern_is_no_trial(site: ControlSit
 
     ground.use("general", days_ago=0)
 
-    assert problem(apply(site, version))["code"] == "trial_unused"
+    assert json_of(apply(site, version))["code"] == "trial_unused"
 
 
 @both_backends
@@ -265,4 +265,4 @@ def test_the_use_is_judged_again_when_the_second_person_agrees(site: ControlSite
     assert asked.status_code == 202, asked.text
     site.system(installations.uninstall, installation_id=ground.installed["general"])
     refused = agree(site, asked)
-    assert (refused.status_code, problem(refused)["code"]) == (409, "trial_unused")
+    assert (refused.status_code, json_of(refused)["code"]) == (409, "trial_unused")

@@ -1,12 +1,10 @@
 """The end of a scope: announced, refused at authorize, dropped at refresh, refused at the gateway (C61, C62)."""
 
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import Invalid
 from hilum.policies import service as policies
 from hilum.policies.models import ApplyOrder
@@ -15,9 +13,9 @@ from hilum.policies.trials import never_used
 from tests.flows import back_channel, front_channel
 from tests.flows.back_channel import Platform, refused
 from tests.flows.front_channel import Front, error
-from tests.flows.gateway_ground import Ground, Play, patient, player
-from tests.flows.test_rule_book_in_force import put_in_force
-from tests.sim.world import START, FakeClock, SeededIds
+from tests.flows.gateway_ground import Ground, Play, patient
+from tests.flows.rule_book_ground import narrow_rule_book
+from tests.sim.world import START, FakeClock
 from tests.unit.gateway.facts import observation
 from tests.unit.policies.books import document
 
@@ -40,16 +38,11 @@ def ending(name: str = "results", since: date = TODAY, **fields: Any) -> dict[st
     return {f"scopes.{name}.{field}": value for field, value in (found | fields).items()}
 
 
-@pytest.fixture
-def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_uow, clock, ids, tmp_path)
-
-
 def test_a_scope_that_is_deprecated_is_granted_until_its_sunset_and_a_refresh_drops_it_then(
     platform: Platform, clock: FakeClock
 ) -> None:
     """C62."""
-    put_in_force(platform.run, ending())
+    narrow_rule_book(platform.run, ending())
     scopes = ("launch", "offline_access", "patient/Observation.rs", "patient/Patient.rs")
     answer = platform.redeem(platform.code(scopes=scopes))
     first = answer.json()
@@ -66,7 +59,7 @@ def test_a_scope_that_is_deprecated_is_granted_until_its_sunset_and_a_refresh_dr
 def test_a_backend_service_gets_the_ended_scope_and_its_successor(
     platform: Platform, clock: FakeClock
 ) -> None:
-    put_in_force(platform.run, ending())
+    narrow_rule_book(platform.run, ending())
     assert platform.backend("system/Observation.rs").json()["scope"] == "system/Observation.rs"
 
     clock.advance(UNTIL_SUNSET)
@@ -79,7 +72,7 @@ def test_a_backend_service_gets_the_ended_scope_and_its_successor(
 def test_a_code_from_before_the_sunset_yields_the_remaining_scopes(
     platform: Platform, clock: FakeClock
 ) -> None:
-    put_in_force(platform.run, ending())
+    narrow_rule_book(platform.run, ending())
     clock.advance(UNTIL_SUNSET - timedelta(seconds=1))
     code = platform.code(scopes=("launch", "patient/Observation.rs", "patient/Patient.rs"))
 
@@ -89,7 +82,7 @@ def test_a_code_from_before_the_sunset_yields_the_remaining_scopes(
 
 
 def test_authorize_refuses_what_has_ended_before_anybody_signs_in(front: Front, clock: FakeClock) -> None:
-    put_in_force(front.run, ending())
+    narrow_rule_book(front.run, ending())
     asked = "launch/patient patient/Patient.rs patient/Observation.rs"
     assert front.browser().authorize(scope=asked).status_code == 200
 
@@ -102,7 +95,7 @@ def test_authorize_refuses_what_has_ended_before_anybody_signs_in(front: Front, 
 def test_the_gateway_names_the_end_for_tokens_that_are_out(play: Play, clock: FakeClock) -> None:
     async def story(made: Ground) -> None:
         made.load(patient("p1"), observation("o1", code={"text": "a"}))
-        put_in_force(made.run, ending())
+        narrow_rule_book(made.run, ending())
         clock.advance(UNTIL_SUNSET - timedelta(seconds=1))
         token = made.token("patient/Observation.rs", "patient/Patient.rs")
         before = await made.get("Observation/o1", token)
@@ -133,7 +126,7 @@ def test_a_version_that_ends_a_scope_without_notice_is_not_put_in_force(
         changes |= {f"workflows.{name}.scopes": ["user/Patient.rs"] for name in document()["workflows"]}
 
     with pytest.raises(Invalid) as error:
-        put_in_force(platform.run, changes)
+        narrow_rule_book(platform.run, changes)
 
     assert set(error.value.fields.values()) == {"notice_too_short"}
     assert platform.run(policies.in_force).everywhere == 1
@@ -141,7 +134,7 @@ def test_a_version_that_ends_a_scope_without_notice_is_not_put_in_force(
 
 def test_going_back_needs_no_notice(platform: Platform) -> None:
     """A mistake is undone in minutes: the added scope goes as it came."""
-    put_in_force(platform.run, ending())
+    narrow_rule_book(platform.run, ending())
 
     last = platform.run(policies.in_force).last
     asked = platform.run(lambda ctx: policies._judged(ctx, ApplyOrder(1, (), last, "a mistake"), never_used))

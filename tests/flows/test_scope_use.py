@@ -22,7 +22,7 @@ from hilum.policies.models import UNCLASSIFIED
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from tests.flows.control_site import ControlSite, build, in_a_browser, problem
-from tests.flows.test_audit_journal import Place, access
+from tests.flows.journal_ground import Place, access
 from tests.flows.test_facilities_api import EAST
 from tests.flows.vendor_ground import made
 from tests.sim.one_world import in_one_world

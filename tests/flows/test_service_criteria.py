@@ -18,9 +18,9 @@ from hilum.notices.models import Outcome as Ended
 from hilum.revalidation.service import Totals, Use
 from tests.flows.certified_app import DAY, Certified, certified_in
 from tests.flows.control_site import problem
-from tests.flows.test_audit_journal import Place, access
-from tests.flows.test_proofs_before_certification import put_in_force
-from tests.flows.test_review_checks import World
+from tests.flows.journal_ground import Place, access
+from tests.flows.review_world import World
+from tests.flows.rule_book_ground import put_in_force
 from tests.flows.vendor_ground import furnish_vendor, made
 
 CELLS = "categories.scheduling.cells"

@@ -8,19 +8,12 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.signin.models import ATTEMPTS_FREE
-from tests.flows.control_site import ORIGIN, PASSWORD, ControlSite, build, problem
+from tests.flows.control_site import ORIGIN, PASSWORD, ControlSite, problem
 from tests.sim.browser import Form, form_with
 from tests.sim.one_world import in_one_world
-from tests.sim.world import FakeClock
 
 PAGE = "/t/general/signin"
-
-
-@pytest.fixture
-def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(sqlite_uow, clock)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from hilum.identity import service as identity
 from hilum.identity.models import TenantChange
 from hilum.infra.context import Context
 from hilum.infra.settings import Mode
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.installations.models import InstallOrder, NarrowOrder
 from hilum.kernel.decision import Reason
@@ -29,10 +27,9 @@ from hilum.registry.models import CertifyOrder, Environment, NewVersion
 from hilum.web.kit import Kit
 from tests.flows import back_channel
 from tests.flows.back_channel import BASE, MERCY, Platform, refused
-from tests.flows.gateway_ground import GENERAL, Ground, Play, player
+from tests.flows.gateway_ground import GENERAL, Ground, Play
 from tests.sim.proofs import all_proved
 from tests.sim.site_client import SiteClient
-from tests.sim.world import FakeClock, SeededIds
 
 platform = back_channel.platform
 ROLES = frozenset({"physician", "nurse", "patient"})
@@ -231,11 +228,6 @@ def test_an_ehr_suspended_and_resumed_needs_a_new_token(platform: Platform) -> N
 
         assert open_with(token) == 403
         assert open_with(platform.backend("hilum/launch", "ehr").json()["access_token"]) == 201
-
-
-@pytest.fixture
-def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 @pytest.mark.parametrize("case", TAKEN_AND_GIVEN)

@@ -13,22 +13,15 @@ import pytest
 import uvicorn
 
 from hilum.contacts.models import PROOF_LIFE, ContactKind, NewContact
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import VendorId
 from hilum.review import policy, service
 from hilum.review.models import DRAFT_KEPT, KEPT
-from tests.flows.control_site import ControlSite, build, codes, problem
+from tests.flows.control_site import ControlSite, codes, problem
 from tests.flows.review_ground import Ground, furnish
-from tests.flows.test_vendor_apps import PROFILE
-from tests.flows.vendor_ground import ROLES, furnish_vendor, made
+from tests.flows.vendor_ground import PROFILE, ROLES, furnish_vendor, made
 from tests.sim.command_line import run_hilum
 from tests.sim.proofs import prove, prove_contact
 from tests.sim.world import FakeClock
-
-
-@pytest.fixture
-def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(sqlite_uow, clock)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from hilum.registry import service as registry
 from hilum.registry.models import Environment, NewVendor
 from hilum.sunsets import policy, service
 from hilum.sunsets.models import PLACES_AT_ONCE, Stage
-from tests.flows.test_rule_book_in_force import put_in_force
+from tests.flows.rule_book_ground import narrow_rule_book
 from tests.flows.test_scope_products import ending
 from tests.sim.mail_server import mail_server
 from tests.sim.notice_ground import NoticeGround
@@ -130,7 +130,7 @@ def prove(made: Ground, order: NewContact) -> None:
 
 
 def deprecate(made: Ground, *tenants: Any) -> None:
-    put_in_force(lambda verb: made.do(SYSTEM, verb), ending(), *tenants)
+    narrow_rule_book(lambda verb: made.do(SYSTEM, verb), ending(), *tenants)
 
 
 def run(made: Ground) -> int:

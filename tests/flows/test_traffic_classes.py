@@ -13,25 +13,18 @@ from hilum.audit.models import AccessQuery
 from hilum.controls import service as controls
 from hilum.controls.models import Quota
 from hilum.infra import metrics
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import NotPermitted
 from hilum.policies.models import TrafficClass
 from hilum.upstream.policy import bounds
-from tests.flows.gateway_ground import GENERAL, Answer, Ground, Play, patient, player
-from tests.flows.test_rule_book_in_force import everywhere, put_in_force
+from tests.flows.gateway_ground import GENERAL, Answer, Ground, Play, patient
+from tests.flows.rule_book_ground import everywhere, narrow_rule_book
 from tests.sim.fhir_upstream import OtherServer, over_http
-from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import observation
 from tests.unit.policies.books import book
 
 SLOW = "Observation/slow"
 BACKEND = TrafficClass.BACKEND.rank
 PLACES, QUEUES = (each[BACKEND] for each in bounds(book().shares))
-
-
-@pytest.fixture
-def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 @pytest.fixture
@@ -67,7 +60,7 @@ def test_a_flood_of_a_backend_service_is_refused_and_who_treats_a_patient_is_ser
     """C133, C69: over real HTTP; recorded, counted by class and explained."""
 
     async def story(made: Ground) -> None:
-        put_in_force(made.run, everywhere("quota", {"burst": 199}), GENERAL)
+        narrow_rule_book(made.run, everywhere("quota", {"burst": 199}), GENERAL)
         bearer = made.token("system/Observation.rs", client="backend")
         before = {tuple(each): number for each, number in metrics.TRAFFIC_SHED.read()}
         sent = await flood(made, PLACES + QUEUES)
@@ -107,7 +100,7 @@ def test_changing_the_cell_changes_who_is_refused(play: Play, slow: OtherServer)
         sent = await flood(made, PLACES + QUEUES)
         assert (await made.get("Observation/o1", app)).status == 200
 
-        put_in_force(made.run, everywhere("traffic_class", "bulk"), GENERAL)
+        narrow_rule_book(made.run, everywhere("traffic_class", "bulk"), GENERAL)
 
         assert shed(await made.get("Observation/o1", app))
         slow.held[SLOW].set()
@@ -126,14 +119,14 @@ def test_the_share_of_the_rule_book_says_how_much_is_refused(play: Play, slow: O
         sent = await flood(made, PLACES + bounds(book(least).shares)[1][BACKEND])
         bearer = made.token("system/Observation.rs", client="backend")
 
-        put_in_force(made.run, least, GENERAL)
+        narrow_rule_book(made.run, least, GENERAL)
 
         assert shed(await made.get("Observation/o1", bearer))
         assert (await made.get("Observation/o1", made.token("patient/Observation.rs"))).status == 200
         slow.held[SLOW].set()
         await asyncio.gather(*sent)
         with pytest.raises(NotPermitted, match="two people"):
-            put_in_force(made.run, {"traffic.bulk": 26}, GENERAL)
+            narrow_rule_book(made.run, {"traffic.bulk": 26}, GENERAL)
 
     play(story, http_upstream=slow.base)
 

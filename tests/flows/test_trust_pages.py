@@ -14,9 +14,9 @@ from hilum.policies.models import Tier
 from hilum.review.clock_models import Stage
 from hilum.review.clocks import WEEKDAYS
 from hilum.review.timekeeping import enter
+from tests.flows.certificate_ground import Certified
 from tests.flows.control_site import ControlSite, build, with_rule_book
-from tests.flows.test_certificates import Certified
-from tests.flows.test_proofs_before_certification import put_in_force
+from tests.flows.rule_book_ground import put_in_force
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.world import FakeClock
 

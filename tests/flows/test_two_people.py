@@ -13,13 +13,11 @@ from hilum.audit.models import EventQuery, Outcome
 from hilum.enrolment.models import CODE_TRIES, LINK_LIFE
 from hilum.identity import service as identity
 from hilum.identity.models import SECOND_PERSON_AGE, NewPerson
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import PersonId
-from tests.flows.control_site import ORIGIN, PASSWORD, TRACE, ControlSite, build, codes, problem
+from tests.flows.control_site import ORIGIN, PASSWORD, TRACE, ControlSite, codes, problem
 from tests.sim.browser import form_with
 from tests.sim.one_world import in_one_world
-from tests.sim.world import FakeClock
 
 OWN = "my own long words"
 STAFF = {"username": "rob", "name": "Rob Reviewer", "role": "reviewer"}
@@ -30,11 +28,6 @@ NURSE = {
     "role": "nurse",
     "fhir_user": "Practitioner/n1",
 }
-
-
-@pytest.fixture
-def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(sqlite_uow, clock)
 
 
 def made(answer: Any, status: int = 201) -> dict[str, Any]:

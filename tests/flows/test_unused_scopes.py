@@ -14,8 +14,8 @@ from hilum.kernel.ids import AppId, TenantId
 from hilum.registry import service as registry
 from hilum.registry.models import NewVersion
 from tests.flows.control_site import build, codes, problem
+from tests.flows.journal_ground import Place, access
 from tests.flows.review_ground import SCOPES, WORKFLOWS, Ground, furnish
-from tests.flows.test_audit_journal import Place, access
 from tests.flows.vendor_ground import certified, made
 from tests.sim.world import FakeClock
 

@@ -4,78 +4,18 @@ from typing import Any
 
 import pytest
 
-from hilum.infra.unit_of_work import UnitOfWork
-from tests.flows.control_site import ControlSite, build, codes, problem
-from tests.flows.vendor_ground import ROLES, furnish_vendor, join, made
+from tests.flows.control_site import ControlSite, codes, problem
+from tests.flows.vendor_ground import (
+    PROFILE,
+    ROLES,
+    app_body,
+    client_body,
+    furnish_app,
+    furnish_vendor,
+    join,
+    made,
+)
 from tests.sim.one_world import in_one_world
-from tests.sim.world import FakeClock
-
-SCOPE = "launch openid fhirUser patient/*.rs"
-PROFILE = {
-    "revision": 0,
-    "owner": "Olga Owens",
-    "support_contact": "help@acme.example",
-    "security_contact": "security@acme.example",
-    "security_escalation": "On-call engineer, +1 555 0100",
-    "privacy_policy": "https://acme.example/privacy",
-    "terms": "https://acme.example/terms",
-    "stores_data": True,
-    "retention": "Notes are deleted after 30 days.",
-    "retention_days": 30,
-    "subcontractors": [{"name": "Cloud Ltd", "purpose": "Hosting", "region": "DE"}],
-    "hosting_regions": ["DE"],
-}
-
-
-@pytest.fixture
-def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(sqlite_uow, clock)
-
-
-def app_body(vendor: str, **change: Any) -> dict[str, Any]:
-    return {
-        "vendor": vendor,
-        "name": "Ward Notes",
-        "description": "Writes notes",
-        "purpose": "Documentation",
-        "category": "documentation_assistance",
-    } | change
-
-
-def client_body(app: str, version: str, **change: Any) -> dict[str, Any]:
-    return {
-        "app": app,
-        "version": version,
-        "client_name": "Ward Notes",
-        "client_type": "confidential-symmetric",
-        "deployment": "server",
-        "redirect_uris": ["https://notes.example/cb"],
-        "launch_url": "https://notes.example/launch",
-        "scope": SCOPE,
-    } | change
-
-
-def two_vendors_and_an_app(site: ControlSite) -> tuple[str, str, tuple[str, str, str]]:
-    """Add Acme with an app, and Bolt."""
-    acme, bolt = furnish_vendor(site, "Acme Health", "acme"), furnish_vendor(site, "Bolt", "bolt")
-    return acme, bolt, furnish_app(site, acme, "acme")
-
-
-def furnish_app(site: ControlSite, vendor: str, who: str, **change: Any) -> tuple[str, str, str]:
-    """Let a developer register an app with a version and a sandbox client; return their ids."""
-
-    def build() -> tuple[str, str, str]:
-        developer = site.api(f"{who}.developer")
-        app = made(developer.post("/apps", json=app_body(vendor, **change)))["id"]
-        version = made(developer.post(f"/apps/{app}/versions", json={"label": "1"}))["id"]
-        client = made(
-            developer.post(
-                "/clients", json=client_body(app, version, client_name=change.get("name", "Ward Notes"))
-            )
-        )
-        return app, version, client["id"]
-
-    return site.once(f"app {vendor} {who} {change}", build)
 
 
 def test_one_app_has_a_sandbox_and_a_production_client_of_its_own(site: ControlSite) -> None:

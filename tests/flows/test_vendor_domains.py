@@ -10,7 +10,7 @@ import pytest
 
 from hilum.app import sending
 from hilum.app.schedule import JobLease
-from hilum.contacts import domains, service
+from hilum.contacts import domains
 from hilum.contacts.domain_checks import DomainChecker
 from hilum.contacts.domain_models import (
     CHECKS_BOUND,
@@ -33,6 +33,7 @@ from tests.flows.vendor_ground import ROLES, furnish_vendor, made
 from tests.sim.jwks_host import JwksHost, Page, running
 from tests.sim.name_server import name_server
 from tests.sim.notice_ground import NoticeGround
+from tests.sim.proofs import prove_contact
 from tests.sim.world import FakeClock
 
 NAME = "acme.example"
@@ -329,7 +330,7 @@ def test_a_proof_is_renewed_by_itself_while_the_file_stays(ground: Ground, clock
 def test_a_proof_that_is_not_renewed_warns_once_and_lapses_once(ground: Ground, clock: FakeClock) -> None:
     """C7: it counts to its last day, is tried once a day, and its end is a finding that the vendor's webhooks get."""
     proved, site, notices = ground.prove(), ground.site, NoticeGround(ground.site.uow)
-    prove_contact(site, ground.vendor, "sec@mail.acme.example")
+    prove_security_contact(site, ground.vendor, "sec@mail.acme.example")
     made(site.api("root").post("/webhooks", json={"vendor": ground.vendor, "url": "https://h.example/"}))
     ground.serve("gone")
     clock.advance(PROOF_LIFE - RENEW_BEFORE)
@@ -359,16 +360,8 @@ def proof_end(shown: Any) -> Any:
     return datetime.fromisoformat(shown["proof_ends_at"])
 
 
-def prove_contact(site: ControlSite, vendor: str, address: str) -> None:
-    secrets: list[str] = []
-
-    def link(secret: str) -> str:
-        secrets.append(secret)
-        return site.kit.urls.contact(secret)
-
-    order = NewContact(VendorId(vendor), ContactKind.SECURITY, address)
-    site.system(service.add_contact, order=order, link_url=link)
-    site.system(service.confirm, secret=secrets[0])
+def prove_security_contact(site: ControlSite, vendor: str, address: str) -> None:
+    site.system(prove_contact, order=NewContact(VendorId(vendor), ContactKind.SECURITY, address))
 
 
 def test_a_check_that_ends_after_its_domain_was_replaced_proves_nothing(ground: Ground) -> None:

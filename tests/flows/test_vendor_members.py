@@ -6,19 +6,12 @@ from typing import Any
 import pytest
 
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.switchboard import service as switchboard
-from tests.flows.control_site import PASSWORD, ControlSite, build, codes, problem
+from tests.flows.control_site import PASSWORD, ControlSite, codes, problem
 from tests.flows.vendor_ground import ROLES, add_vendor, furnish_vendor, join, made
 from tests.sim.one_world import in_one_world
-from tests.sim.world import FakeClock
 
 NEW = {"username": "dana", "name": "Dana Marin", "role": "vendor_developer"}
-
-
-@pytest.fixture
-def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(sqlite_uow, clock)
 
 
 def open_link(site: ControlSite, url: str, code: str = "") -> Any:

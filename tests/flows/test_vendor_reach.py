@@ -4,19 +4,13 @@ from typing import Any
 
 import pytest
 
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.notices.models import BUDGET_WINDOW, PINGS_BOUND
-from tests.flows.control_site import ControlSite, build, problem
+from tests.flows.control_site import ControlSite, problem
 from tests.flows.vendor_ground import ROLES, furnish_vendor, made
 from tests.sim.world import FakeClock
 
 HOOK = "https://hooks.acme.example/hilum"
 OWNER, DEVELOPER, BILLING, SECURITY = ROLES
-
-
-@pytest.fixture
-def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(sqlite_uow, clock)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Workflows: asked for by name, stated by a launch, kept with the agreement, and a limit wherever it acts (C63, C68, C190)."""
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +8,6 @@ import pytest
 from hilum.clients import service as client_registry
 from hilum.consent import service as consent
 from hilum.consent.models import Authorization
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.installations.models import NarrowOrder
 from hilum.kernel.errors import Invalid, NotPermitted
@@ -18,18 +16,12 @@ from hilum.standards.smart.scopes import all_covered
 from tests.flows import back_channel, front_channel
 from tests.flows.back_channel import MERCY, Platform, refused
 from tests.flows.front_channel import Front, answer, error
-from tests.flows.gateway_ground import Ground, Play, patient, player
-from tests.flows.test_rule_book_in_force import put_in_force
-from tests.sim.world import FakeClock, SeededIds
+from tests.flows.gateway_ground import Ground, Play, patient
+from tests.flows.rule_book_ground import narrow_rule_book
 
 platform = back_channel.platform
 front = front_channel.front
 INTAKE = shipped_book().workflows["intake"].scopes or ()
-
-
-@pytest.fixture
-def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(sqlite_uow, clock, ids, tmp_path)
 
 
 def launched(front: Front, *, scope: str, **order: Any) -> Any:
@@ -106,7 +98,7 @@ def test_a_launch_for_a_workflow_that_the_cell_does_not_have_any_more_is_refused
         for tier in ("low", "moderate", "high")
     }
     opened = front.open_launch(intent="pre-visit-intake")
-    put_in_force(front.run, changes)
+    narrow_rule_book(front.run, changes)
 
     response = front.browser("dora").authorize(scope="launch patient/Patient.rs", launch=opened.handle)
 
@@ -139,7 +131,7 @@ def test_a_default_workflow_that_is_no_longer_approved_closes_launches_that_name
         f"categories.unclassified.cells.{tier}.workflows": ["outreach"]
         for tier in ("low", "moderate", "high")
     }
-    put_in_force(front.run, changes)
+    narrow_rule_book(front.run, changes)
 
     with pytest.raises(NotPermitted) as caught:
         front.open_launch()
@@ -179,7 +171,7 @@ def test_a_refresh_ends_when_the_workflow_is_no_longer_approved(platform: Platfo
         f"categories.unclassified.cells.{tier}.workflows": ["outreach"]
         for tier in ("low", "moderate", "high")
     }
-    put_in_force(platform.run, changes)
+    narrow_rule_book(platform.run, changes)
 
     told = refused(platform.refresh(first["refresh_token"]), "invalid_grant")
 
@@ -194,7 +186,7 @@ def test_a_wider_workflow_does_not_widen_what_was_granted_and_a_narrower_one_nar
     first = platform.earn(
         scopes=("offline_access", "patient/Patient.rs", "patient/Coverage.rs"), workflow="intake"
     )
-    put_in_force(platform.run, {"workflows.intake.scopes": ["patient/Patient.rs", "user/Patient.rs"]})
+    narrow_rule_book(platform.run, {"workflows.intake.scopes": ["patient/Patient.rs", "user/Patient.rs"]})
 
     again = platform.refresh(first["refresh_token"]).json()
 

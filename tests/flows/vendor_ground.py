@@ -13,6 +13,23 @@ from hilum.signin import service as signin
 from tests.flows.control_site import ControlSite, everybodys_digest
 from tests.sim.proofs import all_proved
 
+SCOPE = "launch openid fhirUser patient/*.rs"
+PROFILE = {
+    "revision": 0,
+    "owner": "Olga Owens",
+    "support_contact": "help@acme.example",
+    "security_contact": "security@acme.example",
+    "security_escalation": "On-call engineer, +1 555 0100",
+    "privacy_policy": "https://acme.example/privacy",
+    "terms": "https://acme.example/terms",
+    "stores_data": True,
+    "retention": "Notes are deleted after 30 days.",
+    "retention_days": 30,
+    "subcontractors": [{"name": "Cloud Ltd", "purpose": "Hosting", "region": "DE"}],
+    "hosting_regions": ["DE"],
+}
+
+
 ROLES = ("owner", "developer", "billing", "security")
 
 
@@ -55,3 +72,49 @@ def certified(
     order = CertifyOrder(VersionId(version), Environment(environment), tuple(scopes), ends)
     made: Certification = site.system(registry.certify, order=order, unproved=all_proved)
     return made
+
+
+def app_body(vendor: str, **change: Any) -> dict[str, Any]:
+    return {
+        "vendor": vendor,
+        "name": "Ward Notes",
+        "description": "Writes notes",
+        "purpose": "Documentation",
+        "category": "documentation_assistance",
+    } | change
+
+
+def client_body(app: str, version: str, **change: Any) -> dict[str, Any]:
+    return {
+        "app": app,
+        "version": version,
+        "client_name": "Ward Notes",
+        "client_type": "confidential-symmetric",
+        "deployment": "server",
+        "redirect_uris": ["https://notes.example/cb"],
+        "launch_url": "https://notes.example/launch",
+        "scope": SCOPE,
+    } | change
+
+
+def two_vendors_and_an_app(site: ControlSite) -> tuple[str, str, tuple[str, str, str]]:
+    """Add Acme with an app, and Bolt."""
+    acme, bolt = furnish_vendor(site, "Acme Health", "acme"), furnish_vendor(site, "Bolt", "bolt")
+    return acme, bolt, furnish_app(site, acme, "acme")
+
+
+def furnish_app(site: ControlSite, vendor: str, who: str, **change: Any) -> tuple[str, str, str]:
+    """Let a developer register an app with a version and a sandbox client; return their ids."""
+
+    def build() -> tuple[str, str, str]:
+        developer = site.api(f"{who}.developer")
+        app = made(developer.post("/apps", json=app_body(vendor, **change)))["id"]
+        version = made(developer.post(f"/apps/{app}/versions", json={"label": "1"}))["id"]
+        client = made(
+            developer.post(
+                "/clients", json=client_body(app, version, client_name=change.get("name", "Ward Notes"))
+            )
+        )
+        return app, version, client["id"]
+
+    return site.once(f"app {vendor} {who} {change}", build)

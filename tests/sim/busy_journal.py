@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hilum.audit import live
 from hilum.infra.system import SystemIds
-from tests.flows.test_audit_journal import access
+from tests.flows.journal_ground import access
 
 LANES = 32
 

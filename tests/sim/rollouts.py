@@ -13,7 +13,7 @@ from hilum.policies.models import CurrentVersions
 from hilum.rollouts import jobs
 from hilum.rollouts.models import Limits, Ring, Rollout, RolloutState
 from tests.flows.control_site import ControlSite
-from tests.flows.test_audit_journal import Place, access
+from tests.flows.journal_ground import Place, access
 from tests.sim.dry_runs import Jobs
 from tests.sim.world import START
 

@@ -31,7 +31,7 @@ from hilum.launches.store import launch
 from hilum.signin.store import attempts, sessions
 from hilum.tokens.store import access_token, refresh_token, token_family
 from tests.effort import effort
-from tests.flows.test_audit_journal import Place, access
+from tests.flows.journal_ground import Place, access
 from tests.sim.world import FakeClock
 
 OLD, LIVING, GONE = effort(5_000, 100_000), effort(1_000, 5_000), effort(2_000, 10_000)

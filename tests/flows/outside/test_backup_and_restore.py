@@ -35,10 +35,10 @@ from hilum.keys.live import Vault
 from hilum.keys.models import Purpose
 from hilum.keys.store import signing_key
 from tests.effort import FULL
+from tests.flows.journal_ground import TRACE, Place, access
 from tests.flows.outside.conftest import Starter, widen
 from tests.flows.outside.ground import Grant, Outside, outside_of, refused_grant, tell
 from tests.flows.outside.test_two_nodes import refreshed
-from tests.flows.test_audit_journal import TRACE, Place, access
 from tests.sim.nodes import Node, Nodes, Through
 from tests.sim.postgres import Cluster, free_port
 from tests.sim.running import Running, start

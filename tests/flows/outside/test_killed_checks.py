@@ -31,11 +31,10 @@ from hilum.revalidation import service as revalidation
 from hilum.review import jobs as checks
 from hilum.review.models import Look, Target
 from tests.conftest import SECRET_KEY
+from tests.flows.certificate_ground import AT
 from tests.flows.certified_app import DAY, Certified
 from tests.flows.review_ground import Ground, signs
-from tests.flows.test_certificates import AT
-from tests.flows.test_review_checks import World, checks_of, in_order
-from tests.flows.test_review_decisions import decide, submitted
+from tests.flows.review_world import World, checks_of, decide, in_order, submitted
 from tests.flows.vendor_ground import certified as record_certification
 from tests.flows.vendor_ground import made
 from tests.sim.tls_host import Authority

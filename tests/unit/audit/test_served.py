@@ -5,7 +5,7 @@ import pytest
 from hilum.audit.models import SERVED_EDGES_MS, Ending, Served
 from hilum.audit.policy import ending_of
 from hilum.kernel.decision import Reason
-from tests.flows.test_audit_journal import access
+from tests.flows.journal_ground import access
 
 
 @pytest.mark.parametrize(
