@@ -8,11 +8,11 @@ from starlette.testclient import TestClient
 from tests.flows.control_site import ControlSite, problem
 from tests.flows.test_app_edits import edit, shown
 from tests.flows.test_console_owner import enter
-from tests.flows.test_logos import app, logo, others, site
+from tests.flows.test_logos import app, logo, others
 from tests.flows.vendor_ground import made
 from tests.sim.browser import form_with
 
-__all__ = ["app", "others", "site"]
+__all__ = ["app", "others"]
 
 
 @pytest.fixture

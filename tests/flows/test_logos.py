@@ -11,7 +11,7 @@ from hilum.audit.models import EventQuery
 from hilum.pictures import service as pictures
 from hilum.pictures import store
 from tests.flows.control_site import ControlSite, problem
-from tests.flows.test_app_edits import WRITTEN, app, certify, edit, shown, site
+from tests.flows.test_app_edits import WRITTEN, app, certify, edit, shown
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.one_world import in_one_world
 from tests.sim.pictures import chunk, drawn, png, png_of
@@ -21,7 +21,7 @@ OTHER = base64.b64encode(png(48)).decode()
 COLOUR = "#0b6b74"
 
 
-__all__ = ["app", "site"]
+__all__ = ["app"]
 
 
 def served(site: ControlSite, owner: str, digest: str) -> Any:
