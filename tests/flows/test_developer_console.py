@@ -73,7 +73,7 @@ def test_nobody_else_enters_and_a_vendor_signs_in_at_its_own_page(desk: Desk) ->
         assert browser.get("/developer/live").status_code == 403
     stranger = desk.site.browser()
     assert stranger.get("/developer").status_code == 401
-    assert "no vendor&#39;s id" in stranger.get("/developer?vendor=acme").text
+    assert "not a vendor&#39;s id" in stranger.get("/developer?vendor=acme").text
     at_home = stranger.get("/developer/register", params={"vendor": desk.vendors["acme"]})
     assert at_home.headers["location"] == (
         f"{ORIGIN}/t/{desk.vendors['acme']}/signin?then=%2Fdeveloper%2Fregister"
