@@ -159,6 +159,26 @@ def test_a_read_that_the_server_still_holds_gets_nothing(
     play(story)
 
 
+def test_the_end_of_a_request_is_dated_by_the_clock_by_which_its_worker_confirms_stops(
+    play: Play, gate: Gate, recorded: Callable[[str], list[Access]]
+) -> None:
+    """C148: else what ended after a confirmation could look as if it had ended before, where a clock was set meanwhile."""
+
+    async def story(made: Ground) -> None:
+        _, bearer = made.authorized(*SCOPES)
+        task = await held(made, gate, made.get("Observation/o1", bearer))
+
+        made.clock.set_forward(timedelta(seconds=30))
+        gate.go.set()
+        answer = await task
+
+        (prepared,) = recorded(answer.headers["x-request-id"])
+        assert prepared.outcome is Outcome.DONE
+        assert prepared.at + timedelta(microseconds=prepared.latency_us) == made.clock.now()
+
+    play(story)
+
+
 @pytest.mark.parametrize("case", SOME)
 def test_a_read_that_waits_for_its_record_gets_nothing(
     play: Play,

@@ -22,6 +22,10 @@ class FakeClock:
     def monotonic(self) -> float:
         return self._seconds
 
+    def set_forward(self, by: timedelta) -> None:
+        """Move the wall clock alone, as who sets a machine's clock."""
+        self._now += by
+
     def advance(self, by: timedelta) -> datetime:
         self._now += by
         self._seconds += by.total_seconds()

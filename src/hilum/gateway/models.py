@@ -99,7 +99,7 @@ class GatewayRequest:
 
     ``bases`` are the addresses, each ending in a slash, that mean this base. ``token``: that of ``bearer`` once it was looked up, a Deny if
     there is none of ours; without ``bearer`` it is None, unless the platform itself reads. ``page``: where a page link leads; ``request`` is
-    then the search behind it. ``at`` and ``began`` are the wall clock and the monotonic clock at its arrival.
+    then the search behind it. ``at`` is the time of its arrival.
     """
 
     tenant: TenantId
@@ -117,7 +117,6 @@ class GatewayRequest:
     is_repeated: bool = False
     """The same was requested shortly before, by any client: only then is its result worth keeping."""
     at: datetime = _NEVER
-    began: float = 0.0
     # From here on for the audit record only.
     request_id: str = ""
     decision_id: str = ""

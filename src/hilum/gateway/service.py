@@ -78,7 +78,7 @@ class Enforcer:
         """Do what ``answer`` does; return what was done too, None for what was never permitted."""
         deps = self._deps
         # One time and one snapshot for the whole decision: no two of its checks can disagree.
-        incoming.began, incoming.at = deps.clock.monotonic(), deps.clock.now()
+        incoming.at = deps.clock.now()
         snapshot = deps.snapshots.current()
         # As nearly always without awaiting anything. A read of the platform's own comes with its token.
         if incoming.token is None and incoming.bearer is not None:
@@ -91,7 +91,7 @@ class Enforcer:
         # The token's row is newer than the snapshot for some milliseconds after an app was
         # registered or installed.
         if isinstance(decision, Deny) and policy.may_be_outdated(decision, incoming):
-            snapshot = await deps.snapshots.newer(incoming.began)
+            snapshot = await deps.snapshots.newer(deps.clock.monotonic())
             decision = policy.decide(incoming, snapshot, incoming.at)
         if isinstance(decision, Deny):
             return await self._refuse(incoming, snapshot, decision), None
@@ -221,7 +221,7 @@ class Enforcer:
         ``status`` replaces that of the reason.
         """
         deps = self._deps
-        incoming.began, incoming.at = deps.clock.monotonic(), deps.clock.now()
+        incoming.at = deps.clock.now()
         return await self._refuse(incoming, deps.snapshots.current(), deny, status=status)
 
     async def _refuse(
@@ -236,7 +236,7 @@ class Enforcer:
             is_known, rates = True, rate_headers(spent)
         answer = refusal_of(incoming.request, deny, incoming.request_id)
         answer.status, answer.rates = status or answer.status, rates
-        record = record_of(incoming, snapshot, answer, monotonic=self._deps.clock.monotonic())
+        record = record_of(incoming, snapshot, answer, now=self._deps.clock.now())
         try:
             # Refusals without a valid token are counted beyond the first few, so that strangers
             # cannot grow the record without a bound.

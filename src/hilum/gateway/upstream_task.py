@@ -161,8 +161,8 @@ class UpstreamTask:
 
     def record(self, answer: Answer) -> Access:
         """Return the audit record of this request with this answer."""
-        monotonic = self.deps.clock.monotonic()
-        record = record_of(self.incoming, self.snapshot, answer, self.permit, monotonic=monotonic)
+        now = self.deps.clock.now()
+        record = record_of(self.incoming, self.snapshot, answer, self.permit, now=now)
         if self.permit.request.is_write:
             record.outcome = self._outcome(answer)
             if self.effect is not Effect.NONE:

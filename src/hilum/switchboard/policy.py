@@ -1,7 +1,8 @@
 """The verdict of a containment report. Pure.
 
-Each worker confirms and records by its own clock, so a worker that answers after its own confirmation is found whatever the
-difference between the clocks of two nodes.
+Each worker dates its confirmation and the end of each request by its own clock, which never goes back. So a worker that answers after
+its own confirmation is found, whatever the difference between the clocks of two nodes. Two readings can be equal while that clock waits
+for the database's time: an answer of the moment of the last confirmation counts as one that passed.
 """
 
 from collections import defaultdict
