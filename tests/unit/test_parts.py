@@ -90,6 +90,22 @@ def test_a_forked_part_ends_with_its_supervisor_even_if_that_is_killed() -> None
         assert "hilum-jobs" in started.stdout.read()
 
 
+def test_a_part_forgets_no_signal_that_comes_as_it_is_forked() -> None:
+    """It begins with its supervisor's handlers, which only note a signal for the supervisor."""
+    then = """
+import signal
+child.kill()
+signal.signal(signal.SIGTERM, lambda *_: None)
+os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))
+print("ended", parts.fork("jobs", settings, {"passed": "again"}).wait(30))
+"""
+
+    said, complaints = told("time.sleep(600)", then)
+
+    assert (said.splitlines()[-1], complaints) == (f"ended {-signal.SIGTERM}", "")
+    assert "again" not in said
+
+
 def test_a_process_with_threads_is_not_forked() -> None:
     """A lock that another thread holds at that moment would never be released in the child."""
     held = threading.Event()

@@ -21,8 +21,7 @@ def end_with(parent: int) -> None:
     """Send SIGTERM to this process once ``parent`` is no longer its parent, and end it ``GRACE_S`` later in any case.
 
     An orphan would keep serving old code and settings, and occupy the address that its replacement needs. SIGTERM alone is not
-    enough: a worker that is starting has its parent's handler, which only records the signal; between two runs of the event loop
-    the signal is lost; and no parent is left to kill a worker whose stop hangs.
+    enough: no parent is left to kill a worker whose stop hangs.
 
     Call it before anything is served: a process whose parent has already ended exits here at once.
     """

@@ -24,6 +24,7 @@ from hilum.kernel.errors import Unavailable
 PARTS = ("platform", "sandbox", "jobs")
 SITES = {"platform": "hilum.app.factories:platform", "sandbox": "hilum.app.sandbox_factory:sandbox"}
 _JOBS = "hilum.app.jobs"
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 class Child(Protocol):
@@ -96,7 +97,12 @@ def fork(part: str, settings: Settings, passed: dict[str, str]) -> Forked | None
     process = multiprocessing.get_context("fork").Process(
         target=_begin, args=(part, settings, passed, os.getpid()), name=part
     )
-    process.start()
+    # Until the child has reset its handlers it would forget a signal; what is blocked comes to it afterwards.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return Forked(process)
 
 
@@ -115,8 +121,9 @@ def _threads() -> int:
 
 
 def _begin(part: str, settings: Settings, passed: dict[str, str], supervisor: int) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _STOPPING:
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
     os.environ.update(passed)
     end_with(supervisor)
     try:

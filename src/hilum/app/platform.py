@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import TypeVar
 
 from starlette.applications import Starlette
@@ -369,20 +369,31 @@ class _Threads:
     connections: Connections
 
 
+def _end_waits_at_sigterm(loop: asyncio.AbstractEventLoop, at_stop: list[Callable[[], None]]) -> None:
+    """Call ``at_stop`` at SIGTERM, before the server stops: it ends the lifespan only after every response, and a stream would never end."""
+    stop = signal.getsignal(signal.SIGTERM)
+
+    def end_waits() -> None:
+        for each in at_stop:
+            each()
+
+    def on_sigterm(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(end_waits)
+        assert callable(stop), "only then is it called"
+        stop(number, frame)
+
+    # Else this is no server's worker.
+    if callable(stop):
+        with suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGTERM, on_sigterm)
+
+
 @asynccontextmanager
 async def _lifespan(
     threads: _Threads, at_stop: list[Callable[[], None]], *closing: Upstreams | EmbeddedServers
 ) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        for each in at_stop:
-            each()
-        # The server treats SIGTERM as SIGINT, but ends the lifespan only after every response has ended: a stream would never end.
-        os.kill(os.getpid(), signal.SIGINT)
-
-    with suppress(ValueError, RuntimeError):  # not in the main thread, so not in a server's worker
-        loop.add_signal_handler(signal.SIGTERM, stop)
+    _end_waits_at_sigterm(loop, at_stop)
     # The heartbeat first: it decides whether this release may serve at all. The snapshot second, so
     # that the first request finds one.
     await loop.run_in_executor(None, threads.heartbeat.start)

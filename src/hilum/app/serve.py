@@ -1,18 +1,22 @@
 """Runs the web server of one site: its workers, their bounds on connections and headers, and restarts of workers that die."""
 
+import asyncio
 import os
 import resource
 import signal
 import socket
+import threading
 import time
 from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
 
+from granian import _signals
+from granian._granian import WorkerSignal
 from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
-from granian.server.mp import MPServer
+from granian.server.mp import MPServer, WorkerProcess
 
 from hilum.infra import logs
 from hilum.infra.settings import Settings
@@ -33,6 +37,21 @@ QUIET_S = 30.0
 _log = logs.get("app")
 
 
+class _Worker(WorkerProcess):
+    """A worker whose process one thread waits for, and everybody else waits for that thread.
+
+    With two that wait for the process, the one that comes second takes it for alive until the other has noted its end: on a busy machine
+    Granian said that it killed what had stopped in order, and sent the signal to a number that might have been another process's.
+    """
+
+    def _watch(self) -> None:
+        self._watching = threading.Thread(target=self._watcher)
+        self._watching.start()
+
+    def join(self, timeout: float | None = None) -> None:
+        self._watching.join(timeout)
+
+
 class _Server(MPServer):
     """Granian's server, except that it restarts dead workers however often they die, with growing pauses.
 
@@ -40,6 +59,12 @@ class _Server(MPServer):
     """
 
     _deaths, _died_at = 0, float("-inf")
+
+    def _spawn_worker(self, *given: Any, **named: Any) -> WorkerProcess:
+        spawned = super()._spawn_worker(*given, **named)
+        # Granian offers no way to choose the class.
+        spawned.__class__ = _Worker
+        return spawned
 
     def _respawn_workers(self, workers: Any, spawn_target: Any, target_loader: Any, delay: float = 0) -> None:
         now = time.monotonic()
@@ -88,7 +113,11 @@ def run_web(settings: Settings, target: str, listen: str, *, workers: int | None
     address, port = address_of(listen)
     # Imported before the server forks, so that the workers share the modules instead of loading them once each.
     import_module(target.partition(":")[0])
-    os.register_at_fork(after_in_child=_end_at_sigterm)
+    os.register_at_fork(
+        before=_hold_sigterm, after_in_parent=_release_sigterm, after_in_child=_end_at_sigterm
+    )
+    # Looked up by each worker as it starts.
+    _signals.set_loop_signals = _set_loop_signals
     _Server(
         target,
         address=address,
@@ -111,12 +140,43 @@ def run_web(settings: Settings, target: str, listen: str, *, workers: int | None
     ).serve()
 
 
+def _hold_sigterm() -> None:
+    """Keep SIGTERM for later, also for a child that is forked now: it would forget what came before it had reset its handlers."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _release_sigterm() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
 def _end_at_sigterm() -> None:
     """Let SIGTERM end a worker until it has a handler of its own, before which it has nothing to stop in order.
 
     It is forked with its server's handler, which only notes the signal for the server's loop: a worker that was loading would keep running.
     """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _release_sigterm()
+
+
+def _set_loop_signals(loop: asyncio.AbstractEventLoop) -> WorkerSignal:
+    """Let SIGTERM and SIGINT stop a worker in order; return what they set. In place of Granian's function of this name.
+
+    Granian leaves both to the loop, which forgets a signal that arrives while it does not run: before the lifespan begins, and between its
+    start and the first request. The worker would then serve until its server kills it.
+    """
+    stop, is_asked = WorkerSignal(), False
+
+    def ask() -> None:
+        nonlocal is_asked
+        # Once: the server takes one, has room for another, and whoever sets a third waits for ever.
+        if not is_asked:
+            is_asked = True
+            stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Called in whichever run of the loop comes next.
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(ask))
+    return stop
 
 
 def connections_of(settings: Settings) -> int:
