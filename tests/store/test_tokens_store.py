@@ -543,6 +543,17 @@ def test_purging_forgets_what_is_over_and_keeps_what_could_be_replayed(
         redeem(uow, second.refresh_token)
 
 
+def test_a_revocation_is_kept_as_long_as_a_token_of_it_may_live(uow: UnitOfWork, clock: FakeClock) -> None:
+    """C91: however short used tokens are kept."""
+    minted = mint(uow)
+    revoke(uow, minted.refresh_token)
+    clock.advance(NEGATIVE_WINDOW - timedelta(seconds=1))
+
+    do(uow, lambda ctx: service.purge(ctx, used_kept=timedelta(0)))
+
+    assert len(facts(uow).revoked_families) == 1
+
+
 # --- jti -----------------------------------------------------------------------------------------------------------------------
 
 
