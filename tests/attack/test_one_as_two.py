@@ -20,8 +20,9 @@ from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import ClientId, PersonId, TenantId
 from hilum.signin import policy as signin_policy
+from tests.flows.accounts_ground import NURSE, OWN, approve, events, path_of, press, signs_in
 from tests.flows.control_site import TRACE, ControlSite, build, problem
-from tests.flows.test_two_people import NURSE, OWN, approve, events, made, path_of, press, signs_in
+from tests.flows.vendor_ground import made
 from tests.sim.world import FakeClock
 
 HOST = Actor(ActorKind.HOST, "root")
@@ -269,7 +270,7 @@ ELSEWHERE = {"kind": "http", "url": "https://fhir.evil.example/r4"}
 
 
 def shown(site: ControlSite) -> dict[str, Any]:
-    return made(site.api("root").get("/tenants/general"), 200)
+    return dict(made(site.api("root").get("/tenants/general"), 200))
 
 
 def waiting(site: ControlSite, by: str = "sam") -> list[dict[str, Any]]:
@@ -278,7 +279,7 @@ def waiting(site: ControlSite, by: str = "sam") -> list[dict[str, Any]]:
 
 
 def move(site: ControlSite, **body: Any) -> dict[str, Any]:
-    return made(site.api("root").patch("/tenants/general", json=body or {"upstream": ELSEWHERE}), 202)
+    return dict(made(site.api("root").patch("/tenants/general", json=body or {"upstream": ELSEWHERE}), 202))
 
 
 @pytest.mark.parametrize(

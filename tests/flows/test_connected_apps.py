@@ -5,32 +5,13 @@ from typing import Any
 
 import pytest
 
-from tests.flows.back_channel import BASE, MERCY, OTHER, REMEMBERED
-from tests.flows.front_channel import Browser, Front, answer, front
+from tests.flows.back_channel import BASE, OTHER
+from tests.flows.connected_ground import MANAGE, SCOPE, connect, manage
+from tests.flows.front_channel import Front, answer, front
 from tests.sim.browser import forms_of
-from tests.sim.furnished import furnish
 from tests.sim.one_world import in_one_world
 
 __all__ = ["front"]
-
-MANAGE = f"/t/{MERCY}/oauth/manage"
-SCOPE = "launch/patient openid offline_access patient/Patient.rs patient/Goal.rs patient/Immunization.rs"
-
-
-def connect(front: Front, person: str = "pat", client: str = "web", scope: str = SCOPE) -> dict[str, str]:
-    def build() -> dict[str, str]:
-        browser = front.browser(person)
-        browser.authorize(client=client, scope=scope)
-        told = answer(browser.allow())
-        return dict(front.redeem(told["code"], client).json())
-
-    return furnish(f"connected {person} {client} {scope}", front.uow, front, REMEMBERED, build)
-
-
-def manage(browser: Browser) -> str:
-    page = browser.follow(browser.http.get(MANAGE))
-    assert page.status_code == 200, page.text
-    return str(page.text)
 
 
 def test_the_page_shows_each_app_in_plain_words_with_last_use_and_end(front: Front) -> None:

@@ -21,9 +21,9 @@ from hilum.kernel.ids import AuthorizationId, ClientId, PersonId
 from hilum.kernel.pages import PAGE_BOUND
 from hilum_ehr.fhirserver.validation import parse_resource
 from tests.flows.back_channel import MERCY, Platform, refused
+from tests.flows.connected_ground import connect, manage
 from tests.flows.control_site import build, problem
 from tests.flows.front_channel import Front, answer, front
-from tests.flows.test_connected_apps import connect, manage
 from tests.sim.world import FakeClock
 
 __all__ = ["front"]

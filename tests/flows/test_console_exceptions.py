@@ -13,8 +13,8 @@ from tests.flows.console_ground import Desk
 from tests.flows.control_site import ControlSite, send
 from tests.flows.rule_book_ground import put_in_force
 from tests.flows.test_console_tenant import ward
-from tests.flows.test_registry_api import made
 from tests.flows.test_set_tiers import ALONE, autonomy, declare, exceptions, site, versions_of
+from tests.flows.vendor_ground import made
 from tests.sim.browser import form_with
 
 __all__ = ["site", "ward"]

@@ -15,8 +15,8 @@ from tests.flows.control_site import ControlSite, build, everybodys_digest, send
 from tests.flows.test_console_exceptions import enter as enter_hospital
 from tests.flows.test_console_owner import agree, enter
 from tests.flows.test_overrides import with_overridable_rule
-from tests.flows.test_registry_api import made, register
 from tests.flows.test_set_tiers import ALONE, declare, exceptions, site, versions_of
+from tests.flows.vendor_ground import made, register
 
 __all__ = ["site"]
 CONTROL = "A nurse looks at each list."

@@ -29,9 +29,9 @@ from hilum.notices.models import Channel, NewEndpoint, Notice, NoticeQuery
 from hilum.policies.document import read_book, render
 from hilum.registry import service as registry
 from tests.flows.back_channel import BASE, MERCY, Platform
+from tests.flows.connected_ground import connect, manage
 from tests.flows.control_site import build, problem
 from tests.flows.front_channel import Front, front
-from tests.flows.test_connected_apps import connect, manage
 from tests.flows.vendor_ground import furnish_vendor
 from tests.sim.notice_ground import NoticeGround
 from tests.sim.one_world import in_one_world

@@ -16,10 +16,10 @@ from hilum.policies import service as policies
 from hilum.policies.models import DryRun
 from hilum.revalidation import store as revalidation
 from hilum.revalidation.models import Finding, Severity, State
+from tests.flows.connected_ground import connect
 from tests.flows.front_channel import Front, front
 from tests.flows.gateway_ground import CLINIC, GENERAL, Ground, Play, player
 from tests.flows.rule_book_ground import everywhere
-from tests.flows.test_connected_apps import connect
 from tests.flows.test_dry_run import CELLS, dry_run, rows
 from tests.flows.test_lives import keep_using
 from tests.flows.test_overrides import PATIENTS, STRICT, override, withhold

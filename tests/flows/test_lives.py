@@ -16,9 +16,9 @@ from hilum.kernel.errors import Invalid, NotPermitted
 from hilum.kernel.ids import PersonId
 from hilum.kernel.pages import PageQuery
 from tests.flows.back_channel import MERCY, TRACE, refused
+from tests.flows.connected_ground import connect, manage
 from tests.flows.front_channel import Front, answer, front
 from tests.flows.rule_book_ground import everywhere, narrow_rule_book
-from tests.flows.test_connected_apps import connect, manage
 from tests.sim.world import FakeClock
 
 __all__ = ["front"]

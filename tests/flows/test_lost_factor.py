@@ -14,7 +14,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.notices.store import notices
 from hilum.signin import service as signin
 from tests.flows.control_site import ControlSite, build, everybodys_digest, problem
-from tests.flows.test_second_factor import Owner, password, seed_on, send
+from tests.flows.second_factor_ground import Owner, password, seed_on, send
 from tests.sim.world import FakeClock
 
 REASON = "telephone lost, came to the desk with a badge"

@@ -29,7 +29,7 @@ from tests.flows.back_channel import Platform
 from tests.flows.control_site import ControlSite, build, codes, problem, with_rule_book
 from tests.flows.gateway_ground import Ground, patient, player
 from tests.flows.rule_book_ground import add, agree, apply
-from tests.flows.test_registry_api import made, register
+from tests.flows.vendor_ground import made, register
 from tests.sim.backends import both_backends
 from tests.sim.one_world import in_one_world
 from tests.sim.world import START, FakeClock, SeededIds

@@ -14,7 +14,7 @@ from hilum.enrolment.models import LinkMail
 from hilum.infra.settings import Mode
 from hilum.infra.unit_of_work import UnitOfWork
 from tests.flows.control_site import PASSWORD, ControlSite, build, problem
-from tests.flows.test_second_factor import NEXT_STEP, Owner, password, send, session_of
+from tests.flows.second_factor_ground import NEXT_STEP, Owner, password, send, session_of
 from tests.sim.browser import form_with
 from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock

@@ -17,7 +17,7 @@ from hilum.factors.models import CHALLENGE_LIFE
 from hilum.infra.settings import Mode
 from hilum.infra.unit_of_work import UnitOfWork
 from tests.flows.control_site import PASSWORD, ControlSite, build
-from tests.flows.test_second_factor import codes_on, password, send, session_of
+from tests.flows.second_factor_ground import codes_on, password, send, session_of
 from tests.sim.authenticator import PRESENT, VERIFIED, Authenticator
 from tests.sim.browser import Form, form_with
 from tests.sim.world import FakeClock

@@ -11,15 +11,11 @@ from hilum.kernel.errors import Invalid
 from hilum.kernel.ids import TenantId
 from hilum.web.faults import SENTENCES
 from tests.flows.control_site import TRACE, ControlSite, codes, problem
+from tests.flows.vendor_ground import made, register
 from tests.sim.one_world import in_one_world
 
 SCOPE = "launch openid fhirUser patient/*.rs"
 FUTURE = "2026-09-01T00:00:00Z"
-
-
-def made(answer: Any, status: int = 201) -> Any:
-    assert answer.status_code == status, answer.text
-    return answer.json()
 
 
 def client_body(app: str, version: str, **change: Any) -> dict[str, Any]:
@@ -33,21 +29,6 @@ def client_body(app: str, version: str, **change: Any) -> dict[str, Any]:
         "launch_url": "https://app.example/launch",
         "scope": SCOPE,
     } | change
-
-
-def register(root: Any) -> tuple[Any, Any]:
-    contacts = {"support_contact": "help@v.example", "security_contact": "sec@v.example"}
-    vendor = made(root.post("/vendors", json={"name": "Vendor", **contacts}))
-    body = {
-        "vendor": vendor["id"],
-        "name": "Viewer",
-        "description": "Shows",
-        "purpose": "Review",
-        "category": "care_recommendations",
-    }
-    app = made(root.post("/apps", json=body))
-    version = made(root.post(f"/apps/{app['id']}/versions", json={"label": "1.0"}))
-    return app, version
 
 
 def registered(site: ControlSite) -> tuple[Any, Any]:

@@ -1,28 +1,32 @@
 """Setting a second factor up, and signing in with it (C8, C57; security decisions 3 and 25; RFC 6238)."""
 
 import html
-import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from starlette.testclient import TestClient
 
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
 from hilum.factors import policy
-from hilum.factors.models import LOCKED_AFTER, OFFER_LIFE, STEP_S
+from hilum.factors.models import LOCKED_AFTER, OFFER_LIFE
 from hilum.factors.store import totps
 from hilum.infra.settings import Mode
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.signin.models import ATTEMPTS_FREE, STEP_LIFE
 from tests.flows.control_site import PASSWORD, TRACE, ControlSite, build, problem
+from tests.flows.second_factor_ground import (
+    NEXT_STEP,
+    STAFF,
+    Owner,
+    codes_on,
+    password,
+    seed_on,
+    send,
+    session_of,
+)
 from tests.sim.browser import form_with
 from tests.sim.world import FakeClock
-
-STAFF = "/signin"
-NEXT_STEP = timedelta(seconds=STEP_S)
 
 
 @pytest.fixture
@@ -34,59 +38,6 @@ def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
 @pytest.fixture
 def sandbox(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
     return build(sqlite_uow, clock)
-
-
-def password(browser: TestClient, username: str, page: str = STAFF) -> Any:
-    form = form_with(browser.get(page).text, "password")
-    return browser.post(form.action, data=dict(form.fields) | {"username": username, "password": PASSWORD})
-
-
-def send(browser: TestClient, page: Any, code: str, **more: str) -> Any:
-    """Send a code with the form of a page."""
-    form = form_with(page.text, "code")
-    return browser.post(form.action, data=dict(form.fields) | {"code": code} | more)
-
-
-def seed_on(page: Any) -> bytes:
-    found = re.search(r'id="secret">([A-Z2-7]+)<', page.text)
-    assert found is not None
-    return policy.from_base32(found[1])
-
-
-def codes_on(page: Any) -> list[str]:
-    return re.findall(r"<li><code>([0-9A-Z-]{14})</code>", page.text)
-
-
-def session_of(browser: TestClient) -> str:
-    return browser.cookies.get("hilum_session") or ""
-
-
-class Owner:
-    """A person with a telephone."""
-
-    def __init__(self, site: ControlSite, username: str = "root", page: str = STAFF) -> None:
-        self.site, self.username, self.page = site, username, page
-        self.seed, self.recovery = b"", [""]
-
-    def code(self) -> str:
-        return policy.code_at(self.seed, policy.step_of(self.site.clock.now()))
-
-    def enrol(self) -> TestClient:
-        """Set a first factor up at sign-in; return the browser, signed in."""
-        browser = self.site.browser()
-        page = browser.get(password(browser, self.username, self.page).headers["location"])
-        self.seed = seed_on(page)
-        done = send(browser, page, self.code())
-        assert done.status_code == 200, done.text
-        self.recovery = codes_on(done)
-        self.site.clock.advance(NEXT_STEP)
-        return browser
-
-    def step(self, browser: TestClient) -> Any:
-        """Enter the password; return the page that asks for the second factor."""
-        answer = password(browser, self.username, self.page)
-        assert answer.headers["location"].startswith(f"{self.page}/factor"), answer.text
-        return browser.get(answer.headers["location"])
 
 
 @pytest.fixture

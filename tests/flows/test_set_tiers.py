@@ -25,8 +25,7 @@ from tests.flows.control_site import ControlSite, build, codes, problem, with_ru
 from tests.flows.gateway_ground import Ground, patient, player
 from tests.flows.rule_book_ground import add, agree, apply
 from tests.flows.test_overrides import withhold
-from tests.flows.test_registry_api import made, register
-from tests.flows.vendor_ground import certified
+from tests.flows.vendor_ground import certified, made, register
 from tests.sim.backends import both_backends
 from tests.sim.one_world import in_one_world
 from tests.sim.world import START, FakeClock, SeededIds

@@ -5,72 +5,25 @@ from functools import partial
 from typing import Any
 
 import pytest
-from starlette.testclient import TestClient
 
 from hilum.approvals.models import APPROVAL_LIFE
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery, Outcome
+from hilum.audit.models import Outcome
 from hilum.enrolment.models import CODE_TRIES, LINK_LIFE
 from hilum.identity import service as identity
 from hilum.identity.models import SECOND_PERSON_AGE, NewPerson
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import PersonId
-from tests.flows.control_site import ORIGIN, PASSWORD, TRACE, ControlSite, codes, problem
+from tests.flows.accounts_ground import NURSE, OWN, approve, events, path_of, press, signs_in
+from tests.flows.control_site import PASSWORD, TRACE, ControlSite, codes, problem
+from tests.flows.vendor_ground import made
 from tests.sim.browser import form_with
 from tests.sim.one_world import in_one_world
 
-OWN = "my own long words"
 STAFF = {"username": "rob", "name": "Rob Reviewer", "role": "reviewer"}
-NURSE = {
-    "tenant": "general",
-    "username": "nia",
-    "name": "Nia Nurse",
-    "role": "nurse",
-    "fhir_user": "Practitioner/n1",
-}
-
-
-def made(answer: Any, status: int = 201) -> dict[str, Any]:
-    assert answer.status_code == status, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
 
 
 def ask(site: ControlSite, by: str = "root", **change: Any) -> dict[str, Any]:
-    return made(site.api(by).post("/people", json=STAFF | change), 202)
-
-
-def approve(site: ControlSite, asked: dict[str, Any], by: str = "sam") -> Any:
-    return site.api(by).post(f"/approvals/{asked['approval']['id']}/approve")
-
-
-def path_of(opened: dict[str, Any]) -> str:
-    url: str = opened["enrolment"]["url"]
-    assert url.startswith(ORIGIN)
-    return url.removeprefix(ORIGIN)
-
-
-def press(site: ControlSite, path: str, browser: TestClient | None = None, **values: str) -> Any:
-    """Open a link's page in a browser and press its button."""
-    browser = browser or site.browser()
-    page = browser.get(path)
-    assert page.status_code == 200, page.text
-    form = form_with(page.text, "password")
-    assert ("action", "enrol") in form.submits
-    fields = {"password": OWN, "again": OWN} | values
-    return browser.post(form.action, data=dict(form.fields) | fields | {"action": "enrol"})
-
-
-def signs_in(site: ControlSite, username: str, password: str, tenant: str | None = None) -> bool:
-    body = {"username": username, "password": password, "tenant": tenant}
-    answer = site.api().post("/tokens", json=body)
-    assert answer.status_code in {201, 401}, answer.text
-    return answer.status_code == 201
-
-
-def events(site: ControlSite, action: str) -> list[tuple[Outcome, str, str]]:
-    found = site.system(audit.list_events, query=EventQuery(action=action)).events
-    return [(each.event.outcome, each.actor, each.event.reason) for each in reversed(found)]
+    return dict(made(site.api(by).post("/people", json=STAFF | change), 202))
 
 
 # --- what one administrator alone cannot do ------------------------------------------------------------------------------------

@@ -118,3 +118,18 @@ def furnish_app(site: ControlSite, vendor: str, who: str, **change: Any) -> tupl
         return app, version, client["id"]
 
     return site.once(f"app {vendor} {who} {change}", build)
+
+
+def register(root: Any) -> tuple[Any, Any]:
+    contacts = {"support_contact": "help@v.example", "security_contact": "sec@v.example"}
+    vendor = made(root.post("/vendors", json={"name": "Vendor", **contacts}))
+    body = {
+        "vendor": vendor["id"],
+        "name": "Viewer",
+        "description": "Shows",
+        "purpose": "Review",
+        "category": "care_recommendations",
+    }
+    app = made(root.post("/apps", json=body))
+    version = made(root.post(f"/apps/{app['id']}/versions", json={"label": "1.0"}))
+    return app, version
