@@ -211,6 +211,31 @@ def test_a_vendor_that_somebody_wrote_changes_no_client(ground: Ground) -> None:
     assert counts(ground, client)
 
 
+def test_whose_an_app_is_is_not_signed_again_where_the_tree_is_damaged(ground: Ground) -> None:
+    """C179: or whoever damages that part, and writes another vendor, would be given the app with its next client."""
+    client, _ = ground.client()
+    ground.certify()
+    leaf = tree.leaves.c.subject == f"owner/{ground.app.id}"
+    before = ground.do(
+        SYSTEM, lambda ctx: dict(ctx.tx.execute(select(tree.leaves).where(leaf)).mappings().one())
+    )
+    run(
+        ground,
+        delete(tree.leaves).where(leaf),
+        update(A).where(A.c.id == ground.app.id).values(vendor="ven_evil"),
+    )
+
+    assert not counts(ground, client)
+    with pytest.raises(Conflict) as caught:
+        ground.client()
+    assert caught.value.code == "not_as_signed"
+
+    run(ground, insert(tree.leaves).values(before))
+    assert not counts(ground, client)
+    run(ground, update(A).where(A.c.id == ground.app.id).values(vendor=ground.vendor.id))
+    assert counts(ground, client)
+
+
 def test_an_offer_that_somebody_wrote_or_changed_gives_nobody_an_app(ground: Ground) -> None:
     """C14: or whoever writes to the database takes an app over with one press of a button."""
     client, _ = ground.client(**SERVER)

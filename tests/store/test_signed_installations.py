@@ -368,6 +368,36 @@ def test_an_app_is_removed_also_while_nothing_that_is_signed_can_be_trusted(grou
     assert not counts(ground)
 
 
+def test_damage_to_the_leaf_of_a_sheet_takes_its_apps_from_that_hospital_and_nothing_else(
+    ground: Ground,
+) -> None:
+    """C179: ADR 159. Nobody begins the sheet again as if it were the first; a removal waits for nothing."""
+    ground.certify()
+    found = ground.install()
+    other = another(ground)
+    subject = f"installed/{sheets.sheet_of(GENERAL, ground.app.id)}"
+    leaf = update(tree.leaves).where(tree.leaves.c.subject == subject)
+    signed = of(ground, select(tree.leaves.c.digest).where(tree.leaves.c.subject == subject))[0]
+    run(ground, leaf.values(digest="0" * 64))
+
+    assert not counts(ground)
+    assert counts(ground, other)
+    assert f"{subject}: What was signed of it is damaged." in faults(ground)
+    with pytest.raises(Conflict) as caught:
+        ground.install()
+    assert caught.value.code == "attestations_not_as_signed"
+    assert ground.do(SYSTEM, installations.was_removed, GENERAL, ground.app.id), (
+        "nobody knows that it was not"
+    )
+
+    run(ground, leaf.values(signed))
+    assert counts(ground)
+    run(ground, leaf.values(digest="0" * 64))
+    ground.do(GINA, installations.uninstall, found.id)
+    run(ground, leaf.values(signed))
+    assert not counts(ground)
+
+
 def test_that_somebody_removed_an_app_is_not_forgotten_with_its_row(ground: Ground) -> None:
     """C214: no rule installs again what a person removed."""
 
@@ -453,6 +483,14 @@ def test_a_developers_own_app_leaves_nothing_signed_when_its_day_is_over(
     assert client.app not in lines
     assert later.app in lines
     assert faults(ground) == ()
+
+    # Nor does damage to what was signed of one that ended keep the next from being registered.
+    sheet = f"installed/{sheets.sheet_of(GENERAL, later.app)}"
+    run(ground, update(tree.leaves).where(tree.leaves.c.subject == sheet).values(digest="0" * 64))
+    clock.advance(timedelta(days=2))
+    ground.do(SYSTEM, installations.register_dynamically, GENERAL, body)
+    left = ground.do(SYSTEM, lambda ctx: ctx.tx.execute(select(CLIENTS.c.id)).scalars().all())
+    assert later.id not in left
 
 
 def test_a_sheet_that_somebody_wrote_has_no_line_that_counts() -> None:

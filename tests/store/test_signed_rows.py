@@ -139,12 +139,116 @@ def test_a_row_that_was_deleted_is_listed(rows: Rows) -> None:
     assert "thing/9: It was never signed." in rows.faults(ONE, TWO, ("thing/9", "x"))
 
 
-def test_a_node_beside_the_way_that_was_changed_is_found(rows: Rows) -> None:
-    other = policy.place_of(TWO[0])
-    rows.run(update(N).where(N.c.place == other[:1]).values(digest="0" * 64))
+NODES: dict[str, list[Any]] = {
+    "one beside the way": [update(N).where(N.c.place == policy.place_of(TWO[0])[:1]).values(digest="0" * 64)],
+    "one on the way": [delete(N).where(N.c.place == PLACE[:2])],
+    "that of its bucket": [update(N).where(N.c.place == PLACE).values(digest="0" * 64)],
+    "one whose parent is another": [
+        update(N).where(N.c.place == policy.place_of(TWO[0])[:1]).values(parent="zz")
+    ],
+    "one where there is none": [insert(N).values(place="f0", parent="f", digest="0" * 64)],
+    "all": [delete(N)],
+}
 
+
+@pytest.mark.parametrize("damage", NODES.values(), ids=list(NODES))
+def test_a_node_that_was_changed_or_lost_costs_nothing_and_is_written_again(
+    rows: Rows, damage: list[Any]
+) -> None:
+    """C179: what it was follows from the leaves."""
+    before = rows.all_of(N)
+    rows.run(*damage)
+
+    assert rows.counting(ONE, TWO, ("thing/3", "x")) == [ONE, TWO]
+    assert rows.counting(FORGED) == []
+    assert "by which nothing is lost" in rows.faults(ONE, TWO)
+    assert "thing/" not in rows.faults(ONE, TWO)
+
+    rows.sign(ONE, TWO, ("f0/284", "x"))
+    assert rows.faults(ONE, TWO, ("f0/284", "x")) == ""
+    rows.sign(("f0/284", policy.GONE))
+    assert sorted(map(str, rows.all_of(N))) == sorted(map(str, before))
+
+
+LEAF = update(L).where(L.c.subject == ONE[0])
+LEAVES: dict[str, list[Any]] = {
+    "another": [LEAF.values(digest=FORGED[1])],
+    "none": [delete(L).where(L.c.subject == ONE[0])],
+    "at another place": [LEAF.values(place="ffff")],
+    "one more beside it": [insert(L).values(subject="thing/evil", place=PLACE, digest="0" * 64)],
+    "another, and a node elsewhere": [
+        LEAF.values(digest=FORGED[1]),
+        update(N).where(N.c.place == policy.place_of(TWO[0])[:1]).values(digest="0" * 64),
+    ],
+}
+
+
+@pytest.mark.parametrize("damage", LEAVES.values(), ids=list(LEAVES))
+def test_a_leaf_that_was_changed_or_lost_costs_its_bucket_and_nothing_else(
+    rows: Rows, damage: list[Any]
+) -> None:
+    """C179: what is signed elsewhere counts and can be signed; what was signed there counts again once its leaf is as it was."""
+    before = rows.all_of(L)
+    kept = (
+        delete(L),
+        insert(L).values(
+            [*before, {"subject": "thing/9", "place": policy.place_of("thing/9"), "digest": "x"}]
+        ),
+    )
+    rows.run(*damage)
+
+    assert rows.counting(ONE, TWO, FORGED) == [TWO]
+    assert f"{ONE[0]}: {policy.UNPROVED}" in rows.faults(ONE, TWO)
+    assert TWO[0] not in rows.faults(ONE, TWO)
+    # Nobody signs it as if it were the first, or goes on from what it is now.
+    assert rows.do(service.is_signed, ONE[0])
+    assert rows.do(service.signed_among, {ONE[0], "thing/9"}) == {ONE[0]}
+    assert not rows.do(service.can_sign, ONE[0])
+    for verb, code in ((service.require, "not_as_signed"), (service.attest, "attestations_not_as_signed")):
+        with pytest.raises(Conflict, match="hilum doctor") as caught:
+            rows.do(verb, ONE)
+        assert caught.value.code == code
+
+    rows.sign(("thing/9", "x"))
+    assert rows.counting(("thing/9", "x"), ONE, TWO) == [("thing/9", "x"), TWO]
+    assert rows.counting(FORGED) == []
+    rows.run(*kept)
+    assert rows.counting(("thing/9", "x"), ONE, TWO) == [("thing/9", "x"), ONE, TWO]
+    assert rows.faults(ONE, TWO, ("thing/9", "x")) == ""
+
+
+def test_a_removal_is_not_undone_by_the_leaves_and_nodes_of_before(rows: Rows) -> None:
+    """C179: beside the head of today."""
+    before = {table: rows.all_of(table) for table in (L, N)}
+    rows.sign((ONE[0], policy.GONE))
+
+    for tables in ((L,), (N,), (L, N)):
+        for table in tables:
+            rows.run(delete(table), insert(table).values(before[table]))
+        assert ONE not in rows.counting(ONE, TWO)
+
+
+def test_a_damaged_part_is_read_once_and_not_with_each_row(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, read = list[str](), store.read_below
+    monkeypatch.setattr(store, "read_below", lambda tx, parent: (found.append(parent), read(tx, parent))[1])
+    service._kept.clear()
+    rows.run(*NODES["one beside the way"])
+
+    assert rows.counting(ONE) == [ONE]
+    assert found == [""]
+    assert rows.counting(ONE, TWO) == [ONE, TWO]
+    assert len(found) == 1
+
+    # A leaf and the node above it: what is below the node's parent is lost, and the leaves there are not read by everybody who asks.
+    leaf = rows.all_of(L)
+    rows.run(LEAF.values(digest=FORGED[1]), delete(N).where(N.c.place == PLACE))
+    assert rows.counting(ONE, TWO) == [TWO]
     assert rows.counting(ONE) == []
-    assert "not that of head 1" in rows.faults(ONE, TWO)
+    assert found == ["", PLACE[:3]]
+    rows.run(delete(L), insert(L).values(leaf))
+    assert rows.counting(ONE, TWO) == [ONE, TWO]
 
 
 def test_what_a_retired_key_signed_counts_on(rows: Rows) -> None:
@@ -200,6 +304,22 @@ def test_a_kind_is_signed_once_and_one_that_a_later_release_adds_when_it_comes(r
     assert rows.counting(old, later, ("new/1", "c")) == [old, ("new/1", "c")]
 
 
+def test_a_kind_is_not_signed_again_where_nobody_knows_whether_it_was(rows: Rows) -> None:
+    """Nor is a new one while some of its rows are where the tree is damaged: rows that somebody wrote meanwhile would count."""
+    old, evil = ("old/1", policy.digest_of("a")), ("old/2", policy.digest_of("b"))
+    rows.begin(old=[old])
+    rows.run(delete(L).where(L.c.subject == "kind/old"))
+
+    assert rows.begin(old=[old, evil]) == 0
+    assert rows.counting(old, evil) == [old]
+
+    rows.run(LEAF.values(digest=FORGED[1]))
+    with pytest.raises(Conflict) as caught:
+        rows.begin(new=[("new/1", "c"), FORGED])
+    assert caught.value.code == "attestations_not_as_signed"
+    assert rows.begin(new=[("new/1", "c")]) == 1
+
+
 def test_a_platform_that_never_signed_anything_signs_what_there_is(uow: UnitOfWork) -> None:
     fresh = Rows.__new__(Rows)
     fresh.uow = uow
@@ -243,7 +363,17 @@ def test_thousands_of_rows_are_checked_together_by_reading_the_whole_tree_once(
 
     assert rows.counting(*many, FORGED, ("thing/9", "x")) == many
     rows.run(update(L).where(L.c.subject == "thing/2").values(digest=FORGED[1]))
-    assert rows.counting(*many) == [], "whatever is wrong anywhere, the root shows it"
+    rows.run(update(N).where(N.c.place == policy.place_of("more/1")).values(digest="0" * 64))
+    rows.run(delete(N).where(N.c.parent == "a"))
+    assert rows.counting(*many, ("thing/2", FORGED[1])) == many, "damage elsewhere takes nothing from them"
+    rows.run(delete(L).where(L.c.subject == "more/1"))
+    lost = {each for each in many if policy.place_of(each[0]) == policy.place_of("more/1")}
+    assert rows.counting(*many) == [each for each in many if each not in lost]
+    # Nor is what is wrong signed with what is right.
+    extra = [(f"extra/{n}", policy.digest_of(n)) for n in range(WHOLE_FROM + 500)]
+    there = {*lost, *(each for each in extra if policy.place_of(each[0]) == policy.place_of("more/1"))}
+    rows.sign(*(each for each in extra if each not in there))
+    assert rows.counting(*many, *extra) == [each for each in (*many, *extra) if each not in there]
 
 
 def test_a_row_that_was_removed_leaves_nothing_behind_and_does_not_come_back(rows: Rows) -> None:

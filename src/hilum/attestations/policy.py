@@ -4,23 +4,30 @@ The digest of a node contains those of its children, down to the leaves. So the 
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import astuple, is_dataclass
 from datetime import UTC, datetime
+from itertools import product
 from typing import Any
 
 import orjson
 
-from hilum.attestations.models import DEPTH, DIGITS, Head, Part
+from hilum.attestations.models import DEPTH, DIGITS, Head, Part, Proof
 
 NOT_SIGNED = "It was never signed."
 NOT_AS_SIGNED = "It does not match what was signed."
 MISSING = "It was signed, but is missing."
+UNPROVED = "What was signed of it is damaged."
+"""Whether a row was signed is not known, nor that it was not."""
 UNREADABLE = "One of its rows cannot be read, so the others were not compared."
 GONE = ""
 """The state of a row that was removed properly: it has no leaf. Older releases kept a leaf with this digest."""
 EMPTY = ""
 """The digest of a bucket or node with nothing below it."""
+MIXED_BOUND = 6
+"""Children of one node that are stored otherwise than they are computed, up to which every mixture of the two is tried."""
+Children = Mapping[str, str]
+"""The digests of the sixteen children of a node, by place."""
 
 
 def signed_moment(at: datetime | None) -> str:
@@ -59,6 +66,11 @@ def parents_of(places: Iterable[str]) -> set[str]:
     return {place[:depth] for place in places for depth in range(DEPTH)}
 
 
+def children_of(place: str) -> list[str]:
+    """Return the places below a node."""
+    return [place + digit for digit in DIGITS]
+
+
 def bucket_digest(leaves: Mapping[str, str]) -> str:
     """Return the digest of a bucket."""
     return _digest("bucket", sorted(leaves.items())) if leaves else EMPTY
@@ -80,10 +92,83 @@ def ways(part: Part) -> dict[str, str]:
     for depth in range(DEPTH - 1, -1, -1):
         level = {place[:depth] for place in level}
         for parent in level:
-            below = ((parent + digit) for digit in DIGITS)
-            children = {place: found.get(place, part.nodes.get(place, EMPTY)) for place in below}
-            found[parent] = node_digest({place: digest for place, digest in children.items() if digest})
+            found[parent] = _digest_above(
+                {place: found.get(place, part.nodes.get(place, EMPTY)) for place in children_of(parent)}
+            )
     return found
+
+
+def prove(part: Part, root: str, kept: Callable[[str], Children | None] = lambda _: None) -> Proof:
+    """Return what a root proves of a part: from the root down, whatever has the digest that the proved node above it has (ADR 159).
+
+    Each node is taken as it is stored, or as it is computed from what is below it. ``kept``: the children of a node with this digest that were proved before.
+    """
+    computed, digests, unknown = ways(part), {"": root}, set[str]()
+    for depth in range(DEPTH):
+        for parent in {place[:depth] for place in part.buckets} & digests.keys():
+            below = children_of(parent)
+            stored = {place: part.nodes.get(place, EMPTY) for place in below}
+            here = {place: computed[place] for place in below if place in computed}
+            readings = _readings(digests[parent], stored, here, kept)
+            found = next((each for each in readings if _digest_above(each) == digests[parent]), None)
+            if found is None:
+                unknown.add(parent)
+            else:
+                digests |= found
+    return Proof(digests, frozenset(unknown))
+
+
+def _readings(
+    digest: str, stored: Children, computed: Mapping[str, str], kept: Callable[[str], Children | None]
+) -> Iterator[Children]:
+    """Yield what the children of a node may be: as stored, as computed, as proved before, and each mixture of the first two where few differ."""
+    yield stored
+    if digest == EMPTY:
+        yield dict.fromkeys(stored, EMPTY)
+        return
+    yield {**stored, **computed}
+    if (before := kept(digest)) is not None:
+        yield before
+    apart = [place for place, each in computed.items() if stored[place] != each]
+    if len(apart) <= MIXED_BOUND:
+        for picked in product((False, True), repeat=len(apart)):
+            yield {
+                **stored,
+                **{place: computed[place] for place, of in zip(apart, picked, strict=True) if of},
+            }
+
+
+def _digest_above(children: Children) -> str:
+    return node_digest({place: digest for place, digest in children.items() if digest})
+
+
+def proved(part: Part, proof: Proof) -> Part:
+    """Return what is proved of a part: its buckets whose leaves are those that were signed, and every digest that is proved."""
+    buckets = {
+        place: leaves
+        for place, leaves in part.buckets.items()
+        if proof.digests.get(place) == bucket_digest(leaves)
+    }
+    return Part(buckets, proof.digests)
+
+
+def differing(part: Part, proof: Proof) -> dict[str, str]:
+    """Return the digests of nodes that are proved and stored otherwise, by place."""
+    return {
+        place: digest
+        for place, digest in proof.digests.items()
+        if place and digest != part.nodes.get(place, EMPTY)
+    }
+
+
+def joined(*parts: Part) -> Part:
+    """Return several parts as one."""
+    buckets: dict[str, Mapping[str, str]] = {}
+    nodes: dict[str, str] = {}
+    for each in parts:
+        buckets |= each.buckets
+        nodes |= each.nodes
+    return Part(buckets, nodes)
 
 
 def changed(part: Part, states: Mapping[str, str]) -> Part:

@@ -2,13 +2,27 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from threading import Lock
 from typing import TypeVar
 
 from cachetools import LRUCache
 
 from hilum.attestations import policy, store
-from hilum.attestations.models import ATTEST_ACTION, KIND, SHOWN_BOUND, Head, Part, Trusted
+from hilum.attestations.models import (
+    ATTEST_ACTION,
+    DEPTH,
+    DIGITS,
+    KEPT_BOUND,
+    KIND,
+    OPEN_BOUND,
+    READ_AGAIN,
+    SHOWN_BOUND,
+    Head,
+    Part,
+    Proof,
+    Trusted,
+)
 from hilum.audit import service as audit
 from hilum.audit.models import Event, EventQuery, Outcome
 from hilum.infra import logs
@@ -24,11 +38,19 @@ State = tuple[str, str]
 """The subject of a row and the digest of its state."""
 Source = Callable[[Context], Iterable[State]]
 NOTHING_COUNTS = "All rows that are signed one by one (clients, installations, agreements, mandates, request rules, exceptions, overrides, rollouts) are ignored until the tables are restored from a backup, or until the operator has reviewed them and signed them again on the host (`hilum keys attest`)."
+NOT_SIGNED_THERE = (
+    "It is ignored, and nothing is signed there, until the tables attestations_leaf and attestations_node are restored from a backup, "
+    "or until the operator has reviewed all signed rows and signed them again on the host (`hilum keys attest`). `hilum doctor` names each row."
+)
 _TRIES = 5
 _TRAIL_READ = 20
 _log = logs.get("attestations")
 _verified: LRUCache[str, None] = LRUCache(64)
 """Digests of heads whose signature this process has verified."""
+_kept: LRUCache[str, policy.Children] = LRUCache(KEPT_BOUND)
+"""The children of nodes that are not stored as they were signed, by digest of the node, so that the leaves below it are read once."""
+_unproved: LRUCache[str, datetime] = LRUCache(KEPT_BOUND)
+"""When the leaves below a node, by its digest, did not prove what is below it."""
 _lock = Lock()
 
 
@@ -69,7 +91,7 @@ def _digested(states: Callable[[Row], Collection[State]], row: Row) -> tuple[Sta
 
 
 def _report(found: Mapping[str, str]) -> None:
-    # If the tree itself is damaged, every row is faulty for the same reason.
+    # If the head or much of the tree is damaged, many rows are faulty for the same reason.
     for subject, fault in sorted(found.items())[:SHOWN_BOUND]:
         _log.error("attestations.row.faulty", subject=subject, fault=fault)
     if len(found) > SHOWN_BOUND:
@@ -82,18 +104,18 @@ def matches(ctx: Context, state: State) -> bool:
 
 
 def is_signed(ctx: Context, subject: str) -> bool:
-    """Check whether a subject has a signed state; True also if no signed state can be trusted."""
+    """Check whether a subject has a signed state; True also if that is not known, since nobody may sign it as if it were the first."""
     return _settled_faults(ctx, (subject, policy.GONE)).get(subject) != policy.NOT_SIGNED
 
 
 def signed_among(ctx: Context, subjects: Collection[str]) -> set[str]:
-    """Return of which subjects anything is signed, while nobody else signs (``lock``); all of them where nothing that is signed can be trusted."""
+    """Return of which subjects anything is signed, while nobody else signs (``lock``); also those of which it is not known."""
     found = _faults(ctx, {(subject, policy.GONE) for subject in subjects})
     return {subject for subject in subjects if found.get(subject) != policy.NOT_SIGNED}
 
 
 def can_sign(ctx: Context, subject: str) -> bool:
-    """Check whether what was signed before can be continued; False where the tree or its head is damaged, and then every row is ignored."""
+    """Check whether what was signed before can be continued; False where the head, or the tree there, is damaged, and then every row there is ignored."""
     return _settled_faults(ctx, (subject, policy.GONE)).get(subject, "") in {
         "",
         policy.NOT_SIGNED,
@@ -104,10 +126,10 @@ def can_sign(ctx: Context, subject: str) -> bool:
 def require(ctx: Context, state: State) -> None:
     """Check that a row matches its signed state, before a change would sign it again. Raises Conflict."""
     if found := _settled_faults(ctx, state):
-        detail = (
-            f"{state[0]}: {found[state[0]]} Somebody changed the database, so it is ignored. Make a new one."
-        )
-        raise Conflict("not_as_signed", detail)
+        fault = found[state[0]]
+        made_again = "Somebody changed the database, so it is ignored. Make a new one."
+        advice = NOT_SIGNED_THERE if fault == policy.UNPROVED else made_again
+        raise Conflict("not_as_signed", f"{state[0]}: {fault} {advice}")
 
 
 def _settled_faults(ctx: Context, state: State) -> dict[str, str]:
@@ -126,16 +148,60 @@ def _faults(ctx: Context, states: Collection[State]) -> dict[str, str]:
     head = trusted(ctx)
     if head.fault:
         return dict.fromkeys((subject for subject, _ in states), head.fault)
-    part = store.read_part(ctx.tx, {policy.place_of(subject) for subject, _ in states})
-    if policy.ways(part)[""] != head.root:
-        fault = f"The tree of signed rows is not that of head {head.number}."
-        return dict.fromkeys((subject for subject, _ in states), fault)
+    part, _ = _proved(ctx, (subject for subject, _ in states), head)
     found = {}
     for subject, digest in states:
-        leaf = part.buckets[policy.place_of(subject)].get(subject)
-        if fault := policy.mismatch(digest, leaf):
+        bucket = part.buckets.get(policy.place_of(subject))
+        fault = policy.UNPROVED if bucket is None else policy.mismatch(digest, bucket.get(subject))
+        if fault:
             found[subject] = fault
     return found
+
+
+def _proved(ctx: Context, subjects: Iterable[str], head: Trusted) -> tuple[Part, dict[str, str]]:
+    """Return what the root of a head proves of the buckets of some subjects and of the nodes on their paths; and the nodes that are stored otherwise."""
+    places = {policy.place_of(each) for each in subjects}
+    part = store.read_part(ctx.tx, places)
+    if policy.ways(part)[""] == head.root:
+        return part, {}
+    # While somebody signs nothing is proved, and it need not be looked for: whoever asks does so again.
+    if store.newest_number(ctx.tx) != head.number:
+        return Part({}, {}), {}
+    proof = policy.prove(part, head.root, _children)
+    if unread := _unread(ctx, proof):
+        # What is stored does not say what is below these nodes; their leaves may.
+        roots = unread if len(unread) <= OPEN_BOUND else {""}
+        part = policy.joined(part, *(store.read_below(ctx.tx, each) for each in roots))
+        proof = policy.prove(part, head.root, _children)
+        _keep(ctx, proof, unread)
+    found = policy.proved(part, proof)
+    buckets = {place: leaves for place, leaves in found.buckets.items() if place in places}
+    return Part(buckets, found.nodes), policy.differing(part, proof)
+
+
+def _children(digest: str) -> policy.Children | None:
+    with _lock:
+        return _kept.get(digest)
+
+
+def _unread(ctx: Context, proof: Proof) -> set[str]:
+    """Return below which damaged nodes the leaves may prove more: not where they did not a moment ago."""
+    with _lock:
+        return {
+            each
+            for each in proof.open
+            if ctx.now - _unproved.get(proof.digests[each], ctx.now - READ_AGAIN) >= READ_AGAIN
+        }
+
+
+def _keep(ctx: Context, proof: Proof, parents: Iterable[str]) -> None:
+    with _lock:
+        for parent in parents:
+            digest = proof.digests[parent]
+            if parent in proof.open:
+                _unproved[digest] = ctx.now
+            else:
+                _kept[digest] = {each: proof.digests[each] for each in policy.children_of(parent)}
 
 
 def trusted(ctx: Context) -> Trusted:
@@ -192,20 +258,22 @@ def attest(ctx: Context, *states: State) -> None:
     wanted = dict(states)
     if not wanted:
         return
-    part = store.read_part(ctx.tx, {policy.place_of(subject) for subject in wanted})
-    # A chain that cannot be trusted is not continued.
-    if policy.ways(part)[""] != head.root:
-        raise Conflict(
-            "attestations_not_as_signed",
-            f"The tree of signed rows is not that of head {head.number}. {NOTHING_COUNTS}",
-        )
-    _sign(ctx, head.number + 1, head.digest, wanted, part)
+    _sign(ctx, head, wanted)
 
 
-def _sign(ctx: Context, number: int, previous: str, states: Mapping[str, str], part: Part) -> None:
+def _sign(ctx: Context, head: Trusted, states: Mapping[str, str]) -> None:
+    """Sign states on what the newest head proves. Raises Conflict (one of them is where the tree is damaged)."""
+    part, damaged = _proved(ctx, states, head)
+    for subject in sorted(states):
+        if policy.place_of(subject) not in part.buckets:
+            raise Conflict("attestations_not_as_signed", f"{subject}: {policy.UNPROVED} {NOT_SIGNED_THERE}")
     ways = policy.ways(policy.changed(part, states))
-    store.save(ctx.tx, states, ways)
-    made = Head(number, ways[""], ctx.now, previous)
+    # Nodes that are not as they were signed are written as they were, so that their leaves need not be read again.
+    store.save(ctx.tx, states, damaged | ways)
+    if damaged:
+        _log.warning("attestations.nodes.mended", nodes=len(damaged))
+    number = head.number + 1
+    made = Head(number, ways[""], ctx.now, head.digest)
     kid, signature = keys.sign_bytes(ctx, Purpose.ATTESTATION, policy.head_bytes(made))
     made = replace(made, kid=kid, signature=signature)
     if not store.add_head(ctx.tx, made):
@@ -236,17 +304,19 @@ def begin_kinds(ctx: Context, sources: Mapping[str, Source], *, from_scratch: bo
         # A kind that was signed once has a leaf of its own, so that deleting its rows does not make it look
         # new.
         marks = {kind: f"{KIND}/{kind}" for kind in sources}
-        part = store.read_part(ctx.tx, {policy.place_of(mark) for mark in marks.values()})
-        if policy.ways(part)[""] != head.root:
-            return 0
-        kinds = {kind for kind, mark in marks.items() if mark not in part.buckets[policy.place_of(mark)]}
+        part, _ = _proved(ctx, marks.values(), head)
+        # Where it is not known whether a kind was signed, it counts as signed: nobody's rows are signed by damaging the tree.
+        kinds = {
+            kind
+            for kind, mark in marks.items()
+            if mark not in part.buckets.get(policy.place_of(mark), {mark})
+        }
     if not kinds:
         return 0
     states = {subject: digest for kind in kinds for subject, digest in sources[kind](ctx)}
     rows = len(states)
     states |= {f"{KIND}/{kind}": policy.digest_of("signed") for kind in kinds}
-    part = store.read_part(ctx.tx, {policy.place_of(subject) for subject in states})
-    _sign(ctx, head.number + 1, head.digest, states, part)
+    _sign(ctx, head, states)
     return rows
 
 
@@ -267,28 +337,47 @@ def heads(ctx: Context, numbers: Collection[int]) -> dict[int, str]:
 def faults(ctx: Context, sources: Mapping[str, Source]) -> tuple[str, ...]:
     """Compare every row, every leaf and the whole tree with the signed states; returns at most ``SHOWN_BOUND`` faulty rows."""
     head = trusted(ctx)
-    buckets: dict[str, dict[str, str]] = {}
-    for place, subject, digest in store.read_leaves(ctx.tx):
-        buckets.setdefault(place, {})[subject] = digest
-    # A leaf outside the bucket of its subject's hash would not be found when one row is read.
-    misplaced = any(policy.place_of(each) != place for place, found in buckets.items() for each in found)
-    ways = policy.ways(Part(buckets, {}))
-    tree = {place: digest for place, digest in ways.items() if place and digest}
-    found = [head.fault] if head.fault else []
-    if misplaced or ways.get("", policy.EMPTY) != head.root or tree != store.read_nodes(ctx.tx):
-        found.append(f"The tree of signed rows is not that of head {head.number}.")
-    leaves = {subject: digest for each in buckets.values() for subject, digest in each.items()}
-    of_rows = sorted(f"{subject}: {fault}" for subject, fault in _row_faults(ctx, sources, leaves))
+    part = store.read_below(ctx.tx, "")
+    proof = policy.prove(part, head.root)
+    sound = policy.proved(part, proof).buckets
+    # Without a head that can be trusted rows are compared with the leaves as they are.
+    damaged = set[str]() if head.fault else part.buckets.keys() - sound.keys()
+    leaves = {
+        subject: digest
+        for place, found in part.buckets.items()
+        if place not in damaged
+        for subject, digest in found.items()
+    }
+    of_rows = sorted(f"{subject}: {fault}" for subject, fault in _row_faults(ctx, sources, leaves, damaged))
     more = len(of_rows) - SHOWN_BOUND
-    return (*found, *of_rows[:SHOWN_BOUND], *([f"And {counted(more, 'more row')}."] if more > 0 else []))
+    differing = policy.differing(part, proof)
+    return (
+        *([head.fault] if head.fault else _tree_faults(head, len(damaged), len(differing))),
+        *of_rows[:SHOWN_BOUND],
+        *([f"And {counted(more, 'more row')}."] if more > 0 else []),
+    )
 
 
-def _row_faults(ctx: Context, sources: Mapping[str, Source], leaves: dict[str, str]) -> Iterable[State]:
+def _tree_faults(head: Trusted, buckets: int, nodes: int) -> Iterable[str]:
+    if buckets:
+        yield f"The tree of signed rows is not that of head {head.number} in {buckets} of its {len(DIGITS) ** DEPTH} parts; the rows there are ignored."
+    if nodes:
+        yield (
+            f"Of the nodes of the tree of signed rows, {nodes} {'is' if nodes == 1 else 'are'} damaged, by which nothing is lost: "
+            "each is computed from what is below it, and written again once something beside it is signed."
+        )
+
+
+def _row_faults(
+    ctx: Context, sources: Mapping[str, Source], leaves: dict[str, str], damaged: Collection[str]
+) -> Iterable[State]:
     all_read = True
     for kind, source in sources.items():
         try:
             for subject, digest in source(ctx):
-                if fault := policy.mismatch(digest, leaves.pop(subject, None)):
+                if damaged and policy.place_of(subject) in damaged:
+                    yield subject, policy.UNPROVED
+                elif fault := policy.mismatch(digest, leaves.pop(subject, None)):
                     yield subject, fault
         # Somebody wrote a value that Hilum never writes. What else they changed is still listed.
         except (OverflowError, TypeError, ValueError) as error:

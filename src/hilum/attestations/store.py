@@ -1,11 +1,12 @@
 """The tables of the tree: leaves, nodes and heads. Heads are only ever added."""
 
 from collections.abc import Collection, Iterator, Mapping
+from itertools import product
 from typing import Any
 
 from sqlalchemy import Column, Connection, Index, Integer, Row, String, Table, func, select, text
 
-from hilum.attestations.models import DEPTH, SUBJECT_BOUND, WHOLE_FROM, Head, Part
+from hilum.attestations.models import DEPTH, DIGITS, SUBJECT_BOUND, WHOLE_FROM, Head, Part
 from hilum.attestations.policy import GONE, parents_of, place_of
 from hilum.infra.db import in_batches, insert_or_ignore, metadata
 from hilum.infra.prepared_statements import PreparedStatement
@@ -90,6 +91,25 @@ def read_part(tx: Connection, places: Collection[str]) -> Part:
     return Part(buckets, beside)
 
 
+def read_below(tx: Connection, parent: str) -> Part:
+    """Read every bucket below a node, also those without leaves, and every node below it."""
+    every = ("".join(each) for each in product(DIGITS, repeat=DEPTH - len(parent)))
+    buckets: dict[str, dict[str, str]] = {parent + each: {} for each in every}
+
+    def within(column: Column[Any]) -> Any:
+        # "g" follows every digit.
+        return column.between(parent, f"{parent}g")
+
+    columns = select(leaves.c.place, leaves.c.subject, leaves.c.digest).where(within(leaves.c.place))
+    for place, subject, digest in tx.execute(columns):
+        # One that somebody wrote at a place that there is not is in no bucket.
+        if place in buckets:
+            buckets[place][str(subject)] = str(digest)
+    # By its parent, as ``read_part`` finds it: one whose parent somebody changed is missing for both.
+    found = tx.execute(select(nodes.c.place, nodes.c.digest).where(within(nodes.c.parent)))
+    return Part(buckets, {str(row.place): str(row.digest) for row in found})
+
+
 def save(tx: Connection, states: Mapping[str, str], ways: Mapping[str, str]) -> None:
     """Save leaves, and the nodes on their paths to the root; the root itself is in the head."""
     rows = [
@@ -113,11 +133,6 @@ def read_leaves(tx: Connection) -> Iterator[tuple[str, str, str]]:
     columns = select(leaves.c.place, leaves.c.subject, leaves.c.digest)
     # In SQLite somebody may have written a value of another type, of which there is no digest.
     return ((str(place), str(subject), str(digest)) for place, subject, digest in tx.execute(columns))
-
-
-def read_nodes(tx: Connection) -> dict[str, str]:
-    """Read every node."""
-    return {str(row.place): str(row.digest) for row in tx.execute(select(nodes.c.place, nodes.c.digest))}
 
 
 def clear(tx: Connection) -> None:

@@ -172,9 +172,11 @@ def end_all(ctx: Context) -> list[RuleSet]:
     ]
     for rules in empty:
         store.add_rules(ctx.tx, rules)
-    # If signed states are damaged, nothing can be signed, and unsigned rules decide nothing either.
+    # Where signed states are damaged, nothing can be signed, and unsigned rules decide nothing either.
     with suppress(Conflict):
-        attestations.attest(ctx, *map(signed_state, empty))
+        attestations.attest(
+            ctx, *(each for each in map(signed_state, empty) if attestations.can_sign(ctx, each[0]))
+        )
     return empty
 
 
