@@ -8,6 +8,7 @@ from sqlalchemy import Table, literal_column, select, update
 
 from hilum.clients.store import clients
 from hilum.infra.context import Context
+from hilum.installations.service import announce_again
 from hilum.installations.service import facts as facts_of
 from hilum.installations.store import installations
 from hilum.kernel.ids import AppId
@@ -79,7 +80,7 @@ def test_one_row_is_refused_with_its_reason_and_nobody_else(
     # Nobody has announced the repair, so a worker that runs has not read it.
     assert refused(front, held["web"]) == (403, reason)
 
-    announce(front, app)
+    assert front.run(lambda ctx: announce_again(ctx, AppId(app))) == 1
 
     new = front.earn("web", scopes=SCOPES)["access_token"]
     front.read(

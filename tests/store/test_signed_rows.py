@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, literal_column, select, update
 
 from hilum.attestations import policy, service, store
 from hilum.attestations.models import ATTEST_ACTION, WHOLE_FROM
@@ -29,7 +29,8 @@ class Rows:
 
     def __init__(self, uow: UnitOfWork) -> None:
         self.uow = uow
-        service._verified.clear()
+        for kept in (service._verified, service._kept, service._unproved):
+            kept.clear()
         self.sign(ONE, TWO)
 
     def do(self, verb: Callable[..., Any], *args: Any) -> Any:
@@ -119,6 +120,21 @@ def test_nothing_is_signed_on_what_cannot_be_trusted(rows: Rows, change: list[An
     assert caught.value.code == "attestations_not_as_signed"
     assert rows.begin(thing=[FORGED]) == 0
     assert rows.counting(FORGED) == []
+
+
+@pytest.mark.parametrize("column", ["root", "previous", "kid", "signature"])
+def test_a_head_with_a_value_that_is_no_text_is_a_fault_and_no_error(
+    sqlite_uow: UnitOfWork, column: str
+) -> None:
+    """ADR 150: SQLite takes a value of any type, and doctor still says what is wrong."""
+    rows = Rows(sqlite_uow)
+    rows.run(update(H).values({column: literal_column("x'00ff'")}))
+
+    assert rows.counting(ONE) == []
+    assert "not the one in the audit trail" in rows.faults(ONE)
+    rows.run(delete(EVENTS).where(EVENTS.c.action == ATTEST_ACTION))
+    assert rows.counting(ONE) == []
+    assert "does not match what was signed" in rows.faults(ONE)
 
 
 def test_an_old_tree_that_is_restored_has_no_effect(rows: Rows) -> None:
@@ -232,8 +248,12 @@ def test_a_damaged_part_is_read_once_and_not_with_each_row(
     rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found, read = list[str](), store.read_below
-    monkeypatch.setattr(store, "read_below", lambda tx, parent: (found.append(parent), read(tx, parent))[1])
-    service._kept.clear()
+
+    def noted(tx: Any, parent: str) -> Any:
+        found.append(parent)
+        return read(tx, parent)
+
+    monkeypatch.setattr(store, "read_below", noted)
     rows.run(*NODES["one beside the way"])
 
     assert rows.counting(ONE) == [ONE]

@@ -18,6 +18,7 @@ from hilum.attestations.models import (
     OPEN_BOUND,
     READ_AGAIN,
     SHOWN_BOUND,
+    WHOLE_FROM,
     Head,
     Part,
     Proof,
@@ -167,6 +168,9 @@ def _proved(ctx: Context, subjects: Iterable[str], head: Trusted) -> tuple[Part,
     # While somebody signs nothing is proved, and it need not be looked for: whoever asks does so again.
     if store.newest_number(ctx.tx) != head.number:
         return Part({}, {}), {}
+    if len(places) > WHOLE_FROM:
+        # All leaves were read without the nodes.
+        part = store.read_below(ctx.tx, "")
     proof = policy.prove(part, head.root, _children)
     if unread := _unread(ctx, proof):
         # What is stored does not say what is below these nodes; their leaves may.

@@ -176,6 +176,7 @@ ACTION_WORDS: Mapping[str, str] = MappingProxyType(
         "registry.app.change_owner": "moved an app to another vendor",
         "registry.app.edit": "edited an app",
         "registry.app.not_as_signed": "found an app that does not match what was signed",
+        "registry.app.reread": "had every worker read an app again",
         "registry.app.resume": "resumed an app",
         "registry.app.suspend": "suspended an app",
         "registry.certification.add": "certified a version",

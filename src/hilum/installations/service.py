@@ -23,7 +23,7 @@ from hilum.infra.lanes import Lane
 from hilum.installations import answering, completeness, policy, signing, store
 from hilum.installations.answering import UnansweredService, list_unanswered
 from hilum.installations.completeness import Reasons, needs_at, no_reasons
-from hilum.installations.enforcement_facts import facts
+from hilum.installations.enforcement_facts import announce_again, facts
 from hilum.installations.held import (
     apps_at,
     certified_scopes,
@@ -70,6 +70,7 @@ from hilum.standards.smart import launch as smart_launch
 __all__ = [
     "Permits",
     "UnansweredService",
+    "announce_again",
     "apps_at",
     "certified_scopes",
     "current",

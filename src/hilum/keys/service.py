@@ -167,7 +167,8 @@ def verify_bytes(ctx: Context, purpose: Purpose, kid: str, data: bytes, signatur
         Ed25519PublicKey.from_public_bytes(base64url.decode(key.public["x"])).verify(
             base64url.decode(signature), data
         )
-    except (InvalidSignature, ValueError):
+    # In SQLite somebody may have written a signature that is no text.
+    except (InvalidSignature, TypeError, ValueError):
         return False
     return True
 
