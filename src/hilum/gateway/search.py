@@ -155,17 +155,17 @@ class Searcher:
 
     async def _bundle(self, task: UpstreamTask, target: str) -> Fetched:
         path, _, query = target.partition("?")
-        request = UpstreamRequest("GET", target, _SEARCH_HEADERS)
+        outgoing = UpstreamRequest("GET", target, _SEARCH_HEADERS)
         # Many servers and proxies cut or refuse longer addresses; a form body has no such bound.
         if len(query) > _QUERY_INLINE and path:
             headers = (*_SEARCH_HEADERS, ("content-type", "application/x-www-form-urlencoded"))
-            request = UpstreamRequest("POST", f"{path}/_search", headers, query.encode())
+            outgoing = UpstreamRequest("POST", f"{path}/_search", headers, query.encode())
         # What is kept counts for searches that an app asks for. Which of the searches for a referrer are kept
         # depends on whether the Binary is there, and without their cost that would show (security decision 12).
-        kept = not request.body and task.permit.request.type != "Binary"
+        kept = not outgoing.body and task.permit.request.type != "Binary"
         response = self._transport.read_inline(task, target) if kept else None
         if response is None:
-            response = await self._transport.send(task, request)
+            response = await self._transport.send(task, outgoing)
         if response.status in {400, 422}:
             code, _ = disclosable_issue(response.body)
             sentence = f"The FHIR server refuses this search ({code}); check its parameters and their values."

@@ -6,7 +6,8 @@ The path of a request, in order:
 2. ``Enforcer.answer``: one snapshot, one time, the token (``tokens.live``), the search behind a page link.
 3. ``policy.decide``: a ``Permit`` or a Deny. A Deny is recorded and answered.
 4. ``Enforcer._carry_out``: the quota (``controls.live``), then ``executor.Executor`` does what was permitted: ``transport`` fetches
-   from the FHIR server (``upstream.live``), ``resource_access`` judges every resource, ``search`` and ``write`` do the rest.
+   from the FHIR server (``upstream.live``), ``resource_access`` judges every
+   resource by what it says of itself (``standards.fhir.traits``), ``search`` and ``write`` do the rest.
 5. ``Enforcer._recorded``: the audit record is durable (``audit.live``), and the request is decided again if anything has changed.
 6. ``routes.Gateway``: the ``Answer`` to bytes.
 
@@ -119,13 +120,13 @@ class Enforcer:
                 task.surface = await self._surface(task.addresses.tenant)
             answer = await self._executor.execute(task)
         except Refusal as refused:
-            answer = self._refusal_of(task, refused)
+            answer = self._refusal_answer(task, refused)
         answer.rates = rate_headers(spent)
         if notice := policy.sunset_notice(task.permit):
             answer.rates += as_headers(notice)
         return _complete(task, await self._recorded(task, answer))
 
-    def _refusal_of(self, task: UpstreamTask, refused: Refusal) -> Answer:
+    def _refusal_answer(self, task: UpstreamTask, refused: Refusal) -> Answer:
         request_id = task.incoming.request_id
         if refused.deny.reason is Reason.TRAFFIC_SHED:
             metrics.TRAFFIC_SHED.add(task.permit.entitled.traffic)
@@ -172,9 +173,9 @@ class Enforcer:
 
         Source: security decision 23
         """
-        kept_back = self._refusal_of(task, refused)
+        kept_back = self._refusal_answer(task, refused)
         kept_back.rates = answer.rates
-        correction = self._refused(record, kept_back)
+        correction = self._record_of_refusal(record, kept_back)
         correction.rule, correction.snapshot = UNDELIVERED, task.snapshot.epoch
         try:
             await self._deps.journal.record(correction)
@@ -187,7 +188,7 @@ class Enforcer:
         has_left = task.effect in {Effect.DONE, Effect.UNKNOWN}
         refused = refusal(_unknown(record.request_id) if has_left else UNRECORDED, record.request_id)
         refused.rates = answer.rates
-        note = self._refused(record, refused)
+        note = self._record_of_refusal(record, refused)
         if has_left:
             note.outcome = record.outcome
         # Kept in memory and recorded once the journal works again; a process that ends before loses
@@ -195,7 +196,7 @@ class Enforcer:
         self._deps.journal.note(note)
         return refused
 
-    def _refused(self, record: Access, answer: Answer) -> Access:
+    def _record_of_refusal(self, record: Access, answer: Answer) -> Access:
         """Return the record of a request that was refused after all."""
         assert answer.deny is not None, "a refusal has its reason"
         deny = answer.deny
@@ -245,7 +246,7 @@ class Enforcer:
             answer = refusal(UNRECORDED, incoming.request_id)
             answer.rates = rates
             if is_known:
-                journal.note(self._refused(record, answer))
+                journal.note(self._record_of_refusal(record, answer))
         answer.origins = self._origins(incoming.tenant, token, snapshot)
         return answer
 

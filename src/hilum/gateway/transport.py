@@ -91,16 +91,16 @@ class Transport:
         task.confirm()
         return self._upstreams.read_inline(task.addresses.tenant, target)
 
-    async def send(self, task: UpstreamTask, request: UpstreamRequest) -> UpstreamResponse:
+    async def send(self, task: UpstreamTask, outgoing: UpstreamRequest) -> UpstreamResponse:
         """Send a read or search, if the request that needs it is still permitted. Raises Refusal."""
         task.confirm()
         try:
-            response = await self._upstreams.send(task.addresses.tenant, _named(task, request), _claim(task))
+            response = await self._upstreams.send(task.addresses.tenant, _named(task, outgoing), _claim(task))
         except Unavailable as error:
             raise refused_by(error) from error
         return _usable(response)
 
-    async def write(self, task: UpstreamTask, request: UpstreamRequest) -> UpstreamResponse:
+    async def write(self, task: UpstreamTask, outgoing: UpstreamRequest) -> UpstreamResponse:
         """Send a write; no write leaves in any other way. Raises Refusal.
 
         Its intent is on record before it leaves, and it is still permitted then. Whatever keeps its outcome from being known is
@@ -109,13 +109,12 @@ class Transport:
         """
         intent = await task.intend()
         # The tag by which settling finds the write if its answer is lost.
-        sent = request
-        if request.body:
-            body = await self.work(len(request.body), partial(tagged, request.body, intent.request_id))
-            sent = replace(request, body=body)
+        if outgoing.body:
+            body = await self.work(len(outgoing.body), partial(tagged, outgoing.body, intent.request_id))
+            outgoing = replace(outgoing, body=body)
         try:
             response = await self._upstreams.write(
-                task.addresses.tenant, _named(task, sent), intent, _claim(task)
+                task.addresses.tenant, _named(task, outgoing), intent, _claim(task)
             )
         except Unavailable as error:
             # The request left, so it may have been carried out. Only a request that did not leave
@@ -199,12 +198,12 @@ class Transport:
         return judge_resource(access, record, grants) is None
 
 
-def _named(task: UpstreamTask, request: UpstreamRequest) -> UpstreamRequest:
+def _named(task: UpstreamTask, outgoing: UpstreamRequest) -> UpstreamRequest:
     """Pass to a server in this process for whom it is asked: what a sandbox makes fail is bound to a client, launch or run."""
     if not task.addresses.in_process:
-        return request
+        return outgoing
     token = task.token
-    return replace(request, asked_by=(token.client, token.launch, token.run))
+    return replace(outgoing, asked_by=(token.client, token.launch, token.run))
 
 
 def _claim(task: UpstreamTask) -> Claim:

@@ -64,12 +64,12 @@ class Writer:
 
     async def store(self, task: UpstreamTask) -> Answer:
         """Store a Binary under an id that proves whose it is (ADR 92). Nothing opens it until a record of its patient refers to it."""
-        asked = task.permit.request
+        request = task.permit.request
         owner = (task.token.tenant, task.token.app, task.permit.patient)
         id_ = new_id(task.deps.ids.secret(), owner, partial(task.deps.vault.mac, OWN_BINARIES, size=32))
         task.resource = f"Binary/{id_}"
-        stored = {**(asked.body or {}), "id": id_, "securityContext": {"reference": f"Patient/{owner[2]}"}}
-        body = await self._transport.work(len(asked.raw), partial(orjson.dumps, stored))
+        stored = {**(request.body or {}), "id": id_, "securityContext": {"reference": f"Patient/{owner[2]}"}}
+        body = await self._transport.work(len(request.raw), partial(orjson.dumps, stored))
         # The content need not come back: who sent it has it.
         headers = (*ACCEPT, ("content-type", "application/fhir+json"), ("prefer", "return=minimal"))
         response = await self._transport.write(task, UpstreamRequest("PUT", task.resource, headers, body))
@@ -78,7 +78,7 @@ class Writer:
         tag = response.headers.get("etag", "")
         headers_out = version_headers(tag, "", f"{task.addresses.base}/{task.resource}")
         told = outcome(IssueCode.INFORMATIONAL, "Stored.", severity="information")
-        shown = orjson.dumps(told) if "return=OperationOutcome" in asked.prefer else b""
+        shown = orjson.dumps(told) if "return=OperationOutcome" in request.prefer else b""
         return Answer(201, shown, headers_out, patient=task.permit.patient, resource=task.resource)
 
     async def update(self, task: UpstreamTask) -> Answer:
@@ -135,8 +135,8 @@ class Writer:
         # Before If-Match: a 412 for a record out of reach would confirm its version.
         if fault := judge_change(task.permit, current.record, evidence):
             raise Refusal(fault)
-        asked = task.permit.request.if_match
-        if asked and tag_of(asked) != tag_of(current.etag):
+        if_match = task.permit.request.if_match
+        if if_match and tag_of(if_match) != tag_of(current.etag):
             return _conflict(412, "The record's version is not the one to match.")
         return None
 
@@ -158,35 +158,35 @@ class Writer:
             resource = None if stored is None else loads(stored.body)
         except Refusal:
             return {}
-        asked = task.permit.request.type
-        return resource if isinstance(resource, dict) and resource.get("resourceType") == asked else {}
+        type_ = task.permit.request.type
+        return resource if isinstance(resource, dict) and resource.get("resourceType") == type_ else {}
 
-    async def _write(self, task: UpstreamTask, request: UpstreamRequest) -> Answer:
-        response = await self._transport.write(task, request)
+    async def _write(self, task: UpstreamTask, outgoing: UpstreamRequest) -> Answer:
+        response = await self._transport.write(task, outgoing)
         if response.status not in {200, 201}:
             return _not_written(task, response)
-        asked = task.permit.request
+        request = task.permit.request
         resource = opened(task, response) if response.body else None
         # An OperationOutcome, or nothing usable: the answer is made from the Location instead.
-        if not isinstance(resource, dict) or resource.get("resourceType") != asked.type:
+        if not isinstance(resource, dict) or resource.get("resourceType") != request.type:
             resource = {}
         where = _located(task, response, resource)
         if (
             not resource
             and where
-            and not {"return=minimal", "return=OperationOutcome"} & {*asked.prefer.split()}
+            and not {"return=minimal", "return=OperationOutcome"} & {*request.prefer.split()}
         ):
             resource = await self._read_back(task, where)
         etag = etag_of(response.headers.get("etag", ""), resource) or _versioned(where)
         modified = response.headers.get("last-modified", "")
         headers = version_headers(etag, modified, f"{task.addresses.base}/{where}" if where else "")
-        patient, found = task.written(asked.body or {})
+        patient, found = task.written(request.body or {})
         record, body = traits_of(resource, task.permit.bases), b""
-        if "return=OperationOutcome" in asked.prefer:
+        if "return=OperationOutcome" in request.prefer:
             body = orjson.dumps(outcome(IssueCode.INFORMATIONAL, "Stored.", severity="information"))
         # Judged like every other answer: a server may label or change what it stores.
-        elif resource and "return=minimal" not in asked.prefer and self._transport.reaches(task, record):
-            body = dump(resource, asked.shape)
+        elif resource and "return=minimal" not in request.prefer and self._transport.reaches(task, record):
+            body = dump(resource, request.shape)
         return Answer(response.status, body, headers, patient=patient, resource=where, found=found)
 
 
