@@ -6,6 +6,7 @@ import email.policy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from hilum.notices.models import (
     ENDPOINT_PAUSE_MAX,
     MAIL_ENDS,
     NAME_BOUND,
+    TWO_PEOPLE,
     WEBHOOK_BACKOFF,
     ZONE,
     Channel,
@@ -365,6 +367,25 @@ def test_a_signature_covers_id_time_and_body() -> None:
     assert len(set(others)) == 4
 
 
+NAMING = min(TWO_PEOPLE)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": "whk_2"},
+        {"vendor": "ven_2"},
+        {"app": "app_9"},
+        {"url": "https://evil.example/in"},
+        {"events": (NAMING,)},
+        {"agreed_by": "member:per_9"},
+    ],
+)
+def test_what_two_people_agreed_to_covers_what_goes_where(change: dict[str, Any]) -> None:
+    """C179: else whoever writes to the database sends it elsewhere."""
+    assert policy.signed_state(replace(ENDPOINT, **change)) != policy.signed_state(ENDPOINT)
+
+
 @pytest.mark.parametrize(
     ("event", "app", "endpoint", "expected"),
     [
@@ -374,6 +395,9 @@ def test_a_signature_covers_id_time_and_body() -> None:
         ("contact.proved", "", replace(ENDPOINT, events=("contact.lapsed",)), False),
         ("contact.proved", "app_2", replace(ENDPOINT, app="app_1"), False),
         ("contact.proved", "", replace(ENDPOINT, app="app_1"), False),
+        (NAMING, "app_1", ENDPOINT, False),
+        (NAMING, "app_1", replace(ENDPOINT, events=(NAMING,)), False),
+        (NAMING, "app_1", replace(ENDPOINT, agreed_by="member:per_2"), True),
     ],
 )
 def test_an_endpoint_gets_only_what_it_subscribed_to(
