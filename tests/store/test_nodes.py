@@ -109,7 +109,7 @@ def test_a_process_learns_of_every_worker_and_keeps_what_it_knew_while_the_datab
 ) -> None:
     """Quotas are divided by the workers that are there; not knowing never makes the share larger."""
     mine = Heartbeat(uow.db, SystemClock(), Node("a", 2, release(), "boot"), leads=True)
-    assert (mine.latest().nodes, mine.latest().workers) == (1, 2)
+    assert (mine.state.nodes, mine.state.workers) == (1, 2)
     report(uow, "b", workers=4)
 
     learned = mine.beat()
@@ -120,7 +120,7 @@ def test_a_process_learns_of_every_worker_and_keeps_what_it_knew_while_the_datab
     monkeypatch.setattr(uow.db, "read", lambda _work: (_ for _ in ()).throw(Conflict("away", "")))
     with pytest.raises(Conflict):
         mine.beat()
-    assert mine.latest() == learned
+    assert mine.state == learned
 
 
 def test_only_the_leading_process_writes_at_every_beat(uow: UnitOfWork) -> None:

@@ -112,7 +112,7 @@ def test_an_expanding_migration_leaves_nodes_of_this_release_serving(
     migrate(url, config=made)
 
     assert old.beat().gate.state is SchemaState.NEWER
-    assert old.latest().gate.opens
+    assert old.state.gate.opens
     assert state(database, NEXT) is SchemaState.CURRENT
     migrate(url)
     assert database.read(lambda tx: inspect(tx).has_table("planted")), "the old release takes nothing back"

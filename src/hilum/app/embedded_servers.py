@@ -79,6 +79,8 @@ class EmbeddedServers:
         # Checked at each call: another node may have joined since the last one.
         if not self._alone():
             return None
+        if (entry := self._open.get(tenant)) is not None:
+            return entry[1]
         try:
             # A store that cannot be opened is treated as an unreachable server: one hospital's damaged
             # file must not fail the worker.

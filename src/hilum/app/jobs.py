@@ -72,9 +72,7 @@ def run(settings: Settings) -> None:
     uow = open_uow(settings, steady(settings.database_url, SystemClock()), SystemIds(), "jobs")
     me = node_of(settings, uow.ids)
     heartbeat = Heartbeat(uow.db, uow.clock, me, leads=True)
-    schedule = Schedule(
-        uow, f"{me.name}/{uow.ids.new('jobs')}", may_run=lambda: heartbeat.latest().gate.opens
-    )
+    schedule = Schedule(uow, f"{me.name}/{uow.ids.new('jobs')}", may_run=lambda: heartbeat.state.gate.opens)
     reporter = Reporter(JOBS, uow.clock, faults=dict, notices=lambda: _checkpoint_notices(schedule))
     try:
         # The first beat reads the schema gate, without which no job may run.

@@ -104,7 +104,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         settings.base_url, settings.sandbox_url, own_origin=lambda tenant: _own_origin(keeper, tenant)
     )
     heartbeat = Heartbeat(uow.db, clock, node_of(settings, ids))
-    servers = EmbeddedServers(settings, urls, clock, ids, alone=lambda: heartbeat.latest().alone)
+    servers = EmbeddedServers(settings, urls, clock, ids, alone=lambda: heartbeat.state.alone)
     fetcher = SafeFetcher(allow_private=settings.opens_private_fetches)
     upstreams = Upstreams(vault(), servers.find)
     journal = journals.open_journal(
@@ -126,7 +126,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         GatewayDeps(
             keeper,
             TokenTable(uow.reads),
-            Buckets(clock, workers=lambda: heartbeat.latest().workers),
+            Buckets(clock, workers=lambda: heartbeat.state.workers),
             upstreams,
             journal,
             urls,
@@ -161,7 +161,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         ),
         refuse=refuser(pages),
         admission=admission,
-        closed=lambda: not heartbeat.latest().gate.opens,
+        closed=lambda: not heartbeat.state.gate.opens,
     )
     return Platform(dispatcher, kit, keeper, journal, fetcher, upstreams, servers)
 
@@ -268,7 +268,7 @@ def _readiness(
     """Build the checks of what every answer depends on. The directory matters only if the journal is in it (SQLite)."""
     directory = Directory(settings.data_dir / "journal", clock)
     return Readiness(
-        lambda: None if heartbeat.latest().gate.opens else RELEASE_CLOSED,
+        lambda: None if heartbeat.state.gate.opens else RELEASE_CLOSED,
         lambda: SNAPSHOT_STALE if keeper.current() is None else None,
         lambda: AUDIT_UNAVAILABLE if journal.failing else None,
         lambda: directory.fault() if settings.database_url.startswith("sqlite") else None,

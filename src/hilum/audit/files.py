@@ -50,7 +50,8 @@ _CLAIMS = "CREATE TABLE IF NOT EXISTS claim (key BLOB PRIMARY KEY, request_id TE
 BUSY_MS = 2_500
 CLAIMS_BUSY_MS = 1_000
 """Wait for another worker's commit of a create. Shorter than ``JOURNAL_DEADLINE``, because the rest of the batch waits too."""
-WAL_PAGES = 4_000
+WAL_PAGES = 1_000
+"""Pages of the write-ahead log at which a commit copies them into the file, and all records of that commit wait: 4 MB take some 8 ms, and 16 MB 20."""
 # Without an adapter of their own, the driver looks in vain for one at each value of bytes: 0.2 us, and five of a record.
 sqlite3.register_adapter(bytes, bytes)
 _ROWS = 64

@@ -108,4 +108,4 @@ def _interaction(incoming: GatewayRequest, request: FhirRequest | None) -> str:
     """Return the word for the record. Reads of the platform's own stand apart, so that they count as no use by the app."""
     if incoming.purpose:
         return incoming.purpose
-    return "unsupported" if request is None else request.interaction.value
+    return "unsupported" if request is None else request.interaction

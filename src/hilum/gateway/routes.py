@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -84,15 +83,17 @@ class Gateway:
         if answer.status == 401:
             await self._patience.hold(str(state.get("network", "")))
         correlation = str(state.get("correlation_id", ""))
-        with suppress(OSError):  # the client has gone; the record stays
-            headers = [*cors.answer(origin, answer.origins), (b"x-request-id", request_id.encode())]
-            if correlation:
-                headers.append((b"x-correlation-id", correlation.encode()))
+        headers = [*cors.answer(origin, answer.origins), (b"x-request-id", request_id.encode())]
+        if correlation:
+            headers.append((b"x-correlation-id", correlation.encode()))
+        try:
             await _send(send, answer, headers, with_body=scope["method"] != "HEAD")
-            # Only after the answer was sent. An app that lost its 201 must get 409 for an identical
-            # create, and not a second one (ADR 40).
-            for settled in answer.settles:
-                self._enforcer.answered(settled)
+        except OSError:  # the client has gone; the record stays
+            return
+        # Only after the answer was sent. An app that lost its 201 must get 409 for an identical
+        # create, and not a second one (ADR 40).
+        for settled in answer.settles:
+            self._enforcer.answered(settled)
 
     async def _answer(
         self, scope: Scope, receive: Receive, state: MutableMapping[str, Any]

@@ -78,6 +78,7 @@ _URGENT = frozenset({SWITCHES})
 _READ_WHOLE = frozenset({POLICIES})
 """Read whole at each change, however few there are: a rule book may take long to parse."""
 _MAY_LAG = {QUOTAS: QUOTA_LAG}
+_STALE_AFTER_S = STALENESS_BOUND.total_seconds()
 LOAD_PAUSE_S, LOAD_PAUSE_BOUND_S = 0.1, 5.0
 """The pause after a load that failed: the first, and the longest."""
 _log = logs.get("gateway")
@@ -137,7 +138,7 @@ class SnapshotKeeper:
 
     def current(self) -> Snapshot | None:
         """Return the snapshot; None if it was not confirmed within the bound."""
-        if self._clock.monotonic() - self._confirmed_at > STALENESS_BOUND.total_seconds():
+        if self._clock.monotonic() - self._confirmed_at > _STALE_AFTER_S:
             return None
         return self._snapshot
 

@@ -43,6 +43,7 @@ class SteadyClock:
 
     def __init__(self, base: Clock, *, follows_server: bool = False) -> None:
         self.base, self.follows_server = base, follows_server
+        self.monotonic = base.monotonic
         self._lock = Lock()
         self._anchor = base.now(), base.monotonic()
         self._uncertainty_s = float("inf")
@@ -67,18 +68,15 @@ class SteadyClock:
         # before it (ADR 31).
         return UNCERTAINTY_BOUND + max(own, UNCERTAINTY_BOUND)
 
-    def monotonic(self) -> float:
-        return self.base.monotonic()
-
     def now(self) -> datetime:
         at, since = self._anchor
-        time = at + timedelta(seconds=self.base.monotonic() - since)
+        time = at + timedelta(seconds=self.monotonic() - since)
         if not self.follows_server:
             machine = self.base.now()
             # The machine's clock may be set while the process runs. Forward it is followed;
             # backward the anchor and the monotonic clock carry on.
             if machine > time:
-                self._anchor = machine, self.base.monotonic()
+                self._anchor = machine, self.monotonic()
                 time = machine
         # Two calls must never see time go back: a token that was refused as expired would be
         # accepted again.
@@ -129,13 +127,13 @@ class SteadyClock:
                 "The clock is far behind the latest change in the database. Set the clock, then restart hilum.",
             )
         with self._lock:
-            self._anchor = happened, self.base.monotonic()
+            self._anchor = happened, self.monotonic()
 
     def skew(self) -> Skew | None:
         """Return how far the machine's clock is ahead of the server's; None when that was not measured."""
         if not self.follows_server or not self.is_set:
             return None
-        since = self.base.monotonic() - self._anchor[1]
+        since = self.monotonic() - self._anchor[1]
         return Skew(
             self.base.now() - self.now(), timedelta(seconds=self._uncertainty_s + max(0.0, since) * DRIFT)
         )

@@ -44,13 +44,10 @@ class Heartbeat:
         """Create the heartbeat. ``leads``: report this node at every beat; other processes report it only when it looks stale."""
         self._database, self._clock, self._me, self._leads = database, clock, me, leads
         unknown = schema_gate.Gate(SchemaState.CURRENT, me.release, me.release, "")
-        self._state = ClusterState(1, max(1, me.workers), unknown, clock.monotonic())
+        self.state = ClusterState(1, max(1, me.workers), unknown, clock.monotonic())
+        """The state that the last successful beat read."""
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
-
-    def latest(self) -> ClusterState:
-        """Return the state that the last successful beat read."""
-        return self._state
 
     @property
     def node(self) -> Node:
@@ -64,7 +61,7 @@ class Heartbeat:
             state, report_due = self._database.read(self._read)
             if report_due:
                 self._database.write(lambda tx: nodes.report(tx, self._me, leads=self._leads))
-        self._state = state
+        self.state = state
         return state
 
     def start(self, then: Callable[[ClusterState], None] = lambda _: None) -> None:
@@ -100,7 +97,7 @@ class Heartbeat:
         """Read the gate and the nodes; return the state and whether this node must be reported."""
         gate = schema_gate.read(tx, self._me.release)
         if gate.state in {SchemaState.EMPTY, SchemaState.OLDER}:  # the node table may not exist yet
-            return replace(self._state, gate=gate), False
+            return replace(self.state, gate=gate), False
         before, sent = database_clock.machine_time(self._clock), self._clock.monotonic()
         database = nodes.database_now(tx)
         skew = before + (database_clock.machine_time(self._clock) - before) / 2 - database

@@ -19,11 +19,11 @@ _BATCH_BYTES = 256 * _RANDOM_LETTERS
 class SystemClock:
     """The machine's real time."""
 
+    # The function itself: a request reads this clock eight times.
+    monotonic = staticmethod(time.monotonic)
+
     def now(self) -> datetime:
         return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
 
 
 class SystemIds:

@@ -84,7 +84,12 @@ class Admission:
     def leave(self, source: str) -> None:
         """Count a request out."""
         self.requests -= 1
-        _drop(self._requests_of, source)
+        # As ``_drop`` does, and without a call: every request passes here.
+        left = self._requests_of[source] - 1
+        if left:
+            self._requests_of[source] = left
+        else:
+            del self._requests_of[source]
 
     def body_begins(self, source: str) -> None:
         """Count a body that starts to arrive. Raises Busy."""
