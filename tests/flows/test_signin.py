@@ -1,4 +1,4 @@
-"""Signing in and out at a browser, and by the API (S3; security decision 13; contract, Forms a script can press)."""
+"""Signing in and out at a browser, and by the API (S3; security decision 13; contract, Forms that a script can send)."""
 
 import json
 import re

@@ -197,10 +197,9 @@ def _app_fault(standing: Standing, now: datetime) -> Reason | None:
         return Reason.APP_NOT_CERTIFIED
     if not is_certified(client, standing.book, now, issued_at=standing.issued_at):
         return Reason.APP_NOT_CERTIFIED
+    # A client that exists only at one tenant cannot be installed at another.
     if client.tenant is not None and client.tenant != acting.tenant:
-        return (
-            Reason.APP_NOT_INSTALLED
-        )  # a client that exists only at one tenant cannot be installed at another
+        return Reason.APP_NOT_INSTALLED
     # A hospital's EHR and resource servers are registered by two of its people and are no apps.
     if client.type in PLATFORM_PEERS:
         return Reason.APP_NOT_INSTALLED if standing.for_records else None
@@ -325,5 +324,5 @@ def is_installed(
         installation.since is None or installation.since < client.owner_since
     ):
         return False
-    # Equal counts as after, as in `is_certified`.
+    # What was issued at that very moment is treated as issued after it, as in `is_certified`.
     return issued_at is None or installation.since is None or issued_at >= installation.since

@@ -251,7 +251,7 @@ def test_no_permission_stands_twice_and_each_says_something_else(asked: list[str
 @settings(max_examples=effort(60, 1_000), deadline=None)
 @given(ASKED)
 def test_with_everything_ticked_the_exact_scopes_are_granted(asked: list[str]) -> None:
-    """contract.md, Forms a script can press."""
+    """contract.md, Forms that a script can send."""
     offered = offered_of(asked)
 
     assert (
