@@ -252,7 +252,7 @@ def test_an_encounter_is_asked_for_when_the_app_asks_for_one(front: Front) -> No
 
 
 def test_patient_and_encounter_can_be_sent_at_once_and_none_is_an_answer(front: Front) -> None:
-    """Contract, forms a script can press."""
+    """Contract, forms that a script can send."""
     for encounter, expected in (("e2", "e2"), ("", None)):
         browser = front.browser("nora")
         browser.authorize(scope="launch/encounter openid", prompt="consent")

@@ -44,7 +44,7 @@ def test_the_page_says_who_asks_what_for_why_how_long_and_what_is_ticked(front: 
 
 
 def test_everything_left_ticked_grants_the_exact_strings_asked(front: Front) -> None:
-    """Contract, forms a script can press."""
+    """Contract, forms that a script can send."""
     scope = f"{CONTEXT} patient/*.rs patient/Observation.rs?category=laboratory"
 
     assert token_after(front, scope) == set(scope.split(" "))
