@@ -105,12 +105,12 @@ def matches(ctx: Context, state: State) -> bool:
 
 
 def is_signed(ctx: Context, subject: str) -> bool:
-    """Check whether a subject has a signed state; True also if that is not known, since nobody may sign it as if it were the first."""
+    """Check whether a subject has a signed state. True also if that is unknown, since it must not be signed as if for the first time."""
     return _settled_faults(ctx, (subject, policy.GONE)).get(subject) != policy.NOT_SIGNED
 
 
 def signed_among(ctx: Context, subjects: Collection[str]) -> set[str]:
-    """Return of which subjects anything is signed, while nobody else signs (``lock``); also those of which it is not known."""
+    """Return the subjects of which anything is signed, or for which that is unknown, while nobody else signs (``lock``)."""
     found = _faults(ctx, {(subject, policy.GONE) for subject in subjects})
     return {subject for subject in subjects if found.get(subject) != policy.NOT_SIGNED}
 
@@ -165,7 +165,7 @@ def _proved(ctx: Context, subjects: Iterable[str], head: Trusted) -> tuple[Part,
     part = store.read_part(ctx.tx, places)
     if policy.ways(part)[""] == head.root:
         return part, {}
-    # While somebody signs nothing is proved, and it need not be looked for: whoever asks does so again.
+    # While somebody else signs, nothing can be proved, and there is no need to look: the caller asks again.
     if store.newest_number(ctx.tx) != head.number:
         return Part({}, {}), {}
     if len(places) > WHOLE_FROM:
@@ -249,7 +249,7 @@ def recorded(
 
 
 def lock(ctx: Context) -> None:
-    """Let nobody else sign until this transaction ends, where what is to be signed is read first. Last of a verb, as ``attest``."""
+    """Let nobody else sign until this transaction ends, for a verb that first reads what it will sign. Call it late, as ``attest``."""
     store.lock(ctx.tx)
 
 
@@ -272,7 +272,7 @@ def _sign(ctx: Context, head: Trusted, states: Mapping[str, str]) -> None:
         if policy.place_of(subject) not in part.buckets:
             raise Conflict("attestations_not_as_signed", f"{subject}: {policy.UNPROVED} {NOT_SIGNED_THERE}")
     ways = policy.ways(policy.changed(part, states))
-    # Nodes that are not as they were signed are written as they were, so that their leaves need not be read again.
+    # Damaged nodes are written back as they were signed, so that their leaves need not be read again.
     store.save(ctx.tx, states, damaged | ways)
     if damaged:
         _log.warning("attestations.nodes.mended", nodes=len(damaged))
@@ -309,7 +309,7 @@ def begin_kinds(ctx: Context, sources: Mapping[str, Source], *, from_scratch: bo
         # new.
         marks = {kind: f"{KIND}/{kind}" for kind in sources}
         part, _ = _proved(ctx, marks.values(), head)
-        # Where it is not known whether a kind was signed, it counts as signed: nobody's rows are signed by damaging the tree.
+        # If that is unknown, a kind is treated as signed: damage to the tree must not get anybody's rows signed.
         kinds = {
             kind
             for kind, mark in marks.items()

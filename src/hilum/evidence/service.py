@@ -87,7 +87,7 @@ DAY = timedelta(days=1)
 BEFORE = timedelta(minutes=1)
 """How long before a run the journals are followed: records are not quite in the order of their times."""
 _OF_RUN = frozenset({TAKE, MINT, REDEEM, "launches.launch.open", "launches.launch.move"})
-"""Events that count only if they were recorded under the run."""
+"""Events that are evidence only if they were recorded under the run."""
 _ABSENT = "There is no such run."
 
 
@@ -168,7 +168,7 @@ def begin(ctx: Context, run_id: str, scenario: str) -> tuple[Run, Upstream | Non
 def end(ctx: Context, run_id: str, *, late: bool = False) -> Run:
     """End the scenario that is in progress, and undo its fault; with ``late`` also past the run's end. Raises NotFound, NotPermitted, Conflict."""
     run = _running(ctx, run_id, "evidence.scenario.end", late=late)
-    # Each try to have it judged follows up to hundreds of thousands of records.
+    # Each attempt to finish reads up to hundreds of thousands of records.
     if late and not notices.spend(ctx, f"finish/{run.id}", FINISHES_A_DAY):
         detail = f"You tried {FINISHES_A_DAY} times to finish this run. Open another one."
         raise audit.refusal(ctx, replace(_event(run, "evidence.run.finish"), reason="finish_bound"), detail)
@@ -274,7 +274,7 @@ def view(ctx: Context, run_id: str) -> Run:
 
 
 def list_runs(ctx: Context, page: PageQuery = FIRST_PAGE, *, app: AppId | None = None) -> list[Run]:
-    """List runs, newest first: a member those of their vendor, the platform's staff all. Raises NotPermitted."""
+    """List runs, newest first: members see those of their vendor, the platform's staff see all. Raises NotPermitted."""
     vendor = "" if ctx.actor.vendor is None else ctx.actor.vendor
     if not policy.may_see(ctx.actor, vendor):
         raise not_shown("certification runs", Readers.VENDOR)
@@ -304,7 +304,7 @@ def run_of(ctx: Context, client: ClientId, tenant: TenantId) -> RunId | str:
 
 
 def life_within(ctx: Context, run_id: str, life: timedelta) -> timedelta:
-    """Return how long an access token lives that is issued in a run: as long as any, but in the scenario about its end."""
+    """Return the life of an access token that is issued in a run: the usual one, except in the scenario about its end."""
     if not run_id:
         return life
     run = store.find(ctx.tx, run_id)
@@ -316,7 +316,7 @@ def life_within(ctx: Context, run_id: str, life: timedelta) -> timedelta:
 
 
 def scopes_within(ctx: Context, run_id: str, scopes: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the scopes that an access token has that is issued in a run: all, but in the scenario in which those are declined that the app can do without."""
+    """Return the scopes of an access token that is issued in a run: all, except that one scenario declines those that the app can do without."""
     if not run_id:
         return scopes
     run = store.find(ctx.tx, run_id)
@@ -337,7 +337,7 @@ def latest_result(ctx: Context, version: VersionId) -> Seen | None:
         found.ended_at,
         found.state.value,
         found.rule_book,
-        # As they were signed, and not as the row has them.
+        # The signed values, not those of the row.
         policy.shown_by(found.result),
         sha256(policy.signed_bytes(found.result)).hexdigest(),
         genuine,
@@ -348,7 +348,7 @@ def latest_result(ctx: Context, version: VersionId) -> Seen | None:
 
 
 def _was_followed(ctx: Context, run: Run) -> bool:
-    """Check whether the audit has a later result of the version: somebody took its row away, and this is not the last one."""
+    """Check whether the audit has a later result of the version. Then this is not the last one: somebody deleted that row."""
     query = EventQuery(action="evidence.run.finish", app=run.app, since=run.ended_at, outcome="done")
     later = (each.event.facts for each in audit.list_events(ctx, query).events)
     judged = {State.PASSED.value, State.FAILED.value}

@@ -99,7 +99,7 @@ def put_mail(ctx: Context, order: Mail) -> Notice | None:
 
 
 def spend(ctx: Context, key: str, bound: int) -> bool:
-    """Count one notice of a room against its budget of a day; False if ``bound`` were counted."""
+    """Count one notice of a room against its daily budget; False if ``bound`` are counted already."""
     return store.spend(ctx.tx, key, bound, ctx.now, ctx.now - BUDGET_WINDOW)
 
 
@@ -109,7 +109,7 @@ def put_event(ctx: Context, order: VendorEvent) -> list[Notice]:
     if faults := policy.facts_faults(kind.fields, order.facts):
         raise Invalid("notice_invalid", "The event is invalid; see fields.", fields=faults)
 
-    # What names patients goes only where two people agreed that it goes, whatever the row says now.
+    # What names patients is sent only to an endpoint that two people agreed to, whatever the row says now.
     two = order.type in models.TWO_PEOPLE
 
     def read(ctx: Context) -> list[Endpoint]:
@@ -147,7 +147,7 @@ def _put_webhook(ctx: Context, endpoint: Endpoint, order: VendorEvent) -> Notice
 def _put(ctx: Context, notice: Notice) -> Notice | None:
     assert 0 < len(notice.cause) <= CAUSE_BOUND, "a cause is built by the code"
     if store.is_full(ctx.tx, notice.recipient):
-        # On record and not sent, instead of failing the change that caused it.
+        # The notice is stored without being sent, since its cause must not fail with it.
         notice = replace(notice, state=State.DEAD, reason="queue_full", settled_at=ctx.now, sealed="")
     text = f"{notice.channel}\0{notice.recipient}\0{notice.cause}"
     once = hashlib.sha256(text.encode()).hexdigest()
@@ -190,7 +190,7 @@ def settle_abandoned(ctx: Context) -> int:
 
 
 def claim(ctx: Context, channel: Channel, *, busy: Collection[str]) -> Attempt | None:
-    """Claim the next due notice of a channel for one attempt; None if none is due. Those past their end, or that do not open, are given up.
+    """Claim the next due notice of a channel for one attempt; None if none is due. Those that are past their end, or whose seal does not open, are given up.
 
     ``busy``: endpoints that this process is calling now; each is called for one notice at a time.
     """
@@ -213,7 +213,7 @@ def claim(ctx: Context, channel: Channel, *, busy: Collection[str]) -> Attempt |
 
 
 def _opened(ctx: Context, notice: Notice) -> Attempt:
-    """Return an attempt with what it needs of what is sealed. Raises Invalid (seal_broken)."""
+    """Return an attempt with the sealed values that it needs, opened. Raises Invalid (seal_broken)."""
     if notice.channel is Channel.MAIL:
         link = vault().open(_LINK_SEALING, notice.sealed, notice.id).decode() if notice.sealed else ""
         return Attempt(notice, link=link)
@@ -296,7 +296,7 @@ def _require_reader(ctx: Context) -> None:
 
 
 def refused_last(ctx: Context, addresses: Collection[str]) -> dict[str, datetime]:
-    """Return those of some addresses that the last mail was refused for good, by their own server, with when: none was accepted since."""
+    """Return which of some addresses have refused the last mail for good, by their own server, and when. None accepted one since."""
     refused = store.settled_last(ctx.tx, addresses, State.DEAD, RECIPIENT_REFUSED)
     accepted = store.settled_last(ctx.tx, list(refused), State.SENT, "")
     return {each: at for each, at in refused.items() if each not in accepted or accepted[each] < at}
@@ -308,7 +308,7 @@ def summary(ctx: Context) -> list[Summary]:
 
 
 def resend(ctx: Context, notice_id: str) -> Notice:
-    """Send a notice again that is unknown or dead; the recipient may get it twice. Raises NotFound, NotPermitted, Conflict.
+    """Send an unknown or dead notice again; the recipient may get it twice. Raises NotFound, NotPermitted, Conflict.
 
     One whose one-time link has been deleted cannot be sent again: its room issues a new link.
     """
@@ -394,7 +394,7 @@ def _url_fault(url: str, *, private: bool) -> str:
 
 def _new_secret(ctx: Context, endpoint: str) -> tuple[str, str]:
     """Return a new secret and the same sealed for its endpoint."""
-    # The alphabet of base64 proper: libraries of Standard Webhooks decode no other.
+    # Standard base64, not the URL-safe one: libraries of Standard Webhooks decode no other.
     raw = ctx.ids.secret(SECRET_BYTES).replace("-", "+").replace("_", "/")
     secret = f"{SECRET_PREFIX}{raw}{'=' * (-len(raw) % 4)}"
     return secret, vault().seal(_SECRET_SEALING, secret.encode(), nonce=ctx.ids, bound_to=endpoint)
@@ -460,7 +460,7 @@ def ping(ctx: Context, endpoint_id: str) -> Notice:
     endpoint = _managed(ctx, "notices.endpoint.ping", endpoint_id)
     if endpoint.disabled:
         raise Conflict("webhook_disabled", "This endpoint is disabled. Resume it first.")
-    # By vendor and not by endpoint: one that is removed and added again would begin again. The URL may be a stranger's.
+    # Counted by vendor, since an endpoint that is removed and added again would start from zero. The URL may be a stranger's.
     if not spend(ctx, f"ping/{endpoint.vendor}", PINGS_BOUND):
         facts = {"endpoint": endpoint.id, "vendor": endpoint.vendor}
         event = Event("notices.endpoint.ping", app=endpoint.app, reason="ping_bound", facts=facts)
@@ -475,7 +475,7 @@ def ping(ctx: Context, endpoint_id: str) -> Notice:
 
 
 def resume_endpoint(ctx: Context, endpoint_id: str) -> Endpoint:
-    """Call an endpoint again that is disabled or paused. Raises NotFound, NotPermitted."""
+    """Resume calls of a disabled or paused endpoint. Raises NotFound, NotPermitted."""
     endpoint = _managed(ctx, "notices.endpoint.resume", endpoint_id)
     resumed = replace(endpoint, disabled="", failures=0, paused_until=None)
     store.save_endpoint(ctx.tx, resumed)
@@ -484,7 +484,7 @@ def resume_endpoint(ctx: Context, endpoint_id: str) -> Endpoint:
 
 
 def managed_endpoint(ctx: Context, endpoint_id: str) -> Endpoint:
-    """Get an endpoint for an act of two people, locked. Raises NotFound, NotPermitted."""
+    """Get an endpoint for an action that takes two people, locked. Raises NotFound, NotPermitted."""
     return _managed(ctx, "notices.endpoint.agree", endpoint_id)
 
 

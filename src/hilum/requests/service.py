@@ -143,7 +143,7 @@ def _asked_for(ctx: Context, order: AskOrder) -> tuple[Tenant, App]:
     event = Event("requests.request.add", tenant=at, app=order.app)
     if ctx.actor.kind not in {ActorKind.PERSON, ActorKind.MEMBER}:
         raise audit.refusal(ctx, replace(event, tenant="", app=""))
-    # At another hospital a person has no business, and a vendor's member reads its addresses anyway: they are public.
+    # People ask at their own hospital only. A vendor's member may name another one, whose addresses are public anyway.
     tenant = identity.find_tenant(ctx, at)
     if tenant is None or not tenant.active or ctx.actor.tenant not in {None, tenant.id}:
         raise NotFound("tenant_not_found", "There is no such hospital.")
@@ -165,7 +165,7 @@ def _open_group(ctx: Context, tenant: TenantId, app: AppId) -> Group:
     if group is None:
         group = Group(ctx.ids.new("rqg"), tenant, app, ctx.now)
         if not store.add_group(ctx.tx, group):
-            # Another opened it at this moment; it can be joined once that is committed.
+            # Somebody else opened it at this moment; it can be joined once that is committed.
             raise Conflict("concurrent_change", "Somebody requested the app at the same moment. Try again.")
     elif store.count_in_group(ctx.tx, group.id) >= GROUP_BOUND:
         raise Unavailable(
@@ -176,7 +176,7 @@ def _open_group(ctx: Context, tenant: TenantId, app: AppId) -> Group:
 
 
 def _judge(ctx: Context, place: AppAtHospital, facts: RequestFacts, rules: RuleSet) -> _Judged:
-    """Judge a request by the hospital's rules, and carry out what they approve, under the name of their approver."""
+    """Judge a request by the hospital's rules, and carry out what they approve in the name of whoever confirmed them."""
     approver = rule_sets.approver_of(ctx, rules)
     if rules.rules and approver is None:
         facts = replace(facts, obstacles=(*facts.obstacles, Obstacle.NO_APPROVER))
@@ -185,7 +185,7 @@ def _judge(ctx: Context, place: AppAtHospital, facts: RequestFacts, rules: RuleS
         return _Judged(facts, verdict, rules, approver)
     try:
         installed = _install(ctx.as_actor(approver), place, verdict.grant)
-    # Refused although it was judged: it is left to a person, and the request is not lost.
+    # The installation was refused although the rules approved: the request stays open, for a person to decide.
     except DECIDED:
         refused = Verdict(Action.ESCALATE, verdict.rule, obstacle=Obstacle.REFUSED, steps=verdict.steps)
         return _Judged(facts, refused, rules, approver)
@@ -210,7 +210,7 @@ def _settle(ctx: Context, group: Group, request: AppRequest, judged: _Judged) ->
         # Colleagues who asked for no more than that have it now.
         served = [each.id for each in open_ if policy.is_within(each, installed.roles, installed.scopes)]
         store.save_states(ctx.tx, served, State.APPROVED)
-        # Who asks now is answered at once.
+        # The request that is being made is answered at once.
         waited = [each for each in open_ if each.id in served and each.id != request.id]
         mail_decided(ctx, group, waited, State.APPROVED)
         open_ = [each for each in open_ if each.id not in served]
@@ -256,7 +256,7 @@ def _record_judged(ctx: Context, request: AppRequest, judged: _Judged, state: St
 
 
 def _assignee(ctx: Context, group: Group, to: str) -> str:
-    """Return the person to whom a group is assigned now: whom the rule names, if they may decide, else as it was."""
+    """Return the person to whom a group is assigned now: the one that the rule names, if they may decide; otherwise as before."""
     person = identity.find_person(ctx, PersonId(to)) if to else None
     may = person is not None and rule_sets.may_decide_at(person, group.tenant)
     return to if may else group.assigned_to
@@ -326,7 +326,7 @@ def preview(ctx: Context, group_id: str) -> tuple[LeftOut, ...]:
     place = read_app_at(
         ctx, identity.get_tenant(ctx, view.group.tenant), registry.get_app(ctx, view.group.app)
     )
-    # What an app is given beside what it has takes nothing away.
+    # Widening an installation takes nothing away from the app, so nothing is missing.
     if view.group.state is not State.OPEN or place.installed is not None or not view.requests:
         return ()
     roles, scopes = policy.wanted(view.requests)
@@ -336,7 +336,7 @@ def preview(ctx: Context, group_id: str) -> tuple[LeftOut, ...]:
 
 
 def dismiss(ctx: Context, decision: Decision) -> GroupView:
-    """Dismiss the requests of a group, with a reason that those who asked see. Raises as ``approve``."""
+    """Dismiss the requests of a group, with a reason that is shown to those who asked. Raises as ``approve``."""
     view, _ = _decidable(ctx, decision, "requests.group.dismiss")
     if not decision.reason.strip():
         raise Invalid(
@@ -382,7 +382,7 @@ def _decided(ctx: Context, view: GroupView, decision: Decision, state: State, in
     counting = [each.id for each in view.requests]
     store.save_states(ctx.tx, counting, state)
     mail_decided(ctx, after, view.requests, state)
-    # What is still open is of people who have left.
+    # The requests that are still open are those of people who have left.
     rest = [each.id for each in store.all_of(ctx.tx, [group.id]) if each.state is State.OPEN]
     store.save_states(ctx.tx, rest, State.WITHDRAWN)
     action = "requests.group.approve" if state is State.APPROVED else "requests.group.dismiss"
@@ -422,7 +422,7 @@ def hand_over_all(ctx: Context, tenant: TenantId | None, of: PersonId, to: Perso
 
 
 def _require_administrators(ctx: Context, tenant: TenantId, to: PersonId) -> None:
-    """Check that the actor administers a hospital, and that so does the person to whom something is assigned."""
+    """Check that the actor and the person to whom something is assigned both administer a hospital."""
     if not may_install(ctx.actor, tenant):
         raise audit.refusal(ctx, Event("requests.group.hand_over", tenant=tenant))
     person = identity.find_person(ctx, to)
@@ -469,7 +469,7 @@ def list_groups(
 
 
 def view_request(ctx: Context, request_id: str) -> AppRequest:
-    """Get a request of one's own, or of a hospital that one administers. Raises NotFound."""
+    """Get a request of the actor, or of the hospital that they administer. Raises NotFound."""
     found = store.get_request(ctx.tx, request_id)
     if found.person != ctx.actor.id and not _sees_all(ctx.actor, found.tenant):
         raise NotFound("request_not_found", "There is no such request.")
@@ -479,7 +479,7 @@ def view_request(ctx: Context, request_id: str) -> AppRequest:
 def list_requests(
     ctx: Context, *, tenant: TenantId | None = None, group: str = "", page: PageQuery = FIRST_PAGE
 ) -> list[AppRequest]:
-    """List requests by id: of a group or a hospital for who administers it, else one's own. Raises NotFound (the group), NotPermitted."""
+    """List requests by id: those of a group or hospital for its administrators, otherwise the actor's own. Raises NotFound (the group), NotPermitted."""
     if group:
         return store.list_requests(ctx.tx, page, group=_visible(ctx, group).id)
     at = tenant if ctx.actor.is_platform else tenant or ctx.actor.tenant
@@ -496,7 +496,7 @@ def purge(ctx: Context) -> int:
 
 
 def end_rules(ctx: Context) -> int:
-    """Put empty rules in force wherever there are any, after a restore; return at how many hospitals."""
+    """After a restore, replace the rules of every hospital that has some by empty ones; return at how many hospitals."""
     return len(rule_sets.end_all(ctx))
 
 
@@ -510,7 +510,7 @@ def _sees_all(actor: Actor, tenant: TenantId) -> bool:
 
 
 def _shown(actor: Actor, request: AppRequest) -> AppRequest:
-    """Return a request as an actor may see it: how the hospital's rules came to a verdict is for who administers it."""
+    """Return a request as an actor may see it: only its administrators see how the hospital's rules came to a verdict."""
     if _sees_all(actor, request.tenant):
         return request
     verdict = request.verdict

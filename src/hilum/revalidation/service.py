@@ -158,7 +158,7 @@ def _certified(ctx: Context, app: AppId) -> list[Certification]:
         for each in registry.certifications_of(ctx, app)
         if each.environment is Environment.PRODUCTION and each.withdrawn_at is None
     ]
-    # Read only if one may be in its grace: a night checks each app, and few have any.
+    # Read only if one may be in its grace: every app is checked each night, and few are in it.
     ended = any(ctx.now >= each.expires_at for each in production)
     graced = certificates.in_grace(ctx, app) if ended else {}
     counting = (each for each in production if ctx.now < each.expires_at or each.id in graced)
@@ -174,14 +174,14 @@ def _unused(ctx: Context, certification: Certification, permits: Permits) -> tup
     with lanes.using(Lane.OWN):
         compared = installations.compare_scopes(ctx, certification.app, UNUSED_DAYS, None, permits)
     rows = [each for each in compared.rows if each.approved and each.unused]
-    # An unused app tells nothing about single scopes.
+    # An unused app says nothing about its single scopes.
     if not compared.whole or not any(each.used for each in compared.rows):
         return ()
     return tuple(each.scope for each in rows if not each.used)
 
 
 def finish(ctx: Context, subject: Subject, looks: Sequence[Look]) -> bool:
-    """Store the results of an app's check, and climb; return False if another process has done so."""
+    """Store the results of an app's check, and move it on the ladder; return False if another process has done so."""
     if not _is_turn(ctx, subject):
         return False
     certification = _certification(ctx, subject.app)
@@ -240,7 +240,7 @@ def _is_turn(ctx: Context, subject: Subject) -> bool:
 
 
 def close_gone(ctx: Context, after: str) -> str:
-    """Close what is open about the next apps that are no longer certified, once the round has no apps left; return the last one, or nothing."""
+    """Once the round has no apps left, close what is open about the next apps that are no longer certified; return the last of them, or nothing."""
     held = store.get_round(ctx.tx)
     if held.is_over or held.began_at is None or certificates.list_certified(ctx, held.after, 1):
         return ""
@@ -460,7 +460,7 @@ def list_findings(
     state: State | None = None,
     overdue: bool = False,
 ) -> list[Finding]:
-    """List findings by id: a member gets those about their vendor's apps, staff all. Raises NotPermitted."""
+    """List findings by id: members see those about their vendor's apps, staff see all. Raises NotPermitted."""
     own = ctx.actor.vendor
     if not (ctx.actor.is_platform or (own is not None and policy.may_see(ctx.actor, own))):
         raise not_shown("findings", Readers.VENDOR)
@@ -491,7 +491,7 @@ def view_ladder(ctx: Context, app_id: AppId) -> Ladder:
 
 
 def list_ladders(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Ladder]:
-    """List apps that climbed or will climb, for the platform's staff. Raises NotPermitted."""
+    """List apps that moved up the ladder or will, for the platform's staff. Raises NotPermitted."""
     require_platform(ctx.actor)
     return store.list_ladders(ctx.tx, page)
 

@@ -46,7 +46,7 @@ from hilum.snapshots.models import (
 )
 
 ReadCalled = Callable[[Collection[TenantId], datetime], Collection[TenantId]]
-"""Returns the hospitals, of some, where an app was answered since a moment, from the daily counts."""
+"""Returns those of some hospitals where an app was answered since a moment, from the daily counts."""
 _DAY = timedelta(days=1)
 WITHOUT_PASSWORD = frozenset({"administrator"})
 """Roles without a password: a snapshot is governed by the rights of its vendor, not of a hospital."""
@@ -90,7 +90,7 @@ def reserve(
     if before is not None:
         store.save(ctx.tx, made)
     elif not store.add(ctx.tx, made):
-        # A release before takes places without the lock.
+        # An earlier release takes places without the lock.
         raise place_taken()
     return made
 
@@ -338,7 +338,7 @@ def _keep_person(system: Context, tenant: TenantId, member: CastMember, digest: 
             tenant, member.username, member.name, member.role, member.fhir_user, member.patients
         )
         person = identity.add_person(system, order)
-    # As they began: a second factor that somebody set up there would keep everybody else out.
+    # Reset to how they began: a second factor that somebody set up there would keep everybody else out.
     elif factors.held(system, person.id).any:
         factors.remove_all(system, person, why="snapshot_reset")
     if member.role not in WITHOUT_PASSWORD:
@@ -358,7 +358,7 @@ def _is_installed(system: Context, tenant: TenantId, app: App) -> bool:
     if installations.current(system, tenant, app) is not None:
         return True
     try:
-        # For everybody: which of a hospital's people use an app is tried here, and narrowed where people are treated.
+        # For every role: a snapshot is for trying, and a hospital that treats people narrows the roles itself.
         installations.install(system, InstallOrder(tenant, app.id, frozenset(ROLES)))
     except Invalid:
         # Not certified for the sandbox yet, or the rule book requires something that nobody can state here.
