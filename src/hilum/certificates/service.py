@@ -101,7 +101,7 @@ def _follow_registry(doing: _Step) -> bool:
             doing.walk = replace(walk, n=stamp.n, mark=stamp.mark)
             _settle(doing, apps)
             return False
-        # What changed is not known one by one, or is too much for one transaction: all apps are walked over.
+        # If it is unknown which apps changed, or too many for one transaction did, every app is judged in turn.
         walk = replace(walk, after="", n=stamp.n, mark=stamp.mark)
     elif not walk.after:
         walk = replace(walk, n=stamp.n, mark=stamp.mark)
@@ -135,7 +135,7 @@ def _settle(doing: _Step, apps: Iterable[AppId]) -> None:
     for app in of:
         found = {each.id: each for each in certified.certifications.get(app, ())}
         for row in held.get(app, {}).values():
-            # Another place than was signed would show the status of somebody else's certificate.
+            # A place in the status list other than the signed one would show somebody else's status.
             signed = policy.is_as_signed(row, texts.get(row.id, ""), published)
             certification = found.get(row.id) if signed else None
             grace = (

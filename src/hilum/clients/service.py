@@ -93,7 +93,7 @@ def _require_unreviewed(ctx: Context, version: VersionId, environment: Environme
     app = registry.get_app(ctx, registry.get_version(ctx, version).app)
     registry.require_as_signed(ctx, app.id)
     of_app = registry.certifications_of(ctx, app.id)
-    # A version in its grace is still used, and so would be its new client.
+    # A version in its grace may still be used, so a new client of it could be too.
     at = ctx.now - registry.grace_of(ctx, app.category)
     if any(each.version == version and is_in_force(each, environment, at) for each in of_app):
         detail = "This version is already certified for production, so it gets no more clients. Register the client for a new version; review certifies them together."
@@ -300,7 +300,7 @@ def _registered(ctx: Context, client_id: ClientId) -> signing.Registered | None:
 
 
 def client_facts(ctx: Context, client_id: ClientId) -> ClientFacts | None:
-    """Return the facts of one client; None if there is none that counts."""
+    """Return the facts of one client; None if it does not exist or does not match its signature."""
     found = _registered(ctx, client_id)
     if found is None:
         return None

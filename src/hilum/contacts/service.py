@@ -126,7 +126,7 @@ def _require_budget(ctx: Context, contact: Contact) -> None:
 
 
 def _send(ctx: Context, contact: Contact, template: MailKind, link_url: LinkUrl) -> Contact:
-    """Issue a link and put its mail into the outbox; the caller has counted it, if it counts."""
+    """Issue a link and put its mail into the outbox; the caller has counted it where mails are limited."""
     secret, until = LINK_PREFIX + ctx.ids.secret(), ctx.now + LINK_LIFE
     # A new link replaces the one before: one way in at a time.
     issued = replace(
@@ -213,7 +213,7 @@ def unproved(ctx: Context, vendor: VendorId, stated: Mapping[ContactKind, str] =
 def unproved_of(
     ctx: Context, of: Mapping[K, tuple[VendorId, Mapping[ContactKind, str]]]
 ) -> dict[K, list[str]]:
-    """Return what ``unproved`` returns for each of some vendors, with what is stated; in two reads for hundreds."""
+    """Return what ``unproved`` returns, and what is stated, for many vendors at once, in two reads."""
     vendors = sorted({vendor for vendor, _ in of.values()})
     proved: dict[VendorId, list[Contact]] = {}
     for each in store.proving(ctx.tx, vendors, ctx.now):
@@ -253,7 +253,7 @@ def confirm(ctx: Context, secret: str) -> Contact:
 def decline(ctx: Context, secret: str) -> Contact:
     """Record that the recipient of mail at an address is not a contact of the vendor: the address gets no more mail about it. Raises NotFound."""
     contact = _use(ctx, secret)
-    # What the page promises is about the vendor, so the mailbox's other contacts there end too.
+    # The page promises no more mail about the vendor, so the vendor's other contacts with this mailbox end too.
     for each in store.list_of_mailbox(ctx.tx, contact.vendor, contact.mailbox):
         _decline(ctx, each)
     return store.get_contact(ctx.tx, contact.id)
@@ -312,7 +312,7 @@ def remind_due(ctx: Context, *, link_url: LinkUrl) -> int:
     """Send a new link to contacts whose proof ends soon, once for each proof and at most a batch; return how many."""
     ending = store.list_ending(ctx.tx, ctx.now, ctx.now + REMIND_BEFORE)
     for contact in ending:
-        # Not counted: each is the only one about a proof that its mailbox made, and without it the proof would lapse unasked.
+        # Not counted against a mailbox's budget: it gets one for each of its proofs, which would otherwise lapse without warning.
         _send(ctx, replace(contact, reminded_for=contact.proof_ends_at), MailKind.CONTACT_RENEWAL, link_url)
     return len(ending)
 

@@ -71,7 +71,7 @@ def _counts(ctx: Context, tenant: TenantId) -> dict[str, int]:
 
 
 def ask(ctx: Context, tenant_id: TenantId, reason: str, days: int = ERASE_AFTER_DEFAULT) -> Asked:
-    """Ask a second person to let a hospital leave, for good. What is its own is erased ``days`` later.
+    """Ask a second person to let a hospital leave, for good. Its own data is erased ``days`` later.
 
     Raises NotPermitted, NotFound, Invalid, Unavailable (too many wait).
     """
@@ -101,7 +101,7 @@ def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
         raise Conflict(
             "target_changed", "The hospital has been renamed since. Refuse this, and request it again."
         )
-    # As the second person saw it: counting reads whole tables, and a departure must not time out because of that.
+    # The counts that the second person saw, not new ones: counting reads whole tables, and a departure must not time out because of that.
     had = dict(order["has"])
     departure_id = ctx.ids.new("dep")
     # A full stop too, which every worker confirms, so that what it stopped can be measured. If somebody releases it, the hospital stays
@@ -152,7 +152,7 @@ def _with_waits(ctx: Context, found: Departure) -> tuple[Departure, Waits]:
 
 
 def _require_reader(ctx: Context) -> None:
-    # A hospital that has left has nobody who could sign in; what waits is among its approvals.
+    # Nobody of a hospital that has left can sign in; requests that wait are among its approvals.
     require_platform(ctx.actor)
 
 

@@ -75,7 +75,7 @@ def ask_of_app(ctx: Context, app_id: AppId, certification: str) -> None:
 
 
 def _ask(ctx: Context, cause: Cause, app_id: AppId, because: str, tenant: TenantId | None = None) -> None:
-    """Record a request to the vendor of an app, about a hospital or (None) about all; none for an app that is gone."""
+    """Record a request to the vendor of an app, about one hospital or (None) all; nothing for an app that no longer exists."""
     app = _app(ctx, app_id)
     if app is None:
         return
@@ -236,7 +236,7 @@ def _mail_hospital(ctx: Context, disposal: Disposal) -> int:
         return 0
     vendor = registry.get_vendor(ctx, disposal.vendor).name
     facts = {
-        # One name that no mail can show must not delay all others.
+        # A name that no mail can show must not delay the mails about others.
         "app": app.name if plain_name(app.name) else app.id,
         "vendor": vendor if plain_name(vendor) else disposal.vendor,
         "disposal": disposal.id,

@@ -41,10 +41,10 @@ from hilum.tokens import service as tokens
 
 __all__ = ["FOR_HOSPITALS"]
 READ_AT_ONCE = 500
-"""Agreements or apps about which more is read together."""
+"""How many agreements or apps are read in one statement."""
 T = TypeVar("T")
 PACKS_AT_ONCE = 2_000
-"""Packs of rows that are stored in one transaction."""
+"""How many packs of rows are stored in one transaction."""
 
 
 def read_start(ctx: Context, run: DryRun) -> Start:
@@ -53,7 +53,7 @@ def read_start(ctx: Context, run: DryRun) -> Start:
     # What is in force now is read as of now, and the version as it will be enforced: what a rule that it observes would refuse is
     # counted and listed like any other difference, also while the version is in force (C209).
     found, current = clients.facts_of_apps(ctx, None), policies.current(ctx).as_of(ctx.now)
-    # Certified is also what an override or an exception keeps from ending, where it counts.
+    # What an override or an exception keeps certified is certified too, wherever that applies.
     books = BooksAt(current, candidate, ctx.now)
     live: list[ClientFacts] = []
     for app in sorted(found):

@@ -54,7 +54,7 @@ def remove(ctx: Context, vendor: VendorId, person: PersonId) -> Person:
     Raises NotFound, NotPermitted, Conflict (removed already, or the last owner who can sign in).
     """
     member = _member(ctx, vendor, person, "identity.person.deactivate")
-    # An owner who never used the invitation cannot act, so they are not one who is left.
+    # An owner who never used the invitation cannot act, so a vendor is not left with them as its only owner.
     if member.role == VendorRole.OWNER:
         left = [each for each in identity.lock_owners(ctx, member.tenant) if each != person]
         if not any(signin.has_password(ctx, each) for each in left):

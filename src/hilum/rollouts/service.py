@@ -35,7 +35,7 @@ from hilum.rollouts.models import (
 from hilum.sunsets import service as sunsets
 
 ANNOUNCED_AT_ONCE = 500
-"""How many steps of one run notify hospitals of what comes."""
+"""How many steps of one run notify hospitals of a coming version."""
 APPS_AT_ONCE = 500
 """Apps whose vendors are read in one statement."""
 _RINGS = "The rings of this rollout are not valid."
@@ -70,7 +70,7 @@ def _judged(ctx: Context, order: RolloutOrder) -> tuple[tuple[Widening, ...], Dr
     for ring in order.rings:
         for tenant in ring.tenants:
             identity.get_tenant(ctx, tenant)
-    # There would be nothing to go back to, and its traffic would be compared with itself.
+    # There would be nothing to roll back to, and the version's traffic would be compared with itself.
     if {order.version} == _versions_in_force(ctx):
         raise Conflict("already_in_force", "This version is in force everywhere already.")
     new, run = policies.judge_in_rings(ctx, _everywhere(order))
@@ -180,9 +180,9 @@ def unfinished(ctx: Context) -> tuple[Rollout, Position] | None:
 
 
 def announce(ctx: Context, plan_id: str) -> bool:
-    """Notify the next few hospitals of later rings of what comes; return whether there is more to do. For the job. Raises Unavailable."""
+    """Notify the next few hospitals of later rings of the coming version; return whether there is more to do. For the job. Raises Unavailable."""
     plan = store.get(ctx.tx, plan_id)
-    # Nothing follows from one that goes back or is over.
+    # Only a running rollout reaches further rings.
     if plan.state is not RolloutState.RUNNING:
         return False
     _require_state(ctx, plan)
@@ -334,7 +334,7 @@ def vendors_of(ctx: Context, apps: Collection[str]) -> dict[str, str]:
 
 
 def _require_reader(ctx: Context) -> None:
-    # It contains other hospitals' names and figures.
+    # A rollout contains other hospitals' names and figures.
     if not (policies.may_read(ctx.actor) and ctx.actor.is_platform):
         raise not_shown("rollouts", Readers.STAFF)
 
