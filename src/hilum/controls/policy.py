@@ -270,7 +270,7 @@ def _by_target(switches: Iterable[Switch]) -> dict[Target, tuple[Switch, ...]]:
 
 def _latest(ended: Iterable[tuple[Target, datetime]]) -> dict[Target, datetime]:
     until: dict[Target, datetime] = {}
-    # Of several stops on one target the latest end counts: it invalidates all that the others do.
+    # Of several stops on one target the latest end decides: it invalidates everything that the others do.
     for target, moment in ended:
         until[target] = max(moment, until.get(target, moment))
     return until
@@ -336,7 +336,7 @@ def stop_among(
 
 
 def ends_of_stops(index: SwitchIndex, targets: Iterable[Target]) -> list[datetime]:
-    """Return when full stops on the targets ended, also those that expired and are not settled yet. A reopened tenant counts as stopped."""
+    """Return when full stops on the targets ended, including those that expired and are not settled yet. A reopened tenant is treated as having been stopped."""
     found = []
     for target in targets:
         ended = index.not_issued_before.get(target)

@@ -69,7 +69,7 @@ def as_judged(facts: ClientFacts) -> ClientFacts:
     # List the facts to drop, not those to keep: a fact that books use later must not be forgotten here.
     return replace(
         facts,
-        # Facts are hashed by their id: with one for all, each look-up would compare them with every distinct client.
+        # Facts are hashed by their id: if all had one id, each look-up would compare them with every distinct client.
         id=ClientId(" ".join((facts.category, *facts.scopes))),
         app=AppId(""),
         version=VersionId(""),

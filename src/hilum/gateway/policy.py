@@ -138,7 +138,7 @@ def unread_fault(incoming: GatewayRequest, snapshot: Snapshot | None, now: datet
 
 
 def statement_fault(tenant: TenantId, snapshot: Snapshot, now: datetime) -> Deny | None:
-    """Return why a tenant's capability statement is not read now: it is public, but a full stop keeps the platform from the server too."""
+    """Return why a tenant's capability statement is not read now. It is public, but after a full stop the platform does not call the server either."""
     index = snapshot.controls.switches
     stop = controls.stopped_by(index, Subject(tenant=tenant), now=now, issued_at=None)
     return None if stop is None else Deny(Reason.SWITCH_ENGAGED, "A kill switch stops this FHIR server.")
@@ -150,7 +150,7 @@ def sunset_notice(permit: Permit) -> Mapping[str, str]:
     if not book.notices:
         return {}
     type_ = permit.request.type
-    # Of a wildcard only what permits this type.
+    # Of a wildcard only the part for this type.
     ending = notice_of(book, tuple(g.text.replace("/*.", f"/{type_}.", 1) for g in permit.grants))
     return {} if ending is None else notice_headers(ending)
 
@@ -166,7 +166,7 @@ def _broken_glass(
     if request.is_write or _has_moved(token, snapshot) or _has_ended(token, snapshot):
         return None
     glass = in_effect(facts, tenant=token.tenant, person=token.person, launch=token.launch, now=now)
-    # The launch's patient is that of the token, or what was asked for is not what would be opened.
+    # An emergency access is for the patient for whom it was opened; a token for another one gets nothing from it.
     return None if glass is None or glass.patient != token.patient else glass
 
 
@@ -350,7 +350,7 @@ def _context_fault(
 
 
 def _launch_fault(permit: Permit, token: AccessToken, snapshot: Snapshot) -> Deny | None:
-    """Judge what becomes of the launch or session; asked also of a permit that was kept."""
+    """Judge whether the launch or session continues; called for a cached permit too."""
     request = permit.request
     # C36: whatever was not granted for offline use ends with the EHR's session.
     if _has_ended(token, snapshot) and not holds(permit.access, request.type, "offline_access"):

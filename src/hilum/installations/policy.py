@@ -177,10 +177,10 @@ def is_for_role(installation: InstallationFacts, role: str) -> bool:
 
 
 def is_allowed_at(installation: InstallationFacts, facility: str) -> bool:
-    """Check whether an app may be opened at a facility; empty for a launch that names none, or one that is not known (C38, C146)."""
+    """Check whether an app may be opened at a facility; empty for a launch without one, or with an unknown one (C38, C146)."""
     if not is_limited(installation):
         return True
-    # Deny wins: over the list, and over what is not known.
+    # A denial prevails over the list of allowed facilities, and over an unknown one.
     if not facility or facility in installation.denied:
         return False
     return installation.facilities is None or facility in installation.facilities
@@ -210,7 +210,7 @@ def narrow_faults(order: NarrowOrder, before: Installation, *, now: datetime) ->
 def needed_lost(
     before: Iterable[str], after: Iterable[str], clients: Iterable[ClientFacts]
 ) -> tuple[str, ...]:
-    """Return what a narrowing takes away that a client of the app had and says that it cannot do without (C211).
+    """Return what a narrowing takes away although a client of the app had it and declares it as required (C211).
 
     Compared by type and letter, so that an optional part of a wildcard may go. Nothing for a client whose version does not say what is optional.
     """
@@ -235,7 +235,7 @@ def needed_lost(
 
 
 def optional_for_all(clients: Iterable[ClientFacts]) -> tuple[str, ...] | None:
-    """Return what every one of some clients can do without; None if one of them does not say."""
+    """Return what all of some clients declare as optional; None if one of them declares nothing."""
     declared = [each.optional_scopes for each in clients]
     if not declared or None in declared:
         return None
@@ -279,7 +279,7 @@ def _work_of(scope: str, declared: Collection[str], book: Book) -> tuple[str, ..
 
 
 def needed_words(found: Iterable[LeftOut], *, how: str) -> str:
-    """Return in sentences what an app does not work without, what for, what stops, and how to continue anyway; empty if nothing is needed."""
+    """Return in sentences what an app requires, for what, what would stop working, and how to continue anyway; empty if it requires nothing."""
     needed = [each for each in found if each.needed]
     if not needed:
         return ""
@@ -365,7 +365,7 @@ def revives(order: WidenOrder, before: Installation) -> bool:
 
     Grants of that time may still hold it, and would have it again without anybody being asked.
     """
-    # Older installations have no record of it.
+    # Older installations did not record it.
     if before.record is None:
         return True
     returning = narrow(order.scopes, before.record.scopes)
@@ -377,7 +377,7 @@ def revives(order: WidenOrder, before: Installation) -> bool:
 def widened(
     order: WidenOrder, before: Installation, certified: tuple[str, ...], *, by: str, now: datetime
 ) -> Installation:
-    """Return the installation after a widening. It counts as a new approval if that would revive anything: then what was issued ends.
+    """Return the installation after a widening. If that would revive anything, it becomes a new approval, which ends what was issued before.
 
     Its record has all that was ever given since it was approved. INVARIANT: no grant from before has more than it had.
     """

@@ -39,7 +39,7 @@ def key_of(order: SharingOrder) -> str:
     return WHOLE if order.app is None else order.app
 
 
-def counts(choice: Sharing, approved_at: datetime) -> bool:
+def covers(choice: Sharing, approved_at: datetime) -> bool:
     """Check whether a choice covers an approval. A choice does not cover a later approval, which may have other reasons."""
     return choice.app == WHOLE or not choice.shares or choice.changed_at >= approved_at
 

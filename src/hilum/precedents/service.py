@@ -77,7 +77,7 @@ def sharing_of(ctx: Context, tenant: TenantId, app: AppId) -> tuple[Sharing | No
     own, installed = store.find(ctx.tx, tenant, app), None
     if own is not None:
         installed = installations.installed_at(ctx, tenant, [app]).get(app)
-    if own is not None and (installed is None or not policy.counts(own, installed.approved_at)):
+    if own is not None and (installed is None or not policy.covers(own, installed.approved_at)):
         # It shares nothing until somebody chooses again.
         return None, False
     return own, shares_in_general(ctx, tenant) if own is None else own.shares
@@ -121,7 +121,7 @@ def find(
         if other is None or not other.active or other.sandbox is not tenant.sandbox:
             continue
         installed = installations.current(ctx, other.id, app)
-        if installed is not None and policy.counts(choice, installed.approved_at):
+        if installed is not None and policy.covers(choice, installed.approved_at):
             found.append(_precedent(ctx, other, app, installed, reasons=choice.reasons, mine=mine))
     found.sort(key=lambda each: (each.approved_at, each.tenant), reverse=True)
     items = tuple(found[:PRECEDENTS_BOUND])
@@ -170,7 +170,7 @@ def _terms(installed: Installation, held: frozenset[str]) -> Terms:
 
 
 def _evidence(ctx: Context, app: App, tenant: Tenant) -> CertifiedEvidence | None:
-    """Return the evidence of the newest certification that counts there."""
+    """Return the evidence of the newest certification that is valid there."""
     environment = environment_of(tenant)
     of = registry.in_force(ctx, registry.certifications_of(ctx, app.id))
     for each in sorted(of, key=lambda each: each.id, reverse=True):

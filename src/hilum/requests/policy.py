@@ -66,8 +66,8 @@ def may_see_group(actor: Actor, group: Group) -> bool:
     return actor.is_platform or administers(actor, group.tenant)
 
 
-def counts(request: AppRequest, person: Person | None, app: App) -> bool:
-    """Check whether a request counts: open, by an active person who is still of the hospital or of the app's vendor."""
+def awaits_decision(request: AppRequest, person: Person | None, app: App) -> bool:
+    """Check whether a request awaits a decision: it is open, and by an active person of the hospital or of the app's vendor."""
     if request.state is not State.OPEN or person is None or not person.active:
         return False
     return person.tenant == (app.vendor if request.from_vendor else request.tenant)

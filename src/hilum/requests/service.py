@@ -288,7 +288,7 @@ def withdraw(ctx: Context, request_id: str) -> AppRequest:
 def approve(ctx: Context, decision: Decision) -> GroupView:
     """Approve the requests of a group: install the app, or widen its installation, for what they ask together or what is named.
 
-    Raises NotFound, NotPermitted (right, own request, assigned to another), Invalid, Conflict (decided, changed, nobody's request counts).
+    Raises NotFound, NotPermitted (right, own request, assigned to another), Invalid, Conflict (decided, changed, no request awaits a decision).
     """
     view, app = _decidable(ctx, decision, "requests.group.approve")
     if not view.requests:
@@ -379,14 +379,14 @@ def _decided(ctx: Context, view: GroupView, decision: Decision, state: State, in
     )
     if not store.save_group(ctx.tx, after, revision=group.revision):
         raise Conflict("concurrent_change", _DETAILS["changed_since_read"])
-    counting = [each.id for each in view.requests]
-    store.save_states(ctx.tx, counting, state)
+    waiting = [each.id for each in view.requests]
+    store.save_states(ctx.tx, waiting, state)
     mail_decided(ctx, after, view.requests, state)
     # The requests that are still open are those of people who have left.
     rest = [each.id for each in store.all_of(ctx.tx, [group.id]) if each.state is State.OPEN]
     store.save_states(ctx.tx, rest, State.WITHDRAWN)
     action = "requests.group.approve" if state is State.APPROVED else "requests.group.dismiss"
-    facts = {"group": group.id, "requests": len(counting), "installation": installation}
+    facts = {"group": group.id, "requests": len(waiting), "installation": installation}
     audit.record(ctx, Event(action, tenant=group.tenant, app=group.app, facts=facts))
     return GroupView(after, tuple(replace(each, state=state) for each in view.requests), view.not_counted)
 
@@ -446,7 +446,7 @@ def _assign(ctx: Context, group: Group, to: PersonId) -> Group:
 
 
 def view_group(ctx: Context, group_id: str) -> GroupView:
-    """Get a group with the requests in it that count. Raises NotFound."""
+    """Get a group with its requests that await a decision. Raises NotFound."""
     group = _visible(ctx, group_id)
     return _view(ctx, group, store.all_of(ctx.tx, [group.id]), registry.get_app(ctx, group.app))
 
@@ -535,9 +535,9 @@ def _view(ctx: Context, group: Group, requests: Sequence[AppRequest], app: App) 
 def _counted(
     group: Group, requests: Sequence[AppRequest], app: App | None, people: Mapping[PersonId, Person]
 ) -> GroupView:
-    """Return a group with the requests that count; once it was decided, with all that were decided."""
+    """Return a group with the requests that await a decision; once it was decided, with all that were decided."""
     if group.state is not State.OPEN:
         return GroupView(group, tuple(each for each in requests if each.state is not State.WITHDRAWN), 0)
     open_ = [each for each in requests if each.state is State.OPEN]
-    counting = [each for each in open_ if app and policy.counts(each, people.get(each.person), app)]
-    return GroupView(group, tuple(counting), len(open_) - len(counting))
+    waiting = [each for each in open_ if app and policy.awaits_decision(each, people.get(each.person), app)]
+    return GroupView(group, tuple(waiting), len(open_) - len(waiting))
