@@ -73,7 +73,7 @@ def test_each_decision_is_explained_by_the_rule_book_and_the_override_of_its_tim
         text = told(made, permitted, tmp_path)
         assert "then was version 2" in text
         assert "of rule reads-patients permitted it" in text
-        assert f"without it version 2 would have withheld {READ}" in text
+        assert f"without it, version 2 would have withheld {READ}" in text
         assert f"{READ} is of scope product" in text
         text = told(made, after, tmp_path)
         assert "then was version 3, by application 3 everywhere" in text
