@@ -21,7 +21,7 @@ from hilum.contacts.domain_models import DOMAINS_BOUND, Domain
 from hilum.contacts.models import CONTACTS_BOUND, DUE_BATCH, Contact, ContactKind
 from hilum.infra import budgets as budgets_of
 from hilum.infra.budgets import budget_table
-from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata
+from hilum.infra.db import Instant, get_row, in_batches, insert_or_ignore, metadata
 from hilum.infra.sorting import by_key
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import VendorId
@@ -93,10 +93,7 @@ def add_contact(tx: Connection, contact: Contact) -> bool:
 
 def get_contact(tx: Connection, contact: str) -> Contact:
     """Get a contact, locked until the transaction ends. Raises NotFound."""
-    row = tx.execute(select(contacts).where(contacts.c.id == contact).with_for_update()).first()
-    if row is None:
-        raise no_such_contact()
-    return _contact(row)
+    return _contact(get_row(tx, contacts, contact, "contact", lock=True))
 
 
 def no_such_contact() -> NotFound:
@@ -219,10 +216,7 @@ def add_domain(tx: Connection, domain: Domain) -> bool:
 
 def get_domain(tx: Connection, domain: str) -> Domain:
     """Get a domain, locked until the transaction ends. Raises NotFound."""
-    row = tx.execute(select(domains).where(domains.c.id == domain).with_for_update()).first()
-    if row is None:
-        raise no_such_domain()
-    return _domain(row)
+    return _domain(get_row(tx, domains, domain, "domain", lock=True))
 
 
 def no_such_domain() -> NotFound:
