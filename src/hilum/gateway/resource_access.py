@@ -33,7 +33,7 @@ def judge_resource(
         return _judge_targets(access, record, grants, evidence)
     if record.belonging is Belonging.REFERRER:
         return Reason.OUTSIDE_LAUNCH_CONTEXT
-    if not any(_reaches(grant, record) for grant in grants):
+    if not _is_reached(record, grants):
         return Reason.OUTSIDE_LAUNCH_CONTEXT
     # After reach: a label on a record out of reach is nothing that the audit should call withheld.
     if record.is_restricted and not may_pass(access, record, record):
@@ -41,12 +41,15 @@ def judge_resource(
     return _judge_contained(access, record)
 
 
-def _reaches(grant: GrantRule, record: RecordTraits) -> bool:
-    # Without a subject it is nobody's. With several, each must be within reach: it is part of every
-    # one of their charts.
-    if grant.patients is not None and not (record.patients and record.patients <= grant.patients):
-        return False
-    return not grant.matchers or all(matches(record.resource) for matches in grant.matchers)
+def _is_reached(record: RecordTraits, grants: tuple[GrantRule, ...]) -> bool:
+    for grant in grants:
+        # Without a subject it is nobody's. With several, each must be within reach: it is part of every
+        # one of their charts.
+        if grant.patients is not None and not (record.patients and record.patients <= grant.patients):
+            continue
+        if not grant.matchers or all(matches(record.resource) for matches in grant.matchers):
+            return True
+    return False
 
 
 def may_pass(access: EffectiveAccess, labelled: RecordTraits, about: RecordTraits) -> bool:
