@@ -70,7 +70,12 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "every_case_on_both: each case of the table is tried over both databases"
     )
     config.addinivalue_line("markers", "in_threads: verbs run in the threads of their lanes, at one moment")
-    shares.derive_share(config)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    # Last: Hypothesis takes no constants before its plugin has started.
+    shares.derive_share(session.config)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
