@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Page
 
 from hilum.console import policy
+from tests.browser.axe import violations
 from tests.browser.keys import faults_of_keys, walk_by_tab
-from tests.browser.stage import PHONE, Scheme, violations
+from tests.browser.stage import PHONE, Scheme
 from tests.effort import FULL
 
 SCRIPTS = "*.js*"

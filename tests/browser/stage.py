@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Frame, Page, ViewportSize, expect
 
+from tests.browser.axe import violations
 from tests.effort import FULL
 from tests.sim.running import Running
 
-MODULES = Path(__file__).parent / "node_modules"
 WAIT_MS = 15_000
 EXPECTED = (
     "allow-scripts and allow-same-origin",  # the sample app and the simulator share their origin, which a hospital's app would not
@@ -123,42 +123,6 @@ class Stage:
             page.locator(f'input[name=scope][value="{scope}"]').uncheck()
         page.locator("button[value=allow]").click()
         page.wait_for_url("**/apps/wellspring/app")
-
-
-RULES_OF_LOOKS = ("color-contrast", "link-in-text-block", "scrollable-region-focusable", "target-size")
-"""What axe-core finds by colours and sizes. Everything else it finds by the elements that are shown."""
-RULES_OF_COLOURS = RULES_OF_LOOKS[:2]
-"""What it finds by colours alone: for a page that was judged at the same size."""
-JUDGED = """async (rules) => {
-    if (!("axe" in window)) return null;
-    const shown = [...document.querySelectorAll("body *")].filter((each) => each.checkVisibility({visibilityProperty: true}));
-    const seen = window.seenByTests ??= new WeakMap();
-    const size = `${innerWidth}x${innerHeight}`;
-    const before = shown.map((each) => seen.get(each));
-    const again = before.every((each) => each !== undefined), asLarge = before.every((each) => each?.has(size));
-    shown.forEach((each) => seen.set(each, (seen.get(each) ?? new Set()).add(size)));
-    const options = {resultTypes: ["violations"], iframes: false};
-    if (again) options.runOnly = {type: "rule", values: asLarge ? rules.colours : rules.looks};
-    const found = await axe.run(document, options);
-    const faults = found.violations.flatMap((fault) => fault.nodes.map((node) => `${fault.id}: ${node.target} ${node.failureSummary ?? ""}`));
-    const root = document.documentElement;
-    return window === top && root.scrollWidth > root.clientWidth ? [...faults, "it is wider than its window"] : faults;
-}"""
-"""Judge a page by axe-core, and whether it fits: by every rule where it shows what it did not show when it was judged before, else by its look alone."""
-
-
-def violations(page: Page | Frame) -> list[str]:
-    """Return what axe-core finds wrong with a page, without the frames in it, and whether it is too wide; one line for each fault."""
-    rules = {"colours": list(RULES_OF_COLOURS), "looks": list(RULES_OF_LOOKS)}
-    found = page.evaluate(JUDGED, rules)
-    if found is None:
-        source = MODULES / "axe-core" / "axe.min.js"
-        assert source.exists(), "axe-core is missing: run `npm ci` in tests/browser (make test does)"
-        page.evaluate(source.read_text())
-        # Pages that this browser opens after it have it from the start: sending it again takes longer than judging most pages.
-        (page.page if isinstance(page, Frame) else page).context.add_init_script(source.read_text())
-        found = page.evaluate(JUDGED, rules)
-    return list(found)
 
 
 def overflow(page: Page) -> int:

@@ -7,7 +7,8 @@ from urllib.parse import urlencode, urlsplit
 import httpx2
 from playwright.sync_api import Frame, Page, expect
 
-from tests.browser.stage import MODULES, Stage
+from tests.browser.axe import MODULES
+from tests.browser.stage import Stage
 from tests.sim.pages_host import hosting
 
 LIBRARY = MODULES / "fhirclient" / "build" / "fhir-client.pure.min.js"
