@@ -36,6 +36,7 @@ from hilum.infra.prepared_statements import (
     insert_many,
     prepare_insert,
     prepare_insert_or_ignore,
+    prepare_rows_by_values,
 )
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
@@ -324,6 +325,7 @@ probe = Table(
 )
 ADD, ADD_OR_IGNORE = prepare_insert(probe), prepare_insert_or_ignore(probe)
 FIND = PreparedStatement(select(probe).where(probe.c.id == bindparam("wanted")), *probe.c)
+BY_IDS = prepare_rows_by_values(probe, "id")
 COUNT_UP = PreparedStatement(
     update(probe).where(probe.c.id == bindparam("wanted")).values(n=probe.c.n + 1).returning(probe.c.n),
     probe.c.n,
@@ -396,6 +398,25 @@ def test_a_prepared_statement_knows_the_values_it_was_written_with(probed: UnitO
     ]
 
     assert counted == [{"n": 2}, {"n": 3}, {"n": 4}]
+
+
+@pytest.mark.parametrize("wanted", [0, 1, 3, 16, 65, 700])
+def test_each_row_is_found_once_by_a_list_of_any_length_and_no_other_is(
+    probed: UnitOfWork, wanted: int
+) -> None:
+    """A list is compiled for a few lengths and filled up, and a long one is asked for in parts."""
+    names = [f"r{n:04}" for n in range(wanted)]
+
+    def fill(ctx: Context) -> None:
+        for name in [*names, "other"]:
+            ADD.count(ctx.tx, ROW | {"id": name})
+
+    probed.write_now(fill, trace=TRACE)
+    found = probed.read_now(lambda ctx: BY_IDS.records(ctx.tx, [*names, "missing"]), trace=TRACE)
+
+    assert sorted(each.id for each in found) == names
+    assert all(each.at == ROW["at"] and each.facts == ROW["facts"] for each in found)
+    assert probed.read_now(lambda ctx: BY_IDS.records(ctx.tx, []), trace=TRACE) == []
 
 
 def test_a_prepared_statement_tells_who_was_first(probed: UnitOfWork) -> None:
