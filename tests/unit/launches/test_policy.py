@@ -79,3 +79,25 @@ def test_the_apps_address_keeps_its_own_query(uri: str) -> None:
 )
 def test_what_cannot_be_a_secret_never_reaches_the_store(text: str) -> None:
     assert not policy.looks_like_secret(text)
+
+
+@pytest.mark.parametrize(
+    ("who", "patient", "encounter", "faults"),
+    [
+        (person("physician"), "p1", "e1", {}),
+        (person("physician"), "", "", {}),
+        (None, "p1", "", {}),
+        (person("patient", "p1"), "p1", "", {}),
+        (person("patient", "p1"), "p2", "", {"patient": "chart_not_openable"}),
+        (person("patient"), "p1", "", {"patient": "chart_not_openable"}),
+        (person("administrator"), "p1", "", {"patient": "chart_not_openable"}),
+        (person("physician"), "a/b", "", {"patient": "id_malformed"}),
+        (person("physician"), "p1", "a b", {"encounter": "id_malformed"}),
+        (person("physician"), "", "e1", {"encounter": "patient_needed"}),
+    ],
+)
+def test_a_launch_moves_only_to_a_chart_that_its_person_may_open(
+    who: Person | None, patient: str, encounter: str, faults: dict[str, str]
+) -> None:
+    """C34, C35."""
+    assert policy.move_faults(who, patient, encounter) == faults
