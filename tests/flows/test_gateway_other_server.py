@@ -166,6 +166,24 @@ def test_writes_go_out_with_its_addresses_and_come_back_with_ours(play: Play, ot
     play(story, http_upstream=other.base)
 
 
+def test_only_the_version_that_was_judged_is_written_over(play: Play, other: OtherServer) -> None:
+    """Security decision 12: of a record that has changed since, the server refuses the write."""
+    version = {"meta": {"versionId": "7"}, "code": {"text": "x"}}
+    other.load(observation("v1", **version), observation("v2", **version))
+
+    async def story(made: Ground) -> None:
+        token = made.token("patient/Observation.cruds")
+        assert (
+            await made.send("PUT", "Observation/v1", token, body=observation("v1", **version))
+        ).status == 200
+        assert (await made.send("DELETE", "Observation/v2", token)).status == 204
+
+        sent = {method: headers.get("if-match") for method, _, headers in other.seen if method != "GET"}
+        assert sent == {"PUT": 'W/"7"', "DELETE": 'W/"7"'}
+
+    play(story, http_upstream=other.base)
+
+
 def test_credentials_go_to_the_server_and_to_nobody_else(play: Play, other: OtherServer) -> None:
     """C70: the app's token and headers do not reach the server, the server's credentials do not reach the app."""
 

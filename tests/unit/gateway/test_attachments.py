@@ -127,6 +127,8 @@ def test_nothing_is_found_where_nothing_was_planted(record: dict[str, Any]) -> N
         ({"identifier": [{"system": "http://upstream.internal/mrn", "value": "1"}]}, True),
         ({"identifier": [{"system": "http://upstream.internal/mrn?sig=1", "value": "1"}]}, False),
         ({"identifier": [{"system": "http://a@upstream.internal/mrn", "value": "1"}]}, False),
+        ({"identifier": [{"system": "http://upstream.internal/mrn%3Fsig=1", "value": "1"}]}, False),
+        ({"identifier": [{"system": "http://upstream.internal/mrn%2523x", "value": "1"}]}, False),
         ({"identifier": [{"system": "http://upstream.internal/Binary/1"}]}, False),
         ({"subject": {"reference": BASE + "Patient/p1"}}, True),
         ({"subject": {"reference": BASE + "http://upstream.internal/x"}}, False),
