@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx2
-from sqlalchemy import Connection, update
+import orjson
+from sqlalchemy import Connection, func, select, update
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
@@ -16,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from hilum.account import pages as account_pages
 from hilum.app import mounts
 from hilum.audit import live as journals
+from hilum.audit.store import audit_event
 from hilum.certificates import pages as certificate_pages
 from hilum.clients.models import ClientMetadata, ClientType, Deployment
 from hilum.console import routes as console
@@ -64,6 +66,12 @@ PASSWORD = "correct horse"
 STAYS_LIVE = timedelta(days=1)
 TRACE = Trace("req_setup")
 REMEMBERED = ("people", "_tokens")
+CHANGES = {"DELETE", "PATCH", "POST", "PUT"}
+QUESTIONS = ("/assess", "/preview", "/try", "/try-narrowing", "/validate")
+"""How calls end that have a body and change nothing."""
+_RECORDS = (
+    select(func.count()).select_from(audit_event).where(audit_event.c.action.not_like("attestations.%"))
+)
 T = TypeVar("T")
 
 
@@ -105,7 +113,22 @@ class ControlSite:
             entered = self.clock.now() if confirmed else earlier
             secret = self._token(person, entered)
             client.headers["authorization"] = f"Bearer {secret}"
+        client.event_hooks = {"request": [self._note_records], "response": [self._require_record]}
         return client
+
+    def _note_records(self, request: httpx2.Request) -> None:
+        if request.method in CHANGES:
+            request.extensions["records"] = self._records()
+
+    def _require_record(self, response: httpx2.Response) -> None:
+        """Whatever call of whatever test changed something, a record says so. That rows were signed is no such record."""
+        request = response.request
+        if request.method in CHANGES and response.is_success and not changes_nothing(request):
+            call = f"{request.method} {request.url.path}"
+            assert self._records() > request.extensions["records"], f"{call} left no record"
+
+    def _records(self) -> int:
+        return self.uow.read_now(lambda ctx: ctx.tx.execute(_RECORDS).scalar_one(), actor=SYSTEM, trace=TRACE)
 
     def _token(self, person: Person, entered: datetime | None) -> str:
         """Return an API token made now; the same as before if that was now, too, and nobody has changed it since."""
@@ -146,6 +169,12 @@ class ControlSite:
             await self.app(scope, receive, send)
 
         return app
+
+
+def changes_nothing(request: httpx2.Request) -> bool:
+    """Check whether a call that succeeded was a question, or an edit of nothing."""
+    is_empty = request.method == "PATCH" and set(orjson.loads(request.content)) <= {"revision"}
+    return is_empty or request.url.path.endswith(QUESTIONS)
 
 
 async def nowhere(host: str, port: int) -> list[str]:

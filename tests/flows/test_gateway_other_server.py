@@ -1,6 +1,7 @@
 """The same gateway in front of a second, deliberately different FHIR server, over HTTP and in process."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -168,7 +169,7 @@ def test_writes_go_out_with_its_addresses_and_come_back_with_ours(play: Play, ot
 
 def test_only_the_version_that_was_judged_is_written_over(play: Play, other: OtherServer) -> None:
     """Security decision 12: of a record that has changed since, the server refuses the write."""
-    version = {"meta": {"versionId": "7"}, "code": {"text": "x"}}
+    version: dict[str, Any] = {"meta": {"versionId": "7"}, "code": {"text": "x"}}
     other.load(observation("v1", **version), observation("v2", **version))
 
     async def story(made: Ground) -> None:

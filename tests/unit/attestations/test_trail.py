@@ -1,8 +1,31 @@
-"""The newest signed head of rows is the one in the audit trail (C179)."""
+"""What a signed head of rows covers, and that the newest one is the one in the audit trail (C179)."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from hilum.attestations.policy import trail_fault
+from hilum.attestations.models import Head
+from hilum.attestations.policy import head_bytes, head_digest, trail_fault
+from tests.sim.world import START
+
+HEAD = Head(7, "root", START, "six", "kid", "signature")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"number": 8}, {"root": "another"}, {"made_at": START + timedelta(seconds=1)}, {"previous": "five"}],
+)
+def test_each_part_of_a_head_is_signed(change: dict[str, Any]) -> None:
+    """The head before it too: of two that follow one head, only one can have been signed."""
+    assert head_bytes(replace(HEAD, **change)) != head_bytes(HEAD)
+    assert head_digest(replace(HEAD, **change)) != head_digest(HEAD)
+
+
+@pytest.mark.parametrize("change", [{"kid": "another"}, {"signature": "another"}])
+def test_the_next_head_names_who_signed_this_one_and_how(change: dict[str, Any]) -> None:
+    assert head_digest(replace(HEAD, **change)) != head_digest(HEAD)
 
 
 @pytest.mark.parametrize(
