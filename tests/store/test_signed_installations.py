@@ -142,7 +142,14 @@ IMPOSSIBLE = (
     ("expires_at", LATE),
     ("validated_at", LATE),
 )
-OF_ANY_TYPE = (("expires_at", "'soon'"), ("expires_at", "9e999"), ("approved_at", "1e300"))
+OF_ANY_TYPE = (
+    ("expires_at", "'soon'"),
+    ("expires_at", "9e999"),
+    ("approved_at", "1e300"),
+    ("scopes", "x'00ff'"),
+    ("denied", "x'00ff'"),
+    ("default_workflow", "x'00ff'"),
+)
 
 
 def test_a_row_that_cannot_be_read_is_unknown_and_named_and_keeps_nobody_from_anything(
@@ -164,10 +171,16 @@ def test_a_row_that_cannot_be_read_is_unknown_and_named_and_keeps_nobody_from_an
         (found,) = [
             each for each in ground.do(GINA, installations.list_installations) if each.app == ground.app.id
         ]
+        shown = (*found.scopes, *found.denied, found.default_workflow)
+        assert all(isinstance(each, str) for each in shown), "so that it can be shown, and removed"
         ground.do(GINA, installations.uninstall, found.id)
         ground.install()
         assert counts(ground), edit
         assert faults(ground) == (), edit
+    if on_sqlite:
+        run(ground, update(SHEETS).values(lines=literal_column("x'00ff'")))
+        assert not counts(ground)
+        assert f"installation of {ground.app.id} at general: {NEVER}" in faults(ground)
 
 
 def test_a_row_that_cannot_be_read_hides_no_other_fault(ground: Ground) -> None:

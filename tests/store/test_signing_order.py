@@ -13,6 +13,7 @@ from sqlalchemy import literal_column, select, text, update
 from hilum.attestations import service as attestations
 from hilum.clients import service as clients
 from hilum.clients import store as client_store
+from hilum.clients.models import ENDED_BATCH
 from hilum.infra.context import Context
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
@@ -92,6 +93,31 @@ def test_a_registration_that_deletes_what_has_expired_signs_after_all_rows(
 
     assert both.do(SYSTEM, clients.find_client, gone.id) is None
     assert [each.app for each in both.do(SYSTEM, installations.list_installations, GENERAL)] != [gone.app]
+
+
+def test_however_many_clients_somebody_marks_those_that_ended_are_deleted(
+    ground: Ground, clock: FakeClock
+) -> None:
+    """C179: more than are looked at by one registration."""
+    ended, _ = ground.do(SYSTEM, installations.register_dynamically, GENERAL, TRIAL)
+
+    def mark(ctx: Context) -> None:
+        row = dict(ctx.tx.execute(select(CLIENTS).where(CLIENTS.c.id == ended.id)).mappings().one())
+        ctx.tx.execute(
+            CLIENTS.insert(),
+            [row | {"id": f"cli_{n}", "app": ground.app.id} for n in range(ENDED_BATCH + 20)],
+        )
+
+    ground.do(SYSTEM, mark)
+    clock.advance(timedelta(days=2))
+    left = {ended.id}
+    for _ in range(20):
+        if ended.id in left:
+            ground.do(SYSTEM, installations.register_dynamically, GENERAL, TRIAL)
+            left = ground.do(SYSTEM, lambda ctx: set(ctx.tx.execute(select(CLIENTS.c.id)).scalars()))
+
+    assert ended.id not in left
+    assert "cli_0" in left
 
 
 def test_a_client_that_somebody_marked_as_dynamic_and_ended_is_not_deleted(

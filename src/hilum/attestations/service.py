@@ -384,7 +384,7 @@ def _row_faults(
                 elif fault := policy.mismatch(digest, leaves.pop(subject, None)):
                     yield subject, fault
         # Somebody wrote a value that Hilum never writes. What else they changed is still listed.
-        except (OverflowError, TypeError, ValueError) as error:
+        except DAMAGED as error:
             all_read = False
             yield kind, f"{policy.UNREADABLE} {error}"
     for subject, leaf in leaves.items() if all_read else ():

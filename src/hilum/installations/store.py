@@ -120,17 +120,18 @@ _REMOVED_BY_SOMEBODY = (
 
 @lru_cache(maxsize=PARSED_BOUND)
 def _words(joined: str) -> tuple[str, ...]:
-    return tuple(joined.split())
+    # In SQLite somebody may have written a value that is no text: it is shown, so that the installation can be removed.
+    return tuple(str(joined).split())
 
 
 @lru_cache(maxsize=1_000)
 def _word_set(joined: str) -> frozenset[str]:
-    return frozenset(joined.split())
+    return frozenset(str(joined).split())
 
 
 @lru_cache(maxsize=1_000)
 def _facilities(joined: str) -> frozenset[FacilityId]:
-    return frozenset(map(FacilityId, joined.split()))
+    return frozenset(map(FacilityId, str(joined).split()))
 
 
 def _record(stored: Any) -> ApprovalRecord | None:
@@ -195,19 +196,19 @@ def _installation(row: Row[Any]) -> Installation:
         app=AppId(row.app),
         scopes=_words(row.scopes),
         roles=_word_set(row.roles),
-        approved_by=row.approved_by,
+        approved_by=str(row.approved_by),
         approved_at=row.approved_at,
         expires_at=row.expires_at,
         removed_at=row.removed_at,
-        removed_by=row.removed_by,
+        removed_by=str(row.removed_by),
         # A word that is not known does not match what was signed, or of a newer release: then enforcement has none of it (``facts_of``).
         environment=_ENVIRONMENTS.get(row.environment, Environment.PRODUCTION),
         facilities=None if row.facilities is None else _facilities(row.facilities),
         denied=_facilities(row.denied),
         record=_record(row.record),
         validated_at=row.validated_at,
-        validated_by=row.validated_by,
-        default_workflow=row.default_workflow,
+        validated_by=str(row.validated_by),
+        default_workflow=str(row.default_workflow),
         networks=_words(row.networks),
     )
 
@@ -422,10 +423,12 @@ def read_sheets(tx: Connection, of: Collection[str] | None) -> dict[str, str]:
     columns = select(sheets.c.id, sheets.c.lines)
     if of is None:
         rows = tx.execute(columns, execution_options={"yield_per": ROWS_AT_ONCE})
-        return dict(chain.from_iterable(rows.partitions()))
+        every = chain.from_iterable(rows.partitions())
+        # In SQLite somebody may have written a sheet that is no text, which does not match what was signed and is no error.
+        return {str(id_): str(lines) for id_, lines in every}
     found: dict[str, str] = {}
     for batch in in_batches(of):
-        found |= {row.id: row.lines for row in tx.execute(columns.where(sheets.c.id.in_(batch)))}
+        found |= {row.id: str(row.lines) for row in tx.execute(columns.where(sheets.c.id.in_(batch)))}
     return found
 
 
