@@ -20,24 +20,34 @@ JUDGED = """async ({rules, before}) => {
     const again = shown.every((each) => seen.has(each)), asLarge = shown.every((each) => seen.get(each)?.has(size));
     shown.forEach((each) => seen.set(each, (seen.get(each) ?? new Set()).add(size)));
 
-    const ways = new Map([[null, 2166136261]]);
+    const hashed = (begun, text) => {
+        let hash = begun;
+        for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 16777619);
+        return hash;
+    };
+    const grounds = new Map([[null, 2166136261]]);
+    const groundOf = (each) => {
+        if (grounds.has(each)) return grounds.get(each);
+        const style = getComputedStyle(each), below = groundOf(each.parentElement);
+        const lifted = ["absolute", "fixed", "sticky"].includes(style.position);
+        const ground = `${style.backgroundColor} ${style.backgroundImage} ${style.opacity} ${style.filter} ${lifted}`;
+        grounds.set(each, ground === "rgba(0, 0, 0, 0) none 1 none false" ? below : hashed(below, ground));
+        return grounds.get(each);
+    };
     const wayOf = (each) => {
-        if (ways.has(each)) return ways.get(each);
         const style = getComputedStyle(each);
-        const link = `${each.localName} ${style.color} ${style.fill} ${style.backgroundColor} ${style.backgroundImage} ${style.opacity} ${style.filter}
-            ${style.fontSize} ${style.fontWeight} ${style.fontStyle} ${style.textDecoration} ${style.textShadow} ${style.border} ${style.position} ${style.colorScheme}
-            ${each.matches(":disabled, [aria-disabled=true]") || each.control?.disabled === true}`;
-        let way = wayOf(each.parentElement);
-        for (let at = 0; at < link.length; at++) way = Math.imul(way ^ link.charCodeAt(at), 16777619);
-        ways.set(each, way);
-        return way;
+        const disabled = each.matches(":disabled, [aria-disabled=true]") || each.control?.disabled === true;
+        const text = `${each.localName} ${style.color} ${style.fill} ${style.fontSize} ${style.fontWeight} ${style.fontStyle} ${style.textDecoration}
+            ${style.textShadow} ${style.colorScheme} ${disabled}`;
+        if (each.localName !== "a") return hashed(groundOf(each), text);
+        const around = [each.parentElement, each.parentElement.parentElement];
+        return hashed(groundOf(each), `${text} ${style.border} ${around.map((outer) => getComputedStyle(outer).color)} ${around.some(hasText)}`);
     };
     // Of a single letter axe-core says nothing.
     const hasText = (each) => [...each.childNodes].filter((child) => child.nodeType === Node.TEXT_NODE).map((child) => child.data).join("").trim().length > 1;
     const judged = new Set(before.split(" ")), fresh = new Map();
     for (const each of shown.filter((each) => each.matches("input, select, textarea, button") || hasText(each))) {
-        const within = each.localName === "a" && (hasText(each.parentElement) || hasText(each.parentElement.parentElement));
-        const way = (wayOf(each) >>> 0).toString(36) + (within ? "-within" : "");
+        const way = (wayOf(each) >>> 0).toString(36);
         if (!judged.has(way) && !fresh.has(way)) fresh.set(way, each);
     }
 
@@ -56,11 +66,11 @@ JUDGED = """async ({rules, before}) => {
     return {faults, fresh: [...fresh.keys()].filter((way) => !undecided.includes(fresh.get(way)))};
 }"""
 """Judge a page, and whether it fits. Its colours are judged of one element for each that has the same on the same grounds: whether they
-can be told apart depends on nothing else. ``before`` names the ways from the root to such elements that no page need be judged for again.
+can be told apart depends on nothing else. ``before`` names the ways to look that no page need be judged for again.
 """
 
 _in_order: set[str] = set()
-"""The ways to elements whose colours were found in order, of all pages."""
+"""The ways to look, of text and of what it stands on, whose colours were found in order on any page."""
 
 
 def violations(page: Page | Frame) -> list[str]:
