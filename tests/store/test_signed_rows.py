@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import delete, func, insert, literal_column, select, update
 
 from hilum.attestations import policy, service, store
-from hilum.attestations.models import ATTEST_ACTION, WHOLE_FROM
+from hilum.attestations.models import ATTEST_ACTION, DIGITS, WHOLE_FROM
 from hilum.audit import store as audit_store
 from hilum.infra.context import Context, Trace
 from hilum.infra.unit_of_work import UnitOfWork
@@ -269,6 +269,20 @@ def test_a_damaged_part_is_read_once_and_not_with_each_row(
     assert found == ["", PLACE[:3]]
     rows.run(delete(L), insert(L).values(leaf))
     assert rows.counting(ONE, TWO) == [ONE, TWO]
+
+
+def test_damage_that_comes_in_sight_elsewhere_costs_nothing_that_was_proved_without_it(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C179: a worker that starts reads the whole tree where many parts are damaged. It failed, instead of leaving out what is not proved."""
+    monkeypatch.setattr(service, "OPEN_BOUND", 0)
+    free = [each for each in DIGITS if each not in {PLACE[0], policy.place_of(TWO[0])[0]}]
+    evil = [{"subject": f"evil/{each}", "place": each * 4, "digest": "0" * 64} for each in free]
+    rows.run(*LEAVES["another, and a node elsewhere"], delete(N).where(N.c.place == PLACE))
+    rows.run(insert(L).values(evil))
+
+    assert rows.counting(ONE, TWO, FORGED) == [TWO]
+    assert not rows.do(service.can_sign, ONE[0])
 
 
 def test_what_a_retired_key_signed_counts_on(rows: Rows) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import astuple, is_dataclass
 from datetime import UTC, datetime
 from itertools import product
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -98,15 +99,24 @@ def ways(part: Part) -> dict[str, str]:
     return found
 
 
-def prove(part: Part, root: str, kept: Callable[[str], Children | None] = lambda _: None) -> Proof:
+def prove(
+    part: Part,
+    root: str,
+    kept: Callable[[str], Children | None] = lambda _: None,
+    *,
+    before: Mapping[str, str] = MappingProxyType({}),
+) -> Proof:
     """Return what a root proves of a part: from the root down, whatever has the digest that the proved node above it has (ADR 159).
 
     Each node is taken as it is stored, or as it is computed from what is below it. ``kept``: the children of a node with this digest that were proved before.
+    ``before``: what the root proved of a smaller part, which stays proved: with more damage in sight, fewer nodes may be found again.
     """
-    computed, digests, unknown = ways(part), {"": root}, set[str]()
+    computed, digests, unknown = ways(part), {"": root, **before}, set[str]()
     for depth in range(DEPTH):
         for parent in {place[:depth] for place in part.buckets} & digests.keys():
             below = children_of(parent)
+            if digests.keys() >= set(below):
+                continue
             stored = {place: part.nodes.get(place, EMPTY) for place in below}
             here = {place: computed[place] for place in below if place in computed}
             readings = _readings(digests[parent], stored, here, kept)

@@ -176,7 +176,7 @@ def _proved(ctx: Context, subjects: Iterable[str], head: Trusted) -> tuple[Part,
         # What is stored does not say what is below these nodes; their leaves may.
         roots = unread if len(unread) <= OPEN_BOUND else {""}
         part = policy.joined(part, *(store.read_below(ctx.tx, each) for each in roots))
-        proof = policy.prove(part, head.root, _children)
+        proof = policy.prove(part, head.root, _children, before=proof.digests)
         _keep(ctx, proof, unread)
     found = policy.proved(part, proof)
     buckets = {place: leaves for place, leaves in found.buckets.items() if place in places}
