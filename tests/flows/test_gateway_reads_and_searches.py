@@ -2,12 +2,15 @@
 
 from collections.abc import MutableMapping
 from pathlib import Path
+from threading import current_thread
 from typing import Any
 
 import pytest
 
 from hilum.audit import live as journals
+from hilum.gateway import response_filter, search, transport
 from hilum.gateway.models import EVIDENCE_BOUND
+from hilum.standards.fhir.traits import traits_of
 from tests.flows.gateway_ground import CLINIC, GENERAL, PLATFORM, Answer, Ground, Play, patient
 from tests.sim.one_world import in_one_world
 from tests.unit.gateway.facts import RESTRICTED, category, observation, provenance
@@ -219,6 +222,29 @@ def test_a_page_link_takes_the_result_parameters_that_some_clients_add_and_no_ot
         for more in ("&patient=p1", "&code=x", "&" + link.partition("?")[2]):
             refused = await made.get(link + more, token)
             assert (refused.status, refused.json["resourceType"]) == (400, "OperationOutcome"), more
+
+    play(story)
+
+
+def test_a_large_page_is_judged_beside_the_event_loop(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    """C132: each of its records takes some ten microseconds, and a page may have a hundred thousand."""
+    threads = set[str]()
+
+    def noted(*given: Any) -> Any:
+        threads.add(current_thread().name.partition("_")[0])
+        return traits_of(*given)
+
+    async def story(made: Ground) -> None:
+        made.load(observation("n1", code={"text": "n"}), provenance("v1", "Observation/n1"))
+        monkeypatch.setattr(transport, "INLINE_BOUND", -1)
+        for module in (search, response_filter):
+            monkeypatch.setattr(module, "traits_of", noted)
+        answer = await made.get(
+            "Observation?_id=n1&_revinclude=Provenance:target", made.token("system/*.rs", client="backend")
+        )
+
+        assert answer.ids == ["Observation/n1", "Provenance/v1"]
+        assert threads == {"answers"}
 
     play(story)
 

@@ -37,7 +37,7 @@ from hilum.standards.fhir.queries import (
 from hilum.standards.fhir.requests import PAGE_SIZE_BOUND, render_query
 from hilum.standards.fhir.shaping import dump, shape_params
 from hilum.standards.fhir.statements import unknown_filter
-from hilum.standards.fhir.traits import traits_of
+from hilum.standards.fhir.traits import RecordTraits, traits_of
 from hilum.standards.fhir.visibility import is_judged_by_targets
 from hilum.upstream.models import RESPONSE_BOUND, UpstreamRequest
 from hilum.upstream.policy import page_target
@@ -264,7 +264,7 @@ class Searcher:
     ) -> tuple[dict[str, Any], int]:
         evidence, bundle = NO_EVIDENCE, fetched.bundle
         if isinstance(bundle, dict) and any(map(is_judged_by_targets, (plan.type, *plan.included))):
-            records = [traits_of(each, task.permit.bases) for each in resources_of(bundle)]
+            records = await self._transport.work(fetched.size, partial(_records, bundle, task.permit.bases))
             evidence = await self._transport.evidence(task, records, evidence_within(records))
         judge = partial(filter_response, task.permit, bundle, evidence)
         filtered = await self._transport.work(fetched.size, judge)
@@ -290,6 +290,10 @@ class Searcher:
             rest = render_query(((PARAMETER, sealed), *shape_params(request.shape)))
             links.append({"relation": "next", "url": f"{address}?{rest}"})
         return links
+
+
+def _records(bundle: dict[str, Any], bases: tuple[str, ...]) -> list[RecordTraits]:
+    return [traits_of(each, bases) for each in resources_of(bundle)]
 
 
 def following(task: UpstreamTask, bundle: dict[str, Any]) -> str | None:

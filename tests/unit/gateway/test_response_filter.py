@@ -107,6 +107,7 @@ def judged(held: AccessToken, resource: dict[str, Any], evidence: Any = SEEN) ->
         (ALL, observation(meta={"security": "odd"}), WITHHELD),
         (ALL, containing(MEDICATION), None),
         (ALL, containing(MEDICATION | {"meta": RESTRICTED}), WITHHELD),
+        (OWN, containing(MEDICATION | {"meta": RESTRICTED}), WITHHELD),
         (ALL, containing({"resourceType": "Observation"}), None),
         (ALL, containing(observation(patient="p2")), OUT),
         (ALL, containing(observation(patient="p1")), None),
@@ -177,7 +178,9 @@ def test_a_provenance_of_a_provenance_is_not_followed() -> None:
 
 
 def test_evidence_of_another_type_than_named_proves_nothing() -> None:
-    assert judged(ALL, PROVENANCE, {"Observation/o1": traits_of({**MEDICATION, "id": "o1"})}) is OUT
+    other = traits_of(observation() | {"resourceType": "Condition"})
+
+    assert judged(ALL, PROVENANCE, {"Observation/o1": other}) is OUT
 
 
 @pytest.mark.parametrize(
