@@ -330,6 +330,28 @@ def test_the_gateway_refuses_again_from_the_moment_an_override_ends(
     player(sqlite_uow, clock, ids, tmp_path)(story)
 
 
+def test_an_override_ends_also_where_what_was_signed_of_it_is_damaged(
+    sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path
+) -> None:
+    """C207, C179: nothing announces the damage to a worker, so one that read the override before goes on with it until somebody ends it."""
+    leaves = attestation_store.leaves
+
+    async def story(made: Ground) -> None:
+        made.load(patient("p1"))
+        token, app = made.token("patient/Patient.rs"), made.clients["app"].app
+        made.run(withhold)
+        made.run(lambda ctx: override(ctx, app, GENERAL, clock.now() + timedelta(days=1)))
+        (found,) = made.run(service.live_overrides)[app]
+        subject = f"override/{found.id}"
+        made.run(lambda ctx: ctx.tx.execute(delete(leaves).where(leaves.c.subject == subject)) and None)
+        assert (await made.get("Patient/p1", token)).status == 200
+
+        made.run(lambda ctx: service.end_override(ctx, found.id, "Somebody changed it."))
+        assert (await made.get("Patient/p1", token)).status == 403
+
+    player(sqlite_uow, clock, ids, tmp_path)(story)
+
+
 @pytest.mark.parametrize("what", ["override", "exception"])
 def test_what_was_ended_early_does_not_count_again_once_its_end_is_deleted(
     site: ControlSite, app: str, what: str

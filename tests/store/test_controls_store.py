@@ -101,6 +101,10 @@ def test_rows_and_facts_agree_on_every_kind_of_target_in_force_and_after_its_end
     assert both(None) == {False}
     assert both(before) == {True}
     assert both(clock.now()) == {False}
+    # Once the job has recorded the end, the switch itself says nothing more.
+    assert do(uow, SYSTEM, service.settle_expired) == 1
+    assert both(before) == {True}
+    assert both(clock.advance(timedelta(seconds=1))) == {False}
 
 
 def test_a_narrow_full_stop_is_released_by_one_and_what_it_stopped_stays_dead(

@@ -225,7 +225,8 @@ def test_a_leaf_that_was_changed_or_lost_costs_its_bucket_and_nothing_else(
             rows.do(verb, ONE)
         assert caught.value.code == code
 
-    rows.sign(("thing/9", "x"))
+    # An end waits for nothing: where it is not signed, its row says so.
+    rows.do(service.attest_end, (ONE[0], "ended"), ("thing/9", "x"))
     assert rows.counting(("thing/9", "x"), ONE, TWO) == [("thing/9", "x"), TWO]
     assert rows.counting(FORGED) == []
     rows.run(*kept)

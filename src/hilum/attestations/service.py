@@ -265,6 +265,17 @@ def attest(ctx: Context, *states: State) -> None:
     _sign(ctx, head, wanted)
 
 
+def attest_end(ctx: Context, *states: State) -> None:
+    """Sign the end of rows as ``attest`` does; where the tree is damaged it is in the row alone, since an end waits for nothing.
+
+    A process that read a row before the damage goes on with it until the end is announced, which a refusal would not do. Raises Conflict.
+    """
+    # Before it is asked: what cannot be proved because others sign at this moment is not damaged.
+    store.lock(ctx.tx)
+    if some := [each for each in states if can_sign(ctx, each[0])]:
+        attest(ctx, *some)
+
+
 def _sign(ctx: Context, head: Trusted, states: Mapping[str, str]) -> None:
     """Sign states on what the newest head proves. Raises Conflict (one of them is where the tree is damaged)."""
     part, damaged = _proved(ctx, states, head)

@@ -198,6 +198,8 @@ def _bound(change: Callable[[Installation, Line], Line], to: Installation) -> Ca
 def attest_removed(ctx: Context, removed: Installation) -> None:
     """Sign that an app was removed from a tenant; the last of a verb. A removal waits for nothing that does not match what was signed."""
     place = removed.tenant, removed.app
+    # Before it is asked: what cannot be proved because others sign at this moment is not damaged.
+    attestations.lock(ctx)
     # Where nothing that is signed can be trusted, no installation counts.
     if not attestations.can_sign(ctx, f"{SUBJECT}/{sheets.sheet_of(*place)}"):
         return

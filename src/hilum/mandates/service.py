@@ -143,7 +143,7 @@ def end(ctx: Context, mandate_id: str, reason: str) -> Mandate:
     ended = replace(found, ended_at=ctx.now, ended_by=str(ctx.actor), end_reason=reason.strip())
     _save(ctx, ended)
     audit.record(ctx, _event("mandates.mandate.end", ended))
-    attestations.attest(ctx, policy.signed_state(ended))
+    attestations.attest_end(ctx, policy.signed_state(ended))
     return ended
 
 

@@ -513,4 +513,4 @@ def remove_endpoint(ctx: Context, endpoint_id: str) -> None:
     store.delete_endpoint(ctx.tx, endpoint.id)
     _record_endpoint(ctx, "notices.endpoint.remove", endpoint)
     if endpoint.agreed_by:
-        attestations.attest(ctx, (policy.signed_state(endpoint)[0], GONE))
+        attestations.attest_end(ctx, (policy.signed_state(endpoint)[0], GONE))

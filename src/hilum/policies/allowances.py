@@ -104,7 +104,7 @@ def end(ctx: Context, kind: Kind[W], allowance_id: str, reason: str) -> W:
         raise Conflict(f"{kind.noun}_over", f"This {kind.noun} has already ended.")
     ctx.advance_epoch(POLICIES, f"{kind.noun}/{found.id}")
     audit.record(ctx, kind.event(kind.end_action, ended, reason))
-    attestations.attest(ctx, _state(kind, ended))
+    attestations.attest_end(ctx, _state(kind, ended))
     return ended
 
 

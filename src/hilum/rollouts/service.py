@@ -278,7 +278,7 @@ def _end(ctx: Context, plan: Rollout, state: RolloutState, why: str) -> Rollout:
     ended = replace(plan, state=state, why=why, ended_at=ctx.now)
     store.save_state(ctx.tx, ended)
     _record(ctx, "policies.rollout.end", ended, state=state.value, why=why)
-    attestations.attest(ctx, signed_state(ended))
+    attestations.attest_end(ctx, signed_state(ended))
     return ended
 
 
