@@ -128,6 +128,23 @@ def test_a_label_on_the_document_withholds_what_is_attached(play: Play) -> None:
     play(story)
 
 
+def test_a_label_on_the_patient_of_its_context_withholds_what_is_attached(play: Play) -> None:
+    """Security decision 22: the context is one more condition, and is itself within reach only where no label withholds it."""
+
+    async def story(made: Ground) -> None:
+        made.load(guarded("held", "Patient/p1"), binary("bare", CANARY))
+        made.load(document("d1", "p1", "Binary/held", "Binary/bare"))
+        token = made.token("patient/*.rs")
+        assert (await made.get("Binary/held", token)).status == 200
+
+        made.load({"resourceType": "Patient", "id": "p1", "meta": RESTRICTED})
+
+        assert (await made.get("Binary/held", token)).status == 404
+        assert (await made.get("Binary/bare", token)).status == 200
+
+    play(story)
+
+
 LATER = (
     ("consent", "Communication"),
     ("label", "Communication"),
