@@ -150,7 +150,7 @@ class Step(StrEnum):
     STAY = "stay"
     ADVANCE = "advance"
     FINISH = "finish"
-    GO_BACK = "roll_back"
+    GO_BACK = "go_back"
 
 
 @dataclass(frozen=True, slots=True)
