@@ -138,7 +138,7 @@ def summary(run: Mapping[str, Any]) -> None:
         return
     click.echo(f"{run['decisions']} decisions since {run['since'][:10]}:")
     click.echo(f"  allowed before, refused under it:  {counts['refused']}")
-    click.echo(f"  allowed before, less of it under it:        {counts['less']}")
+    click.echo(f"  allowed before, less of it:        {counts['less']}")
     click.echo(f"  refused before, allowed under it:  {counts['allowed']}")
     click.echo(f"  not judged (no longer installed):  {counts['unjudged']}")
     click.echo(f"apps altered: {counts['apps']}, at {counted(counts['hospitals'], 'hospital')}")
