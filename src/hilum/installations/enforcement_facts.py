@@ -160,9 +160,9 @@ def _parts(whole: Collection[T]) -> Iterator[list[T]]:
 
 
 def announce_again(ctx: Context, app: AppId) -> int:
-    """Have every process read an app again with its clients and installations, after rows were put back by hand; return at how many hospitals.
+    """Have every process read an app again with its clients and installations, after rows were put back by hand; return at how many hospitals, KEYS_BOUND at most.
 
-    Nobody announces what is written by hand, so a process goes on without what it left out. For the platform itself. Raises NotFound.
+    Nobody announces what is written by hand, so a process continues without what it left out. For the platform itself. Raises NotFound.
     """
     assert ctx.actor.acts_alone, "no person puts rows back"
     registry.get_app(ctx, app)

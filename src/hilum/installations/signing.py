@@ -208,8 +208,8 @@ def attest_removed(ctx: Context, removed: Installation) -> None:
 
 
 def attest_gone(ctx: Context, places: Iterable[AppAt]) -> None:
-    """Sign that apps and their installations were deleted, and leave nothing of them, but where the tree is damaged. Raises Conflict."""
-    # Or one sheet would keep everybody from what else the verb does; its lines count for nothing without their apps.
+    """Sign that apps and their installations were deleted, and leave nothing of them, except where the tree is damaged. Raises Conflict."""
+    # Otherwise one damaged sheet would stop all that the verb does. What it still says of apps that no longer exist has no effect.
     some = (each for each in places if attestations.can_sign(ctx, f"{SUBJECT}/{sheets.sheet_of(*each)}"))
     _write(ctx, dict.fromkeys(some, lambda _: None))
 

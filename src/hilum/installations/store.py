@@ -201,7 +201,7 @@ def _installation(row: Row[Any]) -> Installation:
         expires_at=row.expires_at,
         removed_at=row.removed_at,
         removed_by=str(row.removed_by),
-        # A word that is not known does not match what was signed, or of a newer release: then enforcement has none of it (``facts_of``).
+        # A word that is not known was not signed, or is of a newer release: then enforcement has none of the installation (``facts_of``).
         environment=_ENVIRONMENTS.get(row.environment, Environment.PRODUCTION),
         facilities=None if row.facilities is None else _facilities(row.facilities),
         denied=_facilities(row.denied),
