@@ -37,6 +37,7 @@ OWN_BINARIES = "own-binaries"
 _WRITE_HEADERS = (*ACCEPT, ("content-type", "application/fhir+json"), ("prefer", "return=representation"))
 _PLACE = re.compile(r"(?:^|/)([A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}(?:/_history/[A-Za-z0-9.-]{1,64})?)$")
 """How the Location of a stored resource ends, whatever base the server writes before it."""
+_STORED = orjson.dumps(outcome(IssueCode.INFORMATIONAL, "Stored.", severity="information"))
 
 
 _WITHHELD_WITHIN = Deny(
@@ -77,8 +78,7 @@ class Writer:
             return _not_written(task, response)
         tag = response.headers.get("etag", "")
         headers_out = version_headers(tag, "", f"{task.addresses.base}/{task.resource}")
-        told = outcome(IssueCode.INFORMATIONAL, "Stored.", severity="information")
-        shown = orjson.dumps(told) if "return=OperationOutcome" in request.prefer else b""
+        shown = _STORED if "return=OperationOutcome" in request.prefer else b""
         return Answer(201, shown, headers_out, patient=task.permit.patient, resource=task.resource)
 
     async def update(self, task: UpstreamTask) -> Answer:
@@ -183,7 +183,7 @@ class Writer:
         patient, found = task.written(request.body or {})
         record, body = traits_of(resource, task.permit.bases), b""
         if "return=OperationOutcome" in request.prefer:
-            body = orjson.dumps(outcome(IssueCode.INFORMATIONAL, "Stored.", severity="information"))
+            body = _STORED
         # Judged like every other answer: a server may label or change what it stores.
         elif resource and "return=minimal" not in request.prefer and self._transport.reaches(task, record):
             body = dump(resource, request.shape)
