@@ -79,6 +79,7 @@ class EmbeddedServers:
         # Checked at each call: another node may have joined since the last one.
         if not self._alone():
             return None
+        # Asked for each request, and open already nearly every time.
         if (entry := self._open.get(tenant)) is not None:
             return entry[1]
         try:
