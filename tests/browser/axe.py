@@ -20,6 +20,7 @@ JUDGED = """async ({rules, before}) => {
     const again = shown.every((each) => seen.has(each)), asLarge = shown.every((each) => seen.get(each)?.has(size));
     shown.forEach((each) => seen.set(each, (seen.get(each) ?? new Set()).add(size)));
 
+    // FNV-1a: a short name for long styles, since the names of all that were judged are sent with each page.
     const hashed = (begun, text) => {
         let hash = begun;
         for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 16777619);

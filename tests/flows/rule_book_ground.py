@@ -13,8 +13,6 @@ from tests.unit.policies.books import document
 
 CELLS = "categories.unclassified.cells"
 READ_ONLY = {f"{CELLS}.low.scopes": ["patient/*.rs", "user/*.rs", "system/*.rs"]}
-
-
 CELL = "categories.scheduling.cells.low"
 WIDER = {f"{CELL}.quota": {"burst": 101}}
 NARROWER = {f"{CELL}.quota": {"burst": 99}}

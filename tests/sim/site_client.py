@@ -20,6 +20,7 @@ from starlette.types import Message
 
 T = TypeVar("T")
 TURNS_BOUND = 20
+"""How many turns of the loop what an answer began gets after it: a task that is always ready must not keep the answer back."""
 _entered: list["SiteClient"] = []
 
 
@@ -131,7 +132,7 @@ def _lead(answering: Awaitable[T]) -> T:
 
 
 async def _with_what_it_began(answering: Awaitable[T]) -> T:
-    """Await an answer, and let run on what is ready when it is there: verbs that it began and did not wait for."""
+    """Await an answer, then run what is ready by then, such as verbs that it began without waiting for them."""
     loop: Any = asyncio.get_running_loop()
     try:
         return await answering
