@@ -86,7 +86,11 @@ class Server(ThreadingTCPServer):
 def main() -> None:
     if len(sys.argv) != 2:
         raise SystemExit("usage: mail_printer.py PORT")
-    server = Server(("127.0.0.1", int(sys.argv[1])), Session)
+    try:
+        server = Server(("127.0.0.1", int(sys.argv[1])), Session)
+    # OverflowError: a port above 65535.
+    except (ValueError, OverflowError, OSError) as error:
+        raise SystemExit(f"mail_printer.py: cannot listen on port {sys.argv[1]}: {error}") from None
     print(f"listening on 127.0.0.1:{server.server_address[1]}", flush=True)
     server.serve_forever()
 

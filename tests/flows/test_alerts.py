@@ -214,7 +214,7 @@ def test_pages_of_the_staff_the_hospital_and_the_vendor_show_it(watch: Watch) ->
     for text in (now, of_app, theirs):
         assert "100.0 % of 100 calls: 100 refused; the limit is" in text
     assert "100 refused" not in own
-    assert "apps at hospitals, 2 known" in now
+    assert "each app at each hospital, 2 in all" in now
     assert "beyond a limit" in now
     member = site.api("v.dev").get("/alerts", params={"state": "open"}).json()["items"]
     assert len(member) == 2

@@ -131,6 +131,7 @@ def test_a_list_of_the_past_is_cut_at_moments_with_their_zone(room: Room, path: 
     zoneless = auditor.get(path, params={"since": "2026-11-01T00:00:00"})
 
     assert everything
+    assert all(each["at"].endswith("Z") for each in everything), "as in the rest of the API"
     assert nothing == []
     assert zoneless.status_code == 422
 

@@ -70,3 +70,13 @@ def test_what_it_does_not_know_is_refused_and_the_session_goes_on(printer: Print
     with smtplib.SMTP("127.0.0.1", printer.port, timeout=10) as session:
         assert session.docmd(line)[0] == 502
         assert session.noop()[0] == 250
+
+
+@pytest.mark.parametrize("port", ["x", "-1", "70000"])
+def test_a_port_that_is_none_is_named_in_one_line(port: str) -> None:
+    """C7."""
+    run = subprocess.run([sys.executable, str(EXAMPLE), port], capture_output=True, text=True, check=False)
+
+    assert run.returncode == 1
+    assert run.stderr.startswith(f"mail_printer.py: cannot listen on port {port}: ")
+    assert run.stderr.count("\n") == 1

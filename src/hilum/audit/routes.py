@@ -205,4 +205,6 @@ async def _end(
 
 
 def _json(value: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(value), media_type="application/json", headers={"cache-control": "no-store"})
+    # Moments end in Z, as in every other answer of the API.
+    written = orjson.dumps(value, option=orjson.OPT_UTC_Z)
+    return Response(written, media_type="application/json", headers={"cache-control": "no-store"})

@@ -290,6 +290,13 @@ def place_hold(
     if not reason.strip() or len(reason) > HOLD_REASON_BOUND:
         fault = f"is empty or longer than {HOLD_REASON_BOUND} characters"
         raise Invalid("hold_invalid", f"The reason {fault}.", fields={"reason": "reason_malformed"})
+    # It would keep nothing that is recorded until then, although somebody relies on it.
+    if since is not None and since > ctx.now:
+        raise Invalid(
+            "hold_invalid",
+            "Its first moment is in the future. Leave it out to keep everything.",
+            fields={"since": "in_the_future"},
+        )
     # Every purge reads the holds in force.
     if store.count_holds(ctx.tx) >= HOLDS_BOUND:
         raise Unavailable(

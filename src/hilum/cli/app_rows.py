@@ -23,4 +23,5 @@ def app_reread(app_id: str, *, json_: bool) -> None:
     from hilum.installations import service as installations
 
     hospitals = host.write(lambda ctx: installations.announce_again(ctx, AppId(app_id)))
-    show_one({"app": app_id, "hospitals": hospitals}, json_=json_)
+    # Whoever has the shell needs no account here.
+    show_one({"app": app_id, "hospitals": hospitals}, json_=json_, names_of=host.names_of)

@@ -5,6 +5,7 @@ The group ``tenant`` is in ``resources``; it is loaded through this module, so t
 
 import sys
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hilum.cli.backups import progress_bar
 from hilum.cli.named import TENANT
 from hilum.cli.output import REFUSED, as_json, refuse
 from hilum.cli.resources import json_option, show, show_done, show_one, tenant
-from hilum.departures.models import ERASE_AFTER_DEFAULT, ERASE_AFTER_MAX, ERASE_AFTER_MIN, Deed
+from hilum.departures.models import ERASE_AFTER_DEFAULT, ERASE_AFTER_MAX, ERASE_AFTER_MIN, Deed, Waits
 from hilum.kernel.errors import HilumError
 from hilum.kernel.lists import counted
 
@@ -110,9 +111,8 @@ def proof(departure: str) -> None:
     """
     found = api.call("GET", f"/departures/{api.segment(departure)}")
     if not found["record"]:
-        click.secho(
-            f"refused: nothing is erased yet; it waits for: {found['waits_for']}.", fg="red", err=True
-        )
+        waits = _waits(Waits(found["waits_for"]), datetime.fromisoformat(found["erase_at"]))
+        click.secho(f"refused: nothing is erased yet; it waits for: {waits}.", fg="red", err=True)
         sys.exit(REFUSED)
     as_json({"document": found["record"], "kid": found["kid"], "signature": found["signature"]})
 
@@ -177,7 +177,9 @@ def erase(departure: str, *, json_: bool) -> None:
     if json_:
         as_json({"id": done.id, "state": done.state.value, "waits_for": waits.value})
     else:
-        click.echo(f"{done.state.value}" + ("" if done.erased_at else f"; it waits for: {waits.value}"))
+        click.echo(
+            done.state.value + ("" if done.erased_at else f"; it waits for: {_waits(waits, done.erase_at)}")
+        )
     sys.exit(0 if done.erased_at else REFUSED)
 
 
@@ -216,6 +218,11 @@ def verify(paths: tuple[Path, ...], *, key: str, json_: bool) -> None:
         faults += departure_exports.mismatches(documents, digests)
     _print(documents, faults, json_=json_)
     sys.exit(REFUSED if faults else 0)
+
+
+def _waits(waits: Waits, erase_at: datetime) -> str:
+    """Return what an erasure waits for; of a day, which one."""
+    return f"its day, {erase_at:%Y-%m-%d %H:%M} UTC" if waits is Waits.DATE else waits.value
 
 
 def _print(documents: dict[str, dict[str, Any]], faults: list[str], *, json_: bool) -> None:

@@ -10,13 +10,33 @@ from joserfc.jwk import ECKey
 
 from hilum.cli import api
 from hilum.cli.apps import read_object
-from hilum.cli.named import id_of, person_argument
+from hilum.cli.named import chosen, id_of, person_argument
 from hilum.cli.output import REFUSED
 from hilum.cli.resources import json_option, show, show_done, show_one, tenant_option
 
 COLUMNS = ("id", "tenant", "name", "issuer", "active", "passwords", "number")
 LINKS = ("id", "tenant", "subject", "person", "linked_at", "seen_at")
+PREFIX = "idp_"
 FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+
+
+class Provider(click.ParamType[str]):
+    """An identity provider's id, or its name; commands get the id."""
+
+    name = "provider"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002 - the base class passes them
+        """Resolve what was typed."""
+        # A few for each hospital, so the list is looked through here.
+        named = str(value)
+        if named.startswith(PREFIX):
+            return named
+        same = named.casefold()
+        found = [each for each in api.every("/identity-providers") if each["name"].casefold() == same]
+        return chosen("identity provider", named, found, at="tenant", code="provider_not_found")
+
+
+provider_argument = click.argument("provider", metavar="PROVIDER", type=Provider())
 
 
 @click.group()
@@ -26,8 +46,8 @@ def idp() -> None:
     \b
     Examples:
       hilum idp add provider.json --tenant general --secret
-      hilum idp try idp_01h...
-      hilum idp off idp_01h...
+      hilum idp try "Meridian General"
+      hilum idp off "Meridian General"
     """
 
 
@@ -117,7 +137,7 @@ def add(file: Path, *, tenant: str, secret: bool, json_: bool) -> None:
 
 
 @idp.command("change")
-@click.argument("provider")
+@provider_argument
 @click.argument("file", type=FILE)
 @click.option("--secret", is_flag=True, help="Ask for a new secret of the client.")
 @json_option
@@ -128,34 +148,34 @@ def change(provider: str, file: Path, *, secret: bool, json_: bool) -> None:
 
     \b
     Example:
-      hilum idp change idp_01h... change.json
+      hilum idp change "Meridian General" change.json
     """
     body = read_object(file) | _secret(asked=secret)
     show_done(api.call("PATCH", f"/identity-providers/{api.segment(provider)}", body), json_=json_)
 
 
 @idp.command("off")
-@click.argument("provider")
+@provider_argument
 @json_option
 def off(provider: str, *, json_: bool) -> None:
     r"""Switch an identity provider off at once; people sign in with passwords again. Switching it on takes a second person.
 
     \b
     Example:
-      hilum idp off idp_01h...
+      hilum idp off "Meridian General"
     """
     _switch(provider, active=False, json_=json_)
 
 
 @idp.command("on")
-@click.argument("provider")
+@provider_argument
 @json_option
 def on(provider: str, *, json_: bool) -> None:
     r"""Switch an identity provider on; it waits for a second person.
 
     \b
     Example:
-      hilum idp on idp_01h...
+      hilum idp on "Meridian General"
     """
     _switch(provider, active=True, json_=json_)
 
@@ -174,27 +194,27 @@ def list_(*, tenant: str, json_: bool) -> None:
 
 
 @idp.command("show")
-@click.argument("provider")
+@provider_argument
 @json_option
 def show_(provider: str, *, json_: bool) -> None:
     r"""Show an identity provider, with the addresses to register there.
 
     \b
     Example:
-      hilum idp show idp_01h...
+      hilum idp show "Meridian General"
     """
     show_one(api.call("GET", f"/identity-providers/{api.segment(provider)}"), json_=json_)
 
 
 @idp.command("try")
-@click.argument("provider")
+@provider_argument
 @json_option
 def try_(provider: str, *, json_: bool) -> None:
     r"""Look at everything that a sign-in needs but a person, and print what is wrong with it and what to do.
 
     \b
     Example:
-      hilum idp try idp_01h...
+      hilum idp try "Meridian General"
     """
     found = api.call("POST", f"/identity-providers/{api.segment(provider)}/try")
     if json_:
@@ -210,7 +230,7 @@ def try_(provider: str, *, json_: bool) -> None:
 
 
 @idp.command("link")
-@click.argument("provider")
+@provider_argument
 @person_argument
 @click.argument("subject")
 @json_option
@@ -219,7 +239,7 @@ def link(provider: str, person_id: str, subject: str, *, json_: bool) -> None:
 
     \b
     Example:
-      hilum idp link idp_01h... n.okafor 7f1c2e9a
+      hilum idp link "Meridian General" n.okafor 7f1c2e9a
     """
     at = api.call("GET", f"/identity-providers/{api.segment(provider)}")["tenant"]
     person = id_of("person", person_id, tenant=at)

@@ -36,16 +36,29 @@ def id_of(kind: str, named: str, *, tenant: str = "", listed_by: str = "") -> st
         return named
     query = {"kind": kind, "named": named, "tenant": tenant}
     found = api.call("GET", "/lookups", query=query)["items"]
+    where = f" at {plain(tenant)}" if tenant else ""
+    return chosen(word, named, found, code=f"{kind}_not_found", where=where, listed_by=listed_by)
+
+
+def chosen(
+    word: str,
+    named: str,
+    found: list[dict[str, Any]],
+    *,
+    code: str,
+    at: str = "of",
+    where: str = "",
+    listed_by: str = "",
+) -> str:
+    """Return the id of the only one that was found. Exits 1 if there is none, or more than one. ``at``: the field that says whose each is."""
     if len(found) == 1:
         return str(found[0]["id"])
     if found:
         click.secho(f"refused: {len(found)} {word}s are named {plain(named)!r}:", fg="red", err=True)
         for each in found:
-            click.echo(f"  {each['id']}  {plain(each['of'])}", err=True)
+            click.echo(f"  {each['id']}  {plain(each[at])}", err=True)
         click.echo("Use its id.", err=True)
         raise SystemExit(REFUSED)
-    where = f" at {plain(tenant)}" if tenant else ""
-    code = f"{kind}_not_found"
     click.secho(f"refused: no {word} is named {plain(named)!r}{where} ({code})", fg="red", err=True)
     click.echo(f"Next: `{listed_by or LISTED_BY[code]}` lists them.", err=True)
     raise SystemExit(REFUSED)

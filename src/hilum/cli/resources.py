@@ -136,7 +136,8 @@ def _by_name(value: Any, names: Mapping[str, str]) -> Any:
     if value == PLATFORM:
         return "the platform"
     if not _ids_in(value).intersection(names):
-        return value
+        kind, _, id_ = value.partition(":") if isinstance(value, str) else ("", "", "")
+        return _UNNAMED.get(kind, value) if id_.startswith("per_") else value
     return "/".join(names.get(part, part) for part in value.rpartition(":")[2].split("/"))
 
 
@@ -172,9 +173,6 @@ def _with_name(value: Any, names: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
         return {name: _with_name(each, names) for name, each in value.items()}
     known = _by_name(value, names)
-    if known == value and isinstance(value, str):
-        kind, _, id_ = value.partition(":")
-        known = _UNNAMED.get(kind, value) if id_.startswith("per_") else value
     return f"{plain(known)} ({value})" if known != value else value
 
 
@@ -188,8 +186,14 @@ def show_approval(found: dict[str, Any], *, json_: bool) -> None:
 
     order = dict(found["order"])
     allows = order.pop("allows", [])
-    shown = {name: value for name, value in found.items() if name != "order"}
-    show_one(shown | (order_in_words(order) if found["kind"] == "rollout" else {"order": order}), json_=False)
+    if found["kind"] == "rollout":
+        order = order_in_words(order)
+    before = found.get("before") or {}
+    rest = {name: value for name, value in found.items() if name not in {"order", "before"}}
+    # Each field on a line of its own, and all of them: what is not seen would be agreed to unseen.
+    replaced = {f"before: {name}": value for name, value in _members(before)}
+    asked = {f"asked: {name}": value for name, value in _members(order)}
+    show_one(rest | replaced | asked, json_=False)
     for n, each in enumerate(allows, 1):
         click.echo(f"newly allows {n:<5} {each}")
 

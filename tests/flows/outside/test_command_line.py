@@ -590,6 +590,7 @@ def test_people_read_names_and_scripts_read_ids(hospital: Running, tmp_path: Pat
         "the asker finds the client that there is now"
     )
     assert "decided_by         " in shown
+    assert "\nasked: client_name Ward system\n" in shown, "each field that is agreed to has a line of its own"
     admin.json("switch", "release", switch["id"])
     by(hospital, "security.ito", tmp_path).json("switch", "release", switch["id"])
 
@@ -710,6 +711,29 @@ def test_commands_name_apps_vendors_hospitals_clients_and_people_by_name_or_id(
     assert "Rota Board, sandbox" in several
 
 
+def test_an_identity_provider_is_named_by_its_name(hospital: Running, tmp_path: Path) -> None:
+    """C183."""
+    admin, second = by(hospital, "admin.ferro", tmp_path), by(hospital, "security.ito", tmp_path)
+    origin, file = "https://login.named.example", tmp_path / "provider.json"
+    allowed = admin.json("idp", "allow", origin)
+    second.json("approval", "approve", allowed["approval"]["id"])
+    table = [{"value": "nurses", "role": "nurse"}]
+    described = {"name": "Named Accounts", "issuer": origin, "client_id": "hilum", "roles": ["nurse"]}
+    file.write_bytes(orjson.dumps(described | {"role_table": table}))
+    asker = Shell(admin.variables, typed="a secret of the client\n")
+    waiting = asker.hilum("idp", "add", str(file), "--tenant", "clinic", "--secret", "--json")
+    assert waiting.returncode == DONE, waiting.stderr
+    (approval,) = [each for each in second.json("approval", "list") if each["about"] == "Named Accounts"]
+    second.json("approval", "approve", approval["id"])
+
+    by_name = admin.json("idp", "show", "named accounts")
+
+    assert by_name == admin.json("idp", "show", by_name["id"])
+    admin.refuses("idp", "try", "Nobody's Accounts", saying="no identity provider is named")
+    assert admin.json("idp", "off", "Named Accounts")["active"] is False
+    admin.json("idp", "disallow", origin)
+
+
 def test_contacts_are_named_by_their_addresses_and_domains_by_their_names(
     hospital: Running, tmp_path: Path
 ) -> None:
@@ -785,6 +809,23 @@ def test_a_switch_looks_alike_from_the_host_and_from_afar(hospital: Running, tmp
     )
 
 
+def test_an_app_is_read_again_by_whoever_has_the_shell_and_no_account(
+    hospital: Running, tmp_path: Path
+) -> None:
+    on_host = host(hospital)
+    nobody = Shell(
+        {name: value for name, value in on_host.variables.items() if name != "HILUM_API_TOKEN"}
+        | {"HOME": str(tmp_path)}
+    )
+    app = app_of(by(hospital, "admin.ferro", tmp_path))
+
+    read_again = nobody.hilum("app", "reread", app)
+
+    assert (read_again.returncode, read_again.stderr) == (DONE, "")
+    assert app in read_again.stdout
+    nobody.refuses("app", "reread", "app_nowhere", saying="app_not_found")
+
+
 def app_of(shell: Shell) -> str:
     return str(shell.json("app", "list")[0]["id"])
 
@@ -836,7 +877,8 @@ def test_evidence_is_held_from_a_day_on_and_for_hospitals_that_are_there(
     placer.refuses(*place, "--tenant", "nowhere", saying="There is no such hospital")
     for wrong in ("yesterday", "2026-13-01", "2026-01-01T08:00:00", "20260101"):
         assert placer.hilum(*place, "--since", wrong).returncode == MISUSED, wrong
-    assert placer.json("hold", "list") == []
+    placer.refuses(*place, "--since", "2999-01-01", saying="is in the future")
+    assert placer.json("hold", "list") == [], "one that begins later keeps nothing until then"
     held = placer.json(*place, "--since", "2026-01-01", "--tenant", "general")
     assert (held["since"], held["tenant"]) == ("2026-01-01T00:00:00Z", "general")
     moment = placer.json(*place, "--since", "2026-01-01T08:00:00+02:00")
