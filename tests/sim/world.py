@@ -46,8 +46,8 @@ class SeededIds:
 
     def new(self, prefix: str) -> str:
         value = int.from_bytes(self._next()[:10], "big")
-        # The count is the time part of the id, so that ids sort in the order of their creation as real ones
-        # do.
+        # The count is the time part of the id, so that ids
+        # sort in the order of their creation as real ones do.
         value |= self.count << 80
         return prefix + "_" + "".join(_CROCKFORD[(value >> shift) & 31] for shift in range(125, -1, -5))
 

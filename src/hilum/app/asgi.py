@@ -108,8 +108,7 @@ class Dispatcher:
         if fault := self._fault(heads, scope["path"]):
             await self._refuse_unread(scope, send, fault)
             return
-        # The holder of an IPv6 /64 has more addresses than any limit. An IPv4 address is its own
-        # network.
+        # The holder of an IPv6 /64 has more addresses than any limit. An IPv4 address is its own network.
         network = state["network"] = network_of(source) if ":" in source else source
         if busy := self._admission.enter(network):
             await self._refuse_unread(scope, send, busy)
@@ -171,8 +170,7 @@ class Dispatcher:
         state = scope["state"]
         response = self._refuse(scope, error)
         response.headers["connection"] = "close"
-        # A receive that only disconnects: rendering a refusal must not read the body that it
-        # refuses.
+        # A receive that only disconnects: rendering a refusal must not read the body that it refuses.
         await response(scope, _nothing, _stamped(send, state["request_id"], state["correlation_id"]))
 
     async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -186,8 +184,8 @@ class Dispatcher:
         try:
             await self._pages(scope, receive, watched)
         except Exception as error:
-            # A bound that was exceeded is the client's fault, which ``_with_body`` answers, and no
-            # failure to log.
+            # A bound that was exceeded is the client's fault,
+            # which ``_with_body`` answers, and no failure to log.
             if (body := scope["state"].get("body")) is not None and error is body.fault:
                 raise
             _log.exception("app.request.failed", request=scope["state"]["request_id"])
@@ -276,8 +274,7 @@ def _read_heads(scope: Scope) -> _Heads:
             # A proxy may add a line of its own instead of adding to the one that was sent.
             heads.forwarded = heads.forwarded + b"," + value if heads.forwarded else value
         elif name == b"content-length":
-            # Twenty digits hold every real length; int() takes quadratic time for thousands of
-            # them.
+            # Twenty digits hold every real length; int() takes quadratic time for thousands of them.
             heads.length = int(value[:20]) if value.isdigit() else -1
             heads.framings += 1
         elif name == b"transfer-encoding":

@@ -112,16 +112,15 @@ class Connections:
 
     def _shut(self, peer: Peer) -> bool:
         """Shut a connection down, if its descriptor still belongs to the same silent peer."""
-        # Meanwhile the server may have closed this connection and reused its descriptor for another
-        # one.
+        # Meanwhile the server may have closed this connection and reused its descriptor for another one.
         now = self._peer(peer.file)
         if now is None or now.network != peer.network or now.silent_ms < SILENT_MS:
             return False
         borrowed = None
         try:
             borrowed = socket.socket(fileno=peer.file)
-            # Shut down and not closed: the server owns the descriptor, sees the end of the stream
-            # and closes it.
+            # Shut down and not closed: the server owns the
+            # descriptor, sees the end of the stream and closes it.
             borrowed.shutdown(socket.SHUT_RDWR)
         except OSError:
             return False

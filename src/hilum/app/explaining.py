@@ -111,8 +111,8 @@ def _overrides(then: Then, facts: ClientFacts, decided: Access) -> Iterator[str]
     version = then.application.version
     admitted = None if then.book is None else clients_policy.admission(then.book, facts, decided.at)
     aside = () if admitted is None or admitted.cell is None else admitted.cell.aside
-    # An override of a cell's requirement changes no scopes, so judging without it would not show it. It is
-    # found by its path.
+    # An override of a cell's requirement changes no scopes, so
+    # judging without it would not show it. It is found by its path.
     paths = (
         {f"categories.{facts.category}.cells.{admitted.tier}.{each}" for each in aside} if admitted else ()
     )

@@ -214,8 +214,8 @@ def _keeper(uow: UnitOfWork, node: str) -> SnapshotKeeper:
             return uow.read_now(verb, actor=SYSTEM, trace=Trace("snapshot", "worker"))
 
     def load(verb: Callable[[Context], T], /) -> T:
-        # A connection of its own: a part that takes seconds to read must not keep switches unseen
-        # by the watch.
+        # A connection of its own: a part that takes seconds
+        # to read must not keep switches unseen by the watch.
         with lanes.using(Lane.LOAD):
             return uow.read_now(verb, actor=SYSTEM, trace=Trace("snapshot", "worker"))
 

@@ -121,8 +121,7 @@ def run(
         manifest = backup.read_manifest(folder)
         backup.check_files(folder, manifest, lambda share: progress(share * KEPT_SHARE))
         _require_fit(settings, manifest)
-        # The last check before anything is written: until here a refusal leaves everything as it
-        # was.
+        # The last check before anything is written: until here a refusal leaves everything as it was.
         application = _require_free(settings, replaces=replaces)
         anchored = _anchored(settings)
         restored = _place(settings, folder, manifest, work, actor)
@@ -214,8 +213,7 @@ def _place(settings: Settings, folder: Path, manifest: Manifest, work: Path, act
             control.parent.mkdir(parents=True, exist_ok=True)
             restored = _prepare(settings, folder / CONTROL, fresh, manifest, actor)
         else:
-            # One transaction with the closing of the gate: no node can serve the copy before
-            # _make_safe.
+            # One transaction with the closing of the gate: no node can serve the copy before _make_safe.
             restore_dump(settings.database_url, folder / DUMP, work / "database.sql", then=CLOSING)
         old = _existing_files(settings, control)
         aside = str(_free_place(home)) if old else ""
@@ -256,8 +254,8 @@ def _prepare(settings: Settings, source: Path, fresh: Path, manifest: Manifest, 
     url = f"sqlite:///{fresh}"
     database = Database(url)
     try:
-        # First of all. If the restore ends anywhere after this, what is left is a database that no
-        # release serves.
+        # First of all. If the restore ends anywhere after this,
+        # what is left is a database that no release serves.
         database.write(lambda tx: schema_gate.write(tx, CLOSED))
     finally:
         database.dispose()
@@ -334,8 +332,7 @@ def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored
             "request_rules": rules,
         }
         audit.record(ctx, Event("host.backup.restore", facts=facts))
-        # In the same transaction as all of the above: no node sees the open gate and a token of
-        # before.
+        # In the same transaction as all of the above: no node sees the open gate and a token from before the restore.
         migrations.reopen(ctx.tx)
         verified = policies.verify(ctx)
         return Restored(

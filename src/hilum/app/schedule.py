@@ -139,8 +139,7 @@ class Schedule:
         """Stop every job after its current step, and release its lease."""
         self.stop.set()
         for thread in self._threads:
-            # Daemon threads: one that does not end in time ends with the process, and its lease
-            # expires.
+            # Daemon threads: one that does not end in time ends with the process, and its lease expires.
             thread.join(within_s)
 
     def _keep_running(self, job: Job) -> None:

@@ -69,8 +69,7 @@ def carry_out(settings: Settings, *, progress: Progress = lambda _share: None) -
     clock, ids = steady(settings.database_url, SystemClock()), SystemIds()
     uow = open_uow(settings, clock, ids, "seed")
     try:
-        # A tenant is the sign of a finished seed: all of them are added in the one transaction at
-        # the end.
+        # A tenant is the sign of a finished seed: all of them are added in the one transaction at the end.
         if uow.read_now(lambda ctx: bool(identity.list_tenants(ctx)), actor=SYSTEM, trace=_trace(ids)):
             progress(1.0)
             return False
@@ -81,8 +80,8 @@ def carry_out(settings: Settings, *, progress: Progress = lambda _share: None) -
                 for tenant, username, _ in published_accounts(settings)
             }
         _load_charts(settings, plans, wallet, progress)
-        # Before the transaction: argon2 for a hundred accounts takes seconds, in which nobody else
-        # could write.
+        # Before the transaction: argon2 for a hundred accounts
+        # takes seconds, in which nobody else could write.
         digests = _hash_passwords(settings, wallet, ids)
         progress(0.9)
         _register(uow, settings, plans, wallet, digests)

@@ -154,8 +154,7 @@ def purge(ctx: Context) -> int:
 
 def _visible(ctx: Context, approval_id: str, *, lock: bool = False) -> Approval:
     approval = store.get_approval(ctx.tx, approval_id, lock=lock)
-    # What waits may show an order about a person or another hospital, so to others it does not
-    # exist.
+    # What waits may show an order about a person or another hospital, so to others it does not exist.
     if not policy.may_refuse(approval, ctx.actor):
         raise NotFound("approval_not_found", "There is no such approval.")
     return approval

@@ -20,8 +20,8 @@ approvals = Table(
     Column("target", String(64), nullable=False),
     Column("act", JSON, nullable=False),
     Column("before", JSON, nullable=False),
-    # The secret part of an act, under the key-encryption key; ``act`` is shown to the second person
-    # and holds none.
+    # The secret part of an act, under the key-encryption key;
+    # ``act`` is shown to the second person and holds none.
     Column("sealed", String(8_000), nullable=False),
     Column("asked_by", String(64), nullable=False),
     Column("asked_at", Instant, nullable=False),

@@ -308,16 +308,16 @@ def begin_kinds(ctx: Context, sources: Mapping[str, Source], *, from_scratch: bo
     store.lock(ctx.tx)
     head = trusted(ctx)
     if from_scratch:
-        # The audit trail may have later heads than the table, if rows of it were deleted: the new one
-        # follows both.
+        # The audit trail may have later heads than the table,
+        # if rows of it were deleted: the new one follows both.
         trail = max((number for number, _ in recorded(ctx)), default=0)
         store.clear(ctx.tx)
         head, kinds = Trusted(max(head.number, trail)), set(sources)
     elif head.fault:
         return 0
     else:
-        # A kind that was signed once has a leaf of its own, so that deleting its rows does not make it look
-        # new.
+        # A kind that was signed once has a leaf of its own,
+        # so that deleting its rows does not make it look new.
         marks = {kind: f"{KIND}/{kind}" for kind in sources}
         part, _ = _proved(ctx, marks.values(), head)
         # If that is unknown, a kind is treated as signed: damage to the tree must not get anybody's rows signed.

@@ -53,8 +53,8 @@ def _line(anchored: Anchored | AnchoredHead) -> str:
 
 def _keep(path: Path, line: bytes, *, fresh: bool) -> None:
     try:
-        # Non-blocking: without a reader at the other end, the jobs process would hang here and no checkpoint
-        # would be made.
+        # Non-blocking: without a reader at the other end, the jobs
+        # process would hang here and no checkpoint would be made.
         if path.exists() and not stat.S_ISREG(path.stat().st_mode):
             if fresh:
                 _append(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC), line)

@@ -81,8 +81,8 @@ def explain(
     accesses = sorted(accesses, key=lambda access: access.at)
     unique = {(event.writer, event.seq): event for event in events}
     ordered = sorted(unique.values(), key=lambda event: (event.at, event.writer, event.seq))
-    # Before cutting to the bound, or events of other tenants would take the places of those that explain this
-    # request.
+    # Before cutting to the bound, or events of other tenants
+    # would take the places of those that explain this request.
     concerned = [event for event in ordered if event.request_id == request_id or _concerns(event, accesses)]
     # The newest: what decided the request is close to it in time.
     kept = tuple(concerned[-EXPLAIN_EVENTS_BOUND:])

@@ -106,8 +106,8 @@ class JournalFile:
     def __init__(self, directory: Path, writer: str) -> None:
         self._directory = directory
         self.writer = writer
-        # None means unknown: after a failure nobody knows whether the last commit arrived, so the end is read
-        # again.
+        # None means unknown: after a failure nobody knows whether
+        # the last commit arrived, so the end is read again.
         self._previous: bytes | None = None
         self._last, self._begun, self._lock = 0, False, -1
         self._opened: sqlite3.Connection | None = None
@@ -127,8 +127,8 @@ class JournalFile:
             self._directory.mkdir(parents=True, exist_ok=True)
             self._lock, self.path = _claim(self._directory)
             self._opened = _open_for_writing(self.path)
-            # The lock of the slot is held, so whatever intents are in the file belong to a process that has
-            # ended.
+            # The lock of the slot is held, so whatever intents
+            # are in the file belong to a process that has ended.
             self._db.execute("UPDATE intent SET dead = 1")
             self._claim_open()
         except (OSError, sqlite3.Error) as error:
@@ -155,8 +155,8 @@ class JournalFile:
         self._last = int(row[0]) if row else 0
         last_hash = bytes(row[1]) if row else b""
         chain = self._db.execute("SELECT writer FROM chain ORDER BY first DESC LIMIT 1").fetchone()
-        # A boot has a chain of its own, which begins at the hash of the one before: the file as a whole is
-        # one chain.
+        # A boot has a chain of its own, which begins at the hash
+        # of the one before: the file as a whole is one chain.
         self._begun = chain is not None and chain[0] == self.writer
         return last_hash if self._begun else policy.genesis(Stream.ACCESS, self.writer, last_hash)
 
@@ -451,8 +451,8 @@ class FileReader:
         removed = 0
         for path in sorted(self._directory.glob("access-*.db")):
             with closing(_open_for_writing(path)) as db:
-                # Records are in order of time within a file, so a purge deletes a range of ids and reads no
-                # payload.
+                # Records are in order of time within a file, so a
+                # purge deletes a range of ids and reads no payload.
                 end = _first_at(db, before)
                 while may_continue() and (count := db.execute(_PURGE, (end, PURGE_BATCH)).rowcount):
                     removed += count

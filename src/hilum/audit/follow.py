@@ -150,8 +150,8 @@ class Tail:
                 reader = self._open_reader()
                 begun = asyncio.ensure_future(asyncio.to_thread(self._begin, reader))
                 try:
-                    # Shielded: a follower that leaves at once must not leave the thread with a reader that is
-                    # closed under it.
+                    # Shielded: a follower that leaves at once must not leave
+                    # the thread with a reader that is closed under it.
                     await asyncio.shield(begun)
                     self._polling = asyncio.create_task(self._poll(reader))
                 finally:
@@ -230,8 +230,8 @@ class Tail:
                 pending = asyncio.ensure_future(
                     asyncio.to_thread(reader.after, dict(self._positions), POLL_BOUND)
                 )
-                # A database that is away for a moment delays the stream; the positions are kept and nothing
-                # is lost.
+                # A database that is away for a moment delays the
+                # stream; the positions are kept and nothing is lost.
                 with suppress(Unavailable):
                     self._deliver(await asyncio.shield(pending))
         except Exception:  # noqa: BLE001 - the task's edge: followers must be notified

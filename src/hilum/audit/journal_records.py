@@ -84,8 +84,8 @@ def link_batch(accesses: Iterable[Access], previous: bytes, ids: Ids) -> Batch:
     # Written out instead of calling policy.link: this loop is between a request and its answer.
     for at, access in enumerate(accesses):
         header, body = encoding.encode(access)
-        # A salt for each record: equal payloads have different digests, so that a purged one cannot be found
-        # by comparing.
+        # A salt for each record: equal payloads have different
+        # digests, so that a purged one cannot be found by comparing.
         salt = salts[at * _SALT_LETTERS : (at + 1) * _SALT_LETTERS]
         assert len(salt) == _SALT_LETTERS, "one salt for each record"
         digest = sha256(salt + body).digest()
@@ -247,8 +247,8 @@ class AccessReader(JournalReader, Protocol):
 
 def matching(rows: Iterable[Stored], query: AccessQuery) -> Iterator[LocatedAccess]:
     """Yield the stored rows that match. Searches the raw bytes first, since decoding every row would be slow."""
-    # The stored form of a value occurs verbatim in the header. A needle may also match another field, so
-    # `fits` decides.
+    # The stored form of a value occurs verbatim in the header.
+    # A needle may also match another field, so `fits` decides.
     needles = [encoding.quoted(getattr(query, name)) for name in _HEADER_WORDS if getattr(query, name)]
     # Without quotes: an answer about several patients has it within a longer string.
     patient = encoding.quoted(query.patient)[1:-1]

@@ -129,8 +129,8 @@ class Journal:
         Raises Unavailable when the queue is full, the disk refuses, or it takes longer than ``JOURNAL_DEADLINE``: then no data may be
         returned. Raises Claimed for the intent of a create whose key another request holds.
         """
-        # Refuse at once: a request that cannot be recorded must not be answered, and queueing it would only
-        # delay the refusal.
+        # Refuse at once: a request that cannot be recorded must not
+        # be answered, and queueing it would only delay the refusal.
         if self._closed or len(self._queue) >= JOURNAL_QUEUE_BOUND:
             raise Unavailable("audit_unavailable", "The audit journal cannot keep up. Try again shortly.")
         if self._thread is None:
@@ -316,8 +316,8 @@ class Journal:
                 # The newest time of the batch is the time by which older claims expire.
                 at = max(each.access.at for each in batch)
                 try:
-                    # Entered before the append and left after it: the claims commit only with the intents
-                    # (ADR 40).
+                    # Entered before the append and left after it: the
+                    # claims commit only with the intents (ADR 40).
                     held = claims.enter_context(self._writer.claiming(wanted, at))
                 except HilumError as error:  # fails the creates only; the rest of the batch is written
                     batch = self._without(batch, dict.fromkeys(wanted, error))
@@ -338,8 +338,8 @@ class Journal:
         return [each for each in batch if not each.given_up] if refused else batch
 
     def _append(self, batch: list[_Waiting]) -> int:
-        # Once more after ChainMoved: a batch given up as lost has arrived after all, and this one must be
-        # linked behind it.
+        # Once more after ChainMoved: a batch given up as lost has
+        # arrived after all, and this one must be linked behind it.
         for again in (True, False):
             try:
                 return self._write([each for each in batch if not each.given_up])

@@ -109,8 +109,8 @@ _WRITE_WORDS = tuple(f'"{word}"'.encode() for word in sorted(WRITES))
 
 def claim_key(intent: Access) -> bytes | None:
     """Return the key that no two unsettled creates may share: client, tenant, person, type and content. None for what may be repeated."""
-    # An update or a deletion repeated is the same update or deletion. A repeated create is a second order
-    # (ADR 26).
+    # An update or a deletion repeated is the same update or
+    # deletion. A repeated create is a second order (ADR 26).
     if intent.interaction != "create":
         return None
     # The content is a digest of the bytes: comparing resources would have to decide which differences matter,
@@ -147,8 +147,8 @@ def fold_checkpoints(
     heads: dict[str, Head] = {}
     expected, previous, last = 1, NO_CHECKPOINT, None
     for checkpoint, signed in checkpoints:
-        # Judged before the predecessor: after a gap the digest cannot match either, and one cause should be
-        # one fault.
+        # Judged before the predecessor: after a gap the digest
+        # cannot match either, and one cause should be one fault.
         if checkpoint.number != expected:
             faults.add(f"checkpoint {expected} is missing: found {checkpoint.number} in its place")
         elif checkpoint.previous != previous:
@@ -237,8 +237,8 @@ def verify_chain(
         if payload is not None and salt is not None:
             if hasher(salt + payload).digest() != digest:
                 faults.add(f"chain {name}: the payload of record {seq} was edited")
-        # A missing payload is legitimate only before a recorded purge; otherwise deleting payloads would be
-        # an unnoticed edit.
+        # A missing payload is legitimate only before a recorded purge;
+        # otherwise deleting payloads would be an unnoticed edit.
         elif digest != no_payload:
             purged += 1
             if not may_lack(header):

@@ -253,8 +253,8 @@ class PostgresReader:
 
     def chains(self) -> Iterator[ChainRows]:
         with self._connected() as db:
-            # From the records and not only from access_chain, so that a chain whose row was deleted is still
-            # verified.
+            # From the records and not only from access_chain, so
+            # that a chain whose row was deleted is still verified.
             for (writer,) in db.execute(_WRITERS).fetchall():
                 # A server-side cursor: verification reads millions of rows in constant memory.
                 with db.cursor("chain") as cursor:
@@ -361,8 +361,8 @@ class PostgresReader:
                 end = _first_at(db, writer, before)
                 values = {"writer": writer, "end": end, "most": PURGE_BATCH}
                 while may_continue() and (count := db.execute(_PURGE, values).rowcount):
-                    # Committed for each batch, so that a purge holds no lock for longer than a thousand rows
-                    # take.
+                    # Committed for each batch, so that a purge holds
+                    # no lock for longer than a thousand rows take.
                     db.commit()
                     removed += count
         return removed

@@ -33,8 +33,8 @@ class SlotLimits:
     tenants: int
 
 
-# 40 in all, of which tenants together get 24: sixteen concurrent reads of one hospital once kept every token
-# from being issued.
+# 40 in all, of which tenants together get 24: sixteen concurrent
+# reads of one hospital once kept every token from being issued.
 READS = SlotLimits(total=40, actor=2, tenant=2, tenants=24)
 # A report may count a million records.
 REPORTS = SlotLimits(total=4, actor=1, tenant=1, tenants=2)

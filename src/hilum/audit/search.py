@@ -58,8 +58,8 @@ class Indexed:
         if query.after:
             RecordPosition.read(query.after)
         index = self._index()
-        # The positions are read first: a record that is indexed in between is found twice and merged, never
-        # missed.
+        # The positions are read first: a record that is indexed
+        # in between is found twice and merged, never missed.
         reached = index.positions() if index is not None else {}
         ends = self._journals.ends() if reached else {}
         missing = sum(end - reached.get(journal, 0) for journal, end in ends.items())

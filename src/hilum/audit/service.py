@@ -254,9 +254,9 @@ def purge_payloads(ctx: Context, kind: str, before: datetime) -> int:
         raise Invalid("purge_too_early", f"The moment {fault}.", fields={"before": "purge_too_early"})
     before = purgeable_before(ctx, before)
     removed = 0 if kind == Stream.ACCESS else store.purge_control(ctx.tx, kind, before)
-    # Verification accepts a missing payload only before a recorded horizon, so the purge is recorded in the same transaction.
-    # An event for each batch would fill the record with purges; a horizon that is recorded already covers the
-    # next batches.
+    # Verification accepts a missing payload only before a recorded horizon, so the
+    # purge is recorded in the same transaction. An event for each batch would fill the
+    # record with purges; a horizon that is recorded already covers the next batches.
     done = store.purges(ctx.tx).get(kind) if removed or kind == Stream.ACCESS else before
     if done is None or done < before:
         record(ctx, Event(PURGE_ACTION, reason=f"{kind} before {before.isoformat()}"))

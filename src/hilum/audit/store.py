@@ -256,8 +256,8 @@ def append(tx: Connection, recorded: RecordedEvent, salt: bytes) -> None:
     if tip is not None:
         _append_later(tx, recorded, salt, tip)
         return
-    # UPDATE ... RETURNING locks the row and reads it in one statement, so two events cannot follow the same
-    # record.
+    # UPDATE ... RETURNING locks the row and reads it in one
+    # statement, so two events cannot follow the same record.
     row = _NEXT.first(tx, {"of_writer": writer})
     if row is None:
         _ADD_CHAIN.count(tx, {"writer": writer, "seq": 0, "hash": policy.genesis(Stream.CONTROL, writer)})
@@ -349,8 +349,8 @@ def control_heads(tx: Connection) -> dict[str, Head]:
 
 def moved_control_heads(tx: Connection) -> dict[str, Head]:
     """Return the heads of control chains that no checkpoint states yet. A covered chain costs one row of a join."""
-    # Joined with the covered heads: SELECT DISTINCT over events took 461 ms at three million rows, each
-    # second.
+    # Joined with the covered heads: SELECT DISTINCT over
+    # events took 461 ms at three million rows, each second.
     chain, covered = audit_chain, audit_head
     name = literal(f"{Stream.CONTROL}/") + chain.c.writer
     found = (

@@ -80,8 +80,8 @@ class Stream:
         now = asyncio.get_running_loop().time
         rechecked_at = heartbeat_at = now()
         while True:
-            # A stream outlives requests: the reader's account, role or token may have ended since it was
-            # opened.
+            # A stream outlives requests: the reader's account,
+            # role or token may have ended since it was opened.
             if now() - rechecked_at >= self.pace.recheck_s:
                 await self.check_reader()
                 rechecked_at = now()

@@ -102,8 +102,8 @@ def read(authorization: str, form: Parameters) -> Presented:
         refuse_client("The Authorization header must use the Basic scheme.")
     asserted = bool(form.get("client_assertion") or form.get("client_assertion_type"))
     methods = basic + asserted + bool(form.get("client_secret"))
-    # RFC 6749 section 2.3. With two methods, one layer could check one of them and another layer trust the
-    # other.
+    # RFC 6749 section 2.3. With two methods, one layer could
+    # check one of them and another layer trust the other.
     if methods > 1:
         refuse_client("The request uses more than one client authentication method.")
     if basic:
@@ -179,8 +179,8 @@ def judge_header(header: Mapping[str, Any], client: Client) -> str:
         refuse_client("The typ of the client assertion must be JWT.")
     if "jku" in header and (not client.jwks_uri or header["jku"] != client.jwks_uri):
         refuse_client("The jku of the client assertion is not the registered jwks_uri.")
-    # An unknown parameter can change what is verified: the sender's own key, crit, b64 (RFC 7515 section
-    # 4.1.11).
+    # An unknown parameter can change what is verified: the
+    # sender's own key, crit, b64 (RFC 7515 section 4.1.11).
     if foreign := sorted(set(header) - {"alg", "kid", "typ", "jku"}):
         refuse_client(
             f"The header of the client assertion has a parameter that is not accepted: {foreign[0][:40]}."

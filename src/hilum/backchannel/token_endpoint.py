@@ -232,8 +232,8 @@ class BackChannel:
         if client is None:
             client_auth.refuse_client("There is no such client here, or its registration has expired.")
         client_auth.judge_method(client, presented)
-        # Before the fetch, so that an assertion that would be refused anyway causes no request to the
-        # client's host.
+        # Before the fetch, so that an assertion that would be
+        # refused anyway causes no request to the client's host.
         kid = client_auth.judge_header(presented.decoded[0], client)
         jwks, replaced = await self._keys(client, kid)
         now = self._kit.clock.now()

@@ -113,8 +113,8 @@ def status_of(
     """Return the status of a certificate. ``certification``: None if it is missing or does not match what was signed. ``grace_until``: None without a grace."""
     if certification is None or app is None:
         return Status.INVALID, Cause.NOT_AS_SIGNED
-    # What is final comes first: a withdrawn or expired certificate does not become valid when a switch is
-    # released.
+    # What is final comes first: a withdrawn or expired
+    # certificate does not become valid when a switch is released.
     if certification.withdrawn_at is not None:
         return Status.INVALID, Cause.WITHDRAWN
     ended = now >= certification.expires_at

@@ -49,8 +49,8 @@ def backup(target: Path, *, json_: bool) -> None:
         return uow.read_now(verb, actor=host.actor(), trace=trace)
 
     try:
-        # A backup by another release or with another key could not be restored; better refused now than found
-        # out then.
+        # A backup by another release or with another key could
+        # not be restored; better refused now than found out then.
         uow.read_now(preflight.require_readable, actor=host.actor(), trace=trace)
         with progress_bar("copying") as progress:
             manifest = backups.make(found, target, read, progress)
@@ -93,8 +93,8 @@ def restore(source: Path, *, replaces: bool, json_: bool) -> None:
     begun = time.monotonic()
     try:
         with progress_bar("restoring") as progress:
-            # Everything that was issued ends: tokens that were revoked after the backup would otherwise work
-            # again.
+            # Everything that was issued ends: tokens that were
+            # revoked after the backup would otherwise work again.
             done = restoring.run(found, source, actor=host.actor(), replaces=replaces, progress=progress)
     except HilumError as error:
         refuse(error)

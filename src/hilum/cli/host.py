@@ -103,8 +103,8 @@ def open_uow(found: settings.Settings) -> UnitOfWork:
         steady(found.database_url, SystemClock()),
         SystemIds(),
         f"host-{os.uname().nodename}",
-        # The chain of audit events is shared by all commands of this host, so that its row is locked and its
-        # end not cached.
+        # The chain of audit events is shared by all commands of this
+        # host, so that its row is locked and its end not cached.
         shares_chain=True,
     )
 
@@ -138,8 +138,8 @@ def read_audited(verb: Callable[[Context], tuple[T, Event]], read_event: Event) 
             return error, policy.refused(read_event, error.code)
 
     found, event = read(tried)
-    # A second transaction, because verifying reads for minutes and a write transaction on SQLite would block
-    # all writers.
+    # A second transaction, because verifying reads for minutes
+    # and a write transaction on SQLite would block all writers.
     write(lambda ctx: audit.record(ctx, event))
     if isinstance(found, HilumError):
         refuse(found)

@@ -100,8 +100,8 @@ def plain(text: str) -> str:
 
 def refuse(error: HilumError) -> NoReturn:
     """Print why something was refused, and what to do next if that is clear; exit 1."""
-    # The fault names host, user or certificate, which is for the operator at the shell and never in an API
-    # answer.
+    # The fault names host, user or certificate, which is for
+    # the operator at the shell and never in an API answer.
     if isinstance(error, DatabaseUnavailable):
         click.secho(f"refused: {error.fault.what} ({error.fault.code})", fg="red", err=True)
         click.echo(f"  {error.fault.next}", err=True)

@@ -58,8 +58,8 @@ def _require_fit(uow: UnitOfWork, found: Settings) -> None:
     uow.read_now(lambda ctx: _require_data(ctx, found), actor=actor, trace=trace)
     require_unpublished(uow, found)
     uow.write_now(store_key_check, actor=actor, trace=trace)
-    # Read after the write: of two nodes that start on an empty database with different keys, one finds the
-    # other's value.
+    # Read after the write: of two nodes that start on an empty
+    # database with different keys, one finds the other's value.
     uow.read_now(_require_key, actor=actor, trace=trace)
     _adopt_rule_book(uow, actor, trace)
     _attest_existing(uow, found, actor, trace)
@@ -124,8 +124,8 @@ def require_unpublished(uow: UnitOfWork, found: Settings) -> None:
     """Raise NotPermitted if a sandbox is open to strangers while published passwords still work."""
     from hilum.app import seed
 
-    # A seeded sandbox that is opened to the internet later keeps its published passwords (security
-    # decision 28).
+    # A seeded sandbox that is opened to the internet later
+    # keeps its published passwords (security decision 28).
     if found.is_sandbox and found.sandbox_public:
         trace = Trace(uow.ids.new("req"), source="host")
         seed.require_unpublished(uow.read_now(lambda ctx: seed.stored_digests(ctx, found), trace=trace))
@@ -168,8 +168,8 @@ def embedded_tenants(ctx: Context) -> list[str]:
 def key_fault(ctx: Context) -> str:
     """Return what this process's key does not open: the check value, signing keys, credentials of FHIR servers; empty if it opens all."""
     tenants = identity.list_tenants(ctx)
-    # Every kind of sealed value is tried, since a database may hold values from before the check value
-    # existed.
+    # Every kind of sealed value is tried, since a database
+    # may hold values from before the check value existed.
     rings = [
         (Purpose.CHECKPOINT, "", "the audit"),
         (Purpose.POLICY, "", "the rule book"),
@@ -198,8 +198,8 @@ def store_key_check(ctx: Context) -> None:
     """Record the key's check value in a database without one. Raises NotPermitted if the key does not open what is sealed there."""
     if keys.is_same_key(ctx):
         return
-    # Before the first value is stored, it must open what is there: a wrong key would otherwise become the
-    # database's own.
+    # Before the first value is stored, it must open what is there:
+    # a wrong key would otherwise become the database's own.
     if fault := key_fault(ctx):
         raise NotPermitted("secret_key_wrong", f"{fault}.")
     keys.store_key_check(ctx)
@@ -227,8 +227,8 @@ def _require_alone(database: Database, me: Node, embedded: list[str]) -> None:
     begun = time.monotonic()
     first: dict[str, datetime] = {}
     while others := database.read(lambda tx: _others(tx, me)):
-        # An entry whose time moves is alive. One whose time does not move belongs to a node that was killed, and
-        # expires.
+        # An entry whose time moves is alive. One whose time does
+        # not move belongs to a node that was killed, and expires.
         reported = [each.name for each in others if each.seen_at > first.setdefault(each.name, each.seen_at)]
         if reported or time.monotonic() - begun > 2 * LIVE_FOR.total_seconds():
             # Our own entry is removed, or the other node would refuse to start again because of it.

@@ -131,8 +131,8 @@ def _anchors(found: Settings, copy: Path | None) -> list[Anchored]:
         # Read before the database: a checkpoint anchored during verification would not be in the transaction,
         # and would be reported as missing.
         anchors = anchor.read(copy) if copy is not None else []
-        # The default anchor may not exist yet. One that was configured must, or a deleted anchor would go
-        # unnoticed.
+        # The default anchor may not exist yet. One that was
+        # configured must, or a deleted anchor would go unnoticed.
         if found.anchor.is_file() or (found.audit_anchor is not None and copy is None):
             anchors += anchor.read(found.anchor)
     except HilumError as error:

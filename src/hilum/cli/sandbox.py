@@ -223,8 +223,8 @@ def require_wallet(found: Settings) -> None:
     """Exit 1 if this sandbox's files are not on this node, or if it is open to strangers but has the published passwords."""
     if (found.data_dir / FILE_NAME).is_file():
         try:
-            # The wallet says for whom the passwords were drawn; the mode of this process may have changed
-            # since.
+            # The wallet says for whom the passwords were drawn;
+            # the mode of this process may have changed since.
             seeded_for_strangers = Wallet.load(found.data_dir / FILE_NAME).public
         except HilumError as error:
             refuse(error)

@@ -52,8 +52,8 @@ def init(*, username: str, name: str, password: str, json_: bool) -> None:
     username = username or click.prompt("User name of the first administrator")
     name = name or click.prompt("Full name")
     password = password or click.prompt("Password", hide_input=True, confirmation_prompt=True)
-    # Hashing takes a fraction of a second of one core; it is done before the transaction begins (security
-    # decision 4).
+    # Hashing takes a fraction of a second of one core; it is
+    # done before the transaction begins (security decision 4).
     digest = hash_password_now(password, SystemIds())
     person = host.write(lambda ctx: _add_first_administrator(ctx, username, name, password, digest))
     shown = {"id": person.id, "username": person.username, "role": person.role}
@@ -78,8 +78,8 @@ def _show_new_key(*, json_: bool) -> None:
 
 
 def _add_first_administrator(ctx: Context, username: str, name: str, password: str, digest: str) -> Person:
-    # Two, because nobody can approve anything alone; from then on they add others, in the record and by two
-    # people.
+    # Two, because nobody can approve anything alone; from then
+    # on they add others, in the record and by two people.
     administrators = [
         each
         for each in walk(lambda page: identity.list_people(ctx, None, page), lambda each: each.username)

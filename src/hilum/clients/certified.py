@@ -182,14 +182,14 @@ def certification_of(
     if last is None:
         return None
     since = last.certified_at
-    # Backwards from the newest: each certification that was in force when the next one began extends the
-    # unbroken time.
+    # Backwards from the newest: each certification that was in
+    # force when the next one began extends the unbroken time.
     for each in sorted(counting, key=lambda each: each.certified_at, reverse=True):
         withdrawn = each.withdrawn_at is not None and each.withdrawn_at <= since
         if each.certified_at <= since <= each.expires_at and not withdrawn:
             since = each.certified_at
-    # Adopting another certified version is not a break (C5), if the new version's time covers the moment of
-    # adoption.
+    # Adopting another certified version is not a break (C5),
+    # if the new version's time covers the moment of adoption.
     if client.adopted_at is not None and client.certified_before is not None and since <= client.adopted_at:
         since = client.certified_before
     return last, since

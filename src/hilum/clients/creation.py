@@ -37,8 +37,8 @@ def add_client(
 
     Raises Invalid, NotPermitted, Conflict.
     """
-    # One path for the API, the start-up plan and dynamic registration: a rule cannot be missing in one of
-    # them (C1).
+    # One path for the API, the start-up plan and dynamic
+    # registration: a rule cannot be missing in one of them (C1).
     meta = rules.normalized(requested)
     if faults := rules.validate_client_metadata(meta, now=ctx.now) or rules.new_client_faults(meta):
         # The refused registration is on record with the codes of its faults, never with its values.

@@ -17,8 +17,8 @@ DYNAMIC_CLIENT_LIFE = timedelta(hours=24)
 ENDED_BATCH = 200
 """How many expired dynamic clients are deleted in one transaction."""
 SECRET_PREFIX = "hil_cs_"
-# Long enough to install the new secret everywhere; an old one that works for ever would make rotation
-# pointless.
+# Long enough to install the new secret everywhere; an old
+# one that works for ever would make rotation pointless.
 SECRET_OVERLAP = timedelta(hours=24)
 SECRET_OVERLAP_MAX = timedelta(days=30)
 REDIRECT_URIS_BOUND = 20
@@ -55,8 +55,8 @@ class Deployment(StrEnum):
     SERVER = "server"
 
 
-# They are part of the hospital and no third-party apps: no certification, no installation, but two people
-# (ADR 38).
+# They are part of the hospital and no third-party apps: no
+# certification, no installation, but two people (ADR 38).
 PLATFORM_PEERS = frozenset({ClientType.EHR, ClientType.RESOURCE_SERVER})
 
 
@@ -314,8 +314,8 @@ class ClientFacts:
     """The scopes that the client registered."""
     tenant: TenantId | None = None
     """The one tenant of a peer or a dynamic client."""
-    # Computed from the rows at each read: nothing has to remember to write it when a certification lapses by
-    # itself.
+    # Computed from the rows at each read: nothing has to
+    # remember to write it when a certification lapses by itself.
     category: str = field(kw_only=True)
     certified_tier: Tier | None = field(kw_only=True)
     """The tier at which its scopes were certified for clients that authenticate as it does. None: not certified for them."""

@@ -35,8 +35,8 @@ from hilum.policies.models import PEER
 from hilum.registry import service as registry
 from hilum.registry.models import App, environment_of
 
-# The purpose and the approval's id are sealed in, so that the half of one approval cannot be opened as that
-# of another.
+# The purpose and the approval's id are sealed in, so that the
+# half of one approval cannot be opened as that of another.
 PURPOSE = "registry-secret-start"
 
 
@@ -94,8 +94,8 @@ def _add_peer(ctx: Context, order: NewPeer, meta: ClientMetadata, secret: str) -
     app, version = registry.add_single_tenant_app(
         ctx, order.tenant, order.name, f"{order.type.value} of the tenant", category=PEER
     )
-    # Announced before the client is added; the unit of work counts changes last, so the order here has no effect on
-    # readers.
+    # Announced before the client is added; the unit of work counts
+    # changes last, so the order here has no effect on readers.
     registry.announce_change(ctx, app.id)
     client, whole = creation.add_client(ctx, app, version.id, meta, client_id=order.client_id, secret=secret)
     signing.attest_new(ctx, client)

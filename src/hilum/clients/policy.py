@@ -129,13 +129,13 @@ def normalized(metadata: ClientMetadata) -> ClientMetadata:
             grants = ("client_credentials",)
     origins = metadata.origins
     if not origins and metadata.deployment is Deployment.BROWSER:
-        # A browser app calls the API from where it is served, which is nearly always where it is redirected
-        # to.
+        # A browser app calls the API from where it is served,
+        # which is nearly always where it is redirected to.
         derived = (origin_of(uri) for uri in (*metadata.redirect_uris, metadata.launch_uri))
         origins = tuple(dict.fromkeys(origin for origin in derived if origin))
     scopes = tuple(
-        # Unknown words such as `profile` are dropped as at authorize; a malformed clinical scope stays, and
-        # is refused below.
+        # Unknown words such as `profile` are dropped as at authorize;
+        # a malformed clinical scope stays, and is refused below.
         text
         for text in dict.fromkeys(metadata.scopes)
         if parse_scope(text) is not ScopeError.UNKNOWN
@@ -276,8 +276,8 @@ def _key_faults(metadata: ClientMetadata) -> Faults:
         return {"jwks": "jwks_and_uri"}
     if metadata.jwks_uri:
         sandbox = metadata.environment is Environment.SANDBOX
-        # The address is fetched later, by the fetcher that refuses private addresses; here only its form is
-        # judged.
+        # The address is fetched later, by the fetcher that
+        # refuses private addresses; here only its form is judged.
         fault = validate_web_uri(metadata.jwks_uri, loopback=sandbox)
         return {"jwks_uri": fault} if fault else {}
     fault = "keys_missing" if metadata.jwks is None else jwks_fault(metadata.jwks)

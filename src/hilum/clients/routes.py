@@ -76,8 +76,8 @@ class ClientAsked(Strict):
     client_type: ClientType
     deployment: Deployment
     environment: Environment = Environment.SANDBOX
-    # Twice the bound: one more than allowed is refused by the room, with its code, and only absurd lists by
-    # the schema.
+    # Twice the bound: one more than allowed is refused by the
+    # room, with its code, and only absurd lists by the schema.
     redirect_uris: Annotated[tuple[str, ...], Field(max_length=REDIRECT_URIS_BOUND * 2)] = ()
     launch_url: str = ""
     origins: Annotated[tuple[str, ...], Field(max_length=ORIGINS_BOUND * 2)] = ()

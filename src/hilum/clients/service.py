@@ -149,8 +149,8 @@ def adopt_version(ctx: Context, client_id: ClientId, version_id: VersionId) -> C
     ):
         _require_unreviewed(ctx, version.id, client.environment)
     held = policy.certification_of(client, certifications)
-    # A client that had lost its certification must not revive old tokens by adopting a certified version
-    # (ADR 23).
+    # A client that had lost its certification must not revive
+    # old tokens by adopting a certified version (ADR 23).
     since = held[1] if held is not None and _is_served(ctx, client.id) else ctx.now
     after = replace(client, version=version.id, adopted_at=ctx.now, certified_before=since)
     store.save_adoption(ctx.tx, after)
@@ -230,8 +230,8 @@ def add_dynamic(
     )
     registry.announce_change(ctx, app.id)
     client, secret = creation.add_client(ctx, app, version.id, requested, dynamic=True)
-    # Certified for what it registered and for the sandbox only; the end of the client is the end of the
-    # certification.
+    # Certified for what it registered and for the sandbox only;
+    # the end of the client is the end of the certification.
     order = CertifyOrder(version.id, Environment.SANDBOX, client.scopes, ends)
     registry.add_certification(ctx, app, version, order, book)
     # Last, as wherever both are signed: of two transactions none must wait for what the other holds.

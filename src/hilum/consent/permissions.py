@@ -46,8 +46,8 @@ class Part:
     def category(self) -> str:
         """The single category that it is limited to; empty if it is limited to none, or to several."""
         values = [value for name, value in self.scope.constraints if name == CATEGORY]
-        # Several values of one parameter are alternatives, several parameters must all match: neither is a
-        # single category.
+        # Several values of one parameter are alternatives, several
+        # parameters must all match: neither is a single category.
         if len(values) != 1 or len(split(values[0], ",")) != 1 or not _code_of(values[0]):
             return ""
         return values[0]
@@ -126,8 +126,8 @@ def _cells(type_: str, parts: list[Part], *, whole: bool) -> tuple[str, ...]:
         known = [code for code, _ in CATEGORIES.get(type_, ())]
         return tuple(_with_requested(known, parts)) if known else ("",)
     cells = _with_requested([], [part for part in parts if len(part.scope.constraints) == 1])
-    # Fewest constraints first: a scope with more of them may lie within one with fewer, and then needs no
-    # cell of its own.
+    # Fewest constraints first: a scope with more of them may lie
+    # within one with fewer, and then needs no cell of its own.
     for part in sorted(parts, key=lambda part: len(part.scope.constraints)):
         if not _cells_of(part, tuple(cells), whole=False):
             cells.append(_own_cell(part))

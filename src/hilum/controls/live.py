@@ -40,8 +40,8 @@ class Buckets:
         """Spend ``cost`` tokens of the bucket of (app, tenant); if there are too few, spend none and return the time after which there are enough."""
         now = self._clock.monotonic()
         workers = self._workers()
-        # The number changes while nodes come and go, so the share is computed at each request and cached by
-        # value.
+        # The number changes while nodes come and go, so the
+        # share is computed at each request and cached by value.
         if workers > 1:
             quota = share(quota, workers)
         bucket = self._buckets.get(key)
@@ -77,8 +77,8 @@ class Buckets:
         bucket = self._buckets[oldest]
         bucket.refill(now)
         missing = bucket.quota.burst - bucket.tokens
-        # Evicting a bucket that is not full would give its app a fresh burst, so filling the table would
-        # defeat the quotas.
+        # Evicting a bucket that is not full would give its app a
+        # fresh burst, so filling the table would defeat the quotas.
         if missing > 0:
             return missing / bucket.quota.rate_per_s
         del self._buckets[oldest]

@@ -14,8 +14,8 @@ SWITCHES = Part("switches")
 """The part of the facts that holds switches and the ends of full stops; its keys are targets."""
 QUOTAS = Part("quotas")
 """The part of the facts that holds quota overrides; its keys are ``<app>/<tenant>``."""
-# The bound refuses and never forgets (security decision 27): cutting a list off would drop a stop without a
-# word.
+# The bound refuses and never forgets (security decision
+# 27): cutting a list off would drop a stop without a word.
 SWITCHES_BOUND = 10_000
 """Switches in force at a time. At this bound a new one is refused; engaged ones are never dropped."""
 REASON_BOUND = 500

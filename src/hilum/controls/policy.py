@@ -59,8 +59,8 @@ def target_fault(target: Target) -> str:
             parts = key.split("/")
             fits = len(parts) == 2 and all(_ID.fullmatch(part) for part in parts)
             return "" if fits else "key_malformed"
-        # Parsed when it is engaged: a switch on a scope that no request can have would look like a stop and
-        # stop nothing.
+        # Parsed when it is engaged: a switch on a scope that no
+        # request can have would look like a stop and stop nothing.
         case TargetKind.SCOPE:
             scope = parse_scope(key)
             if isinstance(scope, ScopeError):
@@ -186,8 +186,8 @@ def completes_release(actor: Actor, switch: Switch, *, asker_counts: bool, now: 
     if switch.target.kind not in WIDE:
         return True
     asked = switch.release_asked_at
-    # The first request lapses: with its time, and when its author is stopped, too new or deactivated
-    # meanwhile.
+    # The first request lapses: with its time, and when its
+    # author is stopped, too new or deactivated meanwhile.
     is_pending = asker_counts and asked is not None and now < asked + RELEASE_ASK_LIFE
     # Two requests by one person are one person.
     return is_pending and switch.release_asked_by != str(actor)
@@ -426,8 +426,8 @@ def _touches_scope(switched: str, subject: Subject) -> bool:
         # the type that the request uses it for.
         if covers(stopped, scope):
             return True
-        # A wildcard token overlaps nearly every stopped scope; it is stopped only where it would be used for
-        # the stopped type.
+        # A wildcard token overlaps nearly every stopped scope; it is
+        # stopped only where it would be used for the stopped type.
         used_for_it = (
             isinstance(stopped, ClinicalScope)
             and subject.resource_type != ""

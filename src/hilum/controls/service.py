@@ -102,8 +102,8 @@ def release(ctx: Context, switch_id: str, *, counts: Callable[[str, datetime], b
     """
     switch = store.get_switch(ctx.tx, switch_id)
     if not policy.may_release(ctx.actor, switch):
-        # Whether there is a switch elsewhere is not this caller's business: answered like an id that does not
-        # exist.
+        # Whether there is a switch elsewhere is not this caller's
+        # business: answered like an id that does not exist.
         if not policy.may_see(ctx.actor, switch.tenant):
             raise NotFound("switch_not_found", "There is no such switch.")
         wide = switch.target.kind in WIDE
@@ -136,14 +136,14 @@ def release(ctx: Context, switch_id: str, *, counts: Callable[[str, datetime], b
             Event("controls.switch.ask_release", tenant=switch.tenant, facts=_facts(switch.target, asked)),
         )
         return asked
-    # Compares the first person's name as it was read: a request that another one replaced meanwhile was not
-    # judged here.
+    # Compares the first person's name as it was read: a request
+    # that another one replaced meanwhile was not judged here.
     if not store.save_released(ctx.tx, switch, by=by, at=ctx.now):
         raise Conflict(
             "concurrent_change", "This switch was changed at the same time by another request. Read it again."
         )
-    # The end is written before the epoch advances and in the same transaction: no process sees the release
-    # without it.
+    # The end is written before the epoch advances and in the
+    # same transaction: no process sees the release without it.
     if switch.mode is Mode.FULL_STOP:
         # The margin: another node's clock may be ahead, so what it issued before the release may bear a later time.
         store.save_end(ctx.tx, switch.target, ctx.now + ctx.margin)
@@ -236,8 +236,8 @@ def judge(
 
     ``issued_at``: when the presented code, token or launch was issued. ``launching``: apply NO_NEW_LAUNCHES too.
     """
-    # From the rows and not the snapshot: a code that is being redeemed must see a switch that was committed a
-    # millisecond ago.
+    # From the rows and not the snapshot: a code that is being
+    # redeemed must see a switch that was committed a millisecond ago.
     targets = tuple(policy.targets_of(subject))
     index = policy.index(*store.list_stops_on(ctx.tx, targets, ctx.now, and_scopes=True))
     stop = policy.stopped_by(index, subject, now=ctx.now, issued_at=issued_at)

@@ -408,8 +408,8 @@ def read_quotas(
     # Streamed: a million overrides are read in parts and never held as rows.
     found = (tx.execute(each, execution_options={"yield_per": ROWS_AT_ONCE}).partitions() for each in queries)
     for app, tenant, level, rate, burst in chain.from_iterable(chain.from_iterable(found)):
-        # Most overrides have one of a few values, and a million separate objects would be a large part of a
-        # worker's memory.
+        # Most overrides have one of a few values, and a million
+        # separate objects would be a large part of a worker's memory.
         quota = shared.get((rate, burst))
         if quota is None:
             quota = shared[rate, burst] = Quota(rate, burst)

@@ -158,8 +158,8 @@ def _short_tokens(window: Window) -> Verdict:
 
 
 def _comes_back(window: Window) -> Verdict:
-    # ``tries`` counts refusals in a row. An app has come back once it got a new token after one and was
-    # answered.
+    # ``tries`` counts refusals in a row. An app has come back
+    # once it got a new token after one and was answered.
     tries = most = 0
     came_back = False
     minted = False

@@ -105,8 +105,8 @@ def lock(ctx: Context, person: Person) -> Held:
 
 def renew_recovery_codes(ctx: Context, person: Person) -> tuple[str, ...]:
     """Replace a person's recovery codes by new ones, which are shown once and stored as MACs."""
-    # Without the lock, two concurrent renewals would each delete only the old codes, and both sets would be
-    # valid.
+    # Without the lock, two concurrent renewals would each
+    # delete only the old codes, and both sets would be valid.
     lock(ctx, person)
     codes = tuple(typed_codes.code_from(ctx.ids.secret()) for _ in range(RECOVERY_CODES))
     store.save_recovery_codes(ctx.tx, person.id, [_digest(person.id, each) for each in codes])

@@ -89,8 +89,8 @@ def _fields(app: Totp) -> dict[str, Any]:
 
 def use_step(tx: Connection, app: Totp, step: int) -> bool:
     """Accept the code of a step, once; return False if it or a later one was accepted, or the app was locked or replaced meanwhile."""
-    # One statement: of two workers that accept the same code concurrently, one changes the row (RFC 6238 section
-    # 5.2).
+    # One statement: of two workers that accept the same code
+    # concurrently, one changes the row (RFC 6238 section 5.2).
     mine = (totps.c.person == app.person) & (totps.c.sealed == app.sealed)
     query = totps.update().where(mine, totps.c.last_step < step, totps.c.failures < LOCKED_AFTER)
     return tx.execute(query.values(last_step=step, failures=0)).rowcount == 1

@@ -256,8 +256,7 @@ def advance(ctx: Context, site: Site, request_id: str, cookie: str) -> FlowResul
         return DisplayedError("request_finished", "This authorization request has been answered already.")
     if ctx.now >= request.expires_at:
         return DisplayedError("request_expired", "This took too long.")
-    # Read again on every page: the client or the hospital may have gone since the request was
-    # stored.
+    # Read again on every page: the client or the hospital may have gone since the request was stored.
     client = clients.find_client(ctx, request.client)
     client_context = load_client_context(ctx, site, client) if client is not None else None
     if client_context is None:
@@ -270,8 +269,8 @@ def advance(ctx: Context, site: Site, request_id: str, cookie: str) -> FlowResul
     # another person finish it, or finish what another person began.
     if not store.bind_request(ctx.tx, request.id, session.id, person.id):
         return DisplayedError("request_of_another", "Another person started this authorization request.")
-    # Read again: if the page was loaded twice, the other load may have taken the launch before this one
-    # locked the row.
+    # Read again: if the page was loaded twice, the other load
+    # may have taken the launch before this one locked the row.
     request = store.find_request(ctx.tx, site.tenant, request_id) or request
     ctx = ctx.as_actor(signin_policy.actor_of(person))
     signin.touch(ctx, session)

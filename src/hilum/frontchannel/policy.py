@@ -153,8 +153,8 @@ def _client_fault(parameters: Parameters, client: Client | None, now: datetime) 
 def _request_fault(
     parameters: Parameters, client: Client, fhir_base: str
 ) -> tuple[AuthorizeError, str] | None:
-    # RFC 6749 section 3.1: no parameter occurs twice. A proxy and this server could each read a
-    # different one.
+    # RFC 6749 section 3.1: no parameter occurs twice. A
+    # proxy and this server could each read a different one.
     if parameters.repeated:
         return AuthorizeError.INVALID_REQUEST, f"{min(parameters.repeated)[:40]} is sent more than once"
     # PostgreSQL stores no null character in text, so the insert would fail later with a 500.

@@ -94,8 +94,8 @@ class FrontChannel:
         begin = partial(service.begin, site=browser.site, parameters=parameters, recorded=recorded)
         begun = await self._kit.uow.write(begin, trace=browser.trace)
         if isinstance(begun, StoredRequest):
-            # By a GET of this origin, because a cross-site POST sends no Lax cookie and so no session
-            # (ADR 14).
+            # By a GET of this origin, because a cross-site POST
+            # sends no Lax cookie and so no session (ADR 14).
             onward = _see_other(self._step_url(browser, begun.request.id))
             ui_locales, secure = parameters.get("ui_locales"), self._kit.pages.shell.secure
             languages.remember_asked(request, onward, ui_locales, secure=secure)
@@ -428,6 +428,6 @@ def _unknown_request() -> NoReturn:
 
 
 def _see_other(url: str) -> Response:
-    # 303, never 307 or 308: those would repeat the POST, and so send the form to the app (RFC 9700 section
-    # 4.12).
+    # 303, never 307 or 308: those would repeat the POST, and
+    # so send the form to the app (RFC 9700 section 4.12).
     return RedirectResponse(url, 303, headers={"cache-control": "no-store", "referrer-policy": "no-referrer"})

@@ -95,8 +95,7 @@ def _grant_rules(access: EffectiveAccess, type_: str, letters: int) -> tuple[Gra
             mask &= access.rights.mask(type_)
         if not mask:
             continue
-        # Per scope and type: a switch on patient/Observation leaves the rest of a wildcard in
-        # force.
+        # Per scope and type: a switch on patient/Observation leaves the rest of a wildcard in force.
         if access.stopped is not None and access.stopped(scope.text, type_):
             continue
         grant = _grant_rule(access, scope, visibility.belonging)

@@ -75,8 +75,7 @@ def decide(incoming: GatewayRequest, snapshot: Snapshot | None, now: datetime) -
     token = incoming.token
     if token is None:
         return _NO_TOKEN
-    # Before the token is judged: an unsupported request needs no facts, and its refusal discloses
-    # none.
+    # Before the token is judged: an unsupported request needs no facts, and its refusal discloses none.
     request = incoming.request
     if isinstance(request, Unsupported):
         return Deny(Reason.REQUEST_UNSUPPORTED, request.detail)
@@ -235,8 +234,8 @@ def understand(request: FhirRequest, bases: tuple[str, ...]) -> SearchQuery | De
             Reason.REQUEST_UNSUPPORTED,
             f"{request.type} is not available to apps: it does not say whose record it is.",
         )
-    # A Binary does not say whose it is; the records that refer to it do, so it is neither searched nor
-    # updated.
+    # A Binary does not say whose it is; the records that
+    # refer to it do, so it is neither searched nor updated.
     if visibility.belonging is Belonging.REFERRER and kind not in {Interaction.READ, Interaction.CREATE}:
         return Deny(
             Reason.REQUEST_UNSUPPORTED,
@@ -391,8 +390,8 @@ def _is_outside(permit: Permit, query: SearchQuery | None) -> bool:
     if query is not None:
         return context_fault(query, grants) is not None
     visibility = rule_of(request.type)
-    # Another patient by id is refused without asking the FHIR server: it looks the same whether or
-    # not there is one.
+    # Another patient by id is refused without asking the FHIR
+    # server: it looks the same whether or not there is one.
     if visibility is not None and visibility.belonging is Belonging.SELF and request.id:
         return not _reaches(grants, request.id)
     return False

@@ -86,8 +86,7 @@ def _judge_targets(
         return Reason.LABEL_WITHHELD
     for target in record.targets:
         found = evidence.get(str(target))
-        # A Provenance about a Provenance is refused, so that judging one never needs a chain of
-        # others.
+        # A Provenance about a Provenance is refused, so that judging one never needs a chain of others.
         if (
             found is None
             or found.resource.get("resourceType") != target.type

@@ -24,8 +24,7 @@ _KEPT = ("resourceType", "id", "meta", "type", "timestamp")
 def judge_read(permit: Permit, record: RecordTraits, evidence: Evidence = NO_EVIDENCE) -> Deny | None:
     """Judge the one record that was asked for. An answer with another type or id cannot be judged."""
     request, resource = permit.request, record.resource
-    # A server that answers with another record than was asked for: what was judged must be what was
-    # asked.
+    # A server that answers with another record than was asked for: what was judged must be what was asked.
     if resource.get("resourceType") != request.type or (request.id and resource.get("id") != request.id):
         return UNJUDGEABLE
     if permit.only == f"{request.type}/{request.id}":
@@ -42,8 +41,7 @@ def judge_change(permit: Permit, current: RecordTraits, evidence: Evidence = NO_
     fault = judge_read(permit, current, evidence)
     if fault is not None:
         return fault
-    # Otherwise an app could write the record again without its label, and so open it to every other
-    # app.
+    # Otherwise an app could write the record again without its label, and so open it to every other app.
     if current.is_restricted:
         return Deny(Reason.LABEL_WITHHELD, "Apps may not write a record with this label.")
     if permit.request.body is None:

@@ -102,8 +102,7 @@ class Gateway:
         raw: bytes = scope.get("raw_path") or scope["path"].encode()
         headers = _read_headers(scope["headers"])
         head = self._heads.read(scope["method"], raw, scope.get("query_string", b""), headers.meant)
-        # A preflight carries no token (Fetch standard), so it is answered for every installed app's
-        # origin.
+        # A preflight carries no token (Fetch standard), so it is answered for every installed app's origin.
         if head.method == "OPTIONS":
             origins = self._enforcer.preflight_origins(head.tenant)
             return replace(_PREFLIGHT, origins=origins), headers.origin
@@ -142,8 +141,7 @@ class Gateway:
             busy = isinstance(fault, Unavailable)
             deny = Deny(Reason.CONCURRENCY_EXCEEDED if busy else Reason.REQUEST_UNSUPPORTED, fault.detail)
             return await self._enforcer.refuse(incoming, deny, status_of(fault))
-        # The query of a search by POST is in its body, and belongs into the record as a query
-        # does.
+        # The query of a search by POST is in its body, and belongs into the record as a query does.
         if head.path.endswith(b"/_search"):
             incoming.query = as_recorded(head.query, body)
         incoming.request = await self._parsed(len(body), partial(head.parse, body))

@@ -216,8 +216,7 @@ class Searcher:
         others: list[dict[str, Any]] = []
         removed, size, after = 0, 0, None
         totals: list[int | None] = []
-        # A budget of the server's pages: a search whose matches are nearly all withheld must end,
-        # too.
+        # A budget of the server's pages: a search whose matches are nearly all withheld must end, too.
         left, left_out = rounds or max(REFILL_BOUND, PAGE_SIZE_BOUND // limit), False
         while left > 0:
             fetched = await self._page_without_the_largest(task, plan, target)
@@ -240,8 +239,8 @@ class Searcher:
             matches += fresh[:room]
             goes_on = following(task, fetched.bundle)
             after = None if goes_on is None else (goes_on, skip)
-            # The page is full, and this one of the server's pages holds more: the link leads into
-            # the middle of it.
+            # The page is full, and this one of the server's pages
+            # holds more: the link leads into the middle of it.
             if len(fresh) > room:
                 after = (target, len(found) - len(fresh) + room)
                 break

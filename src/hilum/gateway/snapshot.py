@@ -183,8 +183,7 @@ class SnapshotKeeper:
             # that of its arrival.
             asked_at = self._clock.monotonic()
             changed = self._signal.changed(wait_s)
-            # Counts that went back, or the same count under another mark: a failover or a restore
-            # (ADR 31).
+            # Counts that went back, or the same count under another mark: a failover or a restore (ADR 31).
             went_back = bool(self._signal.stamps) and not self._signal.stamps.follows(self._seen)
             if went_back or self._signal.breaks != self._breaks:
                 self._reread_all(other_copy=went_back)
@@ -269,8 +268,7 @@ class SnapshotKeeper:
                 if self._is_waiting(part):
                     continue
                 since = self._since(ctx, part)
-                # A whole part can take seconds. Read here, it would keep the next switch unseen for
-                # as long.
+                # A whole part can take seconds. Read here, it would keep the next switch unseen for as long.
                 long = (
                     since is EVERYTHING or len(since.changes or ()) > FOLLOWED_AT_ONCE or part in _READ_WHOLE
                 )
@@ -310,8 +308,8 @@ class SnapshotKeeper:
         try:
             asked_at, breaks = self._clock.monotonic(), self._breaks
             stamp, delta = self._load(verb)
-            # If the connection broke meanwhile, this may be of the copy from before: it is used,
-            # and read again.
+            # If the connection broke meanwhile, this may be of
+            # the copy from before: it is used, and read again.
             if breaks == self._breaks:
                 self._unverified.discard(part)
             self._apply(part, stamp, delta, asked_at)
@@ -329,8 +327,7 @@ class SnapshotKeeper:
     def _pause(self, part: Part) -> None:
         """Pause a part whose load failed, twice as long after each failure, before it is loaded again."""
         before, _ = self._failed.get(part, (0.0, 0.0))
-        # A part that cannot be read must not be read in a loop: its failed reads would keep the
-        # lane busy.
+        # A part that cannot be read must not be read in a loop: its failed reads would keep the lane busy.
         pause = min(max(LOAD_PAUSE_S, 2 * before), LOAD_PAUSE_BOUND_S)
         self._failed[part] = pause, self._clock.monotonic() + pause
 
@@ -343,8 +340,8 @@ class SnapshotKeeper:
             self._parts[part] = _Held(stamp, value, asked_at)
             self._unpublished = True
         if part == SWITCHES and held is not None and self._on_stop is not None:
-            # For the metric and the record of how long a stop took to arrive; enforcement does not
-            # depend on it.
+            # For the metric and the record of how long a stop
+            # took to arrive; enforcement does not depend on it.
             targets = value.engaged if since is EVERYTHING else map(parse_target, since.named())
             engaged = _newly_engaged(held.value, value, targets)
             with self._lock:

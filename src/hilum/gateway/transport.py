@@ -153,8 +153,7 @@ class Transport:
         """Fetch what must be seen to judge records, beside what is known already. Raises Refusal."""
         missing = [name for name in wanted_evidence(records) if name not in known]
         if len(missing) > EVIDENCE_BOUND:
-            # Refused in words. Judging by the first of them only would leave records out in
-            # silence.
+            # Refused in words. Judging by the first of them only would leave records out in silence.
             raise Refusal(_TOO_MUCH_EVIDENCE)
         found = dict(known)
         for first in range(0, len(missing), EVIDENCE_AT_ONCE):
@@ -307,8 +306,7 @@ def _read(body: bytes, addresses: ServerAddresses, type_: str) -> _StoredRecord:
     """Read a record that was asked for by this type: with the gateway's addresses, and without those that are withheld. Raises Refusal."""
     body = localised(addresses, body)
     withheld = False
-    # Only what may hold an address is walked string by string; that costs several times what
-    # the check does.
+    # Only what may hold an address is walked string by string; that costs several times what the check does.
     if is_suspect(body, addresses.grounds, type_):
         tree = loads(body)
         withheld = withhold(tree, addresses.grounds)

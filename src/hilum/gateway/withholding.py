@@ -121,8 +121,7 @@ def _shown(path: _Path, text: str, grounds: Grounds) -> str:
     if not internal and not is_signed(text):
         return text
     shown = _ADDRESS.sub(lambda found: _shown_address(found[0], grounds), text)
-    # Still there after every address was rewritten, so it is in a form that was not recognized as
-    # one.
+    # Still there after every address was rewritten, so it is in a form that was not recognized as one.
     if is_internal(path, shown, grounds) or is_signed(shown):
         return _EMPTY_DIV if path[-1:] == ("div",) else WITHHELD
     return shown

@@ -244,8 +244,7 @@ def _located(task: UpstreamTask, response: UpstreamResponse, resource: dict[str,
     """Return where the record is, relative to the base, from the server's Location or from the record itself."""
     location = response.headers.get("location", "")
     type_ = task.permit.request.type
-    # By its end only: servers write absolute, relative and unversioned addresses, and bases of
-    # their own.
+    # By its end only: servers write absolute, relative and unversioned addresses, and bases of their own.
     where = _PLACE.search(location)
     if where and where[1].startswith(f"{type_}/"):
         return where[1]

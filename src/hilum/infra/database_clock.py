@@ -78,8 +78,7 @@ class SteadyClock:
             if machine > time:
                 self._anchor = machine, self.monotonic()
                 time = machine
-        # Two calls must never see time go back: a token that was refused as expired would be
-        # accepted again.
+        # Two calls must never see time go back: a token that was refused as expired would be accepted again.
         if time <= self._latest:
             return self._latest
         self._latest = time

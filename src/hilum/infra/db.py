@@ -100,8 +100,7 @@ def insert_or_ignore(tx: Connection, table: Table) -> Insert:
 def insert_or_ignore_for(dialect: str, table: Table) -> Insert:
     """Build ``insert_or_ignore`` for a dialect by its name."""
     if dialect == "postgresql":
-        # psycopg forgets the row count when its cursor closes, and callers decide by it who was
-        # first.
+        # psycopg forgets the row count when its cursor closes, and callers decide by it who was first.
         return postgresql.insert(table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
     return sqlite.insert(table).on_conflict_do_nothing()
 
@@ -195,8 +194,7 @@ class Database:
             creator=lambda: postgres.connect(self.url, lane),
             poolclass=QueuePool,
             pool_use_lifo=True,
-            # SQLAlchemy would ask the server about hstore on each new connection; no column uses
-            # it.
+            # SQLAlchemy would ask the server about hstore on each new connection; no column uses it.
             use_native_hstore=False,
             hide_parameters=True,
             **pool,
@@ -338,8 +336,7 @@ class Database:
                 if not info["committed"]:  # the chains may not end where this transaction left them
                     info.pop(TIPS, None)
                 info[postgres.QUEUED] = []
-                # A missed deadline closes the link below the pool, which would otherwise hand it
-                # out again.
+                # A missed deadline closes the link below the pool, which would otherwise hand it out again.
                 if link.closed and not tx.invalidated:
                     tx.invalidate()
                 # The pool rolls back when the connection is returned. After a missed deadline the
@@ -454,8 +451,7 @@ def _translated_errors() -> Iterator[None]:
         yield
     except (DBAPIError, sqlite3.Error, psycopg.Error) as error:
         origin = error.orig if isinstance(error, DBAPIError) else error
-        # serialization_failure and deadlock_detected: the server undid this transaction in favour
-        # of another.
+        # serialization_failure and deadlock_detected: the server undid this transaction in favour of another.
         if getattr(origin, "sqlstate", None) in {"40001", "40P01"}:
             raise Conflict(
                 "concurrent_change", "This was changed at the same time by another request. Retry."

@@ -326,9 +326,8 @@ class View:
         """Return the result of ``read_value``: from the cache if the part has not changed since. None is never stored."""
         if part in self.own:
             return read_value()
-        # The stamp is read before the value. A change committed in between then leaves a newer
-        # value under an older stamp, which is read again; the other order would keep an old value
-        # under a new stamp.
+        # The stamp is read before the value. A change committed in between then leaves a newer value under
+        # an older stamp, which is read again; the other order would keep an old value under a new stamp.
         stamp = self.stamp(tx, part)
         value: T | None = self.cache.get(part, key, stamp)
         if value is None:

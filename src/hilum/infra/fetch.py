@@ -291,8 +291,8 @@ class SafeFetcher:
             raise FetchRefused("address_refused", "Only loopback is fetched without TLS.")
         connector = aiohttp.TCPConnector(
             resolver=_CheckedResolver(self._resolve, plain=plain, allow_private=self._allow_private),
-            # Neither cached names nor pooled connections: each request must use an address that was
-            # checked for it.
+            # Neither cached names nor pooled connections: each
+            # request must use an address that was checked for it.
             use_dns_cache=False,
             force_close=True,
             socket_factory=self._make_socket,
@@ -333,8 +333,7 @@ def _origin(parts: SplitResult) -> tuple[str, str, int]:
 async def _read_bounded(response: aiohttp.ClientResponse, bound: int) -> bytes:
     body = bytearray()
     async for chunk in response.content.iter_any():
-        # Counted while reading: Content-Length is the sender's claim, and absent from a chunked
-        # response.
+        # Counted while reading: Content-Length is the sender's claim, and absent from a chunked response.
         body += chunk
         if len(body) > bound:
             raise Unavailable("fetch_too_large", f"The response is larger than {bound // 1024} KiB.")

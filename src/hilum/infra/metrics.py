@@ -27,8 +27,7 @@ class Counter:
     def add(self, *labels: str, by: float = 1) -> None:
         """Add ``by`` to the count."""
         values = self._values
-        # A label that followed a request after all must not fill the memory, here or in the metrics
-        # server.
+        # A label that followed a request after all must not fill the memory, here or in the metrics server.
         if labels not in values and len(values) >= LABELS_BOUND:
             labels = (OTHER,) * len(self.labels)
         values[labels] = values.get(labels, 0) + by

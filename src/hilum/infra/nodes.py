@@ -59,8 +59,7 @@ lease = Table(
     metadata,
     Column("name", String(64), primary_key=True),
     Column("holder", String(160), nullable=False),
-    # Not the time alone: a holder that slept past its lease does not notice, but its fence is then
-    # too old.
+    # Not the time alone: a holder that slept past its lease does not notice, but its fence is then too old.
     Column("fence", BigInteger, nullable=False),
     Column("expires_at", Instant, nullable=False),
 )

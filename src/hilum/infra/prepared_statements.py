@@ -103,8 +103,7 @@ class PreparedStatement:
     def _compile(self, dialect: Dialect) -> _Compiled:
         statement: Any = self._build(dialect.name) if callable(self._build) else self._build
         compiled = statement.compile(dialect=dialect)
-        # Such a statement has another text for each number of values, and could not be compiled
-        # once.
+        # Such a statement has another text for each number of values, and could not be compiled once.
         assert not compiled.literal_execute_params, "an IN list has no fixed SQL text"
         names = compiled.positiontup if compiled.positional else tuple(compiled.binds)
         literals = {

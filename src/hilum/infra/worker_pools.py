@@ -65,8 +65,8 @@ class WorkerPool:
         until = None if within_s is None else monotonic() + within_s
         queued = _QueuedTask(task, loop, loop.create_future(), until)
         with self._lock:
-            # Refused now rather than after its deadline: waiting would end the same way and hold
-            # memory until then.
+            # Refused now rather than after its deadline: waiting
+            # would end the same way and hold memory until then.
             if len(self._queue) >= self._bounds.waiting:
                 raise _busy()
             self._queue.append(queued)
@@ -110,8 +110,7 @@ class WorkerPool:
         while group := self._next_group():
             try:
                 with lanes.using(self._lane):
-                    # The oldest task's deadline is the earliest: all tasks of a lane have the same
-                    # time.
+                    # The oldest task's deadline is the earliest: all tasks of a lane have the same time.
                     results = self._run_group([each.task for each in group], group[0].until)
             except Exception as error:  # noqa: BLE001 - the thread's edge: every caller needs a result
                 results = [TaskResult(error=error)] * len(group)

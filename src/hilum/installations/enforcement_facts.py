@@ -40,8 +40,8 @@ def facts(ctx: Context, since: Since) -> Delta[RegistryFacts]:
 
     If ``since`` lists changes, only what they name is read.
     """
-    # First read, a gap in the changes, or a key that this release does not know (`keyed`): everything is
-    # read.
+    # First read, a gap in the changes, or a key that this
+    # release does not know (`keyed`): everything is read.
     if since.changes is None:
         whole = _whole(ctx)
         return Delta(whole, partial(_not_before, whole))
@@ -63,8 +63,8 @@ def facts(ctx: Context, since: Since) -> Delta[RegistryFacts]:
         attested = certified.last, certified.head
     for keys in _parts(places):
         places |= dict(signing.facts_at(ctx, keys))
-    # Applied by the snapshot's thread to the facts that it holds then, which share everything that did not
-    # change.
+    # Applied by the snapshot's thread to the facts that it
+    # holds then, which share everything that did not change.
     return Delta(change=lambda before: _signed(_merged(before, apps, places), before, faults, apps, attested))
 
 

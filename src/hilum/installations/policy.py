@@ -78,8 +78,8 @@ def install_faults(
         # reported as not certified.
         if not faults and not all_covered(order.scopes, certified):
             faults["scopes"] = "scopes_not_certified"
-    # A backend service acts for no person, so no role is needed; any other app without roles could be used by
-    # nobody.
+    # A backend service acts for no person, so no role is needed;
+    # any other app without roles could be used by nobody.
     if not order.roles and not only_backend:
         faults["roles"] = "roles_missing"
     elif not order.roles <= ROLES:

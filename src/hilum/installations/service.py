@@ -133,8 +133,8 @@ def install(ctx: Context, order: InstallOrder, reasons: Reasons = no_reasons) ->
     if order.expires_at is None and _is_study(ctx, app.id, tenant, environment):
         detail = "The rule book makes agreements with this app end with a study. Say when it ends at this hospital."
         raise Invalid("installation_invalid", detail, fields={"expires_at": "study_end_missing"})
-    # An expired installation still holds the unique index. It is closed with the date of its end, so that the
-    # history is true.
+    # An expired installation still holds the unique index. It is
+    # closed with the date of its end, so that the history is true.
     before = store.find_current(ctx.tx, order.tenant, app.id)
     if before is not None and before.expires_at is not None and before.expires_at <= ctx.now:
         store.save_removed(ctx.tx, before.id, by="system:expiry", at=before.expires_at)
@@ -431,8 +431,8 @@ def _installation_for(ctx: Context, installation_id: str, action: str) -> Instal
     found = store.get_installation(ctx.tx, installation_id, lock=True)
     if policy.may_uninstall(ctx.actor, found.tenant):
         return found
-    # Those who may not see it are answered like for an id that does not exist; the others are refused by
-    # name.
+    # Those who may not see it are answered like for an id
+    # that does not exist; the others are refused by name.
     if not policy.may_see_installations(ctx.actor, found.tenant):
         raise NotFound("installation_not_found", "There is no such installation.")
     raise audit.refusal(ctx, Event(action, tenant=found.tenant, app=found.app))

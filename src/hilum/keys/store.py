@@ -31,8 +31,8 @@ signing_key = Table(
     Column("ring", String(64), nullable=False),
     Column("algorithm", String(16), nullable=False),
     Column("public", JSON, nullable=False),
-    # Sealed under the key-encryption key, which is in the environment: a copy of the database is not
-    # enough to sign.
+    # Sealed under the key-encryption key, which is in the
+    # environment: a copy of the database is not enough to sign.
     Column("private_sealed", Text, nullable=False),
     Column("state", String(16), nullable=False),
     Column("created_at", Instant, nullable=False),
@@ -100,8 +100,7 @@ def retire(tx: Connection, kid: str, now: datetime, *, proof: str) -> None:
     tx.execute(
         update(signing_key)
         .where(signing_key.c.kid == kid)
-        # State and private half in one statement: no moment in which a retired key could still
-        # sign.
+        # State and private half in one statement: no moment in which a retired key could still sign.
         .values(state=KeyState.RETIRED.value, retired_at=now, private_sealed=proof)
     )
 

@@ -154,8 +154,8 @@ def launch_uri_fault(asked: str, client: Client) -> str:
         return "" if client.launch_uri else "launch_url_needed"
     if asked == client.launch_uri:
         return ""
-    # By origin, because dynamically registered clients have no launch URL, and an EHR may open one page of an
-    # app.
+    # By origin, because dynamically registered clients have
+    # no launch URL, and an EHR may open one page of an app.
     registered = {_origin(uri) for uri in (*client.redirect_uris, client.launch_uri)}
     origin = _origin(asked)
     # A fragment would swallow the appended parameters; userinfo can make one host look like another.

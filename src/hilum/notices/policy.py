@@ -241,8 +241,8 @@ def compose(notice: Notice, template: Template, *, sender: str, link: str) -> by
     mail["X-Auto-Response-Suppress"] = "All"
     mail.set_content(text, cte="quoted-printable")
     mail.add_alternative(markup, subtype="html", cte="quoted-printable")
-    # Fixed, so that each attempt sends the same bytes. Quoted-printable has no "=_", so no content can end
-    # its part.
+    # Fixed, so that each attempt sends the same bytes.
+    # Quoted-printable has no "=_", so no content can end its part.
     mail.set_boundary(f"=_{notice.id}")
     return bytes(mail)
 

@@ -160,8 +160,8 @@ def ignored(_: Context, __: AppId, ___: str) -> None:
 
 def add_vendor(ctx: Context, order: NewVendor) -> Vendor:
     """Add a vendor. Raises NotPermitted, Invalid."""
-    # Permission before validity in every verb of this room, so that who may not call learns nothing about
-    # what exists.
+    # Permission before validity in every verb of this room, so
+    # that who may not call learns nothing about what exists.
     if not policy.may_register(ctx.actor):
         raise audit.refusal(ctx, Event("registry.vendor.add"))
     faults = policy.vendor_faults(order)

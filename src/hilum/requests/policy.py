@@ -175,8 +175,8 @@ def _carried_out(rule: Rule, facts: RequestFacts, rules: RuleSet) -> Verdict:
         return _escalated(Obstacle.NO_APPROVER) if gone else Verdict(Action.DISMISS)
     if rule.action not in {Action.APPROVE, Action.RESTRICT}:
         return Verdict(Action.WAIT)
-    # The rules approve in the name of the person who put them in force, who must not approve their own
-    # request.
+    # The rules approve in the name of the person who put
+    # them in force, who must not approve their own request.
     if facts.requester == rules.approver:
         return _escalated(Obstacle.OWN)
     if facts.obstacles:

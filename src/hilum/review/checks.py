@@ -455,8 +455,8 @@ def _tier(book: Book, applicant: Applicant) -> Check:
 def evidence_of(content: Content, inputs: Inputs, book: Book, applicant: Applicant) -> Iterable[Check]:
     """Judge the documents, runs and proofs that the rule book's cells require."""
     cells = book.categories[applicant.category].cells if applicant.category in book.categories else {}
-    # A version has a tier for each way in which its clients may authenticate: it meets the cells of all of
-    # them.
+    # A version has a tier for each way in which its clients
+    # may authenticate: it meets the cells of all of them.
     of = [cells[each.tier] for each in tiers_to_certify(book, applicant).values()]
     needed = sorted({kind for cell in of for kind in cell.evidence} - {"automated_checks"})
     proofs = sorted({proof for cell in of for proof in cell.proofs})

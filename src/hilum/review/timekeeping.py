@@ -116,8 +116,7 @@ def measure_lens(ctx: Context, judged: LensReview) -> None:
     ]
     calendar = clocks.named(found[0].calendar if found else "", clocks.shipped_calendars())
     steps = lens_store.lens_steps_of(ctx.tx, judged.submission, judged.lens)
-    # A pause begins when the lens waits for the vendor and ends with its next step; the last one may be
-    # open.
+    # A pause begins when the lens waits for the vendor and ends with its next step; the last one may be open.
     pauses: list[clocks.Span] = []
     for step in steps:
         if step.after is LensState.NEEDS_CHANGES:

@@ -62,8 +62,8 @@ def require_target(ctx: Context, target: Target) -> str | None:
                 registry.get_vendor(ctx, VendorId(first))
             case TargetKind.VERSION:
                 registry.get_version(ctx, VersionId(first))
-            # A switch on an id that does not exist would be in force and stop nothing; in an emergency nobody
-            # would notice.
+            # A switch on an id that does not exist would be in force
+            # and stop nothing; in an emergency nobody would notice.
             case TargetKind.APP | TargetKind.APP_TENANT | TargetKind.APP_PERSON:
                 registry.get_app(ctx, AppId(first))
         if kind is TargetKind.APP_TENANT:

@@ -70,8 +70,7 @@ class Admission:
 
     def enter(self, source: str) -> Busy | None:
         """Count a request in, or return why it is refused. Each admitted request must ``leave``."""
-        # The source's own bound first, so that a source that sends too much gets 429 and the others
-        # no 503.
+        # The source's own bound first, so that a source that sends too much gets 429 and the others no 503.
         held = self._requests_of.get(source, 0)
         if held >= self.limits.source_requests:
             return Busy("source_busy", "Too many concurrent requests from this address. Try again shortly.")
@@ -198,8 +197,7 @@ class Body:
         size = len(message.get("body", b""))
         self._seen += size
         self._parts += 1
-        # Counted as it arrives and given back when the request has ended: what is declared may
-        # never come.
+        # Counted as it arrives and given back when the request has ended: what is declared may never come.
         self._admission.body_bytes += size
         if self._seen > self._bound:
             raise self._too_large()

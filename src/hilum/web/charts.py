@@ -130,8 +130,7 @@ def _scale(values: Sequence[float], usual: tuple[float, float] | None) -> tuple[
         missing = abs(low + high) / 2 * SPREAD_MIN - (high - low)
         low, high = low - max(missing, 0) / 2, high + max(missing, 0) / 2
     else:
-        # The band is drawn only as far as it is near the values: a wide usual range would flatten
-        # the line.
+        # The band is drawn only as far as it is near the values: a wide usual range would flatten the line.
         low = min(low, max(usual[0], low - spread))
         high = max(high, min(usual[1], high + spread))
     raw = ((high - low) or spread) / TICKS

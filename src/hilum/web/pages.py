@@ -211,8 +211,8 @@ def security_headers(policy: Policy) -> dict[str, str]:
         "cache-control": "no-store",
         "permissions-policy": "camera=(), microphone=(), geolocation=()",
     }
-    # For browsers without frame-ancestors. It cannot list origins, so it is left out where framing
-    # is allowed.
+    # For browsers without frame-ancestors. It cannot list
+    # origins, so it is left out where framing is allowed.
     if not policy.frame_ancestors:
         headers["x-frame-options"] = "DENY"
     return headers

@@ -84,8 +84,7 @@ def status_of(error: HilumError) -> int:
     if by_code is not None:
         return by_code
     if isinstance(error, Invalid):
-        # 400: the request could not be parsed. 422: it was parsed, and one of its fields is
-        # refused.
+        # 400: the request could not be parsed. 422: it was parsed, and one of its fields is refused.
         return 422 if error.fields else 400
     return next((status for family, status in _BY_FAMILY if isinstance(error, family)), 500)
 
@@ -189,8 +188,8 @@ def _problem(
     explanation: Mapping[str, str] | None = None,
 ) -> Response:
     problem: dict[str, Any] = {
-        # RFC 9457 section 4.2.1: with this type the title is the status's phrase; ``code`` is the
-        # specific reason.
+        # RFC 9457 section 4.2.1: with this type the title is
+        # the status's phrase; ``code`` is the specific reason.
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,

@@ -187,8 +187,8 @@ class FhirServer:
             return verb(request, parts)
         except Refused as refused:
             return refusal(refused)
-        # The message of an unexpected error may contain a record's content, so only its type and place are
-        # logged.
+        # The message of an unexpected error may contain a
+        # record's content, so only its type and place are logged.
         except Exception as error:  # noqa: BLE001 the edge: what is unmapped says nothing
             trace = error.__traceback__
             while trace is not None and trace.tb_next is not None:
@@ -422,8 +422,7 @@ def _check_accept(request: Request) -> None:
 async def _read_body(headers: dict[bytes, bytes], receive: Receive) -> bytes:
     too_large = Refused(Problem.TOO_LARGE, f"A body may have at most {MAX_BODY_BYTES} bytes.")
     declared = headers.get(b"content-length", b"0")
-    # Refused before a byte is read. The count below still decides, since the header may be missing or
-    # wrong.
+    # Refused before a byte is read. The count below still decides, since the header may be missing or wrong.
     if declared.isdigit() and int(declared[:20]) > MAX_BODY_BYTES:
         raise too_large
     chunks, size, more = [], 0, True

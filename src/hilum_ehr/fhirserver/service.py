@@ -102,8 +102,8 @@ class FhirService:
         Source: FHIR R4 http.html#create, http.html#ccreate
         """
         self._check_type(resource_type)
-        # Validation and indexing take longer than the write itself, so they are done before the transaction
-        # holds the lock.
+        # Validation and indexing take longer than the write itself,
+        # so they are done before the transaction holds the lock.
         judged = self._judge(resource_type, body)
         plan = None if unless is None else self._plan(resource_type, parse_query(unless))
         with self._store.write() as tx:

@@ -15,8 +15,8 @@ from hilum.standards.fhir.visibility import VISIBILITY, parse_reference
 
 _ATTACHMENT = "Attachment"
 _NOT_OWN = frozenset({"Extension", "Resource"})
-# Searched first, since most Binaries are referred to from these. To refuse a Binary takes a search for every
-# type (ADR 27).
+# Searched first, since most Binaries are referred to from these.
+# To refuse a Binary takes a search for every type (ADR 27).
 _FIRST = ("DocumentReference", "DiagnosticReport", "Media")
 
 

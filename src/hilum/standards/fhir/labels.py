@@ -92,8 +92,8 @@ def is_restricted(resource: dict[str, Any]) -> bool:
     # (FHIR R4 composition-definitions.html#Composition.confidentiality).
     if "confidentiality" in resource:
         return _restricts({"system": _CONFIDENTIALITY, "code": resource["confidentiality"]})
-    # meta.security labels the DocumentReference, securityLabel the document that it points to: either one
-    # withholds it.
+    # meta.security labels the DocumentReference, securityLabel
+    # the document that it points to: either one withholds it.
     concepts = resource.get("securityLabel", [])
     if not isinstance(concepts, list):
         return True

@@ -166,8 +166,8 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 JSON_TYPES = frozenset({"application/fhir+json", "application/json"})
 _FORMATS = JSON_TYPES | {"json", "application/fhir json"}
 _ANY_ACCEPT = frozenset({"", "*/*", "application/fhir+json", "application/json", "application/*"})
-# No percent sign: no FHIR path needs one, and servers differ in whether they decode %2F and %2e before they
-# route.
+# No percent sign: no FHIR path needs one, and servers differ
+# in whether they decode %2F and %2e before they route.
 _PATH = re.compile(rb"[A-Za-z0-9._$/-]*")
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _NAME = re.compile(r"[A-Za-z0-9_.:-]+")
@@ -176,8 +176,8 @@ _BAD_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 # CR and LF would end a header line further on; U+FEFF and non-characters vanish in some decoders, so that two
 # parsers would see two different names.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufeff\ufffe\uffff]")
-# One tag only. A server that cannot parse If-Match may ignore it, and the update would overwrite a newer
-# version.
+# One tag only. A server that cannot parse If-Match may
+# ignore it, and the update would overwrite a newer version.
 _ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]{0,100}"')
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.~:-]*").fullmatch
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9_.~,:/-]*").fullmatch
@@ -575,8 +575,8 @@ def _bundle_kind(body: dict[str, Any]) -> Interaction:
     return Interaction.TRANSACTION if body.get("type") == "transaction" else Interaction.BATCH
 
 
-# Rendered from the parsed parameters and never copied from the request, so that what is sent is exactly what
-# was judged.
+# Rendered from the parsed parameters and never copied from the
+# request, so that what is sent is exactly what was judged.
 def render_query(params: tuple[tuple[str, str], ...]) -> str:
     """Encode parameters in the one form that every server reads in the same way."""
     return "&".join(

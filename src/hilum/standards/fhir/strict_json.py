@@ -16,9 +16,9 @@ def parse(body: bytes) -> Any:
     # Refuses half a surrogate pair and numbers beyond a double: the gateway could not read them back, and every page with one would fail.
     orjson.loads(body)
     try:
-        # Of a name that occurs twice one parser keeps the first value and another the last (C74): a subject
-        # could be judged in one and stored from the other. NaN and Infinity are accepted by Python but are no
-        # JSON.
+        # Of a name that occurs twice one parser keeps the first value and another
+        # the last (C74): a subject could be judged in one and stored from the
+        # other. NaN and Infinity are accepted by Python but are no JSON.
         return json.loads(body.decode("utf-8"), object_pairs_hook=_object, parse_constant=_constant)
     except RecursionError:
         raise ValueError("nested too deep") from None
@@ -29,8 +29,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) != len(pairs):
         raise ValueError("a name twice")
     for name in members:
-        # Case-insensitive servers would accept Subject beside subject, which the visibility table does not
-        # look at.
+        # Case-insensitive servers would accept Subject beside
+        # subject, which the visibility table does not look at.
         if not _ELEMENT_KEY.fullmatch(name):
             raise ValueError("not an element name")
     return members

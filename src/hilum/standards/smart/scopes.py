@@ -51,8 +51,8 @@ _CLINICAL = re.compile(
     r"(?P<prefix>patient|user|system)/(?P<type>\*|[A-Z][A-Za-z]{1,63})\.(?P<access>[A-Za-z*]+)(?:\?(?P<query>.*))?"
 )
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
-# SMART 2.2, #scopes-for-requesting-fhir-resources: v1 `read` includes search, `write` all three writes. `*`
-# is in v1 only.
+# SMART 2.2, #scopes-for-requesting-fhir-resources: v1 `read`
+# includes search, `write` all three writes. `*` is in v1 only.
 _V1 = {"read": READ | SEARCH, "write": CREATE | UPDATE | DELETE, "*": ALL_LETTERS}
 
 
@@ -314,8 +314,8 @@ def _meet(scope: ClinicalScope, allowed: ClinicalScope) -> ClinicalScope | None:
         return None
     more = tuple(constraint for constraint in allowed.constraints if constraint not in scope.constraints)
     constraints = scope.constraints + more
-    # The written form is kept where one side alone supplied the constraints; the response repeats a granular
-    # scope verbatim.
+    # The written form is kept where one side alone supplied the
+    # constraints; the response repeats a granular scope verbatim.
     query = scope.query if not more else allowed.query if not scope.constraints else ""
     return ClinicalScope(scope.prefix, type_, letters, constraints, query)
 
