@@ -217,7 +217,7 @@ def test_state_comes_back_as_it_was_and_adds_nothing(front: Front, state: str) -
     assert set(told) == {"code", "state", "iss"}
 
 
-def test_no_page_of_the_flow_tells_the_code_or_the_handle(front: Front) -> None:
+def test_no_page_of_the_flow_discloses_the_code_or_the_handle(front: Front) -> None:
     """RFC 9700 section 4.2: credential leakage by referrer and history."""
     opened = front.open_launch()
     browser = front.browser()

@@ -152,7 +152,7 @@ def test_a_document_keeps_the_binary_that_it_had_and_carries_data_of_its_own(pla
         ("target=Observation/o1&target=Observation/x1", "target=Observation/o1&target=Observation/nothing"),
     ],
 )
-def test_the_pages_of_a_search_for_provenance_tell_nothing_of_what_is_out_of_reach(
+def test_the_pages_of_a_search_for_provenance_disclose_nothing_of_what_is_out_of_reach(
     play: Play, there: str, absent: str
 ) -> None:
     """C75, C76: a next page that would hold nothing says that there is something."""

@@ -41,7 +41,7 @@ SERVICES = ("system/DocumentReference.rs",)
         ("Provenance/nothing", "Provenance/v2", PATIENTS),
     ],
 )
-def test_the_time_of_a_refusal_tells_nothing(
+def test_the_time_of_a_refusal_discloses_nothing(
     play: Play, absent: str, beyond: str, scopes: tuple[str, ...]
 ) -> None:
     """C75: the median difference of interleaved pairs."""

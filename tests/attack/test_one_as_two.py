@@ -390,7 +390,7 @@ def test_a_move_that_another_overtook_is_not_carried_out(site: ControlSite) -> N
         "asker new",
     ],
 )
-def test_a_move_that_nobody_may_agree_to_any_more_moves_nothing(site: ControlSite, how: str) -> None:
+def test_a_move_that_nobody_may_still_agree_to_moves_nothing(site: ControlSite, how: str) -> None:
     add_staff(site, "ada", "platform_admin")
     asked = made(site.api("ada").patch("/tenants/general", json={"upstream": ELSEWHERE}), 202)
     expected = (403, "asker_no_longer_counts")

@@ -30,7 +30,7 @@ def begin(stage: Stage, page: Page, origin: str, pages: dict[str, str], scope: s
     page.wait_for_selector("button[value=allow]")
 
 
-def test_it_refreshes_by_itself_and_goes_on_reading(stage: Stage) -> None:
+def test_it_refreshes_by_itself_and_continues_to_read(stage: Stage) -> None:
     """SMART App Launch 2.2, #refresh-access-token; C26: from a script of another origin."""
     pages, page = {"/app": PAGE.format(script=BEGIN)}, stage.person()
     with app(pages) as origin:

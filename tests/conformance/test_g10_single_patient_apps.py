@@ -203,7 +203,7 @@ def test_an_ehr_launch_by_post_grants_user_scopes_and_no_others(stories: Stories
     assert {f"user/{each}.rs" for each in TYPES} <= set(launch.scopes)
 
 
-def test_an_ehr_launch_tells_its_encounter_which_can_be_read(stories: Stories) -> None:
+def test_an_ehr_launch_returns_its_encounter_which_can_be_read(stories: Stories) -> None:
     """(g)(10) 3.3 g10_encounter_context."""
     launch = stories["g10 ehr"]
 
@@ -213,7 +213,7 @@ def test_an_ehr_launch_tells_its_encounter_which_can_be_read(stories: Stories) -
 
 
 @pytest.mark.parametrize("client", ["bench-symmetric", "bench-public", "bench-asymmetric"])
-def test_a_launch_by_the_simulator_tells_an_encounter_though_the_tester_names_none(
+def test_a_launch_by_the_simulator_has_an_encounter_though_the_tester_names_none(
     stories: Stories, client: str
 ) -> None:
     """(g)(10) 3.3 g10_encounter_context: a tester who launches the suite's own address need not know any encounter."""

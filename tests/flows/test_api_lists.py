@@ -679,7 +679,7 @@ def test_an_old_certification_counts_however_many_came_after_it(full: Full) -> N
     assert facts.certified_until == ends
 
 
-def test_a_list_longer_than_a_page_goes_on(full: Full) -> None:
+def test_a_list_longer_than_a_page_has_a_next_page(full: Full) -> None:
     """It was cut at 200 before."""
     had = len(full.site.system(registry.list_versions, app_id=AppId(full.app)))
 

@@ -62,7 +62,7 @@ def test_a_permit_names_who_asked_and_what_permitted(place: Place) -> None:
     assert "2 resources were removed" in text
 
 
-def test_no_sentence_tells_patient_path_or_query(place: Place) -> None:
+def test_no_sentence_discloses_patient_path_or_query(place: Place) -> None:
     """Security decision 5: path, query and patient are PHI; whoever may see them reads the record itself."""
     made = access(1, path="Observation?secret-path", query="secret-query", patient="secret-patient")
     place.write(made)

@@ -124,7 +124,7 @@ def test_many_at_once_share_commits_and_keep_their_chain(place: Place) -> None:
     assert verdict.records == verdict.uncovered == count
 
 
-def test_a_restart_goes_on_in_the_same_file_with_a_chain_of_its_own(files: Place) -> None:
+def test_a_restart_continues_in_the_same_file_with_a_chain_of_its_own(files: Place) -> None:
     for n in range(1, 4):
         files.write(access(n), access(n + 10))
 
@@ -554,7 +554,7 @@ def test_a_failing_disk_fails_every_waiting_caller() -> None:
     run(work)
 
 
-def test_a_file_that_failed_goes_on_when_it_can_be_written_again(files: Place) -> None:
+def test_a_file_that_failed_is_continued_when_it_can_be_written_again(files: Place) -> None:
     async def work() -> None:
         journal = files.boot()
         await journal.record(access(1))

@@ -71,7 +71,7 @@ def room(sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Room:
     return make(sqlite_uow, clock, tmp_path)
 
 
-def test_a_list_of_accesses_tells_afterwards_who_read_it_and_by_what(anywhere: Room) -> None:
+def test_reading_a_list_of_accesses_is_recorded_with_its_reader_and_filters(anywhere: Room) -> None:
     """C155: who, when, at which tenant, by which filters, and how many were given."""
     answer = anywhere.by("otto").get("/accesses?tenant=general&app=app_1")
 
@@ -147,7 +147,7 @@ def test_every_page_of_a_walk_is_recorded_with_its_cursor(room: Room) -> None:
     assert oldest.event.reason == ""
 
 
-def test_an_explanation_tells_afterwards_who_asked_and_about_whose_chart(anywhere: Room) -> None:
+def test_an_explanation_is_recorded_with_who_asked_and_about_whose_chart(anywhere: Room) -> None:
     request_id = access(1).request_id
 
     assert anywhere.by("gina").get(f"/explain/{request_id}").status_code == 200

@@ -207,7 +207,7 @@ def test_answers_that_showed_many_are_indexed_in_several_transactions(
     assert len(place.reader.newest(AccessQuery(patient="p3", limit=200))) == 30
 
 
-def test_indexing_that_broke_off_goes_on_where_it_was(place: Place) -> None:
+def test_indexing_that_broke_off_continues_where_it_was(place: Place) -> None:
     """A batch is indexed as a whole or not at all, and never twice."""
     filled(place, 80)
     turns = iter([True, False])

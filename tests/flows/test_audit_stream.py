@@ -238,7 +238,7 @@ def test_what_one_look_finds_is_in_the_order_of_time(one: Air) -> None:
     tell(one, story, replace(QUICK, poll_s=1.0))
 
 
-def test_a_stream_goes_on_where_it_was_left_at_any_worker_and_repeats_nothing(air: Air) -> None:
+def test_a_stream_continues_where_it_was_left_at_any_worker_and_repeats_nothing(air: Air) -> None:
     """HTML 9.2.4, Last-Event-ID: also in the middle of what one look brought."""
 
     async def story() -> None:
@@ -267,7 +267,7 @@ def test_a_stream_goes_on_where_it_was_left_at_any_worker_and_repeats_nothing(ai
     tell(air, story)
 
 
-def test_whoever_left_before_anything_came_goes_on_from_there(air: Air) -> None:
+def test_whoever_left_before_anything_came_continues_from_there(air: Air) -> None:
     """The opening bears an id of its own."""
 
     async def story() -> None:

@@ -49,7 +49,7 @@ def test_an_ehr_launch_leads_from_the_open_session_over_a_notice_to_a_code(front
     assert token["refresh_token"]
 
 
-def test_a_launch_without_a_session_asks_for_sign_in_and_goes_on_after_it(front: Front) -> None:
+def test_a_launch_without_a_session_asks_for_sign_in_and_continues_after_it(front: Front) -> None:
     """Security decision 2: a launch never authenticates."""
     opened = front.open_launch()
     browser = front.browser()
@@ -529,7 +529,7 @@ def test_somebody_who_is_stopped_has_no_session_to_authorize_with(front: Front) 
 
 
 @pytest.mark.parametrize(("spoil", "reason"), REFUSALS)
-def test_what_may_not_launch_any_more_is_refused_at_the_last_step_too(
+def test_what_may_no_longer_launch_is_refused_at_the_last_step_too(
     front: Front,
     spoil: Callable[[Front], None],
     reason: str,

@@ -132,7 +132,7 @@ def test_a_refresh_after_the_chart_is_gone_earns_nothing(gus: Platform) -> None:
     refused(gus.redeem(code), "invalid_grant")
 
 
-def test_a_refresh_goes_on_with_the_charts_that_are_left(gus: Platform) -> None:
+def test_a_refresh_continues_with_the_charts_that_are_left(gus: Platform) -> None:
     earned = gus.earn(person="gus")
 
     set_charts(gus, "p1")

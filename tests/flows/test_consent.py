@@ -110,7 +110,7 @@ def test_offline_access_is_shown_and_can_be_declined(front: Front) -> None:
     assert "offline_access" not in token["scope"].split(" ")
 
 
-def test_deny_tells_the_app_access_denied_and_records_it(front: Front) -> None:
+def test_deny_returns_access_denied_to_the_app_and_records_it(front: Front) -> None:
     """S3."""
     browser = front.browser("pat")
     browser.authorize()

@@ -97,7 +97,7 @@ def test_the_counts_are_what_counting_every_record_finds_however_often_the_job_r
     assert counted(place).total(SINCE) == 120
 
 
-def test_counting_that_broke_off_goes_on_where_it_was_and_counts_nothing_twice(
+def test_counting_that_broke_off_continues_where_it_was_and_counts_nothing_twice(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(decision_counts, "COUNT_BATCH", 3)

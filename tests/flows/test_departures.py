@@ -414,7 +414,9 @@ def test_what_was_its_own_is_erased_with_a_proof_and_the_audit_still_verifies(
         exported(site, departure, tmp_path / "again")
 
 
-def test_an_erasure_that_was_interrupted_goes_on_where_it_stopped(site: ControlSite, tmp_path: Path) -> None:
+def test_an_erasure_that_was_interrupted_continues_where_it_stopped(
+    site: ControlSite, tmp_path: Path
+) -> None:
     departure = left(site)
     exported(site, departure, tmp_path / "x")
     site.clock.advance(MONTH)

@@ -269,7 +269,7 @@ def _withdrawn(platform: Platform) -> None:
 
 
 @pytest.mark.parametrize("end", [_removed, _suspended, _withdrawn])
-def test_the_workflows_of_an_app_that_is_not_in_use_any_more_are_not_listed(
+def test_the_workflows_of_an_app_that_is_no_longer_used_are_not_listed(
     lakeside: Platform, end: Callable[[Platform], None]
 ) -> None:
     end(lakeside)

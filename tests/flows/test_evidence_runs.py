@@ -283,7 +283,7 @@ def test_a_run_takes_further_scenarios_of_the_rule_book_by_choice(run: Certifyin
     assert len(run.open(further=("*",)).scenarios) == len(SCENARIOS)
 
 
-def test_a_hospital_that_is_no_sandbox_any_more_is_never_made_to_fail(run: Certifying) -> None:
+def test_a_hospital_that_is_no_longer_a_sandbox_is_never_made_to_fail(run: Certifying) -> None:
     """C122: judged again each time that a fault is made."""
     run.open()
     App(run).launch()

@@ -138,7 +138,7 @@ def test_a_facility_denied_or_removed_later_stops_what_runs_from_there_and_nothi
         ("West", "Location/west", False),
     ],
 )
-def test_a_deny_goes_on_where_a_facility_is_removed_and_added_again(
+def test_a_denial_continues_where_a_facility_is_removed_and_added_again(
     front: Front, east: Facility, name: str, reference: str, stays: bool
 ) -> None:
     """C38, C146: by its name or its reference at the FHIR server, since the id is a new one; also after the second time."""

@@ -109,7 +109,9 @@ def signed_in(browser: TestClient) -> bool:
     return "Nobody is signed in" not in browser.get("/t/general/signout").text
 
 
-def test_a_linked_person_signs_in_at_the_hospital_and_goes_on_to_where_they_came_from(ground: Ground) -> None:
+def test_a_linked_person_signs_in_at_the_hospital_and_continues_to_where_they_came_from(
+    ground: Ground,
+) -> None:
     """OpenID Connect Core 1.0 section 3.1.2.1; RFC 7636 section 4.3: code, S256, state and nonce; the session is the person's."""
     browser = ground.browser()
     page = browser.get("/t/general/signin?then=/t/general/oauth/manage")
@@ -601,7 +603,7 @@ def test_a_logout_token_works_once_and_an_id_token_is_none(ground: Ground) -> No
     assert signed_in(browser)
 
 
-def test_a_session_of_another_person_or_another_provider_goes_on(ground: Ground) -> None:
+def test_a_session_of_another_person_or_another_provider_continues(ground: Ground) -> None:
     browser = ground.browser()
     ground.sign_in(browser)
 

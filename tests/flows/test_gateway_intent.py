@@ -912,7 +912,7 @@ def test_nothing_is_settled_that_may_still_be_in_progress(
     assert is_due(OpenIntent(intent, dead), clock.now(), kind) is due
 
 
-def test_explain_tells_intent_outcome_and_settlement_in_sentences(play: Play, place: Place) -> None:
+def test_explain_states_intent_outcome_and_settlement_in_sentences(play: Play, place: Place) -> None:
     """C196."""
     place.other = Tagging(resources=place.other.resources)
 

@@ -401,7 +401,7 @@ def test_another_tenants_token_is_refused_and_its_records_are_not_there(play: Pl
     play(story)
 
 
-def test_metadata_tells_what_can_pass_with_our_own_addresses(play: Play) -> None:
+def test_metadata_lists_what_can_pass_with_our_own_addresses(play: Play) -> None:
     """Contract, Addresses; conformance 5.1; PyPI fhirclient reads oauth-uris."""
 
     async def story(made: Ground) -> None:
@@ -558,7 +558,7 @@ def shown(answer: Answer) -> Any:
     return {key: value for key, value in body.items() if key not in {"link", "issue"}}
 
 
-def test_counting_tells_no_number_that_reaches_beyond_the_grant(play: Play) -> None:
+def test_counting_discloses_no_number_that_reaches_beyond_the_grant(play: Play) -> None:
     """C76."""
 
     async def story(made: Ground) -> None:

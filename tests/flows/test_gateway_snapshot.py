@@ -185,7 +185,7 @@ def test_missed_changes_are_read_even_if_no_notification_arrived(
     assert found.controls.switches.kinds
 
 
-def test_each_process_hears_a_switch_and_tells_how_long_it_took(uow: UnitOfWork) -> None:
+def test_each_process_confirms_a_switch_and_how_long_it_took(uow: UnitOfWork) -> None:
     """C139: commit to this worker, measured each time; on both databases."""
     told: list[tuple[str, timedelta]] = []
 

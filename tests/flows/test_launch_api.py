@@ -126,7 +126,7 @@ def test_everything_an_ehr_may_say_is_kept(ehr: Ehr) -> None:
     assert launch.fhir_context == ({"reference": "ImagingStudy/1"},)
 
 
-def test_open_url_signs_the_person_in_and_goes_on_to_the_app(ehr: Ehr) -> None:
+def test_open_url_signs_the_person_in_and_continues_to_the_app(ehr: Ehr) -> None:
     """Security decisions 2 and 13."""
     opened = ehr.open()
 

@@ -175,7 +175,7 @@ def test_the_end_of_a_certificate_is_announced_once_each_time_to_vendor_and_hosp
 
 
 @pytest.mark.parametrize("days", [20])
-def test_in_its_grace_an_app_goes_on_where_it_is_installed_and_nowhere_else_begins(
+def test_in_its_grace_an_app_continues_where_it_is_installed_and_is_installed_nowhere_else(
     certified: Certified,
 ) -> None:
     """C114, C111: no new hospital, no listing; the console, the badge, the list of certificates and the findings say so; edits still wait."""
@@ -220,7 +220,7 @@ def test_in_its_grace_an_app_goes_on_where_it_is_installed_and_nowhere_else_begi
     assert (shown["cause"], shown["grace_until"]) == ("expired", None)
 
 
-def test_a_listing_tells_what_is_verified_from_what_its_vendor_says(certified: Certified) -> None:
+def test_a_listing_distinguishes_what_is_verified_from_what_its_vendor_says(certified: Certified) -> None:
     """C229: as who sees the listing, and by its submission; nobody sees it before it is published."""
     site, app = certified.ground.site, certified.ground.app
     problem(site.api("gina").get(f"/listings/{app}/statements"), 404, "listing_not_found")

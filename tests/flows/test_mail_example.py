@@ -65,7 +65,7 @@ def test_lines_of_dots_and_several_mails_arrive_whole(printer: Printer) -> None:
 
 
 @pytest.mark.parametrize("line", ["VRFY nobody", "", "\x00"])
-def test_what_it_does_not_know_is_refused_and_the_session_goes_on(printer: Printer, line: str) -> None:
+def test_what_it_does_not_know_is_refused_and_the_session_continues(printer: Printer, line: str) -> None:
     """C7."""
     with smtplib.SMTP("127.0.0.1", printer.port, timeout=10) as session:
         assert session.docmd(line)[0] == 502

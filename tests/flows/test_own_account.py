@@ -81,7 +81,7 @@ def test_in_another_browser_nobody_s_session_counts(site: ControlSite) -> None:
     )
 
 
-def test_a_session_in_use_goes_on_and_an_idle_one_ends(site: ControlSite) -> None:
+def test_a_session_in_use_continues_and_an_idle_one_ends(site: ControlSite) -> None:
     browser = signed_in(site)
     for _ in range(3):
         site.clock.advance(timedelta(minutes=14))
@@ -304,7 +304,7 @@ def test_own_sessions_are_listed_and_ended_by_the_api(site: ControlSite, clock: 
     problem(site.api().get("/sessions"), 401, "token_invalid")
 
 
-def test_a_session_that_nobody_uses_any_more_is_not_listed(site: ControlSite, clock: FakeClock) -> None:
+def test_a_session_that_is_no_longer_used_is_not_listed(site: ControlSite, clock: FakeClock) -> None:
     signed_in(site)
     clock.advance(timedelta(minutes=16))
 

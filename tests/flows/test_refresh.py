@@ -195,7 +195,7 @@ def test_a_constrained_scope_is_within_the_unconstrained_and_not_the_other_way(p
     )
 
 
-def test_a_refresh_without_the_launch_scope_tells_nothing_of_the_launch(platform: Platform) -> None:
+def test_a_refresh_without_the_launch_scope_discloses_nothing_of_the_launch(platform: Platform) -> None:
     """C32."""
     body = platform.refresh(platform.earn()["refresh_token"], scope="patient/Observation.rs").json()
 

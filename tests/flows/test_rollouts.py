@@ -281,7 +281,7 @@ def test_a_rollout_is_stopped_also_where_its_plan_is_not_as_it_was_signed(site: 
     assert answer.json()["state"] == "stopped"
 
 
-def test_a_run_that_broke_off_between_the_pause_and_the_way_back_is_gone_on_with(
+def test_a_run_that_broke_off_between_the_pause_and_the_way_back_is_resumed(
     site: ControlSite, traffic: Traffic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun(site)

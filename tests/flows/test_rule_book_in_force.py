@@ -73,7 +73,7 @@ def test_a_category_that_the_rule_book_does_not_have_gets_nothing(platform: Plat
     refused(platform.redeem(code), "invalid_scope")
 
 
-def test_another_hospital_goes_on_under_its_own_rule_book(platform: Platform) -> None:
+def test_another_hospital_continues_under_its_own_rule_book(platform: Platform) -> None:
     narrow_rule_book(platform.run, READ_ONLY, MERCY)
 
     assert (

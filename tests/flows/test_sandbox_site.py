@@ -395,7 +395,7 @@ def test_an_own_app_that_cannot_be_opened_is_answered_by_a_page(
     assert refused.status_code == status
 
 
-def test_what_was_typed_goes_on_to_the_launch_in_a_new_tab(ground: Ground) -> None:
+def test_what_was_typed_is_sent_to_the_launch_in_a_new_tab(ground: Ground) -> None:
     *_, sent = visit(ground.site(), OWN, (f"{OWN}/open", MINE | {"where": "tab", "placement": "sidebar"}))
 
     assert sent.headers["location"].startswith("/sandbox/launch?tenant=general&client=mine-1&")

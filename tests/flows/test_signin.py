@@ -36,7 +36,7 @@ def session_of(browser: TestClient) -> str:
     return browser.cookies.get("hilum_session") or ""
 
 
-def test_a_person_signs_in_and_goes_on_to_where_they_came_from(browser: TestClient) -> None:
+def test_a_person_signs_in_and_continues_to_where_they_came_from(browser: TestClient) -> None:
     """Contract: fields ``username``, ``password``, submit ``action=login``."""
     then = "/t/general/oauth/authorize?request=req_1"
 
@@ -306,7 +306,7 @@ def test_the_api_slows_a_guesser_too(site: ControlSite) -> None:
         "Bearer hil_at_" + "a" * 43,
     ],
 )
-def test_without_a_token_that_counts_the_api_tells_nothing(site: ControlSite, header: str | None) -> None:
+def test_without_a_valid_token_the_api_discloses_nothing(site: ControlSite, header: str | None) -> None:
     api = site.api()
     headers = {} if header is None else {"authorization": header}
 

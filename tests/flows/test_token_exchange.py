@@ -619,7 +619,7 @@ def test_a_dynamic_clients_token_never_outlives_the_client(platform: Platform) -
     refused(platform.redeem(platform.code("brief"), "brief"), "invalid_client", 401)
 
 
-def test_a_code_for_a_launch_that_is_not_there_any_more_earns_nothing(platform: Platform) -> None:
+def test_a_code_for_a_launch_that_no_longer_exists_is_refused(platform: Platform) -> None:
     code = platform.code(scopes=("launch", "openid", "patient/Patient.rs"), launch=LaunchId("lau_gone"))
 
     assert "launch_ended" in refused(platform.redeem(code), "invalid_grant")

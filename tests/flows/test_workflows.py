@@ -89,7 +89,7 @@ def test_a_launch_with_another_intent_or_none_states_no_workflow(front: Front) -
     assert authorization(front).workflow == ""
 
 
-def test_a_launch_for_a_workflow_that_the_cell_does_not_have_any_more_is_refused_at_authorize_too(
+def test_a_launch_for_a_workflow_that_the_cell_no_longer_has_is_refused_at_authorize_too(
     front: Front,
 ) -> None:
     """It was opened before; opening another one is refused already (test_launch_api)."""

@@ -207,7 +207,7 @@ def test_if_the_commit_fails_nobody_gets_success_and_nothing_is_cached(uow: Unit
     assert total(uow) == 0
 
 
-def test_a_verb_that_nobody_waits_for_any_more_disturbs_nobody(uow: UnitOfWork) -> None:
+def test_a_verb_that_nobody_waits_for_disturbs_nobody(uow: UnitOfWork) -> None:
     async def leave_early() -> str:
         gone = asyncio.ensure_future(uow.write(advance(TOKENS), trace=TRACE))
         stays = asyncio.ensure_future(uow.write(advance(CONSENT), trace=TRACE))
@@ -419,7 +419,7 @@ def test_each_row_is_found_once_by_a_list_of_any_length_and_no_other_is(
     assert probed.read_now(lambda ctx: BY_IDS.records(ctx.tx, []), trace=TRACE) == []
 
 
-def test_a_prepared_statement_tells_who_was_first(probed: UnitOfWork) -> None:
+def test_a_prepared_statement_reports_who_was_first(probed: UnitOfWork) -> None:
     counts = [probed.write_now(lambda ctx: ADD_OR_IGNORE.count(ctx.tx, ROW), trace=TRACE) for _ in range(2)]
 
     assert counts == [1, 0]

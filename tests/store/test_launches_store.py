@@ -616,7 +616,9 @@ def test_the_negative_list_forgets_what_no_token_can_outlive(ground: Platform, c
     assert facts.moved == facts.ended == frozenset()
 
 
-def test_purging_forgets_what_is_long_over_and_keeps_what_goes_on(ground: Platform, clock: FakeClock) -> None:
+def test_purging_deletes_what_is_long_over_and_keeps_what_continues(
+    ground: Platform, clock: FakeClock
+) -> None:
     untaken, going_on, ended = (open_one(ground) for _ in range(3))
     for opened in (going_on, ended):
         take(ground, opened.handle)

@@ -176,7 +176,7 @@ def test_a_tenant_of_an_older_database_shows_no_host_that_nobody_allowed(upgrade
     assert (tenant.upstream.public_url, tenant.upstream.attachment_hosts) == ("", ())
 
 
-def test_whoever_left_last_keeps_the_claim_to_a_fhir_user_and_what_waits_goes_on_waiting(
+def test_whoever_left_last_keeps_the_claim_to_a_fhir_user_and_what_waits_still_waits(
     upgraded: Database,
 ) -> None:
     """C200: an upgrade frees nobody's identity and loses nothing that a second person was asked for."""

@@ -221,7 +221,7 @@ def test_work_under_a_lost_lease_leaves_nothing_behind(uow: UnitOfWork) -> None:
     assert len(uow.db.read(nodes.list_nodes)) == 1
 
 
-def test_a_job_runs_on_one_node_and_goes_on_at_the_other_when_that_one_stops(uow: UnitOfWork) -> None:
+def test_a_job_runs_on_one_node_and_continues_at_the_other_when_that_one_stops(uow: UnitOfWork) -> None:
     """C184: the lease is released at a stop, so nobody waits for it to run out."""
     ran: list[str] = []
     done = {"a": threading.Event(), "b": threading.Event()}

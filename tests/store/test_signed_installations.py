@@ -431,7 +431,7 @@ def test_that_somebody_removed_an_app_is_not_forgotten_with_its_row(ground: Grou
     assert not was_removed(MERCY)
 
 
-def test_a_deny_goes_on_at_a_facility_that_is_added_again_or_it_is_not_added(ground: Ground) -> None:
+def test_a_denial_continues_at_a_facility_that_is_added_again_or_it_is_not_added(ground: Ground) -> None:
     """C146: who takes the deny out of the database for that moment, and puts it back, opens nothing."""
     ground.certify()
     first = ground.do(GINA, installations.add_facility, facility("Ward"))

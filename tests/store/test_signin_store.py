@@ -293,7 +293,9 @@ def test_outlived_sessions_are_cleared_away(ground: Ground, clock: FakeClock) ->
 
 
 @pytest.mark.parametrize("way", ["a new password", "the end of all", "one session too many"])
-def test_whatever_ends_sessions_tells_every_worker(ground: Ground, uow: UnitOfWork, way: str) -> None:
+def test_whatever_ends_sessions_is_announced_to_every_worker(
+    ground: Ground, uow: UnitOfWork, way: str
+) -> None:
     """C36, C91; security decision 7: a worker reads what has ended only when the epoch advances."""
     session, _ = ground.sign_in()
     before = counted(uow, SESSIONS)
@@ -428,7 +430,7 @@ def test_a_database_dump_holds_no_usable_credential(ground: Ground) -> None:
     assert not [word for word in (cookie, secret, PASSWORD, policy.csrf_secret(cookie)) if word in dumped]
 
 
-def test_an_api_token_carries_a_mac_that_tells_a_guess_without_a_look_up(
+def test_an_api_token_has_a_mac_that_reveals_a_guess_without_a_look_up(
     ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Security decision 6, as for access tokens. A token of a release without MACs counts until it expires."""

@@ -103,7 +103,7 @@ def test_only_a_read_is_repeated_on_the_other_node_when_one_breaks_off(method: s
     assert received == [f"{method} {body}".strip()] * (2 if method == "GET" else 1)
 
 
-def test_the_guides_proxy_serves_two_nodes_and_goes_on_with_one(nodes: Nodes, proxied: str) -> None:
+def test_the_guides_proxy_serves_two_nodes_and_continues_with_one(nodes: Nodes, proxied: str) -> None:
     """C184: a launch through the proxy, reads on both nodes; when one dies, reads go on without an error."""
 
     async def story(outside: Outside) -> None:

@@ -164,7 +164,7 @@ def test_the_simulator_names_a_placement_and_shows_the_clinician_where_an_app_ma
     tell(quiet, story)
 
 
-def test_one_charts_inspector_tells_nothing_of_anothers_app(quiet: Running) -> None:
+def test_one_charts_inspector_discloses_nothing_of_anothers_app(quiet: Running) -> None:
     async def story(outside: Outside) -> None:
         one, two = await open_chart(outside), await open_chart(outside)
         first, second = await one.launch(), await two.launch()

@@ -27,7 +27,7 @@ def id_tokens(running: Running, number: int) -> list[str]:
     return found
 
 
-def test_a_tenants_key_is_rotated_while_it_serves_and_the_old_one_goes_on_verifying(
+def test_a_tenants_key_is_rotated_while_it_serves_and_the_old_one_still_verifies(
     hospital: Running, tmp_path: Path
 ) -> None:
     """C55: keys roll with overlap; another tenant's stay what they were, and it is on record."""

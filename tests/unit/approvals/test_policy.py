@@ -119,7 +119,7 @@ def test_nobody_ever_agrees_with_themselves_about_themselves_or_out_of_their_hou
         {"sealed": "other"},
     ],
 )
-def test_the_record_tells_one_act_from_any_other(change: dict[str, object]) -> None:
+def test_the_record_distinguishes_one_act_from_any_other(change: dict[str, object]) -> None:
     assert policy.order_digest(ACT) == policy.order_digest(
         replace(ACT, order=dict(reversed(list(ACT.order.items()))))
     )

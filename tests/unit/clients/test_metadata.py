@@ -295,7 +295,7 @@ BAD_EVERYWHERE: list[tuple[dict[str, Any], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("body", "change"), BAD_EVERYWHERE)
-def test_every_door_tells_the_same_faults_for_the_same_bad_input(
+def test_every_door_reports_the_same_faults_for_the_same_bad_input(
     body: dict[str, Any], change: dict[str, Any]
 ) -> None:
     """C1."""

@@ -20,7 +20,7 @@ SECOND = timedelta(seconds=1)
         (UNUSED_AFTER, timedelta(0), False),
     ],
 )
-def test_what_goes_on_and_nobody_used_for_90_days_is_proposed_for_removal(
+def test_what_is_in_force_and_unused_for_90_days_is_proposed_for_removal(
     used: timedelta, ends: timedelta, unused: bool
 ) -> None:
     assert is_unused(START - used, START + ends, START) is unused

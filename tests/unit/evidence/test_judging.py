@@ -214,7 +214,7 @@ def test_without_records_nothing_is_met(scenario: str) -> None:
     ("scenario", "rows"),
     [pytest.param(name, rows, id=f"{name}: {what}") for name, what, outcome, rows in CASES if outcome is MET],
 )
-def test_what_is_met_is_not_met_any_more_when_its_records_are_taken_away(scenario: str, rows: Rows) -> None:
+def test_what_is_met_is_no_longer_met_when_its_records_are_deleted(scenario: str, rows: Rows) -> None:
     """C126: of the records by which a scenario was met, the first ones alone do not show it."""
     assert judge_run(scenario, during(scenario, rows[:0])).outcome is INCOMPLETE
     assert judge_run(scenario, rows).outcome is INCOMPLETE, "and it must have been begun"

@@ -44,7 +44,7 @@ def test_conditions_that_cannot_be_read_are_refused(if_match: str | None, if_non
         (Precondition(present=True), LIVE), (Precondition(absent=True), None), (Precondition(absent=True), GONE),
     ],
 )  # fmt: skip
-def test_a_write_goes_on_where_its_condition_holds(
+def test_a_write_continues_where_its_condition_holds(
     precondition: Precondition, current: Version | None
 ) -> None:
     check(precondition, current)

@@ -26,11 +26,13 @@ def sealed() -> str:
     ("after", "works"),
     [(timedelta(0), True), (PAGE_LINK_LIFE - timedelta(seconds=1), True), (PAGE_LINK_LIFE, False)],
 )
-def test_a_link_goes_on_where_the_search_was_until_its_time_is_over(after: timedelta, *, works: bool) -> None:
+def test_a_link_continues_where_the_search_was_until_its_time_is_over(
+    after: timedelta, *, works: bool
+) -> None:
     assert LINKS.unseal(sealed(), TOKEN, NOW + after) == (PAGE if works else None)
 
 
-def test_the_next_token_of_the_same_grant_goes_on_with_it() -> None:
+def test_the_next_token_of_the_same_grant_continues_it() -> None:
     later = replace(TOKEN, hash=b"n" * 32, issued_at=NOW, scopes=("patient/Observation.rs",))
 
     assert LINKS.unseal(sealed(), later, NOW) == PAGE

@@ -368,7 +368,7 @@ def test_a_read_is_not_answered_with_a_searchset() -> None:
         (ALL, [entry(observation())], 1, None),
     ],
 )
-def test_a_total_stays_only_where_it_tells_nothing_more(
+def test_a_total_is_returned_only_where_it_discloses_nothing_more(
     held: AccessToken, entries: list[Any], total: Any, expected: int | None
 ) -> None:
     """C74."""

@@ -86,7 +86,7 @@ def test_time_never_goes_back(jumps: list[tuple[int, int]], served: bool) -> Non
         last = now
 
 
-def test_without_a_server_time_goes_on_while_the_machine_is_set_back(machine: Machine) -> None:
+def test_without_a_server_time_continues_while_the_machine_is_set_back(machine: Machine) -> None:
     """SQLite: one machine. Time does not stand still for the hour either, or tokens would live an hour longer."""
     clock = SteadyClock(machine)
     before = clock.now()

@@ -436,7 +436,7 @@ def test_only_2xx_is_a_delivery(status: int, retry: str, result: Result, wait: t
     ("result", "state"),
     [(Result.ACCEPTED, State.SENT), (Result.UNKNOWN, State.UNKNOWN), (Result.REFUSED, State.DEAD)],
 )
-def test_a_settled_notice_has_no_link_any_more(result: Result, state: State) -> None:
+def test_a_settled_notice_no_longer_has_a_link(result: Result, state: State) -> None:
     ended = policy.after(MAIL, Outcome(result), now=NOW)
 
     assert (ended.state, ended.sealed, ended.settled_at, ended.attempts) == (state, "", NOW, 1)

@@ -86,7 +86,7 @@ def test_an_answer_keeps_the_address_and_reads_back(pairs: list[tuple[str, str]]
         ("com.example.app://[x]/cb", "com.example.app:", False),
     ],
 )
-def test_a_redirect_uri_tells_its_form_action_source_and_whether_it_proves_the_client(
+def test_a_redirect_uri_has_a_form_action_source_and_says_whether_it_proves_the_client(
     uri: str, source: str, proves: bool
 ) -> None:
     """Security decisions 13 and 14."""

@@ -159,7 +159,7 @@ def test_a_workflow_that_limits_nothing_is_exceeded_by_nothing() -> None:
     assert excesses(unlimited, APPLICANT, [use("patient/*.rs", "Immunization")]) == ()
 
 
-def test_a_declared_workflow_that_the_book_does_not_have_any_more_needs_nothing() -> None:
+def test_a_declared_workflow_that_the_book_no_longer_has_needs_nothing() -> None:
     gone = replace(APPLICANT, workflows=("retired",))
 
     assert len(excesses(BOOK, gone, [READS])) == 1

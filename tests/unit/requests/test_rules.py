@@ -162,7 +162,7 @@ def test_who_put_the_rules_in_force_is_not_approved_by_them() -> None:
     assert decide(APPROVE, requester=BOSS).obstacle is Obstacle.OWN
 
 
-def test_rules_of_who_may_not_approve_any_more_dismiss_nothing_either() -> None:
+def test_rules_of_who_may_no_longer_approve_dismiss_nothing_either() -> None:
     assert decide(DISMISS, obstacles=(Obstacle.NO_APPROVER,)).action is Action.ESCALATE
     assert decide(DISMISS, obstacles=(Obstacle.STOPPED,)).action is Action.DISMISS
 

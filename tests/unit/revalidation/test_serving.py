@@ -136,7 +136,7 @@ def test_what_is_exceeded_is_a_finding_with_the_grace_as_its_deadline() -> None:
     assert "allows 10 %" in found.evidence
 
 
-def test_what_is_not_known_any_more_keeps_a_finding_open_and_opens_none() -> None:
+def test_what_is_no_longer_known_keeps_a_finding_open_and_opens_none() -> None:
     assert concerns(calls(10, mistaken=10)) == []
     (kept,) = concerns(calls(10, mistaken=10), "errors")
     assert (kept.about, kept.certain) == ("errors", False)

@@ -222,7 +222,7 @@ def test_many_small_apps_that_are_refused_send_a_version_back() -> None:
     assert judge(ring(now, before), Limits(), narrows=True).finding is Finding.REGRESSED
 
 
-def test_where_only_one_app_is_used_a_narrower_version_goes_on_and_is_watched_by_people() -> None:
+def test_where_only_one_app_is_used_a_narrower_version_continues_and_is_watched_by_people() -> None:
     found = judge(ring({"app_0": REFUSED_ALL}, {"app_0": USUAL}), Limits(), narrows=True)
 
     assert found.finding is Finding.STEADY

@@ -66,7 +66,7 @@ def test_what_cannot_be_a_cookie_never_reaches_the_database(text: str) -> None:
     )
 
 
-def test_the_secret_of_forms_follows_from_the_cookie_and_tells_nothing_of_it() -> None:
+def test_the_secret_of_forms_follows_from_the_cookie_and_discloses_nothing_of_it() -> None:
     assert policy.csrf_secret(COOKIE) == policy.csrf_secret(COOKIE)
     assert policy.csrf_secret(COOKIE) != policy.csrf_secret(COOKIE[:-1] + "b")
     assert policy.csrf_secret(COOKIE) not in {COOKIE, policy.digest(COOKIE)}

@@ -63,7 +63,7 @@ def _told(**changes: Any) -> dict[str, object]:
     return launch.response_parameters(**facts | changes)
 
 
-def test_a_launch_tells_intent_banner_style_and_context() -> None:
+def test_a_launch_returns_intent_banner_style_and_context() -> None:
     """C32."""
     assert _told() == {
         "need_patient_banner": False,
@@ -73,7 +73,7 @@ def test_a_launch_tells_intent_banner_style_and_context() -> None:
     }
 
 
-def test_a_standalone_launch_tells_nothing_of_an_ehr() -> None:
+def test_a_standalone_launch_discloses_nothing_of_an_ehr() -> None:
     """C32."""
     assert _told(ehr_launch=False) == {}
 

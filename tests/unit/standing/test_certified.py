@@ -145,7 +145,7 @@ GRACED = {days: with_grace(days) for days in (0, 3)}
         (3, 3 * DAY, False),
     ],
 )
-def test_after_its_end_an_app_goes_on_for_its_grace_to_the_moment(
+def test_after_its_end_an_app_continues_for_its_grace_to_the_moment(
     days: int, late: timedelta, *, served: bool
 ) -> None:
     """C114: the end itself stays what it was."""

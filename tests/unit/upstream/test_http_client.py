@@ -171,7 +171,7 @@ def test_each_request_is_given_up_at_its_own_deadline(run: Run) -> None:
         b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]",
     ],
 )
-def test_a_connection_that_cannot_be_trusted_any_more_serves_nobody_else(run: Run, answer: bytes) -> None:
+def test_a_connection_that_can_no_longer_be_trusted_serves_nobody_else(run: Run, answer: bytes) -> None:
     async def main() -> None:
         server, client = Server(lambda _: answer), HttpClient(DEADLINE)
         async with server as url:
@@ -211,7 +211,7 @@ def test_a_connection_that_its_server_is_about_to_close_is_not_used(
     run(main())
 
 
-def test_connections_that_nobody_uses_any_more_are_closed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_that_are_no_longer_used_are_closed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hospital that moved leaves no connections to its FHIR server of before; one that is asked now and then keeps its own."""
     monkeypatch.setattr(http_client, "IDLE_LIFE", timedelta(seconds=0.2))
 
