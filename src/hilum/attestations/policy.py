@@ -27,6 +27,7 @@ EMPTY = ""
 """The digest of a bucket or node with nothing below it."""
 MIXED_BOUND = 6
 """Children of one node that are stored otherwise than they are computed, up to which every mixture of the two is tried."""
+_DIGITS = frozenset(DIGITS)
 Children = Mapping[str, str]
 """The digests of the sixteen children of a node, by place."""
 
@@ -146,6 +147,18 @@ def _readings(
                 **stored,
                 **{place: computed[place] for place, of in zip(apart, picked, strict=True) if of},
             }
+
+
+def is_whole(stored: Part, root: str) -> bool:
+    """Check whether everything that is stored is what was signed: every leaf, and every node above one."""
+    # A place of another length would be taken for a node.
+    if any(len(place) != DEPTH or not _DIGITS.issuperset(place) for place in stored.buckets):
+        return False
+    computed = ways(Part(stored.buckets, {}))
+    above = {place: digest for place, digest in computed.items() if place and digest != EMPTY}
+    return computed.get("", EMPTY) == root and above == {
+        place: digest for place, digest in stored.nodes.items() if place and digest != EMPTY
+    }
 
 
 def _digest_above(children: Children) -> str:

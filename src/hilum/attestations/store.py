@@ -93,18 +93,25 @@ def read_part(tx: Connection, places: Collection[str]) -> Part:
 
 def read_below(tx: Connection, parent: str) -> Part:
     """Read every bucket below a node, also those without leaves, and every node below it."""
+    stored = read_stored(tx, parent)
     every = ("".join(each) for each in product(DIGITS, repeat=DEPTH - len(parent)))
-    buckets: dict[str, dict[str, str]] = {parent + each: {} for each in every}
+    # A leaf that somebody wrote at a place that does not exist is in no bucket.
+    return Part(
+        {place: stored.buckets.get(place, {}) for place in (parent + each for each in every)}, stored.nodes
+    )
+
+
+def read_stored(tx: Connection, parent: str = "") -> Part:
+    """Read every leaf and every node below a node, as they are stored."""
 
     def within(column: Column[Any]) -> Any:
         # "g" follows every digit.
         return column.between(parent, f"{parent}g")
 
+    buckets: dict[str, dict[str, str]] = {}
     columns = select(leaves.c.place, leaves.c.subject, leaves.c.digest).where(within(leaves.c.place))
     for place, subject, digest in tx.execute(columns):
-        # One that somebody wrote at a place that there is not is in no bucket.
-        if place in buckets:
-            buckets[place][str(subject)] = str(digest)
+        buckets.setdefault(str(place), {})[str(subject)] = str(digest)
     # By its parent, as ``read_part`` finds it: one whose parent somebody changed is missing for both.
     found = tx.execute(select(nodes.c.place, nodes.c.digest).where(within(nodes.c.parent)))
     return Part(buckets, {str(row.place): str(row.digest) for row in found})

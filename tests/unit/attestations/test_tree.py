@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hilum.attestations.models import DIGITS, Part, Proof
-from hilum.attestations.policy import changed, differing, place_of, prove, proved, ways
+from hilum.attestations.policy import changed, differing, is_whole, place_of, prove, proved, ways
 
 STATES = {f"client/c{n}": f"digest {n}" for n in range(60)}
 PLACES = sorted({place_of(each) for each in STATES})
@@ -93,6 +93,44 @@ DAMAGE = st.lists(
     ),
     max_size=12,
 )  # fmt: skip
+
+
+def a_leaf_at_the_place_of_a_node(buckets: Buckets, _: Nodes) -> None:
+    buckets[MINE[:2]] = {"client/evil": "mine"}
+
+
+def a_leaf_at_no_place(buckets: Buckets, _: Nodes) -> None:
+    buckets["zzzz"] = {"client/evil": "mine"}
+
+
+def a_leaf_below_a_bucket(buckets: Buckets, _: Nodes) -> None:
+    buckets[f"{MINE}0"] = {"client/evil": "mine"}
+
+
+def a_node_above_nothing(_: Buckets, nodes: Nodes) -> None:
+    nodes[next(each for digit in DIGITS for each in (f"{MINE[:3]}{digit}",) if each not in PLACES)] = FORGED
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        edit, delete, add, bucket_node, high_node, lost_node, a_node_at_no_place, a_leaf_and_a_node_beside_it, every_node,
+        a_leaf_at_the_place_of_a_node, a_leaf_at_no_place, a_leaf_below_a_bucket, a_node_above_nothing,
+    ],
+)  # fmt: skip
+def test_a_tree_is_whole_only_without_any_damage(damage: Callable[[Buckets, Nodes], None]) -> None:
+    buckets, nodes, root = whole()
+    assert is_whole(Part(buckets, nodes), root)
+    assert not is_whole(Part(buckets, nodes), FORGED)
+
+    damage(buckets, nodes)
+
+    assert not is_whole(Part(buckets, nodes), root)
+
+
+def test_a_tree_without_leaves_is_whole_by_the_empty_root_only() -> None:
+    assert is_whole(Part({}, {}), "")
+    assert not is_whole(Part({}, {}), FORGED)
 
 
 @given(DAMAGE)
