@@ -66,8 +66,8 @@ JUDGED = """async ({rules, before}) => {
     if (window === top && root.scrollWidth > root.clientWidth) faults.push("it is wider than its window");
     return {faults, fresh: [...fresh.keys()].filter((way) => !undecided.includes(fresh.get(way)))};
 }"""
-"""Judge a page, and whether it fits. Its colours are judged of one element for each that has the same on the same grounds: whether they
-can be told apart depends on nothing else. ``before`` names the ways to look that no page need be judged for again.
+"""Judge a page, and whether it fits. Of elements with the same colours on the same grounds one is judged, since contrast depends on
+nothing else. ``before`` lists the combinations that were judged on earlier pages.
 """
 
 _in_order: set[str] = set()
