@@ -305,7 +305,7 @@ def _told(location: str) -> dict[str, str]:
 
 
 def error(response: Any, expected: str) -> str:
-    """Check that the app is told this error, with state and iss and without a code; gives the description."""
+    """Check that the app gets this error, with state and iss and without a code; return its description."""
     told = answer(response)
     assert told.get("error") == expected, told
     assert "code" not in told

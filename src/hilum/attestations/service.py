@@ -266,9 +266,9 @@ def attest(ctx: Context, *states: State) -> None:
 
 
 def attest_end(ctx: Context, *states: State) -> None:
-    """Sign the end of rows as ``attest`` does; where the tree is damaged it is in the row alone, since an end waits for nothing.
+    """Sign the end of rows as ``attest`` does; where the tree is damaged, only the row records it, since an end must not wait.
 
-    A process that read a row before the damage goes on with it until the end is announced, which a refusal would not do. Raises Conflict.
+    A process that read a row before the damage continues to use it until the end is announced, which a refusal would not do. Raises Conflict.
     """
     # Before it is asked: what cannot be proved because others sign at this moment is not damaged.
     store.lock(ctx.tx)
