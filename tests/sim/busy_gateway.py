@@ -2,9 +2,11 @@
 
 import asyncio
 import sys
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from hilum.gateway.routes import Gateway
 from hilum.infra.db import Database
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.infra.unit_of_work import UnitOfWork
@@ -13,6 +15,8 @@ from tests.flows import gateway_ground
 from tests.unit.gateway.facts import observation
 
 LANES = 12
+_order: ContextVar[str] = ContextVar("order")
+"""The order that the current task sends."""
 
 
 async def serve(key: str, url: str, folder: str, token: str, first: str, unanswered: str) -> None:
@@ -26,13 +30,25 @@ async def serve(key: str, url: str, folder: str, token: str, first: str, unanswe
     async with gateway_ground.ground(uow, clock, ids, Path(folder)) as made:
         made.keeper.start()
         made.count = int(first)
+        serve_request = made.gateway
+
+        async def serve_and_print(scope: Any, receive: Any, send: Any) -> None:
+            async def send_and_print(message: Any) -> None:
+                await send(message)
+                # Here and not after the request: once an answer is sent its claim is released, and the same create is a new one.
+                if message["type"] == "http.response.start":
+                    print("got", _order.get(), message["status"], flush=True)
+
+            await serve_request(scope, receive, send_and_print)
+
+        made.gateway = cast("Gateway", serve_and_print)
 
         async def send(text: str) -> None:
             body = observation("", code={"text": text})
             del body["id"]
+            _order.set(text)
             print("sent", text, flush=True)
-            answer = await made.send("POST", "Observation", token, body=body)
-            print("got", text, answer.status, flush=True)
+            await made.send("POST", "Observation", token, body=body)
 
         for text in Path(unanswered).read_text().split():
             await send(text)
