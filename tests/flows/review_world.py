@@ -28,7 +28,7 @@ from tests.flows.vendor_ground import PROFILE, client_body, made
 from tests.sim.jwks_host import JwksHost, Page, running
 from tests.sim.tls_host import Authority
 from tests.sim.world import FakeClock
-from tests.unit.evidence.test_judging import CASES, MET, during
+from tests.unit.evidence.cases import CASES, MET, during
 
 DEADLINE = timedelta(seconds=5)
 PRIVATE = "inside.example"

@@ -84,9 +84,8 @@ from tests.sim.dry_runs import dry_run, packs_of
 from tests.sim.rollouts import plan
 from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock, SeededIds
-from tests.unit.policies.books import document
-from tests.unit.policies.test_levels import with_rule
-from tests.unit.policies.test_set_tiers import EXCEPTION
+from tests.unit.policies.books import document, with_rule
+from tests.unit.policies.exception_facts import EXCEPTION
 
 MORE = effort(3, 5)
 """Rows of each list: more than a page, where a page holds two."""

@@ -30,7 +30,7 @@ from tests.flows.test_review_clocks import Keeper
 from tests.flows.vendor_ground import made
 from tests.sim.browser import form_with, forms_of
 from tests.sim.world import FakeClock
-from tests.unit.policies.test_set_tiers import EXCEPTION
+from tests.unit.policies.exception_facts import EXCEPTION
 
 REVIEWERS, TIES, LANE = "/review/reviewers", "/review/ties", "/review/regulated-access"
 PROTECTED = "launch/patient patient/Appointment.rs"

@@ -28,7 +28,7 @@ from tests.flows.review_ground import SCOPES, Ground, pass_lens, signs
 from tests.flows.review_world import World, again, decide, in_order, opened, passed, sandbox_client, submitted
 from tests.flows.test_console_submissions import enter
 from tests.flows.vendor_ground import furnish_vendor, made
-from tests.unit.evidence.test_judging import CASES, during
+from tests.unit.evidence.cases import CASES, during
 
 LATER = timedelta(hours=1)
 BASE = {"request": True, "outcome": "done", "status": 200, "launch": "lch_9"}

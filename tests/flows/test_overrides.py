@@ -33,9 +33,8 @@ from tests.flows.vendor_ground import made, register
 from tests.sim.backends import both_backends
 from tests.sim.one_world import in_one_world
 from tests.sim.world import START, FakeClock, SeededIds
-from tests.unit.policies.books import GONE, Changes, document
-from tests.unit.policies.test_levels import with_rule
-from tests.unit.policies.test_set_tiers import EXCEPTION
+from tests.unit.policies.books import GONE, Changes, document, with_rule
+from tests.unit.policies.exception_facts import EXCEPTION
 
 REASON, CONTROL = "Certified again by then.", "A nurse checks each booking."
 UNTIL = START + timedelta(days=10)

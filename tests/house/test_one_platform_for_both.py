@@ -11,7 +11,7 @@ from hilum.app.parts import SITES
 from hilum.identity.models import TenantFacts
 from hilum.infra import settings
 from hilum.standing.policy import standing_fault
-from tests.unit.standing.test_standing import FAULTS, GOOD, NOW, Change, changed
+from tests.unit.standing.facts import FAULTS, GOOD, NOW, Change, changed
 
 SOURCE = Path(__file__).parents[2] / "src" / "hilum"
 ASKED = frozenset(

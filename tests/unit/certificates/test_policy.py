@@ -2,91 +2,50 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import orjson
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from hilum.certificates import policy
 from hilum.certificates.models import (
-    CERTIFICATE_TYPE,
     LIST_LIFE,
     LIST_SIZE,
     LIST_TYPE,
-    Addresses,
     Cause,
     Certificate,
-    Evidence,
     Status,
     Stops,
 )
 from hilum.kernel import base64url
-from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
-from hilum.policies.models import ClientAuthentication, Tier
-from hilum.registry.models import App, AppState, AppVersion, Certification, Environment, Vendor
+from hilum.kernel.ids import TenantId, VersionId
+from hilum.registry.models import App, AppState, Certification, Environment
+from tests.unit.certificates.facts import (
+    APP,
+    AT,
+    CERTIFIED,
+    DAY,
+    KEY,
+    KEYS,
+    NOW,
+    OTHER,
+    SHOWN,
+    claims,
+    jwks,
+    signed,
+)
 from tests.unit.policies.books import book
 from tests.unit.registry.values import CERT, FACTS, PAST
 
-NOW = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)
-DAY = timedelta(days=1)
-AT = Addresses("https://hilum.example/certificates", "https://hilum.example/certificates/status")
-VENDOR = Vendor(VendorId("ven_1"), "Acme", "a@acme.example", "s@acme.example")
-APP = App(AppId("app_1"), VENDOR.id, "Rota", "Shows.", "Planning.", category="scheduling")
-VERSION = AppVersion(VersionId("ver_1"), APP.id, "2.0", NOW)
-CERTIFIED = Certification(
-    "cert_1",
-    APP.id,
-    VERSION.id,
-    ("launch", "user/Slot.rs"),
-    "staff:per_1",
-    NOW - DAY,
-    NOW + 30 * DAY,
-    Environment.PRODUCTION,
-    {ClientAuthentication.NONE: Tier.LOW},
-    "scheduling",
-)
 NO_STOPS = Stops()
 ENDED = replace(CERTIFIED, expires_at=NOW)
 ENDS = PAST + DAY
-KEY, OTHER = (Ed25519PrivateKey.from_private_bytes(bytes([n]) * 32) for n in (1, 2))
-
-
-def jwks(**keys: Ed25519PrivateKey) -> dict[str, Any]:
-    """Public keys by their ids."""
-    return {
-        "keys": [
-            {
-                "kid": kid,
-                "kty": "OKP",
-                "crv": "Ed25519",
-                "x": base64url.encode(key.public_key().public_bytes_raw()),
-            }
-            for kid, key in keys.items()
-        ]
-    }
-
-
-def signed(claims: Mapping[str, Any], key: Ed25519PrivateKey = KEY, **header: Any) -> str:
-    whole = {"alg": "EdDSA", "kid": "k1", "typ": CERTIFICATE_TYPE} | header
-    text = f"{base64url.encode(orjson.dumps(whole))}.{base64url.encode(orjson.dumps(claims))}"
-    return f"{text}.{base64url.encode(key.sign(text.encode()))}"
-
-
-def claims(number: int = 7, **change: Any) -> dict[str, Any]:
-    documents = (("pentest", "f" * 64, ""), ("data_flow", "a" * 64, "https://acme.example/flow.pdf"))
-    evidence = Evidence("sub_1", "d" * 64, 2, "e" * 64, documents, 3)
-    made = policy.claims_of(CERTIFIED, APP, VENDOR, VERSION, evidence, number=number, now=NOW, at=AT)
-    return made | change
 
 
 def listed(statuses: Mapping[int, Status], number: int = 0, now: datetime = NOW) -> str:
     return signed(policy.list_claims(number, statuses, now=now, at=AT), typ=LIST_TYPE)
-
-
-KEYS = jwks(k1=KEY)
 
 
 # --- status --------------------------------------------------------------------------------------------------------------------
@@ -317,10 +276,6 @@ def test_a_text_is_of_its_certification_only_as_it_was_signed() -> None:
 
 # --- the badge -----------------------------------------------------------------------------------------------------------------
 
-SHOWN = Certificate(
-    "cert_1", 7, APP.id, VENDOR.id, VERSION.id, Environment.PRODUCTION, "Rota", "Acme", "2.0", Tier.LOW,
-    NOW, NOW + 30 * DAY, Status.VALID, Cause.NONE, NOW, 1,
-)  # fmt: skip
 IN_GRACE = replace(SHOWN, expires_at=NOW, status=Status.GRACE, cause=Cause.EXPIRED, grace_until=NOW + DAY)
 
 

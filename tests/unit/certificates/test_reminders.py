@@ -8,7 +8,7 @@ import pytest
 from hilum.certificates import policy
 from hilum.certificates.models import Cause, Status
 from hilum.registry.models import Environment
-from tests.unit.certificates.test_policy import NOW, SHOWN
+from tests.unit.certificates.facts import NOW, SHOWN
 
 DAY = timedelta(days=1)
 ENDS = NOW + 200 * DAY

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from hilum.certificates import policy
 from hilum.certificates.models import LIST_TYPE, Status
 from hilum.cli.certificates import certificate
-from tests.unit.certificates.test_policy import AT, KEYS, claims, signed
+from tests.unit.certificates.facts import AT, KEYS, claims, signed
 
 NOW = datetime.now(UTC)
 ENDS = policy.seconds(NOW + timedelta(days=30))

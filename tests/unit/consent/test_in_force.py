@@ -9,7 +9,7 @@ from hilum.consent import policy
 from hilum.consent.policy import Consenter
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.ids import PersonId, TenantId
-from tests.unit.consent.test_asked_again import AGREED, NOW
+from tests.unit.consent.facts import AGREED, NOW
 
 MERCY, OTHER = TenantId("mercy"), TenantId("other")
 MOMENT = timedelta(microseconds=1)

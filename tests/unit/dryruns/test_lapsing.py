@@ -27,8 +27,8 @@ from hilum.revalidation.policy import ladder_differs
 from hilum.tokens.models import TokenFamily
 from tests.unit.gateway import facts
 from tests.unit.policies.books import GONE, Changes, book, document
-from tests.unit.policies.test_overrides import OVERRIDE
-from tests.unit.policies.test_set_tiers import EXCEPTION
+from tests.unit.policies.exception_facts import EXCEPTION
+from tests.unit.policies.override_facts import OVERRIDE
 
 CELLS = "categories.unclassified.cells"
 DAY = timedelta(days=1)

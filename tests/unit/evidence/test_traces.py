@@ -13,7 +13,7 @@ from hilum.evidence.models import Call, Row
 from hilum.evidence.traces import calls_of, launch_scopes, permits, propose, shapes_of
 from hilum.standards.smart.scopes import ClinicalScope, letters_of, parse_stored, render
 from tests.sim.world import START
-from tests.unit.evidence.test_judging import asked, happened
+from tests.unit.evidence.cases import asked, happened
 
 LAB = "http://terminology.hl7.org/CodeSystem/observation-category|laboratory"
 VITAL = "http://terminology.hl7.org/CodeSystem/observation-category|vital-signs"

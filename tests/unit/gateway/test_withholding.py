@@ -12,7 +12,7 @@ from hilum.gateway.attachments import Grounds, grounds_of, is_internal, strings_
 from hilum.gateway.withholding import WITHHELD, is_suspect, withhold
 from hilum.standards.fhir.addresses import is_signed
 from tests.effort import effort
-from tests.unit.gateway.test_attachments import PLANTED, RECORDS, places
+from tests.unit.gateway.planted import PLANTED, RECORDS, places
 
 BASE = "https://hilum.example/t/general/fhir/"
 GROUNDS = grounds_of((BASE,), ("https://upstream.internal/fhir",), ("images.example",))

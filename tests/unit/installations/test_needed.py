@@ -14,7 +14,7 @@ from hilum.policies.product_models import Workflow
 from hilum.policies.shipped import shipped_book
 from tests.effort import calls_of
 from tests.sim.world import START
-from tests.unit.standing.test_standing import CLIENT
+from tests.unit.standing.facts import CLIENT
 
 HAD = ("launch/patient", "openid", "patient/Patient.rs", "patient/Goal.cruds", "patient/Observation.rs")
 

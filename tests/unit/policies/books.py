@@ -11,6 +11,9 @@ from hilum.policies.shipped import shipped_book, shipped_document
 Changes = dict[str, Any]
 GONE = object()
 """Instead of a value: the field is removed."""
+MODERATE_CELL = "categories.care_recommendations.cells.moderate"
+HIGH_CELL = "categories.care_recommendations.cells.high"
+RULE = {"name": "reads-slots", "tier": "high", "because": "it reads {type}", "types": ["Slot"]}
 
 
 @cache
@@ -52,3 +55,8 @@ def faults_of(changes: Changes) -> list[tuple[str, str]]:
 
 LIFETIMES = shipped_book().categories[UNCLASSIFIED].cells[Tier.LOW].lifetimes
 """How long what is issued to an app of the tests lives."""
+
+
+def with_rule(level: str | None) -> dict[str, Any]:
+    rules = [*document()["tier_rules"], RULE | ({} if level is None else {"level": level})]
+    return {"tier_rules": rules}

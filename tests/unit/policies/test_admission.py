@@ -22,8 +22,8 @@ from hilum.policies.shipped import shipped_book
 from hilum.standards.fhir.visibility import VISIBILITY
 from hilum.standards.smart.scopes import SPECIAL, all_covered
 from tests.effort import effort
+from tests.unit.policies.applicants import applicants, scopes
 from tests.unit.policies.books import GONE, book
-from tests.unit.policies.test_tier import applicants, scopes
 
 BOOK = shipped_book()
 NONE, KEY = ClientAuthentication.NONE, ClientAuthentication.KEY

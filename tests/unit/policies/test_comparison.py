@@ -28,38 +28,36 @@ from hilum.policies.shipped import shipped_book
 from hilum.policies.tier_changes import TierChanges
 from hilum.standards.smart.scopes import all_covered
 from tests.effort import effort
-from tests.unit.policies.books import GONE, book, document
-from tests.unit.policies.test_tier import applicants
+from tests.unit.policies.applicants import applicants
+from tests.unit.policies.books import GONE, HIGH_CELL, MODERATE_CELL, book, document
 
 BOOK = shipped_book()
-CELL = "categories.care_recommendations.cells.moderate"
 LOW = "categories.scheduling.cells.low"
-HIGH = "categories.care_recommendations.cells.high"
 
 WIDER: list[tuple[dict[str, Any], str]] = [
-    ({f"{CELL}.scopes": [*document()["categories"]["care_recommendations"]["cells"]["moderate"]["scopes"], "user/Task.cud"]}, f"{CELL}.scopes"),
+    ({f"{MODERATE_CELL}.scopes": [*document()["categories"]["care_recommendations"]["cells"]["moderate"]["scopes"], "user/Task.cud"]}, f"{MODERATE_CELL}.scopes"),
     ({f"{LOW}.session_scopes": ["openid", "fhirUser", "launch", "launch/patient", "launch/encounter", "online_access", "offline_access"]}, f"{LOW}.session_scopes"),
-    ({f"{HIGH}.client_authentication": ["none", "client_secret_basic", "private_key_jwt"]}, f"{HIGH}.client_authentication"),
-    ({f"{CELL}.workflows": ["chart_review", "outreach", "intake"]}, f"{CELL}.workflows"),
-    ({f"{CELL}.workflows": ["*"]}, f"{CELL}.workflows"),
-    ({f"{CELL}.placements": ["banner", "sidebar", "note", "orders"]}, f"{CELL}.placements"),
-    ({f"{HIGH}.evidence": ["automated_checks", "sandbox_run", "data_flow", "agreement"]}, f"{HIGH}.evidence"),
-    ({f"{HIGH}.lenses": ["technical", "legal"]}, f"{HIGH}.lenses"),
-    ({f"{CELL}.quota": {"rate_per_s": 21}}, f"{CELL}.quota.rate_per_s"),
-    ({f"{CELL}.quota": {"burst": 101}}, f"{CELL}.quota.burst"),
-    ({f"{CELL}.traffic_class": "clinical_interactive"}, f"{CELL}.traffic_class"),
+    ({f"{HIGH_CELL}.client_authentication": ["none", "client_secret_basic", "private_key_jwt"]}, f"{HIGH_CELL}.client_authentication"),
+    ({f"{MODERATE_CELL}.workflows": ["chart_review", "outreach", "intake"]}, f"{MODERATE_CELL}.workflows"),
+    ({f"{MODERATE_CELL}.workflows": ["*"]}, f"{MODERATE_CELL}.workflows"),
+    ({f"{MODERATE_CELL}.placements": ["banner", "sidebar", "note", "orders"]}, f"{MODERATE_CELL}.placements"),
+    ({f"{HIGH_CELL}.evidence": ["automated_checks", "sandbox_run", "data_flow", "agreement"]}, f"{HIGH_CELL}.evidence"),
+    ({f"{HIGH_CELL}.lenses": ["technical", "legal"]}, f"{HIGH_CELL}.lenses"),
+    ({f"{MODERATE_CELL}.quota": {"rate_per_s": 21}}, f"{MODERATE_CELL}.quota.rate_per_s"),
+    ({f"{MODERATE_CELL}.quota": {"burst": 101}}, f"{MODERATE_CELL}.quota.burst"),
+    ({f"{MODERATE_CELL}.traffic_class": "clinical_interactive"}, f"{MODERATE_CELL}.traffic_class"),
     ({"traffic.bulk": 26}, "traffic.bulk"),
-    ({f"{CELL}.alerts": {"failed_percent": 6}}, f"{CELL}.alerts.failed_percent"),
-    ({f"{CELL}.certificate_life": "366 d"}, f"{CELL}.certificate_life"),
-    ({f"{CELL}.lifetimes": {"refresh_token": "101 d"}}, f"{CELL}.lifetimes.refresh_token"),
-    ({f"{CELL}.lifetimes": {"authorization": "366 d"}}, f"{CELL}.lifetimes.authorization"),
-    ({f"{CELL}.dormant_days": 181}, f"{CELL}.dormant_days"),
-    ({f"{CELL}.fix_days_critical": 8}, f"{CELL}.fix_days_critical"),
-    ({f"{CELL}.automation": "warn"}, f"{CELL}.automation"),
+    ({f"{MODERATE_CELL}.alerts": {"failed_percent": 6}}, f"{MODERATE_CELL}.alerts.failed_percent"),
+    ({f"{MODERATE_CELL}.certificate_life": "366 d"}, f"{MODERATE_CELL}.certificate_life"),
+    ({f"{MODERATE_CELL}.lifetimes": {"refresh_token": "101 d"}}, f"{MODERATE_CELL}.lifetimes.refresh_token"),
+    ({f"{MODERATE_CELL}.lifetimes": {"authorization": "366 d"}}, f"{MODERATE_CELL}.lifetimes.authorization"),
+    ({f"{MODERATE_CELL}.dormant_days": 181}, f"{MODERATE_CELL}.dormant_days"),
+    ({f"{MODERATE_CELL}.fix_days_critical": 8}, f"{MODERATE_CELL}.fix_days_critical"),
+    ({f"{MODERATE_CELL}.automation": "warn"}, f"{MODERATE_CELL}.automation"),
     ({"categories.scheduling.cells.high": {"scopes": []}}, "categories.scheduling.cells.high"),
     ({"categories.games": {"title": "Games", "floor": "low", "open": True, "cells": {}}}, "categories.games"),
     ({"categories.unclassified.open": True}, "categories.unclassified.open"),
-    ({"tier_rules.3.tier": "moderate", f"{HIGH}.scopes": ["user/ServiceRequest.c"]}, "tier_rules.writes-record"),
+    ({"tier_rules.3.tier": "moderate", f"{HIGH_CELL}.scopes": ["user/ServiceRequest.c"]}, "tier_rules.writes-record"),
     ({"rollout.soak": "1 h"}, "rollout.soak"),
     ({"packs": []}, "packs.us-federal"),
     ({"packs": [], "regulated_lane.0.within_business_days": 11}, "regulated_lane.verify"),
@@ -156,14 +154,14 @@ def test_the_same_book_allows_nothing_new() -> None:
 
 
 NARROWER: list[dict[str, Any]] = [
-    {f"{CELL}": GONE},
-    {f"{CELL}.scopes": ["user/*.rs"]},
+    {f"{MODERATE_CELL}": GONE},
+    {f"{MODERATE_CELL}.scopes": ["user/*.rs"]},
     {
-        f"{CELL}.client_authentication": ["private_key_jwt"],
-        f"{HIGH}.client_authentication": ["private_key_jwt"],
+        f"{MODERATE_CELL}.client_authentication": ["private_key_jwt"],
+        f"{HIGH_CELL}.client_authentication": ["private_key_jwt"],
     },
-    {f"{CELL}.quota": {"rate_per_s": 1, "burst": 1}},
-    {f"{HIGH}.lifetimes": {"access_token": "1 min"}},
+    {f"{MODERATE_CELL}.quota": {"rate_per_s": 1, "burst": 1}},
+    {f"{HIGH_CELL}.lifetimes": {"access_token": "1 min"}},
     {"categories.analytics": GONE, "packs": document()["packs"]},
     {"categories.analytics.open": False},
     {"categories.scheduling.floor": "moderate"},
@@ -203,11 +201,11 @@ def test_a_tier_that_rises_into_a_cell_that_allows_more_is_listed() -> None:
 
 
 def test_every_change_is_listed_with_both_values() -> None:
-    after = book({f"{CELL}.quota": {"burst": 7}, "tier_rules.0.because": "it orders {type}"})
+    after = book({f"{MODERATE_CELL}.quota": {"burst": 7}, "tier_rules.0.because": "it orders {type}"})
 
     assert changes(BOOK, after) == (
         Change("tier_rules.writes-orders.because", "it writes {type}", "it orders {type}"),
-        Change(f"{CELL}.quota.burst", 100, 7),
+        Change(f"{MODERATE_CELL}.quota.burst", 100, 7),
     )
 
 
@@ -329,7 +327,7 @@ def test_all_that_is_new_is_listed_gravest_first_and_falls_are_folded_by_rule() 
         if "Goal" not in each
     ]
     both = {
-        f"{HIGH}.scopes": recommending,
+        f"{HIGH_CELL}.scopes": recommending,
         "categories.record_modification.cells.high.scopes": ["user/Condition.cud"],
     }
     widened = {
@@ -397,8 +395,8 @@ def test_what_rules_name_of_clients_workflows_and_placements_costs_no_comparison
 
 
 def test_a_comparison_is_made_once_for_two_digests() -> None:
-    before, after = book({"owner": "A"}), book({"owner": "B", f"{CELL}.quota": {"burst": 101}})
-    again = book({"owner": "A"}), book({"owner": "B", f"{CELL}.quota": {"burst": 101}})
+    before, after = book({"owner": "A"}), book({"owner": "B", f"{MODERATE_CELL}.quota": {"burst": 101}})
+    again = book({"owner": "A"}), book({"owner": "B", f"{MODERATE_CELL}.quota": {"burst": 101}})
 
     assert widenings(before, after) is widenings(*again)
 

@@ -10,16 +10,10 @@ from hilum.policies.models import Applicant, Tier
 from hilum.policies.override_models import Level
 from hilum.policies.policy import admit, assess
 from hilum.policies.shipped import shipped_book
-from tests.unit.policies.books import book, document, faults_of
+from tests.unit.policies.books import RULE, book, document, faults_of, with_rule
 
-RULE = {"name": "reads-slots", "tier": "high", "because": "it reads {type}", "types": ["Slot"]}
 APP = Applicant("scheduling", ("user/Slot.rs",), certified_tier=Tier.HIGH)
 LAST = len(document()["tier_rules"])
-
-
-def with_rule(level: str | None) -> dict[str, Any]:
-    rules = [*document()["tier_rules"], RULE | ({} if level is None else {"level": level})]
-    return {"tier_rules": rules}
 
 
 def test_a_rule_without_a_level_is_absolute_and_leaves_the_digest_as_it_was() -> None:

@@ -1,7 +1,7 @@
 """A cell whose tightening is observed until a day: as it was before it, as it says from it on, and never such as loosens anything (C209)."""
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,16 +11,13 @@ from hilum.policies import comparison
 from hilum.policies.comparison import observe_faults, widenings
 from hilum.policies.document import read_book, read_stored, render
 from hilum.policies.in_force import PolicyFacts, as_enforced, as_of
-from hilum.policies.models import Applicant, Book, Cell, ClientAuthentication, Tier
+from hilum.policies.models import Applicant, Book, ClientAuthentication, Tier
 from hilum.policies.observed_cells import CELL_LIMITS, OBSERVE_BOUND
 from hilum.policies.policy import admit, tiers_to_certify
 from hilum.policies.shipped import shipped_book
 from tests.unit.policies.books import book, document
+from tests.unit.policies.observed_books import CELLS, DAY, LOW, TODAY, added, at, low, observed
 
-TODAY = date(2026, 3, 2)
-DAY = TODAY + timedelta(days=30)
-CELLS = "categories.scheduling.cells"
-LOW = f"{CELLS}.low"
 WAS = shipped_book().categories["scheduling"].cells[Tier.LOW]
 LOST = "user/Slot.rs"
 SCOPES = [each for each in document()["categories"]["scheduling"]["cells"]["low"]["scopes"] if each != LOST]
@@ -28,32 +25,6 @@ FEWER = {f"{LOW}.scopes": SCOPES}
 SLOWER = {f"{LOW}.quota": {"rate_per_s": 1, "burst": 2}}
 FASTER = {f"{LOW}.quota": {"rate_per_s": 1, "burst": WAS.quota.burst + 1}}
 APP = Applicant("scheduling", (LOST,), ClientAuthentication.KEY, (), (), certified_tier=Tier.LOW)
-
-
-def added(
-    change: dict[str, Any], *, until: date = DAY, limits: list[str] | None = None, place: str = LOW
-) -> tuple[Book | None, list[str]]:
-    """Return the book of a document that observes a cell, as it is added while the shipped book is in force, and the codes of its faults."""
-    observe = {"until": until.isoformat()} | ({} if limits is None else {"limits": limits})
-    made, faults = read_book(document({**change, f"{place}.observe": observe}), against=shipped_book)
-    found = [*faults, *(() if made is None else observe_faults(made, TODAY))]
-    assert all(each.sentence.endswith(".") and each.path for each in found)
-    return made, [each.code for each in found]
-
-
-def observed(change: dict[str, Any], *, until: date = DAY, limits: list[str] | None = None) -> Book:
-    made, faults = added(change, until=until, limits=limits)
-    assert made is not None, faults
-    assert faults == []
-    return made
-
-
-def at(day: date, hour: int = 0) -> datetime:
-    return datetime(day.year, day.month, day.day, hour, tzinfo=UTC)
-
-
-def low(of: Book) -> Cell:
-    return of.categories["scheduling"].cells[Tier.LOW]
 
 
 # --- before the day and from it on ---------------------------------------------------------------------------------------------

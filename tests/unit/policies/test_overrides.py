@@ -9,38 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hilum.kernel.ids import AppId, TenantId
-from hilum.policies.in_force import PolicyFacts, overridden, override_fault, rule_digest
+from hilum.policies.in_force import PolicyFacts, overridden, override_fault
 from hilum.policies.models import Applicant, Book, Tier, Withholding
-from hilum.policies.override_models import Override
 from hilum.policies.policy import admit
 from hilum.standards.smart.scopes import all_covered
 from tests.sim.world import START
-from tests.unit.policies.books import book, document
+from tests.unit.policies.books import book
+from tests.unit.policies.override_facts import APP, BOOK, DAY, GENERAL, MERCY, OVERRIDE, TEXTS, book_with_rule
 
-APP, GENERAL, MERCY = AppId("app_1"), TenantId("general"), TenantId("mercy")
-RULE = {"name": "reads-slots", "tier": "high", "because": "it reads {type}", "types": ["Slot"]}
-DAY = timedelta(days=1)
-
-
-def with_rule(**more: Any) -> Book:
-    rule = RULE | {"level": "overridable"} | more
-    return book({"tier_rules": [*document()["tier_rules"], rule], "overrides.longest": "30 d"})
-
-
-BOOK = with_rule()
-OVERRIDE = Override(
-    id="ovr_1",
-    rule="reads-slots",
-    rule_digest=rule_digest(BOOK.tier_rules[-1]),
-    app=APP,
-    tenant=GENERAL,
-    reason="Certified again by then.",
-    control="A nurse checks each booking.",
-    ends_at=START + 10 * DAY,
-    asked_by="staff:root",
-    agreed_by="staff:sam",
-    agreed_at=START,
-)
 CERTIFIED_BELOW = Applicant("scheduling", ("user/Slot.rs",), certified_tier=Tier.MODERATE)
 
 
@@ -70,10 +46,10 @@ def test_an_override_counts_where_and_while_it_was_agreed_to(
 @pytest.mark.parametrize(
     ("changed", "fault"),
     [
-        (with_rule(level="absolute"), "not_overridable"),
-        (with_rule(level="advisory"), "not_overridable"),
-        (with_rule(types=["Slot", "Schedule"]), "rule_changed"),
-        (with_rule(because="it shows {type}"), "rule_changed"),
+        (book_with_rule(level="absolute"), "not_overridable"),
+        (book_with_rule(level="advisory"), "not_overridable"),
+        (book_with_rule(types=["Slot", "Schedule"]), "rule_changed"),
+        (book_with_rule(because="it shows {type}"), "rule_changed"),
         (book(), "expired"),
     ],
 )
@@ -113,14 +89,6 @@ def test_an_overridden_rule_withholds_nothing_and_its_scope_is_judged_in_the_low
 
 
 NAMES = sorted(rule.name for rule in BOOK.tier_rules)
-TEXTS = (
-    "user/Slot.rs",
-    "user/Appointment.cruds",
-    "patient/*.rs",
-    "system/Patient.rs",
-    "launch",
-    "offline_access",
-)
 
 
 @given(

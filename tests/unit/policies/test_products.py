@@ -23,8 +23,8 @@ from hilum.policies.products import Coverage, custom_finding, notice_faults
 from hilum.policies.shipped import shipped_book
 from hilum.standards.smart.scopes import all_covered, parse_scope, parse_stored
 from tests.effort import effort
+from tests.unit.policies.applicants import applicants
 from tests.unit.policies.books import GONE, book, faults_of
-from tests.unit.policies.test_tier import applicants
 
 BOOK = shipped_book()
 DAY = date(2027, 1, 1)

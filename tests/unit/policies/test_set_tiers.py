@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hilum.kernel.ids import AppId, TenantId, VersionId
 from hilum.policies.chain import exception_bytes
-from hilum.policies.exception_models import Autonomy, ExceptionKind, PolicyException
+from hilum.policies.exception_models import Autonomy, ExceptionKind
 from hilum.policies.exceptions import state_digest
 from hilum.policies.in_force import PolicyFacts, excepted, exception_fault
 from hilum.policies.models import NEVER_BELOW_HIGH, Applicant, Book, ClientAuthentication, Tier, Withholding
@@ -19,11 +19,19 @@ from hilum.policies.policy import admit, assess, raising_rules
 from hilum.policies.strictness import stricter, writes
 from hilum.standards.smart.scopes import all_covered
 from tests.sim.world import START
-from tests.unit.policies.books import GONE, book, document
-from tests.unit.policies.test_overrides import TEXTS
+from tests.unit.policies.books import GONE, book
+from tests.unit.policies.exception_facts import (
+    APP,
+    DAY,
+    EXCEPTION,
+    GENERAL,
+    MERCY,
+    STRICT,
+    VERSION,
+    strict_book,
+)
+from tests.unit.policies.override_facts import TEXTS
 
-APP, VERSION, GENERAL, MERCY = AppId("app_1"), VersionId("ver_1"), TenantId("general"), TenantId("mercy")
-DAY = timedelta(days=1)
 BOOK = book()
 WAYS = st.sampled_from([None, *ClientAuthentication])
 SCOPES = st.sets(
@@ -149,37 +157,8 @@ def test_a_raise_never_widens_anything(
 
 # --- lowering ------------------------------------------------------------------------------------------------------------------
 
-KEEPS = {
-    "name": "reads-slots",
-    "tier": "moderate",
-    "because": "it reads {type}",
-    "types": ["Slot"],
-}
 
-
-def strict_book(**more: Any) -> Book:
-    return book({"tier_rules": [*document()["tier_rules"], KEEPS | more]})
-
-
-STRICT = strict_book()
 READER = applicant("user/Slot.rs", "user/Patient.rs", certified_tier=Tier.LOW)
-EXCEPTION = PolicyException(
-    id="exc_1",
-    kind=ExceptionKind.LOWERED_TIER,
-    app=APP,
-    version=VERSION,
-    tenant=None,
-    reason="Certified again by then.",
-    ends_at=START + 10 * DAY,
-    asked_by="staff:root",
-    agreed_by="staff:sam",
-    agreed_at=START,
-    tier="low",
-    computed="moderate",
-    category="scheduling",
-    rules=("reads-slots",),
-    book_digest=STRICT.digest,
-)
 
 
 def test_an_exception_older_than_controls_keeps_its_digest_and_one_with_a_control_has_another() -> None:

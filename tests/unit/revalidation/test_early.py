@@ -7,7 +7,7 @@ import pytest
 from hilum.revalidation import policy
 from hilum.revalidation.early_models import MANY_FINDINGS, EarlyInputs, Trigger
 from hilum.revalidation.models import Severity, State
-from tests.unit.revalidation.test_ladder import DAY, NOW, finding
+from tests.unit.revalidation.facts import DAY, NOW, finding
 
 NOTHING = EarlyInputs(tier_risen=False, use_beyond=False, grave_overdue=0, recent=0)
 

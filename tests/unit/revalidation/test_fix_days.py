@@ -13,10 +13,8 @@ from hilum.policies.models import Automation, Criteria, Tier
 from hilum.policies.strictness import stricter
 from hilum.revalidation.models import DAYS, Limits, Rung, Severity
 from hilum.revalidation.policy import limits_in, limits_under, rung_taken
-from tests.unit.policies.books import book, faults_of
-from tests.unit.policies.test_comparison import CELL as MODERATE
-from tests.unit.policies.test_comparison import HIGH
-from tests.unit.policies.test_observed_cells import DAY, LOW, at, low, observed
+from tests.unit.policies.books import HIGH_CELL, MODERATE_CELL, book, faults_of
+from tests.unit.policies.observed_books import DAY, LOW, at, low, observed
 
 BOOK = book()
 CELL = low(BOOK)
@@ -25,23 +23,25 @@ CARE, OTHER = "care_recommendations", "population_health"
 
 def test_a_book_that_says_nothing_keeps_its_limits_and_its_digest() -> None:
     """What is the default is not written out, also where a cell states it."""
-    stated = {f"{MODERATE}.{name}": days for name, days in (("fix_days_critical", 7), ("fix_days_low", 90))}
+    stated = {
+        f"{MODERATE_CELL}.{name}": days for name, days in (("fix_days_critical", 7), ("fix_days_low", 90))
+    }
 
     assert limits_in(CELL) == Limits(DAYS, Rung.STOP)
     for category in BOOK.categories.values():
         assert all(
             replace(limits_in(each), service=Criteria()) == Limits() for each in category.cells.values()
         )
-    assert book(stated | {f"{MODERATE}.automation": "no_new_launches"}).digest == BOOK.digest
+    assert book(stated | {f"{MODERATE_CELL}.automation": "no_new_launches"}).digest == BOOK.digest
 
 
 def test_what_a_cell_says_is_read_again_as_it_was_written() -> None:
     says = {
-        f"{HIGH}.fix_days_critical": 1,
-        f"{HIGH}.fix_days_medium": 20,
-        f"{HIGH}.suspend_days": 10,
-        f"{HIGH}.withdraw_days": 10,
-        f"{HIGH}.automation": "suspend",
+        f"{HIGH_CELL}.fix_days_critical": 1,
+        f"{HIGH_CELL}.fix_days_medium": 20,
+        f"{HIGH_CELL}.suspend_days": 10,
+        f"{HIGH_CELL}.withdraw_days": 10,
+        f"{HIGH_CELL}.automation": "suspend",
     }
     made = book(says)
 
@@ -76,12 +76,12 @@ def test_what_a_cell_says_is_read_again_as_it_was_written() -> None:
 )
 def test_what_a_cell_cannot_mean_is_refused(field: str, value: Any, code: str) -> None:
     """C115: a null is no limit of its own, and no book has a program withdraw anything."""
-    assert (f"{HIGH}.{field}", code) in faults_of({f"{HIGH}.{field}": value})
+    assert (f"{HIGH_CELL}.{field}", code) in faults_of({f"{HIGH_CELL}.{field}": value})
 
 
 def test_a_stored_book_with_a_word_of_another_release_is_not_read() -> None:
     """And decides nothing, instead of going further or less far than was signed."""
-    written = render(book({f"{HIGH}.automation": "suspend"}))
+    written = render(book({f"{HIGH_CELL}.automation": "suspend"}))
     written["categories"][CARE]["cells"]["high"]["automation"] = "withdraw"
 
     assert read_stored(written, "")[0] is None
@@ -101,7 +101,7 @@ def test_a_stored_book_with_a_word_of_another_release_is_not_read() -> None:
 )
 def test_longer_days_and_a_gentler_limit_are_widenings(field: str, stricter_than_before: object) -> None:
     """C210: they take two people; the other way does not."""
-    path = f"{HIGH}.{field}"
+    path = f"{HIGH_CELL}.{field}"
     tight = book({path: stricter_than_before})
 
     assert widenings(BOOK, tight) == ()
@@ -137,9 +137,9 @@ def test_what_a_cell_tightens_is_observed_until_its_day() -> None:
 
 SAYS = book(
     {
-        f"{MODERATE}.fix_days_critical": 20,
-        f"{MODERATE}.automation": "notify",
-        f"{HIGH}.automation": "suspend",
+        f"{MODERATE_CELL}.fix_days_critical": 20,
+        f"{MODERATE_CELL}.automation": "notify",
+        f"{HIGH_CELL}.automation": "suspend",
         f"categories.{OTHER}.cells.moderate.fix_days_critical": 10,
         f"categories.{OTHER}.cells.moderate.automation": "warn",
     }

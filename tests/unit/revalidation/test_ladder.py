@@ -1,46 +1,24 @@
 """What of a look is a finding, when it is due, and how far that climbs (C115, C226)."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from hilum.controls.models import Mode, Switch, Target, TargetKind
 from hilum.kernel.actor import SYSTEM
-from hilum.kernel.ids import AppId, VendorId
 from hilum.revalidation import policy
 from hilum.revalidation.models import (
     DAYS,
     FINDINGS_BOUND,
-    Concern,
-    Finding,
     Limits,
     Rung,
     Severity,
     State,
-    Subject,
 )
 from hilum.review.models import Check, Result
-from tests.unit.certificates.test_policy import CERTIFIED
-
-NOW = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)
-DAY = timedelta(days=1)
-APP, VENDOR = AppId("app_1"), VendorId("ven_1")
-SUBJECT = Subject(APP, CERTIFIED)
-LIMITS = Limits()
-
-
-def concern(
-    rule: str = "address.tls", about: str = "redirect: https://a.example/cb", **change: object
-) -> Concern:
-    severity = policy.SEVERITIES[rule]
-    made = Concern(rule, about, severity, certain=True, evidence="Seen.", reproduction="curl", fix="Fix it.")
-    return replace(made, **change)  # type: ignore[arg-type]
-
-
-def finding(**change: object) -> Finding:
-    (made,) = policy.follow(SUBJECT, VENDOR, (), [concern()], limits=LIMITS, now=NOW).opened
-    return replace(made, id="fnd_1", **change)  # type: ignore[arg-type]
+from tests.unit.certificates.facts import CERTIFIED
+from tests.unit.revalidation.facts import DAY, LIMITS, NOW, SUBJECT, VENDOR, concern, finding
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,8 @@ from hilum.revalidation import serving
 from hilum.revalidation.models import Criterion, Finding, Severity, State
 from hilum.revalidation.policy import limits_in, limits_under
 from tests.sim.world import START
-from tests.unit.policies.books import book, faults_of
-from tests.unit.policies.test_comparison import HIGH
-from tests.unit.policies.test_observed_cells import low
+from tests.unit.policies.books import HIGH_CELL, book, faults_of
+from tests.unit.policies.observed_books import low
 
 ASKED = Criteria(
     unavailable_percent=5, errors_percent=10, latency_ms_p95=2_000, least_calls=1_000, grace_days=60
@@ -175,7 +174,7 @@ def test_a_cell_that_says_nothing_asks_nothing_and_the_shipped_book_asks_more_of
 
 def test_what_a_cell_asks_is_read_again_as_it_was_written_and_narrows() -> None:
     """C210: asking more takes one person, asking less two."""
-    asked = dict(zip((f"{HIGH}.service_{name}" for name in FIELDS), (1, 1, 500, 100, 0), strict=True))
+    asked = dict(zip((f"{HIGH_CELL}.service_{name}" for name in FIELDS), (1, 1, 500, 100, 0), strict=True))
     made = book(asked)
 
     again, faults = read_stored(render(made), made.digest)
@@ -203,7 +202,7 @@ def test_what_a_cell_asks_is_read_again_as_it_was_written_and_narrows() -> None:
     ],
 )
 def test_what_a_cell_cannot_ask_is_refused(field: str, value: Any, code: str) -> None:
-    assert (f"{HIGH}.service_{field}", code) in faults_of({f"{HIGH}.service_{field}": value})
+    assert (f"{HIGH_CELL}.service_{field}", code) in faults_of({f"{HIGH_CELL}.service_{field}": value})
 
 
 def test_of_several_cells_the_strictest_counts_and_a_cell_that_is_gone_asks_nothing() -> None:

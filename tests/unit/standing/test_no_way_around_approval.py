@@ -12,7 +12,7 @@ from hilum.kernel.ids import PersonId, TenantId, VersionId
 from hilum.policies.models import PEER, SANDBOX_TRIAL, Tier
 from hilum.registry.models import Environment
 from hilum.standing.policy import standing_fault
-from tests.unit.standing.test_standing import DAY, GENERAL, GOOD, NOW, Change, changed
+from tests.unit.standing.facts import DAY, GENERAL, GOOD, NOW, Change, changed
 
 LACKING: dict[str, Change] = {
     "no certification": {"client.certified_until": None, "client.certified_scopes": (), "client.certified_tier": None},
