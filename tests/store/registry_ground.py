@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from hilum.attestations import service as attestations
 from hilum.clients import service as clients
 from hilum.clients.models import (
     ClientMetadata,
@@ -30,6 +31,7 @@ from tests.sim.proofs import all_proved
 TRACE = Trace("req_test")
 GENERAL, MERCY = TenantId("general"), TenantId("mercy")
 SCOPES = ("launch", "openid", "patient/*.rs")
+SERVER = {"type": ClientType.SYMMETRIC, "deployment": Deployment.SERVER}
 
 
 def staff(role: str) -> Actor:
@@ -113,3 +115,27 @@ def _furnish(made: Ground) -> None:
         NewApp(made.vendor.id, "Viewer", "Shows charts", "Chart review", "care_recommendations"),
     )
     made.version = made.do(ROOT, registry.add_version, made.app.id, NewVersion("1.0"))
+
+
+def write_without_key(ground: Ground, *statements: Any) -> None:
+    """Write to the database as somebody does who has no key; then anything of the app changes, so that processes read it again."""
+    attestations._verified.clear()
+    ground.do(SYSTEM, lambda ctx: [ctx.tx.execute(each) for each in statements])
+    ground.do(SYSTEM, registry.announce_change, ground.app.id)
+
+
+def rows_of(ground: Ground, query: Any) -> list[dict[str, Any]]:
+    return ground.do(SYSTEM, lambda ctx: [dict(each) for each in ctx.tx.execute(query).mappings()])
+
+
+def add_another_app(ground: Ground) -> Any:
+    """Add another app that is installed at the same hospital."""
+    app = ground.do(
+        ROOT, registry.add_app, NewApp(ground.vendor.id, "Other", "Shows", "Charts", "care_recommendations")
+    )
+    version = ground.do(ROOT, registry.add_version, app.id, NewVersion("1.0"))
+    first, ground.app, ground.version = ground.app, app, version
+    ground.certify(version=version.id)
+    ground.install()
+    ground.app = first
+    return app

@@ -23,7 +23,7 @@ from hilum.registry.models import CertifyOrder, Environment
 from tests.effort import effort
 from tests.sim.proofs import certify as certify_in_order
 from tests.sim.world import FakeClock
-from tests.store.test_registry_facts import BODY, SCOPES, Life, admitted
+from tests.store.registry_life import BODY, SCOPES, Life, admitted
 
 A, C, V, T = store.apps, store.certifications, store.versions, attestation_store.attestations
 EVENTS = audit_store.audit_event

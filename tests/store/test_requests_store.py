@@ -1,6 +1,5 @@
 """Requests, their groups and rules as the service keeps them, on each backend (C214)."""
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -8,10 +7,11 @@ import pytest
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
-from hilum.kernel.errors import Conflict, HilumError
+from hilum.kernel.errors import Conflict
 from hilum.requests import rule_sets
 from hilum.requests import service as requests
 from hilum.requests.models import Action, AskOrder, Decision, Rule, State
+from tests.sim.at_once import at_once
 from tests.store import registry_ground
 from tests.store.registry_ground import GENERAL, GINA, Ground
 
@@ -27,19 +27,6 @@ def person(ground: Ground, username: str, role: str) -> Actor:
 def ask(ground: Ground, who: Actor) -> Any:
     order = AskOrder(GENERAL, ground.app.id, NURSE, "for the ward")
     return ground.do(who, requests.ask, order)
-
-
-def at_once(*acts: Any) -> list[Any]:
-    """Do several things at one moment, and return the result or the error of each."""
-
-    def tried(act: Any) -> Any:
-        try:
-            return act()
-        except HilumError as error:
-            return error
-
-    with ThreadPoolExecutor(len(acts)) as pool:
-        return list(pool.map(tried, acts))
 
 
 def test_who_ask_at_one_moment_are_in_one_group(ground: Ground) -> None:

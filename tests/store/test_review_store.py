@@ -22,9 +22,9 @@ from hilum.review.models import (
     SubmissionOrder,
     Visibility,
 )
+from tests.sim.at_once import at_once
 from tests.store import registry_ground
 from tests.store.registry_ground import ROOT, Ground
-from tests.store.test_requests_store import at_once
 
 ground = registry_ground.ground
 WRITTEN = SubmissionOrder((AskedScope("patient/Observation.rs", "Shows results."),))

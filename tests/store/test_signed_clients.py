@@ -13,7 +13,7 @@ from hilum.attestations import service as attestations
 from hilum.attestations import store as tree
 from hilum.clients import service as clients
 from hilum.clients import store
-from hilum.clients.models import ClientEdit, ClientType, Deployment, NewPeer, Transfer
+from hilum.clients.models import ClientEdit, ClientType, NewPeer, Transfer
 from hilum.controls.policy import VENDOR_OWNER
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.errors import Conflict
@@ -21,20 +21,12 @@ from hilum.registry import service as registry
 from hilum.registry import store as registry_store
 from hilum.registry.models import NewVendor, NewVersion
 from tests.sim.world import FakeClock
-from tests.store.registry_ground import GENERAL, METADATA, ROOT, Ground, ground
+from tests.store.registry_ground import GENERAL, METADATA, ROOT, SERVER, Ground, ground, write_without_key
 
 __all__ = ["ground"]
 C, S, A = store.clients, store.secrets, registry_store.apps
-SERVER = {"type": ClientType.SYMMETRIC, "deployment": Deployment.SERVER}
 OTHER = "0" * 64
 Edit = Callable[[Any, Any], list[Any]]
-
-
-def run(ground: Ground, *statements: Any) -> None:
-    """Write to the database as somebody does who has no key; then anything of the app changes, so that processes read it again."""
-    attestations._verified.clear()
-    ground.do(SYSTEM, lambda ctx: [ctx.tx.execute(each) for each in statements])
-    ground.do(SYSTEM, registry.announce_change, ground.app.id)
 
 
 def counts(ground: Ground, client: Any) -> bool:
@@ -83,7 +75,7 @@ def test_a_client_that_somebody_changed_in_the_database_is_unknown(ground: Groun
     assert counts(ground, client)
     assert counts(ground, ehr)
 
-    run(ground, *edit(client, ground.app))
+    write_without_key(ground, *edit(client, ground.app))
 
     assert not counts(ground, client)
     assert counts(ground, ehr)
@@ -102,7 +94,7 @@ def test_a_client_that_somebody_added_or_put_back_is_unknown(ground: Ground) -> 
     client, _ = ground.client(**SERVER)
     before = ground.do(SYSTEM, lambda ctx: dict(ctx.tx.execute(select(C)).mappings().one()))
     found = ground.do(SYSTEM, clients.find_client, client.id)
-    run(ground, insert(C).values(before | {"id": "cli_evil"}))
+    write_without_key(ground, insert(C).values(before | {"id": "cli_evil"}))
     assert ground.do(SYSTEM, clients.find_client, "cli_evil") is None
     assert counts(ground, client)
 
@@ -110,7 +102,7 @@ def test_a_client_that_somebody_added_or_put_back_is_unknown(ground: Ground) -> 
         ROOT, clients.edit, client.id, ClientEdit(found.revision, redirect_uris=("https://new.example/cb",))
     )
     assert counts(ground, client)
-    run(ground, *of(client, redirect_uris=before["redirect_uris"]))
+    write_without_key(ground, *of(client, redirect_uris=before["redirect_uris"]))
 
     assert not counts(ground, client)
 
@@ -126,20 +118,20 @@ def test_a_suspension_that_somebody_takes_out_of_the_database_ends_nothing(
     assert counts(ground, ehr)
     assert not ground.facts().clients[ehr.id].active
 
-    run(ground, resume)
+    write_without_key(ground, resume)
     ground.do(SYSTEM, registry.announce_change, ehr.app)
     assert not counts(ground, ehr)
     suspended = update(A).where(A.c.id == ehr.app)
-    run(ground, suspended.values(state="suspended", vendor="ven_evil"))
+    write_without_key(ground, suspended.values(state="suspended", vendor="ven_evil"))
     with pytest.raises(Conflict) as caught:
         ground.do(ROOT, registry.resume_app, ehr.app, "It is fixed.")
     assert caught.value.code == "not_as_signed"
 
-    run(ground, suspended.values(vendor=vendor))
+    write_without_key(ground, suspended.values(vendor=vendor))
     clock.advance(timedelta(minutes=1))
     ground.do(ROOT, registry.resume_app, ehr.app, "It is fixed.")
     assert counts(ground, ehr)
-    run(ground, resume)
+    write_without_key(ground, resume)
     ground.do(SYSTEM, registry.announce_change, ehr.app)
     assert not counts(ground, ehr), "what was issued before the suspension is not valid again"
 
@@ -165,7 +157,7 @@ def test_a_change_does_not_vouch_for_what_somebody_wrote(ground: Ground) -> None
     """Nor does another client vouch for the vendor that somebody gave an app."""
     client, _ = ground.client(**SERVER)
     ground.certify()
-    run(ground, *of(client, redirect_uris=["https://evil.example/cb"]))
+    write_without_key(ground, *of(client, redirect_uris=["https://evil.example/cb"]))
     stored = ground.do(ROOT, clients.view_client, client.id)
     edit = ClientEdit(stored.revision, launch_uri="https://app.example/launch")
 
@@ -179,7 +171,7 @@ def test_a_change_does_not_vouch_for_what_somebody_wrote(ground: Ground) -> None
         assert caught.value.code == "not_as_signed"
 
     assert ground.client()[0], "another one of its vendor is registered"
-    run(ground, update(A).where(A.c.id == ground.app.id).values(vendor="ven_evil"))
+    write_without_key(ground, update(A).where(A.c.id == ground.app.id).values(vendor="ven_evil"))
     with pytest.raises(Conflict) as caught:
         ground.client()
     assert caught.value.code == "not_as_signed"
@@ -193,7 +185,7 @@ def test_a_vendor_that_somebody_wrote_changes_no_client(ground: Ground) -> None:
         ROOT, registry.add_vendor, NewVendor("Evil", "help@e.example", "sec@e.example", "https://e.example")
     )
     owner = Actor(ActorKind.MEMBER, "per_evil", roles=frozenset({VENDOR_OWNER}), vendor=evil.id)
-    run(ground, update(A).where(A.c.id == ground.app.id).values(vendor=evil.id))
+    write_without_key(ground, update(A).where(A.c.id == ground.app.id).values(vendor=evil.id))
     edit = ClientEdit(
         ground.do(owner, clients.view_client, client.id).revision, launch_uri="https://evil.example/launch"
     )
@@ -207,7 +199,7 @@ def test_a_vendor_that_somebody_wrote_changes_no_client(ground: Ground) -> None:
             ground.do(owner, verb, *args)
         assert caught.value.code == "not_as_signed"
 
-    run(ground, update(A).where(A.c.id == ground.app.id).values(vendor=ground.vendor.id))
+    write_without_key(ground, update(A).where(A.c.id == ground.app.id).values(vendor=ground.vendor.id))
     assert counts(ground, client)
 
 
@@ -219,7 +211,7 @@ def test_whose_an_app_is_is_not_signed_again_where_the_tree_is_damaged(ground: G
     before = ground.do(
         SYSTEM, lambda ctx: dict(ctx.tx.execute(select(tree.leaves).where(leaf)).mappings().one())
     )
-    run(
+    write_without_key(
         ground,
         delete(tree.leaves).where(leaf),
         update(A).where(A.c.id == ground.app.id).values(vendor="ven_evil"),
@@ -230,9 +222,9 @@ def test_whose_an_app_is_is_not_signed_again_where_the_tree_is_damaged(ground: G
         ground.client()
     assert caught.value.code == "not_as_signed"
 
-    run(ground, insert(tree.leaves).values(before))
+    write_without_key(ground, insert(tree.leaves).values(before))
     assert not counts(ground, client)
-    run(ground, update(A).where(A.c.id == ground.app.id).values(vendor=ground.vendor.id))
+    write_without_key(ground, update(A).where(A.c.id == ground.app.id).values(vendor=ground.vendor.id))
     assert counts(ground, client)
 
 
@@ -251,19 +243,19 @@ def test_an_offer_that_somebody_wrote_or_changed_gives_nobody_an_app(ground: Gro
     )
     now = ground.uow.clock.now()
     offer = Transfer(ground.app.id, ground.vendor.id, evil.id, str(owner), now, now + timedelta(days=1))
-    run(ground, insert(store.transfers).values(asdict(offer)))
+    write_without_key(ground, insert(store.transfers).values(asdict(offer)))
     with pytest.raises(Conflict) as caught:
         ground.do(thief, clients.accept_app, ground.app.id)
     assert caught.value.code == "not_as_signed"
 
     ground.do(thief, clients.decline_app, ground.app.id)
     ground.do(owner, clients.offer_app, ground.app.id, good.id)
-    run(ground, update(store.transfers).values(to=evil.id))
+    write_without_key(ground, update(store.transfers).values(to=evil.id))
     with pytest.raises(Conflict) as caught:
         ground.do(thief, clients.accept_app, ground.app.id)
     assert caught.value.code == "not_as_signed"
 
-    run(ground, update(store.transfers).values(to=good.id))
+    write_without_key(ground, update(store.transfers).values(to=good.id))
     ground.do(friend, clients.accept_app, ground.app.id)
     assert counts(ground, client)
     assert ground.do(SYSTEM, signed_rows.faults) == ()
@@ -315,7 +307,7 @@ def test_existing_clients_are_signed_once_and_rows_written_afterwards_are_not(gr
     assert ground.do(SYSTEM, signed_rows.begin) == 4
     assert counts(ground, client)
     assert counts(ground, ehr)
-    run(ground, *of(client, scopes="launch openid patient/*.cruds"))
+    write_without_key(ground, *of(client, scopes="launch openid patient/*.cruds"))
     assert ground.do(SYSTEM, signed_rows.begin) == 0
     assert not counts(ground, client)
     assert counts(ground, ehr)

@@ -22,9 +22,8 @@ from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Conflict
 from hilum.kernel.ids import AppId
 from hilum.registry import service as registry
-from hilum.registry.models import NewApp, NewVersion
 from tests.sim.world import START, FakeClock
-from tests.store.registry_ground import GENERAL, GINA, MERCY, ROOT, Ground, ground
+from tests.store.registry_ground import GENERAL, GINA, MERCY, Ground, add_another_app, ground, rows_of
 
 __all__ = ["ground"]
 CLIENTS, ROWS, SHEETS = client_store.clients, store.installations, store.sheets
@@ -61,29 +60,12 @@ def facility(name: str) -> NewFacility:
     return NewFacility(GENERAL, name, "General Hospital Inc.", f"Location/{name}")
 
 
-def of(ground: Ground, query: Any) -> list[dict[str, Any]]:
-    return ground.do(SYSTEM, lambda ctx: [dict(each) for each in ctx.tx.execute(query).mappings()])
-
-
 def here() -> Any:
     return update(ROWS).where(ROWS.c.tenant == GENERAL, ROWS.c.removed_at.is_(None))
 
 
 def faults(ground: Ground) -> tuple[str, ...]:
     return ground.do(SYSTEM, signed_rows.faults)
-
-
-def another(ground: Ground) -> Any:
-    """Add another app that is installed at the same hospital."""
-    app = ground.do(
-        ROOT, registry.add_app, NewApp(ground.vendor.id, "Other", "Shows", "Charts", "care_recommendations")
-    )
-    version = ground.do(ROOT, registry.add_version, app.id, NewVersion("1.0"))
-    first, ground.app, ground.version = ground.app, app, version
-    ground.certify(version=version.id)
-    ground.install()
-    ground.app = first
-    return app
 
 
 def limited(ground: Ground) -> Any:
@@ -120,9 +102,9 @@ EDITS: dict[str, Edit] = {
 def test_an_installation_that_somebody_changed_in_the_database_is_unknown(ground: Ground) -> None:
     """C179: it gives nothing, doctor reports it, and one beside it goes on. Put back as it was signed, it counts."""
     found = limited(ground)
-    other = another(ground)
+    other = add_another_app(ground)
     mine = update(ROWS).where(ROWS.c.id == found.id)
-    before = of(ground, select(ROWS).where(ROWS.c.id == found.id))[0]
+    before = rows_of(ground, select(ROWS).where(ROWS.c.id == found.id))[0]
     for name, edit in EDITS.items():
         run(ground, mine.values(edit(found)))
 
@@ -158,7 +140,7 @@ def test_a_row_that_cannot_be_read_is_unknown_and_named_and_keeps_nobody_from_an
     """C179: neither the other apps from going on, nor doctor from naming what else was changed, nor the hospital from installing again."""
     ground.certify()
     ground.install()
-    other = another(ground)
+    other = add_another_app(ground)
     on_sqlite = ground.do(SYSTEM, lambda ctx: ctx.tx.dialect.name == "sqlite")
     for edit in (*IMPOSSIBLE, *(OF_ANY_TYPE if on_sqlite else ())):
         name, value = edit
@@ -238,7 +220,7 @@ def test_an_installation_that_somebody_added_is_unknown(ground: Ground) -> None:
     """At a hospital that never approved the app, and where it was removed."""
     ground.certify()
     found = ground.install()
-    row = of(ground, select(ROWS))[0]
+    row = rows_of(ground, select(ROWS))[0]
     run(ground, insert(ROWS).values(row | {"id": "ins_evil", "tenant": MERCY}))
     assert (MERCY, ground.app.id) not in ground.facts().installations
     assert faults(ground) == (f"installation of {ground.app.id} at mercy: {NEVER}",)
@@ -287,7 +269,7 @@ def test_an_administrator_installs_again_what_somebody_changed(ground: Ground, c
     """And nothing else of the same hospital is signed with it."""
     ground.certify()
     ground.do(GINA, installations.uninstall, ground.install().id)
-    removed = of(ground, select(ROWS))[0]
+    removed = rows_of(ground, select(ROWS))[0]
     edits = {
         "added": insert(ROWS).values(removed | {"id": "ins_evil", "removed_at": None}),
         "changed": here().values(scopes="launch openid patient/*.rs"),
@@ -355,8 +337,8 @@ def test_whoever_removes_it_needs_nothing_that_is_as_it_was_signed(ground: Groun
     """In an incident it goes, whatever somebody wrote, and stays gone when they put it back."""
     ground.certify()
     found = ground.install()
-    row = of(ground, select(ROWS))[0]
-    sheet = of(ground, select(SHEETS))[0]
+    row = rows_of(ground, select(ROWS))[0]
+    sheet = rows_of(ground, select(SHEETS))[0]
     run(
         ground,
         here().values(scopes="openid", environment="newer", record=[1]),
@@ -377,7 +359,7 @@ def test_an_app_is_removed_also_while_nothing_that_is_signed_can_be_trusted(grou
 
     ground.do(GINA, installations.uninstall, found.id)
 
-    assert of(ground, select(ROWS))[0]["removed_at"] is not None
+    assert rows_of(ground, select(ROWS))[0]["removed_at"] is not None
     assert not counts(ground)
 
 
@@ -387,10 +369,10 @@ def test_damage_to_the_leaf_of_a_sheet_takes_its_apps_from_that_hospital_and_not
     """C179: ADR 159. Nobody begins the sheet again as if it were the first; a removal waits for nothing."""
     ground.certify()
     found = ground.install()
-    other = another(ground)
+    other = add_another_app(ground)
     subject = f"installed/{sheets.sheet_of(GENERAL, ground.app.id)}"
     leaf = update(tree.leaves).where(tree.leaves.c.subject == subject)
-    signed = of(ground, select(tree.leaves.c.digest).where(tree.leaves.c.subject == subject))[0]
+    signed = rows_of(ground, select(tree.leaves.c.digest).where(tree.leaves.c.subject == subject))[0]
     run(ground, leaf.values(digest="0" * 64))
 
     assert not counts(ground)
@@ -437,7 +419,7 @@ def test_a_denial_continues_at_a_facility_that_is_added_again_or_it_is_not_added
     first = ground.do(GINA, installations.add_facility, facility("Ward"))
     ground.install(denied=frozenset({first.id}))
     ground.do(GINA, identity.remove_facility, first.id)
-    row, sheet = of(ground, select(ROWS))[0], of(ground, select(SHEETS))[0]
+    row, sheet = rows_of(ground, select(ROWS))[0], rows_of(ground, select(SHEETS))[0]
     put_back = [delete(ROWS), delete(SHEETS), insert(ROWS).values(row), insert(SHEETS).values(sheet)]
     for hidden in ([here().values(denied="")], [delete(ROWS)], [delete(ROWS), delete(SHEETS)]):
         run(ground, *hidden)
@@ -457,7 +439,7 @@ def test_installations_of_before_are_signed_once_and_what_is_written_afterwards_
     """The upgrade: a release before this one signed none, and has no sheets."""
     ground.certify()
     found = ground.install()
-    other = another(ground)
+    other = add_another_app(ground)
     ground.do(GINA, installations.uninstall, ground.do(SYSTEM, installations.current, GENERAL, other).id)
     leaves = ground.do(SYSTEM, lambda ctx: list(ctx.tx.execute(select(tree.leaves.c.subject)).scalars()))
     of = [each for each in leaves if each.startswith("installed/")]

@@ -20,9 +20,7 @@ from hilum.installations import service as installations
 from hilum.installations import store
 from hilum.kernel.actor import SYSTEM
 from tests.sim.world import FakeClock
-from tests.store.registry_ground import GENERAL, Ground, _furnish, ground
-from tests.store.test_signed_clients import run
-from tests.store.test_signed_installations import another
+from tests.store.registry_ground import GENERAL, Ground, _furnish, add_another_app, ground, write_without_key
 
 __all__ = ["ground"]
 WITHIN_S = 10.0
@@ -70,7 +68,7 @@ def beside(both: Ground, held: str, verb: Callable[[Context], Any]) -> None:
 def test_the_apps_of_a_hospital_that_leaves_are_signed_after_all_of_their_rows(both: Ground) -> None:
     both.certify()
     mine = both.install()
-    other = another(both)
+    other = add_another_app(both)
     rows = both.do(SYSTEM, installations.list_installations, GENERAL)
     assert {each.app for each in rows} == {mine.app, other.id}
     last = max(each.id for each in rows)
@@ -130,11 +128,11 @@ def test_a_client_that_somebody_marked_as_dynamic_and_ended_is_not_deleted(
     mine = update(CLIENTS).where(CLIENTS.c.id == client.id)
     # A time long ago, and one before the calendar.
     for end in (1, -(2**63)):
-        run(ground, mine.values(dynamic=True, expires_at=literal_column(str(end))))
+        write_without_key(ground, mine.values(dynamic=True, expires_at=literal_column(str(end))))
         ground.do(SYSTEM, installations.register_dynamically, GENERAL, TRIAL)
 
         there = ground.do(SYSTEM, lambda ctx: set(ctx.tx.execute(select(CLIENTS.c.id)).scalars()))
         assert client.id in there
         assert ended.id not in there
-        run(ground, mine.values(dynamic=False, expires_at=None))
+        write_without_key(ground, mine.values(dynamic=False, expires_at=None))
         assert ground.do(SYSTEM, clients.find_client, client.id) is not None

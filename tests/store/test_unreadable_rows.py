@@ -19,9 +19,7 @@ from hilum.registry import attestations as certifying
 from hilum.registry import service as registry
 from hilum.registry import store as registry_store
 from tests.sim.facts import whole
-from tests.store.registry_ground import GENERAL, RITA, SAM, Ground, ground
-from tests.store.test_signed_clients import SERVER
-from tests.store.test_signed_installations import another, of
+from tests.store.registry_ground import GENERAL, RITA, SAM, SERVER, Ground, add_another_app, ground, rows_of
 
 __all__ = ["ground"]
 CLIENTS, SECRETS = client_store.clients, client_store.secrets
@@ -89,7 +87,7 @@ def test_a_row_that_cannot_be_read_counts_for_nothing_and_keeps_nobody_from_anyt
     client, _ = ground.client(**SERVER)
     ground.certify()
     ground.install()
-    other = another(ground)
+    other = add_another_app(ground)
     on_sqlite = ground.do(SYSTEM, lambda ctx: ctx.tx.dialect.name == "sqlite")
 
     def counts() -> bool:
@@ -106,7 +104,7 @@ def test_a_row_that_cannot_be_read_counts_for_nothing_and_keeps_nobody_from_anyt
     for name, (table, values) in (DAMAGE | (OF_ANY_TYPE if on_sqlite else {})).items():
         where = mine(ground, table, client)
         columns = [type_coerce(table.c[each], JSON) if isinstance(table.c[each].type, JSON) else table.c[each] for each in values]  # fmt: skip
-        before = of(ground, select(*columns).where(where))[0]
+        before = rows_of(ground, select(*columns).where(where))[0]
         write(ground, update(table).where(where).values(values))
 
         assert not counts(), name
