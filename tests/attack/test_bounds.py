@@ -6,9 +6,8 @@ import resource
 import socket
 import statistics
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,31 +17,20 @@ import pytest
 
 from hilum.web.bounds import BODY_GRACE_S, SOURCE_BODIES_BOUND
 from tests.sim.running import Running
-from tests.sim.stranger import Connection, Received
+from tests.sim.stranger import FHIR, FORM, JSON, REGISTER, TOKEN, Received, connections
 
 CONNECTIONS = 4_096
 """What ``HILUM_CONNECTIONS`` is where nobody sets it."""
 TWO_MB = 2 * 1024 * 1024
 GARBAGE = "Authorization: Bearer hil_at_" + "A" * 43 + "_" + "B" * 8
 API_GARBAGE = "Authorization: Bearer hil_pat_" + "A" * 43
-JSON, FORM = "Content-Type: application/json", "Content-Type: application/x-www-form-urlencoded"
-FHIR, TOKEN, REGISTER = "/t/general/fhir/Observation", "/t/general/oauth/token", "/t/general/oauth/register"
 LAUNCHES, SIGNIN, VENDORS = "/t/general/ehr/launches", "/t/general/signin", "/api/v1/vendors"
-
-
-@contextmanager
-def many(running: Running, count: int) -> Iterator[list[Connection]]:
-    with ExitStack() as stack:
-        made = [Connection(running.base) for _ in range(count)]
-        for each in made:
-            stack.callback(each.close)
-        yield made
 
 
 def ask(
     running: Running, method: str, path: str, *headers: str, body: bytes = b"", within_s: float = 5
 ) -> Received:
-    with many(running, 1) as (one,):
+    with connections(running, 1) as (one,):
         return one.ask(method, path, *headers, body=body).receive(within_s)
 
 
@@ -62,7 +50,7 @@ def ask_at_once(running: Running, asked: list[Ask], within_s: float = 5) -> dict
 
     No body is ever sent: a server that waited for one would answer 408, and no other status.
     """
-    with many(running, len(asked)) as made:
+    with connections(running, len(asked)) as made:
         for one, each in zip(made, asked, strict=True):
             one.ask(each.method, each.path, each.kind, each.framing, *filter(None, [each.token]))
         return {each: one.receive(within_s) for one, each in zip(made, asked, strict=True)}
@@ -102,7 +90,7 @@ def reads(running: Running, count: int) -> list[float]:
 
 
 def test_http2_is_not_spoken(running: Running) -> None:
-    with many(running, 1) as (one,):
+    with connections(running, 1) as (one,):
         said = one.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9)).receive(2)
 
     assert said.closed
@@ -118,7 +106,7 @@ def test_an_offer_of_another_protocol_is_not_taken(running: Running) -> None:
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
     )
 
-    with many(running, 2) as made:
+    with connections(running, 2) as made:
         for one, offer in zip(made, (h2c, websocket), strict=True):
             one.ask("GET", "/healthz", *offer)
         assert [one.receive(2).status for one in made] == [200, 200]
@@ -223,7 +211,7 @@ def test_a_body_of_unsaid_length_is_counted_while_it_streams(running: Running) -
     chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
     said = []
     for path, token in ((VENDORS, bearer(running)), (TOKEN, ""), ("/api/v1/tokens", "")):
-        with many(running, 1) as (one,):
+        with connections(running, 1) as (one,):
             one.ask(
                 "POST",
                 path,
@@ -248,7 +236,7 @@ def test_a_body_has_a_deadline_and_a_minimum_rate(running: Running) -> None:
         ("/api/v1/tokens", JSON, ""),
         (VENDORS, JSON, bearer(running)),
     ]
-    with many(running, 2 * len(asked)) as made:
+    with connections(running, 2 * len(asked)) as made:
         for at, one in enumerate(made):
             path, kind, token = asked[at % len(asked)]
             one.ask("POST", path, kind, "Content-Length: 60000", *filter(None, [token]))
@@ -266,7 +254,7 @@ def test_a_body_has_a_deadline_and_a_minimum_rate(running: Running) -> None:
 def test_connections_without_bodies_and_without_headers_do_not_stop_others(running: Running) -> None:
     """C201: 1,300 connections used to stop every request for as long as they stood."""
     quiet = reads(running, 20)
-    with many(running, 1_300) as made:
+    with connections(running, 1_300) as made:
         for one in made[:650]:
             one.ask("POST", TOKEN, FORM, "Content-Length: 1000")
         crowded = reads(running, 20)
@@ -301,7 +289,7 @@ def test_more_silent_connections_than_there_are_places_do_not_keep_others_out(ru
 def test_a_flood_of_headers_stays_within_the_bound_of_memory(running: Running) -> None:
     """C201: a connection holds at most 64 KiB of headers; HTTP/2 let them expand to gigabytes."""
     before = memory_mb(running)
-    with many(running, 400) as made:
+    with connections(running, 400) as made:
         for one in made:
             one.send(b"GET / HTTP/1.1\r\nHost: x\r\nx: " + b"a" * 200_000)
         reads(running, 3)
@@ -322,7 +310,7 @@ def test_a_flood_of_headers_stays_within_the_bound_of_memory(running: Running) -
 )
 def test_headers_are_bounded_in_size_and_number(running: Running, head: bytes) -> None:
     """Source: RFC 6585 section 5"""
-    with many(running, 1) as (one,):
+    with connections(running, 1) as (one,):
         said = one.send(
             b"GET /healthz HTTP/1.1\r\nHost: " + one.host.encode() + b"\r\n" + head + b"\r\n\r\n"
         ).receive(3)
@@ -341,7 +329,7 @@ def test_a_request_has_one_host(running: Running) -> None:
     )
     cases = list(itertools.product(["/healthz", FHIR, VENDORS, TOKEN], hosts))
 
-    with many(running, len(cases)) as made:
+    with connections(running, len(cases)) as made:
         for one, (path, lines) in zip(made, cases, strict=True):
             head = [f"GET {path} HTTP/1.1", *filter(None, [lines.format(own=one.host)]), "", ""]
             one.send("\r\n".join(head).encode())
@@ -365,7 +353,7 @@ def test_a_body_ends_in_one_way_only(running: Running) -> None:
     )
     smuggled = b"3\r\na=b\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
-    with many(running, len(framings)) as made:
+    with connections(running, len(framings)) as made:
         for one, framing in zip(made, framings, strict=True):
             one.send(
                 f"POST {TOKEN} HTTP/1.1\r\nHost: {one.host}\r\n{FORM}\r\n{framing}\r\n\r\n".encode()
@@ -381,7 +369,7 @@ def test_a_body_ends_in_one_way_only(running: Running) -> None:
 def test_one_source_that_fills_its_places_leaves_those_of_others(running: Running) -> None:
     """What is counted is given back: after a crowd has gone, its source is served again."""
     for _ in range(3):
-        with many(running, SOURCE_BODIES_BOUND + 10) as made:
+        with connections(running, SOURCE_BODIES_BOUND + 10) as made:
             for one in made:
                 one.ask("POST", TOKEN, FORM, "Content-Length: 1000")
             with ThreadPoolExecutor(4) as pool:

@@ -10,7 +10,7 @@ import pytest
 
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
-from tests.attack.test_gateway_by_pointing import binary, document
+from tests.attack.pointing_ground import binary, document
 from tests.flows.gateway_ground import Answer, Ground, Play, patient
 from tests.sim.fhir_upstream import OtherServer
 from tests.unit.gateway.facts import RESTRICTED, observation

@@ -1,60 +1,18 @@
 """What an app may write or name must not show it what it may not see: pointers, pages, and what the record keeps of it."""
 
-import base64
-import json
-from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 import pytest
 
-from hilum.audit import live as journals
-from hilum.audit.models import Access, AccessQuery
 from hilum.gateway.models import REFILL_BOUND
-from tests.flows.gateway_ground import GENERAL, PLATFORM, Answer, Ground, Play, patient
+from tests.attack.pointing_ground import CANARY, binary, comparable, document, recorded
+from tests.flows.gateway_ground import PLATFORM, Ground, Play, patient
 from tests.sim.one_world import in_one_world
 from tests.unit.gateway.facts import RESTRICTED, observation, provenance
 
-CANARY = "SECRET-OF-P2"
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 MANY = REFILL_BOUND + 4
 """More than an answer is gathered from in pages of one."""
-
-
-INLINE = [{"attachment": {"contentType": "text/plain", "data": "bWluZQ=="}}]
-
-
-def document(id_: str, patient_id: str, *urls: str) -> dict[str, Any]:
-    return {
-        "resourceType": "DocumentReference",
-        "id": id_,
-        "status": "current",
-        "subject": {"reference": f"Patient/{patient_id}"},
-        "content": [{"attachment": {"contentType": "text/plain", "url": url}} for url in urls] or INLINE,
-    }
-
-
-def binary(id_: str, text: str) -> dict[str, Any]:
-    return {
-        "resourceType": "Binary",
-        "id": id_,
-        "contentType": "text/plain",
-        "data": base64.b64encode(text.encode()).decode(),
-    }
-
-
-def recorded(made: Ground) -> Access:
-    """The latest access of the app."""
-    folder = Path(made.uow.db.url.removeprefix("sqlite:///")).parent / "journal"
-    reader = journals.open_reader(folder, made.uow.db.url)
-    return reader.newest(AccessQuery(tenant=GENERAL, limit=1))[0]
-
-
-def told(answer: Answer) -> str:
-    """An answer without what is different in every one: the id of its decision and the address it repeats."""
-    body = answer.json
-    body.pop("link", None)
-    return json.dumps([answer.status, body, [link["relation"] for link in answer.json.get("link", [])]])
 
 
 # --- a Binary by pointing at it ------------------------------------------------------------------------------------------------
@@ -101,7 +59,7 @@ def test_a_pointer_to_an_absent_binary_is_refused_as_one_to_somebody_elses(play:
         there = await made.send("POST", "DocumentReference", token, body=document("n", "p1", "Binary/b2"))
         absent = await made.send("POST", "DocumentReference", token, body=document("n", "p1", "Binary/b9"))
 
-        assert told(there).replace("req_000001", "") == told(absent).replace("req_000002", "")
+        assert comparable(there).replace("req_000001", "") == comparable(absent).replace("req_000002", "")
 
     play(story)
 
@@ -167,7 +125,7 @@ def test_the_pages_of_a_search_for_provenance_disclose_nothing_of_what_is_out_of
         second = await made.get(f"Provenance?{absent}&_count=1", token)
 
         assert first.status == 200
-        assert told(first) == told(second)
+        assert comparable(first) == comparable(second)
         assert first.link("next") is None
 
     play(story)
@@ -220,7 +178,7 @@ def test_small_pages_do_not_tell_that_records_are_withheld_by_label(play: Play) 
         nothing = await made.get(f"Observation?_id={absent}&_count=1", token)
 
         assert withheld.ids == []
-        assert told(withheld) == told(nothing)
+        assert comparable(withheld) == comparable(nothing)
 
     play(story)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.attack.test_gateway_by_pointing import binary, document
+from tests.attack.pointing_ground import binary, document
 from tests.flows.gateway_ground import PLATFORM, Ground, Play, patient
 from tests.sim.fhir_upstream import OtherServer
 from tests.unit.gateway.facts import observation

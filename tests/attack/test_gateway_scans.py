@@ -8,7 +8,7 @@ import pytest
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.standards.fhir.requests import BINARY_BODY_BOUND, BODY_BOUND
-from tests.attack.test_gateway_by_pointing import CANARY, binary, document, recorded
+from tests.attack.pointing_ground import CANARY, binary, document, recorded
 from tests.flows.gateway_ground import Ground, Play, patient
 from tests.sim.one_world import in_one_world
 from tests.unit.gateway.facts import RESTRICTED

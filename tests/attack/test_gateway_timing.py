@@ -12,7 +12,7 @@ import pytest
 
 from hilum.controls import service as controls
 from hilum.controls.models import Quota
-from tests.attack.test_gateway_by_pointing import binary, document
+from tests.attack.pointing_ground import binary, document
 from tests.effort import FULL, effort
 from tests.flows.gateway_ground import GENERAL, Ground, Play
 from tests.unit.gateway.facts import RESTRICTED, provenance

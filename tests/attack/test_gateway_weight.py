@@ -8,7 +8,7 @@ import pytest
 
 from hilum.gateway.models import RESOURCE_BOUND
 from hilum.upstream.models import RESPONSE_BOUND
-from tests.attack.test_gateway_by_pointing import document
+from tests.attack.pointing_ground import document
 from tests.flows.gateway_ground import Answer, Ground, Play, patient
 from tests.sim.fhir_upstream import OtherServer
 from tests.unit.gateway.facts import RESTRICTED, observation

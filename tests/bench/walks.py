@@ -25,9 +25,9 @@ from playwright.sync_api import Frame, Page, expect, sync_playwright
 from tests.bench.figures import Figure
 from tests.browser.by_pages import enter, narrow, staff, stop
 from tests.browser.conftest import CHROMIUM
+from tests.browser.fhirclient_app import FRAMED, PAGE, app
 from tests.browser.hand import BUTTON_S, HOME_S, KEY_S, POINT_S, Hand
 from tests.browser.stage import Stage
-from tests.browser.test_fhirclient import FRAMED, PAGE, app
 from tests.sim.postgres import free_port
 from tests.sim.running import Running
 

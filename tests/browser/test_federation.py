@@ -14,7 +14,7 @@ from tests.browser.axe import MODULES
 from tests.browser.by_pages import enter
 from tests.browser.phone import on_a_phone_too
 from tests.browser.stage import Stage, authorize_address, judge
-from tests.flows.outside.test_command_line import Shell, by
+from tests.flows.outside.shells import Shell, by
 from tests.sim.postgres import free_port
 from tests.sim.running import Running
 

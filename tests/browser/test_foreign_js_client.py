@@ -6,8 +6,8 @@ import httpx2
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.fhirclient_app import LAUNCH, PAGE, app, register
 from tests.browser.stage import Stage
-from tests.browser.test_fhirclient import LAUNCH, PAGE, app, register
 
 SCOPE = "launch/patient openid fhirUser offline_access patient/Patient.rs patient/Observation.rs patient/Immunization.rs"
 BEGIN = """

@@ -30,8 +30,8 @@ from tests.browser.by_pages import (
     stop,
     submit,
 )
+from tests.browser.fhirclient_app import FRAMED, PAGE, app, frame_of
 from tests.browser.stage import Stage, judge, overflow
-from tests.browser.test_fhirclient import FRAMED, PAGE, app, frame_of
 from tests.sim.flask_app import serving
 from tests.sim.running import Running
 from tests.sim.tls_host import Authority

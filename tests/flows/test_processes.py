@@ -10,10 +10,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.attack.test_bounds import FORM, TOKEN, many
 from tests.flows.outside.ground import tell
 from tests.sim.processes import children, kill, name_of, operations, part, until, workers
 from tests.sim.running import Running, start
+from tests.sim.stranger import FORM, TOKEN, connections
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_a_part_that_is_killed_is_started_again_and_its_children_do_not_live_on(
 
 def test_operations_answer_while_the_site_has_no_place_left(running: Running) -> None:
     """Faults 15: the probes died with the site. They are asked by address, and with any Host (faults 16)."""
-    with many(running, 1_300) as made:
+    with connections(running, 1_300) as made:
         for one in made:
             one.ask("POST", TOKEN, FORM, "Content-Length: 1000")
         begun = time.monotonic()

@@ -3,9 +3,15 @@
 import select
 import socket
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
+
+from tests.sim.running import Running
+
+JSON, FORM = "Content-Type: application/json", "Content-Type: application/x-www-form-urlencoded"
+FHIR, TOKEN, REGISTER = "/t/general/fhir/Observation", "/t/general/oauth/token", "/t/general/oauth/register"
 
 
 @dataclass
@@ -87,3 +93,12 @@ def _parse(raw: bytes) -> Received:
         return Received(raw=raw)
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     return Received(int(words[1]), headers, body, raw=raw)
+
+
+@contextmanager
+def connections(running: Running, count: int) -> Iterator[list[Connection]]:
+    with ExitStack() as stack:
+        made = [Connection(running.base) for _ in range(count)]
+        for each in made:
+            stack.callback(each.close)
+        yield made

@@ -37,8 +37,7 @@ from hilum.keys.store import signing_key
 from tests.effort import FULL
 from tests.flows.journal_ground import TRACE, Place, access
 from tests.flows.outside.conftest import Starter, widen
-from tests.flows.outside.ground import Grant, Outside, outside_of, refused_grant, tell
-from tests.flows.outside.test_two_nodes import refreshed
+from tests.flows.outside.ground import Grant, Outside, outside_of, refreshed, refused_grant, tell
 from tests.sim.nodes import Node, Nodes, Through
 from tests.sim.postgres import Cluster, free_port
 from tests.sim.running import Running, start

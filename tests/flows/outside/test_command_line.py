@@ -3,11 +3,9 @@
 import asyncio
 import os
 import re
-import subprocess
 import time
 import urllib.request
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,55 +19,14 @@ from hilum.factors import policy
 from hilum.infra import settings
 from tests.effort import FULL
 from tests.flows.outside.ground import EVERY_WORKER, Outside, tell, until_all
+from tests.flows.outside.shells import DONE, LOGIN, MISUSED, REFUSED, Shell, administrator, by, host
 from tests.sim.browser import form_with
-from tests.sim.command_line import run_hilum
 from tests.sim.launcher import launch
 from tests.sim.postgres import free_port
 from tests.sim.running import Running
 from tests.sim.seeded import KEY
 
-DONE, REFUSED, MISUSED = 0, 1, 2
 PASSWORD = "correct horse battery"
-Done = subprocess.CompletedProcess[str]
-
-
-@dataclass
-class Shell:
-    """A shell on some host, with its variables."""
-
-    variables: dict[str, str] = field(default_factory=dict)
-    typed: str = ""
-
-    def hilum(self, *words: str, **more: str) -> Done:
-        """Run one command."""
-        done = run_hilum(words, self.variables | more, typed=self.typed)
-        assert done.returncode in {DONE, REFUSED, MISUSED}, done.stderr
-        assert "Traceback" not in done.stdout + done.stderr, done.stderr
-        return done
-
-    def json(self, *words: str) -> Any:
-        done = self.hilum(*words, "--json")
-        assert done.returncode == DONE, done.stderr
-        return orjson.loads(done.stdout)
-
-    def refuses(self, *words: str, saying: str, **more: str) -> Done:
-        done = self.hilum(*words, **more)
-        assert done.returncode == REFUSED, (done.stdout, done.stderr)
-        assert saying in done.stderr, done.stderr
-        assert "\nrefused: " in "\n" + done.stderr, done.stderr
-        return done
-
-
-def by(running: Running, username: str, tmp: Path) -> Shell:
-    """Somebody of the staff at another machine: nothing but an address and a token."""
-    token = next(each["api_token"] for each in running.card["staff"] if each["username"] == username)
-    return Shell({"HILUM_API_URL": running.base, "HILUM_API_TOKEN": token, "HOME": str(tmp)})
-
-
-def host(running: Running) -> Shell:
-    """The machine where a platform runs; its operator has a token in the environment too."""
-    variables = {name: value for name, value in running.environment.items() if name.startswith("HILUM_")}
-    return Shell(variables | {"HILUM_API_TOKEN": "hil_pat_whatever"})
 
 
 @pytest.fixture
@@ -474,19 +431,6 @@ def test_an_app_goes_from_vendor_to_uninstalled_by_commands_alone(hospital: Runn
     installer.refuses("app", "uninstall", app, "--tenant", "general", saying="not installed")
     assert reviewer.json("app", "withdraw", certified["id"])["withdrawn_at"]
     reviewer.refuses("app", "show", "app_nobody", saying="not_found")
-
-
-def administrator(running: Running, tmp: Path) -> Shell:
-    """A hospital's administrator, signed in by ``hilum login``."""
-    home = tmp / "administrator"
-    home.mkdir()
-    shell = Shell({"HILUM_API_URL": running.base, "HOME": str(home)})
-    done = shell.hilum(*LOGIN, "sandbox-admin.hall")
-    assert done.returncode == DONE, done.stderr
-    return shell
-
-
-LOGIN = ("login", "--tenant", "general", "--username", "admin.hall", "--password")
 
 
 def test_a_refused_login_does_not_show_the_password_and_says_what_was_left_out(

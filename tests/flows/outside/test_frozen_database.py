@@ -11,16 +11,11 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from hilum.infra.lanes import ANSWER_WITHIN_S
 from tests.effort import FULL
-from tests.flows.outside.ground import Outside
+from tests.flows.outside.ground import AT_MOST_S, WELL_WITHIN_S, Outside
 from tests.sim.nodes import Nodes
 from tests.sim.postgres import Cluster
 
-AT_MOST_S = ANSWER_WITHIN_S + 2.0
-"""The promised bound, and what a crowded machine adds."""
-WELL_WITHIN_S = 6.0
-"""Two seconds on a machine of its own; a record that is written shows the journal to be well."""
 SLOTS = 6
 Ask = Callable[[], Awaitable[httpx2.Response]]
 

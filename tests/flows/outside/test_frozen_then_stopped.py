@@ -13,9 +13,7 @@ import orjson
 import pytest
 
 from tests.effort import FULL
-from tests.flows.outside.ground import Grant, Outside
-from tests.flows.outside.test_frozen_database import AT_MOST_S, WELL_WITHIN_S
-from tests.flows.outside.test_two_nodes import SWITCH_WITHIN_S
+from tests.flows.outside.ground import AT_MOST_S, SWITCH_WITHIN_S, WELL_WITHIN_S, Grant, Outside
 from tests.sim.nodes import Node, Nodes
 
 FROZEN_S = (1.5, 2.2, 4.9, 8.0, 12.6, 16.0) if FULL else (12.6,)

@@ -18,7 +18,7 @@ from hilum_ehr.sandbox.ehr.feed import Feed, Pace
 from hilum_ehr.sandbox.ehr.platform import Platform
 from tests.flows.outside.conftest import Starter
 from tests.flows.outside.ground import PATIENCE_S, SCOPE, Grant, Outside, tell
-from tests.flows.outside.test_stream_of_decisions import launch_of, listening, token_of
+from tests.flows.outside.listeners import launch_of, listening, token_of
 from tests.sim.launcher import Process, launch
 from tests.sim.running import Running
 

@@ -8,7 +8,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from tests.flows.outside.ground import Outside, tell
-from tests.flows.outside.test_command_line import DONE, MISUSED, Shell, by, host
+from tests.flows.outside.shells import DONE, MISUSED, Shell, by, host
 from tests.sim.running import Running
 
 

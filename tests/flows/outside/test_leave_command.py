@@ -5,7 +5,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from tests.flows.outside.test_command_line import DONE, REFUSED, by, host
+from tests.flows.outside.shells import DONE, REFUSED, by, host
 from tests.sim.processes import until as eventually
 from tests.sim.running import Running
 

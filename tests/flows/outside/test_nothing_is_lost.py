@@ -1,6 +1,5 @@
 """Processes die without a word, and still no answer left that is not on record, and no refusal lost what it protected."""
 
-import asyncio
 import os
 import sqlite3
 import time
@@ -17,14 +16,12 @@ from hilum.audit import live as journals
 from tests.effort import effort
 from tests.flows.outside.conftest import Starter, widen
 from tests.flows.outside.ground import Grant, Outside, refused_grant, tell, until_all
+from tests.flows.outside.power_cuts import HEALED_WITHIN_S, cut_power, reads_until_cut
 from tests.sim.browser import Client
 from tests.sim.processes import name_of
 from tests.sim.running import Running, family_of, kill_all, start
 
-READERS = 12
 ANSWERS = effort(200, 5_000)
-HEALED_WITHIN_S = 90
-"""What holds it up is bounded by some 30 seconds; a busy machine takes as long again to start a worker."""
 
 
 def platform_of(running: Running) -> int:
@@ -35,49 +32,6 @@ def platform_of(running: Running) -> int:
 
 def workers_of(parent: int) -> list[int]:
     return [pid for pid in family_of(parent)[1:] if name_of(pid) == "hilum-platform"]
-
-
-def cut_power(running: Running) -> None:
-    """End every process of a sandbox as a power cut would."""
-    kill_all(family_of(running.process.pid))
-    running.process.wait()
-
-
-async def reads_until_cut(
-    outside: Outside, grant: Grant, cut: Any, *, after: int, heals: bool = False
-) -> dict[str, int]:
-    """Read with many callers at once; call ``cut`` in full flight; return the status of every answer by its request id."""
-    answers: dict[str, int] = {}
-    cut_at, answered_then = 0.0, 0
-
-    async def caller(http: httpx2.AsyncClient, number: int) -> None:
-        while True:
-            path = "Observation?_count=2" if number % 3 == 0 else f"Patient/{grant.patient}"
-            bearer = grant.bearer if number % 4 else {"authorization": "Bearer hil_at_forged"}
-            try:
-                answer = await http.get(f"{grant.client.fhir}/{path}", headers=bearer)
-            except httpx2.TransportError:
-                if not heals:
-                    return
-                await asyncio.sleep(0.05)
-            else:
-                answers[answer.headers["x-request-id"]] = answer.status_code
-            # So many more answers show that calls went on over the cut; how long they take is the machine's.
-            waited = bool(cut_at) and time.monotonic() - cut_at > HEALED_WITHIN_S
-            if heals and cut_at and (waited or len(answers) >= answered_then + after):
-                return
-
-    async with httpx2.AsyncClient(timeout=30) as http:
-        calling = [asyncio.create_task(caller(http, number)) for number in range(READERS)]
-        begun = time.monotonic()
-        while list(answers.values()).count(200) < after:
-            await asyncio.sleep(0.005)
-            assert time.monotonic() - begun < 120, answers
-        answered_then = len(answers)
-        cut()
-        cut_at = time.monotonic()
-        await asyncio.gather(*calling)
-    return answers
 
 
 def recorded(running: Running) -> dict[str, set[str]]:

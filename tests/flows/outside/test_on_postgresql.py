@@ -13,7 +13,7 @@ from hilum.audit import live as journals
 from tests.effort import FULL
 from tests.flows.outside.conftest import widen
 from tests.flows.outside.ground import Outside, refused_grant, tell, until_all
-from tests.flows.outside.test_nothing_is_lost import cut_power, reads_until_cut
+from tests.flows.outside.power_cuts import cut_power, reads_until_cut
 from tests.sim.postgres import Cluster
 from tests.sim.running import Running, start
 

@@ -8,7 +8,7 @@ import pytest
 
 from hilum.policies.document import render
 from hilum.policies.shipped import shipped_book
-from tests.flows.outside.test_command_line import DONE, MISUSED, REFUSED, Shell, by
+from tests.flows.outside.shells import DONE, MISUSED, REFUSED, Shell, by
 from tests.sim.running import Running
 from tests.unit.policies.books import document
 

@@ -6,7 +6,6 @@ A read-only scheduling app, a documentation assistant that writes notes, and a p
 import asyncio
 import time
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,17 +14,22 @@ import orjson
 import pytest
 from joserfc.jwk import ECKey
 
-from hilum.infra.system import SystemClock
+from tests.flows.outside.certified_app import (
+    ADMINISTRATORS,
+    ENDS,
+    LAUNCH,
+    PLATFORM,
+    REDIRECT,
+    REVIEWER,
+    SECURITY,
+    note,
+)
 from tests.flows.outside.conftest import Starter
 from tests.flows.outside.ground import Outside, tell
-from tests.flows.outside.test_command_line import Shell
+from tests.flows.outside.shells import Shell
 from tests.sim.browser import Client
 from tests.sim.running import Running
 
-PLATFORM, REVIEWER, SECURITY = "admin.ferro", "reviewer.mensah", "security.ito"
-ADMINISTRATORS = {"general": "admin.hall", "children": "admin.ortega", "clinic": "admin.fraser"}
-ENDS = (SystemClock().now() + timedelta(days=60)).isoformat()
-REDIRECT, LAUNCH = "http://127.0.0.1:9009/callback", "http://127.0.0.1:9009/launch"
 IDENTITY = ("launch", "openid", "fhirUser")
 
 
@@ -282,26 +286,6 @@ async def status(outside: Outside, client: Client, token: dict[str, Any], path: 
     if body is None:
         return int((await outside.http.get(url, headers=headers)).status_code)
     return int((await outside.http.post(url, json=body, headers=headers)).status_code)
-
-
-def note(patient: str) -> dict[str, Any]:
-    return {
-        "resourceType": "DocumentReference",
-        "status": "current",
-        "type": {"coding": [{"system": "http://loinc.org", "code": "11506-3"}]},
-        "category": [
-            {
-                "coding": [
-                    {
-                        "system": "http://hl7.org/fhir/us/core/CodeSystem/us-core-documentreference-category",
-                        "code": "clinical-note",
-                    }
-                ]
-            }
-        ],
-        "subject": {"reference": f"Patient/{patient}"},
-        "content": [{"attachment": {"contentType": "text/plain", "data": "QSBub3RlLg=="}}],
-    }
 
 
 @pytest.mark.parametrize("surface", ["api", "commands"])

@@ -14,11 +14,8 @@ from hilum.infra.context import Trace
 from hilum.infra.nodes import BEAT
 from hilum.installations import service as installations
 from hilum.kernel.actor import SYSTEM
-from tests.flows.outside.ground import Grant, Outside, refused_grant
+from tests.flows.outside.ground import SWITCH_WITHIN_S, Grant, Outside, refreshed, refused_grant
 from tests.sim.nodes import Nodes
-
-SWITCH_WITHIN_S = 2.0
-"""P9 promises 250 ms on a machine of its own; this one is shared with the whole suite, and the ceiling of the snapshot is 2 s."""
 
 
 async def answered_within(ask: Callable[[], Awaitable[httpx2.Response]], status: int) -> float:
@@ -30,11 +27,6 @@ async def answered_within(ask: Callable[[], Awaitable[httpx2.Response]], status:
     for _ in range(5):
         assert (await ask()).status_code == status
     return took
-
-
-async def refreshed(outside: Outside, grant: Grant) -> httpx2.Response:
-    client = await outside.client(grant.client.id)
-    return await client.token(grant_type="refresh_token", refresh_token=grant.token["refresh_token"])
 
 
 async def introspected(outside: Outside, token: str) -> dict[str, Any]:
