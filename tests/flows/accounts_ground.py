@@ -6,7 +6,7 @@ from starlette.testclient import TestClient
 
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery, Outcome
-from tests.flows.control_site import ORIGIN, ControlSite
+from tests.flows.control_site import ORIGIN, PASSWORD, ControlSite
 from tests.sim.browser import form_with
 
 OWN = "my own long words"
@@ -50,3 +50,20 @@ def signs_in(site: ControlSite, username: str, password: str, tenant: str | None
 def events(site: ControlSite, action: str) -> list[tuple[Outcome, str, str]]:
     found = site.system(audit.list_events, query=EventQuery(action=action)).events
     return [(each.event.outcome, each.actor, each.event.reason) for each in reversed(found)]
+
+
+def open_link(site: ControlSite, url: str, code: str = "") -> Any:
+    """Set PASSWORD through a one-time link, as its owner's browser does."""
+    browser = site.browser()
+    path = url.removeprefix("http://127.0.0.1:8000")
+    shown = browser.get(path)
+    if shown.status_code != 200:
+        return shown
+    token = shown.text.partition('name="csrf" value="')[2].partition('"')[0]
+    form = {"csrf": token, "code": code, "password": PASSWORD, "again": PASSWORD}
+    return browser.post(path, data=form, headers={"origin": "http://127.0.0.1:8000"})
+
+
+def sign_in(site: ControlSite, vendor: str, username: str) -> Any:
+    body = {"username": username, "password": PASSWORD, "vendor": vendor}
+    return site.api().post("/tokens", json=body)

@@ -1,17 +1,22 @@
 """People of the host and of hospitals at their consoles."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
+import orjson
+import pytest
 from starlette.testclient import TestClient
 
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
 from hilum.console.models import Page
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.policies import service as policies
 from hilum.registry.models import App
-from tests.flows.control_site import TRACE, ControlSite
+from tests.flows.control_site import TRACE, ControlSite, build, send, with_rule_book
+from tests.sim.world import FakeClock
 
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)>'
 LONG = "A name of two hundred letters " * 6 + "x" * 20
@@ -48,3 +53,33 @@ class Desk:
     def events(self, action: str) -> list[Any]:
         read = partial(audit.list_events, query=EventQuery(action=action, limit=50))
         return list(self.site.uow.read_now(read, trace=TRACE).events)
+
+
+def enter_hospital(site: ControlSite, username: str, place: str = "general") -> Any:
+    return site.signed_in(username, f"/t/{place}/signin")
+
+
+@pytest.fixture
+def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
+    made = build(sqlite_uow, clock, then=with_rule_book)
+    # Two people are two once their accounts are a week old.
+    clock.advance(timedelta(days=8))
+    return made
+
+
+def enter_staff(site: ControlSite, username: str) -> TestClient:
+    return site.signed_in(username)
+
+
+def agree(site: ControlSite, answer: Any, by: str = "sam") -> Any:
+    assert answer.status_code == 303, answer.text
+    page = answer.headers["location"]
+    assert page.startswith("/operations/staff/apr_")
+    return send(enter_staff(site, by), page, "decision", decision="approve")
+
+
+def wider(site: ControlSite) -> Any:
+    """Return a rule book that allows one app more requests."""
+    document = orjson.loads(site.system(policies.get_signed, number=1).document)
+    document["categories"]["scheduling"]["cells"]["low"]["quota"]["rate_per_s"] *= 2
+    return document

@@ -400,3 +400,10 @@ def furnish_front(front: Front) -> None:
 def front(sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[Front]:
     with standing(sqlite_uow, clock, tmp_path) as made:
         yield made
+
+
+def keep_using(front: Front, token: str, *, days: int, times: int) -> str:
+    for _ in range(times):
+        front.clock.advance(timedelta(days=days))
+        token = front.refresh(token, "web").json()["refresh_token"]
+    return token

@@ -72,3 +72,7 @@ class Place:
 
         asyncio.run(work())
         journal.close()
+
+
+def index_now(place: Place) -> int:
+    return live.index_accesses(place.directory, place.url)

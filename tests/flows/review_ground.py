@@ -20,6 +20,7 @@ SCOPES = [
     {"scope": "user/Slot.rs", "justification": "Shows free slots to the front desk."},
 ]
 WORKFLOWS = ["appointments"]
+REGULATED_SCOPES = ["launch/patient", "patient/Appointment.rs"]
 
 
 @dataclass
@@ -120,3 +121,10 @@ def furnish(
 
     name = f"in review {prefix} {profile} {category} {workflows} {proved} {client}"
     return Ground(site, *site.furnished(name, build))
+
+
+def ask_for_regulated_access(
+    ground: Ground, who: str = "acme.developer", scopes: list[str] = REGULATED_SCOPES
+) -> Any:
+    body = {"version": ground.version, "scopes": scopes}
+    return ground.site.api(who).post("/regulated-access", json=body)

@@ -1,14 +1,17 @@
 """Versions of the rule book, written and put in force by the routes of the API."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from hilum.kernel.ids import TenantId
+from hilum.policies import service
 from hilum.policies import service as policies
-from hilum.policies.models import ApplyOrder
+from hilum.policies.models import ApplyOrder, Tier
+from hilum.policies.product_models import NOTICE
 from tests.flows.control_site import ControlSite
 from tests.sim.dry_runs import rehearse
+from tests.sim.world import START
 from tests.unit.policies.books import document
 
 CELLS = "categories.unclassified.cells"
@@ -17,6 +20,7 @@ CELL = "categories.scheduling.cells.low"
 WIDER = {f"{CELL}.quota": {"burst": 101}}
 NARROWER = {f"{CELL}.quota": {"burst": 99}}
 SOAK = timedelta(days=1)
+TODAY = START.date()
 
 
 def put_in_force(site: ControlSite, changes: dict[str, Any]) -> None:
@@ -76,3 +80,18 @@ def narrow_rule_book(run: Callable[[Any], Any], changes: dict[str, Any], *tenant
     version = run(lambda ctx: policies.add_version(ctx, document(changes), base=1, note=""))
     last = run(policies.in_force).last
     run(lambda ctx: policies.apply(ctx, ApplyOrder(version.number, tenants, last, "a drill", emergency=True)))
+
+
+def burst(site: ControlSite, tenant: str = "general") -> int:
+    facts = site.system(service.current)
+    return int(facts.book_at(TenantId(tenant), START).categories["scheduling"].cells[Tier.LOW].quota.burst)
+
+
+def ending(name: str = "results", since: date = TODAY, **fields: Any) -> dict[str, Any]:
+    found = {
+        "status": "deprecated",
+        "deprecated_from": since,
+        "sunset": since + NOTICE,
+        "successor": "assessments",
+    }
+    return {f"scopes.{name}.{field}": value for field, value in (found | fields).items()}

@@ -22,8 +22,7 @@ from tests.flows.back_channel import MERCY
 from tests.flows.connected_ground import connect
 from tests.flows.control_site import build, problem
 from tests.flows.front_channel import Front, answer, front
-from tests.flows.journal_ground import AT, Place, access
-from tests.flows.test_audit_search import index_now
+from tests.flows.journal_ground import AT, Place, access, index_now
 from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 

@@ -20,7 +20,7 @@ from hilum.policies.models import ApplyOrder
 from hilum.registry import service as registry
 from tests.flows.control_site import problem
 from tests.flows.journal_ground import access
-from tests.flows.test_overuse import MAILBOX, Lease, Seen
+from tests.flows.use_ground import MAILBOX, DeclaringApp, Lease
 from tests.flows.vendor_ground import join
 from tests.sim.backends import both_backends
 from tests.sim.world import FakeClock
@@ -30,7 +30,7 @@ REFUSED: dict[str, Any] = {"outcome": Outcome.REFUSED, "reason": "scope_insuffic
 CELL = "categories.unclassified.cells"
 
 
-class Watch(Seen):
+class Watch(DeclaringApp):
     """An app at two hospitals, with calls of the last hour."""
 
     def call(self, tenant: str, number: int, **more: Any) -> None:

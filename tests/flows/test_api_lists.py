@@ -79,7 +79,7 @@ from tests.conftest import SECRET_KEY
 from tests.effort import FULL, effort
 from tests.flows.control_site import ORIGIN, TRACE, ControlSite, build, in_a_browser, problem
 from tests.flows.journal_ground import Place, access
-from tests.flows.test_overrides import override, withhold
+from tests.flows.override_ground import override, withhold
 from tests.sim.dry_runs import dry_run, packs_of
 from tests.sim.rollouts import plan
 from tests.sim.site_client import SiteClient

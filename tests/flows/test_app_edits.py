@@ -8,38 +8,13 @@ import pytest
 from hilum.clients import service as clients
 from hilum.kernel.ids import AppId, ClientId
 from hilum.registry import service as registry
+from tests.flows.app_edit_ground import app, certify, edit, shown
 from tests.flows.control_site import ControlSite, codes, problem
-from tests.flows.vendor_ground import ROLES, certified, client_body, furnish_vendor, made
+from tests.flows.vendor_ground import ROLES, client_body, furnish_vendor, made
 from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
-WRITTEN = {
-    "name": "Ward Notes",
-    "description": "Writes nots.",
-    "purpose": "Documentation",
-    "category": "scheduling",
-}
-SCOPES = ["user/Appointment.rs", "launch", "openid", "fhirUser"]
-
-
-@pytest.fixture
-def app(site: ControlSite) -> str:
-    vendor = furnish_vendor(site, "Acme Health", "acme")
-    return str(made(site.api("acme.owner").post("/apps", json=WRITTEN | {"vendor": vendor}))["id"])
-
-
-def shown(site: ControlSite, app: str) -> Any:
-    return made(site.api("otto").get(f"/apps/{app}"), 200)
-
-
-def edit(site: ControlSite, app: str, username: str = "acme.developer", **texts: Any) -> Any:
-    body = {"revision": shown(site, app)["revision"]} | texts
-    return site.api(username).patch(f"/apps/{app}", json=body)
-
-
-def certify(site: ControlSite, app: str, environment: str = "production") -> None:
-    version = made(site.api("acme.owner").post(f"/apps/{app}/versions", json={"label": "1.0"}))["id"]
-    certified(site, version, SCOPES, environment)
+__all__ = ["app"]
 
 
 @pytest.mark.parametrize("environment", ["", "sandbox"])

@@ -19,11 +19,11 @@ from hilum.policies.shipped import shipped_book
 from hilum.review import service as review
 from hilum.review.models import MADE_HERE
 from hilum.signin.policy import actor_of
+from tests.flows.console_review_ground import check, enter_vendor
 from tests.flows.control_site import TRACE, build, problem
 from tests.flows.review_ground import Ground, furnish
 from tests.flows.review_world import checks_of
 from tests.flows.rule_book_ground import add, put_in_force
-from tests.flows.test_console_submissions import check, enter
 from tests.flows.vendor_ground import certified, furnish_vendor, made
 from tests.sim.world import FakeClock
 from tests.unit.policies.books import document
@@ -159,7 +159,7 @@ def test_nobody_but_its_members_and_the_staff_read_an_apps_rules(ground: Ground)
 
 def test_the_page_says_every_rule_of_the_cell_in_words(ground: Ground) -> None:
     """C181, C183."""
-    browser = enter(ground, "acme.developer", ground.vendor)
+    browser = enter_vendor(ground, "acme.developer", ground.vendor)
 
     text = unescape(browser.get(f"/developer/apps/{ground.app}/rules").text)
 

@@ -11,8 +11,8 @@ from hilum.installations import service as installations
 from hilum.kernel.ids import AppId, ClientId, TenantId
 from hilum.policies import service as policies
 from hilum.standing.policy import is_certified, is_installed
+from tests.flows.client_ground import EVIL, Certified
 from tests.flows.control_site import TRACE, ControlSite, codes, problem
-from tests.flows.test_client_changes import EVIL, Certified
 from tests.flows.vendor_ground import furnish_vendor, join, made
 
 

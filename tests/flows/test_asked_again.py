@@ -1,16 +1,15 @@
 """People are asked again for more, for another purpose, other terms, after an incident, a change of the app and after long disuse, and not otherwise (C90)."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from hilum.clients import service as clients
 from hilum.kernel.ids import VendorId
 from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Environment, NewVendor, NewVersion, Profile
+from hilum.registry.models import NewVendor
+from tests.flows.consent_ground import certify_again, incident, new_version, states
 from tests.flows.front_channel import Front, answer, front
 
 __all__ = ["front"]
@@ -24,41 +23,6 @@ def nothing(_: Front) -> None:
 
 def later(days: int) -> Callable[[Front], object]:
     return lambda front: front.clock.advance(timedelta(days=days))
-
-
-def new_version(front: Front) -> None:
-    app, client = front.clients["web"].app, front.clients["web"]
-    version = front.run(lambda ctx: registry.add_version(ctx, app, NewVersion("2.0")))
-    end = front.clock.now() + timedelta(days=90)
-    front.run(
-        lambda ctx: registry.certify(ctx, CertifyOrder(version.id, Environment.SANDBOX, client.scopes, end))
-    )
-    front.run(lambda ctx: clients.adopt_version(ctx, client.id, version.id))
-
-
-def certify_again(front: Front) -> None:
-    client = front.clients["web"]
-    end = front.clock.now() + timedelta(days=90)
-    order = CertifyOrder(client.version, Environment.SANDBOX, client.scopes, end)
-    front.run(lambda ctx: registry.certify(ctx, order))
-
-
-def incident(front: Front) -> None:
-    front.clock.advance(timedelta(seconds=1))
-    front.run(lambda ctx: registry.ask_again(ctx, front.clients["web"].app, "records of others were shown"))
-
-
-def states(**stated: Any) -> Callable[[Front], None]:
-    """Let the vendor state something about the app, after it had stated terms and a privacy policy."""
-
-    def change(front: Front) -> None:
-        app = front.clients["web"].app
-        first = Profile(terms="https://web.example/terms", privacy_policy="https://web.example/privacy")
-        front.clock.advance(timedelta(seconds=1))
-        _, second = front.run(lambda ctx: registry.save_profile(ctx, app, first))
-        front.run(lambda ctx: registry.save_profile(ctx, app, replace(second, **stated)))
-
-    return change
 
 
 @pytest.mark.parametrize(

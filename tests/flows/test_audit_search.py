@@ -19,7 +19,7 @@ from hilum.audit.models import Access, AccessQuery, Outcome
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import Invalid
 from tests.effort import effort
-from tests.flows.journal_ground import AT, Place, access
+from tests.flows.journal_ground import AT, Place, access, index_now
 from tests.sim.one_world import in_one_world
 
 WORDS = (
@@ -87,10 +87,6 @@ def filled(place: Place, count: int, seed: int = 0) -> list[Access]:
     for start in range(0, count, 40):
         place.write(*records[start : start + 40])
     return records
-
-
-def index_now(place: Place) -> int:
-    return live.index_accesses(place.directory, place.url)
 
 
 def expected(place: Place, query: AccessQuery) -> list[Access]:

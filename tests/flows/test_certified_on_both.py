@@ -14,9 +14,9 @@ from hilum.revalidation.models import CLOSED_KEPT, State
 from hilum.review.models import Look, Target
 from tests.flows.certificate_ground import AT
 from tests.flows.certified_app import DAY, Certified
+from tests.flows.listing_ground import act, figure, follow, seen
 from tests.flows.review_ground import signs
 from tests.flows.review_world import OK, World, decide, in_order, submitted
-from tests.flows.test_listings import act, figure, follow, seen
 from tests.flows.vendor_ground import made
 from tests.sim.backends import both_backends
 from tests.sim.jwks_host import Page

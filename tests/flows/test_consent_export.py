@@ -2,8 +2,7 @@
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,16 +11,17 @@ from hilum.app.acts import acts
 from hilum.approvals.models import ApprovalKind
 from hilum.consent import exports, store
 from hilum.consent import service as consent
-from hilum.consent.models import Authorization, Basis
+from hilum.consent.models import Basis
 from hilum.enrolment.models import LinkMail
 from hilum.identity.models import Chart
 from hilum.infra.context import Context
 from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.ids import AuthorizationId, ClientId, PersonId
+from hilum.kernel.ids import AuthorizationId, PersonId
 from hilum.kernel.pages import PAGE_BOUND
 from hilum_ehr.fhirserver.validation import parse_resource
 from tests.flows.back_channel import MERCY, Platform, refused
 from tests.flows.connected_ground import connect, manage
+from tests.flows.consent_ground import add_agreements
 from tests.flows.control_site import build, problem
 from tests.flows.front_channel import Front, answer, front
 from tests.sim.world import FakeClock
@@ -187,28 +187,6 @@ def test_what_staff_of_a_hospital_confirmed_is_no_patients_consent(front: Front)
     agreed = front.run(lambda ctx: consent.list_for_person(ctx, MERCY, front.people["dora"].id))
     assert {each.basis for each in agreed} == {Basis.TENANT}
     assert exported(front, "dora") == []
-
-
-def add_agreements(uow: UnitOfWork) -> list[str]:
-    """Put agreements of several people into the database; return their ids in the order of an export."""
-    now = datetime(2026, 3, 2, 9, tzinfo=UTC)
-    rows = []
-    for n in range(12):
-        person, tenant = f"per_{n % 4}", "general" if n % 4 else "children"
-        rows.append((person, f"aut_{n:02d}", tenant))
-        named: dict[str, Any] = {"tenant": tenant, "person": person, "app": "app_1", "version": "ver_1"}
-        made = Authorization(
-            id=AuthorizationId(f"aut_{n:02d}"),
-            client=ClientId("cli_1"),
-            basis=Basis.PERSON,
-            scopes=("patient/Goal.rs",),
-            created_at=now,
-            expires_at=now + timedelta(days=9),
-            patient=f"p{n}",
-            **named,
-        )
-        uow.db.write(partial(store.add, added=made))
-    return [id_ for person, id_, tenant in sorted(rows) if tenant == "general"]
 
 
 def test_a_persons_own_download_has_all_of_it_or_is_refused(

@@ -9,12 +9,12 @@ from hilum.identity import service as identity
 from hilum.identity.models import NewPerson
 from hilum.kernel.ids import TenantId
 from hilum.policies import service as policies
-from tests.flows.console_ground import Desk
+from tests.flows.console_ground import Desk, enter_hospital
 from tests.flows.control_site import ControlSite, send
+from tests.flows.exception_ground import ALONE, autonomy, declare, exceptions, site, versions_of
 from tests.flows.rule_book_ground import put_in_force
-from tests.flows.test_console_tenant import ward
-from tests.flows.test_set_tiers import ALONE, autonomy, declare, exceptions, site, versions_of
 from tests.flows.vendor_ground import made
+from tests.flows.ward_ground import ward
 from tests.sim.browser import form_with
 
 __all__ = ["site", "ward"]
@@ -30,7 +30,7 @@ def test_an_ais_writes_are_ended_by_page_by_one_of_the_hospital(site: ControlSit
     waits = autonomy(site, version, ends_at=(site.clock.now() + timedelta(days=5)).isoformat())
     made(site.api("gary").post(f"/approvals/{waits.json()['approval']['id']}/approve"), 200)
     found = exceptions(site, "gina")[0]["id"]
-    page, gina = f"/tenant/exceptions/{found}", enter(site, "gina")
+    page, gina = f"/tenant/exceptions/{found}", enter_hospital(site, "gina")
     assert f'href="{page}"' in gina.get("/tenant/exceptions").text
     listed = gina.get(f"/tenant/apps/{app}").text
     assert (f'href="{page}"' in listed, "writes alone" in listed) == (True, True)
@@ -39,8 +39,8 @@ def test_an_ais_writes_are_ended_by_page_by_one_of_the_hospital(site: ControlSit
     for reason in ("", " ", "x" * 501):
         assert send(gina, page, "reason", reason=reason).status_code == 422
     assert gina.post(page, data={"reason": "No token"}).status_code == 403
-    assert enter(site, "mary", "mercy").get(page).status_code == 404
-    assert enter(site, "ann").get(page).status_code == 403
+    assert enter_hospital(site, "mary", "mercy").get(page).status_code == 404
+    assert enter_hospital(site, "ann").get(page).status_code == 403
     form = dict(form_with(gina.get(page).text, "reason").fields)
     assert send(gina, page, "reason", reason="Enough of it.").status_code == 303
 
@@ -51,10 +51,6 @@ def test_an_ais_writes_are_ended_by_page_by_one_of_the_hospital(site: ControlSit
     assert [(each.actor, each.event.facts["reason"]) for each in events] == [
         (f"person:{site.people['gina'].id}", "Enough of it.")
     ]
-
-
-def enter(site: ControlSite, username: str, place: str = "general") -> Any:
-    return site.signed_in(username, f"/t/{place}/signin")
 
 
 def test_what_the_rule_book_only_advises_stands_where_a_hospital_approves_and_uses_an_app(ward: Desk) -> None:

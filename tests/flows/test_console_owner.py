@@ -6,47 +6,27 @@ from functools import partial
 from typing import Any
 
 import orjson
-import pytest
-from starlette.testclient import TestClient
 
 from hilum.audit import service as audit
 from hilum.dryruns import store
 from hilum.dryruns.models import Kind, Lapse, Pack, What
 from hilum.identity import service as identity
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.policies import service as policies
 from hilum.policies.models import NOTICE, ScopeStatus
 from hilum.policies.store import save_dry_run
 from hilum.registry import service as registry
 from hilum.registry.models import NewApp, NewVendor
-from tests.flows.control_site import ControlSite, build, send, with_rule_book
+from tests.flows.console_ground import enter_staff, site, wider
+from tests.flows.control_site import ControlSite, send
 from tests.sim.browser import form_with
 from tests.sim.dry_runs import dry_run
-from tests.sim.world import FakeClock
 
-
-@pytest.fixture
-def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    made = build(sqlite_uow, clock, then=with_rule_book)
-    # Two people are two once their accounts are a week old.
-    clock.advance(timedelta(days=8))
-    return made
-
-
-def enter(site: ControlSite, username: str) -> TestClient:
-    return site.signed_in(username)
-
-
-def agree(site: ControlSite, answer: Any, by: str = "sam") -> Any:
-    assert answer.status_code == 303, answer.text
-    page = answer.headers["location"]
-    assert page.startswith("/operations/staff/apr_")
-    return send(enter(site, by), page, "decision", decision="approve")
+__all__ = ["site"]
 
 
 def test_a_colleague_is_added_by_two_and_nobody_sees_both_halves(site: ControlSite) -> None:
     """C200: who asks gets the setup code, who agrees the link."""
-    root = enter(site, "root")
+    root = enter_staff(site, "root")
 
     asked = send(root, "/operations/staff/new", "username", name="Ada New", username="ada", role="auditor")
 
@@ -57,7 +37,7 @@ def test_a_colleague_is_added_by_two_and_nobody_sees_both_halves(site: ControlSi
     page = "/operations/staff/" + waits.partition('href="/operations/staff/apr_')[2].partition('"')[0].join(
         ["apr_", ""]
     )
-    agreed = send(enter(site, "sam"), page, "decision", decision="approve")
+    agreed = send(enter_staff(site, "sam"), page, "decision", decision="approve")
     assert "/enrol/hil_ln_" in agreed.text
     found = site.system(partial(identity.find_person_by_username, tenant=None, username="ada"))
     assert (found.role, found.tenant) == ("auditor", None)
@@ -66,7 +46,7 @@ def test_a_colleague_is_added_by_two_and_nobody_sees_both_halves(site: ControlSi
     nobody = send(root, "/operations/staff/new", "username", name="X", username="x", role="administrator")
     assert nobody.status_code == 422
     for username in ("sam", "rita", "otto"):
-        assert enter(site, username).get("/operations/staff/new").status_code == 403
+        assert enter_staff(site, username).get("/operations/staff/new").status_code == 403
 
 
 def product(site: ControlSite) -> Any:
@@ -76,7 +56,7 @@ def product(site: ControlSite) -> Any:
 
 def test_a_scope_product_is_ended_by_a_version_that_two_put_in_force(site: ControlSite) -> None:
     """C61, C62: the page writes a version with notice; nothing counts before it is in force."""
-    root, found = enter(site, "root"), product(site)
+    root, found = enter_staff(site, "root"), product(site)
     page = f"/operations/scopes/{found.name}"
     assert found.name.replace("_", " ") in root.get("/operations/scopes?state=active").text
     late = f"{site.clock.now() + NOTICE + timedelta(days=2):%Y-%m-%d}"
@@ -99,19 +79,19 @@ def test_a_scope_product_is_ended_by_a_version_that_two_put_in_force(site: Contr
     assert done.headers.get("location") == "/operations/policy"
     assert site.system(policies.in_force).everywhere == 2
     assert "deprecated" in root.get(page).text
-    assert 'name="sunset"' not in enter(site, "sam").get(page).text
+    assert 'name="sunset"' not in enter_staff(site, "sam").get(page).text
 
 
 def test_a_rule_book_that_allows_something_new_is_tried_and_waits(site: ControlSite) -> None:
     """C208, C210: what it means comes first; without a dry run, a reason or a place nothing happens."""
-    root = enter(site, "root")
+    root = enter_staff(site, "root")
     document = wider(site)
     number = site.system(policies.add_version, document=document, base=1, note="One more").number
     page = f"/operations/policy/versions/{number}/apply"
     shown = root.get(page).text
     assert "a second person must agree" in shown
     for username in ("sam", "rita", "otto"):
-        assert enter(site, username).get(page).status_code == 403
+        assert enter_staff(site, username).get(page).status_code == 403
 
     form = dict(form_with(shown, "where").fields) | {"act": "apply", "reason": "asked for by wards"}
     assert root.post(page, data=form).status_code == 422
@@ -125,20 +105,13 @@ def test_a_rule_book_that_allows_something_new_is_tried_and_waits(site: ControlS
     assert run.status_code == 303
     assert "In progress" in root.get(run.headers["location"]).text
     assert "waits" in root.get(page).text
-    assert enter(site, "otto").get(run.headers["location"]).status_code == 200
-    assert enter(site, "root").get("/operations/policy/dry-runs/none").status_code == 404
-
-
-def wider(site: ControlSite) -> Any:
-    """Return a rule book that allows one app more requests."""
-    document = orjson.loads(site.system(policies.get_signed, number=1).document)
-    document["categories"]["scheduling"]["cells"]["low"]["quota"]["rate_per_s"] *= 2
-    return document
+    assert enter_staff(site, "otto").get(run.headers["location"]).status_code == 200
+    assert enter_staff(site, "root").get("/operations/policy/dry-runs/none").status_code == 404
 
 
 def test_a_hold_is_placed_by_one_and_released_by_another(site: ControlSite) -> None:
     """Nobody lets evidence go alone; the auditor reads."""
-    page, sam = "/operations/audit/evidence", enter(site, "sam")
+    page, sam = "/operations/audit/evidence", enter_staff(site, "sam")
 
     for values in ({"reason": " "}, {"tenant": "Nowhere"}, {"since": "long ago"}):
         wrong = send(sam, page, "patient", **({"act": "place", "reason": "incident"} | values))
@@ -153,11 +126,11 @@ def test_a_hold_is_placed_by_one_and_released_by_another(site: ControlSite) -> N
     assert "incident &lt;b&gt;7" in sam.get(page).text
     csrf = dict(form_with(sam.get(page).text, "patient").fields)["csrf"]
     assert sam.post(page, data={"csrf": csrf, "act": "release", "hold": held[0].id}).status_code == 403
-    otto = enter(site, "otto").get(page).text
+    otto = enter_staff(site, "otto").get(page).text
     assert "incident" in otto
     assert 'name="hold"' not in otto
-    assert enter(site, "rita").get(page).status_code == 403
-    root = enter(site, "root")
+    assert enter_staff(site, "rita").get(page).status_code == 403
+    root = enter_staff(site, "root")
     assert send(root, page, "hold", act="release").status_code == 303
     assert site.system(audit.list_holds) == []
 
@@ -166,7 +139,7 @@ def test_the_dated_rules_of_jurisdictions_stand_on_a_page_with_whether_the_book_
     site: ControlSite,
 ) -> None:
     """C181: the source, the days, each rule and what the book says; of any version, for all of the staff; in public without the console."""
-    root = enter(site, "root")
+    root = enter_staff(site, "root")
     page = "/operations/policy/jurisdictions"
 
     text = root.get(page).text
@@ -195,7 +168,7 @@ def test_the_page_of_a_dry_run_lists_what_would_lapse_with_names(site: ControlSi
     """C208: and what is kept, until when. A run of a release before counted nothing of it."""
     run = dry_run(site.uow, site.system(policies.add_version, document=wider(site), base=1, note="").number)
     page = f"/operations/policy/dry-runs/{run.id}"
-    assert "What would lapse" not in enter(site, "root").get(page).text
+    assert "What would lapse" not in enter_staff(site, "root").get(page).text
     vendor = site.system(
         registry.add_vendor, order=NewVendor("Acme", "help@acme.example", "sec@acme.example")
     ).id
@@ -214,7 +187,7 @@ def test_the_page_of_a_dry_run_lists_what_would_lapse_with_names(site: ControlSi
     counted = replace(run, counts={**run.counts, "lapses": 200, "kept": 1})
     site.system(lambda ctx: save_dry_run(ctx.tx, counted))
 
-    shown = enter(site, "sam").get(page).text
+    shown = enter_staff(site, "sam").get(page).text
 
     for text in (
         "Rota &amp; rounds",

@@ -12,7 +12,7 @@ from hilum.requests import service as requests
 from hilum.requests.models import Action, Rule
 from tests.flows.console_ground import Desk
 from tests.flows.control_site import send
-from tests.flows.test_console_tenant import GENERAL, ask, ward
+from tests.flows.ward_ground import GENERAL, ask, ward
 from tests.sim.browser import form_with
 from tests.sim.one_world import in_one_world
 

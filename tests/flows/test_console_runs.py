@@ -22,10 +22,10 @@ from hilum.kernel.ids import RunId
 from hilum.standards.browsers import browser_family
 from hilum.web.cookies import SESSION
 from hilum.web.forms import csrf_token
+from tests.flows.console_review_ground import enter_vendor, list_of, open_run
 from tests.flows.control_site import build, send
 from tests.flows.review_ground import Ground, furnish
 from tests.flows.review_world import sandbox_client
-from tests.flows.test_console_submissions import enter
 from tests.flows.vendor_ground import client_body, furnish_vendor, made
 from tests.sim.browser import form_with, forms_of
 from tests.sim.world import FakeClock
@@ -34,19 +34,6 @@ from tests.sim.world import FakeClock
 @pytest.fixture
 def ground(sqlite_uow: UnitOfWork, clock: FakeClock) -> Ground:
     return furnish(build(sqlite_uow, clock))
-
-
-def list_of(ground: Ground) -> str:
-    return f"/developer/apps/{ground.app}/runs"
-
-
-def opened(ground: Ground, browser: TestClient, tenant: str = "general") -> str:
-    """Open a run by the form, with the client that it offers first; return its page."""
-    form = form_with(browser.get(list_of(ground)).text, "client")
-    chosen = {"client": form.choices["client"][0], "tenant": tenant}
-    answer = browser.post(list_of(ground), data=dict(form.fields) | chosen)
-    assert answer.status_code == 303, answer.text
-    return str(answer.headers["location"])
 
 
 def read(browser: TestClient, page: str, status: int = 200) -> str:
@@ -62,11 +49,11 @@ def events(ground: Ground, action: str) -> list[Any]:
 
 def test_a_run_goes_from_open_to_its_signed_result_by_pages_alone(ground: Ground) -> None:
     """C120, C126: what the forms do is what the API does, under the developer's name; what was not shown has what to do about it."""
-    browser = enter(ground, "acme.developer")
+    browser = enter_vendor(ground, "acme.developer")
     assert "Register a client" in read(browser, list_of(ground)), "an app without a client of the sandbox"
     sandbox_client(ground)
     assert "No run yet" in read(browser, list_of(ground))
-    page = opened(ground, browser)
+    page = open_run(ground, browser)
     assert send(browser, page, "scenario", act="begin", scenario="launch").status_code == 303
     assert 'value="end"' in read(browser, page)
     assert send(browser, page, "scenario", act="begin", scenario="token_expired").status_code == 303
@@ -95,15 +82,15 @@ def test_a_person_without_the_right_is_refused_and_another_vendor_learns_nothing
     """C183: members see, owners and developers act, everybody else is nowhere."""
     client = sandbox_client(ground)
     bolt = furnish_vendor(ground.site, "Bolt", "bolt")
-    owner = enter(ground, "acme.owner")
-    page = opened(ground, owner)
+    owner = enter_vendor(ground, "acme.owner")
+    page = open_run(ground, owner)
     token = dict(form_with(owner.get(page).text, "scenario").fields)["csrf"]
     for role in ("billing", "security"):
-        member = enter(ground, f"acme.{role}")
+        member = enter_vendor(ground, f"acme.{role}")
         for shown in (read(member, list_of(ground)), read(member, page)):
             assert "Version 1" in shown or "version 1" in shown
             assert all(each.method != "post" or "signout" in each.action for each in forms_of(shown)), role
-    other = enter(ground, "bolt.owner", bolt)
+    other = enter_vendor(ground, "bolt.owner", bolt)
     for path in (list_of(ground), page, page + "?watch=1", "/developer/runs/run_nowhere"):
         assert "Acme" not in read(other, path, 404)
         assert other.post(path, data={"csrf": token, "act": "finish"}).status_code in {403, 404}
@@ -120,7 +107,7 @@ def test_a_person_without_the_right_is_refused_and_another_vendor_learns_nothing
     theirs = furnish(ground.site, "cord")
     body = client_body(theirs.app, theirs.version, scope="launch user/Slot.rs")
     made(ground.site.api("cord.owner").post("/clients", json=body))
-    third = enter(theirs, "cord.owner")
+    third = enter_vendor(theirs, "cord.owner")
     for foreign in (client, "cli_nowhere", ""):
         refused = send(third, list_of(theirs), "client", client=foreign, tenant="general")
         assert (refused.status_code, "Choose a client of this app." in refused.text) == (422, True)
@@ -130,8 +117,8 @@ def test_a_person_without_the_right_is_refused_and_another_vendor_learns_nothing
 def test_a_member_without_the_right_who_sends_the_form_anyway_is_refused_and_recorded(ground: Ground) -> None:
     """The verb judges, not the page: a form that is sent all the same changes nothing."""
     client = sandbox_client(ground)
-    page = opened(ground, enter(ground, "acme.developer"))
-    browser = enter(ground, "acme.billing")
+    page = open_run(ground, enter_vendor(ground, "acme.developer"))
+    browser = enter_vendor(ground, "acme.billing")
     tokens = {path: csrf_of(ground, browser, path) for path in (page, list_of(ground))}
     for act in (
         {"act": "begin", "scenario": "launch"},
@@ -160,7 +147,7 @@ def csrf_of(ground: Ground, browser: TestClient, path: str) -> str:
 def test_a_run_is_opened_at_a_sandbox_with_a_client_of_it_and_once(ground: Ground) -> None:
     """C120: nothing is made to fail where people are treated; each refusal says why, and keeps what was chosen."""
     client = sandbox_client(ground)
-    browser = enter(ground, "acme.developer")
+    browser = enter_vendor(ground, "acme.developer")
     form = form_with(browser.get(list_of(ground)).text, "tenant")
     assert sorted(form.choices["tenant"]) == ["children", "general"]
     assert form.choices["client"] == [client]
@@ -173,7 +160,7 @@ def test_a_run_is_opened_at_a_sandbox_with_a_client_of_it_and_once(ground: Groun
         refused = browser.post(list_of(ground), data=dict(form.fields) | asked)
         assert (refused.status_code, said in refused.text) == (status, True), asked
     assert not events(ground, "evidence.run.open")
-    opened(ground, browser, "children")
+    open_run(ground, browser, "children")
     again = send(browser, list_of(ground), "client", client=client, tenant="children")
     assert (again.status_code, "This client has an open run at this hospital" in again.text) == (409, True)
     assert '<option value="children" selected>' in again.text
@@ -181,9 +168,9 @@ def test_a_run_is_opened_at_a_sandbox_with_a_client_of_it_and_once(ground: Groun
 
 def test_a_run_past_its_end_is_only_judged_or_given_up(ground: Ground) -> None:
     sandbox_client(ground)
-    page = opened(ground, enter(ground, "acme.developer"))
+    page = open_run(ground, enter_vendor(ground, "acme.developer"))
     ground.site.clock.advance(timedelta(hours=5))
-    browser = enter(ground, "acme.developer")
+    browser = enter_vendor(ground, "acme.developer")
     shown = read(browser, page)
     assert "past its end" in shown
     assert 'value="begin"' not in shown
@@ -196,8 +183,8 @@ def test_a_run_past_its_end_is_only_judged_or_given_up(ground: Ground) -> None:
 
 def test_long_lists_come_page_by_page_and_nothing_that_an_app_sent_is_markup(ground: Ground) -> None:
     sandbox_client(ground)
-    browser = enter(ground, "acme.developer")
-    page = opened(ground, browser)
+    browser = enter_vendor(ground, "acme.developer")
+    page = open_run(ground, browser)
     run_id = page.rpartition("/")[2]
     now = ground.site.clock.now()
     rows = tuple(
@@ -230,8 +217,8 @@ def _keep(ctx: Any, run: Any) -> None:
 def test_reviewers_see_the_runs_beside_what_was_submitted_and_a_forged_result_says_so(ground: Ground) -> None:
     """C126: what it did not show, in a sentence; a result that was changed counts for nothing, and its page tells."""
     sandbox_client(ground)
-    browser = enter(ground, "acme.developer")
-    page = opened(ground, browser)
+    browser = enter_vendor(ground, "acme.developer")
+    page = open_run(ground, browser)
     send(browser, page, "act", act="finish")
     sent = str(made(ground.submit())["id"])
     rita = ground.site.signed_in("rita")

@@ -2,16 +2,13 @@
 
 import re
 from html import unescape
-from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
 from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM
-from hilum.review import checking
-from hilum.review.models import Look
-from tests.flows.control_site import TRACE, build, send
+from tests.flows.console_review_ground import check, enter_vendor
+from tests.flows.control_site import build, send
 from tests.flows.review_ground import Ground, furnish
 from tests.flows.vendor_ground import PROFILE, furnish_vendor, made
 from tests.sim.browser import form_with
@@ -21,23 +18,6 @@ from tests.sim.world import FakeClock
 @pytest.fixture
 def ground(sqlite_uow: UnitOfWork, clock: FakeClock) -> Ground:
     return furnish(build(sqlite_uow, clock))
-
-
-def enter(ground: Ground, username: str, vendor: str = "") -> TestClient:
-    """Sign a member of a vendor in at a browser."""
-    page = f"/t/{vendor or ground.vendor}/signin?then=/developer"
-    return ground.site.signed_in(username, page)
-
-
-def check(ground: Ground, submission: str, *, status: int = 200) -> None:
-    """Check a submission, all of whose addresses answer the same."""
-
-    def verb(ctx: Any) -> None:
-        targets = checking.begin(ctx, submission) or []
-        looks = [Look(each.kind, each.url, status, sha256="0" * 64, size=9) for each in targets]
-        assert checking.finish(ctx, submission, tuple(looks)) is not None
-
-    ground.site.uow.write_now(verb, actor=SYSTEM, trace=TRACE)
 
 
 def begin(ground: Ground, browser: TestClient, environment: str = "production") -> str:
@@ -52,7 +32,7 @@ WHY = {"why_0": "Opens from the chart.", "why_1": "Shows free slots to the front
 
 def test_a_version_is_submitted_by_pages_alone_and_its_checks_come_with_what_to_do(ground: Ground) -> None:
     """C98: begin, see what is missing, add it, submit; then a check that failed links to where it is fixed."""
-    browser = enter(ground, "acme.developer")
+    browser = enter_vendor(ground, "acme.developer")
     page = begin(ground, browser)
     draft = unescape(browser.get(page).text)
     assert "Scopes: launch, user/Slot.rs" in draft, "the client's scopes, each without a sentence yet"
@@ -84,7 +64,7 @@ def test_what_is_missing_links_to_the_page_where_it_is_added(ground: Ground) -> 
     """C6: statements, contacts, clients, documents: each line leads to its form, and no further than its reader may go."""
     api = ground.site.api("acme.owner")
     made(api.put(f"/apps/{ground.app}/profile", json=PROFILE | {"revision": 1, "terms": ""}), 200)
-    browser = enter(ground, "acme.developer")
+    browser = enter_vendor(ground, "acme.developer")
     page = begin(ground, browser)
     text = unescape(browser.get(page).text)
 
@@ -98,7 +78,7 @@ def test_what_is_missing_links_to_the_page_where_it_is_added(ground: Ground) -> 
 
 def test_two_who_write_one_draft_see_both_sides(ground: Ground) -> None:
     """A stale edit keeps what was typed, shows what is there now, and overwrites it only when it is sent once more."""
-    mine, theirs = enter(ground, "acme.developer"), enter(ground, "acme.owner")
+    mine, theirs = enter_vendor(ground, "acme.developer"), enter_vendor(ground, "acme.owner")
     page = begin(ground, mine)
     old = form_with(mine.get(page).text, "ask_0")
     assert (
@@ -133,7 +113,7 @@ def test_two_who_write_one_draft_see_both_sides(ground: Ground) -> None:
 def test_a_draft_with_faults_comes_back_with_what_was_typed(
     ground: Ground, values: dict[str, str], said: str
 ) -> None:
-    browser = enter(ground, "acme.developer")
+    browser = enter_vendor(ground, "acme.developer")
     page = begin(ground, browser)
     before = ground.see(page.rpartition("/")[2])["revision"]
 
@@ -147,7 +127,7 @@ def test_a_draft_with_faults_comes_back_with_what_was_typed(
 
 
 def test_a_submission_is_withdrawn_with_a_reason_and_then_has_no_forms(ground: Ground) -> None:
-    browser = enter(ground, "acme.developer")
+    browser = enter_vendor(ground, "acme.developer")
     page = begin(ground, browser)
     send(browser, page, "ask_0", act="submit", **WHY)
 
@@ -165,9 +145,9 @@ def test_a_submission_is_withdrawn_with_a_reason_and_then_has_no_forms(ground: G
 def test_who_may_not_submit_reads_and_another_vendor_learns_nothing(ground: Ground) -> None:
     """C98: the verb judges again what the page does not show."""
     rival = furnish_vendor(ground.site, "Rival", "rival")
-    browser = enter(ground, "acme.developer")
+    browser = enter_vendor(ground, "acme.developer")
     page = begin(ground, browser)
-    reader, other = enter(ground, "acme.billing"), enter(ground, "rival.owner", rival)
+    reader, other = enter_vendor(ground, "acme.billing"), enter_vendor(ground, "rival.owner", rival)
 
     assert reader.get(page).status_code == 200
     assert 'name="ask_0"' not in reader.get(page).text
@@ -181,7 +161,7 @@ def test_who_may_not_submit_reads_and_another_vendor_learns_nothing(ground: Grou
 
 
 def test_the_next_submission_begins_with_what_was_written_before(ground: Ground) -> None:
-    browser = enter(ground, "acme.developer")
+    browser = enter_vendor(ground, "acme.developer")
     page = begin(ground, browser)
     send(browser, page, "ask_0", act="submit", **WHY)
     send(browser, page, "reason", act="withdraw", reason="x")
@@ -192,7 +172,7 @@ def test_the_next_submission_begins_with_what_was_written_before(ground: Ground)
 def test_access_that_regulation_protects_is_asked_for_by_a_page(ground: Ground) -> None:
     """C183: once for a version, for protected scopes only, by whoever may submit it."""
     rival = furnish_vendor(ground.site, "Rival", "rival")
-    browser, page = enter(ground, "acme.developer"), f"/developer/apps/{ground.app}/review"
+    browser, page = enter_vendor(ground, "acme.developer"), f"/developer/apps/{ground.app}/review"
     scopes = "launch/patient patient/Observation.rs"
     asked = {"of": ground.version, "scopes": scopes, "act": "ask_access"}
 
@@ -212,7 +192,7 @@ def test_access_that_regulation_protects_is_asked_for_by_a_page(ground: Ground) 
     assert again.status_code == 409
     assert "This version already has a request" in again.text
     form = dict(form_with(shown, "scopes").fields) | asked
-    reader, other = enter(ground, "acme.billing"), enter(ground, "rival.owner", rival)
+    reader, other = enter_vendor(ground, "acme.billing"), enter_vendor(ground, "rival.owner", rival)
     assert 'name="scopes"' not in reader.get(page).text
     assert reader.post(page, data=form).status_code == 403
     assert other.post(page, data=form).status_code in {403, 404}

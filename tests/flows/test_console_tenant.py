@@ -18,60 +18,29 @@ from hilum.console import policy
 from hilum.console.models import Console
 from hilum.console.tenant import consents
 from hilum.identity import service as identity
-from hilum.identity.models import NewPerson, Person
+from hilum.identity.models import NewPerson
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.installations.models import Installation, NarrowOrder
 from hilum.kernel.ids import AppId, TenantId
 from hilum.registry import service as registry
-from hilum.registry.models import App, CertifyOrder, Environment, NewApp, NewVendor, NewVersion
+from hilum.registry.models import App, Environment, NewVersion
 from hilum.requests import service as requests
 from hilum.requests.models import AskOrder
 from hilum.signin.policy import actor_of
 from hilum.web.pages import PageDefaults
 from tests.flows.back_channel import JWKS
+from tests.flows.consent_ground import add_agreements
 from tests.flows.console_ground import Desk
-from tests.flows.control_site import TRACE, ControlSite, build, in_a_browser, send
+from tests.flows.control_site import TRACE, send
 from tests.flows.journal_ground import Place, access
-from tests.flows.test_consent_export import add_agreements
+from tests.flows.ward_ground import GENERAL, SCOPES, ask, furnished, ward
 from tests.sim.browser import form_with
 from tests.sim.one_world import in_one_world
 from tests.sim.pictures import png
 from tests.sim.world import FakeClock
 
-SCOPES = (
-    "launch",
-    "openid",
-    "fhirUser",
-    "patient/Observation.rs",
-    "patient/Condition.rs",
-    "patient/Immunization.rs",
-)
-GENERAL = TenantId("general")
-
-
-@pytest.fixture
-def ward(sqlite_uow: UnitOfWork, clock: FakeClock) -> Desk:
-    return furnished(sqlite_uow, clock, NewVersion("first"))
-
-
-def furnished(uow: UnitOfWork, clock: FakeClock, first: NewVersion) -> Desk:
-    """Return a hospital with one app that is certified and not installed."""
-    site = build(uow, clock)
-    return Desk(site, site.furnished(f"certified {first}", lambda: _certified(site, first)))
-
-
-def _certified(site: ControlSite, first: NewVersion) -> App:
-    vendor = site.system(registry.add_vendor, order=NewVendor("Lumen", "help@v.example", "sec@v.example"))
-    app = site.system(
-        registry.add_app, order=NewApp(vendor.id, "Lumen Chart", "Shows", "Review", "unclassified")
-    )
-    version = site.system(registry.add_version, app_id=app.id, order=first)
-    metadata = in_a_browser("Lumen", SCOPES)
-    site.system(clients.add_client, order=NewClient(app.id, version.id, metadata))
-    ends = site.clock.now() + timedelta(days=200)
-    site.system(registry.certify, order=CertifyOrder(version.id, Environment.SANDBOX, SCOPES, ends))
-    return app
+__all__ = ["ward"]
 
 
 def installed(ward: Desk, app: App | None = None) -> Installation | None:
@@ -362,11 +331,6 @@ def test_who_has_not_signed_in_chooses_a_hospital(ward: Desk) -> None:
 
     assert answer.status_code == 401
     assert "/t/general/signin?then=%2Ftenant%2Fpeople" in answer.text
-
-
-def ask(ward: Desk, person: Person, reason: str = "for the ward round") -> None:
-    order = AskOrder(None, ward.app.id, frozenset({"physician"}), reason, ("patient/Observation.rs",))
-    ward.site.uow.write_now(partial(requests.ask, order=order), actor=actor_of(person), trace=TRACE)
 
 
 def test_a_request_is_approved_or_dismissed_as_it_was_seen(ward: Desk) -> None:

@@ -9,12 +9,10 @@ from typing import Any
 
 import pytest
 
-from hilum.audit import access_index, live, windows
-from hilum.audit import service as audit
-from hilum.audit.models import SETTLEMENT, UNDELIVERED, Access, Event, Outcome, WindowQuery
+from hilum.audit import access_index, windows
+from hilum.audit.models import SETTLEMENT, UNDELIVERED, Access, Outcome, WindowQuery
 from hilum.cli import containment as page
-from hilum.controls import service as controls
-from hilum.controls.models import EngageOrder, Mode, Switch, Target, TargetKind
+from hilum.controls.models import Mode, TargetKind
 from hilum.infra import nodes
 from hilum.infra.nodes import Node
 from hilum.infra.unit_of_work import UnitOfWork
@@ -24,49 +22,13 @@ from hilum.kernel.ids import VendorId
 from hilum.registry import service as registry
 from hilum.registry.models import NewApp, NewVendor
 from hilum.switchboard import service
-from hilum.switchboard.models import Containment, Gap, Report
+from hilum.switchboard.models import Containment, Gap
 from tests.flows.control_site import ControlSite, problem
-from tests.flows.journal_ground import TRACE, Place, access
+from tests.flows.drill_ground import LAST_MS, Drill
+from tests.flows.journal_ground import TRACE, access
 from tests.sim.world import FakeClock
 
-LAST_MS = 40.0
 REFUSED: dict[str, Any] = {"outcome": Outcome.REFUSED, "reason": "switch_engaged", "status": 403}
-
-
-class Drill:
-    """A switch, its confirmations, and what the journals hold around it."""
-
-    def __init__(self, uow: UnitOfWork, clock: FakeClock, folder: Path) -> None:
-        self.uow, self.clock = uow, clock
-        self.place = Place(uow, uow.db.url, folder)
-        self.count = 0
-
-    def engage(
-        self, kind: TargetKind = TargetKind.APP, key: str = "app_1", mode: Mode = Mode.FULL_STOP
-    ) -> Switch:
-        order = EngageOrder(Target(kind, key), mode, "a drill")
-        engaged = self.uow.write_now(partial(controls.engage, order=order), actor=SYSTEM, trace=TRACE)
-        self.clock.advance(timedelta(milliseconds=LAST_MS))
-        return engaged
-
-    def confirm(self, switch: Switch, *workers: str, node: str = "a") -> None:
-        for worker in workers:
-            facts = {"switch": switch.id, "node": node, "worker": worker, "ms": LAST_MS}
-            event = Event("gateway.switch.enforced", facts=facts)
-            self.uow.write_now(partial(audit.record, event=event), actor=SYSTEM, trace=TRACE)
-
-    def made(self, at: datetime, after_ms: float, took_ms: float = 1, **more: Any) -> Access:
-        self.count += 1
-        arrived = at + timedelta(milliseconds=after_ms)
-        return access(self.count, at=arrived, latency_us=int(took_ms * 1000), **more)
-
-    def write(self, *accesses: Access) -> None:
-        self.place.write(*accesses)
-        live.index_accesses(self.place.directory, self.place.url)
-
-    def report(self, switch: Switch) -> Report:
-        verb = partial(service.report, switch_id=switch.id, read_window=self.place.reader.window)
-        return self.uow.read_now(verb, actor=SYSTEM, trace=TRACE)
 
 
 @pytest.fixture

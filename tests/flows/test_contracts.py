@@ -4,7 +4,6 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from html import unescape
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,23 +14,20 @@ from hilum.audit import service as audit
 from hilum.audit.models import EventQuery, Outcome
 from hilum.cli.findings import contracts as doctor
 from hilum.evidence import service
-from hilum.evidence.judging import MINT
 from hilum.evidence.models import Outcome as Judged
-from hilum.evidence.models import Records, Row
+from hilum.evidence.models import Records
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.ids import AppId
 from hilum.revalidation.service import Use
 from tests.flows.certified_app import Certified
+from tests.flows.console_review_ground import enter_vendor
+from tests.flows.contract_ground import LATER, place_of, shown_calls
 from tests.flows.control_site import TRACE, codes, problem, send
 from tests.flows.journal_ground import Place, access
 from tests.flows.review_ground import SCOPES, Ground, pass_lens, signs
 from tests.flows.review_world import World, again, decide, in_order, opened, passed, sandbox_client, submitted
-from tests.flows.test_console_submissions import enter
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.unit.evidence.cases import CASES, during
-
-LATER = timedelta(hours=1)
-BASE = {"request": True, "outcome": "done", "status": 200, "launch": "lch_9"}
 
 
 @pytest.fixture
@@ -39,17 +35,6 @@ def ground(world: World) -> Ground:
     found = in_order(world)
     found.site.furnished("rita signs", lambda: signs(found.site, "rita", "technical"))
     return found
-
-
-def shown(ground: Ground) -> tuple[Row, ...]:
-    """What a run shows beside its scenarios: a launch, and searches for slots in a workflow."""
-    at = ground.site.clock.now() + LATER
-    facts = {"scopes": ["launch", "openid", "user/Slot.rs"], "family": "fam_9", "workflow": "appointments"}
-    rows = [Row(at, MINT, request=False, outcome="done", launch="lch_9", facts=facts)]
-    for n in range(2):
-        asked = f"/Slot?schedule=s{n}&start=2026-12-01"
-        rows.append(Row(at + LATER, "search-type", type="Slot", asked=asked, rule="user/Slot.rs", **BASE))  # type: ignore[arg-type]
-    return tuple(rows)
 
 
 def contract_of(ground: Ground, who: str = "rita", **query: str) -> Any:
@@ -62,7 +47,7 @@ def propose(ground: Ground, who: str = "acme.developer", **query: str) -> Any:
 
 def test_a_run_proposes_the_least_scopes_and_they_go_into_the_draft(ground: Ground) -> None:
     """C220: by API and by page; what the draft said of a scope is kept, also where it is narrowed."""
-    run = passed(ground, sandbox_client(ground), *shown(ground))
+    run = passed(ground, sandbox_client(ground), *shown_calls(ground))
 
     found = made(propose(ground, run=run), 200)
 
@@ -76,7 +61,7 @@ def test_a_run_proposes_the_least_scopes_and_they_go_into_the_draft(ground: Grou
     wide = [*SCOPES, {"scope": "user/Patient.r", "justification": "Shows names."}]
     draft = made(ground.submit(draft=True, scopes=wide))["id"]
     page = f"/developer/apps/{ground.app}/proposal"
-    browser = enter(ground, "acme.developer")
+    browser = enter_vendor(ground, "acme.developer")
     assert "Put them into the draft" not in browser.get(page).text, "nothing is chosen yet"
     assert "user/Slot.s" in unescape(browser.get(f"{page}?run={run}").text)
     answer = send(browser, f"{page}?run={run}", "scopes")
@@ -89,7 +74,7 @@ def test_a_run_proposes_the_least_scopes_and_they_go_into_the_draft(ground: Grou
     }
     stale = send(browser, f"{page}?run={run}", "scopes", scopes="user/Patient.rs")
     assert stale.status_code == 409, "another proposal than was shown"
-    assert enter(ground, "acme.billing").get(f"{page}?run={run}").text.count('name="scopes"') == 0
+    assert enter_vendor(ground, "acme.billing").get(f"{page}?run={run}").text.count('name="scopes"') == 0
 
 
 def test_calls_of_the_last_days_propose_scopes_and_the_read_is_recorded(ground: Ground) -> None:
@@ -108,7 +93,7 @@ def test_calls_of_the_last_days_propose_scopes_and_the_read_is_recorded(ground: 
         access(3, at=now - LATER, **facts | {"resource_type": "Patient", "tenant": "mercy"}),
         access(4, at=now - timedelta(days=3), **facts | {"resource_type": "Goal"}),
     ]
-    _place(ground).write(*rows)
+    place_of(ground).write(*rows)
 
     found = made(propose(ground, client=client, days="1"), 200)
 
@@ -140,7 +125,7 @@ def test_nobody_else_learns_what_an_app_did_and_a_wrong_trace_is_refused(ground:
         refused = problem(propose(ground, client=other), 422, "trace_invalid")
         assert codes(refused) == {"client": "client_not_of_sandbox"}, "also one of production"
     problem(propose(ground, run="run_nowhere"), 404, "evidence_run_not_found")
-    browser = enter(ground, "acme.developer")
+    browser = enter_vendor(ground, "acme.developer")
     page = f"/developer/apps/{ground.app}/proposal"
     assert browser.get(f"{page}?client={client}&days=9999").status_code == 422
     assert browser.get(f"{page}?client={ground.client}").status_code == 422
@@ -150,7 +135,7 @@ def test_what_is_certified_keeps_the_shapes_of_its_run_bound_to_what_was_submitt
     ground: Ground, world: World
 ) -> None:
     """C220: made with the certification and signed; one that was edited says so and measures nothing."""
-    run = passed(ground, sandbox_client(ground), *shown(ground))
+    run = passed(ground, sandbox_client(ground), *shown_calls(ground))
     sent = submitted(ground, world)
     certified = made(decide(ground, sent), 200)
 
@@ -181,7 +166,7 @@ def test_a_run_after_the_checks_neither_widens_the_contract_nor_takes_it_away(
     sent = submitted(ground, world)
     world.clock.advance(LATER)
     if wider:
-        passed(ground, client, *shown(ground))
+        passed(ground, client, *shown_calls(ground))
     else:
         another = opened(ground, client)
         name, rows = next((each[0], each[3]) for each in CASES if each[2] is Judged.NOT_MET)
@@ -207,18 +192,13 @@ def _edited(ctx: Any, change: str, ground: Ground) -> None:
     raise _Undone
 
 
-def _place(ground: Ground) -> Place:
-    url = ground.site.uow.db.url
-    return Place(ground.site.uow, url, Path(url.removeprefix("sqlite:///")).parent / "journal")
-
-
 def test_calls_beyond_the_contract_are_found_and_shown_where_they_were_seen(
     ground: Ground, world: World
 ) -> None:
     """C220: to the vendor, reviewers and those hospitals; a week after the last one it is fixed."""
-    passed(ground, sandbox_client(ground), *shown(ground))
+    passed(ground, sandbox_client(ground), *shown_calls(ground))
     made(decide(ground, submitted(ground, world), expires_at=_ends(world)), 200)
-    place = _place(ground)
+    place = place_of(ground)
     certified = _looked_at(ground, world, place)
     facts: dict[str, Any] = {"app": ground.app, "client": ground.client, "rule": "user/Slot.rs"}
     search = facts | {"interaction": "search-type", "resource_type": "Slot"}
@@ -268,9 +248,9 @@ def test_a_newer_version_that_nobody_uses_hides_no_calls_of_the_one_before(
     )
     added = made(ground.site.api("acme.developer").post(path, json={"label": "2"} | declared))
     newer = replace(ground, version=added["id"])
-    passed(newer, sandbox_client(newer), *shown(ground))
+    passed(newer, sandbox_client(newer), *shown_calls(ground))
     made(decide(newer, submitted(newer, world), expires_at=_ends(world)), 200)
-    place = _place(ground)
+    place = place_of(ground)
     facts = {"app": ground.app, "client": ground.client, "rule": "user/Slot.cu", "tenant": "mercy"}
     place.write(access(1, at=world.clock.now() + LATER, interaction="create", resource_type="Slot", **facts))
     journals.count_decisions(place.directory, place.url, world.clock.now() + LATER)
@@ -287,7 +267,7 @@ def test_what_a_client_did_before_it_moved_is_not_measured_by_the_version_that_i
     ground: Ground, world: World
 ) -> None:
     """C220: what some certified version showed is no drift of before; what none showed stays one, or moving there and back would hide it."""
-    passed(ground, sandbox_client(ground), *shown(ground))
+    passed(ground, sandbox_client(ground), *shown_calls(ground))
     made(decide(ground, submitted(ground, world), expires_at=_ends(world)), 200)
     path, declared = (
         f"/apps/{ground.app}/versions",
@@ -297,7 +277,7 @@ def test_what_a_client_did_before_it_moved_is_not_measured_by_the_version_that_i
     newer = replace(ground, version=added["id"])
     passed(newer, sandbox_client(newer))
     made(decide(newer, submitted(newer, world), expires_at=_ends(world)), 200)
-    place, certified = _place(ground), _looked_at(ground, world, _place(ground))
+    place, certified = place_of(ground), _looked_at(ground, world, place_of(ground))
     facts = {"app": ground.app, "client": ground.client, "tenant": "mercy", "resource_type": "Slot"}
     search = facts | {"rule": "user/Slot.rs", "interaction": "search-type"}
     world.clock.advance(LATER)
@@ -322,7 +302,7 @@ def test_another_run_is_judged_again_also_if_nothing_else_changed(ground: Ground
     passed(ground, client)
     sent = submitted(ground, world)
     world.clock.advance(LATER)
-    wider = passed(ground, client, *shown(ground))
+    wider = passed(ground, client, *shown_calls(ground))
     again(ground, sent)
     assert world.check()
 
@@ -347,11 +327,11 @@ def test_a_contract_that_somebody_edited_or_took_away_raises_an_alarm(
     ground: Ground, world: World, change: str
 ) -> None:
     """C220: a finding, an event of its own and `hilum doctor`, once; and nothing is measured by it."""
-    passed(ground, sandbox_client(ground), *shown(ground))
+    passed(ground, sandbox_client(ground), *shown_calls(ground))
     made(decide(ground, submitted(ground, world), expires_at=_ends(world)), 200)
     site = ground.site
     assert site.system(doctor).ok
-    certified = _looked_at(ground, world, _place(ground))
+    certified = _looked_at(ground, world, place_of(ground))
     certified.night()
     assert certified.rules() == []
 
@@ -377,7 +357,7 @@ def test_an_app_whose_submission_cannot_be_read_is_skipped_and_keeps_no_other_wa
     """C115: a row that somebody wrote into the database must not end the look at every app after it."""
     passed(ground, sandbox_client(ground))
     made(decide(ground, submitted(ground, world), expires_at=_ends(world)), 200)
-    certified = _looked_at(ground, world, _place(ground))
+    certified = _looked_at(ground, world, place_of(ground))
     certified.night()
     broken = "UPDATE review_submission SET documents = '[[1]]'"
     world.uow.write_now(lambda ctx: ctx.tx.execute(text(broken)), actor=SYSTEM, trace=TRACE)

@@ -28,9 +28,9 @@ from hilum.policies.models import GRACE_DAYS_BOUND
 from hilum.registry import service as registry
 from hilum.registry import store as registry_store
 from hilum.registry.models import CertifyOrder, Environment
+from tests.flows.agreement_ground import SCOPES, Ground
+from tests.flows.agreement_ground import written as rewritten
 from tests.flows.control_site import build
-from tests.flows.test_agreements import SCOPES, Ground
-from tests.flows.test_agreements import written as rewritten
 from tests.flows.vendor_ground import made
 from tests.sim.proofs import certify
 from tests.sim.world import FakeClock

@@ -5,30 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from joserfc.jwk import ECKey
 
-from hilum.clients import service as clients
-from hilum.clients.models import BackendUse, ClientMetadata, ClientType, Deployment, NewClient
 from hilum.controls import service as controls
 from hilum.drills.models import DOORS, DRILL_LIFE, TRIES_LEAST
 from hilum.drills.policy import signed_bytes
 from hilum.infra import nodes
 from hilum.infra.unit_of_work import UnitOfWork
-from hilum.installations import service as installations
-from hilum.installations.models import InstallOrder
-from hilum.kernel.ids import TenantId
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
-from hilum.policies.models import UNCLASSIFIED
-from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from hilum.switchboard import service as switchboard
 from tests.flows.control_site import ControlSite, problem, site_on
-from tests.flows.test_containment import Drill as Records
+from tests.flows.drill_ground import Drill as Records
+from tests.flows.drill_ground import canary
 from tests.sim.world import FakeClock
 
-KEY = ECKey.generate_key("P-384", {"use": "sig", "alg": "ES384", "kid": "canary"})
-GENERAL = TenantId("general")
 SEEN = {
     "doors": [{"name": name, "closed": TRIES_LEAST, "last_open_ms": 40.0} for name in DOORS],
     "revived": False,
@@ -39,29 +29,6 @@ SEEN = {
 @pytest.fixture
 def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
     return site_on(sqlite_uow, clock)
-
-
-def canary(site: ControlSite, *scopes: str) -> str:
-    do = site.system
-    wanted = scopes or ("system/Organization.rs",)
-    vendor = do(registry.add_vendor, order=NewVendor("Own", "help@v.example", "sec@v.example"))
-    app = do(registry.add_app, order=NewApp(vendor.id, "Canary", "Is stopped", "Drills", UNCLASSIFIED))
-    version = do(registry.add_version, app_id=app.id, order=NewVersion("first"))
-    metadata = ClientMetadata(
-        name="Canary",
-        type=ClientType.BACKEND,
-        deployment=Deployment.SERVER,
-        environment=Environment.SANDBOX,
-        scopes=wanted,
-        jwks={"keys": [KEY.as_dict(private=False)]},
-        expires_at=site.clock.now() + timedelta(days=30),
-        backend_use=BackendUse("Drills", "Nobody", "Weekly", "Security"),
-    )
-    client, _ = do(clients.add_client, order=NewClient(app.id, version.id, metadata))
-    ends = site.clock.now() + timedelta(days=30)
-    do(registry.certify, order=CertifyOrder(version.id, Environment.SANDBOX, wanted, ends))
-    do(installations.install, order=InstallOrder(GENERAL, app.id, frozenset()))
-    return str(client.id)
 
 
 def post(site: ControlSite, path: str, body: Any = None, by: str = "root") -> Any:

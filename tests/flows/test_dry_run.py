@@ -4,7 +4,6 @@ import threading
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -13,7 +12,6 @@ from hilum.app.jobs import jobs_of
 from hilum.app.schedule import JobLease
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
-from hilum.dryruns import service
 from hilum.dryruns.models import Kind
 from hilum.dryruns.replay import Replay
 from hilum.infra.context import Context
@@ -27,13 +25,13 @@ from hilum.policies import observation, store
 from hilum.policies import service as policies
 from hilum.policies.models import DRY_RUNS_WAITING, ApplyOrder, DryRun, DryRunState
 from tests.conftest import SECRET_KEY
+from tests.flows.dry_run_ground import CELLS, add, dry_run, jobs_at, rows
 from tests.flows.gateway_ground import GENERAL, Ground, Play, player
 from tests.sim.backends import both_backends
-from tests.sim.dry_runs import TRACE, Jobs
+from tests.sim.dry_runs import TRACE
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.policies.books import document
 
-CELLS = "categories.unclassified.cells"
 READ_ONLY = {f"{CELLS}.low.scopes": ["patient/*.rs", "user/*.rs", "system/*.rs"]}
 NO_OBSERVATIONS = {
     f"{CELLS}.{tier}.scopes": ["patient/Patient.rs", "user/Patient.rs"] if tier == "low" else []
@@ -52,30 +50,8 @@ def play(one_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) 
     return player(one_uow, clock, ids, tmp_path)
 
 
-def add(made: Ground, changes: dict[str, Any]) -> int:
-    made.run(policies.adopt_shipped)
-    return made.run(lambda ctx: policies.add_version(ctx, document(changes), base=1, note="")).number
-
-
-def jobs_at(made: Ground) -> Jobs:
-    return Jobs(made.uow, Path(made.uow.db.url.removeprefix("sqlite:///")).parent / "journal")
-
-
-def dry_run(made: Ground, changes: dict[str, Any]) -> DryRun:
-    version = add(made, changes)
-    made.run(lambda ctx: policies.ask_dry_run(ctx, version))
-    done = jobs_at(made).run_next()
-    assert done is not None
-    return done
-
-
 def order(version: int) -> ApplyOrder:
     return ApplyOrder(version, (), 1, "a drill")
-
-
-def rows(made: Ground, run: DryRun, kind: Kind) -> list[dict[str, Any]]:
-    found = made.run(lambda ctx: service.list_rows(ctx, run.id, kind))
-    return [dict(each.fields) for each in found]
 
 
 async def use(made: Ground) -> list[int]:

@@ -17,12 +17,11 @@ from hilum.policies.models import DryRun
 from hilum.revalidation import store as revalidation
 from hilum.revalidation.models import Finding, Severity, State
 from tests.flows.connected_ground import connect
-from tests.flows.front_channel import Front, front
+from tests.flows.dry_run_ground import CELLS, dry_run, rows
+from tests.flows.front_channel import Front, front, keep_using
 from tests.flows.gateway_ground import CLINIC, GENERAL, Ground, Play, player
+from tests.flows.override_ground import PATIENTS, STRICT, override, withhold
 from tests.flows.rule_book_ground import everywhere
-from tests.flows.test_dry_run import CELLS, dry_run, rows
-from tests.flows.test_lives import keep_using
-from tests.flows.test_overrides import PATIENTS, STRICT, override, withhold
 from tests.sim.backends import both_backends
 from tests.sim.dry_runs import dry_run as dry_run_of
 from tests.sim.world import FakeClock, SeededIds

@@ -1,49 +1,17 @@
 """``explain`` names the rule book of that time at that hospital, and which override, scope product and workflow were in play (C205)."""
 
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import update
 
-from hilum.app import explaining
-from hilum.audit import live as journals
-from hilum.audit import service as audit
-from hilum.infra.context import Context
 from hilum.kernel.ids import AppId
 from hilum.policies import service as policies
 from hilum.policies import store
-from hilum.policies.models import ApplyOrder
 from hilum.registry import service as registry
+from tests.flows.explain_ground import READ, asked_later, explained, put_in_force
 from tests.flows.gateway_ground import CLINIC, GENERAL, TRACE, Ground, Play, patient
-from tests.flows.test_overrides import override, withhold
-from tests.unit.policies.books import document
-
-READ = "patient/Patient.rs"
-
-
-async def asked(made: Ground, token: str, status: int) -> str:
-    """Send a read a minute later; return the request's id."""
-    made.clock.advance(timedelta(minutes=1))
-    made.keeper.step(0)
-    answer = await made.get("Patient/p1", token)
-    assert answer.status == status, answer
-    # What happens next is later than the answer.
-    made.clock.advance(timedelta(minutes=1))
-    return f"req_{made.count:06}"
-
-
-def told(made: Ground, request_id: str, folder: Path) -> str:
-    reader = journals.open_reader(folder / "journal", made.uow.db.url)
-    verb = partial(audit.explain, request_id=request_id, reader=reader, rule_book=explaining.explain)
-    return " ".join(made.uow.read_now(verb, trace=TRACE).sentences)
-
-
-def put_in_force(ctx: Context, changes: Any = None, *tenants: Any) -> None:
-    version = policies.add_version(ctx, document(changes), base=1, note="")
-    order = ApplyOrder(version.number, tenants, policies.in_force(ctx).last, "a drill")
-    policies._applied(ctx, order, agreed_by="staff:sam")
+from tests.flows.override_ground import override, withhold
 
 
 def test_each_decision_is_explained_by_the_rule_book_and_the_override_of_its_time(
@@ -54,28 +22,28 @@ def test_each_decision_is_explained_by_the_rule_book_and_the_override_of_its_tim
     async def story(made: Ground) -> None:
         made.load(patient("p1"))
         token, app = made.token(READ), made.clients["app"].app
-        before = await asked(made, token, 200)
+        before = await asked_later(made, token, 200)
         made.run(withhold)
-        refused = await asked(made, token, 403)
+        refused = await asked_later(made, token, 403)
         ends = made.clock.now() + timedelta(minutes=30)
         made.run(lambda ctx: override(ctx, app, GENERAL, ends))
-        permitted = await asked(made, token, 200)
+        permitted = await asked_later(made, token, 200)
         made.run(put_in_force)
-        after = await asked(made, token, 200)
+        after = await asked_later(made, token, 200)
 
-        assert "The rule book" not in told(made, before, tmp_path)
-        text = told(made, refused, tmp_path)
+        assert "The rule book" not in explained(made, before, tmp_path)
+        text = explained(made, refused, tmp_path)
         assert "The rule book in force at general then was version 2, by application 2 everywhere" in text
         withheld = "Version 2 of the rule book withheld patient/*.cruds, or a part of it, from this client"
         assert f"{withheld}: the category does not allow its tier." in text
         assert "Slot" not in text, "it was a read of a Patient"
         assert "Override" not in text
-        text = told(made, permitted, tmp_path)
+        text = explained(made, permitted, tmp_path)
         assert "then was version 2" in text
         assert "of rule reads-patients permitted it" in text
         assert f"without it, version 2 would have withheld {READ}" in text
         assert f"{READ} is of scope product" in text
-        text = told(made, after, tmp_path)
+        text = explained(made, after, tmp_path)
         assert "then was version 3, by application 3 everywhere" in text
         assert "permitted it, agreed" not in text
 
@@ -93,9 +61,11 @@ def test_a_version_that_was_at_another_hospital_only_explains_nothing_here(
         made.run(policies.adopt_shipped)
         made.run(lambda ctx: put_in_force(ctx, None, CLINIC))
 
-        assert "then was version 1, by application 1" in told(made, await asked(made, token, 200), tmp_path)
+        assert "then was version 1, by application 1" in explained(
+            made, await asked_later(made, token, 200), tmp_path
+        )
         made.run(lambda ctx: put_in_force(ctx, None, GENERAL))
-        text = told(made, await asked(made, token, 200), tmp_path)
+        text = explained(made, await asked_later(made, token, 200), tmp_path)
         assert "then was version 3, by application 3 at some hospitals" in text
 
     play(story)
@@ -108,13 +78,13 @@ def test_an_app_that_was_moved_since_is_judged_in_its_category_of_then(play: Pla
         made.load(patient("p1"))
         token, app = made.token("patient/Observation.rs"), made.clients["app"].app
         made.run(policies.adopt_shipped)
-        refused = await asked(made, token, 403)
-        before = told(made, refused, tmp_path)
+        refused = await asked_later(made, token, 403)
+        before = explained(made, refused, tmp_path)
         made.clock.advance(timedelta(minutes=1))
 
         made.run(lambda ctx: registry.change_category(ctx, AppId(app), "scheduling", "it books"))
 
-        assert told(made, refused, tmp_path).startswith(before)
+        assert explained(made, refused, tmp_path).startswith(before)
 
     play(story)
 
@@ -126,13 +96,13 @@ def test_a_version_that_is_not_as_it_was_signed_explains_nothing(play: Play, tmp
         made.load(patient("p1"))
         token = made.token(READ)
         made.run(withhold)
-        refused = await asked(made, token, 403)
+        refused = await asked_later(made, token, 403)
 
         made.uow.write_now(
             lambda ctx: ctx.tx.execute(update(store.versions).values(note="other")), trace=TRACE
         )
 
-        text = told(made, refused, tmp_path)
+        text = explained(made, refused, tmp_path)
         assert "then was version 2" in text
         assert "no longer be read or trusted" in text
         assert "withheld" not in text.partition("then was version 2")[2]

@@ -3,11 +3,9 @@
 from typing import Any
 
 from tests.flows.control_site import ControlSite, codes, problem
-from tests.flows.test_registry_api import FUTURE, SCOPE
-from tests.flows.vendor_ground import made, register
+from tests.flows.use_ground import EAST
+from tests.flows.vendor_ground import FUTURE, SCOPE, made, register
 from tests.sim.one_world import in_one_world
-
-EAST = {"tenant": "general", "name": "East", "legal_entity": "General Ltd", "reference": "Location/east"}
 
 
 def certified(site: ControlSite) -> str:

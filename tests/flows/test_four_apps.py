@@ -27,6 +27,8 @@ from hilum.revalidation import service as revalidation
 from tests.flows.certified_app import Certified
 from tests.flows.control_site import ControlSite, build, codes, problem
 from tests.flows.journal_ground import Place, access
+from tests.flows.lens_ground import states
+from tests.flows.listing_ground import follow
 from tests.flows.review_ground import (
     Ground,
     add_reviewer,
@@ -37,8 +39,6 @@ from tests.flows.review_ground import (
     signs,
 )
 from tests.flows.review_world import OK, World, decide, key, passed
-from tests.flows.test_lenses import states
-from tests.flows.test_listings import follow
 from tests.flows.vendor_ground import PROFILE, client_body, furnish_vendor, made
 from tests.sim.jwks_host import Page
 from tests.sim.proofs import prove

@@ -19,8 +19,8 @@ from hilum.gateway.service import Enforcer
 from hilum.gateway.upstream_task import UpstreamTask
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.tokens import service as tokens
+from tests.flows.gate_ground import Gate, held, stop
 from tests.flows.gateway_ground import GENERAL, PLATFORM, Answer, Ground, Play, patient, player
-from tests.flows.test_gateway_under_way import Gate, held, stop
 from tests.sim.fhir_upstream import OtherServer
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import observation

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,44 +13,20 @@ from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.audit.models import UNDELIVERED, Access, Outcome
 from hilum.consent import service as consent
-from hilum.controls import service as controls
-from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
+from hilum.controls.models import Mode, Target, TargetKind
 from hilum.identity import service as identity
 from hilum.identity.models import TenantChange, UpstreamKind, UpstreamRef
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.tokens import service as tokens
 from tests.effort import FULL
+from tests.flows.gate_ground import Gate, Take, held, stop
 from tests.flows.gateway_ground import GENERAL, TRACE, Answer, Ground, Play, patient, player
-from tests.sim.fhir_upstream import OtherServer
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import observation
 
 SCOPES = ("openid", "patient/Observation.cruds", "patient/Provenance.rs")
 SECRET = b"Familyp1"
 FRESH = {name: value for name, value in observation("", code={"text": "Familyp1"}).items() if name != "id"}
-Take = Callable[[Ground, Any], Any]
-
-
-class Gate:
-    """The hospital's FHIR server, which can be held at its n-th request from now."""
-
-    def __init__(self) -> None:
-        self.other = OtherServer()
-        self.hold_at = 0
-        self.count = 0
-        self.reached, self.go = asyncio.Event(), asyncio.Event()
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["path"] != "/metadata":
-            self.count += 1
-        if self.hold_at and self.count == self.hold_at:
-            self.reached.set()
-            await self.go.wait()
-        await self.other(scope, receive, send)
-
-    @property
-    def asked(self) -> list[str]:
-        return [f"{method} {target}" for method, target, _ in self.other.seen if target != "metadata"]
 
 
 @pytest.fixture
@@ -73,11 +49,6 @@ def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Pat
 @pytest.fixture
 def recorded(sqlite_uow: UnitOfWork, tmp_path: Path) -> Callable[[str], list[Access]]:
     return lambda request_id: journals.open_reader(tmp_path / "journal", sqlite_uow.db.url).find(request_id)
-
-
-def stop(kind: TargetKind, key: str = "", mode: Mode = Mode.FULL_STOP) -> Take:
-    order = EngageOrder(Target(kind, key), mode, "a drill")
-    return lambda made, _: made.run(lambda ctx: controls.engage(ctx, order))
 
 
 def grow_stale(made: Ground, _: Any) -> None:
@@ -119,15 +90,6 @@ SOME = list(TAKEN) if FULL else QUICK
 
 def code_of(answer: Answer) -> str:
     return str(answer.json["issue"][0]["details"]["coding"][0]["code"])
-
-
-async def held(made: Ground, gate: Gate, sent: Awaitable[Answer], at: int = 1) -> asyncio.Task[Answer]:
-    """Send a request, and return once the FHIR server holds its n-th question."""
-    gate.count, gate.hold_at = 0, at
-    task = asyncio.ensure_future(sent)
-    async with asyncio.timeout(10):
-        await gate.reached.wait()
-    return task
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,10 @@ from hilum.clients import service as clients
 from hilum.controls.models import TargetKind
 from hilum.kernel.errors import NotPermitted
 from hilum.launches import service as launches
-from tests.flows import test_launch_api
 from tests.flows.back_channel import MERCY, Platform, refused
-from tests.flows.test_launch_api import DOOR, SCOPE, Ehr, problem
+from tests.flows.ehr_ground import DOOR, SCOPE, Ehr, ehr, problem
 
-ehr = test_launch_api.ehr
+__all__ = ["ehr"]
 
 
 def stop(platform: Platform, peer: str) -> str:

@@ -1,93 +1,25 @@
 """A submission is judged in its lenses: each by a reviewer who signs for it, none for another, and what passed is kept (C100 to C107)."""
 
-from collections.abc import Callable
-from threading import Event
 from typing import Any
 
-import pytest
 from sqlalchemy import text
 
-from hilum.app.schedule import JobLease
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
-from hilum.policies import service as policies
-from hilum.review import service
-from hilum.review.jobs import run_next
-from hilum.review.models import VERDICT_KEPT, Look
-from tests.flows.control_site import TRACE, build, codes, problem
+from hilum.review.models import VERDICT_KEPT
+from tests.flows.control_site import TRACE, codes, problem
+from tests.flows.lens_ground import FOUND, decide, ground, states, submitted
 from tests.flows.review_ground import (
     Ground,
     act_on,
     add_reviewer,
-    furnish,
     in_order_answers,
     judge,
     lens_of,
     pass_lens,
-    signs,
 )
 from tests.flows.vendor_ground import made
-from tests.sim.world import FakeClock
 
-WRITES = [
-    {"scope": "launch", "justification": "Opens from the chart."},
-    {"scope": "user/DocumentReference.cu", "justification": "Saves the note that the physician signed."},
-]
-FOUND = {
-    "rule": "legal.retention",
-    "severity": "high",
-    "evidence": "The policy states no period.",
-    "reproduction": "Read its section 4.",
-    "fix": "State a period.",
-}
-
-
-@pytest.fixture
-def ground(sqlite_uow: UnitOfWork, clock: FakeClock) -> Ground:
-    """A note writer of the high tier at the sandbox, and a reviewer for each lens."""
-    site = build(sqlite_uow, clock)
-    site.system(policies.adopt_shipped)
-    signs(site, "rita", "technical", "clinical")
-    add_reviewer(site, "lena", "legal")
-    add_reviewer(site, "cleo", "clinical")
-    return furnish(
-        site,
-        category="documentation_assistance",
-        workflows=["documentation"],
-        environment="sandbox",
-        scope="launch user/DocumentReference.cu",
-    )
-
-
-def answers(targets: Any) -> list[Look]:
-    return [Look(each.kind, each.url, status=200, sha256="0" * 64, size=9) for each in targets]
-
-
-def check(ground: Ground, looks: Callable[[Any], list[Look]] = answers) -> None:
-    """Check what waits, as if every address answered."""
-    lease = JobLease(ground.site.uow, "review_checks", "one", Event())
-    assert run_next(lease, looks)
-
-
-def submitted(ground: Ground, **change: Any) -> str:
-    sent = ground.submit(**{"environment": "sandbox", "scopes": WRITES} | change)
-    identity = str(made(sent)["id"])
-    check(ground)
-    return identity
-
-
-def decide(ground: Ground, sent: str, decision: str = "certify", who: str = "rita", **change: Any) -> Any:
-    ends = (ground.site.clock.now() + VERDICT_KEPT).isoformat()
-    body = {"decision": decision, "reason": "Decided.", "expires_at": ends}
-    revision = ground.site.system(service.view, submission_id=sent).submission.revision
-    return ground.site.api(who).post(
-        f"/submissions/{sent}/decide", json=body | {"revision": revision} | change
-    )
-
-
-def states(ground: Ground, sent: str) -> dict[str, str]:
-    view = ground.site.system(service.view_lenses, submission_id=sent)
-    return {each.lens.value: each.state.value for each in view.lenses}
+__all__ = ["ground"]
 
 
 def test_a_submission_of_the_high_tier_takes_three_people(ground: Ground) -> None:

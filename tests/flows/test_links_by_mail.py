@@ -16,8 +16,8 @@ from hilum.kernel.ids import TenantId
 from hilum.notices.models import MailKind, State
 from hilum.signin import service as signin
 from hilum.signin.policy import actor_of
+from tests.flows.accounts_ground import open_link, sign_in
 from tests.flows.control_site import TRACE, ControlSite, codes, everybodys_digest, problem
-from tests.flows.test_vendor_members import open_link, sign_in
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.mail_server import mail_server
 from tests.sim.notice_ground import NoticeGround

@@ -1,12 +1,11 @@
 """Certification, publication and a hospital's approval are three decisions of three roles; ends are announced (C111, C114, K17)."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from hilum.certificates.models import REMIND_BEFORE
-from hilum.certificates.service import remind_due, step
+from hilum.certificates.service import remind_due
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.identity.store import people
@@ -17,10 +16,10 @@ from hilum.kernel.ids import AppId, TenantId
 from hilum.notices import service as notices
 from hilum.notices.models import Channel, NoticeQuery
 from hilum.registry import service as registry
-from tests.flows.certificate_ground import AT
 from tests.flows.certified_app import Certified, certified_in
 from tests.flows.console_ground import Desk
 from tests.flows.control_site import problem
+from tests.flows.listing_ground import WHY, act, figure, follow, seen
 from tests.flows.review_world import World
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.jwks_host import Page
@@ -28,7 +27,6 @@ from tests.sim.jwks_host import Page
 DAY = timedelta(days=1)
 GRACE = 30 * DAY
 """Of the low tier in the shipped rule book."""
-WHY = {"reason": "Certified, and its support answers."}
 
 
 @pytest.fixture
@@ -42,25 +40,6 @@ def certified(world: World, days: int) -> Certified:
     found = certified_in(world, days)
     found.ground.site.furnished("with its certificate", lambda: follow(found))
     return found
-
-
-def follow(certified: Certified) -> None:
-    while certified.ground.site.system(step, at=AT):
-        pass
-
-
-def act(certified: Certified, who: str, what: str) -> Any:
-    return certified.ground.site.api(who).post(f"/listings/{certified.ground.app}/{what}", json=WHY)
-
-
-def seen(certified: Certified, who: str = "gina") -> list[str]:
-    return [each["app"] for each in made(certified.ground.site.api(who).get("/listings"), 200)["items"]]
-
-
-def figure(certified: Certified) -> tuple[int, int, float | None]:
-    certified.world.clock.advance(timedelta(minutes=1))
-    found = certified.ground.site.browser().get("/certificates/currency.json").json()
-    return found["published"], found["current"], found["percent"]
 
 
 def test_who_certified_does_not_publish_and_hospitals_see_what_is_published(certified: Certified) -> None:

@@ -17,7 +17,7 @@ from hilum.kernel.ids import PersonId
 from hilum.kernel.pages import PageQuery
 from tests.flows.back_channel import MERCY, TRACE, refused
 from tests.flows.connected_ground import connect, manage
-from tests.flows.front_channel import Front, answer, front
+from tests.flows.front_channel import Front, answer, front, keep_using
 from tests.flows.rule_book_ground import everywhere, narrow_rule_book
 from tests.sim.world import FakeClock
 
@@ -36,13 +36,6 @@ def listed(front: Front, person: PersonId, *, by: str) -> list[AgreementLife]:
 
 def limits(front: Front, **changes: Any) -> None:
     narrow_rule_book(front.run, everywhere("lifetimes", changes))
-
-
-def keep_using(front: Front, token: str, *, days: int, times: int) -> str:
-    for _ in range(times):
-        front.clock.advance(timedelta(days=days))
-        token = front.refresh(token, "web").json()["refresh_token"]
-    return token
 
 
 def idle(front: Front, token: str) -> str:

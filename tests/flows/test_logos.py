@@ -10,26 +10,22 @@ from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
 from hilum.pictures import service as pictures
 from hilum.pictures import store
+from tests.flows.app_edit_ground import WRITTEN, app, brand, certify, edit, logo, others, shown
 from tests.flows.control_site import ControlSite, problem
-from tests.flows.test_app_edits import WRITTEN, app, certify, edit, shown
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.one_world import in_one_world
-from tests.sim.pictures import chunk, drawn, png, png_of
+from tests.sim.pictures import chunk, png
 
 LOGO = base64.b64encode(png(before=chunk(b"tEXt", b"<script>"))).decode()
 OTHER = base64.b64encode(png(48)).decode()
 COLOUR = "#0b6b74"
 
 
-__all__ = ["app"]
+__all__ = ["app", "others"]
 
 
 def served(site: ControlSite, owner: str, digest: str) -> Any:
     return site.browser().get(f"/logos/{owner}/{digest}.png")
-
-
-def brand(site: ControlSite, username: str, **asked: str) -> Any:
-    return site.api(username).put("/tenants/general/branding", json=asked)
 
 
 def test_a_logo_is_served_as_a_picture_and_nothing_else(site: ControlSite, app: str) -> None:
@@ -91,21 +87,6 @@ def test_a_refused_logo_is_never_served_and_makes_room_for_the_next(site: Contro
 
     problem(site.api("rita").get(f"/app-edits/{asked['id']}/logo"), 404, "picture_not_found")
     made(site.api("rita").get(f"/app-edits/{again['id']}/logo"), 200)
-
-
-def logo(shape: str, side: int = 48) -> str:
-    return base64.b64encode(png_of(drawn(shape, side))).decode()
-
-
-@pytest.fixture
-def others(site: ControlSite, app: str) -> str:
-    """An app of another vendor; the first one shows a ring, and the hospital General a cross."""
-    made(edit(site, app, logo=logo("ring")), 200)
-    made(brand(site, "gina", logo=logo("cross")), 200)
-    vendor = furnish_vendor(site, "Bolt Works", "bolt")
-    return str(
-        made(site.api("bolt.owner").post("/apps", json=WRITTEN | {"vendor": vendor, "name": "Bolt"}))["id"]
-    )
 
 
 @pytest.mark.parametrize(("shape", "whose"), [("ring", "app Ward Notes ("), ("cross", "hospital General")])

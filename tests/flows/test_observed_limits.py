@@ -21,8 +21,8 @@ from hilum.launches.models import Launch
 from hilum.policies import observation
 from hilum.policies import service as policies
 from hilum.policies.models import UNCLASSIFIED, Applicant, ApplyOrder, ClientAuthentication, Tier
+from tests.flows.dry_run_ground import jobs_at
 from tests.flows.gateway_ground import CLINIC, GENERAL, Ground, Play, player
-from tests.flows.test_dry_run import jobs_at
 from tests.sim.backends import both_backends
 from tests.sim.notice_ground import NoticeGround
 from tests.sim.proofs import prove_contact

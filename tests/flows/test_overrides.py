@@ -1,7 +1,7 @@
 """Overrides of rules by API: two people, a reason, a control, an end; one person ends it early (C207)."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,43 +10,29 @@ from sqlalchemy import delete, update
 
 from hilum.app import signed_rows
 from hilum.app.restore import allowances_in_force
-from hilum.approvals.models import Act, Approval, ApprovalKind
 from hilum.attestations import store as attestation_store
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
 from hilum.clients import service as clients
-from hilum.infra.context import Context
 from hilum.infra.facts import EVERYTHING
 from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.ids import AppId, PersonId, TenantId
+from hilum.kernel.ids import AppId, TenantId
 from hilum.policies import allowance_store, service
-from hilum.policies.document import render_rule
-from hilum.policies.models import ApplyOrder
-from hilum.policies.trials import never_used
 from tests.flows import back_channel
 from tests.flows.back_channel import Platform
-from tests.flows.control_site import ControlSite, build, codes, problem, with_rule_book
+from tests.flows.control_site import ControlSite, build, codes, problem
 from tests.flows.gateway_ground import Ground, patient, player
+from tests.flows.override_ground import CONTROL, REASON, override, with_overridable_rule, withhold
 from tests.flows.rule_book_ground import add, agree, apply
 from tests.flows.vendor_ground import made, register
 from tests.sim.backends import both_backends
 from tests.sim.one_world import in_one_world
 from tests.sim.world import START, FakeClock, SeededIds
-from tests.unit.policies.books import GONE, Changes, document, with_rule
+from tests.unit.policies.books import document, with_rule
 from tests.unit.policies.exception_facts import EXCEPTION
 
-REASON, CONTROL = "Certified again by then.", "A nurse checks each booking."
 UNTIL = START + timedelta(days=10)
 GENERAL, MERCY = TenantId("general"), TenantId("mercy")
-
-
-def with_overridable_rule(made: ControlSite) -> None:
-    with_rule_book(made)
-    rules = with_rule("overridable") | {"overrides": {"longest": "30 d"}}
-    # An overridable rule takes two people, and a day at a hospital before it is everywhere.
-    version = add(made, rules)
-    assert agree(made, apply(made, version, "general", "mercy")).status_code == 200
 
 
 @pytest.fixture
@@ -254,45 +240,7 @@ def test_an_override_that_was_altered_in_the_database_sets_nothing_aside(
 # --- enforcement ---------------------------------------------------------------------------------------------------------------
 
 platform = back_channel.platform
-PATIENTS = {
-    "name": "reads-patients",
-    "tier": "high",
-    "because": "it reads {type}",
-    "types": ["Patient"],
-    "level": "overridable",
-}
-STRICT = {
-    "tier_rules": [*document()["tier_rules"], PATIENTS],
-    "overrides": {"longest": "30 d"},
-    "categories.unclassified.cells.high": GONE,
-}
 SCOPES = ("launch", "patient/Observation.rs", "patient/Patient.rs")
-
-
-def withhold(ctx: Context, changes: Changes = STRICT) -> None:
-    """Put a book in force everywhere; without ``changes`` its overridable rule withholds Patient from apps without a category."""
-    service.adopt_shipped(ctx)
-    version = service.add_version(ctx, document(changes), base=1, note="")
-    order = ApplyOrder(version.number, (), service.in_force(ctx).last, "a drill")
-    service._applied(ctx, order, agreed_by="staff:sam")
-
-
-def override(
-    ctx: Context, app: AppId, tenant: TenantId, ends_at: datetime, name: str = "reads-patients"
-) -> None:
-    """Override the rule as two people who agreed."""
-    found = service.current(ctx).everywhere
-    rule = next(each for each in found.tier_rules if each.name == name)
-    order = {"rule": rule.name, "app": app, "tenant": tenant, "reason": REASON, "control": CONTROL}
-    act = Act(
-        ApprovalKind.OVERRIDE,
-        None,
-        app,
-        order | {"ends_at": ends_at.isoformat()},
-        {"rule": render_rule(rule)},
-    )
-    approval = Approval("apr_1", act, PersonId("root"), ctx.now, ends_at)
-    service.carry_out(never_used)[ApprovalKind.OVERRIDE](ctx, approval, SYSTEM)
 
 
 def test_a_token_has_what_an_override_allows_at_this_hospital_only(platform: Platform) -> None:

@@ -1,12 +1,9 @@
 """Use beyond what a version declares: found by the job, listed for reviewers, mailed to the vendor (C21)."""
 
-from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import select
 
 from hilum.audit import access_index, windows
 from hilum.audit import live as journals
@@ -14,87 +11,28 @@ from hilum.audit import service as audit
 from hilum.audit.models import EventQuery, Outcome
 from hilum.clients import service as clients
 from hilum.clients.models import BackendUse, ClientMetadata, ClientType, Deployment, NewClient
-from hilum.contacts import store as contact_store
-from hilum.contacts.models import Contact, ContactKind
 from hilum.infra.unit_of_work import UnitOfWork
-from hilum.notices.store import notices
-from hilum.overuse import jobs, service
+from hilum.overuse import service
 from hilum.overuse.models import LOOKED_BACK
 from hilum.registry import service as registry
 from hilum.registry.models import Environment, NewVersion
-from tests.flows.control_site import ControlSite, build, with_rule_book
-from tests.flows.test_scope_use import Ground
+from tests.flows.use_ground import MAILBOX, DeclaringApp
 from tests.sim.backends import both_backends
 from tests.sim.world import FakeClock
 
-DECLARES = NewVersion("2", workflows=("appointments",), placements=())
-MAILBOX = "owner@v.example"
 BEYOND: dict[str, Any] = {"resource_type": "Immunization", "rule": "patient/*.rs"}
 
 
-class Lease:
-    """The lease of the job, held all the time."""
-
-    def __init__(self, site: ControlSite) -> None:
-        self.site = site
-
-    def read(self, verb: Callable[[Any], Any]) -> Any:
-        return self.site.system(verb)
-
-    write = read
-
-
-class Seen(Ground):
-    """An app that declares one workflow, and its vendor with a proved contact."""
-
-    def __init__(self, uow: UnitOfWork, clock: FakeClock, version: NewVersion = DECLARES) -> None:
-        super().__init__(uow, clock, build(uow, clock, then=with_rule_book), version=version)
-        self.uow = uow
-        vendor = self.site.system(registry.get_app, app_id=self.app).vendor
-        contact = Contact(
-            "con_1",
-            vendor,
-            ContactKind.OWNER,
-            MAILBOX,
-            MAILBOX,
-            "staff:root",
-            clock.now(),
-            proved_at=clock.now(),
-            proof_ends_at=clock.now() + timedelta(days=400),
-        )
-        self.site.system(lambda ctx: contact_store.add_contact(ctx.tx, contact))
-
-    def known_days(self) -> jobs.KnownDays:
-        place = self.folder, self.place.url
-        return jobs.KnownDays(partial(journals.read_reached, *place), partial(journals.is_indexed, *place))
-
-    def judge(self) -> None:
-        self.judge_with(self.known_days())
-
-    def judge_with(self, known: jobs.KnownDays, *, indexed: bool = True) -> None:
-        counts = journals.count_decisions(self.folder, self.place.url, self.clock.now())
-        if indexed:
-            journals.index_accesses(self.folder, self.place.url)
-        jobs.run(Lease(self.site), counts, known, lambda: True)
-
-    def reviews(self, by: str = "rita") -> list[tuple[str, str]]:
-        items = self.site.api(by).get("/delta-reviews").json()["items"]
-        return [(each["source"], each["sentence"]) for each in items]
-
-    def mails(self) -> list[Any]:
-        return list(self.uow.db.read(lambda tx: tx.execute(select(notices)).all()))
-
-
 @pytest.fixture
-def seen(one_uow: UnitOfWork, clock: FakeClock) -> Seen:
-    made = Seen(one_uow, clock)
+def seen(one_uow: UnitOfWork, clock: FakeClock) -> DeclaringApp:
+    made = DeclaringApp(one_uow, clock)
     clock.advance(timedelta(days=91))
     return made
 
 
 @both_backends
 def test_use_beyond_a_declaration_is_listed_once_mailed_once_and_closed_when_it_is_long_ago(
-    seen: Seen, clock: FakeClock
+    seen: DeclaringApp, clock: FakeClock
 ) -> None:
     """C21."""
     seen.use("general", "general", "children", **BEYOND)
@@ -126,7 +64,7 @@ def test_use_beyond_a_declaration_is_listed_once_mailed_once_and_closed_when_it_
     ]
 
 
-def test_nothing_is_withheld_by_it(seen: Seen) -> None:
+def test_nothing_is_withheld_by_it(seen: DeclaringApp) -> None:
     """What was used is certified: a reviewer decides."""
     before = seen.site.api("rita").get(f"/apps/{seen.app}/certifications").json()
     seen.use("general", **BEYOND)
@@ -148,7 +86,7 @@ def test_nothing_is_withheld_by_it(seen: Seen) -> None:
     ],
 )
 def test_use_that_is_declared_old_refused_or_of_another_client_opens_nothing(
-    seen: Seen, more: dict[str, Any]
+    seen: DeclaringApp, more: dict[str, Any]
 ) -> None:
     seen.use("general", **more)
 
@@ -161,7 +99,7 @@ def test_use_that_is_declared_old_refused_or_of_another_client_opens_nothing(
 def test_a_version_that_declares_no_workflow_in_particular_is_exceeded_by_nothing(
     one_uow: UnitOfWork, clock: FakeClock, version: NewVersion
 ) -> None:
-    made = Seen(one_uow, clock, version)
+    made = DeclaringApp(one_uow, clock, version)
     clock.advance(timedelta(days=91))
     made.use("general", **BEYOND)
 
@@ -170,7 +108,7 @@ def test_a_version_that_declares_no_workflow_in_particular_is_exceeded_by_nothin
     assert made.reviews() == []
 
 
-def test_a_certification_that_was_withdrawn_after_it_was_judged_opens_nothing(seen: Seen) -> None:
+def test_a_certification_that_was_withdrawn_after_it_was_judged_opens_nothing(seen: DeclaringApp) -> None:
     seen.use("general", **BEYOND)
     counts = journals.count_decisions(seen.folder, seen.place.url, seen.clock.now())
     apps, (judged,) = seen.site.system(service.next_to_judge, after="")
@@ -185,7 +123,7 @@ def test_a_certification_that_was_withdrawn_after_it_was_judged_opens_nothing(se
     assert (seen.reviews(), seen.mails()) == ([], [])
 
 
-class Nightly(Seen):
+class Nightly(DeclaringApp):
     """The same, with a backend service that declares how much it does in a day at one hospital."""
 
     def __init__(self, uow: UnitOfWork, clock: FakeClock, **volumes: Any) -> None:

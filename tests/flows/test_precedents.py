@@ -13,11 +13,11 @@ from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import TenantId
 from hilum.precedents import service
 from hilum.precedents.models import SharingOrder
+from tests.flows.contract_ground import shown_calls
 from tests.flows.control_site import ControlSite, codes, problem
 from tests.flows.review_ground import signs
 from tests.flows.review_world import World, decide, in_order, passed, submitted
-from tests.flows.test_contracts import shown
-from tests.flows.test_scope_use import Ground
+from tests.flows.use_ground import Ground
 from tests.flows.vendor_ground import client_body, made
 from tests.sim.browser import form_with
 from tests.sim.world import FakeClock
@@ -167,7 +167,7 @@ def test_the_signed_evidence_comes_with_what_is_shared(world: World) -> None:
     addresses = {"redirect_uris": [f"{origin}/cb"], "launch_url": f"{origin}/launch"}
     body = client_body(reviewed.app, reviewed.version, scope="launch user/Slot.rs", **addresses)
     client = made(site.api("acme.owner").post("/clients", json=body))["id"]
-    run = passed(reviewed, client, *shown(reviewed))
+    run = passed(reviewed, client, *shown_calls(reviewed))
     made(decide(reviewed, submitted(reviewed, world, environment="sandbox")), 200)
     order = {"tenant": "general", "app": reviewed.app, "roles": ["physician"]}
     made(site.api("gina").post("/installations", json=order))

@@ -18,8 +18,8 @@ from hilum.policies.shipped import shipped_book
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment
 from tests.flows.control_site import ControlSite, build
+from tests.flows.domain_ground import Ground, checker_at
 from tests.flows.rule_book_ground import put_in_force
-from tests.flows.test_vendor_domains import Ground, checker_at
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.jwks_host import running
 from tests.sim.proofs import prove_contact

@@ -11,11 +11,8 @@ from hilum.kernel.errors import Invalid
 from hilum.kernel.ids import TenantId
 from hilum.web.faults import SENTENCES
 from tests.flows.control_site import TRACE, ControlSite, codes, problem
-from tests.flows.vendor_ground import made, register
+from tests.flows.vendor_ground import FUTURE, SCOPE, made, register
 from tests.sim.one_world import in_one_world
-
-SCOPE = "launch openid fhirUser patient/*.rs"
-FUTURE = "2026-09-01T00:00:00Z"
 
 
 def client_body(app: str, version: str, **change: Any) -> dict[str, Any]:

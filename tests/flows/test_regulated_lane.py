@@ -14,13 +14,19 @@ from hilum.review.jobs import keep_time
 from hilum.review.models import Look
 from tests.flows.certificate_ground import AT
 from tests.flows.control_site import build, codes, problem
-from tests.flows.review_ground import Ground, act_on, add_reviewer, furnish, judge, signs
-from tests.flows.test_lenses import check
-from tests.flows.test_review_clocks import Keeper, ledger
+from tests.flows.lens_ground import Keeper, check, ledger
+from tests.flows.review_ground import (
+    REGULATED_SCOPES,
+    Ground,
+    act_on,
+    add_reviewer,
+    ask_for_regulated_access,
+    furnish,
+    judge,
+    signs,
+)
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.world import FakeClock
-
-SCOPES = ["launch/patient", "patient/Appointment.rs"]
 
 
 @pytest.fixture
@@ -29,11 +35,6 @@ def ground(sqlite_uow: UnitOfWork, clock: FakeClock) -> Ground:
     site.system(policies.adopt_shipped)
     signs(site, "rita", "technical")
     return furnish(site, scope="launch/patient patient/Appointment.rs")
-
-
-def ask(ground: Ground, who: str = "acme.developer", scopes: list[str] = SCOPES) -> Any:
-    body = {"version": ground.version, "scopes": scopes}
-    return ground.site.api(who).post("/regulated-access", json=body)
 
 
 def verify(ground: Ground, request: str, who: str = "rita", **change: Any) -> Any:
@@ -46,7 +47,7 @@ def see(ground: Ground, request: str, who: str = "acme.billing") -> Any:
 
 
 def test_who_is_who_they_say_is_enabled_at_once_without_a_lens_a_check_or_a_document(ground: Ground) -> None:
-    asked = made(ask(ground))
+    asked = made(ask_for_regulated_access(ground))
     # Ten business days after a Monday, 04:00 in New York; clocks are put forward meanwhile.
     assert asked["due_at"].startswith("2026-03-16T08:00:00")
 
@@ -54,10 +55,10 @@ def test_who_is_who_they_say_is_enabled_at_once_without_a_lens_a_check_or_a_docu
 
     assert (done["state"], done["due_at"]) == ("enabled", None)
     (certified,) = made(ground.site.api("rita").get(f"/apps/{ground.app}/certifications"), 200)["items"]
-    assert (certified["id"], certified["scopes"]) == (done["certification"], SCOPES)
+    assert (certified["id"], certified["scopes"]) == (done["certification"], REGULATED_SCOPES)
     assert (certified["environment"], certified["submission"]) == ("production", "")
     problem(verify(ground, asked["id"]), 409, "lane_decided")
-    problem(ask(ground), 409, "lane_open")
+    problem(ask_for_regulated_access(ground), 409, "lane_open")
     # Its certificate and badge do not say that anybody reviewed it.
     while ground.site.system(step, at=AT):
         pass
@@ -70,7 +71,7 @@ def test_who_is_who_they_say_is_enabled_at_once_without_a_lens_a_check_or_a_docu
 
 def test_what_happens_in_the_other_lane_changes_nothing_in_this_one(ground: Ground) -> None:
     """C112: a submission of the same version that failed a lens, with a red flag and a critical finding, and was rejected."""
-    asked_for = [{"scope": each, "justification": "Shows."} for each in SCOPES]
+    asked_for = [{"scope": each, "justification": "Shows."} for each in REGULATED_SCOPES]
     client = ground.site.api("acme.owner").get(f"/apps/{ground.app}/clients").json()["items"][0]
     assert client["environment"] == "production"
     sent = made(ground.submit(scopes=asked_for))["id"]
@@ -93,7 +94,7 @@ def test_what_happens_in_the_other_lane_changes_nothing_in_this_one(ground: Grou
     body = {"decision": "reject", "reason": "No.", "revision": revision}
     made(ground.site.api("rita").post(f"/submissions/{sent}/decide", json=body), 200)
 
-    asked = made(ask(ground))
+    asked = made(ask_for_regulated_access(ground))
     assert made(verify(ground, asked["id"]), 200)["state"] == "enabled"
 
 
@@ -108,7 +109,7 @@ def test_what_is_lacking_is_said_and_it_is_enabled_once_it_is_there(
     site = build(sqlite_uow, clock)
     site.system(policies.adopt_shipped)
     ground = furnish(site, environment="sandbox", scope="launch/patient patient/Appointment.rs")
-    asked = made(ask(ground))
+    asked = made(ask_for_regulated_access(ground))
 
     waits = made(verify(ground, asked["id"]), 200)
 
@@ -136,7 +137,7 @@ def test_what_is_lacking_is_said_and_it_is_enabled_once_it_is_there(
 
 def test_a_request_that_the_rule_book_lets_nobody_certify_keeps_no_other_waiting(ground: Ground) -> None:
     """C106, C112: it waits, late in public, while the clocks of everybody else go on."""
-    asked = made(ask(ground))
+    asked = made(ask_for_regulated_access(ground))
     moved = text("UPDATE registry_app SET category = 'sandbox_trial'")
     ground.site.system(lambda ctx: ctx.tx.execute(moved))
 
@@ -149,7 +150,7 @@ def test_a_request_that_the_rule_book_lets_nobody_certify_keeps_no_other_waiting
 
 def test_a_late_verdict_stands_in_the_public_ledger(ground: Ground) -> None:
     """C112, C224."""
-    asked = made(ask(ground))
+    asked = made(ask_for_regulated_access(ground))
     ground.site.clock.advance(timedelta(days=14))
     keep_time(Keeper(ground))
     keep_time(Keeper(ground))
@@ -165,10 +166,10 @@ def test_a_late_verdict_stands_in_the_public_ledger(ground: Ground) -> None:
 def test_who_asks_and_who_says_who_they_are(ground: Ground) -> None:
     furnish_vendor(ground.site, "Rival", "rival")
     for who, status in (("acme.billing", 403), ("rival.owner", 404), ("gina", 403), ("otto", 403)):
-        assert ask(ground, who).status_code in {status, 403}, who
-    wrong = problem(ask(ground, scopes=["user/Slot.rs"]), 422, "lane_invalid")
+        assert ask_for_regulated_access(ground, who).status_code in {status, 403}, who
+    wrong = problem(ask_for_regulated_access(ground, scopes=["user/Slot.rs"]), 422, "lane_invalid")
     assert codes(wrong) == {"scopes": "not_protected"}
-    asked = made(ask(ground))["id"]
+    asked = made(ask_for_regulated_access(ground))["id"]
     for who in ("acme.owner", "root", "sam", "otto", "gina"):
         assert verify(ground, asked, who).status_code == 403, who
     assert ground.site.api("rival.owner").get(f"/regulated-access/{asked}").status_code == 404
@@ -181,4 +182,4 @@ def test_who_asks_and_who_says_who_they_are(ground: Ground) -> None:
     }
     refused = made(verify(ground, asked, authentic=False), 200)
     assert (refused["state"], refused["certification"]) == ("refused", "")
-    assert made(ask(ground))["state"] == "asked"
+    assert made(ask_for_regulated_access(ground))["state"] == "asked"

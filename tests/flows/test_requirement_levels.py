@@ -17,14 +17,14 @@ from hilum.policies import service as policies
 from hilum.policies.trials import never_used
 from hilum.registry import service as registry
 from hilum.review import service as review
+from tests.flows.agreement_ground import Ground
 from tests.flows.control_site import ControlSite, build, codes, problem
+from tests.flows.explain_ground import READ, asked_later, explained, put_in_force
 from tests.flows.gateway_ground import patient, player
 from tests.flows.review_ground import pass_lens, signs
 from tests.flows.review_world import World, again, checks_of, decide, in_order, results
 from tests.flows.rule_book_ground import agree
 from tests.flows.rule_book_ground import put_in_force as put_everywhere
-from tests.flows.test_agreements import Ground
-from tests.flows.test_explain_rule_book import READ, asked, put_in_force, told
 from tests.flows.vendor_ground import made
 from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock, SeededIds
@@ -222,14 +222,14 @@ def test_an_explanation_names_what_was_set_aside_for_the_app(
         token, app = ground.token(READ), ground.clients["app"].app
         ground.run(policies.adopt_shipped)
         ground.run(lambda ctx: put_in_force(ctx, changes))
-        before = await asked(ground, token, 200)
+        before = await asked_later(ground, token, 200)
         ends = clock.now() + timedelta(minutes=30)
         for tier in ("low", "moderate", "high"):
             ground.run(partial(set_aside, app=app, path=f"{cells}.{tier}.{BAA}", ends_at=ends))
-        during = await asked(ground, token, 200)
+        during = await asked_later(ground, token, 200)
 
-        assert "Override" not in told(ground, before, tmp_path)
-        text = told(ground, during, tmp_path)
+        assert "Override" not in explained(ground, before, tmp_path)
+        text = explained(ground, during, tmp_path)
         assert text.count("Override ") == 1, "of the cell in which the app acted"
         assert f"{BAA}, and the app may act without it" in text
 

@@ -3,38 +3,32 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
 from sqlalchemy import text
 
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.notices import service as notices
 from hilum.notices.models import NoticeQuery
-from hilum.policies import service as policies
 from hilum.review import service, timekeeping
 from hilum.review.jobs import keep_time
 from hilum.review.models import APPEAL_WITHIN, CLOCKS_EVERY
 from hilum.review.policy import draw, is_drawn
-from tests.flows.control_site import TRACE, build, problem
+from tests.flows.control_site import TRACE, problem
+from tests.flows.lens_ground import FOUND, Keeper, decide, ground, ledger, low, sent_low, states, submitted
 from tests.flows.review_ground import (
     Ground,
     act_on,
     add_reviewer,
     examine_every_one,
-    furnish,
     judge,
     lens_of,
     pass_lens,
-    signs,
 )
-from tests.flows.test_lenses import FOUND, check, decide, states, submitted
-from tests.flows.test_lenses import ground as high_tier
 from tests.flows.vendor_ground import made
-from tests.sim.world import FakeClock
 
-ground = high_tier
+__all__ = ["ground", "low"]
+
 FAILS: dict[str, Any] = {
     "verdict": "fail",
     "text": "No period.",
@@ -43,42 +37,9 @@ FAILS: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def low(sqlite_uow: UnitOfWork, clock: FakeClock) -> Ground:
-    """An app of the low tier, of which nothing is examined by a person."""
-    site = build(sqlite_uow, clock)
-    site.system(policies.adopt_shipped)
-    examine_every_one(site, 0)
-    signs(site, "rita", "technical")
-    return furnish(site)
-
-
-def sent_low(low: Ground) -> str:
-    sent = str(made(low.submit())["id"])
-    check(low)
-    return sent
-
-
-class Keeper:
-    """Runs the job of the clocks as the system."""
-
-    def __init__(self, ground: Ground) -> None:
-        self.ground = ground
-
-    def read(self, verb: Any) -> Any:
-        return self.ground.site.uow.read_now(verb, actor=SYSTEM, trace=TRACE)
-
-    def write(self, verb: Any) -> Any:
-        return self.ground.site.uow.write_now(verb, actor=SYSTEM, trace=TRACE)
-
-
 def clocks_of(ground: Ground, sent: str) -> dict[str, Any]:
     shown = made(ground.site.api("rita").get(f"/submissions/{sent}/clocks"), 200)["clocks"]
     return {each["stage"]: each for each in shown}
-
-
-def ledger(ground: Ground) -> Any:
-    return made(ground.site.api().get("/review/ledger"), 200)["items"]
 
 
 def figures(ground: Ground) -> dict[tuple[str, str, str], Any]:

@@ -12,11 +12,11 @@ from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
 from hilum.review import service
 from hilum.review.models import KEPT, RUN_LIFE, Look
+from tests.flows.app_edit_ground import edit
 from tests.flows.control_site import TRACE, codes, problem
 from tests.flows.review_ground import SCOPES, Ground, add_reviewer, pass_lens, signs
 from tests.flows.review_world import World, again, decide, in_order, submitted
 from tests.flows.rule_book_ground import put_in_force
-from tests.flows.test_app_edits import edit
 from tests.flows.vendor_ground import PROFILE, furnish_vendor, made
 from tests.sim.pictures import png
 

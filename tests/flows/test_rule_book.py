@@ -22,7 +22,7 @@ from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from hilum.policies import chain, service, store
 from hilum.policies.document import canonical, render
-from hilum.policies.models import POLICIES, ApplyOrder, Book, Tier
+from hilum.policies.models import POLICIES, ApplyOrder, Book
 from hilum.policies.product_models import NOTICE
 from hilum.policies.shipped import shipped_book
 from tests.flows.control_site import TRACE, ControlSite, build, with_rule_book
@@ -34,6 +34,7 @@ from tests.flows.rule_book_ground import (
     add,
     agree,
     apply,
+    burst,
     in_force,
     json_of,
     plain,
@@ -41,18 +42,13 @@ from tests.flows.rule_book_ground import (
 from tests.sim.backends import both_backends
 from tests.sim.facts import counted, whole
 from tests.sim.one_world import in_one_world
-from tests.sim.world import START, FakeClock
+from tests.sim.world import FakeClock
 from tests.unit.policies.books import book
 
 
 @pytest.fixture
 def site(one_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
     return build(one_uow, clock, then=with_rule_book)
-
-
-def burst(site: ControlSite, tenant: str = "general") -> int:
-    facts = site.system(service.current)
-    return int(facts.book_at(TenantId(tenant), START).categories["scheduling"].cells[Tier.LOW].quota.burst)
 
 
 @both_backends

@@ -28,8 +28,18 @@ from hilum.policies.document import canonical
 from hilum.policies.in_force import PolicyFacts
 from hilum.policies.models import FORMAT, ApplyOrder, Book, Version
 from tests.flows.control_site import TRACE, ControlSite, build, with_rule_book
-from tests.flows.rule_book_ground import CELL, NARROWER, WIDER, add, agree, apply, in_force, json_of, plain
-from tests.flows.test_rule_book import burst
+from tests.flows.rule_book_ground import (
+    CELL,
+    NARROWER,
+    WIDER,
+    add,
+    agree,
+    apply,
+    burst,
+    in_force,
+    json_of,
+    plain,
+)
 from tests.sim.backends import both_backends
 from tests.sim.facts import whole
 from tests.sim.world import FakeClock

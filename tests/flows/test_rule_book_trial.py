@@ -20,7 +20,7 @@ from hilum.policies import service
 from hilum.policies.models import UNCLASSIFIED
 from tests.flows.control_site import ControlSite, build, with_rule_book
 from tests.flows.rule_book_ground import NARROWER, SOAK, WIDER, add, agree, apply, in_force, json_of
-from tests.flows.test_scope_use import Ground
+from tests.flows.use_ground import Ground
 from tests.sim.backends import both_backends
 from tests.sim.world import FakeClock
 

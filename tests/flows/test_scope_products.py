@@ -1,6 +1,6 @@
 """The end of a scope: announced, refused at authorize, dropped at refresh, refused at the gateway (C61, C62)."""
 
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,28 +14,17 @@ from tests.flows import back_channel, front_channel
 from tests.flows.back_channel import Platform, refused
 from tests.flows.front_channel import Front, error
 from tests.flows.gateway_ground import Ground, Play, patient
-from tests.flows.rule_book_ground import narrow_rule_book
+from tests.flows.rule_book_ground import TODAY, ending, narrow_rule_book
 from tests.sim.world import START, FakeClock
 from tests.unit.gateway.facts import observation
 from tests.unit.policies.books import document
 
 platform = back_channel.platform
 front = front_channel.front
-TODAY = START.date()
 SUNSET = TODAY + NOTICE
 NOTICED = ("@1772409600", "Sun, 31 May 2026 00:00:00 GMT")
 """Since 2026-03-02, until 90 days later. Source: RFC 9745 section 2, RFC 8594 section 3."""
 UNTIL_SUNSET = NOTICE - timedelta(hours=START.hour, minutes=START.minute)
-
-
-def ending(name: str = "results", since: date = TODAY, **fields: Any) -> dict[str, Any]:
-    found = {
-        "status": "deprecated",
-        "deprecated_from": since,
-        "sunset": since + NOTICE,
-        "successor": "assessments",
-    }
-    return {f"scopes.{name}.{field}": value for field, value in (found | fields).items()}
 
 
 def test_a_scope_that_is_deprecated_is_granted_until_its_sunset_and_a_refresh_drops_it_then(

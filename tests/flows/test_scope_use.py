@@ -9,77 +9,20 @@ import pytest
 
 from hilum.audit import live as journals
 from hilum.cli.apps import proposal_of
-from hilum.clients import service as clients
-from hilum.clients.models import Client, NewClient
 from hilum.identity import service as identity
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
-from hilum.installations.models import InstallOrder
-from hilum.kernel.ids import AppId, LaunchId, TenantId
+from hilum.kernel.ids import LaunchId, TenantId
 from hilum.launches import store as launches
 from hilum.launches.models import Launch
-from hilum.policies.models import UNCLASSIFIED
-from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
-from tests.flows.control_site import ControlSite, build, in_a_browser, problem
+from tests.flows.control_site import problem
 from tests.flows.journal_ground import Place, access
-from tests.flows.test_facilities_api import EAST
+from tests.flows.use_ground import EAST, Ground
 from tests.flows.vendor_ground import made
 from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
-SCOPES = ("launch", "openid", "patient/*.rs")
 USED = ["launch", "openid", "patient/Observation.r"]
-
-PLAIN = NewVersion("1")
-
-
-class Ground:
-    """An app installed at two hospitals, with a journal."""
-
-    def __init__(
-        self,
-        uow: UnitOfWork,
-        clock: FakeClock,
-        site: ControlSite | None = None,
-        category: str = UNCLASSIFIED,
-        version: NewVersion = PLAIN,
-    ) -> None:
-        self.clock, self.site = clock, site or build(uow, clock)
-        made = self.site.furnished(
-            f"installed twice {category} {version}", lambda: self._furnish(category, version)
-        )
-        self.app, self.client, self.installed = made
-        self.folder = Path(uow.db.url.removeprefix("sqlite:///")).parent / "journal"
-        self.place = Place(uow, uow.db.url, self.folder)
-
-    def _furnish(self, category: str, version: NewVersion) -> tuple[AppId, Client, dict[str, str]]:
-        do = self.site.system
-        vendor = do(registry.add_vendor, order=NewVendor("Lumen", "help@v.example", "sec@v.example"))
-        app = do(registry.add_app, order=NewApp(vendor.id, "Chart", "Shows", "Review", category)).id
-        made = do(registry.add_version, app_id=app, order=version)
-        ends = self.clock.now() + timedelta(days=400)
-        do(registry.certify, order=CertifyOrder(made.id, Environment.SANDBOX, SCOPES, ends))
-        metadata = in_a_browser("Chart", SCOPES)
-        client, _ = do(clients.add_client, order=NewClient(app, made.id, metadata))
-        installed = {
-            tenant: do(
-                installations.install,
-                order=InstallOrder(TenantId(tenant), app, frozenset({"physician"})),
-            ).id
-            for tenant in ("general", "children")
-        }
-        return app, client, installed
-
-    def use(self, *tenants: str, days_ago: int = 1, **more: Any) -> None:
-        """Record a read at each tenant, and count what is recorded."""
-        at = self.clock.now() - timedelta(days=days_ago)
-        facts = {"app": self.app, "client": self.client.id, "rule": "patient/*.rs", "at": at}
-        self.place.write(*(access(n, **(facts | {"tenant": each} | more)) for n, each in enumerate(tenants)))
-        journals.count_decisions(self.folder, self.place.url, self.clock.now())
-
-    def compare(self, who: str, **query: Any) -> Any:
-        return self.site.api(who).get(f"/apps/{self.app}/scopes", params=query)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from hilum.audit.models import Outcome
 from hilum.infra.unit_of_work import UnitOfWork
-from tests.flows.test_scope_use import Ground
+from tests.flows.use_ground import Ground
 from tests.sim.world import FakeClock
 
 

@@ -21,50 +21,37 @@ from hilum.registry import service as registry
 from hilum.registry import store as registry_store
 from tests.flows import back_channel
 from tests.flows.back_channel import Platform
-from tests.flows.control_site import ControlSite, build, codes, problem, with_rule_book
+from tests.flows.control_site import ControlSite, codes, problem
+from tests.flows.exception_ground import (
+    ALONE,
+    CONTROL,
+    REASON,
+    SCOPES,
+    UNTIL,
+    autonomy,
+    declare,
+    exceptions,
+    post,
+    site,
+    versions_of,
+)
 from tests.flows.gateway_ground import Ground, patient, player
+from tests.flows.override_ground import withhold
 from tests.flows.rule_book_ground import add, agree, apply
-from tests.flows.test_overrides import withhold
-from tests.flows.vendor_ground import certified, made, register
+from tests.flows.vendor_ground import certified, made
 from tests.sim.backends import both_backends
 from tests.sim.one_world import in_one_world
 from tests.sim.world import START, FakeClock, SeededIds
 from tests.unit.policies.books import GONE, document
 
-REASON = "It suggests doses in its pages."
-CONTROL = "A nurse looks at each list."
-UNTIL = START + timedelta(days=10)
+__all__ = ["site"]
+
 CARD = {"model_card": "https://v.example/card", "model_card_digest": "a" * 64}
-ALONE = {"model": "Notes 4", "purpose": "Files notes", "autonomy": "acts_alone"}
-# Apps of this category are moderate by its floor, which a lowered tier sets aside.
-SCOPES = ["patient/Observation.rs"]
 
 
 def nobody(*_: object) -> bool:
     """Return that nobody is tied to the vendor."""
     return False
-
-
-@pytest.fixture
-def site(one_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(one_uow, clock, then=with_rule_book)
-
-
-def versions_of(site: ControlSite) -> tuple[str, str]:
-    """Return an app and its version, certified for Observations in a category whose floor is moderate."""
-
-    def build() -> tuple[str, str]:
-        app, _ = register(site.api("root"))
-        path = f"/apps/{app['id']}/versions"
-        version = made(site.api("root").post(path, json={"label": "2", "workflows": [], "placements": []}))
-        certified(site, version["id"], SCOPES)
-        return app["id"], version["id"]
-
-    return site.once("a certified version of care recommendations", build)
-
-
-def post(site: ControlSite, version: str, verb: str, by: str = "rita", **body: Any) -> Any:
-    return site.api(by).post(f"/app-versions/{version}/{verb}", json={"reason": REASON} | body)
 
 
 def tier_of(site: ControlSite, version: str) -> dict[str, Any]:
@@ -173,10 +160,6 @@ def lower(site: ControlSite, version: str, by: str = "root", **change: Any) -> A
         by,
         **{"tier": "low", "control": CONTROL, "ends_at": UNTIL.isoformat()} | change,
     )
-
-
-def exceptions(site: ControlSite, by: str = "root") -> list[dict[str, Any]]:
-    return list(made(site.api(by).get("/policies/exceptions"), 200)["items"])
 
 
 def lowered(site: ControlSite, app: str) -> bool:
@@ -334,11 +317,6 @@ def test_a_raised_tier_that_this_release_does_not_know_counts_as_high(site: Cont
 # --- declared AI ---------------------------------------------------------------------------------------------------------------
 
 
-def declare(site: ControlSite, app: str, label: str = "3", **use: Any) -> Any:
-    body = {"label": label, "workflows": [], "placements": [], "ai_use": use}
-    return site.api("root").post(f"/apps/{app}/versions", json=body)
-
-
 @both_backends
 def test_a_version_declares_its_ai_and_its_tier_follows(site: ControlSite) -> None:
     """C23."""
@@ -407,16 +385,6 @@ def test_decision_support_with_ai_has_a_model_card(site: ControlSite) -> None:
     assert codes(uncertified) == {"version": "model_card_missing"}
     with_card = made(declare(site, app, "5", **informs, **CARD))
     made(site.api("rita").post("/certifications", json=body | {"version": with_card["id"]}))
-
-
-def autonomy(site: ControlSite, version: str, by: str = "gina", **change: Any) -> Any:
-    return post(
-        site,
-        version,
-        "autonomous-writes",
-        by,
-        **{"tenant": "general", "control": CONTROL, "ends_at": UNTIL.isoformat()} | change,
-    )
 
 
 @both_backends

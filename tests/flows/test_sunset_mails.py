@@ -19,8 +19,7 @@ from hilum.registry import service as registry
 from hilum.registry.models import Environment, NewVendor
 from hilum.sunsets import policy, service
 from hilum.sunsets.models import PLACES_AT_ONCE, Stage
-from tests.flows.rule_book_ground import narrow_rule_book
-from tests.flows.test_scope_products import ending
+from tests.flows.rule_book_ground import ending, narrow_rule_book
 from tests.sim.mail_server import mail_server
 from tests.sim.notice_ground import NoticeGround
 from tests.sim.world import FakeClock

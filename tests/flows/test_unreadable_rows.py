@@ -16,10 +16,10 @@ from hilum.registry import service as registry
 from hilum.registry.store import apps, certifications
 from tests.flows.back_channel import MERCY
 from tests.flows.front_channel import Front, front
-from tests.flows.test_endpoints_by_standing import SCOPES
 from tests.sim.facts import whole
 
 __all__ = ["front"]
+SCOPES = ("launch", "openid", "fhirUser", "offline_access", "patient/*.rs")
 LATE: Any = literal_column(str(2**63 - 1))
 """A moment beyond the calendar."""
 

@@ -7,28 +7,12 @@ import pytest
 
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.switchboard import service as switchboard
+from tests.flows.accounts_ground import open_link, sign_in
 from tests.flows.control_site import PASSWORD, ControlSite, codes, problem
 from tests.flows.vendor_ground import ROLES, add_vendor, furnish_vendor, join, made
 from tests.sim.one_world import in_one_world
 
 NEW = {"username": "dana", "name": "Dana Marin", "role": "vendor_developer"}
-
-
-def open_link(site: ControlSite, url: str, code: str = "") -> Any:
-    """Set PASSWORD through a one-time link, as its owner's browser does."""
-    browser = site.browser()
-    path = url.removeprefix("http://127.0.0.1:8000")
-    shown = browser.get(path)
-    if shown.status_code != 200:
-        return shown
-    token = shown.text.partition('name="csrf" value="')[2].partition('"')[0]
-    form = {"csrf": token, "code": code, "password": PASSWORD, "again": PASSWORD}
-    return browser.post(path, data=form, headers={"origin": "http://127.0.0.1:8000"})
-
-
-def sign_in(site: ControlSite, vendor: str, username: str) -> Any:
-    body = {"username": username, "password": PASSWORD, "vendor": vendor}
-    return site.api().post("/tokens", json=body)
 
 
 def test_two_of_the_staff_invite_the_first_owner_who_invites_a_developer_alone(site: ControlSite) -> None:

@@ -9,14 +9,11 @@ from hilum.infra.context import Context
 from hilum.review.lens_store import lenses
 from hilum.review.models import Look
 from tests.flows.control_site import problem
+from tests.flows.lens_ground import FOUND, check, decide, ground, low, sent_low, states, submitted
 from tests.flows.review_ground import Ground, act_on, examine_every_one, judge, lens_of, pass_lens
-from tests.flows.test_lenses import FOUND, check, decide, states, submitted
-from tests.flows.test_lenses import ground as high_tier
-from tests.flows.test_review_clocks import low as low_tier
-from tests.flows.test_review_clocks import sent_low
 from tests.flows.vendor_ground import made
 
-ground, low = high_tier, low_tier
+__all__ = ["ground", "low"]
 REJECT: dict[str, Any] = {"reasons": ["not_as_described"], "expires_at": None}
 SAFETY = {
     "kind": "clinical_safety",

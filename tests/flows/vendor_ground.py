@@ -31,6 +31,7 @@ PROFILE = {
 
 
 ROLES = ("owner", "developer", "billing", "security")
+FUTURE = "2026-09-01T00:00:00Z"
 
 
 def made(answer: Any, status: int = 201) -> Any:

@@ -36,6 +36,12 @@ STORES = {
 MAY_OPEN_THE_DATABASE = {"infra", "app", "cli"}
 DRIVERS = {"sqlite3", "psycopg"}
 EXECUTES = {"execute", "executemany", "exec_driver_sql", "text"}
+RUNS_OTHER_TESTS = "tests/attack/test_gateway_mutation.py"
+FROM_A_TEST_FILE = re.compile(
+    r"^\s*(?:from\s+tests[\w.]*\.test_\w+\s+import|import\s+tests[\w.]*\.test_"
+    r"|from\s+tests[\w.]*\s+import\s+(?:\([^)]*|[^(\n]*)\btest_)",
+    re.MULTILINE,
+)
 MAX_FUNCTION_LINES, MAX_FILE_LINES, MAX_POSITIONAL = 70, 600, 5
 
 
@@ -431,3 +437,15 @@ def test_no_lock_file_names_an_address() -> None:
     assert [
         lock.name for lock in locks if lock.suffix == ".json" and '"resolved": "http' in lock.read_text()
     ] == []
+
+
+def test_no_file_of_tests_is_imported() -> None:
+    """CONTRIBUTING, Tests: what test files share is in modules without tests."""
+    root = SOURCE.parent
+    importers = [
+        path.relative_to(root).as_posix()
+        for path in sorted(root.glob("tests/**/*.py"))
+        if "node_modules" not in path.parts and FROM_A_TEST_FILE.search(path.read_text())
+    ]
+
+    assert importers == [RUNS_OTHER_TESTS]

@@ -1,0 +1,40 @@
+"""Requests and what explains them."""
+
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hilum.app import explaining
+from hilum.audit import live as journals
+from hilum.audit import service as audit
+from hilum.infra.context import Context
+from hilum.policies import service as policies
+from hilum.policies.models import ApplyOrder
+from tests.flows.gateway_ground import TRACE, Ground
+from tests.unit.policies.books import document
+
+READ = "patient/Patient.rs"
+
+
+async def asked_later(made: Ground, token: str, status: int) -> str:
+    """Send a read a minute later; return the request's id."""
+    made.clock.advance(timedelta(minutes=1))
+    made.keeper.step(0)
+    answer = await made.get("Patient/p1", token)
+    assert answer.status == status, answer
+    # What happens next is later than the answer.
+    made.clock.advance(timedelta(minutes=1))
+    return f"req_{made.count:06}"
+
+
+def explained(made: Ground, request_id: str, folder: Path) -> str:
+    reader = journals.open_reader(folder / "journal", made.uow.db.url)
+    verb = partial(audit.explain, request_id=request_id, reader=reader, rule_book=explaining.explain)
+    return " ".join(made.uow.read_now(verb, trace=TRACE).sentences)
+
+
+def put_in_force(ctx: Context, changes: Any = None, *tenants: Any) -> None:
+    version = policies.add_version(ctx, document(changes), base=1, note="")
+    order = ApplyOrder(version.number, tenants, policies.in_force(ctx).last, "a drill")
+    policies._applied(ctx, order, agreed_by="staff:sam")
