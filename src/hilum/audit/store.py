@@ -43,10 +43,10 @@ from hilum.audit.models import (
     Stream,
 )
 from hilum.infra.db import (
-    BATCH_SIZE,
     OWN_CHAIN,
     TIPS,
     Instant,
+    in_batches,
     insert_or_ignore,
     is_unavailable,
     metadata,
@@ -391,11 +391,10 @@ def purge_control(tx: Connection, kind: str, before: datetime) -> int:
 
 def covered_heads(tx: Connection, names: Iterable[str]) -> dict[str, Head]:
     """Return the latest checkpointed heads of these chains."""
-    wanted = list(names)
     found: dict[str, Head] = {}
-    for at in range(0, len(wanted), BATCH_SIZE):
-        some = audit_head.c.chain.in_(wanted[at : at + BATCH_SIZE])
-        found |= {row.chain: (int(row.seq), row.hash) for row in tx.execute(select(audit_head).where(some))}
+    for some in in_batches(names):
+        rows = tx.execute(select(audit_head).where(audit_head.c.chain.in_(some)))
+        found |= {row.chain: (int(row.seq), row.hash) for row in rows}
     return found
 
 

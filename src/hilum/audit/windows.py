@@ -23,6 +23,7 @@ from hilum.audit.models import (
     WindowFault,
     WindowQuery,
 )
+from hilum.kernel.batches import batched
 
 INDEX_WAITS = 30
 WAIT_S = 0.1
@@ -89,8 +90,8 @@ def _behind(reached: Positions, ends: Positions) -> bool:
 
 
 def _read(journals: JournalReader, places: Sequence[RecordPosition]) -> Iterable[Access]:
-    for first in range(0, len(places), READ_AT_ONCE):
-        for _, access in journals.at(places[first : first + READ_AT_ONCE]):
+    for some in batched(places, READ_AT_ONCE):
+        for _, access in journals.at(some):
             yield access
 
 

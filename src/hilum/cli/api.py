@@ -17,6 +17,7 @@ import orjson
 from hilum.cli.output import REFUSED, say_faults, say_what_lists
 from hilum.identity.models import NAMES_BOUND, StaffRole
 from hilum.infra.settings import SETTINGS
+from hilum.kernel.batches import batched
 from hilum.kernel.pages import PAGE_BOUND
 
 TIMEOUT_S = 30
@@ -109,9 +110,8 @@ def readable(path: str) -> Any:
 def names_of(ids: Collection[str]) -> dict[str, str]:
     """Return the names behind ids, as far as the caller may see them; none if the API refuses, since what was asked for is done."""
     names: dict[str, str] = {}
-    wanted = sorted(ids)
-    for at in range(0, len(wanted), NAMES_BOUND):
-        query = urlencode({"id": wanted[at : at + NAMES_BOUND]}, doseq=True)
+    for some in batched(sorted(ids), NAMES_BOUND):
+        query = urlencode({"id": some}, doseq=True)
         try:
             names |= _ask("GET", f"/names?{query}", None, bearer=token())
         except urllib.error.HTTPError:

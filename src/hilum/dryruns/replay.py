@@ -74,6 +74,7 @@ from hilum.dryruns.policy import (
 )
 from hilum.installations.models import InstallationFacts
 from hilum.installations.policy import allowed_scopes
+from hilum.kernel.batches import batched
 from hilum.kernel.decision import Reason
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId
 from hilum.registry.models import Environment
@@ -555,8 +556,7 @@ class Replay:
         for (kind, tenant), some in sorted(
             together.items(), key=lambda each: (_PLACES[each[0][0]], each[0][1])
         ):
-            for at in range(0, len(some), PACKED_ROWS):
-                part = some[at : at + PACKED_ROWS]
+            for part in batched(some, PACKED_ROWS):
                 self._number += len(part)
                 body = orjson.dumps(part)
                 # No JSON has a line break in it, so that no two results are one text.

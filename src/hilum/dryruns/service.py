@@ -1,9 +1,7 @@
 """Read the inputs of a dry run, and store and show its results."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import replace
-from itertools import islice
-from typing import TypeVar
 
 from hilum.clients import service as clients
 from hilum.clients.models import ClientFacts
@@ -27,6 +25,7 @@ from hilum.dryruns.replay import Replay
 from hilum.infra.context import Context
 from hilum.installations import service as installations
 from hilum.installations.models import InstallationFacts
+from hilum.kernel.batches import batched
 from hilum.kernel.errors import NO_RIGHT, NotFound, NotPermitted
 from hilum.kernel.ids import AppId, ClientId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -42,7 +41,6 @@ from hilum.tokens import service as tokens
 __all__ = ["FOR_HOSPITALS"]
 READ_AT_ONCE = 500
 """How many agreements or apps are read in one statement."""
-T = TypeVar("T")
 PACKS_AT_ONCE = 2_000
 """How many packs of rows are stored in one transaction."""
 
@@ -92,20 +90,14 @@ def read_launches(ctx: Context, of: Collection[ClientId]) -> Launched:
 def count_ends(ctx: Context, replay: Replay) -> None:
     """Count into a run the agreements that the version would have ended, and the tokens that could no longer be refreshed."""
     agreements = consent.read_in_force(ctx, replay.clients_with_other_lives())
-    for some in _some_of(agreements):
+    for some in batched(agreements, READ_AT_ONCE):
         replay.count_ends(some, tokens.list_families(ctx, [each.id for each in some]))
-
-
-def _some_of(every: Iterable[T]) -> Iterator[list[T]]:
-    left = iter(every)
-    while some := list(islice(left, READ_AT_ONCE)):
-        yield some
 
 
 def read_unproved(ctx: Context, apps: Iterable[AppId]) -> dict[AppId, Collection[str]]:
     """Read which proofs the vendors of some apps lack."""
     found: dict[AppId, Collection[str]] = {}
-    for some in _some_of(apps):
+    for some in batched(apps, READ_AT_ONCE):
         found |= review.unproved_of_apps(ctx, registry.read_apps(ctx, some).values())
     return found
 

@@ -20,6 +20,7 @@ from hilum.gateway.rendering import Answer, Headers, failure
 from hilum.gateway.service import Enforcer
 from hilum.gateway.upstream_task import UpstreamTask
 from hilum.infra import logs
+from hilum.kernel.batches import batched
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.ports import Clock, Ids
 from hilum.standards.fhir.requests import METHODS, PLAIN, FhirRequest, Unsupported, parse
@@ -190,9 +191,7 @@ def _groups(asked: Sequence[GatewayRequest]) -> Iterator[list[GatewayRequest]]:
     for is_write, run in groupby(
         asked, key=lambda each: isinstance(each.request, FhirRequest) and each.request.is_write
     ):
-        each = list(run)
-        at_once = 1 if is_write else READS_AT_ONCE
-        yield from (each[first : first + at_once] for first in range(0, len(each), at_once))
+        yield from batched(run, 1 if is_write else READS_AT_ONCE)
 
 
 def _response(entries: Sequence[Entry], asked: Sequence[GatewayRequest], answers: Sequence[Answer]) -> bytes:

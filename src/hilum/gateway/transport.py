@@ -15,6 +15,7 @@ from hilum.gateway.resource_access import NO_EVIDENCE, Evidence, judge_resource
 from hilum.gateway.response_filter import UNJUDGEABLE, judge_read, wanted_evidence
 from hilum.gateway.upstream_task import Effect, Refusal, ServerAddresses, TooLarge, UpstreamTask
 from hilum.gateway.withholding import is_suspect, is_suspect_as_stored, withhold
+from hilum.kernel.batches import batched
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import Unavailable
 from hilum.policies.models import TrafficClass
@@ -156,8 +157,7 @@ class Transport:
             # Refused in words. Judging by the first of them only would leave records out in silence.
             raise Refusal(_TOO_MUCH_EVIDENCE)
         found = dict(known)
-        for first in range(0, len(missing), EVIDENCE_AT_ONCE):
-            names = missing[first : first + EVIDENCE_AT_ONCE]
+        for names in batched(missing, EVIDENCE_AT_ONCE):
             fetched = await asyncio.gather(*(self.fetch(task, name) for name in names))
             found |= {
                 name: None if each is None else each.record for name, each in zip(names, fetched, strict=True)

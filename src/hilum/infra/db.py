@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 from threading import Lock, RLock
 from time import monotonic, sleep
@@ -39,6 +39,7 @@ from hilum.infra import lanes, logs, postgres
 from hilum.infra.database_faults import DatabaseUnavailable
 from hilum.infra.lanes import BOUNDS, Lane
 from hilum.infra.postgres import Link
+from hilum.kernel.batches import batched
 from hilum.kernel.errors import DECIDED, Conflict, NotFound
 from hilum.kernel.times import EPOCH, from_micros, to_micros
 
@@ -58,12 +59,15 @@ metadata = MetaData(
 BATCH_SIZE = 500
 """Values in one IN list: SQLite limits a statement's parameters."""
 BUSY_TIMEOUT_MS = 2_500
+"""How long SQLite waits for a lock of another process before a statement fails."""
 SHORT_BUSY_TIMEOUT_MS = 8
 """SQLite's busy handler sleeps 1, 2 and 5 ms, then longer; a writer starts over after these, so that it never sleeps long."""
 WRITER_TIMEOUT_S = 10.0
 """How long a writer outside a request waits for its turn."""
 CHECKOUT_TIMEOUT_S = 3.0
+"""How long a transaction waits for a connection of its lane."""
 ROLLBACK_S = 0.5
+"""How long the rollback may take after a transaction has missed its deadline."""
 REPORT_EVERY_S = 10.0
 WRITER_PAUSE_S = 0.001
 """The file's lock is left free for this time between two writers: another process only polls it, and might never find it free."""
@@ -71,6 +75,7 @@ CACHE_KIB = 16 * 1024
 WAL_PAGES = 8_000
 """The write-ahead log grows to this many pages (32 MB) before a checkpoint, so that a page written often is copied once."""
 CAUSES_BOUND = 8
+"""How many causes of an error are looked at."""
 OWN_CHAIN = "own_chain"
 """Key in a connection's ``info`` of the audit chain that only this connection extends."""
 TIPS = "tips"
@@ -132,9 +137,7 @@ def _row_by_id(table: Table, *, lock: bool) -> Select[Any]:
 
 def in_batches(values: Iterable[T]) -> Iterator[list[T]]:
     """Split the values of an IN list into lists of at most BATCH_SIZE."""
-    left = iter(values)
-    while batch := list(islice(left, BATCH_SIZE)):
-        yield batch
+    return batched(values, BATCH_SIZE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,7 +417,7 @@ def _commit(tx: Connection) -> None:
     # A condition that is checked in the pipeline itself, since its result cannot be looked at
     # without another round trip (ADR 32).
     except psycopg.errors.DivisionByZero as error:  # ``audit.store`` divides by zero when a chain's end moved
-        raise ChainMoved("concurrent_change", "The audit chain was extended concurrently.") from error
+        raise ChainMoved from error
     except (DBAPIError, psycopg.Error) as error:
         origin = error.orig if isinstance(error, DBAPIError) else error
         fault = faults.fault_of(origin)
@@ -437,11 +440,14 @@ def send_queued(tx: Connection) -> None:
     try:
         postgres.send(_link_of(tx), queued, commit=False)
     except psycopg.errors.DivisionByZero as error:
-        raise ChainMoved("concurrent_change", "The audit chain was extended concurrently.") from error
+        raise ChainMoved from error
 
 
 class ChainMoved(Conflict):
     """An audit chain was extended by another process. The transaction is run once more, from the stored end of the chain."""
+
+    def __init__(self) -> None:
+        super().__init__("concurrent_change", "The audit chain was extended concurrently.")
 
 
 @contextmanager

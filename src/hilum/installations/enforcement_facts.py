@@ -5,11 +5,10 @@ exist; all others are shared with the previous facts. The facts do not depend on
 What does not match what was signed is none of them.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import TypeVar
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event
@@ -22,6 +21,7 @@ from hilum.infra.facts import Delta, Since, keyed
 from hilum.installations import signing, store
 from hilum.installations.models import InstallationFacts, Installations, RegistryFacts
 from hilum.installations.sheets import AppAt
+from hilum.kernel.batches import batched
 from hilum.kernel.errors import Unavailable
 from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.pages import walk
@@ -29,8 +29,8 @@ from hilum.kernel.persistent import PersistentMap
 from hilum.registry import service as registry
 from hilum.registry.models import REGISTRY
 
-T = TypeVar("T")
 QUERY_SIZE = 500
+"""Apps, or places, that are read in one statement."""
 Apps = Mapping[AppId, tuple[ClientFacts, ...]]
 
 
@@ -40,8 +40,7 @@ def facts(ctx: Context, since: Since) -> Delta[RegistryFacts]:
 
     If ``since`` lists changes, only what they name is read.
     """
-    # First read, a gap in the changes, or a key that this
-    # release does not know (`keyed`): everything is read.
+    # First read, a gap in the changes, or a key that this release does not know (`keyed`): everything is read.
     if since.changes is None:
         whole = _whole(ctx)
         return Delta(whole, partial(_not_before, whole))
@@ -55,16 +54,15 @@ def facts(ctx: Context, since: Since) -> Delta[RegistryFacts]:
     apps: dict[AppId, tuple[ClientFacts, ...]] = {}
     faults: dict[AppId, str] = {}
     attested = None
-    for batch in _parts(changed):
+    for batch in batched(changed, QUERY_SIZE):
         read, certified = client_registry.certified_facts(ctx, batch)
         # Empty first: an app that is no longer found must be removed from the facts, not kept.
         apps |= dict.fromkeys(batch, ()) | read
         faults |= certified.faults
         attested = certified.last, certified.head
-    for keys in _parts(places):
+    for keys in batched(places, QUERY_SIZE):
         places |= dict(signing.facts_at(ctx, keys))
-    # Applied by the snapshot's thread to the facts that it
-    # holds then, which share everything that did not change.
+    # Applied by the snapshot's thread to the facts that it holds then, which share everything that did not change.
     return Delta(change=lambda before: _signed(_merged(before, apps, places), before, faults, apps, attested))
 
 
@@ -151,12 +149,6 @@ def _merged(
 
 def _origins(apps: Apps, installed: Iterable[AppId]) -> frozenset[str]:
     return frozenset(origin for app in installed for client in apps.get(app, ()) for origin in client.origins)
-
-
-def _parts(whole: Collection[T]) -> Iterator[list[T]]:
-    rest = iter(whole)
-    while part := list(islice(rest, QUERY_SIZE)):
-        yield part
 
 
 def announce_again(ctx: Context, app: AppId) -> int:

@@ -15,6 +15,7 @@ from hilum.infra.unreadable import DAMAGED
 from hilum.installations import sheets, store
 from hilum.installations.models import Installation, InstallationFacts
 from hilum.installations.sheets import AppAt, Decisive, Line, Sheet
+from hilum.kernel.batches import batched
 from hilum.kernel.errors import Conflict
 from hilum.kernel.ids import AppId, TenantId
 
@@ -128,8 +129,8 @@ def all_facts(ctx: Context, *, batch: int) -> Iterator[tuple[TenantId, AppId, In
     if odd and attestations.newest_head(ctx) == before:
         _report(odd)
         return
-    for start in range(0, len(odd), batch):
-        for (tenant, app), found in facts_at(ctx, odd[start : start + batch]):
+    for places in batched(odd, batch):
+        for (tenant, app), found in facts_at(ctx, places):
             yield tenant, app, found
 
 

@@ -15,6 +15,7 @@ V = TypeVar("V")
 _HIGH = 32
 """Pages are chosen by bits from this one up. A dict uses the low bits, which must stay different within a page."""
 _SMALL = 64
+"""Up to this size a mapping is one page: copying it whole costs less than choosing a page."""
 _PAGES_BOUND = 1 << 16
 BUCKET_S = 60
 """The granularity with which a RecentSet expires members."""

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 from hilum.infra import logs, nodes
 from hilum.infra.context import Context
+from hilum.kernel.batches import batched
 from hilum.kernel.errors import HilumError, Unavailable
 from hilum.revalidation import service
 from hilum.revalidation.models import AT_ONCE, Subject
@@ -81,12 +82,11 @@ def _look(
     batch: Sequence[Subject], look_at: LookAt, may_continue: Callable[[], bool]
 ) -> dict[Target, Look] | None:
     """Fetch each address of a batch once; return None if the process is to stop."""
-    targets = list(dict.fromkeys(each for subject in batch for each in subject.targets))
+    targets = dict.fromkeys(each for subject in batch for each in subject.targets)
     seen: dict[Target, Look] = {}
-    for at in range(0, len(targets), AT_ONCE):
+    for some in batched(targets, AT_ONCE):
         if not may_continue():
             return None
-        some = targets[at : at + AT_ONCE]
         seen |= dict(zip(some, look_at(some), strict=True))
     return seen
 

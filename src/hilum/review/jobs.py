@@ -10,6 +10,7 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from hilum.infra.context import Context
+from hilum.kernel.batches import batched
 from hilum.kernel.errors import HilumError, Invalid, NotFound, NotPermitted
 from hilum.review import automatic, checking, lane, timekeeping
 from hilum.review.models import LOOKS_AT_ONCE, Look, Target
@@ -39,10 +40,10 @@ def run_next(tx: Transactions, look_at: LookAt, may_continue: Callable[[], bool]
         return True
     try:
         looks: list[Look] = []
-        for at in range(0, len(targets), LOOKS_AT_ONCE):
+        for some in batched(targets, LOOKS_AT_ONCE):
             if not may_continue():
                 return False
-            looks += look_at(targets[at : at + LOOKS_AT_ONCE])
+            looks += look_at(some)
         tx.write(partial(automatic.finish, submission_id=waiting, looks=tuple(looks)))
     except HilumError as error:
         # Any other error passes, such as a database that is away or a lost lease: the next run tries again.

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
 import orjson
 
+from hilum.kernel.batches import batched
 from hilum.kernel.ports import Clock, Ids
 from hilum.kernel.times import to_micros
 from hilum.standards.fhir.dates import render_instant
@@ -30,8 +30,8 @@ from hilum_ehr.fhirserver.search import Pairs, SearchContext, parse_query, plan_
 from hilum_ehr.fhirserver.store import Store, Tx
 
 MILLISECOND = 1_000
-# Above every version number: the newest versions come first.
-FIRST_PAGE = 2**31
+ABOVE_EVERY_VERSION = 2**31
+"""The first page of a history has the versions below this number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,9 @@ class FhirService:
         self._check_type(resource_type)
         if self._store.find(resource_type, resource_id) is None:
             raise Refused(Problem.NOT_FOUND, policy.NO_SUCH)
-        return self._store.list_versions(resource_type, resource_id, before=before or FIRST_PAGE, limit=limit)
+        return self._store.list_versions(
+            resource_type, resource_id, before=before or ABOVE_EVERY_VERSION, limit=limit
+        )
 
     def list_superseded(self, resource_type: str, text: str, since: datetime) -> list[bytes]:
         """List the versions that are no longer current, were stored since a moment, and contain ``text``."""
@@ -102,8 +104,7 @@ class FhirService:
         Source: FHIR R4 http.html#create, http.html#ccreate
         """
         self._check_type(resource_type)
-        # Validation and indexing take longer than the write itself,
-        # so they are done before the transaction holds the lock.
+        # Validation and indexing take longer than the write itself, so they are done before the transaction holds the lock.
         judged = self._judge(resource_type, body)
         plan = None if unless is None else self._plan(resource_type, parse_query(unless))
         with self._store.write() as tx:
@@ -162,8 +163,8 @@ class FhirService:
         Each is validated as by ``update``. If one is refused, its batch is not stored, and Refused states which one it
         was.
         """
-        source, count = iter(resources), 0
-        while batch := list(islice(source, LOAD_BATCH)):
+        count = 0
+        for batch in batched(resources, LOAD_BATCH):
             # Validated before the transaction, as in `update`.
             judged = list(self._judge_batch(batch, count))
             with self._store.write() as tx:

@@ -5,6 +5,7 @@ from datetime import date, datetime
 from random import Random
 from typing import Any
 
+from hilum.kernel.batches import batched
 from hilum_ehr.synthesis.codes import HL7, US_CORE_SYSTEM, coding, hl7
 from hilum_ehr.synthesis.models import Resource
 from hilum_ehr.synthesis.patients import Course, Person
@@ -119,8 +120,8 @@ class Chart:
             labels = tuple(group[0]["meta"].get("security", []))
             group.sort(key=_codes)
             targets = [{"reference": f"{each['resourceType']}/{each['id']}"} for each in group]
-            for first in range(0, len(targets), PROVENANCE_TARGETS_BOUND):
-                self._write_provenance(targets[first : first + PROVENANCE_TARGETS_BOUND], labels)
+            for some in batched(targets, PROVENANCE_TARGETS_BOUND):
+                self._write_provenance(some, labels)
         return self.resources
 
     def _write_provenance(self, targets: list[Reference], labels: Labels) -> None:
