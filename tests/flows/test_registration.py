@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hilum.infra.unit_of_work import UnitOfWork
-from hilum.installations import service as installations
+from hilum.installations import dynamic
 from tests.flows import back_channel
 from tests.flows.back_channel import JWKS, MERCY, OTHER, Platform, refused, standing
 from tests.sim.one_world import in_one_world
@@ -200,7 +200,7 @@ def test_a_tenant_holds_so_many_registered_clients_at_most(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Contract: 24 h. That it holds a hundred is tested in tests/store/test_installations_store.py."""
-    monkeypatch.setattr(installations, "DYNAMIC_CLIENTS_BOUND", 5)
+    monkeypatch.setattr(dynamic, "DYNAMIC_CLIENTS_BOUND", 5)
     for _ in range(5):
         assert register(platform).status_code == 201
 

@@ -21,6 +21,7 @@ from hilum.clients.models import (
 )
 from hilum.controls.models import SwitchIndex
 from hilum.identity.models import Tenant, UpstreamKind, UpstreamRef
+from hilum.installations import dynamic
 from hilum.installations import policy as installations_policy
 from hilum.installations import service as installations
 from hilum.installations.models import InstallationFacts, InstallOrder, NarrowOrder
@@ -257,7 +258,7 @@ def test_a_tenant_holds_a_hundred_dynamic_clients_and_forgets_them_after_their_d
     """Contract: 100 clients, 24 h life. Which number the bound is changes nothing but how long the hundred takes."""
     assert DYNAMIC_CLIENTS_BOUND == 100
     bound = effort(6, 100)
-    monkeypatch.setattr(installations, "DYNAMIC_CLIENTS_BOUND", bound)
+    monkeypatch.setattr(dynamic, "DYNAMIC_CLIENTS_BOUND", bound)
     first, _ = register(ground)
     clock.advance(timedelta(hours=1))
     for _ in range(bound - 1):
@@ -285,7 +286,7 @@ def test_registrations_at_one_instant_do_not_pass_the_bound_together(
     ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Of any size: that it is a hundred is tested above.
-    monkeypatch.setattr(installations, "DYNAMIC_CLIENTS_BOUND", 5)
+    monkeypatch.setattr(dynamic, "DYNAMIC_CLIENTS_BOUND", 5)
     for _ in range(2):
         register(ground)
 

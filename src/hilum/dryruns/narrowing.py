@@ -27,7 +27,7 @@ from hilum.installations import service as installations
 from hilum.installations.models import Installation, InstallationFacts
 from hilum.installations.policy import allowed_scopes, facility_faults, narrow_faults, narrowed
 from hilum.installations.service import Permits
-from hilum.kernel.errors import Conflict, Invalid
+from hilum.kernel.errors import Invalid
 from hilum.kernel.ids import ClientId
 from hilum.launches import service as launches
 from hilum.policies import service as policies
@@ -50,7 +50,7 @@ def try_narrowing(
     """
     before = installations.get_installation(ctx, installation_id)
     if before.removed_at is not None:
-        raise Conflict("installation_removed", "This installation has already been removed.")
+        raise installations.already_removed()
     order = tried.order
     unknown = identity.unknown_facilities(ctx, before.tenant, {*(order.facilities or ()), *order.denied})
     alone = clients.serves_backends_only(ctx, before.app)

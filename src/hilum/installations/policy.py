@@ -45,14 +45,12 @@ NEEDED_SHOWN = 5
 
 
 def may_install(actor: Actor, tenant: TenantId) -> bool:
-    """Check whether an actor may install apps at a tenant; that is for the tenant to decide, not for the platform's staff."""
-    # The platform's staff certify; the hospital decides whom it lets in (ADR 17).
+    """Check whether an actor may install apps at a tenant: its administrators, since the platform's staff certify and hospitals decide (ADR 17)."""
     return actor.kind in {ActorKind.HOST, ActorKind.SYSTEM} or administers(actor, tenant)
 
 
 def may_uninstall(actor: Actor, tenant: TenantId) -> bool:
-    """Check whether an actor may remove or narrow an installation; those who may suspend apps may too."""
-    # Taking away needs less than giving: security may end an installation in an incident.
+    """Check whether an actor may remove or narrow an installation; those who may suspend apps may too, as in an incident."""
     return may_install(actor, tenant) or may_suspend(actor)
 
 
@@ -78,8 +76,7 @@ def install_faults(
         # reported as not certified.
         if not faults and not all_covered(order.scopes, certified):
             faults["scopes"] = "scopes_not_certified"
-    # A backend service acts for no person, so no role is needed;
-    # any other app without roles could be used by nobody.
+    # A backend service acts for no person, so no role is needed; any other app without roles could be used by nobody.
     if not order.roles and not only_backend:
         faults["roles"] = "roles_missing"
     elif not order.roles <= ROLES:
@@ -250,9 +247,9 @@ def left_out(
     book: Book,
     reasons: Mapping[str, str],
 ) -> tuple[LeftOut, ...]:
-    """Return what an app could have, ``before``, and does not get, ``after``, of what it does not call optional: first what it says that it needs.
+    """Return the scopes that an app could have (``before``) and does not get (``after``): first those that it declares as required.
 
-    ``reasons``: what the vendor wrote about the scopes that were submitted.
+    Then those of which it does not say whether they are optional. ``reasons``: what the vendor wrote about the scopes that were submitted.
     """
     before, after, clients = tuple(before), tuple(after), tuple(clients)
     needed = dict.fromkeys(needed_lost(before, after, clients))
@@ -284,9 +281,8 @@ def needed_words(found: Iterable[LeftOut], *, how: str) -> str:
     if not needed:
         return ""
     shown = needed[:NEEDED_SHOWN]
-    said = [
-        f"The app says that it does not work without {', '.join(each.scope for each in shown)}{' and more' if len(needed) > len(shown) else ''}."
-    ]
+    scopes = ", ".join(each.scope for each in shown) + (" and more" if len(needed) > len(shown) else "")
+    said = [f"The app says that it does not work without {scopes}."]
     said += [f"It asks for {each.scope} because: {each.reason.rstrip('.')}." for each in shown if each.reason]
     if work := dict.fromkeys(title for each in needed for title in each.work):
         said.append(f"This work stops: {listed(tuple(work), NEEDED_SHOWN)}.")
@@ -295,9 +291,8 @@ def needed_words(found: Iterable[LeftOut], *, how: str) -> str:
 
 def still_without(record: ApprovalRecord | None, scopes: tuple[str, ...]) -> tuple[str, ...]:
     """Return what a hospital knowingly left out and scopes do not have."""
-    return tuple(
-        each for each in (() if record is None else record.without) if not all_covered((each,), scopes)
-    )
+    without = () if record is None else record.without
+    return tuple(each for each in without if not all_covered((each,), scopes))
 
 
 def _lost_of(
@@ -314,7 +309,7 @@ def _lost_of(
 
 
 def _letters_by_type(scope: ClinicalScope, allowed: tuple[Scope, ...]) -> Callable[[str], int]:
-    """Return a function from a type to the letters that some scopes permit together on it; those count that permit every record a scope asks for."""
+    """Return a function from a type to the letters that ``allowed`` permit together on it, for every record that ``scope`` asks for."""
     constraints, by_type = set(scope.constraints), dict[str, int]()
     for each in allowed:
         # All constraints of a scope must hold, so one with fewer of them permits what has more.
@@ -384,12 +379,13 @@ def widened(
     scopes, roles = _union(before.scopes, order.scopes), before.roles | order.roles
     record, renewed = before.record, revives(order, before)
     if record is None or renewed:
-        given = ApprovalRecord(certified, scopes, tuple(sorted(roles)), expires_at=before.expires_at)
-        places = None if before.facilities is None else tuple(sorted(before.facilities))
-        record = replace(
-            given,
-            facilities=places,
+        record = ApprovalRecord(
+            certified,
+            scopes,
+            tuple(sorted(roles)),
+            facilities=None if before.facilities is None else tuple(sorted(before.facilities)),
             denied=tuple(sorted(before.denied)),
+            expires_at=before.expires_at,
             without=still_without(record, scopes),
         )
     else:
@@ -433,8 +429,6 @@ def allowed_scopes(
 ) -> tuple[str, ...]:
     """Return the most that this client may be granted at this tenant: registered AND certified AND admitted by the rule book AND installed.
 
-    Source: C68, C179
+    Each can only take away. Source: C68, C179
     """
-    # Registered by the vendor, certified by review, admitted by the rule book, approved by the hospital: each
-    # can only take away.
     return narrow(admission(book, facts, now).scopes, installation.scopes)

@@ -1,28 +1,27 @@
 """Install apps at tenants, register sandbox apps dynamically, and read the facts about installations."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from hilum.agreements import service as agreements
 from hilum.audit import service as audit
-from hilum.audit.models import Event, Outcome
+from hilum.audit.models import Event
 from hilum.clients import policy as rules
 from hilum.clients import service as clients
-from hilum.clients.models import DYNAMIC_CLIENT_LIFE, DYNAMIC_CLIENTS_BOUND, Client, ClientType
-from hilum.controls import service as controls
-from hilum.controls.models import Subject
+from hilum.clients.models import ClientType
 from hilum.disposals import service as disposals
 from hilum.identity import service as identity
 from hilum.identity.models import Facility, NewFacility, Tenant
-from hilum.identity.policy import ROLES, is_member, is_open_to
+from hilum.identity.policy import is_member, is_open_to
 from hilum.infra import lanes
 from hilum.infra.context import Context
 from hilum.infra.lanes import Lane
 from hilum.installations import answering, completeness, policy, signing, store
+from hilum.installations.adding import add, audited
 from hilum.installations.answering import UnansweredService, list_unanswered
 from hilum.installations.completeness import Reasons, needs_at, no_reasons
+from hilum.installations.dynamic import register_dynamically
 from hilum.installations.enforcement_facts import announce_again, facts
 from hilum.installations.held import (
     apps_at,
@@ -42,7 +41,6 @@ from hilum.installations.held import (
 from hilum.installations.models import (
     COMPARED_BOUND,
     DISTINCT_BOUND,
-    ApprovalRecord,
     Installation,
     InstallOrder,
     LeftOut,
@@ -57,7 +55,6 @@ from hilum.installations.signing import faults as signing_faults
 from hilum.installations.signing import states as signed_states
 from hilum.installations.signing import written_states
 from hilum.installations.unused import Permits, unused_scopes
-from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Conflict, Invalid, NotFound, Readers, not_shown
 from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -65,7 +62,6 @@ from hilum.policies import service as policies
 from hilum.registry import service as registry
 from hilum.registry.models import App, Environment, environment_of
 from hilum.registry.policy import beyond, may_see_app
-from hilum.standards.smart import launch as smart_launch
 
 __all__ = [
     "Permits",
@@ -84,6 +80,7 @@ __all__ = [
     "list_unanswered",
     "needs_at",
     "origins_at",
+    "register_dynamically",
     "scopes_at",
     "signed_states",
     "signing_faults",
@@ -92,9 +89,6 @@ __all__ = [
     "workflows_at",
     "written_states",
 ]
-_INSTALLED = (
-    "The app is installed here already. Narrow it; to give it more, remove it first and install it again."
-)
 _INSTALL_ANYWAY = "To install it anyway, confirm with `--anyway` (`anyway` in the API), or grant these too."
 _NARROW_ANYWAY = "To narrow it anyway, confirm with `--anyway` (`anyway` in the API); to stop it, remove it."
 
@@ -133,19 +127,25 @@ def install(ctx: Context, order: InstallOrder, reasons: Reasons = no_reasons) ->
     if order.expires_at is None and _is_study(ctx, app.id, tenant, environment):
         detail = "The rule book makes agreements with this app end with a study. Say when it ends at this hospital."
         raise Invalid("installation_invalid", detail, fields={"expires_at": "study_end_missing"})
-    # An expired installation still holds the unique index. It is
-    # closed with the date of its end, so that the history is true.
-    before = store.find_current(ctx.tx, order.tenant, app.id)
-    if before is not None and before.expires_at is not None and before.expires_at <= ctx.now:
-        store.save_removed(ctx.tx, before.id, by="system:expiry", at=before.expires_at)
-    # From before a transfer: it no longer counts, and must not keep the hospital from approving the new vendor.
-    elif before is not None and app.owner_since is not None and before.approved_at < app.owner_since:
-        store.save_removed(ctx.tx, before.id, by="system:transfer", at=app.owner_since)
-    # Nobody approved what it is now, so it must not keep the hospital from approving the app again.
-    elif before is not None and signing.find(ctx, order.tenant, app.id) is None:
-        store.save_removed(ctx.tx, before.id, by="system:not_as_signed", at=ctx.now)
+    _close_former(ctx, order.tenant, app)
     registry.announce_change(ctx, app.id, at=order.tenant)
-    return _add(ctx, order, given, environment, asked=certified, without=without)
+    return add(ctx, order, given, environment, asked=certified, without=without)
+
+
+def _close_former(ctx: Context, tenant: TenantId, app: App) -> None:
+    """Close an installation of the app that no longer counts: it still holds the unique index, which allows one for each app."""
+    before = store.find_current(ctx.tx, tenant, app.id)
+    if before is None:
+        return
+    # With the date of its end, so that the history is true.
+    if before.expires_at is not None and before.expires_at <= ctx.now:
+        store.save_removed(ctx.tx, before.id, by="system:expiry", at=before.expires_at)
+    # The hospital approved the app under its former vendor.
+    elif app.owner_since is not None and before.approved_at < app.owner_since:
+        store.save_removed(ctx.tx, before.id, by="system:transfer", at=app.owner_since)
+    # Nobody approved what it is now.
+    elif signing.find(ctx, tenant, app.id) is None:
+        store.save_removed(ctx.tx, before.id, by="system:not_as_signed", at=ctx.now)
 
 
 def _installable(ctx: Context, order: InstallOrder) -> tuple[Tenant, App]:
@@ -169,14 +169,13 @@ def preview(ctx: Context, order: InstallOrder, reasons: Reasons = no_reasons) ->
 
 
 def _networks(ctx: Context, app: AppId, asked: Sequence[str]) -> tuple[str, ...] | str:
+    """Return the networks of an order in their stored form, or the error code of the list."""
     networks = policy.networks_of(asked)
-    found = clients.facts_of_apps(ctx, (app,)).get(app, ()) if networks else ()
+    if not networks or isinstance(networks, str):
+        return networks
+    found = clients.facts_of_apps(ctx, (app,)).get(app, ())
     # On an app that only people use it would look like a limit and be none.
-    if (
-        networks
-        and not isinstance(networks, str)
-        and all(each.type is not ClientType.BACKEND for each in found)
-    ):
+    if all(each.type is not ClientType.BACKEND for each in found):
         return "networks_not_for_people"
     return networks
 
@@ -192,18 +191,16 @@ def pin_networks(ctx: Context, installation_id: str, asked: Sequence[str]) -> In
     networks = _networks(ctx, before.app, asked)
     if isinstance(networks, str):
         raise Invalid("installation_invalid", "The networks are invalid.", fields={"networks": networks})
-    event = Event(action, tenant=before.tenant, app=before.app)
-    event = replace(
-        event, facts={"installation": before.id, "before": list(before.networks), "networks": list(networks)}
-    )
+    facts = {"installation": before.id, "before": list(before.networks), "networks": list(networks)}
+    event = Event(action, tenant=before.tenant, app=before.app, facts=facts)
     further = policy.pins_further(networks, before.networks)
     if not further and not policy.may_install(ctx.actor, before.tenant):
         raise audit.refusal(ctx, event)
     if before.removed_at is not None or has_ended(ctx, before, registry.get_app(ctx, before.app)):
-        raise Conflict("installation_removed", "This installation has already been removed, or has ended.")
+        raise already_removed(or_ended=True)
     after = replace(before, networks=networks)
     if not store.save_installation(ctx.tx, after):
-        raise Conflict("installation_removed", "This installation has already been removed.")
+        raise already_removed()
     registry.announce_change(ctx, after.app, at=after.tenant)
     audit.record(ctx, event)
     signing.attest(ctx, after, before={after.app: before})
@@ -224,20 +221,18 @@ def narrow_installation(
     faults = policy.narrow_faults(order, before, now=ctx.now)
     if faults := _place_faults(ctx, order, before.tenant, before.app) | faults:
         wider = beyond(order.scopes, before.scopes, allowed_as="installed")
-        detail = (
-            f"An installation can only be narrowed. {wider}"
-            if wider
-            else "Some changes are not possible; see fields."
-        )
-        raise Invalid("installation_invalid", detail.strip(), fields=faults)
+        detail = "Some changes are not possible; see fields."
+        if wider:
+            detail = f"An installation can only be narrowed. {wider}"
+        raise Invalid("installation_invalid", detail, fields=faults)
     after = policy.narrowed(order, before)
     missing = completeness.of_narrowing(ctx, before, after, reasons)
     without = completeness.accepted(missing, anyway=order.anyway, how=_NARROW_ANYWAY)
     after = completeness.recorded(after, without)
     # `get_installation` finds removed ones too.
     if not store.save_installation(ctx.tx, after):
-        raise Conflict("installation_removed", "This installation has already been removed.")
-    facts = _audited(after) | ({"without": list(without)} if without else {})
+        raise already_removed()
+    facts = audited(after) | ({"without": list(without)} if without else {})
     registry.announce_change(ctx, after.app, at=after.tenant)
     audit.record(ctx, Event("registry.installation.narrow", tenant=after.tenant, app=after.app, facts=facts))
     signing.attest(ctx, after, before={after.app: before})
@@ -261,7 +256,7 @@ def add_facility(ctx: Context, order: NewFacility) -> Facility:
         store.save_installation(ctx.tx, after)
         registry.announce_change(ctx, after.app, at=after.tenant)
         event = Event(
-            "registry.installation.narrow", tenant=after.tenant, app=after.app, facts=_audited(after)
+            "registry.installation.narrow", tenant=after.tenant, app=after.app, facts=audited(after)
         )
         audit.record(ctx, event)
     signing.attest(ctx, *changed, before=denying)
@@ -280,7 +275,7 @@ def widen(ctx: Context, installation_id: str, order: WidenOrder) -> Installation
         raise audit.refusal(ctx, Event(action, tenant=before.tenant, app=before.app))
     app = registry.get_app(ctx, before.app)
     if before.removed_at is not None or has_ended(ctx, before, app):
-        raise Conflict("installation_removed", "This installation has already been removed, or has ended.")
+        raise already_removed(or_ended=True)
     certified = certified_scopes(ctx, before.app, before.environment)
     if faults := policy.widen_faults(order, certified):
         detail = f"The installation is invalid; see fields. {beyond(order.scopes, certified, allowed_as='certified')}"
@@ -291,7 +286,7 @@ def widen(ctx: Context, installation_id: str, order: WidenOrder) -> Installation
         raise Invalid("installation_invalid", detail, fields={"app": "agreements_missing"})
     after = policy.widened(order, before, certified, by=str(ctx.actor), now=ctx.now)
     if not store.save_installation(ctx.tx, after):
-        raise Conflict("installation_removed", "This installation has already been removed.")
+        raise already_removed()
     facts = {
         "installation": after.id,
         "scopes": list(order.scopes),
@@ -356,7 +351,7 @@ def _remove(ctx: Context, installation_id: str) -> tuple[Installation, Installat
     """Change the row of an installation that is removed; return it as it is and as it was, to be signed last."""
     before = _installation_for(ctx, installation_id, "registry.installation.remove")
     if not store.save_removed(ctx.tx, before.id, by=str(ctx.actor), at=ctx.now):
-        raise Conflict("installation_removed", "This installation has already been removed.")
+        raise already_removed()
     facts = {"installation": before.id}
     registry.announce_change(ctx, before.app, at=before.tenant)
     audit.record(
@@ -366,73 +361,17 @@ def _remove(ctx: Context, installation_id: str) -> tuple[Installation, Installat
     return replace(before, removed_at=ctx.now, removed_by=str(ctx.actor)), before
 
 
-def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, Any]) -> tuple[Client, str]:
-    """Register a sandbox app with vendor, version, certification and installation at this tenant. Source: RFC 7591.
-
-    The route has checked that registration is open. Raises NotFound, Invalid, NotPermitted (not a sandbox tenant, too many clients, or a
-    switch that stops launches at the tenant, since the new app could not be launched).
-    """
-    # The lock serializes registrations at a tenant, so that together they cannot exceed the bound counted below.
-    tenant = identity.get_tenant(ctx, tenant_id, lock=True)
-    # Strangers register here, so nothing but synthetic data may be in reach.
-    if tenant.vendor is not None:
-        raise identity.no_tenant()
-    if not (tenant.sandbox and tenant.active):
-        raise audit.refusal(ctx, Event("registry.client.register", tenant=tenant_id))
-    # Read from the database: the snapshot of this worker may not have the switch yet.
-    if controls.judge(ctx, Subject(tenant=tenant_id), issued_at=None, launching=True) is not None:
-        event = Event("registry.client.register", tenant=tenant_id, reason=Reason.SWITCH_ENGAGED)
-        raise audit.refusal(ctx, event, "A switch stops registration at this hospital; try again later.")
-    ends = ctx.now + DYNAMIC_CLIENT_LIFE
-    requested = rules.from_registration(body, expires_at=ends)
-    if not isinstance(requested, dict) and requested.type in rules.DELEGATED:
-        # The certification below covers what is registered here, so nothing is granted that it does not have.
-        requested = replace(requested, scopes=smart_launch.with_launch(requested.scopes))
-    faults = (
-        requested
-        if isinstance(requested, dict)
-        else rules.validate_client_metadata(rules.normalized(requested), now=ctx.now)
-    )
-    if isinstance(requested, dict) or faults:
-        event = Event(
-            "registry.client.register",
-            Outcome.REFUSED,
-            tenant=tenant_id,
-            reason="client_invalid",
-            facts=dict(faults),
-        )
-        audit.record(ctx, event)
-        raise Invalid("client_invalid", "The client metadata is invalid; see fields.", fields=faults)
-    # Under the lock of the tenant's row.
-    if clients.count_dynamic(ctx, tenant_id) >= DYNAMIC_CLIENTS_BOUND:
-        raise audit.refusal(
-            ctx,
-            Event("registry.client.register", tenant=tenant_id, reason="too_many_clients"),
-            "This tenant has reached its limit of dynamic clients. They expire after a day; try again later.",
-        )
-    # Expired clients are removed by the next registration, so that the table does not grow with visitors.
-    ended = clients.delete_ended_dynamic(ctx)
-    store.delete_of_apps(ctx.tx, [each.app for each in ended])
-    for each in ended:
-        registry.announce_change(ctx, each.app, at=each.tenant)
-    client, secret = clients.add_dynamic(ctx, tenant_id, requested, ends=ends)
-    # Every role: in a sandbox the developer plays all of them.
-    roles = frozenset() if client.type is ClientType.BACKEND else ROLES
-    order = InstallOrder(tenant_id, client.app, roles, expires_at=ends)
-    registry.announce_change(ctx, client.app, at=tenant_id)
-    _add(ctx, order, client.scopes, Environment.SANDBOX, asked=client.scopes)
-    # Signed after every row that others may hold was changed: whoever holds one may wait for what is signed, which is locked to the commit.
-    clients.attest_gone(ctx, ended)
-    signing.attest_gone(ctx, [(each.tenant, each.app) for each in ended])
-    return client, secret
+def already_removed(*, or_ended: bool = False) -> Conflict:
+    """Return the refusal of a change of an installation that was removed, or perhaps has ended."""
+    also = ", or has ended" if or_ended else ""
+    return Conflict("installation_removed", f"This installation has already been removed{also}.")
 
 
 def _installation_for(ctx: Context, installation_id: str, action: str) -> Installation:
     found = store.get_installation(ctx.tx, installation_id, lock=True)
     if policy.may_uninstall(ctx.actor, found.tenant):
         return found
-    # Those who may not see it are answered like for an id
-    # that does not exist; the others are refused by name.
+    # Those who may not see it are answered as for an id that does not exist; the others are refused by name.
     if not policy.may_see_installations(ctx.actor, found.tenant):
         raise NotFound("installation_not_found", "There is no such installation.")
     raise audit.refusal(ctx, Event(action, tenant=found.tenant, app=found.app))
@@ -529,62 +468,3 @@ def _place_faults(
     if fault := policy.workflow_fault(order.default_workflow or "", book, allowed, only_backend=only_backend):
         faults["default_workflow"] = fault
     return faults
-
-
-def _audited(made: Installation) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "installation": made.id,
-        "scopes": list(made.scopes),
-        "roles": sorted(made.roles),
-    }
-    if made.default_workflow:
-        facts["default_workflow"] = made.default_workflow
-    if made.networks:
-        facts["networks"] = list(made.networks)
-    if made.facilities is not None:
-        facts["facilities"] = sorted(made.facilities)
-    return facts | ({"denied": sorted(made.denied)} if made.denied else {})
-
-
-def _add(
-    ctx: Context,
-    order: InstallOrder,
-    scopes: tuple[str, ...],
-    environment: Environment,
-    *,
-    asked: tuple[str, ...],
-    without: tuple[str, ...] = (),
-) -> Installation:
-    """Add an installation whose order was validated. Raises Conflict if the app is already installed at the tenant."""
-    installation = Installation(
-        id=ctx.ids.new("ins"),
-        tenant=order.tenant,
-        app=order.app,
-        scopes=scopes,
-        roles=order.roles,
-        approved_by=str(ctx.actor),
-        approved_at=ctx.now,
-        expires_at=order.expires_at,
-        environment=environment,
-        facilities=order.facilities,
-        denied=order.denied,
-        default_workflow=order.default_workflow,
-        networks=order.networks,
-        record=ApprovalRecord(
-            asked,
-            scopes,
-            tuple(sorted(order.roles)),
-            None if order.facilities is None else tuple(sorted(order.facilities)),
-            tuple(sorted(order.denied)),
-            order.expires_at,
-            without,
-        ),
-        validated_at=ctx.now,
-        validated_by=str(ctx.actor),
-    )
-    if not store.add_installation(ctx.tx, installation):
-        raise Conflict("already_installed", _INSTALLED)
-    facts = _audited(installation) | ({"without": list(without)} if without else {})
-    audit.record(ctx, Event("registry.installation.add", tenant=order.tenant, app=order.app, facts=facts))
-    signing.attest(ctx, installation, before={})
-    return installation
