@@ -94,6 +94,9 @@ class Change:
 class Stamps(dict[Part, Stamp]):
     """The stamp of every part; a part that never changed has ``Stamp()``."""
 
+    newest: datetime | None = None
+    """The latest time at which any part changed."""
+
     def __missing__(self, part: Part) -> Stamp:
         return Stamp()
 
@@ -101,13 +104,6 @@ class Stamps(dict[Part, Stamp]):
     def total(self) -> int:
         """The number of changes of all parts."""
         return sum(stamp.n for stamp in self.values())
-
-    @property
-    def newest(self) -> datetime | None:
-        """The latest time at which any part changed."""
-        return self._newest
-
-    _newest: datetime | None = None
 
     def follows(self, before: "Stamps") -> bool:
         """Check whether one database can have advanced from ``before`` to these stamps; False means another copy of it."""
@@ -124,8 +120,7 @@ def _random(dialect: str) -> Any:
 def _advance(dialect: str) -> Insert:
     insert: Any = (postgresql if dialect == "postgresql" else sqlite).insert(fact_epoch)
     first = {"part": bindparam("part"), "n": 1, "mark": _random(dialect), "before": 0, "at": bindparam("now")}
-    # One upsert, so the row is locked from here to the commit: counts are in commit order, which a
-    # sequence would not guarantee (ADR 31).
+    # One upsert, so the row is locked from here to the commit (ADR 31).
     upsert = insert.values(first)
     # The clock of this writer may be behind that of the writer before it; ``at`` must not go back,
     # since processes place their clocks by it.
@@ -182,7 +177,7 @@ def read(tx: Connection) -> Stamps:
     stamps = Stamps()
     for part, n, mark, at in tx.execute(_READ):
         stamps[Part(part)] = Stamp(n, mark)
-        stamps._newest = at if stamps._newest is None else max(at, stamps._newest)  # noqa: SLF001 - made here
+        stamps.newest = at if stamps.newest is None else max(at, stamps.newest)
     return stamps
 
 

@@ -102,13 +102,20 @@ def may_connect(text: str, *, allow_private: bool) -> bool:
     Source: RFC 6890, special-purpose address registries.
     """
     try:
-        address = ipaddress.ip_address(text.partition("%")[0])
+        address = _parsed(text)
     except ValueError:
         return False
-    address = getattr(address, "ipv4_mapped", None) or address
     if address.is_loopback:
         return allow_private
     return _is_public(address) and _is_public(embedded(address))
+
+
+def _parsed(text: str) -> Address:
+    """Parse a resolved address, without its zone; a mapped one is its IPv4 address. Raises ValueError."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
 
 
 def _is_public(address: Address) -> bool:
@@ -119,8 +126,7 @@ def _is_public(address: Address) -> bool:
 
 def judge_url(url: str, *, allow_private: bool) -> SplitResult:
     """Parse a URL that may be fetched. Raises FetchRefused for any other, before its name is resolved."""
-    # Parsers disagree about these: browsers read a backslash as a slash, urlsplit does not. The
-    # host that is judged must be the host that is called.
+    # Parsers disagree about these: browsers read a backslash as a slash, urlsplit does not. The host that is judged must be the host that is called.
     if len(url) > URL_BOUND or not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
         raise FetchRefused("address_refused", "The URL has unusual characters or is too long.")
     try:
@@ -165,7 +171,7 @@ class _CheckedResolver(AbstractResolver):
         for address in addresses:
             if not may_connect(address, allow_private=self._allow_private):
                 raise FetchRefused("address_refused", "The host resolves to an address that is not public.")
-            if self._plain and not _is_loopback(address):
+            if self._plain and not _parsed(address).is_loopback:
                 raise FetchRefused("address_refused", "Only loopback is fetched without TLS.")
         if not addresses:
             raise OSError("the host has no address")
@@ -183,11 +189,6 @@ class _CheckedResolver(AbstractResolver):
 
     async def close(self) -> None:
         return None
-
-
-def _is_loopback(text: str) -> bool:
-    address = ipaddress.ip_address(text.partition("%")[0])
-    return bool((getattr(address, "ipv4_mapped", None) or address).is_loopback)
 
 
 class SafeFetcher:
@@ -240,21 +241,21 @@ class SafeFetcher:
         Raises FetchRefused if the URL may not be called: nothing was sent. Raises Unavailable if no complete answer arrived: the body may
         have been received.
         """
-        parts = judge_url(url, allow_private=self._allow_private)
+        judge_url(url, allow_private=self._allow_private)
         request = _Request("POST", url, headers, body, reads=False)
-        return await self._in_time(lambda: self._send(request, plain=parts.scheme == "http"))
+        return await self._in_time(lambda: self._send(request))
 
     async def exchange(self, url: str, body: bytes, headers: Mapping[str, str]) -> Fetched:
         """Send ``body`` to ``url`` and return the response with its body, bounded as in ``get``. Raises as ``post`` does."""
-        parts = judge_url(url, allow_private=self._allow_private)
+        judge_url(url, allow_private=self._allow_private)
         request = _Request("POST", url, {"Accept-Encoding": "identity", **headers}, body)
-        return await self._in_time(lambda: self._send(request, plain=parts.scheme == "http"))
+        return await self._in_time(lambda: self._send(request))
 
     async def look(self, url: str, *, accept: str = "text/html") -> Fetched:
         """Fetch ``url`` and return its first response, even a redirect, which is not followed. Raises as ``get`` does."""
-        parts = judge_url(url, allow_private=self._allow_private)
+        judge_url(url, allow_private=self._allow_private)
         request = _Request("GET", url, {"Accept": accept, "Accept-Encoding": "identity"})
-        return await self._in_time(lambda: self._send(request, plain=parts.scheme == "http"))
+        return await self._in_time(lambda: self._send(request))
 
     async def _in_time(self, fetch: Callable[[], Awaitable[Fetched]]) -> Fetched:
         try:
@@ -278,21 +279,21 @@ class SafeFetcher:
             if _origin(parts) != _origin(first):
                 raise FetchRefused("redirect_refused", "The URL redirects to another origin.")
             request = _Request("GET", url, {"Accept": accept, "Accept-Encoding": "identity"})
-            response = await self._send(request, plain=parts.scheme == "http")
+            response = await self._send(request)
             location = response.headers.get("location", "")
             if response.status not in {301, 302, 303, 307, 308} or not location:
                 return response
             url = urljoin(url, location)
         raise FetchRefused("redirect_refused", "The URL redirects too often.")
 
-    async def _send(self, request: _Request, *, plain: bool) -> Fetched:
-        host = urlsplit(request.url).hostname or ""
-        if plain and is_address(host) and not _is_loopback(host):
+    async def _send(self, request: _Request) -> Fetched:
+        parts = urlsplit(request.url)
+        plain, host = parts.scheme == "http", parts.hostname or ""
+        if plain and is_address(host) and not _parsed(host).is_loopback:
             raise FetchRefused("address_refused", "Only loopback is fetched without TLS.")
         connector = aiohttp.TCPConnector(
             resolver=_CheckedResolver(self._resolve, plain=plain, allow_private=self._allow_private),
-            # Neither cached names nor pooled connections: each
-            # request must use an address that was checked for it.
+            # Neither cached names nor pooled connections: each request must use an address that was checked for it.
             use_dns_cache=False,
             force_close=True,
             socket_factory=self._make_socket,

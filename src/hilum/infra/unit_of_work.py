@@ -85,8 +85,7 @@ class UnitOfWork:
 
         The epoch comes last because its rows are shared by all writers: they stay locked for the commit only.
         """
-        # Once per process, before its first write: the time
-        # is compared with the latest change in the database.
+        # Once per process, before its first write: the time is compared with the latest change in the database.
         if isinstance(self.clock, database_clock.SteadyClock) and not self.clock.is_placed:
             database_clock.ensure_measured(tx, self.clock)
             # A machine whose clock is behind would bring expired tokens back to life.
