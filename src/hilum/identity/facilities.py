@@ -18,9 +18,9 @@ from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound, Unavailable
 from hilum.kernel.ids import FacilityId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.standards.fhir.values import ID
 
-# FHIR R4 datatypes.html#id
-_REFERENCE = re.compile(r"(Location|Organization)/[A-Za-z0-9.-]{1,64}")
+_REFERENCE = re.compile(rf"(Location|Organization)/{ID.pattern}")
 
 
 def facility_faults(order: NewFacility) -> dict[str, str]:

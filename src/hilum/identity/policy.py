@@ -41,6 +41,7 @@ from hilum.identity.rights import RIGHTS, VENDOR_RIGHTS
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.kernel.limits import too_long, too_many
+from hilum.standards.fhir.values import ID, is_id
 from hilum.standards.languages import Language
 from hilum.standards.networks import is_address
 from hilum.standards.smart.scopes import mask_of
@@ -54,9 +55,7 @@ STAFF_ROLES = frozenset(role.value for role in StaffRole)
 _TENANT_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])")
 _VENDOR_ID = re.compile(r"ven_[0-9a-z]{1,28}")
 _USERNAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
-# FHIR R4 datatypes.html#id.
-_FHIR_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
-_FHIR_USER = re.compile(r"(Practitioner|PractitionerRole|Patient|RelatedPerson|Person)/[A-Za-z0-9.-]{1,64}")
+_FHIR_USER = re.compile(rf"(Practitioner|PractitionerRole|Patient|RelatedPerson|Person)/{ID.pattern}")
 _WORKER_TYPES = frozenset({"Practitioner", "PractitionerRole", "Person"})
 FHIR_USERS: Mapping[Role, frozenset[str]] = MappingProxyType(
     {
@@ -291,7 +290,7 @@ def person_faults(person: NewPerson) -> dict[str, str]:
         faults["fhir_user"] = fault
     if len(person.patients) > PROXIES_BOUND:
         faults["patients"] = too_many(PROXIES_BOUND)
-    elif not all(_FHIR_ID.fullmatch(patient) for patient in person.patients):
+    elif not all(map(is_id, person.patients)):
         faults["patients"] = "patient_id_malformed"
     without_charts = person.tenant is None or person.vendor is not None
     if without_charts and (person.fhir_user or person.patients):
@@ -345,7 +344,7 @@ def chart_faults(person: Person, charts: Sequence[Chart], now: datetime) -> dict
         return {"charts": "role_has_no_charts"}
     if len(patients) > PROXIES_BOUND:
         return {"charts": too_many(PROXIES_BOUND)}
-    if not all(_FHIR_ID.fullmatch(patient) for patient in patients):
+    if not all(map(is_id, patients)):
         return {"charts": "patient_id_malformed"}
     if len(set(patients)) < len(patients):
         return {"charts": "named_twice"}
@@ -460,11 +459,13 @@ def upstream_fault(upstream: UpstreamRef) -> str:
         return "upstream_public_url_malformed"
     if fault := _base_fault(upstream.url):
         return fault
-    if urlsplit(upstream.url).hostname in hosts:
-        return "attachment_hosts_malformed"  # apps never see the server's own addresses
+    parts = urlsplit(upstream.url)
+    # Apps never see the server's own addresses.
+    if parts.hostname in hosts:
+        return "attachment_hosts_malformed"
     # Without TLS only on this machine: clinical data and credentials would cross the network in clear text.
-    secure = urlsplit(upstream.url).scheme == "https" or is_loopback(str(urlsplit(upstream.url).hostname))
-    return "" if secure else "upstream_not_https"
+    is_secure = parts.scheme == "https" or is_loopback(str(parts.hostname))
+    return "" if is_secure else "upstream_not_https"
 
 
 def _base_fault(url: str) -> str:
@@ -472,7 +473,7 @@ def _base_fault(url: str) -> str:
         return "upstream_url_malformed"
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018 - raises for a port that is none
+        parts.port  # noqa: B018 - raises for what is not a port
     except ValueError:
         return "upstream_url_malformed"
     if parts.scheme not in {"http", "https"} or not parts.hostname or re.search(r"[\s\\]", url):
@@ -485,11 +486,9 @@ def _base_fault(url: str) -> str:
 
 def login_command(person: Person) -> str:
     """Return the command by which a person signs in on the command line."""
-    place = (
-        f" --vendor {person.vendor}"
-        if person.vendor
-        else f" --tenant {person.tenant}"
-        if person.tenant
-        else ""
-    )
+    place = ""
+    if person.vendor:
+        place = f" --vendor {person.vendor}"
+    elif person.tenant:
+        place = f" --tenant {person.tenant}"
     return f"hilum login{place} --username {person.username}"

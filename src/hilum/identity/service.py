@@ -253,7 +253,7 @@ def require_addable(ctx: Context, order: NewPerson) -> NewPerson:
     # ``membership`` checks that a vendor exists: this room is below the registry.
     if order.tenant is not None and not policy.is_vendor(order.tenant):
         get_tenant(ctx, order.tenant)
-    mail = parse_address(order.mail) if order.mail.strip() else ""
+    mail = parse_address(order.mail)
     if order.mail.strip() and not mail:
         raise Invalid(
             "person_invalid",
@@ -316,7 +316,8 @@ def add_person(ctx: Context, order: NewPerson, *, agreed: bool = False) -> Perso
 
 def get_person(ctx: Context, person: PersonId, *, lock: bool = False) -> Person:
     """Get a person, active or not, with the charts that they may open now; ``lock`` as for ``get_tenant``. Raises NotFound."""
-    return policy.charts_at((store.lock_person if lock else store.get_person)(ctx.tx, person), ctx.now)
+    read = store.lock_person if lock else store.get_person
+    return policy.charts_at(read(ctx.tx, person), ctx.now)
 
 
 def find_person(ctx: Context, person: PersonId) -> Person | None:

@@ -28,10 +28,10 @@ from hilum.launches.models import (
     LaunchOrder,
 )
 from hilum.policies.models import ANY, Book
+from hilum.standards.fhir.values import ID, is_id
 from hilum.standards.smart.launch import fhir_context_fault
 
-_FHIR_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
-_FACILITY = re.compile(r"fac_[A-Za-z0-9]+|(Location|Organization)/[A-Za-z0-9.-]{1,64}")
+_FACILITY = re.compile(rf"fac_[A-Za-z0-9]+|(Location|Organization)/{ID.pattern}")
 _WORD = re.compile(r"[A-Za-z0-9._-]+")
 # 32 random bytes in base64url without padding, as ``Ids.secret`` returns them.
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -114,11 +114,8 @@ def move_faults(person: Person | None, patient: str, encounter: str) -> dict[str
 
 
 def id_fault(text: str) -> str:
-    """Return why a text is not a FHIR id; empty if it is one, or is empty.
-
-    Source: FHIR R4 datatypes.html#id
-    """
-    return "" if not text or _FHIR_ID.fullmatch(text) else "id_malformed"
+    """Return why a text is not a FHIR id; empty if it is one, or is empty."""
+    return "" if not text or is_id(text) else "id_malformed"
 
 
 def _username_fault(text: str) -> str:
@@ -154,8 +151,7 @@ def launch_uri_fault(asked: str, client: Client) -> str:
         return "" if client.launch_uri else "launch_url_needed"
     if asked == client.launch_uri:
         return ""
-    # By origin, because dynamically registered clients have
-    # no launch URL, and an EHR may open one page of an app.
+    # By origin, because dynamically registered clients have no launch URL, and an EHR may open one page of an app.
     registered = {_origin(uri) for uri in (*client.redirect_uris, client.launch_uri)}
     origin = _origin(asked)
     # A fragment would swallow the appended parameters; userinfo can make one host look like another.
@@ -196,11 +192,8 @@ def _origin(uri: str) -> str:
         parts = urlsplit(uri)
     except ValueError:
         return ""
-    return (
-        f"{parts.scheme}://{parts.netloc.lower()}"
-        if parts.scheme in {"http", "https"} and parts.netloc
-        else ""
-    )
+    is_web = parts.scheme in {"http", "https"} and bool(parts.netloc)
+    return f"{parts.scheme}://{parts.netloc.lower()}" if is_web else ""
 
 
 def app_address(launch_uri: str, iss: str, handle: str) -> str:

@@ -65,6 +65,7 @@ from hilum.tokens import policy as tokens_policy
 from hilum.tokens import service as tokens
 
 _OPEN_FOR = timedelta(days=1)
+"""How long a launch that has not ended counts as open: one that no EHR ends would count for ever."""
 NOT_AN_EHR = "Only an EHR client with the scope hilum/launch may do this."
 
 
@@ -79,8 +80,7 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
     person = identity.find_person_by_username(ctx, tenant, order.person) if "person" not in faults else None
     faults |= _client_and_person_faults(order, client, person)
     if faults or client is None or person is None:
-        _record_refusal(ctx, order, tenant, person, reason="launch_invalid", faults=faults)
-        raise Invalid("launch_invalid", "The launch cannot be opened as requested.", fields=faults)
+        raise _invalid(ctx, order, tenant, person, faults)
     book = policies.current(ctx).book_at(tenant, ctx.now)
     # The app's open certification run, if there is one; the EHR need not name it, and can name no other.
     run = evidence.run_of(ctx, client.id, tenant)
@@ -89,8 +89,7 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
     elif order.run not in {"", run}:
         faults = {"run": "run_not_open"}
     if faults:
-        _record_refusal(ctx, order, tenant, person, reason="launch_invalid", faults=faults)
-        raise Invalid("launch_invalid", "The launch cannot be opened as requested.", fields=faults)
+        raise _invalid(ctx, order, tenant, person, faults)
     # An unknown facility counts as none, which matters only if the app is limited to some.
     named = identity.find_facility_named(ctx, tenant, order.facility)
     facility = "" if named is None else named.id
@@ -149,8 +148,10 @@ def availability(
     person = identity.find_person_by_username(ctx, tenant, username)
     if faults := policy.availability_faults(client_ids, person, facility):
         raise Invalid("fields_invalid", "Some fields cannot be accepted.", fields=faults)
-    named = identity.find_facility_named(ctx, tenant, facility) if facility else None
-    where = None if not facility else "" if named is None else named.id
+    where = None
+    if facility:
+        named = identity.find_facility_named(ctx, tenant, facility)
+        where = "" if named is None else named.id
     return [
         _available(ctx, client, standing.read(ctx, tenant, client, person, issued_at=ctx.now, facility=where))
         for client in client_ids
@@ -484,6 +485,13 @@ def _own_launch(ctx: Context, launch_id: LaunchId, action: str) -> Launch:
     return launch
 
 
+def _invalid(
+    ctx: Context, order: LaunchOrder, tenant: TenantId, person: Person | None, faults: dict[str, str]
+) -> Invalid:
+    _record_refusal(ctx, order, tenant, person, reason="launch_invalid", faults=faults)
+    return Invalid("launch_invalid", "The launch cannot be opened as requested.", fields=faults)
+
+
 def _record_refusal(
     ctx: Context,
     order: LaunchOrder,
@@ -511,7 +519,6 @@ def count_open(
     ctx: Context, *, tenant: str = "", clients: Collection[str] | None = None, person: str = ""
 ) -> list[OpenLaunches]:
     """Count the launches of the last day that have not ended, by tenant, of some clients, of one person or of all."""
-    # Launches that no EHR ends stay open for ever, so older ones are not counted.
     since = ctx.now - _OPEN_FOR
     return store.count_open(ctx.tx, ctx.now, since, tenant=tenant, clients=clients, person=person)
 

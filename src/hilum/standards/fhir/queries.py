@@ -40,8 +40,7 @@ _SORTABLE = frozenset(
     {Kind.STRING, Kind.TOKEN, Kind.DATE, Kind.NUMBER, Kind.QUANTITY, Kind.URI, Kind.REFERENCE}
 )
 
-# These two patterns work on a rendered target, whose values
-# are percent-encoded: a value cannot contain "&_count=".
+# These two patterns work on a rendered target, whose values are percent-encoded: a value cannot contain "&_count=".
 _COUNT = re.compile(r"(?<=[?&])_count=([0-9]{1,9})(?=&|$)")
 _SUMMARY = re.compile(r"(?<=[?&])_summary=true(?:&|$)")
 
@@ -130,12 +129,11 @@ def read_search(request: FhirRequest, bases: tuple[str, ...]) -> SearchQuery | U
             parameter = table.get(code)
             if fault := _filter_fault(type_, name, value, parameter):
                 return fault
-            assert parameter is not None, "the fault above is for what is not known"
+            assert parameter is not None, "an unknown parameter was refused above"
             parts = split(value, ",")
             alternatives = max(alternatives, len(parts))
             if parameter.kind is Kind.REFERENCE:
-                # The gateway's own base is not the server's: an
-                # absolute reference below it would match nothing there.
+                # The gateway's own base is not the server's: an absolute reference below it would match nothing there.
                 value = ",".join(_relative(part, bases) for part in parts)
             if code in subject and modifier in {"", "Patient"}:
                 subject_filters.add(len(filters))

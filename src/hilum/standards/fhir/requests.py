@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote_to_bytes
 from hilum.standards.fhir import strict_json
 from hilum.standards.fhir.binaries import binary_fault
 from hilum.standards.fhir.definitions import resource_types
+from hilum.standards.fhir.values import ID
 
 # Bounds are judged before anything is parsed, so that a request costs the same small time whatever it holds.
 # The longest legal path, Type/id/_history/version, stays under 256 characters.
@@ -166,18 +167,15 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 JSON_TYPES = frozenset({"application/fhir+json", "application/json"})
 _FORMATS = JSON_TYPES | {"json", "application/fhir json"}
 _ANY_ACCEPT = frozenset({"", "*/*", "application/fhir+json", "application/json", "application/*"})
-# No percent sign: no FHIR path needs one, and servers differ
-# in whether they decode %2F and %2e before they route.
+# No percent sign: no FHIR path needs one, and servers differ in whether they decode %2F and %2e before they route.
 _PATH = re.compile(rb"[A-Za-z0-9._$/-]*")
-_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _NAME = re.compile(r"[A-Za-z0-9_.:-]+")
 _ELEMENTS = re.compile(r"(?:[A-Z][A-Za-z]*\.)?[a-z][A-Za-z0-9]*")
 _BAD_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 # CR and LF would end a header line further on; U+FEFF and non-characters vanish in some decoders, so that two
 # parsers would see two different names.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufeff\ufffe\uffff]")
-# One tag only. A server that cannot parse If-Match may
-# ignore it, and the update would overwrite a newer version.
+# One tag only. A server that cannot parse If-Match may ignore it, and the update would overwrite a newer version.
 _ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]{0,100}"')
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.~:-]*").fullmatch
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9_.~,:/-]*").fullmatch
@@ -233,8 +231,7 @@ def _segments(path: bytes) -> list[str] | Unsupported:
         if b"%" in path:
             return Unsupported("path_encoded", "A path below a FHIR base needs no percent-encoding.")
         return Unsupported("path_characters", "The path has characters that do not occur in FHIR paths.")
-    text = path.decode("ascii")
-    text = text.removeprefix("/")
+    text = path.decode("ascii").removeprefix("/")
     if not text:
         return []
     segments = text.split("/")
@@ -287,10 +284,14 @@ def _locate_system_word(method: str, word: str) -> FhirRequest | Unsupported:
     if word == "_search":
         return FhirRequest(Interaction.SEARCH_SYSTEM) if method == "POST" else _wrong_method("POST")
     if _OPERATION.fullmatch(word):
-        return (
-            FhirRequest(Interaction.OPERATION) if method in {"GET", "POST"} else _wrong_method("GET", "POST")
-        )
+        return _locate_operation(method)
     return Unsupported("path_unknown", "The path does not match any FHIR interaction.")
+
+
+def _locate_operation(method: str, type_: str = "", id_: str = "") -> FhirRequest | Unsupported:
+    if method not in {"GET", "POST"}:
+        return _wrong_method("GET", "POST")
+    return FhirRequest(Interaction.OPERATION, type_, id_)
 
 
 def _locate_type(method: str, type_: str, headers: Mapping[str, str]) -> FhirRequest | Unsupported:
@@ -315,12 +316,8 @@ def _locate_second(method: str, type_: str, word: str) -> FhirRequest | Unsuppor
     if word == "_history":
         return FhirRequest(Interaction.HISTORY_TYPE, type_) if method == "GET" else _wrong_method("GET")
     if _OPERATION.fullmatch(word):
-        return (
-            FhirRequest(Interaction.OPERATION, type_)
-            if method in {"GET", "POST"}
-            else _wrong_method("GET", "POST")
-        )
-    if not _ID.fullmatch(word):
+        return _locate_operation(method, type_)
+    if not ID.fullmatch(word):
         return Unsupported("id_malformed", "An id is 1 to 64 letters, digits, dots and hyphens.")
     of_method = {
         "GET": Interaction.READ,
@@ -333,14 +330,10 @@ def _locate_second(method: str, type_: str, word: str) -> FhirRequest | Unsuppor
 
 def _locate_deep(method: str, segments: list[str]) -> FhirRequest | Unsupported:
     type_, id_, word = segments[:3]
-    if not _ID.fullmatch(id_):
+    if not ID.fullmatch(id_):
         return Unsupported("id_malformed", "An id is 1 to 64 letters, digits, dots and hyphens.")
     if len(segments) == 3 and _OPERATION.fullmatch(word):
-        return (
-            FhirRequest(Interaction.OPERATION, type_, id_)
-            if method in {"GET", "POST"}
-            else _wrong_method("GET", "POST")
-        )
+        return _locate_operation(method, type_, id_)
     # Located for every method: it is refused whole, since the compartment is not an access rule (ADR 12).
     if len(segments) == 3 and word in RESOURCE_TYPES:
         return FhirRequest(Interaction.SEARCH_COMPARTMENT, type_, id_)
@@ -350,7 +343,7 @@ def _locate_deep(method: str, segments: list[str]) -> FhirRequest | Unsupported:
         return _wrong_method("GET")
     if len(segments) == 3:
         return FhirRequest(Interaction.HISTORY_INSTANCE, type_, id_)
-    if not _ID.fullmatch(segments[3]):
+    if not ID.fullmatch(segments[3]):
         return Unsupported("id_malformed", "A version is 1 to 64 letters, digits, dots and hyphens.")
     return FhirRequest(Interaction.VREAD, type_, id_, segments[3])
 

@@ -51,8 +51,7 @@ _CLINICAL = re.compile(
     r"(?P<prefix>patient|user|system)/(?P<type>\*|[A-Z][A-Za-z]{1,63})\.(?P<access>[A-Za-z*]+)(?:\?(?P<query>.*))?"
 )
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
-# SMART 2.2, #scopes-for-requesting-fhir-resources: v1 `read`
-# includes search, `write` all three writes. `*` is in v1 only.
+# SMART 2.2, #scopes-for-requesting-fhir-resources: v1 `read` includes search, `write` all three writes. `*` is in v1 only.
 _V1 = {"read": READ | SEARCH, "write": CREATE | UPDATE | DELETE, "*": ALL_LETTERS}
 
 
@@ -186,16 +185,15 @@ def _parse(text: str) -> Scope | ScopeError:
     if match is None:
         return ScopeError.MALFORMED
     prefix, resource_type = Prefix(match["prefix"]), match["type"]
-    old = _V1.get(match["access"])
-    if old is not None:
-        return (
-            # Constraints exist in v2 only.
-            ScopeError.CONSTRAINT if match["query"] is not None else ClinicalScope(prefix, resource_type, old)
-        )
-    mask = mask_of(match["access"])
+    access, query = match["access"], match["query"]
+    if access in _V1:
+        # Constraints exist in v2 only.
+        if query is not None:
+            return ScopeError.CONSTRAINT
+        return ClinicalScope(prefix, resource_type, _V1[access])
+    mask = mask_of(access)
     if mask is None:
         return ScopeError.LETTERS
-    query = match["query"]
     if query is None:
         return ClinicalScope(prefix, resource_type, mask)
     constraints = _parse_constraints(query)
@@ -292,14 +290,15 @@ def covers(wider: Scope, narrower: Scope) -> bool:
         return wider == narrower
     return (
         wider.prefix == narrower.prefix
-        and (
-            wider.type == narrower.type
-            or (wider.type == ANY_TYPE and wildcard_reaches(wider.prefix, narrower.type))
-        )
+        and _reaches(wider, narrower.type)
         and narrower.letters & ~wider.letters == 0
         # All constraints of a scope must hold, so more of them permit less.
         and set(wider.constraints) <= set(narrower.constraints)
     )
+
+
+def _reaches(scope: ClinicalScope, type_: str) -> bool:
+    return scope.type == type_ or (scope.type == ANY_TYPE and wildcard_reaches(scope.prefix, type_))
 
 
 def _meet(scope: ClinicalScope, allowed: ClinicalScope) -> ClinicalScope | None:
@@ -314,9 +313,12 @@ def _meet(scope: ClinicalScope, allowed: ClinicalScope) -> ClinicalScope | None:
         return None
     more = tuple(constraint for constraint in allowed.constraints if constraint not in scope.constraints)
     constraints = scope.constraints + more
-    # The written form is kept where one side alone supplied the
-    # constraints; the response repeats a granular scope verbatim.
-    query = scope.query if not more else allowed.query if not scope.constraints else ""
+    # The written form is kept where one side alone supplied the constraints; the response repeats a granular scope verbatim.
+    query = ""
+    if not more:
+        query = scope.query
+    elif not scope.constraints:
+        query = allowed.query
     return ClinicalScope(scope.prefix, type_, letters, constraints, query)
 
 
@@ -394,10 +396,7 @@ def _is_covered(asked: ClinicalScope, allowed: Iterable[ClinicalScope]) -> bool:
     for each in allowed:
         if (
             each.prefix == asked.prefix
-            and (
-                each.type == asked.type
-                or (each.type == ANY_TYPE and wildcard_reaches(each.prefix, asked.type))
-            )
+            and _reaches(each, asked.type)
             and constraints.issuperset(each.constraints)
         ):
             letters &= ~each.letters
