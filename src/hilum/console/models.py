@@ -105,7 +105,7 @@ KINDS: Mapping[State, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell of a list. ``href`` opens it; ``kind`` is pill, moment, number, code or empty; ``tone`` the colour of a pill."""
+    """One cell of a list. ``href`` opens it; ``kind`` is badge, moment, number, code or empty; ``tone`` the colour of a badge."""
 
     text: str
     href: str = ""

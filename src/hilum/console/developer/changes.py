@@ -66,7 +66,7 @@ def _listed(ctx: Context, visit: Visit, asked: Asked) -> Listed:
             Cell(parts.of_what(each, known), address("developer.change", each.id)),
             Cell(parts.what(each)),
             Cell(
-                parts.STATES[each.state][0], kind="pill", tone=parts.STATES[each.state][1], note=each.reason
+                parts.STATES[each.state][0], kind="badge", tone=parts.STATES[each.state][1], note=each.reason
             ),
             Cell("", at=each.asked_at),
             Cell("", at=each.decided_at) if each.decided_at else Cell(""),

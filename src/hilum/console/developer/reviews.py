@@ -77,7 +77,7 @@ def _read(ctx: Context, visit: Visit, after: str) -> tuple[App, Any, dict[str, A
     rows = [
         (
             each,
-            submissions.state_pill(each, runs.get(each.id), judged.get(each.id, ()), reviews=False),
+            submissions.state_badge(each, runs.get(each.id), judged.get(each.id, ()), reviews=False),
             address("developer.submission", each.id),
         )
         for each in page.submissions

@@ -146,7 +146,7 @@ def _read(
     happened = [*submissions.history(view.steps, who), *reversed(lenses.history(lensed.steps, who))]
     facts: dict[str, Any] = {
         "found": found,
-        "state": submissions.state_pill(found, run, lensed.lenses, reviews=False),
+        "state": submissions.state_badge(found, run, lensed.lenses, reviews=False),
         "history": sorted(happened, key=lambda each: each.at, reverse=True),
         "clocks": clocks.rows(review.view_clocks(ctx, found.id), ctx.now),
         "appeal": (made := _appeal(ctx, found)),

@@ -67,7 +67,7 @@ def _listed(ctx: Context, asked: Asked) -> Listed:
             Cell(each.username),
             Cell(words.role(each.role)),
             Cell(
-                "active" if each.active else "removed", kind="pill", tone="good" if each.active else "plain"
+                "active" if each.active else "removed", kind="badge", tone="good" if each.active else "plain"
             ),
             Cell("", at=each.created_at),
         )

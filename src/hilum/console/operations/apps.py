@@ -12,7 +12,7 @@ from hilum.console.desk import Visit, address
 from hilum.console.lists import List
 from hilum.console.models import KINDS, ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
 from hilum.console.parts import alerts
-from hilum.console.parts.standings import pill, standings
+from hilum.console.parts.standings import badge, standings
 from hilum.controls import service as controls
 from hilum.controls.models import Target, TargetKind
 from hilum.infra.context import Context
@@ -58,7 +58,7 @@ def _listed(ctx: Context, asked: Asked) -> Listed:
     rows = [
         (
             Cell(each.name, address("operations.app", each.id), at_one(each)),
-            pill(states[each.id]),
+            badge(states[each.id]),
             Cell(page.vendors.get(each.vendor, "")),
             Cell(each.category.replace("_", " ")),
             Cell("", at=each.created_at),

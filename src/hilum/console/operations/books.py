@@ -183,7 +183,7 @@ def _flips(ctx: Context, run: str, asked: Asked) -> Listed:
     known = fields.names(ctx, [each["app"] for each in bodies], [each["tenant"] for each in bodies])
     rows = [
         (
-            Cell(_VERDICTS[each["verdict"]][0], kind="pill", tone=_VERDICTS[each["verdict"]][1]),
+            Cell(_VERDICTS[each["verdict"]][0], kind="badge", tone=_VERDICTS[each["verdict"]][1]),
             Cell(known.get(each["app"], each["app"]), address("operations.app", each["app"])),
             Cell(known.get(each["tenant"], each["tenant"])),
             Cell(f"{each['number']:,}"),

@@ -74,7 +74,7 @@ def _row(ctx: Context, each: parts.Allowance, why: str, names: service.Names) ->
     return (
         Cell(names.app(each.app), address("operations.app", each.app)),
         Cell(allowed, address("operations.exception", each.id), note=f"at {place}"),
-        parts.pill(why),
+        parts.badge(why),
         Cell(names.actor(each.asked_by), note=f"agreed by {names.actor(each.agreed_by)}"),
         Cell(parts.short(each.reason)),
         Cell(instead),

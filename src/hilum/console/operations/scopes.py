@@ -48,7 +48,7 @@ async def show_list(visit: Visit) -> Response:
         rows = [
             (
                 Cell(each.name.replace("_", " "), address("operations.product", each.name), each.purpose),
-                Cell(each.status.value, kind="pill", tone=_TONES[each.status]),
+                Cell(each.status.value, kind="badge", tone=_TONES[each.status]),
                 Cell(each.owner),
                 Cell(each.data_class.value.replace("_", " ")),
                 Cell(str(len(each.covers))),

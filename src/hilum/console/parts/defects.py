@@ -34,7 +34,7 @@ def listed(ctx: Context, asked: Asked, page: str) -> Listed:
             Cell(each.summary[:80], address(page, each.id)),
             Cell(f"{names[each.app].name} {each.label}" if each.app in names else each.label),
             Cell(each.seen_in.value),
-            Cell(each.severity.value, kind="pill", tone=TONES[each.severity]),
+            Cell(each.severity.value, kind="badge", tone=TONES[each.severity]),
             Cell(shown_tag(each)),
             Cell("closed" if each.closed_at else "open"),
         )

@@ -54,10 +54,10 @@ def state(why: str) -> tuple[str, str]:
     return _STATES.get(why, "does not count"), "plain" if why else "warn"
 
 
-def pill(why: str) -> Cell:
+def badge(why: str) -> Cell:
     """Return the state of an exception as a cell."""
     text, tone = state(why)
-    return Cell(text, kind="pill", tone=tone)
+    return Cell(text, kind="badge", tone=tone)
 
 
 def shown(ctx: Context, id_: str) -> tuple[Allowance, dict[str, Any]]:

@@ -23,9 +23,9 @@ class Standing:
     since: datetime | None = None
 
 
-def pill(standing: Standing) -> Cell:
+def badge(standing: Standing) -> Cell:
     """Return the state of an app as a cell."""
-    return Cell(standing.state.value, kind="pill", tone=KINDS[standing.state], note=standing.why)
+    return Cell(standing.state.value, kind="badge", tone=KINDS[standing.state], note=standing.why)
 
 
 def standings(ctx: Context, apps: Sequence[App]) -> dict[str, Standing]:

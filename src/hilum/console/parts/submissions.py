@@ -75,7 +75,7 @@ VALUE_BOUND = 2_000
 """Characters of one value that a page of differences shows."""
 
 
-def state_pill(
+def state_badge(
     found: Submission, run: Run | None, lenses: Iterable[LensReview] = (), *, reviews: bool
 ) -> tuple[str, str]:
     """Return the state of a submission as a word and its colour, for who reviews it or for who fixes it."""

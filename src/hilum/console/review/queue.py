@@ -99,13 +99,13 @@ def _listed(ctx: Context, asked: Asked) -> Listed:
     rows = []
     for each in page.submissions:
         run = runs.get(each.id)
-        state, tone = submissions.state_pill(each, run, lensed.get(each.id, ()), reviews=True)
+        state, tone = submissions.state_badge(each, run, lensed.get(each.id, ()), reviews=True)
         tier = run.judgement.route.tier if run else None
         title = f"{names.app(each.app)}, version {each.label}"
         rows.append(
             (
                 Cell(title, address("review.submission", each.id), names.vendor(each.vendor)),
-                Cell(state, kind="pill", tone=tone),
+                Cell(state, kind="badge", tone=tone),
                 Cell(each.environment.value),
                 Cell(tier.value if tier else "", note=run.judgement.route.track if run else ""),
                 _checked(run),
@@ -133,4 +133,4 @@ def _checked(run: Run | None) -> Cell:
     if run is None:
         return Cell("not yet")
     bad = sum(each.blocks for each in run.judgement.checks)
-    return Cell(f"{bad} did not pass" if bad else "passed", kind="pill", tone="warn" if bad else "good")
+    return Cell(f"{bad} did not pass" if bad else "passed", kind="badge", tone="warn" if bad else "good")

@@ -175,7 +175,7 @@ def _declared(ctx: Context, asked: Asked) -> Listed:
         (
             Cell(names.person(each.person), address("review.tie", each.id)),
             Cell(names.vendor(each.vendor)),
-            _pill(each),
+            _badge(each),
             Cell(each.reason if len(each.reason) <= WHY_SHOWN else f"{each.reason[:WHY_SHOWN]}…"),
             Cell("", at=each.declared_at),
         )
@@ -184,9 +184,9 @@ def _declared(ctx: Context, asked: Asked) -> Listed:
     return Listed(rows, next=TIE_SORTS.next(shown, page))
 
 
-def _pill(tie: Tie) -> Cell:
+def _badge(tie: Tie) -> Cell:
     text, tone = _state(tie)
-    return Cell(text, kind="pill", tone=tone)
+    return Cell(text, kind="badge", tone=tone)
 
 
 def _state(tie: Tie) -> tuple[str, str]:

@@ -97,7 +97,7 @@ def _read(ctx: Context, visit: Visit, number: int | None, *, again: bool) -> dic
         "title": f"{names.app(found.app)}, version {found.label}",
         "vendor": names.vendor(found.vendor),
         "app_page": app_page,
-        "state": submissions.state_pill(found, run, lensed.lenses, reviews=True),
+        "state": submissions.state_badge(found, run, lensed.lenses, reviews=True),
         "clocks": clocks.rows(review.view_clocks(ctx, found.id), ctx.now),
         "appeal": _appeal(ctx, found),
         "draw": _draw(ctx, found),

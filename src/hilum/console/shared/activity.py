@@ -149,11 +149,11 @@ def _outcome(access: Access) -> Cell:
     if access.reason:
         times = f", {access.count} times" if access.count > 1 else ""
         return Cell(
-            f"refused {access.status}", kind="pill", tone="bad", note=access.reason.replace("_", " ") + times
+            f"refused {access.status}", kind="badge", tone="bad", note=access.reason.replace("_", " ") + times
         )
     if access.outcome is Outcome.DONE:
-        return Cell(f"answered {access.status}", kind="pill", tone="good")
-    return Cell(access.outcome.value.replace("_", " "), kind="pill", tone="warn")
+        return Cell(f"answered {access.status}", kind="badge", tone="good")
+    return Cell(access.outcome.value.replace("_", " "), kind="badge", tone="warn")
 
 
 async def show_events(visit: Visit) -> Response:

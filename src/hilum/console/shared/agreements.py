@@ -109,7 +109,7 @@ def _state(found: Agreement, visit: Visit, ctx: Context) -> Cell:
     if state is AgreementState.WAITING and found.recorded_for is not _own_side(visit):
         text = "waiting for you"
     note = "nothing replaces it" if found.finding_since else ""
-    return Cell(text, kind="pill", tone=tone, note=note)
+    return Cell(text, kind="badge", tone=tone, note=note)
 
 
 def _own_side(visit: Visit) -> Side:

@@ -71,7 +71,7 @@ async def show_list(visit: Visit) -> Response:
         rows = [
             (
                 Cell(each.name, address("operations.departure", each.id)),
-                Cell(each.state.value, kind="pill", tone=TONES[each.state]),
+                Cell(each.state.value, kind="badge", tone=TONES[each.state]),
                 Cell(f"{each.left_at:%-d %b %Y}"),
                 Cell(f"{each.erase_at:%-d %b %Y}"),
                 Cell("" if each.state is State.ERASED else WAITS[waits]),

@@ -107,7 +107,7 @@ def _about(found: Disposal, known: dict[str, str], visit: Visit) -> str:
 
 def _state(found: Disposal, ctx: Context) -> Cell:
     text, tone = STATES[state_of(found, ctx.now)]
-    return Cell(text, kind="pill", tone=tone)
+    return Cell(text, kind="badge", tone=tone)
 
 
 async def show(visit: Visit) -> Response:

@@ -107,7 +107,7 @@ def _listed(ctx: Context, visit: Visit, asked: Asked) -> Listed:
 def _row(visit: Visit, switch: Switch, names: service.Names, now: datetime) -> tuple[Cell, ...]:
     state, tone = words.switch_state(switch, in_force=switch.in_force(now))
     return (
-        Cell(state, kind="pill", tone=tone),
+        Cell(state, kind="badge", tone=tone),
         Cell(names.target(switch.target), address(at(visit, "switch"), switch.id)),
         Cell(words.KIND_WORDS[switch.target.kind]),
         Cell(words.MODES[switch.mode][0]),

@@ -150,7 +150,7 @@ def _rows(
         rows.append(
             (
                 Cell(each.name, address("tenant.app", each.id)),
-                Cell(state.value, kind="pill", tone=KINDS[state], note=why),
+                Cell(state.value, kind="badge", tone=KINDS[state], note=why),
                 Cell(", ".join(sorted(map(words.role, installed.roles))) if installed else ""),
                 Cell(until(installed)),
                 *((Cell("", at=installed.approved_at if installed else None),) if approved else ()),

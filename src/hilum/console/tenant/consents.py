@@ -69,7 +69,7 @@ def _listed(ctx: Context, found: list[AgreementLife]) -> Listed:
                     f"patient {each.patient}" if each.patient else "",
                 ),
                 Cell(names.app(each.app), address("tenant.app", each.app)),
-                Cell("over" if over else state.value, kind="pill", tone="plain" if over else KINDS[state]),
+                Cell("over" if over else state.value, kind="badge", tone="plain" if over else KINDS[state]),
                 Cell("", at=each.created_at),
                 Cell(
                     "",

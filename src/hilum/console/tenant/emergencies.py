@@ -77,7 +77,7 @@ def _row(use: Use, state: UseState, names: names_of.Names) -> tuple[Cell, ...]:
     return (
         Cell(names.person(use.person), address("tenant.emergency", use.id)),
         Cell(names.app(use.app)),
-        Cell(state.value, kind="pill", tone=_TONES[state]),
+        Cell(state.value, kind="badge", tone=_TONES[state]),
         Cell("", at=use.opened_at),
         Cell("", at=use.review_by),
         Cell(use.verdict),

@@ -76,7 +76,7 @@ def _listed(ctx: Context, asked: Asked) -> Listed:
                     address("tenant.exception", each.id),
                     note="" if each.tenant else "everywhere",
                 ),
-                parts.pill(why),
+                parts.badge(why),
                 Cell(parts.what(ctx, each)[1]),
                 Cell("", at=each.ends_at),
             )

@@ -129,7 +129,7 @@ def _state(found: Mandate, ctx: Context) -> Cell:
     text, tone = _STATES[state]
     if state is MandateState.WAITING and is_approver(ctx.actor, found):
         text = "waiting for you"
-    return Cell(text, kind="pill", tone=tone)
+    return Cell(text, kind="badge", tone=tone)
 
 
 async def show_new(visit: Visit) -> Response:

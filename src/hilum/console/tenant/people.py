@@ -68,7 +68,7 @@ def _listed(ctx: Context, asked: Asked) -> Listed:
             Cell(each.name, address("tenant.person", each.id)),
             Cell(each.username),
             Cell(words.role(each.role)),
-            Cell("active" if each.active else "ended", kind="pill", tone="good" if each.active else "plain"),
+            Cell("active" if each.active else "ended", kind="badge", tone="good" if each.active else "plain"),
             Cell(each.fhir_user),
             Cell("", at=each.created_at),
         )

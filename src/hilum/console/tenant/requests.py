@@ -67,7 +67,7 @@ def _listed(ctx: Context, asked: Asked) -> Listed:
             Cell(names.app(each.group.app), address("tenant.ask", each.id)),
             Cell(
                 "waiting for you" if state is State.OPEN else state.value,
-                kind="pill",
+                kind="badge",
                 tone=_TONES.get(state, "plain"),
             ),
             Cell(str(len(each.requests))),
