@@ -9,7 +9,7 @@ A request, from the gateway to the server and back:
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache, partial
@@ -45,12 +45,7 @@ from hilum.upstream.models import (
     UpstreamResponse,
 )
 from hilum.upstream.places import Places
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+from hilum.web.asgi import App, Message, Scope
 
 PURPOSE = "upstream"
 _log = logs.get("upstream")
@@ -72,7 +67,7 @@ class Embedded:
     answers and must not change them.
     """
 
-    app: AsgiApp
+    app: App
     base: str
     read_inline: Callable[[str], UpstreamResponse | None] = lambda _: None
 
@@ -336,7 +331,7 @@ def _encoded(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[bytes, bytes],
     return tuple((name.encode(), value.encode("latin-1")) for name, value in _sent(headers))
 
 
-async def _call(app: AsgiApp, request: UpstreamRequest) -> UpstreamResponse:
+async def _call(app: App, request: UpstreamRequest) -> UpstreamResponse:
     """Call an ASGI application in this process, without a deadline, since the application has its own."""
     path, _, query = request.target.partition("?")
     headers = list(_encoded(request.headers))
@@ -357,13 +352,13 @@ async def _call(app: AsgiApp, request: UpstreamRequest) -> UpstreamResponse:
         "server": None,
         "state": {"asked_by": request.asked_by},
     }
-    taken = _Taken(request.body)
-    await app(scope, taken.receive, taken.send)
-    if taken.start is None:
+    call = _AsgiCall(request.body)
+    await app(scope, call.receive, call.send)
+    if call.start is None:
         raise Unavailable(LOST, "The FHIR server ended without an answer.")
-    chunks = taken.chunks
+    chunks = call.chunks
     body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-    return response_of(taken.start["status"], taken.start.get("headers", ()), body)
+    return response_of(call.start["status"], call.start.get("headers", ()), body)
 
 
 def response_of(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> UpstreamResponse:
@@ -372,7 +367,7 @@ def response_of(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes
     return UpstreamResponse(status, taken, body)
 
 
-class _Taken:
+class _AsgiCall:
     """The body and the answer of one ASGI call; the answer is limited to RESPONSE_BOUND."""
 
     __slots__ = ("body", "chunks", "size", "start")

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +12,7 @@ import orjson
 
 from hilum.infra import logs
 from hilum.kernel.ports import Clock, Ids
+from hilum.web.asgi import Receive, Scope, Send
 from hilum_ehr.fhirserver import policy, render, search
 from hilum_ehr.fhirserver.capabilities import capability_statement
 from hilum_ehr.fhirserver.models import (
@@ -28,9 +29,6 @@ from hilum_ehr.fhirserver.models import (
 )
 from hilum_ehr.fhirserver.service import FhirService
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = tuple[tuple[bytes, bytes], ...]
 
 FHIR_JSON = b"application/fhir+json"

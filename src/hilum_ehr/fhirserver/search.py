@@ -126,10 +126,10 @@ def plan_search(resource_type: str, pairs: Pairs, context: SearchContext) -> Sea
         code = name.partition(":")[0]
         if code in RESULT_PARAMETERS:
             # _include:iterate is a modifier that exists but is not supported; _count:x does not exist.
-            if name != code and code not in {"_include", "_revinclude"}:
-                raise _refuse_modifier(name)
-            if name != code:
+            if name != code and code in {"_include", "_revinclude"}:
                 raise Refused(Problem.NOT_SUPPORTED, f"The modifier of {name} is not supported.")
+            if name != code:
+                raise _refuse_modifier(name)
             results.setdefault(name, []).append(value)
         else:
             conditions.append(_condition(resource_type, name, value, context))

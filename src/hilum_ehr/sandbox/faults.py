@@ -6,18 +6,18 @@ or set of launches at one hospital only, and ends by itself.
 
 import asyncio
 import fcntl
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import orjson
 
 from hilum.kernel.errors import Conflict, Unavailable
 from hilum.kernel.ports import Clock
+from hilum.web.asgi import App, Message, Receive, Scope, Send
 from hilum_ehr.fhirserver.search import PAGE
 
 FHIR_FOLDER = "fhir"
@@ -52,11 +52,6 @@ KINDS = {
     "lost_answer": "The answer to the first write is lost, though it was carried out",
 }
 """The kinds of faults, as the pages name them."""
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _MARK = "_empty"
 """Parameter of the links between empty pages; the server itself never sees it."""
 _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
