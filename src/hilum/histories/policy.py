@@ -52,6 +52,9 @@ _AGREED_ON = {
     Ground.OWN: pattern("You agreed to it on %(day)s."),
     Ground.FAMILY: pattern("The patient, or a person who acts for them, agreed to it on %(day)s."),
 }
+_EMERGENCY = Sentence(
+    "They stated an emergency, so restricted records were readable too; somebody else at the hospital reviews it."
+)
 _UNDELIVERED = Sentence("It was permitted, and then stopped before the answer left.")
 _OUTCOMES = {
     Outcome.NOT_DONE: Sentence("It was not carried out."),
@@ -67,11 +70,6 @@ def may_read(person: Person | None, tenant: TenantId | None, patient: str) -> bo
         return False
     here = person.active and person.tenant == tenant and person.role == Role.PATIENT
     return here and patient in person.patients
-
-
-_EMERGENCY = Sentence(
-    "They stated an emergency, so restricted records were readable too; somebody else at the hospital reviews it."
-)
 
 
 def is_shown(access: Access) -> bool:

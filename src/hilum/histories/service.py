@@ -32,8 +32,8 @@ Reader = Callable[[AccessQuery], AccessPage]
 def read_page(ctx: Context, query: HistoryQuery, reader: Reader) -> HistoryPage:
     """Read a page of the history of a record, newest first. Only for the patient and who acts for them now; raises NotPermitted."""
     person = _reader(ctx, query.patient)
-    found, last = _accesses(ctx, query, reader)
-    return HistoryPage(_entries(ctx, found, person.id, query.patient), last)
+    found, following = _accesses(ctx, query, reader)
+    return HistoryPage(_entries(ctx, found, person.id, query.patient), following)
 
 
 def read_all(ctx: Context, query: HistoryQuery, reader: Reader) -> HistoryPage:
@@ -42,10 +42,10 @@ def read_all(ctx: Context, query: HistoryQuery, reader: Reader) -> HistoryPage:
     found: list[Access] = []
     wanted = replace(query, limit=PAGE_BOUND)
     while len(found) < EXPORT_BOUND:
-        more, last = _accesses(ctx, wanted, reader)
+        more, following = _accesses(ctx, wanted, reader)
         found += more
-        wanted = replace(wanted, after=last)
-        if not last:
+        wanted = replace(wanted, after=following)
+        if not following:
             break
     return HistoryPage(_entries(ctx, found, person.id, query.patient), wanted.after)
 
@@ -84,7 +84,7 @@ def _accesses(ctx: Context, query: HistoryQuery, reader: Reader) -> tuple[list[A
 
 def _entries(ctx: Context, found: Iterable[Access], reader: PersonId, patient: str) -> tuple[Entry, ...]:
     found = tuple(found)
-    apps = {each.app: _app(ctx, AppId(each.app)) for each in {each.app: each for each in found}.values()}
+    apps = {app: _app(ctx, AppId(app)) for app in dict.fromkeys(each.app for each in found)}
     ids = dict.fromkeys(AuthorizationId(each.authorization) for each in found if each.authorization)
     agreed = {str(id_): agreement for id_ in ids if (agreement := _agreement(ctx, id_)) is not None}
     names = Names({app: named for app, named in apps.items() if named is not None}, agreed)

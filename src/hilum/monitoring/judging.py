@@ -57,16 +57,17 @@ def _watched(ctx: Context, pairs: Collection[AppAtTenant]) -> tuple[list[Watched
         book = books.book_at(tenant, ctx.now)
         for app_id in of:
             app = certified.apps.get(app_id)
-            # An app that no longer exists, or calls under a name that is no hospital's: nothing to watch.
             vendor = VendorId("") if app is None else app.vendor
+            # Also of an app that no longer exists, or of calls under a name that is no hospital's.
             if app is None or found is None or app_id not in installed:
                 watched.append(Watched(app_id, tenant, vendor, None, Skip.NOT_INSTALLED))
                 continue
-            environment = environment_of(found)
-            cells = _cells(ctx, certified, app, environment)
-            limits = policy.limits_under(book, *cells) if cells else None
-            skip = None if limits else Skip.NO_CELL if cells else Skip.NOT_CERTIFIED
-            watched.append(Watched(app_id, tenant, vendor, limits, skip))
+            cells = _cells(ctx, certified, app, environment_of(found))
+            if cells is None:
+                watched.append(Watched(app_id, tenant, vendor, None, Skip.NOT_CERTIFIED))
+                continue
+            limits = policy.limits_under(book, *cells)
+            watched.append(Watched(app_id, tenant, vendor, limits, None if limits else Skip.NO_CELL))
     return watched, certified.apps
 
 

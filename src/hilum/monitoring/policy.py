@@ -122,7 +122,6 @@ def follow(watched: Watched, served: Served, held: Iterable[Alert], now: datetim
         if before is not None and (gone or before.vendor != watched.vendor):
             closed.append(_closed(before, CloseReason.NOT_WATCHED, now))
             before = None
-        # None: too few calls to judge. That opens nothing, and closes an alert only after QUIET.
         verdict = None if limits is None else exceeds(kind, served, limits)
         verdicts.append(verdict)
         if verdict and limits is not None:

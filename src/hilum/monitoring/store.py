@@ -30,6 +30,7 @@ from hilum.kernel.pages import PageQuery
 from hilum.monitoring.models import PURGE_BATCH, Alert, AlertKind, CloseReason, Run
 
 ONLY = "alerts"
+"""The key of the only row of the last run."""
 _OPEN = text("closed_at IS NULL")
 
 alerts = Table(

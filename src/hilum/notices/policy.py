@@ -335,18 +335,18 @@ def outcome_of_answer(status: int, retry_after: str) -> Outcome:
 def after(notice: Notice, outcome: Outcome, *, now: datetime, pause: timedelta = timedelta(0)) -> Notice:
     """Return a notice after an attempt ended. ``pause``: for how long the whole channel waits if its server cannot be used."""
     noted = replace(notice, reason=outcome.reason, status=outcome.status, attempt="", leased_until=None)
+    counted = replace(noted, attempts=notice.attempts + 1)
     match outcome.result:
         case Result.ACCEPTED:
-            return _settled(replace(noted, attempts=notice.attempts + 1), State.SENT, now)
+            return _settled(counted, State.SENT, now)
         case Result.UNKNOWN:
-            return _settled(replace(noted, attempts=notice.attempts + 1), State.UNKNOWN, now)
+            return _settled(counted, State.UNKNOWN, now)
         case Result.REFUSED:
-            return _settled(replace(noted, attempts=notice.attempts + 1), State.DEAD, now)
+            return _settled(counted, State.DEAD, now)
         case Result.UNREACHABLE:
             # Not counted: the server did not judge this notice.
             return _waiting(noted, pause, now)
         case Result.DEFERRED:
-            counted = replace(noted, attempts=notice.attempts + 1)
             steps = MAIL_BACKOFF if notice.channel is Channel.MAIL else WEBHOOK_BACKOFF
             if notice.channel is Channel.WEBHOOK and counted.attempts > len(steps):
                 return _settled(counted, State.DEAD, now)

@@ -3,17 +3,17 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import chain
+from operator import attrgetter
 
-from hilum.audit.models import PermitCount, ReachedDay
+from hilum.audit.models import BusyDay, PermitCount, ReachedDay
 from hilum.audit.policy import OWN_RECORD, letter_of, permitting_scopes
 from hilum.kernel.lists import counted, listed
 from hilum.overuse.models import SENTENCES_SHOWN, SETTLED_AFTER, Excess, ExcessKind, Judged, Use, Volume
 from hilum.policies.models import ANY, Applicant, Assessment, Autonomy, Book, Tier
 from hilum.policies.policy import assess
 from hilum.standards.smart.scopes import (
-    CREATE,
-    DELETE,
-    UPDATE,
+    WRITES,
     ClinicalScope,
     Prefix,
     Scope,
@@ -22,7 +22,6 @@ from hilum.standards.smart.scopes import (
     render,
 )
 
-_WRITES = CREATE | UPDATE | DELETE
 _WITH_A_PERSON = frozenset({Autonomy.INFORMS, Autonomy.DRAFTS, Autonomy.ACTS_AFTER_HUMAN_STEP})
 
 
@@ -42,14 +41,12 @@ def excesses(book: Book, applicant: Applicant, uses: Iterable[Use]) -> tuple[Exc
     Source: C18, C21, C23
     """
     found: dict[tuple[ExcessKind, str], Excess] = {}
-    for each in (each for use in uses for each in _of(book, applicant, use)):
+    for each in chain.from_iterable(_excesses_of(book, applicant, use) for use in uses):
         key = each.kind, each.what
-        held = found.get(key)
-        found[key] = (
-            each
-            if held is None
-            else replace(held, number=held.number + each.number, last=max(held.last, each.last))
-        )
+        if key in found:
+            held = found[key]
+            each = replace(held, number=held.number + each.number, last=max(held.last, each.last))
+        found[key] = each
     return tuple(sorted(found.values(), key=lambda each: (-each.assessment.tier.rank, each.kind, each.what)))
 
 
@@ -61,16 +58,15 @@ def volume_excesses(book: Book, applicant: Applicant, volumes: Iterable[Volume])
     found = []
     for each in volumes:
         declared = (
-            (ExcessKind.CALLS, each.calls_a_day, [(day.calls, day) for day in each.busy]),
-            (ExcessKind.WRITES, each.writes_a_day, [(day.writes, day) for day in each.busy]),
+            (ExcessKind.CALLS, each.calls_a_day, attrgetter("calls")),
+            (ExcessKind.WRITES, each.writes_a_day, attrgetter("writes")),
         )
-        for kind, most, days in declared:
-            over = [(number, day) for number, day in days if most is not None and number > most]
-            if over:
-                top = max(number for number, _ in over)
-                last = datetime.combine(max(day.day for _, day in over), time(), UTC)
+        for kind, most, number_of in declared:
+            days = [day for day in each.busy if most is not None and number_of(day) > most]
+            if days:
+                top = max(map(number_of, days))
                 what = f"it made up to {top:,} {kind.value} in a day at one hospital, and declares {most:,} at most"
-                found.append(Excess(kind, what, len(over), last, assess(book, applicant)))
+                found.append(_on_days(kind, what, days, assess(book, applicant)))
         found += _reached_excesses(book, applicant, each)
     return tuple(found)
 
@@ -90,7 +86,9 @@ def _reached_excesses(book: Book, applicant: Applicant, volume: Volume) -> Itera
         yield _on_days(ExcessKind.HOURS, what, late, assess(book, applicant))
 
 
-def _on_days(kind: ExcessKind, what: str, days: Sequence[ReachedDay], assessment: Assessment) -> Excess:
+def _on_days(
+    kind: ExcessKind, what: str, days: Sequence[BusyDay | ReachedDay], assessment: Assessment
+) -> Excess:
     last = datetime.combine(max(each.day for each in days), time(), UTC)
     return Excess(kind, what, len(days), last, assessment)
 
@@ -107,9 +105,9 @@ def days_over(since: datetime, now: datetime) -> list[date]:
     return [since.date() + timedelta(days=n + 1) for n in range(number)]
 
 
-def _of(book: Book, applicant: Applicant, use: Use) -> Iterator[Excess]:
+def _excesses_of(book: Book, applicant: Applicant, use: Use) -> Iterator[Excess]:
     permit = use.permit
-    writes = bool(letter_of(permit.interaction) & _WRITES)
+    writes = bool(letter_of(permit.interaction) & WRITES)
     if writes and use.backend and applicant.autonomy in _WITH_A_PERSON:
         what = f"its AI {_words(applicant.autonomy)} by its declaration, but a backend service wrote {permit.resource_type}, with no person there"
         yield _excess(ExcessKind.AI_ACTS_ALONE, what, permit, _with(book, applicant, Autonomy.ACTS_ALONE))

@@ -23,7 +23,12 @@ _BITS = CELLS * (CELLS - 1) * 2
 _ASPECTS = 256
 _OCTAVE = 16
 """Steps of the aspect for twice the width."""
-_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGB_ALPHA = 0, 2, 3, 4, 6
+"""The colour types of PNG."""
+_SAMPLES = {_GREY: 1, _RGB: 3, _PALETTE: 1, _GREY_ALPHA: 2, _RGB_ALPHA: 4}
+"""Samples of a pixel by colour type."""
+_SUB, _UP, _AVERAGE, _PAETH = 1, 2, 3, 4
+"""The filters of PNG; 0 changes nothing."""
 FAR = _BITS * 2 + 1
 """Greater than the distance of any two looks."""
 NEAR = 28
@@ -62,7 +67,8 @@ def _apart(a: int, b: int) -> int:
     if not a or not b or abs((a >> 2 * _BITS) - (b >> 2 * _BITS)) > _OCTAVE // 4:
         return FAR
     mask = (1 << _BITS) - 1
-    more, less, other_more, other_less = a >> _BITS & mask, a & mask, b >> _BITS & mask, b & mask
+    more, less = a >> _BITS & mask, a & mask
+    other_more, other_less = b >> _BITS & mask, b & mask
     same = (more ^ other_more).bit_count() + (less ^ other_less).bit_count()
     turned = (more ^ other_less).bit_count() + (less ^ other_more).bit_count()
     return min(same, turned)
@@ -100,17 +106,17 @@ def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _unfiltered(kind: int, row: bytearray, before: bytes, step: int) -> bytes:
-    """Return the bytes of a row. Source: Portable Network Graphics (third edition) section 9.2."""
-    if kind == 1:
+    """Return the bytes of a row, of which ``kind`` is the filter. Source: Portable Network Graphics (third edition) section 9.2."""
+    if kind == _SUB:
         for n in range(step, len(row)):
             row[n] = (row[n] + row[n - step]) & 255
-    elif kind == 2:
+    elif kind == _UP:
         for n, up in enumerate(before):
             row[n] = (row[n] + up) & 255
-    elif kind == 3:
+    elif kind == _AVERAGE:
         for n, up in enumerate(before):
             row[n] = (row[n] + ((row[n - step] if n >= step else 0) + up) // 2) & 255
-    elif kind == 4:
+    elif kind == _PAETH:
         for n, up in enumerate(before):
             left, corner = (row[n - step], before[n - step]) if n >= step else (0, 0)
             row[n] = (row[n] + _paeth(left, up, corner)) & 255
@@ -127,13 +133,13 @@ def _paeth(left: int, up: int, corner: int) -> int:
 def _shades(chunks: dict[bytes, bytes], colour: int, depth: int) -> list[Pixel]:
     """Return the pixel of each value of a sample, where a pixel has one sample."""
     clear = chunks.get(b"tRNS", b"")
-    if colour == 3:
+    if colour == _PALETTE:
         palette = chunks[b"PLTE"]
         return [
             (_luminance(*palette[n : n + 3]), clear[n // 3] if n // 3 < len(clear) else 255)
             for n in range(0, len(palette), 3)
         ]
-    if colour == 0:
+    if colour == _GREY:
         most = (1 << depth) - 1
         hidden = struct.unpack(">H", clear)[0] if clear else -1
         return [(value * 255 // most, 0 if value == hidden else 255) for value in range(most + 1)]
@@ -148,9 +154,9 @@ def _row(row: bytes, width: int, depth: int, colour: int, shades: Sequence[Pixel
             values = [byte >> (8 - depth * (n + 1)) & mask for byte in row for n in range(each)][:width]
         # A palette may be shorter than its samples allow: such a pixel is none.
         return [shades[value] if value < len(shades) else (0, 0) for value in values]
-    if colour == 4:
+    if colour == _GREY_ALPHA:
         return list(zip(row[::2], row[1::2], strict=True))
-    if colour == 6:
+    if colour == _RGB_ALPHA:
         return [
             (_luminance(r, g, b), a)
             for r, g, b, a in zip(row[::4], row[1::4], row[2::4], row[3::4], strict=True)

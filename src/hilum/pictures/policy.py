@@ -22,7 +22,7 @@ DEPTHS = {0: (1, 2, 4, 8), 2: (8,), 3: (1, 2, 4, 8), 4: (8,), 6: (8,)}
 FILTERS = 5
 LEVEL = 6
 """Of compression. At a higher one pixels can be chosen that take seconds to encode."""
-TRUNCATED = "picture_not_png"
+NOT_PNG = "picture_not_png"
 
 
 def decoded(text: str, field: str) -> Picture:
@@ -32,7 +32,7 @@ def decoded(text: str, field: str) -> Picture:
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise Invalid("picture_invalid", "This is not base64.", fields={field: TRUNCATED}) from None
+        raise Invalid("picture_invalid", "This is not base64.", fields={field: NOT_PNG}) from None
     return read(data, field)
 
 
@@ -48,7 +48,7 @@ def _encoded_again(data: bytes) -> bytes | str:
     """Return a PNG of the same pixels, or the code of its fault."""
     chunks = list(_chunks(data))
     if len(chunks) < 3 or chunks[0][0] != b"IHDR" or chunks[-1] != (b"IEND", b"") or len(chunks[0][1]) != 13:
-        return TRUNCATED
+        return NOT_PNG
     header = chunks[0][1]
     width, height, depth, colour, *methods = struct.unpack(">IIBBBBB", header)
     if not (SIDE_MIN <= width <= SIDE_MAX and SIDE_MIN <= height <= SIDE_MAX):
@@ -61,13 +61,13 @@ def _encoded_again(data: bytes) -> bytes | str:
     if len(palette) > 1 or len(clear) > 1 or (colour == 3) != bool(palette):
         return "picture_unusual"
     if any(len(body) % 3 or not 3 <= len(body) <= 768 for body in palette):
-        return TRUNCATED
+        return NOT_PNG
     if clear and len(clear[0]) not in _clear_lengths(colour, palette):
-        return TRUNCATED
+        return NOT_PNG
     row = 1 + (width * SAMPLES[colour] * depth + 7) // 8
     pixels = _inflated(b"".join(body for kind, body in chunks if kind == b"IDAT"), row * height)
     if pixels is None or any(pixels[at] >= FILTERS for at in range(0, len(pixels), row)):
-        return TRUNCATED
+        return NOT_PNG
     kept = [
         (b"IHDR", header),
         *((b"PLTE", body) for body in palette),
@@ -103,7 +103,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _inflated(stream: bytes, length: int) -> bytes | None:
-    """Return exactly so many bytes of a compressed stream that ends there; None if it has more, less or other ones."""
+    """Return the ``length`` bytes of a compressed stream; None if it has another number of bytes, or cannot be read."""
     inflater = zlib.decompressobj()
     try:
         # One more than there may be: a stream that grows without end is stopped there.

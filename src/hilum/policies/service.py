@@ -135,8 +135,8 @@ def add_version(ctx: Context, document: Mapping[str, Any], *, base: int, note: s
     if base != SHIPPED:
         store.get_version(ctx.tx, base)
     book, faults = validate(ctx, document)
-    if book is None:
-        raise Invalid("book_invalid", _in_words(faults), fields={fault.path: fault.code for fault in faults})
+    _require_sound(faults)
+    assert book is not None, "a document without faults is a book"
     text = canonical(render(book)).decode()
     number = store.next_version(ctx.tx)
     version = Version(number, text, book.digest, base, note, str(ctx.actor), ctx.now)
@@ -351,10 +351,10 @@ def prepare(ctx: Context, order: ApplyOrder) -> None:
     It refuses nothing: what is wrong with the order is found by ``apply``.
     """
     if may_change(ctx.actor):
-        _compare(ctx, order)
+        _cache_comparison(ctx, order)
 
 
-def _compare(ctx: Context, order: ApplyOrder) -> None:
+def _cache_comparison(ctx: Context, order: ApplyOrder) -> None:
     found = loading.applied(ctx)
     with suppress(NotFound, Unavailable):
         books = {order.version: loading.book(ctx, order.version)} | _replaced(ctx, order, found)
@@ -362,7 +362,7 @@ def _compare(ctx: Context, order: ApplyOrder) -> None:
 
 
 def _prepare(ctx: Context, approval: Approval) -> None:
-    _compare(ctx, _order(approval.act))
+    _cache_comparison(ctx, _order(approval.act))
 
 
 def _order(act: Act) -> ApplyOrder:

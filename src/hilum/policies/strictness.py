@@ -25,9 +25,7 @@ from hilum.policies.models import (
 from hilum.policies.remediation import stricter_remediation
 from hilum.policies.requirements import stricter_levels
 from hilum.standards.smart.scopes import (
-    CREATE,
-    DELETE,
-    UPDATE,
+    WRITES,
     ClinicalScope,
     Scope,
     intersect,
@@ -35,7 +33,6 @@ from hilum.standards.smart.scopes import (
     render,
 )
 
-WRITES = CREATE | UPDATE | DELETE
 _CLASSES = tuple(TrafficClass)
 Divide = Callable[[Scope], dict[Tier, list[Scope]]]
 """Divides a scope into parts, each of one tier."""

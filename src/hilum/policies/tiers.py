@@ -15,10 +15,10 @@ from hilum.policies.models import (
     TierRule,
 )
 from hilum.policies.override_models import Level
-from hilum.policies.strictness import WRITES
 from hilum.standards.smart.scopes import (
     ANY_TYPE,
     LETTERS,
+    WRITES,
     ClinicalScope,
     Scope,
     SpecialScope,

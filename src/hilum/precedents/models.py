@@ -71,7 +71,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """One term to decide: its kind, whether it differs, and a sentence about the difference."""
+    """One term that differs and so is left to decide. ``what``: the scopes, roles or agreements of which it consists, if there are any."""
 
     kind: Kind
     what: tuple[str, ...]

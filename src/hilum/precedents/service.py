@@ -65,30 +65,33 @@ def set_sharing(ctx: Context, order: SharingOrder) -> Sharing | None:
 
 def list_sharing(ctx: Context, tenant: TenantId, page: PageQuery = FIRST_PAGE) -> list[Sharing]:
     """List a hospital's choices by app, the general one first. Raises NotPermitted."""
-    if not policy.may_look(ctx.actor, tenant):
-        raise not_shown("what a hospital shares", Readers.HOSPITAL)
+    _require_look(ctx, tenant)
     return store.list_of(ctx.tx, tenant, page)
 
 
 def sharing_of(ctx: Context, tenant: TenantId, app: AppId) -> tuple[Sharing | None, bool]:
     """Return a hospital's choice for an app, None without one, and whether it shares its approval. Raises NotPermitted."""
-    if not policy.may_look(ctx.actor, tenant):
-        raise not_shown("what a hospital shares", Readers.HOSPITAL)
-    own, installed = store.find(ctx.tx, tenant, app), None
-    if own is not None:
-        installed = installations.installed_at(ctx, tenant, [app]).get(app)
-    if own is not None and (installed is None or not policy.covers(own, installed.approved_at)):
-        # It shares nothing until somebody chooses again.
+    _require_look(ctx, tenant)
+    own = store.find(ctx.tx, tenant, app)
+    if own is None:
+        return None, shares_in_general(ctx, tenant)
+    installed = installations.installed_at(ctx, tenant, [app]).get(app)
+    # It shares nothing until somebody chooses again.
+    if installed is None or not policy.covers(own, installed.approved_at):
         return None, False
-    return own, shares_in_general(ctx, tenant) if own is None else own.shares
+    return own, own.shares
 
 
 def shares_in_general(ctx: Context, tenant: TenantId) -> bool:
     """Check whether a hospital shares its approvals in general. Raises NotPermitted."""
-    if not policy.may_look(ctx.actor, tenant):
-        raise not_shown("what a hospital shares", Readers.HOSPITAL)
+    _require_look(ctx, tenant)
     whole = store.find(ctx.tx, tenant, WHOLE)
     return whole is not None and whole.shares
+
+
+def _require_look(ctx: Context, tenant: TenantId) -> None:
+    if not policy.may_look(ctx.actor, tenant):
+        raise not_shown("what a hospital shares", Readers.HOSPITAL)
 
 
 def find(

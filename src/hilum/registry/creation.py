@@ -72,7 +72,7 @@ def add_certification(
 
     Raises Conflict: the app's category is not the one that was signed, or nothing that was signed can be trusted.
     """
-    after = attestations.begin(ctx, app.id)
+    signed_after = attestations.begin(ctx, app.id)
     attestations.require_category(ctx, app)
     assessments = tiers_to_certify(book, applicant_of(app, version, order.scopes))
     certification = Certification(
@@ -99,6 +99,6 @@ def add_certification(
     }
     if order.submission:
         facts["submission"] = order.submission
-    attestations.attest(ctx, app.id, after)
+    attestations.attest(ctx, app.id, signed_after)
     audit.record(ctx, Event("registry.certification.add", app=app.id, facts=facts))
     return certification

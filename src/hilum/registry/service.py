@@ -160,8 +160,7 @@ def ignored(_: Context, __: AppId, ___: str) -> None:
 
 def add_vendor(ctx: Context, order: NewVendor) -> Vendor:
     """Add a vendor. Raises NotPermitted, Invalid."""
-    # Permission before validity in every verb of this room, so
-    # that who may not call learns nothing about what exists.
+    # Permission before validity in every verb of this room, so that who may not call learns nothing about what exists.
     if not policy.may_register(ctx.actor):
         raise audit.refusal(ctx, Event("registry.vendor.add"))
     faults = policy.vendor_faults(order)
@@ -320,8 +319,9 @@ def certify(
 ) -> Certification:
     """Record that review certified a version for certain scopes until a date. Raises NotPermitted, NotFound, Invalid.
 
-    For production it names the submission that the lenses decided, or is the platform's own, in the regulated lane (C109). ``unproved`` says what the vendor has not proved, which a cell of the rule book may ask for (C6, C7). ``justified`` says which scopes it
-    justified in writing; None: nobody asks, as where the platform itself certifies (C64). ``barred``: None where a submission was judged by it before.
+    For production it names the submission that the lenses decided, or is the platform's own, in the regulated lane (C109). ``unproved`` says
+    what the vendor has not proved, which a cell of the rule book may ask for (C6, C7). ``justified`` says which scopes it justified in
+    writing; None: nobody asks, as where the platform itself certifies (C64). ``barred``: None where a submission was judged by it before.
     """
     # Read before the permission is judged, because the refusal is recorded with the app that it was about.
     version = store.get_version(ctx.tx, order.version)
@@ -362,17 +362,17 @@ def withdraw_certification(ctx: Context, certification_id: str, *, ended: Ended 
 
     ``ended`` is called within the transaction if none of the app's certifications is left.
     """
-    # The same order as in `certify`.
+    # Read before the permission is judged, as in `certify`.
     certification = store.get_certification(ctx.tx, certification_id)
     if not policy.may_certify(ctx.actor):
         raise audit.refusal(ctx, Event("registry.certification.withdraw", app=certification.app))
-    after = attestations.begin(ctx, certification.app)
+    signed_after = attestations.begin(ctx, certification.app)
     # One statement decides between two withdrawals.
     if not store.save_withdrawn(ctx.tx, certification.id, ctx.now):
         raise Conflict("certification_withdrawn", "This certification has already been withdrawn.")
     facts = {"certification": certification.id, "version": certification.version}
     announce_change(ctx, certification.app)
-    attestations.attest(ctx, certification.app, after)
+    attestations.attest(ctx, certification.app, signed_after)
     audit.record(ctx, Event("registry.certification.withdraw", app=certification.app, facts=facts))
     left = list(store.read_certifications(ctx.tx, [certification.app]))
     grace = grace_of(ctx, store.get_app(ctx.tx, certification.app).category)
@@ -395,7 +395,7 @@ def change_category(
     book = policies.current(ctx).everywhere
     if faults := policy.category_faults(app, category, reason, book):
         raise Invalid("category_invalid", "The app cannot move to this category; see fields.", fields=faults)
-    after = attestations.begin(ctx, app.id)
+    signed_after = attestations.begin(ctx, app.id)
     # Before the app is moved: until it is signed again, none of them counts.
     certifications = certifications_of(ctx, app.id)
     if not store.save_category(ctx.tx, app, category):
@@ -414,7 +414,7 @@ def change_category(
         "reason": reason,
         "certify_again": {each.certification: list(each.certify_again) for each in moved},
     }
-    attestations.attest(ctx, app.id, after)
+    attestations.attest(ctx, app.id, signed_after)
     audit.record(ctx, Event("registry.app.category", app=app.id, facts=facts))
     return replace(app, category=category), moved
 
@@ -463,7 +463,7 @@ def change_owner(ctx: Context, app: App, to: VendorId) -> App:
     Everything issued to it before ends, and its certifications are withdrawn: legal review is about the vendor, and starts again.
     Raises Conflict (transferred meanwhile).
     """
-    counting = attestations.begin(ctx, app.id)
+    signed_after = attestations.begin(ctx, app.id)
     after = replace(app, vendor=to, owner_since=ctx.now, active_since=ctx.now)
     if not store.save_owner(ctx.tx, after, app.vendor):
         raise Conflict("changed_since_read", "This app was transferred meanwhile. Read it again.")
@@ -471,7 +471,7 @@ def change_owner(ctx: Context, app: App, to: VendorId) -> App:
     withdrawn = store.save_all_withdrawn(ctx.tx, app.id, ctx.now)
     announce_change(ctx, app.id)
     facts = {"from": app.vendor, "to": to, "certifications_withdrawn": withdrawn}
-    attestations.attest(ctx, app.id, counting)
+    attestations.attest(ctx, app.id, signed_after)
     audit.record(ctx, Event("registry.app.change_owner", app=app.id, facts=facts))
     return after
 

@@ -81,7 +81,7 @@ def raise_tier(ctx: Context, version_id: VersionId, tier: Tier, reason: str) -> 
     if not policy.may_certify(ctx.actor):
         raise audit.refusal(ctx, Event(RAISE, app=version.app))
     app = store.get_app(ctx.tx, version.app)
-    # Also of a version some of whose scopes are of that tier anyway: the others rise. So only what each scope has at least is compared.
+    # Without scopes: the least tier that each of them has. A version some of whose scopes are of that tier anyway can be raised, since the others rise.
     before = assess(_book(ctx), policy.applicant_of(app, version, ()))
     faults = {"reason": fault} if (fault := policy.reason_fault(reason)) else {}
     if tier.rank <= before.tier.rank:
@@ -113,11 +113,11 @@ def end_raise(
         raise Invalid("reason_invalid", "A reason is required; see fields.", fields={"reason": fault})
     if version.raised is None:
         raise Conflict("tier_not_raised", "The tier of this version is not raised.")
-    # What it withholds comes back: one person alone must not be able to play with it.
+    # Access comes back with it, so one person alone cannot raise a tier and end that again.
     if version.raised.raised_by == str(ctx.actor) and not ctx.actor.acts_alone:
         event = Event(END_RAISE, app=version.app, reason="raised_by_you")
         raise audit.refusal(ctx, event, "You raised this tier, so a colleague must end it.")
-    # Nor with an account that they had made for it.
+    # Nor by a second account that they had added for this.
     if not ctx.actor.acts_alone and not identity.counts_as_one_of_two(ctx, PersonId(ctx.actor.id)):
         event = Event(END_RAISE, app=version.app, reason="account_too_new")
         raise audit.refusal(
@@ -133,12 +133,12 @@ def end_raise(
 
 
 def _save(ctx: Context, before: AppVersion, after: AppVersion) -> None:
-    counting = attestations.begin(ctx, after.app)
+    signed_after = attestations.begin(ctx, after.app)
     if not store.save_raise(ctx.tx, before, after.raised):
         raise Conflict("concurrent_change", "A colleague changed the tier at the same moment. Read it again.")
     announce_change(ctx, after.app)
     # A raise that is deleted from the database must not lower the tier.
-    attestations.attest(ctx, after.app, counting)
+    attestations.attest(ctx, after.app, signed_after)
     note_delta_reviews(ctx, [after.app])
 
 

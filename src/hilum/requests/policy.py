@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from hilum.controls.policy import administers
-from hilum.identity.models import Person, VendorRight
+from hilum.identity.models import Person, Role, VendorRight
 from hilum.identity.policy import ROLES, may_as_member
 from hilum.installations.policy import may_install
 from hilum.kernel.actor import Actor, ActorKind
@@ -33,8 +33,6 @@ from hilum.requests.models import (
 )
 from hilum.standards.smart.scopes import LAUNCH_AND_IDENTITY, all_covered, narrow
 
-PATIENT = "patient"
-
 
 def may_ask(actor: Actor, tenant: TenantId, app: App) -> bool:
     """Check whether an actor may ask a hospital for an app: its staff, and members of the app's vendor who may change its apps."""
@@ -48,7 +46,11 @@ def may_ask(actor: Actor, tenant: TenantId, app: App) -> bool:
 
 def asks_at(actor: Actor, tenant: TenantId) -> bool:
     """Check whether an actor is of a hospital's staff, who ask it for apps."""
-    return actor.kind is ActorKind.PERSON and actor.tenant == tenant and bool(actor.roles & ROLES - {PATIENT})
+    return (
+        actor.kind is ActorKind.PERSON
+        and actor.tenant == tenant
+        and bool(actor.roles & ROLES - {Role.PATIENT})
+    )
 
 
 def window_of(at: datetime) -> datetime:
@@ -175,8 +177,7 @@ def _carried_out(rule: Rule, facts: RequestFacts, rules: RuleSet) -> Verdict:
         return _escalated(Obstacle.NO_APPROVER) if gone else Verdict(Action.DISMISS)
     if rule.action not in {Action.APPROVE, Action.RESTRICT}:
         return Verdict(Action.WAIT)
-    # The rules approve in the name of the person who put
-    # them in force, who must not approve their own request.
+    # The rules approve in the name of the person who put them in force, who must not approve their own request.
     if facts.requester == rules.approver:
         return _escalated(Obstacle.OWN)
     if facts.obstacles:

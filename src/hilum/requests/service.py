@@ -78,6 +78,12 @@ _DETAILS = {
     "assigned_to_another": "These requests are assigned to a colleague. Have them handed over to you first.",
 }
 _ABSENT = NotFound("app_not_found", "There is no such app.")
+_STATE_AFTER = {
+    Action.APPROVE: State.APPROVED,
+    Action.RESTRICT: State.APPROVED,
+    Action.DISMISS: State.DISMISSED,
+}
+"""The state of a request after what rules decided; after anything else it stays open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +106,8 @@ def ask(ctx: Context, order: AskOrder) -> AppRequest:
     place = read_app_at(ctx, tenant, app)
     if faults := policy.ask_faults(order, place.workflows, only_backend=place.only_backend):
         raise Invalid("request_invalid", "The request is invalid; see fields.", fields=faults)
-    (role,) = sorted(ctx.actor.roles)[:1]
+    # An account has one role.
+    role = min(ctx.actor.roles)
     rules = rule_sets.trusted(ctx, tenant.id)
     facts = facts_of(ctx, place, order, role, rules)
     before = place.installed
@@ -202,9 +209,9 @@ def _install(ctx: Context, place: AppAtHospital, grant: Grant) -> Installation:
 def _settle(ctx: Context, group: Group, request: AppRequest, judged: _Judged) -> AppRequest:
     """Record what rules decided on a new request, and close its group if nothing in it is left open."""
     verdict, rules, installed = judged.verdict, judged.rules, judged.installed
-    settled = {Action.APPROVE: State.APPROVED, Action.RESTRICT: State.APPROVED}
-    state = (settled | {Action.DISMISS: State.DISMISSED}).get(verdict.action, State.OPEN)
-    store.save_states(ctx.tx, [request.id] if state is not State.OPEN else [], state)
+    state = _STATE_AFTER.get(verdict.action, State.OPEN)
+    if state is not State.OPEN:
+        store.save_states(ctx.tx, [request.id], state)
     open_ = [each for each in store.all_of(ctx.tx, [group.id]) if each.state is State.OPEN]
     if installed is not None:
         # Colleagues who asked for no more than that have it now.
@@ -398,9 +405,10 @@ def hand_over(ctx: Context, group_id: str, to: PersonId, *, revision: int) -> Gr
     """Assign an open group to an administrator. Raises NotFound, NotPermitted, Invalid (no administrator), Conflict (decided, changed)."""
     group = _visible(ctx, group_id, lock=True)
     _require_administrators(ctx, group.tenant, to)
-    fault = "already_decided" if group.state is not State.OPEN else "changed_since_read"
-    if group.state is not State.OPEN or group.revision != revision:
-        raise Conflict(fault, _DETAILS[fault])
+    if group.state is not State.OPEN:
+        raise Conflict("already_decided", _DETAILS["already_decided"])
+    if group.revision != revision:
+        raise Conflict("changed_since_read", _DETAILS["changed_since_read"])
     after = _assign(ctx, group, to)
     requests = store.all_of(ctx.tx, [group.id])
     return _view(ctx, after, requests, registry.get_app(ctx, group.app))
@@ -463,9 +471,8 @@ def list_groups(
     for request in store.all_of(ctx.tx, list(by_group)):
         by_group[request.group].append(request)
     apps = registry.read_apps(ctx, {each.app for each in groups})
-    people = [each.person for requests in by_group.values() for each in requests]
-    known = identity.find_people(ctx, set(people))
-    return [_counted(each, by_group[each.id], apps.get(each.app), known) for each in groups]
+    people = identity.find_people(ctx, {each.person for found in by_group.values() for each in found})
+    return [_counted(each, by_group[each.id], apps.get(each.app), people) for each in groups]
 
 
 def view_request(ctx: Context, request_id: str) -> AppRequest:

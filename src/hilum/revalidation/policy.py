@@ -56,7 +56,7 @@ SEVERITIES: Mapping[str, Severity] = MappingProxyType(
         "evidence.attached": Severity.LOW,
         "scopes.used": Severity.LOW,
         # Somebody wrote to the platform's database; the vendor is least responsible for that.
-        "contract.as_signed": Severity.LOW,
+        FORGED: Severity.LOW,
     }
 )
 
@@ -146,8 +146,7 @@ def concerns_of(checks: Iterable[Check], subject: Subject) -> list[Concern]:
             reproduction=f"hilum app contract APP --certification {certification}",
             fix="The platform's security people find out who wrote to the database (`hilum doctor`). Submit the version again with a run in the sandbox, which makes a new contract.",
         )
-    for drift in subject.drift:
-        each = concern_of(drift)
+    for each in map(concern_of, subject.drift):
         found[each.rule, each.about] = each
     # Cut off by severity: many unreachable addresses must not displace a changed key.
     order = list(Severity)
@@ -168,8 +167,8 @@ def follow(
 ) -> Followed:
     """Return the changes of a check: new findings, suspicions, unchanged ones and fixed ones.
 
-    ``held``: open findings. ``recent``: findings closed recently; the same finding about the same certification keeps the time that was left. A failed check keeps a
-    finding open, and opens one only the second time: a host may be away for a night.
+    ``held``: open findings. ``recent``: findings closed recently; the same finding about the same certification keeps the time that was left.
+    A failed check keeps a finding open, and opens one only the second time: a host may be away for a night.
     """
     assert subject.certification is not None, "what is not certified has nothing to find"
     mine = (each for each in recent if each.certification == subject.certification.id)
@@ -184,8 +183,10 @@ def follow(
         found = by_key.get(key)
         after = _finding(subject.app, vendor, subject.certification, each, now)
         due = replace(after, state=State.OPEN, due_at=_due(each, closed_before.get(key), limits, now))
-        if found is None:
-            (opened if each.certain else suspected).append(due if each.certain else after)
+        if found is None and each.certain:
+            opened.append(due)
+        elif found is None:
+            suspected.append(after)
         elif found.state is State.SUSPECTED:
             opened.append(replace(due, id=found.id))
         else:
@@ -255,13 +256,11 @@ def limits_under(book: Book, categories: Collection[str], tiers: Collection[Tier
 
 def ladder_differs(one: Book, other: Book) -> bool:
     """Check whether two books differ in when, or how far, apps climb the ladder for the same findings."""
-    of = (
-        _ladder(book, name, tier)
+    return any(
+        _ladder(one, name, tier) != _ladder(other, name, tier)
         for name in {*one.categories, *other.categories}
         for tier in Tier
-        for book in (one, other)
     )
-    return any(before != after for before, after in zip(of, of, strict=True))
 
 
 def _ladder(book: Book, category: str, tier: Tier) -> tuple[Rung, int, int]:

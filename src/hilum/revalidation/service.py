@@ -262,12 +262,12 @@ def end_round(ctx: Context) -> None:
 
 
 def _keep(ctx: Context, followed: Followed) -> None:
-    for each in (*followed.opened, *followed.suspected):
-        if each.id:
+    for found in (*followed.opened, *followed.suspected):
+        each = found if found.id else replace(found, id=ctx.ids.new("fnd"))
+        if found.id:
             store.save_finding(ctx.tx, each)
         else:
-            store.add_finding(ctx.tx, named := replace(each, id=ctx.ids.new("fnd")))
-            each = named
+            store.add_finding(ctx.tx, each)
         if each.state is State.OPEN:
             _record(ctx, "revalidation.finding.open", each)
         if each.rule == policy.FORGED:
@@ -392,10 +392,11 @@ def _suspended_it(ctx: Context, app: App) -> bool:
 
 def _own(ctx: Context, app: App, named: Iterable[str]) -> list[Switch]:
     """Return the switches in force that the ladder engaged for an app. The row is not signed, so other switches in it are ignored."""
-    if not (named := tuple(named)):
+    ids = tuple(named)
+    if not ids:
         return []
     versions = {each.version for each in registry.certifications_of(ctx, app.id)}
-    found = (controls.get_switch(ctx, each) for each in named)
+    found = (controls.get_switch(ctx, each) for each in ids)
     return [each for each in found if each.in_force(ctx.now) and policy.is_of_ladder(each, versions)]
 
 

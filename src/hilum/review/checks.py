@@ -57,7 +57,8 @@ class Inputs:
     ``records``: the digest of each part of the description as the records are then. ``recorded``: the digest of what was submitted that the
     audit has; empty if it has none. ``unproved``: contacts and domain that were not proved. ``raised``: to which tier a reviewer
     had raised the version, and why. ``run``: the version's last certification run in the sandbox. ``set_aside``: the requirements of the
-    rule book's cells that two people had set aside for the app (C207). ``unasked``: scenarios that the version need not show, since it lacks what they are about.
+    rule book's cells that two people had set aside for the app (C207). ``unasked``: scenarios that the version need not show, since it lacks
+    what they are about.
     """
 
     at: datetime
@@ -166,8 +167,8 @@ def route_of(book: Book, applicant: Applicant) -> Route:
         tier,
         TRACKS[tier],
         tuple(lens for lens in Lens if lens in needed),
-        min(cell.review.first_answer_business_days for cell in cells.values() if cell in of),
-        min(cell.review.decision_business_days for cell in cells.values() if cell in of),
+        min(cell.review.first_answer_business_days for cell in of),
+        min(cell.review.decision_business_days for cell in of),
         _sample(tier, of),
     )
 
@@ -455,8 +456,7 @@ def _tier(book: Book, applicant: Applicant) -> Check:
 def evidence_of(content: Content, inputs: Inputs, book: Book, applicant: Applicant) -> Iterable[Check]:
     """Judge the documents, runs and proofs that the rule book's cells require."""
     cells = book.categories[applicant.category].cells if applicant.category in book.categories else {}
-    # A version has a tier for each way in which its clients
-    # may authenticate: it meets the cells of all of them.
+    # A version has a tier for each way in which its clients may authenticate: it meets the cells of all of them.
     of = [cells[each.tier] for each in tiers_to_certify(book, applicant).values()]
     needed = sorted({kind for cell in of for kind in cell.evidence} - {"automated_checks"})
     proofs = sorted({proof for cell in of for proof in cell.proofs})

@@ -1,6 +1,6 @@
 """Lenses of a submission: open them after its checks, take and judge one, answer and resolve findings (C100 to C107)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
@@ -70,7 +70,9 @@ def open_lenses(ctx: Context, found: Submission, route: Route, seen: str) -> Non
     for lens in route.lenses:
         inputs = inputs_digest(content, cards.of[lens], route.tier, seen)
         if lens not in there:
-            signed.add(_open(ctx, found, lens, inputs, (cards.digest, signed, route.tier)))
+            signed.add(
+                _open(ctx, found, lens, inputs, scorecard=cards.digest, signed=signed, tier=route.tier)
+            )
         elif there[lens].inputs != inputs:
             open_again(
                 ctx, replace(there[lens], inputs=inputs), "Its tier or its certification run has changed."
@@ -81,10 +83,16 @@ def open_lenses(ctx: Context, found: Submission, route: Route, seen: str) -> Non
 
 
 def _open(
-    ctx: Context, found: Submission, lens: Lens, inputs: str, by: tuple[str, set[str], Tier | None]
+    ctx: Context,
+    found: Submission,
+    lens: Lens,
+    inputs: str,
+    *,
+    scorecard: str,
+    signed: Collection[str],
+    tier: Tier | None,
 ) -> str:
-    """Open a lens, or keep an earlier verdict; return who gave that. ``by``: scorecard, reviewers of other lenses, tier."""
-    scorecard, signed, tier = by
+    """Open a lens, or keep an earlier verdict; return who gave that. ``signed``: the reviewers of the other lenses."""
     opened = LensReview(
         ctx.ids.new("len"), found.id, found.app, found.environment, lens, inputs, scorecard, ctx.now
     )

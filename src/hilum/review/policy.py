@@ -215,7 +215,8 @@ def entry_faults(order: SubmissionOrder, entry: Entry, book: Book, *, now: datet
     for number, asked in enumerate(order.scopes):
         if not asked.justification.strip():
             faults[f"scopes.{number}.justification"] = "justification_missing"
-    if entry.environment is Environment.PRODUCTION:
+    production = entry.environment is Environment.PRODUCTION
+    if production:
         lacking = set(undefended(order.scopes, entry.unused))
         named = ((number, each.scope) for number, each in enumerate(order.scopes))
         faults |= {
@@ -232,7 +233,6 @@ def entry_faults(order: SubmissionOrder, entry: Entry, book: Book, *, now: datet
         faults["clients"] = "clients_missing"
     elif entry.clients > CLIENTS_BOUND:
         faults["clients"] = too_many(CLIENTS_BOUND)
-    production = entry.environment is Environment.PRODUCTION
     if production and entry.applicant.category == SANDBOX_TRIAL:
         faults["environment"] = "sandbox_only"
     cells = cells_of(book, entry.applicant) if "scopes" not in faults else []

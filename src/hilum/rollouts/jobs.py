@@ -1,7 +1,8 @@
 """The job that runs rollouts, in the jobs process of the node that holds its lease: it measures, and advances or goes back.
 
-A run, in order: 1 read the open rollout and its position; 2 count the newest decisions; 3 judge the traffic of every ring that was reached; 4 record what follows, in one transaction; 5 if it is to go back, do so in another; 6 tell hospitals of later rings what is to come. A run that breaks off between 4 and 5
-leaves it paused, and the next one continues there.
+A run, in order: 1 read the open rollout and its position; 2 count the newest decisions; 3 judge the traffic of every ring that was reached;
+4 record the verdict, in one transaction; 5 if it is to go back, do so in another; 6 notify hospitals of later rings. A run that breaks off
+between 4 and 5 leaves it paused, and the next one continues there.
 """
 
 from collections.abc import Callable, Collection
@@ -36,7 +37,7 @@ class Decisions(Protocol):
 
 
 def run(tx: Transactions, count_decisions: Callable[[], Decisions], now: datetime) -> Rollout | None:
-    """Advance the open rollout, or take it back, and return it; None if there is none."""
+    """Advance the open rollout, or roll it back, and return it; None if there is none."""
     found = tx.read(service.unfinished)
     if found is None:
         return None
@@ -74,7 +75,7 @@ def measure(plan: Rollout, position: Position, decisions: Decisions, now: dateti
     until = now + SLOT
     for ring, began in zip(plan.rings, position.reached, strict=False):
         own, beside = ring.tenants or tuple(named), not ring.tenants
-        at = partial(decisions.traffic, tenants=own, beside=beside)
+        traffic = partial(decisions.traffic, tenants=own, beside=beside)
         if everywhere:
             others_now, others_before = {}, {}
         else:
@@ -82,9 +83,9 @@ def measure(plan: Rollout, position: Position, decisions: Decisions, now: dateti
             others_before = decisions.traffic(began - BASELINE, began, tenants=reached, beside=True)
         found.append(
             RingTraffic(
-                at(began, until),
-                at(max(began, now - RECENT), until),
-                at(began - BASELINE, began),
+                traffic(began, until),
+                traffic(max(began, now - RECENT), until),
+                traffic(began - BASELINE, began),
                 others_now,
                 others_before,
             )

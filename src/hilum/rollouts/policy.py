@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from math import sqrt
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from hilum.audit.models import LATENCY_EDGES_MS, Traffic
+from hilum.kernel.batches import batched
 from hilum.kernel.ids import TenantId
 from hilum.kernel.limits import out_of_range, too_many
 from hilum.kernel.lists import counted
@@ -37,6 +38,17 @@ _SLOW_PERCENTILE = 0.95
 _PLANNED = frozenset({"rings", "limits", "goes_back_by_itself"})
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 NO_OWNERS: Mapping[str, str] = MappingProxyType({})
+
+
+class Share(NamedTuple):
+    """How many of a number of decisions or answers: ``hits`` of ``whole``."""
+
+    hits: int
+    whole: int
+
+    @property
+    def ratio(self) -> float:
+        return self.hits / self.whole
 
 
 def rings_fault(rings: Sequence[Ring]) -> str:
@@ -95,7 +107,7 @@ def rollback_orders(plan: Rollout, where: Position, reason: str) -> list[ApplyOr
         places = {tenant: plan.before.version_at(tenant) for tenant in names}
     for version in sorted(set(places.values())):
         at = sorted(tenant for tenant, number in places.items() if number == version)
-        orders += [(version, tuple(at[n : n + TENANTS_BOUND])) for n in range(0, len(at), TENANTS_BOUND)]
+        orders += [(version, tuple(some)) for some in batched(at, TENANTS_BOUND)]
     return [
         ApplyOrder(version, tenants, where.last + n, reason) for n, (version, tenants) in enumerate(orders)
     ]
@@ -110,11 +122,11 @@ def next_step(plan: Rollout, where: Position, found: Sequence[Judged], now: date
         if each.finding is Finding.REGRESSED:
             return Verdict(Step.GO_BACK, f"Ring {number} regressed: {each.why}", rings)
     current = len(where.reached)
-    over = where.reached[-1] + plan.rings[current - 1].dwell
     if found[-1].finding is not Finding.STEADY:
         return Verdict(Step.STAY, f"Not known yet at ring {current}: {found[-1].why}", rings)
-    if now < over:
-        return Verdict(Step.STAY, f"Ring {current} dwells until {over.isoformat()}.", rings)
+    dwells_until = where.reached[-1] + plan.rings[current - 1].dwell
+    if now < dwells_until:
+        return Verdict(Step.STAY, f"Ring {current} dwells until {dwells_until.isoformat()}.", rings)
     if current == len(plan.rings):
         return Verdict(Step.FINISH, "Every ring was reached, and nothing regressed.", rings)
     return Verdict(Step.ADVANCE, f"Ring {current} dwelt for its time, and nothing regressed.", rings)
@@ -133,20 +145,20 @@ def judge(
     ``narrows``: the version allows nothing new. Then whose app it refuses gains if it goes back, and can make itself refused: it counts
     only what regressed for the apps of several vendors, whichever one of them is left out. ``owners``: the vendor of each app.
     """
-    known = _judge_one(_together(traffic), "", limits)
-    if known.finding is Finding.UNKNOWN:
-        return known
+    together = _judge_one(_together(traffic), "", limits)
+    if together.finding is Finding.UNKNOWN:
+        return together
     alone = {
         app: found for app in sorted(traffic.now) if _regressed(found := _judge_one(traffic, app, limits))
     }
     several = len({owners.get(app, app) for app in alone}) >= VENDORS_LEAST
     if narrows and not several and not _without_any_one(traffic, limits, owners):
-        figures = {**known.figures, "one_app": {app: each.why for app, each in alone.items()}}
-        return Judged(Finding.STEADY, "", figures if alone else known.figures)
-    if _regressed(known) or not alone:
-        return known
+        figures = {**together.figures, "one_app": {app: each.why for app, each in alone.items()}}
+        return Judged(Finding.STEADY, "", figures if alone else together.figures)
+    if _regressed(together) or not alone:
+        return together
     app, found = next(iter(alone.items()))
-    return Judged(found.finding, f"{app}: {found.why}", {**known.figures, "app": app, **found.figures})
+    return Judged(found.finding, f"{app}: {found.why}", {**together.figures, "app": app, **found.figures})
 
 
 def _regressed(judged: Judged) -> bool:
@@ -194,7 +206,8 @@ def _judge_one(traffic: RingTraffic, app: str, limits: Limits) -> Judged:
     for each in (now, recent):
         if each.decided < least:
             continue
-        if _risen((each.refused, each.decided), (base.refused, base.decided), drift, limits.refused_points):
+        refused, was_refused = Share(each.refused, each.decided), Share(base.refused, base.decided)
+        if _risen(refused, was_refused, drift, limits.refused_points):
             why = (
                 f"{_percent(_share(each))} % of its decisions are refused, {_percent(_share(base))} % before."
             )
@@ -209,13 +222,11 @@ def _slower(now: Traffic, base: Traffic, limits: Limits) -> str:
     if min(now.answered, base.answered) < limits.least_decisions:
         return ""
     bucket = _percentile(base)
-    counts = (now.slower_than(bucket), now.answered), (base.slower_than(bucket), base.answered)
-    if bucket == len(LATENCY_EDGES_MS) or not _risen(*counts, 0.0, limits.slow_points):
+    slow = Share(now.slower_than(bucket), now.answered)
+    was_slow = Share(base.slower_than(bucket), base.answered)
+    if bucket == len(LATENCY_EDGES_MS) or not _risen(slow, was_slow, 0.0, limits.slow_points):
         return ""
-    share = _percent(now.slower_than(bucket) / now.answered)
-    return (
-        f"{share} % of its answers take longer than {LATENCY_EDGES_MS[bucket]} ms, which 95 % did not before."
-    )
+    return f"{_percent(slow.ratio)} % of its answers take longer than {LATENCY_EDGES_MS[bucket]} ms, which 95 % did not before."
 
 
 def _percentile(traffic: Traffic) -> int:
@@ -224,15 +235,16 @@ def _percentile(traffic: Traffic) -> int:
     return next(each for each in range(len(traffic.permitted)) if traffic.slower_than(each) <= most)
 
 
-def _risen(now: tuple[int, int], base: tuple[int, int], drift: float, points: int) -> bool:
+def _risen(now: Share, base: Share, drift: float, points: int) -> bool:
     """Check whether a share rose by more than so many points, and by more than chance explains.
 
     ``drift``: how much it rose elsewhere meanwhile, which the version did not cause; bounded, or trouble elsewhere would hide trouble here.
     """
     allowed = points / 100
-    rise = now[0] / now[1] - base[0] / base[1] - min(max(drift, 0.0), allowed)
-    both = (now[0] + base[0]) / (now[1] + base[1])
-    error = sqrt(both * (1 - both) * (1 / now[1] + 1 / base[1]))
+    rise = now.ratio - base.ratio - min(max(drift, 0.0), allowed)
+    both = Share(now.hits + base.hits, now.whole + base.whole).ratio
+    # Of the difference of two proportions, if both are of one population.
+    error = sqrt(both * (1 - both) * (1 / now.whole + 1 / base.whole))
     return rise > max(allowed, STANDARD_ERRORS * error)
 
 

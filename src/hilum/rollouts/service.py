@@ -13,6 +13,7 @@ from hilum.audit.models import Event
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor
+from hilum.kernel.batches import batched
 from hilum.kernel.errors import Conflict, HilumError, Invalid, NotPermitted, Readers, Unavailable, not_shown
 from hilum.kernel.ids import AppId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -325,11 +326,9 @@ def list_rollouts(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Rollout]:
 
 def vendors_of(ctx: Context, apps: Collection[str]) -> dict[str, str]:
     """Return the vendors of those apps that exist."""
-    some = sorted(apps)
     found: dict[str, str] = {}
-    for at in range(0, len(some), APPS_AT_ONCE):
-        part = [AppId(each) for each in some[at : at + APPS_AT_ONCE]]
-        found |= {app.id: app.vendor for app in registry.read_apps(ctx, part).values()}
+    for some in batched(map(AppId, sorted(apps)), APPS_AT_ONCE):
+        found |= {app.id: app.vendor for app in registry.read_apps(ctx, some).values()}
     return found
 
 

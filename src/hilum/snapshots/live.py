@@ -35,7 +35,15 @@ def no_furnisher() -> Furnisher:
     def never(*_: object) -> NoReturn:
         raise NotFound("snapshot_not_found", "There is no such snapshot.")
 
-    return Furnisher(dict, never, never, never, lambda _: None, tuple, lambda _: "")
+    return Furnisher(
+        templates=dict,
+        fill=never,
+        clear=never,
+        keep=never,
+        find=lambda _: None,
+        kept=tuple,
+        address=lambda _: "",
+    )
 
 
 @dataclass(frozen=True, slots=True)

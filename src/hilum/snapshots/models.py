@@ -113,9 +113,9 @@ class Card:
 class Furnisher:
     """The records of snapshots, on the machine that has the sandbox's.
 
-    ``fill`` puts the records of a template in the place of all that a hospital has, ``clear`` takes them and the card away; both are seen by every
-    process at once. Of all that want to only one does so at a time, and only if its last argument says then that it may; else they return False.
-    ``keep`` stores a card before the commit that makes it true. ``people`` of a card: their usernames, names, roles and resources.
+    ``fill`` replaces all records of a hospital by those of a template, ``clear`` removes them with the card; every process sees both at once.
+    Only one of them runs for a hospital at a time. Their last argument is called before they begin; if it returns False they do nothing and
+    return False. ``keep`` stores a card before the commit that makes it true.
     """
 
     templates: Callable[[], Mapping[str, Template]]

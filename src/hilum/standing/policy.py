@@ -78,8 +78,7 @@ def standing_fault(standing: Standing, now: datetime) -> Reason | None:
 
 def fault_without_app(standing: Standing, now: datetime) -> Reason | None:
     """Return why the platform may not read for a person without an app: a switch, the tenant or the person; None if it may."""
-    # A switch and an inactive tenant come first, so that a person
-    # who is also inactive is refused for what everybody is.
+    # A switch and an inactive tenant come first, so that a person who is also inactive is refused for what everybody is.
     if not standing.person_active:
         return _place_fault(standing, now) or Reason.PERSON_INACTIVE
     return _place_fault(standing, now)
@@ -191,8 +190,7 @@ def in_words(
 
 def _app_fault(standing: Standing, now: datetime) -> Reason | None:
     acting, client = standing.acting, standing.client
-    # A client's facts and a token are read at different moments;
-    # facts of another client would be judged as its own.
+    # A client's facts and a token are read at different moments; facts of another client would be judged as its own.
     if client is None or client.id != acting.client or client.app != acting.app:
         return Reason.APP_NOT_CERTIFIED
     if not is_certified(client, standing.book, now, issued_at=standing.issued_at):
@@ -277,13 +275,12 @@ def is_certified(
 ) -> bool:
     """Check whether a client is active, unexpired and certified or in its grace, and has been without interruption since ``issued_at``.
 
-    The grace is for where an app is installed already: whoever installs one asks for its certification (C114). A tenant's own EHR or resource server needs no certification and no installation, only its registration. Anything issued before an
-    interruption stays invalid after it.
+    The grace is for where an app is installed already: whoever installs one asks for its certification (C114). A tenant's own EHR or resource
+    server needs no certification and no installation, only its registration. Anything issued before an interruption stays invalid after it.
     """
     if not client.active or (client.expires_at is not None and client.expires_at <= now):
         return False
-    # INVARIANT: an interruption (suspension, lapse, withdrawal)
-    # ends everything issued before it, also after it is over.
+    # INVARIANT: an interruption (suspension, lapse, withdrawal) ends everything issued before it, also after it is over.
     if (
         issued_at is not None
         and client.since is not None
@@ -315,8 +312,7 @@ def is_installed(
     """Check whether an installation is in force for a client's environment, and has been since ``issued_at`` (C4)."""
     if installation is None or (installation.expires_at is not None and installation.expires_at <= now):
         return False
-    # A client that was certified for synthetic data only
-    # must not read a production installation's records (C4).
+    # A client that was certified for synthetic data only must not read a production installation's records (C4).
     if client.environment is Environment.SANDBOX and installation.environment is not Environment.SANDBOX:
         return False
     # The hospital approved the app under another vendor; it has not approved this one (C14).

@@ -21,7 +21,7 @@ from hilum.sunsets import policy, store
 from hilum.sunsets.models import APPS_READ, PLACES_AT_ONCE, Ahead, Effect, Phase, Walk
 
 
-def step(ctx: Context) -> bool:
+def notify_next(ctx: Context) -> bool:
     """Notify the next few hospitals; return whether there is more to do. Progress commits with the notices.
 
     Each application gets its own notices, in order; those from before the first run get none.

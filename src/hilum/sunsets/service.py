@@ -19,8 +19,7 @@ from hilum.policies.policy import PolicyFacts
 from hilum.registry import service as registry
 from hilum.registry.models import Vendor
 from hilum.sunsets import policy, store
-from hilum.sunsets.changed_books import notify_ahead
-from hilum.sunsets.changed_books import step as notify_next
+from hilum.sunsets.changed_books import notify_ahead, notify_next
 from hilum.sunsets.models import APPS_READ, PLACES_AT_ONCE, Ending, Phase, Stage, Walk
 
 __all__ = ["notify_ahead", "notify_next"]
@@ -95,7 +94,7 @@ def _notify_vendor(ctx: Context, vendor: Vendor, due: list[Ending]) -> None:
         for contact in proved:
             mail = Mail(_kind(ending), contact.address, cause, facts, vendor=vendor.id)
             notices.put_mail(ctx, mail)
-        _call(ctx, ending, vendor.id)
+        _put_event(ctx, ending, vendor.id)
 
 
 def _kind(ending: Ending) -> MailKind:
@@ -113,7 +112,7 @@ def _facts(ending: Ending, place: str, apps: list[str]) -> dict[str, str]:
     }
 
 
-def _call(ctx: Context, ending: Ending, vendor: VendorId) -> None:
+def _put_event(ctx: Context, ending: Ending, vendor: VendorId) -> None:
     facts = {"scope": ending.product.name, "stage": ending.stage.value, "ends": _moment(ending)}
     cause = policy.cause_of(ending, vendor)
     notices.put_event(ctx, VendorEvent(EventKind.SCOPE_ENDING, vendor, cause, facts | {"vendor_id": vendor}))

@@ -28,7 +28,7 @@ def propose_removal(ctx: Context, after: str) -> str:
 
 
 def _cause(unused: UnusedClient) -> str:
-    # By the last sign of life: another one of it is unused later, or the same again after a use.
+    # Dated by the last creation or use: another credential that becomes unused later, or the same one again after a use, gets a mail of its own.
     last = max(
         filter(None, (at for each in unused.credentials for at in (each.created_at, each.last_used_at)))
     )

@@ -1,6 +1,7 @@
 """The effect of a stop before it is engaged: what is open at which hospital, and the possible stand-ins (C217)."""
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import Protocol
 
 from hilum.clients import service as clients
@@ -18,6 +19,7 @@ from hilum.policies import service as policies
 from hilum.policies.models import NOT_DECLARED
 from hilum.registry import service as registry
 from hilum.switchboard.models import PREVIEWED_BOUND, HospitalPreview, Preview, StandIn
+from hilum.switchboard.policy import Filters, filters_of
 from hilum.switchboard.service import require_target
 from hilum.tokens import service as tokens
 
@@ -56,6 +58,7 @@ def preview(ctx: Context, target: Target, open_launches: OpenLaunches) -> Previe
     # Open launches and tokens are found by app, person and tenant, not by what they permit.
     if target.kind in _NOT_COUNTED:
         return Preview(target, counted=False)
+    named = filters_of(target) or Filters()
     apps = _apps_of(ctx, target)
     stopped = None if apps is None else clients.facts_of_apps(ctx, apps)
     found = _open(ctx, target, stopped, open_launches)
@@ -63,7 +66,7 @@ def preview(ctx: Context, target: Target, open_launches: OpenLaunches) -> Previe
     if apps is not None and target.kind is not TargetKind.APP_PERSON:
         for tenant, app, facts in installations.installations_of(ctx, apps):
             ended = facts.expires_at is not None and facts.expires_at <= ctx.now
-            if not ended and _tenant_of(target) in {"", tenant}:
+            if not ended and named.get("tenant", "") in {"", tenant}:
                 installed.setdefault(tenant, []).append(app)
     hospitals, without = [], []
     for number, tenant in enumerate(sorted({*found, *installed})):
@@ -71,32 +74,10 @@ def preview(ctx: Context, target: Target, open_launches: OpenLaunches) -> Previe
         # Stand-ins take several reads for each hospital, so they are looked for at the first ones only.
         if tenant in installed and number < PREVIEWED_BOUND:
             stand_ins = _stand_ins(ctx, tenant, installed[tenant], target)
-            each = HospitalPreview(
-                tenant, each.launches, each.encounters, each.tokens, each.people, stand_ins
-            )
+            each = replace(each, stand_ins=stand_ins)
             without += [] if stand_ins else [tenant]
         hospitals.append(each)
-    return Preview(target, True, tuple(hospitals), tuple(without))
-
-
-def _tenant_of(target: Target) -> str:
-    match target.kind:
-        case TargetKind.TENANT:
-            return target.key
-        case TargetKind.APP_TENANT:
-            return target.key.partition("/")[2]
-        case _:
-            return ""
-
-
-def _person_of(target: Target) -> str:
-    match target.kind:
-        case TargetKind.PERSON:
-            return target.key
-        case TargetKind.APP_PERSON:
-            return target.key.partition("/")[2]
-        case _:
-            return ""
+    return Preview(target, counted=True, hospitals=tuple(hospitals), without_stand_in=tuple(without))
 
 
 def _apps_of(ctx: Context, target: Target) -> list[AppId] | None:
@@ -120,17 +101,16 @@ def _open(
     stopped: dict[AppId, tuple[ClientFacts, ...]] | None,
     open_launches: OpenLaunches,
 ) -> dict[TenantId, HospitalPreview]:
-    named = None
+    of = None
     if stopped is not None:
         version = target.key if target.kind is TargetKind.VERSION else ""
-        named = [
+        of = [
             each.id for facts in stopped.values() for each in facts if not version or each.version == version
         ]
-    tenant, person = _tenant_of(target), _person_of(target)
-    launched = {each.tenant: each for each in open_launches(ctx, tenant=tenant, clients=named, person=person)}
-    issued = {
-        each.tenant: each for each in tokens.count_open(ctx, tenant=tenant, clients=named, person=person)
-    }
+    named = filters_of(target) or Filters()
+    tenant, person = named.get("tenant", ""), named.get("person", "")
+    launched = {each.tenant: each for each in open_launches(ctx, tenant=tenant, clients=of, person=person)}
+    issued = {each.tenant: each for each in tokens.count_open(ctx, tenant=tenant, clients=of, person=person)}
     found = {}
     for at in {*launched, *issued}:
         opened, held = launched.get(at), issued.get(at)

@@ -51,28 +51,26 @@ def engage(ctx: Context, order: EngageOrder) -> Switch:
 
 def require_target(ctx: Context, target: Target) -> str | None:
     """Check that a target exists, and return the tenant of the person it is about; None if it is about none. Raises NotFound."""
-    kind, (first, _, second) = target.kind, target.key.partition("/")
-    person_tenant: str | None = None
     # A malformed key is reported by `controls.engage` with its field, so nothing is looked up for it.
-    if not target_fault(target):
-        match kind:
-            case TargetKind.TENANT:
-                identity.get_tenant(ctx, TenantId(first))
-            case TargetKind.VENDOR:
-                registry.get_vendor(ctx, VendorId(first))
-            case TargetKind.VERSION:
-                registry.get_version(ctx, VersionId(first))
-            # A switch on an id that does not exist would be in force
-            # and stop nothing; in an emergency nobody would notice.
-            case TargetKind.APP | TargetKind.APP_TENANT | TargetKind.APP_PERSON:
-                registry.get_app(ctx, AppId(first))
-        if kind is TargetKind.APP_TENANT:
-            identity.get_tenant(ctx, TenantId(second))
-        if kind in {TargetKind.PERSON, TargetKind.APP_PERSON}:
-            # Whether an administrator may stop this person depends on the person's tenant, which only the
-            # identity room knows.
-            person_tenant = identity.get_person(ctx, PersonId(second or first)).tenant
-    return person_tenant
+    if target_fault(target):
+        return None
+    first, _, second = target.key.partition("/")
+    # A switch on an id that does not exist would be in force and stop nothing; in an emergency nobody would notice.
+    match target.kind:
+        case TargetKind.TENANT:
+            identity.get_tenant(ctx, TenantId(first))
+        case TargetKind.VENDOR:
+            registry.get_vendor(ctx, VendorId(first))
+        case TargetKind.VERSION:
+            registry.get_version(ctx, VersionId(first))
+        case TargetKind.APP | TargetKind.APP_TENANT | TargetKind.APP_PERSON:
+            registry.get_app(ctx, AppId(first))
+    if target.kind is TargetKind.APP_TENANT:
+        identity.get_tenant(ctx, TenantId(second))
+    if target.kind in {TargetKind.PERSON, TargetKind.APP_PERSON}:
+        # Whether an administrator may stop this person depends on the person's tenant, which only the identity room knows.
+        return identity.get_person(ctx, PersonId(second or first)).tenant
+    return None
 
 
 def release(ctx: Context, switch_id: str) -> Switch:

@@ -187,14 +187,16 @@ def revoke_family(ctx: Context, family: FamilyId, *, because: str = "revoked") -
     if not ended:
         # The code may be redeemed later: a revoked family makes touch_family refuse its first token.
         store.bar_family(ctx.tx, family, because=because, now=ctx.now)
+        return False
     _record_revocation(ctx, ended, because, family=family)
-    return bool(ended)
+    return True
 
 
 def revoke_authorization(ctx: Context, authorization: AuthorizationId) -> int:
     """Revoke every access and refresh token of an authorization; return how many families were active."""
     ended = _revoke_families(ctx, store.of_authorization(authorization), "withdrawn")
-    _record_revocation(ctx, ended, "withdrawn", authorization=authorization)
+    if ended:
+        _record_revocation(ctx, ended, "withdrawn", authorization=authorization)
     return len(ended)
 
 
@@ -215,7 +217,8 @@ def narrow_authorization(ctx: Context, authorization: AuthorizationId, scopes: I
 def revoke_launch(ctx: Context, launch: LaunchId) -> int:
     """Revoke the tokens of a launch except those with ``offline_access`` (C36); return how many families were active."""
     ended = _revoke_families(ctx, store.of_launch(launch), "launch_ended")
-    _record_revocation(ctx, ended, "launch_ended", launch=launch)
+    if ended:
+        _record_revocation(ctx, ended, "launch_ended", launch=launch)
     return len(ended)
 
 
@@ -227,7 +230,8 @@ def end_access_at(
     revoked = store.revoke_access(ctx.tx, store.access_of_client_at(client, tenant), ctx.now)
     if revoked:
         ctx.advance_epoch(TOKENS, *_keys(revoked))
-    _record_revocation(ctx, ended or revoked, because, tenant=tenant, client=client)
+    if ended or revoked:
+        _record_revocation(ctx, ended, because, tenant=tenant, client=client)
     return len(ended) + len(revoked)
 
 
@@ -373,11 +377,9 @@ def _keys(tokens: Iterable[bytes]) -> list[str]:
     return [f"token/{fingerprint.hex()}" for fingerprint in tokens]
 
 
-def _record_revocation(ctx: Context, ended: object, because: str, **ids: Any) -> None:
-    if not ended:
-        return
-    family = ids.pop("family", "")
-    families = [each for each in ended if isinstance(each, str)] if isinstance(ended, list) else []
+def _record_revocation(
+    ctx: Context, families: list[FamilyId], because: str, *, family: str = "", **ids: Any
+) -> None:
     facts = {"families": families, "family": family}
     audit.record(ctx, Event("tokens.family.revoke", reason=because, facts=facts, **ids))
 
