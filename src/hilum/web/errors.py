@@ -11,7 +11,7 @@ from hilum.infra import logs
 from hilum.kernel.errors import HilumError, Refused
 from hilum.kernel.sentences import ENGLISH, Catalogue, Sentence, joined
 from hilum.web.pages import Pages, Policy
-from hilum.web.problems import retry_after_of, status_of
+from hilum.web.problems import request_id_of, retry_after_of, status_of
 
 _log = logs.get("web")
 
@@ -200,7 +200,7 @@ def trouble_page(
     """
     policy = policy or pages.error_policy(request)
     trouble = in_language(trouble, pages.catalogue(request), status)
-    request_id = number or str(request.scope.get("state", {}).get("request_id", ""))
+    request_id = number or request_id_of(request)
     response = pages.render(
         request, "web/trouble.html", status=status, policy=policy, trouble=trouble, request_id=request_id
     )
@@ -278,9 +278,8 @@ def install(app: Starlette, pages: Pages) -> None:
         return response
 
     async def on_bug(request: Request, error: Exception) -> Response:
-        request_id = str(request.scope.get("state", {}).get("request_id", ""))
         # Only its type: a message may hold the request's content.
-        _log.error("web.page.failed", request=request_id, error=type(error).__name__)
+        _log.error("web.page.failed", request=request_id_of(request), error=type(error).__name__)
         return trouble_page(pages, request, FAILED, status=500)
 
     app.add_exception_handler(HilumError, on_error)

@@ -191,8 +191,7 @@ def _short(value: datetime) -> str:
 def security_headers(policy: Policy) -> dict[str, str]:
     """Return the security headers of a page."""
     directives = (
-        # Nothing is allowed but what is listed. Scripts and styles are files of ours, so injected
-        # markup cannot run code.
+        # Nothing is allowed but what is listed. Scripts and styles are files of ours, so injected markup cannot run code.
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
@@ -211,8 +210,7 @@ def security_headers(policy: Policy) -> dict[str, str]:
         "cache-control": "no-store",
         "permissions-policy": "camera=(), microphone=(), geolocation=()",
     }
-    # For browsers without frame-ancestors. It cannot list
-    # origins, so it is left out where framing is allowed.
+    # For browsers without frame-ancestors. It cannot list origins, so it is left out where framing is allowed.
     if not policy.frame_ancestors:
         headers["x-frame-options"] = "DENY"
     return headers

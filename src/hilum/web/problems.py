@@ -135,12 +135,12 @@ def install(app: FastAPI) -> None:
 
 def method_refused(request: Request) -> Response:
     """Return the response to a method that an address does not support. The caller adds ``Allow``."""
-    return _problem(405, "method_not_allowed", _METHOD_REFUSED, request_id=_request_id(request))
+    return _problem(405, "method_not_allowed", _METHOD_REFUSED, request_id=request_id_of(request))
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HilumError)
-    return problem_response(error, _request_id(request))
+    return problem_response(error, request_id_of(request))
 
 
 async def _on_validation(request: Request, error: Exception) -> Response:
@@ -148,10 +148,12 @@ async def _on_validation(request: Request, error: Exception) -> Response:
     # The caller chooses how many fields are wrong, and must not thereby choose the size of the answer.
     faults = error.errors()[:FIELDS_BOUND]
     if any(fault.get("type") == "json_invalid" for fault in faults):
-        return _problem(400, "json_malformed", "The body is not valid JSON.", request_id=_request_id(request))
+        return _problem(
+            400, "json_malformed", "The body is not valid JSON.", request_id=request_id_of(request)
+        )
     fields = {field_of(fault.get("loc", ())): of_validation(fault) for fault in faults}
     detail = "Some fields cannot be accepted; `fields` lists them with the reason of each."
-    return _problem(422, "fields_invalid", detail, request_id=_request_id(request), fields=fields)
+    return _problem(422, "fields_invalid", detail, request_id=request_id_of(request), fields=fields)
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
@@ -162,18 +164,19 @@ async def _on_http(request: Request, error: Exception) -> Response:
         error.status_code,
         code,
         detail.get(error.status_code, ""),
-        request_id=_request_id(request),
+        request_id=request_id_of(request),
         headers=dict(error.headers or {}),
     )
 
 
 async def _on_bug(request: Request, error: Exception) -> Response:
-    _log.error("web.api.failed", request=_request_id(request), error=type(error).__name__)
+    _log.error("web.api.failed", request=request_id_of(request), error=type(error).__name__)
     detail = "Internal error. Quote the request id when you report it."
-    return _problem(500, "internal", detail, request_id=_request_id(request))
+    return _problem(500, "internal", detail, request_id=request_id_of(request))
 
 
-def _request_id(request: Request) -> str:
+def request_id_of(request: Request) -> str:
+    """Return a request's id, as the dispatcher stored it."""
     return str(request.scope.get("state", {}).get("request_id", ""))
 
 
@@ -188,8 +191,7 @@ def _problem(
     explanation: Mapping[str, str] | None = None,
 ) -> Response:
     problem: dict[str, Any] = {
-        # RFC 9457 section 4.2.1: with this type the title is
-        # the status's phrase; ``code`` is the specific reason.
+        # RFC 9457 section 4.2.1: with this type the title is the status's phrase; ``code`` is the specific reason.
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
