@@ -57,8 +57,7 @@ class Link(psycopg.Connection[Any]):
             return super().wait(gen, interval, bound)
         except psycopg.OperationalError as error:
             if timeout is None and monotonic() - begun >= bound:
-                # Only for our own bound: the time-out of a caller,
-                # as ``notifies`` has, is a normal end of its wait.
+                # Only for our own bound: the time-out of a caller, as ``notifies`` has, is a normal end of its wait.
                 self.pgconn.finish()
                 raise ServerTimeout("the server did not answer in time") from error
             raise

@@ -65,8 +65,7 @@ class WorkerPool:
         until = None if within_s is None else monotonic() + within_s
         queued = _QueuedTask(task, loop, loop.create_future(), until)
         with self._lock:
-            # Refused now rather than after its deadline: waiting
-            # would end the same way and hold memory until then.
+            # Refused now rather than after its deadline: waiting would end the same way and hold memory until then.
             if len(self._queue) >= self._bounds.waiting:
                 raise _busy()
             self._queue.append(queued)

@@ -170,8 +170,7 @@ class Installations(Mapping[tuple[TenantId, AppId], InstallationFacts]):
 
     def get(self, key: tuple[TenantId, AppId], default: Any = None, /) -> Any:
         """Find the installation of (tenant, app)."""
-        # Overridden: Mapping.get would raise and catch KeyError,
-        # on every request of an app that is not installed.
+        # Overridden: Mapping.get would raise and catch KeyError, on every request of an app that is not installed.
         page = self.pages.get(key[0])
         return default if page is None else page.get(key[1], default)
 

@@ -65,8 +65,7 @@ installations = Table(
     Column("default_workflow", String(64), nullable=False, server_default=""),
     Column("networks", Text, nullable=False, server_default=""),
     Index(
-        # Partial and unique: one current installation for each
-        # tenant and app, and any number of removed ones as history.
+        # Partial and unique: one current installation for each tenant and app, and any number of removed ones as history.
         "uq_registry_installation_standing",
         "tenant",
         "app",

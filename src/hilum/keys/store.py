@@ -31,8 +31,7 @@ signing_key = Table(
     Column("ring", String(64), nullable=False),
     Column("algorithm", String(16), nullable=False),
     Column("public", JSON, nullable=False),
-    # Sealed under the key-encryption key, which is in the
-    # environment: a copy of the database is not enough to sign.
+    # Sealed under the key-encryption key, which is in the environment: a copy of the database is not enough to sign.
     Column("private_sealed", Text, nullable=False),
     Column("state", String(16), nullable=False),
     Column("created_at", Instant, nullable=False),

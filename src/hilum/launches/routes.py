@@ -224,8 +224,7 @@ class _Handlers:
         """Read a body after authenticating its sender. ``_as_ehr`` authenticates again, because a stop may come while the body arrives."""
         tenant, bearer = _tenant(request), _bearer(request)
         authenticate = partial(service.authenticate_ehr, tenant=tenant, bearer=bearer)
-        # Before the body is read, so that no unauthenticated caller
-        # can make this server parse one (security decision 26).
+        # Before the body is read, so that no unauthenticated caller can make this server parse one (security decision 26).
         await self._kit.uow.read(authenticate, trace=trace_of(request))
         return _parse(await read_body(request, BODY_BOUND), kind)
 

@@ -292,8 +292,7 @@ def report_activity(tx: Connection, tenant: TenantId, row: Activity, now: dateti
     key = {"tenant": tenant, "day": row.day.isoformat(), "role": row.role, "facility": row.facility}
     same = and_(*(table.c[name] == value for name, value in key.items()))
     values = {"count": row.count, "reported_at": now}
-    # If two nodes both find no row, the second insert is ignored,
-    # and the EHR's next report of the day sets the count.
+    # If two nodes both find no row, the second insert is ignored, and the EHR's next report of the day sets the count.
     if tx.execute(update(table).where(same).values(values)).rowcount == 0:
         tx.execute(insert_or_ignore(tx, table).values(key | values))
 

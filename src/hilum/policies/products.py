@@ -285,8 +285,7 @@ def products_widened(before: Book, after: Book) -> Iterator[Widening]:
 def notice_faults(before: Book, after: Book, today: date) -> tuple[Fault, ...]:
     """Return which scopes another book would end without notice: sooner than in ``NOTICE``, and sooner than was announced (C62)."""
     if before.products is None:
-        # Before its first scope products a book gave scopes no
-        # end, so every end of the new book needs its notice.
+        # Before its first scope products a book gave scopes no end, so every end of the new book needs its notice.
         soon = (each for each in after.notices if each.sunset and each.sunset < today + NOTICE)
         return tuple(
             Fault(f"scopes.{each.name}.sunset", "notice_too_short", _too_soon(each.name)) for each in soon

@@ -318,8 +318,7 @@ def list_apps(
     query = query if of is None else query.where(apps.c.vendor == of)
     if seen_from is None:
         visible: Select[Any] | CompoundSelect[Any] = query.order_by(apps.c.id)
-    # Merges two ranges of the index on (tenant, id): "tenant IS
-    # NULL OR tenant = ?" could not be read in the order of ids.
+    # Merges two ranges of the index on (tenant, id): "tenant IS NULL OR tenant = ?" could not be read in the order of ids.
     else:
         everywhere, here = query.where(apps.c.tenant.is_(None)), query.where(apps.c.tenant == seen_from)
         visible = everywhere.union_all(here).order_by("id")

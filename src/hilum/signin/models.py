@@ -41,8 +41,7 @@ PURGE_BATCH = 1_000
 
 # An upper bound too, because unauthenticated callers choose what is hashed.
 PASSWORD_MIN, PASSWORD_MAX = 8, 256
-# Each hash takes 19 MiB and a core for some tens of milliseconds,
-# so a flood of sign-ins takes no more than two of each.
+# Each hash takes 19 MiB and a core for some tens of milliseconds, so a flood of sign-ins takes no more than two of each.
 HASHING_THREADS = 2
 HASHING_QUEUE_BOUND = 64
 

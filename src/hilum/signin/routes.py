@@ -534,8 +534,7 @@ def _accounts(router: APIRouter, kit: Kit) -> None:
         trace = trace_of(request)
         # Before the attempt is counted, since an invalid new password is no guess at the current one.
         policy.require_password(body.password)
-        # An API token alone must not set a password: it expires,
-        # but the password would give the account for good.
+        # An API token alone must not set a password: it expires, but the password would give the account for good.
         begin = partial(service.begin_change, person_id=PersonId(person))
         attempt = await kit.uow.write(begin, actor=actor, trace=trace)
         matched = await live.verify_password(attempt.digest, body.current)

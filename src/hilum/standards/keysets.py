@@ -38,8 +38,7 @@ def jwks_fault(jwks: Mapping[str, Any]) -> str:
     # SMART requires the `kid` header in assertions, so a key without one could never be selected.
     if not all(isinstance(kid, str) and kid for kid in kids):
         return "jwks_kid_missing"
-    # One kid may denote an RSA and an EC key (RFC 7517 section
-    # 4.5); two keys of one type under one kid would be ambiguous.
+    # One kid may denote an RSA and an EC key (RFC 7517 section 4.5); two keys of one type under one kid would be ambiguous.
     if len({(key["kid"], key.get("kty")) for key in keys}) < len(keys):
         return "jwks_kid_repeated"
     return "" if any(_usable(key) for key in keys) else "jwks_no_usable_key"

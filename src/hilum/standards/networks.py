@@ -15,8 +15,7 @@ def is_address(host: str) -> bool:
 def network_of(source: str) -> str:
     """Return the network of an address: an IPv4 address itself, or an IPv6 /64, which one subscriber controls. Source: RFC 6177 section 2."""
     try:
-        # A source that is not an address (a socket path) is its
-        # own network, bounded because it becomes a key in tables.
+        # A source that is not an address (a socket path) is its own network, bounded because it becomes a key in tables.
         address = ipaddress.ip_address(source)
     except ValueError:
         return source[:100]

@@ -72,8 +72,7 @@ class Parameters:
 
 def read_parameters(pairs: Iterable[tuple[str, str]]) -> Parameters:
     """Build parameters from the decoded pairs of a query string or a form body."""
-    # A repeated parameter has no value at all. With either of
-    # its values, the check and the use could see different ones.
+    # A repeated parameter has no value at all. With either of its values, the check and the use could see different ones.
     present = [(name, value) for name, value in pairs if value]
     counts = Counter(name for name, _ in present)
     repeated = frozenset(name for name, count in counts.items() if count > 1)
@@ -137,8 +136,7 @@ def form_action_source(uri: str) -> str:
 
     What follows a private-use scheme is the app's own syntax and was never validated as a host.
     """
-    # CSP limits form submissions through redirects too: the
-    # consent form is posted here and then redirected to the app.
+    # CSP limits form submissions through redirects too: the consent form is posted here and then redirected to the app.
     scheme = uri.partition(":")[0]
     return f"{scheme}://{urlsplit(uri).netloc}" if scheme in {"https", "http"} else f"{scheme}:"
 

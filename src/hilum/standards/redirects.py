@@ -11,15 +11,13 @@ from urllib.parse import unquote
 from hilum.kernel.limits import too_long
 
 URI_BOUND = 1_000
-# Characters that browsers drop, trim or rewrite: the URI
-# that was registered would not be the one that is visited.
+# Characters that browsers drop, trim or rewrite: the URI that was registered would not be the one that is visited.
 _FORBIDDEN = re.compile(r"[^\x21-\x7e]|[\\\"<>^`{|}]")
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?P<rest>.*)")
 # A reversed domain name, with a dot: short schemes are claimed by several apps on one device
 # (RFC 8252 section 7.1).
 _PRIVATE_SCHEME = re.compile(r"[a-z][a-z0-9-]*(?:\.[a-z0-9][a-z0-9-]*)+")
-# Lower case and ASCII only. Comparison is by exact string,
-# and an internationalized name has several spellings.
+# Lower case and ASCII only. Comparison is by exact string, and an internationalized name has several spellings.
 _NAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
 _NUMERIC = re.compile(r"(?:0[xX][0-9A-Fa-f]*|[0-9]+)(?:\.(?:0[xX][0-9A-Fa-f]*|[0-9]+))*\.?")
 _AUTHORITY = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>.*))?")
@@ -44,8 +42,7 @@ def validate_redirect_uri(uri: str, *, native: bool, public: bool, sandbox: bool
     match = _SCHEME.fullmatch(uri)
     if match is None:
         return "redirect_relative"
-    # Compared as written: "HTTPS" is refused below, because the
-    # exact comparison at authorize would fail for it later.
+    # Compared as written: "HTTPS" is refused below, because the exact comparison at authorize would fail for it later.
     scheme, rest = match["scheme"], match["rest"]
     if scheme in {"https", "http"}:
         loopback_allowed = sandbox or native

@@ -21,8 +21,7 @@ _TEXTS = (
     "scope",
     "jwks_uri",
 )
-# client_secret_jwt is absent: it would require the secret to be
-# stored in a form from which the server can compute with it.
+# client_secret_jwt is absent: it would require the secret to be stored in a form from which the server can compute with it.
 _METHODS = frozenset({"none", "client_secret_basic", "client_secret_post", "private_key_jwt"})
 
 

@@ -9,8 +9,7 @@ from collections import OrderedDict
 
 from hilum.standards.networks import network_of
 
-# Both tables are bounded, and both bounds make records coarser
-# instead of dropping refusals: no refusal goes uncounted.
+# Both tables are bounded, and both bounds make records coarser instead of dropping refusals: no refusal goes uncounted.
 WINDOW_S = 60.0
 RECORDED_BOUND = 20
 """Refusals of a network that are recorded one by one in a window; further ones are counted in one record."""

@@ -113,8 +113,7 @@ def is_open(ctx: Context, tenant: TenantId, facility: str | None) -> bool:
 
 def of_token(ctx: Context, token: Acting, *, issued_at: datetime) -> Standing:
     """Read the standing of a client that acts without a person, with a token."""
-    # No person, so no role; `launching` stays False, since a
-    # token that was issued before NO_NEW_LAUNCHES keeps working.
+    # No person, so no role; `launching` stays False, since a token that was issued before NO_NEW_LAUNCHES keeps working.
     client = clients.client_facts(ctx, token.client)
     return Standing(
         token,

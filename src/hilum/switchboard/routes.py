@@ -224,8 +224,7 @@ def _switches(router: APIRouter, kit: Kit) -> None:
     async def engage_switch(request: Request, body: SwitchAsked) -> SwitchShown:
         """Engage a kill switch; one person is enough."""
         order = EngageOrder(Target(body.kind, body.key), body.mode, body.reason, body.expires_at)
-        # Any of the three roles may call; which targets each
-        # may stop is the room's decision, not the route's.
+        # Any of the three roles may call; which targets each may stop is the room's decision, not the route's.
         return switch(await run_write(kit, request, partial(service.engage, order=order)))
 
     @router.get(

@@ -58,8 +58,7 @@ class Refusals:
             self._timer = None
         if counts := self._aggregated.take():
             task = asyncio.ensure_future(self._record_batches(counts))
-            # The event loop keeps weak references only: without
-            # this one a task could be collected while it runs.
+            # The event loop keeps weak references only: without this one a task could be collected while it runs.
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 

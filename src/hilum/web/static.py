@@ -73,8 +73,7 @@ def _answer(asset: Asset, caching: str) -> Response:
         "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
         "cross-origin-resource-policy": "same-origin",
     }
-    # The policy is for an SVG that is opened directly: it is
-    # then a document, and could run script on this origin.
+    # The policy is for an SVG that is opened directly: it is then a document, and could run script on this origin.
     if asset.media_type.startswith(("text/javascript", "text/css")):
         del headers["content-security-policy"]
     return Response(asset.body, headers=headers, media_type=asset.media_type)

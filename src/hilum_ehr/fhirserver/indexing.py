@@ -44,8 +44,7 @@ def _index_keys() -> Iterator[str]:
                     yield from (component_key(key, i) for i in range(len(parameter.components)))
                 case Kind.REFERENCE:
                     yield key
-                    # `subject:identifier` searches the reference's
-                    # identifier, which is a token under a key of its own.
+                    # `subject:identifier` searches the reference's identifier, which is a token under a key of its own.
                     yield identifier_key(key)
                 case _ if parameter.code not in OWN_COLUMNS:
                     yield key
@@ -77,13 +76,11 @@ class Indexer:
                 for parameter in parameters_of(resource_type).values()
                 if parameter.code not in OWN_COLUMNS
             ]
-        # Sets: the same value may be selected by two expressions
-        # of a union, and the tables have no duplicates.
+        # Sets: the same value may be selected by two expressions of a union, and the tables have no duplicates.
         rows: Rows = {kind: set() for kind in Kind}
         names = resource.keys()
         for keys, step in plan:
-            # Most parameters of a type look at elements that a given
-            # resource does not have; they are skipped without being run.
+            # Most parameters of a type look at elements that a given resource does not have; they are skipped without being run.
             if keys is None or not names.isdisjoint(keys):
                 step(resource, rows)
         return IndexRows(

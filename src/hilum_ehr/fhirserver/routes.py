@@ -185,8 +185,7 @@ class FhirServer:
             return verb(request, parts)
         except Refused as refused:
             return refusal(refused)
-        # The message of an unexpected error may contain a
-        # record's content, so only its type and place are logged.
+        # The message of an unexpected error may contain a record's content, so only its type and place are logged.
         except Exception as error:  # noqa: BLE001 the edge: what is unmapped says nothing
             trace = error.__traceback__
             while trace is not None and trace.tb_next is not None:

@@ -58,8 +58,7 @@ RESULT_PARAMETERS = frozenset(
     }
 )  # fmt: skip
 JSON_FORMATS = frozenset({"json", "application/json", "application/fhir+json", "text/json"})
-# What the index can answer. Terminology modifiers (:in, :above)
-# would need code systems that this server does not have.
+# What the index can answer. Terminology modifiers (:in, :above) would need code systems that this server does not have.
 _MODIFIERS: dict[Kind, frozenset[str]] = {
     Kind.STRING: frozenset({"exact", "contains", "missing"}),
     Kind.TOKEN: frozenset({"not", "missing"}),
@@ -90,8 +89,7 @@ class SearchContext:
 
     def further(self, ways: int, name: str) -> "SearchContext":
         """Return the context behind one more hop that branches to ``ways`` types. Raises Refused beyond the bounds."""
-        # Every hop is a join. The product of branches is
-        # bounded too: two untyped references in a row multiply.
+        # Every hop is a join. The product of branches is bounded too: two untyped references in a row multiply.
         if self.hops == 0:
             raise Refused(Problem.TOO_COSTLY, f"'{_shown(name)}': a chain may have at most {MAX_HOPS} hops.")
         if ways > self.ways:
@@ -427,8 +425,7 @@ def _token_test(code: str, value: str) -> TokenTest:
     if len(parts) > 2 or not any(parts):
         raise _bad(code, "code, system|code, |code or system|")
     if len(parts) == 1:
-        # One part: any system. Two parts: an empty first one
-        # means "no system", an empty second one "any code of it".
+        # One part: any system. Two parts: an empty first one means "no system", an empty second one "any code of it".
         return TokenTest(parts[0].casefold(), None)
     return TokenTest(parts[1].casefold() or None, parts[0])
 

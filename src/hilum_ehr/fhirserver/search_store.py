@@ -38,14 +38,12 @@ from hilum_ehr.fhirserver.models import (
     Version,
 )
 
-# Choosing must cost less than it saves: counting stops here,
-# and a condition with at most GOOD_ENOUGH rows ends the choice.
+# Choosing must cost less than it saves: counting stops here, and a condition with at most GOOD_ENOUGH rows ends the choice.
 ESTIMATE = 2_000
 GOOD_ENOUGH = 200
 # An IN list of all types would be parsed for each search; "any local type" is the same.
 MANY_TYPES = 20
-# Greater than every character that can follow, so that a
-# prefix is a range of the index; LIKE would not use it.
+# Greater than every character that can follow, so that a prefix is a range of the index; LIKE would not use it.
 LAST = "\U0010ffff"
 _TABLES: dict[Kind, str] = {
     Kind.TOKEN: "ix_token",
@@ -142,8 +140,7 @@ def read_page(connection: sqlite3.Connection, plan: SearchPlan, numbers: Mapping
     rids = _rids(connection, plan, source, numbers)
     more = len(rids) > plan.count
     rids = rids[: plan.count]
-    # A complete first page knows its total; otherwise counting
-    # costs a second search and is done on request only.
+    # A complete first page knows its total; otherwise counting costs a second search and is done on request only.
     total = None
     if plan.total or (plan.total is None and not more and not plan.after):
         total = _total(connection, source) if more or plan.after else len(rids)

@@ -79,8 +79,7 @@ def _words(chart: Chart, visit: Visit, key: str) -> str:
     person = chart.person
     problems = [
         course.illness.name for course in person.courses
-        # Illnesses with labels are named only in notes of visits that
-        # have the same labels: free text has no label of its own.
+        # Illnesses with labels are named only in notes of visits that have the same labels: free text has no label of its own.
         if course.onset <= visit.day and all(label in visit.labels for label in labels_of(person, course.story))
     ]  # fmt: skip
     lines = [

@@ -146,8 +146,7 @@ def write_vitals(chart: Chart, visit: Visit) -> None:
     _sign(chart, "height", height, when, visit)
     _sign(chart, "weight", weight, when, visit)
     months = person.months(day)
-    # The profiles of US Core: BMI from two years, head
-    # circumference below three, weight for length beside it.
+    # The profiles of US Core: BMI from two years, head circumference below three, weight for length beside it.
     if months >= 24:
         _sign(chart, "bmi", body.bmi(height, weight), when, visit)
         if person.child(day):

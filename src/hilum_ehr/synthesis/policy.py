@@ -53,8 +53,7 @@ def hospitals() -> tuple[HospitalPlan, ...]:
 
 def _staff(prefix: str, username: str, role: Role, name: str) -> CastMember:
     slug = username.rpartition(".")[2]
-    # Passwords are published on purpose. A sandbox that is
-    # open to strangers draws its own (security decision 28).
+    # Passwords are published on purpose. A sandbox that is open to strangers draws its own (security decision 28).
     return CastMember(username, f"sandbox-{username}", role, f"Practitioner/{prefix}-prac-{slug}", name)
 
 

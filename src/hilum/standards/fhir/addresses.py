@@ -90,8 +90,7 @@ def below(base: str, url: str) -> str | None:
 def canonical_host(authority: str) -> str:
     """Return the host of ``user@host:port`` in canonical form; every name and address of this machine is ``LOOPBACK``."""
     try:
-        # hostname drops user information, so that
-        # https://allowed.example@evil.example is judged as evil.example.
+        # hostname drops user information, so that https://allowed.example@evil.example is judged as evil.example.
         host = urlsplit(f"//{authority}").hostname or ""
     except ValueError:
         host = authority.rpartition("@")[2].casefold()

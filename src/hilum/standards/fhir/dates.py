@@ -56,8 +56,7 @@ def parse_range(text: str) -> Range | None:
     fraction = match["fraction"]
     if fraction is None:
         return Range(start, start + SECOND)
-    # Beyond microseconds nothing is compared; a moment written
-    # with fewer digits covers the range that they leave open.
+    # Beyond microseconds nothing is compared; a moment written with fewer digits covers the range that they leave open.
     digits = fraction[:6]
     start += int(digits.ljust(6, "0"))
     return Range(start, start + 10 ** (6 - len(digits)))

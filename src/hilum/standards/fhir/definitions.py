@@ -84,8 +84,7 @@ def _parse_element(name: str, text: str) -> Element:
     bare, choice = name.removesuffix("[x]"), name.endswith("[x]")
     types: list[ElementType] = []
     binding, mandatory, summary = "", False, False
-    # A row in the table: `1` mandatory, `s` in summaries,
-    # `!name` a required value set, `Type(Target|Target)` a type.
+    # A row in the table: `1` mandatory, `s` in summaries, `!name` a required value set, `Type(Target|Target)` a type.
     for word in text.split(" "):
         match word:
             case "1":

@@ -88,12 +88,10 @@ def is_restricted(resource: dict[str, Any]) -> bool:
         return True
     if meta and _any_restricts(meta.get("security")):
         return True
-    # Composition has a code of its own, without a system
-    # (FHIR R4 composition-definitions.html#Composition.confidentiality).
+    # Composition has a code of its own, without a system (FHIR R4 composition-definitions.html#Composition.confidentiality).
     if "confidentiality" in resource:
         return _restricts({"system": _CONFIDENTIALITY, "code": resource["confidentiality"]})
-    # meta.security labels the DocumentReference, securityLabel
-    # the document that it points to: either one withholds it.
+    # meta.security labels the DocumentReference, securityLabel the document that it points to: either one withholds it.
     concepts = resource.get("securityLabel", [])
     if not isinstance(concepts, list):
         return True

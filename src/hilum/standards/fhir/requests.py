@@ -568,8 +568,7 @@ def _bundle_kind(body: dict[str, Any]) -> Interaction:
     return Interaction.TRANSACTION if body.get("type") == "transaction" else Interaction.BATCH
 
 
-# Rendered from the parsed parameters and never copied from the
-# request, so that what is sent is exactly what was judged.
+# Rendered from the parsed parameters and never copied from the request, so that what is sent is exactly what was judged.
 def render_query(params: tuple[tuple[str, str], ...]) -> str:
     """Encode parameters in the one form that every server reads in the same way."""
     return "&".join(

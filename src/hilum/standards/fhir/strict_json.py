@@ -29,8 +29,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) != len(pairs):
         raise ValueError("a name twice")
     for name in members:
-        # Case-insensitive servers would accept Subject beside
-        # subject, which the visibility table does not look at.
+        # Case-insensitive servers would accept Subject beside subject, which the visibility table does not look at.
         if not _ELEMENT_KEY.fullmatch(name):
             raise ValueError("not an element name")
     return members

@@ -28,8 +28,7 @@ def tagged(body: bytes, request_id: str) -> bytes:
     copy = {**resource, "meta": {**meta, "tag": [*others, {"system": REQUEST_TAG, "code": request_id}]}}
     try:
         return orjson.dumps(copy)
-    # A resource that cannot be tagged is sent untagged; a lost
-    # answer to it then stays "unknown" instead of being settled.
+    # A resource that cannot be tagged is sent untagged; a lost answer to it then stays "unknown" instead of being settled.
     except orjson.JSONEncodeError:
         return body
 

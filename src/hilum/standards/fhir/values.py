@@ -36,8 +36,7 @@ def split(text: str, separator: str) -> list[str]:
     if "\\" not in text:
         return text.split(separator)
     parts, start, index = [], 0, 0
-    # The character after a backslash is skipped, whatever it
-    # is: "\\," is an escaped backslash before a separator.
+    # The character after a backslash is skipped, whatever it is: "\\," is an escaped backslash before a separator.
     while index < len(text):
         if text[index] == "\\":
             index += 1

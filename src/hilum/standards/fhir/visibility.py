@@ -54,8 +54,7 @@ VISIBILITY: MappingProxyType[str, Rule] = MappingProxyType(
     {
         "Patient": Rule(Belonging.SELF, narrow="_id"),
         "Account": _subject("subject", narrow="patient"),
-        # R4 defines no `patient` parameter for AdverseEvent;
-        # `subject` is the only one over its deciding element.
+        # R4 defines no `patient` parameter for AdverseEvent; `subject` is the only one over its deciding element.
         "AdverseEvent": _subject("subject", narrow="subject"),
         "AllergyIntolerance": _subject("patient", narrow="patient"),
         # Several patients may take part. All of them must be within the grant, so a search narrowed to one of
@@ -173,8 +172,7 @@ def parse_reference(text: object, bases: tuple[str, ...] = ()) -> Reference | No
     """Parse a literal reference, with or without a version; None for any other text."""
     if not isinstance(text, str):
         return None
-    # Only the first matching base is removed: after two
-    # removals a foreign URL could look like a local reference.
+    # Only the first matching base is removed: after two removals a foreign URL could look like a local reference.
     for base in bases:
         if text.startswith(base):
             text = text[len(base) :]

@@ -62,8 +62,7 @@ def fhir_context_fault(entry: Mapping[str, Any]) -> str:
     identifier = entry.get("identifier")
     if identifier is not None and not (isinstance(identifier, Mapping) and identifier):
         return "fhir_context_identifier"
-    # The launch's own patient and encounter have parameters of
-    # their own; a second pair in fhirContext could contradict them.
+    # The launch's own patient and encounter have parameters of their own; a second pair in fhirContext could contradict them.
     actual_type = match[1] if match else resource_type
     if actual_type in {"Patient", "Encounter"} and role in {None, ROLE_LAUNCH}:
         return "fhir_context_launch_role"
