@@ -92,7 +92,7 @@ DIFFERENCES = {
     "infra": {"settings.py": "where it is read and checked"},
     "installations": {
         "answering.py": _APART,
-        "service.py": f"{_APART}; dynamic registration is for synthetic data",
+        "dynamic.py": "dynamic registration is for synthetic data",
     },
     "mandates": dict.fromkeys(
         ("policy.py", "service.py"), "who answers for a service is asked where people are treated"
