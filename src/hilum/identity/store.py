@@ -233,14 +233,8 @@ def page_of_tenants(tx: Connection, page: PageQuery) -> list[Tenant]:
 
 def read_tenants(tx: Connection, of: Collection[TenantId] | None = None) -> list[Tenant]:
     """Read some tenants (None: all), without a bound."""
-    if of is None:
-        # No limit, since a tenant that is left out would not exist for the gateway.
-        return [_tenant(row) for row in tx.execute(select(tenants))]
-    return [
-        _tenant(row)
-        for some in in_batches(of)
-        for row in tx.execute(select(tenants).where(tenants.c.id.in_(some)))
-    ]
+    # No limit, since a tenant that is left out would not exist for the gateway.
+    return [_tenant(row) for row in _read_of(tx, select(tenants), tenants.c.id, of)]
 
 
 def find_tenants_named(tx: Connection, named: str, limit: int) -> list[Tenant]:
@@ -451,15 +445,8 @@ def read_chart_losses(
 ) -> dict[PersonId, dict[str, datetime]]:
     """Read the charts that some people (None: all) lost since a moment or will lose, without a bound."""
     query = select(chart_losses).where(chart_losses.c.at > since)
-    rows = (
-        tx.execute(query)
-        if of is None
-        else (
-            row for some in in_batches(of) for row in tx.execute(query.where(chart_losses.c.person.in_(some)))
-        )
-    )
     losses: dict[PersonId, dict[str, datetime]] = {}
-    for row in rows:
+    for row in _read_of(tx, query, chart_losses.c.person, of):
         losses.setdefault(PersonId(row.person), {})[row.patient] = row.at
     return losses
 

@@ -316,10 +316,9 @@ def list_apps(
         return [_app(row) for row in tx.execute(paged(select(apps).where(*fits), apps, APP_SORTS, page))]
     query = select(apps).where(apps.c.id > page.after)
     query = query if of is None else query.where(apps.c.vendor == of)
-    if seen_from is None:
-        visible: Select[Any] | CompoundSelect[Any] = query.order_by(apps.c.id)
-    # Merges two ranges of the index on (tenant, id): "tenant IS NULL OR tenant = ?" could not be read in the order of ids.
-    else:
+    visible: Select[Any] | CompoundSelect[Any] = query.order_by(apps.c.id)
+    if seen_from is not None:
+        # Merges two ranges of the index on (tenant, id): "tenant IS NULL OR tenant = ?" could not be read in the order of ids.
         everywhere, here = query.where(apps.c.tenant.is_(None)), query.where(apps.c.tenant == seen_from)
         visible = everywhere.union_all(here).order_by("id")
     return [_app(row) for row in tx.execute(visible.limit(page.limit))]

@@ -8,17 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
-from hilum_ehr.sandbox.faults import (
-    EMPTY_PAGES,
-    SLOW_AT_ONCE,
-    Fault,
-    FaultBook,
-    Message,
-    Receive,
-    Scope,
-    Send,
-    with_faults,
-)
+from hilum.web.asgi import Message, Receive, Scope, Send
+from hilum_ehr.sandbox.faults import EMPTY_PAGES, SLOW_AT_ONCE, Fault, FaultBook, with_faults
 from tests.sim.world import START, FakeClock
 
 UNTIL = (START + timedelta(minutes=2)).isoformat()
