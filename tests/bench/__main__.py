@@ -21,11 +21,13 @@ from tests.bench import (
     switches,
     tokens,
     walks,
+    workers,
 )
 from tests.bench.figures import Figure
 
 GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "gateway": gateway.figures,
+    "workers": workers.figures,
     "tokens": tokens.figures,
     "inside": inside.figures,
     "strangers": strangers.figures,

@@ -21,7 +21,7 @@ from typing import Any
 import httpx2
 
 from tests.sim.browser import Client, Person
-from tests.sim.postgres import free_port
+from tests.sim.postgres import Cluster, free_port
 
 ROUNDS = 3
 SECONDS = int(os.environ.get("BENCH_SECONDS", "8"))
@@ -150,6 +150,22 @@ def wait_for(url: str, seconds: float = 40) -> float:
                 return time.monotonic() - start
         time.sleep(0.02)
     raise RuntimeError(f"{url} did not answer within {seconds} s")
+
+
+@contextmanager
+def sqlite() -> Iterator[str]:
+    """Yield the address of no database: a rig makes an SQLite file of its own."""
+    yield ""
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """Yield the address of a PostgreSQL server that runs meanwhile."""
+    cluster = Cluster()
+    try:
+        yield cluster.url
+    finally:
+        cluster.stop()
 
 
 KEY = "bench-key-encryption-key-0123456789abcdef"

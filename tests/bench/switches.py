@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -39,7 +39,7 @@ from hilum.kernel.actor import SYSTEM
 from hilum.keys import live as keys
 from hilum.launches.models import LAUNCHES
 from tests.bench.figures import Figure
-from tests.bench.rig import KEY, LOAD_CORE, SERVER_CORE, Rig, ehr_token, rig
+from tests.bench.rig import KEY, LOAD_CORE, SERVER_CORE, Rig, ehr_token, postgres, rig, sqlite
 from tests.bench.setup import TRACE, lift_quotas, uow_of
 from tests.sim.nodes import KEY as NODES_KEY
 from tests.sim.nodes import two_nodes
@@ -71,7 +71,7 @@ class Measured:
 def figures() -> list[Figure]:
     """Measure on SQLite and on PostgreSQL, each empty and full, then on two nodes."""
     found = []
-    for name, database in (("SQLite", _sqlite), ("PostgreSQL", _postgres)):
+    for name, database in (("SQLite", sqlite), ("PostgreSQL", postgres)):
         for id_, fill in (("P9", _nothing), ("P16", fill_up)):
             with (
                 database() as url,
@@ -79,20 +79,6 @@ def figures() -> list[Figure]:
             ):
                 found.append(_one_node(id_, name, made))
     return [*found, _two_nodes("P9", _nothing), _two_nodes("P16", partial(fill_up, key=NODES_KEY))]
-
-
-@contextmanager
-def _sqlite() -> Iterator[str]:
-    yield ""
-
-
-@contextmanager
-def _postgres() -> Iterator[str]:
-    cluster = Cluster()
-    try:
-        yield cluster.url
-    finally:
-        cluster.stop()
 
 
 def _nothing(_url: str) -> None:
