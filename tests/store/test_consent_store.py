@@ -373,10 +373,12 @@ def test_what_is_declined_is_withheld_wherever_it_reaches_the_chart(
     apart = agree(ground, "second", scopes=WIDE, patient="p1")
     minted = earn(ground, before)
 
-    holder = (MERCY, ground.people["pat"].id, before.app)
+    pat = ground.people["pat"].id
     as_person(
         ground,
-        lambda ctx: service.withhold(ctx, holder, [refused], patient="p1", by=policy.NOBODY, but=None),
+        lambda ctx: service.withhold(
+            ctx, MERCY, pat, before.app, [refused], patient="p1", by=policy.NOBODY, but=None
+        ),
     )
 
     left = {text for text in scopes if text not in {"patient/Observation.rs", "user/Observation.rs"}}

@@ -7,8 +7,9 @@ from starlette.responses import RedirectResponse, Response
 
 from hilum.account import service
 from hilum.account.models import Own
-from hilum.account.places import Place, place_of
+from hilum.account.places import place_of
 from hilum.infra.context import Context
+from hilum.signin.models import Place
 from hilum.signin.policy import wants_touch
 from hilum.web import cookies, forms
 from hilum.web.kit import Kit, trace_of

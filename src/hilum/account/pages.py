@@ -11,7 +11,7 @@ from hilum.account import credential_pages, policy, service, step_pages
 from hilum.account.credential_pages import LIVES
 from hilum.account.models import Credentials, NotConfirmed, Own
 from hilum.account.own_pages import CONFIRM, OwnPages
-from hilum.account.places import Place, passkeys_of, place_of
+from hilum.account.places import passkeys_of, place_of
 from hilum.account.qr import qr_code
 from hilum.account.step_pages import CODE_REFUSALS, CodeRefusal, refused, sentence, status_of
 from hilum.factors.models import CodeWrong, PasskeyRefused
@@ -21,6 +21,7 @@ from hilum.identity.policy import login_command
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid
 from hilum.kernel.sentences import Sentence
+from hilum.signin.models import Place
 from hilum.signin.policy import safe_return
 from hilum.web import forms
 from hilum.web.kit import FindOnward, Kit, find_nothing, trace_of

@@ -15,8 +15,6 @@ from hilum.signin.policy import console_of
 from hilum.web.kit import Kit, trace_of
 from hilum.web.urls import path_of
 
-__all__ = ["Place"]
-
 
 async def place_of(kit: Kit, request: Request) -> Place:
     """Return the place in a page's address. Raises NotFound for a hospital that is closed or does not exist."""

@@ -146,10 +146,11 @@ def renew_recovery_codes(ctx: Context, own: Own) -> tuple[str, ...]:
 
 
 def _require_confirmed(ctx: Context, own: Own, action: str) -> None:
-    if not own.confirmed:
-        event = Event(action, tenant=own.person.tenant or "", person=own.person.id, reason="factor_stale")
-        audit.refusal(_as_owner(ctx, own), event)
-        raise NotConfirmed
+    if own.confirmed:
+        return
+    event = Event(action, tenant=own.person.tenant or "", person=own.person.id, reason="factor_stale")
+    audit.refusal(_as_owner(ctx, own), event)
+    raise NotConfirmed
 
 
 def _as_owner(ctx: Context, own: Own) -> Context:

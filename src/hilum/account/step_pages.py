@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from hilum.account import steps
-from hilum.account.places import Place, home_of, passkeys_of, place_of
+from hilum.account.places import home_of, passkeys_of, place_of
 from hilum.account.qr import qr_code
 from hilum.factors import service as factors
 from hilum.factors.models import AppLocked, CodeWrong, Held, Offer, PasskeyRefused, Step
@@ -18,7 +18,7 @@ from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid, NotPermitted
 from hilum.kernel.sentences import Sentence
 from hilum.signin import service as signin
-from hilum.signin.models import Pending, Session, SlowDown, StepOver
+from hilum.signin.models import Pending, Place, Session, SlowDown, StepOver
 from hilum.signin.policy import safe_return
 from hilum.web import cookies, forms
 from hilum.web.kit import NOWHERE, FindOnward, Kit, trace_of

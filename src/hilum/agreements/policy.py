@@ -44,10 +44,10 @@ def may_see(actor: Actor, vendor: str, tenant: str) -> bool:
     return actor.is_platform or administers(actor, tenant) or is_member(actor, vendor)
 
 
-def order_faults(order: NewAgreement, known: Collection[str], now: datetime) -> dict[str, str]:
-    """Return the error code of each invalid field. ``known``: the kinds that the rule book requires somewhere."""
+def order_faults(order: NewAgreement, named: Collection[str], now: datetime) -> dict[str, str]:
+    """Return the error code of each invalid field. ``named``: the kinds that the rule book requires somewhere."""
     faults: dict[str, str] = {}
-    if order.kind not in KINDS and order.kind not in known:
+    if order.kind not in KINDS and order.kind not in named:
         faults["kind"] = "agreement_kind_unknown"
     if not _SHA256.fullmatch(order.document):
         faults["document"] = "digest_malformed"

@@ -228,9 +228,9 @@ def missing_for_app(ctx: Context, tenant: Tenant, app: App, roles: Collection[st
     """Return the kinds of agreements that an app lacks to be installed at a hospital for some roles (C189)."""
     environment = environment_of(tenant)
     book = policies.current(ctx).book_at(tenant.id, ctx.now, app.id)
-    known = clients.facts_of_apps(ctx, (app.id,)).get(app.id, ())
+    of_app = clients.facts_of_apps(ctx, (app.id,)).get(app.id, ())
     # A sandbox client does not work at a production hospital (C4).
-    working = [client for client in known if client.environment is environment]
+    working = [client for client in of_app if client.environment is environment]
     in_force = kinds_in_force(ctx, app.vendor, tenant.id)
     return policy.missing(book, working, environment, roles, in_force, now=ctx.now)
 
@@ -244,10 +244,10 @@ def missing_detail(kinds: Collection[str], vendor: str, tenant: str) -> str:
 
 
 def list_lapsed(ctx: Context, since: datetime, until: datetime, after: str) -> tuple[list[Agreement], str]:
-    """List agreements that ended between two moments without a replacement, by id, at most a batch, and the id to continue ``after``.
+    """List agreements that ended between two moments without a replacement, by id, at most a batch.
 
-    The id is empty at the end. For the platform itself, which then asks vendors to delete data: an agreement that was changed in the database
-    is left out, and so are all others between its parties, since it may have replaced one of them.
+    Return also the id to continue ``after``, empty at the end. For the platform itself, which then asks vendors to delete data: an agreement
+    that was changed in the database is left out, and so are all others between its parties, since it may have replaced one of them.
     """
     findings = store.list_lapsed(ctx.tx, since, until, after)
     lapsed = [

@@ -160,15 +160,14 @@ def _sources(settings: Settings) -> Iterator[tuple[str, Path | None, int]]:
     the copy of the control plane may already hold a checkpoint of it.
     """
     home = settings.data_dir
-    is_sqlite = settings.database_url.startswith("sqlite")
-    if is_sqlite:
-        control = Path(settings.database_url.removeprefix("sqlite:///"))
+    control = settings.sqlite_file
+    if control is not None:
         yield CONTROL, control, control.stat().st_size
     else:
         yield DUMP, None, 0
     for store in sorted((home / STORES).glob("*.db")):
         yield f"{STORES}/{store.name}", store, store.stat().st_size
-    if is_sqlite:
+    if control is not None:
         for pattern in ("access-*.db", CLAIMS):
             for journal in sorted((home / JOURNALS).glob(pattern)):
                 yield f"{JOURNALS}/{journal.name}", journal, journal.stat().st_size

@@ -91,7 +91,7 @@ def run(settings: Settings) -> None:
 def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
     """List every job with its interval."""
     # Shared by all runs in this process: a past day is read once.
-    place = settings.data_dir / "journal", settings.database_url
+    place = settings.journal_dir, settings.database_url
     reached = overuse.KnownDays(partial(journals.read_reached, *place), partial(journals.is_indexed, *place))
     return (
         Job(
@@ -125,7 +125,7 @@ def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
 def remove_snapshots(job_lease: JobLease, settings: Settings) -> None:
     """Remove vendors' unused snapshots with their records, and the remains of interrupted creations and removals."""
     since, files = job_lease.uow.clock.now() - settings.keep.snapshots, furnishing.furnisher(settings)
-    journal = settings.data_dir / "journal", settings.database_url
+    journal = settings.journal_dir, settings.database_url
 
     def called(tenants: Collection[TenantId], since: datetime) -> list[TenantId]:
         counted = journals.read_totals(*journal, tenants, since)
@@ -153,7 +153,7 @@ def checkpoint(job_lease: JobLease, settings: Settings) -> None:
     # and nothing is signed here: older heads above newer ones would look like a chain that was cut.
     last = job_lease.read(audit.newest_checkpoint)
     after = last.number if last is not None else 0
-    heads = journals.access_heads(settings.data_dir / "journal", settings.database_url)
+    heads = journals.access_heads(settings.journal_dir, settings.database_url)
     signed = job_lease.write(lambda ctx: audit.checkpoint(ctx, heads, after=after))
     write_anchor(job_lease.uow, settings, fresh=signed is not None)
 
@@ -161,7 +161,7 @@ def checkpoint(job_lease: JobLease, settings: Settings) -> None:
 def index_accesses(job_lease: JobLease, settings: Settings) -> None:
     """Index the accesses recorded since the last run, while this node holds the lease."""
     journals.index_accesses(
-        settings.data_dir / "journal",
+        settings.journal_dir,
         settings.database_url,
         may_continue=lambda: _may_continue(job_lease),
     )
@@ -174,7 +174,7 @@ def count_decisions(job_lease: JobLease, settings: Settings) -> None:
 
 def _decisions(job_lease: JobLease, settings: Settings) -> DecisionCounts:
     return journals.count_decisions(
-        settings.data_dir / "journal",
+        settings.journal_dir,
         settings.database_url,
         job_lease.uow.clock.now(),
         may_continue=lambda: _may_continue(job_lease),
@@ -220,13 +220,13 @@ def check_submissions(job_lease: JobLease, settings: Settings) -> None:
 
 def follow_vendors(job_lease: JobLease, settings: Settings) -> None:
     """Record each new vendor's progress from sign-up to its first FHIR answer (K11)."""
-    first_read = partial(journals.first_permitted, settings.data_dir / "journal", settings.database_url)
+    first_read = partial(journals.first_permitted, settings.journal_dir, settings.database_url)
     beginnings.follow(job_lease, first_read, lambda: _may_continue(job_lease))
 
 
 def revalidate_apps(job_lease: JobLease, settings: Settings) -> None:
     """Check certified apps again: the requested ones, and all of them once a night (C115)."""
-    journal = settings.data_dir / "journal", settings.database_url
+    journal = settings.journal_dir, settings.database_url
     use = Use(
         partial(journals.read_permits, *journal),
         partial(journals.read_places, *journal),

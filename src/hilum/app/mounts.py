@@ -308,7 +308,7 @@ def _nodes(ctx: Context) -> list[console_ports.Node]:
 def _consoles(site: Site) -> console_ports.Ports:
     settings = site.settings
     by_mail = LinkMail(site.kit.urls.enrol, bool(settings.smtp.host))
-    journal = settings.data_dir / "journal", settings.database_url
+    journal = settings.journal_dir, settings.database_url
     reader, leave = partial(_reader, settings), site.at_stop.append
     ports = consoles(
         site.kit,
@@ -334,7 +334,7 @@ def _anchored(path: Path) -> list[Anchored]:
 
 
 def _reader(settings: Settings) -> AccessReader:
-    return journals.open_reader(settings.data_dir / "journal", settings.database_url)
+    return journals.open_reader(settings.journal_dir, settings.database_url)
 
 
 def api(site: Site) -> App:
@@ -345,7 +345,7 @@ def api(site: Site) -> App:
         return upstream.seal_credentials(vault(), authorization, url=url, ids=site.kit.ids)
 
     reader = partial(_reader, site.settings)
-    permits = partial(journals.read_permits, site.settings.data_dir / "journal", site.settings.database_url)
+    permits = partial(journals.read_permits, site.settings.journal_dir, site.settings.database_url)
     private = site.settings.opens_private_fetches
     faults = FaultBook(site.settings.data_dir / "fhir", site.kit.clock)
     return control_plane(
@@ -354,13 +354,13 @@ def api(site: Site) -> App:
         reader,
         permits,
         site.at_stop.append,
-        busy=partial(journals.read_busy, site.settings.data_dir / "journal", site.settings.database_url),
+        busy=partial(journals.read_busy, site.settings.journal_dir, site.settings.database_url),
         domain_checker=DomainChecker(site.fetcher, records=TxtRecords()),
         providers=_providers(site),
         mails_links=bool(site.settings.smtp.host),
         private_urls=private,
         faults=faults,
-        counted=counted_calls((site.settings.data_dir / "journal", site.settings.database_url)),
+        counted=counted_calls((site.settings.journal_dir, site.settings.database_url)),
         furnisher=furnishing.furnisher(site.settings),
     )
 

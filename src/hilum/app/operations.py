@@ -27,15 +27,16 @@ from hilum.kernel.ports import Clock
 WORKERS = "platform"
 JOBS = "jobs"
 REPORT_BOUND = 1024 * 1024
+"""Bytes of one report of a process."""
 HEAD_BOUND = 8 * 1024
+"""Bytes of a request's head."""
 HEAD_WITHIN_S = 5.0
 CONNECTIONS_BOUND = 64
 SILENT_AFTER_S = 3.0
 """A process that has not reported for this time cannot answer, or has ended."""
 STALLED_AFTER_S = 5.0
+"""An event loop that is this far behind its own timers is stalled."""
 _log = logs.get("app")
-
-
 _Identity = tuple[int, float]
 """A process by its id and its start, because the system reuses ids."""
 
@@ -125,30 +126,23 @@ class Board:
 
     def state(self) -> State:
         """Judge this node: ready when at least one worker reports, and every worker that reports can answer."""
-        now = self._clock.monotonic()
         state = State()
-        workers = [each for each in self._processes.values() if each.part == WORKERS]
-        # Silence is treated as absence: a worker that hangs cannot report it.
-        reporting = [each for each in workers if now - each.reported_at <= SILENT_AFTER_S]
-        state.workers = len(reporting)
-        for each in reporting:
+        workers = self._reporting(WORKERS)
+        state.workers = len(workers)
+        for each in workers:
             state.reasons.update(each.faults)
             state.notices.update(each.notices)
             if _lag_of(each) > STALLED_AFTER_S:
                 state.reasons["worker_stalled"] = "A worker's event loop is stalled."
-        if not reporting:
+        if not workers:
             state.reasons["no_worker"] = (
                 "No worker is reporting: they are starting or cannot start. See the log."
             )
-        elif len(reporting) < self._workers:
+        elif len(workers) < self._workers:
             state.notices["workers_missing"] = (
-                f"{self._workers - len(reporting)} of {self._workers} workers do not report."
+                f"{self._workers - len(workers)} of {self._workers} workers do not report."
             )
-        jobs = [
-            each
-            for each in self._processes.values()
-            if each.part == JOBS and now - each.reported_at <= SILENT_AFTER_S
-        ]
+        jobs = self._reporting(JOBS)
         # A notice, not a reason: answers do not depend on the jobs process, and taking the node out
         # of service would not restart it (ADR 28).
         if self._jobs and not jobs:
@@ -159,11 +153,18 @@ class Board:
             state.notices.update(each.faults | each.notices)
         return state
 
+    def _reporting(self, part: str) -> list[_Process]:
+        """Return the processes of a part that reported lately. Silence is treated as absence: a process that hangs cannot report it."""
+        now = self._clock.monotonic()
+        return [
+            each
+            for each in self._processes.values()
+            if each.part == part and now - each.reported_at <= SILENT_AFTER_S
+        ]
+
     def merged(self) -> dict[str, dict[tuple[str, ...], Any]]:
         """Return the metrics of all processes together, by metric and labels."""
-        merged: dict[str, dict[tuple[str, ...], Any]] = {}
-        for name, values in self._past.items():
-            merged[name] = {labels: _copy(value) for labels, value in values.items()}
+        merged = {name: dict(values) for name, values in self._past.items()}
         for each in list(self._disconnected.values()):
             _merge(merged, each.metrics, lasting=True)
         for each in list(self._processes.values()):
@@ -175,14 +176,13 @@ def _lag_of(process: _Process) -> float:
     return max((float(value) for _, value in process.metrics.get(metrics.LOOP_LAG.name, ())), default=0.0)
 
 
-def _copy(value: Any) -> Any:
-    return list(value) if isinstance(value, list) else value
-
-
 def _merge(
     into: dict[str, dict[tuple[str, ...], Any]], reported: dict[str, Any], *, lasting: bool = False
 ) -> None:
-    """Add the metrics of one process. ``lasting``: only counters and histograms, since the gauges of an ended process mean nothing."""
+    """Add the metrics of one process. ``lasting``: only counters and histograms, since the gauges of an ended process mean nothing.
+
+    A histogram's counts are replaced, never changed: other sums may hold the same list.
+    """
     for metric in metrics.METRICS:
         if lasting and metric.kind == "gauge":
             continue
@@ -191,7 +191,7 @@ def _merge(
             key = tuple(labels)
             before = values.get(key)
             if before is None:
-                values[key] = _copy(value)
+                values[key] = value
             elif isinstance(value, list):
                 values[key] = [a + b for a, b in zip(before, value, strict=True)]
             elif isinstance(metric, metrics.Gauge) and metric.merged == "max":

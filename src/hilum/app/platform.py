@@ -107,9 +107,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
     servers = EmbeddedServers(settings, urls, clock, ids, alone=lambda: heartbeat.state.alone)
     fetcher = SafeFetcher(allow_private=settings.opens_private_fetches)
     upstreams = Upstreams(vault(), servers.find)
-    journal = journals.open_journal(
-        settings.database_url, settings.data_dir / "journal", uow.writer, ids, clock=clock
-    )
+    journal = journals.open_journal(settings.database_url, settings.journal_dir, uow.writer, ids, clock=clock)
     assets = Assets(*mounts.static_folders())
     pages = _shell(settings, urls, assets, keeper)
     at_stop: list[Callable[[], None]] = []
@@ -168,7 +166,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
 
 def _intents(settings: Settings, uow: UnitOfWork) -> journals.Intents:
     return journals.Intents(
-        lambda: journals.open_reader(settings.data_dir / "journal", settings.database_url),
+        lambda: journals.open_reader(settings.journal_dir, settings.database_url),
         lambda look: uow.reads(lambda _: look()),
     )
 
@@ -266,7 +264,7 @@ def _readiness(
     settings: Settings, keeper: SnapshotKeeper, heartbeat: Heartbeat, journal: journals.Journal, clock: Clock
 ) -> Readiness:
     """Build the checks of what every answer depends on. The directory matters only if the journal is in it (SQLite)."""
-    directory = Directory(settings.data_dir / "journal", clock)
+    directory = Directory(settings.journal_dir, clock)
     return Readiness(
         lambda: None if heartbeat.state.gate.opens else RELEASE_CLOSED,
         lambda: SNAPSHOT_STALE if keeper.current() is None else None,

@@ -50,11 +50,11 @@ from hilum.signin import service as signin
 
 CLOSED = "9999"
 """A schema gate that no release passes. A restored database has it until everything issued before has been ended."""
-# A dump ends with an empty search_path, under which the table would not be found.
+# With CLOSED. A dump ends with an empty search_path, under which the table would not be found.
 CLOSING = "RESET search_path; UPDATE schema_gate SET compatible_from = '9999';"
 APPLICATIONS = "policies_application"
 ASIDE = "replaced-{}"
-KEPT_SHARE = 0.5
+CHECKING_SHARE = 0.5
 """Share of the progress that is spent on checking the backup."""
 CANNOT_BE_KNOWN = (
     "switches engaged after the backup are not in force: engage them again",
@@ -119,7 +119,7 @@ def run(
     try:
         folder = backup.unpack(source, work)
         manifest = backup.read_manifest(folder)
-        backup.check_files(folder, manifest, lambda share: progress(share * KEPT_SHARE))
+        backup.check_files(folder, manifest, lambda share: progress(share * CHECKING_SHARE))
         _require_fit(settings, manifest)
         # The last check before anything is written: until here a refusal leaves everything as it was.
         application = _require_free(settings, replaces=replaces)
@@ -160,10 +160,7 @@ def _require_free(settings: Settings, *, replaces: bool) -> int:
 
     Return the number of the last application of a rule book in it, 0 if there is none.
     """
-    if settings.database_url.startswith("sqlite"):
-        exists = Path(settings.database_url.removeprefix("sqlite:///")).exists()
-    else:
-        exists = True
+    exists = settings.sqlite_file is None or settings.sqlite_file.exists()
     serving: list[str] = []
     application = 0
     if exists:
@@ -202,9 +199,7 @@ def _place(settings: Settings, folder: Path, manifest: Manifest, work: Path, act
     Everything is staged beside its place first, so that a full disk is noticed while the old files are still in use.
     Raises Unavailable, with the folder to which the old files were moved.
     """
-    home = settings.data_dir
-    is_sqlite = settings.database_url.startswith("sqlite")
-    control = Path(settings.database_url.removeprefix("sqlite:///")) if is_sqlite else None
+    home, control = settings.data_dir, settings.sqlite_file
     fresh = control.with_name(f"restoring-{control.name}") if control else work / "none"
     aside = ""
     try:
@@ -283,7 +278,8 @@ def _free_place(home: Path) -> Path:
 def _set_aside(old: list[Path], aside: Path, control: Path | None) -> None:
     """Move the files that are replaced into the folder ``aside``."""
     for path in old:
-        place = aside / (path.parent.name if path.parent != (control.parent if control else None) else "")
+        is_control = control is not None and path.parent == control.parent
+        place = aside if is_control else aside / path.parent.name
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
         shutil.move(path, place / path.name)
 

@@ -91,4 +91,4 @@ def retain(job_lease: JobLease, settings: Settings) -> None:
             and job_lease.write(lambda ctx: audit.purgeable_before(ctx, accessed)) == accessed
         )
 
-    journals.open_reader(settings.data_dir / "journal", settings.database_url).purge(accessed, may_continue)
+    journals.open_reader(settings.journal_dir, settings.database_url).purge(accessed, may_continue)

@@ -1,7 +1,6 @@
 """The job that settles writes without a recorded outcome: it reads from the FHIR server whether they were executed."""
 
 import asyncio
-from pathlib import Path
 
 from hilum.app.embedded_servers import EmbeddedServers
 from hilum.app.schedule import JobLease
@@ -22,11 +21,7 @@ from hilum.web.urls import Urls
 
 def intents_of(settings: Settings) -> Intents:
     """Return the reader of this installation's open intents."""
-    return Intents(lambda: journals.open_reader(folder_of(settings), settings.database_url))
-
-
-def folder_of(settings: Settings) -> Path:
-    return settings.data_dir / "journal"
+    return Intents(lambda: journals.open_reader(settings.journal_dir, settings.database_url))
 
 
 def settle(job_lease: JobLease, settings: Settings) -> int:
@@ -46,7 +41,7 @@ def settle(job_lease: JobLease, settings: Settings) -> int:
     # A journal file has one writer, so this job has a chain of its own beside those of the workers.
     journal = journals.open_journal(
         settings.database_url,
-        folder_of(settings),
+        settings.journal_dir,
         f"{job_lease.uow.writer}-{job_lease.uow.ids.new('s')[2:]}",
         job_lease.uow.ids,
     )

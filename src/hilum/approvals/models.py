@@ -10,7 +10,7 @@ from hilum.kernel.ids import PersonId, TenantId
 
 APPROVAL_LIFE = timedelta(days=7)
 APPROVALS_KEPT = timedelta(days=90)
-"""How long an approval can be looked up after it could last be given. Its events stay as long as any."""
+"""How long an approval can be looked up after its expiry. Its audit events stay as long as others."""
 SEALED_KEPT = timedelta(hours=1)
 """How long what was sealed with an approval outlives its expiry, so that one approved at its last moment still finds it."""
 PURGE_BATCH = 1_000
@@ -121,8 +121,8 @@ class Asked:
 class CarriedOut:
     """The result of an act: the id that it created or changed, with what is shown once, to the second person only.
 
-    ``link`` is the secret of a one-time link, and empty with an end if it was mailed to its owner; then ``setup_code`` is what it needs
-    beside it. ``secret_end`` is the second half of a client's secret.
+    ``link`` is the secret of a one-time link. If the link was mailed to its owner, ``link`` is empty, ``link_expires_at`` is set, and
+    ``setup_code`` is what the owner enters beside it. ``secret_end`` is the second half of a client's secret.
     """
 
     target: str

@@ -1,6 +1,7 @@
 """The hash tree over signed rows, and whether a row matches it. Pure.
 
-The digest of a node contains those of its children, down to the leaves. So the root covers every leaf. The path from a leaf to the root, with its siblings, proves that the leaf is in the tree; a bucket without the leaf proves that it is not.
+The digest of a node contains those of its children, down to the leaves, so the root covers every leaf. The path from a leaf to the root,
+with its siblings, proves that the leaf is in the tree; a bucket without the leaf proves that it is not.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ NOT_SIGNED = "It was never signed."
 NOT_AS_SIGNED = "It does not match what was signed."
 MISSING = "It was signed, but is missing."
 UNPROVED = "What was signed of it is damaged."
-"""Whether a row was signed is not known, nor that it was not."""
+"""It is unknown whether the row was signed."""
 UNREADABLE = "One of its rows cannot be read, so the others were not compared."
 GONE = ""
 """The state of a row that was removed properly: it has no leaf. Older releases kept a leaf with this digest."""
@@ -87,7 +88,7 @@ def _digest(what: str, found: list[tuple[str, str]]) -> str:
     return hashlib.sha256(orjson.dumps([what, found])).hexdigest()
 
 
-def ways(part: Part) -> dict[str, str]:
+def path_digests(part: Part) -> dict[str, str]:
     """Return the digests of a part's buckets and of every node on their paths to the root, whose place is the empty string."""
     found = {place: bucket_digest(leaves) for place, leaves in part.buckets.items()}
     level = set(part.buckets)
@@ -112,7 +113,7 @@ def prove(
     Each node is taken as it is stored, or as it is computed from what is below it. ``kept``: the children of a node with this digest that were proved before.
     ``before``: what the root proved of a smaller part, which stays proved: with more damage in sight, fewer nodes may be found again.
     """
-    computed, digests, unknown = ways(part), {"": root, **before}, set[str]()
+    computed, digests, unknown = path_digests(part), {"": root, **before}, set[str]()
     for depth in range(DEPTH):
         for parent in {place[:depth] for place in part.buckets} & digests.keys():
             below = children_of(parent)
@@ -154,7 +155,7 @@ def is_whole(stored: Part, root: str) -> bool:
     # A place of another length would be taken for a node.
     if any(len(place) != DEPTH or not _DIGITS.issuperset(place) for place in stored.buckets):
         return False
-    computed = ways(Part(stored.buckets, {}))
+    computed = path_digests(Part(stored.buckets, {}))
     above = {place: digest for place, digest in computed.items() if place and digest != EMPTY}
     return computed.get("", EMPTY) == root and above == {
         place: digest for place, digest in stored.nodes.items() if place and digest != EMPTY
@@ -216,7 +217,7 @@ def mismatch(digest: str, leaf: str | None) -> str:
 def head_bytes(head: Head) -> bytes:
     """Return the bytes of a head that are signed: every field, including the digest of the head before it."""
     fields = [head.number, head.root, head.made_at.isoformat(), head.previous]
-    # Of what somebody wrote, too: it is a fault, and no error.
+    # With a default: a head that somebody edited may hold any value, which is a fault to report and not an error to raise.
     return orjson.dumps(["head", *fields], default=str)
 
 

@@ -44,7 +44,9 @@ NOT_SIGNED_THERE = (
     "or until the operator has reviewed all signed rows and signed them again on the host (`hilum keys attest`). `hilum doctor` names each row."
 )
 _TRIES = 5
+"""How often rows and their signatures are read again, because others signed between the two reads."""
 _TRAIL_READ = 20
+"""How many of the newest heads in the audit trail are compared with the newest stored head."""
 _log = logs.get("attestations")
 _verified: LRUCache[str, None] = LRUCache(64)
 """Digests of heads whose signature this process has verified."""
@@ -163,7 +165,7 @@ def _proved(ctx: Context, subjects: Iterable[str], head: Trusted) -> tuple[Part,
     """Return what the root of a head proves of the buckets of some subjects and of the nodes on their paths; and the nodes that are stored otherwise."""
     places = {policy.place_of(each) for each in subjects}
     part = store.read_part(ctx.tx, places)
-    if policy.ways(part)[""] == head.root:
+    if policy.path_digests(part)[""] == head.root:
         return part, {}
     # While somebody else signs, nothing can be proved, and there is no need to look: the caller asks again.
     if store.newest_number(ctx.tx) != head.number:
@@ -189,13 +191,10 @@ def _children(digest: str) -> policy.Children | None:
 
 
 def _unread(ctx: Context, proof: Proof) -> set[str]:
-    """Return below which damaged nodes the leaves may prove more: not where they did not a moment ago."""
+    """Return below which damaged nodes the leaves may prove more: not where they were read in vain a moment ago."""
     with _lock:
-        return {
-            each
-            for each in proof.open
-            if ctx.now - _unproved.get(proof.digests[each], ctx.now - READ_AGAIN) >= READ_AGAIN
-        }
+        tried_at = {each: _unproved.get(proof.digests[each]) for each in proof.open}
+    return {each for each, at in tried_at.items() if at is None or ctx.now - at >= READ_AGAIN}
 
 
 def _keep(ctx: Context, proof: Proof, parents: Iterable[str]) -> None:
@@ -282,13 +281,13 @@ def _sign(ctx: Context, head: Trusted, states: Mapping[str, str]) -> None:
     for subject in sorted(states):
         if policy.place_of(subject) not in part.buckets:
             raise Conflict("attestations_not_as_signed", f"{subject}: {policy.UNPROVED} {NOT_SIGNED_THERE}")
-    ways = policy.ways(policy.changed(part, states))
+    digests = policy.path_digests(policy.changed(part, states))
     # Damaged nodes are written back as they were signed, so that their leaves need not be read again.
-    store.save(ctx.tx, states, damaged | ways)
+    store.save(ctx.tx, states, damaged | digests)
     if damaged:
         _log.warning("attestations.nodes.mended", nodes=len(damaged))
     number = head.number + 1
-    made = Head(number, ways[""], ctx.now, head.digest)
+    made = Head(number, digests[""], ctx.now, head.digest)
     kid, signature = keys.sign_bytes(ctx, Purpose.ATTESTATION, policy.head_bytes(made))
     made = replace(made, kid=kid, signature=signature)
     if not store.add_head(ctx.tx, made):
@@ -388,7 +387,8 @@ def _tree_faults(head: Trusted, buckets: int, nodes: int) -> Iterable[str]:
 
 def _row_faults(
     ctx: Context, sources: Mapping[str, Source], leaves: dict[str, str], damaged: Collection[str]
-) -> Iterable[State]:
+) -> Iterable[tuple[str, str]]:
+    """Yield the subject and the fault of each row that does not match its leaf, and of each leaf without a row."""
     all_read = True
     for kind, source in sources.items():
         try:

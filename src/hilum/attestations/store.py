@@ -117,21 +117,23 @@ def read_stored(tx: Connection, parent: str = "") -> Part:
     return Part(buckets, {str(row.place): str(row.digest) for row in found})
 
 
-def save(tx: Connection, states: Mapping[str, str], ways: Mapping[str, str]) -> None:
-    """Save leaves, and the nodes on their paths to the root; the root itself is in the head."""
-    rows = [
+def save(tx: Connection, states: Mapping[str, str], digests: Mapping[str, str]) -> None:
+    """Save leaves, and the nodes on their paths to the root, by their digests; the root itself is in the head."""
+    leaf_rows = [
         {"subject": each, "place": place_of(each), "digest": digest}
         for each, digest in states.items()
         if digest != GONE
     ]
     for batch in in_batches(states):
         tx.execute(leaves.delete().where(leaves.c.subject.in_(batch)))
-    for some in in_batches(rows):
+    for some in in_batches(leaf_rows):
         tx.execute(leaves.insert(), some)
-    at = [{"place": place, "parent": place[:-1], "digest": digest} for place, digest in ways.items() if place]
-    for batch in in_batches([each["place"] for each in at]):
+    node_rows = [
+        {"place": place, "parent": place[:-1], "digest": digest} for place, digest in digests.items() if place
+    ]
+    for batch in in_batches([each["place"] for each in node_rows]):
         tx.execute(nodes.delete().where(nodes.c.place.in_(batch)))
-    for some in in_batches(each for each in at if each["digest"]):
+    for some in in_batches(each for each in node_rows if each["digest"]):
         tx.execute(nodes.insert(), some)
 
 

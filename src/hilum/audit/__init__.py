@@ -6,7 +6,8 @@ one request; the search index of accesses, with each patient whom an answer show
 of every worker's decisions; the record of who read any of it.
 Must not know: what a decision means; HTTP; who may read the audit (routes ask ``identity.policy``).
 Public verbs: ``service.record``, ``list_events``, ``explain``, ``checkpoint``, ``verify``, ``purge_payloads``; ``newest_checkpoint``;
-``live.open_journal`` (``record``, ``record_unauthenticated_refusal``, ``close``), ``live.open_reader``.
+``live.open_journal`` (``record``, ``record_unauthenticated_refusal``, ``close``), ``live.open_reader``, ``live.index_accesses``,
+``live.count_decisions`` and the ``live.read_used``, ``read_traffic``, ``read_served`` ... of what these counted.
 Invariants:
 - Each writer has one chain; hash = SHA-256(previous, payload digest, header). A record never changes.
 - An access is answered only after its record is durable.

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from hilum.audit.models import (
     BREAK_GLASS,
+    COUNTED_REFUSALS,
     EXPLAIN_EVENTS_BOUND,
     SETTLEMENT,
     UNDELIVERED,
@@ -193,7 +194,7 @@ def _of_access(access: Access, *, delivered: bool) -> list[str]:
     elif access.detail:
         sentences.append(f"Detail sent to the app: {access.detail}")
     # A counted record represents many requests, so none of them has a rule of its own.
-    if access.rule == "folded":
+    if access.rule == COUNTED_REFUSALS:
         sentences.append(
             "The first refusals of an address in a minute are recorded one by one; the rest are counted together in this record."
         )

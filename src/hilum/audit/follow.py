@@ -22,8 +22,8 @@ from hilum.audit.models import (
 from hilum.kernel.errors import Unavailable
 from hilum.kernel.ports import Clock
 
-# Allows for the clocks of two nodes: records are ordered by the clock of the node that wrote them.
-_MINUTE = timedelta(minutes=1)
+_CLOCKS_APART = timedelta(minutes=1)
+"""How far the clocks of two nodes may differ: a record has the time of the node that wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,9 @@ class ResumePoint:
         self.positions[seen.journal] = seen.number
         self.lately[seen.journal] = at
         # On PostgreSQL every boot of every worker has a journal of its own, and an id would name all of them.
-        for journal in [each for each, last in self.lately.items() if last < at - RESUME_WITHIN - _MINUTE]:
+        for journal in [
+            each for each, last in self.lately.items() if last < at - RESUME_WITHIN - _CLOCKS_APART
+        ]:
             del self.positions[journal], self.lately[journal]
 
     def write(self, now: datetime) -> bytes:
@@ -181,19 +183,19 @@ class Tail:
         for follower in self._followers:
             follower.end(why)
 
-    async def catch_up(self, follower: Follower, left: ResumePoint) -> "Missed":
+    async def catch_up(self, follower: Follower, place: ResumePoint) -> "Missed":
         """Read the records after a resume point, up to where the follower began. Raises Unavailable."""
-        return await asyncio.to_thread(self._catch_up, follower, left)
+        return await asyncio.to_thread(self._catch_up, follower, place)
 
-    def _catch_up(self, follower: Follower, left: ResumePoint) -> "Missed":
+    def _catch_up(self, follower: Follower, place: ResumePoint) -> "Missed":
         reader, horizon = self._open_reader(), self._clock.now() - RESUME_WITHIN
         try:
-            # Journals without a position had written nothing shortly before ``left.began``; the minute allows for clocks apart.
-            floor, unnamed = reader.starts(horizon), reader.starts(max(left.began - _MINUTE, horizon))
+            # Journals without a position had written nothing shortly before ``place.began``.
+            floor, unnamed = reader.starts(horizon), reader.starts(max(place.began - _CLOCKS_APART, horizon))
             # The furthest of three: where the reader stood, the age limit, and for journals that it had never
             # seen, the time when it began.
             positions = {
-                name: max(left.positions.get(name, unnamed.get(name, 0)), floor.get(name, 0))
+                name: max(place.positions.get(name, unnamed.get(name, 0)), floor.get(name, 0))
                 for name in follower.upto
             }
             found: list[FollowedRecord] = []
@@ -207,7 +209,7 @@ class Tail:
                 read, behind = read + len(page), bool(page)
         finally:
             reader.close()
-        return Missed(tuple(found), more=behind or left.left < horizon)
+        return Missed(tuple(found), more=behind or place.left < horizon)
 
     def _ends(self) -> Positions:
         reader = self._open_reader()
@@ -219,7 +221,7 @@ class Tail:
     def _begin(self, reader: AccessReader) -> None:
         now = self._clock.now()
         # Starts are read before ends: a record in between counts as recent, never as missed.
-        before, self._positions = reader.starts(now - RESUME_WITHIN - _MINUTE), reader.ends()
+        before, self._positions = reader.starts(now - RESUME_WITHIN - _CLOCKS_APART), reader.ends()
         self._lately = {name: now for name, end in self._positions.items() if end > before.get(name, 0)}
 
     async def _poll(self, reader: AccessReader) -> None:
@@ -252,7 +254,7 @@ class Tail:
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """Records that a follower missed and wants. ``more``: some are too old to be returned."""
+    """Records that a follower missed and wants. ``more``: there were others, too old or too many to be returned."""
 
     records: tuple[FollowedRecord, ...]
     more: bool

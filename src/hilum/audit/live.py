@@ -27,6 +27,7 @@ from hilum.audit.files import FileReader, JournalFile
 from hilum.audit.journal_health import JournalHealth
 from hilum.audit.journal_records import AccessReader, ChainMoved, Writer, link_batch
 from hilum.audit.models import (
+    COUNTED_REFUSALS,
     JOURNAL_BATCH_BOUND,
     JOURNAL_CLOSE_WITHIN,
     JOURNAL_DEADLINE,
@@ -52,6 +53,9 @@ from hilum.kernel.errors import HilumError, Unavailable
 from hilum.kernel.ports import Clock, Ids
 from hilum.standards.strangers import WINDOW_S, AggregatedRefusals, Sources
 
+AGGREGATED_NOTES = "folded_notes"
+"""The rule of a record that aggregates notes beyond the bound. Its id, time, status and reason are those of the last one counted."""
+_DEADLINE_S = JOURNAL_DEADLINE.total_seconds()
 _log = logs.get("audit")
 
 
@@ -64,11 +68,6 @@ class _Waiting:
     is_note: bool = False
     given_up: bool = False
     deadline: float = 0.0
-
-
-_DEADLINE_S = JOURNAL_DEADLINE.total_seconds()
-AGGREGATED_NOTES = "folded_notes"
-"""The rule of a record that aggregates notes beyond the bound. Its id, time, status and reason are those of the last one counted."""
 
 
 class Journal:
@@ -94,7 +93,7 @@ class Journal:
         # Refusals of strangers are aggregated before they reach the queue, so that nobody fills the audit
         # (security decision 5).
         self._unauthenticated = UnauthenticatedRefusals()
-        self._timer: asyncio.TimerHandle | None = None
+        self._refusal_timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._thread: Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -163,7 +162,7 @@ class Journal:
                 # The thread skips the record if it has not taken it yet. If it has, the record may become
                 # durable although its caller was refused: that is the safe direction.
                 waiting.given_up = True
-                self._is_failing("audit_deadline")
+                self._note_failure("audit_deadline")
                 assert waiting.future is not None, "only those with a caller are awaited"
                 waiting.future.set_exception(
                     Unavailable(
@@ -234,12 +233,12 @@ class Journal:
         if self._unauthenticated.count_refusal(access):
             await self.record(access)
         # Counted and not recorded now, so nothing is awaited: a flood of refusals never waits for the disk.
-        elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(WINDOW_S, self.flush_unauthenticated)
+        elif self._refusal_timer is None:
+            self._refusal_timer = asyncio.get_running_loop().call_later(WINDOW_S, self.flush_unauthenticated)
 
     def flush_unauthenticated(self) -> None:
         """Queue the counted records, as notes. Runs a minute after the first of them, and at close."""
-        self._timer = None
+        self._refusal_timer = None
         for counted in self._unauthenticated.flush():
             self.note(counted)
         self._queue_notes()
@@ -249,7 +248,7 @@ class Journal:
         if self._closed:
             return
         self._closed = True
-        for timer in (self._timer, self._note_timer):
+        for timer in (self._refusal_timer, self._note_timer):
             if timer is not None:
                 timer.cancel()
         self.flush_unauthenticated()
@@ -392,9 +391,10 @@ class Journal:
                 self._queue_notes()
         # A claim that is held is an answer, not a failure of the journal.
         elif not isinstance(failure, Claimed):
-            self._is_failing(failure.code)
+            self._note_failure(failure.code)
 
-    def _is_failing(self, code: str) -> None:
+    def _note_failure(self, code: str) -> None:
+        """Have readiness report that the journal fails; log it once, until it works again."""
         if self._health is not None:
             self._health.failed()
         if not self._failing:
@@ -425,7 +425,7 @@ class UnauthenticatedRefusals:
         if not is_single:
             tenant, network = self._aggregated.add(access.tenant, access.source, now)
             # Of many requests that are counted together, one path would be arbitrary, and paths are PHI.
-            bare = replace(access, path="", query="", tenant=tenant, source=network, rule="folded")
+            bare = replace(access, path="", query="", tenant=tenant, source=network, rule=COUNTED_REFUSALS)
             self._last[tenant, network] = bare
         return is_single
 
@@ -436,6 +436,31 @@ class UnauthenticatedRefusals:
             replace(last_of_each[tenant, network], count=count)
             for tenant, network, count in self._aggregated.take()
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class Intents:
+    """The writes of the whole installation that have no outcome yet. All methods but ``look_up`` block, and belong in a thread."""
+
+    open_reader: Callable[[], AccessReader]
+    in_thread: Callable[[Callable[[], list[Access]]], Awaitable[list[Access]]] = asyncio.to_thread
+    """Runs a look-up in a thread; bounds how many run, and thus connect to the database, at once."""
+
+    async def look_up(self, request_id: str) -> list[Access]:
+        """Return every record of one request, off the event loop. Raises Unavailable."""
+        return await self.in_thread(lambda: self.find(request_id))
+
+    def find(self, request_id: str) -> list[Access]:
+        """Return every record of one request. Raises Unavailable."""
+        return self.open_reader().find(request_id)
+
+    def list_open(self) -> list[OpenIntent]:
+        """List writes without an outcome, oldest first, at most ``OPEN_INTENTS_BOUND``. Raises Unavailable."""
+        return self.open_reader().open_intents()
+
+    def forget(self, request_ids: Sequence[str]) -> None:
+        """Remove settled writes from the list. Raises Unavailable."""
+        self.open_reader().forget_intents(request_ids)
 
 
 def open_journal(
@@ -534,31 +559,6 @@ def read_places(
     """Return at which tenants some clients were permitted some kinds since the day of a moment: interaction, type, tenant."""
     counts = find_counts(database_url, directory)
     return [] if counts is None else counts.places(clients, since, kinds)
-
-
-@dataclass(frozen=True, slots=True)
-class Intents:
-    """The writes of the whole installation that have no outcome yet. All methods but ``look_up`` block, and belong in a thread."""
-
-    open_reader: Callable[[], AccessReader]
-    in_thread: Callable[[Callable[[], list[Access]]], Awaitable[list[Access]]] = asyncio.to_thread
-    """Runs a look-up in a thread; bounds how many run, and thus connect to the database, at once."""
-
-    async def look_up(self, request_id: str) -> list[Access]:
-        """Return every record of one request, off the event loop. Raises Unavailable."""
-        return await self.in_thread(lambda: self.find(request_id))
-
-    def find(self, request_id: str) -> list[Access]:
-        """Return every record of one request. Raises Unavailable."""
-        return self.open_reader().find(request_id)
-
-    def list_open(self) -> list[OpenIntent]:
-        """List writes without an outcome, oldest first, at most ``OPEN_INTENTS_BOUND``. Raises Unavailable."""
-        return self.open_reader().open_intents()
-
-    def forget(self, request_ids: Sequence[str]) -> None:
-        """Remove settled writes from the list. Raises Unavailable."""
-        self.open_reader().forget_intents(request_ids)
 
 
 def read_traffic(directory: Path, database_url: str, since: datetime, until: datetime) -> dict[str, Traffic]:

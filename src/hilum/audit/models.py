@@ -31,6 +31,8 @@ SETTLE_AFTER = timedelta(seconds=30)
 LEAVE_WITHIN = timedelta(seconds=8)
 """Age of an intent up to which its write may be sent: this plus the deadline of a FHIR server is less than ``SETTLE_AFTER``."""
 OPEN_INTENTS_BOUND = 1_000
+COUNTED_REFUSALS = "folded"
+"""The rule of a record of accesses, and the reason of an event, that counts refusals which have no record of their own."""
 SETTLEMENT = "settlement"
 """The rule of a later record that states the outcome of a write."""
 UNDELIVERED = "undelivered"

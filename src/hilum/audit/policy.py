@@ -1,4 +1,4 @@
-"""The chain: how records are hashed, and how every edit is detected.
+"""How records are chained and every edit is detected; who may read them; what one says of its patients, its scopes and its end. Pure.
 
 hash = SHA-256(previous hash, payload digest, header); payload digest = SHA-256(salt, payload); the first ``previous`` of a chain
 identifies its writer. All parts but the last have a fixed length, so two different records never hash the same bytes.
@@ -44,6 +44,9 @@ OWN_RECORD = "fhirUser"
 """The rule of a permit to read the person's own ``fhirUser``, which these two scopes permit together."""
 _OF_OWN_RECORD = ("openid", "fhirUser")
 _LETTERS = {kind.value: letter for kind, letter in LETTERS.items()}
+WRITES = frozenset({"create", "update", "patch", "delete"})
+_WRITE_WORDS = tuple(f'"{word}"'.encode() for word in sorted(WRITES))
+_FINAL = frozenset({Outcome.DONE, Outcome.REFUSED, Outcome.NOT_DONE})
 
 
 def genesis(stream: str, writer: str, after: bytes = b"") -> bytes:
@@ -88,10 +91,6 @@ def closes(access: Access) -> bool:
     return access.outcome in _FINAL or access.rule == SETTLEMENT
 
 
-_FINAL = frozenset({Outcome.DONE, Outcome.REFUSED, Outcome.NOT_DONE})
-WRITES = frozenset({"create", "update", "patch", "delete"})
-
-
 def is_undone(records: Iterable[Access]) -> bool:
     """Check whether the records of a request prove that its write was not carried out."""
     final = [each.outcome for each in records if closes(each)]
@@ -102,9 +101,6 @@ def may_be_write(header: bytes) -> bool:
     """Check without decoding whether a record's header may be that of a write. False positives are possible, false negatives are not."""
     # Verification reads millions of headers; decoding each would dominate it.
     return any(word in header for word in _WRITE_WORDS)
-
-
-_WRITE_WORDS = tuple(f'"{word}"'.encode() for word in sorted(WRITES))
 
 
 def claim_key(intent: Access) -> bytes | None:
@@ -215,12 +211,12 @@ def verify_chain(
     first: bytes,
     rows: Iterable[Row],
     *,
-    known: dict[int, set[bytes]],
+    required: dict[int, set[bytes]],
     covered: int,
     may_lack: Callable[[bytes], bool],
     faults: Faults,
 ) -> Walk:
-    """Verify one chain. ``known`` maps a seq to the hashes it must have: checkpointed heads, and the stored head of the chain.
+    """Verify one chain. ``required`` maps a seq to the hashes it must have: checkpointed heads, and the stored head of the chain.
 
     ``covered`` is the last checkpointed seq; ``may_lack`` returns for a header whether its payload may have been purged.
     A plain loop, because it must verify hundreds of thousands of records a second.
@@ -245,14 +241,14 @@ def verify_chain(
                 faults.add(f"chain {name}: the payload of record {seq} was removed without a purge")
         if hasher(previous + digest + header).digest() != stored:
             faults.add(f"chain {name}: record {seq} was edited, or does not follow the one before it")
-        if seq in known:
+        if seq in required:
             met.add(seq)
-            if known[seq] != {bytes(stored)}:
+            if required[seq] != {bytes(stored)}:
                 faults.add(f"chain {name}: record {seq} is not the one that was signed for")
         # Continue from the stored hash: an edited record is one fault and not one for each record behind it.
         previous, expected = stored, seq + 1
     # A head beyond the end of the chain: the chain was cut.
-    for seq in sorted(set(known) - met):
+    for seq in sorted(set(required) - met):
         faults.add(
             f"chain {name}: record {seq} was signed for, but the chain holds {counted(count, 'record')}"
         )

@@ -7,6 +7,7 @@ from datetime import datetime
 from hilum.audit import event_store, explanation, partition, policy, sealed, store, verification
 from hilum.audit.journal_records import AccessReader
 from hilum.audit.models import (
+    COUNTED_REFUSALS,
     HOLD_REASON_BOUND,
     HOLDS_BOUND,
     PURGE_ACTION,
@@ -75,7 +76,7 @@ def refusal(ctx: Context, event: Event, detail: str = NO_RIGHT) -> NotPermitted:
 
 def record_count(ctx: Context, action: str, *, tenant: str, source: str, count: int) -> None:
     """Record as one event how many requests from an address were refused that were not recorded one by one."""
-    event = Event(action, Outcome.REFUSED, tenant=tenant, reason="folded", facts={"count": count})
+    event = Event(action, Outcome.REFUSED, tenant=tenant, reason=COUNTED_REFUSALS, facts={"count": count})
     record(replace(ctx, trace=replace(ctx.trace, source=source)), event)
 
 

@@ -54,14 +54,14 @@ class Stream:
     dropped: int = 0
     why: str = "reader_left"
 
-    async def parts(self, left: ResumePoint | None) -> AsyncIterator[bytes]:
-        """Yield the stream from now, or from the resume point ``left``."""
+    async def parts(self, place: ResumePoint | None) -> AsyncIterator[bytes]:
+        """Yield the stream from now, or from the resume point ``place``."""
         # The id comes first, so that a browser that loses the connection before any record resumes from here.
-        yield b": listening\nretry: %d\n" % RETRY_MS + self._id(left or self.follower.place) + b"\n"
+        yield b": listening\nretry: %d\n" % RETRY_MS + self._id(place or self.follower.place) + b"\n"
         try:
-            if left is not None:
-                missed = await self.tail.catch_up(self.follower, left)
-                for part in self._missed(missed, left):
+            if place is not None:
+                missed = await self.tail.catch_up(self.follower, place)
+                for part in self._missed(missed, place):
                     yield part
             async for part in self._live():
                 yield part
@@ -69,11 +69,11 @@ class Stream:
             self.why = error.code
         yield _event(b"end", {"why": self.why})
 
-    def _missed(self, missed: Missed, left: ResumePoint) -> list[bytes]:
+    def _missed(self, missed: Missed, place: ResumePoint) -> list[bytes]:
         parts = [_event(b"missed", {"why": "too_far_back"})] if missed.more else []
         for seen in missed.records:
-            left.step(seen)
-            parts.append(self._decision(seen, left))
+            place.step(seen)
+            parts.append(self._decision(seen, place))
         return parts
 
     async def _live(self) -> AsyncIterator[bytes]:

@@ -129,17 +129,17 @@ def _reported(faults: policy.Faults, where: str) -> Iterator[None]:
 def _walk(
     chain: ChainRows, note: Head, covered: Head, may_lack: MayLack, faults: policy.Faults
 ) -> policy.Walk:
-    known: dict[int, set[bytes]] = {}
+    required: dict[int, set[bytes]] = {}
     # Both the stored head and the checkpointed one must be met; if they disagree at one seq, the set has two
     # hashes and neither matches.
     for seq, digest in (note, covered):
         if seq:
-            known.setdefault(seq, set()).add(bytes.fromhex(digest))
+            required.setdefault(seq, set()).add(bytes.fromhex(digest))
     walk = policy.verify_chain(
         chain.name,
         chain.first,
         chain.rows,
-        known=known,
+        required=required,
         covered=covered[0],
         may_lack=may_lack,
         faults=faults,

@@ -26,9 +26,12 @@ from hilum.audit.models import (
 from hilum.kernel.batches import batched
 
 INDEX_WAITS = 30
+"""How often a report looks whether the index has caught up; ``WAIT_S`` passes between two looks."""
 WAIT_S = 0.1
 READ_AT_ONCE = 5_000
+"""Records that are read in one query."""
 _COMPARED = ("tenant", "app", "person", "vendor")
+"""The fields by which a query selects records."""
 
 
 def read(journals: JournalReader, index: AccessIndex | None, query: WindowQuery) -> Window:
@@ -95,7 +98,7 @@ def _read(journals: JournalReader, places: Sequence[RecordPosition]) -> Iterable
             yield access
 
 
-def _ended(access: Access) -> PermittedRequest:
+def _as_request(access: Access) -> PermittedRequest:
     return PermittedRequest(
         access.request_id,
         access.tenant,
@@ -116,13 +119,14 @@ def _followed(found: Iterable[Access], query: WindowQuery) -> list[Access]:
         if access.rule != SETTLEMENT
         and all(getattr(query, word) in {"", getattr(access, word)} for word in _COMPARED)
         and (not query.writes_only or access.interaction in policy.WRITES)
-        and _ended(access).ended >= query.since
+        and _as_request(access).ended >= query.since
     ]
     return sorted(mine, key=lambda each: (each.at, each.decision))
 
 
 def _permitted(journals: JournalReader, access: Access) -> PermittedRequest:
-    found = _ended(access)
+    """Return a permitted request, and why its answer was withheld if it was."""
+    found = _as_request(access)
     # A write that was sent, and whose answer was withheld because it could not be recorded.
     if access.reason:
         return replace(found, kept_back=access.reason)
@@ -143,11 +147,11 @@ def _tenants(
     # Nobody may have tried since: then the last permitted decision is all there is to show.
     if not found:
         last = index.read(partial(access_index.last_permitted, query=query))
-        found = [TenantWindow(access.tenant, 0, _ended(access)) for _, access in journals.at(last)]
+        found = [TenantWindow(access.tenant, 0, _as_request(access)) for _, access in journals.at(last)]
     return tuple(sorted(found, key=lambda each: each.tenant))
 
 
 def _tenant(journals: JournalReader, index: AccessIndex, query: WindowQuery, refused: int) -> TenantWindow:
     last = index.read(partial(access_index.last_permitted, query=query))
-    ended = [_ended(access) for _, access in journals.at(last)]
+    ended = [_as_request(access) for _, access in journals.at(last)]
     return TenantWindow(query.tenant, refused, ended[0] if ended else None)

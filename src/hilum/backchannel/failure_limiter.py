@@ -14,6 +14,7 @@ from hilum.standards.strangers import WINDOW_S, Sources, is_over
 FAILURES_BOUND = 30
 """After this many consecutive failures within the window, the pair must wait until the window ends."""
 PAIRS_BOUND = 10_000
+"""Pairs of client and address that are counted at a time."""
 
 
 class Failures:
@@ -33,8 +34,8 @@ class Failures:
         """Return the seconds for which the pair's requests are still refused; 0 if they are not."""
         with self._lock:
             began, count = self._pairs.get((client, network_of(source)), (0.0, 0))
-        over = began + WINDOW_S - self._clock.monotonic()
-        return max(0.0, over) if count >= FAILURES_BOUND else 0.0
+        remaining = began + WINDOW_S - self._clock.monotonic()
+        return max(0.0, remaining) if count >= FAILURES_BOUND else 0.0
 
     def failed(self, client: str, source: str) -> None:
         """Count a failure. The window begins with the first one."""

@@ -81,13 +81,13 @@ def key_source(client: Client) -> str:
 
 def find_client(ctx: Context, site: Site, caller: Presented) -> Client | None:
     """Find the client that a caller claims to be, before authentication, so that the route can fetch its keys. Raises NotFound (tenant)."""
-    _tenant(ctx, site)
+    _require_tenant(ctx, site)
     return cached_facts.find_client(ctx, caller.client)
 
 
 def public_holder(ctx: Context, site: Site, refresh_token: str) -> ClientId | None:
     """Return the client of a refresh token if it is public; any other must present its credentials. Raises NotFound (tenant)."""
-    _tenant(ctx, site)
+    _require_tenant(ctx, site)
     held = tokens.find_refresh(ctx, refresh_token)
     if held is None or held.grant.tenant != site.tenant:
         return None
@@ -97,7 +97,7 @@ def public_holder(ctx: Context, site: Site, refresh_token: str) -> ClientId | No
 
 def authenticate(ctx: Context, site: Site, caller: Caller) -> Client:
     """Authenticate a client and return it. Raises NotPermitted(invalid_client), which is recorded; NotFound (no such tenant)."""
-    _tenant(ctx, site)
+    _require_tenant(ctx, site)
     if caller.replaced:
         facts = {"kids": list(caller.replaced)}
         event = Event(
@@ -275,7 +275,9 @@ def caller_fault(
     acting = Party(site.tenant, client.id, facts.app, facts.version, facts.vendor)
     installation = cached_facts.installation(ctx, site.tenant, client.app)
     book = policies.current(ctx).book_at(site.tenant, ctx.now, client.app)
-    standing = Standing(acting, _tenant(ctx, site), facts, installation, cached_facts.switches(ctx), book)
+    standing = Standing(
+        acting, _require_tenant(ctx, site), facts, installation, cached_facts.switches(ctx), book
+    )
     standing.source = ctx.trace.source
     # A backend service has no launches, so each new token is treated as a launch.
     if begins:
@@ -315,7 +317,7 @@ def _by_credentials(ctx: Context, site: Site, client: Client, request: TokenRequ
         vendor=facts.vendor,
         scopes=scopes,
         # Only a sandbox has certification runs.
-        run=evidence.run_of(ctx, client.id, site.tenant) if _tenant(ctx, site).sandbox else "",
+        run=evidence.run_of(ctx, client.id, site.tenant) if _require_tenant(ctx, site).sandbox else "",
     )
     ends = installation.expires_at if installation and client.type not in PLATFORM_PEERS else None
     lifetimes = policy.lifetimes_of(facts, book, ctx.now)
@@ -358,7 +360,7 @@ def load_state(
     book = policies.current(ctx).book_at(grant.tenant, ctx.now, grant.app)
     standing = Standing(
         grant,
-        _tenant(ctx, site),
+        _require_tenant(ctx, site),
         cached_facts.client_facts(ctx, grant.client),
         cached_facts.installation(ctx, grant.tenant, grant.app),
         cached_facts.switches(ctx),
@@ -461,7 +463,8 @@ def _id_token(ctx: Context, site: Site, grant: Grant, scopes: tuple[str, ...], c
     return keys.sign_jwt(ctx, site.tenant, claims)
 
 
-def _tenant(ctx: Context, site: Site) -> Tenant:
+def _require_tenant(ctx: Context, site: Site) -> Tenant:
+    """Return the active tenant of a site. Raises NotFound."""
     tenant = cached_facts.find_tenant(ctx, site.tenant)
     if tenant is None or not tenant.active:
         raise NotFound("tenant_not_found", "There is no such hospital.")
@@ -470,7 +473,7 @@ def _tenant(ctx: Context, site: Site) -> Tenant:
 
 def record_early_refusal(ctx: Context, site: Site, caller: Caller, refusal: NotPermitted) -> None:
     """Record a refusal that the route decided before any verb ran. Raises NotFound (no such tenant)."""
-    _tenant(ctx, site)
+    _require_tenant(ctx, site)
     record_refusal(ctx, site, caller, refusal)
 
 

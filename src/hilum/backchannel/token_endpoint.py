@@ -59,9 +59,11 @@ T = TypeVar("T")
 TRIES = 3
 """How often a verb is attempted if it conflicts with another transaction. A failed attempt has changed nothing."""
 CLIENTS_KEPT_S = 2.0
+"""How long the client that verifies an assertion is cached."""
 CLIENTS_BOUND = 10_000
 RETRY_AFTER_S = 2
 STOPPED_RETRY_AFTER_S = 60
+"""When a client may try again during a stop, which lasts longer than a conflict."""
 # RFC 6749 section 5.1.
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 NOBODY = Presented(Method.NONE, ClientId(""))
@@ -69,8 +71,6 @@ _ERROR_CODES = frozenset(each.value for each in TokenError) | {
     registration.INVALID_METADATA,
     registration.INVALID_REDIRECT,
 }
-
-
 Reply = tuple[int, dict[str, Any], dict[str, str]]
 """Status, body and headers of an answer."""
 
@@ -134,22 +134,18 @@ class BackChannel:
 
     async def _note_use(self, presented: Presented, trace: Trace) -> None:
         """Record the use of a secret or key after a success, at most once in USE_NOTED_EVERY."""
+        client, notes = presented.client, list[Callable[[Context], None]]()
         kid = presented.decoded[0].get("kid")
-        if (
-            presented.method is Method.ASSERTION
-            and isinstance(kid, str)
-            and self._is_due(presented.client, f"kid {kid}")
-        ):
-            with suppress(HilumError):
-                note_key = partial(clients.note_key_use, client=presented.client, kid=kid)
-                await self._kit.uow.write(note_key, trace=trace)
+        is_key = presented.method is Method.ASSERTION
+        if is_key and isinstance(kid, str) and self._is_due(client, f"kid {kid}"):
+            notes.append(partial(clients.note_key_use, client=client, kid=kid))
         credential = {Method.BASIC: presented.digest, Method.ASSERTION: KEYS}.get(presented.method)
-        if credential is None or not self._is_due(presented.client, credential):
-            return
-        # The tokens are issued already, so a failure to record their use must not fail the request.
-        with suppress(HilumError):
-            note = partial(clients.note_use, client=presented.client, credential=credential)
-            await self._kit.uow.write(note, trace=trace)
+        if credential is not None and self._is_due(client, credential):
+            notes.append(partial(clients.note_use, client=client, credential=credential))
+        for note in notes:
+            # The tokens are issued already, so a failure to record their use must not fail the request.
+            with suppress(HilumError):
+                await self._kit.uow.write(note, trace=trace)
 
     def _is_due(self, client: ClientId, credential: str) -> bool:
         """Check whether a use must be recorded, and mark it as recorded."""

@@ -26,9 +26,10 @@ FirstRead = Callable[[Collection[str], datetime], datetime | None]
 FOLLOWED = timedelta(days=366)
 """How long after sign-up a vendor is followed, and how far back the first step looks."""
 VENDORS_AT_ONCE = 50
-LOOKED_EVERY = timedelta(minutes=50)
-"""A vendor that signed up recently is checked once in each run of the job."""
 LATELY = timedelta(days=14)
+"""How long after sign-up a vendor is checked often."""
+LOOKED_EVERY = timedelta(minutes=50)
+"""How often such a vendor is checked: shorter than the hour between two runs of the job, so in each of them."""
 OTHERS_EVERY = timedelta(hours=23)
 """How often an older vendor is checked. A late check loses nothing: the times come from the records."""
 COUNTED_BACK = timedelta(days=7)
@@ -72,7 +73,7 @@ def follow_vendors(ctx: Context, first_read: FirstRead) -> bool:
         limit=VENDORS_AT_ONCE,
     )
     for each in found:
-        store.save(ctx.tx, replace(_looked_at(ctx, each, first_read), looked_at=ctx.now))
+        store.save(ctx.tx, replace(_checked(ctx, each, first_read), looked_at=ctx.now))
     return len(found) == VENDORS_AT_ONCE
 
 
@@ -81,17 +82,18 @@ def follow_refusals(ctx: Context) -> bool:
     since = store.followed(ctx.tx, REFUSED[0]) or ctx.now - COUNTED_BACK
     until = max(since, min(since + WINDOW, ctx.now - LAG))
     trying = store.trying_since(ctx.tx, since)
-    of = _vendors_of_clients(ctx, trying) if trying else {}
+    vendor_of = _vendors_of_clients(ctx, trying) if trying else {}
     refused = [
-        (of[event.event.client], event.at)
-        for action in (REFUSED if of else ())
+        (vendor_of[event.event.client], event.at)
+        for action in (REFUSED if vendor_of else ())
         for event in _events(ctx, action, since, until)
-        if event.event.client in of
+        if event.event.client in vendor_of
     ]
     for vendor in {vendor for vendor, _ in refused if trying[vendor].launched_at is None}:
         # The vendor may have got its token since the last check; later refusals are not friction.
         found = trying[vendor]
-        trying[vendor] = replace(found, launched_at=_launched_at(ctx, found, *_tried(ctx, found)))
+        apps, sandbox_clients = _apps_and_sandbox_clients(ctx, found)
+        trying[vendor] = replace(found, launched_at=_launched_at(ctx, found, apps, sandbox_clients))
     counted = Counter(
         vendor for vendor, at in refused if (launched := trying[vendor].launched_at) is None or at < launched
     )
@@ -111,19 +113,20 @@ def _events(ctx: Context, action: str, since: datetime, until: datetime) -> Iter
         query = replace(query, after=page.next)
 
 
-def _looked_at(ctx: Context, found: Friction, first_read: FirstRead) -> Friction:
-    apps, tried = _tried(ctx, found)
-    if not tried:
+def _checked(ctx: Context, found: Friction, first_read: FirstRead) -> Friction:
+    """Return how far a vendor has come by now."""
+    apps, sandbox_clients = _apps_and_sandbox_clients(ctx, found)
+    if not sandbox_clients:
         return found
     if found.launched_at is None:
-        found = replace(found, launched_at=_launched_at(ctx, found, apps, tried))
+        found = replace(found, launched_at=_launched_at(ctx, found, apps, sandbox_clients))
     if found.launched_at is not None:
         with lanes.using(Lane.OWN):
-            found = replace(found, read_at=first_read(sorted(tried), found.launched_at))
+            found = replace(found, read_at=first_read(sorted(sandbox_clients), found.launched_at))
     return found
 
 
-def _tried(ctx: Context, found: Friction) -> tuple[Collection[AppId], set[ClientId]]:
+def _apps_and_sandbox_clients(ctx: Context, found: Friction) -> tuple[Collection[AppId], set[ClientId]]:
     """Return a vendor's apps and their sandbox clients."""
     apps = registry.apps_of_vendors(ctx, [found.vendor])
     facts = clients.facts_of_apps(ctx, apps) if apps else {}
@@ -131,13 +134,14 @@ def _tried(ctx: Context, found: Friction) -> tuple[Collection[AppId], set[Client
 
 
 def _launched_at(
-    ctx: Context, found: Friction, apps: Collection[AppId], tried: Collection[ClientId]
+    ctx: Context, found: Friction, apps: Collection[AppId], sandbox_clients: Collection[ClientId]
 ) -> datetime | None:
+    """Return when one of a vendor's sandbox clients got its first token; None if none has one."""
     times = (
         each.at
         for app in apps
         for each in _first_tokens(ctx, app, found.signed_up_at)
-        if each.event.client in tried
+        if each.event.client in sandbox_clients
     )
     return min(times, default=None)
 

@@ -52,6 +52,8 @@ DETAILS = {
     ),
 }
 """The sentence of each refusal."""
+_MOST = {"minutes": MINUTES_MAX, "per_day": PER_DAY_MAX, "review_hours": REVIEW_HOURS_MAX}
+"""The settings that are numbers, with the largest value of each."""
 
 
 def reason_fault(order: NewUse) -> str:
@@ -176,11 +178,7 @@ def settings_faults(settings: Settings) -> dict[str, str]:
         faults["categories"] = "category_not_openable"
     elif settings.enabled and not settings.categories:
         faults["categories"] = "missing"
-    for name, most in (
-        ("minutes", MINUTES_MAX),
-        ("per_day", PER_DAY_MAX),
-        ("review_hours", REVIEW_HOURS_MAX),
-    ):
+    for name, most in _MOST.items():
         if not 1 <= getattr(settings, name) <= most:
             faults[name] = out_of_range(1, most)
     return faults
@@ -192,9 +190,7 @@ def widens(before: Settings, after: Settings) -> bool:
         return False
     if not before.enabled or not set(after.categories) <= set(before.categories):
         return True
-    return any(
-        getattr(after, name) > getattr(before, name) for name in ("minutes", "per_day", "review_hours")
-    )
+    return any(getattr(after, name) > getattr(before, name) for name in _MOST)
 
 
 def narrows(before: Settings, after: Settings) -> bool:

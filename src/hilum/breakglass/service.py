@@ -50,7 +50,7 @@ from hilum.standards.refusals import meaning_of
 from hilum.standing import service as standing
 from hilum.standing.policy import standing_fault
 
-_REVIEWS = {
+_REVIEW_REFUSALS = {
     "review_of_own_use": "Somebody else at the hospital must review your emergency access.",
     "break_glass_running": "This emergency access is still open. End it, or review it when it is over.",
     "account_too_new": "Your account is less than a week old, so you cannot review yet. Ask a colleague.",
@@ -135,8 +135,7 @@ def end_use(ctx: Context, use_id: str) -> Use:
     use = _visible(ctx, use_id, lock=True)
     if not policy.is_running(use, ctx.now):
         raise Conflict("break_glass_over", "This emergency access has already ended.")
-    ended = replace(use, ended_at=ctx.now, ended_by=str(ctx.actor))
-    _save(ctx, ended)
+    ended = _end(ctx, use)
     audit.record(ctx, _event("breakglass.use.end", ended))
     return ended
 
@@ -154,9 +153,9 @@ def review(ctx: Context, use_id: str, verdict: str, note: str) -> Use:
     if not fault and not identity.counts_as_one_of_two(ctx, PersonId(ctx.actor.id)):
         fault = "account_too_new"
     if fault == "break_glass_running":
-        raise Conflict(fault, _REVIEWS[fault])
+        raise Conflict(fault, _REVIEW_REFUSALS[fault])
     if fault:
-        raise audit.refusal(ctx, replace(event, reason=fault), _REVIEWS.get(fault, NO_RIGHT))
+        raise audit.refusal(ctx, replace(event, reason=fault), _REVIEW_REFUSALS.get(fault, NO_RIGHT))
     if use.reviewed_at is not None:
         raise Conflict("break_glass_reviewed", "A colleague has already reviewed this emergency access.")
     if faults := policy.verdict_faults(verdict, note):
@@ -235,7 +234,7 @@ def _apply(ctx: Context, before: Settings, after: Settings) -> Settings:
     store.save_settings(ctx.tx, after)
     if policy.narrows(before, after):
         for use in store.read_running(ctx.tx, ctx.now, tenant=after.tenant):
-            _save(ctx, replace(use, ended_at=ctx.now, ended_by=str(ctx.actor)))
+            _end(ctx, use)
     ctx.advance_epoch(BREAK_GLASS, f"settings/{after.tenant}", urgent=True)
     facts = {"before": _shown(before), "after": _shown(after)}
     audit.record(ctx, Event("breakglass.settings.change", tenant=after.tenant, facts=facts))
@@ -252,9 +251,12 @@ def _settings(ctx: Context, tenant: TenantId) -> Settings:
     return store.find_settings(ctx.tx, tenant) or Settings(tenant)
 
 
-def _save(ctx: Context, use: Use) -> None:
-    store.save_use(ctx.tx, use)
+def _end(ctx: Context, use: Use) -> Use:
+    """End a use, so that no node opens anything for it any more."""
+    ended = replace(use, ended_at=ctx.now, ended_by=str(ctx.actor))
+    store.save_use(ctx.tx, ended)
     ctx.advance_epoch(BREAK_GLASS, f"use/{use.id}", urgent=True)
+    return ended
 
 
 def _visible(ctx: Context, use_id: str, *, lock: bool = False) -> Use:
@@ -280,7 +282,7 @@ def _event(action: str, use: Use, **facts: str) -> Event:
 def end_all(ctx: Context) -> None:
     """End every open use after a restore, since it may have been ended after the backup."""
     for use in store.read_running(ctx.tx, ctx.now):
-        _save(ctx, replace(use, ended_at=ctx.now, ended_by=str(ctx.actor)))
+        _end(ctx, use)
 
 
 @keyed(r"(use|settings)/[^/]+")

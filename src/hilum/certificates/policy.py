@@ -57,7 +57,8 @@ _COLOURS = {
     Status.INVALID: "#a3182b",
 }
 _GREY = "#4d5562"
-_LETTER, _PAD = 7, 10
+_LEFT, _LETTER, _PAD = 52, 7, 10
+"""Widths in a badge, in pixels: the part that names Hilum, a letter on the average, the space beside the words."""
 NAME_SHOWN = 40
 """Letters of a name that a badge shows."""
 
@@ -127,14 +128,14 @@ def status_of(
     return (Status.GRACE, Cause.EXPIRED) if ended else (Status.VALID, Cause.NONE)
 
 
-def grace_of(certification: Certification, book: Book, of: Iterable[ClientFacts]) -> datetime | None:
+def grace_of(certification: Certification, book: Book, clients: Iterable[ClientFacts]) -> datetime | None:
     """Return until when the clients of a certification are served after its end; None if they are not, or another one gives them as much for longer.
 
     By the same judgement as enforcement (``standing``), with the rule book that is in force everywhere.
     """
     until = (
         served_by(book, each, basis)
-        for each in of
+        for each in clients
         if each.version == certification.version and each.environment is certification.environment
         for basis in each.bases
         if (basis.until, basis.scopes) == (certification.expires_at, certification.scopes)
@@ -263,9 +264,9 @@ def packed(statuses: Mapping[int, Status]) -> str:
     Source: draft-ietf-oauth-status-list-12 section 4.1: the first status in the lowest bits of the first byte, DEFLATE in the ZLIB format, base64url.
     """
     raw = bytearray(LIST_BOUND)
-    each_byte = 8 // BITS
+    per_byte = 8 // BITS
     for place, status in statuses.items():
-        raw[place // each_byte] |= status << (place % each_byte * BITS)
+        raw[place // per_byte] |= status << (place % per_byte * BITS)
     return base64url.encode(zlib.compress(bytes(raw), 9))
 
 
@@ -279,10 +280,10 @@ def status_at(lst: str, bits: int, place: int) -> int | None:
         raw = inflating.decompress(base64url.decode(lst), LIST_BOUND)
     except (ValueError, zlib.error):
         return None
-    each_byte = 8 // bits
-    if place // each_byte >= len(raw):
+    per_byte = 8 // bits
+    if place // per_byte >= len(raw):
         return None
-    return raw[place // each_byte] >> (place % each_byte * bits) & ((1 << bits) - 1)
+    return raw[place // per_byte] >> (place % per_byte * bits) & ((1 << bits) - 1)
 
 
 def seconds(moment: datetime) -> int:
@@ -298,10 +299,9 @@ def verify(text: str, keys: Mapping[str, Any], *, now: datetime, status_list: st
 
     Anything unknown makes it not valid. A key that was replaced since stays in the published set, so what it signed verifies.
     """
-    opened = _opened(text, keys, CERTIFICATE_TYPE, "certificate")
-    if isinstance(opened, Verdict):
-        return opened
-    claims = opened
+    claims = _opened(text, keys, CERTIFICATE_TYPE, "certificate")
+    if isinstance(claims, Verdict):
+        return claims
     instant = seconds(now)
     begins, ends = claims.get("nbf"), claims.get("exp")
     if not isinstance(begins, int) or not isinstance(ends, int):
@@ -310,7 +310,7 @@ def verify(text: str, keys: Mapping[str, Any], *, now: datetime, status_list: st
         return Verdict("not_yet_valid", f"The certificate holds from {_day(begins)} on.", claims)
     if instant >= ends:
         return _expired(claims, status_list, keys, instant)
-    # An empty one was given, and says nothing.
+    # Not ``if not status_list``: an empty list was given, and is judged as a malformed one.
     if status_list is None:
         until = f"The signature is valid, and the certificate is valid until {_day(ends)} unless it was withdrawn."
         return Verdict("", until, claims)
@@ -437,12 +437,12 @@ def said(found: Certificate | None, *, known: bool, now: datetime, reviewed: boo
     name = found.app_name if len(found.app_name) <= NAME_SHOWN else f"{found.app_name[: NAME_SHOWN - 1]}…"
     label = found.label if len(found.label) <= NAME_SHOWN else f"{found.label[: NAME_SHOWN - 1]}…"
     what = f"{name} {label}: "
-    graced = found.status is Status.GRACE and found.grace_until is not None and now < found.grace_until
+    grace_until = _grace_end(found, now)
     # It has certainly ended. Whether hospitals may keep using it is unknown while its state is.
-    if now >= found.expires_at and not (graced and known):
+    if now >= found.expires_at and (grace_until is None or not known):
         return what + _WORDS[Cause.EXPIRED]
-    if graced and found.grace_until is not None:
-        return f"{what}expired, in grace until {found.grace_until:%Y-%m-%d}"
+    if grace_until is not None:
+        return f"{what}expired, in grace until {grace_until:%Y-%m-%d}"
     if not known:
         return what + UNKNOWN_WORDS
     if found.status is not Status.VALID:
@@ -450,11 +450,17 @@ def said(found: Certificate | None, *, known: bool, now: datetime, reviewed: boo
     return f"{what}{'certified' if reviewed else 'regulated access'} until {found.expires_at:%Y-%m-%d}"
 
 
-def _shown(found: Certificate, now: datetime) -> Status:
+def _grace_end(found: Certificate, now: datetime) -> datetime | None:
+    """Return until when a certificate is in its grace; None if it is in none."""
+    in_grace = found.status is Status.GRACE and found.grace_until is not None and now < found.grace_until
+    return found.grace_until if in_grace else None
+
+
+def _status_now(found: Certificate, now: datetime) -> Status:
+    """Return the status of a certificate now, which may have ended since its status was judged."""
     if now < found.expires_at:
         return found.status
-    graced = found.status is Status.GRACE and found.grace_until is not None and now < found.grace_until
-    return Status.GRACE if graced else Status.INVALID
+    return Status.INVALID if _grace_end(found, now) is None else Status.GRACE
 
 
 def badge(found: Certificate | None, *, known: bool, now: datetime, reviewed: bool = True) -> str:
@@ -464,14 +470,14 @@ def badge(found: Certificate | None, *, known: bool, now: datetime, reviewed: bo
     )
     colour = _GREY
     if found is not None and known and reviewed:
-        colour = _COLOURS[_shown(found, now)]
+        colour = _COLOURS[_status_now(found, now)]
     width = len(text) * _LETTER + 2 * _PAD
     words = escape(text, {'"': "&quot;"})
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width + 52}" height="24" role="img" aria-label="Hilum: {words}">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width + _LEFT}" height="24" role="img" aria-label="Hilum: {words}">'
         f"<title>Hilum: {words}</title>"
-        f'<rect width="52" height="24" fill="#1d2430"/><rect x="52" width="{width}" height="24" fill="{colour}"/>'
+        f'<rect width="{_LEFT}" height="24" fill="#1d2430"/><rect x="{_LEFT}" width="{width}" height="24" fill="{colour}"/>'
         '<g fill="#ffffff" font-family="Verdana, Geneva, sans-serif" font-size="12">'
-        f'<text x="9" y="16">Hilum</text><text x="{52 + _PAD}" y="16" textLength="{width - 2 * _PAD}" '
+        f'<text x="9" y="16">Hilum</text><text x="{_LEFT + _PAD}" y="16" textLength="{width - 2 * _PAD}" '
         f'lengthAdjust="spacingAndGlyphs">{words}</text></g></svg>'
     )

@@ -14,11 +14,11 @@ from hilum.registry.models import Environment
 
 
 class Step(StrEnum):
-    """Of the end of a certificate."""
+    """A step in the end of a certificate, of which people are notified."""
 
     SOON = "soon"
     ENDED = "ended"
-    """And there is no grace."""
+    """It ended, and there is no grace."""
     GRACE = "grace"
     """It ended, and hospitals that have the app may keep using it."""
     GRACE_OVER = "grace_over"
@@ -31,11 +31,10 @@ MAILS = {
     Step.GRACE_OVER: (MailKind.CERTIFICATE_ENDED, MailKind.APP_CERTIFICATE_ENDED),
 }
 """What the vendor gets, and what the administrators of hospitals get."""
-GRACE_OVER = "over"
 
 
 def remind_due(ctx: Context) -> int:
-    """Put the mails that are due about ends of certificates, of a batch; return how many certificates those were. call again until it returns 0.
+    """Put the mails about ends of certificates that are due, for at most a batch; return for how many certificates. Call again until it returns 0.
 
     What is due next is recorded in the same transaction, and one cause yields one mail, so nobody gets one twice.
     """
@@ -46,12 +45,13 @@ def remind_due(ctx: Context) -> int:
         if each.remind_at is None or not _is_wanted(ctx, each):
             continue
         if each.remind_at > each.expires_at:
-            _announce(ctx, each, Step.GRACE_OVER, GRACE_OVER)
+            _announce(ctx, each, Step.GRACE_OVER, "over")
             continue
         before = policy.reminder_due(each.remind_at, each.expires_at, ctx.now)
-        if before is not None:
-            step = Step.SOON if before else Step.ENDED if each.grace_until is None else Step.GRACE
-            _announce(ctx, each, step, str(before.days))
+        if before is None:
+            continue
+        at_end = Step.ENDED if each.grace_until is None else Step.GRACE
+        _announce(ctx, each, Step.SOON if before else at_end, str(before.days))
     return len(due)
 
 
@@ -63,6 +63,7 @@ def _is_wanted(ctx: Context, found: Certificate) -> bool:
 
 
 def _announce(ctx: Context, found: Certificate, step: Step, once: str) -> None:
+    """Mail the vendor and, except long before the end, the hospitals; ``once`` tells this step from the certificate's others."""
     cause = f"certificate/{found.id}/{once}"
     ends = found.expires_at.isoformat()
     kind, for_hospitals = MAILS[step]

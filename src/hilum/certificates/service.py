@@ -115,6 +115,7 @@ def _follow_registry(doing: _Step) -> bool:
 
 
 def _in_turns(doing: _Step) -> list[AppId]:
+    """Return the apps whose turn it is to be judged again, and advance the walk past them."""
     found = store.apps_after(doing.ctx.tx, doing.walk.looked, LOOKED_AGAIN)
     doing.walk = replace(doing.walk, looked=found[-1] if len(found) == LOOKED_AGAIN else "")
     return found
@@ -122,17 +123,17 @@ def _in_turns(doing: _Step) -> list[AppId]:
 
 def _settle(doing: _Step, apps: Iterable[AppId]) -> None:
     """Make the missing certificates of some apps, and judge the status of the existing ones."""
-    of = list(apps)
-    if not of:
+    ids = list(apps)
+    if not ids:
         return
-    certified = registry.read_certified(doing.ctx, of)
+    certified = registry.read_certified(doing.ctx, ids)
     held: dict[AppId, dict[str, Certificate]] = {}
-    for each in store.of_apps(doing.ctx.tx, of):
+    for each in store.of_apps(doing.ctx.tx, ids):
         held.setdefault(each.app, {})[each.id] = each
-    texts = store.texts_of(doing.ctx.tx, of)
+    texts = store.texts_of(doing.ctx.tx, ids)
     published = keys.public_jwks(doing.ctx, Purpose.CERTIFICATE, "")
     book, facts = _served(doing.ctx, held)
-    for app in of:
+    for app in ids:
         found = {each.id: each for each in certified.certifications.get(app, ())}
         for row in held.get(app, {}).values():
             # A place in the status list other than the signed one would show somebody else's status.
@@ -254,18 +255,13 @@ def _save(doing: _Step, row: Certificate, status: Status, cause: Cause, grace_un
 def _publish(doing: _Step) -> None:
     """Sign the status lists in which something changed, and those that have become old."""
     ctx = doing.ctx
-    old = {each.number for each in store.list_lists(ctx.tx) if is_old(ctx.now - each.made_at)}
+    old = {each.number for each in store.list_lists(ctx.tx) if ctx.now - each.made_at >= LIST_REMADE}
     for number in sorted(doing.lists | old):
         claims = policy.list_claims(
             number, store.statuses(ctx.tx, number, doing.walk.last), now=ctx.now, at=doing.at
         )
         text = keys.sign_compact(ctx, Purpose.CERTIFICATE, claims, typ=LIST_TYPE)
         store.save_list(ctx.tx, StatusList(number, text, ctx.now))
-
-
-def is_old(age: timedelta) -> bool:
-    """Check whether a status list is signed again although nothing in it changed."""
-    return age >= LIST_REMADE
 
 
 # --- who is certified, for rooms above ---
@@ -287,7 +283,7 @@ def current_of(ctx: Context, app: AppId) -> Certificate | None:
 
 
 def current_of_all(ctx: Context, apps: Collection[AppId]) -> dict[AppId, Certificate]:
-    """Return the certificates for production that stand for some apps."""
+    """Return the certificate for production that represents each of some apps, without a permission check."""
     held: dict[AppId, list[Certificate]] = {}
     for each in store.of_apps(ctx.tx, apps):
         if each.environment is Environment.PRODUCTION:

@@ -409,6 +409,20 @@ def app_scopes(app_id: str, *, days: str, tenant: str, json_: bool) -> None:
     click.echo(proposal_of(found))
 
 
+def proposal_of(found: dict[str, Any]) -> str:
+    """Return what is proposed for an installation, with the command line that does it."""
+    at, days, id_ = found["tenant"], found["days"], found["installation"]
+    # Quoted for a shell: a scope may hold & and *.
+    scopes = " ".join(f"--scope {quote(each)}" for each in found["narrow_to"])
+    return {
+        "none": f"Not installed at {at}." if at else "For a proposal, set --tenant.",
+        "too_early": f"Installed within the last {days} days, at {found['installed_at']}: too early for a proposal.",
+        "keep": f"Nothing to narrow at {at}.",
+        "narrow": f"Narrow it at {at} to what it used in {days} days:\n  hilum app narrow {id_} {scopes}",
+        "uninstall": f"It used no record in {days} days. Remove it from {at}:\n  hilum app uninstall {found['app']} --tenant {at}",
+    }[found["proposal"]]
+
+
 @app.command("calls")
 @app_argument
 @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True, help="How many.")
@@ -432,20 +446,6 @@ def app_calls(app_id: str, *, limit: int, after: str, json_: bool) -> None:
     )
     if found["next"]:
         click.echo(f"There are more: --after {found['next']}")
-
-
-def proposal_of(found: dict[str, Any]) -> str:
-    """Return what is proposed for an installation, with the command line that does it."""
-    at, days, id_ = found["tenant"], found["days"], found["installation"]
-    # Quoted for a shell: a scope may hold & and *.
-    scopes = " ".join(f"--scope {quote(each)}" for each in found["narrow_to"])
-    return {
-        "none": f"Not installed at {at}." if at else "For a proposal, set --tenant.",
-        "too_early": f"Installed within the last {days} days, at {found['installed_at']}: too early for a proposal.",
-        "keep": f"Nothing to narrow at {at}.",
-        "narrow": f"Narrow it at {at} to what it used in {days} days:\n  hilum app narrow {id_} {scopes}",
-        "uninstall": f"It used no record in {days} days. Remove it from {at}:\n  hilum app uninstall {found['app']} --tenant {at}",
-    }[found["proposal"]]
 
 
 @app.command("quota")

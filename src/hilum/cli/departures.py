@@ -134,7 +134,7 @@ def export(departure: str, folder: Path, *, json_: bool) -> None:
     from hilum.audit import live
 
     found = host.read_settings()
-    reader = live.open_reader(found.data_dir / "journal", found.database_url)
+    reader = live.open_reader(found.journal_dir, found.database_url)
     uow = host.open_uow(found)
     try:
         with progress_bar("exporting") as progress:

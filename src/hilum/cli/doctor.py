@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
@@ -38,12 +37,12 @@ def doctor(*, fhir_servers: bool, json_: bool) -> None:
       hilum doctor --json
       hilum doctor --fhir-servers
     """
-    found = host.read_settings()
+    settings = host.read_settings()
     findings = [
         Finding("settings", ok=True),
-        *_database_findings(found),
-        *_directory_findings(found),
-        *machine_findings(found),
+        *_database_findings(settings),
+        *_directory_findings(settings),
+        *machine_findings(settings),
     ]
     if fhir_servers and all(finding.ok for finding in findings if finding.check in NEEDED):
         findings += fhir_server_findings()
@@ -56,19 +55,19 @@ def doctor(*, fhir_servers: bool, json_: bool) -> None:
     sys.exit(0 if all(finding.ok for finding in findings) else REFUSED)
 
 
-def _database_findings(found: Settings) -> Iterator[Finding]:
+def _database_findings(settings: Settings) -> Iterator[Finding]:
     from hilum.infra.migrations.run import release
 
-    file = Path(found.database_url.removeprefix("sqlite:///"))
+    file = settings.sqlite_file
     # Looking must not create: SQLite would make an empty database here.
-    if found.database_url.startswith("sqlite") and not file.is_file():
-        inside = found.data_dir / "hilum.db"
+    if file is not None and not file.is_file():
+        inside = settings.data_dir / "hilum.db"
         other = (
             f", or set HILUM_DATABASE_URL=sqlite:///{inside}, where there is one" if inside.is_file() else ""
         )
         yield Finding("database", ok=False, next=f"{file} is not there yet: run `hilum migrate`{other}")
         return
-    uow = host.open_uow(found)
+    uow = host.open_uow(settings)
     trace = Trace(uow.ids.new("req"), source="host")
     try:
         schema = uow.read_now(
@@ -81,14 +80,14 @@ def _database_findings(found: Settings) -> Iterator[Finding]:
         if current:
             yield uow.read_now(_secret_key_finding, actor=host.actor(), trace=trace)
             yield uow.read_now(_fhir_user_finding, actor=host.actor(), trace=trace)
-            yield _writes_finding(found)
+            yield _writes_finding(settings)
             # Before the database: what is anchored meanwhile would not be in the transaction.
-            anchored = anchoring.read(found)
+            anchored = anchoring.read(settings)
             yield from uow.read_now(
-                lambda ctx: platform_findings(ctx, found, anchored), actor=host.actor(), trace=trace
+                lambda ctx: platform_findings(ctx, settings, anchored), actor=host.actor(), trace=trace
             )
         # Production refuses to serve synthetic hospitals, whose passwords are published.
-        if current and not found.is_sandbox:
+        if current and not settings.is_sandbox:
             synthetic = uow.read_now(preflight.sandbox_tenants, actor=host.actor(), trace=trace)
             advice = f"production does not serve them: {', '.join(synthetic)}" if synthetic else ""
             yield Finding("no synthetic hospitals", ok=not synthetic, next=advice)
@@ -110,14 +109,14 @@ def _fhir_user_finding(ctx: Context) -> Finding:
     return Finding("fhirUser", ok=not shared, next=advice)
 
 
-def _writes_finding(found: Settings) -> Finding:
+def _writes_finding(settings: Settings) -> Finding:
     """Report writes without an outcome on record. Recent ones are still in progress; the jobs process settles older ones."""
     from hilum.audit import live
     from hilum.audit.models import SETTLE_AFTER, Unsettled
     from hilum.cli.records import unsettled_lines
 
     now = host.now()
-    reader = live.open_reader(found.data_dir / "journal", found.database_url)
+    reader = live.open_reader(settings.journal_dir, settings.database_url)
     opened = [Unsettled(each.intent.request_id, each.intent.at) for each in reader.open_intents()]
     advice = "; ".join(unsettled_lines(opened, now))
     # A younger write may still be in flight, which is no fault.
@@ -133,13 +132,13 @@ def _secret_key_finding(ctx: Context) -> Finding:
     return Finding("secret key", ok=not fault, next=fault)
 
 
-def _directory_findings(found: Settings) -> Iterator[Finding]:
+def _directory_findings(settings: Settings) -> Iterator[Finding]:
     """Check the data directory and the access journal by writing, as a worker does: permissions alone do not show a full disk."""
     from hilum.app.readiness import DISK_FULL, Directory
     from hilum.audit.journal_health import is_writable
     from hilum.infra.system import SystemClock
 
-    where = found.data_dir
+    where = settings.data_dir
     if not where.is_dir():
         yield Finding("data directory", ok=False, next=f"create {where}")
         return
@@ -147,7 +146,7 @@ def _directory_findings(found: Settings) -> Iterator[Finding]:
     fault = Directory(where, SystemClock()).fault()
     advice = f"free some space at {where}" if fault == DISK_FULL else f"let the platform write to {where}"
     yield Finding("data directory", ok=fault is None, next=advice if fault else "")
-    shut = [path.name for path in sorted((where / "journal").glob("access-*.db")) if not is_writable(path)]
+    shut = [path.name for path in sorted(settings.journal_dir.glob("access-*.db")) if not is_writable(path)]
     if shut:
         advice = f"{', '.join(shut)} cannot be written: check its permissions, and whether another process holds it"
         yield Finding("access journal", ok=False, next=advice)

@@ -61,7 +61,7 @@ def platform_findings(ctx: Context, found: Settings, anchored: Sequence[Anchored
     # One transaction, so that nodes, leases and records are of one moment.
     there = nodes.list_nodes(ctx.tx)
     live = [each for each in there if each.live]
-    reader = journals.open_reader(found.data_dir / "journal", found.database_url)
+    reader = journals.open_reader(found.journal_dir, found.database_url)
     with unreadable.noting() as left_out:
         signed = [_certifications(ctx), _signed_rows(ctx)]
     return [

@@ -70,7 +70,7 @@ def audit_verify(copy: Path | None, *, json_: bool) -> None:
 
     found = host.read_settings()
     anchors, heads = _anchors(found, copy), anchoring.read(found, copy)
-    reader = live.open_reader(found.data_dir / "journal", found.database_url)
+    reader = live.open_reader(found.journal_dir, found.database_url)
     read_event = Event("audit.chain.verify")
 
     def verb(ctx: Context) -> tuple[Verdict, Event]:

@@ -304,7 +304,7 @@ def _explain_here(request_id: str) -> dict[str, Any]:
     from hilum.audit.routes import explanation_json
 
     settings = host.read_settings()
-    reader = live.open_reader(settings.data_dir / "journal", settings.database_url)
+    reader = live.open_reader(settings.journal_dir, settings.database_url)
     # Reading the audit on the host is recorded as it is over the API (C155).
     read_event = policy.reading(Event("audit.request.explain"), {"request_id": request_id})
 

@@ -93,15 +93,13 @@ LAUNCH_SCOPE = "hilum/launch"
 # A developer who registers without scopes may try everything that synthetic data allows.
 DEFAULT_DELEGATED = " ".join(
     (
-        *(
-            "launch",
-            "launch/patient",
-            "launch/encounter",
-            "openid",
-            "fhirUser",
-            "online_access",
-            "offline_access",
-        ),
+        "launch",
+        "launch/patient",
+        "launch/encounter",
+        "openid",
+        "fhirUser",
+        "online_access",
+        "offline_access",
         *everything(Prefix.PATIENT),
         *everything(Prefix.USER),
     )
@@ -361,7 +359,7 @@ def hours_on(hours: Hours, day: date) -> list[tuple[datetime, datetime]]:
 
 
 def new_client_faults(metadata: ClientMetadata) -> Faults:
-    """Check the approver as a text, which only older clients may have: no hospital of a production client has named such an approver (C17)."""
+    """Refuse an approver that a new production client states as a text: each hospital names its own. Clients of older releases may have one (C17)."""
     use = metadata.backend_use
     named = use is not None and bool(use.approver.strip())
     in_production = metadata.environment is Environment.PRODUCTION

@@ -52,18 +52,18 @@ def client_state(client: Client) -> State:
     secrets = sorted((each.digest, signed_moment(each.expires_at)) for each in client.secrets)
     # As text: keys may hold numbers of any size.
     keys = "" if client.jwks is None else json.dumps(client.jwks, sort_keys=True)
-    return _client(client.id), _digest(held, moments, keys, _use(client.backend_use), secrets)
+    return _client_subject(client.id), _digest(held, moments, keys, _use(client.backend_use), secrets)
 
 
 def _digest(*state: object) -> str:
-    # Without ``attestations.digest_of``, which takes any value: a worker that starts digests every client there is.
+    # Not by ``attestations.digest_of``, which accepts any value and is slower: a worker that starts digests every client there is.
     return sha256(orjson.dumps(state)).hexdigest()
 
 
 def _use(use: BackendUse | None) -> list[object]:
     if use is None:
         return []
-    words: list[object] = [
+    stated: list[object] = [
         use.purpose,
         use.population,
         use.schedule,
@@ -73,20 +73,22 @@ def _use(use: BackendUse | None) -> list[object]:
     ]
     # Only where one is declared: the rest is signed as releases before these two signed it.
     return (
-        [*words, use.patients_a_day, use.hours] if (use.patients_a_day, use.hours) != (None, None) else words
+        [*stated, use.patients_a_day, use.hours]
+        if (use.patients_a_day, use.hours) != (None, None)
+        else stated
     )
 
 
-def _client(client: ClientId) -> str:
+def _client_subject(client: ClientId) -> str:
     return f"client/{client}"
 
 
-def _offer(app: AppId) -> str:
+def _offer_subject(app: AppId) -> str:
     return f"offer/{app}"
 
 
 def _offer_state(offer: Transfer) -> State:
-    return _offer(offer.app), _digest(offer.vendor, offer.to, signed_moment(offer.expires_at))
+    return _offer_subject(offer.app), _digest(offer.vendor, offer.to, signed_moment(offer.expires_at))
 
 
 def _states(registered: Registered) -> tuple[State, State]:
@@ -139,11 +141,13 @@ def ended_dynamic(ctx: Context) -> list[Registered]:
 
 
 def states(ctx: Context) -> Iterator[State]:
-    """Return subject and digest of every client, of whose each app with a client is, and of every offer of an app."""
+    """Return subject and digest of every client, of the owner of every app with a client, and of every offer of an app."""
     apps, owned = registry.read_apps(ctx, None), dict[AppId, App]()
     with unreadable.noting() as left_out:
         readable = [(client.app, client_state(client)) for client in store.read_clients(ctx.tx, None)]
-    odd = [(AppId(each.app), (_client(ClientId(each.id)), UNREADABLE)) for each in left_out if each.app]
+    odd = [
+        (AppId(each.app), (_client_subject(ClientId(each.id)), UNREADABLE)) for each in left_out if each.app
+    ]
     for app, state in (*readable, *odd):
         if app in apps:
             owned[app] = apps[app]
@@ -171,7 +175,7 @@ def attest(ctx: Context, client: Client) -> None:
 
 
 def attest_new(ctx: Context, client: Client) -> None:
-    """Sign a client that was added just now, and with an app's first client whose the app is. Raises Conflict (its vendor was changed since)."""
+    """Sign a client that was just added; with an app's first client also which vendor owns the app. Raises Conflict (the vendor was changed since)."""
     owner = registry.owner_state(registry.get_app(ctx, client.app))
     first = not attestations.is_signed(ctx, owner[0])
     if not first:
@@ -192,7 +196,7 @@ def attest_offer(ctx: Context, offer: Transfer) -> None:
 
 def attest_decided(ctx: Context, offer: Transfer) -> None:
     """Sign the end of an offer. Raises Conflict."""
-    attestations.attest(ctx, (_offer(offer.app), GONE))
+    attestations.attest(ctx, (_offer_subject(offer.app), GONE))
 
 
 def begin_transfer(ctx: Context, app: App, offer: Transfer) -> list[Client]:
@@ -203,8 +207,8 @@ def begin_transfer(ctx: Context, app: App, offer: Transfer) -> list[Client]:
 
 
 def attest_transferred(ctx: Context, app: App, counting: Iterable[Client]) -> None:
-    """Sign whose an app is now, and the clients of it that counted before, without their credentials. Raises Conflict (one was changed meanwhile)."""
-    decided = (_offer(app.id), GONE)
+    """Sign which vendor owns an app now, and its clients that counted before, without their credentials. Raises Conflict (one was changed meanwhile)."""
+    decided = (_offer_subject(app.id), GONE)
     if not attestations.is_signed(ctx, registry.owner_subject(app.id)):
         attestations.attest(ctx, decided)
         return
@@ -221,7 +225,7 @@ def attest_transferred(ctx: Context, app: App, counting: Iterable[Client]) -> No
 def attest_gone(ctx: Context, ended: Iterable[tuple[ClientId, AppId]]) -> None:
     """Sign that clients are gone whose apps had no other. Raises Conflict."""
     subjects = {
-        subject for client, app in ended for subject in (_client(client), registry.owner_subject(app))
+        subject for client, app in ended for subject in (_client_subject(client), registry.owner_subject(app))
     }
     if subjects:
         attestations.attest(ctx, *((each, GONE) for each in sorted(subjects)))

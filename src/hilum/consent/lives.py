@@ -72,13 +72,14 @@ def _life(agreement: Authorization, cell: Cell | None, families: Iterable[TokenF
     return AgreementLife(
         replace(agreement, ends=ends),
         tuple(
-            (each, min([ends, *policy.family_ends(each, cell), _own(each)], key=lambda end: end.at))
+            (each, min([ends, *policy.family_ends(each, cell), _own_end(each)], key=lambda end: end.at))
             for each in families
         ),
     )
 
 
-def _own(family: TokenFamily) -> End:
+def _own_end(family: TokenFamily) -> End:
+    """Return the end that a token family got when it was issued."""
     return End(family.expires_at, Reason.REFRESH_TOKEN_OLD)
 
 

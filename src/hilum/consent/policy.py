@@ -54,6 +54,7 @@ _REACH = {
     Prefix.SYSTEM: Sentence("of every patient"),
 }
 VERBS = ("see", "find", "add", "change", "delete")
+"""Every verb of a permission, for the catalogue of texts to translate."""
 
 
 def is_in_force(authorization: Authorization, now: datetime) -> bool:
@@ -385,7 +386,7 @@ def apply_ticks(asked: Iterable[str], ticked: Iterable[str], *, by: Consenter = 
     texts, ticks = tuple(dict.fromkeys(asked)), frozenset(ticked)
     parts = parts_of(texts, by.rights)
     permissions = permissions_of(parts)
-    return _granted(texts, (parts, permissions), _chosen(permissions, ticks) | ticks & DECLINABLE, by)
+    return _granted(texts, parts, permissions, _chosen(permissions, ticks) | ticks & DECLINABLE, by)
 
 
 def declined(asked: Iterable[str], ticked: Iterable[str], *, by: Consenter = NOBODY) -> tuple[str, ...]:
@@ -409,7 +410,8 @@ def without(agreed: Iterable[str], refused: Iterable[str], *, by: Consenter = NO
     remaining = {
         each.value for each in permissions if not any(each is no or may_overlap(each, no) for no in refusals)
     }
-    return _granted(texts, (parts, permissions), frozenset(remaining) | DECLINABLE - frozenset(removed), by)
+    chosen = frozenset(remaining) | DECLINABLE - frozenset(removed)
+    return _granted(texts, parts, permissions, chosen, by)
 
 
 def left_of(
@@ -435,11 +437,12 @@ def _is_of_one_chart(text: str) -> bool:
 
 def _granted(
     texts: tuple[str, ...],
-    split: tuple[dict[str, list[Part]], tuple[Permission, ...]],
+    parts: dict[str, list[Part]],
+    permissions: tuple[Permission, ...],
     chosen: frozenset[str],
     by: Consenter,
 ) -> tuple[str, ...]:
-    parts, permissions = split
+    """Return what is granted of each scope when the ``chosen`` permissions are."""
     of_text: dict[int, list[Part]] = {}
     for found in parts.values():
         for part in found:

@@ -83,7 +83,7 @@ def record_authorization(
     if covering is None:
         wanted = (facts.id, facts.version, basis, patient, workflow, frozenset(texts))
         covering = _same(ctx, cell, facts, holder=(tenant, person), wanted=wanted)
-    about, read_in = (person, patient), {"language": language} if language else {}
+    read_in = {"language": language} if language else {}
     if covering is not None:
         return _renew(ctx, covering, cell, offline=offline, read_in=read_in)
     recorded = Authorization(
@@ -96,7 +96,7 @@ def record_authorization(
         basis=basis,
         scopes=texts,
         created_at=ctx.now,
-        expires_at=_end_of_new(ctx, cell, about, study_ends),
+        expires_at=_end_of_new(ctx, cell, person, patient, study_ends=study_ends),
         patient=patient,
         launch=launch,
         offline=offline,
@@ -162,11 +162,10 @@ def read_in_force(ctx: Context, clients: Collection[ClientId]) -> Iterator[Autho
 
 
 def _end_of_new(
-    ctx: Context, cell: Cell | None, about: tuple[PersonId, str], study_ends: datetime | None = None
+    ctx: Context, cell: Cell | None, person: PersonId, patient: str, *, study_ends: datetime | None = None
 ) -> datetime:
     """Return when an agreement that is recorded now expires: by the app's cell, and no later than its person may act for the patient."""
     end = policy.first_end(cell, now=ctx.now, study_ends=study_ends)
-    person, patient = about
     last = policy.chart_end(identity.find_person(ctx, person), patient) if patient else None
     return end if last is None else min(end, last)
 
@@ -194,7 +193,9 @@ def _with_last_use(ctx: Context, found: list[Authorization], cell: Cell | None) 
 
 def withhold(
     ctx: Context,
-    holder: tuple[TenantId, PersonId, AppId],
+    tenant: TenantId,
+    person: PersonId,
+    app: AppId,
     refused: Iterable[str],
     *,
     patient: str,
@@ -206,7 +207,6 @@ def withhold(
     Otherwise the app could keep reading it with earlier tokens. Scopes that the page did not offer are kept. ``but``: the agreement that was
     just recorded, if there is one.
     """
-    tenant, person, app = holder
     declined = tuple(refused)
     # By app rather than by client: a person sees apps, and declined one (ADR 41).
     for each in store.list_in_force_of_app(ctx.tx, tenant, person, ctx.now, app=app):
@@ -327,7 +327,7 @@ def _renew(
 ) -> Authorization:
     # Opening the app extends only a rolling agreement.
     rolls = cell is not None and cell.lifetimes.expiry is Expiry.ROLLING
-    until = _end_of_new(ctx, cell, (found.person, found.patient)) if rolls else found.expires_at
+    until = _end_of_new(ctx, cell, found.person, found.patient) if rolls else found.expires_at
     renewed = replace(
         found,
         # Never earlier: a renewal must not shorten what was agreed.
@@ -403,7 +403,7 @@ def withdraw(ctx: Context, authorization: AuthorizationId) -> Authorization:
     stored = store.get(ctx.tx, authorization)
     _judge_actor(ctx, stored, "consent.authorization.withdraw")
     in_force = store.list_in_force_of_app(ctx.tx, stored.tenant, stored.person, ctx.now, app=stored.app)
-    # `found` may have ended already: withdrawing it again succeeds, too.
+    # The stored one may have ended already: withdrawing it again succeeds, too.
     for each in ({stored.id: stored} | {each.id: each for each in in_force}).values():
         _revoke(ctx, each)
     audit.record(ctx, _event(stored, "consent.authorization.withdraw", also=[each.id for each in in_force]))

@@ -78,7 +78,7 @@ def add_contact(ctx: Context, order: NewContact, *, link_url: LinkUrl) -> Contac
     id_ = found.id if found else ctx.ids.new("con")
     added = Contact(id_, order.vendor, order.kind, address, mailbox, str(ctx.actor), ctx.now)
     # A refusal commits, so it comes before the contact is written.
-    _require_budget(ctx, added)
+    _count_mail(ctx, added)
     if found is None and not store.add_contact(ctx.tx, added):
         raise Conflict("contact_exists", "The vendor has this contact already.")
     audit.record(ctx, replace(event, facts=event.facts | {"contact": added.id}))
@@ -92,7 +92,7 @@ def send_link(ctx: Context, contact_id: str, *, link_url: LinkUrl) -> Contact:
     if contact.removed_at is not None:
         raise Conflict("contact_removed", "This contact was removed. Add it again.")
     _require_wanted(ctx, contact.vendor, contact.mailbox, event)
-    _require_budget(ctx, contact)
+    _count_mail(ctx, contact)
     return _send(ctx, contact, MailKind.CONTACT_PROOF, link_url)
 
 
@@ -112,7 +112,7 @@ def _require_wanted(ctx: Context, vendor: VendorId, mailbox: str, event: Event) 
         raise audit.refusal(ctx, replace(event, reason="contact_declined"), detail)
 
 
-def _require_budget(ctx: Context, contact: Contact) -> None:
+def _count_mail(ctx: Context, contact: Contact) -> None:
     """Count one mail to a contact. Raises NotPermitted if its mailbox or vendor got as many as a day allows."""
     start = ctx.now - WINDOW
     if store.spend(ctx.tx, f"to/{contact.mailbox}", MAILS_TO_ONE, ctx.now, start) and store.spend(

@@ -71,6 +71,7 @@ class Buckets:
         return len(self._buckets)
 
     def _make_room(self, now: float) -> float:
+        """Evict a bucket if there are too many; return the seconds until one can be evicted, 0 if there is room."""
         if len(self._buckets) < self._bound:
             return 0.0
         oldest = next(iter(self._buckets))

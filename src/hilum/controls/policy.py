@@ -1,6 +1,6 @@
 """Who may engage and release switches, and which switch stops a request. Pure.
 
-Source: docs/adr on kill switches; security decision 8.
+Source: ADR 6; security decision 8.
 """
 
 import re

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from hilum.audit import service as audit
-from hilum.audit.models import Event, Outcome
+from hilum.audit.models import Event
 from hilum.controls import policy, store
 from hilum.controls.models import (
     ENDS_KEPT_FOR,
@@ -42,8 +42,6 @@ from hilum.kernel.errors import (
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.kernel.persistent import PersistentMap
 
-REFUSED = Outcome.REFUSED
-
 
 def engage(ctx: Context, order: EngageOrder, *, person_tenant: str | None = None) -> Switch:
     """Engage a kill switch and record actor, reason and expiry.
@@ -54,17 +52,8 @@ def engage(ctx: Context, order: EngageOrder, *, person_tenant: str | None = None
     # Permission before validity, so that a stranger learns nothing about targets.
     tenant = policy.tenant_of(order.target, person_tenant)
     if not policy.may_engage(ctx.actor, order.target, person_tenant=person_tenant):
-        audit.record(
-            ctx,
-            Event(
-                "controls.switch.engage",
-                REFUSED,
-                tenant=tenant,
-                reason="not_permitted",
-                facts=_facts(order.target),
-            ),
-        )
-        raise NotPermitted("not_permitted", "You may not engage a switch on this target.")
+        event = Event("controls.switch.engage", tenant=tenant, facts=_facts(order.target))
+        raise audit.refusal(ctx, event, "You may not engage a switch on this target.")
     if faults := policy.order_faults(order, now=ctx.now):
         raise Invalid("switch_invalid", "The switch cannot be engaged as asked.", fields=faults)
     # A wide switch is engaged above the bound too, since one of them can replace many narrow ones.
@@ -101,28 +90,28 @@ def release(ctx: Context, switch_id: str, *, counts: Callable[[str, datetime], b
     issued before a full stop ended stays invalid. Raises NotFound, NotPermitted, Conflict (no longer in force, or changed concurrently).
     """
     switch = store.get_switch(ctx.tx, switch_id)
+    is_wide = switch.target.kind in WIDE
     if not policy.may_release(ctx.actor, switch):
         # Whether there is a switch elsewhere is not this caller's
         # business: answered like an id that does not exist.
         if not policy.may_see(ctx.actor, switch.tenant):
             raise NotFound("switch_not_found", "There is no such switch.")
-        wide = switch.target.kind in WIDE
         detail = (
             "Releasing a wide switch takes two people of the staff: each runs `hilum switch release` under their own account."
-            if wide
-            else ""
+            if is_wide
+            else "You may not release this switch."
         )
-        raise _refused_release(ctx, switch, "not_permitted", detail or "You may not release this switch.")
+        raise _refused_release(ctx, switch, "not_permitted", detail)
     if not switch.in_force(ctx.now):
         raise Conflict("switch_over", "This switch is no longer in force.")
     by = str(ctx.actor)
     # A new account could have been made for this purpose by the first of the two (security decision 25).
-    if switch.target.kind in WIDE and not counts(by, ctx.now):
+    if is_wide and not counts(by, ctx.now):
         detail = (
             "Your account is too new to be one of the two people who release this switch. Ask a colleague."
         )
         raise _refused_release(ctx, switch, "account_too_new", detail)
-    if switch.target.kind in WIDE and ctx.actor.unconfirmed:
+    if is_wide and ctx.actor.unconfirmed:
         raise _refused_release(ctx, switch, "factor_stale", FACTOR_STALE)
     asked_at = switch.release_asked_at
     asker_counts = asked_at is not None and counts(switch.release_asked_by, asked_at)
@@ -199,11 +188,8 @@ def set_quota(ctx: Context, app: str, tenant: str, quota: Quota | None) -> None:
     level = policy.quota_level(ctx.actor, tenant)
     target = Target(TargetKind.APP_TENANT, f"{app}/{tenant}")
     if level is None:
-        audit.record(
-            ctx,
-            Event("controls.quota.set", REFUSED, tenant=tenant, reason="not_permitted", facts=_facts(target)),
-        )
-        raise NotPermitted("not_permitted", "You may not set quotas at this hospital.")
+        event = Event("controls.quota.set", tenant=tenant, facts=_facts(target))
+        raise audit.refusal(ctx, event, "You may not set quotas at this hospital.")
     # After permission, as in `engage`.
     if fault := policy.target_fault(target):
         raise Invalid("quota_invalid", "The app or the tenant is not an id.", fields={"app": fault})

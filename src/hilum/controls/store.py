@@ -46,7 +46,9 @@ from hilum.kernel.pages import FIRST_PAGE, PageQuery
 
 ROWS_AT_ONCE = 2_000
 FEW = 4
-"""As many targets as a person's credential is judged by, and more."""
+"""The most targets that one prepared statement looks up. A person's credential is judged by fewer."""
+Stops = tuple[list[Switch], list[tuple[Target, datetime]]]
+"""Switches in force, and when full stops on their targets ended."""
 
 switches = Table(
     "control_switch",
@@ -187,20 +189,16 @@ def count_in_force(tx: Connection, now: datetime, *, tenant: str | None = None) 
     return int(tx.execute(query if tenant is None else query.where(switches.c.tenant == tenant)).scalar_one())
 
 
-# Two sources of ends: recorded ones, and full stops that have expired and wait for the job. Both count, so
-# that enforcement never depends on the job.
-def list_stops(
-    tx: Connection, now: datetime, *, ended_since: datetime
-) -> tuple[list[Switch], list[tuple[Target, datetime]]]:
+def list_stops(tx: Connection, now: datetime, *, ended_since: datetime) -> Stops:
     """List every switch in force, and the end of the last full stop on each target. Unbounded: enforcement needs all of them."""
     return _EVERYWHERE.read(tx, {"since": ended_since}, now)
 
 
 def list_stops_on(
     tx: Connection, targets: Iterable[Target], now: datetime, *, and_scopes: bool = False
-) -> tuple[list[Switch], list[tuple[Target, datetime]]]:
+) -> Stops:
     """List the same for these targets, and with ``and_scopes`` for every scope. Unbounded."""
-    found: tuple[list[Switch], list[tuple[Target, datetime]]] = [], []
+    found: Stops = [], []
     keys = [(target.kind.value, target.key) for target in targets]
     # Switches on scopes are compared with the subject's scopes, so all of them are needed. What stops a
     # person never needs them: ten thousand would be read at each request.
@@ -216,17 +214,17 @@ def list_stops_on(
 
 
 def _extend(
-    found: tuple[list[Switch], list[tuple[Target, datetime]]],
-    more: tuple[list[Switch], list[tuple[Target, datetime]]],
+    found: Stops,
+    more: Stops,
 ) -> None:
     found[0].extend(more[0])
     found[1].extend(more[1])
 
 
-def _stops(
-    tx: Connection, now: datetime, here: ColumnElement[bool], ended: ColumnElement[bool]
-) -> tuple[list[Switch], list[tuple[Target, datetime]]]:
+def _stops(tx: Connection, now: datetime, here: ColumnElement[bool], ended: ColumnElement[bool]) -> Stops:
     """List the switches in force that match ``here``, and when full stops ended: by release (``ended``) or by expiry."""
+    # Of those that expired some wait for the job that records their end. They count, so that enforcement
+    # never depends on the job.
     queries = (select(ends).where(ended), _ran_out(now, here))
     moments = [_moment(row) for query in queries for row in tx.execute(query)]
     return [_switch(row) for row in tx.execute(_standing(now, here))], moments
@@ -268,9 +266,7 @@ class _Prepared:
         self._ended = PreparedStatement(select(ends).where(ended), *ends.c)
         self._ran_out = PreparedStatement(_ran_out(now, here), ends.c.kind, ends.c.key, ends.c.at)
 
-    def read(
-        self, tx: Connection, values: dict[str, Any], now: datetime
-    ) -> tuple[list[Switch], list[tuple[Target, datetime]]]:
+    def read(self, tx: Connection, values: dict[str, Any], now: datetime) -> Stops:
         timed = values | {"now": now}
         ended = [*self._ended.records(tx, values), *self._ran_out.records(tx, timed)]
         return [_switch(row) for row in self._standing.records(tx, timed)], [_moment(row) for row in ended]

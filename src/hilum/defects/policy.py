@@ -82,14 +82,16 @@ def leakage(defects: Iterable[Defect], live: Collection[VersionId]) -> Leakage:
     for each in defects:
         if each.version not in live:
             continue
-        escaped, all_ = by_version.get(each.version, (0, 0))
-        out = has_escaped(each)
-        by_version[each.version] = escaped + out, all_ + 1
-        tagged += out and each.reproducible is not None
-        reproducible += out and each.reproducible is True
+        escaped, total = by_version.get(each.version, (0, 0))
+        if not has_escaped(each):
+            by_version[each.version] = escaped, total + 1
+            continue
+        by_version[each.version] = escaped + 1, total + 1
+        tagged += each.reproducible is not None
+        reproducible += each.reproducible is True
     return Leakage(
         sum(escaped for escaped, _ in by_version.values()),
-        sum(all_ for _, all_ in by_version.values()),
+        sum(total for _, total in by_version.values()),
         tagged,
         reproducible,
         by_version,

@@ -52,7 +52,7 @@ _COUNTED: Mapping[str, tuple[str, tuple[tuple[str, Any], ...]]] = {
     "agreements": ("agreements_agreement", (("ended_by", ""),)),
 }
 """The tables and column values of what is open or in force at a hospital, for a preview."""
-_OF = {fate.table: fate for fate in FATES}
+_FATE_OF = {fate.table: fate for fate in FATES}
 
 
 def preview(ctx: Context, tenant: TenantId) -> dict[str, int]:
@@ -66,7 +66,8 @@ def preview(ctx: Context, tenant: TenantId) -> dict[str, int]:
 
 def _counts(ctx: Context, tenant: TenantId) -> dict[str, int]:
     return {
-        name: store.count(ctx.tx, _OF[table], tenant, *where) for name, (table, where) in _COUNTED.items()
+        name: store.count(ctx.tx, _FATE_OF[table], tenant, *where)
+        for name, (table, where) in _COUNTED.items()
     }
 
 
@@ -112,7 +113,7 @@ def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     identity.end_tenant(ctx, tenant.id)
     # The public address of its logo ends, too.
     pictures.show(ctx, Owners.HOSPITAL, tenant.id, "")
-    found = Departure(
+    departure = Departure(
         id=departure_id,
         tenant=tenant.id,
         name=tenant.name,
@@ -124,11 +125,10 @@ def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
         switch=switch.id,
         preview=had,
     )
-    store.add(ctx.tx, found)
-    audit.record(
-        ctx, _event("departures.departure.begin", found, had=had, erase_at=found.erase_at.isoformat())
-    )
-    return CarriedOut(found.id)
+    store.add(ctx.tx, departure)
+    erase_at = departure.erase_at.isoformat()
+    audit.record(ctx, _event("departures.departure.begin", departure, had=had, erase_at=erase_at))
+    return CarriedOut(departure.id)
 
 
 CARRY_OUT = {ApprovalKind.DEPARTURE: _carry_out}

@@ -74,8 +74,11 @@ def ask_of_app(ctx: Context, app_id: AppId, certification: str) -> None:
     _ask(ctx, Cause.CERTIFICATION, app_id, f"certification/{certification}")
 
 
-def _ask(ctx: Context, cause: Cause, app_id: AppId, because: str, tenant: TenantId | None = None) -> None:
-    """Record a request to the vendor of an app, about one hospital or (None) all; nothing for an app that no longer exists."""
+def _ask(ctx: Context, cause: Cause, app_id: AppId, once: str, tenant: TenantId | None = None) -> None:
+    """Record a request to the vendor of an app, about one hospital or (None) all; nothing for an app that no longer exists.
+
+    ``once`` names the cause: a second request with the same one is not recorded.
+    """
     app = _app(ctx, app_id)
     if app is None:
         return
@@ -83,7 +86,7 @@ def _ask(ctx: Context, cause: Cause, app_id: AppId, because: str, tenant: Tenant
     disposal = Disposal(
         ctx.ids.new("dsp"), cause, app.vendor, app.id, ctx.now, due, tenant=tenant or TenantId("")
     )
-    _add(ctx, disposal, because)
+    _add(ctx, disposal, once)
 
 
 def ask_of_expired(ctx: Context, after: str) -> str:
@@ -272,20 +275,22 @@ def list_requests(ctx: Context, query: DisposalQuery, page: PageQuery = FIRST_PA
 
 def get_request(ctx: Context, disposal_id: str) -> Disposal:
     """Get a request. Raises NotFound, also for one that the actor may not see."""
-    found = store.get(ctx.tx, disposal_id)
-    if not policy.may_read(ctx.actor, found):
-        raise NotFound("disposal_not_found", "There is no such disposal request.")
-    return found
+    return _visible(ctx, disposal_id)
 
 
 def answer(ctx: Context, disposal_id: str, order: AnswerOrder) -> Disposal:
     """Record the answer of a vendor's member. Raises NotFound, NotPermitted, Invalid, Conflict (answered already)."""
-    found = store.get(ctx.tx, disposal_id, lock=True)
-    if not policy.may_read(ctx.actor, found):
-        raise NotFound("disposal_not_found", "There is no such disposal request.")
+    found = _visible(ctx, disposal_id, lock=True)
     if not policy.may_answer(ctx.actor, found):
         raise audit.refusal(ctx, _event("disposals.request.answer", found))
     return _answered(ctx, found, order)
+
+
+def _visible(ctx: Context, disposal_id: str, *, lock: bool = False) -> Disposal:
+    found = store.get(ctx.tx, disposal_id, lock=lock)
+    if not policy.may_read(ctx.actor, found):
+        raise NotFound("disposal_not_found", "There is no such disposal request.")
+    return found
 
 
 # What the app itself does, with its own authentication.

@@ -28,14 +28,14 @@ _NO_CANARY = "This client is not a canary: a drill stops only an app that acts f
 
 def begin(ctx: Context, client_id: ClientId, tenant: TenantId) -> Drill:
     """Begin a drill, after cleaning up after dead ones. Raises NotPermitted, NotFound, Invalid (no canary), Conflict (one runs)."""
-    _require(ctx, "drills.drill.begin")
+    _require_runner(ctx, "drills.drill.begin")
     identity.get_tenant(ctx, tenant)
     client = clients.client_facts(ctx, client_id)
     if client is None:
         raise NotFound("client_not_found", "There is no such client.")
     of_the_app = len(clients.facts_of_apps(ctx, [client.app]).get(client.app, ()))
-    at = [at for at, _, _ in installations.installations_of(ctx, [client.app])]
-    if fault := policy.canary_fault(client, of_the_app, at, tenant):
+    installed_at = [each for each, _, _ in installations.installations_of(ctx, [client.app])]
+    if fault := policy.canary_fault(client, of_the_app, installed_at, tenant):
         raise Invalid("canary_invalid", _NO_CANARY, fields={"client": fault})
     for each in store.list_running(ctx.tx):
         if ctx.now < each.began_at + DRILL_LIFE:
@@ -106,7 +106,7 @@ def _end(ctx: Context, drill: Drill) -> Drill:
 
 
 def _running(ctx: Context, drill_id: str) -> Drill:
-    _require(ctx, "drills.drill.change")
+    _require_runner(ctx, "drills.drill.change")
     drill = store.get(ctx.tx, drill_id, lock=True)
     if drill.state is not DrillState.RUNNING:
         raise Conflict("drill_over", "This drill is over.")
@@ -115,7 +115,7 @@ def _running(ctx: Context, drill_id: str) -> Drill:
     return drill
 
 
-def _require(ctx: Context, action: str) -> None:
+def _require_runner(ctx: Context, action: str) -> None:
     if not rules_the_platform(ctx.actor):
         detail = "Only platform administrators and security officers run drills."
         raise audit.refusal(ctx, Event(action, reason="not_permitted"), detail)

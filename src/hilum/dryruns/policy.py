@@ -225,11 +225,11 @@ def newly_missing(
     now: datetime,
 ) -> frozenset[str]:
     """Return the kinds of agreements that an app would newly lack at a hospital."""
-    lacking = (
-        missing(book, (facts,), installation.environment, installation.roles, in_force, now=now)
-        for book in (after, before)
-    )
-    return next(lacking) - next(lacking)
+
+    def lacking(book: Book) -> frozenset[str]:
+        return missing(book, (facts,), installation.environment, installation.roles, in_force, now=now)
+
+    return lacking(after) - lacking(before)
 
 
 _NOT_LIMITS = frozenset({"scopes", "session_scopes", "observe"})
@@ -314,19 +314,19 @@ def names_its_scopes(permit: DecisionCount | PermitCount) -> bool:
 
 def flip_by(decision: DecisionCount, turn: Turn) -> Flip:
     """Return the row of decisions that change."""
-    d, (verdict, scope) = decision, turn
+    verdict, scope = turn
     return Flip(
-        d.tenant,
-        d.app,
-        d.client,
+        decision.tenant,
+        decision.app,
+        decision.client,
         verdict,
         scope,
-        d.resource_type,
-        d.interaction,
-        d.number,
-        d.first,
-        d.last,
-        d.example,
+        decision.resource_type,
+        decision.interaction,
+        decision.number,
+        decision.first,
+        decision.last,
+        decision.example,
     )
 
 

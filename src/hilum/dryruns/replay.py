@@ -86,8 +86,9 @@ NOT_BUSY: Busy = {}
 UNJUDGED: Turn = (Verdict.ALLOWED, "the scopes that gave it are not on record")
 """Marks a decision that cannot be judged again; recognized by its identity."""
 REFUSED_KEPT = 10_000
+"""Distinct numbers of refusals that are cached."""
 _NAMES = {kind: kind.value.encode() for kind in Kind}
-_PLACES = {
+_ORDER = {
     kind: place
     for place, kind in enumerate(
         (Kind.APP, Kind.CERTIFICATION, Kind.LAPSE, Kind.INSTALLATION, Kind.FLIP, Kind.HOSPITAL)
@@ -126,7 +127,7 @@ class Replay:
     _launch_faults: dict[tuple[object, ...], str] = field(default_factory=dict)
     _hospitals: dict[str, HospitalChange] = field(default_factory=dict)
     _number: int = 0
-    _sum: Any = field(default_factory=sha256)
+    _hash: Any = field(default_factory=sha256)
 
     def __post_init__(self) -> None:
         """Find the clients that the version affects at any hospital."""
@@ -135,7 +136,7 @@ class Replay:
         for facts in self.start.clients:
             if any(self._effects_of(facts)):
                 self._altered.setdefault(facts.app, []).append(facts)
-        self._sum.update(orjson.dumps([self.start.version_digest, self.start.versions.last]))
+        self._hash.update(orjson.dumps([self.start.version_digest, self.start.versions.last]))
 
     def apps(self) -> list[AppId]:
         """Return the apps with an affected client."""
@@ -251,15 +252,15 @@ class Replay:
         self, apps: Sequence[AppId], places: Places, decisions: Iterable[DecisionCount], busy: Busy = NOT_BUSY
     ) -> list[Row]:
         """Return the version's effects on some apps, and the decisions about them that would change."""
-        of: dict[str, list[DecisionCount]] = {}
+        of_client: dict[str, list[DecisionCount]] = {}
         for each in decisions:
-            of.setdefault(each.client, []).append(each)
+            of_client.setdefault(each.client, []).append(each)
         rows: list[Row] = []
         for app in apps:
             at = places.get(app, {})
             for facts in self._altered[app]:
                 here = {tenant: found for tenant, found in at.items() if _works_at(facts, found)}
-                flips = self._flips(facts, here, of.get(facts.id, ()))
+                flips = self._flips(facts, here, of_client.get(facts.id, ()))
                 rows += self._about(facts, here, flips, busy)
                 rows += flips
         return rows
@@ -554,13 +555,13 @@ class Replay:
             together.setdefault((KINDS[type(row)], row.tenant), []).append(row)
         packs: list[Pack] = []
         for (kind, tenant), some in sorted(
-            together.items(), key=lambda each: (_PLACES[each[0][0]], each[0][1])
+            together.items(), key=lambda each: (_ORDER[each[0][0]], each[0][1])
         ):
             for part in batched(some, PACKED_ROWS):
                 self._number += len(part)
                 body = orjson.dumps(part)
                 # No JSON has a line break in it, so that no two results are one text.
-                self._sum.update(b"\n%b\n%b" % (_NAMES[kind], body))
+                self._hash.update(b"\n%b\n%b" % (_NAMES[kind], body))
                 if self._number > ROWS_BOUND and kind is not Kind.HOSPITAL:
                     self.tally.left_out += len(part)
                     continue
@@ -570,7 +571,7 @@ class Replay:
 
     def digest(self) -> str:
         """Return the digest of the version, of what it was compared with, and of all rows so far, also those that are not stored."""
-        return str(self._sum.hexdigest())
+        return str(self._hash.hexdigest())
 
     def counts(self) -> dict[str, int]:
         """Return the numbers of a run."""
@@ -586,7 +587,7 @@ def _refused_of(flips: Iterable[Flip]) -> Mapping[str, int]:
     return found
 
 
-# The same for many places: a frozen one takes long to build.
+# Cached: a frozen value takes long to build, and many places share one.
 refused_for = lru_cache(maxsize=REFUSED_KEPT)(Refused)
 
 

@@ -6,5 +6,5 @@ Public verbs: add_person, reset, reset_factors, one_of_two, find_link, use_link,
 Invariants:
 - Only an account's owner ever knows its password.
 - A link is used once, expires, and ends with a newer link, a stop or a deactivation.
-- An account with power over others, or a link into an account in use, takes two people of age. Neither of them alone has what opens it.
+- An account with power over others, or a link into an account in use, takes two people of age, neither of whom alone has all that opens it.
 """

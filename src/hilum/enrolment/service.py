@@ -42,7 +42,7 @@ from hilum.identity.models import NewPerson, Person
 from hilum.infra.context import Context
 from hilum.kernel import typed_codes
 from hilum.kernel.actor import Actor, ActorKind
-from hilum.kernel.errors import Conflict, NotFound, NotPermitted
+from hilum.kernel.errors import Conflict, NotFound
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.kernel.sentences import Sentence
 from hilum.notices import service as notices
@@ -52,6 +52,7 @@ from hilum.signin import policy as signin_policy
 from hilum.signin import service as signin
 
 LINKS_KEPT = timedelta(days=30)
+"""How long a link's row is kept after it was issued."""
 CarryOut = Callable[[Context, Approval, Actor], CarriedOut]
 STAFF_PLACE, VENDOR_PLACE = Sentence("Platform staff"), Sentence("Vendor account")
 
@@ -167,16 +168,9 @@ def _owners(ctx: Context, who: NewPerson | Person, *, but: str = "") -> dict[str
 def _require_resettable(ctx: Context, person: Person, action: str = "enrolment.person.reset") -> None:
     # With a reset of one's own account, a stolen API token would give the whole account without the password.
     if person.id == ctx.actor.id:
-        event = Event(
-            action,
-            Outcome.REFUSED,
-            tenant=person.tenant or "",
-            person=person.id,
-            reason="about_you",
-        )
-        audit.record(ctx, event)
+        event = Event(action, tenant=person.tenant or "", person=person.id, reason="about_you")
         detail = "To change your own password, use `hilum person password`; to change your second factor, your account's page. If you have lost either, ask a colleague to reset it."
-        raise NotPermitted("about_you", detail)
+        raise audit.refusal(ctx, event, detail)
     if not person.active:
         raise Conflict("person_inactive", "This person is inactive for good. Add a new account for them.")
 

@@ -188,12 +188,12 @@ def _end(ctx: Context, run: Run) -> Run:
 def collect(ctx: Context, run_id: str, read: ReadSealed) -> Records:
     """Read what the audit has of a run, with the proof that it is as it was written. Raises NotFound, NotPermitted."""
     run = _changeable(ctx, run_id, "evidence.run.finish")
-    both = (
+    queries = (
         EventQuery(tenant=run.tenant, client=run.client),
         EventQuery(tenant=run.tenant, app=run.app),
     )
     since = run.opened_at - BEFORE
-    found = read(ctx, SealedQuery(run.id, since, both, EVENTS_PAGES))
+    found = read(ctx, SealedQuery(run.id, since, queries, EVENTS_PAGES))
     rows = [policy.row_of_access(each, place=place, link=link) for each, place, link in found.accesses]
     rows += [policy.row_of_event(each, link=link) for each, link in found.events if _is_of(run, each)]
     return Records(tuple(each for each in rows if each.at >= run.opened_at)[: ROWS_BOUND + 1], found.faults)
@@ -305,25 +305,24 @@ def run_of(ctx: Context, client: ClientId, tenant: TenantId) -> RunId | str:
 
 def life_within(ctx: Context, run_id: str, life: timedelta) -> timedelta:
     """Return the life of an access token that is issued in a run: the usual one, except in the scenario about its end."""
-    if not run_id:
-        return life
-    run = store.find(ctx.tx, run_id)
-    # What was issued in a run may be refreshed long after the run was purged.
-    under_way = (
-        run is not None and run.state is State.OPEN and run.doing.get("fault") == Fault.SHORT_TOKENS.value
-    )
-    return min(life, SHORT_LIFE) if under_way else life
+    return life if _find_in_fault(ctx, run_id, Fault.SHORT_TOKENS) is None else min(life, SHORT_LIFE)
 
 
 def scopes_within(ctx: Context, run_id: str, scopes: tuple[str, ...]) -> tuple[str, ...]:
     """Return the scopes of an access token that is issued in a run: all, except that one scenario declines those that the app can do without."""
-    if not run_id:
-        return scopes
-    run = store.find(ctx.tx, run_id)
-    if run is None or run.state is not State.OPEN or run.doing.get("fault") != Fault.OPTIONAL.value:
+    run = _find_in_fault(ctx, run_id, Fault.OPTIONAL)
+    if run is None:
         return scopes
     optional = run.doing["undo"]["optional"]
     return scopes if optional == NOTHING else policy.without_optional(scopes, optional)
+
+
+def _find_in_fault(ctx: Context, run_id: str, fault: Fault) -> Run | None:
+    """Find an open run in whose present scenario a fault is made; None if there is none, or ``run_id`` is empty."""
+    # It may be gone: what was issued in a run may be refreshed long after the run was purged.
+    run = store.find(ctx.tx, run_id) if run_id else None
+    is_made = run is not None and run.state is State.OPEN and run.doing.get("fault") == fault.value
+    return run if is_made else None
 
 
 def latest_result(ctx: Context, version: VersionId) -> Seen | None:

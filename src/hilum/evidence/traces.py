@@ -139,8 +139,10 @@ def _furthest(
     pieces: Iterable[ClinicalScope], reaches: Callable[[ClinicalScope, ClinicalScope], bool]
 ) -> Pieces:
     """Leave out each scope that another one reaches as far as."""
-    of = tuple(dict.fromkeys(pieces))
-    return tuple(each for each in of if not any(other != each and reaches(other, each) for other in of))
+    distinct = tuple(dict.fromkeys(pieces))
+    return tuple(
+        each for each in distinct if not any(other != each and reaches(other, each) for other in distinct)
+    )
 
 
 def _reaches_as_far(one: ClinicalScope, other: ClinicalScope) -> bool:
@@ -166,8 +168,8 @@ def _included_types(query: Iterable[tuple[str, str]]) -> Iterator[tuple[str, int
             yield source, SEARCH
         elif name == "_include":
             parameter, _, target = rest.partition(":")
-            known = parameters_of(source).get(parameter)
-            targets = (target,) if target else known.targets if known is not None else ()
+            found = parameters_of(source).get(parameter)
+            targets = (target,) if target else () if found is None else found.targets
             yield from ((each, READ) for each in targets)
 
 
@@ -227,9 +229,9 @@ def propose(calls: Iterable[Call], launches: Mapping[str, int] | None = None) ->
 
 def _whole_types(pieces: Iterable[ClinicalScope], whole: Container[str]) -> Iterator[ClinicalScope]:
     """Return the whole type, if it was granted, instead of more categories of it than anybody would grant one by one."""
-    of = tuple(pieces)
-    number = Counter((each.prefix, each.type, each.letters) for each in of if each.constraints)
-    for each in of:
+    asked = tuple(pieces)
+    number = Counter((each.prefix, each.type, each.letters) for each in asked if each.constraints)
+    for each in asked:
         many = number[each.prefix, each.type, each.letters] > CATEGORIES_BOUND
         bare = replace(each, constraints=(), query="")
         yield bare if many and render(bare) in whole else each

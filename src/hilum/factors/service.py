@@ -58,17 +58,17 @@ def offer_totp(ctx: Context, person: Person, *, site: str) -> Offer:
     until = ctx.now + OFFER_LIFE
     content = json.dumps([policy.base32(seed), until.isoformat()]).encode()
     sealed = vault().seal(OFFER, content, nonce=ctx.ids, bound_to=person.id)
-    return Offer(
-        policy.base32(seed), policy.provisioning_uri(seed, site=site, account=person.username), sealed
-    )
+    return _offer(person, seed, sealed, site)
 
 
 def reopen_offer(ctx: Context, person: Person, sealed: str, *, site: str) -> Offer:
     """Open an offer that a page sent back. Raises Invalid if it is another person's or has expired."""
-    seed = _open_offer(ctx, person, sealed)
-    return Offer(
-        policy.base32(seed), policy.provisioning_uri(seed, site=site, account=person.username), sealed
-    )
+    return _offer(person, _open_offer(ctx, person, sealed), sealed, site)
+
+
+def _offer(person: Person, seed: bytes, sealed: str, site: str) -> Offer:
+    uri = policy.provisioning_uri(seed, site=site, account=person.username)
+    return Offer(policy.base32(seed), uri, sealed)
 
 
 def confirm_totp(ctx: Context, person: Person, sealed: str, code: str, *, first: bool) -> tuple[str, ...]:
@@ -90,11 +90,15 @@ def confirm_totp(ctx: Context, person: Person, sealed: str, code: str, *, first:
     if not first:
         store.save_totp(ctx.tx, app)
     elif before.any or not store.add_totp(ctx.tx, app):
-        raise Conflict(
-            "factor_exists", "A second factor was set up for this account meanwhile. Sign in with it."
-        )
+        raise _has_factor()
     _record(ctx, "factors.totp.add", person)
     return renew_recovery_codes(ctx, person)
+
+
+def _has_factor() -> Conflict:
+    return Conflict(
+        "factor_exists", "A second factor was set up for this account meanwhile. Sign in with it."
+    )
 
 
 def lock(ctx: Context, person: Person) -> Held:
@@ -170,9 +174,7 @@ def add_passkey(ctx: Context, person: Person, site: Site, answer: Answer, *, fir
     """
     before = lock(ctx, person)
     if first and before.any:
-        raise Conflict(
-            "factor_exists", "A second factor was set up for this account meanwhile. Sign in with it."
-        )
+        raise _has_factor()
     try:
         challenge = _take_challenge(ctx, answer.holder, Ceremony.CREATE)
         new = ceremonies.verify_registration(site, challenge, answer.text)

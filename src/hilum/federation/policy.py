@@ -1,5 +1,6 @@
 """Which providers may be set up, which changes take two people, and which account a provider's person has here. Pure."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -52,6 +53,7 @@ _CLAIM = re.compile(r"[A-Za-z0-9_.:/-]{1,100}")
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,100}")
 """RFC 6749 section 3.3"""
 ANYONES_DOMAIN = "common", "organizations", "consumers"
+"""Segments of an issuer's path that stand for every directory of a provider instead of one hospital's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +289,6 @@ def _issuer_fault(issuer: str) -> str:
         return "issuer_malformed"
     if parts.query or parts.fragment or issuer.endswith(("?", "#")):
         return "issuer_malformed"
-    # These addresses sign in people of any directory, not only this hospital's.
     if any(each in parts.path.split("/") for each in ANYONES_DOMAIN):
         return "issuer_of_everybody"
     secure = parts.scheme == "https" or is_loopback(parts.hostname or "")
@@ -327,6 +328,7 @@ _PASSWORDS = (Passwords.NOBODY, Passwords.ADMINISTRATORS, Passwords.EVERYONE)
 _FREE = ("name", "active", "adds_people", "passwords", "session_life_s", "max_age_s")
 """Settings that widen only in one direction, or never. A change of any setting but these and those below always widens."""
 _SETS = ("roles", "factor_amr", "factor_acr")
+"""Settings that widen if they get a value that they did not have."""
 
 
 def secret_fault(settings: Settings, secret: str) -> str:
@@ -337,8 +339,8 @@ def secret_fault(settings: Settings, secret: str) -> str:
 
 def needs_secret(before: Settings, after: Settings) -> bool:
     """Check whether a change needs a new secret: the stored one is for another issuer, or is a key in place of a secret or the reverse."""
-    keys = [each.client_auth is ClientAuth.KEY for each in (before, after)]
-    return before.issuer != after.issuer or keys[0] is not keys[1]
+    had_key, has_key = (each.client_auth is ClientAuth.KEY for each in (before, after))
+    return before.issuer != after.issuer or had_key is not has_key
 
 
 def widens(before: Settings, after: Settings) -> bool:
@@ -356,8 +358,8 @@ def widens(before: Settings, after: Settings) -> bool:
         return True
     if not _is_subsequence(after.role_table, before.role_table):
         return True
-    # 0 accepts any age.
-    if (after.max_age_s or 10**9) > (before.max_age_s or 10**9):
+    # 0 accepts any age, so it is the widest.
+    if (after.max_age_s or math.inf) > (before.max_age_s or math.inf):
         return True
     # An empty list requires no value at all.
     acr, was = set(after.acr_values), set(before.acr_values)
@@ -455,9 +457,9 @@ def fhir_user_stated(settings: Settings, identity: Identity, bases: Iterable[str
 def person_fault(
     settings: Settings, person: Person, stated: tuple[str, ...], tenant: TenantId, *, whole: bool = True
 ) -> Fault | None:
-    """Return why an account may not be entered through a provider; None if it may. ``complete``: see ``states_all_roles``.
+    """Return why an account may not be entered through a provider; None if it may. ``whole``: whether it stated all of the person's roles.
 
-    INVARIANT: a role is lost only by a complete claim without it.
+    INVARIANT: a role is lost only by a whole statement without it (``states_all_roles``).
     INVARIANT: the platform's staff, members of vendors and people of other hospitals never enter, whatever is linked.
     """
     if person.tenant != tenant or person.vendor is not None or not person.active:

@@ -266,11 +266,10 @@ def list_providers(
 def trial(ctx: Context, provider_id: str) -> tuple[Provider, frozenset[str]]:
     """Return a provider and the allowed hosts for a trial, for those who may set it up. Raises NotFound, NotPermitted."""
     provider = _visible(ctx, provider_id)
+    event = Event("federation.provider.try", tenant=provider.tenant)
     if not policy.may_set_up(ctx.actor, provider.tenant):
-        raise audit.refusal(ctx, Event("federation.provider.try", tenant=provider.tenant))
-    audit.record(
-        ctx, Event("federation.provider.try", tenant=provider.tenant, facts={"provider": provider.id})
-    )
+        raise audit.refusal(ctx, event)
+    audit.record(ctx, replace(event, facts={"provider": provider.id}))
     return provider, store.allowed_origins(ctx.tx)
 
 
@@ -351,7 +350,7 @@ def _require_linkable(
 
 def add_link(ctx: Context, provider: Provider, subject: str, person: Person) -> LinkedPerson:
     """Link a subject with an account. The caller has judged the right to. Raises Conflict if either is linked already."""
-    link = LinkedPerson(
+    added = LinkedPerson(
         ctx.ids.new("lnk"),
         provider.tenant,
         provider.settings.issuer,
@@ -360,26 +359,26 @@ def add_link(ctx: Context, provider: Provider, subject: str, person: Person) -> 
         ctx.now,
         str(ctx.actor),
     )
-    if not store.add_link(ctx.tx, link):
+    if not store.add_link(ctx.tx, added):
         raise Conflict(
             "linked_already", "This subject or person was linked at the same moment. Read the links again."
         )
-    facts = {"provider": provider.id, "link": link.id}
+    facts = {"provider": provider.id, "link": added.id}
     audit.record(ctx, Event(LINK, tenant=provider.tenant, person=person.id, facts=facts))
-    return link
+    return added
 
 
 def unlink(ctx: Context, link_id: str) -> None:
     """Remove a link. The person's sessions and API tokens end, and the subject no longer enters the account. Raises NotFound, NotPermitted."""
-    link = store.get_link(ctx.tx, link_id)
-    if not policy.may_set_up(ctx.actor, link.tenant):
+    found = store.get_link(ctx.tx, link_id)
+    event = Event("federation.link.remove", tenant=found.tenant)
+    if not policy.may_set_up(ctx.actor, found.tenant):
         if ctx.actor.tenant is not None:
             raise NotFound("link_not_found", "There is no such link.")
-        raise audit.refusal(ctx, Event("federation.link.remove", tenant=link.tenant))
-    store.remove_link(ctx.tx, link, ctx.now)
-    signin.end_credentials(ctx, link.person)
-    event = Event("federation.link.remove", tenant=link.tenant, person=link.person, facts={"link": link.id})
-    audit.record(ctx, event)
+        raise audit.refusal(ctx, event)
+    store.remove_link(ctx.tx, found, ctx.now)
+    signin.end_credentials(ctx, found.person)
+    audit.record(ctx, replace(event, person=found.person, facts={"link": found.id}))
 
 
 def list_links(

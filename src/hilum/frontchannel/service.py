@@ -54,18 +54,6 @@ class StoredRequest:
     request: AuthorizationRequest
 
 
-def find_waiting(ctx: Context, site: Site, request_id: str) -> WaitingRequest | None:
-    """Find the request that continues after sign-in; None if it is finished, expired or unknown."""
-    request = store.find_request(ctx.tx, site.tenant, request_id)
-    if request is None or request.finished_at is not None or ctx.now >= request.expires_at:
-        return None
-    client = clients.find_client(ctx, request.client)
-    if client is None:
-        return WaitingRequest(request.redirect_uri, "")
-    app = registry.get_app(ctx, client.app)
-    return WaitingRequest(request.redirect_uri, app.name, app.id, app.logo)
-
-
 @dataclass(frozen=True, slots=True)
 class Choice:
     """The context that a person chose. ``patient`` is empty if there is no such patient. ``encounter``: None if not chosen yet, empty for none."""
@@ -97,6 +85,18 @@ class IssuedCode:
 
     redirect: Redirect
     authorization: Authorization
+
+
+def find_waiting(ctx: Context, site: Site, request_id: str) -> WaitingRequest | None:
+    """Find the request that continues after sign-in; None if it is finished, expired or unknown."""
+    request = store.find_request(ctx.tx, site.tenant, request_id)
+    if request is None or request.finished_at is not None or ctx.now >= request.expires_at:
+        return None
+    client = clients.find_client(ctx, request.client)
+    if client is None:
+        return WaitingRequest(request.redirect_uri, "")
+    app = registry.get_app(ctx, client.app)
+    return WaitingRequest(request.redirect_uri, app.name, app.id, app.logo)
 
 
 def begin(
@@ -236,7 +236,7 @@ def choose_context(ctx: Context, site: Site, request_id: str, cookie: str, choic
     needs_encounter = smart_launch.requested_context(result.offered)[1]
     if not choice.patient or (needs_encounter and choice.encounter is None):
         return result
-    encounter = choice.encounter or "" if needs_encounter else ""
+    encounter = (choice.encounter or "") if needs_encounter else ""
     flow.set_context(ctx, result.request, result.person, patient=choice.patient, encounter=encounter)
     return resume(ctx, site, request_id, cookie)
 
@@ -345,11 +345,11 @@ def _withhold(
     """Remove what the person did not tick from earlier agreements too, except from the one just ``recorded``."""
     request, by = flow_state.request, policy.consenter_of(flow_state.person)
     patient, _ = policy.disclosed_context(flow_state.offered, request.patient, request.encounter)
-    holder = (site.tenant, flow_state.person.id, flow_state.client_context.facts.app)
+    app = flow_state.client_context.facts.app
     texts = tuple(smart.render(scope) for scope in flow_state.offered)
     declined = consent_policy.declined(texts, ticked, by=by)
     but = recorded.id if recorded else None
-    consent.withhold(ctx, holder, declined, patient=patient, by=by, but=but)
+    consent.withhold(ctx, site.tenant, flow_state.person.id, app, declined, patient=patient, by=by, but=but)
 
 
 def consented(offered: tuple[Scope, ...], ticked: Iterable[str], person: Person) -> tuple[Scope, ...]:

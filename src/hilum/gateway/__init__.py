@@ -4,7 +4,12 @@ Owns: the decision (``policy.decide`` and its inputs), the snapshot of enforceme
 judgement on every resource that comes back, page links, the OperationOutcome of every refusal, ``/metadata`` as apps may see it.
 Must not know: a database (it reads facts through a port), how tokens are made, what the sandbox is.
 Public verbs: ``policy.decide``, ``snapshot.SnapshotKeeper``, ``service.Enforcer.answer``, ``batches.Batches.answer``, ``routes.Gateway``.
-Invariants: unknown, missing or stale means no; engaging a switch or removing a scope never turns a Deny into a permit; filters only
-remove and are idempotent; nothing is answered before its audit record is durable; no answer carries an address of the FHIR server or a link that opens by itself; no
-write points at a Binary but at one that the stored version names, or that the same app stored for the same patient; a Binary opens only through a visible record that holds it.
+Invariants:
+- Unknown, missing or stale means no.
+- Engaging a switch or removing a scope never turns a Deny into a permit.
+- Filters only remove, and are idempotent.
+- Nothing is answered before its audit record is durable.
+- No answer has an address of the FHIR server, or a link that opens by itself.
+- A write refers to no Binary, except one that the stored version refers to or that the same app stored for the same patient.
+- A Binary opens only through a visible record that refers to it.
 """

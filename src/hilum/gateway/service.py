@@ -6,8 +6,8 @@ The path of a request, in order:
 2. ``Enforcer.answer``: one snapshot, one time, the token (``tokens.live``), the search behind a page link.
 3. ``policy.decide``: a ``Permit`` or a Deny. A Deny is recorded and answered.
 4. ``Enforcer._carry_out``: the quota (``controls.live``), then ``executor.Executor`` does what was permitted: ``transport`` fetches
-   from the FHIR server (``upstream.live``), ``resource_access`` judges every
-   resource by what it says of itself (``standards.fhir.traits``), ``search`` and ``write`` do the rest.
+   from the FHIR server (``upstream.live``), ``resource_access`` judges every resource by what it says of itself
+   (``standards.fhir.traits``), ``search`` and ``write`` do the rest.
 5. ``Enforcer._recorded``: the audit record is durable (``audit.live``), and the request is decided again if anything has changed.
 6. ``routes.Gateway``: the ``Answer`` to bytes.
 
@@ -230,22 +230,22 @@ class Enforcer:
     ) -> Answer:
         """Refuse and record what was never permitted. With a valid token it costs as much quota as a permitted request: probing is not free."""
         token, journal = incoming.token, self._deps.journal
-        is_known = False
+        is_authenticated = False
         rates: Headers = ()
         if isinstance(token, AccessToken) and snapshot is not None:
             spent = self._spend(incoming, token, policy.quota_of(token, snapshot, incoming.at))
-            is_known, rates = True, rate_headers(spent)
+            is_authenticated, rates = True, rate_headers(spent)
         answer = refusal_of(incoming.request, deny, incoming.request_id)
         answer.status, answer.rates = status or answer.status, rates
         record = record_of(incoming, snapshot, answer, now=self._deps.clock.now())
         try:
             # Refusals without a valid token are counted beyond the first few, so that strangers
             # cannot grow the record without a bound.
-            await (journal.record if is_known else journal.record_unauthenticated_refusal)(record)
+            await (journal.record if is_authenticated else journal.record_unauthenticated_refusal)(record)
         except Unavailable:
             answer = refusal(UNRECORDED, incoming.request_id)
             answer.rates = rates
-            if is_known:
+            if is_authenticated:
                 journal.note(self._record_of_refusal(record, answer))
         answer.origins = self._origins(incoming.tenant, token, snapshot)
         return answer

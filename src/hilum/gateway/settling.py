@@ -38,7 +38,7 @@ SKEW = timedelta(minutes=5)
 Superseded = Callable[[TenantId, str, str, datetime], Iterable[bytes]]
 """Lists the versions of an embedded server that are no longer current, by tenant, type, text that they contain, and the moment since
 when they were stored. Blocks; raises Unavailable."""
-# handling=strict: a server that ignores _tag would return any resource as the one that was found.
+# With handling=strict: a server that ignores _tag would return any resource as the one that was found.
 _HEADERS = (("accept", "application/fhir+json"), ("prefer", "handling=strict"))
 _ABSENT = frozenset({404, 410})
 _log = logs.get("gateway")
@@ -57,12 +57,12 @@ class _Later(Exception):
     """The FHIR server could not be asked just now."""
 
 
-def is_due(each: OpenIntent, now: datetime, upstream: UpstreamKind | None) -> bool:
+def is_due(write: OpenIntent, now: datetime, upstream: UpstreamKind | None) -> bool:
     """Check whether a write can no longer be in progress.
 
     A server in the process that died ended with it. Another server may still be working on what it was sent.
     """
-    return now - each.intent.at >= SETTLE_AFTER or (each.dead and upstream is UpstreamKind.EMBEDDED)
+    return now - write.intent.at >= SETTLE_AFTER or (write.dead and upstream is UpstreamKind.EMBEDDED)
 
 
 def in_turn(due: Iterable[OpenIntent], turn: int) -> list[OpenIntent]:
@@ -215,7 +215,7 @@ class Settler:
         return Finding(Outcome.UNKNOWN, "The record is there, and was changed or made again since.")
 
     async def _search(self, tenant: TenantFacts, target: str) -> list[dict[str, Any]] | None:
-        """Return the resources of a searchset or history; None if the server refuses the search. Raises _Later, Unavailable."""
+        """Return the resources of a searchset; None if the server refuses the search. Raises _Later, Unavailable."""
         status, body = await self._get(tenant, target)
         found = _parsed(body) if status == 200 else None
         return list(resources_of(found)) if found and found.get("resourceType") == "Bundle" else None
@@ -239,7 +239,7 @@ class Settler:
 
 
 def _has_moved(intent: Access, tenant: TenantFacts) -> bool:
-    """Return whether a write went to another FHIR server than its tenant's present one. Intents of earlier releases do not say to which."""
+    """Check whether a write went to another FHIR server than its tenant's present one. Intents of earlier releases do not say to which."""
     return bool(intent.detail) and intent.detail != destination(tenant.upstream)
 
 

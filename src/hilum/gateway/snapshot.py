@@ -1,6 +1,6 @@
-"""The snapshot of enforcement facts: one immutable value per process, kept true by threads of its own.
+"""The snapshot of enforcement facts: one immutable value per process, kept up to date by threads of its own.
 
-Each part of the facts is held with the stamp of the epoch that it is of. A thread watches the database; when a part's stamp moved it
+Each part of the facts is held with the stamp of the epoch that it is of. A thread watches the database; when a part's stamp moves, it
 reads what changed and publishes another snapshot, the switches first. What takes long, a part that must be read whole, is read by
 another thread, so that it never delays a switch; meanwhile that part is not confirmed.
 
@@ -119,6 +119,7 @@ class SnapshotKeeper:
         self._read, self._signal, self._clock, self._on_stop = read, signal, clock, on_stop
         self._load = load or read
         self._on_other_copy = on_other_copy
+        # The pause after the last failed load of a part, and when it ends.
         self._failed: dict[Part, tuple[float, float]] = {}
         self._parts: dict[Part, _Held] = {}
         self._seen = Stamps()
@@ -218,7 +219,7 @@ class SnapshotKeeper:
 
     def _is_behind(self) -> bool:
         return any(
-            (part in self._unverified or not self._is_present(part)) and not self._is_waiting(part)
+            (part in self._unverified or not self._is_current(part)) and not self._is_waiting(part)
             for part in _FACTS
         )
 
@@ -227,7 +228,8 @@ class SnapshotKeeper:
         _, due = self._failed.get(part, (0.0, float("-inf")))
         return part in self._loading or self._clock.monotonic() < due
 
-    def _is_present(self, part: Part) -> bool:
+    def _is_current(self, part: Part) -> bool:
+        """Check whether a part is held with the database's current stamp."""
         held = self._parts.get(part)
         return held is not None and held.stamp == self._seen[part]
 
@@ -235,7 +237,7 @@ class SnapshotKeeper:
         """Confirm, as of ``asked_at``, each part whose stamp is the database's current one."""
         with self._lock:
             for part, held in self._parts.items():
-                if held.stamp == self._seen[part]:
+                if self._is_current(part):
                     self._parts[part] = replace(held, confirmed_at=max(asked_at, held.confirmed_at))
             self._judge_age()
 
@@ -263,7 +265,7 @@ class SnapshotKeeper:
                 )
             self._advance_clock(self._seen)
             for part, facts in _FACTS.items():
-                if self._is_present(part) and part not in self._unverified:
+                if self._is_current(part) and part not in self._unverified:
                     continue
                 if self._is_waiting(part):
                     continue

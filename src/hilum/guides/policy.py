@@ -19,6 +19,7 @@ from hilum.guides.models import Guide
 FOLDER = "docs/how-to"
 ROOT = "/guides"
 LEAD_BOUND = 300
+"""Letters of a guide's beginning that the index shows."""
 _SCHEMES = ("https://", "http://")
 
 
@@ -48,15 +49,15 @@ class _Renderer(RendererHTML):
         return "</th>" if tokens[idx - 1].content.strip() else "</td>"
 
 
-def render(name: str, text: str, known: Iterable[str]) -> Guide:
-    """Return the guide of a Markdown file. ``known``: the names of all guides, to which it may link."""
+def render(name: str, text: str, names: Iterable[str]) -> Guide:
+    """Return the guide of a Markdown file. ``names``: those of all guides, to which it may link."""
     # Markup inside the text is escaped, and links of other schemes than the web's are left out.
     parser = MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).enable("table")
     tokens = parser.parse(text)
     title, lead = name, ""
     sections: list[tuple[str, str]] = []
     seen: Counter[str] = Counter()
-    served = frozenset(known)
+    served = frozenset(names)
     for token, inline in pairwise(tokens):
         if token.type == "heading_open":
             words = _plain(inline)
@@ -85,13 +86,13 @@ def slug(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
-def address(target: str, known: frozenset[str]) -> str:
+def address(target: str, served: frozenset[str]) -> str:
     """Return where a link of a guide leads on the platform; empty if what it names is not served."""
     if target.startswith(("#", *_SCHEMES)):
         return target
     path, hash_, anchor = target.partition("#")
     name = path.removesuffix(".md")
-    return f"{ROOT}/{name}{hash_}{anchor}" if path != name and name in known else ""
+    return f"{ROOT}/{name}{hash_}{anchor}" if path != name and name in served else ""
 
 
 def shortened(text: str) -> str:
@@ -109,14 +110,15 @@ def _plain(inline: Token) -> str:
     ).strip()
 
 
-def _fix_links(token: Token, known: frozenset[str]) -> None:
+def _fix_links(token: Token, served: frozenset[str]) -> None:
+    """Have each link lead to a page of the platform; one to a file that is not served becomes text, with the file's place behind it."""
     fixed: list[Token] = []
     opened: list[tuple[Token, str]] = []
     for each in token.children or []:
         fixed.append(each)
         if each.type == "link_open":
             target = str(each.attrGet("href") or "")
-            found = address(target, known)
+            found = address(target, served)
             opened.append((each, "" if found else target))
             each.attrs = {"href": found} if found else {}
             if not found:

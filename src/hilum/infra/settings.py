@@ -229,6 +229,18 @@ class Settings:
         return self.audit_anchor or self.data_dir / "audit-anchor.log"
 
     @property
+    def journal_dir(self) -> Path:
+        """The folder of the access journal's files. On PostgreSQL there are none."""
+        return self.data_dir / "journal"
+
+    @property
+    def sqlite_file(self) -> Path | None:
+        """The file of the control plane's database; None on PostgreSQL."""
+        scheme = "sqlite:///"
+        is_sqlite = self.database_url.startswith(scheme)
+        return Path(self.database_url.removeprefix(scheme)) if is_sqlite else None
+
+    @property
     def is_sandbox(self) -> bool:
         return self.mode is Mode.SANDBOX
 

@@ -49,6 +49,8 @@ from hilum_ehr.fhirserver.models import (
 )
 
 PAGE = "_page"
+SHOWN_BOUND = 64
+"""Letters of a request's text that an error repeats."""
 SUMMARIES = frozenset({"true", "false", "text", "data", "count"})
 RESULT_PARAMETERS = frozenset(
     {
@@ -123,9 +125,6 @@ def plan_search(resource_type: str, pairs: Pairs, context: SearchContext) -> Sea
     for name, value in pairs:
         code = name.partition(":")[0]
         if code in RESULT_PARAMETERS:
-            # _include:iterate is a modifier that exists but is not supported; _count:x does not exist.
-            if name != code and code in {"_include", "_revinclude"}:
-                raise Refused(Problem.NOT_SUPPORTED, f"The modifier of {name} is not supported.")
             if name != code:
                 raise _refuse_modifier(name)
             results.setdefault(name, []).append(value)
@@ -485,12 +484,10 @@ def _alternatives(code: str, value: str) -> list[str]:
 
 
 def _shown(text: str) -> str:
-    return (
-        text
-        if len(text) <= 64 and text.isprintable()
-        # Values of a request are repeated in errors only in part and without control characters.
-        else text[:64].encode("ascii", "backslashreplace").decode()
-    )
+    """Return a text of a request as an error may repeat it: only in part, and without control characters."""
+    if len(text) <= SHOWN_BOUND and text.isprintable():
+        return text
+    return text[:SHOWN_BOUND].encode("ascii", "backslashreplace").decode()
 
 
 def _refuse_modifier(name: str) -> Refused:

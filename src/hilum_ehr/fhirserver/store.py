@@ -182,7 +182,7 @@ class Store:
             )
             .fetchone()
         )
-        return row and _version(resource_type, resource_id, row)
+        return None if row is None else _version(resource_type, resource_id, row)
 
     def list_versions(
         self, resource_type: str, resource_id: str, *, before: int, limit: int
@@ -304,7 +304,7 @@ def _find(connection: sqlite3.Connection, resource_type: str, resource_id: str) 
         ).fetchone()
     except sqlite3.OperationalError as error:
         raise _refusal(error) from None
-    return row and _version(resource_type, resource_id, row)
+    return None if row is None else _version(resource_type, resource_id, row)
 
 
 def _version(resource_type: str, resource_id: str, row: tuple[int, int, int, bytes]) -> Version:

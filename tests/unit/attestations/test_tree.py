@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hilum.attestations.models import DIGITS, Part, Proof
-from hilum.attestations.policy import changed, differing, is_whole, place_of, prove, proved, ways
+from hilum.attestations.policy import changed, differing, is_whole, path_digests, place_of, prove, proved
 
 STATES = {f"client/c{n}": f"digest {n}" for n in range(60)}
 PLACES = sorted({place_of(each) for each in STATES})
@@ -20,7 +20,7 @@ Nodes = dict[str, str]
 def whole() -> tuple[Buckets, Nodes, str]:
     """Return the leaves and nodes of a tree as they are stored, and its root."""
     part = changed(Part({place: {} for place in PLACES}, {}), STATES)
-    digests = ways(part)
+    digests = path_digests(part)
     buckets = {place: dict(leaves) for place, leaves in part.buckets.items()}
     return buckets, {place: digest for place, digest in digests.items() if place}, digests[""]
 
@@ -165,14 +165,14 @@ def test_a_forged_leaf_and_the_nodes_above_it_prove_nothing() -> None:
     buckets, _, root = whole()
     edit(buckets, {})
 
-    assert lost(Part(buckets, ways(Part(buckets, {}))), root) == set(PLACES)
+    assert lost(Part(buckets, path_digests(Part(buckets, {}))), root) == set(PLACES)
 
 
 def test_what_was_signed_before_is_not_proved_by_the_root_of_today() -> None:
     """A removal is not undone: neither by its leaf nor by every leaf and node of the time before."""
     buckets, nodes, _ = whole()
     after = changed(Part(buckets, {}), {"client/c7": ""})
-    digests = ways(after)
+    digests = path_digests(after)
 
     assert MINE in lost(Part(buckets, nodes), digests[""])
     assert lost(Part(buckets, {place: each for place, each in digests.items() if place}), digests[""]) == {
@@ -206,7 +206,7 @@ def test_an_empty_tree_proves_that_nothing_is_in_it() -> None:
 def test_which_nodes_are_stored_otherwise_is_found() -> None:
     buckets, nodes, root = whole()
     nodes[MINE[:2]], nodes["zzzz"] = FORGED, FORGED
-    right = ways(Part(buckets, {}))[MINE[:2]]
+    right = path_digests(Part(buckets, {}))[MINE[:2]]
     part = Part(buckets, nodes)
 
     assert differing(part, prove(part, root)) == {MINE[:2]: right}

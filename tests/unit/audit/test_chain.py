@@ -62,9 +62,9 @@ def faults(
     rows: list[policy.Row], *, head: policy.Row | None = None, first: bytes = FIRST
 ) -> tuple[str, ...]:
     found = policy.Faults()
-    known = {head[0]: {head[3]}} if head else {}
+    required = {head[0]: {head[3]}} if head else {}
     policy.verify_chain(
-        "access/node", first, iter(rows), known=known, covered=0, may_lack=lambda _: False, faults=found
+        "access/node", first, iter(rows), required=required, covered=0, may_lack=lambda _: False, faults=found
     )
     return found.sentences()
 

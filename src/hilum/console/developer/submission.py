@@ -69,8 +69,7 @@ _CHECKED_AT = {
 }
 """Where an address that did not pass is changed, by what it is."""
 _OF_RULE = {"contacts.proved": "developer.contacts", "tier.allowed": "developer.app"}
-
-
+"""Where what a check of a rule did not pass is changed."""
 _READERS = (
     (Visibility.REVIEWERS.value, "reviewers only"),
     (Visibility.HOSPITALS.value, "hospitals too, once it is certified"),
@@ -143,14 +142,15 @@ def _read(
     run = review.last_runs(ctx, [found]).get(found.id)
     lensed = review.view_lenses(ctx, found.id)
     who = _names(ctx, [*(each.actor for each in view.steps), *(each.actor for each in lensed.steps)])
+    appeal = _appeal(ctx, found)
     happened = [*submissions.history(view.steps, who), *reversed(lenses.history(lensed.steps, who))]
     facts: dict[str, Any] = {
         "found": found,
         "state": submissions.state_badge(found, run, lensed.lenses, reviews=False),
         "history": sorted(happened, key=lambda each: each.at, reverse=True),
         "clocks": clocks.rows(review.view_clocks(ctx, found.id), ctx.now),
-        "appeal": (made := _appeal(ctx, found)),
-        "appeals": made is None and may_appeal(found.state, found.closed_at, ctx.now),
+        "appeal": appeal,
+        "appeals": appeal is None and may_appeal(found.state, found.closed_at, ctx.now),
         "lenses": [
             each | {"answers": each["lens"].state is LensState.NEEDS_CHANGES}
             for each in lenses.cards(lensed, who, ctx.now)
@@ -176,9 +176,9 @@ def _appeal(ctx: Context, found: Submission) -> dict[str, Any] | None:
 
 def _names(ctx: Context, actors: Iterable[str]) -> dict[str, str]:
     wanted = set(actors)
-    known = fields.names(ctx, wanted)
+    names = fields.names(ctx, wanted)
     return {
-        each: fields.who(known, each, "a reviewer" if each == REVIEWER_SHOWN else "a former colleague")
+        each: fields.who(names, each, "a reviewer" if each == REVIEWER_SHOWN else "a former colleague")
         for each in wanted
     }
 
@@ -390,7 +390,7 @@ def _missing(view: SubmissionView, app: App, book: Book) -> list[dict[str, Any]]
 
 def _what(part: str, rest: str, found: Submission, book: Book) -> str:
     number = rest.partition(".")[0]
-    at = int(number) if number.isdecimal() and len(number) < 4 else -1
+    at = int(number) if number.isdecimal() else -1
     if part == "scopes" and 0 <= at < len(found.order.scopes):
         return found.order.scopes[at].scope
     if part == "documents":

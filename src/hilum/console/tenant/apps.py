@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from starlette.responses import Response
@@ -54,6 +54,10 @@ from hilum.web import faults
 from hilum.web.forms import Form
 
 HAPPENINGS = 20
+"""The newest events of an app that its page shows."""
+REASON_SHOWN = 120
+"""Letters of a switch's reason that a list shows."""
+USED_DAYS = 30
 CHANGED = 409
 """The status of a form that would save over what a colleague saved meanwhile."""
 LIST = List(
@@ -94,15 +98,14 @@ async def show_list(visit: Visit) -> Response:
     """List the apps that the hospital may use, with what it installed."""
     given = visit.query()
     if given.one("show") == "installed" and not given.one("q").strip():
-        shown, rows = INSTALLED, _standing
+        listed, rows = INSTALLED, _standing
     elif given.one("sort").removeprefix("-") in SORTS.columns:
         # A filter or a search that widened the list keeps the rest of its address.
         return to(visit.path, q=given.one("q"), show=given.one("show"))
     else:
-        shown, rows = LIST, _listed
-
+        listed, rows = LIST, _listed
     waiting = await visit.read(choices.count_waiting)
-    return await visit.show_list(shown, rows, "console/tenant/apps.html", waiting=waiting)
+    return await visit.show_list(listed, rows, "console/tenant/apps.html", waiting=waiting)
 
 
 def _standing(ctx: Context, asked: Asked) -> Listed:
@@ -207,9 +210,11 @@ def state_of(
 ) -> tuple[State, str]:
     """Return the state of an app at a hospital, and why."""
     if app.category == PEER:
-        return (State.STOPPED, stops[0].reason[:120]) if stops else (State.APPROVED, "your own system")
+        return (
+            (State.STOPPED, stops[0].reason[:REASON_SHOWN]) if stops else (State.APPROVED, "your own system")
+        )
     if installed is not None and stops:
-        return State.STOPPED, stops[0].reason[:120]
+        return State.STOPPED, stops[0].reason[:REASON_SHOWN]
     if app.state is AppState.SUSPENDED:
         return State.STOPPED, "suspended by the platform"
     if installed is not None:
@@ -250,7 +255,7 @@ async def show(visit: Visit) -> Response:
     app = facts["app"].id
     facts["criteria"] = await visit.read_records(lambda ctx: visit.ports.criteria(ctx, app))
     if facts["installed"]:
-        facts["use"] = await visit.read_records(lambda ctx: visit.ports.compare_scopes(ctx, app, 30))
+        facts["use"] = await visit.read_records(lambda ctx: visit.ports.compare_scopes(ctx, app, USED_DAYS))
     return visit.render("console/tenant/app.html", **facts)
 
 
@@ -350,13 +355,15 @@ async def _narrowing(
     trial: NarrowingTrial | None = None,
 ) -> Response:
     facts = await visit.read(lambda ctx: _narrowable(ctx, visit, given))
-    shown = {"status": status} if error is None else {}
+    answered = fields.answered(given, error)
+    if error is None:
+        answered |= {"status": status}
     return visit.render(
         "console/tenant/narrow.html",
         first=not given.values,
         trial=trial,
         needed=choices.needed(given, error),
-        **fields.answered(given, error) | shown,
+        **answered,
         **facts,
     )
 
@@ -375,13 +382,16 @@ async def _tried(visit: Visit, form: Form) -> Response:
         found = await visit.read_records(verb)
     except Invalid as error:
         return await _narrowing(visit, form, error)
-    return await _narrowing(visit, form, status=200 if found else 409, trial=found)
+    return await _narrowing(visit, form, status=200 if found else CHANGED, trial=found)
 
 
 def _installed(ctx: Context, visit: Visit) -> Installation:
     """Return the installation of the app of a page. Raises NotFound."""
     app = registry.view_app(ctx, AppId(visit.param()))
-    installed = installations.current(ctx, own(ctx).id, app)
+    return _require_installed(installations.current(ctx, own(ctx).id, app))
+
+
+def _require_installed(installed: Installation | None) -> Installation:
     if installed is None:
         raise NotFound("installation_not_found", "This app is not installed at your hospital.")
     return installed
@@ -389,9 +399,7 @@ def _installed(ctx: Context, visit: Visit) -> Installation:
 
 def _narrowable(ctx: Context, visit: Visit, given: Form) -> dict[str, Any]:
     tenant, app = own(ctx), registry.view_app(ctx, AppId(visit.param()))
-    installed = installations.current(ctx, tenant.id, app)
-    if installed is None:
-        raise NotFound("installation_not_found", "This app is not installed at your hospital.")
+    installed = _require_installed(installations.current(ctx, tenant.id, app))
     needs = installations.needs_at(ctx, tenant, app.id, reasons_of)
     stale = bool(given.one("revision")) and given.one("revision") != revision_of(installed)
     wanted = choices.chosen(installed.scopes, given, ()) if stale else ()
@@ -436,7 +444,7 @@ async def narrow(visit: Visit, form: Form) -> Response:
     except Invalid as error:
         return await _narrowing(visit, form, error)
     if after is None:
-        return await _narrowing(visit, form, status=409)
+        return await _narrowing(visit, form, status=CHANGED)
     return to(address("tenant.app", after.app))
 
 
@@ -449,11 +457,8 @@ async def _networks(
     visit: Visit, given: str | None = None, fault: str = "", *, status: int = 200
 ) -> Response:
     facts = await visit.read(lambda ctx: shown(ctx, visit))
-    installed = facts["installed"]
-    if installed is None:
-        raise NotFound("installation_not_found", "This app is not installed at your hospital.")
-    written = " ".join(installed.networks) if given is None else given
-    before = " ".join(installed.networks)
+    before = " ".join(_require_installed(facts["installed"]).networks)
+    written = before if given is None else given
     if status == CHANGED:
         fault = f"A colleague changed them meanwhile, to: {before or 'anywhere'}. Save again to replace that with yours."
     return visit.render(
@@ -521,6 +526,3 @@ async def accept(visit: Visit, form: Form) -> Response:
 
     await visit.write(verb)
     return to(address("tenant.app", visit.param()))
-
-
-MONTH = timedelta(days=30)
