@@ -56,6 +56,11 @@ EQUIVALENT = {
     (
         "policy",
         "decide",
+        "repeats_itself and (kept := repeats.kept.find(incoming, snapshot, now))",
+    ),
+    (
+        "policy",
+        "_judge",
         "is_keepable and (kept := permits.kept.find(entitled, request, incoming.bases))",
     ),
     ("policy", "sunset_notice", "not book.notices"),

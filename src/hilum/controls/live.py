@@ -16,9 +16,9 @@ class _Bucket:
     quota: Quota
 
     def refill(self, now: float) -> None:
-        gained = max(0.0, now - self.at) * self.quota.rate_per_s
-        self.tokens = min(float(self.quota.burst), self.tokens + gained)
-        self.at = max(self.at, now)
+        if now > self.at:
+            gained = (now - self.at) * self.quota.rate_per_s
+            self.tokens, self.at = min(float(self.quota.burst), self.tokens + gained), now
 
 
 class Buckets:

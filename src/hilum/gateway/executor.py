@@ -1,5 +1,7 @@
 """Execution of permitted requests, interaction by interaction."""
 
+from collections.abc import Awaitable
+
 from hilum.gateway.binaries import Binaries
 from hilum.gateway.kept_answers import find_answer, keep_answer
 from hilum.gateway.pagelinks import PageLinks
@@ -25,39 +27,45 @@ class Executor:
         self._binaries = Binaries(self._transport, self._searcher)
         self._writer = Writer(self._transport)
 
-    async def execute(self, task: UpstreamTask) -> Answer:
+    def find_answer(self, task: UpstreamTask) -> Answer | None:
+        """Return the answer that the same permit gave before to a read of a record that has not changed since; None: ``execute`` it. Raises Refusal."""
+        request = task.permit.request
+        if not task.permit.is_kept or request.interaction is not Interaction.READ or request.type == "Binary":
+            return None
+        response = self._transport.read_inline(task, f"{request.type}/{request.id}")
+        # By the permit as it was confirmed for this.
+        return None if response is None else find_answer(task.permit, response)
+
+    def execute(self, task: UpstreamTask) -> Awaitable[Answer]:
         """Execute a permitted request. Raises Refusal."""
         request = task.permit.request
         match request.interaction:
             case Interaction.READ if request.type != "Binary":
-                return await self._read(task, f"{request.type}/{request.id}")
+                return self._read(task, f"{request.type}/{request.id}")
             case Interaction.READ:
-                return await self._binaries.read(task)
+                return self._binaries.read(task)
             case Interaction.VREAD:
-                return await self._vread(task)
+                return self._vread(task)
             case Interaction.SEARCH_TYPE:
-                return await self._searcher.search(task)
+                return self._searcher.search(task)
             case Interaction.CREATE if request.type == "Binary":
-                return await self._writer.store(task)
+                return self._writer.store(task)
             case Interaction.CREATE:
-                return await self._writer.create(task)
+                return self._writer.create(task)
             case Interaction.UPDATE:
-                return await self._writer.update(task)
+                return self._writer.update(task)
             case Interaction.DELETE:
-                return await self._writer.delete(task)
+                return self._writer.delete(task)
         raise Refusal(Deny(Reason.REQUEST_UNSUPPORTED, "This interaction is not supported here."))
 
     async def _read(self, task: UpstreamTask, name: str) -> Answer:
-        """Return the current version of a record. One that the same permit has shown, and that has not changed since, is not judged again."""
+        """Return the current version of a record."""
         response = self._transport.read_inline(task, name)
-        # Of a permit that is not kept no answer would be found again.
-        shared = response if task.permit.is_kept else None
-        if shared is not None and (kept := find_answer(task.permit, shared)):
-            return kept
         stored = await self._transport.judged(task, name, response)
         answer = _shown(task, stored)
-        if shared is not None and stored is not None:
-            keep_answer(task.permit, shared, answer)
+        # Of a permit that is not kept no answer would be found again.
+        if task.permit.is_kept and response is not None and stored is not None:
+            keep_answer(task.permit, response, answer)
         return answer
 
     async def _vread(self, task: UpstreamTask) -> Answer:

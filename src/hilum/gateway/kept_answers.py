@@ -5,7 +5,7 @@ a record out of reach keeps costing what an absent one costs (security decision 
 """
 
 from hilum.gateway.models import Permit
-from hilum.gateway.rendering import Answer
+from hilum.gateway.rendering import Answer, sent_headers
 from hilum.standards.fhir.requests import PLAIN
 from hilum.standards.fhir.visibility import is_judged_by_targets
 from hilum.upstream.models import UpstreamResponse
@@ -42,4 +42,5 @@ def _copy(answer: Answer) -> Answer:
         patient=answer.patient,
         returned=answer.returned,
         found=answer.found,
+        sent=answer.sent or sent_headers(answer),
     )

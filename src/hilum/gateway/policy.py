@@ -13,7 +13,7 @@ from hilum.breakglass.models import BrokenGlass
 from hilum.breakglass.policy import in_effect
 from hilum.controls import policy as controls
 from hilum.controls.models import Subject
-from hilum.gateway import permits
+from hilum.gateway import permits, repeats
 from hilum.gateway.access_scope import attaching_rules, grant_rules, holds
 from hilum.gateway.entitlements import Need, entitlement_of, quota_of, standing_refusal, traffic_of
 from hilum.gateway.models import (
@@ -72,6 +72,19 @@ def decide(incoming: GatewayRequest, snapshot: Snapshot | None, now: datetime) -
 
     INVARIANT: taking a scope away, engaging a switch or revoking anything never turns a Deny into a permit.
     """
+    repeats_itself = (
+        incoming.is_repeated and incoming.page is None and not incoming.purpose and not incoming.proof
+    )
+    if repeats_itself and (kept := repeats.kept.find(incoming, snapshot, now)):
+        return kept
+    found = _judge(incoming, snapshot, now)
+    # What is not kept by its entitlement depends on more than is compared here.
+    if repeats_itself and snapshot is not None and isinstance(found, Permit) and found.is_kept:
+        repeats.kept.keep(incoming, snapshot, now, found, _judge)
+    return found
+
+
+def _judge(incoming: GatewayRequest, snapshot: Snapshot | None, now: datetime) -> Permit | Deny:
     token = incoming.token
     if token is None:
         return _NO_TOKEN

@@ -1,22 +1,36 @@
 """The audit record of one request at the gateway. Pure."""
 
 import re
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from hilum.audit.models import BREAK_GLASS, Access, Outcome
 from hilum.gateway.models import GatewayRequest, Permit, Snapshot
 from hilum.gateway.rendering import Answer
+from hilum.kernel.decision import Deny
+from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
 from hilum.kernel.redaction import redact
+from hilum.kernel.times import EPOCH
 from hilum.standards.fhir.requests import QUERY_BOUND, FhirRequest
 from hilum.tokens.live import Revoked
 from hilum.tokens.models import AccessToken
 
 RECORDED_BOUND = 2 * QUERY_BOUND
 PATH_RECORDED_BOUND = 512
-_MICROSECOND = timedelta(microseconds=1)
 _PATIENT_PARAMETERS = frozenset({"patient", "subject"})
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 """FHIR R4 datatypes.html#id."""
+_NOBODYS = AccessToken(
+    b"",
+    TenantId(""),
+    ClientId(""),
+    AppId(""),
+    VersionId(""),
+    VendorId(""),
+    (),
+    issued_at=EPOCH,
+    expires_at=EPOCH,
+)
+"""Whom a record names that has no token of ours: nobody."""
 
 
 def record_of(
@@ -30,6 +44,8 @@ def record_of(
     """Return the record of a request and its answer, which was prepared ``now``."""
     request = incoming.request if isinstance(incoming.request, FhirRequest) else None
     deny, token = answer.deny, incoming.token
+    holder = _holder_of(token)
+    took = now - incoming.at
     record = Access(
         request_id=incoming.request_id,
         decision=incoming.decision_id or incoming.request_id,
@@ -40,6 +56,15 @@ def record_of(
         status=answer.status,
         outcome=Outcome.DONE if deny is None else Outcome.REFUSED,
         rule="" if permit is None else permit.rule,
+        app=holder.app,
+        version=holder.version,
+        vendor=holder.vendor,
+        client=holder.client,
+        person=holder.person,
+        role=holder.role,
+        launch=holder.launch,
+        authorization=holder.authorization,
+        run=holder.run,
         snapshot=0 if snapshot is None else snapshot.epoch,
         correlation_id=incoming.correlation_id,
         source=incoming.source or "",
@@ -47,7 +72,7 @@ def record_of(
         cost=0 if request is None else 1,
         # By the clock that also dates when this worker confirmed a stop: a containment report compares that with the end of each request.
         # A monotonic span added to the arrival would miss what this clock was moved meanwhile, and what passed between reading the two.
-        latency_us=(now - incoming.at) // _MICROSECOND,
+        latency_us=(took.days * 86_400 + took.seconds) * 1_000_000 + took.microseconds,
         method=incoming.method,
         path=incoming.path,
         query=incoming.query,
@@ -59,14 +84,14 @@ def record_of(
         record.detail = f"{BREAK_GLASS}{permit.access.glass.use}"
     if deny is not None:
         record.reason, record.detail = deny.reason.value, deny.detail
-    if isinstance(token, AccessToken):
-        _name_holder(record, token)
-        if not record.patient and request is not None and (deny is not None or request.type == "Patient"):
-            # A refused try is found among what was tried on the patient whose record was asked for.
-            record.patient = _asked_for(request, token)
-    elif isinstance(token, Revoked) and token.token is not None:
-        # The token's owner is still known, although it no longer permits anything.
-        _name_holder(record, token.token)
+    # A refused try is found among what was tried on the patient whose record was asked for.
+    if (
+        not record.patient
+        and request is not None
+        and isinstance(token, AccessToken)
+        and (deny is not None or request.type == "Patient")
+    ):
+        record.patient = _asked_for(request, token)
     return record
 
 
@@ -92,16 +117,12 @@ def _asked_for(request: FhirRequest, token: AccessToken) -> str:
     return found if _ID.fullmatch(found) else ""
 
 
-def _name_holder(record: Access, token: AccessToken) -> None:
-    record.app = token.app
-    record.version = token.version
-    record.vendor = token.vendor
-    record.client = token.client
-    record.person = token.person
-    record.role = token.role
-    record.launch = token.launch
-    record.authorization = token.authorization
-    record.run = token.run
+def _holder_of(token: AccessToken | Deny | None) -> AccessToken:
+    """Return the token whose app and person a record names."""
+    if isinstance(token, AccessToken):
+        return token
+    # The token's owner is still known, although it no longer permits anything.
+    return (token.token if isinstance(token, Revoked) else None) or _NOBODYS
 
 
 def _interaction(incoming: GatewayRequest, request: FhirRequest | None) -> str:

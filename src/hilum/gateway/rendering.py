@@ -22,8 +22,16 @@ REASONS = "urn:hilum:refusal-reason"
 NOT_FOUND_SENTENCE = "There is no such record within reach of this access token."
 VERSIONS_KEPT = 4_000
 """Versions of records whose headers are kept."""
+RATES_KEPT = 4_000
+"""States of quotas whose headers are kept."""
 _HTTP_DATE = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
 Headers = tuple[tuple[bytes, bytes], ...]
+_ALWAYS: Headers = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; sandbox"),
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+)
 
 
 @dataclass(slots=True)
@@ -33,7 +41,8 @@ class Answer:
     For the audit: ``removed`` counts what was filtered out, ``patient`` is whose record it holds, ``found`` whose it holds if those are
     several, ``returned`` how many records a search's answer has, ``resource`` is where a write stored what it was sent, relative to the base, and ``deny`` is why it is a refusal. ``rates`` and ``origins``: what is left of the app's
     quota, with the end of a scope that is announced, and the web origins whose scripts may read the answer. ``settles``: the request ids of the writes whose outcomes this answer says;
-    ``Enforcer.answered`` is called with each once the answer was sent.
+    ``Enforcer.answered`` is called with each once the answer was sent. ``sent``: the headers that everybody is sent with it, where they
+    were made before (``sent_headers``).
     """
 
     status: int
@@ -49,6 +58,7 @@ class Answer:
     rates: Headers = ()
     origins: frozenset[str] = frozenset()
     settles: tuple[str, ...] = ()
+    sent: Headers = ()
 
     @property
     def is_definite(self) -> bool:
@@ -197,11 +207,26 @@ def version_headers(etag: str, modified: str, location: str = "") -> Headers:
 
 def rate_headers(spent: QuotaResult) -> Headers:
     """Return the headers with the rest of an app's quota."""
+    return _rate_headers(spent.limit, spent.remaining, math.ceil(spent.retry_after_s))
+
+
+@lru_cache(maxsize=RATES_KEPT)
+def _rate_headers(limit: int, remaining: int, reset: int) -> Headers:
     return (
-        (b"ratelimit-limit", b"%d" % spent.limit),
-        (b"ratelimit-remaining", b"%d" % spent.remaining),
-        (b"ratelimit-reset", b"%d" % math.ceil(spent.retry_after_s)),
+        (b"ratelimit-limit", b"%d" % limit),
+        (b"ratelimit-remaining", b"%d" % remaining),
+        (b"ratelimit-reset", b"%d" % reset),
     )
+
+
+def sent_headers(answer: Answer) -> Headers:
+    """Return the headers of an answer that are the same whoever asked, and whenever."""
+    headers = [*_ALWAYS, *answer.headers]
+    if answer.body:
+        headers.append((b"content-type", answer.media))
+    if answer.status not in {204, 304}:
+        headers.append((b"content-length", b"%d" % len(answer.body)))
+    return tuple(headers)
 
 
 def as_headers(named: Mapping[str, str]) -> Headers:

@@ -1,9 +1,9 @@
 """The gateway's own ASGI callable, in front of every router: bytes to a request, an answer to bytes."""
 
 import asyncio
-from collections.abc import Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ from hilum.gateway.batches import Batches, entries_of
 from hilum.gateway.heads import UNREAD, WITH_BODY, Head, Heads
 from hilum.gateway.models import BEARER_BOUND, GatewayRequest
 from hilum.gateway.records import as_recorded
-from hilum.gateway.rendering import Answer, failure, not_found, refusal_of
+from hilum.gateway.rendering import Answer, failure, not_found, refusal_of, sent_headers
 from hilum.gateway.service import Enforcer
 from hilum.infra import logs, metrics
 from hilum.kernel.decision import Deny, Reason
@@ -24,12 +24,6 @@ from hilum.web.problems import status_of
 
 T = TypeVar("T")
 _MEANT = {name.encode(): name for name in HEADERS}
-_ALWAYS = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"content-security-policy", b"default-src 'none'; sandbox"),
-    (b"cache-control", b"no-store"),
-    (b"referrer-policy", b"no-referrer"),
-)
 _TAKEN = (
     b"Authorization, Accept, Cache-Control, Content-Type, If-Match, If-Modified-Since, If-None-Exist, If-None-Match, "
     b"Prefer, X-Correlation-Id, X-Request-Id"
@@ -47,8 +41,8 @@ _log = logs.get("gateway")
 class _Headers:
     """The headers that have a meaning here. ``meant``: names and values of those of ``HEADERS``, one after the other."""
 
-    meant: list[str] = field(default_factory=list)
-    authorization: list[bytes] = field(default_factory=list)
+    meant: list[str]
+    authorization: bytes | None = None
     origin: bytes = b""
     proof: str = ""
     is_ambiguous: bool = False
@@ -67,11 +61,12 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         state = scope.get("state") or {}
-        request_id = str(state.get("request_id", ""))
+        request_id: str = state.get("request_id", "")
         clock = asyncio.get_running_loop().time
         begun = clock()
         try:
-            answer, origin = await self._answer(scope, receive, state)
+            answering, origin = self._answering(scope, receive, state)
+            answer = await answering
         except Exception as error:  # the edge: an error without a mapping discloses nothing
             name, where = type(error).__name__, logs.place_of(error)
             _log.error("gateway.request.failed", request=request_id, error=name, where=where)
@@ -82,12 +77,14 @@ class Gateway:
         # Beyond a burst, so that guessing tokens in a loop costs the others little (ADR 28).
         if answer.status == 401:
             await self._patience.hold(str(state.get("network", "")))
-        correlation = str(state.get("correlation_id", ""))
         headers = [*cors.answer(origin, answer.origins), (b"x-request-id", request_id.encode())]
-        if correlation:
+        if correlation := state.get("correlation_id"):
             headers.append((b"x-correlation-id", correlation.encode()))
+        headers += (*answer.rates, *(answer.sent or sent_headers(answer)))
+        body = b"" if scope["method"] == "HEAD" else answer.body
         try:
-            await _send(send, answer, headers, with_body=scope["method"] != "HEAD")
+            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
         except OSError:  # the client has gone; the record stays
             return
         # Only after the answer was sent. An app that lost its 201 must get 409 for an identical
@@ -95,20 +92,21 @@ class Gateway:
         for settled in answer.settles:
             self._enforcer.answered(settled)
 
-    async def _answer(
+    # No coroutine of its own: most requests pass through this and wait in the next.
+    def _answering(
         self, scope: Scope, receive: Receive, state: MutableMapping[str, Any]
-    ) -> tuple[Answer, bytes]:
+    ) -> tuple[Awaitable[Answer], bytes]:
+        """Return what answers a request, and the origin that it comes from."""
         # The raw path: an encoded slash must stay within its segment.
         raw: bytes = scope.get("raw_path") or scope["path"].encode()
         headers = _read_headers(scope["headers"])
         head = self._heads.read(scope["method"], raw, scope.get("query_string", b""), headers.meant)
         # A preflight carries no token (Fetch standard), so it is answered for every installed app's origin.
         if head.method == "OPTIONS":
-            origins = self._enforcer.preflight_origins(head.tenant)
-            return replace(_PREFLIGHT, origins=origins), headers.origin
-        request_id = str(state.get("request_id", ""))
+            return self._preflight(head), headers.origin
+        request_id: str = state.get("request_id", "")
         if head.path == b"/metadata" and head.method in {"GET", "HEAD"}:
-            return await self._public(head, request_id), headers.origin
+            return self._public(head, request_id), headers.origin
         incoming = GatewayRequest(
             request_id=request_id,
             tenant=head.tenant,
@@ -117,17 +115,20 @@ class Gateway:
             method=head.method,
             path=head.recorded_path,
             query=head.recorded_query,
-            source=str(state.get("source", "")),
-            correlation_id=str(state.get("correlation_id", "")),
+            source=state.get("source", ""),
+            correlation_id=state.get("correlation_id", ""),
             proof=headers.proof,
         )
         # Two values of one header are read differently by a proxy and by this server.
         if incoming.bearer is None or headers.is_ambiguous:
-            return await self._enforcer.answer(incoming), headers.origin
+            return self._enforcer.answer(incoming), headers.origin
         if head.method not in WITH_BODY:
             incoming.request, incoming.is_repeated = head.request, head.is_kept
-            return await self._enforcer.answer(incoming), headers.origin
-        return await self._with_body(incoming, receive, head), headers.origin
+            return self._enforcer.answer(incoming), headers.origin
+        return self._with_body(incoming, receive, head), headers.origin
+
+    async def _preflight(self, head: Head) -> Answer:
+        return replace(_PREFLIGHT, origins=self._enforcer.preflight_origins(head.tenant))
 
     async def _with_body(self, incoming: GatewayRequest, receive: Receive, head: Head) -> Answer:
         """Judge the token, then read the body, then parse it: a stranger's body costs nothing (security decision 26)."""
@@ -176,15 +177,16 @@ class Gateway:
 
 def _read_headers(raw: list[tuple[bytes, bytes]]) -> _Headers:
     """Read the headers that have a meaning here."""
-    headers = _Headers()
+    headers = _Headers([])
     for name, value in raw:
         if name in _MEANT:
             meant = _MEANT[name]
             headers.is_ambiguous = headers.is_ambiguous or meant in headers.meant[::2]
             headers.meant += (meant, value.decode("latin-1").strip())
         elif name == b"authorization":
-            headers.is_ambiguous = headers.is_ambiguous or bool(headers.authorization)
-            headers.authorization.append(value)
+            # The first names whom the record of the refusal is about.
+            headers.is_ambiguous = headers.is_ambiguous or headers.authorization is not None
+            headers.authorization = value if headers.authorization is None else headers.authorization
         elif name == b"origin":
             headers.origin = value
         elif name == b"dpop":
@@ -192,14 +194,15 @@ def _read_headers(raw: list[tuple[bytes, bytes]]) -> _Headers:
     return headers
 
 
-def _bearer(authorization: list[bytes]) -> str | None:
+def _bearer(authorization: bytes | None) -> str | None:
     """Read the token. Source: RFC 6750 section 2.1 (the only place where one is looked for)."""
-    if not authorization:
+    if authorization is None:
         return None
-    scheme, _, token = authorization[0].partition(b" ")
-    if scheme.lower() != b"bearer" or not token.strip():
+    scheme, _, text = authorization.partition(b" ")
+    token = text.strip()
+    if scheme.lower() != b"bearer" or not token:
         return None
-    return token.strip()[: BEARER_BOUND + 1].decode("latin-1")
+    return token[: BEARER_BOUND + 1].decode("latin-1")
 
 
 async def _body(receive: Receive, bound: int) -> bytes:
@@ -217,13 +220,3 @@ async def _body(receive: Receive, bound: int) -> bytes:
         chunks.append(chunk)
         if not message.get("more_body", False):
             return b"".join(chunks)
-
-
-async def _send(send: Send, answer: Answer, headers: list[tuple[bytes, bytes]], *, with_body: bool) -> None:
-    headers += [*_ALWAYS, *answer.headers, *answer.rates]
-    if answer.body:
-        headers.append((b"content-type", answer.media))
-    if answer.status not in {204, 304}:
-        headers.append((b"content-length", str(len(answer.body)).encode()))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body if with_body else b""})

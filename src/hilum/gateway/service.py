@@ -118,7 +118,7 @@ class Enforcer:
                 )
             if task.permit.asks_surface:
                 task.surface = await self._surface(task.addresses.tenant)
-            answer = await self._executor.execute(task)
+            answer = self._executor.find_answer(task) or await self._executor.execute(task)
         except Refusal as refused:
             answer = self._refusal_answer(task, refused)
         answer.rates = rate_headers(spent)
@@ -305,12 +305,12 @@ class Enforcer:
 
     def _addresses_of(self, tenant: TenantFacts) -> ServerAddresses:
         """Return where the records of a tenant are; made once for each state of the tenant and of its server."""
-        upstream_base = self._deps.upstreams.base_of(tenant)
         addresses = self._addresses.get(tenant.id)
-        if addresses is None or addresses.tenant is not tenant or addresses.upstream_base != upstream_base:
-            addresses = self._addresses[tenant.id] = ServerAddresses(
-                tenant, self._bases(tenant.id), upstream_base
-            )
+        # Without an address it does not run, which may change. Whether it still runs is found when it is asked.
+        if addresses is None or addresses.tenant is not tenant or not addresses.upstream_base:
+            upstream_base = self._deps.upstreams.base_of(tenant)
+            addresses = ServerAddresses(tenant, self._bases(tenant.id), upstream_base)
+            self._addresses[tenant.id] = addresses
         return addresses
 
     async def _surface(self, tenant: TenantFacts) -> Surface:

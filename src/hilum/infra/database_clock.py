@@ -22,6 +22,8 @@ UNCERTAINTY_BOUND = timedelta(milliseconds=50)
 DRIFT = 200e-6
 """The most by which the machine's monotonic clock and the server's may drift apart, in seconds a second."""
 SAMPLES = 5
+SET_S = 0.001
+"""By how much more than the monotonic clock the machine's must have moved to count as set, in seconds; less is what reading both takes."""
 AHEAD_BOUND = timedelta(minutes=10)
 """The most by which time is moved forward to the database's latest change; if more is needed, some clock is wrong and start-up fails."""
 _log = logs.get("infra")
@@ -70,14 +72,18 @@ class SteadyClock:
 
     def now(self) -> datetime:
         at, since = self._anchor
-        time = at + timedelta(seconds=self.monotonic() - since)
-        if not self.follows_server:
-            machine = self.base.now()
+        passed = self.monotonic() - since
+        if self.follows_server:
+            time = at + timedelta(seconds=passed)
+        else:
+            time = self.base.now()
             # The machine's clock may be set while the process runs. Forward it is followed;
             # backward the anchor and the monotonic clock carry on.
-            if machine > time:
-                self._anchor = machine, self.monotonic()
-                time = machine
+            ahead = (time - at).total_seconds() - passed
+            if ahead > SET_S:
+                self._anchor = time, self.monotonic()
+            elif ahead < -SET_S:
+                time = at + timedelta(seconds=passed)
         # Two calls must never see time go back: a token that was refused as expired would be accepted again.
         if time <= self._latest:
             return self._latest

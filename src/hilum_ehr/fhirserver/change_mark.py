@@ -52,9 +52,10 @@ class ChangeMark:
 
     def read(self) -> bytes | None:
         """Return the mark, which is the same as long as the file's content is; None if changes cannot be detected."""
-        if self._memory is None or self._memory[:4] != _VERSION:
+        if self._memory is None:
             return None
-        return self._memory[:_HEADER]
+        mark = self._memory[:_HEADER]
+        return mark if mark.startswith(_VERSION) else None
 
     def close(self) -> None:
         with _lock:

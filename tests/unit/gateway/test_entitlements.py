@@ -24,9 +24,9 @@ from hilum.controls.models import (
     Target,
     TargetKind,
 )
-from hilum.gateway import entitlements, permits
+from hilum.gateway import entitlements, permits, repeats
 from hilum.gateway.access_scope import grant_rules
-from hilum.gateway.models import Permit, Snapshot
+from hilum.gateway.models import GatewayRequest, Permit, Snapshot
 from hilum.identity.models import MovedReads
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.ids import PersonId
@@ -34,7 +34,7 @@ from hilum.launches.models import LaunchFacts
 from hilum.policies.in_force import PolicyFacts
 from hilum.policies.product_models import NOTICE
 from hilum.standards.fhir.requests import FhirRequest
-from hilum.tokens.models import TokenFacts
+from hilum.tokens.models import AccessToken, TokenFacts
 from tests.effort import effort
 from tests.unit.gateway.facts import (
     BACKEND,
@@ -184,6 +184,14 @@ STEPS = st.lists(
 def forget() -> None:
     entitlements._kept.cache_clear()
     permits.kept.cache_clear()
+    repeats.kept.cache_clear()
+
+
+def often(asked: GatewayRequest, held: AccessToken, snapshot: Snapshot, at: datetime = NOW) -> Permit | Deny:
+    """Decide about a request until its permit is kept by this snapshot, and once more."""
+    for n in range(repeats.JUDGED_FIRST + 1):
+        found = decide(asked, held, snapshot, at + n * timedelta(microseconds=1))
+    return found
 
 
 def shown(decision: Permit | Deny) -> Any:
@@ -211,11 +219,16 @@ def test_a_decision_is_the_same_with_all_that_was_kept_and_with_nothing(steps: l
     for change, now, asked, held in steps:
         snapshot = change(snapshot)
         worlds.append((asked, held, snapshot, now))
-    with_what_was_kept = [shown(decide(*world)) for world in worlds]
+    # Each soon enough to be found by its snapshot, and all of them once more.
+    visited = [*(world for world in worlds for _ in range(repeats.JUDGED_FIRST + 1)), *worlds]
+    with_what_was_kept = [shown(decide(*world)) for world in visited]
 
-    for world, found in zip(worlds, with_what_was_kept, strict=True):
+    for world in worlds:
         forget()
-        assert shown(decide(*world)) == found
+        found = shown(decide(*world))
+        assert all(
+            found == kept for seen, kept in zip(visited, with_what_was_kept, strict=True) if seen is world
+        )
 
 
 @pytest.mark.parametrize("policies", [SNAPSHOT.policies, SUNSET])
@@ -262,8 +275,9 @@ def test_a_permit_that_was_kept_ends_with_all_that_it_depended_on(
     forget()
     asked = replace(ask("Patient/p1"), is_repeated=True)
     held = replace(HELD, authorization_expires_at=NOW + 20 * HOUR)
-    assert isinstance(decide(asked, held, SNAPSHOT), Permit)
+    assert isinstance(often(asked, held, SNAPSHOT), Permit)
     assert permits.kept
+    assert by_snapshot()
 
     found = decide(asked, held, change(SNAPSHOT), now)
 
@@ -274,19 +288,71 @@ def test_a_permit_that_was_kept_ends_with_all_that_it_depended_on(
 def test_nothing_is_kept_of_a_request_that_came_once_or_is_refused() -> None:
     forget()
 
-    decide(ask("Patient/p1"), HELD)
-    decide(replace(ask("Patient/p2"), is_repeated=True), HELD)
+    often(ask("Patient/p1"), HELD, SNAPSHOT)
+    often(replace(ask("Patient/p2"), is_repeated=True), HELD, SNAPSHOT)
 
     assert not permits.kept
+    assert not repeats.kept
+
+
+def by_snapshot() -> list[Permit]:
+    """List the permits that are kept by the present snapshot."""
+    return [each.permit for each in repeats.kept.values() if each.permit is not None]
+
+
+@pytest.mark.parametrize(
+    "otherwise",
+    [
+        {"source": "192.0.2.9"},
+        {"tenant": OTHER},
+        {"bases": ("https://elsewhere.example/fhir/",)},
+        {"purpose": "picker"},
+        {"proof": "a proof"},
+        {"is_repeated": False},
+        {"request": ask("Patient/p1").request},
+    ],
+)
+def test_what_is_kept_by_a_snapshot_is_found_for_nothing_else(otherwise: dict[str, Any]) -> None:
+    forget()
+    asked = replace(ask("Patient/p1"), is_repeated=True)
+    often(asked, HELD, SNAPSHOT)
+    (kept,) = by_snapshot()
+    later, held = NOW + timedelta(seconds=1), replace(HELD)
+
+    other = replace(asked, **otherwise)
+
+    assert repeats.kept.find(replace(asked, token=HELD), SNAPSHOT, later) is kept
+    assert decide(asked, HELD, SNAPSHOT, later) is kept
+    assert repeats.kept.find(replace(asked, token=held), SNAPSHOT, later) is None
+    assert repeats.kept.find(replace(asked, token=HELD), replace(SNAPSHOT), later) is None
+    assert repeats.kept.find(replace(asked, token=HELD), None, later) is None
+    assert repeats.kept.find(replace(asked, token=HELD), SNAPSHOT, NOW - HOUR) is None
+    assert decide(asked, HELD, None, later) != kept
+    assert decide(other, HELD, SNAPSHOT, later) is not kept or {"proof", "is_repeated"} & otherwise.keys()
+
+
+def test_what_is_kept_by_a_snapshot_ends_with_the_first_moment_that_was_compared() -> None:
+    forget()
+    until = NOW + HOUR
+    snapshot = with_installation(with_client(certified_until=NOW + 9 * HOUR), expires_at=until)
+    asked = replace(ask("Patient/p1"), is_repeated=True)
+
+    often(asked, HELD, snapshot)
+
+    assert [each.until for each in repeats.kept.values()] == [until]
+    assert reason(asked, HELD, snapshot, until - timedelta(microseconds=1)) is None
+    assert reason(asked, HELD, snapshot, until) is Reason.APP_NOT_INSTALLED
 
 
 def test_there_is_a_bound_to_the_permits_that_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(permits, "PERMITS_BOUND", 3)
     forget()
 
+    monkeypatch.setattr(repeats, "REPEATS_BOUND", 3)
     for _ in range(20):
-        decide(replace(ask("Patient/p1"), is_repeated=True), HELD)
+        often(replace(ask("Patient/p1"), is_repeated=True), HELD, SNAPSHOT)
         assert len(permits.kept) <= 3
+        assert len(repeats.kept) <= 3
 
 
 @pytest.mark.parametrize("part", entitlements.Facts._fields)
@@ -332,13 +398,15 @@ def test_there_is_a_bound_to_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_nothing_holds_facts_that_are_no_longer_in_force() -> None:
     """Each change of a million installations shares most of them with the one before; held for each idle token, they would fill the memory."""
-    entitlements._kept.cache_clear()
+    forget()
     before = with_installation(scopes=("patient/*.rs",))
-    holders = [sys.getrefcount(before.registry)]
+    asked = replace(ask("Patient/p1"), is_repeated=True)
+    holders = [(sys.getrefcount(before.registry), sys.getrefcount(before))]
 
-    decide(ask(), TOKEN, before)
-    holders.append(sys.getrefcount(before.registry))
-    decide(ask(), replace(TOKEN, hash=b"o" * 32), SNAPSHOT)
-    holders.append(sys.getrefcount(before.registry))
+    often(asked, HELD, before)
+    holders.append((sys.getrefcount(before.registry), sys.getrefcount(before)))
+    often(asked, replace(HELD, hash=b"o" * 32), SNAPSHOT)
+    holders.append((sys.getrefcount(before.registry), sys.getrefcount(before)))
 
-    assert holders[0] == holders[2] < holders[1]
+    assert holders[0] == holders[2]
+    assert all(none < held for none, held in zip(holders[0], holders[1], strict=True))
