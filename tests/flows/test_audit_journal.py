@@ -986,3 +986,29 @@ def test_a_claim_whose_intent_is_on_record_is_kept(place: Place) -> None:
         journal.close()
 
     run(story)
+
+
+def test_claims_that_a_power_cut_lost_are_restored_whichever_slots_are_written_again(files: Place) -> None:
+    """C196: two workers before it and one after it. Without its claim a create was stored twice once it was settled as done."""
+
+    async def story() -> None:
+        first, second = files.boot(), files.boot()
+        await first.intend(create(1))
+        await first.record(access(1, interaction="create"))
+        first.release(create(1).request_id)
+        await first.record(access(2))
+        await second.intend(create(3))
+        first.close()
+        second.close()
+        # They are in the memory of the machine for a moment; records are on the disk.
+        for lost in files.directory.glob("claims.db*"):
+            lost.unlink()
+        (files.directory / "access-7.db").write_bytes(b"not a database" * 400)
+
+        alone = files.boot()
+        with pytest.raises(Claimed) as claimed:
+            await alone.intend(create(4))
+        assert claimed.value.holder == create(3).request_id
+        alone.close()
+
+    run(story)

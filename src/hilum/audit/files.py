@@ -208,12 +208,22 @@ class JournalFile:
         self._db.execute(_INSERT_PAYLOADS[size], payloads)
 
     def _claim_open(self) -> None:
-        """Restore the claims of open creates of earlier boots, which a power cut may have lost."""
-        rows = self._db.execute(_OPEN_INTENTS, (OPEN_INTENTS_BOUND,)).fetchall()
-        for intent in (encoding.decode(*row) for *row, _ in rows):
-            if key := policy.claim_key(intent):
-                with self.claiming({intent.request_id: key}, intent.at):
-                    pass
+        """Restore the claims of open creates, which a power cut may have lost: of every slot, since fewer workers may start after it."""
+        if not self._open_creates():
+            return
+        with self._claims_held() as claims:
+            # Read again: while the claims are held, a create that is open at a worker beside this one has its claim,
+            # and one that was answered meanwhile is not open any more.
+            for each in self._open_creates():
+                claims.execute(_CLAIM, (policy.claim_key(each), each.request_id, _seconds(each.at)))
+
+    def _open_creates(self) -> list[Access]:
+        found = _open_intents(self._db)
+        for path in sorted(set(self._directory.glob("access-*.db")) - {self.path}):
+            # A damaged file of another slot keeps no worker from starting; the verification names it.
+            with suppress(sqlite3.Error, ValueError), closing(_open_for_reading(path)) as db:
+                found += _open_intents(db)
+        return [each for each in found if policy.claim_key(each) is not None]
 
     @contextmanager
     def claiming(self, wanted: Mapping[str, bytes], at: datetime) -> Iterator[dict[str, str]]:
@@ -318,6 +328,16 @@ def _seconds(moment: datetime) -> int:
     return int(moment.timestamp())
 
 
+def _open_intents(db: sqlite3.Connection) -> list[Access]:
+    return [encoding.decode(*row) for *row, _ in db.execute(_OPEN_INTENTS, (OPEN_INTENTS_BOUND,))]
+
+
+def _open_for_reading(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+    db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+    return db
+
+
 class FileReader:
     """Reads every journal file of a directory while their writers append."""
 
@@ -330,8 +350,7 @@ class FileReader:
 
     def _slots(self) -> Iterator[tuple[str, sqlite3.Connection]]:
         for path in sorted(self._directory.glob("access-*.db")):
-            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)) as db:
-                db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+            with closing(_open_for_reading(path)) as db:
                 # A file that is being created has no tables yet.
                 if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'payload'").fetchone():
                     yield path.stem.partition("-")[2], db
