@@ -87,9 +87,9 @@ class Server:
             return dict(json.loads(taken.readline()))
 
     def stop(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
+        # It ends with its input; leaving the block closes both pipes and waits for it.
+        with self._process:
+            pass
 
 
 @cache

@@ -27,8 +27,8 @@ class TcpProxy:
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
         self._closed = False
-        self.accepted = 0
-        """Connections so far."""
+        self.accepted = self.hung_up = 0
+        """Connections so far, and how many of them the server ended and their clients may know of it."""
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.port: int = self._listener.getsockname()[1]
         self.thaw()
@@ -125,6 +125,7 @@ class TcpProxy:
         with suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
         with self._lock:
+            self.hung_up += gate is self._answers
             ended.append(source)
             over = len(ended) == 2
             if over:

@@ -35,7 +35,8 @@ from tests.unit.policies.books import LIFETIMES
 TRACE = Trace("req_test")
 SAM = Actor(ActorKind.STAFF, "per_sam", roles=frozenset({"security"}))
 APART = timedelta(minutes=5)
-SLACK = timedelta(seconds=1)
+SLACK = timedelta(seconds=30)
+"""What a busy machine may add between two looks at a clock. Who follows the wrong one is off by minutes."""
 PAIR = Target(TargetKind.APP_TENANT, "app_1/general")
 SUBJECT = Subject(tenant="general", app="app_1")
 GRANT = Grant(
@@ -147,7 +148,7 @@ def test_a_session_begun_on_one_node_counts_on_the_other(fast: UnitOfWork, slow:
 
         assert found is not None
         assert found.id == begun.id
-        assert abs(found.created_at - there.clock.now()) < timedelta(seconds=5)
+        assert abs(found.created_at - there.clock.now()) < SLACK
 
 
 def test_the_watch_keeps_the_clock_of_a_process_that_began_without_its_database(postgres_url: str) -> None:

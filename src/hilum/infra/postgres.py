@@ -20,6 +20,8 @@ CONNECT_S = 2
 """The least that libpq allows."""
 # Below the statement limits of the lanes that write, so that a wait for a lock is reported as one.
 LOCK_S = 2.0
+SERVER_FIRST_S = 0.5
+"""How much longer an answer is waited for than the server's own timeout, whose error is more specific and leaves the connection usable."""
 # A process that was frozen within a transaction holds its row locks, and the claim of a create, no
 # longer than this (ADR 40).
 IDLE_IN_TRANSACTION_S = 10.0
@@ -107,8 +109,7 @@ def connect(url: str, lane: Lane, *, autocommit: bool = False) -> Link:
         options=_options(url, bounds),
         **_KEEPALIVES,
     )
-    # A little longer than the server's own timeout, whose error is more specific and leaves the connection usable.
-    link.statement_s = None if bounds.statement_s is None else bounds.statement_s + 0.5
+    link.statement_s = None if bounds.statement_s is None else bounds.statement_s + SERVER_FIRST_S
     return link
 
 

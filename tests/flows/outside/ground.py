@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx2
 
+from hilum.gateway.models import STALENESS_BOUND
 from hilum.infra.lanes import ANSWER_WITHIN_S
 from tests.sim.browser import Client, Person
 from tests.sim.running import Described, Running
@@ -20,11 +21,11 @@ EVERY_WORKER = 40
 """Fresh connections after which every worker was asked: one of four is missed once in a hundred thousand times."""
 PATIENCE_S = 30.0
 AT_MOST_S = ANSWER_WITHIN_S + 2.0
-"""The promised bound, and what a crowded machine adds."""
-WELL_WITHIN_S = 6.0
+"""The promised bound, and what a crowded machine adds; how slow it is besides is seen at what waits for no database."""
+WELL_WITHIN_S = 20.0
 """Two seconds on a machine of its own; a record that is written shows the journal to be well."""
-SWITCH_WITHIN_S = 2.0
-"""P9 promises 250 ms on a machine of its own; this one is shared with the whole suite, and the ceiling of the snapshot is 2 s."""
+SWITCH_WITHIN_S = STALENESS_BOUND.total_seconds()
+"""P9 promises 250 ms on a machine of its own; this one is shared with the whole suite, and nothing older than this decides."""
 
 
 @dataclass

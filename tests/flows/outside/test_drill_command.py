@@ -5,6 +5,7 @@ from pathlib import Path
 import orjson
 from joserfc.jwk import ECKey
 
+from tests.flows.outside.certified_app import ENDS
 from tests.flows.outside.shells import DONE, REFUSED, Shell, administrator, by
 from tests.sim.running import Running
 
@@ -27,7 +28,7 @@ def canary(running: Running, tmp: Path, key: ECKey) -> str:
         "deployment": "server",
         "scope": SCOPE,
         "jwks": {"keys": [key.as_dict(private=False)]},
-        "expires_at": "2027-01-31T00:00:00Z",
+        "expires_at": ENDS,
         "backend_use": {
             "purpose": "Drills of kill switches",
             "population": "Nobody",
@@ -37,7 +38,7 @@ def canary(running: Running, tmp: Path, key: ECKey) -> str:
     }
     admin.typed = orjson.dumps(body).decode()
     client: str = admin.json("app", "client", "-")["id"]
-    ends = ("--environment", "sandbox", "--expires-at", "2027-01-31T00:00:00Z")
+    ends = ("--environment", "sandbox", "--expires-at", ENDS)
     reviewer.json("app", "certify", version, *ends, "--scope", SCOPE)
     administrator(running, tmp).json("app", "install", app, "--tenant", "general")
     return client

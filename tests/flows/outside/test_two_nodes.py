@@ -14,19 +14,22 @@ from hilum.infra.context import Trace
 from hilum.infra.nodes import BEAT
 from hilum.installations import service as installations
 from hilum.kernel.actor import SYSTEM
-from tests.flows.outside.ground import SWITCH_WITHIN_S, Grant, Outside, refreshed, refused_grant
+from tests.flows.outside.ground import PATIENCE_S, SWITCH_WITHIN_S, Grant, Outside, refreshed, refused_grant
 from tests.sim.nodes import Nodes
 
+UNCONFIRMED = 503
+"""What a busy machine may answer at any time: it could not be confirmed within the bound what holds."""
 
-async def answered_within(ask: Callable[[], Awaitable[httpx2.Response]], status: int) -> float:
-    """Ask until the answer is ``status`` and remains so; return after how many seconds it was."""
-    begun = time.monotonic()
+
+async def answered_within(ask: Callable[[], Awaitable[httpx2.Response]], status: int) -> None:
+    """Ask until the answer is ``status`` and remains so. What is asked after the bound is never decided by what held before."""
+    begun = asked = time.monotonic()
     while (answer := await ask()).status_code != status:
-        assert time.monotonic() - begun < SWITCH_WITHIN_S, (answer.status_code, answer.text)
-    took = time.monotonic() - begun
+        bound = PATIENCE_S if answer.status_code == UNCONFIRMED else SWITCH_WITHIN_S
+        assert asked - begun < bound, (answer.status_code, answer.text)
+        asked = time.monotonic()
     for _ in range(5):
-        assert (await ask()).status_code == status
-    return took
+        assert (await ask()).status_code in {status, UNCONFIRMED}
 
 
 async def introspected(outside: Outside, token: str) -> dict[str, Any]:
@@ -184,10 +187,8 @@ def test_a_session_that_the_ehr_ends_at_one_node_is_over_at_the_other(nodes: Nod
         where = f"{a.running.tenant()['launch_api']}/{opened.json()['id']}"
         ended = await a.http.delete(where, headers=await a.ehr_bearer())
         assert ended.status_code == 204, ended.text
-        begun = time.monotonic()
-        while (await b.read(grant)).status_code == 200:
-            assert time.monotonic() - begun < SWITCH_WITHIN_S
-        assert (await a.read(grant)).status_code == (await b.read(grant)).status_code != 200
+        for outside in (b, a):
+            await answered_within(partial(outside.read, grant), 401)
 
     nodes.tell(story)
 
@@ -324,9 +325,9 @@ def test_an_apps_quota_is_divided_by_the_workers_of_all_nodes(nodes: Nodes) -> N
         try:
             given: list[httpx2.Response] = []
             begun = time.monotonic()
-            while time.monotonic() - begun < SWITCH_WITHIN_S and len(given) < 40:
+            while time.monotonic() - begun < PATIENCE_S and len(given) < 40:
                 answer = await either.read(held)
-                if answer.headers["ratelimit-limit"] == "10":
+                if answer.headers.get("ratelimit-limit") == "10":
                     given.append(answer)
             assert len(given) == 40, "the quota reached both nodes, and each has its half"
             assert {each.status_code for each in given} == {200, 429}
@@ -342,6 +343,12 @@ def test_an_apps_quota_is_divided_by_the_workers_of_all_nodes(nodes: Nodes) -> N
 def test_jobs_run_on_one_node_at_a_time(nodes: Nodes) -> None:
     """One lease a job, and both nodes on the list, with their workers and clocks."""
     with psycopg.connect(nodes.url, autocommit=True) as db:
+        begun = time.monotonic()
+        while db.execute("SELECT count(*) FROM lease WHERE name IN ('checkpoint', 'purge')").fetchone() != (
+            2,
+        ):
+            assert time.monotonic() - begun < PATIENCE_S, "not every job has run"
+            time.sleep(0.05)
         listed = db.execute(
             "SELECT name, workers, closed, abs(skew_ms) < 2000 FROM node ORDER BY name"
         ).fetchall()
