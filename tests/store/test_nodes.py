@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, update
 
-from hilum.app.schedule import Job, JobLease, Schedule
+from hilum.app.schedule import RENEWED_AFTER, Job, JobLease, Schedule
 from hilum.infra import nodes, schema_gate
 from hilum.infra.context import Context, Trace
 from hilum.infra.heartbeat import Heartbeat
@@ -244,6 +244,77 @@ def test_a_job_runs_on_one_node_and_continues_at_the_other_when_that_one_stops(u
     assert done["b"].wait(10)
     second.end(10)
     assert set(ran[before:]) == {"b"}
+
+
+def test_a_lease_is_renewed_once_a_third_of_its_life_is_over_and_not_at_every_step(
+    uow: UnitOfWork, clock: FakeClock
+) -> None:
+    held = JobLease(uow, "purge", "a/1", threading.Event())
+    assert held.take()
+    first = held.lease
+    assert first is not None
+
+    assert held.take()
+    assert held.lease is first
+    clock.advance(RENEWED_AFTER)
+    assert held.take()
+
+    assert held.lease is not None
+    assert held.lease.fence == first.fence
+    assert held.lease.expires_at > first.expires_at
+
+
+def test_the_lease_of_a_job_outlives_the_pause_before_its_next_run(uow: UnitOfWork) -> None:
+    """C184: another node would otherwise take the job in every pause, and it would run once a period on each."""
+    ran = threading.Event()
+    schedule = Schedule(uow, "a/1")
+    schedule.start(Job("count", timedelta(hours=1), lambda _held: ran.set()))
+    assert ran.wait(10)
+
+    left = uow.db.read(lambda tx: nodes.list_leases(tx)[0].expires_at - nodes.database_now(tx))
+    schedule.end(10)
+
+    assert left > timedelta(hours=1)
+
+
+def test_a_job_that_is_to_stop_begins_no_further_step(uow: UnitOfWork) -> None:
+    stop, steps = threading.Event(), list[str]()
+    held = JobLease(uow, "purge", "a/1", stop)
+
+    def step(_ctx: Context, after: str = "") -> str:
+        steps.append(after)
+        stop.set()
+        return "more" if len(steps) < 9 else ""
+
+    held.repeat(step)
+    held.walk(step)
+
+    assert steps == ["", ""]
+
+
+def test_a_job_that_keeps_failing_shows_by_its_age(uow: UnitOfWork, clock: FakeClock) -> None:
+    """Operators are alarmed by when it last succeeded, not by when it last ran."""
+    later = clock.monotonic() + 3_600
+    failed, succeeded = threading.Semaphore(0), threading.Semaphore(0)
+
+    def run(ran: threading.Semaphore) -> None:
+        if clock.monotonic() == later:
+            ran.release()
+
+    def breaks(_held: JobLease) -> None:
+        run(failed)
+        raise ZeroDivisionError
+
+    schedule = Schedule(uow, "a/1")
+    often = timedelta(milliseconds=10)
+    schedule.start(Job("breaks", often, breaks), Job("well", often, lambda _held: run(succeeded)))
+    clock.advance(timedelta(hours=1))
+    # The second run begins after the outcome of the first was noted.
+    for each in (failed, failed, succeeded, succeeded):
+        assert each.acquire(timeout=10)
+
+    assert (schedule.age_s("breaks"), schedule.age_s("well")) == (3_600, 0)
+    schedule.end(10)
 
 
 def test_a_job_that_breaks_is_tried_again_and_ends_no_other(uow: UnitOfWork) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hilum.approvals import policy
 from hilum.approvals.models import Act, Approval, ApprovalKind, ApprovalState
 from hilum.kernel.actor import ANONYMOUS, SYSTEM, Actor, ActorKind
-from hilum.kernel.ids import PersonId, TenantId
+from hilum.kernel.ids import PersonId, TenantId, VendorId
 from tests.sim.world import START
 
 NOW = START
@@ -47,6 +47,18 @@ def test_who_may_be_the_second_person() -> None:
     ):
         assert policy.may_decide(actor, None) is of_staff, actor
         assert policy.may_decide(actor, GENERAL) is of_general, actor
+
+
+def test_who_asked_takes_back_what_they_may_not_agree_to_and_nobody_else_of_their_rank_sees_it() -> None:
+    """Such as a developer, who asks for what only owners agree to."""
+    asker = Actor(
+        ActorKind.MEMBER, "per_asker", vendor=VendorId("ven_1"), roles=frozenset({"vendor_developer"})
+    )
+    approval = replace(APPROVAL, act=replace(ACT, tenant=TenantId("ven_1")))
+
+    assert not policy.may_decide(asker, approval.act.tenant)
+    assert policy.may_refuse(approval, asker)
+    assert not policy.may_refuse(approval, replace(asker, id="per_colleague"))
 
 
 def fault(approval: Approval = APPROVAL, actor: Actor = SECOND, **change: object) -> str:
