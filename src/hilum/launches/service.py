@@ -443,8 +443,8 @@ def count_people(
     Within LAUNCHES_KEPT, and among the newest LAUNCHES_TRIED launches of all hospitals.
     """
     since = max(since, ctx.now - LAUNCHES_KEPT)
-    oldest, people = store.count_people(ctx.tx, tenant, of, since) if of else (None, [])
-    return oldest or since, people
+    counted_since, people = store.count_people(ctx.tx, tenant, of, since) if of else (None, [])
+    return counted_since or since, people
 
 
 def purge(ctx: Context, *, kept: timedelta = LAUNCHES_KEPT) -> int:
@@ -452,9 +452,9 @@ def purge(ctx: Context, *, kept: timedelta = LAUNCHES_KEPT) -> int:
     return store.purge(ctx.tx, ctx.now - max(kept, NEGATIVE_WINDOW))
 
 
-def opened_since(ctx: Context, tenants: Collection[TenantId], since: datetime) -> dict[TenantId, datetime]:
-    """Return when the newest launch was opened at each of some tenants, of those with one since a moment."""
-    return store.opened_since(ctx.tx, tenants, since)
+def last_launches(ctx: Context, tenants: Collection[TenantId], since: datetime) -> dict[TenantId, datetime]:
+    """Return when each of some tenants had its newest launch; without those that had none since a moment."""
+    return store.last_launches(ctx.tx, tenants, since)
 
 
 def _ehr_tenant(ctx: Context, action: str) -> TenantId:

@@ -178,17 +178,17 @@ def read_ended(tx: Connection, since: datetime) -> Iterator[tuple[LaunchId, date
 
 def list_of_person(tx: Connection, person: PersonId, since: datetime, limit: int) -> list[Launch]:
     """List the launches for a person that an app has taken and that neither ended nor moved, newest first."""
-    at = launch.c
+    column = launch.c
     query = (
         select(launch)
         .where(
-            at.person == person,
-            at.created_at > since,
-            at.used_at.is_not(None),
-            at.ended_at.is_(None),
-            at.moved_at.is_(None),
+            column.person == person,
+            column.created_at > since,
+            column.used_at.is_not(None),
+            column.ended_at.is_(None),
+            column.moved_at.is_(None),
         )
-        .order_by(at.created_at.desc())
+        .order_by(column.created_at.desc())
         .limit(limit)
     )
     return [_launch(row) for row in tx.execute(query).mappings()]
@@ -201,11 +201,11 @@ def count_tasks(
 
     Reads the launches since then once, however many clients: an index by client would cost every launch a write.
     """
-    at = launch.c
-    what = at.tenant, at.client, at.intent, at.placement
-    query = select(*what, func.count()).where(at.created_at > since)
+    column = launch.c
+    what = column.tenant, column.client, column.intent, column.placement
+    query = select(*what, func.count()).where(column.created_at > since)
     if len(clients) <= BATCH_SIZE:
-        query = query.where(at.client.in_(clients))
+        query = query.where(column.client.in_(clients))
     wanted = frozenset(clients)
     return (
         (TenantId(tenant), ClientId(client), intent, placement, number)
@@ -219,17 +219,17 @@ def count_people(
 ) -> tuple[datetime | None, list[tuple[PersonId, str, int]]]:
     """Count the launches of some clients at a tenant by person and facility, among the newest LAUNCHES_TRIED of all since a moment.
 
-    Return it with the time of the oldest of these if there are more launches, else None.
+    Return it with the time of the oldest launch that was looked at; None if all since the moment were.
     """
-    at = launch.c
+    column = launch.c
     newest = (
-        select(at.tenant, at.client, at.person, at.facility, at.created_at)
-        .where(at.created_at > since)
-        .order_by(at.created_at.desc())
+        select(column.tenant, column.client, column.person, column.facility, column.created_at)
+        .where(column.created_at > since)
+        .order_by(column.created_at.desc())
         .limit(LAUNCHES_TRIED)
         .subquery()
     )
-    looked, oldest = tx.execute(
+    counted, oldest = tx.execute(
         select(func.count(), func.min(newest.c.created_at, type_=Instant)).select_from(newest)
     ).one()
     query = (
@@ -237,12 +237,14 @@ def count_people(
         .where(newest.c.tenant == tenant, newest.c.client.in_(clients))
         .group_by(newest.c.person, newest.c.facility)
     )
-    cut = oldest if looked >= LAUNCHES_TRIED else None
-    return cut, [(PersonId(person), facility, number) for person, facility, number in tx.execute(query)]
+    counted_since = oldest if counted >= LAUNCHES_TRIED else None
+    return counted_since, [
+        (PersonId(person), facility, number) for person, facility, number in tx.execute(query)
+    ]
 
 
-def opened_since(tx: Connection, tenants: Collection[TenantId], since: datetime) -> dict[TenantId, datetime]:
-    """Return the newest launch of each of some tenants, of those with one since a moment."""
+def last_launches(tx: Connection, tenants: Collection[TenantId], since: datetime) -> dict[TenantId, datetime]:
+    """Return when each of some tenants had its newest launch; without those that had none since a moment."""
     query = select(launch.c.tenant, func.max(launch.c.created_at)).where(
         launch.c.created_at >= since, launch.c.tenant.in_(list(tenants))
     )
@@ -266,21 +268,23 @@ def count_open(
     person: str,
 ) -> list[OpenLaunches]:
     """Count launches since a moment that were taken, or still can be, and have not ended, by tenant; empty or None: not limited by it."""
-    at = launch.c
+    column = launch.c
     query = (
-        select(at.tenant, func.count(), func.count(func.nullif(at.encounter, "").distinct()))
+        select(column.tenant, func.count(), func.count(func.nullif(column.encounter, "").distinct()))
         .where(
-            at.created_at > since, at.ended_at.is_(None), or_(at.used_at.is_not(None), at.expires_at > now)
+            column.created_at > since,
+            column.ended_at.is_(None),
+            or_(column.used_at.is_not(None), column.expires_at > now),
         )
-        .group_by(at.tenant)
-        .order_by(at.tenant)
+        .group_by(column.tenant)
+        .order_by(column.tenant)
     )
     if tenant:
-        query = query.where(at.tenant == tenant)
+        query = query.where(column.tenant == tenant)
     if clients is not None:
-        query = query.where(at.client.in_(clients))
+        query = query.where(column.client.in_(clients))
     if person:
-        query = query.where(at.person == person)
+        query = query.where(column.person == person)
     return [
         OpenLaunches(TenantId(each), number, encounters) for each, number, encounters in tx.execute(query)
     ]

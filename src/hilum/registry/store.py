@@ -193,18 +193,18 @@ def add_vendor(tx: Connection, vendor: Vendor) -> None:
     tx.execute(vendors.insert().values(asdict(vendor)))
 
 
-def _vendor(row: Row[Any]) -> Vendor:
+def vendor_of(row: Row[Any]) -> Vendor:
     return Vendor(VendorId(row.id), row.name, row.support_contact, row.security_contact, row.website)
 
 
 def get_vendor(tx: Connection, vendor: VendorId) -> Vendor:
-    return _vendor(get_row(tx, vendors, vendor, "vendor"))
+    return vendor_of(get_row(tx, vendors, vendor, "vendor"))
 
 
 def find_vendors_named(tx: Connection, named: str, limit: int) -> list[Vendor]:
     """Find vendors by id or exact name."""
     query = select(vendors).where(or_(vendors.c.id == named, vendors.c.name == named))
-    return [_vendor(row) for row in tx.execute(query.order_by(vendors.c.id).limit(limit))]
+    return [vendor_of(row) for row in tx.execute(query.order_by(vendors.c.id).limit(limit))]
 
 
 def add_name(tx: Connection, vendor: VendorId, name: str, forms: Collection[str]) -> None:
@@ -266,7 +266,7 @@ def add_app(tx: Connection, app: App, at: datetime) -> None:
     )
 
 
-def _app(row: Row[Any]) -> App:
+def app_of(row: Row[Any]) -> App:
     return App(
         id=AppId(row.id),
         vendor=VendorId(row.vendor),
@@ -287,7 +287,7 @@ def _app(row: Row[Any]) -> App:
 
 
 def get_app(tx: Connection, app: AppId, *, lock: bool = False) -> App:
-    return _app(get_row(tx, apps, app, "app", lock=lock))
+    return app_of(get_row(tx, apps, app, "app", lock=lock))
 
 
 def save_texts(tx: Connection, app: App) -> None:
@@ -313,7 +313,7 @@ def list_apps(
         # Not as two conditions, for which an index over tenants would be read, and everything sorted.
         fits = [] if seen_from is None else [func.coalesce(apps.c.tenant, seen_from) == seen_from]
         fits += [] if of is None else [apps.c.vendor == of]
-        return [_app(row) for row in tx.execute(paged(select(apps).where(*fits), apps, APP_SORTS, page))]
+        return [app_of(row) for row in tx.execute(paged(select(apps).where(*fits), apps, APP_SORTS, page))]
     query = select(apps).where(apps.c.id > page.after)
     query = query if of is None else query.where(apps.c.vendor == of)
     visible: Select[Any] | CompoundSelect[Any] = query.order_by(apps.c.id)
@@ -321,7 +321,7 @@ def list_apps(
         # Merges two ranges of the index on (tenant, id): "tenant IS NULL OR tenant = ?" could not be read in the order of ids.
         everywhere, here = query.where(apps.c.tenant.is_(None)), query.where(apps.c.tenant == seen_from)
         visible = everywhere.union_all(here).order_by("id")
-    return [_app(row) for row in tx.execute(visible.limit(page.limit))]
+    return [app_of(row) for row in tx.execute(visible.limit(page.limit))]
 
 
 def save_ask_again(tx: Connection, app: AppId, since: datetime) -> None:
@@ -524,13 +524,13 @@ def save_withdrawn(tx: Connection, certification: str, at: datetime) -> bool:
 def find_apps_named(tx: Connection, named: str, limit: int) -> list[App]:
     """Find apps by id or exact name."""
     query = select(apps).where(or_(apps.c.id == named, apps.c.name == named))
-    return [_app(row) for row in tx.execute(query.order_by(apps.c.id).limit(limit))]
+    return [app_of(row) for row in tx.execute(query.order_by(apps.c.id).limit(limit))]
 
 
 def read_apps(tx: Connection, of: Collection[AppId] | None) -> dict[AppId, App]:
     """Read some apps (None: all) by id, without those that cannot be read."""
     rows = _APPS.records(tx, {}) if of is None else _APPS_OF.records(tx, of)
-    return {each.id: each for each in _APP.made(rows, _app)}
+    return {each.id: each for each in _APP.made(rows, app_of)}
 
 
 def list_apps_of(tx: Connection, tenant: TenantId) -> list[AppId]:

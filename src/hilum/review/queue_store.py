@@ -16,7 +16,9 @@ from hilum.policies.models import Lens
 from hilum.review import clock_store, lens_store
 from hilum.review.clock_store import RUNNING, clocks
 from hilum.review.models import COUNTED_BOUND, SUBMISSION_SORTS, BrowsedPage, BrowseQuery, Submission
-from hilum.review.store import _BRIEF, _submission, submissions
+from hilum.review.store import submission_of, submissions
+
+_BRIEF: list[Any] = [each for each in submissions.c if each.name != "content"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ def _by_id(
             query = query.where(submissions.c.id < after) if after else query
         else:
             query = each.where(submissions.c.id > after).order_by(submissions.c.id)
-        pages.append([_submission(row) for row in tx.execute(query.limit(limit))])
+        pages.append([submission_of(row) for row in tx.execute(query.limit(limit))])
     return list(islice(merge(*pages, key=lambda each: each.id, reverse=down), limit))
 
 
@@ -128,7 +130,7 @@ def _clocked(
         start = tuple_(literal(moment_of(place[0] or ""), Instant), literal(place[1]))
         query = query.where(tuple_(*due) < start if down else tuple_(*due) > start)
     ordered = query.order_by(*(each.desc() if down else each for each in due))
-    return [_Placed(_submission(row), row.due_at) for row in tx.execute(ordered.limit(limit))]
+    return [_Placed(submission_of(row), row.due_at) for row in tx.execute(ordered.limit(limit))]
 
 
 def _count(tx: Connection, queries: list[Select[Any]]) -> int:

@@ -161,7 +161,7 @@ def _values(each: Submission) -> dict[str, Any]:
         "state": each.state.value,
         "reasons": list(each.reasons),
         "scopes": [
-            # The third only where there is one: as every row was before there were any.
+            # A scope without a defence has two parts, as in rows that are older than defences.
             [asked.scope, asked.justification, *([asked.defence] if asked.defence else [])]
             for asked in each.order.scopes
         ],
@@ -189,7 +189,7 @@ def _terms(documents: Iterable[Document]) -> list[list[str]] | None:
 
 
 def _documents(row: Row[Any]) -> tuple[Document, ...]:
-    # By content: what a release before put in the place of a document is read by reviewers alone.
+    # Terms belong to a content: a document that a release before this one put in another's place gets none of its terms.
     terms = {(kind, sha256): more for kind, sha256, *more in row.document_terms or ()}
     found = []
     for kind, url, sha256, dated in row.documents:
@@ -221,14 +221,11 @@ def next_of_expired_evidence(tx: Connection, now: datetime) -> Submission | None
     )
     ordered = query.order_by(submissions.c.evidence_ends, submissions.c.id).limit(1)
     row = tx.execute(ordered.with_for_update()).first()
-    return None if row is None else _submission(row)
+    return None if row is None else submission_of(row)
 
 
-def _submission(row: Row[Any]) -> Submission:
-    order = SubmissionOrder(
-        tuple(AskedScope(*each) for each in row.scopes),
-        _documents(row),
-    )
+def submission_of(row: Row[Any]) -> Submission:
+    order = SubmissionOrder(tuple(AskedScope(*each) for each in row.scopes), _documents(row))
     return Submission(
         id=row.id,
         app=AppId(row.app),
@@ -270,13 +267,13 @@ def get_submission(tx: Connection, submission: str, *, lock: bool = False) -> Su
     row = row_of(tx, submissions, submission, lock=lock)
     if row is None:
         raise no_such_submission()
-    return _submission(row)
+    return submission_of(row)
 
 
 def find_submission(tx: Connection, submission: str) -> Submission | None:
     """Find a submission; None if it was purged."""
     row = row_of(tx, submissions, submission)
-    return None if row is None else _submission(row)
+    return None if row is None else submission_of(row)
 
 
 def find_open(tx: Connection, version: VersionId, environment: Environment) -> Submission | None:
@@ -287,7 +284,7 @@ def find_open(tx: Connection, version: VersionId, environment: Environment) -> S
         submissions.c.closed_at.is_(None),
     )
     row = tx.execute(query.with_for_update()).first()
-    return None if row is None else _submission(row)
+    return None if row is None else submission_of(row)
 
 
 def save_submission(tx: Connection, after: Submission, *, revision: int) -> bool:
@@ -308,10 +305,7 @@ def list_submissions(
     ):
         if value:
             query = query.where(column == value)
-    return [_submission(row) for row in tx.execute(by_key(query, submissions.c.id, page))]
-
-
-_BRIEF: list[Any] = [each for each in submissions.c if each.name != "content"]
+    return [submission_of(row) for row in tx.execute(by_key(query, submissions.c.id, page))]
 
 
 def last_decided(tx: Connection, app: AppId, environment: Environment) -> Submission | None:
@@ -323,7 +317,7 @@ def last_decided(tx: Connection, app: AppId, environment: Environment) -> Submis
     )
     last = query.order_by(submissions.c.closed_at.desc(), submissions.c.id.desc()).limit(1)
     row = tx.execute(last).first()
-    return None if row is None else _submission(row)
+    return None if row is None else submission_of(row)
 
 
 def add_step(tx: Connection, added: Step) -> None:

@@ -174,13 +174,13 @@ class _Handlers:
             # which SQLite's one writer must not wait (security decision 4).
             attempt = replace(await self._kit.uow.write(begin, trace=trace), recorded=recorded)
             matched = await live.verify_password(attempt.digest, form.one("password"))
-            before = cookies.read(request, cookies.SESSION, secure=secure)
+            replaces = cookies.read(request, cookies.SESSION, secure=secure)
             complete = partial(
                 service.complete_attempt,
                 attempt=attempt,
                 matched=matched,
                 production=not self._kit.is_sandbox,
-                replaces=before,
+                replaces=replaces,
             )
             begun, cookie = await self._kit.uow.write(complete, trace=trace)
         except (NotAuthenticated, SlowDown, Stopped, PasswordsOff, Dormant) as refusal:
@@ -248,8 +248,8 @@ class _Handlers:
         # A closed hospital is answered as one that does not exist.
         if found is None or not found.active:
             raise NotFound("tenant_not_found", "This address does not belong to a hospital on this platform.")
-        urls, shown = self._kit.urls, {"colour": found.colour, "logo": found.logo}
-        return _Place(found.id, found.name, brand_of(urls, found.id, name=found.name, **shown))
+        brand = brand_of(self._kit.urls, found.id, name=found.name, colour=found.colour, logo=found.logo)
+        return _Place(found.id, found.name, brand)
 
     async def _session(self, request: Request, place: _Place) -> Session | None:
         cookie = cookies.read(request, cookies.SESSION, secure=self._kit.urls.is_secure(place.key))
@@ -354,8 +354,7 @@ def authenticator(uow: UnitOfWork, *, production: bool = True, at_stop: AtStop =
         return barred.refusal
 
     async def authenticate(request: Request, audience: Sequence[str] | None = None, /) -> Actor:
-        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-        token = bearer.strip() if scheme.lower() == "bearer" else ""
+        token = _bearer_of(request)
         if not service.is_api_token(token):  # before it costs a thread and a query
             raise TokenInvalid
         writing = request.method not in READING
@@ -372,6 +371,12 @@ def authenticator(uow: UnitOfWork, *, production: bool = True, at_stop: AtStop =
         return found
 
     return authenticate
+
+
+def _bearer_of(request: Request) -> str:
+    """Return the bearer token of a call; empty if it sent none."""
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    return credentials.strip() if scheme.lower() == "bearer" else ""
 
 
 class _Strict(BaseModel):
@@ -512,8 +517,7 @@ def _tokens(router: APIRouter, kit: Kit, refusals: Refusals) -> None:
     async def confirm_token(request: Request, body: Confirmation) -> None:
         """Enter a code of your second factor for the API token of this call. For 15 minutes it may then do what widens (``factor_stale``)."""
         actor = await caller(kit, request)
-        bearer = request.headers.get("authorization", "").partition(" ")[2].strip()
-        verb = partial(service.confirm_with_code, bearer=bearer, code=body.code)
+        verb = partial(service.confirm_with_code, bearer=_bearer_of(request), code=body.code)
         await kit.uow.write(verb, actor=actor, trace=trace_of(request))
 
     @router.delete(

@@ -271,7 +271,7 @@ def open_card(ctx: Context, snapshot_id: TenantId, furnisher: Furnisher) -> Open
 def remove_unused(ctx: Context, since: datetime, called: ReadCalled) -> list[Snapshot]:
     """Remove a batch of snapshots without use since a moment: no opened card, no launch, no call; return them."""
     found = store.list_unused(ctx.tx, since)
-    used = launches.opened_since(ctx, [each.id for each in found], since)
+    used = launches.last_launches(ctx, [each.id for each in found], since)
     left = [each.id for each in found if each.id not in used]
     # A service that is never launched. On which day it called is not asked: a day later it is asked whether it still does.
     used |= dict.fromkeys(called(left, since), since + _DAY)

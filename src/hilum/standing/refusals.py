@@ -73,12 +73,12 @@ TABLE: Mapping[tuple[Reason | str, str], Explanation] = MappingProxyType(
             "%(tenant)s is not active on this platform.", "The platform's operator", _ASK
         ),
         (Reason.APP_NOT_CERTIFIED, ""): Explanation(
-            "This app is not certified for use here.", _VENDOR, "Ask the vendor of the app."
+            "This app is not certified for use here.", _VENDOR, _ASK_VENDOR
         ),
         (Reason.APP_NOT_CERTIFIED, CERTIFIED_UNTIL): Explanation(
             "This app was certified for use here until %(until)s, and no longer is.",
             _VENDOR,
-            "Ask the vendor of the app.",
+            _ASK_VENDOR,
         ),
         (Reason.APP_NOT_CERTIFIED, CATEGORY): Explanation(
             "Apps of this kind may not be used at %(tenant)s now.", "The platform's operator", _ASK

@@ -17,8 +17,9 @@ BODY_DEADLINE_S = 30.0
 """Time in which a whole body must arrive, however steadily it trickles in (slow-body attacks)."""
 BODY_GRACE_S = 5.0
 BODY_RATE_BOUND = 8 * 1024
-"""Minimum bytes a second of a body, after the grace period."""
+"""Minimum bytes a second of a body, after the grace period of BODY_GRACE_S."""
 PARTS_BOUND = 256
+"""How many parts a body may have however small they are."""
 PART_MEAN_BOUND = 256
 """Minimum mean bytes of a part, beyond PARTS_BOUND parts: each part costs an event loop iteration, however small it is."""
 LINGER_S, LINGER_SILENCE_S, LINGER_BYTES = 2.0, 0.3, 16 * 1024 * 1024
@@ -33,8 +34,10 @@ SOURCE_BODIES_BOUND = 128
 BODY_MEMORY_BOUND = 64 * 1024 * 1024
 """Maximum bytes of all bodies that a worker holds at one time."""
 REFUSALS_BURST, REFUSALS_RATE = 200.0, 50.0
+"""How many refusals of one source are answered without a delay: at once, and a second on average."""
 REFUSAL_DELAY_S = 0.25
 SOURCES_BOUND = 10_000
+"""Of how many sources a worker counts refusals; beyond, it forgets the one that was refused longest ago."""
 BUSY_RETRY_S = 1
 TOO_LARGE, TOO_SLOW, INCOMPLETE = "body_too_large", "body_too_slow", "body_incomplete"
 FRAGMENTED = "body_fragmented"
@@ -112,10 +115,6 @@ def _drop(counts: dict[str, int], source: str) -> None:
         counts[source] = left
     else:
         del counts[source]
-
-
-async def _ended() -> Message:
-    return {"type": "http.disconnect"}
 
 
 class Patience:
@@ -254,3 +253,7 @@ class Body:
             dropped += len(message.get("body", b""))
             if not message.get("more_body", False):
                 return
+
+
+async def _ended() -> Message:
+    return {"type": "http.disconnect"}
