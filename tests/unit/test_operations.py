@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from hilum.app import readiness as readiness_module
 from hilum.app.operations import Board
 from hilum.app.readiness import DISK_FULL, NOT_WRITABLE, Directory, Readiness
-from hilum.app.supervisor import GIVE_UP_AFTER_S, PAUSE_BOUND_S, STABLE_AFTER_S, Part, pause_after
+from hilum.app.serve import PAUSE_BOUND_S, pause_after
+from hilum.app.supervisor import GIVE_UP_AFTER_S, STABLE_AFTER_S, Part
 from hilum.audit.journal_health import FAILS_FOR_S, TRY_EVERY_S, JournalHealth
 from hilum.infra import logs, metrics
 from hilum.kernel.errors import Unavailable

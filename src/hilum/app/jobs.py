@@ -91,8 +91,10 @@ def run(settings: Settings) -> None:
 def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
     """List every job with its interval."""
     # Shared by all runs in this process: a past day is read once.
-    place = settings.journal_dir, settings.database_url
-    reached = overuse.KnownDays(partial(journals.read_reached, *place), partial(journals.is_indexed, *place))
+    journal = settings.journal_dir, settings.database_url
+    reached = overuse.KnownDays(
+        partial(journals.read_reached, *journal), partial(journals.is_indexed, *journal)
+    )
     return (
         Job(
             CHECKPOINT,

@@ -36,6 +36,19 @@ SILENT_AFTER_S = 3.0
 """A process that has not reported for this time cannot answer, or has ended."""
 STALLED_AFTER_S = 5.0
 """An event loop that is this far behind its own timers is stalled."""
+OWN: dict[str, tuple[str, tuple[str, ...], str]] = {
+    "hilum_ready": ("gauge", (), "1 when this node can answer, as `/readyz` says."),
+    "hilum_not_ready": ("gauge", ("reason",), "1 for each reason why this node cannot answer."),
+    "hilum_notice": ("gauge", ("notice",), "1 for each notice of `/readyz`."),
+    "hilum_workers": ("gauge", (), "Web workers that report."),
+    "hilum_part_restarts": ("counter", ("part",), "Restarts of a part by the supervisor."),
+    "hilum_process_starts": (
+        "counter",
+        ("part",),
+        "Processes that started to report, restarts of single workers included.",
+    ),
+}
+"""The supervisor's own metrics, beside those that processes report: kind, labels, meaning."""
 _log = logs.get("app")
 _Identity = tuple[int, float]
 """A process by its id and its start, because the system reuses ids."""
@@ -381,21 +394,6 @@ class Operations:
             for label, value in sorted(values[name].items()):
                 rendered.add_metric([label] if labels else [], value)
             yield rendered
-
-
-OWN: dict[str, tuple[str, tuple[str, ...], str]] = {
-    "hilum_ready": ("gauge", (), "1 when this node can answer, as `/readyz` says."),
-    "hilum_not_ready": ("gauge", ("reason",), "1 for each reason why this node cannot answer."),
-    "hilum_notice": ("gauge", ("notice",), "1 for each notice of `/readyz`."),
-    "hilum_workers": ("gauge", (), "Web workers that report."),
-    "hilum_part_restarts": ("counter", ("part",), "Restarts of a part by the supervisor."),
-    "hilum_process_starts": (
-        "counter",
-        ("part",),
-        "Processes that started to report, restarts of single workers included.",
-    ),
-}
-"""The supervisor's own metrics, beside those that processes report: kind, labels, meaning."""
 
 
 def _response(status: str, body: bytes, kind: str, *headers: str) -> bytes:

@@ -31,7 +31,8 @@ HEADERS_BOUND = 32 * 1024
 BACKLOG = 2_048
 FILES_KEPT = 256
 """File descriptors reserved for what a worker opens besides connections."""
-RESPAWN_PAUSE_S, RESPAWN_PAUSE_BOUND_S = 0.25, 8.0
+PAUSE_S, PAUSE_BOUND_S = 0.25, 8.0
+"""The pause before what died is started again: after the first death, and the longest."""
 QUIET_S = 30.0
 """The death of a worker this long after the last one is treated as the first again."""
 _log = logs.get("app")
@@ -70,7 +71,7 @@ class _Server(MPServer):
         now = time.monotonic()
         self._deaths = self._deaths + 1 if now - self._died_at < QUIET_S else 1
         self._died_at = now
-        pause = min(RESPAWN_PAUSE_BOUND_S, RESPAWN_PAUSE_S * 2.0 ** min(self._deaths - 1, 10))
+        pause = pause_after(self._deaths)
         _log.error("app.worker.died", workers=[each + 1 for each in workers], again_in_s=pause)
         while time.monotonic() < now + pause and not self.interrupt_signal:
             time.sleep(0.05)
@@ -80,6 +81,11 @@ class _Server(MPServer):
         super()._respawn_workers(workers, spawn_target, target_loader, delay)
         # Granian ends the service when a worker that is listed here dies again within seconds.
         self.respawned_wrks.clear()
+
+
+def pause_after(deaths: int) -> float:
+    """Return the pause before a worker or part is started again after so many deaths in a row, in seconds."""
+    return min(PAUSE_BOUND_S, PAUSE_S * 2.0 ** min(deaths - 1, 10)) if deaths > 0 else 0.0
 
 
 def address_of(listen: str) -> tuple[str, int]:

@@ -15,7 +15,7 @@ from hilum.app.bootstrap import BOOT_VARIABLE
 from hilum.app.operations import Board, Operations
 from hilum.app.parts import PARTS, Child, fork, load, spawn
 from hilum.app.reports import SOCKET_VARIABLE
-from hilum.app.serve import STOP_TIMEOUT_S, address_of, require_free
+from hilum.app.serve import STOP_TIMEOUT_S, address_of, pause_after, require_free
 from hilum.infra import logs
 from hilum.infra.settings import OFF, Settings
 from hilum.infra.system import SystemClock, SystemIds
@@ -23,19 +23,14 @@ from hilum.kernel.errors import Unavailable
 
 STABLE_AFTER_S = 10.0
 """A part that has run for this time is stable: its next death is treated as its first."""
-PAUSE_S, PAUSE_BOUND_S = 0.25, 8.0
 GIVE_UP_AFTER_S = 120.0
 """A part that has not been stable for this time ends the service."""
 PART_STOP_TIMEOUT_S = STOP_TIMEOUT_S + 2
 """How long a part may take to stop. Longer than its workers: a server that is killed first leaves them behind, at the address that its successor needs."""
 CHECK_EVERY_S = 0.1
 OPS_PORTS_APART = 1_000
+"""How far the default port of operations is above the platform's."""
 _log = logs.get("app")
-
-
-def pause_after(deaths: int) -> float:
-    """Return the pause before a part is restarted after so many deaths in a row, in seconds."""
-    return min(PAUSE_BOUND_S, PAUSE_S * 2.0 ** min(deaths - 1, 10)) if deaths > 0 else 0.0
 
 
 @dataclass(slots=True)

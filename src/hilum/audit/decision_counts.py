@@ -119,8 +119,6 @@ _complete: set[str] = set()
 _OWN_READS = frozenset(each.value for each in ReadPurpose)
 _REPEATS = frozenset({SETTLEMENT, UNDELIVERED})
 """Rules of records that say more about a decision which has a record of its own."""
-
-
 _NAMES = DecisionShape._fields
 
 
@@ -308,7 +306,7 @@ def read_busy_days(
     written = case((shapes.c.interaction.in_(sorted(WRITES)), counts.c.number), else_=0)
     sums = func.sum(counts.c.number), func.sum(written)
     limits = [total > most for total, most in zip(sums, (calls, writes), strict=True) if most is not None]
-    # As of a service that declares patients or hours alone.
+    # A service may declare patients or hours alone.
     if not limits:
         return []
     query = (
@@ -320,8 +318,10 @@ def read_busy_days(
         .order_by(counts.c.day.desc(), counts.c.tenant)
         .limit(PLACES_BOUND)
     )
-    found = tx.execute(query)
-    return [BusyDay(tenant, date_of(day), int(all_), int(of_them)) for tenant, day, all_, of_them in found]
+    return [
+        BusyDay(tenant, date_of(day), int(permitted), int(changed))
+        for tenant, day, permitted, changed in tx.execute(query)
+    ]
 
 
 def read_places(
@@ -398,13 +398,13 @@ class DecisionCounts:
             self._database.write(fill_days)
             if not self._database.read(positions):
                 self._database.write(partial(begin, starts=journals.starts(since)))
-            while may_continue() and (found := journals.after(self._positions(), COUNT_BATCH)):
+            while may_continue():
+                found = journals.after(self._database.read(positions), COUNT_BATCH)
+                if not found:
+                    break
                 self._database.write(partial(add, found=found))
             while may_continue() and self._database.write(partial(_purge, now=now)):
                 pass
-
-    def _positions(self) -> Positions:
-        return self._database.read(positions)
 
     def about(
         self,

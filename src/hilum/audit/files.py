@@ -48,6 +48,7 @@ _SCHEMA = (
 _CLAIMS = "CREATE TABLE IF NOT EXISTS claim (key BLOB PRIMARY KEY, request_id TEXT NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID"
 """In one file for all workers of the machine, since an identical create may arrive at any of them."""
 BUSY_MS = 2_500
+"""Wait for another connection's lock on a day's file."""
 CLAIMS_BUSY_MS = 1_000
 """Wait for another worker's commit of a create. Shorter than ``JOURNAL_DEADLINE``, because the rest of the batch waits too."""
 WAL_PAGES = 1_000

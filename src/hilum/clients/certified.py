@@ -15,7 +15,6 @@ def join(
     client: Client, app: App, version: AppVersion, certifications: Iterable[Certification]
 ) -> ClientFacts:
     """Return the facts of a client from its app, its version and that app's certifications, including withdrawn ones."""
-    # The later of the two: an app that was resumed after it had been certified is unbroken only since then.
     certifications = tuple(certifications)
     _, certified_since = certification_of(client, certifications) or (None, None)
     bases = bases_of(client, certifications)
@@ -48,6 +47,7 @@ def join(
         owner_since=app.owner_since,
         purpose_since=app.purpose_since,
         ask_again_since=app.ask_again_since,
+        # The later of the two: an app that was resumed after it had been certified is unbroken only since then.
         since=max(filter(None, (app.active_since, certified_since)), default=None),
         gaps=_gaps(client, app, certifications, certified_since),
         graceless=last is not None and last.graceless,
@@ -119,11 +119,7 @@ def _gaps(
     longest = timedelta(0)
     while since is not None:
         # Adopting another version is not a gap, and before it this version's certifications say nothing.
-        if (
-            client.adopted_at is not None
-            and client.certified_before is not None
-            and since <= client.adopted_at
-        ):
+        if _before_adoption(client, since) is not None:
             break
         at = since
         earlier = [each for each in _counting(client, certifications) if each.certified_at < at]
@@ -134,12 +130,8 @@ def _gaps(
         if longest > timedelta(days=GRACE_DAYS_BOUND):
             break
         since = before.certified_at
-        if (
-            client.adopted_at is not None
-            and client.certified_before is not None
-            and since <= client.adopted_at
-        ):
-            since = min(since, client.certified_before)
+        if (under_predecessor := _before_adoption(client, since)) is not None:
+            since = min(since, under_predecessor)
         found.append((longest, max(since, app.active_since) if app.active_since else since))
     return tuple(found)
 
@@ -190,9 +182,15 @@ def certification_of(
             since = each.certified_at
     # Adopting another certified version is not a break (C5),
     # if the new version's time covers the moment of adoption.
-    if client.adopted_at is not None and client.certified_before is not None and since <= client.adopted_at:
-        since = client.certified_before
+    if (earlier := _before_adoption(client, since)) is not None:
+        since = earlier
     return last, since
+
+
+def _before_adoption(client: Client, since: datetime) -> datetime | None:
+    """Return since when a client was certified with its version before, if it adopted this one at or after ``since``; else None."""
+    has_adopted = client.adopted_at is not None and since <= client.adopted_at
+    return client.certified_before if has_adopted else None
 
 
 def is_certified_for_production(

@@ -100,7 +100,6 @@ uses = Table(
     Column("last_used_at", Instant, nullable=False),
 )
 
-
 transfers = Table(
     "registry_transfer",
     metadata,
@@ -440,7 +439,8 @@ def count_dynamic(tx: Connection, of: Collection[AppId], now: datetime) -> int:
 def read_ended_dynamic(tx: Connection, now: datetime) -> list[Client]:
     """Read clients that are dynamic and have expired by their rows, at most ENDED_BATCH, and keep others from changing them."""
     ended = select(clients).where(clients.c.dynamic.is_(True), clients.c.expires_at <= now)
-    # Those that another registration deletes at this moment are left to it. In no order: however many somebody marked, which stay, the others have their turn.
+    # In random order, so that clients which stay (somebody marked them) cannot fill every batch. Rows that another registration is
+    # deleting are left to it.
     some = ended.order_by(func.random()).limit(ENDED_BATCH)
     rows = tx.execute(some.with_for_update(skip_locked=True)).all()
     held = _secrets(tx, [row.id for row in rows]) if rows else {}

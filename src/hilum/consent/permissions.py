@@ -27,6 +27,7 @@ from hilum.standards.smart.scopes import (
 # Neither character occurs in a parsed constraint.
 CATEGORY = "category"
 _CONSTRAINED, _SEPARATOR = "?", "\n"
+_EVERY_LETTER = -1
 FILES = "Binary"
 """A Binary is readable exactly if a resource that refers to it is readable, so it is no separate permission."""
 Rights = Mapping[str, str]
@@ -88,7 +89,7 @@ def parts_of(asked: Iterable[str], rights: Rights | None = None) -> dict[str, li
 
 
 def _allowed(rights: Rights | None, type_: str) -> int:
-    return -1 if rights is None else mask_of(rights.get(type_, "")) or 0
+    return _EVERY_LETTER if rights is None else mask_of(rights.get(type_, "")) or 0
 
 
 def permissions_of(parts: Mapping[str, list[Part]]) -> tuple[Permission, ...]:
@@ -123,8 +124,8 @@ def _of_type(type_: str, parts: list[Part]) -> list[Permission]:
 def _cells(type_: str, parts: list[Part], *, whole: bool) -> tuple[str, ...]:
     """Return the cells of a type: its categories, or the whole type if it has none, and one for each other set of constraints."""
     if whole:
-        known = [code for code, _ in CATEGORIES.get(type_, ())]
-        return tuple(_with_requested(known, parts)) if known else ("",)
+        offered = [code for code, _ in CATEGORIES.get(type_, ())]
+        return tuple(_with_requested(offered, parts)) if offered else ("",)
     cells = _with_requested([], [part for part in parts if len(part.scope.constraints) == 1])
     # Fewest constraints first: a scope with more of them may lie
     # within one with fewer, and then needs no cell of its own.
@@ -134,11 +135,13 @@ def _cells(type_: str, parts: list[Part], *, whole: bool) -> tuple[str, ...]:
     return tuple(cells)
 
 
-def _with_requested(known: list[str], parts: list[Part]) -> list[str]:
+def _with_requested(offered: list[str], parts: list[Part]) -> list[str]:
+    """Return categories with those that are requested beside them."""
+    cells = list(offered)
     for part in parts:
-        if part.category and not any(_same(part.category, other) for other in known):
-            known.append(part.category)
-    return known
+        if part.category and not any(_same(part.category, other) for other in cells):
+            cells.append(part.category)
+    return cells
 
 
 def _cells_of(part: Part, cells: tuple[str, ...], *, whole: bool) -> tuple[str, ...]:
@@ -240,7 +243,7 @@ def granted_of(
     # Letters that are ticked in every cell need no category; the others are granted cell by cell.
     everywhere = part.scope.letters
     for each in mine:
-        everywhere &= -1 if each.value in ticked else ~each.letters
+        everywhere &= _EVERY_LETTER if each.value in ticked else ~each.letters
     texts = [_text(part, everywhere, part.scope)] if everywhere else []
     by_cell: dict[str, int] = {}
     for each in left:

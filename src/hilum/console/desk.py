@@ -54,6 +54,8 @@ T = TypeVar("T")
 TEMPLATES = Path(__file__).parent / "templates"
 STATIC = Path(__file__).parent / "static"
 HOSPITALS_SHOWN = 100
+RETRY_MS = 3_000
+"""After which time a browser opens a stream again that broke off."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
@@ -302,7 +304,7 @@ class Desk:
         self._streams[visitor.person.id] += 1
         try:
             seen, quiet = self._ports.generation(), 0.0
-            yield "retry: 3000\n\n"
+            yield f"retry: {RETRY_MS}\n\n"
             for _ in range(int(STREAM_LIFE_S / STREAM_LOOK_S)):
                 await asyncio.sleep(STREAM_LOOK_S)
                 quiet += STREAM_LOOK_S

@@ -125,8 +125,8 @@ class Names:
         if isinstance(text, Sentence):
             # By its parts, so that the page says its times in its own zone.
             return text.with_texts(self.sentence)
-        known = {**self.apps, **self.vendors, **self.people}
-        return _ID.sub(lambda found: known.get(found[0], found[0]), text)
+        named = {**self.apps, **self.vendors, **self.people}
+        return _ID.sub(lambda found: named.get(found[0], found[0]), text)
 
 
 def ids_in(texts: Iterable[str]) -> set[str]:
@@ -145,11 +145,8 @@ def names(
     wanted, at = {each.rpartition(":")[2] for each in ids if each}, set(filter(None, tenants))
     for target in targets:
         wanted.update(target.key.split("/"))
-        match target.kind:
-            case TargetKind.TENANT | TargetKind.APP_TENANT:
-                at.add(target.key.rpartition("/")[2])
-            case _:
-                pass
+        if target.kind in {TargetKind.TENANT, TargetKind.APP_TENANT}:
+            at.add(target.key.rpartition("/")[2])
     some = sorted(wanted)[:_NAMED_BOUND]
     apps = [AppId(each) for each in some if each.startswith("app_")]
     vendors = [VendorId(each) for each in some if each.startswith("ven_")]

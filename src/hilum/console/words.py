@@ -70,6 +70,7 @@ _ROLES = {
     "vendor_billing": "billing",
     "vendor_security": "security",
 }
+_REASONS = frozenset(each.value for each in Reason)
 _OWN = {
     ActorKind.STAFF: "/operations",
     ActorKind.PERSON: "/tenant",
@@ -205,9 +206,6 @@ def happening(recorded: RecordedEvent, names: Names) -> Happening:
 def reason(code: str) -> str:
     """Return what a reason of a refusal means; empty for one that is not known."""
     return meaning_of(Reason(code)) if code in _REASONS else ""
-
-
-_REASONS = frozenset(each.value for each in Reason)
 
 
 _PACK_STATES = {

@@ -1,8 +1,14 @@
 """The job that executes dry runs, in the jobs process: one at a time, in bounded steps that another node can repeat.
 
-A run, in order: 1 delete what an attempt left that broke off; 2 read the books and the live clients, and record against which application
-it compares; 3 find the clients that the version alters, each distinct one judged once; 4 read their agreements and launches, and count those that would end or be refused, and list what lapses of what two people allowed or by findings; 5 for every APPS_AT_ONCE
-of their apps, read installations and counted decisions, judge, and store the rows; 6 store the rows of the hospitals, and the result; 7 of a version that is in force and observes something tell the owners of the apps.
+A run, in order:
+
+1. Delete what an interrupted attempt left.
+2. Read the books and the live clients, and record against which application the run compares.
+3. Find the clients that the version alters, each distinct one judged once.
+4. Read their agreements and launches, count those that would end or be refused, and list what lapses of what two people allowed or by findings.
+5. For every APPS_AT_ONCE of their apps, read installations and counted decisions, judge, and store the rows.
+6. Store the rows of the hospitals, and the result.
+7. If the version is in force and observes something, notify the owners of the apps.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -27,6 +33,8 @@ from hilum.policies import service as policies
 from hilum.policies.models import DryRun
 
 T = TypeVar("T")
+JUDGED_FROM, JUDGED_UNTIL = 5, 95
+"""The progress of a run, in percent, when judging begins and ends."""
 _UNREADABLE = frozenset({"policy_not_as_signed", "policy_newer", "policy_unreadable"})
 """Errors of a rule book that no retry fixes."""
 
@@ -102,7 +110,7 @@ def _run(
     replay.between = _read(tx, partial(agreements.kinds_of_vendors, vendors=replay.vendors_asked_for_more()))
     replay.unproved = _read(tx, partial(service.read_unproved, apps=replay.asked_for_proofs()))
     climbs = _read(tx, partial(service.read_climbs, book=replay.start.candidate))
-    _store(tx, run, replay.packed(replay.everywhere(climbs)), 5)
+    _store(tx, run, replay.packed(replay.everywhere(climbs)), JUDGED_FROM)
     with ThreadPoolExecutor(2, thread_name_prefix="dry-run") as pool:
         stored: Future[None] | None = None
         for found in _read_ahead(pool, partial(_read_some, tx, decisions, start.since), replay):
@@ -112,10 +120,11 @@ def _run(
                 stored.result()
             if not may_continue():
                 return None
-            stored = pool.submit(_store, tx, run, packs, 5 + found.percent * 9 // 10)
+            percent = JUDGED_FROM + found.percent * (JUDGED_UNTIL - JUDGED_FROM) // 100
+            stored = pool.submit(_store, tx, run, packs, percent)
         if stored is not None:
             stored.result()
-    _store(tx, run, replay.packed(replay.hospitals()), 95)
+    _store(tx, run, replay.packed(replay.hospitals()), JUDGED_UNTIL)
     finish = partial(
         policies.finish_dry_run,
         run=run,

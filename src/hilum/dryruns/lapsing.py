@@ -20,6 +20,8 @@ from hilum.revalidation.policy import SEVERITIES, limits_in
 from hilum.standards.smart.scopes import narrow
 
 Allowance = Override | PolicyException
+BY_COUNT: Mapping[str, What] = {Counted.AGREEMENTS: What.AGREEMENTS, Counted.FAMILIES: What.REFRESH}
+"""What each count at a hospital says has lapsed there."""
 
 
 def certificate_lapse(facts: ClientFacts, effect: Effect, hospitals: int, now: datetime) -> Lapse | None:
@@ -62,10 +64,11 @@ def ended_allowances(books: BooksAt) -> Iterator[Lapse]:
 
 
 def _ended(each: Allowance, fault: str, before: datetime, ends: datetime) -> Lapse:
-    is_override = isinstance(each, Override)
-    about = each.rule if isinstance(each, Override) else each.kind.value
+    if isinstance(each, Override):
+        what, about = What.OVERRIDE, each.rule
+    else:
+        what, about = What.EXCEPTION, each.kind.value
     which = (about, fault or "expires_sooner")
-    what = What.OVERRIDE if is_override else What.EXCEPTION
     return Lapse(each.tenant or "", each.app, "", what, which, 1, before, ends)
 
 
@@ -134,10 +137,6 @@ def climbed(climb: Climb) -> Lapse:
     what = What.SUSPENDED if climb.then >= Rung.SUSPEND else What.STOPPED
     which = (climb.now.name.lower(), climb.then.name.lower())
     return Lapse("", climb.app, "", what, which, climb.findings, None, None)
-
-
-BY_COUNT: Mapping[str, What] = {Counted.AGREEMENTS: What.AGREEMENTS, Counted.FAMILIES: What.REFRESH}
-"""What each count at a hospital says has lapsed there."""
 
 
 def lapses_at(

@@ -62,8 +62,8 @@ def try_narrowing(
     since = max(ctx.now - min(timedelta(days=tried.days), REPLAYED), before.approved_at)
     book = policies.current(ctx).book_at(before.tenant, ctx.now, before.app)
     permitted, unjudged, found = 0, 0, list[NarrowedUse]()
-    of = clients.facts_of_apps(ctx, (before.app,)).get(before.app, ())
-    for facts in of:
+    of_app = clients.facts_of_apps(ctx, (before.app,)).get(before.app, ())
+    for facts in of_app:
         allowed = _allowed(facts, after, book, ctx.now)
         for use in permits([facts.id], since, before.tenant):
             permitted += use.number
@@ -82,7 +82,7 @@ def try_narrowing(
         less=sum(each.number for each in rows if each.verdict is Verdict.LESS),
         rows=tuple(rows[:TRIED_ROWS_BOUND]),
         whole=len(rows) <= TRIED_ROWS_BOUND,
-        launches=_launches(ctx, before, after, [each.id for each in of], since),
+        launches=_launches(ctx, before, after, [each.id for each in of_app], since),
         beyond_quota=None
         if tried.quota is None
         else _beyond(before, tried.quota, max(since, ctx.now - SLOTS_KEPT), busy),

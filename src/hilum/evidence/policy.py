@@ -49,9 +49,10 @@ from hilum.standards.smart.scopes import (
 )
 
 FORMAT = 1
-"""Of results. Another form gets another number, and this one stays readable."""
+"""The format of results. Another one gets another number, and this one stays readable."""
 _SAID_BEFORE = "The app stores nothing, so nobody asks it to delete anything."
 """The sentence in older results; it stays if ``STORES_NOTHING`` is reworded."""
+_OPEN_ANOTHER = "Open another run, and inform the platform's security officers."
 TOO_MANY = f"This run has more than {ROWS_BOUND} records, so none of them was judged."
 KEPT_FACTS = (
     "scenario", "backend", "run", "context", "stale", "kinds", "scopes", "fault", "family", "workflow", "optional", "stored", "signed", "status",
@@ -114,14 +115,14 @@ def further_of(book: Book, names: Collection[str]) -> dict[str, str] | None:
 
 def advice(scenario: str) -> tuple[str, str]:
     """Return what a developer does in a scenario, and how a well-made app behaves; empty for an unknown scenario."""
-    known = SCENARIOS.get(scenario)
-    return ("", "") if known is None else (known.how, known.good)
+    found = SCENARIOS.get(scenario)
+    return ("", "") if found is None else (found.how, found.good)
 
 
 def fault_of(scenario: str) -> Fault:
     """Return how the situation of a scenario is created; by hand for an unknown one."""
-    known = SCENARIOS.get(scenario)
-    return Fault.NONE if known is None else known.fault
+    found = SCENARIOS.get(scenario)
+    return Fault.NONE if found is None else found.fault
 
 
 # --- records -------------------------------------------------------------------------------------------------------------------
@@ -234,9 +235,6 @@ def judge(run: Run, rows: Sequence[Row], faults: Sequence[str]) -> tuple[State, 
     if Outcome.NOT_MET in outcomes:
         return State.FAILED, found
     return (State.PASSED if outcomes == {Outcome.MET} else State.INCOMPLETE), found
-
-
-_OPEN_ANOTHER = "Open another run, and inform the platform's security officers."
 
 
 def written_ground(ground: Ground) -> dict[str, Any]:

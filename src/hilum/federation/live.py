@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 from urllib.parse import quote_plus, urlencode
 
@@ -150,7 +150,7 @@ def open_departure(vault: Vault, state: str, secret: str) -> Departure:
     except Invalid:
         # The state of another browser cannot be distinguished from a forged one.
         id_token.refuse(Fault.STATE_OF_ANOTHER_BROWSER)
-    return Departure(**{**fields, "left_at": policy.moment_of(fields["left_at"])})
+    return Departure(**{**fields, "left_at": datetime.fromisoformat(fields["left_at"])})
 
 
 def _bound(secret: str) -> str:

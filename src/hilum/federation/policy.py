@@ -504,11 +504,6 @@ def new_person(
     return NewPerson(tenant, username, name, role, fhir_user=fhir_user, patients=charts)
 
 
-def moment_of(text: str) -> datetime:
-    """Parse the time in a sealed state."""
-    return datetime.fromisoformat(text)
-
-
 def session_end(settings: Settings, identity: Identity, now: datetime) -> datetime:
     """Return when a session that a provider began ends at the latest; never after the provider's own."""
     longest = now + timedelta(seconds=settings.session_life_s)

@@ -60,6 +60,16 @@ TITLE_AND_NEXT = {
     ),
 }
 DAY_S, HOUR_S, MINUTE_S = 86_400, 3_600, 60
+_DURATIONS = {
+    Expiry.ONE_TIME: pattern("This once, for at most %(time)s. The next time you are asked again."),
+    Expiry.STUDY: pattern(
+        "As long as the study goes on at this hospital, at most %(time)s, or until you remove it."
+    ),
+    Expiry.FIXED: pattern(
+        "At most %(time)s from today, or until you remove it. Using it does not make that longer."
+    ),
+}
+"""Sentences about how long access lasts, by an expiry other than a rolling one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +121,6 @@ def duration(lifetimes: Lifetimes, *, offline: bool | None) -> Sentence:
         )
     session = _life_as_sentence(lifetimes.session_refresh_token)
     return Sentence("Until you sign out, at most %(time)s.", time=session)
-
-
-_DURATIONS = {
-    Expiry.ONE_TIME: pattern("This once, for at most %(time)s. The next time you are asked again."),
-    Expiry.STUDY: pattern(
-        "As long as the study goes on at this hospital, at most %(time)s, or until you remove it."
-    ),
-    Expiry.FIXED: pattern(
-        "At most %(time)s from today, or until you remove it. Using it does not make that longer."
-    ),
-}
 
 
 def _life_as_sentence(life: timedelta) -> Sentence:

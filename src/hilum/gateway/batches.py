@@ -35,6 +35,7 @@ BEGIN_WITHIN_S = 30.0
 """An entry that has not begun by then is refused, so that a batch ends while its client still waits."""
 _JSON = "application/fhir+json"
 _AS_SENT = "%/?:@!$&'()*+,;=~|"
+"""Characters of a URL that are not escaped."""
 _CONDITIONS = {
     "ifNoneMatch": "if-none-match",
     "ifMatch": "if-match",

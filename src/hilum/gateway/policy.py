@@ -47,7 +47,9 @@ from hilum.standing.models import STANDING_REASONS
 from hilum.tokens import policy as tokens
 from hilum.tokens.models import AccessToken
 
+# What other rooms and this one's service ask of ``entitlements``, by the room's front door (house rule 9).
 __all__ = ["quota_of", "traffic_of"]
+
 _NOT_YET = {
     Interaction.PATCH: "Patches are not supported; update the whole resource.",
     Interaction.BATCH: "A batch cannot be an entry of a batch.",

@@ -25,6 +25,8 @@ VERSIONS_KEPT = 4_000
 RATES_KEPT = 4_000
 """States of quotas whose headers are kept."""
 _HTTP_DATE = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
+_LEAVES_OPEN = frozenset({Reason.OUTCOME_UNKNOWN, Reason.WRITE_DONE_ANSWER_WITHHELD})
+"""After these an identical create is a repetition; the app is referred to the first one once it may know where that is stored."""
 Headers = tuple[tuple[bytes, bytes], ...]
 _ALWAYS: Headers = (
     (b"x-content-type-options", b"nosniff"),
@@ -39,10 +41,10 @@ class Answer:
     """The answer to one request, from the executor to the wire.
 
     For the audit: ``removed`` counts what was filtered out, ``patient`` is whose record it holds, ``found`` whose it holds if those are
-    several, ``returned`` how many records a search's answer has, ``resource`` is where a write stored what it was sent, relative to the base, and ``deny`` is why it is a refusal. ``rates`` and ``origins``: what is left of the app's
-    quota, with the end of a scope that is announced, and the web origins whose scripts may read the answer. ``settles``: the request ids of the writes whose outcomes this answer says;
-    ``Enforcer.answered`` is called with each once the answer was sent. ``sent``: the headers that everybody is sent with it, where they
-    were made before (``sent_headers``).
+    several, ``returned`` how many records a search's answer has, ``resource`` is where a write stored what it was sent, relative to the
+    base, and ``deny`` is why it is a refusal. ``rates`` and ``origins``: what is left of the app's quota, with the end of a scope that is
+    announced, and the web origins whose scripts may read the answer. ``settles``: the request ids of the writes whose outcomes this
+    answer says; ``Enforcer.answered`` is called with each once the answer was sent.
     """
 
     status: int
@@ -64,10 +66,6 @@ class Answer:
     def is_definite(self) -> bool:
         """Whether the answer states what became of a write and where it is stored."""
         return self.deny is None or self.deny.reason not in _LEAVES_OPEN
-
-
-_LEAVES_OPEN = frozenset({Reason.OUTCOME_UNKNOWN, Reason.WRITE_DONE_ANSWER_WITHHELD})
-"""After these an identical create is a repetition; the app is referred to the first one once it may know where that is stored."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ from hilum.upstream.policy import page_target
 # narrowed search would come back with everything.
 _SEARCH_HEADERS = (*ACCEPT, ("prefer", "handling=strict"))
 _QUERY_INLINE = 2_000
+"""Characters of a query that is sent in the address; a longer one is sent as a form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +119,8 @@ class Searcher:
                 bundle["total"] = total
         else:
             narrowed = await self._about(task, plan) if is_judged_by_targets(plan.type) else plan
-            page = None if narrowed is None else replace(narrowed, count=PAGE_SIZE_BOUND)
-            gathered = _NOTHING if page is None else await self._gather(task, page, 1)
+            counting = None if narrowed is None else replace(narrowed, count=PAGE_SIZE_BOUND)
+            gathered = _NOTHING if counting is None else await self._gather(task, counting, 1)
             if gathered.total is not None and gathered.after is None:
                 bundle["total"] = gathered.total
         bundle["link"] = self._linked(task, plan, None)

@@ -97,8 +97,8 @@ class UpstreamTask:
     """One permitted request from its decision to its answer.
 
     ``snapshot`` and ``permit`` are those by which it was last found to be permitted; ``addresses`` are those of its first decision.
-    ``surface``, where it matters: what the server says it can do. ``effect``, ``resource``, ``recorded`` and ``intended`` say what became of a write: ``intended`` is True
-    once an intent was to be put on record, whatever came of that.
+    ``surface``, where it matters: what the server says it can do. ``effect``, ``resource``, ``recorded`` and ``intended`` say what became of
+    a write: ``intended`` is True once an intent was to be put on record, whatever came of that.
     """
 
     deps: GatewayDeps
@@ -206,7 +206,6 @@ class UpstreamTask:
         """
         assert self.recorded is None, "one intent, one write"
         request = self.permit.request
-        # Sorted, so that one resource in two spellings is one create.
         digest = ""
         if request.body is not None:
             large = len(request.raw) > DIGEST_INLINE_BOUND
@@ -261,6 +260,7 @@ class UpstreamTask:
 
 
 def _digest(body: dict[str, Any]) -> str:
+    """Return the digest of a resource, with its members sorted: one resource in two spellings is one create."""
     try:
         written = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
     except TypeError:

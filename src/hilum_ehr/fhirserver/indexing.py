@@ -138,7 +138,7 @@ class Indexer:
             case Kind.DATE:
                 values = (r for leaf, value in selected if (r := element_range(leaf.type, value)))
             case Kind.NUMBER | Kind.QUANTITY:
-                kind = Kind.QUANTITY
+                kind = Kind.QUANTITY  # They share a table.
                 values = (q for leaf, value in selected for q in quantities(leaf, value))
             case Kind.URI:
                 values = ((v,) for leaf, value in selected for v in uris(leaf, value))

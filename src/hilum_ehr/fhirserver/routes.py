@@ -131,7 +131,7 @@ class FhirServer:
         kept like the record, so that both take the same time (security decision 12).
         """
         # Before the store is read: what is read after it is at least as new.
-        mark = self._kept_until()
+        mark = self._current_mark()
         held = self._kept if "?" not in target else self._kept_searches
         if kept := held.get(target):
             held.move_to_end(target)
@@ -146,7 +146,7 @@ class FhirServer:
                 self._kept.popitem(last=False)
         return response
 
-    def _kept_until(self) -> bytes | None:
+    def _current_mark(self) -> bytes | None:
         """Drop what is kept if anything has changed since; return the present mark, None where changes cannot be seen."""
         mark = self.service.change_mark()
         if mark is None or mark != self._kept_as_of:
@@ -158,7 +158,7 @@ class FhirServer:
     def _keep_search(self, request: Request, response: Response, mark: bytes | None) -> None:
         """Keep the answer to a search, unless anything changed since before it was read."""
         keeps = response.found is not None and len(response.body) <= KEPT_SEARCH_BYTES_BOUND
-        if mark is None or not keeps or mark != self._kept_until():
+        if mark is None or not keeps or mark != self._current_mark():
             return
         self._kept_searches[f"{request.path[1:]}?{request.query.decode('latin-1')}"] = response
         if len(self._kept_searches) > KEPT_SEARCHES_BOUND:
@@ -171,7 +171,7 @@ class FhirServer:
         inline = len(parts) == 3 and not request.query and not parts[2].startswith(("$", "_"))
         if inline and not parts[0] and request.method in {"GET", "HEAD"}:
             return self._guarded(self._read, request, parts[1:])
-        mark = self._kept_until()
+        mark = self._current_mark()
         loop = asyncio.get_running_loop()
         response = await loop.run_in_executor(self._pool, self._guarded, self._route, request, parts[1:])
         self._keep_search(request, response, mark)
