@@ -14,7 +14,7 @@ from hilum.approvals import service as approvals
 from hilum.approvals.models import Asked
 from hilum.audit import live as journals
 from hilum.audit.models import AccessQuery
-from hilum.breakglass import service
+from hilum.breakglass import service, store
 from hilum.breakglass.models import NewUse, Settings, SettingsChange, Use, UseQuery
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
@@ -22,8 +22,11 @@ from hilum.enrolment.models import LinkMail
 from hilum.histories import service as histories
 from hilum.histories.models import HistoryQuery
 from hilum.identity import service as identity
-from hilum.identity.models import NewPerson, TenantChange
+from hilum.identity import store as identity_store
+from hilum.identity.models import NewFacility, NewPerson, TenantChange
 from hilum.infra.context import Context
+from hilum.installations import service as installations
+from hilum.installations.models import NarrowOrder
 from hilum.kernel.errors import HilumError
 from hilum.kernel.ids import LaunchId
 from hilum.launches import store as launches_store
@@ -34,7 +37,7 @@ from hilum.notices.policy import render
 from hilum.notices.templates import BREAK_GLASS
 from hilum.registry.store import apps
 from hilum.signin.policy import actor_of
-from tests.flows.gateway_ground import GENERAL, TRACE, Ground, Play
+from tests.flows.gateway_ground import CLINIC, GENERAL, TRACE, Ground, Play
 from tests.sim.world import FakeClock
 
 T = TypeVar("T")
@@ -190,7 +193,14 @@ def test_a_stop_a_narrowed_setting_and_an_administrator_each_end_it_for_good(
         again = partial(service.open_use, order=NewUse(LAUNCH, REASON))
         assert ward.refused("doctor", again) == "switch_engaged"
         ward.reopen()
-        ward.open()
+        elsewhere = replace(
+            ward.open(),
+            id="btg_clinic",
+            tenant=CLINIC,
+            person=made.people["nurse"].id,
+            launch=LaunchId("lch_clinic"),
+        )
+        made.run(lambda ctx: store.add_use(ctx.tx, elsewhere))
         fresh = made.token(*SCOPES, launch=LAUNCH)
         assert await ward.reads(fresh) == 200
         off = ward.do(
@@ -198,8 +208,16 @@ def test_a_stop_a_narrowed_setting_and_an_administrator_each_end_it_for_good(
         )
         assert isinstance(off, Settings)
         assert await ward.reads(fresh) == 404
+        assert made.run(lambda ctx: store.get_use(ctx.tx, elsewhere.id)).ended_at is None
         made.run(lambda ctx: service.change_settings(ctx, GENERAL, ON))
         assert await ward.reads(fresh) == 404
+        place = NewFacility(GENERAL, "East", "General Ltd", "Location/east")
+        east = made.run(partial(identity.add_facility, order=place))
+        held = made.run(partial(installations.list_installations, tenant=GENERAL))
+        opened = next(each.id for each in held if each.app == made.clients["app"].app)
+        narrowed = NarrowOrder(facilities=frozenset({east.id}))
+        made.run(lambda ctx: installations.narrow_installation(ctx, opened, narrowed))
+        assert ward.refused("doctor", again) == "facility_not_allowed"
 
     play(story)
 
@@ -211,8 +229,9 @@ def test_switching_it_on_takes_two_administrators(play: Play, clock: FakeClock) 
         ward = Ward(made, on=False)
         change = partial(service.change_settings, tenant_id=GENERAL, change=ON)
         assert ward.refused("doctor", change) == "not_permitted"
-        asked = ward.do("gina", change)
+        asked, again = ward.do("gina", change), ward.do("gina", change)
         assert isinstance(asked, Asked)
+        assert isinstance(again, Asked)
         assert (
             ward.refused("doctor", lambda ctx: service.open_use(ctx, NewUse(LAUNCH, REASON)))
             == "break_glass_off"
@@ -223,6 +242,8 @@ def test_switching_it_on_takes_two_administrators(play: Play, clock: FakeClock) 
 
         ward.do("gus", approve)
 
+        stale = partial(approvals.approve, approval_id=again.approval.id, acts=table)
+        assert ward.refused("gus", stale) == "target_changed"
         ward.open()
         assert await ward.reads() == 200
 
@@ -246,6 +267,10 @@ def test_somebody_else_reviews_and_misuse_bars(play: Play, clock: FakeClock) -> 
         assert ward.refused("nurse", partial(service.view_use, use_id=use.id)) == "break_glass_not_found"
         assert ward.do("nurse", partial(service.list_uses, query=UseQuery())) == []
 
+        order = NewPerson(GENERAL, "glen", "Glen", "administrator")
+        glen = made.people["glen"] = made.run(partial(identity.add_person, order=order))
+        made.run(lambda ctx: identity_store.save_age(ctx.tx, glen.id, ctx.now))
+        assert ward.refused("glen", review) == "account_too_new"
         ward.do("gina", review)
 
         assert ward.do("gina", findings) == []

@@ -141,6 +141,8 @@ def test_settings_are_narrowed_by_one_and_widened_by_two(site: ControlSite) -> N
     problem(gina.post(f"/approvals/{approval['id']}/approve"), 403, "asked_by_you")
     assert site.api("gus").post(f"/approvals/{approval['id']}/approve").status_code == 200
     assert site.api("ann").get(path).json()["minutes"] == 30
+    assert site.api("sam").get(path).json()["minutes"] == 30
+    problem(site.api("carl").get(path), 403, "not_permitted")
     problem(site.api("carl").patch(path, json={"minutes": 1}), 403, "not_permitted")
     found = problem(gina.patch(path, json={"categories": ["psychotherapy_notes"]}), 422, "settings_invalid")
     assert codes(found) == {"categories": "category_not_openable"}

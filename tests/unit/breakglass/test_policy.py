@@ -169,6 +169,7 @@ def test_what_is_open_is_not_reviewed_yet() -> None:
     [
         (replace(USE, ends_at=NOW + HOUR), UseState.OPEN),
         (replace(USE, ends_at=NOW + HOUR, ended_at=NOW), UseState.WAITING),
+        (replace(USE, ends_at=NOW), UseState.WAITING),
         (USE, UseState.WAITING),
         (replace(USE, review_by=NOW), UseState.OVERDUE),
         (replace(USE, review_by=NOW, reviewed_at=NOW), UseState.REVIEWED),
@@ -193,6 +194,23 @@ def test_states(use: Use, expected: UseState) -> None:
 )
 def test_who_lists(actor: Actor, query: UseQuery, expected: bool) -> None:
     assert policy.may_list(actor, query) is expected
+
+
+@pytest.mark.parametrize(
+    ("actor", "expected"),
+    [
+        (person(), True),
+        (person("per_9", "administrator"), True),
+        (person("per_2"), False),
+        (person("per_9", "administrator", OTHER), False),
+        (person(tenant=OTHER), False),
+        (Actor(ActorKind.CLIENT, "per_1", GENERAL), False),
+        (Actor(ActorKind.STAFF, "per_8", None, frozenset({"platform_admin"})), False),
+    ],
+)
+def test_who_sees_a_use(actor: Actor, expected: bool) -> None:
+    """C82: who broke the glass and the hospital's administrators; neither a colleague nor another hospital nor the platform."""
+    assert policy.may_see(actor, USE) is expected
 
 
 @pytest.mark.parametrize(
