@@ -3,12 +3,14 @@
 import json
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
 from hilum.app.acts import acts
-from hilum.approvals.models import ApprovalKind
+from hilum.approvals import service as approvals
+from hilum.approvals.models import Asked
 from hilum.consent import exports, store
 from hilum.consent import service as consent
 from hilum.consent.models import Basis
@@ -18,8 +20,9 @@ from hilum.infra.context import Context
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import AuthorizationId, PersonId
 from hilum.kernel.pages import PAGE_BOUND
+from hilum.signin.policy import actor_of
 from hilum_ehr.fhirserver.validation import parse_resource
-from tests.flows.back_channel import MERCY, Platform, refused
+from tests.flows.back_channel import MERCY, TRACE, Platform, refused
 from tests.flows.connected_ground import connect, manage
 from tests.flows.consent_ground import add_agreements
 from tests.flows.control_site import build, problem
@@ -153,25 +156,39 @@ def test_at_the_age_of_majority_the_agreement_ends_whether_it_was_known_before_o
     charts(front, Chart("p1"), Chart("p2", ends))
     known_before = connect_proxy(front, "p2")
     known_after = connect_proxy(front, "p1")
+
+    def period_ends() -> list[str]:
+        return [each["provision"]["period"]["end"] for each in exported(front, "gus")]
+
+    at = ends.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    assert period_ends().count(at) == 1
     charts(front, Chart("p1", ends), Chart("p2", ends))
+    assert period_ends() == [at, at]
 
-    found = exported(front, "gus")
-
-    assert {each["provision"]["period"]["end"] for each in found} == {
-        ends.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    }
     front.clock.advance(timedelta(days=3))
     for token in (known_before, known_after):
         refused(front.refresh(token["refresh_token"], "web"), "invalid_grant")
     assert {each["status"] for each in exported(front, "gus")} == {"inactive"}
 
 
-def test_a_change_of_charts_by_two_people_ends_agreements_as_well() -> None:
-    """C96: both ways in which charts change go through the same verb."""
-    assert (
-        acts(LinkMail(lambda tenant, secret: "", works=False)).carry_out[ApprovalKind.CHARTS]
-        is consent.carry_out_charts
+def test_a_change_of_charts_by_two_people_ends_agreements_as_well(front: Front) -> None:
+    """C96: once the second person has agreed, and not before."""
+    front.add_person("ken", "patient", "Patient/p9", "p9")
+    token = connect_proxy(front, "p2")["access_token"]
+    ada, ben = (front.add_person(name, "administrator", "") for name in ("ada", "ben"))
+    change = partial(
+        consent.set_charts, person_id=PersonId(front.people["gus"].id), charts=(Chart("p1"), Chart("p9"))
     )
+    asked = front.uow.write_now(change, actor=actor_of(ada), trace=TRACE)
+    assert isinstance(asked, Asked)
+    assert front.is_alive(token)
+
+    table = acts(LinkMail(lambda tenant, secret: "", works=False))
+    approve = partial(approvals.approve, approval_id=asked.approval.id, acts=table)
+    front.uow.write_now(approve, actor=actor_of(ben), trace=TRACE)
+
+    assert not front.is_alive(token)
+    assert [each["status"] for each in exported(front, "gus")] == ["active", "inactive"]
 
 
 def test_the_page_links_to_the_download_and_strangers_sign_in_first(front: Front) -> None:

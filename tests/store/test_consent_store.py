@@ -186,7 +186,9 @@ def test_a_standing_agreement_that_covers_the_request_is_renewed(ground: Platfor
     assert used.last_validated_at == clock.now()
 
 
-@pytest.mark.parametrize("fault", ["wider", "foreign person", "foreign client", "withdrawn", "expired"])
+@pytest.mark.parametrize(
+    "fault", ["wider", "another workflow", "foreign person", "foreign client", "withdrawn", "expired"]
+)
 def test_a_standing_agreement_that_does_not_cover_is_not_stretched(
     ground: Platform, clock: FakeClock, fault: str
 ) -> None:
@@ -194,15 +196,16 @@ def test_a_standing_agreement_that_does_not_cover_is_not_stretched(
     scopes = (*FEWER, "patient/Condition.rs") if fault == "wider" else FEWER
     client = "second" if fault == "foreign client" else "public"
     person = "dora" if fault == "foreign person" else "pat"
+    workflow = "visit_preparation" if fault == "another workflow" else ""
     if fault == "withdrawn":
         as_person(ground, lambda ctx: service.withdraw(ctx, made.id))
     if fault == "expired":
         clock.advance(LIFETIMES.authorization)
 
-    other = agree(ground, client, person, scopes=scopes, covering_id=made.id)
+    other = agree(ground, client, person, scopes=scopes, covering_id=made.id, workflow=workflow)
 
     assert other.id != made.id
-    assert other.scopes == scopes
+    assert (other.scopes, other.workflow) == (scopes, workflow)
 
 
 def test_an_agreement_stands_until_it_expires(ground: Platform, clock: FakeClock) -> None:
@@ -355,7 +358,20 @@ def test_agreeing_through_one_client_agrees_to_nothing_for_another(ground: Platf
     made = agree(ground)
 
     assert standing_of(ground, "other door") is None
+    assert covering(ground, "public") == made.id
+    assert covering(ground, "other door") is None
     assert agree(ground, "other door").id != made.id
+
+
+def covering(ground: Platform, client: str) -> AuthorizationId | None:
+    """Return the agreement that spares pat another page of a client."""
+
+    def verb(ctx: Context) -> Authorization | None:
+        facts = client_facts(ctx, ground, client)
+        return service.find_covering(ctx, MERCY, ground.people["pat"].id, facts, workflow="")
+
+    found = ground.run(verb)
+    return None if found is None else found.id
 
 
 WIDE = ("offline_access", "patient/Observation.rs", "user/Observation.rs", "user/Encounter.rs")
@@ -387,6 +403,23 @@ def test_what_is_declined_is_withheld_wherever_it_reaches_the_chart(
     assert scopes_of(ground, apart) == WIDE
 
 
+def test_what_was_just_agreed_to_keeps_what_overlaps_with_what_was_declined(ground: Platform) -> None:
+    """C68, C88: of two ticks that may reach the same record, the one that is set counts, and earlier agreements lose it."""
+    ticked, unticked = "patient/Observation.rs?code=a|1", "patient/Observation.rs?status=final"
+    before, made = agree(ground, scopes=(ticked, *FEWER)), agree(ground, scopes=(ticked,))
+
+    pat = ground.people["pat"].id
+    as_person(
+        ground,
+        lambda ctx: service.withhold(
+            ctx, MERCY, pat, made.app, [unticked], patient="p1", by=policy.NOBODY, but=made.id
+        ),
+    )
+
+    assert scopes_of(ground, made) == (ticked,)
+    assert scopes_of(ground, before) == FEWER
+
+
 def test_taking_back_reaches_every_agreement_with_the_app(ground: Platform) -> None:
     """C91: two agreements to the same, about two charts and through two clients, show as one entry and are narrowed as one."""
     first, other = agree(ground), agree(ground, "other door", patient="p2")
@@ -400,12 +433,17 @@ def test_taking_back_reaches_every_agreement_with_the_app(ground: Platform) -> N
     assert scopes_of(ground, apart) == SCOPES
 
 
-def test_withdrawing_twice_is_no_error(ground: Platform) -> None:
+def test_withdrawing_twice_is_no_error(ground: Platform, clock: FakeClock) -> None:
+    """C91: the first withdrawal keeps its moment and its author."""
     made = agree(ground)
     first = as_person(ground, lambda ctx: service.withdraw(ctx, made.id))
-    again = as_person(ground, lambda ctx: service.withdraw(ctx, made.id))
+    clock.advance(timedelta(minutes=1))
+    again = ground.run(lambda ctx: service.withdraw(ctx, made.id))
 
     assert again.revoked_at == first.revoked_at
+    stored = ground.run(lambda ctx: service.find_authorization(ctx, made.id))
+    assert stored is not None
+    assert (stored.revoked_at, stored.revoked_by) == (first.revoked_at, first.revoked_by)
 
 
 STRANGERS = [
