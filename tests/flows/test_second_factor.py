@@ -13,6 +13,8 @@ from hilum.factors.models import LOCKED_AFTER, OFFER_LIFE
 from hilum.factors.store import totps
 from hilum.infra.settings import Mode
 from hilum.infra.unit_of_work import UnitOfWork
+from hilum.signin import policy as signin_policy
+from hilum.signin import store as signin_store
 from hilum.signin.models import ATTEMPTS_FREE, STEP_LIFE
 from tests.flows.control_site import PASSWORD, TRACE, ControlSite, build, problem
 from tests.flows.second_factor_ground import (
@@ -77,6 +79,21 @@ def test_with_it_the_password_and_a_code_sign_in(owner: Owner) -> None:
 
     assert (answer.status_code, answer.headers["location"]) == (303, "/operations")
     assert browser.get("/account").status_code == 200
+
+
+def test_a_sign_in_with_a_code_ends_the_browsers_session_of_before(owner: Owner) -> None:
+    """Security decision 13: the session rotates, also where a second factor comes between."""
+    browser = owner.site.browser()
+    send(browser, owner.step(browser), owner.code())
+    before = session_of(browser)
+    owner.site.clock.advance(NEXT_STEP)
+
+    send(browser, owner.step(browser), owner.code())
+
+    assert session_of(browser) not in {"", before}
+    digest = signin_policy.digest(before)
+    ended = owner.site.system(lambda ctx: signin_store.find_session_by_digest(ctx.tx, digest))
+    assert ended.ended_at == owner.site.clock.now()
 
 
 @pytest.mark.parametrize("username", ["root", "sam", "rita", "otto"])
@@ -168,6 +185,19 @@ def test_the_owner_gets_in_by_a_recovery_code_while_somebody_guesses(owner: Owne
         send(guesser, page, "000000")
 
     assert send(browser, owner.step(browser), owner.recovery[0]).status_code == 303
+
+
+def test_guesses_at_recovery_codes_are_slowed_down_where_they_come_from(owner: Owner) -> None:
+    """C57: nobody else is kept out."""
+    guesser = owner.site.browser(source="203.0.113.9")
+    assert send(guesser, owner.step(guesser), owner.recovery[0]).status_code == 303
+    page = owner.step(guesser)
+    for _ in range(ATTEMPTS_FREE):
+        assert send(guesser, page, owner.recovery[0]).status_code == 403
+
+    assert send(guesser, page, owner.recovery[1]).status_code == 429
+    elsewhere = owner.site.browser()
+    assert send(elsewhere, owner.step(elsewhere), owner.recovery[1]).status_code == 303
 
 
 def test_many_wrong_codes_lock_the_app_and_not_the_account(owner: Owner) -> None:

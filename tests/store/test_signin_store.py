@@ -10,6 +10,8 @@ from sqlalchemy import Connection
 
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery, Outcome
+from hilum.controls import service as controls
+from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Tenant, TenantChange, UpstreamKind, UpstreamRef
 from hilum.infra.context import Trace
@@ -257,6 +259,48 @@ def test_a_login_always_begins_a_new_session_and_ends_the_browsers_old_one(groun
 
     assert first.id != second.id
     assert (ground.session(cookie), ground.session(fresh).person) == (None, ground.gina.id)
+
+
+def begun(ground: Ground) -> str:
+    """Let root's password match where a second factor must follow; return the cookie of what waits for it."""
+    attempt = ground.do(service.begin_attempt, None, "root")
+    _, cookie = ground.do(service.complete_attempt, attempt, matched=True, production=True)
+    return str(cookie)
+
+
+def test_of_two_windows_that_finish_one_sign_in_one_gets_a_session(ground: Ground) -> None:
+    """Security decision 6."""
+    found, person = ground.do(service.pending, begun(ground))
+
+    ground.do(service.finish_pending, found, person)
+
+    with pytest.raises(Conflict):
+        ground.do(service.finish_pending, found, person)
+
+
+def test_what_was_begun_before_a_full_stop_does_not_go_on_after_it(ground: Ground, clock: FakeClock) -> None:
+    """Security decision 8: neither a session nor a sign-in that waits for its code."""
+    waits = begun(ground)
+    _, cookie = ground.sign_in(username="root", tenant=None)
+    target = Target(TargetKind.PERSON, ground.root.id)
+    order = EngageOrder(target, Mode.FULL_STOP, "a drill", clock.now() + timedelta(minutes=1))
+    ground.do(controls.engage, order)
+
+    clock.advance(timedelta(minutes=2))
+
+    assert ground.do(service.pending, waits) is None
+    assert ground.session(cookie) is None
+    assert ground.do(service.pending, begun(ground)) is not None
+
+
+def test_a_session_with_a_role_that_its_person_has_not_is_nobody(ground: Ground) -> None:
+    """ADR 29: a role never changes, so somebody wrote it into the database."""
+    _, cookie = ground.sign_in()
+    written = store.sessions.update().values(role="administrator")
+
+    ground.do(lambda ctx: ctx.tx.execute(written) and None)
+
+    assert ground.session(cookie) is None
 
 
 def test_the_ehr_vouches_for_active_people_only(ground: Ground) -> None:

@@ -200,3 +200,21 @@ def test_nobody_makes_tokens_for_somebody_they_do_not_administer() -> None:
     assert not any(policy.may_hold_token(actor, ANN) for actor in (admin, foreign, staff))
     assert policy.may_revoke_token(admin, ANN)
     assert not any(policy.may_revoke_token(actor, ANN) for actor in (foreign, staff))
+
+
+@pytest.mark.parametrize(
+    ("person", "roles", "expected"),
+    [
+        (ANN, None, True),
+        (ANN, frozenset({"physician", "patient"}), True),
+        (ANN, frozenset({"patient"}), False),
+        (ANN, frozenset(), False),
+        (ROOT, frozenset(), True),
+        (replace(ROOT, tenant=TenantId("ven_acme"), role="vendor_owner"), frozenset(), True),
+    ],
+)
+def test_a_hospital_decides_who_of_its_people_uses_a_password(
+    person: Person, roles: frozenset[str] | None, expected: bool
+) -> None:
+    """C57: the platform's staff and vendors have no identity provider of a hospital."""
+    assert policy.may_use_password(person, roles) is expected

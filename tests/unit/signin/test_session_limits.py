@@ -76,6 +76,13 @@ def test_a_session_with_power_counts_where_it_began(more: dict[str, str], expect
     assert policy.moved(session(), **here) is expected
 
 
+def test_where_a_session_began_counts_only_if_it_is_known() -> None:
+    """One of an earlier release has neither network nor browser."""
+    old = session(network="", browser="")
+
+    assert policy.moved(old, network="203.0.113.0/24", browser="Firefox on Linux") is None
+
+
 @pytest.mark.parametrize("role", [*CARE, "patient"])
 def test_clinicians_and_patients_change_networks_and_not_browsers(role: str) -> None:
     assert policy.moved(session(role), network="203.0.113.0/24", browser="Firefox on Linux") is None
@@ -108,7 +115,7 @@ def test_a_session_widens_for_a_quarter_of_an_hour_after_its_factor(minutes: int
 
 
 def test_a_session_that_an_ehr_vouched_for_widens_nothing() -> None:
-    for role, confirmed in (("administrator", False), ("physician", True)):
+    for role, confirmed in (("administrator", False), ("physician", True), ("unheard_of", False)):
         used = session(role, method=Method.EHR)
         found = policy.session_confirmed(used, has_factor=False, must_have=False, now=START)
         assert found is confirmed
