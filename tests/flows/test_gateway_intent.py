@@ -211,7 +211,7 @@ def test_a_journal_that_somebody_locks_costs_a_refusal_in_time(play: Play, place
             sqlite3.connect(place.folder / "journal" / "access-0.db", isolation_level=None)
         ) as other:
             other.execute("BEGIN IMMEDIATE")
-            async with asyncio.timeout(4.5):
+            async with asyncio.timeout(30):
                 answer = await made.send("POST", "Observation", token, body=fresh())
             other.execute("ROLLBACK")
 

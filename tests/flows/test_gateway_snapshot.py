@@ -211,8 +211,11 @@ def test_each_process_confirms_a_switch_and_how_long_it_took(uow: UnitOfWork) ->
             each.stop()
 
 
-def test_what_was_committed_a_moment_ago_can_be_waited_for(uow: UnitOfWork) -> None:
+def test_what_was_committed_a_moment_ago_can_be_waited_for(
+    uow: UnitOfWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An app that was just registered is not refused because a worker does not have it yet."""
+    monkeypatch.setattr(snapshots, "NEWER_POLLS", 1_000)  # as long as a busy machine needs
     keeper = SnapshotKeeper(reader(uow), open_change_feed(uow.db), SystemClock())
     keeper.start()
     try:
@@ -248,7 +251,7 @@ def test_the_real_ear_hears_commits_of_others_and_nothing_else(uow: UnitOfWork) 
         assert ear.changed(0)
         assert not ear.changed(0.01)
         run(uow, lambda ctx: ctx.advance_epoch(TOKENS))
-        assert ear.changed(1.0)
+        assert ear.changed(60)
         assert not ear.changed(0.01)
     finally:
         ear.close()
@@ -280,9 +283,7 @@ def test_a_load_that_breaks_ages_the_snapshot_and_does_not_end_the_watch(
         monkeypatch.setattr(snapshots, "_FACTS", whole)
 
         assert wait_for(lambda: keeper.current() is not None)
-        found = keeper.current()
-        assert found is not None
-        assert found.controls.switches.kinds
+        assert wait_for(lambda: bool(stops_of(keeper)))
     finally:
         keeper.stop()
 
@@ -309,7 +310,7 @@ def slow_part(
 
         def wait(ctx: Context, since: Since) -> Any:
             made.begun.set()
-            assert made.free.wait(20), "nothing else was done meanwhile"
+            assert made.free.wait(60), "nothing else was done meanwhile"
             return facts(ctx, since)
 
         monkeypatch.setattr(snapshots, "_FACTS", {**snapshots._FACTS, part: replace(facts, read=wait)})
@@ -341,7 +342,7 @@ def test_a_switch_is_obeyed_while_a_rule_book_is_parsed(
     with started(uow) as keeper:
         slow = slow_part(POLICIES)
         run(uow, lambda ctx: ctx.advance_epoch(POLICIES, "application/1"))
-        assert slow.begun.wait(5)
+        assert slow.begun.wait(60)
 
         switch = run(uow, lambda ctx: controls.engage(ctx, ORDER))
 
@@ -382,7 +383,7 @@ def test_a_part_that_is_behind_ages_the_snapshot_and_quotas_alone_may_lag(
     with started(uow, clock) as keeper:
         slow = slow_part(part)
         anything(uow, part)
-        assert slow.begun.wait(5)
+        assert slow.begun.wait(60)
         clock.advance(after)
         confirmed = clock.monotonic()
         assert wait_for(lambda: keeper._parts[SWITCHES].confirmed_at == confirmed), "the switches are young"
@@ -510,7 +511,7 @@ def test_a_switch_is_obeyed_while_another_part_takes_long_to_read(
     with serving(uow) as keeper:
         slow = slow_part(part)
         anything(uow, part)
-        assert slow.begun.wait(5)
+        assert slow.begun.wait(60)
 
         switch = run(uow, lambda ctx: controls.engage(ctx, ORDER))
 
@@ -518,7 +519,7 @@ def test_a_switch_is_obeyed_while_another_part_takes_long_to_read(
         assert not slow.free.is_set()
         slow.free.set()
         assert wait_for(lambda: keeper._parts[part].stamp.n == 1)
-        assert stops_of(keeper) == {switch.id}
+        assert wait_for(lambda: stops_of(keeper) == {switch.id})
 
 
 @pytest.mark.parametrize("uow", ["postgresql"], indirect=True)
@@ -534,7 +535,7 @@ def test_a_part_that_takes_longer_than_the_watch_may_still_loads(
 
     monkeypatch.setattr(snapshots, "_FACTS", {**snapshots._FACTS, TOKENS: replace(facts, read=long)})
     with as_served(uow) as keeper:
-        assert keeper.current() is not None, "at start"
+        assert wait_for(partial(is_current, keeper)), "at start"
         anything(uow, TOKENS)
         assert wait_for(lambda: keeper._parts[TOKENS].stamp.n == 1), "and later"
 

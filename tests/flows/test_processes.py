@@ -1,7 +1,8 @@
 """Processes die and come back; what the operations listener says is true (C201; security decision 26)."""
 
+import os
 import resource
-import time
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import Any
 import httpx2
 import pytest
 
+from hilum.web.bounds import BODY_GRACE_S
 from tests.flows.outside.ground import tell
 from tests.sim.processes import children, kill, name_of, operations, part, until, workers
 from tests.sim.running import Running, start
 from tests.sim.stranger import FORM, TOKEN, connections
+
+ANSWERED_WITHIN_S = 10.0
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +39,7 @@ def ready(running: Running) -> bool:
 
 
 def state(running: Running) -> dict[str, Any]:
-    answer = httpx2.get(f"{operations(running)}/readyz", timeout=2)
+    answer = httpx2.get(f"{operations(running)}/readyz", timeout=ANSWERED_WITHIN_S)
     found: dict[str, Any] = answer.json()
     assert (answer.status_code == 200) == (found["status"] == "ready")
     return found
@@ -63,16 +67,28 @@ def test_parts_are_forked_from_what_the_supervisor_has_loaded(running: Running) 
     assert len(commands) == 1, commands
 
 
+@contextmanager
+def held(pid: int) -> Iterator[None]:
+    """Keep a process from doing anything meanwhile, such as starting a worker in the place of a dead one."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 def test_three_deaths_of_a_worker_in_a_row_do_not_end_the_service(running: Running) -> None:
     """C201: two within seconds used to end it. While no worker lives, operations answer: the node is not ready, and says why."""
     seen = set()
     for _ in range(3):
         (worker,) = until(lambda: [pid for pid in workers(running) if pid not in seen])
-        until(lambda: ready(running))
+        until(lambda: ready(running) and not codes(running))
         seen.add(worker)
-        kill(worker)
-        assert until(lambda: codes(running)) <= {"no_worker"}
-        assert httpx2.get(f"{operations(running)}/healthz").json() == {"status": "alive"}
+        with held(part(running, "platform")):
+            kill(worker)
+            assert until(lambda: codes(running)) <= {"no_worker"}
+            alive = httpx2.get(f"{operations(running)}/healthz", timeout=ANSWERED_WITHIN_S)
+            assert alive.json() == {"status": "alive"}
     until(lambda: ready(running))
 
     assert running.process.poll() is None
@@ -101,11 +117,11 @@ def test_operations_answer_while_the_site_has_no_place_left(running: Running) ->
     with connections(running, 1_300) as made:
         for one in made:
             one.ask("POST", TOKEN, FORM, "Content-Length: 1000")
-        begun = time.monotonic()
         for path in ("/healthz", "/readyz", "/metrics"):
-            answer = httpx2.get(operations(running) + path, headers={"host": "10.1.2.3"}, timeout=2)
+            answer = httpx2.get(
+                operations(running) + path, headers={"host": "10.1.2.3"}, timeout=BODY_GRACE_S - 1
+            )
             assert answer.status_code == 200
-        assert time.monotonic() - begun < 2
 
 
 @contextmanager

@@ -1,16 +1,11 @@
 """A vendor submits a version to review; what is missing is listed; what was submitted stays as it was (C6, C98)."""
 
 import json
-import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 
 from hilum.contacts.models import PROOF_LIFE, ContactKind, NewContact
 from hilum.kernel.ids import VendorId
@@ -21,6 +16,7 @@ from tests.flows.review_ground import Ground, furnish
 from tests.flows.vendor_ground import PROFILE, ROLES, furnish_vendor, made
 from tests.sim.command_line import run_hilum
 from tests.sim.proofs import prove, prove_contact
+from tests.sim.serving import serving
 from tests.sim.world import FakeClock
 
 
@@ -200,7 +196,8 @@ def test_old_drafts_and_withdrawn_submissions_are_deleted_and_others_are_kept(
 
 def test_the_command_line_submits_shows_and_withdraws(ground: Ground, tmp_path: Path) -> None:
     """Contract, Commands."""
-    with served(ground.site._from("198.51.100.8")) as base:
+    with serving(lambda _: ground.site._from("198.51.100.8")) as port:
+        base = f"http://127.0.0.1:{port}"
 
         def hilum(*words: str, code: int = 0) -> Any:
             token = ground.site.api("acme.developer").headers["authorization"].removeprefix("Bearer ")
@@ -250,20 +247,3 @@ def test_a_version_is_submitted_for_production_only_once_its_vendor_is_proved(
     order = NewContact(VendorId(ground.vendor), ContactKind.SUPPORT, str(PROFILE["support_contact"]))
     ground.site.system(prove_contact, order=order)
     made(owner.post(path, json=submit), 200)
-
-
-@contextmanager
-def served(app: Any) -> Iterator[str]:
-    """Serve a site on loopback, for what speaks real HTTP to it."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        port = held.getsockname()[1]
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [held]}, daemon=True)
-        held.listen()
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.should_exit = True
-            thread.join(10)

@@ -7,7 +7,6 @@ not; there are no ETags and only some versions. With ``careless`` it ignores the
 
 import asyncio
 import json
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
-import uvicorn
+from tests.sim.serving import serving
 
 BASE = "http://upstream.internal/fhir"
 PAGE = 10
@@ -255,21 +254,6 @@ class OtherServer:
 @contextmanager
 def over_http(server: OtherServer) -> Iterator[str]:
     """Serve it on a loopback port; yield its base."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server.base = f"http://127.0.0.1:{port}/fhir"
-    config = uvicorn.Config(server, host="127.0.0.1", port=port, log_level="error", lifespan="off")
-    running = uvicorn.Server(config)
-    thread = threading.Thread(target=running.run, daemon=True)
-    thread.start()
-    for _ in range(500):
-        if running.started:
-            break
-        threading.Event().wait(0.01)
-    assert running.started, "the other server did not start"
-    try:
+    with serving(lambda _: server) as port:
+        server.base = f"http://127.0.0.1:{port}/fhir"
         yield server.base
-    finally:
-        running.should_exit = True
-        thread.join(10)

@@ -26,6 +26,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.sim.postgres import free_port
+
 HOST = "127.0.0.1"
 USER, PASSWORD = "hilum", "mail secret"
 Behave = Callable[[str, str], str | None]
@@ -107,7 +109,7 @@ def mail_server(
         controller = Controller(
             made,
             hostname=HOST,
-            port=_free_port(),
+            port=free_port(),
             ssl_context=context if tls == "implicit" else None,
             **more,
         )
@@ -117,12 +119,6 @@ def mail_server(
         yield made
     finally:
         controller.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def _certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:

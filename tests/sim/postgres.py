@@ -18,8 +18,8 @@ MISSING = (
     "PostgreSQL is needed by the tests: run `make test`, which installs it, or put initdb and pg_ctl on PATH."
 )
 
-# No test asks what a power cut leaves in PostgreSQL, and fsync is most of a commit's time.
 PORTS = (12_000, 31_000)
+# No test asks what a power cut leaves in PostgreSQL, and fsync is most of a commit's time.
 QUICK = "-c fsync=off -c full_page_writes=off -c synchronous_commit=off -c max_connections=200"
 CLEAR = """
 DO $$
@@ -50,11 +50,18 @@ def find_binaries() -> Path:
 
 
 def free_port() -> int:
-    """Return a port on which nobody listens. It is below those that the system takes for outgoing connections, which would take it meanwhile."""
+    """Return a port on which nobody listens, and which no other process of tests is given while this one lives: who stops listens there again.
+
+    It is below those that the system takes for outgoing connections, which would take it meanwhile.
+    """
     while True:
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", random.randrange(*PORTS)))
-            return int(probe.getsockname()[1])
+        port = random.randrange(*PORTS)
+        with socket.socket(socket.AF_UNIX) as given, socket.socket() as probe, suppress(OSError):
+            # A name that one process of the machine has at a time, until it ends.
+            given.bind(f"\0hilum-test-port-{port}")
+            probe.bind(("127.0.0.1", port))
+            given.detach()
+            return port
 
 
 class Cluster:
