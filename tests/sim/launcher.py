@@ -1,6 +1,7 @@
 """Starts ``hilum`` by forking a process that has loaded it: tests start many, and loading was most of a start.
 
-What is started is the command itself, under its own environment. That it starts as a program is for tests that ask for one.
+What is started is the command itself, under its own environment; only the routes of its API are described already. That it starts as a
+program is for tests that ask for one.
 """
 
 import atexit
@@ -19,9 +20,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
-from tests.sim import outsiders
+from hilum.app import mounts
+from hilum.infra.db import Database
+from hilum.infra.migrations.run import release
+from hilum.infra.settings import Mode
+from hilum.infra.system import SystemClock, SystemIds
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.standards.languages import Language
+from hilum.web.catalogues import catalogue_of
+from hilum.web.kit import Kit
+from hilum.web.urls import Urls
+from tests.sim import described, outsiders
 
 LOOK_EVERY_S = 0.01
 MAIN = "hilum.cli.main:main"
@@ -153,6 +164,7 @@ def _serve() -> None:
     from hilum.infra.migrations import run  # noqa: F401
 
     parts.load(parts.PARTS)
+    derive()
     answers = os.dup(1)
     os.dup2(2, 1)
     gc.collect()
@@ -161,6 +173,20 @@ def _serve() -> None:
         question = json.loads(line)
         answer = _collect(question["pid"]) if "pid" in question else {"pid": _fork(question, answers)}
         os.write(answers, json.dumps(answer).encode() + b"\n")
+
+
+def derive() -> None:
+    """Derive once, for all that are forked, what follows from the code alone: it was most of the start of a web worker."""
+    release()
+    for language in Language:
+        catalogue_of(language)
+    described.share_described()
+    clock, ids, unused = SystemClock(), SystemIds(), cast("Any", None)
+    uow = UnitOfWork.create(Database(f"sqlite:///{os.devnull}"), clock, ids, "launcher")
+    kit = Kit(uow, clock, ids, Urls("http://localhost"), Mode.SANDBOX, pages=unused, authenticate=unused)
+    mounts.control_plane(
+        kit, unused, unused, unused, domain_checker=unused, providers=unused, mails_links=False
+    )
 
 
 def _collect(pid: int) -> dict[str, Any]:
