@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from argon2 import PasswordHasher
 from hypothesis import HealthCheck, settings
 
 from hilum.infra.migrations.run import migrate
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.keys import live as keys
 from hilum.keys import service as keys_service
-from hilum.signin import live as passwords
 from tests.effort import FULL, effort
 from tests.grounds import SANDBOX, TWO_NODES
 from tests.sim import (
+    authorities,
+    cheap_passwords,
     described,
     opened_keys,
     outsiders,
@@ -59,9 +59,8 @@ opened_keys.share_opened()
 plain_logs.use_plain()
 read_books.share_read()
 verbs_in_loop.let_stories_choose()
-# A password costs as much as it must only where passwords are tested; elsewhere it is hashed as cheaply as argon2 allows.
-COSTLY = passwords._HASHER
-passwords._HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+cheap_passwords.use_cheap()
+authorities.share_authorities()
 SECRET_KEY = "test-key-encryption-key-0123456789abcdef"
 
 

@@ -1,7 +1,7 @@
 """Starts ``hilum`` by forking a process that has loaded it: tests start many, and loading was most of a start.
 
-What is started is the command itself, under its own environment; only the routes of its API are described already. That it starts as a
-program is for tests that ask for one.
+What is started is the command itself, under its own environment; only the routes of its API are described already, and passwords are
+hashed cheaply. That it starts as a program is for tests that ask for one.
 """
 
 import atexit
@@ -32,7 +32,7 @@ from hilum.standards.languages import Language
 from hilum.web.catalogues import catalogue_of
 from hilum.web.kit import Kit
 from hilum.web.urls import Urls
-from tests.sim import described, outsiders
+from tests.sim import cheap_passwords, described, outsiders
 
 LOOK_EVERY_S = 0.01
 MAIN = "hilum.cli.main:main"
@@ -165,6 +165,7 @@ def _serve() -> None:
 
     parts.load(parts.PARTS)
     derive()
+    cheap_passwords.use_cheap()
     answers = os.dup(1)
     os.dup2(2, 1)
     gc.collect()

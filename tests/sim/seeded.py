@@ -3,8 +3,6 @@
 import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.keys import live as keys
 from tests.sim.furnished import TABLES
+from tests.sim.launcher import launch
 from tests.sim.made_once import made_once
 
 KEY = {"HILUM_SECRET_KEY": "outside-key-encryption-key-0123456789abcdef"}
@@ -47,8 +46,10 @@ def _seed(home: Path) -> None:
         "HILUM_DATABASE_URL": f"sqlite:///{home}/hilum.db",
         "HILUM_SANDBOX_URL": SANDBOX_URL,
     }
-    command = [sys.executable, "-m", "hilum.cli.main", "sandbox", "seed"]
-    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=SEEDED_WITHIN_S)
+    # Outside the home, which is copied as it is.
+    log = home.with_name(f"{home.name}.log")
+    code = launch(("sandbox", "seed"), environment, log).wait(SEEDED_WITHIN_S)
+    assert code == 0, log.read_text()
 
 
 def copy_seeded(seeded: Path, home: Path, sandbox_url: str, database_url: str) -> None:

@@ -5,6 +5,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -15,6 +16,11 @@ import httpx2
 import orjson
 import pytest
 
+from hilum.app.jobs import jobs_of
+from hilum.infra import settings
+from hilum.infra.db import Database
+from hilum.infra.system import SystemClock, SystemIds
+from hilum.infra.unit_of_work import UnitOfWork
 from tests.effort import FULL
 from tests.flows.outside.conftest import Starter
 from tests.flows.outside.ground import STANDALONE, Outside, tell
@@ -43,14 +49,32 @@ NOISE = frozenset(
     }
 )
 """Tables that remember refusals."""
+SETTLED_S, JOBS_RAN_WITHIN_S = 0.5, 60
 
 
 @pytest.fixture(scope="module")
 def spare(from_seed: Starter) -> Iterator[Running]:
-    """A sandbox to be mistreated."""
+    """A sandbox to be mistreated, once each of its jobs has run: what they write is nobody's input."""
     running = from_seed(workers=1)
+    wait_until_jobs_ran(running)
     yield running
     running.stop()
+
+
+def wait_until_jobs_ran(running: Running) -> None:
+    """Wait until each job holds its lease, and none of them has written anything for a while."""
+    uow = UnitOfWork.create(
+        Database(running.environment["HILUM_DATABASE_URL"]), SystemClock(), SystemIds(), "tests"
+    )
+    jobs = len(jobs_of(uow, settings.read(running.environment)))
+    begun, before = time.monotonic(), rows(running)
+    while True:
+        time.sleep(SETTLED_S)
+        now = rows(running)
+        if now == before and now["lease"] >= jobs:
+            return
+        assert time.monotonic() - begun < JOBS_RAN_WITHIN_S, now
+        before = now
 
 
 def rows(running: Running) -> dict[str, int]:
@@ -333,14 +357,14 @@ def test_the_api_answers_what_its_own_document_says_whatever_is_sent(
 ) -> None:
     """C183, RFC 9457; stands last, for it may stop or remove anything: schemathesis over every operation, by somebody of the staff who may everything."""
     token = spare.staff("platform_admin")["api_token"]
-    settings = tmp_path / "schemathesis.toml"
-    settings.write_text("" if FULL else FEWER)
+    configuration = tmp_path / "schemathesis.toml"
+    configuration.write_text("" if FULL else FEWER)
     command = [
         sys.executable,
         "-m",
         "schemathesis.cli",
         "--config-file",
-        str(settings),
+        str(configuration),
         "run",
         f"{spare.base}/api/openapi.json",
         *("--header", f"Authorization: Bearer {token}"),

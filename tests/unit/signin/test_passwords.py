@@ -7,7 +7,7 @@ import pytest
 from hilum.kernel.errors import Unavailable
 from hilum.signin import live
 from hilum.signin.models import HASHING_QUEUE_BOUND
-from tests.conftest import COSTLY
+from tests.sim.cheap_passwords import COSTLY
 from tests.sim.world import SeededIds
 
 
