@@ -27,7 +27,7 @@ from hilum.notices.models import MailKind, NoticeQuery
 from hilum.policies.models import GRACE_DAYS_BOUND
 from hilum.registry import service as registry
 from hilum.registry import store as registry_store
-from hilum.registry.models import CertifyOrder, Environment
+from hilum.registry.models import CertifyOrder, Environment, NewApp
 from tests.flows.agreement_ground import SCOPES, Ground
 from tests.flows.agreement_ground import written as rewritten
 from tests.flows.control_site import build
@@ -230,6 +230,16 @@ def test_the_former_vendor_of_an_app_is_asked_and_not_the_new_one(ground: Ground
     assert made(ground.owner.post(path, json=body), 200)["state"] == "disposed"
 
 
+def test_the_former_vendor_of_an_app_that_no_hospital_could_have_is_not_asked(ground: Ground) -> None:
+    """C14, C95: without a certification for production it has no data of people."""
+    about = NewApp(VendorId(ground.vendor), "Draft", "Shows", "Review", "unclassified")
+    draft = ground.site.system(registry.add_app, order=about)
+
+    ground.site.system(service.ask_of_former, app_id=draft.id, former=VendorId(ground.vendor))
+
+    assert requests(ground) == []
+
+
 # --- without an answer ---------------------------------------------------------------------------------------------------------
 
 
@@ -262,6 +272,8 @@ def test_a_request_that_nobody_answers_is_taken_to_the_hospital_once_by_mail(gro
     (mail,) = [each for each in sent if each.kind == MailKind.DISPOSAL_LATE.value]
     assert mail.recipient == "m@mercy.example"
     assert mail.facts["disposal"] in {first.id, second.id}
+    recorded = ground.site.api("root").get("/audit/events?action=disposals.request.escalate").json()["items"]
+    assert {each["facts"]["disposal"] for each in recorded} == {first.id, second.id}
     shown = ground.mary.get(f"/disposals/{second.id}").json()
     assert (shown["state"], shown["escalated_at"] is None) == ("overdue", False)
 
@@ -279,14 +291,15 @@ def test_one_that_was_answered_late_is_not_escalated(ground: Ground) -> None:
 def test_one_without_an_answer_is_kept_a_year_after_its_deadline_and_then_on_record_only(
     ground: Ground,
 ) -> None:
-    asked = unanswered(ground)
+    asked, answered = unanswered(ground), unanswered(ground, "late")
     pass_time(ground, KEPT)
     assert ground.site.system(service.purge) == 0
+    made(ground.owner.post(f"/disposals/{answered.id}/answer", json={"answer": "disposed"}), 200)
 
     pass_time(ground, DAY)
 
     assert ground.site.system(service.purge) == 1
     assert ground.site.system(service.purge) == 0
-    assert requests(ground) == []
+    assert [each.id for each in requests(ground)] == [answered.id]
     found = ground.site.api("root").get("/audit/events?action=disposals.request.give_up").json()
     assert asked.id in str(found)

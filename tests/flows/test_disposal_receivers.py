@@ -1,17 +1,21 @@
 """A webhook receives requests for disposal, which name patients, once two people have agreed to where they go (C95)."""
 
+from functools import partial
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
 from hilum.app import signed_rows
+from hilum.disposals.receivers import ask
 from hilum.infra.context import Context
 from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.errors import NotFound, NotPermitted
 from hilum.notices import service as notices
 from hilum.notices import store
 from hilum.notices.models import Channel, EventKind, State, VendorEvent
-from tests.flows.control_site import ControlSite, build, problem
+from hilum.signin.policy import actor_of
+from tests.flows.control_site import TRACE, ControlSite, build, problem
 from tests.flows.vendor_ground import furnish_vendor, join, made
 from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
@@ -109,6 +113,9 @@ def test_who_does_not_answer_for_the_vendor_does_not_ask(receivers: Receivers, w
     answer = receivers.ask(who)
 
     assert answer.status_code == 403, answer.text
+    actor = actor_of(receivers.site.people[who])
+    with pytest.raises((NotPermitted, NotFound)):
+        receivers.site.uow.write_now(partial(ask, webhook_id=receivers.hook), actor=actor, trace=TRACE)
     assert receivers.site.api("root").get("/approvals").json()["items"] == []
 
 
@@ -135,6 +142,16 @@ def test_what_was_removed_while_it_waited_is_not_agreed_to(receivers: Receivers)
     receivers.site.api("acme.developer").delete(f"/webhooks/{receivers.hook}")
 
     problem(receivers.approve(asked), 409, "webhook_not_found")
+
+
+def test_what_was_changed_in_the_database_while_it_waited_is_not_agreed_to(receivers: Receivers) -> None:
+    """C179: the second person agrees to the address that was shown."""
+    asked = receivers.ask()
+    moved = update(store.endpoints).values(url="https://elsewhere.example/")
+
+    receivers.site.system(lambda ctx: ctx.tx.execute(moved) and None)
+
+    problem(receivers.approve(asked), 409, "target_changed")
 
 
 WRITTEN = {

@@ -16,7 +16,7 @@ from hilum.contacts import service as contacts
 from hilum.contacts import store as contacts_store
 from hilum.contacts.models import ContactKind, NewContact
 from hilum.disposals import service, store
-from hilum.disposals.models import EVENT_URI, Cause, Disposal, DisposalQuery
+from hilum.disposals.models import EVENT_URI, Answer, Cause, Disposal, DisposalQuery
 from hilum.infra.context import Context
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
@@ -28,10 +28,11 @@ from hilum.notices import service as notices
 from hilum.notices.models import Channel, NewEndpoint, Notice, NoticeQuery
 from hilum.policies.document import read_book, render
 from hilum.registry import service as registry
-from tests.flows.back_channel import BASE, MERCY, Platform
+from tests.flows.back_channel import BASE, MERCY, OTHER, Platform
 from tests.flows.connected_ground import connect, manage
 from tests.flows.control_site import build, problem
 from tests.flows.front_channel import Front, front
+from tests.flows.rule_book_ground import everywhere, narrow_rule_book
 from tests.flows.vendor_ground import furnish_vendor
 from tests.sim.notice_ground import NoticeGround
 from tests.sim.one_world import in_one_world
@@ -84,6 +85,8 @@ def opened(front: Platform, text: str) -> dict[str, Any]:
     assert token.header["typ"] == "secevent+jwt"
     assert token.claims["iss"] == BASE
     found: dict[str, Any] = token.claims["events"][EVENT_URI]
+    # For the client of the agreement alone, since it names the patient as that client knew them.
+    assert token.claims["aud"] == [found["client_id"]]
     return found
 
 
@@ -99,6 +102,9 @@ def test_the_app_receives_a_signed_request_and_a_mail_has_no_patient(front: Fron
         assert announce(front) == 0
         NoticeGround(front.uow).hooks().run()
 
+    assert [each.facts["disposal"] for each in front.events("disposals.request.add")] == [asked.id]
+    (sent,) = front.events("disposals.request.send")
+    assert (sent.facts["disposal"], sent.facts["webhooks"], sent.facts["mailed"]) == (asked.id, 1, True)
     (hook,) = receiver.received
     data = json.loads(hook.body)["data"]
     event = opened(front, data["request"])
@@ -121,7 +127,9 @@ def test_a_text_that_was_changed_or_signed_by_another_does_not_verify(front: Fro
     connect(front)
     remove(front)
     (asked,) = requests(front)
+    front.add_app("beside it", front.clients["symmetric"].type, beside="web")
     text = front.run(lambda ctx: service.signed_text(ctx, asked, issuer=BASE))
+    assert opened(front, text)["patient"] == "p1"
     head, body, signature = text.split(".")
 
     with pytest.raises(BadSignatureError):
@@ -245,6 +253,8 @@ def test_the_app_reads_and_answers_with_its_own_credentials(front: Front) -> Non
     assert front.post("disposals", client, kept).status_code == 400
     recorded = front.events("disposals.request.answer")
     assert [each.facts["answer"] for each in recorded] == ["disposed", "retained"]
+    front.clock.advance(timedelta(days=31))
+    assert front.run(service.mark_overdue) == 0, "what was answered in time is no finding"
 
 
 @in_one_world(
@@ -297,16 +307,21 @@ def test_what_a_former_vendor_left_open_hides_no_request_of_the_new_one(
     asked = connected(front, client)
     monkeypatch.setattr(store, "OPEN_BOUND", 2)
     older = replace(asked, vendor=VendorId("vnd_former"))
+    elsewhere = replace(asked, id="dsp_0x", tenant=OTHER)
 
     def add(ctx: Context) -> None:
         for n in range(3):
             store.add(ctx.tx, replace(older, id=f"dsp_0{n}"), f"former/{n}")
+        store.add(ctx.tx, elsewhere, "elsewhere")
 
     front.run(add)
 
     found = listed(front, client).json()["disposals"]
 
     assert [each["disposal"] for each in found] == [asked.id]
+    for unseen in ("dsp_00", elsewhere.id):
+        answer = front.post("disposals", client, {"disposal": unseen, "answer": "disposed"})
+        assert answer.status_code == 400, "neither for the former vendor nor at another hospital"
 
 
 def test_no_answer_in_time_becomes_a_finding_and_stays_one(front: Front) -> None:
@@ -325,6 +340,27 @@ def test_no_answer_in_time_becomes_a_finding_and_stays_one(front: Front) -> None
     assert late.overdue_at is not None
     assert late.answered_at is not None
     assert front.events("disposals.request.answer")[0].facts["late"] is True
+
+
+def test_of_two_answers_at_one_moment_one_is_recorded(front: Front) -> None:
+    """C95: who reads the request before the other answer is written does not replace it."""
+    asked = connected(front, confidential(front))
+    kept = replace(asked, answer=Answer.RETAINED, legal_reason="Medical device file")
+
+    assert front.run(lambda ctx: store.save_answer(ctx.tx, replace(asked, answer=Answer.DISPOSED), None))
+    assert not front.run(lambda ctx: store.save_answer(ctx.tx, kept, None))
+
+    assert [each.answer for each in requests(front)] == [Answer.DISPOSED]
+
+
+def test_a_hospitals_own_system_has_no_vendor_to_ask(front: Front) -> None:
+    """C95."""
+    own = front.clients["ehr"].app
+    assert front.run(partial(registry.get_app, app_id=own)).tenant == MERCY
+
+    front.run(partial(service.ask_of_hospital, tenant=MERCY, app_id=own, installation="ins_1"))
+
+    assert requests(front) == []
 
 
 def add_request(ctx: Context, vendor: str, n: int, tenant: str = "general") -> None:
@@ -391,3 +427,11 @@ def test_the_deadline_is_that_of_the_rule_book(front: Front) -> None:
     again, _ = read_book(render(book))
     assert again is not None
     assert again.digest == book.digest
+
+    narrow_rule_book(front.run, everywhere("disposal_days", 7), MERCY)
+    connect(front)
+    remove(front)
+    (asked,) = requests(front)
+    assert asked.due_at == front.clock.now() + timedelta(days=7), (
+        "also where a version is tried at one hospital"
+    )

@@ -10,6 +10,9 @@ from hilum.disposals import policy
 from hilum.disposals.models import Answer, AnswerOrder, Cause, Disposal, DisposalQuery, State
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.ids import AppId, AuthorizationId, ClientId, TenantId, VendorId
+from hilum.policies.models import DISPOSAL_DAYS, Tier
+from hilum.policies.policy import cell_of
+from tests.unit.policies.books import book
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 MERCY, OTHER = TenantId("mercy"), TenantId("other")
@@ -58,6 +61,7 @@ CLIENT = Actor(ActorKind.CLIENT, "cli_1", MERCY)
         (person("patient"), False, False),
         (staff("platform_admin"), True, False),
         (staff("auditor"), True, False),
+        (staff("unheard_of"), False, False),
         (SYSTEM, True, False),
         (CLIENT, False, False),
         (Actor(ActorKind.ANONYMOUS, "anonymous"), False, False),
@@ -114,6 +118,7 @@ def test_what_was_deleted_is_never_kept_again(before: Answer | None, after: Answ
         (AnswerOrder(Answer.RETAINED, "Medical device file"), None),
         (AnswerOrder(Answer.RETAINED), "missing"),
         (AnswerOrder(Answer.PARTLY, "  "), "missing"),
+        (AnswerOrder(Answer.PARTLY, "x" * 500), None),
         (AnswerOrder(Answer.PARTLY, "x" * 501), "too_long"),
     ],
 )
@@ -135,6 +140,19 @@ def test_whoever_keeps_something_says_by_which_law(order: AnswerOrder, fault: st
 def test_no_answer_in_time_is_a_finding(change: dict[str, Any], at: datetime, state: State) -> None:
     """C95."""
     assert policy.state_of(replace(REQUEST, **change), at) is state
+
+
+@pytest.mark.parametrize(
+    ("days", "expected"),
+    [((7, 30), 7), ((30, 7), 7), ((None, 60), 60), ((None,), DISPOSAL_DAYS), ((), DISPOSAL_DAYS)],
+)
+def test_the_shortest_deadline_of_an_apps_cells_counts(days: tuple[int | None, ...], expected: int) -> None:
+    """C95: of several clients; the default if no cell admits one."""
+    cell = cell_of(book(), "unclassified", Tier.LOW)
+    assert cell is not None
+    cells = [None if each is None else replace(cell, disposal_days=each) for each in days]
+
+    assert policy.due_at(NOW, cells) == NOW + timedelta(days=expected)
 
 
 def test_the_signed_text_is_an_event_and_no_id_token() -> None:
