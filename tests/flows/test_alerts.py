@@ -1,6 +1,8 @@
 """Alerts about the calls of apps: opened by the rule book's limits, mailed once, shown, and closed by themselves (C20, C179)."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,14 +13,16 @@ from hilum.audit import service as audit
 from hilum.audit.models import EventQuery, Outcome
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
+from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import TenantId
-from hilum.monitoring import jobs
+from hilum.monitoring import jobs, service
 from hilum.monitoring.models import MAILED_AGAIN, WINDOW
 from hilum.notices.store import notices
 from hilum.policies import service as policies
 from hilum.policies.models import ApplyOrder
 from hilum.registry import service as registry
-from tests.flows.control_site import problem
+from hilum.signin.policy import actor_of
+from tests.flows.control_site import TRACE, problem
 from tests.flows.journal_ground import access
 from tests.flows.use_ground import MAILBOX, DeclaringApp, Lease
 from tests.flows.vendor_ground import join
@@ -176,6 +180,34 @@ def test_an_alert_ends_with_the_installation(watch: Watch, clock: FakeClock) -> 
     watch.judge()
 
     assert [each["why"] for each in watch.alerts()] == ["not_watched"]
+
+
+def test_an_alert_ends_with_the_certification(watch: Watch) -> None:
+    """C20: what was withdrawn has no limits, though its term is not over."""
+    watch.call("general", 100, **REFUSED)
+    watch.judge()
+
+    for held in watch.site.system(registry.certifications_of, app=watch.app):
+        watch.site.system(registry.withdraw_certification, certification_id=held.id)
+    watch.judge()
+
+    assert [each["why"] for each in watch.alerts()] == ["not_watched"]
+
+
+def test_only_the_platform_reads_what_is_open_everywhere(watch: Watch) -> None:
+    """C20: also without the addresses, which have their own audience."""
+    watch.call("general", 100, **REFUSED)
+    watch.judge()
+
+    def do(who: str, verb: Callable[..., Any], **more: Any) -> Any:
+        actor = actor_of(watch.site.people[who])
+        return watch.site.uow.write_now(partial(verb, **more), actor=actor, trace=TRACE)
+
+    assert len(do("rita", service.newest_open, limit=5)) == 1
+    with pytest.raises(NotPermitted):
+        do("gina", service.newest_open, limit=5)
+    with pytest.raises(NotPermitted):
+        do("gina", service.last_run)
 
 
 def test_a_hospital_sees_its_own_alerts_only(watch: Watch) -> None:

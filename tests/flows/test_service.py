@@ -7,7 +7,10 @@ import pytest
 
 from hilum.audit.models import Outcome
 from hilum.infra.unit_of_work import UnitOfWork
+from hilum.registry import service as registry
+from hilum.registry.store import apps
 from tests.flows.use_ground import Ground
+from tests.flows.vendor_ground import join
 from tests.sim.world import FakeClock
 
 
@@ -62,3 +65,16 @@ def test_a_hospital_sees_its_own_calls_only(ground: Ground) -> None:
 @pytest.mark.parametrize("query", [{"days": 0}, {"days": 91}, {"tenant": "nowhere!"}, {"hours": 1}])
 def test_what_is_asked_for_must_be_within_its_bounds(ground: Ground, query: dict[str, Any]) -> None:
     assert service(ground, "rita", **query).status_code == 422
+
+
+def test_a_vendor_sees_no_day_of_the_vendor_before(ground: Ground) -> None:
+    """C14, C228: nor the day on which it took the app over, which is partly the former one's."""
+    vendor = ground.site.system(registry.get_app, app_id=ground.app).vendor
+    join(ground.site, vendor, "v.dev", "developer")
+    assert service(ground, "v.dev").json()["total"]["calls"] == 4
+    taken = apps.update().values(owner_since=ground.clock.now() - timedelta(days=1))
+
+    ground.site.system(lambda ctx: ctx.tx.execute(taken) and None)
+
+    assert service(ground, "v.dev").json()["total"]["calls"] == 0
+    assert service(ground, "rita").json()["total"]["calls"] == 4

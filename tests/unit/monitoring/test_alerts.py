@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from hilum.audit.models import SERVED_EDGES_MS, Served
+from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import AppId, TenantId, VendorId
 from hilum.monitoring import policy
 from hilum.monitoring.models import (
@@ -22,6 +23,7 @@ from hilum.monitoring.models import (
 from hilum.notices.policy import facts_faults
 from hilum.notices.templates import ALERT
 from hilum.policies.models import AlertThresholds, Tier
+from hilum.registry.models import App
 from tests.sim.world import START
 from tests.unit.policies.books import book
 
@@ -198,3 +200,53 @@ def test_names_of_any_length_fit_into_the_mail() -> None:
     assert facts_faults(ALERT.fields, {"apps": line, "places": line, "kind": "slow"}) == {}
     assert line == ", ".join(f"{letter * 79}…" for letter in "abc") + " and 3 more"
     assert policy.in_words(("Rota", "Chart"), 3) == "Chart, Rota"
+
+
+ACME, GENERAL, CLINIC = VendorId("ven_acme"), TenantId("general"), TenantId("clinic")
+STAFF = Actor(ActorKind.STAFF, "per_s", roles=frozenset({"auditor"}))
+MEMBER = Actor(ActorKind.MEMBER, "per_m", roles=frozenset({"vendor_developer"}), vendor=ACME)
+GINA = Actor(ActorKind.PERSON, "per_g", GENERAL, frozenset({"administrator"}))
+ANN = Actor(ActorKind.PERSON, "per_a", GENERAL, frozenset({"physician"}))
+CLIENT = Actor(ActorKind.CLIENT, "cli_1", GENERAL, frozenset({"administrator"}))
+
+
+@pytest.mark.parametrize(
+    ("actor", "tenant", "shown"),
+    [
+        (STAFF, "", ("", "")),
+        (STAFF, "clinic", ("", "clinic")),
+        (MEMBER, "", (ACME, "")),
+        (MEMBER, "clinic", (ACME, "clinic")),
+        (GINA, "", ("", "general")),
+        (GINA, "general", ("", "general")),
+        (GINA, "clinic", None),
+        (ANN, "", None),
+        (ANN, "general", None),
+        (CLIENT, "", None),
+    ],
+)
+def test_nobody_lists_alerts_about_others(actor: Actor, tenant: str, shown: tuple[str, str] | None) -> None:
+    """C20: a vendor those about its apps, at any hospital; a hospital's administrator those at it, of any vendor."""
+    assert policy.alerts_shown(actor, tenant) == shown
+
+
+APP = App(AppId("app_1"), ACME, "Chart", "Shows", "Review", category="unclassified")
+
+
+@pytest.mark.parametrize(
+    ("actor", "app", "at", "expected"),
+    [
+        (STAFF, APP, None, True),
+        (MEMBER, APP, None, True),
+        (replace(MEMBER, vendor=VendorId("ven_other")), APP, None, False),
+        (MEMBER, replace(APP, tenant=GENERAL), None, False),
+        (GINA, APP, GENERAL, True),
+        (GINA, APP, CLINIC, False),
+        (GINA, APP, None, False),
+        (ANN, APP, GENERAL, False),
+        (CLIENT, APP, GENERAL, False),
+    ],
+)
+def test_who_sees_how_an_app_works(actor: Actor, app: App, at: TenantId | None, expected: bool) -> None:
+    """C20: at one hospital its administrators, everywhere its vendor and the platform."""
+    assert policy.may_see_service(actor, app, at) is expected
