@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from hilum.certificates import policy
+from hilum.certificates import policy, store
 from hilum.certificates.models import LIST_REMADE
-from hilum.certificates.service import step
+from hilum.certificates.service import current_of, step, validly_certified
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.ids import AppId
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from tests.flows.certificate_ground import AT, DAY, Certified
@@ -44,6 +45,8 @@ def test_a_certificate_is_published_and_verifies(certified: Certified) -> None:
     assert (shown["certificate"], shown["status"], shown["tier"]) == (document.text, "valid", "low")
     assert shown["address"] == f"{AT.issuer}/{certified.certificate}"
     assert "certified until" in certified.badge()
+    badge = certified.fetch(f"/{certified.certificate}/badge.svg")
+    assert badge.headers["content-security-policy"] == "default-src 'none'; sandbox", "it runs nothing"
     assert certified.fetch("/status/0").headers["content-type"] == "application/statuslist+jwt"
 
 
@@ -54,6 +57,9 @@ def test_nothing_that_is_asked_without_reason_is_answered(certified: Certified) 
     assert "no certificate" in certified.fetch("/of/Nobody/badge.svg").text
     # Certified for a sandbox alone: nobody's app is found by name for that.
     assert certified.fetch("/of/Rota").status_code == 404
+    system = certified.site.system
+    assert system(current_of, app=AppId(certified.app)) is None
+    assert system(validly_certified) == set()
     assert certified.site.browser().post("/certificates/keys.json").status_code == 405
     problem(certified.site.api("ann").get("/certificates"), 403, "not_permitted")
     furnish_vendor(certified.site, "Rival", "rival")
@@ -201,6 +207,10 @@ def test_what_changed_is_followed_alone_and_what_was_missed_is_walked_over(certi
     certified.site.system(lambda ctx: ctx.tx.execute(text("DELETE FROM fact_change")))
     certified.site.system(lambda ctx: ctx.tx.execute(text("UPDATE certificate_walk SET n = 0, mark = 0")))
     second = certified.certify(certified.add_version("2"))
+    before = certified.site.system(lambda ctx: store.get_walk(ctx.tx)).at
+    certified.site.clock.advance(timedelta(seconds=1))
+    assert certified.site.system(step, at=AT)
+    assert certified.site.system(lambda ctx: store.get_walk(ctx.tx)).at == before, "there is more to follow"
 
     certified.follow()
 

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 
 from hilum.certificates.models import REMIND_BEFORE
 from hilum.certificates.service import remind_due
@@ -151,6 +152,23 @@ def test_the_end_of_a_certificate_is_announced_once_each_time_to_vendor_and_hosp
     certified.world.clock.advance(timedelta(seconds=1))
     follow(certified)
     assert reminders(certified) == sorted([*in_grace, "certificate_ended", "app_certificate_ended"])
+
+
+@pytest.mark.parametrize("why", ["withdrawn", "for sandboxes alone"])
+def test_an_end_that_nobody_misses_is_not_announced(certified: Certified, why: str) -> None:
+    """C114, C225."""
+    certified.keep_proofs()
+    site = certified.ground.site
+    if why == "withdrawn":
+        for each in site.system(registry.certifications_of, app=AppId(certified.ground.app)):
+            site.system(registry.withdraw_certification, certification_id=each.id)
+        follow(certified)
+    else:
+        site.system(lambda ctx: ctx.tx.execute(text("UPDATE certificate SET environment = 'sandbox'")))
+
+    certified.world.clock.advance((120 - 7) * DAY)
+
+    assert reminders(certified) == []
 
 
 @pytest.mark.parametrize("days", [20])

@@ -38,6 +38,7 @@ from hilum.kernel.ids import VendorId
 from hilum.policies.models import Book
 from hilum.registry.models import App, AppState, AppVersion, Certification, Vendor
 from hilum.registry.policy import may_read_catalogue, may_see_vendor, was_reviewed
+from hilum.review.models import Document, Visibility
 
 _WORDS = {
     Cause.WITHDRAWN: "withdrawn",
@@ -228,6 +229,14 @@ def claims_of(
         else None,
         "status": {"status_list": {"idx": number % LIST_SIZE, "uri": f"{at.status}/{number // LIST_SIZE}"}},
     }
+
+
+def documents_of(documents: Iterable[Document]) -> tuple[tuple[str, str, str], ...]:
+    """Return kind and digest of each reviewed document, and its address if everybody may read it, else empty (C104)."""
+    return tuple(
+        (each.kind, each.sha256, each.url if each.visibility is Visibility.PUBLIC else "")
+        for each in documents
+    )
 
 
 def is_as_signed(found: Certificate, text: str, keys: Mapping[str, Any]) -> bool:

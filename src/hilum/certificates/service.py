@@ -43,7 +43,6 @@ from hilum.policies.models import GRACE_DAYS_BOUND, Book
 from hilum.registry import service as registry
 from hilum.registry.models import App, Certification, Certified, Environment
 from hilum.review import service as review
-from hilum.review.models import Visibility
 
 __all__ = ["remind_due"]
 _APP = "app/"
@@ -217,11 +216,7 @@ def _evidence(ctx: Context, certification: Certification) -> Evidence:
         run = review.view_run(reading, certification.submission)
     except NotFound:
         return Evidence()
-    public = Visibility.PUBLIC
-    documents = tuple(
-        (each.kind, each.sha256, each.url if each.visibility is public else "")
-        for each in found.order.documents
-    )
+    documents = policy.documents_of(found.order.documents)
     return Evidence(found.id, found.digest, run.number, run.digest, documents, run.rule_book)
 
 

@@ -1,27 +1,34 @@
 """What a certificate's status is, and what anybody who verifies one comes to (C113)."""
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from xml.etree import ElementTree as ET
 
 import orjson
 import pytest
 
 from hilum.certificates import policy
+from hilum.certificates.live import Published
 from hilum.certificates.models import (
+    LIST_BOUND,
     LIST_LIFE,
     LIST_SIZE,
     LIST_TYPE,
     Cause,
     Certificate,
+    News,
     Status,
     Stops,
 )
+from hilum.controls.models import Mode, Switch, SwitchIndex, Target, TargetKind
 from hilum.kernel import base64url
-from hilum.kernel.ids import TenantId, VersionId
+from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.ids import AppId, TenantId, VersionId
 from hilum.registry.models import App, AppState, Certification, Environment
+from hilum.review.models import Document, Visibility
 from tests.unit.certificates.facts import (
     APP,
     AT,
@@ -32,6 +39,7 @@ from tests.unit.certificates.facts import (
     NOW,
     OTHER,
     SHOWN,
+    VENDOR,
     claims,
     jwks,
     signed,
@@ -75,6 +83,44 @@ def test_the_status_follows_the_registry_and_the_switches(
 
 
 @pytest.mark.parametrize(
+    ("mode", "since", "stopped"),
+    [
+        (Mode.FULL_STOP, timedelta(0), True),
+        (Mode.NO_NEW_LAUNCHES, timedelta(0), True),
+        (Mode.READ_ONLY, timedelta(0), False),
+        (Mode.FULL_STOP, DAY, False),
+    ],
+)
+def test_a_switch_counts_while_it_stops_launches(mode: Mode, since: timedelta, *, stopped: bool) -> None:
+    """C113: one that leaves an app its launches, or is over, suspends no certificate."""
+    target = Target(TargetKind.APP, "app_1")
+    switch = Switch("swi_1", target, mode, "a drill", "staff:per_1", NOW, NOW + DAY)
+
+    found = policy.stops_in(SwitchIndex({target: (switch,)}), NOW + since)
+
+    assert found == (Stops(apps=frozenset({"app_1"})) if stopped else Stops())
+
+
+@pytest.mark.parametrize(
+    ("actor", "own", "lists"),
+    [
+        (
+            Actor(ActorKind.MEMBER, "per_m", roles=frozenset({"vendor_owner"}), vendor=VENDOR.id),
+            VENDOR.id,
+            True,
+        ),
+        (Actor(ActorKind.MEMBER, "per_m", vendor=VENDOR.id), None, False),
+        (Actor(ActorKind.STAFF, "per_s", roles=frozenset({"auditor"})), None, True),
+        (Actor(ActorKind.PERSON, "per_g", TenantId("general"), frozenset({"administrator"})), None, True),
+        (Actor(ActorKind.PERSON, "per_a", TenantId("general"), frozenset({"physician"})), None, False),
+    ],
+)
+def test_who_lists_certificates_and_whose(actor: Actor, own: str | None, lists: bool) -> None:
+    """C113: a vendor's member those of the vendor; who has no role there none."""
+    assert (policy.sees_only(actor), policy.may_list(actor)) == (own, lists)
+
+
+@pytest.mark.parametrize(
     ("certification", "app", "stops", "status"),
     [
         (CERTIFIED, APP, NO_STOPS, Status.VALID),
@@ -102,6 +148,7 @@ def test_what_ended_is_in_its_grace_until_that_is_over(
         ({}, ENDS + 14 * DAY),
         ({"graceless": True}, None),
         ({"certified_until": ENDS + DAY}, None),
+        ({"certified_scopes": (*CERT.scopes, "user/Slot.rs")}, None),
         ({"version": VersionId("ver_2")}, None),
         ({"environment": Environment.SANDBOX}, None),
     ],
@@ -140,6 +187,8 @@ def test_each_place_of_a_status_list_holds_its_own_status() -> None:
     assert policy.status_at(packed, 2, LIST_SIZE) is None
     assert policy.status_at(packed, 2, -1) is None
     assert policy.status_at(packed, 3, 0) is None
+    larger = base64url.encode(zlib.compress(bytes(LIST_BOUND + 1)))
+    assert policy.status_at(larger, 2, LIST_SIZE) is None, "no more is inflated than a list may have"
     assert policy.status_at("AAAA", 2, 0) is None
     assert policy.status_at("ä", 2, 0) is None
 
@@ -185,7 +234,7 @@ def tampered(text: str) -> str:
         (signed(claims(), OTHER), KEYS, "signature_invalid"),
         (signed(claims())[:-4], KEYS, "signature_invalid"),
         (signed(claims(), kid="k2"), KEYS, "key_unknown"),
-        (signed(claims(), kid=None), {"keys": [{}]}, "key_unknown"),
+        (signed(claims(), kid=None), {"keys": [{**KEYS["keys"][0], "kid": None}]}, "key_unknown"),
         (signed(claims()), {}, "key_unknown"),
         (signed(claims()), {"keys": "k1"}, "key_unknown"),
         (
@@ -219,13 +268,19 @@ def test_what_is_not_wholly_in_order_is_not_valid(text: str, keys: Mapping[str, 
         (listed({7: Status.SUSPENDED}), "suspended"),
         (listed({7: Status.GRACE}), "expired_in_grace"),
         (listed({}, number=1), "status_list_other"),
+        (
+            signed(
+                policy.list_claims(0, {}, now=NOW, at=replace(AT, issuer="https://x.example")), typ=LIST_TYPE
+            ),
+            "status_list_other",
+        ),
         (listed({}, now=NOW - LIST_LIFE), "status_list_old"),
         (signed(policy.list_claims(0, {}, now=NOW, at=AT), OTHER, typ=LIST_TYPE), "signature_invalid"),
         (signed(policy.list_claims(0, {}, now=NOW, at=AT)), "type_wrong"),
         (signed({"sub": f"{AT.status}/0"}, typ=LIST_TYPE), "status_list_malformed"),
         ("nothing", "status_list_malformed"),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_a_status_list_says_whether_it_still_holds(status_list: str, code: str) -> None:
     """C113: one that is old, of somebody else, or about other certificates says nothing, and nothing is not valid."""
@@ -272,6 +327,9 @@ def test_a_text_is_of_its_certification_only_as_it_was_signed() -> None:
     assert [policy.is_as_signed(found, each, KEYS) for each in wrong] == [False] * len(wrong)
     assert not policy.is_as_signed(found, signed(claims(), typ=LIST_TYPE), KEYS)
     assert not policy.is_as_signed(found, signed(claims()), jwks(k2=KEY))
+    assert not policy.is_as_signed(found, signed(claims(LIST_SIZE + 7)), KEYS), (
+        "the same place of another list"
+    )
 
 
 # --- the badge -----------------------------------------------------------------------------------------------------------------
@@ -347,3 +405,39 @@ def test_the_best_and_newest_certificate_stands_for_an_app() -> None:
     assert policy.current([gone, held]) == held
     assert policy.current([gone, held, IN_GRACE]) == IN_GRACE
     assert policy.current([]) is None
+
+
+# --- what a worker publishes ---------------------------------------------------------------------------------------------------
+
+
+def published(*certificates: Certificate) -> Published:
+    made = Published(cast("Any", None))
+    made._apply(News(1, NOW, certificates, {}, KEYS, whole=True))
+    return made
+
+
+def test_a_name_that_two_apps_have_shows_the_certificate_of_neither() -> None:
+    """C113: no vendor gets the badge of another's app by giving its own the same name."""
+    namesake = replace(SHOWN, id="cert_2", app=AppId("app_2"), app_name=SHOWN.app_name.upper())
+
+    assert published(SHOWN).of_app("rota") == SHOWN
+    both = published(SHOWN, namesake)
+    assert both.of_app("rota") is None
+    assert (both.of_app("app_1"), both.of_app("app_2")) == (SHOWN, namesake)
+
+
+def test_what_is_certified_for_sandboxes_alone_stands_for_no_app() -> None:
+    assert published(replace(SHOWN, environment=Environment.SANDBOX)).of_app("app_1") is None
+
+
+def test_a_certificate_names_the_address_of_what_everybody_may_read_alone() -> None:
+    """C104, C113: of every other document the digest, which proves which it was."""
+    documents = [
+        Document(each.value, f"https://acme.example/{each.value}", "d" * 64, NOW.date(), visibility=each)
+        for each in Visibility
+    ]
+
+    assert policy.documents_of(documents) == tuple(
+        (each.value, "d" * 64, "https://acme.example/public" if each is Visibility.PUBLIC else "")
+        for each in Visibility
+    )
