@@ -116,3 +116,5 @@ def test_a_form_that_says_that_more_was_shown_gets_what_is_offered(front: Front)
 
     granted = set(front.redeem(told["code"], "web").json()["scope"].split(" "))
     assert not granted & {"offline_access", "patient/Observation.rs", "user/Patient.rs"}
+    agreed = front.events("consent.authorization.record")[0].facts["scopes"]
+    assert set(agreed) == granted, "and nothing else is on record as agreed to"

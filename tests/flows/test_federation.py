@@ -528,6 +528,9 @@ def test_a_hospital_can_have_its_people_sign_in_only_so(ground: Ground) -> None:
     assert refused.status_code == 403
     assert "through its own identity provider" in refused.text
     assert token.status_code == 403
+    query = EventQuery(tenant="general", action="signin.session.begin", outcome="refused")
+    recorded = ground.read(lambda ctx: audit.list_events(ctx, query)).events
+    assert [each.event.reason for each in recorded] == ["passwords_off"] * 2
     assert press(ground, "gina").status_code == 303
 
     ground.set_up(passwords=Passwords.NOBODY)

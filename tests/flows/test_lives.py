@@ -145,6 +145,24 @@ def test_opening_an_app_moves_no_fixed_end(front: Front) -> None:
     assert "has approved this app for your role" in go().text
 
 
+def test_what_was_not_used_for_too_long_is_agreed_to_again(front: Front) -> None:
+    """C89, C90: staff who opened the app in time go on; afterwards they see the notice again, though its own term is not over."""
+
+    def go() -> Any:
+        return front.browser("dora").authorize(launch=front.open_launch().handle)
+
+    limits(front, idle="92 d")
+    browser = front.browser("dora")
+    browser.authorize(launch=front.open_launch().handle)
+    answer(browser.allow())
+    front.clock.advance(91 * DAY)
+    assert "code" in answer(go())
+
+    front.clock.advance(92 * DAY)
+
+    assert "has approved this app for your role" in go().text
+
+
 def test_the_page_and_the_list_say_when_and_why_something_ends(front: Front, clock: FakeClock) -> None:
     """C93, C194, C219: last use and end of agreements and of token families."""
     connect(front)

@@ -133,6 +133,9 @@ def test_a_dormant_account_is_opened_again_by_a_colleague_only(site: ControlSite
     assert "closed" in page.text
     assert "closed" not in guess.text
     problem(api.post("/tokens", json={"username": "root", "password": PASSWORD}), 403, "account_dormant")
+    query = EventQuery(action="signin.session.begin", outcome="refused")
+    refused = [each.event.reason for each in site.system(audit.list_events, query=query).events]
+    assert refused == ["account_dormant", "wrong_credentials", "account_dormant"]
     opened = site.system(
         enrolment.reset,
         person_id=site.people["root"].id,

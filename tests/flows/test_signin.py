@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from hilum.identity import service as identity
+from hilum.identity.models import TenantChange
+from hilum.kernel.ids import TenantId
 from hilum.signin.models import ATTEMPTS_FREE
 from tests.flows.control_site import ORIGIN, PASSWORD, ControlSite, problem
 from tests.sim.browser import Form, form_with
@@ -154,6 +157,13 @@ def test_a_malformed_form_is_refused_with_a_page(
 def test_an_unknown_hospital_has_no_door(browser: TestClient, path: str) -> None:
     assert browser.get(path).status_code == 404
     assert browser.post(path, data={"username": "x"}).status_code == 404
+
+
+def test_a_closed_hospital_has_no_door_either(site: ControlSite) -> None:
+    """C57: it is answered as one that does not exist."""
+    site.system(lambda ctx: identity.update_tenant(ctx, TenantId("general"), TenantChange(active=False)))
+
+    assert site.browser().get(PAGE).status_code == 404
 
 
 def test_the_page_is_never_framed_stored_or_scripted(browser: TestClient) -> None:

@@ -279,8 +279,9 @@ def test_of_two_windows_that_finish_one_sign_in_one_gets_a_session(ground: Groun
 
 
 def test_what_was_begun_before_a_full_stop_does_not_go_on_after_it(ground: Ground, clock: FakeClock) -> None:
-    """Security decision 8: neither a session nor a sign-in that waits for its code."""
+    """Security decision 8: neither a session, nor a sign-in that waits for its code, nor an API token."""
     waits = begun(ground)
+    _, secret = ground.do(service.create_api_token, ground.root.id)
     _, cookie = ground.sign_in(username="root", tenant=None)
     target = Target(TargetKind.PERSON, ground.root.id)
     order = EngageOrder(target, Mode.FULL_STOP, "a drill", clock.now() + timedelta(minutes=1))
@@ -290,7 +291,40 @@ def test_what_was_begun_before_a_full_stop_does_not_go_on_after_it(ground: Groun
 
     assert ground.do(service.pending, waits) is None
     assert ground.session(cookie) is None
+    assert isinstance(ground.do(service.authenticate_api_token, secret, production=False), Barred)
     assert ground.do(service.pending, begun(ground)) is not None
+
+
+def test_a_stop_on_a_person_is_said_at_their_own_hospital_alone(ground: Ground, clock: FakeClock) -> None:
+    """C57: a cookie that is brought to another hospital names nobody there."""
+    _, cookie = ground.sign_in()
+    target = Target(TargetKind.PERSON, ground.ann.id)
+    order = EngageOrder(target, Mode.FULL_STOP, "a drill", clock.now() + timedelta(minutes=1))
+    assert ground.do(service.person_stopped, cookie, GENERAL) is None
+
+    ground.do(controls.engage, order)
+
+    assert ground.do(service.person_stopped, cookie, GENERAL).id == ground.ann.id
+    assert ground.do(service.person_stopped, cookie, TenantId("mercy")) is None
+
+
+def test_after_a_restore_no_sign_in_waits_any_more(ground: Ground) -> None:
+    waits = begun(ground)
+
+    ground.do(service.end_all)
+
+    assert ground.do(service.pending, waits) is None
+
+
+def test_nobody_confirms_the_token_of_somebody_else(ground: Ground) -> None:
+    """Security decision 25: though they know its secret."""
+    token, secret = ground.do(service.create_api_token, ground.root.id)
+    gina = policy.actor_of(ground.gina)
+
+    with pytest.raises(NotAuthenticated):
+        ground.do(service.own_token, secret, actor=gina)
+    with pytest.raises(NotFound):
+        ground.do(service.confirm_token, token, actor=gina)
 
 
 def test_a_session_with_a_role_that_its_person_has_not_is_nobody(ground: Ground) -> None:
