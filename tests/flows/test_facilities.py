@@ -143,6 +143,7 @@ def test_a_denial_continues_where_a_facility_is_removed_and_added_again(
 ) -> None:
     """C38, C146: by its name or its reference at the FHIR server, since the id is a new one; also after the second time."""
     narrow(front, denied=(east,))
+    on_record = len(front.events("registry.installation.narrow"))
     again = east
     for _ in range(2):
         front.run(partial(identity.remove_facility, facility_id=again.id))
@@ -152,6 +153,7 @@ def test_a_denial_continues_where_a_facility_is_removed_and_added_again(
 
     assert again.id != east.id
     assert (again.id in installed(front).denied) is stays
+    assert len(front.events("registry.installation.narrow")) == on_record + (2 if stays else 0)
     if stays:
         refused(partial(front.open_launch, facility=reference), "facility_not_allowed")
     else:

@@ -20,7 +20,7 @@ from hilum.infra.context import Context
 from hilum.infra.db import Database
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
-from hilum.installations.models import InstallOrder
+from hilum.installations.models import InstallOrder, WidenOrder
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.errors import HilumError, Invalid
 from hilum.kernel.ids import ClientId, PersonId, TenantId
@@ -357,7 +357,7 @@ def written_down(north: North, *, purpose: str = "Quality reports", approver: st
 def test_an_app_whose_service_rests_on_a_text_is_not_approved_again_before_somebody_agrees(
     north: North,
 ) -> None:
-    """C17: neither validated nor installed again; what runs goes on."""
+    """C17: neither validated nor widened nor installed again; what runs goes on."""
     written_down(north)
     (before,) = north.do("ada", lambda ctx: installations.list_installations(ctx, NORTH))
     again = InstallOrder(NORTH, north.client.app, frozenset())
@@ -368,6 +368,11 @@ def test_an_app_whose_service_rests_on_a_text_is_not_approved_again_before_someb
     )
     assert (
         code_of(lambda: north.do("ada", lambda ctx: installations.install(ctx, again))) == "approver_missing"
+    )
+    more = WidenOrder(roles=frozenset({"administrator"}))
+    assert (
+        code_of(lambda: north.do("ada", lambda ctx: installations.widen(ctx, before.id, more)))
+        == "approver_missing"
     )
     assert north.has_token()
     north.mandate()

@@ -101,7 +101,8 @@ def test_an_administrator_changes_habits_and_the_platform_where_data_lies(two: U
         TenantChange(base_url="https://evil.example"),
         TenantChange(ehr_origins=("https://evil.example",)),
     ):
-        with pytest.raises(NotPermitted):
+        # By the right alone: an account that may not ask for it would be refused as well.
+        with pytest.raises(NotPermitted, match="not_permitted"):
             do(two, admin("general"), service.update_tenant, GENERAL.id, change)
     with pytest.raises(NotPermitted):
         do(two, admin("children"), service.update_tenant, GENERAL.id, TenantChange(name="mine"))
@@ -131,6 +132,22 @@ def test_a_person_is_found_by_username_at_the_own_tenant_only(two: UnitOfWork) -
     assert (find("children", "ann"), find(None, "ann")) == (other, staff)
     assert (find("mercy", "ann"), find("general", "bob"), find("general", "a\x00")) == (None, None, None)
     assert ann.patients == ("p1", "p2")
+
+
+def test_a_search_by_name_finds_nobody_whose_name_the_searcher_may_not_see(two: UnitOfWork) -> None:
+    """The staff find no patient by name, and clinicians nobody."""
+    patient = NewPerson(GENERAL.id, "pat", "Ann Patient", Role.PATIENT, "Patient/p9")
+    for order in (ANN, replace(ANN, tenant=CHILDREN.id, name="Ann Other"), patient):
+        do(two, SYSTEM, service.add_person, order)
+    physician = Actor(ActorKind.PERSON, "per_1", GENERAL.id, frozenset({"physician"}))
+    security = Actor(ActorKind.STAFF, "per_2", roles=frozenset({"security"}))
+
+    def found(actor: Actor) -> set[str]:
+        return {each.name for each in do(two, actor, service.search_people, "ann", 10)}
+
+    assert found(security) == {"Ann Example", "Ann Other"}
+    assert found(admin("general")) == {"Ann Example", "Ann Patient"}
+    assert found(physician) == set()
 
 
 def test_a_username_is_taken_once_at_a_tenant_whatever_its_case(two: UnitOfWork) -> None:

@@ -10,7 +10,7 @@ from hilum.identity.models import NewFacility
 from hilum.infra.epoch import Change
 from hilum.infra.facts import EVERYTHING, Since
 from hilum.installations import service as installations
-from hilum.installations.models import InstallOrder, NarrowOrder
+from hilum.installations.models import InstallOrder, NarrowOrder, WidenOrder
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import FacilityId
@@ -42,6 +42,26 @@ def test_facilities_are_stored_followed_and_narrowed(ground: Ground) -> None:
     assert one is not None
     assert (one.facilities, one.denied) == (frozenset({east, west}), frozenset({west}))
     assert ground.facts().installations[GENERAL, client.app] == one
+
+
+def test_what_a_widening_gives_back_is_approved_anew_by_whoever_widens(
+    ground: Ground, clock: FakeClock
+) -> None:
+    """C97: and what is signed is what is stored."""
+    client, _ = ground.client()
+    ground.certify()
+    order = InstallOrder(GENERAL, client.app, frozenset({"physician", "nurse"}))
+    made = ground.do(GINA, installations.install, order=order)
+    less = NarrowOrder(roles=frozenset({"nurse"}))
+    ground.do(GINA, installations.narrow_installation, installation_id=made.id, order=less)
+    clock.advance(timedelta(days=1))
+
+    more = WidenOrder(roles=frozenset({"physician"}))
+    ground.do(SYSTEM, installations.widen, installation_id=made.id, order=more)
+
+    kept = ground.do(SYSTEM, installations.get_installation, installation_id=made.id)
+    assert (kept.approved_by, kept.approved_at) == (str(SYSTEM), clock.now())
+    assert ground.do(SYSTEM, lambda ctx: list(installations.signing_faults(ctx))) == []
 
 
 def test_the_record_keeps_what_was_asked_and_given_whatever_is_narrowed_since(

@@ -284,6 +284,8 @@ def widen(ctx: Context, installation_id: str, order: WidenOrder) -> Installation
     if lacking := agreements.missing_for_app(ctx, tenant, app, roles):
         detail = agreements.missing_detail(lacking, app.vendor, tenant.id)
         raise Invalid("installation_invalid", detail, fields={"app": "agreements_missing"})
+    # Whoever gives an app more has looked at it again, so that counts as validating it.
+    answering.require_named(ctx, tenant, before.app)
     after = policy.widened(order, before, certified, by=str(ctx.actor), now=ctx.now)
     if not store.save_installation(ctx.tx, after):
         raise already_removed()

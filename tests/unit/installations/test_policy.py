@@ -85,6 +85,23 @@ def test_narrowing_never_widens(order: NarrowOrder, faults: dict[str, str]) -> N
 
 
 @pytest.mark.parametrize(
+    ("before", "after", "faults"),
+    [
+        ("", "rounds", {}),
+        ("rounds", "rounds", {}),
+        ("rounds", "triage", {"default_workflow": "widens"}),
+        ("rounds", "", {"default_workflow": "widens"}),
+    ],
+)
+def test_another_default_workflow_or_none_may_widen(before: str, after: str, faults: dict[str, str]) -> None:
+    """C190: it may allow what the present one does not."""
+    installation = replace(INSTALLATION, default_workflow=before)
+    order = NarrowOrder(default_workflow=after)
+
+    assert installations_policy.narrow_faults(order, installation, now=NOW) == faults
+
+
+@pytest.mark.parametrize(
     ("before", "asked", "after"),
     [
         (

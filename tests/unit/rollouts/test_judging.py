@@ -63,6 +63,11 @@ def found(now: Traffic, before: Traffic = USUAL, **more: Traffic) -> Finding:
         # What rose everywhere is not the version's, but hides no more than the limit.
         (traffic(910, 90), {"others_now": traffic(900, 100), "others_before": USUAL}, Finding.STEADY),
         (traffic(800, 200), {"others_now": traffic(0, 900), "others_before": USUAL}, Finding.REGRESSED),
+        # Nor does what few decisions elsewhere say, or that others had fewer refusals than before.
+        (traffic(910, 90), {"others_now": traffic(0, 99), "others_before": traffic(99)}, Finding.REGRESSED),
+        (traffic(930, 70), {"others_now": USUAL, "others_before": traffic(900, 100)}, Finding.STEADY),
+        # As many decisions as are needed are enough.
+        (traffic(80, 20), {"before": traffic(98, 2)}, Finding.REGRESSED),
         # The last hours alone.
         (traffic(98_000, 2_000), {"recent": traffic(0, 200)}, Finding.REGRESSED),
         (traffic(98_000, 2_000), {"recent": traffic(0, 99)}, Finding.STEADY),
