@@ -11,7 +11,7 @@ from joserfc.jwk import ECKey
 from playwright.sync_api import Page, expect
 
 from hilum.infra.system import SystemClock
-from tests.browser.stage import Stage
+from tests.browser.stage import Stage, whole
 from tests.sim import jwks_host
 from tests.sim.outsiders import VENDORS_HOST
 from tests.sim.tls_host import Authority
@@ -129,8 +129,10 @@ def register(page: Page, planned: Planned, origin: str) -> Registered:
     page.get_by_role("button", name="Register the client").click()
     clients = page.get_by_role("link", name=f"To the clients of {planned.name}")
     expect(clients).to_be_visible()
+    whole(page)
     secret = page.locator("#the-secret").inner_text() if page.locator("#the-secret").count() else ""
     clients.click()
+    whole(page)
     client = re.search(r"cli_[0-9a-z]{26}", page.locator("main").inner_text())
     assert client is not None
     return Registered(app, client[0], "".join(re.findall(r"hil_cs_[A-Za-z0-9_-]+", secret)[:1]))
@@ -163,6 +165,7 @@ def begin(page: Page, environment: str) -> None:
     page.get_by_label(environment).check()
     page.get_by_role("button", name="Begin").click()
     expect(page.get_by_role("button", name="Submit to review")).to_be_visible()
+    whole(page)
 
 
 def submit(page: Page, app: str, host: str) -> str:
@@ -189,6 +192,7 @@ def certify(stage: Stage, submissions: list[str]) -> None:
         for each in submissions:
             page.goto(f"{stage.running.base}/review/submissions/{each}")
             expect(page.get_by_text("Nothing in the checks keeps it")).to_be_visible(timeout=30_000)
+            whole(page)
             if page.locator(f'a[href$="{each}/{lens}"]').count():
                 _judge_lens(page, each, lens)
     page = reviewers["technical"]
@@ -209,6 +213,7 @@ def _judge_lens(page: Page, submission: str, lens: str) -> None:
         expect(page.locator("h1")).to_contain_text("passed")
         return
     take.click()
+    whole(page)
     for each in page.locator("input[value=met]").all():
         each.check()
     page.get_by_label("It passes").check()
@@ -236,6 +241,7 @@ def narrow(page: Page, app: str, what: str) -> None:
     """Take a type of record away from an app at a hospital."""
     page.goto(page.url.partition("/tenant")[0] + f"/tenant/apps/{app}")
     page.get_by_role("link", name="Narrow it").first.click()
+    whole(page)
     for box in page.locator(f"input[name=scope][value*={what}]").all():
         box.uncheck()
     page.get_by_role("button", name="Narrow").click()

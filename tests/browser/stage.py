@@ -14,6 +14,7 @@ from tests.effort import FULL
 from tests.sim.running import Running
 
 WAIT_MS = 15_000
+expect.set_options(timeout=WAIT_MS)
 EXPECTED = (
     "allow-scripts and allow-same-origin",  # the sample app and the simulator share their origin, which a hospital's app would not
     "Blocked autofocusing",
@@ -77,6 +78,7 @@ class Stage:
         page.goto(f"{self.running.sandbox}/sandbox/h/{tenant}" + (f"?person={person}" if person else ""))
         page.get_by_role("button", name=patient).click()
         expect(page.get_by_role("heading", level=1)).to_contain_text(patient)
+        whole(page)
 
     def open_app(self, page: Page, *, client: str = "lumen-chart") -> Frame:
         """Open an app inside the chart and allow it; return its frame."""
@@ -123,6 +125,11 @@ class Stage:
             page.locator(f'input[name=scope][value="{scope}"]').uncheck()
         page.locator("button[value=allow]").click()
         page.wait_for_url("**/apps/wellspring/app")
+
+
+def whole(page: Page) -> None:
+    """Wait until a page is there to its end: what leads to it waits for its beginning alone, and a list is then as long as it is."""
+    page.wait_for_load_state()
 
 
 def overflow(page: Page) -> int:

@@ -1,18 +1,17 @@
 """A passkey made and used in a real browser, on a site under a name (C8; WebAuthn Level 2)."""
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-import uvicorn
 from playwright.sync_api import Browser, Page, expect
 
 from hilum.infra.settings import Mode
 from hilum.infra.unit_of_work import UnitOfWork
 from tests.browser.stage import look
 from tests.flows.control_site import PASSWORD, build
-from tests.sim.postgres import free_port
+from tests.sim.serving import serving
 from tests.sim.world import FakeClock
 
 WAIT_MS = 15_000
@@ -29,17 +28,12 @@ DEVICE = {
 @pytest.fixture
 def address(sqlite_uow: UnitOfWork, clock: FakeClock) -> Iterator[str]:
     """Serve a site in production under localhost: browsers make no passkeys for an address."""
-    port = free_port()
-    origin = f"http://localhost:{port}"
-    site = build(sqlite_uow, clock, mode=Mode.PRODUCTION, origin=origin)
-    served = uvicorn.Server(
-        uvicorn.Config(site.app, host="127.0.0.1", port=port, log_level="error", lifespan="off")
-    )
-    thread = threading.Thread(target=served.run)
-    thread.start()
-    yield origin
-    served.should_exit = True
-    thread.join()
+
+    def site(port: int) -> Any:
+        return build(sqlite_uow, clock, mode=Mode.PRODUCTION, origin=f"http://localhost:{port}").app
+
+    with serving(site) as port:
+        yield f"http://localhost:{port}"
 
 
 def open_page(browser: Browser, *, verified: bool = True) -> Page:

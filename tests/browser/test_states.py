@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.stage import PHONE, Stage, authorize_address, judge, overflow
+from tests.browser.stage import PHONE, Stage, authorize_address, judge, overflow, whole
 from tests.sim.pictures import png
 
 TOUCH_PX = 44
@@ -106,6 +106,7 @@ def test_a_clinician_searches_a_long_list_and_sees_when_nobody_matches(stage: St
     expect(page.locator("main")).to_contain_text("No patient of this name")
     judge(page)
     page.get_by_role("link", name="Show all").click()
+    whole(page)
     assert page.locator("select[name=patient] option").count() > 10
 
 
@@ -162,7 +163,7 @@ def test_a_hospital_and_an_app_show_their_colours_and_can_still_be_read(stage: S
     stage.sign_in(page, "amara.osei")
     expect(page.get_by_role("heading", level=1)).to_contain_text("Share your record")
     expect(page.locator("img.app-logo")).to_be_visible()
-    assert page.evaluate("[...document.images].every(each => each.naturalWidth > 0)")
+    page.wait_for_function("[...document.images].every(each => each.naturalWidth > 0)")
     judge(page)
     api(stage, "platform_admin", "PUT", "/tenants/general/branding", {"colour": "", "logo": ""})
 
