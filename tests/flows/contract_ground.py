@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hilum.evidence.judging import MINT
 from hilum.evidence.models import Row
-from tests.flows.journal_ground import Place
+from tests.flows.journal_ground import JournalGround
 from tests.flows.review_ground import Ground
 
 LATER = timedelta(hours=1)
@@ -23,6 +23,6 @@ def shown_calls(ground: Ground) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def place_of(ground: Ground) -> Place:
+def place_of(ground: Ground) -> JournalGround:
     url = ground.site.uow.db.url
-    return Place(ground.site.uow, url, Path(url.removeprefix("sqlite:///")).parent / "journal")
+    return JournalGround(ground.site.uow, url, Path(url.removeprefix("sqlite:///")).parent / "journal")

@@ -151,7 +151,7 @@ class ControlSite:
         """Furnish the site further, or copy what was furnished alike before; ``name`` says all that ``build`` depends on."""
         return furnish(name, self.uow, self, REMEMBERED, build)
 
-    def once(self, name: str, build: Callable[[], T]) -> T:
+    def furnished_once(self, name: str, build: Callable[[], T]) -> T:
         """Furnish the site further, once a test: the same name again returns what was built."""
         if name not in self._once:
             self._once[name] = self.furnished(name, build)

@@ -25,7 +25,7 @@ from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, 
 from hilum.switchboard import service
 from hilum.switchboard.models import Report
 from tests.flows.control_site import ControlSite
-from tests.flows.journal_ground import TRACE, Place, access
+from tests.flows.journal_ground import TRACE, JournalGround, access
 from tests.sim.world import FakeClock
 
 LAST_MS = 40.0
@@ -38,7 +38,7 @@ class Drill:
 
     def __init__(self, uow: UnitOfWork, clock: FakeClock, folder: Path) -> None:
         self.uow, self.clock = uow, clock
-        self.place = Place(uow, uow.db.url, folder)
+        self.place = JournalGround(uow, uow.db.url, folder)
         self.count = 0
 
     def engage(

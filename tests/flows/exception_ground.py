@@ -33,7 +33,7 @@ def versions_of(site: ControlSite) -> tuple[str, str]:
         certified(site, version["id"], SCOPES)
         return app["id"], version["id"]
 
-    return site.once("a certified version of care recommendations", build)
+    return site.furnished_once("a certified version of care recommendations", build)
 
 
 def post(site: ControlSite, version: str, verb: str, by: str = "rita", **body: Any) -> Any:

@@ -38,8 +38,8 @@ def access(n: int = 1, **more: Any) -> Access:
     return Access(**(facts | more))
 
 
-class Place:
-    """A journal of one backend, with what reads and verifies it."""
+class JournalGround:
+    """The journal of one process over a database, with what reads and verifies it."""
 
     def __init__(self, uow: UnitOfWork, url: str, directory: Path) -> None:
         self.uow, self.url, self.directory = uow, url, directory
@@ -74,5 +74,5 @@ class Place:
         journal.close()
 
 
-def index_now(place: Place) -> int:
+def index_now(place: JournalGround) -> int:
     return live.index_accesses(place.directory, place.url)

@@ -22,7 +22,7 @@ from tests.flows.back_channel import MERCY
 from tests.flows.connected_ground import connect
 from tests.flows.control_site import build, problem
 from tests.flows.front_channel import Front, answer, front
-from tests.flows.journal_ground import AT, Place, access, index_now
+from tests.flows.journal_ground import AT, JournalGround, access, index_now
 from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
@@ -220,7 +220,7 @@ def test_what_is_read_is_itself_recorded_with_whose_record_and_how_many(front: F
     assert "p1" not in recorded.reason
 
 
-def filled(uow: UnitOfWork, place: Place, count: int) -> None:
+def filled(uow: UnitOfWork, place: JournalGround, count: int) -> None:
     place.write(
         *(
             access(n, patient=f"pat-{n % 3}", app="" if n % 5 == 0 else "app_1", authorization="")
@@ -237,7 +237,7 @@ def test_the_api_pages_through_all_of_one_record_and_nothing_of_others(
     """C94, on both databases: the same by API, whole, in order, and without what the platform read for its own pages."""
     site = build(uow, clock)
     folder = Path(uow.db.url.removeprefix("sqlite:///")).parent / "journal"
-    filled(uow, Place(uow, uow.db.url, folder), 300)
+    filled(uow, JournalGround(uow, uow.db.url, folder), 300)
     order = NewPerson(TenantId("general"), "pia", "Pia", "patient", "Patient/pat-1", ("pat-1",))
     site.people["pia"] = site.system(identity.add_person, order=order)
     api = site.api("pia")
@@ -262,7 +262,7 @@ def test_a_history_is_found_by_the_index_however_many_accesses_there_are(
     uow: UnitOfWork, tmp_path: Any
 ) -> None:
     """C94, P15: neither the filters nor the order read more than the patient's own records."""
-    place = Place(uow, uow.db.url, tmp_path / "journal")
+    place = JournalGround(uow, uow.db.url, tmp_path / "journal")
     filled(uow, place, 3_000)
     place.write(*(access(n, patient=f"other-{n}") for n in range(5_000, 8_000)))
     place.write(

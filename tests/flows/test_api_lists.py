@@ -78,7 +78,7 @@ from hilum.switchboard import service as switchboard
 from tests.conftest import SECRET_KEY
 from tests.effort import FULL, effort
 from tests.flows.control_site import ORIGIN, TRACE, ControlSite, build, in_a_browser, problem
-from tests.flows.journal_ground import Place, access
+from tests.flows.journal_ground import JournalGround, access
 from tests.flows.override_ground import override, withhold
 from tests.sim.dry_runs import dry_run, packs_of
 from tests.sim.rollouts import plan
@@ -270,7 +270,7 @@ class Full:
         self.site = site
         self.clients: dict[str, TestClient] = {}
         folder = Path(site.uow.db.url.removeprefix("sqlite:///")).parent / "journal"
-        Place(site.uow, site.uow.db.url, folder).write(*(access(n) for n in range(1, MORE + 1)))
+        JournalGround(site.uow, site.uow.db.url, folder).write(*(access(n) for n in range(1, MORE + 1)))
         self.apps = [self._app(n) for n in range(MORE)]
         self.app = self.apps[0]
         self.vendor = self.site.system(registry.get_app, app_id=AppId(self.app)).vendor

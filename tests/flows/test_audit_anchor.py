@@ -28,7 +28,7 @@ from hilum.policies import store as policies_store
 from hilum.policies.models import Application
 from hilum.registry import attestation_store
 from hilum.registry.models import Attestation
-from tests.flows.journal_ground import AT, TRACE, Place, access
+from tests.flows.journal_ground import AT, TRACE, JournalGround, access
 from tests.sim.world import FakeClock
 
 DIGEST = "ab" * 32
@@ -45,7 +45,7 @@ class Installation:
             "HILUM_DATABASE_URL": uow.db.url,
         }
         self.settings: Settings = read(environment | settings)
-        self.place = Place(uow, uow.db.url, home / "journal")
+        self.place = JournalGround(uow, uow.db.url, home / "journal")
         self.n = 0
 
     def grow(self, count: int = 3) -> None:

@@ -15,18 +15,18 @@ from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import NotFound
 from hilum.standards.refusals import meaning_of
-from tests.flows.journal_ground import Place, access
+from tests.flows.journal_ground import JournalGround, access
 from tests.sim.world import FakeClock
 
 OPERATOR = Actor(ActorKind.STAFF, "per_ops", roles=frozenset({"security"}))
 
 
 @pytest.fixture
-def place(sqlite_uow: UnitOfWork, tmp_path: Path) -> Place:
-    return Place(sqlite_uow, sqlite_uow.db.url, tmp_path / "journal")
+def place(sqlite_uow: UnitOfWork, tmp_path: Path) -> JournalGround:
+    return JournalGround(sqlite_uow, sqlite_uow.db.url, tmp_path / "journal")
 
 
-def happen(place: Place, *events: Event) -> None:
+def happen(place: JournalGround, *events: Event) -> None:
     def verb(ctx: Context) -> None:
         for event in events:
             service.record(ctx, event)
@@ -34,7 +34,7 @@ def happen(place: Place, *events: Event) -> None:
     place.uow.write_now(verb, actor=OPERATOR, trace=Trace("req_other"))
 
 
-def explain(place: Place, request_id: str) -> Explanation:
+def explain(place: JournalGround, request_id: str) -> Explanation:
     reader = live.open_reader(place.directory, place.url)
     return place.uow.read_now(lambda ctx: service.explain(ctx, request_id, reader), trace=Trace("req_asks"))
 
@@ -44,7 +44,7 @@ def refused(reason: Reason, at: Any, **more: Any) -> Access:
     return access(1, **(facts | more))
 
 
-def test_a_permit_names_who_asked_and_what_permitted(place: Place) -> None:
+def test_a_permit_names_who_asked_and_what_permitted(place: JournalGround) -> None:
     """C69, C150."""
     made = access(1, rule="patient/Observation.rs", authorization="aut_1", role="nurse", removed=2)
     place.write(made)
@@ -62,7 +62,7 @@ def test_a_permit_names_who_asked_and_what_permitted(place: Place) -> None:
     assert "2 resources were removed" in text
 
 
-def test_no_sentence_discloses_patient_path_or_query(place: Place) -> None:
+def test_no_sentence_discloses_patient_path_or_query(place: JournalGround) -> None:
     """Security decision 5: path, query and patient are PHI; whoever may see them reads the record itself."""
     made = access(1, path="Observation?secret-path", query="secret-query", patient="secret-patient")
     place.write(made)
@@ -116,7 +116,7 @@ CASES: list[tuple[Reason, Event, Event]] = [
 
 @pytest.mark.parametrize(("reason", "matters", "beside"), CASES, ids=[case[0] for case in CASES])
 def test_a_refusal_is_joined_with_what_led_to_it_and_nothing_beside(
-    place: Place, clock: FakeClock, reason: Reason, matters: Event, beside: Event
+    place: JournalGround, clock: FakeClock, reason: Reason, matters: Event, beside: Event
 ) -> None:
     happen(place, beside, matters)
     clock.advance(timedelta(minutes=1))
@@ -134,7 +134,7 @@ def test_a_refusal_is_joined_with_what_led_to_it_and_nothing_beside(
     assert "after this request" not in text
 
 
-def test_what_happened_after_the_request_is_marked(place: Place, clock: FakeClock) -> None:
+def test_what_happened_after_the_request_is_marked(place: JournalGround, clock: FakeClock) -> None:
     made = refused(Reason.SCOPE_INSUFFICIENT, clock.now())
     place.write(made)
     clock.advance(timedelta(minutes=1))
@@ -145,7 +145,7 @@ def test_what_happened_after_the_request_is_marked(place: Place, clock: FakeCloc
     )
 
 
-def test_every_entry_of_a_batch_is_explained_with_its_decision(place: Place) -> None:
+def test_every_entry_of_a_batch_is_explained_with_its_decision(place: JournalGround) -> None:
     request_id = access(1).request_id
     place.write(*(access(1, decision=f"{request_id}.{n}") for n in (1, 2)))
 
@@ -155,7 +155,7 @@ def test_every_entry_of_a_batch_is_explained_with_its_decision(place: Place) -> 
     assert sum(sentence.startswith(f"Decision {request_id}.") for sentence in found.sentences) == 2
 
 
-def test_a_control_plane_request_is_explained_by_its_events(place: Place) -> None:
+def test_a_control_plane_request_is_explained_by_its_events(place: JournalGround) -> None:
     def verb(ctx: Context) -> None:
         service.record(
             ctx, Event("registry.app.suspend", Outcome.REFUSED, app="app_1", reason="not_permitted")
@@ -173,14 +173,14 @@ def test_a_control_plane_request_is_explained_by_its_events(place: Place) -> Non
 
 
 @pytest.mark.parametrize("request_id", ["", "req_none", "' OR 1=1 --", "é" * 100])
-def test_what_was_never_recorded_is_not_found(place: Place, request_id: str) -> None:
+def test_what_was_never_recorded_is_not_found(place: JournalGround, request_id: str) -> None:
     place.write(access(1))
 
     with pytest.raises(NotFound, match="request_unknown"):
         explain(place, request_id)
 
 
-def test_an_unknown_reason_of_a_newer_version_is_shown_unchanged(place: Place) -> None:
+def test_an_unknown_reason_of_a_newer_version_is_shown_unchanged(place: JournalGround) -> None:
     made = access(1, outcome=Outcome.REFUSED, reason="brand_new_reason")
     place.write(made)
 
@@ -188,7 +188,7 @@ def test_an_unknown_reason_of_a_newer_version_is_shown_unchanged(place: Place) -
 
 
 def test_a_switch_is_explained_with_target_mode_and_reason_and_others_are_omitted(
-    place: Place, clock: FakeClock
+    place: JournalGround, clock: FakeClock
 ) -> None:
     """C69, C145: switches on something else explain nothing, and another hospital's are not this reader's to see."""
     facts = {"mode": "full_stop", "reason": "keys leaked"}
@@ -217,7 +217,7 @@ def test_a_switch_is_explained_with_target_mode_and_reason_and_others_are_omitte
     "reason", [Reason.APP_NOT_INSTALLED, Reason.ROLE_NOT_ALLOWED, Reason.APP_NOT_CERTIFIED]
 )
 def test_what_happened_at_another_hospital_is_no_part_of_an_explanation(
-    place: Place, clock: FakeClock, reason: Reason
+    place: JournalGround, clock: FakeClock, reason: Reason
 ) -> None:
     """C145: which hospitals else installed an app is not a tenant administrator's to know."""
     happen(
@@ -235,7 +235,7 @@ def test_what_happened_at_another_hospital_is_no_part_of_an_explanation(
 
 
 def test_an_override_for_the_app_is_named_with_its_rule_reason_and_control(
-    place: Place, clock: FakeClock
+    place: JournalGround, clock: FakeClock
 ) -> None:
     """C207: also of a permit; that of another app or another hospital is left out."""
     facts = {"target": "among-orders", "reason": "certified again by then", "detail": "a pharmacist checks"}
@@ -255,7 +255,7 @@ def test_an_override_for_the_app_is_named_with_its_rule_reason_and_control(
     assert "among-orders: certified again by then; a pharmacist checks." in found.sentences[-1]
 
 
-def test_a_404_says_that_it_hid_something_or_nothing_and_does_not_say_which(place: Place) -> None:
+def test_a_404_says_that_it_hid_something_or_nothing_and_does_not_say_which(place: JournalGround) -> None:
     """No oracle: absent and out of reach were one decision, so the explanation knows no more than the decision did."""
     made = refused(Reason.OUTSIDE_LAUNCH_CONTEXT, access(1).at, status=404, detail="Out of reach.")
     place.write(made)
@@ -267,7 +267,9 @@ def test_a_404_says_that_it_hid_something_or_nothing_and_does_not_say_which(plac
     assert "Detail sent to the app" not in text
 
 
-def test_a_token_killed_by_a_released_full_stop_is_explained_as_dead(place: Place, clock: FakeClock) -> None:
+def test_a_token_killed_by_a_released_full_stop_is_explained_as_dead(
+    place: JournalGround, clock: FakeClock
+) -> None:
     """Security decision 8: a release revives nothing, so the reason is still the switch."""
     facts = {"mode": "full_stop", "reason": "a drill", "target": "app:app_1"}
     for action in ("controls.switch.engage", "controls.switch.release"):
@@ -286,7 +288,7 @@ def test_a_token_killed_by_a_released_full_stop_is_explained_as_dead(place: Plac
     assert said not in " ".join(explain(place, "req_again").sentences)
 
 
-def test_the_explanation_has_what_the_app_was_answered(place: Place) -> None:
+def test_the_explanation_has_what_the_app_was_answered(place: JournalGround) -> None:
     made = refused(Reason.QUOTA_EXCEEDED, access(1).at, status=429, detail="Later.", rule="patient/*.rs")
     place.write(made)
 
@@ -296,7 +298,7 @@ def test_the_explanation_has_what_the_app_was_answered(place: Place) -> None:
     assert "The scopes alone would have permitted it (patient/*.rs); another rule refused it." in sentences
 
 
-def test_a_stranger_is_described_by_address_and_a_count_as_a_count(place: Place) -> None:
+def test_a_stranger_is_described_by_address_and_a_count_as_a_count(place: JournalGround) -> None:
     """Security decision 5."""
     who = {"app": "", "client": "", "person": "", "launch": "", "authorization": "", "source": "192.0.2.7"}
     made = refused(Reason.TOKEN_INVALID, access(1).at, status=401, count=25, rule="folded", **who)
@@ -311,7 +313,7 @@ def test_a_stranger_is_described_by_address_and_a_count_as_a_count(place: Place)
 
 
 @pytest.mark.parametrize("interaction", ["unsupported", "read", ""])
-def test_a_request_without_a_token_is_explained_as_that(place: Place, interaction: str) -> None:
+def test_a_request_without_a_token_is_explained_as_that(place: JournalGround, interaction: str) -> None:
     """C153: without a token nothing is parsed, and nothing is said about what was asked."""
     who = {"app": "", "client": "", "person": "", "launch": "", "authorization": "", "source": "192.0.2.7"}
     made = refused(Reason.TOKEN_MISSING, access(1).at, status=401, interaction=interaction, **who)
@@ -323,7 +325,7 @@ def test_a_request_without_a_token_is_explained_as_that(place: Place, interactio
     assert "not offered" not in " ".join(sentences)
 
 
-def test_a_refusal_at_the_token_endpoint_says_why_in_its_own_words(place: Place) -> None:
+def test_a_refusal_at_the_token_endpoint_says_why_in_its_own_words(place: JournalGround) -> None:
     def verb(ctx: Context) -> None:
         facts = {"detail": "The code was used before.", "method": "basic"}
         event = Event("authserver.token.refuse", Outcome.REFUSED, reason="invalid_grant", facts=facts)
@@ -348,7 +350,7 @@ def test_a_refusal_at_the_token_endpoint_says_why_in_its_own_words(place: Place)
         (Actor(ActorKind.PERSON, "per_1"), "person per_1"),
     ],
 )
-def test_the_actor_is_described_in_words(place: Place, actor: Actor, told: str) -> None:
+def test_the_actor_is_described_in_words(place: JournalGround, actor: Actor, told: str) -> None:
     event = Event("registry.vendor.add")
     place.uow.write_now(lambda ctx: service.record(ctx, event), actor=actor, trace=Trace("req_actor"))
 

@@ -30,7 +30,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import Unavailable
 from hilum.standards.strangers import AGGREGATES_BOUND, RECORDED_BOUND, SOURCES_BOUND
 from tests.effort import effort
-from tests.flows.journal_ground import AT, TRACE, Place, access
+from tests.flows.journal_ground import AT, TRACE, JournalGround, access
 from tests.sim.launcher import launch_read
 from tests.sim.world import FakeClock, SeededIds
 
@@ -40,7 +40,7 @@ def test_a_checkpoint_looks_at_no_chain_that_is_covered(
 ) -> None:
     """C152: each second costs one look into an index for a chain, not a reading of all records on every node."""
     uow = UnitOfWork.create(Database(postgres_url), clock, SeededIds(), "test-writer")
-    place = Place(uow, postgres_url, tmp_path / "journal")
+    place = JournalGround(uow, postgres_url, tmp_path / "journal")
     place.write(access(1), access(2))
     place.write(access(3))
 
@@ -60,20 +60,20 @@ def test_a_checkpoint_looks_at_no_chain_that_is_covered(
 
 
 @pytest.fixture
-def place(uow: UnitOfWork, tmp_path: Path) -> Place:
-    return Place(uow, uow.db.url, tmp_path / "journal")
+def place(uow: UnitOfWork, tmp_path: Path) -> JournalGround:
+    return JournalGround(uow, uow.db.url, tmp_path / "journal")
 
 
 @pytest.fixture
-def files(sqlite_uow: UnitOfWork, tmp_path: Path) -> Place:
-    return Place(sqlite_uow, sqlite_uow.db.url, tmp_path / "journal")
+def files(sqlite_uow: UnitOfWork, tmp_path: Path) -> JournalGround:
+    return JournalGround(sqlite_uow, sqlite_uow.db.url, tmp_path / "journal")
 
 
 def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(work())
 
 
-def test_an_access_comes_back_as_it_was_recorded(place: Place) -> None:
+def test_an_access_comes_back_as_it_was_recorded(place: JournalGround) -> None:
     """C150: app, version, vendor, user, tenant, patient, path, decision, policy version, grant, cost and latency are joined."""
     made = access(
         version="ver_1",
@@ -100,7 +100,7 @@ def test_an_access_comes_back_as_it_was_recorded(place: Place) -> None:
     assert place.reader.find(made.request_id) == [made]
 
 
-def test_a_record_is_durable_when_the_caller_gets_its_result(files: Place) -> None:
+def test_a_record_is_durable_when_the_caller_gets_its_result(files: JournalGround) -> None:
     """Security decision 5: another connection sees it at once; with synchronous=FULL the commit has reached the disk."""
 
     async def work() -> None:
@@ -114,7 +114,7 @@ def test_a_record_is_durable_when_the_caller_gets_its_result(files: Place) -> No
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-def test_many_at_once_share_commits_and_keep_their_chain(place: Place) -> None:
+def test_many_at_once_share_commits_and_keep_their_chain(place: JournalGround) -> None:
     count = effort(500, JOURNAL_QUEUE_BOUND)
 
     place.write(*(access(n) for n in range(1, count + 1)))
@@ -124,7 +124,7 @@ def test_many_at_once_share_commits_and_keep_their_chain(place: Place) -> None:
     assert verdict.records == verdict.uncovered == count
 
 
-def test_a_restart_continues_in_the_same_file_with_a_chain_of_its_own(files: Place) -> None:
+def test_a_restart_continues_in_the_same_file_with_a_chain_of_its_own(files: JournalGround) -> None:
     for n in range(1, 4):
         files.write(access(n), access(n + 10))
 
@@ -135,7 +135,7 @@ def test_a_restart_continues_in_the_same_file_with_a_chain_of_its_own(files: Pla
     assert files.verify().intact
 
 
-def test_workers_beside_each_other_have_files_of_their_own(files: Place) -> None:
+def test_workers_beside_each_other_have_files_of_their_own(files: JournalGround) -> None:
     async def work() -> None:
         journals = [files.boot() for _ in range(3)]
         for n, journal in enumerate(journals, 1):
@@ -149,7 +149,7 @@ def test_workers_beside_each_other_have_files_of_their_own(files: Place) -> None
     assert files.verify().records == 3
 
 
-def test_making_a_journal_claims_nothing_until_it_starts(files: Place) -> None:
+def test_making_a_journal_claims_nothing_until_it_starts(files: JournalGround) -> None:
     """A process that only builds a worker leaves the slot to the worker."""
     made = files.boot()
 
@@ -157,7 +157,7 @@ def test_making_a_journal_claims_nothing_until_it_starts(files: Place) -> None:
     made.close()
 
 
-def test_checkpoints_cover_accesses_of_every_boot(place: Place) -> None:
+def test_checkpoints_cover_accesses_of_every_boot(place: JournalGround) -> None:
     place.write(access(1), access(2))
     place.write(access(3))
     made = place.checkpoint()
@@ -208,7 +208,7 @@ FILE_TAMPERING: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("name", FILE_TAMPERING)
-def test_tampering_with_a_journal_file_is_found(files: Place, name: str) -> None:
+def test_tampering_with_a_journal_file_is_found(files: JournalGround, name: str) -> None:
     """C152."""
     files.write(*(access(n) for n in range(1, 7)))
     files.checkpoint()
@@ -222,7 +222,7 @@ def test_tampering_with_a_journal_file_is_found(files: Place, name: str) -> None
     assert any(told in fault for fault in faults), faults
 
 
-def test_a_removed_file_is_found(files: Place) -> None:
+def test_a_removed_file_is_found(files: JournalGround) -> None:
     files.write(access(1))
     files.checkpoint()
 
@@ -232,7 +232,7 @@ def test_a_removed_file_is_found(files: Place) -> None:
     assert any("is gone" in fault for fault in files.verify().faults)
 
 
-def test_a_tail_removed_before_the_next_boot_is_found_without_a_checkpoint(files: Place) -> None:
+def test_a_tail_removed_before_the_next_boot_is_found_without_a_checkpoint(files: JournalGround) -> None:
     """Each boot's chain goes on from the one before it in the file."""
     files.write(access(1), access(2))
     files.write(access(3))
@@ -269,7 +269,7 @@ def test_tampering_with_journal_tables_is_found(
     from hilum.infra.db import Database
 
     uow = UnitOfWork.create(Database(postgres_url), clock, ids, "test-writer")
-    tables = Place(uow, postgres_url, tmp_path)
+    tables = JournalGround(uow, postgres_url, tmp_path)
     tables.write(*(access(n) for n in range(1, 7)))
     tables.checkpoint()
     assert tables.verify().intact
@@ -284,7 +284,7 @@ def test_tampering_with_journal_tables_is_found(
     assert any(told in fault for fault in faults), faults
 
 
-def test_payloads_of_accesses_are_purged_and_the_chain_holds(place: Place) -> None:
+def test_payloads_of_accesses_are_purged_and_the_chain_holds(place: JournalGround) -> None:
     """Security decision 5."""
     old, young = [access(n) for n in range(1, 4)], access(9, at=AT + timedelta(days=100))
     place.write(*old, young)
@@ -320,7 +320,7 @@ def test_payloads_of_accesses_are_purged_and_the_chain_holds(place: Place) -> No
     ],
 )
 def test_the_reader_finds_what_fits_newest_first_over_all_boots(
-    place: Place, wanted: dict[str, Any], found: list[int]
+    place: JournalGround, wanted: dict[str, Any], found: list[int]
 ) -> None:
     """C150: from any one launch all calls are found."""
     place.write(*(access(n) for n in range(1, 4)))
@@ -331,7 +331,7 @@ def test_the_reader_finds_what_fits_newest_first_over_all_boots(
     assert seen == [access(n, tenant="mercy" if n == 6 else "general") for n in found]
 
 
-def test_an_unknown_request_is_not_found(place: Place) -> None:
+def test_an_unknown_request_is_not_found(place: JournalGround) -> None:
     place.write(access(1))
 
     assert place.reader.find("req_none") == []
@@ -484,7 +484,7 @@ def test_notes_are_recorded_once_the_disk_works_and_are_bounded(monkeypatch: pyt
 
 
 def test_counted_refusals_wait_for_room_in_a_full_queue_and_none_is_lost(
-    files: Place, monkeypatch: pytest.MonkeyPatch
+    files: JournalGround, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """C154: what is counted instead of recorded singly is on record all the same."""
 
@@ -506,7 +506,7 @@ def test_counted_refusals_wait_for_room_in_a_full_queue_and_none_is_lost(
 
 
 def test_what_is_beyond_the_notes_is_counted_on_record_and_in_a_metric(
-    files: Place, monkeypatch: pytest.MonkeyPatch
+    files: JournalGround, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """C154: by outcome and reason, and as nobody's in particular."""
     monkeypatch.setattr(live, "NOTES_BOUND", 3)
@@ -554,7 +554,7 @@ def test_a_failing_disk_fails_every_waiting_caller() -> None:
     run(work)
 
 
-def test_a_file_that_failed_is_continued_when_it_can_be_written_again(files: Place) -> None:
+def test_a_file_that_failed_is_continued_when_it_can_be_written_again(files: JournalGround) -> None:
     async def work() -> None:
         journal = files.boot()
         await journal.record(access(1))
@@ -582,7 +582,7 @@ def test_a_database_that_went_away_is_found_again(
     from hilum.infra.db import Database
 
     uow = UnitOfWork.create(Database(postgres_url), clock, ids, "test-writer")
-    tables = Place(uow, postgres_url, tmp_path)
+    tables = JournalGround(uow, postgres_url, tmp_path)
 
     async def work() -> None:
         journal = tables.boot()
@@ -621,7 +621,7 @@ def test_a_disconnected_caller_loses_nobody_elses_record() -> None:
     assert sum(disk.batches) == 4
 
 
-def test_closing_makes_durable_what_was_queued_and_refuses_the_rest(files: Place) -> None:
+def test_closing_makes_durable_what_was_queued_and_refuses_the_rest(files: JournalGround) -> None:
     async def work() -> None:
         journal = files.boot()
         tasks = [asyncio.create_task(journal.record(access(n))) for n in range(1, 51)]
@@ -654,7 +654,7 @@ def stranger(n: int, source: str = "198.51.100.1", minute: int = 0) -> Access:
     )
 
 
-def test_strangers_are_recorded_singly_at_first_and_then_counted(files: Place) -> None:
+def test_strangers_are_recorded_singly_at_first_and_then_counted(files: JournalGround) -> None:
     """Security decision 5: the first 20 per source and minute singly, the rest as one counted record."""
 
     async def work() -> None:
@@ -676,7 +676,7 @@ def test_strangers_are_recorded_singly_at_first_and_then_counted(files: Place) -
     assert len(records) - len(mine) == 1
 
 
-def test_a_new_minute_counts_from_zero_and_writes_what_the_last_one_folded(files: Place) -> None:
+def test_a_new_minute_counts_from_zero_and_writes_what_the_last_one_folded(files: JournalGround) -> None:
     async def work() -> None:
         journal = files.boot()
         for minute in (0, 1):
@@ -691,7 +691,7 @@ def test_a_new_minute_counts_from_zero_and_writes_what_the_last_one_folded(files
     assert sorted(each.count for each in records if each.count > 1) == [10, 10]
 
 
-def test_closing_writes_the_counts(files: Place) -> None:
+def test_closing_writes_the_counts(files: JournalGround) -> None:
     async def work() -> None:
         journal = files.boot()
         for n in range(1, 26):
@@ -703,7 +703,7 @@ def test_closing_writes_the_counts(files: Place) -> None:
     assert sum(each.count for each in files.reader.newest(AccessQuery())) == 25
 
 
-def test_a_network_of_addresses_is_one_source(files: Place) -> None:
+def test_a_network_of_addresses_is_one_source(files: JournalGround) -> None:
     """Security decision 5: whoever holds an IPv6 /64 forces no more single records than whoever holds one address."""
 
     async def work() -> None:
@@ -754,7 +754,7 @@ def test_a_clock_that_is_set_back_does_not_keep_counts_for_ever() -> None:
 
 
 @pytest.fixture
-def killed(place: Place) -> Callable[[str, int], list[str]]:
+def killed(place: JournalGround) -> Callable[[str, int], list[str]]:
     def go(writer: str, after: int) -> list[str]:
         words = (place.url, str(place.directory), writer)
         with launch_read("tests.sim.busy_journal:main", words) as (process, printed):
@@ -767,7 +767,7 @@ def killed(place: Place) -> Callable[[str, int], list[str]]:
 
 
 def test_killing_a_writer_loses_no_record_that_was_acknowledged(
-    place: Place, killed: Callable[[str, int], list[str]]
+    place: JournalGround, killed: Callable[[str, int], list[str]]
 ) -> None:
     """S4: ``kill -9`` under load loses no audit record of an answer that left; the next boot goes on."""
     for boot in range(effort(2, 20)):
@@ -785,7 +785,7 @@ def test_killing_a_writer_loses_no_record_that_was_acknowledged(
         assert [path.name for path in place.directory.glob("*.db")] == ["access-0.db"]
 
 
-def _stored(place: Place, writer: str) -> set[str]:
+def _stored(place: JournalGround, writer: str) -> set[str]:
     seen: set[str] = set()
     for chain in place.reader.chains():
         rows = {header.partition(b"\n")[0].decode() for _, header, *_ in chain.rows}
@@ -794,7 +794,7 @@ def _stored(place: Place, writer: str) -> set[str]:
     return seen
 
 
-def test_verifying_reads_while_the_journal_is_written(place: Place) -> None:
+def test_verifying_reads_while_the_journal_is_written(place: JournalGround) -> None:
     async def work() -> None:
         journal = place.boot()
         writing = asyncio.gather(*(journal.record(access(n)) for n in range(1, 400)))
@@ -806,7 +806,7 @@ def test_verifying_reads_while_the_journal_is_written(place: Place) -> None:
     run(work)
 
 
-def test_every_slot_taken_is_a_refusal(files: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_slot_taken_is_a_refusal(files: JournalGround, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hilum.audit.files.SLOTS_BOUND", 1)
     first, second = JournalFile(files.directory, "a"), JournalFile(files.directory, "b")
     first.open()
@@ -819,7 +819,9 @@ def test_every_slot_taken_is_a_refusal(files: Place, monkeypatch: pytest.MonkeyP
     second.close()
 
 
-def test_a_journal_that_cannot_be_opened_keeps_no_slot(files: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_journal_that_cannot_be_opened_keeps_no_slot(
+    files: JournalGround, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """C154: a full disk must not use up every slot of the machine, one refused record at a time."""
     monkeypatch.setattr("hilum.audit.files.SLOTS_BOUND", 1)
     folder = files.directory / "refused"
@@ -900,7 +902,7 @@ class Asleep:
 
 
 def test_whoever_is_frozen_before_its_intent_is_durable_writes_beside_no_successor(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: JournalGround, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """C196: claim and intent are one commit; a process that slept for a minute between them still holds its claim."""
 
@@ -925,7 +927,9 @@ def test_whoever_is_frozen_before_its_intent_is_durable_writes_beside_no_success
     assert place.verify().intact
 
 
-def test_a_claim_whose_intent_fails_does_not_stand(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_claim_whose_intent_fails_does_not_stand(
+    place: JournalGround, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """C196: the app was refused and nothing was sent, so its next try is no repetition."""
 
     def full(batch: Batch) -> None:
@@ -946,7 +950,7 @@ def test_a_claim_whose_intent_fails_does_not_stand(place: Place, monkeypatch: py
 
 
 def test_creates_that_wait_for_another_process_keep_no_other_record_waiting(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: JournalGround, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """C154, C196: of one batch the create is refused, and the read beside it is recorded."""
 
@@ -972,7 +976,7 @@ def test_creates_that_wait_for_another_process_keep_no_other_record_waiting(
     assert [each.outcome for each in place.reader.find(access(5).request_id)] == [Outcome.DONE]
 
 
-def test_a_claim_whose_intent_is_on_record_is_kept(place: Place) -> None:
+def test_a_claim_whose_intent_is_on_record_is_kept(place: JournalGround) -> None:
     """C196: a day, since nobody knows what became of it."""
 
     async def story() -> None:
@@ -988,7 +992,9 @@ def test_a_claim_whose_intent_is_on_record_is_kept(place: Place) -> None:
     run(story)
 
 
-def test_claims_that_a_power_cut_lost_are_restored_whichever_slots_are_written_again(files: Place) -> None:
+def test_claims_that_a_power_cut_lost_are_restored_whichever_slots_are_written_again(
+    files: JournalGround,
+) -> None:
     """C196: two workers before it and one after it. Without its claim a create was stored twice once it was settled as done."""
 
     async def story() -> None:

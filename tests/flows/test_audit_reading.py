@@ -18,7 +18,7 @@ from hilum.signin import service as signin
 from hilum.web import problems
 from tests.flows import control_site
 from tests.flows.control_site import TRACE, ControlSite, problem
-from tests.flows.journal_ground import Place, access
+from tests.flows.journal_ground import JournalGround, access
 from tests.sim.one_world import in_one_world
 from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock
@@ -30,7 +30,7 @@ STRANGERS_TO_IT = ("physician", "nurse", "analyst", "front_desk", "patient")
 class Room:
     """Two hospitals with something on record, and the API of the record alone."""
 
-    def __init__(self, site: ControlSite, place: Place) -> None:
+    def __init__(self, site: ControlSite, place: JournalGround) -> None:
         self.site, self.place = site, place
         api = FastAPI()
         problems.install(api)
@@ -58,7 +58,7 @@ class Room:
 
 
 def make(uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Room:
-    return Room(control_site.build(uow, clock), Place(uow, uow.db.url, tmp_path / "journal"))
+    return Room(control_site.build(uow, clock), JournalGround(uow, uow.db.url, tmp_path / "journal"))
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from hilum.audit.models import Access, AccessQuery, Outcome
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import Invalid
 from tests.effort import effort
-from tests.flows.journal_ground import AT, Place, access, index_now
+from tests.flows.journal_ground import AT, JournalGround, access, index_now
 from tests.sim.one_world import in_one_world
 
 WORDS = (
@@ -77,11 +77,11 @@ def asked(chance: random.Random) -> AccessQuery:
 
 
 @pytest.fixture
-def place(uow: UnitOfWork, tmp_path: Path) -> Place:
-    return Place(uow, uow.db.url, tmp_path / "journal")
+def place(uow: UnitOfWork, tmp_path: Path) -> JournalGround:
+    return JournalGround(uow, uow.db.url, tmp_path / "journal")
 
 
-def filled(place: Place, count: int, seed: int = 0) -> list[Access]:
+def filled(place: JournalGround, count: int, seed: int = 0) -> list[Access]:
     chance = random.Random(seed)
     records = [made(n, chance) for n in range(count)]
     for start in range(0, count, 40):
@@ -89,12 +89,14 @@ def filled(place: Place, count: int, seed: int = 0) -> list[Access]:
     return records
 
 
-def expected(place: Place, query: AccessQuery) -> list[Access]:
+def expected(place: JournalGround, query: AccessQuery) -> list[Access]:
     """What reading every journal finds."""
     return [found for _, found in place.reader.scan(replace(query, limit=200))]
 
 
-def test_the_index_finds_what_reading_every_journal_finds_however_far_it_has_come(place: Place) -> None:
+def test_the_index_finds_what_reading_every_journal_finds_however_far_it_has_come(
+    place: JournalGround,
+) -> None:
     chance = random.Random(7)
     filled(place, 80)
     queries = [asked(chance) for _ in range(effort(10, 400))]
@@ -111,7 +113,7 @@ def test_the_index_finds_what_reading_every_journal_finds_however_far_it_has_com
             assert all(each in whole for each in found)
 
 
-def test_pages_follow_each_other_without_a_gap_or_a_repetition(place: Place) -> None:
+def test_pages_follow_each_other_without_a_gap_or_a_repetition(place: JournalGround) -> None:
     """Many records have one time: a cursor names a record, not a moment. What comes meanwhile disturbs nobody's walk."""
     filled(place, 80)
     index_now(place)
@@ -130,7 +132,7 @@ def test_pages_follow_each_other_without_a_gap_or_a_repetition(place: Place) -> 
 
 
 @in_one_world("cursor", ["x", "1", "1.2", "1.2.x", "-1.a.1", "9" * 30 + ".a.1", "1..", "\u0661.a.1"])
-def test_what_is_no_cursor_is_refused(place: Place, cursor: str) -> None:
+def test_what_is_no_cursor_is_refused(place: JournalGround, cursor: str) -> None:
     with pytest.raises(Invalid):
         place.reader.page(AccessQuery(after=cursor))
 
@@ -140,7 +142,9 @@ def test_a_cursor_comes_back_as_it_was() -> None:
     assert RecordPosition.read(where.write()) == where
 
 
-def test_words_whose_digests_meet_are_told_apart(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_words_whose_digests_meet_are_told_apart(
+    place: JournalGround, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """64 bits may meet: what is found is looked at again, and looked for further."""
     monkeypatch.setattr(access_index, "digest", lambda word, value: 1 if value else 0)
     filled(place, 80)
@@ -153,7 +157,9 @@ def test_words_whose_digests_meet_are_told_apart(place: Place, monkeypatch: pyte
         assert [each.at for each in found] == [each.at for each in expected(place, query)[:30]]
 
 
-def test_the_index_alone_says_nothing_of_a_patient_and_forgets_them_with_the_payloads(place: Place) -> None:
+def test_the_index_alone_says_nothing_of_a_patient_and_forgets_them_with_the_payloads(
+    place: JournalGround,
+) -> None:
     """Security decision 5: who has the database but not the key cannot try patients' ids against it."""
     filled(place, 40)
     index_now(place)
@@ -187,7 +193,7 @@ def test_the_index_alone_says_nothing_of_a_patient_and_forgets_them_with_the_pay
 
 
 def test_answers_that_showed_many_are_indexed_in_several_transactions(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: JournalGround, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """C94: a thousand records that show hundreds each would be one transaction of hundreds of thousands of rows."""
     monkeypatch.setattr(access_index, "INDEX_FOUND_BATCH", 10)
@@ -203,7 +209,7 @@ def test_answers_that_showed_many_are_indexed_in_several_transactions(
     assert len(place.reader.newest(AccessQuery(patient="p3", limit=200))) == 30
 
 
-def test_indexing_that_broke_off_continues_where_it_was(place: Place) -> None:
+def test_indexing_that_broke_off_continues_where_it_was(place: JournalGround) -> None:
     """A batch is indexed as a whole or not at all, and never twice."""
     filled(place, 80)
     turns = iter([True, False])
@@ -217,7 +223,7 @@ def test_indexing_that_broke_off_continues_where_it_was(place: Place) -> None:
 
 
 def test_where_too_much_is_missing_the_journals_are_read(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: JournalGround, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An old installation that is being indexed, or a job that stands still: slow, and never a silent gap."""
     filled(place, 40)
@@ -244,7 +250,7 @@ def test_a_persons_newest_accesses_are_read_in_their_order_and_not_sorted(tmp_pa
     assert "TEMP B-TREE FOR ORDER BY" not in plan
 
 
-def test_the_purge_looks_at_nothing_but_what_it_forgets(place: Place) -> None:
+def test_the_purge_looks_at_nothing_but_what_it_forgets(place: JournalGround) -> None:
     """Records without a patient, however many and however old, are not read again each time; nor is what was forgotten before."""
     place.write(*(replace(made(n, random.Random(n)), patient="") for n in range(300)))
     place.write(*(replace(made(n, random.Random(n)), patient="p1") for n in range(300, 320)))

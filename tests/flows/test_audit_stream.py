@@ -35,7 +35,7 @@ from hilum.signin import service as signin
 from hilum.web import problems
 from tests.flows import control_site
 from tests.flows.control_site import TRACE, ControlSite
-from tests.flows.journal_ground import Place as Journals
+from tests.flows.journal_ground import JournalGround as Journals
 from tests.flows.journal_ground import access
 from tests.sim.world import FakeClock
 

@@ -18,7 +18,7 @@ from hilum.policies.document import render
 from hilum.policies.models import ApplyOrder
 from hilum.registry.models import Environment
 from hilum.sunsets import service
-from hilum.sunsets.models import Ahead
+from hilum.sunsets.models import UpcomingVersion
 from tests.flows.rule_book_ground import READ_ONLY, narrow_rule_book
 from tests.sim.notice_ground import NoticeGround
 from tests.store.registry_ground import GENERAL, MERCY, Ground, ground
@@ -133,7 +133,7 @@ def ahead(made: Ground, **more: Any) -> None:
         "elsewhere": until,
         "now": frozenset(),
     }
-    while made.do(SYSTEM, service.notify_ahead, Ahead(**(plan | more))):
+    while made.do(SYSTEM, service.notify_ahead, UpcomingVersion(**(plan | more))):
         pass
 
 

@@ -33,7 +33,7 @@ from tests.flows.back_channel import JWKS
 from tests.flows.consent_ground import add_agreements
 from tests.flows.console_ground import Desk
 from tests.flows.control_site import TRACE, send
-from tests.flows.journal_ground import Place, access
+from tests.flows.journal_ground import JournalGround, access
 from tests.flows.ward_ground import GENERAL, SCOPES, ask, furnished, ward
 from tests.sim.browser import form_with
 from tests.sim.one_world import in_one_world
@@ -174,7 +174,7 @@ def use(ward: Desk, **reads: int) -> None:
     folder = Path(uow.db.url.removeprefix("sqlite:///")).parent / "journal"
     (client,) = ward.site.system(clients.facts_of_apps, of=(ward.app.id,))[ward.app.id]
     facts = {"app": ward.app.id, "client": client.id, "tenant": "general", "at": ward.site.clock.now()}
-    Place(uow, uow.db.url, folder).write(
+    JournalGround(uow, uow.db.url, folder).write(
         *(
             access(n, **facts, resource_type=type_, rule=f"patient/{type_}.rs")
             for type_, number in reads.items()
@@ -595,13 +595,13 @@ def test_a_hospital_states_its_language_and_zone_and_its_pages_show_times_in_it(
 
     monkeypatch.setattr(pages, "shell", replace(pages.shell, defaults=defaults))
     assert "09:00" in browser.get("/tenant/people").text
-    refused = send(browser, page, "time_zone", act="habits", language="es", time_zone="Europe/Nowhere")
+    refused = send(browser, page, "time_zone", act="locale", language="es", time_zone="Europe/Nowhere")
     assert refused.status_code == 422
     assert "such as Europe/Madrid" in refused.text
     assert 'value="Europe/Nowhere"' in refused.text
-    assert send(browser, page, "time_zone", act="habits", language="fr", time_zone="").status_code == 422
+    assert send(browser, page, "time_zone", act="locale", language="fr", time_zone="").status_code == 422
 
-    done = send(browser, page, "time_zone", act="habits", language="es", time_zone="Europe/Madrid")
+    done = send(browser, page, "time_zone", act="locale", language="es", time_zone="Europe/Madrid")
 
     assert done.status_code == 303
     assert (ward.site.system(read).language, ward.site.system(read).time_zone) == ("es", "Europe/Madrid")
@@ -610,7 +610,7 @@ def test_a_hospital_states_its_language_and_zone_and_its_pages_show_times_in_it(
     assert "2 March 2026, 10:00 CET" in people
     assert "Times: Europe/Madrid." in people
     assert '<html lang="es">' in ward.site.browser().get("/t/general/signin").text
-    stale = send(browser, page, "time_zone", act="habits", revision="old", language="", time_zone="")
+    stale = send(browser, page, "time_zone", act="locale", revision="old", language="", time_zone="")
     assert stale.status_code == 409
     asked = {"language": "", "time_zone": "America/Sao_Paulo"}
     assert (

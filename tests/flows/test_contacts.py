@@ -249,7 +249,7 @@ def test_a_link_expires(site: ControlSite, vendor: str, clock: FakeClock) -> Non
     ],
 )
 def test_a_link_that_was_never_issued_shows_nothing(site: ControlSite, vendor: str, link: str) -> None:
-    site.once("a contact that waits", lambda: add(site, vendor))
+    site.furnished_once("a contact that waits", lambda: add(site, vendor))
 
     shown = site.browser().get(f"/contacts/{link}")
 
@@ -475,7 +475,7 @@ def test_only_an_administrator_of_the_platform_adds_contacts(
 
 @in_one_world("who", ["ann", "gina", "carl"])
 def test_addresses_are_not_shown_to_hospitals(site: ControlSite, vendor: str, who: str) -> None:
-    site.once("a contact that waits", lambda: add(site, vendor))
+    site.furnished_once("a contact that waits", lambda: add(site, vendor))
 
     problem(site.api(who).get("/contacts"), 403, "not_permitted")
     problem(site.api(who).get("/notices"), 403, "not_permitted")

@@ -23,7 +23,7 @@ from tests.flows.certified_app import Certified
 from tests.flows.console_review_ground import enter_vendor
 from tests.flows.contract_ground import LATER, place_of, shown_calls
 from tests.flows.control_site import TRACE, codes, problem, send
-from tests.flows.journal_ground import Place, access
+from tests.flows.journal_ground import JournalGround, access
 from tests.flows.review_ground import SCOPES, Ground, pass_lens, signs
 from tests.flows.review_world import World, again, decide, in_order, opened, passed, sandbox_client, submitted
 from tests.flows.vendor_ground import furnish_vendor, made
@@ -373,7 +373,7 @@ def test_an_app_whose_submission_cannot_be_read_is_skipped_and_keeps_no_other_wa
     assert [each.event.app for each in found] == [ground.app]
 
 
-def _looked_at(ground: Ground, world: World, place: Place) -> Certified:
+def _looked_at(ground: Ground, world: World, place: JournalGround) -> Certified:
     use = Use(
         partial(journals.read_permits, place.directory, place.url),
         partial(journals.read_places, place.directory, place.url),

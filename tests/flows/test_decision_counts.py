@@ -23,22 +23,24 @@ from hilum.audit.models import (
     Outcome,
 )
 from hilum.infra.unit_of_work import UnitOfWork
-from tests.flows.journal_ground import AT, Place, access
+from tests.flows.journal_ground import AT, JournalGround, access
 
 SINCE = AT - timedelta(days=90)
 CLIENTS = ("c1", "c2")
 
 
 @pytest.fixture
-def place(uow: UnitOfWork, tmp_path: Path) -> Place:
-    return Place(uow, uow.db.url, tmp_path / "journal")
+def place(uow: UnitOfWork, tmp_path: Path) -> JournalGround:
+    return JournalGround(uow, uow.db.url, tmp_path / "journal")
 
 
-def counted(place: Place, now: Any = AT, may_continue: Any = lambda: True) -> decision_counts.DecisionCounts:
+def counted(
+    place: JournalGround, now: Any = AT, may_continue: Any = lambda: True
+) -> decision_counts.DecisionCounts:
     return live.count_decisions(place.directory, place.url, now, may_continue)
 
 
-def about(place: Place, *clients: str, now: Any = AT) -> list[DecisionCount]:
+def about(place: JournalGround, *clients: str, now: Any = AT) -> list[DecisionCount]:
     return sorted(counted(place, now).about(clients or CLIENTS, now - timedelta(days=90)), key=str)
 
 
@@ -53,7 +55,7 @@ def made(n: int, **more: Any) -> Access:
 
 
 def test_equal_decisions_of_several_days_and_journals_are_one_count_with_first_last_and_an_example(
-    place: Place,
+    place: JournalGround,
 ) -> None:
     place.write(made(1), made(2))
     place.write(made(3, at=AT - timedelta(days=40)), made(4, tenant="mercy"))
@@ -72,7 +74,9 @@ def test_equal_decisions_of_several_days_and_journals_are_one_count_with_first_l
     )
 
 
-def test_the_counts_are_what_counting_every_record_finds_however_often_the_job_ran(place: Place) -> None:
+def test_the_counts_are_what_counting_every_record_finds_however_often_the_job_ran(
+    place: JournalGround,
+) -> None:
     chance = random.Random(11)
     every: list[Access] = []
     for start in range(0, 120, 30):
@@ -98,7 +102,7 @@ def test_the_counts_are_what_counting_every_record_finds_however_often_the_job_r
 
 
 def test_counting_that_broke_off_continues_where_it_was_and_counts_nothing_twice(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: JournalGround, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(decision_counts, "COUNT_BATCH", 3)
     place.write(*(made(n) for n in range(10)))
@@ -110,7 +114,7 @@ def test_counting_that_broke_off_continues_where_it_was_and_counts_nothing_twice
     assert [each.number for each in about(place)] == [10]
 
 
-def test_what_an_earlier_release_counted_is_added_up_by_day_once(place: Place) -> None:
+def test_what_an_earlier_release_counted_is_added_up_by_day_once(place: JournalGround) -> None:
     place.write(*(made(n) for n in range(10)))
     counts = counted(place)
     counts._database.write(lambda tx: tx.execute(decision_counts.days.delete()))
@@ -120,7 +124,7 @@ def test_what_an_earlier_release_counted_is_added_up_by_day_once(place: Place) -
     assert counted(place).total(SINCE) == counted(place).total(SINCE) == 13
 
 
-def test_a_file_that_lacks_a_table_is_not_read_until_the_job_has_completed_it(place: Place) -> None:
+def test_a_file_that_lacks_a_table_is_not_read_until_the_job_has_completed_it(place: JournalGround) -> None:
     """An upgrade on SQLite: nothing was counted yet, and no page fails for half a minute."""
     place.write(made(1))
     counts = counted(place)
@@ -134,7 +138,7 @@ def test_a_file_that_lacks_a_table_is_not_read_until_the_job_has_completed_it(pl
     assert decision_counts.find_counts(place.url, place.directory) is not None
 
 
-def test_two_nodes_that_read_the_same_records_count_them_once(place: Place) -> None:
+def test_two_nodes_that_read_the_same_records_count_them_once(place: JournalGround) -> None:
     """A node that was frozen after it had read goes on when another one has counted the same."""
     place.write(*(made(n) for n in range(5)))
     with closing(place.reader) as reader:
@@ -155,13 +159,13 @@ def test_two_nodes_that_read_the_same_records_count_them_once(place: Place) -> N
         {"rule": SETTLEMENT},
     ],
 )
-def test_what_is_no_decision_about_an_app_is_not_counted(place: Place, what: dict[str, Any]) -> None:
+def test_what_is_no_decision_about_an_app_is_not_counted(place: JournalGround, what: dict[str, Any]) -> None:
     place.write(made(1), made(2, **what))
 
     assert [each.number for each in about(place, "c1", "")] == [1]
 
 
-def test_counts_of_more_than_ninety_days_ago_are_neither_made_nor_kept(place: Place) -> None:
+def test_counts_of_more_than_ninety_days_ago_are_neither_made_nor_kept(place: JournalGround) -> None:
     old = AT - COUNTED_FOR - timedelta(days=1)
     place.write(made(1, at=old), made(2))
     assert [each.number for each in about(place)] == [1]
@@ -174,7 +178,7 @@ def test_counts_of_more_than_ninety_days_ago_are_neither_made_nor_kept(place: Pl
     assert kept == 0, "a shape without a count is deleted"
 
 
-def test_foreign_text_stops_no_counting(place: Place) -> None:
+def test_foreign_text_stops_no_counting(place: JournalGround) -> None:
     """The tenant of a mismatch is from the address, and a grant may be long; the job must get past both."""
     rule = ", ".join(f"patient/Observation.rs?category=http://example.org|{n}" for n in range(200))
     place.write(made(1, tenant="x" * 300 + "\0"), made(2, rule=rule))
@@ -187,7 +191,7 @@ def test_foreign_text_stops_no_counting(place: Place) -> None:
     assert rule.startswith(kept + ", ")
 
 
-def test_the_counts_disclose_no_patient_no_person_and_no_address(place: Place) -> None:
+def test_the_counts_disclose_no_patient_no_person_and_no_address(place: JournalGround) -> None:
     place.write(
         made(1, patient="pat-secret", person="per-secret", path="Observation/secret", source="192.0.2.77")
     )
@@ -202,7 +206,7 @@ def test_the_counts_disclose_no_patient_no_person_and_no_address(place: Place) -
     assert not [row for row in rows if "secret" in row or "192.0.2" in row]
 
 
-def test_traffic_is_counted_by_ten_minutes_with_refusals_and_latency_and_once(place: Place) -> None:
+def test_traffic_is_counted_by_ten_minutes_with_refusals_and_latency_and_once(place: JournalGround) -> None:
     """C218: by it a rollout is judged, so a batch that two nodes read counts once here too."""
     refused = {"outcome": Outcome.REFUSED, "reason": "scope_missing"}
     place.write(
@@ -227,7 +231,7 @@ def test_traffic_is_counted_by_ten_minutes_with_refusals_and_latency_and_once(pl
     assert counts.traffic(AT, AT + SLOT, tenants=["general"]) == {}
 
 
-def test_traffic_is_kept_for_days_and_the_counts_by_day_for_longer(place: Place) -> None:
+def test_traffic_is_kept_for_days_and_the_counts_by_day_for_longer(place: JournalGround) -> None:
     place.write(made(1))
     counted(place)
 
@@ -237,7 +241,7 @@ def test_traffic_is_kept_for_days_and_the_counts_by_day_for_longer(place: Place)
     assert later.total(SINCE) == 1
 
 
-def test_where_some_kinds_were_permitted_is_listed_once_a_tenant(place: Place) -> None:
+def test_where_some_kinds_were_permitted_is_listed_once_a_tenant(place: JournalGround) -> None:
     """C220: by interaction, type and what permitted it; refusals and other clients are no place."""
     other = {"interaction": "create", "rule": "user/Observation.c"}
     place.write(
@@ -263,7 +267,9 @@ def test_where_some_kinds_were_permitted_is_listed_once_a_tenant(place: Place) -
     assert counts.places((), since, kinds) == counts.places(CLIENTS, since, [("read", "Goal", "x")]) == []
 
 
-def test_how_calls_ended_is_counted_by_day_and_hospital_once_whoever_reads_it_twice(place: Place) -> None:
+def test_how_calls_ended_is_counted_by_day_and_hospital_once_whoever_reads_it_twice(
+    place: JournalGround,
+) -> None:
     """C228: in the transaction of the other counts, so also when another node counted the same."""
     refused = {"outcome": Outcome.REFUSED, "status": 403}
     place.write(
@@ -300,7 +306,7 @@ def test_how_calls_ended_is_counted_by_day_and_hospital_once_whoever_reads_it_tw
     assert {tenant: each.calls for tenant, each in totals.items()} == {"general": 9, "mercy": 1}
 
 
-def test_how_calls_ended_is_kept_as_long_as_decisions_are(place: Place) -> None:
+def test_how_calls_ended_is_kept_as_long_as_decisions_are(place: JournalGround) -> None:
     place.write(made(1))
     counted(place)
 

@@ -23,7 +23,7 @@ from hilum.clients.models import ClientType, NewPeer
 from hilum.controls.models import Mode, TargetKind
 from hilum.departures import jobs, policy, service, store
 from hilum.departures.fates import FATES
-from hilum.departures.models import Deed
+from hilum.departures.models import ErasureAction
 from hilum.disposals.models import DisposalQuery
 from hilum.disposals.service import list_requests
 from hilum.identity import service as identity
@@ -383,7 +383,7 @@ def test_what_was_its_own_is_erased_with_a_proof_and_the_audit_still_verifies(
     steps(site)
 
     after = rows(site)
-    stays = {each.table for each in FATES if each.deed is not Deed.ERASE}
+    stays = {each.table for each in FATES if each.deed is not ErasureAction.ERASE}
     assert {name for name, number in after.items() if number} <= stays
     assert rows(site, TenantId("children")) == others
     assert "Gina" not in texts(site)
@@ -536,7 +536,7 @@ def test_a_step_looks_at_few_rows_of_all_hospitals(
 
     done = steps(site)
 
-    erased_tables = sum(each.deed is not Deed.KEEP for each in FATES)
+    erased_tables = sum(each.deed is not ErasureAction.KEEP for each in FATES)
     assert done > erased_tables + all_people // 2
     assert rows(site, TenantId("children")) == others
     assert "Gina" not in texts(site)

@@ -42,7 +42,7 @@ from hilum.policies.models import ApplyOrder
 from hilum.policies.store import applications
 from hilum.upstream.live import seal_credentials
 from tests.conftest import SECRET_KEY
-from tests.flows.journal_ground import Place, access
+from tests.flows.journal_ground import JournalGround, access
 from tests.sim.fhir_upstream import OtherServer, over_http
 from tests.sim.postgres import free_port
 from tests.unit.policies.books import document
@@ -331,7 +331,7 @@ def test_records_that_no_checkpoint_follows_are_a_fault(
     doctor: Callable[..., Answer], sqlite_uow: UnitOfWork, sqlite_url: str, tmp_path: Path
 ) -> None:
     report(sqlite_uow, "a")
-    place = Place(sqlite_uow, sqlite_url, tmp_path / "journal")
+    place = JournalGround(sqlite_uow, sqlite_url, tmp_path / "journal")
     place.write(access(1))
 
     code, found = doctor(SECRET_KEY)

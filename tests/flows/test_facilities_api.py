@@ -64,7 +64,7 @@ def test_bad_facilities_of_an_installation_are_refused_by_their_field(
     """C146: nothing is installed."""
     order = {
         "tenant": "general",
-        "app": site.once("certified", lambda: certified(site)),
+        "app": site.furnished_once("certified", lambda: certified(site)),
         "roles": ["physician"],
     } | change
 

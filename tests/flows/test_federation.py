@@ -813,12 +813,12 @@ def test_a_state_from_the_future_is_not_accepted(ground: Ground) -> None:
     back = ground.idp.authorize(ground.leave(browser))
     now = ground.site.clock.now()
     state = parse_qs(urlsplit(back).query)["state"][0]
-    departure = live.open_departure(vault(), state, browser.cookies["hilum_departure"])
+    begun = live.open_state(vault(), state, browser.cookies["hilum_departure"])
 
     def begin(ctx: Context) -> object:
-        return sign_in.begin_return(ctx, GENERAL, ground.provider.id, state, departure)
+        return sign_in.begin_return(ctx, GENERAL, ground.provider.id, state, begun)
 
-    departure = replace(departure, left_at=now + timedelta(seconds=61))
+    begun = replace(begun, left_at=now + timedelta(seconds=61))
     with pytest.raises(Refusal) as refused:
         ground.site.uow.write_now(begin, trace=TRACE)
     assert refused.value.fault == "state_expired"

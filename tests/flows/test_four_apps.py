@@ -26,7 +26,7 @@ from hilum.policies import service as policies
 from hilum.revalidation import service as revalidation
 from tests.flows.certified_app import Certified
 from tests.flows.control_site import ControlSite, build, codes, problem
-from tests.flows.journal_ground import Place, access
+from tests.flows.journal_ground import JournalGround, access
 from tests.flows.lens_ground import states
 from tests.flows.listing_ground import follow
 from tests.flows.review_ground import (
@@ -379,7 +379,7 @@ def use(story: Story, ground: Ground, rule: str, type_: str) -> revalidation.Use
     url = story.site.uow.db.url
     folder = Path(url.removeprefix("sqlite:///")).parent / "journal"
     facts = {"app": ground.app, "client": ground.client, "rule": rule, "resource_type": type_}
-    Place(story.site.uow, url, folder).write(
+    JournalGround(story.site.uow, url, folder).write(
         access(1, **facts, at=story.site.clock.now() - DAY, tenant="mercy")
     )
     journals.count_decisions(folder, url, story.site.clock.now())

@@ -30,7 +30,7 @@ def client_body(app: str, version: str, **change: Any) -> dict[str, Any]:
 
 def registered(site: ControlSite) -> tuple[Any, Any]:
     """Return an app and its version, which root has registered."""
-    return site.once("registered by root", lambda: register(site.api("root")))
+    return site.furnished_once("registered by root", lambda: register(site.api("root")))
 
 
 def test_a_version_declares_workflows_and_placements_of_the_rule_book(site: ControlSite) -> None:

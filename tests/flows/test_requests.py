@@ -319,7 +319,7 @@ def test_anybody_may_decide_a_group_assigned_to_a_person_who_left(ground: Reques
 
 @in_one_world("to", ["ann", "carl", "root", "nobody"])
 def test_nothing_is_handed_over_to_a_person_who_may_not_decide(ground: RequestGround, to: str) -> None:
-    ground.site.once("ann has asked", lambda: made(ground.ask("ann")))
+    ground.site.furnished_once("ann has asked", lambda: made(ground.ask("ann")))
     group = ground.group()
     person = str(ground.site.people[to].id) if to in ground.site.people else "per_nobody"
 

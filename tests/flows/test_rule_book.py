@@ -123,7 +123,7 @@ def test_taking_back_what_only_narrowed_takes_two_people_but_no_trial(site: Cont
     assert burst(site) == 100
 
 
-def test_the_second_person_sees_all_that_is_newly_allowed_gravest_first(site: ControlSite) -> None:
+def test_the_second_person_sees_all_that_is_newly_allowed_most_severe_first(site: ControlSite) -> None:
     """C210: nobody agrees to what they were not shown. A rule without one type, and one scope for every record without a person."""
     record = "categories.record_modification.cells.high.scopes"
     rules = plain({})["tier_rules"]

@@ -16,7 +16,7 @@ from hilum.kernel.ids import LaunchId, TenantId
 from hilum.launches import store as launches
 from hilum.launches.models import Launch
 from tests.flows.control_site import problem
-from tests.flows.journal_ground import Place, access
+from tests.flows.journal_ground import JournalGround, access
 from tests.flows.use_ground import EAST, Ground
 from tests.flows.vendor_ground import made
 from tests.sim.one_world import in_one_world
@@ -122,7 +122,7 @@ def test_an_installation_that_has_ended_or_was_removed_is_none(ground: Ground) -
 def test_the_counts_sum_the_same_over_clients_and_tenants_on_both_databases(
     uow: UnitOfWork, clock: FakeClock, tmp_path: Path
 ) -> None:
-    place = Place(uow, uow.db.url, tmp_path / "journal")
+    place = JournalGround(uow, uow.db.url, tmp_path / "journal")
     now = clock.now()
     facts = {"rule": "patient/*.rs", "at": now - timedelta(hours=1)}
     place.write(

@@ -18,7 +18,7 @@ from hilum.notices.models import Outcome as Ended
 from hilum.revalidation.service import Totals, Use
 from tests.flows.certified_app import DAY, Certified, certified_in
 from tests.flows.control_site import problem
-from tests.flows.journal_ground import Place, access
+from tests.flows.journal_ground import JournalGround, access
 from tests.flows.review_world import World
 from tests.flows.rule_book_ground import put_in_force
 from tests.flows.vendor_ground import furnish_vendor, made
@@ -46,7 +46,7 @@ def call(certified: Certified, number: int, *, tenant: str = "mercy", **more: An
         "at": certified.world.clock.now(),
         "tenant": tenant,
     }
-    Place(uow, uow.db.url, folder).write(access(1, **(facts | {"count": number} | more)))
+    JournalGround(uow, uow.db.url, folder).write(access(1, **(facts | {"count": number} | more)))
     journals.count_decisions(folder, uow.db.url, certified.world.clock.now())
     certified.use = Use(
         lambda *_: (),

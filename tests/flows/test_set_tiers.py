@@ -421,7 +421,7 @@ def test_autonomous_writes_take_two_people_of_the_hospital(site: ControlSite) ->
 @in_one_world("by", ["root", "sam", "rita", "mary", "ann"])
 def test_only_the_hospitals_administrator_asks_for_autonomous_writes(site: ControlSite, by: str) -> None:
     app, _ = versions_of(site)
-    version = site.once("an AI that acts alone", lambda: made(declare(site, app, **ALONE))["id"])
+    version = site.furnished_once("an AI that acts alone", lambda: made(declare(site, app, **ALONE))["id"])
 
     assert autonomy(site, version, by).status_code == 403
 

@@ -14,7 +14,7 @@ from hilum.kernel.ids import AppId, TenantId
 from hilum.registry import service as registry
 from hilum.registry.models import NewVersion
 from tests.flows.control_site import build, codes, problem
-from tests.flows.journal_ground import Place, access
+from tests.flows.journal_ground import JournalGround, access
 from tests.flows.review_ground import SCOPES, WORKFLOWS, Ground, furnish
 from tests.flows.vendor_ground import certified, made
 from tests.sim.world import FakeClock
@@ -55,7 +55,7 @@ def missing(ground: Ground) -> dict[str, Any]:
 def use(ground: Ground, days_ago: int = 1) -> None:
     site = ground.site
     folder = Path(site.uow.db.url.removeprefix("sqlite:///")).parent / "journal"
-    place = Place(site.uow, site.uow.db.url, folder)
+    place = JournalGround(site.uow, site.uow.db.url, folder)
     at = site.clock.now() - timedelta(days=days_ago)
     facts = {"app": ground.app, "client": ground.client, "rule": SLOTS, "resource_type": "Slot"}
     place.write(access(1, **facts, at=at, tenant="mercy"))

@@ -23,7 +23,7 @@ from hilum.policies.models import UNCLASSIFIED
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from tests.flows.control_site import ControlSite, build, in_a_browser, with_rule_book
-from tests.flows.journal_ground import Place, access
+from tests.flows.journal_ground import JournalGround, access
 from tests.sim.world import FakeClock
 
 SCOPES = ("launch", "openid", "patient/*.rs")
@@ -50,7 +50,7 @@ class Ground:
         )
         self.app, self.client, self.installed = made
         self.folder = Path(uow.db.url.removeprefix("sqlite:///")).parent / "journal"
-        self.place = Place(uow, uow.db.url, self.folder)
+        self.place = JournalGround(uow, uow.db.url, self.folder)
 
     def _furnish(self, category: str, version: NewVersion) -> tuple[AppId, Client, dict[str, str]]:
         do = self.site.system

@@ -62,7 +62,7 @@ def furnish_vendor(site: ControlSite, name: str, prefix: str) -> str:
             join(site, vendor, f"{prefix}.{role}", role)
         return vendor
 
-    return site.once(f"vendor {name} {prefix}", build)
+    return site.furnished_once(f"vendor {name} {prefix}", build)
 
 
 def certified(
@@ -118,7 +118,7 @@ def furnish_app(site: ControlSite, vendor: str, who: str, **change: Any) -> tupl
         )
         return app, version, client["id"]
 
-    return site.once(f"app {vendor} {who} {change}", build)
+    return site.furnished_once(f"app {vendor} {who} {change}", build)
 
 
 def register(root: Any) -> tuple[Any, Any]:

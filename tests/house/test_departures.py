@@ -8,7 +8,7 @@ import pytest
 from tools.make_migration import declare
 
 from hilum.departures.fates import FATES, HAVE_NO_HOSPITAL
-from hilum.departures.models import Deed
+from hilum.departures.models import ErasureAction
 from hilum.infra.db import metadata
 
 WHOSE = {"tenant", "person", "patient", "recipient", "holder", "owner", "fhir_user"}
@@ -47,7 +47,7 @@ def test_what_is_hidden_or_blanked_is_a_column(fate: Any) -> None:
     columns = set(metadata.tables[fate.table].columns.keys())
 
     assert set(fate.hidden) | set(fate.blank) <= columns
-    assert bool(fate.blank) == (fate.deed is Deed.BLANK)
+    assert bool(fate.blank) == (fate.deed is ErasureAction.BLANK)
     # A digest, a seal or a secret opens something, or helps to guess it.
     secret = {each for each in columns if "sealed" in each or each in {"digest", "secret", "private"}}
     assert not fate.exported or secret <= set(fate.hidden)

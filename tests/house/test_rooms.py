@@ -236,7 +236,7 @@ def test_the_platform_does_not_know_the_ehr_beside_it() -> None:
     assert broken == []
 
 
-READS_RECORDS = {"Upstreams", "Surfaces"}
+READS_RECORDS = {"Upstreams", "CapabilityCache"}
 WIRES_THEM = {"hilum/app/platform.py", "hilum/app/settling.py"}
 
 
@@ -265,7 +265,7 @@ def _reaches_a_server(node: ast.AST) -> bool:
     "source",
     [
         "from hilum.upstream.live import Upstreams",
-        "from hilum.upstream.live import Embedded, Surfaces",
+        "from hilum.upstream.live import Embedded, CapabilityCache",
         "from hilum.upstream import live\nlive.Upstreams(vault, find)",
         "sender.send(tenant, UpstreamRequest('GET', 'Patient'))",
     ],

@@ -13,7 +13,7 @@ from hilum.policies.models import CurrentVersions
 from hilum.rollouts import jobs
 from hilum.rollouts.models import Limits, Ring, Rollout, RolloutState
 from tests.flows.control_site import ControlSite
-from tests.flows.journal_ground import Place, access
+from tests.flows.journal_ground import JournalGround, access
 from tests.sim.dry_runs import Jobs
 from tests.sim.world import START
 
@@ -47,7 +47,7 @@ class Traffic:
         self.site = site
         # As the site's own reader.
         self.jobs = Jobs(site.uow, Path(site.uow.db.url.removeprefix("sqlite:///")).parent / "journal")
-        self.place = Place(site.uow, site.uow.db.url, self.jobs.journal)
+        self.place = JournalGround(site.uow, site.uow.db.url, self.jobs.journal)
         self.n = 0
 
     def record(

@@ -86,7 +86,7 @@ def test_only_the_platform_adds_tenants(uow: UnitOfWork) -> None:
     assert do(uow, SYSTEM, service.list_tenants) == []
 
 
-def test_an_administrator_changes_habits_and_the_platform_where_data_lies(two: UnitOfWork) -> None:
+def test_an_administrator_changes_the_locale_and_the_platform_where_data_lies(two: UnitOfWork) -> None:
     changed = do(
         two,
         admin("general"),

@@ -31,7 +31,7 @@ from hilum.launches.store import launch
 from hilum.signin.store import attempts, sessions
 from hilum.tokens.store import access_token, refresh_token, token_family
 from tests.effort import effort
-from tests.flows.journal_ground import Place, access
+from tests.flows.journal_ground import JournalGround, access
 from tests.sim.world import FakeClock
 
 OLD, LIVING, GONE = effort(5_000, 100_000), effort(1_000, 5_000), effort(2_000, 10_000)
@@ -335,7 +335,7 @@ def test_a_running_purge_ends_with_its_batch_at_a_hold_or_a_lost_lease(
 ) -> None:
     """A purge may take hours; what it may remove is asked before each batch."""
     uow, total = sqlite_uow, 2 * PURGE_BATCH + 100
-    place = Place(uow, uow.db.url, tmp_path / "journal")
+    place = JournalGround(uow, uow.db.url, tmp_path / "journal")
     for start in range(0, total, 700):
         place.write(*(access(n + 1, at=clock.now()) for n in range(start, start + 700)))
     clock.advance(100 * DAY)

@@ -8,7 +8,7 @@ import pytest
 
 from hilum.app.asgi import Dispatcher
 from hilum.app.refusals import refuse_plainly
-from hilum.web.bounds import Admission, Limits
+from hilum.web.bounds import Limits, RequestsInProgress
 from tests.sim.world import SeededIds
 
 PROXY, OUTER = "10.0.0.1", "10.0.0.2"
@@ -22,7 +22,7 @@ class Site:
         self.go = asyncio.Event()
         self.go.set()
         self.fails = False
-        self.admission = Admission(Limits(**limits))
+        self.in_progress = RequestsInProgress(Limits(**limits))
         self.dispatcher = Dispatcher(
             self._app,
             gateway=None,
@@ -31,7 +31,7 @@ class Site:
             trusted_proxies=frozenset({PROXY, OUTER}),
             lifespan=self._life,
             refuse=refuse_plainly,
-            admission=self.admission,
+            in_progress=self.in_progress,
         )
 
     @asynccontextmanager
@@ -102,7 +102,7 @@ def test_sources_behind_a_proxy_are_counted_each_for_itself_and_given_back() -> 
         found.append((await site.ask(PROXY, ("x-forwarded-for", "203.0.113.1")))[0])
         site.fails = False
         found.append((await site.ask(PROXY, ("x-forwarded-for", "203.0.113.1")))[0])
-        assert site.admission.requests == 0
+        assert site.in_progress.requests == 0
         return found
 
     assert asyncio.run(story()) == [200, 429, 200, 500, 200]

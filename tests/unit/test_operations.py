@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hilum.app import readiness as readiness_module
-from hilum.app.operations import Board
+from hilum.app.operations import ProcessReports
 from hilum.app.readiness import DISK_FULL, NOT_WRITABLE, Directory, Readiness
 from hilum.app.serve import PAUSE_BOUND_S, pause_after
 from hilum.app.supervisor import GIVE_UP_AFTER_S, STABLE_AFTER_S, Part
@@ -32,13 +32,13 @@ def report(pid: int, part: str = "platform", **more: Any) -> dict[str, Any]:
     return {"part": part, "pid": pid, "began": 0.0, "faults": {}, "notices": {}, "metrics": {}} | more
 
 
-def hear(board: Board, report: dict[str, Any]) -> None:
+def hear(board: ProcessReports, report: dict[str, Any]) -> None:
     """Report as a process does, over a connection of the same number."""
     board.receive(report, report["pid"])
 
 
 def test_a_node_is_ready_when_a_worker_reports_and_all_that_report_can_answer() -> None:
-    board = Board(FakeClock(), 2)
+    board = ProcessReports(FakeClock(), 2)
     assert set(board.state().reasons) == {"no_worker"}
 
     hear(board, report(1))
@@ -54,7 +54,7 @@ def test_a_node_is_ready_when_a_worker_reports_and_all_that_report_can_answer() 
 
 def test_who_is_silent_does_not_count_as_able() -> None:
     clock = FakeClock()
-    board = Board(clock, 1)
+    board = ProcessReports(clock, 1)
     hear(board, report(1))
     hear(board, report(2, "jobs"))
     clock.advance(timedelta(seconds=4))
@@ -64,7 +64,7 @@ def test_who_is_silent_does_not_count_as_able() -> None:
 
 
 def test_a_worker_whose_loop_stands_still_cannot_answer() -> None:
-    board = Board(FakeClock(), 1)
+    board = ProcessReports(FakeClock(), 1)
     hear(board, report(1, metrics={metrics.LOOP_LAG.name: [[[], 6.0]]}))
 
     assert set(board.state().reasons) == {"worker_stalled"}
@@ -72,7 +72,7 @@ def test_a_worker_whose_loop_stands_still_cannot_answer() -> None:
 
 def test_faults_of_the_jobs_process_are_notices() -> None:
     """Answers do not depend on checkpoints; taking every node away would not bring them back."""
-    board = Board(FakeClock(), 1)
+    board = ProcessReports(FakeClock(), 1)
     hear(board, report(1))
     hear(board, report(2, "jobs", notices={"checkpoints_standing": "x"}))
 
@@ -91,7 +91,7 @@ def test_a_sum_over_processes_counts_all_once_and_never_falls(steps: list[Step])
     """Processes die, hang up and connect again; sometimes the end of the old connection is seen after the new one began."""
     alive, counts, began = set(range(1, 5)), dict.fromkeys(range(1, 5), 0), dict.fromkeys(range(1, 5), 0)
     over = {pid: pid for pid in range(1, 5)}
-    board, name = Board(FakeClock(), 4, lives=alive.__contains__), metrics.JOURNAL_RECORDS.name
+    board, name = ProcessReports(FakeClock(), 4, lives=alive.__contains__), metrics.JOURNAL_RECORDS.name
     last = total = 0.0
     heard: set[tuple[int, int]] = set()
     for pid, more, then in steps:
@@ -117,7 +117,7 @@ def test_a_sum_over_processes_counts_all_once_and_never_falls(steps: list[Step])
 
 
 def test_a_process_that_hung_up_does_not_count_as_able_and_connects_again_as_itself() -> None:
-    board = Board(FakeClock(), 1, lives=lambda _pid: True)
+    board = ProcessReports(FakeClock(), 1, lives=lambda _pid: True)
     board.receive(report(7, metrics={metrics.MEMORY.name: [[[], 10.0]]}), 1)
     board.lose(1)
     assert set(board.state().reasons) == {"no_worker"}
@@ -129,7 +129,7 @@ def test_a_process_that_hung_up_does_not_count_as_able_and_connects_again_as_its
 
 
 def test_notifications_of_an_earlier_connection_are_ignored() -> None:
-    board, name = Board(FakeClock(), 1), metrics.JOURNAL_RECORDS.name
+    board, name = ProcessReports(FakeClock(), 1), metrics.JOURNAL_RECORDS.name
     board.receive(report(7, metrics={name: [[[], 5]]}), 2)
     board.receive(report(7, metrics={name: [[[], 3]]}), 1)
 

@@ -21,7 +21,14 @@ from hilum.standards.fhir.requests import BINARY_BODY_BOUND
 from hilum.standards.fhir.requests import BODY_BOUND as FHIR_BODY_BOUND
 from hilum.standards.networks import network_of
 from hilum.web.asgi import App, Message, Receive, Scope, Send
-from hilum.web.bounds import API_BODY_BOUND, INCOMPLETE, PAGE_BODY_BOUND, Admission, Body, Patience
+from hilum.web.bounds import (
+    API_BODY_BOUND,
+    INCOMPLETE,
+    PAGE_BODY_BOUND,
+    Body,
+    RefusalDelay,
+    RequestsInProgress,
+)
 from hilum.web.problems import status_of
 
 CORRELATION_BOUND = 128
@@ -74,8 +81,8 @@ class Dispatcher:
         trusted_proxies: frozenset[str],
         lifespan: Callable[[], AbstractAsyncContextManager[None]],
         refuse: Refuse,
-        admission: Admission | None = None,
-        patience: Patience | None = None,
+        in_progress: RequestsInProgress | None = None,
+        refusal_delay: RefusalDelay | None = None,
         closed: Callable[[], bool] = lambda: False,
     ) -> None:
         self._pages = pages
@@ -85,8 +92,8 @@ class Dispatcher:
         self._trusted = trusted_proxies
         self._lifespan = lifespan
         self._refuse = refuse
-        self._admission = admission or Admission()
-        self._patience = patience or Patience()
+        self._in_progress = in_progress or RequestsInProgress()
+        self._refusal_delay = refusal_delay or RefusalDelay()
         self._closed = closed
 
     # Here and in ``_dispatch`` the coroutine of what follows is returned, so that a request passes through fewer of them.
@@ -110,18 +117,18 @@ class Dispatcher:
             return
         # The holder of an IPv6 /64 has more addresses than any limit. An IPv4 address is its own network.
         network = state["network"] = network_of(source) if ":" in source else source
-        if busy := self._admission.enter(network):
+        if busy := self._in_progress.enter(network):
             await self._refuse_unread(scope, send, busy)
             return
         # Requests without a body, as nearly all reads are, skip the layer that bounds bodies.
         body = None
         if heads.length:
             bound = _body_bound(scope["path"], scope["method"])
-            body = Body(receive, self._admission, network, bound=bound, declared=heads.length)
+            body = Body(receive, self._in_progress, network, bound=bound, declared=heads.length)
         try:
             await (self._with_body(scope, body, send) if body else self._dispatch(scope, receive, send))
         finally:
-            self._admission.leave(network)
+            self._in_progress.leave(network)
             if body is not None:
                 await body.release()
 
@@ -206,7 +213,7 @@ class Dispatcher:
                 metrics.SITE_SECONDS.observe(clock() - begun, kind)
                 if message["status"] == 401:
                     # Beyond a burst, refusals of one network are delayed, so that guessing in a loop costs others little.
-                    await self._patience.hold(network)
+                    await self._refusal_delay.hold(network)
             await send(message)
 
         return counted

@@ -23,7 +23,7 @@ from hilum.kernel.sentences import in_english, moment
 from hilum.policies import history
 from hilum.policies.book_bounds import share_sentence
 from hilum.policies.exception_models import PolicyException
-from hilum.policies.history import Then
+from hilum.policies.history import PolicyAt
 from hilum.policies.models import Book, Withholding
 from hilum.policies.override_models import Override
 from hilum.policies.products import product_of
@@ -59,7 +59,7 @@ def explain(ctx: Context, accesses: Sequence[Access]) -> list[str]:
     return [_in_force(then, decided), *_of_book(ctx, then, decided)]
 
 
-def _in_force(then: Then, decided: Access) -> str:
+def _in_force(then: PolicyAt, decided: Access) -> str:
     applied = then.application
     where = "at some hospitals" if applied.tenants else "everywhere"
     unread = "" if then.book else " It can no longer be read or trusted (`hilum doctor`)."
@@ -74,7 +74,7 @@ def _in_force(then: Then, decided: Access) -> str:
     )
 
 
-def _of_book(ctx: Context, then: Then, decided: Access) -> Iterator[str]:
+def _of_book(ctx: Context, then: PolicyAt, decided: Access) -> Iterator[str]:
     book = then.book
     if book is None:
         return
@@ -106,7 +106,7 @@ def _workflow(ctx: Context, book: Book, decided: Access) -> Iterator[str]:
     yield f"The launch was for workflow {agreed.workflow}, {version}."
 
 
-def _overrides(then: Then, facts: ClientFacts, decided: Access) -> Iterator[str]:
+def _overrides(then: PolicyAt, facts: ClientFacts, decided: Access) -> Iterator[str]:
     """Yield a sentence for each override and exception that permitted it: without it the scope would be withheld, or the cell require more."""
     version = then.application.version
     admitted = None if then.book is None else clients_policy.admission(then.book, facts, decided.at)

@@ -53,7 +53,7 @@ from hilum.enrolment import routes as enrolment
 from hilum.enrolment.models import LinkMail
 from hilum.evidence import routes as evidence
 from hilum.evidence import trace_routes as traces
-from hilum.evidence.by_hand import ByHand, HandFault
+from hilum.evidence.by_hand import ByHand, ManualFault
 from hilum.evidence.models import Fault as Kind
 from hilum.evidence.models import Upstream
 from hilum.federation import live as federation_live
@@ -408,7 +408,7 @@ def _by_hand(faults: FaultBook | None) -> ByHand:
     def name(client: str, tenant: str, fault: str) -> str:
         return f"{BY_HAND}client/{client}/{tenant}/{fault}"
 
-    def make(order: HandFault) -> None:
+    def make(order: ManualFault) -> None:
         if faults is not None:
             made_by = name(order.client, order.tenant, order.fault)
             until = order.until.isoformat()
@@ -421,10 +421,10 @@ def _by_hand(faults: FaultBook | None) -> ByHand:
         if faults is not None and faults.clear(name(client, tenant, fault)):
             time.sleep(READ_EVERY_S)
 
-    def find(client: ClientId) -> list[HandFault]:
+    def find(client: ClientId) -> list[ManualFault]:
         prefix = f"{BY_HAND}client/{client}/"
         in_force = [
-            HandFault(client, TenantId(fault.tenant), Kind(fault.kind), datetime.fromisoformat(fault.until))
+            ManualFault(client, TenantId(fault.tenant), Kind(fault.kind), datetime.fromisoformat(fault.until))
             for fault in (faults.all() if faults else ())
             if fault.made_by.startswith(prefix)
         ]

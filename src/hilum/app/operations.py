@@ -89,7 +89,7 @@ class State:
         return not self.reasons
 
 
-class Board:
+class ProcessReports:
     """The last report of every process. Counters of a process are kept after its end, so that a sum never falls."""
 
     def __init__(
@@ -216,7 +216,7 @@ def _merge(
 class _Collector:
     """Renders the board for prometheus-client."""
 
-    def __init__(self, board: Board, extra: Callable[[], Iterable[Metric]]) -> None:
+    def __init__(self, board: ProcessReports, extra: Callable[[], Iterable[Metric]]) -> None:
         self._board, self._extra = board, extra
 
     def describe(self) -> Iterable[Metric]:
@@ -253,7 +253,7 @@ class Operations:
 
     def __init__(
         self,
-        board: Board,
+        board: ProcessReports,
         listen: Sequence[tuple[str, int] | None],
         restarts: Callable[[], dict[str, int]] = dict,
     ) -> None:

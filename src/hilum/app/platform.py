@@ -71,7 +71,7 @@ from hilum.tokens.live import TokenTable
 from hilum.upstream.live import Upstreams
 from hilum.web import errors, problems
 from hilum.web.asgi import App, Receive, Scope, Send
-from hilum.web.bounds import Admission, Limits, Patience
+from hilum.web.bounds import Limits, RefusalDelay, RequestsInProgress
 from hilum.web.kit import Kit
 from hilum.web.pages import NO_DEFAULTS, PageDefaults, Pages, Shell
 from hilum.web.static import Assets
@@ -136,18 +136,18 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         )
     )
     directory = PlatformReads(enforcer, clock)
-    patience = Patience()
-    admission = Admission(Limits(source_requests=settings.source_requests))
+    refusal_delay = RefusalDelay()
+    in_progress = RequestsInProgress(Limits(source_requests=settings.source_requests))
     readiness = _readiness(settings, keeper, heartbeat, journal, clock)
     reporter = Reporter(WORKERS, clock, faults=readiness.check, notices=lambda: _notices(keeper, clock))
     connections = Connections(connections_of(settings), address_of(settings.listen)[1])
-    _measure(keeper, journal, admission, upstreams)
+    _measure(keeper, journal, in_progress, upstreams)
     health = partial(_health, keeper, journal, readiness)
     site = mounts.Site(kit, fetcher, directory, settings, at_stop, health, partial(_generation, keeper))
     dispatcher = Dispatcher(
         in_lanes(_split(_pages(site, keeper, assets, readiness), mounts.api(site))),
-        gateway=Gateway(enforcer, Batches(enforcer, clock, ids), patience),
-        patience=patience,
+        gateway=Gateway(enforcer, Batches(enforcer, clock, ids), refusal_delay),
+        refusal_delay=refusal_delay,
         hosts=_hosts(settings, keeper),
         ids=ids,
         trusted_proxies=settings.trusted_proxies,
@@ -158,7 +158,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
             servers,
         ),
         refuse=refuser(pages),
-        admission=admission,
+        in_progress=in_progress,
         closed=lambda: not heartbeat.state.gate.opens,
     )
     return Platform(dispatcher, kit, keeper, journal, fetcher, upstreams, servers)
@@ -289,12 +289,12 @@ def _notices(keeper: SnapshotKeeper, clock: Clock) -> Faults:
 
 
 def _measure(
-    keeper: SnapshotKeeper, journal: journals.Journal, admission: Admission, upstreams: Upstreams
+    keeper: SnapshotKeeper, journal: journals.Journal, in_progress: RequestsInProgress, upstreams: Upstreams
 ) -> None:
     metrics.SNAPSHOT_AGE.follow(keeper.age_s)
     metrics.JOURNAL_QUEUE.follow(lambda: journal.waiting)
-    metrics.REQUESTS_UNDER_WAY.follow(lambda: admission.requests)
-    metrics.BODY_BYTES.follow(lambda: admission.body_bytes)
+    metrics.REQUESTS_UNDER_WAY.follow(lambda: in_progress.requests)
+    metrics.BODY_BYTES.follow(lambda: in_progress.body_bytes)
     for traffic in TrafficClass:
         metrics.TRAFFIC_PLACES.follow(partial(upstreams.held, traffic.rank), traffic, "held")
         metrics.TRAFFIC_PLACES.follow(partial(upstreams.waiting, traffic.rank), traffic, "waiting")

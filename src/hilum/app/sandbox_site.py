@@ -12,7 +12,7 @@ from hilum.infra.settings import Settings
 from hilum.kernel.ids import TenantId
 from hilum.kernel.ports import Clock, Ids
 from hilum.web.asgi import App
-from hilum.web.bounds import Admission, Limits
+from hilum.web.bounds import Limits, RequestsInProgress
 from hilum.web.urls import Urls, host_of
 from hilum_ehr.sandbox import app as sandbox
 
@@ -43,5 +43,5 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> App:
         trusted_proxies=settings.trusted_proxies,
         lifespan=lifespan,
         refuse=refuse_plainly,
-        admission=Admission(Limits(source_requests=settings.source_requests)),
+        in_progress=RequestsInProgress(Limits(source_requests=settings.source_requests)),
     )

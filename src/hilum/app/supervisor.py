@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hilum.app.bootstrap import BOOT_VARIABLE
-from hilum.app.operations import Board, Operations
+from hilum.app.operations import Operations, ProcessReports
 from hilum.app.parts import PARTS, Child, fork, load, spawn
 from hilum.app.reports import SOCKET_VARIABLE
 from hilum.app.serve import STOP_TIMEOUT_S, address_of, pause_after, require_free
@@ -94,7 +94,7 @@ class Supervisor:
             # The server binds with SO_REUSEPORT: two installations on one address would each get
             # half of the requests.
             require_free(each)
-        board = Board(SystemClock(), self.settings.workers, jobs="jobs" in names)
+        board = ProcessReports(SystemClock(), self.settings.workers, jobs="jobs" in names)
         operations = Operations(board, _addresses(self.settings), self._restarts)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)

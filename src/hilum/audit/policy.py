@@ -198,7 +198,7 @@ Row = tuple[int, bytes, bytes, bytes, bytes | None, bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
+class ChainCounts:
     """Counts of one verified chain. ``uncovered``: records after the last checkpointed one."""
 
     records: int
@@ -215,7 +215,7 @@ def verify_chain(
     covered: int,
     may_lack: Callable[[bytes], bool],
     faults: Faults,
-) -> Walk:
+) -> ChainCounts:
     """Verify one chain. ``required`` maps a seq to the hashes it must have: checkpointed heads, and the stored head of the chain.
 
     ``covered`` is the last checkpointed seq; ``may_lack`` returns for a header whether its payload may have been purged.
@@ -252,7 +252,7 @@ def verify_chain(
         faults.add(
             f"chain {name}: record {seq} was signed for, but the chain holds {counted(count, 'record')}"
         )
-    return Walk(count, purged, max(0, expected - 1 - covered))
+    return ChainCounts(count, purged, max(0, expected - 1 - covered))
 
 
 def _gap(name: str, expected: int, seq: int) -> str:

@@ -44,7 +44,7 @@ def verify(ctx: Context, reader: AccessReader, anchors: Sequence[Anchored] = ())
         if not keys.verify_bytes(ctx, Purpose.CHECKPOINT, newest.kid, signed, newest.signature):
             faults.add(f"checkpoint {newest.number} is not signed by a key of this platform")
     seen: set[str] = set()
-    walks: list[policy.Walk] = []
+    walks: list[policy.ChainCounts] = []
     writes = _Writes()
     with _reported(faults, "the list of chains"):
         for chain, note, may_lack in _chains(ctx, reader, faults):
@@ -128,7 +128,7 @@ def _reported(faults: policy.Faults, where: str) -> Iterator[None]:
 
 def _walk(
     chain: ChainRows, note: Head, covered: Head, may_lack: MayLack, faults: policy.Faults
-) -> policy.Walk:
+) -> policy.ChainCounts:
     required: dict[int, set[bytes]] = {}
     # Both the stored head and the checkpointed one must be met; if they disagree at one seq, the set has two
     # hashes and neither matches.

@@ -8,7 +8,7 @@ from typing import Any
 from cachetools import LRUCache
 
 from hilum.certificates import policy, service
-from hilum.certificates.models import KNOWN_FOR, REFRESH_EVERY, TEXTS_KEPT, Certificate, News
+from hilum.certificates.models import KNOWN_FOR, REFRESH_EVERY, TEXTS_KEPT, Certificate, PublicationChanges
 from hilum.infra.context import Trace
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import HilumError
@@ -26,7 +26,7 @@ class Published:
         self._lock = asyncio.Lock()
         self._read_at = float("-inf")
         self._change = -1
-        self._news: News | None = None
+        self._published: PublicationChanges | None = None
         self._certificates: dict[str, Certificate] = {}
         self._of_app: dict[AppId, set[str]] = {}
         self._named: dict[str, set[AppId]] = {}
@@ -40,12 +40,14 @@ class Published:
             # Set before a failure, so that not every request asks a database that is away.
             self._read_at = self._uow.clock.monotonic()
             try:
-                found = await self._uow.read(partial(service.news, change=self._change), trace=_TRACE)
+                found = await self._uow.read(
+                    partial(service.changes_since, change=self._change), trace=_TRACE
+                )
             except HilumError:
                 return
             self._apply(found)
 
-    def _apply(self, found: News) -> None:
+    def _apply(self, found: PublicationChanges) -> None:
         if found.whole:
             self._certificates, self._of_app, self._named = {}, {}, {}
             self._texts.clear()
@@ -55,21 +57,21 @@ class Published:
             if each.environment is Environment.PRODUCTION:
                 self._of_app.setdefault(each.app, set()).add(each.id)
                 self._named.setdefault(each.app_name.casefold(), set()).add(each.app)
-        self._change, self._news = found.change, found
+        self._change, self._published = found.change, found
 
     @property
     def is_known(self) -> bool:
         """Return whether the state is at most KNOWN_FOR behind the registry and the switches."""
-        at = None if self._news is None else self._news.at
+        at = None if self._published is None else self._published.at
         return at is not None and self._uow.clock.now() - at < KNOWN_FOR
 
     @property
     def keys(self) -> Mapping[str, Any]:
-        return {"keys": []} if self._news is None else self._news.keys
+        return {"keys": []} if self._published is None else self._published.keys
 
     def status_list(self, number: int) -> str:
         """Return a status list; empty if there is none."""
-        return "" if self._news is None else self._news.lists.get(number, "")
+        return "" if self._published is None else self._published.lists.get(number, "")
 
     def find(self, certificate_id: str) -> Certificate | None:
         return self._certificates.get(certificate_id)

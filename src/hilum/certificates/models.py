@@ -159,7 +159,7 @@ class Stops:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class PublicationChanges:
     """The publication since a change: changed certificates, and all status lists and keys.
 
     ``at``: as of when. ``whole``: all certificates, because the database is behind the held state.

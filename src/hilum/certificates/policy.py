@@ -316,7 +316,7 @@ def verify(text: str, keys: Mapping[str, Any], *, now: datetime, status_list: st
     if not isinstance(begins, int) or not isinstance(ends, int):
         return Verdict("certificate_malformed", "The certificate does not state its period of validity.")
     if instant < begins:
-        return Verdict("not_yet_valid", f"The certificate holds from {_day(begins)} on.", claims)
+        return Verdict("not_yet_valid", f"The certificate is valid from {_day(begins)} on.", claims)
     if instant >= ends:
         return _expired(claims, status_list, keys, instant)
     # Not ``if not status_list``: an empty list was given, and is judged as a malformed one.

@@ -18,7 +18,7 @@ from hilum.certificates.models import (
     Cause,
     Certificate,
     Evidence,
-    News,
+    PublicationChanges,
     Status,
     StatusList,
     Stops,
@@ -329,7 +329,7 @@ def text_of(ctx: Context, certificate_id: str) -> str:
     return store.get_certificate(ctx.tx, certificate_id).text
 
 
-def news(ctx: Context, change: int) -> News:
+def changes_since(ctx: Context, change: int) -> PublicationChanges:
     """Return what was published since a change, or everything since -1, for a worker's snapshot."""
     walk = store.get_walk(ctx.tx)
     # A restored database starts from an earlier change: then everything is read again.
@@ -338,4 +338,4 @@ def news(ctx: Context, change: int) -> News:
     changed = store.changed_since(ctx.tx, since) if walk.change != since else []
     lists = {each.number: each.text for each in store.list_lists(ctx.tx)}
     published = keys.public_jwks(ctx, Purpose.CERTIFICATE, "")
-    return News(walk.change, walk.at, tuple(changed), lists, published, whole)
+    return PublicationChanges(walk.change, walk.at, tuple(changed), lists, published, whole)

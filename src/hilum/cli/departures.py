@@ -16,7 +16,13 @@ from hilum.cli.backups import progress_bar
 from hilum.cli.named import TENANT
 from hilum.cli.output import REFUSED, as_json, refuse
 from hilum.cli.resources import json_option, show, show_done, show_one, tenant
-from hilum.departures.models import ERASE_AFTER_DEFAULT, ERASE_AFTER_MAX, ERASE_AFTER_MIN, Deed, Waits
+from hilum.departures.models import (
+    ERASE_AFTER_DEFAULT,
+    ERASE_AFTER_MAX,
+    ERASE_AFTER_MIN,
+    ErasureAction,
+    Waits,
+)
 from hilum.kernel.errors import HilumError
 from hilum.kernel.lists import counted
 
@@ -232,7 +238,7 @@ def _print(documents: dict[str, dict[str, Any]], faults: list[str], *, json_: bo
     for each in documents.values():
         click.echo(f"{each['format']} of {each['name']} ({each['departure']}), key {each['key']}")
         for erased in each.get("erased", ()):
-            said = "blanked" if erased["deed"] == Deed.BLANK else "erased"
+            said = "blanked" if erased["deed"] == ErasureAction.BLANK else "erased"
             click.echo(f"  {said:7} {erased['rows']:>8}  {erased['what']}")
         for stays in each.get("stays", ()):
             click.echo(f"  stays  {stays['what']}: {stays['why']}")

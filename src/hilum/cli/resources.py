@@ -387,7 +387,7 @@ def tenant_change(
     moved_reads: str | None,
     active: bool | None,
     json_: bool,
-    **habits: str | None,
+    **locale: str | None,
 ) -> None:
     r"""Change a hospital; options left out keep their values. A new --base-url waits for a second person.
 
@@ -396,7 +396,7 @@ def tenant_change(
       hilum tenant change lakeside --inactive
       hilum tenant change lakeside --language es --time-zone Europe/Madrid
     """
-    body = {"name": name, "base_url": base_url, "moved_reads": moved_reads, "active": active} | habits
+    body = {"name": name, "base_url": base_url, "moved_reads": moved_reads, "active": active} | locale
     show_done(api.call("PATCH", f"/tenants/{api.segment(tenant_id)}", body), json_=json_)
 
 

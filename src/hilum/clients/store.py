@@ -38,7 +38,7 @@ from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
 from hilum.infra.prepared_statements import prepare_rows, prepare_rows_by_values
 from hilum.infra.sorting import by_key
 from hilum.infra.stored_enums import member_of
-from hilum.infra.unreadable import DAMAGED, Document, Moment, Whole
+from hilum.infra.unreadable import DAMAGED, Document, Moment, RowCheck
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, ClientId, VendorId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -119,7 +119,7 @@ changes = held_table(
     Column("revision", String(32), nullable=False),
 )
 CHANGES = HeldRows(changes, "change", "client")
-_CLIENT, _SECRET = Whole(clients), Whole(secrets)
+_CLIENT, _SECRET = RowCheck(clients), RowCheck(secrets)
 _CLIENTS, _CLIENTS_OF = prepare_rows(clients), prepare_rows_by_values(clients, "app")
 _SECRETS, _SECRETS_OF = prepare_rows(secrets), prepare_rows_by_values(secrets, "client")
 

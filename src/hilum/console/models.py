@@ -181,7 +181,7 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class TimelineEntry:
     """One line of a timeline: who did what, when, and why."""
 
     at: datetime

@@ -6,7 +6,7 @@ from typing import Any
 
 from hilum.audit.models import Outcome, RecordedEvent
 from hilum.console.action_words import ACTION_WORDS
-from hilum.console.models import Console, Happening, Page
+from hilum.console.models import Console, Page, TimelineEntry
 from hilum.console.service import Names
 from hilum.controls.models import Mode, Switch, TargetKind
 from hilum.kernel.actor import ActorKind
@@ -190,7 +190,7 @@ def action(name: str) -> str:
     return ACTION_WORDS.get(name, name.replace(".", " ").replace("_", " "))
 
 
-def happening(recorded: RecordedEvent, names: Names) -> Happening:
+def happening(recorded: RecordedEvent, names: Names) -> TimelineEntry:
     """Return an event as a line of a timeline."""
     event = recorded.event
     what = action(event.action)
@@ -200,7 +200,9 @@ def happening(recorded: RecordedEvent, names: Names) -> Happening:
     if event.outcome is Outcome.REFUSED and event.reason:
         why = "; ".join(filter(None, (event.reason.replace("_", " "), why)))
     tone = "bad" if event.outcome is Outcome.REFUSED else "plain"
-    return Happening(recorded.at, what, names.actor(recorded.actor), names.sentence(why), tone, event.facts)
+    return TimelineEntry(
+        recorded.at, what, names.actor(recorded.actor), names.sentence(why), tone, event.facts
+    )
 
 
 def reason(code: str) -> str:

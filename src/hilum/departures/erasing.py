@@ -17,8 +17,8 @@ from hilum.departures.fates import FATES
 from hilum.departures.models import (
     APPS_AT_ONCE,
     RECORDED_WITHIN,
-    Deed,
     Departure,
+    ErasureAction,
     Fate,
     Recorded,
     State,
@@ -30,7 +30,7 @@ from hilum.kernel.pages import PageQuery
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 
-_ERASED = tuple(each for each in FATES if each.deed is not Deed.KEEP)
+_ERASED = tuple(each for each in FATES if each.deed is not ErasureAction.KEEP)
 
 
 def due(ctx: Context, after: str = "") -> list[str]:

@@ -4,10 +4,10 @@ One readable list: a verb in each of thirty rooms would be thirty places to forg
 A test fails for a table of people's or hospitals' rows that is missing here.
 """
 
-from hilum.departures.models import By, Deed, Fate
+from hilum.departures.models import By, ErasureAction, Fate
 
 _TENANT, _PERSON, _CLIENT = By.TENANT, By.PERSON, By.CLIENT
-_ERASE, _KEEP = Deed.ERASE, Deed.KEEP
+_ERASE, _KEEP = ErasureAction.ERASE, ErasureAction.KEEP
 
 FATES = (
     # Credentials and sessions. None of them works; they go first.
@@ -82,7 +82,7 @@ FATES = (
     Fate(
         "identity_person",
         _TENANT,
-        Deed.BLANK,
+        ErasureAction.BLANK,
         "people: only id, role and dates stay, since the audit names ids",
         exported=True,
         blank={
@@ -99,7 +99,7 @@ FATES = (
     Fate(
         "identity_tenant",
         By.ID,
-        Deed.BLANK,
+        ErasureAction.BLANK,
         "the hospital: its id and name stay, so that nobody else gets the id",
         exported=True,
         hidden=("credentials_sealed",),

@@ -46,7 +46,7 @@ class Waits(StrEnum):
     NOTHING = "nothing"
 
 
-class Deed(StrEnum):
+class ErasureAction(StrEnum):
     ERASE = "erase"
     BLANK = "blank"
     """The row stays without data about a person or the hospital, since others refer to its id."""
@@ -82,7 +82,7 @@ class Fate:
 
     table: str
     by: By
-    deed: Deed
+    deed: ErasureAction
     why: str
     exported: bool = False
     hidden: tuple[str, ...] = ()

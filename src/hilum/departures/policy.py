@@ -15,8 +15,8 @@ from hilum.departures.models import (
     ERASE_AFTER_MAX,
     ERASE_AFTER_MIN,
     REASON_BOUND,
-    Deed,
     Departure,
+    ErasureAction,
     Recorded,
     State,
     Waits,
@@ -86,9 +86,9 @@ def proof(found: Departure, *, now: datetime, checkpoint: Mapping[str, Any], key
             "digest": counts.get(each.table, {}).get("digest", NO_ROWS),
         }
         for each in FATES
-        if each.deed is not Deed.KEEP
+        if each.deed is not ErasureAction.KEEP
     ]
-    stays = [{"what": each.table, "why": each.why} for each in FATES if each.deed is Deed.KEEP]
+    stays = [{"what": each.table, "why": each.why} for each in FATES if each.deed is ErasureAction.KEEP]
     return {
         "format": PROOF,
         "departure": found.id,

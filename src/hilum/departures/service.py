@@ -16,8 +16,8 @@ from hilum.departures.fates import FATES
 from hilum.departures.models import (
     ERASE_AFTER_DEFAULT,
     ERASE_AFTER_MIN,
-    Deed,
     Departure,
+    ErasureAction,
     Fate,
     State,
     Waits,
@@ -171,7 +171,7 @@ def exported_tables() -> tuple[Fate, ...]:
 
 def erased_tables() -> dict[str, str]:
     """Return the descriptions of the erased tables."""
-    return {fate.table: fate.why for fate in FATES if fate.deed is not Deed.KEEP}
+    return {fate.table: fate.why for fate in FATES if fate.deed is not ErasureAction.KEEP}
 
 
 def begin_export(ctx: Context, departure_id: str) -> Departure:

@@ -354,7 +354,7 @@ KINDS: Mapping[type[Row], Kind] = {
 
 
 @dataclass(slots=True)
-class Tally:
+class RunTotals:
     """The numbers of a run. ``unjudged``: decisions that might change, but whose app is no longer installed there or whose scope is not on record."""
 
     flips: int = 0

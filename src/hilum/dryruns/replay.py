@@ -49,8 +49,8 @@ from hilum.dryruns.models import (
     Places,
     Refused,
     Row,
+    RunTotals,
     Start,
-    Tally,
     Turn,
     Verdict,
     What,
@@ -118,7 +118,7 @@ class Replay:
     between: Between = field(default_factory=dict)
     unproved: Mapping[AppId, Collection[str]] = field(default_factory=dict)
     ends: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
-    tally: Tally = field(default_factory=Tally)
+    totals: RunTotals = field(default_factory=RunTotals)
     families: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
     books: BooksAt = field(init=False)
     _altered: dict[AppId, list[ClientFacts]] = field(default_factory=dict)
@@ -275,7 +275,7 @@ class Replay:
         busy: Busy,
     ) -> Iterator[Row]:
         effect = self._leading(facts)
-        self.tally.apps += 1
+        self.totals.apps += 1
         yield AppChange(
             "",
             facts.app,
@@ -305,8 +305,8 @@ class Replay:
     def _listed(self, lapses: Iterable[Lapse]) -> Iterator[Lapse]:
         """Yield lapses and preserved scopes, and count them."""
         for each in lapses:
-            self.tally.kept += each.what is What.KEPT
-            self.tally.lapses += each.what is not What.KEPT
+            self.totals.kept += each.what is What.KEPT
+            self.totals.lapses += each.what is not What.KEPT
             yield each
 
     def everywhere(self, climbs: Iterable[Climb]) -> list[Row]:
@@ -411,8 +411,8 @@ class Replay:
         return self._launch_faults[key]
 
     def _certification(self, facts: ClientFacts, effect: Effect, loss: Loss, hospitals: int) -> Row:
-        self.tally.certifications_lapsing += loss is Loss.LAPSES
-        self.tally.certifications_narrowed += loss is Loss.NARROWED
+        self.totals.certifications_lapsing += loss is Loss.LAPSES
+        self.totals.certifications_narrowed += loss is Loss.NARROWED
         return CertificationChange(
             "",
             facts.app,
@@ -439,8 +439,8 @@ class Replay:
         hospital.lapsing += here.loss is Loss.LAPSES
         hospital.agreements += agreements
         hospital.ended += ended
-        self.tally.agreements += agreements
-        self.tally.agreements_ended += ended
+        self.totals.agreements += agreements
+        self.totals.agreements_ended += ended
         return InstallationChange(
             tenant,
             facts.app,
@@ -522,8 +522,8 @@ class Replay:
             elif turn is not None:
                 found.append(flip_by(decision, turn))
                 turned[decision.tenant, turn[0]] += decision.number
-        self.tally.unjudged += unjudged
-        self.tally.flips += len(found)
+        self.totals.unjudged += unjudged
+        self.totals.flips += len(found)
         self._count(turned)
         found.sort(
             key=lambda flip: (flip.tenant, flip.verdict, flip.resource_type, flip.interaction, flip.scope)
@@ -532,7 +532,7 @@ class Replay:
 
     def _count(self, turned: Mapping[tuple[str, Verdict], int]) -> None:
         for (tenant, verdict), number in turned.items():
-            for each in (self._hospital(tenant), self.tally):
+            for each in (self._hospital(tenant), self.totals):
                 match verdict:
                     case Verdict.REFUSED:
                         each.refused += number
@@ -545,7 +545,7 @@ class Replay:
 
     def hospitals(self) -> list[Row]:
         """Return the hospitals where anything would change, with the numbers of each."""
-        self.tally.hospitals = len(self._hospitals)
+        self.totals.hospitals = len(self._hospitals)
         return [self._hospitals[tenant] for tenant in sorted(self._hospitals)]
 
     def packed(self, rows: Iterable[Row]) -> list[Pack]:
@@ -563,7 +563,7 @@ class Replay:
                 # No JSON has a line break in it, so that no two results are one text.
                 self._hash.update(b"\n%b\n%b" % (_NAMES[kind], body))
                 if self._number > ROWS_BOUND and kind is not Kind.HOSPITAL:
-                    self.tally.left_out += len(part)
+                    self.totals.left_out += len(part)
                     continue
                 first, last = (getattr(part[n], "app", "") for n in (0, -1))
                 packs.append(Pack(self._number, kind, tenant, first if first == last else "", body.decode()))
@@ -575,7 +575,7 @@ class Replay:
 
     def counts(self) -> dict[str, int]:
         """Return the numbers of a run."""
-        return asdict(self.tally)
+        return asdict(self.totals)
 
 
 def _refused_of(flips: Iterable[Flip]) -> Mapping[str, int]:

@@ -21,7 +21,7 @@ _ABSENT = "client_not_found", "There is no such client."
 
 
 @dataclass(frozen=True, slots=True)
-class HandFault:
+class ManualFault:
     """A fault for one client's requests at one sandbox hospital, until a moment."""
 
     client: ClientId
@@ -34,24 +34,24 @@ class HandFault:
 class ByHand:
     """The sandbox's own FHIR servers. ``make`` raises Conflict if too many faults exist; ``find`` lists a client's faults, earliest end first."""
 
-    make: Callable[[HandFault], None]
+    make: Callable[[ManualFault], None]
     end: Callable[[ClientId, TenantId, Fault], None]
-    find: Callable[[ClientId], Sequence[HandFault]]
+    find: Callable[[ClientId], Sequence[ManualFault]]
 
 
-def make(ctx: Context, client_id: str, tenant: str, kind: str) -> HandFault:
+def make(ctx: Context, client_id: str, tenant: str, kind: str) -> ManualFault:
     """Check and record a fault for the actor's client. Raises NotFound, NotPermitted (no right, no sandbox), Invalid (client)."""
     client, fault = _changeable(ctx, client_id, tenant, kind, "evidence.fault.make")
-    made = HandFault(client.id, TenantId(tenant), fault, ctx.now + SCENARIO_LIFE)
+    made = ManualFault(client.id, TenantId(tenant), fault, ctx.now + SCENARIO_LIFE)
     audit.record(ctx, _event(client, made.tenant, fault, "evidence.fault.make"))
     return made
 
 
-def end(ctx: Context, client_id: str, tenant: str, kind: str) -> HandFault:
+def end(ctx: Context, client_id: str, tenant: str, kind: str) -> ManualFault:
     """Check and record the end of a fault. Raises NotFound, NotPermitted, Invalid."""
     client, fault = _changeable(ctx, client_id, tenant, kind, "evidence.fault.end")
     audit.record(ctx, _event(client, TenantId(tenant), fault, "evidence.fault.end"))
-    return HandFault(client.id, TenantId(tenant), fault, ctx.now)
+    return ManualFault(client.id, TenantId(tenant), fault, ctx.now)
 
 
 def own(ctx: Context, client_id: str) -> ClientId:

@@ -10,7 +10,7 @@ from hilum.audit.models import Event, EventQuery
 from hilum.clients import service as clients
 from hilum.evidence import contract_store, policy, store, traces
 from hilum.evidence.checking import check_result
-from hilum.evidence.models import CertifiedEvidence, RunContract, ScenarioShown, Seen, State
+from hilum.evidence.models import CertifiedEvidence, RunContract, RunSummary, ScenarioShown, State
 from hilum.infra.context import Context
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId
@@ -29,7 +29,7 @@ _GONE = "The contract is missing: somebody deleted it in the database."
 
 
 def keep_contract(
-    ctx: Context, certification: Certification, submitted: str, seen: Seen | None
+    ctx: Context, certification: Certification, submitted: str, seen: RunSummary | None
 ) -> RunContract | None:
     """Store the contract of a certified version, bound to the digest of its submission; return None if no run counts for it.
 

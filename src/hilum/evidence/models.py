@@ -234,7 +234,7 @@ class Records:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class RunSummary:
     """The last result of a version, for the reviewer: whether its signature matches, and the scenarios that it shows.
 
     ``backend``: the app had only backend services, so people and charts were not tried. ``stores_nothing``: deletion was not tried, since the vendor stated that the app

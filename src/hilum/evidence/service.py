@@ -43,7 +43,7 @@ from hilum.evidence.models import (
     Row,
     Run,
     RunOrder,
-    Seen,
+    RunSummary,
     State,
     Upstream,
 )
@@ -325,13 +325,13 @@ def _find_in_fault(ctx: Context, run_id: str, fault: Fault) -> Run | None:
     return run if is_made else None
 
 
-def latest_result(ctx: Context, version: VersionId) -> Seen | None:
+def latest_result(ctx: Context, version: VersionId) -> RunSummary | None:
     """Return the last run of a version that passed or failed, and whether its result matches what was signed."""
     found = store.find_judged(ctx.tx, version)
     if found is None or found.ended_at is None:
         return None
     genuine = check_result(ctx, found) and not _was_followed(ctx, found)
-    return Seen(
+    return RunSummary(
         found.id,
         found.ended_at,
         found.state.value,

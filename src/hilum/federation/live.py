@@ -23,8 +23,8 @@ from hilum.federation.id_token import Expected
 from hilum.federation.models import (
     SEALING,
     TOKEN_BOUND,
+    BegunSignIn,
     ClientAuth,
-    Departure,
     Fault,
     Identity,
     Logout,
@@ -134,12 +134,12 @@ def verifier_of(secret: str, nonce: str) -> str:
     return base64url.encode(mac)
 
 
-def seal_departure(vault: Vault, departure: Departure, secret: str, ids: Ids) -> str:
-    """Seal a departure as ``state``, which only the browser that holds ``secret`` can open."""
-    return vault.seal(STATE, orjson.dumps(departure), nonce=ids, bound_to=_bound(secret))
+def seal_state(vault: Vault, begun: BegunSignIn, secret: str, ids: Ids) -> str:
+    """Seal a begun sign-in as ``state``, which only the browser that holds ``secret`` can open."""
+    return vault.seal(STATE, orjson.dumps(begun), nonce=ids, bound_to=_bound(secret))
 
 
-def open_departure(vault: Vault, state: str, secret: str) -> Departure:
+def open_state(vault: Vault, state: str, secret: str) -> BegunSignIn:
     """Open a ``state``. Raises Refusal if it was not sealed here, or for another browser."""
     if not state:
         id_token.refuse(Fault.STATE_MALFORMED)
@@ -150,7 +150,7 @@ def open_departure(vault: Vault, state: str, secret: str) -> Departure:
     except Invalid:
         # The state of another browser cannot be distinguished from a forged one.
         id_token.refuse(Fault.STATE_OF_ANOTHER_BROWSER)
-    return Departure(**{**fields, "left_at": datetime.fromisoformat(fields["left_at"])})
+    return BegunSignIn(**{**fields, "left_at": datetime.fromisoformat(fields["left_at"])})
 
 
 def _bound(secret: str) -> str:
@@ -217,7 +217,7 @@ class Providers:
         self,
         provider: Provider,
         metadata: Metadata,
-        departure: Departure,
+        begun: BegunSignIn,
         *,
         secret: str,
         returns_to: str,
@@ -225,20 +225,20 @@ class Providers:
     ) -> str:
         """Build the URL of the authentication request. Source: OpenID Connect Core 1.0 section 3.1.2.1."""
         settings = provider.settings
-        challenge = hashlib.sha256(verifier_of(secret, departure.nonce).encode()).digest()
+        challenge = hashlib.sha256(verifier_of(secret, begun.nonce).encode()).digest()
         parameters = {
             "response_type": "code",
             "client_id": settings.client_id,
             "redirect_uri": returns_to,
             "scope": " ".join(settings.scopes),
-            "state": seal_departure(self._vault, departure, secret, ids),
-            "nonce": nonce_of(departure),
+            "state": seal_state(self._vault, begun, secret, ids),
+            "nonce": nonce_of(begun),
             "code_challenge": base64url.encode(challenge),
             "code_challenge_method": "S256",
         }
         if settings.acr_values:
             parameters["acr_values"] = " ".join(settings.acr_values)
-        if departure.fresh:
+        if begun.fresh:
             parameters |= {"prompt": "login", "max_age": "0"}
         elif settings.max_age_s:
             parameters["max_age"] = str(settings.max_age_s)
@@ -249,7 +249,7 @@ class Providers:
         self,
         provider: Provider,
         metadata: Metadata,
-        departure: Departure,
+        begun: BegunSignIn,
         *,
         code: str,
         secret: str,
@@ -261,14 +261,14 @@ class Providers:
             "grant_type": "authorization_code",
             "code": code,
             "redirect_uri": returns_to,
-            "code_verifier": verifier_of(secret, departure.nonce),
+            "code_verifier": verifier_of(secret, begun.nonce),
         }
         answer = _token_answer(await self.ask_token(provider, metadata, form))
         token = answer.get("id_token")
         if not isinstance(token, str) or not token:
             id_token.refuse(Fault.TOKEN_MISSING)
         claims = await self._verified(settings, metadata, token, ID_TOKEN_TYPES)
-        expected = Expected(nonce_of(departure), departure.left_at, departure.fresh)
+        expected = Expected(nonce_of(begun), begun.left_at, begun.fresh)
         identity = id_token.judge_id_token(claims, settings, expected, self._clock.now())
         if settings.userinfo:
             userinfo = await self._userinfo(settings, metadata, answer.get("access_token"))
@@ -374,9 +374,9 @@ class Providers:
         return self._entries.setdefault(settings.issuer, _Entry())
 
 
-def nonce_of(departure: Departure) -> str:
+def nonce_of(begun: BegunSignIn) -> str:
     """Return the nonce to send: a digest, because the PKCE verifier is derived from the nonce itself."""
-    return hashlib.sha256(f"nonce/{departure.nonce}".encode()).hexdigest()
+    return hashlib.sha256(f"nonce/{begun.nonce}".encode()).hexdigest()
 
 
 def unreached(fault: Fault) -> Unreached:

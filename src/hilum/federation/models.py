@@ -162,7 +162,7 @@ class Metadata:
 
 
 @dataclass(frozen=True, slots=True)
-class Departure:
+class BegunSignIn:
     """What is sealed into ``state`` when a browser leaves for a provider. ``fresh``: the person must sign in there again."""
 
     provider: str

@@ -23,7 +23,7 @@ from hilum.federation.live import Providers
 from hilum.federation.models import (
     SIGN_IN_LIFE,
     THEN_BOUND,
-    Departure,
+    BegunSignIn,
     Fault,
     Provider,
     Refusal,
@@ -146,7 +146,7 @@ class Federated:
         if not live.is_secret(secret):
             secret = self._kit.ids.secret()
         then = signin_policy.safe_return(query.one("then"), "")
-        departure = Departure(
+        begun = BegunSignIn(
             provider.id,
             provider.number,
             self._kit.ids.secret(),
@@ -157,7 +157,7 @@ class Federated:
         address = self._providers.leave_url(
             provider,
             metadata,
-            departure,
+            begun,
             secret=secret,
             returns_to=self._returns_to(provider),
             ids=self._kit.ids,
@@ -176,19 +176,19 @@ class Federated:
             query = forms.read_query(request)
             secret = cookies.read(request, cookies.DEPARTURE, secure=secure)
             state = query.one("state")
-            departure = live.open_departure(vault(), state, secret)
+            begun = live.open_state(vault(), state, secret)
             begin = partial(
                 sign_in.begin_return,
                 tenant=tenant,
                 provider_id=provider_id,
                 state=state,
-                departure=departure,
+                begun=begun,
             )
             provider, allowed = await self._kit.uow.write(begin, trace=trace)
             metadata = await self._providers.metadata(provider.settings, allowed)
             code = policy.code_of(query.values, metadata)
             redeemed = await self._providers.redeem(
-                provider, metadata, departure, code=code, secret=secret, returns_to=self._returns_to(provider)
+                provider, metadata, begun, code=code, secret=secret, returns_to=self._returns_to(provider)
             )
             complete = partial(
                 sign_in.complete_return,
@@ -203,7 +203,7 @@ class Federated:
             return await self._refused(request, provider, error)
         console = signin_policy.console_of(session.role)
         home = path_of(self._kit.urls.console(console) if console else self._kit.urls.manage(tenant))
-        response = RedirectResponse(signin_policy.safe_return(departure.then, home), 303, headers=NO_STORE)
+        response = RedirectResponse(signin_policy.safe_return(begun.then, home), 303, headers=NO_STORE)
         cookies.put(response, cookies.SESSION, cookie, secure=secure)
         cookies.clear(response, cookies.FORM, secure=secure)
         return response

@@ -11,7 +11,7 @@ from hilum.federation.models import (
     LOGOUT_TOKEN_LIFE,
     SIGN_IN_LIFE,
     SKEW,
-    Departure,
+    BegunSignIn,
     Fault,
     FederatedSession,
     Identity,
@@ -58,20 +58,20 @@ def require_provider(
 
 
 def begin_return(
-    ctx: Context, tenant: TenantId, provider_id: str, state: str, departure: Departure
+    ctx: Context, tenant: TenantId, provider_id: str, state: str, begun: BegunSignIn
 ) -> tuple[Provider, frozenset[str]]:
     """Use up the ``state`` of an authentication response, before the provider is contacted. Raises NotFound, Refusal."""
     provider, allowed = require_provider(ctx, tenant, provider_id)
-    if ctx.now >= departure.left_at + SIGN_IN_LIFE or ctx.now < departure.left_at - SKEW:
+    if ctx.now >= begun.left_at + SIGN_IN_LIFE or ctx.now < begun.left_at - SKEW:
         refuse(ctx, provider, Fault.STATE_EXPIRED)
     # Each provider has its own redirect URI, and the state is sealed for one provider, so that the response
     # of one cannot be sent to the redirect URI of another.
-    if departure.provider != provider.id:
+    if begun.provider != provider.id:
         refuse(ctx, provider, Fault.ISSUER_MIXED_UP)
     # A sign-in that began under other settings must not be judged by these.
-    if departure.number != provider.number:
+    if begun.number != provider.number:
         refuse(ctx, provider, Fault.PROVIDER_CHANGED)
-    if not store.use(ctx.tx, _digest(f"state/{state}"), departure.left_at + SIGN_IN_LIFE):
+    if not store.use(ctx.tx, _digest(f"state/{state}"), begun.left_at + SIGN_IN_LIFE):
         refuse(ctx, provider, Fault.STATE_USED)
     return provider, allowed
 

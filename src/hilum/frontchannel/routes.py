@@ -32,7 +32,7 @@ from hilum.standards.oauth import read_parameters
 from hilum.standards.smart import launch as smart_launch
 from hilum.web import cookies, forms, languages
 from hilum.web.branding import app_logo
-from hilum.web.kit import NOWHERE, Kit, Onward, trace_of
+from hilum.web.kit import NOWHERE, Kit, SignInTarget, trace_of
 from hilum.web.refusals import Refusals
 from hilum.web.urls import Site, path_of
 
@@ -227,7 +227,7 @@ class FrontChannel:
             return self._to_signin(browser, manage_url)
         return _see_other(f"{path_of(manage_url)}?done={action}")
 
-    async def find_onward(self, request: Request, tenant: str, then: str) -> Onward:
+    async def find_onward(self, request: Request, tenant: str, then: str) -> SignInTarget:
         """Find the authorization request that continues after sign-in at ``then``: its app, and the origin of its redirect URI."""
         path, _, query = then.partition("?")
         pairs = oauth.decode_form(query)
@@ -245,7 +245,7 @@ class FrontChannel:
         if waiting is None:
             return NOWHERE
         logo = app_logo(self._kit.urls, waiting.app_id, waiting.logo)
-        return Onward(waiting.app, (oauth.form_action_source(waiting.redirect_uri),), logo)
+        return SignInTarget(waiting.app, (oauth.form_action_source(waiting.redirect_uri),), logo)
 
     # --- pages -----------------------------------------------------------------------------------------------------------------
 

@@ -234,7 +234,7 @@ def _narrowed(type_: str, patients: frozenset[str] | None) -> tuple[tuple[str, s
 
 def _offers(task: UpstreamTask, type_: str, parameter: str = "_id") -> bool:
     """Check whether the FHIR server says that it knows a type and acts on a search parameter of it."""
-    return task.surface is None or parameter in task.surface.filters.get(type_, frozenset())
+    return task.capabilities is None or parameter in task.capabilities.filters.get(type_, frozenset())
 
 
 def native(resource: dict[str, Any], patient: str) -> Answer:

@@ -3,13 +3,15 @@
 from typing import Any
 
 from hilum.kernel.ids import TenantId
-from hilum.standards.fhir.statements import Surface, cut_statement
+from hilum.standards.fhir.statements import ServerCapabilities, cut_statement
 from hilum.standards.fhir.visibility import Belonging, rule_of
 from hilum.standards.smart.interactions import LETTERS
 from hilum.web.urls import Urls
 
 
-def public_statement(surface: Surface, tenant: TenantId, urls: Urls, *, registers: bool) -> dict[str, Any]:
+def public_statement(
+    capabilities: ServerCapabilities, tenant: TenantId, urls: Urls, *, registers: bool
+) -> dict[str, Any]:
     """Return what apps can do here: the FHIR server's statement, cut to what can pass, with the gateway's own urls.
 
     ``registers``: dynamic registration is open.
@@ -21,7 +23,7 @@ def public_statement(surface: Surface, tenant: TenantId, urls: Urls, *, register
         "revoke": urls.revoke(tenant),
         "manage": urls.manage(tenant),
     } | ({"register": urls.register(tenant)} if registers else {})
-    return cut_statement(surface, urls.fhir_base(tenant), endpoints, _passing)
+    return cut_statement(capabilities, urls.fhir_base(tenant), endpoints, _passing)
 
 
 def _passing(type_: str) -> frozenset[str]:

@@ -234,6 +234,6 @@ class Permit:
         return self.entitled.grants
 
     @property
-    def asks_surface(self) -> bool:
+    def asks_capabilities(self) -> bool:
         """Whether the FHIR server's CapabilityStatement is needed: for searches, and for what is found by searching."""
         return self.plan is not None or self.request.type == "Binary"

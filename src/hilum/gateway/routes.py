@@ -19,7 +19,7 @@ from hilum.kernel.errors import HilumError, Invalid, Unavailable
 from hilum.standards.fhir.requests import HEADERS, FhirRequest, Interaction, Unsupported
 from hilum.web import cors
 from hilum.web.asgi import Receive, Scope, Send
-from hilum.web.bounds import Patience
+from hilum.web.bounds import RefusalDelay
 from hilum.web.problems import status_of
 
 T = TypeVar("T")
@@ -52,10 +52,12 @@ class _Headers:
 class Gateway:
     """Answers everything below ``/t/{tenant}/fhir`` but the public discovery document."""
 
-    def __init__(self, enforcer: Enforcer, batches: Batches, patience: Patience | None = None) -> None:
-        """``patience`` is shared with the rest of the site: a source's refusals are counted together."""
+    def __init__(
+        self, enforcer: Enforcer, batches: Batches, refusal_delay: RefusalDelay | None = None
+    ) -> None:
+        """``refusal_delay`` is shared with the rest of the site: a source's refusals are counted together."""
         self._enforcer, self._batches = enforcer, batches
-        self._patience = patience or Patience()
+        self._refusal_delay = refusal_delay or RefusalDelay()
         self._heads = Heads()
         self._parser = ThreadPoolExecutor(1, thread_name_prefix="parser")
 
@@ -76,7 +78,7 @@ class Gateway:
         metrics.GATEWAY_SECONDS.observe(clock() - begun, status)
         # Beyond a burst, so that guessing tokens in a loop costs the others little (ADR 28).
         if answer.status == 401:
-            await self._patience.hold(str(state.get("network", "")))
+            await self._refusal_delay.hold(str(state.get("network", "")))
         headers = [*cors.answer(origin, answer.origins), (b"x-request-id", request_id.encode())]
         if correlation := state.get("correlation_id"):
             headers.append((b"x-correlation-id", correlation.encode()))

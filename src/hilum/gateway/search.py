@@ -87,7 +87,9 @@ class Searcher:
     async def search(self, task: UpstreamTask) -> Answer:
         plan = task.permit.plan
         assert plan is not None, "a permitted search has a plan"
-        if task.surface is not None and (name := unknown_filter(task.surface, plan.type, plan.asked)):
+        if task.capabilities is not None and (
+            name := unknown_filter(task.capabilities, plan.type, plan.asked)
+        ):
             sentence = f"The FHIR server does not know the search parameter {name} for {plan.type}."
             raise Refusal(Deny(Reason.REQUEST_UNSUPPORTED, sentence))
         if plan.counting:

@@ -44,9 +44,9 @@ from hilum.infra import metrics
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import Unavailable
 from hilum.kernel.ids import TenantId
-from hilum.standards.fhir.statements import Surface
+from hilum.standards.fhir.statements import ServerCapabilities
 from hilum.tokens.models import AccessToken
-from hilum.upstream.live import Surfaces
+from hilum.upstream.live import CapabilityCache
 
 _NO_STORE = Deny(Reason.SNAPSHOT_STALE, "The access token could not be looked up. Try again in a moment.")
 _OVER_QUOTA = Deny(
@@ -63,10 +63,10 @@ class Enforcer:
 
     def __init__(self, deps: GatewayDeps) -> None:
         self._deps = deps
-        self._surfaces = Surfaces(deps.upstreams, deps.clock)
+        self._capability_cache = CapabilityCache(deps.upstreams, deps.clock)
         self._links = PageLinks(deps.vault, deps.ids)
         self._executor = Executor(deps.upstreams, self._links)
-        self._statements: dict[TenantId, tuple[Surface, bytes]] = {}
+        self._statements: dict[TenantId, tuple[ServerCapabilities, bytes]] = {}
         self._addresses: dict[TenantId, ServerAddresses] = {}
         self._writing: set[asyncio.Future[Answer]] = set()
 
@@ -116,8 +116,8 @@ class Enforcer:
                 raise Refusal(
                     _PERSON_OVER_QUOTA if task.incoming.purpose else _OVER_QUOTA, spent.retry_after_s
                 )
-            if task.permit.asks_surface:
-                task.surface = await self._surface(task.addresses.tenant)
+            if task.permit.asks_capabilities:
+                task.capabilities = await self._capabilities(task.addresses.tenant)
             answer = self._executor.find_answer(task) or await self._executor.execute(task)
         except Refusal as refused:
             answer = self._refusal_answer(task, refused)
@@ -266,16 +266,16 @@ class Enforcer:
         if fault := policy.statement_fault(tenant_id, snapshot, self._deps.clock.now()):
             return refusal(fault, request_id)
         try:
-            surface = await self._surface(tenant)
+            capabilities = await self._capabilities(tenant)
         except Refusal as refused:
             return refusal(refused.deny, request_id)
         cached = self._statements.get(tenant_id)
-        # By identity: a surface that was read again is another object.
-        if cached is None or cached[0] is not surface:
+        # By identity: a statement that was read again is another object.
+        if cached is None or cached[0] is not capabilities:
             body = orjson.dumps(
-                public_statement(surface, tenant_id, self._deps.urls, registers=self._deps.registers)
+                public_statement(capabilities, tenant_id, self._deps.urls, registers=self._deps.registers)
             )
-            cached = self._statements[tenant_id] = (surface, body)
+            cached = self._statements[tenant_id] = (capabilities, body)
         return Answer(200, cached[1])
 
     def preflight_origins(self, tenant: TenantId) -> frozenset[str]:
@@ -313,9 +313,9 @@ class Enforcer:
             self._addresses[tenant.id] = addresses
         return addresses
 
-    async def _surface(self, tenant: TenantFacts) -> Surface:
+    async def _capabilities(self, tenant: TenantFacts) -> ServerCapabilities:
         try:
-            return await self._surfaces.of(tenant, self._deps.urls.fhir_base(tenant.id))
+            return await self._capability_cache.of(tenant, self._deps.urls.fhir_base(tenant.id))
         except Unavailable as error:
             raise refused_by(error) from error
 

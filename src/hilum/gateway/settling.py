@@ -45,7 +45,7 @@ _log = logs.get("gateway")
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class SettledAs:
     """What became of a write, the evidence for it, and where it is stored (``Type/id``), if that is known."""
 
     outcome: Outcome
@@ -135,12 +135,12 @@ class Settler:
     async def _is_closed(self, request_id: str) -> bool:
         return any(map(audit.closes, await asyncio.to_thread(self._intents.find, request_id)))
 
-    async def _find_outcome(self, intent: Access) -> Finding | None:
+    async def _find_outcome(self, intent: Access) -> SettledAs | None:
         tenant = self._tenant_of(intent.tenant)
         if tenant is None:
-            return Finding(Outcome.UNKNOWN, "The tenant no longer exists.")
+            return SettledAs(Outcome.UNKNOWN, "The tenant no longer exists.")
         if _has_moved(intent, tenant):
-            return Finding(
+            return SettledAs(
                 Outcome.UNKNOWN,
                 "The tenant has moved to another FHIR server since. Only the previous one knows whether it carried out the write.",
             )
@@ -154,9 +154,9 @@ class Settler:
         except (_Later, Unavailable):
             if self._now() - intent.at < GIVE_UP_AFTER:
                 return None
-            return Finding(Outcome.UNKNOWN, "The FHIR server could not be asked for a day.")
+            return SettledAs(Outcome.UNKNOWN, "The FHIR server could not be asked for a day.")
 
-    async def _created(self, tenant: TenantFacts, intent: Access) -> Finding:
+    async def _created(self, tenant: TenantFacts, intent: Access) -> SettledAs:
         """Search for a resource with the request's own tag.
 
         Finding none proves nothing: the next update replaces the tag, and a deletion hides it. Only the embedded server shows
@@ -171,16 +171,16 @@ class Settler:
                 )
         # It answered with something that does not carry the tag: it did not search by it.
         if found is None or found:
-            return Finding(Outcome.UNKNOWN, "The FHIR server does not search by tags.")
+            return SettledAs(Outcome.UNKNOWN, "The FHIR server does not search by tags.")
         if tenant.upstream.kind is not UpstreamKind.EMBEDDED:
-            return Finding(
+            return SettledAs(
                 Outcome.UNKNOWN,
                 "Nothing was found by the request's tag. What was updated or deleted since is not found by it, "
                 "and the FHIR server may not keep tags.",
             )
         if version := await self._find_superseded(tenant, intent):
             return _done(version, intent, "An earlier version of a resource carries the request's tag.")
-        return Finding(
+        return SettledAs(
             Outcome.NOT_DONE,
             "No version of any resource at the embedded FHIR server carries the request's tag.",
         )
@@ -193,26 +193,28 @@ class Settler:
         found = (resource for body in versions if (resource := _parsed(body)) is not None)
         return next((each for each in found if request_of(each) == intent.request_id), None)
 
-    async def _updated(self, tenant: TenantFacts, intent: Access) -> Finding:
+    async def _updated(self, tenant: TenantFacts, intent: Access) -> SettledAs:
         current = await self._read(tenant, intent.resource)
         if request_of(current) == intent.request_id:
             return _done(current, intent, "The record carries the request's tag.")
         if tenant.upstream.kind is UpstreamKind.EMBEDDED:
             if version := await self._find_superseded(tenant, intent):
                 return _done(version, intent, "A version of the record carries the request's tag.")
-            return Finding(Outcome.NOT_DONE, "No version of the record carries the request's tag.")
+            return SettledAs(Outcome.NOT_DONE, "No version of the record carries the request's tag.")
         if _is_older(current, intent.at):
-            return Finding(Outcome.NOT_DONE, "The record was last changed before the request.")
-        return Finding(Outcome.UNKNOWN, "The record was changed since, and does not say by which request.")
+            return SettledAs(Outcome.NOT_DONE, "The record was last changed before the request.")
+        return SettledAs(Outcome.UNKNOWN, "The record was changed since, and does not say by which request.")
 
-    async def _deleted(self, tenant: TenantFacts, intent: Access) -> Finding:
+    async def _deleted(self, tenant: TenantFacts, intent: Access) -> SettledAs:
         current = await self._read(tenant, intent.resource)
         if current is None:
             # Whoever deleted it: the state that the app asked for is reached.
-            return Finding(Outcome.DONE, "The record is gone.", intent.resource)
+            return SettledAs(Outcome.DONE, "The record is gone.", intent.resource)
         if _is_older(current, intent.at):
-            return Finding(Outcome.NOT_DONE, "The record is there, and was last changed before the request.")
-        return Finding(Outcome.UNKNOWN, "The record is there, and was changed or made again since.")
+            return SettledAs(
+                Outcome.NOT_DONE, "The record is there, and was last changed before the request."
+            )
+        return SettledAs(Outcome.UNKNOWN, "The record is there, and was changed or made again since.")
 
     async def _search(self, tenant: TenantFacts, target: str) -> list[dict[str, Any]] | None:
         """Return the resources of a searchset; None if the server refuses the search. Raises _Later, Unavailable."""
@@ -251,10 +253,10 @@ def _parsed(body: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _done(resource: dict[str, Any] | None, intent: Access, sentence: str) -> Finding:
+def _done(resource: dict[str, Any] | None, intent: Access, sentence: str) -> SettledAs:
     id_ = (resource or {}).get("id")
     place = f"{intent.resource_type}/{id_}" if isinstance(id_, str) and is_id(id_) else intent.resource
-    return Finding(Outcome.DONE, sentence, place)
+    return SettledAs(Outcome.DONE, sentence, place)
 
 
 def _is_older(resource: dict[str, Any] | None, moment: datetime) -> bool:
@@ -267,7 +269,7 @@ def _is_older(resource: dict[str, Any] | None, moment: datetime) -> bool:
         return False
 
 
-def _settlement(intent: Access, finding: Finding, now: datetime) -> Access:
+def _settlement(intent: Access, finding: SettledAs, now: datetime) -> Access:
     return replace(
         intent,
         at=now,

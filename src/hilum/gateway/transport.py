@@ -228,7 +228,7 @@ def refused_by(error: Unavailable) -> Refusal:
     """Return the Refusal of a request whose FHIR server did not answer."""
     kind = TooLarge if error.code == upstream.TOO_LARGE else Refusal
     wait = SHED_RETRY_S if error.code == SHED else 1.0
-    if isinstance(error, upstream.Resting):
+    if isinstance(error, upstream.RecentlyFailed):
         wait = error.retry_after_s
     return kind(Deny(_OF_CODE.get(error.code, Reason.UPSTREAM_UNAVAILABLE), error.detail), wait)
 

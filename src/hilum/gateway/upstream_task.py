@@ -22,7 +22,7 @@ from hilum.gateway.rendering import Answer
 from hilum.identity.models import TenantFacts
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import Unavailable
-from hilum.standards.fhir.statements import Surface
+from hilum.standards.fhir.statements import ServerCapabilities
 from hilum.standards.fhir.tags import REQUEST_TAG
 from hilum.standards.fhir.visibility import one_patient, patients_among
 from hilum.tokens.models import AccessToken
@@ -97,7 +97,7 @@ class UpstreamTask:
     """One permitted request from its decision to its answer.
 
     ``snapshot`` and ``permit`` are those by which it was last found to be permitted; ``addresses`` are those of its first decision.
-    ``surface``, where it matters: what the server says it can do. ``effect``, ``resource``, ``recorded`` and ``intended`` say what became of
+    ``capabilities``, where it matters: what the server says it can do. ``effect``, ``resource``, ``recorded`` and ``intended`` say what became of
     a write: ``intended`` is True once an intent was to be put on record, whatever came of that.
     """
 
@@ -106,7 +106,7 @@ class UpstreamTask:
     snapshot: Snapshot
     permit: Permit
     addresses: ServerAddresses
-    surface: Surface | None = None
+    capabilities: ServerCapabilities | None = None
     effect: Effect = Effect.NONE
     resource: str = ""
     recorded: Recorded | None = None

@@ -27,7 +27,7 @@ class Kind(StrEnum):
     """Nothing that the platform supports; always refused."""
 
 
-class Ground(StrEnum):
+class PermittedBy(StrEnum):
     """Who permitted an access."""
 
     OWN = "own"
@@ -81,7 +81,7 @@ class Entry:
     count: int
     outcome: str
     reason: str
-    ground: Ground
+    ground: PermittedBy
     why: str
     used_by: str
     workflow: str

@@ -7,7 +7,7 @@ from datetime import datetime
 from hilum.audit.models import BREAK_GLASS, SETTLEMENT, UNDELIVERED, Access, Outcome
 from hilum.audit.policy import found_in
 from hilum.consent.models import Basis
-from hilum.histories.models import EXPORT_FIELDS, AppNames, Entry, Ground, Kind, Names
+from hilum.histories.models import EXPORT_FIELDS, AppNames, Entry, Kind, Names, PermittedBy
 from hilum.identity.models import Person, Role
 from hilum.kernel.decision import ReadPurpose
 from hilum.kernel.ids import PersonId, TenantId
@@ -25,11 +25,11 @@ _ROLES: Mapping[str, Sentence] = {
     Role.PATIENT: Sentence("the patient or a person who acts for them"),
 }
 _WHY = {
-    Ground.OWN: Sentence("You agreed to it."),
-    Ground.FAMILY: Sentence("The patient, or a person who acts for them, agreed to it."),
-    Ground.HOSPITAL: Sentence("The hospital approved the app for its staff."),
-    Ground.SERVICE: Sentence("The hospital approved the app, which works without a person."),
-    Ground.UNKNOWN: Sentence("Who permitted it is no longer on record."),
+    PermittedBy.OWN: Sentence("You agreed to it."),
+    PermittedBy.FAMILY: Sentence("The patient, or a person who acts for them, agreed to it."),
+    PermittedBy.HOSPITAL: Sentence("The hospital approved the app for its staff."),
+    PermittedBy.SERVICE: Sentence("The hospital approved the app, which works without a person."),
+    PermittedBy.UNKNOWN: Sentence("Who permitted it is no longer on record."),
 }
 _REFUSED = {
     "switch_engaged": Sentence("Refused: the app or a part of it was stopped."),
@@ -49,8 +49,8 @@ _REFUSED = {
     "quota_exceeded": Sentence("Refused: the app asked too often."),
 }
 _AGREED_ON = {
-    Ground.OWN: pattern("You agreed to it on %(day)s."),
-    Ground.FAMILY: pattern("The patient, or a person who acts for them, agreed to it on %(day)s."),
+    PermittedBy.OWN: pattern("You agreed to it on %(day)s."),
+    PermittedBy.FAMILY: pattern("The patient, or a person who acts for them, agreed to it on %(day)s."),
 }
 _EMERGENCY = Sentence(
     "They stated an emergency, so restricted records were readable too; somebody else at the hospital reviews it."
@@ -88,18 +88,18 @@ def kind_of(interaction: str) -> Kind:
     return Kind.WRITE if interaction in _WRITES else Kind.OTHER
 
 
-def ground_of(access: Access, names: Names, reader: PersonId) -> Ground:
+def ground_of(access: Access, names: Names, reader: PersonId) -> PermittedBy:
     """Return who permitted an access, as the reader of the history sees it."""
     if access.outcome is Outcome.REFUSED:
-        return Ground.NONE
+        return PermittedBy.NONE
     if not access.person:
-        return Ground.SERVICE if not access.authorization else Ground.UNKNOWN
+        return PermittedBy.SERVICE if not access.authorization else PermittedBy.UNKNOWN
     agreed = names.agreements.get(access.authorization)
     if agreed is None:
-        return Ground.UNKNOWN
+        return PermittedBy.UNKNOWN
     if agreed.basis is Basis.TENANT:
-        return Ground.HOSPITAL
-    return Ground.OWN if agreed.person == reader else Ground.FAMILY
+        return PermittedBy.HOSPITAL
+    return PermittedBy.OWN if agreed.person == reader else PermittedBy.FAMILY
 
 
 def entry_of(access: Access, names: Names, reader: PersonId, patient: str) -> Entry:
@@ -123,7 +123,7 @@ def entry_of(access: Access, names: Names, reader: PersonId, patient: str) -> En
         used_by=_used_by(access, reader),
         workflow="" if agreed is None else agreed.workflow,
         # A settlement's rule is not a scope.
-        scope=access.rule if ground is not Ground.NONE and access.rule != SETTLEMENT else "",
+        scope=access.rule if ground is not PermittedBy.NONE and access.rule != SETTLEMENT else "",
         # Of an answer that showed others too, nothing but what is this record's own.
         removed=0 if access.found else access.removed,
         records=_records(access, patient),
@@ -145,10 +145,10 @@ def _used_by(access: Access, reader: PersonId) -> Sentence:
     return _ROLES.get(access.role, Sentence("a person") if access.person else Sentence("nobody"))
 
 
-def _why(access: Access, ground: Ground, agreed_at: datetime | None) -> str:
+def _why(access: Access, ground: PermittedBy, agreed_at: datetime | None) -> str:
     if access.rule == UNDELIVERED:
         return _UNDELIVERED
-    if ground is Ground.NONE:
+    if ground is PermittedBy.NONE:
         named = access.reason.replace("_", " ")
         return _REFUSED.get(access.reason, Sentence("Refused by the platform (%(reason)s).", reason=named))
     agreed = _WHY[ground]

@@ -2,7 +2,7 @@
 
 Somebody wrote to the database, or its file is damaged: a time beyond the calendar, JSON of another shape, in SQLite a value of any
 type. Tables that are read for everybody have columns (``Moment``, ``Document``) that read such a value as UNREADABLE instead of
-raising, and their rows are judged one by one (``Whole``) before they decide anything.
+raising, and their rows are judged one by one (``RowCheck``) before they decide anything.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -78,7 +78,7 @@ class UnreadableRow:
 
 
 @dataclass(slots=True)
-class Whole:
+class RowCheck:
     """Judges whether each column of a table's row has a value of the type that Hilum writes there."""
 
     table: Table

@@ -27,7 +27,7 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Alike:
+class SimilarPictures:
     """The owners, by kind and id, of shown pictures that look like another one. ``whole``: all pictures were compared."""
 
     owners: tuple[tuple[Owners, str], ...]

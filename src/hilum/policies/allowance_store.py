@@ -13,7 +13,7 @@ from hilum.infra.db import metadata
 from hilum.infra.prepared_statements import PreparedStatement, prepare_rows
 from hilum.infra.sorting import newest_first
 from hilum.infra.stored_enums import member_of
-from hilum.infra.unreadable import Document, Moment, Whole
+from hilum.infra.unreadable import Document, Moment, RowCheck
 from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.pages import PageQuery
 from hilum.policies.exception_models import ExceptionKind, PolicyException
@@ -102,7 +102,7 @@ exceptions = Table(
 class Rows(Generic[W]):
     """The rows of a table of allowances of one kind. ``parse`` returns None for a row that this release does not understand: it allows nothing."""
 
-    whole: Whole
+    whole: RowCheck
     parse: Callable[[Mapping[str, Any]], W | None]
 
     @property
@@ -190,5 +190,5 @@ def _exception(row: Mapping[str, Any]) -> PolicyException | None:
     return None if kind is None else PolicyException(**{**row, "kind": kind, "rules": tuple(row["rules"])})
 
 
-OVERRIDES = Rows(Whole(overrides), _override)
-EXCEPTIONS = Rows(Whole(exceptions), _exception)
+OVERRIDES = Rows(RowCheck(overrides), _override)
+EXCEPTIONS = Rows(RowCheck(exceptions), _exception)

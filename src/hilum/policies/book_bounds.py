@@ -5,7 +5,7 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
-from hilum.policies.models import ALL_PLACES, Book, Gravity, Rollout, TrafficClass, Widening
+from hilum.policies.models import ALL_PLACES, Book, Rollout, TrafficClass, Widening, WideningSeverity
 from hilum.policies.tables import Table, duration_text
 
 LONGEST_BOUND = timedelta(days=366)
@@ -67,7 +67,7 @@ def shares_widened(before: Book, after: Book) -> Iterator[Widening]:
     for each, old, new in zip(_CLASSES, before.shares, after.shares, strict=True):
         if new > old:
             sentence = f"Apps of this class and below may hold {new} % of the places at a FHIR server instead of {old} %."
-            yield Widening(f"traffic.{each}", sentence, Gravity.LIMIT)
+            yield Widening(f"traffic.{each}", sentence, WideningSeverity.LIMIT)
 
 
 def share_sentence(book: Book, traffic: TrafficClass) -> str:

@@ -23,11 +23,11 @@ from hilum.policies.models import (
     CellName,
     Change,
     Fault,
-    Gravity,
     LaneStep,
     Tier,
     TrafficClass,
     Widening,
+    WideningSeverity,
 )
 from hilum.policies.observed_cells import OBSERVE_BOUND, OBSERVED_DAYS_BOUND
 from hilum.policies.override_models import Level
@@ -35,7 +35,7 @@ from hilum.policies.products import products_widened
 from hilum.policies.remediation import DAYS
 from hilum.policies.requirements import newly_overridable
 from hilum.policies.tables import duration_text
-from hilum.policies.tier_changes import Fall, Rise, TierChanges, index_of
+from hilum.policies.tier_changes import TierChanges, TierFall, TierRise, index_of
 from hilum.standards.smart import scopes as smart
 from hilum.standards.smart.scopes import ClinicalScope, Prefix, Scope, intersect, parse_stored
 
@@ -68,7 +68,7 @@ def _by_name(value: Any) -> dict[str, Any]:
 
 
 def widenings(before: Book, after: Book) -> tuple[Widening, ...]:
-    """List everything that ``after`` allows and ``before`` does not, gravest first; kept for the two digests.
+    """List everything that ``after`` allows and ``before`` does not, most severe first; kept for the two digests.
 
     Empty: no app can do or keep anything under it that it could not before. It errs on the side of listing: a tier that falls is listed
     even where no cell makes use of it, since its limits are looser. An app that loses its riskiest scopes may come under the looser
@@ -97,7 +97,7 @@ def _widenings(before: Book, after: Book) -> tuple[Widening, ...]:
     rules, cells = begun_to_observe(before, after), _cells_begun(before, after)
     if not rules and not cells:
         return found
-    return gravest_first((*found, *_compared(before, observing(after, rules, cells))))
+    return most_severe_first((*found, *_compared(before, observing(after, rules, cells))))
 
 
 def begun_to_observe(before: Book, after: Book) -> frozenset[str]:
@@ -221,13 +221,13 @@ def _compared(before: Book, after: Book) -> tuple[Widening, ...]:
         found += _risen(rise, before, after, comparison)
     for name, category in after.categories.items():
         found += _category_widened(before.categories.get(name), category)
-    return gravest_first(found)
+    return most_severe_first(found)
 
 
-def gravest_first(found: Iterable[Widening]) -> tuple[Widening, ...]:
+def most_severe_first(found: Iterable[Widening]) -> tuple[Widening, ...]:
     """Return each widening once, the most severe first."""
     return tuple(
-        sorted(dict.fromkeys(found), key=lambda each: (each.gravity, -each.weight, each.path, each.sentence))
+        sorted(dict.fromkeys(found), key=lambda each: (each.severity, -each.weight, each.path, each.sentence))
     )
 
 
@@ -239,7 +239,7 @@ def digest_of(found: Iterable[Widening]) -> str:
 # --- tiers ---------------------------------------------------------------------------------------------------------------------
 
 
-def _fallen(fall: Fall, comparison: TierChanges) -> Widening:
+def _fallen(fall: TierFall, comparison: TierChanges) -> Widening:
     names = ", ".join(fall.categories)
     path = ", ".join(f"tier_rules.{rule}" for rule in fall.rules)
     sentence = (
@@ -247,22 +247,22 @@ def _fallen(fall: Fall, comparison: TierChanges) -> Widening:
         f" looser, in {names}."
     )
     where = path or ", ".join(f"categories.{name}.floor" for name in fall.categories)
-    return Widening(where, sentence, Gravity.TIER, _weight(fall.scopes, fall.was))
+    return Widening(where, sentence, WideningSeverity.TIER, _weight(fall.scopes, fall.was))
 
 
-def _risen(rise: Rise, before: Book, after: Book, comparison: TierChanges) -> Iterator[Widening]:
+def _risen(rise: TierRise, before: Book, after: Book, comparison: TierChanges) -> Iterator[Widening]:
     """Yield what a cell opens to scopes that rise into it: scopes that theirs did not list, and limits that are looser than below."""
     path = f"categories.{rise.category}"
     old, above = before.categories[rise.category], after.categories[rise.category].cells[rise.now]
     if rise.gained:
         sentence = f"{_texts(rise.gained, comparison)}: of the {rise.now} tier now, whose cell allows it; the {rise.was} one did not."
-        yield Widening(path, sentence, Gravity.ACCESS, _weight(rise.gained, rise.now))
+        yield Widening(path, sentence, WideningSeverity.ACCESS, _weight(rise.gained, rise.now))
     # An app that acts at any tier between comes along if one of its scopes rises.
     for tier in TIERS[rise.was.rank : rise.now.rank]:
         below = old.cells.get(tier)
         for each in () if below is None else _loosened(below, above):
             sentence = f"{each.sentence} For apps that rise from {tier} to {rise.now}."
-            yield Widening(f"{path}.cells.{rise.now}.{each.path}", sentence, each.gravity, each.weight)
+            yield Widening(f"{path}.cells.{rise.now}.{each.path}", sentence, each.severity, each.weight)
 
 
 def _texts(scopes: Iterable[Scope], comparison: TierChanges) -> str:
@@ -303,19 +303,21 @@ def _weight(scopes: Iterable[Scope], tier: Tier) -> int:
 def _category_widened(old: Category | None, new: Category) -> Iterator[Widening]:
     path = f"categories.{new.name}"
     if old is None:
-        yield Widening(path, f"The category {new.name} is new.", Gravity.ACCESS)
+        yield Widening(path, f"The category {new.name} is new.", WideningSeverity.ACCESS)
     elif new.open and not old.open:
-        yield Widening(f"{path}.open", "New apps may be registered in it.", Gravity.ACCESS)
+        yield Widening(f"{path}.open", "New apps may be registered in it.", WideningSeverity.ACCESS)
     for tier in TIERS:
         above, below = new.cells.get(tier), None if old is None else old.cells.get(tier)
         where = f"{path}.cells.{tier}"
         if above is None:
             continue
         if below is None:
-            yield Widening(where, _new_cell(tier, above), Gravity.ACCESS, _weight(listed(above), tier))
+            yield Widening(
+                where, _new_cell(tier, above), WideningSeverity.ACCESS, _weight(listed(above), tier)
+            )
             continue
         for each in (*_scopes_added(below, above, tier), *_loosened(below, above)):
-            yield Widening(f"{where}.{each.path}", each.sentence, each.gravity, each.weight)
+            yield Widening(f"{where}.{each.path}", each.sentence, each.severity, each.weight)
 
 
 def _new_cell(tier: Tier, cell: Cell) -> str:
@@ -336,7 +338,7 @@ def _scopes_added(old: Cell, new: Cell, tier: Tier) -> Iterator[Widening]:
         ]
         if more:
             sentence = f"Also allows {', '.join(map(smart.render, more))}."
-            yield Widening(name, sentence, Gravity.ACCESS, _weight(more, tier))
+            yield Widening(name, sentence, WideningSeverity.ACCESS, _weight(more, tier))
 
 
 def _loosened(old: Cell, new: Cell) -> Iterator[Widening]:
@@ -344,22 +346,24 @@ def _loosened(old: Cell, new: Cell) -> Iterator[Widening]:
     for name in ("client_authentication", "workflows", "placements"):
         more = [] if ANY in getattr(old, name) else sorted(getattr(new, name) - getattr(old, name))
         if more:
-            yield Widening(name, f"Also allows {', '.join(more)}.", Gravity.PROOF)
+            yield Widening(name, f"Also allows {', '.join(more)}.", WideningSeverity.PROOF)
     for name in ("lenses", "evidence", "scenarios", "agreements", "proofs"):
         less = sorted(getattr(old, name) - getattr(new, name))
         if less:
-            yield Widening(name, f"No longer requires {', '.join(less)}.", Gravity.PROOF)
+            yield Widening(name, f"No longer requires {', '.join(less)}.", WideningSeverity.PROOF)
     for name in newly_overridable(old, new):
         kind, _, what = name.partition(".")
-        yield Widening(kind, f"Two people may set {what} aside for one app.", Gravity.PROOF)
+        yield Widening(kind, f"Two people may set {what} aside for one app.", WideningSeverity.PROOF)
     # Without a percentage people examine everything.
     was, now = (100 if (share := each.review.sample_percent) is None else share for each in (old, new))
     if now < was:
         sentence = f"People examine {now} instead of {was} percent of what passes every check."
-        yield Widening("review.sample_percent", sentence, Gravity.PROOF)
+        yield Widening("review.sample_percent", sentence, WideningSeverity.PROOF)
     for name, limit in _LIMITS.items():
         if limit.measure(new) > limit.measure(old):
-            yield Widening(name, f"Is looser: {limit.text(new)} instead of {limit.text(old)}.", Gravity.LIMIT)
+            yield Widening(
+                name, f"Is looser: {limit.text(new)} instead of {limit.text(old)}.", WideningSeverity.LIMIT
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -421,10 +425,10 @@ def _levels_loosened(before: Book, after: Book) -> Iterator[Widening]:
     """Yield rules that newly may be overridden, and longer times for overrides. An advisory rule is treated as removed (C207)."""
     if after.longest_override > before.longest_override:
         sentence = f"Overrides may last {duration_text(after.longest_override)}."
-        yield Widening("overrides.longest", sentence, Gravity.TIER)
+        yield Widening("overrides.longest", sentence, WideningSeverity.TIER)
     if after.longest_exception > before.longest_exception:
         sentence = f"Exceptions may last {duration_text(after.longest_exception)}."
-        yield Widening("exceptions.longest", sentence, Gravity.TIER)
+        yield Widening("exceptions.longest", sentence, WideningSeverity.TIER)
     overridable = {
         replace(rule, observe_until=None) for rule in before.tier_rules if rule.level is Level.OVERRIDABLE
     }
@@ -432,7 +436,7 @@ def _levels_loosened(before: Book, after: Book) -> Iterator[Widening]:
         # Also a new one: what held for the same apps before may have been absolute.
         if rule.level is Level.OVERRIDABLE and replace(rule, observe_until=None) not in overridable:
             sentence = "Two people may override it for one app."
-            yield Widening(f"tier_rules.{rule.name}.level", sentence, Gravity.TIER)
+            yield Widening(f"tier_rules.{rule.name}.level", sentence, WideningSeverity.TIER)
 
 
 def _process_loosened(before: Book, after: Book) -> Iterator[Widening]:
@@ -441,16 +445,16 @@ def _process_loosened(before: Book, after: Book) -> Iterator[Widening]:
             f"Changes reach everybody after {duration_text(after.rollout.soak)}"
             f" instead of {duration_text(before.rollout.soak)}."
         )
-        yield Widening("rollout.soak", sentence, Gravity.PROOF)
+        yield Widening("rollout.soak", sentence, WideningSeverity.PROOF)
     kept = {pack.name: pack for pack in after.packs}
     for pack in before.packs:
         if kept.get(pack.name) != pack:
             sentence = f"The rules of {pack.jurisdiction} are removed or changed."
-            yield Widening(f"packs.{pack.name}", sentence, Gravity.PROOF)
+            yield Widening(f"packs.{pack.name}", sentence, WideningSeverity.PROOF)
     steps = {step.name: step for step in after.regulated_lane}
     for step in before.regulated_lane:
         for sentence in _lane_loosened(step, steps.get(step.name)):
-            yield Widening(f"regulated_lane.{step.name}", sentence, Gravity.PROOF)
+            yield Widening(f"regulated_lane.{step.name}", sentence, WideningSeverity.PROOF)
 
 
 def _lane_loosened(old: LaneStep, new: LaneStep | None) -> Iterator[str]:

@@ -25,7 +25,7 @@ from hilum.policies.rollout import in_force
 
 
 @dataclass(frozen=True, slots=True)
-class Then:
+class PolicyAt:
     """The rule book that was in force at a tenant at a time, and the overrides and exceptions of an app there.
 
     ``book`` is with them, as decisions were made, and ``plain`` without; None if the version can no longer be read.
@@ -47,7 +47,7 @@ class Then:
         )
 
 
-def then(ctx: Context, tenant: TenantId, app: AppId, at: datetime) -> Then | None:
+def then(ctx: Context, tenant: TenantId, app: AppId, at: datetime) -> PolicyAt | None:
     """Return what was in force at a tenant for an app at a time; None before the first rule book."""
     # Newest first: the last application everywhere replaces every one before it.
     until = store.applications_until(ctx.tx, at)
@@ -57,14 +57,14 @@ def then(ctx: Context, tenant: TenantId, app: AppId, at: datetime) -> Then | Non
     try:
         book = as_of(loading.book(ctx, application.version), at)
     except HilumError:
-        return Then(application, None, None)
+        return PolicyAt(application, None, None)
     live = tuple(
         each
         for each in allowances.at_a_time(ctx, OVERRIDE, app, at)
         if override_fault(each, book, tenant, at) == ""
     )
     allowed = exceptions_in_force(book, allowances.at_a_time(ctx, EXCEPTION, app, at), tenant, at)
-    return Then(application, _with(book, live, allowed), book, live, allowed)
+    return PolicyAt(application, _with(book, live, allowed), book, live, allowed)
 
 
 def _with(book: Book, live: Iterable[Override], allowed: Iterable[PolicyException]) -> Book:

@@ -547,7 +547,7 @@ class Admission:
     withheld: tuple[Withheld, ...] = field(default=())
 
 
-class Gravity(IntEnum):
+class WideningSeverity(IntEnum):
     """The order in which widenings are shown to approvers, most severe first."""
 
     ACCESS = 0
@@ -562,11 +562,11 @@ class Gravity(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Widening:
-    """Something that one book newly allows: its path and a sentence. A greater weight is more severe within its gravity."""
+    """Something that one book newly allows: its path and a sentence. A greater weight is more severe within its severity class."""
 
     path: str
     sentence: str
-    gravity: Gravity = field(default=Gravity.ACCESS, compare=False)
+    severity: WideningSeverity = field(default=WideningSeverity.ACCESS, compare=False)
     weight: int = field(default=0, compare=False)
 
 

@@ -31,7 +31,7 @@ class Observed:
 
 
 @dataclass(frozen=True, slots=True)
-class Foreseen:
+class ForeseenLoss:
     """The scopes that an app loses from a day on, and the tier at which it acts then."""
 
     day: date
@@ -41,7 +41,7 @@ class Foreseen:
 
 def foreseen(
     ctx: Context, applicant: Applicant, *, tenant: str | None, version: int | None
-) -> tuple[Foreseen, ...]:
+) -> tuple[ForeseenLoss, ...]:
     """Return an app's losses by observed rules, for each day on which it loses something. Raises as ``service.admission_of``."""
     if version is None:
         found = service.current(ctx)
@@ -51,12 +51,12 @@ def foreseen(
     days = [each.observe_until for each in book.observed if each.observe_until is not None]
     days += [each.until for _, each in book.observed_cells]
     before = admit(as_of(book, ctx.now), applicant)
-    losses: list[Foreseen] = []
+    losses: list[ForeseenLoss] = []
     for day in sorted({each for each in days if each > ctx.now.date()}):
         after = admit(as_of(book, datetime.combine(day, time(), UTC)), applicant)
         lost = tuple(each for each in before.scopes if not all_covered((each,), after.scopes))
         if lost or after.tier is not before.tier:
-            losses.append(Foreseen(day, lost, after.tier))
+            losses.append(ForeseenLoss(day, lost, after.tier))
         before = after
     return tuple(losses)
 

@@ -8,7 +8,7 @@ from hilum.identity.models import StaffRole
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import TenantId
 from hilum.kernel.limits import too_many
-from hilum.policies.comparison import gravest_first, widenings
+from hilum.policies.comparison import most_severe_first, widenings
 from hilum.policies.models import Application, ApplyOrder, Book, CurrentVersions, Widening
 
 
@@ -57,7 +57,7 @@ def new_access(
     """Return what an order allows anywhere that is not allowed there now. Empty: one person may do it (C210)."""
     after = books[order.version]
     replaced = sorted(replaced_by(order, now_in_force))
-    return gravest_first(each for number in replaced for each in widenings(books[number], after))
+    return most_severe_first(each for number in replaced for each in widenings(books[number], after))
 
 
 def tried_since(

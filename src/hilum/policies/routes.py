@@ -496,7 +496,7 @@ def _questions(router: APIRouter, kit: Kit) -> None:
         return await run_read(kit, request, verb)
 
 
-def _shown(found: Admission, coming: tuple[observation.Foreseen, ...], category: str) -> AssessmentShown:
+def _shown(found: Admission, coming: tuple[observation.ForeseenLoss, ...], category: str) -> AssessmentShown:
     levels = (
         {}
         if found.cell is None or found.tier is None

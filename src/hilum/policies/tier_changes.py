@@ -35,7 +35,7 @@ Pairs = Mapping[ClientAuthentication, frozenset[tuple[Tier, Tier]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Fall:
+class TierFall:
     """Scopes whose tier falls in some categories, and the rules that kept them up before; none: the floor of the category."""
 
     rules: tuple[str, ...]
@@ -46,7 +46,7 @@ class Fall:
 
 
 @dataclass(frozen=True, slots=True)
-class Rise:
+class TierRise:
     """Scopes of a category whose tier rises into a cell that lists them. ``gained``: the part that their cell did not list before."""
 
     category: str
@@ -62,7 +62,7 @@ class TierChanges:
     before: Book
     after: Book
 
-    def found(self) -> tuple[tuple[Fall, ...], tuple[Rise, ...]]:
+    def found(self) -> tuple[tuple[TierFall, ...], tuple[TierRise, ...]]:
         """Return what falls, folded by rule, and what rises, folded by category."""
         fallen: dict[tuple[tuple[str, ...], Tier, Tier], dict[str, dict[Scope, None]]] = {}
         risen: dict[tuple[str, Tier, Tier], dict[Scope, None]] = {}
@@ -81,11 +81,11 @@ class TierChanges:
                         if opened is not None:
                             risen.setdefault((name, was, now), {}).update(dict.fromkeys(opened))
         falls = (
-            Fall(rules, was, now, tuple(names), atoms)
+            TierFall(rules, was, now, tuple(names), atoms)
             for (rules, was, now), by_category in fallen.items()
             for atoms, names in _folded(by_category).items()
         )
-        return tuple(falls), tuple(Rise(*key, tuple(gained)) for key, gained in risen.items())
+        return tuple(falls), tuple(TierRise(*key, tuple(gained)) for key, gained in risen.items())
 
     # --- the rules of both books, each once, numbered ---------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ from hilum.infra.db import Instant, get_row, insert_or_ignore, metadata
 from hilum.infra.prepared_statements import prepare_rows, prepare_rows_by_values
 from hilum.infra.sorting import newest_first, paged
 from hilum.infra.stored_enums import member_of
-from hilum.infra.unreadable import Document, Moment, Whole
+from hilum.infra.unreadable import Document, Moment, RowCheck
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies.models import ANY, UNCLASSIFIED, Autonomy, ClientAuthentication, Population, Tier
@@ -165,7 +165,7 @@ names = Table(
     Column("vendor", String(64), primary_key=True),
     Column("name", String(200), primary_key=True),
 )
-_APP, _VERSION, _CERTIFICATION = Whole(apps), Whole(versions), Whole(certifications)
+_APP, _VERSION, _CERTIFICATION = RowCheck(apps), RowCheck(versions), RowCheck(certifications)
 # What every judgement of an app reads.
 _APPS, _APPS_OF = prepare_rows(apps), prepare_rows_by_values(apps, "id")
 _VERSIONS, _VERSIONS_OF = prepare_rows(versions), prepare_rows_by_values(versions, "app")

@@ -415,17 +415,17 @@ def _stopped(ctx: Context, app: App, switches: Sequence[Switch]) -> tuple[str, .
 
 def _announce(ctx: Context, app: App, found: Sequence[Finding], rung: Rung, limits: Limits) -> None:
     """Notify the vendor of its app's rung, and from the stop on also the hospitals that use the app."""
-    gravest = max(found, key=lambda each: policy.rung_of(each, limits, ctx.now))
-    due = (gravest.due_at or ctx.now).isoformat()
-    cause = f"findings/{gravest.id}/{rung.name.lower()}"
-    facts = {"app": app.name, "rule": gravest.rule, "finding": gravest.id, "due": due}
+    worst = max(found, key=lambda each: policy.rung_of(each, limits, ctx.now))
+    due = (worst.due_at or ctx.now).isoformat()
+    cause = f"findings/{worst.id}/{rung.name.lower()}"
+    facts = {"app": app.name, "rule": worst.rule, "finding": worst.id, "due": due}
     for address in contacts.reached(ctx, app.vendor):
         notices.put_mail(ctx, Mail(_MAILS[rung], address, cause, facts, vendor=app.vendor, app=app.id))
-    event_facts = {"app_id": app.id, "finding_id": gravest.id, "stage": rung.name.lower(), "due": due}
+    event_facts = {"app_id": app.id, "finding_id": worst.id, "stage": rung.name.lower(), "due": due}
     notices.put_event(ctx, VendorEvent(EventKind.FINDINGS, app.vendor, cause, event_facts, app=app.id))
     if rung < Rung.STOP:
         return
-    held = {"app": app.name, "rule": gravest.rule}
+    held = {"app": app.name, "rule": worst.rule}
     for tenant in installations.hospitals_of(ctx, app.id):
         identity.mail_administrators(ctx, tenant, MailKind.APP_HELD, f"{cause}/{tenant}", held, app=app.id)
 

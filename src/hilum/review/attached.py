@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from hilum.evidence.models import RESULT_LIFE, Seen
+from hilum.evidence.models import RESULT_LIFE, RunSummary
 from hilum.review.models import DOCUMENT_LIFE, MADE_HERE, Check, Document, Judgement, Result, Visibility
 
 Content = Mapping[str, Any]
@@ -42,7 +42,7 @@ def document_of(described: Mapping[str, Any]) -> Document:
     )
 
 
-def evidence_ends(content: Content, judgement: Judgement, run: Seen | None) -> datetime | None:
+def evidence_ends(content: Content, judgement: Judgement, run: RunSummary | None) -> datetime | None:
     """Return when the first evidence behind passed checks expires; None if none does (C104, C232)."""
     passed = {
         each.about
@@ -61,7 +61,7 @@ def evidence_ends(content: Content, judgement: Judgement, run: Seen | None) -> d
 
 
 def sandbox_run(
-    check: Check, run: Seen | None, needed: set[str], *, at: datetime, people: bool, stores: bool
+    check: Check, run: RunSummary | None, needed: set[str], *, at: datetime, people: bool, stores: bool
 ) -> Check:
     """Judge the last certification run of a version by the present requirements of the rule book (C126, C232).
 
@@ -98,7 +98,7 @@ def sandbox_run(
     return check.but(Result.PASSED, f"{said}, was passed.")
 
 
-def shared_run(check: Check, run: Seen | None) -> Check:
+def shared_run(check: Check, run: RunSummary | None) -> Check:
     """Judge whether the last certification run of a version was made at a hospital where its vendor neither runs the EHR nor changes charts."""
     check = replace(
         check,

@@ -10,7 +10,7 @@ import orjson
 from hilum.audit import service as audit
 from hilum.audit.models import Event, EventQuery
 from hilum.evidence import service as evidence
-from hilum.evidence.models import Seen
+from hilum.evidence.models import RunSummary
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import NotFound
@@ -314,7 +314,7 @@ def evidence_at(run: Run | None) -> datetime | None:
     return None if seen is None else seen.at
 
 
-def run_seen(run: Run | None) -> Seen | None:
+def run_seen(run: Run | None) -> RunSummary | None:
     """Return the certification run that existed when a submission was checked; None if there was none."""
     return None if run is None or not run.inputs else read_inputs(run.inputs).run
 
@@ -356,9 +356,9 @@ def read_inputs(text: str) -> checks.Inputs:
     )
 
 
-def _seen(read: Mapping[str, Any] | None) -> Seen | None:
+def _seen(read: Mapping[str, Any] | None) -> RunSummary | None:
     if read is None:
         return None
-    return Seen(
+    return RunSummary(
         **dict(read) | {"at": datetime.fromisoformat(read["at"]), "scenarios": tuple(read["scenarios"])}
     )

@@ -14,7 +14,7 @@ from urllib.parse import urljoin, urlsplit
 
 import orjson
 
-from hilum.evidence.models import RESULT_LIFE, Seen
+from hilum.evidence.models import RESULT_LIFE, RunSummary
 from hilum.policies.models import Applicant, Autonomy, Book, Cell, Lens, Population, Tier
 from hilum.policies.policy import binds, excess_scopes, tiers_to_certify, without_requirements
 from hilum.registry.models import Environment
@@ -67,7 +67,7 @@ class Inputs:
     recorded: str
     unproved: tuple[str, ...]
     raised: tuple[Tier, str] | None = None
-    run: Seen | None = None
+    run: RunSummary | None = None
     set_aside: tuple[str, ...] = ()
     unasked: tuple[str, ...] = ()
 

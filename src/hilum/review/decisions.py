@@ -6,7 +6,7 @@ from datetime import datetime
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.evidence import service as evidence
-from hilum.evidence.models import Seen
+from hilum.evidence.models import RunSummary
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Invalid
@@ -79,7 +79,7 @@ def decide(ctx: Context, order: DecideOrder) -> SubmissionView:
 
 
 def certify_submitted(
-    ctx: Context, found: Submission, expires_at: datetime, seen: Seen | None
+    ctx: Context, found: Submission, expires_at: datetime, seen: RunSummary | None
 ) -> Certification:
     """Certify what was submitted, with the contract of the run that was examined. Raises as ``registry.certify``."""
     scopes = tuple(each.scope for each in found.order.scopes)

@@ -32,7 +32,7 @@ from hilum.rollouts.models import (
     Step,
     Verdict,
 )
-from hilum.sunsets.models import Ahead
+from hilum.sunsets.models import UpcomingVersion
 
 _SLOW_PERCENTILE = 0.95
 _PLANNED = frozenset({"rings", "limits", "goes_back_by_itself"})
@@ -70,7 +70,7 @@ def dwell_before_everywhere(rings: Sequence[Ring]) -> timedelta:
     return sum((ring.dwell for ring in rings[:-1]), timedelta(0))
 
 
-def ahead_of(plan: Rollout) -> Ahead:
+def ahead_of(plan: Rollout) -> UpcomingVersion:
     """Return the earliest day on which a rollout reaches each hospital of its later rings, if every ring before takes its minimum time (C180)."""
     at: dict[TenantId, datetime] = {}
     day, elsewhere = plan.began_at, None
@@ -78,7 +78,7 @@ def ahead_of(plan: Rollout) -> Ahead:
         day += before.dwell
         at |= dict.fromkeys(ring.tenants, day)
         elsewhere = elsewhere if ring.tenants else day
-    return Ahead(plan.id, plan.version, at, elsewhere, frozenset(plan.rings[0].tenants))
+    return UpcomingVersion(plan.id, plan.version, at, elsewhere, frozenset(plan.rings[0].tenants))
 
 
 def position(plan: Rollout, since: Iterable[Application]) -> Position:

@@ -18,7 +18,7 @@ from hilum.policies.models import Book
 from hilum.policies.policy import PolicyFacts, Succession, coming_days, enforced_from
 from hilum.registry import service as registry
 from hilum.sunsets import policy, store
-from hilum.sunsets.models import APPS_READ, PLACES_AT_ONCE, Ahead, Effect, Phase, Walk
+from hilum.sunsets.models import APPS_READ, PLACES_AT_ONCE, Effect, Phase, UpcomingVersion, Walk
 
 
 def notify_next(ctx: Context) -> bool:
@@ -52,7 +52,7 @@ def _hospitals(ctx: Context, walk: Walk, facts: PolicyFacts) -> Walk:
     return done if len(found) < PLACES_AT_ONCE else replace(walk, after=str(found[-1].id))
 
 
-def notify_ahead(ctx: Context, ahead: Ahead) -> bool:
+def notify_ahead(ctx: Context, ahead: UpcomingVersion) -> bool:
     """Notify the next few hospitals of later rings of what a rollout will change there; return whether there is more to do (C180).
 
     Each hospital gets one notice, when the rollout has begun. It compares the book in force there now with the version.
@@ -75,7 +75,7 @@ def notify_ahead(ctx: Context, ahead: Ahead) -> bool:
 
 
 def _notify_before(
-    ctx: Context, tenant: Tenant, ahead: Ahead, since: datetime, effects: Mapping[Effect, list[str]]
+    ctx: Context, tenant: Tenant, ahead: UpcomingVersion, since: datetime, effects: Mapping[Effect, list[str]]
 ) -> None:
     event = Event(
         "policies.rollout.announce",

@@ -61,7 +61,7 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True)
-class Ahead:
+class UpcomingVersion:
     """A version in a rollout, and the earliest day on which it is in force at a hospital of a later ring.
 
     ``at``: the days of hospitals named by a ring. ``elsewhere``: the day of all others, None if it does not reach them. ``now``: the hospitals of the first ring.

@@ -106,7 +106,7 @@ class Confirmations:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class ContainmentVerdict:
     """The verdict. ``passed``: requests answered after the last confirmation; ``kept_back``: in progress then, and not answered."""
 
     verdict: Containment
@@ -123,4 +123,4 @@ class Report:
     until: datetime
     confirmations: Confirmations
     window: Window | None
-    judgement: Judgement
+    judgement: ContainmentVerdict

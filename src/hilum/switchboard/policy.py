@@ -19,8 +19,8 @@ from hilum.switchboard.models import (
     OFFENDERS_BOUND,
     Confirmations,
     Containment,
+    ContainmentVerdict,
     Gap,
-    Judgement,
     Report,
 )
 
@@ -64,12 +64,14 @@ def end_of(switch: Switch, now: datetime) -> datetime:
     return min(each for each in (now, switch.released_at, switch.expires_at) if each is not None)
 
 
-def judge(switch: Switch, confirmations: Confirmations, window: Window | None, until: datetime) -> Judgement:
+def judge(
+    switch: Switch, confirmations: Confirmations, window: Window | None, until: datetime
+) -> ContainmentVerdict:
     """Return whether a switch stopped its target, with the requests that show that it did not, and what is missing for a proof."""
     gaps = _gaps(switch, confirmations, window, until)
     last = confirmations.last
     if window is None or last is None:
-        return Judgement(Containment.NOT_PROVEN, gaps)
+        return ContainmentVerdict(Containment.NOT_PROVEN, gaps)
     stopped = [each for each in window.permitted if _is_stopped(switch, each)]
     kept_back = tuple(each for each in stopped if each.kept_back)
     answered = [each for each in stopped if not each.kept_back and each.ended >= last]
@@ -79,8 +81,8 @@ def judge(switch: Switch, confirmations: Confirmations, window: Window | None, u
         gaps = (*gaps, Gap.UNDER_WAY_AT_END)
     # A request that passed is proof by itself, whatever else is missing.
     if passed:
-        return Judgement(Containment.NOT_CONTAINED, gaps, passed, kept_back)
-    return Judgement(Containment.NOT_PROVEN if gaps else Containment.CONTAINED, gaps, (), kept_back)
+        return ContainmentVerdict(Containment.NOT_CONTAINED, gaps, passed, kept_back)
+    return ContainmentVerdict(Containment.NOT_PROVEN if gaps else Containment.CONTAINED, gaps, (), kept_back)
 
 
 def _is_stopped(switch: Switch, request: PermittedRequest) -> bool:

@@ -25,19 +25,19 @@ from hilum.kernel.errors import Invalid, Unavailable
 from hilum.kernel.ids import TenantId
 from hilum.kernel.ports import Clock, Ids
 from hilum.keys.live import Vault
-from hilum.standards.fhir.statements import Surface, read_statement
+from hilum.standards.fhir.statements import ServerCapabilities, read_statement
 from hilum.upstream import policy
 from hilum.upstream.http1 import TooLarge
 from hilum.upstream.http_client import HttpClient, Lost, NotSent
 from hilum.upstream.models import (
     BUSY,
+    CAPABILITIES_LIFE,
+    CAPABILITIES_RETRY,
     CREDENTIALS_KEPT,
     DEADLINE,
     HEADERS_KEPT,
     RESPONSE_BOUND,
     SENT_HEADERS,
-    SURFACE_LIFE,
-    SURFACE_REST,
     TAKEN_HEADERS,
     UNSTATED,
     Claim,
@@ -236,15 +236,15 @@ def _sent(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, value in headers if name in SENT_HEADERS)
 
 
-class Resting(Unavailable):
-    """The FHIR server failed to return its CapabilityStatement less than SURFACE_REST ago, and is not asked again yet."""
+class RecentlyFailed(Unavailable):
+    """The FHIR server failed to return its CapabilityStatement less than CAPABILITIES_RETRY ago, and is not asked again yet."""
 
     def __init__(self, cause: Unavailable, retry_after_s: float) -> None:
         super().__init__(cause.code, cause.detail)
         self.retry_after_s = retry_after_s
 
 
-class Surfaces:
+class CapabilityCache:
     """A cache of the CapabilityStatement of each tenant's FHIR server. One per process, for its event loop only.
 
     Callers without a token can cause these reads, so each server gets one at a time, without a place, and failures are cached, too.
@@ -252,24 +252,24 @@ class Surfaces:
 
     def __init__(self, upstreams: Upstreams, clock: Clock) -> None:
         self._upstreams, self._clock = upstreams, clock
-        self._cached: dict[TenantId, tuple[UpstreamRef, Surface]] = {}
+        self._cached: dict[TenantId, tuple[UpstreamRef, ServerCapabilities]] = {}
         self._failed: dict[TenantId, tuple[UpstreamRef, float, Unavailable]] = {}
-        self._reading: dict[TenantId, tuple[UpstreamRef, asyncio.Task[Surface]]] = {}
+        self._reading: dict[TenantId, tuple[UpstreamRef, asyncio.Task[ServerCapabilities]]] = {}
 
-    async def of(self, tenant: TenantFacts, base: str) -> Surface:
+    async def of(self, tenant: TenantFacts, base: str) -> ServerCapabilities:
         """Return a server's CapabilityStatement, with ``base`` in place of the server's; the last one if it cannot be read now.
 
-        Raises Unavailable: as ``send``, ``upstream_unreadable`` if the answer is not a CapabilityStatement of R4, Resting soon after either.
+        Raises Unavailable: as ``send``, ``upstream_unreadable`` if the answer is not a CapabilityStatement of R4, RecentlyFailed soon after either.
         """
         cached = _of(tenant, self._cached.get(tenant.id))
         at = self._clock.monotonic()
-        if cached is not None and at - cached.read_at < SURFACE_LIFE.total_seconds():
+        if cached is not None and at - cached.read_at < CAPABILITIES_LIFE.total_seconds():
             return cached
         failed = self._failed.get(tenant.id)
         if failed is not None and failed[0] == tenant.upstream and at < failed[1]:
             if cached is not None:
                 return cached
-            raise Resting(failed[2], failed[1] - at)
+            raise RecentlyFailed(failed[2], failed[1] - at)
         try:
             # Shielded, so that one caller's cancellation does not fail the others.
             return await asyncio.shield(self._read_once(tenant, base, at))
@@ -278,7 +278,7 @@ class Surfaces:
                 raise
             return cached
 
-    def _read_once(self, tenant: TenantFacts, base: str, at: float) -> "asyncio.Task[Surface]":
+    def _read_once(self, tenant: TenantFacts, base: str, at: float) -> "asyncio.Task[ServerCapabilities]":
         """Return the read in progress, or start one."""
         under_way = _of(tenant, self._reading.get(tenant.id))
         if under_way is not None and not under_way.cancelled():
@@ -288,7 +288,7 @@ class Surfaces:
         task.add_done_callback(partial(self._finish, tenant))
         return task
 
-    def _finish(self, tenant: TenantFacts, task: "asyncio.Task[Surface]") -> None:
+    def _finish(self, tenant: TenantFacts, task: "asyncio.Task[ServerCapabilities]") -> None:
         """Cache the outcome of a read."""
         error = None if task.cancelled() else task.exception()
         if self._reading.get(tenant.id, (None, None))[1] is not task:
@@ -300,10 +300,10 @@ class Surfaces:
             self._failed.pop(tenant.id, None)
             self._cached[tenant.id] = tenant.upstream, task.result()
         elif isinstance(error, Unavailable):
-            until = self._clock.monotonic() + SURFACE_REST.total_seconds()
+            until = self._clock.monotonic() + CAPABILITIES_RETRY.total_seconds()
             self._failed[tenant.id] = tenant.upstream, until, error
 
-    async def _read(self, tenant: TenantFacts, base: str, at: float) -> Surface:
+    async def _read(self, tenant: TenantFacts, base: str, at: float) -> ServerCapabilities:
         response = await self._upstreams.describe(tenant, UpstreamRequest("GET", "metadata", _ASKED))
         if response.status != 200:
             raise Unavailable(AWAY, "The FHIR server did not return a CapabilityStatement.")
@@ -311,10 +311,10 @@ class Surfaces:
             statement = orjson.loads(policy.relocated(response.body, self._upstreams.base_of(tenant), base))
         except ValueError:
             statement = None
-        surface = read_statement(statement, at)
-        if surface is None:
+        capabilities = read_statement(statement, at)
+        if capabilities is None:
             raise Unavailable(UNREADABLE, "The FHIR server did not return a CapabilityStatement.")
-        return surface
+        return capabilities
 
 
 _Kept = TypeVar("_Kept")

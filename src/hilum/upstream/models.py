@@ -26,8 +26,8 @@ BUSY, SHED = "upstream_busy", "upstream_shed"
 TARGET_BOUND = 16 * 1024
 CREDENTIALS_KEPT = 10_000
 HEADERS_KEPT = 1_000
-SURFACE_LIFE = timedelta(minutes=5)
-SURFACE_REST = timedelta(seconds=5)
+CAPABILITIES_LIFE = timedelta(minutes=5)
+CAPABILITIES_RETRY = timedelta(seconds=5)
 """How long a server is not asked again after it failed to return its CapabilityStatement."""
 
 SENT_HEADERS = frozenset({"accept", "content-type", "if-match", "prefer"})

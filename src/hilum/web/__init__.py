@@ -5,7 +5,7 @@ pages; form bodies and their CSRF tokens; cookie names and attributes; absolute 
 style document for apps; problem+json; error pages; static files; the kit that app passes to rooms.
 Must not know: any room of the domain, or its rules. Sessions, persons and scopes are passed to it as values to show.
 Public: ``kit.Kit``, ``urls.Urls``, ``pages.Pages.render``, ``forms.read_form`` and ``forms.check_post``, ``cookies``, ``problems.install``,
-``errors.install``, ``json_routes.JsonRoute``, ``static.Assets``, ``bounds.Admission``.
+``errors.install``, ``json_routes.JsonRoute``, ``static.Assets``, ``bounds.RequestsInProgress``.
 Invariants:
 - No inline script or style, no page that needs JavaScript, no form without a token.
 - A repeated form parameter is refused.

@@ -60,7 +60,7 @@ class Limits:
     body_memory: int = BODY_MEMORY_BOUND
 
 
-class Admission:
+class RequestsInProgress:
     """Counts requests and bodies in progress in one worker. Belongs to its event loop."""
 
     def __init__(self, limits: Limits | None = None) -> None:
@@ -117,7 +117,7 @@ def _drop(counts: dict[str, int], source: str) -> None:
         del counts[source]
 
 
-class Patience:
+class RefusalDelay:
     """Delays refusals of a source with many of them, so that guessing in a loop costs others little. Not thread-safe.
 
     A token bucket per source: refusals within burst and rate are answered at once; each further one waits ``REFUSAL_DELAY_S``.
@@ -150,9 +150,9 @@ class Body:
     """
 
     def __init__(
-        self, receive: Receive, admission: Admission, source: str, *, bound: int, declared: int
+        self, receive: Receive, in_progress: RequestsInProgress, source: str, *, bound: int, declared: int
     ) -> None:
-        self._receive, self._admission, self._source = receive, admission, source
+        self._receive, self._in_progress, self._source = receive, in_progress, source
         self._bound, self._declared = bound, declared
         self._began, self._seen, self._parts, self._counted = -1.0, 0, 0, False
         self.whole = False
@@ -181,7 +181,7 @@ class Body:
             # Refused by its header, before a single byte of it is kept.
             if self._declared > self._bound:
                 raise self._too_large()
-            self._admission.body_begins(self._source)
+            self._in_progress.body_begins(self._source)
             self._counted, self._began = True, loop.time()
         # Each byte earns time, and a sender that trickles runs out of it. The deadline also ends what
         # keeps to the minimum rate.
@@ -197,12 +197,12 @@ class Body:
         self._seen += size
         self._parts += 1
         # Counted as it arrives and given back when the request has ended: what is declared may never come.
-        self._admission.body_bytes += size
+        self._in_progress.body_bytes += size
         if self._seen > self._bound:
             raise self._too_large()
         if self._parts > PARTS_BOUND + self._seen // PART_MEAN_BOUND:
             raise Invalid(FRAGMENTED, "The body came in too many small parts. Send it in larger ones.")
-        if self._admission.body_bytes > self._admission.limits.body_memory:
+        if self._in_progress.body_bytes > self._in_progress.limits.body_memory:
             raise Busy("server_busy", "Too many concurrent uploads. Try again shortly.")
         return message
 
@@ -212,11 +212,11 @@ class Body:
     def _arrived(self) -> None:
         if self._counted:
             self._counted = False
-            self._admission.body_ends(self._source)
+            self._in_progress.body_ends(self._source)
 
     def _give_back(self) -> None:
         self._arrived()
-        self._admission.body_bytes -= self._seen
+        self._in_progress.body_bytes -= self._seen
         self._seen = 0
 
     async def release(self) -> None:
@@ -235,16 +235,16 @@ class Body:
 
     async def _linger(self) -> None:
         is_over = self.whole or (self.fault is not None and self.fault.code in {TOO_SLOW, INCOMPLETE})
-        if is_over or self._admission.lingering >= LINGERING_BOUND:
+        if is_over or self._in_progress.lingering >= LINGERING_BOUND:
             return
-        self._admission.lingering += 1
+        self._in_progress.lingering += 1
         try:
             async with asyncio.timeout(LINGER_S):
                 await self._drop_rest()
         except TimeoutError:
             pass
         finally:
-            self._admission.lingering -= 1
+            self._in_progress.lingering -= 1
 
     async def _drop_rest(self) -> None:
         dropped = 0

@@ -43,7 +43,7 @@ class Kit:
 
 
 @dataclass(frozen=True, slots=True)
-class Onward:
+class SignInTarget:
     """Where a person continues after signing in.
 
     ``app``: the name of the app that waits for them, empty if none does. ``origins``: foreign origins that redirects may end at, for
@@ -56,12 +56,12 @@ class Onward:
     """The path of the app's logo; empty if it has none."""
 
 
-NOWHERE = Onward()
-FindOnward = Callable[[Request, str, str], Awaitable[Onward]]
-"""(request, tenant, path to continue at) -> ``Onward``."""
+NOWHERE = SignInTarget()
+FindOnward = Callable[[Request, str, str], Awaitable[SignInTarget]]
+"""(request, tenant, path to continue at) -> ``SignInTarget``."""
 
 
-async def find_nothing(_request: Request, _tenant: str, _then: str) -> Onward:
+async def find_nothing(_request: Request, _tenant: str, _then: str) -> SignInTarget:
     """Return ``NOWHERE``, for sites without an authorization flow."""
     return NOWHERE
 

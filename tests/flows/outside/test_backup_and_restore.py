@@ -35,7 +35,7 @@ from hilum.keys.live import Vault
 from hilum.keys.models import Purpose
 from hilum.keys.store import signing_key
 from tests.effort import FULL
-from tests.flows.journal_ground import TRACE, Place, access
+from tests.flows.journal_ground import TRACE, JournalGround, access
 from tests.flows.outside.conftest import Starter, widen
 from tests.flows.outside.ground import Grant, Outside, outside_of, refreshed, refused_grant, tell
 from tests.sim.nodes import Node, Nodes, Through
@@ -334,7 +334,7 @@ def test_a_backup_holds_every_chain_that_its_checkpoints_name_whoever_begins_mea
 ) -> None:
     """A worker that starts during a backup opens a journal file of its own, and a checkpoint may cover it at once."""
     home = tmp_path / "home"
-    place = Place(sqlite_uow, sqlite_uow.db.url, home / "journal")
+    place = JournalGround(sqlite_uow, sqlite_uow.db.url, home / "journal")
     (home / "fhir").mkdir(parents=True)
     with closing(sqlite3.connect(home / "fhir" / "general.db")) as store:
         store.execute("CREATE TABLE resource (id INTEGER)")

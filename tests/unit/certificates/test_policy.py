@@ -19,7 +19,7 @@ from hilum.certificates.models import (
     LIST_TYPE,
     Cause,
     Certificate,
-    News,
+    PublicationChanges,
     Status,
     Stops,
 )
@@ -412,7 +412,7 @@ def test_the_best_and_newest_certificate_stands_for_an_app() -> None:
 
 def published(*certificates: Certificate) -> Published:
     made = Published(cast("Any", None))
-    made._apply(News(1, NOW, certificates, {}, KEYS, whole=True))
+    made._apply(PublicationChanges(1, NOW, certificates, {}, KEYS, whole=True))
     return made
 
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import BigInteger, Boolean, Column, MetaData, String, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
-from hilum.infra.unreadable import UNREADABLE, Document, Moment, UnreadableRow, Whole, noting
+from hilum.infra.unreadable import UNREADABLE, Document, Moment, RowCheck, UnreadableRow, noting
 
 THINGS = Table(
     "thing",
@@ -29,7 +29,7 @@ GOOD: dict[str, Any] = {
 
 @pytest.mark.parametrize("change", [{}, {"ends": AT}, {"more": {}}, {"number": None}, {"words": []}])
 def test_what_hilum_writes_can_be_read(change: dict[str, Any]) -> None:
-    assert Whole(THINGS).fits(tuple((GOOD | change).values()))
+    assert RowCheck(THINGS).fits(tuple((GOOD | change).values()))
 
 
 ODD = [
@@ -40,7 +40,7 @@ ODD = [
 
 @pytest.mark.parametrize("change", ODD, ids=str)
 def test_what_hilum_never_writes_cannot_be_read_whatever_was_read_before(change: dict[str, Any]) -> None:
-    whole = Whole(THINGS)
+    whole = RowCheck(THINGS)
     assert whole.fits(tuple(GOOD.values()))
     assert not whole.fits(tuple((GOOD | change).values()))
 
@@ -71,7 +71,7 @@ def test_each_is_left_out_by_itself_and_noted_without_what_is_in_it() -> None:
         return str(row[0]) + "".join(row[4])
 
     with noting() as outer, noting() as found:
-        made = list(Whole(THINGS).made([tuple(each.values()) for each in rows], make))
+        made = list(RowCheck(THINGS).made([tuple(each.values()) for each in rows], make))
 
     assert made == ["t1a"]
     assert found == outer == [UnreadableRow("thing", "t2"), UnreadableRow("thing", "t3")]

@@ -318,8 +318,8 @@ def _without(made: Book) -> Book:
     return replace(made, categories={**made.categories, "scheduling": changed}, digest="")
 
 
-def test_all_that_is_new_is_listed_gravest_first_and_falls_are_folded_by_rule() -> None:
-    """What 56 lines said, and the gravest one last, are two."""
+def test_all_that_is_new_is_listed_most_severe_first_and_falls_are_folded_by_rule() -> None:
+    """What 56 lines said, and the most severe one last, are two."""
     types = [each for each in document()["tier_rules"][3]["types"] if each != "Goal"]
     recommending = [
         each
@@ -342,7 +342,7 @@ def test_all_that_is_new_is_listed_gravest_first_and_falls_are_folded_by_rule() 
     (fall,) = (each for each in found if each.path == "tier_rules.writes-record")
     assert "user/Goal.cud falls from high to moderate" in fall.sentence
     assert all(name in fall.sentence for name in ("scheduling", "care_recommendations", "unclassified"))
-    assert [each.gravity for each in found] == sorted(each.gravity for each in found)
+    assert [each.severity for each in found] == sorted(each.severity for each in found)
     assert digest_of(found) != digest_of(found[1:])
 
 

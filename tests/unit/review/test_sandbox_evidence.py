@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hilum.evidence.models import RESULT_LIFE, Seen
+from hilum.evidence.models import RESULT_LIFE, RunSummary
 from hilum.policies.models import Applicant, Book, Tier
 from hilum.policies.shipped import shipped_book
 from hilum.review.checks import Inputs, evidence_of
@@ -23,11 +23,11 @@ APPLICANT = Applicant(
     certified_tier=None,
 )
 NEEDED = tuple(sorted(BOOK.categories["scheduling"].cells[tier].scenarios) for tier in BOOK.categories["scheduling"].cells)[-1]  # fmt: skip
-SEEN = Seen("run_1", NOW - timedelta(days=1), "passed", 1, tuple(NEEDED), "d" * 64, genuine=True)
+SEEN = RunSummary("run_1", NOW - timedelta(days=1), "passed", 1, tuple(NEEDED), "d" * 64, genuine=True)
 
 
 def judged(
-    seen: Seen | None,
+    seen: RunSummary | None,
     environment: str = "production",
     by: Book = BOOK,
     *,
@@ -68,7 +68,7 @@ def test_a_run_that_was_passed_is_evidence() -> None:
         replace(SEEN, backend=True),
     ],
 )
-def test_no_run_or_one_that_is_forged_failed_old_or_too_small_is_none(seen: Seen | None) -> None:
+def test_no_run_or_one_that_is_forged_failed_old_or_too_small_is_none(seen: RunSummary | None) -> None:
     """C232: a result is refused after 90 days."""
     assert judged(seen) is Result.FAILED
 
@@ -107,7 +107,7 @@ def test_a_run_in_which_nobody_asked_to_delete_does_not_count_for_an_app_that_st
     ids=["shared", "own", "not known", "none"],
 )
 def test_where_the_rule_book_says_so_a_run_at_a_snapshot_of_the_vendors_own_is_no_evidence(
-    seen: Seen | None, result: Result
+    seen: RunSummary | None, result: Result
 ) -> None:
     """C126: a vendor is the EHR of its own snapshot, and changes its charts."""
     cells = {

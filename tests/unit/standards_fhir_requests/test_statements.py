@@ -40,13 +40,13 @@ STATEMENT: dict[str, Any] = {
 
 def test_what_a_server_acts_on_is_what_it_lists_for_the_type_and_for_all() -> None:
     """C77."""
-    surface = read_statement(STATEMENT, 1.0)
+    capabilities = read_statement(STATEMENT, 1.0)
 
-    assert surface is not None
-    assert unknown_filter(surface, "Observation", (("code:not", "x"), ("_tag", "y"), ("_id", "z"))) == ""
-    assert unknown_filter(surface, "Observation", (("_include", "x"), ("_sort", "x"))) == ""
-    assert unknown_filter(surface, "Observation", (("code", "x"), ("status", "y"))) == "status"
-    assert unknown_filter(surface, "Patient", (("_id", "x"),)) == "_id"
+    assert capabilities is not None
+    assert unknown_filter(capabilities, "Observation", (("code:not", "x"), ("_tag", "y"), ("_id", "z"))) == ""
+    assert unknown_filter(capabilities, "Observation", (("_include", "x"), ("_sort", "x"))) == ""
+    assert unknown_filter(capabilities, "Observation", (("code", "x"), ("status", "y"))) == "status"
+    assert unknown_filter(capabilities, "Patient", (("_id", "x"),)) == "_id"
 
 
 def test_a_type_is_cut_to_what_passes() -> None:
@@ -120,12 +120,12 @@ SERVERS = st.lists(TYPES.map(lambda each: {**each, "type": "Observation"}), min_
 @given(st.one_of(SERVERS, JSON))
 @settings(max_examples=effort(80, 20_000), deadline=None)
 def test_nothing_that_a_server_says_breaks_the_reading(said: Any) -> None:
-    surface = read_statement(
+    capabilities = read_statement(
         {"resourceType": "CapabilityStatement", "fhirVersion": "4.0.1", "rest": said}, 0.0
     )
 
-    assert surface is not None
-    for each in resources_in(surface.statement):
+    assert capabilities is not None
+    for each in resources_in(capabilities.statement):
         assert cut_type(each, frozenset({"read", "search-type"}))["type"] == each["type"]
     if isinstance(said, dict):
         list(resources_of(said))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hilum.kernel.errors import HilumError
 from hilum.web import bounds
 from hilum.web.asgi import Message
-from hilum.web.bounds import LINGERING_BOUND, Admission, Body, Busy, Limits, Patience
+from hilum.web.bounds import LINGERING_BOUND, Body, Busy, Limits, RefusalDelay, RequestsInProgress
 from tests.effort import effort
 
 SOURCES = ("198.51.100.1", "198.51.100.2", "2001:db8::/64")
@@ -55,7 +55,7 @@ def outcome(body: Body) -> str:
 )
 def test_a_body_in_many_small_parts_is_refused(sizes: list[int], expected: str) -> None:
     """C201: a part of one byte costs as much as one of many, so that bytes alone do not bound what a stranger costs."""
-    body = Body(parts(b"x" * size for size in sizes), Admission(), "s", bound=10**7, declared=-1)
+    body = Body(parts(b"x" * size for size in sizes), RequestsInProgress(), "s", bound=10**7, declared=-1)
 
     assert outcome(body) == expected
 
@@ -73,16 +73,16 @@ def test_a_body_in_many_small_parts_is_refused(sizes: list[int], expected: str) 
     ],
 )
 def test_a_body_is_read_up_to_its_bound(chunks: list[bytes], declared: int, expected: str) -> None:
-    admission = Admission()
-    body = Body(parts(chunks), admission, "s", bound=100, declared=declared)
+    in_progress = RequestsInProgress()
+    body = Body(parts(chunks), in_progress, "s", bound=100, declared=declared)
 
     assert outcome(body) == expected
     asyncio.run(body.release())
-    assert admission.body_bytes == 0
+    assert in_progress.body_bytes == 0
 
 
 def test_a_body_that_breaks_off_is_no_body() -> None:
-    body = Body(parts([b"x"], whole=False), Admission(), "s", bound=100, declared=10)
+    body = Body(parts([b"x"], whole=False), RequestsInProgress(), "s", bound=100, declared=10)
 
     assert outcome(body) == "body_incomplete"
 
@@ -96,19 +96,19 @@ def test_the_rest_of_a_refused_body_is_dropped_while_few_linger(
     lingering: int, declared: int, dropped: int
 ) -> None:
     """Nothing of it is kept, and the count of those that linger returns to where it was."""
-    admission = Admission()
-    admission.lingering = lingering
+    in_progress = RequestsInProgress()
+    in_progress.lingering = lingering
     left = [b"12345", b"67890", b""]
 
     async def receive() -> Message:
         return {"type": "http.request", "body": left.pop(0), "more_body": bool(left)}
 
-    body = Body(receive, admission, "s", bound=100, declared=declared)
+    body = Body(receive, in_progress, "s", bound=100, declared=declared)
     outcome(body)
     before = len(left)
     asyncio.run(body.release())
 
-    assert (before - len(left), admission.lingering, admission.body_bytes) == (dropped, lingering, 0)
+    assert (before - len(left), in_progress.lingering, in_progress.body_bytes) == (dropped, lingering, 0)
 
 
 def test_after_a_fault_nothing_more_is_read() -> None:
@@ -118,7 +118,7 @@ def test_after_a_fault_nothing_more_is_read() -> None:
         asked.append(1)
         return {"type": "http.request", "body": b"x" * 60, "more_body": True}
 
-    body = Body(receive, Admission(), "s", bound=100, declared=-1)
+    body = Body(receive, RequestsInProgress(), "s", bound=100, declared=-1)
 
     assert [outcome(body), outcome(body), outcome(body)] == ["body_too_large"] * 3
     assert len(asked) == 2
@@ -138,7 +138,7 @@ def test_a_body_that_is_silent_or_trickles_is_given_up(
         given_ += 1
         return {"type": "http.request", "body": chunk, "more_body": True}
 
-    assert outcome(Body(receive, Admission(), "s", bound=100, declared=-1)) == "body_too_slow"
+    assert outcome(Body(receive, RequestsInProgress(), "s", bound=100, declared=-1)) == "body_too_slow"
 
 
 def test_the_whole_body_has_a_deadline_however_steady_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,23 +148,24 @@ def test_the_whole_body_has_a_deadline_however_steady_it_is(monkeypatch: pytest.
         await asyncio.Event().wait()
         return {}
 
-    assert outcome(Body(receive, Admission(), "s", bound=10**9, declared=-1)) == "body_too_slow"
+    assert outcome(Body(receive, RequestsInProgress(), "s", bound=10**9, declared=-1)) == "body_too_slow"
 
 
 def test_bodies_of_one_source_and_of_all_are_bounded_in_number_and_in_memory() -> None:
     limits = Limits(bodies=3, source_bodies=2, body_memory=100)
-    admission = Admission(limits)
-    admission.body_begins("a")
-    admission.body_begins("a")
+    in_progress = RequestsInProgress(limits)
+    in_progress.body_begins("a")
+    in_progress.body_begins("a")
     with pytest.raises(Busy) as refused:
-        admission.body_begins("a")
-    admission.body_begins("b")
+        in_progress.body_begins("a")
+    in_progress.body_begins("b")
     with pytest.raises(Busy) as full:
-        admission.body_begins("c")
+        in_progress.body_begins("c")
 
     assert (refused.value.code, full.value.code) == ("source_busy", "server_busy")
     assert (
-        outcome(Body(parts([b"x" * 101]), Admission(limits), "s", bound=1_000, declared=-1)) == "server_busy"
+        outcome(Body(parts([b"x" * 101]), RequestsInProgress(limits), "s", bound=1_000, declared=-1))
+        == "server_busy"
     )
 
 
@@ -173,23 +174,23 @@ def test_bodies_of_one_source_and_of_all_are_bounded_in_number_and_in_memory() -
 def test_requests_in_progress_never_exceed_their_bounds_and_are_counted_down(
     steps: list[tuple[str, bool]],
 ) -> None:
-    admission = Admission(Limits(requests=5, source_requests=3))
+    in_progress = RequestsInProgress(Limits(requests=5, source_requests=3))
     under_way: list[str] = []
     for source, comes in steps:
         if comes:
-            busy = admission.enter(source)
+            busy = in_progress.enter(source)
             assert (busy is None) == (len(under_way) < 5 and under_way.count(source) < 3)
             if busy is None:
                 under_way.append(source)
         elif source in under_way:
-            admission.leave(source)
+            in_progress.leave(source)
             under_way.remove(source)
-        assert admission.requests == len(under_way)
+        assert in_progress.requests == len(under_way)
     for source in under_way:
-        admission.leave(source)
+        in_progress.leave(source)
 
-    assert admission.requests == 0
-    assert all(admission.enter(source) is None for source in SOURCES)
+    assert in_progress.requests == 0
+    assert all(in_progress.enter(source) is None for source in SOURCES)
 
 
 @given(st.lists(st.floats(0, 0.2), min_size=1, max_size=120))
@@ -197,11 +198,11 @@ def test_requests_in_progress_never_exceed_their_bounds_and_are_counted_down(
 def test_refusals_at_once_never_pass_burst_and_rate_and_nobody_waits_for_anothers(
     pauses: list[float],
 ) -> None:
-    patience, now, free = Patience(burst=10, rate=20), 100.0, 0
+    refusal_delay, now, free = RefusalDelay(burst=10, rate=20), 100.0, 0
     for pause in pauses:
         now += pause
-        free += patience.delay_s("a", now) == 0
+        free += refusal_delay.delay_s("a", now) == 0
 
     assert free <= 10 + 20 * (now - 100.0) + 1
-    assert patience.delay_s("b", now) == 0
-    assert patience.delay_s("a", now + 1.0) == 0
+    assert refusal_delay.delay_s("b", now) == 0
+    assert refusal_delay.delay_s("a", now + 1.0) == 0

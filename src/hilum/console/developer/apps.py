@@ -17,7 +17,7 @@ from hilum.console.desk import Visit, address, to
 from hilum.console.developer import frame
 from hilum.console.developer.steps import Known, Step, asked_at_least, changes, checklist, next_step
 from hilum.console.fields import NO_FORM, answered
-from hilum.console.models import KINDS, Happening
+from hilum.console.models import KINDS, TimelineEntry
 from hilum.console.parts import alerts
 from hilum.contacts import service as contacts
 from hilum.identity.models import VendorRight
@@ -196,7 +196,7 @@ def _overview(ctx: Context, visit: Visit) -> tuple[App, Any, dict[str, Any]]:
     )
 
 
-def _happened(ctx: Context, app: App, found: Known) -> list[Happening]:
+def _happened(ctx: Context, app: App, found: Known) -> list[TimelineEntry]:
     """Return what happened to an app, newest first, by its own records: the audit is the platform's and the hospitals'."""
     labels = {each.id: each.label for each in found.versions}
     lines = [(app.created_at, "was registered"), (app.owner_since, "was taken over by you")]
@@ -215,7 +215,7 @@ def _happened(ctx: Context, app: App, found: Known) -> list[Happening]:
     for client in clients.list_clients(ctx, app.id, PageQuery(limit=PAGE_BOUND)):
         lines += [(client.created_at, f"got the client {client.name} for {client.environment.value}")]
     dated = sorted(((at, text) for at, text in lines if at is not None), reverse=True)
-    return [Happening(at, text, app.name) for at, text in dated[:HAPPENED]]
+    return [TimelineEntry(at, text, app.name) for at, text in dated[:HAPPENED]]
 
 
 def _addressed(step: Step, app: App) -> Step:

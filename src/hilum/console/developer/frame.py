@@ -7,7 +7,7 @@ from starlette.responses import Response
 from hilum.console.desk import Visit, address, frame_of
 from hilum.console.models import KINDS, State
 from hilum.console.parts import standings as parts
-from hilum.console.parts.standings import Standing
+from hilum.console.parts.standings import AppStatus
 from hilum.identity.models import VendorRight
 from hilum.identity.policy import may_as_member
 from hilum.infra.context import Context
@@ -58,19 +58,19 @@ def may(visit: Visit, right: VendorRight) -> bool:
     return actor.vendor is not None and may_as_member(actor, VendorId(actor.vendor), right)
 
 
-def standings(ctx: Context, apps: list[App]) -> dict[str, Standing]:
+def standings(ctx: Context, apps: list[App]) -> dict[str, AppStatus]:
     """Return the state of each app, without the reasons that the staff wrote for each other."""
     found = parts.standings(ctx, apps)
     return {id_: _for_the_vendor(each) for id_, each in found.items()}
 
 
-def _for_the_vendor(standing: Standing) -> Standing:
+def _for_the_vendor(standing: AppStatus) -> AppStatus:
     if standing.state is not State.STOPPED:
         return standing
-    return Standing(State.STOPPED, "stopped by the platform; ask its staff why", standing.since)
+    return AppStatus(State.STOPPED, "stopped by the platform; ask its staff why", standing.since)
 
 
-def show(visit: Visit, template: str, app: App, standing: Standing, **facts: Any) -> Response:
+def show(visit: Visit, template: str, app: App, standing: AppStatus, **facts: Any) -> Response:
     """Render a page of an app below its name and tabs."""
     page = visit.page
     trail = [("My apps", address("developer.apps"))]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from hilum.console.models import Happening
+from hilum.console.models import TimelineEntry
 from hilum.policies.models import Lens
 from hilum.review import service as review
 from hilum.review.models import (
@@ -110,10 +110,10 @@ def findings(found: Iterable[Finding], now: datetime) -> list[dict[str, Any]]:
     ]
 
 
-def history(steps: Iterable[LensStep], who: Mapping[str, str]) -> list[Happening]:
+def history(steps: Iterable[LensStep], who: Mapping[str, str]) -> list[TimelineEntry]:
     """Return what became of lenses."""
     return [
-        Happening(each.at, _said(each), who.get(each.actor, "somebody"), each.reason, _tone(each.after))
+        TimelineEntry(each.at, _said(each), who.get(each.actor, "somebody"), each.reason, _tone(each.after))
         for each in steps
     ]
 

@@ -15,7 +15,7 @@ from hilum.registry.models import App, AppState, Certification
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class AppStatus:
     """The state of an app in one word, with since when, and why."""
 
     state: State
@@ -23,12 +23,12 @@ class Standing:
     since: datetime | None = None
 
 
-def badge(standing: Standing) -> Cell:
+def badge(standing: AppStatus) -> Cell:
     """Return the state of an app as a cell."""
     return Cell(standing.state.value, kind="badge", tone=KINDS[standing.state], note=standing.why)
 
 
-def standings(ctx: Context, apps: Sequence[App]) -> dict[str, Standing]:
+def standings(ctx: Context, apps: Sequence[App]) -> dict[str, AppStatus]:
     """Return the state of each app: stopped, certified and until when, or not yet."""
     ids = [each.id for each in apps]
     certified = registry.read_certified(ctx, ids).certifications if ids else {}
@@ -39,7 +39,7 @@ def standings(ctx: Context, apps: Sequence[App]) -> dict[str, Standing]:
     return {each.id: standing(each, certified.get(each.id, ()), index, ctx.now) for each in apps}
 
 
-def standing(app: App, certified: Sequence[Certification], index: SwitchIndex, now: datetime) -> Standing:
+def standing(app: App, certified: Sequence[Certification], index: SwitchIndex, now: datetime) -> AppStatus:
     """Return the state of one app. A stop comes before what it is certified for."""
     targets = (
         Target(TargetKind.PLATFORM),
@@ -49,20 +49,20 @@ def standing(app: App, certified: Sequence[Certification], index: SwitchIndex, n
     for target in targets:
         for switch in index.engaged.get(target, ()):
             if switch.in_force(now) and switch.mode is not Mode.OBSERVE:
-                return Standing(
+                return AppStatus(
                     State.STOPPED,
                     f"{words.KIND_WORDS[target.kind].lower()}: {switch.reason}"[:200],
                     switch.engaged_at,
                 )
     if app.state is AppState.SUSPENDED:
-        return Standing(State.STOPPED, "suspended", None)
+        return AppStatus(State.STOPPED, "suspended", None)
     if app.category == PEER:
-        return Standing(State.APPROVED, "a hospital's own system, which is not certified")
+        return AppStatus(State.APPROVED, "a hospital's own system, which is not certified")
     valid = [each for each in certified if each.withdrawn_at is None and each.expires_at > now]
     if not valid:
-        return Standing(State.IN_REVIEW if certified else State.DRAFT, "not certified")
+        return AppStatus(State.IN_REVIEW if certified else State.DRAFT, "not certified")
     ends = max(each.expires_at for each in valid)
-    return Standing(
+    return AppStatus(
         policy.ending(ends, now),
         f"certified until {ends:%-d %b %Y}",
         min(each.certified_at for each in valid),

@@ -9,7 +9,7 @@ import orjson
 
 from hilum.consent.policy import describe_all
 from hilum.console import words
-from hilum.console.models import Happening
+from hilum.console.models import TimelineEntry
 from hilum.kernel.errors import Invalid
 from hilum.kernel.lists import counted
 from hilum.policies.models import NOT_DECLARED, Book, Workflow
@@ -174,10 +174,10 @@ def _needs(workflow: Workflow, scope: str) -> bool:
     return scope not in SPECIAL and all_covered((scope,), workflow.scopes or ())
 
 
-def history(steps: Iterable[Step], who: Mapping[str, str]) -> list[Happening]:
+def history(steps: Iterable[Step], who: Mapping[str, str]) -> list[TimelineEntry]:
     """Return what became of a submission, newest first. ``who``: the names of actors, as steps have them."""
     return [
-        Happening(
+        TimelineEntry(
             each.at,
             "had it checked again" if _is_rerun(each) else _STEPS[each.after],
             who.get(each.actor, "somebody"),

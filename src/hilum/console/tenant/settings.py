@@ -72,7 +72,7 @@ def revision_of(tenant: Tenant) -> str:
 async def act(visit: Visit, form: Form) -> Response:
     """Change what a token may read after the chart moved, the hospital's colour or logo, or add or remove a facility."""
     match form.one("act"):
-        case "moved" | "habits":
+        case "moved" | "locale":
             try:
                 await visit.write(partial(_change, form=form))
             except Invalid as error:
@@ -109,7 +109,7 @@ def _change(ctx: Context, form: Form) -> Tenant | Asked:
     if form.one("revision") != revision_of(tenant):
         detail = f"A colleague changed the settings meanwhile: it says {tenant.moved_reads.value} now. Open the page again."
         raise Conflict("changed_since_read", detail)
-    if form.one("act") == "habits":
+    if form.one("act") == "locale":
         change = TenantChange(language=form.one("language"), time_zone=form.one("time_zone").strip())
         return identity.update_tenant(ctx, tenant.id, change)
     try:

@@ -14,7 +14,7 @@ from hilum.standards.fhir.values import is_id
 _LITERAL = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?$")
 
 
-class Break(NamedTuple):
+class RuleViolation(NamedTuple):
     """A broken rule and its place (``Patient.contact[0].gender``)."""
 
     detail: str
@@ -64,7 +64,7 @@ _Path = tuple[Any, ...]
 class _Findings:
     """The broken rules so far, and the ids of the present resource's contained resources."""
 
-    breaks: list[Break]
+    breaks: list[RuleViolation]
     contained: frozenset[str]
 
     def within(self, resource: dict[str, Any]) -> "_Findings":
@@ -75,10 +75,10 @@ class _Findings:
         return _Findings(self.breaks, frozenset(str(each.get("id")) for each in contained))
 
     def add(self, detail: str, path: _Path) -> None:
-        self.breaks.append(Break(detail, _written(path)))
+        self.breaks.append(RuleViolation(detail, _written(path)))
 
 
-def rule_issues(resource: dict[str, Any]) -> list[Break]:
+def rule_issues(resource: dict[str, Any]) -> list[RuleViolation]:
     """List the broken rules, each with its place.
 
     Source: FHIR R4 terminologies.html#required, references.html, json.html, extensibility.html

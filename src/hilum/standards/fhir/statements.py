@@ -29,7 +29,7 @@ _UNSUPPORTED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Surface:
+class ServerCapabilities:
     """A FHIR server's CapabilityStatement and when it was read. ``filters``: its search parameters by type."""
 
     statement: Mapping[str, Any]
@@ -37,7 +37,7 @@ class Surface:
     read_at: float
 
 
-def read_statement(statement: object, read_at: float) -> Surface | None:
+def read_statement(statement: object, read_at: float) -> ServerCapabilities | None:
     """Parse a CapabilityStatement; None if it is not one of R4."""
     if not isinstance(statement, dict) or statement.get("resourceType") != "CapabilityStatement":
         return None
@@ -50,7 +50,7 @@ def read_statement(statement: object, read_at: float) -> Surface | None:
         str(each.get("type")): frozenset(parameters_in(each)) | everywhere | _ALWAYS
         for each in resources_in(statement)
     }
-    return Surface(statement, filters, read_at)
+    return ServerCapabilities(statement, filters, read_at)
 
 
 def rests_of(statement: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -71,9 +71,9 @@ def parameters_in(holder: dict[str, Any]) -> Iterator[str]:
             yield parameter["name"]
 
 
-def unknown_filter(surface: Surface, type_: str, params: tuple[tuple[str, str], ...]) -> str:
+def unknown_filter(capabilities: ServerCapabilities, type_: str, params: tuple[tuple[str, str], ...]) -> str:
     """Return the first search parameter that the FHIR server does not declare, and so might ignore; empty if there is none."""
-    supported = surface.filters.get(type_, frozenset())
+    supported = capabilities.filters.get(type_, frozenset())
     for name, _ in params:
         code = name.partition(":")[0]
         if code not in supported and code not in {"_include", "_revinclude", "_sort"}:
@@ -82,7 +82,10 @@ def unknown_filter(surface: Surface, type_: str, params: tuple[tuple[str, str], 
 
 
 def cut_statement(
-    surface: Surface, base: str, endpoints: Mapping[str, str], passing: Callable[[str], frozenset[str]]
+    capabilities: ServerCapabilities,
+    base: str,
+    endpoints: Mapping[str, str],
+    passing: Callable[[str], frozenset[str]],
 ) -> dict[str, Any]:
     """Build the statement of the gateway at ``base``: the server's, without what the gateway refuses.
 
@@ -93,7 +96,7 @@ def cut_statement(
         "status": "active",
         # Built from nothing but the members below: the server's own statement may contain its address, its
         # software and contacts.
-        "date": str(surface.statement.get("date", "2026-01-01")),
+        "date": str(capabilities.statement.get("date", "2026-01-01")),
         "publisher": "Hilum",
         "kind": "instance",
         "software": {"name": "Hilum"},
@@ -102,12 +105,12 @@ def cut_statement(
         "format": ["json", "application/fhir+json"],
     }
     # Bulk export is an operation, and operations are refused.
-    declared = _listed(surface.statement, "instantiates", object)
+    declared = _listed(capabilities.statement, "instantiates", object)
     if instantiates := [each for each in declared if "bulk" not in str(each)]:
         statement["instantiates"] = instantiates
     resources = [
         cut_type(each, passing(str(each["type"])))
-        for each in resources_in(surface.statement)
+        for each in resources_in(capabilities.statement)
         # A type without a visibility rule is refused, so announcing it would be false.
         if rule_of(str(each.get("type"))) is not None
     ]

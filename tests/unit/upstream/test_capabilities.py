@@ -10,8 +10,13 @@ from hilum.identity.models import MovedReads, TenantFacts, UpstreamKind, Upstrea
 from hilum.kernel.errors import Unavailable
 from hilum.kernel.ids import TenantId
 from hilum.keys.live import vault
-from hilum.upstream.live import UNREADABLE, Embedded, Resting, Surfaces, Upstreams
-from hilum.upstream.models import CONNECTIONS_PER_TENANT, SURFACE_LIFE, SURFACE_REST, UpstreamRequest
+from hilum.upstream.live import UNREADABLE, CapabilityCache, Embedded, RecentlyFailed, Upstreams
+from hilum.upstream.models import (
+    CAPABILITIES_LIFE,
+    CAPABILITIES_RETRY,
+    CONNECTIONS_PER_TENANT,
+    UpstreamRequest,
+)
 from tests.sim.world import FakeClock
 
 TENANT = TenantFacts(TenantId("a"), UpstreamRef(UpstreamKind.EMBEDDED), MovedReads.REFUSE, active=True)
@@ -44,8 +49,8 @@ def test_many_strangers_cost_the_server_one_request(clock: FakeClock) -> None:
 
     async def story() -> None:
         server = Server()
-        surfaces = Surfaces(upstreams(server), clock)
-        waiting = [asyncio.create_task(surfaces.of(TENANT, BASE)) for _ in range(STRANGERS)]
+        cache = CapabilityCache(upstreams(server), clock)
+        waiting = [asyncio.create_task(cache.of(TENANT, BASE)) for _ in range(STRANGERS)]
         await asyncio.sleep(0)
         waiting.pop().cancel()  # one of them leaves, be it the first
         waiting.pop(0).cancel()
@@ -54,7 +59,7 @@ def test_many_strangers_cost_the_server_one_request(clock: FakeClock) -> None:
 
         told = await asyncio.gather(*waiting)
 
-        assert len({id(surface) for surface in told}) == 1
+        assert len({id(capabilities) for capabilities in told}) == 1
         assert server.asked == ["/metadata"]
 
     asyncio.run(story())
@@ -69,17 +74,17 @@ def test_a_failure_is_remembered_for_a_while_and_says_how_long(
     async def story() -> None:
         server = Server(status, body)
         server.open.set()
-        surfaces = Surfaces(upstreams(server), clock)
-        first = await asyncio.gather(*(surfaces.of(TENANT, BASE) for _ in range(20)), return_exceptions=True)
-        with pytest.raises(Resting) as again:
-            await surfaces.of(TENANT, BASE)
+        cache = CapabilityCache(upstreams(server), clock)
+        first = await asyncio.gather(*(cache.of(TENANT, BASE) for _ in range(20)), return_exceptions=True)
+        with pytest.raises(RecentlyFailed) as again:
+            await cache.of(TENANT, BASE)
         asked = len(server.asked)
-        clock.advance(SURFACE_REST)
+        clock.advance(CAPABILITIES_RETRY)
         server.status, server.body = 200, STATEMENT
-        await surfaces.of(TENANT, BASE)
+        await cache.of(TENANT, BASE)
 
         assert {type(error) for error in first} == {Unavailable}
-        assert 0 < again.value.retry_after_s <= SURFACE_REST.total_seconds()
+        assert 0 < again.value.retry_after_s <= CAPABILITIES_RETRY.total_seconds()
         assert (again.value.code == UNREADABLE) == (status == 200)
         assert (asked, len(server.asked)) == (1, 2)
 
@@ -90,12 +95,12 @@ def test_the_last_statement_stands_in_while_the_server_is_away(clock: FakeClock)
     async def story() -> None:
         server = Server()
         server.open.set()
-        surfaces = Surfaces(upstreams(server), clock)
-        known = await surfaces.of(TENANT, BASE)
-        clock.advance(SURFACE_LIFE)
+        cache = CapabilityCache(upstreams(server), clock)
+        known = await cache.of(TENANT, BASE)
+        clock.advance(CAPABILITIES_LIFE)
         server.status = 503
 
-        assert [await surfaces.of(TENANT, BASE) for _ in range(5)] == [known] * 5
+        assert [await cache.of(TENANT, BASE) for _ in range(5)] == [known] * 5
         assert len(server.asked) == 2
 
     asyncio.run(story())
@@ -107,8 +112,8 @@ def test_asking_for_it_takes_no_place_of_a_read_and_a_read_takes_none_of_it(cloc
     async def story() -> None:
         server = Server()
         ways = upstreams(server)
-        surfaces = Surfaces(ways, clock)
-        strangers = [asyncio.create_task(surfaces.of(TENANT, BASE)) for _ in range(STRANGERS)]
+        cache = CapabilityCache(ways, clock)
+        strangers = [asyncio.create_task(cache.of(TENANT, BASE)) for _ in range(STRANGERS)]
         await asyncio.sleep(0)
         reads = [
             asyncio.create_task(ways.send(TENANT, UpstreamRequest("GET", f"Patient/{n}")))
@@ -129,18 +134,18 @@ def test_asking_for_it_takes_no_place_of_a_read_and_a_read_takes_none_of_it(cloc
 def test_what_an_earlier_server_says_is_not_said_of_the_next(clock: FakeClock) -> None:
     async def story() -> None:
         server = Server()
-        surfaces = Surfaces(upstreams(server), clock)
+        cache = CapabilityCache(upstreams(server), clock)
         moved = TenantFacts(
             TENANT.id, UpstreamRef(UpstreamKind.EMBEDDED, "x"), MovedReads.REFUSE, active=True
         )
-        first = asyncio.create_task(surfaces.of(TENANT, BASE))
+        first = asyncio.create_task(cache.of(TENANT, BASE))
         await asyncio.sleep(0)
-        second = asyncio.create_task(surfaces.of(moved, BASE))
+        second = asyncio.create_task(cache.of(moved, BASE))
         await asyncio.sleep(0)
         server.open.set()
 
         assert await first is not await second
-        assert await surfaces.of(moved, BASE) is await second
+        assert await cache.of(moved, BASE) is await second
         assert len(server.asked) == 2
 
     asyncio.run(story())
