@@ -10,6 +10,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from hilum.clients.models import ClientType
+from hilum.frontchannel import service as frontchannel
 from hilum.frontchannel.models import CODE_LIFE
 from hilum.kernel.ids import LaunchId
 from tests.flows import back_channel
@@ -324,6 +325,30 @@ def test_a_replay_by_another_client_ends_nothing(platform: Platform) -> None:
     refused(platform.redeem(code, "symmetric"), "invalid_grant")
 
     assert platform.is_alive(first["access_token"])
+
+
+def test_a_code_that_is_brought_to_another_hospital_ends_nothing(platform: Platform) -> None:
+    """C37, C44: its own client mistook the hospital, which is no replay."""
+    code = platform.code()
+    first = platform.redeem(code).json()
+
+    refused(platform.redeem(code, tenant=OTHER), "invalid_grant")
+
+    assert platform.is_alive(first["access_token"])
+    assert [each.facts["issued_at"] for each in platform.events("authserver.code.misuse")] == [MERCY]
+
+
+def test_a_used_code_is_recognised_for_a_day(platform: Platform) -> None:
+    """C44: long after it expired, since a log or a browser's history holds it."""
+    code = platform.code()
+    first = platform.redeem(code).json()
+    platform.clock.advance(timedelta(hours=23))
+    platform.run(frontchannel.purge)
+
+    refused(platform.redeem(code), "invalid_grant")
+
+    refused(platform.refresh(first["refresh_token"]), "invalid_grant")
+    assert len(platform.events("authserver.code.replay")) == 1
 
 
 # --- requests that are not well made -------------------------------------------------------------------------------------------

@@ -130,6 +130,8 @@ def test_a_bad_client_or_redirect_uri_is_shown_and_never_redirected(
         ({"code_challenge": "short"}, "invalid_request"),
         ({"code_challenge": "+" * 43}, "invalid_request"),
         ({"nonce": "n" * 513}, "invalid_request"),
+        ({"launch": "l" * 513}, "invalid_request"),
+        ({"launch": "l\nx"}, "invalid_request"),
         ({"prompt": "none login"}, "invalid_request"),
         ({"prompt": "create"}, "invalid_request"),
         ({"max_age": "-1"}, "invalid_request"),
@@ -176,6 +178,14 @@ def test_a_repeated_state_is_not_sent_back() -> None:
 def test_clients_that_act_for_nobody_get_no_code(kind: ClientType) -> None:
     """C16."""
     judged = judge(replace(CLIENT, type=kind))
+
+    assert isinstance(judged, RedirectedError)
+    assert judged.error is AuthorizeError.UNAUTHORIZED_CLIENT
+
+
+def test_a_client_that_did_not_register_for_codes_gets_none() -> None:
+    """RFC 7591 section 2: what a client may do is what it registered."""
+    judged = judge(replace(CLIENT, grant_types=("refresh_token",)))
 
     assert isinstance(judged, RedirectedError)
     assert judged.error is AuthorizeError.UNAUTHORIZED_CLIENT
@@ -423,6 +433,7 @@ def test_a_patient_is_always_asked(ehr: bool, proved: bool, standing: bool) -> N
     [
         (60, set(), None, False),
         (60, {"login"}, None, True),
+        (0, {"login"}, None, False),
         (-1, {"login"}, None, False),
         (60, set(), 60, False),
         (61, set(), 60, True),
