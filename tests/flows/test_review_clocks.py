@@ -1,21 +1,39 @@
 """What passes without a person, clocks that stand still while a vendor owes an answer, the public ledger, appeals and known answers."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
+import pytest
 from sqlalchemy import text
 
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson
 from hilum.kernel.actor import SYSTEM
+from hilum.kernel.errors import NotPermitted
 from hilum.notices import service as notices
 from hilum.notices.models import NoticeQuery
+from hilum.policies.models import Lens
+from hilum.registry.store import apps
 from hilum.review import service, timekeeping
 from hilum.review.jobs import keep_time
-from hilum.review.models import APPEAL_WITHIN, CLOCKS_EVERY
+from hilum.review.models import APPEAL_WITHIN, CLOCKS_EVERY, Verdict
 from hilum.review.policy import draw, is_drawn
+from hilum.signin.policy import actor_of
 from tests.flows.control_site import TRACE, problem
-from tests.flows.lens_ground import FOUND, Keeper, decide, ground, ledger, low, sent_low, states, submitted
+from tests.flows.lens_ground import (
+    FOUND,
+    Keeper,
+    check,
+    decide,
+    ground,
+    ledger,
+    low,
+    sent_low,
+    states,
+    submitted,
+)
 from tests.flows.review_ground import (
     Ground,
     act_on,
@@ -85,6 +103,35 @@ def test_what_is_drawn_is_examined_by_a_person_and_withdrawing_it_escapes_nothin
     forged = text("UPDATE review_draw SET number = 1")
     low.site.uow.write_now(lambda ctx: ctx.tx.execute(forged), actor=SYSTEM, trace=TRACE)
     assert not made(low.site.api("rita").get(f"/submissions/{sent}/draw"), 200)["same"]
+
+
+def test_what_a_person_rejected_is_examined_when_it_is_submitted_again(low: Ground) -> None:
+    """C103, C223: and what was made to calibrate reviewers does not pass by itself."""
+    sent = str(made(low.submit())["id"])
+    known = {"lens": "technical", "verdict": "fail"}
+    assert low.site.api("root").post(f"/submissions/{sent}/known-answers", json=known).status_code == 204
+    check(low)
+    assert low.see(sent)["state"] == "in_lenses"
+    made(decide(low, sent, "reject", reasons=["not_as_described"], expires_at=None), 200)
+
+    again = sent_low(low)
+
+    carried = made(low.site.api("rita").get(f"/submissions/{again}/draw"), 200)
+    assert (low.see(again)["state"], carried["carried"], carried["drawn"]) == ("in_lenses", sent, True)
+
+
+def test_what_a_person_has_begun_with_is_passed_by_people_alone(low: Ground) -> None:
+    """C103: also if they gave it back, and the checks are clean since."""
+    sent = str(made(low.submit())["id"])
+    check(low, lambda _: [])
+    made(act_on(low, sent, "technical", "take", "rita"), 200)
+    made(act_on(low, sent, "technical", "release", "rita", reason="A colleague takes it."), 200)
+    again = {"revision": low.see(sent)["revision"]}
+    made(low.site.api("acme.owner").post(f"/submissions/{sent}/rerun", json=again), 200)
+
+    check(low)
+
+    assert low.see(sent)["state"] == "in_lenses"
 
 
 def test_the_share_that_is_drawn_is_the_share_that_the_rule_book_says() -> None:
@@ -196,6 +243,12 @@ def rejected(ground: Ground) -> str:
     return sent
 
 
+def acting(ground: Ground, who: str, verb: Callable[..., Any], **more: Any) -> Any:
+    """Call a verb as somebody, without the audience of its address."""
+    actor = actor_of(ground.site.people[who])
+    return ground.site.uow.write_now(partial(verb, **more), actor=actor, trace=TRACE)
+
+
 def test_one_appeal_goes_to_reviewers_who_had_no_part_in_the_rejection(ground: Ground) -> None:
     """C107, C222: overturned, others judge what failed; how often that is so is public."""
     sent = rejected(ground)
@@ -203,6 +256,8 @@ def test_one_appeal_goes_to_reviewers_who_had_no_part_in_the_rejection(ground: G
     path = f"/submissions/{sent}/appeal"
     owner = ground.site.api("acme.owner")
     assert ground.site.api("acme.billing").post(path, json={"text": "It does."}).status_code == 403
+    with pytest.raises(NotPermitted):
+        acting(ground, "acme.billing", service.appeal, submission_id=sent, text="It does.")
     made(owner.post(path, json={"text": "Section 4 states it."}))
     problem(owner.post(path, json={"text": "Again."}), 409, "appeal_made")
     decision = {"overturn": True, "reason": "Section 4 does state it."}
@@ -224,18 +279,31 @@ def test_one_appeal_goes_to_reviewers_who_had_no_part_in_the_rejection(ground: G
     assert (figures(ground)["appeal", "", ""]["count"], figures(ground)["appeal", "", ""]["good"]) == (1, 0)
 
 
+def own(ground: Ground, vendor: str) -> None:
+    """Give the app to a vendor."""
+    given = apps.update().where(apps.c.id == ground.app).values(vendor=vendor)
+    ground.site.system(lambda ctx: ctx.tx.execute(given) and None)
+
+
 def test_an_appeal_comes_in_time_and_not_beside_a_new_submission(ground: Ground) -> None:
     """C107."""
     sent = rejected(ground)
     path = f"/submissions/{sent}/appeal"
     made(ground.site.api("acme.owner").post(path, json={"text": "Section 4 states it."}))
+    known = {"lens": "technical", "verdict": "pass"}
+    problem(
+        ground.site.api("root").post(f"/submissions/{sent}/known-answers", json=known), 409, "lens_judged"
+    )
+    decision = {"overturn": True, "reason": "It does."}
+    own(ground, "ven_other")
+    problem(ground.site.api("cleo").post(f"{path}/decide", json=decision), 409, "app_changed_hands")
+    own(ground, ground.vendor)
     newer = submitted(ground)
     problem(
         ground.site.api("acme.owner").post(f"/submissions/{newer}/appeal", json={"text": "x"}),
         409,
         "not_rejected",
     )
-    decision = {"overturn": True, "reason": "It does."}
     problem(ground.site.api("cleo").post(f"{path}/decide", json=decision), 409, "submission_open")
     upheld = {"overturn": False, "reason": "It does not."}
     assert made(ground.site.api("cleo").post(f"{path}/decide", json=upheld), 200)["state"] == "upheld"
@@ -258,6 +326,9 @@ def test_reviewers_are_compared_with_known_answers_that_they_do_not_see(ground: 
         assert root.post(known, json={"lens": lens, "verdict": verdict}).status_code == 204
     problem(root.post(known, json={"lens": "legal", "verdict": "pass"}), 409, "answer_known")
     assert ground.site.api("rita").post(known, json={"lens": "legal", "verdict": "fail"}).status_code == 403
+    with pytest.raises(NotPermitted):
+        answer = {"lens": Lens.LEGAL, "verdict": Verdict.FAIL}
+        acting(ground, "rita", service.set_known, submission_id=sent, **answer)
     for path in ("", "/lenses", "/checks"):
         shown = ground.site.api("rita").get(f"/submissions/{sent}{path}").text
         assert "known_answer" not in shown

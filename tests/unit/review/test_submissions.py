@@ -88,6 +88,21 @@ def test_who_submits_and_who_sees(actor: Actor, *, submits: bool, sees: bool) ->
     assert not policy.may_see(replace(actor, kind=ActorKind.MEMBER), VendorId("")), "nobody is of no vendor"
 
 
+@pytest.mark.parametrize(
+    ("actor", "decides"),
+    [
+        (Actor(ActorKind.STAFF, "p", roles=frozenset({"reviewer"})), True),
+        (Actor(ActorKind.STAFF, "p", roles=frozenset({"platform_admin", "security", "auditor"})), False),
+        (Actor(ActorKind.MEMBER, "p", roles=frozenset({"reviewer"}), vendor=ACME), False),
+        (Actor(ActorKind.PERSON, "p", TenantId("general"), frozenset({"reviewer"})), False),
+        (Actor(ActorKind.CLIENT, "cli_1", roles=frozenset({"reviewer"})), False),
+    ],
+)
+def test_only_reviewers_of_the_platform_judge(actor: Actor, *, decides: bool) -> None:
+    """C100, C101: who belongs to a vendor or a hospital judges nothing, whatever their role is called."""
+    assert policy.may_decide(actor) is decides
+
+
 def test_what_is_complete_lacks_nothing() -> None:
     assert lacks() == {}
 
