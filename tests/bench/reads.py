@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from itertools import count, cycle, repeat
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,14 @@ OTHERS = 2_000
 Asked = Iterator[tuple[str, str]]
 """Targets with the tokens that ask for them."""
 TEXT = {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">' + "x" * 1600 + "</div>"}
+
+
+class TickingClock(FakeClock):
+    """A clock that moves by a microsecond each time it is read: what is kept of a decision holds from a moment on, and until one."""
+
+    def now(self) -> datetime:
+        self._now += timedelta(microseconds=1)
+        return self._now
 
 
 def scope_of(target: str, token: str) -> dict[str, Any]:
@@ -155,7 +164,7 @@ def played(
         folder = Path(name)
         url = f"sqlite:///{folder / 'hilum.db'}"
         migrate(url)
-        clock, ids = FakeClock(), SystemIds()
+        clock, ids = TickingClock(), SystemIds()
         uow = UnitOfWork.create(Database(url), clock, ids, "bench")
 
         async def run() -> dict[str, tuple[float, float]]:

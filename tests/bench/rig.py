@@ -171,16 +171,8 @@ def postgres() -> Iterator[str]:
 KEY = "bench-key-encryption-key-0123456789abcdef"
 
 
-@contextmanager
-def rig(
-    *,
-    workers: int = 1,
-    core: str = SERVER_CORE,
-    database_url: str = "",
-    fill: Callable[[str], None] = lambda _url: None,
-) -> Iterator[Rig]:
-    """Seed and start a platform of its own; remove it afterwards. ``fill`` may put more into its database before it starts."""
-    home = Path(tempfile.mkdtemp(prefix="hilum-bench-"))
+def seeded(home: Path, database_url: str = "") -> dict[str, str]:
+    """Seed a sandbox platform in a folder; return the environment of its processes."""
     port, sandbox_port = free_port(), free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HILUM_")}
     environment |= {
@@ -191,9 +183,23 @@ def rig(
         "HILUM_SANDBOX_URL": f"http://localhost:{sandbox_port}",
         "HILUM_SECRET_KEY": KEY,
     }
-    made = Rig(home, environment["HILUM_BASE_URL"], environment["HILUM_SANDBOX_URL"], environment)
     seed = ["hilum.cli.main", "sandbox", "seed", "--port", str(port), "--sandbox-port", str(sandbox_port)]
     subprocess.run([sys.executable, "-m", *seed], env=environment, check=True, capture_output=True)
+    return environment
+
+
+@contextmanager
+def rig(
+    *,
+    workers: int = 1,
+    core: str = SERVER_CORE,
+    database_url: str = "",
+    fill: Callable[[str], None] = lambda _url: None,
+) -> Iterator[Rig]:
+    """Seed and start a platform of its own; remove it afterwards. ``fill`` may put more into its database before it starts."""
+    home = Path(tempfile.mkdtemp(prefix="hilum-bench-"))
+    environment = seeded(home, database_url)
+    made = Rig(home, environment["HILUM_BASE_URL"], environment["HILUM_SANDBOX_URL"], environment)
     fill(environment["HILUM_DATABASE_URL"])
     try:
         made.started_at = time.monotonic()

@@ -53,7 +53,7 @@ def test_reads_speak_with_our_addresses(play: Play, other: OtherServer) -> None:
 
 
 def test_a_record_that_is_read_again_is_asked_for_and_judged_again(play: Play, other: OtherServer) -> None:
-    """C71, C75: how the same bytes are read is kept, and nothing of what is answered (ADR 143)."""
+    """C71, C75: how the same bytes are read is kept, and for each permit what it answered to them (ADR 143)."""
     twice = b'{"resourceType":"Observation","id":"a00","subject":{"reference":"Patient/p2"},"subject":{"reference":"Patient/p1"}}'
 
     async def story(made: Ground) -> None:
@@ -61,14 +61,31 @@ def test_a_record_that_is_read_again_is_asked_for_and_judged_again(play: Play, o
         mine, theirs = made.token(scope), made.token(scope, patient="p2")
 
         async def statuses() -> list[int]:
-            return [(await made.get("Observation/a00", token)).status for token in (mine, theirs) * 2]
+            return [(await made.get("Observation/a00", token)).status for token in (mine, theirs) * 4]
 
-        assert await statuses() == [200, 404, 200, 404]
+        assert await statuses() == [200, 404] * 4
         other.load(observation("a00", "p2", code={"text": "a00"}))
-        assert await statuses() == [404, 200, 404, 200]
+        assert await statuses() == [404, 200] * 4
         other.raw = twice
-        assert await statuses() == [502, 404, 502, 404]
-        assert sum(target.endswith("Observation/a00") for _, target, _ in other.seen) == 12
+        assert await statuses() == [502, 404] * 4
+        other.raw = None
+        assert await statuses() == [404, 200] * 4
+        assert sum(target.endswith("Observation/a00") for _, target, _ in other.seen) == 32
+
+    play(story, http_upstream=other.base)
+
+
+def test_the_same_bytes_of_another_version_are_another_answer(play: Play, other: OtherServer) -> None:
+    """C71: what an answer follows from is the version too, not only what is stored."""
+
+    async def story(made: Ground) -> None:
+        token = made.token("patient/Observation.rs")
+        for other.etag in ('W/"1"', 'W/"2"', 'W/"1"'):
+            for _ in range(4):
+                answer = await made.get("Observation/a00", token)
+                assert (answer.status, answer.headers["etag"]) == (200, other.etag)
+        other.status = 404
+        assert (await made.get("Observation/a00", token)).status == 404
 
     play(story, http_upstream=other.base)
 

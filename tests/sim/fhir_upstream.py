@@ -49,6 +49,8 @@ class OtherServer:
     """Answer writes without a body."""
     raw: bytes | None = None
     """Answer every read and search with these bytes, when set."""
+    etag: str = ""
+    """The version of every record that is read."""
     held: dict[str, threading.Event] = field(default_factory=dict)
     """Paths that are not answered before their event is set."""
     write_s: float = 0.0
@@ -142,7 +144,12 @@ class OtherServer:
             return 200, self._search(parts[0], params), []
         if method == "GET":
             found = self.resources.get("/".join(parts[:2]))
-            return (200, found, []) if found else (404, {"resourceType": "OperationOutcome", "issue": []}, [])
+            version = [(b"etag", self.etag.encode())] if self.etag else []
+            return (
+                (200, found, version)
+                if found
+                else (404, {"resourceType": "OperationOutcome", "issue": []}, [])
+            )
         return self._write(method, parts, body)
 
     def _write(

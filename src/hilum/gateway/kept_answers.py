@@ -1,6 +1,7 @@
-"""Answers to reads of one record, kept beside what a FHIR server in this process answered, and gone with it. Pure.
+"""Answers to reads of one record, kept beside what a FHIR server answered, and gone with it. Pure.
 
-Such an answer follows from the permit and from what the server answered, and from nothing else. Refusals and absence are never kept, so that
+Such an answer follows from the permit and from what the server answered, and from nothing else. A server in this process shares its answers
+until anything changes; any other is asked each time, and only what it answers in the same bytes is found. Refusals and absence are never kept, so that
 a record out of reach keeps costing what an absent one costs (security decision 12).
 """
 
@@ -28,8 +29,11 @@ def keep_answer(permit: Permit, response: UpstreamResponse, answer: Answer) -> N
     request = permit.request
     if request.shape is not PLAIN or is_judged_by_targets(request.type):
         return
-    if response.made is None or len(response.made) >= ANSWERS_BOUND:
+    if response.made is None:
+        # The embedded server keeps the response itself; another one's is gone with the request.
         response.made = {}
+    if len(response.made) >= ANSWERS_BOUND:
+        response.made.clear()
     response.made[id(permit)] = permit, _copy(answer)
 
 

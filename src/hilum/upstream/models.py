@@ -63,7 +63,7 @@ class SearchPage:
 class UpstreamResponse:
     """An answer. Header names are in lower case, of ``TAKEN_HEADERS`` only. ``page``: the content of the body, from an embedded server.
 
-    ``made``: what the gateway built from a response that an embedded server shares.
+    ``made``: what the gateway built from a response that an embedded server shares, or that said the same.
     """
 
     status: int
