@@ -14,7 +14,7 @@ from hilum.kernel.errors import HilumError, Unavailable
 from hilum.policies import store
 from hilum.rollouts import service as rollouts
 from hilum.rollouts import store as plans
-from hilum.rollouts.models import Step, Verdict
+from hilum.rollouts.models import Position, Step, Verdict
 from hilum.sunsets import store as walks
 from hilum.sunsets.models import Phase
 from tests.flows.control_site import ControlSite, build, with_rule_book
@@ -344,6 +344,10 @@ def test_an_over_rollout_that_somebody_set_to_another_state_moves_nothing(
         traffic.carry_out_verdict()
 
     assert at(site) == (1, {"mercy": 1})
+    # Nor does anybody get notice of what would never come.
+    if forged == "running":
+        with pytest.raises(Unavailable, match="not match what was signed"):
+            site.system(rollouts.announce, plan_id=shown(site)["id"])
 
 
 def test_a_rollout_that_somebody_set_to_paused_does_not_go_back_and_is_stopped(
@@ -356,6 +360,12 @@ def test_a_rollout_that_somebody_set_to_paused_does_not_go_back_and_is_stopped(
 
     with pytest.raises(Unavailable, match="not match what was signed"):
         traffic.carry_out_verdict()
+    # Nor if it is written after the run has looked, and before its step.
+    verdict: dict[str, Any] = {"seen": Position((), 0), "verdict": Verdict(Step.GO_BACK, "It regressed.")}
+    with pytest.raises(Unavailable, match="not match what was signed"):
+        site.system(rollouts.carry_out_verdict, plan_id=found["id"], **verdict)
+    with pytest.raises(Unavailable, match="not match what was signed"):
+        site.system(rollouts.roll_back, plan_id=found["id"])
 
     assert at(site) == (1, {"mercy": 2})
     answer = site.api("root").post(f"/policies/rollouts/{found['id']}/stop", json={"reason": "We look."})
