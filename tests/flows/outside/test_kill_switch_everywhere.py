@@ -154,7 +154,7 @@ async def engaged_under_load(outside: Outside, ask: Any, kind: str, key: str) ->
     async def callers() -> None:
         while row < EVERY_WORKER:
             await asyncio.gather(*(one() for _ in range(8)))
-            assert time.monotonic() - begun < 2 * CEILING_S, "some worker goes on answering"
+            assert time.monotonic() - begun < PATIENCE_S, "some worker goes on answering"
 
     calling = asyncio.create_task(callers())
     while len(passed) < 8:
@@ -173,7 +173,7 @@ async def heard(outside: Outside, switch_id: str) -> dict[str, float]:
         mine = [each["facts"] for each in events if each["facts"]["switch"] == switch_id]
         if len({each["worker"] for each in mine}) == WORKERS:
             return {each["worker"]: each["ms"] / 1000 for each in mine}
-        assert time.monotonic() - begun < 2 * CEILING_S, mine
+        assert time.monotonic() - begun < PATIENCE_S, mine
         await asyncio.sleep(0.05)
 
 
@@ -392,7 +392,7 @@ def test_a_switch_that_runs_out_leaves_earlier_tokens_dead(hospital: Running) ->
         switch = await outside.engage("app_tenant", f"{ids['app']}/general", expires_at=until.isoformat())
         begun = time.monotonic()
         while (await outside.api("GET", f"/switches/{switch['id']}")).json()["in_force"]:
-            assert time.monotonic() - begun < CEILING_S
+            assert time.monotonic() - begun < PATIENCE_S
             await asyncio.sleep(0.05)
         await until_all(lambda: outside.read(held), lambda a: a.status_code in {401, 403})
         second = await outside.grant()
