@@ -29,7 +29,7 @@ from hilum.gateway.access_scope import grant_rules
 from hilum.gateway.models import GatewayRequest, Permit, Snapshot
 from hilum.identity.models import MovedReads
 from hilum.kernel.decision import Deny, Reason
-from hilum.kernel.ids import PersonId
+from hilum.kernel.ids import FamilyId, PersonId
 from hilum.launches.models import LaunchFacts
 from hilum.policies.in_force import PolicyFacts
 from hilum.policies.product_models import NOTICE
@@ -329,6 +329,21 @@ def test_what_is_kept_by_a_snapshot_is_found_for_nothing_else(otherwise: dict[st
     assert repeats.kept.find(replace(asked, token=HELD), SNAPSHOT, NOW - HOUR) is None
     assert decide(asked, HELD, None, later) != kept
     assert decide(other, HELD, SNAPSHOT, later) is not kept or {"proof", "is_repeated"} & otherwise.keys()
+
+
+def test_what_was_kept_by_an_earlier_snapshot_is_not_found_by_a_later_one() -> None:
+    """C71: also where the later one is the newest that anything was kept by."""
+    forget()
+    asked = replace(ask("Patient/p1"), is_repeated=True)
+    often(asked, HELD, SNAPSHOT)
+    revoked = replace(SNAPSHOT, tokens=TokenFacts(revoked_families=frozenset({TOKEN.family})))
+
+    other = often(asked, replace(HELD, hash=b"o" * 32, family=FamilyId("fam_other")), revoked)
+    found = decide(asked, HELD, revoked, NOW + timedelta(seconds=1))
+
+    assert isinstance(other, Permit)
+    assert isinstance(found, Deny)
+    assert found.reason is Reason.TOKEN_REVOKED
 
 
 def test_what_is_kept_by_a_snapshot_ends_with_the_first_moment_that_was_compared() -> None:
