@@ -16,7 +16,7 @@ from hilum.installations import service as installations
 from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import TenantId
 from hilum.monitoring import jobs, service
-from hilum.monitoring.models import MAILED_AGAIN, WINDOW
+from hilum.monitoring.models import CLOSED_KEPT, MAILED_AGAIN, WINDOW
 from hilum.notices.store import notices
 from hilum.policies import service as policies
 from hilum.policies.models import ApplyOrder
@@ -192,6 +192,21 @@ def test_an_alert_ends_with_the_certification(watch: Watch) -> None:
     watch.judge()
 
     assert [each["why"] for each in watch.alerts()] == ["not_watched"]
+
+
+def test_an_alert_is_kept_from_when_it_closed(watch: Watch, clock: FakeClock) -> None:
+    """C20: one that is open stays, however long ago it opened."""
+    watch.call("general", 100, **REFUSED)
+    watch.judge()
+    long = CLOSED_KEPT + timedelta(days=1)
+    clock.advance(long)
+    assert watch.site.system(service.purge) == 0
+
+    watch.judge()
+    assert watch.site.system(service.purge) == 0
+    clock.advance(long)
+
+    assert watch.site.system(service.purge) == 1
 
 
 def test_only_the_platform_reads_what_is_open_everywhere(watch: Watch) -> None:
