@@ -503,6 +503,9 @@ def test_an_endpoint_that_fails_is_paused_and_one_that_is_gone_is_disabled() -> 
 
     assert pauses == sorted(pauses)
     assert pauses[-1] == ENDPOINT_PAUSE_MAX
+    # One that says when to come again is not called before.
+    asks = Outcome(Result.DEFERRED, "not_accepted", 429, timedelta(minutes=40))
+    assert policy.endpoint_after(ENDPOINT, asks, NOW).paused_until == NOW + timedelta(minutes=40)
     assert policy.endpoint_after(failing, Outcome(Result.ACCEPTED, "", 200), NOW).paused_until is None
     assert policy.endpoint_after(ENDPOINT, Outcome(Result.REFUSED, "gone", 410), NOW).disabled == "gone"
 
