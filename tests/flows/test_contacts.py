@@ -28,6 +28,7 @@ from hilum.notices.models import State
 from hilum.registry import service as registry
 from hilum.registry.models import NewVendor
 from hilum.registry.store import vendors
+from tests.flows.accounts_ground import events
 from tests.flows.control_site import ControlSite, codes, problem
 from tests.sim.mail_server import MailServer, mail_server
 from tests.sim.notice_ground import TRACE, NoticeGround
@@ -224,6 +225,7 @@ def test_a_newer_link_ends_the_one_before(site: ControlSite, vendor: str) -> Non
 
     assert site.browser().get(first).status_code == 404
     assert site.browser().get(second).status_code == 200
+    assert len(events(site, "contacts.link.send")) == 2
 
 
 def test_a_link_expires(site: ControlSite, vendor: str, clock: FakeClock) -> None:

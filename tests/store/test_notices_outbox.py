@@ -17,6 +17,8 @@ import orjson
 import pytest
 from sqlalchemy import update
 
+from hilum.audit import service as audit
+from hilum.audit.models import EventQuery
 from hilum.infra.db import Database, metadata
 from hilum.infra.settings import SmtpTls
 from hilum.infra.unit_of_work import UnitOfWork
@@ -720,6 +722,8 @@ def test_a_receiver_that_is_gone_is_never_called_again_until_resumed(on_sqlite: 
 
     assert (len(receiver.received), later) == (2, [])
     assert [each.reason for each in on_sqlite.all()] == ["", "endpoint_ended", "endpoint_ended", "gone"]
+    disabled = on_sqlite.do(audit.list_events, EventQuery(action="notices.endpoint.disable")).events
+    assert [each.event.reason for each in disabled] == ["gone"]
 
 
 def test_what_waits_for_a_removed_endpoint_is_given_up(on_sqlite: NoticeGround) -> None:
