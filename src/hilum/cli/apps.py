@@ -10,6 +10,7 @@ import click
 import orjson
 
 from hilum.cli import api, app_edits, app_rows, app_rules, app_service, app_traces, dry_runs, tiers
+from hilum.cli.clients import show_client
 from hilum.cli.installations import app_install, app_installations, app_narrow, app_uninstall
 from hilum.cli.named import KINDS, TENANT, VENDOR, app_argument, client_argument, id_of, version_argument
 from hilum.cli.output import MISUSED, as_json, table
@@ -241,7 +242,7 @@ def app_client(file: Path, *, json_: bool) -> None:
         whole = version.startswith(KINDS["version"][0]) or "@" in version
         body["version"] = id_of("version", version if whole else f"{app}@{version}")
     made = api.call("POST", "/clients", body)
-    show_one(made, json_=json_)
+    show_client(made, json_=json_)
     if made["client_secret"]:
         # On standard error: standard output is the record or its JSON, for scripts.
         click.secho("keep the secret for whoever runs the app; it is shown only here", fg="yellow", err=True)

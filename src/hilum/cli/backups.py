@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hilum.cli import host, preflight
-from hilum.cli.output import as_json, refuse
+from hilum.cli.output import as_json, refuse, size_in_words
 from hilum.cli.resources import json_option
 from hilum.infra.context import Context, Trace
 from hilum.kernel.errors import HilumError
@@ -66,7 +66,7 @@ def backup(target: Path, *, json_: bool) -> None:
         )
         return
     click.echo(
-        f"{counted(len(manifest.files), 'file')}, {size / 1e6:.1f} MB, in {time.monotonic() - begun:.1f} s; "
+        f"{counted(len(manifest.files), 'file')}, {size_in_words(size)}, in {time.monotonic() - begun:.1f} s; "
         f"the newest checkpoint is {manifest.checkpoint}"
     )
     click.echo(KEY_KEPT_APART)

@@ -1,5 +1,7 @@
 """``hilum client``: clients, when their secrets and keys were last used, and which of those nobody uses."""
 
+from typing import Any
+
 import click
 
 from hilum.cli import api
@@ -42,7 +44,15 @@ def client_show(client_id: str, *, json_: bool) -> None:
     Example:
       hilum client show "Chart Viewer, web"
     """
-    show_one(api.call("GET", f"/clients/{api.segment(client_id)}"), json_=json_)
+    show_client(api.call("GET", f"/clients/{api.segment(client_id)}"), json_=json_)
+
+
+def show_client(found: dict[str, Any], *, json_: bool) -> None:
+    """Print a client as text or as JSON; of each secret, when it ends."""
+    if not json_:
+        ends = [each["expires_at"] for each in found["secrets"]]
+        found = found | {"secrets": [f"until {end}" if end else "without an end" for end in ends]}
+    show_one(found, json_=json_)
 
 
 @client.command("unused")

@@ -14,7 +14,7 @@ import click
 from hilum.cli import api, host
 from hilum.cli.backups import progress_bar
 from hilum.cli.named import TENANT
-from hilum.cli.output import REFUSED, as_json, refuse
+from hilum.cli.output import REFUSED, as_json, refuse, size_in_words
 from hilum.cli.resources import json_option, show, show_done, show_one, tenant
 from hilum.departures.models import (
     ERASE_AFTER_DEFAULT,
@@ -153,7 +153,7 @@ def export(departure: str, folder: Path, *, json_: bool) -> None:
         as_json(asdict(done))
         return
     click.echo(
-        f"{counted(done.files, 'file')}, {done.size / 1e6:.1f} MB, in {done.folder}; the stop is {done.containment}"
+        f"{counted(done.files, 'file')}, {size_in_words(done.size)}, in {done.folder}; the stop is {done.containment}"
     )
     click.echo(f"manifest {done.digest}, signed by the key {done.key}")
 

@@ -10,6 +10,7 @@ import orjson
 
 from hilum.infra.database_faults import DatabaseUnavailable
 from hilum.kernel.errors import HilumError, Invalid
+from hilum.kernel.lists import counted
 from hilum.web.faults import SENTENCES, text_of
 
 REFUSED, MISUSED = 1, 2
@@ -96,6 +97,13 @@ def _cell(value: Any, *, whole: bool) -> str:
 def plain(text: str) -> str:
     """Return a text on one line, in which nothing commands the terminal: others wrote it, such as a vendor who asks a hospital."""
     return "".join(each if each.isprintable() else " " if each.isspace() else "\ufffd" for each in text)
+
+
+def size_in_words(size: int) -> str:
+    """Return a number of bytes in the unit in which it is not 0."""
+    if size < 1_000:
+        return counted(size, "byte")
+    return f"{size / 1e3:.1f} kB" if size < 1_000_000 else f"{size / 1e6:.1f} MB"
 
 
 def refuse(error: HilumError) -> NoReturn:

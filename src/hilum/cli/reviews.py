@@ -124,14 +124,14 @@ def review_submit(
     found = _open_draft(version_id, environment)
     if found is None:
         body = {"version": version_id, "environment": environment, "draft": draft} | written
-        _show(api.call("POST", "/submissions", body), json_=json_)
+        show_submission(api.call("POST", "/submissions", body), json_=json_)
         return
     where = f"/submissions/{api.segment(found['id'])}"
     if any(written.values()):
         found = api.call("PUT", where, {"revision": found["revision"]} | written)
     if not draft:
         found = api.call("POST", f"{where}/submit", {"revision": found["revision"]})
-    _show(found if "history" in found else api.call("GET", where), json_=json_)
+    show_submission(found if "history" in found else api.call("GET", where), json_=json_)
 
 
 def _written(
@@ -201,7 +201,7 @@ def review_show(submission_id: str, *, json_: bool) -> None:
     Example:
       hilum review show sub_01h...
     """
-    _show(api.call("GET", f"/submissions/{api.segment(submission_id)}"), json_=json_)
+    show_submission(api.call("GET", f"/submissions/{api.segment(submission_id)}"), json_=json_)
 
 
 @review.command("checks")
@@ -250,7 +250,7 @@ def review_rerun(submission_id: str, *, revision: int | None, json_: bool) -> No
     """
     where = f"/submissions/{api.segment(submission_id)}"
     body = {"revision": revision or api.call("GET", where)["revision"]}
-    _show(api.call("POST", f"{where}/rerun", body), json_=json_)
+    show_submission(api.call("POST", f"{where}/rerun", body), json_=json_)
 
 
 @review.command("decide")
@@ -292,7 +292,7 @@ def review_decide(
         "expires_at": expires_at.isoformat() if expires_at else None,
         "reasons": list(code),
     }
-    _show(api.call("POST", f"{where}/decide", body), json_=json_)
+    show_submission(api.call("POST", f"{where}/decide", body), json_=json_)
 
 
 @review.command("withdraw")
@@ -309,15 +309,19 @@ def review_withdraw(submission_id: str, *, reason: str, revision: int | None, js
     """
     where = f"/submissions/{api.segment(submission_id)}"
     body = {"revision": revision or api.call("GET", where)["revision"], "reason": reason}
-    _show(api.call("POST", f"{where}/withdraw", body), json_=json_)
+    show_submission(api.call("POST", f"{where}/withdraw", body), json_=json_)
 
 
-def _show(found: dict[str, Any], *, json_: bool) -> None:
+def show_submission(found: dict[str, Any], *, json_: bool) -> None:
+    """Print a submission as text or as JSON: what is missing from a draft, and the history."""
     if json_:
         as_json(found)
         return
     missing, history = found.pop("missing"), found.pop("history")
     found.pop("content")
+    if found["state"] == State.DRAFT:
+        # Both are of what was submitted.
+        found = {name: value for name, value in found.items() if name not in {"rule_book", "digest"}}
     show_one(found, json_=False)
     if missing:
         click.secho("missing before it can be submitted:", bold=True)

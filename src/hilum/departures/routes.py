@@ -70,7 +70,12 @@ class DepartureShown(BaseModel):
     @classmethod
     def of(cls, found: tuple[Departure, Waits]) -> Self:
         """Build it of a departure and what its erasure waits for."""
-        return cls.model_validate(asdict(found[0]) | {"waits_for": found[1]})
+        departure, waits_for = found
+        export = dict(departure.export)
+        if "made_at" in export:
+            # A moment, so that it is written as every other one in the answer is.
+            export["made_at"] = datetime.fromisoformat(export["made_at"])
+        return cls.model_validate(asdict(departure) | {"waits_for": waits_for, "export": export})
 
 
 def api(kit: Kit) -> APIRouter:

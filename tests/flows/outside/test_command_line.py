@@ -395,6 +395,7 @@ def test_an_app_goes_from_vendor_to_uninstalled_by_commands_alone(hospital: Runn
     admin.typed = orjson.dumps(body | {"redirect_uris": ["http://127.0.0.1:9009/callback"]}).decode()
     client = admin.json("app", "client", "-")
     assert client["client_secret"].startswith("hil_cs_")
+    assert "without an end" in admin.hilum("client", "show", client["id"]).stdout
     renewed = admin.json("app", "secret", client["id"], "--overlap-s", "60")
     assert renewed["client_secret"] != client["client_secret"]
     unused = ("app", "propose-scopes", app, "--client", client["id"])

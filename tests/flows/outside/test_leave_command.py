@@ -42,6 +42,7 @@ def test_a_hospital_leaves_and_takes_along_what_verifies_without_the_platform(
     machine, folder = host(hospital), tmp_path / "handover"
     made = machine.json("tenant", "leave", "export", left["id"], str(folder))
     assert made["containment"] == "contained"
+    assert root.json("tenant", "leave", "show", left["id"])["export"]["made_at"].endswith("Z")
     assert machine.hilum("tenant", "leave", "export", left["id"], str(folder)).returncode == REFUSED
     verified = by(hospital, "admin.ferro", tmp_path).hilum(
         "tenant", "leave", "verify", str(folder), "--key", made["key"]

@@ -4,9 +4,10 @@ from collections.abc import Collection
 
 import pytest
 
-from hilum.cli.output import table
+from hilum.cli.output import size_in_words, table
 from hilum.cli.policies import said_of
 from hilum.cli.resources import show_one
+from hilum.cli.reviews import show_submission
 
 
 @pytest.mark.parametrize(
@@ -104,3 +105,27 @@ def test_an_address_is_printed_as_it_is_opened_whatever_ids_it_has(
         "vendor             Acme Health (ven_1)",
         f"enrolment          url={link}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (999, "999 bytes"),
+        (1_000, "1.0 kB"),
+        (49_949, "49.9 kB"),
+        (3_400_000, "3.4 MB"),
+    ],
+)
+def test_a_size_is_in_the_unit_in_which_it_is_not_0(size: int, words: str) -> None:
+    assert size_in_words(size) == words
+
+
+@pytest.mark.parametrize(("state", "said"), [("draft", False), ("submitted", True)])
+def test_a_draft_states_no_rule_book(state: str, said: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody has judged by one yet, and 0 is the number of the shipped one."""
+    of_what_was_submitted = {"rule_book": 0, "digest": "", "content": None}
+    show_submission({"state": state, "missing": {}, "history": [], **of_what_was_submitted}, json_=False)
+
+    assert ("rule_book" in capsys.readouterr().out) is said
