@@ -15,11 +15,11 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 from hilum.frontchannel.models import ENCOUNTERS_BOUND, PICKER_PAGE, SEARCH_TEXT_BOUND
 from hilum.infra.context import Trace
 from hilum.kernel.decision import Deny, ReadPurpose, Reason
+from hilum.standards.fhir.values import is_id
 from hilum.tokens.models import Grant
 
 SCOPES = ("user/Patient.rs", "user/Encounter.rs")
 """The scopes with which the platform reads for the picker. The person's role and charts limit them further."""
-_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _DATE = re.compile(r"\d{4}(-\d{2}){0,2}")
 _PAGE = "_page"
 
@@ -137,14 +137,14 @@ def _page_of(bundle: dict[str, Any]) -> PatientPage:
 async def find_patient(reader: RecordReader, patient: str) -> PatientChoice | None:
     """Read one patient; None if there is none whom the person may open. Raises ReadRefused."""
     # The id comes from a form and becomes part of a search.
-    if not _ID.fullmatch(patient):
+    if not is_id(patient):
         return None
     return next(iter(await find_patients(reader, (patient,))), None)
 
 
 async def encounters(reader: RecordReader, patient: str) -> tuple[EncounterChoice, ...]:
     """Read a patient's encounters, newest first. Raises ReadRefused."""
-    if not _ID.fullmatch(patient):
+    if not is_id(patient):
         return ()
     bundle = await reader.search(f"Encounter?patient={patient}&_count={ENCOUNTERS_BOUND}&_sort=-date")
     return tuple(_encounters(bundle, patient))
@@ -152,7 +152,7 @@ async def encounters(reader: RecordReader, patient: str) -> tuple[EncounterChoic
 
 async def has_encounter(reader: RecordReader, patient: str, encounter: str) -> bool:
     """Check whether an encounter exists and is the patient's. Raises ReadRefused."""
-    if not _ID.fullmatch(patient) or not _ID.fullmatch(encounter):
+    if not is_id(patient) or not is_id(encounter):
         return False
     bundle = await reader.search(f"Encounter?_id={encounter}&patient={patient}")
     return any(each.id == encounter for each in _encounters(bundle, patient))
@@ -166,7 +166,7 @@ def _resources(bundle: dict[str, Any], resource_type: str) -> Iterable[dict[str,
             isinstance(resource, dict)
             and resource.get("resourceType") == resource_type
             and isinstance(resource.get("id"), str)
-            and _ID.fullmatch(resource["id"])
+            and is_id(resource["id"])
         ):
             yield resource
 

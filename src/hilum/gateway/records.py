@@ -1,6 +1,5 @@
 """The audit record of one request at the gateway. Pure."""
 
-import re
 from datetime import datetime
 
 from hilum.audit.models import BREAK_GLASS, Access, Outcome
@@ -11,14 +10,13 @@ from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
 from hilum.kernel.redaction import redact
 from hilum.kernel.times import EPOCH
 from hilum.standards.fhir.requests import QUERY_BOUND, FhirRequest
+from hilum.standards.fhir.values import is_id
 from hilum.tokens.live import Revoked
 from hilum.tokens.models import AccessToken
 
 RECORDED_BOUND = 2 * QUERY_BOUND
 PATH_RECORDED_BOUND = 512
 _PATIENT_PARAMETERS = frozenset({"patient", "subject"})
-_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
-"""FHIR R4 datatypes.html#id."""
 _NOBODYS = AccessToken(
     b"",
     TenantId(""),
@@ -114,7 +112,7 @@ def _asked_for(request: FhirRequest, token: AccessToken) -> str:
     if len(named) > 1:
         return ""
     found = named.pop() if named else token.patient
-    return found if _ID.fullmatch(found) else ""
+    return found if is_id(found) else ""
 
 
 def _holder_of(token: AccessToken | Deny | None) -> AccessToken:
