@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from math import log2
 
+from hilum.pictures.models import GREY, GREY_ALPHA, PALETTE, RGB_ALPHA, SAMPLES, SIGNATURE
+
 CELLS = 11
 """Cells a side that are compared with their neighbours; the outer ones are background."""
 STEP = 20
@@ -18,15 +20,10 @@ EDGE = 24
 SPECKS = 1 / 24
 """Up to which share of a line may differ while it is still margin."""
 WHITE = 255
-_MARK = len(b"\x89PNG\r\n\x1a\n")
 _BITS = CELLS * (CELLS - 1) * 2
 _ASPECTS = 256
 _OCTAVE = 16
 """Steps of the aspect for twice the width."""
-_GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGB_ALPHA = 0, 2, 3, 4, 6
-"""The colour types of PNG."""
-_SAMPLES = {_GREY: 1, _RGB: 3, _PALETTE: 1, _GREY_ALPHA: 2, _RGB_ALPHA: 4}
-"""Samples of a pixel by colour type."""
 _SUB, _UP, _AVERAGE, _PAETH = 1, 2, 3, 4
 """The filters of PNG; 0 changes nothing."""
 FAR = _BITS * 2 + 1
@@ -84,7 +81,7 @@ Pixel = tuple[int, int]
 def _pixels(png: bytes) -> list[list[Pixel]]:
     chunks = dict(_chunks(png))
     width, height, depth, colour = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
-    samples = _SAMPLES[colour]
+    samples = SAMPLES[colour]
     length = (width * samples * depth + 7) // 8
     data = zlib.decompress(chunks[b"IDAT"])
     step = max(1, samples * depth // 8)
@@ -98,7 +95,7 @@ def _pixels(png: bytes) -> list[list[Pixel]]:
 
 
 def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
-    at = _MARK
+    at = len(SIGNATURE)
     while at < len(png):
         (length,) = struct.unpack_from(">I", png, at)
         yield png[at + 4 : at + 8], png[at + 8 : at + 8 + length]
@@ -133,13 +130,13 @@ def _paeth(left: int, up: int, corner: int) -> int:
 def _shades(chunks: dict[bytes, bytes], colour: int, depth: int) -> list[Pixel]:
     """Return the pixel of each value of a sample, where a pixel has one sample."""
     clear = chunks.get(b"tRNS", b"")
-    if colour == _PALETTE:
+    if colour == PALETTE:
         palette = chunks[b"PLTE"]
         return [
             (_luminance(*palette[n : n + 3]), clear[n // 3] if n // 3 < len(clear) else 255)
             for n in range(0, len(palette), 3)
         ]
-    if colour == _GREY:
+    if colour == GREY:
         most = (1 << depth) - 1
         hidden = struct.unpack(">H", clear)[0] if clear else -1
         return [(value * 255 // most, 0 if value == hidden else 255) for value in range(most + 1)]
@@ -154,9 +151,9 @@ def _row(row: bytes, width: int, depth: int, colour: int, shades: Sequence[Pixel
             values = [byte >> (8 - depth * (n + 1)) & mask for byte in row for n in range(each)][:width]
         # A palette may be shorter than its samples allow: such a pixel is none.
         return [shades[value] if value < len(shades) else (0, 0) for value in values]
-    if colour == _GREY_ALPHA:
+    if colour == GREY_ALPHA:
         return list(zip(row[::2], row[1::2], strict=True))
-    if colour == _RGB_ALPHA:
+    if colour == RGB_ALPHA:
         return [
             (_luminance(r, g, b), a)
             for r, g, b, a in zip(row[::4], row[1::4], row[2::4], row[3::4], strict=True)

@@ -12,13 +12,23 @@ from collections.abc import Iterator
 
 from hilum.kernel.errors import Invalid
 from hilum.pictures.looks import look_of
-from hilum.pictures.models import BYTES_BOUND, NO_PICTURE, SIDE_MAX, SIDE_MIN, Picture
+from hilum.pictures.models import (
+    BYTES_BOUND,
+    GREY,
+    GREY_ALPHA,
+    NO_PICTURE,
+    PALETTE,
+    RGB,
+    RGB_ALPHA,
+    SAMPLES,
+    SIDE_MAX,
+    SIDE_MIN,
+    SIGNATURE,
+    Picture,
+)
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHUNKS_BOUND = 200
-SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-"""Samples of a pixel by colour type."""
-DEPTHS = {0: (1, 2, 4, 8), 2: (8,), 3: (1, 2, 4, 8), 4: (8,), 6: (8,)}
+DEPTHS = {GREY: (1, 2, 4, 8), RGB: (8,), PALETTE: (1, 2, 4, 8), GREY_ALPHA: (8,), RGB_ALPHA: (8,)}
 FILTERS = 5
 LEVEL = 6
 """Of compression. At a higher one pixels can be chosen that take seconds to encode."""
@@ -58,7 +68,7 @@ def _encoded_again(data: bytes) -> bytes | str:
         return "picture_unusual"
     palette = [body for kind, body in chunks if kind == b"PLTE"]
     clear = [body for kind, body in chunks if kind == b"tRNS"]
-    if len(palette) > 1 or len(clear) > 1 or (colour == 3) != bool(palette):
+    if len(palette) > 1 or len(clear) > 1 or (colour == PALETTE) != bool(palette):
         return "picture_unusual"
     if any(len(body) % 3 or not 3 <= len(body) <= 768 for body in palette):
         return NOT_PNG
@@ -81,9 +91,9 @@ def _encoded_again(data: bytes) -> bytes | str:
 
 def _clear_lengths(colour: int, palette: list[bytes]) -> range:
     """Return the allowed lengths of a list of transparent colours."""
-    if colour == 3:
+    if colour == PALETTE:
         return range(1, len(palette[0]) // 3 + 1)
-    return {0: range(2, 3), 2: range(6, 7)}.get(colour, range(0))
+    return {GREY: range(2, 3), RGB: range(6, 7)}.get(colour, range(0))
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
