@@ -87,6 +87,7 @@ def decide(incoming: GatewayRequest, snapshot: Snapshot | None, now: datetime) -
 
 
 def _judge(incoming: GatewayRequest, snapshot: Snapshot | None, now: datetime) -> Permit | Deny:
+    """Judge a request for which no answer is kept: the line of early returns."""
     token = incoming.token
     if token is None:
         return _NO_TOKEN

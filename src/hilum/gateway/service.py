@@ -306,7 +306,7 @@ class Enforcer:
     def _addresses_of(self, tenant: TenantFacts) -> ServerAddresses:
         """Return where the records of a tenant are; made once for each state of the tenant and of its server."""
         addresses = self._addresses.get(tenant.id)
-        # Without an address it does not run, which may change. Whether it still runs is found when it is asked.
+        # A server without an address does not run, which may change. Whether one with an address still runs shows when it is asked.
         if addresses is None or addresses.tenant is not tenant or not addresses.upstream_base:
             upstream_base = self._deps.upstreams.base_of(tenant)
             addresses = ServerAddresses(tenant, self._bases(tenant.id), upstream_base)
