@@ -24,7 +24,7 @@ from hilum.kernel.sentences import Sentence
 from hilum.signin.models import Place
 from hilum.signin.policy import safe_return
 from hilum.web import forms
-from hilum.web.kit import FindOnward, Kit, find_nothing, trace_of
+from hilum.web.kit import FindSignInTarget, Kit, find_nothing, trace_of
 from hilum.web.urls import path_of, with_query
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -33,8 +33,8 @@ AUTHENTICATOR, PASSKEY = "authenticator", "passkey"
 RECOVERY, REMOVE = "recovery-codes", "remove"
 
 
-def pages(kit: Kit, find_onward: FindOnward = find_nothing) -> list[Route]:
-    """Return the routes of the account's pages and of the sign-in steps after the password. ``find_onward`` as for ``signin.routes.pages``."""
+def pages(kit: Kit, find_sign_in_target: FindSignInTarget = find_nothing) -> list[Route]:
+    """Return the routes of the account's pages and of the sign-in steps after the password. ``find_sign_in_target`` as for ``signin.routes.pages``."""
     page = _AccountPages(kit)
     own = [
         Route(f"{root}/account{below}", endpoint, methods=[method])
@@ -51,7 +51,7 @@ def pages(kit: Kit, find_onward: FindOnward = find_nothing) -> list[Route]:
             (f"/{REMOVE}", page.remove, "POST"),
         )
     ]
-    return [*step_pages.routes(kit, find_onward), *own, *credential_pages.routes(page)]
+    return [*step_pages.routes(kit, find_sign_in_target), *own, *credential_pages.routes(page)]
 
 
 class _AccountPages(OwnPages):

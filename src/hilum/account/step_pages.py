@@ -21,7 +21,7 @@ from hilum.signin import service as signin
 from hilum.signin.models import Pending, Place, Session, SlowDown, StepOver
 from hilum.signin.policy import safe_return
 from hilum.web import cookies, forms
-from hilum.web.kit import NOWHERE, FindOnward, Kit, trace_of
+from hilum.web.kit import NOWHERE, FindSignInTarget, Kit, trace_of
 from hilum.web.urls import path_of, with_query
 
 MINUTE_S = 60
@@ -63,9 +63,9 @@ def status_of(refusal: NotPermitted | None) -> int:
     return 429 if isinstance(refusal, SlowDown) else 403
 
 
-def routes(kit: Kit, find_onward: FindOnward) -> list[Route]:
-    """Return the routes. ``find_onward`` as for ``signin.routes.pages``."""
-    page = _StepPages(kit, find_onward)
+def routes(kit: Kit, find_sign_in_target: FindSignInTarget) -> list[Route]:
+    """Return the routes. ``find_sign_in_target`` as for ``signin.routes.pages``."""
+    page = _StepPages(kit, find_sign_in_target)
     return [
         Route(f"{root}/signin/{step}", endpoint, methods=[method])
         for root in ("/t/{tenant}", "")
@@ -79,8 +79,8 @@ def routes(kit: Kit, find_onward: FindOnward) -> list[Route]:
 
 
 class _StepPages:
-    def __init__(self, kit: Kit, find_onward: FindOnward) -> None:
-        self._kit, self._find_onward = kit, find_onward
+    def __init__(self, kit: Kit, find_sign_in_target: FindSignInTarget) -> None:
+        self._kit, self._find_sign_in_target = kit, find_sign_in_target
 
     async def show_factor(self, request: Request) -> Response:
         place = await place_of(self._kit, request)
@@ -228,7 +228,9 @@ class _StepPages:
             request,
             "account/factor.html",
             status=status_of(refusal),
-            form_action=(await self._find_onward(request, place.key, then) if then else NOWHERE).origins,
+            form_action=(
+                await self._find_sign_in_target(request, place.key, then) if then else NOWHERE
+            ).origins,
             place=place.name,
             name=waiting.person.name,
             held=held,

@@ -188,9 +188,11 @@ def pages(site: Site) -> list[BaseRoute]:
             at_stop=site.at_stop.append,
         ),
         *channel.routes(),
-        *signin.pages(site.kit, channel.find_onward, federated=federated, at_stop=site.at_stop.append),
+        *signin.pages(
+            site.kit, channel.find_sign_in_target, federated=federated, at_stop=site.at_stop.append
+        ),
         *federated.routes(),
-        *account_pages.pages(site.kit, channel.find_onward),
+        *account_pages.pages(site.kit, channel.find_sign_in_target),
         *enrolment_pages.pages(site.kit),
         *contacts_pages.pages(site.kit),
         *histories_pages.pages(

@@ -227,7 +227,7 @@ class FrontChannel:
             return self._to_signin(browser, manage_url)
         return _see_other(f"{path_of(manage_url)}?done={action}")
 
-    async def find_onward(self, request: Request, tenant: str, then: str) -> SignInTarget:
+    async def find_sign_in_target(self, request: Request, tenant: str, then: str) -> SignInTarget:
         """Find the authorization request that continues after sign-in at ``then``: its app, and the origin of its redirect URI."""
         path, _, query = then.partition("?")
         pairs = oauth.decode_form(query)

@@ -55,7 +55,7 @@ from hilum.signin.models import (
 from hilum.web import cookies, forms
 from hilum.web.api import ANYONE, ONESELF, Page, Paging, admits, api_router, audience, caller, page_of
 from hilum.web.branding import brand_of
-from hilum.web.kit import NOWHERE, Authenticate, FindOnward, Kit, find_nothing, trace_of
+from hilum.web.kit import NOWHERE, Authenticate, FindSignInTarget, Kit, find_nothing, trace_of
 from hilum.web.pages import Brand
 from hilum.web.refusals import Refusals
 from hilum.web.urls import path_of
@@ -110,16 +110,16 @@ class _Place(Place):
 
 def pages(
     kit: Kit,
-    find_onward: FindOnward = find_nothing,
+    find_sign_in_target: FindSignInTarget = find_nothing,
     *,
     federated: Federated | None = None,
     at_stop: AtStop = _ignored,
 ) -> list[Route]:
-    """Build the routes of the pages. ``find_onward`` finds the app that continues after sign-in.
+    """Build the routes of the pages. ``find_sign_in_target`` finds the app that continues after sign-in.
 
     ``at_stop`` registers a callback that records the counted refusals.
     """
-    handlers = _Handlers(kit, find_onward, federated)
+    handlers = _Handlers(kit, find_sign_in_target, federated)
     at_stop(handlers.refusals.record_soon)
     return [
         Route("/t/{tenant}/signin", handlers.show_signin, methods=["GET"]),
@@ -134,8 +134,8 @@ def pages(
 
 
 class _Handlers:
-    def __init__(self, kit: Kit, find_onward: FindOnward, federated: Federated | None) -> None:
-        self._kit, self._find_onward, self._federated = kit, find_onward, federated
+    def __init__(self, kit: Kit, find_sign_in_target: FindSignInTarget, federated: Federated | None) -> None:
+        self._kit, self._find_sign_in_target, self._federated = kit, find_sign_in_target, federated
         self.refusals = Refusals(kit.uow, service.record_counts)
 
     async def show_signin(self, request: Request) -> Response:
@@ -278,7 +278,7 @@ class _Handlers:
         secret = cookies.read(request, cookies.FORM, secure=secure) or self._kit.ids.secret()
         then = policy.safe_return(then, "")
         slow = refusal if isinstance(refusal, SlowDown) else None
-        onward = await self._find_onward(request, place.key, then) if then else NOWHERE
+        target = await self._find_sign_in_target(request, place.key, then) if then else NOWHERE
         offers: tuple[Offer, ...] = ()
         passwords = True
         if self._federated is not None and place.tenant is not None and place.at_hospital:
@@ -287,9 +287,9 @@ class _Handlers:
             request,
             "signin/signin.html",
             status=429 if slow else 403 if refusal else 200,
-            form_action=onward.origins,
-            app=onward.app,
-            logo=onward.logo,
+            form_action=target.origins,
+            app=target.app,
+            logo=target.logo,
             brand=place.brand,
             place=place.name,
             lead=_LEADS.get(place.name, Sentence("With the account you use at this hospital.")),

@@ -57,7 +57,7 @@ class SignInTarget:
 
 
 NOWHERE = SignInTarget()
-FindOnward = Callable[[Request, str, str], Awaitable[SignInTarget]]
+FindSignInTarget = Callable[[Request, str, str], Awaitable[SignInTarget]]
 """(request, tenant, path to continue at) -> ``SignInTarget``."""
 
 
