@@ -226,7 +226,7 @@ class Database:
         """
         try:
             return self._write(task, until)
-        except ChainMoved:  # detected at the commit, which then changed nothing: safe to run once more
+        except EventChainMoved:  # detected at the commit, which then changed nothing: safe to run once more
             return self._write(task, until)
 
     def _write(self, task: Callable[[Connection], T], until: float | None) -> T:
@@ -417,7 +417,7 @@ def _commit(tx: Connection) -> None:
     # A condition that is checked in the pipeline itself, since its result cannot be looked at
     # without another round trip (ADR 32).
     except psycopg.errors.DivisionByZero as error:  # ``audit.store`` divides by zero when a chain's end moved
-        raise ChainMoved from error
+        raise EventChainMoved from error
     except (DBAPIError, psycopg.Error) as error:
         origin = error.orig if isinstance(error, DBAPIError) else error
         fault = faults.fault_of(origin)
@@ -440,10 +440,10 @@ def send_queued(tx: Connection) -> None:
     try:
         postgres.send(_link_of(tx), queued, commit=False)
     except psycopg.errors.DivisionByZero as error:
-        raise ChainMoved from error
+        raise EventChainMoved from error
 
 
-class ChainMoved(Conflict):
+class EventChainMoved(Conflict):
     """An audit chain was extended by another process. The transaction is run once more, from the stored end of the chain."""
 
     def __init__(self) -> None:

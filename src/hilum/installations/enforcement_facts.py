@@ -20,10 +20,9 @@ from hilum.infra.epoch import KEYS_BOUND
 from hilum.infra.facts import Delta, Since, keyed
 from hilum.installations import signing, store
 from hilum.installations.models import InstallationFacts, Installations, RegistryFacts
-from hilum.installations.sheets import AppAt
 from hilum.kernel.batches import batched
 from hilum.kernel.errors import Unavailable
-from hilum.kernel.ids import AppId, TenantId
+from hilum.kernel.ids import AppAtTenant, AppId, TenantId
 from hilum.kernel.pages import walk
 from hilum.kernel.persistent import PersistentMap
 from hilum.registry import service as registry
@@ -45,7 +44,7 @@ def facts(ctx: Context, since: Since) -> Delta[RegistryFacts]:
         whole = _whole(ctx)
         return Delta(whole, partial(_not_before, whole))
     changed: list[AppId] = []
-    places: dict[AppAt, InstallationFacts | None] = {}
+    places: dict[AppAtTenant, InstallationFacts | None] = {}
     for kind, *name in (key.split("/") for key in since.named()):
         if kind == "app":
             changed.append(AppId(name[0]))
@@ -119,7 +118,7 @@ def _signed(
 
 
 def _merged(
-    before: RegistryFacts, read: Apps, places: Mapping[AppAt, InstallationFacts | None]
+    before: RegistryFacts, read: Apps, places: Mapping[AppAtTenant, InstallationFacts | None]
 ) -> RegistryFacts:
     """Replace the facts that were read again; an app without clients and a place without an installation are removed."""
     removed = [each.id for app in read for each in before.apps.get(app, ())]

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from hilum.clients.models import ClientFacts
-from hilum.kernel.ids import AppId, ClientId, FacilityId, TenantId
+from hilum.kernel.ids import AppAtTenant, AppId, ClientId, FacilityId, TenantId
 from hilum.kernel.pages import Sorts
 from hilum.registry.models import Environment
 
@@ -160,7 +160,7 @@ Page = Mapping[AppId, InstallationFacts]
 
 
 # A flat map of a million keys would be copied in part at each change; a page is one hospital's.
-class Installations(Mapping[tuple[TenantId, AppId], InstallationFacts]):
+class Installations(Mapping[AppAtTenant, InstallationFacts]):
     """Installations by tenant and app, stored as one page per tenant, so that a change copies only one page."""
 
     __slots__ = ("pages",)
@@ -168,16 +168,16 @@ class Installations(Mapping[tuple[TenantId, AppId], InstallationFacts]):
     def __init__(self, pages: Mapping[TenantId, Page]) -> None:
         self.pages = pages
 
-    def get(self, key: tuple[TenantId, AppId], default: Any = None, /) -> Any:
+    def get(self, key: AppAtTenant, default: Any = None, /) -> Any:
         """Find the installation of (tenant, app)."""
         # Overridden: Mapping.get would raise and catch KeyError, on every request of an app that is not installed.
         page = self.pages.get(key[0])
         return default if page is None else page.get(key[1], default)
 
-    def __getitem__(self, key: tuple[TenantId, AppId]) -> InstallationFacts:
+    def __getitem__(self, key: AppAtTenant) -> InstallationFacts:
         return self.pages[key[0]][key[1]]
 
-    def __iter__(self) -> Iterator[tuple[TenantId, AppId]]:
+    def __iter__(self) -> Iterator[AppAtTenant]:
         return ((tenant, app) for tenant, page in self.pages.items() for app in page)
 
     def __len__(self) -> int:
@@ -189,7 +189,7 @@ class RegistryFacts:
     """The facts about clients and installations that enforcement needs."""
 
     clients: Mapping[ClientId, ClientFacts] = field(default_factory=dict)
-    installations: Mapping[tuple[TenantId, AppId], InstallationFacts] = field(default_factory=dict)
+    installations: Mapping[AppAtTenant, InstallationFacts] = field(default_factory=dict)
     """Converted to ``Installations``. An expired one stays until it is removed, since each decision checks the end itself."""
     origins: Mapping[TenantId, frozenset[str]] = field(default_factory=dict)
     """Per tenant, the union of origins of clients installed there (CORS preflight)."""

@@ -26,8 +26,6 @@ NOTHING = "-"
 REMOVED = "removed"
 VALUES = 3
 """The values of a line after its app."""
-AppAt = tuple[TenantId, AppId]
-"""An app at a hospital."""
 Decisive = Sequence[str | int | None]
 """What enforcement reads of an installation, as the table has it: the columns of ``DECISIVE``."""
 DECISIVE = (

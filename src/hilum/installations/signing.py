@@ -14,10 +14,10 @@ from hilum.infra.context import Context
 from hilum.infra.unreadable import DAMAGED
 from hilum.installations import sheets, store
 from hilum.installations.models import Installation, InstallationFacts
-from hilum.installations.sheets import AppAt, Decisive, Line, Sheet
+from hilum.installations.sheets import Decisive, Line, Sheet
 from hilum.kernel.batches import batched
 from hilum.kernel.errors import Conflict
-from hilum.kernel.ids import AppId, TenantId
+from hilum.kernel.ids import AppAtTenant, AppId, TenantId
 
 Row = TypeVar("Row")
 SUBJECT = "installed"
@@ -99,7 +99,9 @@ def counting_apps_at(ctx: Context, tenant: TenantId) -> list[AppId]:
     return [AppId(app) for _, app, *_ in found]
 
 
-def facts_at(ctx: Context, places: Collection[AppAt]) -> Iterator[tuple[AppAt, InstallationFacts]]:
+def facts_at(
+    ctx: Context, places: Collection[AppAtTenant]
+) -> Iterator[tuple[AppAtTenant, InstallationFacts]]:
     """Read the facts of the installations at some places that count. Few enough for one statement."""
     for row in counting(ctx, lambda ctx: list(store.read_decisive(ctx.tx, places)), tuple):
         if (found := store.facts_of(row)) is not None:
@@ -109,7 +111,7 @@ def facts_at(ctx: Context, places: Collection[AppAt]) -> Iterator[tuple[AppAt, I
 def all_facts(ctx: Context, *, batch: int) -> Iterator[tuple[TenantId, AppId, InstallationFacts]]:
     """Stream the facts of every installation that counts."""
     before, texts = attestations.newest_head(ctx), _trusted(ctx, None)
-    odd: list[AppAt] = []
+    odd: list[AppAtTenant] = []
     number_of, digest_of = sheets.number_of, sheets.digest_of
     for row in store.read_decisive(ctx.tx):
         # ``sheets.fits`` written out: a worker that starts does this for a million rows before it is ready.
@@ -208,19 +210,19 @@ def attest_removed(ctx: Context, removed: Installation) -> None:
     _write(ctx, {place: lambda line: Line(removed=True) if line.removed or by_somebody else None})
 
 
-def attest_gone(ctx: Context, places: Iterable[AppAt]) -> None:
+def attest_gone(ctx: Context, places: Iterable[AppAtTenant]) -> None:
     """Sign that apps and their installations were deleted, and leave nothing of them, except where the tree is damaged. Raises Conflict."""
     # Otherwise one damaged sheet would stop all that the verb does. What it still says of apps that no longer exist has no effect.
     some = (each for each in places if attestations.can_sign(ctx, f"{SUBJECT}/{sheets.sheet_of(*each)}"))
     _write(ctx, dict.fromkeys(some, lambda _: None))
 
 
-def _write(ctx: Context, changes: Mapping[AppAt, Callable[[Line], Line | None]]) -> None:
+def _write(ctx: Context, changes: Mapping[AppAtTenant, Callable[[Line], Line | None]]) -> None:
     if not changes:
         return
     # Before the sheets are read: another change of the same one must be on it.
     attestations.lock(ctx)
-    by_sheet: dict[str, list[AppAt]] = {}
+    by_sheet: dict[str, list[AppAtTenant]] = {}
     for place in changes:
         by_sheet.setdefault(sheets.sheet_of(*place), []).append(place)
     texts: dict[str, tuple[TenantId, str]] = {}

@@ -30,8 +30,8 @@ from hilum.infra.sorting import NEVER, paged
 from hilum.infra.stored_enums import member_of
 from hilum.infra.unreadable import DAMAGED, Document, Moment, note
 from hilum.installations.models import SORTS, ApprovalRecord, Installation, InstallationFacts
-from hilum.installations.sheets import DECISIVE, AppAt, Decisive, joined
-from hilum.kernel.ids import AppId, FacilityId, TenantId
+from hilum.installations.sheets import DECISIVE, Decisive, joined
+from hilum.kernel.ids import AppAtTenant, AppId, FacilityId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.kernel.times import from_micros, to_micros
 from hilum.registry.models import Environment
@@ -273,7 +273,7 @@ def read_installation_facts(
 
 def read_decisive(
     tx: Connection,
-    of: Collection[AppAt] | None = None,
+    of: Collection[AppAtTenant] | None = None,
     *,
     apps: Collection[AppId] | None = None,
     tenant: TenantId | None = None,

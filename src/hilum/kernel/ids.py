@@ -10,6 +10,8 @@ VendorId = NewType("VendorId", str)
 """Has an underscore, which no tenant's id has: the place of an account is one or the other (ADR 48)."""
 AppId = NewType("AppId", str)
 VersionId = NewType("VersionId", str)
+AppAtTenant = tuple[TenantId, AppId]
+"""An app at a hospital."""
 ClientId = NewType("ClientId", str)
 LaunchId = NewType("LaunchId", str)
 RunId = NewType("RunId", str)

@@ -11,11 +11,10 @@ from typing import Protocol, TypeVar
 
 from hilum.audit.models import Served
 from hilum.infra.context import Context
-from hilum.kernel.ids import AppId, TenantId
+from hilum.kernel.ids import AppAtTenant, AppId, TenantId
 from hilum.monitoring import judging
 from hilum.monitoring.judging import NOTHING
 from hilum.monitoring.models import BATCH, WINDOW
-from hilum.monitoring.store import AppAtTenant
 
 T = TypeVar("T")
 

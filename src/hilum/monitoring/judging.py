@@ -12,10 +12,9 @@ from hilum.contacts.models import ContactKind
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.installations import service as installations
-from hilum.kernel.ids import AppId, TenantId, VendorId
+from hilum.kernel.ids import AppAtTenant, AppId, TenantId, VendorId
 from hilum.monitoring import policy, store
 from hilum.monitoring.models import BATCH, MAILED_AGAIN, NAMED, Alert, Followed, Run, Skip, Watched
-from hilum.monitoring.store import AppAtTenant
 from hilum.notices import service as notices
 from hilum.notices.models import EventKind, Mail, MailKind, VendorEvent
 from hilum.policies import service as policies

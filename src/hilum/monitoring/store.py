@@ -25,7 +25,7 @@ from sqlalchemy import (
 from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata, row_of
 from hilum.infra.sorting import by_key
 from hilum.kernel.errors import NotFound
-from hilum.kernel.ids import AppId, TenantId, VendorId
+from hilum.kernel.ids import AppAtTenant, AppId, TenantId, VendorId
 from hilum.kernel.pages import PageQuery
 from hilum.monitoring.models import PURGE_BATCH, Alert, AlertKind, CloseReason, Run
 
@@ -72,9 +72,6 @@ runs = Table(
     Column("judged", Integer, nullable=False),
     Column("skipped", JSON, nullable=False),
 )
-
-AppAtTenant = tuple[TenantId, AppId]
-"""An app at a hospital."""
 
 
 def add(tx: Connection, alert: Alert) -> None:
