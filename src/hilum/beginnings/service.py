@@ -15,6 +15,7 @@ from hilum.beginnings.models import Friction, FrictionFigure
 from hilum.clients import service as clients
 from hilum.infra import lanes
 from hilum.infra.context import Context
+from hilum.infra.db import in_batches
 from hilum.infra.lanes import Lane
 from hilum.kernel.actor import require_platform
 from hilum.kernel.ids import AppId, ClientId, VendorId
@@ -81,13 +82,12 @@ def follow_refusals(ctx: Context) -> bool:
     """Count refused attempts of a short period for vendors that had no token then; return whether there is more to count."""
     since = store.followed(ctx.tx, REFUSED[0]) or ctx.now - COUNTED_BACK
     until = max(since, min(since + WINDOW, ctx.now - LAG))
-    trying = store.trying_since(ctx.tx, since)
-    vendor_of = _vendors_of_clients(ctx, trying) if trying else {}
+    events = [event for action in REFUSED for event in _events(ctx, action, since, until)]
+    # From the refusals to their vendors, and not the other way: most vendors were refused nothing lately.
+    vendor_of = _vendors_of_clients(ctx, {ClientId(event.event.client) for event in events})
+    trying = store.trying_since(ctx.tx, since, set(vendor_of.values()))
     refused = [
-        (vendor_of[event.event.client], event.at)
-        for action in (REFUSED if vendor_of else ())
-        for event in _events(ctx, action, since, until)
-        if event.event.client in vendor_of
+        (vendor, event.at) for event in events if (vendor := vendor_of.get(event.event.client)) in trying
     ]
     for vendor in {vendor for vendor, _ in refused if trying[vendor].launched_at is None}:
         # The vendor may have got its token since the last check; later refusals are not friction.
@@ -151,7 +151,8 @@ def _first_tokens(ctx: Context, app: AppId, since: datetime) -> Iterable[Recorde
     return audit.list_events(ctx, replace(query, oldest_first=True)).events
 
 
-def _vendors_of_clients(ctx: Context, trying: Collection[VendorId]) -> dict[str, VendorId]:
-    apps = registry.apps_of_vendors(ctx, trying)
-    facts = clients.facts_of_apps(ctx, apps) if apps else {}
-    return {each.id: each.vendor for of in facts.values() for each in of}
+def _vendors_of_clients(ctx: Context, of: Collection[ClientId]) -> dict[str, VendorId]:
+    """Return the vendors of clients, without those that do not exist."""
+    found = [client for batch in in_batches(of) for client in clients.read_named(ctx, batch)]
+    apps = registry.read_apps(ctx, {each.app for each in found})
+    return {each.id: apps[each.app].vendor for each in found if each.app in apps}

@@ -3,13 +3,14 @@
 They keep the names that they had in ``revalidation``, so that the previous release finds them.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Column, Connection, Index, Integer, Row, String, Table, select
 
 from hilum.beginnings.models import Friction
-from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata
 from hilum.kernel.ids import VendorId
 
 frictions = Table(
@@ -62,10 +63,15 @@ def under_way(
     return [_friction(row) for row in rows]
 
 
-def trying_since(tx: Connection, since: datetime) -> dict[VendorId, Friction]:
-    """Return and lock the vendors that had no token yet at a moment."""
-    query = select(frictions).where((frictions.c.launched_at.is_(None)) | (frictions.c.launched_at >= since))
-    return {VendorId(row.vendor): _friction(row) for row in tx.execute(query.with_for_update())}
+def trying_since(tx: Connection, since: datetime, of: Collection[VendorId]) -> dict[VendorId, Friction]:
+    """Return and lock those of some vendors that had no token yet at a moment."""
+    had_none = frictions.c.launched_at.is_(None) | (frictions.c.launched_at >= since)
+    found: dict[VendorId, Friction] = {}
+    # Sorted, so that two processes lock in the same order.
+    for batch in in_batches(sorted(of)):
+        query = select(frictions).where(had_none, frictions.c.vendor.in_(batch)).order_by(frictions.c.vendor)
+        found |= {VendorId(row.vendor): _friction(row) for row in tx.execute(query.with_for_update())}
+    return found
 
 
 def signed_up(tx: Connection, since: datetime) -> list[Friction]:
