@@ -15,7 +15,6 @@ from hilum.beginnings.models import Friction, FrictionFigure
 from hilum.clients import service as clients
 from hilum.infra import lanes
 from hilum.infra.context import Context
-from hilum.infra.db import in_batches
 from hilum.infra.lanes import Lane
 from hilum.kernel.actor import require_platform
 from hilum.kernel.ids import AppId, ClientId, VendorId
@@ -153,6 +152,6 @@ def _first_tokens(ctx: Context, app: AppId, since: datetime) -> Iterable[Recorde
 
 def _vendors_of_clients(ctx: Context, of: Collection[ClientId]) -> dict[str, VendorId]:
     """Return the vendors of clients, without those that do not exist."""
-    found = [client for batch in in_batches(of) for client in clients.read_named(ctx, batch)]
+    found = clients.read_named(ctx, of)
     apps = registry.read_apps(ctx, {each.app for each in found})
     return {each.id: apps[each.app].vendor for each in found if each.app in apps}

@@ -34,7 +34,7 @@ from hilum.clients.models import (
     Deployment,
     Transfer,
 )
-from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
+from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata, row_of
 from hilum.infra.prepared_statements import prepare_rows, prepare_rows_by_values
 from hilum.infra.sorting import by_key
 from hilum.infra.stored_enums import member_of
@@ -329,7 +329,11 @@ def find_named(tx: Connection, named: str, limit: int) -> list[Client]:
 
 def read_named(tx: Connection, of: Collection[ClientId]) -> list[Client]:
     """Read some clients by their ids, without secrets."""
-    return [_shown(row) for row in tx.execute(select(clients).where(clients.c.id.in_(of)))]
+    return [
+        _shown(row)
+        for batch in in_batches(of)
+        for row in tx.execute(select(clients).where(clients.c.id.in_(batch)))
+    ]
 
 
 def count_clients(tx: Connection, app: AppId) -> int:
