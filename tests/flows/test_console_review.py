@@ -150,6 +150,8 @@ def test_a_lens_is_taken_found_wanting_answered_fixed_and_passed_by_pages(ground
     assert FOUND["fix_0"] in text
     assert "Rita" not in text, "who of the staff it was is the platform's"
     assert send(vendor, theirs, "lens", act="answer", text="It is in memory now.").status_code == 303
+    beside = unescape(browser.get(page).text).partition("History</h2>")[0]
+    assert "It is in memory now." in beside, "what the vendor answered is where the finding is resolved"
     everything_met = {f"answer_{each}": "met" for each in _points("technical")}
     early = send(browser, page, "verdict", act="judge", verdict="pass", text="Fine.", **everything_met)
     assert early.status_code == 422, "a high finding is open"

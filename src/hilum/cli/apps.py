@@ -270,14 +270,14 @@ def read_object(file: Path) -> dict[str, Any]:
 def app_change(client_id: str, file: Path, *, json_: bool) -> None:
     r"""Edit a client by a JSON file (- for standard input); for a certified production client it waits for a reviewer.
 
-    The file has `revision` as `hilum app show` prints it for the client, and any of redirect_uris, launch_url, origins, scope, jwks,
+    The file has `revision` as `hilum client show` prints it, and any of redirect_uris, launch_url, origins, scope, jwks,
     jwks_uri, grant_types.
 
     \b
     Example:
       hilum app change cli_01h... change.json
     """
-    show_one(api.call("PATCH", f"/clients/{api.segment(client_id)}", read_object(file)), json_=json_)
+    show_client(api.call("PATCH", f"/clients/{api.segment(client_id)}", read_object(file)), json_=json_)
 
 
 @app.command("offer")

@@ -49,7 +49,7 @@ def client_show(client_id: str, *, json_: bool) -> None:
 
 def show_client(found: dict[str, Any], *, json_: bool) -> None:
     """Print a client as text or as JSON; of each secret, when it ends."""
-    if not json_:
+    if not json_ and "secrets" in found:
         ends = [each["expires_at"] for each in found["secrets"]]
         found = found | {"secrets": [f"until {end}" if end else "without an end" for end in ends]}
     show_one(found, json_=json_)

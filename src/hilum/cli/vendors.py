@@ -171,7 +171,9 @@ def domain_check(vendor_id: str, domain_id: str, *, json_: bool) -> None:
     show_one(found, json_=json_)
     if found["fault"] and not json_:
         said = SENTENCES.get(found["fault"], "The file could not be fetched.")
-        next_ = "Serve proof_line at proof_url, and check again."
+        next_ = (
+            "Serve proof_line at proof_url, or publish it as a TXT record of proof_record, and check again."
+        )
         click.secho(f"not proved: {said} {next_} ({found['fault']})", fg="yellow", err=True)
 
 

@@ -55,7 +55,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "reasons_missing": "State at least one reason code. `hilum review scorecards` lists them.",
         "findings_missing": "State at least one finding, so that the vendor knows what to change.",
         "red_flag": "A red flag keeps a lens from passing, whatever its score.",
-        "findings_block": "A critical or high finding is open, so this lens does not pass yet.",
+        "findings_block": "A critical or high finding is open, so this lens does not pass yet. Resolve it once it is fixed.",
         "score_too_low": "Too few points are met for this lens to pass.",
         "unused_undefended": "Hospitals granted this scope for 90 days and nobody used it. Remove it, or state in `defence` why it is still needed.",
         "justification_missing": "Each scope needs a sentence that says what the app does with it.",

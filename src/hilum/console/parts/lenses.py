@@ -87,8 +87,19 @@ def _card(lens: LensReview, view: LensesView, who: Mapping[str, str], now: datet
         "score": score_of(lens.answers),
         "flags": [known.get(f"{lens.lens}.{each}", each) for each in lens.flags],
         "reasons": [known.get(each, each) for each in lens.reasons],
+        "answer": _answer(lens, view),
         "findings": findings((each for each in view.findings if each.lens is lens.lens), now),
     }
+
+
+def _answer(lens: LensReview, view: LensesView) -> str:
+    """Return what the vendor answered to what was found, as long as the reviewer judges it."""
+    answers = [each.reason for each in view.steps if each.lens is lens.lens and _is_answer(each)]
+    return answers[-1] if answers and lens.state is LensState.TAKEN else ""
+
+
+def _is_answer(step: LensStep) -> bool:
+    return (step.before, step.after) == (LensState.NEEDS_CHANGES, LensState.TAKEN)
 
 
 def findings(found: Iterable[Finding], now: datetime) -> list[dict[str, Any]]:
@@ -120,7 +131,7 @@ def history(steps: Iterable[LensStep], who: Mapping[str, str]) -> list[TimelineE
 
 def _said(step: LensStep) -> str:
     lens = title_of(step.lens).lower()
-    if step.before is LensState.NEEDS_CHANGES and step.after is LensState.TAKEN:
+    if _is_answer(step):
         return f"answered what the {lens} lens found"
     if step.before in {LensState.TAKEN, LensState.NEEDS_CHANGES} and step.after is LensState.OPEN:
         return f"gave the {lens} lens back"
