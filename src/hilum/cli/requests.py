@@ -8,7 +8,7 @@ import click
 
 from hilum.cli import api
 from hilum.cli.apps import read_object
-from hilum.cli.named import app_argument, id_of
+from hilum.cli.named import Named, id_of
 from hilum.cli.output import REFUSED, as_json, plain, table
 from hilum.cli.resources import MOMENT, json_option, show, show_one, sort_option, tenant_option
 from hilum.kernel.lists import counted
@@ -41,7 +41,7 @@ def request() -> None:
 
 
 @request.command("add")
-@app_argument
+@click.argument("app_id", metavar="APP", type=Named("app", listed_by="hilum request apps"))
 @tenant_option
 @click.option("--role", multiple=True, help="A role that should have it; may be repeated.")
 @click.option("--scope", multiple=True, help="A scope; without --scope and --workflow, all that it may have.")

@@ -11,7 +11,7 @@ import orjson
 
 from hilum.cli import api, containment, host
 from hilum.cli.named import KINDS, TENANT, id_of
-from hilum.cli.output import REFUSED, as_json
+from hilum.cli.output import REFUSED, as_json, plain
 from hilum.cli.resources import MOMENT, json_option, show, show_one, sort_option, with_names
 from hilum.controls.models import SWITCH_SORTS, EngageOrder, Mode, Switch, Target, TargetKind
 from hilum.infra.context import Context
@@ -153,8 +153,12 @@ def _key(kind: str, named: str) -> str:
     if len(kinds) == 1 and kind == kinds[0]:
         return id_of(kind, named)
     first, slash, second = named.rpartition("/")
-    if len(kinds) != 2 or not slash:
+    if len(kinds) != 2:
         return named
+    if not slash:
+        form = "/".join(KINDS[each][1].upper() for each in kinds)
+        click.secho(f"refused: the key of {kind} is {form}, not {plain(named)!r} alone", fg="red", err=True)
+        raise SystemExit(REFUSED)
     return f"{id_of(kinds[0], first)}/{id_of(kinds[1], second)}"
 
 

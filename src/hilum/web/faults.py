@@ -211,7 +211,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "webhook_url_refused": "The URL must be https, at a public address, without credentials and fragment.",
         # switches and quotas
         "key_too_long": "This key is too long.",
-        "key_malformed": "This key does not fit its kind of target.",
+        "key_malformed": "This key does not fit its kind of target: an app at a hospital is `APP/HOSPITAL`, a person with an app `APP/PERSON`, a type its FHIR name, anything else its id.",
         "key_unexpected": "This kind of target has no key.",
         "resource_type_unknown": "FHIR R4 has no such resource type.",
         "reason_missing": "A reason is required.",

@@ -928,7 +928,7 @@ def test_a_switch_is_engaged_listed_shown_and_released_by_commands(hospital: Run
     malformed = first.refuses(
         "switch", "engage", "--target", "app_tenant", "--key", "x", "--reason", "r", saying="refused"
     )
-    assert "key" in malformed.stderr
+    assert "APP/HOSPITAL" in malformed.stderr, "who stops an app in haste reads what to type"
     assert first.hilum("switch", "engage", "--target", "moon", "--reason", "r").returncode == MISUSED
     when = ("--expires-at", "tomorrow")
     assert first.hilum(*order, *when).returncode == MISUSED
