@@ -334,7 +334,8 @@ def app_secret(client_id: str, overlap_s: int | None, *, json_: bool) -> None:
       hilum app secret cli_01h... --overlap-s 86400
     """
     path = f"/clients/{api.segment(client_id)}/secret"
-    show_done(api.call("POST", path, {"overlap_s": overlap_s}), json_=json_)
+    made = api.call("POST", path, {"overlap_s": overlap_s})
+    (show_done if "approval" in made else show_client)(made, json_=json_)
 
 
 @app.command("certify")

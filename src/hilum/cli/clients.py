@@ -51,7 +51,7 @@ def show_client(found: dict[str, Any], *, json_: bool) -> None:
     """Print a client as text or as JSON; of each secret, when it ends."""
     if not json_ and "secrets" in found:
         ends = [each["expires_at"] for each in found["secrets"]]
-        found = found | {"secrets": [f"until {end}" if end else "without an end" for end in ends]}
+        found = found | {"secrets": "; ".join(f"until {end}" if end else "without an end" for end in ends)}
     show_one(found, json_=json_)
 
 

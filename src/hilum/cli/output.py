@@ -87,6 +87,8 @@ def table(rows: Sequence[dict[str, Any]], columns: Sequence[str], *, whole: str 
 def _cell(value: Any, *, whole: bool) -> str:
     if value is None:
         return "-"
+    if isinstance(value, dict):
+        value = "  ".join(f"{name}={_cell(each, whole=True)}" for name, each in value.items())
     if isinstance(value, list | tuple | set | frozenset):
         value = " ".join(str(each) for each in value)
     # A table stays readable in a terminal; --json prints values in full.

@@ -107,6 +107,14 @@ def test_an_address_is_printed_as_it_is_opened_whatever_ids_it_has(
     ]
 
 
+def test_what_an_edit_replaces_is_read_in_a_cell(capsys: pytest.CaptureFixture[str]) -> None:
+    order = {"redirect_uris": ["https://a.example/1", "https://a.example/2"], "launch_url": None}
+    table([{"id": "chg_1", "order": order}], ("id", "order"), whole="order")
+
+    said = "redirect_uris=https://a.example/1 https://a.example/2  launch_url=-"
+    assert capsys.readouterr().out.splitlines()[1:] == [f"chg_1  {said}"]
+
+
 @pytest.mark.parametrize(
     ("size", "words"),
     [
