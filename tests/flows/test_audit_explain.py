@@ -9,6 +9,7 @@ import pytest
 
 from hilum.audit import explanation, live, service
 from hilum.audit.models import Access, Event, Explanation, Outcome
+from hilum.console.action_words import ACTION_WORDS
 from hilum.infra.context import Context, Trace
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import Actor, ActorKind
@@ -355,6 +356,13 @@ def test_the_actor_is_described_in_words(place: JournalGround, actor: Actor, tol
     place.uow.write_now(lambda ctx: service.record(ctx, event), actor=actor, trace=Trace("req_actor"))
 
     assert f"registry.vendor.add was done by {told}." in explain(place, "req_actor").sentences[0]
+
+
+def test_whatever_changes_an_installation_is_explained_in_words() -> None:
+    """Its events are in the explanation of each request of the app there."""
+    changes = {each for each in ACTION_WORDS if each.startswith("registry.installation.")}
+
+    assert changes - set(explanation._HAPPENED) == set()
 
 
 def test_every_phrase_names_an_action_that_there_is() -> None:

@@ -199,7 +199,7 @@ ACTION_WORDS: Mapping[str, str] = MappingProxyType(
         "registry.installation.pin": "set networks of an app's backend services",
         "registry.installation.remove": "removed an app",
         "registry.installation.validate": "looked at an app again and left it as it is",
-        "registry.installation.widen": "accepted a wider version",
+        "registry.installation.widen": "gave an app more",
         "registry.peer.add": "registered the client of a hospital's EHR",
         "registry.profile.save": "changed what a vendor states about an app",
         "registry.secret.rotate": "gave a client a second secret",
