@@ -140,6 +140,7 @@ def test_a_lens_is_taken_found_wanting_answered_fixed_and_passed_by_pages(ground
     bare = send(browser, page, "verdict", **words)
     assert bare.status_code == 422
     assert "See below." in bare.text
+    assert "The verdict is invalid; see below." in bare.text
     asked = send(browser, page, "verdict", **words | FOUND, reasons="technical.tokens")
     assert asked.status_code == 303, asked.text
 

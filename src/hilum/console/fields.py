@@ -71,7 +71,8 @@ def answered(given: Form = NO_FORM, error: Refused | None = None) -> dict[str, A
     return {
         "status": status,
         "given": given,
-        "detail": error.detail if error is not None else "",
+        # The API's answer has members; a page has its sentences below.
+        "detail": error.detail.replace("; see fields.", "; see below.") if error is not None else "",
         "faults": sentences(error.fields or {"form": "invalid"}) if isinstance(error, Invalid) else {},
     }
 
