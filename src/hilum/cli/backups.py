@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hilum.cli import host, preflight
-from hilum.cli.output import as_json, refuse, size_in_words
+from hilum.cli.output import as_json, in_utc, refuse, size_in_words
 from hilum.cli.resources import json_option
 from hilum.infra.context import Context, Trace
 from hilum.kernel.errors import HilumError
@@ -102,7 +102,7 @@ def restore(source: Path, *, replaces: bool, json_: bool) -> None:
     if json_:
         as_json(asdict(done) | {"seconds": round(took, 2)})
         return
-    click.echo(f"Restored as of {done.manifest.made_at}, in {took:.1f} s.")
+    click.echo(f"Restored as of {in_utc(done.manifest.made_at)}, in {took:.1f} s.")
     click.echo(f"Everything but the control plane is in {found.data_dir} (HILUM_DATA_DIR).")
     if found.database_url.startswith(host.SQLITE):
         control = found.database_url.removeprefix(host.SQLITE)

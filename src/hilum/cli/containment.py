@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from hilum.cli.output import in_utc
 from hilum.kernel.lists import counted
 
 _VERDICTS = {
@@ -29,10 +30,10 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
     yield _VERDICTS.get(report["verdict"], report["verdict"])
     yield from (f"  missing: {_GAPS.get(gap, gap)}" for gap in report["gaps"])
     yield f"switch {report['switch']} on {report['target']} ({report['mode']}): {report['reason']}"
-    yield f"engaged at {_at(report['engaged_at'])} by {report['engaged_by']}"
+    yield f"engaged at {in_utc(report['engaged_at'])} by {report['engaged_by']}"
     if report["stopped_from"]:
-        yield f"confirmed by the last worker at {_at(report['stopped_from'])}, after {report['longest_ms']:.0f} ms"
-    yield f"covers answers until {_at(report['until'])}"
+        yield f"confirmed by the last worker at {in_utc(report['stopped_from'])}, after {report['longest_ms']:.0f} ms"
+    yield f"covers answers until {in_utc(report['until'])}"
     for each in report["confirmations"]:
         yield f"  {each['node'] or 'unnamed node'}, worker {each['worker']}: {each['ms']:.0f} ms"
     for node, silent in report["workers_silent"].items():
@@ -54,9 +55,4 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
 
 
 def _request(request: dict[str, Any]) -> str:
-    return f"{request['request_id']} at {request['tenant']}, {request['interaction']}, answered at {_at(request['ended'])}"
-
-
-def _at(moment: str) -> str:
-    """Return a moment of the signed report as commands print every other."""
-    return moment.replace("+00:00", "Z")
+    return f"{request['request_id']} at {request['tenant']}, {request['interaction']}, answered at {in_utc(request['ended'])}"

@@ -101,6 +101,11 @@ def plain(text: str) -> str:
     return "".join(each if each.isprintable() else " " if each.isspace() else "\ufffd" for each in text)
 
 
+def in_utc(moment: str) -> str:
+    """Return a moment of a signed document as the API writes every other."""
+    return moment.replace("+00:00", "Z")
+
+
 def size_in_words(size: int) -> str:
     """Return a number of bytes in the unit in which it is not 0."""
     if size < 1_000:
