@@ -192,6 +192,9 @@ def test_a_stop_a_narrowed_setting_and_an_administrator_each_end_it_for_good(
 
         again = partial(service.open_use, order=NewUse(LAUNCH, REASON))
         assert ward.refused("doctor", again) == "switch_engaged"
+        assert ward.do("doctor", service.list_openable) == [], (
+            "nobody chooses in an emergency what is refused"
+        )
         ward.reopen()
         elsewhere = replace(
             ward.open(),

@@ -35,9 +35,11 @@ from hilum.breakglass.models import (
 from hilum.clients import service as clients
 from hilum.controls.policy import administers
 from hilum.identity import service as identity
+from hilum.identity.models import Person
 from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.actor import Actor
+from hilum.kernel.decision import Reason
 from hilum.kernel.errors import NO_RIGHT, Conflict, Invalid, NotFound, NotPermitted, Readers, not_shown
 from hilum.kernel.ids import LaunchId, PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -61,8 +63,13 @@ def list_openable(ctx: Context) -> list[Launch]:
     """List the actor's own launches in which they could break the glass, newest first. Raises NotPermitted."""
     if not policy.may_ask(ctx.actor):
         raise NotPermitted("break_glass_role", policy.DETAILS["break_glass_role"])
-    recent = launches.list_of_person(ctx, PersonId(ctx.actor.id), ctx.now - LAUNCH_AGE, LAUNCHES_SHOWN)
-    return [each for each in recent if policy.is_openable(each, ctx.actor, ctx.now)]
+    clinician = identity.get_person(ctx, PersonId(ctx.actor.id))
+    recent = launches.list_of_person(ctx, clinician.id, ctx.now - LAUNCH_AGE, LAUNCHES_SHOWN)
+    return [
+        each
+        for each in recent
+        if policy.is_openable(each, ctx.actor, ctx.now) and not _stopped(ctx, each, clinician)
+    ]
 
 
 def open_use(ctx: Context, order: NewUse) -> Use:
@@ -89,10 +96,7 @@ def open_use(ctx: Context, order: NewUse) -> Use:
         raise audit.refusal(ctx, replace(event, reason=fault), policy.DETAILS[fault])
     event = replace(event, client=launch.client, launch=launch.id, patient=launch.patient)
     clinician = identity.get_person(ctx, person)
-    judged = standing.read(
-        ctx, tenant.id, launch.client, clinician, issued_at=launch.created_at, facility=launch.facility
-    )
-    if reason := standing_fault(judged, ctx.now):
+    if reason := _stopped(ctx, launch, clinician):
         raise audit.refusal(ctx, replace(event, reason=reason), meaning_of(reason))
     client = clients.get_client(ctx, launch.client)
     use = Use(
@@ -115,6 +119,14 @@ def open_use(ctx: Context, order: NewUse) -> Use:
     ctx.advance_epoch(BREAK_GLASS, f"use/{use.id}", urgent=True)
     audit.record(ctx, _event("breakglass.use.open", use, reason=use.reason, ends_at=use.ends_at.isoformat()))
     return use
+
+
+def _stopped(ctx: Context, launch: Launch, clinician: Person) -> Reason | None:
+    """Return why an app may do nothing any longer with a launch; None if it may."""
+    judged = standing.read(
+        ctx, launch.tenant, launch.client, clinician, issued_at=launch.created_at, facility=launch.facility
+    )
+    return standing_fault(judged, ctx.now)
 
 
 def _notify(ctx: Context, use: Use, hospital: str, person: str) -> None:
