@@ -2,12 +2,12 @@
 
 import base64
 import json
-from pathlib import Path
 from typing import Any
 
 from hilum.audit import live as journals
 from hilum.audit.models import Access, AccessQuery
 from tests.flows.gateway_ground import GENERAL, Answer, Ground
+from tests.sim.journals import journal_of
 
 CANARY = "SECRET-OF-P2"
 INLINE = [{"attachment": {"contentType": "text/plain", "data": "bWluZQ=="}}]
@@ -34,7 +34,7 @@ def binary(id_: str, text: str) -> dict[str, Any]:
 
 def recorded(made: Ground) -> Access:
     """The latest access of the app."""
-    folder = Path(made.uow.db.url.removeprefix("sqlite:///")).parent / "journal"
+    folder = journal_of(made.uow)
     reader = journals.open_reader(folder, made.uow.db.url)
     return reader.newest(AccessQuery(tenant=GENERAL, limit=1))[0]
 

@@ -3,7 +3,6 @@
 import io
 import random
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +16,7 @@ from hilum.infra import logs
 from hilum.upstream import live as upstreams
 from tests.effort import effort
 from tests.flows.gateway_ground import GENERAL, Answer, Ground, Play, call
+from tests.sim.journals import journal_of
 from tests.sim.one_world import in_one_world
 from tests.sim.plain_logs import use_plain
 from tests.unit.gateway.facts import observation
@@ -202,7 +202,7 @@ def test_no_input_brings_the_gateway_down_or_another_patients_data_out(play: Pla
         token = made.token("patient/*.cruds")
         chance = random.Random(20_260_302)
         unrecorded = 0
-        reader = journals.open_reader(_folder(made), made.uow.db.url)
+        reader = journals.open_reader(journal_of(made.uow), made.uow.db.url)
         for n in range(effort(1_500, 60_000)):
             thrown = mangled(chance)
             held = (
@@ -223,10 +223,6 @@ def test_no_input_brings_the_gateway_down_or_another_patients_data_out(play: Pla
         assert x1.json["meta"]["versionId"] == "2"
 
     play(story)
-
-
-def _folder(made: Ground) -> Path:
-    return Path(made.uow.db.url.removeprefix("sqlite:///")).parent / "journal"
 
 
 def test_no_part_of_a_tenants_name_leads_anywhere_else(play: Play) -> None:

@@ -4,8 +4,8 @@ import time
 
 from tests.bench.figures import Figure
 from tests.bench.rig import Rig, rig
-from tests.flows.outside.certified_app import SCENARIOS, RunApp, answer_of, register
 from tests.flows.outside.ground import Outside, tell
+from tests.flows.outside.run_app import SCENARIOS, RunApp, answer_of, register
 from tests.sim.running import Described
 from tests.sim.webhook_receiver import webhook_receiver
 

@@ -55,13 +55,13 @@ def events(site: ControlSite, action: str) -> list[tuple[Outcome, str, str]]:
 def open_link(site: ControlSite, url: str, code: str = "") -> Any:
     """Set PASSWORD through a one-time link, as its owner's browser does."""
     browser = site.browser()
-    path = url.removeprefix("http://127.0.0.1:8000")
+    path = url.removeprefix(ORIGIN)
     shown = browser.get(path)
     if shown.status_code != 200:
         return shown
     token = shown.text.partition('name="csrf" value="')[2].partition('"')[0]
     form = {"csrf": token, "code": code, "password": PASSWORD, "again": PASSWORD}
-    return browser.post(path, data=form, headers={"origin": "http://127.0.0.1:8000"})
+    return browser.post(path, data=form, headers={"origin": ORIGIN})
 
 
 def sign_in(site: ControlSite, vendor: str, username: str) -> Any:

@@ -67,15 +67,11 @@ def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
     return made
 
 
-def enter_staff(site: ControlSite, username: str) -> TestClient:
-    return site.signed_in(username)
-
-
 def agree(site: ControlSite, answer: Any, by: str = "sam") -> Any:
     assert answer.status_code == 303, answer.text
     page = answer.headers["location"]
     assert page.startswith("/operations/staff/apr_")
-    return send(enter_staff(site, by), page, "decision", decision="approve")
+    return send(site.signed_in(by), page, "decision", decision="approve")
 
 
 def wider(site: ControlSite) -> Any:

@@ -43,10 +43,6 @@ def open_run(ground: Ground, browser: TestClient, tenant: str = "general") -> st
     return str(answer.headers["location"])
 
 
-def enter_console(ground: Ground, username: str, tenant: str = "") -> TestClient:
-    return ground.site.signed_in(username, f"/t/{tenant}/signin" if tenant else "/signin")
-
-
 def submitted(ground: Ground, *, status: int = 200, **change: Any) -> str:
     id_ = str(made(ground.submit(**change))["id"])
     check(ground, id_, status=status)

@@ -1,12 +1,12 @@
 """What a certification run leaves in the journal, from which its contract is made."""
 
 from datetime import timedelta
-from pathlib import Path
 
 from hilum.evidence.judging import MINT
 from hilum.evidence.models import Row
 from tests.flows.journal_ground import JournalGround
 from tests.flows.review_ground import Ground
+from tests.sim.journals import journal_of
 
 LATER = timedelta(hours=1)
 BASE = {"request": True, "outcome": "done", "status": 200, "launch": "lch_9"}
@@ -24,5 +24,5 @@ def shown_calls(ground: Ground) -> tuple[Row, ...]:
 
 
 def place_of(ground: Ground) -> JournalGround:
-    url = ground.site.uow.db.url
-    return JournalGround(ground.site.uow, url, Path(url.removeprefix("sqlite:///")).parent / "journal")
+    uow = ground.site.uow
+    return JournalGround(uow, uow.db.url, journal_of(uow))

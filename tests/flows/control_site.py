@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache, partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx2
@@ -58,6 +57,7 @@ from hilum.web.urls import Urls
 from tests.sim.asked_rooms import AskedRooms
 from tests.sim.browser import form_with
 from tests.sim.furnished import furnish
+from tests.sim.journals import journal_of
 from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock, SeededIds
 
@@ -214,7 +214,7 @@ def build(
     )
     providers = Providers(SafeFetcher(allow_private=True), clock, vault())
     federated = federation_pages.Federated(kit, providers)
-    folder = Path(uow.db.url.removeprefix("sqlite:///")).parent / "journal"
+    folder = journal_of(uow)
     domain_checker = checker or DomainChecker(SafeFetcher(allow_private=False, resolve=nowhere))
     make_api = partial(
         mounts.control_plane,

@@ -1,6 +1,5 @@
 """Dry runs of a changed rule book over what the gateway decided."""
 
-from pathlib import Path
 from typing import Any
 
 from hilum.dryruns import service
@@ -9,6 +8,7 @@ from hilum.policies import service as policies
 from hilum.policies.models import DryRun
 from tests.flows.gateway_ground import Ground
 from tests.sim.dry_runs import Jobs
+from tests.sim.journals import journal_of
 from tests.unit.policies.books import document
 
 CELLS = "categories.unclassified.cells"
@@ -20,7 +20,7 @@ def add(made: Ground, changes: dict[str, Any]) -> int:
 
 
 def jobs_at(made: Ground) -> Jobs:
-    return Jobs(made.uow, Path(made.uow.db.url.removeprefix("sqlite:///")).parent / "journal")
+    return Jobs(made.uow, journal_of(made.uow))
 
 
 def dry_run(made: Ground, changes: dict[str, Any]) -> DryRun:

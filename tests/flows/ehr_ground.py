@@ -22,7 +22,7 @@ from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock
 
 SCOPE = "hilum/launch"
-DOOR = f"/t/{MERCY}/ehr/launches"
+LAUNCHES = f"/t/{MERCY}/ehr/launches"
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Ehr:
         return {name: value for name, value in wanted.items() if value is not ...}
 
     def open(self, **change: Any) -> dict[str, Any]:
-        answer = self.send("POST", DOOR, self.order(**change))
+        answer = self.send("POST", LAUNCHES, self.order(**change))
         assert answer.status_code == 201, answer.text
         return answer.json()
 

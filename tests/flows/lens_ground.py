@@ -1,4 +1,4 @@
-"""Submissions of an app of the high tier, with a reviewer for each lens, and of one of the low tier."""
+"""Submissions of an app of the high tier, with a reviewer for each lens, and of one of the low tier; the ledger of their times."""
 
 from collections.abc import Callable
 from threading import Event
@@ -96,7 +96,7 @@ def sent_low(low: Ground) -> str:
 
 
 class Keeper:
-    """Runs the job of the clocks as the system."""
+    """Stands for the lease under which the job of the clocks runs: its verbs run as the system."""
 
     def __init__(self, ground: Ground) -> None:
         self.ground = ground

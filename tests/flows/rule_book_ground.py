@@ -5,7 +5,6 @@ from datetime import date, timedelta
 from typing import Any
 
 from hilum.kernel.ids import TenantId
-from hilum.policies import service
 from hilum.policies import service as policies
 from hilum.policies.models import ApplyOrder, Tier
 from hilum.policies.product_models import NOTICE
@@ -83,7 +82,7 @@ def narrow_rule_book(run: Callable[[Any], Any], changes: dict[str, Any], *tenant
 
 
 def burst(site: ControlSite, tenant: str = "general") -> int:
-    facts = site.system(service.current)
+    facts = site.system(policies.current)
     return int(facts.book_at(TenantId(tenant), START).categories["scheduling"].cells[Tier.LOW].quota.burst)
 
 

@@ -5,7 +5,6 @@ import io
 import re
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy.dialects import postgresql, sqlite
@@ -23,6 +22,7 @@ from tests.flows.connected_ground import connect
 from tests.flows.control_site import build, problem
 from tests.flows.front_channel import Front, answer, front
 from tests.flows.journal_ground import AT, JournalGround, access, index_now
+from tests.sim.journals import journal_of
 from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
@@ -236,7 +236,7 @@ def test_the_api_pages_through_all_of_one_record_and_nothing_of_others(
 ) -> None:
     """C94, on both databases: the same by API, whole, in order, and without what the platform read for its own pages."""
     site = build(uow, clock)
-    folder = Path(uow.db.url.removeprefix("sqlite:///")).parent / "journal"
+    folder = journal_of(uow)
     filled(uow, JournalGround(uow, uow.db.url, folder), 300)
     order = NewPerson(TenantId("general"), "pia", "Pia", "patient", "Patient/pat-1", ("pat-1",))
     site.people["pia"] = site.system(identity.add_person, order=order)

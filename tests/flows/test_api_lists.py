@@ -81,6 +81,7 @@ from tests.flows.control_site import ORIGIN, TRACE, ControlSite, build, in_a_bro
 from tests.flows.journal_ground import JournalGround, access
 from tests.flows.override_ground import override, withhold
 from tests.sim.dry_runs import dry_run, packs_of
+from tests.sim.journals import journal_of
 from tests.sim.rollouts import plan
 from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock, SeededIds
@@ -269,7 +270,7 @@ class Full:
     def __init__(self, site: ControlSite) -> None:
         self.site = site
         self.clients: dict[str, TestClient] = {}
-        folder = Path(site.uow.db.url.removeprefix("sqlite:///")).parent / "journal"
+        folder = journal_of(site.uow)
         JournalGround(site.uow, site.uow.db.url, folder).write(*(access(n) for n in range(1, MORE + 1)))
         self.apps = [self._app(n) for n in range(MORE)]
         self.app = self.apps[0]

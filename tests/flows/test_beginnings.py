@@ -15,7 +15,6 @@ from hilum.beginnings import jobs
 from hilum.kernel.actor import SYSTEM
 from hilum.revalidation.service import Use
 from tests.flows.certified_app import Certified
-from tests.flows.console_review_ground import enter_console
 from tests.flows.contract_ground import place_of
 from tests.flows.control_site import TRACE, problem
 from tests.flows.journal_ground import access
@@ -130,6 +129,6 @@ def test_a_vendor_is_followed_from_its_sign_up_to_what_it_reads_first(ground: Gr
     assert found["minutes_to_launch"] == (launched - began) // MINUTE
     assert (found["minutes_to_read"], found["lost_before_launch"], found["lost_before_read"]) == (7, 1, 0)
     assert (found["tries"], found["median_tries"]) == (3, 3)
-    page = enter_console(ground, "rita").get("/review/reviewers").text
+    page = ground.site.signed_in("rita").get("/review/reviewers").text
     assert "How vendors begin" in page
     assert "7 minutes more" in page

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -38,6 +37,7 @@ from hilum.notices.templates import BREAK_GLASS
 from hilum.registry.store import apps
 from hilum.signin.policy import actor_of
 from tests.flows.gateway_ground import CLINIC, GENERAL, TRACE, Ground, Play
+from tests.sim.journals import journal_of
 from tests.sim.world import FakeClock
 
 T = TypeVar("T")
@@ -138,9 +138,7 @@ def test_it_is_mailed_recorded_and_shown_to_the_patient(play: Play) -> None:
             ("break_glass", "gina@general.example"),
             ("break_glass", "gus@general.example"),
         ]
-        reader = journals.open_reader(
-            Path(made.uow.db.url.removeprefix("sqlite:///")).parent / "journal", made.uow.db.url
-        )
+        reader = journals.open_reader(journal_of(made.uow), made.uow.db.url)
         access = reader.page(AccessQuery(tenant=GENERAL)).accesses[0]
         assert access.detail == f"purpose of use BTG: {use.id}"
         page = ward.do("patient", lambda ctx: histories.read_page(ctx, HistoryQuery("p1"), reader.page))

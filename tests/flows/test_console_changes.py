@@ -6,7 +6,6 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.flows.app_edit_ground import app, edit, logo, others, shown
-from tests.flows.console_ground import enter_staff
 from tests.flows.control_site import ControlSite, problem
 from tests.flows.vendor_ground import made
 from tests.sim.browser import form_with
@@ -30,7 +29,7 @@ def test_a_logo_is_shown_beside_the_one_it_looks_like_and_agreed_to(
     site: ControlSite, app: str, others: str, waits: str
 ) -> None:
     """C212: names and pictures, of all three; only the staff see whose it is."""
-    rita = enter_staff(site, "rita")
+    rita = site.signed_in("rita")
     listed = rita.get("/review/changes").text
     assert "Ward Notes" in listed
     assert f'href="/review/changes/{waits}"' in rita.get("/review/changes").text
@@ -54,7 +53,7 @@ def test_a_logo_is_shown_beside_the_one_it_looks_like_and_agreed_to(
 
 
 def test_it_is_refused_with_a_reason_only(site: ControlSite, others: str, waits: str) -> None:
-    rita = enter_staff(site, "rita")
+    rita = site.signed_in("rita")
 
     for values in ({"act": "refuse"}, {"act": "refuse", "reason": " "}, {"reason": "x"}, {"act": "keep"}):
         assert decide(rita, waits, None, **values).status_code == 422, values
@@ -71,7 +70,7 @@ def test_it_is_refused_with_a_reason_only(site: ControlSite, others: str, waits:
 def test_what_a_colleague_decided_meanwhile_is_not_decided_again(
     site: ControlSite, others: str, waits: str
 ) -> None:
-    rita = enter_staff(site, "rita")
+    rita = site.signed_in("rita")
     form = dict(form_with(rita.get(f"/review/changes/{waits}").text, "reason").fields)
     made(site.api("rita").post(f"/app-edits/{waits}/refuse", json={"reason": "Too alike."}), 200)
 
@@ -84,18 +83,18 @@ def test_what_a_colleague_decided_meanwhile_is_not_decided_again(
 def test_who_may_not_decide_sees_no_form_and_is_refused(site: ControlSite, others: str, waits: str) -> None:
     """As at the API: reviewers agree, platform administrators only refuse, and a form from elsewhere does nothing."""
     for username in ("sam", "otto"):
-        browser = enter_staff(site, username)
+        browser = site.signed_in(username)
         page = browser.get(f"/review/changes/{waits}").text
         assert ("A reviewer decides." in page, 'name="act"' in page) == (True, False)
-    root = enter_staff(site, "root")
+    root = site.signed_in("root")
     assert 'value="approve"' not in root.get(f"/review/changes/{waits}").text
     assert decide(root, waits, act="approve").status_code == 403
-    cross = decide(enter_staff(site, "rita"), waits, {"sec-fetch-site": "cross-site"}, act="approve")
+    cross = decide(site.signed_in("rita"), waits, {"sec-fetch-site": "cross-site"}, act="approve")
     assert cross.status_code == 403
     assert shown(site, others)["logo"] == ""
-    assert enter_staff(site, "rita").get("/review/changes/aed_none").status_code == 404
-    assert enter_staff(site, "rita").get("/review/changes/chg_none").status_code == 404
-    assert enter_staff(site, "rita").get("/review/changes?kind=clients").status_code == 200
+    assert site.signed_in("rita").get("/review/changes/aed_none").status_code == 404
+    assert site.signed_in("rita").get("/review/changes/chg_none").status_code == 404
+    assert site.signed_in("rita").get("/review/changes?kind=clients").status_code == 200
 
 
 def test_who_is_tied_to_the_vendor_agrees_to_no_change_of_it(
@@ -104,7 +103,7 @@ def test_who_is_tied_to_the_vendor_agrees_to_no_change_of_it(
     """C101: neither on the page nor at the API; refusing takes nothing for the vendor."""
     vendor = made(site.api("rita").get(f"/app-edits/{waits}"), 200)["vendor"]
     made(site.api("rita").post("/ties", json={"vendor": vendor, "reason": "I worked there."}))
-    rita = enter_staff(site, "rita")
+    rita = site.signed_in("rita")
 
     page = rita.get(f"/review/changes/{waits}").text
 

@@ -1,7 +1,7 @@
 """A platform administrator lets a hospital leave by page: what it would lose first, its name typed, and two people (C148)."""
 
 from hilum.departures import service as departures
-from tests.flows.console_ground import agree, enter_hospital, enter_staff, site
+from tests.flows.console_ground import agree, enter_hospital, site
 from tests.flows.control_site import ControlSite, send
 
 __all__ = ["site"]
@@ -12,7 +12,7 @@ ORDER = {"reason": "moves <b>away</b>", "name": "General", "days": "14"}
 
 
 def test_what_it_would_lose_comes_first_and_two_let_it_leave(site: ControlSite) -> None:
-    root = enter_staff(site, "root")
+    root = site.signed_in("root")
     assert f'href="{NEW}"' in root.get("/operations/departures").text
     assert "tenant=general" in root.get(NEW).text
     assert "tenant=mercy" not in root.get(f"{NEW}?q=gene").text
@@ -35,7 +35,7 @@ def test_what_it_would_lose_comes_first_and_two_let_it_leave(site: ControlSite) 
 
 
 def test_it_is_not_requested_by_mistake_or_without_the_right(site: ControlSite) -> None:
-    root = enter_staff(site, "root")
+    root = site.signed_in("root")
     for wrong in ({"name": "general"}, {"name": ""}, {"reason": " "}, {"days": "1"}, {"days": "x"}):
         answer = send(root, ASK, "name", **(ORDER | wrong))
         assert (answer.status_code, "Nothing was asked for" in answer.text) == (422, True), wrong
@@ -43,7 +43,7 @@ def test_it_is_not_requested_by_mistake_or_without_the_right(site: ControlSite) 
     assert root.get(f"{NEW}?tenant=%00").status_code == 422
     assert root.post(NEW, data=ORDER | {"tenant": "general"}).status_code == 403
     for username in ("rita", "otto"):
-        browser = enter_staff(site, username)
+        browser = site.signed_in(username)
         assert browser.get(NEW).status_code == 403
         assert NEW not in browser.get("/operations/departures").text
     assert site.system(departures.list_departures) == []
@@ -64,7 +64,7 @@ def test_a_hospitals_administrator_asks_for_its_own_only(site: ControlSite) -> N
 
     assert asked.headers["location"].startswith("/tenant/waiting/apr_")
     waits = asked.headers["location"].replace("/tenant/waiting", "/operations/staff")
-    assert send(enter_staff(site, "sam"), waits, "decision", decision="approve").status_code == 303
+    assert send(site.signed_in("sam"), waits, "decision", decision="approve").status_code == 303
     ((left, _),) = site.system(departures.list_departures)
     assert left.tenant == "general"
     assert gina.get(page).status_code in {401, 403, 404}

@@ -16,7 +16,7 @@ from hilum.policies.models import NOTICE, ScopeStatus
 from hilum.policies.store import save_dry_run
 from hilum.registry import service as registry
 from hilum.registry.models import NewApp, NewVendor
-from tests.flows.console_ground import enter_staff, site, wider
+from tests.flows.console_ground import site, wider
 from tests.flows.control_site import ControlSite, send
 from tests.sim.browser import form_with
 from tests.sim.dry_runs import dry_run
@@ -26,7 +26,7 @@ __all__ = ["site"]
 
 def test_a_colleague_is_added_by_two_and_nobody_sees_both_halves(site: ControlSite) -> None:
     """C200: who asks gets the setup code, who agrees the link."""
-    root = enter_staff(site, "root")
+    root = site.signed_in("root")
 
     asked = send(root, "/operations/staff/new", "username", name="Ada New", username="ada", role="auditor")
 
@@ -37,7 +37,7 @@ def test_a_colleague_is_added_by_two_and_nobody_sees_both_halves(site: ControlSi
     page = "/operations/staff/" + waits.partition('href="/operations/staff/apr_')[2].partition('"')[0].join(
         ["apr_", ""]
     )
-    agreed = send(enter_staff(site, "sam"), page, "decision", decision="approve")
+    agreed = send(site.signed_in("sam"), page, "decision", decision="approve")
     assert "/enrol/hil_ln_" in agreed.text
     found = site.system(partial(identity.find_person_by_username, tenant=None, username="ada"))
     assert (found.role, found.tenant) == ("auditor", None)
@@ -46,7 +46,7 @@ def test_a_colleague_is_added_by_two_and_nobody_sees_both_halves(site: ControlSi
     nobody = send(root, "/operations/staff/new", "username", name="X", username="x", role="administrator")
     assert nobody.status_code == 422
     for username in ("sam", "rita", "otto"):
-        assert enter_staff(site, username).get("/operations/staff/new").status_code == 403
+        assert site.signed_in(username).get("/operations/staff/new").status_code == 403
 
 
 def product(site: ControlSite) -> Any:
@@ -56,7 +56,7 @@ def product(site: ControlSite) -> Any:
 
 def test_a_scope_product_is_ended_by_a_version_that_two_put_in_force(site: ControlSite) -> None:
     """C61, C62: the page writes a version with notice; nothing counts before it is in force."""
-    root, found = enter_staff(site, "root"), product(site)
+    root, found = site.signed_in("root"), product(site)
     page = f"/operations/scopes/{found.name}"
     assert found.name.replace("_", " ") in root.get("/operations/scopes?state=active").text
     late = f"{site.clock.now() + NOTICE + timedelta(days=2):%Y-%m-%d}"
@@ -79,19 +79,19 @@ def test_a_scope_product_is_ended_by_a_version_that_two_put_in_force(site: Contr
     assert done.headers.get("location") == "/operations/policy"
     assert site.system(policies.in_force).everywhere == 2
     assert "deprecated" in root.get(page).text
-    assert 'name="sunset"' not in enter_staff(site, "sam").get(page).text
+    assert 'name="sunset"' not in site.signed_in("sam").get(page).text
 
 
 def test_a_rule_book_that_allows_something_new_is_tried_and_waits(site: ControlSite) -> None:
     """C208, C210: what it means comes first; without a dry run, a reason or a place nothing happens."""
-    root = enter_staff(site, "root")
+    root = site.signed_in("root")
     document = wider(site)
     number = site.system(policies.add_version, document=document, base=1, note="One more").number
     page = f"/operations/policy/versions/{number}/apply"
     shown = root.get(page).text
     assert "a second person must agree" in shown
     for username in ("sam", "rita", "otto"):
-        assert enter_staff(site, username).get(page).status_code == 403
+        assert site.signed_in(username).get(page).status_code == 403
 
     form = dict(form_with(shown, "where").fields) | {"act": "apply", "reason": "asked for by wards"}
     assert root.post(page, data=form).status_code == 422
@@ -105,13 +105,13 @@ def test_a_rule_book_that_allows_something_new_is_tried_and_waits(site: ControlS
     assert run.status_code == 303
     assert "In progress" in root.get(run.headers["location"]).text
     assert "waits" in root.get(page).text
-    assert enter_staff(site, "otto").get(run.headers["location"]).status_code == 200
-    assert enter_staff(site, "root").get("/operations/policy/dry-runs/none").status_code == 404
+    assert site.signed_in("otto").get(run.headers["location"]).status_code == 200
+    assert site.signed_in("root").get("/operations/policy/dry-runs/none").status_code == 404
 
 
 def test_a_hold_is_placed_by_one_and_released_by_another(site: ControlSite) -> None:
     """Nobody lets evidence go alone; the auditor reads."""
-    page, sam = "/operations/audit/evidence", enter_staff(site, "sam")
+    page, sam = "/operations/audit/evidence", site.signed_in("sam")
 
     for values in ({"reason": " "}, {"tenant": "Nowhere"}, {"since": "long ago"}):
         wrong = send(sam, page, "patient", **({"act": "place", "reason": "incident"} | values))
@@ -126,11 +126,11 @@ def test_a_hold_is_placed_by_one_and_released_by_another(site: ControlSite) -> N
     assert "incident &lt;b&gt;7" in sam.get(page).text
     csrf = dict(form_with(sam.get(page).text, "patient").fields)["csrf"]
     assert sam.post(page, data={"csrf": csrf, "act": "release", "hold": held[0].id}).status_code == 403
-    otto = enter_staff(site, "otto").get(page).text
+    otto = site.signed_in("otto").get(page).text
     assert "incident" in otto
     assert 'name="hold"' not in otto
-    assert enter_staff(site, "rita").get(page).status_code == 403
-    root = enter_staff(site, "root")
+    assert site.signed_in("rita").get(page).status_code == 403
+    root = site.signed_in("root")
     assert send(root, page, "hold", act="release").status_code == 303
     assert site.system(audit.list_holds) == []
 
@@ -139,7 +139,7 @@ def test_the_dated_rules_of_jurisdictions_stand_on_a_page_with_whether_the_book_
     site: ControlSite,
 ) -> None:
     """C181: the source, the days, each rule and what the book says; of any version, for all of the staff; in public without the console."""
-    root = enter_staff(site, "root")
+    root = site.signed_in("root")
     page = "/operations/policy/jurisdictions"
 
     text = root.get(page).text
@@ -168,7 +168,7 @@ def test_the_page_of_a_dry_run_lists_what_would_lapse_with_names(site: ControlSi
     """C208: and what is kept, until when. A run of a release before counted nothing of it."""
     run = dry_run(site.uow, site.system(policies.add_version, document=wider(site), base=1, note="").number)
     page = f"/operations/policy/dry-runs/{run.id}"
-    assert "What would lapse" not in enter_staff(site, "root").get(page).text
+    assert "What would lapse" not in site.signed_in("root").get(page).text
     vendor = site.system(
         registry.add_vendor, order=NewVendor("Acme", "help@acme.example", "sec@acme.example")
     ).id
@@ -187,7 +187,7 @@ def test_the_page_of_a_dry_run_lists_what_would_lapse_with_names(site: ControlSi
     counted = replace(run, counts={**run.counts, "lapses": 200, "kept": 1})
     site.system(lambda ctx: save_dry_run(ctx.tx, counted))
 
-    shown = enter_staff(site, "sam").get(page).text
+    shown = site.signed_in("sam").get(page).text
 
     for text in (
         "Rota &amp; rounds",

@@ -13,7 +13,7 @@ from hilum.policies import service as policies
 from hilum.policies import shipped
 from hilum.rollouts import service as rollouts
 from hilum.rollouts.models import RolloutState
-from tests.flows.console_ground import agree, enter_staff, site, wider
+from tests.flows.console_ground import agree, site, wider
 from tests.flows.control_site import ControlSite, send
 from tests.sim.browser import form_with
 from tests.sim.dry_runs import rehearse
@@ -32,7 +32,7 @@ def versions(site: ControlSite) -> int:
 
 def test_a_rule_book_is_downloaded_changed_compared_and_added(site: ControlSite) -> None:
     """It is in force nowhere by that; the audit names who added it."""
-    root = enter_staff(site, "root")
+    root = site.signed_in("root")
     assert f'href="{NEW}"' in root.get("/operations/policy").text
     download = root.get("/operations/policy/versions/1?format=json")
     made = download.json()
@@ -57,7 +57,7 @@ def test_a_rule_book_is_downloaded_changed_compared_and_added(site: ControlSite)
 
 
 def test_a_file_counts_before_what_was_pasted(site: ControlSite) -> None:
-    root = enter_staff(site, "root")
+    root = site.signed_in("root")
     form = dict(form_with(root.get(NEW).text, "note").fields) | {"act": "check", "document": "nonsense"}
 
     same = root.post(NEW, data=form, files={"book": ("book.toml", TOML.encode())})
@@ -85,7 +85,7 @@ def test_a_file_counts_before_what_was_pasted(site: ControlSite) -> None:
 def test_what_is_wrong_is_said_with_its_place_and_nothing_is_added(
     site: ControlSite, document: str, said: str
 ) -> None:
-    answer = send(enter_staff(site, "root"), NEW, "note", act="add", document=document, note="a try")
+    answer = send(site.signed_in("root"), NEW, "note", act="add", document=document, note="a try")
 
     assert (answer.status_code, versions(site)) == (422, 1)
     assert said in answer.text
@@ -95,7 +95,7 @@ def test_a_rule_book_made_before_others_were_put_in_force_waits_until_its_author
     site: ControlSite,
 ) -> None:
     """As `hilum policy publish` refuses it, unless --after names what was looked at."""
-    root = enter_staff(site, "root")
+    root = site.signed_in("root")
     text = orjson.dumps(wider(site) | {"made_from": {"version": 1, "after": 0}}).decode()
 
     stale = send(root, NEW, "note", act="add", document=text, note="late")
@@ -111,13 +111,13 @@ def test_only_a_platform_administrator_adds_or_rolls_out_and_only_from_the_page(
     text = orjson.dumps(wider(site)).decode()
     pages = (NEW, "/operations/policy/versions/1/roll-out")
     for username in ("sam", "rita", "otto"):
-        browser = enter_staff(site, username)
+        browser = site.signed_in(username)
         for page in pages:
             assert browser.get(page).status_code == 403
             assert browser.post(page, data={"act": "add", "document": text}).status_code == 403
         assert f'href="{NEW}"' not in browser.get("/operations/policy").text
         assert "roll-out" not in browser.get("/operations/policy/versions/1").text
-    root = enter_staff(site, "root")
+    root = site.signed_in("root")
     for page in pages:
         form = dict(form_with(root.get(page).text, "after").fields) | {"act": "add", "document": text}
         elsewhere = root.post(page, data=form, headers={"sec-fetch-site": "cross-site"})
@@ -135,7 +135,7 @@ def test_a_version_is_rolled_out_in_rings_by_two_stopped_by_one_and_gone_back_fr
     sqlite_uow: UnitOfWork, clock: FakeClock, site: ControlSite
 ) -> None:
     """C218: the plan is agreed to once; after a stop the page leads to going on, and to going back."""
-    root, number = enter_staff(site, "root"), added(site, wider(site))
+    root, number = site.signed_in("root"), added(site, wider(site))
     page = f"/operations/policy/versions/{number}/roll-out"
     plan = {"act": "start", "in-mercy": "1", "in-children": "3", "reason": "wards asked"}
     for wrong in (
@@ -165,7 +165,7 @@ def test_a_version_is_rolled_out_in_rings_by_two_stopped_by_one_and_gone_back_fr
     assert [ring.tenants for ring in found.rings] == [("mercy",), ("children",), ()]
     assert site.system(policies.in_force).at == {"mercy": number}
     one = f"/operations/policy/rollouts/{found.id}"
-    assert 'name="reason"' not in enter_staff(site, "otto").get(one).text
+    assert 'name="reason"' not in site.signed_in("otto").get(one).text
     assert send(root, one, "reason", reason="").status_code == 422
     assert send(root, one, "reason", reason="a ward called").status_code == 303
     assert site.system(rollouts.view, plan_id=found.id).state is RolloutState.STOPPED
@@ -177,11 +177,11 @@ def test_a_version_is_rolled_out_in_rings_by_two_stopped_by_one_and_gone_back_fr
     back = root.get("/operations/policy/versions/1/apply?tenants=mercy").text
     assert 'value="mercy" checked' in back
     assert root.get(f"{page}?rollout=rol_none").status_code == 404
-    assert "Go back" not in enter_staff(site, "otto").get(one).text
+    assert "Go back" not in site.signed_in("otto").get(one).text
 
 
 def test_only_what_allows_nothing_new_skips_the_dry_run_in_an_emergency(site: ControlSite) -> None:
-    root = enter_staff(site, "root")
+    root = site.signed_in("root")
     narrower = wider(site)
     narrower["categories"]["scheduling"]["cells"]["low"]["quota"]["rate_per_s"] = 0.5
     order = {"act": "apply", "where": "everywhere", "reason": "an attack", "emergency": "yes"}

@@ -11,7 +11,8 @@ from hilum.policies.models import Lens
 from hilum.review import store
 from hilum.review.scorecards import shipped_scorecards
 from hilum.signin import service as signin
-from tests.flows.console_review_ground import check, enter_console, enter_vendor, page_of, submitted
+from tests.flows.console_ground import enter_hospital
+from tests.flows.console_review_ground import check, enter_vendor, page_of, submitted
 from tests.flows.control_site import ORIGIN, TRACE, build, everybodys_digest, send
 from tests.flows.review_ground import SCOPES, Ground, add_reviewer, furnish, lens_of, pass_lens, signs
 from tests.flows.vendor_ground import client_body, made
@@ -36,11 +37,11 @@ def test_every_page_opens_for_the_staff_and_for_nobody_else(ground: Ground) -> N
     paths = [page.path.replace("{id}", id_).replace("{lens}", "technical") for page in opened]
     assert len(paths) >= 7
     for username in ("root", "sam", "rita", "otto"):
-        browser = enter_console(ground, username)
+        browser = ground.site.signed_in(username)
         assert 'href="/review"' in browser.get("/operations").text
         for path in paths:
             assert browser.get(path).status_code == 200, (username, path)
-    for browser in (enter_console(ground, "gina", "general"), enter_vendor(ground, "acme.owner")):
+    for browser in (enter_hospital(ground.site, "gina"), enter_vendor(ground, "acme.owner")):
         for path in paths:
             answer = browser.get(path)
             assert (answer.status_code, "Acme Rota" in answer.text) == (403, False), path
@@ -50,7 +51,7 @@ def test_every_page_opens_for_the_staff_and_for_nobody_else(ground: Ground) -> N
 
 def test_the_queue_has_what_waits_and_its_filters_stand_in_the_address(ground: Ground) -> None:
     """S5: the oldest first; what is closed is found by its chip; a word that the list does not have is refused."""
-    browser = enter_console(ground, "rita")
+    browser = ground.site.signed_in("rita")
     assert "Nothing waits" in browser.get("/review").text
     first = submitted(ground)
     body = client_body(ground.app, ground.version, environment="sandbox", scope="launch user/Slot.rs")
@@ -80,7 +81,7 @@ def test_a_reviewer_decides_on_the_page_and_what_stands_in_the_way_is_said_besid
 ) -> None:
     """C111: as by the API: not before the checks passed, with a reason, and by nobody but a reviewer."""
     id_ = submitted(ground, status=500)
-    page, browser, reader = page_of(id_), enter_console(ground, "rita"), enter_console(ground, "otto")
+    page, browser, reader = page_of(id_), ground.site.signed_in("rita"), ground.site.signed_in("otto")
 
     early = send(browser, page, "expires_at", act="certify", reason="In order.")
     assert early.status_code == 403
@@ -120,7 +121,7 @@ FOUND = {
 def test_a_lens_is_taken_found_wanting_answered_fixed_and_passed_by_pages(ground: Ground) -> None:
     """C100, C103, C107: by who signs for it; what is found goes to the vendor with its fix, and comes back answered."""
     id_ = submitted(ground)
-    page, browser = f"{page_of(id_)}/technical", enter_console(ground, "rita")
+    page, browser = f"{page_of(id_)}/technical", ground.site.signed_in("rita")
     assert "You do not sign for this lens" in unescape(browser.get(page).text)
     assert 'value="take"' not in browser.get(page).text
     assert id_ not in browser.get("/review?for=me").text
@@ -173,7 +174,7 @@ def test_nobody_acts_on_a_lens_by_a_page_who_may_not_by_the_api(ground: Ground) 
     id_ = submitted(ground)
     page = f"{page_of(id_)}/technical"
     signs(ground.site, "rita", "technical")
-    rita, otto = enter_console(ground, "rita"), enter_console(ground, "otto")
+    rita, otto = ground.site.signed_in("rita"), ground.site.signed_in("otto")
     form = dict(form_with(rita.get(page).text, "act").fields) | {"act": "take"}
     stolen = otto.post(page, data=form)
     assert stolen.status_code == 403
@@ -191,8 +192,8 @@ def test_an_appeal_is_decided_by_pages_by_a_reviewer_without_a_part_in_the_rejec
     lars_id = ground.site.people["lars"].id
     ground.site.system(signin.set_password, person_id=lars_id, digest=everybodys_digest())
     rita, lars, vendor = (
-        enter_console(ground, "rita"),
-        enter_console(ground, "lars"),
+        ground.site.signed_in("rita"),
+        ground.site.signed_in("lars"),
         enter_vendor(ground, "acme.owner"),
     )
     theirs = f"/developer/submissions/{id_}"
@@ -216,7 +217,7 @@ def test_an_appeal_is_decided_by_pages_by_a_reviewer_without_a_part_in_the_rejec
 def test_scopes_beyond_the_workflows_and_differences_to_what_was_certified_are_seen(ground: Ground) -> None:
     """S5: in the words of a workflow, beside the vendor's sentence; the next version side by side with the last."""
     first = submitted(ground)
-    browser = enter_console(ground, "rita")
+    browser = ground.site.signed_in("rita")
     assert "Nothing of the app was certified for production before" in browser.get(page_of(first)).text
     signs(ground.site, "rita", "technical")
     pass_lens(ground, first)
@@ -240,7 +241,7 @@ def test_what_a_vendor_wrote_is_text(ground: Ground) -> None:
         scopes=[["launch", HOSTILE], ["user/Slot.rs", HOSTILE * 60]], label=HOSTILE
     )
     ground.site.uow.write_now(lambda ctx: ctx.tx.execute(change), trace=TRACE)
-    browser = enter_console(ground, "rita")
+    browser = ground.site.signed_in("rita")
     for path in ("/review", page_of(id_)):
         answer = browser.get(path)
         assert answer.status_code == 200

@@ -19,7 +19,7 @@ from hilum.review import service as review
 from hilum.review.jobs import keep_time
 from hilum.review.lens_store import rights
 from hilum.review.models import FINDINGS_BOUND
-from tests.flows.console_review_ground import enter_console, enter_vendor, open_run, page_of, submitted
+from tests.flows.console_review_ground import enter_vendor, open_run, page_of, submitted
 from tests.flows.control_site import TRACE, build, send
 from tests.flows.lens_ground import Keeper
 from tests.flows.review_ground import (
@@ -72,7 +72,7 @@ def lenses_of(ground: Ground, username: str = "rita") -> tuple[Lens, ...]:
 
 def test_a_right_is_asked_for_by_one_and_given_by_another_and_taken_away_at_once(ground: Ground) -> None:
     """C100, C182: each by pages, and by nobody but who may."""
-    root, sam, otto = (enter_console(ground, name) for name in ("root", "sam", "otto"))
+    root, sam, otto = (ground.site.signed_in(name) for name in ("root", "sam", "otto"))
     assert "Nobody signs yet" in read(root, REVIEWERS)
     form = form_with(root.get(REVIEWERS).text, "username")
     fields = dict(form.fields)
@@ -95,7 +95,7 @@ def test_a_right_is_asked_for_by_one_and_given_by_another_and_taken_away_at_once
     assert lenses_of(ground) == (Lens.LEGAL,)
     assert acts(otto.get(REVIEWERS).text) == set()
     assert "technical" not in read(otto, REVIEWERS + "?who=rita")
-    token = dict(form_with(enter_console(ground, "rita").get(TIES).text, "vendor").fields)
+    token = dict(form_with(ground.site.signed_in("rita").get(TIES).text, "vendor").fields)
     assert otto.post(REVIEWERS, data=token | {"username": "rita"}).status_code == 403
     # What somebody wrote into the database gives no right, and is seen.
     change = rights.update().values(lenses=["technical", "legal", "clinical"])
@@ -107,7 +107,7 @@ def test_a_tie_is_declared_by_its_reviewer_and_ended_by_somebody_else(ground: Gr
     """C101: by the vendor's name; it bars at once, and who is barred has no form that lifts it."""
     id_ = submitted(ground)
     signs(ground.site, "rita", "technical")
-    rita, sam, otto = (enter_console(ground, name) for name in ("rita", "sam", "otto"))
+    rita, sam, otto = (ground.site.signed_in(name) for name in ("rita", "sam", "otto"))
     assert "No tie is declared" in read(otto, TIES)
     assert acts(otto.get(TIES).text) == set()
     assert send(rita, TIES, "vendor", vendor="Nobody Inc", reason="A cousin works there.").status_code == 422
@@ -136,7 +136,7 @@ def test_who_asks_for_regulated_access_is_verified_on_its_page_and_nothing_else_
     ground: Ground,
 ) -> None:
     """C112: also while a tie bars one reviewer; a step that is late is in the public ledger and its page stands."""
-    rita, otto = enter_console(ground, "rita"), enter_console(ground, "otto")
+    rita, otto = ground.site.signed_in("rita"), ground.site.signed_in("otto")
     assert "Nobody asks" in read(otto, LANE)
     asked = made(ask_for_regulated_access(ground))["id"]
     one = f"{LANE}/{asked}"
@@ -145,7 +145,7 @@ def test_who_asks_for_regulated_access_is_verified_on_its_page_and_nothing_else_
     assert "A reviewer has confirmed that they are who they say they are." in read(otto, one)
     ground.site.clock.advance(timedelta(days=21))
     keep_time(Keeper(ground))
-    rita, otto = enter_console(ground, "rita"), enter_console(ground, "otto")
+    rita, otto = ground.site.signed_in("rita"), ground.site.signed_in("otto")
     assert "missed" in read(otto, one)
     assert "Regulated access: who asks" in read(otto, "/trust")
 
@@ -165,7 +165,7 @@ def test_who_asks_for_regulated_access_is_verified_on_its_page_and_nothing_else_
 
 def test_a_reviewer_who_is_tied_verifies_nobody(ground: Ground) -> None:
     one = f"{LANE}/{made(ask_for_regulated_access(ground))['id']}"
-    rita = enter_console(ground, "rita")
+    rita = ground.site.signed_in("rita")
     fields = dict(form_with(rita.get(one).text, "reason").fields)
     assert send(rita, TIES, "vendor", vendor="Acme Health", reason="I worked there.").status_code == 303
 
@@ -177,7 +177,7 @@ def test_a_reviewer_who_is_tied_verifies_nobody(ground: Ground) -> None:
 def test_a_known_answer_is_recorded_before_anybody_judges_and_shown_to_nobody(ground: Ground) -> None:
     """C223: by who rules the platform; with the agreement beside the reviewers."""
     id_ = submitted(ground)
-    root, rita = enter_console(ground, "root"), enter_console(ground, "rita")
+    root, rita = ground.site.signed_in("root"), ground.site.signed_in("rita")
     before = rita.get(page_of(id_)).text
     assert "act=known" in acts(root.get(page_of(id_)).text) - acts(before)
 
@@ -202,13 +202,13 @@ def test_a_known_answer_is_recorded_before_anybody_judges_and_shown_to_nobody(gr
     assert "act=known" not in acts(root.get(page_of(id_)).text)
     ground.site.clock.advance(timedelta(hours=2))
     keep_time(Keeper(ground))
-    assert "technical lens" in read(enter_console(ground, "rita"), REVIEWERS)
+    assert "technical lens" in read(ground.site.signed_in("rita"), REVIEWERS)
 
 
 def test_how_a_submission_was_drawn_is_on_its_page_with_its_seed(ground: Ground) -> None:
     """C103, C110: and whether it comes to the same again."""
     id_ = submitted(ground)
-    rita = enter_console(ground, "rita")
+    rita = ground.site.signed_in("rita")
     assert 'id="draw"' not in rita.get(page_of(id_)).text, "nothing was drawn by hand"
     draw = {
         "submission": id_,
@@ -234,7 +234,7 @@ def test_more_than_five_findings_are_given_at_once(ground: Ground) -> None:
     id_ = submitted(ground)
     signs(ground.site, "rita", "technical")
     made(act_on(ground, id_, "technical", "take"), 200)
-    rita, page = enter_console(ground, "rita"), f"{page_of(id_)}/technical"
+    rita, page = ground.site.signed_in("rita"), f"{page_of(id_)}/technical"
     found = {"rule": "technical.tokens", "severity": "low", "evidence": "Seen.", "reproduction": "Look.", "fix": "Fix."}  # fmt: skip
     first = form_with(rita.get(page).text, "evidence_0")
     typed = dict(first.fields) | {f"{name}_4": text for name, text in found.items()}
@@ -261,7 +261,7 @@ def test_the_staff_read_a_certification_run_call_by_call_and_change_nothing(grou
     vendor = enter_vendor(ground, "acme.developer")
     theirs = open_run(ground, vendor)
     id_ = submitted(ground)
-    otto, page = enter_console(ground, "otto"), f"/review/runs/{theirs.rpartition('/')[2]}"
+    otto, page = ground.site.signed_in("otto"), f"/review/runs/{theirs.rpartition('/')[2]}"
     assert page in otto.get(page_of(id_)).text
     assert "Not judged yet" in read(otto, page)
     assert send(vendor, theirs, "act", act="finish").status_code == 303
@@ -289,7 +289,7 @@ def test_long_lists_of_reviewers_ties_and_requests_go_on_by_page(ground: Ground)
         )
 
     ground.site.system(fill)
-    otto = enter_console(ground, "otto")
+    otto = ground.site.signed_in("otto")
     for page in (REVIEWERS, TIES):
         first = read(otto, page)
         assert (first.count("<tr data-row"), "x" * 500 in first) == (50, False)
@@ -304,7 +304,7 @@ def form_next(page: str) -> str:
 
 def test_exceptions_are_listed_with_who_answers_for_them_and_how_many_are_open(ground: Ground) -> None:
     """C109, K14: of both kinds, with the reason, what is done instead, and the end, after which they are over by themselves."""
-    now, otto = ground.site.clock.now(), enter_console(ground, "otto")
+    now, otto = ground.site.clock.now(), ground.site.signed_in("otto")
     page = "/operations/policy/exceptions"
     assert "None is in force among 0 certified apps." in read(otto, page)
     both: dict[str, Any] = {
@@ -331,7 +331,7 @@ def test_exceptions_are_listed_with_who_answers_for_them_and_how_many_are_open(g
     ground.site.system(lambda ctx: allowances.add(ctx, OVERRIDE, aside))
     ground.site.system(policies.add_exception, made=lowered)
     ground.site.clock.advance(timedelta(days=4))
-    otto = enter_console(ground, "otto")
+    otto = ground.site.signed_in("otto")
 
     shown = read(otto, page)
     assert "2 in force, among 0 certified apps; their median age is 4 days." in shown
@@ -341,7 +341,7 @@ def test_exceptions_are_listed_with_who_answers_for_them_and_how_many_are_open(g
     assert f"version 1 is treated as {lowered.tier}, not as {lowered.computed}" in versions
     assert "none stated" in versions, "it was made before one was asked for"
     ground.site.clock.advance(timedelta(days=5))
-    assert "None is in force" in read(enter_console(ground, "otto"), page)
+    assert "None is in force" in read(ground.site.signed_in("otto"), page)
 
 
 def test_one_administrator_ends_an_exception_on_its_page_and_once(ground: Ground) -> None:
@@ -356,8 +356,8 @@ def test_one_administrator_ends_an_exception_on_its_page_and_once(ground: Ground
     lowered = replace(EXCEPTION, version=VersionId(ground.version), control="A nurse looks.", **both)
     ground.site.system(policies.add_exception, made=lowered)
     page = "/operations/policy/exceptions/exc_1"
-    assert acts(read(enter_console(ground, "otto"), page)) == set()
-    root = enter_console(ground, "root")
+    assert acts(read(ground.site.signed_in("otto"), page)) == set()
+    root = ground.site.signed_in("root")
     assert "A nurse looks." in read(root, page)
 
     assert send(root, page, "reason", reason=" ").status_code == 422

@@ -11,7 +11,7 @@ from hilum.kernel.ids import AppId, TenantId, VersionId
 from hilum.registry import service as registry
 from hilum.registry.models import AppState
 from hilum.signin import service as signin
-from tests.flows.console_ground import agree, enter_hospital, enter_staff
+from tests.flows.console_ground import agree, enter_hospital
 from tests.flows.control_site import ControlSite, build, everybodys_digest, send
 from tests.flows.exception_ground import ALONE, declare, exceptions, site, versions_of
 from tests.flows.override_ground import with_overridable_rule
@@ -38,7 +38,7 @@ def day(site: ControlSite, days: int) -> str:
 def test_a_reviewer_raises_a_tier_by_page_and_another_ends_it(aged: ControlSite) -> None:
     """C19: at once; whoever raised it does not end it, and nobody else may."""
     app, version = versions_of(aged)
-    rita, page = enter_staff(aged, "rita"), f"/operations/apps/{app}/standing"
+    rita, page = aged.signed_in("rita"), f"/operations/apps/{app}/standing"
     assert f'href="{page}"' in rita.get(f"/operations/apps/{app}").text
     order = {"act": "raise", "version": version, "tier": "high", "reason": "It suggests doses."}
     for wrong, status in (
@@ -65,8 +65,8 @@ def test_a_reviewer_raises_a_tier_by_page_and_another_ends_it(aged: ControlSite)
     made(aged.api("rita").post("/ties", json={"vendor": vendor, "reason": "I worked there."}))
     tied = rita.post(page, data={"csrf": csrf, "act": "end_raise", "version": version, "reason": "x"})
     assert (tied.status_code, "a tie to this vendor" in tied.text) == (403, True)
-    assert enter_staff(aged, "otto").get(page).status_code == 403
-    assert "standing" not in enter_staff(aged, "otto").get(f"/operations/apps/{app}").text
+    assert aged.signed_in("otto").get(page).status_code == 403
+    assert "standing" not in aged.signed_in("otto").get(f"/operations/apps/{app}").text
 
 
 def send_csrf(browser: Any, page: str) -> str:
@@ -76,7 +76,7 @@ def send_csrf(browser: Any, page: str) -> str:
 def test_a_tier_is_lowered_by_two_and_an_app_is_suspended_by_one(aged: ControlSite) -> None:
     """C19, C90: with a day and what is done instead; a suspension says what it stops."""
     app, version = versions_of(aged)
-    root, page = enter_staff(aged, "root"), f"/operations/apps/{app}/standing"
+    root, page = aged.signed_in("root"), f"/operations/apps/{app}/standing"
     assert "Nothing can be set aside" in root.get(page).text
     order = {
         "act": "lower",
@@ -100,7 +100,7 @@ def test_a_tier_is_lowered_by_two_and_an_app_is_suspended_by_one(aged: ControlSi
     assert agree(aged, send(root, page, "control", **order)).status_code == 303
 
     assert [each["kind"] for each in exceptions(aged)] == ["lowered_tier"]
-    sam = enter_staff(aged, "sam")
+    sam = aged.signed_in("sam")
     stop = {"csrf": send_csrf(sam, page), "act": "suspend", "reason": "leaked"}
     assert sam.post(page, data=stop | {"csrf": "none"}).status_code == 403
     assert sam.post(page, data=stop, headers={"sec-fetch-site": "cross-site"}).status_code == 403
@@ -160,7 +160,7 @@ def test_a_rule_is_set_aside_by_two_at_one_hospital(one_uow: Any, clock: Any) ->
     site = build(one_uow, clock, then=with_overridable_rule)
     app = register(site.api("root"))[0]["id"]
     site.clock.advance(timedelta(days=8))
-    root, page = enter_staff(site, "root"), f"/operations/apps/{app}/standing"
+    root, page = site.signed_in("root"), f"/operations/apps/{app}/standing"
     assert "reads-slots" in root.get(page).text
     order = {
         "act": "override",
@@ -188,7 +188,7 @@ def test_a_certification_is_withdrawn_by_a_reviewer_and_an_app_moved_to_another_
     app, version = versions_of(aged)
     page = f"/operations/apps/{app}/standing"
     (certification,) = aged.system(registry.certifications_of, app=AppId(app))
-    rita, root = enter_staff(aged, "rita"), enter_staff(aged, "root")
+    rita, root = aged.signed_in("rita"), aged.signed_in("root")
     order = {"csrf": send_csrf(rita, page), "act": "withdraw", "certification": certification.id}
     of_root = {"csrf": send_csrf(root, page), "confirm": "yes"}
     assert "Withdraw it" not in root.get(page).text

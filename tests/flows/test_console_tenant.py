@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from html import unescape
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,6 +35,7 @@ from tests.flows.control_site import TRACE, send
 from tests.flows.journal_ground import JournalGround, access
 from tests.flows.ward_ground import GENERAL, SCOPES, ask, furnished, ward
 from tests.sim.browser import form_with
+from tests.sim.journals import journal_of
 from tests.sim.one_world import in_one_world
 from tests.sim.pictures import png
 from tests.sim.world import FakeClock
@@ -171,7 +171,7 @@ def narrow(browser: TestClient, app: AppId, *kept: str, **values: Any) -> Any:
 def use(ward: Desk, **reads: int) -> None:
     """Record how often the app read each type, and count it."""
     uow = ward.site.uow
-    folder = Path(uow.db.url.removeprefix("sqlite:///")).parent / "journal"
+    folder = journal_of(uow)
     (client,) = ward.site.system(clients.facts_of_apps, of=(ward.app.id,))[ward.app.id]
     facts = {"app": ward.app.id, "client": client.id, "tenant": "general", "at": ward.site.clock.now()}
     JournalGround(uow, uow.db.url, folder).write(

@@ -37,10 +37,10 @@ from hilum.mandates import store as mandates
 from hilum.mandates.models import Mandate
 from hilum.mandates.policy import signed_state
 from hilum.registry import attestations as registered
-from tests.flows.console_ground import enter_staff
 from tests.flows.control_site import ControlSite, problem, site_on
 from tests.flows.drill_ground import canary
 from tests.sim.backends import both_backends
+from tests.sim.journals import journal_of
 from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
@@ -100,7 +100,7 @@ def shown(site: ControlSite, departure: str) -> dict[str, Any]:
 
 
 def exported(site: ControlSite, departure: str, folder: Path) -> departure_exports.Exported:
-    journal = Path(site.uow.db.url.removeprefix("sqlite:///")).parent / "journal"
+    journal = journal_of(site.uow)
     reader = journals.open_reader(journal, site.uow.db.url)
     return departure_exports.export(site.uow, HOST, reader, departure, folder)
 
@@ -327,9 +327,9 @@ def test_the_staff_see_on_a_page_what_became_of_a_hospital_and_take_the_proof(
 ) -> None:
     """C148."""
     asked(site, by="root")
-    assert "1 more waits for a second person" in enter_staff(site, "sam").get("/operations/departures").text
+    assert "1 more waits for a second person" in site.signed_in("sam").get("/operations/departures").text
     departure = left(site)
-    auditor, page = enter_staff(site, "otto"), f"/operations/departures/{departure}"
+    auditor, page = site.signed_in("otto"), f"/operations/departures/{departure}"
     assert f'href="{page}"' in auditor.get("/operations/departures").text
     assert "It waits for the export" in auditor.get(page).text
     assert "?proof" not in auditor.get(page).text
@@ -339,7 +339,7 @@ def test_the_staff_see_on_a_page_what_became_of_a_hospital_and_take_the_proof(
     site.clock.advance(MONTH)
     steps(site)
 
-    auditor = enter_staff(site, "otto")
+    auditor = site.signed_in("otto")
     done = auditor.get(page).text
     assert "Download the erasure proof" in done
     assert "What stays, and why" in done

@@ -5,7 +5,6 @@ import re
 from datetime import timedelta
 from functools import partial
 from html import unescape
-from pathlib import Path
 from typing import Any
 
 from hilum.audit import live
@@ -23,6 +22,7 @@ from tests.flows.developer_ground import Desk
 from tests.flows.journal_ground import access
 from tests.flows.vendor_ground import ROLES
 from tests.sim.browser import form_with, one_of_each
+from tests.sim.journals import journal_of
 from tests.sim.one_world import in_one_world
 from tests.sim.world import SeededIds
 
@@ -269,7 +269,7 @@ def test_who_may_not_act_is_refused_though_the_form_is_real(desk: Desk) -> None:
 def record(desk: Desk, *calls: Access) -> None:
     """Write calls to the journal that the site reads."""
     url = desk.site.uow.db.url
-    folder = Path(url.removeprefix("sqlite:///")).parent / "journal"
+    folder = journal_of(desk.site.uow)
     journal = live.open_journal(url, folder, "node-calls", SeededIds("calls"))
 
     async def work() -> None:

@@ -1,7 +1,6 @@
 """Drills of kill switches by the API: what they stop, what a dead one leaves, and what is recorded (C139)."""
 
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from hilum.switchboard import service as switchboard
 from tests.flows.control_site import ControlSite, problem, site_on
 from tests.flows.drill_ground import Drill as Records
 from tests.flows.drill_ground import canary
+from tests.sim.journals import journal_of
 from tests.sim.world import FakeClock
 
 SEEN = {
@@ -56,7 +56,7 @@ def test_a_drill_that_everybody_confirmed_passes_and_its_record_is_signed(
     stopped = post(site, f"{path}/engage").json()
     assert in_force(site) == [stopped["switch"]]
     clock.advance(timedelta(milliseconds=40))
-    folder = Path(uow.db.url.removeprefix("sqlite:///")).parent / "journal"
+    folder = journal_of(uow)
     records = Records(uow, clock, folder)
     records.write(records.made(clock.now(), -1_000, tenant="mercy"))
     records.confirm(site.system(controls.get_switch, switch_id=stopped["switch"]), "1")

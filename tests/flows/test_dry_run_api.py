@@ -1,6 +1,5 @@
 """The API of dry runs: a platform administrator starts them, a hospital sees its own rows only (C180, C208)."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from tests.flows.control_site import TRACE, ControlSite, build, with_rule_book
 from tests.flows.rule_book_ground import NARROWER, add
 from tests.sim.backends import both_backends
 from tests.sim.dry_runs import Jobs, dry_run, packs_of
+from tests.sim.journals import journal_of
 from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
 
@@ -35,10 +35,6 @@ def done(site: ControlSite) -> DryRun:
     return run
 
 
-def folder_of(site: ControlSite) -> Path:
-    return Path(site.uow.db.url.removeprefix("sqlite:///")).parent / "journal"
-
-
 def items(site: ControlSite, by: str, path: str, **query: Any) -> list[dict[str, Any]]:
     answer = site.api(by).get(f"{RUNS}/{path}", params=query)
     assert answer.status_code == 200, answer.text
@@ -52,7 +48,7 @@ def test_a_platform_administrator_starts_a_dry_run_and_reads_its_result(site: Co
     asked = site.api("root").post(RUNS, json={"version": version})
     assert (asked.status_code, asked.json()["state"], asked.json()["digest"]) == (202, "waiting", "")
 
-    run = Jobs(site.uow, folder_of(site)).run_next()
+    run = Jobs(site.uow, journal_of(site.uow)).run_next()
 
     assert run is not None
     found = site.api("root").get(f"{RUNS}/{asked.json()['id']}").json()

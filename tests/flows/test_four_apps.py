@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -40,6 +39,7 @@ from tests.flows.review_ground import (
 )
 from tests.flows.review_world import OK, World, decide, key, passed
 from tests.flows.vendor_ground import PROFILE, client_body, furnish_vendor, made
+from tests.sim.journals import journal_of
 from tests.sim.jwks_host import Page
 from tests.sim.proofs import prove
 from tests.sim.tls_host import Authority
@@ -377,7 +377,7 @@ def test_a_certified_app_that_drifts_is_found_warned_and_stopped_by_the_ladder(s
 def use(story: Story, ground: Ground, rule: str, type_: str) -> revalidation.Use:
     """Have an app use one of its scopes, yesterday; return how what was permitted is read."""
     url = story.site.uow.db.url
-    folder = Path(url.removeprefix("sqlite:///")).parent / "journal"
+    folder = journal_of(story.site.uow)
     facts = {"app": ground.app, "client": ground.client, "rule": rule, "resource_type": type_}
     JournalGround(story.site.uow, url, folder).write(
         access(1, **facts, at=story.site.clock.now() - DAY, tenant="mercy")

@@ -1,7 +1,6 @@
 """What an app gets through the gateway, over real rooms and the embedded FHIR server."""
 
 from collections.abc import MutableMapping
-from pathlib import Path
 from threading import current_thread
 from typing import Any
 
@@ -12,6 +11,7 @@ from hilum.gateway import response_filter, search, transport
 from hilum.gateway.models import EVIDENCE_BOUND
 from hilum.standards.fhir.traits import traits_of
 from tests.flows.gateway_ground import CLINIC, GENERAL, PLATFORM, Answer, Ground, Play, patient
+from tests.sim.journals import journal_of
 from tests.sim.one_world import in_one_world
 from tests.unit.gateway.facts import RESTRICTED, category, observation, provenance
 
@@ -518,9 +518,7 @@ def test_an_answer_over_several_patients_is_recorded_with_each_of_them(play: Pla
     """C94: whatever service or person searched; a search in one record names that one, as before."""
 
     async def story(made: Ground) -> None:
-        reader = journals.open_reader(
-            Path(made.uow.db.url.removeprefix("sqlite:///")).parent / "journal", made.uow.db.url
-        )
+        reader = journals.open_reader(journal_of(made.uow), made.uow.db.url)
 
         def recorded(answer: Answer) -> tuple[str, int, str]:
             (only,) = reader.find(answer.headers["x-request-id"])

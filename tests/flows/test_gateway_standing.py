@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from hilum.registry import service as registry
 from hilum.tokens import service as tokens
 from tests.flows.gateway_ground import CLINIC, GENERAL, Ground, Play
 from tests.sim.fhir_upstream import OtherServer
+from tests.sim.journals import journal_of
 
 SCOPES = ("openid", "patient/Observation.rs")
 
@@ -217,7 +217,7 @@ def test_every_access_is_recorded_with_what_explains_it(play: Play) -> None:
         stranger = await made.get("Observation/x1")
         searched = await made.get("Observation?patient=p1", bearer)
 
-        reader = journals.open_reader(_journal_folder(made), made.uow.db.url)
+        reader = journals.open_reader(journal_of(made.uow), made.uow.db.url)
         records = {
             name: reader.find(answer.headers["x-request-id"])
             for name, answer in (
@@ -251,10 +251,6 @@ def test_every_access_is_recorded_with_what_explains_it(play: Play) -> None:
         assert len(reader.newest(AccessQuery(app=made.clients["app"].app))) == 3
 
     play(story)
-
-
-def _journal_folder(made: Ground) -> Path:
-    return Path(made.uow.db.url.removeprefix("sqlite:///")).parent / "journal"
 
 
 def test_a_server_with_too_many_requests_on_their_way_takes_no_more(play: Play) -> None:

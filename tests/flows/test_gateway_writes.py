@@ -1,6 +1,5 @@
 """What an app may write, and what a write cannot do: move a record, tell what exists, or slip past a change."""
 
-from pathlib import Path
 from typing import Any
 
 from hilum.audit import live as journals
@@ -8,6 +7,7 @@ from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.kernel.ids import TenantId
 from tests.flows.gateway_ground import PLATFORM, Answer, Ground, Play, patient
+from tests.sim.journals import journal_of
 from tests.sim.one_world import in_one_world
 from tests.unit.gateway.facts import RESTRICTED, category, observation
 
@@ -308,7 +308,7 @@ def test_a_write_to_a_record_of_several_patients_names_each_of_them(play: Play) 
     """C94: it is in the history of whoever takes part; a record of one patient names that one, as before."""
 
     async def story(made: Ground) -> None:
-        folder = Path(made.uow.db.url.removeprefix("sqlite:///")).parent / "journal"
+        folder = journal_of(made.uow)
         reader = journals.open_reader(folder, made.uow.db.url)
 
         def recorded(answer: Answer) -> tuple[str, str, str]:

@@ -16,7 +16,7 @@ from hilum.registry.models import NewVersion
 from hilum.signin import service as signin
 from hilum.switchboard import service as switchboard
 from tests.flows.back_channel import BASE, MERCY, OTHER
-from tests.flows.ehr_ground import DOOR, SCOPE, Ehr, ehr, problem
+from tests.flows.ehr_ground import LAUNCHES, SCOPE, Ehr, ehr, problem
 from tests.flows.rule_book_ground import narrow_rule_book
 from tests.sim.browser import seen_from
 from tests.sim.one_world import in_one_world
@@ -27,12 +27,12 @@ __all__ = ["ehr"]
 
 
 def test_opening_answers_what_the_contract_promises(ehr: Ehr, clock: FakeClock) -> None:
-    answer = ehr.send("POST", DOOR, ehr.order())
+    answer = ehr.send("POST", LAUNCHES, ehr.order())
 
     told = answer.json()
     assert answer.status_code == 201
     assert set(told) == {"id", "launch", "launch_url", "open_url", "expires_at"}
-    assert answer.headers["location"] == f"{BASE}{DOOR}/{told['id']}"
+    assert answer.headers["location"] == f"{BASE}{LAUNCHES}/{told['id']}"
     assert answer.headers["cache-control"] == "no-store"
     assert told["open_url"].startswith(f"{BASE}/t/{MERCY}/ehr/open/")
     assert parse_qs(urlsplit(told["launch_url"]).query) == {
@@ -122,7 +122,7 @@ def test_open_url_is_late_after_sixty_seconds_and_foreign_at_another_tenant(
 def test_the_chart_moves_and_the_session_ends(ehr: Ehr) -> None:
     """C35, C36."""
     opened = ehr.open()
-    where = f"{DOOR}/{opened['id']}"
+    where = f"{LAUNCHES}/{opened['id']}"
     ehr.platform.take(opened["launch"])
 
     moved = ehr.send("PATCH", where, {"patient": "p2", "encounter": "e2"})
@@ -163,7 +163,7 @@ def test_counts_are_reported(ehr: Ehr) -> None:
     ],
 )
 def test_a_bad_field_is_named(ehr: Ehr, change: dict[str, Any], field: str) -> None:
-    told = problem(ehr.send("POST", DOOR, ehr.order(**change)), 422, ehr_code(change))
+    told = problem(ehr.send("POST", LAUNCHES, ehr.order(**change)), 422, ehr_code(change))
 
     assert set(told["fields"]) == {field}
 
@@ -176,12 +176,12 @@ def ehr_code(change: dict[str, Any]) -> str:
 
 def test_bad_bodies_are_refused_not_failures(ehr: Ehr) -> None:
     for content in (b"", b"{", b"\xff\xfe", b"[" * 2000, b'{"a": 1' + b"}" * 10, b"NaN"):
-        answer = ehr.send("POST", DOOR, content=content)
+        answer = ehr.send("POST", LAUNCHES, content=content)
         problem(answer, 400, "json_malformed")
     shapeless: tuple[Any, ...] = ([], "x", 7, [[]])
     for body in shapeless:
-        problem(ehr.send("POST", DOOR, body), 422, "fields_invalid")
-    problem(ehr.send("POST", DOOR, content=b" " * (BODY_BOUND + 1)), 413, "body_too_large")
+        problem(ehr.send("POST", LAUNCHES, body), 422, "fields_invalid")
+    problem(ehr.send("POST", LAUNCHES, content=b" " * (BODY_BOUND + 1)), 413, "body_too_large")
     for body in (
         {"date": "yesterday", "counts": []},
         {"date": "2026-03-01"},
@@ -195,14 +195,15 @@ def test_without_a_token_that_counts_there_is_nothing(ehr: Ehr, token: str) -> N
     sent = token.encode("latin-1").decode("latin-1")
     headers = {b"authorization": f"Bearer {sent}".encode("latin-1")}
 
-    answer = ehr.http.post(DOOR, json=ehr.order(), headers=headers)
+    answer = ehr.http.post(LAUNCHES, json=ehr.order(), headers=headers)
 
     problem(answer, 401, "not_authenticated")
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
 @in_one_world(
-    ("method", "path"), [("POST", DOOR), ("PATCH", DOOR + "/lch_x"), ("POST", f"/t/{MERCY}/ehr/activity")]
+    ("method", "path"),
+    [("POST", LAUNCHES), ("PATCH", LAUNCHES + "/lch_x"), ("POST", f"/t/{MERCY}/ehr/activity")],
 )
 def test_a_body_is_read_only_for_an_ehr(ehr: Ehr, method: str, path: str) -> None:
     """Security decision 26: 401 and 403 come before 400, 413 and 422."""
@@ -214,15 +215,15 @@ def test_a_body_is_read_only_for_an_ehr(ehr: Ehr, method: str, path: str) -> Non
 
 
 def test_a_missing_or_other_scheme_is_no_token(ehr: Ehr) -> None:
-    problem(ehr.http.post(DOOR, json=ehr.order()), 401, "not_authenticated")
+    problem(ehr.http.post(LAUNCHES, json=ehr.order()), 401, "not_authenticated")
     basic = {"authorization": f"Basic {ehr.token}"}
-    problem(ehr.http.post(DOOR, json=ehr.order(), headers=basic), 401, "not_authenticated")
+    problem(ehr.http.post(LAUNCHES, json=ehr.order(), headers=basic), 401, "not_authenticated")
 
 
 def test_an_expired_token_opens_nothing(ehr: Ehr, clock: FakeClock) -> None:
     clock.advance(timedelta(seconds=300))
 
-    problem(ehr.send("POST", DOOR, ehr.order()), 401, "not_authenticated")
+    problem(ehr.send("POST", LAUNCHES, ehr.order()), 401, "not_authenticated")
 
 
 def test_an_apps_token_opens_no_launch(ehr: Ehr) -> None:
@@ -230,7 +231,7 @@ def test_an_apps_token_opens_no_launch(ehr: Ehr) -> None:
     app, backend = ehr.platform.earn()["access_token"], ehr.platform.backend().json()["access_token"]
 
     for token in (app, backend):
-        problem(ehr.send("POST", DOOR, ehr.order(), token), 403, "not_an_ehr")
+        problem(ehr.send("POST", LAUNCHES, ehr.order(), token), 403, "not_an_ehr")
 
 
 def test_an_ehr_of_another_tenant_is_a_stranger_here(ehr: Ehr) -> None:
@@ -241,7 +242,7 @@ def test_an_ehr_of_another_tenant_is_a_stranger_here(ehr: Ehr) -> None:
 def test_a_switch_on_the_ehr_client_closes_its_door(ehr: Ehr) -> None:
     ehr.platform.engage(TargetKind.APP, ehr.platform.clients["ehr"].app)
 
-    problem(ehr.send("POST", DOOR, ehr.order()), 403, "switch_engaged")
+    problem(ehr.send("POST", LAUNCHES, ehr.order()), 403, "switch_engaged")
 
 
 def test_another_ehr_of_the_tenant_does_not_reach_the_launch(ehr: Ehr) -> None:
@@ -249,13 +250,13 @@ def test_another_ehr_of_the_tenant_does_not_reach_the_launch(ehr: Ehr) -> None:
     ehr.platform.add_peer("ehr", ClientType.EHR)
     other = ehr.platform.backend(SCOPE, "ehr").json()["access_token"]
 
-    problem(ehr.send("PATCH", f"{DOOR}/{opened['id']}", {"patient": "p2"}, other), 404, "launch_unknown")
-    problem(ehr.send("DELETE", f"{DOOR}/{opened['id']}", token=other), 404, "launch_unknown")
+    problem(ehr.send("PATCH", f"{LAUNCHES}/{opened['id']}", {"patient": "p2"}, other), 404, "launch_unknown")
+    problem(ehr.send("DELETE", f"{LAUNCHES}/{opened['id']}", token=other), 404, "launch_unknown")
 
 
 def test_odd_addresses_are_not_found(ehr: Ehr) -> None:
     for launch in ("lch_none", "%00", "a%20b", "A" * 200, "a.b"):
-        assert ehr.send("DELETE", f"{DOOR}/{launch}").status_code == 404
+        assert ehr.send("DELETE", f"{LAUNCHES}/{launch}").status_code == 404
     for tenant in ("nowhere", "%00", "A" * 80):
         assert ehr.send("POST", f"/t/{tenant}/ehr/launches", ehr.order()).status_code in {401, 404}
 
@@ -281,7 +282,7 @@ def test_an_app_that_declares_no_placements_is_opened_wherever_its_cell_lists(eh
 
 def test_a_placement_that_the_rule_book_does_not_name_is_refused_by_its_field(ehr: Ehr) -> None:
     """C191."""
-    told = problem(ehr.send("POST", DOOR, ehr.order(placement="ceiling")), 422, "launch_invalid")
+    told = problem(ehr.send("POST", LAUNCHES, ehr.order(placement="ceiling")), 422, "launch_invalid")
 
     assert {name: fault["code"] for name, fault in told["fields"].items()} == {
         "placement": "placement_unknown"
@@ -302,7 +303,7 @@ def test_a_launch_from_elsewhere_is_refused_with_a_sentence_for_the_clinician(
     """C191."""
     order = ehr.order(client_id=placed(ehr, *declared), placement="orders")
 
-    told = problem(ehr.send("POST", DOOR, order), 403, "placement_not_allowed")
+    told = problem(ehr.send("POST", LAUNCHES, order), 403, "placement_not_allowed")
 
     assert told["detail"] == sentence
     refused = ehr.platform.events("launches.launch.open")[-1]
@@ -319,7 +320,7 @@ def test_a_cell_without_a_placement_closes_it_to_its_category_also_for_launches_
     opened = ehr.open(placement="orders")
     narrow_rule_book(ehr.platform.run, CELLS, MERCY)
 
-    refused = problem(ehr.send("POST", DOOR, ehr.order(placement="orders")), 403, "placement_not_allowed")
+    refused = problem(ehr.send("POST", LAUNCHES, ehr.order(placement="orders")), 403, "placement_not_allowed")
     assert "Open it above the chart, or ask" in refused["detail"]
     assert ehr.http.get(urlsplit(opened["open_url"]).path).status_code == 403
     assert ehr.launch(ehr.open(placement="banner")).placement == "banner"
@@ -333,7 +334,9 @@ def test_a_launch_for_a_workflow_that_is_not_approved_is_refused_when_it_is_open
     opened = ehr.open(intent="pre-visit-intake")
     narrow_rule_book(ehr.platform.run, WORKFLOWS, MERCY)
 
-    told = problem(ehr.send("POST", DOOR, ehr.order(intent="pre-visit-intake")), 403, "workflow_not_approved")
+    told = problem(
+        ehr.send("POST", LAUNCHES, ehr.order(intent="pre-visit-intake")), 403, "workflow_not_approved"
+    )
 
     assert told["detail"] == (
         "This app may not be used for this task at Mercy."
@@ -351,7 +354,7 @@ def test_an_app_of_a_category_that_no_cell_admits_is_opened_from_nowhere(ehr: Eh
     """C38, C191: whoever opens it is told that it is the kind of app."""
     narrow_rule_book(ehr.platform.run, {"categories.unclassified": GONE}, MERCY)
 
-    refused = problem(ehr.send("POST", DOOR, ehr.order(placement=placement)), 403, "app_not_certified")
+    refused = problem(ehr.send("POST", LAUNCHES, ehr.order(placement=placement)), 403, "app_not_certified")
 
     assert refused["rule"].startswith("Apps of this kind may not be used at ")
     assert refused["owner"] == "The platform's operator"
@@ -361,7 +364,7 @@ def test_refusals_name_what_failed_and_whom_to_ask(ehr: Ehr) -> None:
     """C38, C216: the rule, whose it is, what to do, in words for the clinician."""
     ehr.platform.add_person("ana", "analyst", "Practitioner/pr4")
 
-    told = problem(ehr.send("POST", DOOR, ehr.order(person="ana")), 403, "role_not_allowed")
+    told = problem(ehr.send("POST", LAUNCHES, ehr.order(person="ana")), 403, "role_not_allowed")
 
     assert "administrator" in told["detail"]
     assert told["rule"] == "Your role may not use this app at Mercy."
@@ -378,7 +381,7 @@ def test_a_stop_with_an_end_says_when_to_expect_the_app_back(ehr: Ehr, clock: Fa
     order = EngageOrder(target, Mode.FULL_STOP, "A test", ends)
     ehr.platform.run(lambda ctx: switchboard.engage(ctx, order))
 
-    told = problem(ehr.send("POST", DOOR, ehr.order()), 403, "switch_engaged")
+    told = problem(ehr.send("POST", LAUNCHES, ehr.order()), 403, "switch_engaged")
     page = ehr.http.get(urlsplit(opened["open_url"]).path)
 
     assert told["expected_at"] == ends.isoformat()
@@ -398,7 +401,7 @@ def test_a_launch_names_its_facility_by_the_ehrs_own_reference(ehr: Ehr) -> None
 
     assert ehr.launch(ehr.open(facility="Location/east")).facility == east.id
     assert ehr.launch(ehr.open(facility="Location/unknown")).facility == ""
-    found = problem(ehr.send("POST", DOOR, ehr.order(facility="the east wing")), 422, "launch_invalid")
+    found = problem(ehr.send("POST", LAUNCHES, ehr.order(facility="the east wing")), 422, "launch_invalid")
     assert found["fields"]["facility"]["code"] == "facility_malformed"
 
 
@@ -422,7 +425,7 @@ def test_an_ehr_learns_what_it_may_open_and_that_it_was_stopped(ehr: Ehr) -> Non
 
     found = available(ehr)
     assert (found["open"], found["reason"]) == (False, "switch_engaged")
-    refused = problem(ehr.send("POST", DOOR, ehr.order()), 403, "switch_engaged")
+    refused = problem(ehr.send("POST", LAUNCHES, ehr.order()), 403, "switch_engaged")
     assert found["detail"] == refused["detail"]
 
 
@@ -444,7 +447,7 @@ def test_what_cannot_be_opened_for_a_person_is_not_offered(ehr: Ehr) -> None:
     (found,) = ehr.send("GET", f"{APPS}?person=dora&client_id={backend}").json()["items"]
 
     assert (found["open"], found["reason"]) == (False, "client_not_launchable")
-    refused = problem(ehr.send("POST", DOOR, ehr.order(client_id=backend)), 422, "launch_invalid")
+    refused = problem(ehr.send("POST", LAUNCHES, ehr.order(client_id=backend)), 422, "launch_invalid")
     assert refused["fields"]["client_id"]["code"] == "client_not_launchable"
 
 

@@ -10,7 +10,7 @@ from hilum.controls.models import TargetKind
 from hilum.kernel.errors import NotPermitted
 from hilum.launches import service as launches
 from tests.flows.back_channel import MERCY, Platform, refused
-from tests.flows.ehr_ground import DOOR, SCOPE, Ehr, ehr, problem
+from tests.flows.ehr_ground import LAUNCHES, SCOPE, Ehr, ehr, problem
 
 __all__ = ["ehr"]
 
@@ -39,16 +39,16 @@ def test_a_stop_on_the_ehrs_app_refuses_its_secret_and_every_token_of_it(ehr: Eh
     switch = stop(platform, "ehr")
 
     refused(platform.backend(SCOPE, "ehr"), "unauthorized_client")
-    problem(ehr.send("POST", DOOR, ehr.order()), 403, "switch_engaged")
-    problem(ehr.send("PATCH", f"{DOOR}/{opened['id']}", {"patient": "p2"}), 403, "switch_engaged")
+    problem(ehr.send("POST", LAUNCHES, ehr.order()), 403, "switch_engaged")
+    problem(ehr.send("PATCH", f"{LAUNCHES}/{opened['id']}", {"patient": "p2"}), 403, "switch_engaged")
 
     leaked = platform.secrets["ehr"]
     renew(platform, "ehr")
     platform.release(switch)
     platform.clock.advance(timedelta(seconds=1))
-    problem(ehr.send("POST", DOOR, ehr.order()), 403, "switch_engaged")
+    problem(ehr.send("POST", LAUNCHES, ehr.order()), 403, "switch_engaged")
     fresh = token_of(platform.backend(SCOPE, "ehr"))
-    assert ehr.send("POST", DOOR, ehr.order(), fresh).status_code == 201
+    assert ehr.send("POST", LAUNCHES, ehr.order(), fresh).status_code == 201
     platform.secrets["ehr"] = leaked
     refused(platform.backend(SCOPE, "ehr"), "invalid_client", 401)
 

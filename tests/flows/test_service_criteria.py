@@ -2,7 +2,6 @@
 
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +21,7 @@ from tests.flows.journal_ground import JournalGround, access
 from tests.flows.review_world import World
 from tests.flows.rule_book_ground import put_in_force
 from tests.flows.vendor_ground import furnish_vendor, made
+from tests.sim.journals import journal_of
 
 CELLS = "categories.scheduling.cells"
 ASKED: dict[str, Any] = {
@@ -39,7 +39,7 @@ def certified(world: World) -> Certified:
 def call(certified: Certified, number: int, *, tenant: str = "mercy", **more: Any) -> None:
     """Record calls of the app at a production hospital, and count them."""
     uow = certified.world.uow
-    folder = Path(uow.db.url.removeprefix("sqlite:///")).parent / "journal"
+    folder = journal_of(uow)
     facts = {
         "app": str(certified.ground.app),
         "client": "cli_1",

@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -19,6 +18,7 @@ from hilum.upstream.policy import bounds
 from tests.flows.gateway_ground import GENERAL, Answer, Ground, Play, patient
 from tests.flows.rule_book_ground import everywhere, narrow_rule_book
 from tests.sim.fhir_upstream import OtherServer, over_http
+from tests.sim.journals import journal_of
 from tests.unit.gateway.facts import observation
 from tests.unit.policies.books import book
 
@@ -82,7 +82,7 @@ def test_a_flood_of_a_backend_service_is_refused_and_who_treats_a_patient_is_ser
         assert {each.status for each in await asyncio.gather(*sent)} == {200}
         assert (await made.get("Observation/o1", bearer)).status == 200
 
-        reader = journals.open_reader(_journal_folder(made), made.uow.db.url)
+        reader = journals.open_reader(journal_of(made.uow), made.uow.db.url)
         (record,) = (each for each in reader.newest(AccessQuery()) if each.reason == "traffic_shed")
         assert (record.status, record.app) == (429, made.clients["backend"].app)
         assert made.run(lambda ctx: explaining.explain(ctx, [record]))[-1] == (
@@ -129,7 +129,3 @@ def test_the_share_of_the_rule_book_says_how_much_is_refused(play: Play, slow: O
             narrow_rule_book(made.run, {"traffic.bulk": 26}, GENERAL)
 
     play(story, http_upstream=slow.base)
-
-
-def _journal_folder(made: Ground) -> Path:
-    return Path(made.uow.db.url.removeprefix("sqlite:///")).parent / "journal"

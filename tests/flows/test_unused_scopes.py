@@ -1,7 +1,6 @@
 """What hospitals granted for 90 days and nobody used is certified again only if the vendor defended it (C66)."""
 
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from tests.flows.control_site import build, codes, problem
 from tests.flows.journal_ground import JournalGround, access
 from tests.flows.review_ground import SCOPES, WORKFLOWS, Ground, furnish
 from tests.flows.vendor_ground import certified, made
+from tests.sim.journals import journal_of
 from tests.sim.world import FakeClock
 
 SLOTS = "user/Slot.rs"
@@ -54,7 +54,7 @@ def missing(ground: Ground) -> dict[str, Any]:
 
 def use(ground: Ground, days_ago: int = 1) -> None:
     site = ground.site
-    folder = Path(site.uow.db.url.removeprefix("sqlite:///")).parent / "journal"
+    folder = journal_of(site.uow)
     place = JournalGround(site.uow, site.uow.db.url, folder)
     at = site.clock.now() - timedelta(days=days_ago)
     facts = {"app": ground.app, "client": ground.client, "rule": SLOTS, "resource_type": "Slot"}

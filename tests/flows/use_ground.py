@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
@@ -24,6 +23,7 @@ from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from tests.flows.control_site import ControlSite, build, in_a_browser, with_rule_book
 from tests.flows.journal_ground import JournalGround, access
+from tests.sim.journals import journal_of
 from tests.sim.world import FakeClock
 
 SCOPES = ("launch", "openid", "patient/*.rs")
@@ -49,7 +49,7 @@ class Ground:
             f"installed twice {category} {version}", lambda: self._furnish(category, version)
         )
         self.app, self.client, self.installed = made
-        self.folder = Path(uow.db.url.removeprefix("sqlite:///")).parent / "journal"
+        self.folder = journal_of(uow)
         self.place = JournalGround(uow, uow.db.url, self.folder)
 
     def _furnish(self, category: str, version: NewVersion) -> tuple[AppId, Client, dict[str, str]]:

@@ -33,6 +33,7 @@ from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import HilumError
 from hilum.policies import service as policies
 from hilum.policies.models import DryRun
+from tests.sim.journals import journal_of
 from tests.sim.world import START
 
 T = TypeVar("T")
@@ -59,7 +60,7 @@ class Jobs:
 
 def dry_run(uow: UnitOfWork, version: int, journal: Path | None = None) -> DryRun:
     """Ask for a dry run of a version as the platform, and carry it out."""
-    folder = journal or Path(uow.db.url.removeprefix("sqlite:///")).parent / "journal"
+    folder = journal or journal_of(uow)
     at_work = Jobs(uow, folder)
     asked = at_work.write(partial(policies.ask_dry_run, version=version))
     done = at_work.run_next()
@@ -70,7 +71,7 @@ def dry_run(uow: UnitOfWork, version: int, journal: Path | None = None) -> DryRu
 
 def rehearse(uow: UnitOfWork, version: int) -> None:
     """Do what anybody does before they put a version in force, where it can be done: a dry run of it."""
-    at_work = Jobs(uow, Path(uow.db.url.removeprefix("sqlite:///")).parent / "journal")
+    at_work = Jobs(uow, journal_of(uow))
     with suppress(HilumError):
         at_work.write(partial(policies.ask_dry_run, version=version))
         at_work.run_next()

@@ -2,7 +2,6 @@
 
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from hilum.audit import live as journals
@@ -15,6 +14,7 @@ from hilum.rollouts.models import Limits, Ring, Rollout, RolloutState
 from tests.flows.control_site import ControlSite
 from tests.flows.journal_ground import JournalGround, access
 from tests.sim.dry_runs import Jobs
+from tests.sim.journals import journal_of
 from tests.sim.world import START
 
 DAY = timedelta(days=1)
@@ -46,7 +46,7 @@ class Traffic:
     def __init__(self, site: ControlSite) -> None:
         self.site = site
         # As the site's own reader.
-        self.jobs = Jobs(site.uow, Path(site.uow.db.url.removeprefix("sqlite:///")).parent / "journal")
+        self.jobs = Jobs(site.uow, journal_of(site.uow))
         self.place = JournalGround(site.uow, site.uow.db.url, self.jobs.journal)
         self.n = 0
 

@@ -5,12 +5,14 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import httpx2
 
 from hilum.gateway.models import STALENESS_BOUND
 from hilum.infra.lanes import ANSWER_WITHIN_S
+from hilum.infra.system import SystemClock
 from tests.sim.browser import Client, Person
 from tests.sim.running import Described, Running
 
@@ -26,6 +28,11 @@ WELL_WITHIN_S = 20.0
 """Two seconds on a machine of its own; a record that is written shows the journal to be well."""
 SWITCH_WITHIN_S = STALENESS_BOUND.total_seconds()
 """P9 promises 250 ms on a machine of its own; this one is shared with the whole suite, and nothing older than this decides."""
+PLATFORM, REVIEWER, SECURITY = "admin.ferro", "reviewer.mensah", "security.ito"
+ADMINISTRATORS = {"general": "admin.hall", "children": "admin.ortega", "clinic": "admin.fraser"}
+ENDS = (SystemClock().now() + timedelta(days=60)).isoformat()
+REDIRECT, LAUNCH = "http://127.0.0.1:9009/callback", "http://127.0.0.1:9009/launch"
+"""Of apps that a test registers: nothing listens there."""
 
 
 @dataclass
@@ -239,3 +246,23 @@ def refused_grant(answer: httpx2.Response) -> bool:
 async def refreshed(outside: Outside, grant: Grant) -> httpx2.Response:
     client = await outside.client(grant.client.id)
     return await client.token(grant_type="refresh_token", refresh_token=grant.token["refresh_token"])
+
+
+def note(patient: str) -> dict[str, Any]:
+    return {
+        "resourceType": "DocumentReference",
+        "status": "current",
+        "type": {"coding": [{"system": "http://loinc.org", "code": "11506-3"}]},
+        "category": [
+            {
+                "coding": [
+                    {
+                        "system": "http://hl7.org/fhir/us/core/CodeSystem/us-core-documentreference-category",
+                        "code": "clinical-note",
+                    }
+                ]
+            }
+        ],
+        "subject": {"reference": f"Patient/{patient}"},
+        "content": [{"attachment": {"contentType": "text/plain", "data": "QSBub3RlLg=="}}],
+    }

@@ -18,8 +18,7 @@ from hilum.cli.sandbox import welcome
 from hilum.factors import policy
 from hilum.infra import settings
 from tests.effort import FULL
-from tests.flows.outside.certified_app import ENDS
-from tests.flows.outside.ground import EVERY_WORKER, PATIENCE_S, Outside, tell, until_all
+from tests.flows.outside.ground import ENDS, EVERY_WORKER, PATIENCE_S, Outside, tell, until_all
 from tests.flows.outside.shells import DONE, LOGIN, MISUSED, REFUSED, Shell, administrator, by, host
 from tests.sim.browser import form_with
 from tests.sim.launcher import launch

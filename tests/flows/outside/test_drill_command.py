@@ -5,7 +5,7 @@ from pathlib import Path
 import orjson
 from joserfc.jwk import ECKey
 
-from tests.flows.outside.certified_app import ENDS
+from tests.flows.outside.ground import ENDS
 from tests.flows.outside.shells import DONE, REFUSED, Shell, administrator, by
 from tests.sim.running import Running
 

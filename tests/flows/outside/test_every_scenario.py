@@ -11,8 +11,8 @@ import pytest
 from hilum.evidence import judging, policy
 from hilum.evidence.models import Finding, Outcome, Row
 from hilum.policies.shipped import shipped_book
-from tests.flows.outside.certified_app import SCENARIOS, RunApp, answer_of, register
 from tests.flows.outside.ground import Outside, tell
+from tests.flows.outside.run_app import SCENARIOS, RunApp, answer_of, register
 from tests.sim.running import Running
 from tests.sim.webhook_receiver import webhook_receiver
 

@@ -14,18 +14,20 @@ import orjson
 import pytest
 from joserfc.jwk import ECKey
 
-from tests.flows.outside.certified_app import (
+from tests.flows.outside.conftest import Starter
+from tests.flows.outside.ground import (
     ADMINISTRATORS,
     ENDS,
     LAUNCH,
+    PATIENCE_S,
     PLATFORM,
     REDIRECT,
     REVIEWER,
     SECURITY,
+    Outside,
     note,
+    tell,
 )
-from tests.flows.outside.conftest import Starter
-from tests.flows.outside.ground import PATIENCE_S, Outside, tell
 from tests.flows.outside.shells import Shell
 from tests.sim.browser import Client
 from tests.sim.running import Running

@@ -8,10 +8,9 @@ from hilum.policies.in_force import rule_digest
 from hilum.policies.models import Book
 from hilum.policies.override_models import Override
 from tests.sim.world import START
-from tests.unit.policies.books import book, document
+from tests.unit.policies.books import RULE, book, document
 
 APP, GENERAL, MERCY = AppId("app_1"), TenantId("general"), TenantId("mercy")
-RULE = {"name": "reads-slots", "tier": "high", "because": "it reads {type}", "types": ["Slot"]}
 DAY = timedelta(days=1)
 
 

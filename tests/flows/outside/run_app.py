@@ -5,7 +5,6 @@ import time
 from base64 import urlsafe_b64decode
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 import httpx2
@@ -15,8 +14,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet
 
-from hilum.infra.system import SystemClock
-from tests.flows.outside.ground import Outside
+from tests.flows.outside.ground import ADMINISTRATORS, ENDS, LAUNCH, REDIRECT, REVIEWER, Outside, note
 from tests.sim.browser import Client, Person, forms_of
 from tests.sim.webhook_receiver import Received
 
@@ -34,10 +32,6 @@ QUICK_S, MANY = 0.12, 12
 LOOKS_EVERY_S = 0.02
 WATCHED_S = 2.2
 """How long the person looks at an app that is stopped."""
-PLATFORM, REVIEWER, SECURITY = "admin.ferro", "reviewer.mensah", "security.ito"
-ADMINISTRATORS = {"general": "admin.hall", "children": "admin.ortega", "clinic": "admin.fraser"}
-ENDS = (SystemClock().now() + timedelta(days=60)).isoformat()
-REDIRECT, LAUNCH = "http://127.0.0.1:9009/callback", "http://127.0.0.1:9009/launch"
 
 
 async def register(outside: Outside, tenants: tuple[str, ...], hook: str) -> dict[str, Any]:
@@ -443,23 +437,3 @@ SCENARIOS: dict[str, Callable[[RunApp], Awaitable[None]]] = {
     "deletion_asked": RunApp.deletion_asked,
 }
 """What the app does in each scenario, in an order in which it is launched again as seldom as possible."""
-
-
-def note(patient: str) -> dict[str, Any]:
-    return {
-        "resourceType": "DocumentReference",
-        "status": "current",
-        "type": {"coding": [{"system": "http://loinc.org", "code": "11506-3"}]},
-        "category": [
-            {
-                "coding": [
-                    {
-                        "system": "http://hl7.org/fhir/us/core/CodeSystem/us-core-documentreference-category",
-                        "code": "clinical-note",
-                    }
-                ]
-            }
-        ],
-        "subject": {"reference": f"Patient/{patient}"},
-        "content": [{"attachment": {"contentType": "text/plain", "data": "QSBub3RlLg=="}}],
-    }
