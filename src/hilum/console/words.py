@@ -190,7 +190,7 @@ def action(name: str) -> str:
     return ACTION_WORDS.get(name, name.replace(".", " ").replace("_", " "))
 
 
-def happening(recorded: RecordedEvent, names: Names) -> TimelineEntry:
+def timeline_entry(recorded: RecordedEvent, names: Names) -> TimelineEntry:
     """Return an event as a line of a timeline."""
     event = recorded.event
     what = action(event.action)

@@ -23,7 +23,7 @@ from hilum.policies.models import PEER
 from hilum.registry import service as registry
 from hilum.registry.models import COUNTED_BOUND, App, AppOrder, AppsQuery
 
-HAPPENINGS = 30
+TIMELINE_BOUND = 30
 HOSPITALS = 50
 LIST = List(
     columns=(
@@ -84,7 +84,7 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
     versions = registry.list_versions(ctx, app.id, PageQuery(limit=20))
     installed = sorted(installations.installations_of(ctx, [app.id]), key=lambda each: each[0])
     reads = not ctx.actor.roles.isdisjoint(READS_AUDIT)
-    events = audit.list_events(ctx, EventQuery(app=app.id, limit=HAPPENINGS)).events if reads else ()
+    events = audit.list_events(ctx, EventQuery(app=app.id, limit=TIMELINE_BOUND)).events if reads else ()
     ids = [app.vendor, *(each.actor for each in events)]
     names = service.names(ctx, ids, tenants=[tenant for tenant, _, _ in installed[:HOSPITALS]])
     return {
@@ -98,7 +98,7 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
             for tenant, _, facts in installed[:HOSPITALS]
         ],
         "installed_count": len(installed),
-        "happenings": [words.happening(each, names) for each in events],
+        "timeline": [words.timeline_entry(each, names) for each in events],
         "reads": reads,
         "stop": address("operations.stop", kind="app", key=app.id)
         if visit.may_open("operations.stop")

@@ -186,17 +186,17 @@ def _events(ctx: Context, page: EventPage) -> Listed:
     )
     rows = []
     for each in found:
-        happened, event = words.happening(each, names), each.event
+        entry, event = words.timeline_entry(each, names), each.event
         what = ", ".join(
             filter(None, (names.app(event.app), names.person(event.person), names.tenant(event.tenant)))
         )
         rows.append(
             (
                 Cell("", at=each.at),
-                Cell(happened.who),
-                Cell(happened.what, tone=happened.tone),
+                Cell(entry.who),
+                Cell(entry.what, tone=entry.tone),
                 Cell(what),
-                Cell(happened.why),
+                Cell(entry.why),
             )
         )
     return Listed(rows, None, next=page.next)

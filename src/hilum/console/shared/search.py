@@ -149,7 +149,7 @@ def _explained(ctx: Context, visit: Visit, found: Explanation) -> dict[str, Any]
         "meaning": words.reason(decided.reason) if decided else "",
         "next_step": words.next_step(decided.reason) if decided else "",
         "sentences": [names.sentence(each) for each in found.sentences],
-        "happenings": [words.happening(each, names) for each in reversed(found.events)],
+        "timeline": [words.timeline_entry(each, names) for each in reversed(found.events)],
         "app": (names.app(first.app), address(at(visit, "app"), first.app)) if first and reads_apps else None,
         "facts": _facts(first, names) if first else [],
         "stop": _stop(visit, first) if first and reads_apps else "",

@@ -255,7 +255,7 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         "wide": switch.target.kind in WIDE,
         "releasable": in_force and visit.may_open(at(visit, "release")) and may_release(ctx.actor, switch),
         "release": address(at(visit, "release"), switch.id),
-        "happenings": [words.happening(each, names) for each in events],
+        "timeline": [words.timeline_entry(each, names) for each in events],
         "reads": reads,
     }
 

@@ -53,7 +53,7 @@ from hilum.review.service import reasons_of
 from hilum.web import faults
 from hilum.web.forms import Form
 
-HAPPENINGS = 20
+TIMELINE_BOUND = 20
 """The newest events of an app that its page shows."""
 REASON_SHOWN = 120
 """Letters of a switch's reason that a list shows."""
@@ -267,7 +267,7 @@ def shown(ctx: Context, visit: Visit) -> dict[str, Any]:
     certified = installations.certified_scopes(ctx, app.id, environment)
     stops = stops_here(ctx, tenant.id, (app,))[app.id]
     state, why = state_of(app, installed, stops, certified=bool(certified), now=ctx.now)
-    events = audit.list_events(ctx, EventQuery(app=app.id, tenant=tenant.id, limit=HAPPENINGS)).events
+    events = audit.list_events(ctx, EventQuery(app=app.id, tenant=tenant.id, limit=TIMELINE_BOUND)).events
     ids = [
         app.vendor,
         *(each.actor for each in events),
@@ -301,7 +301,7 @@ def shown(ctx: Context, visit: Visit) -> dict[str, Any]:
             (each.reason, address("tenant.switch", each.id), each.target.kind is TargetKind.APP_TENANT)
             for each in stops
         ],
-        "happenings": [words.happening(each, names) for each in events],
+        "timeline": [words.timeline_entry(each, names) for each in events],
         "use": None,
         "documents": _documents(ctx, app),
         "criterion_words": words.CRITERIA,
