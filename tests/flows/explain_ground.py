@@ -3,16 +3,11 @@
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from hilum.app import explaining
 from hilum.audit import live as journals
 from hilum.audit import service as audit
-from hilum.infra.context import Context
-from hilum.policies import service as policies
-from hilum.policies.models import ApplyOrder
 from tests.flows.gateway_ground import TRACE, Ground
-from tests.unit.policies.books import document
 
 READ = "patient/Patient.rs"
 
@@ -32,9 +27,3 @@ def explained(made: Ground, request_id: str, folder: Path) -> str:
     reader = journals.open_reader(folder / "journal", made.uow.db.url)
     verb = partial(audit.explain, request_id=request_id, reader=reader, rule_book=explaining.explain)
     return " ".join(made.uow.read_now(verb, trace=TRACE).sentences)
-
-
-def put_in_force(ctx: Context, changes: Any = None, *tenants: Any) -> None:
-    version = policies.add_version(ctx, document(changes), base=1, note="")
-    order = ApplyOrder(version.number, tenants, policies.in_force(ctx).last, "a drill")
-    policies._applied(ctx, order, agreed_by="staff:sam")

@@ -8,10 +8,9 @@ from hilum.kernel.actor import SYSTEM
 from hilum.kernel.ids import AppId, PersonId, TenantId
 from hilum.policies import service
 from hilum.policies.document import render_rule
-from hilum.policies.models import ApplyOrder
 from hilum.policies.trials import never_used
 from tests.flows.control_site import ControlSite, with_rule_book
-from tests.flows.rule_book_ground import add, agree, apply
+from tests.flows.rule_book_ground import add, agree, apply, put_document_in_force
 from tests.unit.policies.books import GONE, Changes, document, with_rule
 
 REASON, CONTROL = "Certified again by then.", "A nurse checks each booking."
@@ -42,9 +41,7 @@ STRICT = {
 def withhold(ctx: Context, changes: Changes = STRICT) -> None:
     """Put a book in force everywhere; without ``changes`` its overridable rule withholds Patient from apps without a category."""
     service.adopt_shipped(ctx)
-    version = service.add_version(ctx, document(changes), base=1, note="")
-    order = ApplyOrder(version.number, (), service.in_force(ctx).last, "a drill")
-    service._applied(ctx, order, agreed_by="staff:sam")
+    put_document_in_force(ctx, changes)
 
 
 def override(

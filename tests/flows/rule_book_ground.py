@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
 
+from hilum.infra.context import Context
 from hilum.kernel.ids import TenantId
 from hilum.policies import service as policies
 from hilum.policies.models import ApplyOrder, Tier
@@ -20,6 +21,13 @@ WIDER = {f"{CELL}.quota": {"burst": 101}}
 NARROWER = {f"{CELL}.quota": {"burst": 99}}
 SOAK = timedelta(days=1)
 TODAY = START.date()
+
+
+def put_document_in_force(ctx: Context, changes: Any = None, *tenants: Any) -> None:
+    """Add the shipped document with changes as a version, and put it in force as two people who agreed."""
+    version = policies.add_version(ctx, document(changes), base=1, note="")
+    order = ApplyOrder(version.number, tenants, policies.in_force(ctx).last, "a drill")
+    policies._applied(ctx, order, agreed_by="staff:sam")
 
 
 def put_in_force(site: ControlSite, changes: dict[str, Any]) -> None:

@@ -9,9 +9,10 @@ from hilum.kernel.ids import AppId
 from hilum.policies import service as policies
 from hilum.policies import store
 from hilum.registry import service as registry
-from tests.flows.explain_ground import READ, asked_later, explained, put_in_force
+from tests.flows.explain_ground import READ, asked_later, explained
 from tests.flows.gateway_ground import CLINIC, GENERAL, TRACE, Ground, Play, patient
 from tests.flows.override_ground import override, withhold
+from tests.flows.rule_book_ground import put_document_in_force
 
 
 def test_each_decision_is_explained_by_the_rule_book_and_the_override_of_its_time(
@@ -28,7 +29,7 @@ def test_each_decision_is_explained_by_the_rule_book_and_the_override_of_its_tim
         ends = made.clock.now() + timedelta(minutes=30)
         made.run(lambda ctx: override(ctx, app, GENERAL, ends))
         permitted = await asked_later(made, token, 200)
-        made.run(put_in_force)
+        made.run(put_document_in_force)
         after = await asked_later(made, token, 200)
 
         assert "The rule book" not in explained(made, before, tmp_path)
@@ -59,12 +60,12 @@ def test_a_version_that_was_at_another_hospital_only_explains_nothing_here(
         made.load(patient("p1"))
         token = made.token(READ)
         made.run(policies.adopt_shipped)
-        made.run(lambda ctx: put_in_force(ctx, None, CLINIC))
+        made.run(lambda ctx: put_document_in_force(ctx, None, CLINIC))
 
         assert "then was version 1, by application 1" in explained(
             made, await asked_later(made, token, 200), tmp_path
         )
-        made.run(lambda ctx: put_in_force(ctx, None, GENERAL))
+        made.run(lambda ctx: put_document_in_force(ctx, None, GENERAL))
         text = explained(made, await asked_later(made, token, 200), tmp_path)
         assert "then was version 3, by application 3 at some hospitals" in text
 

@@ -19,12 +19,11 @@ from hilum.registry import service as registry
 from hilum.review import service as review
 from tests.flows.agreement_ground import Ground
 from tests.flows.control_site import ControlSite, build, codes, problem
-from tests.flows.explain_ground import READ, asked_later, explained, put_in_force
+from tests.flows.explain_ground import READ, asked_later, explained
 from tests.flows.gateway_ground import patient, player
 from tests.flows.review_ground import pass_lens, signs
 from tests.flows.review_world import World, again, checks_of, decide, in_order, results
-from tests.flows.rule_book_ground import agree
-from tests.flows.rule_book_ground import put_in_force as put_everywhere
+from tests.flows.rule_book_ground import agree, put_document_in_force, put_in_force
 from tests.flows.vendor_ground import made
 from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock, SeededIds
@@ -55,7 +54,7 @@ def ground(sqlite_uow: UnitOfWork, clock: FakeClock) -> Ground:
 
     def with_book() -> None:
         made_ground.site.system(policies.adopt_shipped)
-        put_everywhere(made_ground.site, overridable(HELPER, "moderate", "high", name=BAA))
+        put_in_force(made_ground.site, overridable(HELPER, "moderate", "high", name=BAA))
 
     made_ground.site.furnished("overridable agreements", with_book)
     return made_ground
@@ -129,7 +128,7 @@ def test_review_lists_what_is_set_aside_for_an_app_and_certifies_nothing_once_th
     found = in_order(world)
     signs(found.site, "rita", "technical")
     asks = {f"{ROTA}.evidence": ["automated_checks", "data_flow"], f"{ROTA}.review.sample_percent": 100}
-    put_everywhere(found.site, asks | overridable("categories.scheduling.cells", "low", name=FLOW))
+    put_in_force(found.site, asks | overridable("categories.scheduling.cells", "low", name=FLOW))
     missing = problem(found.submit(), 422, "submission_incomplete")
     assert codes(missing) == {"documents.data_flow": "evidence_missing"}
     rule = f"{ROTA}.{FLOW}"
@@ -159,7 +158,7 @@ def test_what_was_certified_by_an_override_is_asked_for_it_once_that_is_over(wor
     found = in_order(world)
     signs(found.site, "rita", "technical")
     asks = {f"{ROTA}.evidence": ["automated_checks", "data_flow"], f"{ROTA}.review.sample_percent": 100}
-    put_everywhere(found.site, asks | overridable("categories.scheduling.cells", "low", name=FLOW))
+    put_in_force(found.site, asks | overridable("categories.scheduling.cells", "low", name=FLOW))
     agree(found.site, ask(found.site, found.app, f"{ROTA}.{FLOW}"))
     sent = made(found.submit())["id"]
     assert world.check()
@@ -180,7 +179,7 @@ def test_what_is_only_advised_is_listed_and_keeps_nobody_waiting(world: World) -
     found = in_order(world)
     signs(found.site, "rita", "technical")
     asks = {f"{ROTA}.evidence": ["automated_checks", "data_flow"], f"{ROTA}.review.sample_percent": 100}
-    put_everywhere(found.site, asks | {f"{ROTA}.levels": {"advisory": [FLOW]}})
+    put_in_force(found.site, asks | {f"{ROTA}.levels": {"advisory": [FLOW]}})
 
     sent = made(found.submit())["id"]
     assert world.check()
@@ -221,7 +220,7 @@ def test_an_explanation_names_what_was_set_aside_for_the_app(
         ground.load(patient("p1"))
         token, app = ground.token(READ), ground.clients["app"].app
         ground.run(policies.adopt_shipped)
-        ground.run(lambda ctx: put_in_force(ctx, changes))
+        ground.run(lambda ctx: put_document_in_force(ctx, changes))
         before = await asked_later(ground, token, 200)
         ends = clock.now() + timedelta(minutes=30)
         for tier in ("low", "moderate", "high"):
