@@ -67,7 +67,7 @@ def _mine(ctx: Context, text: str, after: str) -> dict[str, Any]:
     vendor = frame.own_vendor(ctx)
     page = registry.browse_apps(ctx, AppsQuery(text=text, vendor=vendor, after=after, limit=CARDS))
     apps = [each for each in page.apps if each.tenant is None]
-    found, states = known(ctx, apps), frame.standings(ctx, apps)
+    found, states = known(ctx, apps), frame.app_statuses_of(ctx, apps)
     cards = []
     for app in apps:
         steps = checklist(found[app.id], ctx.now)
@@ -161,10 +161,10 @@ def _line(form: Form, name: str) -> str:
 
 async def show_app(visit: Visit) -> Response:
     """Show one app: what it lacks, and of which tier it is and why."""
-    app, standing, facts = await visit.read(lambda ctx: _overview(ctx, visit))
+    app, app_status, facts = await visit.read(lambda ctx: _overview(ctx, visit))
     # Counted calls of four weeks, from the journals' counts.
     facts["criteria"] = await visit.read_records(lambda ctx: visit.ports.criteria(ctx, app.id))
-    return frame.show(visit, "console/developer/app.html", app, standing, **facts)
+    return frame.show(visit, "console/developer/app.html", app, app_status, **facts)
 
 
 def _overview(ctx: Context, visit: Visit) -> tuple[App, Any, dict[str, Any]]:
@@ -177,7 +177,7 @@ def _overview(ctx: Context, visit: Visit) -> tuple[App, Any, dict[str, Any]]:
     steps = checklist(found, ctx.now)
     return (
         app,
-        frame.standings(ctx, [app])[app.id],
+        frame.app_status_of(ctx, app),
         {
             "steps": [(_addressed(each, app), _href(visit, each, app)) for each in steps],
             "done": sum(each.done for each in steps),
@@ -233,7 +233,7 @@ async def show_versions(visit: Visit) -> Response:
 
 
 async def _versions(visit: Visit, given: Form = NO_FORM, error: Invalid | None = None) -> Response:
-    app, standing, facts = await visit.read(lambda ctx: _versions_of(ctx, visit))
+    app, app_status, facts = await visit.read(lambda ctx: _versions_of(ctx, visit))
     facts |= answered(given, error) | {
         "path": visit.path,
         "adds": frame.may(visit, VendorRight.APPS),
@@ -241,7 +241,7 @@ async def _versions(visit: Visit, given: Form = NO_FORM, error: Invalid | None =
         "populations": POPULATION,
         "reaches": POPULATIONS,
     }
-    return frame.show(visit, "console/developer/versions.html", app, standing, **facts)
+    return frame.show(visit, "console/developer/versions.html", app, app_status, **facts)
 
 
 def _versions_of(ctx: Context, visit: Visit) -> tuple[App, Any, dict[str, Any]]:
@@ -266,7 +266,7 @@ def _versions_of(ctx: Context, visit: Visit) -> tuple[App, Any, dict[str, Any]]:
                 ],
             }
         )
-    return app, frame.standings(ctx, [app])[app.id], {"rows": rows, **_choices(book)}
+    return app, frame.app_status_of(ctx, app), {"rows": rows, **_choices(book)}
 
 
 def _choices(book: Book) -> dict[str, Any]:

@@ -118,7 +118,7 @@ async def withdraw(visit: Visit, form: Form) -> Response:
 def _own_client(ctx: Context, id_: str) -> tuple[Client, App, Any]:
     client = clients.get_client(ctx, ClientId(id_))
     app = frame.own_app(ctx, client.app)
-    return client, app, frame.standings(ctx, [app])[app.id]
+    return client, app, frame.app_status_of(ctx, app)
 
 
 async def show_edit(visit: Visit) -> Response:
@@ -127,7 +127,7 @@ async def show_edit(visit: Visit) -> Response:
 
 
 async def _form(visit: Visit, given: Form, wrong: dict[str, str]) -> Response:
-    client, app, standing = await visit.read(lambda ctx: _own_client(ctx, visit.param()))
+    client, app, app_status = await visit.read(lambda ctx: _own_client(ctx, visit.param()))
     sent = "revision" in given
     shown = {
         name: given.one(name) if sent else "\n".join(value) if name in _LISTS else value
@@ -139,7 +139,7 @@ async def _form(visit: Visit, given: Form, wrong: dict[str, str]) -> Response:
         visit,
         "console/developer/client_edit.html",
         app,
-        standing,
+        app_status,
         status=422 if wrong else 200,
         client=client,
         shown=shown,
@@ -181,7 +181,7 @@ def _written(keys: object) -> str:
 
 async def edit(visit: Visit, form: Form) -> Response:
     """Show what a change of a client would change, and whether it waits for a reviewer; then ask for it."""
-    client, app, standing = await visit.read(lambda ctx: _own_client(ctx, visit.param()))
+    client, app, app_status = await visit.read(lambda ctx: _own_client(ctx, visit.param()))
     try:
         order = _order(form, client)
         if form.one("sure") != "yes" or form.one("revision") != client.revision:
@@ -199,7 +199,7 @@ async def edit(visit: Visit, form: Form) -> Response:
                 for each in names
             ]
             stale = form.one("revision") != client.revision
-            return await _sure(visit, form, (client, app, standing), rows, stale=stale)
+            return await _sure(visit, form, (client, app, app_status), rows, stale=stale)
         done = await visit.write(partial(clients.edit, client_id=client.id, order=order))
     except Invalid as error:
         return await _form(visit, form, error.fields or {"form": "invalid"})
@@ -213,13 +213,13 @@ async def edit(visit: Visit, form: Form) -> Response:
 async def _sure(
     visit: Visit, form: Form, own: tuple[Client, App, Any], rows: list[tuple[str, str, str]], *, stale: bool
 ) -> Response:
-    client, app, standing = own
+    client, app, app_status = own
     certified = await visit.read(partial(_is_certified, client=client))
     return frame.show(
         visit,
         "console/developer/client_sure.html",
         app,
-        standing,
+        app_status,
         status=409 if stale else 200,
         client=client,
         rows=rows,
@@ -240,12 +240,12 @@ async def show_narrow(visit: Visit) -> Response:
     """Show what each client would be left with, who is affected, and the button that asks for it."""
     asked = visit.query()
     days = 90 if asked.one("days") == "90" else 30
-    app, standing, compared, found = await visit.read_records(lambda ctx: _narrowing(ctx, visit, days))
+    app, app_status, compared, found = await visit.read_records(lambda ctx: _narrowing(ctx, visit, days))
     return frame.show(
         visit,
         "console/developer/narrow.html",
         app,
-        standing,
+        app_status,
         days=days,
         clients=[each for each in found if each["plan"].gone],
         hospitals=max((row.granted for row in compared.rows), default=0),
@@ -265,7 +265,7 @@ def _narrowing(
         plan: Narrowed = narrowed(client.scopes, compared.rows)
         young = client.created_at is not None and client.created_at > compared.since
         found.append({"client": client, "plan": plan, "waits": _is_certified(ctx, client), "young": young})
-    return app, frame.standings(ctx, [app])[app.id], compared, found
+    return app, frame.app_status_of(ctx, app), compared, found
 
 
 async def narrow(visit: Visit, form: Form) -> Response:

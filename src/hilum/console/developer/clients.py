@@ -73,12 +73,12 @@ OVERLAPS: Mapping[str, tuple[str, timedelta]] = {
 
 async def show_list(visit: Visit) -> Response:
     """Show the clients of an app with when each credential was last used and ends."""
-    app, standing, rows = await visit.read(lambda ctx: _listed(ctx, visit))
+    app, app_status, rows = await visit.read(lambda ctx: _listed(ctx, visit))
     return frame.show(
         visit,
         "console/developer/clients.html",
         app,
-        standing,
+        app_status,
         rows=rows,
         add=address("developer.client_new", app.id) if visit.may_open("developer.client_new") else "",
     )
@@ -108,7 +108,7 @@ def _listed(ctx: Context, visit: Visit) -> tuple[App, Any, list[dict[str, Any]]]
                 else "",
             }
         )
-    return app, frame.standings(ctx, [app])[app.id], rows
+    return app, frame.app_status_of(ctx, app), rows
 
 
 def _credentials(ctx: Context, client: ClientId) -> list[Any]:
@@ -133,15 +133,15 @@ async def _form(visit: Visit, given: Form = fields.NO_FORM, error: Invalid | Non
     def look(ctx: Context) -> Any:
         app = frame.own_app(ctx, visit.param())
         versions = registry.list_versions(ctx, app.id, PageQuery(limit=PAGE_BOUND))
-        return app, frame.standings(ctx, [app])[app.id], versions, _count(ctx, app)
+        return app, frame.app_status_of(ctx, app), versions, _count(ctx, app)
 
-    app, standing, versions, count = await visit.read(look)
+    app, app_status, versions, count = await visit.read(look)
     shown = fields.answered(given, error)
     return frame.show(
         visit,
         "console/developer/client_new.html",
         app,
-        standing,
+        app_status,
         versions=[(each.id, each.label) for each in versions],
         environments=[("sandbox", "The sandbox"), ("production", "Production")],
         kinds=[(name, text, note) for name, (text, note, _, _) in KINDS.items()],
@@ -184,21 +184,21 @@ async def add(visit: Visit, form: Form) -> Response:
                 "This client was registered already, or a colleague registered one meanwhile. Look at the list first.",
             )
         order = NewClient(app.id, VersionId(form.one("version")), _metadata(form))
-        return app, frame.standings(ctx, [app])[app.id], *clients.add_client(ctx, order)
+        return app, frame.app_status_of(ctx, app), *clients.add_client(ctx, order)
 
     try:
-        app, standing, client, secret = await visit.write(verb)
+        app, app_status, client, secret = await visit.write(verb)
     except Invalid as error:
         return await _form(visit, form, error)
-    return _made(visit, app, standing, client, secret=secret)
+    return _made(visit, app, app_status, client, secret=secret)
 
 
-def _made(visit: Visit, app: App, standing: Any, client: Client, **facts: Any) -> Response:
+def _made(visit: Visit, app: App, app_status: Any, client: Client, **facts: Any) -> Response:
     return frame.show(
         visit,
         "console/developer/made.html",
         app,
-        standing,
+        app_status,
         client=client,
         back=address("developer.clients", app.id),
         **facts,
@@ -280,14 +280,14 @@ async def show_secret(visit: Visit) -> Response:
     def look(ctx: Context) -> Any:
         client = clients.view_client(ctx, ClientId(visit.param()))
         app = frame.own_app(ctx, client.app)
-        return app, frame.standings(ctx, [app])[app.id], client, _credentials(ctx, client.id)
+        return app, frame.app_status_of(ctx, app), client, _credentials(ctx, client.id)
 
-    app, standing, client, held = await visit.read(look)
+    app, app_status, client, held = await visit.read(look)
     return frame.show(
         visit,
         "console/developer/secret.html",
         app,
-        standing,
+        app_status,
         client=client,
         held=[each for each in held if each.kind is CredentialKind.SECRET],
         seen=_newest(held),
@@ -322,17 +322,17 @@ async def rotate(visit: Visit, form: Form) -> Response:
             )
         return (
             app,
-            frame.standings(ctx, [app])[app.id],
+            frame.app_status_of(ctx, app),
             *clients.rotate_secret(ctx, client.id, overlap=overlap),
         )
 
-    app, standing, client, secret = await visit.write(verb)
+    app, app_status, client, secret = await visit.write(verb)
     ends = sorted(each.expires_at for each in client.secrets if each.expires_at is not None)
     now = visit.kit.clock.now()
     return _made(
         visit,
         app,
-        standing,
+        app_status,
         client,
         secret=secret,
         ends=ends[-1] if ends and ends[-1] > now else None,

@@ -6,8 +6,7 @@ from starlette.responses import Response
 
 from hilum.console.desk import Visit, address, frame_of
 from hilum.console.models import KINDS, State
-from hilum.console.parts import standings as parts
-from hilum.console.parts.standings import AppStatus
+from hilum.console.parts.app_status import AppStatus, statuses_of
 from hilum.identity.models import VendorRight
 from hilum.identity.policy import may_as_member
 from hilum.infra.context import Context
@@ -58,19 +57,24 @@ def may(visit: Visit, right: VendorRight) -> bool:
     return actor.vendor is not None and may_as_member(actor, VendorId(actor.vendor), right)
 
 
-def standings(ctx: Context, apps: list[App]) -> dict[str, AppStatus]:
+def app_statuses_of(ctx: Context, apps: list[App]) -> dict[str, AppStatus]:
     """Return the state of each app, without the reasons that the staff wrote for each other."""
-    found = parts.standings(ctx, apps)
+    found = statuses_of(ctx, apps)
     return {id_: _for_the_vendor(each) for id_, each in found.items()}
 
 
-def _for_the_vendor(standing: AppStatus) -> AppStatus:
-    if standing.state is not State.STOPPED:
-        return standing
-    return AppStatus(State.STOPPED, "stopped by the platform; ask its staff why", standing.since)
+def app_status_of(ctx: Context, app: App) -> AppStatus:
+    """Return the state of one app, as ``app_statuses_of`` does."""
+    return app_statuses_of(ctx, [app])[app.id]
 
 
-def show(visit: Visit, template: str, app: App, standing: AppStatus, **facts: Any) -> Response:
+def _for_the_vendor(app_status: AppStatus) -> AppStatus:
+    if app_status.state is not State.STOPPED:
+        return app_status
+    return AppStatus(State.STOPPED, "stopped by the platform; ask its staff why", app_status.since)
+
+
+def show(visit: Visit, template: str, app: App, app_status: AppStatus, **facts: Any) -> Response:
     """Render a page of an app below its name and tabs."""
     page = visit.page
     trail = [("My apps", address("developer.apps"))]
@@ -83,7 +87,7 @@ def show(visit: Visit, template: str, app: App, standing: AppStatus, **facts: An
         "frame": frame_of(visit.visitor, page, visit.kit) | {"trail": trail},
         "tabs": [(text, address(key, app.id), key == current) for text, key in TABS],
         "app": app,
-        "standing": standing,
-        "tone": KINDS[standing.state],
+        "app_status": app_status,
+        "tone": KINDS[app_status.state],
     }
     return visit.render(template, **(more | facts))

@@ -40,7 +40,7 @@ async def show(visit: Visit) -> Response:
 async def _page(
     visit: Visit, asked: Form, trouble: Invalid | Conflict | NotPermitted | None = None
 ) -> Response:
-    app, standing, facts = await visit.read(partial(_choices, visit=visit))
+    app, app_status, facts = await visit.read(partial(_choices, visit=visit))
     found = None
     if asked.one("run") or asked.one("client"):
         try:
@@ -51,7 +51,7 @@ async def _page(
         visit,
         "console/developer/proposal.html",
         app,
-        standing,
+        app_status,
         **fields.answered(asked, trouble),
         found=found,
         asked={name: asked.one(name)[:100] for name in ("run", "client", "days")},
@@ -82,7 +82,7 @@ def _choices(ctx: Context, visit: Visit) -> tuple[App, Any, dict[str, Any]]:
             if each.environment is Environment.SANDBOX and not each.dynamic
         ],
     }
-    return app, frame.standings(ctx, [app])[app.id], facts
+    return app, frame.app_status_of(ctx, app), facts
 
 
 async def _proposal(visit: Visit, app: App, asked: Form) -> Proposal:

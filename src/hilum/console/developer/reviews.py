@@ -55,12 +55,12 @@ async def show(visit: Visit) -> Response:
 
 async def _page(visit: Visit, given: Form = fields.NO_FORM, error: fields.Refused | None = None) -> Response:
     asked = policy.asked({"after": visit.query().one("after")}, (), ())
-    app, standing, facts = await visit.read(partial(_read, visit=visit, after=asked.after))
+    app, app_status, facts = await visit.read(partial(_read, visit=visit, after=asked.after))
     return frame.show(
         visit,
         "console/developer/reviews.html",
         app,
-        standing,
+        app_status,
         **fields.answered(given, error),
         submits=frame.may(visit, VendorRight.APPS),
         environments=ENVIRONMENTS,
@@ -85,7 +85,7 @@ def _read(ctx: Context, visit: Visit, after: str) -> tuple[App, Any, dict[str, A
     versions = registry.list_versions(ctx, app.id, PageQuery(limit=VERSIONS))
     return (
         app,
-        frame.standings(ctx, [app])[app.id],
+        frame.app_status_of(ctx, app),
         {
             "rows": rows,
             "count": policy.counted(page.total, COUNTED_BOUND, "submission", "submissions"),

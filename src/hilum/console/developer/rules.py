@@ -25,8 +25,8 @@ SCOPES_OF: Mapping[ScopesOf, str] = MappingProxyType(
 
 async def show(visit: Visit) -> Response:
     """Show what the rule book says of an app."""
-    app, standing, facts = await visit.read(lambda ctx: _read(ctx, visit))
-    return frame.show(visit, "console/developer/rules.html", app, standing, **facts)
+    app, app_status, facts = await visit.read(lambda ctx: _read(ctx, visit))
+    return frame.show(visit, "console/developer/rules.html", app, app_status, **facts)
 
 
 def _read(ctx: Context, visit: Visit) -> tuple[App, Any, dict[str, Any]]:
@@ -48,7 +48,7 @@ def _read(ctx: Context, visit: Visit) -> tuple[App, Any, dict[str, Any]]:
         "more": found.more,
         **_cells(found),
     }
-    return app, frame.standings(ctx, [app])[app.id], facts
+    return app, frame.app_status_of(ctx, app), facts
 
 
 def _cells(found: AppRules) -> dict[str, Any]:

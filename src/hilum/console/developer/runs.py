@@ -35,12 +35,12 @@ async def show_list(visit: Visit) -> Response:
 
 async def _list(visit: Visit, given: Form, trouble: Invalid | Conflict | NotPermitted | None) -> Response:
     after = visit.query().one("after")[:100]
-    app, standing, facts = await visit.read(partial(_runs, visit=visit, after=after))
+    app, app_status, facts = await visit.read(partial(_runs, visit=visit, after=after))
     return frame.show(
         visit,
         "console/developer/runs.html",
         app,
-        standing,
+        app_status,
         **fields.answered(given, trouble),
         opens=frame.may(visit, VendorRight.APPS),
         first=visit.path if after else "",
@@ -62,7 +62,7 @@ def _runs(ctx: Context, visit: Visit, after: str) -> tuple[App, Any, dict[str, A
         "hospitals": _hospitals(ctx, app),
         "register": address("developer.client_new", app.id),
     }
-    return app, frame.standings(ctx, [app])[app.id], facts
+    return app, frame.app_status_of(ctx, app), facts
 
 
 def _clients(ctx: Context, app: App) -> list[tuple[str, str]]:
@@ -113,7 +113,7 @@ async def show(visit: Visit) -> Response:
 async def _page(visit: Visit, trouble: Conflict | NotPermitted | Unavailable | None = None) -> Response:
     query = visit.query()
     watched, start = query.one("watch") == "1", run_words.start(query)
-    app, standing, facts = await visit.read(partial(_one, visit=visit, start=start))
+    app, app_status, facts = await visit.read(partial(_one, visit=visit, start=start))
     if watched and not facts["kept"]:
         run_id = facts["run"].id
         verb = partial(evidence.watch, run_id=run_id, accesses=visit.ports.accesses)
@@ -122,7 +122,7 @@ async def _page(visit: Visit, trouble: Conflict | NotPermitted | Unavailable | N
         visit,
         "console/developer/run.html",
         app,
-        standing,
+        app_status,
         watched=watched,
         **fields.answered(error=trouble) | facts,
     )
@@ -147,7 +147,7 @@ def _one(ctx: Context, visit: Visit, start: int) -> tuple[App, Any, dict[str, An
         "sandbox": address("developer.sandbox", app.id),
         "proposal": address("developer.proposal", app.id, run=run.id) if run.rows else "",
     }
-    return app, frame.standings(ctx, [app])[app.id], facts
+    return app, frame.app_status_of(ctx, app), facts
 
 
 async def act(visit: Visit, form: Form) -> Response:

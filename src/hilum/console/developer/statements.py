@@ -54,7 +54,7 @@ async def show(visit: Visit) -> Response:
 async def _page(
     visit: Visit, given: Form = fields.NO_FORM, wrong: Mapping[str, str] | None = None, *, detail: str = ""
 ) -> Response:
-    app, standing, profile, missing = await visit.read(lambda ctx: _read(ctx, visit))
+    app, app_status, profile, missing = await visit.read(lambda ctx: _read(ctx, visit))
     act = given.one("act")
     texts = {name: given.one(name) if act == "texts" else getattr(app, name) for name in TEXTS}
     stated = {name: given.one(name) for name in LABELS} if act == "profile" else _written(profile)
@@ -63,7 +63,7 @@ async def _page(
         visit,
         "console/developer/statements.html",
         app,
-        standing,
+        app_status,
         status=409 if stale else 422 if wrong else 200,
         texts=texts,
         stated=stated,
@@ -85,7 +85,7 @@ async def _page(
 def _read(ctx: Context, visit: Visit) -> tuple[App, Any, Profile, tuple[str, ...]]:
     app = frame.own_app(ctx, visit.param())
     _, profile = registry.view_profile(ctx, app.id)
-    return app, frame.standings(ctx, [app])[app.id], profile, registry.missing_of(ctx, app)
+    return app, frame.app_status_of(ctx, app), profile, registry.missing_of(ctx, app)
 
 
 def _written(profile: Profile) -> dict[str, str]:

@@ -112,13 +112,13 @@ async def _page(
     refused: Conflict | NotPermitted | None = None,
     tried: bool = False,
 ) -> Response:
-    app, standing, facts = await visit.read(partial(_read, visit=visit, form=form, wrong=wrong or {}))
+    app, app_status, facts = await visit.read(partial(_read, visit=visit, form=form, wrong=wrong or {}))
     status = 409 if stale else status_of(refused) if refused else 422 if wrong or tried else 200
     return frame.show(
         visit,
         "console/developer/submission.html",
         app,
-        standing,
+        app_status,
         status=status,
         stale=stale,
         refused=refused.detail if refused else "",
@@ -164,7 +164,7 @@ def _read(
         facts |= _draft(ctx, app, version, view, form=form, wrong=wrong)
     else:
         facts |= _submitted(ctx, app, view)
-    return app, frame.standings(ctx, [app])[app.id], facts
+    return app, frame.app_status_of(ctx, app), facts
 
 
 def _appeal(ctx: Context, found: Submission) -> dict[str, Any] | None:

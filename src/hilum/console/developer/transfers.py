@@ -35,14 +35,14 @@ async def _page(visit: Visit, given: Form = fields.NO_FORM, error: fields.Refuse
             "to": known.get(waiting.to, "another vendor") if waiting else "",
             "asked_by": fields.who(known, waiting.asked_by, "a former colleague") if waiting else "",
         }
-        return app, frame.standings(ctx, [app])[app.id], facts
+        return app, frame.app_status_of(ctx, app), facts
 
-    app, standing, facts = await visit.read(look)
+    app, app_status, facts = await visit.read(look)
     return frame.show(
         visit,
         "console/developer/transfer.html",
         app,
-        standing,
+        app_status,
         owns=frame.may(visit, VendorRight.TRANSFER),
         back=address("developer.app", app.id),
         **fields.answered(given, error),

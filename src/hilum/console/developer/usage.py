@@ -43,7 +43,7 @@ def _asked(visit: Visit, *filters: Filter) -> Asked:
 async def show_scopes(visit: Visit) -> Response:
     """Show what an app asks for, what was approved, where it is granted, and what of it was used."""
     days = int(_asked(visit, DAYS)["days"] or 30)
-    app, standing, compared, coming = await visit.read_records(lambda ctx: _compared(ctx, visit, days))
+    app, app_status, compared, coming = await visit.read_records(lambda ctx: _compared(ctx, visit, days))
     chips = [
         (each.text, with_query(visit.path, days=each.value), each.value == str(days)) for each in DAYS.options
     ]
@@ -51,7 +51,7 @@ async def show_scopes(visit: Visit) -> Response:
         visit,
         "console/developer/scopes.html",
         app,
-        standing,
+        app_status,
         compared=compared,
         coming=coming,
         unused=sorted({each for row in compared.rows for each in row.unused}),
@@ -67,7 +67,7 @@ async def show_scopes(visit: Visit) -> Response:
 def _compared(ctx: Context, visit: Visit, days: int) -> Any:
     app = frame.own_app(ctx, visit.param())
     found = visit.ports.compare_scopes(ctx, app.id, days)
-    return app, frame.standings(ctx, [app])[app.id], found, _coming(ctx, visit, app)
+    return app, frame.app_status_of(ctx, app), found, _coming(ctx, visit, app)
 
 
 def _coming(ctx: Context, visit: Visit, app: App) -> list[dict[str, Any]]:
@@ -94,7 +94,7 @@ def _coming(ctx: Context, visit: Visit, app: App) -> list[dict[str, Any]]:
 async def show_traffic(visit: Visit) -> Response:
     """Show how an app's calls were answered: counts of the last day, and each call with the reason. The read is recorded."""
     after = _asked(visit).after
-    app, standing, traffic = await visit.read_records(lambda ctx: _traffic(ctx, visit))
+    app, app_status, traffic = await visit.read_records(lambda ctx: _traffic(ctx, visit))
     page: CallsPage = await visit.audited(
         registry.reading_of_calls(app.id, after),
         partial(
@@ -111,7 +111,7 @@ async def show_traffic(visit: Visit) -> Response:
         visit,
         "console/developer/traffic.html",
         app,
-        standing,
+        app_status,
         traffic=traffic,
         rows=[_row(each, names) for each in page.calls],
         chart=_latencies(page.calls),
@@ -126,9 +126,9 @@ def _traffic(ctx: Context, visit: Visit) -> Any:
     app = frame.own_app(ctx, visit.param())
     # In production, counts of a quiet app would tell whether a single record was absent or withheld (ADR 70).
     if not visit.kit.is_sandbox:
-        return app, frame.standings(ctx, [app])[app.id], None
+        return app, frame.app_status_of(ctx, app), None
     found = visit.ports.traffic(ctx.now - DAY, ctx.now).get(app.id, Traffic())
-    return app, frame.standings(ctx, [app])[app.id], found
+    return app, frame.app_status_of(ctx, app), found
 
 
 def _took(calls: Sequence[Call]) -> dict[str, float]:
@@ -166,8 +166,8 @@ def _row(call: Call, names: service.Names) -> dict[str, Any]:
 
 async def show_sandbox(visit: Visit) -> Response:
     """Show where an app can be opened in a sandbox's chart."""
-    app, standing, facts = await visit.read(lambda ctx: _sandbox(ctx, visit))
-    return frame.show(visit, "console/developer/sandbox.html", app, standing, **facts)
+    app, app_status, facts = await visit.read(lambda ctx: _sandbox(ctx, visit))
+    return frame.show(visit, "console/developer/sandbox.html", app, app_status, **facts)
 
 
 def _sandbox(ctx: Context, visit: Visit) -> tuple[App, Any, dict[str, Any]]:
@@ -198,7 +198,7 @@ def _sandbox(ctx: Context, visit: Visit) -> tuple[App, Any, dict[str, Any]]:
     ]
     return (
         app,
-        frame.standings(ctx, [app])[app.id],
+        frame.app_status_of(ctx, app),
         {
             "rows": rows,
             "launched": launched,

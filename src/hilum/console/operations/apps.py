@@ -12,7 +12,7 @@ from hilum.console.desk import Visit, address
 from hilum.console.lists import List
 from hilum.console.models import KINDS, ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
 from hilum.console.parts import alerts
-from hilum.console.parts.standings import badge, standings
+from hilum.console.parts.app_status import badge, statuses_of
 from hilum.controls import service as controls
 from hilum.controls.models import Target, TargetKind
 from hilum.infra.context import Context
@@ -54,7 +54,7 @@ def _listed(ctx: Context, asked: Asked) -> Listed:
         text=asked.text, suspended=suspended, order=AppOrder(asked.order), after=asked.after, limit=ROWS
     )
     page = registry.browse_apps(ctx, query)
-    states = standings(ctx, page.apps)
+    states = statuses_of(ctx, page.apps)
     rows = [
         (
             Cell(each.name, address("operations.app", each.id), at_one(each)),
@@ -80,7 +80,7 @@ async def show(visit: Visit) -> Response:
 
 def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
     app = registry.view_app(ctx, AppId(visit.param()))
-    now_at = standings(ctx, [app])[app.id]
+    now_at = statuses_of(ctx, [app])[app.id]
     versions = registry.list_versions(ctx, app.id, PageQuery(limit=20))
     installed = sorted(installations.installations_of(ctx, [app.id]), key=lambda each: each[0])
     reads = not ctx.actor.roles.isdisjoint(READS_AUDIT)
@@ -90,7 +90,7 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
     return {
         "app": app,
         "vendor": names.vendor(app.vendor),
-        "standing": now_at,
+        "app_status": now_at,
         "tone": KINDS[now_at.state],
         "versions": [(each.label, each.created_at, each.raised) for each in versions],
         "installed": [

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from hilum.approvals.models import Asked as AskedTwo
 from hilum.console import fields, policy
 from hilum.console.desk import Visit, address, to, to_approval
-from hilum.console.parts.standings import standings
+from hilum.console.parts.app_status import statuses_of
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import AppId, TenantId, VersionId
@@ -63,7 +63,7 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         )
     return {
         "app": app,
-        "now_at": standings(ctx, [app])[app.id],
+        "now_at": statuses_of(ctx, [app])[app.id],
         "versions": rows,
         "choices": [(each.id, f"version {each.label}") for each in versions],
         "tiers": [(each.value, each.value.capitalize()) for each in Tier],

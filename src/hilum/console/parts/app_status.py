@@ -23,12 +23,12 @@ class AppStatus:
     since: datetime | None = None
 
 
-def badge(standing: AppStatus) -> Cell:
+def badge(status: AppStatus) -> Cell:
     """Return the state of an app as a cell."""
-    return Cell(standing.state.value, kind="badge", tone=KINDS[standing.state], note=standing.why)
+    return Cell(status.state.value, kind="badge", tone=KINDS[status.state], note=status.why)
 
 
-def standings(ctx: Context, apps: Sequence[App]) -> dict[str, AppStatus]:
+def statuses_of(ctx: Context, apps: Sequence[App]) -> dict[str, AppStatus]:
     """Return the state of each app: stopped, certified and until when, or not yet."""
     ids = [each.id for each in apps]
     certified = registry.read_certified(ctx, ids).certifications if ids else {}
@@ -36,10 +36,10 @@ def standings(ctx: Context, apps: Sequence[App]) -> dict[str, AppStatus]:
     targets += [Target(TargetKind.APP, each) for each in ids]
     targets += [Target(TargetKind.VENDOR, each) for each in sorted({app.vendor for app in apps})]
     index = controls.stops_on(ctx, tuple(targets))
-    return {each.id: standing(each, certified.get(each.id, ()), index, ctx.now) for each in apps}
+    return {each.id: _status_of(each, certified.get(each.id, ()), index, ctx.now) for each in apps}
 
 
-def standing(app: App, certified: Sequence[Certification], index: SwitchIndex, now: datetime) -> AppStatus:
+def _status_of(app: App, certified: Sequence[Certification], index: SwitchIndex, now: datetime) -> AppStatus:
     """Return the state of one app. A stop comes before what it is certified for."""
     targets = (
         Target(TargetKind.PLATFORM),
