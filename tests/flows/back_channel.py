@@ -276,17 +276,25 @@ class Platform:
         self, handle: str, client: str = "public", person: str = "dora", tenant: TenantId = MERCY
     ) -> Launch:
         """Take a launch as an authorization request does that found its standing good."""
+        return self.run(self.taking(handle, client, person, tenant))
+
+    def taking(
+        self, handle: str, client: str = "public", person: str = "dora", tenant: TenantId = MERCY
+    ) -> Callable[[Context], Launch]:
         who, by = self.clients[client].id, self.people[person].id
 
         def verb(ctx: Context) -> Launch:
             found = identity.get_person(ctx, by)
             return launches.take(ctx, handle, standings.read(ctx, tenant, who, found))
 
-        return self.run(verb)
+        return verb
+
+    @property
+    def ehr(self) -> Actor:
+        return Actor(ActorKind.CLIENT, self.clients["ehr"].id, MERCY, frozenset({"ehr", "hilum/launch"}))
 
     def as_ehr(self, verb: Callable[[Context], T]) -> T:
-        actor = Actor(ActorKind.CLIENT, self.clients["ehr"].id, MERCY, frozenset({"ehr", "hilum/launch"}))
-        return self.uow.write_now(verb, actor=actor, trace=TRACE)
+        return self.uow.write_now(verb, actor=self.ehr, trace=TRACE)
 
     def engage(self, kind: TargetKind, key: str = "", mode: Mode = Mode.FULL_STOP) -> str:
         return self.run(lambda ctx: controls.engage(ctx, EngageOrder(Target(kind, key), mode, "A test"))).id

@@ -1,4 +1,4 @@
-"""A code or refresh token redeemed at the very instant at which its agreement is narrowed or withdrawn, on PostgreSQL.
+"""What is taken away at the very instant at which it is used, or something else of it is taken away, on PostgreSQL.
 
 Two real transactions, held apart by the order in which the test lets them go on; who waits is read off the database itself.
 """
@@ -15,12 +15,17 @@ from hilum.backchannel import service as backchannel
 from hilum.backchannel.client_auth import Method, Presented
 from hilum.backchannel.policy import GrantType, TokenRequest
 from hilum.backchannel.service import Caller
+from hilum.consent import policy as consents
 from hilum.consent import service as consent
 from hilum.infra.context import Context
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import HilumError
+from hilum.kernel.errors import HilumError, Invalid
 from hilum.kernel.ids import AuthorizationId
+from hilum.launches import service as launches
+from hilum.launches.models import Launch, LaunchOrder, OpenedLaunch
+from hilum.signin import service as signin
+from hilum.signin.models import NotAuthenticated
 from tests.flows.back_channel import MERCY, REDIRECT, TRACE, VERIFIER, Platform, standing
 from tests.sim.backends import opened
 from tests.sim.world import FakeClock, SeededIds
@@ -141,3 +146,124 @@ def test_a_refresh_at_the_instant_of_a_narrowing_yields_no_old_scope(
     if isinstance(answer, dict):
         again = platform.refresh(answer["refresh_token"])
         assert again.status_code == 400 or "patient/Encounter.rs" not in again.json()["scope"].split(" ")
+
+
+def taking_back(platform: Platform, scope: str) -> Callable[[Context], Any]:
+    """Remove one scope as the page of connected apps does."""
+    who = platform.people["dora"].id
+    (entry,) = platform.run(lambda ctx: consent.list_for_person(ctx, MERCY, who))
+    return lambda ctx: consent.take_back(ctx, entry, [scope], by=consents.NOBODY)
+
+
+def agreed_to(platform: Platform, id_: AuthorizationId) -> set[str]:
+    found = platform.run(lambda ctx: consent.find_authorization(ctx, id_))
+    assert found is not None
+    return set(found.scopes)
+
+
+def test_of_two_narrowings_at_one_instant_neither_gives_back_what_the_other_took(platform: Platform) -> None:
+    """C91, C93: what came back would be granted at the next launch without a question."""
+    platform.code(scopes=SCOPES)
+    agreed = agreement(platform)
+    verbs = [taking_back(platform, each) for each in ("patient/Encounter.rs", "patient/Observation.rs")]
+
+    in_this_order(platform, *verbs)
+
+    assert agreed_to(platform, agreed) == {"openid", "offline_access", "launch/patient"}
+
+
+def test_what_an_agreement_has_no_more_at_the_instant_of_its_narrowing_is_not_kept(
+    platform: Platform,
+) -> None:
+    """C91: judged by the scopes that the other narrowing left, it asks for more than was agreed to."""
+    platform.code(scopes=SCOPES)
+    agreed = agreement(platform)
+    other = tuple(scope for scope in SCOPES if scope != "patient/Observation.rs")
+
+    _, refusal = in_this_order(platform, narrowing(platform), lambda ctx: consent.narrow(ctx, agreed, other))
+
+    assert isinstance(refusal, Invalid)
+    assert agreed_to(platform, agreed) == set(LESS)
+
+
+# --- launches ------------------------------------------------------------------------------------------------------------------
+
+
+def opened_launch(platform: Platform) -> OpenedLaunch:
+    order = LaunchOrder(platform.clients["public"].id, "dora", "p1", "e1")
+    return platform.as_ehr(lambda ctx: launches.open_launch(ctx, order))
+
+
+def moving(
+    platform: Platform, made: OpenedLaunch, patient: str | None, encounter: str | None = None
+) -> Callable[[Context], Launch]:
+    return lambda ctx: launches.move(ctx.as_actor(platform.ehr), made.launch.id, patient, encounter)
+
+
+def now_of(platform: Platform, made: OpenedLaunch) -> Launch:
+    return platform.run(lambda ctx: launches.get_launch(ctx, made.launch.id))
+
+
+def test_a_launch_taken_at_the_instant_at_which_its_chart_changes_is_of_one_chart(platform: Platform) -> None:
+    """C35: an app that got the earlier patient has been left behind, and one that comes later gets the later patient."""
+    early, late = opened_launch(platform), opened_launch(platform)
+
+    taken, _ = in_this_order(platform, platform.taking(early.handle), moving(platform, early, "p2"))
+    _, after = in_this_order(platform, moving(platform, late, "p2"), platform.taking(late.handle))
+
+    assert (taken.patient, now_of(platform, early).patient) == ("p1", "p2")
+    assert now_of(platform, early).moved_at is not None
+    assert (after.patient, after.moved_at) == ("p2", None)
+
+
+def test_of_two_moves_at_one_instant_the_second_takes_nothing_back(platform: Platform) -> None:
+    """C35: what was granted for the earlier patient stays stale."""
+    made = opened_launch(platform)
+    platform.take(made.handle)
+
+    in_this_order(platform, moving(platform, made, "p2"), moving(platform, made, None, "e9"))
+
+    found = now_of(platform, made)
+    assert (found.patient, found.encounter) == ("p2", "e9")
+    assert found.moved_at is not None
+
+
+def test_a_launch_that_ends_at_the_instant_at_which_it_is_opened_leaves_no_session(
+    platform: Platform,
+) -> None:
+    """C36: whoever logs out of the EHR leaves nobody signed in behind them."""
+    made = opened_launch(platform)
+
+    begun, _ = in_this_order(
+        platform,
+        lambda ctx: launches.use_open_token(ctx, MERCY, made.open_token),
+        lambda ctx: launches.end(ctx.as_actor(platform.ehr), made.launch.id),
+    )
+
+    assert now_of(platform, made).ended_at is not None
+    assert platform.run(lambda ctx: signin.session(ctx, begun.cookie)) is None
+
+
+# --- passwords -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("signs_in_first", [True, False])
+def test_a_sign_in_at_the_instant_of_a_new_password_leaves_no_session(
+    platform: Platform, *, signs_in_first: bool
+) -> None:
+    """Security decision 4: whoever knows the old password and signs in without a pause gains nothing by it."""
+    who = platform.people["dora"].id
+    platform.run(lambda ctx: signin.set_password(ctx, who, "a hash"))
+    attempt = platform.run(lambda ctx: signin.begin_attempt(ctx, MERCY, "dora"))
+    verbs: list[Callable[[Context], Any]] = [
+        lambda ctx: signin.complete_attempt(ctx, attempt, matched=True, production=False),
+        lambda ctx: signin.set_password(ctx, who, "another hash"),
+    ]
+
+    ended = in_this_order(platform, *(verbs if signs_in_first else verbs[::-1]))
+
+    began = ended[0] if signs_in_first else ended[1]
+    if signs_in_first:
+        assert platform.run(lambda ctx: signin.session(ctx, began[1])) is None
+    else:
+        assert isinstance(began, NotAuthenticated)

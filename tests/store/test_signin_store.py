@@ -137,6 +137,32 @@ def test_a_person_without_a_password_cannot_sign_in_by_one(ground: Ground) -> No
             ground.sign_in(password, "new")
 
 
+@pytest.mark.parametrize(
+    ("verb", "more"),
+    [
+        (service.complete_attempt, {"production": False}),
+        (service.complete_attempt_with_token, {"production": False}),
+        (service.change_password, {"digest": "of the one who knew the old one"}),
+    ],
+)
+def test_a_password_that_is_replaced_while_it_is_compared_opens_nothing(
+    ground: Ground, verb: Any, more: dict[str, Any]
+) -> None:
+    """Security decision 4: it is compared between two transactions. Whoever keeps trying the old one has none under way that counts."""
+    attempt = ground.do(service.begin_attempt, GENERAL, "ann")
+    assert live.verify_password_now(attempt.digest, PASSWORD)
+    ground.do(service.set_password, ground.ann.id, live.hash_password_now("another horse", ground.uow.ids))
+
+    with pytest.raises(NotAuthenticated, match="wrong_credentials"):
+        ground.do(verb, attempt, matched=True, **more)
+
+    found = ground.do(audit.list_events, EventQuery(action="signin.session.begin")).events
+    assert [(each.event.outcome, each.event.reason) for each in found] == [
+        (Outcome.REFUSED, "wrong_credentials")
+    ]
+    assert ground.sign_in("another horse")[0].person == ground.ann.id
+
+
 def fail(ground: Ground, times: int, **more: Any) -> None:
     for _ in range(times):
         with pytest.raises(NotAuthenticated):

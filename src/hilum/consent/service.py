@@ -11,9 +11,10 @@ The life of an agreement, in order:
 Each change ends or narrows the tokens under it in the same transaction, and advances the facts that the gateway judges by.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from hilum.approvals.models import Approval, ApprovalKind, Asked, CarriedOut
 from hilum.audit import service as audit
@@ -211,19 +212,27 @@ def withhold(
     # By app rather than by client: a person sees apps, and declined one (ADR 41).
     for each in store.list_in_force_of_app(ctx.tx, tenant, person, ctx.now, app=app):
         if each.id != but:
-            _narrow_to(ctx, each, policy.left_of(each, declined, patient=patient, by=by))
+            _narrow_by(ctx, each, partial(policy.left_of, refused=declined, patient=patient, by=by))
 
 
 def take_back(ctx: Context, entry: Authorization, refused: Iterable[str], *, by: Consenter) -> None:
     """Remove scopes from all of a person's agreements with an app. ``entry`` is one of ``list_for_person``."""
     gone = tuple(refused)
     for each in store.list_in_force_of_app(ctx.tx, entry.tenant, entry.person, ctx.now, app=entry.app):
-        _narrow_to(ctx, each, policy.without(each.scopes, gone, by=by))
+        _narrow_by(ctx, each, lambda agreed: policy.without(agreed.scopes, gone, by=by))
 
 
-def _narrow_to(ctx: Context, found: Authorization, left: tuple[str, ...]) -> None:
-    """Narrow an agreement to the scopes that are left; end it if there are none."""
-    if set(left) == set(found.scopes):
+def _narrow_by(
+    ctx: Context, found: Authorization, left_of: Callable[[Authorization], tuple[str, ...]]
+) -> None:
+    """Narrow an agreement to the scopes that ``left_of`` leaves of it; end it if there are none."""
+    # An agreement never gets more scopes, so where nothing is to be removed nothing has to be locked.
+    if set(left_of(found)) == set(found.scopes):
+        return
+    # Of what is left by then: what another narrowing removed at this moment must not come back.
+    found = store.get(ctx.tx, found.id, lock=True)
+    left = left_of(found)
+    if found.revoked_at is not None or set(left) == set(found.scopes):
         return
     # If the remaining parts of a split scope are not provably within the old one, the agreement ends.
     if left and all_covered(left, found.scopes):
@@ -311,7 +320,7 @@ def _covering(
 ) -> Authorization | None:
     if covering_id is None:
         return None
-    covering = store.get(ctx.tx, covering_id)
+    covering = store.get(ctx.tx, covering_id, lock=True)
     # INVARIANT: a renewal never widens. Holder and scopes are judged again here.
     mine = (covering.tenant, covering.person) == holder and covering.client == facts.id
     if facts.consented_since is not None and covering.created_at < facts.consented_since:
@@ -417,7 +426,8 @@ def narrow(ctx: Context, authorization: AuthorizationId, scopes: Iterable[str]) 
 
     Raises NotFound, NotPermitted, Invalid (the agreement has ended, or ``scopes`` is empty or has more than was agreed).
     """
-    stored = store.get(ctx.tx, authorization)
+    # Locked: of two narrowings at one moment the second is judged by what the first one left.
+    stored = store.get(ctx.tx, authorization, lock=True)
     # Before the input is judged, so that a stranger learns nothing about the agreement.
     _judge_actor(ctx, stored, "consent.authorization.narrow")
     texts = tuple(dict.fromkeys(scopes))

@@ -72,6 +72,10 @@ _ROW = frozenset(authorization.c.keys())
 _FIND = PreparedStatement(
     select(authorization).where(authorization.c.id == bindparam("authorization_id")), *authorization.c
 )
+_LOCK = PreparedStatement(
+    select(authorization).where(authorization.c.id == bindparam("authorization_id")).with_for_update(),
+    *authorization.c,
+)
 _HOLD = PreparedStatement(
     select(authorization)
     .where(authorization.c.id == bindparam("authorization_id"))
@@ -90,8 +94,8 @@ def add(tx: Connection, added: Authorization) -> None:
     )
 
 
-def find(tx: Connection, authorization_id: AuthorizationId) -> Authorization | None:
-    row = _FIND.first(tx, {"authorization_id": authorization_id})
+def find(tx: Connection, authorization_id: AuthorizationId, *, lock: bool = False) -> Authorization | None:
+    row = (_LOCK if lock else _FIND).first(tx, {"authorization_id": authorization_id})
     return None if row is None else _authorization(row)
 
 
@@ -101,8 +105,9 @@ def hold(tx: Connection, authorization_id: AuthorizationId) -> Authorization | N
     return None if row is None else _authorization(row)
 
 
-def get(tx: Connection, authorization_id: AuthorizationId) -> Authorization:
-    stored = find(tx, authorization_id)
+def get(tx: Connection, authorization_id: AuthorizationId, *, lock: bool = False) -> Authorization:
+    """Get an authorization in any state; ``lock``: no other transaction changes it until this one ends. Raises NotFound."""
+    stored = find(tx, authorization_id, lock=lock)
     if stored is None:
         raise NotFound("authorization_unknown", "There is no such authorization.")
     return stored

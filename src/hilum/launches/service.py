@@ -329,7 +329,8 @@ def move(ctx: Context, launch_id: LaunchId, patient: str | None, encounter: str 
     A move to another patient invalidates the grants made for the previous one until the app is launched again (C35). Before the launch
     is taken there are no grants, so it opens on the new chart. Raises NotFound, Invalid, NotPermitted.
     """
-    launch = _own_launch(ctx, launch_id, "launches.launch.move")
+    # Locked: an app that takes the launch at this moment has the earlier chart, or the later one.
+    launch = _own_launch(ctx, launch_id, "launches.launch.move", lock=True)
     person = identity.find_person(ctx, launch.person)
     after = launch.patient if patient is None else patient
     unchanged = launch.encounter if after == launch.patient else ""
@@ -358,11 +359,13 @@ def end(ctx: Context, launch_id: LaunchId) -> None:
 
 def _end(ctx: Context, launch: Launch) -> bool:
     # Only the first caller continues, so that everything below happens once.
-    if not store.end(ctx.tx, launch.id, ctx.now):
+    ended = store.end(ctx.tx, launch.id, ctx.now)
+    if ended is None:
         return False
     tokens.revoke_launch(ctx, launch.id)
-    if launch.session:
-        signin.end_session(ctx, launch.session)
+    # As it is now: its session may have begun since ``launch`` was read.
+    if ended.session:
+        signin.end_session(ctx, ended.session)
     ctx.advance_epoch(LAUNCHES, f"ended/{launch.id}")
     return True
 
@@ -464,9 +467,9 @@ def _ehr_tenant(ctx: Context, action: str) -> TenantId:
     return ctx.actor.tenant
 
 
-def _own_launch(ctx: Context, launch_id: LaunchId, action: str) -> Launch:
+def _own_launch(ctx: Context, launch_id: LaunchId, action: str, *, lock: bool = False) -> Launch:
     tenant = _ehr_tenant(ctx, action)
-    launch = store.find(ctx.tx, launch_id)
+    launch = store.find(ctx.tx, launch_id, lock=lock)
     # Another EHR's launch is answered as unknown, so that ids cannot be probed.
     if launch is None or launch.tenant != tenant or launch.opened_by != ctx.actor.id:
         facts = {"launch": launch_id[:64]}

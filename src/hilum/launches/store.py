@@ -95,11 +95,13 @@ _MEMBERS = tuple(
 )
 # Part of every condition: a launch that has ended is never changed.
 _ALIVE = launch.c.ended_at.is_(None)
-_FIND = PreparedStatement(select(launch).where(launch.c.id == bindparam("launch_id")), *launch.c)
+_BY_ID = select(launch).where(launch.c.id == bindparam("launch_id"))
+_FIND, _LOCK = PreparedStatement(_BY_ID, *launch.c), PreparedStatement(_BY_ID.with_for_update(), *launch.c)
 
 
-def find(tx: Connection, launch_id: LaunchId) -> Launch | None:
-    row = _FIND.first(tx, {"launch_id": launch_id})
+def find(tx: Connection, launch_id: LaunchId, *, lock: bool = False) -> Launch | None:
+    """Find a launch in any state; ``lock``: no other transaction changes it until this one ends."""
+    row = (_LOCK if lock else _FIND).first(tx, {"launch_id": launch_id})
     return None if row is None else _launch(row)
 
 
@@ -159,9 +161,9 @@ def move(
     )
 
 
-def end(tx: Connection, launch_id: LaunchId, now: datetime) -> bool:
-    """End the launch; return False if it had ended before."""
-    return _step(tx, and_(launch.c.id == launch_id, _ALIVE), ended_at=now) is not None
+def end(tx: Connection, launch_id: LaunchId, now: datetime) -> Launch | None:
+    """End the launch and return it as it is then; None if it had ended before."""
+    return _step(tx, and_(launch.c.id == launch_id, _ALIVE), ended_at=now)
 
 
 def read_moved(tx: Connection, since: datetime) -> Iterator[tuple[LaunchId, datetime]]:

@@ -516,7 +516,11 @@ def _judge_attempt(ctx: Context, attempt: Attempt, *, matched: bool) -> Person:
     The answer is the same for an unknown name, a wrong password and an inactive person. All other reasons are disclosed only after the
     password matched.
     """
-    person = identity.find_person(ctx, attempt.person) if attempt.person and matched else None
+    person = identity.find_person(ctx, attempt.person) if matched and attempt.person else None
+    # Compared between two transactions, in which time it may have been replaced. Locked, so that whoever
+    # replaces it at this moment finds the session that begins here, and ends it.
+    if person is not None and store.find_password(ctx.tx, person.id, lock=True) != attempt.digest:
+        person = None
     bar = None if person is None else identity.bar_on(ctx, person)
     if person is not None and bar is Bar.STOPPED:
         raise stopped(ctx, "signin.session.begin", person)

@@ -140,8 +140,10 @@ def save_password(tx: Connection, person: PersonId, digest: str, at: datetime) -
         tx.execute(passwords.update().where(passwords.c.person == person).values(row))
 
 
-def find_password(tx: Connection, person: PersonId) -> str | None:
-    return tx.execute(select(passwords.c.digest).where(passwords.c.person == person)).scalar_one_or_none()
+def find_password(tx: Connection, person: PersonId, *, lock: bool = False) -> str | None:
+    """Return the hash of a person's password; ``lock``: no other transaction changes it until this one ends."""
+    query = select(passwords.c.digest).where(passwords.c.person == person)
+    return tx.execute(query.with_for_update() if lock else query).scalar_one_or_none()
 
 
 def save_password_roles(tx: Connection, tenant: TenantId, roles: Collection[str] | None) -> None:
