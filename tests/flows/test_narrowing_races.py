@@ -5,23 +5,27 @@ Two real transactions, held apart by the order in which the test lets them go on
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
 from threading import Event
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from hilum.account import service as account
+from hilum.account.models import Own
 from hilum.backchannel import service as backchannel
 from hilum.backchannel.client_auth import Method, Presented
 from hilum.backchannel.policy import GrantType, TokenRequest
 from hilum.backchannel.service import Caller
 from hilum.consent import policy as consents
 from hilum.consent import service as consent
+from hilum.factors.models import Held
 from hilum.infra.context import Context
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import HilumError, Invalid
-from hilum.kernel.ids import AuthorizationId
+from hilum.kernel.errors import Conflict, HilumError, Invalid
+from hilum.kernel.ids import AuthorizationId, PersonId
 from hilum.launches import service as launches
 from hilum.launches.models import Launch, LaunchOrder, OpenedLaunch
 from hilum.signin import service as signin
@@ -267,3 +271,56 @@ def test_a_sign_in_at_the_instant_of_a_new_password_leaves_no_session(
         assert platform.run(lambda ctx: signin.session(ctx, began[1])) is None
     else:
         assert isinstance(began, NotAuthenticated)
+
+
+ENDINGS: list[Callable[[Context, PersonId], None]] = [
+    lambda ctx, who: signin.set_password(ctx, who, "another hash"),
+    signin.end_credentials,
+]
+"""A new password; and what a removed factor, link or role does."""
+
+
+@pytest.mark.parametrize("end", ENDINGS)
+@pytest.mark.parametrize("enters_first", [True, False])
+def test_a_second_factor_entered_at_the_instant_of_an_end_leaves_no_session(
+    platform: Platform, *, enters_first: bool, end: Callable[[Context, PersonId], None]
+) -> None:
+    """Security decision 4."""
+    who = platform.add_person("gina", "administrator", "Practitioner/pr9").id
+    platform.run(lambda ctx: signin.set_password(ctx, who, "a hash"))
+    attempt = platform.run(lambda ctx: signin.begin_attempt(ctx, MERCY, "gina"))
+    _, cookie = platform.run(lambda ctx: signin.complete_attempt(ctx, attempt, matched=True, production=True))
+
+    def finish(ctx: Context) -> Any:
+        found = signin.pending(ctx, cookie)
+        assert found is not None
+        return signin.finish_pending(ctx, *found)
+
+    verbs: list[Callable[[Context], Any]] = [finish, lambda ctx: end(ctx, who)]
+    ended = in_this_order(platform, *(verbs if enters_first else verbs[::-1]))
+
+    if enters_first:
+        assert platform.run(lambda ctx: signin.session(ctx, ended[0][1])) is None
+    else:
+        assert isinstance(ended[1], Conflict)
+
+
+@pytest.mark.parametrize("end", ENDINGS)
+@pytest.mark.parametrize("makes_first", [True, False])
+def test_a_token_made_by_page_at_the_instant_of_an_end_does_not_outlive_its_session(
+    platform: Platform, *, makes_first: bool, end: Callable[[Context, PersonId], None]
+) -> None:
+    """Security decision 6: it would be valid for three months."""
+    person = platform.people["dora"]
+    platform.run(lambda ctx: signin.set_password(ctx, person.id, "a hash"))
+    session, _ = platform.run(lambda ctx: signin.begin_session(ctx, person, "password"))
+    own = Own(session, person, Held(), confirmed=True, required=False)
+
+    verbs: list[Callable[[Context], Any]] = [
+        lambda ctx: account.create_token(ctx, own, "nightly", timedelta(days=90)),
+        lambda ctx: end(ctx, person.id),
+    ]
+    ended = in_this_order(platform, *(verbs if makes_first else verbs[::-1]))
+
+    assert makes_first or isinstance(ended[1], Conflict)
+    assert platform.run(lambda ctx: signin.list_api_tokens(ctx, person.id)) == []

@@ -55,8 +55,13 @@ def end_others(ctx: Context, own: Own) -> int:
 
 
 def create_token(ctx: Context, own: Own, name: str, life: timedelta) -> tuple[ApiToken, str]:
-    """Create an API token, as strong as the sign-in of this session; return it with its secret. Raises NotConfirmed, Invalid, NotPermitted."""
+    """Create an API token, as strong as the sign-in of this session; return it with its secret.
+
+    Raises NotConfirmed, Invalid, NotPermitted, Conflict (the session ended at this moment).
+    """
     _require_confirmed(ctx, own, "signin.token.create")
+    # What ends the session later ends the token, too; what ended it before keeps it from being made.
+    signin.hold_session(ctx, own.session.id)
     entered = own.session.factor_at
     return signin.create_api_token(
         _as_owner(ctx, own), own.person.id, life=life, name=name, factor_at=entered

@@ -4,8 +4,8 @@ A sign-in with a password, in order:
 
 1. ``begin_attempt``: the attempt is counted, and refused while this username from this address must wait; the stored hash is read.
 2. ``live.verify_password``, between two transactions.
-3. ``complete_attempt``: one refusal for an unknown name, a wrong password and an inactive person; then stops, the hospital's rule about
-   passwords, dormancy; then the session, or a pending sign-in if a second factor is missing.
+3. ``complete_attempt``: one refusal for an unknown name, a wrong password or one that was replaced meanwhile, and an inactive person;
+   then stops, the hospital's rule about passwords, dormancy; then the session, or a pending sign-in if a second factor is missing.
 4. ``enter_code`` or a passkey (``factors``), then ``finish_pending``: the session.
 5. ``session``, for every page: the cookie's session if its person may use it now, from the same browser and network.
 
@@ -129,9 +129,11 @@ def change_password(ctx: Context, attempt: Attempt, digest: str, *, matched: boo
 
 def end_credentials(ctx: Context, person: PersonId) -> None:
     """End a person's sessions, API tokens and pending sign-ins. The caller has judged the right to, and records why."""
+    # In this order: a pending sign-in that is finished at this moment has its session by then, and a session
+    # that makes a token at this moment has it.
+    store.delete_pending_of(ctx.tx, person)
     _end_sessions(ctx, person)
     store.save_api_tokens_revoked(ctx.tx, person, ctx.now)
-    store.delete_pending_of(ctx.tx, person)
 
 
 def _save_password(ctx: Context, person: Person, digest: str) -> None:
@@ -239,6 +241,8 @@ def finish_pending(
 
     Raises Conflict if the sign-in was finished concurrently, NotPermitted if the person may not sign in now.
     """
+    # First, as by whoever replaces it, so that neither waits for what the other holds.
+    store.find_password(ctx.tx, person.id, lock=True)
     if not store.take_pending(ctx.tx, found.digest):
         raise Conflict("concurrent_change", "This sign-in was finished in another window. Sign in again.")
     if replaces:
@@ -452,6 +456,13 @@ def touch(ctx: Context, used: Session) -> None:
     """Record that a session is in use; it writes at most once in TOUCH_EVERY, so every page may call it."""
     if policy.wants_touch(used, ctx.now):
         store.save_session_seen(ctx.tx, used.id, ctx.now)
+
+
+def hold_session(ctx: Context, session_id: SessionId) -> None:
+    """Keep a session from ending before this transaction does. Raises Conflict if it has ended meanwhile."""
+    found = store.find_session(ctx.tx, session_id, lock=True)
+    if found is None or found.ended_at is not None:
+        raise Conflict("concurrent_change", "This session has just ended. Sign in again.")
 
 
 def end_session(ctx: Context, session_id: SessionId) -> bool:

@@ -223,8 +223,9 @@ def _session(row: Any) -> Session:
     )
 
 
-def find_session(tx: Connection, session: SessionId) -> Session | None:
-    row = row_of(tx, sessions, session)
+def find_session(tx: Connection, session: SessionId, *, lock: bool = False) -> Session | None:
+    """Find a session in any state; ``lock``: no other transaction changes it until this one ends."""
+    row = row_of(tx, sessions, session, lock=lock)
     return None if row is None else _session(row)
 
 
