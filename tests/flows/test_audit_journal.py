@@ -1018,3 +1018,31 @@ def test_claims_that_a_power_cut_lost_are_restored_whichever_slots_are_written_a
         alone.close()
 
     run(story)
+
+
+def test_an_edited_record_keeps_no_worker_from_starting_and_costs_no_other_its_claim(
+    files: JournalGround,
+) -> None:
+    """C196: in the worker's own file as in that of another slot."""
+
+    async def story() -> None:
+        first, second = files.boot(), files.boot()
+        await first.intend(replace(create(1), digest="of the first"))
+        await second.intend(replace(create(2), digest="of the second"))
+        await second.intend(create(3))
+        first.close()
+        second.close()
+        for lost in files.directory.glob("claims.db*"):
+            lost.unlink()
+        for slot in (0, 1):
+            with closing(sqlite3.connect(files.directory / f"access-{slot}.db")) as db:
+                db.execute("UPDATE record SET header = '{}' WHERE request_id <> ?", (create(3).request_id,))
+                db.commit()
+
+        alone = files.boot()
+        with pytest.raises(Claimed) as claimed:
+            await alone.intend(create(4))
+        assert claimed.value.holder == create(3).request_id
+        alone.close()
+
+    run(story)

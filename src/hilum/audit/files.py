@@ -215,16 +215,17 @@ class JournalFile:
         with self._claims_held() as claims:
             # Read again: while the claims are held, a create that is open at a worker beside this one has its claim,
             # and one that was answered meanwhile is not open any more.
-            for each in self._open_creates():
-                claims.execute(_CLAIM, (policy.claim_key(each), each.request_id, _seconds(each.at)))
+            for key, intent in self._open_creates():
+                claims.execute(_CLAIM, (key, intent.request_id, _seconds(intent.at)))
 
-    def _open_creates(self) -> list[Access]:
-        found = _open_intents(self._db)
+    def _open_creates(self) -> list[tuple[bytes, Access]]:
+        """Return the open creates of all slots, each with the key of its claim."""
+        found = _open_creates(self._db)
         for path in sorted(set(self._directory.glob("access-*.db")) - {self.path}):
             # A damaged file of another slot keeps no worker from starting; the verification names it.
-            with suppress(sqlite3.Error, ValueError), closing(_open_for_reading(path)) as db:
-                found += _open_intents(db)
-        return [each for each in found if policy.claim_key(each) is not None]
+            with suppress(sqlite3.Error), closing(_open_for_reading(path)) as db:
+                found += _open_creates(db)
+        return found
 
     @contextmanager
     def claiming(self, wanted: Mapping[str, bytes], at: datetime) -> Iterator[dict[str, str]]:
@@ -329,8 +330,15 @@ def _seconds(moment: datetime) -> int:
     return int(moment.timestamp())
 
 
-def _open_intents(db: sqlite3.Connection) -> list[Access]:
-    return [encoding.decode(*row) for *row, _ in db.execute(_OPEN_INTENTS, (OPEN_INTENTS_BOUND,))]
+def _open_creates(db: sqlite3.Connection) -> list[tuple[bytes, Access]]:
+    found = []
+    for *row, _ in db.execute(_OPEN_INTENTS, (OPEN_INTENTS_BOUND,)):
+        # Nor does a record that somebody edited: it is left out, and the verification names it too.
+        with suppress(ValueError, TypeError, LookupError):
+            intent = encoding.decode(*row)
+            if key := policy.claim_key(intent):
+                found.append((key, intent))
+    return found
 
 
 def _open_for_reading(path: Path) -> sqlite3.Connection:
