@@ -11,6 +11,7 @@ from sqlalchemy import select
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery, Outcome
+from hilum.contacts.models import ContactKind, NewContact
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.kernel.errors import NotPermitted
@@ -19,14 +20,16 @@ from hilum.monitoring import jobs, service
 from hilum.monitoring.models import CLOSED_KEPT, MAILED_AGAIN, WINDOW
 from hilum.notices.store import notices
 from hilum.policies import service as policies
-from hilum.policies.models import ApplyOrder
+from hilum.policies.models import ApplyOrder, Tier
 from hilum.registry import service as registry
+from hilum.registry.models import CertifyOrder, Environment
 from hilum.signin.policy import actor_of
 from tests.flows.control_site import TRACE, problem
 from tests.flows.journal_ground import access
-from tests.flows.use_ground import MAILBOX, DeclaringApp, Lease
+from tests.flows.use_ground import MAILBOX, SCOPES, DeclaringApp, Lease
 from tests.flows.vendor_ground import join
 from tests.sim.backends import both_backends
+from tests.sim.proofs import all_proved, prove_contact
 from tests.sim.world import FakeClock
 from tests.unit.policies.books import document
 
@@ -159,6 +162,32 @@ def test_changing_the_cell_changes_when_it_alerts(watch: Watch) -> None:
     assert [(each["tenant"], each["limit"]) for each in watch.alerts()] == [("general", 1)]
 
 
+def test_a_version_whose_tier_was_raised_is_watched_by_the_stricter_limits(watch: Watch) -> None:
+    """C19, C20: at once, though it was certified in the lower tier."""
+    watch.call("general", 200)
+    watch.call("general", 14, **REFUSED)
+    watch.judge()
+    assert watch.alerts() == []
+
+    version = watch.client.version
+    watch.site.system(registry.raise_tier, version_id=version, tier=Tier.HIGH, reason="It suggests doses.")
+    watch.judge()
+
+    assert [(each["tenant"], each["limit"]) for each in watch.alerts()] == [("general", 5)]
+
+
+def test_alerts_are_mailed_to_support_and_security_and_not_to_the_owner_beside_them(watch: Watch) -> None:
+    """C20: to whoever can do something about it; the owner's address alone is the last resort."""
+    vendor = watch.site.system(registry.get_app, app_id=watch.app).vendor
+    for kind in (ContactKind.SUPPORT, ContactKind.SECURITY):
+        watch.site.system(prove_contact, order=NewContact(vendor, kind, f"{kind}@v.example"))
+    watch.call("general", 100, **REFUSED)
+
+    watch.judge()
+
+    assert watch.mailed() == [("alert", "security@v.example"), ("alert", "support@v.example")]
+
+
 def test_what_is_not_known_opens_nothing_and_is_recorded_as_skipped(watch: Watch) -> None:
     watch.call("general", 20, **REFUSED)
     watch.call("mercy", 200, **REFUSED)
@@ -183,12 +212,16 @@ def test_an_alert_ends_with_the_installation(watch: Watch, clock: FakeClock) -> 
 
 
 def test_an_alert_ends_with_the_certification(watch: Watch) -> None:
-    """C20: what was withdrawn has no limits, though its term is not over."""
+    """C20, C4: what was withdrawn has no limits, though its term is not over and the version is certified for the other environment."""
     watch.call("general", 100, **REFUSED)
     watch.judge()
 
-    for held in watch.site.system(registry.certifications_of, app=watch.app):
-        watch.site.system(registry.withdraw_certification, certification_id=held.id)
+    do, ends = watch.site.system, watch.clock.now() + timedelta(days=300)
+    held = do(registry.certifications_of, app=watch.app)
+    elsewhere = CertifyOrder(watch.client.version, Environment.PRODUCTION, SCOPES, ends)
+    do(registry.certify, order=elsewhere, unproved=all_proved)
+    for each in held:
+        do(registry.withdraw_certification, certification_id=each.id)
     watch.judge()
 
     assert [each["why"] for each in watch.alerts()] == ["not_watched"]

@@ -1,5 +1,6 @@
 """A batch: what its entries may do is what each of them may do by itself, and nothing else."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -13,14 +14,14 @@ from hilum.audit.models import UNDELIVERED, AccessQuery
 from hilum.controls import service as controls
 from hilum.controls.models import Quota, TargetKind
 from hilum.gateway import batches
-from hilum.gateway.batches import ENTRIES_BOUND
+from hilum.gateway.batches import ENTRIES_BOUND, READS_AT_ONCE
 from hilum.gateway.executor import Executor
 from hilum.gateway.service import Enforcer
 from hilum.gateway.upstream_task import UpstreamTask
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.tokens import service as tokens
 from tests.flows.gate_ground import Gate, held, stop
-from tests.flows.gateway_ground import GENERAL, PLATFORM, Answer, Ground, Play, patient, player
+from tests.flows.gateway_ground import GENERAL, ORIGIN, PLATFORM, Answer, Ground, Play, patient, player
 from tests.sim.fhir_upstream import OtherServer
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import observation
@@ -173,6 +174,79 @@ def test_each_entry_costs_and_is_recorded_like_a_request(play: Play, reader: Cal
         }
 
     play(story)
+
+
+def test_the_record_of_an_entry_says_what_it_asked_for(play: Play, reader: Callable[[], Any]) -> None:
+    """C150: its own query; a method that there is not is no text of the client's choice."""
+
+    async def story(made: Ground) -> None:
+        asked = batch(entry("GET", "Observation?code=x"), entry("BREW", "Patient/p1"))
+
+        await made.send("POST", "", made.token(*SCOPES), body=asked)
+
+        found = reader().newest(AccessQuery(app=made.clients["app"].app))
+        assert {(each.method, each.query) for each in found} == {("GET", "code=x"), ("?", "")}
+
+    play(story)
+
+
+def test_an_entry_shows_its_resource_where_the_same_request_alone_would(play: Play) -> None:
+    """FHIR R4 http.html#return, bundle.html#Bundle.entry.response: an outcome is asked for of writes; a HEAD has no body; CORS as for each entry."""
+
+    async def story(made: Ground) -> None:
+        asked = batch(
+            entry("HEAD", "Observation/o1"),
+            entry("GET", "Observation/o1"),
+            entry("PUT", "Observation/o1", observation("o1", code={"text": "x"})),
+        )
+        headers = {"Prefer": "return=OperationOutcome", "Origin": ORIGIN}
+
+        answer = await made.send("POST", "", made.token(*SCOPES), body=asked, headers=headers)
+
+        assert statuses(answer) == [200, 200, 200]
+        head, read, written = answer.json["entry"]
+        assert set(head) == {"id", "response"}
+        assert read["resource"]["id"] == "o1"
+        assert written["response"]["outcome"]["resourceType"] == "OperationOutcome"
+        assert answer.headers["access-control-allow-origin"] == ORIGIN
+
+    play(story)
+
+
+class Busy:
+    """A hospital's FHIR server that counts the requests it has at once."""
+
+    def __init__(self) -> None:
+        self.other, self.now, self.most = OtherServer(), 0, 0
+        self.other.load(patient("p1"), *(observation(f"o{n}") for n in range(1, 10)))
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        for _ in range(20):  # all that were sent together arrive meanwhile
+            await asyncio.sleep(0)
+        await self.other(scope, receive, send)
+        self.now -= 1
+
+
+def test_a_batch_takes_few_places_at_a_fhir_server_and_its_answers_count_together(
+    sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C133, C129: fifty entries are no fifty requests at once; and their bytes are bound as those of one answer."""
+    busy = Busy()
+
+    async def story(made: Ground) -> None:
+        bearer = made.token(*SCOPES)
+        alone = await made.get("Observation/o1", bearer)
+        monkeypatch.setattr(batches, "ANSWER_BOUND", 6 * len(alone.body))
+        reads = [entry("GET", f"Observation/o{n}") for n in range(1, 10)]
+
+        answer = await made.send("POST", "", bearer, body=batch(*reads))
+
+        assert statuses(answer) == [200] * 8 + [403]
+        assert busy.most == READS_AT_ONCE
+
+    player(sqlite_uow, clock, ids, tmp_path)(story, embedded=lambda _: busy)
 
 
 EXHAUSTED: dict[str, tuple[str, float, int, int, str, str]] = {

@@ -536,10 +536,12 @@ def test_a_create_that_was_carried_out_is_found_by_its_tag(play: Play, place: Pl
         place.after_write = _lost
         await made.send("POST", "Observation", made.token(*SCOPES), body=fresh())
         place.after_write = lambda: None
+        made.clock.advance(timedelta(minutes=1))
 
         last = await settle(made, place)
         again = await made.send("POST", "Observation", made.token(*SCOPES), body=fresh())
 
+        assert last.at == made.clock.now()
         assert (last.outcome, last.rule, last.resource) == (Outcome.DONE, SETTLEMENT, place.stored()[0])
         assert place.reader.open_intents() == []
         assert again.status == 409
@@ -556,6 +558,8 @@ def test_a_binary_whose_answer_was_lost_is_found_where_the_gateway_put_it(play: 
         "securityContext": {"reference": f"{PLATFORM}/t/general/fhir/Patient/p1"},
         "data": "YQ==",
     }
+    # As many as a search by the tag would return of a server that ignores it.
+    place.other.load(*(scan | {"id": id_} for id_ in ("b1", "b2")))
 
     async def story(made: Ground) -> None:
         token = made.token("patient/DocumentReference.c")
@@ -788,6 +792,7 @@ CHANGES: list[tuple[str, str, dict[str, Any], Outcome]] = [
     ("update", "says nothing", {"meta": {}}, Outcome.UNKNOWN),
     ("delete", "carried out", {}, Outcome.DONE),
     ("delete", "old", {"meta": {"lastUpdated": "2026-03-01T00:00:00Z"}}, Outcome.NOT_DONE),
+    ("delete", "too near to tell", {"meta": {"lastUpdated": "2026-03-02T08:56:00Z"}}, Outcome.UNKNOWN),
     ("delete", "made again", {"meta": {"lastUpdated": "2026-03-02T09:00:01Z"}}, Outcome.UNKNOWN),
 ]
 
@@ -809,6 +814,83 @@ def test_updates_and_deletions_are_settled_by_what_the_record_says(
         last = await settle(made, place)
 
         assert (last.outcome, last.resource) == (outcome, "Observation/o1")
+
+    play(story)
+
+
+@pytest.mark.parametrize("wrote", [True, False], ids=["it wrote one of them", "one of them names it"])
+def test_an_update_at_the_embedded_server_is_settled_by_every_version_there_was(
+    play: Play, place: Place, *, wrote: bool
+) -> None:
+    """C196: it was replaced since; what only holds the request's number as text is another's."""
+
+    async def story(made: Ground) -> None:
+        place.after_write = _lost
+        lost = await made.send("PUT", "Observation/o1", made.token(*SCOPES), body=WRITES["update"][2])
+        version = dict(place.other.resources["Observation/o1"])
+        if not wrote:
+            version = observation("o1", note=[{"text": lost.headers["x-request-id"]}])
+        place.other.load(observation("o1"))
+
+        versions = [orjson.dumps(version)]
+        last = await settle(made, place, UpstreamKind.EMBEDDED, superseded=lambda *_: versions)
+
+        assert (last.outcome, last.rule) == (Outcome.DONE if wrote else Outcome.NOT_DONE, SETTLEMENT)
+
+    play(story)
+
+
+def test_an_answer_about_another_record_settles_nothing(play: Play, place: Place) -> None:
+    """C196: it is asked again later."""
+
+    async def story(made: Ground) -> None:
+        place.after_write = _lost
+        await made.send("DELETE", "Observation/o1", made.token(*SCOPES))
+        old = observation("o2", meta={"lastUpdated": "2026-03-01T00:00:00Z"})
+        place.other.raw = orjson.dumps(old)
+
+        assert (await settle(made, place)).rule != SETTLEMENT
+
+    play(story)
+
+
+def test_a_write_whose_sender_records_its_outcome_meanwhile_is_not_settled_beside_it(
+    play: Play, place: Place
+) -> None:
+    """C196: one outcome, that of who knows it."""
+
+    async def story(made: Ground) -> None:
+        place.after_write = _lost
+        lost = await made.send("DELETE", "Observation/o1", made.token(*SCOPES))
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            (opened,) = place.reader.open_intents()
+            await made.journal.record(replace(opened.intent, outcome=Outcome.DONE, status=204))
+            await place.other(scope, receive, send)
+
+        last = await settle(made, place, app=app)
+
+        assert (last.request_id, last.status) == (lost.headers["x-request-id"], 204)
+        assert place.outcomes(last.request_id) == [Outcome.INTENDED, Outcome.UNKNOWN, Outcome.DONE]
+
+    play(story)
+
+
+def test_a_write_of_a_hospital_that_is_gone_is_settled_as_unknown(play: Play, place: Place) -> None:
+    """C196: and keeps no other write from being settled."""
+
+    async def story(made: Ground) -> None:
+        place.after_write = _lost
+        lost = await made.send("DELETE", "Observation/o1", made.token(*SCOPES))
+        asked, intents = len(place.other.seen), journals.Intents(lambda: place.reader)
+        upstreams = Upstreams(vault(), lambda _: Embedded(place.other, BASE))
+        settler = Settler(
+            upstreams, intents, made.journal, lambda _: None, made.clock.now, superseded=lambda *_: ()
+        )
+
+        assert await settler.settle(intents.list_open()) == 1
+        assert place.outcomes(lost.headers["x-request-id"])[-1] is Outcome.UNKNOWN
+        assert (len(place.other.seen), place.reader.open_intents()) == (asked, [])
 
     play(story)
 
@@ -874,13 +956,16 @@ def test_a_write_of_a_hospital_that_moved_and_came_back_is_settled_there(play: P
     play(story)
 
 
-def test_a_server_that_is_away_is_asked_again_and_given_up_after_a_day(play: Play, place: Place) -> None:
-    """C196: nothing is said before something is known, and not for ever."""
+@pytest.mark.parametrize("status", [503, 401, 429])
+def test_a_server_that_is_away_is_asked_again_and_given_up_after_a_day(
+    play: Play, place: Place, status: int
+) -> None:
+    """C196: nothing is said before something is known, and not for ever; nor by a refusal of the platform's own credentials or load."""
 
     async def story(made: Ground) -> None:
         place.after_write = _lost
         await made.send("POST", "Observation", made.token(*SCOPES), body=fresh())
-        place.other.status = 503
+        place.other.status = status
 
         first = await settle(made, place)
         made.clock.advance(GIVE_UP_AFTER)

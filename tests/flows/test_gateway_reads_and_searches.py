@@ -44,6 +44,7 @@ def test_without_a_token_everything_but_metadata_is_401(play: Play) -> None:
             ("GET", "Patient//x"),
             ("POST", "Nothing"),
             ("GET", ""),
+            ("GET", "Observation?_page=x"),
             ("TRACE", "Patient"),
         ):
             for tenant in ("general", "nowhere"):
@@ -572,7 +573,7 @@ def test_counting_discloses_no_number_that_reaches_beyond_the_grant(play: Play) 
 
 
 def test_a_version_is_shown_if_it_and_the_record_of_today_are_within_reach(play: Play) -> None:
-    """C73, history."""
+    """C73, history. Of a record that was deleted since there is none of today."""
 
     async def story(made: Ground) -> None:
         made.load(observation("x1", "p1", code={"text": "moved here"}))
@@ -583,6 +584,9 @@ def test_a_version_is_shown_if_it_and_the_record_of_today_are_within_reach(play:
         assert (await made.get("Observation/x1/_history/2", token)).status == 200
         assert (await made.get("Observation/x1/_history/1", token)).status == 404
         assert (await made.get("Observation/o2/_history/1", token)).status == 404
+        deleted = await made.send("DELETE", "Observation/o1", made.token("patient/Observation.rd"))
+        assert deleted.status == 204
+        assert (await made.get("Observation/o1/_history/1", token)).status == 404
 
     play(story)
 

@@ -139,6 +139,57 @@ def test_the_chart_moves_and_the_session_ends(ehr: Ehr) -> None:
     problem(ehr.send("PATCH", where, {"patient": "p1"}), 404, "launch_ended")
 
 
+def test_each_step_of_a_launch_is_on_record(ehr: Ehr) -> None:
+    """C27, C35, C36: for whom it was opened, on which chart, and what became of it."""
+    opened = ehr.open(intent="outreach")
+    where = f"{LAUNCHES}/{opened['id']}"
+    assert ehr.http.get(urlsplit(opened["open_url"]).path).status_code == 303
+    ehr.platform.take(opened["launch"])
+    ehr.send("PATCH", where, {"patient": "p2"})
+    ehr.send("DELETE", where)
+
+    found = list(reversed(ehr.platform.events("launches.launch")))
+
+    steps = [(each.action.rpartition(".")[2], each.patient) for each in found]
+    assert steps == [("open", "p1"), ("begin", "p1"), ("take", "p1"), ("move", "p2"), ("end", "p2")]
+    client, person = ehr.platform.clients["public"].id, ehr.platform.people["dora"].id
+    whose = {(each.outcome, each.tenant, each.client, each.person, each.launch) for each in found}
+    assert whose == {("done", MERCY, client, person, opened["id"])}
+    assert (found[0].facts["intent"], found[3].facts["stale"]) == ("outreach", True)
+
+
+def test_a_step_that_is_refused_is_on_record_too(ehr: Ehr) -> None:
+    """C38: what another EHR tries with a launch, and which EHR's stop kept it from its app."""
+    opened, first = ehr.open(), ehr.platform.clients["ehr"]
+    ehr.platform.add_peer("ehr", ClientType.EHR)
+    other = ehr.platform.backend(SCOPE, "ehr").json()["access_token"]
+    assert ehr.send("DELETE", f"{LAUNCHES}/{opened['id']}", token=other).status_code == 404
+    ehr.platform.engage(TargetKind.APP, first.app)
+    assert ehr.http.get(urlsplit(opened["open_url"]).path).status_code == 403
+
+    begin, end = (each for each in ehr.platform.events("launches.launch") if each.outcome == "refused")
+
+    assert (end.action, end.reason) == ("launches.launch.end", "launch_unknown")
+    assert (end.client, end.facts["launch"]) == (ehr.platform.clients["ehr"].id, opened["id"])
+    assert (begin.action, begin.reason) == ("launches.launch.begin", "switch_engaged")
+    assert (begin.launch, begin.facts["by_ehr"]) == (opened["id"], first.id)
+
+
+@pytest.mark.parametrize("stopped", ["public", "ehr"])
+def test_what_an_ehr_opened_before_a_full_stop_stays_closed_after_it(
+    ehr: Ehr, clock: FakeClock, stopped: str
+) -> None:
+    """Security decision 8: of the app and of the EHR, whose own token is as dead."""
+    opened, ends = ehr.open(), clock.now() + timedelta(seconds=10)
+    target = Target(TargetKind.APP, ehr.platform.clients[stopped].app)
+    ehr.platform.run(lambda ctx: switchboard.engage(ctx, EngageOrder(target, Mode.FULL_STOP, "A test", ends)))
+    clock.advance(timedelta(seconds=11))
+
+    assert ehr.http.get(urlsplit(opened["open_url"]).path).status_code == 403
+    again = ehr.send("POST", LAUNCHES, ehr.order())
+    assert again.status_code == (201 if stopped == "public" else 403), again.text
+
+
 def test_counts_are_reported(ehr: Ehr) -> None:
     body = {"date": "2026-03-01", "counts": [{"role": "nurse", "facility": "west", "count": 7}]}
 
@@ -323,6 +374,8 @@ def test_a_cell_without_a_placement_closes_it_to_its_category_also_for_launches_
     refused = problem(ehr.send("POST", LAUNCHES, ehr.order(placement="orders")), 403, "placement_not_allowed")
     assert "Open it above the chart, or ask" in refused["detail"]
     assert ehr.http.get(urlsplit(opened["open_url"]).path).status_code == 403
+    begun = ehr.platform.events("launches.launch.begin")
+    assert [(each.launch, each.reason) for each in begun] == [(opened["id"], "placement_not_allowed")]
     assert ehr.launch(ehr.open(placement="banner")).placement == "banner"
 
 

@@ -233,13 +233,16 @@ def test_an_inactive_person_has_nothing_opened(ground: Platform) -> None:
 
 
 def test_a_patient_opens_own_charts_only(ground: Platform) -> None:
-    """C34."""
-    assert open_one(ground, person="pat").launch.patient == "p1"
+    """C34, C35: nor is a launch of theirs moved to another's."""
+    opened = open_one(ground, person="pat").launch
+    assert opened.patient == "p1"
 
     with pytest.raises(Invalid) as refused:
         open_one(ground, person="pat", patient="p2")
+    with pytest.raises(Invalid) as not_moved:
+        ground.as_ehr(lambda ctx: service.move(ctx, opened.id, "p2", None))
 
-    assert set(refused.value.fields) == {"patient"}
+    assert set(refused.value.fields) == set(not_moved.value.fields) == {"patient"}
 
 
 def test_a_role_that_the_app_is_not_installed_for_is_named(ground: Platform) -> None:
@@ -310,11 +313,16 @@ def test_only_an_ehr_opens_moves_ends_and_reports(ground: Platform) -> None:
         lambda ctx: service.record_activity(ctx, rows),
     )
 
-    for actor, verb in product(NOT_EHRS, verbs):
+    for actor, verb in product(
+        NOT_EHRS, (*verbs, lambda ctx: service.availability(ctx, "dora", (opened.launch.client,)))
+    ):
         with pytest.raises(NotPermitted, match="not_an_ehr"):
             ground.uow.write_now(verb, actor=actor, trace=TRACE)
 
     assert find(ground, opened) == opened.launch
+    # Each attempt to do something is on record; a question changes nothing.
+    refused = [each for each in ground.events("launches") if each.reason == "not_an_ehr"]
+    assert len(refused) == len(NOT_EHRS) * len(verbs)
 
 
 # --- open_url ------------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from hilum.gateway.rendering import Answer
 from hilum.upstream.models import UpstreamResponse
 from tests.unit.gateway.facts import ask, permit, token
 
-SHOWN = Answer(200, b"{}", ((b"etag", b'W/"1"'),), patient="p1")
+SHOWN = Answer(200, b"{}", ((b"etag", b'W/"1"'),), patient="p1", returned=1, found="p1:1")
 
 
 def response() -> UpstreamResponse:
@@ -17,8 +17,10 @@ def response() -> UpstreamResponse:
 
 
 def shown(found: Answer | None) -> tuple[object, ...] | None:
-    """Return what an app sees of an answer, and whose record it is."""
-    return None if found is None else (found.status, found.body, found.headers, found.patient)
+    """Return what an app sees of an answer, and what is recorded of it: whose record it is, and how many were shown."""
+    if found is None:
+        return None
+    return found.status, found.body, found.headers, found.patient, found.returned, found.found
 
 
 def test_an_answer_is_found_by_its_own_permit_and_with_its_own_response_alone() -> None:

@@ -71,6 +71,7 @@ def test_anything_but_the_plain_address_is_refused(text: str) -> None:
         ({}, {"subject": {"reference": "Patient/p2"}}),
         ({}, {"subject": {"reference": "Group/p1"}}),
         ({}, {"subject": None}),
+        ({}, {"subject": [{"reference": "Patient/p1"}, {"reference": "Patient/p2"}]}),
         ({}, {"subject": {"reference": "https://other.example/Patient/p1"}}),
         ({"path": ("extension", "valueAttachment", "url")}, {}),
         ({"path": ("content", "extension", "valueAttachment", "url")}, {}),
@@ -78,6 +79,7 @@ def test_anything_but_the_plain_address_is_refused(text: str) -> None:
         ({"path": ("content", "attachment", "title")}, {}),
         ({"path": ("text", "div")}, {}),
         ({"path": ("url",)}, {}),
+        ({}, {"resourceType": "Observation"}),
         ({}, {"resourceType": "Practitioner"}),
         ({}, {"resourceType": "Provenance"}),
         ({}, {"resourceType": "Nothing"}),
@@ -87,6 +89,11 @@ def test_of_another_hospital_app_patient_or_place_it_is_refused(
     given_: dict[str, Any], changed: dict[str, Any]
 ) -> None:
     assert not allowed(f"Binary/{OWN}", **given_, **changed)
+
+
+def test_two_binaries_of_one_owner_have_two_ids() -> None:
+    """They are stored by PUT: an id that came again would replace what the app stored before."""
+    assert new_id("another secret", OWNER, mac) != OWN
 
 
 @given(st.text(max_size=80))

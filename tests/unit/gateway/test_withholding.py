@@ -41,9 +41,20 @@ MASKED = {
             "see https://upstream.internal/fhir/Patient/1, or <https://upstream.internal/x>",
             f"see {BASE}Patient/1, or <{WITHHELD}>",
         ),
+        (
+            "https://elsewhere.example/a and https://elsewhere.example/b?sig=1",
+            f"https://elsewhere.example/a and {WITHHELD}",
+        ),
+        (
+            "https://elsewhere.example/a and https://upstream.internal/x",
+            f"https://elsewhere.example/a and {WITHHELD}",
+        ),
         ("https://elsewhere.example/a?X-Amz-Signature=1", WITHHELD),
         ("https://elsewhere.example/a?x=1&amp;Signature=1", WITHHELD),
         ("https://elsewhere.example/a?access_token=1", WITHHELD),
+        ("/storage/a?x=1&Signature=2", WITHHELD),
+        ("\\\\upstream.internal\\x", WITHHELD),
+        ("%2F%2Fupstream.internal/x", WITHHELD),
         ("https://elsewhere.example/a?design=1", "https://elsewhere.example/a?design=1"),
         ("mail a@upstream.internal", "mail a@upstream.internal"),
         ("https://hilum.example/t/general/fhir/Patient/1", "https://hilum.example/t/general/fhir/Patient/1"),
@@ -57,6 +68,31 @@ def test_each_address_is_rewritten_withheld_or_left(text: str, expected: str) ->
 
     assert record == {"note": [{"text": expected}], "list": [expected]}
     assert withheld == (WITHHELD in expected)
+
+
+def test_a_narrative_that_cannot_be_cleaned_stays_one() -> None:
+    """FHIR R4 narrative.html: apps parse it as XHTML."""
+    narrative = {"div": '<div xmlns="http://www.w3.org/1999/xhtml">\\\\upstream.internal\\x</div>'}
+    record = {"text": narrative}
+
+    assert withhold(record, GROUNDS)
+    assert record["text"]["div"] == f'<div xmlns="http://www.w3.org/1999/xhtml">{WITHHELD}</div>'
+
+
+def test_no_organisation_allows_attachments_on_the_fhir_servers_own_host_or_on_none() -> None:
+    """Security decision 22: its storage is beside it, and what is relative leads there."""
+    named = ("Upstream.Internal:8443", "", "images.example")
+
+    found = grounds_of((BASE,), ("https://upstream.internal/fhir",), named)
+
+    assert found.attachment_hosts == {"images.example"}
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1", "[::1]"])
+def test_a_server_on_this_machine_is_found_in_each_spelling(host: str) -> None:
+    here = grounds_of((BASE,), ("http://localhost:8080/fhir",))
+
+    assert is_suspect(b'{"a":"http://%s:8080/storage"}' % host.encode(), here, "Observation")
 
 
 @pytest.mark.parametrize("fill", ["a", "a1", "a-", "a.", "/", ":", "a:", "=", "&", "%25"])
