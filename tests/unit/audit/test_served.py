@@ -53,6 +53,40 @@ def test_what_people_ended_and_what_an_app_writes_at_will_says_nothing_of_its_se
     assert uncounted == {Reason.SWITCH_ENGAGED, Reason.TENANT_MISMATCH} | ended
 
 
+def test_a_new_reason_counts_only_as_somebody_decided() -> None:
+    """C228: a reason of which nothing is said counts as refused, so those that are meant to are listed here."""
+    refused = {each for each in Reason if ending_of(access(1, status=403, reason=each)) is Ending.REFUSED}
+
+    assert refused == {
+        Reason.TOKEN_MISSING,
+        Reason.TOKEN_INVALID,
+        Reason.PROOF_INVALID,
+        Reason.APP_NOT_CERTIFIED,
+        Reason.AGREEMENT_MISSING,
+        Reason.APPROVER_MISSING,
+        Reason.NETWORK_NOT_ALLOWED,
+        Reason.FACILITY_NOT_ALLOWED,
+        Reason.ROLE_NOT_ALLOWED,
+        Reason.WORKFLOW_NOT_APPROVED,
+        Reason.SCOPE_RETIRED,
+        Reason.SCOPE_INSUFFICIENT,
+        Reason.LAUNCH_ENDED,
+        Reason.CONTEXT_MOVED,
+        Reason.OUTSIDE_LAUNCH_CONTEXT,
+        Reason.AUTHORIZATION_EXPIRED,
+        Reason.ONE_TIME_OVER,
+        Reason.STUDY_ENDED,
+        Reason.FIXED_END_REACHED,
+        Reason.AUTHORIZATION_IDLE,
+        Reason.AUTHORIZATION_DORMANT,
+        Reason.REFRESH_TOKEN_OLD,
+        Reason.ABSOLUTE_LIMIT_REACHED,
+        Reason.LABEL_WITHHELD,
+        Reason.WRITE_REPEATED,
+        Reason.WRITE_DONE_ANSWER_WITHHELD,
+    }
+
+
 def served(**at: int) -> Served:
     """Answers by bucket: ``up_to_50`` and so on, ``slower``."""
     names = [*(f"up_to_{edge}" for edge in SERVED_EDGES_MS), "slower"]
