@@ -224,6 +224,24 @@ def test_charts_that_changed_meanwhile_are_not_what_was_agreed_to(site: ControlS
     assert asked["approval"]["id"] in {each["id"] for each in waiting(site)}
 
 
+def test_charts_that_can_no_longer_be_given_are_not_given_by_an_approval(site: ControlSite) -> None:
+    """What two people agree to is judged at that moment, by what may be asked then."""
+    gina = site.api("gina")
+    made(gina.post("/people", json=NURSE | PATIENT))
+    proxy = made(
+        gina.post("/people", json=NURSE | PATIENT | {"username": "pax", "fhir_user": "", "patients": []})
+    )
+    path = f"/people/{proxy['id']}/charts"
+    until = (site.clock.now() + timedelta(minutes=1)).isoformat()
+    asked = made(gina.put(path, json={"charts": [{"patient": "p1", "until": until}]}), 202)
+    site.clock.advance(timedelta(minutes=1))
+
+    problem(approve(site, asked), 409, "charts_invalid")
+
+    assert made(gina.get(f"/people/{proxy['id']}"), 200)["patients"] == []
+    assert asked["approval"]["id"] in {each["id"] for each in waiting(site)}
+
+
 def test_the_way_into_an_account_that_took_two_takes_two_before_anybody_enrolled(site: ControlSite) -> None:
     """Else who asked lets a colleague agree, and resets the account alone before its owner enrols."""
     left_behind(site)

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
+from hilum.audit import service as audit
+from hilum.audit.models import EventQuery
 from hilum.clients import service as clients
 from hilum.kernel.ids import AppId, ClientId
 from hilum.registry import service as registry
-from tests.flows.app_edit_ground import app, certify, edit, shown
+from tests.flows.app_edit_ground import WRITTEN, app, certify, edit, shown
 from tests.flows.control_site import ControlSite, codes, problem
 from tests.flows.vendor_ground import ROLES, client_body, furnish_vendor, made
 from tests.sim.one_world import in_one_world
@@ -54,6 +56,32 @@ def test_a_typo_in_a_description_changes_at_once_and_a_purpose_waits(site: Contr
     assert now["purpose_since"] is not None
     again = site.api("rita").post(f"/app-edits/{asked['id']}/approve")
     problem(again, 409, "edit_decided")
+
+
+def test_an_edit_is_judged_again_when_it_is_approved(site: ControlSite, app: str) -> None:
+    """C212: the name that it asks for was free then, and is another vendor's now."""
+    certify(site, app)
+    asked = made(edit(site, app, name="Bed Notes"), 202)
+    furnish_vendor(site, "Bed Notes", "bed")
+
+    answer = site.api("rita").post(f"/app-edits/{asked['id']}/approve")
+
+    assert codes(problem(answer, 422, "app_invalid")) == {"name": "name_imitates_another"}
+    assert shown(site, app)["name"] == "Ward Notes"
+
+
+def test_an_approved_name_is_reserved_and_its_approval_is_on_record(site: ControlSite, app: str) -> None:
+    """C212."""
+    certify(site, app)
+    asked = made(edit(site, app, name="Bed Notes"), 202)
+    made(site.api("rita").post(f"/app-edits/{asked['id']}/approve"), 200)
+    zen = furnish_vendor(site, "Zenith Care", "zen")
+
+    answer = site.api("zen.owner").post("/apps", json=WRITTEN | {"vendor": zen, "name": "Bed Notes"})
+
+    assert codes(problem(answer, 422, "app_invalid")) == {"name": "name_imitates_another"}
+    (event,) = site.system(audit.list_events, query=EventQuery(action="registry.edit.approve")).events
+    assert (event.event.app, event.event.facts["edit"]) == (app, asked["id"])
 
 
 def test_a_description_that_changed_meanwhile_is_no_obstacle_and_another_name_is(

@@ -32,6 +32,7 @@ from hilum.infra.db import metadata
 from hilum.infra.facts import EVERYTHING
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.errors import Conflict
 from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId
 from hilum.mandates import store as mandates
 from hilum.mandates.models import Mandate
@@ -472,6 +473,19 @@ def test_records_of_a_departure_are_kept_while_its_erasure_waits(site: ControlSi
 
     assert shown(site, departure)["state"] == "erased"
     assert site.system(service.needed_before, before=site.clock.now()) == site.clock.now()
+
+
+def test_no_export_is_recorded_once_the_erasure_has_begun(site: ControlSite, tmp_path: Path) -> None:
+    """C148: what was written then has not everything."""
+    departure = left(site)
+    exported(site, departure, tmp_path / "x")
+    site.clock.advance(MONTH)
+    steps(site, most=2)
+
+    with pytest.raises(Conflict, match="can no longer be exported"):
+        site.system(service.record_export, departure_id=departure, digest="0" * 64, verdict="contained")
+
+    assert shown(site, departure)["state"] == "erasing"
 
 
 def test_after_a_restore_an_erasure_waits_until_holds_can_be_placed_again(

@@ -162,6 +162,28 @@ def test_an_agreement_that_was_renewed_asks_for_nothing(ground: Ground) -> None:
     assert follow(ground) == []
 
 
+def test_a_vendor_that_took_an_app_over_is_not_asked_for_what_the_hospital_gave_the_former_one(
+    ground: Ground,
+) -> None:
+    """C14, C95: the installation ended with the transfer, so the new vendor's agreement was about nothing that it has."""
+    ground.agree()
+    made(ground.install())
+    ground.site.clock.advance(timedelta(minutes=1))
+    made(ground.owner.post(f"/apps/{ground.app}/transfer", json={"to": ground.other}))
+    ground.owner = ground.site.api("bolt.owner")
+    assert ground.owner.post(f"/apps/{ground.app}/transfer/accept").status_code == 204
+    ground.agree(vendor=ground.other)
+    version = ground.site.system(registry.certifications_of, app=ground.app)[0].version
+    ends = ground.site.clock.now() + 360 * DAY
+    ground.site.system(certify, order=CertifyOrder(version, Environment.PRODUCTION, SCOPES, ends))
+    pass_time(ground, 100 * DAY)
+    ground.follow()
+
+    ground.site.clock.advance(LAPSE_GRACE)
+
+    assert [(each.cause, each.vendor) for each in follow(ground)] == [(Cause.TRANSFER, ground.vendor)]
+
+
 def test_an_app_that_was_removed_meanwhile_is_asked_by_its_removal_alone(ground: Ground) -> None:
     lapsed(ground)
     (installed,) = ground.mary.get("/installations?tenant=mercy").json()["items"]

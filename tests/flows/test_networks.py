@@ -1,5 +1,6 @@
 """A hospital pins its backend services to networks; what comes from elsewhere is refused at the token endpoint and the gateway (C213)."""
 
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from hilum.installations import service as installations
 from hilum.installations.models import InstallOrder
 from hilum.kernel.actor import Actor, ActorKind
-from hilum.kernel.errors import HilumError, Invalid
+from hilum.kernel.errors import Conflict, HilumError, Invalid
 from hilum.kernel.ids import TenantId
 from tests.flows import back_channel
 from tests.flows.back_channel import BASE, MERCY, OTHER, TRACE, Platform, refused
@@ -120,6 +121,18 @@ def test_networks_that_limit_nothing_or_cannot_be_read_are_refused(
         pin(platform.run, platform.clients["backend"].app, *networks)
 
     assert caught.value.fields == {"networks": fault}
+
+
+def test_what_has_ended_by_its_date_is_not_pinned(platform: Platform) -> None:
+    app = platform.clients["backend"].app
+    end = platform.clock.now() + timedelta(days=1)
+    platform.run(partial(installations.install, order=InstallOrder(OTHER, app, frozenset(), expires_at=end)))
+    platform.clock.advance(timedelta(days=1))
+
+    with pytest.raises(Conflict):
+        pin(platform.run, app, INSIDE, tenant=OTHER)
+
+    assert platform.events("registry.installation.pin") == []
 
 
 def test_an_app_that_only_people_use_has_no_networks(platform: Platform) -> None:

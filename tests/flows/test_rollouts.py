@@ -250,6 +250,9 @@ def test_a_person_stops_it_and_what_it_has_reached_stays(
     traffic.record("mercy", 0, 500)
     assert traffic.carry_out_verdict() is None
     assert at(site) == (1, {"mercy": 2})
+    # Hospitals of later rings get no notice of what will not come.
+    assert site.system(rollouts.announce, plan_id=found["id"]) is False
+    assert site.system(lambda ctx: walks.lock_walk(ctx.tx, walks.AHEAD)).key != found["id"]
     assert json_of(site.api("root").post(where, json={"reason": "x"}))["code"] == "rollout_over"
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.infra.context import Context
-from hilum.kernel.errors import Conflict, Invalid, NotFound
+from hilum.kernel.errors import Conflict, Invalid, NotFound, Readers, not_shown
+from hilum.kernel.ids import VendorId
 from hilum.kernel.pages import PageQuery
 from hilum.registry import policy, store
 from hilum.registry.held_models import EditState, HeldEdit
@@ -39,8 +40,11 @@ class HeldEdits:
     refuse: Callable[[Context, str, str], HeldEdit]
 
     def list_page(self, ctx: Context, page: PageQuery) -> list[HeldEdit]:
-        """List the edits that wait for a reviewer; to a vendor's member all of their own vendor's, decided or not."""
-        found = self.kind.rows.list_page(ctx.tx, of=ctx.actor.vendor, page=page)
+        """List the edits that wait for a reviewer; to a vendor's member all of their own vendor's, decided or not. Raises NotPermitted."""
+        own = ctx.actor.vendor
+        if not policy.may_see_vendor(ctx.actor, own or VendorId("")):
+            raise not_shown("edits that wait for a reviewer", Readers.VENDOR)
+        found = self.kind.rows.list_page(ctx.tx, of=own, page=page)
         return [as_seen(ctx, each) for each in found]
 
     def view(self, ctx: Context, edit_id: str) -> HeldEdit:
