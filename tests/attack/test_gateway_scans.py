@@ -60,7 +60,7 @@ def test_another_app_and_another_patients_record_point_at_it_in_vain(play: Play)
 
     async def story(made: Ground) -> None:
         made.load(patient("p2"))
-        everybodys = made.token("user/DocumentReference.crus")
+        everybodys = made.token("user/DocumentReference.crus", "user/Patient.c")
         where = await stored(made, everybodys)
         absent = f"{where[:-1]}{'0' if where[-1] != '0' else '1'}"
 
@@ -68,8 +68,12 @@ def test_another_app_and_another_patients_record_point_at_it_in_vain(play: Play)
             document("n", "p2", where),
             document("n", "p1", absent),
             document("n", "p1", "Binary/own-x"),
+            # One of its own covers for no other.
+            document("n", "p1", where, "Binary/b2"),
+            # A new chart is nobody's yet, whatever id its body has.
+            patient("p1", photo=[{"url": where}]),
         ):
-            assert (await made.send("POST", "DocumentReference", everybodys, body=body)).status == 400
+            assert (await made.send("POST", body["resourceType"], everybodys, body=body)).status == 400, body
         second = made.token(WRITES, client="second")
         assert (
             await made.send("POST", "DocumentReference", second, body=document("n", "p1", where))

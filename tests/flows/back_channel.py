@@ -57,12 +57,15 @@ from hilum.signin import service as signin
 from hilum.standards.oauth import s256
 from hilum.standards.smart import scopes as smart
 from hilum.standing import service as standings
+from hilum.tokens import service as tokens
+from hilum.tokens import store as tokens_store
 from hilum.tokens.models import Grant
 from hilum.web.kit import Kit
 from hilum.web.urls import Site, Urls
 from tests.sim.furnished import furnish
 from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock
+from tests.unit.policies.books import LIFETIMES
 
 T = TypeVar("T")
 MERCY, OTHER = TenantId("mercy"), TenantId("other")
@@ -262,6 +265,32 @@ class Platform:
 
         self.run(issue)
         return secret
+
+    def mint(self, client: str, *scopes: str) -> str:
+        """Mint an access token of a client that acts alone, whatever it may ask for."""
+
+        def verb(ctx: Context) -> str:
+            facts = client_registry.client_facts(ctx, self.clients[client].id)
+            assert facts is not None
+            grant = Grant(MERCY, self.clients[client].id, facts.app, facts.version, facts.vendor, scopes)
+            life = timedelta(minutes=5)
+            minted = tokens.mint(ctx, grant, offline=None, code_family=None, lifetimes=LIFETIMES, life=life)
+            return minted.access_token
+
+        return self.run(verb)
+
+    def bind(self, token: str) -> None:
+        """Bind an access token to a key, as DPoP will."""
+
+        def verb(ctx: Context) -> None:
+            found = tokens.find_access(ctx, token)
+            assert found is not None
+            table = tokens_store.access_token
+            row = ctx.tx.execute(table.select().where(table.c.hash == found.hash)).mappings().one()
+            facts = dict(row["facts"]) | {"proof_key": "thumbprint"}
+            ctx.tx.execute(table.update().where(table.c.hash == found.hash).values(facts=facts))
+
+        self.run(verb)
 
     def begin_session(self, person: str = "dora") -> str:
         return str(self.run(lambda ctx: signin.begin_session(ctx, self.people[person], "password"))[0].id)

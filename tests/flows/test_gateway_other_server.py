@@ -437,3 +437,57 @@ def test_a_create_says_where_and_what_was_stored(play: Play, other: OtherServer,
             assert_ours(created, other)
 
     play(story, http_upstream=other.base)
+
+
+def test_a_write_is_answered_by_no_other_record(play: Play, other: OtherServer) -> None:
+    """C79: a server that names or sends another record has said nothing of the one that was written."""
+
+    async def story(made: Ground) -> None:
+        token = made.token("user/*.cruds")
+        body = observation("n", code={"text": "x"})
+
+        other.location = "@/Patient/{}"
+        named = await made.send("POST", "Observation", token, body=body)
+        other.refuses = 201, patient("p2")
+        sent = await made.send("POST", "Observation", token, body=body)
+        other.refuses = 200, patient("p2")
+        body = observation("a01", code={"text": "y"})
+        changed = await made.send("PUT", "Observation/a01", token, body=body)
+
+        assert named.headers["location"] == f"{BASE}/Observation/{named.json['id']}"
+        assert (sent.status, sent.body, "location" in sent.headers) == (201, b"", False)
+        assert changed.headers["location"] == f"{BASE}/Observation/a01"
+        assert (changed.json["resourceType"], changed.json["id"]) == ("Observation", "a01")
+
+    play(story, http_upstream=other.base)
+
+
+REFUSED = (
+    (400, 400, "invalid"),
+    (422, 422, "invalid"),
+    (404, 404, "not-found"),
+    (410, 404, "not-found"),
+    (409, 409, "conflict"),
+    (412, 412, "conflict"),
+    (405, 502, "exception"),
+    (413, 502, "exception"),
+    # It may have stored it, so the app is not asked to try again.
+    (202, 403, "suppressed"),
+)
+"""How the server answers a write, how the gateway does, and the kind of its issue."""
+
+
+def test_a_write_that_the_server_does_not_accept_is_answered_by_what_is_known_of_it(
+    play: Play, other: OtherServer
+) -> None:
+    """C70, C79: the mistake and the conflict are the app's, anything else is not judged."""
+
+    async def story(made: Ground) -> None:
+        token = made.token("patient/Observation.cruds")
+        body = observation("a01", code={"text": "y"})
+        for theirs, ours, code in REFUSED:
+            other.refuses = theirs, {"resourceType": "OperationOutcome", "issue": []}
+            answer = await made.send("PUT", "Observation/a01", token, body=body)
+            assert (answer.status, answer.json["issue"][0]["code"]) == (ours, code), theirs
+
+    play(story, http_upstream=other.base)

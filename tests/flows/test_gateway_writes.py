@@ -9,7 +9,7 @@ from hilum.kernel.ids import TenantId
 from tests.flows.gateway_ground import PLATFORM, Answer, Ground, Play, patient
 from tests.sim.journals import journal_of
 from tests.sim.one_world import in_one_world
-from tests.unit.gateway.facts import RESTRICTED, category, observation
+from tests.unit.gateway.facts import RESTRICTED, category, observation, provenance
 
 BASE = f"{PLATFORM}/t/general/fhir"
 
@@ -224,6 +224,45 @@ def test_only_a_service_creates_a_record_under_an_id_of_its_own_choice(play: Pla
 
         assert (await made.send("PUT", "Observation/chosen", person, body=body)).status == 404
         assert (await made.send("PUT", "Observation/chosen", service, body=body)).status == 201
+
+    play(story)
+
+
+def pointing(id_: str, **attachment: str) -> dict[str, Any]:
+    return {
+        "resourceType": "DocumentReference",
+        "id": id_,
+        "status": "current",
+        "subject": {"reference": "Patient/p1"},
+        "content": [{"attachment": {"contentType": "text/plain", **attachment}}],
+    }
+
+
+@in_one_world(
+    ("body", "headers", "status"),
+    [
+        (provenance("seen", "Observation/o1"), {}, 201),
+        (provenance("withheld", "Observation/o3"), {}, 404),
+        (provenance("both", "Observation/o1", "Observation/o3"), {}, 404),
+        (provenance("nothing", "Observation/absent"), {}, 404),
+        (pointing("inline", data="bWluZQ=="), {}, 201),
+        (pointing("elsewhere", url="Binary/b2"), {}, 400),
+        (observation("matched", code={"text": "x"}), {"If-Match": 'W/"1"'}, 412),
+    ],
+)
+def test_a_record_under_a_chosen_id_is_judged_as_every_new_one(
+    play: Play, body: dict[str, Any], headers: dict[str, str], status: int
+) -> None:
+    """C73, C79, security decision 10: what it is about and points at; FHIR R4 http.html#concurrency: there is no version to match."""
+
+    async def story(made: Ground) -> None:
+        service = made.token("system/*.cruds", client="backend")
+        name = f"{body['resourceType']}/{body['id']}"
+
+        answer = await made.send("PUT", name, service, body=body, headers=headers)
+
+        assert answer.status == status
+        assert (await made.get(name, service)).status == (200 if status == 201 else 404)
 
     play(story)
 

@@ -1,7 +1,6 @@
 """Introspection (C53; RFC 7662; SMART App Launch 2.2, token-introspection; conformance 1.7)."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from joserfc import jwt
@@ -9,7 +8,6 @@ from joserfc import jwt
 from hilum.controls.models import TargetKind
 from hilum.kernel.ids import SessionId
 from hilum.signin import service as signin
-from hilum.tokens import service as tokens
 from tests.flows import back_channel
 from tests.flows.back_channel import BASE, MERCY, ORIGIN, OTHER, Platform, refused
 
@@ -191,21 +189,9 @@ def test_a_refresh_token_is_active_until_it_is_used(platform: Platform) -> None:
 
 def test_a_token_that_is_bound_to_a_key_is_not_active_without_its_proof(platform: Platform) -> None:
     """C56: the hook where DPoP will sit; unknown means no."""
-    from sqlalchemy import update
-
-    from hilum.tokens import store
-
     body = platform.earn()
-    found = platform.run(lambda ctx: tokens.find_access(ctx, body["access_token"]))
-    assert found is not None
 
-    def bind(ctx: Any) -> None:
-        table = store.access_token
-        row = ctx.tx.execute(table.select().where(table.c.hash == found.hash)).mappings().one()
-        facts = dict(row["facts"]) | {"proof_key": "thumbprint"}
-        ctx.tx.execute(update(table).where(table.c.hash == found.hash).values(facts=facts))
-
-    platform.run(bind)
+    platform.bind(body["access_token"])
 
     assert platform.introspect(body["access_token"]) == {"active": False}
 

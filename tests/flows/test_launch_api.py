@@ -285,6 +285,21 @@ def test_an_apps_token_opens_no_launch(ehr: Ehr) -> None:
         problem(ehr.send("POST", LAUNCHES, ehr.order(), token), 403, "not_an_ehr")
 
 
+def test_neither_the_type_of_a_client_nor_the_scope_of_its_token_opens_a_launch_alone(ehr: Ehr) -> None:
+    """Only an EHR client with ``hilum/launch``."""
+    for client, scope in (("ehr", "system/*.rs"), ("backend", SCOPE), ("resource", SCOPE), ("public", SCOPE)):
+        token = ehr.platform.mint(client, scope)
+        problem(ehr.send("POST", LAUNCHES, ehr.order(), token), 403, "not_an_ehr")
+    assert ehr.send("POST", LAUNCHES, ehr.order(), ehr.platform.mint("ehr", SCOPE)).status_code == 201
+
+
+def test_a_token_that_is_bound_to_a_key_opens_nothing_without_its_proof(ehr: Ehr) -> None:
+    """C56: unknown means no."""
+    ehr.platform.bind(ehr.token)
+
+    problem(ehr.send("POST", LAUNCHES, ehr.order()), 401, "not_authenticated")
+
+
 def test_an_ehr_of_another_tenant_is_a_stranger_here(ehr: Ehr) -> None:
     """C37."""
     problem(ehr.send("POST", f"/t/{OTHER}/ehr/launches", ehr.order()), 401, "not_authenticated")

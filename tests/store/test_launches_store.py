@@ -560,7 +560,14 @@ def test_a_chart_that_cannot_be_is_refused(
 
 
 def test_another_ehr_neither_moves_nor_ends(ground: Platform) -> None:
+    """C37: neither does the same one of another tenant."""
     opened = open_one(ground)
+    with pytest.raises(NotFound):
+        ground.uow.write_now(
+            lambda ctx: service.end(ctx, opened.launch.id),
+            actor=replace(ground.ehr, tenant=OTHER),
+            trace=TRACE,
+        )
     ground.add_peer("ehr", ClientType.EHR)
 
     with pytest.raises(NotFound):

@@ -17,7 +17,9 @@ from hilum.kernel.ids import AppId, VendorId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies.models import PEER, OverrideOrder, Tier
 from hilum.registry import app_edits, service, store
-from hilum.registry.models import AppOrder, AppsQuery, NewVendor
+from hilum.registry.app_edit_models import AppEditOrder
+from hilum.registry.held_models import EditState
+from hilum.registry.models import AppOrder, AppsQuery, Environment, NewVendor, Profile
 from tests.sim.world import FakeClock
 from tests.store import registry_ground
 from tests.store.registry_ground import GENERAL, GINA, MARY, RITA, ROOT, SAM, Ground
@@ -55,6 +57,8 @@ def test_the_room_itself_refuses_who_may_not(ground: Ground) -> None:
         (service.change_category, (app, "order_entry", "It writes."), (SAM, GINA)),
         (service.override_rule, (override,), (RITA, SAM, GINA)),
         (service.raise_tier, (version, Tier.HIGH, "It is riskier."), (ROOT, SAM, GINA)),
+        # Whoever may change a vendor's apps does not speak for it by that (C6).
+        (service.save_profile, (app, Profile()), (RITA, GINA, member(ground.vendor.id, "vendor_developer"))),
         (service.suspend_app, (app, "Why"), (RITA, GINA)),
         (service.resume_app, (app, "Why"), (RITA, GINA)),
         (service.ask_again, (app, "Why"), (RITA, GINA)),
@@ -77,6 +81,19 @@ def test_edits_that_wait_are_listed_to_the_staff_and_to_a_vendors_own_members(gr
     """C12."""
     for actor in (RITA, SYSTEM, member(ground.vendor.id, "vendor_owner")):
         assert ground.do(actor, EDITS.list_page, FIRST_PAGE) == []
+
+
+def test_a_held_edit_is_refused_by_a_reviewer_and_not_by_others(ground: Ground) -> None:
+    """C12."""
+    ground.certify(Environment.PRODUCTION)
+    asked = AppEditOrder(ground.app.revision, purpose="Something else")
+    _, waiting = ground.do(ROOT, app_edits.edit, ground.app.id, asked)
+
+    for actor in (SAM, member(ground.vendor.id, "vendor_security")):
+        with pytest.raises(NotPermitted):
+            ground.do(actor, EDITS.refuse, waiting.id, "Why")
+
+    assert ground.do(RITA, EDITS.refuse, waiting.id, "Why").state is EditState.REFUSED
 
 
 # --- once, and on record -----------------------------------------------------------------------------------------------------------
