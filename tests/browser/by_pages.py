@@ -174,7 +174,8 @@ def submit(page: Page, app: str, host: str) -> str:
     for label, text in STATED.items():
         page.get_by_label(label).fill(text.replace("lumen.example", host) if "https" in text else text)
     page.get_by_label("No", exact=True).check()
-    page.get_by_role("button", name="Save what is stated").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Save what is stated").click()
     begin(page, "The sandbox, to try it")
     for each in page.get_by_label("What the app does with it").all():
         each.fill("Needed for its work.")

@@ -18,13 +18,15 @@ def agree(stage: Stage) -> None:
     waits = page.locator("[data-row]").filter(has_text=re.compile("emergency", re.IGNORECASE))
     waits.get_by_role("link").first.click()
     look(page, "glass-second-person")
-    page.get_by_role("button", name="Agree").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Agree").click()
 
 
 def set_glass(stage: Stage, page: Page, *, on: bool) -> None:
     page.goto(f"{stage.running.base}/tenant/emergencies/settings")
     page.get_by_label("Clinicians may break the glass").set_checked(on)
-    page.get_by_role("button", name="Save").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Save").click()
 
 
 def test_the_glass_is_broken_ended_and_reviewed_by_pages(stage: Stage) -> None:

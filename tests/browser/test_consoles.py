@@ -112,7 +112,8 @@ def test_a_stop_is_engaged_and_released_without_script(stage: Stage) -> None:
     page = enter(stage, staff(stage, "security"), script=False)
     page.get_by_role("link", name="Stop something").click()
     page.get_by_label("Part of its name").fill("dr.whitfield")
-    page.get_by_role("button", name="Find").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Find").click()
     page.locator("[data-row] a").first.click()
     page.get_by_label("Why").fill("a lost phone")
     page.get_by_label("Only watch").check()

@@ -49,6 +49,7 @@ def test_what_fails_is_picked_beside_the_app_and_met_by_it_alone(stage: Stage) -
     stage.open_chart(plain)
     unfold(plain)
     make(plain, "The FHIR server answers after three seconds")
-    plain.get_by_role("button", name="End The FHIR server answers").click()
+    with plain.expect_navigation():
+        plain.get_by_role("button", name="End The FHIR server answers").click()
     unfold(plain)
     expect(plain.get_by_text("Nothing fails now.")).to_be_visible()

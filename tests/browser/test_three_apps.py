@@ -200,7 +200,8 @@ def test_a_flask_app_lives_by_pages(stage: Stage, certified: Certified) -> None:
     # The vendor asks for less, after it saw who is affected.
     developer.goto(f"{stage.running.base}/developer/apps/{id_}/narrow")
     expect(developer.locator("#who")).to_contain_text("1 hospital has granted")
-    developer.get_by_role("button", name="Remove these now").click()
+    with developer.expect_navigation():
+        developer.get_by_role("button", name="Remove these now").click()
     developer.goto(f"{stage.running.base}/developer/apps/{id_}/narrow")
     expect(developer.get_by_text("Nothing to take away")).to_be_visible()
     assert overflow(developer) <= 0
