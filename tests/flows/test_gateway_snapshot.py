@@ -251,7 +251,7 @@ def test_the_real_ear_hears_commits_of_others_and_nothing_else(uow: UnitOfWork) 
         assert ear.changed(0)
         assert not ear.changed(0.01)
         run(uow, lambda ctx: ctx.advance_epoch(TOKENS))
-        assert ear.changed(60)
+        assert wait_for(lambda: ear.changed(0.05))
         assert not ear.changed(0.01)
     finally:
         ear.close()
