@@ -280,7 +280,7 @@ def test_one_appeal_goes_to_reviewers_who_had_no_part_in_the_rejection(ground: G
 
 
 def own(ground: Ground, vendor: str) -> None:
-    """Give the app to a vendor."""
+    """Transfer the app to a vendor."""
     given = apps.update().where(apps.c.id == ground.app).values(vendor=vendor)
     ground.site.system(lambda ctx: ctx.tx.execute(given) and None)
 

@@ -13,7 +13,7 @@ from tests.flows.outside.ground import PATIENCE_S, Grant, Outside
 
 @dataclass
 class Heard:
-    """What one listener was told."""
+    """What one listener received."""
 
     request_id: str
     decisions: list[str] = field(default_factory=list)
