@@ -194,7 +194,7 @@ def test_once_two_agreed_no_door_knows_the_hospital_for_good(site: ControlSite) 
         problem(root.post(path, json=body), 404, "tenant_not_found")
     problem(root.patch("/tenants/general", json={"active": True}), 404, "tenant_not_found")
     problem(
-        root.post("/tenants", json={"id": "general", "name": "Again"}),
+        root.post("/tenants", json={"id": "general", "name": "Again", "sandbox": True}),
         409,
         "tenant_exists",
     )

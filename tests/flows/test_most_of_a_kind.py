@@ -41,7 +41,7 @@ def test_one_more_of_a_kind_than_its_owner_may_have_is_refused(
         {"tenant": "general", "name": name, "legal_entity": "General", "reference": f"Location/{name}"}
         for name in ("east", "west")
     ]
-    tenants = [{"id": name, "name": name.title()} for name in ("rivers", "lakes")]
+    tenants = [{"id": name, "name": name.title(), "sandbox": True} for name in ("rivers", "lakes")]
 
     assert refused(owner, "/apps", APPS, 0, *apps) == "too_many_apps"
     assert refused(owner, f"/vendors/{vendor}/members", MEMBERS, 4, *members) == "too_many_members"

@@ -314,6 +314,8 @@ def test_tenants_and_people_are_kept_by_those_who_may(site: ControlSite) -> None
     assert tenant["attachment_hosts"] == ["images.example"]
     problem(root.post("/tenants", json=body), 409, "tenant_exists")
     problem(root.post("/tenants", json=body | {"id": "Bad Id"}), 422, "tenant_invalid")
+    real = problem(root.post("/tenants", json=body | {"id": "real", "sandbox": False}), 422, "tenant_invalid")
+    assert real["fields"]["sandbox"]["code"] == "real_in_sandbox", "a sandbox must start again"
     problem(
         root.post(
             "/tenants", json=body | {"id": "c2", "upstream": {"kind": "http", "url": "http://fhir.example"}}

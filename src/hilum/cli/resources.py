@@ -320,7 +320,11 @@ def tenant_show(tenant_id: str, *, json_: bool) -> None:
 @click.argument("tenant_id")
 @click.option("--name", required=True, help="Its name, as people see it.")
 @click.option("--upstream-url", default="", help="FHIR base of its server; by default, the embedded one.")
-@click.option("--sandbox", is_flag=True, help="Synthetic: sandbox clients may work here.")
+@click.option(
+    "--sandbox",
+    is_flag=True,
+    help="Synthetic, as every hospital of a sandbox is; sandbox clients may work here.",
+)
 @json_option
 def tenant_add(tenant_id: str, name: str, upstream_url: str, *, sandbox: bool, json_: bool) -> None:
     r"""Add a hospital.

@@ -157,9 +157,10 @@ def api(kit: Kit, seal: Seal, add_facility: AddFacility = service.add_facility) 
 def _tenants(router: APIRouter, kit: Kit, seal: Seal) -> None:
     @router.post("/tenants", status_code=201, openapi_extra=audience("platform_admin"))
     async def add_tenant(request: Request, body: NewTenantAsked) -> TenantShown:
-        """Add a tenant; a sandbox only on a sandbox platform."""
-        if body.sandbox and not kit.is_sandbox:
-            fields = {"sandbox": "sandbox_in_production"}
+        """Add a tenant; on a sandbox platform a synthetic one only, elsewhere a real one only."""
+        # A sandbox with one real hospital would not start again: its published credentials must reach nobody real.
+        if body.sandbox != kit.is_sandbox:
+            fields = {"sandbox": "sandbox_in_production" if body.sandbox else "real_in_sandbox"}
             raise Invalid("tenant_invalid", "The hospital cannot be added as described.", fields=fields)
         tenant = Tenant(
             id=TenantId(body.id),

@@ -189,6 +189,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "password_too_short": "Choose a longer password.",
         "password_too_long": "Choose a shorter password.",
         "tenant_id_malformed": "A tenant's id has up to 32 lower-case letters, digits and dashes, and begins and ends with a letter or digit.",
+        "real_in_sandbox": "A sandbox holds synthetic hospitals only. Add it as one (sandbox, --sandbox), or to a production platform.",
         "sandbox_in_production": "Synthetic tenants exist on a sandbox platform only.",
         "attachment_hosts_malformed": "List host names without scheme and port, none of them the FHIR server's own.",
         "upstream_url_malformed": "The FHIR server's base must be an http or https URL without query, fragment and user name.",

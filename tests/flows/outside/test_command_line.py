@@ -455,7 +455,9 @@ def test_people_and_hospitals_are_looked_after_by_commands(hospital: Running, tm
     assert admin.json("tenant", "show", "general")["sandbox"] is True
     assert "general" in admin.hilum("tenant", "list").stdout
     admin.refuses("tenant", "show", "nowhere", saying="tenant_not_found")
-    malformed = admin.refuses("tenant", "add", "Not An Id", "--name", "x", saying="tenant_invalid")
+    malformed = admin.refuses(
+        "tenant", "add", "Not An Id", "--name", "x", "--sandbox", saying="tenant_invalid"
+    )
     assert "tenant_id_malformed" in malformed.stderr
     added = admin.json("tenant", "add", "lakeside", "--name", "Lakeside", "--sandbox")
     assert added["active"]
