@@ -449,6 +449,44 @@ def test_an_app_is_stopped_here_and_released_by_one(ward: Desk) -> None:
     assert "released" in browser.get(answer.headers["location"]).text
 
 
+def test_stops_are_in_an_apps_state_and_timeline_for_the_hospital_and_the_staff(ward: Desk) -> None:
+    """C139: whoever opens the page of an app sees that it is stopped, since when and why, and later that it was."""
+    gina, root = ward.browser("gina"), ward.browser("root")
+    approve(gina, ward.app.id)
+    before = root.get(f"/operations/apps/{ward.app.id}").text
+    ward.site.clock.advance(timedelta(minutes=1))
+    here, everywhere = f"app_tenant&key={ward.app.id}/general", f"app&key={ward.app.id}"
+    values = {"mode": "full_stop", "ends": "1h"}
+
+    send(gina, f"/tenant/switches/new?kind={here}", "reason", reason="wrong patient shown", **values)
+
+    page, listed = (unescape(root.get(f"/operations/apps{each}").text) for each in (f"/{ward.app.id}", ""))
+    assert "stopped at" not in before
+    assert "stopped at 1 of 1" in page
+    assert "stopped at 1 of 1" in listed
+    assert re.search(r"<strong>Gina</strong> stopped it \([^)]+ at [^)]+\)", page)
+    assert 'href="/operations/switches/sw_' in page
+    ward.site.clock.advance(timedelta(minutes=1))
+
+    send(
+        ward.browser("sam"),
+        f"/operations/switches/new?kind={everywhere}",
+        "reason",
+        reason="keys leaked",
+        **values,
+    )
+    ward.site.clock.advance(timedelta(hours=2))
+
+    lines = re.search(
+        r'<ol class="timeline">(.*?)</ol>', ward.browser("gina").get(f"/tenant/apps/{ward.app.id}").text, re.S
+    )
+    assert lines is not None
+    told = [unescape(re.sub(r"<[^>]+>", "", line)) for line in re.findall(r"<li.*?</li>", lines[1], re.S)][:4]
+    assert ["ended the switch" in line for line in told] == [True, True, False, False]
+    assert ("keys leaked" in told[2], "wrong patient shown" in told[3]) == (True, True)
+    assert "stopped at" not in ward.browser("root").get(f"/operations/apps/{ward.app.id}").text
+
+
 @in_one_world(
     "target",
     ["kind=app&key={app}", "kind=platform", "kind=tenant&key=general", "kind=app_tenant&key={app}/children"],

@@ -352,3 +352,20 @@ def test_columns_stand_on_an_axis_from_zero_that_holds_the_highest() -> None:
         500.0,
         1000.0,
     ]
+
+
+def test_a_vendor_sees_that_its_app_was_stopped_and_where_in_general(desk: Desk) -> None:
+    """C139: not by whom, and not why: those are the words of the staff and of hospitals among themselves."""
+    sam = desk.staff("sam")
+    page = f"/operations/switches/new?kind=app&key={desk.app}"
+
+    send(sam, page, "reason", reason="keys leaked", mode="full_stop", ends="1h")
+
+    shown = desk.browser("acme.developer").get(f"/developer/apps/{desk.app}").text
+    assert "was stopped everywhere" in shown
+    assert "keys leaked" not in shown
+    desk.site.clock.advance(timedelta(hours=2))
+    assert (
+        "was no longer stopped everywhere"
+        in desk.browser("acme.developer").get(f"/developer/apps/{desk.app}").text
+    )

@@ -1,6 +1,6 @@
 """Engages and releases switches, sets quotas, and reads the facts for enforcement."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 
@@ -233,6 +233,17 @@ def judge(
 def stops_on(ctx: Context, targets: tuple[Target, ...]) -> SwitchIndex:
     """Return the switches and ends of full stops on these targets, read from the database."""
     return policy.index(*store.list_stops_on(ctx.tx, targets, ctx.now))
+
+
+def newest_on(ctx: Context, targets: Iterable[Target], limit: int) -> list[Switch]:
+    """Return the newest switches on these targets, in force or over, newest first, without a check of rights."""
+    return store.list_newest_on(ctx.tx, targets, limit)
+
+
+def stops_within_hospitals(ctx: Context, apps: Iterable[str]) -> list[Switch]:
+    """Return the switches in force that stop a whole hospital, or one of these apps at one hospital, without a check of rights."""
+    engaged = store.list_within_hospitals(ctx.tx, apps, ctx.now)
+    return [switch for switch in engaged if switch.mode is not Mode.OBSERVE]
 
 
 def switch_index(ctx: Context) -> SwitchIndex:

@@ -69,6 +69,8 @@ switches = Table(
     Column("over_at", Instant),
     # The lists of a tenant's administrator are paged by id within the tenant.
     Index(None, "tenant", "id"),
+    # What happened to an app lists the switches on it, also those that are over.
+    Index(None, "kind", "key", "id"),
     Index(
         "ix_control_switch_standing",
         "kind",
@@ -169,6 +171,23 @@ def browse_switches(
     if kind:
         query = query.where(switches.c.kind == kind)
     return [_switch(row) for row in tx.execute(_in_order(query, page))]
+
+
+def list_newest_on(tx: Connection, targets: Iterable[Target], limit: int) -> list[Switch]:
+    """List the newest switches on these targets, in force or over. They must be few enough for one statement."""
+    here = pair(switches.c.kind, switches.c.key).in_([(each.kind.value, each.key) for each in targets])
+    newest = select(switches).where(here).order_by(switches.c.id.desc()).limit(limit)
+    return [_switch(row) for row in tx.execute(newest)]
+
+
+def list_within_hospitals(tx: Connection, apps: Iterable[str], now: datetime) -> list[Switch]:
+    """List the switches in force on whole hospitals, and on any of these apps at one hospital."""
+    at_one = [switches.c.key.startswith(f"{app}/", autoescape=True) for app in apps]
+    here = or_(
+        switches.c.kind == TargetKind.TENANT.value,
+        and_(switches.c.kind == TargetKind.APP_TENANT.value, or_(*at_one)),
+    )
+    return [_switch(row) for row in tx.execute(_standing(now, here))]
 
 
 def _in_order(query: Select[Any], page: PageQuery) -> Select[Any]:

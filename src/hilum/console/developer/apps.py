@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from typing import Any
 
 from starlette.responses import Response
@@ -17,9 +18,11 @@ from hilum.console.desk import Visit, address, to
 from hilum.console.developer import frame
 from hilum.console.developer.steps import Known, Step, asked_at_least, changes, checklist, next_step
 from hilum.console.fields import NO_FORM, answered
-from hilum.console.models import KINDS, TimelineEntry
-from hilum.console.parts import alerts
+from hilum.console.models import TimelineEntry
+from hilum.console.parts import alerts, stops
 from hilum.contacts import service as contacts
+from hilum.controls import service as controls
+from hilum.controls.models import Mode
 from hilum.identity.models import VendorRight
 from hilum.infra.context import Context
 from hilum.installations import service as installations
@@ -77,7 +80,7 @@ def _mine(ctx: Context, text: str, after: str) -> dict[str, Any]:
                 "app": app,
                 "href": address("developer.app", app.id),
                 "state": state,
-                "tone": KINDS[state.state],
+                "tone": state.tone,
                 "done": sum(each.done for each in steps),
                 "steps": len(steps),
                 "next": next_step(steps),
@@ -214,8 +217,23 @@ def _happened(ctx: Context, app: App, found: Known) -> list[TimelineEntry]:
         ]
     for client in clients.list_clients(ctx, app.id, PageQuery(limit=PAGE_BOUND)):
         lines += [(client.created_at, f"got the client {client.name} for {client.environment.value}")]
+    lines += _stops(ctx, app)
     dated = sorted(((at, text) for at, text in lines if at is not None), reverse=True)
     return [TimelineEntry(at, text, app.name) for at, text in dated[:HAPPENED]]
+
+
+def _stops(ctx: Context, app: App) -> list[tuple[datetime | None, str]]:
+    """Return when an app was stopped and let go, without the hospitals, people and reasons, which are not its vendor's to see."""
+    places = [tenant for tenant, _, _ in islice(installations.installations_of(ctx, [app.id]), PAGE_BOUND)]
+    lines: list[tuple[datetime | None, str]] = []
+    for switch in controls.newest_on(ctx, stops.targets_of(app, places), stops.NEWEST):
+        if switch.mode is Mode.OBSERVE:
+            continue
+        where = "at one hospital" if switch.target.kind in stops.AT_A_HOSPITAL else "everywhere"
+        over = switch.expires_at if switch.expires_at and switch.expires_at <= ctx.now else None
+        lines.append((switch.engaged_at, f"was stopped {where}"))
+        lines.append((switch.released_at or over, f"was no longer stopped {where}"))
+    return lines
 
 
 def _addressed(step: Step, app: App) -> Step:

@@ -5,7 +5,7 @@ from typing import Any
 from starlette.responses import Response
 
 from hilum.console.desk import Visit, address, frame_of
-from hilum.console.models import KINDS, State
+from hilum.console.models import State
 from hilum.console.parts.app_status import AppStatus, statuses_of
 from hilum.identity.models import VendorRight
 from hilum.identity.policy import may_as_member
@@ -88,6 +88,6 @@ def show(visit: Visit, template: str, app: App, app_status: AppStatus, **facts: 
         "tabs": [(text, address(key, app.id), key == current) for text, key in TABS],
         "app": app,
         "app_status": app_status,
-        "tone": KINDS[app_status.state],
+        "tone": app_status.tone,
     }
     return visit.render(template, **(more | facts))

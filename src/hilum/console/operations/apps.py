@@ -10,8 +10,8 @@ from hilum.console import service, words
 from hilum.console.catalogue.roles import READS_AUDIT
 from hilum.console.desk import Visit, address
 from hilum.console.lists import List
-from hilum.console.models import KINDS, ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
-from hilum.console.parts import alerts
+from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
+from hilum.console.parts import alerts, stops
 from hilum.console.parts.app_status import badge, statuses_of
 from hilum.controls import service as controls
 from hilum.controls.models import Target, TargetKind
@@ -23,7 +23,6 @@ from hilum.policies.models import PEER
 from hilum.registry import service as registry
 from hilum.registry.models import COUNTED_BOUND, App, AppOrder, AppsQuery
 
-TIMELINE_BOUND = 30
 HOSPITALS = 50
 LIST = List(
     columns=(
@@ -84,21 +83,32 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
     versions = registry.list_versions(ctx, app.id, PageQuery(limit=20))
     installed = sorted(installations.installations_of(ctx, [app.id]), key=lambda each: each[0])
     reads = not ctx.actor.roles.isdisjoint(READS_AUDIT)
-    events = audit.list_events(ctx, EventQuery(app=app.id, limit=TIMELINE_BOUND)).events if reads else ()
+    events = audit.list_events(ctx, EventQuery(app=app.id, limit=stops.NEWEST)).events if reads else ()
+    places = [tenant for tenant, _, _ in installed[:HOSPITALS]]
+    switches = controls.newest_on(ctx, stops.targets_of(app, places), stops.NEWEST) if reads else []
+    stopping = stops.stopped_at(ctx, [app.id]).get(app.id, {})
     ids = [app.vendor, *(each.actor for each in events)]
-    names = service.names(ctx, ids, tenants=[tenant for tenant, _, _ in installed[:HOSPITALS]])
+    ids += [by for switch in switches for by in (switch.engaged_by, switch.released_by)]
+    names = service.names(ctx, ids, tenants=places, targets=[switch.target for switch in switches])
     return {
         "app": app,
         "vendor": names.vendor(app.vendor),
         "app_status": now_at,
-        "tone": KINDS[now_at.state],
+        "tone": now_at.tone,
         "versions": [(each.label, each.created_at, each.raised) for each in versions],
         "installed": [
-            (names.tenant(tenant), sorted(words.role(each) for each in facts.roles), facts.expires_at)
+            (
+                names.tenant(tenant),
+                sorted(words.role(each) for each in facts.roles),
+                facts.expires_at,
+                address("operations.switch", stopping[tenant].id) if tenant in stopping else "",
+            )
             for tenant, _, facts in installed[:HOSPITALS]
         ],
         "installed_count": len(installed),
-        "timeline": [words.timeline_entry(each, names) for each in events],
+        "timeline": stops.newest_first(
+            (words.timeline_entry(each, names) for each in events), stops.entries(ctx, switches, names)
+        ),
         "reads": reads,
         "stop": address("operations.stop", kind="app", key=app.id)
         if visit.may_open("operations.stop")

@@ -1,14 +1,16 @@
 """The state of an app in one word, with since when and why: stopped, certified and until when, or not yet."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from hilum.console import policy, words
 from hilum.console.models import KINDS, Cell, State
+from hilum.console.parts import stops
 from hilum.controls import service as controls
 from hilum.controls.models import Mode, SwitchIndex, Target, TargetKind
 from hilum.infra.context import Context
+from hilum.installations import service as installations
 from hilum.policies.models import PEER
 from hilum.registry import service as registry
 from hilum.registry.models import App, AppState, Certification
@@ -21,11 +23,23 @@ class AppStatus:
     state: State
     why: str
     since: datetime | None = None
+    hospitals: tuple[int, int] | None = None
+    """At how many of its hospitals it is stopped, if it is not stopped everywhere; None: at none."""
+
+    @property
+    def word(self) -> str:
+        """The state as a word, or at how many hospitals the app is stopped."""
+        return "stopped at {} of {}".format(*self.hospitals) if self.hospitals else self.state.value
+
+    @property
+    def tone(self) -> str:
+        """The colour of the word."""
+        return KINDS[State.STOPPED if self.hospitals else self.state]
 
 
 def badge(status: AppStatus) -> Cell:
     """Return the state of an app as a cell."""
-    return Cell(status.state.value, kind="badge", tone=KINDS[status.state], note=status.why)
+    return Cell(status.word, kind="badge", tone=status.tone, note=status.why)
 
 
 def statuses_of(ctx: Context, apps: Sequence[App]) -> dict[str, AppStatus]:
@@ -36,7 +50,14 @@ def statuses_of(ctx: Context, apps: Sequence[App]) -> dict[str, AppStatus]:
     targets += [Target(TargetKind.APP, each) for each in ids]
     targets += [Target(TargetKind.VENDOR, each) for each in sorted({app.vendor for app in apps})]
     index = controls.stops_on(ctx, tuple(targets))
-    return {each.id: _status_of(each, certified.get(each.id, ()), index, ctx.now) for each in apps}
+    statuses: dict[str, AppStatus] = {
+        each.id: _status_of(each, certified.get(each.id, ()), index, ctx.now) for each in apps
+    }
+    for app, at in stops.stopped_at(ctx, ids).items():
+        if statuses[app].state is not State.STOPPED:
+            installed = sum(1 for _ in installations.installations_of(ctx, [app]))
+            statuses[app] = replace(statuses[app], hospitals=(len(at), installed))
+    return statuses
 
 
 def _status_of(app: App, certified: Sequence[Certification], index: SwitchIndex, now: datetime) -> AppStatus:

@@ -17,7 +17,7 @@ from hilum.console import fields, service, words
 from hilum.console.desk import Visit, address, to
 from hilum.console.lists import List
 from hilum.console.models import KINDS, ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option, State
-from hilum.console.parts import alerts
+from hilum.console.parts import alerts, stops
 from hilum.console.policy import ending
 from hilum.console.tenant import exceptions
 from hilum.console.tenant import forms as choices
@@ -141,7 +141,7 @@ def _rows(
     ids = [each.id for each in apps]
     found = installations.installed_at(ctx, tenant.id, ids)
     certified = registry.read_certified(ctx, ids).certifications if ids else {}
-    stops = stops_here(ctx, tenant.id, apps)
+    stopping = stops_here(ctx, tenant.id, apps)
     rows = []
     for each in apps:
         installed = found.get(each.id)
@@ -149,7 +149,7 @@ def _rows(
             one.withdrawn_at is None and one.expires_at > ctx.now and fits(one.environment, tenant)
             for one in certified.get(each.id, ())
         )
-        state, why = state_of(each, installed, stops.get(each.id, ()), certified=valid, now=ctx.now)
+        state, why = state_of(each, installed, stopping.get(each.id, ()), certified=valid, now=ctx.now)
         rows.append(
             (
                 Cell(each.name, address("tenant.app", each.id)),
@@ -179,7 +179,7 @@ def stops_here(ctx: Context, tenant: TenantId, apps: Sequence[App]) -> dict[AppI
     """Return the switches in force that stop each app at a hospital."""
     targets: dict[Target, list[AppId]] = {}
     for each in apps:
-        for target in targets_of(tenant, each):
+        for target in stops.targets_of(each, [tenant]):
             targets.setdefault(target, []).append(each.id)
     index = controls.stops_on(ctx, tuple(targets))
     found: dict[AppId, tuple[Switch, ...]] = {}
@@ -192,17 +192,6 @@ def stops_here(ctx: Context, tenant: TenantId, apps: Sequence[App]) -> dict[AppI
         for app in of:
             found[app] = found.get(app, ()) + engaged
     return found
-
-
-def targets_of(tenant: TenantId, app: App) -> tuple[Target, ...]:
-    """Return the targets whose switches stop an app at a hospital."""
-    return (
-        Target(TargetKind.PLATFORM),
-        Target(TargetKind.TENANT, tenant),
-        Target(TargetKind.VENDOR, app.vendor),
-        Target(TargetKind.APP, app.id),
-        Target(TargetKind.APP_TENANT, f"{app.id}/{tenant}"),
-    )
 
 
 def state_of(
@@ -265,15 +254,17 @@ def shown(ctx: Context, visit: Visit) -> dict[str, Any]:
     installed = installations.current(ctx, tenant.id, app)
     environment = environment_of(tenant)
     certified = installations.certified_scopes(ctx, app.id, environment)
-    stops = stops_here(ctx, tenant.id, (app,))[app.id]
-    state, why = state_of(app, installed, stops, certified=bool(certified), now=ctx.now)
+    stopping = stops_here(ctx, tenant.id, (app,))[app.id]
+    state, why = state_of(app, installed, stopping, certified=bool(certified), now=ctx.now)
     events = audit.list_events(ctx, EventQuery(app=app.id, tenant=tenant.id, limit=TIMELINE_BOUND)).events
+    switches = controls.newest_on(ctx, stops.targets_of(app, [tenant.id]), stops.NEWEST)
     ids = [
         app.vendor,
         *(each.actor for each in events),
+        *(by for switch in switches for by in (switch.engaged_by, switch.released_by)),
         *((installed.approved_by, installed.validated_by) if installed else ()),
     ]
-    names = service.names(ctx, ids)
+    names = service.names(ctx, ids, targets=[switch.target for switch in switches])
     scopes = installed.scopes if installed else certified
     of_app = clients.facts_of_apps(ctx, (app.id,)).get(app.id, ())
     wider = visit.ports.compare_version(ctx, installed.id) if installed else None
@@ -299,9 +290,11 @@ def shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         "wider": wider if wider is not None and wider.version else None,
         "stops": [
             (each.reason, address("tenant.switch", each.id), each.target.kind is TargetKind.APP_TENANT)
-            for each in stops
+            for each in stopping
         ],
-        "timeline": [words.timeline_entry(each, names) for each in events],
+        "timeline": stops.newest_first(
+            (words.timeline_entry(each, names) for each in events), stops.entries(ctx, switches, names)
+        ),
         "use": None,
         "documents": _documents(ctx, app),
         "criterion_words": words.CRITERIA,
