@@ -478,10 +478,14 @@ def test_stops_are_in_an_apps_state_and_timeline_for_the_hospital_and_the_staff(
     ward.site.clock.advance(timedelta(hours=2))
 
     lines = re.search(
-        r'<ol class="timeline">(.*?)</ol>', ward.browser("gina").get(f"/tenant/apps/{ward.app.id}").text, re.S
+        r'<ol class="timeline">(.*?)</ol>',
+        ward.browser("gina").get(f"/tenant/apps/{ward.app.id}").text,
+        re.DOTALL,
     )
     assert lines is not None
-    told = [unescape(re.sub(r"<[^>]+>", "", line)) for line in re.findall(r"<li.*?</li>", lines[1], re.S)][:4]
+    told = [
+        unescape(re.sub(r"<[^>]+>", "", line)) for line in re.findall(r"<li.*?</li>", lines[1], re.DOTALL)
+    ][:4]
     assert ["ended the switch" in line for line in told] == [True, True, False, False]
     assert ("keys leaked" in told[2], "wrong patient shown" in told[3]) == (True, True)
     assert "stopped at" not in ward.browser("root").get(f"/operations/apps/{ward.app.id}").text

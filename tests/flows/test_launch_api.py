@@ -474,6 +474,7 @@ def test_a_launch_names_its_facility_by_the_ehrs_own_reference(ehr: Ehr) -> None
 
 
 APPS = f"/t/{MERCY}/ehr/apps"
+NAMED = {"name": "public", "description": "An app of the tests"}
 
 
 def available(ehr: Ehr, person: str = "dora", **more: Any) -> dict[str, Any]:
@@ -487,7 +488,7 @@ def available(ehr: Ehr, person: str = "dora", **more: Any) -> dict[str, Any]:
 
 def test_an_ehr_learns_what_it_may_open_and_that_it_was_stopped(ehr: Ehr) -> None:
     """C140: a stop reaches the launch button, before anybody presses it."""
-    assert available(ehr) == {"open": True, "reason": "", "detail": "", "logo": ""}
+    assert available(ehr) == {"open": True, "reason": "", "detail": "", "logo": ""} | NAMED
 
     ehr.platform.engage(TargetKind.APP, ehr.platform.clients["public"].app)
 
@@ -519,10 +520,26 @@ def test_what_cannot_be_opened_for_a_person_is_not_offered(ehr: Ehr) -> None:
     assert refused["fields"]["client_id"]["code"] == "client_not_launchable"
 
 
+def test_an_ehr_lists_what_is_installed_for_a_person(ehr: Ehr) -> None:
+    """C38, C140: also what is stopped, with the reason; nothing of another role, of another hospital, or that no person opens."""
+    ehr.platform.add_person("ana", "analyst", "Practitioner/pr4")
+
+    def listed(person: str) -> list[dict[str, Any]]:
+        return list(ehr.send("GET", f"{APPS}?person={person}").json()["items"])
+
+    people_open = {client.id for client in ehr.platform.clients.values() if client.launch_uri}
+    found = listed("dora")
+    assert {each["client_id"] for each in found} <= people_open
+    assert ehr.platform.clients["public"].id in {each["client_id"] for each in found}
+    assert all(each["open"] and each["name"] for each in found)
+    assert listed("ana") == []
+    ehr.platform.engage(TargetKind.APP, ehr.platform.clients["public"].app)
+    assert "switch_engaged" in {each["reason"] for each in listed("dora")}
+
+
 @in_one_world(
     ("query", "field"),
     [
-        ("person=dora", "client_id"),
         ("person=dora&client_id=", "client_id"),
         ("person=dora&client_id=%00", "client_id"),
         ("person=dora&" + "&".join(f"client_id=c{n}" for n in range(51)), "client_id"),

@@ -1,6 +1,7 @@
 """The sandbox site by itself: its pages and forms over seeded hospitals, while the platform is away."""
 
 import asyncio
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
@@ -361,6 +363,53 @@ def test_a_developers_own_app_opens_inside_the_chart_and_is_listed_there(ground:
     assert opened.headers["location"].endswith("/apps/mine-1")
     assert "client=mine-1" in re.findall(r'<iframe src="([^"]+)"', page.text)[0]
     assert "/apps/mine-1" in chart.text
+
+
+class _Listing(BaseHTTPRequestHandler):
+    """A platform that lists what is installed, and names a client that is asked for by its id."""
+
+    def do_POST(self) -> None:
+        self._answer({"access_token": "hil_at_x", "expires_in": 3600})
+
+    def do_GET(self) -> None:
+        asked = parse_qs(urlsplit(self.path).query).get("client_id", [])
+        names = {"bench-public": "Testbench", "cli_note": "Note Writer"} if not asked else {}
+        names |= {client: "My Own App" for client in asked if client == "mine-1"}
+        items = [
+            {"client_id": client, "name": name, "description": "", "open": client != "cli_note"}
+            | {"reason": "", "detail": "It is stopped. Ask the hospital.", "logo": ""}
+            for client, name in names.items()
+        ]
+        self._answer({"items": items})
+
+    def _answer(self, answer: Any) -> None:
+        body = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_chart_lists_what_is_installed_by_its_name_and_with_the_reason_of_a_stop(ground: Ground) -> None:
+    """C140: an app that a hospital installed is in its chart without a change of the EHR; one's own app has its name too."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Listing) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        site = ground.site(HILUM_BASE_URL=f"http://127.0.0.1:{server.server_port}")
+        steps = (OWN, (f"{OWN}/open", MINE | {"where": "chart"}), "{session}", "{session}/calls")
+        *_, page, calls = visit(site, *steps)
+        site = ground.site(HILUM_BASE_URL=f"http://127.0.0.1:{server.server_port}")
+        *_, chart = visit(site, "/sandbox/h/general", OPEN, "{session}")
+        server.shutdown()
+
+    assert "Calls of My Own App" in page.text
+    assert "Calls of My Own App" in calls.text
+    assert "Note Writer" in chart.text
+    assert "It is stopped. Ask the hospital." in chart.text
+    assert "Testbench" not in chart.text, "its clients are for scripts"
 
 
 def test_ones_own_app_is_listed_for_ones_own_browser_and_hospital_only() -> None:

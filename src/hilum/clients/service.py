@@ -332,6 +332,15 @@ def list_clients(ctx: Context, app_id: AppId, page: PageQuery = FIRST_PAGE) -> l
     return store.list_clients(ctx.tx, app.id, page)
 
 
+def launched_of(ctx: Context, apps: Collection[AppId]) -> dict[AppId, list[Client]]:
+    """Read the clients of some apps by which people open them, by app, without a permission check."""
+    launched: dict[AppId, list[Client]] = {}
+    for client in store.read_clients(ctx.tx, apps) if apps else ():
+        if client.launch_uri and client.type is not ClientType.BACKEND:
+            launched.setdefault(client.app, []).append(client)
+    return launched
+
+
 def find_named(ctx: Context, named: str) -> list[Client]:
     """Find clients by id or exact name, without secrets and without a permission check; ``NAMED_BOUND`` at most."""
     return store.find_named(ctx.tx, named, NAMED_BOUND)

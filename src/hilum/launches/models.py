@@ -26,7 +26,7 @@ LAUNCHES_TRIED = 200_000
 LAUNCHES_KEPT = timedelta(days=60)
 """How long a launch that ended or was never taken is kept. Others are not purged, because their tokens may be in use."""
 AVAILABILITY_BOUND = 50
-"""How many apps an EHR may query at once."""
+"""How many apps an EHR may ask about at once, and how many are listed for it."""
 ACTIVITY_ROWS_BOUND = 200
 ACTIVITY_COUNT_BOUND = 10_000_000
 FACILITY_BOUND = 64
@@ -129,6 +129,9 @@ class Availability:
     app: str = ""
     logo: str = ""
     """The digest of the app's logo; empty if it has none or may not be opened."""
+    name: str = ""
+    """The app's name; like its description empty for an app that is not installed here."""
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)

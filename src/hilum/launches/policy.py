@@ -79,9 +79,7 @@ def order_faults(order: LaunchOrder) -> dict[str, str]:
 def availability_faults(clients: Sequence[str], person: Person | None, facility: str) -> dict[str, str]:
     """Return what is wrong with an EHR's query about its apps, as a code per field."""
     faults = {} if person is not None and person.active else {"person": "person_not_active"}
-    if not clients:
-        faults["client_id"] = "missing"
-    elif len(clients) > AVAILABILITY_BOUND:
+    if len(clients) > AVAILABILITY_BOUND:
         faults["client_id"] = too_many(AVAILABILITY_BOUND)
     elif any(not client or _word_fault(client, CLIENT_BOUND) for client in clients):
         faults["client_id"] = "word_malformed"

@@ -186,6 +186,8 @@ class _Handlers:
         items = [
             {
                 "client_id": each.client,
+                "name": each.name,
+                "description": each.description,
                 "open": not each.reason,
                 "reason": each.reason,
                 "detail": each.detail,

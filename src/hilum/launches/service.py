@@ -28,6 +28,7 @@ from hilum.identity import service as identity
 from hilum.identity.models import Person
 from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
+from hilum.installations import service as installations
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Invalid, NotFound, NotPermitted, Refused
@@ -36,6 +37,7 @@ from hilum.kernel.persistent import RecentSet
 from hilum.keys.live import vault
 from hilum.launches import policy, store
 from hilum.launches.models import (
+    AVAILABILITY_BOUND,
     EHR_ROLE,
     LAUNCH_LIFE,
     LAUNCH_SCOPE,
@@ -139,7 +141,8 @@ def availability(
 ) -> list[Availability]:
     """Return for each app whether the calling EHR may open it for a person now, so that its buttons show a stop (C140).
 
-    ``facility``: as in a launch; not judged if it is empty. Raises NotPermitted (the caller is not an EHR), Invalid with fields.
+    ``asked``: clients; if empty, those of the apps that are installed for the person's role. ``facility``: as in a launch; not judged if
+    it is empty. Raises NotPermitted (the caller is not an EHR), Invalid with fields.
     """
     tenant = ctx.actor.tenant
     if tenant is None or not policy.is_ehr(ctx.actor):
@@ -152,10 +155,28 @@ def availability(
     if facility:
         named = identity.find_facility_named(ctx, tenant, facility)
         where = "" if named is None else named.id
-    return [
+    states = [
         _available(ctx, client, standing.read(ctx, tenant, client, person, issued_at=ctx.now, facility=where))
-        for client in client_ids
+        for client in client_ids or _installed(ctx, tenant)
     ]
+    return states if client_ids else [each for each in states if each.reason != Reason.ROLE_NOT_ALLOWED]
+
+
+def _installed(ctx: Context, tenant: TenantId) -> list[ClientId]:
+    """List the clients by which people open the apps that are installed at a hospital; ``AVAILABILITY_BOUND`` at most, by the apps' names.
+
+    Not those that registered themselves: whoever tries such an app opens it by its client.
+    """
+    installed = installations.installed_at(ctx, tenant, installations.apps_at(ctx, tenant))
+    apps = registry.read_apps(ctx, installed) if installed else {}
+    by_name = sorted((app for app in apps.values() if app.tenant is None), key=lambda app: (app.name, app.id))
+    launched = clients.launched_of(ctx, apps)
+    return [
+        client.id
+        for app in by_name
+        for client in launched.get(app.id, ())
+        if client.environment is installed[app.id].environment
+    ][:AVAILABILITY_BOUND]
 
 
 def _available(ctx: Context, client: ClientId, judged: Standing) -> Availability:
@@ -163,10 +184,13 @@ def _available(ctx: Context, client: ClientId, judged: Standing) -> Availability
     if judged.client is not None and judged.client.type in ACTS_ALONE:
         return Availability(client, "client_not_launchable", "This client is not an app that people open.")
     reason = standing_fault(judged, ctx.now)
-    if reason is None:
-        app = None if judged.client is None else registry.get_app(ctx, judged.client.app)
-        return Availability(client, app=app.id if app else "", logo=app.logo if app else "")
-    return Availability(client, reason, _refusal(ctx, judged, reason).detail)
+    detail = "" if reason is None else _refusal(ctx, judged, reason).detail
+    # What is not installed here is not this EHR's to know.
+    if judged.client is None or judged.installation is None:
+        return Availability(client, reason or "", detail)
+    app = registry.get_app(ctx, judged.client.app)
+    logo = app.logo if reason is None else ""
+    return Availability(client, reason or "", detail, app.id, logo, app.name, app.description)
 
 
 def _refusal(ctx: Context, judged: Standing, reason: str) -> Refused:

@@ -9,7 +9,7 @@ from hilum.identity.policy import is_member, may_as_member
 from hilum.kernel.actor import Actor
 from hilum.kernel.ids import TenantId, VendorId
 from hilum.kernel.limits import too_long
-from hilum.snapshots.models import CLAIMED_FOR, NAME_BOUND, PLACES, NewSnapshot, Snapshot, State
+from hilum.snapshots.models import CLAIMED_FOR, NAME_BOUND, PLACES, NewSnapshot, Snapshot, State, Template
 
 _ID_LETTERS = 26
 
@@ -72,3 +72,8 @@ def free_place(held: Iterable[Snapshot], now: datetime) -> tuple[int, Snapshot |
 def tenant_id_of(secret: str) -> TenantId:
     """Return a tenant's id that nobody can guess: its discovery document is public, as every hospital's."""
     return TenantId("own-" + hashlib.sha256(secret.encode()).hexdigest()[:_ID_LETTERS])
+
+
+def hospital_name(name: str, template: Template) -> str:
+    """Return the name of the hospital that a snapshot is: never the template's own, or somebody stops the wrong one of two."""
+    return f"{template.name} (snapshot {name})"

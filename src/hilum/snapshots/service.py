@@ -128,9 +128,10 @@ def create(
     system = ctx.as_actor(SYSTEM)
     if found.client:
         client, secret = found.client, _renew_secret(system, found.client)
-        identity.update_tenant(system, found.id, TenantChange(name=template.name, active=True))
+        name = policy.hospital_name(found.name, template)
+        identity.update_tenant(system, found.id, TenantChange(name=name, active=True))
     else:
-        client, secret = _add_tenant(system, found.id, vendor, template)
+        client, secret = _add_tenant(system, found, template)
     made = replace(
         found,
         client=client,
@@ -151,19 +152,15 @@ def place_taken() -> Conflict:
     return Conflict("snapshot_taken", "A colleague made or reset a snapshot at this moment. Try again.")
 
 
-def _add_tenant(
-    system: Context, tenant_id: TenantId, vendor: VendorId, template: Template
-) -> tuple[ClientId, str]:
+def _add_tenant(system: Context, made: Snapshot, template: Template) -> tuple[ClientId, str]:
     """Add the tenant of a snapshot with its EHR; return the client of that, and its secret."""
-    upstream = UpstreamRef(UpstreamKind.EMBEDDED)
+    name, upstream = policy.hospital_name(made.name, template), UpstreamRef(UpstreamKind.EMBEDDED)
+    origins = (template.origin,)
     identity.add_tenant(
-        system,
-        Tenant(
-            tenant_id, template.name, upstream, ehr_origins=(template.origin,), sandbox=True, vendor=vendor
-        ),
+        system, Tenant(made.id, name, upstream, ehr_origins=origins, sandbox=True, vendor=made.vendor)
     )
-    keys.ensure(system, Purpose.ID_TOKEN, tenant_id)
-    peer, secret = clients.add_peer(system, NewPeer(tenant_id, ClientType.EHR, "Sandbox EHR"))
+    keys.ensure(system, Purpose.ID_TOKEN, made.id)
+    peer, secret = clients.add_peer(system, NewPeer(made.id, ClientType.EHR, "Sandbox EHR"))
     return peer.id, secret
 
 
@@ -350,7 +347,11 @@ def _put_apps(system: Context, found: Snapshot) -> tuple[SnapshotApp, ...]:
     listed: list[SnapshotApp] = []
     for app in registry.list_of_vendor(system, found.vendor, APPS_BOUND):
         if app.state is AppState.ACTIVE and app.tenant is None and _is_installed(system, found.id, app):
-            listed += [SnapshotApp(each, app.name, app.description) for each in _launched(system, app)]
+            listed += [
+                SnapshotApp(client.id, app.name, app.description)
+                for client in clients.launched_of(system, [app.id]).get(app.id, ())
+                if client.environment is Environment.SANDBOX
+            ]
     return tuple(listed)
 
 
@@ -364,15 +365,6 @@ def _is_installed(system: Context, tenant: TenantId, app: App) -> bool:
         # Not certified for the sandbox yet, or the rule book requires something that nobody can state here.
         return False
     return True
-
-
-def _launched(system: Context, app: App) -> Collection[ClientId]:
-    found = clients.list_clients(system, app.id)
-    return [
-        each.id
-        for each in found
-        if each.environment is Environment.SANDBOX and each.launch_uri and each.type is not ClientType.BACKEND
-    ]
 
 
 def _event(action: str, found: Snapshot, **facts: object) -> Event:

@@ -46,7 +46,7 @@ class OwnHospital:
         template = next((each for each in templates if each.tenant == self.template), None)
         if template is None:
             return None
-        return replace(template, tenant=self.tenant, name=f"{template.name} ({self.name})")
+        return replace(template, tenant=self.tenant, name=f"{template.name} (snapshot {self.name})")
 
 
 class SnapshotBook:

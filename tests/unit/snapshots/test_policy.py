@@ -7,7 +7,7 @@ import pytest
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.ids import ClientId, TenantId, VendorId
 from hilum.snapshots import policy
-from hilum.snapshots.models import CLAIMED_FOR, PLACES, NewSnapshot, Snapshot, State
+from hilum.snapshots.models import CLAIMED_FOR, PLACES, NewSnapshot, Snapshot, State, Template
 from tests.sim.world import START
 
 OURS, THEIRS = VendorId("ven_ours"), VendorId("ven_theirs")
@@ -91,3 +91,10 @@ def test_its_address_cannot_be_guessed_and_says_nothing() -> None:
     ids = {policy.tenant_id_of(f"secret {n}") for n in range(50)}
     assert len(ids) == 50
     assert all(len(each) == 30 and each.startswith("own-") for each in ids)
+
+
+def test_a_snapshot_never_bears_the_bare_name_of_the_hospital_it_is_made_of() -> None:
+    """C123: beside its template in a search, in a list or before a stop it is another hospital."""
+    template = Template("Meridian General Hospital", (), "https://ehr.example")
+
+    assert policy.hospital_name("mine", template) == "Meridian General Hospital (snapshot mine)"

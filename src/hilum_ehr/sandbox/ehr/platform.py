@@ -59,13 +59,14 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Availability:
-    """Which apps can be opened for a person now."""
+class OpenableApp:
+    """An app as the platform lists it for a person. ``stop``: the sentence why it cannot be opened now; ``logo``: an address."""
 
-    stops: dict[str, str] = field(default_factory=dict)
-    """By client id: the sentence why an app cannot be opened."""
-    logos: dict[str, str] = field(default_factory=dict)
-    """By client id: the address of a logo."""
+    client: str
+    name: str
+    description: str
+    stop: str
+    logo: str
 
 
 @dataclass(slots=True)
@@ -107,16 +108,22 @@ class Platform:
         answer = await self._ehr("POST", tenant, self.urls.launches(tenant), body)
         return Launched(answer["id"], answer["launch"], answer["launch_url"], answer["open_url"])
 
-    async def availability(self, tenant: str, person: str, clients: Iterable[str]) -> Availability:
-        """Return which of these clients can be opened for a person now. The platform answers for at most 50."""
+    async def apps(self, tenant: str, person: str, clients: Iterable[str] = ()) -> list[OpenableApp]:
+        """List which of these clients can be opened for a person now; by default of those installed for the person's role. The platform lists at most 50."""
         query = urlencode([("person", person), *(("client_id", each) for each in clients)])
         answer = await self._ehr("GET", tenant, f"{self.urls.launchable(tenant)}?{query}", None)
-        items = answer["items"]
-        stops = {each["client_id"]: each["detail"] for each in items if not each["open"]}
         # Only logos on the platform's own site are shown.
         own = f"{self.urls.base_url}/logos/"
-        logos = {each["client_id"]: each["logo"] for each in items if each["logo"].startswith(own)}
-        return Availability(stops, logos)
+        return [
+            OpenableApp(
+                item["client_id"],
+                item["name"],
+                item["description"],
+                "" if item["open"] else item["detail"],
+                item["logo"] if item["logo"].startswith(own) else "",
+            )
+            for item in answer["items"]
+        ]
 
     async def move_launch(self, tenant: str, launch: str, patient: str, encounter: str) -> None:
         """Report that the chart moved. A launch that no longer exists is ignored."""

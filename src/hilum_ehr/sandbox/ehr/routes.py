@@ -3,8 +3,9 @@
 import asyncio
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -21,7 +22,7 @@ from hilum_ehr.sandbox.ehr import chart as charts
 from hilum_ehr.sandbox.ehr.failing import EVERY_APP
 from hilum_ehr.sandbox.ehr.inspector import Calls
 from hilum_ehr.sandbox.ehr.own_apps import OwnApp
-from hilum_ehr.sandbox.ehr.platform import Availability, Launched, Order
+from hilum_ehr.sandbox.ehr.platform import Launched, OpenableApp, Order
 from hilum_ehr.sandbox.ehr.sessions import EhrSession
 from hilum_ehr.sandbox.faults import KINDS
 from hilum_ehr.sandbox.site import LOOPBACK_SOURCES, Site
@@ -55,14 +56,6 @@ PLACEMENTS = {
 """The places of this EHR from which apps are opened, by the names of the shipped rule book. The list of a chart's apps is the first."""
 BESIDE_CHART = "no"
 """Of the parameter ``banner``: the chart's own banner stays in view."""
-
-
-class ListedApp(NamedTuple):
-    """An app that a chart offers."""
-
-    client: str
-    name: str
-    description: str
 
 
 def routes(site: Site) -> list[Route]:
@@ -183,20 +176,16 @@ class Pages:
         """Show the chart, as the EHR does."""
         session = self._session(request)
         facts = await self._frame(request, session)
-        facts["stops"] = await self._stops(session, [app.client for app in facts["apps"]])
         return self._with_forms(request, "sandbox/chart.html", tab="chart", **facts)
 
     async def apps_list(self, request: Request) -> Response:
         """Return the chart's list of apps alone, with the reasons why some cannot be opened now."""
         session = self._session(request)
         member = self._site.member(session.tenant, session.person)
-        apps = self._apps(request, session)
-        stops = await self._stops(session, [app.client for app in apps])
         return self._fragment(
             request,
             "sandbox/apps_list.html",
-            apps=apps,
-            stops=stops,
+            apps=await self._apps(request, session),
             session=session,
             launch=path_of(self._site.urls.sandbox("/launch")),
             role=ROLE_WORDS[member.role],
@@ -205,14 +194,14 @@ class Pages:
     async def stop(self, request: Request) -> Response:
         """Return the notice over an open app: why it could not be opened now; empty if it could."""
         session, client = self._session(request), request.path_params["client"]
-        stops = await self._stops(session, [client])
-        return self._fragment(request, "sandbox/stop.html", stopped=stops.get(client, ""))
+        app = (await self._asked(session, [client])).get(client)
+        return self._fragment(request, "sandbox/stop.html", stopped=app.stop if app else "")
 
     async def app(self, request: Request) -> Response:
         """Show an app inside the chart, beside the inspector."""
         session, client = self._session(request), request.path_params["client"]
         facts = await self._frame(request, session)
-        name = next((app.name for app in facts["apps"] if app.client == client), client)
+        app = await self._named(session, client, facts["apps"])
         launch = path_of(self._site.urls.sandbox("/launch"))
         alone = with_query(launch, session=session.id, client=client)
         # Beside the chart's own banner, the app need not show whose record it is (SMART 2.2,
@@ -223,19 +212,22 @@ class Pages:
             frame_src=("'self'", origin_of(self._site.urls.base_url), "https:", *LOOPBACK_SOURCES),
             img_src=(origin_of(self._site.urls.base_url),),
         )
-        facts |= {"client": client, "name": name, "calls": await self._calls(session, client), "tab": client}
-        facts |= {"source": source, "alone": alone}
-        availability = await self._availability(session, [client])
-        facts |= {"stopped": availability.stops.get(client, ""), "logo": availability.logos.get(client, "")}
+        facts |= {
+            "client": client,
+            "name": app.name,
+            "calls": await self._calls(session, client),
+            "tab": client,
+        }
+        facts |= {"source": source, "alone": alone, "stopped": app.stop, "logo": app.logo}
         return self._with_forms(request, "sandbox/app.html", policy=policy, **facts)
 
     async def calls(self, request: Request) -> Response:
         """Show the inspector's list on a page alone, for browsers without script."""
         session, client = self._session(request), request.path_params["client"]
+        app = await self._named(session, client, await self._apps(request, session))
+        facts = {"session": session, "client": client, "name": app.name}
         calls = await self._calls(session, client)
-        return self._site.pages.render(
-            request, "sandbox/calls_page.html", calls=calls, session=session, client=client
-        )
+        return self._site.pages.render(request, "sandbox/calls_page.html", calls=calls, **facts)
 
     async def calls_list(self, request: Request) -> Response:
         """Return the inspector's list alone; unchanged, it is not sent again."""
@@ -254,39 +246,58 @@ class Pages:
     def _session(self, request: Request) -> EhrSession:
         return self._site.session(request, request.path_params["session"])
 
-    def _apps(self, request: Request, session: EhrSession) -> list[ListedApp]:
-        """List the apps of a chart: those of a snapshot, those of the sandbox, the browser's own."""
+    async def _apps(self, request: Request, session: EhrSession) -> list[OpenableApp]:
+        """List the apps of a chart: those of a snapshot, those of the sandbox, what else is installed here, the browser's own.
+
+        If the platform does not answer, the chart can still be read: its own apps are listed as if each could be opened.
+        """
         site = self._site
-        role = site.member(session.tenant, session.person).role
         card = site.snapshots.find(session.tenant)
-        apps = [
-            ListedApp(app["client"], app["name"], app["description"]) for app in (card.apps if card else ())
-        ]
-        apps += [
-            ListedApp(client.client_id, app.name, app.description)
-            for app, client in site.apps(session.tenant, role)
-        ]
-        own_apps = site.own_apps.at(site.form_secret(request), session.tenant)
-        return apps + [ListedApp(own.client, own.name, "Your own app.") for own in own_apps]
+        role = site.member(session.tenant, session.person).role
+        listed = {app["client"]: (app["name"], app["description"]) for app in (card.apps if card else ())}
+        listed |= {
+            client.client_id: (app.name, app.description) for app, client in site.apps(session.tenant, role)
+        }
+        own = {app.client: app for app in site.own_apps.at(site.form_secret(request), session.tenant)}
+        installed = await self._asked(session)
+        rest = [client for client in (*listed, *own) if client not in installed]
+        known = installed | (await self._asked(session, rest) if rest else {})
+        # Clients of the sandbox's own that only scripts open, such as those of the test bench.
+        hidden = {client.client_id for app, client in site.plan.clients() if not app.in_chart}
+        apps = []
+        for client in dict.fromkeys((*listed, *installed, *own)):
+            app = known.get(client) or OpenableApp(client, "", "", "", "")
+            name, description = listed.get(client, (app.name, app.description))
+            if client in own:
+                # Only an app that was registered here has a name of its own.
+                of_its_own = own[client].name if own[client].name != client else ""
+                name, description = of_its_own or name or client, description or "Your own app."
+            if client in own or client not in hidden:
+                apps.append(replace(app, name=name, description=description))
+        return apps
 
-    async def _stops(self, session: EhrSession, clients: list[str]) -> dict[str, str]:
-        """Return why apps cannot be opened now; nothing if the platform does not answer, so that the chart can still be read."""
-        return (await self._availability(session, clients)).stops
-
-    async def _availability(self, session: EhrSession, clients: list[str]) -> Availability:
-        if not clients:
-            return Availability()
+    async def _asked(self, session: EhrSession, clients: Sequence[str] = ()) -> dict[str, OpenableApp]:
+        """Return what the platform says of some clients, or of those installed; nothing if it does not answer."""
         try:
-            return await self._site.platform.availability(session.tenant, session.person, clients)
+            apps = await self._site.platform.apps(session.tenant, session.person, clients)
         except HilumError:
-            return Availability()
+            return {}
+        return {app.client: app for app in apps}
+
+    async def _named(self, session: EhrSession, client: str, apps: Sequence[OpenableApp]) -> OpenableApp:
+        """Return an app of a chart, or one that the browser opens by its client alone, by its name if the platform discloses that."""
+        for listed in apps:
+            if listed.client == client:
+                return listed
+        asked = (await self._asked(session, [client])).get(client)
+        return replace(asked, name=asked.name or client) if asked else OpenableApp(client, client, "", "", "")
 
     async def _frame(self, request: Request, session: EhrSession) -> dict[str, Any]:
         site = self._site
         hospital = site.hospital(session.tenant)
         member = site.member(session.tenant, session.person)
         resources = await site.records.chart(session.tenant, session.patient)
-        apps = self._apps(request, session)
+        apps = await self._apps(request, session)
         return {
             "session": session,
             "hospital": hospital,
