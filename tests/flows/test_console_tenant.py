@@ -445,6 +445,10 @@ def test_an_app_is_stopped_here_and_released_by_one(ward: Desk) -> None:
     assert "wrong patient shown" in browser.get(f"/tenant/apps/{ward.app.id}").text
     assert "wrong patient shown" not in ward.browser("carl").get("/tenant/switches").text
     assert ward.browser("carl").get(answer.headers["location"]).status_code == 404
+    unsure = send(browser, answer.headers["location"] + "/release", "csrf")
+    assert unsure.status_code == 422
+    assert "Tick the box to confirm" in unsure.text
+    assert 'name="confirm"' in unsure.text, "the page itself says what is missing"
     assert send(browser, answer.headers["location"] + "/release", "confirm", confirm="yes").status_code == 303
     assert "released" in browser.get(answer.headers["location"]).text
 

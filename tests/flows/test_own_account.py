@@ -63,6 +63,15 @@ def test_a_session_with_power_stolen_to_another_network_is_of_no_use_and_ends(si
     assert [each.event.reason for each in events] == ["other_network"]
 
 
+def test_the_address_of_ones_account_leads_to_the_place_at_which_one_is_signed_in(site: ControlSite) -> None:
+    """C57: an address that people remember; somebody of a hospital is not sent to the staff's sign-in."""
+    browser = signed_in(site, "gina", "/t/general/signin")
+
+    assert browser.get("/account").headers["location"] == "/t/general/account"
+    assert site.browser().get("/account").headers["location"].startswith("/signin")
+    assert 'href="/t/general/account"' in browser.get("/tenant").text
+
+
 def test_an_address_of_the_same_network_is_the_same_place(site: ControlSite) -> None:
     browser = signed_in(site)
 

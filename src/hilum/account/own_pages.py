@@ -9,7 +9,8 @@ from hilum.account import service
 from hilum.account.models import Own
 from hilum.account.places import place_of
 from hilum.infra.context import Context
-from hilum.signin.models import Place
+from hilum.signin import service as signin
+from hilum.signin.models import Place, Session
 from hilum.signin.policy import wants_touch
 from hilum.web import cookies, forms
 from hilum.web.kit import Kit, trace_of
@@ -35,6 +36,21 @@ class OwnPages:
         if own is not None and wants_touch(own.session, self.kit.clock.now()):
             await self.kit.uow.write(partial(service.touch, own=own), trace=trace_of(request))
         return own
+
+    async def elsewhere(self, request: Request, place: Place) -> Response | None:
+        """Return the redirect from ``/account`` to the account of the hospital or vendor at which this browser is signed in; None elsewhere."""
+        if place.key:
+            return None
+        cookie = cookies.read(request, cookies.SESSION, secure=self.kit.urls.is_secure(place.key)) or ""
+        production = not self.kit.is_sandbox
+
+        def verb(ctx: Context) -> Session | None:
+            return signin.session(ctx, cookie, production=production) if cookie else None
+
+        session = await self.kit.uow.read(verb, trace=trace_of(request))
+        if session is None or session.tenant is None:
+            return None
+        return RedirectResponse(path_of(self.kit.urls.account(session.tenant)), 303)
 
     async def posted(self, request: Request) -> tuple[Place, forms.Form, Own] | Response:
         """Return a posted form with its place and account, or the redirect to sign-in. Raises NotPermitted for a form of another site."""

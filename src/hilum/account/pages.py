@@ -59,7 +59,7 @@ class _AccountPages(OwnPages):
         place = await place_of(self.kit, request)
         own = await self.own(request, place)
         if own is None:
-            return self.to_signin(place, self.url(place))
+            return await self.elsewhere(request, place) or self.to_signin(place, self.url(place))
         listed: Credentials = await self.kit.uow.read(
             partial(service.credentials, own=own), trace=trace_of(request)
         )

@@ -3,6 +3,7 @@
 Source: docs/adr/0014-pages.md; CSP Level 3.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
@@ -115,7 +116,13 @@ class Pages:
         environment.globals.update(asset=self.assets.path, shell=self.shell, language=language.value)
         environment.globals.update(_gettext_functions(catalogue, translate))
         environment.filters.update(
-            counted=counted, day=day, and_more=and_more, moment=_moment, short=_short, said=translate
+            counted=counted,
+            day=day,
+            and_more=and_more,
+            moment=_moment,
+            short=_short,
+            said=translate,
+            code=_code,
         )
         return environment
 
@@ -177,6 +184,11 @@ def _hospital_of(path: str) -> str:
     """Return the hospital of a path, /t/<hospital>/...; empty for any other path."""
     parts = path.split("/", 3)
     return parts[2] if parts[1:2] == ["t"] and len(parts) > 2 else ""
+
+
+def _code(text: str) -> Markup:
+    """Escape a sentence that programs are sent too, and set what stands between backquotes as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704  # escaped above
 
 
 def _moment(value: datetime) -> str:

@@ -87,7 +87,7 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
     places = [tenant for tenant, _, _ in installed[:HOSPITALS]]
     switches = controls.newest_on(ctx, stops.targets_of(app, places), stops.NEWEST) if reads else []
     stopping = stops.stopped_at(ctx, [app.id]).get(app.id, {})
-    ids = [app.vendor, *(each.actor for each in events)]
+    ids = [app.id, app.vendor, *(each.actor for each in events)]
     ids += [by for switch in switches for by in (switch.engaged_by, switch.released_by)]
     names = service.names(ctx, ids, tenants=places, targets=[switch.target for switch in switches])
     return {

@@ -279,12 +279,22 @@ def _history(ctx: Context, switch: Switch) -> list[Any]:
 
 async def show_release(visit: Visit) -> Response:
     """Show what a release means, and who else must agree."""
-    return visit.render("console/switches/release.html", **await visit.read(lambda ctx: _shown(ctx, visit)))
+    return await _confirm_release(visit)
+
+
+async def _confirm_release(
+    visit: Visit, given: Form = fields.NO_FORM, error: Invalid | None = None
+) -> Response:
+    facts = await visit.read(lambda ctx: _shown(ctx, visit))
+    return visit.render("console/switches/release.html", **fields.answered(given, error), **facts)
 
 
 async def release(visit: Visit, form: Form) -> Response:
     """Release a switch, or ask for it as the first of two people."""
     if form.one("engaged_by"):
-        fields.require_tick(form, "Tick the box to confirm that you looked into the reason.")
+        try:
+            fields.require_tick(form, "Tick the box to confirm that you looked into the reason.")
+        except Invalid as error:
+            return await _confirm_release(visit, form, error)
     await visit.write(partial(switchboard.release, switch_id=visit.param()))
     return to(address(at(visit, "switch"), visit.param()))

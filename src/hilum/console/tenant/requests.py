@@ -33,7 +33,7 @@ LIST = List(
     many="requests",
     empty=Empty(
         "Nobody asks for an app",
-        "Your colleagues ask with hilum request add; what they ask for is listed here.",
+        "What your colleagues and vendors ask for is listed here.",
     ),
     filters=(
         Filter(
