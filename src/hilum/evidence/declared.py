@@ -17,18 +17,29 @@ from hilum.evidence.windows import (
 )
 from hilum.kernel.decision import Reason
 from hilum.kernel.lists import counted
-from hilum.standards.smart.scopes import intersect, parse_stored
+from hilum.standards.smart.scopes import UPDATE, ClinicalScope, intersect, parse_stored
 
 STORES_NOTHING = "The app stores nothing, so nobody asks it to delete anything."
 
 
-def unasked(optional: Collection[str] | None, *, stores: bool | None, reachable: bool) -> tuple[str, ...]:
+def unasked(
+    optional: Collection[str] | None, scopes: Iterable[str], *, stores: bool | None, reachable: bool
+) -> tuple[str, ...]:
     """Return the scenarios that do not apply to a version, whatever the rule book requires.
 
-    ``optional``: the version's optional scopes. ``stores``: whether the vendor states that the app stores data, None if it does not say. ``reachable``: the app has a
-    webhook for requests to delete, or a client that can read them.
+    ``optional``: the version's optional scopes. ``scopes``: those that its clients registered. ``stores``: whether the vendor states that
+    the app stores data, None if it does not say. ``reachable``: the app has a webhook for requests to delete, or a client that can read
+    them.
     """
-    found = {"optional_declined": not optional, "deletion_asked": stores is False or not reachable}
+    changes = any(
+        isinstance(scope, ClinicalScope) and scope.letters & UPDATE for scope in parse_stored(scopes)
+    )
+    found = {
+        "optional_declined": not optional,
+        "deletion_asked": stores is False or not reachable,
+        # An app that only adds records never meets somebody else's change.
+        "write_conflict": not changes,
+    }
     return tuple(name for name, holds in found.items() if holds)
 
 

@@ -19,6 +19,7 @@ from hilum.evidence.windows import (
     MOVE,
     NOTHING,
     REDEEM,
+    REFUSE,
     RETRIES,
     TAKE,
     WINDOW_BOUND,
@@ -44,6 +45,7 @@ __all__ = [
     "MOVE",
     "NOTHING",
     "REDEEM",
+    "REFUSE",
     "RETRIES",
     "TAKE",
     "WINDOW_BOUND",
@@ -132,9 +134,20 @@ def _without(name: str) -> Judge:
             return not_met(
                 f"The app sent {counted(len(failed), 'request that was', 'requests that were')} refused or found nothing, as if there were {_a(name)}."
             )
-        if not later.events(MINT):
+        if later.events(MINT):
+            return met(f"The app was launched without {_a(name)}, and asked for nothing that needs one.")
+        # An app that works in one patient's chart only is refused at authorize. It has met the situation when it stops there.
+        launches = {each.launch for each in taken}
+        turned_away = [each for each in window.events(REFUSE, _REFUSED) if each.launch in launches]
+        if not any(each.reason == f"{name}_missing" for each in turned_away):
             return incomplete("No access token was issued after that launch.")
-        return met(f"The app was launched without {_a(name)}, and asked for nothing that needs one.")
+        if len(turned_away) > RETRIES:
+            return not_met(
+                f"The app asked for access {counted(len(turned_away), 'time')} although it was refused."
+            )
+        return met(
+            f"The app was refused because it was launched without {_a(name)}, and asked for nothing more."
+        )
 
     return judge
 

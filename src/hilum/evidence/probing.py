@@ -60,12 +60,13 @@ def _proves_itself(of: ClientType) -> bool:
 
 
 def unasked_of(ctx: Context, app: App, version: AppVersion) -> tuple[str, ...]:
-    """Return the scenarios that a version need not show since it lacks what they are about: optional scopes, stored data (C211, C227)."""
+    """Return the scenarios that a version need not show since it lacks what they are about: optional scopes, stored data, scopes to change records (C211, C227)."""
     _, profile = registry.view_profile(ctx.as_actor(SYSTEM), app.id)
     held = clients.facts_of_apps(ctx, (app.id,)).get(app.id, ())
     reads = any(_proves_itself(each.type) for each in held)
     reachable = reads or bool(notices.receivers_of_disposals(ctx, app.vendor, app.id))
-    return declared.unasked(version.optional_scopes, stores=profile.stores_data, reachable=reachable)
+    scopes = {scope for client in held for scope in client.scopes}
+    return declared.unasked(version.optional_scopes, scopes, stores=profile.stores_data, reachable=reachable)
 
 
 def list_polled(ctx: Context, client: ClientId, tenant: TenantId, issuer: str) -> list[SignedRequest]:

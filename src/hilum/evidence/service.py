@@ -26,7 +26,7 @@ from hilum.evidence.contracts import (
     keep_contract,
     view_contract,
 )
-from hilum.evidence.judging import MINT, NOTHING, REDEEM, TAKE, WITHDRAW
+from hilum.evidence.judging import MINT, NOTHING, REDEEM, REFUSE, TAKE, WITHDRAW
 from hilum.evidence.models import (
     EVENTS_PAGES,
     FAILED_KEPT,
@@ -195,7 +195,13 @@ def collect(ctx: Context, run_id: str, read: ReadSealed) -> Records:
     since = run.opened_at - BEFORE
     found = read(ctx, SealedQuery(run.id, since, queries, EVENTS_PAGES))
     rows = [policy.row_of_access(each, place=place, link=link) for each, place, link in found.accesses]
-    rows += [policy.row_of_event(each, link=link) for each, link in found.events if _is_of(run, each)]
+    launches = {each.event.launch for each, _ in found.events if each.event.launch and _is_of(run, each)}
+    rows += [
+        policy.row_of_event(each, link=link)
+        for each, link in found.events
+        # A refused authorization request names its launch, and not the run.
+        if _is_of(run, each) or (each.event.action == REFUSE and each.event.launch in launches)
+    ]
     return Records(tuple(each for each in rows if each.at >= run.opened_at)[: ROWS_BOUND + 1], found.faults)
 
 

@@ -9,6 +9,7 @@ from hilum.kernel.decision import Reason
 
 BEGIN, END = "evidence.scenario.begin", "evidence.scenario.end"
 TAKE, MOVE, MINT = "launches.launch.take", "launches.launch.move", "tokens.access.mint"
+REFUSE = "authserver.request.refuse"
 DELETION = "evidence.deletion.send"
 NOTHING = "nothing"
 """The vendor's declaration that the app needs every scope (``optional``), or stores no data (``stored``)."""

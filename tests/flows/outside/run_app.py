@@ -34,15 +34,24 @@ WATCHED_S = 2.2
 """How long the person looks at an app that is stopped."""
 
 
-async def register(outside: Outside, tenants: tuple[str, ...], hook: str) -> dict[str, Any]:
+async def register(
+    outside: Outside,
+    tenants: tuple[str, ...],
+    hook: str,
+    *,
+    name: str = NAME,
+    scopes: tuple[str, ...] = SCOPES,
+) -> dict[str, Any]:
     """Register, certify and install the app, with a webhook at an address; return its card."""
     contacts = {"support_contact": "help@keeper.example", "security_contact": "sec@keeper.example"}
-    vendor = (await _made(outside, "/vendors", {"name": "Keeper"} | contacts))["id"]
+    vendor = (await _made(outside, "/vendors", {"name": f"{name} Works"} | contacts))["id"]
     about = {"description": "Keeps notes.", "purpose": "To be run.", "category": "documentation_assistance"}
-    app = (await _made(outside, "/apps", {"vendor": vendor, "name": NAME} | about))["id"]
+    app = (await _made(outside, "/apps", {"vendor": vendor, "name": name} | about))["id"]
     version = (
         await _made(
-            outside, f"/apps/{app}/versions", {"label": "1.0", "optional_scopes": ["user/Encounter.rs"]}
+            outside,
+            f"/apps/{app}/versions",
+            {"label": "1.0", "optional_scopes": sorted({"user/Encounter.rs"}.intersection(scopes))},
         )
     )["id"]
     key = ECKey.generate_key("P-384", {"use": "sig", "alg": "ES384", "kid": "one"})
@@ -52,10 +61,10 @@ async def register(outside: Outside, tenants: tuple[str, ...], hook: str) -> dic
         {
             "app": app,
             "version": version,
-            "client_name": NAME,
+            "client_name": name,
             "client_type": "confidential-asymmetric",
             "deployment": "server",
-            "scope": " ".join(SCOPES),
+            "scope": " ".join(scopes),
             "jwks": {"keys": [key.as_dict(private=False)]},
             "redirect_uris": [REDIRECT],
             "launch_url": LAUNCH,
@@ -64,12 +73,12 @@ async def register(outside: Outside, tenants: tuple[str, ...], hook: str) -> dic
     certified = {
         "version": version,
         "environment": "sandbox",
-        "scopes": list(SCOPES),
+        "scopes": list(scopes),
         "expires_at": ENDS,
     }
     await _made(outside, "/certifications", certified, by=REVIEWER)
     for tenant in tenants:
-        body = {"tenant": tenant, "app": app, "roles": list(ROLES), "scopes": list(SCOPES)}
+        body = {"tenant": tenant, "app": app, "roles": list(ROLES), "scopes": list(scopes)}
         await _installed(outside, tenant, body)
     secret = await _webhook(outside, vendor, hook)
     return {

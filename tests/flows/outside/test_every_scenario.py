@@ -6,12 +6,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
+from fhirclient.client import FHIRClient
 
 from hilum.evidence import judging, policy
 from hilum.evidence.models import Finding, Outcome, Row
 from hilum.policies.shipped import shipped_book
-from tests.flows.outside.ground import Outside, tell
+from tests.flows.outside.ground import LAUNCH, REDIRECT, Outside, tell
 from tests.flows.outside.run_app import SCENARIOS, RunApp, answer_of, register
 from tests.sim.running import Running
 from tests.sim.webhook_receiver import webhook_receiver
@@ -124,6 +126,47 @@ def without(rows: list[Row], scenario: str) -> list[Row]:
 def later(rows: list[Row]) -> list[Row]:
     """Move records behind everything else, so that both runs' times do not mix."""
     return [Row(**{each: getattr(row, each) for each in Row.__slots__} | {"at": row.at + timedelta(days=1)}) for row in rows]  # fmt: skip
+
+
+ONE_CHART = ("launch", "openid", "fhirUser", "patient/Patient.rs", "patient/DocumentReference.c")
+
+
+def test_an_app_of_one_chart_that_only_adds_records_can_meet_what_is_required_of_it(running: Running) -> None:
+    """C120, C126: a library asks for the same scopes at each launch, so without a patient it is refused, and stops there."""
+
+    async def story(outside: Outside) -> dict[str, Any]:
+        with webhook_receiver() as hook:
+            card = await register(outside, ("general",), hook.url, name="Note Adder", scopes=ONE_CHART)
+        body = {"client": card["client_id"], "tenant": "general"}
+        run = (await outside.api("POST", "/evidence-runs", body)).json()
+
+        async def command(what: str) -> dict[str, Any]:
+            answer = await outside.api("POST", f"/evidence-runs/{run['id']}/{what}")
+            assert answer.status_code == 200, answer.text
+            return dict(answer.json())
+
+        await command("scenarios/patient_missing/begin")
+        opened = await outside.open_launch(card["client_id"], "general", patient="", encounter="")
+        browser = outside.browser()
+        arrived = await browser.go(opened.json()["open_url"], (LAUNCH,))
+        assert isinstance(arrived, httpx2.URL), arrived.text
+        fhir = outside.running.tenant("general")["fhir"]
+        settings = {"app_id": card["client_id"], "api_base": fhir, "redirect_uri": REDIRECT}
+        settings |= {"launch_token": arrived.params["launch"], "scope": " ".join(ONE_CHART[1:])}
+        smart = FHIRClient(settings=settings)
+        await asyncio.to_thread(smart.prepare)
+        refused = await browser.go(smart.authorize_url, (REDIRECT,))
+        smart.server.session.close()
+        assert not isinstance(refused, httpx2.URL)
+        assert "none is open" in refused.text
+        await command("scenarios/end")
+        return await command("finish")
+
+    judged = {each["name"]: (each["outcome"], each["sentence"]) for each in tell(running, story)["scenarios"]}
+
+    assert judged["patient_missing"][0] == "met", judged
+    assert "write_unknown" in judged, "it writes"
+    assert "write_conflict" not in judged
 
 
 def test_what_one_developer_makes_fail_by_command_nobody_else_meets(running: Running) -> None:

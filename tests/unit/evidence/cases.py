@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from hilum.evidence.judging import BEGIN, DELETION, END, MINT, MOVE, REDEEM, TAKE, WITHDRAW
+from hilum.evidence.judging import BEGIN, DELETION, END, MINT, MOVE, REDEEM, REFUSE, TAKE, WITHDRAW
 from hilum.evidence.models import Outcome, Row
 from tests.sim.world import START
 
@@ -53,6 +53,10 @@ def taken(at: float, *context: str) -> Row:
     return happened(at, TAKE, context=context)
 
 
+def turned_away(at: float, reason: str) -> Row:
+    return happened(at, REFUSE, "refused", reason)
+
+
 def answered(signed: str, status: int) -> Row:
     return happened(1, DELETION, signed=signed, status=status)
 
@@ -89,6 +93,10 @@ CASES: list[tuple[str, str, Outcome, Rows]] = [
     ("patient_missing", "reads Patient/undefined", NOT_MET, (taken(1), minted(2), *(asked(n, 404) for n in range(3, 7)))),
     ("patient_missing", "had one", INCOMPLETE, (taken(1, "patient"), minted(2))),
     ("patient_missing", "got no token", INCOMPLETE, (taken(1),)),
+    ("patient_missing", "was refused, and stopped", MET, (taken(1), turned_away(1, "patient_missing"))),
+    ("patient_missing", "was refused for something else", INCOMPLETE, (taken(1), turned_away(1, "scope_nothing_left"))),
+    ("patient_missing", "was refused in another launch", INCOMPLETE, (taken(1), replace(turned_away(1, "patient_missing"), launch="lch_2"))),
+    ("patient_missing", "comes again and again", NOT_MET, (taken(1), *(turned_away(n, "patient_missing") for n in range(1, 5)))),
     ("encounter_missing", "works without it", MET, (taken(1, "patient"), minted(2), asked(3))),
     ("encounter_missing", "had one", INCOMPLETE, (taken(1, "patient", "encounter"), minted(2))),
     ("encounter_missing", "insists", NOT_MET, (taken(1, "patient"), minted(2), *refused(4, 403, "scope_insufficient", at=3))),

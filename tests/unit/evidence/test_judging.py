@@ -186,24 +186,43 @@ def test_what_is_declined_goes_letter_by_letter(scopes: str, optional: str, left
     assert " ".join(without_optional(scopes.split(), optional.split())) == left
 
 
+CHANGES, ADDS = ("patient/Observation.crus",), ("patient/DocumentReference.c", "patient/Patient.rs")
+
+
 @pytest.mark.parametrize(
-    ("optional", "stores", "reachable", "names"),
+    ("optional", "scopes", "stores", "reachable", "names"),
     [
-        (("user/Slot.rs",), True, True, ()),
-        (("user/Slot.rs",), None, True, ()),
-        ((), True, True, ("optional_declined",)),
-        (None, True, True, ("optional_declined",)),
-        (("user/Slot.rs",), False, True, ("deletion_asked",)),
-        (("user/Slot.rs",), True, False, ("deletion_asked",)),
-        (None, False, False, ("optional_declined", "deletion_asked")),
+        (("user/Slot.rs",), CHANGES, True, True, ()),
+        (("user/Slot.rs",), CHANGES, None, True, ()),
+        (("user/Slot.rs",), ("patient/*.*",), True, True, ()),
+        ((), CHANGES, True, True, ("optional_declined",)),
+        (None, CHANGES, True, True, ("optional_declined",)),
+        (("user/Slot.rs",), CHANGES, False, True, ("deletion_asked",)),
+        (("user/Slot.rs",), CHANGES, True, False, ("deletion_asked",)),
+        (None, CHANGES, False, False, ("optional_declined", "deletion_asked")),
+        (("user/Slot.rs",), ADDS, True, True, ("write_conflict",)),
     ],
-    ids=["all", "not stated", "none optional", "says nothing", "stores nothing", "nobody to ask", "neither"],
+    ids=[
+        "all",
+        "not stated",
+        "v1 wildcard",
+        "none optional",
+        "says nothing",
+        "stores nothing",
+        "nobody to ask",
+        "neither",
+        "only adds",
+    ],
 )
 def test_what_an_app_has_not_is_asked_of_nobody(
-    optional: tuple[str, ...] | None, stores: bool | None, reachable: bool, names: tuple[str, ...]
+    optional: tuple[str, ...] | None,
+    scopes: tuple[str, ...],
+    stores: bool | None,
+    reachable: bool,
+    names: tuple[str, ...],
 ) -> None:
     """C211, C227: what is not known is asked for."""
-    assert unasked(optional, stores=stores, reachable=reachable) == names
+    assert unasked(optional, scopes, stores=stores, reachable=reachable) == names
 
 
 @pytest.mark.parametrize(
