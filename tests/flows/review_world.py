@@ -142,8 +142,9 @@ def decide(ground: Ground, submission: str, who: str = "rita", **change: Any) ->
     return ground.site.api(who).post(f"/submissions/{submission}/decide", json=body | change)
 
 
-def sandbox_client(ground: Ground) -> str:
-    body = client_body(ground.app, ground.version, scope="launch user/Slot.rs", client_name="Rota sandbox")
+def sandbox_client(ground: Ground, **change: Any) -> str:
+    usual = {"scope": "launch user/Slot.rs", "client_name": "Rota sandbox"}
+    body = client_body(ground.app, ground.version, **usual | change)
     return str(made(ground.site.api("acme.owner").post("/clients", json=body))["id"])
 
 

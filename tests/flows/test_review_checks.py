@@ -14,8 +14,19 @@ from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Conflict
 from hilum.review.models import RUNS_A_DAY, Look, Target
 from tests.flows.control_site import TRACE, problem
-from tests.flows.review_ground import Ground
-from tests.flows.review_world import PRIVATE, World, again, checks_of, in_order, key, results
+from tests.flows.review_ground import Ground, signs
+from tests.flows.review_world import (
+    PRIVATE,
+    World,
+    again,
+    checks_of,
+    decide,
+    in_order,
+    key,
+    results,
+    sandbox_client,
+    submitted,
+)
 from tests.flows.rule_book_ground import put_in_force
 from tests.flows.vendor_ground import PROFILE, furnish_vendor, made
 from tests.sim.jwks_host import Page
@@ -105,6 +116,31 @@ def test_each_address_that_is_out_of_order_is_found_with_its_evidence(world: Wor
     assert "expired" in said[f"redirect: {urls['expired']}"]
     assert "self" in said[f"redirect: {urls['self_signed']}"]
     assert replayed(ground, sent)["same"] is True
+
+
+def test_in_a_sandbox_what_only_the_internet_could_answer_is_not_judged_and_what_answered_wrongly_is(
+    world: World,
+) -> None:
+    """C99: a vendor whose app runs on a laptop can go through review in a sandbox, and reads what production will require."""
+    good = world.host("app.example")
+    gone, silent = world.page(good, "/gone", Page(404)), "https://nowhere.example/cb"
+    ground = in_order(world, redirect_uris=[silent])
+    client = {"redirect_uris": [silent], "launch_url": silent}
+    sandbox_client(ground, **client)
+
+    signs(ground.site, "rita", "technical")
+    sent = submitted(ground, world, environment="sandbox")
+
+    run = checks_of(ground, sent)
+    of_addresses = [each for each in run["checks"] if each["about"].endswith(silent)]
+    assert {each["result"] for each in of_addresses} == {"not_required"}, of_addresses
+    assert all("for production it must answer" in each["evidence"] for each in of_addresses)
+    assert decide(ground, sent).status_code == 200
+
+    sandbox_client(ground, redirect_uris=[gone], client_name="Gone")
+    other = made(ground.submit(environment="sandbox"))["id"]
+    world.check()
+    assert results(checks_of(ground, other))["address.answers", f"redirect: {gone}"] == "failed"
 
 
 def test_keys_that_rotate_pass_and_a_key_that_changes_under_its_id_does_not(world: World) -> None:
