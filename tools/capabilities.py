@@ -176,7 +176,7 @@ PROMISES = {
     217: "Before a stop: what is open, and which certified, installed app could stand in",
     218: "A rule book that allows something new is in force at some tenants before it is everywhere; in rings it pauses on a regression and goes back by itself",
     219: "Secrets, each key by its kid, agreements, token families and API tokens show last use and end; secrets, keys, agreements and families not used for 90 days are proposed for removal in lists and pages, and by mail to the vendor whose client it is",
-    220: "What an app did in the sandbox proposes the least scopes that permit it; a run that was certified is kept as a signed contract of its shapes of calls, and in production calls of other shapes are found and shown to vendor, reviewers and the hospitals where they were made (in part: production is compared by interaction, type and scope, not by search parameters and workflow)",
+    220: "What an app did in the sandbox proposes the least scopes that permit it; a run that was certified is kept as a contract of its shapes of calls, and in production calls of other shapes are found and shown to vendor, reviewers and the hospitals where they were made (in part: production is compared by interaction, type and scope, not by search parameters and workflow)",
     221: "A hospital sees what another one decided about an app, where that one shares it: its terms, its reasons and the signed evidence; only what differs from what it would grant itself is left to decide",
     222: "Every finding of a lens has a rule id, evidence, a reproduction and a fix; how many appeals were right is public",
     223: "Reviewers judge submissions with known answers that they do not see; how often they agree is published by lens",

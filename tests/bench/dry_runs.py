@@ -14,7 +14,6 @@ from typing import Any
 import psycopg
 from sqlalchemy import Table
 
-from hilum.app import signed_rows
 from hilum.app.platform import COLLECT_EVERY
 from hilum.audit import decision_counts
 from hilum.clients.store import clients
@@ -30,7 +29,6 @@ from hilum.keys import live as keys
 from hilum.policies import service as policies
 from hilum.policies.models import DryRun, Tier
 from hilum.policies.shipped import shipped_book, shipped_document
-from hilum.registry import attestations
 from hilum.registry.store import apps, certifications, versions
 from tests.bench.figures import Figure
 from tests.bench.setup import TRACE
@@ -127,9 +125,6 @@ def _fill(uow: UnitOfWork, journal: Path) -> None:
     fill(installations, (_installation(n, tenant, made[n]) for n, tenant in places))
     # An agreement at a tenth of the places.
     fill(authorization, (_authorization(n, tenant, made[n]) for n, tenant in places[::10]))
-    # Certifications and clients that nobody signed count for nothing.
-    uow.write_now(attestations.attest_existing, actor=SYSTEM, trace=TRACE)
-    uow.write_now(signed_rows.begin, actor=SYSTEM, trace=TRACE)
     counts = decision_counts.open_counts(uow.db.url, journal)
     into = partial(insert, counts._database)
     shapes = [shape for n in range(APPS) for shape in _shapes(n, made[n])]

@@ -14,7 +14,6 @@ from functools import partial
 from itertools import islice, pairwise
 from threading import Event
 
-from hilum.app import signed_rows
 from hilum.app.schedule import JobLease
 from hilum.certificates import service as certificates
 from hilum.certificates.models import Addresses
@@ -26,7 +25,6 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.keys import live as keys
 from hilum.policies import service as policies
-from hilum.registry import attestations
 from hilum.registry.models import Profile
 from hilum.registry.store import apps, certifications, profiles, vendors, versions
 from hilum.revalidation import service
@@ -124,9 +122,6 @@ def _fill(uow: UnitOfWork) -> None:
     fill(certifications, (each["certification"] | {"certified_at": then} for each in made))
     fill(clients, (each["client"] | _addresses(n) for n, each in enumerate(made)))
     fill(profiles, (_profile(n) for n in range(APPS)))
-    # Certifications and clients that nobody signed count for nothing.
-    uow.write_now(attestations.attest_existing, actor=SYSTEM, trace=TRACE)
-    uow.write_now(signed_rows.begin, actor=SYSTEM, trace=TRACE)
     while uow.write_now(partial(certificates.step, at=AT), actor=SYSTEM, trace=TRACE):
         pass
 

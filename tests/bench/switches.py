@@ -7,7 +7,6 @@ import os
 import shutil
 import sqlite3
 import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -23,20 +22,14 @@ from typing import Any
 import httpx2
 import psycopg
 
-from hilum.attestations import service as attestations
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
 from hilum.controls import service as controls
 from hilum.controls.models import Quota
-from hilum.infra import lanes
 from hilum.infra.context import Context
-from hilum.infra.db import Database
-from hilum.infra.lanes import Lane
-from hilum.infra.system import SystemClock, SystemIds
+from hilum.infra.system import SystemClock
 from hilum.infra.unit_of_work import UnitOfWork
-from hilum.installations import service as installations
 from hilum.kernel.actor import SYSTEM
-from hilum.keys import live as keys
 from hilum.launches.models import LAUNCHES
 from tests.bench.figures import Figure
 from tests.bench.rig import KEY, LOAD_CORE, SERVER_CORE, Rig, ehr_token, postgres, rig, sqlite
@@ -261,24 +254,6 @@ def fill_up(url: str, key: str = KEY) -> None:
     put = _into_sqlite if url.startswith("sqlite") else _into_postgres
     for table, columns, rows in tables:
         put(url, table, columns, rows)
-    _sign(url, key)
-
-
-def _sign(url: str, key: str) -> None:
-    """Sign the installations that were put in, as a release does with those of before it."""
-    keys.install(keys.Vault(key))
-    uow = UnitOfWork.create(Database(url), SystemClock(), SystemIds(), "bench")
-    began = time.process_time()
-    try:
-        with lanes.using(Lane.LONG):
-            uow.write_now(
-                lambda ctx: attestations.attest(ctx, *installations.written_states(ctx)),
-                actor=SYSTEM,
-                trace=TRACE,
-            )
-    finally:
-        uow.close()
-    print(f"signed in {time.process_time() - began:.1f} s of CPU", file=sys.stderr)
 
 
 def _into_sqlite(url: str, table: str, columns: tuple[str, ...], rows: Rows) -> None:

@@ -4,12 +4,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import update
 
 from hilum.agreements import service
 from hilum.agreements.models import REMIND_BEFORE, WAITING_BOUND
 from hilum.agreements.store import agreements as agreement_table
-from hilum.app import signed_rows
 from hilum.contacts.store import contacts as contact_table
 from hilum.identity import service as identity
 from hilum.identity.store import people
@@ -17,11 +16,11 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import TenantId, VendorId
 from hilum.notices import service as notices
 from hilum.notices.models import Channel, NoticeQuery
-from tests.flows.agreement_ground import BAA, DIGEST, OTHER_DIGEST, Ground, written
+from tests.flows.agreement_ground import DIGEST, OTHER_DIGEST, Ground
 from tests.flows.control_site import build, codes, problem
 from tests.flows.vendor_ground import join, made
 from tests.sim.one_world import in_one_world
-from tests.sim.world import START, FakeClock
+from tests.sim.world import FakeClock
 
 
 @pytest.fixture
@@ -385,68 +384,7 @@ def test_what_somebody_recorded_whose_account_became_new_again_is_not_confirmed(
     problem(answer, 403, "asker_no_longer_counts")
 
 
-# --- what somebody writes into the database (C179) -----------------------------------------------------------------------------
-
-
 def counting(ground: Ground) -> set[str]:
     """Return the kinds of agreements that count at the hospital."""
     vendor = VendorId(ground.vendor)
     return set(ground.site.system(service.kinds_in_force, vendor=vendor, tenant=TenantId("mercy")))
-
-
-LATER = START + timedelta(days=900)
-REVIVED = {
-    "its end is taken out": update(agreement_table).values(ended_by="", end_reason="", ends_at=None),
-    "its end is moved": update(agreement_table).values(ends_at=LATER),
-    "it is of another legal entity": update(agreement_table).values(entity="", ends_at=None),
-}
-
-
-@pytest.mark.parametrize("how", REVIVED.values(), ids=list(REVIVED))
-def test_writing_to_the_database_does_not_revive_an_ended_agreement(ground: Ground, how: Any) -> None:
-    agreed = ground.agree()
-    assert counting(ground) == {BAA}
-    made(ground.mary.post(f"/agreements/{agreed}/end", json={"reason": "We part."}), 200)
-
-    written(ground, how)
-
-    assert counting(ground) == set()
-    assert f"agreement/{agreed}: It does not match what was signed." in ground.site.system(signed_rows.faults)
-
-
-def test_an_agreement_that_somebody_inserts_or_confirms_in_the_database_does_not_count(
-    ground: Ground,
-) -> None:
-    waiting = made(ground.owner.post("/agreements", json=ground.body()))["id"]
-    confirm = {"confirmed_by": "person:per_x", "confirmed_at": ground.site.clock.now()}
-
-    written(ground, update(agreement_table).values(**confirm))
-
-    assert counting(ground) == set()
-    read = select(agreement_table)
-    row = ground.site.system(lambda ctx: dict(ctx.tx.execute(read).mappings().one()))
-    written(ground, insert(agreement_table).values(row | {"id": "agr_forged"}))
-    assert counting(ground) == set()
-    # Nor does a change vouch for it.
-    end = ground.mary.post(f"/agreements/{waiting}/end", json={"reason": "Not ours."})
-    problem(end, 409, "not_as_signed")
-
-
-def test_the_other_organisation_does_not_confirm_what_was_changed_under_its_eyes(ground: Ground) -> None:
-    waiting = made(ground.owner.post("/agreements", json=ground.body(kind="data_sharing")))["id"]
-
-    written(ground, update(agreement_table).values(kind=BAA))
-
-    answer = ground.mary.post(f"/agreements/{waiting}/confirm", json={"document": DIGEST})
-    problem(answer, 409, "not_as_signed")
-    assert counting(ground) == set()
-
-
-def test_what_a_job_notes_about_an_agreement_needs_no_signature(ground: Ground) -> None:
-    ground.agree()
-    ground.site.clock.advance(timedelta(days=99))
-
-    assert ground.follow() == 1
-
-    assert counting(ground) == {BAA}
-    assert ground.site.system(signed_rows.faults) == ()

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Table, delete
+from sqlalchemy import delete
 
 from hilum.app import anchoring, jobs
 from hilum.app.schedule import JobLease
@@ -23,11 +23,8 @@ from hilum.infra.settings import Settings, read
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import NotFound, Unavailable
-from hilum.kernel.ids import AppId
 from hilum.policies import store as policies_store
 from hilum.policies.models import Application
-from hilum.registry import attestation_store
-from hilum.registry.models import Attestation
 from tests.flows.journal_ground import AT, TRACE, JournalGround, access
 from tests.sim.world import FakeClock
 
@@ -341,7 +338,7 @@ def do(grown: Installation, verb: Callable[[Context], object]) -> None:
 
 
 def go_on(grown: Installation, n: int) -> None:
-    """Add an application of the rule book and an attestation, then the job's turn."""
+    """Add an application of the rule book, then the job's turn."""
     do(grown, lambda ctx: _add(ctx, n))
     grown.grow()
 
@@ -349,11 +346,9 @@ def go_on(grown: Installation, n: int) -> None:
 def _add(ctx: Context, n: int) -> None:
     applied = Application(n, 1, DIGEST, (), "why", "per_1", ctx.now, "", "", "key_1", "sig")
     policies_store.add_application(ctx.tx, applied)
-    made = Attestation(n, AppId("app_1"), "scheduling", "", DIGEST, ctx.now, "", "key_1", "sig")
-    attestation_store.add_attestations(ctx.tx, [made])
 
 
-def test_the_ends_of_the_rule_book_and_of_certifications_are_anchored(grown: Installation) -> None:
+def test_the_ends_of_the_rule_book_are_anchored(grown: Installation) -> None:
     """C179: each once, and verified beside the checkpoints."""
     for n in (1, 2):
         go_on(grown, n)
@@ -361,22 +356,15 @@ def test_the_ends_of_the_rule_book_and_of_certifications_are_anchored(grown: Ins
 
     found = anchor.read_heads(grown.settings.anchor)
 
-    assert sorted((each.chain, each.number) for each in found) == [
-        ("policy", 1),
-        ("policy", 2),
-        ("registry", 1),
-        ("registry", 2),
-    ]
+    assert [(each.chain, each.number) for each in found] == [("policy", 1), ("policy", 2)]
     assert chains(grown) == []
     assert grown.verify().intact
 
 
-@pytest.mark.parametrize("table", [policies_store.applications, attestation_store.attestations], ids=str)
 @pytest.mark.parametrize("went_on", [False, True], ids=["cut", "cut and continued"])
-def test_a_tail_cut_off_with_its_records_shows_by_the_anchor(
-    grown: Installation, table: Table, *, went_on: bool
-) -> None:
-    """C179: a rule book or a withdrawal that is gone together with all that the database had of it."""
+def test_a_tail_cut_off_with_its_records_shows_by_the_anchor(grown: Installation, *, went_on: bool) -> None:
+    """C179: a rule book that is gone together with all that the database had of it."""
+    table = policies_store.applications
     go_on(grown, 1)
     back = grown.picture()
     go_on(grown, 2)

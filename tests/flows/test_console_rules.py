@@ -5,10 +5,9 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
-from hilum.attestations import service as attestations
 from hilum.infra.context import Context
-from hilum.requests import rule_sets, store
 from hilum.requests import service as requests
+from hilum.requests import store
 from hilum.requests.models import Action, Rule
 from tests.flows.console_ground import Desk
 from tests.flows.control_site import send
@@ -208,7 +207,6 @@ def test_a_rule_whose_category_the_rule_book_lost_does_not_come_to_fit_any_by_an
         rule = replace(held.rules[0], categories=frozenset({"left_behind"}))
         after = replace(held, version=2, rules=(rule,))
         assert store.add_rules(ctx.tx, after)
-        attestations.attest(ctx, rule_sets.signed_state(after))
 
     ward.site.system(loses)
 

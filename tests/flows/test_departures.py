@@ -12,8 +12,7 @@ import orjson
 import pytest
 from click.testing import CliRunner
 
-from hilum.app import departure_exports, signed_rows
-from hilum.attestations import service as attestations
+from hilum.app import departure_exports
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
@@ -36,8 +35,6 @@ from hilum.kernel.errors import Conflict
 from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId
 from hilum.mandates import store as mandates
 from hilum.mandates.models import Mandate
-from hilum.mandates.policy import signed_state
-from hilum.registry import attestations as registered
 from tests.flows.control_site import ControlSite, problem, site_on
 from tests.flows.drill_ground import canary
 from tests.sim.backends import both_backends
@@ -375,7 +372,6 @@ def test_what_was_its_own_is_erased_with_a_proof_and_the_audit_still_verifies(
         clock.now() + MONTH,
     )
     site.system(lambda ctx: mandates.add_mandate(ctx.tx, mandate))
-    site.system(lambda ctx: attestations.attest(ctx, signed_state(mandate)))
     others = rows(site, TenantId("children"))
     departure = left(site)
     done = exported(site, departure, tmp_path / "general")
@@ -409,8 +405,6 @@ def test_what_was_its_own_is_erased_with_a_proof_and_the_audit_still_verifies(
     assert departure_exports.mismatches(*both) == []
     reader = journals.open_reader(tmp_path / "journal", one_uow.db.url)
     assert site.system(audit.verify, reader=reader).faults == ()
-    assert site.system(signed_rows.faults) == ()
-    assert site.system(registered.faults) == ()
     with pytest.raises(Exception, match="can no longer be exported"):
         exported(site, departure, tmp_path / "again")
 

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from hilum.agreements.store import agreements as agreement_table
 from hilum.disposals import service, store
 from hilum.disposals.models import (
     ESCALATE_AFTER,
@@ -29,7 +28,6 @@ from hilum.registry import service as registry
 from hilum.registry import store as registry_store
 from hilum.registry.models import CertifyOrder, Environment, NewApp
 from tests.flows.agreement_ground import SCOPES, Ground
-from tests.flows.agreement_ground import written as rewritten
 from tests.flows.control_site import build
 from tests.flows.vendor_ground import made
 from tests.sim.proofs import certify
@@ -192,45 +190,6 @@ def test_an_app_that_was_removed_meanwhile_is_asked_by_its_removal_alone(ground:
     ground.site.clock.advance(LAPSE_GRACE)
 
     assert [each.cause for each in follow(ground)] == [Cause.INSTALLATION]
-
-
-@pytest.mark.parametrize("ended", [timedelta(days=40), timedelta(0)], ids=["long ago", "just now"])
-def test_whoever_ends_an_agreement_in_the_database_makes_no_vendor_delete_anything(
-    ground: Ground, ended: timedelta
-) -> None:
-    """C179: the agreement counts for nothing from then on, which is a fault to look at and no lapse."""
-    ground.agree()
-    made(ground.install())
-    now = ground.site.clock.now()
-    row = {"ends_at": now - ended, "finding_since": now - LAPSE_GRACE - DAY}
-    rewritten(ground, update(agreement_table).values(**row))
-
-    assert follow(ground) == []
-
-
-def test_whoever_dates_a_lapse_back_in_the_database_shortens_no_grace(ground: Ground) -> None:
-    """C179."""
-    lapsed(ground)
-    back = ground.site.clock.now() - LAPSE_GRACE - DAY
-    rewritten(ground, update(agreement_table).values(finding_since=back))
-
-    assert follow(ground) == []
-
-
-def test_whoever_spoils_the_agreement_that_replaced_another_makes_no_vendor_delete_anything(
-    ground: Ground,
-) -> None:
-    """C179: what took its place cannot be read any more, so nobody knows that it lapsed."""
-    before = lapsed(ground)
-    after = ground.agree()
-    ground.site.clock.advance(LAPSE_GRACE)
-    since = ground.site.clock.now() - LAPSE_GRACE - timedelta(hours=1)
-    rewritten(ground, update(agreement_table).where(agreement_table.c.id == after).values(parties=["X", "Y"]))
-    rewritten(
-        ground, update(agreement_table).where(agreement_table.c.id == before).values(finding_since=since)
-    )
-
-    assert follow(ground) == []
 
 
 # --- transfers -----------------------------------------------------------------------------------------------------------------

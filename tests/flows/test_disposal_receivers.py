@@ -6,14 +6,13 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from hilum.app import signed_rows
 from hilum.disposals.receivers import ask
 from hilum.infra.context import Context
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import NotFound, NotPermitted
 from hilum.notices import service as notices
 from hilum.notices import store
-from hilum.notices.models import Channel, EventKind, State, VendorEvent
+from hilum.notices.models import EventKind, VendorEvent
 from hilum.signin.policy import actor_of
 from tests.flows.control_site import TRACE, ControlSite, build, problem
 from tests.flows.vendor_ground import furnish_vendor, join, made
@@ -152,53 +151,3 @@ def test_what_was_changed_in_the_database_while_it_waited_is_not_agreed_to(recei
     receivers.site.system(lambda ctx: ctx.tx.execute(moved) and None)
 
     problem(receivers.approve(asked), 409, "target_changed")
-
-
-WRITTEN = {
-    "its address": {"url": "https://elsewhere.example/"},
-    "its second person": {"agreed_by": "member:per_x", "url": HOOK + "/2"},
-    "its events": {"events": DISPOSAL.value},
-}
-
-
-@pytest.mark.parametrize("change", WRITTEN.values(), ids=list(WRITTEN))
-def test_a_webhook_that_somebody_changed_in_the_database_receives_none(
-    receivers: Receivers, change: dict[str, str]
-) -> None:
-    """C179: least of all at another address."""
-    receivers.approve(receivers.ask())
-
-    receivers.site.system(lambda ctx: ctx.tx.execute(update(store.endpoints).values(**change)) and None)
-
-    assert receivers.sent() == []
-    assert receivers.site.system(signed_rows.faults)
-
-
-def test_agreement_that_somebody_writes_into_the_database_is_none(receivers: Receivers) -> None:
-    """C179."""
-    change = update(store.endpoints).values(agreed_by="member:per_x")
-
-    receivers.site.system(lambda ctx: ctx.tx.execute(change) and None)
-
-    assert receivers.sent() == []
-
-
-def test_what_waits_for_a_webhook_whose_address_was_changed_is_not_sent_there(receivers: Receivers) -> None:
-    """C179: it is looked at again when it is sent."""
-    receivers.approve(receivers.ask())
-    assert receivers.sent() == [receivers.hook]
-    moved = update(store.endpoints).values(url="https://elsewhere.example/")
-
-    receivers.site.system(lambda ctx: ctx.tx.execute(moved) and None)
-
-    attempt = receivers.site.system(lambda ctx: notices.claim(ctx, Channel.WEBHOOK, busy=()))
-    assert attempt.notice.state is State.SENDING
-    assert (attempt.url, attempt.link) == ("", "")
-
-
-def test_one_that_is_removed_after_it_was_agreed_to_is_no_fault(receivers: Receivers) -> None:
-    receivers.approve(receivers.ask())
-
-    assert receivers.site.api("acme.owner").delete(f"/webhooks/{receivers.hook}").status_code == 204
-
-    assert receivers.site.system(signed_rows.faults) == ()

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from sqlalchemy import delete, update
 
 from hilum.audit import live
@@ -27,7 +27,7 @@ from hilum.identity import service as identity
 from hilum.identity.models import Tenant, TenantChange, UpstreamKind, UpstreamRef
 from hilum.infra import nodes
 from hilum.infra.context import Context, Trace
-from hilum.infra.migrations.run import release
+from hilum.infra.migrations.run import downgrade, release
 from hilum.infra.nodes import Node
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.infra.unit_of_work import UnitOfWork
@@ -45,6 +45,7 @@ from tests.conftest import SECRET_KEY
 from tests.flows.journal_ground import JournalGround, access
 from tests.sim.fhir_upstream import OtherServer, over_http
 from tests.sim.postgres import free_port
+from tests.store import registry_ground
 from tests.unit.policies.books import document
 
 OTHER_KEY = "another-key-encryption-key-0123456789abcdef"
@@ -58,18 +59,23 @@ def doctor(sqlite_uow: UnitOfWork, sqlite_url: str, tmp_path: Path) -> Callable[
     sqlite_uow.write_now(seal_something, actor=SYSTEM, trace=Trace("req_test"))
 
     def ask(key: str, *words: str) -> Answer:
-        clear: dict[str, str | None] = {name: None for name in os.environ if name.startswith("HILUM_")}
-        given = {
-            "HILUM_SECRET_KEY": key,
-            "HILUM_DATABASE_URL": sqlite_url,
-            "HILUM_DATA_DIR": str(tmp_path),
-            "HILUM_BASE_URL": "http://127.0.0.1:8000",
-        }
-        done = CliRunner().invoke(main, ["doctor", *words, "--json"], env=clear | given)
-        assert done.exception is None or isinstance(done.exception, SystemExit), repr(done.exception)
+        done = run(sqlite_url, tmp_path, key, "doctor", *words, "--json")
         return done.exit_code, {each["check"]: each for each in orjson.loads(done.stdout)}
 
     return ask
+
+
+def run(url: str, data: Path, key: str, *words: str) -> Result:
+    clear: dict[str, str | None] = {name: None for name in os.environ if name.startswith("HILUM_")}
+    given = {
+        "HILUM_SECRET_KEY": key,
+        "HILUM_DATABASE_URL": url,
+        "HILUM_DATA_DIR": str(data),
+        "HILUM_BASE_URL": "http://127.0.0.1:8000",
+    }
+    done = CliRunner().invoke(main, words, env=clear | given)
+    assert done.exception is None or isinstance(done.exception, SystemExit), repr(done.exception)
+    return done
 
 
 def seal_something(ctx: Context) -> None:
@@ -91,6 +97,26 @@ def test_the_right_key_opens_everything(doctor: Callable[..., Answer]) -> None:
 
     assert code == 0
     assert found["secret key"] == {"check": "secret key", "ok": True, "next": ""}
+
+
+def test_an_upgraded_database_is_sound_before_its_first_start(
+    doctor: Callable[..., Answer], sqlite_uow: UnitOfWork, sqlite_url: str, tmp_path: Path
+) -> None:
+    """ADR 160: what a release before has stored needs nothing that only a start adds."""
+    ground = registry_ground.Ground(sqlite_uow)
+    registry_ground._furnish(ground)
+    ground.client()
+    ground.certify()
+    ground.install()
+    downgrade(sqlite_url, "0088")
+
+    assert run(sqlite_url, tmp_path, SECRET_KEY, "migrate").exit_code == 0
+
+    _, found = doctor(SECRET_KEY)
+    # One of the two hospitals is a sandbox.
+    assert [each["check"] for each in found.values() if not each["ok"]] == ["no synthetic hospitals"]
+    verified = run(sqlite_url, tmp_path, SECRET_KEY, "audit", "verify")
+    assert verified.exit_code == 0, verified.stdout
 
 
 def test_a_journal_that_another_process_holds_is_found_by_writing(

@@ -12,10 +12,8 @@ import pytest
 from hilum.controls.models import TargetKind
 from hilum.identity import service as identity
 from hilum.identity.models import Facility, NewFacility, TenantChange
-from hilum.infra.context import Context
 from hilum.installations import service as installations
 from hilum.installations.models import NarrowOrder
-from hilum.installations.store import installations as rows
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import HilumError
 from hilum.launches import service as launches
@@ -167,18 +165,6 @@ def uninstall(front: Front, name: str) -> None:
     front.run(lambda ctx: installations.uninstall(ctx, installation))
 
 
-def forge(front: Front, name: str) -> None:
-    """Somebody writes another end into the database, and has no key (ADR 142)."""
-    app = front.clients[name].app
-    wider = rows.update().where(rows.c.app == app).values(expires_at=front.clock.now() + timedelta(days=900))
-
-    def write(ctx: Context) -> None:
-        ctx.tx.execute(wider)
-        registry.announce_change(ctx, app, at=MERCY)
-
-    front.run(write)
-
-
 def narrow_roles(front: Front, name: str) -> None:
     installation, order = _installation(front, name), NarrowOrder(roles=frozenset({"patient"}))
     front.run(lambda ctx: installations.narrow_installation(ctx, installation, order))
@@ -206,7 +192,6 @@ FACTS = [
     Fact(suspend, Reason.APP_NOT_CERTIFIED),
     Fact(withdraw, Reason.APP_NOT_CERTIFIED, of_peers=False),
     Fact(uninstall, Reason.APP_NOT_INSTALLED, of_peers=False),
-    Fact(forge, Reason.APP_NOT_INSTALLED, of_peers=False),
     Fact(narrow_roles, Reason.ROLE_NOT_ALLOWED, of_peers=False),
     Fact(deny_facility, Reason.FACILITY_NOT_ALLOWED, of_peers=False),
     Fact(deactivate, Reason.PERSON_INACTIVE, of_peers=False),

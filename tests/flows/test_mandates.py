@@ -7,10 +7,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import pytest
-from sqlalchemy import delete, insert, select, update
 
-from hilum.attestations import service as attestations
-from hilum.clients import service as clients
 from hilum.clients.models import BackendUse, Client, ClientType
 from hilum.clients.store import clients as client_table
 from hilum.identity import service as identity
@@ -29,7 +26,6 @@ from hilum.keys.models import Purpose
 from hilum.mandates import service
 from hilum.mandates.models import (
     GRACE,
-    MANDATES,
     WAITING_LIFE,
     Mandate,
     MandateQuery,
@@ -37,7 +33,6 @@ from hilum.mandates.models import (
     NewMandate,
 )
 from hilum.mandates.policy import state_of
-from hilum.mandates.store import mandates as mandate_table
 from hilum.notices import service as notices
 from hilum.notices.models import Channel, NoticeQuery
 from hilum.registry import service as registry
@@ -349,8 +344,6 @@ def written_down(north: North, *, purpose: str = "Quality reports", approver: st
     old = [purpose, "All patients", "Nightly", approver]
     table = client_table.update().where(client_table.c.id == north.client.id).values(backend_use=old)
     north.platform.run(lambda ctx: ctx.tx.execute(table))
-    # As the first start of a release that signs clients does.
-    north.platform.run(lambda ctx: attestations.attest(ctx, *clients.signed_states(ctx)))
     north.platform.run(lambda ctx: registry.announce_change(ctx, north.client.app))
 
 
@@ -453,17 +446,6 @@ def test_administrators_get_mail_when_whoever_answers_for_a_service_has_left(nor
     assert mails(north) == [("mandate_lost", "ada@north.example", f"{until:%Y-%m-%d}")]
 
 
-def test_nobody_gets_mail_about_a_mandate_that_somebody_wrote_into_the_database(north: North) -> None:
-    reach(north, "ada")
-    north.mandate()
-    ends = north.platform.clock.now() + timedelta(days=5)
-    written(north, update(mandate_table).values(ends_at=ends))
-
-    north.follow()
-
-    assert mails(north) == []
-
-
 def test_people_list_what_concerns_them(north: North) -> None:
     asked = north.ask()
 
@@ -503,75 +485,3 @@ def test_the_api_asks_shows_agrees_and_ends(sqlite_uow: UnitOfWork, clock: FakeC
     problem(mary.get("/mandates?tenant=general"), 403, "not_permitted")
     found = problem(mary.post("/mandates", json={"tenant": "mercy"}), 422, "fields_invalid")
     assert set(codes(found)) == {"client", "approver"}
-
-
-MT = mandate_table.c
-LATER = START + timedelta(days=900)
-WRITTEN = {
-    "its end is taken out": (True, {"ended_at": None, "ended_by": "", "end_reason": ""}),
-    "its end is moved": (False, {"ends_at": LATER}),
-    "another answers for it": (False, {"approver": "per_other"}),
-    "its purpose": (False, {"purpose": "Anything"}),
-}
-
-
-@pytest.mark.parametrize(("over", "change"), WRITTEN.values(), ids=list(WRITTEN))
-def test_a_mandate_that_somebody_changed_in_the_database_gives_no_token(
-    north: North, over: bool, change: dict[str, Any]
-) -> None:
-    """C17, C179: least of all one whose end they took out."""
-    agreed = north.mandate()
-    assert north.has_token()
-    if over:
-        north.do("ana", lambda ctx: service.end(ctx, agreed.id, "Done."))
-
-    written(north, update(mandate_table).values(**change))
-
-    assert not north.has_token()
-
-
-def test_a_mandate_that_somebody_inserts_gives_no_token_and_takes_none_away(north: North) -> None:
-    """C179."""
-    agreed = north.mandate()
-    read = select(mandate_table)
-    row = north.platform.run(lambda ctx: dict(ctx.tx.execute(read).mappings().one()))
-
-    for other in ("mnd_000", "mnd_zzz"):
-        written(north, insert(mandate_table).values(row | {"id": other}))
-
-    assert north.has_token()
-    written(north, delete(mandate_table).where(MT.id == agreed.id))
-    assert not north.has_token()
-    # Another one that is agreed to ends the forged ones with it, and vouches for none.
-    north.mandate()
-    assert north.has_token()
-
-
-def test_nobody_agrees_to_a_mandate_that_was_changed_since_it_was_asked_for(north: North) -> None:
-    asked = north.ask()
-
-    written(north, update(mandate_table).values(ends_at=LATER))
-
-    assert code_of(lambda: north.agree(asked)) == "not_as_signed"
-    assert not north.has_token()
-
-
-def test_the_loss_of_an_approver_that_is_taken_out_gives_no_more_time(north: North) -> None:
-    north.mandate()
-    north.leave("ana")
-    north.follow()
-    assert north.has_token()
-
-    written(north, update(mandate_table).values(lost_at=None))
-
-    assert not north.has_token()
-
-
-def written(north: North, statement: Any) -> None:
-    """Run a statement as somebody who can write to the database does, and let every process read mandates again."""
-
-    def verb(ctx: Context) -> None:
-        ctx.tx.execute(statement)
-        ctx.advance_epoch(MANDATES)
-
-    north.platform.run(verb)

@@ -6,18 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, update
 
-from hilum.app import signed_rows
 from hilum.app.restore import allowances_in_force
-from hilum.attestations import store as attestation_store
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
 from hilum.clients import service as clients
-from hilum.infra.facts import EVERYTHING
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import AppId, TenantId
-from hilum.policies import allowance_store, service
+from hilum.policies import service
 from tests.flows import back_channel
 from tests.flows.back_channel import Platform
 from tests.flows.control_site import ControlSite, build, codes, problem
@@ -218,25 +214,6 @@ def test_making_the_rule_absolute_ends_what_was_overridden(site: ControlSite, ap
     assert [each["state"] for each in listed(site)] == ["not_overridable"]
 
 
-@both_backends
-@pytest.mark.parametrize(
-    "change",
-    [{"app": "app_other"}, {"tenant": ""}, {"ends_at": UNTIL + timedelta(days=9)}, {"control": "Nothing."}],
-)
-def test_an_override_that_was_altered_in_the_database_sets_nothing_aside(
-    site: ControlSite, app: str, change: dict[str, Any]
-) -> None:
-    agree(site, ask(site, app))
-
-    def alter(ctx: Any) -> None:
-        ctx.tx.execute(update(allowance_store.overrides).values(change))
-
-    site.system(alter)
-
-    read = site.system(lambda ctx: service.facts(ctx, EVERYTHING))
-    assert read.applied(None).overrides == {}
-
-
 # --- enforcement ---------------------------------------------------------------------------------------------------------------
 
 platform = back_channel.platform
@@ -275,62 +252,3 @@ def test_the_gateway_refuses_again_from_the_moment_an_override_ends(
         assert (await made.get("Patient/p1", token)).status == 403
 
     player(sqlite_uow, clock, ids, tmp_path)(story)
-
-
-def test_an_override_ends_also_where_what_was_signed_of_it_is_damaged(
-    sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path
-) -> None:
-    """C207, C179: nothing announces the damage to a worker, so one that read the override before goes on with it until somebody ends it."""
-    leaves = attestation_store.leaves
-
-    async def story(made: Ground) -> None:
-        made.load(patient("p1"))
-        token, app = made.token("patient/Patient.rs"), made.clients["app"].app
-        made.run(withhold)
-        made.run(lambda ctx: override(ctx, app, GENERAL, clock.now() + timedelta(days=1)))
-        (found,) = made.run(service.live_overrides)[app]
-        subject = f"override/{found.id}"
-        made.run(lambda ctx: ctx.tx.execute(delete(leaves).where(leaves.c.subject == subject)) and None)
-        assert (await made.get("Patient/p1", token)).status == 200
-
-        made.run(lambda ctx: service.end_override(ctx, found.id, "Somebody changed it."))
-        assert (await made.get("Patient/p1", token)).status == 403
-
-    player(sqlite_uow, clock, ids, tmp_path)(story)
-
-
-@pytest.mark.parametrize("what", ["override", "exception"])
-def test_what_was_ended_early_does_not_count_again_once_its_end_is_deleted(
-    site: ControlSite, app: str, what: str
-) -> None:
-    """C207, C179: the end is signed, and so is that there is one."""
-    agree(site, ask(site, app))
-    site.system(service.add_exception, made=replace(EXCEPTION, app=AppId(app), tenant=GENERAL))
-    live = service.live_overrides if what == "override" else service.live_exceptions
-    table = allowance_store.overrides if what == "override" else allowance_store.exceptions
-    (found,) = site.system(live)[AppId(app)]
-    made(site.api("root").post(f"/policies/{what}s/{found.id}/end", json={"reason": "Done."}), 200)
-    assert site.system(live) == {}
-
-    site.system(lambda ctx: ctx.tx.execute(update(table).values(ended_at=None, ended_by="")) and None)
-
-    assert site.system(live) == {}
-    assert f"{what}/{found.id}: It does not match what was signed." in site.system(signed_rows.faults)
-
-
-@pytest.mark.parametrize("what", ["override", "exception"])
-def test_one_whose_signature_is_right_and_that_was_never_attested_does_not_count(
-    site: ControlSite, app: str, what: str
-) -> None:
-    """C179: an exception that was deleted with all that is known of it, and put back."""
-    agree(site, ask(site, app))
-    site.system(service.add_exception, made=replace(EXCEPTION, app=AppId(app), tenant=GENERAL))
-    live = service.live_overrides if what == "override" else service.live_exceptions
-    (found,) = site.system(live)[AppId(app)]
-    leaves = attestation_store.leaves
-
-    site.system(
-        lambda ctx: ctx.tx.execute(delete(leaves).where(leaves.c.subject == f"{what}/{found.id}")) and None
-    )
-
-    assert site.system(live) == {}

@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, insert, select, update
 
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
@@ -14,7 +13,6 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.registry import service as registry
 from hilum.requests import rule_sets
 from hilum.requests import service as requests
-from hilum.requests.store import rule_sets as rule_table
 from hilum.switchboard import service as switchboard
 from tests.flows.control_site import TRACE, codes, problem
 from tests.flows.request_ground import RequestGround
@@ -303,36 +301,3 @@ def test_decided_groups_are_deleted_after_their_time_and_open_ones_stay(ground: 
 
     items = ground.site.system(requests.list_requests)
     assert [each.person for each in items] == [ground.site.people["ann"].id]
-
-
-RT = rule_table.c
-FORGED_RULES: dict[str, Any] = {
-    "they are changed": update(rule_table).values(rules=[APPROVE]),
-    "their approver": update(rule_table).values(approver="per_other"),
-    "newer ones are added": None,
-    "newer ones are deleted": delete(rule_table).where(RT.version == 2),
-}
-
-
-@pytest.mark.parametrize("how", list(FORGED_RULES))
-def test_rules_that_somebody_wrote_into_the_database_decide_nothing(ground: RequestGround, how: str) -> None:
-    """C179, C214: the request waits for a person, and the rules that are shown are none."""
-    made(ground.rules("gina", APPROVE), 200)
-    made(ground.rules("gina", DISMISS, base=1), 200)
-    statement = FORGED_RULES[how]
-    if statement is None:
-        row = ground.site.system(
-            lambda ctx: dict(ctx.tx.execute(select(rule_table).where(RT.version == 1)).mappings().one())
-        )
-        statement = insert(rule_table).values(row | {"version": 3})
-
-    ground.site.system(lambda ctx: ctx.tx.execute(statement) and None)
-
-    assert made(ground.ask("ann"))["state"] == "open"
-    assert ground.installed() == []
-    shown = ground.api("gina").get("/request-rules").json()
-    assert shown["rules"] == []
-    assert "do not match what was signed" in shown["note"]
-    # The way on: rules that somebody who may puts in force.
-    made(ground.rules("gina", APPROVE, base=shown["version"]), 200)
-    assert len(ground.api("gina").get("/request-rules").json()["rules"]) == 1

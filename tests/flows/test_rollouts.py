@@ -5,16 +5,15 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, func, update
+from sqlalchemy import delete
 
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
 from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.errors import HilumError, Unavailable
+from hilum.kernel.errors import HilumError
 from hilum.policies import store
 from hilum.rollouts import service as rollouts
-from hilum.rollouts import store as plans
-from hilum.rollouts.models import Position, Step, Verdict
+from hilum.rollouts.models import Step, Verdict
 from hilum.sunsets import store as walks
 from hilum.sunsets.models import Phase
 from tests.flows.control_site import ControlSite, build, with_rule_book
@@ -256,34 +255,6 @@ def test_a_person_stops_it_and_what_it_has_reached_stays(
     assert json_of(site.api("root").post(where, json={"reason": "x"}))["code"] == "rollout_over"
 
 
-def test_a_rollout_that_a_person_stopped_and_a_row_set_to_running_again_moves_nothing(
-    site: ControlSite, clock: FakeClock, traffic: Traffic
-) -> None:
-    """C218: the stop is an application of its own, signed and chained as the others are."""
-    found = begun(site)
-    traffic.record("mercy", 200)
-    site.api("root").post(f"/policies/rollouts/{found['id']}/stop", json={"reason": "We look."})
-    newest = site.api("root").get("/policies/applications").json()["items"][0]
-    assert (newest["version"], newest["tenants"]) == (2, ["mercy"])
-    assert newest["reason"] == f"Rollout {found['id']} was stopped: We look."
-    in_transaction(site, update(plans.plans).values(state="running", ended_at=None))
-    clock.advance(DAY)
-
-    with pytest.raises(Unavailable, match="not match what was signed"):
-        traffic.carry_out_verdict()
-
-    assert at(site) == (1, {"mercy": 2})
-
-
-def test_a_rollout_is_stopped_also_where_its_plan_is_not_as_it_was_signed(site: ControlSite) -> None:
-    found = begun(site)
-    in_transaction(site, update(plans.plans).values(signature="A" * 86))
-
-    answer = site.api("root").post(f"/policies/rollouts/{found['id']}/stop", json={"reason": "We look."})
-
-    assert answer.json()["state"] == "stopped"
-
-
 def test_a_run_that_broke_off_between_the_pause_and_the_way_back_is_resumed(
     site: ControlSite, traffic: Traffic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -306,21 +277,6 @@ def _killed(*_: Any, **__: Any) -> Any:
     raise KeyboardInterrupt
 
 
-def test_a_row_that_was_altered_moves_nothing(site: ControlSite, clock: FakeClock, traffic: Traffic) -> None:
-    """The plan is signed, and where it stands is read from the signed applications."""
-    begun(site)
-    traffic.record("mercy", 200)
-    clock.advance(DAY)
-    document = plans.plans.c.document
-    forged = update(plans.plans).values(document=func.replace(document, '"children"', '"general"'))
-    in_transaction(site, forged)
-
-    with pytest.raises(Unavailable, match="not match what was signed"):
-        traffic.carry_out_verdict()
-
-    assert at(site) == (1, {"mercy": 2})
-
-
 def test_an_application_that_was_deleted_stops_it(
     site: ControlSite, clock: FakeClock, traffic: Traffic
 ) -> None:
@@ -331,49 +287,6 @@ def test_an_application_that_was_deleted_stops_it(
 
     with pytest.raises(HilumError):
         traffic.carry_out_verdict()
-
-
-@pytest.mark.parametrize("forged", ["running", "paused"])
-def test_an_over_rollout_that_somebody_set_to_another_state_moves_nothing(
-    site: ControlSite, clock: FakeClock, traffic: Traffic, forged: str
-) -> None:
-    begun(site)
-    traffic.record("mercy", 0, 500)
-    traffic.carry_out_verdict()
-    in_transaction(site, update(plans.plans).values(state=forged))
-    clock.advance(DAY)
-
-    with pytest.raises(Unavailable, match="not match what was signed"):
-        traffic.carry_out_verdict()
-
-    assert at(site) == (1, {"mercy": 1})
-    # Nor does anybody get notice of what would never come.
-    if forged == "running":
-        with pytest.raises(Unavailable, match="not match what was signed"):
-            site.system(rollouts.announce, plan_id=shown(site)["id"])
-
-
-def test_a_rollout_that_somebody_set_to_paused_does_not_go_back_and_is_stopped(
-    site: ControlSite, traffic: Traffic
-) -> None:
-    """C218: nothing regressed, so nothing goes back, whoever writes into its row that it did."""
-    found = begun(site)
-    traffic.record("mercy", 500)
-    in_transaction(site, update(plans.plans).values(state="paused"))
-
-    with pytest.raises(Unavailable, match="not match what was signed"):
-        traffic.carry_out_verdict()
-    # Nor if it is written after the run has looked, and before its step.
-    verdict: dict[str, Any] = {"seen": Position((), 0), "verdict": Verdict(Step.GO_BACK, "It regressed.")}
-    with pytest.raises(Unavailable, match="not match what was signed"):
-        site.system(rollouts.carry_out_verdict, plan_id=found["id"], **verdict)
-    with pytest.raises(Unavailable, match="not match what was signed"):
-        site.system(rollouts.roll_back, plan_id=found["id"])
-
-    assert at(site) == (1, {"mercy": 2})
-    answer = site.api("root").post(f"/policies/rollouts/{found['id']}/stop", json={"reason": "We look."})
-    assert answer.json()["state"] == "stopped"
-    assert traffic.carry_out_verdict() is None
 
 
 @in_one_world(

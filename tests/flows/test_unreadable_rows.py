@@ -25,7 +25,7 @@ LATE: Any = literal_column(str(2**63 - 1))
 
 
 def put(front: Front, table: Table, app: str, values: dict[str, Any]) -> None:
-    """Write to an app's rows as somebody does who has no key, and announces nothing."""
+    """Write to an app's rows beside the platform, and announce nothing."""
     of = table.c.id if table is apps else table.c.app
     front.run(lambda ctx: ctx.tx.execute(update(table).where(of == app).values(values)))
 
@@ -58,7 +58,7 @@ def refused(front: Front, token: str) -> tuple[int, str]:
 def test_one_row_is_refused_with_its_reason_and_nobody_else(
     front: Front, table: Table, column: str, reason: str
 ) -> None:
-    """C179: what cannot be read gives nothing. The worker goes on with everybody else, also one that starts."""
+    """What cannot be read gives nothing. The worker goes on with everybody else, also one that starts."""
     held = {name: front.earn(name, scopes=SCOPES)["access_token"] for name in ("web", "public")}
     code, app = front.code("web", scopes=SCOPES), front.clients["web"].app
     of = table.c.id if table is apps else table.c.app

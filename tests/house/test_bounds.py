@@ -11,9 +11,9 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[2] / "src" / "hilum"
 JUDGES = {
     "controls": {"judge", "stops_on", "switch_index", "switch_facts", "quota_facts"},
-    "clients": {"find", "read"},
-    "installations": {"find", "facts_at", "all_facts"},
-    "registry": {"attested", "certified"},
+    "clients": {"certified_facts"},
+    "installations": {"current", "installation", "installed_at"},
+    "registry": {"read_certified"},
     "policies": {"applied", "book_in_force"},
 }
 """What else decides whether something is forbidden, by room."""
@@ -65,7 +65,7 @@ def readers() -> dict[str, set[str]]:
     for path in sorted(SOURCE.glob("*/*.py")):
         known, room = functions(path), path.parent.name
         start = {name for name, node in known.items() if is_facts(node)}
-        if path.stem in {"service", "signing", "loading", "attestations"}:
+        if path.stem in {"service", "held", "certified", "loading"}:
             start |= JUDGES.get(room, set()) & known.keys()
         if start and (path.parent / "store.py").exists():
             used = {name for each in reached(start, known) for name in of_store(known[each])}

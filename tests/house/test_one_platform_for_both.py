@@ -19,7 +19,7 @@ ASKED = frozenset(
 )
 """Names by which code asks where it runs, what a hospital is, or for which environment something was registered or certified."""
 DECIDING = (
-    "attestations", "audit", "breakglass", "consent", "controls", "departures", "disposals", "drills", "gateway", "histories",
+    "audit", "breakglass", "consent", "controls", "departures", "disposals", "drills", "gateway", "histories",
     "keys", "kernel", "launches", "lookups", "notices", "overuse", "standards", "sunsets", "switchboard", "tokens", "upstream",
 )  # fmt: skip
 """Rooms that decide, limit, count and record: they do not know what a sandbox is."""

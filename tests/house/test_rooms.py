@@ -18,7 +18,6 @@ STORES = {
     "store",
     "access_index",
     "held_store",
-    "attestation_store",
     "catalogue_store",
     "contract_store",
     "decision_counts",
@@ -32,7 +31,7 @@ STORES = {
     "sealed_store",
     "use_store",
 }
-"""What holds SQL in a room; the audit's index of accesses, its counts of decisions and the attestations are stores in a file of their own."""
+"""What holds SQL in a room; the audit's index of accesses and its counts of decisions are stores in a file of their own."""
 MAY_OPEN_THE_DATABASE = {"infra", "app", "cli"}
 DRIVERS = {"sqlite3", "psycopg"}
 EXECUTES = {"execute", "executemany", "exec_driver_sql", "text"}

@@ -22,7 +22,6 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from hilum.attestations import service as attestations
 from hilum.clients import service as clients
 from hilum.clients.models import BackendUse, ClientMetadata, ClientType, Deployment, NewClient, NewPeer
 from hilum.controls import service as controls
@@ -41,7 +40,6 @@ from hilum.kernel.ports import Clock
 from hilum.keys import live as keyring
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
-from hilum.mandates import policy as mandate_policy
 from hilum.mandates import store as mandates
 from hilum.mandates.models import Mandate
 from hilum.policies.models import UNCLASSIFIED
@@ -371,7 +369,6 @@ def _mandate(ctx: Context, tenant: TenantId, app: App) -> None:
     ends = ctx.now + timedelta(days=90)
     made = Mandate(ctx.ids.new("mnd"), tenant, *service, ctx.now, ends, agreed_at=ctx.now)
     mandates.add_mandate(ctx.tx, made)
-    attestations.attest(ctx, mandate_policy.signed_state(made))
 
 
 def _described(client_id: str, secret_of: dict[str, str], private: dict[str, Any]) -> dict[str, Any]:

@@ -10,15 +10,7 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier, Placeholder
 
-from hilum.attestations import service as attestations
-from hilum.clients import service as clients
-from hilum.infra.context import Context, Trace
-from hilum.infra.db import Database
 from hilum.infra.migrations.run import migrate
-from hilum.infra.system import SystemClock, SystemIds
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM
-from hilum.keys import live as keys
 from tests.sim.furnished import TABLES
 from tests.sim.launcher import launch
 from tests.sim.made_once import made_once
@@ -64,23 +56,9 @@ def copy_seeded(seeded: Path, home: Path, sandbox_url: str, database_url: str) -
                     (SANDBOX_URL, sandbox_url, SANDBOX_URL),
                 )
                 assert changed.rowcount, f"{table}.{column} holds no address of the sandbox"
-    _sign_clients(control)
     if database_url.startswith("postgresql"):
         _move_rows(control, database_url)
         control.unlink()
-
-
-def _sign_clients(control: Path) -> None:
-    """Sign the clients of a copy as they are there, with its own key: another address is another redirect URI."""
-    uow = UnitOfWork.create(Database(f"sqlite:///{control}"), SystemClock(), SystemIds(), "copied")
-
-    def verb(ctx: Context) -> None:
-        attestations.attest(ctx, *clients.signed_states(ctx))
-
-    with pytest.MonkeyPatch.context() as patch, closing(uow):
-        # This process may have a vault of its own, or none yet.
-        patch.setattr(keys, "_installed", keys.Vault(KEY["HILUM_SECRET_KEY"]))
-        uow.write_now(verb, actor=SYSTEM, trace=Trace("req_copied"))
 
 
 def _move_rows(control: Path, url: str) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from hilum.attestations import service as attestations
 from hilum.clients import service as clients
 from hilum.clients.models import (
     ClientMetadata,
@@ -115,13 +114,6 @@ def _furnish(made: Ground) -> None:
         NewApp(made.vendor.id, "Viewer", "Shows charts", "Chart review", "care_recommendations"),
     )
     made.version = made.do(ROOT, registry.add_version, made.app.id, NewVersion("1.0"))
-
-
-def write_without_key(ground: Ground, *statements: Any) -> None:
-    """Write to the database as somebody does who has no key; then anything of the app changes, so that processes read it again."""
-    attestations._verified.clear()
-    ground.do(SYSTEM, lambda ctx: [ctx.tx.execute(each) for each in statements])
-    ground.do(SYSTEM, registry.announce_change, ground.app.id)
 
 
 def rows_of(ground: Ground, query: Any) -> list[dict[str, Any]]:

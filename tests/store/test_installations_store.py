@@ -353,7 +353,6 @@ def test_what_happens_to_an_app_is_recorded(ground: Ground) -> None:
         "registry.app.add",
         "registry.version.add",
         "registry.client.add",
-        "registry.app.attest",
         "registry.certification.add",
         "registry.installation.add",
         "registry.installation.remove",

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from sqlalchemy import event, update
 from structlog.testing import capture_logs
 
-from hilum.attestations import service as attestations
 from hilum.clients import service as clients
 from hilum.clients import store as clients_store
 from hilum.clients.models import ClientMetadata, ClientType, Deployment, NewClient
@@ -287,8 +286,6 @@ def test_an_installation_with_a_word_of_a_newer_release_is_none(uow: UnitOfWork,
             update(INSTALLATIONS).where(INSTALLATIONS.c.app == first).values(environment="newer")
         )
     )
-    # As a newer release would have signed it.
-    life.do(lambda ctx: attestations.attest(ctx, *installations.written_states(ctx)))
     logged = with_word(life, environment, first)
 
     found = life.facts().value.installations

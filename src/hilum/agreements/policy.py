@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import replace
 from datetime import datetime
 
 from hilum.agreements.models import (
@@ -17,7 +16,6 @@ from hilum.agreements.models import (
     NewAgreement,
     Side,
 )
-from hilum.attestations.policy import digest_of
 from hilum.clients.models import PLATFORM_PEERS, ClientFacts
 from hilum.clients.policy import admission
 from hilum.controls.policy import administers
@@ -82,12 +80,6 @@ def state_of(agreement: Agreement, now: datetime) -> AgreementState:
     if agreement.confirmed_at is None:
         return AgreementState.WAITING
     return AgreementState.AGREED if now < agreement.effective_at else AgreementState.IN_FORCE
-
-
-def signed_state(agreement: Agreement) -> tuple[str, str]:
-    """Return the subject of an agreement's attestation, and the digest of what it attests: all but the fields that a job writes."""
-    attested = replace(agreement, finding_since=None, due_at=None)
-    return f"agreement/{agreement.id}", digest_of(attested)
 
 
 def is_in_force(agreement: Agreement, now: datetime) -> bool:

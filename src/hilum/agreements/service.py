@@ -7,11 +7,9 @@ An agreement, from its record to its end:
 3. ``kinds_in_force``, ``missing_for_app``: installing an app and issuing a token ask what is in force at that moment.
 4. ``follow_due``, a job: reminders before the end; after it a finding, until another agreement covers it (``_close_findings``).
 5. ``end``: either organisation ends it, at once or later, or declines to confirm it.
-
-Each step attests the agreement (``policy.signed_state``); one that was changed in the database since is not counted (``_intact``).
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -26,7 +24,6 @@ from hilum.agreements.models import (
     NewAgreement,
     Side,
 )
-from hilum.attestations import service as attestations
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
 from hilum.clients import service as clients
@@ -88,7 +85,6 @@ def add(ctx: Context, order: NewAgreement) -> Agreement:
     )
     store.add_agreement(ctx.tx, added)
     _record(ctx, "agreements.agreement.add", added)
-    attestations.attest(ctx, policy.signed_state(added))
     _ask_other(ctx, added)
     return added
 
@@ -118,7 +114,6 @@ def confirm(ctx: Context, agreement_id: str, document: str) -> Agreement:
     if policy.state_of(agreement, ctx.now) is not AgreementState.WAITING:
         detail = "This agreement has already been confirmed or ended. Read it again."
         raise Conflict("agreement_decided", detail)
-    attestations.require(ctx, policy.signed_state(agreement))
     if document != agreement.document:
         audit.record(ctx, replace(event, outcome=Outcome.REFUSED, reason="document_differs"))
         detail = "Your document differs from the recorded one. Compare them; if the record is wrong, end it and record the agreement again."
@@ -128,7 +123,6 @@ def confirm(ctx: Context, agreement_id: str, document: str) -> Agreement:
     _save(ctx, confirmed)
     _record(ctx, "agreements.agreement.confirm", confirmed)
     _close_findings(ctx, confirmed)
-    attestations.attest(ctx, policy.signed_state(confirmed))
     return confirmed
 
 
@@ -142,7 +136,6 @@ def end(ctx: Context, agreement_id: str, reason: str, at: datetime | None = None
         raise audit.refusal(ctx, _event("agreements.agreement.end", agreement))
     if policy.state_of(agreement, ctx.now) in {AgreementState.ENDED, AgreementState.LAPSED}:
         raise Conflict("agreement_over", "This agreement has already ended.")
-    attestations.require(ctx, policy.signed_state(agreement))
     faults = {} if reason.strip() else {"reason": "reason_missing"}
     ends = ctx.now if at is None else at
     if ends < ctx.now:
@@ -161,7 +154,6 @@ def end(ctx: Context, agreement_id: str, reason: str, at: datetime | None = None
     if agreement.confirmed_at is not None and ends == ctx.now:
         ended = _lapsed(ctx, ended)
     _save(ctx, ended)
-    attestations.attest(ctx, policy.signed_state(ended))
     return ended
 
 
@@ -200,7 +192,7 @@ def kinds_in_force(ctx: Context, vendor: VendorId, tenant: TenantId) -> frozense
 def kinds_of_vendors(ctx: Context, vendors: Collection[VendorId]) -> Mapping[tuple[str, str], frozenset[str]]:
     """Read the kinds of agreements that are in force between some vendors and each hospital itself."""
     in_force: dict[tuple[str, str], set[str]] = {}
-    for agreement in _intact(ctx, lambda ctx: store.list_confirmed_of(ctx.tx, vendors)):
+    for agreement in store.list_confirmed_of(ctx.tx, vendors):
         if policy.is_in_force(agreement, ctx.now):
             in_force.setdefault((agreement.vendor, agreement.tenant), set()).add(agreement.kind)
     return {key: frozenset(kinds) for key, kinds in in_force.items()}
@@ -209,19 +201,9 @@ def kinds_of_vendors(ctx: Context, vendors: Collection[VendorId]) -> Mapping[tup
 def _spans(
     ctx: Context, vendor: VendorId, tenant: TenantId
 ) -> tuple[tuple[str, datetime, datetime | None], ...]:
-    """Return kind, beginning and end of each confirmed agreement that matches what was signed, including those that are over."""
-    confirmed = _intact(ctx, lambda ctx: store.list_confirmed(ctx.tx, vendor, tenant, ""))
+    """Return kind, beginning and end of each confirmed agreement, including those that are over."""
+    confirmed = store.list_confirmed(ctx.tx, vendor, tenant, "")
     return tuple((each.kind, each.effective_at, each.ends_at) for each in confirmed)
-
-
-def _intact(ctx: Context, read: Callable[[Context], list[Agreement]]) -> list[Agreement]:
-    """Read agreements, and leave out those that do not match what was signed."""
-    return attestations.intact(ctx, read, policy.signed_state)
-
-
-def signed_states(ctx: Context) -> Iterator[tuple[str, str]]:
-    """Return subject and digest of every agreement."""
-    return map(policy.signed_state, store.read_all(ctx.tx))
 
 
 def missing_for_app(ctx: Context, tenant: Tenant, app: App, roles: Collection[str]) -> frozenset[str]:
@@ -246,23 +228,10 @@ def missing_detail(kinds: Collection[str], vendor: str, tenant: str) -> str:
 def list_lapsed(ctx: Context, since: datetime, until: datetime, after: str) -> tuple[list[Agreement], str]:
     """List agreements that ended between two moments without a replacement, by id, at most a batch.
 
-    Return also the id to continue ``after``, empty at the end. For the platform itself, which then asks vendors to delete data: an agreement
-    that was changed in the database is left out, and so are all others between its parties, since it may have replaced one of them.
+    Return also the id to continue ``after``, empty at the end. For the platform itself, which then asks vendors to delete data.
     """
-    findings = store.list_lapsed(ctx.tx, since, until, after)
-    lapsed = [
-        each
-        for each in _intact(ctx, lambda _: findings)
-        # ``finding_since`` is not attested, ``ends_at`` is.
-        if each.ends_at is not None and each.ends_at <= until and _all_intact(ctx, each)
-    ]
-    return lapsed, findings[-1].id if findings else ""
-
-
-def _all_intact(ctx: Context, agreement: Agreement) -> bool:
-    """Check whether every confirmed agreement between the same vendor and legal entity matches what was signed."""
-    confirmed = store.list_confirmed(ctx.tx, agreement.vendor, agreement.tenant, agreement.entity)
-    return len(_intact(ctx, lambda _: confirmed)) == len(confirmed)
+    lapsed = store.list_lapsed(ctx.tx, since, until, after)
+    return lapsed, lapsed[-1].id if lapsed else ""
 
 
 # What is due.
@@ -292,7 +261,7 @@ def _lapsed(ctx: Context, over: Agreement) -> Agreement:
     """Return an agreement that is over, as a finding unless another covers it; record and announce a finding."""
     assert over.ends_at is not None
     after = replace(over, due_at=None)
-    if policy.is_covered(over, _same_kind(ctx, over, ctx.now), ctx.now):
+    if policy.is_covered(over, store.list_same_kind(ctx.tx, over, ctx.now), ctx.now):
         return after
     _record(ctx, "agreements.agreement.lapse", over)
     _notify(ctx, over, MailKind.AGREEMENT_LAPSED, EventKind.AGREEMENT_LAPSED, over.ends_at)
@@ -303,12 +272,10 @@ def _announce(ctx: Context, agreement: Agreement) -> None:
     """Remind both organisations of an agreement that ends soon, unless another covers it then."""
     if agreement.ends_at is None or agreement.ends_at - ctx.now > max(REMIND_BEFORE):
         return
-    if not policy.is_covered(agreement, _same_kind(ctx, agreement, agreement.ends_at), agreement.ends_at):
+    if not policy.is_covered(
+        agreement, store.list_same_kind(ctx.tx, agreement, agreement.ends_at), agreement.ends_at
+    ):
         _notify(ctx, agreement, MailKind.AGREEMENT_ENDING, EventKind.AGREEMENT_ENDING, ctx.now)
-
-
-def _same_kind(ctx: Context, agreement: Agreement, at: datetime) -> list[Agreement]:
-    return _intact(ctx, lambda ctx: store.list_same_kind(ctx.tx, agreement, at))
 
 
 def _close_findings(ctx: Context, begun: Agreement) -> None:

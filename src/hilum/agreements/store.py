@@ -1,6 +1,6 @@
 """The table of agreements."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -122,11 +122,6 @@ def list_confirmed_of(tx: Connection, vendors: Collection[VendorId]) -> list[Agr
         query = select(agreements).where(agreements.c.vendor.in_(some), *counting)
         found += [_agreement(row) for row in tx.execute(query)]
     return found
-
-
-def read_all(tx: Connection) -> Iterator[Agreement]:
-    """Read every agreement."""
-    return (_agreement(row) for row in tx.execute(select(agreements)))
 
 
 def list_same_kind(tx: Connection, agreement: Agreement, at: datetime) -> list[Agreement]:

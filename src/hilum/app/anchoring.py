@@ -1,14 +1,13 @@
-"""Writes the heads of the signed chains (rule book, certifications, rows) to the anchor, outside the database.
+"""Writes the head of the rule book's signed chain to the anchor, outside the database.
 
 Whoever cuts off the end of a chain together with its audit records, while no process runs, is detected only by a copy elsewhere.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from cachetools import LRUCache
 
-from hilum.attestations import service as rows
 from hilum.audit import anchor
 from hilum.audit.models import ANCHOR_HEADS_KEPT, AnchoredHead
 from hilum.audit.policy import head_faults
@@ -16,23 +15,16 @@ from hilum.infra.context import Context
 from hilum.infra.settings import Settings
 from hilum.kernel.errors import HilumError
 from hilum.policies import service as policies
-from hilum.registry import attestations
 
 _written: LRUCache[tuple[str, str], tuple[int, str]] = LRUCache(16)
-POLICY, REGISTRY, ROWS = "policy", "registry", "rows"
-Newest = Callable[[Context], tuple[int, str] | None]
-Heads = Callable[[Context, Collection[int]], dict[int, str]]
-CHAINS: dict[str, tuple[str, Newest, Heads]] = {
-    POLICY: ("the rule book's applications", policies.newest_head, policies.heads),
-    REGISTRY: ("the attestations of certifications", attestations.newest_head, attestations.heads),
-    ROWS: ("the signed heads of rows", rows.newest_head, rows.heads),
-}
+POLICY = "policy"
+TITLE = "the rule book's applications"
 
 
-def newest_heads(ctx: Context) -> list[AnchoredHead]:
-    """Return the present head of each chain that has one."""
-    heads = ((name, newest(ctx)) for name, (_, newest, _) in CHAINS.items())
-    return [AnchoredHead(name, head[0], ctx.now, head[1]) for name, head in heads if head is not None]
+def newest_head(ctx: Context) -> list[AnchoredHead]:
+    """Return the present head of the rule book's chain; empty without one."""
+    head = policies.newest_head(ctx)
+    return [] if head is None else [AnchoredHead(POLICY, head[0], ctx.now, head[1])]
 
 
 def keep(settings: Settings, heads: Sequence[AnchoredHead], *, fresh: bool) -> None:
@@ -57,10 +49,6 @@ def read(settings: Settings, copy: Path | None = None) -> list[AnchoredHead]:
 
 
 def faults(ctx: Context, anchored: Sequence[AnchoredHead]) -> list[str]:
-    """Return where the stored chains differ from the anchored heads."""
-    differences = []
-    for name, (title, _, heads) in CHAINS.items():
-        of_chain = [each for each in anchored if each.chain == name][-ANCHOR_HEADS_KEPT:]
-        if of_chain:
-            differences += head_faults(of_chain, heads(ctx, {each.number for each in of_chain}), title)
-    return differences
+    """Return where the stored chain differs from the anchored heads."""
+    heads = [each for each in anchored if each.chain == POLICY][-ANCHOR_HEADS_KEPT:]
+    return head_faults(heads, policies.heads(ctx, {each.number for each in heads}), TITLE) if heads else []

@@ -286,7 +286,7 @@ def write_anchor(uow: UnitOfWork, settings: Settings, *, fresh: bool) -> None:
     """Write the newest checkpoint and the heads of the other signed chains to this node's anchor. Every node has one, outside the database."""
 
     def read(ctx: Context) -> tuple[Anchored | None, list[AnchoredHead]]:
-        return audit.newest_checkpoint(ctx), anchoring.newest_heads(ctx)
+        return audit.newest_checkpoint(ctx), anchoring.newest_head(ctx)
 
     newest, heads = uow.read_now(read, actor=SYSTEM, trace=Trace(uow.ids.new("req"), "jobs"))
     if newest is not None:

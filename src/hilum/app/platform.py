@@ -26,8 +26,8 @@ from hilum.app.lanes import in_lanes
 from hilum.app.operations import WORKERS
 from hilum.app.readiness import (
     AUDIT_UNAVAILABLE,
-    NOT_AS_SIGNED,
     RELEASE_CLOSED,
+    ROWS_UNREADABLE,
     SNAPSHOT_STALE,
     STOPPED,
     Directory,
@@ -274,16 +274,16 @@ def _readiness(
 
 
 def _notices(keeper: SnapshotKeeper, clock: Clock) -> Faults:
-    """Return the notices of a ready worker: a kill switch stops the whole platform; some apps do not match what was signed."""
+    """Return the notices of a ready worker: a kill switch stops the whole platform; some apps cannot be read."""
     snapshot = keeper.current()
     if snapshot is None:
         return {}
-    unsigned = snapshot.registry.faults
+    unreadable = snapshot.registry.faults
     stop = controls.stopped_by(snapshot.controls.switches, Subject(), now=clock.now(), issued_at=None)
     notices = dict([STOPPED]) if stop is not None else {}
-    if unsigned:
-        notices[NOT_AS_SIGNED] = (
-            f"{counted(len(unsigned), 'app is not as it was', 'apps are not as they were')} signed, and get nothing: run hilum doctor."
+    if unreadable:
+        notices[ROWS_UNREADABLE] = (
+            f"Rows of {counted(len(unreadable), 'app')} cannot be read, and count for nothing: run hilum doctor."
         )
     return notices
 

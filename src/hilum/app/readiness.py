@@ -28,8 +28,8 @@ AUDIT_UNAVAILABLE = (
 DISK_FULL = "disk_full", "The disk of the data directory is full."
 NOT_WRITABLE = "directory_not_writable", "The data directory cannot be written to."
 STOPPED = "platform_stopped", "A kill switch stops the whole platform: FHIR requests are refused on purpose."
-NOT_AS_SIGNED = "certifications_not_as_signed"
-"""The notice while the certifications of an app do not match what was signed."""
+ROWS_UNREADABLE = "rows_unreadable"
+"""The notice while an app gets nothing, since a row of it cannot be read (ADR 150)."""
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _log = logs.get("app")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, column, func, inspect, select, table
 
-from hilum.app import backup, signed_rows
+from hilum.app import backup
 from hilum.app.backup import CONTROL, DUMP, JOURNALS, STORES, Manifest, Progress
 from hilum.app.bootstrap import open_uow
 from hilum.approvals import service as approvals
@@ -44,7 +44,6 @@ from hilum.keys import service as keys
 from hilum.notices import service as notices
 from hilum.policies import service as policies
 from hilum.policies.models import Verified
-from hilum.registry import attestations
 from hilum.requests import service as requests
 from hilum.signin import service as signin
 
@@ -315,9 +314,6 @@ def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored
         epoch.renew(ctx.tx)
         if keys.is_same_key(ctx) is None:
             keys.store_key_check(ctx)
-        # A backup from before certifications were signed: the first start would ask the anchor, which may have later ones.
-        attestations.attest_existing(ctx)
-        signed_rows.begin(ctx)
         facts = {
             "made_at": manifest.made_at,
             "checkpoint": manifest.checkpoint,

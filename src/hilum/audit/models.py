@@ -268,7 +268,7 @@ class Anchored:
 
 @dataclass(frozen=True, slots=True)
 class AnchoredHead:
-    """The end of another signed chain as written to the anchor: of the rule book's applications, or of the attestations of certifications."""
+    """The end of another signed chain as written to the anchor: that of the rule book's applications."""
 
     chain: str
     number: int

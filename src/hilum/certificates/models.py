@@ -66,7 +66,7 @@ class Cause(StrEnum):
     STOPPED = "stopped"
     """By a kill switch on the platform, its vendor, the app or the version."""
     NOT_AS_SIGNED = "not_as_signed"
-    """The registry's certification is missing, or its signature does not match."""
+    """The certification is missing or cannot be read, or the certificate's signature does not match."""
 
 
 SORTS = Sorts({"until": "expires_at", "made": "id"})

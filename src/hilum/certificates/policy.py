@@ -112,7 +112,7 @@ def status_of(
     now: datetime,
     grace_until: datetime | None = None,
 ) -> tuple[Status, Cause]:
-    """Return the status of a certificate. ``certification``: None if it is missing or does not match what was signed. ``grace_until``: None without a grace."""
+    """Return the status of a certificate. ``certification``: None if it is missing, or cannot be read. ``grace_until``: None without a grace."""
     if certification is None or app is None:
         return Status.INVALID, Cause.NOT_AS_SIGNED
     # What is final comes first: a withdrawn or expired

@@ -337,5 +337,7 @@ def changes_since(ctx: Context, change: int) -> PublicationChanges:
     since = -1 if whole else change
     changed = store.changed_since(ctx.tx, since) if walk.change != since else []
     lists = {each.number: each.text for each in store.list_lists(ctx.tx)}
-    published = keys.public_jwks(ctx, Purpose.CERTIFICATE, "")
+    # With the keys that sign the results of certification runs, which leave the house, too.
+    rings = [keys.public_jwks(ctx, each, "")["keys"] for each in (Purpose.CERTIFICATE, Purpose.EVIDENCE)]
+    published = {"keys": [key for ring in rings for key in ring]}
     return PublicationChanges(walk.change, walk.at, tuple(changed), lists, published, whole)

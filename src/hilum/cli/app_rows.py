@@ -13,7 +13,7 @@ from hilum.kernel.ids import AppId
 def app_reread(app_id: str, *, json_: bool) -> None:
     r"""Have every worker read an app again, with its clients, certifications and installations: after you put rows of it back by hand.
 
-    A worker leaves out a row that cannot be read, or does not match what was signed, and reads it again with the next change of its app or when it starts. APP is the id that
+    A worker leaves out a row that cannot be read, and reads it again with the next change of its app or when it starts. APP is the id that
     `hilum doctor` shows. What still does not match gets nothing, as before. Exceptions and overrides are read again when a worker starts.
 
     \b

@@ -102,8 +102,7 @@ def app_contract(app_id: str, *, certification: str, json_: bool) -> None:
 
 
 def _heading(found: dict[str, Any]) -> str:
-    signed = "as signed" if found["genuine"] else "NOT as signed"
-    return f"certification {found['certification']}, run {found['run']}, {signed}"
+    return f"certification {found['certification']}, run {found['run']}"
 
 
 @click.command("documents")

@@ -5,29 +5,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from hilum.app import anchoring, signed_rows
-from hilum.attestations import service as attested_rows
+from hilum.app import anchoring
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.audit.journal_records import AccessReader
 from hilum.audit.models import AccessQuery, AnchoredHead
 from hilum.cli import preflight
-from hilum.evidence import service as evidence
 from hilum.infra import nodes, unreadable
 from hilum.infra.context import Context
 from hilum.infra.database_clock import measure_skew
+from hilum.infra.facts import EVERYTHING
 from hilum.infra.nodes import Node
 from hilum.infra.settings import Settings
 from hilum.infra.system import SystemClock
-from hilum.infra.unreadable import UnreadableRow
+from hilum.installations import service as installations
 from hilum.kernel.errors import HilumError
 from hilum.kernel.lists import counted, listed
 from hilum.notices import service as notices
 from hilum.notices.models import Channel
 from hilum.policies import service as policies
-from hilum.registry import attestations
-from hilum.revalidation import service as revalidation
-from hilum.revalidation.policy import FORGED
 
 SKEW_BOUND = timedelta(seconds=2)
 # Checkpoints follow within about a second; a minute means that nobody makes them.
@@ -38,12 +34,9 @@ NOTICE_BOUND = timedelta(minutes=15)
 """How long mail may wait before that is a fault."""
 FREE_BOUND = 1024**3
 LISTED_BOUND = 5
-CERTIFY_AGAIN = "Apps that do not match what was signed are granted nothing: find out who changed the database, and certify them again."
-ROWS_ADVICE = "A row that does not match what was signed is ignored. Find out who changed the database, then have people with the right to do so record it again."
 UNREADABLE_ADVICE = (
     "Find out who changed the database, or what damaged it; put the row back from a backup, or delete it."
 )
-CONTRACT_ADVICE = "Find out who changed the database; restore the table from a backup, or have the version certified again with a run."
 ANCHOR_ADVICE = "After a restore, these are the records made after the backup: make them again, and move the anchor aside. Otherwise, the newest records were deleted from the database."
 
 
@@ -62,8 +55,6 @@ def platform_findings(ctx: Context, found: Settings, anchored: Sequence[Anchored
     there = nodes.list_nodes(ctx.tx)
     live = [each for each in there if each.live]
     reader = journals.open_reader(found.journal_dir, found.database_url)
-    with unreadable.noting() as left_out:
-        signed = [_certifications(ctx), _signed_rows(ctx)]
     return [
         *_nodes(live),
         _leases(ctx, live),
@@ -71,9 +62,7 @@ def platform_findings(ctx: Context, found: Settings, anchored: Sequence[Anchored
         *_notices(ctx, found),
         *_record(ctx, reader, live),
         _rule_book(ctx),
-        *signed,
-        _readable(left_out),
-        contracts(ctx),
+        _readable(ctx),
         _anchor(ctx, anchored),
     ]
 
@@ -156,45 +145,19 @@ def _rule_book(ctx: Context) -> Finding:
     return Finding("rule book", ok=True, next="; ".join((seen, *verified.warnings)))
 
 
-def _certifications(ctx: Context) -> Finding:
-    """Check the category and the certifications of every app against what was signed. An app that does not match what was signed has none."""
-    faults = attestations.faults(ctx)
-    if not faults:
-        return Finding("certifications", ok=True, next=f"attestation {attestations.attested(ctx).last}")
-    return Finding("certifications", ok=False, next=" ".join(dict.fromkeys((*faults, CERTIFY_AGAIN))))
-
-
-def _signed_rows(ctx: Context) -> Finding:
-    """Check clients, installations, agreements, mandates, rules, exceptions, overrides and rollouts against what was signed. One that does not match what was signed does not count."""
-    faults = signed_rows.faults(ctx)
-    newest = attested_rows.newest_head(ctx)
-    if not faults:
-        return Finding("signed rows", ok=True, next=f"head {newest[0]}" if newest else "none yet")
-    return Finding("signed rows", ok=False, next=" ".join((*faults, ROWS_ADVICE)))
-
-
-def _readable(left_out: Sequence[UnreadableRow]) -> Finding:
+def _readable(ctx: Context) -> Finding:
     """List the rows of what is read for everybody that have a value which Hilum never writes, each without that value."""
+    with unreadable.noting() as left_out:
+        installations.facts(ctx, EVERYTHING)
+        policies.live_exceptions(ctx)
+        policies.live_overrides(ctx)
     rows = sorted({f"{each.id} in {each.table}" for each in left_out})
     advice = f"{listed(rows, LISTED_BOUND)} cannot be read, and {'counts' if len(rows) == 1 else 'count'} for nothing. {UNREADABLE_ADVICE}"
     return Finding("readable rows", ok=not rows, next=advice if rows else "")
 
 
-def contracts(ctx: Context) -> Finding:
-    """Check every contract of a certification against its signature, and list the apps whose contract is edited or gone. One that is measures nothing (C220)."""
-    edited = evidence.edited_contracts(ctx)
-    found = revalidation.open_by_rule(ctx, FORGED, LISTED_BOUND)
-    said = [
-        f"the contract of certification {each} does not match what was signed"
-        for each in edited[:LISTED_BOUND]
-    ]
-    said += [f"{each.app}: {each.evidence}" for each in found if each.about not in edited]
-    advice = f"{'; '.join(said)}. {CONTRACT_ADVICE}" if said else ""
-    return Finding("contracts", ok=not said, next=advice)
-
-
 def _anchor(ctx: Context, anchored: Sequence[AnchoredHead]) -> Finding:
-    """Compare the rule book and the certifications with the ends that were anchored outside the database."""
+    """Compare the rule book with the ends that were anchored outside the database."""
     faults = anchoring.faults(ctx, anchored)
     advice = " ".join((*faults[:LISTED_BOUND], ANCHOR_ADVICE)) if faults else ""
     return Finding("anchor", ok=not faults, next=advice)

@@ -7,7 +7,6 @@ import click
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.cli import host, preflight
-from hilum.cli.output import refuse
 from hilum.cli.resources import json_option, show_one
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid
@@ -19,9 +18,7 @@ KEPT = {
     Purpose.CHECKPOINT: "The public half of the previous key is kept, to verify the checkpoints that it signed.",
     Purpose.POLICY: "The public half of the previous key is kept, to verify the rule books that it signed.",
     Purpose.DISPOSAL: "The public half of the previous key is kept, to verify the disposal requests that it signed.",
-    Purpose.REGISTRY: "The public half of the previous key is kept, to verify the certifications that it signed.",
     Purpose.CERTIFICATE: "The previous key stays in the published set for ever, to verify the certificates that it signed.",
-    Purpose.ATTESTATION: "The public half of the previous key is kept, to verify the rows that it signed.",
     Purpose.EVIDENCE: "The public half of the previous key is kept, to verify the certification runs that it signed.",
 }
 
@@ -45,8 +42,7 @@ def rotate(purpose: str, *, tenant: str, json_: bool) -> None:
     r"""Sign with a new key from now on. The previous key signs no more; what it signed stays verifiable.
 
     id_token is the key of one tenant, checkpoint that of the audit record, policy that of the rule book, disposal that of disposal requests,
-    registry that of certifications, attestation that of clients, agreements and what else is signed row by row,
-    certificate that of certificates. The platform may serve meanwhile: every node signs with
+    certificate that of certificates, evidence that of certification runs. The platform may serve meanwhile: every node signs with
     the new key at once. HILUM_SECRET_KEY is a different key and does not change.
 
     \b
@@ -59,40 +55,6 @@ def rotate(purpose: str, *, tenant: str, json_: bool) -> None:
     host.read(preflight.require_readable)
     made = host.write(lambda ctx: _rotate(ctx, wanted, tenant))
     show_one(made | {"before": KEPT[wanted]}, json_=json_)
-
-
-@keys.command("attest")
-@click.option(
-    "--yes",
-    is_flag=True,
-    help="I have looked at every certification, client, agreement, mandate, rule, exception, override and rollout.",
-)
-@json_option
-def attest(*, yes: bool, json_: bool) -> None:
-    r"""Sign again what is certified, and what is signed row by row, as the database has it, where what was signed is lost or damaged.
-
-    Every certification and the category of every app are signed from the database, and so are clients, agreements, mandates, rules of requests, exceptions,
-    overrides and rollouts. When `hilum doctor` says that attestations are missing or not as
-    they were signed, restore the rows from a backup first; this is what remains if that cannot be done. Whoever wrote to the database may have
-    changed what is certified: look at each app (`hilum app show`), and at what `hilum doctor` lists, before you say --yes.
-
-    \b
-    Examples:
-      hilum keys attest --yes
-    """
-    if not yes:
-        refuse(
-            Invalid(
-                "not_confirmed",
-                "First review what is certified and every row that is signed, then pass --yes.",
-            )
-        )
-    from hilum.app import signed_rows
-    from hilum.registry import attestations
-
-    host.read(preflight.require_readable)
-    count = host.write(lambda ctx: attestations.attest_existing(ctx, from_scratch=True))
-    show_one({"apps": count, "rows": host.write(signed_rows.sign_from_scratch)}, json_=json_)
 
 
 def _rotate(ctx: Context, purpose: Purpose, tenant: str) -> dict[str, Any]:

@@ -39,11 +39,8 @@ def installation_precedents(
     for each in found["items"]:
         _print(each)
     if evidence := found["evidence"]:
-        signed = "as signed" if evidence["genuine"] else "NOT as signed"
         met = sum(one["outcome"] == "met" for one in evidence["scenarios"])
-        click.echo(
-            f"\nevidence: run {evidence['run']}, {met} of {len(evidence['scenarios'])} scenarios met, {signed}"
-        )
+        click.echo(f"\nevidence: run {evidence['run']}, {met} of {len(evidence['scenarios'])} scenarios met")
 
 
 def _print(found: dict[str, Any]) -> None:

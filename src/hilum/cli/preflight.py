@@ -1,14 +1,12 @@
 """Checks before a node serves: the schema, the key, the tenants and the other nodes. Each refusal is one sentence."""
 
 import time
-from contextlib import suppress
 from datetime import datetime
 
 from sqlalchemy import Connection
 
-from hilum.app import anchoring, signed_rows
+from hilum.app import anchoring
 from hilum.app.bootstrap import node_of
-from hilum.attestations import service as attestations_of_rows
 from hilum.cli import host
 from hilum.cli.output import refuse
 from hilum.federation import service as federation
@@ -28,15 +26,12 @@ from hilum.keys import service as keys
 from hilum.keys.live import vault
 from hilum.keys.models import Purpose
 from hilum.policies import service as policies
-from hilum.registry import attestations
 
 LISTED_BOUND = 5
 """How many of the items that a key does not open are listed."""
 LOOK_EVERY_S = 0.5
 KEY_ADVICE = "set the key that this data was sealed with; a restored backup needs the key of its time"
 _log = logs.get("policies")
-_log_registry = logs.get("registry")
-_log_rows = logs.get("attestations")
 _GATE_CODES = {SchemaState.CLOSED: "database_newer"}
 
 
@@ -62,8 +57,7 @@ def _require_fit(uow: UnitOfWork, found: Settings) -> None:
     # database with different keys, one finds the other's value.
     uow.read_now(_require_key, actor=actor, trace=trace)
     _adopt_rule_book(uow, actor, trace)
-    _attest_existing(uow, found, actor, trace)
-    _sign_existing_rows(uow, found, actor, trace)
+    _report_anchor(uow, found, actor, trace)
     me = node_of(found, uow.ids)
     uow.write_now(lambda ctx: nodes.report(ctx.tx, me), actor=actor, trace=trace)
     if embedded := uow.read_now(embedded_tenants, actor=actor, trace=trace):
@@ -81,43 +75,13 @@ def _adopt_rule_book(uow: UnitOfWork, actor: Actor, trace: Trace) -> None:
         _log.error("policies.book.faulty", fault=fault)
 
 
-def _attest_existing(uow: UnitOfWork, found: Settings, actor: Actor, trace: Trace) -> None:
-    """Sign what is certified, once, at the first start of a release that signs it; then report what does not match what was signed.
-
-    Where the anchor has an attestation, what the database lost of them is not made good by signing what it has now.
-    """
+def _report_anchor(uow: UnitOfWork, found: Settings, actor: Actor, trace: Trace) -> None:
+    """Log where the rule book differs from what this node's anchor has of it."""
     heads = anchoring.read(found)
-    if not any(each.chain == anchoring.REGISTRY for each in heads):
-        with suppress(Conflict):  # another node did so at this moment
-            uow.write_now(attestations.attest_existing, actor=actor, trace=trace)
-    with suppress(Conflict):
-        uow.write_now(attestations.attest_stops, actor=actor, trace=trace)
-
-    def check(ctx: Context) -> tuple[tuple[str, ...], list[str]]:
-        return attestations.faults(ctx), anchoring.faults(ctx, heads)
-
-    unsigned, missing = uow.read_now(check, actor=actor, trace=trace)
-    if unsigned:
-        uow.write_now(lambda ctx: attestations.record_faults(ctx, unsigned), actor=actor, trace=trace)
-    for fault in unsigned:
-        _log_registry.error("registry.certification.faulty", fault=fault)
-    for fault in missing[:LISTED_BOUND]:
-        _log_registry.error("registry.anchor.faulty", fault=fault)
-
-
-def _sign_existing_rows(uow: UnitOfWork, found: Settings, actor: Actor, trace: Trace) -> None:
-    """Sign the rows of each kind, once, at the first start of a release that signs it; then report what the tree does not fit.
-
-    Rows are compared when they are used, so a start reads none of them: `hilum doctor` and `hilum audit verify` do.
-    """
-    if not any(each.chain == anchoring.ROWS for each in anchoring.read(found)) or uow.read_now(
-        attestations_of_rows.newest_head, actor=actor, trace=trace
-    ):
-        with suppress(Conflict):  # another node did so at this moment
-            uow.write_now(signed_rows.begin, actor=actor, trace=trace)
-    if fault := uow.read_now(attestations_of_rows.trusted, actor=actor, trace=trace).fault:
-        uow.write_now(lambda ctx: attestations_of_rows.record_faults(ctx, (fault,)), actor=actor, trace=trace)
-        _log_rows.error("attestations.head.faulty", fault=fault)
+    for fault in uow.read_now(lambda ctx: anchoring.faults(ctx, heads), actor=actor, trace=trace)[
+        :LISTED_BOUND
+    ]:
+        _log.error("policies.anchor.faulty", fault=fault)
 
 
 def require_unpublished(uow: UnitOfWork, found: Settings) -> None:
@@ -173,8 +137,6 @@ def key_fault(ctx: Context) -> str:
     rings = [
         (Purpose.CHECKPOINT, "", "the audit"),
         (Purpose.POLICY, "", "the rule book"),
-        (Purpose.REGISTRY, "", "certifications"),
-        (Purpose.ATTESTATION, "", "what is signed row by row"),
         (Purpose.CERTIFICATE, "", "certificates"),
         (Purpose.EVIDENCE, "", "certification runs"),
         *((Purpose.ID_TOKEN, each.id, each.id) for each in tenants),

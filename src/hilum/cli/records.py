@@ -56,17 +56,16 @@ def audit() -> None:
 def audit_verify(copy: Path | None, *, json_: bool) -> None:
     r"""Read every chain, checkpoint and anchor; report edits, removals, reorderings, and the tail that no checkpoint covers yet.
 
-    Versions and applications of the rule book, the certifications of all apps and what is signed row by row are verified too, and compared with their records and the anchor.
+    Versions and applications of the rule book are verified too, and compared with their records and the anchor.
 
     \b
     Examples:
       hilum audit verify --json
       hilum audit verify --anchor /mnt/elsewhere/audit-anchor.log
     """
-    from hilum.app import anchoring, signed_rows
+    from hilum.app import anchoring
     from hilum.audit import live, service
     from hilum.policies import service as policies
-    from hilum.registry import attestations
 
     found = host.read_settings()
     anchors, heads = _anchors(found, copy), anchoring.read(found, copy)
@@ -76,12 +75,7 @@ def audit_verify(copy: Path | None, *, json_: bool) -> None:
     def verb(ctx: Context) -> tuple[Verdict, Event]:
         verdict = service.verify(ctx, reader, anchors)
         # Each application of a rule book is in the record with its digest, so what is missing there is found here.
-        signed = (
-            *policies.verify(ctx).faults,
-            *attestations.faults(ctx),
-            *signed_rows.faults(ctx),
-            *anchoring.faults(ctx, heads),
-        )
+        signed = (*policies.verify(ctx).faults, *anchoring.faults(ctx, heads))
         verdict = replace(verdict, faults=(*verdict.faults, *signed))
         facts = {"records": verdict.records, "checkpoints": verdict.checkpoints, "intact": verdict.intact}
         return verdict, replace(read_event, facts=facts)

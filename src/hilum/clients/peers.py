@@ -11,7 +11,7 @@ from typing import Any
 from hilum.approvals.models import Act, Approval, ApprovalKind, Asked, CarriedOut
 from hilum.audit import service as audit
 from hilum.audit.models import Event
-from hilum.clients import creation, policy, signing, store
+from hilum.clients import creation, policy, store
 from hilum.clients.models import (
     PLATFORM_PEERS,
     SECRET_OVERLAP,
@@ -97,9 +97,7 @@ def _add_peer(ctx: Context, order: NewPeer, meta: ClientMetadata, secret: str) -
     # Announced before the client is added; the unit of work counts
     # changes last, so the order here has no effect on readers.
     registry.announce_change(ctx, app.id)
-    client, whole = creation.add_client(ctx, app, version.id, meta, client_id=order.client_id, secret=secret)
-    signing.attest_new(ctx, client)
-    return client, whole
+    return creation.add_client(ctx, app, version.id, meta, client_id=order.client_id, secret=secret)
 
 
 def rotate_secret(
@@ -170,7 +168,7 @@ def _validated_rotation(ctx: Context, client_id: ClientId, overlap: timedelta) -
 
 
 def _rotate(ctx: Context, client: Client, overlap: timedelta, secret: str) -> Client:
-    signing.require(ctx, client)
+    creation.require_readable(ctx, client)
     ends = ctx.now + overlap
     in_force = [each for each in client.secrets if each.expires_at is None or ctx.now < each.expires_at]
     # The newest secret is the one without an end, else the one that ends last. All others end now.
@@ -179,14 +177,11 @@ def _rotate(ctx: Context, client: Client, overlap: timedelta, secret: str) -> Cl
     )
     # Never extended: an old secret that ends earlier keeps its end.
     store.save_secrets_ending(ctx.tx, client.id, keep=newest.digest if newest else "", at=ends)
-    kept = [] if newest is None else [replace(newest, expires_at=min(newest.expires_at or ends, ends))]
-    new = ClientSecret(creation.digest(secret), client.expires_at)
-    store.add_secret(ctx.tx, client.id, new, ctx.now)
+    store.add_secret(ctx.tx, client.id, ClientSecret(creation.digest(secret), client.expires_at), ctx.now)
     facts = {"overlap_ends_at": ends.isoformat()}
     # The facts contain no secrets, but processes cache the client with its secrets under the same count.
     registry.announce_change(ctx, client.app)
     audit.record(ctx, Event("registry.secret.rotate", app=client.app, client=client.id, facts=facts))
-    signing.attest(ctx, replace(client, secrets=(*kept, new)))
     return store.get_client(ctx.tx, client.id)
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event
-from hilum.clients import changes, creation, credential_policy, policy, signing, store
+from hilum.clients import changes, creation, credential_policy, policy, store
 from hilum.clients.changes import held_edits
 from hilum.clients.credentials import list_credentials, list_unused
 from hilum.clients.models import (
@@ -22,7 +22,6 @@ from hilum.clients.models import (
 )
 from hilum.clients.peers import CARRY_OUT, add_peer, ask_peer, ask_secret, rotate_secret
 from hilum.clients.queries import view_client
-from hilum.clients.signing import states as signed_states
 from hilum.clients.transfers import (
     accept_app,
     decline_app,
@@ -32,6 +31,7 @@ from hilum.clients.transfers import (
     view_transfer,
 )
 from hilum.identity.models import VendorRight
+from hilum.infra import unreadable
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid, NotFound, Readers, Unavailable, not_shown
 from hilum.kernel.ids import AppId, ClientId, TenantId, VersionId
@@ -56,10 +56,10 @@ __all__ = [
     "list_unused",
     "offer_app",
     "rotate_secret",
-    "signed_states",
     "view_client",
     "view_transfer",
 ]
+UNREADABLE = "A value of one of its clients cannot be read."
 
 
 def add_client(ctx: Context, order: NewClient) -> tuple[Client, str]:
@@ -81,9 +81,9 @@ def add_client(ctx: Context, order: NewClient) -> tuple[Client, str]:
         _require_presentable(ctx, app, order.metadata)
         _require_unreviewed(ctx, version.id, order.metadata.environment)
     registry.announce_change(ctx, app.id)
-    client, secret = creation.add_client(ctx, app, version.id, order.metadata, client_id=order.client_id)
-    signing.attest_new(ctx, client)
-    return client, secret
+    # A client that is added while the app is transferred would keep the secret of its former vendor.
+    registry.lock_as_read(ctx, app)
+    return creation.add_client(ctx, app, version.id, order.metadata, client_id=order.client_id)
 
 
 def _require_unreviewed(ctx: Context, version: VersionId, environment: Environment) -> None:
@@ -91,7 +91,7 @@ def _require_unreviewed(ctx: Context, version: VersionId, environment: Environme
     if environment is not Environment.PRODUCTION:
         return
     app = registry.get_app(ctx, registry.get_version(ctx, version).app)
-    registry.require_as_signed(ctx, app.id)
+    registry.require_readable(ctx, app.id)
     of_app = registry.certifications_of(ctx, app.id)
     # A version in its grace may still be used, so a new client of it could be too.
     at = ctx.now - registry.grace_of(ctx, app.category)
@@ -129,7 +129,7 @@ def adopt_version(ctx: Context, client_id: ClientId, version_id: VersionId) -> C
     """
     # Locked, since the unbroken time is computed from the row and written back to it.
     client = get_changeable(ctx, client_id, "registry.client.adopt_version")
-    signing.require(ctx, client)
+    creation.require_readable(ctx, client)
     version = registry.get_version(ctx, version_id)
     if version.app != client.app:
         raise NotFound("version_not_found", "The app has no such version.")
@@ -157,7 +157,6 @@ def adopt_version(ctx: Context, client_id: ClientId, version_id: VersionId) -> C
     facts = {"version": version.id}
     registry.announce_change(ctx, client.app)
     audit.record(ctx, Event("registry.client.adopt_version", app=client.app, client=client.id, facts=facts))
-    signing.attest(ctx, after)
     return after
 
 
@@ -203,19 +202,19 @@ def certified_facts(
 ) -> tuple[dict[AppId, tuple[ClientFacts, ...]], Certified]:
     """Read the facts of the clients of some apps (None: of all) by app, and the certifications that they depend on.
 
-    Clients that do not match what was signed are left out, and their apps are among the faults.
+    Clients that cannot be read are left out, and their apps are among the faults.
     """
     # Several reads and a join in memory, since no room reads another's table (ADR 39).
     certified = registry.read_certified(ctx, of)
-    registered, faulty = signing.read(ctx, of)
     by_app: dict[AppId, list[ClientFacts]] = {}
-    for client, app in registered:
-        version = certified.versions.get(client.version)
-        if version is not None:
-            facts = policy.join(client, app, version, certified.certifications.get(app.id, ()))
-            by_app.setdefault(app.id, []).append(facts)
-    if faulty:
-        faults = dict.fromkeys(faulty, signing.FAULT) | dict(certified.faults)
+    with unreadable.noting() as left_out:
+        for client in store.read_clients(ctx.tx, of):
+            app, version = certified.apps.get(client.app), certified.versions.get(client.version)
+            if app is not None and version is not None:
+                facts = policy.join(client, app, version, certified.certifications.get(app.id, ()))
+                by_app.setdefault(app.id, []).append(facts)
+    if faulty := {AppId(each.app) for each in left_out if each.app}:
+        faults = dict.fromkeys(faulty, UNREADABLE) | dict(certified.faults)
         certified = replace(certified, faults=faults)
     return {app: tuple(facts) for app, facts in by_app.items()}, certified
 
@@ -234,8 +233,6 @@ def add_dynamic(
     # the end of the client is the end of the certification.
     order = CertifyOrder(version.id, Environment.SANDBOX, client.scopes, ends)
     registry.add_certification(ctx, app, version, order, book)
-    # Last, as wherever both are signed: of two transactions none must wait for what the other holds.
-    signing.attest_new(ctx, client)
     return client, secret
 
 
@@ -257,21 +254,15 @@ def count_dynamic(ctx: Context, tenant: TenantId) -> int:
 
 
 def delete_ended_dynamic(ctx: Context) -> list[Ended]:
-    """Delete expired dynamic clients with their apps, but not the installations; return them. ``attest_gone`` signs it, last of the verb."""
-    ended = [
-        Ended(client.id, app.id, app.tenant)
-        for client, app in signing.ended_dynamic(ctx)
-        if app.tenant is not None
-    ]
+    """Delete expired dynamic clients with their apps, but not the installations; return them."""
+    found = store.read_ended_dynamic(ctx.tx, ctx.now)
+    apps = registry.read_apps(ctx, {app for _, app in found}) if found else {}
+    tenants = {app.id: app.tenant for app in apps.values() if app.tenant is not None}
+    ended = [Ended(client, app, tenants[app]) for client, app in found if app in tenants]
     if ended:
         store.delete_clients(ctx.tx, [each.client for each in ended])
         registry.delete_apps(ctx, {each.app for each in ended})
     return ended
-
-
-def attest_gone(ctx: Context, ended: Collection[Ended]) -> None:
-    """Sign that clients are gone; the last of a verb, since others wait for it. Raises Conflict."""
-    signing.attest_gone(ctx, [(each.client, each.app) for each in ended])
 
 
 def get_client(ctx: Context, client_id: ClientId) -> Client:
@@ -283,24 +274,27 @@ def get_client(ctx: Context, client_id: ClientId) -> Client:
 
 
 def find_client(ctx: Context, client_id: ClientId) -> Client | None:
-    """Find a client, with the digests of its secrets, by an id that may be any text, as a request contains it.
-
-    None also if it does not match what was signed, or its app has another vendor than was signed.
-    """
+    """Find a client, with the digests of its secrets, by an id that may be any text, as a request contains it. None also if it cannot be read."""
     found = _registered(ctx, client_id)
     return None if found is None else found[0]
 
 
-def _registered(ctx: Context, client_id: ClientId) -> signing.Registered | None:
+def _registered(ctx: Context, client_id: ClientId) -> tuple[Client, App] | None:
     # The id comes from a request before anybody is authenticated: what cannot be an id costs no query.
     if not policy.fits_id(client_id):
         return None
-    # What was verified is kept until anything of the registry changes: authorize and launches ask several times each.
-    return ctx.cached(REGISTRY, ("registered", client_id), lambda ctx: signing.find(ctx, client_id))
+    # Kept until anything of the registry changes: authorize and launches ask several times each.
+    return ctx.cached(REGISTRY, ("registered", client_id), lambda ctx: _read(ctx, client_id))
+
+
+def _read(ctx: Context, client_id: ClientId) -> tuple[Client, App] | None:
+    client = store.read_client(ctx.tx, client_id)
+    app = None if client is None else registry.read_apps(ctx, [client.app]).get(client.app)
+    return None if client is None or app is None else (client, app)
 
 
 def client_facts(ctx: Context, client_id: ClientId) -> ClientFacts | None:
-    """Return the facts of one client; None if it does not exist or does not match its signature."""
+    """Return the facts of one client; None if it does not exist or cannot be read."""
     found = _registered(ctx, client_id)
     if found is None:
         return None

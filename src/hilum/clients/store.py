@@ -283,7 +283,7 @@ def _client(row: Row[Any], held: Iterable[ClientSecret] = ()) -> Client:
 
 
 def _shown(row: Row[Any], held: Iterable[ClientSecret] = ()) -> Client:
-    """Return a client to be shown or changed; of a row that cannot be read what identifies it. That one does not match what was signed."""
+    """Return a client to be shown or changed; of a row that cannot be read what identifies it."""
     try:
         return _client(row, held)
     except DAMAGED:
@@ -371,11 +371,6 @@ def find_transfer(tx: Connection, app: AppId, now: datetime) -> Transfer | None:
     return None if row is None else Transfer(**row._mapping)
 
 
-def read_transfers(tx: Connection) -> list[Transfer]:
-    """Read every offer, also those that have expired."""
-    return [Transfer(**row._mapping) for row in tx.execute(select(transfers))]
-
-
 def list_transfers_to(tx: Connection, vendor: VendorId, now: datetime, limit: int) -> list[Transfer]:
     """List the offers to a vendor that wait, the oldest first. No index: an offer is gone after two weeks."""
     query = select(transfers).where(transfers.c.to == vendor, transfers.c.expires_at > now)
@@ -391,8 +386,9 @@ def delete_transfer(tx: Connection, transfer: Transfer) -> bool:
 def delete_credentials(tx: Connection, app: AppId) -> None:
     """Delete the secrets and keys of all clients of an app."""
     of_app = select(clients.c.id).where(clients.c.app == app)
-    tx.execute(secrets.delete().where(secrets.c.client.in_(of_app)))
+    # The clients first: whoever rotates a secret at this moment holds the client, and what they add is then deleted, too.
     tx.execute(clients.update().where(clients.c.app == app).values(jwks=None, jwks_uri=""))
+    tx.execute(secrets.delete().where(secrets.c.client.in_(of_app)))
 
 
 def read_clients(tx: Connection, of: Collection[AppId] | None) -> Iterator[Client]:
@@ -408,7 +404,7 @@ def _secrets(tx: Connection, of: Collection[ClientId] | None) -> dict[str, list[
     """Read the secrets of some clients (None: of all) by client."""
     rows = _SECRETS.records(tx, {}) if of is None else _SECRETS_OF.records(tx, of)
     found: dict[str, list[ClientSecret]] = {}
-    # Without one that cannot be read its client does not match what was signed.
+    # One that cannot be read authenticates nobody.
     for client, secret in _SECRET.made(rows, lambda row: (row.client, _secret(row))):
         found.setdefault(client, []).append(secret)
     return found
@@ -440,15 +436,14 @@ def count_dynamic(tx: Connection, of: Collection[AppId], now: datetime) -> int:
     return int(tx.execute(query).scalar_one())
 
 
-def read_ended_dynamic(tx: Connection, now: datetime) -> list[Client]:
-    """Read clients that are dynamic and have expired by their rows, at most ENDED_BATCH, and keep others from changing them."""
-    ended = select(clients).where(clients.c.dynamic.is_(True), clients.c.expires_at <= now)
-    # In random order, so that clients which stay (somebody marked them) cannot fill every batch. Rows that another registration is
-    # deleting are left to it.
-    some = ended.order_by(func.random()).limit(ENDED_BATCH)
-    rows = tx.execute(some.with_for_update(skip_locked=True)).all()
-    held = _secrets(tx, [row.id for row in rows]) if rows else {}
-    return list(_CLIENT.made(filter(_is_known, rows), lambda row: _client(row, held.get(row.id, ()))))
+def read_ended_dynamic(tx: Connection, now: datetime) -> list[tuple[ClientId, AppId]]:
+    """Read the dynamic clients that have expired, with their apps, at most ENDED_BATCH, and keep others from changing them."""
+    ended = select(clients.c.id, clients.c.app).where(
+        clients.c.dynamic.is_(True), clients.c.expires_at <= now
+    )
+    # Rows that another registration is deleting are left to it.
+    rows = tx.execute(ended.order_by(clients.c.id).limit(ENDED_BATCH).with_for_update(skip_locked=True))
+    return [(ClientId(row.id), AppId(row.app)) for row in rows]
 
 
 def delete_clients(tx: Connection, of: Collection[ClientId]) -> None:

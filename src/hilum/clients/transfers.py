@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event
-from hilum.clients import signing, store
+from hilum.clients import store
 from hilum.clients.models import TRANSFER_LIFE, Transfer
 from hilum.identity.models import VendorRight
 from hilum.identity.policy import may_as_member
@@ -31,14 +31,12 @@ def offer_app(ctx: Context, app_id: AppId, to: VendorId) -> Transfer:
             "transfer_invalid", "The app belongs to this vendor already.", fields={"to": "vendor_unchanged"}
         )
     registry.get_vendor(ctx, to)
-    signing.require_owner(ctx, app)
     transfer = Transfer(app.id, app.vendor, to, str(ctx.actor), ctx.now, ctx.now + TRANSFER_LIFE)
     if not store.add_transfer(ctx.tx, transfer):
         raise Conflict(
             "transfer_waits", "This app is offered to a vendor already. Withdraw that offer first."
         )
     _record(ctx, "registry.transfer.offer", transfer)
-    signing.attest_offer(ctx, transfer)
     return transfer
 
 
@@ -60,17 +58,17 @@ def accept_app(ctx: Context, app_id: AppId, *, transferred: Transferred = ignore
     if not may_as_member(ctx.actor, transfer.to, VendorRight.TRANSFER):
         raise audit.refusal(ctx, Event("registry.transfer.accept", app=app_id))
     app = registry.get_app(ctx, app_id)
-    # An offer that somebody wrote into the database does not count, nor does a former vendor's.
+    # First: what a colleague of the former vendor adds at this moment, a client or a certification, is found and ends below.
+    registry.lock_as_read(ctx, app)
+    # A former vendor's offer does not count.
     if transfer.vendor != app.vendor:
         raise Conflict("transfer_decided", "This app has another vendor now. Ask its owner for a new offer.")
-    counting = signing.begin_transfer(ctx, app, transfer)
     _end(ctx, transfer)
     # The former vendor knows its secrets and has its keys.
     store.delete_credentials(ctx.tx, app_id)
     after = registry.change_owner(ctx, app, transfer.to)
     _record(ctx, "registry.transfer.accept", transfer)
     transferred(ctx, app_id, transfer.vendor)
-    signing.attest_transferred(ctx, after, counting)
     return after
 
 
@@ -83,7 +81,6 @@ def decline_app(ctx: Context, app_id: AppId) -> Transfer:
         raise audit.refusal(ctx, Event("registry.transfer.decline", app=app_id))
     _end(ctx, transfer)
     _record(ctx, "registry.transfer.decline", transfer)
-    signing.attest_decided(ctx, transfer)
     return transfer
 
 

@@ -8,8 +8,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from hilum.attestations import service as attestations
-from hilum.attestations.policy import GONE
 from hilum.audit import service as audit
 from hilum.audit.models import Event, EventQuery
 from hilum.departures import policy, store
@@ -19,7 +17,6 @@ from hilum.departures.models import (
     RECORDED_WITHIN,
     Departure,
     ErasureAction,
-    Fate,
     Recorded,
     State,
     Waits,
@@ -96,8 +93,9 @@ def _end_apps(ctx: Context, found: Departure) -> None:
     page = installations.list_installations(ctx, found.tenant, PageQuery(limit=APPS_AT_ONCE))
     if len(page) < APPS_AT_ONCE:
         store.save(ctx.tx, replace(found, apps_ended_at=ctx.now))
-    # Last: what is signed is locked from there to the commit.
-    installations.uninstall_all(ctx, [each.id for each in page])
+    # In one order, as any two that remove several.
+    for id_ in sorted(each.id for each in page):
+        installations.uninstall(ctx, id_)
 
 
 def _erase(ctx: Context, found: Departure) -> None:
@@ -120,20 +118,6 @@ def _erase(ctx: Context, found: Departure) -> None:
     store.save(ctx.tx, replace(found, state=State.ERASING, progress=progress))
     if found.state is not State.ERASING:
         audit.record(ctx, _event("departures.departure.erase", found))
-    _sign_gone(ctx, fate, rows)
-
-
-def _sign_gone(ctx: Context, fate: Fate, rows: list[dict[str, Any]]) -> None:
-    """Sign the removal of rows that were signed one by one, or they would count as missing."""
-    if not rows or not fate.signed:
-        return
-    # Of rules one state is signed for a hospital, however many versions there were.
-    named = "tenant" if fate.signed == "rules" else "id"
-    subjects = {f"{fate.signed}/{row[named]}" for row in rows}
-    if fate.signed == "client":
-        # With a client it is signed whose its app is.
-        subjects |= {f"owner/{row['app']}" for row in rows}
-    attestations.attest(ctx, *((subject, GONE) for subject in sorted(subjects)))
 
 
 def _finish(ctx: Context, found: Departure) -> None:

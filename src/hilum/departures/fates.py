@@ -46,7 +46,6 @@ FATES = (
         _ERASE,
         "the hospital's own clients: its EHR, its servers",
         exported=True,
-        signed="client",
     ),
     Fate("pictures_picture", By.OWNER, _ERASE, "its logo"),
     Fate("signing_key", By.RING, _ERASE, "keys that signed id_tokens"),
@@ -55,17 +54,14 @@ FATES = (
     Fate("authorization", _TENANT, _ERASE, "consents and agreements of people", exported=True),
     Fate("breakglass_use", _TENANT, _ERASE, "emergency accesses and their reviews", exported=True),
     Fate("breakglass_setting", _TENANT, _ERASE, "settings of emergency access", exported=True),
-    Fate(
-        "mandates_mandate", _TENANT, _ERASE, "mandates of backend services", exported=True, signed="mandate"
-    ),
+    Fate("mandates_mandate", _TENANT, _ERASE, "mandates of backend services", exported=True),
     Fate("requests_acceptance", _TENANT, _ERASE, "accepted versions", exported=True),
     Fate("requests_request", _TENANT, _ERASE, "requests of people", exported=True),
     Fate("requests_group", _TENANT, _ERASE, "decisions on requests", exported=True),
     Fate("precedents_sharing", _TENANT, _ERASE, "what it shared of its approvals", exported=True),
     Fate("snapshots_snapshot", By.ID, _ERASE, "that it was a vendor's own"),
-    Fate("requests_rules", _TENANT, _ERASE, "rules of requests", exported=True, signed="rules"),
+    Fate("requests_rules", _TENANT, _ERASE, "rules of requests", exported=True),
     Fate("registry_installation", _TENANT, _ERASE, "installations and their approval records", exported=True),
-    Fate("installations_sheet", _TENANT, _ERASE, "what was signed of installations", signed="installed"),
     Fate("control_quota", _TENANT, _ERASE, "quotas", exported=True),
     Fate(
         "approvals_approval", _TENANT, _ERASE, "what two people agreed to", exported=True, hidden=("sealed",)

@@ -77,7 +77,7 @@ class Fate:
     """What happens to a hospital's rows in one table.
 
     ``why``: what the rows are, or why they stay. ``hidden``: secret columns, in no export. ``blank``: the values that columns are set
-    to; ``=`` with a column's name copies that column. ``signed``: the kind of subject under which each row is signed.
+    to; ``=`` with a column's name copies that column.
     """
 
     table: str
@@ -87,7 +87,6 @@ class Fate:
     exported: bool = False
     hidden: tuple[str, ...] = ()
     blank: Mapping[str, Any] = field(default_factory=dict)
-    signed: str = ""
 
 
 @dataclass(frozen=True, slots=True)

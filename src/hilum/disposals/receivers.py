@@ -27,13 +27,13 @@ def ask(ctx: Context, webhook_id: str) -> Asked:
     if ctx.actor.acts_alone or not may_decide(ctx.actor, TenantId(endpoint.vendor)):
         detail = "Only an owner of the vendor or an administrator of the platform requests this, and another one of them approves it."
         raise audit.refusal(ctx, event, detail)
-    _require_subscribed(ctx, endpoint)
+    _require_subscribed(endpoint)
     act = Act(ApprovalKind.WEBHOOK, TenantId(endpoint.vendor), endpoint.id, _shown(endpoint))
     return Asked(identity.ask(ctx, act))
 
 
-def _require_subscribed(ctx: Context, endpoint: Endpoint) -> None:
-    if notices.is_agreed(ctx, endpoint):
+def _require_subscribed(endpoint: Endpoint) -> None:
+    if endpoint.agreed_by:
         raise Conflict("webhook_agreed", "This webhook already receives disposal requests.")
     if endpoint.events and EventKind.DISPOSAL_REQUESTED.value not in endpoint.events:
         detail = (
@@ -57,7 +57,7 @@ def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     if not may_decide(asker, approval.act.tenant):
         raise NotPermitted("not_permitted", "The person who requested this may no longer do so.")
     endpoint = notices.locked_endpoint(ctx, approval.act.target)
-    _require_subscribed(ctx, endpoint)
+    _require_subscribed(endpoint)
     if dict(approval.act.order) != _shown(endpoint):
         raise Conflict(
             "target_changed", "The webhook has changed since it was shown. Refuse this, and request it again."

@@ -22,41 +22,30 @@ contracts = Table(
     Column("result", String(64), nullable=False),
     Column("shapes", JSON, nullable=False),
     Column("made_at", Instant, nullable=False),
-    Column("kid", String(64), nullable=False),
-    Column("signature", String(120), nullable=False),
 )
 
 
 def add(tx: Connection, contract: RunContract) -> None:
     """Add a contract. A certification's contract never changes."""
     values = asdict(contract)
-    values.pop("genuine")
     tx.execute(insert_or_ignore(tx, contracts).values(values | {"shapes": list(values["shapes"])}))
 
 
 def find_some(tx: Connection, certifications: Collection[str]) -> list[RunContract]:
     """Find the contracts of some certifications."""
     query = select(contracts).where(contracts.c.certification.in_(certifications))
-    return [_contract(row) for row in tx.execute(query)] if certifications else []
+    found = map(_contract, tx.execute(query)) if certifications else ()
+    return [each for each in found if each is not None]
 
 
-def list_after(tx: Connection, after: str, limit: int) -> list[RunContract]:
-    """List contracts by certification."""
-    query = select(contracts).where(contracts.c.certification > after)
-    return [_contract(row) for row in tx.execute(query.order_by(contracts.c.certification).limit(limit))]
-
-
-def _contract(row: Row[Any]) -> RunContract:
-    values = dict(row._mapping)
-    shapes: tuple[Shape, ...] = ()
+def _contract(row: Row[Any]) -> RunContract | None:
+    """Return the contract of a row; None if its shapes cannot be read: then nothing is measured by it."""
     try:
         shapes = tuple(_shape(each) for each in row.shapes)
     except (KeyError, TypeError):
-        # This release cannot read it, so it cannot be what was signed: without a signature it counts as edited.
-        values["signature"] = ""
-    return RunContract(
-        **values | {"app": AppId(row.app), "version": VersionId(row.version), "shapes": shapes}
-    )
+        return None
+    values = dict(row._mapping) | {"app": AppId(row.app), "version": VersionId(row.version)}
+    return RunContract(**values | {"shapes": shapes})
 
 
 def _shape(written: Mapping[str, Any]) -> Shape:

@@ -235,7 +235,7 @@ class Records:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """The last result of a version, for the reviewer: whether its signature matches, and the scenarios that it shows.
+    """The last result of a version, for the reviewer: the scenarios that it shows.
 
     ``backend``: the app had only backend services, so people and charts were not tried. ``stores_nothing``: deletion was not tried, since the vendor stated that the app
     stores nothing (C227). ``own``: made at the vendor's own snapshot; None if unknown.
@@ -247,7 +247,6 @@ class RunSummary:
     rule_book: int
     scenarios: tuple[str, ...]
     digest: str
-    genuine: bool
     backend: bool = False
     stores_nothing: bool = False
     own: bool | None = None
@@ -334,7 +333,7 @@ class ScenarioShown:
 
 @dataclass(frozen=True, slots=True)
 class CertifiedEvidence:
-    """The run behind a certification, for verification. ``result``: the digest of the signed result. ``genuine``: its signature matches."""
+    """The run behind a certification. ``result``: the digest of the signed result."""
 
     certification: str
     run: str
@@ -343,12 +342,11 @@ class CertifiedEvidence:
     result: str
     kid: str
     signature: str
-    genuine: bool
 
 
 @dataclass(frozen=True, slots=True)
 class RunContract:
-    """The certified shapes of calls: those of a run, bound to the submission. ``genuine``: the signature matches."""
+    """The certified shapes of calls: those of a run, bound to the submission."""
 
     certification: str
     app: AppId
@@ -361,6 +359,3 @@ class RunContract:
     """The digest of the signed result of the run."""
     shapes: tuple[Shape, ...]
     made_at: datetime
-    kid: str = ""
-    signature: str = ""
-    genuine: bool = False

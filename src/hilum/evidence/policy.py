@@ -334,12 +334,10 @@ def proposal_of(
     return Proposal(client, version, scopes, left_out, requests, whole)
 
 
-def contract_bytes(contract: RunContract) -> bytes:
-    """Return the signed bytes of a contract."""
-    found = asdict(contract)
-    for name in ("kid", "signature", "genuine"):
-        found.pop(name)
-    return b"hilum contract v1\n" + orjson.dumps(found, option=orjson.OPT_SORT_KEYS)
+def contract_digest(contract: RunContract) -> str:
+    """Return the digest of a contract for the audit."""
+    text = orjson.dumps(asdict(contract), option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(b"hilum contract v1\n" + text).hexdigest()
 
 
 def used_scopes(rows: Sequence[Row], held: Iterable[str]) -> tuple[str, ...]:

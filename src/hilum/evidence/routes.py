@@ -125,7 +125,10 @@ class GroundShown(Shown):
 
 
 class RunShown(RunListed):
-    """``result`` as it was signed by the key ``kid``, the platform's own for evidence; empty until the run was judged."""
+    """``result`` as it was signed by the key ``kid`` of the published key set; empty until the run was judged.
+
+    ``signature``: Ed25519 over ``hilum evidence v1``, a line feed, and ``result`` as JSON with sorted keys and without spaces.
+    """
 
     scenarios: list[ScenarioShown]
     ground: GroundShown

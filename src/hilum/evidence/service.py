@@ -17,10 +17,7 @@ from hilum.audit.models import (
 )
 from hilum.clients import service as clients
 from hilum.evidence import acting, policy, store
-from hilum.evidence.checking import check_result
 from hilum.evidence.contracts import (
-    contract_faults,
-    edited_contracts,
     evidence_of,
     find_contracts,
     keep_contract,
@@ -63,9 +60,6 @@ from hilum.registry import service as registry
 from hilum.registry.policy import applicant_of
 
 __all__ = [
-    "check_result",
-    "contract_faults",
-    "edited_contracts",
     "evidence_of",
     "find_contracts",
     "keep_contract",
@@ -332,34 +326,20 @@ def _find_in_fault(ctx: Context, run_id: str, fault: Fault) -> Run | None:
 
 
 def latest_result(ctx: Context, version: VersionId) -> RunSummary | None:
-    """Return the last run of a version that passed or failed, and whether its result matches what was signed."""
+    """Return the last run of a version that passed or failed."""
     found = store.find_judged(ctx.tx, version)
     if found is None or found.ended_at is None:
         return None
-    genuine = check_result(ctx, found) and not _was_followed(ctx, found)
     return RunSummary(
         found.id,
         found.ended_at,
         found.state.value,
         found.rule_book,
-        # The signed values, not those of the row.
         policy.shown_by(found.result),
         sha256(policy.signed_bytes(found.result)).hexdigest(),
-        genuine,
         bool(found.result.get("backend")),
         policy.stores_nothing(found.result),
         policy.ground_of(found).own,
-    )
-
-
-def _was_followed(ctx: Context, run: Run) -> bool:
-    """Check whether the audit has a later result of the version. Then this is not the last one: somebody deleted that row."""
-    query = EventQuery(action="evidence.run.finish", app=run.app, since=run.ended_at, outcome="done")
-    later = (each.event.facts for each in audit.list_events(ctx, query).events)
-    judged = {State.PASSED.value, State.FAILED.value}
-    return any(
-        each.get("version") == run.version and each.get("run") != run.id and each.get("state") in judged
-        for each in later
     )
 
 

@@ -66,7 +66,7 @@ class ContractCallShown(CallShown):
 
 
 class ContractShown(Shown):
-    """``submitted``: the digest of what was submitted. ``result``: that of the signed result of the run. ``genuine``: it matches what was signed."""
+    """``submitted``: the digest of what was submitted. ``result``: that of the signed result of the run."""
 
     certification: str
     app: str
@@ -77,9 +77,6 @@ class ContractShown(Shown):
     result: str
     shapes: list[ContractCallShown]
     made_at: datetime
-    kid: str
-    signature: str
-    genuine: bool
 
 
 def api(kit: Kit, ports: Ports) -> APIRouter:

@@ -1,7 +1,7 @@
 """Installations: a hospital's approval of an app, and the enforcement facts about apps and installations.
 
 Owns: installations (roles, scopes, facilities, networks of backend services, an end) and what is done with them: install, narrow, validate,
-remove; the record of each approval; the sheets that sign them (ADR 142); backend services for which nobody at a hospital answers; dynamic registration, which creates everything
+remove; the record of each approval; backend services for which nobody at a hospital answers; dynamic registration, which creates everything
 from the vendor to the installation at once; the facts that join clients with installations.
 Must not know: prices and plans; how review certifies; sessions, codes, tokens.
 Public verbs: install, preview, get_installation, revalidate, narrow_installation, widen, pin_networks, uninstall, compare_scopes,
@@ -9,6 +9,6 @@ list_installations, installation, origins_at, register_dynamically, facts; answe
 Invariants:
 - An installation never has more scopes than were certified, and narrowing never widens.
 - Widening adds nothing to what was issued before, and installing again does not revive it.
-- An installation that does not match its signed state gives nothing, and no change signs it.
+- An installation that cannot be read gives nothing, and is removed and not changed (ADR 150).
 - Every change of an enforced fact advances the epoch and names what changed.
 """

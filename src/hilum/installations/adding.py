@@ -5,7 +5,7 @@ from typing import Any
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.infra.context import Context
-from hilum.installations import signing, store
+from hilum.installations import store
 from hilum.installations.models import ApprovalRecord, Installation, InstallOrder
 from hilum.kernel.errors import Conflict
 from hilum.registry.models import Environment
@@ -73,5 +73,4 @@ def add(
         raise Conflict("already_installed", _INSTALLED)
     facts = audited(installation) | ({"without": list(without)} if without else {})
     audit.record(ctx, Event("registry.installation.add", tenant=order.tenant, app=order.app, facts=facts))
-    signing.attest(ctx, installation, before={})
     return installation

@@ -21,7 +21,7 @@ from hilum.controls.models import Subject
 from hilum.identity import service as identity
 from hilum.identity.policy import ROLES
 from hilum.infra.context import Context
-from hilum.installations import signing, store
+from hilum.installations import store
 from hilum.installations.adding import add
 from hilum.installations.models import InstallOrder
 from hilum.kernel.decision import Reason
@@ -71,9 +71,6 @@ def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, A
     order = InstallOrder(tenant_id, client.app, roles, expires_at=ends)
     registry.announce_change(ctx, client.app, at=tenant_id)
     add(ctx, order, client.scopes, Environment.SANDBOX, asked=client.scopes)
-    # Signed after every row that others may hold was changed: whoever holds one may wait for what is signed, which is locked to the commit.
-    clients.attest_gone(ctx, ended)
-    signing.attest_gone(ctx, [(each.tenant, each.app) for each in ended])
     return client, secret
 
 

@@ -2,12 +2,10 @@
 
 Each change of the registry names whose facts changed (``registry.announce_change``). Those are read again, and removed if they no longer
 exist; all others are shared with the previous facts. The facts do not depend on when they are read: decisions apply the time.
-What does not match what was signed is none of them.
+A row that cannot be read is none of them (ADR 150).
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from functools import partial
 from itertools import islice
 
 from hilum.audit import service as audit
@@ -18,10 +16,9 @@ from hilum.infra.collector import uncollected
 from hilum.infra.context import Context
 from hilum.infra.epoch import KEYS_BOUND
 from hilum.infra.facts import Delta, Since, keyed
-from hilum.installations import signing, store
+from hilum.installations import store
 from hilum.installations.models import InstallationFacts, Installations, RegistryFacts
 from hilum.kernel.batches import batched
-from hilum.kernel.errors import Unavailable
 from hilum.kernel.ids import AppAtTenant, AppId, TenantId
 from hilum.kernel.pages import walk
 from hilum.kernel.persistent import PersistentMap
@@ -41,8 +38,7 @@ def facts(ctx: Context, since: Since) -> Delta[RegistryFacts]:
     """
     # First read, a gap in the changes, or a key that this release does not know (`keyed`): everything is read.
     if since.changes is None:
-        whole = _whole(ctx)
-        return Delta(whole, partial(_not_before, whole))
+        return Delta(_whole(ctx))
     changed: list[AppId] = []
     places: dict[AppAtTenant, InstallationFacts | None] = {}
     for kind, *name in (key.split("/") for key in since.named()):
@@ -52,17 +48,16 @@ def facts(ctx: Context, since: Since) -> Delta[RegistryFacts]:
             places[TenantId(name[0]), AppId(name[1])] = None
     apps: dict[AppId, tuple[ClientFacts, ...]] = {}
     faults: dict[AppId, str] = {}
-    attested = None
     for batch in batched(changed, QUERY_SIZE):
         read, certified = client_registry.certified_facts(ctx, batch)
         # Empty first: an app that is no longer found must be removed from the facts, not kept.
         apps |= dict.fromkeys(batch, ()) | read
         faults |= certified.faults
-        attested = certified.last, certified.head
     for keys in batched(places, QUERY_SIZE):
-        places |= dict(signing.facts_at(ctx, keys))
+        for tenant, app, found in store.read_installation_facts(ctx.tx, keys):
+            places[tenant, app] = found
     # Applied by the snapshot's thread to the facts that it holds then, which share everything that did not change.
-    return Delta(change=lambda before: _signed(_merged(before, apps, places), before, faults, apps, attested))
+    return Delta(change=lambda before: _merged(before, apps, places, faults))
 
 
 @uncollected()
@@ -70,7 +65,7 @@ def _whole(ctx: Context) -> RegistryFacts:
     apps, certified = client_registry.certified_facts(ctx, None)
     interned = {app: app for app in apps}  # one string per id, shared by all pages, saves memory
     pages: dict[TenantId, dict[AppId, InstallationFacts]] = {}
-    for tenant, app, facts in signing.all_facts(ctx, batch=QUERY_SIZE):
+    for tenant, app, facts in store.read_installation_facts(ctx.tx):
         # Written out instead of setdefault, which would build a dict for each of a million rows.
         page = pages.get(tenant)
         if page is None:
@@ -86,39 +81,15 @@ def _whole(ctx: Context) -> RegistryFacts:
         Installations(PersistentMap(pages)),
         PersistentMap(origins),
         PersistentMap(apps),
-        (certified.last, certified.head),
         dict(certified.faults),
     )
 
 
-def _not_before(read: RegistryFacts, held: RegistryFacts) -> RegistryFacts:
-    """Return the facts that were read, unless the process held those of later attestations. Raises Unavailable."""
-    last, head = read.attested
-    if last < held.attested[0] or (last == held.attested[0] and head != held.attested[1]):
-        detail = (
-            f"The newest attestation of certifications is number {last}, and this process has seen number {held.attested[0]}. After a failover"
-            " that lost it, start this node again and repeat that change; otherwise attestations were deleted from the database."
-        )
-        raise Unavailable("registry_went_back", detail)
-    return read
-
-
-def _signed(
-    merged: RegistryFacts,
-    before: RegistryFacts,
-    faults: Mapping[AppId, str],
-    read: Apps,
-    attested: tuple[int, str] | None,
-) -> RegistryFacts:
-    """Add which apps do not match what was signed, of those that were read again. Raises Unavailable."""
-    if attested is None:
-        return replace(merged, attested=before.attested, faults=before.faults)
-    kept = {app: fault for app, fault in before.faults.items() if app not in read}
-    return _not_before(replace(merged, attested=attested, faults=kept | dict(faults)), before)
-
-
 def _merged(
-    before: RegistryFacts, read: Apps, places: Mapping[AppAtTenant, InstallationFacts | None]
+    before: RegistryFacts,
+    read: Apps,
+    places: Mapping[AppAtTenant, InstallationFacts | None],
+    faults: Mapping[AppId, str],
 ) -> RegistryFacts:
     """Replace the facts that were read again; an app without clients and a place without an installation are removed."""
     removed = [each.id for app in read for each in before.apps.get(app, ())]
@@ -143,7 +114,8 @@ def _merged(
     origins = PersistentMap.of(before.origins).changed(
         {tenant: union for tenant, union in unions.items() if union}, unions
     )
-    return RegistryFacts(clients, Installations(pages), origins, apps)
+    kept = {app: fault for app, fault in before.faults.items() if app not in read}
+    return RegistryFacts(clients, Installations(pages), origins, apps, kept | dict(faults))
 
 
 def _origins(apps: Apps, installed: Iterable[AppId]) -> frozenset[str]:

@@ -1,20 +1,17 @@
-"""What is installed where, read for other rooms without a check of rights. What does not match what was signed is not installed (ADR 142)."""
+"""What is installed where, read for other rooms without a check of rights."""
 
 from collections.abc import Collection, Iterable, Iterator
 
 from hilum.clients import policy as rules
 from hilum.clients import service as clients
 from hilum.infra.context import Context
-from hilum.installations import signing, store
+from hilum.installations import store
 from hilum.installations.models import APPS_ASKED, Installation, InstallationFacts
-from hilum.installations.signing import was_removed
 from hilum.kernel.ids import AppId, TenantId
 from hilum.policies.models import Book
 from hilum.registry import service as registry
 from hilum.registry.models import REGISTRY, App, Environment
 from hilum.registry.policy import is_in_force
-
-__all__ = ["was_removed"]
 
 
 def certified_scopes(ctx: Context, app: AppId, environment: Environment) -> tuple[str, ...]:
@@ -26,18 +23,23 @@ def certified_scopes(ctx: Context, app: AppId, environment: Environment) -> tupl
 
 def current(ctx: Context, tenant: TenantId, app: App) -> Installation | None:
     """Find an app's installation that has not ended, and is of after the app last changed hands, without a check of rights."""
-    found = signing.find(ctx, tenant, app.id)
+    found = next(iter(store.read_current(ctx.tx, tenant, [app.id])), None)
     return None if found is None or has_ended(ctx, found, app) else found
 
 
+def was_removed(ctx: Context, tenant: TenantId, app: AppId) -> bool:
+    """Check whether somebody ever removed an app from a tenant."""
+    return store.was_removed(ctx.tx, tenant, app)
+
+
 def installation(ctx: Context, tenant: TenantId, app: AppId) -> InstallationFacts | None:
-    """Return the facts of an app's current installation at a tenant, or None if there is none that counts."""
-    # What was verified is kept until anything of the registry changes, as of clients.
+    """Return the facts of an app's current installation at a tenant, or None if there is none that can be read."""
+    # Kept until anything of the registry changes, as of clients.
     return ctx.cached(REGISTRY, ("installed", tenant, app), lambda ctx: _facts(ctx, tenant, app))
 
 
 def _facts(ctx: Context, tenant: TenantId, app: AppId) -> InstallationFacts | None:
-    return next((found for _, found in signing.facts_at(ctx, [(tenant, app)])), None)
+    return next((found for *_, found in store.read_installation_facts(ctx.tx, [(tenant, app)])), None)
 
 
 def installations_of(
@@ -49,7 +51,7 @@ def installations_of(
 
 def installed_at(ctx: Context, tenant: TenantId, apps: Collection[AppId]) -> dict[AppId, Installation]:
     """Return the current installations of some apps at a tenant, which must be few enough for one statement, without a check of rights."""
-    return {each.app: each for each in signing.read(ctx, tenant, apps)}
+    return {each.app: each for each in store.read_current(ctx.tx, tenant, apps)}
 
 
 def left_out_at(ctx: Context, app: AppId, tenants: Collection[TenantId]) -> dict[TenantId, tuple[str, ...]]:
@@ -72,12 +74,16 @@ def scopes_at(ctx: Context, tenant: TenantId) -> Iterator[tuple[AppId, tuple[str
 
 def origins_at(ctx: Context, tenant: TenantId) -> frozenset[str]:
     """Return the origins of all clients installed at one tenant, as ``facts`` has them for every tenant."""
-    return clients.origins_of(ctx, signing.counting_apps_at(ctx, tenant))
+    return clients.origins_of(ctx, _readable_at(ctx, tenant))
+
+
+def _readable_at(ctx: Context, tenant: TenantId) -> list[AppId]:
+    return [app for _, app, _ in store.read_installation_facts(ctx.tx, tenant=tenant)]
 
 
 def workflows_at(ctx: Context, tenant: TenantId, book: Book) -> tuple[str, ...]:
     """Return the workflows of a book that an app installed at a tenant may do and that expand into scopes, of the first APPS_ASKED apps."""
-    apps = signing.counting_apps_at(ctx, tenant)[:APPS_ASKED]
+    apps = _readable_at(ctx, tenant)[:APPS_ASKED]
     found = clients.facts_of_apps(ctx, apps)
     allowed = {
         name

@@ -1,6 +1,6 @@
 """Install apps at tenants, register sandbox apps dynamically, and read the facts about installations."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -17,7 +17,7 @@ from hilum.identity.policy import is_member, is_open_to
 from hilum.infra import lanes
 from hilum.infra.context import Context
 from hilum.infra.lanes import Lane
-from hilum.installations import answering, completeness, policy, signing, store
+from hilum.installations import answering, completeness, policy, store
 from hilum.installations.adding import add, audited
 from hilum.installations.answering import UnansweredService, list_unanswered
 from hilum.installations.completeness import Reasons, needs_at, no_reasons
@@ -51,9 +51,6 @@ from hilum.installations.models import (
 )
 from hilum.installations.places import hospitals_of
 from hilum.installations.scope_use import compare, propose
-from hilum.installations.signing import faults as signing_faults
-from hilum.installations.signing import states as signed_states
-from hilum.installations.signing import written_states
 from hilum.installations.unused import Permits, unused_scopes
 from hilum.kernel.errors import Conflict, Invalid, NotFound, Readers, not_shown
 from hilum.kernel.ids import AppId, TenantId
@@ -82,12 +79,9 @@ __all__ = [
     "origins_at",
     "register_dynamically",
     "scopes_at",
-    "signed_states",
-    "signing_faults",
     "unused_scopes",
     "was_removed",
     "workflows_at",
-    "written_states",
 ]
 _INSTALL_ANYWAY = "To install it anyway, confirm with `--anyway` (`anyway` in the API), or grant these too."
 _NARROW_ANYWAY = "To narrow it anyway, confirm with `--anyway` (`anyway` in the API); to stop it, remove it."
@@ -143,9 +137,9 @@ def _close_former(ctx: Context, tenant: TenantId, app: App) -> None:
     # The hospital approved the app under its former vendor.
     elif app.owner_since is not None and before.approved_at < app.owner_since:
         store.save_removed(ctx.tx, before.id, by="system:transfer", at=app.owner_since)
-    # Nobody approved what it is now.
-    elif signing.find(ctx, tenant, app.id) is None:
-        store.save_removed(ctx.tx, before.id, by="system:not_as_signed", at=ctx.now)
+    # It counts for nothing, and would keep the hospital from installing the app again (ADR 150).
+    elif not store.read_current(ctx.tx, tenant, [app.id]):
+        store.save_removed(ctx.tx, before.id, by="system:unreadable", at=ctx.now)
 
 
 def _installable(ctx: Context, order: InstallOrder) -> tuple[Tenant, App]:
@@ -188,6 +182,7 @@ def pin_networks(ctx: Context, installation_id: str, asked: Sequence[str]) -> In
     """
     action = "registry.installation.pin"
     before = _installation_for(ctx, installation_id, action)
+    _require_readable(ctx, before)
     networks = _networks(ctx, before.app, asked)
     if isinstance(networks, str):
         raise Invalid("installation_invalid", "The networks are invalid.", fields={"networks": networks})
@@ -203,7 +198,6 @@ def pin_networks(ctx: Context, installation_id: str, asked: Sequence[str]) -> In
         raise already_removed()
     registry.announce_change(ctx, after.app, at=after.tenant)
     audit.record(ctx, event)
-    signing.attest(ctx, after, before={after.app: before})
     return after
 
 
@@ -218,6 +212,7 @@ def narrow_installation(
 ) -> Installation:
     """Reduce the scopes, roles or duration of an installation. Raises NotFound, NotPermitted, Invalid, Conflict."""
     before = _installation_for(ctx, installation_id, "registry.installation.narrow")
+    _require_readable(ctx, before)
     faults = policy.narrow_faults(order, before, now=ctx.now)
     if faults := _place_faults(ctx, order, before.tenant, before.app) | faults:
         wider = beyond(order.scopes, before.scopes, allowed_as="installed")
@@ -235,7 +230,6 @@ def narrow_installation(
     facts = audited(after) | ({"without": list(without)} if without else {})
     registry.announce_change(ctx, after.app, at=after.tenant)
     audit.record(ctx, Event("registry.installation.narrow", tenant=after.tenant, app=after.app, facts=facts))
-    signing.attest(ctx, after, before={after.app: before})
     return after
 
 
@@ -248,18 +242,14 @@ def add_facility(ctx: Context, order: NewFacility) -> Facility:
     former = identity.find_former_facilities(ctx, facility)
     if not former:
         return facility
-    denying = {each.app: each for each in store.list_denying(ctx.tx, facility.tenant) if each.denied & former}
-    # Somebody could remove a deny from the database for this moment only, so that it is not kept.
-    signing.require_all(ctx, facility.tenant)
-    changed = [replace(each, denied=each.denied | {facility.id}) for each in denying.values()]
-    for after in changed:
+    denying = [each for each in store.list_denying(ctx.tx, facility.tenant) if each.denied & former]
+    for after in (replace(each, denied=each.denied | {facility.id}) for each in denying):
         store.save_installation(ctx.tx, after)
         registry.announce_change(ctx, after.app, at=after.tenant)
         event = Event(
             "registry.installation.narrow", tenant=after.tenant, app=after.app, facts=audited(after)
         )
         audit.record(ctx, event)
-    signing.attest(ctx, *changed, before=denying)
     return facility
 
 
@@ -273,6 +263,7 @@ def widen(ctx: Context, installation_id: str, order: WidenOrder) -> Installation
     # Security staff may take away, which is less than to give.
     if not policy.may_install(ctx.actor, before.tenant):
         raise audit.refusal(ctx, Event(action, tenant=before.tenant, app=before.app))
+    _require_readable(ctx, before)
     app = registry.get_app(ctx, before.app)
     if before.removed_at is not None or has_ended(ctx, before, app):
         raise already_removed(or_ended=True)
@@ -297,7 +288,6 @@ def widen(ctx: Context, installation_id: str, order: WidenOrder) -> Installation
     }
     registry.announce_change(ctx, after.app, at=after.tenant)
     audit.record(ctx, Event(action, tenant=after.tenant, app=after.app, facts=facts))
-    signing.attest(ctx, after, before={after.app: before})
     return after
 
 
@@ -329,28 +319,11 @@ def revalidate(ctx: Context, installation_id: str) -> Installation:
     store.save_validated(ctx.tx, found.id, by=str(ctx.actor), at=ctx.now)
     event = Event("registry.installation.validate", tenant=found.tenant, app=found.app)
     audit.record(ctx, replace(event, facts={"installation": found.id}))
-    after = replace(found, validated_at=ctx.now, validated_by=str(ctx.actor))
-    signing.attest(ctx, after, before={found.app: found})
-    return after
+    return replace(found, validated_at=ctx.now, validated_by=str(ctx.actor))
 
 
 def uninstall(ctx: Context, installation_id: str) -> Installation:
     """Remove an app from a tenant; its tokens there are refused from the next snapshot on. Raises NotFound, NotPermitted, Conflict."""
-    removed, before = _remove(ctx, installation_id)
-    signing.attest_removed(ctx, before)
-    return removed
-
-
-def uninstall_all(ctx: Context, of: Collection[str]) -> None:
-    """Remove several apps from a tenant; all rows are changed before any is signed. Raises NotFound, NotPermitted, Conflict."""
-    # In one order, as any two that remove several.
-    found = [_remove(ctx, each)[1] for each in sorted(of)]
-    for before in found:
-        signing.attest_removed(ctx, before)
-
-
-def _remove(ctx: Context, installation_id: str) -> tuple[Installation, Installation]:
-    """Change the row of an installation that is removed; return it as it is and as it was, to be signed last."""
     before = _installation_for(ctx, installation_id, "registry.installation.remove")
     if not store.save_removed(ctx.tx, before.id, by=str(ctx.actor), at=ctx.now):
         raise already_removed()
@@ -360,7 +333,7 @@ def _remove(ctx: Context, installation_id: str) -> tuple[Installation, Installat
         ctx, Event("registry.installation.remove", tenant=before.tenant, app=before.app, facts=facts)
     )
     disposals.ask_of_hospital(ctx, before.tenant, before.app, before.id)
-    return replace(before, removed_at=ctx.now, removed_by=str(ctx.actor)), before
+    return replace(before, removed_at=ctx.now, removed_by=str(ctx.actor))
 
 
 def already_removed(*, or_ended: bool = False) -> Conflict:
@@ -377,6 +350,13 @@ def _installation_for(ctx: Context, installation_id: str, action: str) -> Instal
     if not policy.may_see_installations(ctx.actor, found.tenant):
         raise NotFound("installation_not_found", "There is no such installation.")
     raise audit.refusal(ctx, Event(action, tenant=found.tenant, app=found.app))
+
+
+def _require_readable(ctx: Context, found: Installation) -> None:
+    """Check that an installation can be read. A change would store what stands for an unreadable value as if somebody had approved it. Raises Conflict."""
+    if found.removed_at is None and not store.read_current(ctx.tx, found.tenant, [found.app]):
+        detail = "A value of this installation cannot be read, so it has no effect. Remove it, and install the app again."
+        raise Conflict("installation_unreadable", detail)
 
 
 def list_installations(

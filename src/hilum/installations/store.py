@@ -1,12 +1,12 @@
-"""The tables of installations and of their sheets. Scopes, roles and facilities are each stored as one space-separated text."""
+"""The table of installations. Scopes, roles and facilities are each stored as one space-separated text."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
 from functools import lru_cache
 from itertools import chain
 from sys import intern
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -25,15 +25,14 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from hilum.infra.db import Instant, get_row, in_batches, insert_or_ignore, metadata
+from hilum.infra.db import Instant, get_row, insert_or_ignore, metadata
 from hilum.infra.sorting import NEVER, paged
 from hilum.infra.stored_enums import member_of
-from hilum.infra.unreadable import DAMAGED, Document, Moment, note
+from hilum.infra.unreadable import DAMAGED, Document, Moment, RowCheck, note
 from hilum.installations.models import SORTS, ApprovalRecord, Installation, InstallationFacts
-from hilum.installations.sheets import DECISIVE, Decisive, joined
 from hilum.kernel.ids import AppAtTenant, AppId, FacilityId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
-from hilum.kernel.times import from_micros, to_micros
+from hilum.kernel.times import from_micros
 from hilum.registry.models import Environment
 
 PARSED_BOUND = 50_000
@@ -98,23 +97,31 @@ installations = Table(
     ),
     Index(None, "app"),
 )
-sheets = Table(
-    "installations_sheet",
-    metadata,
-    # Its hospital and its number there.
-    Column("id", String(40), primary_key=True),
-    Column("tenant", String(32), nullable=False),
-    Column("lines", Text, nullable=False),
-)
 
 
 _ENVIRONMENTS = {each.value: each for each in Environment}
 _RECORDED = {each.name for each in fields(ApprovalRecord)} - {"without"}
 """What every approval record has; the rest came later."""
-_REMOVED_BY_SOMEBODY = (
-    installations.c.removed_at.is_not(None),
-    installations.c.removed_by.not_like("system:%"),
+DECISIVE = (
+    "tenant",
+    "app",
+    "scopes",
+    "roles",
+    "expires_at",
+    "approved_at",
+    "environment",
+    "facilities",
+    "denied",
+    "default_workflow",
+    "networks",
 )
+"""The columns that enforcement reads of an installation."""
+_CHECK = RowCheck(installations)
+
+
+def joined(of: frozenset[str]) -> str:
+    """Return words in their order, as the table has them."""
+    return " ".join(sorted(of))
 
 
 @lru_cache(maxsize=PARSED_BOUND)
@@ -134,7 +141,7 @@ def _facilities(joined: str) -> frozenset[FacilityId]:
 
 
 def _record(stored: Any) -> ApprovalRecord | None:
-    # What somebody wrote does not match what was signed, and must not keep anybody from removing it.
+    # A record that cannot be read must not keep anybody from removing the installation.
     if not isinstance(stored, dict) or not stored.keys() >= _RECORDED:
         return None
     facilities, end = stored["facilities"], stored["expires_at"]
@@ -200,7 +207,7 @@ def _installation(row: Row[Any]) -> Installation:
         expires_at=row.expires_at,
         removed_at=row.removed_at,
         removed_by=str(row.removed_by),
-        # A word that is not known was not signed, or is of a newer release: then enforcement has none of the installation (``facts_of``).
+        # A word that is not known may be of a newer release: then enforcement has none of the installation (``facts_of``).
         environment=_ENVIRONMENTS.get(row.environment, Environment.PRODUCTION),
         facilities=None if row.facilities is None else _facilities(row.facilities),
         denied=_facilities(row.denied),
@@ -223,10 +230,14 @@ def find_current(tx: Connection, tenant: TenantId, app: AppId) -> Installation |
 
 
 def read_current(tx: Connection, tenant: TenantId, apps: Collection[AppId]) -> list[Installation]:
-    """Read the current installations of some apps at a tenant, except those of a newer release."""
+    """Read the current installations of some apps at a tenant, except those of a newer release and those that cannot be read (ADR 150)."""
     query = select(installations).where(installations.c.tenant == tenant, installations.c.app.in_(apps))
     rows = tx.execute(query.where(installations.c.removed_at.is_(None)))
-    return [_installation(row) for row in rows if row.environment in _ENVIRONMENTS]
+    return [each for each in _CHECK.made(rows, _readable) if each is not None]
+
+
+def _readable(row: Row[Any]) -> Installation | None:
+    return _installation(row) if row.environment in _ENVIRONMENTS else None
 
 
 def read_at(tx: Connection, app: AppId, tenants: Collection[TenantId]) -> list[Installation]:
@@ -263,22 +274,13 @@ def list_denying(tx: Connection, tenant: TenantId) -> list[Installation]:
 
 
 def read_installation_facts(
-    tx: Connection, *, apps: Collection[AppId] | None = None, tenant: TenantId | None = None
-) -> Iterator[tuple[TenantId, AppId, InstallationFacts]]:
-    """Stream the facts of the current installations of some apps, or at a tenant, as the table has them."""
-    for row in read_decisive(tx, apps=apps, tenant=tenant):
-        if (found := facts_of(row)) is not None:
-            yield row[0], row[1], found
-
-
-def read_decisive(
     tx: Connection,
     of: Collection[AppAtTenant] | None = None,
     *,
     apps: Collection[AppId] | None = None,
     tenant: TenantId | None = None,
-) -> Iterator[tuple[Any, ...]]:
-    """Stream what enforcement reads of some current installations (by default of all): the columns of ``DECISIVE``."""
+) -> Iterator[tuple[TenantId, AppId, InstallationFacts]]:
+    """Stream the facts of some current installations (by default of all), except of those that cannot be read (ADR 150)."""
     # Times are read as integers and converted below, which costs less per row than the conversion of the column type.
     columns = (
         type_coerce(column, BigInteger) if isinstance(column.type, Instant) else column
@@ -294,14 +296,14 @@ def read_decisive(
         query = query.where(installations.c.tenant == tenant)
     # Streamed, because a million rows at once would double the memory of a worker while it starts.
     rows = tx.execute(query, execution_options={"yield_per": ROWS_AT_ONCE})
-    return map(tuple, chain.from_iterable(rows.partitions()))
+    for row in chain.from_iterable(rows.partitions()):
+        if (found := facts_of(row)) is not None:
+            yield row[0], row[1], found
 
 
-def facts_of(row: Decisive) -> InstallationFacts | None:
+def facts_of(row: Sequence[Any]) -> InstallationFacts | None:
     """Return the facts of a row; None if it is of a newer release. Repeated texts are parsed once and shared, to save memory."""
-    _, _, scopes, roles, end, since, word, facilities, denied, workflow, networks = cast(
-        "tuple[Any, ...]", row
-    )
+    _, _, scopes, roles, end, since, word, facilities, denied, workflow, networks = row
     try:
         environment = _ENVIRONMENTS.get(word) or member_of(
             Environment, word, "registry_installation.environment"
@@ -323,13 +325,8 @@ def facts_of(row: Decisive) -> InstallationFacts | None:
         )
     # A time beyond the calendar; a file of SQLite has values of any type, too.
     except DAMAGED:
-        note_unreadable(row)
+        note(installations.name, (f"{row[0]}/{row[1]}",))
         return None
-
-
-def note_unreadable(row: Decisive) -> None:
-    """Note the row of an installation that cannot be read, by its hospital and app."""
-    note(installations.name, (f"{row[0]}/{row[1]}",))
 
 
 def count_by_scopes(
@@ -391,7 +388,8 @@ def save_validated(tx: Connection, installation: str, *, by: str, at: datetime) 
 def was_removed(tx: Connection, tenant: TenantId, app: AppId) -> bool:
     """Check whether somebody ever removed an app from a tenant; one that expired or changed hands was not removed by anybody."""
     here = (installations.c.app == app, installations.c.tenant == tenant)
-    query = select(installations.c.id).where(*here, *_REMOVED_BY_SOMEBODY)
+    by_somebody = installations.c.removed_at.is_not(None), installations.c.removed_by.not_like("system:%")
+    query = select(installations.c.id).where(*here, *by_somebody)
     return tx.execute(query.limit(1)).first() is not None
 
 
@@ -412,59 +410,3 @@ def list_apps_at(tx: Connection, tenant: TenantId) -> list[AppId]:
 
 def delete_of_apps(tx: Connection, of: Collection[AppId]) -> None:
     tx.execute(installations.delete().where(installations.c.app.in_(of)))
-
-
-# --- sheets --------------------------------------------------------------------------------------------------------------------
-
-
-def read_sheets(tx: Connection, of: Collection[str] | None) -> dict[str, str]:
-    """Read the texts of some sheets (None: of all), by id."""
-    columns = select(sheets.c.id, sheets.c.lines)
-    if of is None:
-        rows = tx.execute(columns, execution_options={"yield_per": ROWS_AT_ONCE})
-        every = chain.from_iterable(rows.partitions())
-        # In SQLite somebody may have written a sheet that is no text, which does not match what was signed and is no error.
-        return {str(id_): str(lines) for id_, lines in every}
-    found: dict[str, str] = {}
-    for batch in in_batches(of):
-        found |= {row.id: str(row.lines) for row in tx.execute(columns.where(sheets.c.id.in_(batch)))}
-    return found
-
-
-def save_sheets(tx: Connection, of: Mapping[str, tuple[TenantId, str]]) -> None:
-    """Save the hospitals and texts of sheets."""
-    for batch in in_batches(of):
-        tx.execute(sheets.delete().where(sheets.c.id.in_(batch)))
-        tx.execute(sheets.insert(), [{"id": id_, "tenant": of[id_][0], "lines": of[id_][1]} for id_ in batch])
-
-
-def clear_sheets(tx: Connection) -> None:
-    """Delete every sheet, before all of them are written again."""
-    tx.execute(sheets.delete())
-
-
-def list_tenants(tx: Connection) -> list[TenantId]:
-    """List every tenant that ever had an installation."""
-    query = select(installations.c.tenant).distinct().order_by(installations.c.tenant)
-    return [TenantId(tenant) for tenant in tx.execute(query).scalars()]
-
-
-def stream_current(tx: Connection, tenant: TenantId) -> Iterator[tuple[Decisive, Installation]]:
-    """Stream the current installations of a tenant, each after what enforcement reads of it, also where that is a word which nobody knows."""
-    mine = select(installations).where(installations.c.tenant == tenant, installations.c.removed_at.is_(None))
-    rows = tx.execute(mine, execution_options={"yield_per": ROWS_AT_ONCE})
-    return ((_decisive(row), _installation(row)) for row in rows)
-
-
-def _decisive(row: Row[Any]) -> Decisive:
-    values = row._mapping
-    return [to_micros(found) if isinstance(found := values[name], datetime) else found for name in DECISIVE]
-
-
-def read_removed_apps(tx: Connection) -> dict[TenantId, set[AppId]]:
-    """Read the apps that somebody ever removed, by tenant. In one go over the table, which has no index for it."""
-    query = select(installations.c.tenant, installations.c.app).where(*_REMOVED_BY_SOMEBODY)
-    found: dict[TenantId, set[AppId]] = {}
-    for tenant, app in tx.execute(query):
-        found.setdefault(TenantId(tenant), set()).add(AppId(app))
-    return found

@@ -27,14 +27,10 @@ class Purpose(StrEnum):
     """Ed25519, signs versions of the rule book and that they were put in force."""
     DISPOSAL = "disposal"
     """RS256, which every OAuth library verifies; signs requests to dispose of data."""
-    REGISTRY = "registry"
-    """Ed25519, signs the category and the certifications of each app."""
-    ATTESTATION = "attestation"
-    """Ed25519, signs what counts row by row: agreements, mandates, rules of requests, exceptions, overrides, rollouts."""
     CERTIFICATE = "certificate"
     """Ed25519, signs certificates and their status lists, which anybody verifies by the published keys."""
     EVIDENCE = "evidence"
-    """Ed25519, signs the results of certification runs."""
+    """Ed25519, signs the results of certification runs, which anybody verifies by the published keys."""
 
 
 SIGNS_FOR_EVER = frozenset(
@@ -42,8 +38,6 @@ SIGNS_FOR_EVER = frozenset(
         Purpose.CHECKPOINT,
         Purpose.POLICY,
         Purpose.DISPOSAL,
-        Purpose.REGISTRY,
-        Purpose.ATTESTATION,
         Purpose.CERTIFICATE,
         Purpose.EVIDENCE,
     }

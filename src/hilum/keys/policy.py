@@ -18,8 +18,6 @@ ALGORITHMS = {
     Purpose.CHECKPOINT: "EdDSA",
     Purpose.POLICY: "EdDSA",
     Purpose.DISPOSAL: "RS256",
-    Purpose.REGISTRY: "EdDSA",
-    Purpose.ATTESTATION: "EdDSA",
     Purpose.CERTIFICATE: "EdDSA",
     Purpose.EVIDENCE: "EdDSA",
 }

@@ -107,11 +107,6 @@ def public_jwks(ctx: Context, purpose: Purpose, ring: str) -> dict[str, list[dic
     return {"keys": [key.public | {"kid": key.kid, "use": "sig", "alg": key.algorithm} for key in keys]}
 
 
-def has_keys(ctx: Context, purpose: Purpose) -> bool:
-    """Check whether a purpose with one ring has any key, which shows that something was signed."""
-    return bool(store.ring_keys(ctx.tx, purpose, ""))
-
-
 def sign_bytes(ctx: Context, purpose: Purpose, data: bytes) -> tuple[str, str]:
     """Sign with the purpose's Ed25519 key; return its kid and the signature in base64url."""
     return signer(ctx, purpose)(data)

@@ -2,7 +2,6 @@
 
 from datetime import datetime, timedelta
 
-from hilum.attestations.policy import digest_of
 from hilum.clients.models import Client, ClientFacts, ClientType
 from hilum.controls.policy import administers
 from hilum.identity.models import Person
@@ -83,11 +82,6 @@ def state_of(mandate: Mandate, now: datetime) -> MandateState:
     if mandate.agreed_at is None:
         return MandateState.WAITING if now < mandate.asked_at + WAITING_LIFE else MandateState.OVER
     return MandateState.IN_FORCE if mandate.lost_at is None else MandateState.APPROVER_LOST
-
-
-def signed_state(mandate: Mandate) -> tuple[str, str]:
-    """Return the subject of a mandate and the digest of all of it."""
-    return f"mandate/{mandate.id}", digest_of(mandate)
 
 
 def lost_since(approver: Person | None, mandate: Mandate, now: datetime) -> datetime | None:

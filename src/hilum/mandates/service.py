@@ -1,10 +1,8 @@
 """Ask for mandates, agree to them, end them, and follow their approvers."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from hilum.attestations import service as attestations
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.clients import service as clients
@@ -75,7 +73,6 @@ def ask(ctx: Context, order: NewMandate) -> Mandate:
     )
     store.add_mandate(ctx.tx, asked)
     audit.record(ctx, _event("mandates.mandate.ask", asked))
-    attestations.attest(ctx, policy.signed_state(asked))
     if approver is not None and approver.mail:
         cause, zone = _cause(asked, "asked"), identity.zone_of(ctx, asked.tenant)
         facts = _facts(ctx, asked, asked.ends_at)
@@ -104,7 +101,6 @@ def agree(ctx: Context, mandate_id: str) -> Mandate:
         raise Conflict(
             "mandate_decided", "This mandate has already been agreed to, or has ended. Read it again."
         )
-    attestations.require(ctx, policy.signed_state(found))
     client = clients.find_client(ctx, found.client)
     use = None if client is None else client.backend_use
     shown = (found.purpose, found.population, found.schedule)
@@ -117,13 +113,10 @@ def agree(ctx: Context, mandate_id: str) -> Mandate:
     by, why = str(ctx.actor), f"replaced by {found.id}"
     agreed = replace(found, agreed_at=ctx.now)
     before = store.list_agreed_at(ctx.tx, found.tenant, found.client, lock=True)
-    # An unsigned mandate is ended with them, so that signing it grants nothing.
     ended = [replace(each, ended_at=ctx.now, ended_by=by, end_reason=why) for each in before]
-    changed = [*ended, agreed]
-    for each in changed:
+    for each in [*ended, agreed]:
         _save(ctx, each)
     audit.record(ctx, _event("mandates.mandate.agree", agreed))
-    attestations.attest(ctx, *map(policy.signed_state, changed))
     return agreed
 
 
@@ -143,7 +136,6 @@ def end(ctx: Context, mandate_id: str, reason: str) -> Mandate:
     ended = replace(found, ended_at=ctx.now, ended_by=str(ctx.actor), end_reason=reason.strip())
     _save(ctx, ended)
     audit.record(ctx, _event("mandates.mandate.end", ended))
-    attestations.attest_end(ctx, policy.signed_state(ended))
     return ended
 
 
@@ -207,43 +199,30 @@ def _replaces_text(ctx: Context, tenant: TenantId, client: Client, environment: 
 
 
 def _agreed_at(ctx: Context, tenant: TenantId, client: Client) -> Mandate | None:
-    """Find the mandate of a client at a hospital that was agreed to, is not ended, and matches what was signed."""
-    found = attestations.intact(
-        ctx, lambda ctx: store.list_agreed_at(ctx.tx, tenant, client.id), policy.signed_state
-    )
+    """Find the mandate of a client at a hospital that was agreed to and is not ended."""
+    found = store.list_agreed_at(ctx.tx, tenant, client.id)
     return found[-1] if found else None
-
-
-def signed_states(ctx: Context) -> Iterator[tuple[str, str]]:
-    """Return subject and digest of every mandate."""
-    return map(policy.signed_state, store.read_all(ctx.tx))
 
 
 def follow_approvers(ctx: Context, after: str) -> str:
     """Record the loss of approvers and mail what ends soon, at most for a batch of mandates; return the id to continue ``after``, empty at the end."""
     found = store.list_agreed(ctx.tx, after, ctx.now)
-    lost: list[Mandate] = []
     for each in found:
         approver = identity.find_person(ctx, each.approver)
         since = policy.lost_since(approver, each, ctx.now)
         due = policy.reminder_due(each, ctx.now)
-        # A mandate whose signature does not match has no effect, and the job must not sign it again.
-        if (since is None and due is None) or not attestations.matches(ctx, policy.signed_state(each)):
-            continue
         if since is None:
-            assert due is not None, "one of the two"
+            if due is None:
+                continue
             facts, cause = _facts(ctx, each, each.ends_at), _cause(each, f"ends/{due.days}")
             also = [approver.mail] if approver is not None and approver.mail else []
             identity.mail_administrators(ctx, each.tenant, MailKind.MANDATE_ENDS, cause, facts, also=also)
         elif store.save_lost(ctx.tx, each.id, since):
             ctx.advance_epoch(MANDATES, f"mandate/{each.id}")
-            lost.append(replace(each, lost_at=since))
-            audit.record(ctx, _event("mandates.mandate.lose_approver", lost[-1]))
+            audit.record(ctx, _event("mandates.mandate.lose_approver", replace(each, lost_at=since)))
             ends = min(each.ends_at, since + GRACE)
             facts, cause = _facts(ctx, each, ends), _cause(each, "lost")
             identity.mail_administrators(ctx, each.tenant, MailKind.MANDATE_LOST, cause, facts)
-    if lost:
-        attestations.attest(ctx, *map(policy.signed_state, lost))
     return found[-1].id if found else ""
 
 

@@ -1,6 +1,5 @@
 """The table of mandates."""
 
-from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -102,11 +101,6 @@ def was_agreed(tx: Connection, tenant: TenantId, client: ClientId) -> bool:
     """Check whether any mandate of a client at a hospital was ever agreed to."""
     here = (mandates.c.tenant == tenant, mandates.c.client == client, mandates.c.agreed_at.is_not(None))
     return tx.execute(select(mandates.c.id).where(*here).limit(1)).first() is not None
-
-
-def read_all(tx: Connection) -> Iterator[Mandate]:
-    """Read every mandate."""
-    return (_mandate(row) for row in tx.execute(select(mandates)))
 
 
 def count_waiting(tx: Connection, tenant: TenantId, asked_after: datetime) -> int:

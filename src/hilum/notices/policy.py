@@ -18,7 +18,6 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from typing import Any
 
-from hilum.attestations.policy import digest_of
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.limits import too_long
 from hilum.kernel.sentences import moment
@@ -299,12 +298,6 @@ def subscribes(endpoint: Endpoint, event: str, app: str) -> bool:
     if event in TWO_PEOPLE and not endpoint.agreed_by:
         return False
     return not endpoint.events or event in endpoint.events
-
-
-def signed_state(endpoint: Endpoint) -> tuple[str, str]:
-    """Return the subject of an endpoint and the digest of what two people agreed to: what goes where."""
-    where = (endpoint.vendor, endpoint.app, endpoint.url, endpoint.events)
-    return f"webhook/{endpoint.id}", digest_of(endpoint.id, *where, endpoint.agreed_by)
 
 
 def events_fault(events: Sequence[str]) -> str:

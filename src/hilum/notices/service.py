@@ -5,13 +5,11 @@ while a mail server or receiver is waited for.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
-from hilum.attestations import service as attestations
-from hilum.attestations.policy import GONE
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.infra.context import Context
@@ -109,17 +107,11 @@ def put_event(ctx: Context, order: VendorEvent) -> list[Notice]:
     if faults := policy.facts_faults(kind.fields, order.facts):
         raise Invalid("notice_invalid", "The event is invalid; see fields.", fields=faults)
 
-    # What names patients is sent only to an endpoint that two people agreed to, whatever the row says now.
+    # What names patients is sent only to an endpoint that two people agreed to.
     two = order.type in models.TWO_PEOPLE
-
-    def read(ctx: Context) -> list[Endpoint]:
-        every = store.list_endpoints(ctx.tx, order.vendor, PageQuery("", ENDPOINTS_BOUND))
-        # A webhook that waits for approval is no fault, and must not be logged as one.
-        mine = [each for each in every if each.agreed_by or not two]
-        return [each for each in mine if policy.subscribes(each, kind.id, order.app)]
-
-    found = attestations.intact(ctx, read, policy.signed_state) if two else read(ctx)
-    put = [_put_webhook(ctx, each, order) for each in found]
+    every = store.list_endpoints(ctx.tx, order.vendor, PageQuery("", ENDPOINTS_BOUND))
+    mine = [each for each in every if each.agreed_by or not two]
+    put = [_put_webhook(ctx, each, order) for each in mine if policy.subscribes(each, kind.id, order.app)]
     return [each for each in put if each is not None]
 
 
@@ -220,23 +212,18 @@ def _opened(ctx: Context, notice: Notice) -> Attempt:
     endpoint = store.find_endpoint(ctx.tx, notice.recipient)
     if endpoint is None or endpoint.disabled:
         return Attempt(notice)
-    if notice.kind in models.TWO_PEOPLE and not is_agreed(ctx, endpoint):
+    if notice.kind in models.TWO_PEOPLE and not endpoint.agreed_by:
         return Attempt(notice)
     secrets = secrets_of(ctx, endpoint)
     text = vault().open(_SIGNED_SEALING, notice.sealed, notice.id).decode() if notice.sealed else ""
     return Attempt(notice, url=endpoint.url, secrets=secrets, link=text)
 
 
-def is_agreed(ctx: Context, endpoint: Endpoint) -> bool:
-    """Check whether two people have agreed that an endpoint receives what names patients, and that it is as they saw it."""
-    return bool(endpoint.agreed_by) and attestations.matches(ctx, policy.signed_state(endpoint))
-
-
 def receivers_of_disposals(ctx: Context, vendor: str, app: str) -> list[Endpoint]:
     """List the webhooks of a vendor that receive requests for disposal about an app."""
     kind = models.EventKind.DISPOSAL_REQUESTED.value
     found = store.list_endpoints(ctx.tx, vendor, PageQuery())
-    return [each for each in found if policy.subscribes(each, kind, app) and is_agreed(ctx, each)]
+    return [each for each in found if policy.subscribes(each, kind, app) and each.agreed_by]
 
 
 def secrets_of(ctx: Context, endpoint: Endpoint) -> tuple[str, ...]:
@@ -498,13 +485,7 @@ def agree_endpoint(ctx: Context, endpoint: Endpoint, by: str) -> Endpoint:
     agreed = replace(endpoint, agreed_by=by)
     store.save_endpoint(ctx.tx, agreed)
     _record_endpoint(ctx, "notices.endpoint.agree", agreed)
-    attestations.attest(ctx, policy.signed_state(agreed))
     return agreed
-
-
-def signed_states(ctx: Context) -> Iterator[tuple[str, str]]:
-    """Return subject and digest of every endpoint to which two people have agreed."""
-    return map(policy.signed_state, store.read_agreed(ctx.tx))
 
 
 def remove_endpoint(ctx: Context, endpoint_id: str) -> None:
@@ -512,5 +493,3 @@ def remove_endpoint(ctx: Context, endpoint_id: str) -> None:
     endpoint = _managed(ctx, "notices.endpoint.remove", endpoint_id)
     store.delete_endpoint(ctx.tx, endpoint.id)
     _record_endpoint(ctx, "notices.endpoint.remove", endpoint)
-    if endpoint.agreed_by:
-        attestations.attest_end(ctx, (policy.signed_state(endpoint)[0], GONE))

@@ -1,6 +1,6 @@
 """The outbox, and the table of webhook endpoints."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -293,11 +293,6 @@ def list_endpoints(tx: Connection, vendor: str, page: PageQuery) -> list[Endpoin
     query = by_key(select(endpoints), endpoints.c.id, page)
     query = query.where(endpoints.c.vendor == vendor) if vendor else query
     return [_endpoint(row) for row in tx.execute(query)]
-
-
-def read_agreed(tx: Connection) -> Iterator[Endpoint]:
-    """Read every endpoint to which two people have agreed."""
-    return (_endpoint(row) for row in tx.execute(select(endpoints).where(endpoints.c.agreed_by != "")))
 
 
 def save_endpoint(tx: Connection, endpoint: Endpoint) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from sqlalchemy import Column, Connection, Index, Select, String, Table, Text, bindparam, func, select
 
 from hilum.infra.db import metadata
-from hilum.infra.prepared_statements import PreparedStatement, prepare_rows
+from hilum.infra.prepared_statements import PreparedStatement
 from hilum.infra.sorting import newest_first
 from hilum.infra.stored_enums import member_of
 from hilum.infra.unreadable import Document, Moment, RowCheck
@@ -21,7 +21,7 @@ from hilum.policies.override_models import Override
 
 
 class Allowance(Protocol):
-    """The fields of every kind of allowance. Signed as a whole, except for its early end."""
+    """The fields of every kind of allowance."""
 
     @property
     def id(self) -> str: ...
@@ -35,10 +35,6 @@ class Allowance(Protocol):
     def ends_at(self) -> datetime: ...
     @property
     def agreed_at(self) -> datetime: ...
-    @property
-    def kid(self) -> str: ...
-    @property
-    def signature(self) -> str: ...
     @property
     def ended_at(self) -> datetime | None: ...
     @property
@@ -62,8 +58,6 @@ overrides = Table(
     Column("asked_by", String(120), nullable=False),
     Column("agreed_by", String(120), nullable=False),
     Column("agreed_at", Moment, nullable=False),
-    Column("kid", String(64), nullable=False),
-    Column("signature", String(120), nullable=False),
     Column("ended_at", Moment),
     Column("ended_by", String(120), nullable=False),
     Index("ix_policies_override_ends_at", "ends_at"),
@@ -89,8 +83,6 @@ exceptions = Table(
     Column("asked_by", String(120), nullable=False),
     Column("agreed_by", String(120), nullable=False),
     Column("agreed_at", Moment, nullable=False),
-    Column("kid", String(64), nullable=False),
-    Column("signature", String(120), nullable=False),
     Column("ended_at", Moment),
     Column("ended_by", String(120), nullable=False),
     Index("ix_policies_exception_ends_at", "ends_at"),
@@ -143,10 +135,6 @@ class Rows(Generic[W]):
         """List the allowances of an app that were agreed to by a time, oldest first."""
         return self._made(_agreed_by(self.table).records(tx, {"of": app, "by": at}))
 
-    def read_all(self, tx: Connection) -> list[W]:
-        """Read every allowance."""
-        return self._made(_every(self.table).records(tx, {}))
-
     def _live(self, query: Select[Any], now: datetime) -> Select[Any]:
         return query.where(self.table.c.ends_at > now, self.table.c.ended_at.is_(None))
 
@@ -161,11 +149,6 @@ class Rows(Generic[W]):
 
         # What cannot be read allows nothing.
         return [each for each in self.whole.made(rows, parsed) if each is not None]
-
-
-@cache
-def _every(table: Table) -> PreparedStatement:
-    return prepare_rows(table)
 
 
 @cache

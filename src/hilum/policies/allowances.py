@@ -4,14 +4,11 @@ Whether one counts is decided at each use (``in_force``), so it expires to deny;
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Generic, Protocol
 
-from hilum.attestations import service as attestations
-from hilum.attestations.policy import digest_of
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.controls.policy import administers
@@ -21,8 +18,6 @@ from hilum.kernel.errors import Conflict, Invalid, NotFound, Readers, not_shown
 from hilum.kernel.ids import AppId
 from hilum.kernel.limits import too_long, too_short
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
-from hilum.keys import service as keys
-from hilum.keys.models import Purpose
 from hilum.policies import rollout
 from hilum.policies.allowance_store import Rows, W
 from hilum.policies.models import POLICIES
@@ -32,17 +27,14 @@ from hilum.policies.tables import duration_text
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[W]):
-    """A kind of allowance. ``signed`` returns the signed bytes, ``event`` the audit event; ``bound``: the most that may be open."""
+    """A kind of allowance. ``event`` returns the audit event; ``bound``: the most that may be open."""
 
     noun: str
     rows: Rows[W]
-    signed: Callable[[W], bytes]
     bound: int
     event: Callable[[str, W, str], Event]
     add_action: str
     end_action: str
-    state: Callable[[W], str] = digest_of
-    """Returns the digest of an allowance with its early end, which is attested."""
 
 
 class Stated(Protocol):
@@ -80,14 +72,11 @@ def invalid(noun: str, faults: Mapping[str, str], longest: timedelta) -> Invalid
 
 
 def add(ctx: Context, kind: Kind[W], made: W) -> W:
-    """Sign and store an allowance that two people agreed to."""
-    kid, signature = keys.sign_bytes(ctx, Purpose.POLICY, kind.signed(made))
-    signed = replace(made, kid=kid, signature=signature)
-    kind.rows.add(ctx.tx, signed)
+    """Store an allowance that two people agreed to."""
+    kind.rows.add(ctx.tx, made)
     ctx.advance_epoch(POLICIES, f"{kind.noun}/{made.id}")
-    audit.record(ctx, kind.event(kind.add_action, signed, signed.reason))
-    attestations.attest(ctx, _state(kind, signed))
-    return signed
+    audit.record(ctx, kind.event(kind.add_action, made, made.reason))
+    return made
 
 
 def end(ctx: Context, kind: Kind[W], allowance_id: str, reason: str) -> W:
@@ -104,7 +93,6 @@ def end(ctx: Context, kind: Kind[W], allowance_id: str, reason: str) -> W:
         raise Conflict(f"{kind.noun}_over", f"This {kind.noun} has already ended.")
     ctx.advance_epoch(POLICIES, f"{kind.noun}/{found.id}")
     audit.record(ctx, kind.event(kind.end_action, ended, reason))
-    attestations.attest_end(ctx, _state(kind, ended))
     return ended
 
 
@@ -124,39 +112,20 @@ def list_page(ctx: Context, kind: Kind[W], page: PageQuery = FIRST_PAGE) -> list
 
 
 def live(ctx: Context, kind: Kind[W]) -> Mapping[AppId, tuple[W, ...]]:
-    """Return the open allowances by app. One whose signature does not match is ignored."""
+    """Return the open allowances by app."""
     found: defaultdict[AppId, tuple[W, ...]] = defaultdict(tuple)
-    for each in _intact(ctx, kind, lambda ctx: kind.rows.list_live(ctx.tx, ctx.now, kind.bound)):
-        if _is_as_signed(ctx, kind, each):
-            found[each.app] += (each,)
+    for each in kind.rows.list_live(ctx.tx, ctx.now, kind.bound):
+        found[each.app] += (each,)
     return dict(found)
 
 
 def at_a_time(ctx: Context, kind: Kind[W], app: AppId, at: datetime) -> list[W]:
-    """Return an app's intact allowances that had not been ended early at a time, as they were then."""
+    """Return an app's allowances that had not been ended early at a time, as they were then."""
     return [
         replace(each, ended_at=None, ended_by="")
-        for each in _intact(ctx, kind, lambda ctx: kind.rows.list_of(ctx.tx, app, at))
-        if (each.ended_at is None or each.ended_at > at) and _is_as_signed(ctx, kind, each)
+        for each in kind.rows.list_of(ctx.tx, app, at)
+        if each.ended_at is None or each.ended_at > at
     ]
-
-
-def signed_states(ctx: Context, kind: Kind[W]) -> Iterator[tuple[str, str]]:
-    """Return subject and digest of every allowance."""
-    return (_state(kind, each) for each in kind.rows.read_all(ctx.tx))
-
-
-def _intact(ctx: Context, kind: Kind[W], read: Callable[[Context], list[W]]) -> list[W]:
-    return attestations.intact(ctx, read, partial(_state, kind))
-
-
-def _state(kind: Kind[W], allowance: W) -> tuple[str, str]:
-    """Return the subject of an allowance and the digest of all of it, including its early end: deleting the end does not revive it."""
-    return f"{kind.noun}/{allowance.id}", kind.state(allowance)
-
-
-def _is_as_signed(ctx: Context, kind: Kind[W], allowance: W) -> bool:
-    return keys.verify_bytes(ctx, Purpose.POLICY, allowance.kid, kind.signed(allowance), allowance.signature)
 
 
 def _may_see(actor: Actor, allowance: W) -> bool:

@@ -9,9 +9,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from hilum.policies.document import canonical
-from hilum.policies.exception_models import PolicyException
 from hilum.policies.models import Application, Recorded, Version
-from hilum.policies.override_models import Override
 
 BEGINS = ""
 """``previous`` of an application that begins a chain: the first one, or one by which two people replaced what could not be trusted."""
@@ -52,52 +50,6 @@ def application_bytes(application: Application) -> bytes:
             "agreed_by": application.agreed_by,
             "previous": application.previous,
         }
-    )
-
-
-def override_bytes(override: Override) -> bytes:
-    """Return the signed bytes of an override: every field except its early end, which only removes."""
-    return canonical(
-        {
-            "what": "override",
-            "id": override.id,
-            "rule": override.rule,
-            "rule_digest": override.rule_digest,
-            "app": override.app,
-            "tenant": override.tenant,
-            "reason": override.reason,
-            "control": override.control,
-            "ends_at": override.ends_at.isoformat(),
-            "asked_by": override.asked_by,
-            "agreed_by": override.agreed_by,
-            "agreed_at": override.agreed_at.isoformat(),
-        }
-    )
-
-
-def exception_bytes(exception: PolicyException) -> bytes:
-    """Return the signed bytes of an exception: every field except its early end, which only removes."""
-    return canonical(
-        {
-            "what": "exception",
-            "id": exception.id,
-            "kind": exception.kind.value,
-            "app": exception.app,
-            "version": exception.version,
-            "tenant": exception.tenant,
-            "reason": exception.reason,
-            "tier": exception.tier,
-            "computed": exception.computed,
-            "category": exception.category,
-            "rules": list(exception.rules),
-            "book_digest": exception.book_digest,
-            "ends_at": exception.ends_at.isoformat(),
-            "asked_by": exception.asked_by,
-            "agreed_by": exception.agreed_by,
-            "agreed_at": exception.agreed_at.isoformat(),
-        }
-        # Without one as before there were any.
-        | ({"control": exception.control} if exception.control else {})
     )
 
 

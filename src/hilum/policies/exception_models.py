@@ -66,8 +66,6 @@ class PolicyException:
     category: str = ""
     rules: tuple[str, ...] = ()
     book_digest: str = ""
-    kid: str = ""
-    signature: str = ""
     ended_at: datetime | None = None
     ended_by: str = ""
     control: str = ""

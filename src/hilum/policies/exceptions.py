@@ -4,14 +4,12 @@ Who asks for one and what it is about is known to the room of apps (``registry.t
 """
 
 from collections.abc import Mapping
-from dataclasses import fields
 
-from hilum.attestations.policy import digest_of
 from hilum.audit.models import Event
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Unavailable
 from hilum.kernel.ids import AppId
-from hilum.policies import allowances, chain
+from hilum.policies import allowances
 from hilum.policies.allowance_store import EXCEPTIONS
 from hilum.policies.allowances import invalid, stated_faults
 from hilum.policies.exception_models import (
@@ -56,29 +54,18 @@ def _event(action: str, exception: PolicyException, reason: str) -> Event:
     return Event(action, app=exception.app, tenant=exception.tenant or "", facts=facts)
 
 
-def state_digest(exception: PolicyException) -> str:
-    """Return the digest of an exception; without a control in the form of older releases (C109)."""
-    if exception.control:
-        return digest_of(exception)
-    # As a tuple, which has the digest of the dataclass that had no such field.
-    names = (each.name for each in fields(exception) if each.name != "control")
-    return digest_of(tuple(getattr(exception, name) for name in names))
-
-
 EXCEPTION = allowances.Kind(
     "exception",
     EXCEPTIONS,
-    chain.exception_bytes,
     EXCEPTIONS_BOUND,
     _event,
     "policies.exception.add",
     "policies.exception.end",
-    state_digest,
 )
 
 
 def add_exception(ctx: Context, made: PolicyException) -> PolicyException:
-    """Sign and store an exception to which two people agreed."""
+    """Store an exception to which two people agreed."""
     return allowances.add(ctx, EXCEPTION, made)
 
 

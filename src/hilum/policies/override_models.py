@@ -39,8 +39,6 @@ class Override:
     asked_by: str
     agreed_by: str
     agreed_at: datetime
-    kid: str = ""
-    signature: str = ""
     ended_at: datetime | None = None
     ended_by: str = ""
 

@@ -3,7 +3,7 @@
 ``in_force.override_fault`` judges one when it is used.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -16,10 +16,9 @@ from hilum.infra.context import Context
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import NotPermitted, Unavailable
 from hilum.kernel.ids import AppId, TenantId
-from hilum.policies import allowances, chain, requirements, rollout
+from hilum.policies import allowances, requirements, rollout
 from hilum.policies.allowance_store import OVERRIDES
 from hilum.policies.allowances import invalid, stated_faults
-from hilum.policies.exceptions import EXCEPTION
 from hilum.policies.in_force import levelled
 from hilum.policies.models import (
     Book,
@@ -48,7 +47,6 @@ def _event(action: str, override: Override, reason: str) -> Event:
 OVERRIDE = allowances.Kind(
     "override",
     OVERRIDES,
-    chain.override_bytes,
     OVERRIDES_BOUND,
     _event,
     "policies.override.add",
@@ -156,12 +154,6 @@ def order_of(act: Act) -> OverrideOrder:
 def end_override(ctx: Context, override_id: str, reason: str) -> Override:
     """End an override at once (``allowances.end``). Raises NotFound, NotPermitted, Conflict (it is over)."""
     return allowances.end(ctx, OVERRIDE, override_id, reason)
-
-
-def signed_states(ctx: Context) -> Iterator[tuple[str, str]]:
-    """Return subject and digest of every override and exception."""
-    yield from allowances.signed_states(ctx, OVERRIDE)
-    yield from allowances.signed_states(ctx, EXCEPTION)
 
 
 def live_overrides(ctx: Context) -> Mapping[AppId, tuple[Override, ...]]:

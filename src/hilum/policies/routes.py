@@ -287,8 +287,6 @@ class OverrideShown(Shown):
     agreed_at: datetime
     ended_at: datetime | None
     ended_by: str
-    kid: str
-    signature: str
 
 
 class ExceptionShown(Shown):
@@ -316,8 +314,6 @@ class ExceptionShown(Shown):
     agreed_at: datetime
     ended_at: datetime | None
     ended_by: str
-    kid: str
-    signature: str
 
 
 class EndAsked(Strict):

@@ -67,7 +67,7 @@ from hilum.policies.models import (
     Widening,
 )
 from hilum.policies.override_models import Override, OverrideOrder
-from hilum.policies.overrides import OVERRIDE, end_override, live_overrides, signed_states
+from hilum.policies.overrides import OVERRIDE, end_override, live_overrides
 from hilum.policies.product_models import ScopeProduct
 from hilum.policies.products import custom_finding, notice_faults
 from hilum.policies.rollout import may_change, may_read
@@ -100,7 +100,6 @@ __all__ = [
     "require_exception",
     "save_progress",
     "set_aside",
-    "signed_states",
     "succession",
     "widenings",
 ]

@@ -102,7 +102,7 @@ class ScenarioOutcome(Shown):
 
 
 class EvidenceShown(Shown):
-    """The certified run: its signed result by digest, key and signature. ``genuine``: the signature matches."""
+    """The certified run: its signed result by digest, key and signature."""
 
     certification: str
     run: str
@@ -111,7 +111,6 @@ class EvidenceShown(Shown):
     result: str
     kid: str
     signature: str
-    genuine: bool
 
 
 class PrecedentsShown(BaseModel):

@@ -106,12 +106,6 @@ def find_vendors(tx: Connection, text: str, limit: int) -> list[tuple[VendorId, 
     return [(VendorId(row.id), row.name) for row in rows]
 
 
-def suspended_apps(tx: Connection) -> list[AppId]:
-    """List the suspended apps."""
-    of = select(apps.c.id).where(apps.c.state == AppState.SUSPENDED.value).order_by(apps.c.id)
-    return [AppId(each) for each in tx.execute(of).scalars()]
-
-
 def apps_of_vendors(tx: Connection, vendors: Collection[VendorId]) -> list[AppId]:
     """List the apps of some vendors."""
     query = select(apps.c.id).where(apps.c.vendor.in_(vendors)).order_by(apps.c.id)

@@ -3,10 +3,11 @@
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.infra.context import Context
+from hilum.kernel.errors import Conflict
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
 from hilum.policies.models import Book
 from hilum.policies.policy import tiers_to_certify
-from hilum.registry import attestations, store
+from hilum.registry import store
 from hilum.registry.models import (
     REGISTRY,
     App,
@@ -64,15 +65,21 @@ def add_single_tenant_app(
     return app, version
 
 
+def lock_as_read(ctx: Context, app: App) -> None:
+    """Lock an app, whose vendor and category the caller has read. Raises Conflict (it was moved or transferred meanwhile)."""
+    held = store.get_app(ctx.tx, app.id, lock=True)
+    if (held.vendor, held.category) != (app.vendor, app.category):
+        raise Conflict("concurrent_change", "A colleague changed this app at the same moment. Read it again.")
+
+
 def add_certification(
     ctx: Context, app: App, version: AppVersion, order: CertifyOrder, book: Book
 ) -> Certification:
     """Add a certification whose order was validated, with the tiers of its scopes by the rule book that allows it.
 
-    Raises Conflict: the app's category is not the one that was signed, or nothing that was signed can be trusted.
+    Raises Conflict (the app was moved or transferred meanwhile).
     """
-    signed_after = attestations.begin(ctx, app.id)
-    attestations.require_category(ctx, app)
+    lock_as_read(ctx, app)
     assessments = tiers_to_certify(book, applicant_of(app, version, order.scopes))
     certification = Certification(
         id=ctx.ids.new("cert"),
@@ -98,6 +105,5 @@ def add_certification(
     }
     if order.submission:
         facts["submission"] = order.submission
-    attestations.attest(ctx, app.id, signed_after)
     audit.record(ctx, Event("registry.certification.add", app=app.id, facts=facts))
     return certification

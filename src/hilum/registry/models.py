@@ -327,47 +327,13 @@ class DeltaReview:
 
 
 @dataclass(frozen=True, slots=True)
-class Attestation:
-    """The platform's signed statement about an app: its category, and its certifications by digest. Each contains the digest of the one before it.
-
-    ``after``: certifications up to this id are left out and count no more, since they did not match what was signed; usually empty.
-    ``digest``: of the app and its certifications; empty for an app that was deleted.
-    """
-
-    number: int
-    app: AppId
-    category: str
-    after: str
-    digest: str
-    made_at: datetime
-    previous: str
-    kid: str = ""
-    signature: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Attested:
-    """The newest trusted attestation of each app. ``head``: the digest of the newest of all, number ``last``.
-
-    ``fault``: why attestations are missing or do not match what was signed; empty if all of them are intact.
-    """
-
-    last: int
-    head: str
-    apps: Mapping[AppId, Attestation]
-    fault: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Certified:
-    """Apps with versions and certifications that match their signed state. Others are omitted; ``faults`` has the reason by app."""
+    """Apps with their versions and certifications. ``faults``: why an app has none, by app (ADR 150)."""
 
     apps: Mapping[AppId, App]
     versions: Mapping[VersionId, AppVersion]
     certifications: Mapping[AppId, tuple[Certification, ...]]
     faults: Mapping[AppId, str]
-    last: int
-    head: str
 
 
 @dataclass(frozen=True, slots=True)

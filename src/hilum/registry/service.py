@@ -16,10 +16,15 @@ from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
 from hilum.kernel.pages import PageQuery
 from hilum.policies import service as policies
 from hilum.policies.models import GRACE_DAYS_BOUND, PROOFS, OverrideOrder
-from hilum.registry import attestations, creation, policy, store
-from hilum.registry.attestations import require_as_signed
+from hilum.registry import creation, policy, store
 from hilum.registry.calls import read_calls, reading_of_calls
-from hilum.registry.creation import add_certification, add_single_tenant_app, announce_change
+from hilum.registry.certified import certifications_of, read_certified, require_readable
+from hilum.registry.creation import (
+    add_certification,
+    add_single_tenant_app,
+    announce_change,
+    lock_as_read,
+)
 from hilum.registry.delta_reviews import (
     in_force,
     list_delta_reviews,
@@ -49,7 +54,6 @@ from hilum.registry.models import (
     AppState,
     AppVersion,
     Certification,
-    Certified,
     CertifyOrder,
     Environment,
     MovedCertification,
@@ -59,7 +63,6 @@ from hilum.registry.models import (
     Profile,
     Vendor,
 )
-from hilum.registry.ownership import owner_state, owner_subject, sign_stop
 from hilum.registry.profiles import missing_metadata, profile_faults
 from hilum.registry.queries import (
     app_names,
@@ -101,6 +104,7 @@ __all__ = [
     "apps_of_vendors",
     "assess_version",
     "browse_apps",
+    "certifications_of",
     "decide_applied",
     "end_raise",
     "excess_certified",
@@ -116,20 +120,20 @@ __all__ = [
     "list_raised",
     "list_vendors",
     "list_versions",
+    "lock_as_read",
     "lower_tier",
     "note_finding_reviews",
     "note_next_reviews",
     "note_use_reviews",
     "open_reviews_of",
-    "owner_state",
-    "owner_subject",
     "raise_tier",
     "read_calls",
+    "read_certified",
     "read_profiles",
     "reading_of_calls",
     "record_applied",
     "refuse_held",
-    "require_as_signed",
+    "require_readable",
     "vendor_names",
     "view_app",
     "view_profile",
@@ -366,16 +370,16 @@ def withdraw_certification(ctx: Context, certification_id: str, *, ended: Ended 
     certification = store.get_certification(ctx.tx, certification_id)
     if not policy.may_certify(ctx.actor):
         raise audit.refusal(ctx, Event("registry.certification.withdraw", app=certification.app))
-    signed_after = attestations.begin(ctx, certification.app)
+    # Of two that are withdrawn at the same moment the second one finds what the first one left.
+    app = store.get_app(ctx.tx, certification.app, lock=True)
     # One statement decides between two withdrawals.
     if not store.save_withdrawn(ctx.tx, certification.id, ctx.now):
         raise Conflict("certification_withdrawn", "This certification has already been withdrawn.")
     facts = {"certification": certification.id, "version": certification.version}
     announce_change(ctx, certification.app)
-    attestations.attest(ctx, certification.app, signed_after)
     audit.record(ctx, Event("registry.certification.withdraw", app=certification.app, facts=facts))
     left = list(store.read_certifications(ctx.tx, [certification.app]))
-    grace = grace_of(ctx, store.get_app(ctx.tx, certification.app).category)
+    grace = grace_of(ctx, app.category)
     if all(policy.last_use(each, left, grace) <= ctx.now for each in left):
         ended(ctx, certification.app, certification.id)
     return replace(certification, withdrawn_at=ctx.now)
@@ -395,8 +399,6 @@ def change_category(
     book = policies.current(ctx).everywhere
     if faults := policy.category_faults(app, category, reason, book):
         raise Invalid("category_invalid", "The app cannot move to this category; see fields.", fields=faults)
-    signed_after = attestations.begin(ctx, app.id)
-    # Before the app is moved: until it is signed again, none of them counts.
     certifications = certifications_of(ctx, app.id)
     if not store.save_category(ctx.tx, app, category):
         raise Conflict("concurrent_change", "A colleague moved the app at the same moment. Read it again.")
@@ -414,7 +416,6 @@ def change_category(
         "reason": reason,
         "certify_again": {each.certification: list(each.certify_again) for each in moved},
     }
-    attestations.attest(ctx, app.id, signed_after)
     audit.record(ctx, Event("registry.app.category", app=app.id, facts=facts))
     return replace(app, category=category), moved
 
@@ -463,7 +464,6 @@ def change_owner(ctx: Context, app: App, to: VendorId) -> App:
     Everything issued to it before ends, and its certifications are withdrawn: legal review is about the vendor, and starts again.
     Raises Conflict (transferred meanwhile).
     """
-    signed_after = attestations.begin(ctx, app.id)
     after = replace(app, vendor=to, owner_since=ctx.now, active_since=ctx.now)
     if not store.save_owner(ctx.tx, after, app.vendor):
         raise Conflict("changed_since_read", "This app was transferred meanwhile. Read it again.")
@@ -471,23 +471,8 @@ def change_owner(ctx: Context, app: App, to: VendorId) -> App:
     withdrawn = store.save_all_withdrawn(ctx.tx, app.id, ctx.now)
     announce_change(ctx, app.id)
     facts = {"from": app.vendor, "to": to, "certifications_withdrawn": withdrawn}
-    attestations.attest(ctx, app.id, signed_after)
     audit.record(ctx, Event("registry.app.change_owner", app=app.id, facts=facts))
     return after
-
-
-def certifications_of(ctx: Context, app: AppId) -> list[Certification]:
-    """List all certifications of an app, newest first, without a permission check, for enforcement. Not paged.
-
-    None, if they do not match what was signed.
-    """
-    found = attestations.certified(ctx, [app]).certifications.get(app, ())
-    return sorted(found, key=lambda each: each.id, reverse=True)
-
-
-def read_certified(ctx: Context, of: Collection[AppId] | None) -> Certified:
-    """Read some apps (None: all) with their versions and certifications, including withdrawn ones, as they were signed."""
-    return attestations.certified(ctx, of)
 
 
 def read_versions(ctx: Context, of: Collection[AppId] | None) -> dict[VersionId, AppVersion]:
@@ -550,7 +535,6 @@ def delete_apps(ctx: Context, of: Collection[AppId]) -> list[App]:
     store.delete_apps(ctx.tx, of)
     for app in deleted:
         announce_change(ctx, app.id)
-    attestations.attest_gone(ctx, [app.id for app in deleted])
     return deleted
 
 
@@ -581,7 +565,6 @@ def _require_stoppable(ctx: Context, app_id: AppId, event: Event) -> App:
 
 def _set_state(ctx: Context, app_id: AppId, state: AppState, event: Event) -> App:
     app = _require_stoppable(ctx, app_id, event)
-    signed_after = attestations.begin_stop(ctx, app.id)
     # What was issued before a suspension stays invalid after it: the app counts as active only since now.
     since = ctx.now if state is AppState.ACTIVE else app.active_since
     after = replace(app, state=state, active_since=since)
@@ -589,8 +572,5 @@ def _set_state(ctx: Context, app_id: AppId, state: AppState, event: Event) -> Ap
     if not store.save_app_state(ctx.tx, after):
         raise Conflict("app_state_unchanged", f"The app is already {state.value}.")
     announce_change(ctx, app.id)
-    if signed_after is not None:
-        attestations.attest(ctx, app.id, signed_after)
     audit.record(ctx, event)
-    sign_stop(ctx, app, after)
     return after

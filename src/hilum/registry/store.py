@@ -479,12 +479,6 @@ def read_certifications(tx: Connection, of: Collection[AppId] | None) -> Iterato
     return _CERTIFICATION.made(rows, _certification)
 
 
-def newest_certification(tx: Connection, app: AppId) -> str:
-    """Return the highest id of an app's certifications, also of one that cannot be read; empty if it has none."""
-    newest = select(func.max(certifications.c.id)).where(certifications.c.app == app)
-    return str(tx.execute(newest).scalar() or "")
-
-
 def list_expired(
     tx: Connection, since: datetime, until: datetime, after: str, limit: int
 ) -> list[Certification]:

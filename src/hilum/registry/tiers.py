@@ -26,7 +26,7 @@ from hilum.policies.models import (
 )
 from hilum.policies.policy import as_of, assess, excess_scopes, raising_rules, writes
 from hilum.policies.service import add_exception, require_exception
-from hilum.registry import attestations, policy, store
+from hilum.registry import policy, store
 from hilum.registry.creation import announce_change
 from hilum.registry.delta_reviews import note_delta_reviews
 from hilum.registry.held import Barred
@@ -133,12 +133,9 @@ def end_raise(
 
 
 def _save(ctx: Context, before: AppVersion, after: AppVersion) -> None:
-    signed_after = attestations.begin(ctx, after.app)
     if not store.save_raise(ctx.tx, before, after.raised):
         raise Conflict("concurrent_change", "A colleague changed the tier at the same moment. Read it again.")
     announce_change(ctx, after.app)
-    # A raise that is deleted from the database must not lower the tier.
-    attestations.attest(ctx, after.app, signed_after)
     note_delta_reviews(ctx, [after.app])
 
 

@@ -2,12 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 
-from hilum.attestations import policy as attested
-from hilum.attestations import service as attestations
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.controls.policy import TENANT_ADMINISTRATOR
@@ -38,7 +34,6 @@ from hilum.signin import policy as signin_policy
 
 RESTORED = PersonId("system:restore")
 """The approver of the empty rules that a restore puts in force: nobody."""
-UNSIGNED = "These rules do not match what was signed, so none of them applies. Put rules in force again."
 NOWHERE = TenantId("-")
 """No tenant has this id."""
 OF_RULES = frozenset({Obstacle.NO_APPROVER, Obstacle.DISMISSED})
@@ -63,29 +58,7 @@ def put_in_force(
         )
     facts = {"version": made.version, "rules": [each.name for each in rules], "digest": digest_of(rules)}
     audit.record(ctx, Event("requests.rules.apply", tenant=tenant, facts=facts))
-    attestations.attest(ctx, signed_state(made))
     return made
-
-
-def trusted(ctx: Context, tenant: TenantId) -> RuleSet:
-    """Return the rules in force at a hospital; none of them, which lets every request wait for a person, if they do not match what was signed."""
-    stored = store.rules_in_force(ctx.tx, tenant)
-    if not stored.rules:
-        return stored
-    found = attestations.intact(ctx, lambda ctx: [store.rules_in_force(ctx.tx, tenant)], signed_state)
-    return found[0] if found else RuleSet(tenant, stored.version, (), UNSIGNED)
-
-
-def signed_state(rules: RuleSet) -> tuple[str, str]:
-    """Return the subject of a hospital's rules and the digest of those in force."""
-    written = [write_rule(each) for each in rules.rules]
-    state = (rules.tenant, rules.version, json.dumps(written, sort_keys=True), rules.note, rules.approver)
-    return f"rules/{rules.tenant}", attested.digest_of(*state, rules.in_force_at)
-
-
-def signed_states(ctx: Context) -> Iterator[tuple[str, str]]:
-    """Return subject and digest of the rules in force of every hospital."""
-    return map(signed_state, store.list_newest_rules(ctx.tx))
 
 
 def digest_of(rules: tuple[Rule, ...]) -> str:
@@ -96,7 +69,7 @@ def digest_of(rules: tuple[Rule, ...]) -> str:
 
 def view_rules(ctx: Context, tenant: TenantId | None) -> RuleSet:
     """Return the rules in force at a hospital. Raises NotFound (also for another hospital), NotPermitted."""
-    return trusted(ctx, _require_reader(ctx, tenant))
+    return store.rules_in_force(ctx.tx, _require_reader(ctx, tenant))
 
 
 def list_versions(ctx: Context, tenant: TenantId | None, page: PageQuery = FIRST_PAGE) -> list[RuleSet]:
@@ -172,11 +145,6 @@ def end_all(ctx: Context) -> list[RuleSet]:
     ]
     for rules in empty:
         store.add_rules(ctx.tx, rules)
-    # Where signed states are damaged, nothing can be signed, and unsigned rules decide nothing either.
-    with suppress(Conflict):
-        attestations.attest(
-            ctx, *(each for each in map(signed_state, empty) if attestations.can_sign(ctx, each[0]))
-        )
     return empty
 
 

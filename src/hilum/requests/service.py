@@ -1,6 +1,6 @@
 """Ask a hospital for an app, decide what is asked for, and hand it over."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hilum.audit import service as audit
@@ -108,7 +108,7 @@ def ask(ctx: Context, order: AskOrder) -> AppRequest:
         raise Invalid("request_invalid", "The request is invalid; see fields.", fields=faults)
     # An account has one role.
     role = min(ctx.actor.roles)
-    rules = rule_sets.trusted(ctx, tenant.id)
+    rules = store.rules_in_force(ctx.tx, tenant.id)
     facts = facts_of(ctx, place, order, role, rules)
     before = place.installed
     if (
@@ -505,11 +505,6 @@ def purge(ctx: Context) -> int:
 def end_rules(ctx: Context) -> int:
     """After a restore, replace the rules of every hospital that has some by empty ones; return at how many hospitals."""
     return len(rule_sets.end_all(ctx))
-
-
-def signed_states(ctx: Context) -> Iterator[tuple[str, str]]:
-    """Return subject and digest of the rules in force of every hospital."""
-    return rule_sets.signed_states(ctx)
 
 
 def _sees_all(actor: Actor, tenant: TenantId) -> bool:

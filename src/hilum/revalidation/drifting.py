@@ -88,11 +88,10 @@ class _Measure:
 
 
 def _measure(ctx: Context, certifications: Sequence[Certification]) -> _Measure | None:
-    """Return what a version's calls are compared with; None without an intact contract of its own."""
+    """Return what a version's calls are compared with; None without a contract of its own."""
     contracts = evidence.find_contracts(ctx, [each.id for each in certifications])
     held = tuple(contracts[each.id] for each in certifications if each.id in contracts)
-    # A contract whose signature does not match is not used; that is a finding of its own.
-    if not held or not all(each.genuine for each in held):
+    if not held:
         return None
     began = max(each.certified_at for each in certifications if each.id in contracts)
     free = (scope for each in certifications if each.id not in contracts for scope in each.scopes)

@@ -229,7 +229,7 @@ class Subject:
     """A certified app to check. ``day``: that of the round, or None if somebody requested the check at ``asked_at``.
 
     ``unused``: unused scopes. ``drift``: calls beyond the contract of the version that made them. ``service``: the results of its cell's criteria. ``public``: it has a
-    public client. ``bounced``: its vendor's contacts that mail does not reach. ``forged``: the faults of its contracts, by certification.
+    public client. ``bounced``: its vendor's contacts that mail does not reach.
     """
 
     app: AppId
@@ -240,7 +240,6 @@ class Subject:
     service: tuple[CriterionResult, ...] = ()
     public: bool = False
     bounced: tuple[Bounced, ...] = ()
-    forged: Mapping[str, str] = field(default_factory=dict)
     units: Units | None = None
     """The scopes that hospitals grant it; None if not counted."""
     day: date | None = None

@@ -35,7 +35,6 @@ from hilum.review.models import Check, Result
 from hilum.review.policy import may_decide, may_submit
 
 __all__ = ["FORMULA"]
-FORGED = "contract.as_signed"
 SEVERITIES: Mapping[str, Severity] = MappingProxyType(
     {
         # Somebody else may receive what is meant for the app.
@@ -56,7 +55,6 @@ SEVERITIES: Mapping[str, Severity] = MappingProxyType(
         "evidence.attached": Severity.LOW,
         "scopes.used": Severity.LOW,
         # Somebody wrote to the platform's database; the vendor is least responsible for that.
-        FORGED: Severity.LOW,
     }
 )
 
@@ -135,16 +133,6 @@ def concerns_of(checks: Iterable[Check], subject: Subject) -> list[Concern]:
             evidence=f"Nothing was permitted by these scopes for {UNUSED_DAYS} days, at any hospital: {listed(unused, LISTED_BOUND)}.",
             reproduction=f"hilum app scopes APP --days {UNUSED_DAYS}",
             fix="Have a version certified without them, or say in a submission what they are for.",
-        )
-    for certification, fault in subject.forged.items():
-        found[FORGED, certification] = Concern(
-            FORGED,
-            certification,
-            SEVERITIES[FORGED],
-            certain=True,
-            evidence=f"{fault} Until there is another one, calls are not compared with what was certified.",
-            reproduction=f"hilum app contract APP --certification {certification}",
-            fix="The platform's security people find out who wrote to the database (`hilum doctor`). Submit the version again with a run in the sandbox, which makes a new contract.",
         )
     for each in map(concern_of, subject.drift):
         found[each.rule, each.about] = each

@@ -11,7 +11,6 @@ from hilum.clients import service as clients
 from hilum.contacts import service as contacts
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Switch, Target, TargetKind
-from hilum.evidence import service as evidence
 from hilum.identity import service as identity
 from hilum.infra import lanes
 from hilum.infra.context import Context
@@ -132,7 +131,6 @@ def _read(ctx: Context, named: Subject, use: Use) -> Subject:
         service=stands,
         public=has_public_client(facts),
         bounced=_bounced(ctx, certification),
-        forged=evidence.contract_faults(ctx, app, certified),
         units=units_used(ctx, app, facts, use),
     )
 
@@ -270,9 +268,6 @@ def _keep(ctx: Context, followed: Followed) -> None:
             store.add_finding(ctx.tx, each)
         if each.state is State.OPEN:
             _record(ctx, "revalidation.finding.open", each)
-        if each.rule == policy.FORGED:
-            facts = {"certification": each.about, "finding": each.id, "fault": each.evidence}
-            audit.record(ctx, Event("evidence.contract.not_as_signed", app=each.app, facts=facts))
     for each in followed.kept:
         store.save_finding(ctx.tx, each)
     for each in followed.closed:
@@ -468,11 +463,6 @@ def list_findings(
     return store.list_findings(
         ctx.tx, page, vendor=own or "", app=app, state=state, overdue_at=ctx.now if overdue else None
     )
-
-
-def open_by_rule(ctx: Context, rule: str, limit: int) -> list[Finding]:
-    """List the open findings of one rule, for the host."""
-    return store.open_by_rule(ctx.tx, rule, limit)
 
 
 def view_finding(ctx: Context, finding_id: str) -> Finding:

@@ -147,12 +147,6 @@ def recently_closed(tx: Connection, app: AppId, since: datetime) -> list[Finding
     return [_finding(row) for row in tx.execute(query.order_by(findings.c.closed_at, findings.c.id))]
 
 
-def open_by_rule(tx: Connection, rule: str, limit: int) -> list[Finding]:
-    """List the open findings of one rule."""
-    query = select(findings).where(findings.c.rule == rule, findings.c.closed_at.is_(None))
-    return [_finding(row) for row in tx.execute(query.order_by(findings.c.id).limit(limit))]
-
-
 def get_finding(tx: Connection, finding_id: str) -> Finding:
     """Get a finding. Raises NotFound."""
     row = row_of(tx, findings, finding_id)

@@ -75,7 +75,7 @@ UNFINISHED = frozenset({RolloutState.RUNNING, RolloutState.PAUSED})
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """A rollout: its signed plan, its state, signed with each change, and, unsigned, the reason and the last measurements.
+    """A rollout: its plan, its state, the reason and the last measurements.
 
     ``before``: the versions in force when it began, the only ones that it goes back to.
     """
@@ -91,8 +91,6 @@ class Rollout:
     asked_by: str
     agreed_by: str
     began_at: datetime
-    kid: str = ""
-    signature: str = ""
     state: RolloutState = RolloutState.RUNNING
     why: str = ""
     measured: Mapping[str, Any] = field(default_factory=dict)

@@ -94,21 +94,17 @@ class RolloutShown(BaseModel):
     began_at: datetime
     ended_at: datetime | None
     measured: dict[str, Any]
-    kid: str
-    signature: str
 
     @classmethod
     def of(cls, plan: Rollout) -> Self:
         """Build it of a rollout."""
-        signed = {name: value for name, value in policy.document(plan).items() if name != "what"}
+        plain = {name: value for name, value in policy.document(plan).items() if name != "what"}
         return cls(
-            **signed,
+            **plain,
             state=plan.state,
             why=plan.why,
             ended_at=plan.ended_at,
             measured=dict(plan.measured),
-            kid=plan.kid,
-            signature=plan.signature,
         )
 
 

@@ -1,24 +1,20 @@
 """Rollouts: started by two people, run by a job, stopped by one person."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
 from hilum.approvals.models import Act, Approval, ApprovalKind, Asked, CarriedOut
-from hilum.attestations import service as attestations
-from hilum.attestations.policy import digest_of
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor
 from hilum.kernel.batches import batched
-from hilum.kernel.errors import Conflict, HilumError, Invalid, NotPermitted, Readers, Unavailable, not_shown
+from hilum.kernel.errors import Conflict, HilumError, Invalid, NotPermitted, Readers, not_shown
 from hilum.kernel.ids import AppId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
-from hilum.keys import service as keys
-from hilum.keys.models import Purpose
 from hilum.policies import service as policies
 from hilum.policies.models import ApplyOrder, CurrentVersions, DryRun, Widening
 from hilum.registry import service as registry
@@ -151,12 +147,9 @@ def _begin(ctx: Context, order: RolloutOrder, run: DryRun | None, *, agreed_by: 
         agreed_by=agreed_by,
         began_at=ctx.now,
     )
-    kid, signature = keys.sign_bytes(ctx, Purpose.POLICY, policies.canonical(policy.document(plan)))
-    plan = replace(plan, kid=kid, signature=signature)
     store.add(ctx.tx, plan)
     _record(ctx, "policies.rollout.start", plan, agreed_by=agreed_by)
     _reach(ctx, plan, Position((), before.last), run)
-    attestations.attest(ctx, signed_state(plan))
     return plan
 
 
@@ -176,7 +169,6 @@ def unfinished(ctx: Context) -> tuple[Rollout, Position] | None:
     plan = store.find_unfinished(ctx.tx)
     if plan is None:
         return None
-    _require_state(ctx, plan)
     return plan, _position(ctx, plan)
 
 
@@ -186,39 +178,11 @@ def announce(ctx: Context, plan_id: str) -> bool:
     # Only a running rollout reaches further rings.
     if plan.state is not RolloutState.RUNNING:
         return False
-    _require_state(ctx, plan)
     return sunsets.notify_ahead(ctx, policy.ahead_of(plan))
 
 
-def _require_state(ctx: Context, plan: Rollout) -> None:
-    """Check the signature of a rollout's state. Raises Unavailable."""
-    if not attestations.matches(ctx, signed_state(plan)):
-        # Read again: it may have changed just now.
-        plan = store.get(ctx.tx, plan.id)
-        if not attestations.matches(ctx, signed_state(plan)):
-            detail = f"The state of rollout {plan.id} does not match what was signed: it neither advances nor goes back. Stop it."
-            raise Unavailable("rollout_not_as_signed", detail)
-
-
-def signed_state(plan: Rollout) -> tuple[str, str]:
-    """Return the subject of a rollout and the digest of its plan and state. Reason and measurements are not signed: they change no step."""
-    return f"rollout/{plan.id}", digest_of(
-        policies.canonical(policy.document(plan)).hex(), plan.state, plan.ended_at
-    )
-
-
-def signed_states(ctx: Context) -> Iterator[tuple[str, str]]:
-    """Return subject and digest of every rollout."""
-    return map(signed_state, store.read_all(ctx.tx))
-
-
 def _position(ctx: Context, plan: Rollout) -> Position:
-    """Return the position of a rollout. Raises Unavailable if the signature of its plan, or of the rule book, does not match."""
-    signed = policies.canonical(policy.document(plan))
-    if not keys.verify_bytes(ctx, Purpose.POLICY, plan.kid, signed, plan.signature):
-        raise Unavailable(
-            "rollout_not_as_signed", f"Rollout {plan.id} does not match what was signed. Stop it."
-        )
+    """Return the position of a rollout. Raises Unavailable if the rule book does not match what was signed."""
     return policy.position(plan, policies.applications_after(ctx, plan.before.last, 2 * len(plan.rings)))
 
 
@@ -228,7 +192,6 @@ def carry_out_verdict(ctx: Context, plan_id: str, seen: Position, verdict: Verdi
     A regression is recorded first; the next transaction goes back (``roll_back``). Raises Conflict, Unavailable.
     """
     plan = store.get(ctx.tx, plan_id, lock=True)
-    _require_state(ctx, plan)
     position = _position(ctx, plan)
     if plan.state is not RolloutState.RUNNING:
         return plan
@@ -243,7 +206,6 @@ def carry_out_verdict(ctx: Context, plan_id: str, seen: Position, verdict: Verdi
             paused = replace(plan, state=RolloutState.PAUSED)
             store.save_state(ctx.tx, paused)
             _record(ctx, "policies.rollout.pause", paused, why=verdict.why)
-            attestations.attest(ctx, signed_state(paused))
             return paused
         case Step.FINISH:
             return _end(ctx, plan, RolloutState.DONE, verdict.why)
@@ -257,7 +219,6 @@ def carry_out_verdict(ctx: Context, plan_id: str, seen: Position, verdict: Verdi
 def roll_back(ctx: Context, plan_id: str) -> Rollout:
     """Restore the versions in force before the rollout, and only these; for the job. Raises Unavailable."""
     plan = store.get(ctx.tx, plan_id, lock=True)
-    _require_state(ctx, plan)
     if plan.state is not RolloutState.PAUSED:
         return plan
     position = _position(ctx, plan)
@@ -279,7 +240,6 @@ def _end(ctx: Context, plan: Rollout, state: RolloutState, why: str) -> Rollout:
     ended = replace(plan, state=state, why=why, ended_at=ctx.now)
     store.save_state(ctx.tx, ended)
     _record(ctx, "policies.rollout.end", ended, state=state.value, why=why)
-    attestations.attest_end(ctx, signed_state(ended))
     return ended
 
 
@@ -300,10 +260,7 @@ def stop(ctx: Context, plan_id: str, reason: str) -> Rollout:
 
 
 def _apply_the_stop(ctx: Context, plan: Rollout, reason: str) -> None:
-    """Apply the version once more where it is in force already: a signed application that overtakes the rollout.
-
-    Without it only the row would say that a person stopped it, and whoever set the row back to running would resume it.
-    """
+    """Apply the version once more where it is in force already: an application that overtakes the rollout."""
     position = _position(ctx, plan)
     if position.overtaken or not position.reached:
         return

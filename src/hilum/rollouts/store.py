@@ -1,6 +1,5 @@
-"""The table of rollouts. The signed document of a rollout never changes."""
+"""The table of rollouts. The document of a rollout never changes."""
 
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -21,8 +20,6 @@ plans = Table(
     Column("id", String(64), primary_key=True),
     Column("version", Integer, nullable=False),
     Column("document", Text, nullable=False),
-    Column("kid", String(64), nullable=False),
-    Column("signature", String(120), nullable=False),
     Column("state", String(16), nullable=False),
     Column("why", Text, nullable=False),
     Column("measured", JSON, nullable=False),
@@ -34,7 +31,7 @@ plans = Table(
 def add(tx: Connection, plan: Rollout) -> None:
     text = orjson.dumps(document(plan), option=orjson.OPT_SORT_KEYS).decode()
     values = {"id": plan.id, "version": plan.version, "document": text}
-    tx.execute(plans.insert().values(values | {"kid": plan.kid, "signature": plan.signature} | _state(plan)))
+    tx.execute(plans.insert().values(values | _state(plan)))
 
 
 def save_state(tx: Connection, plan: Rollout) -> None:
@@ -57,11 +54,6 @@ def find_unfinished(tx: Connection) -> Rollout | None:
 def list_plans(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[Rollout]:
     """List rollouts, newest first."""
     return [_plan(row) for row in tx.execute(newest_first(select(plans), plans, page))]
-
-
-def read_all(tx: Connection) -> Iterator[Rollout]:
-    """Read every rollout."""
-    return (_plan(row) for row in tx.execute(select(plans)))
 
 
 def _state(plan: Rollout) -> dict[str, Any]:
@@ -89,8 +81,6 @@ def _plan(row: Row[Any]) -> Rollout:
         asked_by=found["asked_by"],
         agreed_by=found["agreed_by"],
         began_at=datetime.fromisoformat(found["began_at"]),
-        kid=row.kid,
-        signature=row.signature,
         state=RolloutState(row.state),
         why=row.why,
         measured=row.measured,

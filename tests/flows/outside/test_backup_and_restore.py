@@ -18,7 +18,6 @@ import pytest
 from sqlalchemy import delete
 
 from hilum.app import backup as backups
-from hilum.attestations import store as tree
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.audit import store as records
@@ -400,22 +399,15 @@ def test_a_restore_that_the_disk_refuses_leaves_what_was_there(
     )
 
 
-def forget_what_is_signed(database: Database) -> None:
-    """Purge what older releases knew nothing of: records of rule books and of attestations, the key of the latter, and what is signed row by row.
-
-    Beside them, tables without a book or an attestation are deleted ones.
-    """
+def forget_keys_and_books(database: Database) -> None:
+    """Purge what older releases knew nothing of: records of rule books, beside which tables without a book are deleted ones, and the key of certificates."""
     soon = SystemClock().now() + timedelta(minutes=1)
     uow = UnitOfWork.create(database, SystemClock(), SystemIds(), "older")
 
     def verb(ctx: Context) -> None:
-        for kind in ("policies", "registry", "attestations"):
-            ctx.tx.execute(delete(records.audit_payload).where(records.audit_payload.c.kind == kind))
-            audit.record(ctx, Event(PURGE_ACTION, reason=f"{kind} before {soon.isoformat()}"))
-        ours = (Purpose.REGISTRY.value, Purpose.ATTESTATION.value, Purpose.CERTIFICATE.value)
-        ctx.tx.execute(delete(signing_key).where(signing_key.c.purpose.in_(ours)))
-        for table in (tree.tree_heads, tree.leaves, tree.nodes):
-            ctx.tx.execute(delete(table))
+        ctx.tx.execute(delete(records.audit_payload).where(records.audit_payload.c.kind == "policies"))
+        audit.record(ctx, Event(PURGE_ACTION, reason=f"policies before {soon.isoformat()}"))
+        ctx.tx.execute(delete(signing_key).where(signing_key.c.purpose == Purpose.CERTIFICATE.value))
 
     uow.write_now(verb, actor=SYSTEM, trace=TRACE)
 
@@ -425,7 +417,7 @@ def of_older_release(copy: Path, control: str, revision: str, key: str) -> None:
     database = Database(control)
     manifest = orjson.loads((copy / backups.MANIFEST).read_bytes())
     try:
-        forget_what_is_signed(database)
+        forget_keys_and_books(database)
         downgrade(control, revision)
         gate = database.read(lambda tx: schema_gate.read(tx, revision))
     finally:

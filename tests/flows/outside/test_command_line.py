@@ -75,7 +75,7 @@ EXPECTED = {
     "request-rule list", "request-rule versions", "request-rule set", "request-rule try", "installation newer", "installation accept",
     "consent export", "consent list", "disposal list", "disposal show", "disposal answer",
     "idp hosts", "idp allow", "idp disallow", "idp add", "idp key", "idp change", "idp on", "idp off", "idp list", "idp show", "idp try", "idp link", "idp links", "idp unlink",
-    "history", "hold place", "hold list", "hold release", "keys rotate", "keys attest", "app reread",
+    "history", "hold place", "hold list", "hold release", "keys rotate", "app reread",
 }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ APPLICANT = Applicant(
     certified_tier=None,
 )
 NEEDED = tuple(sorted(BOOK.categories["scheduling"].cells[tier].scenarios) for tier in BOOK.categories["scheduling"].cells)[-1]  # fmt: skip
-SEEN = RunSummary("run_1", NOW - timedelta(days=1), "passed", 1, tuple(NEEDED), "d" * 64, genuine=True)
+SEEN = RunSummary("run_1", NOW - timedelta(days=1), "passed", 1, tuple(NEEDED), "d" * 64)
 
 
 def judged(
@@ -58,7 +58,6 @@ def test_a_run_that_was_passed_is_evidence() -> None:
     "seen",
     [
         None,
-        replace(SEEN, genuine=False),
         replace(SEEN, state="failed"),
         replace(SEEN, state="incomplete"),
         replace(SEEN, at=NOW - RESULT_LIFE),

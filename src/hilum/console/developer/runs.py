@@ -142,7 +142,6 @@ def _one(ctx: Context, visit: Visit, start: int) -> tuple[App, Any, dict[str, An
         "acts": acts,
         "begins": acts and ctx.now < run.expires_at,
         "faults": run.result.get("faults", ()),
-        "forged": bool(run.result) and not evidence.check_result(ctx, run),
         **run_words.records(run, start, address("developer.run", run.id)),
         "sandbox": address("developer.sandbox", app.id),
         "proposal": address("developer.proposal", app.id, run=run.id) if run.rows else "",

@@ -38,7 +38,7 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
             (
                 each,
                 names[AppId(each.app)].name if each.app in names else "every app",
-                *_deletions(ctx, each),
+                *_deletions(each),
                 address("developer.approval", asked[each.id]) if each.id in asked else "",
             )
             for each in found
@@ -46,11 +46,11 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
     }
 
 
-def _deletions(ctx: Context, endpoint: Endpoint) -> tuple[str, str]:
+def _deletions(endpoint: Endpoint) -> tuple[str, str]:
     """Return whether a webhook receives requests to delete data, in words, and how it is shown."""
     if endpoint.events and EventKind.DISPOSAL_REQUESTED.value not in endpoint.events:
         return "no requests to delete", "plain"
-    if notices.is_agreed(ctx, endpoint):
+    if endpoint.agreed_by:
         return "also requests to delete", "good"
     return "no requests to delete yet", "warn"
 

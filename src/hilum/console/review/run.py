@@ -33,5 +33,4 @@ def _read(ctx: Context, visit: Visit, start: int) -> dict[str, Any]:
         "app_page": address("operations.app", run.app),
         "scenarios": run_words.scenarios(run),
         "faults": run.result.get("faults", ()),
-        "forged": bool(run.result) and not evidence.check_result(ctx, run),
     }
