@@ -17,6 +17,7 @@ from hilum.standards.fhir.visibility import (
     subjects_of,
     targets_of,
 )
+from tests.sim.one_world import in_one_world
 
 BASES = ("http://here.example/fhir/",)
 LISTED = sorted(VISIBILITY)
@@ -66,7 +67,7 @@ def test_the_narrowing_parameter_looks_at_exactly_the_deciding_elements(name: st
     rule = VISIBILITY[name]
     expression = parameters_of(name)[rule.narrow].expression.removesuffix(".where(resolve() is Patient)")
 
-    expected = "id" if rule.belonging is Belonging.SELF else f"{name}.{'.'.join(rule.paths[0])}"
+    expected = "Resource.id" if rule.belonging is Belonging.SELF else f"{name}.{'.'.join(rule.paths[0])}"
     assert expression == expected
     assert len(rule.paths) <= 1
 
@@ -186,7 +187,7 @@ ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
         ({}, False),
         ({"security": []}, False),
         ({"security": [{"system": CONFIDENTIALITY, "code": "N"}]}, False),
-        ({"security": [{"system": "http://other.example", "code": "R"}]}, False),
+        ({"security": [{"system": "http://other.example", "code": "N"}]}, False),
         ({"security": [{"system": CONFIDENTIALITY, "code": "R"}]}, True),
         ({"security": [{"system": CONFIDENTIALITY, "code": "v"}]}, True),
         ({"security": [{"system": "urn:oid:2.16.840.1.113883.5.25", "code": "N"}]}, False),
@@ -213,6 +214,21 @@ def test_labels_restrict_and_unreadable_ones_too(meta: Any, expected: bool) -> N
     assert is_restricted({"resourceType": "Observation", "meta": meta}) is expected
 
 
+@in_one_world(
+    "system",
+    [
+        None, "", 5, CONFIDENTIALITY.replace("http:", "https:"), f"{CONFIDENTIALITY}/", f" {CONFIDENTIALITY} ", CONFIDENTIALITY.upper(),
+        f"{CONFIDENTIALITY}|2.0.0", "urn:oid:2.16.840.1.113883.5.25", "http://terminology.hl7.org/CodeSystem/v2-0177", "http://hospital.example/labels",
+    ],
+)  # fmt: skip
+def test_a_label_withholds_however_its_system_is_spelled(system: Any) -> None:
+    """C82: HL7 v2 tables, C-CDA and hospitals have the same codes under systems of their own, and unknown means withheld."""
+    for code in ("V", "r", " R ", "HIV", "42CFRPart2"):
+        assert is_restricted({"meta": {"security": [{"system": system, "code": code}]}}), code
+    for code in ("N", "TREAT", "U"):
+        assert not is_restricted({"meta": {"security": [{"system": system, "code": code}]}}), code
+
+
 @pytest.mark.parametrize(
     ("inside", "expected"),
     [
@@ -232,6 +248,7 @@ def test_labels_restrict_and_unreadable_ones_too(meta: Any, expected: bool) -> N
         ({"securityLabel": []}, False),
         ({"confidentiality": "N"}, False),
         ({"confidentiality": "N", "meta": {"security": [{"code": "R"}]}}, True),
+        ({"confidentiality": "N", "securityLabel": [{"coding": [{"code": "R"}]}]}, True),
     ],
 )
 def test_a_document_is_restricted_by_what_it_says_of_itself(inside: dict[str, Any], expected: bool) -> None:

@@ -7,46 +7,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-_CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
-_ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
-
 # Codes for information that law or custom protects specially: substance use treatment (42 CFR Part 2), mental
 # health, HIV, genetics, sexual and domestic violence, and Confidentiality R and V.
-WITHHELD: Mapping[str, frozenset[str]] = MappingProxyType(
-    {
-        _CONFIDENTIALITY: frozenset({"R", "V"}),
-        _ACT_CODE: frozenset(
-            {
-                "42CFRPart2",
-                "ETH",
-                "ETHUD",
-                "ALC",
-                "ALCUD",
-                "SUD",
-                "OPIOIDUD",
-                "GDIS",
-                "HIV",
-                "STD",
-                "MH",
-                "PSY",
-                "PSYTHPN",
-                "PSYCHPN",
-                "BH",
-                "SEX",
-                "SPI",
-                "SDV",
-                "SXO",
-                "VIP",
-                "TABOO",
-                "CEL",
-                "DVD",
-                "PREGNANT",
-            }
-        ),
-    }
-)
-"""System -> codes that withhold a resource. Codes are compared without regard to case."""
-
 CATEGORIES: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "confidential": frozenset({"R", "V"}),
@@ -63,18 +25,9 @@ CATEGORIES: Mapping[str, frozenset[str]] = MappingProxyType(
         "specially_protected": frozenset({"SPI"}),
     }
 )
-"""Category -> its codes among WITHHELD; each of these is in one category."""
+"""Category -> its codes, which withhold a resource; each of them is in one category. They are compared without regard to case."""
 
-_SPELLINGS = {
-    _CONFIDENTIALITY: ("urn:oid:2.16.840.1.113883.5.25", "http://hl7.org/fhir/v3/Confidentiality"),
-    _ACT_CODE: ("urn:oid:2.16.840.1.113883.5.4", "http://hl7.org/fhir/v3/ActCode"),
-}
-"""Identifiers of the same systems in C-CDA and before R4: resources converted from there keep their old labels."""
-_FOLDED = {
-    spelling: frozenset(code.casefold() for code in codes)
-    for system, codes in WITHHELD.items()
-    for spelling in (system, *_SPELLINGS[system])
-}
+_CATEGORY_OF = {code.casefold(): name for name, codes in CATEGORIES.items() for code in codes}
 
 
 def is_restricted(resource: dict[str, Any]) -> bool:
@@ -89,16 +42,13 @@ def is_restricted(resource: dict[str, Any]) -> bool:
     if meta and _any_restricts(meta.get("security")):
         return True
     # Composition has a code of its own, without a system (FHIR R4 composition-definitions.html#Composition.confidentiality).
-    if "confidentiality" in resource:
-        return _restricts({"system": _CONFIDENTIALITY, "code": resource["confidentiality"]})
+    if "confidentiality" in resource and _restricts({"code": resource["confidentiality"]}):
+        return True
     # meta.security labels the DocumentReference, securityLabel the document that it points to: either one withholds it.
     concepts = resource.get("securityLabel", [])
     if not isinstance(concepts, list):
         return True
     return any(not isinstance(each, dict) or _any_restricts(each.get("coding")) for each in concepts)
-
-
-_CATEGORY_OF = {code.casefold(): name for name, codes in CATEGORIES.items() for code in codes}
 
 
 def categories_of(resource: dict[str, Any]) -> frozenset[str] | None:
@@ -114,7 +64,7 @@ def categories_of(resource: dict[str, Any]) -> frozenset[str] | None:
         return None
     lists: list[Any] = [meta.get("security")]
     if "confidentiality" in resource:
-        lists.append([{"system": _CONFIDENTIALITY, "code": resource["confidentiality"]}])
+        lists.append([{"code": resource["confidentiality"]}])
     for concept in concepts:
         if not isinstance(concept, dict):
             return None
@@ -129,7 +79,7 @@ def categories_of(resource: dict[str, Any]) -> frozenset[str] | None:
             code = label.get("code") if isinstance(label, dict) else None
             if not isinstance(code, str):
                 return None
-            categories.add(_CATEGORY_OF[code.casefold()])
+            categories.add(_CATEGORY_OF[_folded(code)])
     # Restricted, but by no label that was read: unknown, so no category opens it.
     return frozenset(categories) or None
 
@@ -143,11 +93,13 @@ def _any_restricts(labels: object) -> bool:
 def _restricts(label: object) -> bool:
     if not isinstance(label, dict):
         return True
-    system, code = label.get("system"), label.get("code")
+    code = label.get("code")
     if not isinstance(code, str):
         return code is not None
-    codes = _FOLDED.get(system) if isinstance(system, str) else None
-    # An unknown system cannot be one of ours, since its spellings are listed above.
-    if codes is None and system is None:  # without a system the code could be of any of them
-        return any(code.casefold() in each for each in _FOLDED.values())
-    return codes is not None and code.casefold() in codes
+    # Whatever its system: the same codes are in HL7 v2 tables, C-CDA and local systems, and each system is spelled in many ways. A label
+    # that means something else under its system withholds too, which is the safe mistake.
+    return _folded(code) in _CATEGORY_OF
+
+
+def _folded(code: str) -> str:
+    return code.strip().casefold()
