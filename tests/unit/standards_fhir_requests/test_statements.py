@@ -117,6 +117,21 @@ SERVERS = st.lists(TYPES.map(lambda each: {**each, "type": "Observation"}), min_
 
 
 @example([{"mode": "server", "resource": [{"type": "Observation"}]}])
+@example([{"mode": "server", "resource": [{"type": "Observation", "interaction": [{"code": []}]}]}])
+@example(
+    [
+        {
+            "mode": "server",
+            "resource": [
+                {
+                    "type": "Observation",
+                    "interaction": [{"code": "search-type"}],
+                    "searchParam": [{"name": {}}],
+                }
+            ],
+        }
+    ]
+)
 @given(st.one_of(SERVERS, JSON))
 @settings(max_examples=effort(80, 20_000), deadline=None)
 def test_nothing_that_a_server_says_breaks_the_reading(said: Any) -> None:

@@ -140,14 +140,14 @@ def _security(endpoints: Mapping[str, str]) -> dict[str, Any]:
 def cut_type(each: dict[str, Any], passing: frozenset[str]) -> dict[str, Any]:
     """Build the gateway's entry of a type: the interactions that pass, and the parameters and includes that the gateway supports."""
     type_ = str(each.get("type"))
-    interactions = [i["code"] for i in _listed(each, "interaction", dict) if i.get("code") in passing]
+    interactions = [i["code"] for i in _listed(each, "interaction", dict) if str(i.get("code")) in passing]
     entry: dict[str, Any] = {key: each[key] for key in _COPIED_MEMBERS if key in each}
     entry["interaction"] = [{"code": code} for code in interactions]
     entry |= {"versioning": each.get("versioning", "no-version"), **_UNSUPPORTED}
     if "search-type" not in interactions:
         return entry
     supported = parameters_of(type_)
-    params = [p for p in _listed(each, "searchParam", dict) if p.get("name") in supported]
+    params = [p for p in _listed(each, "searchParam", dict) if str(p.get("name")) in supported]
     entry["searchParam"] = [
         {key: p[key] for key in ("name", "definition", "type") if key in p} for p in params
     ]
