@@ -76,6 +76,7 @@ ALONE = [
     ("POST", "Observation", fresh(), {"ifNoneExist": "code=x"}),
     ("PUT", "Observation/o1", observation("o1", "p2"), {}),
     ("PUT", "Observation/o1", observation("o1"), {"ifMatch": 'W/"7"'}),
+    ("PUT", "Observation/o1", observation("o1"), {"ifMatch": ""}),
     ("PUT", "Observation/o1", observation("o1"), {"ifNoneMatch": "*"}),
     ("PATCH", "Observation/o1", [{"op": "remove", "path": "/subject"}], {}),
     ("DELETE", "Observation?code=x", None, {}),
@@ -331,7 +332,8 @@ def test_what_is_no_batch_is_refused_whole(play: Play, wrong: dict[str, Any]) ->
 
 
 ELSEWHERE = (
-    f"{BASE}/Patient/p1", "https://evil.example/Patient/p1", "//evil.example/Patient/p1", "/Patient/p1", "/t/clinic/fhir/Patient/p1",
+    f"{BASE}/{BASE}/Patient/p1", f"{BASE}//Patient/p1", f"/{BASE}/Patient/p1", f"{BASE.replace('general', 'clinic')}/Patient/p1",
+    "https://evil.example/Patient/p1", "//evil.example/Patient/p1", "//Patient/p1", "/t/clinic/fhir/Patient/p1",
     "../../clinic/fhir/Patient/p1", "Patient/p1#x", "Patient/é", "", "metadata", "urn:uuid:1", "Patient/p1?_method=DELETE", "Patient/p1\x1b[2J\n", "Patient/" + "p" * 100_000,
 )  # fmt: skip
 
@@ -352,13 +354,48 @@ def test_an_entry_leads_nowhere_but_below_its_own_base(
         assert first in {400, 404, 414}
         assert second == 200
         assert "resource" not in answer.json["entry"][0]
-        if ":" in url or url.startswith("/"):
+        if ":" in url or url.startswith("//"):
+            assert first == 400
             assert "relative to this FHIR base" in str(answer.json["entry"][0])
         refused, _ = sorted(
             reader().newest(AccessQuery(app=made.clients["app"].app)), key=lambda each: -each.status
         )
         assert refused.path.isprintable()
         assert len(refused.path) <= 512
+
+    play(story)
+
+
+def test_an_entry_may_name_its_base_or_begin_with_a_slash(play: Play) -> None:
+    """FHIR R4 http.html#transaction: as Medplum's client and others write it."""
+
+    async def story(made: Ground) -> None:
+        urls = ("Patient/p1", "/Patient/p1", f"{BASE}/Patient/p1")
+        asked = batch(*(entry("GET", url) for url in urls), entry("GET", f"{BASE}/Observation?_count=1"))
+
+        answer = await made.send("POST", "", made.token(*SCOPES), body=asked)
+
+        assert statuses(answer) == [200] * 4
+        plain, *others, found = (each["resource"] for each in answer.json["entry"])
+        assert others == [plain, plain]
+        assert len(found["entry"]) == 1
+
+    play(story)
+
+
+def test_an_empty_condition_is_not_no_condition(play: Play) -> None:
+    """FHIR R4 http.html#concurrency: a condition that nobody can mean must not become an unconditional write."""
+
+    async def story(made: Ground) -> None:
+        bearer, body = made.token(*SCOPES), observation("o1", code={"text": "x"})
+        for condition in ("", " "):
+            alone = await made.send(
+                "PUT", "Observation/o1", bearer, body=body, headers={"If-Match": condition}
+            )
+            asked = batch(entry("PUT", "Observation/o1", body, ifMatch=condition))
+            assert alone.status == 400
+            assert statuses(await made.send("POST", "", bearer, body=asked)) == [400]
+        assert (await made.get("Observation/o1", bearer)).headers["etag"] == 'W/"1"'
 
     play(story)
 

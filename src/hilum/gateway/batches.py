@@ -46,7 +46,7 @@ _WITH_RESOURCE = frozenset({"POST", "PUT", "PATCH"})
 _NO_BATCH = Unsupported("body_malformed", "The body must be a Bundle of type batch.")
 _SIZE = Unsupported("batch_size", f"A batch has at least one entry and at most {ENTRIES_BOUND}.")
 _URL = Unsupported(
-    "path_unknown",
+    "url_malformed",
     "The URL of an entry is relative to this FHIR base, such as Patient/123 or Condition?patient=123.",
 )
 _RESOURCE = Unsupported(
@@ -73,8 +73,8 @@ class Entry:
     request: FhirRequest | Unsupported
 
 
-def entries_of(batch: FhirRequest) -> tuple[Entry, ...] | Unsupported:
-    """Parse the entries of a batch. What is wrong with one entry alone is its own ``request``."""
+def entries_of(batch: FhirRequest, bases: tuple[str, ...]) -> tuple[Entry, ...] | Unsupported:
+    """Parse the entries of a batch to a FHIR base with these addresses. What is wrong with one entry alone is its own ``request``."""
     if batch.body is None or (batch.body["resourceType"], batch.body.get("type")) != ("Bundle", "batch"):
         return _NO_BATCH
     # Read again, since a resource must be stored with every digit that was sent.
@@ -86,7 +86,7 @@ def entries_of(batch: FhirRequest) -> tuple[Entry, ...] | Unsupported:
         asked = each.get("request") if isinstance(each, dict) else None
         if not isinstance(asked, dict) or not _has_texts(asked):
             return Unsupported("body_malformed", f"Entry {number} has no request with a method and a URL.")
-        found.append(_entry(asked, each.get("resource"), batch.prefer))
+        found.append(_entry(asked, each.get("resource"), batch.prefer, bases))
     return tuple(found)
 
 
@@ -95,8 +95,11 @@ def _has_texts(asked: dict[str, Any]) -> bool:
     return all(isinstance(each, str) for each in texts)
 
 
-def _entry(asked: dict[str, Any], resource: object, prefer: str) -> Entry:
+def _entry(asked: dict[str, Any], resource: object, prefer: str, bases: tuple[str, ...]) -> Entry:
     path, _, query = asked["url"].partition("?")
+    # Only one is removed: what is left is an address elsewhere, or none at all. Many clients write the slash.
+    prefix = next((base for base in (*bases, "/") if path.startswith(base)), "")
+    path = path[len(prefix) :]
     # As a client would have sent it: JSON holds characters that no request line does, and the record keeps what was asked for.
     sent = Entry(
         asked["method"], b"/" + quote(path, _AS_SENT).encode(), quote(query, _AS_SENT).encode(), _URL

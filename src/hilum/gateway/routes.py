@@ -153,7 +153,8 @@ class Gateway:
             or incoming.request.interaction is not Interaction.BATCH
         ):
             return await self._enforcer.answer(incoming)
-        entries = await self._parsed(len(body), partial(entries_of, incoming.request))
+        bases = self._enforcer.bases_of(incoming.tenant)
+        entries = await self._parsed(len(body), partial(entries_of, incoming.request, bases))
         if isinstance(entries, Unsupported):
             incoming.request = entries
             return await self._enforcer.answer(incoming)

@@ -85,7 +85,7 @@ class Enforcer:
         if incoming.token is None and incoming.bearer is not None:
             incoming.token = deps.tokens.get_cached(incoming.bearer) or await self._looked_up(incoming.bearer)
         addresses = self._addresses.get(incoming.tenant)
-        incoming.bases = self._bases(incoming.tenant) if addresses is None else addresses.bases
+        incoming.bases = self.bases_of(incoming.tenant) if addresses is None else addresses.bases
         if deny := self._links.follow(incoming):
             return await self._refuse(incoming, snapshot, deny), None
         decision = policy.decide(incoming, snapshot, incoming.at)
@@ -299,7 +299,7 @@ class Enforcer:
                 return spent
         return buckets.spend((token.app, token.tenant), quota)
 
-    def _bases(self, tenant: TenantId) -> tuple[str, ...]:
+    def bases_of(self, tenant: TenantId) -> tuple[str, ...]:
         """Return the addresses, each ending in a slash, that mean a tenant's base."""
         return (self._deps.urls.fhir_base(tenant) + "/",)
 
@@ -309,7 +309,7 @@ class Enforcer:
         # A server without an address does not run, which may change. Whether one with an address still runs shows when it is asked.
         if addresses is None or addresses.tenant is not tenant or not addresses.upstream_base:
             upstream_base = self._deps.upstreams.base_of(tenant)
-            addresses = ServerAddresses(tenant, self._bases(tenant.id), upstream_base)
+            addresses = ServerAddresses(tenant, self.bases_of(tenant.id), upstream_base)
             self._addresses[tenant.id] = addresses
         return addresses
 

@@ -202,6 +202,8 @@ def test_a_query_that_two_parsers_could_read_differently_is_refused(query: str, 
         ({"if-match": "2"}, "if_match_malformed"),
         ({"if-match": '"1", "2"'}, "if_match_malformed"),
         ({"if-match": "*"}, "if_match_malformed"),
+        ({"if-match": ""}, "if_match_malformed"),
+        ({"if-match": " "}, "if_match_malformed"),
     ],
 )
 def test_a_header_that_changes_the_meaning_is_refused(headers: dict[str, str], code: str) -> None:

@@ -390,9 +390,9 @@ def _full(
         elif interaction is Interaction.UPDATE and "if-none-match" in headers:
             interaction = Interaction.CONDITIONAL_UPDATE
     # If-None-Match may be cut to its bound below: a cut condition matches nothing, and the client receives
-    # the whole resource. If-Match guards a write, so a malformed one is refused.
+    # the whole resource. If-Match guards a write, so a malformed one is refused, and an empty one too.
     condition = headers.get("if-match", "")
-    if condition and not _ETAG.fullmatch(condition):
+    if "if-match" in headers and not _ETAG.fullmatch(condition):
         return Unsupported("if_match_malformed", 'If-Match must be one entity tag: W/"version".')
     return FhirRequest(
         interaction,
