@@ -34,6 +34,32 @@ SECRETS: tuple[dict[str, Any], ...] = (
         code={"text": "x"},
         contained=[patient("in", gender="other", name=[{"text": CANARY}])],
     ),
+    observation(
+        "with-device",
+        "p1",
+        code={"text": "x"},
+        contained=[
+            {
+                "resourceType": "Device",
+                "id": "in",
+                "patient": {"reference": "Patient/p2"},
+                "lotNumber": CANARY,
+            }
+        ],
+    ),
+    observation(
+        "with-binary",
+        "p1",
+        code={"text": "x"},
+        contained=[
+            {
+                "resourceType": "Binary",
+                "id": "in",
+                "contentType": CANARY,
+                "securityContext": {"reference": "Patient/p2"},
+            }
+        ],
+    ),
     {
         "resourceType": "Condition",
         "id": "c2",

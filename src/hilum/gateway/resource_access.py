@@ -38,18 +38,21 @@ def judge_resource(
     # After reach: a label on a record out of reach is nothing that the audit should call withheld.
     if record.is_restricted and not may_pass(access, record, record):
         return Reason.LABEL_WITHHELD
-    return _judge_contained(access, record)
+    return _judge_contained(access, record, grants)
 
 
 def _is_reached(record: RecordTraits, grants: tuple[GrantRule, ...]) -> bool:
-    for grant in grants:
-        # Without a subject it is nobody's. With several, each must be within reach: it is part of every
-        # one of their charts.
-        if grant.patients is not None and not (record.patients and record.patients <= grant.patients):
-            continue
-        if not grant.matchers or all(matches(record.resource) for matches in grant.matchers):
-            return True
-    return False
+    return any(_reaches(grant, record) for grant in grants)
+
+
+def _reaches(grant: GrantRule, record: RecordTraits) -> bool:
+    # What is judged by its targets has no patients of its own.
+    within = grant.patients if record.belonging is not Belonging.TARGETS else None
+    # Without a subject it is nobody's. With several, each must be within reach: it is part of every
+    # one of their charts.
+    if within is not None and not (record.patients and record.patients <= within):
+        return False
+    return not grant.matchers or all(matches(record.resource) for matches in grant.matchers)
 
 
 def may_pass(access: EffectiveAccess, labelled: RecordTraits, about: RecordTraits) -> bool:
@@ -58,13 +61,13 @@ def may_pass(access: EffectiveAccess, labelled: RecordTraits, about: RecordTrait
     ``about``: the record that says whose it is, where the labelled one is contained in it or attached to it.
     """
     is_own = bool(access.own) and about.patients == frozenset((access.own,))
-    return is_own or _is_opened(access, labelled, about)
+    return is_own or _is_opened(access, labelled, about.patients)
 
 
-def _is_opened(access: EffectiveAccess, labelled: RecordTraits, about: RecordTraits) -> bool:
-    """Check whether the glass was broken for the patient of a record, and nobody else's, and opens every category of its labels."""
+def _is_opened(access: EffectiveAccess, labelled: RecordTraits, patients: frozenset[str] | None) -> bool:
+    """Check whether the glass was broken for the one patient whose a resource is, and opens every category of its labels."""
     glass = access.glass
-    if glass is None or about.patients != frozenset((glass.patient,)):
+    if glass is None or patients != frozenset((glass.patient,)):
         return False
     categories = categories_of(labelled.resource)
     # A label that cannot be read could be any label.
@@ -78,9 +81,7 @@ def _judge_targets(
 
     Source: security decision 10
     """
-    if not any(all(matches(record.resource) for matches in grant.matchers) for grant in grants):
-        return Reason.OUTSIDE_LAUNCH_CONTEXT
-    if record.targets is None:
+    if not _is_reached(record, grants) or record.targets is None:
         return Reason.OUTSIDE_LAUNCH_CONTEXT
     if record.is_restricted:
         return Reason.LABEL_WITHHELD
@@ -96,35 +97,42 @@ def _judge_targets(
         reason = judge_resource(access, found, grant_rules(access, target.type, READ | SEARCH))
         if reason is not None:
             return reason
-    return _judge_contained(access, record)
+    return _judge_contained(access, record, grants)
 
 
-def _judge_contained(access: EffectiveAccess, record: RecordTraits) -> Reason | None:
+def _judge_contained(
+    access: EffectiveAccess, record: RecordTraits, grants: tuple[GrantRule, ...]
+) -> Reason | None:
     """Judge contained resources. One that may not be seen withholds the whole record: removing it would change what the record says.
 
-    A contained resource of a directory goes with its container; one of a person's record needs a scope for its own type, and
-    belongs to the container's patient unless it names another.
+    Each is a part of its record, judged by whose it is and by its labels, and needs no scope of its own (ADR 167).
+    Source: FHIR R4 references.html#contained
     """
     for part in record.contained:
-        if part.belonging is None:
+        if part.belonging in _NEVER_CONTAINED:
             return Reason.OUTSIDE_LAUNCH_CONTEXT
-        if part.is_restricted and not _is_opened(access, part, record):
+        # A grant reaches a directory for everybody, which says nothing about whose records it reaches.
+        if record.belonging is Belonging.SHARED and part.belonging is not Belonging.SHARED:
+            return Reason.OUTSIDE_LAUNCH_CONTEXT
+        patients = _owners(record, part)
+        if not any(_reaches(grant, record) and _covers(grant, patients) for grant in grants):
+            return Reason.OUTSIDE_LAUNCH_CONTEXT
+        if part.is_restricted and not _is_opened(access, part, patients):
             return Reason.LABEL_WITHHELD
-        if part.belonging is Belonging.SHARED:
-            continue
-        if part.belonging not in {Belonging.SUBJECT, Belonging.SELF}:
-            return Reason.OUTSIDE_LAUNCH_CONTEXT
-        grants = grant_rules(access, part.resource["resourceType"], READ | SEARCH)
-        if not any(_reaches_part(grant, part) for grant in grants):
-            return Reason.OUTSIDE_LAUNCH_CONTEXT
     return None
 
 
-def _reaches_part(grant: GrantRule, part: RecordTraits) -> bool:
-    if grant.patients is not None:
-        if part.belonging is Belonging.SELF:
-            return False
-        # One that names no patient belongs to that of its container.
-        if part.patients is None or not part.patients <= grant.patients:
-            return False
-    return all(matches(part.resource) for matches in grant.matchers)
+# Of no listed type, or about others than its record names.
+_NEVER_CONTAINED = frozenset({None, Belonging.TARGETS, Belonging.POPULATION})
+
+
+def _owners(record: RecordTraits, part: RecordTraits) -> frozenset[str] | None:
+    """Return whose a contained resource is: those whom it names, or else those of its record; None if that cannot be told."""
+    # A contained Patient has no id that says who it is, and a Binary that states a context is not simply its record's.
+    if part.belonging is Belonging.SELF or "securityContext" in part.resource:
+        return None
+    return record.patients if part.patients == frozenset() else part.patients
+
+
+def _covers(grant: GrantRule, patients: frozenset[str] | None) -> bool:
+    return grant.patients is None or (patients is not None and patients <= grant.patients)

@@ -103,7 +103,7 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
         # Never says which of the two it is: whether another patient's record exists is itself clinical
         # information (ADR 13).
         Reason.OUTSIDE_LAUNCH_CONTEXT: Refusal(
-            "The record is not in the chart of the patient in context: it is another patient's, or does not exist.",
+            "The record, or a resource that it contains, is not in the chart of the patient in context: it is another patient's, or does not exist.",
             "The response is the same as for a record that does not exist.",
         ),
         Reason.AUTHORIZATION_EXPIRED: Refusal("The token's authorization has expired.", "Authorize again."),
@@ -135,7 +135,7 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
             "Authorize again.",
         ),
         Reason.LABEL_WITHHELD: Refusal(
-            "A label on the record withholds it (for example 42 CFR Part 2).",
+            "A label on the record, or on a resource that it contains, withholds it (for example 42 CFR Part 2).",
             "The response is the same as for a record that does not exist.",
         ),
         Reason.TOO_COSTLY: Refusal(

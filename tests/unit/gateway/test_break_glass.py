@@ -178,6 +178,7 @@ def test_contained_resources_open_with_the_record_of_the_patient_only() -> None:
     assert judged(observation(contained=[part]), with_use()) is None
     whole = observation(patient="p2") | {"contained": [foreign]}
     assert judged(whole, with_use(), token) is Reason.LABEL_WITHHELD
+    assert judged(observation(contained=[foreign]), with_use(), token) is Reason.LABEL_WITHHELD
 
 
 @pytest.mark.parametrize("over", [{"moved": frozenset({TOKEN.launch})}, {"ended": frozenset({TOKEN.launch})}])

@@ -10,6 +10,7 @@ from hilum.consent.models import ConsentFacts
 from hilum.controls import policy as controls
 from hilum.controls.models import ControlFacts, Mode, Switch, Target, TargetKind
 from hilum.gateway.models import GatewayRequest, Permit, Snapshot
+from hilum.gateway.resource_access import judge_resource
 from hilum.gateway.response_filter import filter_response
 from hilum.kernel.decision import Deny, Reason
 from hilum.launches.models import LaunchFacts
@@ -328,3 +329,47 @@ def test_filtering_only_removes_and_is_idempotent(
             if each["resourceType"] == "Observation"
         )
     assert filter_response(decision, filtered, evidence) == (filtered, 0)
+
+
+PARTS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "resourceType": st.sampled_from(
+                ["Observation", "Patient", "Binary", "Medication", "Group", "Basic"]
+            )
+        },
+        optional={
+            "subject": REFERENCES,
+            "securityContext": REFERENCES,
+            "meta": st.just(RESTRICTED),
+            "id": st.sampled_from(["p1", "x"]),
+        },
+    ),
+    max_size=2,
+)
+
+
+@given(record=PLAIN, parts=PARTS, scopes=SCOPES, who=WHO)
+@settings(max_examples=effort(150, 10_000), deadline=None)
+def test_what_a_record_contains_only_withholds_it(
+    record: dict[str, Any], parts: list[dict[str, Any]], scopes: tuple[str, ...], who: dict[str, Any]
+) -> None:
+    """C73, C82, ADR 167: and with patient/ scopes nothing is shown that names another patient, or may be another's."""
+    held = replace(TOKEN, scopes=(*scopes, "patient/Observation.rs", "patient/Patient.rs"), **who)
+    decision = decide(ask(record["resourceType"]), held)
+    if isinstance(decision, Deny):
+        return
+    without, holding = (
+        judge_resource(decision.access, traits_of(each), decision.grants)
+        for each in (record, record | {"contained": parts})
+    )
+
+    assert without is None or holding is not None
+    if holding is None and all(grant.patients == frozenset({"p1"}) for grant in decision.grants):
+        assert all(
+            part.get("subject", {"reference": "Patient/p1"}) == {"reference": "Patient/p1"}
+            for part in parts
+            if part["resourceType"] == "Observation"
+        )
+        assert not {"Patient", "Group", "Basic"} & {part["resourceType"] for part in parts}
+        assert not any("meta" in part or "securityContext" in part for part in parts)

@@ -36,6 +36,7 @@ ALL = token("patient/*.cruds", "patient/Medication.rs", "patient/Practitioner.rs
 OWN = token("patient/*.cruds", **PATIENT_USER)
 STAFF = token("user/*.cruds")
 NARROW = token("patient/Observation.rs")
+STAFF_NARROW = token("user/Observation.rs")
 GRANULAR = token(f"patient/Observation.rs?category={LAB}")
 OUT, WITHHELD = Reason.OUTSIDE_LAUNCH_CONTEXT, Reason.LABEL_WITHHELD
 
@@ -114,11 +115,37 @@ def judged(held: AccessToken, resource: dict[str, Any], evidence: Any = SEEN) ->
         (ALL, containing(observation() | {"subject": {"reference": "#p"}}), OUT),
         (ALL, containing({"resourceType": "Patient", "id": "p1"}), OUT),
         (STAFF, containing({"resourceType": "Patient", "id": "p"}), None),
-        (NARROW, containing({"resourceType": "Condition"}), OUT),
+        # No scope of their own: they are a part of the record, and whose it is counts (ADR 167).
+        (NARROW, containing({"resourceType": "Condition"}), None),
+        (NARROW, containing({"resourceType": "Device", "patient": {"reference": "Patient/p1"}}), None),
+        (NARROW, containing({"resourceType": "Device", "patient": {"reference": "Patient/p2"}}), OUT),
+        (NARROW, containing({"resourceType": "Device", "patient": {"display": "Somebody"}}), OUT),
+        (NARROW, containing({"resourceType": "Device", "meta": RESTRICTED}), WITHHELD),
+        (
+            NARROW,
+            containing(
+                {"resourceType": "Device", "meta": RESTRICTED, "patient": {"reference": "Patient/p2"}}
+            ),
+            OUT,
+        ),
+        (NARROW, containing({"resourceType": "Device"}, patient="p2"), OUT),
+        (NARROW, containing({"resourceType": "Patient", "id": "p1"}), OUT),
         (NARROW, containing(MEDICATION), None),
+        (
+            STAFF_NARROW,
+            containing({"resourceType": "Condition", "subject": {"reference": "Patient/p2"}}),
+            None,
+        ),
+        (STAFF_NARROW, containing({"resourceType": "Patient", "id": "p"}), None),
+        (STAFF_NARROW, containing({"resourceType": "Condition", "meta": RESTRICTED}), WITHHELD),
+        (ALL, MEDICATION | {"contained": [{"resourceType": "Practitioner"}]}, None),
+        (ALL, MEDICATION | {"contained": [observation()]}, OUT),
+        (ALL, MEDICATION | {"contained": [{"resourceType": "Device"}]}, OUT),
         (ALL, containing({"resourceType": "Provenance"}), OUT),
         (STAFF, containing({"resourceType": "Group"}), OUT),
-        (ALL, containing({"resourceType": "Binary"}), OUT),
+        (ALL, containing({"resourceType": "Binary"}), None),
+        (ALL, containing({"resourceType": "Binary", "meta": RESTRICTED}), WITHHELD),
+        (ALL, containing({"resourceType": "Binary", "securityContext": {"reference": "Patient/p2"}}), OUT),
         (ALL, containing({"resourceType": "Basic"}), OUT),
         (ALL, containing({}), OUT),
         (ALL, containing("x"), OUT),
@@ -126,7 +153,8 @@ def judged(held: AccessToken, resource: dict[str, Any], evidence: Any = SEEN) ->
         (ALL, observation() | {"contained": MEDICATION}, OUT),
         (ALL, observation() | {"contained": {}}, OUT),
         (ALL, observation() | {"contained": ""}, OUT),
-        (GRANULAR, containing({"resourceType": "Observation"}, category=category("laboratory")), OUT),
+        (GRANULAR, containing({"resourceType": "Observation"}, category=category("laboratory")), None),
+        (GRANULAR, containing({"resourceType": "Observation", "category": category("laboratory")}), OUT),
         (
             GRANULAR,
             containing(
@@ -147,6 +175,7 @@ def judged(held: AccessToken, resource: dict[str, Any], evidence: Any = SEEN) ->
         (ALL, PROVENANCE | {"meta": RESTRICTED}, WITHHELD),
         (ALL, PROVENANCE | {"contained": [observation(patient="p2")]}, OUT),
         (ALL, PROVENANCE | {"contained": [MEDICATION]}, None),
+        (ALL, PROVENANCE | {"contained": [{"resourceType": "Device"}]}, None),
         (NARROW, PROVENANCE, OUT),
         (token("patient/Provenance.rs", "patient/Patient.rs"), PROVENANCE, OUT),
     ],

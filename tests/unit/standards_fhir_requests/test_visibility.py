@@ -17,7 +17,6 @@ from hilum.standards.fhir.visibility import (
     subjects_of,
     targets_of,
 )
-from tests.sim.one_world import in_one_world
 
 BASES = ("http://here.example/fhir/",)
 LISTED = sorted(VISIBILITY)
@@ -214,7 +213,7 @@ def test_labels_restrict_and_unreadable_ones_too(meta: Any, expected: bool) -> N
     assert is_restricted({"resourceType": "Observation", "meta": meta}) is expected
 
 
-@in_one_world(
+@pytest.mark.parametrize(
     "system",
     [
         None, "", 5, CONFIDENTIALITY.replace("http:", "https:"), f"{CONFIDENTIALITY}/", f" {CONFIDENTIALITY} ", CONFIDENTIALITY.upper(),
