@@ -110,6 +110,22 @@ def test_a_create_that_is_not_about_the_patient_in_context_is_refused(
     play(story)
 
 
+def test_a_refused_element_is_named(play: Play) -> None:
+    """FHIR R4 operationoutcome.html: also one that R4 does not have, at the place where the app wrote it."""
+
+    async def story(made: Ground) -> None:
+        token = made.token("patient/Observation.cruds")
+        for more, place in (
+            ({"nonsense": True}, "Observation.nonsense"),
+            ({"component": [{"code": {"text": "x"}, "odd": 1}]}, "Observation.component[0].odd"),
+            ({"status": 5}, "Observation.status"),
+        ):
+            answer = await made.send("POST", "Observation", token, body=fresh() | more)
+            assert (answer.status, answer.json["issue"][0]["expression"]) == (400, [place])
+
+    play(story)
+
+
 def test_an_update_changes_the_record_and_keeps_its_patient(play: Play) -> None:
     async def story(made: Ground) -> None:
         token = made.token("patient/Observation.rus")

@@ -234,7 +234,7 @@ def _not_written(task: UpstreamTask, response: UpstreamResponse) -> Answer:
         return _conflict(response.status, "The record was changed meanwhile; read it again.")
     if response.status not in {400, 422}:
         raise Refusal(UNJUDGEABLE)
-    code, places = disclosable_issue(response.body)
+    code, places = disclosable_issue(response.body, task.permit.request.body)
     refused = outcome(IssueCode.INVALID, "The FHIR server refuses this resource.")
     refused["issue"][0] |= {"code": code} | ({"expression": places} if places else {})
     return Answer(response.status, orjson.dumps(refused))

@@ -183,6 +183,24 @@ def test_of_anothers_complaint_only_its_kind_and_the_elements_pass(
     assert disclosable_issue(orjson.dumps({"issue": [5, {}, issue]})) == (code, places)
 
 
+def test_an_unknown_element_is_named_only_if_the_client_sent_it_there() -> None:
+    """C70: it is the client's own word."""
+    sent = {"resourceType": "Observation", "smith": 1, "component": [{"code": {"jones": [{"x": 2}]}}]}
+    told = [
+        "Observation.smith",
+        "Observation.component[0].code.jones[0].x",
+        "Patient.smith",
+        "Observation.jones",
+        "Observation.component.smith",
+        "Observation.component[0].code.jones.x.y",
+        "Observation.smith and Jones",
+    ]
+
+    issue = {"issue": [{"code": "structure", "expression": told}]}
+    assert disclosable_issue(orjson.dumps(issue), sent) == ("structure", told[:2])
+    assert disclosable_issue(orjson.dumps(issue)) == ("structure", [])
+
+
 @pytest.mark.parametrize("body", [b"", b"not json", b"[]", b'{"issue":{}}', b'{"issue":[[]]}', b"<html>"])
 def test_a_complaint_that_is_none_is_an_invalid_request(body: bytes) -> None:
     assert disclosable_issue(body) == ("invalid", [])

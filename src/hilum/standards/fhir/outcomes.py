@@ -4,6 +4,7 @@ Source: FHIR R4 operationoutcome.html, valueset-issue-type.html.
 """
 
 import re
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import cache
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import orjson
 
 from hilum.standards.fhir.definitions import elements, json_keys, resource_types, value_set
+from hilum.standards.fhir.visibility import at_path
 
 # Bounds what is read of another server's error; a client needs the first few places.
 _ISSUES_READ = 20
@@ -62,10 +64,11 @@ def outcome(
     return {"resourceType": "OperationOutcome", "issue": [issue]}
 
 
-def disclosable_issue(body: bytes) -> tuple[str, list[str]]:
+def disclosable_issue(body: bytes, sent: Mapping[str, Any] | None = None) -> tuple[str, list[str]]:
     """Extract from an upstream OperationOutcome what may be repeated: an R4 code and element paths, never its texts.
 
-    Its sentences may hold what its log holds: addresses of its own, names of people.
+    Its sentences may hold what its log holds: addresses of its own, names of people. ``sent``: the resource that it is about, whose own
+    element names may be repeated too.
     """
     try:
         parsed = orjson.loads(body)
@@ -80,10 +83,10 @@ def disclosable_issue(body: bytes) -> tuple[str, list[str]]:
         code, expressions = issue.get("code"), issue.get("expression")
         if isinstance(code, str) and code in _issue_types():
             codes.append(code)
-        # An expression may be any text. Only paths of R4 element names pass: everything else could hold a
-        # value from a record or an address from the server's log (C70).
+        # An expression may be any text. Only paths of R4 element names pass, and those that the client sent: everything else could
+        # hold a value from a record or an address from the server's log (C70).
         for place in expressions if isinstance(expressions, list) else ():
-            if isinstance(place, str) and _is_place(place):
+            if isinstance(place, str) and (_is_place(place) or _is_within(sent or {}, place)):
                 places[place] = None
     return (codes[0] if codes else IssueCode.INVALID.value), list(places)[:_PLACES_READ]
 
@@ -91,6 +94,14 @@ def disclosable_issue(body: bytes) -> tuple[str, list[str]]:
 @cache
 def _issue_types() -> frozenset[str]:
     return value_set("issue-type")["http://hl7.org/fhir/issue-type"]
+
+
+def _is_within(sent: Mapping[str, Any], text: str) -> bool:
+    """Check whether a text is the path of an element of this resource, such as one that R4 does not have."""
+    if len(text) > _PLACE_BOUND or _PLACE.fullmatch(text) is None:
+        return False
+    type_, *steps = _INDEX.sub("", text).split(".")
+    return sent.get("resourceType") == type_ and any(True for _ in at_path(sent, tuple(steps)))
 
 
 def _is_place(text: str) -> bool:
