@@ -67,7 +67,7 @@ EQUIVALENT = {
     ("policy", "size_fault", "not request.raw"),
     ("policy", "is_same_grant", "a.stopped is None and b.stopped is None"),
     ("response_filter", "without_orphans", "not plan.included"),
-    ("queries", "_filter_fault", "code in _REACHING_OUT"),
+    ("queries", "_filter_fault", "code in REACHING_OUT"),
     ("visibility", "subjects_of", "type(text) is str and text.startswith('Patient/') and is_id(text[8:])"),
 }
 """Checks that only save time, or only say better what the next line says too: nothing that can be seen hangs on them."""

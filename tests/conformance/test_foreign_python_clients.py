@@ -215,7 +215,9 @@ def test_fhirpy_reads_searches_and_pages_with_a_backend_token(suite: Inferno) ->
     assert len(everyone) == len(expected)
     someone = client.reference("Patient", everyone[0].id).to_resource()
     assert someone.id == everyone[0].id
-    assert client.resources("Observation").search(patient=someone.id).limit(5).fetch() is not None
+    found = client.resources("Observation").search(patient=someone.id)
+    assert found.limit(5).fetch() is not None
+    assert found.count() == len(found.fetch_all()) > 200  # above one page, and with a parameter of its own
     with pytest.raises(ForbiddenError):
         client.resources("Condition").fetch()
 

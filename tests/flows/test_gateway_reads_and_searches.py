@@ -8,7 +8,7 @@ import pytest
 
 from hilum.audit import live as journals
 from hilum.gateway import response_filter, search, transport
-from hilum.gateway.models import EVIDENCE_BOUND
+from hilum.gateway.models import COUNTED_BOUND, EVIDENCE_BOUND
 from hilum.standards.fhir.traits import traits_of
 from tests.flows.gateway_ground import CLINIC, GENERAL, PLATFORM, Answer, Ground, Play, patient
 from tests.sim.journals import journal_of
@@ -568,6 +568,52 @@ def test_counting_discloses_no_number_that_reaches_beyond_the_grant(play: Play) 
         assert (await made.get("Observation?_count=0", own)).json["total"] == 3
         assert (await made.get("Observation?_summary=count", staff)).json["total"] == 2
         assert (await made.get("Observation?_total=accurate", staff)).json["total"] == 2
+
+    play(story)
+
+
+def test_a_count_above_one_page_is_a_number_or_too_costly(play: Play) -> None:
+    """FHIR R4 search.html#total, #summary: judged one by one, for there may be withheld ones among them (C76)."""
+
+    async def story(made: Ground) -> None:
+        staff = made.token("patient/Observation.rs", "patient/Patient.rs")
+        made.load(*(observation(f"n{n}", code={"text": "many"}) for n in range(448)))
+        made.load(*(observation(f"w{n}", code={"text": "many"}, meta=RESTRICTED) for n in range(5)))
+        asked = ("_summary=count", "_count=0", "_count=0&_sort=-date&_include=Observation:subject",
+                 "_total=accurate", "_count=5&_total=accurate")  # fmt: skip
+
+        for query in asked:
+            answer = await made.get(f"Observation?{query}", staff)
+            assert (answer.status, answer.json.get("total")) == (200, 450), query
+
+        made.load(*(observation(f"m{n}", code={"text": "more"}) for n in range(COUNTED_BOUND)))
+        for query in asked:
+            answer = await made.get(f"Observation?{query}", staff)
+            assert (answer.status, answer.json["issue"][0]["code"]) == (403, "too-costly"), query
+            assert "narrow the search" in str(answer.json)
+        assert "total" not in (await made.get("Observation", staff)).json
+
+    play(story)
+
+
+def test_a_search_without_what_was_ignored_says_so_in_its_links(play: Play) -> None:
+    """ADR 166, FHIR R4 search.html#errors: and its pages follow without the preference."""
+
+    async def story(made: Ground) -> None:
+        staff = made.token("patient/Observation.rs")
+        lenient = {"Prefer": "handling=lenient"}
+        whole = await made.get("Observation?_count=1", staff)
+
+        for query, headers in (("_totalMethod=count", {}), ("nonsense=1&_has:Patient:link:name=x", lenient)):
+            answer = await made.send("GET", f"Observation?{query}&_count=1", staff, headers=headers)
+            assert (
+                answer.link("self") == whole.link("self") == f"{BASE}/Observation?patient=Patient/p1&_count=1"
+            )
+            following = await made.get(answer.link("next") or "", staff)
+            assert (answer.ids, len(following.ids)) == (whole.ids, 1)
+        refused = await made.get("Observation?nonsense=1", staff)
+        assert refused.status == 400
+        assert "nonsense" in str(refused.json)
 
     play(story)
 

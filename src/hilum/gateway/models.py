@@ -40,6 +40,10 @@ SORT_KEYS_BOUND = 3
 REFILL_BOUND = 10
 """Pages of an upstream that one page of an answer may be gathered from; more of them when they are small, so that the length of a page
 never reveals that records were withheld."""
+COUNTED_BOUND = 2_000
+"""Matches that are counted by judging each; more are too costly."""
+COUNTED_PAGES_BOUND = 20
+"""Pages of an upstream that a count is taken from: twice as many as that takes, so that what is withheld does not show."""
 EVIDENCE_BOUND = 400
 """Resources that one page of an upstream may make the gateway fetch only to judge others by, EVIDENCE_AT_ONCE at a time."""
 EVIDENCE_AT_ONCE = 20

@@ -15,10 +15,10 @@ from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import Invalid
 from hilum.kernel.ports import Ids
 from hilum.keys.live import Vault
-from hilum.standards.fhir.requests import RESULT_PARAMETERS, FhirRequest, Interaction
+from hilum.standards.fhir.parameters import PAGE_PARAMETER, RESULT_PARAMETERS
+from hilum.standards.fhir.requests import FhirRequest, Interaction
 from hilum.tokens.models import AccessToken
 
-PARAMETER = "_page"
 PURPOSE = "page"
 _STRANGE = Deny(
     Reason.REQUEST_UNSUPPORTED, "This page link was not made for this access token, or is too old."
@@ -75,8 +75,8 @@ class PageLinks:
         request, token = incoming.request, incoming.token
         if not isinstance(request, FhirRequest) or request.interaction is not Interaction.SEARCH_TYPE:
             return None
-        sealed = [value for name, value in request.params if name == PARAMETER]
-        if not sealed or {name for name, _ in request.params} - {PARAMETER, *RESULT_PARAMETERS}:
+        sealed = [value for name, value in request.params if name == PAGE_PARAMETER]
+        if not sealed or {name for name, _ in request.params} - {PAGE_PARAMETER, *RESULT_PARAMETERS}:
             return None
         page: Page | None = Page(request.type, (), "")
         if isinstance(token, AccessToken):

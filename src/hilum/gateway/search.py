@@ -5,6 +5,8 @@ from functools import partial
 from typing import Any
 
 from hilum.gateway.models import (
+    COUNTED_BOUND,
+    COUNTED_PAGES_BOUND,
     DEFAULT_PAGE,
     OVERSIZED_BOUND,
     PAGE_OF_TARGETS,
@@ -12,7 +14,7 @@ from hilum.gateway.models import (
     Page,
     SearchPlan,
 )
-from hilum.gateway.pagelinks import PARAMETER, PageLinks
+from hilum.gateway.pagelinks import PageLinks
 from hilum.gateway.rendering import Answer
 from hilum.gateway.resource_access import NO_EVIDENCE, judge_resource
 from hilum.gateway.response_filter import (
@@ -27,6 +29,7 @@ from hilum.gateway.upstream_task import Refusal, TooLarge, UpstreamTask
 from hilum.kernel.decision import Deny, Reason
 from hilum.standards.fhir.bundles import rebased, resources_of, without_duplicates
 from hilum.standards.fhir.outcomes import IssueCode, disclosable_issue, outcome
+from hilum.standards.fhir.parameters import INCLUDE_PARAMETERS, PAGE_PARAMETER
 from hilum.standards.fhir.queries import (
     only_targets,
     targets_named,
@@ -78,6 +81,12 @@ _TOO_LARGE = {
 }
 
 
+_TOO_MANY_TO_COUNT = Deny(
+    Reason.TOO_COSTLY,
+    f"More than {COUNTED_BOUND:,} records may have to be counted; narrow the search, for example by date, or follow its pages without asking for a number.",
+)
+
+
 class Searcher:
     """Executes searches exactly as planned."""
 
@@ -97,8 +106,16 @@ class Searcher:
         narrowed = await self._about(task, plan) if is_judged_by_targets(plan.type) else plan
         gathered = _NOTHING if narrowed is None else await self._gather(task, narrowed)
         bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset"}
-        if gathered.total is not None:
-            bundle["total"] = gathered.total
+        total = gathered.total
+        # Later pages do not count again.
+        if (
+            total is None
+            and task.incoming.page is None
+            and ("_total", "accurate") in task.permit.request.params
+        ):
+            total = await self._count(task, plan)
+        if total is not None:
+            bundle["total"] = total
         bundle["link"] = self._linked(task, plan, gathered.after)
         if gathered.entries:
             bundle["entry"] = [rebased(entry, task.addresses.base) for entry in gathered.entries]
@@ -111,22 +128,45 @@ class Searcher:
         return Answer(200, body, patient=patient, removed=gathered.removed, returned=returned, found=found)
 
     async def _counted(self, task: UpstreamTask, plan: SearchPlan) -> Answer:
-        """Count what may be seen: by the server if its number discloses nothing beyond the grant, else by judging all matches of one page."""
         bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset"}
+        bundle["total"] = await self._count(task, plan)
+        bundle["link"] = self._linked(task, plan, None)
+        return Answer(200, dump(bundle, task.permit.request.shape), patient=task.permit.patient)
+
+    async def _count(self, task: UpstreamTask, plan: SearchPlan) -> int:
+        """Count what may be seen: by the server if its number discloses nothing beyond the grant, else by judging every match.
+
+        Raises Refusal if that takes too many.
+        """
+        params = tuple(pair for pair in plan.params if pair[0] not in {*INCLUDE_PARAMETERS, "_sort"})
         if plan.exact and task.addresses.in_process:
-            counted = render_query((*plan.params, ("_summary", "count")))
+            counted = render_query((*params, ("_summary", "count")))
             found = (await self.page(task, f"{plan.type}?{counted}")).bundle
             total = found.get("total") if isinstance(found, dict) else None
             if isinstance(total, int) and not isinstance(total, bool):
-                bundle["total"] = total
-        else:
-            narrowed = await self._about(task, plan) if is_judged_by_targets(plan.type) else plan
-            counting = None if narrowed is None else replace(narrowed, count=PAGE_SIZE_BOUND)
-            gathered = _NOTHING if counting is None else await self._gather(task, counting, 1)
-            if gathered.total is not None and gathered.after is None:
-                bundle["total"] = gathered.total
-        bundle["link"] = self._linked(task, plan, None)
-        return Answer(200, dump(bundle, task.permit.request.shape), patient=task.permit.patient)
+                return total
+        narrowed = replace(plan, params=params, included={})
+        about = await self._about(task, narrowed) if is_judged_by_targets(plan.type) else narrowed
+        if about is None:
+            return 0
+        size = PAGE_OF_TARGETS if is_judged_by_targets(plan.type) else PAGE_SIZE_BOUND
+        target = f"{plan.type}?{render_query((*about.params, ('_count', str(size))))}"
+        ids: set[str | None] = set()
+        too_large, read = 0, 0
+        for _ in range(COUNTED_PAGES_BOUND):
+            fetched = await self._page_without_the_largest(task, about, target)
+            too_large += fetched.left_out
+            read += fetched.size
+            filtered, _ = await self._filtered(task, about, fetched)
+            # A record that moves to a later page meanwhile is one.
+            ids |= {entry["resource"].get("id") for entry in filtered.get("entry", []) if is_match(entry)}
+            goes_on = following(task, fetched.bundle)
+            if goes_on is None:
+                return len(ids) + too_large
+            if len(ids) > COUNTED_BOUND or read > RESPONSE_BOUND:
+                break
+            target = goes_on
+        raise Refusal(_TOO_MANY_TO_COUNT)
 
     async def _about(self, task: UpstreamTask, plan: SearchPlan) -> SearchPlan | None:
         """Narrow a search by targets to those within reach, since the number of its pages would disclose others; None if none is left."""
@@ -202,11 +242,10 @@ class Searcher:
         bundle = fetched.bundle | {"entry": [], "link": link}
         return Fetched(bundle, alone, RESPONSE_BOUND // OVERSIZED_BOUND, left_out=seen)
 
-    async def _gather(self, task: UpstreamTask, plan: SearchPlan, rounds: int = 0) -> _Gathered:
+    async def _gather(self, task: UpstreamTask, plan: SearchPlan) -> _Gathered:
         """Fill one page with what may be seen, from as many of the server's pages as needed, and find out whether more follows.
 
-        ``rounds`` bounds the server's pages. A page that is shorter by what was removed would disclose that something is there, and so
-        would a link to an empty page.
+        A page that is shorter by what was removed would disclose that something is there, and so would a link to an empty page.
         """
         limit = plan.count or DEFAULT_PAGE
         if is_judged_by_targets(plan.type):
@@ -220,7 +259,7 @@ class Searcher:
         removed, size, after = 0, 0, None
         totals: list[int | None] = []
         # A budget of the server's pages: a search whose matches are nearly all withheld must end, too.
-        left, left_out = rounds or max(REFILL_BOUND, PAGE_SIZE_BOUND // limit), False
+        left, left_out = max(REFILL_BOUND, PAGE_SIZE_BOUND // limit), False
         while left > 0:
             fetched = await self._page_without_the_largest(task, plan, target)
             if fetched.target != target:
@@ -289,7 +328,7 @@ class Searcher:
                 raise Refusal(
                     Deny(Reason.TOO_COSTLY, "The search is too long to be paged; ask for fewer values.")
                 )
-            rest = render_query(((PARAMETER, sealed), *shape_params(request.shape)))
+            rest = render_query(((PAGE_PARAMETER, sealed), *shape_params(request.shape)))
             links.append({"relation": "next", "url": f"{address}?{rest}"})
         return links
 

@@ -18,6 +18,7 @@ from tests.unit.gateway.facts import (
     ask,
     decide,
     permit,
+    reason,
     token,
 )
 
@@ -48,6 +49,12 @@ def plan(query: str, held: AccessToken = TOKEN, snapshot: Any = SNAPSHOT) -> Sea
         ("Observation?_content=x", "_content"),
         ("Observation?_contained=true", "_contained"),
         ("Observation?_type=Patient", "_type"),
+        ("Observation?_in=List/1", "_in"),
+        ("Observation?_language=es", "_language"),
+        ("Observation?_totalMethod:not=count", "_totalMethod"),
+        ("Observation?_totalMethod.x=count", "_totalMethod.x"),
+        ("Observation?_page=x&code=a", "_page"),
+        ("Observation?_include:x=Observation:subject", "x"),
         ("Observation?code:nonsense=x", "nonsense"),
         ("Observation?code:exact=x", "exact"),
         ("Observation?date:not=2020", "not"),
@@ -99,6 +106,53 @@ def test_what_a_search_may_not_ask_is_refused_by_name(query: str, named: str | N
     assert isinstance(found, Deny)
     assert found.reason is Reason.REQUEST_UNSUPPORTED
     assert named in found.detail
+
+
+LENIENT = {"prefer": 'return=minimal, Handling="lenient"'}
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "left"),
+    [
+        ("Observation?code=a&_totalMethod=count", {}, "Observation?code=a"),
+        ("Observation?_x=&_sort=date&_count=5", {}, "Observation?_sort=date&_count=5"),
+        ("Observation?nonsense=1&code=a", LENIENT, "Observation?code=a"),
+        ("Observation?Patient=p2", LENIENT, "Observation"),
+        ("Observation?subject:Patient.name=x&subject.name=y&date=2020", LENIENT, "Observation?date=2020"),
+        ("Patient?_has:Observation:patient:code=x&_filter=y&_text=z", LENIENT, "Patient"),
+        ("Location?near=1|2&name=x", LENIENT, "Location?name=x"),
+    ],
+)
+def test_an_ignored_parameter_leaves_the_search_as_if_it_had_not_been_sent(
+    query: str, headers: dict[str, str], left: str
+) -> None:
+    """ADR 166, FHIR R4 search.html#errors; C73: it never reaches beyond the grant."""
+    held = token("patient/*.rs", "patient/Location.rs")
+
+    assert permit(ask(query, headers=headers), held).plan == plan(left, held)
+    assert permit(ask(query, headers=headers), held).request.params == ask(left).request.params  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("query", "headers"),
+    [
+        ("Observation?nonsense=1", {"prefer": "handling=strict"}),
+        ("Observation?nonsense=1", {"prefer": "xhandling=lenient"}),
+        ("Observation?nonsense=1", {"prefer": "handling=lenientx"}),
+        ("Observation?code:nonsense=x", LENIENT),
+        ("Observation?code=", LENIENT),
+        ("Observation?_sort=nonsense", LENIENT),
+        ("Observation?_include=nonsense", LENIENT),
+        ("Observation?_page=x&code=a", LENIENT),
+        ("Observation/o1?nonsense=1", LENIENT),
+        ("Observation/o1?_totalMethod=count", {}),
+    ],
+)
+def test_what_is_malformed_is_refused_however_lenient_a_search_may_be(
+    query: str, headers: dict[str, str]
+) -> None:
+    """FHIR R4 search.html#modifiers: a modifier that is not supported is refused."""
+    assert reason(ask(query, headers=headers), token("user/*.rs")) is Reason.REQUEST_UNSUPPORTED
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Parses searches by type into filters, includes, order and page, or into what is unsupported.
 
 What could reach beyond the searched type (chains, ``_has``, ``_filter``, ``_list``, named queries) is refused, and
-so is every parameter and modifier that is not in R4's tables: a server that ignored one would return more than was asked for.
+so is every parameter and modifier that is not in R4's tables: a server that ignored one would return more than was asked for. (What
+the client lets be ignored is left out before: ``parameters``.)
 Source: FHIR R4 search.html
 """
 
@@ -11,17 +12,13 @@ from dataclasses import dataclass
 from functools import cache
 
 from hilum.standards.fhir.elements import URIS
+from hilum.standards.fhir.parameters import INCLUDE_PARAMETERS, REACHING_OUT, RESULT_PARAMETERS
 from hilum.standards.fhir.paths import UnsupportedExpression, compile_expression
 from hilum.standards.fhir.requests import PAGE_SIZE_BOUND, FhirRequest, Summary, Unsupported
 from hilum.standards.fhir.searchparams import Kind, SearchParameter, parameters_of
 from hilum.standards.fhir.values import is_id, split
 from hilum.standards.fhir.visibility import Belonging, parse_reference, rule_of
 
-# _has and chains answer questions about types that no scope covers, _filter is a language of its own, _list
-# and _query mean whatever the server stored, and _text and _content match words of records that are withheld.
-_REACHING_OUT = frozenset(
-    {"_has", "_filter", "_list", "_query", "_text", "_content", "_type", "_contained", "_containedType"}
-)
 # A server that does not support a modifier must refuse it (FHIR R4 search.html#modifiers), but some ignore it:
 # :not without its modifier would be the opposite search.
 _MODIFIERS: Mapping[Kind, frozenset[str]] = {
@@ -118,12 +115,12 @@ def read_search(request: FhirRequest, bases: tuple[str, ...]) -> SearchQuery | U
     for name, value in request.params:
         code, _, modifier = name.partition(":")
         # Included resources are of other types, which need a scope of their own.
-        if code in {"_include", "_revinclude"}:
+        if code in INCLUDE_PARAMETERS:
             include = _read_include(type_, code, modifier, value)
             if isinstance(include, Unsupported):
                 return include
             includes.append(include)
-        elif name in {"_count", "_sort", "_total"}:
+        elif name in RESULT_PARAMETERS:
             result_params[name] = value
         else:
             parameter = table.get(code)
@@ -165,7 +162,7 @@ def _filter_fault(type_: str, name: str, value: str, parameter: SearchParameter 
     # subject.name=x would test names of patients that the app may not read.
     if "." in name:
         return _unsupported(f"Chained parameters such as {name} are not supported; search in two steps.")
-    if code in _REACHING_OUT:
+    if code in REACHING_OUT:
         return _unsupported(f"The parameter {code} is not supported.")
     # Servers ignore unknown parameters unless asked to be strict (FHIR R4 search.html#errors): an ignored
     # filter widens the answer.

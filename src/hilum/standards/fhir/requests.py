@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote_to_bytes
 from hilum.standards.fhir import strict_json
 from hilum.standards.fhir.binaries import binary_fault
 from hilum.standards.fhir.definitions import resource_types
+from hilum.standards.fhir.parameters import ALWAYS_ACCEPTED, SHAPE_PARAMETERS, without_ignored
 from hilum.standards.fhir.values import ID
 
 # Bounds are judged before anything is parsed, so that a request costs the same small time whatever it holds.
@@ -154,12 +155,6 @@ HEADERS = frozenset(
 )
 """Every header that can change the meaning of a request; the edge passes exactly these, each at most once."""
 OVERRIDES = ("x-http-method-override", "x-http-method", "x-method-override")
-
-# These parameters are executed by the gateway itself, on what it judged. A server that trimmed a resource
-# first could trim the subject or label by which the resource is judged.
-SHAPE_PARAMETERS = frozenset({"_format", "_pretty", "_summary", "_elements"})
-RESULT_PARAMETERS = frozenset({"_count", "_sort", "_total"})
-ALWAYS_ACCEPTED = SHAPE_PARAMETERS | RESULT_PARAMETERS
 
 _MALFORMED = "The body must be well-formed JSON: no name twice in an object, no half of a character, no number beyond a double."
 _BASE64 = "The body is base64, not JSON. Send the resource itself as JSON; base64 belongs into its element for data."
@@ -371,7 +366,9 @@ def _full(
         return Unsupported(
             "format_unsupported", "Only JSON is supported: send Accept: application/fhir+json."
         )
-    if not searching and (fault := _unexpected_parameter(located, rest)):
+    if searching:
+        rest = without_ignored(located.type, rest, headers.get("prefer", ""))
+    elif fault := _unexpected_parameter(located, rest):
         return fault
     parsed: dict[str, Any] | None = None
     interaction = located.interaction
