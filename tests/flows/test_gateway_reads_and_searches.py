@@ -618,6 +618,42 @@ def test_a_search_without_what_was_ignored_says_so_in_its_links(play: Play) -> N
     play(story)
 
 
+def test_docref_finds_what_a_search_for_the_documents_of_the_patient_finds(play: Play) -> None:
+    """US Core 6.1.0, OperationDefinition-docref; C73."""
+
+    async def story(made: Ground) -> None:
+        document = {
+            "resourceType": "DocumentReference",
+            "status": "current",
+            "content": [{"attachment": {"title": "x"}}],
+        }
+        for id_, whose, more in (("d1", "p1", {"context": {"period": {"start": "2020-01-01", "end": "2020-02-01"}}}),
+                                 ("d2", "p1", {"meta": RESTRICTED}), ("d3", "p2", {})):  # fmt: skip
+            made.load({**document, "id": id_, "subject": {"reference": f"Patient/{whose}"}, **more})
+        staff = made.token("patient/DocumentReference.rs")
+        parameters = {"resourceType": "Parameters", "parameter": [{"name": "patient", "valueId": "p1"}]}
+
+        async def asked(query: str) -> Answer:
+            return await made.get(f"DocumentReference/$docref?{query}", staff)
+
+        by_get = await asked("patient=p1")
+        by_post = await made.send("POST", "DocumentReference/$docref", staff, body=parameters)
+        assert by_get.ids == by_post.ids == (await made.get("DocumentReference?patient=p1", staff)).ids
+        assert "DocumentReference/d1" in by_get.ids
+        assert not {"DocumentReference/d2", "DocumentReference/d3"} & {*by_get.ids}
+        assert (await asked("patient=p1&start=2020-01-15&end=2020-03-01")).ids == ["DocumentReference/d1"]
+        assert (await asked("patient=p1&start=2020-03-01")).ids == []
+        assert (await asked("patient=p2")).status == 404
+        unscoped = made.token("patient/Observation.rs")
+        assert (await made.get("DocumentReference/$docref?patient=p1", unscoped)).status == 403
+        (rest,) = (await made.get("metadata")).json["rest"]
+        declared = {each["type"]: each.get("operation") for each in rest["resource"]}
+        assert declared["DocumentReference"][0]["name"] == "docref"
+        assert declared["Patient"] is None
+
+    play(story)
+
+
 def test_a_version_is_shown_if_it_and_the_record_of_today_are_within_reach(play: Play) -> None:
     """C73, history. Of a record that was deleted since there is none of today."""
 

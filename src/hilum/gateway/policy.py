@@ -60,7 +60,7 @@ _NOT_YET = {
     Interaction.HISTORY_SYSTEM: "History is not available; read a version by its id.",
     Interaction.SEARCH_SYSTEM: "Search one resource type at a time.",
     Interaction.SEARCH_COMPARTMENT: "Search the resource type with its patient parameter instead.",
-    Interaction.OPERATION: "Operations are not supported: no scope covers them.",
+    Interaction.OPERATION: "Operations are not supported, except DocumentReference/$docref: no scope covers them.",
 }
 _CONDITIONAL = (
     "Conditional creates, updates, patches and deletes are not supported; search first, then write by id."

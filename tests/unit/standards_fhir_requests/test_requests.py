@@ -396,3 +396,51 @@ def test_any_input_gives_a_value(
     else:
         assert found.code
         assert found.detail
+
+
+def docref(query: str = "", parameters: Any = None) -> FhirRequest | Unsupported:
+    body = (
+        b""
+        if parameters is None
+        else json.dumps({"resourceType": "Parameters", "parameter": parameters}).encode()
+    )
+    return read("GET" if parameters is None else "POST", f"DocumentReference/$docref?{query}", JSON, body)
+
+
+@pytest.mark.parametrize(
+    ("found", "search"),
+    [
+        (docref("patient=p1"), "patient=p1"),
+        (docref("patient=p1&_count=5&_format=json&on-demand=false"), "_count=5&patient=p1"),
+        (docref("patient=p1&start=2020&end=2021-02-03T04:05:06Z"), "patient=p1&period=ge2020&period=le2021-02-03T04:05:06Z"),
+        (docref("patient=p1&type=http://loinc.org%7C34133-9&type=x"), "patient=p1&type=http://loinc.org%7C34133-9,x"),
+        (docref(parameters=[{"name": "patient", "valueId": "p1"}, {"name": "on-demand", "valueBoolean": False}]), "patient=p1"),
+        (docref(parameters=[{"name": "patient", "valueString": "p1"}, {"name": "type", "valueCoding": {"system": "s", "code": "c"}}]), "patient=p1&type=s%7Cc"),
+        (docref("patient=p1", [{"name": "type", "valueCoding": {"code": "c"}}, {"name": "start", "valueDateTime": "2020"}]), "patient=p1&period=ge2020&type=c"),
+    ],
+)  # fmt: skip
+def test_docref_is_a_search_for_the_documents_of_a_patient(found: Any, search: str) -> None:
+    """US Core 6.1.0, OperationDefinition-docref."""
+    assert (found.interaction, found.type, found.is_write) == (
+        Interaction.SEARCH_TYPE,
+        "DocumentReference",
+        False,
+    )
+    assert render_query(found.params) == search
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        docref(), docref("patient="), docref("patient=Patient/p1"), docref("patient=p1,p2"), docref("patient=p1&patient=p2"), docref("patient=p1&on-demand=true"),
+        docref("patient=p1&start=2020,lt2000"), docref("patient=p1&end="), docref("patient=p1&profile=x"), docref("patient=p1&_include=DocumentReference:patient"),
+        docref("patient=p1&code:not=x"), docref("patient=p1", [{"name": "patient", "valueId": "p2"}]), docref(parameters={}), docref(parameters=["x"]),
+        docref(parameters=[{"name": 5, "valueId": "p1"}]), docref(parameters=[{"name": "patient"}]), docref(parameters=[{"name": "patient", "valueId": 5}]),
+        docref("patient=p1", [{"name": "type", "valueCoding": {"code": 5}}]), docref("patient=p1", [{"name": "type", "valueCoding": {"system": []}}]),
+        read("POST", "DocumentReference/$docref", JSON, b'{"resourceType":"Bundle"}'), read("POST", "DocumentReference/$docref", FORM, b"patient=p1"),
+        read("DELETE", "DocumentReference/$docref"),
+    ],
+)  # fmt: skip
+def test_what_docref_does_not_take_is_refused(found: Any) -> None:
+    assert isinstance(found, Unsupported)
+    assert found.detail.endswith(".")

@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote_to_bytes
 from hilum.standards.fhir import strict_json
 from hilum.standards.fhir.binaries import binary_fault
 from hilum.standards.fhir.definitions import resource_types
+from hilum.standards.fhir.docref import as_search, parameters_in
 from hilum.standards.fhir.parameters import ALWAYS_ACCEPTED, SHAPE_PARAMETERS, without_ignored
 from hilum.standards.fhir.values import ID
 
@@ -198,6 +199,8 @@ def parse(
             return Unsupported(
                 "method_override", "Method override headers are not supported; send the method itself."
             )
+    if segments == ["DocumentReference", "$docref"] and method in {"GET", "POST"}:
+        return _docref(method, query, headers, body)
     located = _locate(method, segments, headers)
     if isinstance(located, Unsupported):
         return located
@@ -207,6 +210,27 @@ def parse(
     if plain and located.type != "Binary":
         return _bare(located, headers)
     return _full(method, located, query, headers, body)
+
+
+def _docref(method: str, query: bytes, headers: Mapping[str, str], body: bytes) -> FhirRequest | Unsupported:
+    """Parse the one operation that there is into the search that answers it."""
+    asked = parse_query(query)
+    if method == "POST" and not isinstance(asked, Unsupported):
+        parsed = parse_body(headers, body)
+        sent = parsed if isinstance(parsed, Unsupported) else parameters_in(parsed)
+        if sent is None:
+            sent = Unsupported(
+                "body_malformed", "The body must be a Parameters resource with what $docref takes."
+            )
+        asked = sent if isinstance(sent, Unsupported) else asked + sent
+    if isinstance(asked, Unsupported):
+        return asked
+    search = as_search(asked)
+    if isinstance(search, str):
+        return Unsupported("operation_unsupported", search)
+    # Read again as a search, by whose bounds it is judged.
+    located = FhirRequest(Interaction.SEARCH_TYPE, "DocumentReference")
+    return _full("GET", located, render_query(search).encode(), headers, b"")
 
 
 def _bare(located: FhirRequest, headers: Mapping[str, str]) -> FhirRequest:

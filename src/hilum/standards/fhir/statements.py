@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hilum.standards.fhir import docref
 from hilum.standards.fhir.definitions import FHIR_VERSION
+from hilum.standards.fhir.parameters import INCLUDE_PARAMETERS
 from hilum.standards.fhir.queries import is_by_url
 from hilum.standards.fhir.searchparams import parameters_of
 from hilum.standards.fhir.visibility import rule_of
@@ -76,7 +78,7 @@ def unknown_filter(capabilities: ServerCapabilities, type_: str, params: tuple[t
     supported = capabilities.filters.get(type_, frozenset())
     for name, _ in params:
         code = name.partition(":")[0]
-        if code not in supported and code not in {"_include", "_revinclude", "_sort"}:
+        if code not in supported and code not in {*INCLUDE_PARAMETERS, "_sort"}:
             return code
     return ""
 
@@ -151,6 +153,8 @@ def cut_type(each: dict[str, Any], passing: frozenset[str]) -> dict[str, Any]:
     entry["searchParam"] = [
         {key: p[key] for key in ("name", "definition", "type") if key in p} for p in params
     ]
+    if type_ == "DocumentReference":
+        entry["operation"] = [{"name": "docref", "definition": docref.DEFINITION}]
     for key in ("searchInclude", "searchRevInclude"):
         entry[key] = [text for text in _listed(each, key, str) if _passes(text)]
     return {key: value for key, value in entry.items() if value != []}
