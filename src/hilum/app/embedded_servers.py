@@ -28,6 +28,8 @@ _PROFILES = {
     "Encounter": "us-core-encounter",
     "Goal": "us-core-goal",
     "Immunization": "us-core-immunization",
+    "Location": "us-core-location",
+    "Medication": "us-core-medication",
     "MedicationDispense": "us-core-medicationdispense",
     "MedicationRequest": "us-core-medicationrequest",
     "Observation": (
@@ -35,20 +37,24 @@ _PROFILES = {
         "us-core-body-weight us-core-body-temperature us-core-heart-rate pediatric-bmi-for-age "
         "head-occipital-frontal-circumference-percentile pediatric-weight-for-height us-core-pulse-oximetry "
         "us-core-respiratory-rate us-core-smokingstatus us-core-observation-clinical-result us-core-observation-occupation "
-        "us-core-observation-pregnancyintent us-core-observation-pregnancystatus us-core-observation-screening-assessment"
+        "us-core-observation-pregnancyintent us-core-observation-pregnancystatus us-core-observation-screening-assessment "
+        "us-core-observation-sexual-orientation us-core-average-blood-pressure us-core-care-experience-preference "
+        "us-core-treatment-intervention-preference"
     ),
     "Organization": "us-core-organization",
     "Patient": "us-core-patient",
     "Practitioner": "us-core-practitioner",
+    "PractitionerRole": "us-core-practitionerrole",
     "Procedure": "us-core-procedure",
     "Provenance": "us-core-provenance",
+    "QuestionnaireResponse": "us-core-questionnaireresponse",
     "RelatedPerson": "us-core-relatedperson",
     "ServiceRequest": "us-core-servicerequest",
     "Specimen": "us-core-specimen",
 }
 _PREFIX = "http://hl7.org/fhir/us/core/StructureDefinition/"
 PROFILES = {kind: tuple(_PREFIX + name for name in names.split()) for kind, names in _PROFILES.items()}
-"""Profiles of the resources in the synthetic charts. Source: US Core 6.1.0, us-core-server."""
+"""Profiles of the resources in the synthetic charts. Source: US Core 6.1.0 and 7.0.0, us-core-server."""
 US_CORE_SERVER = "http://hl7.org/fhir/us/core/CapabilityStatement/us-core-server"
 
 

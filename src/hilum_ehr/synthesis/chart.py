@@ -19,7 +19,7 @@ PROVENANCE_TARGETS_BOUND = 20
 # Short: an id has at most 64 characters (FHIR R4 datatypes.html#id), and the slug is a part of it.
 ID_PREFIXES = {
     "AllergyIntolerance": "all", "Appointment": "apt", "Binary": "bin", "CarePlan": "plan", "CareTeam": "team", "Condition": "con", "Coverage": "cov",
-    "Device": "dev", "DiagnosticReport": "rep", "DocumentReference": "doc", "Encounter": "enc", "Goal": "goal", "Immunization": "imm",
+    "Device": "dev", "DiagnosticReport": "rep", "DocumentReference": "doc", "Encounter": "enc", "Goal": "goal", "Immunization": "imm", "Media": "pic",
     "Medication": "drug", "MedicationDispense": "dis", "MedicationRequest": "med", "Observation": "obs", "Patient": "pat", "RelatedPerson": "rel", "Procedure": "proc", "Provenance": "prov",
     "QuestionnaireResponse": "qr", "ServiceRequest": "sr", "Specimen": "spec",
 }  # fmt: skip

@@ -6,7 +6,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from hilum_ehr.synthesis.chart import Chart, Visit
-from hilum_ehr.synthesis.codes import ACUTE, LOINC, NOTES, US_CORE_SYSTEM, coding, loinc, quantity, snomed
+from hilum_ehr.synthesis.codes import (
+    ACUTE,
+    LOINC,
+    NOTES,
+    US_CORE_SYSTEM,
+    coding,
+    hl7,
+    loinc,
+    quantity,
+    snomed,
+)
 from hilum_ehr.synthesis.models import Story
 from hilum_ehr.synthesis.people import full_name
 from hilum_ehr.synthesis.places import Reference
@@ -17,6 +27,7 @@ MIME_IS_ENOUGH = coding(
 )  # fmt: skip
 CLINICAL_RESULT = "us-core-observation-clinical-result"
 PLAIN = "text/plain; charset=utf-8"
+GRAY_POINT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +161,23 @@ def write_study(chart: Chart, visit: Visit, study: Study, results: list[Referenc
         "performer": [reader.ref, chart.site.organization],
         "result": results,
         "conclusion": study.says,
+        **({"media": [{"link": write_picture(chart, visit)}]} if study.note == "imaging" else {}),
         "presentedForm": [{"contentType": PLAIN, "url": binary, "title": study.code[1]}],
     }, profile="us-core-diagnosticreport-note", labels=visit.labels)  # fmt: skip
     write_note(chart, visit, study.note, when, url=binary)
     return report
+
+
+def write_picture(chart: Chart, visit: Visit) -> Reference:
+    """Write a picture of a study: one gray point, since nothing is to be recognized in it."""
+    return chart.write("Media", {
+        "status": "completed",
+        "type": hl7("media-type", "image", "Image"),
+        "subject": chart.patient,
+        "encounter": visit.ref,
+        "createdDateTime": (visit.start + timedelta(minutes=14)).isoformat(),
+        "content": {"contentType": "image/png", "data": GRAY_POINT, "title": "Picture (synthetic)"},
+    }, labels=visit.labels)  # fmt: skip
 
 
 def _impression(chart: Chart, visit: Visit, words: str) -> Reference:

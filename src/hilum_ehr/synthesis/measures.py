@@ -35,6 +35,11 @@ SIGNS = {
 }  # fmt: skip
 BLOOD_PRESSURE = loinc("85354-9", "Blood pressure panel with all children optional")
 SYSTOLIC, DIASTOLIC = loinc("8480-6", "Systolic blood pressure"), loinc("8462-4", "Diastolic blood pressure")
+MEAN_PRESSURE = loinc("96607-7", "Blood pressure panel mean systolic and mean diastolic")
+MEAN_SYSTOLIC, MEAN_DIASTOLIC = (
+    loinc("96608-5", "Systolic blood pressure mean"),
+    loinc("96609-3", "Diastolic blood pressure mean"),
+)
 # US Core requires both codes of pulse oximetry.
 SATURATION = {
     "coding": [coding(LOINC, "59408-5", "Oxygen saturation in Arterial blood by Pulse oximetry"), coding(LOINC, "2708-6", "Oxygen saturation in Arterial blood")],
@@ -176,21 +181,26 @@ def _sign(chart: Chart, key: str, value: float, when: datetime, visit: Visit | N
 
 
 def blood_pressure(
-    chart: Chart, when: datetime, top: int | None, bottom: int | None, visit: Visit | None
+    chart: Chart, when: datetime, top: int | None, bottom: int | None, visit: Visit | None, *, days: int = 0
 ) -> None:
-    """Write a blood pressure (mmHg). A part that is None has a data-absent-reason."""
+    """Write a blood pressure (mmHg), or the mean of some days. A part that is None has a data-absent-reason."""
+    panel, *codes = (
+        (MEAN_PRESSURE, MEAN_SYSTOLIC, MEAN_DIASTOLIC) if days else (BLOOD_PRESSURE, SYSTOLIC, DIASTOLIC)
+    )
     parts = [
         {"code": code, **({"valueQuantity": quantity(value, "mmHg", "mm[Hg]")} if value is not None
                           else {"dataAbsentReason": hl7("data-absent-reason", "unknown", "Unknown")})}
-        for code, value in ((SYSTOLIC, top), (DIASTOLIC, bottom))
+        for code, value in zip(codes, (top, bottom), strict=True)
     ]  # fmt: skip
+    period = {"start": (when - timedelta(days=days)).isoformat(), "end": when.isoformat()}
     chart.observe(
-        BLOOD_PRESSURE,
+        panel,
         when,
         {"component": parts},
         category="vital-signs",
-        profile="us-core-blood-pressure",
+        profile="us-core-average-blood-pressure" if days else "us-core-blood-pressure",
         visit=visit,
+        more={"effectivePeriod": period} if days else None,
     )
 
 
@@ -243,13 +253,22 @@ def _write_panels(chart: Chart, visit: Visit, panels: list[str]) -> None:
 
 
 def blood(chart: Chart, visit: Visit) -> Reference:
+    number = {
+        "system": f"https://{chart.site.plan.tenant}.example/accessions",
+        "value": visit.ref["reference"].partition("/")[2],
+    }
     return chart.write("Specimen", {
-        "identifier": [{"system": f"https://{chart.site.plan.tenant}.example/accessions", "value": visit.ref["reference"].partition("/")[2]}],
+        "identifier": [number],
+        "accessionIdentifier": number,
         "status": "available",
         "type": snomed("119297000", "Blood specimen"),
         "subject": chart.patient,
         "receivedTime": (visit.start + timedelta(minutes=60)).isoformat(),
-        "collection": {"collectedDateTime": (visit.start + timedelta(minutes=12)).isoformat()},
+        "collection": {
+            "collectedDateTime": (visit.start + timedelta(minutes=12)).isoformat(),
+            "bodySite": snomed("14975008", "Forearm structure"),
+        },
+        "condition": [hl7("v2-0493", "COOL", "Cool")],
     }, profile="us-core-specimen")  # fmt: skip
 
 

@@ -131,7 +131,10 @@ def _prescribe(chart: Chart, order: Order, *, last: bool) -> None:
         for number in range(DISPENSES_BOUND):
             dispensed = when + timedelta(days=drug.days * number, hours=3)
             if dispensed.date() <= chart.person.until and (number == 0 or drug.days > 10):
-                write_dispense(chart, drug, dispensed, request, first=number == 0, labels=order.labels)
+                visit = order.visit if number == 0 else None
+                write_dispense(
+                    chart, drug, dispensed, request, first=number == 0, labels=order.labels, visit=visit
+                )
 
 
 def dosage(drug: Drug) -> dict[str, Any]:
@@ -154,12 +157,14 @@ def _amount(drug: Drug) -> dict[str, Any]:
 
 
 def write_dispense(
-    chart: Chart, drug: Drug, when: datetime, request: Reference, *, first: bool, labels: Labels = (), medicine: dict[str, Any] | None = None
+    chart: Chart, drug: Drug, when: datetime, request: Reference, *, first: bool, labels: Labels = (), medicine: dict[str, Any] | None = None,
+    visit: Visit | None = None,
 ) -> None:  # fmt: skip
     chart.write("MedicationDispense", {
         "status": "completed",
         **(medicine or {"medicationCodeableConcept": concept(RXNORM, drug.rxcui, drug.display)}),
         "subject": chart.patient,
+        **({"context": visit.ref} if visit else {}),
         "performer": [{"actor": chart.site.ref("Organization", "org-pharmacy")}],
         "authorizingPrescription": [request],
         "type": hl7("v3-ActCode", *(("FF", "First Fill") if first else ("RF", "Refill"))),
@@ -230,9 +235,12 @@ def vaccinate(chart: Chart, key: str, day: date, *, refused: bool = False, undat
     if refused:
         content["statusReason"] = hl7("v3-ActReason", "PATOBJ", "Patient Objection")
     content |= {"vaccineCode": concept(CVX, *VACCINES[key]), "patient": chart.patient}
+    # A reference to a visit with labels would disclose it.
+    if visit := next((each for each in chart.visits if each.day == day and not each.labels), None):
+        content["encounter"] = visit.ref
     if undated:
         content["_occurrenceDateTime"] = {"extension": [{"url": DATA_ABSENT, "valueCode": "unknown"}]}
     else:
         content["occurrenceDateTime"] = chart.site.at(day, 640).isoformat()
-    content["primarySource"] = not undated
+    content |= {"primarySource": not undated, "location": chart.site.ref("Location", "loc-outpatient")}
     chart.write("Immunization", content, profile="us-core-immunization")

@@ -174,6 +174,7 @@ def _locations(site: Site, rng: Random) -> None:
         rooms += [("loc-ward", "Ward 4 East", "HU"), ("loc-emergency", "Emergency department", "ER")]
     for name, title, kind in rooms:
         site.add("Location", name, {
+            "identifier": [{"system": f"https://{site.plan.tenant}.example/locations", "value": name.removeprefix("loc-")}],
             "status": "active",
             "name": f"{site.plan.name}: {title}",
             "mode": "instance",

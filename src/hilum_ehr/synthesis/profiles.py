@@ -3,7 +3,8 @@
 Source: US Core 6.1.0, the must-support elements of each profile.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 from hilum_ehr.synthesis import documents
 from hilum_ehr.synthesis.care_plans import (
@@ -20,6 +21,7 @@ from hilum_ehr.synthesis.codes import (
     ICD10,
     RXNORM,
     SNOMED,
+    US_CORE,
     coding,
     concept,
     hl7,
@@ -31,6 +33,7 @@ from hilum_ehr.synthesis.measures import SATURATION, blood, blood_pressure
 from hilum_ehr.synthesis.medicines import dosage, vaccinate, write_dispense
 from hilum_ehr.synthesis.models import Story
 from hilum_ehr.synthesis.places import Reference
+from hilum_ehr.synthesis.social import us_core_category
 from hilum_ehr.synthesis.visits import write_food_insecurity
 
 LAB = "us-core-observation-lab"
@@ -51,6 +54,7 @@ def write_extras(chart: Chart) -> None:
     problem = _resolved_problem(chart, visit)
     _partial_blood_pressures(chart, visit)
     _oxygen(chart, visit)
+    _preferences(chart, visit)
     results = _results(chart, visit)
     _medicines(chart, visit, problem)
     _studies_and_notes(chart, visit, results)
@@ -87,10 +91,27 @@ def _resolved_problem(chart: Chart, visit: Visit) -> Reference:
 
 
 def _partial_blood_pressures(chart: Chart, visit: Visit) -> None:
-    """Write two blood pressures: one without the diastolic value, one without the systolic."""
+    """Write blood pressures and means of them, some without the diastolic or the systolic value."""
     top, bottom = chart.person.pressure(visit.day)
     blood_pressure(chart, visit.start + timedelta(minutes=9), top, None, visit)
     blood_pressure(chart, visit.start + timedelta(minutes=11), None, bottom, visit)
+    blood_pressure(chart, visit.start + timedelta(minutes=11), top, bottom, visit, days=7)
+    blood_pressure(chart, visit.start + timedelta(minutes=11), top, None, visit, days=3)
+
+
+def _preferences(chart: Chart, visit: Visit) -> None:
+    """Write what the patient prefers, in words and as a concept.
+
+    Source: US Core 7.0.0, us-core-care-experience-preference, us-core-treatment-intervention-preference
+    """
+    for kind, code, *preferences in (
+        ("care-experience-preference", ("95541-9", "Care experience preference"), "A morning appointment, with a written summary", "Prefers morning appointments"),
+        ("treatment-intervention-preference", ("75773-2", "Goals, preferences, and priorities for medical treatment [Reported]"),
+         "To be treated at home as long as possible", "Prefers treatment at home"),
+    ):  # fmt: skip
+        for value in ({"valueString": preferences[0]}, {"valueCodeableConcept": {"text": preferences[1]}}):
+            chart.observe(loinc(*code), visit.start + timedelta(minutes=16), value, category="survey", profile=f"us-core-{kind}",
+                          visit=visit, more={"category": [us_core_category(kind)]})  # fmt: skip
 
 
 def _oxygen(chart: Chart, visit: Visit) -> None:
@@ -126,6 +147,7 @@ def _results(chart: Chart, visit: Visit) -> list[Reference]:
         "performer": [chart.site.clinician("pathology").ref],
         "specimen": [specimen],
         "result": results,
+        "media": [{"link": documents.write_picture(chart, visit)}],
     }, profile="us-core-diagnosticreport-lab")  # fmt: skip
     return results
 
@@ -155,9 +177,24 @@ def _medicines(chart: Chart, visit: Visit, problem: Reference) -> None:
             "reasonReference": [problem],
             "dosageInstruction": [dosage(drug)],
             "dispenseRequest": {"numberOfRepeatsAllowed": 1, "quantity": quantity(90, "tablet", "{tbl}")},
+            **({"extension": [_adherence(when)]} if reported else {}),
         }, profile="us-core-medicationrequest")  # fmt: skip
         if intent == "order":
-            write_dispense(chart, drug, when + timedelta(hours=3), request, first=True, medicine=medicine)
+            write_dispense(
+                chart, drug, when + timedelta(hours=3), request, first=True, medicine=medicine, visit=visit
+            )
+
+
+def _adherence(when: datetime) -> dict[str, Any]:
+    """Return how the patient follows a prescription, as they say. Source: US Core 7.0.0, us-core-medication-adherence."""
+    return {
+        "url": US_CORE + "us-core-medication-adherence",
+        "extension": [
+            {"url": "medicationAdherence", "valueCodeableConcept": snomed("183964008", "Treatment compliant")},
+            {"url": "dateAsserted", "valueDateTime": when.isoformat()},
+            {"url": "informationSource", "valueCodeableConcept": snomed("116154003", "Patient")},
+        ],
+    }  # fmt: skip
 
 
 def _studies_and_notes(chart: Chart, visit: Visit, results: list[Reference]) -> None:

@@ -49,6 +49,11 @@ CONCENTRATING = (
     "69858-9", "Because of a physical, mental, or emotional condition, do you have serious difficulty concentrating, remembering, or making decisions",
 )  # fmt: skip
 
+ACTIVITY = (
+    "89555-7", "How many days per week did you engage in moderate to strenuous physical activity in the last 30 days",
+)  # fmt: skip
+DRINKING = ("68517-2", "How many times in the past year have you have 5 or more drinks in a day")
+
 
 def write_social(chart: Chart) -> None:
     """Write the answers given at the first and the last check-up."""
@@ -69,6 +74,7 @@ def write_social(chart: Chart) -> None:
                 chart, visit, ("72166-2", "Tobacco smoking status"), snomed(*habit), "us-core-smokingstatus"
             )
             _mood(chart, visit, when)
+            _pack_years(chart, visit, never=habit == SMOKING[0])
         if chart.person.female and 15 <= chart.person.years(visit.day) < 50:
             _childbearing(chart, visit)
         if chart.person.years(visit.day) >= 16 and visit is visits[-1]:
@@ -135,15 +141,27 @@ def _childbearing(chart: Chart, visit: Visit) -> None:
     )
 
 
+def _pack_years(chart: Chart, visit: Visit, *, never: bool) -> None:
+    smoked = 0 if never else max(1, round((chart.person.years(visit.day) - 16) / 2))
+    chart.observe(snomed("401201003", "Cigarette pack-years"), visit.start + timedelta(minutes=8),
+                  {"valueQuantity": quantity(smoked, "{PackYears}", "{PackYears}")},
+                  category="social-history", profile="us-core-smokingstatus", visit=visit)  # fmt: skip
+
+
 def screen(
     chart: Chart, visit: Visit, when: datetime, code: tuple[str, str], value: dict[str, Any], *, kind: str = "", more: dict[str, Any] | None = None
 ) -> Reference:  # fmt: skip
-    """Write the answer to a screening question; ``kind`` is sdoh, functional-status, disability-status or cognitive-status."""
+    """Write the answer to a screening question; ``kind`` is a category of US Core, or activity or social-history."""
     categories = [hl7("observation-category", "survey", "Survey")]
     if kind:
-        categories.append({"coding": [coding(US_CORE_SYSTEM + "us-core-category", kind)]})
+        is_hl7 = kind in {"activity", "social-history"}
+        categories.append(hl7("observation-category", kind) if is_hl7 else us_core_category(kind))
     return chart.observe(loinc(*code), when, value, category="survey", profile=SCREENING, visit=visit,
                          more={"category": categories, **(more or {})})  # fmt: skip
+
+
+def us_core_category(code: str) -> dict[str, Any]:
+    return {"coding": [coding(US_CORE_SYSTEM + "us-core-category", code)]}
 
 
 def _mood(chart: Chart, visit: Visit, when: datetime) -> None:
@@ -241,6 +259,12 @@ def write_functions(chart: Chart, visit: Visit, when: datetime) -> None:
         kind="disability-status",
     )
     screen(chart, visit, when, ("54899-0", "Preferred language"), {"valueString": "English"}, kind="sdoh")
+    days = {"valueQuantity": quantity(3, "d/wk", "d/wk")}
+    screen(chart, visit, when, ACTIVITY, days, kind="activity")
+    if chart.person.years(visit.day) >= 12:
+        screen(
+            chart, visit, when, DRINKING, {"valueQuantity": quantity(0, "/a", "/a")}, kind="social-history"
+        )
 
 
 def questionnaire() -> dict[str, Any]:

@@ -1,12 +1,13 @@
-"""Every must-support element of every US Core 6.1.0 profile stands in the planned charts of each hospital.
+"""Every must-support element of every US Core profile, 6.1.0 and 7.0.0, stands in the planned charts of each hospital.
 
-Source: US Core 6.1.0, the profiles' must-support elements as the (g)(10) suite reads them (conformance 5.2, 5.4, 5.5, 6).
+Source: US Core 6.1.0 and 7.0.0, the profiles' must-support elements as the (g)(10) suite reads them (conformance 5.2, 5.4, 5.5, 6).
 """
 
 from functools import cache
 
 import pytest
 
+from hilum.app.embedded_servers import PROFILES
 from hilum.gateway.models import EVIDENCE_BOUND
 from hilum_ehr.synthesis.models import Resource
 from tests.unit.synthesis.hospital import TENANTS, made, of, patient_of, plan_of, values
@@ -26,6 +27,7 @@ RESULT = (
     "valueCodeableConcept.coding",
     "valueString",
 )
+PREFERENCE = ("status", "subject.reference", "effectiveDateTime", "valueString", "valueCodeableConcept.text")
 EITHER = "|"
 """Between two paths of which one is enough."""
 
@@ -64,11 +66,11 @@ MUST_SUPPORT: dict[str, tuple[str, ...]] = {
     "us-core-diagnosticreport-note": (
         "status", "category.coding[code=LP29684-5]", "category.coding[code=LP29708-2]", "category.coding[code=LP7839-6]", "code.coding",
         "subject.reference", "encounter.reference", "effectiveDateTime", "issued", "performer[reference^=Practitioner/]",
-        "performer[reference^=Organization/]", "result.reference", "presentedForm.url",
+        "performer[reference^=Organization/]", "result.reference", "presentedForm.url", "media.link[reference^=Media/]",
     ),
     "us-core-diagnosticreport-lab": (
         "status", "category.coding[code=LAB]", "code.coding", "subject.reference", "effectiveDateTime", "issued",
-        "performer[reference^=Practitioner/]", "result.reference",
+        "performer[reference^=Practitioner/]", "result.reference", "media.link[reference^=Media/]",
     ),
     "us-core-documentreference": (
         "identifier.value", "status", "type.coding", "category.coding[code=clinical-note]", "subject.reference", "date",
@@ -81,9 +83,14 @@ MUST_SUPPORT: dict[str, tuple[str, ...]] = {
         "hospitalization.dischargeDisposition.coding", "location.location.reference", "serviceProvider[reference^=Organization/]",
     ),
     "us-core-goal": ("lifecycleStatus", "description.text", "subject.reference", "startDate", "target.dueDate"),
-    "us-core-immunization": ("status", "[status=not-done]", "statusReason.coding", "vaccineCode.coding", "patient.reference", "occurrenceDateTime", "primarySource"),
+    "us-core-immunization": ("status", "[status=not-done]", "statusReason.coding", "vaccineCode.coding", "patient.reference", "occurrenceDateTime", "primarySource",
+        "encounter.reference", "location[reference^=Location/]"),
+    "us-core-location": (
+        "identifier.value", "status", "name", "type.coding", "telecom.value", "address.line", "address.city", "address.state", "address.postalCode",
+        "managingOrganization.reference",
+    ),
     "us-core-medicationdispense": (
-        "status", "medicationCodeableConcept.coding", "medicationReference.reference", "subject.reference", "performer.actor[reference^=Organization/]",
+        "status", "medicationCodeableConcept.coding", "medicationReference.reference", "subject.reference", "context[reference^=Encounter/]", "performer.actor[reference^=Organization/]",
         "authorizingPrescription[reference^=MedicationRequest/]", "type.coding", "quantity.value", "whenHandedOver", "dosageInstruction.text",
         "dosageInstruction.timing.repeat", "dosageInstruction.doseAndRate.doseQuantity.value",
     ),
@@ -92,13 +99,14 @@ MUST_SUPPORT: dict[str, tuple[str, ...]] = {
         "subject.reference", "encounter.reference", "authoredOn", "requester[reference^=Practitioner/]", "reasonReference.reference",
         "dosageInstruction.text", "dosageInstruction.timing.repeat", "dosageInstruction.doseAndRate.doseQuantity.value",
         "dispenseRequest.numberOfRepeatsAllowed", "dispenseRequest.quantity.value",
+        *(f"extension[url={US_CORE}us-core-medication-adherence].extension[url={part}]" for part in ("medicationAdherence", "dateAsserted", "informationSource")),
     ),
     "us-core-medication": ("code.coding",),
     "us-core-observation-lab": (*RESULT, "specimen.reference"),
     "us-core-observation-clinical-result": RESULT,
     "us-core-observation-screening-assessment": (
         *RESULT, "performer.reference", "hasMember.reference", "derivedFrom[reference^=Observation/]", "derivedFrom[reference^=QuestionnaireResponse/]",
-        *(f"category.coding[code={kind}]" for kind in ("survey", "sdoh", "functional-status", "disability-status", "cognitive-status")),
+        *(f"category.coding[code={kind}]" for kind in ("survey", "sdoh", "functional-status", "disability-status", "cognitive-status", "activity", "social-history")),
     ),
     "us-core-observation-pregnancystatus": (*SOCIAL, "effectiveDateTime", "valueCodeableConcept.coding"),
     "us-core-observation-pregnancyintent": (*SOCIAL, "effectiveDateTime", "valueCodeableConcept.coding"),
@@ -106,7 +114,13 @@ MUST_SUPPORT: dict[str, tuple[str, ...]] = {
         *SOCIAL, "effectivePeriod.start", "valueCodeableConcept.coding", "component[code.coding.code=86188-0].valueCodeableConcept.coding",
     ),
     "us-core-observation-sexual-orientation": ("status", "code.coding[code=76690-7]", "effectiveDateTime", "valueCodeableConcept.coding"),
-    "us-core-smokingstatus": (*SOCIAL, "effectiveDateTime", "valueCodeableConcept.coding"),
+    "us-core-smokingstatus": (*SOCIAL, "effectiveDateTime", "valueCodeableConcept.coding", "valueQuantity.value"),
+    "us-core-care-experience-preference": ("category.coding[code=care-experience-preference]", "code.coding[code=95541-9]", *PREFERENCE),
+    "us-core-treatment-intervention-preference": ("category.coding[code=treatment-intervention-preference]", "code.coding[code=75773-2]", *PREFERENCE),
+    "us-core-average-blood-pressure": (
+        "status", "category.coding[code=vital-signs]", "code.coding[code=96607-7]", "subject.reference", "effectivePeriod.start",
+        "component[code.coding.code=96608-5].valueQuantity.value", "component[code.coding.code=96609-3].valueQuantity.value", "component.dataAbsentReason",
+    ),
     "us-core-respiratory-rate": VITAL,
     "us-core-heart-rate": VITAL,
     "us-core-body-temperature": VITAL,
@@ -135,7 +149,9 @@ MUST_SUPPORT: dict[str, tuple[str, ...]] = {
         "agent[type.coding.code=author].onBehalfOf[reference^=Organization/]", "agent[type.coding.code=transmitter].onBehalfOf[reference^=Organization/]",
     ),
     "us-core-relatedperson": ("active", "patient.reference", "relationship.coding", "name.family", "telecom.value", "address.line"),
-    "us-core-specimen": ("type.coding", "subject.reference"),
+    "us-core-specimen": (
+        "type.coding", "subject.reference", "identifier.value", "accessionIdentifier.value", "collection.bodySite.coding", "condition.coding",
+    ),
     "us-core-questionnaireresponse": ("questionnaire", "_questionnaire.extension.valueUri", "status", "subject.reference", "authored", "author.reference", "item.linkId", "item.answer.valueCoding"),
     "us-core-organization": (
         "identifier[system=http://hl7.org/fhir/sid/us-npi].value", "active", "name", "telecom.system", "telecom.value", "address.line",
@@ -148,6 +164,7 @@ MUST_SUPPORT: dict[str, tuple[str, ...]] = {
     "us-core-practitionerrole": ("practitioner.reference", "organization.reference", "code.coding", "specialty.coding", "location.reference", "telecom.value"),
 }  # fmt: skip
 SHARED = {
+    "us-core-location",
     "us-core-organization",
     "us-core-practitioner",
     "us-core-practitionerrole",
@@ -248,7 +265,19 @@ def test_every_profile_of_the_certification_suite_is_in_the_table() -> None:
 def test_every_claimed_profile_is_in_the_table(tenant: str) -> None:
     claimed = {url.removeprefix(US_CORE) for each in made(tenant) for url in each["meta"].get("profile", [])}
 
-    assert claimed - set(MUST_SUPPORT) == {"us-core-location"}
+    assert claimed <= set(MUST_SUPPORT)
+
+
+def test_every_claimed_profile_is_declared_and_no_other() -> None:
+    """FHIR R4 capabilitystatement.html: supportedProfile."""
+    claimed = {
+        (each["resourceType"], url)
+        for tenant in TENANTS
+        for each in made(tenant)
+        for url in each["meta"].get("profile", [])
+    }
+
+    assert claimed == {(kind, url) for kind, urls in PROFILES.items() for url in urls}
 
 
 @pytest.mark.parametrize("tenant", TENANTS)
