@@ -47,6 +47,7 @@ from hilum.signin import live
 from hilum.signin import routes as signin_routes
 from hilum.signin import service as signin
 from hilum.signin import store as tokens
+from hilum.signin.forbidden import Forbidden
 from hilum.signin.policy import digest
 from hilum.standing import service as standing
 from hilum.web import errors
@@ -201,6 +202,7 @@ def build(
     origin: str = ORIGIN,
 ) -> ControlSite:
     """Two hospitals and their people, the staff, and one site. ``then`` fills it further; its rows are kept like the others."""
+    forbidden = Forbidden(uow)
     kit = Kit(
         uow=uow,
         clock=clock,
@@ -208,7 +210,8 @@ def build(
         urls=Urls(origin),
         mode=mode,
         pages=shared_pages(),
-        authenticate=signin_routes.authenticator(uow, production=mode is Mode.PRODUCTION),
+        authenticate=signin_routes.authenticator(uow, forbidden, production=mode is Mode.PRODUCTION),
+        record_forbidden=forbidden.record,
     )
     providers = Providers(SafeFetcher(allow_private=True), clock, vault())
     federated = federation_pages.Federated(kit, providers)

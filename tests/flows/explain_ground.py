@@ -7,6 +7,7 @@ from pathlib import Path
 from hilum.app import explaining
 from hilum.audit import live as journals
 from hilum.audit import service as audit
+from hilum.kernel.actor import SYSTEM
 from tests.flows.gateway_ground import TRACE, Ground
 
 READ = "patient/Patient.rs"
@@ -25,5 +26,5 @@ async def asked_later(made: Ground, token: str, status: int) -> str:
 
 def explained(made: Ground, request_id: str, folder: Path) -> str:
     reader = journals.open_reader(folder / "journal", made.uow.db.url)
-    verb = partial(audit.explain, request_id=request_id, reader=reader, rule_book=explaining.explain)
-    return " ".join(made.uow.read_now(verb, trace=TRACE).sentences)
+    verb = partial(audit.explain, request_id=request_id, reader=reader, background=explaining.explain)
+    return " ".join(made.uow.read_now(verb, actor=SYSTEM, trace=TRACE).sentences)

@@ -142,7 +142,7 @@ def test_a_stopped_persons_call_is_on_record_and_reads_nothing_of_it(site: Contr
     assert {(each.event.person, each.event.reason, each.actor) for each in told} == {
         (person, "switch_engaged", f"staff:{person}")
     }
-    assert told[0].event.facts == {"call": "POST /api/v1/vendors"}
+    assert told[0].event.facts["call"] == "POST /api/v1/vendors"
     if mode is Mode.FULL_STOP:
         problem(client.get("/vendors?surprise=1"), 403, "switch_engaged")
     else:
@@ -188,3 +188,17 @@ def test_the_use_of_a_token_is_recorded_seldom_and_shown_to_its_person(
 
 def stamp(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
+
+
+def test_what_the_verb_alone_refuses_is_recorded_once_with_its_route_and_object(site: ControlSite) -> None:
+    """C69, ADR 168: a list of another hospital's switches, which its own verb refuses without a record; one that records is not repeated."""
+    gina = site.api("gina")
+    answer = gina.get("/switches?tenant=mercy")
+    said = problem(answer, 403, "not_permitted")
+    problem(gina.get("/audit/events?tenant=mercy"), 403, "audit_not_yours")
+    assert gina.get("/switches/sw_none").status_code == 404
+
+    (told,) = recorded(site)
+    assert (told.event.reason, told.event.tenant) == ("not_permitted", "general")
+    assert told.event.facts == {"call": "GET /api/v1/switches", "detail": said["detail"]}
+    assert told.request_id == said["request_id"]

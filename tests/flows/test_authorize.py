@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from hilum.audit.policy import SENT_BOUND
 from hilum.clients import service as clients
 from hilum.clients.models import ClientType, Deployment
 from hilum.controls import service as controls
@@ -383,6 +384,21 @@ def test_an_invalid_request_is_answered_to_the_client_at_once(
     error(front.browser().authorize(method=method, **changes), expected)
     assert front.requests() == 0
     assert front.events("authserver.request.refuse")[0].reason == expected
+
+
+def test_a_wrong_redirect_is_on_record_with_its_client_and_the_address_that_was_sent(front: Front) -> None:
+    """C69, ADR 168: bounded and printable; of a client that nobody knows, what it called itself."""
+    front.browser().authorize(redirect_uri="https://elsewhere.example/\x1b[31m" + "x" * 1_000)
+    front.browser().authorize(client_id="nobody")
+
+    unknown, wrong = front.events("authserver.request.refuse")
+
+    client = front.clients["web"]
+    assert (wrong.client, wrong.app, wrong.reason) == (client.id, client.app, "redirect_uri_unknown")
+    sent = wrong.facts["redirect_uri"]
+    assert sent.startswith("https://elsewhere.example/?[31mxxx")
+    assert len(sent) == SENT_BOUND
+    assert (unknown.client, unknown.app, unknown.facts["client_id"]) == ("", "", "nobody")
 
 
 def test_a_request_may_name_the_base_with_a_slash(front: Front) -> None:

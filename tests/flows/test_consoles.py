@@ -16,6 +16,7 @@ from hilum.registry import service as registry
 from hilum.registry import store
 from hilum.registry.models import App, NewApp, NewVendor
 from hilum.signin import service as signin
+from hilum.standards.strangers import RECORDED_BOUND
 from hilum.switchboard import service as switchboard
 from tests.flows.console_ground import HOSTILE, LONG, Desk
 from tests.flows.control_site import ORIGIN, TRACE, build, send
@@ -302,3 +303,30 @@ def test_the_empty_list_says_the_next_step(sqlite_uow: UnitOfWork, clock: FakeCl
     assert "No app yet" in browser.get("/operations/apps").text
     assert "Nothing was ever stopped" in browser.get("/operations/switches").text
     assert "Nothing is stopped" in browser.get("/operations").text
+
+
+def test_what_is_forbidden_in_a_console_leaves_a_record_and_a_script_fills_no_audit(desk: Desk) -> None:
+    """C69, ADR 168: page and form, at the own console and at another's; the first 20 of a network in a minute, then a count."""
+    ann, otto = desk.browser("ann"), desk.browser("otto")
+    assert ann.get("/tenant/people/per_x").status_code == 403
+    assert ann.get("/operations").status_code == 403
+    assert otto.post("/operations/policy/new", data={"reason": "x"}).status_code == 403
+    assert ann.get("/tenant/nothing").status_code == otto.get("/operations/apps/app_none").status_code == 404
+
+    form, person, staff = (
+        desk.events("signin.session.act")[::-1][2],
+        *desk.events("signin.session.act")[::-1][:2],
+    )
+    assert [each.actor for each in (person, form)] == [
+        f"person:{desk.site.people['ann'].id}",
+        f"staff:{desk.site.people['otto'].id}",
+    ]
+    assert (person.event.tenant, person.event.reason) == ("general", "not_permitted")
+    facts = person.event.facts
+    assert (facts["call"], facts["object"]) == ("GET /tenant/people/{id}", "per_x")
+    assert "Your role is physician" in facts["detail"]
+    assert staff.event.facts["call"] == "GET /operations"
+    assert form.event.facts["call"] == "POST /operations/policy/new"
+    for _ in range(RECORDED_BOUND + 5):
+        assert ann.get("/tenant/people").status_code == 403
+    assert len(desk.events("signin.session.act")) == RECORDED_BOUND

@@ -441,6 +441,28 @@ def test_refusals_name_what_failed_and_whom_to_ask(ehr: Ehr) -> None:
     assert "expected_at" not in told
 
 
+def test_a_refused_launch_leaves_what_explains_it(ehr: Ehr) -> None:
+    """C69, ADR 168: app, client, person, role, chart, switch and owner as they were judged; of what was wrong, what was sent."""
+    app = ehr.platform.clients["public"].app
+    ehr.platform.add_person("ana", "analyst", "Practitioner/pr4")
+    ehr.send("POST", LAUNCHES, ehr.order(person="ana"))
+    ehr.platform.engage(TargetKind.APP_TENANT, f"{app}/{MERCY}")
+    ehr.send("POST", LAUNCHES, ehr.order())
+    ehr.send("POST", LAUNCHES, ehr.order(client_id="nobody\u202e", person="x" * 100))
+
+    wrong, stopped, role = ehr.platform.events("launches.launch.open")
+
+    assert (role.app, role.client, role.reason) == (app, ehr.order()["client_id"], "role_not_allowed")
+    assert (role.patient, role.facts["role"], bool(role.person)) == (ehr.order()["patient"], "analyst", True)
+    assert role.facts["rule"] == "Your role may not use this app at Mercy."
+    assert stopped.facts["owner"] == role.facts["owner"] == "The administrator of Mercy"
+    (switch,) = stopped.facts["switches"]
+    assert switch.startswith("sw_")
+    assert wrong.reason == "launch_invalid"
+    assert set(wrong.facts["fields"]) >= {"client_id"}
+    assert (wrong.facts["client_id"], wrong.facts["username"]) == ("nobody?", "x" * 100)
+
+
 def test_a_stop_with_an_end_says_when_to_expect_the_app_back(ehr: Ehr, clock: FakeClock) -> None:
     """C216, C87: to the EHR in UTC, and in the hospital's own zone on the page of a launch that was opened before."""
     opened, other = ehr.open(), ehr.open()

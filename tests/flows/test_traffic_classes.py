@@ -85,7 +85,9 @@ def test_a_flood_of_a_backend_service_is_refused_and_who_treats_a_patient_is_ser
         reader = journals.open_reader(journal_of(made.uow), made.uow.db.url)
         (record,) = (each for each in reader.newest(AccessQuery()) if each.reason == "traffic_shed")
         assert (record.status, record.app) == (429, made.clients["backend"].app)
-        assert made.run(lambda ctx: explaining.explain(ctx, [record]))[-1] == (
+        assert made.run(lambda ctx: explaining.explain(ctx, record.request_id, [record], ()).sentences)[
+            -1
+        ] == (
             "Traffic class backend, with the classes below it, may hold 50 % of the places at the FHIR server."
         )
 

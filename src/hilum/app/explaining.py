@@ -1,14 +1,15 @@
 """Explains the rule book's part in a decision: the version then in force, the override that permitted it, product and workflow (C205).
 
-Computed on demand from the recorded time and the history of applications, so that it costs requests nothing.
+With the facts of the request it is what explanations have from other rooms. Computed on demand from the recorded time and the history of applications, so that it costs requests nothing.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from hilum.app import request_facts
 from hilum.audit import service as audit
-from hilum.audit.models import Access, EventQuery, Outcome
+from hilum.audit.models import Access, Background, EventQuery, Outcome, RecordedEvent
 from hilum.clients import policy as clients_policy
 from hilum.clients import service as clients
 from hilum.clients.models import ClientFacts
@@ -46,7 +47,18 @@ _WHY = {
 }
 
 
-def explain(ctx: Context, accesses: Sequence[Access]) -> list[str]:
+def explain(
+    ctx: Context, request_id: str, accesses: Sequence[Access], events: Sequence[RecordedEvent]
+) -> Background:
+    """Return what the rule book had to do with a request, and its facts."""
+    record = request_facts.decided(request_id, accesses, events)
+    if record is None:
+        return Background()
+    found, reasons = request_facts.about(ctx, record), tuple(request_facts.why(ctx, record, events))
+    return Background(_rule_book(ctx, accesses), found, reasons)
+
+
+def _rule_book(ctx: Context, accesses: Sequence[Access]) -> list[str]:
     """Return sentences about the rule book's part in the decision of a request; none if no record has an app."""
     # The first record with a decision: an intent only announces a write.
     decided = next((each for each in accesses if each.app and each.outcome is not Outcome.INTENDED), None)

@@ -107,6 +107,7 @@ from hilum.review import routes as review
 from hilum.review.service import barred, reasons_of
 from hilum.rollouts import routes as rollouts
 from hilum.signin import routes as signin
+from hilum.signin.forbidden import Forbidden
 from hilum.snapshots import routes as snapshots
 from hilum.snapshots import service as own_hospitals
 from hilum.snapshots.live import Snapshots, no_furnisher
@@ -118,7 +119,7 @@ from hilum.upstream import live as upstream
 from hilum.web import problems
 from hilum.web.api import join
 from hilum.web.asgi import App
-from hilum.web.kit import Authenticate, Kit
+from hilum.web.kit import Authenticate, Kit, RecordForbidden
 from hilum_ehr.sandbox.faults import BY_HAND, READ_EVERY_S, Fault, FaultBook
 
 API_TITLE = "Hilum control plane"
@@ -169,9 +170,12 @@ def static_folders() -> list[Path]:
     return [console.STATIC, account_pages.STATIC]
 
 
-def authenticator(uow: UnitOfWork, at_stop: list[Callable[[], None]], *, production: bool) -> Authenticate:
-    """Return the function that finds the actor of an API token."""
-    return signin.authenticator(uow, production=production, at_stop=at_stop.append)
+def callers(
+    uow: UnitOfWork, at_stop: list[Callable[[], None]], *, production: bool
+) -> tuple[Authenticate, RecordForbidden]:
+    """Return the function that finds the actor of an API token, and what records forbidden acts."""
+    forbidden = Forbidden(uow, at_stop.append)
+    return signin.authenticator(uow, forbidden, production=production), forbidden.record
 
 
 def pages(site: Site) -> list[BaseRoute]:
@@ -519,7 +523,7 @@ def control_plane(
         membership.api(kit, by_mail),
         approvals.api(kit, acts(by_mail, used)),
         histories.api(kit, lambda query: reader().page(query), ReaderSlots(HISTORIES).held),
-        audit.api(kit, reader, at_stop=at_stop, rule_book=explaining.explain),
+        audit.api(kit, reader, at_stop=at_stop, background=explaining.explain),
         hold_routes.api(kit, was_tenant),
     )
     join(app, routers)

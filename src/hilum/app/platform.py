@@ -111,6 +111,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
     assets = Assets(*mounts.static_folders())
     pages = _shell(settings, urls, assets, keeper)
     at_stop: list[Callable[[], None]] = []
+    authenticate, record_forbidden = mounts.callers(uow, at_stop, production=not settings.is_sandbox)
     kit = Kit(
         uow=uow,
         clock=clock,
@@ -118,7 +119,8 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         urls=urls,
         mode=settings.mode,
         pages=pages,
-        authenticate=mounts.authenticator(uow, at_stop, production=not settings.is_sandbox),
+        authenticate=authenticate,
+        record_forbidden=record_forbidden,
     )
     enforcer = Enforcer(
         GatewayDeps(

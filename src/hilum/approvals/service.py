@@ -174,5 +174,7 @@ def _event(action: str, approval: Approval, *, target: str = "", reason: str = "
         "asked_by": approval.asked_by,
         "order": policy.order_digest(act),
     }
+    if act.order.get("reason"):
+        facts["reason"] = str(act.order["reason"])
     person, client = (target if act.kind in kinds else "" for kinds in (ABOUT_A_PERSON, ABOUT_A_CLIENT))
     return Event(action, tenant=act.tenant or "", person=person, client=client, reason=reason, facts=facts)

@@ -1,6 +1,6 @@
 """Pages of the control stream's events. Each kind of page is prepared once, by what it is filtered by: most requests of the consoles ask for one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -17,16 +17,18 @@ from hilum.kernel.times import from_micros, to_micros
 
 PAGES_KEPT = 256
 """Prepared pages of events, by what they are filtered by."""
-_FILTERS = ("tenant", "app", "client", "person", "launch", "authorization", "request_id", "outcome")
+_FILTERS = ("tenant", "app", "client", "person", "launch", "authorization", "request_id", "outcome", "reason")
 _CURSOR = ("after_at", "after_seq", "after_writer")
 
 
 def list_events(tx: Connection, query: EventQuery) -> EventPage:
     """Read a page of events, newest first."""
     values: dict[str, Any] = {name: getattr(query, name) for name in _FILTERS if getattr(query, name)}
-    if query.action:
-        # The existing actions instead of LIKE 'prefix%', which uses an index only under some collations.
-        values |= {f"action_{n}": each for n, each in enumerate(_actions(tx, query.action))}
+    # The existing actions instead of LIKE 'prefix%', which uses an index only under some collations.
+    if wanted := (*query.actions, *([query.action] if query.action else ())):
+        values |= {f"action_{n}": each for n, each in enumerate(_actions(tx, wanted))}
+    if query.without:
+        values |= {f"without_{n}": each for n, each in enumerate(_actions(tx, query.without))}
     values |= {name: moment for name in ("since", "before") if (moment := getattr(query, name)) is not None}
     if query.after:
         values |= dict(zip(_CURSOR, _read_cursor(query.after), strict=True))
@@ -46,6 +48,9 @@ def _page_of(given: tuple[str, ...], *, oldest_first: bool) -> PreparedStatement
     actions: list[BindParameter[Any]] = [bindparam(name) for name in given if name.startswith("action_")]
     if actions:
         wanted.append(table.c.action.in_(actions))
+    without: list[BindParameter[Any]] = [bindparam(name) for name in given if name.startswith("without_")]
+    if without:
+        wanted.append(table.c.action.not_in(without))
     if "since" in given:
         wanted.append(table.c.at >= bindparam("since"))
     if "before" in given:
@@ -66,10 +71,10 @@ def _page_of(given: tuple[str, ...], *, oldest_first: bool) -> PreparedStatement
     return PreparedStatement(page, *table.c, audit_payload.c.salt, audit_payload.c.body)
 
 
-def _actions(tx: Connection, wanted: str) -> list[str]:
-    """List the recorded actions that are ``wanted`` or begin with it and a dot."""
-    below = wanted.rstrip(".") + "."
-    return [wanted, *(action for (action,) in _ACTIONS.rows(tx) if action.startswith(below))]
+def _actions(tx: Connection, wanted: Sequence[str]) -> list[str]:
+    """List the recorded actions that are one of ``wanted`` or begin with one and a dot, and ``wanted`` itself."""
+    below = tuple(each.rstrip(".") + "." for each in wanted)
+    return [*wanted, *(action for (action,) in _ACTIONS.rows(tx) if action.startswith(below))]
 
 
 def _loose_scan() -> PreparedStatement:

@@ -10,6 +10,7 @@ from hilum.audit.models import (
     SETTLEMENT,
     UNDELIVERED,
     Access,
+    Background,
     EventQuery,
     Explanation,
     Outcome,
@@ -69,40 +70,68 @@ def queries(accesses: Sequence[Access]) -> list[EventQuery]:
 _REASONS = frozenset(Reason)
 
 
-def explain(
-    request_id: str,
-    accesses: Sequence[Access],
-    events: Iterable[RecordedEvent],
-    rule_book: Sequence[str] = (),
-) -> Explanation:
-    """Build an explanation from accesses and events, in order of time; ``rule_book``: what the rule book had to do with it, in sentences.
+def related(
+    request_id: str, accesses: Sequence[Access], events: Iterable[RecordedEvent]
+) -> tuple[RecordedEvent, ...]:
+    """Return the events that explain a request, in order of time.
 
     Events of other tenants, and of switches on unrelated targets, are left out: this reader may not see them.
     """
-    accesses = sorted(accesses, key=lambda access: access.at)
     unique = {(event.writer, event.seq): event for event in events}
     ordered = sorted(unique.values(), key=lambda event: (event.at, event.writer, event.seq))
     # Before cutting to the bound, or events of other tenants
     # would take the places of those that explain this request.
     concerned = [event for event in ordered if event.request_id == request_id or _concerns(event, accesses)]
     # The newest: what decided the request is close to it in time.
-    kept = tuple(concerned[-EXPLAIN_EVENTS_BOUND:])
+    return tuple(concerned[-EXPLAIN_EVENTS_BOUND:])
+
+
+def in_force_at(events: Iterable[RecordedEvent], at: datetime) -> tuple[str, ...]:
+    """Return the ids of the switches that were engaged at a time, as far as these events, in order of time, say."""
+    engaged: dict[str, None] = {}
+    for each in events:
+        switch = str(each.event.facts.get("switch", ""))
+        if each.at <= at and each.event.outcome is Outcome.DONE and switch:
+            if each.event.action == "controls.switch.engage":
+                engaged[switch] = None
+            elif each.event.action == _RELEASE:
+                engaged.pop(switch, None)
+    return tuple(engaged)
+
+
+def explain(
+    request_id: str, accesses: Sequence[Access], events: Sequence[RecordedEvent], background: Background
+) -> Explanation:
+    """Build an explanation from accesses, from the events that led to them, in order of time, and from what other rooms know."""
+    accesses = sorted(accesses, key=lambda access: access.at)
     undelivered = {access.decision for access in accesses if access.rule == UNDELIVERED}
-    sentences = [
-        sentence
-        for access in accesses
-        for sentence in _of_access(access, delivered=access.decision not in undelivered)
-    ]
-    sentences += rule_book
+    steps: list[str] = []
+    for access in accesses:
+        steps += _of_access(access, delivered=access.decision not in undelivered)
+        # Of a batch the facts have one decision only.
+        if not background.about or len({each.decision for each in accesses}) > 1:
+            steps += _in_facts(access)
+    steps += background.sentences
+    sentences = list(steps)
     decided_at = accesses[0].at if accesses else None
-    for event in kept:
+    for event in events:
         later = decided_at is not None and event.at > decided_at
         sentences.append(_of_event(event, later=later))
-    if _was_released(accesses, kept):
-        sentences.append(
+    if _was_released(accesses, events):
+        released = (
             "The switch had been released by then, but what was issued before the release remains invalid."
         )
-    return Explanation(request_id, tuple(accesses), kept, tuple(sentences))
+        steps.append(released)
+        sentences.append(released)
+    return Explanation(
+        request_id,
+        tuple(accesses),
+        tuple(events),
+        tuple(sentences),
+        tuple(steps),
+        tuple(background.about),
+        tuple(background.why),
+    )
 
 
 def _reason_of(accesses: Sequence[Access]) -> str:
@@ -180,9 +209,6 @@ def _of_access(access: Access, *, delivered: bool) -> list[str]:
         done = "carried out" if access.interaction in WRITES else "permitted"
         ended = f"{_PREPARED.get(access.outcome, done)}; an answer with {access.status} was prepared"
     sentences: list[str] = [_on(access.at, f"{what} at {access.tenant} was {ended}{many}.", before=named)]
-    if access.reason:
-        meaning = meaning_of(Reason(access.reason)) if access.reason in _REASONS else ""
-        sentences.append(f"Reason: {access.reason}. {meaning}".strip())
     # Withheld and out of reach are answered like absent (ADR 13); the detail was never sent.
     if access.reason and access.status == _NOT_FOUND:
         sentences.append("The app got the answer for a record that does not exist.")
@@ -204,7 +230,6 @@ def _of_access(access: Access, *, delivered: bool) -> list[str]:
             if access.outcome is not Outcome.REFUSED
             else f"The scopes alone would have permitted it ({access.rule}); another rule refused it."
         )
-    sentences.append(_who(access))
     if access.returned and access.outcome is not Outcome.REFUSED:
         among = f" of {counted(len(found_in(access)), 'patient')}" if access.found else ""
         sentences.append(f"The answer had {counted(access.returned, 'record')}{among}.")
@@ -213,6 +238,15 @@ def _of_access(access: Access, *, delivered: bool) -> list[str]:
             f"{access.removed} resources were removed from the answer because the grant does not cover them."
         )
     return sentences
+
+
+def _in_facts(access: Access) -> list[str]:
+    """Return the sentences whose content the facts of a request have too: why it was refused, and who sent it."""
+    if access.outcome is Outcome.INTENDED or access.rule in {SETTLEMENT, UNDELIVERED}:
+        return []
+    meaning = meaning_of(Reason(access.reason)) if access.reason in _REASONS else ""
+    reason = [f"Reason: {access.reason}. {meaning}".strip()] if access.reason else []
+    return [*reason, _who(access)]
 
 
 def _on(at: datetime, rest: str, *, before: str = "") -> Sentence:
@@ -278,6 +312,8 @@ def _who(access: Access) -> str:
 
 _HAPPENED = {
     "authserver.code.issue": "an authorization code was issued",
+    "authserver.request.refuse": "an authorization of the app was requested",
+    "authserver.token.refuse": "a token was requested",
     "consent.authorization.narrow": "the agreement was narrowed",
     "consent.authorization.record": "the agreement was recorded",
     "consent.authorization.renew": "the agreement was renewed",
@@ -326,6 +362,11 @@ _ACTORS = {
     "person": "person {}",
     "client": "client {}",
 }
+
+
+def happened(action: str) -> str:
+    """Return what was done or asked for, in words; the action itself if there are none."""
+    return _HAPPENED.get(action, action)
 
 
 def _actor(written: str) -> str:

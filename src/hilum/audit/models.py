@@ -1,16 +1,28 @@
 """Values of the record: events of the control plane, accesses at the gateway, checkpoints, holds, and queries over them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from hilum.audit.served_models import SERVED_EDGES_MS, SLOW_PERCENT, Ending, Served, ServedApp
+from hilum.audit.window_models import PermittedRequest, TenantWindow, Window, WindowFault, WindowQuery
 from hilum.kernel.errors import Conflict
 from hilum.kernel.pages import PAGE_BOUND
 
-__all__ = ["SERVED_EDGES_MS", "SLOW_PERCENT", "Ending", "Served", "ServedApp"]
+__all__ = [
+    "SERVED_EDGES_MS",
+    "SLOW_PERCENT",
+    "Ending",
+    "PermittedRequest",
+    "Served",
+    "ServedApp",
+    "TenantWindow",
+    "Window",
+    "WindowFault",
+    "WindowQuery",
+]
 # What was recorded since the last checkpoint is the only part of the record that could be cut without trace.
 CHECKPOINT_EVERY = timedelta(seconds=1)
 JOURNAL_QUEUE_BOUND = 8_192
@@ -328,7 +340,7 @@ class RecordedEvent:
 class EventQuery:
     """Filters of events, all of which must match. ``action`` is a whole action or a prefix that ends at a dot.
 
-    ``since`` is inclusive, ``before`` exclusive; ``after`` is ``next`` of the previous page. ``oldest_first``: one page, of the first ones.
+    Of ``actions``, each such an action, one must match, and of ``without`` none may. ``since`` is inclusive, ``before`` exclusive; ``after`` is ``next`` of the previous page. ``oldest_first``: one page, of the first ones.
     """
 
     tenant: str = ""
@@ -345,6 +357,9 @@ class EventQuery:
     after: str = ""
     limit: int = PAGE_BOUND
     oldest_first: bool = False
+    reason: str = ""
+    actions: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,27 +399,6 @@ class AccessPage:
 
 
 @dataclass(frozen=True, slots=True)
-class WindowQuery:
-    """What was decided about a target around a stop: on requests that arrived from ``moment`` until ``until``, or were in progress at ``moment``.
-
-    The filters are equalities, all of which must match; empty ones match everything.
-    """
-
-    since: datetime
-    """When the stop began: requests whose answers were prepared later are looked at one by one."""
-    moment: datetime
-    until: datetime
-    tenant: str = ""
-    app: str = ""
-    person: str = ""
-    vendor: str = ""
-    apps: tuple[str, ...] = ()
-    """With ``vendor``, which no record is indexed by: every app that was the vendor's at some time of the window."""
-    writes_only: bool = False
-    """Of the permitted requests, only writes."""
-
-
-@dataclass(frozen=True, slots=True)
 class SealedQuery:
     """The query for a run's evidence: its accesses, and the events that match any of some queries, all since one moment.
 
@@ -424,56 +418,6 @@ class SealedRecords:
     accesses: tuple[tuple[Access, str, str], ...]
     events: tuple[tuple[RecordedEvent, str], ...]
     faults: tuple[str, ...]
-
-
-class WindowFault(StrEnum):
-    """Why a window was not read whole."""
-
-    JOURNAL_MISSING = "journal_missing"
-    """A journal ends before a record that was indexed, or is not there."""
-    INDEX_BEHIND = "index_behind"
-    """The index has not reached the ends of the journals."""
-    TOO_MANY_RECORDS = "too_many_records"
-    """There are more records than one report reads."""
-
-
-@dataclass(frozen=True, slots=True)
-class PermittedRequest:
-    """A request that was permitted. ``ended``: when its answer was prepared. ``kept_back``: why its answer was not delivered; empty if it was."""
-
-    request_id: str
-    tenant: str
-    app: str
-    interaction: str
-    at: datetime
-    ended: datetime
-    kept_back: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class TenantWindow:
-    """One tenant's share of a window. ``last``: the last request that arrived before its ``moment`` and was permitted, within WINDOW_BEFORE."""
-
-    tenant: str
-    refused: int
-    last: PermittedRequest | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """What the journals hold about a window. ``journals``: the last record of each when it was read.
-
-    ``launches``, ``authorizations`` and ``people``: how many different ones were refused.
-    """
-
-    permitted: tuple[PermittedRequest, ...] = ()
-    """Those whose answers were prepared after ``since``, oldest first."""
-    tenants: tuple[TenantWindow, ...] = ()
-    journals: dict[str, int] = field(default_factory=dict)
-    launches: int = 0
-    authorizations: int = 0
-    people: int = 0
-    faults: tuple[WindowFault, ...] = ()
 
 
 class DecisionShape(NamedTuple):
@@ -564,13 +508,44 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
+class ActivityPage:
+    """Accesses and events in one list, newest first. ``next`` is empty on the last page."""
+
+    records: tuple[Access | RecordedEvent, ...]
+    next: str = ""
+
+
+class Fact(NamedTuple):
+    """A fact of a request, with the name of what it says; ``id`` is that of the object that the text names, empty if it names none."""
+
+    name: str
+    text: str
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """What other rooms know of a request: sentences about the rule book, what it was about, why it was refused and who can change that."""
+
+    sentences: Sequence[str] = ()
+    about: Sequence[Fact] = ()
+    why: Sequence[Fact] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why a request was answered as it was: its records, what led to them, and plain sentences."""
+    """Why a request was answered as it was: its records, what led to them, plain sentences, and facts (see ``Background``).
+
+    ``steps``: those of the sentences that say what neither the facts nor the events do.
+    """
 
     request_id: str
     accesses: tuple[Access, ...]
     events: tuple[RecordedEvent, ...]
     sentences: tuple[str, ...]
+    steps: tuple[str, ...] = ()
+    about: tuple[Fact, ...] = ()
+    why: tuple[Fact, ...] = ()
 
 
 HOLDS_BOUND = 200

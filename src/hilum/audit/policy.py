@@ -5,11 +5,12 @@ identifies its writer. All parts but the last have a fixed length, so two differ
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
 from itertools import islice
+from typing import Any
 
 import orjson
 
@@ -18,19 +19,25 @@ from hilum.audit.models import (
     FOUND_BOUND,
     SETTLEMENT,
     Access,
+    AccessPage,
+    ActivityPage,
     Anchored,
     AnchoredHead,
     Checkpoint,
     Ending,
     Event,
+    EventPage,
     Explanation,
     Head,
     Outcome,
     PartRecord,
+    RecordedEvent,
 )
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.decision import Reason
+from hilum.kernel.errors import Invalid
 from hilum.kernel.lists import and_more, counted
+from hilum.kernel.times import from_micros, to_micros
 from hilum.standards.smart.interactions import LETTERS
 from hilum.standards.smart.scopes import ANY_TYPE, ClinicalScope, Scope, parse_stored
 
@@ -40,6 +47,8 @@ NO_PAYLOAD = bytes(32)
 NO_CHECKPOINT = ""
 RULES_BOUND = 50_000
 """Distinct permits whose scopes are kept in memory."""
+SENT_BOUND = 200
+"""Characters of what a refused caller sent that are recorded."""
 OWN_RECORD = "fhirUser"
 """The rule of a permit to read the person's own ``fhirUser``, which these two scopes permit together."""
 _OF_OWN_RECORD = ("openid", "fhirUser")
@@ -324,7 +333,8 @@ def explaining(read_event: Event, request_id: str, found: Explanation) -> Event:
     """Build the event of an explained request. It has a tenant and a patient if the explanation is about exactly one."""
     # The event has one tenant field; with several, whose administrator sees the read would be arbitrary.
     tenants = tenants_of(found)
-    patients = {access.patient for access in found.accesses}
+    shown = found.accesses or [each.event for each in found.events]
+    patients = {each.patient for each in shown}
     event = reading(read_event, {"request_id": request_id}, given=len(found.accesses) + len(found.events))
     return replace(
         event,
@@ -336,6 +346,43 @@ def explaining(read_event: Event, request_id: str, found: Explanation) -> Event:
 def tenants_of(found: Explanation) -> set[str]:
     """Return the tenants whose record an explanation shows; "" is the platform itself."""
     return {access.tenant for access in found.accesses} or {each.event.tenant for each in found.events}
+
+
+def activity(accesses: AccessPage, events: EventPage) -> ActivityPage:
+    """Merge a page of accesses and one of events, up to where both are known. Its ``next`` is for ``activity_from``."""
+    pages: tuple[tuple[Sequence[Access | RecordedEvent], str], ...] = (
+        (accesses.accesses, accesses.next),
+        (events.events, events.next),
+    )
+    until = max((found[-1].at for found, after in pages if after), default=None)
+    shown = [each for found, _ in pages for each in found if until is None or each.at >= until]
+    records = tuple(sorted(shown, key=lambda each: each.at, reverse=True))
+    if until is None:
+        return ActivityPage(records)
+    # A list that was shown whole goes on after its last record; of the other one everything since ``until`` was shown.
+    parts = [
+        after if after and found[-1].at == until else f"before{to_micros(until)}" for found, after in pages
+    ]
+    return ActivityPage(records, "~".join(parts))
+
+
+def activity_from(after: str) -> list[dict[str, Any]]:
+    """Return where a page of activity continues, as filters of its accesses and of its events. Raises Invalid."""
+    found: list[dict[str, Any]] = []
+    for part in after.split("~", 1) if "~" in after else (after, after):
+        moment = part.removeprefix("before")
+        if moment == part:
+            found.append({"after": part})
+        elif moment.isascii() and moment.isdigit() and len(moment) < 18:
+            found.append({"before": from_micros(int(moment))})
+        else:
+            raise Invalid("cursor_invalid", "The cursor is not valid.", fields={"after": "cursor_unknown"})
+    return found
+
+
+def as_sent(text: str) -> str:
+    """Return a text that a stranger chose, as a record may hold it: bounded, and without what would act on a terminal or reorder a line."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:SENT_BOUND])
 
 
 def refused(event: Event, code: str) -> Event:

@@ -41,6 +41,7 @@ class RecordedReads:
             # A refused read is evidence too. Other errors say nothing about the reader.
             except (NotFound, NotPermitted) as refusal:
                 await record(policy.refused(asked, refusal.code))
+                refusal.recorded = True
                 raise
             await record(event)
         return result

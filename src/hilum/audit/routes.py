@@ -15,13 +15,7 @@ from starlette.responses import Response
 from hilum.audit import policy, service
 from hilum.audit.follow import ResumePoint, Tail
 from hilum.audit.journal_records import AccessReader
-from hilum.audit.models import (
-    AccessQuery,
-    Event,
-    EventQuery,
-    Explanation,
-    RecordedEvent,
-)
+from hilum.audit.models import AccessQuery, Event, EventQuery, Explanation, RecordedEvent
 from hilum.audit.reader_slots import READS, STREAMS, ReaderSlots
 from hilum.audit.recorded_reads import RecordedReads
 from hilum.audit.stream import Pace, Stream, Streamed, fits, read_resume_point
@@ -83,7 +77,7 @@ def api(
     reader: Callable[[], AccessReader],
     pace: Pace = Pace(),  # noqa: B008 - a frozen value
     at_stop: Callable[[Callable[[], None]], None] = lambda _: None,
-    rule_book: service.RuleBook = service.no_rule_book,
+    background: service.ReadBackground = service.no_background,
 ) -> APIRouter:
     """Build the API routes of the audit. ``reader`` opens a reader of all journals of the installation.
 
@@ -117,7 +111,7 @@ def api(
         """Explain why a request was answered as it was. The read is recorded."""
 
         def verb(ctx: Context) -> tuple[Explanation, Event]:
-            return service.read_explanation(ctx, request_id, reader(), rule_book)
+            return service.read_explanation(ctx, request_id, reader(), background)
 
         return _json(explanation_json(await read(request, service.reading_a_request(request_id), verb)))
 
@@ -177,6 +171,8 @@ def explanation_json(found: Explanation) -> dict[str, Any]:
     """Return an explanation as JSON-serializable values, for the API and the command line."""
     return {
         "request_id": found.request_id,
+        "why": [fact._asdict() for fact in found.why],
+        "about": [fact._asdict() for fact in found.about],
         "sentences": list(found.sentences),
         "accesses": [asdict(access) for access in found.accesses],
         "events": [_event(each) for each in found.events],

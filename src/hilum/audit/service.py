@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
+from typing import Any
 
 from hilum.audit import event_store, explanation, partition, policy, sealed, store, verification
 from hilum.audit.journal_records import AccessReader
@@ -15,7 +16,9 @@ from hilum.audit.models import (
     Access,
     AccessPage,
     AccessQuery,
+    ActivityPage,
     Anchored,
+    Background,
     Checkpoint,
     Event,
     EventPage,
@@ -38,8 +41,8 @@ from hilum.kernel.times import EPOCH
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 
-RuleBook = Callable[[Context, Sequence[Access]], Sequence[str]]
-"""Returns what the rule book had to do with the decisions of a request, in sentences; this room does not know rule books."""
+ReadBackground = Callable[[Context, str, Sequence[Access], Sequence[RecordedEvent]], Background]
+"""(request id, its accesses, the events that led to it) -> what other rooms know of it; this room does not know rule books and names."""
 _SALT_BYTES = 16
 _NOBODY: Mapping[str, str] = {}
 _HOLD_STAFF_ONLY = "Only platform administrators and security staff may place and release holds."
@@ -71,7 +74,9 @@ def refusal(ctx: Context, event: Event, detail: str = NO_RIGHT) -> NotPermitted:
     """
     refused = policy.refused(event, event.reason or "not_permitted")
     record(ctx, refused)
-    return NotPermitted(refused.reason, detail)
+    error = NotPermitted(refused.reason, detail)
+    error.recorded = True
+    return error
 
 
 def record_count(ctx: Context, action: str, *, tenant: str, source: str, count: int) -> None:
@@ -108,6 +113,25 @@ def read_events(ctx: Context, query: EventQuery) -> tuple[EventPage, Event]:
     return found, reading_of(query, len(found.events))
 
 
+def read_activity(
+    ctx: Context, query: AccessQuery, page: Callable[[AccessQuery], AccessPage], refused: Sequence[str]
+) -> tuple[ActivityPage, Event]:
+    """Return a page of accesses with the refused events of some actions among them, with the event to record before it is shown.
+
+    Those events have no patient or run that can be searched for. Raises NotPermitted, Invalid.
+    """
+    require_reader(ctx, query.tenant)
+    of_accesses, of_events = policy.activity_from(query.after)
+    found = page(replace(query, **({"after": ""} | of_accesses)))
+    events = EventPage(())
+    if not query.patient and not query.run and query.outcome in {"", Outcome.REFUSED}:
+        shared = ("tenant", "app", "client", "person", "launch", "authorization", "reason", "since", "limit")
+        same: dict[str, Any] = {name: getattr(query, name) for name in shared} | of_events
+        events = list_events(ctx, EventQuery(outcome=Outcome.REFUSED, actions=tuple(refused), **same))
+    merged = policy.activity(found, events)
+    return merged, reading_of(query, len(merged.records))
+
+
 def require_reader(ctx: Context, tenant: str) -> None:
     """Check that the actor may read the audit of a tenant (empty: of all). Raises NotPermitted."""
     # In the transaction that reads: a role that was just taken away applies at once.
@@ -116,14 +140,21 @@ def require_reader(ctx: Context, tenant: str) -> None:
 
 
 def read_explanation(
-    ctx: Context, request_id: str, reader: AccessReader, rule_book: RuleBook
+    ctx: Context, request_id: str, reader: AccessReader, background: ReadBackground
 ) -> tuple[Explanation, Event]:
     """Return why a request was answered as it was, with the event to record before it is shown. Raises NotFound, also for one of others."""
-    found = explain(ctx, request_id, reader, rule_book)
+    found = explain(ctx, request_id, reader, background)
     if not all(policy.may_read(ctx.actor, tenant) for tenant in policy.tenants_of(found)):
-        # The same answer as for an unknown id: nobody learns which ids other tenants have.
-        raise NotFound("request_unknown", "Nothing was recorded under this request id.")
+        raise _request_unknown()
     return found, policy.explaining(reading_a_request(request_id), request_id, found)
+
+
+def _request_unknown() -> NotFound:
+    # The same words whatever the reason: nobody learns from them which ids others have.
+    return NotFound(
+        "request_unknown",
+        "Nothing was recorded under this request id. What does not exist or is malformed leaves no record, and of many refusals of one network in a minute only the first do.",
+    )
 
 
 def reading_a_request(request_id: str) -> Event:
@@ -190,16 +221,16 @@ def read_partition(
     return partition.read(ctx, reader, tenant, walked)
 
 
-def no_rule_book(_ctx: Context, _accesses: Sequence[Access]) -> Sequence[str]:
-    """Return that the rule book had nothing to do with it."""
-    return ()
+def no_background(*_: object) -> Background:
+    """Return that nothing else is known of a request."""
+    return Background()
 
 
 def explain(
     ctx: Context,
     request_id: str,
     reader: AccessReader,
-    rule_book: RuleBook = no_rule_book,
+    background: ReadBackground = no_background,
 ) -> Explanation:
     """Return why a request was answered as it was: its records, the events that led to it, and sentences.
 
@@ -208,12 +239,13 @@ def explain(
     accesses = reader.find(request_id)
     own = event_store.list_events(ctx.tx, EventQuery(request_id=request_id)).events
     if not accesses and not own:
-        raise NotFound("request_unknown", "Nothing was recorded under this request id.")
+        raise _request_unknown()
     # Each query is bounded, so an explanation reads a bounded number of rows whatever happened to the app.
     events = list(own)
     for query in explanation.queries(accesses):
         events += event_store.list_events(ctx.tx, query).events
-    return explanation.explain(request_id, accesses, events, rule_book(ctx, accesses))
+    related = explanation.related(request_id, accesses, events)
+    return explanation.explain(request_id, accesses, related, background(ctx, request_id, accesses, related))
 
 
 def read_sealed(ctx: Context, reader: AccessReader, query: SealedQuery) -> SealedRecords:

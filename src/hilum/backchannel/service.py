@@ -23,6 +23,7 @@ import orjson
 from hilum.agreements import service as agreements
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
+from hilum.audit.policy import as_sent
 from hilum.backchannel import cached_facts, client_auth, policy
 from hilum.backchannel.client_auth import Assertion, Method, Presented
 from hilum.backchannel.policy import GrantState, GrantType, TokenRequest, refuse_grant
@@ -489,7 +490,8 @@ def record_refusal(ctx: Context, site: Site, caller: Caller, refusal: NotPermitt
         client=client.id if client else "",
         app=client.app if client else "",
         reason=refusal.code,
-        facts={"detail": refusal.detail, "method": caller.presented.method.value},
+        facts={"detail": refusal.detail, "method": caller.presented.method.value}
+        | ({} if client else {"client_id": as_sent(caller.presented.client)}),
     )
     audit.record(ctx, event)
 

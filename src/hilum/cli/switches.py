@@ -297,6 +297,9 @@ def explain(request_id: str, *, local: bool, json_: bool) -> None:
     if json_:
         as_json(found)
         return
+    for fact in (*found["why"], *found["about"]):
+        named = f" ({fact['id']})" if fact["id"] not in {"", fact["text"]} else ""
+        click.echo(f"{fact['name']}: {plain(fact['text'])}{named}")
     for sentence in with_names(found["sentences"], host.names_of if local else api.names_of):
         click.echo(sentence)
 

@@ -3,6 +3,53 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+OPENINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "authserver.code.misuse": "use of another's code",
+        "authserver.code.replay": "second use of a code",
+        "authserver.context.choose": "choice of a patient",
+        "authserver.context.ignore": "context of its own",
+        "authserver.request.refuse": "authorization",
+        "authserver.token.refuse": "token",
+        "launches.launch.begin": "launch",
+        "launches.launch.open": "launch",
+        "launches.launch.take": "launch",
+    }
+)
+"""What an app, or an EHR for it, asks for before it asks for records, by the event of its refusal."""
+ROUTINE: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "apps": ("authserver", "launches", "tokens.access.mint", "tokens.refresh.redeem"),
+        "sign_in": (
+            "factors.code.use",
+            "federation.session",
+            "signin.session.begin",
+            "signin.session.confirm",
+            "signin.session.end",
+            "signin.step.begin",
+            "signin.token.confirm",
+        ),
+        "reading": (
+            "audit.access.list",
+            "audit.event.list",
+            "audit.request.explain",
+            "audit.stream",
+            "consent.authorization.list",
+            "histories.access.list",
+            "identity.person.list",
+            "policies.version.compare",
+            "policies.version.read",
+            "policies.version.validate",
+        ),
+        "upkeep": (
+            "attestations.head.sign",
+            "audit.index.patient",
+            "audit.payload.purge",
+            "revalidation.round",
+        ),
+    }
+)
+"""Kinds of events that change nothing that is allowed, which the list of changes shows only where it is asked for them."""
 ACTION_WORDS: Mapping[str, str] = MappingProxyType(
     {
         "agreements.agreement.add": "recorded an agreement",
@@ -251,6 +298,7 @@ ACTION_WORDS: Mapping[str, str] = MappingProxyType(
         "review.tie.declare": "declared a tie to a vendor",
         "review.tie.end": "ended a tie to a vendor",
         "signin.password.set": "set a password",
+        "signin.session.act": "used a console",
         "signin.session.begin": "signed in",
         "signin.session.confirm": "confirmed who they are",
         "signin.session.end": "signed out",
@@ -260,7 +308,7 @@ ACTION_WORDS: Mapping[str, str] = MappingProxyType(
         "signin.token.confirm": "confirmed an API token",
         "signin.token.create": "made an API token",
         "signin.token.revoke": "revoked an API token",
-        "signin.token.use": "used an API token where it may not be used",
+        "signin.token.use": "called the API",
         "snapshots.snapshot.create": "made a synthetic hospital of their own",
         "snapshots.snapshot.open": "opened a synthetic hospital of their own",
         "snapshots.snapshot.put_apps": "put apps into a synthetic hospital of their own",

@@ -41,7 +41,7 @@ from hilum.identity.policy import is_vendor
 from hilum.infra import lanes
 from hilum.infra.context import Context, Trace
 from hilum.infra.lanes import Lane
-from hilum.kernel.errors import HilumError, Invalid, NotFound
+from hilum.kernel.errors import HilumError, Invalid, NotFound, NotPermitted
 from hilum.web import cookies, faults, forms
 from hilum.web.bounds import TOO_LARGE
 from hilum.web.forms import Form
@@ -94,6 +94,11 @@ class Visit:
     def may_open(self, key: str) -> bool:
         """Check whether the person may open another page."""
         return policy.may_open(self.visitor, policy.PAGES[key])
+
+    def link(self, name: str, id_: str) -> str:
+        """Return the path of an object's page in this console; empty if there is none, or it is for others."""
+        page = at(self, name)
+        return address(page, id_) if id_ and page in policy.PAGES and self.may_open(page) else ""
 
     async def read(self, verb: Callable[[Context], T]) -> T:
         """Run a verb as the visitor, in a read transaction."""
@@ -166,13 +171,17 @@ class Visit:
             listed = await read(asked)
             return self.render(template, list=list_views.view(shown, asked, listed, self.path), **facts)
         rows: list[tuple[Cell, ...]] = []
+        records: list[Mapping[str, Any]] = []
         while len(rows) < EXPORT_BOUND:
             listed = await read(asked)
             rows += [tuple(row) for row in listed.rows]
+            records += listed.records
             asked = replace(asked, after=listed.next)
             if not listed.next:
                 break
-        body, media = list_views.exported(shown, rows[:EXPORT_BOUND], asked.format, cut=bool(asked.after))
+        cut = bool(asked.after) or len(rows) > EXPORT_BOUND
+        some = records[:EXPORT_BOUND] or list_views.records_of(shown, rows[:EXPORT_BOUND])
+        body, media = list_views.exported(some, asked.format, cut=cut)
         return download(body, f"{self.page.key.replace('.', '-')}.{asked.format}", media)
 
 
@@ -329,6 +338,9 @@ class Desk:
         visitor = await self._visitor(request)
         try:
             if visitor is None or not policy.is_of(visitor, page.console):
+                if visitor is not None:
+                    error = NotForYou("not_permitted", words.not_for_you(visitor.role, page))
+                    await self._forbidden(request, page, visitor, error)
                 return await self._elsewhere(request, page, visitor)
             visit = Visit(self._kit, self._ports, request, page, visitor, self._cookie(request))
             if not policy.may_open(visitor, page):
@@ -337,7 +349,12 @@ class Desk:
         except HilumError as error:
             if visitor is None or isinstance(error, SignInFirst):
                 return await self._elsewhere(request, page, None)
+            if isinstance(error, NotPermitted):
+                await self._forbidden(request, page, visitor, error)
             return self._trouble(request, page, visitor, error)
+
+    async def _forbidden(self, request: Request, page: Page, visitor: Visitor, error: NotPermitted) -> None:
+        await self._kit.forbidden(request, visitor.actor, error, f"{request.method} {page.path}")
 
     def _cookie(self, request: Request) -> str:
         return cookies.read(request, cookies.SESSION, secure=self._kit.urls.is_secure())

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -104,20 +105,31 @@ def _exports(path: str, kept: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     )
 
 
-def exported(shown: List, rows: Sequence[Sequence[Cell]], wanted: str, *, cut: bool) -> tuple[bytes, str]:
-    """Return the rows of a list as a file, and its media type. ``cut``: there are more than EXPORT_BOUND."""
+def records_of(shown: List, rows: Sequence[Sequence[Cell]]) -> list[Mapping[str, Any]]:
+    """Return the rows of a list as a file has them, by the titles of its columns."""
     titles = [each.title or "Link" for each in shown.columns]
-    values = [[_plain(each) for each in row] for row in rows]
+    return [dict(zip(titles, map(_plain, row), strict=True)) for row in rows]
+
+
+def exported(records: Sequence[Mapping[str, Any]], wanted: str, *, cut: bool) -> tuple[bytes, str]:
+    """Return records as a file, and its media type. ``cut``: there are more than EXPORT_BOUND."""
     if wanted == "json":
-        items = [dict(zip(titles, row, strict=True)) for row in values]
-        return orjson.dumps({"items": items, "complete": not cut}), "application/json"
+        items = {"items": records, "complete": not cut}
+        return orjson.dumps(items, option=orjson.OPT_UTC_Z), "application/json"
     text = io.StringIO()
     writer = csv.writer(text)
+    titles = list(dict.fromkeys(name for each in records for name in each))
     writer.writerow(titles)
-    writer.writerows([policy.csv_cell(each) for each in row] for row in values)
+    writer.writerows([policy.csv_cell(_as_text(each.get(name, ""))) for name in titles] for each in records)
     if cut:
         writer.writerow([f"Only the first {EXPORT_BOUND:,} rows are listed. Filter the list for the rest."])
     return text.getvalue().encode(), "text/csv; charset=utf-8"
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return orjson.dumps(value, default=str).decode() if isinstance(value, Mapping | list) else str(value)
 
 
 def _plain(cell: Cell) -> str:

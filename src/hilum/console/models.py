@@ -178,6 +178,8 @@ class Listed:
     total: int | None = None
     counted: int = 1_000
     next: str = ""
+    records: Sequence[Mapping[str, Any]] = ()
+    """What a file has in place of the rows: every field of what they show."""
 
 
 @dataclass(frozen=True, slots=True)

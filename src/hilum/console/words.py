@@ -196,13 +196,22 @@ def timeline_entry(recorded: RecordedEvent, names: Names) -> TimelineEntry:
     what = action(event.action)
     if event.outcome is Outcome.REFUSED:
         what = f"was refused: {what}"
-    why = "; ".join(str(each) for each in (event.facts.get("reason"), event.facts.get("detail")) if each)
+    said = ("reason", "rule", "detail", "call")
+    why = "; ".join(dict.fromkeys(str(event.facts[each]) for each in said if event.facts.get(each)))
     if event.outcome is Outcome.REFUSED and event.reason:
         why = "; ".join(filter(None, (event.reason.replace("_", " "), why)))
     tone = "bad" if event.outcome is Outcome.REFUSED else "plain"
-    return TimelineEntry(
-        recorded.at, what, names.actor(recorded.actor), names.sentence(why), tone, event.facts
-    )
+    return TimelineEntry(recorded.at, what, _who(recorded, names), names.sentence(why), tone, event.facts)
+
+
+def _who(recorded: RecordedEvent, names: Names) -> str:
+    """Return who did something. Whoever proved who they are by signing in is that person, although nobody was signed in before."""
+    event = recorded.event
+    if not event.person or not recorded.actor.startswith(f"{ActorKind.ANONYMOUS}:"):
+        return names.actor(recorded.actor)
+    person = names.person(event.person)
+    proved = event.action.startswith(("signin.", "factors.", "federation.session."))
+    return person if proved and event.outcome is Outcome.DONE else f"somebody, for the account of {person}"
 
 
 def reason(code: str) -> str:

@@ -212,23 +212,21 @@ def refuse(
     code: str,
     detail: str,
     language: str = "",
+    told: Refused | None = None,
 ) -> Redirect:
     """End a request, record the refusal, and return the redirect with the error for its client.
 
-    ``language``: the language of the page that the person answered; empty if there was none.
+    ``language``: the language of the page that the person answered; empty if there was none. ``told``: what the page says.
     """
     store.finish_request(ctx.tx, request.id, ctx.now)
-    event = Event(
-        "authserver.request.refuse",
-        Outcome.REFUSED,
-        tenant=site.tenant,
-        client=request.client,
-        person=request.person,
-        launch=request.launch,
-        reason=code,
-        facts={"error": error.value, "request": request.id} | ({"language": language} if language else {}),
-    )
-    audit.record(ctx, event)
+    client = clients.find_client(ctx, request.client)
+    person = identity.find_person(ctx, request.person) if request.person else None
+    facts: dict[str, object] = {"error": error.value, "request": request.id, "language": language}
+    facts |= {"role": person.role if person else "", **(told.facts if told else {"detail": detail})}
+    shared = {name: getattr(request, name) for name in ("tenant", "client", "person", "launch", "patient")}
+    event = Event("authserver.request.refuse", Outcome.REFUSED, reason=code, **shared)
+    kept = {name: value for name, value in facts.items() if value}
+    audit.record(ctx, replace(event, app=client.app if client else "", facts=kept))
     return error_redirect(site, request.redirect_uri, request.state, error, detail)
 
 
@@ -353,7 +351,7 @@ def _with_launch(
         detail = f"{refused.code}: {refused.detail}"
         if not isinstance(refused, Refused):
             return _refuse_request(ctx, site, request, tenant, _Fault(error, refused.code, detail))
-        back = refuse(ctx, site, request, error, code=refused.code, detail=detail)
+        back = refuse(ctx, site, request, error, code=refused.code, detail=detail, told=refused)
         return page_or_redirect(refused, back, tenant, prompt=request.prompt)
     taken = replace(
         request,
@@ -553,21 +551,24 @@ def _refuse_launch(
     *,
     reason: Reason,
 ) -> Redirect | RefusedLaunch:
-    refusal = refusal_of(judged, reason, ctx.now, tenant=client_context.tenant.name)
-    back = refuse(
-        ctx, site, request, AuthorizeError.ACCESS_DENIED, code=reason.value, detail=error_description(refusal)
+    told, denied = (
+        refusal_of(judged, reason, ctx.now, tenant=client_context.tenant.name),
+        AuthorizeError.ACCESS_DENIED,
     )
-    return page_or_redirect(refusal, back, client_context.tenant, prompt=request.prompt)
+    back = refuse(ctx, site, request, denied, code=reason.value, detail=error_description(told), told=told)
+    return page_or_redirect(told, back, client_context.tenant, prompt=request.prompt)
 
 
 def _refuse_request(
     ctx: Context, site: Site, request: AuthorizationRequest, tenant: Tenant, fault: _Fault
 ) -> Redirect | RefusedLaunch:
     """End a request. In an EHR launch the person reads the reason first; a standalone app gets its error at once (C216)."""
-    back = refuse(ctx, site, request, fault.error, code=str(fault.code), detail=fault.detail)
-    if not (request.launch or request.launch_sealed) or fault.code not in LAUNCH_FAULTS:
+    refusal = None
+    if fault.code in LAUNCH_FAULTS:
+        refusal = in_words(fault.code, fault.variant, tenant=tenant.name, stops=fault.stops)
+    back = refuse(ctx, site, request, fault.error, code=str(fault.code), detail=fault.detail, told=refusal)
+    if refusal is None or not (request.launch or request.launch_sealed):
         return back
-    refusal = in_words(fault.code, fault.variant, tenant=tenant.name, stops=fault.stops)
     return page_or_redirect(refusal, back, tenant, prompt=request.prompt)
 
 

@@ -1,10 +1,11 @@
 """The front channel's verbs: begin and resume a request, choose its context, decide on consent; codes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
+from hilum.audit.policy import as_sent
 from hilum.clients import service as clients
 from hilum.clients.models import Client
 from hilum.consent import policy as consent_policy
@@ -123,23 +124,28 @@ def begin(
     )
     match judged:
         case DisplayedError():
-            _record_refusal(ctx, site, "", judged.code, recorded=recorded)
+            known = client if client_context is not None else None
+            sent = {"redirect_uri": as_sent(parameters.get("redirect_uri"))}
+            sent |= {} if known else {"client_id": as_sent(client_id)}
+            _record_refusal(
+                ctx, site, known, judged.code, sent | {"detail": judged.detail}, recorded=recorded
+            )
             return judged
         case RedirectedError():
             assert client is not None, "an unknown client is a displayed error"
-            _record_refusal(ctx, site, client.id, judged.error, recorded=recorded)
+            _record_refusal(ctx, site, client, judged.error, {"detail": judged.detail}, recorded=recorded)
             return flow.error_redirect(site, judged.redirect_uri, judged.state, judged.error, judged.detail)
     assert client_context is not None, "an unknown client is a displayed error"
     # A standalone launch has no facility; that of an EHR launch is read when the launch is taken.
     standing = flow.standing_of(ctx, client_context, None, facility=None if judged.launch else "")
     if reason := standing_fault(standing, ctx.now):
-        _record_refusal(ctx, site, client_context.client.id, reason, recorded=recorded)
         refusal = refusal_of(standing, reason, ctx.now, tenant=client_context.tenant.name)
+        _record_refusal(ctx, site, client, reason, refusal.facts, recorded=recorded)
         denied, detail = AuthorizeError.ACCESS_DENIED, flow.error_description(refusal)
         back = flow.error_redirect(site, judged.redirect_uri, judged.state, denied, detail)
         return flow.page_or_redirect(refusal, back, client_context.tenant, prompt=judged.prompt)
     if detail := first_ended(book, judged.scopes):
-        _record_refusal(ctx, site, client_context.client.id, Reason.SCOPE_RETIRED, recorded=recorded)
+        _record_refusal(ctx, site, client, Reason.SCOPE_RETIRED, {"detail": detail}, recorded=recorded)
         return flow.refuse_retired_scope(site, client_context, judged, detail)
     return _store_request(ctx, site, client_context, judged)
 
@@ -186,13 +192,21 @@ def _store_request(
     return StoredRequest(request)
 
 
-def _record_refusal(ctx: Context, site: Site, client: str, reason: str, *, recorded: bool) -> None:
+def _record_refusal(
+    ctx: Context,
+    site: Site,
+    client: Client | None,
+    reason: str,
+    facts: Mapping[str, object],
+    *,
+    recorded: bool,
+) -> None:
     if not recorded:
         return
-    event = Event(
-        "authserver.request.refuse", Outcome.REFUSED, tenant=site.tenant, client=client, reason=reason
-    )
-    audit.record(ctx, event)
+    of = {"app": client.app, "client": client.id} if client else {}
+    kept = {name: value for name, value in facts.items() if value}
+    action = "authserver.request.refuse"
+    audit.record(ctx, Event(action, Outcome.REFUSED, tenant=site.tenant, reason=reason, facts=kept, **of))
 
 
 def record_counts(ctx: Context, counts: Iterable[tuple[str, str, int]]) -> None:

@@ -14,9 +14,11 @@ class HilumError(Exception):
     """An expected error. ``code`` is stable snake_case, ``detail`` one sentence that is safe to show.
 
     ``request_id``: the id under which another program recorded the refusal that this error passes on; empty for our own errors.
+    ``recorded``: whether the audit has an event of this refusal, so that no edge records it again.
     """
 
     request_id = ""
+    recorded = False
 
     def __init__(self, code: str, detail: str = "") -> None:
         super().__init__(f"{code}: {detail}" if detail else code)
@@ -51,8 +53,10 @@ def not_shown(what: str, readers: str) -> NotPermitted:
 class Refused(NotPermitted):
     """A rule refuses a person's action, with an explanation for that person: the rule, its owner, the next step, and when it may end.
 
-    ``expected`` is a sentence about ``expected_at``; both are empty if no end is known.
+    ``expected`` is a sentence about ``expected_at``; both are empty if no end is known. ``switches``: ids of the kill switches that stop it.
     """
+
+    switches: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -70,6 +74,12 @@ class Refused(NotPermitted):
         self.next_step = next_step
         self.expected = expected
         self.expected_at = expected_at
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """Return what the audit keeps of the explanation, so that it can be given again."""
+        facts: dict[str, object] = {"rule": str(self.rule), "owner": str(self.owner)}
+        return facts | ({"switches": list(self.switches)} if self.switches else {})
 
 
 class Invalid(HilumError):

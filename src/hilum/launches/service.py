@@ -21,6 +21,7 @@ from hashlib import sha256
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
+from hilum.audit.policy import as_sent
 from hilum.clients import service as clients
 from hilum.clients.models import Client, ClientType
 from hilum.evidence import service as evidence
@@ -56,6 +57,7 @@ from hilum.launches.models import (
     OpenLaunches,
 )
 from hilum.policies import service as policies
+from hilum.policies.models import Book
 from hilum.registry import service as registry
 from hilum.signin import service as signin
 from hilum.signin.models import Method
@@ -81,8 +83,9 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
     client = clients.find_client(ctx, order.client) if "client_id" not in faults else None
     person = identity.find_person_by_username(ctx, tenant, order.person) if "person" not in faults else None
     faults |= _client_and_person_faults(order, client, person)
+    asked = _asked(order, tenant, client, person)
     if faults or client is None or person is None:
-        raise _invalid(ctx, order, tenant, person, faults)
+        raise _invalid(ctx, asked, faults)
     book = policies.current(ctx).book_at(tenant, ctx.now)
     # The app's open certification run, if there is one; the EHR need not name it, and can name no other.
     run = evidence.run_of(ctx, client.id, tenant)
@@ -91,19 +94,16 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
     elif order.run not in {"", run}:
         faults = {"run": "run_not_open"}
     if faults:
-        raise _invalid(ctx, order, tenant, person, faults)
+        raise _invalid(ctx, asked, faults)
     # An unknown facility counts as none, which matters only if the app is limited to some.
     named = identity.find_facility_named(ctx, tenant, order.facility)
     facility = "" if named is None else named.id
     # Judged as issued now: within the margin after a full stop's end, the next step would refuse the launch.
     judged = standing.read(ctx, tenant, client.id, person, issued_at=ctx.now, facility=facility)
     judged = standing.for_task(judged, order.intent, order.placement, ctx.now)
-    if reason := standing_fault(judged, ctx.now):
-        _record_refusal(ctx, order, tenant, person, reason=reason, faults={})
-        raise _refusal(ctx, judged, reason)
-    if judged.client and (refusal := policy.placement_refusal(order.placement, book, judged.client, ctx.now)):
-        _record_refusal(ctx, order, tenant, person, reason=PLACEMENT_REFUSED, faults={})
-        raise _refused_placement(ctx, judged, refusal)
+    if refused := _refused(ctx, judged, order.placement, book):
+        audit.record(ctx, replace(asked, reason=refused.code, facts=asked.facts | refused.facts))
+        raise refused
     open_token = ctx.ids.secret()
     handle = _handle_of(open_token)
     opened = Launch(
@@ -198,7 +198,15 @@ def _refusal(ctx: Context, judged: Standing, reason: str) -> Refused:
     return refusal_of(judged, reason, ctx.now, tenant="" if tenant is None else tenant.name)
 
 
-def _refused_placement(ctx: Context, judged: Standing, sentence: str) -> Refused:
+def _refused(ctx: Context, judged: Standing, placement: str, book: Book) -> Refused | None:
+    """Return why an app may not be opened from a placement; None if it may."""
+    if reason := standing_fault(judged, ctx.now):
+        return _refusal(ctx, judged, reason)
+    if judged.client is None:
+        return None
+    sentence = policy.placement_refusal(placement, book, judged.client, ctx.now)
+    if not sentence:
+        return None
     rule, _, next_step = sentence.partition(". ")
     owner = _refusal(ctx, judged, Reason.WORKFLOW_NOT_APPROVED).owner
     return Refused(PLACEMENT_REFUSED, f"{rule}.", owner=owner, next_step=next_step)
@@ -255,8 +263,7 @@ def _record_reopening(ctx: Context, tenant: TenantId, digest: bytes) -> None:
     reason = "open_url_reused" if launch.opened_at is not None else "open_url_expired"
     if launch.opened_at is not None and launch.ended_at is None and launch.used_at is None:
         _end(ctx, launch)
-    refused = _event(launch, "launches.launch.begin")
-    audit.record(ctx, replace(refused, outcome=Outcome.REFUSED, reason=reason))
+    _record_refused(ctx, launch, "launches.launch.begin", reason)
 
 
 def take(ctx: Context, handle: str, judged: Standing) -> Launch:
@@ -287,10 +294,8 @@ def take(ctx: Context, handle: str, judged: Standing) -> Launch:
     # Somebody else has the handle, so it has leaked; the EHR must open another launch.
     if foreign:
         _end(ctx, launch)
-    refused = _event(
-        launch, "launches.launch.take", by_client=by.client, at_tenant=by.tenant, by_person=by.person
-    )
-    audit.record(ctx, replace(refused, outcome=Outcome.REFUSED, reason=reason))
+    holder = {"by_client": by.client, "at_tenant": by.tenant, "by_person": by.person}
+    _record_refused(ctx, launch, "launches.launch.take", reason, **holder)
     if foreign:
         raise NotPermitted("launch_not_yours", "This launch was opened for another person, app or hospital.")
     raise NotFound(LAUNCH_OVER, "This launch has been used or has expired. Open the app from the EHR again.")
@@ -302,33 +307,17 @@ def _require_standing(ctx: Context, found: Launch, judged: Standing, action: str
     The EHR is judged too, because it vouches for the person: a stop on it also stops the launches that it opened.
     """
     judged = standing.for_task(judged, found.intent, found.placement, ctx.now)
-    reason, by = standing_fault(judged, ctx.now), ""
-    if reason is None:
-        by = found.opened_by
-        opener = standing.read(ctx, found.tenant, ClientId(by), None, issued_at=found.created_at)
-        reason = standing_fault(opener, ctx.now)
-    if reason is None:
-        _require_placement(ctx, found, judged, action)
-        return
-    audit.record(ctx, replace(_event(found, action, by_ehr=by), outcome=Outcome.REFUSED, reason=reason))
-    refusal = _refusal(ctx, judged, EHR_STOPPED if by else reason)
-    raise Refused(
-        str(reason),
-        refusal.rule,
-        owner=refusal.owner,
-        next_step=refusal.next_step,
-        expected=refusal.expected,
-        expected_at=refusal.expected_at,
-    )
-
-
-def _require_placement(ctx: Context, found: Launch, judged: Standing, action: str) -> None:
-    """Refuse and record a launch from a placement at which the app may no longer be opened. Raises NotPermitted."""
+    opener = standing.read(ctx, found.tenant, ClientId(found.opened_by), None, issued_at=found.created_at)
+    by_ehr = None if standing_fault(judged, ctx.now) else standing_fault(opener, ctx.now)
     book = policies.current(ctx).book_at(found.tenant, ctx.now, judged.acting.app)
-    if judged.client and (refusal := policy.placement_refusal(found.placement, book, judged.client, ctx.now)):
-        event = _event(found, action, placement=found.placement)
-        audit.record(ctx, replace(event, outcome=Outcome.REFUSED, reason=PLACEMENT_REFUSED))
-        raise _refused_placement(ctx, judged, refusal)
+    refusal = _refusal(ctx, judged, EHR_STOPPED) if by_ehr else _refused(ctx, judged, found.placement, book)
+    if refusal is None:
+        return
+    if by_ehr:
+        refusal.code, refusal.switches = by_ehr.value, _refusal(ctx, opener, by_ehr).switches
+    by = {"by_ehr": found.opened_by if by_ehr else "", "placement": found.placement}
+    _record_refused(ctx, found, action, refusal.code, **refusal.facts, **by)
+    raise refusal
 
 
 def _take_fault(ctx: Context, launch: Launch, by: Acting) -> str:
@@ -512,34 +501,41 @@ def _own_launch(ctx: Context, launch_id: LaunchId, action: str, *, lock: bool = 
     return launch
 
 
-def _invalid(
-    ctx: Context, order: LaunchOrder, tenant: TenantId, person: Person | None, faults: dict[str, str]
-) -> Invalid:
-    _record_refusal(ctx, order, tenant, person, reason="launch_invalid", faults=faults)
-    return Invalid("launch_invalid", "The launch cannot be opened as requested.", fields=faults)
-
-
-def _record_refusal(
-    ctx: Context,
-    order: LaunchOrder,
-    tenant: TenantId,
-    person: Person | None,
-    *,
-    reason: str,
-    faults: dict[str, str],
-) -> None:
-    event = Event(
+def _asked(order: LaunchOrder, tenant: TenantId, client: Client | None, person: Person | None) -> Event:
+    """Return the event of an order that is refused: who and what was found, and the rest as it was sent."""
+    sent = {
+        "client_id": "" if client else order.client,
+        "username": "" if person else order.person,
+        "role": person.role if person else "",
+        "facility": order.facility,
+        "placement": order.placement,
+    }
+    return Event(
         "launches.launch.open",
         Outcome.REFUSED,
         tenant=tenant,
-        client="" if "client_id" in faults else order.client,
+        app=client.app if client else "",
+        client=client.id if client else "",
         person=person.id if person else "",
-        reason=reason,
-        patient="" if "patient" in faults else order.patient,
-        facts={"fields": sorted(faults)}
-        | ({"facility": order.facility} if reason == Reason.FACILITY_NOT_ALLOWED else {}),
+        patient=order.patient,
+        facts={name: as_sent(text) for name, text in sent.items() if text},
     )
-    audit.record(ctx, event)
+
+
+def _invalid(ctx: Context, asked: Event, faults: dict[str, str]) -> Invalid:
+    # Only a patient whom the person may open: no other is known to be one.
+    patient = "" if "patient" in faults else asked.patient
+    facts = asked.facts | {"fields": faults}
+    audit.record(ctx, replace(asked, reason="launch_invalid", patient=patient, facts=facts))
+    return Invalid("launch_invalid", "The launch cannot be opened as requested.", fields=faults)
+
+
+def _record_refused(ctx: Context, launch: Launch, action: str, reason: str, **facts: object) -> None:
+    """Record that a step of a launch was refused, with its app and its person's role."""
+    client, person = clients.find_client(ctx, launch.client), identity.find_person(ctx, launch.person)
+    event = _event(launch, action, role=person.role if person else "", **facts)
+    app = client.app if client else ""
+    audit.record(ctx, replace(event, outcome=Outcome.REFUSED, reason=reason, app=app))
 
 
 def count_open(

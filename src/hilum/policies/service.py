@@ -9,7 +9,7 @@ from typing import Any
 
 from hilum.approvals.models import Act, Approval, ApprovalKind, Asked, CarriedOut
 from hilum.audit import service as audit
-from hilum.audit.models import Event, Outcome
+from hilum.audit.models import Event
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor
@@ -514,6 +514,7 @@ def _applied(ctx: Context, order: ApplyOrder, *, agreed_by: str, run: DryRun | N
         "application": made.number,
         "head": chain.application_digest(made),
         "version": made.version,
+        "reason": made.reason,
         "tenants": list(made.tenants),
         "digest": made.digest,
         "agreed_by": agreed_by,
@@ -529,8 +530,7 @@ def _at_the_same_moment() -> Conflict:
 
 
 def _refusal(ctx: Context, action: str, reason: str, detail: str) -> NotPermitted:
-    audit.record(ctx, Event(action, Outcome.REFUSED, reason=reason))
-    return NotPermitted(reason, detail)
+    return audit.refusal(ctx, Event(action, reason=reason), detail)
 
 
 def ask_override(ctx: Context, order: OverrideOrder) -> Asked:

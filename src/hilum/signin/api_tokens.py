@@ -1,6 +1,7 @@
 """Create, accept, confirm and revoke API tokens."""
 
 import hmac
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from hilum.audit import service as audit
@@ -27,7 +28,8 @@ from hilum.signin.models import (
 )
 from hilum.signin.refusing import event_of, require_unbarred
 
-TOKEN_USE = "signin.token.use"
+TOKEN_USE, SESSION_ACT = "signin.token.use", "signin.session.act"
+"""Refused calls with an API token, and refused pages and forms of consoles."""
 
 
 def create_api_token(
@@ -135,13 +137,10 @@ def confirm_token(ctx: Context, token: ApiToken) -> None:
     )
 
 
-def record_refused_call(ctx: Context, reason: str, call: str) -> None:
-    """Record a refused API call; ``call`` is the method and the route."""
-    person = PersonId(ctx.actor.id)
-    tenant, facts = ctx.actor.tenant or "", {"call": call}
-    audit.record(
-        ctx, Event(TOKEN_USE, Outcome.REFUSED, tenant=tenant, person=person, reason=reason, facts=facts)
-    )
+def record_forbidden(ctx: Context, action: str, reason: str, facts: Mapping[str, str]) -> None:
+    """Record what somebody tried without the right to; ``facts``: the method and the route, the object's id, what they were told."""
+    person, tenant, kept = ctx.actor.id, ctx.actor.tenant or "", {k: v for k, v in facts.items() if v}
+    audit.record(ctx, Event(action, Outcome.REFUSED, tenant=tenant, person=person, reason=reason, facts=kept))
 
 
 def revoke_api_token(ctx: Context, token_id: str) -> None:

@@ -24,10 +24,11 @@ from hilum.infra import lanes
 from hilum.infra.lanes import Lane
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import Actor
-from hilum.kernel.errors import HilumError, Invalid, NotFound, NotPermitted
+from hilum.kernel.errors import HilumError, Invalid, NotFound
 from hilum.kernel.ids import PersonId, SessionId, TenantId
 from hilum.kernel.sentences import Sentence
 from hilum.signin import live, policy, service
+from hilum.signin.forbidden import Forbidden
 from hilum.signin.models import (
     API_TOKEN_LIFE,
     API_TOKEN_LIFE_MAX,
@@ -322,14 +323,12 @@ def _sentence(refusal: _Refusal) -> str:
     )
 
 
-def authenticator(uow: UnitOfWork, *, production: bool = True, at_stop: AtStop = _ignored) -> Authenticate:
-    """Build the kit's authentication of API requests by bearer token. ``at_stop`` as for ``pages``.
+def authenticator(uow: UnitOfWork, forbidden: Forbidden, *, production: bool = True) -> Authenticate:
+    """Build the kit's authentication of API requests by bearer token.
 
     ``production``: whether roles with power must have a second factor. Refusals of stopped people, and of roles outside the audience, are
-    recorded; beyond the first ones of a network in a minute they are counted.
+    recorded by ``forbidden``.
     """
-    refusals = Refusals(uow, partial(service.record_counts, action=service.TOKEN_USE))
-    at_stop(refusals.record_soon)
     noted: TTLCache[str, bool] = TTLCache(
         TOKENS_NOTED, TOKEN_USE_NOTED_EVERY.total_seconds(), uow.clock.monotonic
     )
@@ -342,16 +341,6 @@ def authenticator(uow: UnitOfWork, *, production: bool = True, at_stop: AtStop =
         noted[digest] = True
         with suppress(HilumError), lanes.using(Lane.CALLERS):
             await uow.write(partial(service.note_token_use, bearer=token), trace=trace_of(request))
-
-    async def refuse(request: Request, barred: Barred) -> NotPermitted:
-        trace = trace_of(request)
-        recorded = refusals.is_recorded(trace.source)
-        if recorded:
-            call = f"{request.method} {getattr(request.scope.get('route'), 'path', '')}".strip()
-            record = partial(service.record_refused_call, reason=barred.reason, call=call)
-            await uow.write(record, actor=barred.actor, trace=trace)
-        refusals.refused(barred.actor.tenant or "", trace.source, recorded=recorded)
-        return barred.refusal
 
     async def authenticate(request: Request, audience: Sequence[str] | None = None, /) -> Actor:
         token = _bearer_of(request)
@@ -366,7 +355,9 @@ def authenticator(uow: UnitOfWork, *, production: bool = True, at_stop: AtStop =
         if isinstance(found, Actor) and audience is not None and not admits(audience, found):
             found = policy.not_admitted(found, audience)
         if isinstance(found, Barred):
-            raise await refuse(request, found)
+            call = f"{request.method} {getattr(request.scope.get('route'), 'path', '')}".strip()
+            await forbidden.record(request, found.actor, found.refusal, call, found.reason)
+            raise found.refusal
         await note(token, request)
         return found
 

@@ -33,6 +33,7 @@ from hilum.kernel.persistent import RecentSet
 from hilum.kernel.sentences import Sentence
 from hilum.signin import policy, store
 from hilum.signin.api_tokens import (
+    SESSION_ACT,
     TOKEN_USE,
     authenticate_api_token,
     confirm_token,
@@ -41,7 +42,7 @@ from hilum.signin.api_tokens import (
     list_api_tokens,
     note_token_use,
     own_token,
-    record_refused_call,
+    record_forbidden,
     revoke_api_token,
 )
 from hilum.signin.models import (
@@ -70,6 +71,7 @@ from hilum.signin.refusing import event_of, require_unbarred, stopped
 from hilum.standards.networks import neighbourhood_of
 
 __all__ = [
+    "SESSION_ACT",
     "TOKEN_USE",
     "authenticate_api_token",
     "confirm_token",
@@ -78,7 +80,7 @@ __all__ = [
     "list_api_tokens",
     "note_token_use",
     "own_token",
-    "record_refused_call",
+    "record_forbidden",
     "revoke_api_token",
 ]
 

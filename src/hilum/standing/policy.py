@@ -178,7 +178,7 @@ def in_words(
     ends = (
         "" if expected_at is None else Sentence("It ends by itself on %(until)s.", until=moment(expected_at))
     )
-    return Refused(
+    refusal = Refused(
         str(reason),
         Sentence(row.rule, **words).initial_capital(),
         owner=Sentence(owner, **words),
@@ -186,6 +186,8 @@ def in_words(
         expected=ends,
         expected_at=expected_at,
     )
+    refusal.switches = tuple(each.id for each in stops)
+    return refusal
 
 
 def _app_fault(standing: Standing, now: datetime) -> Reason | None:

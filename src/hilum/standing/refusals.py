@@ -33,7 +33,7 @@ LAUNCH_FAULTS = (
 """Reasons to refuse an EHR launch of an app that may act there: its scopes, the chart, or the launch itself."""
 
 _ADMINISTRATOR = "The administrator of %(tenant)s"
-_SECURITY = "The platform's security team"
+SECURITY = "The platform's security team"
 _VENDOR = "The vendor of the app"
 _EHR = "The record system of %(tenant)s"
 _ASK = "Ask the administrator of %(tenant)s."
@@ -181,7 +181,7 @@ def explain(reason: Reason | str, variant: str = "") -> Explanation:
 
 def owner_of(switches: Iterable[Switch], otherwise: str) -> str:
     """Return who can release the switches that stop a launch."""
-    return otherwise if all(each.target.kind in _OF_HOSPITAL for each in switches) else _SECURITY
+    return otherwise if all(each.target.kind in _OF_HOSPITAL for each in switches) else SECURITY
 
 
 def expected_from(switches: tuple[Switch, ...]) -> datetime | None:

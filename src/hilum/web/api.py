@@ -3,7 +3,7 @@
 A write, in order: 1 ``app.asgi`` bounds it and ``app.lanes`` sets its lane; 2 the token is authenticated, in a lane of its own, and its
 role compared with the route's audience; 3 only then is the body read and validated; 4 the token is authenticated again, if there was a
 body; 5 one verb runs in one transaction (``infra.unit_of_work``): it judges the actor, changes rows, records the event and announces which facts
-changed; 6 the commit; 7 the answer, or problem+json with the error's code.
+changed; 6 the commit; 7 the answer, or problem+json with the error's code. A 403 that the verb did not record is recorded here (C69).
 """
 
 from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -18,6 +18,7 @@ from starlette.responses import Response
 
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.errors import NotPermitted
 from hilum.kernel.pages import PAGE_BOUND, PageQuery, Sorts
 from hilum.web import problems
 from hilum.web.kit import Kit, trace_of
@@ -151,7 +152,11 @@ def api_router(kit: Kit, *tags: str) -> APIRouter:
                 # A token may be revoked while a body arrives, so then ``caller`` checks again.
                 if self.body_field is None:
                     request.scope[_CALLER] = actor
-                return await handle(request)
+                try:
+                    return await handle(request)
+                except NotPermitted as error:
+                    await kit.forbidden(request, actor, error, f"{request.method} {self.path}")
+                    raise
 
             return authenticated
 

@@ -10,9 +10,11 @@ from hilum.infra.context import Trace
 from hilum.infra.settings import Mode
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import Actor
+from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ports import Clock, Ids
 from hilum.standards.browsers import browser_family
 from hilum.web.pages import Pages
+from hilum.web.problems import status_of
 from hilum.web.urls import Urls
 
 
@@ -25,9 +27,17 @@ class Authenticate(Protocol):
     async def __call__(self, request: Request, audience: Sequence[str] | None = None, /) -> Actor: ...
 
 
+RecordForbidden = Callable[[Request, Actor, NotPermitted, str], Awaitable[None]]
+"""(request, who asked, the refusal, the method and the route) records that somebody tried what is forbidden, within bounds."""
+
+
+async def record_nothing(_request: Request, _actor: Actor, _error: NotPermitted, _call: str) -> None:
+    """Record nothing, on sites without consoles and API."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kit:
-    """The unit of work, clock and ids, URLs, pages, and authentication of API requests."""
+    """The unit of work, clock and ids, URLs, pages, authentication of API requests, and the record of forbidden ones."""
 
     uow: UnitOfWork
     clock: Clock
@@ -36,10 +46,16 @@ class Kit:
     mode: Mode
     pages: Pages
     authenticate: Authenticate
+    record_forbidden: RecordForbidden = record_nothing
 
     @property
     def is_sandbox(self) -> bool:
         return self.mode is Mode.SANDBOX
+
+    async def forbidden(self, request: Request, actor: Actor, error: NotPermitted, call: str) -> None:
+        """Record a refusal by right (403), unless the verb did: then its event has more."""
+        if status_of(error) == 403 and not error.recorded:
+            await self.record_forbidden(request, actor, error, call)
 
 
 @dataclass(frozen=True, slots=True)

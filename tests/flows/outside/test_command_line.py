@@ -967,23 +967,38 @@ def test_a_switch_engaged_on_the_host_reaches_every_worker(hospital: Running, tm
 def test_a_request_is_explained_by_its_id_here_and_from_afar(hospital: Running, tmp_path: Path) -> None:
     """C69: a refusal at the gateway and one at the token endpoint, by API and on the host, word for word the same."""
 
-    async def story(outside: Outside) -> tuple[str, str]:
+    async def story(outside: Outside) -> list[str]:
         grant = await outside.grant()
         refused = await outside.read(grant, "Condition?patient=x")
         token = await grant.client.token(grant_type="authorization_code", code="x", redirect_uri="x")
-        return refused.headers["x-request-id"], token.headers["x-request-id"]
+        launch = await outside.open_launch("lumen-chart", role="analyst")
+        api = await outside.api("GET", "/people?tenant=general", by="reviewer.mensah")
+        return [each.headers["x-request-id"] for each in (refused, token, launch, api)]
 
-    gateway, token = tell(hospital, story)
+    gateway, token, launch, forbidden = tell(hospital, story)
     auditor, on_host = by(hospital, "auditor.quispe", tmp_path), host(hospital)
-    for request in (gateway, token):
+    for request in (gateway, token, launch, forbidden):
         afar = auditor.json("explain", request)
         assert afar["sentences"], request
         here = on_host.json("explain", request, "--local")
-        assert here["sentences"] == afar["sentences"]
-        said = auditor.hilum("explain", request).stdout.strip()
-        assert re.sub(r"\b[A-Z][\w ]*? \((\w+_[0-9a-z]{26})\)", r"\1", said).splitlines() == afar["sentences"]
-        assert "app Testbench (app_" in said or request == token, "what has a name is shown with it"
-    assert "scope" in " ".join(auditor.json("explain", gateway)["sentences"])
+        assert [here[each] for each in ("why", "about", "sentences")] == [
+            afar[each] for each in ("why", "about", "sentences")
+        ]
+        said = auditor.hilum("explain", request).stdout.strip().splitlines()
+        facts, sentences = said[: -len(afar["sentences"])], "\n".join(said[-len(afar["sentences"]) :])
+        ids = re.sub(r"\b[A-Z][\w ]*? \((\w+_[0-9a-z]{26})\)", r"\1", sentences)
+        assert ids.splitlines() == afar["sentences"]
+        assert [each.partition(":")[0] for each in facts] == [
+            each["name"] for each in afar["why"] + afar["about"]
+        ]
+        assert any(each.startswith("Refused because: ") for each in facts)
+        assert any("Testbench (app_" in each for each in said) or request in {launch, forbidden}
+    assert "scope" in auditor.hilum("explain", gateway).stdout
+    refused = auditor.hilum("explain", launch).stdout
+    assert re.search(r"^App: Lumen Chart \(app_\w+\)$", refused, re.MULTILINE)
+    assert "Role: analyst" in refused
+    assert "Who can change it: The administrator of Meridian General Hospital" in refused
+    assert "Asked for: GET /api/v1/people" in auditor.hilum("explain", forbidden).stdout
     auditor.refuses("explain", "req_nobody", saying="request_unknown")
     on_host.refuses("explain", "req_nobody", "--local", saying="request_unknown")
     by(hospital, "reviewer.mensah", tmp_path).refuses("explain", gateway, saying="not_permitted")

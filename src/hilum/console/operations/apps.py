@@ -7,6 +7,7 @@ from starlette.responses import Response
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
 from hilum.console import service, words
+from hilum.console.action_words import ROUTINE
 from hilum.console.catalogue.roles import READS_AUDIT
 from hilum.console.desk import Visit, address
 from hilum.console.lists import List
@@ -83,7 +84,8 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
     versions = registry.list_versions(ctx, app.id, PageQuery(limit=20))
     installed = sorted(installations.installations_of(ctx, [app.id]), key=lambda each: each[0])
     reads = not ctx.actor.roles.isdisjoint(READS_AUDIT)
-    events = audit.list_events(ctx, EventQuery(app=app.id, limit=stops.NEWEST)).events if reads else ()
+    query = EventQuery(app=app.id, without=ROUTINE["apps"], limit=stops.NEWEST)
+    events = audit.list_events(ctx, query).events if reads else ()
     places = [tenant for tenant, _, _ in installed[:HOSPITALS]]
     switches = controls.newest_on(ctx, stops.targets_of(app, places), stops.NEWEST) if reads else []
     stopping = stops.stopped_at(ctx, [app.id]).get(app.id, {})

@@ -1,18 +1,33 @@
 """What apps did: the record of accesses, with its filters in the address. Shared by the staff's audit and a hospital's activity."""
 
 import re
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from starlette.responses import Response
 
 from hilum.audit import service as audit
-from hilum.audit.models import Access, AccessPage, AccessQuery, EventPage, EventQuery, Outcome
+from hilum.audit.models import (
+    Access,
+    AccessQuery,
+    ActivityPage,
+    Event,
+    EventPage,
+    EventQuery,
+    Outcome,
+    RecordedEvent,
+)
 from hilum.console import service, words
+from hilum.console.action_words import OPENINGS, ROUTINE
 from hilum.console.desk import Visit, address
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Console, Empty, Filter, Listed, Option
+from hilum.console.shared import approvals
+from hilum.controls.models import Target
+from hilum.controls.policy import parse_target
 from hilum.infra.context import Context
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Invalid
@@ -48,7 +63,10 @@ ACCESSES = List(
     ),
     one="access",
     many="accesses",
-    empty=Empty("Nothing yet", "Each FHIR request of an app is listed here, with its decision."),
+    empty=Empty(
+        "Nothing yet",
+        "Each FHIR request of an app is listed here, with its decision, and what apps were refused before.",
+    ),
     filters=(
         Filter(
             "outcome",
@@ -67,11 +85,30 @@ ACCESSES = List(
     ),
 )
 EVENTS = List(
-    columns=(Column("When"), Column("Who"), Column("What"), Column("About"), Column("Why")),
+    columns=(
+        Column("When"),
+        Column("Who"),
+        Column("What"),
+        Column("About"),
+        Column("Why"),
+        Column("Request"),
+    ),
     one="event",
     many="events",
     empty=Empty("Nothing yet", "What people change is listed here."),
     filters=(
+        Filter(
+            "kind",
+            "Kind",
+            (
+                Option("sign_in", "Sign-in"),
+                Option("apps", "Launches and tokens"),
+                Option("reading", "Reading"),
+                Option("upkeep", "Upkeep"),
+                Option("all", "Everything"),
+            ),
+            unset="Changes",
+        ),
         Filter("outcome", "Outcome", (Option("done", "Done"), Option("refused", "Refused"))),
         _TIMES,
     ),
@@ -99,7 +136,7 @@ def _since(asked: Asked, now: datetime) -> datetime | None:
 
 
 async def show_accesses(visit: Visit) -> Response:
-    """List FHIR requests and their decisions. The read is recorded."""
+    """List FHIR requests and their decisions, among what apps were refused before they had a token. The read is recorded."""
     ids = given(visit)
 
     async def read(asked: Asked) -> Listed:
@@ -111,24 +148,23 @@ async def show_accesses(visit: Visit) -> Response:
             after=asked.after,
             limit=ROWS,
         )
-        page: AccessPage = await visit.audited(
-            audit.reading_of(query), partial(audit.read_accesses, query=query, page=visit.ports.accesses)
-        )
-        return await visit.read(partial(_accesses, page=page, console=visit.page.console))
+        verb = partial(audit.read_activity, query=query, page=visit.ports.accesses, refused=tuple(OPENINGS))
+        page: ActivityPage = await visit.audited(audit.reading_of(query), verb)
+        return await visit.read(partial(_activity, page=page, console=visit.page.console))
 
     around = await frame(visit, ids, "accesses")
     return await visit.listing(ACCESSES, read, "console/activity.html", within=around["kept"], **around)
 
 
-def _accesses(ctx: Context, page: AccessPage, console: Console) -> Listed:
-    found = page.accesses
-    ids = [*(each.app for each in found), *(each.person for each in found)]
-    names = service.names(ctx, ids, tenants=[each.tenant for each in found])
+def _activity(ctx: Context, page: ActivityPage, console: Console) -> Listed:
+    accesses = [each if isinstance(each, Access) else _as_access(each) for each in page.records]
+    ids = [*(each.app for each in accesses), *(each.person for each in accesses)]
+    names = service.names(ctx, ids, tenants=[each.tenant for each in accesses])
     rows = [
         (
             Cell("", at=each.at),
             _outcome(each),
-            Cell(names.app(each.app) if each.app else "unknown"),
+            Cell(names.app(each.app) if each.app else each.client or "unknown"),
             Cell(
                 f"{each.interaction} {each.resource_type}".strip(),
                 note=f"patient {each.patient}" if each.patient else "",
@@ -138,68 +174,143 @@ def _accesses(ctx: Context, page: AccessPage, console: Console) -> Listed:
                 note=words.role(each.role) if each.role else "",
             ),
             Cell(names.tenant(each.tenant)),
-            Cell("why", address(f"{console}.request", each.request_id)),
+            _number(console, each.request_id),
         )
-        for each in found
+        for each in accesses
     ]
-    return Listed(rows, None, next=page.next)
+    records = [_named(each, names) | {"scope_or_rule": each.rule} | asdict(each) for each in accesses]
+    return Listed(rows, None, next=page.next, records=records)
+
+
+def _named(of: Access | Event, names: service.Names) -> dict[str, Any]:
+    """Return the first fields of a record in a file: what its ids stand for."""
+    return {"app_name": names.app(of.app), "person_name": names.person(of.person)}
+
+
+def _number(console: Console, request_id: str) -> Cell:
+    """Return the number of a request, which opens why it was answered as it was."""
+    return Cell(f"…{request_id[-8:]}", address(f"{console}.request", request_id), kind="code")
+
+
+def _as_access(recorded: RecordedEvent) -> Access:
+    """Return what an app was refused before it had a token, as a row of the list of accesses."""
+    event, facts, number = recorded.event, recorded.event.facts, recorded.request_id
+    shared = ("tenant", "outcome", "reason", "app", "person", "launch", "authorization", "patient")
+    return Access(
+        **{name: getattr(event, name) for name in shared},
+        request_id=number,
+        decision=number,
+        at=recorded.at,
+        interaction=OPENINGS[event.action],
+        resource_type="",
+        status=0,
+        detail=str(facts.get("rule", "")) or str(facts.get("detail", "")),
+        client=event.client or str(facts.get("client_id", "")),
+        role=str(facts.get("role", "")),
+        correlation_id=recorded.correlation_id,
+        source=recorded.source,
+        count=int(facts.get("count", 1)),
+    )
 
 
 def _outcome(access: Access) -> Cell:
     if access.reason:
         times = f", {access.count} times" if access.count > 1 else ""
-        return Cell(
-            f"refused {access.status}", kind="badge", tone="bad", note=access.reason.replace("_", " ") + times
-        )
+        text = f"refused {access.status or ''}".strip()
+        return Cell(text, kind="badge", tone="bad", note=access.reason.replace("_", " ") + times)
     if access.outcome is Outcome.DONE:
         return Cell(f"answered {access.status}", kind="badge", tone="good")
     return Cell(access.outcome.value.replace("_", " "), kind="badge", tone="warn")
 
 
 async def show_events(visit: Visit) -> Response:
-    """List what people changed, newest first. The read is recorded."""
+    """List what people changed, newest first; what changes nothing, where its kind is asked for. The read is recorded."""
     ids = given(visit)
     ids.pop("patient", None)
 
     async def read(asked: Asked) -> Listed:
+        kind = asked["kind"]
         query = EventQuery(
             **ids,
             outcome=asked["outcome"],
             since=_since(asked, visit.kit.clock.now()),
             after=asked.after,
             limit=ROWS,
+            actions=ROUTINE.get(kind, ()),
+            without=() if kind else tuple(chain.from_iterable(ROUTINE.values())),
         )
         page: EventPage = await visit.audited(
             audit.reading_of(query), partial(audit.read_events, query=query)
         )
-        return await visit.read(partial(_events, page=page))
+        return await visit.read(partial(_events, visit=visit, page=page))
 
     around = await frame(visit, ids, "events")
     return await visit.listing(EVENTS, read, "console/activity.html", within=around["kept"], **around)
 
 
-def _events(ctx: Context, page: EventPage) -> Listed:
+def _events(ctx: Context, visit: Visit, page: EventPage) -> Listed:
     found = page.events
     about = [text for each in found for text in (each.event.app, each.event.person)]
+    targets = [target_of(each) for each in found]
     names = service.names(
-        ctx, [*(each.actor for each in found), *about], tenants=[each.event.tenant for each in found]
+        ctx,
+        [*(each.actor for each in found), *about],
+        tenants=[each.event.tenant for each in found],
+        targets=[each for each in targets if each],
     )
-    rows = []
-    for each in found:
+    rows, records = [], []
+    for each, target in zip(found, targets, strict=True):
         entry, event = words.timeline_entry(each, names), each.event
-        what = ", ".join(
-            filter(None, (names.app(event.app), names.person(event.person), names.tenant(event.tenant)))
-        )
+        object_, href = _object(visit, event, names.target(target) if target else "")
+        people = filter(None, (names.app(event.app), names.person(event.person), names.tenant(event.tenant)))
+        what = object_ or ", ".join(people)
         rows.append(
             (
                 Cell("", at=each.at),
                 Cell(entry.who),
                 Cell(entry.what, tone=entry.tone),
-                Cell(what),
+                Cell(what, href, note=names.tenant(event.tenant) if object_ else ""),
                 Cell(entry.why),
+                _number(visit.page.console, each.request_id),
             )
         )
-    return Listed(rows, None, next=page.next)
+        said = {"who": entry.who, "what": entry.what, "about": what, "why": entry.why}
+        fields = asdict(each)
+        records.append(_named(event, names) | said | fields.pop("event") | fields)
+    return Listed(rows, None, next=page.next, records=records)
+
+
+def target_of(recorded: RecordedEvent) -> Target | None:
+    """Return what the switch of an event is on; None for events of other rooms."""
+    text = str(recorded.event.facts.get("target", ""))
+    return parse_target(text) if text and recorded.event.action.startswith("controls.switch.") else None
+
+
+_OBJECTS = (
+    ("switch", "switch", "kill switch"),
+    ("approval", "approval", ""),
+    ("exception", "exception", "exception"),
+    ("override", "exception", "exception"),
+    ("rollout", "rollout", "rollout"),
+    ("dry_run", "dry_run", "dry run"),
+    ("version", "version", "rule book"),
+    ("agreement", "agreement", "agreement"),
+    ("mandate", "mandate", "backend service"),
+    ("departure", "departure", "departure"),
+)
+"""The facts that name an object, the page that shows it, and its kind in words; the first that an event has is its object."""
+
+
+def _object(visit: Visit, event: Event, target: str) -> tuple[str, str]:
+    """Return what an event is about besides app, person and hospital, and the page of that, each empty if there is none."""
+    by_book = event.action.startswith("policies.")
+    for fact, page, kind in _OBJECTS:
+        id_ = str(event.facts.get(fact, "") or "")
+        # Apps have versions too, without a page of their own; a book that is put in force names its dry run besides.
+        if id_ and (fact != "version" or by_book) and (fact != "dry_run" or ".dry_run." in event.action):
+            text = {"switch": target, "approval": approvals.kind_of(str(event.facts.get("kind", "")))}
+            return text.get(fact) or f"{kind} {id_}", visit.link(page, id_)
+    return "", visit.link("app", event.app) or visit.link("person", event.person)
 
 
 async def frame(visit: Visit, ids: dict[str, str], shown: str) -> dict[str, Any]:

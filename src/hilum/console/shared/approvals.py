@@ -39,6 +39,11 @@ _KINDS = {
 }
 
 
+def kind_of(name: str) -> str:
+    """Return a kind of approvals in words."""
+    return _KINDS.get(name, name)
+
+
 def waiting(ctx: Context, visit: Visit) -> list[tuple[str, str, str, str, Any, str]]:
     """Return what waits at the visitor's place: kind, about what, where, asked by whom, until when, and where it is decided."""
     found = approvals.list_pending(ctx, page=PageQuery(limit=SHOWN))
@@ -48,7 +53,7 @@ def waiting(ctx: Context, visit: Visit) -> list[tuple[str, str, str, str, Any, s
     me = visit.visitor.person.id
     return [
         (
-            _KINDS.get(each.act.kind.value, each.act.kind.value),
+            kind_of(each.act.kind.value),
             about(each),
             names.tenant(each.act.tenant) if each.act.tenant else "platform",
             "you" if each.asked_by == me else names.person(each.asked_by),
@@ -93,7 +98,7 @@ def _approval(ctx: Context, visit: Visit) -> dict[str, Any]:
     keys = [*order, *(each for each in act.before if each not in order)]
     return {
         "approval": found,
-        "kind": _KINDS.get(act.kind.value, act.kind.value),
+        "kind": kind_of(act.kind.value),
         "about": about(found),
         "place": names.tenant(act.tenant) if act.tenant else "the platform",
         "asked_by": names.person(found.asked_by),

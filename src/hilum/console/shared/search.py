@@ -9,7 +9,7 @@ from typing import Any
 from starlette.responses import Response
 
 from hilum.audit import service as audit
-from hilum.audit.models import Access, Explanation
+from hilum.audit.models import Explanation, Fact, Outcome
 from hilum.console import service, words
 from hilum.console.desk import Visit, address, at, to
 from hilum.console.models import FOUND_BOUND, QUERY_BOUND, Console
@@ -30,7 +30,7 @@ _SWITCH = re.compile(r"sw_[0-9a-z]{4,60}")
 async def show(visit: Visit) -> Response:
     """Find something by its name or number; a number leads straight to its page."""
     text = " ".join(visit.query().one("q").split())[:QUERY_BOUND]
-    if (number := _REQUEST.fullmatch(text)) and visit.may_open(at(visit, "request")):
+    if (number := _REQUEST.fullmatch(text.lower())) and visit.may_open(at(visit, "request")):
         return to(address(at(visit, "request"), number[1]))
     found = await visit.read(lambda ctx: _found(ctx, visit, text)) if text else []
     # Whether there is such a patient is not said here: what apps did with a record is read where the read is recorded.
@@ -136,44 +136,42 @@ async def show_request(visit: Visit) -> Response:
 
 
 def _explained(ctx: Context, visit: Visit, found: Explanation) -> dict[str, Any]:
-    ids = {*service.ids_in(found.sentences), *(each.actor for each in found.events)}
+    ids = {*service.ids_in(found.steps), *(each.actor for each in found.events)}
     names = service.names(ctx, ids, tenants=[each.tenant for each in found.accesses])
-    decided = next((each for each in reversed(found.accesses) if each.reason), None)
-    first = next(iter(found.accesses), None)
-    reads_apps = first is not None and bool(first.app)
+    first = {each.name: each for each in reversed((*found.why, *found.about))}
+    # A refusal of the request itself is in the facts.
+    led = [
+        each
+        for each in reversed(found.events)
+        if each.request_id != found.request_id or each.event.outcome is not Outcome.REFUSED
+    ]
+    reason, meaning = first.get("Code"), first.get("Refused because")
+    stoppable = "App" in first and "Kill switch" not in first and "Hospital" in first
     return {
         "number": found.request_id,
-        "refused": decided is not None,
-        "answered": bool(decided.status if decided else first and first.status),
-        "reason": decided.reason.replace("_", " ") if decided else "",
-        "meaning": words.reason(decided.reason) if decided else "",
-        "next_step": words.next_step(decided.reason) if decided else "",
-        "sentences": [names.sentence(each) for each in found.sentences],
-        "timeline": [words.timeline_entry(each, names) for each in reversed(found.events)],
-        "app": (names.app(first.app), address(at(visit, "app"), first.app)) if first and reads_apps else None,
-        "facts": _facts(first, names) if first else [],
-        "stop": _stop(visit, first) if first and reads_apps else "",
+        "refused": bool(found.why),
+        "answered": any(each.status for each in found.accesses),
+        "meaning": meaning.text if meaning else "",
+        "reason": reason.text.replace("_", " ") if reason else "",
+        "why": [_linked(visit, each) for each in found.why if each not in {reason, meaning}],
+        "facts": [_linked(visit, each) for each in found.about],
+        "steps": [names.sentence(each) for each in found.steps],
+        "timeline": [words.timeline_entry(each, names) for each in led],
+        "stop": _stop(visit, first["App"].id, first["Hospital"].id) if stoppable else "",
     }
 
 
-def _facts(access: Access, names: service.Names) -> list[tuple[str, str]]:
-    pairs = (
-        ("Hospital", names.tenant(access.tenant)),
-        ("App", names.app(access.app) if access.app else "unknown"),
-        ("Person", f"{names.person(access.person)} ({words.role(access.role)})" if access.person else ""),
-        ("Asked for", f"{access.interaction} {access.resource_type}".strip()),
-        ("Path", access.path),
-        ("Patient", access.patient),
-        ("From", access.source),
-        ("Took", f"{access.latency_us / 1000:.1f} ms" if access.latency_us else ""),
-    )
-    return [(name, text) for name, text in pairs if text]
+_PAGES = {"app": "app", "sw": "switch", "per": "person"}
 
 
-def _stop(visit: Visit, access: Access) -> str:
+def _linked(visit: Visit, fact: Fact) -> tuple[str, str, str]:
+    return fact.name, fact.text, visit.link(_PAGES.get(fact.id.partition("_")[0], ""), fact.id)
+
+
+def _stop(visit: Visit, app: str, tenant: str) -> str:
     """Return the page that stops the app of a request; empty for actors who may not."""
     if not visit.may_open(at(visit, "stop")):
         return ""
     if visit.page.console is Console.OPERATIONS:
-        return address(at(visit, "stop"), kind=TargetKind.APP.value, key=access.app)
-    return address(at(visit, "stop"), kind=TargetKind.APP_TENANT.value, key=f"{access.app}/{access.tenant}")
+        return address(at(visit, "stop"), kind=TargetKind.APP.value, key=app)
+    return address(at(visit, "stop"), kind=TargetKind.APP_TENANT.value, key=f"{app}/{tenant}")

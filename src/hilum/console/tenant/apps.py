@@ -14,6 +14,7 @@ from hilum.clients import policy as clients_policy
 from hilum.clients import service as clients
 from hilum.clients.models import ClientFacts, ClientType
 from hilum.console import fields, service, words
+from hilum.console.action_words import ROUTINE
 from hilum.console.desk import Visit, address, to
 from hilum.console.lists import List
 from hilum.console.models import KINDS, ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option, State
@@ -256,7 +257,8 @@ def shown(ctx: Context, visit: Visit) -> dict[str, Any]:
     certified = installations.certified_scopes(ctx, app.id, environment)
     stopping = stops_here(ctx, tenant.id, (app,))[app.id]
     state, why = state_of(app, installed, stopping, certified=bool(certified), now=ctx.now)
-    events = audit.list_events(ctx, EventQuery(app=app.id, tenant=tenant.id, limit=TIMELINE_BOUND)).events
+    query = EventQuery(app=app.id, tenant=tenant.id, without=ROUTINE["apps"], limit=TIMELINE_BOUND)
+    events = audit.list_events(ctx, query).events
     switches = controls.newest_on(ctx, stops.targets_of(app, [tenant.id]), stops.NEWEST)
     ids = [
         app.vendor,

@@ -1,0 +1,47 @@
+"""Records what people with an account try without the right to, at consoles and at the API (ADR 168)."""
+
+from collections.abc import Callable
+from functools import partial
+
+from starlette.requests import Request
+
+from hilum.audit.policy import as_sent
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.actor import Actor
+from hilum.kernel.errors import NotPermitted
+from hilum.signin import service
+from hilum.web.kit import trace_of
+from hilum.web.refusals import Refusals
+
+
+class Forbidden:
+    """Records refusals; beyond the first ones of a network in a minute they are counted, or anybody with an account could fill the audit."""
+
+    def __init__(
+        self, uow: UnitOfWork, at_stop: Callable[[Callable[[], None]], None] = lambda _: None
+    ) -> None:
+        self._uow = uow
+        self._refusals = {
+            action: Refusals(uow, partial(service.record_counts, action=action))
+            for action in (service.TOKEN_USE, service.SESSION_ACT)
+        }
+        for each in self._refusals.values():
+            at_stop(each.record_soon)
+
+    async def record(
+        self, request: Request, actor: Actor, error: NotPermitted, call: str, reason: str = ""
+    ) -> None:
+        """Record a refusal. ``call``: the method and the route; ``reason``: what to record, if not the code that is answered."""
+        trace = trace_of(request)
+        action = service.TOKEN_USE if request.url.path.startswith("/api/") else service.SESSION_ACT
+        refusals = self._refusals[action]
+        if recorded := refusals.is_recorded(trace.source):
+            object_ = " ".join(map(str, request.path_params.values()))
+            facts = {"call": call, "object": as_sent(object_), "detail": error.detail}
+            facts["role"] = " ".join(sorted(actor.roles))
+            record = partial(
+                service.record_forbidden, action=action, reason=reason or error.code, facts=facts
+            )
+            await self._uow.write(record, actor=actor, trace=trace)
+        refusals.refused(actor.tenant or "", trace.source, recorded=recorded)
+        error.recorded = True
