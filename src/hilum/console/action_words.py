@@ -17,30 +17,14 @@ OPENINGS: Mapping[str, str] = MappingProxyType(
     }
 )
 """What an app, or an EHR for it, asks for before it asks for records, by the event of its refusal."""
+_READING = "audit.access.list audit.event.list audit.request.explain audit.stream consent.authorization.list histories.access.list"
+_BOOKS_READ = "identity.person.list policies.version.compare policies.version.read policies.version.validate"
+_SIGN_IN = "factors.code.use federation.session signin.session.begin signin.session.confirm signin.session.end signin.step.begin"
 ROUTINE: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "apps": ("authserver", "launches", "tokens.access.mint", "tokens.refresh.redeem"),
-        "sign_in": (
-            "factors.code.use",
-            "federation.session",
-            "signin.session.begin",
-            "signin.session.confirm",
-            "signin.session.end",
-            "signin.step.begin",
-            "signin.token.confirm",
-        ),
-        "reading": (
-            "audit.access.list",
-            "audit.event.list",
-            "audit.request.explain",
-            "audit.stream",
-            "consent.authorization.list",
-            "histories.access.list",
-            "identity.person.list",
-            "policies.version.compare",
-            "policies.version.read",
-            "policies.version.validate",
-        ),
+        "sign_in": (*_SIGN_IN.split(), "signin.token.confirm"),
+        "reading": (*_READING.split(), *_BOOKS_READ.split()),
         "upkeep": (
             "attestations.head.sign",
             "audit.index.patient",

@@ -201,7 +201,7 @@ def _as_access(recorded: RecordedEvent) -> Access:
         request_id=number,
         decision=number,
         at=recorded.at,
-        interaction=OPENINGS[event.action],
+        interaction=OPENINGS.get(event.action, event.action),
         resource_type="",
         status=0,
         detail=str(facts.get("rule", "")) or str(facts.get("detail", "")),
