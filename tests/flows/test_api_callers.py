@@ -200,5 +200,6 @@ def test_what_the_verb_alone_refuses_is_recorded_once_with_its_route_and_object(
 
     (told,) = recorded(site)
     assert (told.event.reason, told.event.tenant) == ("not_permitted", "general")
-    assert told.event.facts == {"call": "GET /api/v1/switches", "detail": said["detail"]}
+    facts = {"call": "GET /api/v1/switches", "detail": said["detail"], "role": "administrator"}
+    assert told.event.facts == facts
     assert told.request_id == said["request_id"]

@@ -632,3 +632,18 @@ def test_links_of_a_chain_are_all_different(uow: UnitOfWork) -> None:
 
     assert len({bytes(row[3]) for row in rows}) == len({bytes(row[2]) for row in rows}) == 10
     assert all(after[0] == before[0] + 1 for before, after in pairwise(rows))
+
+
+def test_events_are_found_by_any_of_some_actions_without_others_and_by_reason(uow: UnitOfWork) -> None:
+    """C149: an action counts with those below it, and not with one that only begins alike."""
+    names = ("room.thing.do", "room.thing.do_more", "room.other.do", "place.thing.do")
+    record(uow, *(Event(name, Outcome.REFUSED, reason=name[:4]) for name in names))
+
+    def found(**wanted: Any) -> list[str]:
+        return sorted(each.event.action for each in page(uow, **wanted).events)
+
+    assert found(actions=("room.thing.do", "place")) == ["place.thing.do", "room.thing.do"]
+    assert found(without=("room.thing", "place.thing.do")) == ["room.other.do"]
+    assert found(actions=("room",), without=("room.thing",)) == ["room.other.do"]
+    assert found(action="room.thing", reason="room") == ["room.thing.do", "room.thing.do_more"]
+    assert found(reason="none") == found(actions=("none",)) == []

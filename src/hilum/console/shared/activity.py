@@ -189,7 +189,7 @@ def _named(of: Access | Event, names: service.Names) -> dict[str, Any]:
 
 def _number(console: Console, request_id: str) -> Cell:
     """Return the number of a request, which opens why it was answered as it was."""
-    return Cell(f"…{request_id[-8:]}", address(f"{console}.request", request_id), kind="code")
+    return Cell(request_id[-8:], address(f"{console}.request", request_id), kind="code")
 
 
 def _as_access(recorded: RecordedEvent) -> Access:
