@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from hilum.certificates import policy, store
 from hilum.certificates.models import LIST_REMADE
+from hilum.certificates.policy import SANDBOX_ONLY
 from hilum.certificates.service import current_of, step, validly_certified
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
@@ -40,11 +41,12 @@ def test_a_certificate_is_published_and_verifies(certified: Certified) -> None:
     document = certified.fetch(f"/{certified.certificate}")
 
     assert (document.status_code, document.headers["content-type"]) == (200, "application/jwt")
-    assert certified.verdict() == ""
+    assert certified.verdict() == SANDBOX_ONLY
     shown = made(certified.site.api("gina").get(f"/certificates/{certified.app}"), 200)
     assert (shown["certificate"], shown["status"], shown["tier"]) == (document.text, "valid", "low")
     assert shown["address"] == f"{AT.issuer}/{certified.certificate}"
-    assert "certified until" in certified.badge()
+    assert "for sandboxes only until" in certified.badge()
+    assert "certified" not in certified.badge()
     badge = certified.fetch(f"/{certified.certificate}/badge.svg")
     assert badge.headers["content-security-policy"] == "default-src 'none'; sandbox", "it runs nothing"
     assert certified.fetch("/status/0").headers["content-type"] == "application/statuslist+jwt"
@@ -76,13 +78,13 @@ def test_a_kill_switch_suspends_it_and_its_release_restores_it(certified: Certif
             target, Mode.NO_NEW_LAUNCHES, "drift", certified.site.clock.now() + timedelta(hours=1)
         )
         certified.site.system(controls.engage, order=order)
-        assert certified.verdict() == ""
+        assert certified.verdict() == SANDBOX_ONLY
         certified.follow()
-        assert (certified.verdict(), other.verdict()) == ("suspended", "")
+        assert (certified.verdict(), other.verdict()) == ("suspended", SANDBOX_ONLY)
         assert "stopped" in certified.badge()
         certified.site.clock.advance(timedelta(hours=1))
         certified.follow()
-        assert certified.verdict() == ""
+        assert certified.verdict() == SANDBOX_ONLY
 
 
 def test_suspension_withdrawal_and_expiry_show(certified: Certified) -> None:
@@ -92,7 +94,7 @@ def test_suspension_withdrawal_and_expiry_show(certified: Certified) -> None:
     assert certified.verdict() == "suspended"
     certified.root.post(f"/apps/{certified.app}/resume", json={"reason": "Solved."})
     certified.follow()
-    assert certified.verdict() == ""
+    assert certified.verdict() == SANDBOX_ONLY
 
     made(certified.rita.delete(f"/certifications/{certified.certificate}"), 200)
     certified.follow()
@@ -103,7 +105,7 @@ def test_suspension_withdrawal_and_expiry_show(certified: Certified) -> None:
     certified.certificate = certified.certify(certified.version, days=2)
     certified.follow()
     assert certified.certificate != first
-    assert certified.verdict() == ""
+    assert certified.verdict() == SANDBOX_ONLY
     certified.site.clock.advance(2 * DAY)
     assert "expired" in certified.badge(), "also before the jobs process comes to it"
     certified.follow()
@@ -160,13 +162,13 @@ def test_a_key_that_rotates_between_signing_and_checking_still_verifies(certifie
     certified.site.clock.advance(LIST_REMADE)
     certified.follow()
 
-    assert certified.verdict() == ""
+    assert certified.verdict() == SANDBOX_ONLY
     assert len(certified.fetch("/keys.json").json()["keys"]) == 2
     listed = certified.fetch("/status/0").text
     document = certified.fetch(f"/{certified.certificate}").text
     now = certified.site.clock.now()
     assert policy.verify(document, old, now=now, status_list=listed).code == "key_unknown"
-    assert policy.verify(document, old, now=now).code == ""
+    assert policy.verify(document, old, now=now).code == SANDBOX_ONLY
 
 
 def test_strangers_cost_a_snapshot_and_see_no_unknown_status(
@@ -212,4 +214,4 @@ def test_what_changed_is_followed_alone_and_what_was_missed_is_walked_over(certi
     found = {each["id"]: each for each in made(certified.rita.get("/certificates"), 200)["items"]}
     assert set(found) == {certified.certificate, second}
     certified.certificate = second
-    assert certified.verdict() == ""
+    assert certified.verdict() == SANDBOX_ONLY

@@ -10,11 +10,14 @@ import pytest
 from hilum.console.trust import LEDGER, TEXT_BOUND
 from hilum.infra.context import Context
 from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.ids import VersionId
 from hilum.policies.models import Tier
+from hilum.registry import service as registry
+from hilum.registry.models import CertifyOrder, Environment
 from hilum.review.clock_models import Stage
 from hilum.review.clocks import WEEKDAYS
 from hilum.review.timekeeping import enter
-from tests.flows.certificate_ground import Certified
+from tests.flows.certificate_ground import DAY, SCOPES, Certified
 from tests.flows.control_site import ControlSite, build, with_rule_book
 from tests.flows.rule_book_ground import put_in_force
 from tests.flows.vendor_ground import furnish_vendor, made
@@ -80,6 +83,11 @@ def test_the_newest_missed_clocks_are_shown_however_many_there_were(site: Contro
 def test_a_certificate_is_checked_by_pasting_it(site: ControlSite) -> None:
     """C113: valid as it is; not when one character differs, not when it was withdrawn, and never by what it says of itself."""
     certified = Certified(site)
+    order = CertifyOrder(
+        VersionId(certified.version), Environment.PRODUCTION, tuple(SCOPES), site.clock.now() + 30 * DAY
+    )
+    certified.certificate = site.system(registry.certify, order=order, unproved=lambda *_: ()).id
+    certified.follow()
     text = certified.fetch(f"/{certified.certificate}").text
 
     good = check(site, text)
@@ -96,6 +104,22 @@ def test_a_certificate_is_checked_by_pasting_it(site: ControlSite) -> None:
     ):
         assert ">Valid<" not in check(site, forged).text
         assert "Not valid" in check(site, forged).text
+    made(certified.rita.delete(f"/certifications/{certified.certificate}"), 200)
+    certified.follow()
+    assert "Not valid: revoked" in check(site, text).text
+
+
+def test_a_certificate_for_sandboxes_is_not_called_valid(site: ControlSite) -> None:
+    """C4, C113: a reviewer made it by hand, and nobody looked at the app."""
+    certified = Certified(site)
+    text = certified.fetch(f"/{certified.certificate}").text
+
+    answer = check(site, text).text
+
+    assert ">Valid<" not in answer
+    assert ">For sandboxes only<" in answer
+    assert "The certificate is for sandboxes only, not for use with real patients." in answer
+    assert "was valid when the list was made" in answer, "the status list was asked"
     made(certified.rita.delete(f"/certifications/{certified.certificate}"), 200)
     certified.follow()
     assert "Not valid: revoked" in check(site, text).text

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from xml.sax.saxutils import escape
@@ -36,7 +37,7 @@ from hilum.kernel import base64url
 from hilum.kernel.actor import Actor
 from hilum.kernel.ids import VendorId
 from hilum.policies.models import Book
-from hilum.registry.models import App, AppState, AppVersion, Certification, Vendor
+from hilum.registry.models import App, AppState, AppVersion, Certification, Environment, Vendor
 from hilum.registry.policy import may_read_catalogue, may_see_vendor, was_reviewed
 from hilum.review.models import Document, Visibility
 
@@ -47,9 +48,9 @@ _WORDS = {
     Cause.STOPPED: "stopped",
     Cause.NOT_AS_SIGNED: "not valid",
 }
-REVIEW, REGULATED = "review", "regulated_access"
-"""What a certificate rests on: a review, or an access that regulation protects and that nobody reviewed."""
-IN_GRACE = "expired_in_grace"
+REVIEW, REGULATED, BY_HAND = "review", "regulated_access", "sandbox"
+"""What a certificate rests on: a reviewed submission, an access that regulation protects, or a reviewer's order for sandboxes. Nobody reviewed the last two."""
+IN_GRACE, SANDBOX_ONLY = "expired_in_grace", "sandbox_only"
 UNKNOWN_WORDS = "state not known now"
 _COLOURS = {
     Status.VALID: "#1b6e3a",
@@ -216,7 +217,7 @@ def claims_of(
         "scopes": list(certification.scopes),
         "tier": None if certification.tier is None else certification.tier.value,
         "rule_book": evidence.rule_book or None,
-        "basis": REVIEW if was_reviewed(certification) else REGULATED,
+        "basis": _basis(certification),
         "evidence": {
             "submission": {"id": evidence.submission, "sha256": evidence.submission_digest},
             "checks": {"run": evidence.run, "sha256": evidence.run_digest},
@@ -229,6 +230,12 @@ def claims_of(
         else None,
         "status": {"status_list": {"idx": number % LIST_SIZE, "uri": f"{at.status}/{number // LIST_SIZE}"}},
     }
+
+
+def _basis(certification: Certification) -> str:
+    if was_reviewed(certification):
+        return REVIEW
+    return REGULATED if certification.environment is Environment.PRODUCTION else BY_HAND
 
 
 def documents_of(documents: Iterable[Document]) -> tuple[tuple[str, str, str], ...]:
@@ -306,8 +313,18 @@ def seconds(moment: datetime) -> int:
 def verify(text: str, keys: Mapping[str, Any], *, now: datetime, status_list: str | None = None) -> Verdict:
     """Verify a certificate by published keys, and its status by a status list if one is given. Needs no platform (C113).
 
-    Anything unknown makes it not valid. A key that was replaced since stays in the published set, so what it signed verifies.
+    Anything unknown makes it not valid; what holds for sandboxes only is SANDBOX_ONLY. A key that was replaced since stays in the
+    published set, so what it signed verifies.
     """
+    verdict = _verified(text, keys, now, status_list)
+    in_force = verdict.code in {"", IN_GRACE}
+    if not in_force or verdict.claims.get("environment") == Environment.PRODUCTION:
+        return verdict
+    detail = f"The certificate is for sandboxes only, not for use with real patients. {verdict.detail}"
+    return replace(verdict, code=SANDBOX_ONLY, detail=detail)
+
+
+def _verified(text: str, keys: Mapping[str, Any], now: datetime, status_list: str | None) -> Verdict:
     claims = _opened(text, keys, CERTIFICATE_TYPE, "certificate")
     if isinstance(claims, Verdict):
         return claims
@@ -431,7 +448,7 @@ def current(certificates: Iterable[Certificate]) -> Certificate | None:
 
 
 def is_of_review(text: str) -> bool:
-    """Check whether the text of a certificate, which is known to be this platform's, rests on a review."""
+    """Check whether the text of a certificate, which is known to be this platform's, says that it rests on a review."""
     try:
         claims = orjson.loads(base64url.decode(text.split(".")[1]))
     except (IndexError, ValueError):
@@ -456,7 +473,11 @@ def said(found: Certificate | None, *, known: bool, now: datetime, reviewed: boo
         return what + UNKNOWN_WORDS
     if found.status is not Status.VALID:
         return what + _WORDS.get(found.cause, "not valid")
-    return f"{what}{'certified' if reviewed else 'regulated access'} until {found.expires_at:%Y-%m-%d}"
+    if found.environment is not Environment.PRODUCTION:
+        certified = "for sandboxes only"
+    else:
+        certified = "certified" if reviewed else "regulated access"
+    return f"{what}{certified} until {found.expires_at:%Y-%m-%d}"
 
 
 def _grace_end(found: Certificate, now: datetime) -> datetime | None:
@@ -478,7 +499,7 @@ def badge(found: Certificate | None, *, known: bool, now: datetime, reviewed: bo
         each for each in said(found, known=known, now=now, reviewed=reviewed) if each.isprintable()
     )
     colour = _GREY
-    if found is not None and known and reviewed:
+    if found is not None and known and reviewed and found.environment is Environment.PRODUCTION:
         colour = _COLOURS[_status_now(found, now)]
     width = len(text) * _LETTER + 2 * _PAD
     words = escape(text, {'"': "&quot;"})

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from hilum.identity.models import Role, StaffRole, VendorRight
 from hilum.identity.policy import is_member, may_as_member, name_fault
-from hilum.kernel.actor import SYSTEM, Actor, ActorKind
+from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import VendorId
 from hilum.kernel.limits import Bounded, too_long, too_many
 from hilum.kernel.lists import listed
@@ -418,9 +418,8 @@ def unjustified(
 
 
 def was_reviewed(certification: Certification) -> bool:
-    """Check whether somebody judged what was certified: what the platform enabled without a submission, in the regulated lane, nobody did."""
-    by_itself = certification.certified_by == str(SYSTEM) and not certification.submission
-    return not (by_itself and certification.environment is Environment.PRODUCTION)
+    """Check whether a submission of what was certified was reviewed: of what the regulated lane enabled, or a reviewer certified by hand, none was."""
+    return bool(certification.submission)
 
 
 def is_in_force(certification: Certification, environment: Environment, now: datetime) -> bool:

@@ -19,13 +19,14 @@ from hilum.certificates.models import (
     LIST_TYPE,
     Cause,
     Certificate,
+    Evidence,
     PublicationChanges,
     Status,
     Stops,
 )
 from hilum.controls.models import Mode, Switch, SwitchIndex, Target, TargetKind
 from hilum.kernel import base64url
-from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.ids import AppId, TenantId, VersionId
 from hilum.registry.models import App, AppState, Certification, Environment
 from hilum.review.models import Document, Visibility
@@ -40,6 +41,7 @@ from tests.unit.certificates.facts import (
     OTHER,
     SHOWN,
     VENDOR,
+    VERSION,
     claims,
     jwks,
     signed,
@@ -217,6 +219,56 @@ def test_a_certificate_says_everything_that_was_certified_and_verifies_with_the_
     assert "per_1" not in orjson.dumps(dict(found.claims)).decode(), "nobody who reviewed is named"
 
 
+@pytest.mark.parametrize(
+    ("change", "basis"),
+    [
+        ({"submission": "sub_1"}, "review"),
+        ({"environment": Environment.SANDBOX, "submission": "sub_1"}, "review"),
+        ({"environment": Environment.SANDBOX}, "sandbox"),
+        ({"certified_by": str(SYSTEM)}, "regulated_access"),
+    ],
+    ids=["reviewed", "reviewed for sandboxes", "by hand", "regulated lane"],
+)
+def test_a_certificate_rests_on_a_review_only_if_a_submission_was_reviewed(
+    change: dict[str, Any], basis: str
+) -> None:
+    """C113, ADR 108: what a reviewer certifies by hand for sandboxes, nobody has judged."""
+    made = policy.claims_of(
+        replace(CERTIFIED, **change), APP, VENDOR, VERSION, Evidence(), number=7, now=NOW, at=AT
+    )
+
+    assert made["basis"] == basis
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "code"),
+    [
+        ({}, None, "sandbox_only"),
+        ({}, Status.VALID, "sandbox_only"),
+        ({"basis": "review"}, Status.VALID, "sandbox_only"),
+        ({"environment": "elsewhere"}, Status.VALID, "sandbox_only"),
+        ({"exp": policy.seconds(NOW)}, Status.GRACE, "sandbox_only"),
+        ({}, Status.SUSPENDED, "suspended"),
+        ({}, Status.INVALID, "revoked"),
+        ({"exp": policy.seconds(NOW)}, None, "expired"),
+    ],
+    ids=range(8),
+)
+def test_what_is_certified_for_sandboxes_verifies_as_that_and_not_as_valid(
+    change: dict[str, Any], status: Status | None, code: str
+) -> None:
+    """C113, C4: whoever asks for an empty code is not given what holds for sandboxes."""
+    text = signed(claims(**{"environment": "sandbox"} | change))
+    listed = None
+    if status is not None:
+        listed = signed(policy.list_claims(0, {7: status}, now=NOW, at=AT), typ=LIST_TYPE)
+
+    found = policy.verify(text, KEYS, now=NOW, status_list=listed)
+
+    assert (found.code, found.checked) == (code, status is not None)
+    assert ("sandboxes only" in found.detail) is (code == "sandbox_only")
+
+
 def tampered(text: str) -> str:
     head, body, signature = text.split(".")
     changed = base64url.decode(body).replace(b'"tier":"low"', b'"tier":"top"')
@@ -335,6 +387,7 @@ def test_a_text_is_of_its_certification_only_as_it_was_signed() -> None:
 # --- the badge -----------------------------------------------------------------------------------------------------------------
 
 IN_GRACE = replace(SHOWN, expires_at=NOW, status=Status.GRACE, cause=Cause.EXPIRED, grace_until=NOW + DAY)
+IN_SANDBOX = replace(SHOWN, environment=Environment.SANDBOX)
 
 
 @pytest.mark.parametrize(
@@ -351,9 +404,11 @@ IN_GRACE = replace(SHOWN, expires_at=NOW, status=Status.GRACE, cause=Cause.EXPIR
         (replace(SHOWN, status=Status.INVALID, cause=Cause.WITHDRAWN), True, "Rota 2.0: withdrawn"),
         (replace(SHOWN, status=Status.INVALID, cause=Cause.NOT_AS_SIGNED), True, "Rota 2.0: not valid"),
         (replace(SHOWN, app_name='<script>"&'), True, '<script>"& 2.0: certified until 2026-12-27'),
+        (IN_SANDBOX, True, "Rota 2.0: for sandboxes only until 2026-12-27"),
+        (replace(IN_SANDBOX, status=Status.INVALID, cause=Cause.WITHDRAWN), True, "Rota 2.0: withdrawn"),
         (None, True, "no certificate"),
     ],
-    ids=range(12),
+    ids=range(14),
 )
 def test_a_badge_says_its_state_in_words_that_screen_readers_say_too(
     found: Certificate | None, known: bool, words: str
@@ -374,10 +429,11 @@ def test_a_badge_says_its_state_in_words_that_screen_readers_say_too(
         (SHOWN, True, True, False),
         (replace(SHOWN, status=Status.INVALID), True, True, False),
         (SHOWN, True, False, True),
+        (IN_SANDBOX, True, True, True),
         (SHOWN, False, True, True),
         (None, True, True, True),
     ],
-    ids=["valid", "not valid", "of the regulated lane", "not known", "none"],
+    ids=["valid", "not valid", "of the regulated lane", "for sandboxes", "not known", "none"],
 )
 def test_only_a_known_state_of_what_was_reviewed_has_a_colour(
     found: Certificate | None, *, known: bool, reviewed: bool, is_grey: bool

@@ -25,8 +25,9 @@ ENDS = policy.seconds(NOW + timedelta(days=30))
         ({}, {7: Status.INVALID}, 1, "revoked"),
         ({}, {7: Status.SUSPENDED}, 1, "suspended"),
         ({"exp": policy.seconds(NOW) - 1}, None, 1, "expired"),
+        ({"environment": "sandbox"}, {}, 1, "sandbox_only"),
     ],
-    ids=range(5),
+    ids=range(6),
 )
 def test_a_certificate_in_a_file_is_verified_without_a_network(
     tmp_path: Path, change: dict[str, Any], statuses: dict[int, Status] | None, code: int, says: str
