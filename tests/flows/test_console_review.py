@@ -1,5 +1,6 @@
 """The reviewers' console: what waits is found, seen whole on one page, and decided there as by the API (C98, C99, C110, C111, C183)."""
 
+import re
 from html import unescape
 
 import pytest
@@ -7,7 +8,9 @@ import pytest
 from hilum.console import policy
 from hilum.console.models import Console
 from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.ids import AppId
 from hilum.policies.models import Lens
+from hilum.registry import service as registry
 from hilum.review import store
 from hilum.review.scorecards import shipped_scorecards
 from hilum.signin import service as signin
@@ -20,6 +23,14 @@ from tests.sim.browser import form_with
 from tests.sim.world import FakeClock
 
 PAGES = [page for page in policy.PAGES.values() if page.console is Console.REVIEW]
+
+
+def button(page: str, act: str) -> dict[str, str]:
+    """Return the attributes of the button of an act."""
+    (found,) = re.findall(rf'<button [^>]*name="act" value="{act}"[^>]*>', page)
+    return {name: value or name for name, value in re.findall(r'([a-z-]+)(?:="([^"]*)")?', found)}
+
+
 HOSTILE = "<script>alert(1)</script>"
 
 
@@ -83,6 +94,8 @@ def test_a_reviewer_decides_on_the_page_and_what_stands_in_the_way_is_said_besid
     id_ = submitted(ground, status=500)
     page, browser, reader = page_of(id_), ground.site.signed_in("rita"), ground.site.signed_in("otto")
 
+    assert button(browser.get(page).text, "certify")["disabled"], "what would be refused is not offered"
+    assert "disabled" not in button(browser.get(page).text, "reject")
     early = send(browser, page, "expires_at", act="certify", reason="In order.")
     assert early.status_code == 403
     assert "did not pass" in unescape(early.text)
@@ -98,9 +111,15 @@ def test_a_reviewer_decides_on_the_page_and_what_stands_in_the_way_is_said_besid
 
     waits = send(browser, page, "expires_at", act="certify", reason="In order.")
     assert (waits.status_code, "A lens has not passed" in waits.text) == (403, True)
+    assert "hilum review" not in browser.get(page).text.split('id="decide"')[1], "the page lists them itself"
     signs(ground.site, "rita", "technical")
     pass_lens(ground, id_)
-    assert send(browser, page, "expires_at", act="certify", reason="In order.").status_code == 303
+    ground.site.system(registry.suspend_app, app_id=AppId(ground.app), reason="A red flag.")
+    assert "disabled" not in button(browser.get(page).text, "certify")
+    assert "Certify it although the app is suspended" in browser.get(page).text
+    assert send(browser, page, "expires_at", act="certify", reason="In order.").status_code == 403
+    known = {"act": "certify", "reason": "In order.", "despite": "app_suspended"}
+    assert send(browser, page, "expires_at", **known).status_code == 303
     done = ground.see(id_)
     assert (done["state"], done["history"][-1]["reason"]) == ("certified", "In order.")
     text = browser.get(page).text

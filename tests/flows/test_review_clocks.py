@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from hilum.audit import service as audit
+from hilum.audit.models import EventQuery
+from hilum.controls import service as controls
+from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson
 from hilum.kernel.actor import SYSTEM
@@ -132,6 +136,62 @@ def test_what_a_person_has_begun_with_is_passed_by_people_alone(low: Ground) -> 
     check(low)
 
     assert low.see(sent)["state"] == "in_lenses"
+
+
+def suspended(low: Ground) -> str:
+    made(low.site.api("root").post(f"/apps/{low.app}/suspend", json={"reason": "A red flag."}), 200)
+    return "app_suspended"
+
+
+def stopped(low: Ground, kind: TargetKind = TargetKind.APP, mode: Mode = Mode.FULL_STOP) -> str:
+    key = {TargetKind.APP: low.app, TargetKind.VENDOR: low.vendor, TargetKind.VERSION: low.version}.get(
+        kind, ""
+    )
+    low.site.system(controls.engage, order=EngageOrder(Target(kind, key), mode, "A red flag."))
+    return "app_stopped"
+
+
+STOPS = {
+    "suspended": suspended,
+    "stopped": stopped,
+    "no new launches": partial(stopped, kind=TargetKind.VERSION, mode=Mode.NO_NEW_LAUNCHES),
+    "vendor stopped": partial(stopped, kind=TargetKind.VENDOR),
+}
+
+
+@pytest.mark.parametrize("stop", STOPS.values(), ids=list(STOPS))
+def test_what_is_suspended_or_stopped_is_certified_by_people_alone_who_know_it(
+    low: Ground, stop: Callable[[Ground], str]
+) -> None:
+    """C103, C138: also if it was stopped after it was submitted; a reviewer who does not say that they know is refused."""
+    sent = str(made(low.submit())["id"])
+    code = stop(low)
+
+    check(low)
+
+    assert (low.see(sent)["state"], states(low, sent)) == ("in_lenses", {"technical": "open"})
+    pass_lens(low, sent)
+    problem(decide(low, sent), 403, code)
+    other = {"app_suspended": "app_stopped", "app_stopped": "app_suspended"}[code]
+    problem(decide(low, sent, despite=other), 403, code)
+    assert made(decide(low, sent, despite=code), 200)["state"] == "certified"
+    events = low.site.system(
+        audit.list_events, query=EventQuery(action="review.submission.certify", app=low.app, limit=1)
+    ).events
+    assert [each.event.facts["despite"] for each in events] == [code]
+
+
+def test_knowing_of_a_stop_lifts_no_other_obstacle(low: Ground) -> None:
+    """C99: and nobody needs to say it of what is not stopped."""
+    sent = str(made(low.submit())["id"])
+    suspended(low)
+    check(low)
+
+    problem(decide(low, sent, despite="app_suspended"), 403, "lenses_not_passed")
+    problem(decide(low, sent, despite="lenses_not_passed"), 422, "fields_invalid")
+    pass_lens(low, sent)
+    made(low.site.api("root").post(f"/apps/{low.app}/resume", json={"reason": "Solved."}), 200)
+    assert made(decide(low, sent), 200)["state"] == "certified"
 
 
 def test_the_share_that_is_drawn_is_the_share_that_the_rule_book_says() -> None:

@@ -3,14 +3,25 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import select, text
 
+from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.review.lens_store import lenses
 from hilum.review.models import Look
 from tests.flows.control_site import problem
 from tests.flows.lens_ground import FOUND, check, decide, ground, low, sent_low, states, submitted
-from tests.flows.review_ground import Ground, act_on, examine_every_one, judge, lens_of, pass_lens
+from tests.flows.review_ground import (
+    Ground,
+    act_on,
+    add_reviewer,
+    examine_every_one,
+    judge,
+    lens_of,
+    pass_lens,
+    signs,
+)
 from tests.flows.vendor_ground import made
 
 __all__ = ["ground", "low"]
@@ -109,6 +120,30 @@ def test_a_tie_that_is_declared_after_a_verdict_undoes_it(ground: Ground) -> Non
 
     assert states(ground, sent) == {"technical": "passed", "legal": "open", "clinical": "passed"}
     problem(act_on(ground, sent, "legal", "take", "lena"), 403, "tied_to_vendor")
+
+
+@pytest.mark.parametrize("gone", ["right", "account"])
+def test_a_verdict_of_who_may_no_longer_sign_does_not_count(ground: Ground, gone: str) -> None:
+    """C100: its lens is open again with the reason, also where what passed before would be kept."""
+    sent = submitted(ground)
+    for lens, who in (("technical", "rita"), ("legal", "lena"), ("clinical", "cleo")):
+        pass_lens(ground, sent, lens, who)
+    if gone == "right":
+        signs(ground.site, "lena")
+    else:
+        ground.site.system(identity.deactivate_person, person_id=ground.site.people["lena"].id)
+
+    problem(decide(ground, sent), 403, "signer_not_entitled")
+
+    again(ground, sent)
+    assert states(ground, sent) == {"technical": "passed", "legal": "open", "clinical": "passed"}
+    steps = made(ground.site.api("rita").get(f"/submissions/{sent}/lenses"), 200)["history"]
+    assert (
+        "no longer signs for this lens" in [each for each in steps if each["lens"] == "legal"][-1]["reason"]
+    )
+    add_reviewer(ground.site, "lars", "legal")
+    made(decide(ground, sent, "reject", **REJECT), 200)
+    assert states(ground, submitted(ground))["legal"] == "open"
 
 
 def test_a_verdict_that_was_copied_from_other_inputs_does_not_count(ground: Ground) -> None:

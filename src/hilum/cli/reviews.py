@@ -265,6 +265,12 @@ def review_rerun(submission_id: str, *, revision: int | None, json_: bool) -> No
 @click.option(
     "--expires-at", type=MOMENT, default=None, help="When the certification ends, such as 2027-06-30."
 )
+@click.option(
+    "--despite",
+    type=click.Choice(["app_suspended", "app_stopped"]),
+    default=None,
+    help="Certify it although its app is suspended, or stopped by a kill switch.",
+)
 @revision_option
 @json_option
 def review_decide(
@@ -274,6 +280,7 @@ def review_decide(
     reason: str,
     code: tuple[str, ...],
     expires_at: datetime | None,
+    despite: str | None,
     revision: int | None,
     json_: bool,
 ) -> None:
@@ -291,6 +298,7 @@ def review_decide(
         "reason": reason,
         "expires_at": expires_at.isoformat() if expires_at else None,
         "reasons": list(code),
+        "despite": despite or "",
     }
     show_submission(api.call("POST", f"{where}/decide", body), json_=json_)
 

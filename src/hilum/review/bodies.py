@@ -99,12 +99,16 @@ class WithdrawAsked(RevisionAsked):
 
 
 class DecisionAsked(RevisionAsked):
-    """``expires_at``: when the certification ends; not for a rejection. ``reasons``: the codes of a rejection; without any, those of the lenses."""
+    """``expires_at``: when the certification ends; not for a rejection. ``reasons``: the codes of a rejection; without any, those of the lenses.
+
+    ``despite``: certify it although its app is suspended, or stopped by a kill switch, which you know of.
+    """
 
     decision: Literal["certify", "reject"]
     reason: Prose
     expires_at: Moment | None = None
     reasons: Annotated[tuple[Line, ...], Field(max_length=50)] = ()
+    despite: Literal["app_suspended", "app_stopped", ""] = ""
 
 
 class SubmissionsQuery(Sorted):

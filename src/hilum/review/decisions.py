@@ -5,14 +5,18 @@ from datetime import datetime
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event
+from hilum.controls import service as controls
+from hilum.controls.models import SWITCHES, Subject
+from hilum.controls.policy import launches_stopped
 from hilum.evidence import service as evidence
 from hilum.evidence.models import RunSummary
 from hilum.infra.context import Context
+from hilum.infra.facts import current_facts
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Invalid
 from hilum.policies import service as policies
 from hilum.registry import service as registry
-from hilum.registry.models import Certification, CertifyOrder
+from hilum.registry.models import AppState, Certification, CertifyOrder
 from hilum.review import checking, checks, clock_store, lenses, moves, news, policy, store
 from hilum.review.content import unproved_of
 from hilum.review.models import Act, DecideOrder, State, Submission, SubmissionView
@@ -23,22 +27,25 @@ _OBSTACLES = {
     "not_as_submitted": "The stored submission is not what was submitted. The vendor submits it again; inform the platform's security officers.",
     "calibration": "This submission was made to calibrate reviewers, so it is never certified. Reject it.",
     "checks_missing": "The submission has not been checked. Have it checked: `hilum review rerun`.",
-    "checks_not_passed": "Some checks did not pass: `hilum review checks` lists them. The vendor fixes them and has them run again.",
+    "checks_not_passed": "Some checks did not pass (`hilum review checks`). The vendor fixes them and has them run again.",
     "checks_old": "The checks are older than a week. Have them run again: `hilum review rerun`.",
     "checks_not_as_stored": "A replay of the checks gives another result than the stored one. Have it checked again, and inform the platform's security officers.",
     "rule_book_changed": "The rule book in force has changed since the checks. Have it checked again: `hilum review rerun`.",
     "override_over": "A requirement that was set aside for the app when it was checked applies again. Have it checked again: `hilum review rerun`.",
     "tier_changed": "A reviewer raised its tier, or ended a raise, since it was checked. Have it checked again: `hilum review rerun`.",
-    "lenses_not_passed": "A lens has not passed: `hilum review lenses` lists them. Its reviewer judges it, or the submission is rejected.",
-    "findings_open": "A critical or high finding is open: `hilum review lenses` lists them. The vendor fixes it, and its reviewer resolves it.",
-    "verdicts_not_as_recorded": "A verdict is not as the audit recorded it. Have it checked again, which opens that lens: `hilum review rerun`; inform the platform's security officers.",
+    "lenses_not_passed": "A lens has not passed (`hilum review lenses`). Its reviewer judges it, or the submission is rejected.",
+    "findings_open": "A critical or high finding is open (`hilum review lenses`). The vendor fixes it, and its reviewer resolves it.",
+    "verdicts_not_as_recorded": "A verdict is not as the audit recorded it. Inform the platform's security officers, and have it checked again, which opens that lens: `hilum review rerun`.",
     "signer_not_apart": "The reviewer of a passed lens is tied to the vendor now, or passed another lens at the high tier. Have it checked again, which opens that lens: `hilum review rerun`.",
+    "signer_not_entitled": "The reviewer of a passed lens is not active any more, or no longer signs for it. Have it checked again, which opens that lens: `hilum review rerun`.",
     "acted_before": "You rejected this before and the appeal was granted, so a colleague must decide.",
     "evidence_old": "The run in the sandbox is older than 90 days. The vendor makes another one, and the checks run again.",
     "evidence_expired": "A document has expired. The vendor submits again with a valid one; meanwhile the checks run again by themselves.",
     "records_changed": "Records of the app were edited since it was submitted. The vendor takes that back, or submits again.",
+    "app_suspended": "The app is suspended, and certifying it does not resume it. Certify it all the same only if you mean to: `--despite app_suspended`.",
+    "app_stopped": "A kill switch stops the app, and certifying it does not release it. Certify it all the same only if you mean to: `--despite app_stopped`.",
 }
-"""Why a submission cannot be certified, in words."""
+"""Why a submission cannot be certified, in words. A command is in backticks, and the sentence is whole without it."""
 
 
 def decide(ctx: Context, order: DecideOrder) -> SubmissionView:
@@ -68,12 +75,14 @@ def decide(ctx: Context, order: DecideOrder) -> SubmissionView:
         moves.move(ctx, replace(found, reasons=reasons), Act.REJECT, order.reason.strip())
         news.notify_vendor(ctx, found, "rejected", "decided")
         return moves.view_of(ctx, found.id)
-    if why_not := _obstacle(ctx, found):
+    stop = stop_of(ctx, found)
+    if why_not := _obstacle(ctx, found) or (stop if stop != order.despite else ""):
         raise audit.refusal(ctx, replace(event, reason=why_not), _OBSTACLES[why_not])
     assert order.expires_at is not None, "judged above"
     seen = checking.run_seen(store.find_run(ctx.tx, found.id))
     certification = certify_submitted(ctx, found, order.expires_at, seen)
-    moves.move(ctx, replace(found, certification=certification.id), Act.CERTIFY, order.reason.strip())
+    certified = replace(found, certification=certification.id)
+    moves.move(ctx, certified, Act.CERTIFY, order.reason.strip(), despite=stop)
     news.notify_vendor(ctx, found, "certified", "decided")
     return moves.view_of(ctx, found.id)
 
@@ -93,9 +102,20 @@ def certify_submitted(
     return made
 
 
-def obstacle(ctx: Context, submission_id: str) -> str:
-    """Return the sentence that explains why a submission cannot be certified now; empty if it can. Raises NotFound."""
-    return _OBSTACLES.get(_obstacle(ctx, moves.visible(ctx, submission_id)), "")
+def view_obstacles(ctx: Context, submission_id: str) -> tuple[str, str]:
+    """Return the sentence that explains why a submission cannot be certified now, for a page, and what stops its app; empty if nothing does. Raises NotFound."""
+    found = moves.visible(ctx, submission_id)
+    return policy.without_command(_OBSTACLES.get(_obstacle(ctx, found), "")), stop_of(ctx, found)
+
+
+def stop_of(ctx: Context, found: Submission) -> str:
+    """Return whether the app of a submission is suspended, or stopped wherever it is used; empty if neither."""
+    app = registry.get_app(ctx, found.app)
+    if app.state is AppState.SUSPENDED:
+        return "app_suspended"
+    subject = Subject(app.tenant or "", app.vendor, app.id, found.version)
+    stopped = launches_stopped(current_facts(ctx, SWITCHES, controls.switch_facts), subject, ctx.now)
+    return "app_stopped" if stopped is not None else ""
 
 
 def checks_obstacle(ctx: Context, found: Submission) -> str:

@@ -39,13 +39,19 @@ from hilum.review.scorecards import inputs_digest, shipped_scorecards
 JUDGE = "review.lens.judge"
 _DETAILS = {
     "own_submission": "You wrote or submitted this yourself, so a colleague must judge it.",
-    "tied_to_vendor": "You have a tie to this vendor, so a colleague must judge its submissions. `hilum review ties` lists declared ties.",
+    "tied_to_vendor": "You have a tie to this vendor, so a colleague must judge its submissions (`hilum review ties`).",
     "lens_not_yours": "You do not sign for this lens. Two administrators decide who does: `hilum review rights`.",
     "acted_before": "You judged this before, so a colleague must judge the appeal.",
     "signs_another_lens": "You have another lens of this submission, and at its tier nobody may sign two. A colleague takes this one.",
     "not_taken_by_you": "Take this lens first: `hilum review take`. If a colleague has it, ask them to give it back.",
 }
 """Sentences for why an actor may not act on a lens."""
+_UNDONE = {
+    "verdicts_not_as_recorded": "Its verdict is not as the audit recorded it, or of other inputs.",
+    "signer_not_entitled": "Its reviewer is not active any more, or no longer signs for this lens.",
+    "signer_not_apart": "Its reviewer is tied to the vendor now, or passed another lens at the high tier.",
+}
+"""Why the verdict of a passed lens is no longer valid."""
 _NOT_TAKEN = {
     LensState.OPEN: "This lens is open. Take it first: `hilum review take`.",
     LensState.NEEDS_CHANGES: "This lens waits for the vendor's answer (`hilum review answer`). Then it is yours again.",
@@ -78,8 +84,8 @@ def open_lenses(ctx: Context, found: Submission, route: Route, seen: str) -> Non
                 ctx, replace(there[lens], inputs=inputs), "Its tier or its certification run has changed."
             )
     for each in lens_store.lenses_of(ctx.tx, found.id):
-        if _undone_by(ctx, found, each, route, seen):
-            open_again(ctx, each, "Its verdict is no longer valid.")
+        if undone := _undone_by(ctx, found, each, route, seen):
+            open_again(ctx, each, _UNDONE[undone])
 
 
 def _open(
@@ -150,12 +156,13 @@ def pass_by_checks(ctx: Context, before: LensReview, reason: str) -> None:
 
 
 def _stands(ctx: Context, kept: LensReview, found: Submission, scorecard: str) -> bool:
-    """Check whether an earlier verdict on the same inputs is still valid: passed, recent, by the same scorecard, and by a reviewer without a tie since."""
+    """Check whether an earlier verdict on the same inputs is still valid: passed, recent, by the same scorecard, and by a reviewer who may still sign, without a tie."""
     if kept.state is not LensState.PASSED or kept.scorecard != scorecard or kept.judged_at is None:
         return False
     if ctx.now >= kept.judged_at + VERDICT_KEPT or not is_as_recorded(ctx, kept):
         return False
-    return not reviewers.is_tied(ctx, kept.reviewer, found.vendor)
+    entitled = reviewers.may_sign(ctx, kept.reviewer, kept.lens)
+    return entitled and not reviewers.is_tied(ctx, kept.reviewer, found.vendor)
 
 
 # --- taking and judging ----------------------------------------------------------------------------------------------------------
@@ -442,6 +449,8 @@ def _undone_by(ctx: Context, found: Submission, mine: LensReview, route: Route, 
     judged = inputs_digest(orjson.loads(found.content), card, route.tier, seen)
     if mine.inputs != judged or not is_as_recorded(ctx, mine):
         return "verdicts_not_as_recorded"
+    if not reviewers.may_sign(ctx, mine.reviewer, mine.lens):
+        return "signer_not_entitled"
     if reviewers.is_tied(ctx, mine.reviewer, found.vendor):
         return "signer_not_apart"
     if route.tier not in {None, Tier.HIGH}:
@@ -483,11 +492,12 @@ def lenses_by_submission(ctx: Context, found: Iterable[Submission]) -> dict[str,
 
 
 def bars(ctx: Context, submission_id: str) -> dict[Lens, str]:
-    """Return sentences for why the actor may not judge each lens of a submission; empty where they may. Raises NotFound."""
+    """Return sentences, for a page, for why the actor may not judge each lens of a submission; empty where they may. Raises NotFound."""
     found = moves.visible(ctx, submission_id)
     faults = {mine.lens: _bar(ctx, found, mine) for mine in lens_store.lenses_of(ctx.tx, found.id)}
     return {
-        lens: _DETAILS.get(fault, "Only reviewers judge.") if fault else "" for lens, fault in faults.items()
+        lens: policy.without_command(_DETAILS.get(fault, "Only reviewers judge.")) if fault else ""
+        for lens, fault in faults.items()
     }
 
 

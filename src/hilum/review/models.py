@@ -147,7 +147,7 @@ class DecideOrder:
     """A reviewer's decision on a submission at a revision.
 
     ``expires_at``: the end of the certification. ``reasons``: the codes of a rejection; by default those of the lenses that did not
-    pass.
+    pass. ``despite``: the suspension or stop of the app (``app_suspended``, ``app_stopped``) that the reviewer knows of; empty for none.
     """
 
     submission: str
@@ -156,6 +156,7 @@ class DecideOrder:
     reason: str
     expires_at: datetime | None = None
     reasons: tuple[str, ...] = ()
+    despite: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,8 +58,8 @@ def require_possible(found: Submission, act: Act) -> State:
     return after
 
 
-def move(ctx: Context, found: Submission, act: Act, reason: str = "") -> Submission:
-    """Change the state of a submission that was read at its revision, and record who did it and why. Raises Conflict."""
+def move(ctx: Context, found: Submission, act: Act, reason: str = "", *, despite: str = "") -> Submission:
+    """Change the state of a submission that was read at its revision, and record who did it, why, and despite which stop. Raises Conflict."""
     state = require_possible(found, act)
     after = replace(
         found,
@@ -87,6 +87,8 @@ def move(ctx: Context, found: Submission, act: Act, reason: str = "") -> Submiss
         facts["certification"] = after.certification
     if reason:
         facts["reason"] = reason
+    if despite:
+        facts["despite"] = despite
     audit.record(ctx, Event(ACTIONS[act], app=found.app, facts=facts))
     timekeeping.follow(ctx, after)
     return after

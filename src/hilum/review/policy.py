@@ -386,6 +386,11 @@ def decision_faults(order: DecideOrder, reasons: Collection[str], known: Collect
     return faults
 
 
+def without_command(sentence: str) -> str:
+    """Return a sentence for a page, which has what the command in backticks lists or does."""
+    return re.sub(r": `[^`]*`| \(`[^`]*`\)", "", sentence)
+
+
 def draw(seed: str, digest: str) -> int:
     """Return the number that a seed draws for a submission with this digest, from 0 to PERCENT_PARTS - 1 (C103).
 

@@ -95,6 +95,14 @@ def lenses_of(ctx: Context, person: PersonId) -> tuple[Lens, ...]:
     return found.lenses if recorded == [_words(found.lenses)] else ()
 
 
+def may_sign(ctx: Context, reviewer: str, lens: Lens) -> bool:
+    """Check whether who gave a verdict, as ``staff:<id>``, is active and signs for its lens now."""
+    person = identity.find_person(ctx, PersonId(reviewer.partition(":")[2]))
+    if person is None or not person.active or person.role != StaffRole.REVIEWER:
+        return False
+    return lens in lenses_of(ctx, person.id)
+
+
 def list_rights(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[LensRights]:
     """List who signs for which lenses, for the platform's staff. Raises NotPermitted."""
     _require_staff(ctx)

@@ -136,7 +136,7 @@ def _checks(router: APIRouter, kit: Kit) -> None:
     async def decide(request: Request, submission: Id, body: DecisionAsked) -> object:
         """Certify what was submitted, once its checks and lenses have passed, or reject it; with a reason."""
         certify = body.decision == "certify"
-        order = DecideOrder(submission, body.revision, certify, body.reason, body.expires_at, body.reasons)
+        order = DecideOrder(submission, certify=certify, **body.model_dump(exclude={"decision"}))
         return shown(await run_write(kit, request, partial(service.decide, order=order)))
 
     @router.get("/submissions/{submission}/checks", openapi_extra=READERS)

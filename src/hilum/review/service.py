@@ -34,7 +34,7 @@ from hilum.review.appeals import appeal, decide_appeal, list_appeals, set_known,
 from hilum.review.automatic import view_draw
 from hilum.review.checking import replay, rerun, view_run
 from hilum.review.content import unproved_of, unproved_of_apps
-from hilum.review.decisions import decide, obstacle
+from hilum.review.decisions import decide, view_obstacles
 from hilum.review.documents import list_certified_documents, reasons_of
 from hilum.review.lane import ask_access, list_access, verify_access, view_access
 from hilum.review.lenses import (
@@ -110,7 +110,6 @@ __all__ = [
     "list_rights",
     "list_ties",
     "newest_breaches",
-    "obstacle",
     "reasons_of",
     "release",
     "replay",
@@ -130,6 +129,7 @@ __all__ = [
     "view_draw",
     "view_figures",
     "view_lenses",
+    "view_obstacles",
     "view_rules",
     "view_run",
     "view_tie",

@@ -88,6 +88,7 @@ def _read(ctx: Context, visit: Visit, number: int | None, *, again: bool) -> dic
     who = {each: names.actor(each) for each in actors}
     happened = [*submissions.history(view.steps, who), *reversed(lenses.history(lensed.steps, who))]
     decides = may_decide(ctx.actor) and submissions.possible(found.state, Act.REJECT)
+    obstacle, stop = review.view_obstacles(ctx, found.id) if decides else ("", "")
     before, certified = _before(ctx, found)
     judged = submissions.checks(run.judgement.checks, found.id) if run else {"blocking": [], "fine": []}
     declared = content["version"]["workflows"] if content else ()
@@ -107,7 +108,8 @@ def _read(ctx: Context, visit: Visit, number: int | None, *, again: bool) -> dic
             each | {"href": path_of(found.id, each["lens"].lens)}
             for each in lenses.cards(lensed, who, ctx.now)
         ],
-        "obstacle": review.obstacle(ctx, found.id) if decides else "",
+        "obstacle": obstacle,
+        "stop": stop,
         "codes": list(review.shipped_scorecards().every_reason.items()),
         "reasons": [review.shipped_scorecards().every_reason.get(each, each) for each in found.reasons],
         "run": run,
@@ -301,6 +303,7 @@ async def act(visit: Visit, form: Form) -> Response:
                     form.one("reason"),
                     _day(form, wanted),
                     form.many("reasons") if wanted == "reject" else (),
+                    form.one("despite"),
                 )
                 await visit.write(partial(review.decide, order=order))
             case _:
