@@ -59,6 +59,10 @@ class ApprovalKind(StrEnum):
     """That a hospital leaves the platform, for good."""
 
 
+OF_THE_HOSPITAL = frozenset({ApprovalKind.BREAK_GLASS})
+"""The kinds that two administrators of the hospital decide: the platform's staff count for neither (ADR 77)."""
+
+
 ABOUT_A_PERSON = frozenset(
     {
         ApprovalKind.CREATE,

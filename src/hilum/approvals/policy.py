@@ -7,7 +7,7 @@ import hashlib
 import json
 from datetime import datetime
 
-from hilum.approvals.models import Act, Approval, ApprovalState
+from hilum.approvals.models import OF_THE_HOSPITAL, Act, Approval, ApprovalState
 from hilum.controls.policy import administers, owns_vendor, rules_the_platform
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import TenantId
@@ -33,6 +33,8 @@ def decision_fault(
         return "approval_over"
     if not may_decide(actor, approval.act.tenant):
         return "not_permitted"
+    if not _counts(actor, approval.act):
+        return "hospital_decides"
     if actor.id == approval.asked_by:
         return "asked_by_you"
     # The second person is a check, and nobody checks an act about themselves, even one that a
@@ -43,9 +45,15 @@ def decision_fault(
         return "account_too_new"
     if actor.unconfirmed:
         return "factor_stale"
-    if asker is None or asker.id != approval.asked_by or not may_decide(asker, approval.act.tenant):
+    if asker is None or asker.id != approval.asked_by or not _counts(asker, approval.act):
         return "asker_no_longer_counts"
     return ""
+
+
+def _counts(actor: Actor, act: Act) -> bool:
+    """Check whether an actor is one of those of whom two decide an act."""
+    outside = act.kind in OF_THE_HOSPITAL and actor.kind is ActorKind.STAFF
+    return not outside and may_decide(actor, act.tenant)
 
 
 def may_refuse(approval: Approval, actor: Actor) -> bool:

@@ -29,6 +29,7 @@ from hilum.kernel.pages import FIRST_PAGE, PageQuery
 
 _DETAILS = {
     "approval_over": "This has already been decided, or has expired. Request it again if it is still needed.",
+    "hospital_decides": "Two administrators of the hospital decide this, and the platform's staff are none of them.",
     "asked_by_you": "You requested this, so a colleague must approve it.",
     "about_you": "This is about your own account, so a colleague must approve it.",
     "account_too_new": "Your account is less than a week old, so you cannot be one of the two people that this needs. Ask a colleague.",

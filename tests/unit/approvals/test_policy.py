@@ -92,6 +92,20 @@ def test_nobody_else_does(change: dict[str, object], expected: str) -> None:
     assert fault(**change) == expected  # type: ignore[arg-type]
 
 
+def test_only_the_hospitals_own_administrators_open_restricted_labels() -> None:
+    """ADR 77: the staff of the platform count at a hospital for other acts, and may refuse this one."""
+    of_general = replace(APPROVAL, act=replace(ACT, tenant=GENERAL))
+    opening = replace(of_general, act=replace(of_general.act, kind=ApprovalKind.BREAK_GLASS))
+
+    assert fault(of_general) == ""
+    for role in ("platform_admin", "security"):
+        assert fault(opening, staff(role, "second")) == "hospital_decides"
+    assert fault(opening, person("administrator")) == "asker_no_longer_counts", "who asked is of the staff"
+    asker = replace(person("administrator"), id=ASKER.id)
+    assert fault(opening, person("administrator"), asker=asker) == ""
+    assert policy.may_refuse(opening, SECOND)
+
+
 def actors(*kinds: ActorKind, ids: tuple[str, ...]) -> tuple[Actor, ...]:
     roles = [frozenset({role}) for role in ("security", "administrator")]
     return tuple(starmap(Actor, product(kinds, ids, (None, GENERAL, CHILDREN), roles)))
