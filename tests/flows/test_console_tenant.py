@@ -148,15 +148,20 @@ def test_an_app_is_narrowed_and_removed(ward: Desk) -> None:
     assert installed(ward) is None
 
 
-def test_the_page_of_an_app_that_the_platform_suspended_says_so_and_whom_to_ask(ward: Desk) -> None:
+def test_the_page_of_an_app_that_the_platform_suspended_says_so_since_when_and_why(ward: Desk) -> None:
+    """C119: and offers no approval that would be refused."""
     browser = ward.browser("gina")
-    approve(browser, ward.app.id, role=["nurse"])
+    page = f"/tenant/apps/{ward.app.id}"
+    assert f"{page}/approve" in browser.get(page).text
     ward.site.system(registry.suspend_app, app_id=ward.app.id, reason="A test.")
 
-    page = browser.get(f"/tenant/apps/{ward.app.id}").text
-
-    assert "It is suspended by the platform" in page
-    assert "Ask the platform's staff why" in page
+    said = f"since {ward.site.clock.now():%Y-%m-%d %H:%M} UTC: A test."
+    assert "It is suspended by the platform" in browser.get(page).text
+    assert said in browser.get(page).text
+    assert f"{page}/approve" not in browser.get(page).text
+    assert said in browser.get(f"{page}/approve").text
+    assert approve(browser, ward.app.id, role=["nurse"]).status_code == 422
+    assert installed(ward) is None
 
 
 def narrow(browser: TestClient, app: AppId, *kept: str, **values: Any) -> Any:

@@ -213,3 +213,45 @@ def test_a_withdrawn_or_ended_version_is_not_offered(ground: Installed) -> None:
 
     assert ground.newer()["version"] == ""
     problem(ground.accept(), 409, "nothing_new")
+
+
+def test_a_suspended_app_is_neither_installed_nor_given_more(ground: Installed) -> None:
+    """C215, C119: by the API, by a request and by accepting a version; each refusal says since when and why."""
+    ground.certify(ground.chart, "2", SECOND)
+    digest = ground.newer()["digest"]
+    for app in (ground.chart, ground.app):
+        ground.site.system(registry.suspend_app, app_id=AppId(app), reason="It shows the wrong patient.")
+    said = f"since {ground.clock.now():%Y-%m-%d %H:%M} UTC: It shows the wrong patient."
+
+    made(ground.ask("ann"))
+    body = {"tenant": "general", "app": ground.app, "roles": ["physician"]}
+    refusals = (
+        ground.api("gina").post("/installations", json=body),
+        ground.decide("gina", "approve", reason="fine"),
+        ground.accept(digest=digest),
+        ground.accept(digest=digest, scopes=[]),
+    )
+
+    for answer in refusals:
+        refused = problem(answer, 422, "installation_invalid")
+        assert codes(refused) == {"app": "app_suspended"}
+        assert said in refused["detail"]
+    assert [each["app"] for each in ground.installed()] == [ground.chart]
+    assert ground.now()["scopes"] == list(FIRST)
+    ground.site.system(registry.resume_app, app_id=AppId(ground.chart), reason="Solved.")
+    made(ground.accept(digest=digest), 200)
+
+
+def test_a_narrowing_of_what_a_colleague_changed_meanwhile_is_refused(ground: Installed) -> None:
+    """C97: with the revision that was read; without one it is about the installation as it is."""
+    where = f"/installations/{ground.id}"
+    read = made(ground.api("gina").get(where), 200)["revision"]
+    first = {"scopes": ["patient/Observation.r"], "revision": read}
+    narrowed = made(ground.api("gina").patch(where, json=first), 200)
+
+    stale = {"expires_at": (ground.clock.now() + timedelta(days=9)).isoformat()}
+    problem(ground.api("greg").patch(where, json=stale | {"revision": read}), 409, "changed_since_read")
+    assert ground.now()["expires_at"] is None
+
+    made(ground.api("greg").patch(where, json=stale | {"revision": narrowed["revision"]}), 200)
+    made(ground.api("greg").patch(where, json={"roles": ["physician"]}), 200)

@@ -52,6 +52,9 @@ def app_installations(tenant: str, sort: str, *, json_: bool) -> None:
     help="With --try: a quota to try, as requests a second and at once.",
 )
 @click.option("--anyway", is_flag=True, help="Even if the app states that it does not work then.")
+@click.option(
+    "--revision", default="", help="Of the installation that you saw; refused if it has changed since."
+)
 @json_option
 def app_narrow(
     installation_id: str,
@@ -66,6 +69,7 @@ def app_narrow(
     try_: bool,
     quota: tuple[float, int] | None,
     anyway: bool,
+    revision: str,
     json_: bool,
 ) -> None:
     r"""Narrow an installation to fewer roles, scopes or facilities, or an earlier end; tokens in use are narrowed at once.
@@ -98,6 +102,7 @@ def app_narrow(
         "default_workflow": workflow,
         "expires_at": expires_at.isoformat() if expires_at else None,
         "anyway": anyway,
+        "revision": revision,
     }
     show_one(api.call("PATCH", path, body), json_=json_)
 
@@ -235,7 +240,7 @@ def installation() -> None:
       hilum installation show ins_01h...
       hilum installation validate ins_01h...
       hilum installation newer ins_01h...
-      hilum installation accept ins_01h...
+      hilum installation accept ins_01h... --digest 4f0c...
     """
 
 
@@ -337,7 +342,7 @@ def newer(installation_id: str, tenant: str, *, json_: bool) -> None:
 @click.option("--scope", multiple=True, help="Only this scope; may be repeated. By default, all that is new.")
 @click.option("--role", multiple=True, help="A role that gets it too; may be repeated.")
 @click.option(
-    "--digest", default="", help="The digest of the difference that you saw; refused if it has changed."
+    "--digest", required=True, help="Of the difference that `newer` printed; refused if it has changed since."
 )
 @json_option
 def accept(
@@ -353,11 +358,11 @@ def accept(
 
     \b
     Examples:
-      hilum installation accept "Chart Viewer" --tenant general
-      hilum installation accept ins_01h... --scope patient/Immunization.rs --role nurse
+      hilum installation newer "Chart Viewer" --tenant general
+      hilum installation accept ins_01h... --digest 4f0c...
+      hilum installation accept ins_01h... --digest 4f0c... --scope patient/Immunization.rs --role nurse
     """
     where = f"/installations/{api.segment(installation_of(installation_id, tenant))}"
-    digest = digest or api.call("GET", f"{where}/newer-version")["digest"]
     body = {"digest": digest, "scopes": list(scope) or None, "roles": list(role)}
     show_one(api.call("POST", f"{where}/accept-version", body), json_=json_)
 

@@ -1,5 +1,6 @@
 """Installations, orders to change them, and the facts of clients and installations."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -58,6 +59,8 @@ class NarrowOrder:
     default_workflow: str | None = None
     anyway: bool = False
     """Also if the app says that it does not work without what is taken away."""
+    revision: str = ""
+    """The ``Installation.revision`` that it is about; empty: whatever the installation is by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,19 @@ class Installation:
     validated_by: str = ""
     default_workflow: str = ""
     networks: tuple[str, ...] = ()
+
+    @property
+    def revision(self) -> str:
+        """Return a digest of what a narrowing can change: an order of another revision is stale."""
+        places = [sorted(each or ()) for each in (self.facilities, self.denied)]
+        held = [
+            sorted(self.scopes),
+            sorted(self.roles),
+            str(self.expires_at),
+            self.facilities is None,
+            places,
+        ]
+        return hashlib.sha256(repr([*held, self.default_workflow]).encode()).hexdigest()[:24]
 
     @property
     def without(self) -> tuple[str, ...]:

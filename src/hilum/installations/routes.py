@@ -98,7 +98,10 @@ class NetworksAsked(Strict):
 
 
 class NarrowAsked(Strict):
-    """``denied``: facilities to deny beside those that are denied already. ``anyway``: also if the app says that it does not work then."""
+    """``denied``: facilities to deny beside those that are denied already. ``anyway``: also if the app says that it does not work then.
+
+    ``revision``: of the installation that you read; refused with 409 if it has changed since. Empty: whatever it is by now.
+    """
 
     roles: Roles | None = None
     scopes: Scopes | None = None
@@ -107,6 +110,7 @@ class NarrowAsked(Strict):
     denied: Facilities = frozenset()
     default_workflow: Line | None = None
     anyway: bool = False
+    revision: Line = ""
 
 
 class RecordShown(Shown):
@@ -152,6 +156,7 @@ class InstallationShown(Shown):
     default_workflow: str
     networks: tuple[str, ...]
     without: tuple[str, ...]
+    revision: str
 
 
 class InstallationRecordShown(InstallationShown):
@@ -295,6 +300,7 @@ def _installations(router: APIRouter, kit: Kit, reasons: Reasons) -> None:
             _named(body.denied) or frozenset(),
             body.default_workflow,
             body.anyway,
+            body.revision,
         )
         verb = partial(
             service.narrow_installation, installation_id=installation, order=order, reasons=reasons

@@ -99,6 +99,7 @@ def install(ctx: Context, order: InstallOrder, reasons: Reasons = no_reasons) ->
         fields = {"app": "app_not_certified"}
         detail = "No version of the app is certified for this hospital now. Ask the platform's reviewers to certify one."
         raise Invalid("installation_invalid", detail, fields=fields)
+    require_active(ctx, app)
     only_backend = clients.serves_backends_only(ctx, app.id)
     faults = policy.install_faults(order, certified, only_backend=only_backend, now=ctx.now)
     networks = _networks(ctx, app.id, order.networks)
@@ -152,6 +153,12 @@ def _installable(ctx: Context, order: InstallOrder) -> tuple[Tenant, App]:
     if app.tenant not in {None, order.tenant} or not is_open_to(tenant, app.vendor):
         raise NotFound("app_not_found", "There is no such app.")
     return tenant, app
+
+
+def require_active(ctx: Context, app: App) -> None:
+    """Check that an app to be given anything here is not suspended. Raises Invalid."""
+    if suspension := registry.suspension_of(ctx, app):
+        raise Invalid("installation_invalid", suspension, fields={"app": "app_suspended"})
 
 
 def preview(ctx: Context, order: InstallOrder, reasons: Reasons = no_reasons) -> tuple[LeftOut, ...]:
@@ -210,9 +217,12 @@ def _is_study(ctx: Context, app: AppId, tenant: Tenant, environment: Environment
 def narrow_installation(
     ctx: Context, installation_id: str, order: NarrowOrder, reasons: Reasons = no_reasons
 ) -> Installation:
-    """Reduce the scopes, roles or duration of an installation. Raises NotFound, NotPermitted, Invalid, Conflict."""
+    """Reduce the scopes, roles or duration of an installation. Raises NotFound, NotPermitted, Invalid, Conflict (also of another revision)."""
     before = _installation_for(ctx, installation_id, "registry.installation.narrow")
     _require_readable(ctx, before)
+    if order.revision and order.revision != before.revision:
+        detail = "This installation has changed since you read it. Read it again, and repeat your action."
+        raise Conflict("changed_since_read", detail)
     faults = policy.narrow_faults(order, before, now=ctx.now)
     if faults := _place_faults(ctx, order, before.tenant, before.app) | faults:
         wider = beyond(order.scopes, before.scopes, allowed_as="installed")
@@ -267,6 +277,7 @@ def widen(ctx: Context, installation_id: str, order: WidenOrder) -> Installation
     app = registry.get_app(ctx, before.app)
     if before.removed_at is not None or has_ended(ctx, before, app):
         raise already_removed(or_ended=True)
+    require_active(ctx, app)
     certified = certified_scopes(ctx, before.app, before.environment)
     if faults := policy.widen_faults(order, certified):
         detail = f"The installation is invalid; see fields. {beyond(order.scopes, certified, allowed_as='certified')}"

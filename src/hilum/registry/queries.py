@@ -4,6 +4,8 @@ from collections.abc import Collection, Mapping
 
 import orjson
 
+from hilum.audit import service as audit
+from hilum.audit.models import EventQuery
 from hilum.infra.context import Context
 from hilum.kernel import base64url
 from hilum.kernel.actor import require_platform
@@ -16,6 +18,7 @@ from hilum.registry.models import (
     AppOrder,
     AppsPage,
     AppsQuery,
+    AppState,
     AppVersion,
     Certification,
     Profile,
@@ -48,6 +51,17 @@ def list_apps(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[App]:
         raise not_shown("the catalogue", Readers.CATALOGUE)
     seen_from = None if ctx.actor.is_platform else ctx.actor.tenant
     return store.list_apps(ctx.tx, seen_from=seen_from, page=page)
+
+
+def suspension_of(ctx: Context, app: App) -> str:
+    """Return since when and why an app is suspended, as a sentence; empty if it is not."""
+    if app.state is AppState.ACTIVE:
+        return ""
+    query = EventQuery(action="registry.app.suspend", app=app.id, outcome="done", limit=1)
+    for each in audit.list_events(ctx, query).events:
+        why = each.event.facts.get("reason", "the reason was purged")
+        return f"The app has been suspended since {each.at:%Y-%m-%d %H:%M} UTC: {why}"
+    return "The app is suspended."
 
 
 def view_app(ctx: Context, app_id: AppId) -> App:

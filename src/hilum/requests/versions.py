@@ -51,6 +51,7 @@ def accept(ctx: Context, order: AcceptOrder) -> tuple[Acceptance, Installation]:
     event = Event("requests.version.accept", tenant=before.tenant, app=before.app)
     if not may_install(ctx.actor, before.tenant):
         raise audit.refusal(ctx, event)
+    installations.require_active(ctx, registry.get_app(ctx, before.app))
     wider = _compared(ctx, before)
     if wider.digest != order.digest:
         raise Conflict(

@@ -229,6 +229,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "not_a_peer": "Choose the kind of a peer: an EHR or a resource server.",
         "not_certified": "This version is not certified. Choose one that is.",
         "app_not_certified": "The app is not certified for this tenant.",
+        "app_suspended": "The app is suspended.",
         "scopes_missing": "At least one scope is required.",
         "scopes_not_certified": "A scope exceeds what is certified.",
         "scopes_widen": "The list has more scopes than were agreed to. Remove those.",

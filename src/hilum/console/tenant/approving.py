@@ -53,6 +53,7 @@ def _approvable(ctx: Context, visit: Visit) -> dict[str, Any]:
     of_app = clients.facts_of_apps(ctx, (app.id,)).get(app.id, ())
     return {
         "app": app,
+        "suspended": registry.suspension_of(ctx, app),
         "advised": advised(ctx, tenant, app, of_app),
         "precedents": shared,
         "published": listings.is_published(ctx, app.id),

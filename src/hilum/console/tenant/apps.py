@@ -1,6 +1,5 @@
 """Apps at a hospital: what may be installed, what is, and everything about one."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -289,6 +288,7 @@ def shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         "certified": bool(certified),
         "permissions": choices.in_words(scopes),
         "without": choices.in_words(installed.without) if installed else [],
+        "suspended": registry.suspension_of(ctx, app),
         "wider": wider if wider is not None and wider.version else None,
         "stops": [
             (each.reason, address("tenant.switch", each.id), each.target.kind is TargetKind.APP_TENANT)
@@ -330,12 +330,6 @@ def _documents(ctx: Context, app: App) -> list[tuple[str, CertifiedDocument]]:
     return [(titles.get(each.document.kind, each.document.kind), each) for each in found]
 
 
-def revision_of(installed: Installation) -> str:
-    """Return a digest of what a narrowing can change: one that was made of another revision is stale."""
-    held = [sorted(installed.scopes), sorted(installed.roles), str(installed.expires_at)]
-    return hashlib.sha256(repr(held).encode()).hexdigest()[:24]
-
-
 async def show_narrow(visit: Visit) -> Response:
     """Show what an app has, to be taken away."""
     return await _narrowing(visit)
@@ -368,7 +362,7 @@ async def _tried(visit: Visit, form: Form) -> Response:
 
     def verb(ctx: Context) -> NarrowingTrial | None:
         installed = _installed(ctx, visit)
-        if form.one("revision") != revision_of(installed):
+        if form.one("revision") != installed.revision:
             return None
         kept, roles = choices.chosen(installed.scopes, form, ()), frozenset(form.many("role"))
         return visit.ports.try_narrowing(ctx, installed.id, Tried(NarrowOrder(scopes=kept, roles=roles)))
@@ -396,7 +390,7 @@ def _narrowable(ctx: Context, visit: Visit, given: Form) -> dict[str, Any]:
     tenant, app = own(ctx), registry.view_app(ctx, AppId(visit.param()))
     installed = _require_installed(installations.current(ctx, tenant.id, app))
     needs = installations.needs_at(ctx, tenant, app.id, reasons_of)
-    stale = bool(given.one("revision")) and given.one("revision") != revision_of(installed)
+    stale = bool(given.one("revision")) and given.one("revision") != installed.revision
     wanted = choices.chosen(installed.scopes, given, ()) if stale else ()
     return {
         "app": app,
@@ -408,7 +402,7 @@ def _narrowable(ctx: Context, visit: Visit, given: Form) -> dict[str, Any]:
         "works": (),
         "roles": choices.roles(installed.roles),
         "ends": (("keep", f"As it is: {until(installed)}"), *choices.ENDS[1:]),
-        "revision": revision_of(installed),
+        "revision": installed.revision,
         "stale": stale,
         "wanted": choices.in_words(wanted) if stale else (),
         "wanted_roles": sorted(map(words.role, given.many("role"))),
@@ -424,7 +418,7 @@ async def narrow(visit: Visit, form: Form) -> Response:
 
     def verb(ctx: Context) -> Installation | None:
         installed = _installed(ctx, visit)
-        if form.one("revision") != revision_of(installed):
+        if form.one("revision") != installed.revision:
             return None
         order = NarrowOrder(
             scopes=choices.chosen(installed.scopes, form, ()),
