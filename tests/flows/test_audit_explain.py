@@ -78,6 +78,11 @@ CASES: list[tuple[Reason, Event, Event]] = [
         Event("consent.authorization.record", authorization="aut_9"),
     ),
     (
+        Reason.APP_SUSPENDED,
+        Event("registry.app.suspend", app="app_1", facts={"reason": "an incident"}),
+        Event("registry.app.suspend", app="app_2", facts={"reason": "an incident"}),
+    ),
+    (
         Reason.APP_NOT_CERTIFIED,
         Event("registry.certification.withdraw", app="app_1"),
         Event("registry.certification.withdraw", app="app_2"),

@@ -498,7 +498,7 @@ def _stop(target: TargetKind, mode: Mode = Mode.FULL_STOP) -> Callable[[Front], 
 
 REFUSALS = [
     (_uninstall, "app_not_installed"),
-    (_suspend, "app_not_certified"),
+    (_suspend, "app_suspended"),
     (_restrict, "role_not_allowed"),
     *(
         (_stop(kind), "switch_engaged")

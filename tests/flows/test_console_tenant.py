@@ -149,7 +149,7 @@ def test_an_app_is_narrowed_and_removed(ward: Desk) -> None:
 
 
 def test_the_page_of_an_app_that_the_platform_suspended_says_so_since_when_and_why(ward: Desk) -> None:
-    """C119: and offers no approval that would be refused."""
+    """C146: and offers no approval that would be refused."""
     browser = ward.browser("gina")
     page = f"/tenant/apps/{ward.app.id}"
     assert f"{page}/approve" in browser.get(page).text

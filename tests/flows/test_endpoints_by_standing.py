@@ -189,7 +189,7 @@ def deactivate(front: Front, _: str) -> None:
 FACTS = [
     Fact(stop_app, Reason.SWITCH_ENGAGED),
     Fact(close_tenant, Reason.TENANT_MISMATCH),
-    Fact(suspend, Reason.APP_NOT_CERTIFIED),
+    Fact(suspend, Reason.APP_SUSPENDED),
     Fact(withdraw, Reason.APP_NOT_CERTIFIED, of_peers=False),
     Fact(uninstall, Reason.APP_NOT_INSTALLED, of_peers=False),
     Fact(narrow_roles, Reason.ROLE_NOT_ALLOWED, of_peers=False),

@@ -70,7 +70,7 @@ TAKEN: dict[str, tuple[Callable[[Ground, Any], Any], int, str]] = {
     "the app is suspended": (
         lambda made, _: made.run(lambda ctx: registry.suspend_app(ctx, made.clients["app"].app, "because")),
         403,
-        "app_not_certified",
+        "app_suspended",
     ),
     "the installation is removed": (
         uninstall,

@@ -216,7 +216,7 @@ def test_a_withdrawn_or_ended_version_is_not_offered(ground: Installed) -> None:
 
 
 def test_a_suspended_app_is_neither_installed_nor_given_more(ground: Installed) -> None:
-    """C215, C119: by the API, by a request and by accepting a version; each refusal says since when and why."""
+    """C146, C215: by the API, by a request and by accepting a version; each refusal says since when and why."""
     ground.certify(ground.chart, "2", SECOND)
     digest = ground.newer()["digest"]
     for app in (ground.chart, ground.app):

@@ -73,7 +73,7 @@ def test_an_app_works_only_once_certified_and_installed_and_stops_when_either_en
     installation = ground.install()
     assert verdict() == (None, None)
     ground.do(SAM, registry.suspend_app, ground.app.id, "under investigation")
-    assert verdict() == (Reason.APP_NOT_CERTIFIED,) * 2
+    assert verdict() == (Reason.APP_SUSPENDED,) * 2
     ground.do(ROOT, registry.resume_app, ground.app.id, "cleared")
     assert verdict() == (None, None)
     ground.do(GINA, installations.uninstall, installation.id)

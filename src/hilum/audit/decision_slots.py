@@ -51,6 +51,7 @@ _NO_RULE_BOOKS = frozenset(
         Reason.TOKEN_INVALID,
         Reason.PROOF_INVALID,
         Reason.TOKEN_REVOKED,
+        Reason.APP_SUSPENDED,
         Reason.SWITCH_ENGAGED,
         # Its tenant is the one of the address: an app of any hospital could otherwise spoil the figures of every other.
         Reason.TENANT_MISMATCH,

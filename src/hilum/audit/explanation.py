@@ -23,6 +23,7 @@ from hilum.kernel.sentences import Sentence, in_english, moment
 from hilum.standards.refusals import meaning_of
 
 _BY_REASON = {
+    Reason.APP_SUSPENDED: "registry.app",
     Reason.SWITCH_ENGAGED: "controls.switch",
     Reason.APP_NOT_CERTIFIED: "registry",
     Reason.APP_NOT_INSTALLED: "registry.installation",

@@ -492,6 +492,7 @@ _ENDINGS: Mapping[str, Ending] = {
 _NO_SERVICE = frozenset(
     {
         # What people stopped or ended says nothing of how an app works: whoever used it could have its hospital and its vendor mailed.
+        Reason.APP_SUSPENDED,
         Reason.SWITCH_ENGAGED,
         Reason.TOKEN_REVOKED,
         Reason.PERSON_INACTIVE,

@@ -92,6 +92,7 @@ RENDERING: Mapping[Reason, _Row] = MappingProxyType(
         Reason.TOKEN_INVALID: _TOKEN,
         Reason.PROOF_INVALID: _TOKEN,
         Reason.TOKEN_REVOKED: _TOKEN,
+        Reason.APP_SUSPENDED: _NO,
         Reason.SWITCH_ENGAGED: _NO,
         Reason.TENANT_MISMATCH: _TOKEN,
         Reason.APP_NOT_CERTIFIED: _NO,

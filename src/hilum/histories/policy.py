@@ -33,6 +33,7 @@ _WHY = {
 }
 _REFUSED = {
     "switch_engaged": Sentence("Refused: the app or a part of it was stopped."),
+    "app_suspended": Sentence("Refused: the app was suspended."),
     "app_not_certified": Sentence("Refused: the app was not certified."),
     "app_not_installed": Sentence("Refused: the hospital does not use this app."),
     "token_revoked": Sentence("Refused: its access had ended."),

@@ -15,6 +15,7 @@ class Reason(StrEnum):
     TOKEN_INVALID = "token_invalid"
     PROOF_INVALID = "proof_invalid"
     TOKEN_REVOKED = "token_revoked"
+    APP_SUSPENDED = "app_suspended"
     SWITCH_ENGAGED = "switch_engaged"
     TENANT_MISMATCH = "tenant_mismatch"
     APP_NOT_CERTIFIED = "app_not_certified"

@@ -41,6 +41,10 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
         Reason.TOKEN_REVOKED: Refusal(
             "The access token was revoked, or its authorization was withdrawn.", "Authorize again."
         ),
+        Reason.APP_SUSPENDED: Refusal(
+            "The app is suspended by the platform at every hospital, also where it was open.",
+            "The vendor fixes what it was told and asks the platform's staff, who resume it. Then launch again.",
+        ),
         Reason.SWITCH_ENGAGED: Refusal(
             "A kill switch stops this request, or was engaged after the token was issued.",
             "Ask the platform's operator (`hilum switch list`). After the release, launch again.",
@@ -50,7 +54,7 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
             "Use it at the FHIR base it was issued for.",
         ),
         Reason.APP_NOT_CERTIFIED: Refusal(
-            "The app's version has no certification in force, or the app is suspended.",
+            "The app's version has no certification in force, or the token is from before an interruption of it.",
             "The vendor asks the platform's reviewers.",
         ),
         Reason.APP_NOT_INSTALLED: Refusal(

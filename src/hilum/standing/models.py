@@ -13,8 +13,9 @@ from hilum.kernel.decision import Reason
 from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId, VersionId
 from hilum.policies.models import Book
 
-# The order is the order of `Reason`: what concerns everybody first, what concerns one person last.
+# The order is the order of `Reason`: a suspension, which the release of a switch does not end; what concerns everybody; what concerns one person.
 STANDING_REASONS = (
+    Reason.APP_SUSPENDED,
     Reason.SWITCH_ENGAGED,
     Reason.TENANT_MISMATCH,
     Reason.APP_NOT_CERTIFIED,

@@ -66,7 +66,8 @@ def standing_fault(standing: Standing, now: datetime) -> Reason | None:
     """
     # Place, app, person: an administrator who repairs the first reason is shown the next one.
     return (
-        _place_fault(standing, now)
+        _suspension(standing)
+        or _place_fault(standing, now)
         or _owner_fault(standing)
         or _app_fault(standing, now)
         or _network_fault(standing)
@@ -74,6 +75,12 @@ def standing_fault(standing: Standing, now: datetime) -> Reason | None:
         or _person_fault(standing)
         or _workflow_fault(standing, now)
     )
+
+
+def _suspension(standing: Standing) -> Reason | None:
+    """Judge whether the app is suspended, before any switch: a stop of new launches alone would say that open ones continue."""
+    client = standing.client
+    return None if client is None or client.active else Reason.APP_SUSPENDED
 
 
 def fault_without_app(standing: Standing, now: datetime) -> Reason | None:

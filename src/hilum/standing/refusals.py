@@ -54,6 +54,11 @@ class Explanation:
 
 TABLE: Mapping[tuple[Reason | str, str], Explanation] = MappingProxyType(
     {
+        (Reason.APP_SUSPENDED, ""): Explanation(
+            "This app is suspended by the platform, so nobody can use it now, also where it was open. Nothing is wrong with your account.",
+            _SECURITY,
+            "Go on without it. " + _ASK,
+        ),
         (Reason.SWITCH_ENGAGED, FULL_STOP): Explanation(
             "This app, or what it needs, is stopped at the moment. It was stopped on purpose; nothing is wrong with your account.",
             _ADMINISTRATOR,

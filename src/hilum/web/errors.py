@@ -85,6 +85,10 @@ TITLE_AND_NEXT = {
         "This app is stopped at the moment",
         "It was stopped on purpose; nothing is wrong with your account. Once it is released, open it again.",
     ),
+    "app_suspended": (
+        "This app is suspended",
+        "The platform suspended it; nothing is wrong with your account. Once it is resumed, open it again.",
+    ),
     "app_not_certified": (
         "This app is not certified for use here",
         "Until it is certified nobody can open it.",

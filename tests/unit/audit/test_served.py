@@ -50,7 +50,7 @@ def test_what_people_ended_and_what_an_app_writes_at_will_says_nothing_of_its_se
     uncounted = {each for each in Reason if ending_of(access(1, status=403, reason=each.value)) is None}
 
     ended = {Reason.TOKEN_REVOKED, Reason.PERSON_INACTIVE, Reason.APP_NOT_INSTALLED}
-    assert uncounted == {Reason.SWITCH_ENGAGED, Reason.TENANT_MISMATCH} | ended
+    assert uncounted == {Reason.APP_SUSPENDED, Reason.SWITCH_ENGAGED, Reason.TENANT_MISMATCH} | ended
 
 
 def test_a_new_reason_counts_only_as_somebody_decided() -> None:

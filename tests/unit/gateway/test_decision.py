@@ -76,6 +76,7 @@ STAIRS: list[tuple[Reason, dict[str, Any]]] = [
     (Reason.TOKEN_INVALID, {"now": TOKEN.expires_at}),
     (Reason.PROOF_INVALID, {"change": {"proof_key": "thumbprint"}}),
     (Reason.TOKEN_REVOKED, {"facts": {"tokens": TokenFacts(revoked_families=frozenset({TOKEN.family}))}}),
+    (Reason.APP_SUSPENDED, {"client": {"active": False}}),
     (Reason.SWITCH_ENGAGED, {"facts": {"controls": with_switch(Target(TargetKind.PLATFORM)).controls}}),
     (Reason.TENANT_MISMATCH, {"tenant": OTHER}),
     (Reason.APP_NOT_CERTIFIED, {"client": {"certified_until": NOW}}),
@@ -273,7 +274,7 @@ REFUSED: list[tuple[str, Reason, Any, AccessToken | Deny, Snapshot]] = [
         replace(SNAPSHOT, registry=replace(SNAPSHOT.registry, clients={})),
     ),
     ("a client of another app", Reason.APP_NOT_CERTIFIED, ask(), TOKEN, with_client(app="app_2")),
-    ("a suspended app", Reason.APP_NOT_CERTIFIED, ask(), TOKEN, with_client(active=False)),
+    ("a suspended app", Reason.APP_SUSPENDED, ask(), TOKEN, with_client(active=False)),
     ("an ended purpose", Reason.APP_NOT_CERTIFIED, ask(), TOKEN, with_client(expires_at=NOW)),
     ("no certification", Reason.APP_NOT_CERTIFIED, ask(), TOKEN, with_client(certified_until=None)),
     (
@@ -750,6 +751,7 @@ def test_only_a_refusal_for_standing_of_a_fresh_token_may_be_outdated(reason: Re
     """A token younger than the snapshot may rest on an app, an installation or a tenant that the snapshot does not have yet."""
     young, old = NOW - STALENESS_BOUND / 2, NOW - STALENESS_BOUND
     standing = {
+        Reason.APP_SUSPENDED,
         Reason.TENANT_MISMATCH,
         Reason.APP_NOT_CERTIFIED,
         Reason.APP_NOT_INSTALLED,
@@ -850,7 +852,7 @@ def test_a_read_of_the_platforms_own_needs_the_app_to_stand_but_none_of_its_scop
     [
         ("Observation?patient=p1", SNAPSHOT, {}, Reason.SCOPE_INSUFFICIENT),
         ("Patient?name=x", None, {}, Reason.SNAPSHOT_STALE),
-        ("Patient?name=x", with_client(active=False), {}, Reason.APP_NOT_CERTIFIED),
+        ("Patient?name=x", with_client(active=False), {}, Reason.APP_SUSPENDED),
         ("Patient?name=x", with_client(certified_until=None), {}, Reason.APP_NOT_CERTIFIED),
         ("Patient?name=x", with_installation(roles=frozenset({"nurse"})), {}, Reason.ROLE_NOT_ALLOWED),
         ("Patient?name=x", SNAPSHOT, {"client": "cli_9"}, Reason.APP_NOT_CERTIFIED),

@@ -398,7 +398,7 @@ def test_what_is_kept_ends_with_the_first_of_its_facts_that_ends() -> None:
 def test_a_refusal_is_not_kept() -> None:
     entitlements._kept.cache_clear()
 
-    assert reason(ask(), TOKEN, with_client(active=False)) is Reason.APP_NOT_CERTIFIED
+    assert reason(ask(), TOKEN, with_client(active=False)) is Reason.APP_SUSPENDED
     assert not entitlements._kept
 
 

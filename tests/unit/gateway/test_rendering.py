@@ -35,6 +35,7 @@ STATUS = {
         "absolute_limit_reached",
     },
     403: {
+        "app_suspended",
         "switch_engaged",
         "app_not_certified",
         "app_not_installed",

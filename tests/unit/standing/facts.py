@@ -122,6 +122,7 @@ STOPS: list[Change] = [
     {"switches": stopped(switch(TargetKind.PLATFORM, mode=Mode.NO_NEW_LAUNCHES)), "launching": True},
 ]
 FAULTS: dict[Reason, list[Change]] = {
+    Reason.APP_SUSPENDED: [{"client.active": False}],
     Reason.SWITCH_ENGAGED: STOPS,
     Reason.TENANT_MISMATCH: [
         {"tenant": None},
@@ -134,7 +135,6 @@ FAULTS: dict[Reason, list[Change]] = {
         {"client": None},
         {"client.id": ClientId("cli_2")},
         {"client.app": AppId("app_2")},
-        {"client.active": False},
         {"client.expires_at": NOW},
         {"client.certified_until": NOW},
         {"client.certified_until": None},

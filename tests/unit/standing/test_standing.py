@@ -199,7 +199,14 @@ def test_of_every_combination_of_faults_the_first_in_order_is_the_reason() -> No
         change: Change = {}
         for one in filter(None, chosen):
             change |= one
-        expected = next((reason for reason, one in zip(order, chosen, strict=True) if one is not None), None)
+        gone = any("client" in one for one in filter(None, chosen))
+        # A client that is not there is not suspended either.
+        of_it = (
+            reason
+            for reason, one in zip(order, chosen, strict=True)
+            if one is not None and not (gone and reason is Reason.APP_SUSPENDED)
+        )
+        expected = next(of_it, None)
         if "client" in change:  # a client that is not there has no environment that could not fit
             change = {name: value for name, value in change.items() if not name.startswith("client.")}
         if "installation" in change:
@@ -217,6 +224,18 @@ def test_the_reasons_stand_in_the_order_of_the_enum_and_are_all_reached() -> Non
     assert sorted(STANDING_REASONS, key=order.index) == list(STANDING_REASONS)
 
 
+def test_a_suspended_app_is_refused_as_suspended_also_where_a_switch_stops_its_launches() -> None:
+    """C216, C226: the ladder does both, and only a stop of new launches leaves open what is open."""
+    launches = stopped(switch(TargetKind.VERSION, "ver_1", Mode.NO_NEW_LAUNCHES))
+    both = changed(GOOD, {"switches": launches, "launching": True, "client.active": False})
+
+    assert standing_fault(both, NOW) is Reason.APP_SUSPENDED
+    refused = refusal_of(both, Reason.APP_SUSPENDED, NOW, tenant="General")
+    assert refused.code == "app_suspended"
+    assert "suspended by the platform" in refused.rule
+    assert "it keeps working" not in f"{refused.rule} {refused.next_step}"
+
+
 @pytest.mark.parametrize("kind", [ClientType.EHR, ClientType.RESOURCE_SERVER])
 def test_a_tenants_own_peer_needs_no_certification_and_no_installation(kind: ClientType) -> None:
     """Its administrator's registration is all it needs; its suspension counts, and giving it back revives nothing."""
@@ -225,7 +244,7 @@ def test_a_tenants_own_peer_needs_no_certification_and_no_installation(kind: Cli
 
     assert standing_fault(alone, NOW) is None
     assert standing_fault(changed(alone, {"client.since": NOW + MOMENT}), NOW) is Reason.APP_NOT_CERTIFIED
-    assert standing_fault(changed(alone, {"client.active": False}), NOW) is Reason.APP_NOT_CERTIFIED
+    assert standing_fault(changed(alone, {"client.active": False}), NOW) is Reason.APP_SUSPENDED
     assert standing_fault(changed(alone, {"client.tenant": OTHER}), NOW) is Reason.APP_NOT_INSTALLED
     assert standing_fault(changed(alone, STOPS[1]), NOW) is Reason.SWITCH_ENGAGED
     app_here = {"switches": stopped(switch(TargetKind.APP_TENANT, "app_1/general"))}
