@@ -4,6 +4,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from joserfc import jws
+from joserfc.jwk import KeySet
 from sqlalchemy import text
 
 from hilum.certificates import policy, store
@@ -50,6 +52,10 @@ def test_a_certificate_is_published_and_verifies(certified: Certified) -> None:
     badge = certified.fetch(f"/{certified.certificate}/badge.svg")
     assert badge.headers["content-security-policy"] == "default-src 'none'; sandbox", "it runs nothing"
     assert certified.fetch("/status/0").headers["content-type"] == "application/statuslist+jwt"
+    # RFC 9864: by a library, without its warning of a deprecated name.
+    keys_ = KeySet.import_key_set(certified.fetch("/keys.json").json())
+    opened = jws.deserialize_compact(document.text, keys_, algorithms=["Ed25519"])
+    assert opened.headers()["typ"] == "hilum-certificate+jwt"
 
 
 def test_nothing_that_is_asked_without_reason_is_answered(certified: Certified) -> None:

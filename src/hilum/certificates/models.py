@@ -14,7 +14,8 @@ from hilum.registry.models import Environment
 CERTIFICATE_TYPE = "hilum-certificate+jwt"
 LIST_TYPE = "statuslist+jwt"
 """Source: draft-ietf-oauth-status-list-12 section 5.1."""
-ALGORITHM = "EdDSA"
+ALGORITHMS = frozenset({"Ed25519", "EdDSA"})
+"""Two names of one algorithm. Source: RFC 9864 sections 2.2 and 4.1."""
 BITS = 2
 LIST_SIZE = 2**16
 """Certificates of one status list."""

@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from hilum.certificates.models import (
-    ALGORITHM,
+    ALGORITHMS,
     BITS,
     CERTIFICATE_TYPE,
     LIST_BOUND,
@@ -407,7 +407,7 @@ def _opened(text: str, keys: Mapping[str, Any], typ: str, what: str) -> Verdict 
     if not isinstance(header, dict):
         return malformed
     # Before any key is looked at: what was signed for another use must not pass (RFC 8725 section 3.11).
-    if header.get("typ") != typ or header.get("alg") != ALGORITHM or "crit" in header:
+    if header.get("typ") != typ or header.get("alg") not in ALGORITHMS or "crit" in header:
         return Verdict("type_wrong", f"This is not signed as a {what} of this platform.")
     key = _key(keys, header.get("kid"))
     if key is None:

@@ -13,13 +13,15 @@ from hilum.keys.models import (
     SigningKey,
 )
 
+ED25519 = "Ed25519"
+"""Source: RFC 9864 section 2.2. Keys from before say "EdDSA", which it deprecates, and sign with that until they are rotated."""
 ALGORITHMS = {
     Purpose.ID_TOKEN: "RS256",
-    Purpose.CHECKPOINT: "EdDSA",
-    Purpose.POLICY: "EdDSA",
+    Purpose.CHECKPOINT: ED25519,
+    Purpose.POLICY: ED25519,
     Purpose.DISPOSAL: "RS256",
-    Purpose.CERTIFICATE: "EdDSA",
-    Purpose.EVIDENCE: "EdDSA",
+    Purpose.CERTIFICATE: ED25519,
+    Purpose.EVIDENCE: ED25519,
 }
 
 

@@ -31,7 +31,7 @@ from hilum.revalidation.models import (
     State,
     Subject,
 )
-from hilum.review.models import Check, Result
+from hilum.review.models import Check, Kind, Result
 from hilum.review.policy import may_decide, may_submit
 
 __all__ = ["FORMULA"]
@@ -107,6 +107,13 @@ def bounced_concern(found: Bounced) -> Concern:
     )
 
 
+def _severity_of(check: Check) -> Severity:
+    """Return the severity of a failed check; an unknown rule gets the most common one."""
+    # Without its key set an app cannot authenticate, as with one that is not usable.
+    without_keys = check.rule == "address.answers" and check.about.startswith(f"{Kind.KEYS}: ")
+    return SEVERITIES["keys.usable"] if without_keys else SEVERITIES.get(check.rule, Severity.MEDIUM)
+
+
 def concerns_of(checks: Iterable[Check], subject: Subject) -> list[Concern]:
     """Return what is wrong according to the checks and the use of scopes and calls, each once."""
     unused = subject.unused
@@ -114,8 +121,7 @@ def concerns_of(checks: Iterable[Check], subject: Subject) -> list[Concern]:
         (each.rule, each.about): Concern(
             each.rule,
             each.about,
-            # An unknown rule gets the most common severity.
-            SEVERITIES.get(each.rule, Severity.MEDIUM),
+            _severity_of(each),
             each.result is Result.FAILED,
             each.evidence,
             each.reproduction,

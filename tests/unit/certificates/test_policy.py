@@ -361,6 +361,12 @@ def test_what_expired_is_in_its_grace_only_if_a_list_of_now_says_so(status: Stat
     assert policy.verify(made, KEYS, now=later, status_list=old).code == "expired"
 
 
+@pytest.mark.parametrize("name", ["EdDSA", "Ed25519"])
+def test_a_certificate_verifies_by_either_name_of_its_algorithm(name: str) -> None:
+    """C113, RFC 9864: "EdDSA" is deprecated, and certificates that were signed with it stay."""
+    assert policy.verify(signed(claims(), alg=name), KEYS, now=NOW).code == ""
+
+
 def test_a_key_that_was_replaced_still_verifies_what_it_signed() -> None:
     made = signed(claims())
 

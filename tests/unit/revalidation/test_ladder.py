@@ -35,6 +35,16 @@ def test_only_what_is_wrong_or_cannot_be_seen_concerns(result: Result, certain: 
     )
 
 
+@pytest.mark.parametrize(("kind", "severity"), [("keys", Severity.HIGH), ("terms", Severity.MEDIUM)])
+def test_an_app_whose_key_set_is_gone_cannot_authenticate(kind: str, severity: Severity) -> None:
+    """C115: so it is as grave as keys that do not work, with two weeks and not thirty days."""
+    gone = Check("address.answers", f"{kind}: https://a.example/x", Result.FAILED, "404", "curl", "Fix it.")
+
+    (found,) = policy.concerns_of([gone], SUBJECT)
+
+    assert found.severity is severity
+
+
 def test_many_addresses_that_do_not_answer_push_out_nothing_graver() -> None:
     away = [Check("address.answers", f"{n}", Result.UNKNOWN, "", "", "") for n in range(FINDINGS_BOUND + 1)]
     changed = Check("keys.kept", "keys", Result.FAILED, "Another key.", "curl", "Fix it.")
