@@ -239,8 +239,8 @@ def _add_staff(ctx: Context, registered: Plan, wallet: Wallet, digests: dict[tup
     for staff in registered.staff:
         person = identity.add_person(ctx, NewPerson(None, staff.username, staff.name, staff.role))
         signin.set_password(ctx, person.id, digests["", staff.username])
-        if staff.lens:
-            review.change_rights(ctx, person.id, (Lens(staff.lens),))
+        if staff.lenses:
+            review.change_rights(ctx, person.id, tuple(map(Lens, staff.lenses.split())))
         wallet.api_tokens[staff.username] = _api_token(ctx, person.id)
 
 

@@ -119,13 +119,13 @@ class PeerPlan:
 
 @dataclass(frozen=True, slots=True)
 class StaffPlan:
-    """A member of the platform's staff; ``role`` is one of the platform's staff roles, ``lens`` the lens for which a reviewer signs."""
+    """A member of the platform's staff; ``role`` is one of the platform's staff roles, ``lenses`` those for which a reviewer signs, with blanks between them."""
 
     username: str
     password: str
     role: str
     name: str
-    lens: str = ""
+    lenses: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,6 +364,8 @@ _STAFF = tuple(
         ("reviewer.mensah", "reviewer", "Abena Mensah", "technical"),
         ("reviewer.okafor", "reviewer", "Chidi Okafor", "legal"),
         ("reviewer.lind", "reviewer", "Astrid Lind", "clinical"),
+        # And one who had no part in a review: for its appeal, and to judge again what another let fail.
+        ("reviewer.rocha", "reviewer", "Beatriz Rocha", "technical legal clinical"),
         ("auditor.quispe", "auditor", "Rosa Quispe"),
     )
 )

@@ -8,6 +8,7 @@ import pytest
 
 from hilum.clients.models import ClientType, Deployment
 from hilum.clients.policy import validate_redirect_uri
+from hilum.policies.models import Lens
 from hilum.standards.smart.scopes import ScopeError, covers, parse_scope
 from hilum.web.urls import Urls
 from hilum_ehr.sandbox.card import card
@@ -207,3 +208,16 @@ def test_the_public_half_of_a_key_has_no_private_member(member: str) -> None:
     assert public_jwks({"keys": [{"kty": "RSA", "n": "n", "e": "e", member: "x"}]}) == {
         "keys": [{"kty": "RSA", "n": "n", "e": "e"}]
     }
+
+
+def test_somebody_who_had_no_part_in_a_review_of_all_lenses_decides_its_appeal_and_judges_again() -> None:
+    """C107, C222: three reviewers take part at the high tier, and at it nobody signs two lenses."""
+    signs = {
+        each.username: set(each.lenses.split()) for each in plan(SANDBOX).staff if each.role == "reviewer"
+    }
+    every = {each.value for each in Lens}
+
+    one_lens = [found for found in signs.values() if len(found) == 1]
+
+    assert set().union(*one_lens) == every
+    assert [found for found in signs.values() if len(found) != 1] == [every]
