@@ -63,14 +63,18 @@ def test_a_version_is_submitted_by_pages_alone_and_its_checks_come_with_what_to_
 def test_what_is_missing_links_to_the_page_where_it_is_added(ground: Ground) -> None:
     """C6: statements, contacts, clients, documents: each line leads to its form, and no further than its reader may go."""
     api = ground.site.api("acme.owner")
-    made(api.put(f"/apps/{ground.app}/profile", json=PROFILE | {"revision": 1, "terms": ""}), 200)
+    lacks = {"revision": 1, "terms": "", "privacy_policy": ""}
+    made(api.put(f"/apps/{ground.app}/profile", json=PROFILE | lacks), 200)
     browser = enter_vendor(ground, "acme.developer")
     page = begin(ground, browser)
     text = unescape(browser.get(page).text)
 
     missing = re.search(r'id="missing".*?</section>', text, re.DOTALL)
     assert missing is not None
+    (label,) = set(re.findall(r'<label for="f-why_\d+">(.*?)</label>', text))
+    assert label == "What the app does with it", "which is needed to submit it, so it is not called optional"
     assert f'href="/developer/apps/{ground.app}/statements"' in missing[0]
+    assert "privacy policy, terms</strong></a><p>Each of these is required.</p>" in missing[0]
     assert 'href="#scopes"' in missing[0]
     for href in re.findall(r'href="(/[^"]*)"', missing[0]):
         assert browser.get(href).status_code == 200, href

@@ -20,7 +20,7 @@ from tests.flows.console_ground import HOSTILE
 from tests.flows.control_site import ORIGIN, TRACE, problem, send
 from tests.flows.developer_ground import Desk
 from tests.flows.journal_ground import access
-from tests.flows.vendor_ground import ROLES
+from tests.flows.vendor_ground import ROLES, made
 from tests.sim.browser import form_with, one_of_each
 from tests.sim.journals import journal_of
 from tests.sim.one_world import in_one_world
@@ -158,6 +158,28 @@ def test_an_app_comes_from_nothing_to_a_client_by_forms_alone(desk: Desk) -> Non
     assert "notes.example/cb2" in browser.get(f"{app}/clients").text
     newest = desk.events("registry.app.add")[0]
     assert newest.actor == f"member:{desk.site.people['bolt.developer'].id}"
+
+
+def test_what_happened_to_an_app_is_newest_first_and_of_one_moment_in_the_order_of_cause(desk: Desk) -> None:
+    """C183: nothing is certified before the version that is, and nothing has a version before it was registered."""
+    desk.certified()
+    desk.site.clock.advance(timedelta(days=1))
+    made(desk.site.api("acme.developer").post(f"/apps/{desk.app}/versions", json={"label": "9"}))
+
+    text = unescape(desk.browser("acme.developer").get(f"/developer/apps/{desk.app}").text)
+
+    happened = re.search(r'id="happened".*?</ol>', text, re.DOTALL)
+    assert happened is not None
+    whats = re.findall(r"</strong> (.*?)</p>", happened[0])
+    kinds = [re.match(r"was \w+|got the \w+", what) for what in whats]
+    assert [kind[0] for kind in kinds if kind] == [
+        "got the version",
+        "was certified",
+        "got the client",
+        "got the client",
+        "got the version",
+        "was registered",
+    ]
 
 
 def test_a_form_with_faults_keeps_what_was_typed_and_says_what_to_do(desk: Desk) -> None:

@@ -202,9 +202,12 @@ def _overview(ctx: Context, visit: Visit) -> tuple[App, Any, dict[str, Any]]:
 def _happened(ctx: Context, app: App, found: Known) -> list[TimelineEntry]:
     """Return what happened to an app, newest first, by its own records: the audit is the platform's and the hospitals'."""
     labels = {each.id: each.label for each in found.versions}
+    # In the order of cause, which decides between what happened at one moment.
     lines = [(app.created_at, "was registered"), (app.owner_since, "was taken over by you")]
     lines += [(app.purpose_since, "has had this purpose since")]
     lines += [(each.created_at, f"got the version {each.label}") for each in found.versions]
+    for client in clients.list_clients(ctx, app.id, PageQuery(limit=PAGE_BOUND)):
+        lines += [(client.created_at, f"got the client {client.name} for {client.environment.value}")]
     for each in found.certifications:
         what = f"for {each.environment.value}: version {labels.get(each.version, 'unknown')}"
         lines += [(each.certified_at, f"was certified {what}")]
@@ -215,11 +218,9 @@ def _happened(ctx: Context, app: App, found: Known) -> list[TimelineEntry]:
                 f"reached the end of its certification {what}",
             )
         ]
-    for client in clients.list_clients(ctx, app.id, PageQuery(limit=PAGE_BOUND)):
-        lines += [(client.created_at, f"got the client {client.name} for {client.environment.value}")]
     lines += _stops(ctx, app)
-    dated = sorted(((at, text) for at, text in lines if at is not None), reverse=True)
-    return [TimelineEntry(at, text, app.name) for at, text in dated[:HAPPENED]]
+    entries = [TimelineEntry(at, text, app.name) for at, text in lines if at is not None]
+    return sorted(entries, key=lambda entry: entry.at)[: -HAPPENED - 1 : -1]
 
 
 def _stops(ctx: Context, app: App) -> list[tuple[datetime | None, str]]:

@@ -48,6 +48,7 @@ _PAGES = {
     "environment": "developer.app",
 }
 """Where what is missing is fixed, by the first word of its field; everything else is on the form itself."""
+_REQUIRED = fields.sentences({"": "missing"})[""]
 _LABELS = {
     "profile": "Statements",
     "version": "Version",
@@ -385,6 +386,9 @@ def _missing(view: SubmissionView, app: App, book: Book) -> list[dict[str, Any]]
         )
         if what := _what(part, rest, view.submission, book):
             line["what"].append(what)
+    for line in found.values():
+        if line["sentence"] == _REQUIRED and len(line["what"]) > 1:
+            line["sentence"] = "Each of these is required."
     return list(found.values())
 
 
