@@ -117,6 +117,7 @@ def test_a_reviewer_decides_on_the_page_and_what_stands_in_the_way_is_said_besid
     ground.site.system(registry.suspend_app, app_id=AppId(ground.app), reason="A red flag.")
     assert "disabled" not in button(browser.get(page).text, "certify")
     assert "Certify it although the app is suspended" in browser.get(page).text
+    assert "UTC: A red flag." in browser.get(page).text
     assert send(browser, page, "expires_at", act="certify", reason="In order.").status_code == 403
     known = {"act": "certify", "reason": "In order.", "despite": "app_suspended"}
     assert send(browser, page, "expires_at", **known).status_code == 303

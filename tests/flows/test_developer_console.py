@@ -170,8 +170,8 @@ def test_what_happened_to_an_app_is_newest_first_and_of_one_moment_in_the_order_
 
     happened = re.search(r'id="happened".*?</ol>', text, re.DOTALL)
     assert happened is not None
-    whats = re.findall(r"</strong> (.*?)</p>", happened[0])
-    kinds = [re.match(r"was \w+|got the \w+", what) for what in whats]
+    lines = re.findall(r"</strong> (.*?)</p>", happened[0])
+    kinds = [re.match(r"was \w+|got the \w+", what) for what in lines]
     assert [kind[0] for kind in kinds if kind] == [
         "got the version",
         "was certified",

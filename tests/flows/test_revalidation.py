@@ -1,7 +1,7 @@
 """What is certified is looked at again against real servers; what drifted is found, warned of, and stopped by the ladder (C115, C226)."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import pytest
 from sqlalchemy import text

@@ -110,6 +110,7 @@ def _read(ctx: Context, visit: Visit, number: int | None, *, again: bool) -> dic
         ],
         "obstacle": obstacle,
         "stop": stop,
+        "suspended": registry.suspension_of(ctx, registry.get_app(ctx, found.app)) if stop else "",
         "codes": list(review.shipped_scorecards().every_reason.items()),
         "reasons": [review.shipped_scorecards().every_reason.get(each, each) for each in found.reasons],
         "run": run,
