@@ -16,7 +16,7 @@ from sqlalchemy import delete
 
 from hilum.app import anchoring, jobs
 from hilum.app.schedule import JobLease
-from hilum.audit import anchor, service, store
+from hilum.audit import anchor, policy, service, store
 from hilum.audit.models import Anchored, AnchoredHead, Event, Verdict
 from hilum.infra.context import Context
 from hilum.infra.settings import Settings, read
@@ -125,6 +125,32 @@ def test_every_checkpoint_is_anchored_and_confirmed(grown: Installation) -> None
     assert verdict.intact, verdict.faults
     assert verdict.checkpoints == verdict.anchored == 3
     assert [each.number for each in anchor.read(grown.settings.anchor)] == [1, 2, 3]
+
+
+def test_old_checkpoints_are_thinned_and_prove_what_they_proved(
+    grown: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C152: every fifth stays here. Each turn is a chain of its own that ends with it, so that each head was stated once."""
+    monkeypatch.setattr(policy, "CHECKPOINT_STRIDE", 5)
+    for _ in range(12):
+        grown.grow()
+    grown.clock.advance(policy.CHECKPOINTS_KEPT)
+    grown.grow()
+    thin = JobLease(grown.uow, "retention", "test", threading.Event())
+    thin.walk(service.thin_checkpoints)
+    kept = grown.uow.read_now(lambda ctx: [one.number for one, _ in store.checkpoints(ctx.tx)], trace=TRACE)
+    verdict = grown.verify()
+
+    assert kept == [1, 5, 10, 11, 12, 13], "of the last stretch all, as nothing else states their heads yet"
+    assert verdict.intact, verdict.faults
+    assert verdict.anchored == 13
+
+    if not grown.uow.db.is_sqlite:
+        # Its end was stated by the third checkpoint, which is gone, and by the fifth.
+        tables = (store.access_record, store.access_payload, store.access_chain)
+        gone = [delete(table).where(table.c.writer == "node-3") for table in tables]
+        grown.uow.db.write(lambda tx: [tx.execute(statement) for statement in gone])
+        assert any("access/node-3: was checkpointed" in fault for fault in grown.verify().faults)
 
 
 def test_a_cut_of_the_newest_records_with_their_checkpoints_shows_only_by_the_anchor(

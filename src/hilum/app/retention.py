@@ -75,6 +75,7 @@ def retain(job_lease: JobLease, settings: Settings) -> None:
         disposals.purge,
     ):
         job_lease.repeat(delete, pause_s=PAUSE_S)
+    job_lease.walk(audit.thin_checkpoints)
     today = job_lease.uow.clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
     before = today - settings.keep.events
     # A departure's events are read until its erasure ends, however long that waits.

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from hilum.audit import policy
 from hilum.audit.models import (
     ANCHOR_BYTES_BOUND,
     ANCHOR_HEADS_KEPT,
@@ -99,6 +100,16 @@ def read_heads(path: Path) -> list[AnchoredHead]:
     return [each for each in _read(path) if isinstance(each, AnchoredHead)]
 
 
+def read_ends(path: Path) -> list[Anchored]:
+    """Read the last checkpoint that is anchored in a file, and each after which the numbers went back. Raises NotFound, Unavailable.
+
+    They go back where the database was replaced by a copy that lacks the newest ones.
+    """
+    anchored = read(path)
+    follows = zip(anchored, [*anchored[1:], None], strict=True)
+    return [this for this, after in follows if after is None or after.number <= this.number]
+
+
 def _read(path: Path) -> list[Anchored | AnchoredHead]:
     if path.exists() and not path.is_file():
         raise Unavailable(
@@ -137,14 +148,19 @@ def _read_line(line: bytes) -> Anchored | AnchoredHead | None:
 
 
 def _trim(path: Path) -> None:
-    """Keep the newest lines, the last of each day, and both lines wherever numbers decreased: those are evidence of truncation."""
+    """Keep the newest lines, of each day the last one and the last that stays in the database, and both lines wherever numbers decreased.
+
+    Those are evidence of truncation.
+    """
     lines = read(path)
     kept = [_line(each) for each in read_heads(path)[-ANCHOR_HEADS_KEPT:]]
+    lasting = {one.at.date(): one.number for one in lines if one.number % policy.CHECKPOINT_STRIDE == 0}
     neighbours = zip([None, *lines], lines, [*lines[1:], None], strict=False)
     for at, (before, this, after) in enumerate(neighbours):
+        stays = lasting.get(this.at.date()) == this.number
         recent = at >= len(lines) - ANCHOR_LINES_KEPT
         back = (before and before.number >= this.number) or (after and after.number <= this.number)
-        if recent or back or after is None or after.at.date() != this.at.date():
+        if recent or stays or back or after is None or after.at.date() != this.at.date():
             kept.append(_line(this))
     # Written beside and renamed: a crash leaves either the old or the new file, never half an anchor.
     beside = path.with_name(path.name + ".new")

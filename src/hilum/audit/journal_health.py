@@ -5,7 +5,11 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
+
+from hilum.audit import postgres
 from hilum.infra import metrics
+from hilum.infra.database_faults import UNKNOWN, Fault, fault_of
 from hilum.kernel.errors import HilumError
 from hilum.kernel.ports import Clock
 
@@ -23,17 +27,20 @@ class JournalHealth:
         self._clock, self._path = clock, path
         self._failed_at = float("-inf")
         self._tried_at = float("-inf")
+        self.fault: Fault | None = None
+        """The class of the last failed commit, where it has one."""
 
     def commit(self, write: Callable[[], int], records: int) -> None:
         """Write one batch of at most ``records``, timed and counted; ``write`` returns how many it wrote. Raises what ``write`` raises."""
         begun = self._clock.monotonic()
         try:
             written = write()
-        except HilumError:
+        except HilumError as error:
+            self.fault = fault_of(error.__cause__)
             metrics.JOURNAL_FAILURES.add(by=records)
             self.failed()
             raise
-        self._failed_at = float("-inf")
+        self._failed_at, self.fault = float("-inf"), None
         metrics.JOURNAL_RECORDS.add(by=written)
         metrics.JOURNAL_SECONDS.observe(self._clock.monotonic() - begun)
 
@@ -50,6 +57,15 @@ class JournalHealth:
             if path is not None:
                 self._failed_at = float("-inf") if is_writable(path) else now
         return now - self._failed_at < FAILS_FOR_S
+
+
+def probe_fault(database_url: str) -> Fault | None:
+    """Try to write the journal in PostgreSQL; return what is wrong, None if nothing is."""
+    try:
+        postgres.probe(database_url)
+    except psycopg.Error as error:
+        return fault_of(error) or UNKNOWN
+    return None
 
 
 def is_writable(path: Path) -> bool:

@@ -49,6 +49,7 @@ from hilum.audit.models import (
 from hilum.audit.postgres import PostgresReader, PostgresWriter
 from hilum.audit.search import Indexed, index_new_records
 from hilum.infra import logs, metrics
+from hilum.infra.database_faults import Fault
 from hilum.kernel.errors import HilumError, Unavailable
 from hilum.kernel.ports import Clock, Ids
 from hilum.standards.strangers import WINDOW_S, AggregatedRefusals, Sources
@@ -121,6 +122,11 @@ class Journal:
     def failing(self) -> bool:
         """Check whether the journal cannot be written now. Not for the event loop: it may probe the file, which takes up to a second."""
         return self._health is not None and self._health.failing()
+
+    @property
+    def fault(self) -> Fault | None:
+        """Return why the last commit failed, where that is known."""
+        return None if self._health is None else self._health.fault
 
     async def record(self, access: Access) -> None:
         """Record an access; return once it is durable.
@@ -337,8 +343,7 @@ class Journal:
         return [each for each in batch if not each.given_up] if refused else batch
 
     def _append(self, batch: list[_Waiting]) -> int:
-        # Once more after ChainMoved: a batch given up as lost has
-        # arrived after all, and this one must be linked behind it.
+        # Once more after ChainMoved: a batch given up as lost has arrived after all, and is linked before this one.
         for again in (True, False):
             try:
                 return self._write([each for each in batch if not each.given_up])
@@ -471,9 +476,7 @@ def open_journal(
     ``writer`` must be unique among all processes and boots that ever ran. ``Journal.failing`` works only with a clock.
     """
     if database_url.startswith("postgresql"):
-        return Journal(
-            PostgresWriter(database_url, writer), ids, JournalHealth(clock) if clock is not None else None
-        )
+        return Journal(PostgresWriter(database_url, writer), ids, JournalHealth(clock) if clock else None)
     file = JournalFile(directory, writer)
     return Journal(file, ids, JournalHealth(clock, lambda: file.path) if clock is not None else None)
 

@@ -7,6 +7,7 @@ identifies its writer. All parts but the last have a fixed length, so two differ
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
 from itertools import islice
@@ -45,6 +46,10 @@ from hilum.standards.smart.scopes import ANY_TYPE, ClinicalScope, Scope, parse_s
 NO_PAYLOAD = bytes(32)
 """Digest of a record that has no payload."""
 NO_CHECKPOINT = ""
+CHECKPOINT_STRIDE = 1_000
+"""Of older checkpoints every so many-th stays, for good. It states all heads that moved since the one before it, so no other is needed."""
+CHECKPOINTS_KEPT = timedelta(days=30)
+"""How long every checkpoint is kept: within this time a copy of the anchor confirms each of its lines."""
 RULES_BOUND = 50_000
 """Distinct permits whose scopes are kept in memory."""
 SENT_BOUND = 200
@@ -84,6 +89,24 @@ def checkpoint_bytes(number: int, at_us: int, heads: dict[str, Head], previous: 
 def checkpoint_digest(signed: bytes, signature: str) -> str:
     """Return the digest by which the next checkpoint refers to this one."""
     return sha256(signed + b"\n" + signature.encode()).hexdigest()
+
+
+def may_be_thinned(numbers: range, at: datetime, now: datetime) -> bool:
+    """Check whether consecutive checkpoints may have been deleted, the oldest of which was made at this time or later: nothing needs them."""
+    stays = any(number == 1 or number % CHECKPOINT_STRIDE == 0 for number in numbers)
+    return not stays and at < now - CHECKPOINTS_KEPT
+
+
+def next_stride(number: int) -> int:
+    """Return the number of the checkpoint that stays for good and states what this one does."""
+    return -(-number // CHECKPOINT_STRIDE) * CHECKPOINT_STRIDE
+
+
+def is_needed(checkpoint: Checkpoint, latest: Mapping[str, Head], now: datetime) -> bool:
+    """Check whether a checkpoint is kept. ``latest``: the newest heads of chains that no checkpoint states that stays for good."""
+    number = checkpoint.number
+    states_last = any(latest.get(name) == head for name, head in checkpoint.heads.items())
+    return states_last or not may_be_thinned(range(number, number + 1), checkpoint.at, now)
 
 
 def changed(heads: dict[str, Head], covered: dict[str, Head]) -> dict[str, Head]:
@@ -143,18 +166,30 @@ class Faults:
 
 
 def fold_checkpoints(
-    checkpoints: Iterable[tuple[Checkpoint, bytes]], faults: Faults
-) -> tuple[int, dict[str, Head], tuple[Checkpoint, bytes] | None]:
-    """Verify the sequence of checkpoints, oldest first, each with its signed bytes; return count, latest head of every chain, last one.
+    checkpoints: Iterable[tuple[Checkpoint, bytes]],
+    faults: Faults,
+    *,
+    now: datetime,
+    is_signed: Callable[[Checkpoint, bytes], bool],
+) -> tuple[int, dict[str, Head]]:
+    """Verify the sequence of checkpoints, oldest first, each with its signed bytes; return the last number and the latest head of every chain.
 
-    Only the last signature needs checking: it covers all earlier checkpoints, because each contains its predecessor's digest.
+    Only the last signature before each gap needs checking: it covers all earlier checkpoints, because each contains its predecessor's digest.
     """
+
+    def end(last: tuple[Checkpoint, bytes] | None) -> None:
+        if last is not None and not is_signed(*last):
+            faults.add(f"checkpoint {last[0].number} is not signed by a key of this platform")
+
     heads: dict[str, Head] = {}
     expected, previous, last = 1, NO_CHECKPOINT, None
     for checkpoint, signed in checkpoints:
         # Judged before the predecessor: after a gap the digest
         # cannot match either, and one cause should be one fault.
-        if checkpoint.number != expected:
+        gap = range(expected, checkpoint.number)
+        if last is not None and gap and may_be_thinned(gap, last[0].at, now):
+            end(last)
+        elif checkpoint.number != expected:
             faults.add(f"checkpoint {expected} is missing: found {checkpoint.number} in its place")
         elif checkpoint.previous != previous:
             faults.add(f"checkpoint {checkpoint.number} does not follow its predecessor")
@@ -166,13 +201,16 @@ def fold_checkpoints(
         expected = checkpoint.number + 1
         previous = checkpoint_digest(signed, checkpoint.signature)
         last = checkpoint, signed
-    return expected - 1, heads, last
+    end(last)
+    return expected - 1, heads
 
 
-def judge_anchors(anchors: Iterable[Anchored], met: Mapping[int, str], faults: Faults) -> int:
+def judge_anchors(
+    anchors: Iterable[Anchored], met: Mapping[int, str], faults: Faults, *, last: int, now: datetime
+) -> int:
     """Compare stored checkpoints with the anchors; return the newest number that an anchor confirms, or 0.
 
-    ``met`` maps each anchored number to the digest of the stored checkpoint, "" if there is none.
+    ``met`` maps each anchored number to the digest of the stored checkpoint, "" if there is none. ``last``: the newest number that is stored.
     """
     newest = 0
     for each in anchors:
@@ -180,6 +218,9 @@ def judge_anchors(anchors: Iterable[Anchored], met: Mapping[int, str], faults: F
         # An attacker who cuts the database at its end leaves a consistent rest. Only what was written
         # elsewhere shows the cut (ADR 21).
         if not met[each.number]:
+            number = each.number
+            if number < last and may_be_thinned(range(number, number + 1), each.at, now):
+                continue
             faults.add(f"{anchored} and is gone: the record was cut at its end")
         elif met[each.number] != each.digest:
             faults.add(

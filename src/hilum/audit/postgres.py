@@ -1,5 +1,6 @@
 """The access journal in PostgreSQL: one chain per worker and boot, one round trip per batch."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -128,6 +129,9 @@ CROSS JOIN LATERAL (SELECT seq, request_id, header FROM access_record
 LEFT JOIN access_payload AS payload ON payload.writer = place.writer AND payload.seq = r.seq
 ORDER BY place.writer, r.seq
 """
+_PROBE = "INSERT INTO access_payload (writer, seq, salt, body) VALUES ('probe', 0, '', %s)"
+PROBE_BYTES = 256 * 1024
+"""More than the free space of the pages that are there, so that the table must grow."""
 _PURGE = (
     "DELETE FROM access_payload WHERE writer = %(writer)s AND seq IN"
     " (SELECT seq FROM access_payload WHERE writer = %(writer)s AND seq < %(end)s LIMIT %(most)s)"
@@ -226,6 +230,13 @@ class PostgresWriter:
         if self._db is not None:
             self._db.close()
             self._db = None
+
+
+def probe(url: str) -> None:
+    """Insert a large payload and take it back: reading does not show a full disk. Raises psycopg.Error."""
+    with postgres.connect(url, Lane.OWN) as db:
+        db.execute(_PROBE, (os.urandom(PROBE_BYTES),))
+        db.rollback()
 
 
 class PostgresReader:

@@ -183,6 +183,9 @@ def checkpoint(ctx: Context, heads: Mapping[str, Head], *, after: int) -> Checkp
     moved = policy.changed(now, store.covered_heads(ctx.tx, now))
     if not moved:
         return None
+    if number % policy.CHECKPOINT_STRIDE == 0:
+        stretch = store.checkpoints(ctx.tx, after=number - policy.CHECKPOINT_STRIDE)
+        moved = {name: head for one, _ in stretch for name, head in one.heads.items()} | moved
     signed = store.checkpoint_signed_bytes(number, ctx.now, moved, previous)
     kid, signature = keys.sign_bytes(ctx, Purpose.CHECKPOINT, signed)
     created = Checkpoint(number, ctx.now, moved, kid, signature, previous)
@@ -190,6 +193,18 @@ def checkpoint(ctx: Context, heads: Mapping[str, Head], *, after: int) -> Checkp
     if not store.add_checkpoint(ctx.tx, created):
         raise _checkpoint_taken()
     return created
+
+
+def thin_checkpoints(ctx: Context, after: str) -> str:
+    """Delete those of the next old checkpoints that nothing needs any longer; return the last number, empty if there are no more. For the job."""
+    old = store.old_checkpoints(ctx.tx, int(after or 0), before=ctx.now - policy.CHECKPOINTS_KEPT)
+    latest = store.covered_heads(ctx.tx, {name for checkpoint in old for name in checkpoint.heads})
+    # What the next one that stays states, this one need not. Earlier releases stated each head once.
+    for stays, _ in store.numbered_checkpoints(ctx.tx, {policy.next_stride(one.number) for one in old}):
+        latest = policy.changed(latest, stays.heads)
+    thinned = [one.number for one in old if not policy.is_needed(one, latest, ctx.now)]
+    store.delete_checkpoints(ctx.tx, thinned)
+    return str(old[-1].number) if len(old) == store.THIN_BATCH else ""
 
 
 def _checkpoint_taken() -> Conflict:
@@ -212,6 +227,16 @@ def verify(ctx: Context, reader: AccessReader, anchors: Sequence[Anchored] = ())
     visible in it, and would be reported as missing.
     """
     return verification.verify(ctx, reader, anchors)
+
+
+def anchor_faults(ctx: Context, anchors: Sequence[Anchored]) -> list[str]:
+    """Compare anchored checkpoints with the stored ones, and read nothing else; return what is gone or another one, in sentences."""
+    faults = policy.Faults()
+    met, newest = dict.fromkeys((one.number for one in anchors), ""), newest_checkpoint(ctx)
+    for stored, signed in store.numbered_checkpoints(ctx.tx, met):
+        met[stored.number] = policy.checkpoint_digest(signed, stored.signature)
+    policy.judge_anchors(anchors, met, faults, last=newest.number if newest else 0, now=ctx.now)
+    return [f"{sentence[:1].upper()}{sentence[1:]}." for sentence in faults.sentences()]
 
 
 def read_partition(

@@ -57,6 +57,8 @@ from hilum.infra.sorting import by_key
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.kernel.times import from_micros, to_micros
 
+THIN_BATCH = 1_000
+"""Old checkpoints that are looked at in one transaction."""
 STREAM_BATCH = 1_000
 
 # One row for each writer: an append locks and updates it, and never searches the events for the last one.
@@ -403,12 +405,33 @@ def last_checkpoint(tx: Connection) -> tuple[Checkpoint, bytes] | None:
     return None if row is None else read_checkpoint(row)
 
 
-def checkpoints(tx: Connection) -> Iterator[tuple[Checkpoint, bytes]]:
-    """Stream all checkpoints, oldest first, with the bytes that were signed."""
-    found = select(audit_checkpoint).order_by(audit_checkpoint.c.number)
+def checkpoints(tx: Connection, after: int = 0) -> Iterator[tuple[Checkpoint, bytes]]:
+    """Stream the checkpoints after a number, oldest first, with the bytes that were signed."""
+    found = (
+        select(audit_checkpoint).where(audit_checkpoint.c.number > after).order_by(audit_checkpoint.c.number)
+    )
     with tx.execute(found.execution_options(yield_per=STREAM_BATCH)) as rows:
         for row in rows:
             yield read_checkpoint(row)
+
+
+def old_checkpoints(tx: Connection, after: int, before: datetime) -> list[Checkpoint]:
+    """List the next THIN_BATCH checkpoints after a number that were made before a moment."""
+    table = audit_checkpoint
+    old = select(table).where(table.c.number > after, table.c.at < before)
+    return [read_checkpoint(row)[0] for row in tx.execute(old.order_by(table.c.number).limit(THIN_BATCH))]
+
+
+def delete_checkpoints(tx: Connection, numbers: Iterable[int]) -> None:
+    for batch in in_batches(numbers):
+        tx.execute(delete(audit_checkpoint).where(audit_checkpoint.c.number.in_(batch)))
+
+
+def numbered_checkpoints(tx: Connection, numbers: Iterable[int]) -> Iterator[tuple[Checkpoint, bytes]]:
+    """Read the stored ones of these checkpoints, with the bytes that were signed."""
+    for batch in in_batches(numbers):
+        rows = tx.execute(select(audit_checkpoint).where(audit_checkpoint.c.number.in_(batch)))
+        yield from map(read_checkpoint, rows)
 
 
 def checkpoint_signed_bytes(number: int, at: datetime, heads: dict[str, Head], previous: str) -> bytes:

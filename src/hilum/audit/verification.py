@@ -24,7 +24,6 @@ from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 
 MayLack = Callable[[bytes], bool]
-Folded = tuple[int, dict[str, Head], tuple[Checkpoint, bytes] | None]
 _NOTHING: Head = (0, "")
 
 
@@ -33,16 +32,16 @@ def verify(ctx: Context, reader: AccessReader, anchors: Sequence[Anchored] = ())
     faults = policy.Faults()
     # Filled while the checkpoints are streamed, so that they are read once.
     met = dict.fromkeys((each.number for each in anchors), "")
-    folded: Folded = (0, {}, None)
+    checkpoints: int = 0
+    covered: dict[str, Head] = {}
+
+    def is_signed(checkpoint: Checkpoint, signed: bytes) -> bool:
+        return keys.verify_bytes(ctx, Purpose.CHECKPOINT, checkpoint.kid, signed, checkpoint.signature)
+
     with _reported(faults, "the checkpoints"):
-        folded = policy.fold_checkpoints(_noting(store.checkpoints(ctx.tx), met), faults)
-    checkpoints, covered, last = folded
-    anchored = policy.judge_anchors(anchors, met, faults)
-    if last is not None:
-        newest, signed = last
-        # One signature: each checkpoint contains the digest of its predecessor.
-        if not keys.verify_bytes(ctx, Purpose.CHECKPOINT, newest.kid, signed, newest.signature):
-            faults.add(f"checkpoint {newest.number} is not signed by a key of this platform")
+        stored = _noting(store.checkpoints(ctx.tx), met)
+        checkpoints, covered = policy.fold_checkpoints(stored, faults, now=ctx.now, is_signed=is_signed)
+    anchored = policy.judge_anchors(anchors, met, faults, last=checkpoints, now=ctx.now)
     seen: set[str] = set()
     walks: list[policy.ChainCounts] = []
     writes = _Writes()

@@ -1,11 +1,14 @@
 """What was written outside the database shows a record that was cut (ADR 21)."""
 
+from datetime import timedelta
+
 import pytest
 
 from hilum.audit import policy
 from hilum.audit.models import Anchored, AnchoredHead
 from tests.sim.world import START
 
+DAY = timedelta(days=1)
 ANCHORS = [Anchored(1, START, "one"), Anchored(2, START, "two")]
 
 
@@ -24,9 +27,30 @@ def test_a_checkpoint_that_was_anchored_is_there_as_it_was(
 ) -> None:
     faults = policy.Faults()
 
-    assert policy.judge_anchors(ANCHORS, met, faults) == newest
+    assert policy.judge_anchors(ANCHORS, met, faults, last=2, now=START) == newest
     assert len(faults.sentences()) == len(said)
     assert all(word in fault for word, fault in zip(said, faults.sentences(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("number", "age", "last", "is_fault"),
+    [
+        (1_001, policy.CHECKPOINTS_KEPT + DAY, 5_000, False),
+        (1_001, policy.CHECKPOINTS_KEPT - DAY, 5_000, True),
+        (1_000, policy.CHECKPOINTS_KEPT + DAY, 5_000, True),
+        (1, policy.CHECKPOINTS_KEPT + DAY, 5_000, True),
+        (1_001, policy.CHECKPOINTS_KEPT + DAY, 1_001, True),
+    ],
+    ids=["thinned", "too young", "stays", "the first", "at the end"],
+)
+def test_only_what_is_thinned_may_lack_though_it_was_anchored(
+    number: int, age: timedelta, last: int, *, is_fault: bool
+) -> None:
+    faults = policy.Faults()
+
+    policy.judge_anchors([Anchored(number, START - age, "a")], {number: ""}, faults, last=last, now=START)
+
+    assert bool(faults.sentences()) is is_fault
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -250,6 +250,9 @@ def test_a_chain_under_another_writers_name_does_not_fit(made: list[Access], wri
         assert faults(chain(made), first=policy.genesis("access", writer)) != ()
 
 
+LATER = datetime(2026, 3, 2, tzinfo=UTC) + policy.CHECKPOINTS_KEPT + timedelta(seconds=1)
+
+
 def checkpoints(count: int) -> list[tuple[Checkpoint, bytes]]:
     made: list[tuple[Checkpoint, bytes]] = []
     previous = policy.NO_CHECKPOINT
@@ -274,18 +277,65 @@ EDITS: dict[str, Callable[[list[Any]], list[Any]]] = {
 def test_checkpoints_that_do_not_follow_each_other_are_found(name: str) -> None:
     found = policy.Faults()
 
-    policy.fold_checkpoints(EDITS[name](checkpoints(5)), found)
+    fold(EDITS[name](checkpoints(5)), found, now=LATER - timedelta(days=1))
 
     assert found.sentences() != ()
+
+
+def fold(
+    made: list[tuple[Checkpoint, bytes]],
+    found: policy.Faults,
+    unsigned: frozenset[int] = frozenset(),
+    *,
+    now: datetime | None = None,
+) -> tuple[int, dict[str, Any]]:
+    """Fold so long after they were made that old ones may have been thinned, unless it is said when."""
+    return policy.fold_checkpoints(
+        made, found, now=now or LATER, is_signed=lambda checkpoint, _: checkpoint.number not in unsigned
+    )
+
+
+@pytest.mark.parametrize(
+    ("kept", "unsigned", "said"),
+    [
+        ({1, 1_000, 2_000}, set(), ""),
+        ({1, 7, 1_000, 1_004, 2_000}, set(), ""),
+        ({1, 2_000}, set(), "checkpoint 2 is missing"),
+        ({1_000, 2_000}, set(), "checkpoint 1 is missing"),
+        ({1, 1_000, 2_000}, {1_000}, "checkpoint 1000 is not signed"),
+        ({1, 1_000, 2_000}, {2_000}, "checkpoint 2000 is not signed"),
+    ],
+)
+def test_old_checkpoints_are_thinned_and_each_that_stays_is_verified(
+    kept: set[int], unsigned: set[int], said: str
+) -> None:
+    found = policy.Faults()
+
+    fold([one for one in checkpoints(2_000) if one[0].number in kept], found, frozenset(unsigned))
+
+    assert [said in fault for fault in found.sentences()] == ([True] if said else [])
+
+
+def test_what_is_deleted_is_what_may_lack() -> None:
+    made = [checkpoint for checkpoint, _ in checkpoints(1_010)]
+    latest = {"access/node": made[500].heads["access/node"]}
+
+    kept = {one.number for one in made if policy.is_needed(one, latest, LATER)}
+
+    assert kept == {1, 501, 1_000}, (
+        "501 alone states the end of a chain, as in a release that stated each head once"
+    )
+    assert [policy.next_stride(number) for number in (1, 999, 1_000, 1_001)] == [1_000, 1_000, 1_000, 2_000]
+    assert all(policy.is_needed(one, {}, made[0].at) for one in made), "none that is young"
 
 
 def test_untouched_checkpoints_fold_to_the_latest_head() -> None:
     found = policy.Faults()
 
-    count, heads, last = policy.fold_checkpoints(checkpoints(5), found)
+    count, heads = fold(checkpoints(5), found)
 
     assert found.sentences() == ()
-    assert (count, heads, last[0].number if last else 0) == (5, {"access/node": (5, f"{5:064x}")}, 5)
+    assert (count, heads) == (5, {"access/node": (5, f"{5:064x}")})
 
 
 def test_a_chain_that_goes_back_is_found() -> None:
@@ -297,7 +347,7 @@ def test_a_chain_that_goes_back_is_found() -> None:
     forked = Checkpoint(3, made[0][0].at, back, "key_1", "s3", previous)
     found = policy.Faults()
 
-    policy.fold_checkpoints([*made, (forked, signed)], found)
+    fold([*made, (forked, signed)], found)
 
     assert any("puts chain access/node back" in fault for fault in found.sentences())
 
