@@ -60,9 +60,10 @@ EQUIVALENT = {
     ),
     (
         "policy",
-        "_judge",
+        "_judge_by",
         "is_keepable and (kept := permits.kept.find(entitled, request, incoming.bases))",
     ),
+    ("policy", "_scope_stops", "not snapshot.earlier"),
     ("policy", "sunset_notice", "not book.notices"),
     ("policy", "size_fault", "not request.raw"),
     ("policy", "is_same_grant", "a.stopped is None and b.stopped is None"),

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import psycopg
 import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import delete, update
 
-from hilum.audit import live
+from hilum.audit import anchor, live
+from hilum.audit import service as audit
 from hilum.audit.models import Access, Outcome
 from hilum.cli import findings
 from hilum.cli.main import main
@@ -27,6 +29,7 @@ from hilum.identity import service as identity
 from hilum.identity.models import Tenant, TenantChange, UpstreamKind, UpstreamRef
 from hilum.infra import nodes
 from hilum.infra.context import Context, Trace
+from hilum.infra.db import Database
 from hilum.infra.migrations.run import downgrade, release
 from hilum.infra.nodes import Node
 from hilum.infra.system import SystemClock, SystemIds
@@ -342,6 +345,128 @@ def test_a_job_that_no_node_runs_is_a_fault_while_nodes_serve(
     assert code == 1
     assert "no node runs checkpoint since" in found["jobs"]["next"]
     assert "purge" not in found["jobs"]["next"]
+
+
+def test_mail_that_nobody_is_set_to_send_is_no_job_that_fails(
+    doctor: Callable[..., Answer], sqlite_uow: UnitOfWork
+) -> None:
+    """Fault: after HILUM_SMTP_HOST was unset, `no node runs send_mail since 1970-01-01`."""
+
+    def run_and_release(ctx: Context) -> None:
+        for job in ("send_mail", "purge"):
+            lease = nodes.acquire(ctx.tx, job, "a/boot", timedelta(hours=1))
+            assert lease is not None
+            nodes.release(ctx.tx, lease)
+
+    spoil(sqlite_uow, run_and_release)
+    report(sqlite_uow, "a")
+
+    _, found = doctor(SECRET_KEY)
+
+    assert found["jobs"]["next"].startswith("no node runs purge since it was released:")
+
+
+def test_a_checkpoint_that_a_failover_lost_is_found_by_the_anchor(
+    doctor: Callable[..., Answer], sqlite_uow: UnitOfWork, sqlite_url: str, tmp_path: Path
+) -> None:
+    """ADR 162: the database was replaced by an older copy and goes on, so its newest number is above the anchored one."""
+    place = JournalGround(sqlite_uow, sqlite_url, tmp_path / "journal")
+    for n in range(3):
+        place.write(access(n))
+        place.checkpoint()
+        newest = sqlite_uow.read_now(audit.newest_checkpoint, trace=Trace("req_test"))
+        assert newest is not None
+        anchor.keep(tmp_path / "audit-anchor.log", newest, fresh=True)
+        if n == 1:  # on the copy that was left
+            lost = replace(newest, number=9, digest="ab" * 32)
+            assert doctor(SECRET_KEY)[1]["anchor"]["ok"]
+            anchor.keep(tmp_path / "audit-anchor.log", lost, fresh=True)
+
+    code, found = doctor(SECRET_KEY)
+
+    assert code == 1
+    assert "Checkpoint 9 was anchored" in found["anchor"]["next"]
+    assert "hilum switch confirm-failover" in found["anchor"]["next"]
+
+
+@pytest.fixture
+def on_postgresql(postgres_url: str, tmp_path: Path) -> Callable[..., Answer]:
+    def ask(url: str = postgres_url) -> Answer:
+        given = {
+            "HILUM_SECRET_KEY": SECRET_KEY,
+            "HILUM_DATABASE_URL": url,
+            "HILUM_DATA_DIR": str(tmp_path),
+            "HILUM_BASE_URL": "http://127.0.0.1:8000",
+        }
+        done = CliRunner().invoke(main, ["doctor", "--json"], env=given)
+        assert done.exception is None or isinstance(done.exception, SystemExit), repr(done.exception)
+        return done.exit_code, {each["check"]: each for each in orjson.loads(done.stdout)}
+
+    return ask
+
+
+def test_a_journal_that_can_be_read_and_not_written_is_found_with_the_reason(
+    on_postgresql: Callable[..., Answer], postgres_url: str
+) -> None:
+    """Fault: on a full disk every request was refused, and no finding said so. The trigger fails as the server does then."""
+    with psycopg.connect(postgres_url, autocommit=True) as db:
+        assert on_postgresql()[1]["access journal"]["ok"]
+        assert db.execute("SELECT count(*) FROM access_payload").fetchone() == (0,), (
+            "what was tried is taken back"
+        )
+        db.execute(
+            "CREATE FUNCTION full_disk() RETURNS trigger AS "
+            "$$ BEGIN RAISE EXCEPTION 'no space' USING ERRCODE = '53100'; END $$ LANGUAGE plpgsql"
+        )
+        try:
+            db.execute(
+                "CREATE TRIGGER full_disk BEFORE INSERT ON access_payload EXECUTE FUNCTION full_disk()"
+            )
+            code, found = on_postgresql()
+        finally:
+            db.execute("DROP FUNCTION full_disk CASCADE")
+
+    assert code == 1
+    assert (
+        found["access journal"]["next"]
+        == "it cannot be written. The database's disk is full. Free space. No acknowledged change is lost."
+    )
+
+
+def test_connections_and_the_round_trip_are_compared_with_what_nodes_need(
+    on_postgresql: Callable[..., Answer], postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, well = on_postgresql()
+    with psycopg.connect(postgres_url, autocommit=True) as db:
+        (limit,) = db.execute("SHOW max_connections").fetchone() or ("",)
+        made = UnitOfWork.create(Database(postgres_url), SystemClock(), SystemIds(), "test")
+        for name in ("a", "b"):
+            report(made, name, workers=3)
+        made.close()
+    monkeypatch.setattr(findings, "ROUND_TRIP_BOUND", timedelta(0))
+    code, found = on_postgresql()
+
+    assert well["connections"]["ok"]
+    assert well["round trip to the database"]["next"].endswith(" ms")
+    assert code == 1
+    assert (
+        found["connections"]["next"]
+        == f"2 nodes may need 326, and the server's max_connections is {limit}: raise it"
+    )
+    assert "Place this node nearer to the database" in found["round trip to the database"]["next"]
+
+
+def test_exhausted_connections_are_named(on_postgresql: Callable[..., Answer], postgres_url: str) -> None:
+    """Fault: the finding was that the journal cannot be read. Look at the disk."""
+    with psycopg.connect(postgres_url, autocommit=True) as db:
+        db.execute("CREATE ROLE small LOGIN CONNECTION LIMIT 1 IN ROLE hilum")
+        try:
+            code, found = on_postgresql(postgres_url.replace("hilum@", "small@"))
+        finally:
+            db.execute("DROP ROLE small")
+
+    assert code == 1
+    assert found["database"]["next"].startswith("The database server has no connection left. Raise max_")
 
 
 def test_a_full_disk_is_a_fault(doctor: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch) -> None:

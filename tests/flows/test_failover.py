@@ -32,6 +32,7 @@ SAM = Actor(ActorKind.STAFF, "per_sam", roles=frozenset({"security"}))
 EVERYTHING = Target(TargetKind.PLATFORM)
 PAIR = Target(TargetKind.APP_TENANT, "app_1/general")
 OTHER_PAIR = Target(TargetKind.APP_TENANT, "app_2/general")
+PAIR_OF_OTHERS = Target(TargetKind.APP_TENANT, "app_4/general")
 
 
 @contextmanager
@@ -110,6 +111,7 @@ def watching(pair: Pair) -> Iterator[tuple[SnapshotKeeper, UnitOfWork]]:
             open_change_feed(uow.db),
             SystemClock(),
             on_other_copy=uow.db.dispose,
+            on_lost=lambda lost: run(uow, lambda ctx: controls.engage_lost(ctx, lost)),
         )
         keeper.start()
         try:
@@ -165,3 +167,65 @@ def _or_away(seen: Callable[[], T]) -> T | None:
         return seen()
     except Unavailable:
         return None
+
+
+@pytest.fixture
+def lossy(clusters: tuple[Cluster, Cluster, Switch]) -> Iterator[Pair]:
+    """The first engaged a switch that the second, an older copy that was promoted, never had."""
+    one, two, _ = clusters
+    with uow_on(one.url) as first, uow_on(two.url) as second, TcpProxy(one.port) as address:
+        # Another app in each test: both servers keep what earlier tests engaged.
+        lost = engage(first, Target(TargetKind.APP, SystemIds().new("app")))
+        yield Pair(first, second, one.port, two.port, address, address.url(one.url), lost)
+
+
+@pytest.mark.parametrize("made_since", [0, 40], ids=["with lower counts", "with higher counts"])
+@pytest.mark.parametrize("cut", [True, False], ids=["connections cut", "the old server still answers"])
+def test_a_stop_that_a_failover_lost_stays_until_a_person_confirms(
+    lossy: Pair, *, cut: bool, made_since: int
+) -> None:
+    """ADR 162. Fault: both nodes answered with data 0.15 s after the promotion, in spite of a full stop."""
+    lost = lossy.switch.target
+    with watching(lossy) as (keeper, uow):
+        assert lost in stopped(keeper.current())
+        for _ in range(made_since):
+            release(lossy.second, engage(lossy.second, PAIR_OF_OTHERS))
+
+        lossy.address.lead_to(lossy.second_port)
+        if cut:
+            lossy.address.cut()
+        assert wait_for(lambda: bool(earlier(keeper)))
+
+        assert lost in stopped(earlier(keeper)[-1]), "what was known stays known"
+        assert wait_for(lambda: lost in stopped(keeper.current())), (
+            "and is engaged again in the copy that lost it"
+        )
+        again = run(lossy.second, lambda ctx: controls.get_switch(ctx, lossy.switch.id))
+        assert again == lossy.switch
+
+        run(uow, lambda ctx: controls.confirm_failover(ctx, "certifications were withdrawn again"))
+        assert wait_for(lambda: keeper.current() is not None and not earlier(keeper))
+        assert lost in stopped(keeper.current()), "a switch is released like any other"
+
+
+def test_a_failover_that_lost_nothing_asks_nobody(clusters: tuple[Cluster, Cluster, Switch]) -> None:
+    """With a synchronous standby the copy has all that a node knows, and goes on from there."""
+    one = clusters[0]
+    standby = one.twin()
+    try:
+        with uow_on(standby.url) as there, TcpProxy(one.port) as address:
+            pair = Pair(there, there, one.port, standby.port, address, address.url(one.url), clusters[2])
+            with watching(pair) as (keeper, _):
+                engaged = engage(there, Target(TargetKind.APP, SystemIds().new("app"))).target
+                address.lead_to(standby.port)
+                address.cut()
+
+                assert wait_for(lambda: engaged in stopped(keeper.current()))
+                assert not earlier(keeper)
+    finally:
+        standby.stop()
+
+
+def earlier(keeper: SnapshotKeeper) -> tuple[Snapshot, ...]:
+    snapshot = keeper.current()
+    return () if snapshot is None else snapshot.earlier

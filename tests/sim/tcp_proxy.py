@@ -18,9 +18,9 @@ _RESET = struct.pack("ii", 1, 0)
 
 
 class TcpProxy:
-    """Listens on a free loopback port and forwards to ``port``. A context manager; safe to use from any thread."""
+    """Listens on loopback, at a port or any free one, and forwards to ``port``. A context manager; safe to use from any thread."""
 
-    def __init__(self, port: int, *, delay_s: float = 0.0) -> None:
+    def __init__(self, port: int, *, delay_s: float = 0.0, at: int = 0) -> None:
         self._target = port
         self._delay_s = delay_s
         self._requests, self._answers = threading.Event(), threading.Event()
@@ -29,7 +29,7 @@ class TcpProxy:
         self._closed = False
         self.accepted = self.hung_up = 0
         """Connections so far, and how many of them the server ended and their clients may know of it."""
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self._listener = socket.create_server(("127.0.0.1", at), backlog=256)
         self.port: int = self._listener.getsockname()[1]
         self.thaw()
         threading.Thread(target=self._accept, name="tcp-proxy", daemon=True).start()

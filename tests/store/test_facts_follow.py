@@ -17,6 +17,7 @@ from hilum.consent import store as consent_store
 from hilum.consent.models import CONSENT, Authorization, Basis
 from hilum.controls import service as controls
 from hilum.controls.models import (
+    FAILOVERS,
     QUOTAS,
     SWITCHES,
     EngageOrder,
@@ -430,6 +431,7 @@ NAMED = {
     REGISTRY: ("app/app_1", "at/general/app_1"),
     POLICIES: ("application/1",),
     BREAK_GLASS: ("use/btg_1", "settings/general"),
+    FAILOVERS: ("",),
 }
 UNKNOWN = (
     "newer/thing",

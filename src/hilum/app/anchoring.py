@@ -9,7 +9,7 @@ from pathlib import Path
 from cachetools import LRUCache
 
 from hilum.audit import anchor
-from hilum.audit.models import ANCHOR_HEADS_KEPT, AnchoredHead
+from hilum.audit.models import ANCHOR_HEADS_KEPT, Anchored, AnchoredHead
 from hilum.audit.policy import head_faults
 from hilum.infra.context import Context
 from hilum.infra.settings import Settings
@@ -46,6 +46,14 @@ def read(settings: Settings, copy: Path | None = None) -> list[AnchoredHead]:
         except HilumError:
             continue
     return heads
+
+
+def read_ends(settings: Settings) -> list[Anchored]:
+    """Read the last checkpoint in this node's anchor, and each after which the numbers went back. An unreadable anchor is treated as empty."""
+    try:
+        return anchor.read_ends(settings.anchor)
+    except HilumError:
+        return []
 
 
 def faults(ctx: Context, anchored: Sequence[AnchoredHead]) -> list[str]:

@@ -25,13 +25,14 @@ from hilum.app.embedded_servers import EmbeddedServers
 from hilum.app.lanes import in_lanes
 from hilum.app.operations import WORKERS
 from hilum.app.readiness import (
-    AUDIT_UNAVAILABLE,
+    OTHER_COPY,
     RELEASE_CLOSED,
     ROWS_UNREADABLE,
     SNAPSHOT_STALE,
     STOPPED,
     Directory,
     Readiness,
+    audit_unavailable,
 )
 from hilum.app.refusals import refuser
 from hilum.app.reports import Faults, Reporter
@@ -41,6 +42,7 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.console.ports import Health
 from hilum.controls import policy as controls
+from hilum.controls import service as kill_switches
 from hilum.controls.live import Buckets
 from hilum.controls.models import Subject, Switch
 from hilum.gateway.batches import Batches
@@ -209,6 +211,11 @@ def _keeper(uow: UnitOfWork, node: str) -> SnapshotKeeper:
             lambda ctx: audit.record(ctx, event), actor=SYSTEM, trace=Trace(uow.ids.new("req"), "worker")
         )
 
+    def engage_lost(lost: list[Switch]) -> None:
+        trace = Trace(uow.ids.new("req"), "worker")
+        if lost:
+            uow.write_now(lambda ctx: kill_switches.engage_lost(ctx, lost), actor=SYSTEM, trace=trace)
+
     def read(verb: Callable[[Context], T], /) -> T:
         with lanes.using(Lane.WATCH):
             return uow.read_now(verb, actor=SYSTEM, trace=Trace("snapshot", "worker"))
@@ -221,7 +228,15 @@ def _keeper(uow: UnitOfWork, node: str) -> SnapshotKeeper:
 
     signal = open_change_feed(uow.db, uow.clock)
     # After a failover the pooled connections may still lead to the other copy of the database.
-    return SnapshotKeeper(read, signal, uow.clock, load=load, on_stop=record, on_other_copy=uow.db.dispose)
+    return SnapshotKeeper(
+        read,
+        signal,
+        uow.clock,
+        load=load,
+        on_stop=record,
+        on_other_copy=uow.db.dispose,
+        on_lost=engage_lost,
+    )
 
 
 def _page_defaults(keeper: SnapshotKeeper, tenant: str) -> PageDefaults:
@@ -270,19 +285,21 @@ def _readiness(
     return Readiness(
         lambda: None if heartbeat.state.gate.opens else RELEASE_CLOSED,
         lambda: SNAPSHOT_STALE if keeper.current() is None else None,
-        lambda: AUDIT_UNAVAILABLE if journal.failing else None,
+        lambda: audit_unavailable(journal.fault) if journal.failing else None,
         lambda: directory.fault() if settings.database_url.startswith("sqlite") else None,
     )
 
 
 def _notices(keeper: SnapshotKeeper, clock: Clock) -> Faults:
-    """Return the notices of a ready worker: a kill switch stops the whole platform; some apps cannot be read."""
+    """Return the notices of a ready worker: a kill switch stops the whole platform; a failover lost changes; some apps cannot be read."""
     snapshot = keeper.current()
     if snapshot is None:
         return {}
     unreadable = snapshot.registry.faults
     stop = controls.stopped_by(snapshot.controls.switches, Subject(), now=clock.now(), issued_at=None)
     notices = dict([STOPPED]) if stop is not None else {}
+    if snapshot.earlier:
+        notices |= dict([OTHER_COPY])
     if unreadable:
         notices[ROWS_UNREADABLE] = (
             f"Rows of {counted(len(unreadable), 'app')} cannot be read, and count for nothing: run hilum doctor."

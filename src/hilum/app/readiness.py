@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hilum.app.reports import Faults
 from hilum.infra import logs
+from hilum.infra.database_faults import Fault
 from hilum.kernel.ports import Clock
 
 PROBE_EVERY_S = 1.0
@@ -21,17 +22,23 @@ RELEASE_CLOSED = (
     "release_closed",
     "The database was migrated to a release that this one does not work with. Install a newer release.",
 )
-AUDIT_UNAVAILABLE = (
-    "audit_unavailable",
-    "The access journal cannot be written, so every FHIR request is refused.",
-)
 DISK_FULL = "disk_full", "The disk of the data directory is full."
 NOT_WRITABLE = "directory_not_writable", "The data directory cannot be written to."
 STOPPED = "platform_stopped", "A kill switch stops the whole platform: FHIR requests are refused on purpose."
 ROWS_UNREADABLE = "rows_unreadable"
 """The notice while an app gets nothing, since a row of it cannot be read (ADR 150)."""
+OTHER_COPY = (
+    "other_copy",
+    "The database lost changes in a failover. What was forbidden before stays refused; do what was lost again, then run hilum switch confirm-failover.",
+)
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _log = logs.get("app")
+
+
+def audit_unavailable(fault: Fault | None) -> tuple[str, str]:
+    """Return code and sentence for a journal that cannot be written, with the class of the fault where it has one."""
+    sentence = "The access journal cannot be written, so every FHIR request is refused."
+    return "audit_unavailable", sentence if fault is None else f"{sentence} {fault.what} {fault.next}"
 
 
 class Directory:

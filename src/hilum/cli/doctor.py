@@ -9,13 +9,13 @@ import click
 from hilum.app import anchoring
 from hilum.cli import host, preflight
 from hilum.cli.fhir_servers import fhir_server_findings
-from hilum.cli.findings import Finding, machine_findings, platform_findings
+from hilum.cli.findings import Finding, machine_findings, platform_findings, reason_of
 from hilum.cli.output import REFUSED, as_json
 from hilum.identity import service as identity
 from hilum.infra import schema_gate
 from hilum.infra.context import Context, Trace
-from hilum.infra.database_faults import DatabaseUnavailable
 from hilum.infra.settings import Settings
+from hilum.kernel.errors import HilumError
 
 NEEDED = frozenset({"database", "migrations", "secret key"})
 """Without these it is not known which FHIR servers there are, or not with which credentials."""
@@ -82,17 +82,17 @@ def _database_findings(settings: Settings) -> Iterator[Finding]:
             yield uow.read_now(_fhir_user_finding, actor=host.actor(), trace=trace)
             yield _writes_finding(settings)
             # Before the database: what is anchored meanwhile would not be in the transaction.
-            anchored = anchoring.read(settings)
+            anchored, ends = anchoring.read(settings), anchoring.read_ends(settings)
             yield from uow.read_now(
-                lambda ctx: platform_findings(ctx, settings, anchored), actor=host.actor(), trace=trace
+                lambda ctx: platform_findings(ctx, settings, anchored, ends), actor=host.actor(), trace=trace
             )
         # Production refuses to serve synthetic hospitals, whose passwords are published.
         if current and not settings.is_sandbox:
             synthetic = uow.read_now(preflight.sandbox_tenants, actor=host.actor(), trace=trace)
             advice = f"production does not serve them: {', '.join(synthetic)}" if synthetic else ""
             yield Finding("no synthetic hospitals", ok=not synthetic, next=advice)
-    except DatabaseUnavailable as error:
-        yield Finding("database", ok=False, next=f"{error.fault.what} {error.fault.next}")
+    except HilumError as error:
+        yield Finding("database", ok=False, next=reason_of(error))
     finally:
         uow.close()
 
@@ -133,9 +133,9 @@ def _secret_key_finding(ctx: Context) -> Finding:
 
 
 def _directory_findings(settings: Settings) -> Iterator[Finding]:
-    """Check the data directory and the access journal by writing, as a worker does: permissions alone do not show a full disk."""
+    """Check the data directory and the access journal by writing, as a worker does: neither permissions nor reading show a full disk."""
     from hilum.app.readiness import DISK_FULL, Directory
-    from hilum.audit.journal_health import is_writable
+    from hilum.audit.journal_health import is_writable, probe_fault
     from hilum.infra.system import SystemClock
 
     where = settings.data_dir
@@ -146,6 +146,10 @@ def _directory_findings(settings: Settings) -> Iterator[Finding]:
     fault = Directory(where, SystemClock()).fault()
     advice = f"free some space at {where}" if fault == DISK_FULL else f"let the platform write to {where}"
     yield Finding("data directory", ok=fault is None, next=advice if fault else "")
+    if settings.sqlite_file is None:
+        unwritable = probe_fault(settings.database_url)
+        advice = f"it cannot be written. {unwritable.what} {unwritable.next}" if unwritable else ""
+        yield Finding("access journal", ok=not unwritable, next=advice)
     shut = [path.name for path in sorted(settings.journal_dir.glob("access-*.db")) if not is_writable(path)]
     if shut:
         advice = f"{', '.join(shut)} cannot be written: check its permissions, and whether another process holds it"

@@ -9,11 +9,12 @@ from hilum.app import anchoring
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.audit.journal_records import AccessReader
-from hilum.audit.models import AccessQuery, AnchoredHead
+from hilum.audit.models import AccessQuery, Anchored, AnchoredHead
 from hilum.cli import preflight
 from hilum.infra import nodes, unreadable
 from hilum.infra.context import Context
 from hilum.infra.database_clock import measure_skew
+from hilum.infra.database_faults import DatabaseUnavailable, fault_of
 from hilum.infra.facts import EVERYTHING
 from hilum.infra.nodes import Node
 from hilum.infra.settings import Settings
@@ -21,6 +22,7 @@ from hilum.infra.system import SystemClock
 from hilum.installations import service as installations
 from hilum.kernel.errors import HilumError
 from hilum.kernel.lists import counted, listed
+from hilum.kernel.times import EPOCH
 from hilum.notices import service as notices
 from hilum.notices.models import Channel
 from hilum.policies import service as policies
@@ -37,7 +39,15 @@ LISTED_BOUND = 5
 UNREADABLE_ADVICE = (
     "Find out who changed the database, or what damaged it; put the row back from a backup, or delete it."
 )
-ANCHOR_ADVICE = "After a restore, these are the records made after the backup: make them again, and move the anchor aside. Otherwise, the newest records were deleted from the database."
+ANCHOR_ADVICE = (
+    "After a failover or a restore, these are changes that it lost: make them again, run `hilum switch confirm-failover`, and move the anchor "
+    "aside. Otherwise, the newest records were deleted from the database."
+)
+ROUND_TRIP_BOUND = timedelta(milliseconds=5)
+"""The longest round trip to the database that is supported: engaging a switch takes several of them."""
+WORKER_CONNECTIONS, NODE_CONNECTIONS = 49, 16
+"""The most connections that a worker opens, and beside its workers a node: its jobs process and one host command."""
+SEND_MAIL = "send_mail"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +59,9 @@ class Finding:
     next: str = ""
 
 
-def platform_findings(ctx: Context, found: Settings, anchored: Sequence[AnchoredHead]) -> list[Finding]:
+def platform_findings(
+    ctx: Context, found: Settings, anchored: Sequence[AnchoredHead], ends: Sequence[Anchored]
+) -> list[Finding]:
     """Check nodes, leases, embedded tenants and the audit record, in one transaction."""
     # One transaction, so that nodes, leases and records are of one moment.
     there = nodes.list_nodes(ctx.tx)
@@ -57,14 +69,21 @@ def platform_findings(ctx: Context, found: Settings, anchored: Sequence[Anchored
     reader = journals.open_reader(found.journal_dir, found.database_url)
     return [
         *_nodes(live),
-        _leases(ctx, live),
+        *_connections(ctx, live, found),
+        _leases(ctx, live, sends_mail=bool(found.smtp.host)),
         _embedded(ctx, live),
         *_notices(ctx, found),
         *_record(ctx, reader, live),
         _rule_book(ctx),
         _readable(ctx),
-        _anchor(ctx, anchored),
+        _anchor(ctx, anchored, ends),
     ]
+
+
+def reason_of(error: HilumError) -> str:
+    """Return what failed, with the class of the database's fault and what to do about it."""
+    fault = error.fault if isinstance(error, DatabaseUnavailable) else fault_of(error.__cause__)
+    return error.detail if fault is None else f"{fault.what} {fault.next}"
 
 
 def machine_findings(found: Settings) -> Iterator[Finding]:
@@ -76,6 +95,11 @@ def machine_findings(found: Settings) -> Iterator[Finding]:
         # Measured over the network: half of the round trip is uncertain and must not raise an alarm.
         ok = abs(skew.ahead) <= SKEW_BOUND + skew.uncertainty
         yield Finding("clock", ok=ok, next=seen if ok else f"{seen}: set this machine's clock by NTP")
+        trip = 2 * skew.uncertainty
+        ok = trip <= ROUND_TRIP_BOUND
+        seen = f"{trip / timedelta(milliseconds=1):.1f} ms"
+        advice = f"{seen}; more than {ROUND_TRIP_BOUND / timedelta(milliseconds=1):.0f} is not supported: switches take long to engage. Place this node nearer to the database"
+        yield Finding("round trip to the database", ok=ok, next=seen if ok else advice)
     if found.data_dir.is_dir():
         free = shutil.disk_usage(found.data_dir).free
         ok = free >= FREE_BOUND
@@ -105,14 +129,25 @@ def _nodes(live: list[Node]) -> Iterator[Finding]:
     yield Finding("clocks of the nodes", ok=not apart, next=advice if apart else "")
 
 
-def _leases(ctx: Context, live: list[Node]) -> Finding:
+def _connections(ctx: Context, live: list[Node], found: Settings) -> Iterator[Finding]:
+    """Check that PostgreSQL lets the live nodes, or else this one, open all the connections that they may need."""
+    if found.sqlite_file is not None:
+        return
+    most = int(ctx.tx.exec_driver_sql("SHOW max_connections").scalar_one())
+    workers = [node.workers for node in live] or [found.workers]
+    needed = sum(WORKER_CONNECTIONS * count + NODE_CONNECTIONS for count in workers)
+    seen = f"{counted(len(workers), 'node')} may need {needed}, and the server's max_connections is {most}"
+    yield Finding("connections", ok=needed <= most, next=seen if needed <= most else f"{seen}: raise it")
+
+
+def _leases(ctx: Context, live: list[Node], *, sends_mail: bool) -> Finding:
     """Check that every job runs on some node, if any node serves."""
     now = nodes.database_now(ctx.tx)
     idle = [
-        f"{each.name} since {each.expires_at.isoformat(timespec='seconds')}"
-        for each in nodes.list_leases(ctx.tx)
-        # A lease that has just expired is taken over within seconds.
-        if now - each.expires_at > LEASE_BOUND
+        f"{lease.name} since {'it was released' if lease.expires_at == EPOCH else lease.expires_at.isoformat(timespec='seconds')}"
+        for lease in nodes.list_leases(ctx.tx)
+        # A lease that has just expired is taken over within seconds. Without a mail server nobody sends mail.
+        if now - lease.expires_at > LEASE_BOUND and (sends_mail or lease.name != SEND_MAIL)
     ]
     if live and idle:
         advice = f"no node runs {', '.join(idle)}: look at the log of the jobs process of each node"
@@ -156,9 +191,9 @@ def _readable(ctx: Context) -> Finding:
     return Finding("readable rows", ok=not rows, next=advice if rows else "")
 
 
-def _anchor(ctx: Context, anchored: Sequence[AnchoredHead]) -> Finding:
-    """Compare the rule book with the ends that were anchored outside the database."""
-    faults = anchoring.faults(ctx, anchored)
+def _anchor(ctx: Context, anchored: Sequence[AnchoredHead], ends: Sequence[Anchored]) -> Finding:
+    """Compare the last checkpoints and the rule book with what was anchored outside the database."""
+    faults = [*audit.anchor_faults(ctx, ends), *anchoring.faults(ctx, anchored)]
     advice = " ".join((*faults[:LISTED_BOUND], ANCHOR_ADVICE)) if faults else ""
     return Finding("anchor", ok=not faults, next=advice)
 
@@ -188,7 +223,7 @@ def _record(ctx: Context, reader: AccessReader, live: list[Node]) -> Iterator[Fi
         newest = reader.newest(AccessQuery(limit=1))
     # An unreadable journal is a finding. The other checks must still run.
     except HilumError as error:
-        yield Finding("journal", ok=False, next=f"{error.detail} Look at the disk and at the database.")
+        yield Finding("journal", ok=False, next=f"it cannot be read. {reason_of(error)}")
         return
     yield Finding("journal", ok=True)
     last = audit.newest_checkpoint(ctx)

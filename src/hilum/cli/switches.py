@@ -15,6 +15,7 @@ from hilum.cli.output import REFUSED, as_json, plain
 from hilum.cli.resources import MOMENT, json_option, show, show_one, sort_option, with_names
 from hilum.controls.models import SWITCH_SORTS, EngageOrder, Mode, Switch, Target, TargetKind
 from hilum.infra.context import Context
+from hilum.kernel.lists import counted
 
 PREVIEW = ("tenant", "launches", "encounters", "tokens", "people", "stand_ins")
 CONFIRMED_TRIES, CONFIRMED_EVERY_S = 10, 0.3
@@ -112,7 +113,11 @@ def engage(
 def _show_effect(engaged: dict[str, Any]) -> None:
     """Print how fast every worker confirmed a switch, and what was open to its target."""
     report = _confirmed(engaged["id"])
-    if report is None:
+    silent = report["workers_silent"] if report else {}
+    for node, count in silent.items():
+        told = f"not confirmed by {counted(count, 'worker')} of {node}, which refuses everything within two seconds if it cannot read the database"
+        click.secho(told, fg="yellow")
+    if report is None or silent or not report["confirmations"]:
         click.echo(f"see which workers confirmed it: hilum switch report {engaged['id']}")
     else:
         workers = len(report["confirmations"])
@@ -135,16 +140,17 @@ def _show_effect(engaged: dict[str, Any]) -> None:
 
 
 def _confirmed(switch_id: str) -> dict[str, Any] | None:
-    """Return the containment report of a switch once every worker has confirmed it; None if that takes too long or may not be seen."""
+    """Return the containment report of a switch once every worker has confirmed it, or after some seconds; None if it may not be seen."""
+    report: dict[str, Any] | None = None
     for _ in range(CONFIRMED_TRIES):
         time.sleep(CONFIRMED_EVERY_S)
         found = api.readable(f"/switches/{api.segment(switch_id)}/containment")
         if found is None:
             return None
-        report: dict[str, Any] = found["report"]
-        if report["confirmations"] and not any(report["workers_silent"].values()):
-            return report
-    return None
+        report = found["report"]
+        if report["confirmations"] and not report["workers_silent"]:
+            break
+    return report
 
 
 def _key(kind: str, named: str) -> str:
@@ -238,6 +244,23 @@ def release(switch_id: str, *, local: bool, json_: bool) -> None:
             fg="yellow",
             err=True,
         )
+
+
+@switch.command("confirm-failover")
+@click.option("--reason", required=True, help="What was lost and done again; it is recorded.")
+def confirm_failover(*, reason: str) -> None:
+    r"""Confirm on this host that a failover lost changes, and that somebody has done again what was lost.
+
+    Until then nodes refuse what either copy of the database forbids. From then on every node enforces what the database says, and only that.
+
+    \b
+    Example:
+      hilum switch confirm-failover --reason "standby lost 3 s; certification of Lumen withdrawn again"
+    """
+    from hilum.controls import service as controls
+
+    host.write(lambda ctx: controls.confirm_failover(ctx, reason))
+    click.echo("confirmed: every node enforces what the database says")
 
 
 @switch.command("report")

@@ -84,6 +84,7 @@ ACTION_WORDS: Mapping[str, str] = MappingProxyType(
         "contacts.domain.lapse": "recorded that the proof of a domain has lapsed",
         "contacts.domain.remove": "removed a domain",
         "contacts.link.send": "sent a link to prove an address",
+        "controls.failover.confirm": "confirmed a failover of the database that had lost changes",
         "controls.quota.set": "set a quota",
         "controls.switch.ask_release": "asked to release a kill switch",
         "controls.switch.engage": "engaged a kill switch",

@@ -14,6 +14,8 @@ SWITCHES = Part("switches")
 """The part of the facts that holds switches and the ends of full stops; its keys are targets."""
 QUOTAS = Part("quotas")
 """The part of the facts that holds quota overrides; its keys are ``<app>/<tenant>``."""
+FAILOVERS = Part("failovers")
+"""The part of the facts that counts how often a person confirmed a failover that had lost changes; it has no keys."""
 # The bound refuses and never forgets (security decision
 # 27): cutting a list off would drop a stop without a word.
 SWITCHES_BOUND = 10_000

@@ -9,7 +9,9 @@ from hilum.audit.models import Event
 from hilum.controls import policy, store
 from hilum.controls.models import (
     ENDS_KEPT_FOR,
+    FAILOVERS,
     QUOTAS,
+    REASON_BOUND,
     SWITCHES,
     SWITCHES_BOUND,
     WIDE,
@@ -26,7 +28,7 @@ from hilum.controls.models import (
     Target,
     TargetKind,
 )
-from hilum.infra import nodes
+from hilum.infra import epoch, nodes
 from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.errors import (
@@ -73,14 +75,41 @@ def engage(ctx: Context, order: EngageOrder, *, person_tenant: str | None = None
         tenant=tenant,
     )
     store.append_switch(ctx.tx, switch)
+    _announce(ctx, switch)
+    return switch
+
+
+def engage_lost(ctx: Context, switches: Iterable[Switch]) -> None:
+    """Engage again, under their ids, the switches that a failover lost: those that this copy of the database never had.
+
+    They are released like any other.
+    """
+    # In one order, since every worker does it at the same time.
+    for switch in sorted(switches, key=lambda switch: switch.id):
+        if switch.in_force(ctx.now) and store.append_switch(ctx.tx, switch):
+            _announce(ctx, switch)
+
+
+def confirm_failover(ctx: Context, reason: str) -> None:
+    """Record that a person did again what a failover lost: from now on nodes enforce what the database says, and only that. Raises Invalid.
+
+    For a command on the host.
+    """
+    if not 0 < len(reason.strip()) <= REASON_BOUND:
+        raise Invalid("reason_missing", f"Say why, in at most {REASON_BOUND} characters.")
+    ctx.advance_epoch(FAILOVERS)
+    audit.record(ctx, Event("controls.failover.confirm", facts={"reason": reason.strip()}))
+
+
+def _announce(ctx: Context, switch: Switch) -> None:
+    """Let every process read a switch that was engaged, and record it."""
     # Urgent: on PostgreSQL this change is notified, while others are found by the next poll. Its release is
     # not, since a late release forbids too much and never too little.
     ctx.advance_epoch(SWITCHES, str(switch.target), urgent=True)
     # Which nodes must confirm the switch, for the containment report: later the list of nodes is another one.
     live = {node.name: node.workers for node in nodes.list_nodes(ctx.tx) if node.live and not node.closed}
     facts = _facts(switch.target, switch) | {"nodes": live}
-    audit.record(ctx, Event("controls.switch.engage", tenant=tenant, facts=facts))
-    return switch
+    audit.record(ctx, Event("controls.switch.engage", tenant=switch.tenant, facts=facts))
 
 
 def release(ctx: Context, switch_id: str, *, counts: Callable[[str, datetime], bool]) -> Switch:
@@ -260,6 +289,12 @@ def switch_facts(ctx: Context, since: Since) -> Delta[SwitchIndex]:
     targets = [policy.parse_target(key) for key in since.named()]
     switches, ended = store.list_stops_on(ctx.tx, targets, ctx.now)
     return Delta(change=lambda before: policy.changed_index(before, targets, switches, ended))
+
+
+@keyed("")
+def failover_facts(ctx: Context, _since: Since) -> Delta[int]:
+    """Read how often a person confirmed a failover."""
+    return Delta(epoch.read_stamps(ctx.tx)[FAILOVERS].n)
 
 
 @keyed(r"app_[^/]+/[^/]+")

@@ -128,25 +128,25 @@ def _switch(row: Any) -> Switch:
     )
 
 
-def append_switch(tx: Connection, switch: Switch) -> None:
-    tx.execute(
-        switches.insert().values(
-            id=switch.id,
-            kind=switch.target.kind.value,
-            key=switch.target.key,
-            mode=switch.mode.value,
-            reason=switch.reason,
-            tenant=switch.tenant,
-            engaged_by=switch.engaged_by,
-            engaged_at=switch.engaged_at,
-            expires_at=switch.expires_at,
-            released_by="",
-            released_at=None,
-            release_asked_by="",
-            release_asked_at=None,
-            over_at=None,
-        )
-    )
+def append_switch(tx: Connection, switch: Switch) -> bool:
+    """Add a switch; return False if there is one with its id."""
+    row = {
+        "id": switch.id,
+        "kind": switch.target.kind.value,
+        "key": switch.target.key,
+        "mode": switch.mode.value,
+        "reason": switch.reason,
+        "tenant": switch.tenant,
+        "engaged_by": switch.engaged_by,
+        "engaged_at": switch.engaged_at,
+        "expires_at": switch.expires_at,
+        "released_by": "",
+        "released_at": None,
+        "release_asked_by": "",
+        "release_asked_at": None,
+        "over_at": None,
+    }
+    return tx.execute(insert_or_ignore(tx, switches).values(row)).rowcount == 1
 
 
 def get_switch(tx: Connection, switch_id: str) -> Switch:

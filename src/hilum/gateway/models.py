@@ -25,6 +25,8 @@ STALENESS_BOUND = timedelta(seconds=2)
 SNAPSHOT_POLL = timedelta(milliseconds=20)
 QUOTA_LAG = timedelta(seconds=30)
 """How much longer than the bound quotas may be behind: reading a million overrides takes seconds, and a late quota forbids nothing."""
+EARLIER_BOUND = 8
+"""Failovers that lost changes and that nobody confirmed; after more of them everything is refused, since no bound drops a stop."""
 FOLLOWED_AT_ONCE = 1_000
 """Changes of one part that the watching thread applies; more are left to the loader's thread."""
 NEWER_POLLS = 25
@@ -70,7 +72,11 @@ PERSON_QUOTA = Quota(rate_per_s=2.0, burst=60)
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything that enforcement must know beside the token, as of one epoch. One immutable value per process."""
+    """Everything that enforcement must know beside the token, as of one epoch. One immutable value per process.
+
+    ``earlier``: what was known of copies of the database that this one replaced without all their changes. It forbids what it forbade.
+    ``confirmations``: how often a person had confirmed such a failover by then.
+    """
 
     epoch: int = 0
     identity: IdentityFacts = field(default_factory=IdentityFacts)
@@ -81,6 +87,8 @@ class Snapshot:
     launches: LaunchFacts = field(default_factory=LaunchFacts)
     policies: PolicyFacts = field(default_factory=PolicyFacts)
     break_glass: BreakGlassFacts = field(default_factory=BreakGlassFacts)
+    confirmations: int = 0
+    earlier: "tuple[Snapshot, ...]" = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,9 @@ _CONDITIONAL = (
     "Conditional creates, updates, patches and deletes are not supported; search first, then write by id."
 )
 _NO_TOKEN = Deny(Reason.TOKEN_MISSING, "Send an access token: Authorization: Bearer.")
+_FAILOVER = (
+    "So it was before a failover of the database that lost changes; the platform's operator must confirm it."
+)
 _STALE = Deny(Reason.SNAPSHOT_STALE, "Current permissions could not be confirmed. Try again in a moment.")
 
 
@@ -87,7 +90,39 @@ def decide(incoming: GatewayRequest, snapshot: Snapshot | None, now: datetime) -
 
 
 def _judge(incoming: GatewayRequest, snapshot: Snapshot | None, now: datetime) -> Permit | Deny:
-    """Judge a request for which no answer is kept: the line of early returns."""
+    """Judge a request for which no answer is kept.
+
+    INVARIANT: what was forbidden before a failover that lost changes stays forbidden until a person confirms (ADR 162).
+    """
+    decision = _judge_by(incoming, snapshot, now)
+    for earlier in () if snapshot is None else snapshot.earlier:
+        if isinstance(decision, Permit):
+            decision = _united(decision, _judge_by(incoming, earlier, now))
+    return decision
+
+
+def _united(permit: Permit, earlier: Permit | Deny) -> Permit | Deny:
+    """Return a permit if the facts from before a failover permit the same; else why not."""
+    if isinstance(earlier, Deny):
+        return Deny(earlier.reason, f"{earlier.detail} {_FAILOVER}")
+    # An emergency access widens what is shown, not what is granted, and may have begun since.
+    before, after = (replace(one, access=replace(one.access, glass=None)) for one in (earlier, permit))
+    return permit if is_same_grant(before, after) else Deny(Reason.SCOPE_INSUFFICIENT, _FAILOVER)
+
+
+def _scope_stops(
+    snapshot: Snapshot, token: AccessToken, now: datetime, *, writes: bool
+) -> controls.ScopeStops | None:
+    """Return what switches take out of every grant; those from before a failover too."""
+    own = controls.scope_stops(snapshot.controls.switches, now, issued_at=token.issued_at, writes=writes)
+    if not snapshot.earlier:
+        return own
+    stops = [own, *(_scope_stops(facts, token, now, writes=writes) for facts in snapshot.earlier)]
+    return lambda scope, type_: any(stop is not None and stop(scope, type_) for stop in stops)
+
+
+def _judge_by(incoming: GatewayRequest, snapshot: Snapshot | None, now: datetime) -> Permit | Deny:
+    """Judge a request by one copy of the facts: the line of early returns."""
     token = incoming.token
     if token is None:
         return _NO_TOKEN
@@ -106,8 +141,8 @@ def _judge(incoming: GatewayRequest, snapshot: Snapshot | None, now: datetime) -
         return token
     if fault := _token_fault(token, incoming.proof, snapshot, now):
         return fault
-    letter, switches = LETTERS[request.interaction], snapshot.controls.switches
-    stops = controls.scope_stops(switches, now, issued_at=token.issued_at, writes=bool(letter & WRITES))
+    letter = LETTERS[request.interaction]
+    stops = _scope_stops(snapshot, token, now, writes=bool(letter & WRITES))
     need = Need(token.hash, incoming.tenant, incoming.purpose, incoming.source, request.type, letter)
     entitled = entitlement_of(need, token, snapshot, now, stops)
     if isinstance(entitled, Deny):
@@ -154,9 +189,11 @@ def unread_fault(incoming: GatewayRequest, snapshot: Snapshot | None, now: datet
 
 def statement_fault(tenant: TenantId, snapshot: Snapshot, now: datetime) -> Deny | None:
     """Return why a tenant's capability statement is not read now. It is public, but after a full stop the platform does not call the server either."""
-    index = snapshot.controls.switches
-    stop = controls.stopped_by(index, Subject(tenant=tenant), now=now, issued_at=None)
-    return None if stop is None else Deny(Reason.SWITCH_ENGAGED, "A kill switch stops this FHIR server.")
+    stops = (
+        controls.stopped_by(facts.controls.switches, Subject(tenant=tenant), now=now, issued_at=None)
+        for facts in (snapshot, *snapshot.earlier)
+    )
+    return None if not any(stops) else Deny(Reason.SWITCH_ENGAGED, "A kill switch stops this FHIR server.")
 
 
 def sunset_notice(permit: Permit) -> Mapping[str, str]:

@@ -7,6 +7,9 @@ another thread, so that it never delays a switch; meanwhile that part is not con
 The snapshot's age is the monotonic time since its oldest part was confirmed to be the database's present one. Past the bound there is
 no snapshot, and the gateway refuses: a worker that cannot learn of a switch must not act as if there were none. Quotas alone may be
 behind for longer (QUOTA_LAG).
+
+A failover may lose commits. What was known of the copy before stays in the snapshot (``Snapshot.earlier``), and switches that the other
+copy lacks are engaged there again, until a person confirms (ADR 162).
 Source: security decisions 7 and 27
 """
 
@@ -24,9 +27,10 @@ from hilum.breakglass.models import BREAK_GLASS
 from hilum.consent import service as consent
 from hilum.consent.models import CONSENT
 from hilum.controls import service as controls
-from hilum.controls.models import QUOTAS, SWITCHES, ControlFacts, Switch, SwitchIndex, Target
+from hilum.controls.models import FAILOVERS, QUOTAS, SWITCHES, ControlFacts, Switch, SwitchIndex, Target
 from hilum.controls.policy import parse_target
 from hilum.gateway.models import (
+    EARLIER_BOUND,
     FOLLOWED_AT_ONCE,
     NEWER_POLLS,
     QUOTA_LAG,
@@ -71,6 +75,7 @@ _FACTS: dict[Part, Facts[Any]] = {
     REGISTRY: installations.facts,
     POLICIES: policies.facts,
     QUOTAS: controls.quota_facts,
+    FAILOVERS: controls.failover_facts,
 }
 """Every part, the most urgent first."""
 _URGENT = frozenset({SWITCHES})
@@ -79,6 +84,8 @@ _READ_WHOLE = frozenset({POLICIES})
 """Read whole at each change, however few there are: a rule book may take long to parse."""
 _MAY_LAG = {QUOTAS: QUOTA_LAG}
 _STALE_AFTER_S = STALENESS_BOUND.total_seconds()
+_OF_NO_COPY = Stamp(-1)
+"""The stamp of a part that was read from another copy of the database: no copy has it."""
 LOAD_PAUSE_S, LOAD_PAUSE_BOUND_S = 0.1, 5.0
 """The pause after a load that failed: the first, and the longest."""
 _log = logs.get("gateway")
@@ -111,14 +118,16 @@ class SnapshotKeeper:
         load: Reader | None = None,
         on_stop: StopListener | None = None,
         on_other_copy: Callable[[], None] = lambda: None,
+        on_lost: Callable[[list[Switch]], None] = lambda _: None,
     ) -> None:
         """``load`` reads whole parts, at start and in the loader's thread; without it ``read`` does.
 
-        ``on_other_copy`` is called when the database turned out to be another copy, so that connections to the old one are closed.
+        ``on_other_copy`` is called when the database turned out to be another copy, so that connections to the old one are closed;
+        ``on_lost``, in a thread of its own, with the switches that were known and that the other copy lacks.
         """
         self._read, self._signal, self._clock, self._on_stop = read, signal, clock, on_stop
         self._load = load or read
-        self._on_other_copy = on_other_copy
+        self._on_other_copy, self._on_lost = on_other_copy, on_lost
         # The pause after the last failed load of a part, and when it ends.
         self._failed: dict[Part, tuple[float, float]] = {}
         self._parts: dict[Part, _Held] = {}
@@ -128,6 +137,7 @@ class SnapshotKeeper:
         self._loading: set[Part] = set()
         self._lock = Lock()
         self._snapshot: Snapshot | None = None
+        self._earlier: tuple[Snapshot, ...] = ()
         self._unpublished = False
         self._unreported: list[Switch] = []
         self._confirmed_at = float("-inf")
@@ -138,8 +148,10 @@ class SnapshotKeeper:
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="facts")
 
     def current(self) -> Snapshot | None:
-        """Return the snapshot; None if it was not confirmed within the bound."""
+        """Return the snapshot; None if it was not confirmed within the bound, or too many failovers wait for a person."""
         if self._clock.monotonic() - self._confirmed_at > _STALE_AFTER_S:
+            return None
+        if len(self._earlier) > EARLIER_BOUND:
             return None
         return self._snapshot
 
@@ -216,6 +228,16 @@ class SnapshotKeeper:
             _log.error("gateway.snapshot.other_copy")
             self._on_other_copy()
             self._seen = Stamps()
+
+    def _keep_earlier(self, part: Part) -> None:
+        """Keep what was known, since this copy of the database lacks changes of a part; from now on everything is of no copy until it is read."""
+        _log.error("gateway.snapshot.changes_lost", part=part)
+        with self._lock:
+            if (last := self._snapshot) is not None:
+                self._earlier = (*last.earlier, replace(last, earlier=()))
+            self._parts = {name: replace(held, stamp=_OF_NO_COPY) for name, held in self._parts.items()}
+        self._unverified = set(self._parts)
+        self._on_other_copy()
 
     def _is_behind(self) -> bool:
         return any(
@@ -295,9 +317,14 @@ class SnapshotKeeper:
 
     def _since(self, ctx: Context, part: Part) -> Since:
         held = self._parts.get(part)
-        if held is None or part in self._unverified:
+        if held is None:
             return EVERYTHING
-        changes = epoch.changes(ctx.tx, part, held.stamp, self._seen[part])
+        changes = None
+        if part not in self._unverified:
+            changes = epoch.changes(ctx.tx, part, held.stamp, self._seen[part])
+        # A copy that lost commits may have made more since, so that its counts are ahead.
+        if changes is None and epoch.has_parted(ctx.tx, part, held.stamp, self._seen[part]):
+            self._keep_earlier(part)
         return EVERYTHING if changes is None else _FACTS[part].understood(Since(changes))
 
     def _load_whole(self, part: Part) -> None:
@@ -305,7 +332,11 @@ class SnapshotKeeper:
 
         def verb(ctx: Context) -> tuple[Stamp, Delta[Any]]:
             epoch.use_repeatable_read(ctx.tx)
-            return epoch.read(ctx.tx)[part], _FACTS[part](ctx, EVERYTHING)
+            stamp, held = epoch.read(ctx.tx)[part], self._parts.get(part)
+            # Only the watching thread changes copies: it keeps what was known before.
+            if held is not None and epoch.has_parted(ctx.tx, part, held.stamp, stamp):
+                raise Unavailable("database_differs", "The database is not the one that was read before.")
+            return stamp, _FACTS[part](ctx, EVERYTHING)
 
         try:
             asked_at, breaks = self._clock.monotonic(), self._breaks
@@ -337,10 +368,15 @@ class SnapshotKeeper:
         self, part: Part, stamp: Stamp, delta: Delta[Any], asked_at: float, since: Since = EVERYTHING
     ) -> None:
         held = self._parts.get(part)
-        value = delta.applied(None if held is None else held.value)
+        is_of_other_copy = held is not None and held.stamp is _OF_NO_COPY
+        # A part may refuse to go back. What it goes back from stays in force beside it.
+        value = delta.applied(None if held is None or is_of_other_copy else held.value)
         with self._lock:
             self._parts[part] = _Held(stamp, value, asked_at)
             self._unpublished = True
+        if part == SWITCHES and held is not None and is_of_other_copy:
+            # Compared the other way round: engaged in the copy before, and not in this one.
+            self._stop_notifier.submit(self._on_lost, _newly_engaged(value, held.value, held.value.engaged))
         if part == SWITCHES and held is not None and self._on_stop is not None:
             # For the metric and the record of how long a stop
             # took to arrive; enforcement does not depend on it.
@@ -357,7 +393,8 @@ class SnapshotKeeper:
             self._unpublished = False
             value = {part: held.value for part, held in self._parts.items()}
             total = sum(held.stamp.n for held in self._parts.values())
-            last = self._snapshot
+            last, confirmed = self._snapshot, value[FAILOVERS]
+            self._earlier = tuple(facts for facts in self._earlier if facts.confirmations >= confirmed)
             snapshot = Snapshot(
                 total,
                 identity=value[IDENTITY],
@@ -368,6 +405,8 @@ class SnapshotKeeper:
                 launches=value[LAUNCHES],
                 policies=value[POLICIES],
                 break_glass=value[BREAK_GLASS],
+                confirmations=confirmed,
+                earlier=self._earlier,
             )
             self._snapshot = snapshot if last is None else replace(snapshot, epoch=max(total, last.epoch + 1))
             self._judge_age()

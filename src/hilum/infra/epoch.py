@@ -213,6 +213,15 @@ def changes(tx: Connection, part: Part, since: Stamp, until: Stamp) -> tuple[Cha
     return tuple(Change(row.n, row.key, row.at) for row in rows)
 
 
+def has_parted(tx: Connection, part: Part, since: Stamp, until: Stamp) -> bool:
+    """Check whether ``until`` is of another copy of the database than ``since``, also where it is ahead; False if that is not known any longer."""
+    if until.n <= since.n:
+        return until != since
+    after = select(fact_change.c.before).where(fact_change.c.part == part, fact_change.c.n == since.n + 1)
+    before = tx.execute(after.limit(1)).scalar()
+    return before is not None and before != since.mark
+
+
 def purge(tx: Connection, now: datetime) -> int:
     """Delete changes older than CHANGES_KEPT, at most PURGE_BATCH rows; return how many. Call again until it returns 0."""
     old = (

@@ -94,6 +94,9 @@ def current_facts(ctx: Context, part: Part, facts: Facts[V]) -> V:
         return value
     # None where the rows do not lead from the cached stamp to the present one without a gap.
     changes = None if cached is None else epoch.changes(ctx.tx, part, cached[0], stamp)
+    # A part may refuse to go back, but not after a failover that lost its changes.
+    if changes is None and cached is not None and epoch.has_parted(ctx.tx, part, cached[0], stamp):
+        cached = None
     value = facts(ctx, Since(changes)).applied(None if cached is None else cached[1])
     view.cache.put(part, current_facts, stamp, value)
     return value

@@ -36,8 +36,8 @@ def _not_before(read: PolicyFacts, held: PolicyFacts) -> PolicyFacts:
     """Return the facts that were read. Raises Unavailable if the process held later ones."""
     if read.last < held.last or (read.last == held.last and read.head != held.head):
         detail = (
-            f"The rule book's last application is {read.last}, and this process has seen number {held.last}. After a failover that lost"
-            " it, start this node again and apply that version again; otherwise applications were deleted from the database."
+            f"The rule book's last application is {read.last}, and this process has seen number {held.last}: applications were deleted from the"
+            " database."
         )
         raise Unavailable("policy_went_back", detail)
     return read

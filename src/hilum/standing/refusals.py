@@ -56,7 +56,7 @@ TABLE: Mapping[tuple[Reason | str, str], Explanation] = MappingProxyType(
     {
         (Reason.APP_SUSPENDED, ""): Explanation(
             "This app is suspended by the platform, so nobody can use it now, also where it was open. Nothing is wrong with your account.",
-            _SECURITY,
+            SECURITY,
             "Go on without it. " + _ASK,
         ),
         (Reason.SWITCH_ENGAGED, FULL_STOP): Explanation(

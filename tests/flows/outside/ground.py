@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -33,6 +33,21 @@ ADMINISTRATORS = {"general": "admin.hall", "children": "admin.ortega", "clinic":
 ENDS = (SystemClock().now() + timedelta(days=60)).isoformat()
 REDIRECT, LAUNCH = "http://127.0.0.1:9009/callback", "http://127.0.0.1:9009/launch"
 """Of apps that a test registers: nothing listens there."""
+
+
+UNCONFIRMED = 503
+"""What a busy machine may answer at any time: it could not be confirmed within the bound what holds."""
+
+
+async def answered_within(ask: Callable[[], Awaitable[httpx2.Response]], status: int) -> None:
+    """Ask until the answer is ``status`` and remains so. What is asked after the bound is never decided by what held before."""
+    begun = asked = time.monotonic()
+    while (answer := await ask()).status_code != status:
+        bound = PATIENCE_S if answer.status_code == UNCONFIRMED else SWITCH_WITHIN_S
+        assert asked - begun < bound, (answer.status_code, answer.text)
+        asked = time.monotonic()
+    for _ in range(5):
+        assert (await ask()).status_code in {status, UNCONFIRMED}
 
 
 @dataclass

@@ -14,22 +14,8 @@ from hilum.infra.context import Trace
 from hilum.infra.nodes import BEAT
 from hilum.installations import service as installations
 from hilum.kernel.actor import SYSTEM
-from tests.flows.outside.ground import PATIENCE_S, SWITCH_WITHIN_S, Grant, Outside, refreshed, refused_grant
+from tests.flows.outside.ground import PATIENCE_S, Grant, Outside, answered_within, refreshed, refused_grant
 from tests.sim.nodes import Nodes
-
-UNCONFIRMED = 503
-"""What a busy machine may answer at any time: it could not be confirmed within the bound what holds."""
-
-
-async def answered_within(ask: Callable[[], Awaitable[httpx2.Response]], status: int) -> None:
-    """Ask until the answer is ``status`` and remains so. What is asked after the bound is never decided by what held before."""
-    begun = asked = time.monotonic()
-    while (answer := await ask()).status_code != status:
-        bound = PATIENCE_S if answer.status_code == UNCONFIRMED else SWITCH_WITHIN_S
-        assert asked - begun < bound, (answer.status_code, answer.text)
-        asked = time.monotonic()
-    for _ in range(5):
-        assert (await ask()).status_code in {status, UNCONFIRMED}
 
 
 async def introspected(outside: Outside, token: str) -> dict[str, Any]:

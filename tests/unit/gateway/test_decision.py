@@ -506,6 +506,42 @@ def test_each_further_check_refuses_with_its_own_reason(
     assert reason(asked, held, snapshot) is expected, case
 
 
+@pytest.mark.parametrize(
+    ("case", "expected", "asked", "held", "snapshot"), REFUSED, ids=[row[0] for row in REFUSED]
+)
+def test_what_was_refused_before_a_failover_that_lost_changes_is_refused_after_it(
+    case: str, expected: Reason, asked: GatewayRequest, held: AccessToken | Deny, snapshot: Snapshot
+) -> None:
+    """ADR 162: the copy that answers now lacks the change because of which it was refused."""
+    # A scope that a lost switch took out of the grant is missing from it.
+    expected = Reason.SCOPE_INSUFFICIENT if "scope stopped" in case else expected
+
+    assert reason(asked, held, replace(SNAPSHOT, earlier=(snapshot,))) is (reason(asked, held) or expected)
+
+
+def test_a_scope_that_was_stopped_before_a_failover_adds_nothing_to_what_another_scope_shows() -> None:
+    """ADR 162: the switch on one of two scopes is lost; the request passes by the other, for itself and for what it includes."""
+    held = token(
+        "user/Observation.rs", "patient/Observation.rs", "patient/Provenance.rs", "user/Provenance.rs"
+    )
+    stopped = with_switch(Target(TargetKind.SCOPE, "user/*.rs"))
+    united = permit(ask("Observation?patient=p1"), held, replace(SNAPSHOT, earlier=(stopped,)))
+
+    assert {rule.text for rule in grant_rules(united.access, "Observation", READ)} == {
+        "patient/Observation.rs"
+    }
+    assert {rule.text for rule in grant_rules(united.access, "Provenance", READ)} == {"patient/Provenance.rs"}
+
+
+def test_a_grant_that_was_narrower_before_a_failover_is_not_used_at_all() -> None:
+    """ADR 162: which of both is narrower is for a person to find out."""
+    held = token("user/Observation.rs", "patient/Observation.rs")
+    narrowed = with_installation(scopes=("launch", "patient/Observation.rs"))
+
+    assert reason(ask(), held, narrowed) is None
+    assert reason(ask(), held, replace(SNAPSHOT, earlier=(narrowed,))) is Reason.SCOPE_INSUFFICIENT
+
+
 PERMITTED: list[tuple[str, GatewayRequest, AccessToken, Snapshot]] = [
     (
         "a read under a read-only switch",

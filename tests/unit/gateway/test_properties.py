@@ -193,6 +193,39 @@ def test_revoking_anything_never_turns_deny_into_permit(
     assert reaches(decide(asked, held)) or not reaches(decide(asked, held, revoked))
 
 
+FACTS = st.sampled_from(
+    [
+        SNAPSHOT,
+        replace(SNAPSHOT, tokens=TokenFacts(revoked_tokens=frozenset({TOKEN.hash}))),
+        replace(SNAPSHOT, launches=LaunchFacts(moved=frozenset({TOKEN.launch}))),
+        with_client(active=False),
+        with_client(certified_scopes=("launch", "patient/Observation.rs")),
+        with_installation(scopes=("launch", "patient/Observation.rs", "user/Observation.rs")),
+        with_installation(roles=frozenset({"nurse"})),
+    ]
+)
+
+
+@given(asked=ASKS, scopes=SCOPES, who=WHO, facts=st.lists(FACTS, min_size=2, max_size=3), data=st.data())
+@settings(max_examples=effort(80, 5_000), deadline=None)
+def test_what_two_copies_permit_together_each_of_them_permits(
+    asked: GatewayRequest, scopes: tuple[str, ...], who: dict[str, Any], facts: list[Snapshot], data: Any
+) -> None:
+    """ADR 162: the union of the copies before and after a failover turns no Deny of either into a permit."""
+    copies = [switched(one, data.draw(SWITCHES)) for one in facts]
+    token = replace(TOKEN, scopes=scopes, **who)
+    united = decide(asked, token, replace(copies[0], earlier=tuple(copies[1:])))
+    alone = [decide(asked, token, copy) for copy in copies]
+
+    if isinstance(united, Permit):
+        for permit in alone:
+            assert isinstance(permit, Permit)
+            assert {grant.text for grant in united.grants} <= {grant.text for grant in permit.grants}
+    else:
+        differ = any(copy != copies[0] for copy in copies)
+        assert differ or not reaches(alone[0]), "copies that agree forbid no more than each of them"
+
+
 @given(asked=ASKS, scopes=SCOPES, who=WHO)
 @settings(max_examples=effort(50, 10_000), deadline=None)
 def test_a_refusal_has_a_reason_and_a_sentence(
