@@ -94,7 +94,10 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "What apps did, by app, person or patient, and what people changed. Open a line to see why it was answered so.",
             "hilum audit accesses",
         ),
-        "tenant.switches": ("Stop an app or a person here; it acts within a second.", "hilum switch engage"),
+        "tenant.switches": (
+            "Stop an app or a person here; it acts within two seconds.",
+            "hilum switch engage",
+        ),
         "tenant.emergencies": (
             "When clinicians stated an emergency, and restricted records of the patient whose chart was open were readable for some minutes. Somebody else reviews each use in time. Settings that allow more take two administrators.",
             "hilum break-glass list",

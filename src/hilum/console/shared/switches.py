@@ -71,7 +71,7 @@ def _list(visit: Visit) -> List:
         many="switches",
         empty=Empty(
             "Nothing was ever stopped",
-            "A switch stops an app, a person or more within a second.",
+            "A switch stops an app, a person or more within two seconds.",
             address(at(visit, "stop")) if may else "",
             "Stop something",
         ),
@@ -89,7 +89,7 @@ async def show_list(visit: Visit) -> Response:
     return await visit.show_list(
         _list(visit),
         lambda ctx, asked: _listed(ctx, visit, asked),
-        lead="A switch takes effect on every worker within a second, and stays in force until it is released.",
+        lead="A switch takes effect on every worker within two seconds, and stays in force until it is released.",
         action=action,
     )
 
