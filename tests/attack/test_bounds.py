@@ -239,7 +239,7 @@ def test_a_body_has_a_deadline_and_a_minimum_rate(running: Running) -> None:
     with connections(running, 2 * len(asked)) as made:
         for at, one in enumerate(made):
             path, kind, token = asked[at % len(asked)]
-            one.ask("POST", path, kind, "Content-Length: 60000", *filter(None, [token]))
+            one.ask("POST", path, kind, "Content-Length: 6000", *filter(None, [token]))
         trickling = made[len(asked) :]
         for _ in range(int(BODY_GRACE_S) + 1):
             for one in trickling:

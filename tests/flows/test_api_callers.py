@@ -16,6 +16,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.signin.models import TOKEN_USE_NOTED_EVERY
 from hilum.standards.strangers import RECORDED_BOUND
 from hilum.switchboard import service as switchboard
+from hilum.web.bounds import API_BODY_BOUND
 from tests.effort import FULL
 from tests.flows.control_site import TRACE, ControlSite, build, problem
 from tests.sim.site_client import SiteClient
@@ -119,6 +120,68 @@ def test_no_route_reads_a_body_or_a_parameter_for_somebody_whom_it_is_not_for(si
 
 def is_for(role: str, roles: list[str], who: str) -> bool:
     return bool({"oneself", role} & set(roles)) or ("staff" in roles and who in {"otto", "rita", "sam"})
+
+
+def names(count: int) -> dict[str, int]:
+    return {str(n): 0 for n in range(count)}
+
+
+# Who calls, the path, how many unknown names the body has, and the answer.
+HEAVY = [
+    ("", "/tokens", 105_000, 413, "body_too_large"),
+    ("ann", "/tokens/confirm", 105_000, 413, "body_too_large"),
+    ("", "/tokens", 600, 400, "body_too_complex"),
+    ("ann", "/tokens/confirm", 600, 400, "body_too_complex"),
+    ("root", "/vendors", 105_000, 413, "body_too_large"),
+    ("root", "/vendors", 5_000, 400, "body_too_complex"),
+    ("root", "/policies/versions", 120_000, 413, "body_too_large"),
+    ("root", "/policies/versions", 90_000, 400, "body_too_complex"),
+]
+
+
+@pytest.mark.parametrize(("who", "path", "count", "status", "code"), HEAVY)
+def test_a_body_of_unknown_names_is_refused_before_each_costs_an_error(
+    site: ControlSite, who: str, path: str, count: int, status: int, code: str
+) -> None:
+    """Security decision 26: an answer of 422 would show that each name was validated."""
+    problem(site.api(who).post(path, json=names(count)), status, code)
+
+
+@pytest.mark.parametrize("deep", [names(5_000), [0] * 5_000, [[0]] * 2_500, {"a": [names(2_000)] * 3}])
+def test_names_and_entries_count_at_every_depth(site: ControlSite, deep: Any) -> None:
+    problem(site.api("root").post("/vendors", json={"name": deep}), 400, "body_too_complex")
+
+
+def test_a_query_of_unknown_names_is_refused_before_each_costs_an_error(site: ControlSite) -> None:
+    query = "&".join(f"{n}=1" for n in range(5_000))
+
+    problem(site.api().get(f"/defect-figures?{query}"), 400, "query_too_long")
+
+
+LARGE = {
+    "PUT /api/v1/apps/{app}/profile",
+    "POST /api/v1/apps/{app}/versions",
+    "POST /api/v1/policies/validate",
+    "POST /api/v1/policies/versions",
+    "PUT /api/v1/request-rules",
+    "POST /api/v1/request-rules/try",
+    "POST /api/v1/submissions",
+    "PUT /api/v1/submissions/{submission}",
+    "POST /api/v1/submissions/{submission}/lenses/{lens}/judge",
+    "PUT /api/v1/tenants/{tenant}/branding",
+}
+
+
+def test_only_roles_may_send_a_large_body_and_only_where_a_field_needs_it(site: ControlSite) -> None:
+    """Security decision 26."""
+    declared = {
+        f"{method} {path}": (operation["x-body-bound"], {"anyone", "oneself"} & set(operation["x-audience"]))
+        for method, path, operation in operations(site)
+        if "x-body-bound" in operation
+    }
+
+    assert {route for route, (bound, _) in declared.items() if bound > API_BODY_BOUND} == LARGE
+    assert all(bound <= API_BODY_BOUND for bound, open_to_all in declared.values() if open_to_all)
 
 
 def test_a_permitted_caller_sees_what_is_wrong_with_the_request(site: ControlSite) -> None:

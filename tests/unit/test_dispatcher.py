@@ -8,7 +8,7 @@ import pytest
 
 from hilum.app.asgi import Dispatcher
 from hilum.app.refusals import refuse_plainly
-from hilum.web.bounds import Limits, RequestsInProgress
+from hilum.web.bounds import Limits, RefusalDelay, RequestsInProgress
 from tests.sim.world import SeededIds
 
 PROXY, OUTER = "10.0.0.1", "10.0.0.2"
@@ -18,7 +18,8 @@ Headers = list[tuple[bytes, bytes]]
 class Site:
     """A dispatcher before an application that answers with the source, once it is let go."""
 
-    def __init__(self, **limits: int) -> None:
+    def __init__(self, status: int = 200, delay: RefusalDelay | None = None, **limits: int) -> None:
+        self.status = status
         self.go = asyncio.Event()
         self.go.set()
         self.fails = False
@@ -32,6 +33,7 @@ class Site:
             lifespan=self._life,
             refuse=refuse_plainly,
             in_progress=self.in_progress,
+            refusal_delay=delay,
         )
 
     @asynccontextmanager
@@ -42,7 +44,7 @@ class Site:
         await self.go.wait()
         if self.fails:
             raise RuntimeError("a bug")
-        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.start", "status": self.status, "headers": []})
         await send({"type": "http.response.body", "body": scope["state"]["source"].encode()})
 
     async def ask(self, client: str, *headers: tuple[str, str]) -> tuple[int, dict[str, str], str]:
@@ -149,3 +151,21 @@ def test_a_callers_id_that_holds_a_secret_is_not_kept(sent: str) -> None:
         return (await Site().ask("198.51.100.1", ("x-request-id", sent)))[1]
 
     assert "x-correlation-id" not in asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("status", "counts"),
+    [(200, False), (303, False), (404, False), (503, False)]
+    + [(status, True) for status in (400, 401, 403, 413, 422, 429)],
+)
+def test_every_refusal_of_a_network_counts_towards_its_delay(status: int, counts: bool) -> None:
+    """Security decision 26: whatever a stranger is refused for, a loop of it is slowed down."""
+    delay = RefusalDelay(burst=2, rate=0)
+    site = Site(status, delay)
+
+    async def ask() -> float:
+        for _ in range(2):
+            await site.ask("2001:db8::1")
+        return delay.delay_s("2001:db8::/64", asyncio.get_running_loop().time())
+
+    assert (asyncio.run(ask()) > 0) == counts

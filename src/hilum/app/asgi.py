@@ -22,8 +22,8 @@ from hilum.standards.fhir.requests import BODY_BOUND as FHIR_BODY_BOUND
 from hilum.standards.networks import network_of
 from hilum.web.asgi import App, Message, Receive, Scope, Send
 from hilum.web.bounds import (
-    API_BODY_BOUND,
     INCOMPLETE,
+    LARGE_BODY_BOUND,
     PAGE_BODY_BOUND,
     Body,
     RefusalDelay,
@@ -35,6 +35,8 @@ CORRELATION_BOUND = 128
 HOPS_BOUND = 32
 """How many addresses of ``X-Forwarded-For`` are read, from the nearest: a client may send thousands."""
 _CORRELATION_CHARS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:")
+REFUSED = frozenset({400, 401, 403, 413, 422, 429})
+"""Statuses of refusals that count towards the delay of a network: strangers get each of them without a credential."""
 _CLOSE = (b"connection", b"close")
 _FRAMED_TWICE = Invalid("framing_ambiguous", "Send exactly one of Content-Length or Transfer-Encoding.")
 _HOST_MISSING = Invalid("host_ambiguous", "A request carries exactly one Host header.")
@@ -211,8 +213,8 @@ class Dispatcher:
             if message["type"] == "http.response.start":
                 metrics.SITE_REQUESTS.add(kind, str(message["status"]))
                 metrics.SITE_SECONDS.observe(clock() - begun, kind)
-                if message["status"] == 401:
-                    # Beyond a burst, refusals of one network are delayed, so that guessing in a loop costs others little.
+                if message["status"] in REFUSED:
+                    # Beyond a burst, refusals of one network are delayed, so that a loop of them costs others little.
                     await self._refusal_delay.hold(network)
             await send(message)
 
@@ -293,7 +295,8 @@ def _read_heads(scope: Scope) -> _Heads:
 def _body_bound(path: str, method: str) -> int:
     if is_fhir(path):
         return BINARY_BODY_BOUND if method == "POST" and path.endswith("/fhir/Binary") else FHIR_BODY_BOUND
-    return API_BODY_BOUND if path.startswith("/api/") else PAGE_BODY_BOUND
+    # A route of the API lowers it to its own.
+    return LARGE_BODY_BOUND if path.startswith("/api/") else PAGE_BODY_BOUND
 
 
 def _clean(correlation: bytes) -> str:

@@ -213,7 +213,9 @@ def _tenants(router: APIRouter, kit: Kit, seal: Seal) -> None:
 
 
 def _branding(router: APIRouter, kit: Kit) -> None:
-    @router.put("/tenants/{tenant}/branding", openapi_extra=audience("platform_admin", "administrator"))
+    @router.put(
+        "/tenants/{tenant}/branding", openapi_extra=audience("platform_admin", "administrator", large=True)
+    )
     async def set_branding(request: Request, tenant: Id, body: BrandingAsked) -> TenantShown:
         """Set the colour and the logo that the hospital's sign-in, consent and connected-apps pages show; what is left out stays."""
         logo = None if body.logo is None else await pictures.decoded(body.logo, "logo")

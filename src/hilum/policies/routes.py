@@ -51,7 +51,9 @@ from hilum.web.kit import Kit
 
 Number = Annotated[int, Field(ge=0, le=NUMBER_BOUND)]
 OWNERS = audience("platform_admin")
+AUTHORS = audience("platform_admin", large=True)
 STAFF = audience("staff")
+VALIDATORS = audience("staff", large=True)
 READERS = audience("staff", "administrator")
 
 
@@ -330,7 +332,7 @@ def api(kit: Kit, used: Used) -> APIRouter:
 
 
 def _versions(router: APIRouter, kit: Kit) -> None:
-    @router.post("/policies/versions", status_code=201, response_model=VersionShown, openapi_extra=OWNERS)
+    @router.post("/policies/versions", status_code=201, response_model=VersionShown, openapi_extra=AUTHORS)
     async def add_version(request: Request, body: VersionAsked) -> object:
         """Add a version of the rule book, signed. It is in force nowhere until it is applied."""
         verb = partial(service.add_version, document=body.document, base=body.base, note=body.note)
@@ -349,7 +351,7 @@ def _versions(router: APIRouter, kit: Kit) -> None:
         shown = VersionShown.model_validate(version).model_dump()
         return BookShown(**shown, document=orjson.loads(version.document))
 
-    @router.post("/policies/validate", openapi_extra=STAFF)
+    @router.post("/policies/validate", openapi_extra=VALIDATORS)
     async def validate(request: Request, body: DocumentAsked) -> ValidationShown:
         """Validate a document without storing it, and list everything that is wrong."""
         book, faults = await run_read(kit, request, partial(service.validate, document=body.document))

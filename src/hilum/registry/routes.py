@@ -259,7 +259,9 @@ class CertificationShown(Shown):
 REGISTRARS = audience("platform_admin")
 READERS = audience("staff", "administrator", "member")
 DEVELOPERS = audience("platform_admin", "vendor_owner", "vendor_developer")
+WRITERS = audience("platform_admin", "vendor_owner", "vendor_developer", large=True)
 OWNERS = audience("platform_admin", "vendor_owner")
+PROFILERS = audience("platform_admin", "vendor_owner", large=True)
 
 
 def api(
@@ -347,9 +349,7 @@ def _vendors_and_apps(router: APIRouter, kit: Kit) -> None:
             certifications=tuple(map(MovedShown.model_validate, certifications)),
         )
 
-    @router.post(
-        "/apps/{app}/versions", status_code=201, response_model=VersionShown, openapi_extra=DEVELOPERS
-    )
+    @router.post("/apps/{app}/versions", status_code=201, response_model=VersionShown, openapi_extra=WRITERS)
     async def add_version(request: Request, app: Id, body: VersionAsked) -> object:
         """Add a version of an app, with the workflows and placements that it is made for."""
         order = _new_version(body)
@@ -406,7 +406,7 @@ def _profiles(router: APIRouter, kit: Kit) -> None:
         """Show what a vendor states about an app, and which statements are missing before it can be submitted."""
         return _profile(*await run_read(kit, request, partial(service.view_profile, app_id=AppId(app))))
 
-    @router.put("/apps/{app}/profile", openapi_extra=OWNERS)
+    @router.put("/apps/{app}/profile", openapi_extra=PROFILERS)
     async def save_profile(request: Request, app: Id, body: ProfileAsked) -> ProfileShown:
         """Replace what a vendor states about an app. ``revision`` is the one that was read; after another change it is refused (409)."""
         stated = body.model_dump()

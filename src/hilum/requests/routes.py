@@ -39,6 +39,7 @@ ASKERS = audience(*STAFF_OF_A_HOSPITAL, "vendor_owner", "vendor_developer")
 LOOKERS = audience(*STAFF_OF_A_HOSPITAL, "vendor_owner", "vendor_developer", "staff")
 READERS = audience("staff", "administrator")
 DECIDERS = audience("administrator")
+RULERS = audience("administrator", large=True)
 TRY_BATCH = 1_000
 """Past requests that one call of a dry run judges."""
 
@@ -162,7 +163,7 @@ def _rules(router: APIRouter, kit: Kit) -> None:
         found = await run_read(kit, request, verb)
         return page_of(found, RulesShown.of, query, key=lambda each: str(each.version))
 
-    @router.put("/request-rules", response_model=RulesShown, openapi_extra=DECIDERS)
+    @router.put("/request-rules", response_model=RulesShown, openapi_extra=RULERS)
     async def put_rules(request: Request, body: RulesAsked) -> object:
         """Put rules in force instead of version ``base``. They approve under the caller's name."""
         tenant = _named(body.tenant)
@@ -171,7 +172,7 @@ def _rules(router: APIRouter, kit: Kit) -> None:
         )
         return RulesShown.of(await run_write(kit, request, verb))
 
-    @router.post("/request-rules/try", response_model=TriedShown, openapi_extra=DECIDERS)
+    @router.post("/request-rules/try", response_model=TriedShown, openapi_extra=RULERS)
     async def try_rules(request: Request, body: TryAsked) -> object:
         """Judge the requests of the last 90 days by other rules, and list what they would decide differently; nothing changes."""
         tenant = _named(body.tenant)

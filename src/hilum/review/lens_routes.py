@@ -41,6 +41,7 @@ from hilum.web.kit import Kit
 
 READERS, STAFF = audience("staff", "member"), audience("staff")
 REVIEWERS = audience("reviewer")
+JUDGES = audience("reviewer", large=True)
 ADMINISTRATORS = audience("platform_admin", "security")
 
 
@@ -75,7 +76,7 @@ def add_lens_routes(router: APIRouter, kit: Kit) -> None:
         )
         return lens_shown(await run_write(kit, request, verb))
 
-    @router.post(f"{one}/judge", openapi_extra=REVIEWERS)
+    @router.post(f"{one}/judge", openapi_extra=JUDGES)
     async def judge(request: Request, submission: Id, lens: Lens, body: VerdictAsked) -> LensShown:
         """Record the verdict on a lens that you have taken."""
         verb = partial(service.judge, order=body.order(submission, lens))

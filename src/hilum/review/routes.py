@@ -37,6 +37,7 @@ from hilum.web.kit import Kit
 
 READERS = audience("staff", "member")
 DEVELOPERS = audience("platform_admin", "vendor_owner", "vendor_developer")
+WRITERS = audience("platform_admin", "vendor_owner", "vendor_developer", large=True)
 
 
 def _about_apps(router: APIRouter, kit: Kit) -> None:
@@ -60,7 +61,7 @@ def api(kit: Kit, unused: service.Unused = service.never_unused) -> APIRouter:
 
     _about_apps(router, kit)
 
-    @router.post("/submissions", status_code=201, response_model=SubmissionShown, openapi_extra=DEVELOPERS)
+    @router.post("/submissions", status_code=201, response_model=SubmissionShown, openapi_extra=WRITERS)
     async def create(request: Request, body: SubmissionAsked) -> object:
         """Submit a version for an environment, or keep a draft. What is missing is listed by field."""
         verb = partial(
@@ -86,7 +87,7 @@ def api(kit: Kit, unused: service.Unused = service.never_unused) -> APIRouter:
             await run_read(kit, request, partial(service.view, submission_id=submission, unused=unused))
         )
 
-    @router.put("/submissions/{submission}", response_model=SubmissionShown, openapi_extra=DEVELOPERS)
+    @router.put("/submissions/{submission}", response_model=SubmissionShown, openapi_extra=WRITERS)
     async def change(request: Request, submission: Id, body: ChangeAsked) -> object:
         """Replace what is written in a draft."""
         verb = partial(

@@ -1,15 +1,19 @@
 """What every API route shares: strict bodies, bounded strings, pages of a list, and running one verb for a request.
 
 A write, in order: 1 ``app.asgi`` bounds it and ``app.lanes`` sets its lane; 2 the token is authenticated, in a lane of its own, and its
-role compared with the route's audience; 3 only then is the body read and validated; 4 the token is authenticated again, if there was a
-body; 5 one verb runs in one transaction (``infra.unit_of_work``): it judges the actor, changes rows, records the event and announces which facts
-changed; 6 the commit; 7 the answer, or problem+json with the error's code. A 403 that the verb did not record is recorded here (C69).
+role compared with the route's audience; 3 only then is the body read, within the route's bound, and validated; 4 the token is
+authenticated again, if there was a body; 5 one verb runs in one transaction (``infra.unit_of_work``): it judges the actor, changes
+rows, records the event and announces which facts changed; 6 the commit; 7 the answer, or problem+json with the error's code. A 403
+that the verb did not record is recorded here (C69).
 """
 
+import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, TypeVar
+from functools import partial
+from typing import Annotated, Any, Generic, TypeVar, get_args
 
+import orjson
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
@@ -18,16 +22,23 @@ from starlette.responses import Response
 
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor, ActorKind
-from hilum.kernel.errors import NotPermitted
+from hilum.kernel.errors import Invalid, NotPermitted
 from hilum.kernel.pages import PAGE_BOUND, PageQuery, Sorts
 from hilum.web import problems
+from hilum.web.bounds import API_BODY_BOUND, LARGE_BODY_BOUND, SMALL_BODY_BOUND, too_large
 from hilum.web.kit import Kit, trace_of
 
 T = TypeVar("T")
 ANYONE, ONESELF, STAFF, MEMBER = "anyone", "oneself", "staff", "member"
 """Audiences beside the roles: no token needed; every holder of a token, about themselves; every role of the platform's staff, and of a
 vendor's members."""
-_AUDIENCE, _CALLER = "x-audience", "hilum.caller"
+SURPLUS_BOUND = 10
+"""How many names a body may have beyond the fields of its model; each is named in the refusal."""
+ENTRIES_BOUND = 4_000
+"""How many names and entries a body may have in all, at every depth; five times as many beyond API_BODY_BOUND bytes."""
+QUERY_BOUND = 100
+"""How many parameters the address of a call may have."""
+_AUDIENCE, _BODY, _CALLER = "x-audience", "x-body-bound", "hilum.caller"
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
 """An id of this platform. The pattern also keeps control characters out of the database."""
@@ -117,10 +128,13 @@ def page_of(
     return {"items": [shown(record) for record in records], "next": key(records[-1]) if is_full else ""}
 
 
-def audience(*who: str) -> dict[str, Any]:
-    """Declare the audience of a route: roles, or one of the constants above. Its verb checks the rest, which depends on the request."""
+def audience(*who: str, large: bool = False) -> dict[str, Any]:
+    """Declare the audience of a route: roles, or one of the constants above. Its verb checks the rest, which depends on the request.
+
+    ``large``: a field needs a body of up to LARGE_BODY_BOUND.
+    """
     assert who
-    return {_AUDIENCE: list(who)}
+    return {_AUDIENCE: list(who)} | ({_BODY: LARGE_BODY_BOUND} if large else {})
 
 
 def admits(audience: Iterable[str], actor: Actor) -> bool:
@@ -133,6 +147,58 @@ def admits(audience: Iterable[str], actor: Actor) -> bool:
     return bool(who & actor.roles) or (STAFF in who and actor.is_platform)
 
 
+class _Parsed(Request):
+    """A request whose body was parsed before FastAPI sees it."""
+
+    document: Any = None
+
+    async def json(self) -> Any:
+        return self.document
+
+
+async def _read(request: Request, bound: int, fields: int) -> Request:
+    """Read and parse a body. Raises Invalid for one that is too large, no JSON, or has many more names than its model has fields."""
+    if (body := request.scope.get("state", {}).get("body")) is not None:
+        body.narrow(bound)
+    parsed = _Parsed(request.scope, request.receive)
+    content = await parsed.body()
+    if len(content) > bound:
+        raise too_large(bound)
+    read = partial(_document, content, fields)
+    parsed.document = read() if len(content) <= API_BODY_BOUND else await asyncio.to_thread(read)
+    return parsed
+
+
+def _document(content: bytes, fields: int) -> Any:
+    try:
+        document = orjson.loads(content) if content else None
+    except orjson.JSONDecodeError:
+        raise Invalid("json_malformed", "The body is not valid JSON.") from None
+    # Pydantic builds an error for each unknown name, which takes a hundred times as long as reading it.
+    surplus = isinstance(document, dict) and len(document) > fields + SURPLUS_BOUND
+    if surplus or _has_more(document, ENTRIES_BOUND * (1 if len(content) <= API_BODY_BOUND else 5)):
+        raise Invalid("body_too_complex", "The body has many more names or entries than this call takes.")
+    return document
+
+
+def _has_more(document: Any, bound: int) -> bool:
+    """Check whether a document has more than ``bound`` names and entries in all."""
+    waiting = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict | list):
+            bound -= len(value)
+            if bound < 0:
+                return True
+            waiting += value.values() if isinstance(value, dict) else value
+    return False
+
+
+def _fields_of(annotation: Any) -> int:
+    """Return how many fields a body's model has. ``annotation``: the model, or a union with it."""
+    return max(len(getattr(each, "model_fields", ())) for each in (annotation, *get_args(annotation)))
+
+
 def api_router(kit: Kit, *tags: str) -> APIRouter:
     """Build a router below ``/api/v1`` whose routes authenticate the caller before they read or validate the rest of a request.
 
@@ -142,23 +208,29 @@ def api_router(kit: Kit, *tags: str) -> APIRouter:
     class CallerFirst(APIRoute):
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
             handle = super().get_route_handler()
-            who = (self.openapi_extra or {}).get(_AUDIENCE, ())
+            extra = self.openapi_extra or {}
+            who = extra.get(_AUDIENCE, ())
             assert who, f"{self.path} declares no audience"
-            if ANYONE in who:
-                return handle
+            bound = extra.get(_BODY) or (SMALL_BODY_BOUND if {ANYONE, ONESELF} & set(who) else API_BODY_BOUND)
+            fields = 0 if self.body_field is None else _fields_of(self.body_field.field_info.annotation)
 
-            async def authenticated(request: Request) -> Response:
-                actor = await kit.authenticate(request, who)
+            async def admitted(request: Request) -> Response:
+                actor = None if ANYONE in who else await kit.authenticate(request, who)
                 # A token may be revoked while a body arrives, so then ``caller`` checks again.
-                if self.body_field is None:
+                if actor is not None and self.body_field is None:
                     request.scope[_CALLER] = actor
+                if request.scope["query_string"].count(b"&") > QUERY_BOUND:
+                    raise Invalid("query_too_long", f"An address has at most {QUERY_BOUND} parameters.")
+                if self.body_field is not None:
+                    request = await _read(request, bound, fields)
                 try:
                     return await handle(request)
                 except NotPermitted as error:
-                    await kit.forbidden(request, actor, error, f"{request.method} {self.path}")
+                    if actor is not None:
+                        await kit.forbidden(request, actor, error, f"{request.method} {self.path}")
                     raise
 
-            return authenticated
+            return admitted
 
     return APIRouter(prefix="/api/v1", tags=list(tags), route_class=CallerFirst, responses=problems.DESCRIBED)
 

@@ -4,14 +4,21 @@ Source: security decision 26
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from cachetools import LRUCache
 
 from hilum.kernel.errors import HilumError, Invalid, Unavailable
+from hilum.standards.networks import network_of
 from hilum.web.asgi import Message, Receive
 
-API_BODY_BOUND = 1024 * 1024
+API_BODY_BOUND = 64 * 1024
+SMALL_BODY_BOUND = 8 * 1024
+"""For routes of the API that anyone, or every holder of a token, may call."""
+LARGE_BODY_BOUND = 1024 * 1024
+"""For routes of the API with a field that needs it; each declares so (``web.api.audience``)."""
 PAGE_BODY_BOUND = 256 * 1024
 BODY_DEADLINE_S = 30.0
 """Time in which a whole body must arrive, however steadily it trickles in (slow-body attacks)."""
@@ -36,6 +43,8 @@ BODY_MEMORY_BOUND = 64 * 1024 * 1024
 REFUSALS_BURST, REFUSALS_RATE = 200.0, 50.0
 """How many refusals of one source are answered without a delay: at once, and a second on average."""
 REFUSAL_DELAY_S = 0.25
+GUESSES_BURST, GUESSES_RATE, GUESS_DELAY_S = 40.0, 0.5, 3.0
+"""The same for refused guesses at passwords and at codes of identity providers, over all names."""
 SOURCES_BOUND = 10_000
 """Of how many sources a worker counts refusals; beyond, it forgets the one that was refused longest ago."""
 BUSY_RETRY_S = 1
@@ -120,11 +129,13 @@ def _drop(counts: dict[str, int], source: str) -> None:
 class RefusalDelay:
     """Delays refusals of a source with many of them, so that guessing in a loop costs others little. Not thread-safe.
 
-    A token bucket per source: refusals within burst and rate are answered at once; each further one waits ``REFUSAL_DELAY_S``.
+    A token bucket per source: refusals within burst and rate are answered at once; each further one waits ``delay_s``.
     """
 
-    def __init__(self, *, burst: float = REFUSALS_BURST, rate: float = REFUSALS_RATE) -> None:
-        self._burst, self._rate = burst, rate
+    def __init__(
+        self, *, burst: float = REFUSALS_BURST, rate: float = REFUSALS_RATE, delay_s: float = REFUSAL_DELAY_S
+    ) -> None:
+        self._burst, self._rate, self._delay_s = burst, rate, delay_s
         self._left: LRUCache[str, tuple[float, float]] = LRUCache(SOURCES_BOUND)
 
     def delay_s(self, source: str, now: float) -> float:
@@ -135,12 +146,27 @@ class RefusalDelay:
         # delayed for longer than its rate says.
         is_free = left >= 1.0
         self._left[source] = (left - 1.0 if is_free else left, now)
-        return 0.0 if is_free else REFUSAL_DELAY_S
+        return 0.0 if is_free else self._delay_s
 
     async def hold(self, source: str) -> None:
         """Count a refusal of this source, and wait for its delay."""
         if delay_s := self.delay_s(source, asyncio.get_running_loop().time()):
             await asyncio.sleep(delay_s)
+
+    @asynccontextmanager
+    async def slowing(self, source: str) -> AsyncIterator[None]:
+        """Delay a refusal that is raised inside the ``async with`` block. A source is an address; its network is counted."""
+        try:
+            yield
+        except HilumError:
+            # Delayed and not refused: people behind the same address must still get in.
+            await self.hold(network_of(source))
+            raise
+
+
+def too_large(bound: int) -> Invalid:
+    """Build the refusal of a body with more than ``bound`` bytes."""
+    return Invalid(TOO_LARGE, f"The body is larger than {bound} bytes, the limit here.")
 
 
 class Body:
@@ -157,6 +183,10 @@ class Body:
         self._began, self._seen, self._parts, self._counted = -1.0, 0, 0, False
         self.whole = False
         self.fault: HilumError | None = None
+
+    def narrow(self, bound: int) -> None:
+        """Lower the bound of a body of which nothing was read yet."""
+        self._bound = min(self._bound, bound)
 
     async def __call__(self) -> Message:
         """Receive the next part. Raises Invalid for a body that is too large, slow or fragmented, Busy at a limit of the worker."""
@@ -180,7 +210,7 @@ class Body:
         if self._began < 0:
             # Refused by its header, before a single byte of it is kept.
             if self._declared > self._bound:
-                raise self._too_large()
+                raise too_large(self._bound)
             self._in_progress.body_begins(self._source)
             self._counted, self._began = True, loop.time()
         # Each byte earns time, and a sender that trickles runs out of it. The deadline also ends what
@@ -199,15 +229,12 @@ class Body:
         # Counted as it arrives and given back when the request has ended: what is declared may never come.
         self._in_progress.body_bytes += size
         if self._seen > self._bound:
-            raise self._too_large()
+            raise too_large(self._bound)
         if self._parts > PARTS_BOUND + self._seen // PART_MEAN_BOUND:
             raise Invalid(FRAGMENTED, "The body came in too many small parts. Send it in larger ones.")
         if self._in_progress.body_bytes > self._in_progress.limits.body_memory:
             raise Busy("server_busy", "Too many concurrent uploads. Try again shortly.")
         return message
-
-    def _too_large(self) -> Invalid:
-        return Invalid(TOO_LARGE, f"The body is larger than {self._bound} bytes, the limit here.")
 
     def _arrived(self) -> None:
         if self._counted:

@@ -147,10 +147,6 @@ async def _on_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     # The caller chooses how many fields are wrong, and must not thereby choose the size of the answer.
     faults = error.errors()[:FIELDS_BOUND]
-    if any(fault.get("type") == "json_invalid" for fault in faults):
-        return _problem(
-            400, "json_malformed", "The body is not valid JSON.", request_id=request_id_of(request)
-        )
     fields = {field_of(fault.get("loc", ())): of_validation(fault) for fault in faults}
     detail = "Some fields cannot be accepted; `fields` lists them with the reason of each."
     return _problem(422, "fields_invalid", detail, request_id=request_id_of(request), fields=fields)

@@ -29,6 +29,21 @@ def parts(chunks: Iterable[bytes], *, whole: bool = True) -> Any:
     return receive
 
 
+def test_a_body_beyond_the_bound_of_its_route_is_refused_by_its_header() -> None:
+    """Security decision 26: no byte of it is read."""
+    taken = False
+
+    async def receive() -> dict[str, Any]:
+        nonlocal taken
+        taken = True
+        return {"type": "http.request", "body": b"x" * 9_000}
+
+    body = Body(receive, RequestsInProgress(), "s", bound=bounds.LARGE_BODY_BOUND, declared=9_000)
+    body.narrow(bounds.SMALL_BODY_BOUND)
+
+    assert (outcome(body), taken) == ("body_too_large", False)
+
+
 async def read(body: Body) -> int:
     size = 0
     while not body.whole:
