@@ -50,6 +50,7 @@ from hilum.signin import store as tokens
 from hilum.signin.forbidden import Forbidden
 from hilum.signin.policy import digest
 from hilum.standing import service as standing
+from hilum.tokens import service as tokens_service
 from hilum.web import errors
 from hilum.web.kit import Kit
 from hilum.web.pages import Pages, Shell
@@ -214,7 +215,7 @@ def build(
         record_forbidden=forbidden.record,
     )
     providers = Providers(SafeFetcher(allow_private=True), clock, vault())
-    federated = federation_pages.Federated(kit, providers)
+    federated = federation_pages.Federated(kit, providers, tokens_service.revoke_person)
     folder = journal_of(uow)
     domain_checker = checker or DomainChecker(SafeFetcher(allow_private=False, resolve=nowhere))
     make_api = partial(

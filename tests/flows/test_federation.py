@@ -4,12 +4,14 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from time import monotonic
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
 from joserfc.jwk import ECKey
+from sqlalchemy import func, select
 from starlette.testclient import TestClient
 
 from hilum.audit import service as audit
@@ -24,14 +26,18 @@ from hilum.infra.db import metadata
 from hilum.infra.settings import Mode
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
-from hilum.kernel.ids import TenantId
+from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
 from hilum.keys.live import vault
 from hilum.signin import policy as signin_policy
 from hilum.signin import service as signin
+from hilum.tokens import service as tokens
+from hilum.tokens.models import Grant
+from hilum.web.bounds import GUESSES_BURST
 from tests.flows.control_site import PASSWORD, TRACE, ControlSite, build
 from tests.sim.browser import form_with, seen_from
 from tests.sim.identity_provider import CLIENT, SECRET, IdentityProvider, public, running, sign
 from tests.sim.world import FakeClock
+from tests.unit.policies.books import LIFETIMES
 
 T = TypeVar("T")
 GENERAL = TenantId("general")
@@ -392,6 +398,38 @@ def test_a_role_that_is_lost_at_the_hospital_is_lost_here_with_what_it_gave(grou
     assert caller.get("/tokens").status_code == 401
 
 
+def offline_grant(ground: Ground, username: str) -> Callable[[], bool]:
+    """Grant an app offline access for a person; return whether it still refreshes."""
+    person = ground.site.people[username]
+    ids = ClientId("cli_1"), AppId("app_1"), VersionId("ver_1"), VendorId("ven_1")
+    grant = Grant(GENERAL, *ids, ("offline_access",), person=person.id, role=person.role)
+    order = {"offline": True, "code_family": None, "lifetimes": LIFETIMES, "life": timedelta(hours=1)}
+    minted = ground.site.system(tokens.mint, grant=grant, **order)
+
+    def refreshes() -> bool:
+        held = ground.read(lambda ctx: tokens.find_refresh(ctx, minted.refresh_token))
+        return held is not None and held.family_revoked_at is None
+
+    return refreshes
+
+
+def test_a_lost_role_and_an_unlinking_end_offline_access_too(ground: Ground) -> None:
+    """C36, ADR 164: an app that may refresh for months must not outlive the role that let it in."""
+    ground.link("gina", "s-gina")
+    of_ann, of_gina = offline_grant(ground, "ann"), offline_grant(ground, "gina")
+    assert ground.sign_in(ground.browser()).status_code == 303
+    assert of_ann()
+
+    ground.idp.person["roles"] = ["it"]
+    assert ground.sign_in(ground.browser()).status_code == 403
+    assert (of_ann(), of_gina()) == (False, True)
+
+    link = ground.read(lambda ctx: store.find_link(ctx.tx, GENERAL, ground.idp.issuer, "s-gina"))
+    assert link is not None
+    assert ground.site.api("root", confirmed=True).delete(f"/identity-links/{link.id}").status_code == 204
+    assert not of_gina()
+
+
 def test_a_role_is_never_more_than_the_account_has(ground: Ground) -> None:
     ground.idp.person["roles"] = ["doctors", "it"]
     browser = ground.browser()
@@ -599,11 +637,77 @@ def test_a_logout_token_works_once_and_an_id_token_is_none(ground: Ground) -> No
     id_token = sign(ground.idp.claims({name: values[0] for name, values in asked.items()}))
 
     assert log_out(ground, first).status_code == 200
+    ground.site.clock.advance(timedelta(seconds=1))
     ground.sign_in(browser)
     assert log_out(ground, first).status_code == 400
     assert log_out(ground, id_token).status_code == 400
     assert log_out(ground, "").status_code == 400
     assert signed_in(browser)
+
+
+@pytest.mark.parametrize("whose", [{}, {"sid": None}, {"sub": None}])
+def test_a_logout_token_that_overtakes_its_sign_in_ends_it(ground: Ground, whose: dict[str, Any]) -> None:
+    """OpenID Connect Back-Channel Logout 1.0 section 2.8: whether the token or the browser comes first."""
+    browser, later = ground.browser(), ground.browser()
+
+    def meanwhile(claims: dict[str, Any]) -> str:
+        assert log_out(ground, ground.idp.logout_token(**whose)).status_code == 200
+        return sign(claims)
+
+    honest, ground.idp.token = ground.idp.token, meanwhile
+    assert ground.sign_in(browser).status_code == 403
+    assert ground.reasons()[0] == "federation_session_over"
+    assert not signed_in(browser)
+
+    ground.idp.token = honest
+    ground.site.clock.advance(timedelta(seconds=1))
+    assert ground.sign_in(later).status_code == 303
+
+
+def test_a_logout_token_of_another_session_ends_no_sign_in(ground: Ground) -> None:
+    for others in ({"sub": "s-other"}, {"sub": None, "sid": "session-2"}, {"sid": "session-2"}):
+        assert log_out(ground, ground.idp.logout_token(**others)).status_code == 200
+
+    assert ground.sign_in(ground.browser()).status_code == 303
+
+
+def kept(ground: Ground) -> int:
+    """Return how many rows the sign-ins of strangers could have written."""
+    count = select(func.count())
+    return ground.read(lambda ctx: int(ctx.tx.execute(count.select_from(store.used)).scalar_one()))
+
+
+def test_a_return_with_a_made_up_code_writes_no_row_and_is_slowed_down(ground: Ground) -> None:
+    """ADR 164: a stranger's loop neither fills a table nor uses up the sign-in, and an honest one still works once."""
+    browser = ground.browser()
+    back = ground.idp.authorize(ground.leave(browser))
+    made_up = back.replace(parse_qs(urlsplit(back).query)["code"][0], "x" * 20)
+
+    for _ in range(30):
+        assert browser.get(made_up).status_code == 403
+
+    assert ground.reasons()[0] == "federation_code_refused"
+    assert kept(ground) == 0
+    guesses = ground.site.kit.guesses
+    assert any(guesses.delay_s("198.51.100.7", monotonic()) for _ in range(int(GUESSES_BURST) - 25))
+    assert browser.get(back).status_code == 303
+    assert kept(ground) == 1
+    again = browser.get(back)
+    assert again.status_code == 403
+    assert "This sign-in was completed already." in again.text
+
+
+@pytest.mark.parametrize(("verified", "status"), [(True, 303), (None, 303), (False, 403), ("false", 403)])
+def test_a_mail_address_that_the_provider_calls_unverified_links_nobody(
+    ground: Ground, verified: object, status: int
+) -> None:
+    """OpenID Connect Core 1.0 section 5.1: ``email_verified``."""
+    ground.set_up(link_by=LinkBy.USERNAME, username_claim="email")
+    ground.idp.person = {"sub": "s-gina", "email": "gina", "roles": ["it"]}
+    ground.idp.person |= {} if verified is None else {"email_verified": verified}
+
+    assert ground.sign_in(ground.browser()).status_code == status
+    assert linked(ground, "s-gina") == (status == 303)
 
 
 def test_a_session_of_another_person_or_another_provider_continues(ground: Ground) -> None:
@@ -691,7 +795,7 @@ def test_an_account_that_is_recognised_starts_its_age_again_and_once_unlinked_wa
 
     link = ground.read(lambda ctx: store.find_link(ctx.tx, GENERAL, ground.idp.issuer, "s-gina"))
     assert link is not None
-    ground.site.system(service.unlink, link_id=link.id)
+    ground.site.system(service.unlink, link_id=link.id, end_grants=tokens.revoke_person)
     for subject in ("s-gina", "s-other"):
         ground.idp.person = GINA | {"sub": subject}
         answer = ground.sign_in(ground.browser())
@@ -717,6 +821,7 @@ def test_a_logout_token_names_the_sub_whichever_claim_the_hospital_identifies_pe
         assert signed_in(browser)
         assert log_out(ground, ground.idp.logout_token(**whose)).status_code == 200
         assert not signed_in(browser), whose
+        ground.site.clock.advance(timedelta(seconds=1))
 
 
 def test_one_administrator_switches_a_provider_off_and_opens_no_passwords_by_that(ground: Ground) -> None:
@@ -816,7 +921,7 @@ def test_a_state_from_the_future_is_not_accepted(ground: Ground) -> None:
     begun = live.open_state(vault(), state, browser.cookies["hilum_departure"])
 
     def begin(ctx: Context) -> object:
-        return sign_in.begin_return(ctx, GENERAL, ground.provider.id, state, begun)
+        return sign_in.judge_return(ctx, GENERAL, ground.provider.id, state, begun)
 
     begun = replace(begun, left_at=now + timedelta(seconds=61))
     with pytest.raises(Refusal) as refused:

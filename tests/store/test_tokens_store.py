@@ -364,6 +364,23 @@ def test_two_redemptions_at_one_instant_have_one_winner_and_then_none(uow: UnitO
 # --- revocation ----------------------------------------------------------------------------------------------------------------
 
 
+def test_a_person_s_grants_end_together_offline_too(uow: UnitOfWork) -> None:
+    """C36, C91: what rested on a role that is gone, and nobody else's."""
+    own = [mint(uow, offline=offline) for offline in (True, False, None)]
+    others = mint(uow, replace(GRANT, person=PersonId("per_2")))
+    before = advances(uow)
+
+    assert do(uow, lambda ctx: service.revoke_person(ctx, PersonId("per_1"), "role_lost")) == 3
+    assert do(uow, lambda ctx: service.revoke_person(ctx, PersonId("per_1"), "role_lost")) == 0
+
+    assert [access(uow, each.access_token) for each in own] == [None] * 3
+    with pytest.raises(NotPermitted, match="invalid_grant"):
+        redeem(uow, own[0].refresh_token)
+    assert redeem(uow, others.refresh_token)
+    assert advances(uow) > before
+    assert reasons(uow, "tokens.family.revoke") == ["role_lost"]
+
+
 def test_revoking_an_access_token_ends_it_alone(uow: UnitOfWork) -> None:
     """RFC 7009 section 2.1."""
     minted = mint(uow)

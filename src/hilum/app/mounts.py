@@ -115,6 +115,7 @@ from hilum.snapshots.models import Furnisher
 from hilum.standing.service import is_app_stopped
 from hilum.switchboard import previews
 from hilum.switchboard import routes as switchboard
+from hilum.tokens import service as tokens
 from hilum.upstream import live as upstream
 from hilum.web import problems
 from hilum.web.api import join
@@ -182,7 +183,7 @@ def pages(site: Site) -> list[BaseRoute]:
     """Return the routes of pages and protocol endpoints."""
     channel = frontchannel.FrontChannel(site.kit, site.directory)
     site.at_stop.append(channel.record_counts_soon)
-    federated = federation_pages.Federated(site.kit, _providers(site))
+    federated = federation_pages.Federated(site.kit, _providers(site), tokens.revoke_person)
     site.at_stop.append(federated.record_counts_soon)
     return [
         *backchannel.routes(
@@ -519,7 +520,7 @@ def control_plane(
         switchboard.api(kit, lambda query: reader().window(query), ReaderSlots(REPORTS).held, count_open),
         signin.api(kit, at_stop=at_stop),
         enrolment.api(kit, by_mail, consent.set_charts),
-        federation.api(kit, providers, loopback=private_urls),
+        federation.api(kit, providers, tokens.revoke_person, loopback=private_urls),
         membership.api(kit, by_mail),
         approvals.api(kit, acts(by_mail, used)),
         histories.api(kit, lambda query: reader().page(query), ReaderSlots(HISTORIES).held),

@@ -66,7 +66,7 @@ class _LinkPage:
         if any(faults.values()):
             return await self._page(request, visitor, faults=faults)
         # Hashed before the transaction, and only for a usable link, because argon2 is expensive.
-        digest = await live.hash_password(password, self._kit.ids)
+        digest = await live.hash_password(password, self._kit.ids, trace_of(request).source)
         use = partial(service.use_link, secret=secret, tenant=tenant, code=form.one("code"), digest=digest)
         try:
             await self._kit.uow.write(use, trace=trace_of(request))

@@ -145,6 +145,8 @@ def with_userinfo(identity: Identity, stated: Mapping[str, Any], settings: Setti
     claims = (settings.username_claim, settings.name_claim, settings.fhir_user_claim, settings.role_claim)
     # A path with dots is merged by its first part, so that the two responses are never mixed below it.
     names = {each.split(".")[0] for each in claims if each} | {each for each in claims if each}
+    if settings.username_claim == "email":
+        names.add("email_verified")
     added = {name: value for name, value in stated.items() if name in names - _SIGN_IN_CLAIMS}
     return replace(identity, claims={**added, **identity.claims})
 

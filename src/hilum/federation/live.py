@@ -33,12 +33,14 @@ from hilum.federation.models import (
     Settings,
     Unreached,
 )
+from hilum.infra.fair_slots import FairSlots, Shares
 from hilum.infra.fetch import Fetched
 from hilum.kernel import base64url
 from hilum.kernel.errors import Invalid, Unavailable
 from hilum.kernel.ports import Clock, Ids
 from hilum.keys.live import Vault
 from hilum.standards import jws
+from hilum.standards.networks import network_of
 
 DISCOVERY = "/.well-known/openid-configuration"
 CACHE_LIFE = timedelta(minutes=5)
@@ -48,10 +50,10 @@ REQUEST_DEADLINE = timedelta(seconds=8)
 """How long a token or UserInfo request may take, with the wait for its turn."""
 BACKOFF = timedelta(seconds=5)
 """How long a provider is not contacted again after a failure. Sign-ins in that time fail at once."""
-CONCURRENT_REQUESTS = 4
-"""Concurrent token requests to one provider, so that a slow one delays only its own hospital's people."""
 QUEUE_BOUND = 300
 """How many sign-ins may wait for one provider. Further ones fail at once."""
+SHARES = Shares(slots=8, waiting=QUEUE_BOUND, network_slots=1, network_waiting=8)
+"""Token and UserInfo requests to one provider. One slot for a network: who sends codes that they made up must not keep others out."""
 PROVIDERS_CACHED = 1_000
 KEYS_BOUND = 50
 STATE = "federation-state"
@@ -92,7 +94,9 @@ class _Entry:
     """By part of the provider: until when it is not requested again, and the fault of the last request."""
     waiting: int = 0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONCURRENT_REQUESTS))
+    slots: FairSlots = field(
+        default_factory=lambda: FairSlots(SHARES, lambda: unreached(Fault.PROVIDER_UNREACHABLE))
+    )
 
     @contextmanager
     def queued(self) -> Iterator[None]:
@@ -254,8 +258,9 @@ class Providers:
         code: str,
         secret: str,
         returns_to: str,
+        source: str,
     ) -> Redeemed:
-        """Exchange a code and check the id_token in full. Raises Unreached, Refusal."""
+        """Exchange a code and check the id_token in full. ``source``: the browser's address. Raises Unreached, Refusal."""
         settings = provider.settings
         form = {
             "grant_type": "authorization_code",
@@ -263,7 +268,7 @@ class Providers:
             "redirect_uri": returns_to,
             "code_verifier": verifier_of(secret, begun.nonce),
         }
-        answer = _token_answer(await self.ask_token(provider, metadata, form))
+        answer = _token_answer(await self.ask_token(provider, metadata, form, source))
         token = answer.get("id_token")
         if not isinstance(token, str) or not token:
             id_token.refuse(Fault.TOKEN_MISSING)
@@ -271,22 +276,18 @@ class Providers:
         expected = Expected(nonce_of(begun), begun.left_at, begun.fresh)
         identity = id_token.judge_id_token(claims, settings, expected, self._clock.now())
         if settings.userinfo:
-            userinfo = await self._userinfo(settings, metadata, answer.get("access_token"))
+            userinfo = await self._userinfo(settings, metadata, answer.get("access_token"), source)
             identity = id_token.with_userinfo(identity, userinfo, settings)
         return Redeemed(identity, token)
 
-    async def _userinfo(self, settings: Settings, metadata: Metadata, token: object) -> dict[str, Any]:
+    async def _userinfo(
+        self, settings: Settings, metadata: Metadata, token: object, source: str
+    ) -> dict[str, Any]:
         """Fetch the claims of the UserInfo endpoint. Raises Unreached. Source: OpenID Connect Core 1.0 section 5.3."""
         if not metadata.userinfo_endpoint or not isinstance(token, str) or not _BEARER.fullmatch(token):
             raise unreached(Fault.USERINFO_MISSING)
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
-        entry = self._entry(settings)
-        try:
-            with entry.queued():
-                async with asyncio.timeout(REQUEST_DEADLINE.total_seconds()), entry.slots:
-                    answer = await self._fetcher.exchange(metadata.userinfo_endpoint, b"", headers)
-        except (Unavailable, TimeoutError):
-            raise unreached(Fault.PROVIDER_UNREACHABLE) from None
+        answer = await self._exchange(settings, source, metadata.userinfo_endpoint, b"", headers)
         claims = json_object(answer)
         if answer.status != 200 or claims is None or len(answer.body) > 2 * TOKEN_BOUND:
             raise unreached(Fault.USERINFO_MISSING)
@@ -297,7 +298,9 @@ class Providers:
         claims = await self._verified(settings, metadata, token, LOGOUT_TOKEN_TYPES)
         return id_token.judge_logout_token(claims, settings, self._clock.now())
 
-    async def ask_token(self, provider: Provider, metadata: Metadata, form: Mapping[str, str]) -> Fetched:
+    async def ask_token(
+        self, provider: Provider, metadata: Metadata, form: Mapping[str, str], source: str
+    ) -> Fetched:
         """Send a request to a provider's token endpoint, authenticated as the hospital's client there. Raises Unreached."""
         settings = provider.settings
         secret = self._secret(provider)
@@ -311,13 +314,17 @@ class Providers:
             fields |= self._asserted(settings, metadata, secret, fields.get("code_verifier", ""))
         else:
             fields |= {"client_id": settings.client_id, "client_secret": secret}
-        entry = self._entry(settings)
+        body = urlencode(fields).encode()
+        return await self._exchange(settings, source, metadata.token_endpoint, body, headers)
+
+    async def _exchange(
+        self, settings: Settings, source: str, url: str, body: bytes, headers: Mapping[str, str]
+    ) -> Fetched:
+        """Send a request once it is its network's turn. Raises Unreached."""
+        slot = self._entry(settings).slots.held(network_of(source))
         try:
-            with entry.queued():
-                async with asyncio.timeout(REQUEST_DEADLINE.total_seconds()), entry.slots:
-                    return await self._fetcher.exchange(
-                        metadata.token_endpoint, urlencode(fields).encode(), headers
-                    )
+            async with asyncio.timeout(REQUEST_DEADLINE.total_seconds()), slot:
+                return await self._fetcher.exchange(url, body, headers)
         except (Unavailable, TimeoutError):
             raise unreached(Fault.PROVIDER_UNREACHABLE) from None
 

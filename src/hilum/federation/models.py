@@ -33,6 +33,8 @@ SESSION_LIFE_MIN = timedelta(minutes=5)
 SESSION_LIFE_MAX = timedelta(hours=12)
 MAX_AGE_BOUND = timedelta(days=1)
 LOGOUT_TOKEN_LIFE = timedelta(minutes=10)
+ENDED_KEPT = SIGN_IN_LIFE + SKEW
+"""How long a logout token is kept for a sign-in that it may have overtaken."""
 SESSIONS_KEPT = timedelta(days=2)
 PURGE_BATCH = 1_000
 TOKEN_BOUND = 32 * 1024

@@ -4,9 +4,9 @@ A sign-in, in order:
 
 1. The sign-in page (``signin``) shows a button for each provider (``offers``).
 2. ``leave``: the provider's metadata, and a redirect to it. All that the return needs is sealed into ``state``, for this browser only.
-3. ``finish_sign_in``: the state is opened, and used up in a first transaction (``sign_in.begin_return``).
-4. ``live.Providers.redeem``, between two transactions: the code is exchanged, and the id_token checked in full (``id_token``).
-5. ``sign_in.complete_return``: the account of the subject, linked, recognised or added; whether it may enter; the session.
+3. ``finish_sign_in``: the state is opened and judged (``sign_in.judge_return``); nothing is written yet.
+4. ``live.Providers.redeem``, outside of transactions: the code is exchanged, and the id_token checked in full (``id_token``).
+5. ``sign_in.complete_return``: the state is used up; the account of the subject, linked, recognised or added; whether it may enter; the session.
 6. Sign-out at the browser continues at the provider (``sign_out``); the provider ends sessions by a logout token (``logout``).
 """
 
@@ -29,6 +29,7 @@ from hilum.federation.models import (
     Refusal,
     Unreached,
 )
+from hilum.federation.service import EndGrants
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.errors import HilumError
@@ -53,8 +54,8 @@ IDENTIFIED = frozenset({Fault.PERSON_UNKNOWN, Fault.USERNAME_TAKEN, Fault.NEEDS_
 class Federated:
     """The routes of this room, and what the sign-in and sign-out pages call (``signin.routes.Federated``)."""
 
-    def __init__(self, kit: Kit, providers: Providers) -> None:
-        self._kit, self._providers = kit, providers
+    def __init__(self, kit: Kit, providers: Providers, end_grants: EndGrants) -> None:
+        self._kit, self._providers, self._end_grants = kit, providers, end_grants
         self._refusals = Refusals(kit.uow, sign_in.record_counts)
 
     def routes(self) -> list[Route]:
@@ -173,32 +174,37 @@ class Federated:
         find = partial(sign_in.require_provider, tenant=tenant, provider_id=provider_id)
         provider, _ = await self._kit.uow.read(find, trace=trace)
         try:
-            query = forms.read_query(request)
-            secret = cookies.read(request, cookies.DEPARTURE, secure=secure)
-            state = query.one("state")
-            begun = live.open_state(vault(), state, secret)
-            begin = partial(
-                sign_in.begin_return,
-                tenant=tenant,
-                provider_id=provider_id,
-                state=state,
-                begun=begun,
-            )
-            provider, allowed = await self._kit.uow.write(begin, trace=trace)
-            metadata = await self._providers.metadata(provider.settings, allowed)
-            code = policy.code_of(query.values, metadata)
-            redeemed = await self._providers.redeem(
-                provider, metadata, begun, code=code, secret=secret, returns_to=self._returns_to(provider)
-            )
-            complete = partial(
-                sign_in.complete_return,
-                provider=provider,
-                found=redeemed.identity,
-                id_token=redeemed.id_token,
-                production=not self._kit.is_sandbox,
-                replaces=cookies.read(request, cookies.SESSION, secure=secure),
-            )
-            session, cookie = await self._kit.uow.write(complete, trace=trace)
+            async with self._kit.guesses.slowing(trace.source):
+                query = forms.read_query(request)
+                secret = cookies.read(request, cookies.DEPARTURE, secure=secure)
+                state = query.one("state")
+                begun = live.open_state(vault(), state, secret)
+                judge = partial(
+                    sign_in.judge_return, tenant=tenant, provider_id=provider_id, state=state, begun=begun
+                )
+                provider, allowed = await self._kit.uow.read(judge, trace=trace)
+                metadata = await self._providers.metadata(provider.settings, allowed)
+                code = policy.code_of(query.values, metadata)
+                redeemed = await self._providers.redeem(
+                    provider,
+                    metadata,
+                    begun,
+                    code=code,
+                    secret=secret,
+                    returns_to=self._returns_to(provider),
+                    source=trace.source,
+                )
+                complete = partial(
+                    sign_in.complete_return,
+                    provider=provider,
+                    found=redeemed.identity,
+                    id_token=redeemed.id_token,
+                    state=state,
+                    production=not self._kit.is_sandbox,
+                    end_grants=self._end_grants,
+                    replaces=cookies.read(request, cookies.SESSION, secure=secure),
+                )
+                session, cookie = await self._kit.uow.write(complete, trace=trace)
         except (Refusal, Unreached, Stopped) as error:
             return await self._refused(request, provider, error)
         console = signin_policy.console_of(session.role)

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
@@ -439,6 +439,22 @@ def text_claim(claims: Mapping[str, object], name: str) -> str:
 def username_stated(settings: Settings, identity: Identity) -> str:
     """Return the username that a provider states, in the stored form; empty if it is not valid."""
     return normal_username(text_claim(identity.claims, settings.username_claim))
+
+
+def linking_username(settings: Settings, identity: Identity) -> str:
+    """Return the username by which an account may be recognised; empty if it is a mail address that the provider calls unverified.
+
+    Source: OpenID Connect Core 1.0 section 5.1
+    """
+    unverified = identity.claims.get("email_verified", True) is not True
+    return "" if settings.username_claim == "email" and unverified else username_stated(settings, identity)
+
+
+def issued_at(identity: Identity) -> datetime:
+    """Return when the id_token of an accepted sign-in was issued."""
+    issued = identity.claims["iat"]
+    assert isinstance(issued, int | float)
+    return datetime.fromtimestamp(issued, UTC)
 
 
 def fhir_user_stated(settings: Settings, identity: Identity, bases: Iterable[str]) -> str:

@@ -194,12 +194,12 @@ class OfTenant(Paging):
         return None if self.tenant is None else TenantId(self.tenant)
 
 
-def api(kit: Kit, providers: Providers, *, loopback: bool) -> APIRouter:
+def api(kit: Kit, providers: Providers, end_grants: service.EndGrants, *, loopback: bool) -> APIRouter:
     """Build the API routes. ``loopback``: hosts of this machine may be allowed, in a plain sandbox."""
     router = api_router(kit, "federation")
     _providers(router, kit, providers)
     _hosts(router, kit, loopback=loopback)
-    _links(router, kit)
+    _links(router, kit, end_grants)
     return router
 
 
@@ -280,7 +280,7 @@ def _hosts(router: APIRouter, kit: Kit, *, loopback: bool) -> None:
         await run_write(kit, request, partial(service.remove_host, host_id=host))
 
 
-def _links(router: APIRouter, kit: Kit) -> None:
+def _links(router: APIRouter, kit: Kit, end_grants: service.EndGrants) -> None:
     @router.post(
         "/identity-links", status_code=201, response_model=LinkShown, responses=WAITS, openapi_extra=KEEPERS
     )
@@ -300,8 +300,8 @@ def _links(router: APIRouter, kit: Kit) -> None:
 
     @router.delete("/identity-links/{link}", status_code=204, openapi_extra=KEEPERS)
     async def unlink(request: Request, link: Id) -> None:
-        """Remove a link; the person's sessions and API tokens end."""
-        await run_write(kit, request, partial(service.unlink, link_id=link))
+        """Remove a link; the person's sessions and API tokens end, and what apps hold for them, offline access too."""
+        await run_write(kit, request, partial(service.unlink, link_id=link, end_grants=end_grants))
 
 
 def _change(asked: ProviderAsked, kit: Kit, before: Settings) -> Change:

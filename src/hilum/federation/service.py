@@ -1,5 +1,6 @@
 """Set up identity providers and their hosts, and link people. The sign-in itself is in ``sign_in``."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +29,8 @@ from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.keys.live import vault
 from hilum.signin import service as signin
 
+EndGrants = Callable[[Context, PersonId, str], object]
+"""Revokes what apps hold for a person, with a reason for the record (``tokens.service.revoke_person``)."""
 SIGN_IN, SET_UP, HOST, LINK = (
     "federation.session.begin",
     "federation.provider.change",
@@ -368,8 +371,11 @@ def add_link(ctx: Context, provider: Provider, subject: str, person: Person) -> 
     return added
 
 
-def unlink(ctx: Context, link_id: str) -> None:
-    """Remove a link. The person's sessions and API tokens end, and the subject no longer enters the account. Raises NotFound, NotPermitted."""
+def unlink(ctx: Context, link_id: str, *, end_grants: EndGrants) -> None:
+    """Remove a link: the subject no longer enters the account. Raises NotFound, NotPermitted.
+
+    The person's sessions and API tokens end, and by ``end_grants`` what apps hold for them, offline too.
+    """
     found = store.get_link(ctx.tx, link_id)
     event = Event("federation.link.remove", tenant=found.tenant)
     if not policy.may_set_up(ctx.actor, found.tenant):
@@ -378,6 +384,7 @@ def unlink(ctx: Context, link_id: str) -> None:
         raise audit.refusal(ctx, event)
     store.remove_link(ctx.tx, found, ctx.now)
     signin.end_credentials(ctx, found.person)
+    end_grants(ctx, found.person, "unlinked")
     audit.record(ctx, replace(event, person=found.person, facts={"link": found.id}))
 
 

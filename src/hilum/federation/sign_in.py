@@ -7,7 +7,9 @@ from typing import NoReturn
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
 from hilum.federation import policy, store
+from hilum.federation.id_token import refuse as refuse_unrecorded
 from hilum.federation.models import (
+    ENDED_KEPT,
     LOGOUT_TOKEN_LIFE,
     SIGN_IN_LIFE,
     SKEW,
@@ -20,7 +22,7 @@ from hilum.federation.models import (
     Provider,
     Refusal,
 )
-from hilum.federation.service import SIGN_IN, add_link
+from hilum.federation.service import SIGN_IN, EndGrants, add_link
 from hilum.identity import service as identity
 from hilum.identity.models import Bar, NewPerson, Person
 from hilum.infra.context import Context
@@ -57,22 +59,22 @@ def require_provider(
     return provider, store.allowed_origins(ctx.tx)
 
 
-def begin_return(
+def judge_return(
     ctx: Context, tenant: TenantId, provider_id: str, state: str, begun: BegunSignIn
 ) -> tuple[Provider, frozenset[str]]:
-    """Use up the ``state`` of an authentication response, before the provider is contacted. Raises NotFound, Refusal."""
+    """Judge the ``state`` of an authentication response before the provider is contacted, and write nothing. Raises NotFound, Refusal."""
     provider, allowed = require_provider(ctx, tenant, provider_id)
     if ctx.now >= begun.left_at + SIGN_IN_LIFE or ctx.now < begun.left_at - SKEW:
-        refuse(ctx, provider, Fault.STATE_EXPIRED)
+        refuse_unrecorded(Fault.STATE_EXPIRED)
     # Each provider has its own redirect URI, and the state is sealed for one provider, so that the response
     # of one cannot be sent to the redirect URI of another.
     if begun.provider != provider.id:
-        refuse(ctx, provider, Fault.ISSUER_MIXED_UP)
+        refuse_unrecorded(Fault.ISSUER_MIXED_UP)
     # A sign-in that began under other settings must not be judged by these.
     if begun.number != provider.number:
-        refuse(ctx, provider, Fault.PROVIDER_CHANGED)
-    if not store.use(ctx.tx, _digest(f"state/{state}"), begun.left_at + SIGN_IN_LIFE):
-        refuse(ctx, provider, Fault.STATE_USED)
+        refuse_unrecorded(Fault.PROVIDER_CHANGED)
+    if store.used_until(ctx.tx, [_digest(f"state/{state}")]):
+        refuse_unrecorded(Fault.STATE_USED)
     return provider, allowed
 
 
@@ -82,18 +84,27 @@ def complete_return(
     found: Identity,
     id_token: str,
     *,
+    state: str,
     production: bool,
+    end_grants: EndGrants,
     replaces: str = "",
 ) -> tuple[Session, str]:
-    """Sign in the person of an accepted id_token; return their session with its cookie. Raises Refusal, Stopped.
+    """Use up the ``state`` and sign in the person of an accepted id_token; return their session with its cookie. Raises Refusal, Stopped.
 
-    ``replaces`` is the browser's previous cookie, whose session ends.
+    ``replaces`` is the browser's previous cookie, whose session ends. ``end_grants`` revokes what apps hold for a person.
     """
-    # Read again, because the provider may have been changed or switched off between the two transactions.
-    current = store.find_provider(ctx.tx, provider.id)
+    # Read again, because the provider may have been changed or switched off between the two transactions. Locked, so that a
+    # logout token either finds the session of this sign-in or is found below.
+    current = store.find_provider(ctx.tx, provider.id, lock=True)
     if current is None or current.number != provider.number or not current.settings.active:
         refuse(ctx, provider, Fault.PROVIDER_CHANGED)
-    person = _person(ctx, provider, found, production=production)
+    # Only here, and not before the provider accepted the code: a stranger who makes up codes must not write rows.
+    if not store.use(ctx.tx, _digest(f"state/{state}"), ctx.now + SIGN_IN_LIFE):
+        refuse(ctx, provider, Fault.STATE_USED)
+    ended = store.used_until(ctx.tx, _ended_keys(provider, found.sub, found.sid))
+    if ended is not None and policy.issued_at(found) <= ended - ENDED_KEPT:
+        refuse(ctx, provider, Fault.SESSION_OVER)
+    person = _person(ctx, provider, found, production=production, end_grants=end_grants)
     if replaces:
         signin.end_session_of_cookie(ctx, replaces)
     until = policy.session_end(provider.settings, found, ctx.now)
@@ -127,7 +138,9 @@ def complete_return(
     return session, cookie
 
 
-def _person(ctx: Context, provider: Provider, found: Identity, *, production: bool) -> Person:
+def _person(
+    ctx: Context, provider: Provider, found: Identity, *, production: bool, end_grants: EndGrants
+) -> Person:
     """Return the account of a subject: linked, recognised by a trusted claim, or added. Raises Refusal, Stopped.
 
     INVARIANT: a refused sign-in leaves no link and no account. A refusal commits, so everything is judged before anything is written.
@@ -138,7 +151,7 @@ def _person(ctx: Context, provider: Provider, found: Identity, *, production: bo
     person = identity.find_person(ctx, linked.person)
     if person is None:
         refuse(ctx, provider, Fault.PERSON_INACTIVE)
-    _require_entry(ctx, provider, person, found, production=production, ends=True)
+    _require_entry(ctx, provider, person, found, production=production, end_grants=end_grants)
     store.save_seen(ctx.tx, linked.id, ctx.now)
     return person
 
@@ -200,16 +213,21 @@ def _require_entry(
     found: Identity,
     *,
     production: bool,
-    ends: bool = False,
+    end_grants: EndGrants | None = None,
 ) -> None:
-    """Refuse a person who may not enter an account. ``ends``: a lost role ends the account's credentials. Raises Refusal, Stopped."""
+    """Refuse a person who may not enter an account. Raises Refusal, Stopped.
+
+    ``end_grants``: a lost role ends the account's credentials and what apps hold for it, offline too. An account has one role, so all
+    of it rested on that role.
+    """
     settings = provider.settings
     stated = policy.roles_stated(settings, found.claims)
     whole = policy.states_all_roles(settings, found.claims)
     if fault := policy.person_fault(settings, person, stated, provider.tenant, whole=whole):
         # A role that was lost at the hospital ends everything that it gave here.
-        if fault is Fault.ROLE_LOST and ends:
+        if fault is Fault.ROLE_LOST and end_grants is not None:
             signin.end_credentials(ctx, person.id)
+            end_grants(ctx, person.id, "role_lost")
         refuse(ctx, provider, fault, person=person.id)
     _require_unbarred(ctx, provider, person)
     if policy.lacks_factor(person.role, found, production=production):
@@ -238,7 +256,7 @@ def _by_trusted_claim(
     settings, tenant = provider.settings, provider.tenant
     match settings.link_by:
         case LinkBy.USERNAME:
-            name = policy.username_stated(settings, found)
+            name = policy.linking_username(settings, found)
             return identity.find_person_by_username(ctx, tenant, name) if name else None
         case LinkBy.FHIR_USER:
             named = policy.fhir_user_stated(settings, found, bases)
@@ -299,16 +317,31 @@ def provider_of(ctx: Context, session: SessionId) -> tuple[Provider, frozenset[s
 
 
 def end_by_provider(ctx: Context, provider: Provider, logout: Logout) -> int:
-    """End the sessions of a provider's logout token; return how many. Raises Refusal if the token was used already."""
+    """End the sessions of a provider's logout token; return how many. Raises Refusal if the token was used already.
+
+    The token is kept for the life of a sign-in, because it may overtake the sign-in whose session it ends.
+    """
+    store.find_provider(ctx.tx, provider.id, lock=True)
     key = _digest(f"logout/{provider.id}/{logout.jti}")
     if not store.use(ctx.tx, key, logout.issued_at + LOGOUT_TOKEN_LIFE + 2 * SKEW):
         refuse(ctx, provider, Fault.STATE_USED)
+    store.keep(ctx.tx, _ended_key(provider, logout.subject, logout.sid), logout.issued_at + ENDED_KEPT)
     ended = 0
     while batch := store.take_sessions(ctx.tx, provider.id, sub=logout.subject, sid=logout.sid):
         ended += sum(signin.end_session(ctx, each) for each in batch)
     facts = {"provider": provider.id, "sessions": ended}
     audit.record(ctx, Event("federation.session.end", tenant=provider.tenant, facts=facts))
     return ended
+
+
+def _ended_key(provider: Provider, sub: str, sid: str) -> str:
+    return _digest(f"ended/{provider.id}/{_digest(sub)}/{_digest(sid)}")
+
+
+def _ended_keys(provider: Provider, sub: str, sid: str) -> list[str]:
+    """Return the keys of the logout tokens that end a session: of its ``sub``, of its ``sid``, or of both."""
+    pairs = {(sub, ""), ("", sid), (sub, sid)} - {("", "")}
+    return [_ended_key(provider, *pair) for pair in pairs]
 
 
 def _digest(text: str) -> str:

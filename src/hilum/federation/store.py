@@ -1,6 +1,6 @@
 """The tables of allowed hosts, identity providers, links, sessions that providers began, and used states and logout tokens."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     delete,
+    func,
     select,
 )
 
@@ -34,7 +35,7 @@ from hilum.federation.models import (
     RoleRow,
     Settings,
 )
-from hilum.infra.db import Instant, get_row, insert_or_ignore, metadata, row_of
+from hilum.infra.db import Instant, get_row, insert_or_ignore, metadata
 from hilum.infra.sorting import by_key
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import PersonId, SessionId, TenantId
@@ -188,8 +189,10 @@ def save_provider(tx: Connection, provider: Provider) -> bool:
     return tx.execute(query.values(_values(provider))).rowcount == 1
 
 
-def find_provider(tx: Connection, provider: str) -> Provider | None:
-    row = row_of(tx, providers, provider)
+def find_provider(tx: Connection, provider: str, *, lock: bool = False) -> Provider | None:
+    """Find a provider; ``lock``: no other transaction locks or changes it until this one ends."""
+    query = select(providers).where(providers.c.id == provider)
+    row = tx.execute(query.with_for_update() if lock else query).one_or_none()
     return None if row is None else _provider(row)
 
 
@@ -320,6 +323,17 @@ def take_sessions(tx: Connection, provider: str, *, sub: str = "", sid: str = ""
 def use(tx: Connection, key: str, until: datetime) -> bool:
     """Record the use of a state or logout token; False if it was used already."""
     return tx.execute(insert_or_ignore(tx, used).values(key=key, until=until)).rowcount == 1
+
+
+def keep(tx: Connection, key: str, until: datetime) -> None:
+    """Record a key until a time; a later recorded time stays."""
+    if not use(tx, key, until):
+        tx.execute(used.update().where(used.c.key == key, used.c.until < until).values(until=until))
+
+
+def used_until(tx: Connection, keys: Collection[str]) -> datetime | None:
+    """Return until when the latest of some keys is kept; None if none is."""
+    return tx.execute(select(func.max(used.c.until)).where(used.c.key.in_(keys))).scalar()
 
 
 def purge(tx: Connection, *, now: datetime) -> int:

@@ -107,7 +107,7 @@ async def _client_finding(
         "code_verifier": "v" * 43,
     }
     try:
-        answer = await providers.ask_token(provider, metadata, form)
+        answer = await providers.ask_token(provider, metadata, form, "")
     except Unreached as error:
         return _failed("client credentials", error)
     stated = live.json_object(answer)

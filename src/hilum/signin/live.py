@@ -3,20 +3,23 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from threading import Lock
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from hilum.infra.fair_slots import FairSlots, Shares
 from hilum.kernel.errors import Unavailable
 from hilum.kernel.ports import Ids
-from hilum.signin.models import HASHING_QUEUE_BOUND, HASHING_THREADS, PASSWORD_MAX
+from hilum.signin.models import HASHING_QUEUE_BOUND, HASHING_QUEUE_SHARE, HASHING_THREADS, PASSWORD_MAX
+from hilum.standards.networks import network_of
 
 # OWASP Password Storage Cheat Sheet: argon2id with 19 MiB, two passes, one lane.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 _DUMMY_SALT = b"nobody-has-this-salt"
-_waiting = 0
-_lock = Lock()
+_slots = FairSlots(
+    Shares(HASHING_THREADS, HASHING_QUEUE_BOUND, HASHING_THREADS, HASHING_QUEUE_SHARE),
+    lambda: Unavailable("signin_busy", "Too many people are signing in right now. Try again in a moment."),
+)
 
 
 @cache
@@ -50,33 +53,15 @@ def verify_password_now(digest: str | None, password: str) -> bool:
     return matched and bool(digest)
 
 
-async def hash_password(password: str, ids: Ids) -> str:
-    """Hash a password off the event loop. Raises Unavailable when the queue is full."""
-    with _QueueSlot():
+async def hash_password(password: str, ids: Ids, source: str) -> str:
+    """Hash a password off the event loop. Raises Unavailable when the queue, or this source's share of it, is full."""
+    async with _slots.held(network_of(source)):
         return await asyncio.get_running_loop().run_in_executor(_pool(), hash_password_now, password, ids)
 
 
-async def verify_password(digest: str | None, password: str) -> bool:
-    """Compare a password with a stored digest off the event loop. Raises Unavailable when the queue is full."""
-    with _QueueSlot():
+async def verify_password(digest: str | None, password: str, source: str) -> bool:
+    """Compare a password with a stored digest off the event loop. Raises Unavailable as ``hash_password`` does."""
+    async with _slots.held(network_of(source)):
         return await asyncio.get_running_loop().run_in_executor(
             _pool(), verify_password_now, digest, password
         )
-
-
-class _QueueSlot:
-    """A slot in the bounded queue of the pool, so that a flood of sign-ins is refused instead of filling memory."""
-
-    def __enter__(self) -> None:
-        global _waiting
-        with _lock:
-            if _waiting >= HASHING_QUEUE_BOUND:
-                raise Unavailable(
-                    "signin_busy", "Too many people are signing in right now. Try again in a moment."
-                )
-            _waiting += 1
-
-    def __exit__(self, *_: object) -> None:
-        global _waiting
-        with _lock:
-            _waiting -= 1

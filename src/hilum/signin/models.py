@@ -44,6 +44,8 @@ PASSWORD_MIN, PASSWORD_MAX = 8, 256
 # Each hash takes 19 MiB and a core for some tens of milliseconds, so a flood of sign-ins takes no more than two of each.
 HASHING_THREADS = 2
 HASHING_QUEUE_BOUND = 64
+HASHING_QUEUE_SHARE = 8
+"""How many passwords of one network may wait for a thread, so that nobody keeps everybody else from signing in."""
 
 ATTEMPTS_FREE = 5
 """Failures of one name from one address before it must wait."""

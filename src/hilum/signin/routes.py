@@ -171,19 +171,20 @@ class _Handlers:
         begin = partial(service.begin_attempt, tenant=place.tenant, username=username)
         recorded = self.refusals.is_recorded(trace.source)
         try:
-            # The password is compared between two transactions: argon2 takes tens of milliseconds, for
-            # which SQLite's one writer must not wait (security decision 4).
-            attempt = replace(await self._kit.uow.write(begin, trace=trace), recorded=recorded)
-            matched = await live.verify_password(attempt.digest, form.one("password"))
-            replaces = cookies.read(request, cookies.SESSION, secure=secure)
-            complete = partial(
-                service.complete_attempt,
-                attempt=attempt,
-                matched=matched,
-                production=not self._kit.is_sandbox,
-                replaces=replaces,
-            )
-            begun, cookie = await self._kit.uow.write(complete, trace=trace)
+            async with self._kit.guesses.slowing(trace.source):
+                # The password is compared between two transactions: argon2 takes tens of milliseconds, for
+                # which SQLite's one writer must not wait (security decision 4).
+                attempt = replace(await self._kit.uow.write(begin, trace=trace), recorded=recorded)
+                matched = await live.verify_password(attempt.digest, form.one("password"), trace.source)
+                replaces = cookies.read(request, cookies.SESSION, secure=secure)
+                complete = partial(
+                    service.complete_attempt,
+                    attempt=attempt,
+                    matched=matched,
+                    production=not self._kit.is_sandbox,
+                    replaces=replaces,
+                )
+                begun, cookie = await self._kit.uow.write(complete, trace=trace)
         except (NotAuthenticated, SlowDown, Stopped, PasswordsOff, Dormant) as refusal:
             if isinstance(refusal, NotAuthenticated):
                 self.refusals.refused(place.tenant or "", trace.source, recorded=recorded)
@@ -477,23 +478,24 @@ def _tokens(router: APIRouter, kit: Kit, refusals: Refusals) -> None:
         tenant = None if place is None else TenantId(place)
         begin = partial(service.begin_attempt, tenant=tenant, username=body.username)
         recorded = refusals.is_recorded(trace.source)
-        # The same counters as at the sign-in page, so that guesses at both count together.
-        attempt = replace(await kit.uow.write(begin, trace=trace), recorded=recorded)
-        matched = await live.verify_password(attempt.digest, body.password)
-        complete = partial(
-            service.complete_attempt_with_token,
-            attempt=attempt,
-            matched=matched,
-            production=not kit.is_sandbox,
-            code=body.code,
-            life=timedelta(seconds=body.expires_in_s),
-            name=body.name,
-        )
-        try:
-            token, secret = await kit.uow.write(complete, trace=trace)
-        except NotAuthenticated:
-            refusals.refused(tenant or "", trace.source, recorded=recorded)
-            raise
+        async with kit.guesses.slowing(trace.source):
+            # The same counters as at the sign-in page, so that guesses at both count together.
+            attempt = replace(await kit.uow.write(begin, trace=trace), recorded=recorded)
+            matched = await live.verify_password(attempt.digest, body.password, trace.source)
+            complete = partial(
+                service.complete_attempt_with_token,
+                attempt=attempt,
+                matched=matched,
+                production=not kit.is_sandbox,
+                code=body.code,
+                life=timedelta(seconds=body.expires_in_s),
+                name=body.name,
+            )
+            try:
+                token, secret = await kit.uow.write(complete, trace=trace)
+            except NotAuthenticated:
+                refusals.refused(tenant or "", trace.source, recorded=recorded)
+                raise
         return TokenCreated(**TokenShown.of(token).model_dump(), token=secret)
 
     @router.get("/tokens", response_model=Page[TokenShown], openapi_extra=audience(ONESELF))
@@ -532,8 +534,8 @@ def _accounts(router: APIRouter, kit: Kit) -> None:
         # An API token alone must not set a password: it expires, but the password would give the account for good.
         begin = partial(service.begin_change, person_id=PersonId(person))
         attempt = await kit.uow.write(begin, actor=actor, trace=trace)
-        matched = await live.verify_password(attempt.digest, body.current)
-        digest = await live.hash_password(body.password, kit.ids)
+        matched = await live.verify_password(attempt.digest, body.current, trace.source)
+        digest = await live.hash_password(body.password, kit.ids, trace.source)
         change = partial(service.change_password, attempt=attempt, digest=digest, matched=matched)
         await kit.uow.write(change, actor=actor, trace=trace)
 
@@ -541,7 +543,7 @@ def _accounts(router: APIRouter, kit: Kit) -> None:
         "/people/{person}/sessions", openapi_extra=audience(ONESELF, "administrator", "platform_admin")
     )
     async def end_sessions(request: Request, person: Id) -> dict[str, int]:
-        """End every session of a person."""
+        """End every session of a person, and of another person their API tokens too; your own API tokens stay."""
         actor = await caller(kit, request)
         verb = partial(service.end_sessions_of, person_id=PersonId(person))
         return {"ended": await kit.uow.write(verb, actor=actor, trace=trace_of(request))}

@@ -121,7 +121,7 @@ class Snapshots:
         vendor = actor.vendor or VendorId("")
         card = Card(begun.id, vendor, begun.name, begun.template, password, door, "", "", ())
         # One password for all of its people, so that one is hashed.
-        return card, await passwords.hash_password(password, self.ids)
+        return card, await passwords.hash_password(password, self.ids, "")
 
     async def _with_card(
         self, verb: Callable[[Context], tuple[Snapshot, Card]], *, actor: Actor, trace: Trace

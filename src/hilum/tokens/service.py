@@ -21,7 +21,7 @@ from hilum.audit.models import Event, Outcome
 from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.errors import NotPermitted
-from hilum.kernel.ids import AuthorizationId, ClientId, FamilyId, LaunchId, TenantId
+from hilum.kernel.ids import AuthorizationId, ClientId, FamilyId, LaunchId, PersonId, TenantId
 from hilum.kernel.persistent import RecentSet
 from hilum.policies.models import Lifetimes
 from hilum.standards.oauth import TokenError
@@ -219,6 +219,14 @@ def revoke_launch(ctx: Context, launch: LaunchId) -> int:
     ended = _revoke_families(ctx, store.of_launch(launch), "launch_ended")
     if ended:
         _record_revocation(ctx, ended, "launch_ended", launch=launch)
+    return len(ended)
+
+
+def revoke_person(ctx: Context, person: PersonId, because: str) -> int:
+    """Revoke every access and refresh token of a person, offline too; return how many families were active."""
+    ended = _revoke_families(ctx, store.of_person(person), because)
+    if ended:
+        _record_revocation(ctx, ended, because, person=person)
     return len(ended)
 
 

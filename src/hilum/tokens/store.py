@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata
 from hilum.infra.prepared_statements import PreparedStatement, prepare_insert, prepare_insert_or_ignore
-from hilum.kernel.ids import AuthorizationId, ClientId, FamilyId, LaunchId, TenantId
+from hilum.kernel.ids import AuthorizationId, ClientId, FamilyId, LaunchId, PersonId, TenantId
 from hilum.kernel.times import EPOCH
 from hilum.tokens.models import (
     FAMILIES_BOUND,
@@ -283,6 +283,10 @@ Condition = ColumnElement[bool]
 
 def of_authorization(authorization: AuthorizationId) -> ColumnElement[bool]:
     return token_family.c.authorization == authorization
+
+
+def of_person(person: PersonId) -> ColumnElement[bool]:
+    return token_family.c.person == person
 
 
 def of_family(family: FamilyId) -> ColumnElement[bool]:

@@ -1,7 +1,8 @@
 """The dependencies that ``app`` passes to every room with routes."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from starlette.requests import Request
@@ -13,6 +14,7 @@ from hilum.kernel.actor import Actor
 from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ports import Clock, Ids
 from hilum.standards.browsers import browser_family
+from hilum.web.bounds import GUESS_DELAY_S, GUESSES_BURST, GUESSES_RATE, RefusalDelay
 from hilum.web.pages import Pages
 from hilum.web.problems import status_of
 from hilum.web.urls import Urls
@@ -37,7 +39,7 @@ async def record_nothing(_request: Request, _actor: Actor, _error: NotPermitted,
 
 @dataclass(frozen=True, slots=True)
 class Kit:
-    """The unit of work, clock and ids, URLs, pages, authentication of API requests, and the record of forbidden ones."""
+    """The unit of work, clock and ids, URLs, pages, authentication of API requests, the record of forbidden ones, and the delay of refused guesses."""
 
     uow: UnitOfWork
     clock: Clock
@@ -47,6 +49,9 @@ class Kit:
     pages: Pages
     authenticate: Authenticate
     record_forbidden: RecordForbidden = record_nothing
+    guesses: RefusalDelay = field(
+        default_factory=partial(RefusalDelay, burst=GUESSES_BURST, rate=GUESSES_RATE, delay_s=GUESS_DELAY_S)
+    )
 
     @property
     def is_sandbox(self) -> bool:

@@ -9,12 +9,13 @@ import pytest
 
 from hilum.federation import live
 from hilum.federation.live import Providers
-from hilum.federation.models import Metadata, Settings, Unreached
+from hilum.federation.models import Fault, Metadata, Provider, Settings, Unreached
 from hilum.infra.fetch import Fetched
 from hilum.kernel.errors import Unavailable
+from hilum.kernel.ids import TenantId
 from hilum.keys.live import Vault
 from tests.conftest import SECRET_KEY
-from tests.sim.world import FakeClock
+from tests.sim.world import FakeClock, SeededIds
 
 ISSUER = "https://login.hospital.example"
 SETTINGS = Settings("General", ISSUER, "hilum")
@@ -113,3 +114,49 @@ def test_the_sign_out_page_asks_nothing_of_a_provider() -> None:
 
     assert providers.cached_metadata(SETTINGS, ALLOWED) is None
     assert slow.asked == 0
+
+
+class Held(Slow):
+    """A provider whose token endpoint answers when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(FakeClock(), timedelta(0))
+        self.go = asyncio.Event()
+        self.at_once = self.most = 0
+
+    async def exchange(self, url: str, body: bytes, headers: object) -> Fetched:
+        self.asked += 1
+        self.at_once += 1
+        self.most = max(self.most, self.at_once)
+        await self.go.wait()
+        self.at_once -= 1
+        return Fetched(400, {}, b'{"error":"invalid_grant"}')
+
+
+def test_one_network_takes_its_share_of_a_providers_token_endpoint_and_no_more() -> None:
+    """ADR 164: while one network sends codes that it made up, people of others reach their hospital's provider."""
+    held, vault = Held(), Vault(SECRET_KEY)
+    providers = Providers(held, held.clock, vault)
+    sealed = live.seal_secret(vault, "secret", ISSUER, SeededIds())
+    provider = Provider("idp_1", TenantId("general"), SETTINGS, sealed, 1, held.clock.now(), "")
+
+    async def ask(source: str) -> object:
+        try:
+            return (await providers.ask_token(provider, METADATA, {"code": "x"}, source)).status
+        except Unreached as error:
+            return error.fault
+
+    async def play() -> tuple[list[object], list[object]]:
+        flood = [asyncio.create_task(ask(f"2001:db8::{n:x}")) for n in range(150)]
+        people = [asyncio.create_task(ask(f"198.51.100.{n}")) for n in range(40)]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        held.go.set()
+        return await asyncio.gather(*flood), await asyncio.gather(*people)
+
+    flood, people = asyncio.run(play())
+
+    assert people == [400] * 40
+    assert flood.count(400) == live.SHARES.network_slots + live.SHARES.network_waiting
+    assert flood.count(Fault.PROVIDER_UNREACHABLE) == 150 - flood.count(400)
+    assert held.most == live.SHARES.slots

@@ -4,9 +4,8 @@ import asyncio
 
 import pytest
 
-from hilum.kernel.errors import Unavailable
 from hilum.signin import live
-from hilum.signin.models import HASHING_QUEUE_BOUND
+from hilum.signin.models import HASHING_QUEUE_BOUND, HASHING_QUEUE_SHARE, HASHING_THREADS
 from tests.sim.cheap_passwords import COSTLY
 from tests.sim.world import SeededIds
 
@@ -49,13 +48,37 @@ def test_two_people_of_one_password_have_two_hashes() -> None:
     assert live.hash_password_now("same word", ids) != live.hash_password_now("same word", ids)
 
 
-def test_a_flood_is_refused_before_it_costs_anything() -> None:
+def outcomes(*sources: str) -> dict[str, list[object]]:
+    """Return the outcomes of passwords that all came at once, by source."""
+
     async def flood() -> list[object]:
-        tries = [live.verify_password(None, "x" * 300) for _ in range(HASHING_QUEUE_BOUND + 5)]
+        tries = [live.verify_password(None, "x" * 300, source) for source in sources]
         return list(await asyncio.gather(*tries, return_exceptions=True))
 
     answers = asyncio.run(flood())
+    found: dict[str, list[object]] = {source: [] for source in sources}
+    for source, answer in zip(sources, answers, strict=True):
+        found[source].append(answer if isinstance(answer, bool) else str(getattr(answer, "code", answer)))
+    return found
 
-    assert [each for each in answers if isinstance(each, Unavailable)] != []
-    assert all(each is False or isinstance(each, Unavailable) for each in answers)
-    assert asyncio.run(live.verify_password(None, "y")) is False
+
+def test_a_flood_is_refused_before_it_costs_anything() -> None:
+    found = outcomes(*(f"192.0.2.{n}" for n in range(HASHING_THREADS + HASHING_QUEUE_BOUND + 5)))
+
+    refused = [each for answers in found.values() for each in answers if each is not False]
+    assert refused == ["signin_busy"] * 5
+    assert asyncio.run(live.verify_password(None, "y", "192.0.2.1")) is False
+
+
+@pytest.mark.parametrize(
+    "attackers", [["192.0.2.1"] * 200, [f"2001:db8::{n:x}" for n in range(200)]], ids=["IPv4", "IPv6 /64"]
+)
+def test_one_network_takes_its_share_of_the_queue_and_no_more(attackers: list[str]) -> None:
+    """C57, security decision 26: while one network floods the queue, people of others are let in."""
+    people = [f"198.51.100.{n}" for n in range(40)]
+
+    found = outcomes(*attackers, *people)
+
+    assert all(found[person] == [False] for person in people)
+    served = [each for attacker in set(attackers) for each in found[attacker] if each is False]
+    assert len(served) == HASHING_THREADS + HASHING_QUEUE_SHARE

@@ -19,6 +19,7 @@ from hilum.kernel.errors import Conflict, Invalid, NotPermitted
 from hilum.kernel.ids import PersonId
 from hilum.kernel.pages import PageQuery
 from hilum.lookups.models import Kind
+from hilum.tokens import service as tokens
 from hilum.web.forms import Form
 
 LIST = List(
@@ -120,10 +121,10 @@ async def _page(visit: Visit, error: fields.Refused | None = None) -> Response:
 
 
 async def remove(visit: Visit, form: Form) -> Response:
-    """Unlink an account; its sessions and API tokens end."""
+    """Unlink an account; its sessions, API tokens and apps' access end."""
     try:
         require_tick(form, "Tick the box to confirm that the account should be unlinked.")
-        await visit.write(partial(federation.unlink, link_id=visit.param()))
+        await visit.write(partial(federation.unlink, link_id=visit.param(), end_grants=tokens.revoke_person))
     except (Invalid, NotPermitted) as error:
         return await _page(visit, error)
     return to(address("tenant.links"))
