@@ -506,6 +506,24 @@ def test_a_reader_who_may_read_no_more_is_let_go(one: Air, lose: Callable[[Air],
     tell(one, story)
 
 
+@pytest.mark.parametrize("lose", [lose for _, lose in LOST], ids=[name for name, _ in LOST])
+def test_no_record_leaves_after_the_reader_lost_the_right(one: Air, lose: Callable[[Air], Any]) -> None:
+    """C155: the right is judged before a record leaves, not only every few seconds."""
+
+    async def story() -> None:
+        (worker,) = one.workers(1)
+        live = await one.listen("tenant=general", by="gina").begun()
+        resumed_from, token = live.last_id, one.token("gina")
+        await asyncio.to_thread(lose, one)
+        await one.happen(worker, 3)
+        assert (await live.over(), live.told()) == ("token_invalid", [])
+        late = one.listen("tenant=general", token=token, last_event_id=resumed_from)
+        await late.until(lambda: late.status == 401)
+        assert one.events("audit.stream.close")[0].facts["given"] == 0
+
+    tell(one, story, replace(QUICK, recheck_s=3_600.0))
+
+
 def test_a_right_is_judged_again_while_records_pour_in(one: Air) -> None:
     async def story() -> None:
         (worker,) = one.workers(1)

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from hilum.audit.follow import FollowedRecord, Follower, Missed, ResumePoint, Tail
+from hilum.audit.follow import FollowedRecord, Follower, ResumePoint, Tail
 from hilum.audit.models import Access, Outcome
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import HilumError, Invalid
@@ -21,12 +21,14 @@ from hilum.kernel.ports import Clock, Ids
 from hilum.keys.live import vault
 
 RETRY_MS = 1_000
+CHUNK_BOUND = 50
+"""How many records leave after one check of the reader's right."""
 _PURPOSE = "audit.stream"
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Intervals: ``poll_s`` between polls of the journals, ``heartbeat_s`` between heartbeats, ``recheck_s`` between checks of the reader's right.
+    """Intervals: ``poll_s`` between polls of the journals, ``heartbeat_s`` between heartbeats, ``recheck_s`` between checks of a silent stream's reader.
 
     ``stall_s``: how long a reader may take to receive one record before the stream is closed.
     """
@@ -61,35 +63,39 @@ class Stream:
         try:
             if place is not None:
                 missed = await self.tail.catch_up(self.follower, place)
-                for part in self._missed(missed, place):
-                    yield part
+                if missed.more:
+                    yield _event(b"missed", {"why": "too_far_back"})
+                parts = []
+                for seen in missed.records:
+                    place.step(seen)
+                    parts.append(self._decision(seen, place))
+                for start in range(0, len(parts), CHUNK_BOUND):
+                    yield await self._checked(parts[start : start + CHUNK_BOUND])
             async for part in self._live():
                 yield part
         except HilumError as error:
             self.why = error.code
         yield _event(b"end", {"why": self.why})
 
-    def _missed(self, missed: Missed, place: ResumePoint) -> list[bytes]:
-        parts = [_event(b"missed", {"why": "too_far_back"})] if missed.more else []
-        for seen in missed.records:
-            place.step(seen)
-            parts.append(self._decision(seen, place))
-        return parts
+    async def _checked(self, parts: list[bytes]) -> bytes:
+        """Join records that leave now. Raises HilumError if the reader's token, session or right has ended since they were taken."""
+        await self.check_reader()
+        self.given += len(parts)
+        return b"".join(parts)
 
     async def _live(self) -> AsyncIterator[bytes]:
         now = asyncio.get_running_loop().time
         rechecked_at = heartbeat_at = now()
         while True:
-            # A stream outlives requests: the reader's account,
-            # role or token may have ended since it was opened.
+            # A stream outlives requests: the reader's account, role or token may have ended since it was opened.
             if now() - rechecked_at >= self.pace.recheck_s:
                 await self.check_reader()
                 rechecked_at = now()
             if dropped := self.follower.take_dropped():
                 self.dropped += dropped
                 yield _event(b"missed", {"why": "too_slow", "count": dropped})
-            if seen := self.follower.take():
-                yield self._decision(seen, self.follower.place)
+            if parts := self._taken():
+                yield await self._checked(parts)
                 continue
             if self.follower.end_reason:
                 self.why = self.follower.end_reason
@@ -99,8 +105,13 @@ class Stream:
                 heartbeat_at = now()
                 yield b": still here\n" + self._id(self.follower.place) + b"\n"
 
+    def _taken(self) -> list[bytes]:
+        parts: list[bytes] = []
+        while len(parts) < CHUNK_BOUND and (seen := self.follower.take()):
+            parts.append(self._decision(seen, self.follower.place))
+        return parts
+
     def _decision(self, seen: FollowedRecord, place: ResumePoint) -> bytes:
-        self.given += 1
         return b"event: decision\n" + self._id(place) + b"data: " + orjson.dumps(seen.access) + b"\n\n"
 
     def _id(self, place: ResumePoint) -> bytes:
