@@ -11,6 +11,7 @@ import orjson
 
 from hilum.console import policy
 from hilum.console.models import EXPORT_BOUND, Asked, Cell, Column, Empty, Filter, Listed
+from hilum.standards.csv_cells import csv_cell
 from hilum.web.urls import with_query
 
 
@@ -120,7 +121,7 @@ def exported(records: Sequence[Mapping[str, Any]], wanted: str, *, cut: bool) ->
     writer = csv.writer(text)
     titles = list(dict.fromkeys(name for each in records for name in each))
     writer.writerow(titles)
-    writer.writerows([policy.csv_cell(_as_text(each.get(name, ""))) for name in titles] for each in records)
+    writer.writerows([csv_cell(_as_text(each.get(name, ""))) for name in titles] for each in records)
     if cut:
         writer.writerow([f"Only the first {EXPORT_BOUND:,} rows are listed. Filter the list for the rest."])
     return text.getvalue().encode(), "text/csv; charset=utf-8"

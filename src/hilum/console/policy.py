@@ -121,9 +121,3 @@ def _malformed(name: str) -> Invalid:
     return Invalid(
         "filter_malformed", "The address of this page is not valid.", fields={name: "word_malformed"}
     )
-
-
-def csv_cell(text: str) -> str:
-    """Return a text as a cell of a file, so that no spreadsheet takes it for a formula."""
-    # OWASP, CSV injection: names on a page were chosen by others.
-    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text

@@ -27,6 +27,7 @@ from hilum.kernel.errors import Invalid, NotFound
 from hilum.kernel.ids import TenantId
 from hilum.kernel.sentences import Sentence
 from hilum.signin.policy import actor_of
+from hilum.standards.csv_cells import csv_cell
 from hilum.web import cookies, forms
 from hilum.web.forms import Form
 from hilum.web.kit import Kit, trace_of
@@ -212,7 +213,7 @@ def _as_file(page: HistoryPage, wanted: str) -> Response:
         text = io.StringIO()
         writer = csv.writer(text)
         writer.writerow(EXPORT_FIELDS)
-        writer.writerows([policy.csv_cell(each[name]) for name in EXPORT_FIELDS] for each in rows)
+        writer.writerows([csv_cell(each[name]) for name in EXPORT_FIELDS] for each in rows)
         if page.next:
             writer.writerow([f"Only the newest {EXPORT_BOUND} accesses. Choose a shorter time for the rest."])
         body, media = text.getvalue().encode(), "text/csv; charset=utf-8"

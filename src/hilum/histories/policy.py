@@ -61,8 +61,6 @@ _OUTCOMES = {
     Outcome.NOT_DONE: Sentence("It was not carried out."),
     Outcome.UNKNOWN: Sentence("Whether it was carried out is not known."),
 }
-# A spreadsheet runs a cell that begins with one of these as a formula, and vendors choose the names of apps.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def may_read(person: Person | None, tenant: TenantId | None, patient: str) -> bool:
@@ -163,8 +161,3 @@ def export_row(entry: Entry) -> dict[str, str]:
     """Return an entry as a row of a download, by column."""
     values = asdict(entry) | {"at": entry.at.isoformat(), "kind": entry.kind.value}
     return {name: str(values[name]) for name in EXPORT_FIELDS}
-
-
-def csv_cell(text: str) -> str:
-    """Return a text as the content of a cell that no spreadsheet runs as a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
