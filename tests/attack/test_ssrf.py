@@ -274,6 +274,17 @@ def test_an_ipv4_address_is_judged_alike_however_ipv6_wraps_it(address: object) 
 
     assert may_connect(f"::ffff:{address}", allow_private=False) == plain
     assert may_connect(f"64:ff9b::{address}", allow_private=False) == plain
+    # In a global prefix, ISATAP is judged by what it embeds (RFC 5214 section 6.1).
+    assert may_connect(f"2a00:1450::5efe:{address}", allow_private=False) == plain
+    assert may_connect(f"2a00:1450::200:5efe:{address}", allow_private=False) == plain
+    # IPv4-translated (RFC 7915) is never an address of the Internet.
+    assert not may_connect(f"::ffff:0:{address}", allow_private=False)
+
+
+@pytest.mark.parametrize("address", ["3fff::1", "5f00::1", "64:ff9b:1::1", "fec0::1", "4000::1", "100::1"])
+def test_what_is_outside_global_unicast_is_never_connected_to(address: str) -> None:
+    """RFC 9637, RFC 9602, RFC 8215, RFC 3879, RFC 4291 section 2.4, RFC 6666."""
+    assert not may_connect(address, allow_private=False)
 
 
 @given(st.ip_addresses(v=6))

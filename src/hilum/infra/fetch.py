@@ -37,14 +37,15 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_IPV4_COMPATIBLE = ipaddress.IPv6Network("::/96")
+_ISATAP = 0x5EFE
+"""RFC 5214 section 6.1: an interface identifier that begins with it, or with the universal bit also set, ends with an IPv4 address."""
+_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""The only block of IPv6 from which global addresses are given out: no translated (RFC 7915), compatible or site-local ones."""
 _REFUSED = (
     ipaddress.IPv4Network("192.0.0.0/24"),  # IETF protocol assignments, RFC 6890
     ipaddress.IPv4Network("192.88.99.0/24"),  # 6to4 relays, RFC 7526: delivers to whatever relay is near
     ipaddress.IPv4Network("168.63.129.16/32"),  # Azure's host agent, behind a public-looking address
-    ipaddress.IPv6Network("64:ff9b:1::/48"),  # NAT64 of a private network, RFC 8215
-    # Site-local, RFC 3879: deprecated, and still routed inside some networks; Python calls it global.
-    ipaddress.IPv6Network("fec0::/10"),
+    ipaddress.IPv6Network("3fff::/20"),  # documentation, RFC 9637; Python calls it global
 )
 
 
@@ -80,14 +81,13 @@ class _Request:
 
 
 def embedded(address: Address) -> Address:
-    """Return the IPv4 address embedded in an IPv6 one (mapped, compatible, NAT64, 6to4, Teredo), else the address itself."""
+    """Return the IPv4 address embedded in an IPv6 one (mapped, NAT64, 6to4, Teredo, ISATAP), else the address itself."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     if address.ipv4_mapped is not None:
         return address.ipv4_mapped
-    # A gateway on the way would deliver to the embedded address: 64:ff9b::7f00:1 is loopback behind
-    # NAT64. Of the compatible ones, :: and ::1 embed none.
-    if address in _NAT64 or (address in _IPV4_COMPATIBLE and int(address) > 1):
+    # A gateway on the way would deliver to the embedded address: 64:ff9b::7f00:1 is loopback behind NAT64.
+    if address in _NAT64 or (int(address) >> 32) & 0xFDFF_FFFF == _ISATAP:
         return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
     if address.sixtofour is not None:
         return address.sixtofour
@@ -107,6 +107,8 @@ def may_connect(text: str, *, allow_private: bool) -> bool:
         return False
     if address.is_loopback:
         return allow_private
+    if address.version == 6 and address not in _UNICAST and address not in _NAT64:
+        return False
     return _is_public(address) and _is_public(embedded(address))
 
 
