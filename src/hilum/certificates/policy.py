@@ -402,9 +402,11 @@ def _opened(text: str, keys: Mapping[str, Any], typ: str, what: str) -> Verdict 
     try:
         head, body, signature = text.strip().split(".")
         header = orjson.loads(base64url.decode(head))
+        # One spelling only: no padding, and no bits set beyond the last byte.
+        is_plain = base64url.encode(base64url.decode(signature)) == signature
     except ValueError:
         return malformed
-    if not isinstance(header, dict):
+    if not isinstance(header, dict) or not is_plain:
         return malformed
     # Before any key is looked at: what was signed for another use must not pass (RFC 8725 section 3.11).
     if header.get("typ") != typ or header.get("alg") not in ALGORITHMS or "crit" in header:

@@ -123,6 +123,13 @@ def may_see_app(actor: Actor, app: App) -> bool:
     return may_read_catalogue(actor) and app.tenant in {None, actor.tenant}
 
 
+def _is_website(text: str) -> bool:
+    # Browsers read a backslash as a slash; userinfo makes a link look like one to another host.
+    host, _, _ = text.removeprefix("https://").partition("/")
+    plain = not set("\\\"'<>") & set(text) and "@" not in host
+    return text.startswith("https://") and bool(host) and plain and not name_fault(text)
+
+
 def vendor_faults(order: NewVendor) -> dict[str, str]:
     """Return the error code of each invalid field of a vendor."""
     fields = {
@@ -133,7 +140,7 @@ def vendor_faults(order: NewVendor) -> dict[str, str]:
     faults = {
         field: fault for field, text in fields.items() if (fault := name_fault(text) or html_fault(text))
     }
-    if order.website and (not order.website.startswith("https://") or name_fault(order.website)):
+    if order.website and not _is_website(order.website):
         faults["website"] = "website_not_https"
     return faults
 

@@ -1,7 +1,8 @@
 """What a certificate's status is, and what anybody who verifies one comes to (C113)."""
 
+import string
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -269,6 +270,14 @@ def test_what_is_certified_for_sandboxes_verifies_as_that_and_not_as_valid(
     assert ("sandboxes only" in found.detail) is (code == "sandbox_only")
 
 
+def respelled(text: str) -> str:
+    """Return the same signature with a bit set beyond its last byte."""
+    letters = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
+    other = text[:-1] + letters[letters.index(text[-1]) ^ 1]
+    assert base64url.decode(other.split(".")[2]) == base64url.decode(text.split(".")[2])
+    return other
+
+
 def tampered(text: str) -> str:
     head, body, signature = text.split(".")
     changed = base64url.decode(body).replace(b'"tier":"low"', b'"tier":"top"')
@@ -284,7 +293,7 @@ def tampered(text: str) -> str:
         (f"{base64url.encode(b'[]')}.e30.e30", KEYS, "certificate_malformed"),
         (tampered(signed(claims())), KEYS, "signature_invalid"),
         (signed(claims(), OTHER), KEYS, "signature_invalid"),
-        (signed(claims())[:-4], KEYS, "signature_invalid"),
+        (signed(claims())[:-4], KEYS, "certificate_malformed"),
         (signed(claims(), kid="k2"), KEYS, "key_unknown"),
         (signed(claims(), kid=None), {"keys": [{**KEYS["keys"][0], "kid": None}]}, "key_unknown"),
         (signed(claims()), {}, "key_unknown"),
@@ -309,6 +318,15 @@ def test_what_is_not_wholly_in_order_is_not_valid(text: str, keys: Mapping[str, 
 
     assert found.code == code
     assert found.detail.endswith(".")
+
+
+@pytest.mark.parametrize("spelled", [lambda text: text + "=", lambda text: text + "==", respelled])
+def test_a_certificate_has_one_spelling(spelled: Callable[[str], str]) -> None:
+    """RFC 4648 section 3.5, RFC 7515 section 2: no padding, and no bits beyond the last byte."""
+    text = signed(claims())
+
+    assert policy.verify(text, KEYS, now=NOW).code != "certificate_malformed"
+    assert policy.verify(spelled(text), KEYS, now=NOW).code == "certificate_malformed"
 
 
 @pytest.mark.parametrize(

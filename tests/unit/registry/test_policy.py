@@ -10,7 +10,7 @@ from hilum.kernel.ids import VersionId
 from hilum.policies.models import SANDBOX_TRIAL, UNCLASSIFIED, Book
 from hilum.policies.shipped import shipped_book
 from hilum.registry import policy
-from hilum.registry.models import Certification, CertifyOrder, Environment, NewApp, NewVersion
+from hilum.registry.models import Certification, CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from tests.unit.policies.books import book, document
 from tests.unit.registry.values import APP, CERT, CLIENT, FUTURE, NOW, SCOPES, VERSION
 
@@ -189,3 +189,25 @@ def test_what_was_withdrawn_has_no_grace_nor_has_what_stands_beside_it(
 ) -> None:
     """C114."""
     assert policy.last_use(certification, others, GRACE) == last
+
+
+@pytest.mark.parametrize(
+    ("website", "is_one"),
+    [
+        ("", True),
+        ("https://x.example", True),
+        ("https://x.example/@team?q=a@b", True),
+        ("http://x.example", False),
+        ("https://", False),
+        ("https://user:pw@x.example/", False),
+        ("https://hospital.example@x.example", False),
+        ("https://x.example/\\@y", False),
+        ('https://x.example/"onclick=', False),
+        ("https://x.example/'", False),
+        ("https://x.example/<b>", False),
+    ],
+)
+def test_a_vendor_s_website_leads_where_it_says(website: str, is_one: bool) -> None:
+    faults = policy.vendor_faults(NewVendor("Acme", "help@acme.example", "sec@acme.example", website))
+
+    assert faults == ({} if is_one else {"website": "website_not_https"})

@@ -118,7 +118,8 @@ class Pages:
     async def card(self, _request: Request) -> Response:
         """Return the card; 503 until the platform is ready, since a reader's next request goes there."""
         site = self._site
-        # Scripts of sample apps on other origins read it; in a public sandbox it has no secrets.
+        # Any script may drive a sandbox (contract, Sandbox card), so apps on other origins read it. A plain sandbox is bound to
+        # loopback and holds synthetic data only; a public one withholds the secrets.
         headers = {"cache-control": "no-store", "access-control-allow-origin": "*"}
         if not await site.platform.is_ready():
             headers["retry-after"] = str(RETRY_AFTER_S)
