@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from hilum.audit import service as audit
+from hilum.audit.models import EventQuery
 from hilum.identity import service as identity
 from hilum.identity.models import NEGATIVE_WINDOW, Chart
 from hilum.kernel.persistent import BUCKET_S
@@ -223,6 +225,22 @@ def mother(site: ControlSite) -> str:
         "patients": ["mia", "kid"],
     }
     return str(site.api("gina").post("/people", json=body).json()["id"])
+
+
+def test_staff_who_list_a_hospitals_patients_leave_an_event(site: ControlSite, mother: str) -> None:
+    """Security decision 21: an account says who is a patient there, which the hospital's own administrators know anyway."""
+
+    def listed() -> list[tuple[str, object]]:
+        events = site.system(audit.list_events, query=EventQuery(action="identity.person.list")).events
+        return [(each.event.tenant, each.event.facts["given"]) for each in events]
+
+    found = site.api("root").get("/people?tenant=general").json()["items"]
+    assert listed() == [("general", len(found))]
+    assert mother in {each["id"] for each in found}
+    site.api("gina").get("/people?tenant=general")
+    site.api("root").get("/people")
+    site.api("root").get("/people?tenant=children")
+    assert len(listed()) == 1
 
 
 def test_an_administrator_changes_and_ends_charts(site: ControlSite, mother: str) -> None:

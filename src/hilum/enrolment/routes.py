@@ -151,8 +151,8 @@ def _people(router: APIRouter, kit: Kit, change_charts: SetCharts) -> None:
     )
     async def list_people(request: Request, query: Annotated[TenantQuery, Query()]) -> object:
         """List people of a tenant, or without one the staff, by username or in the requested order."""
-        verb = partial(identity.list_people, tenant=_tenant(query.tenant), page=query.page)
-        people = await run_read(kit, request, verb)
+        verb = partial(service.list_people, tenant=_tenant(query.tenant), page=query.page)
+        people = await run_write(kit, request, verb)
         return page_of(people, PersonShown.of, query, key=PEOPLE_SORTS.cursor(query.sort))
 
     @router.get("/people/{person}", tags=["identity"], openapi_extra=audience(ONESELF, *ADMINISTRATORS))

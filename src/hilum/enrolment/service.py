@@ -38,12 +38,13 @@ from hilum.factors import service as factors
 from hilum.federation import service as federation
 from hilum.identity import policy as identity_policy
 from hilum.identity import service as identity
-from hilum.identity.models import NewPerson, Person
+from hilum.identity.models import NewPerson, Person, Role
 from hilum.infra.context import Context
 from hilum.kernel import typed_codes
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.errors import Conflict, NotFound
 from hilum.kernel.ids import PersonId, TenantId
+from hilum.kernel.pages import PageQuery
 from hilum.kernel.sentences import Sentence
 from hilum.notices import service as notices
 from hilum.notices.models import Mail, MailKind
@@ -55,6 +56,14 @@ LINKS_KEPT = timedelta(days=30)
 """How long a link's row is kept after it was issued."""
 CarryOut = Callable[[Context, Approval, Actor], CarriedOut]
 STAFF_PLACE, VENDOR_PLACE = Sentence("Platform staff"), Sentence("Vendor account")
+
+
+def list_people(ctx: Context, tenant: TenantId | None, page: PageQuery) -> list[Person]:
+    """List people of a hospital, or the staff. Staff who read who is a patient leave an event. Raises NotPermitted."""
+    people = identity.list_people(ctx, tenant, page)
+    if ctx.actor.is_platform and any(each.role == Role.PATIENT for each in people):
+        audit.record(ctx, Event("identity.person.list", tenant=tenant or "", facts={"given": len(people)}))
+    return people
 
 
 def add_person(ctx: Context, order: NewPerson, by_mail: LinkMail) -> Opened | Asked:
