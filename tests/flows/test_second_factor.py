@@ -126,6 +126,22 @@ def test_in_a_sandbox_staff_may_set_one_up_and_then_it_counts_there_too(sandbox:
     assert send(again, owner.step(again), owner.code()).status_code == 303
 
 
+def test_a_first_factor_ends_the_sessions_that_the_password_alone_began(sandbox: ControlSite) -> None:
+    """ADR 65: whoever else has the password is out once its owner sets up a factor."""
+    other, browser = sandbox.browser(), sandbox.browser()
+    for each in (other, browser):
+        assert password(each, "root").status_code == 303
+
+    page = browser.get("/account/authenticator")
+    assert (
+        send(browser, page, policy.code_at(seed_on(page), policy.step_of(sandbox.clock.now()))).status_code
+        == 200
+    )
+
+    assert browser.get("/account").status_code == 200
+    assert other.get("/account").status_code == 303
+
+
 def test_a_code_counts_once_even_in_two_browsers(owner: Owner) -> None:
     """RFC 6238 section 5.2."""
     first, second = owner.site.browser(), owner.site.browser()

@@ -460,8 +460,15 @@ def test_nobody_touches_another_persons_credentials(ground: Ground) -> None:
         ground.do(service.create_api_token, ground.ann.id, actor=policy.actor_of(ground.gina))
 
     _, cookie = ground.sign_in()
+    _, secret = ground.do(service.create_api_token, ground.ann.id)
+    assert ground.do(service.end_sessions_of, ground.ann.id, actor=ann) == 1
+    assert ground.session(cookie) is None
+    ground.do(service.authenticate_api_token, secret, production=False)
+    _, cookie = ground.sign_in()
     assert ground.do(service.end_sessions_of, ground.ann.id, actor=policy.actor_of(ground.gina)) == 1
     assert ground.session(cookie) is None
+    with pytest.raises(NotAuthenticated):
+        ground.do(service.authenticate_api_token, secret, production=False)
 
 
 def test_an_api_token_acts_as_its_person_until_it_expires_or_is_revoked(

@@ -164,7 +164,7 @@ def person_password(person_id: str, password: str, current: str, *, json_: bool)
 @person_argument
 @json_option
 def person_sign_out(person_id: str, *, json_: bool) -> None:
-    r"""End every session of a person.
+    r"""End every session of a person, and of another person their API tokens too; your own API tokens stay.
 
     \b
     Example:

@@ -249,6 +249,8 @@ def finish_pending(
         raise Conflict("concurrent_change", "This sign-in was finished in another window. Sign in again.")
     if replaces:
         end_session_of_cookie(ctx, replaces)
+    # A password alone can begin a session only before its person has a factor.
+    _end_sessions(ctx, person.id, by_password=True)
     return begin_session(ctx, person, Method.PASSWORD, factor_at=ctx.now)
 
 
@@ -307,6 +309,7 @@ def confirm_with_code(ctx: Context, bearer: str, code: str) -> None:
 def record_factor(ctx: Context, used: Session) -> None:
     """Record in a session that its person just entered a second factor."""
     store.save_factor_entered(ctx.tx, used.id, ctx.now)
+    _end_sessions(ctx, used.person, by_password=True)
     facts = {"session": used.id}
     event = Event("signin.session.confirm", tenant=used.tenant or "", person=used.person, facts=facts)
     audit.record(ctx.as_actor(policy.actor_of_session(used)), event)
@@ -489,12 +492,14 @@ def end_session_of_cookie(ctx: Context, cookie: str) -> bool:
 
 
 def end_sessions_of(ctx: Context, person_id: PersonId) -> int:
-    """End every session of a person; return how many. Raises NotFound, NotPermitted."""
+    """End every session of a person, and of another one all credentials; return how many sessions. Raises NotFound, NotPermitted."""
     person = identity.get_person(ctx, person_id)
     if not policy.may_revoke_token(ctx.actor, person):
         raise audit.refusal(ctx, event_of("signin.session.end_all", person))
     ended = _end_sessions(ctx, person.id)
     facts = {"sessions": ended}
+    if ctx.actor.id != person.id:
+        end_credentials(ctx, person.id)
     audit.record(
         ctx, Event("signin.session.end_all", tenant=person.tenant or "", person=person.id, facts=facts)
     )
@@ -588,8 +593,8 @@ def purge(ctx: Context) -> int:
     )
 
 
-def _end_sessions(ctx: Context, person: PersonId, *, keep: int = 0) -> int:
-    ended = store.save_sessions_ended(ctx.tx, person, ctx.now, keep=keep)
+def _end_sessions(ctx: Context, person: PersonId, *, keep: int = 0, by_password: bool = False) -> int:
+    ended = store.save_sessions_ended(ctx.tx, person, ctx.now, keep=keep, by_password=by_password)
     if ended:
         ctx.advance_epoch(SESSIONS, *ended)
     return len(ended)

@@ -292,13 +292,17 @@ def read_ended(tx: Connection, since: datetime) -> Iterator[tuple[SessionId, dat
     return ((SessionId(row.id), row.ended_at) for row in rows)
 
 
-def save_sessions_ended(tx: Connection, person: PersonId, at: datetime, *, keep: int = 0) -> list[SessionId]:
-    """End a person's live sessions except the ``keep`` newest; return the ended ones."""
+def save_sessions_ended(
+    tx: Connection, person: PersonId, at: datetime, *, keep: int = 0, by_password: bool = False
+) -> list[SessionId]:
+    """End a person's live sessions except the ``keep`` newest, or those that a password alone began; return the ended ones."""
     living = (
         select(sessions.c.id)
         .where(sessions.c.person == person, sessions.c.ended_at.is_(None), sessions.c.expires_at > at)
         .order_by(sessions.c.created_at.desc(), sessions.c.id.desc())
     )
+    if by_password:
+        living = living.where(sessions.c.method == Method.PASSWORD.value, sessions.c.factor_at.is_(None))
     surplus = [SessionId(row.id) for row in tx.execute(living)][keep:]
     # In batches: both databases bound the parameters of one statement.
     for some in in_batches(surplus):
