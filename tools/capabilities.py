@@ -42,7 +42,7 @@ PROMISES = {
     42: "PKCE S256 for every code; no implicit, no password",
     43: "A code lives 60 seconds and is bound",
     44: "A second use of a code revokes what the first obtained",
-    45: "Two redemptions at one instant: one 200, and then none",
+    45: "Two redemptions at one instant: one pair of tokens, and none that lives if they differ",
     46: "Token answers are not stored and state the scopes granted",
     47: "User tokens live an hour at most, backend tokens 300 seconds",
     48: "Refresh tokens rotate; replay revokes the family",

@@ -25,6 +25,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Conflict, NotPermitted
 from hilum.tokens import service as tokens
+from hilum.tokens.models import REPEAT_WITHIN
 from tests.effort import effort
 from tests.flows import back_channel
 from tests.flows.back_channel import (
@@ -117,34 +118,57 @@ def is_alive(platform: Platform, token: str) -> bool:
 
 @every_case_on_both
 @pytest.mark.parametrize("hands", [2, 4])
-def test_codes_redeemed_at_one_instant_earn_one_token_that_is_then_dead(
+def test_codes_redeemed_at_one_instant_by_two_verifiers_earn_one_token_that_is_then_dead(
     both: Platform, workers: Workers, hands: int
 ) -> None:
-    """C45; security decision 9: exactly one 200, the loser gets invalid_grant, the winner's tokens are dead."""
+    """C45; security decision 9: who intercepted the code has another verifier. At most one 200, and its tokens are dead."""
     for _ in range(effort(10, 1_000 if hands == 2 else 200)):
         code = both.code()
         request = TokenRequest(GrantType.CODE, code=code, redirect_uri=REDIRECT, verifier=VERIFIER)
+        thief = replace(request, verifier="w" * 43)
 
-        answers = workers.at_once([exchange(both, request)] * hands)
+        answers = workers.at_once([exchange(both, request), *[exchange(both, thief)] * (hands - 1)])
 
         won = [answer for answer in answers if isinstance(answer, dict)]
         lost = [answer for answer in answers if isinstance(answer, NotPermitted)]
-        assert len(won) == 1
-        assert [each.code for each in lost] == ["invalid_grant"] * (hands - 1)
-        assert not is_alive(both, won[0]["access_token"])
-        again = TokenRequest(GrantType.REFRESH, refresh_token=won[0]["refresh_token"])
-        assert isinstance(workers.at_once([exchange(both, again)])[0], NotPermitted)
+        assert len(won) <= 1
+        assert [each.code for each in lost] == ["invalid_grant"] * (hands - len(won))
+        for answer in won:
+            assert not is_alive(both, answer["access_token"])
+            again = TokenRequest(GrantType.REFRESH, refresh_token=answer["refresh_token"])
+            assert isinstance(workers.at_once([exchange(both, again)])[0], NotPermitted)
 
 
-def test_refreshes_at_one_instant_leave_nothing_alive_but_never_two_families(
+@pytest.mark.parametrize("hands", [2, 4])
+def test_one_request_sent_several_times_at_one_instant_earns_one_pair_of_tokens(
+    both: Platform, workers: Workers, hands: int
+) -> None:
+    """C45, C48; security decision 9; ADR 163: whoever is answered has the same tokens, and they live."""
+    for _ in range(effort(6, 200)):
+        for client in ("public", "symmetric"):
+            asked = TokenRequest(
+                GrantType.CODE, code=both.code(client), redirect_uri=REDIRECT, verifier=VERIFIER
+            )
+            for _ in range(1 if client == "public" else 2):
+                answers = workers.at_once([exchange(both, asked, client)] * hands)
+
+                won = [answer for answer in answers if isinstance(answer, dict)]
+                assert len(won) == hands
+                assert len({(each["access_token"], each["refresh_token"]) for each in won}) == 1
+                assert is_alive(both, won[0]["access_token"])
+                asked = TokenRequest(GrantType.REFRESH, refresh_token=won[0]["refresh_token"])
+
+
+def test_refreshes_for_different_scopes_at_one_instant_leave_nothing_alive_but_never_two_families(
     both: Platform, workers: Workers
 ) -> None:
     """C48: one wins; the other is a replay, which ends the family."""
     for _ in range(effort(6, 1_000)):
         first = both.earn()
         request = TokenRequest(GrantType.REFRESH, refresh_token=first["refresh_token"])
+        other = replace(request, scope="launch patient/Observation.rs")
 
-        answers = workers.at_once([exchange(both, request)] * 2)
+        answers = workers.at_once([exchange(both, request), exchange(both, other)])
 
         won = [answer for answer in answers if isinstance(answer, dict)]
         assert len(won) == 1
@@ -214,6 +238,7 @@ def test_a_refusal_outlives_the_process_that_decided_it(both: Platform, workers:
     """C44, security decision 3: the revocation is committed when the refusal is raised."""
     code = both.code()
     body = both.redeem(code).json()
+    both.clock.advance(REPEAT_WITHIN)
     replay = TokenRequest(GrantType.CODE, code=code, redirect_uri=REDIRECT, verifier=VERIFIER)
 
     assert isinstance(workers.at_once([exchange(both, replay)])[0], NotPermitted)
@@ -330,6 +355,7 @@ def test_no_secret_of_a_grant_is_recorded(platform: Platform) -> None:
     """C153."""
     code = platform.code()
     body = platform.redeem(code).json()
+    platform.refresh(body["refresh_token"])
     platform.refresh(body["refresh_token"])
     platform.redeem(code)
 

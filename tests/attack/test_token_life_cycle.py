@@ -22,6 +22,7 @@ from hilum.frontchannel.models import CODE_LIFE
 from hilum.kernel.actor import SYSTEM
 from hilum.standards.strangers import WINDOW_S
 from hilum.tokens import service as tokens
+from hilum.tokens.models import REPEAT_PAUSE, REPEAT_WITHIN
 from tests.effort import effort
 from tests.flows import back_channel
 from tests.flows.back_channel import LAUNCH_SCOPES, TRACE, Platform
@@ -40,10 +41,24 @@ class Family:
     accesses: dict[str, datetime] = field(default_factory=dict)
     revoked: set[str] = field(default_factory=set)
     refreshes: list[str] = field(default_factory=list)
+    answers: dict[tuple[str, bool], tuple[datetime, str]] = field(default_factory=dict)
+    """When each request was answered, by what it presented and whether it asked for fewer scopes, and with which refresh token."""
+    repeated_at: datetime | None = None
 
-    def take(self, body: dict[str, Any], now: datetime) -> None:
+    def take(self, body: dict[str, Any], now: datetime, presented: str, *, fewer: bool = False) -> None:
         self.accesses[body["access_token"]] = now
         self.refreshes.append(body["refresh_token"])
+        self.answers[presented, fewer] = now, body["refresh_token"]
+
+    def repeats(self, now: datetime, presented: str, *, fewer: bool = False) -> str:
+        """The refresh token with which the same request is answered again (ADR 163); empty for a replay."""
+        at, token = self.answers.get((presented, fewer), (now - REPEAT_WITHIN, ""))
+        if self.dead or now >= at + REPEAT_WITHIN or token != self.refreshes[-1]:
+            return ""
+        if self.repeated_at is not None and now - REPEAT_PAUSE <= self.repeated_at < at:
+            return ""
+        self.repeated_at = now
+        return token
 
 
 class LifeCycle(RuleBasedStateMachine):
@@ -83,9 +98,13 @@ class LifeCycle(RuleBasedStateMachine):
         self.breathe()
         family = self.families[code]
         fits = not family.used and self.now < family.issued_at + CODE_LIFE
+        again = family.repeats(self.now, code)
         answer = self.platform.redeem(code)
-        if self.judge(answer, earned=fits):
-            family.take(answer.json(), self.now)
+        if self.judge(answer, earned=fits or bool(again)):
+            if again:
+                assert answer.json()["refresh_token"] == again
+                return multiple()
+            family.take(answer.json(), self.now, code)
         family.dead |= family.used
         family.used = True
         return multiple(code) if fits else multiple()
@@ -113,9 +132,14 @@ class LifeCycle(RuleBasedStateMachine):
         if len(family.refreshes) <= back:
             return
         scope: dict[str, Any] = {"scope": " ".join(LAUNCH_SCOPES[:-1])} if fewer else {}
-        answer = self.platform.refresh(family.refreshes[-1 - back], **scope)
-        if self.judge(answer, earned=back == 0 and not family.dead):
-            family.take(answer.json(), self.now)
+        presented = family.refreshes[-1 - back]
+        again = family.repeats(self.now, presented, fewer=fewer)
+        answer = self.platform.refresh(presented, **scope)
+        if self.judge(answer, earned=(back == 0 and not family.dead) or bool(again)):
+            if again:
+                assert answer.json()["refresh_token"] == again
+                return
+            family.take(answer.json(), self.now, presented, fewer=fewer)
         family.dead |= back > 0
 
     @rule(code=earned)

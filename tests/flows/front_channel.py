@@ -352,7 +352,7 @@ def standing(uow: UnitOfWork, clock: FakeClock, folder: Path) -> Iterator[Front]
 
     keeper = SnapshotKeeper(read, open_change_feed(uow.db), clock)
     journal = journals.open_journal(uow.db.url, folder / "journal", uow.writer, uow.ids)
-    table, buckets = TokenTable(uow.reads), Buckets(clock)
+    table, buckets = TokenTable(uow.reads, uow.write), Buckets(clock)
     intents = journals.Intents(lambda: journals.open_reader(folder / "journal", uow.db.url))
     deps = GatewayDeps(keeper, table, buckets, upstreams, journal, urls, vault(), clock, uow.ids, intents)
     enforcer = Enforcer(deps)

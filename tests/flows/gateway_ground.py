@@ -260,7 +260,7 @@ async def ground(
     upstreams = Upstreams(vault(), find)
     deps = GatewayDeps(
         keeper,
-        TokenTable(uow.reads),
+        TokenTable(uow.reads, uow.write),
         Buckets(clock),
         upstreams,
         journal,

@@ -23,10 +23,10 @@ from hilum.infra.context import Context
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import ANONYMOUS, Actor, ActorKind
 from hilum.kernel.errors import Invalid, NotFound, NotPermitted
-from hilum.kernel.ids import AuthorizationId
+from hilum.kernel.ids import AuthorizationId, ClientId
 from hilum.kernel.pages import PAGE_BOUND
 from hilum.tokens import service as tokens
-from hilum.tokens.models import TOKENS, Grant, IssuedTokens
+from hilum.tokens.models import TOKENS, Exchange, Grant, IssuedTokens
 from tests.flows.back_channel import MERCY, OTHER, REMEMBERED, TRACE, Platform, standing
 from tests.sim.facts import whole
 from tests.sim.furnished import furnish
@@ -94,6 +94,11 @@ def earn(ground: Platform, found: Authorization) -> IssuedTokens:
             ctx, grant, offline=True, code_family=None, lifetimes=LIFETIMES, life=timedelta(hours=1)
         )
     )
+
+
+def once(client: str) -> Exchange:
+    """The exchange of a request that nothing repeats."""
+    return Exchange(ClientId(client), MERCY, b"", authenticated=True)
 
 
 def lives(ground: Platform, minted: IssuedTokens) -> bool:
@@ -309,9 +314,7 @@ def test_withdrawing_ends_access_and_refresh_tokens_in_the_same_transaction(grou
     after = ground.uow.read_now(lambda ctx: epoch.read(ctx.tx), trace=TRACE)
     assert not lives(ground, minted)
     with pytest.raises(NotPermitted, match="invalid_grant"):
-        ground.run(
-            lambda ctx: tokens.redeem_refresh(ctx, minted.refresh_token, client=made.client, tenant=MERCY)
-        )
+        ground.run(lambda ctx: tokens.redeem_refresh(ctx, minted.refresh_token, once(made.client)))
     assert after[CONSENT].n > before[CONSENT].n
     assert after[TOKENS].n > before[TOKENS].n
     assert made.id in ground.run(whole(service.facts)).revoked
@@ -346,9 +349,7 @@ def test_removing_an_app_ends_what_was_agreed_through_each_of_its_clients(ground
     for each, token in zip((first, other), minted, strict=True):
         with pytest.raises(NotPermitted, match="invalid_grant"):
             ground.run(
-                partial(
-                    tokens.redeem_refresh, presented=token.refresh_token, client=each.client, tenant=MERCY
-                )
+                partial(tokens.redeem_refresh, presented=token.refresh_token, exchange=once(each.client))
             )
     assert connected(ground) == ()
 
@@ -504,9 +505,7 @@ def test_narrowing_ends_access_tokens_and_cuts_what_a_refresh_may_bring(ground: 
     assert narrowed.scopes == FEWER
     assert standing_of(ground).scopes == FEWER  # type: ignore[union-attr]
     assert not lives(ground, minted)
-    used = ground.run(
-        lambda ctx: tokens.redeem_refresh(ctx, minted.refresh_token, client=made.client, tenant=MERCY)
-    )
+    used = ground.run(lambda ctx: tokens.redeem_refresh(ctx, minted.refresh_token, once(made.client)))
     assert used.grant.scopes == FEWER
 
 

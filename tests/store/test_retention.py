@@ -87,7 +87,7 @@ def a_busy_month(uow: UnitOfWork, now: datetime) -> None:
         return (n.to_bytes(32), f"fam{family}", "general", "cli", "{}", True, before, later, used)
 
     def family(n: int, minted: int) -> tuple[Any, ...]:
-        return (f"fam{n}", "general", "cli", "app", "per", "", "", True, before, minted, None, "")
+        return (f"fam{n}", "general", "cli", "app", "per", "", "", True, before, minted, None, "", None, None)
 
     fill(uow, token_family, (family(n, lately) for n in range(LIVING)))
     fill(uow, token_family, (family(n, before) for n in range(LIVING, LIVING + GONE)))
@@ -162,11 +162,15 @@ def test_a_revoked_family_goes_with_all_its_tokens_once_nobody_can_use_any(
         fill(
             uow,
             token_family,
-            [(name, "t", "c", "a", "p", "", "", True, began, began, at(revoked), "stopped")],
+            [(name, "t", "c", "a", "p", "", "", True, began, began, at(revoked), "stopped", None, None)],
         )
         token = (name.encode().ljust(32), name, "t", "c", "{}", True, began, at(now + 90 * DAY), None)
         fill(uow, refresh_token, [token])
-    fill(uow, token_family, [("barred", "", "", "", "", "", "", False, 1, 1, at(now - 30 * DAY), "replayed")])
+    fill(
+        uow,
+        token_family,
+        [("barred", "", "", "", "", "", "", False, 1, 1, at(now - 30 * DAY), "replayed", None, None)],
+    )
 
     retention.purge(held, settings(uow, tmp_path))
 

@@ -38,6 +38,7 @@ from hilum.tokens.models import (
     REFRESH_PREFIX,
     TOKENS,
     AccessToken,
+    Exchange,
     Grant,
     IssuedTokens,
     RefreshToken,
@@ -97,7 +98,7 @@ def redeem(
     return do(
         uow,
         lambda ctx: service.redeem_refresh(
-            ctx, presented, client=ClientId(client), tenant=TenantId(tenant), **more
+            ctx, presented, Exchange(ClientId(client), TenantId(tenant), b"", authenticated=True), **more
         ),
     )
 
@@ -341,7 +342,9 @@ def test_two_redemptions_at_one_instant_have_one_winner_and_then_none(uow: UnitO
             _: int, presented: str = minted.refresh_token, together: Barrier = barrier
         ) -> IssuedTokens | None:
             def exchange(ctx: Context) -> IssuedTokens:
-                used = service.redeem_refresh(ctx, presented, client=CLIENT, tenant=TENANT)
+                used = service.redeem_refresh(
+                    ctx, presented, Exchange(CLIENT, TENANT, b"", authenticated=True)
+                )
                 return service.mint(
                     ctx, used.grant, offline=True, code_family=used.family, lifetimes=LIFETIMES, life=HOUR
                 )
@@ -639,7 +642,7 @@ def test_a_worker_reads_a_token_once_and_then_knows_it(uow: UnitOfWork) -> None:
         return await uow.reads(verb)
 
     async def work() -> None:
-        table = TokenTable(counting)
+        table = TokenTable(counting, uow.write)
         assert table.get_cached(minted.access_token) is None
         many = await asyncio.gather(*(table.get(minted.access_token) for _ in range(20)))
         assert {type(each) for each in many} == {AccessToken}
@@ -659,7 +662,7 @@ def test_strangers_never_reach_the_store_and_never_fill_the_table(uow: UnitOfWor
         return await uow.reads(verb)
 
     async def work() -> None:
-        table = TokenTable(counting)
+        table = TokenTable(counting, uow.write)
         for n in range(50):
             garbage = f"{ACCESS_PREFIX}{n:043d}_AAAAAAAA"
             found = await table.get(garbage)
@@ -679,7 +682,7 @@ def test_a_revoked_token_is_reported_as_revoked_and_not_cached(uow: UnitOfWork) 
     revoke(uow, minted.refresh_token)
 
     async def work() -> None:
-        table = TokenTable(uow.reads)
+        table = TokenTable(uow.reads, uow.write)
         found = await table.get(minted.access_token)
         assert isinstance(found, Deny)
         assert found.reason is Reason.TOKEN_REVOKED
@@ -692,7 +695,7 @@ def test_the_table_forgets_the_least_recently_used(uow: UnitOfWork) -> None:
     tokens = [mint(uow).access_token for _ in range(3)]
 
     async def work() -> None:
-        table = TokenTable(uow.reads, bound=2)
+        table = TokenTable(uow.reads, uow.write, bound=2)
         await table.get(tokens[0])
         await table.get(tokens[1])
         table.get_cached(tokens[0])
@@ -713,7 +716,7 @@ def test_a_store_that_is_away_is_a_refusal_and_is_asked_again_later(uow: UnitOfW
         return await uow.reads(verb)
 
     async def work() -> None:
-        table = TokenTable(flaky)
+        table = TokenTable(flaky, uow.write)
         with pytest.raises(Unavailable):
             await table.get(minted.access_token)
         away[0] = False
@@ -726,7 +729,7 @@ def test_one_who_hangs_up_does_not_take_the_answer_from_the_others(uow: UnitOfWo
     minted = mint(uow)
 
     async def work() -> None:
-        table = TokenTable(uow.reads)
+        table = TokenTable(uow.reads, uow.write)
         first = asyncio.create_task(table.get(minted.access_token))
         second = asyncio.create_task(table.get(minted.access_token))
         await asyncio.sleep(0)

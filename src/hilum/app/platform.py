@@ -127,7 +127,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
     enforcer = Enforcer(
         GatewayDeps(
             keeper,
-            TokenTable(uow.reads),
+            TokenTable(uow.reads, uow.write),
             Buckets(clock, workers=lambda: heartbeat.state.workers),
             upstreams,
             journal,

@@ -350,6 +350,7 @@ _HAPPENED = {
     "registry.tier.end_raise": "the raise of a version's tier was ended",
     "registry.tier.raise": "the tier of a version was raised",
     "tokens.access.mint": "tokens were issued",
+    "tokens.access.repeat": "the same tokens were given again",
     "tokens.access.revoke": "a token was revoked",
     "tokens.authorization.narrow": "the app's tokens were narrowed",
     "tokens.family.revoke": "the app's tokens were revoked",

@@ -55,7 +55,7 @@ from hilum.standing.models import Party, Standing
 from hilum.standing.policy import standing_fault
 from hilum.tokens import policy as tokens_policy
 from hilum.tokens import service as tokens
-from hilum.tokens.models import AccessToken, Grant, IssuedTokens
+from hilum.tokens.models import AccessToken, Exchange, Grant, IssuedTokens
 from hilum.web.urls import Site
 
 
@@ -187,11 +187,12 @@ def sunset_notice(ctx: Context, site: Site, body: dict[str, Any]) -> dict[str, s
 def _by_code(ctx: Context, site: Site, client: Client, request: TokenRequest) -> dict[str, Any]:
     # The code is used up before anything else is judged, so that after a wrong verifier or a stop it cannot be
     # tried again (ADR 8).
+    cause = tokens_policy.cause_of(request.code, request.redirect_uri, request.verifier)
     code = frontchannel.redeem_code(
         ctx,
         request.code,
+        _exchange(site, client, cause),
         client=client,
-        tenant=site.tenant,
         redirect_uri=request.redirect_uri,
         verifier=request.verifier,
     )
@@ -207,33 +208,37 @@ def _by_code(ctx: Context, site: Site, client: Client, request: TokenRequest) ->
     grant = replace(
         code.grant, scopes=scopes, person_patients=charts, launch_moved=_has_moved(ctx, code.grant)
     )
-    issued = tokens.mint(
+    issued = code.answer or tokens.mint(
         ctx,
         grant,
         offline=offline_of(smart.parse_stored(scopes)),
         code_family=code.family,
         lifetimes=_lifetimes(state, ctx.now),
         life=_life(ctx, client, grant, state),
+        cause=cause,
     )
-    body = _body(issued) | policy.context_members(grant, scopes)
-    if "openid" in scopes:
-        body["id_token"] = _id_token(ctx, site, grant, scopes, code)
+    body = _body(issued) | policy.context_members(grant, issued.scopes)
+    if "openid" in issued.scopes:
+        body["id_token"] = _id_token(ctx, site, grant, issued.scopes, code)
     return body
 
 
 def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest) -> dict[str, Any]:
-    presented = request.refresh_token
+    presented, cause = request.refresh_token, tokens_policy.cause_of(request.refresh_token, request.scope)
+    exchange = _exchange(site, client, cause)
     held = tokens.find_refresh(ctx, presented)
     own = held is not None and held.grant.client == client.id and held.grant.tenant == site.tenant
     if held is None or not own or tokens_policy.refresh_fault(held, ctx.now):
-        # Redeeming records why the token is not valid, and revokes its family if it was used before.
-        tokens.redeem_refresh(ctx, presented, client=client.id, tenant=site.tenant)
-        raise refuse_grant("The refresh token is not valid for this client.")
+        # Redeeming records why the token is not valid, and revokes its family if it was used before, unless
+        # this request only repeats that use.
+        held = tokens.redeem_refresh(ctx, presented, exchange)
+        if held.answer is None:
+            raise refuse_grant("The refresh token is not valid for this client.")
     online = not held.offline
     # Unlike a code, the token is used up last: a client that requested too much can try again with it.
     state = load_state(ctx, site, held.grant, issued_at=held.issued_at, online=online, issuing=True)
     if state.session_over:
-        tokens.redeem_refresh(ctx, presented, client=client.id, tenant=site.tenant, online_ended=True)
+        tokens.redeem_refresh(ctx, presented, exchange, online_ended=True)
     _judge(state, held.grant, ctx.now)
     ends = policy.refresh_end(held, state, ctx.now)
     if ends is not None and ctx.now >= ends.at:
@@ -246,7 +251,9 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
     scopes = policy.scopes_now(smart.narrow(requested, remaining), state, held.grant.role, ctx.now)
     scopes = evidence.scopes_within(ctx, held.grant.run, scopes)
     charts = _charts_now(held.grant, state)
-    used = tokens.redeem_refresh(ctx, presented, client=client.id, tenant=site.tenant)
+    used = held if held.answer else tokens.redeem_refresh(ctx, presented, exchange)
+    if used.answer is not None:
+        return _body(used.answer) | policy.context_members(used.grant, used.answer.scopes)
     # If the authorization was narrowed between the read and the lock, the scopes above are too wide.
     if used.grant != held.grant:
         raise Conflict("grant_changed", "The authorization was narrowed at the same time; try again.")
@@ -263,8 +270,13 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
         lifetimes=_lifetimes(state, ctx.now),
         life=_life(ctx, client, grant, state),
         access_scopes=scopes,
+        cause=cause,
     )
     return _body(issued) | policy.context_members(grant, scopes)
+
+
+def _exchange(site: Site, client: Client, cause: bytes) -> Exchange:
+    return Exchange(client.id, site.tenant, cause, authenticated=client.type is not ClientType.PUBLIC)
 
 
 def caller_fault(

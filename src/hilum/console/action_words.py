@@ -300,6 +300,7 @@ ACTION_WORDS: Mapping[str, str] = MappingProxyType(
         "snapshots.snapshot.remove": "removed a synthetic hospital of their own",
         "snapshots.snapshot.reset": "reset a synthetic hospital of their own",
         "tokens.access.mint": "got an access token",
+        "tokens.access.repeat": "got the same tokens again, since the answer may have been lost",
         "tokens.access.revoke": "revoked an access token",
         "tokens.authorization.narrow": "narrowed what tokens permit",
         "tokens.family.revoke": "ended an authorization with its tokens",

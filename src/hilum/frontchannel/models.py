@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from hilum.kernel.ids import ClientId, FamilyId, LaunchId, PersonId, SessionId, TenantId
-from hilum.tokens.models import Grant
+from hilum.tokens.models import Grant, IssuedTokens
 
 # RFC 6749 section 4.1.2 recommends ten minutes at most. The app redeems a code at once, so a minute
 # is enough, and a code in a log or a browser's history is dead when it is found.
@@ -90,6 +90,8 @@ class Code:
     expires_at: datetime
     offline: bool | None = None
     used_at: datetime | None = None
+    answer: IssuedTokens | None = None
+    """What it was redeemed for, if ``redeem_code`` permits this request to repeat that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ from hilum.standards.smart import scopes as smart
 from hilum.standards.smart.scopes import Scope, SpecialScope
 from hilum.standing.policy import refusal_of, standing_fault
 from hilum.tokens import service as tokens
-from hilum.tokens.models import Grant
+from hilum.tokens.models import Exchange, Grant
 from hilum.web.urls import Site
 
 __all__ = ["SignedIn", "connected_apps", "disconnect", "narrow_app", "signed_in"]
@@ -490,27 +490,30 @@ def _record_issue(ctx: Context, flow_state: FlowState, code: Code) -> None:
 
 
 def redeem_code(
-    ctx: Context, secret: str, *, client: Client, tenant: TenantId, redirect_uri: str, verifier: str
+    ctx: Context, secret: str, exchange: Exchange, *, client: Client, redirect_uri: str, verifier: str
 ) -> Code:
     """Redeem a code for the client that it was issued to. The only verb of this room that the token endpoint calls.
 
-    Raises NotPermitted(invalid_grant) for every fault. A wrong proof uses up the code; a second use revokes the tokens of the first.
+    Raises NotPermitted(invalid_grant) for every fault. A wrong proof uses up the code; a second use revokes the tokens of the first, unless
+    it repeats a request whose answer may have been lost: then the result has that ``answer``, and nothing may be minted.
     """
-    fingerprint = flow.digest(secret)
+    fingerprint, tenant = flow.digest(secret), exchange.tenant
     code = store.redeem_code(ctx.tx, fingerprint, tenant=tenant, client=client.id, now=ctx.now)
     if code is None:
-        raise NotPermitted(TokenError.INVALID_GRANT, _record_misuse(ctx, fingerprint, client, tenant))
+        used = store.find_code(ctx.tx, fingerprint)
+        if used is not None and (answer := tokens.find_answer(ctx, exchange)):
+            return replace(used, answer=answer)
+        raise NotPermitted(TokenError.INVALID_GRANT, _record_misuse(ctx, used, client, tenant))
     if fault := policy.code_fault(code, redirect_uri=redirect_uri, verifier=verifier, now=ctx.now):
         raise NotPermitted(TokenError.INVALID_GRANT, fault)
     return code
 
 
-def _record_misuse(ctx: Context, fingerprint: bytes, client: Client, tenant: TenantId) -> str:
+def _record_misuse(ctx: Context, code: Code | None, client: Client, tenant: TenantId) -> str:
     """Record the misuse of a code and return the detail of its refusal. A replay by its own client revokes its tokens.
 
     Source: RFC 6749 section 4.1.2
     """
-    code = store.find_code(ctx.tx, fingerprint)
     if code is None:
         return "There is no such code."
     own = code.grant.client == client.id and code.grant.tenant == tenant

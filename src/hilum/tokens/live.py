@@ -4,16 +4,21 @@ import asyncio
 import hmac
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import Protocol, TypeVar
 
-from hilum.infra.context import Context
+from hilum.infra import lanes
+from hilum.infra.context import Context, Trace
+from hilum.infra.lanes import Lane
 from hilum.kernel.decision import Deny, Reason
+from hilum.kernel.errors import HilumError
 from hilum.kernel.ports import Ids
 from hilum.keys.live import vault
 from hilum.tokens import policy, store
-from hilum.tokens.models import ACCESS_PREFIX, TABLE_BOUND, AccessToken
+from hilum.tokens.models import ACCESS_PREFIX, REPEAT_WITHIN, TABLE_BOUND, AccessToken
 
 T = TypeVar("T")
 
@@ -33,10 +38,14 @@ class Reads(Protocol):
     def __call__(self, verb: Callable[[Context], T], /) -> Awaitable[T]: ...
 
 
-def make(ids: Ids, prefix: str) -> str:
-    """Create a token from 256 random bits and a MAC, so that forged tokens are refused without a database query."""
-    # The random bits make a token unguessable; the 48 bits of the MAC only save database queries (security decision 6).
-    body = prefix + ids.secret()
+def make(ids: Ids, prefix: str, cause: bytes = b"") -> str:
+    """Create a token from 256 bits and a MAC, so that forged tokens are refused without a database query.
+
+    The bits are random, or follow from ``cause`` and HILUM_SECRET_KEY: the same request then gets the same token, which is stored nowhere.
+    """
+    # The 256 bits make a token unguessable; the 48 bits of the MAC only save database queries (security decision 6).
+    derived = cause and vault().mac(policy.ANSWER_PURPOSE, prefix.encode() + cause, size=32)
+    body = prefix + (derived or ids.secret())
     return f"{body}_{vault().mac(policy.MAC_PURPOSE, body.encode())}"
 
 
@@ -46,14 +55,22 @@ def genuine(token: str, prefix: str) -> bool:
     return parts is not None and hmac.compare_digest(vault().mac(policy.MAC_PURPOSE, parts[0]), parts[1])
 
 
+class Writes(Protocol):
+    """Runs a write in a transaction, outside the event loop's thread (``UnitOfWork.write``)."""
+
+    def __call__(self, verb: Callable[[Context], None], /, *, trace: Trace) -> Awaitable[None]: ...
+
+
 class TokenTable:
     """This worker's cache of issued access tokens; the least recently used are evicted first.
 
+    ``writes`` records that a new token is in use, in the background: its answer has then arrived, and is not repeated (ADR 163).
     A cached token may be revoked or expired: ``policy.judge`` decides that at every use. Not thread-safe: only for the event loop's thread.
     """
 
-    def __init__(self, reads: Reads, bound: int = TABLE_BOUND) -> None:
-        self._reads = reads
+    def __init__(self, reads: Reads, writes: Writes, bound: int = TABLE_BOUND) -> None:
+        self._reads, self._writes = reads, writes
+        self._noting: set[asyncio.Task[None]] = set()
         self._bound = bound
         # Not cachetools: on the read path a hit here costs a fifth of what a library's cache costs.
         self._cached: OrderedDict[bytes, AccessToken] = OrderedDict()
@@ -90,10 +107,12 @@ class TokenTable:
         return await asyncio.shield(task)
 
     async def _read(self, fingerprint: bytes) -> AccessToken | Deny:
-        row = await self._reads(lambda ctx: store.find_access(ctx.tx, fingerprint))
+        now, row = await self._reads(lambda ctx: (ctx.now, store.find_access(ctx.tx, fingerprint)))
         if row is None:
             return _UNKNOWN
         token, revoked = row
+        if token.family and now < token.issued_at + REPEAT_WITHIN:
+            self._note_arrived(token)
         # The row shows a revocation before this read; the snapshot brings later ones (security decision 7).
         if revoked:
             return Revoked(Reason.TOKEN_REVOKED, "The access token was revoked.", token)
@@ -101,6 +120,19 @@ class TokenTable:
         if len(self._cached) > self._bound:
             self._cached.popitem(last=False)
         return token
+
+    def _note_arrived(self, token: AccessToken) -> None:
+        async def note() -> None:
+            verb = partial(store.note_arrived, family=token.family, issued_at=token.issued_at)
+            # Without the note the answer could be repeated until its time is over.
+            with suppress(HilumError):
+                await self._writes(lambda ctx: verb(ctx.tx), trace=Trace("data-plane"))
+
+        with lanes.using(Lane.TOKENS):
+            task = asyncio.get_running_loop().create_task(note())
+        # The loop itself holds a task only weakly.
+        self._noting.add(task)
+        task.add_done_callback(self._noting.discard)
 
     def _finish(self, fingerprint: bytes, done: "asyncio.Task[AccessToken | Deny]") -> None:
         self._reading.pop(fingerprint, None)

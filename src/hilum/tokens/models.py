@@ -34,6 +34,10 @@ USED_REFRESH_KEPT = timedelta(days=7)
 PURGE_BATCH = 1_000
 FAMILIES_BOUND = 20
 """How many families of one authorization are listed."""
+REPEAT_WITHIN = timedelta(seconds=10)
+"""How long a request whose answer may have been lost gets the same answer again (ADR 163)."""
+REPEAT_PAUSE = timedelta(days=1)
+"""How long after a repeat no other token of a public client's family may be repeated: a thief who refreshes beside the owner is then found out."""
 JTI_BOUND = 512
 """The longest ``jti`` that is accepted, in characters."""
 
@@ -106,6 +110,29 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
+class IssuedTokens:
+    """Newly issued tokens; their secrets are stored nowhere else. ``expires_in_s`` counts from issue."""
+
+    access_token: str
+    expires_in_s: int
+    scopes: tuple[str, ...]
+    refresh_token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """An exchange of a code or refresh token. ``cause`` is the digest of its request (``policy.cause_of``), from which its tokens follow.
+
+    ``authenticated``: the client presented a secret or a key of its own, as a public client cannot.
+    """
+
+    client: ClientId
+    tenant: TenantId
+    cause: bytes
+    authenticated: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RefreshToken:
     """A refresh token as stored. The scopes of ``grant`` are the most that a refresh may request."""
 
@@ -119,6 +146,8 @@ class RefreshToken:
     family_revoked_at: datetime | None = None
     family_started_at: datetime | None = None
     """When the family's first token was issued. ``find_refresh`` sets it, ``use_refresh`` does not."""
+    answer: IssuedTokens | None = None
+    """What its use was answered with, if ``redeem_refresh`` permits this request to repeat it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +161,6 @@ class TokenFamily:
     minted_at: datetime
     expires_at: datetime
     """When that refresh token expires."""
-
-
-@dataclass(frozen=True, slots=True)
-class IssuedTokens:
-    """Newly issued tokens; their secrets are stored nowhere else. ``expires_in_s`` counts from issue."""
-
-    access_token: str
-    expires_in_s: int
-    scopes: tuple[str, ...]
-    refresh_token: str = ""
 
 
 @dataclass(frozen=True, slots=True)

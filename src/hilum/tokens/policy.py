@@ -9,14 +9,17 @@ from hilum.tokens.models import (
     ACCESS_PREFIX,
     MAC_LENGTH,
     REFRESH_PREFIX,
+    REPEAT_WITHIN,
     SECRET_LENGTH,
     AccessToken,
+    Exchange,
     RefreshToken,
     TokenFacts,
 )
 
 ACCESS_LENGTH = len(ACCESS_PREFIX) + SECRET_LENGTH + 1 + MAC_LENGTH
 MAC_PURPOSE = "token"
+ANSWER_PURPOSE = "token-answer"
 _SHAPE = re.compile(rf"(hil_[ar]t_[A-Za-z0-9_-]{{{SECRET_LENGTH}}})_([A-Za-z0-9_-]{{{MAC_LENGTH}}})")
 
 
@@ -33,6 +36,21 @@ def fingerprint(token: str) -> bytes:
     """Return the SHA-256 under which a token is stored."""
     # Unlike a password, 256 random bits need no slow hash.
     return sha256(token.encode()).digest()
+
+
+def cause_of(*parameters: str) -> bytes:
+    """Return the digest of a token request: of the presented code or refresh token, and of all that its answer depends on."""
+    return b"".join(map(fingerprint, parameters))
+
+
+def may_repeat(token: AccessToken, following: RefreshToken | None, exchange: Exchange, now: datetime) -> bool:
+    """Check whether an exchange may get the tokens again that its cause was answered with, as far as these tokens tell (ADR 163).
+
+    ``following`` is the refresh token of that answer, if it had one: once that is used, the answer has evidently arrived.
+    """
+    own = token.client == exchange.client and token.tenant == exchange.tenant
+    unused = following is None or not refresh_fault(following, now)
+    return own and unused and now < token.issued_at + REPEAT_WITHIN
 
 
 def prefix_of(token: str) -> str:

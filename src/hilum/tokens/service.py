@@ -4,7 +4,8 @@ A token, from its issue to its deletion:
 
 1. ``mint``: an access token and perhaps a refresh token, in the family of a code. Only their hashes are stored.
 2. ``live.TokenTable.get``: the gateway finds the facts of a presented access token; ``policy.judge`` decides at every use whether it is valid.
-3. ``redeem_refresh``: a refresh token works once, and the family continues with new tokens. A second use revokes the family.
+3. ``redeem_refresh``: a refresh token works once, and the family continues with new tokens. A second use revokes the family, unless it
+   repeats a request whose answer may have been lost (``find_answer``).
 4. ``revoke_presented``, ``revoke_family``, ``revoke_authorization``, ``revoke_launch``, ``end_access_at``: an early end, which ``facts`` takes to
    every node.
 5. ``purge``, a job: deletes tokens that can no longer be used, once their reuse need no longer be recognized.
@@ -33,9 +34,11 @@ from hilum.tokens.models import (
     JTI_BOUND,
     NEGATIVE_WINDOW,
     REFRESH_PREFIX,
+    REPEAT_PAUSE,
     TOKENS,
     USED_REFRESH_KEPT,
     AccessToken,
+    Exchange,
     Grant,
     IssuedTokens,
     OpenTokens,
@@ -59,12 +62,14 @@ def mint(
     lifetimes: Lifetimes,
     life: timedelta,
     access_scopes: tuple[str, ...] | None = None,
+    cause: bytes = b"",
 ) -> IssuedTokens:
     """Issue an access token and perhaps a refresh token. Raises NotPermitted("invalid_grant") if the family is revoked.
 
     ``offline``: whether the refresh token outlives the session; None issues none. ``code_family``: the family of the code or of the redeemed
     refresh token; its first token creates it. ``life``: the access token's, limited by ``lifetimes`` of the rule book (C47).
     ``access_scopes``: the access token's, if a refresh requested fewer; the refresh token keeps the grant's. Source: RFC 6749 section 6
+    ``cause``: the request from which the tokens follow, so that ``find_answer`` finds them.
     """
     # A person's tokens always have a family, so that a withdrawal or a replay ends them together.
     family = code_family or FamilyId("")
@@ -76,12 +81,12 @@ def mint(
         raise NotPermitted(TokenError.INVALID_GRANT, "The code or refresh token has been revoked.")
     # The snapshot forgets a revocation after NEGATIVE_WINDOW, so no token may live longer.
     life = min(life, lifetimes.access_token if grant.person else lifetimes.backend_token)
-    presented = make(ctx.ids, ACCESS_PREFIX)
+    presented = make(ctx.ids, ACCESS_PREFIX, cause)
     granted = grant if access_scopes is None else replace(grant, scopes=access_scopes)
     store.add_access(ctx.tx, _access(ctx, granted, presented, family, life))
     refresh = ""
     if offline is not None:
-        refresh = make(ctx.ids, REFRESH_PREFIX)
+        refresh = make(ctx.ids, REFRESH_PREFIX, cause)
         store.add_refresh(ctx.tx, _refresh(ctx, grant, refresh, family, lifetimes=lifetimes, offline=offline))
     kinds = "access+refresh" if refresh else "access"
     minted = _event(grant, "tokens.access.mint", family=family, kinds=kinds, scopes=list(granted.scopes))
@@ -91,18 +96,38 @@ def mint(
     return IssuedTokens(presented, int(life.total_seconds()), granted.scopes, refresh)
 
 
+def find_answer(ctx: Context, exchange: Exchange) -> IssuedTokens | None:
+    """Return the tokens with which this same request was answered, if that answer may have been lost; None for a replay (ADR 163).
+
+    The repeat is recorded. The caller judges everything else again, as for new tokens.
+    """
+    access = make(ctx.ids, ACCESS_PREFIX, exchange.cause)
+    refresh = make(ctx.ids, REFRESH_PREFIX, exchange.cause)
+    row = store.find_access(ctx.tx, policy.fingerprint(access))
+    following = store.find_refresh(ctx.tx, policy.fingerprint(refresh))
+    if row is None or not policy.may_repeat(row[0], following, exchange, ctx.now):
+        return None
+    token, since = row[0], None if exchange.authenticated else ctx.now - REPEAT_PAUSE
+    if not store.note_repeated(ctx.tx, token.family, token.issued_at, now=ctx.now, unless_since=since):
+        return None
+    audit.record(ctx, _event(token, "tokens.access.repeat", family=token.family))
+    left = int((token.expires_at - ctx.now).total_seconds())
+    return IssuedTokens(access, max(0, left), token.scopes, refresh if following else "")
+
+
 def redeem_refresh(
-    ctx: Context, presented: str, *, client: ClientId, tenant: TenantId, online_ended: bool = False
+    ctx: Context, presented: str, exchange: Exchange, *, online_ended: bool = False
 ) -> RefreshToken:
     """Redeem a refresh token, which then no longer works. Callers make all other checks first, with ``find_refresh``.
 
+    The result has an ``answer`` if the token was used already and this request repeats that use: then nothing may be minted.
     ``online_ended``: the session or launch of an online token has ended. Raises NotPermitted("invalid_grant") for every failure. A second use
     also revokes the family, and commits that; an attempt by another client changes nothing.
     Source: RFC 6749 section 6, RFC 9700 section 4.14.2
     """
     if not genuine(presented, REFRESH_PREFIX):
         raise _no_refresh("This refresh token was not issued here.")
-    fingerprint = policy.fingerprint(presented)
+    fingerprint, client, tenant = policy.fingerprint(presented), exchange.client, exchange.tenant
     if online_ended:
         stored = store.find_refresh(ctx.tx, fingerprint)
         if stored is not None and not stored.offline and _belongs_to(stored, client, tenant):
@@ -125,6 +150,8 @@ def redeem_refresh(
         audit.record(ctx, foreign)
         raise _no_refresh("This refresh token was issued to another client.")
     fault = policy.refresh_fault(stored, ctx.now)
+    if fault == "used" and (answer := find_answer(ctx, exchange)):
+        return replace(stored, answer=answer)
     # After a second use it is unknown which user is the thief, so both lose access.
     if stored.used_at is not None and stored.family_revoked_at is None:
         _revoke_families(ctx, store.of_family(stored.family), "refresh_reused")
@@ -392,7 +419,7 @@ def _record_revocation(
     audit.record(ctx, Event("tokens.family.revoke", reason=because, facts=facts, **ids))
 
 
-def _event(grant: Grant, action: str, *, reason: str = "", **facts: object) -> Event:
+def _event(grant: Grant | AccessToken, action: str, *, reason: str = "", **facts: object) -> Event:
     return Event(
         action,
         Outcome.REFUSED if reason else Outcome.DONE,

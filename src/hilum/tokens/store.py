@@ -54,6 +54,9 @@ token_family = Table(
     Column("minted_at", Instant, nullable=False, index=True),
     Column("revoked_at", Instant, index=True),
     Column("revoked_because", String(64), nullable=False),
+    # When the newest tokens that were seen in use were issued, and when an answer was last repeated (ADR 163).
+    Column("arrived_at", Instant),
+    Column("repeated_at", Instant),
     Index("ix_token_family_person", "person", "app"),
 )
 
@@ -162,8 +165,37 @@ def touch_family(tx: Connection, family: FamilyId, grant: Grant, *, offline: boo
         "minted_at": now,
         "revoked_at": None,
         "revoked_because": "",
+        "arrived_at": None,
+        "repeated_at": None,
     }
     return _ADD_FAMILY.count(tx, row) == 1
+
+
+def note_arrived(tx: Connection, family: FamilyId, issued_at: datetime) -> None:
+    """Record that the tokens of a family that were issued at a moment are in use."""
+    table = token_family
+    is_newer = or_(table.c.arrived_at.is_(None), table.c.arrived_at < issued_at)
+    tx.execute(update(table).where(table.c.id == family, is_newer).values(arrived_at=issued_at))
+
+
+def note_repeated(
+    tx: Connection, family: FamilyId, issued_at: datetime, *, now: datetime, unless_since: datetime | None
+) -> bool:
+    """Record that the answer of a moment is repeated; False if the family is revoked or that answer has arrived.
+
+    Also False if another answer was repeated after ``unless_since``.
+    """
+    table = token_family
+    wanted = [
+        table.c.id == family,
+        table.c.revoked_at.is_(None),
+        or_(table.c.arrived_at.is_(None), table.c.arrived_at < issued_at),
+    ]
+    if unless_since is not None:
+        # A repeat of this same answer may have been lost too.
+        before = or_(table.c.repeated_at < unless_since, table.c.repeated_at >= issued_at)
+        wanted.append(or_(table.c.repeated_at.is_(None), before))
+    return tx.execute(update(table).where(*wanted).values(repeated_at=now)).rowcount == 1
 
 
 def revoke_families(

@@ -13,7 +13,16 @@ from hilum.kernel.ids import AppId, ClientId, FamilyId, TenantId, VendorId, Vers
 from hilum.keys import live as keys
 from hilum.tokens import policy
 from hilum.tokens.live import genuine, make
-from hilum.tokens.models import ACCESS_PREFIX, REFRESH_PREFIX, AccessToken, Grant, RefreshToken, TokenFacts
+from hilum.tokens.models import (
+    ACCESS_PREFIX,
+    REFRESH_PREFIX,
+    REPEAT_WITHIN,
+    AccessToken,
+    Exchange,
+    Grant,
+    RefreshToken,
+    TokenFacts,
+)
 from tests.conftest import SECRET_KEY
 from tests.sim.world import SeededIds
 
@@ -150,3 +159,61 @@ def test_what_is_held_online_ends_with_its_session_at_once(changes: dict[str, An
     judged = policy.judge(replace(TOKEN, **changes), facts, NOW)
 
     assert judged == (Reason.TOKEN_REVOKED if ended else None)
+
+
+# --- repeated answers (ADR 163) ------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.text(max_size=5), max_size=4), st.lists(st.text(max_size=5), max_size=4))
+def test_a_token_follows_from_its_whole_request_and_from_nothing_else(
+    one: list[str], other: list[str]
+) -> None:
+    """Security decision 9: no two requests earn one token, and one request earns no two."""
+    keys.install(keys.Vault(SECRET_KEY))
+    causes = [policy.cause_of("hil_rt_x", *parameters) for parameters in (one, other)]
+    made = [make(SeededIds(str(n)), ACCESS_PREFIX, cause) for n, cause in enumerate(causes)]
+
+    assert (made[0] == made[1]) == (one == other)
+    assert all(genuine(token, ACCESS_PREFIX) for token in made)
+    assert make(SeededIds(), REFRESH_PREFIX, causes[0])[7:] != made[0][7:]
+
+
+def test_a_token_cannot_be_derived_without_the_platforms_key() -> None:
+    """Security decision 9: whoever saw an old refresh token does not know what it was exchanged for."""
+    cause = policy.cause_of("hil_rt_x", "")
+    made = make(SeededIds(), ACCESS_PREFIX, cause)
+
+    keys.install(keys.Vault(SECRET_KEY[::-1]))
+
+    assert make(SeededIds(), ACCESS_PREFIX, cause)[:50] != made[:50]
+
+
+UNUSED = RefreshToken(
+    b"r" * 32,
+    FamilyId("fam_1"),
+    Grant(TOKEN.tenant, TOKEN.client, TOKEN.app, TOKEN.version, TOKEN.vendor, TOKEN.scopes),
+    NOW,
+    NOW + timedelta(days=30),
+    offline=True,
+)
+
+
+@pytest.mark.parametrize(
+    ("following", "change", "after", "may"),
+    [
+        (UNUSED, {}, timedelta(0), True),
+        (UNUSED, {}, REPEAT_WITHIN - timedelta(microseconds=1), True),
+        (UNUSED, {}, REPEAT_WITHIN, False),
+        (None, {}, timedelta(seconds=1), True),
+        (UNUSED, {"client": ClientId("cli_2")}, timedelta(seconds=1), False),
+        (UNUSED, {"tenant": TenantId("mercy")}, timedelta(seconds=1), False),
+        (replace(UNUSED, used_at=NOW + timedelta(seconds=1)), {}, timedelta(seconds=2), False),
+        (replace(UNUSED, family_revoked_at=NOW), {}, timedelta(seconds=2), False),
+    ],
+)
+def test_a_request_is_repeated_by_its_own_client_in_time_before_its_tokens_are_used(
+    following: RefreshToken | None, change: dict[str, Any], after: timedelta, may: bool
+) -> None:
+    exchange = replace(Exchange(TOKEN.client, TOKEN.tenant, b"", authenticated=True), **change)
+
+    assert policy.may_repeat(TOKEN, following, exchange, NOW + after) is may
