@@ -29,6 +29,9 @@ class TcpProxy:
         self._closed = False
         self.accepted = self.hung_up = 0
         """Connections so far, and how many of them the server ended and their clients may know of it."""
+        self.round_trips = 0
+        """How often a client sent something after an answer, over all connections. Exact only with a delay: what is sent at once
+        may otherwise be answered in between."""
         self._listener = socket.create_server(("127.0.0.1", at), backlog=256)
         self.port: int = self._listener.getsockname()[1]
         self.thaw()
@@ -105,11 +108,26 @@ class TcpProxy:
             with self._lock:
                 self._sockets |= {client, server}
             ended: list[socket.socket] = []
+            answered = threading.Event()
+            answered.set()
             for source, sink, gate in ((client, server, self._requests), (server, client, self._answers)):
-                threading.Thread(target=self._pump, args=(source, sink, gate, ended), daemon=True).start()
+                threading.Thread(
+                    target=self._pump, args=(source, sink, gate, ended, answered), daemon=True
+                ).start()
+
+    def _count(self, answered: threading.Event) -> None:
+        if answered.is_set():
+            answered.clear()
+            with self._lock:
+                self.round_trips += 1
 
     def _pump(
-        self, source: socket.socket, sink: socket.socket, gate: threading.Event, ended: list[socket.socket]
+        self,
+        source: socket.socket,
+        sink: socket.socket,
+        gate: threading.Event,
+        ended: list[socket.socket],
+        answered: threading.Event,
     ) -> None:
         """Forward one direction; an end on one side ends the other only once all before it was delivered.
 
@@ -117,9 +135,14 @@ class TcpProxy:
         """
         with suppress(OSError):
             while chunk := source.recv(_CHUNK):
+                is_answer = gate is self._answers
+                if not is_answer:
+                    self._count(answered)
                 if self._delay_s:
                     time.sleep(self._delay_s)
                 gate.wait()
+                if is_answer:
+                    answered.set()
                 sink.sendall(chunk)
         gate.wait()
         with suppress(OSError):

@@ -151,7 +151,7 @@ def test_what_failed_before_its_commit_is_called_undone_and_is(far: UnitOfWork, 
     def freeze_first(tx: Connection) -> None:
         epoch.advance(tx, TOKENS, now=START)
         path.freeze()
-        epoch.advance(tx, TOKENS, now=START)
+        epoch.read(tx)
 
     far.db.read(epoch.read)
     with pytest.raises(DatabaseUnavailable) as caught:

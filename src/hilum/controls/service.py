@@ -58,8 +58,9 @@ def engage(ctx: Context, order: EngageOrder, *, person_tenant: str | None = None
         raise audit.refusal(ctx, event, "You may not engage a switch on this target.")
     if faults := policy.order_faults(order, now=ctx.now):
         raise Invalid("switch_invalid", "The switch cannot be engaged as asked.", fields=faults)
+    in_force, listed = store.before_engaging(ctx.tx, ctx.now)
     # A wide switch is engaged above the bound too, since one of them can replace many narrow ones.
-    if order.target.kind not in WIDE and store.count_in_force(ctx.tx, ctx.now) >= SWITCHES_BOUND:
+    if order.target.kind not in WIDE and in_force >= SWITCHES_BOUND:
         raise Unavailable(
             "too_many_switches",
             f"{SWITCHES_BOUND:,} kill switches are in force. Release those no longer needed, or engage one on the whole platform.",
@@ -75,7 +76,7 @@ def engage(ctx: Context, order: EngageOrder, *, person_tenant: str | None = None
         tenant=tenant,
     )
     store.append_switch(ctx.tx, switch)
-    _announce(ctx, switch)
+    _announce(ctx, switch, listed)
     return switch
 
 
@@ -84,10 +85,11 @@ def engage_lost(ctx: Context, switches: Iterable[Switch]) -> None:
 
     They are released like any other.
     """
+    listed = nodes.list_nodes(ctx.tx)
     # In one order, since every worker does it at the same time.
     for switch in sorted(switches, key=lambda switch: switch.id):
-        if switch.in_force(ctx.now) and store.append_switch(ctx.tx, switch):
-            _announce(ctx, switch)
+        if switch.in_force(ctx.now) and store.restore_switch(ctx.tx, switch):
+            _announce(ctx, switch, listed)
 
 
 def confirm_failover(ctx: Context, reason: str) -> None:
@@ -101,13 +103,13 @@ def confirm_failover(ctx: Context, reason: str) -> None:
     audit.record(ctx, Event("controls.failover.confirm", facts={"reason": reason.strip()}))
 
 
-def _announce(ctx: Context, switch: Switch) -> None:
+def _announce(ctx: Context, switch: Switch, listed: Iterable[nodes.Node]) -> None:
     """Let every process read a switch that was engaged, and record it."""
     # Urgent: on PostgreSQL this change is notified, while others are found by the next poll. Its release is
     # not, since a late release forbids too much and never too little.
     ctx.advance_epoch(SWITCHES, str(switch.target), urgent=True)
     # Which nodes must confirm the switch, for the containment report: later the list of nodes is another one.
-    live = {node.name: node.workers for node in nodes.list_nodes(ctx.tx) if node.live and not node.closed}
+    live = {node.name: node.workers for node in listed if node.live and not node.closed}
     facts = _facts(switch.target, switch) | {"nodes": live}
     audit.record(ctx, Event("controls.switch.engage", tenant=switch.tenant, facts=facts))
 

@@ -39,8 +39,10 @@ from hilum.controls.models import (
     Target,
     TargetKind,
 )
+from hilum.infra import nodes
 from hilum.infra.db import Instant, get_row, in_batches, insert_or_ignore, metadata
-from hilum.infra.prepared_statements import PreparedStatement
+from hilum.infra.nodes import Node
+from hilum.infra.prepared_statements import PreparedStatement, prepare_insert, read_together
 from hilum.infra.sorting import newest_first, paged
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 
@@ -128,9 +130,20 @@ def _switch(row: Any) -> Switch:
     )
 
 
-def append_switch(tx: Connection, switch: Switch) -> bool:
-    """Add a switch; return False if there is one with its id."""
-    row = {
+_ADD_SWITCH = prepare_insert(switches)
+
+
+def append_switch(tx: Connection, switch: Switch) -> None:
+    _ADD_SWITCH.enqueue(tx, _row(switch))
+
+
+def restore_switch(tx: Connection, switch: Switch) -> bool:
+    """Add a switch under its id; return False if there is one with it."""
+    return tx.execute(insert_or_ignore(tx, switches).values(_row(switch))).rowcount == 1
+
+
+def _row(switch: Switch) -> dict[str, Any]:
+    return {
         "id": switch.id,
         "kind": switch.target.kind.value,
         "key": switch.target.key,
@@ -146,7 +159,6 @@ def append_switch(tx: Connection, switch: Switch) -> bool:
         "release_asked_at": None,
         "over_at": None,
     }
-    return tx.execute(insert_or_ignore(tx, switches).values(row)).rowcount == 1
 
 
 def get_switch(tx: Connection, switch_id: str) -> Switch:
@@ -197,7 +209,7 @@ def _in_order(query: Select[Any], page: PageQuery) -> Select[Any]:
     return newest_first(query, switches, page)
 
 
-def _in_force(now: datetime) -> Any:
+def _in_force(now: Any) -> Any:
     return and_(
         switches.c.over_at.is_(None), or_(switches.c.expires_at.is_(None), switches.c.expires_at > now)
     )
@@ -206,6 +218,12 @@ def _in_force(now: datetime) -> Any:
 def count_in_force(tx: Connection, now: datetime, *, tenant: str | None = None) -> int:
     query = select(func.count()).select_from(switches).where(_in_force(now))
     return int(tx.execute(query if tenant is None else query.where(switches.c.tenant == tenant)).scalar_one())
+
+
+def before_engaging(tx: Connection, now: datetime) -> tuple[int, list[Node]]:
+    """Return how many switches are in force, and the nodes on record: all that a stop needs besides its target, in one round trip."""
+    counted, listed = read_together(tx, (_COUNT_IN_FORCE, {"now": now}), (nodes.LISTED, {}))
+    return counted[0].n, nodes.read_nodes(listed)
 
 
 def list_stops(tx: Connection, now: datetime, *, ended_since: datetime) -> Stops:
@@ -287,13 +305,19 @@ class _Prepared:
 
     def read(self, tx: Connection, values: dict[str, Any], now: datetime) -> Stops:
         timed = values | {"now": now}
-        ended = [*self._ended.records(tx, values), *self._ran_out.records(tx, timed)]
-        return [_switch(row) for row in self._standing.records(tx, timed)], [_moment(row) for row in ended]
+        ended, ran_out, standing = read_together(
+            tx, (self._ended, values), (self._ran_out, timed), (self._standing, timed)
+        )
+        return [_switch(row) for row in standing], [_moment(row) for row in (*ended, *ran_out)]
 
 
 # What is asked at each call of the API and of a page, and by each snapshot.
 _ON_FEW = _Prepared(_one_of_few(switches), _one_of_few(ends))
 _EVERYWHERE = _Prepared(true(), ends.c.at > bindparam("since", type_=Instant()))
+_COUNT_IN_FORCE = PreparedStatement(
+    select(func.count().label("n")).select_from(switches).where(_in_force(bindparam("now", type_=Instant()))),
+    func.count().label("n"),
+)
 _ON_SCOPES = _Prepared(switches.c.kind == TargetKind.SCOPE.value, ends.c.kind == TargetKind.SCOPE.value)
 
 

@@ -42,8 +42,7 @@ RECOVERY_MAC_BYTES = 24
 
 def held(ctx: Context, person: PersonId) -> Held:
     """Return which second factors a person has."""
-    app = store.find_totp(ctx.tx, person)
-    keys = store.list_passkeys(ctx.tx, person)
+    app, keys = store.find_factors(ctx.tx, person)
     if app is None and not keys:
         return Held()
     left = store.count_recovery_codes(ctx.tx, person)

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Column, Connection, Index, Integer, String, T
 
 from hilum.factors.models import LOCKED_AFTER, PASSKEYS_PER_PERSON, PURGE_BATCH, Ceremony, Passkey, Totp
 from hilum.infra.db import Instant, insert_or_ignore, metadata
-from hilum.infra.prepared_statements import PreparedStatement, prepare_rows
+from hilum.infra.prepared_statements import PreparedStatement, prepare_rows, read_together
 from hilum.kernel.ids import PersonId
 
 totps = Table(
@@ -67,8 +67,18 @@ _PASSKEYS = PreparedStatement(
 
 
 def find_totp(tx: Connection, person: PersonId) -> Totp | None:
-    row = next(iter(_TOTP.records(tx, {"person": person})), None)
+    return _totp(_TOTP.records(tx, {"person": person}))
+
+
+def _totp(rows: list[Any]) -> Totp | None:
+    row = next(iter(rows), None)
     return None if row is None else Totp(row.person, row.sealed, row.created_at, row.last_step, row.failures)
+
+
+def find_factors(tx: Connection, person: PersonId) -> tuple[Totp | None, tuple[Passkey, ...]]:
+    """Find a person's authenticator app and passkeys, on PostgreSQL in one round trip."""
+    apps, keys = read_together(tx, (_TOTP, {"person": person}), (_PASSKEYS, {"person": person}))
+    return _totp(apps), _passkeys(keys)
 
 
 def add_totp(tx: Connection, app: Totp) -> bool:
@@ -125,6 +135,10 @@ def count_recovery_codes(tx: Connection, person: PersonId) -> int:
 
 def list_passkeys(tx: Connection, person: PersonId) -> tuple[Passkey, ...]:
     """List a person's passkeys, at most PASSKEYS_PER_PERSON, oldest first."""
+    return _passkeys(_PASSKEYS.records(tx, {"person": person}))
+
+
+def _passkeys(rows: list[Any]) -> tuple[Passkey, ...]:
     return tuple(
         Passkey(
             row.credential,
@@ -135,7 +149,7 @@ def list_passkeys(tx: Connection, person: PersonId) -> tuple[Passkey, ...]:
             row.created_at,
             row.last_used_at,
         )
-        for row in _PASSKEYS.records(tx, {"person": person})
+        for row in rows
     )
 
 

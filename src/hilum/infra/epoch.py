@@ -28,6 +28,7 @@ from sqlalchemy import (
     case,
     delete,
     func,
+    literal,
     literal_column,
     select,
 )
@@ -35,7 +36,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
 from hilum.infra.db import Instant, metadata
-from hilum.infra.prepared_statements import PreparedStatement, prepare_insert
+from hilum.infra.postgres import QUEUED
+from hilum.infra.prepared_statements import PreparedStatement
 from hilum.kernel.ids import Part
 
 T = TypeVar("T")
@@ -131,8 +133,22 @@ def _advance(dialect: str) -> Insert:
     )
 
 
+def _advance_naming_one(_dialect: str) -> Insert:
+    advanced = _advance("postgresql").cte("advanced")
+    counted = select(
+        bindparam("part", type_=fact_change.c.part.type),
+        advanced.c.n,
+        literal(0),
+        bindparam("key", type_=fact_change.c.key.type),
+        advanced.c.before,
+        bindparam("now", type_=Instant()),
+    )
+    return fact_change.insert().from_select(list(fact_change.c), counted)
+
+
 _ADVANCE = PreparedStatement(_advance, fact_epoch.c.n, fact_epoch.c.before)
-_ADD_CHANGE = prepare_insert(fact_change)
+_ADVANCE_NAMING_ONE = PreparedStatement(_advance_naming_one)
+"""Both steps of a change with one key, on PostgreSQL: nothing of it is needed before the commit, so it is sent with it."""
 _READ = select(fact_epoch.c.part, fact_epoch.c.n, fact_epoch.c.mark, fact_epoch.c.at)
 _STAMPS = PreparedStatement(
     select(fact_epoch.c.part, fact_epoch.c.n, fact_epoch.c.mark),
@@ -150,19 +166,19 @@ def advance(
     Without keys, or with more than KEYS_BOUND, every process reads the whole part again. ``urgent``: on PostgreSQL, notify every
     process at once. Other changes wait for the next poll, because NOTIFY takes a lock that makes commits wait for each other.
     """
-    row = _ADVANCE.first(tx, {"part": part, "now": now})
-    assert row is not None, "an upsert returns its row"
-    named = list(dict.fromkeys(keys))
+    named, on_postgres = list(dict.fromkeys(keys)), tx.dialect.name == "postgresql"
     if not named or len(named) > KEYS_BOUND:
         named = [ANYTHING]
-    rows = [row | {"part": part, "at_n": at_n, "key": key, "at": now} for at_n, key in enumerate(named)]
-    if len(rows) == 1:
-        _ADD_CHANGE.enqueue(tx, rows[0])
+    if len(named) == 1 and on_postgres:
+        _ADVANCE_NAMING_ONE.enqueue(tx, {"part": part, "now": now, "key": named[0]})
     else:
+        row = _ADVANCE.first(tx, {"part": part, "now": now})
+        assert row is not None, "an upsert returns its row"
+        rows = [row | {"part": part, "at_n": at_n, "key": key, "at": now} for at_n, key in enumerate(named)]
         tx.execute(fact_change.insert(), rows)
     # Sent by the server at the commit, and not at all after a rollback.
-    if urgent and tx.dialect.name == "postgresql":
-        tx.exec_driver_sql(f"NOTIFY {CHANNEL}")
+    if urgent and on_postgres:
+        tx.info.setdefault(QUEUED, []).append((f"NOTIFY {CHANNEL}", None))
 
 
 def renew(tx: Connection) -> None:

@@ -19,7 +19,10 @@ class Lane(StrEnum):
     REVOKE = "revoke"
     """Stops by apps, patients and EHRs: revocation, withdrawal, launches. Separate from URGENT, since anyone may send such requests."""
     CALLERS = "callers"
-    """Authentication of API tokens. Separate, since anyone may send a well-formed token: only an authenticated caller enters the route's lane."""
+    """Authentication of API tokens. Separate, since anyone may send a well-formed token: only an authenticated caller enters the route's lane.
+
+    On PostgreSQL its reads are single statements, without a transaction around them.
+    """
     FACTS = "facts"
     """Cache misses of the data plane."""
     WATCH = "watch"

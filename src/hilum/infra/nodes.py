@@ -5,9 +5,11 @@ All times are the database's, so that nodes with different clocks agree on which
 
 import hashlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -26,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import ColumnElement
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.prepared_statements import PreparedStatement
 from hilum.kernel.errors import Conflict
 from hilum.kernel.times import EPOCH, from_micros
 
@@ -102,14 +105,26 @@ def name_of(data_dir: Path, configured: str = "") -> str:
 
 def database_now(tx: Connection) -> datetime:
     """Return the database's present time; unlike ``now()`` in SQL, it advances within a transaction."""
-    micros: int = tx.execute(select(_now(tx))).scalar_one()
+    micros: int = tx.execute(select(_now(tx.dialect.name))).scalar_one()
     return from_micros(micros)
 
 
-def _now(tx: Connection) -> ColumnElement[int]:
-    if tx.dialect.name == "postgresql":
+def _now(dialect: str) -> ColumnElement[int]:
+    if dialect == "postgresql":
         return literal_column("(extract(epoch from clock_timestamp()) * 1000000)::bigint")
     return literal_column("CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)")
+
+
+LISTED = PreparedStatement(
+    lambda dialect: (
+        select(*node.c, _now(dialect).label("now"))
+        .where(node.c.closed != _LEFT)
+        .order_by(node.c.name)
+        .limit(NODES_BOUND)
+    ),
+    *node.c,
+    literal_column("now").label("now"),
+)
 
 
 def report(tx: Connection, me: Node, *, leads: bool = True) -> None:
@@ -144,8 +159,11 @@ def leave(tx: Connection, name: str, boot: str) -> None:
 
 def list_nodes(tx: Connection) -> list[Node]:
     """List the nodes seen within LISTED_FOR, by name; ``live`` marks those seen within LIVE_FOR."""
-    now = database_now(tx)
-    query = select(node).where(node.c.closed != _LEFT).order_by(node.c.name).limit(NODES_BOUND)
+    return read_nodes(LISTED.records(tx, {}))
+
+
+def read_nodes(rows: Iterable[Any]) -> list[Node]:
+    """Read the rows of ``LISTED``."""
     return [
         Node(
             name=row.name,
@@ -155,9 +173,9 @@ def list_nodes(tx: Connection) -> list[Node]:
             seen_at=row.seen_at,
             skew=timedelta(milliseconds=row.skew_ms),
             closed=row.closed,
-            live=now - row.seen_at < LIVE_FOR,
+            live=from_micros(row.now) - row.seen_at < LIVE_FOR,
         )
-        for row in tx.execute(query)
+        for row in rows
     ]
 
 

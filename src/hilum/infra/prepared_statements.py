@@ -64,13 +64,20 @@ class PreparedStatement:
 
     def records(self, tx: Connection, values: Mapping[str, Any]) -> list[Any]:
         """Execute it and return its rows, with their columns as attributes."""
-        compiled = self._for(tx.dialect)
-        readers = [read for _, read in compiled.results]
+        return self.received(tx, self.send(tx, values))
+
+    def send(self, tx: Connection, values: Mapping[str, Any]) -> Any:
+        """Execute it and return the driver's cursor."""
+        return _run(tx, self._for(tx.dialect), values)
+
+    def received(self, tx: Connection, cursor: Any) -> list[Any]:
+        """Return the rows of a cursor of ``send``, with their columns as attributes."""
+        readers = [read for _, read in self._for(tx.dialect).results]
         return [
             self._record._make(
                 value if read is None else read(value) for read, value in zip(readers, row, strict=True)
             )
-            for row in _run(tx, compiled, values).fetchall()
+            for row in cursor.fetchall()
         ]
 
     def rows(self, tx: Connection) -> list[Any]:
@@ -114,6 +121,18 @@ class PreparedStatement:
         parameters = tuple((name, _binder(compiled.binds[name].type, dialect)) for name in names)
         results = tuple((column.key or "", _reader(column.type, dialect)) for column in self._columns)
         return _Compiled(str(compiled), not compiled.positional, parameters, results, literals)
+
+
+def read_together(tx: Connection, *reads: tuple[PreparedStatement, Mapping[str, Any]]) -> list[list[Any]]:
+    """Execute several statements, on PostgreSQL in one round trip; return the rows of each, with their columns as attributes."""
+    if tx.dialect.name != "postgresql":
+        return [statement.records(tx, values) for statement, values in reads]
+    driver: Any = tx.connection.driver_connection
+    if tx.info.get(QUEUED):
+        send_queued(tx)
+    with driver.pipeline():
+        cursors = [statement.send(tx, values) for statement, values in reads]
+    return [statement.received(tx, cursor) for (statement, _), cursor in zip(reads, cursors, strict=True)]
 
 
 class PreparedByValues:

@@ -385,7 +385,7 @@ def _api_token(row: Any) -> ApiToken:
 
 def save_api_token_used(tx: Connection, digest: str, at: datetime, before: datetime) -> None:
     """Record a use of a token, unless one was recorded since ``before``."""
-    _NOTE_USE.count(tx, {"of": digest, "at": at, "before": before})
+    _NOTE_USE.enqueue(tx, {"of": digest, "at": at, "before": before})
 
 
 def find_api_token_by_digest(tx: Connection, digest: str) -> ApiToken | None:

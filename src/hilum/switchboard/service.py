@@ -65,7 +65,8 @@ def require_target(ctx: Context, target: Target) -> str | None:
             registry.get_version(ctx, VersionId(first))
         case TargetKind.APP | TargetKind.APP_TENANT | TargetKind.APP_PERSON:
             registry.get_app(ctx, AppId(first))
-    if target.kind is TargetKind.APP_TENANT:
+    # The caller's own hospital was found when the caller was authenticated.
+    if target.kind is TargetKind.APP_TENANT and second != ctx.actor.tenant:
         identity.get_tenant(ctx, TenantId(second))
     if target.kind in {TargetKind.PERSON, TargetKind.APP_PERSON}:
         # Whether an administrator may stop this person depends on the person's tenant, which only the identity room knows.

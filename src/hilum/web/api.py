@@ -39,6 +39,8 @@ ENTRIES_BOUND = 4_000
 QUERY_BOUND = 100
 """How many parameters the address of a call may have."""
 _AUDIENCE, _BODY, _CALLER = "x-audience", "x-body-bound", "hilum.caller"
+CALLER_KEPT_S = 1.0
+"""How long a caller counts as authenticated while the body of the call arrives."""
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
 """An id of this platform. The pattern also keeps control characters out of the database."""
@@ -216,9 +218,8 @@ def api_router(kit: Kit, *tags: str) -> APIRouter:
 
             async def admitted(request: Request) -> Response:
                 actor = None if ANYONE in who else await kit.authenticate(request, who)
-                # A token may be revoked while a body arrives, so then ``caller`` checks again.
-                if actor is not None and self.body_field is None:
-                    request.scope[_CALLER] = actor
+                if actor is not None:
+                    request.scope[_CALLER] = actor, kit.clock.monotonic()
                 if request.scope["query_string"].count(b"&") > QUERY_BOUND:
                     raise Invalid("query_too_long", f"An address has at most {QUERY_BOUND} parameters.")
                 if self.body_field is not None:
@@ -246,8 +247,10 @@ def join(app: FastAPI, routers: Iterable[APIRouter]) -> None:
 
 async def caller(kit: Kit, request: Request) -> Actor:
     """Return the caller of a request. The result of the check before the handler is used once; later calls authenticate again."""
-    authenticated: Actor | None = request.scope.pop(_CALLER, None)
-    return authenticated or await kit.authenticate(request)
+    actor, at = request.scope.pop(_CALLER, (None, 0.0))
+    # A token may be revoked while a body arrives slowly.
+    is_recent = actor is not None and kit.clock.monotonic() - at < CALLER_KEPT_S
+    return actor if is_recent else await kit.authenticate(request)
 
 
 async def run_write(kit: Kit, request: Request, verb: Callable[[Context], T]) -> T:
