@@ -14,11 +14,27 @@ class _Bucket:
     tokens: float
     at: float
     quota: Quota
+    """This worker's share of ``whole``."""
+    whole: Quota
+    spent: float = 0.0
+    """What was spent and is not refilled yet, which other limits do not change."""
 
     def refill(self, now: float) -> None:
         if now > self.at:
             gained = (now - self.at) * self.quota.rate_per_s
             self.tokens, self.at = min(float(self.quota.burst), self.tokens + gained), now
+            self.spent = max(0.0, self.spent - gained)
+
+    def change(self, whole: Quota, quota: Quota, workers: int) -> None:
+        """Take over another quota, or another share of it. A narrowed quota takes effect now; so does a widened one, less what is spent."""
+        moved = share(self.whole, workers)
+        if moved != self.quota:
+            # A larger share because a worker left fills up at its rate: what that worker had spent is not known here.
+            self.tokens = min(self.tokens, float(moved.burst))
+            self.spent = max(self.spent, moved.burst - self.tokens)
+        if quota != moved:
+            self.tokens = max(min(self.tokens, float(quota.burst)), quota.burst - self.spent)
+        self.whole, self.quota = whole, quota
 
 
 class Buckets:
@@ -39,7 +55,7 @@ class Buckets:
     def spend(self, key: tuple[str, str], quota: Quota, cost: int = 1) -> QuotaResult:
         """Spend ``cost`` tokens of the bucket of (app, tenant); if there are too few, spend none and return the time after which there are enough."""
         now = self._clock.monotonic()
-        workers = self._workers()
+        whole, workers = quota, self._workers()
         # The number changes while nodes come and go, so the
         # share is computed at each request and cached by value.
         if workers > 1:
@@ -49,15 +65,12 @@ class Buckets:
             wait = self._make_room(now)
             if wait > 0:
                 return QuotaResult(allowed=False, limit=quota.burst, remaining=0, retry_after_s=wait)
-            bucket = self._buckets[key] = _Bucket(float(quota.burst), now, quota)
+            bucket = self._buckets[key] = _Bucket(float(quota.burst), now, quota, whole)
         else:
             self._buckets.move_to_end(key)
             bucket.refill(now)
             if quota is not bucket.quota and quota != bucket.quota:
-                bucket.quota = quota
-                # A narrowed quota takes effect now; a widened one fills up at its new rate, since tokens not
-                # earned are not given.
-                bucket.tokens = min(bucket.tokens, float(quota.burst))
+                bucket.change(whole, quota, workers)
         if bucket.tokens < cost:
             # Nothing is spent by a refusal: retrying must not push the next success further away.
             wait = (cost - bucket.tokens) / quota.rate_per_s
@@ -65,6 +78,7 @@ class Buckets:
                 allowed=False, limit=quota.burst, remaining=int(bucket.tokens), retry_after_s=wait
             )
         bucket.tokens -= cost
+        bucket.spent += cost
         return QuotaResult(allowed=True, limit=quota.burst, remaining=int(bucket.tokens), retry_after_s=0.0)
 
     def __len__(self) -> int:
@@ -77,7 +91,7 @@ class Buckets:
         oldest = next(iter(self._buckets))
         bucket = self._buckets[oldest]
         bucket.refill(now)
-        missing = bucket.quota.burst - bucket.tokens
+        missing = max(bucket.quota.burst - bucket.tokens, bucket.spent)
         # Evicting a bucket that is not full would give its app a
         # fresh burst, so filling the table would defeat the quotas.
         if missing > 0:

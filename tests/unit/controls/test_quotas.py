@@ -53,13 +53,37 @@ def test_one_app_at_one_tenant_spends_from_no_other_bucket() -> None:
     assert buckets.spend(("app_2", "general"), TEN, cost=10).allowed
 
 
-def test_a_lowered_quota_holds_at_once_and_a_raised_one_gives_no_present() -> None:
+@pytest.mark.parametrize(
+    ("quotas", "passed"),
+    [
+        ([(1, 10), (1, 2)], [10, 0]),
+        ([(1, 3), (20, 100)], [3, 97]),
+        ([(1, 100), (1, 1), (1, 100)], [100, 0, 0]),
+        ([(1, 4), (1, 50), (1, 4), (1, 50)], [4, 46, 0, 0]),
+        ([(5, 10), (1, 10)], [10, 0]),
+    ],
+)
+def test_a_changed_quota_is_in_force_at_once_less_what_is_spent(
+    quotas: list[tuple[float, int]], passed: list[int]
+) -> None:
+    """C129: what goes through at one moment is the widest burst at most, however often the limits change."""
     buckets = Buckets(FakeClock())
-    assert buckets.spend(KEY, TEN).allowed
 
-    assert not buckets.spend(KEY, Quota(1.0, 2), cost=3).allowed
-    assert buckets.spend(KEY, Quota(1.0, 2), cost=2).allowed
-    assert not buckets.spend(KEY, Quota(1.0, 1_000)).allowed
+    found = [sum(buckets.spend(KEY, Quota(*each)).allowed for _ in range(150)) for each in quotas]
+
+    assert found == passed
+
+
+def test_a_share_that_grows_because_a_worker_left_gives_no_present() -> None:
+    """C130: the worker that left may have spent its share."""
+    workers = [2]
+    buckets = Buckets(FakeClock(), workers=lambda: workers[0])
+    assert sum(buckets.spend(KEY, TEN).allowed for _ in range(20)) == 5
+
+    workers[0] = 1
+
+    assert not buckets.spend(KEY, TEN).allowed
+    assert sum(buckets.spend(KEY, Quota(1.0, 30)).allowed for _ in range(40)) == 20, "only what is new"
 
 
 def test_at_its_bound_a_bucket_is_forgotten_only_once_it_is_full_again() -> None:
@@ -109,6 +133,39 @@ def test_no_key_ever_spends_more_than_burst_and_rate_times_time(
                 total = sum(cost for _, cost in history[first : last + 1])
                 assert total <= burst + rate * window + 1e-6
     assert len(buckets) <= bound
+
+
+changes = st.lists(
+    st.tuples(
+        st.sampled_from([Quota(0.5, 2), Quota(2.0, 9), Quota(5.0, 4), Quota(0.3, 20)]),
+        st.integers(1, 3),
+        st.sampled_from([0.0, 0.3, 2.0, 11.0]),
+        st.integers(1, 12),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=effort(50, 3_000), deadline=None)
+@given(changes)
+def test_while_limits_and_workers_change_never_more_than_the_widest_goes_through(
+    steps: list[tuple[Quota, int, float, int]],
+) -> None:
+    """House rule 12, over any window."""
+    clock, workers = FakeClock(), [1]
+    buckets = Buckets(clock, bound=1, workers=lambda: workers[0])
+    passed: list[float] = []
+
+    for quota, workers[0], pause, number in steps:
+        clock.advance(timedelta(seconds=pause))
+        passed += [clock.monotonic() for _ in range(number) if buckets.spend(KEY, quota).allowed]
+        buckets.spend(("other", "t"), quota)
+
+    burst = max((each.burst for each, *_ in steps), default=0)
+    rate = max((each.rate_per_s for each, *_ in steps), default=0)
+    for first in range(len(passed)):
+        for last in range(first, len(passed)):
+            assert last - first + 1 <= burst + rate * (passed[last] - passed[first]) + 1e-6
 
 
 @pytest.mark.parametrize(
