@@ -20,6 +20,19 @@ def release(stage: Stage, address: str) -> None:
     expect(page.locator("h1")).to_contain_text("released")
 
 
+def test_the_page_of_a_dry_run_follows_it_to_its_end(stage: Stage) -> None:
+    """C208: without a hand, and without script it is reloaded."""
+    page = enter(stage, staff(stage, "platform_admin"))
+    page.goto(f"{stage.running.base}/operations/policy/versions/1/apply")
+
+    page.get_by_role("button", name="Start a dry run").click()
+
+    page.wait_for_url("**/operations/policy/dry-runs/dry_*")
+    expect(page.locator("h1")).to_contain_text("done")
+    expect(page.get_by_text("it says the same as version 1")).to_be_visible()
+    judge(page)
+
+
 def test_an_app_is_stopped_within_ten_seconds(stage: Stage) -> None:
     """S3: timed as the person, from the first page to the worker's confirmation."""
     page = enter(stage, staff(stage, "security"))

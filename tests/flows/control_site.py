@@ -224,7 +224,7 @@ def build(
         lambda text, url: f"sealed-{len(text)}-{len(url)}",
         lambda: journals.open_reader(folder, uow.db.url),
         partial(journals.read_permits, folder, uow.db.url),
-        busy=partial(journals.read_busy, folder, uow.db.url),
+        calls=partial(journals.read_calls, folder, uow.db.url),
         domain_checker=domain_checker,
         providers=providers,
         mails_links=True,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hilum.console.developer.cell_words import _WORDS as WORDS
+from hilum.console.parts.cell_words import _WORDS as WORDS
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, TenantId

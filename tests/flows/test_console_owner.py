@@ -9,7 +9,7 @@ import orjson
 
 from hilum.audit import service as audit
 from hilum.dryruns import store
-from hilum.dryruns.models import Kind, Lapse, Pack, What
+from hilum.dryruns.models import InstallationChange, Kind, Lapse, LimitChange, Loss, Pack, QuotaTrial, What
 from hilum.identity import service as identity
 from hilum.policies import service as policies
 from hilum.policies.models import NOTICE, ScopeStatus
@@ -20,6 +20,7 @@ from tests.flows.console_ground import site, wider
 from tests.flows.control_site import ControlSite, send
 from tests.sim.browser import form_with
 from tests.sim.dry_runs import dry_run
+from tests.unit.policies.books import document
 
 __all__ = ["site"]
 
@@ -103,7 +104,9 @@ def test_a_rule_book_that_allows_something_new_is_tried_and_waits(site: ControlS
 
     run = root.post(page, data={"csrf": form["csrf"], "act": "try"})
     assert run.status_code == 303
-    assert "In progress" in root.get(run.headers["location"]).text
+    waits = root.get(run.headers["location"]).text
+    assert "0 percent done" in waits
+    assert 'data-live="2"' in waits, "it is read again until the run is done"
     assert "waits" in root.get(page).text
     assert site.signed_in("otto").get(run.headers["location"]).status_code == 200
     assert site.signed_in("root").get("/operations/policy/dry-runs/none").status_code == 404
@@ -164,16 +167,57 @@ def test_the_dated_rules_of_jurisdictions_stand_on_a_page_with_whether_the_book_
     assert site.browser().get(page).status_code == 303
 
 
+def test_the_page_of_a_dry_run_says_the_same_only_of_the_same_book(site: ControlSite) -> None:
+    """C208: neither of a book that changes only what concerns no app, nor where nothing but a limit changes."""
+    root = site.signed_in("root")
+
+    def page(changes: dict[str, Any]) -> tuple[str, str]:
+        added = site.system(policies.add_version, document=document(changes), base=1, note="")
+        run = dry_run(site.uow, added.number)
+        return run.id, root.get(f"/operations/policy/dry-runs/{run.id}").text
+
+    _, same = page({})
+    _, other = page({"categories.scheduling.cells.low.quota": {"burst": 99}})
+    run, _ = page({"categories.scheduling.cells.low.quota": {"burst": 98}})
+    app = add_app(site)
+    limits = LimitChange("quota.burst", "200", "98"), LimitChange("lifetimes.access_token", "1 h", "10 min")
+    trial = QuotaTrial(5, site.clock.now(), 3, 1)
+    row = InstallationChange("general", app, "cli_1", Loss.NONE, (), (), limits, 0, 0, (), trial)
+    pack = Pack(1, Kind.INSTALLATION, "general", app, orjson.dumps([row]).decode())
+    site.system(lambda ctx: store.add_packs(ctx.tx, run, [pack]))
+    found = site.system(lambda ctx: policies.get_dry_run(ctx, run))
+    counts = {**found.counts, "over_quota": 3, "within_quota": 1}
+    site.system(lambda ctx: save_dry_run(ctx.tx, replace(found, counts=counts)))
+    limited = root.get(f"/operations/policy/dry-runs/{run}").text
+
+    assert ("it says the same as version 1" in same, 'data-live=""' in same) == (True, True)
+    assert "It affects no app, no hospital and no decision" in other
+    assert "in 1 place" in other
+    for text in (
+        "Permitted requests that would be refused for their quota: 3.",
+        "Requests refused for their quota that would be permitted: 1.",
+        "<td>Rota &amp; rounds</td><td>General</td><td>Requests at once</td><td>200</td><td>98</td>",
+        f"of 5 calls since {site.clock.now():%Y-%m-%d} 3 permitted ones would be refused, 1 refused ones would be permitted",
+        "<td>Access token of a person</td><td>1 h</td><td>10 min</td>",
+    ):
+        assert text in limited, text
+    for text in (same, other, limited):
+        assert '<td class="number">0</td>' not in text
+
+
+def add_app(site: ControlSite) -> str:
+    order = NewVendor("Acme", "help@acme.example", "sec@acme.example")
+    vendor = site.system(registry.add_vendor, order=order).id
+    app = NewApp(vendor, "Rota & rounds", "Shows", "Planning", "scheduling")
+    return str(site.system(registry.add_app, order=app).id)
+
+
 def test_the_page_of_a_dry_run_lists_what_would_lapse_with_names(site: ControlSite) -> None:
     """C208: and what is kept, until when. A run of a release before counted nothing of it."""
     run = dry_run(site.uow, site.system(policies.add_version, document=wider(site), base=1, note="").number)
     page = f"/operations/policy/dry-runs/{run.id}"
     assert "What would lapse" not in site.signed_in("root").get(page).text
-    vendor = site.system(
-        registry.add_vendor, order=NewVendor("Acme", "help@acme.example", "sec@acme.example")
-    ).id
-    order = NewApp(vendor, "Rota & rounds", "Shows", "Planning", "scheduling")
-    app = site.system(registry.add_app, order=order).id
+    app = add_app(site)
     at = site.clock.now()
     rows = [
         Lapse("", app, "cli_1", What.CERTIFICATE, ("ver_1",), 3, at, at),

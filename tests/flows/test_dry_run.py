@@ -4,6 +4,7 @@ import threading
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -12,6 +13,8 @@ from hilum.app.jobs import jobs_of
 from hilum.app.schedule import JobLease
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
+from hilum.controls import service as controls
+from hilum.controls.models import Quota
 from hilum.dryruns.models import Kind
 from hilum.dryruns.replay import Replay
 from hilum.infra.context import Context
@@ -33,9 +36,10 @@ from tests.sim.world import FakeClock, SeededIds
 from tests.unit.policies.books import document
 
 READ_ONLY = {f"{CELLS}.low.scopes": ["patient/*.rs", "user/*.rs", "system/*.rs"]}
+TIERS = ("low", "moderate", "high")
 NO_OBSERVATIONS = {
     f"{CELLS}.{tier}.scopes": ["patient/Patient.rs", "user/Patient.rs"] if tier == "low" else []
-    for tier in ("low", "moderate", "high")
+    for tier in TIERS
 }
 WEIGHT = {
     "resourceType": "Observation",
@@ -218,6 +222,8 @@ def test_a_dry_run_lists_the_apps_certifications_installations_agreements_and_ho
                 "refused": 0,
                 "less": 0,
                 "allowed": 0,
+                "over_quota": 0,
+                "within_quota": 0,
             }
         ]
         assert run.counts["certifications_lapsing"] == 1
@@ -249,6 +255,69 @@ def test_a_shorter_life_of_certificates_is_a_lapse_when_it_is_over_and_an_earlie
             == (certified + timedelta(days=int(life.split(maxsplit=1)[0]))).date().isoformat()
         )
         assert len(rows(made, run, Kind.FLIP)) == flips
+
+    play(story)
+
+
+@both_backends
+def test_a_changed_quota_is_tried_on_the_recorded_calls_of_an_app_at_a_hospital(play: Play) -> None:
+    """C208: the refusals that it would bring, by the buckets that enforce it; and on the way back those that would not be."""
+
+    async def story(made: Ground) -> None:
+        tight = {f"{CELLS}.{tier}.quota": {"rate_per_s": 0.01, "burst": 2} for tier in TIERS}
+        await use(made)
+        run = dry_run(made, tight)
+        [row] = of_calls(made, run)
+        assert [each for each in row["limits"] if each["path"] == "quota.burst"] == [
+            {"path": "quota.burst", "before": "200", "after": "2"}
+        ]
+        # Of five calls two are within the burst, and the last was refused for its scope.
+        assert (row["tenant"], row["quota"]["calls"], row["quota"]["refused"]) == (GENERAL, 5, 2)
+        assert (run.counts["over_quota"], run.counts["within_quota"], run.counts["refused"]) == (2, 0, 0)
+
+        made.run(lambda ctx: policies._applied(ctx, order(run.version), agreed_by=""))
+        made.keeper.step(0)
+        reading = made.token("patient/Patient.rs")
+        assert [(await made.get("Patient/p1", reading)).status for _ in range(3)] == [200, 200, 429]
+        made.run(lambda ctx: policies.ask_dry_run(ctx, 1))
+        back = jobs_at(made).run_next()
+
+        assert back is not None
+        [row] = of_calls(made, back)
+        assert (row["quota"]["calls"], row["quota"]["refused"], row["quota"]["permitted"]) == (8, 0, 1)
+        assert (back.counts["over_quota"], back.counts["within_quota"]) == (0, 1)
+
+        own = Quota(0.01, 1)
+        made.run(lambda ctx: controls.set_quota(ctx, made.clients["app"].app, GENERAL, own))
+        made.run(lambda ctx: policies.ask_dry_run(ctx, 1))
+        kept = jobs_at(made).run_next()
+        assert kept is not None
+        assert of_calls(made, kept) == [], "the hospital's own quota is the lower one under both"
+
+    play(story)
+
+
+def of_calls(made: Ground, run: DryRun) -> list[dict[str, Any]]:
+    """Return the rows of the app that called."""
+    return [
+        each
+        for each in rows(made, run, Kind.INSTALLATION)
+        if (each["tenant"], each["client"]) == (GENERAL, made.clients["app"].id)
+    ]
+
+
+def test_a_quota_is_not_tried_on_a_record_that_is_not_complete(play: Play) -> None:
+    async def story(made: Ground) -> None:
+        await use(made)
+        tight = {f"{CELLS}.{tier}.quota": {"rate_per_s": 0.01, "burst": 2} for tier in TIERS}
+        version = add(made, tight)
+        made.run(lambda ctx: policies.ask_dry_run(ctx, version))
+
+        run = jobs_at(made).run_next(indexed=False)
+
+        assert run is not None
+        assert run.counts["quotas_untried"] == run.counts["apps"] > 0
+        assert {each["quota"] for each in rows(made, run, Kind.INSTALLATION)} == {None}
 
     play(story)
 

@@ -76,6 +76,7 @@ class Ground:
         facts = {"app": self.app, "client": self.client.id, "rule": "patient/*.rs", "at": at}
         self.place.write(*(access(n, **(facts | {"tenant": each} | more)) for n, each in enumerate(tenants)))
         journals.count_decisions(self.folder, self.place.url, self.clock.now())
+        journals.index_accesses(self.folder, self.place.url)
 
     def compare(self, who: str, **query: Any) -> Any:
         return self.site.api(who).get(f"/apps/{self.app}/scopes", params=query)

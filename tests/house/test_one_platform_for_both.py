@@ -74,7 +74,7 @@ DIFFERENCES = {
         "tenant/apps.py": _APART,
         "tenant/settings.py": _PAGES,
     },
-    "dryruns": {"replay.py": _APART},
+    "dryruns": {"policy.py": _APART},
     "evidence": dict.fromkeys(
         ("acting.py", "by_hand.py", "policy.py", "tracing.py"),
         "nothing is made to fail where people are treated",

@@ -53,9 +53,13 @@ class Jobs:
     def write(self, verb: Callable[[Context], T]) -> T:
         return self.uow.write_now(verb, actor=SYSTEM, trace=TRACE)
 
-    def run_next(self, may_continue: Callable[[], bool] = lambda: True) -> DryRun | None:
+    def run_next(
+        self, may_continue: Callable[[], bool] = lambda: True, *, indexed: bool = True
+    ) -> DryRun | None:
         count = partial(journals.count_decisions, self.journal, self.uow.db.url, self.uow.clock.now())
-        return jobs.run_next(self, count, may_continue)
+        journals.index_accesses(self.journal, self.uow.db.url)
+        calls = partial(journals.read_calls, self.journal, self.uow.db.url) if indexed else None
+        return jobs.run_next(self, count, lambda: calls, may_continue)
 
 
 def dry_run(uow: UnitOfWork, version: int, journal: Path | None = None) -> DryRun:

@@ -196,8 +196,12 @@ def run_dry_runs(job_lease: JobLease, settings: Settings) -> None:
 
 
 def _run_waiting(job_lease: JobLease, settings: Settings) -> None:
+    journal = settings.journal_dir, settings.database_url
     while dryruns.run_next(
-        job_lease, lambda: _decisions(job_lease, settings), lambda: _may_continue(job_lease)
+        job_lease,
+        lambda: _decisions(job_lease, settings),
+        lambda: partial(journals.read_calls, *journal) if journals.is_indexed(*journal) else None,
+        lambda: _may_continue(job_lease),
     ):
         pass
 

@@ -48,6 +48,7 @@ from hilum.disposals.service import ask_of_app, ask_of_former
 from hilum.drills import routes as drills
 from hilum.dryruns import narrowing, observing
 from hilum.dryruns import routes as dryruns
+from hilum.dryruns.quotas import ReadCalls
 from hilum.enrolment import pages as enrolment_pages
 from hilum.enrolment import routes as enrolment
 from hilum.enrolment.models import LinkMail
@@ -252,7 +253,7 @@ def consoles(
         try_narrowing=partial(
             narrowing.try_narrowing,
             permits=partial(journals.read_permits, *journal),
-            busy=partial(journals.read_busy, *journal),
+            calls=partial(journals.read_calls, *journal),
         ),
         compare_version=versions.compare,
         accept_version=lambda ctx, installation, digest: versions.accept(
@@ -361,7 +362,7 @@ def api(site: Site) -> App:
         reader,
         permits,
         site.at_stop.append,
-        busy=partial(journals.read_busy, site.settings.journal_dir, site.settings.database_url),
+        calls=partial(journals.read_calls, site.settings.journal_dir, site.settings.database_url),
         domain_checker=DomainChecker(site.fetcher, records=TxtRecords()),
         providers=_providers(site),
         mails_links=bool(site.settings.smtp.host),
@@ -469,7 +470,7 @@ def control_plane(
     permits: Permits,
     at_stop: Callable[[Callable[[], None]], None] = lambda _: None,
     *,
-    busy: narrowing.SlotCounts = lambda *_, **__: (),
+    calls: ReadCalls,
     domain_checker: DomainChecker,
     providers: Providers,
     mails_links: bool,
@@ -494,7 +495,7 @@ def control_plane(
     routers = (
         identity.api(kit, seal, add_facility),
         policies.api(kit, used),
-        dryruns.api(kit, permits, busy),
+        dryruns.api(kit, permits, calls),
         departures.api(kit),
         drills.api(kit, lambda query: reader().window(query)),
         rollouts.api(kit),

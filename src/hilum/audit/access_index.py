@@ -6,7 +6,7 @@ collide, so each match is read and compared again. Patients are stored as keyed 
 key, and are purged with the payloads. The patients of an answer that showed several have rows of their own.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache, partial
@@ -54,9 +54,11 @@ from hilum.audit.models import (
     AccessQuery,
     Outcome,
     ReachedDay,
+    RecordedCalls,
     WindowQuery,
 )
 from hilum.infra.db import Database, Instant, metadata
+from hilum.kernel.decision import Reason
 from hilum.keys.live import vault
 
 T = TypeVar("T")
@@ -344,6 +346,27 @@ def first_permitted(tx: Connection, clients: Sequence[str], since: datetime) -> 
         for each in clients
     ]
     return min(filter(None, firsts), default=None)
+
+
+def calls(tx: Connection, client: str, tenants: Collection[str], since: datetime, most: int) -> RecordedCalls:
+    """Return the calls of a client at some tenants since a moment; of more than ``most`` the newest."""
+    table, names = access_index, {digest("tenant", each): each for each in tenants}
+    # The intent of a write has the record of its outcome beside it.
+    here = [table.c.client == digest("client", client), table.c.at >= since]
+    here.append(table.c.outcome != Outcome.INTENDED.value)
+    if len(names) == 1:
+        here.append(table.c.tenant.in_(names))
+    query = select(table.c.at, table.c.tenant, table.c.outcome, table.c.reason)
+    rows = tx.execute(
+        query.where(*here).order_by(desc(table.c.at), desc(table.c.number)).limit(most + 1)
+    ).all()
+    over, found = digest("reason", Reason.QUOTA_EXCEEDED.value), dict[str, list[tuple[datetime, str]]]()
+    for at, tenant, outcome, reason in reversed(rows[:most]):
+        if tenant in names:
+            refused = Reason.QUOTA_EXCEEDED.value if reason == over else Outcome.REFUSED.value
+            why = refused if outcome == Outcome.REFUSED.value else ""
+            found.setdefault(names[tenant], []).append((at, why))
+    return RecordedCalls(rows[most - 1].at if len(rows) > most else since, found)
 
 
 def reached_on(

@@ -442,13 +442,6 @@ class DecisionCounts:
         with lanes.using(Lane.OWN):
             return self._database.read(verb)
 
-    def busy(
-        self, since: datetime, apps: Collection[str], above: float
-    ) -> dict[tuple[str, str], tuple[int, ...]]:
-        """Return, by tenant and app, how many decisions permitted something in each slot of ten minutes with more than ``above``."""
-        with lanes.using(Lane.OWN):
-            return self._database.read(partial(decision_slots.busy, since=since, apps=apps, above=above))
-
     def served_recently(
         self, since: datetime, after: tuple[str, str], limit: int
     ) -> dict[tuple[str, str], Served]:
@@ -473,11 +466,6 @@ class DecisionCounts:
     def served_totals(self, tenants: Collection[str], since: datetime) -> dict[str, Served]:
         """Return how the calls of all apps at some tenants ended since the day of a moment, in the caller's lane."""
         return self._database.read(partial(service_counts.read_totals, tenants=tenants, since=since))
-
-    def busy_at(self, app: str, tenant: str, since: datetime, above: float) -> tuple[int, ...]:
-        """Return what ``busy`` does of one app at one tenant, in the caller's lane."""
-        verb = partial(decision_slots.busy, since=since, apps=[app], above=above, tenant=tenant)
-        return self._database.read(verb).get((tenant, app), ())
 
     def total(self, since: datetime) -> int:
         """Return how many decisions were counted since the day of a moment."""

@@ -27,7 +27,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from hilum.audit.counted_times import slot_of
 from hilum.audit.models import LATENCY_EDGES_MS, PURGE_BATCH, SLOTS_KEPT, Access, Traffic
-from hilum.infra.db import in_batches, metadata
+from hilum.infra.db import metadata
 from hilum.kernel.decision import Reason
 
 slots = Table(
@@ -109,27 +109,6 @@ def read(
         app: Traffic(counted[REFUSED], tuple(counted[each] for each in places))
         for app, counted in found.items()
     }
-
-
-def busy(
-    tx: Connection, since: datetime, apps: Collection[str], above: float, tenant: str = ""
-) -> dict[tuple[str, str], tuple[int, ...]]:
-    """Return, by tenant and app, the numbers of the slots since a moment's in which more than ``above`` was permitted to some apps.
-
-    With ``tenant`` at that one only, which the key of the table begins with.
-    """
-    found: dict[tuple[str, str], tuple[int, ...]] = {}
-    number = func.sum(slots.c.number)
-    for batch in in_batches(apps):
-        query = (
-            select(slots.c.tenant, slots.c.app, number)
-            .where(slots.c.app.in_(batch), slots.c.slot >= slot_of(since), slots.c.bucket != REFUSED)
-            .group_by(slots.c.tenant, slots.c.app, slots.c.slot)
-            .having(number > above)
-        )
-        for at, app, of in tx.execute(query.where(slots.c.tenant == tenant) if tenant else query):
-            found[at, app] = (*found.get((at, app), ()), int(of))
-    return found
 
 
 def purge(tx: Connection, now: datetime) -> int:

@@ -42,6 +42,7 @@ from hilum.audit.models import (
     PermitCount,
     ReachedDay,
     Recorded,
+    RecordedCalls,
     Served,
     ServedApp,
     Traffic,
@@ -570,12 +571,15 @@ def read_traffic(directory: Path, database_url: str, since: datetime, until: dat
     return {} if counts is None else counts.traffic(since, until, tenants=(), beside=True)
 
 
-def read_busy(
-    directory: Path, database_url: str, app: str, tenant: str, *, since: datetime, above: float
-) -> tuple[int, ...]:
-    """Return how many decisions permitted something to an app at a tenant in each slot of ten minutes with more than ``above``, as far as it is counted."""
-    counts = find_counts(database_url, directory)
-    return () if counts is None else counts.busy_at(app, tenant, since, above)
+def read_calls(
+    directory: Path, database_url: str, client: str, tenants: Collection[str], *, since: datetime, most: int
+) -> RecordedCalls:
+    """Return the calls of a client at some tenants since a moment, as far as they are indexed; of more than ``most`` the newest."""
+    index = open_index(database_url, directory)
+    if index is None:
+        return RecordedCalls(since, {})
+    verb = partial(access_index.calls, client=client, tenants=tenants, since=since, most=most)
+    return index.read(verb)
 
 
 def read_served(directory: Path, database_url: str, app: str, since: datetime, tenant: str) -> ServedApp:

@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from hilum.audit.served_models import SERVED_EDGES_MS, SLOW_PERCENT, Ending, Served, ServedApp
+from hilum.audit.served_models import SERVED_EDGES_MS, SLOW_PERCENT, Ending, RecordedCalls, Served, ServedApp
 from hilum.audit.window_models import PermittedRequest, TenantWindow, Window, WindowFault, WindowQuery
 from hilum.kernel.errors import Conflict
 from hilum.kernel.pages import PAGE_BOUND
@@ -16,6 +16,7 @@ __all__ = [
     "SLOW_PERCENT",
     "Ending",
     "PermittedRequest",
+    "RecordedCalls",
     "Served",
     "ServedApp",
     "TenantWindow",

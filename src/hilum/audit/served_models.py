@@ -1,11 +1,12 @@
 """How calls of an app at a tenant ended, counted: the figures of its service."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 from itertools import accumulate
 from operator import add
+from typing import NamedTuple
 
 SERVED_EDGES_MS = (50, 100, 250, 500, 750, 1_000, 1_500, 2_000, 3_000, 5_000, 10_000)
 """Up to which latency an answer is counted in each bucket; the last bucket, without an edge, holds the slower ones.
@@ -15,6 +16,13 @@ Finer than LATENCY_EDGES_MS where the shipped rule book has its thresholds.
 BUCKETS = len(SERVED_EDGES_MS) + 1
 SLOW_PERCENT = 5
 """The share of answers that may take longer than a limit of p95."""
+
+
+class RecordedCalls(NamedTuple):
+    """The calls of a client by tenant, oldest first, each with why it was refused (empty: it was not). ``since``: from when on they were read."""
+
+    since: datetime
+    at: Mapping[str, Sequence[tuple[datetime, str]]]
 
 
 class Ending(StrEnum):

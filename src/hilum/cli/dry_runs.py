@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,8 +12,8 @@ from hilum.cli import api
 from hilum.cli.named import APP, TENANT, app_argument
 from hilum.cli.output import REFUSED, as_json, table
 from hilum.cli.resources import json_option, show
-from hilum.dryruns.models import Kind
-from hilum.kernel.lists import and_more, counted
+from hilum.dryruns.models import Kind, findings, quota_tried
+from hilum.kernel.lists import and_more
 from hilum.kernel.pages import PAGE_BOUND
 from hilum.policies.models import DRY_RUN_VALID
 
@@ -21,7 +21,18 @@ LOOK_EVERY_S = 0.3
 WAIT_S = 600
 _OPEN = frozenset({"waiting", "running"})
 COLUMNS: Mapping[Kind, tuple[str, ...]] = {
-    Kind.HOSPITAL: ("tenant", "apps", "lapsing", "agreements", "ended", "refused", "less", "allowed"),
+    Kind.HOSPITAL: (
+        "tenant",
+        "apps",
+        "lapsing",
+        "agreements",
+        "ended",
+        "refused",
+        "less",
+        "allowed",
+        "over_quota",
+        "within_quota",
+    ),
     Kind.CERTIFICATION: ("app", "version", "environment", "loss", "hospitals", "until", "served_until"),
     Kind.LAPSE: ("what", "app", "tenant", "which", "number", "before", "until"),
     Kind.INSTALLATION: ("tenant", "app", "loss", "lost", "gained", "agreements", "ended", "refused"),
@@ -77,6 +88,7 @@ def dry_run(version: int, *, last: bool, tenant: str, app: str, json_: bool) -> 
         table([_in_words(row) for row in found[:SHOWN]], columns)
         if len(found) > SHOWN:
             click.echo(f"{and_more(len(found) - SHOWN)}: --json prints all of them")
+    _show_limits(lists[Kind.INSTALLATION] or lists[Kind.APP] or ())
     # Nobody but the staff has the counts.
     if not run["counts"] and not any(lists.values()):
         click.echo("It changes nothing at your hospital.")
@@ -137,25 +149,25 @@ def summary(run: Mapping[str, Any]) -> None:
     if not counts:
         return
     click.echo(f"{run['decisions']} decisions since {run['since'][:10]}:")
-    click.echo(f"  allowed before, refused under it:  {counts['refused']}")
-    click.echo(f"  allowed before, less of it:        {counts['less']}")
-    click.echo(f"  refused before, allowed under it:  {counts['allowed']}")
-    click.echo(f"  not judged (no longer installed):  {counts['unjudged']}")
-    click.echo(f"apps altered: {counts['apps']}, at {counted(counts['hospitals'], 'hospital')}")
-    lapsing, narrowed = counts["certifications_lapsing"], counts["certifications_narrowed"]
-    click.echo(f"certifications that lapse when it is applied: {lapsing}; narrowed: {narrowed}")
-    click.echo(
-        f"agreements that lose scopes: {counts['agreements']}; all of them: {counts['agreements_ended']}"
-    )
-    # A run of a release before has not counted them.
-    click.echo(
-        f"what lapses beside scopes: {counts.get('lapses', 0)}; kept for a time: {counts.get('kept', 0)}"
-    )
-    if counts["left_out"]:
-        click.echo(
-            f"{counted(counts['left_out'], 'row is', 'rows are')} counted but not kept: there are too many"
-        )
+    for each in findings(counts) or ["It affects no app, no hospital and no decision."]:
+        click.echo(f"  {each}")
     click.echo(f"digest {run['digest']}")
+
+
+def _show_limits(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print which limits change, by app and hospital, and what other quotas did to the recorded calls."""
+    found = [
+        {"app": row["app"], "tenant": row.get("tenant", ""), "limit": limit["path"]}
+        | {"now": limit["before"] or "none", "then": limit["after"] or "none"}
+        | {"tried": quota_tried(row.get("quota")) if limit["path"].startswith("quota.") else ""}
+        for row in rows
+        for limit in row["limits"]
+    ]
+    if found:
+        click.echo("\nlimits that change:")
+        table(found[:SHOWN], ("app", "tenant", "limit", "now", "then", "tried"))
+    if len(found) > SHOWN:
+        click.echo(f"{and_more(len(found) - SHOWN)}: --json prints all of them")
 
 
 def _rows(run: Mapping[str, Any], kind: Kind, tenant: str, app: str) -> list[dict[str, Any]] | None:
@@ -177,7 +189,7 @@ def _cell(value: Any) -> Any:
     return ", ".join(
         each
         if isinstance(each, str)
-        else f"{each['path']} {each['after'] or 'none'}"
+        else f"{each['path']} {each['before'] or 'none'} -> {each['after'] or 'none'}"
         if "path" in each
         else f"{each['number']} {each['of']}: {each['reason']}"
         for each in value

@@ -130,9 +130,7 @@ def _try_narrowing(path: str, fewer: dict[str, Any], quota: tuple[float, int] | 
             f"{counted(launched['number'], 'launch', 'launches')} since {launched['since']}: {launched['refused']} would be refused"
         )
     if found["beyond_quota"] is not None:
-        click.echo(
-            f"{counted(found['beyond_quota'], 'request of the last 30 days is', 'requests of the last 30 days are')} beyond the quota"
-        )
+        click.echo(f"{counted(found['beyond_quota'], 'request')} would have been refused for the quota")
 
 
 @click.command("install")

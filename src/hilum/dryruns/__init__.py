@@ -11,6 +11,7 @@ Invariants:
 - An app is judged by the books with its overrides and exceptions applied.
 - A decision is judged by the function that judges it live (``installations.policy.allowed_scopes``), and by nothing else.
 - Each distinct client, and each distinct decision, is judged once. Rows that the version cannot affect are not read.
+- A changed quota is tried on the recorded calls by the buckets that enforce it (``controls.live``).
 - A hospital sees its own rows only.
 - An interrupted run starts again, and the digest of its result is the same for the same facts.
 """

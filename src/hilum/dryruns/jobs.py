@@ -19,16 +19,17 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from hilum.agreements import service as agreements
-from hilum.audit.models import DecisionCount, DecisionShape
+from hilum.audit.models import DecisionCount, DecisionShape, RecordedCalls
 from hilum.dryruns import observing, service
-from hilum.dryruns.models import APPS_AT_ONCE, Busy, Pack, Places
+from hilum.dryruns.models import APPS_AT_ONCE, CALLS_OF_A_CLIENT, CALLS_OF_A_RUN, Calls, Pack, Places
+from hilum.dryruns.quotas import ReadCalls
 from hilum.dryruns.replay import Replay
 from hilum.infra import lanes
 from hilum.infra.collector import uncollected
 from hilum.infra.context import Context
 from hilum.infra.lanes import Lane
 from hilum.kernel.errors import HilumError, Invalid, NotFound, NotPermitted
-from hilum.kernel.ids import AppId, ClientId
+from hilum.kernel.ids import AppId, ClientId, TenantId
 from hilum.policies import service as policies
 from hilum.policies.models import DryRun
 
@@ -54,26 +55,26 @@ class Decisions(Protocol):
         self, clients: Collection[str], since: datetime, matters: Callable[[DecisionShape], bool]
     ) -> list[DecisionCount]: ...
 
-    def busy(
-        self, since: datetime, apps: Collection[str], above: float
-    ) -> dict[tuple[str, str], tuple[int, ...]]: ...
-
     def total(self, since: datetime) -> int: ...
 
 
 def run_next(
     tx: Transactions,
     count_decisions: Callable[[], Decisions],
+    open_calls: Callable[[], ReadCalls | None],
     may_continue: Callable[[], bool] = lambda: True,
 ) -> DryRun | None:
-    """Execute the oldest waiting dry run, and return it; None if there is none, or if it was stopped and starts again later."""
+    """Execute the oldest waiting dry run, and return it; None if there is none, or if it was stopped and starts again later.
+
+    ``open_calls`` returns a reader of recorded calls; None if the record is not complete yet.
+    """
     run = tx.read(policies.next_dry_run)
     if run is None:
         return None
     try:
         decisions = count_decisions()
         with uncollected():
-            done = _run(tx, run, decisions, may_continue)
+            done = _run(tx, run, decisions, open_calls, may_continue)
     except HilumError as error:
         # Retry temporary faults: the database is away, or the lease was lost.
         if not isinstance(error, NotFound | Invalid | NotPermitted) and error.code not in _UNREADABLE:
@@ -97,7 +98,11 @@ def _notify(tx: Transactions, done: DryRun, may_continue: Callable[[], bool]) ->
 
 
 def _run(
-    tx: Transactions, run: DryRun, decisions: Decisions, may_continue: Callable[[], bool]
+    tx: Transactions,
+    run: DryRun,
+    decisions: Decisions,
+    open_calls: Callable[[], ReadCalls | None],
+    may_continue: Callable[[], bool],
 ) -> DryRun | None:
     _until_none(tx, partial(service.delete_rows_of, run=run))
     start = _read(tx, partial(service.read_start, run=run))
@@ -111,10 +116,16 @@ def _run(
     replay.unproved = _read(tx, partial(service.read_unproved, apps=replay.asked_for_proofs()))
     climbs = _read(tx, partial(service.read_climbs, book=replay.start.candidate))
     _store(tx, run, replay.packed(replay.everywhere(climbs)), JUDGED_FROM)
+    limited = len(replay.clients_with_other_quotas())
+    calls, most = open_calls() if limited else None, CALLS_OF_A_RUN // max(1, limited)
+    read_calls = (
+        None if calls is None else partial(calls, since=start.since, most=min(most, CALLS_OF_A_CLIENT))
+    )
+    read_some = partial(_read_some, tx, decisions, read_calls, start.since)
     with ThreadPoolExecutor(2, thread_name_prefix="dry-run") as pool:
         stored: Future[None] | None = None
-        for found in _read_ahead(pool, partial(_read_some, tx, decisions, start.since), replay):
-            packs = replay.packed(replay.judge(found.apps, found.places, found.decisions, found.busy))
+        for found in _read_ahead(pool, read_some, replay):
+            packs = replay.packed(replay.judge(found.apps, found.places, found.decisions, found.calls))
             # One part at a time, and none while the lease is looked at, which is not for two threads.
             if stored is not None:
                 stored.result()
@@ -141,13 +152,13 @@ def _run(
 class _Asked:
     """A batch of affected apps, and what to read about them.
 
-    ``quotas``: the number of requests beyond which their quota matters. ``matters``: which shapes of decisions are read.
+    ``limited``: those of their clients for which another quota would hold. ``matters``: which shapes of decisions are read.
     """
 
     apps: Sequence[AppId]
     clients: Collection[ClientId]
     matters: Callable[[DecisionShape], bool]
-    quotas: Mapping[AppId, float]
+    limited: Mapping[ClientId, AppId]
     percent: int
 
 
@@ -159,7 +170,7 @@ class _Found:
     percent: int
     places: Places
     decisions: list[DecisionCount]
-    busy: Busy
+    calls: Calls
 
 
 def _read_ahead(pool: Executor, read: Callable[[_Asked], _Found], replay: Replay) -> Iterator[_Found]:
@@ -178,18 +189,23 @@ def _asked(replay: Replay) -> Iterator[_Asked]:
     apps = replay.apps()
     for at in range(0, len(apps), APPS_AT_ONCE):
         some = apps[at : at + APPS_AT_ONCE]
-        clients, quotas = replay.clients_with_other_scopes(some), replay.apps_with_other_quotas(some)
-        yield _Asked(some, clients, replay.matters(some), quotas, 100 * at // len(apps))
+        clients, limited = replay.clients_with_other_scopes(some), replay.clients_with_other_quotas(some)
+        yield _Asked(some, clients, replay.matters(some), limited, 100 * at // len(apps))
 
 
-def _read_some(tx: Transactions, decisions: Decisions, since: datetime, asked: _Asked) -> _Found:
-    quotas = asked.quotas
+def _read_some(
+    tx: Transactions,
+    decisions: Decisions,
+    read_calls: Callable[[ClientId, Collection[TenantId]], RecordedCalls] | None,
+    since: datetime,
+    asked: _Asked,
+) -> _Found:
+    places = _read(tx, partial(service.read_installations, apps=asked.apps))
+    calls: Calls = {}
+    if read_calls is not None:
+        calls = {client: read_calls(client, places.get(app, {})) for client, app in asked.limited.items()}
     return _Found(
-        asked.apps,
-        asked.percent,
-        _read(tx, partial(service.read_installations, apps=asked.apps)),
-        decisions.about(asked.clients, since, asked.matters),
-        decisions.busy(since, quotas, min(quotas.values())) if quotas else {},
+        asked.apps, asked.percent, places, decisions.about(asked.clients, since, asked.matters), calls
     )
 
 

@@ -1,16 +1,17 @@
 """Results of a dry run: decisions that would turn out differently, and other effects of the version."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from hilum.audit.models import RecordedCalls
 from hilum.clients.models import ClientFacts
-from hilum.controls.models import Quota
+from hilum.controls.models import Quota, QuotaFacts
 from hilum.installations.models import InstallationFacts, NarrowOrder
 from hilum.kernel.decision import Reason
-from hilum.kernel.ids import AppId, TenantId
+from hilum.kernel.ids import AppId, ClientId, TenantId
 from hilum.policies.models import Admission, Book, CurrentVersions
 from hilum.policies.policy import PolicyFacts
 
@@ -28,6 +29,9 @@ RUNS_KEPT = 20
 """How many runs keep their rows."""
 DELETE_BATCH = 500
 DRY_RUN_EVERY = timedelta(seconds=1)
+CALLS_OF_A_CLIENT = 200_000
+CALLS_OF_A_RUN = 5_000_000
+"""The most recorded calls on which a changed quota is tried, the newest ones; those of a run are shared among the clients."""
 BY_SCOPES = frozenset({Reason.SCOPE_INSUFFICIENT.value, Reason.OUTSIDE_LAUNCH_CONTEXT.value})
 """The reasons that more scopes may turn into permits; no rule book changes the others."""
 
@@ -123,10 +127,25 @@ class Effect:
         return (before.workflows, before.placements) != (after.workflows, after.placements)
 
     @property
+    def changes_quota(self) -> bool:
+        before, after = self.before.cell, self.after.cell
+        return before is not None and after is not None and before.quota != after.quota
+
+    @property
     def asks_agreements(self) -> bool:
         """Return whether the version newly requires agreements between vendor and hospital."""
         before, after = self.before.cell, self.after.cell
         return after is not None and not after.agreements <= (before.agreements if before else frozenset())
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaTrial:
+    """A changed quota, tried on the recorded calls since a moment: permitted ones that it would refuse, and ones refused for their quota that it would permit."""
+
+    calls: int
+    since: datetime
+    refused: int
+    permitted: int
 
 
 # Rows of decisions and of installations are neither frozen nor have slots: there are a hundred thousand of each in a run, and it takes
@@ -209,7 +228,7 @@ class NarrowingTrial:
     launches: LaunchTrial | None = None
     """None if neither roles nor facilities are tried."""
     beyond_quota: int | None = None
-    """Requests of the last 30 days beyond the tried quota; None if none is tried."""
+    """Permitted requests that the tried quota would have refused; None if none is tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,11 +344,13 @@ class InstallationChange:
     agreements: int
     ended: int
     refused: tuple[Refused, ...] = ()
+    quota: QuotaTrial | None = None
+    """None if the quota there is the same, or could not be tried: the record of calls was not complete."""
 
 
 @dataclass(slots=True)
 class HospitalChange:
-    """What would change at a hospital, in numbers. ``refused``, ``less`` and ``allowed`` count decisions, not rows."""
+    """What would change at a hospital, in numbers. ``refused``, ``less`` and ``allowed`` count decisions by their scopes, not rows; the last two calls by their quota."""
 
     tenant: str
     version_before: int
@@ -340,6 +361,8 @@ class HospitalChange:
     refused: int = 0
     less: int = 0
     allowed: int = 0
+    over_quota: int = 0
+    within_quota: int = 0
 
 
 Row = Flip | AppChange | CertificationChange | Lapse | InstallationChange | HospitalChange
@@ -355,7 +378,7 @@ KINDS: Mapping[type[Row], Kind] = {
 
 @dataclass(slots=True)
 class RunTotals:
-    """The numbers of a run. ``unjudged``: decisions that might change, but whose app is no longer installed there or whose scope is not on record."""
+    """The numbers of a run. ``over_quota``: calls that changed quotas would refuse, ``within_quota``: permit. ``unjudged``: decisions that might change, but whose app is no longer installed there or whose scope is not on record."""
 
     flips: int = 0
     refused: int = 0
@@ -371,8 +394,49 @@ class RunTotals:
     agreements_ended: int = 0
     hospitals: int = 0
     unjudged: int = 0
+    over_quota: int = 0
+    within_quota: int = 0
+    quotas_untried: int = 0
+    """Places where another quota would hold that was not tried, since the record of calls was not complete."""
     left_out: int = 0
     """Rows that are not stored, because there are too many."""
+
+
+_FINDINGS: Mapping[str, str] = {
+    "refused": "Permitted requests that would be refused for their scopes",
+    "less": "Permitted requests that would see less",
+    "allowed": "Requests refused for their scopes that would be permitted",
+    "over_quota": "Permitted requests that would be refused for their quota",
+    "within_quota": "Requests refused for their quota that would be permitted",
+    "quotas_untried": "Changed quotas that were not tried, since the record of calls was not complete",
+    "apps": "Clients of apps with other scopes, another tier or other limits",
+    "hospitals": "Hospitals that are affected",
+    "certifications_lapsing": "Certifications that lapse when it is applied",
+    "certifications_narrowed": "Certifications that are narrowed",
+    "agreements": "Agreements of people that lose scopes",
+    "agreements_ended": "Agreements of people that lose all scopes",
+    "lapses": "What else lapses or is missing",
+    "kept": "What overrides and exceptions keep for a time",
+    "unjudged": "Decisions that were not judged, since the app is no longer installed there or the scope is not on record",
+    "left_out": "Rows that are counted and not listed",
+}
+
+
+def findings(counts: Mapping[str, int]) -> list[str]:
+    """Return the numbers of a run in words, without those that are zero."""
+    # A run of a release before has not counted all of them.
+    return [f"{text}: {counts[name]:,}." for name, text in _FINDINGS.items() if counts.get(name)]
+
+
+def quota_tried(quota: Mapping[str, Any] | None) -> str:
+    """Return what a stored trial of a quota found, as text."""
+    if quota is None:
+        return "not tried: the record of calls was not complete"
+    since = f"since {quota['since'][:10]}"
+    if not quota["calls"]:
+        return f"no calls {since}"
+    newly = f", {quota['permitted']:,} refused ones would be permitted" if quota["permitted"] else ""
+    return f"of {quota['calls']:,} calls {since} {quota['refused']:,} permitted ones would be refused{newly}"
 
 
 class StoredRow(NamedTuple):
@@ -425,6 +489,8 @@ class Start:
     clients: tuple[ClientFacts, ...]
     now: datetime
     since: datetime
+    quotas: QuotaFacts = field(default_factory=QuotaFacts)
+    """What the platform and hospitals set instead of the book's quotas."""
 
 
 Agreements = Mapping[tuple[str, str], Mapping[tuple[str, ...], int]]
@@ -435,5 +501,5 @@ Launched = Mapping[tuple[str, str], Mapping[tuple[str, str], int]]
 """(tenant, client) -> (intent, placement) -> how often it was opened with them."""
 Between = Mapping[tuple[str, str], frozenset[str]]
 """(vendor, tenant) -> the kinds of agreements in force between them; those of whom it was not asked are missing."""
-Busy = Mapping[tuple[str, str], tuple[int, ...]]
-"""(tenant, app) -> how many requests were permitted in each ten minutes with many."""
+Calls = Mapping[ClientId, RecordedCalls]
+"""The recorded calls of clients for which another quota would hold; those that could not be read are missing."""

@@ -4,13 +4,12 @@ from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Protocol
 
-from hilum.audit.models import SLOTS_KEPT
 from hilum.clients import service as clients
 from hilum.clients.models import ClientFacts
 from hilum.controls.models import Quota
 from hilum.dryruns.models import (
+    CALLS_OF_A_CLIENT,
     REPLAYED,
     TRIED_ROWS_BOUND,
     LaunchTrial,
@@ -20,7 +19,8 @@ from hilum.dryruns.models import (
     Tried,
     Verdict,
 )
-from hilum.dryruns.policy import beyond, launch_loss, most_in_a_slot, names_its_scopes, narrowed_use
+from hilum.dryruns.policy import launch_loss, names_its_scopes, narrowed_use
+from hilum.dryruns.quotas import ReadCalls, try_quota
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.installations import service as installations
@@ -34,19 +34,13 @@ from hilum.policies import service as policies
 from hilum.policies.models import Book
 
 
-class SlotCounts(Protocol):
-    """Returns the number of permits of an app at a tenant in each slot of ten minutes since a moment, for slots with more than ``above``."""
-
-    def __call__(self, app: str, tenant: str, *, since: datetime, above: float) -> Collection[int]: ...
-
-
 def try_narrowing(
-    ctx: Context, installation_id: str, tried: Tried, permits: Permits, busy: SlotCounts
+    ctx: Context, installation_id: str, tried: Tried, permits: Permits, calls: ReadCalls
 ) -> NarrowingTrial:
     """Judge what an app was permitted at a hospital by what a narrowing would leave, and by a quota. Nothing changes.
 
     Reads go back ``tried.days`` (90 at most), and not beyond the approval of the installation. Of launches those that are kept are judged (60 days),
-    by role and facility, and of requests those that are counted by ten minutes (30 days), by the quota. Raises NotFound, Conflict (removed), Invalid.
+    by role and facility, and of requests the newest CALLS_OF_A_CLIENT of each client, by the quota. Raises NotFound, Conflict (removed), Invalid.
     """
     before = installations.get_installation(ctx, installation_id)
     if before.removed_at is not None:
@@ -85,7 +79,7 @@ def try_narrowing(
         launches=_launches(ctx, before, after, [each.id for each in of_app], since),
         beyond_quota=None
         if tried.quota is None
-        else _beyond(before, tried.quota, max(since, ctx.now - SLOTS_KEPT), busy),
+        else _beyond(before, tried.quota, [each.id for each in of_app], since, calls),
     )
 
 
@@ -125,9 +119,12 @@ def _launches(
     return LaunchTrial(counted_since, number, refused.total(), made)
 
 
-def _beyond(installation: Installation, quota: Quota, since: datetime, busy: SlotCounts) -> int:
-    bound = most_in_a_slot(quota)
-    return beyond(busy(installation.app, installation.tenant, since=since, above=bound), bound)
+def _beyond(
+    installation: Installation, quota: Quota, of: Collection[ClientId], since: datetime, calls: ReadCalls
+) -> int:
+    at = installation.tenant
+    found = (calls(client, [at], since=since, most=CALLS_OF_A_CLIENT) for client in of)
+    return sum(try_quota(quota, each.at.get(at, ()), each.since).refused for each in found)
 
 
 def _merged(found: list[NarrowedUse]) -> list[NarrowedUse]:

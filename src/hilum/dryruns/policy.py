@@ -3,14 +3,14 @@
 The functions that enforce a book decide what it allows; this module only compares their results.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields, is_dataclass, replace
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
-from enum import StrEnum
 from functools import lru_cache
 
 from hilum.agreements.policy import missing
-from hilum.audit.models import SLOT, DecisionCount, DecisionShape, PermitCount
+from hilum.audit.models import DecisionCount, DecisionShape, PermitCount
 from hilum.audit.policy import OWN_RECORD, letter_of, permitting_scopes, reaches
 from hilum.clients.models import ClientFacts
 from hilum.clients.policy import (
@@ -23,7 +23,8 @@ from hilum.clients.policy import (
 )
 from hilum.consent.models import Authorization
 from hilum.consent.policy import end_of, family_ends
-from hilum.controls.models import Quota
+from hilum.controls.models import Quota, QuotaLevels
+from hilum.controls.policy import effective_quota
 from hilum.dryruns.models import BY_SCOPES, Effect, Flip, LimitChange, Loss, NarrowedUse, Turn, Verdict
 from hilum.installations.models import InstallationFacts
 from hilum.installations.policy import is_allowed_at, is_for_role
@@ -32,7 +33,8 @@ from hilum.kernel.ids import AppId, ClientId, VendorId, VersionId
 from hilum.launches.models import PLACEMENT_REFUSED
 from hilum.launches.policy import placement_refusal
 from hilum.policies.models import Book, Cell
-from hilum.policies.policy import launch_workflow
+from hilum.policies.policy import flat, launch_workflow, rules_of
+from hilum.registry.models import Environment
 from hilum.standards.smart.scopes import (
     ClinicalScope,
     Scope,
@@ -90,6 +92,11 @@ def judged_by(facts: ClientFacts, *books: Book) -> ClientFacts:
     """Return a client as the books judge it: unchanged if one of them has an exception for a single version."""
     by_version = any(book.lowered or book.autonomous for book in books)
     return facts if by_version else as_judged(facts)
+
+
+def works_at(facts: ClientFacts, installation: InstallationFacts) -> bool:
+    """Check whether a client may act under an installation at all: a sandbox client works only at a sandbox hospital (C4)."""
+    return facts.environment is Environment.PRODUCTION or installation.environment is Environment.SANDBOX
 
 
 def effect_of(facts: ClientFacts, before: Book, after: Book, now: datetime) -> Effect | None:
@@ -157,25 +164,22 @@ def newly_old(family: TokenFamily, effect: Effect, now: datetime) -> str:
     return after.why.value
 
 
-def quota_bound(effect: Effect) -> float | None:
-    """Return the most requests in ten minutes under a quota that shrinks; None if it does not shrink."""
+def quota_at(effect: Effect, levels: QuotaLevels | None) -> Quota | None:
+    """Return the quota of a client at a hospital under the version, with what is set there; None if it is the same."""
     before, after = effect.before.cell, effect.after.cell
-    if before is None or after is None:
+    if before is None or after is None or not effect.changes_quota:
         return None
-    old, new = before.quota, after.quota
-    if new.rate_per_s >= old.rate_per_s and new.burst >= old.burst:
-        return None
-    return most_in_a_slot(new)
+    quota = effective_quota(levels, after.quota)
+    return None if quota == effective_quota(levels, before.quota) else quota
 
 
-def most_in_a_slot(quota: Quota) -> float:
-    """Return the most requests in ten minutes that a quota allows."""
-    return quota.rate_per_s * SLOT.total_seconds() + quota.burst
-
-
-def beyond(slots: Iterable[int], bound: float) -> int:
-    """Return how many requests, counted by ten minutes, exceed a quota."""
-    return sum(int(each - bound) for each in slots if each > bound)
+def limits_at(effect: Effect, levels: QuotaLevels | None) -> tuple[LimitChange, ...]:
+    """Return the limits that change for a client at a hospital, with the quota that is set there."""
+    before, after = effect.before.cell, effect.after.cell
+    if levels is None or before is None or after is None or not effect.changes_quota:
+        return effect.limits
+    both = (replace(cell, quota=effective_quota(levels, cell.quota)) for cell in (before, after))
+    return _limit_changes(*both)
 
 
 def launch_loss(before: InstallationFacts, after: InstallationFacts, role: str, facility: str) -> str:
@@ -195,7 +199,7 @@ def _launch_refusal(installation: InstallationFacts, role: str, facility: str) -
 
 def is_limited(effect: Effect) -> bool:
     """Check whether launches or requests may be refused for other reasons than scopes, or agreements would be missing."""
-    return effect.changes_launches or effect.asks_agreements or quota_bound(effect) is not None
+    return effect.changes_launches or effect.asks_agreements or effect.changes_quota
 
 
 def launch_fault(
@@ -232,7 +236,8 @@ def newly_missing(
     return lacking(after) - lacking(before)
 
 
-_NOT_LIMITS = frozenset({"scopes", "session_scopes", "observe"})
+_NOT_LIMITS = frozenset({"scopes", "session_scopes"})
+_LEVELS = ("advised", "overridable", "aside")
 
 
 @lru_cache(maxsize=CACHE_SIZE)
@@ -244,18 +249,10 @@ def _limit_changes(before: Cell | None, after: Cell | None) -> tuple[LimitChange
 
 
 def _limits(cell: Cell | None) -> Mapping[str, str]:
-    return {} if cell is None else dict(_flat("", cell))
-
-
-def _flat(path: str, value: object) -> Iterator[tuple[str, str]]:
-    if is_dataclass(value):
-        for each in fields(value):
-            if path or each.name not in _NOT_LIMITS:
-                yield from _flat(f"{path}.{each.name}" if path else each.name, getattr(value, each.name))
-    elif isinstance(value, frozenset):
-        yield path, " ".join(sorted(map(str, value)))
-    else:
-        yield path, value.value if isinstance(value, StrEnum) else str(value)
+    if cell is None:
+        return {}
+    levels = ((name, " ".join(sorted(getattr(cell, name)))) for name in _LEVELS)
+    return {path: text for path, text in (*flat(rules_of(cell)), *levels) if path not in _NOT_LIMITS}
 
 
 # --- decisions -----------------------------------------------------------------------------------------------------------------
@@ -328,6 +325,15 @@ def flip_by(decision: DecisionCount, turn: Turn) -> Flip:
         decision.last,
         decision.example,
     )
+
+
+def refused_of(flips: Iterable[Flip]) -> Mapping[str, int]:
+    """Return how many requests some flips refuse, by hospital."""
+    found: Counter[str] = Counter()
+    for flip in flips:
+        if flip.verdict is Verdict.REFUSED:
+            found[flip.tenant] += flip.number
+    return found
 
 
 _NOTHING, _PART, _WHOLE = range(3)

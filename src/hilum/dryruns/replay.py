@@ -16,6 +16,7 @@ import orjson
 from hilum.audit.models import DecisionCount, DecisionShape
 from hilum.clients.models import ClientFacts
 from hilum.consent.models import Authorization
+from hilum.controls.models import Quota
 from hilum.dryruns.books import Books, BooksAt
 from hilum.dryruns.lapsing import (
     certificate_lapse,
@@ -34,7 +35,7 @@ from hilum.dryruns.models import (
     Agreements,
     AppChange,
     Between,
-    Busy,
+    Calls,
     CertificationChange,
     Counted,
     Effect,
@@ -44,9 +45,11 @@ from hilum.dryruns.models import (
     Kind,
     Lapse,
     Launched,
+    LimitChange,
     Loss,
     Pack,
     Places,
+    QuotaTrial,
     Refused,
     Row,
     RunTotals,
@@ -57,32 +60,33 @@ from hilum.dryruns.models import (
 )
 from hilum.dryruns.policy import (
     agreement_loss,
-    beyond,
     difference,
     flip_by,
     is_judged,
     is_limited,
     judged_by,
     launch_fault,
+    limits_at,
     loss_of,
     may_turn,
     newly_ended,
     newly_missing,
     newly_old,
-    quota_bound,
+    quota_at,
+    refused_of,
     turn_of,
+    works_at,
 )
+from hilum.dryruns.quotas import try_quota
 from hilum.installations.models import InstallationFacts
 from hilum.installations.policy import allowed_scopes
 from hilum.kernel.batches import batched
 from hilum.kernel.decision import Reason
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId
-from hilum.registry.models import Environment
 from hilum.revalidation.models import Climb
 from hilum.tokens.models import TokenFamily
 
 Scopes = tuple[str, ...]
-NOT_BUSY: Busy = {}
 UNJUDGED: Turn = (Verdict.ALLOWED, "the scopes that gave it are not on record")
 """Marks a decision that cannot be judged again; recognized by its identity."""
 REFUSED_KEPT = 10_000
@@ -126,6 +130,7 @@ class Replay:
     _near: dict[tuple[int, int], tuple[Effect | None, Scopes, _Here]] = field(default_factory=dict)
     _launch_faults: dict[tuple[object, ...], str] = field(default_factory=dict)
     _hospitals: dict[str, HospitalChange] = field(default_factory=dict)
+    _calls: Calls = field(default_factory=dict)
     _number: int = 0
     _hash: Any = field(default_factory=sha256)
 
@@ -177,11 +182,7 @@ class Replay:
 
     def clients_with_other_lives(self) -> list[ClientId]:
         """Return the clients whose agreements may end at another time."""
-        return [
-            facts.id
-            for facts in self.altered()
-            if any(effect.changes_lives for effect in self._effects_of(facts))
-        ]
+        return [facts.id for facts, effects in self._with_effects() if any(e.changes_lives for e in effects)]
 
     def clients_with_other_launches(self) -> list[ClientId]:
         """Return the clients whose launches may be refused for another workflow or place."""
@@ -238,20 +239,17 @@ class Replay:
             ):
                 self.families.setdefault(place, Counter())[reason] += 1
 
-    def apps_with_other_quotas(self, apps: Iterable[AppId]) -> dict[AppId, float]:
-        """Return those of some apps whose quota shrinks, with the fewest requests in ten minutes that may be beyond it."""
-        found: dict[AppId, float] = {}
-        for app in apps:
-            effects = (effect for facts in self._altered[app] for effect in self._effects_of(facts))
-            bounds = [bound for each in effects if (bound := quota_bound(each)) is not None]
-            if bounds:
-                found[app] = min(bounds)
-        return found
+    def clients_with_other_quotas(self, apps: Collection[AppId] | None = None) -> dict[ClientId, AppId]:
+        """Return the clients, of some apps, for which the version has another quota."""
+        chosen = self._altered if apps is None else apps
+        altered = (facts for app in chosen for facts in self._altered[app])
+        return {each.id: each.app for each in altered if any(e.changes_quota for e in self._effects_of(each))}
 
     def judge(
-        self, apps: Sequence[AppId], places: Places, decisions: Iterable[DecisionCount], busy: Busy = NOT_BUSY
+        self, apps: Sequence[AppId], places: Places, decisions: Iterable[DecisionCount], calls: Calls
     ) -> list[Row]:
         """Return the version's effects on some apps, and the decisions about them that would change."""
+        self._calls = calls
         of_client: dict[str, list[DecisionCount]] = {}
         for each in decisions:
             of_client.setdefault(each.client, []).append(each)
@@ -259,9 +257,9 @@ class Replay:
         for app in apps:
             at = places.get(app, {})
             for facts in self._altered[app]:
-                here = {tenant: found for tenant, found in at.items() if _works_at(facts, found)}
+                here = {tenant: found for tenant, found in at.items() if works_at(facts, found)}
                 flips = self._flips(facts, here, of_client.get(facts.id, ()))
-                rows += self._about(facts, here, flips, busy)
+                rows += self._about(facts, here, flips)
                 rows += flips
         return rows
 
@@ -272,7 +270,6 @@ class Replay:
         facts: ClientFacts,
         places: Mapping[TenantId, InstallationFacts],
         flips: Iterable[Flip],
-        busy: Busy,
     ) -> Iterator[Row]:
         effect = self._leading(facts)
         self.totals.apps += 1
@@ -300,7 +297,7 @@ class Replay:
         yield from self._listed(each for each in (ended, gap, wanting) if each is not None)
         if self.books.allowances(facts.app):
             yield from self._listed(kept(facts, self.books))
-        yield from self._places(facts, places, _refused_of(flips), busy)
+        yield from self._places(facts, places, refused_of(flips))
 
     def _listed(self, lapses: Iterable[Lapse]) -> Iterator[Lapse]:
         """Yield lapses and preserved scopes, and count them."""
@@ -318,7 +315,6 @@ class Replay:
         facts: ClientFacts,
         places: Mapping[TenantId, InstallationFacts],
         refused: Mapping[str, int],
-        busy: Busy,
     ) -> Iterator[Row]:
         """Yield the effects on a client, hospital by hospital."""
         find = self.books.finder(facts.app)
@@ -332,14 +328,17 @@ class Replay:
             if own is not last:
                 last, limited = own, is_limited(own)
             here = self._allowed(facts, books, installation, own)
-            if not (here.lost or here.gained or own.limits):
+            levels = self.start.quotas.overrides.get((facts.app, tenant))
+            limits = limits_at(own, levels)
+            if not (here.lost or here.gained or limits):
                 continue
+            quota = self._quota(facts, tenant, quota_at(own, levels))
             counted: tuple[Refused, ...] = ()
             at = tenant, facts.id
             if limited or tenant in refused or at in self.ends or at in self.families:
                 lacking = self._lacking(facts, tenant, books, own, installation)
                 counted = (
-                    *self._refused(facts, tenant, own, refused.get(tenant, 0), busy),
+                    *self._refused(facts, tenant, own, refused.get(tenant, 0), quota),
                     *self._refused_to_begin(facts, tenant, books, own, installation),
                     *(
                         [Refused(Reason.AGREEMENT_MISSING.value, len(lacking), Counted.MISSING)]
@@ -348,7 +347,20 @@ class Replay:
                     ),
                 )
                 yield from self._listed(lapses_at(tenant, facts, counted, lacking))
-            yield self._installation(facts, tenant, own, here, counted)
+            yield self._installation(facts, tenant, here, limits=limits, refused=counted, quota=quota)
+
+    def _quota(self, facts: ClientFacts, tenant: TenantId, quota: Quota | None) -> QuotaTrial | None:
+        """Try another quota of a client at a hospital on its calls there, and count what changes."""
+        if quota is None:
+            return None
+        if (calls := self._calls.get(facts.id)) is None:
+            self.totals.quotas_untried += 1
+            return None
+        tried = try_quota(quota, calls.at.get(tenant, ()), calls.since)
+        for each in (self._hospital(tenant), self.totals):
+            each.over_quota += tried.refused
+            each.within_quota += tried.permitted
+        return tried
 
     def _lacking(
         self,
@@ -365,7 +377,7 @@ class Replay:
         return newly_missing(facts, installation, books.before, books.after, in_force, now=self.start.now)
 
     def _refused(
-        self, facts: ClientFacts, tenant: TenantId, effect: Effect, by_scopes: int, busy: Busy
+        self, facts: ClientFacts, tenant: TenantId, effect: Effect, by_scopes: int, quota: QuotaTrial | None
     ) -> Iterator[Refused]:
         """Yield a client's refusals at a hospital, by reason."""
         if by_scopes:
@@ -376,10 +388,8 @@ class Replay:
             yield Refused(ended, number, Counted.AGREEMENTS)
         for old, number in sorted(self.families.get((tenant, facts.id), {}).items()):
             yield Refused(old, number, Counted.FAMILIES)
-        bound = quota_bound(effect)
-        over = 0 if bound is None else beyond(busy.get((tenant, facts.app), ()), bound)
-        if over:
-            yield Refused(Reason.QUOTA_EXCEEDED.value, over, Counted.REQUESTS)
+        if quota is not None and quota.refused:
+            yield Refused(Reason.QUOTA_EXCEEDED.value, quota.refused, Counted.REQUESTS)
 
     def _refused_to_begin(
         self,
@@ -427,7 +437,14 @@ class Replay:
         )
 
     def _installation(
-        self, facts: ClientFacts, tenant: TenantId, effect: Effect, here: _Here, refused: tuple[Refused, ...]
+        self,
+        facts: ClientFacts,
+        tenant: TenantId,
+        here: _Here,
+        *,
+        limits: tuple[LimitChange, ...],
+        refused: tuple[Refused, ...],
+        quota: QuotaTrial | None,
     ) -> Row:
         hospital = self._hospital(tenant)
         agreements = ended = 0
@@ -448,10 +465,11 @@ class Replay:
             here.loss,
             here.lost,
             here.gained,
-            effect.limits,
+            limits,
             agreements,
             ended,
             refused,
+            quota,
         )
 
     def _allowed(
@@ -578,19 +596,5 @@ class Replay:
         return asdict(self.totals)
 
 
-def _refused_of(flips: Iterable[Flip]) -> Mapping[str, int]:
-    """Return how many requests some flips refuse, by hospital."""
-    found: Counter[str] = Counter()
-    for flip in flips:
-        if flip.verdict is Verdict.REFUSED:
-            found[flip.tenant] += flip.number
-    return found
-
-
 # Cached: a frozen value takes long to build, and many places share one.
 refused_for = lru_cache(maxsize=REFUSED_KEPT)(Refused)
-
-
-def _works_at(facts: ClientFacts, installation: InstallationFacts) -> bool:
-    """Check whether a client may act under an installation at all: a sandbox client works only at a sandbox hospital (C4)."""
-    return facts.environment is Environment.PRODUCTION or installation.environment is Environment.SANDBOX

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from hilum.controls.models import BURST_BOUND, RATE_BOUND_PER_S, Quota
 from hilum.dryruns import narrowing, observing, service
 from hilum.dryruns.models import REPLAYED, Kind, ObservedCount, StoredRow, Tried
+from hilum.dryruns.quotas import ReadCalls
 from hilum.identity.models import FACILITIES_BOUND, Role
 from hilum.installations.models import NarrowOrder
 from hilum.installations.service import Permits
@@ -149,10 +150,19 @@ class RefusedShown(BaseModel):
     of: str
 
 
+class QuotaTrialShown(BaseModel):
+    """Another quota, tried on ``calls`` since a moment: how many permitted ones it would have refused, and how many it would have permitted that were refused for their quota."""
+
+    calls: int
+    since: datetime
+    refused: int
+    permitted: int
+
+
 class InstallationShown(BaseModel):
     """An app at a hospital for which other scopes or limits would hold. ``agreements`` lose scopes, ``ended`` of them all.
 
-    ``refused``: what would have been refused in the last 90 days, by reason; for its quota in the last 30, of launches in the last 60.
+    ``refused``: what would have been refused in the last 90 days, by reason; of launches in the last 60.
     """
 
     tenant: str
@@ -165,6 +175,7 @@ class InstallationShown(BaseModel):
     agreements: int
     ended: int
     refused: tuple[RefusedShown, ...] = ()
+    quota: QuotaTrialShown | None = None
 
 
 class ObservedShown(InstallationShown):
@@ -177,7 +188,7 @@ class ObservedShown(InstallationShown):
 
 
 class HospitalShown(BaseModel):
-    """What would change at a hospital: apps, agreements and decisions, in numbers."""
+    """What would change at a hospital: apps, agreements and decisions, in numbers. ``over_quota``, ``within_quota``: calls that other quotas would refuse or permit."""
 
     tenant: str
     version_before: int
@@ -188,6 +199,8 @@ class HospitalShown(BaseModel):
     refused: int
     less: int
     allowed: int
+    over_quota: int = 0
+    within_quota: int = 0
 
 
 SHOWN: Mapping[Kind, tuple[type[BaseModel], str]] = {
@@ -226,7 +239,7 @@ class QuotaTried(Strict):
 class NarrowingAsked(Strict):
     """``scopes``, ``roles``, ``facilities``: those that would stay; without one of them all do. Launch and identity scopes stay in any case.
 
-    ``denied``: facilities that would be denied. ``quota``: one of the hospital's own, tried on the requests of the last 30 days.
+    ``denied``: facilities that would be denied. ``quota``: one of the hospital's own, tried on the recorded requests.
     ``days``: how far back what was permitted is tried; launches, by roles and facilities, are kept for 60.
     """
 
@@ -269,7 +282,7 @@ class NarrowingShown(Shown):
     """``refused`` and ``less``: how many of the ``permitted`` requests would be refused, or answered in part; ``rows`` are the most frequent.
 
     ``unjudged`` are those of which it is not on record by which scopes they were permitted.
-    ``launches``: of roles or facilities that are tried; ``beyond_quota``: requests beyond the quota that is tried, by ten minutes.
+    ``launches``: of roles or facilities that are tried; ``beyond_quota``: permitted requests that the quota would have refused.
     """
 
     installation: str
@@ -296,8 +309,8 @@ def _tried(body: NarrowingAsked) -> Tried:
     return Tried(order, None if quota is None else Quota(quota.rate_per_s, quota.burst), body.days)
 
 
-def api(kit: Kit, permits: Permits, busy: narrowing.SlotCounts) -> APIRouter:
-    """Build the API routes of dry runs. ``permits`` reads what was permitted to clients, ``busy`` how much of it in ten minutes."""
+def api(kit: Kit, permits: Permits, calls: ReadCalls) -> APIRouter:
+    """Build the API routes of dry runs. ``permits`` reads what was permitted to clients, ``calls`` when they called."""
     router = api_router(kit, "policies")
 
     @router.post("/policies/dry-runs", status_code=202, response_model=DryRunShown, openapi_extra=OWNERS)
@@ -328,7 +341,7 @@ def api(kit: Kit, permits: Permits, busy: narrowing.SlotCounts) -> APIRouter:
             installation_id=installation,
             tried=_tried(body),
             permits=permits,
-            busy=busy,
+            calls=calls,
         )
         return await run_read(kit, request, verb)
 

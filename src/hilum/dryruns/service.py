@@ -6,6 +6,7 @@ from dataclasses import replace
 from hilum.clients import service as clients
 from hilum.clients.models import ClientFacts
 from hilum.consent import service as consent
+from hilum.controls import service as controls
 from hilum.dryruns import store
 from hilum.dryruns.books import BooksAt
 from hilum.dryruns.models import (
@@ -23,6 +24,7 @@ from hilum.dryruns.models import (
 from hilum.dryruns.policy import is_live
 from hilum.dryruns.replay import Replay
 from hilum.infra.context import Context
+from hilum.infra.facts import EVERYTHING
 from hilum.installations import service as installations
 from hilum.installations.models import InstallationFacts
 from hilum.kernel.batches import batched
@@ -57,8 +59,16 @@ def read_start(ctx: Context, run: DryRun) -> Start:
     for app in sorted(found):
         here = [each.before for each in books.of(app)]
         live += (each for each in found[app] if is_live(each, here, ctx.now))
+    quotas = controls.quota_facts(ctx, EVERYTHING).applied(None)
     return Start(
-        candidate, version.digest, current, policies.in_force(ctx), tuple(live), ctx.now, ctx.now - REPLAYED
+        candidate,
+        version.digest,
+        current,
+        policies.in_force(ctx),
+        tuple(live),
+        ctx.now,
+        ctx.now - REPLAYED,
+        quotas,
     )
 
 

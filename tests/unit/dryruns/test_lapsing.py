@@ -116,7 +116,7 @@ def test_an_app_that_only_an_exception_keeps_certified_is_judged_and_lapses_with
     assert is_live(OLD, [each.before for each in found.of(OLD.app)], NOW)
     assert not is_live(OLD, [each.before for each in nobody.of(OLD.app)], NOW)
     start = Start(after, "", found.in_force, CurrentVersions(1, {}, 1), (OLD,), NOW, NOW - 90 * DAY)
-    rows = Replay(start).judge([OLD.app], {}, [])
+    rows = Replay(start).judge([OLD.app], {}, [], {})
     assert [each.what for each in rows if isinstance(each, Lapse)] == [What.CERTIFICATE]
 
 
@@ -126,7 +126,7 @@ def test_what_lapses_is_judged_where_the_app_is_certified() -> None:
     in_force = PolicyFacts(with_rule(SHORT), at={GENERAL: BEFORE})
     start = Start(after, "", in_force, CurrentVersions(1, {}, 1), (OLD,), NOW, NOW - 90 * DAY)
 
-    rows = Replay(start).judge([OLD.app], {}, [])
+    rows = Replay(start).judge([OLD.app], {}, [], {})
 
     assert [each.what for each in rows if isinstance(each, Lapse)] == [What.CERTIFICATE]
 

@@ -7,7 +7,8 @@ from typing import Any
 from starlette.responses import Response
 
 from hilum.console.desk import Visit
-from hilum.console.developer import cell_words, frame
+from hilum.console.developer import frame
+from hilum.console.parts import cell_words
 from hilum.infra.context import Context
 from hilum.registry.models import App
 from hilum.review import service as review

@@ -12,6 +12,7 @@ from hilum.console.desk import Visit, address, to, to_approval
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
 from hilum.console.operations.policies import number_of
+from hilum.console.parts import book_changes
 from hilum.dryruns import service as dryruns
 from hilum.dryruns.models import Kind
 from hilum.identity import service as identity
@@ -61,9 +62,7 @@ FLIPS = List(
     ),
     one="kind of decision",
     many="kinds of decisions",
-    empty=Empty(
-        "Nothing would be decided differently", "Each decision of the last 90 days would be the same."
-    ),
+    empty=Empty("None", "No decision of the last 90 days would be another one by the scopes of the version."),
     filters=(Filter("verdict", "Show", tuple(Option(name, text) for name, (text, _) in _VERDICTS.items())),),
 )
 
@@ -158,7 +157,7 @@ async def show_run(visit: Visit) -> Response:
             "run": run,
             "state": _STATES[run.state],
             "asked_by": names.actor(run.asked_by),
-            "counts": [(name.replace("_", " "), number) for name, number in sorted(run.counts.items())],
+            **book_changes.found_by(ctx, run),
             "done": run.state is DryRunState.DONE,
             "lapses": _lapses(ctx, run),
             "more": max(0, run.counts.get("lapses", 0) + run.counts.get("kept", 0) - SHOWN),

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from hilum.console import fields, service
 from hilum.console.desk import Visit, address, to
+from hilum.console.parts import book_changes
 from hilum.console.words import pack_shown
 from hilum.infra.context import Context
 from hilum.kernel.errors import NotFound
@@ -22,9 +23,6 @@ from hilum.web.forms import Form
 from hilum.web.static import download
 
 SHOWN = 20
-CHANGES_SHOWN = 200
-WRITTEN_BOUND = 300
-"""Characters of a value that a difference shows; it says how many more there are."""
 MADE_FROM = "made_from"
 """The table of a document that says which version it was made from, and after which application. It is not part of the rule book."""
 _TONES: Mapping[RolloutState, str] = {
@@ -114,8 +112,7 @@ async def show_version(visit: Visit) -> Response:
         current = policies.in_force(ctx).everywhere
         version, _ = policies.get_version(ctx, number)
         other = number_of(before) if before else current
-        changes, wider = policies.compare(ctx, other, number)
-        return {
+        return book_changes.compared(ctx, other, number) | {
             "version": version,
             "added_by": service.names(ctx, [version.added_by]).actor(version.added_by),
             "other": other,
@@ -124,12 +121,6 @@ async def show_version(visit: Visit) -> Response:
             "roll_out": address("operations.roll_out", str(number))
             if visit.may_open("operations.roll_out")
             else "",
-            "changes": [
-                (each.path, written(each.before), written(each.after)) for each in changes[:CHANGES_SHOWN]
-            ],
-            "changed": len(changes),
-            "wider": [each.sentence for each in wider[:CHANGES_SHOWN]],
-            "wider_count": len(wider),
         }
 
     return visit.render("console/operations/version.html", **await visit.read(verb))
@@ -164,13 +155,6 @@ def number_of(text: str) -> int:
     if not text.isdecimal() or len(text) > 9:
         raise NotFound("version_not_found", "There is no such version of the rule book.")
     return int(text)
-
-
-def written(value: object) -> str:
-    """Return a value of a rule book as it is written."""
-    text = "" if value is None else orjson.dumps(value, default=str).decode()
-    more = len(text) - WRITTEN_BOUND
-    return text if more <= 0 else f"{text[:WRITTEN_BOUND]}… ({more:,} more characters)"
 
 
 async def show_rollout(visit: Visit) -> Response:

@@ -12,7 +12,8 @@ from starlette.responses import Response
 from hilum.console import fields
 from hilum.console.desk import Visit, address, to
 from hilum.console.fields import no_such_act
-from hilum.console.operations.policies import MADE_FROM, written
+from hilum.console.operations.policies import MADE_FROM
+from hilum.console.parts.book_changes import differences
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, Unavailable
 from hilum.policies import service as policies
@@ -21,7 +22,6 @@ from hilum.web.forms import Form
 
 DOCUMENTS = ("book",)
 """Fields in which a file with a rule book is chosen."""
-SHOWN = 200
 TEXT_BOUND = 2_000
 POINTS_BOUND = 500
 """Points in one line of TOML: what a key with ever more parts costs grows with their square."""
@@ -105,14 +105,7 @@ def _compared(ctx: Context, now: CurrentVersions, book: Book) -> dict[str, Any]:
     except Unavailable as error:
         # Whoever fixes a damaged rule book adds one while nothing can be compared.
         return {"fault": error.detail}
-    changed, wider = policies.changes(before, book), policies.widenings(before, book)
-    return {
-        "fault": "",
-        "changes": [(each.path, written(each.before), written(each.after)) for each in changed[:SHOWN]],
-        "changed": len(changed),
-        "wider": [each.sentence for each in wider[:SHOWN]],
-        "wider_count": len(wider),
-    }
+    return {"fault": "", **differences(policies.changes(before, book), policies.widenings(before, book))}
 
 
 def _added(ctx: Context, form: Form, text: str) -> int:

@@ -40,7 +40,11 @@ const live = document.querySelector("[data-live]");
 if (live) {
   const console_ = location.pathname.split("/")[1];
   let busy = false;
+  // What a job works on says after how many seconds it is to be read again: no worker announces that.
+  let timer = 0;
   const refresh = async () => {
+    clearTimeout(timer);
+    if (live.dataset.live) timer = setTimeout(refresh, live.dataset.live * 1000);
     if (busy || document.hidden || live.querySelector("form :focus")) return;
     busy = true;
     try {
@@ -52,6 +56,7 @@ if (live) {
           live.innerHTML = fresh.innerHTML;
           if (at >= 0) links()[at]?.focus();
         }
+        if (fresh) live.dataset.live = fresh.dataset.live;
       }
     } catch {
       // The next event tries again; the values that are shown say as of when they are.

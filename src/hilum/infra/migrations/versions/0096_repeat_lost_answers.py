@@ -10,7 +10,7 @@ revision = "0096"
 down_revision = "0094"
 branch_labels = None
 depends_on = None
-compatible_from = "0092"
+compatible_from = "0094"
 
 
 def upgrade() -> None:

@@ -88,6 +88,8 @@ _WORDS: Mapping[str, str] = MappingProxyType(
         "service_latency_ms_p95": "Service: latency at most, ms of 95 %",
         "service_least_calls": "Service: judged from this many calls on",
         "service_grace_days": "Service: days to fix it",
+        "advised": "Requirements that are only advised",
+        "overridable": "Requirements that two people may set aside",
     }
 )
 
@@ -102,6 +104,11 @@ class Fact:
     still: str | None
 
 
+def label(path: str) -> str:
+    """Return the words for a rule of a cell."""
+    return _WORDS.get(path, path)
+
+
 def grouped(found: CellRules, book: Book) -> list[tuple[str, list[Fact]]]:
     """Return every rule of a cell in words, by what it is about."""
     still = {each.path: each.first for each in differences(found.today, found.cell)}
@@ -111,7 +118,7 @@ def grouped(found: CellRules, book: Book) -> list[tuple[str, list[Fact]]]:
     for path, text in flat(rules):
         name = path.partition(".")[0]
         values = _listed(found, book, name) if isinstance(rules[name], list) else (_plain(path, text),)
-        fact = Fact(path, _WORDS.get(path, path), values, still.get(path))
+        fact = Fact(path, label(path), values, still.get(path))
         groups[places.get(name, REST)].append(fact)
     return [(group, facts) for group, facts in groups.items() if facts]
 
