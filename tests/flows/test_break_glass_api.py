@@ -221,4 +221,4 @@ def test_the_console_lists_shows_and_closes_what_waits(site: ControlSite) -> Non
         fields.setdefault(name, []).append(value)
     answer = browser.post(settings, data=fields)
     assert answer.headers["location"].startswith("/tenant/waiting/")
-    assert "Emergency access" in browser.get(answer.headers["location"]).text
+    assert "Change what clinicians of General may open" in browser.get(answer.headers["location"]).text

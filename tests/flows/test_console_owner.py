@@ -197,7 +197,7 @@ def test_the_page_of_a_dry_run_says_the_same_only_of_the_same_book(site: Control
         "Permitted requests that would be refused for their quota: 3.",
         "Requests refused for their quota that would be permitted: 1.",
         "<td>Rota &amp; rounds</td><td>General</td><td>Requests at once</td><td>200</td><td>98</td>",
-        f"of 5 calls since {site.clock.now():%Y-%m-%d} 3 permitted ones would be refused, 1 refused ones would be permitted",
+        f"of 5 calls since {site.clock.now():%-d %B %Y} 3 permitted ones would be refused, 1 refused ones would be permitted",
         "<td>Access token of a person</td><td>1 h</td><td>10 min</td>",
     ):
         assert text in limited, text

@@ -75,7 +75,7 @@ def test_a_provider_is_added_by_two_administrators_and_tried(ground: Ground) -> 
     assert SECRET not in waiting
     assert "waiting for a colleague" in waiting
     assert "General accounts" in gina.get("/tenant/waiting").text
-    assert "An identity provider of a hospital" in ground.browser("root", "").get("/operations/staff").text
+    assert "Let people of General sign in through" in ground.browser("root", "").get("/operations/staff").text
     own = send(gina, answer.headers["location"], "decision", decision="approve")
     assert own.status_code == 403
     assert "No provider yet" in gina.get("/tenant/sign-in").text

@@ -84,7 +84,7 @@ def test_a_right_is_asked_for_by_one_and_given_by_another_and_taken_away_at_once
     waiting = asked.headers["location"]
     assert waiting.startswith("/operations/staff/")
     assert lenses_of(ground) == ()
-    assert "For which lenses a reviewer signs" in read(sam, waiting)
+    assert "in review" in read(sam, waiting)
     assert send(sam, waiting, "decision", decision="approve").status_code == 303
     assert lenses_of(ground) == (Lens.TECHNICAL, Lens.LEGAL)
 

@@ -11,7 +11,7 @@ from hilum.audit.models import EventQuery
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.policies import service
 from hilum.policies.dry_runs import dry_run_fault
-from hilum.policies.models import DRY_RUN_VALID, ApplyOrder, DryRun, DryRunState
+from hilum.policies.models import DRY_RUN_VALID, TAKE_BACK_WITHIN, ApplyOrder, DryRun, DryRunState
 from tests.flows.control_site import ControlSite, build, with_rule_book
 from tests.flows.rule_book_ground import NARROWER, WIDER, add, agree, in_force, json_of
 from tests.sim.backends import both_backends
@@ -159,6 +159,7 @@ def test_an_emergency_that_allows_anything_new_is_refused_even_with_a_dry_run(si
 
 def test_undoing_a_narrowing_takes_a_dry_run_too(site: ControlSite) -> None:
     apply(site, add(site, NARROWER), emergency=True)
+    site.clock.advance(TAKE_BACK_WITHIN)
 
     refused(apply(site, 1), "dry_run_missing")
     refused(apply(site, 1, emergency=True), "emergency_only_narrows")
@@ -214,3 +215,27 @@ def test_a_dry_run_suffices_for_exactly_one_version_and_state_and_a_bounded_time
     )
 
     assert found == fault
+
+
+@both_backends
+def test_the_author_of_a_narrowing_goes_back_alone_within_an_hour(
+    site: ControlSite,
+) -> None:
+    """ADR 169: without a dry run, and on record as what it is."""
+    version = add(site, NARROWER)
+    narrowed = apply(site, version, emergency=True)
+    assert narrowed.status_code == 201, narrowed.text
+    body = {"version": 1, "tenants": [], "after": in_force(site)["last"], "reason": "A mistake."}
+    refused(
+        site.api("root").post("/policies/applications", json=body | {"tenants": ["general"]}),
+        "dry_run_missing",
+    )
+
+    back = site.api("root").post("/policies/applications", json=body)
+
+    assert (back.status_code, in_force(site)["everywhere"]) == (201, 1)
+    assert (json_of(back)["agreed_by"], applied(site)["takes_back"]) == ("", body["after"])
+
+    assert apply(site, version, emergency=True).status_code == 201
+    site.clock.advance(TAKE_BACK_WITHIN)
+    refused(apply(site, 1), "dry_run_missing")

@@ -25,7 +25,7 @@ from hilum.infra.context import Context
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import DECIDED, FACTOR_STALE, NO_RIGHT, Conflict, NotFound, Unavailable, not_shown
 from hilum.kernel.ids import PersonId, TenantId
-from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
 
 _DETAILS = {
     "approval_over": "This has already been decided, or has expired. Request it again if it is still needed.",
@@ -96,11 +96,7 @@ def approve(ctx: Context, approval_id: str, *, acts: Acts) -> Agreed:
     """
     # Locked before it is judged: two colleagues who approve at once must not both carry it out.
     approval = _visible(ctx, approval_id, lock=True)
-    asker = acts.one_of_two(ctx, approval.asked_by, approval.asked_at)
-    # The asker is judged as of when they asked, the second person as of now: a full stop on the
-    # asker since then ends what they asked for, even once it is released.
-    of_age = acts.one_of_two(ctx, PersonId(ctx.actor.id), ctx.now) is not None
-    fault = policy.decision_fault(approval, ctx.actor, asker=asker, of_age=of_age, now=ctx.now)
+    fault, asker = _fault(ctx, approval, acts)
     if fault == "approval_over":
         raise Conflict(fault, _DETAILS[fault])
     if fault or asker is None:
@@ -115,6 +111,21 @@ def approve(ctx: Context, approval_id: str, *, acts: Acts) -> Agreed:
         raise Conflict("concurrent_change", "A colleague decided this at the same moment. Read it again.")
     audit.record(ctx, _event("approvals.approval.approve", approval, target=done.target))
     return Agreed(decided, done)
+
+
+def _fault(ctx: Context, approval: Approval, acts: Acts) -> tuple[str, Actor | None]:
+    """Return why the actor may not approve, and who asked if they still count."""
+    asker = acts.one_of_two(ctx, approval.asked_by, approval.asked_at)
+    # The asker is judged as of when they asked, the second person as of now: a full stop on the
+    # asker since then ends what they asked for, even once it is released.
+    of_age = acts.one_of_two(ctx, PersonId(ctx.actor.id), ctx.now) is not None
+    return policy.decision_fault(approval, ctx.actor, asker=asker, of_age=of_age, now=ctx.now), asker
+
+
+def list_for_actor(ctx: Context, *, acts: Acts) -> list[Approval]:
+    """List what waits for the actor as the second person, oldest first. Raises NotPermitted."""
+    found = list_pending(ctx, page=PageQuery(limit=PAGE_BOUND))
+    return [each for each in found if _fault(ctx, each, acts)[0] in {"", "factor_stale"}]
 
 
 def refuse(ctx: Context, approval_id: str) -> Approval:

@@ -185,6 +185,17 @@ class Visit:
         return download(body, f"{self.page.key.replace('.', '-')}.{asked.format}", media)
 
 
+_WAITS_AT: Mapping[Console, str] = MappingProxyType(
+    {
+        Console.OPERATIONS: "operations.staff",
+        Console.REVIEW: "operations.staff",
+        Console.TENANT: "tenant.waiting",
+        Console.DEVELOPER: "developer.waiting",
+    }
+)
+"""The page of each console that lists what waits for a second person."""
+
+
 Show = Callable[[Visit], Awaitable[Response]]
 Act = Callable[[Visit, Form], Awaitable[Response]]
 
@@ -205,7 +216,7 @@ def frame_of(visitor: Visitor, page: Page, kit: Kit, id_: str = "") -> dict[str,
     tenant = visitor.session.tenant if visitor.actor.vendor is None else None
     top = policy.trail(page)[0] if page.parent else page
     opened = policy.opened(visitor, page.console)
-    search = policy.PAGES.get(f"{page.console}.search")
+    search, waits = policy.PAGES.get(f"{page.console}.search"), policy.PAGES[_WAITS_AT[page.console]]
     return {
         "console": words.CONSOLES[page.console],
         "home": opened[0].path if opened else f"/{page.console}",
@@ -215,6 +226,8 @@ def frame_of(visitor: Visitor, page: Page, kit: Kit, id_: str = "") -> dict[str,
         ],
         "trail": [(each.title, each.path.replace("{id}", segment(id_))) for each in policy.trail(page)],
         "search": search.path if search and policy.may_open(visitor, search) else "",
+        "waiting": visitor.waiting,
+        "waits_at": waits.path if policy.may_open(visitor, waits) else "",
         "name": visitor.person.name,
         "role": words.role(visitor.role),
         "place": visitor.place,
@@ -345,6 +358,9 @@ class Desk:
             visit = Visit(self._kit, self._ports, request, page, visitor, self._cookie(request))
             if not policy.may_open(visitor, page):
                 raise NotForYou("not_permitted", words.not_for_you(visitor.role, page))
+            if request.method == "GET":
+                waiting = await visit.read(partial(service.count_waiting, acts=self._ports.acts))
+                visit = replace(visit, visitor=replace(visitor, waiting=waiting))
             return await show(visit)
         except HilumError as error:
             if visitor is None or isinstance(error, SignInFirst):

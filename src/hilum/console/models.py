@@ -76,6 +76,8 @@ class Visitor:
     person: Person
     actor: Actor
     place: str
+    waiting: int = 0
+    """What waits for them as the second person."""
 
     @property
     def role(self) -> str:

@@ -5,6 +5,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from hilum.approvals import service as approvals
+from hilum.approvals.policy import may_decide
+from hilum.approvals.service import Acts
 from hilum.console.models import SignInFirst, Visitor
 from hilum.controls.models import Target, TargetKind
 from hilum.identity import service as identity
@@ -16,6 +19,7 @@ from hilum.registry import service as registry
 from hilum.signin import service as signin
 from hilum.signin.models import Stopped
 from hilum.signin.policy import actor_of_session, wants_touch
+from hilum.switchboard import service as switchboard
 
 _ID = re.compile(r"\b(?:app|ven|per|ver)_[0-9a-z]{4,40}\b")
 _NAMED_BOUND = 300
@@ -29,6 +33,15 @@ def enter(ctx: Context, cookie: str, *, production: bool) -> Visitor | None:
         return None
     person = identity.get_person(ctx, session.person)
     return Visitor(session, person, actor_of_session(session), _place(ctx, session.tenant, person.vendor))
+
+
+def count_waiting(ctx: Context, acts: Acts) -> int:
+    """Count what waits for the actor as the second person, by what decides whether they may approve or release it."""
+    actor = ctx.actor
+    if not may_decide(actor, actor.tenant or TenantId(actor.vendor or "") or None):
+        return 0
+    releases = switchboard.list_asked(ctx) if actor.is_platform else []
+    return len(approvals.list_for_actor(ctx, acts=acts)) + sum(mine for _, mine in releases)
 
 
 def _place(ctx: Context, tenant: TenantId | None, vendor: VendorId | None) -> str:

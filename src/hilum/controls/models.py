@@ -32,6 +32,8 @@ RATE_BOUND_PER_S = 100_000.0
 RATE_LEAST_PER_S = 0.001
 """A lower rate is almost a stop, for which there are kill switches, and a worker's share of it might round to none."""
 BURST_BOUND = 1_000_000
+SECONDS_SHOWN = 100
+"""Requested releases that are looked at for a second person."""
 RELEASE_ASK_LIFE = timedelta(hours=24)
 """How long the first person's request to release a wide switch waits for the second person."""
 # Refresh tokens live 180 days, and only as long as they are used.

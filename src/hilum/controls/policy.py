@@ -185,12 +185,18 @@ def completes_release(actor: Actor, switch: Switch, *, asker_counts: bool, now: 
     """
     if switch.target.kind not in WIDE:
         return True
+    # Two requests by one person are one person.
+    return is_release_pending(switch, asker_counts=asker_counts, now=now) and switch.release_asked_by != str(
+        actor
+    )
+
+
+def is_release_pending(switch: Switch, *, asker_counts: bool, now: datetime) -> bool:
+    """Check whether the release of a switch waits for a second person."""
     asked = switch.release_asked_at
     # The first request lapses: with its time, and when its
     # author is stopped, too new or deactivated meanwhile.
-    is_pending = asker_counts and asked is not None and now < asked + RELEASE_ASK_LIFE
-    # Two requests by one person are one person.
-    return is_pending and switch.release_asked_by != str(actor)
+    return asker_counts and asked is not None and now < asked + RELEASE_ASK_LIFE
 
 
 def may_see(actor: Actor, tenant: str) -> bool:

@@ -12,6 +12,7 @@ from hilum.controls.models import (
     FAILOVERS,
     QUOTAS,
     REASON_BOUND,
+    SECONDS_SHOWN,
     SWITCHES,
     SWITCHES_BOUND,
     WIDE,
@@ -43,6 +44,13 @@ from hilum.kernel.errors import (
 )
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.kernel.persistent import PersistentMap
+
+Counts = Callable[[str, datetime], bool]
+"""(recorded actor, time) -> whether they counted as one of two people then."""
+_DETAILS = {
+    "account_too_new": "Your account is too new to be one of the two people who release this switch. Ask a colleague.",
+    "factor_stale": FACTOR_STALE,
+}
 
 
 def engage(ctx: Context, order: EngageOrder, *, person_tenant: str | None = None) -> Switch:
@@ -114,11 +122,12 @@ def _announce(ctx: Context, switch: Switch, listed: Iterable[nodes.Node]) -> Non
     audit.record(ctx, Event("controls.switch.engage", tenant=switch.tenant, facts=facts))
 
 
-def release(ctx: Context, switch_id: str, *, counts: Callable[[str, datetime], bool]) -> Switch:
+def release(ctx: Context, switch_id: str, *, counts: Counts) -> Switch:
     """Release a switch. For a wide one the first of two people only requests it, and the returned switch is still in force.
 
     ``counts`` returns whether a recorded actor counted as one of two people at a time, which only the identity room can judge. What was
-    issued before a full stop ended stays invalid. Raises NotFound, NotPermitted, Conflict (no longer in force, or changed concurrently).
+    issued before a full stop ended stays invalid. Raises NotFound, NotPermitted, Conflict (no longer in force, changed concurrently, or
+    the actor is the first of the two already).
     """
     switch = store.get_switch(ctx.tx, switch_id)
     is_wide = switch.target.kind in WIDE
@@ -135,18 +144,16 @@ def release(ctx: Context, switch_id: str, *, counts: Callable[[str, datetime], b
         raise _refused_release(ctx, switch, "not_permitted", detail)
     if not switch.in_force(ctx.now):
         raise Conflict("switch_over", "This switch is no longer in force.")
-    by = str(ctx.actor)
-    # A new account could have been made for this purpose by the first of the two (security decision 25).
-    if is_wide and not counts(by, ctx.now):
+    by, counted = str(ctx.actor), _asker_counts(switch, counts)
+    fault = _second_fault(ctx, switch, counts) if is_wide else ""
+    if fault == "asked_by_you":
         detail = (
-            "Your account is too new to be one of the two people who release this switch. Ask a colleague."
+            "You asked for this release already, so nothing was released. A colleague must release it too."
         )
-        raise _refused_release(ctx, switch, "account_too_new", detail)
-    if is_wide and ctx.actor.unconfirmed:
-        raise _refused_release(ctx, switch, "factor_stale", FACTOR_STALE)
-    asked_at = switch.release_asked_at
-    asker_counts = asked_at is not None and counts(switch.release_asked_by, asked_at)
-    if not policy.completes_release(ctx.actor, switch, asker_counts=asker_counts, now=ctx.now):
+        raise Conflict(fault, detail)
+    if fault:
+        raise _refused_release(ctx, switch, fault, _DETAILS[fault])
+    if not policy.completes_release(ctx.actor, switch, asker_counts=counted, now=ctx.now):
         # The switch may have been released between the read above and this statement.
         if not store.save_release_asked(ctx.tx, switch.id, by=by, at=ctx.now):
             raise Conflict("switch_over", "This switch is no longer in force.")
@@ -173,6 +180,36 @@ def release(ctx: Context, switch_id: str, *, counts: Callable[[str, datetime], b
         ctx, Event("controls.switch.release", tenant=switch.tenant, facts=_facts(switch.target, released))
     )
     return released
+
+
+def list_asked(ctx: Context, *, counts: Counts) -> list[tuple[Switch, bool]]:
+    """List the switches whose release waits for a second person, the newest SECONDS_SHOWN, and whether the actor may be that person."""
+    found = store.list_release_asked(ctx.tx, ctx.now, SECONDS_SHOWN)
+    counted = {each.id: _asker_counts(each, counts) for each in found}
+    return [
+        (
+            each,
+            policy.may_release(ctx.actor, each) and _second_fault(ctx, each, counts) in {"", "factor_stale"},
+        )
+        for each in found
+        if policy.is_release_pending(each, asker_counts=counted[each.id], now=ctx.now)
+    ]
+
+
+def _second_fault(ctx: Context, switch: Switch, counts: Counts) -> str:
+    """Return why the actor cannot be one of the two people who release a wide switch now; empty if they can."""
+    # A new account could have been made for this purpose by the first of the two (security decision 25).
+    if not counts(str(ctx.actor), ctx.now):
+        return "account_too_new"
+    if ctx.actor.unconfirmed:
+        return "factor_stale"
+    pending = policy.is_release_pending(switch, asker_counts=_asker_counts(switch, counts), now=ctx.now)
+    return "asked_by_you" if pending and switch.release_asked_by == str(ctx.actor) else ""
+
+
+def _asker_counts(switch: Switch, counts: Counts) -> bool:
+    asked_at = switch.release_asked_at
+    return asked_at is not None and counts(switch.release_asked_by, asked_at)
 
 
 def _refused_release(ctx: Context, switch: Switch, reason: str, detail: str) -> NotPermitted:

@@ -202,6 +202,12 @@ def list_within_hospitals(tx: Connection, apps: Iterable[str], now: datetime) ->
     return [_switch(row) for row in tx.execute(_standing(now, here))]
 
 
+def list_release_asked(tx: Connection, now: datetime, limit: int) -> list[Switch]:
+    """List the switches in force whose release one person asked for, newest first."""
+    asked = select(switches).where(_in_force(now), switches.c.release_asked_at.is_not(None))
+    return [_switch(row) for row in tx.execute(_in_order(asked, PageQuery(limit=limit)))]
+
+
 def _in_order(query: Select[Any], page: PageQuery) -> Select[Any]:
     """Return a page of switches, newest first or in the order that it asks for."""
     if page.sort:

@@ -432,7 +432,7 @@ def quota_tried(quota: Mapping[str, Any] | None) -> str:
     """Return what a stored trial of a quota found, as text."""
     if quota is None:
         return "not tried: the record of calls was not complete"
-    since = f"since {quota['since'][:10]}"
+    since = f"since {datetime.fromisoformat(quota['since']):%-d %B %Y}"
     if not quota["calls"]:
         return f"no calls {since}"
     newly = f", {quota['permitted']:,} refused ones would be permitted" if quota["permitted"] else ""

@@ -14,6 +14,7 @@ from hilum.audit import service as audit
 from hilum.audit.models import EventQuery, Outcome, RecordedEvent
 from hilum.infra.context import Context
 from hilum.kernel.errors import NotFound, Unavailable
+from hilum.kernel.pages import PAGE_BOUND, PageQuery
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from hilum.policies import chain, rollout, store
@@ -26,6 +27,7 @@ from hilum.policies.models import (
     CurrentVersions,
     Fault,
     Recorded,
+    TakeBack,
     Version,
 )
 from hilum.policies.shipped import shipped_book
@@ -74,6 +76,12 @@ def trusted(ctx: Context) -> Applied:
     if found.fault:
         raise not_as_signed(found.fault)
     return found
+
+
+def take_back(ctx: Context) -> TakeBack | None:
+    """Return how the actor may undo the newest application alone; None if they may not."""
+    newest = store.list_applications(ctx.tx, PageQuery(limit=PAGE_BOUND))[::-1]
+    return None if chain.links_fault(newest) else rollout.take_back(newest, ctx.actor, ctx.now)
 
 
 def _applications_fault(ctx: Context, found: list[Application]) -> str:

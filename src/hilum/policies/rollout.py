@@ -1,6 +1,6 @@
 """Which version is in force where, and what putting another one in force takes. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from hilum.controls.policy import administers
@@ -9,7 +9,15 @@ from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import TenantId
 from hilum.kernel.limits import too_many
 from hilum.policies.comparison import most_severe_first, widenings
-from hilum.policies.models import Application, ApplyOrder, Book, CurrentVersions, Widening
+from hilum.policies.models import (
+    TAKE_BACK_WITHIN,
+    Application,
+    ApplyOrder,
+    Book,
+    CurrentVersions,
+    TakeBack,
+    Widening,
+)
 
 
 def may_change(actor: Actor) -> bool:
@@ -32,6 +40,30 @@ def in_force(applications: Iterable[Application]) -> CurrentVersions:
         else:
             found = CurrentVersions(each.version, {}, each.number)
     return found
+
+
+def take_back(applications: Sequence[Application], actor: Actor, now: datetime) -> TakeBack | None:
+    """Return how an actor may undo the newest application alone; None if they may not (ADR 169).
+
+    It must be their own, of at most an hour ago, put in force by one person, and so a narrowing; and one version must have been in force
+    everywhere that it was applied. ``applications``: the newest ones, oldest first.
+    """
+    *earlier, newest = applications or (None,)
+    if newest is None or actor.kind is not ActorKind.STAFF or newest.applied_by != str(actor):
+        return None
+    until = newest.applied_at + TAKE_BACK_WITHIN
+    if newest.agreed_by or not newest.applied_at <= now < until or all(each.tenants for each in earlier):
+        return None
+    before = in_force(earlier)
+    at = (
+        map(before.version_at, newest.tenants) if newest.tenants else (before.everywhere, *before.at.values())
+    )
+    versions = frozenset(at)
+    return (
+        TakeBack(min(versions), frozenset(newest.tenants), newest.number, until)
+        if len(versions) == 1
+        else None
+    )
 
 
 def replaced_by(order: ApplyOrder, now_in_force: CurrentVersions) -> frozenset[int]:

@@ -47,6 +47,7 @@ from hilum.policies.exceptions import (
 from hilum.policies.history import succession
 from hilum.policies.in_force import PolicyFacts, as_of
 from hilum.policies.jurisdictions import PackStanding
+from hilum.policies.loading import take_back
 from hilum.policies.models import (
     APPLY_ACTION,
     IN_FORCE_BOUND,
@@ -101,6 +102,7 @@ __all__ = [
     "save_progress",
     "set_aside",
     "succession",
+    "take_back",
     "widenings",
 ]
 _FAULTS_SHOWN = 3
@@ -299,13 +301,17 @@ def _with_fault(ctx: Context, found: loading.Applied) -> CurrentVersions:
 def apply(ctx: Context, order: ApplyOrder, used: Used = never_used) -> Application | Asked:
     """Put a version in force, or ask for a second person if it allows anything that is not allowed there now.
 
-    Going back to an earlier version is the same. Raises NotPermitted, NotFound, Invalid, Conflict (something was applied meanwhile, or
+    Going back to an earlier version is the same, but that an author takes back their own narrowing alone. Raises NotPermitted, NotFound, Invalid, Conflict (something was applied meanwhile, or
     the version would reach everybody too soon, it had no dry run), Unavailable (too many requests wait).
     """
     new = _judged(ctx, order, used)
     if new and ctx.actor.acts_alone:
         detail = "This allows something new, which takes two people of the staff. Use the API."
         raise _refusal(ctx, APPLY_ACTION, "takes_two_people", detail)
+    # What cannot be read cannot be known to be what was in force.
+    back = None if any(each.path == UNREAD for each in new) else take_back(ctx)
+    if new and back is not None and back[:3] == (order.version, frozenset(order.tenants), order.after):
+        return _applied(ctx, order, agreed_by="", takes_back=True)
     run = _dry_run_for(ctx, order, new)
     if not new:
         return _applied(ctx, order, agreed_by="", run=run)
@@ -489,7 +495,9 @@ def _unread(order: ApplyOrder, error: Unavailable) -> Widening:
     return Widening(UNREAD, sentence)
 
 
-def _applied(ctx: Context, order: ApplyOrder, *, agreed_by: str, run: DryRun | None = None) -> Application:
+def _applied(
+    ctx: Context, order: ApplyOrder, *, agreed_by: str, run: DryRun | None = None, takes_back: bool = False
+) -> Application:
     found = loading.applied(ctx)
     if order.after != found.current.last:
         raise _at_the_same_moment()
@@ -520,6 +528,7 @@ def _applied(ctx: Context, order: ApplyOrder, *, agreed_by: str, run: DryRun | N
         "agreed_by": agreed_by,
         "dry_run": _named(run),
         "emergency": order.emergency,
+        "takes_back": order.after if takes_back else 0,
     }
     audit.record(ctx, Event(APPLY_ACTION, facts=recorded))
     return made

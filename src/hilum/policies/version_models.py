@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from hilum.kernel.ids import TenantId
 
@@ -83,6 +84,19 @@ class CurrentVersions:
 
     def version_at(self, tenant: TenantId) -> int:
         return self.at.get(tenant, self.everywhere)
+
+
+TAKE_BACK_WITHIN = timedelta(hours=1)
+"""How long the author of a narrowing may take it back alone."""
+
+
+class TakeBack(NamedTuple):
+    """How an author takes application ``after`` back until a moment: the version from immediately before it, at the same tenants."""
+
+    version: int
+    tenants: frozenset[TenantId]
+    after: int
+    until: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ A kill switch, in order:
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -76,13 +77,18 @@ def require_target(ctx: Context, target: Target) -> str | None:
 
 def release(ctx: Context, switch_id: str) -> Switch:
     """Release a kill switch; a wide one needs two members of the staff, each eligible as one of two. Raises NotFound, NotPermitted, Conflict."""
+    return controls.release(ctx, switch_id, counts=partial(_counts, ctx))
 
-    def counts(who: str, since: datetime) -> bool:
-        # Only staff count: neither the host nor the system is a person who could agree.
-        kind, _, person = who.partition(":")
-        return kind == ActorKind.STAFF and identity.counts_as_one_of_two(ctx, PersonId(person), since=since)
 
-    return controls.release(ctx, switch_id, counts=counts)
+def list_asked(ctx: Context) -> list[tuple[Switch, bool]]:
+    """List the wide switches whose release waits for a second person, and whether the actor may be that person."""
+    return controls.list_asked(ctx, counts=partial(_counts, ctx))
+
+
+def _counts(ctx: Context, who: str, since: datetime) -> bool:
+    # Only staff count: neither the host nor the system is a person who could agree.
+    kind, _, person = who.partition(":")
+    return kind == ActorKind.STAFF and identity.counts_as_one_of_two(ctx, PersonId(person), since=since)
 
 
 def set_quota(ctx: Context, app: str, tenant: str, quota: Quota | None) -> None:

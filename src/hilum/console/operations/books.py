@@ -89,16 +89,14 @@ def shown(ctx: Context, number: int) -> dict[str, Any]:
     """Return what putting a version in force means: what differs, its dry runs, and which version each hospital has."""
     now = policies.in_force(ctx)
     version = policies.get_signed(ctx, number)
-    changed, wider = policies.compare(ctx, now.everywhere, number)
     runs = [each for each in dryruns.list_runs(ctx, PageQuery(limit=SHOWN)) if each.version == number]
     hospitals = [each for each in identity.view_tenants(ctx, PageQuery(limit=PAGE_BOUND)) if each.active]
     repeated = {name for name, count in Counter(each.name for each in hospitals).items() if count > 1}
     return {
         "version": version,
         "now": now,
-        "changed": len(changed),
-        "wider": [each.sentence for each in wider[:SHOWN]],
-        "wider_count": len(wider),
+        "undo": policies.take_back(ctx),
+        **book_changes.compared(ctx, now.everywhere, number),
         "runs": [_run(each) for each in runs[:5]],
         "hospitals": [
             (

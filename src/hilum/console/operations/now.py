@@ -7,8 +7,6 @@ from typing import Any
 
 from starlette.responses import Response
 
-from hilum.approvals import service as approvals
-from hilum.approvals.policy import may_decide
 from hilum.audit.models import LATENCY_EDGES_MS, SLOT, AccessQuery, Traffic
 from hilum.console import service, words
 from hilum.console.catalogue.roles import READS_AUDIT
@@ -55,9 +53,6 @@ def _facts(ctx: Context, visit: Visit) -> dict[str, Any]:
     )[:SLOW_SHOWN]
     ids = [*(each.engaged_by for each in stopped), *(app for app, _, _ in slowest)]
     names = service.names(ctx, ids, targets=[each.target for each in stopped])
-    waiting = (
-        approvals.list_pending(ctx, page=PageQuery(limit=PAGE_BOUND)) if may_decide(ctx.actor, None) else []
-    )
     total = sum(traffic.values(), Traffic())
     return {
         "stopped": [_stop(each, names) for each in stopped],
@@ -71,7 +66,6 @@ def _facts(ctx: Context, visit: Visit) -> dict[str, Any]:
         "refused_share": f"{100 * total.refused / total.decided:.1f} %" if total.decided else "",
         "alerts": _alerts(ctx),
         "judged": monitoring.last_run(ctx),
-        "waiting": len(waiting),
         "nodes": visit.ports.nodes(ctx),
         "health": visit.ports.health(),
         "at": ctx.now,

@@ -1,6 +1,7 @@
 """The rule book: its versions, where each is in force, what one changes, and rollouts in rings."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from hilum.infra.context import Context
 from hilum.kernel.errors import NotFound
 from hilum.kernel.pages import PageQuery
 from hilum.policies import service as policies
-from hilum.policies.models import Application, CurrentVersions
+from hilum.policies.models import Application, CurrentVersions, TakeBack
 from hilum.rollouts import policy as rollouts_policy
 from hilum.rollouts import service as rollouts
 from hilum.rollouts.models import UNFINISHED, Rollout, RolloutState
@@ -55,6 +56,7 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
             if number != current.everywhere
         ],
         "back": _rollback_address(current.everywhere, applied) if visit.may_open("operations.apply") else "",
+        "undo": _undo(policies.take_back(ctx)),
         "new": address("operations.book_new") if visit.may_open("operations.book_new") else "",
         "fault": current.fault,
         "versions": [
@@ -92,6 +94,14 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
             for each in plans
         ],
     }
+
+
+def _undo(found: TakeBack | None) -> tuple[datetime, str] | None:
+    """Return until when and where the visitor takes back alone what they put in force last; None if they may not."""
+    if found is None:
+        return None
+    where = {"tenants": " ".join(found.tenants)} if found.tenants else {"where": "everywhere"}
+    return found.until, address("operations.apply", str(found.version), **where)
 
 
 def _rollback_address(everywhere: int, applied: Sequence[Application]) -> str:

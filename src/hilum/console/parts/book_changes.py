@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
-
 from hilum.console import fields
 from hilum.console.parts import cell_words
 from hilum.dryruns import service as dryruns
@@ -32,14 +30,24 @@ def differences(changes: Sequence[Change], wider: Sequence[Widening]) -> dict[st
             (each.path, _written(each.before), _written(each.after)) for each in changes[:CHANGES_SHOWN]
         ],
         "changed": len(changes),
-        "wider": [each.sentence for each in wider[:CHANGES_SHOWN]],
+        "wider": [f"{each.path}: {each.sentence}" for each in wider[:CHANGES_SHOWN]],
         "wider_count": len(wider),
     }
 
 
 def _written(value: object) -> str:
-    """Return a value of a rule book as it is written."""
-    text = "" if value is None else orjson.dumps(value, default=str).decode()
+    """Return a value of a rule book in words."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case list():
+            text = ", ".join(map(_written, value))
+        case dict():
+            text = "; ".join(f"{name}: {_written(each)}" for name, each in value.items())
+        case _:
+            text = str(value)
     more = len(text) - WRITTEN_BOUND
     return text if more <= 0 else f"{text[:WRITTEN_BOUND]}… ({more:,} more characters)"
 
@@ -67,7 +75,7 @@ def _limits(ctx: Context, run: DryRun) -> list[tuple[str, str, str, str, str, st
     apps = dryruns.list_rows(ctx, run.id, Kind.APP, page)
     rows += [{"tenant": ""} | dict(each.fields) for each in apps if not each.fields["hospitals"]]
     names = fields.names(ctx, [each["app"] for each in rows], [each["tenant"] for each in rows])
-    return [
+    found = (
         (
             names.get(row["app"], row["app"]),
             names.get(row["tenant"], row["tenant"]) or "nowhere installed",
@@ -78,4 +86,6 @@ def _limits(ctx: Context, run: DryRun) -> list[tuple[str, str, str, str, str, st
         )
         for row in rows
         for limit in row["limits"]
-    ]
+    )
+    # Clients of one app may have the same limits.
+    return list(dict.fromkeys(found))

@@ -308,7 +308,7 @@ def _object(visit: Visit, event: Event, target: str) -> tuple[str, str]:
         id_ = str(event.facts.get(fact, "") or "")
         # Apps have versions too, without a page of their own; a book that is put in force names its dry run besides.
         if id_ and (fact != "version" or by_book) and (fact != "dry_run" or ".dry_run." in event.action):
-            text = {"switch": target, "approval": approvals.kind_of(str(event.facts.get("kind", "")))}
+            text = {"switch": target, "approval": f"request: {event.facts.get('kind', '')}".replace("_", " ")}
             return text.get(fact) or f"{kind} {id_}", visit.link(page, id_)
     return "", visit.link("app", event.app) or visit.link("person", event.person)
 

@@ -1,85 +1,81 @@
 """What waits for a second person, on the console of who may be one: what would be done, what it replaces, and agreeing or refusing."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import orjson
 from starlette.responses import Response
 
 from hilum.approvals import service as approvals
-from hilum.approvals.models import Agreed, Approval, ApprovalKind, ApprovalState
-from hilum.console import service, words
+from hilum.approvals.models import Act, Agreed, Approval, ApprovalKind, ApprovalState
+from hilum.console import service
 from hilum.console.desk import Visit, address, at, to
+from hilum.console.parts import acts, book_changes
+from hilum.console.policy import PAGES
+from hilum.controls.models import RELEASE_ASK_LIFE
+from hilum.dryruns import service as dryruns
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid
 from hilum.kernel.pages import PageQuery
-from hilum.rollouts.policy import order_in_words
+from hilum.switchboard import service as switchboard
 from hilum.web.forms import Form
 
 SHOWN = 100
-_KINDS = {
-    "create": "Add an account",
-    "reset": "A new link into an account",
-    "charts": "Open a chart to a proxy",
-    "tenant": "Move a hospital's data or its browsers",
-    "peer": "A client of a hospital's EHR",
-    "secret": "A new secret of an EHR's client",
-    "policy": "Put a rule book in force",
-    "rollout": "Roll a rule book out",
-    "override": "Set a rule aside for an app",
-    "exception": "Make an exception for a version",
-    "factors": "Remove lost second factors",
-    "provider": "An identity provider of a hospital",
-    "provider_host": "Allow a host of identity providers",
-    "provider_link": "Link an account with an identity",
-    "break_glass": "Emergency access to restricted records",
-    "departure": "A hospital leaves the platform",
-    "webhook": "Where requests to delete data go",
-    "lenses": "For which lenses a reviewer signs",
+_PAGES: Mapping[ApprovalKind, str] = {
+    ApprovalKind.POLICY: "version",
+    ApprovalKind.ROLLOUT: "version",
+    ApprovalKind.TENANT: "settings",
+    ApprovalKind.DEPARTURE: "departures",
+    ApprovalKind.BREAK_GLASS: "emergency_settings",
+    ApprovalKind.LENSES: "reviewers",
+    ApprovalKind.PROVIDER: "providers",
+    ApprovalKind.PROVIDER_LINK: "providers",
+    ApprovalKind.WEBHOOK: "webhooks",
 }
+"""Where what an act is about has its own page, at the console of who decides."""
 
 
-def kind_of(name: str) -> str:
-    """Return a kind of approvals in words."""
-    return _KINDS.get(name, name)
-
-
-def waiting(ctx: Context, visit: Visit) -> list[tuple[str, str, str, str, Any, str]]:
-    """Return what waits at the visitor's place: kind, about what, where, asked by whom, until when, and where it is decided."""
+def waiting(ctx: Context, visit: Visit) -> list[tuple[str, str, str, Any, str, bool]]:
+    """Return what waits at the visitor's place: what, where, asked by whom, until when, where it is decided, and whether the visitor may."""
     found = approvals.list_pending(ctx, page=PageQuery(limit=SHOWN))
-    names = service.names(
-        ctx, [each.asked_by for each in found], tenants=[each.act.tenant or "" for each in found]
-    )
-    me = visit.visitor.person.id
-    return [
+    mine = {each.id for each in approvals.list_for_actor(ctx, acts=visit.ports.acts)}
+    names = acts.names_of(ctx, [each.act for each in found], *(each.asked_by for each in found))
+    rows = [
         (
-            kind_of(each.act.kind.value),
-            about(each),
-            names.tenant(each.act.tenant) if each.act.tenant else "platform",
-            "you" if each.asked_by == me else names.person(each.asked_by),
+            acts.sentence(ctx, each.act, names),
+            acts.place(each.act.tenant, names),
+            "you" if each.asked_by == visit.visitor.person.id else names.person(each.asked_by),
             each.expires_at,
             address(at(visit, "approval"), each.id),
+            each.id in mine,
         )
         for each in found
+    ]
+    return rows + (_releases(ctx) if ctx.actor.is_platform else [])
+
+
+def _releases(ctx: Context) -> list[tuple[str, str, str, Any, str, bool]]:
+    found = switchboard.list_asked(ctx)
+    names = service.names(
+        ctx, [each.release_asked_by for each, _ in found], targets=[each.target for each, _ in found]
+    )
+    return [
+        (
+            f"Release the switch on {names.target(each.target)}.",
+            "the platform",
+            "you" if each.release_asked_by == str(ctx.actor) else names.actor(each.release_asked_by),
+            each.release_asked_at + RELEASE_ASK_LIFE,
+            address("operations.release", each.id),
+            mine,
+        )
+        for each, mine in found
+        if each.release_asked_at is not None
     ]
 
 
 async def show(visit: Visit) -> Response:
     """Show what waits for a second person at the visitor's place."""
     return visit.render("console/approvals.html", waiting=await visit.read(lambda ctx: waiting(ctx, visit)))
-
-
-def about(found: Approval) -> str:
-    """Return what an approval is about, in a word of its order."""
-    order = found.act.order
-    return next(
-        (
-            str(order[name])
-            for name in ("name", "username", "client_name", "version", "url")
-            if order.get(name)
-        ),
-        found.act.target,
-    )
 
 
 async def show_approval(visit: Visit) -> Response:
@@ -89,35 +85,48 @@ async def show_approval(visit: Visit) -> Response:
 
 def _approval(ctx: Context, visit: Visit) -> dict[str, Any]:
     found = approvals.view(ctx, visit.param())
-    act = found.act
-    ids = [found.asked_by, found.decided_by or "", *service.ids_in(map(str, act.order.values()))]
-    names = service.names(ctx, ids, tenants=[act.tenant or ""])
-    order = dict(act.order)
-    if act.kind is ApprovalKind.ROLLOUT:
-        order = order_in_words(order, names.tenant)
-    keys = [*order, *(each for each in act.before if each not in order)]
+    act, names = found.act, acts.names_of(ctx, [found.act], found.asked_by, found.decided_by or "")
+    rows = acts.compared(ctx, act, names)
     return {
         "approval": found,
-        "kind": kind_of(act.kind.value),
-        "about": about(found),
-        "place": names.tenant(act.tenant) if act.tenant else "the platform",
+        "sentence": acts.sentence(ctx, act, names),
+        "place": acts.place(act.tenant, names),
         "asked_by": names.person(found.asked_by),
         "decided_by": names.person(found.decided_by) if found.decided_by else "",
         "mine": found.asked_by == visit.visitor.person.id,
+        "yours": found.id in {each.id for each in approvals.list_for_actor(ctx, acts=visit.ports.acts)},
         "waits": found.state is ApprovalState.PENDING and found.expires_at > ctx.now,
-        "rows": [
-            (words.field(key), _value(act.before.get(key), names), _value(order.get(key), names))
-            for key in keys
-        ],
-        "replaces": bool(act.before),
+        "rows": rows,
+        "replaces": any(before and after for _, before, after in rows),
+        "link": _link(visit, act),
+        "book": _book(ctx, act) if act.kind in {ApprovalKind.POLICY, ApprovalKind.ROLLOUT} else None,
     }
 
 
-def _value(value: object, names: service.Names) -> str:
-    if value is None:
-        return ""
-    # Whole, however long: what is cut off would be agreed to unseen.
-    return names.sentence(value if isinstance(value, str) else orjson.dumps(value, default=str).decode())
+def _link(visit: Visit, act: Act) -> tuple[str, str]:
+    """Return title and address of the page of what an act is about; empty if the visitor has none."""
+    name = _PAGES.get(act.kind, "app" if act.order.get("app") else "")
+    page = PAGES.get(f"review.{name}" if act.kind is ApprovalKind.LENSES else at(visit, name))
+    if page is None or not visit.may_open(page.key):
+        return "", ""
+    target = str(act.order["app"]) if name == "app" else act.target
+    return page.title, address(page.key, target) if "{id}" in page.path else address(page.key)
+
+
+def _book(ctx: Context, act: Act) -> dict[str, Any]:
+    """Return what the pages of a version and of its dry run show; what is newly allowed is what was agreed to, and whole."""
+    version, before = int(act.order["version"]), int(act.before["everywhere"])
+    allows = list(act.order["allows"])
+    found = book_changes.compared(ctx, before, version) | {"wider": allows, "wider_count": len(allows)}
+    run_id = act.order["dry_run"].get("id")
+    run = dryruns.view(ctx, run_id) if run_id else None
+    kept = run is not None and dryruns.newest_run(ctx, version) is not None
+    return found | {
+        "before": before,
+        "after": version,
+        "run": run,
+        **(book_changes.found_by(ctx, run) if run and kept else {}),
+    }
 
 
 async def decide(visit: Visit, form: Form) -> Response:
@@ -141,13 +150,17 @@ async def decide(visit: Visit, form: Form) -> Response:
                 link=link,
                 code=done.setup_code,
                 secret=done.secret_end,
-                about=about(agreed.approval),
+                about=await visit.read(lambda ctx: _said(ctx, agreed.approval)),
                 back=_list(visit),
             )
         case _:
             raise Invalid(
                 "decision_missing", "Choose whether to agree or to refuse.", fields={"decision": "missing"}
             )
+
+
+def _said(ctx: Context, approval: Approval) -> str:
+    return acts.sentence(ctx, approval.act, acts.names_of(ctx, [approval.act]))
 
 
 def _list(visit: Visit) -> str:

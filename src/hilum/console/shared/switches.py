@@ -251,6 +251,8 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         "by": names.actor(switch.engaged_by),
         "released_by": names.actor(switch.released_by) if switch.released_by else "",
         "asked_by": names.actor(switch.release_asked_by) if switch.release_asked_by and in_force else "",
+        "yours": switch.release_asked_by == str(ctx.actor)
+        and any(each.id == switch.id for each, _ in switchboard.list_asked(ctx)),
         "times": _times(confirmed),
         "wide": switch.target.kind in WIDE,
         "releasable": in_force and visit.may_open(at(visit, "release")) and may_release(ctx.actor, switch),
