@@ -185,17 +185,6 @@ class Visit:
         return download(body, f"{self.page.key.replace('.', '-')}.{asked.format}", media)
 
 
-_WAITS_AT: Mapping[Console, str] = MappingProxyType(
-    {
-        Console.OPERATIONS: "operations.staff",
-        Console.REVIEW: "operations.staff",
-        Console.TENANT: "tenant.waiting",
-        Console.DEVELOPER: "developer.waiting",
-    }
-)
-"""The page of each console that lists what waits for a second person."""
-
-
 Show = Callable[[Visit], Awaitable[Response]]
 Act = Callable[[Visit, Form], Awaitable[Response]]
 
@@ -216,7 +205,9 @@ def frame_of(visitor: Visitor, page: Page, kit: Kit, id_: str = "") -> dict[str,
     tenant = visitor.session.tenant if visitor.actor.vendor is None else None
     top = policy.trail(page)[0] if page.parent else page
     opened = policy.opened(visitor, page.console)
-    search, waits = policy.PAGES.get(f"{page.console}.search"), policy.PAGES[_WAITS_AT[page.console]]
+    search = policy.PAGES.get(f"{page.console}.search")
+    staff = policy.is_of_staff(page.console)
+    waits = policy.PAGES["operations.staff" if staff else f"{page.console}.waiting"]
     return {
         "console": words.CONSOLES[page.console],
         "home": opened[0].path if opened else f"/{page.console}",

@@ -165,6 +165,14 @@ class SwitchIndex:
         object.__setattr__(self, "scopes", tuple(t for t in targets if t.kind is TargetKind.SCOPE))
 
 
+class ReleaseStep(StrEnum):
+    """What the release of a switch by somebody does."""
+
+    RELEASE = "release"
+    ASK = "ask"
+    ASKED_BY_YOU = "asked_by_you"
+
+
 Stop = Switch | Target
 """What stops a subject: a switch in force, or the target of a full stop that ended after the subject was issued."""
 

@@ -20,6 +20,7 @@ from hilum.controls.models import (
     QuotaFacts,
     QuotaLevel,
     QuotaLevels,
+    ReleaseStep,
     Stop,
     Subject,
     Switch,
@@ -178,25 +179,20 @@ def may_release(actor: Actor, switch: Switch) -> bool:
     )
 
 
-def completes_release(actor: Actor, switch: Switch, *, asker_counts: bool, now: datetime) -> bool:
-    """Check whether this actor's request releases the switch now; if not, it is the first of two.
+def release_step(actor: Actor, switch: Switch, *, asker_counts: bool, now: datetime) -> ReleaseStep:
+    """Return what a release by this actor does now: it releases, asks as the first of two, or nothing, since they asked already.
 
     ``asker_counts``: whether the first person may still be one of the two.
     """
     if switch.target.kind not in WIDE:
-        return True
-    # Two requests by one person are one person.
-    return is_release_pending(switch, asker_counts=asker_counts, now=now) and switch.release_asked_by != str(
-        actor
-    )
-
-
-def is_release_pending(switch: Switch, *, asker_counts: bool, now: datetime) -> bool:
-    """Check whether the release of a switch waits for a second person."""
+        return ReleaseStep.RELEASE
     asked = switch.release_asked_at
     # The first request lapses: with its time, and when its
     # author is stopped, too new or deactivated meanwhile.
-    return asker_counts and asked is not None and now < asked + RELEASE_ASK_LIFE
+    if not asker_counts or asked is None or now >= asked + RELEASE_ASK_LIFE:
+        return ReleaseStep.ASK
+    # Two requests by one person are one person.
+    return ReleaseStep.ASKED_BY_YOU if switch.release_asked_by == str(actor) else ReleaseStep.RELEASE
 
 
 def may_see(actor: Actor, tenant: str) -> bool:

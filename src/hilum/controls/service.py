@@ -22,6 +22,7 @@ from hilum.controls.models import (
     QuotaFacts,
     QuotaLevels,
     QuotaOverride,
+    ReleaseStep,
     Stop,
     Subject,
     Switch,
@@ -144,16 +145,16 @@ def release(ctx: Context, switch_id: str, *, counts: Counts) -> Switch:
         raise _refused_release(ctx, switch, "not_permitted", detail)
     if not switch.in_force(ctx.now):
         raise Conflict("switch_over", "This switch is no longer in force.")
-    by, counted = str(ctx.actor), _asker_counts(switch, counts)
-    fault = _second_fault(ctx, switch, counts) if is_wide else ""
-    if fault == "asked_by_you":
+    by = str(ctx.actor)
+    if is_wide and (fault := _why_no_second(ctx, counts)):
+        raise _refused_release(ctx, switch, fault, _DETAILS[fault])
+    step = _release_step(ctx, switch, counts)
+    if step is ReleaseStep.ASKED_BY_YOU:
         detail = (
             "You asked for this release already, so nothing was released. A colleague must release it too."
         )
-        raise Conflict(fault, detail)
-    if fault:
-        raise _refused_release(ctx, switch, fault, _DETAILS[fault])
-    if not policy.completes_release(ctx.actor, switch, asker_counts=counted, now=ctx.now):
+        raise Conflict(step.value, detail)
+    if step is ReleaseStep.ASK:
         # The switch may have been released between the read above and this statement.
         if not store.save_release_asked(ctx.tx, switch.id, by=by, at=ctx.now):
             raise Conflict("switch_over", "This switch is no longer in force.")
@@ -183,33 +184,29 @@ def release(ctx: Context, switch_id: str, *, counts: Counts) -> Switch:
 
 
 def list_asked(ctx: Context, *, counts: Counts) -> list[tuple[Switch, bool]]:
-    """List the switches whose release waits for a second person, the newest SECONDS_SHOWN, and whether the actor may be that person."""
+    """List the switches whose release waits for a second person, the oldest SECONDS_SHOWN, and whether the actor may be that person."""
     found = store.list_release_asked(ctx.tx, ctx.now, SECONDS_SHOWN)
-    counted = {each.id: _asker_counts(each, counts) for each in found}
+    steps = ((each, _release_step(ctx, each, counts)) for each in found)
+    may = _why_no_second(ctx, counts) in {"", "factor_stale"} if found else False
     return [
-        (
-            each,
-            policy.may_release(ctx.actor, each) and _second_fault(ctx, each, counts) in {"", "factor_stale"},
-        )
-        for each in found
-        if policy.is_release_pending(each, asker_counts=counted[each.id], now=ctx.now)
+        (each, may and step is ReleaseStep.RELEASE and policy.may_release(ctx.actor, each))
+        for each, step in steps
+        if step is not ReleaseStep.ASK
     ]
 
 
-def _second_fault(ctx: Context, switch: Switch, counts: Counts) -> str:
-    """Return why the actor cannot be one of the two people who release a wide switch now; empty if they can."""
+def _why_no_second(ctx: Context, counts: Counts) -> str:
+    """Return why the actor cannot be one of two people who release a switch now; empty if they can."""
     # A new account could have been made for this purpose by the first of the two (security decision 25).
     if not counts(str(ctx.actor), ctx.now):
         return "account_too_new"
-    if ctx.actor.unconfirmed:
-        return "factor_stale"
-    pending = policy.is_release_pending(switch, asker_counts=_asker_counts(switch, counts), now=ctx.now)
-    return "asked_by_you" if pending and switch.release_asked_by == str(ctx.actor) else ""
+    return "factor_stale" if ctx.actor.unconfirmed else ""
 
 
-def _asker_counts(switch: Switch, counts: Counts) -> bool:
+def _release_step(ctx: Context, switch: Switch, counts: Counts) -> ReleaseStep:
     asked_at = switch.release_asked_at
-    return asked_at is not None and counts(switch.release_asked_by, asked_at)
+    asker_counts = asked_at is not None and counts(switch.release_asked_by, asked_at)
+    return policy.release_step(ctx.actor, switch, asker_counts=asker_counts, now=ctx.now)
 
 
 def _refused_release(ctx: Context, switch: Switch, reason: str, detail: str) -> NotPermitted:

@@ -203,9 +203,9 @@ def list_within_hospitals(tx: Connection, apps: Iterable[str], now: datetime) ->
 
 
 def list_release_asked(tx: Connection, now: datetime, limit: int) -> list[Switch]:
-    """List the switches in force whose release one person asked for, newest first."""
-    asked = select(switches).where(_in_force(now), switches.c.release_asked_at.is_not(None))
-    return [_switch(row) for row in tx.execute(_in_order(asked, PageQuery(limit=limit)))]
+    """List the switches in force whose release one person asked for, oldest first."""
+    asked = _standing(now, switches.c.release_asked_at.is_not(None)).limit(limit)
+    return [_switch(row) for row in tx.execute(asked)]
 
 
 def _in_order(query: Select[Any], page: PageQuery) -> Select[Any]:

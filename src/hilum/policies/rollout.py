@@ -55,15 +55,12 @@ def take_back(applications: Sequence[Application], actor: Actor, now: datetime) 
     if newest.agreed_by or not newest.applied_at <= now < until or all(each.tenants for each in earlier):
         return None
     before = in_force(earlier)
-    at = (
-        map(before.version_at, newest.tenants) if newest.tenants else (before.everywhere, *before.at.values())
-    )
-    versions = frozenset(at)
-    return (
-        TakeBack(min(versions), frozenset(newest.tenants), newest.number, until)
-        if len(versions) == 1
-        else None
-    )
+    versions = {before.version_at(each) for each in newest.tenants or before.at}
+    if not newest.tenants:
+        versions.add(before.everywhere)
+    if len(versions) != 1:
+        return None
+    return TakeBack(versions.pop(), frozenset(newest.tenants), newest.number, until)
 
 
 def replaced_by(order: ApplyOrder, now_in_force: CurrentVersions) -> frozenset[int]:

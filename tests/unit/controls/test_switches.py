@@ -11,7 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hilum.controls import policy
-from hilum.controls.models import WIDE, EngageOrder, Mode, Subject, Switch, SwitchIndex, Target, TargetKind
+from hilum.controls.models import (
+    WIDE,
+    EngageOrder,
+    Mode,
+    ReleaseStep,
+    Subject,
+    Switch,
+    SwitchIndex,
+    Target,
+    TargetKind,
+)
 from hilum.kernel.actor import ANONYMOUS, SYSTEM, Actor, ActorKind
 from hilum.kernel.ids import TenantId
 from tests.effort import effort
@@ -304,14 +314,15 @@ def test_the_second_word_must_come_from_another_person_and_in_time() -> None:
     made = switch(TargetKind.APP, "app_1")
     asked = replace(made, release_asked_by=str(SECURITY), release_asked_at=NOW)
 
-    completes = partial(policy.completes_release, asker_counts=True)
+    step = partial(policy.release_step, asker_counts=True)
 
-    assert not completes(SECURITY, made, now=NOW)
-    assert not completes(SECURITY, asked, now=NOW)
-    assert completes(ADMIN, asked, now=NOW)
-    assert not policy.completes_release(ADMIN, asked, asker_counts=False, now=NOW)
-    assert not completes(ADMIN, asked, now=NOW + timedelta(hours=24))
-    assert completes(SECURITY, switch(TargetKind.VERSION, "ver_1"), now=NOW)
+    assert step(SECURITY, made, now=NOW) is ReleaseStep.ASK
+    assert step(SECURITY, asked, now=NOW) is ReleaseStep.ASKED_BY_YOU
+    assert step(ADMIN, asked, now=NOW) is ReleaseStep.RELEASE
+    assert policy.release_step(ADMIN, asked, asker_counts=False, now=NOW) is ReleaseStep.ASK
+    for actor in (SECURITY, ADMIN):
+        assert step(actor, asked, now=NOW + timedelta(hours=24)) is ReleaseStep.ASK
+    assert step(SECURITY, switch(TargetKind.VERSION, "ver_1"), now=NOW) is ReleaseStep.RELEASE
 
 
 @pytest.mark.parametrize(
