@@ -261,7 +261,7 @@ async def released(outside: Outside, switch: dict[str, Any]) -> None:
     assert first.json()["in_force"] == (switch["kind"] in WIDE)
     if switch["kind"] in WIDE:
         again = await outside.api("POST", path, by="security.ito")
-        assert again.json()["in_force"], "one person is not two"
+        assert (again.status_code, again.json()["code"]) == (409, "asked_by_you"), "one person is not two"
         second = await outside.api("POST", path, by="security.bauer")
         assert second.status_code == 200, second.text
         assert not second.json()["in_force"], second.text

@@ -107,11 +107,12 @@ def test_a_book_is_published_at_one_hospital_and_taken_back(running: Running, tm
     root.refuses("policy", "rollback", "--reason", "x", saying="no other version")
     root.refuses("policy", "show", "77", saying="hilum policy list")
     back = root.json("policy", "rollback", "--tenant", "general", "--reason", "enough")
-    assert back["approval"]["order"]["version"] == first["number"], "it restores more than is allowed now"
-    for waiting in (asked, back):
-        root.json("approval", "refuse", waiting["approval"]["id"])
+    assert (back["version"], back["agreed_by"]) == (first["number"], ""), (
+        "its author takes it back alone (ADR 169)"
+    )
+    root.json("approval", "refuse", asked["approval"]["id"])
     applied = [each["version"] for each in root.json("policy", "list", "--applied")]
-    assert applied[:2] == [number, first["number"]]
+    assert applied[:3] == [first["number"], number, first["number"]]
     assessed = root.hilum(
         "policy", "assess", "--category", "order_entry", "--scope", "launch user/MedicationRequest.cu"
     ).stdout
