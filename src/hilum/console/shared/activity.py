@@ -25,7 +25,6 @@ from hilum.console.action_words import OPENINGS, ROUTINE
 from hilum.console.desk import Visit, address
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Console, Empty, Filter, Listed, Option
-from hilum.console.shared import approvals
 from hilum.controls.models import Target
 from hilum.controls.policy import parse_target
 from hilum.infra.context import Context
