@@ -528,9 +528,8 @@ def first_permitted(
 ) -> datetime | None:
     """Return when something was first permitted to some clients since a moment, as far as it is indexed; None if nothing was."""
     index = open_index(database_url, directory)
-    if index is None:
-        return None
-    return index.read(partial(access_index.first_permitted, clients=sorted(clients), since=since))
+    verb = partial(access_index.first_permitted, clients=sorted(clients), since=since)
+    return None if index is None else index.read(verb)
 
 
 def read_reached(
@@ -575,11 +574,9 @@ def read_calls(
     directory: Path, database_url: str, client: str, tenants: Collection[str], *, since: datetime, most: int
 ) -> RecordedCalls:
     """Return the calls of a client at some tenants since a moment, as far as they are indexed; of more than ``most`` the newest."""
-    index = open_index(database_url, directory)
-    if index is None:
-        return RecordedCalls(since, {})
     verb = partial(access_index.calls, client=client, tenants=tenants, since=since, most=most)
-    return index.read(verb)
+    index = open_index(database_url, directory)
+    return RecordedCalls(since, {}) if index is None else index.read(verb)
 
 
 def read_served(directory: Path, database_url: str, app: str, since: datetime, tenant: str) -> ServedApp:
