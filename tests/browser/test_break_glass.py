@@ -4,7 +4,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.by_pages import enter, staff
+from tests.browser.by_pages import enter
 from tests.browser.phone import on_a_phone_too
 from tests.browser.stage import AT_A_DESK, Stage, look, overflow
 
@@ -12,9 +12,9 @@ PAGE = "/t/general/oauth/manage/break-glass"
 
 
 def agree(stage: Stage) -> None:
-    """Agree to what waits at the hospital, as one of the platform's staff."""
-    page = enter(stage, staff(stage, "platform_admin"))
-    page.goto(f"{stage.running.base}/operations/staff")
+    """Agree to what waits at the hospital, as another of its administrators."""
+    page = enter(stage, "admin.silva", place="general")
+    page.goto(f"{stage.running.base}/tenant/people/waiting")
     waits = page.locator("[data-row]").filter(has_text=re.compile("emergency", re.IGNORECASE))
     waits.get_by_role("link").first.click()
     look(page, "glass-second-person")

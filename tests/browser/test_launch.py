@@ -114,7 +114,7 @@ def test_a_role_without_an_installed_app_gets_an_explanation(stage: Stage) -> No
     """C38."""
     page = stage.person()
     stage.open_chart(page, person="desk.quinn")
-    expect(page.locator("#apps")).to_contain_text("No app is installed for the role")
+    expect(page.locator("#apps")).to_contain_text("No app of this chart is for the role")
 
     page.goto(re.sub(r"$", "/apps/lumen-chart", page.url))
 

@@ -172,7 +172,8 @@ def test_what_is_no_picture_changes_nothing(site: ControlSite, app: str, logo: s
 
     refused = edit(site, app, logo=logo or "=")
 
-    assert refused.status_code == 422
+    # Above the bound of a body it is not even read.
+    assert refused.status_code in {413, 422}
     assert shown(site, app)["logo"] == kept
 
 

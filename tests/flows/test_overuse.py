@@ -253,13 +253,13 @@ def test_a_day_counts_also_if_it_is_indexed_long_after_its_end_and_closes_nothin
     early = clock.now() - timedelta(days=2)
     known = nightly.known_days()
 
-    nightly.call("general", number=1, at=early, patient="p1")
+    nightly.call("general", number=1, at=early, indexed=False, patient="p1")
     nightly.judge_with(known, indexed=False)
     assert nightly.reviews() == []
     nightly.judge_with(known)
     ((_, opened),) = nightly.reviews()
 
     monkeypatch.setattr(access_index, "reached_on", lambda *_, **__: [])
-    nightly.call("general", number=2, at=early, patient="p2")
+    nightly.call("general", number=2, at=early, indexed=False, patient="p2")
     nightly.judge_with(nightly.known_days(), indexed=False)
     assert nightly.reviews() == [("use", opened)]

@@ -70,13 +70,14 @@ class Ground:
         }
         return app, client, installed
 
-    def use(self, *tenants: str, days_ago: int = 1, **more: Any) -> None:
-        """Record a read at each tenant, and count what is recorded."""
+    def use(self, *tenants: str, days_ago: int = 1, indexed: bool = True, **more: Any) -> None:
+        """Record a read at each tenant; count what is recorded, and index it."""
         at = self.clock.now() - timedelta(days=days_ago)
         facts = {"app": self.app, "client": self.client.id, "rule": "patient/*.rs", "at": at}
         self.place.write(*(access(n, **(facts | {"tenant": each} | more)) for n, each in enumerate(tenants)))
         journals.count_decisions(self.folder, self.place.url, self.clock.now())
-        journals.index_accesses(self.folder, self.place.url)
+        if indexed:
+            journals.index_accesses(self.folder, self.place.url)
 
     def compare(self, who: str, **query: Any) -> Any:
         return self.site.api(who).get(f"/apps/{self.app}/scopes", params=query)

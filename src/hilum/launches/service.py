@@ -155,21 +155,22 @@ def availability(
     if facility:
         named = identity.find_facility_named(ctx, tenant, facility)
         where = "" if named is None else named.id
-    states = [
+    return [
         _available(ctx, client, standing.read(ctx, tenant, client, person, issued_at=ctx.now, facility=where))
-        for client in client_ids or _installed(ctx, tenant)
+        for client in client_ids or _installed(ctx, tenant, person)
     ]
-    return states if client_ids else [each for each in states if each.reason != Reason.ROLE_NOT_ALLOWED]
 
 
-def _installed(ctx: Context, tenant: TenantId) -> list[ClientId]:
-    """List the clients by which people open the apps that are installed at a hospital; ``AVAILABILITY_BOUND`` at most, by the apps' names.
+def _installed(ctx: Context, tenant: TenantId, person: Person | None) -> list[ClientId]:
+    """List the clients of the apps that are installed at a hospital for a person's role; ``AVAILABILITY_BOUND`` at most, by the apps' names.
 
     Not those that registered themselves: whoever tries such an app opens it by its client.
     """
     installed = installations.installed_at(ctx, tenant, installations.apps_at(ctx, tenant))
     apps = registry.read_apps(ctx, installed) if installed else {}
-    by_name = sorted((app for app in apps.values() if app.tenant is None), key=lambda app: (app.name, app.id))
+    role = "" if person is None else person.role
+    listed = (app for app in apps.values() if app.tenant is None and role in installed[app.id].roles)
+    by_name = sorted(listed, key=lambda app: (app.name, app.id))
     launched = clients.launched_of(ctx, apps)
     return [
         client.id
@@ -310,11 +311,13 @@ def _require_standing(ctx: Context, found: Launch, judged: Standing, action: str
     opener = standing.read(ctx, found.tenant, ClientId(found.opened_by), None, issued_at=found.created_at)
     by_ehr = None if standing_fault(judged, ctx.now) else standing_fault(opener, ctx.now)
     book = policies.current(ctx).book_at(found.tenant, ctx.now, judged.acting.app)
-    refusal = _refusal(ctx, judged, EHR_STOPPED) if by_ehr else _refused(ctx, judged, found.placement, book)
+    refusal = _refused(ctx, judged, found.placement, book)
+    if by_ehr:
+        said = _refusal(ctx, judged, EHR_STOPPED)
+        refusal = Refused(by_ehr.value, said.rule, owner=said.owner, next_step=said.next_step)
+        refusal.switches = _refusal(ctx, opener, by_ehr).switches
     if refusal is None:
         return
-    if by_ehr:
-        refusal.code, refusal.switches = by_ehr.value, _refusal(ctx, opener, by_ehr).switches
     by = {"by_ehr": found.opened_by if by_ehr else "", "placement": found.placement}
     _record_refused(ctx, found, action, refusal.code, **refusal.facts, **by)
     raise refusal

@@ -161,6 +161,8 @@ _GENERAL_CAST = (
     _staff("gen", "nurse.okeke", Role.NURSE, "Ifeoma Okeke"),
     _staff("gen", "analyst.romero", Role.ANALYST, "Pilar Romero"),
     _staff("gen", "admin.hall", Role.ADMINISTRATOR, "Miriam Hall"),
+    # What opens restricted records takes two administrators of the hospital.
+    _staff("gen", "admin.silva", Role.ADMINISTRATOR, "Beatriz Silva"),
     _staff("gen", "desk.quinn", Role.FRONT_DESK, "Sean Quinn"),
     _patient("gen", "osei-amara", "amara.osei", "Amara Osei"),
     _patient("gen", "okafor-rosalind", "rosalind.okafor", "Rosalind Okafor"),
