@@ -14,7 +14,7 @@ PAGE = "/t/general/oauth/manage/break-glass"
 def agree(stage: Stage) -> None:
     """Agree to what waits at the hospital, as another of its administrators."""
     page = enter(stage, "admin.silva", place="general")
-    page.goto(f"{stage.running.base}/tenant/people/waiting")
+    page.goto(f"{stage.running.base}/tenant/waiting")
     waits = page.locator("[data-row]").filter(has_text=re.compile("emergency", re.IGNORECASE))
     waits.get_by_role("link").first.click()
     look(page, "glass-second-person")
