@@ -35,7 +35,7 @@ def keys() -> None:
 
 
 @keys.command("rotate")
-@click.argument("purpose", type=click.Choice([each.value for each in Purpose]))
+@click.argument("purpose", metavar="PURPOSE", type=click.Choice([each.value for each in Purpose]))
 @click.option("--tenant", default="", help="The tenant of the key; each tenant signs its own id_tokens.")
 @json_option
 def rotate(purpose: str, *, tenant: str, json_: bool) -> None:
