@@ -1,6 +1,8 @@
 """The client of a running platform: ``/api/v1`` with an API token."""
 
 import os
+import socket
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Collection, Mapping
@@ -29,6 +31,11 @@ WHOSE = (
     "Next: this signs in the platform's staff. For an account of a hospital add `--tenant HOSPITAL`, for one of a vendor "
     "`--vendor ID`."
 )
+TRUST_AUTHORITY = (
+    "If a private authority issued it, set SSL_CERT_FILE to a file with that authority's certificate."
+)
+UNTRUSTED_ISSUER = frozenset({18, 19, 20, 21})
+"""Codes of a certificate whose authority is not trusted. Source: OpenSSL, X509_STORE_CTX_get_error(3)."""
 
 
 def base_url() -> str:
@@ -153,7 +160,7 @@ def _ask(method: str, target: str, body: dict[str, Any] | None, *, bearer: str) 
     except urllib.error.HTTPError:
         raise
     except (OSError, HTTPException, ValueError) as error:
-        _unreachable(type(error).__name__)
+        _unreachable(why_unreachable(error))
     try:
         return orjson.loads(raw) if raw else {}
     except orjson.JSONDecodeError:
@@ -193,12 +200,22 @@ def segment(text: str) -> str:
     return quote(text, safe="")
 
 
+def why_unreachable(error: Exception) -> str:
+    """Return why an address could not be called, from the reason that urllib wraps."""
+    reason = error.reason if isinstance(error, urllib.error.URLError) else error
+    match reason:
+        case ssl.SSLCertVerificationError(verify_code=code, verify_message=message):
+            advice = f". {TRUST_AUTHORITY}" if code in UNTRUSTED_ISSUER else ""
+            return f"its certificate is not trusted: {message}{advice}"
+        case socket.gaierror():
+            return "the name of its host cannot be resolved"
+        case ConnectionRefusedError():
+            return "the connection was refused. Is the platform running?"
+    return str(reason) or type(reason).__name__
+
+
 def _unreachable(why: str) -> NoReturn:
-    click.secho(
-        f"refused: no Hilum answers at {base_url()}. Is the platform running? ({why})",
-        fg="red",
-        err=True,
-    )
+    click.secho(f"refused: no Hilum answers at {base_url()}: {why}", fg="red", err=True)
     raise SystemExit(REFUSED)
 
 
@@ -213,7 +230,7 @@ def _refused(error: urllib.error.HTTPError, problem: Any = None, *, of_staff: bo
     problem = _problem_of(error) if problem is None else problem
     # A proxy's page, or another service at this address, is not a refusal by the platform.
     if not isinstance(problem, dict) or "status" not in problem:
-        _unreachable(f"status {error.code}")
+        _unreachable(f"a proxy or another service answers, with status {error.code}")
     reason = problem.get("detail") or problem.get("title") or f"status {error.code}"
     click.secho(f"refused: {reason} ({problem.get('code', error.code)})", fg="red", err=True)
     fields = problem.get("fields") or {}

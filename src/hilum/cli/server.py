@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hilum.cli import host, preflight
+from hilum.cli.api import base_url
 from hilum.cli.output import as_json, refuse
 from hilum.cli.sandbox import require_wallet
 from hilum.identity import service as identity
@@ -61,7 +62,8 @@ def init(*, username: str, name: str, password: str, json_: bool) -> None:
         as_json(shown)
     else:
         click.echo(
-            f"{person.username} administers the platform. Next: hilum serve, then hilum login --username {person.username}"
+            f"{person.username} administers the platform. Next: start `hilum serve`, sign in at {base_url()}/signin and set up a second factor there; "
+            f"then `hilum login --username {person.username}`, which asks for its code."
         )
 
 
