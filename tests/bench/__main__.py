@@ -13,6 +13,7 @@ from tests.bench import (
     dry_runs,
     gateway,
     inside,
+    mails,
     nights,
     postgresql,
     runs,
@@ -39,6 +40,7 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "snapshots": snapshots.figures,
     "nights": nights.figures,
     "walks": walks.figures,
+    "mails": mails.figures,
 }
 
 

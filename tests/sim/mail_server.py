@@ -30,8 +30,9 @@ from tests.sim.postgres import free_port
 
 HOST = "127.0.0.1"
 USER, PASSWORD = "hilum", "mail secret"
+DROP = "drop"
 Behave = Callable[[str, str], str | None]
-"""Called at each step with the recipient; returns the reply, or None for the usual one. Steps: MAIL, RCPT, DATA."""
+"""Called at each step with the recipient; returns the reply, None for the usual one, or DROP to end the connection. Steps: MAIL, RCPT, CONTENT, ACCEPTED, RSET."""
 
 
 @dataclass
@@ -41,6 +42,8 @@ class MailServer:
     port: int = 0
     mails: list[tuple[str, EmailMessage]] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
+    connections: set[object] = field(default_factory=set)
+    """The client's end of each connection that named a sender."""
     behave: Behave = lambda _step, _to: None
     signed_in: list[str] = field(default_factory=list)
     certificate: Path | None = None
@@ -50,15 +53,23 @@ class MailServer:
         """Return how often each Message-ID was accepted."""
         return Counter(str(mail["Message-ID"]) for _, mail in self.mails)
 
-    async def _reply(self, step: str, to: str, usual: str) -> str:
+    async def _reply(self, server: SMTP, step: str, to: str, usual: str) -> str:
         self.steps.append(step)
         # In a thread: a behaviour may wait, and others are served meanwhile.
-        return await asyncio.to_thread(self.behave, step, to) or usual
+        reply = await asyncio.to_thread(self.behave, step, to) or usual
+        if reply == DROP:
+            assert isinstance(server.transport, asyncio.Transport)
+            server.transport.abort()
+        return reply
+
+    async def handle_RSET(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        return await self._reply(server, "RSET", "", "250 OK")
 
     async def handle_MAIL(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        reply = await self._reply("MAIL", "", "250 OK")
+        self.connections.add(session.peer)
+        reply = await self._reply(server, "MAIL", "", "250 OK")
         if reply.startswith("250"):
             envelope.mail_from = address
         return reply
@@ -66,14 +77,14 @@ class MailServer:
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        reply = await self._reply("RCPT", address, "250 OK")
+        reply = await self._reply(server, "RCPT", address, "250 OK")
         if reply.startswith("250"):
             envelope.rcpt_tos.append(address)
         return reply
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         to = envelope.rcpt_tos[0]
-        before = await self._reply("CONTENT", to, "")
+        before = await self._reply(server, "CONTENT", to, "")
         if before:
             return before
         assert isinstance(envelope.content, bytes)
@@ -81,7 +92,7 @@ class MailServer:
         assert isinstance(found, EmailMessage)
         self.mails.append((to, found))
         # Accepted from here on, whatever becomes of the answer.
-        return await self._reply("ACCEPTED", to, "250 OK")
+        return await self._reply(server, "ACCEPTED", to, "250 OK")
 
 
 @contextmanager

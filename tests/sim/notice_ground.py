@@ -34,6 +34,12 @@ def mail(to: str = "sec@acme.example", cause: str = "cause/1", **change: Any) ->
     return replace(Mail(MailKind.CONTACT_PROOF, to, cause, FACTS, vendor="ven_1"), **change)
 
 
+def reminder(to: str, cause: str = "cause/1") -> Mail:
+    """Return a mail of the second priority."""
+    facts = {"client": "Lumen", "app": "Lumen Chart", "client_id": "cli_1"}
+    return Mail(MailKind.CREDENTIALS_UNUSED, to, cause, facts, vendor="ven_1")
+
+
 class NoticeGround:
     """One outbox. ``sender`` and ``hooks`` build what sends."""
 
@@ -49,7 +55,7 @@ class NoticeGround:
 
     def sender(self, port: int, *, smtp: Smtp = SERVER, lanes: int = 4, **deadlines: timedelta) -> Sender:
         send = MailSender(replace(smtp, port=port), Deadlines(**deadlines))
-        return Sender(self.uow, Channel.MAIL, send, lanes, record_pause_s=0.05)
+        return Sender(self.uow, Channel.MAIL, send, lanes, rest=send.rest, record_pause_s=0.05)
 
     def hooks(self, *, private: bool = True) -> Sender:
         send = WebhookSender(self.uow.clock, lambda: SafeFetcher(allow_private=private))

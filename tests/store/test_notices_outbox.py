@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import orjson
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Connection, event, update
 
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
@@ -24,7 +24,8 @@ from hilum.infra.settings import SmtpTls
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import ANONYMOUS, SYSTEM
 from hilum.kernel.errors import Conflict, Invalid, NotPermitted, Unavailable
-from hilum.notices import service
+from hilum.notices import service, store
+from hilum.notices.mail import MAILS_BOUND
 from hilum.notices.models import (
     AFTER_HANDOVER,
     BEFORE_HANDOVER,
@@ -41,8 +42,8 @@ from hilum.notices.models import (
 )
 from hilum.notices.policy import NAMELESS
 from hilum.notices.store import notices
-from tests.sim.mail_server import PASSWORD, USER, mail_server, silent_server
-from tests.sim.notice_ground import FACTS, LINK, SERVER, TRACE, NoticeGround, in_background, mail
+from tests.sim.mail_server import DROP, PASSWORD, USER, mail_server, silent_server
+from tests.sim.notice_ground import FACTS, LINK, SERVER, TRACE, NoticeGround, in_background, mail, reminder
 from tests.sim.tcp_proxy import TcpProxy
 from tests.sim.webhook_receiver import Received, webhook_receiver
 from tests.sim.world import FakeClock, SeededIds
@@ -245,6 +246,145 @@ def test_without_the_right_server_no_mail_and_no_link_leaves(
 
     assert server.mails == []
     assert (on_sqlite.only().state, on_sqlite.only().reason) == (State.WAITING, reason)
+
+
+# --- many mails ------------------------------------------------------------------------------------------------------------------
+
+
+def test_security_mail_leaves_before_everything_that_waited_longer(
+    ground: NoticeGround, clock: FakeClock
+) -> None:
+    """A one-time link does not wait behind a queue of reminders."""
+    for number in range(5):
+        ground.do(service.put_mail, reminder(f"a{number}@acme.example"))
+    clock.advance(timedelta(minutes=1))
+    ground.put("waits@acme.example")
+
+    with mail_server() as server:
+        ground.sender(server.port, lanes=1).run()
+
+    order = [to for to, _ in server.mails]
+    assert order == ["waits@acme.example", *(f"a{number}@acme.example" for number in range(5))]
+
+
+def test_the_next_notice_is_found_in_the_order_of_an_index(on_sqlite: NoticeGround) -> None:
+    plans: list[str] = []
+
+    def explain(tx: Connection, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
+        if statement.startswith("SELECT"):
+            plans.extend(row[3] for row in tx.connection.execute(f"EXPLAIN QUERY PLAN {statement}", values))
+
+    def look(ctx: Any) -> None:
+        event.listen(ctx.tx, "before_cursor_execute", explain)
+        service.is_anything_due(ctx, Channel.MAIL)
+        store.claim(ctx.tx, Channel.MAIL, "att_1", now=ctx.now, until=ctx.now, busy=())
+
+    on_sqlite.do(look)
+
+    assert sum("ix_notices_notice_due (channel=? AND state=?" in each for each in plans) == 2, plans
+    assert not [each for each in plans if "TEMP B-TREE" in each or each.startswith("SCAN notices")], plans
+
+
+def test_mails_share_connections_within_a_bound(ground: NoticeGround) -> None:
+    mails = MAILS_BOUND + 1
+    for number in range(mails):
+        ground.put(f"a{number}@acme.example")
+
+    with mail_server() as server:
+        ground.sender(server.port, lanes=1).run()
+
+    assert (len(server.accepted), set(server.accepted.values())) == (mails, {1})
+    assert len(server.connections) == 2
+    assert server.steps.count("RSET") == mails - 2
+
+
+@pytest.mark.parametrize("reply", ["421 4.7.0 Too many mails", "451 4.3.0 Later", "500 5.5.1 What?", DROP])
+@pytest.mark.parametrize("step", ["RSET", "MAIL"])
+def test_a_connection_that_takes_no_further_mail_loses_and_delays_nothing(
+    on_sqlite: NoticeGround, step: str, reply: str
+) -> None:
+    for number in range(4):
+        on_sqlite.put(f"a{number}@acme.example")
+
+    with mail_server() as server:
+        # Of each connection, the first mail alone is taken. RSET comes before every further one.
+        server.behave = lambda at, _to: reply if at == step and "RSET" in server.steps[-2:] else None
+        on_sqlite.sender(server.port, lanes=1).run()
+
+    assert (len(server.accepted), set(server.accepted.values())) == (4, {1})
+    assert {(each.state, each.attempts) for each in on_sqlite.all()} == {(State.SENT, 1)}
+    assert len(server.connections) == 4
+
+
+@pytest.mark.parametrize(("step", "accepted"), [("CONTENT", 0), ("ACCEPTED", 1)])
+def test_a_connection_that_breaks_while_a_mail_leaves_loses_that_answer_alone(
+    on_sqlite: NoticeGround, step: str, accepted: int
+) -> None:
+    """ADR 46: what may have left is not sent again, also over a connection that had worked."""
+    for number in range(3):
+        on_sqlite.put(f"a{number}@acme.example")
+
+    with mail_server() as server:
+        server.behave = lambda at, to: DROP if (at, to) == (step, "a1@acme.example") else None
+        on_sqlite.sender(server.port, lanes=1).run()
+        on_sqlite.sender(server.port, lanes=1).run()
+
+    states = {each.recipient[:2]: each.state for each in on_sqlite.all()}
+    assert states == {"a0": State.SENT, "a1": State.UNKNOWN, "a2": State.SENT}
+    assert [to for to, _ in server.mails].count("a1@acme.example") == accepted
+
+
+def test_nothing_of_a_refused_mail_is_left_on_the_connection_of_the_next(on_sqlite: NoticeGround) -> None:
+    for number in range(4):
+        on_sqlite.put(f"a{number}@acme.example")
+
+    with mail_server() as server:
+        server.behave = lambda at, to: "550 No such user" if (at, to[:2]) == ("RCPT", "a1") else None
+        on_sqlite.sender(server.port, lanes=1).run()
+
+    assert [(to, mail["To"]) for to, mail in server.mails] == [
+        (f"a{number}@acme.example",) * 2 for number in (0, 2, 3)
+    ]
+
+
+def test_connections_are_closed_when_nothing_is_left_to_send(on_sqlite: NoticeGround) -> None:
+    on_sqlite.put()
+    with mail_server() as server:
+        sender = on_sqlite.sender(server.port)
+        sender.run()
+        on_sqlite.put(cause="cause/2")
+        sender.run()
+
+    assert (len(server.mails), len(server.connections), server.steps.count("RSET")) == (2, 2, 0)
+
+
+@pytest.mark.parametrize("may_have_left", [True, False])
+def test_what_a_process_left_is_settled_while_the_queue_is_sent(
+    on_sqlite: NoticeGround, clock: FakeClock, may_have_left: bool
+) -> None:
+    """The process died within an attempt; its lease ends while another one sends a long queue."""
+    on_sqlite.put("left@acme.example")
+    left = on_sqlite.do(service.claim, Channel.MAIL, busy=())
+    if may_have_left:
+        assert on_sqlite.do(service.hand_over, left.notice)
+    for number in range(3):
+        on_sqlite.do(service.put_mail, reminder(f"a{number}@acme.example"))
+    states: list[State] = []
+
+    def behave(step: str, to: str) -> None:
+        if (step, to) == ("RCPT", "a0@acme.example"):
+            clock.advance(AFTER_HANDOVER + timedelta(seconds=1))
+        if (step, to) == ("RCPT", "a1@acme.example"):
+            found: dict[str, Any] = {each.recipient: each for each in on_sqlite.all()}
+            states.append(found["left@acme.example"].state)
+
+    with mail_server() as server:
+        server.behave = behave
+        on_sqlite.sender(server.port, lanes=1).run()
+
+    assert states == [State.UNKNOWN if may_have_left else State.SENT]
+    assert [to for to, _ in server.mails].count("left@acme.example") == (not may_have_left)
+    assert set(server.accepted.values()) == {1}
 
 
 # --- a mail server that does not ------------------------------------------------------------------------------------------------

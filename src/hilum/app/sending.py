@@ -20,7 +20,7 @@ from hilum.installations import lapses
 from hilum.kernel.errors import NotFound
 from hilum.mandates import service as mandates
 from hilum.notices import mail, service, webhooks
-from hilum.notices.delivery import Send, Sender
+from hilum.notices.delivery import Sender
 from hilum.notices.models import Channel
 from hilum.requests import service as requests
 from hilum.sunsets import service as sunsets
@@ -51,9 +51,10 @@ def jobs(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
     deliver = webhooks.WebhookSender(
         uow.clock, lambda: SafeFetcher(allow_private=private, deadline=WEBHOOK_WITHIN)
     )
-    sending = [_job("send_webhooks", uow, Channel.WEBHOOK, deliver, webhooks.LANES)]
+    sending = [_job("send_webhooks", Sender(uow, Channel.WEBHOOK, deliver, webhooks.LANES))]
     if settings.smtp.host:
-        sending.append(_job("send_mail", uow, Channel.MAIL, mail.MailSender(settings.smtp), mail.LANES))
+        post = mail.MailSender(settings.smtp)
+        sending.append(_job("send_mail", Sender(uow, Channel.MAIL, post, mail.LANES, rest=post.rest)))
     urls = Urls(settings.base_url)
     return (
         *sending,
@@ -79,9 +80,7 @@ def jobs(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
     )
 
 
-def _job(name: str, uow: UnitOfWork, channel: Channel, send: Send, lanes: int) -> Job:
-    sender = Sender(uow, channel, send, lanes)
-
+def _job(name: str, sender: Sender) -> Job:
     def run(job_lease: JobLease) -> None:
         sender.run(lambda: not job_lease.stop.is_set() and job_lease.take())
         if job_lease.stop.is_set():

@@ -9,6 +9,7 @@ Invariants:
 - A notice exists if and only if its cause committed. One cause yields one notice for each recipient.
 - Before the first byte of a mail is sent, it is durable that the mail may have been sent. Such a mail is sent again only if a person asks
   for it.
+- Security mail (``models.URGENT``) leaves before all other mail that is due.
 - A webhook keeps its id over all attempts.
 - A one-time link is stored sealed, and only until its mail is settled.
 - No text of a vendor or person becomes a header, markup or an address in a mail.

@@ -1,8 +1,8 @@
 """Send what is due, in threads of the jobs process: a bounded number at a time, each attempt with a deadline.
 
-An attempt at a mail, in order: 1 claim (commit); 2 connect, sign in, name sender and recipient; 3 record that it may leave (commit);
-4 send the content and wait for the answer; 5 record the outcome (commit). After a crash before 3 the mail is sent again, since nothing
-left; after a crash between 3 and 5 it is unknown. A webhook has no step 3: it is repeated under its id.
+An attempt at a mail, in order: 1 claim (commit); 2 connect and sign in, or take an open connection; name sender and recipient;
+3 record that it may leave (commit); 4 send the content and wait for the answer; 5 record the outcome (commit). After a crash before 3
+the mail is sent again, since nothing left; after a crash between 3 and 5 it is unknown. A webhook has no step 3: it is repeated under its id.
 """
 
 import queue
@@ -27,6 +27,8 @@ HandOver = Callable[[], bool]
 """Records that the mail may leave now; returns False if it must not."""
 Send = Callable[[Attempt, HandOver], Outcome]
 LOOK_EVERY_S = 1.0
+SETTLE_EVERY_S = 10.0
+"""How often abandoned attempts are settled while others are sent."""
 RECORD_TRIES, RECORD_PAUSE_S = 10, 3.0
 """How often an outcome is recorded again if the database is away: longer than a failover, shorter than the lease."""
 _log = logs.get("notices")
@@ -41,11 +43,14 @@ class Sender:
     send: Send
     lanes: int
     stop: threading.Event = field(default_factory=threading.Event)
+    rest: Callable[[], None] = lambda: None
+    """Called when a run ends."""
     record_pause_s: float = RECORD_PAUSE_S
     _ended: queue.SimpleQueue[str] = field(default_factory=queue.SimpleQueue)
     _running: list[str] = field(default_factory=list)
     _pause: timedelta = timedelta(0)
     _paused_until: float = float("-inf")
+    _settled_at: float = float("-inf")
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, may_continue: Callable[[], bool] = lambda: True) -> None:
@@ -53,19 +58,29 @@ class Sender:
         # Looked at by reading: a write each second would keep others from writing on SQLite.
         if not self._read(partial(service.is_anything_due, channel=self.channel)):
             return
-        while self._write(service.settle_abandoned):
-            pass
-        while not self.stop.is_set() and may_continue():
-            self._start_due()
-            if not self._running:
-                return
-            self._wait()
+        try:
+            while not self.stop.is_set() and may_continue():
+                self._settle_abandoned()
+                self._start_due()
+                if not self._running:
+                    return
+                self._wait()
+        finally:
+            self.rest()
 
     def wait_for_attempts(self, within_s: float) -> None:
         """Wait until the attempts in progress have ended, or for about this time."""
         for _ in range(self.lanes + ceil(within_s / LOOK_EVERY_S)):
             if self._running:
                 self._wait()
+
+    def _settle_abandoned(self) -> None:
+        """Settle what a process left that has died; a queue may take long, so not only before it."""
+        now = self.uow.clock.monotonic()
+        if now - self._settled_at >= SETTLE_EVERY_S:
+            self._settled_at = now
+            while self._write(service.settle_abandoned):
+                pass
 
     def _start_due(self) -> None:
         while len(self._running) < self.lanes and not self._is_paused():

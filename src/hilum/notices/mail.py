@@ -3,13 +3,14 @@
 Source: RFC 5321 (SMTP), RFC 3207 (STARTTLS), RFC 4954 (AUTH), RFC 8314 (implicit TLS); docs/adr/0046-notices-leave-once.md
 """
 
+import queue
 import smtplib
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from io import BufferedIOBase
 from typing import Any
@@ -26,6 +27,8 @@ HANDED_WITHIN = timedelta(seconds=60)
 ANSWERED_WITHIN = timedelta(minutes=10)
 """How long the server may take to answer the content: shorter, a slow server would often leave a mail unknown."""
 LANES = 4
+MAILS_BOUND = 100
+"""Mails that leave over one connection. Servers bound this too, and say so by a refusal or by closing it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +39,12 @@ class Deadlines:
 
 @dataclass(frozen=True, slots=True)
 class MailSender:
-    """Sends mails through the configured server, each over a connection of its own."""
+    """Sends mails through the configured server, many over one connection, and one at a time over each."""
 
     smtp: Smtp
     deadlines: Deadlines = Deadlines()
+    _idle: "queue.SimpleQueue[_Connection]" = field(default_factory=queue.SimpleQueue)
+    """Open connections, over which the last mail was accepted. The one that rested longest is used first."""
 
     def __call__(self, attempt: Attempt, hand_over: HandOver) -> Outcome:
         """Send one mail; ``hand_over`` is called once, after the server has accepted the recipient and before the content leaves."""
@@ -48,18 +53,42 @@ class MailSender:
             # Of a newer release, whose node will send it.
             return Outcome(Result.DEFERRED, "template_unknown")
         content = policy.compose(attempt.notice, template, sender=self.smtp.sender, link=attempt.link)
-        connection = _Connection(self.smtp)
+        connection, refused = self._announce(attempt.notice.recipient)
+        outcome: Outcome | None = None
         try:
-            with _closing(connection, self.deadlines.handed):
-                refused = connection.open() or connection.address(self.smtp.sender, attempt.notice.recipient)
             if refused is not None:
                 return refused
             if not hand_over():
                 return Outcome(Result.LOST)
             with _closing(connection, self.deadlines.answered):
-                return connection.send(content)
+                outcome = connection.send(content)
+            return outcome
         finally:
-            connection.close()
+            # After anything else, the two sides may disagree about where they are.
+            if outcome is not None and outcome.result is Result.ACCEPTED and connection.mails < MAILS_BOUND:
+                self._idle.put(connection)
+            else:
+                connection.close()
+
+    def _announce(self, recipient: str) -> tuple["_Connection", Outcome | None]:
+        """Name sender and recipient over a connection; return it, and the outcome if the attempt ends with it."""
+        with suppress(queue.Empty):
+            used = self._idle.get_nowait()
+            with _closing(used, self.deadlines.handed):
+                refused = used.address(self.smtp.sender, recipient)
+            if refused is None or refused.result is not Result.UNREACHABLE:
+                return used, refused
+            # The server closed it, or takes no more mail over it. It may over a new one, and no content has left.
+            used.close()
+        new = _Connection(self.smtp)
+        with _closing(new, self.deadlines.handed):
+            return new, new.open() or new.address(self.smtp.sender, recipient)
+
+    def rest(self) -> None:
+        """Close the connections that nobody uses."""
+        with suppress(queue.Empty):
+            while True:
+                self._idle.get_nowait().close()
 
 
 @contextmanager
@@ -118,6 +147,8 @@ class _Connection:
         self._settings = smtp
         self._smtp: smtplib.SMTP | None = None
         self._aborted = False
+        self.mails = 0
+        """How many were sent over it."""
 
     def watch(self, smtp: smtplib.SMTP) -> None:
         """Keep the session for ``abort``."""
@@ -161,9 +192,11 @@ class _Connection:
         return None
 
     def address(self, sender: str, recipient: str) -> Outcome | None:
-        """Send the envelope (MAIL, RCPT) and DATA."""
+        """Send the envelope (MAIL, RCPT) and DATA; RSET before it, on a connection that was used."""
         assert self._smtp is not None
         try:
+            if self.mails and self._smtp.docmd("rset")[0] != 250:
+                return Outcome(Result.UNREACHABLE, "connection_lost")
             code, _ = self._smtp.mail(sender)
             if code != 250:
                 # The sender is the same for all mail, so its refusal is not about this one.
@@ -181,6 +214,7 @@ class _Connection:
     def send(self, content: bytes) -> Outcome:
         """Send the content. Without an answer it is not known whether the mail was accepted."""
         assert self._smtp is not None
+        self.mails += 1
         # A dot that begins a line would end the content (RFC 5321 section 4.5.2).
         stuffed = (b"\r\n" + content).replace(b"\r\n.", b"\r\n..")[2:]
         try:

@@ -33,7 +33,7 @@ MAIL_ENDS = timedelta(days=5)
 """After this time a mail is given up (RFC 5321 section 4.5.4.1: at least four to five days)."""
 WEBHOOK_ENDS = timedelta(days=4)
 BEFORE_HANDOVER = timedelta(minutes=3)
-"""The lease of an attempt until something of it may have left; longer than its deadline."""
+"""The lease of an attempt until something of it may have left; longer than its deadline over two connections."""
 AFTER_HANDOVER = timedelta(minutes=13)
 """The lease of a mail that is being handed over: a server may take ten minutes to answer (RFC 5321 section 4.5.3.2.6)."""
 MAIL_BACKOFF = tuple(timedelta(minutes=each) for each in (1, 5, 15, 30, 60, 120, 240))
@@ -101,6 +101,22 @@ class MailKind(StrEnum):
     CREDENTIALS_UNUSED = "credentials_unused"
     REQUESTS_WAIT = "requests_wait"
     REQUEST_DECIDED = "request_decided"
+
+
+URGENT = frozenset(
+    {
+        MailKind.CONTACT_PROOF,
+        MailKind.ENROLMENT,
+        MailKind.APPROVAL_WAITS,
+        MailKind.FACTORS_RESET_ASKED,
+        MailKind.FACTORS_RESET,
+        MailKind.BREAK_GLASS,
+        MailKind.USE_EXCEEDS,
+        MailKind.FINDINGS_STOPPED,
+        MailKind.APP_HELD,
+    }
+)
+"""Mails that leave before all others: links that somebody waits for, second people, stops and what may be a breach; no reminder and no digest."""
 
 
 class EventKind(StrEnum):

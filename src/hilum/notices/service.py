@@ -143,7 +143,7 @@ def _put(ctx: Context, notice: Notice) -> Notice | None:
         notice = replace(notice, state=State.DEAD, reason="queue_full", settled_at=ctx.now, sealed="")
     text = f"{notice.channel}\0{notice.recipient}\0{notice.cause}"
     once = hashlib.sha256(text.encode()).hexdigest()
-    if not store.add_notice(ctx.tx, notice, once):
+    if not store.add_notice(ctx.tx, notice, once, policy.priority_of(notice.kind)):
         return None
     _record(ctx, "notices.notice.put", notice)
     return notice

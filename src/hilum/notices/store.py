@@ -50,7 +50,8 @@ notices = Table(
     Column("next_at", Instant, nullable=False),
     Column("ends_at", Instant, nullable=False),
     Column("settled_at", Instant),
-    Index("ix_notices_notice_due", "channel", "state", "next_at"),
+    Column("priority", Integer, nullable=False, server_default="1"),
+    Index("ix_notices_notice_due", "channel", "state", "priority", "next_at"),
     Index("ix_notices_notice_leased", "state", "leased_until"),
     Index("ix_notices_notice_recipient", "recipient", "state"),
     Index("ix_notices_notice_state", "state", "id"),
@@ -95,13 +96,14 @@ def _row(notice: Notice) -> dict[str, Any]:
 
 def _notice(row: Row[Any]) -> Notice:
     found = dict(row._mapping)
-    del found["once"]
+    del found["once"], found["priority"]
     return Notice(**found | {"channel": Channel(row.channel), "state": State(row.state)})
 
 
-def add_notice(tx: Connection, notice: Notice, once: str) -> bool:
+def add_notice(tx: Connection, notice: Notice, once: str, priority: int) -> bool:
     """Add a notice; return False if its cause has yielded one for this recipient."""
-    return tx.execute(insert_or_ignore(tx, notices).values(_row(notice) | {"once": once})).rowcount == 1
+    values = _row(notice) | {"once": once, "priority": priority}
+    return tx.execute(insert_or_ignore(tx, notices).values(values)).rowcount == 1
 
 
 def is_full(tx: Connection, recipient: str) -> bool:
@@ -115,7 +117,7 @@ def is_full(tx: Connection, recipient: str) -> bool:
 def claim(
     tx: Connection, channel: Channel, attempt: str, *, now: datetime, until: datetime, busy: Collection[str]
 ) -> Notice | None:
-    """Claim the notice that has been due longest for one attempt, until a time; None if none is due.
+    """Claim the notice of the first priority that has been due longest for one attempt, until a time; None if none is due.
 
     ``busy`` are recipients that this process is sending to; paused endpoints are left out too.
     """
@@ -127,7 +129,7 @@ def claim(
     if channel is Channel.WEBHOOK:
         paused = select(endpoints.c.id).where(endpoints.c.paused_until > now)
         due += [notices.c.recipient.not_in(busy), notices.c.recipient.not_in(paused)]
-    first = select(notices.c.id).where(*due).order_by(notices.c.next_at).limit(1)
+    first = select(notices.c.id).where(*due).order_by(notices.c.priority, notices.c.next_at).limit(1)
     # Two nodes take different rows instead of waiting for each other.
     chosen = tx.execute(first.with_for_update(skip_locked=True)).scalar_one_or_none()
     if chosen is None:
@@ -142,7 +144,9 @@ def claim(
 def is_anything_due(tx: Connection, channel: Channel, now: datetime) -> bool:
     """Check whether a notice of this channel is due, or one of any channel has outlived its lease."""
     waiting = (notices.c.channel == channel.value, notices.c.state == State.WAITING.value)
-    due = select(notices.c.id).where(*waiting, notices.c.next_at <= now).limit(1)
+    # By value, so that the index passes over those that wait for a later time.
+    priorities = notices.c.priority.in_((0, 1))
+    due = select(notices.c.id).where(*waiting, priorities, notices.c.next_at <= now).limit(1)
     under_way = notices.c.state.in_((State.SENDING, State.HANDING_OVER))
     abandoned = select(notices.c.id).where(under_way, notices.c.leased_until < now).limit(1)
     return any(tx.execute(each).first() is not None for each in (due, abandoned))

@@ -225,6 +225,22 @@ def test_no_event_has_a_link_or_a_text_of_others() -> None:
     }
 
 
+def test_security_mail_is_of_the_first_priority_and_everything_else_of_the_second() -> None:
+    """A link that somebody waits for, a second person, a stop, a breach; of links, the renewal alone is a reminder."""
+    links = {kind for kind, each in TEMPLATES.items() if Kind.LINK in each.fields.values()}
+    urgent = {kind for kind in [*TEMPLATES, *EVENTS, "of_a_newer_release"] if policy.priority_of(kind) == 0}
+
+    assert urgent == (links - {"contact_renewal"}) | {
+        "approval_waits",
+        "factors_reset_asked",
+        "factors_reset",
+        "break_glass",
+        "use_exceeds",
+        "findings_stopped",
+        "app_held",
+    }
+
+
 def test_the_record_of_a_mail_shows_no_link() -> None:
     text, markup = policy.render(CONTACT_PROOF, FACTS)
 
