@@ -17,7 +17,7 @@ from tests.sim.world import FakeClock
 @pytest.fixture
 def ground(sqlite_uow: UnitOfWork, clock: FakeClock) -> Ground:
     made = Ground(sqlite_uow, clock)
-    refused = {"outcome": Outcome.REFUSED, "reason": "scope_insufficient", "status": 403}
+    refused: dict[str, Any] = {"outcome": Outcome.REFUSED, "reason": "scope_insufficient", "status": 403}
     made.use("general", "general", "children", latency_us=60_000)
     made.use("general", days_ago=3, **refused)
     return made
