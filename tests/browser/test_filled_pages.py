@@ -31,7 +31,6 @@ UNFILLED = {
     "/developer/changes/{id}/logo": "a picture",
     "/review/changes/{id}/logo": "a picture",
     "/developer/offers/{id}": "the sandbox has one vendor with members; read in test_console_given_away of the flows",
-    "/operations/policy/rollouts/{id}": "in force at other tests' hospitals; walked in test_rollouts of the flows",
 }
 """Pages of the table that are judged nowhere in a browser, and why."""
 ELSEWHERE = {

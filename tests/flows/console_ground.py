@@ -45,7 +45,6 @@ class Desk:
             "operations.release": self.switch,
             "operations.request": "req_0000000000000",
             "operations.apply": str(self.site.system(policies.in_force).everywhere),
-            "operations.roll_out": str(self.site.system(policies.in_force).everywhere),
             "operations.version": str(self.site.system(policies.in_force).everywhere),
         }
         return page.path.replace("{id}", ids.get(page.key, "none"))

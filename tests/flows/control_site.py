@@ -225,6 +225,7 @@ def build(
         lambda: journals.open_reader(folder, uow.db.url),
         partial(journals.read_permits, folder, uow.db.url),
         calls=partial(journals.read_calls, folder, uow.db.url),
+        traffic=partial(journals.read_traffic, folder, uow.db.url),
         domain_checker=domain_checker,
         providers=providers,
         mails_links=True,

@@ -8,7 +8,6 @@ from hilum.kernel.actor import SYSTEM
 from hilum.kernel.ids import AppId, PersonId, TenantId
 from hilum.policies import service
 from hilum.policies.document import render_rule
-from hilum.policies.trials import never_used
 from tests.flows.control_site import ControlSite, with_rule_book
 from tests.flows.rule_book_ground import add, agree, apply, put_document_in_force
 from tests.unit.policies.books import GONE, Changes, document, with_rule
@@ -59,4 +58,4 @@ def override(
         {"rule": render_rule(rule)},
     )
     approval = Approval("apr_1", act, PersonId("root"), ctx.now, ends_at)
-    service.carry_out(never_used)[ApprovalKind.OVERRIDE](ctx, approval, SYSTEM)
+    service.CARRY_OUT[ApprovalKind.OVERRIDE](ctx, approval, SYSTEM)

@@ -1,7 +1,7 @@
 """Versions of the rule book, written and put in force by the routes of the API."""
 
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 from hilum.infra.context import Context
@@ -19,7 +19,6 @@ READ_ONLY = {f"{CELLS}.low.scopes": ["patient/*.rs", "user/*.rs", "system/*.rs"]
 CELL = "categories.scheduling.cells.low"
 WIDER = {f"{CELL}.quota": {"burst": 101}}
 NARROWER = {f"{CELL}.quota": {"burst": 99}}
-SOAK = timedelta(days=1)
 TODAY = START.date()
 
 

@@ -72,7 +72,6 @@ from hilum.review.models import (
     SubmissionOrder,
     Tie,
 )
-from hilum.rollouts import store as rollouts
 from hilum.signin import service as signin
 from hilum.switchboard import service as switchboard
 from tests.conftest import SECRET_KEY
@@ -82,7 +81,6 @@ from tests.flows.journal_ground import JournalGround, access
 from tests.flows.override_ground import override, withhold
 from tests.sim.dry_runs import dry_run, packs_of
 from tests.sim.journals import journal_of
-from tests.sim.rollouts import plan
 from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.policies.books import document, with_rule
@@ -114,6 +112,7 @@ MONTH = timedelta(days=30)
 GENERAL = TenantId("general")
 SCOPES = ("openid", "patient/*.rs")
 NO_LISTS = {
+    "/api/v1/policies/versions/{number}/refusals": "one figure",
     "/api/v1/policies/scopes": "as many as one book has",
     "/api/v1/apps/{app}/proposed-scopes": "one proposal, of as many scopes as its bound",
     "/api/v1/apps/{app}/contract": "one contract",
@@ -197,7 +196,6 @@ LISTS = {
     "/api/v1/policies/dry-runs": "root",
     "/api/v1/policies/observed": "root",
     "/api/v1/policies/overrides": "root",
-    "/api/v1/policies/rollouts": "root",
     "/api/v1/drills": "root",
     "/api/v1/departures": "root",
     "/api/v1/policies/exceptions": "root",
@@ -371,7 +369,6 @@ class Full:
         made = do(policies.add_version, document=document({"title": f"Book {n}"}), base=1, note="")
         self.run = dry_run(self.site.uow, made.number).id
         do(policies.apply, order=ApplyOrder(made.number, (), n + 1, "the next one"))
-        do(lambda ctx: rollouts.add(ctx.tx, plan(n)))
         past = Drill(f"drl_{n}", ClientId("c"), AppId("a"), GENERAL, "staff:x", self.site.clock.now())
         do(lambda ctx: drills.add(ctx.tx, replace(past, state=DrillState.PASSED)))
         at = self.site.clock.now()

@@ -96,7 +96,7 @@ def main_of(page: str) -> str:
 def test_every_kind_of_approval_reads_as_sentences(site: ControlSite) -> None:
     """No JSON, no digest, and no id of what has a name; for the staff, who decide about everything."""
     acts = acts_of(site)
-    assert {*acts, ApprovalKind.POLICY, ApprovalKind.ROLLOUT} == {*ApprovalKind}
+    assert {*acts, ApprovalKind.POLICY} == {*ApprovalKind}
     root = actor_of(site.people["root"])
     asked = {
         kind: site.uow.write_now(partial(approvals.ask, act=act, counts=True), actor=root, trace=TRACE).id
@@ -113,11 +113,6 @@ def test_every_kind_of_approval_reads_as_sentences(site: ControlSite) -> None:
     )
     dry_run(site.uow, version)
     asked[ApprovalKind.POLICY] = apply(site, version, "general").json()["approval"]["id"]
-    rings = [{"tenants": ["general"], "dwell_s": 86_400}, {"tenants": [], "dwell_s": 86_400}]
-    order = {"version": version, "rings": rings, "after": 1, "reason": "asked for"}
-    planned = site.api("root").post("/policies/rollouts", json=order)
-    assert planned.status_code == 202, planned.text
-    asked[ApprovalKind.ROLLOUT] = planned.json()["approval"]["id"]
     sam = site.signed_in("sam")
 
     for kind, id_ in asked.items():
@@ -130,15 +125,14 @@ def test_every_kind_of_approval_reads_as_sentences(site: ControlSite) -> None:
         assert not ID.search(text), (kind, text)
     waiting = main_of(sam.get("/operations/staff").text)
     assert (ID.search(waiting), DIGEST.search(waiting)) == (None, None)
-    for kind in (ApprovalKind.POLICY, ApprovalKind.ROLLOUT):
-        text = main_of(sam.get(f"/operations/staff/{asked[kind]}").text)
-        for part in (
-            "What it allows that version 1 does not",
-            "Every difference",
-            "What would change",
-            "decisions since",
-        ):
-            assert part in text, (kind, part)
+    text = main_of(sam.get(f"/operations/staff/{asked[ApprovalKind.POLICY]}").text)
+    for part in (
+        "What it allows that version 1 does not",
+        "Every difference",
+        "What would change",
+        "decisions since",
+    ):
+        assert part in text, part
 
 
 def bell(browser: Any, page: str) -> str:

@@ -18,11 +18,9 @@ from hilum.policies.document import render
 from hilum.policies.models import ApplyOrder
 from hilum.registry.models import Environment
 from hilum.sunsets import service
-from hilum.sunsets.models import UpcomingVersion
 from tests.flows.rule_book_ground import READ_ONLY, narrow_rule_book
 from tests.sim.notice_ground import NoticeGround
 from tests.store.registry_ground import GENERAL, MERCY, Ground, ground
-from tests.unit.policies.books import document
 
 __all__ = ["ground"]
 ADMIN, OTHER = "gina@general.example", "mary@mercy.example"
@@ -124,58 +122,8 @@ def test_applications_before_the_first_run_are_not_mailed(ground: Ground) -> Non
     assert sent(ground) == []
 
 
-def ahead(made: Ground, **more: Any) -> None:
-    until = made.uow.clock.now() + timedelta(days=2)
-    plan: dict[str, Any] = {
-        "rollout": "rol_1",
-        "version": 2,
-        "at": {},
-        "elsewhere": until,
-        "now": frozenset(),
-    }
-    while made.do(SYSTEM, service.notify_ahead, UpcomingVersion(**(plan | more))):
-        pass
-
-
 def noticed(made: Ground) -> list[Notice]:
     return [each for each in NoticeGround(made.uow).all() if each.kind == "book_changes"]
-
-
-def test_a_hospital_that_a_rollout_reaches_later_gets_notice_before_it_once(made: Ground) -> None:
-    """C180: what changes for its apps, and from which day at the earliest."""
-    number = made.do(SYSTEM, policies.add_version, document(STOPPED), base=1, note="").number
-    day = made.uow.clock.now() + timedelta(days=5)
-
-    for _ in range(2):
-        ahead(made, version=number, at={GENERAL: day})
-
-    (mail,) = noticed(made)
-    assert (mail.recipient, mail.facts["stopped"]) == (ADMIN, "1 app (Viewer)")
-    assert mail.facts["since"] == day.isoformat()
-    assert made.do(SYSTEM, policies.in_force).everywhere == 1, "nothing is in force yet"
-    query = EventQuery(action="policies.rollout.announce", tenant=GENERAL)
-    (event,) = made.do(SYSTEM, audit.list_events, query).events
-    assert event.event.facts["mailed"] == 1
-
-
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"now": frozenset({GENERAL})},
-        {"elsewhere": None},
-        {"elsewhere": None, "at": {MERCY: datetime(2027, 1, 1, tzinfo=UTC)}},
-        {"changes": {"title": "Another text, and the same rules"}},
-    ],
-)
-def test_who_is_not_reached_later_or_for_whom_nothing_changes_gets_no_notice(
-    made: Ground, more: dict[str, Any]
-) -> None:
-    changes = document(more.get("changes", STOPPED))
-    number = made.do(SYSTEM, policies.add_version, changes, base=1, note="").number
-
-    ahead(made, version=number, **{name: each for name, each in more.items() if name != "changes"})
-
-    assert noticed(made) == []
 
 
 def observed(made: Ground, days: int) -> tuple[datetime, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""A rule book is added and rolled out by pages: checked with the place of each fault, compared, and put in force in rings (C208, C218)."""
+"""A rule book is added and put in force by pages: checked with the place of each fault, compared, first at some hospitals (C208, C218)."""
 
 from functools import partial
 from pathlib import Path
@@ -8,17 +8,12 @@ import orjson
 
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.policies import service as policies
 from hilum.policies import shipped
-from hilum.rollouts import service as rollouts
-from hilum.rollouts.models import RolloutState
-from tests.flows.console_ground import agree, site, wider
+from tests.flows.console_ground import site, wider
 from tests.flows.control_site import ControlSite, send
 from tests.sim.browser import form_with
-from tests.sim.dry_runs import rehearse
 from tests.sim.one_world import in_one_world
-from tests.sim.world import FakeClock
 
 __all__ = ["site"]
 
@@ -107,16 +102,16 @@ def test_a_rule_book_made_before_others_were_put_in_force_waits_until_its_author
     assert (done.status_code, versions(site)) == (303, 2)
 
 
-def test_only_a_platform_administrator_adds_or_rolls_out_and_only_from_the_page(site: ControlSite) -> None:
+def test_only_a_platform_administrator_adds_or_applies_and_only_from_the_page(site: ControlSite) -> None:
     text = orjson.dumps(wider(site)).decode()
-    pages = (NEW, "/operations/policy/versions/1/roll-out")
+    pages = (NEW, "/operations/policy/versions/1/apply")
     for username in ("sam", "rita", "otto"):
         browser = site.signed_in(username)
         for page in pages:
             assert browser.get(page).status_code == 403
             assert browser.post(page, data={"act": "add", "document": text}).status_code == 403
         assert f'href="{NEW}"' not in browser.get("/operations/policy").text
-        assert "roll-out" not in browser.get("/operations/policy/versions/1").text
+        assert "/apply" not in browser.get("/operations/policy/versions/1").text
     root = site.signed_in("root")
     for page in pages:
         form = dict(form_with(root.get(page).text, "after").fields) | {"act": "add", "document": text}
@@ -129,55 +124,6 @@ def test_only_a_platform_administrator_adds_or_rolls_out_and_only_from_the_page(
 
 def added(site: ControlSite, document: Any) -> int:
     return int(site.system(policies.add_version, document=document, base=1, note="").number)
-
-
-def test_a_version_is_rolled_out_in_rings_by_two_stopped_by_one_and_gone_back_from(
-    sqlite_uow: UnitOfWork, clock: FakeClock, site: ControlSite
-) -> None:
-    """C218: the plan is agreed to once; after a stop the page leads to going on, and to going back."""
-    root, number = site.signed_in("root"), added(site, wider(site))
-    page = f"/operations/policy/versions/{number}/roll-out"
-    plan = {"act": "start", "in-mercy": "1", "in-children": "3", "reason": "wards asked"}
-    for wrong in (
-        {"in-mercy": "", "in-children": ""},
-        {"in-mercy": "12"},
-        {"dwell-1": "1min"},
-        {"reason": " "},
-        {"reason": "x" * 501},
-        {"least_decisions": "0"},
-        {"refused_points": "many"},
-        {"after": ""},
-        {"act": "stop"},
-    ):
-        answer = send(root, page, "after", **(plan | wrong))
-        assert answer.status_code == 422, wrong
-    assert send(root, page, "after", **(plan | {"after": "0"})).status_code == 409
-    untried = send(root, page, "after", **plan)
-    assert (untried.status_code, "dry run" in untried.text) == (409, True)
-    assert 'value="1" selected' in untried.text, "the plan is still there"
-
-    rehearse(site.uow, number)
-    hasty = send(root, page, "after", **(plan | {"dwell-1": "1h", "dwell-3": "1h"}))
-    assert (hasty.status_code, "must be tried" in hasty.text) == (422, True)
-    assert agree(site, send(root, page, "after", **plan)).status_code == 303
-
-    found = site.system(rollouts.list_rollouts)[0]
-    assert [ring.tenants for ring in found.rings] == [("mercy",), ("children",), ()]
-    assert site.system(policies.in_force).at == {"mercy": number}
-    one = f"/operations/policy/rollouts/{found.id}"
-    assert 'name="reason"' not in site.signed_in("otto").get(one).text
-    assert send(root, one, "reason", reason="").status_code == 422
-    assert send(root, one, "reason", reason="a ward called").status_code == 303
-    assert site.system(rollouts.view, plan_id=found.id).state is RolloutState.STOPPED
-    over = root.get(one).text
-    assert "Go back to version 1 at Mercy" in over
-    on = root.get(f"{page}?rollout={found.id}").text
-    assert 'id="f-in-children"' in on
-    assert on.count('value="1" selected') == 1, "only the hospital that was not reached has a ring"
-    back = root.get("/operations/policy/versions/1/apply?tenants=mercy").text
-    assert 'value="mercy" checked' in back
-    assert root.get(f"{page}?rollout=rol_none").status_code == 404
-    assert "Go back" not in site.signed_in("otto").get(one).text
 
 
 def test_only_what_allows_nothing_new_skips_the_dry_run_in_an_emergency(site: ControlSite) -> None:

@@ -9,7 +9,6 @@ from hilum.kernel.errors import Invalid
 from hilum.policies import service as policies
 from hilum.policies.models import ApplyOrder
 from hilum.policies.product_models import NOTICE
-from hilum.policies.trials import never_used
 from tests.flows import back_channel, front_channel
 from tests.flows.back_channel import Platform, refused
 from tests.flows.front_channel import Front, error
@@ -126,6 +125,6 @@ def test_going_back_needs_no_notice(platform: Platform) -> None:
     narrow_rule_book(platform.run, ending())
 
     last = platform.run(policies.in_force).last
-    asked = platform.run(lambda ctx: policies._judged(ctx, ApplyOrder(1, (), last, "a mistake"), never_used))
+    asked = platform.run(lambda ctx: policies._judged(ctx, ApplyOrder(1, (), last, "a mistake")))
 
     assert [each.path for each in asked] == ["scopes.results"]

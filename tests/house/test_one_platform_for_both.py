@@ -97,7 +97,7 @@ DIFFERENCES = {
     "mandates": dict.fromkeys(
         ("policy.py", "service.py"), "who answers for a service is asked where people are treated"
     ),
-    "policies": {"trials.py": "where nobody works, nothing is tried"},
+    "policies": {"rollout.py": "what a synthetic hospital shows of a version says little of a real one"},
     "precedents": {"service.py": _APART},
     "registry": {"calls.py": _APART, "models.py": _APART, "policy.py": _APART, "store.py": _APART},
     "revalidation": {

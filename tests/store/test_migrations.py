@@ -100,6 +100,13 @@ HELD: dict[str, list[tuple[str, list[Row]]]] = {
             [{}],
         ),
     ],
+    "0096": [
+        (
+            ("INSERT INTO approvals_approval (id, kind, tenant, target, act, before, sealed, asked_by, asked_at, expires_at, state, decided_by)"
+            " VALUES (:id, :kind, '', '2', '{}', '{}', '', 'per_9', 1, 99, 'pending', '')"),
+            [{"id": "apr_2", "kind": "rollout"}, {"id": "apr_3", "kind": "policy"}],
+        )
+    ],
 }  # fmt: skip
 """What releases before wrote, by their newest migration."""
 
@@ -193,6 +200,13 @@ def test_whoever_left_last_keeps_the_claim_to_a_fhir_user_and_what_waits_still_w
     assert waits.act == Act(
         ApprovalKind.CREATE, None, "", {"username": "rob"}, {"own_of": []}, sealed="digest"
     )
+
+
+def test_a_kind_of_approval_that_is_gone_is_in_no_list(upgraded: Database) -> None:
+    """ADR 161: nobody could read it."""
+    found = rows_of(upgraded, "SELECT id FROM approvals_approval WHERE id IN ('apr_2', 'apr_3')")
+
+    assert found == [("apr_3",)]
 
 
 def test_what_was_certified_counts_for_every_client_as_before_and_versions_declare_nothing(

@@ -12,14 +12,12 @@ from hilum.enrolment.models import LinkMail
 from hilum.federation import service as federation
 from hilum.identity import service as identity
 from hilum.policies import service as policies
-from hilum.policies.trials import Used, never_used
 from hilum.registry import service as registry
 from hilum.review import service as review
-from hilum.rollouts import service as rollouts
 
 
-def acts(by_mail: LinkMail, used: Used = never_used) -> Acts:
-    """Build the table. ``by_mail``: how links into accounts are mailed; ``used``: checks whether apps were used under a trial of a rule book."""
+def acts(by_mail: LinkMail) -> Acts:
+    """Build the table. ``by_mail``: how links into accounts are mailed."""
     carry_out = (
         identity.CARRY_OUT
         | {ApprovalKind.CHARTS: consent.carry_out_charts}
@@ -27,11 +25,10 @@ def acts(by_mail: LinkMail, used: Used = never_used) -> Acts:
         | federation.CARRY_OUT
         | breakglass.CARRY_OUT
         | clients.CARRY_OUT
-        | policies.carry_out(used)
+        | policies.CARRY_OUT
         | registry.CARRY_OUT
-        | rollouts.CARRY_OUT
         | receivers.CARRY_OUT
         | review.CARRY_OUT
         | departures.CARRY_OUT
     )
-    return Acts(enrolment.one_of_two, carry_out, policies.PREPARE | rollouts.PREPARE)
+    return Acts(enrolment.one_of_two, carry_out, policies.PREPARE)

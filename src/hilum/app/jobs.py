@@ -48,8 +48,6 @@ from hilum.revalidation.service import Totals, Use
 from hilum.review import jobs as review
 from hilum.review.looking import look_at
 from hilum.review.models import CHECK_EVERY, CLOCKS_EVERY, LOOK_BYTES, LOOK_WITHIN
-from hilum.rollouts import jobs as rollouts
-from hilum.rollouts.models import ROLLOUT_EVERY
 from hilum.snapshots import live as own_hospitals
 from hilum.snapshots import service as snapshots
 from hilum.web.urls import Urls
@@ -115,7 +113,6 @@ def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
         Job("friction", FOLLOW_EVERY, lambda job_lease: follow_vendors(job_lease, settings)),
         Job("revalidation", RUN_EVERY, lambda job_lease: revalidate_apps(job_lease, settings)),
         Job("review_clocks", CLOCKS_EVERY, update_review_clocks),
-        Job("rollouts", ROLLOUT_EVERY, lambda job_lease: advance_rollouts(job_lease, settings)),
         Job("purge", PURGE_EVERY, lambda job_lease: purge(job_lease, settings)),
         Job("snapshots", SNAPSHOTS_EVERY, lambda job_lease: remove_snapshots(job_lease, settings)),
         Job("retention", RETAIN_EVERY, lambda job_lease: retain(job_lease, settings)),
@@ -204,11 +201,6 @@ def _run_waiting(job_lease: JobLease, settings: Settings) -> None:
         lambda: _may_continue(job_lease),
     ):
         pass
-
-
-def advance_rollouts(job_lease: JobLease, settings: Settings) -> None:
-    """Advance the rollout of the rule book in progress, or take it back."""
-    rollouts.run(job_lease, lambda: _decisions(job_lease, settings), job_lease.uow.clock.now())
 
 
 def advance_departures(job_lease: JobLease) -> None:

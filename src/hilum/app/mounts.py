@@ -22,7 +22,7 @@ from hilum.audit import live as journals
 from hilum.audit import routes as audit
 from hilum.audit import service as audited
 from hilum.audit.journal_records import AccessReader
-from hilum.audit.models import Anchored
+from hilum.audit.models import Anchored, CountedTraffic
 from hilum.audit.reader_slots import CONSOLES, HISTORIES, REPORTS, VENDORS, ReaderSlots
 from hilum.audit.recorded_reads import RecordedReads
 from hilum.backchannel import routes as backchannel
@@ -106,7 +106,6 @@ from hilum.revalidation import service as revalidated
 from hilum.revalidation.service import Use
 from hilum.review import routes as review
 from hilum.review.service import barred, reasons_of
-from hilum.rollouts import routes as rollouts
 from hilum.signin import routes as signin
 from hilum.signin.forbidden import Forbidden
 from hilum.snapshots import routes as snapshots
@@ -234,7 +233,6 @@ def consoles(
 ) -> console_ports.Ports:
     """Build the consoles' ports, for what they read beside the rooms' services. ``journal``: the folder of the journals and the database."""
     runs = evidence_ports(kit, reader, faults, furnisher)
-    used = partial(installed.were_used, permits=partial(journals.read_permits, *journal))
     return console_ports.Ports(
         criteria=partial(revalidated.view_service, use=counted_calls(journal)),
         recorded=RecordedReads(kit.uow, CONSOLES).run,
@@ -259,8 +257,7 @@ def consoles(
         accept_version=lambda ctx, installation, digest: versions.accept(
             ctx, AcceptOrder(installation, digest)
         ),
-        acts=acts(by_mail, used),
-        used=used,
+        acts=acts(by_mail),
         by_mail=by_mail,
         providers=console_ports.Providers(
             try_out=lambda found, allowed, returns_to: trial.try_out(
@@ -363,6 +360,7 @@ def api(site: Site) -> App:
         permits,
         site.at_stop.append,
         calls=partial(journals.read_calls, site.settings.journal_dir, site.settings.database_url),
+        traffic=partial(journals.read_traffic, site.settings.journal_dir, site.settings.database_url),
         domain_checker=DomainChecker(site.fetcher, records=TxtRecords()),
         providers=_providers(site),
         mails_links=bool(site.settings.smtp.host),
@@ -471,6 +469,7 @@ def control_plane(
     at_stop: Callable[[Callable[[], None]], None] = lambda _: None,
     *,
     calls: ReadCalls,
+    traffic: CountedTraffic,
     domain_checker: DomainChecker,
     providers: Providers,
     mails_links: bool,
@@ -490,15 +489,13 @@ def control_plane(
     )
     problems.install(app)
     by_mail = LinkMail(kit.urls.enrol, mails_links)
-    used = partial(installed.were_used, permits=permits)
     unused = partial(installed.unused_scopes, permits=permits)
     routers = (
         identity.api(kit, seal, add_facility),
-        policies.api(kit, used),
+        policies.api(kit, traffic),
         dryruns.api(kit, permits, calls),
         departures.api(kit),
         drills.api(kit, lambda query: reader().window(query)),
-        rollouts.api(kit),
         registry.api(kit, ended=ask_of_app, barred=barred),
         app_edit_routes.api(kit, barred),
         _calls(kit, reader),
@@ -523,7 +520,7 @@ def control_plane(
         enrolment.api(kit, by_mail, consent.set_charts),
         federation.api(kit, providers, tokens.revoke_person, loopback=private_urls),
         membership.api(kit, by_mail),
-        approvals.api(kit, acts(by_mail, used)),
+        approvals.api(kit, acts(by_mail)),
         histories.api(kit, lambda query: reader().page(query), ReaderSlots(HISTORIES).held),
         audit.api(kit, reader, at_stop=at_stop, background=explaining.explain),
         hold_routes.api(kit, was_tenant),

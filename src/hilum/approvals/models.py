@@ -37,8 +37,6 @@ class ApprovalKind(StrEnum):
     """A new secret of such a client."""
     POLICY = "policy"
     """A rule book that allows something new."""
-    ROLLOUT = "rollout"
-    """A rule book that allows something new, in rings of hospitals."""
     OVERRIDE = "override"
     """A rule of the rule book that is set aside for one app."""
     EXCEPTION = "exception"

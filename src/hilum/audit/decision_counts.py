@@ -435,10 +435,10 @@ class DecisionCounts:
         return self._database.read(lambda tx: list(read_used(tx, clients, since)))
 
     def traffic(
-        self, since: datetime, until: datetime, *, tenants: Collection[str], beside: bool = False
+        self, since: datetime, until: datetime, tenants: Collection[str] | None
     ) -> dict[str, Traffic]:
-        """Return the traffic of each app at some tenants, or with ``beside`` at all others, by slots of ten minutes."""
-        verb = partial(decision_slots.read, since=since, until=until, tenants=tenants, beside=beside)
+        """Return the traffic of each app at some tenants, or with None at all, by slots of ten minutes."""
+        verb = partial(decision_slots.read, since=since, until=until, tenants=tenants)
         with lanes.using(Lane.OWN):
             return self._database.read(verb)
 

@@ -1,7 +1,7 @@
 """Traffic by ten minutes: how many decisions about an app at a tenant were refused, and how long the answers of the others took.
 
-Counted beside the counts by day, in the same transaction and so exactly once, and kept for days only: a rollout of the rule book is
-judged by them.
+Counted beside the counts by day, in the same transaction and so exactly once, and kept for days only: who puts a version of the rule book
+in force everywhere sees by them what it did at chosen hospitals.
 """
 
 from bisect import bisect_left
@@ -71,7 +71,7 @@ _NO_RULE_BOOKS = frozenset(
 
 def is_counted(access: Access) -> bool:
     """Check whether a decision says anything of a rule book. A reason that is not known here does."""
-    # Otherwise a kill switch, or an app that sends nonsense, would send a rollout back that takes something away from it.
+    # Otherwise a kill switch, or an app that sends nonsense, would speak against a version that takes something away from it.
     return access.reason not in _NO_RULE_BOOKS
 
 
@@ -92,17 +92,18 @@ def save(tx: Connection, new: Counter[Key]) -> None:
 
 
 def read(
-    tx: Connection, since: datetime, until: datetime, *, tenants: Collection[str], beside: bool
+    tx: Connection, since: datetime, until: datetime, tenants: Collection[str] | None
 ) -> dict[str, Traffic]:
-    """Return the traffic of each app at some tenants, or with ``beside`` at all others, in the slots from one moment's to before another's."""
+    """Return the traffic of each app at some tenants, or with None at all, in the slots from one moment's to before another's."""
     query = (
         select(slots.c.app, slots.c.bucket, func.sum(slots.c.number))
         .where(slots.c.slot >= slot_of(since), slots.c.slot < slot_of(until))
         .group_by(slots.c.app, slots.c.bucket)
     )
-    chosen = slots.c.tenant.not_in(tenants) if beside else slots.c.tenant.in_(tenants)
+    if tenants is not None:
+        query = query.where(slots.c.tenant.in_(tenants))
     found: dict[str, Counter[int]] = {}
-    for app, bucket, number in tx.execute(query.where(chosen)):
+    for app, bucket, number in tx.execute(query):
         found.setdefault(app, Counter())[bucket] = int(number)
     places = range(len(LATENCY_EDGES_MS) + 1)
     return {

@@ -438,10 +438,8 @@ class UnauthenticatedRefusals:
     def flush(self) -> list[Access]:
         """Return the counted records, and reset the counts."""
         last_of_each, self._last = self._last, {}
-        return [
-            replace(last_of_each[tenant, network], count=count)
-            for tenant, network, count in self._aggregated.take()
-        ]
+        due = self._aggregated.take()
+        return [replace(last_of_each[tenant, network], count=count) for tenant, network, count in due]
 
 
 @dataclass(frozen=True, slots=True)
@@ -564,10 +562,12 @@ def read_places(
     return [] if counts is None else counts.places(clients, since, kinds)
 
 
-def read_traffic(directory: Path, database_url: str, since: datetime, until: datetime) -> dict[str, Traffic]:
-    """Return the traffic of each app at all tenants, in slots of ten minutes, as far as it is counted."""
+def read_traffic(
+    directory: Path, database_url: str, since: datetime, until: datetime, tenants: Collection[str] | None
+) -> dict[str, Traffic]:
+    """Return the traffic of each app at some tenants, or with None at all, in slots of ten minutes, as far as it is counted."""
     counts = find_counts(database_url, directory)
-    return {} if counts is None else counts.traffic(since, until, tenants=(), beside=True)
+    return {} if counts is None else counts.traffic(since, until, tenants)
 
 
 def read_calls(

@@ -1,6 +1,6 @@
 """Values of the record: events of the control plane, accesses at the gateway, checkpoints, holds, and queries over them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -82,7 +82,7 @@ COUNTED_FOR = timedelta(days=91)
 """How long decisions are counted by day: the 90 days that a dry run of the rule book replays (C208), and the day that it begins in."""
 SLOT = timedelta(minutes=10)
 SLOTS_KEPT = timedelta(days=30)
-"""How long traffic is kept by ten minutes: longer than a ring of a rollout dwells, and a week before it (C218)."""
+"""How long traffic is kept by ten minutes: three weeks at the first hospitals of a version, and the week before (C218)."""
 SERVICE_SLOTS_KEPT = timedelta(hours=3)
 """How long the service of apps is kept by ten minutes: alerts judge the last hour, and each run goes over all that is kept."""
 TENANTS_READ = 1_000
@@ -498,14 +498,14 @@ class Traffic:
         """How many there were."""
         return self.refused + self.answered
 
-    def slower_than(self, bucket: int) -> int:
-        """Return how many were permitted and took longer than a bucket's edge."""
-        return sum(self.permitted[bucket + 1 :])
-
     def __add__(self, other: "Traffic") -> "Traffic":
         """Return both together."""
         permitted = tuple(map(sum, zip(self.permitted, other.permitted, strict=True)))
         return Traffic(self.refused + other.refused, permitted)
+
+
+CountedTraffic = Callable[[datetime, datetime, Collection[str] | None], Mapping[str, Traffic]]
+"""Reads the traffic of each app between two moments at some tenants, or with None at all (``live.read_traffic``)."""
 
 
 @dataclass(frozen=True, slots=True)

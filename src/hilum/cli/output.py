@@ -48,7 +48,6 @@ LISTED_BY: Mapping[str, str] = MappingProxyType(
         "policy_not_found": "hilum policy list",
         "provider_not_found": "hilum idp list",
         "request_not_found": "hilum request list --own",
-        "rollout_not_found": "hilum policy rollouts",
         "session_not_found": "hilum session list",
         "submission_not_found": "hilum review list",
         "switch_not_found": "hilum switch list",

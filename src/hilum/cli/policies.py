@@ -7,7 +7,7 @@ from typing import Any
 import click
 import orjson
 
-from hilum.cli import api, dry_runs, overrides, rollouts, tiers
+from hilum.cli import api, dry_runs, overrides, tiers
 from hilum.cli.named import TENANT
 from hilum.cli.output import MISUSED, REFUSED, as_json, refuse
 from hilum.cli.resources import json_option, show, show_done, show_one
@@ -49,9 +49,6 @@ for command in (
     overrides.end_override,
     tiers.exceptions,
     tiers.end_exception,
-    rollouts.rollout,
-    rollouts.rollouts,
-    rollouts.stop_rollout,
 ):
     policy.add_command(command)
 
@@ -286,10 +283,27 @@ def apply_version(
 
     \b
     Example:
-      hilum policy apply 4 --reason "the trial went well"
+      hilum policy apply 4 --reason "no more refusals at the first hospitals"
     """
     current = api.call("GET", "/policies")
     _apply(version, tenants, reason, current, emergency=emergency, json_=json_)
+
+
+@policy.command("refusals")
+@click.argument("version", type=click.IntRange(1))
+@json_option
+def show_refusals(version: int, *, json_: bool) -> None:
+    r"""Show how many decisions were refused at the hospitals that have a version first, in the week before they had it and since.
+
+    \b
+    Example:
+      hilum policy refusals 4
+    """
+    found = _refusals(version)
+    if json_:
+        as_json(found)
+    else:
+        click.echo(found["sentence"] or f"No hospital has version {version} before it is everywhere.")
 
 
 @policy.command("rollback")
@@ -394,7 +408,14 @@ def _apply(
     # Where what is in force cannot be read there is nothing to compare with.
     elif not current["fault"]:
         dry_runs.ensure(version, current["last"], shown=not json_)
+    if not tenants and not json_ and (sentence := _refusals(version)["sentence"]):
+        click.secho(sentence, fg="yellow", err=True)
     show_done(api.call("POST", "/policies/applications", body), json_=json_)
+
+
+def _refusals(version: int) -> dict[str, Any]:
+    found: dict[str, Any] = api.call("GET", f"/policies/versions/{version}/refusals")
+    return found
 
 
 def _number(text: str) -> int:

@@ -181,13 +181,8 @@ def show_approval(found: dict[str, Any], *, json_: bool) -> None:
     if json_:
         as_json(found)
         return
-    # Imported here: other commands start without the rooms of the rule book.
-    from hilum.rollouts.policy import order_in_words
-
     order = dict(found["order"])
     allows = order.pop("allows", [])
-    if found["kind"] == "rollout":
-        order = order_in_words(order)
     before = found.get("before") or {}
     rest = {name: value for name, value in found.items() if name not in {"order", "before"}}
     # Each field on a line of its own, and all of them: what is not seen would be agreed to unseen.

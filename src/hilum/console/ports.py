@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from hilum.approvals.service import Acts
-from hilum.audit.models import AccessPage, AccessQuery, Anchored, Event, Explanation, Traffic
+from hilum.audit.models import AccessPage, AccessQuery, Anchored, CountedTraffic, Event, Explanation
 from hilum.controls.models import Target
 from hilum.dryruns.models import NarrowingTrial, ObservedCount, Tried
 from hilum.enrolment.models import LinkMail
@@ -17,7 +17,7 @@ from hilum.federation.models import Provider, Trial
 from hilum.infra.context import Context, Trace
 from hilum.installations.models import ScopeComparison
 from hilum.kernel.actor import Actor
-from hilum.kernel.ids import AppId, TenantId, VendorId
+from hilum.kernel.ids import AppId, VendorId
 from hilum.kernel.pages import PageQuery
 from hilum.pictures.models import Picture
 from hilum.registry.models import App, HeldEdit
@@ -102,7 +102,7 @@ class Ports:
     recorded: Recorded
     accesses: Callable[[AccessQuery], AccessPage]
     explain: Callable[[Context, str], tuple[Explanation, Event]]
-    traffic: Callable[[datetime, datetime], Mapping[str, Traffic]]
+    traffic: CountedTraffic
     nodes: Callable[[Context], list[Node]]
     preview: Callable[[Context, Target], Preview]
     compare_scopes: Callable[[Context, AppId, int], ScopeComparison]
@@ -124,7 +124,6 @@ class Ports:
     ended: Callable[[Context, AppId, str], None]
     at_stop: Callable[[Callable[[], None]], None]
     criteria: Callable[[Context, AppId], Sequence[CriterionResult]]
-    used: Callable[[Context, frozenset[str], TenantId, datetime], bool]
     anchored: Callable[[], Sequence[Anchored]] = tuple
     health: Callable[[], Health] = unknown_health
     generation: Callable[[], object] = object

@@ -337,20 +337,6 @@ def stop_among(
     return None
 
 
-def ends_of_stops(index: SwitchIndex, targets: Iterable[Target]) -> list[datetime]:
-    """Return when full stops on the targets ended, including those that expired and are not settled yet. A reopened tenant is treated as having been stopped."""
-    found = []
-    for target in targets:
-        ended = index.not_issued_before.get(target)
-        found += [] if ended is None else [ended]
-        found += [
-            switch.expires_at
-            for switch in index.engaged.get(target, ())
-            if switch.mode is Mode.FULL_STOP and switch.expires_at is not None
-        ]
-    return found
-
-
 def launches_stopped(index: SwitchIndex, subject: Subject, now: datetime) -> Switch | None:
     """Return the switch that stops new launches of a subject; None if there is none."""
     return switch_among(index, _touched(index, subject), now, LAUNCHES_STOPPED)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from hilum.agreements import service as agreements
 from hilum.audit import service as audit
@@ -14,9 +14,7 @@ from hilum.disposals import service as disposals
 from hilum.identity import service as identity
 from hilum.identity.models import Facility, NewFacility, Tenant
 from hilum.identity.policy import is_member, is_open_to
-from hilum.infra import lanes
 from hilum.infra.context import Context
-from hilum.infra.lanes import Lane
 from hilum.installations import answering, completeness, policy, store
 from hilum.installations.adding import add, audited
 from hilum.installations.answering import UnansweredService, list_unanswered
@@ -430,19 +428,6 @@ def compare_scopes(
         proposal=proposal,
         narrow_to=narrow_to,
     )
-
-
-def were_used(
-    ctx: Context, categories: frozenset[str], tenant: TenantId, since: datetime, *, permits: Permits
-) -> bool:
-    """Check whether an app of some categories (empty: of any) was permitted anything at a tenant since a moment, as far as it is counted."""
-    apps = registry.read_apps(ctx, store.list_apps_at(ctx.tx, tenant))
-    concerned = [app.id for app in apps.values() if not categories or app.category in categories]
-    found = clients.facts_of_apps(ctx, concerned)
-    of = [client.id for each in found.values() for client in each]
-    # In connections of its own: whoever asks may hold one of the control plane's for a write.
-    with lanes.using(Lane.OWN):
-        return any(each.last >= since for each in permits(of, since, tenant))
 
 
 def _place_faults(

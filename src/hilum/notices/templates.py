@@ -289,7 +289,7 @@ BOOK_CHANGES = Template(
     (
         "A version of the platform's rule book changes what apps may do at your hospital, from {since} at the earliest.",
         "Until then nothing changes. What an app has now: hilum app scopes APP. If this is wrong, ask the platform's staff before that day.",
-        "This mail is sent once about it. A version that is rolled out in rings reaches your hospital only if it does no harm elsewhere; another mail will say when.",
+        "This mail is sent once about it.",
     ),
     BOOK_CHANGED.fields,
     BOOK_CHANGED.shown,

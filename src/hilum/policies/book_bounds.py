@@ -1,26 +1,18 @@
-"""Settings of a rule book for all apps: how it changes, how long exceptions last, how places are shared. Pure."""
+"""Settings of a rule book for all apps: how long exceptions last, how places are shared. Pure."""
 
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
-from hilum.policies.models import ALL_PLACES, Book, Rollout, TrafficClass, Widening, WideningSeverity
+from hilum.policies.models import ALL_PLACES, Book, TrafficClass, Widening, WideningSeverity
 from hilum.policies.tables import Table, duration_text
 
 LONGEST_BOUND = timedelta(days=366)
 """The longest that any book may let overrides and exceptions last."""
-SOAK_BOUND = timedelta(days=90)
 SHARE_LEAST, SHARE_MOST = 10, 100
 """With less than the least share a class could not work at all; an app that may not act has no cell."""
 _CLASSES = tuple(TrafficClass)
-
-
-def read_rollout(table: Table) -> Rollout:
-    """Read how changes of a book reach everybody."""
-    found = Rollout(table.duration("soak", SOAK_BOUND))
-    table.close()
-    return found
 
 
 def read_longest(top: Table, name: str) -> timedelta:

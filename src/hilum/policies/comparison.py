@@ -440,12 +440,6 @@ def _levels_loosened(before: Book, after: Book) -> Iterator[Widening]:
 
 
 def _process_loosened(before: Book, after: Book) -> Iterator[Widening]:
-    if after.rollout.soak < before.rollout.soak:
-        sentence = (
-            f"Changes reach everybody after {duration_text(after.rollout.soak)}"
-            f" instead of {duration_text(before.rollout.soak)}."
-        )
-        yield Widening("rollout.soak", sentence, WideningSeverity.PROOF)
     kept = {pack.name: pack for pack in after.packs}
     for pack in before.packs:
         if kept.get(pack.name) != pack:

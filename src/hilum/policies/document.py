@@ -12,7 +12,7 @@ from datetime import date
 from typing import Any
 
 from hilum.controls.models import BURST_BOUND, RATE_BOUND_PER_S, RATE_LEAST_PER_S, Quota
-from hilum.policies.book_bounds import read_longest, read_rollout, read_shares
+from hilum.policies.book_bounds import read_longest, read_shares
 from hilum.policies.criteria import read_criteria
 from hilum.policies.criteria_models import LATENCY_BOUND_MS
 from hilum.policies.exception_models import Autonomy, Population
@@ -121,7 +121,8 @@ def read_stored(document: object, digest: str) -> tuple[Book | None, tuple[Fault
         return None, (
             Fault("format", "format_newer", f"It is of format {written}, and this release reads {FORMAT}."),
         )
-    for name in ("format", "compatible_from"):
+    # ``rollout`` stated how long a trial lasts, which no longer counts (ADR 161).
+    for name in ("format", "compatible_from", "rollout"):
         top.skip(name)
     book = _book(top, written)
     newer = written > FORMAT
@@ -145,7 +146,6 @@ def _book(top: Table, written: int) -> Book:
         tier_rules=(),
         regulated_lane=tuple(_step(table) for table in top.tables("regulated_lane")),
         packs=tuple(_pack(table) for table in top.tables("packs", optional=True)),
-        rollout=read_rollout(top.table("rollout")),
         products={name: _product(table, name) for name, table in top.named("scopes")}
         if with_products
         else None,

@@ -371,13 +371,6 @@ class JurisdictionPack:
 
 
 @dataclass(frozen=True, slots=True)
-class Rollout:
-    """``soak``: how long a change that allows anything new is in force at some tenants before it may be everywhere (C218)."""
-
-    soak: timedelta
-
-
-@dataclass(frozen=True, slots=True)
 class Lowering:
     """That a version of an app in a category is treated as of this tier, as long as no other rules than these raise it above (C19)."""
 
@@ -403,7 +396,6 @@ class Book:
     tier_rules: tuple[TierRule, ...]
     regulated_lane: tuple[LaneStep, ...]
     packs: tuple[JurisdictionPack, ...]
-    rollout: Rollout
     digest: str = ""
     products: Mapping[str, ScopeProduct] | None = None
     custom_scopes_at_most: int = 0
@@ -585,5 +577,5 @@ class Change:
 
 NO_QUOTA = Quota(RATE_LEAST_PER_S, 1)
 """The quota of an app without a cell: it gets nothing, and its requests are limited."""
-NO_BOOK = Book("", "", {}, {}, {}, {}, {}, (), (), (), Rollout(timedelta(0)))
+NO_BOOK = Book("", "", {}, {}, {}, {}, {}, (), (), ())
 """The book that allows nothing."""

@@ -39,7 +39,6 @@ def render(book: Book) -> dict[str, Any]:
         "placements": dict(book.placements),
         "scenarios": dict(book.scenarios),
         "evidence": dict(book.evidence),
-        "rollout": {"soak": duration_text(book.rollout.soak)},
         "custom_scopes_at_most": book.custom_scopes_at_most,
         "scopes": {each.name: _rendered_product(each) for each in (book.products or {}).values()},
         "regulated_lane": [

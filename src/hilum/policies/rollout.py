@@ -1,10 +1,10 @@
 """Which version is in force where, and what putting another one in force takes. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 
 from hilum.controls.policy import administers
-from hilum.identity.models import StaffRole
+from hilum.identity.models import StaffRole, Tenant
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import TenantId
 from hilum.kernel.limits import too_many
@@ -89,39 +89,23 @@ def new_access(
     return most_severe_first(each for number in replaced for each in widenings(books[number], after))
 
 
-def tried_since(
-    version: int,
-    applications: Iterable[Application],
-    works_since: Mapping[TenantId, datetime],
-    soak: timedelta,
-    now: datetime,
+def first_at(
+    version: int, applications: Iterable[Application], tenants: Collection[Tenant]
 ) -> dict[TenantId, datetime]:
-    """Return the tenants that have worked with a version for long enough to be its trial, each with since when (C218).
+    """Return the hospitals that have a version before it is everywhere, each with since when (C218).
 
-    Without interruption, and from then until now: at the same tenant, since the application that put it there, and since the tenant works.
-    ``applications``: those since the last one that was everywhere. ``works_since``: the tenants that work now, and since when. ``soak``:
-    how long, by the book that is in force everywhere.
+    A closed hospital does not count, nor a synthetic one unless all are. ``applications``: since the last one that was everywhere, oldest first.
     """
     since: dict[TenantId, datetime] = {}
     for each in applications:
-        for tenant in each.tenants or tuple(since):
-            if each.version == version and each.tenants:
+        for tenant in each.tenants:
+            if each.version == version:
                 since.setdefault(tenant, each.applied_at)
             else:
                 since.pop(tenant, None)
-    begun = {tenant: max(at, works_since[tenant]) for tenant, at in since.items() if tenant in works_since}
-    return {tenant: at for tenant, at in begun.items() if at + soak <= now}
-
-
-def categories_of(new: Iterable[Widening]) -> frozenset[str]:
-    """Return the categories whose apps alone may do more by some widenings; empty if apps of any category may."""
-    found: set[str] = set()
-    for path in (path for each in new for path in each.path.split(", ")):
-        part, _, rest = path.partition(".")
-        if part != "categories" or not rest:
-            return frozenset()
-        found.add(rest.partition(".")[0])
-    return frozenset(found)
+    all_synthetic = all(each.sandbox for each in tenants)
+    working = {each.id for each in tenants if each.active and (all_synthetic or not each.sandbox)}
+    return {tenant: at for tenant, at in since.items() if tenant in working}
 
 
 def tenants_fault(tenants: tuple[TenantId, ...], bound: int) -> str:

@@ -11,10 +11,12 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 
 from hilum.approvals.models import Asked
+from hilum.audit.models import CountedTraffic
 from hilum.infra.context import Context
 from hilum.kernel.ids import TenantId
 from hilum.policies import observation, requirements, service
 from hilum.policies.exception_models import Autonomy, ExceptionKind, PolicyException, Population
+from hilum.policies.first_hospitals import Refusals
 from hilum.policies.models import (
     LIST_BOUND,
     NAMES_BOUND,
@@ -30,7 +32,6 @@ from hilum.policies.models import (
     Version,
 )
 from hilum.policies.override_models import Override
-from hilum.policies.trials import Used
 from hilum.web.api import (
     Id,
     Line,
@@ -105,6 +106,22 @@ class ValidationShown(BaseModel):
     valid: bool
     digest: str
     faults: tuple[FaultShown, ...]
+
+
+class CountShown(Shown):
+    """Decisions, and how many of them were refused."""
+
+    decided: int
+    refused: int
+
+
+class RefusalsShown(BaseModel):
+    """``at``: since when each hospital has the version; empty if none has it first. ``before``: null if it is no longer counted."""
+
+    at: dict[str, datetime] = {}
+    before: CountShown | None = None
+    since: CountShown | None = None
+    sentence: str = ""
 
 
 class ChangeShown(Shown):
@@ -322,10 +339,10 @@ class EndAsked(Strict):
     reason: Prose
 
 
-def api(kit: Kit, used: Used) -> APIRouter:
-    """Build the API routes of the rule book. ``used``: whether apps were used where a version is tried."""
+def api(kit: Kit, traffic: CountedTraffic) -> APIRouter:
+    """Build the API routes of the rule book."""
     router = api_router(kit, "policies")
-    _in_force(router, kit, used)
+    _in_force(router, kit, traffic)
     for part in (_versions, _overrides, _exceptions, _questions):
         part(router, kit)
     return router
@@ -373,7 +390,19 @@ def _number(found: Version | Application) -> str:
     return str(found.number)
 
 
-def _in_force(router: APIRouter, kit: Kit, used: Used) -> None:
+def _refusals_shown(found: Refusals | None) -> RefusalsShown:
+    if found is None:
+        return RefusalsShown()
+    before = None if found.before is None else CountShown.model_validate(found.before)
+    return RefusalsShown(
+        at={str(tenant): since for tenant, since in found.at.items()},
+        before=before,
+        since=CountShown.model_validate(found.since),
+        sentence=found.in_words(),
+    )
+
+
+def _in_force(router: APIRouter, kit: Kit, traffic: CountedTraffic) -> None:
     @router.get("/policies", openapi_extra=READERS)
     async def in_force(request: Request) -> InForceShown:
         """Show which version is in force everywhere, at which hospitals another one is, and what is observed until when."""
@@ -392,6 +421,12 @@ def _in_force(router: APIRouter, kit: Kit, used: Used) -> None:
         found = await run_read(kit, request, partial(service.list_applications, page=query.page))
         return page_of(found, ApplicationShown.model_validate, query, key=_number)
 
+    @router.get("/policies/versions/{number}/refusals", openapi_extra=STAFF)
+    async def view_refusals(request: Request, number: Number) -> RefusalsShown:
+        """Count the decisions refused at the hospitals that have a version before it is everywhere: in the week before they had it, and since."""
+        verb = partial(service.view_refusals, version=number, traffic=traffic)
+        return _refusals_shown(await run_read(kit, request, verb))
+
     @router.post(
         "/policies/applications",
         status_code=201,
@@ -402,14 +437,13 @@ def _in_force(router: APIRouter, kit: Kit, used: Used) -> None:
     async def apply(request: Request, body: ApplyAsked) -> object:
         """Put a version in force, also an earlier one. What allows something new waits for a second person (202).
 
-        It is everywhere only after a trial at a hospital, for the time that the book says (409 too_soon_everywhere), while an app that it
-        concerns was used there (409 trial_unused).
+        That must be in force at some hospital before it is everywhere (409 too_soon_everywhere).
         """
         tenants = tuple(map(TenantId, body.tenants))
         order = ApplyOrder(body.version, tenants, body.after, body.reason, body.emergency)
         # Two large books take a while to compare, which must not delay other writers.
         await run_read(kit, request, partial(service.prepare, order=order))
-        done = await run_write(kit, request, partial(service.apply, order=order, used=used))
+        done = await run_write(kit, request, partial(service.apply, order=order))
         return waits(done) if isinstance(done, Asked) else done
 
 

@@ -1,15 +1,14 @@
 """Adding versions of the rule book, putting them in force and taking them back; the books in force."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from hilum.approvals.models import Act, Approval, ApprovalKind, Asked, CarriedOut
 from hilum.audit import service as audit
-from hilum.audit.models import Event
+from hilum.audit.models import CountedTraffic, Event
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor
@@ -19,7 +18,17 @@ from hilum.kernel.lists import and_more
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
-from hilum.policies import allowances, chain, jurisdictions, loading, overrides, rollout, store, verification
+from hilum.policies import (
+    allowances,
+    chain,
+    first_hospitals,
+    jurisdictions,
+    loading,
+    overrides,
+    rollout,
+    store,
+    verification,
+)
 from hilum.policies.admission import admit
 from hilum.policies.allowance_store import W
 from hilum.policies.comparison import changes, digest_of, observe_faults, widenings
@@ -44,6 +53,7 @@ from hilum.policies.exceptions import (
     live_exceptions,
     require_exception,
 )
+from hilum.policies.first_hospitals import Refusals, needs_hospitals_first, require_first
 from hilum.policies.history import succession
 from hilum.policies.in_force import PolicyFacts, as_of
 from hilum.policies.jurisdictions import PackStanding
@@ -74,7 +84,6 @@ from hilum.policies.products import custom_finding, notice_faults
 from hilum.policies.rollout import may_change, may_read
 from hilum.policies.shipped import shipped_book
 from hilum.policies.soundness import pack_faults
-from hilum.policies.trials import Used, in_rings, never_used, require_trial
 
 __all__ = [
     "PackStanding",
@@ -97,6 +106,7 @@ __all__ = [
     "live_overrides",
     "may_change",
     "may_read",
+    "needs_hospitals_first",
     "next_dry_run",
     "require_exception",
     "save_progress",
@@ -259,10 +269,20 @@ def in_force(ctx: Context) -> CurrentVersions:
 
 def list_applications(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Application]:
     """List when which version was put in force where, newest first; for the platform's staff. Raises NotPermitted."""
+    _require_staff(ctx)
+    return store.list_applications(ctx.tx, page)
+
+
+def view_refusals(ctx: Context, version: int, traffic: CountedTraffic) -> Refusals | None:
+    """Return how many decisions were refused at the hospitals that have a version first; None if none has it. Raises NotPermitted."""
+    _require_staff(ctx)
+    return first_hospitals.view_refusals(ctx, version, traffic)
+
+
+def _require_staff(ctx: Context) -> None:
     if not ctx.actor.is_platform:
         detail = not_shown("where rule books are in force", Readers.STAFF).detail
         raise _refusal(ctx, "policies.version.read", "not_permitted", detail)
-    return store.list_applications(ctx.tx, page)
 
 
 def newest_head(ctx: Context) -> tuple[int, str] | None:
@@ -298,13 +318,13 @@ def _with_fault(ctx: Context, found: loading.Applied) -> CurrentVersions:
 # --- putting a version in force ------------------------------------------------------------------------------------------------
 
 
-def apply(ctx: Context, order: ApplyOrder, used: Used = never_used) -> Application | Asked:
+def apply(ctx: Context, order: ApplyOrder) -> Application | Asked:
     """Put a version in force, or ask for a second person if it allows anything that is not allowed there now.
 
-    Going back to an earlier version is the same, but that an author takes back their own narrowing alone. Raises NotPermitted, NotFound, Invalid, Conflict (something was applied meanwhile, or
-    the version would reach everybody too soon, it had no dry run), Unavailable (too many requests wait).
+    Going back to an earlier version is the same, but that an author takes back their own narrowing alone. Raises NotPermitted, NotFound, Invalid,
+    Conflict (something was applied meanwhile, the version is at no hospital yet, or it had no dry run), Unavailable (too many requests wait).
     """
-    new = _judged(ctx, order, used)
+    new = _judged(ctx, order)
     if new and ctx.actor.acts_alone:
         detail = "This allows something new, which takes two people of the staff. Use the API."
         raise _refusal(ctx, APPLY_ACTION, "takes_two_people", detail)
@@ -319,13 +339,13 @@ def apply(ctx: Context, order: ApplyOrder, used: Used = never_used) -> Applicati
         "version": order.version,
         "tenants": list(order.tenants),
         "reason": order.reason,
-        **shown(new, run),
+        **_shown(new, run),
     }
     act = Act(ApprovalKind.POLICY, None, str(order.version), asked, _before(ctx))
     return Asked(identity.ask(ctx, act))
 
 
-def shown(new: tuple[Widening, ...], run: DryRun | None) -> dict[str, Any]:
+def _shown(new: tuple[Widening, ...], run: DryRun | None) -> dict[str, Any]:
     """Return what the second person sees: all that is newly allowed with its digest, and the dry run with that of its result."""
     return {
         "allows": [f"{each.path}: {each.sentence}" for each in new],
@@ -379,14 +399,14 @@ def _order(act: Act) -> ApplyOrder:
     )
 
 
-def _carry_out(ctx: Context, approval: Approval, asker: Actor, *, used: Used) -> CarriedOut:
+def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     act, as_asker = approval.act, ctx.as_actor(asker)
     identity.require_unchanged(act, _before(as_asker))
     order = _order(act)
     # Another release may find something else in the same two books than was shown.
-    new = _judged(as_asker, order, used)
+    new = _judged(as_asker, order)
     run = _dry_run_for(as_asker, order, new)
-    if any(act.order.get(name) != value for name, value in shown(new, run).items()):
+    if any(act.order.get(name) != value for name, value in _shown(new, run).items()):
         detail = "The widenings or the dry run have changed since this was requested. Refuse this, and request it again."
         raise Conflict("target_changed", detail)
     _applied(as_asker, order, agreed_by=str(ctx.actor), run=run)
@@ -398,42 +418,8 @@ def _before(ctx: Context) -> dict[str, Any]:
     return {"application": found.last, "everywhere": found.everywhere}
 
 
-def judge_in_rings(ctx: Context, order: ApplyOrder) -> tuple[tuple[Widening, ...], DryRun | None]:
-    """Check an order that is to be carried out in rings of hospitals, which are its trial; return what it newly allows, and its dry run.
-
-    Raises as ``apply``; Unavailable also where what is in force cannot be read.
-    """
-    new = _judged(ctx, order, in_rings, tries=True)
-    _require_compared(new)
-    return new, _dry_run_for(ctx, order, new)
-
-
-def apply_step(ctx: Context, order: ApplyOrder, *, agreed_by: str, run: DryRun | None) -> Application:
-    """Put a version in force as a step of a rollout, which was agreed to before its first step. Raises as ``apply``."""
-    _require_compared(_judged(ctx, order, in_rings))
-    return _applied(ctx, order, agreed_by=agreed_by, run=run)
-
-
-def roll_back(ctx: Context, order: ApplyOrder) -> Application:
-    """Put in force what was in force before a rollout; for its job, which takes it from the signed plan. Raises Unavailable, Conflict."""
-    assert ctx.actor.acts_alone, "people apply"
-    loading.trusted(ctx)
-    return _applied(ctx, order, agreed_by="")
-
-
-def applications_after(ctx: Context, number: int, bound: int) -> list[Application]:
-    """List the applications since one, oldest first. Raises Unavailable if those in force cannot be trusted."""
-    loading.trusted(ctx)
-    return store.list_applications_after(ctx.tx, number, bound)
-
-
-def _require_compared(new: tuple[Widening, ...]) -> None:
-    if any(each.path == UNREAD for each in new):
-        raise Unavailable(loading.UNREADABLE, new[0].sentence)
-
-
-def _judged(ctx: Context, order: ApplyOrder, used: Used, *, tries: bool = False) -> tuple[Widening, ...]:
-    """Check an order, and return what it newly allows. ``tries``: its trial is still to come."""
+def _judged(ctx: Context, order: ApplyOrder) -> tuple[Widening, ...]:
+    """Check an order, and return what it newly allows."""
     _require_valid(ctx, order)
     found = loading.applied(ctx)
     now_in_force = found.current
@@ -457,9 +443,8 @@ def _judged(ctx: Context, order: ApplyOrder, used: Used, *, tries: bool = False)
         detail = f"At most {IN_FORCE_BOUND} versions are in force at one time. Put one of them in force at more hospitals first."
         raise Conflict("too_many_versions", detail)
     new = rollout.new_access(books, order, now_in_force)
-    if not new or tries or order.tenants or store.was_everywhere(ctx.tx, order.version):
-        return new
-    require_trial(ctx, order, found, books[now_in_force.everywhere], new=new, used=used)
+    if new and not order.tenants:
+        require_first(ctx, order.version, found)
     return new
 
 
@@ -490,7 +475,7 @@ def _replaced(ctx: Context, order: ApplyOrder, found: loading.Applied) -> dict[i
 
 
 def _unread(order: ApplyOrder, error: Unavailable) -> Widening:
-    """Return what is treated as new where nobody can tell what was allowed: everything. It takes two people, and no trial: nothing works."""
+    """Return what is treated as new where nobody can tell what was allowed: everything. It takes two people, and no hospital first: nothing works."""
     sentence = f"What it replaces cannot be read ({error.code}), so everything in version {order.version} is treated as new."
     return Widening(UNREAD, sentence)
 
@@ -589,9 +574,5 @@ def _book_of(found: PolicyFacts, tenant: TenantId | None, now: datetime) -> Book
     return found.everywhere if tenant is None else found.book_at(tenant, now)
 
 
-def carry_out(used: Used) -> dict[ApprovalKind, Callable[[Context, Approval, Actor], CarriedOut]]:
-    """Return what carries out what two people agreed to here."""
-    return {ApprovalKind.POLICY: partial(_carry_out, used=used), ApprovalKind.OVERRIDE: _carry_out_override}
-
-
+CARRY_OUT = {ApprovalKind.POLICY: _carry_out, ApprovalKind.OVERRIDE: _carry_out_override}
 PREPARE = {ApprovalKind.POLICY: _prepare}

@@ -178,12 +178,6 @@ def list_applications(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[Appl
     return [_application(row) for row in tx.execute(query).mappings()]
 
 
-def list_applications_after(tx: Connection, number: int, bound: int) -> list[Application]:
-    """List the applications since one, oldest first."""
-    query = select(applications).where(applications.c.number > number).order_by(applications.c.number)
-    return [_application(row) for row in tx.execute(query.limit(bound)).mappings()]
-
-
 def was_everywhere(tx: Connection, version: int) -> bool:
     """Check whether a version was ever in force everywhere."""
     query = select(applications.c.number).where(

@@ -4,7 +4,7 @@ Owns: which notices are due; who has a scope that ends; how applying a rule book
 and vendors came.
 Must not know: how mail is sent; who may deprecate a scope or apply a book; what ends at the gateway (policies and the rooms that enforce
 it).
-Public verbs: service.step, notify_next, notify_ahead; unused.propose_removal.
+Public verbs: service.step, notify_next; unused.propose_removal.
 Invariants:
 - For each end, a hospital's administrators and a vendor's proved contacts get one mail for each stage (announced; 60, 30 and 7 days before;
   ended), never a second one. A missed stage is not sent late.

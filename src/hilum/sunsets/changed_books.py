@@ -1,4 +1,4 @@
-"""Notify hospitals of what changes for their apps, after another version of the rule book was put in force and before a rollout reaches them (C180)."""
+"""Notify hospitals of what changes for their apps, after another version of the rule book was put in force (C180)."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,7 +18,7 @@ from hilum.policies.models import Book
 from hilum.policies.policy import PolicyFacts, Succession, coming_days, enforced_from
 from hilum.registry import service as registry
 from hilum.sunsets import policy, store
-from hilum.sunsets.models import APPS_READ, PLACES_AT_ONCE, Effect, Phase, UpcomingVersion, Walk
+from hilum.sunsets.models import APPS_READ, PLACES_AT_ONCE, Effect, Phase, Walk
 
 
 def notify_next(ctx: Context) -> bool:
@@ -50,40 +50,6 @@ def _hospitals(ctx: Context, walk: Walk, facts: PolicyFacts) -> Walk:
         if tenant.active and changed.concerns(tenant.id):
             _notify(ctx, tenant, changed, facts)
     return done if len(found) < PLACES_AT_ONCE else replace(walk, after=str(found[-1].id))
-
-
-def notify_ahead(ctx: Context, ahead: UpcomingVersion) -> bool:
-    """Notify the next few hospitals of later rings of what a rollout will change there; return whether there is more to do (C180).
-
-    Each hospital gets one notice, when the rollout has begun. It compares the book in force there now with the version.
-    """
-    walk = store.lock_walk(ctx.tx, store.AHEAD)
-    if walk.key != ahead.rollout:
-        walk = Walk(ahead.rollout)
-    if walk.phase is not Phase.DONE:
-        facts, book = policies.current(ctx), policies.get_version(ctx, ahead.version)[1]
-        found = identity.view_tenants(ctx, PageQuery(walk.after, PLACES_AT_ONCE))
-        for tenant in found:
-            since = ahead.since(tenant.id)
-            before = facts.at.get(tenant.id, facts.everywhere)
-            if tenant.active and since is not None and before != book:
-                _notify_before(ctx, tenant, ahead, since, _effects(ctx, tenant, before, book, facts))
-        done = len(found) < PLACES_AT_ONCE
-        walk = Walk(walk.key, Phase.DONE) if done else replace(walk, after=str(found[-1].id))
-    store.save_walk(ctx.tx, walk, store.AHEAD)
-    return walk.phase is not Phase.DONE
-
-
-def _notify_before(
-    ctx: Context, tenant: Tenant, ahead: UpcomingVersion, since: datetime, effects: Mapping[Effect, list[str]]
-) -> None:
-    event = Event(
-        "policies.rollout.announce",
-        tenant=tenant.id,
-        facts={"rollout": ahead.rollout, "version": ahead.version},
-    )
-    cause = f"{ahead.rollout}/{tenant.id}"
-    _announce(ctx, tenant, effects, event, MailKind.BOOK_CHANGES, cause=cause, since=since)
 
 
 def _notify(ctx: Context, tenant: Tenant, changed: Succession, facts: PolicyFacts) -> None:

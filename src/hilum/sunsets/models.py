@@ -1,11 +1,9 @@
 """Stages before the end of a scope product, and the walks that send notices."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 
-from hilum.kernel.ids import TenantId
 from hilum.kernel.pages import PAGE_BOUND
 from hilum.policies.models import ScopeProduct
 
@@ -58,24 +56,6 @@ class Ending:
 
     product: ScopeProduct
     stage: Stage
-
-
-@dataclass(frozen=True, slots=True)
-class UpcomingVersion:
-    """A version in a rollout, and the earliest day on which it is in force at a hospital of a later ring.
-
-    ``at``: the days of hospitals named by a ring. ``elsewhere``: the day of all others, None if it does not reach them. ``now``: the hospitals of the first ring.
-    """
-
-    rollout: str
-    version: int
-    at: Mapping[TenantId, datetime]
-    elsewhere: datetime | None
-    now: frozenset[TenantId]
-
-    def since(self, tenant: TenantId) -> datetime | None:
-        """Return the earliest day on which it is in force at a hospital; None if it is already, or never will be."""
-        return None if tenant in self.now else self.at.get(tenant, self.elsewhere)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,10 @@ from hilum.policies.policy import PolicyFacts
 from hilum.registry import service as registry
 from hilum.registry.models import Vendor
 from hilum.sunsets import policy, store
-from hilum.sunsets.changed_books import notify_ahead, notify_next
+from hilum.sunsets.changed_books import notify_next
 from hilum.sunsets.models import APPS_READ, PLACES_AT_ONCE, Ending, Phase, Stage, Walk
 
-__all__ = ["notify_ahead", "notify_next"]
+__all__ = ["notify_next"]
 
 
 def step(ctx: Context) -> bool:

@@ -5,8 +5,8 @@ from sqlalchemy import Column, Connection, String, Table, select
 from hilum.infra.db import insert_or_ignore, metadata
 from hilum.sunsets.models import Phase, Walk
 
-ENDS, BOOKS, AHEAD = "walk", "books", "ahead"
-"""The walks about scopes that end, about applications of the rule book, and about rollouts, before their later rings."""
+ENDS, BOOKS = "walk", "books"
+"""The walks about scopes that end, and about applications of the rule book."""
 
 walks = Table(
     "sunsets_walk",

@@ -169,30 +169,3 @@ def test_going_back_twice_goes_further_back(running: Running, tmp_path: Path) ->
     asked = root.json("policy", "rollback", "--reason", "enough")
     assert asked["approval"]["order"]["version"] == first, "which restores more than is allowed now"
     root.json("approval", "refuse", asked["approval"]["id"])
-
-
-def test_a_version_is_rolled_out_in_rings_listed_and_stopped_by_commands(
-    running: Running, tmp_path: Path
-) -> None:
-    """C218: what only narrows takes one person; a ring that is none, or a plan without rings, is misuse."""
-    root = by(running, "admin.ferro", tmp_path)
-    book = written(tmp_path, {f"{CELL}.quota": {"burst": 97}, **made_from(root)}, "rings.json")
-    version = root.json("policy", "publish", book, "--tenant", "general", "--reason", "a trial")["version"]
-    order = ("policy", "rollout", str(version), "--reason", "in rings")
-    for wrong in ("children", "=24h", "children=24", "children=1 week"):
-        assert root.hilum(*order, "--ring", wrong).returncode == MISUSED
-    assert root.hilum(*order).returncode == MISUSED
-    root.refuses(*order, "--ring", "children=1min", saying="rollout_invalid")
-
-    begun = root.json(*order, "--ring", "children=24h", "--everywhere", "3d", "--least-decisions", "50")
-
-    assert begun["rings"] == [
-        {"tenants": ["children"], "dwell_s": 86_400},
-        {"tenants": [], "dwell_s": 259_200},
-    ]
-    assert begun["limits"] == {"refused_points": 5, "slow_points": 10, "least_decisions": 50}
-    assert root.json("policy", "show")["in_force"]["at"]["children"] == version
-    assert root.json("policy", "rollouts")[0]["state"] == "running"
-    root.refuses(*order, "--ring", "clinic=24h", saying="rollout_running")
-    stopped = root.json("policy", "stop-rollout", begun["id"], "--reason", "enough")
-    assert (stopped["state"], root.json("policy", "rollouts", begun["id"])["why"]) == ("stopped", "enough")

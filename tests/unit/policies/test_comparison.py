@@ -20,10 +20,8 @@ from hilum.policies.models import (
     ClientAuthentication,
     Tier,
     TrafficClass,
-    Widening,
 )
 from hilum.policies.policy import admit
-from hilum.policies.rollout import categories_of
 from hilum.policies.shipped import shipped_book
 from hilum.policies.tier_changes import TierChanges
 from hilum.standards.smart.scopes import all_covered
@@ -58,7 +56,6 @@ WIDER: list[tuple[dict[str, Any], str]] = [
     ({"categories.games": {"title": "Games", "floor": "low", "open": True, "cells": {}}}, "categories.games"),
     ({"categories.unclassified.open": True}, "categories.unclassified.open"),
     ({"tier_rules.3.tier": "moderate", f"{HIGH_CELL}.scopes": ["user/ServiceRequest.c"]}, "tier_rules.writes-record"),
-    ({"rollout.soak": "1 h"}, "rollout.soak"),
     ({"packs": []}, "packs.us-federal"),
     ({"packs": [], "regulated_lane.0.within_business_days": 11}, "regulated_lane.verify"),
 ]  # fmt: skip
@@ -166,7 +163,6 @@ NARROWER: list[dict[str, Any]] = [
     {"categories.analytics.open": False},
     {"categories.scheduling.floor": "moderate"},
     {"title": "Another", "owner": "Somebody"},
-    {"rollout.soak": "7 d"},
     {"regulated_lane.0.within_business_days": 9},
 ]
 
@@ -503,23 +499,3 @@ def test_comparisons_that_are_kept_are_bounded() -> None:
     assert len(comparison._kept) == comparison.PAIRS_BOUND
     assert (BOOK.digest, "kept-0") not in comparison._kept
     assert (BOOK.digest, f"kept-{comparison.PAIRS_BOUND + 2}") in comparison._kept
-
-
-@pytest.mark.parametrize(
-    ("paths", "categories"),
-    [
-        (["categories.scheduling.cells.low.quota.burst"], {"scheduling"}),
-        (["categories.scheduling.floor, categories.messages.floor"], {"scheduling", "messages"}),
-        (["categories.imaging", "categories.scheduling.open"], {"imaging", "scheduling"}),
-        (["tier_rules.writes"], set()),
-        (["categories.scheduling.open", "scopes.messages"], set()),
-        (["tier_rules.writes, categories.scheduling.floor"], set()),
-        (["categories"], set()),
-        ([], set()),
-    ],
-)
-def test_whose_apps_a_widening_concerns_is_any_ones_unless_it_is_of_categories_alone(
-    paths: list[str], categories: set[str]
-) -> None:
-    """C218: empty means an app of any category."""
-    assert categories_of(Widening(path, "Is new.") for path in paths) == categories

@@ -64,10 +64,10 @@ def test_what_is_rendered_reads_as_the_same_book_and_has_the_same_digest() -> No
 
 
 def test_equal_books_written_differently_have_one_digest() -> None:
-    same = {"rollout.soak": "24 h", f"{LOW}.workflows": ["intake", "appointments"]}
+    same = {"exceptions.longest": "2160 h", f"{LOW}.workflows": ["intake", "appointments"]}
 
     assert book(same).digest == shipped_book().digest
-    assert book({"rollout.soak": "25 h"}).digest != shipped_book().digest
+    assert book({"exceptions.longest": "91 d"}).digest != shipped_book().digest
 
 
 def test_a_cell_has_what_its_base_has_unless_it_says_otherwise() -> None:
@@ -175,7 +175,8 @@ def test_a_class_without_a_share_has_that_of_the_class_above(traffic: Any, share
         ({"regulated_lane.0.requires": [["fee"]]}, ("regulated_lane[0].requires", "word_unknown")),
         ({"packs.0.valid_from": "soon"}, ("packs[0].valid_from", "not_a_date")),
         ({"packs.0.valid_until": "2020-01-01"}, ("packs[0].valid_until", "contradictory")),
-        ({"rollout.soak": "91 d"}, ("rollout.soak", "out_of_range")),
+        ({"rollout": {"soak": "1 d"}}, ("rollout", "unknown")),
+        ({"exceptions.longest": "367 d"}, ("exceptions.longest", "out_of_range")),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_with_its_path_and_code(
@@ -185,7 +186,7 @@ def test_what_is_wrong_is_said_with_its_path_and_code(
 
 
 def test_all_that_is_wrong_is_reported_at_once_and_no_more_than_the_bound() -> None:
-    three = {"title": "", f"{LOW}.lenses": ["financial"], "rollout.soak": "never"}
+    three = {"title": "", f"{LOW}.lenses": ["financial"], "exceptions.longest": "never"}
     many = {f"{LOW}.scopes": [f"user/Nothing{n}.rs" for n in range(FAULTS_BOUND + 20)]}
 
     assert len(faults_of(three)) == 3
@@ -214,7 +215,7 @@ json_values = st.recursive(
     max_leaves=6,
 )
 PLACES = [
-    "title", "base", "base.low", "base.low.quota", "base.low.quota.burst", "base.low.scenarios", "rollout", "workflows", "packs", "packs.0",
+    "title", "base", "base.low", "base.low.quota", "base.low.quota.burst", "base.low.scenarios", "exceptions", "workflows", "packs", "packs.0",
     "packs.0.valid_from", "packs.0.step_days", "tier_rules", "tier_rules.0", "tier_rules.0.types", "tier_rules.0.because", "regulated_lane",
     "regulated_lane.0.requires", "categories", "categories.scheduling", "categories.scheduling.cells", LOW, f"{LOW}.scopes", f"{LOW}.lifetimes",
 ]  # fmt: skip

@@ -91,7 +91,7 @@ def test_lists_and_texts_above_todays_bounds_are_read_whole() -> None:
         ({"categories.scheduling.floor": "none"}, ("categories.scheduling.floor", "word_unknown")),
         ({f"{LOW}.lenses": ["ethical"]}, (f"{LOW}.lenses", "word_unknown")),
         ({f"{LOW}.alerts": GONE}, (f"{LOW}.alerts", "missing")),
-        ({"rollout": GONE}, ("rollout", "missing")),
+        ({"regulated_lane": GONE}, ("regulated_lane", "missing")),
         ({f"{LOW}.purposes": []}, (f"{LOW}.purposes", "unknown")),
         ({"format": FORMAT + 1}, ("format", "format_newer")),
         ({"format": FORMAT + 2, "compatible_from": FORMAT + 1}, ("format", "format_newer")),

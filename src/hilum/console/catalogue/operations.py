@@ -23,12 +23,10 @@ PAGES = (
     page(
         "jurisdictions", "/policy/jurisdictions", "Jurisdictions", "Which dated rules must it keep?", "policy"
     ),
-    page("rollout", "/policy/rollouts/{id}", "Rollout", "Is it going well?", "policy"),
     page("scopes", "/scopes", "Scopes", "Which scopes are there, and until when?", nav=True),
     page("product", "/scopes/{id}", "Scope product", "Who answers for it?", "scopes"),
     page("apply", "/policy/versions/{id}/apply", "Put in force", "What will change?", "version", roles=RULES),
     page("book_new", "/policy/new", "Add a rule book", "What should apply?", "policy", roles=RULES),
-    page("roll_out", "/policy/versions/{id}/roll-out", "Roll out", "Who first?", "version", roles=RULES),
     page("standing", "/apps/{id}/standing", "Standing", "What applies to it?", "app", roles=ACTS_ON_APPS),
     page("exceptions", "/policy/exceptions", "Exceptions", "What is allowed?", "policy"),
     page(

@@ -128,7 +128,7 @@ def _traffic(ctx: Context, visit: Visit) -> Any:
     if not visit.kit.is_sandbox:
         return app, frame.app_status_of(ctx, app), None
     # The ten minutes that have begun count too: the tiles must not say less than the list of calls below them.
-    found = visit.ports.traffic(ctx.now - DAY, ctx.now + SLOT).get(app.id, Traffic())
+    found = visit.ports.traffic(ctx.now - DAY, ctx.now + SLOT, None).get(app.id, Traffic())
     return app, frame.app_status_of(ctx, app), found
 
 

@@ -77,7 +77,7 @@ async def show(visit: Visit) -> Response:
 
 
 async def _page(visit: Visit, given: Form, error: Invalid | Conflict | None) -> Response:
-    facts = await visit.read(partial(shown, number=number_of(visit.param())))
+    facts = await visit.read(partial(_shown, visit=visit, number=number_of(visit.param())))
     return visit.render(
         "console/operations/apply.html",
         **fields.answered(given, error),
@@ -85,7 +85,7 @@ async def _page(visit: Visit, given: Form, error: Invalid | Conflict | None) -> 
     )
 
 
-def shown(ctx: Context, number: int) -> dict[str, Any]:
+def _shown(ctx: Context, visit: Visit, number: int) -> dict[str, Any]:
     """Return what putting a version in force means: what differs, its dry runs, and which version each hospital has."""
     now = policies.in_force(ctx)
     version = policies.get_signed(ctx, number)
@@ -97,6 +97,8 @@ def shown(ctx: Context, number: int) -> dict[str, Any]:
         "now": now,
         "undo": policies.take_back(ctx),
         **book_changes.compared(ctx, now.everywhere, number),
+        "first": policies.needs_hospitals_first(ctx, number),
+        "refusals": book_changes.refusals(ctx, number, visit.ports.traffic),
         "runs": [_run(each) for each in runs[:5]],
         "hospitals": [
             (
@@ -136,8 +138,8 @@ async def apply(visit: Visit, form: Form) -> Response:
         order = ApplyOrder(number, tenants, int(after), reason, form.one("emergency") == "yes")
         # Two large books take a while to compare, which must not delay other writers.
         await visit.read(partial(policies.prepare, order=order))
-        done = await visit.write(partial(policies.apply, order=order, used=visit.ports.used))
-    # What is missing, such as a dry run or a trial, is shown beside the form.
+        done = await visit.write(partial(policies.apply, order=order))
+    # What is missing, such as a dry run, is shown beside the form.
     except (Invalid, Conflict) as error:
         return await _page(visit, form, error)
     if isinstance(done, AskedTwo):

@@ -46,7 +46,7 @@ async def show(visit: Visit) -> Response:
 
 def _facts(ctx: Context, visit: Visit) -> dict[str, Any]:
     stopped = controls.browse_switches(ctx, in_force=True, page=PageQuery(limit=STOPS_SHOWN))
-    traffic = visit.ports.traffic(ctx.now - HOUR, ctx.now + SLOT)
+    traffic = visit.ports.traffic(ctx.now - HOUR, ctx.now + SLOT, None)
     slowest = sorted(
         ((app, each, slow_at(each)) for app, each in traffic.items() if each.answered and app),
         key=lambda row: (-row[2], row[0]),

@@ -1,6 +1,6 @@
-"""The rule book: its versions, where each is in force, what one changes, and rollouts in rings."""
+"""The rule book: its versions, where each is in force, and what one changes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -8,44 +8,32 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from hilum.console import fields, service
-from hilum.console.desk import Visit, address, to
+from hilum.console import service
+from hilum.console.desk import Visit, address
 from hilum.console.parts import book_changes
 from hilum.console.words import pack_shown
 from hilum.infra.context import Context
 from hilum.kernel.errors import NotFound
 from hilum.kernel.pages import PageQuery
 from hilum.policies import service as policies
-from hilum.policies.models import Application, CurrentVersions, TakeBack
-from hilum.rollouts import policy as rollouts_policy
-from hilum.rollouts import service as rollouts
-from hilum.rollouts.models import UNFINISHED, Rollout, RolloutState
-from hilum.web.forms import Form
+from hilum.policies.models import Application, TakeBack
 from hilum.web.static import download
 
 SHOWN = 20
 MADE_FROM = "made_from"
 """The table of a document that says which version it was made from, and after which application. It is not part of the rule book."""
-_TONES: Mapping[RolloutState, str] = {
-    RolloutState.RUNNING: "accent",
-    RolloutState.PAUSED: "bad",
-    RolloutState.DONE: "good",
-    RolloutState.WENT_BACK: "bad",
-}
 
 
 async def show(visit: Visit) -> Response:
-    """Show which version is in force where, every version, and rollouts."""
+    """Show which version is in force where, and every version."""
     return visit.render("console/operations/policy.html", **await visit.read(partial(_shown, visit=visit)))
 
 
 def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
     current, page = policies.in_force(ctx), PageQuery(limit=SHOWN)
     versions, applied = policies.list_versions(ctx, page), policies.list_applications(ctx, page)
-    plans = rollouts.list_rollouts(ctx, page)
     ids = [each.added_by for each in versions]
     ids += [who for each in applied for who in (each.applied_by, each.agreed_by) if who]
-    ids += [each.asked_by for each in plans]
     at = [tenant for each in applied for tenant in each.tenants]
     names = service.names(ctx, ids, tenants=[*at, *current.at])
     return {
@@ -79,19 +67,6 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
                 each.reason,
             )
             for each in applied
-        ],
-        "rollouts": [
-            (
-                each.version,
-                each.state.value.replace("_", " "),
-                _TONES.get(each.state, "plain"),
-                len(each.rings),
-                names.actor(each.asked_by),
-                each.began_at,
-                each.why or each.reason,
-                address("operations.rollout", each.id),
-            )
-            for each in plans
         ],
     }
 
@@ -128,9 +103,6 @@ async def show_version(visit: Visit) -> Response:
             "other": other,
             "current": current,
             "apply": address("operations.apply", str(number)) if visit.may_open("operations.apply") else "",
-            "roll_out": address("operations.roll_out", str(number))
-            if visit.may_open("operations.roll_out")
-            else "",
         }
 
     return visit.render("console/operations/version.html", **await visit.read(verb))
@@ -165,67 +137,3 @@ def number_of(text: str) -> int:
     if not text.isdecimal() or len(text) > 9:
         raise NotFound("version_not_found", "There is no such version of the rule book.")
     return int(text)
-
-
-async def show_rollout(visit: Visit) -> Response:
-    """Show one rollout: its rings, what was measured, and whether it continues."""
-    return visit.render("console/operations/rollout.html", **await visit.read(partial(_rollout, visit=visit)))
-
-
-def _rollout(ctx: Context, visit: Visit) -> dict[str, Any]:
-    found: Rollout = rollouts.view(ctx, visit.param())
-    at = [tenant for ring in found.rings for tenant in ring.tenants]
-    names = service.names(ctx, [found.asked_by, found.agreed_by], tenants=at)
-    return {
-        "rollout": found,
-        "state": found.state.value.replace("_", " "),
-        "tone": _TONES.get(found.state, "plain"),
-        "open": found.state in UNFINISHED,
-        "stops": visit.may_open("operations.roll_out"),
-        "ways": _next_steps(ctx, found, names) if visit.may_open("operations.roll_out") else (),
-        "asked_by": names.actor(found.asked_by),
-        "agreed_by": names.actor(found.agreed_by) if found.agreed_by else "",
-        "rings": [rollouts_policy.ring_in_words(each, names.tenant) for each in found.rings],
-        "measured": sorted(
-            (str(name).replace("_", " "), str(value)) for name, value in found.measured.items()
-        ),
-        "at": ctx.now,
-    }
-
-
-def _next_steps(ctx: Context, found: Rollout, names: service.Names) -> list[tuple[str, str]]:
-    """Return what can be done about a rollout that is over, and where: continue with the hospitals that it has not reached, or go back."""
-    now = policies.in_force(ctx)
-    if found.state in UNFINISHED:
-        return []
-    ways = []
-    if now.everywhere != found.version:
-        at = address("operations.roll_out", str(found.version), rollout=found.id)
-        ways.append((f"Go on with version {found.version} where it is not in force", at))
-    return ways + _rollbacks(found, now, names)
-
-
-def _rollbacks(found: Rollout, now: CurrentVersions, names: service.Names) -> list[tuple[str, str]]:
-    before = found.before
-    if now.everywhere == found.version != before.everywhere:
-        at = address("operations.apply", str(before.everywhere), where="everywhere")
-        return [(f"Go back to version {before.everywhere} everywhere", at)]
-    here: dict[int, list[str]] = {}
-    for tenant in (tenant for ring in found.rings for tenant in ring.tenants):
-        if now.at.get(tenant) == found.version:
-            here.setdefault(before.at.get(tenant, before.everywhere), []).append(tenant)
-    return [
-        (
-            f"Go back to version {number} at {', '.join(map(names.tenant, at))}",
-            address("operations.apply", str(number), tenants=" ".join(at)),
-        )
-        for number, at in here.items()
-        if number != found.version
-    ]
-
-
-async def stop_rollout(visit: Visit, form: Form) -> Response:
-    """Stop a rollout where it is; one person does it."""
-    reason = fields.required(form, "reason")
-    await visit.write(partial(rollouts.stop, plan_id=visit.param(), reason=reason))
-    return to(address("operations.rollout", visit.param()))

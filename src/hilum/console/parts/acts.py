@@ -8,7 +8,6 @@ from hilum.approvals.models import Act, ApprovalKind
 from hilum.console import service, words
 from hilum.infra.context import Context
 from hilum.kernel.ids import TenantId
-from hilum.rollouts.policy import order_in_words
 
 SENTENCES: Mapping[ApprovalKind, str] = {
     ApprovalKind.CREATE: "Add an account for {name} ({username}), {role} at {place}",
@@ -19,7 +18,6 @@ SENTENCES: Mapping[ApprovalKind, str] = {
     ApprovalKind.PEER: "Add the client {client_name} ({client_type}) of {place}",
     ApprovalKind.SECRET: "Make a new secret for {client_name} ({client_type}) of {place}",
     ApprovalKind.POLICY: "Put version {version} of the rule book in force at {tenants}",
-    ApprovalKind.ROLLOUT: "Roll version {version} of the rule book out in rings of hospitals",
     ApprovalKind.OVERRIDE: "Set the rule {rule} aside for {app} at {tenant} until {ends_at}",
     ApprovalKind.EXCEPTION: "Make an exception for version {version} of {app} at {tenant} until {ends_at}: {kind}",
     ApprovalKind.PROVIDER: "Let people of {place} sign in through {name} at {issuer}",
@@ -56,10 +54,7 @@ def sentence(ctx: Context, act: Act, names: service.Names) -> str:
 
 def compared(ctx: Context, act: Act, names: service.Names) -> list[tuple[str, str, str]]:
     """Return what an act changes: of what, before and after. What stays the same is left out where something is replaced."""
-    order = dict(act.order)
-    if act.kind is ApprovalKind.ROLLOUT:
-        order = order_in_words(order, names.tenant)
-    old, new = dict(_flat(act.before)), dict(_flat(order))
+    old, new = dict(_flat(act.before)), dict(_flat(act.order))
     if old.get("credentials") != new.get("credentials"):
         new["credentials"] = "other ones" if new.get("credentials") else ""
 
@@ -82,10 +77,7 @@ def names_of(ctx: Context, acts: list[Act], *people: str) -> service.Names:
     """Look up the names of everything that some acts are about."""
     texts = [str(value) for act in acts for value in (act.tenant, act.target, act.order, act.before)]
     at = [t for act in acts for t in (act.tenant, act.order.get("tenant"), *act.order.get("tenants", ()))]
-    rings = [t for act in acts for ring in act.order.get("rings", ()) for t in ring["tenants"]]
-    return service.names(
-        ctx, [*people, *service.ids_in(texts)], tenants=[each for each in (*at, *rings) if each]
-    )
+    return service.names(ctx, [*people, *service.ids_in(texts)], tenants=[each for each in at if each])
 
 
 def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from hilum.console import fields
+from hilum.audit.models import CountedTraffic
+from hilum.console import fields, service
 from hilum.console.parts import cell_words
 from hilum.dryruns import service as dryruns
 from hilum.dryruns.models import Kind, findings, quota_tried
@@ -65,6 +66,14 @@ def found_by(ctx: Context, run: DryRun) -> dict[str, Any]:
         "limits": limits[:LIMITS_SHOWN],
         "more_limits": len(limits) > LIMITS_SHOWN,
     }
+
+
+def refusals(ctx: Context, number: int, traffic: CountedTraffic) -> str:
+    """Return what share of decisions was refused where a version is in force first, before and since, as a sentence; empty if nowhere."""
+    found = policies.view_refusals(ctx, number, traffic)
+    if found is None:
+        return ""
+    return found.in_words(service.names(ctx, (), tenants=list(found.at)).tenant)
 
 
 def _limits(ctx: Context, run: DryRun) -> list[tuple[str, str, str, str, str, str]]:

@@ -290,7 +290,6 @@ _OBJECTS = (
     ("approval", "approval", ""),
     ("exception", "exception", "exception"),
     ("override", "exception", "exception"),
-    ("rollout", "rollout", "rollout"),
     ("dry_run", "dry_run", "dry run"),
     ("version", "version", "rule book"),
     ("agreement", "agreement", "agreement"),

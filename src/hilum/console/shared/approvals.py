@@ -23,7 +23,6 @@ from hilum.web.forms import Form
 SHOWN = 100
 _PAGES: Mapping[ApprovalKind, str] = {
     ApprovalKind.POLICY: "version",
-    ApprovalKind.ROLLOUT: "version",
     ApprovalKind.TENANT: "settings",
     ApprovalKind.DEPARTURE: "departures",
     ApprovalKind.BREAK_GLASS: "emergency_settings",
@@ -99,7 +98,7 @@ def _approval(ctx: Context, visit: Visit) -> dict[str, Any]:
         "rows": rows,
         "replaces": any(before and after for _, before, after in rows),
         "link": _link(visit, act),
-        "book": _book(ctx, act) if act.kind in {ApprovalKind.POLICY, ApprovalKind.ROLLOUT} else None,
+        "book": _book(ctx, visit, act) if act.kind is ApprovalKind.POLICY else None,
     }
 
 
@@ -113,7 +112,7 @@ def _link(visit: Visit, act: Act) -> tuple[str, str]:
     return page.title, address(page.key, target) if "{id}" in page.path else address(page.key)
 
 
-def _book(ctx: Context, act: Act) -> dict[str, Any]:
+def _book(ctx: Context, visit: Visit, act: Act) -> dict[str, Any]:
     """Return what the pages of a version and of its dry run show; what is newly allowed is what was agreed to, and whole."""
     version, before = int(act.order["version"]), int(act.before["everywhere"])
     allows = list(act.order["allows"])
@@ -124,6 +123,7 @@ def _book(ctx: Context, act: Act) -> dict[str, Any]:
     return found | {
         "before": before,
         "after": version,
+        "refusals": "" if act.order["tenants"] else book_changes.refusals(ctx, version, visit.ports.traffic),
         "run": run,
         **(book_changes.found_by(ctx, run) if run and kept else {}),
     }
