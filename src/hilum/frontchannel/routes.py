@@ -305,7 +305,7 @@ class FrontChannel:
             record = await picker.find_patient(reader, patient)
         except ReadRefused:
             record = None
-        return pages.label(record or PatientChoice(patient, Sentence("Patient %(id)s", id=patient)))
+        return picker.label(record or PatientChoice(patient, Sentence("Patient %(id)s", id=patient)))
 
     def _record_reader(
         self, browser: BrowserRequest, flow_state: FlowState, purpose: ReadPurpose = ReadPurpose.PICKER

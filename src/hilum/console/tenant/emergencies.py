@@ -102,7 +102,7 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         "app": names.app(use.app),
         "reviewer": names.actor(use.reviewed_by) if use.reviewed_by else "",
         "ender": names.actor(use.ended_by) if use.ended_by else "",
-        "categories": [words.restriction(each) for each in use.categories],
+        "categories": [policy.kind(each) for each in use.categories],
         "reviewable": state in {UseState.WAITING, UseState.OVERDUE} and not policy.is_own(ctx.actor, use),
         "running": state is UseState.OPEN,
         "activity": address("tenant.activity", person=use.person),
@@ -132,7 +132,7 @@ def _settings(ctx: Context) -> dict[str, Any]:
     return {
         "settings": found,
         "categories": [
-            (each, words.restriction(each), each in found.categories, each in PROTECTED_BY_LAW)
+            (each, policy.kind(each), each in found.categories, each in PROTECTED_BY_LAW)
             for each in sorted(OPENABLE)
         ],
         "bounds": (MINUTES_MAX, PER_DAY_MAX, REVIEW_HOURS_MAX),
