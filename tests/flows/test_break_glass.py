@@ -125,8 +125,13 @@ def test_what_it_opened_is_counted_by_the_judgement(play: Play) -> None:
 
         reader = journals.open_reader(journal_of(made.uow), made.uow.db.url)
         accesses = reader.page(AccessQuery(tenant=GENERAL)).accesses
+        page = partial(service.read_opened, use=use, page=reader.page)
 
         assert [emergency_of(access) for access in accesses] == [(use.id, n) for n in (0, 1, 0, 1)]
+        for who in ("doctor", "gina"):
+            seen = ward.do(who, page)
+            assert (len(seen.accesses), seen.records, seen.is_all) == (4, 2, True)
+        assert ward.refused("nurse", page) == "break_glass_not_found"
 
     play(story)
 

@@ -186,7 +186,15 @@ def derive() -> None:
     uow = UnitOfWork.create(Database(f"sqlite:///{os.devnull}"), clock, ids, "launcher")
     kit = Kit(uow, clock, ids, Urls("http://localhost"), Mode.SANDBOX, pages=unused, authenticate=unused)
     mounts.control_plane(
-        kit, unused, unused, unused, calls=unused, domain_checker=unused, providers=unused, mails_links=False
+        kit,
+        unused,
+        unused,
+        unused,
+        calls=unused,
+        domain_checker=unused,
+        providers=unused,
+        mails_links=False,
+        directory=unused,
     )
 
 
