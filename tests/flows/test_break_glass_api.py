@@ -231,6 +231,7 @@ def test_who_is_not_signed_in_is_sent_to_sign_in(site: ControlSite) -> None:
     assert (
         browser.get(PAGE).headers["location"].endswith("then=%2Ft%2Fgeneral%2Foauth%2Fmanage%2Fbreak-glass")
     )
+    assert browser.get(f"{PAGE}?launch=lch_1").headers["location"].endswith("break-glass%3Flaunch%3Dlch_1")
     assert browser.post(PAGE, data={"launch": "lch_1"}).status_code == 303
 
 

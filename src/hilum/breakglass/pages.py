@@ -29,7 +29,7 @@ from hilum.signin.policy import actor_of, csrf_secret
 from hilum.web import cookies, faults, forms
 from hilum.web.forms import Form
 from hilum.web.kit import Kit, trace_of
-from hilum.web.urls import path_of
+from hilum.web.urls import path_of, with_query
 
 TEMPLATES = Path(__file__).parent / "templates"
 PURPOSE = "break-glass"
@@ -97,8 +97,9 @@ class _Page:
             return None if signed_in is None else (signed_in, _page_facts(ctx, signed_in))
 
         found = await self._kit.uow.write(verb, trace=trace_of(request))
+        launch = form.one("launch") or forms.read_query(request).one("launch")
         if found is None:
-            return self._to_signin(tenant)
+            return self._to_signin(tenant, launch)
         signed_in, facts = found
         ids = {each.patient for name in ("launches", "open", "waiting") for each in facts[name]}
         now, trace = self._kit.clock.now(), trace_of(request)
@@ -116,7 +117,7 @@ class _Page:
             csrf=forms.csrf_token(csrf_secret(cookie), PURPOSE),
             given=form,
             options=[_option(each, facts["names"], called) for each in facts["launches"]],
-            chosen=form.one("launch") or forms.read_query(request).one("launch"),
+            chosen=launch,
             faults=explained,
             refused="" if error is None or explained else error.detail,
             manage=path_of(self._kit.urls.manage(tenant)),
@@ -146,8 +147,9 @@ class _Page:
         cookie = cookies.read(request, cookies.SESSION, secure=self._kit.urls.is_secure(tenant))
         return TenantId(tenant), cookie
 
-    def _to_signin(self, tenant: TenantId) -> Response:
+    def _to_signin(self, tenant: TenantId, launch: str = "") -> Response:
         then = path_of(self._kit.urls.break_glass(tenant))
+        then = with_query(then, launch=launch) if _ID.fullmatch(launch) else then
         return RedirectResponse(self._kit.urls.signin(tenant, then=then), 303)
 
 
