@@ -15,7 +15,7 @@ from typing import Any
 
 from jinja2 import Environment
 
-from hilum.breakglass.models import OPENABLE
+from hilum.breakglass import policy as breakglass_policy
 from hilum.consent import policy as consent_policy
 from hilum.consent.words import CATEGORIES, OTHER_TOPIC, SPECIAL, TOPICS, TYPES
 from hilum.federation.policy import INVALID_ANSWERS
@@ -23,6 +23,7 @@ from hilum.federation.policy import SENTENCES as PROVIDER_SENTENCES
 from hilum.frontchannel.pages import CANNOT_GO_ON, HAPPENED, TITLE_AND_NEXT
 from hilum.frontchannel.picker import GENDERS
 from hilum.kernel.sentences import MONTHS, Sentence
+from hilum.standards.fhir.labels import CATEGORIES as LABEL_CATEGORIES
 from hilum.standards.languages import Language
 from hilum.standing.refusals import TABLE
 from hilum.web import errors
@@ -128,7 +129,8 @@ def _of_tables() -> Iterator[tuple[str, str, str]]:
     for trouble in (*errors.BY_CODE.values(), *errors.BY_STATUS.values(), errors.FAILED):
         yield from (("web/errors.py", each, "") for each in (trouble.title, trouble.happened, trouble.next))
     yield from (("web/errors.py", each, "") for pair in errors.TITLE_AND_NEXT.values() for each in pair)
-    yield from (("breakglass/models.py", each.replace("_", " "), "") for each in sorted(OPENABLE))
+    kinds = map(breakglass_policy.kind, sorted(LABEL_CATEGORIES))
+    yield from (("breakglass/policy.py", str(each), "") for each in kinds)
     yield from (("federation/policy.py", each, "") for each in INVALID_ANSWERS.values())
     for sentence in PROVIDER_SENTENCES.values():
         happened = sentence.happened

@@ -6,7 +6,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.by_pages import enter
 from tests.browser.phone import on_a_phone_too
-from tests.browser.stage import AT_A_DESK, Stage, look, overflow
+from tests.browser.stage import AT_A_DESK, SAMPLE_PATIENT, Stage, look, overflow
 
 PAGE = "/t/general/oauth/manage/break-glass"
 
@@ -48,11 +48,22 @@ def test_the_glass_is_broken_ended_and_reviewed_by_pages(stage: Stage) -> None:
     chart = stage.person()
     stage.open_chart(chart, person="dr.adeyemi")
     stage.open_app(chart)
+    with chart.context.expect_page() as opened:
+        chart.get_by_role("link", name="Emergency access").click()
+    beside = opened.value
+    # In the session of the launch: nobody signs in, and the launch is chosen.
+    expect(beside.get_by_label("App and patient").locator("option:checked")).to_contain_text(SAMPLE_PATIENT)
+    look(beside, "glass-ask")
     doctor.reload()
     doctor.get_by_label("What is the emergency?").fill("unconscious after a fall, medication unknown")
     doctor.get_by_role("button", name="Break the glass").click()
     expect(doctor.locator(".notice-warn")).to_contain_text("The glass is broken")
+    expect(doctor.locator(".notice-warn")).to_contain_text("It has read nothing since.")
     assert overflow(doctor) <= 0
+    beside.reload()
+    expect(beside.locator(".notice-warn")).to_contain_text(
+        "An empty list does not mean that there is nothing."
+    )
     # The same page with script, to be judged: axe runs in the page.
     seen = stage.person()
     seen.goto(f"{stage.running.base}/t/general/signin?then={PAGE}")

@@ -60,6 +60,7 @@ from tests.sim.asked_rooms import AskedRooms
 from tests.sim.browser import form_with
 from tests.sim.furnished import furnish
 from tests.sim.journals import journal_of
+from tests.sim.patient_directory import Patients
 from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock, SeededIds
 
@@ -69,6 +70,14 @@ STAYS_LIVE = timedelta(days=1)
 TRACE = Trace("req_setup")
 REMEMBERED = ("people", "_tokens")
 CHANGES = {"DELETE", "PATCH", "POST", "PUT"}
+PATIENT = {
+    "resourceType": "Patient",
+    "id": "p1",
+    "name": [{"family": "Reyes", "given": ["Jordan"]}],
+    "birthDate": "1980-03-05",
+    "identifier": [{"type": {"coding": [{"code": "MR"}]}, "value": "MRN-77"}],
+}
+"""Who the patient p1 is."""
 QUESTIONS = ("/assess", "/preview", "/try", "/try-narrowing", "/validate")
 """How calls end that have a body and change nothing."""
 _RECORDS = select(func.count()).select_from(audit_event)
@@ -85,6 +94,7 @@ class ControlSite:
     kit: Kit
     people: dict[str, Person]
     origin: str = ORIGIN
+    patients: Patients = field(default_factory=Patients)
     _tokens: dict[tuple[Any, ...], str] = field(default_factory=dict)
     _once: dict[str, Any] = field(default_factory=dict)
 
@@ -217,6 +227,7 @@ def build(
     providers = Providers(SafeFetcher(allow_private=True), clock, vault())
     federated = federation_pages.Federated(kit, providers, tokens_service.revoke_person)
     folder = journal_of(uow)
+    patients = Patients(PATIENT)
     domain_checker = checker or DomainChecker(SafeFetcher(allow_private=False, resolve=nowhere))
     make_api = partial(
         mounts.control_plane,
@@ -231,6 +242,7 @@ def build(
         mails_links=True,
         private_urls=True,
         counted=mounts.counted_calls((folder, uow.db.url)),
+        directory=patients,
     )
     ports = mounts.consoles(
         kit,
@@ -267,7 +279,7 @@ def build(
         half = rooms.find(path) if path.startswith("/api/") else pages()
         await half(scope, receive, send)
 
-    made = ControlSite(uow, clock, site, kit, {}, origin)
+    made = ControlSite(uow, clock, site, kit, {}, origin, patients)
     name = f"control site {then.__module__}.{then.__qualname__}" if then else "control site"
     furnish(name, uow, made, REMEMBERED, lambda: furnish_site(made, then))
     return made

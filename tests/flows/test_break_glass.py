@@ -1,10 +1,8 @@
 """The glass is broken, seen by everybody concerned, ended and reviewed by somebody else (C82, ADR 77)."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import TypeVar
 
 import pytest
 
@@ -13,8 +11,9 @@ from hilum.approvals import service as approvals
 from hilum.approvals.models import Asked
 from hilum.audit import live as journals
 from hilum.audit.models import AccessQuery
+from hilum.audit.policy import emergency_of
 from hilum.breakglass import service, store
-from hilum.breakglass.models import NewUse, Settings, SettingsChange, Use, UseQuery
+from hilum.breakglass.models import NewUse, Settings, SettingsChange, UseQuery
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.enrolment.models import LinkMail
@@ -26,78 +25,16 @@ from hilum.identity.models import NewFacility, NewPerson, TenantChange
 from hilum.infra.context import Context
 from hilum.installations import service as installations
 from hilum.installations.models import NarrowOrder
-from hilum.kernel.errors import HilumError
 from hilum.kernel.ids import LaunchId
-from hilum.launches import store as launches_store
-from hilum.launches.models import Launch
 from hilum.notices import service as notices
 from hilum.notices.models import NoticeQuery
 from hilum.notices.policy import render
 from hilum.notices.templates import BREAK_GLASS
 from hilum.registry.store import apps
-from hilum.signin.policy import actor_of
-from tests.flows.gateway_ground import CLINIC, GENERAL, TRACE, Ground, Play
+from tests.flows.break_glass_ground import LAUNCH, ON, REASON, SCOPES, Ward
+from tests.flows.gateway_ground import CLINIC, GENERAL, Ground, Play
 from tests.sim.journals import journal_of
 from tests.sim.world import FakeClock
-
-T = TypeVar("T")
-LAUNCH = LaunchId("lch_emergency")
-REASON = "unconscious after a fall, medication unknown"
-SCOPES = ("launch", "patient/Observation.rs")
-ON = SettingsChange(enabled=True)
-
-
-class Ward:
-    """A hospital with two administrators, of whom one has a mail address, and a doctor who has an app open on p1."""
-
-    def __init__(self, made: Ground, *, on: bool = True) -> None:
-        self.made = made
-        for name in ("gina", "gus"):
-            order = NewPerson(GENERAL, name, name.title(), "administrator", mail=f"{name}@general.example")
-            made.people[name] = made.run(partial(identity.add_person, order=order))
-        made.run(self._add_launch)
-        if on:
-            made.run(lambda ctx: service.change_settings(ctx, GENERAL, ON))
-        self.token = made.token(*SCOPES, launch=LAUNCH)
-
-    def _add_launch(self, ctx: Context) -> None:
-        launch = Launch(
-            LAUNCH,
-            GENERAL,
-            self.made.clients["app"].id,
-            self.made.people["doctor"].id,
-            ctx.now,
-            ctx.now + timedelta(minutes=5),
-            patient="p1",
-            used_at=ctx.now,
-        )
-        launches_store.add(ctx.tx, launch, handle_hash=b"h", open_hash=b"o", open_expires_at=ctx.now)
-
-    def reopen(self) -> None:
-        """Open the app on the same chart again."""
-        self.made.run(lambda ctx: ctx.tx.execute(launches_store.launch.update().values(created_at=ctx.now)))
-
-    def do(self, who: str, verb: Callable[[Context], T]) -> T:
-        actor = actor_of(self.made.people[who])
-        try:
-            return self.made.uow.write_now(verb, actor=actor, trace=TRACE)
-        finally:
-            self.made.keeper.step(0)
-
-    def open(self, who: str = "doctor", reason: str = REASON) -> Use:
-        return self.do(who, lambda ctx: service.open_use(ctx, NewUse(LAUNCH, reason)))
-
-    def refused(self, who: str, verb: Callable[[Context], object]) -> str:
-        with pytest.raises(HilumError) as caught:
-            self.do(who, verb)
-        return caught.value.code
-
-    async def reads(self, token: str = "") -> int:
-        return (await self.made.get("Observation/o3", token or self.token)).status
-
-    def notices(self) -> list[tuple[str, str]]:
-        found = self.made.run(lambda ctx: notices.list_notices(ctx, NoticeQuery()))
-        return [(each.kind, each.recipient) for each in found]
 
 
 def test_it_opens_at_once_for_its_launch_and_ends_by_the_clock(play: Play, clock: FakeClock) -> None:
@@ -113,7 +50,9 @@ def test_it_opens_at_once_for_its_launch_and_ends_by_the_clock(play: Play, clock
         assert await ward.reads(made.token(*SCOPES)) == 404
         assert await ward.reads(made.token(*SCOPES, launch=LAUNCH, person="nurse")) == 404
         found = await made.get("Observation", ward.token)
-        assert sorted(found.ids) == ["Observation/o1", "Observation/o2", "Observation/o3"]
+        *records, note = found.ids
+        assert sorted(records) == ["Observation/o1", "Observation/o2", "Observation/o3"]
+        assert note == "OperationOutcome/None"
         assert found.json["total"] == 3
         clock.advance(timedelta(minutes=15))
         made.keeper.step(0)
@@ -140,9 +79,59 @@ def test_it_is_mailed_recorded_and_shown_to_the_patient(play: Play) -> None:
         ]
         reader = journals.open_reader(journal_of(made.uow), made.uow.db.url)
         access = reader.page(AccessQuery(tenant=GENERAL)).accesses[0]
-        assert access.detail == f"purpose of use BTG: {use.id}"
+        assert emergency_of(access) == (use.id, 1)
         page = ward.do("patient", lambda ctx: histories.read_page(ctx, HistoryQuery("p1"), reader.page))
         assert "stated an emergency" in page.entries[0].why
+
+    play(story)
+
+
+def test_its_searches_say_what_stays_closed_alike_whatever_is_there(play: Play) -> None:
+    """ADR 170, security decision 12: FHIR R4 search.html, an outcome entry; it is in no count and says nothing of what is withheld."""
+
+    async def story(made: Ground) -> None:
+        ward = Ward(made)
+        plain = await made.get("Observation", ward.token)
+        ward.open()
+
+        some = await made.get("Observation?_count=1", ward.token)
+        none = await made.get("Observation?code=nothing", ward.token)
+        counted = await made.get("Observation?_summary=count", ward.token)
+        short = await made.get("Observation?_elements=status", ward.token)
+
+        assert "OperationOutcome/None" not in plain.ids
+        (entry,) = none.json["entry"]
+        assert entry == some.json["entry"][-1] == short.json["entry"][-1]
+        assert entry["search"] == {"mode": "outcome"}
+        (issue,) = entry["resource"]["issue"]
+        assert (issue["severity"], issue["code"]) == ("information", "informational")
+        assert "HIV" in issue["details"]["text"]
+        assert "confidential" not in issue["details"]["text"]
+        assert (none.json["total"], len(some.ids)) == (0, 2)
+        assert counted.json["total"] == 3
+        assert "entry" not in counted.json
+
+    play(story)
+
+
+def test_what_it_opened_is_counted_by_the_judgement(play: Play) -> None:
+    """ADR 170: records that would be withheld without it, in searches and reads, and no others."""
+
+    async def story(made: Ground) -> None:
+        ward = Ward(made)
+        use = ward.open()
+        for target in ("Observation", "Observation/o1", "Observation/o3", "Observation?code=nothing"):
+            await made.get(target, ward.token)
+
+        reader = journals.open_reader(journal_of(made.uow), made.uow.db.url)
+        accesses = reader.page(AccessQuery(tenant=GENERAL)).accesses
+        page = partial(service.read_opened, use=use, page=reader.page)
+
+        assert [emergency_of(access) for access in accesses] == [(use.id, n) for n in (0, 1, 0, 1)]
+        for who in ("doctor", "gina"):
+            seen = ward.do(who, page)
+            assert (len(seen.accesses), seen.records, seen.is_all) == (4, 2, True)
+        assert ward.refused("nurse", page) == "break_glass_not_found"
 
     play(story)
 

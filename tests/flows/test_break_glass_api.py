@@ -1,12 +1,16 @@
 """Emergency access by the API, on the clinician's page and in the hospital's console (C82, ADR 77)."""
 
+import re
 from datetime import timedelta
+from html import unescape
 from typing import Any
 
 import pytest
 from starlette.applications import Starlette
+from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from hilum.audit import live as journals
 from hilum.breakglass import pages, service
 from hilum.breakglass.models import SettingsChange
 from hilum.clients import service as clients
@@ -28,6 +32,7 @@ from hilum.web import errors
 from tests.flows.console_ground import Desk
 from tests.flows.control_site import ORIGIN, ControlSite, build, codes, in_a_browser, problem
 from tests.sim.browser import form_with
+from tests.sim.journals import journal_of
 from tests.sim.one_world import in_one_world
 from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock
@@ -87,7 +92,10 @@ def test_a_clinician_opens_lists_and_ends_it_and_an_administrator_reviews(
 ) -> None:
     """C82: the whole of it by the API."""
     ann, gina = site.api("ann"), site.api("gina")
-    assert [each["id"] for each in ann.get("/break-glass/launches").json()] == ["lch_1"]
+    (launch,) = ann.get("/break-glass/launches").json()
+    assert (launch["id"], launch["app"]) == ("lch_1", "Lumen")
+    assert (launch["patient_name"], launch["birth_date"]) == ("Jordan Reyes", "1980-03-05")
+    assert (launch["record_number"], site.patients.asked) == ("MRN-77", ["record_name"])
     use = opened(site)
     assert (use["state"], use["patient"], use["person"]) == ("open", "p1", site.people["ann"].id)
     verdict = {"verdict": "justified", "note": "confirmed by the ward"}
@@ -148,9 +156,18 @@ def test_settings_are_narrowed_by_one_and_widened_by_two(site: ControlSite) -> N
     assert codes(found) == {"categories": "category_not_openable"}
 
 
+def text_of(answer: Any) -> str:
+    return " ".join(unescape(re.sub("<[^>]+>", " ", answer.text)).split())
+
+
+def routes_of(site: ControlSite) -> list[Route]:
+    reader = journals.open_reader(journal_of(site.uow), site.uow.db.url)
+    return pages.pages(site.kit, site.patients, reader.page)
+
+
 def page_of(site: ControlSite, who: str) -> TestClient:
     """Return a browser on the clinician's page in which somebody is signed in."""
-    app = Starlette(routes=pages.pages(site.kit))
+    app = Starlette(routes=routes_of(site))
     errors.install(app, site.kit.pages)
     begin = lambda ctx: signin.begin_session(ctx, site.people[who], Method.PASSWORD)
     _, cookie = site.system(begin)
@@ -164,6 +181,9 @@ def test_a_clinician_breaks_the_glass_on_the_page_and_sees_that_it_is_broken(sit
     browser = page_of(site, "ann")
     shown = browser.get(PAGE)
     assert shown.status_code == 200, shown.headers
+    assert "labelled confidential, disability, taboo and VIP, if there are any" in text_of(shown)
+    assert "labelled genetics, HIV, mental health," in text_of(shown)
+    assert "Lumen: Jordan Reyes, born 5 March 1980, record number MRN-77; opened" in text_of(shown)
     form = form_with(shown.text, "reason")
     assert (
         browser.post(PAGE, data=dict(form.fields) | {"launch": "lch_1", "reason": "now"}).status_code == 422
@@ -176,12 +196,27 @@ def test_a_clinician_breaks_the_glass_on_the_page_and_sees_that_it_is_broken(sit
         browser.post(PAGE, data=dict(form.fields) | {"launch": "lch_1", "reason": REASON}).status_code == 303
     )
 
-    broken = browser.get(PAGE).text
+    answer = browser.get(PAGE)
+    broken = answer.text
     assert "The glass is broken" in broken
+    assert "It has read nothing since." in text_of(answer)
+    assert "are not shown, whoever the patient is" in text_of(answer)
     use = site.api("ann").get("/break-glass").json()["items"][0]["id"]
     end = form_with(broken, "end")
     assert browser.post(PAGE, data=dict(end.fields) | {"end": use}).status_code == 303
     assert "Waiting for a review" in browser.get(PAGE).text
+
+
+def test_an_emergency_does_not_wait_for_the_hospitals_records(site: ControlSite) -> None:
+    """C82: without them a patient is named by id."""
+    site.patients.is_away = True
+    browser = page_of(site, "ann")
+
+    assert "Lumen: patient p1; opened" in text_of(browser.get(PAGE))
+    form = form_with(browser.get(PAGE).text, "reason")
+    given = dict(form.fields) | {"launch": "lch_1", "reason": REASON}
+    assert browser.post(PAGE, data=given).status_code == 303
+    assert site.api("ann").get("/break-glass/launches").json()[0]["patient_name"] == ""
 
 
 @in_one_world(("who", "text"), [("nils", "No app is open"), ("gina", "Only physicians and nurses")])
@@ -190,13 +225,40 @@ def test_the_page_says_why_it_offers_nothing(site: ControlSite, who: str, text: 
 
 
 def test_who_is_not_signed_in_is_sent_to_sign_in(site: ControlSite) -> None:
-    app = Starlette(routes=pages.pages(site.kit))
+    app = Starlette(routes=routes_of(site))
     browser = SiteClient(app, base_url=ORIGIN, follow_redirects=False)
 
     assert (
         browser.get(PAGE).headers["location"].endswith("then=%2Ft%2Fgeneral%2Foauth%2Fmanage%2Fbreak-glass")
     )
+    assert browser.get(f"{PAGE}?launch=lch_1").headers["location"].endswith("break-glass%3Flaunch%3Dlch_1")
     assert browser.post(PAGE, data={"launch": "lch_1"}).status_code == 303
+
+
+def test_only_its_hospital_reads_whose_emergency_it_was_and_why(site: ControlSite) -> None:
+    """ADR 170: the audit, explanations and the app's page give the platform's staff no more than the page of emergencies does."""
+    use = opened(site)
+    site.api("ann").post(f"/break-glass/{use['id']}/end")
+    note = "confirmed by the ward"
+    given = {"verdict": "justified", "note": note}
+    assert site.api("gina").post(f"/break-glass/{use['id']}/review", json=given).status_code == 200
+    path = "/audit/events?tenant=general&action=breakglass.use"
+
+    own, staffs = (site.api(who).get(path).json()["items"] for who in ("gina", "sam"))
+
+    assert [each["facts"].get("reason", "") for each in own] == ["", "", REASON]
+    assert own[0]["facts"]["note"] == note
+    assert {each["patient"] for each in own} == {"p1"}
+    assert [each["action"] for each in staffs] == [each["action"] for each in own]
+    explained = site.api("sam").get(f"/explain/{staffs[2]['request_id']}").text
+    desk = Desk(site, site.system(registry.get_app, app_id=AppId(use["app"])))
+    page = desk.browser("sam").get(f"/operations/apps/{use['app']}").text
+    assert "emergency" in page
+    for shown in (str(staffs), explained, page):
+        assert REASON not in shown
+        assert note not in shown
+        assert "'p1'" not in shown
+        assert '"p1"' not in shown
 
 
 def test_the_console_lists_shows_and_closes_what_waits(site: ControlSite) -> None:

@@ -19,6 +19,7 @@ from hilum.identity.models import TenantChange, UpstreamKind, UpstreamRef
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.tokens import service as tokens
 from tests.effort import FULL
+from tests.flows.break_glass_ground import Ward
 from tests.flows.gate_ground import Gate, Take, held, stop
 from tests.flows.gateway_ground import GENERAL, TRACE, Answer, Ground, Play, patient, player
 from tests.sim.world import FakeClock, SeededIds
@@ -117,6 +118,28 @@ def test_a_read_that_the_server_still_holds_gets_nothing(
         assert (prepared.outcome, prepared.status) == (Outcome.DONE, 200)
         assert (kept_back.outcome, kept_back.rule) == (Outcome.REFUSED, UNDELIVERED)
         assert (kept_back.status, kept_back.reason) == (status, reason)
+
+    play(story)
+
+
+@pytest.mark.parametrize("target", ["Observation/o1", "Observation?_count=5"])
+def test_a_read_under_way_while_the_glass_is_broken_is_answered_as_before_it(
+    play: Play, gate: Gate, recorded: Callable[[str], list[Access]], target: str
+) -> None:
+    """C82: in an emergency the first answer is none of ours to refuse. The whole of it is by one permit, and its record says by which."""
+
+    async def story(made: Ground) -> None:
+        ward = Ward(made)
+        task = await held(made, gate, made.get(target, ward.token))
+
+        ward.open()
+        gate.go.set()
+        answer = await task
+
+        assert answer.status == 200
+        assert b"OperationOutcome" not in answer.body
+        (prepared,) = recorded(answer.headers["x-request-id"])
+        assert (prepared.outcome, prepared.detail) == (Outcome.DONE, "")
 
     play(story)
 

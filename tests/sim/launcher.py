@@ -195,6 +195,7 @@ def derive() -> None:
         domain_checker=unused,
         providers=unused,
         mails_links=False,
+        directory=unused,
     )
 
 

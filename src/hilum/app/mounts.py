@@ -64,6 +64,7 @@ from hilum.federation import trial
 from hilum.federation.live import Providers
 from hilum.frontchannel import pages as frontchannel_pages
 from hilum.frontchannel import routes as frontchannel
+from hilum.frontchannel.service import PatientDirectory
 from hilum.gateway.platform_reads import PlatformReads
 from hilum.guides import pages as guides_pages
 from hilum.histories import pages as histories_pages
@@ -203,7 +204,7 @@ def pages(site: Site) -> list[BaseRoute]:
         *histories_pages.pages(
             site.kit, lambda query: _reader(site.settings).page(query), ReaderSlots(HISTORIES).held
         ),
-        *breakglass_pages.pages(site.kit),
+        *breakglass_pages.pages(site.kit, site.directory, lambda query: _reader(site.settings).page(query)),
         *revalidation_pages.pages(site.kit),
         *certificate_pages.pages(site.kit),
         *launches.routes(site.kit),
@@ -368,6 +369,7 @@ def api(site: Site) -> App:
         faults=faults,
         counted=counted_calls((site.settings.journal_dir, site.settings.database_url)),
         furnisher=furnishing.furnisher(site.settings),
+        directory=site.directory,
     )
 
 
@@ -477,6 +479,7 @@ def control_plane(
     faults: FaultBook | None = None,
     counted: Use = NOTHING_COUNTED,
     furnisher: Furnisher | None = None,
+    directory: PatientDirectory,
 ) -> FastAPI:
     """Join every room's API routes into one application. The parameters are passed to the rooms' ``api`` functions."""
     app = FastAPI(
@@ -506,7 +509,7 @@ def control_plane(
         credential_routes.api(kit),
         agreements.api(kit),
         mandates.api(kit),
-        breakglass.api(kit),
+        breakglass.api(kit, directory),
         disposals.api(kit),
         consent_routes.api(kit),
         installations.api(kit, permits, reasons_of),

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from hilum.audit.models import (
-    BREAK_GLASS,
     COUNTED_REFUSALS,
     EXPLAIN_EVENTS_BOUND,
     SETTLEMENT,
@@ -16,7 +15,7 @@ from hilum.audit.models import (
     Outcome,
     RecordedEvent,
 )
-from hilum.audit.policy import WRITES, found_in
+from hilum.audit.policy import WRITES, emergency_of, found_in
 from hilum.kernel.decision import Reason
 from hilum.kernel.lists import counted
 from hilum.kernel.sentences import Sentence, in_english, moment
@@ -213,11 +212,13 @@ def _of_access(access: Access, *, delivered: bool) -> list[str]:
     # Withheld and out of reach are answered like absent (ADR 13); the detail was never sent.
     if access.reason and access.status == _NOT_FOUND:
         sentences.append("The app got the answer for a record that does not exist.")
-    elif access.detail.startswith(BREAK_GLASS):
-        use = access.detail.removeprefix(BREAK_GLASS)
-        sentences.append(
+    elif emergency := emergency_of(access):
+        use, opened = emergency
+        sentence = (
             f"The person had broken the glass for this patient ({use}), so restricted records were readable."
         )
+        shown = "" if opened is None else f" It showed {opened:,} of them."
+        sentences.append(sentence + shown)
     elif access.detail:
         sentences.append(f"Detail sent to the app: {access.detail}")
     # A counted record represents many requests, so none of them has a rule of its own.

@@ -51,7 +51,7 @@ SETTLEMENT = "settlement"
 UNDELIVERED = "undelivered"
 """The rule of a record that corrects the one before it: the prepared response was not delivered."""
 BREAK_GLASS = "purpose of use BTG: "
-"""How the detail of an access begins that was permitted while its person had broken the glass; the id of that use follows.
+"""How the detail of an access begins that was permitted while its person had broken the glass (``policy.emergency_of``).
 Source: HL7 v3 ActReason, BTG (break the glass)"""
 FAULTS_BOUND = 100
 FOLLOWERS_BOUND = 64

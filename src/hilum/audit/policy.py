@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from hilum.audit.models import (
+    BREAK_GLASS,
     FAULTS_BOUND,
     FOUND_BOUND,
     SETTLEMENT,
@@ -345,6 +346,33 @@ def may_read(actor: Actor, tenant: str) -> bool:
         and bool(tenant)
         and actor.tenant == tenant
     )
+
+
+_EMERGENCIES = "breakglass.use."
+_NOT_CLINICAL = frozenset({"use", "categories", "ends_at", "verdict"})
+"""What the events of an emergency access say to everybody who may read them; the rest is about a patient, or in somebody's own words."""
+
+
+def as_shown_to(actor: Actor, recorded: RecordedEvent) -> RecordedEvent:
+    """Return an event as an actor may see it: the patient, the reason and the note of an emergency access are its hospital's own (ADR 170)."""
+    event = recorded.event
+    if not event.action.startswith(_EMERGENCIES) or (event.tenant and actor.tenant == event.tenant):
+        return recorded
+    facts = {name: value for name, value in event.facts.items() if name in _NOT_CLINICAL}
+    return replace(recorded, event=replace(event, patient="", facts=facts))
+
+
+def emergency_detail(use: str, opened: int) -> str:
+    """Return the detail of an access that was permitted while its person had broken the glass. ``opened``: records shown only for that."""
+    return f"{BREAK_GLASS}{use}, opened {opened}"
+
+
+def emergency_of(access: Access) -> tuple[str, int | None] | None:
+    """Return the use of break-glass that an access was made under, and how many records it opened, which records of earlier releases do not say."""
+    if access.reason or not access.detail.startswith(BREAK_GLASS):
+        return None
+    use, _, opened = access.detail.removeprefix(BREAK_GLASS).partition(", opened ")
+    return use, int(opened) if opened.isdecimal() else None
 
 
 _TENANT = re.compile(r"[a-z0-9-]{1,32}")

@@ -86,8 +86,9 @@ def record_count(ctx: Context, action: str, *, tenant: str, source: str, count: 
 
 
 def list_events(ctx: Context, query: EventQuery) -> EventPage:
-    """List a page of events, newest first. The route checks which tenant's events the caller may read."""
-    return event_store.list_events(ctx.tx, query)
+    """List a page of events, newest first, as the actor may see them. The route checks which tenant's events the caller may read."""
+    page = event_store.list_events(ctx.tx, query)
+    return replace(page, events=tuple(policy.as_shown_to(ctx.actor, each) for each in page.events))
 
 
 def reading_of(query: AccessQuery | EventQuery, given: int = 0) -> Event:
@@ -262,13 +263,13 @@ def explain(
     Raises NotFound when nothing was recorded under the id. The route checks which tenants' requests the caller may read.
     """
     accesses = reader.find(request_id)
-    own = event_store.list_events(ctx.tx, EventQuery(request_id=request_id)).events
+    own = list_events(ctx, EventQuery(request_id=request_id)).events
     if not accesses and not own:
         raise _request_unknown()
     # Each query is bounded, so an explanation reads a bounded number of rows whatever happened to the app.
     events = list(own)
     for query in explanation.queries(accesses):
-        events += event_store.list_events(ctx.tx, query).events
+        events += list_events(ctx, query).events
     related = explanation.related(request_id, accesses, events)
     return explanation.explain(request_id, accesses, related, background(ctx, request_id, accesses, related))
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from hilum.audit.models import Access
 from hilum.identity.models import Role
 from hilum.kernel.ids import AppId, ClientId, LaunchId, Part, PersonId, TenantId
 from hilum.kernel.pages import Sorts
@@ -34,6 +35,8 @@ NOTE_MIN = 10
 LAUNCH_AGE = timedelta(hours=24)
 """How old a launch may be when the glass is broken in it."""
 LAUNCHES_SHOWN = 20
+ANSWERS_READ = 1_000
+"""Answers under one use that are counted and listed."""
 MISUSE_BAR = timedelta(days=30)
 """How long a person may not use it after a review that found a use unjustified."""
 DAY = timedelta(days=1)
@@ -131,6 +134,18 @@ class Recent:
 
     uses: int = 0
     unjustified_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What an app was answered under a use, newest first. ``is_all``: False if more was answered than is read.
+
+    ``records``: how many records the answers showed only because of it; one that was shown twice counts twice.
+    """
+
+    accesses: tuple[Access, ...]
+    records: int
+    is_all: bool
 
 
 @dataclass(frozen=True, slots=True)

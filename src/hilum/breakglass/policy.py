@@ -1,5 +1,6 @@
 """Who may break the glass, what that opens, who reviews it, and which changes of the settings take two people. Pure."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -30,8 +31,9 @@ from hilum.identity.models import Person
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import LaunchId, PersonId, TenantId
 from hilum.kernel.limits import out_of_range, too_long, too_short
-from hilum.kernel.sentences import Sentence
+from hilum.kernel.sentences import Sentence, enumerated
 from hilum.launches.models import Launch
+from hilum.standards.fhir.labels import CATEGORIES
 
 DETAILS = {
     "break_glass_role": Sentence(
@@ -106,8 +108,31 @@ def in_effect(
     use = facts.open.get(launch) if launch else None
     if use is None or now >= use.ends_at or (use.tenant, use.person) != (tenant, person):
         return None
-    categories = use.categories & facts.allowed.get(tenant, frozenset()) & OPENABLE
+    categories = opened(use.categories, facts.allowed.get(tenant, frozenset()))
     return BrokenGlass(use.id, use.patient, categories) if categories and use.patient else None
+
+
+def opened(categories: Iterable[str], allowed: Iterable[str]) -> frozenset[str]:
+    """Return which kinds of restricted records a use opens, of those that it was opened for and those that its hospital allows now."""
+    return frozenset(categories) & frozenset(allowed) & OPENABLE
+
+
+def closed(categories: Iterable[str]) -> tuple[str, ...]:
+    """Return the kinds that stay closed for every patient while these are open."""
+    return tuple(sorted(frozenset(CATEGORIES) - opened(categories, categories)))
+
+
+def stays_closed(categories: Iterable[str]) -> Sentence:
+    """Return the sentence that says which kinds stay closed while these are open, to an app and on the page."""
+    return Sentence(
+        "In this emergency access records that are labelled %(kinds)s are not shown, whoever the patient is. An empty list does not mean that there is nothing.",
+        kinds=enumerated(map(kind, closed(categories))),
+    )
+
+
+def kind(category: str) -> Sentence:
+    """Return the words for a kind of restricted records."""
+    return Sentence(category.upper() if category in {"hiv", "vip"} else category.replace("_", " "))
 
 
 def state_of(use: Use, now: datetime) -> UseState:

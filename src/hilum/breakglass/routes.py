@@ -19,7 +19,12 @@ from hilum.breakglass.models import (
     UseState,
     Verdict,
 )
-from hilum.kernel.ids import LaunchId, TenantId
+from hilum.frontchannel import service as frontchannel
+from hilum.frontchannel.service import PatientChoice, PatientDirectory, SignedIn
+from hilum.identity import service as identity
+from hilum.infra.context import Context
+from hilum.kernel.ids import LaunchId, PersonId, TenantId
+from hilum.launches.models import Launch
 from hilum.standards.fhir.labels import CATEGORIES
 from hilum.web.api import (
     Id,
@@ -37,7 +42,7 @@ from hilum.web.api import (
     run_write,
 )
 from hilum.web.approvals import WAITS, waits
-from hilum.web.kit import Kit
+from hilum.web.kit import Kit, trace_of
 
 CLINICIANS = audience("physician", "nurse")
 REVIEWERS = audience("administrator")
@@ -57,11 +62,15 @@ class ReviewAsked(Strict):
 
 
 class LaunchShown(Shown):
-    """A launch of your own in which you could break the glass."""
+    """A launch of your own in which you could break the glass. What cannot be read of its patient now is empty."""
 
     id: str
     client: str
+    app: str
     patient: str
+    patient_name: str
+    birth_date: str
+    record_number: str
     created_at: datetime
 
 
@@ -124,8 +133,8 @@ class SettingsAsked(Strict):
     review_hours: int | None = None
 
 
-def api(kit: Kit) -> APIRouter:
-    """Build the API routes of emergency accesses."""
+def api(kit: Kit, directory: PatientDirectory) -> APIRouter:
+    """Build the API routes of emergency accesses. ``directory`` reads who the patients of launches are."""
     router = api_router(kit, "break-glass")
 
     def shown(use: Use) -> UseShown:
@@ -134,9 +143,10 @@ def api(kit: Kit) -> APIRouter:
     @router.get("/break-glass/launches", response_model=list[LaunchShown], openapi_extra=CLINICIANS)
     async def list_openable(request: Request) -> object:
         """List your open launches of the last 24 hours in which you could break the glass, at most 20, newest first."""
-        return [
-            LaunchShown.model_validate(each) for each in await run_read(kit, request, service.list_openable)
-        ]
+        reader, launches, names = await run_read(kit, request, _openable)
+        ids, now = {each.patient for each in launches}, kit.clock.now()
+        patients = await frontchannel.read_patients(directory, reader, ids, now, trace_of(request))
+        return [_launch(each, names[each.client], patients.get(each.patient)) for each in launches]
 
     @router.post("/break-glass", status_code=201, response_model=UseShown, openapi_extra=CLINICIANS)
     async def open_use(request: Request, body: UseAsked) -> object:
@@ -191,3 +201,25 @@ def api(kit: Kit) -> APIRouter:
         return SettingsShown.model_validate(done) if isinstance(done, Settings) else waits(done)
 
     return router
+
+
+def _openable(ctx: Context) -> tuple[SignedIn, list[Launch], dict[str, str]]:
+    launches = service.list_openable(ctx)
+    person = identity.get_person(ctx, PersonId(ctx.actor.id))
+    assert person.tenant is not None, "a clinician is of a hospital"
+    hospital = identity.get_tenant(ctx, person.tenant)
+    return SignedIn(hospital, person), launches, service.app_names(ctx, launches)
+
+
+def _launch(launch: Launch, app: str, found: PatientChoice | None) -> LaunchShown:
+    patient = found or PatientChoice(launch.patient, "")
+    return LaunchShown(
+        id=launch.id,
+        client=launch.client,
+        app=app,
+        patient=launch.patient,
+        patient_name=patient.name,
+        birth_date=patient.birth_date,
+        record_number=patient.number,
+        created_at=launch.created_at,
+    )

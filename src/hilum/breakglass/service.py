@@ -12,20 +12,24 @@ An emergency access, from its request to its review:
 Each step is one transaction with its row, the change of the facts, the mails and the audit event, so a crash leaves all of it or nothing.
 """
 
+from collections.abc import Callable, Collection
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from hilum.approvals.models import Act, Approval, ApprovalKind, Asked, CarriedOut
 from hilum.audit import service as audit
-from hilum.audit.models import Event
+from hilum.audit.models import Access, AccessPage, AccessQuery, Event
+from hilum.audit.policy import emergency_of
 from hilum.breakglass import policy, store
 from hilum.breakglass.models import (
+    ANSWERS_READ,
     BREAK_GLASS,
     LAUNCH_AGE,
     LAUNCHES_SHOWN,
     BreakGlassFacts,
     NewUse,
+    Opened,
     OpenUse,
     Settings,
     SettingsChange,
@@ -70,6 +74,12 @@ def list_openable(ctx: Context) -> list[Launch]:
         for each in recent
         if policy.is_openable(each, ctx.actor, ctx.now) and not _stopped(ctx, each, clinician)
     ]
+
+
+def app_names(ctx: Context, used: Collection[Launch | Use]) -> dict[str, str]:
+    """Return the names of apps by client; an id for a name that is not there, since an emergency must not fail for it."""
+    names: dict[str, str] = {each.client: each.client for each in used}
+    return names | {each.id: each.name for each in clients.read_named(ctx, {each.client for each in used})}
 
 
 def open_use(ctx: Context, order: NewUse) -> Use:
@@ -195,6 +205,31 @@ def list_uses(ctx: Context, query: UseQuery, page: PageQuery = FIRST_PAGE) -> li
     return store.list_uses(ctx.tx, query, ctx.now, page)
 
 
+def read_opened(ctx: Context, use: Use, page: Callable[[AccessQuery], AccessPage]) -> Opened:
+    """Return what the app was answered under an emergency access, to those who may see it. Raises NotFound."""
+    if not policy.may_see(ctx.actor, use):
+        raise _not_found()
+    query = answers_of(use)
+    found: list[tuple[Access, int]] = []
+    while len(found) < ANSWERS_READ:
+        read = page(query)
+        for access in read.accesses:
+            emergency = emergency_of(access)
+            if emergency is not None and emergency[0] == use.id:
+                found.append((access, emergency[1] or 0))
+        query = replace(query, after=read.next)
+        if not read.next:
+            break
+    return Opened(tuple(access for access, _ in found), sum(n for _, n in found), is_all=not query.after)
+
+
+def answers_of(use: Use) -> AccessQuery:
+    """Return the query for what the app of an emergency access was answered while it was open."""
+    return AccessQuery(
+        tenant=use.tenant, launch=use.launch, since=use.opened_at, before=use.ended_at or use.ends_at
+    )
+
+
 def view_settings(ctx: Context, tenant: TenantId) -> Settings:
     """Return what a hospital allows. Raises NotFound, NotPermitted."""
     if ctx.actor.tenant != tenant and not ctx.actor.is_platform:
@@ -274,8 +309,12 @@ def _end(ctx: Context, use: Use) -> Use:
 def _visible(ctx: Context, use_id: str, *, lock: bool = False) -> Use:
     use = store.get_use(ctx.tx, use_id, lock=lock)
     if not policy.may_see(ctx.actor, use):
-        raise NotFound("break_glass_not_found", "There is no such emergency access.")
+        raise _not_found()
     return use
+
+
+def _not_found() -> NotFound:
+    return NotFound("break_glass_not_found", "There is no such emergency access.")
 
 
 def _event(action: str, use: Use, **facts: str) -> Event:

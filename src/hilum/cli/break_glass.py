@@ -33,7 +33,8 @@ def launches(*, json_: bool) -> None:
     Example:
       hilum break-glass launches
     """
-    show(api.call("GET", "/break-glass/launches"), ("id", "client", "patient", "created_at"), json_=json_)
+    columns = ("id", "app", "patient_name", "birth_date", "record_number", "patient", "created_at")
+    show(api.call("GET", "/break-glass/launches"), columns, json_=json_)
 
 
 @break_glass.command("open")

@@ -128,11 +128,6 @@ def field(name: str) -> str:
     return _FIELDS.get(name, name.replace("_", " ").capitalize())
 
 
-def restriction(category: str) -> str:
-    """Return the words of a restricting category of records."""
-    return category.upper() if category in {"hiv", "vip"} else category.replace("_", " ")
-
-
 def own_console(kind: ActorKind) -> str:
     """Return where somebody's own console is; empty if they have none."""
     return _OWN.get(kind, "")

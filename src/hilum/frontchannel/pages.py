@@ -14,7 +14,7 @@ from hilum.consent.models import Choice, PlainPermission, Topic
 from hilum.frontchannel.connected import ConnectedApp, ConnectedApps
 from hilum.frontchannel.flow import ClientContext, FlowState
 from hilum.frontchannel.models import PICKER_RETRY_AFTER_S, Step
-from hilum.frontchannel.picker import GENDERS, EncounterChoice, PatientChoice, PatientPage
+from hilum.frontchannel.picker import EncounterChoice, PatientChoice, PatientPage, date_in_words, label
 from hilum.frontchannel.policy import DisplayedError, RefusedLaunch, consenter_of, offline_of
 from hilum.identity import policy as identity_policy
 from hilum.identity.models import Person, Role, Tenant
@@ -391,37 +391,9 @@ def pick_encounter(
     )
 
 
-def label(choice: PatientChoice) -> str:
-    """Return a patient's label, with details that distinguish patients of the same name."""
-    number = Sentence("record number %(number)s", number=choice.number) if choice.number else ""
-    gender = Sentence(choice.gender) if choice.gender in GENDERS else choice.gender
-    return joined(
-        (
-            choice.name or Sentence("(no name)"),
-            _birth_text(choice.birth_date),
-            gender,
-            number,
-            choice.facility,
-        ),
-        ", ",
-    )
-
-
-def _birth_text(text: str) -> str:
-    return Sentence("born %(date)s", date=_date_in_words(text)) if text else ""
-
-
 def _encounter_label(choice: EncounterChoice) -> str:
-    date = _date_in_words(choice.date) if choice.date else ""
+    date = date_in_words(choice.date) if choice.date else ""
     return joined((date, choice.kind or Sentence("Visit"), choice.status), " · ")
-
-
-def _date_in_words(text: str) -> str:
-    """Return a date in words; a partial or malformed one unchanged."""
-    try:
-        return day(datetime.fromisoformat(text))
-    except ValueError:
-        return text
 
 
 def continue_in_window(kit: Kit, request: Request, tenant: Tenant, url: str) -> Response:

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 from hilum.frontchannel.models import ENCOUNTERS_BOUND, PICKER_PAGE, SEARCH_TEXT_BOUND
 from hilum.infra.context import Trace
 from hilum.kernel.decision import Deny, ReadPurpose, Reason
+from hilum.kernel.sentences import Sentence, day, joined
 from hilum.standards.fhir.values import is_id
 from hilum.tokens.models import Grant
 
@@ -148,6 +149,34 @@ async def encounters(reader: RecordReader, patient: str) -> tuple[EncounterChoic
         return ()
     bundle = await reader.search(f"Encounter?patient={patient}&_count={ENCOUNTERS_BOUND}&_sort=-date")
     return tuple(_encounters(bundle, patient))
+
+
+def label(choice: PatientChoice) -> str:
+    """Return a patient's label, with details that distinguish patients of the same name."""
+    number = Sentence("record number %(number)s", number=choice.number) if choice.number else ""
+    gender = Sentence(choice.gender) if choice.gender in GENDERS else choice.gender
+    return joined(
+        (
+            choice.name or Sentence("(no name)"),
+            _birth_text(choice.birth_date),
+            gender,
+            number,
+            choice.facility,
+        ),
+        ", ",
+    )
+
+
+def _birth_text(text: str) -> str:
+    return Sentence("born %(date)s", date=date_in_words(text)) if text else ""
+
+
+def date_in_words(text: str) -> str:
+    """Return a date in words; a partial or malformed one unchanged."""
+    try:
+        return day(datetime.fromisoformat(text))
+    except ValueError:
+        return text
 
 
 async def has_encounter(reader: RecordReader, patient: str, encounter: str) -> bool:

@@ -279,21 +279,15 @@ class FrontChannel:
     async def _names_of_others(self, browser: BrowserRequest, listed: ConnectedApps) -> dict[str, str]:
         """Read the names of patients whose records a proxy has shared; empty if the hospital's records cannot be read."""
         shared = {each.authorization.patient for each in listed.apps}
-        others = sorted(
+        others = (
             patient
             for patient in shared
             if patient in listed.person.patients and not pages.is_own(listed.person, patient)
         )
-        grant, now = service.reader_of_person(listed.person, listed.tenant), self._kit.clock.now()
-        reader = RecordReader(
-            self._directory, grant, ReadPurpose.RECORD_NAME, now, MANAGE_PURPOSE, browser.trace
-        )
-        try:
-            patients = await picker.find_patients(reader, others)
-        except ReadRefused:
-            # Removing an app must not depend on the FHIR server, so the page then shows ids.
-            return {}
-        return {each.id: each.name for each in patients}
+        reader = service.SignedIn(listed.tenant, listed.person)
+        now = self._kit.clock.now()
+        patients = await service.read_patients(self._directory, reader, others, now, browser.trace)
+        return {each.id: each.name for each in patients.values()}
 
     async def _record_of_another(self, browser: BrowserRequest, flow_state: FlowState) -> str:
         """Return the label of the record that a proxy is about to share, by its id if the name cannot be read; empty for their own record."""
@@ -305,7 +299,7 @@ class FrontChannel:
             record = await picker.find_patient(reader, patient)
         except ReadRefused:
             record = None
-        return pages.label(record or PatientChoice(patient, Sentence("Patient %(id)s", id=patient)))
+        return picker.label(record or PatientChoice(patient, Sentence("Patient %(id)s", id=patient)))
 
     def _record_reader(
         self, browser: BrowserRequest, flow_state: FlowState, purpose: ReadPurpose = ReadPurpose.PICKER

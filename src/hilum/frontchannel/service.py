@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
@@ -25,11 +26,12 @@ from hilum.frontchannel.models import (
     Step,
     WaitingRequest,
 )
+from hilum.frontchannel.picker import PatientChoice, PatientDirectory, label
 from hilum.frontchannel.policy import DisplayedError, Redirect, RedirectedError, RefusedLaunch, ValidRequest
 from hilum.identity import policy as identity_policy
 from hilum.identity.models import Person, Role, Tenant
-from hilum.infra.context import Context
-from hilum.kernel.decision import Reason
+from hilum.infra.context import Context, Trace
+from hilum.kernel.decision import ReadPurpose, Reason
 from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import AppId, AuthorizationId, ClientId, FamilyId, TenantId, VendorId, VersionId
 from hilum.keys.live import vault
@@ -45,7 +47,17 @@ from hilum.tokens import service as tokens
 from hilum.tokens.models import Exchange, Grant
 from hilum.web.urls import Site
 
-__all__ = ["SignedIn", "connected_apps", "disconnect", "narrow_app", "signed_in"]
+NAMES_PURPOSE = "names"
+__all__ = [
+    "PatientChoice",
+    "PatientDirectory",
+    "SignedIn",
+    "connected_apps",
+    "disconnect",
+    "label",
+    "narrow_app",
+    "signed_in",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +300,20 @@ def reader_of_person(person: Person, tenant: Tenant) -> Grant:
         fhir_user=person.fhir_user,
         person_patients=identity_policy.patients_openable(person),
     )
+
+
+async def read_patients(
+    directory: PatientDirectory, reader: SignedIn, patients: Iterable[str], now: datetime, trace: Trace
+) -> dict[str, PatientChoice]:
+    """Read who some patients are, for a page or list that names them, by id; empty if the hospital's records cannot be read."""
+    grant = reader_of_person(reader.person, reader.tenant)
+    records = picker.RecordReader(directory, grant, ReadPurpose.RECORD_NAME, now, NAMES_PURPOSE, trace)
+    try:
+        found = await picker.find_patients(records, sorted(set(patients)))
+    except picker.ReadRefused:
+        # What the page is for must not depend on the FHIR server, so it then shows ids.
+        return {}
+    return {each.id: each for each in found}
 
 
 def decide(ctx: Context, site: Site, request_id: str, cookie: str, answer: Answer) -> FlowResult:

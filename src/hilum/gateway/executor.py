@@ -98,4 +98,6 @@ def _shown(task: UpstreamTask, stored: FetchedResource | None) -> Answer:
     if not stored.has_unique_names:
         raise Refusal(UNJUDGEABLE)
     body = stored.body if request.shape is PLAIN else dump(loads(stored.body), request.shape)
-    return Answer(200, body, headers, patient=patient, returned=1 if found else 0, found=found)
+    opened = task.opened((stored.record.resource,))
+    returned = 1 if found else 0
+    return Answer(200, body, headers, patient=patient, returned=returned, found=found, opened=opened)

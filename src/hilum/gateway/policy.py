@@ -106,8 +106,11 @@ def _united(permit: Permit, earlier: Permit | Deny) -> Permit | Deny:
     if isinstance(earlier, Deny):
         return Deny(earlier.reason, f"{earlier.detail} {_FAILOVER}")
     # An emergency access widens what is shown, not what is granted, and may have begun since.
-    before, after = (replace(one, access=replace(one.access, glass=None)) for one in (earlier, permit))
-    return permit if is_same_grant(before, after) else Deny(Reason.SCOPE_INSUFFICIENT, _FAILOVER)
+    return (
+        permit
+        if is_same_grant(without_glass(earlier), without_glass(permit))
+        else Deny(Reason.SCOPE_INSUFFICIENT, _FAILOVER)
+    )
 
 
 def _scope_stops(
@@ -220,6 +223,11 @@ def _broken_glass(
     glass = in_effect(facts, tenant=token.tenant, person=token.person, launch=token.launch, now=now)
     # An emergency access is for the patient for whom it was opened; a token for another one gets nothing from it.
     return None if glass is None or glass.patient != token.patient else glass
+
+
+def without_glass(permit: Permit) -> Permit:
+    """Return the permit of the same request as if nobody had broken the glass."""
+    return replace(permit, access=replace(permit.access, glass=None))
 
 
 def is_same_grant(before: Permit, now: Permit) -> bool:

@@ -2,7 +2,8 @@
 
 from datetime import datetime
 
-from hilum.audit.models import BREAK_GLASS, Access, Outcome
+from hilum.audit.models import Access, Outcome
+from hilum.audit.policy import emergency_detail
 from hilum.gateway.models import GatewayRequest, Permit, Snapshot
 from hilum.gateway.rendering import Answer
 from hilum.kernel.decision import Deny
@@ -79,7 +80,7 @@ def record_of(
         found=answer.found,
     )
     if deny is None and permit is not None and permit.access.glass is not None:
-        record.detail = f"{BREAK_GLASS}{permit.access.glass.use}"
+        record.detail = emergency_detail(permit.access.glass.use, answer.opened)
     if deny is not None:
         record.reason, record.detail = deny.reason.value, deny.detail
     # A refused try is found among what was tried on the patient whose record was asked for.

@@ -41,8 +41,8 @@ class Answer:
     """The answer to one request, from the executor to the wire.
 
     For the audit: ``removed`` counts what was filtered out, ``patient`` is whose record it holds, ``found`` whose it holds if those are
-    several, ``returned`` how many records a search's answer has, ``resource`` is where a write stored what it was sent, relative to the
-    base, and ``deny`` is why it is a refusal. ``rates`` and ``origins``: what is left of the app's quota, with the end of a scope that is
+    several, ``returned`` how many records a search's answer has, ``opened`` how many of the shown records an emergency access opened,
+    ``resource`` is where a write stored what it was sent, relative to the base, and ``deny`` is why it is a refusal. ``rates`` and ``origins``: what is left of the app's quota, with the end of a scope that is
     announced, and the web origins whose scripts may read the answer. ``settles``: the request ids of the writes whose outcomes this
     answer says; ``Enforcer.answered`` is called with each once the answer was sent.
     """
@@ -55,6 +55,7 @@ class Answer:
     removed: int = 0
     returned: int = 0
     found: str = ""
+    opened: int = 0
     resource: str = ""
     deny: Deny | None = None
     rates: Headers = ()

@@ -1,6 +1,7 @@
 """May this grant see (or have written) this one resource? Pure; asked of every resource that passes, in either direction."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from hilum.gateway.access_scope import grant_rules
 from hilum.gateway.models import EffectiveAccess, GrantRule
@@ -72,6 +73,15 @@ def _is_opened(access: EffectiveAccess, labelled: RecordTraits, patients: frozen
     categories = categories_of(labelled.resource)
     # A label that cannot be read could be any label.
     return categories is not None and categories <= glass.categories
+
+
+def is_opened(access: EffectiveAccess, record: RecordTraits) -> bool:
+    """Check whether a record that may be seen would be withheld for its labels if the glass were not broken."""
+    if access.glass is None:
+        return False
+    closed = replace(access, glass=None)
+    grants = grant_rules(closed, str(record.resource.get("resourceType")), READ | SEARCH)
+    return judge_resource(closed, record, grants) is Reason.LABEL_WITHHELD
 
 
 def _judge_targets(

@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from hilum.breakglass.models import BrokenGlass
+from hilum.breakglass.policy import stays_closed
 from hilum.gateway.models import (
     COUNTED_BOUND,
     COUNTED_PAGES_BOUND,
@@ -81,6 +83,16 @@ _TOO_LARGE = {
 }
 
 
+def _stays_closed(glass: BrokenGlass) -> dict[str, Any]:
+    """Return the entry that says which kinds of records an emergency access does not open.
+
+    INVARIANT: the same for every patient and every result, so that it discloses nothing about what is withheld (security decision 12).
+    Source: FHIR R4 search.html#modifyinginclude (outcome entries are not counted), bundle-definitions.html#Bundle.entry.search.mode
+    """
+    note = outcome(IssueCode.INFORMATIONAL, str(stays_closed(glass.categories)), severity="information")
+    return {"resource": note, "search": {"mode": "outcome"}}
+
+
 _TOO_MANY_TO_COUNT = Deny(
     Reason.TOO_COSTLY,
     f"More than {COUNTED_BOUND:,} records may have to be counted; narrow the search, for example by date, or follow its pages without asking for a number.",
@@ -124,8 +136,19 @@ class Searcher:
         # The note that a record was too large is not a record.
         if returned and gathered.entries[-1] is _TOO_LARGE:
             returned -= 1
+        opened = task.opened(entry["resource"] for entry in gathered.entries)
+        if glass := task.permit.access.glass:
+            bundle["entry"] = [*bundle.get("entry", ()), _stays_closed(glass)]
         body = dump(bundle, task.permit.request.shape)
-        return Answer(200, body, patient=patient, removed=gathered.removed, returned=returned, found=found)
+        return Answer(
+            200,
+            body,
+            patient=patient,
+            removed=gathered.removed,
+            returned=returned,
+            found=found,
+            opened=opened,
+        )
 
     async def _counted(self, task: UpstreamTask, plan: SearchPlan) -> Answer:
         bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset"}

@@ -19,11 +19,13 @@ from hilum.gateway.deps import GatewayDeps
 from hilum.gateway.models import GatewayRequest, Permit, Snapshot
 from hilum.gateway.records import record_of
 from hilum.gateway.rendering import Answer
+from hilum.gateway.resource_access import is_opened
 from hilum.identity.models import TenantFacts
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import Unavailable
 from hilum.standards.fhir.statements import ServerCapabilities
 from hilum.standards.fhir.tags import REQUEST_TAG
+from hilum.standards.fhir.traits import traits_of
 from hilum.standards.fhir.visibility import one_patient, patients_among
 from hilum.tokens.models import AccessToken
 from hilum.upstream.policy import destination
@@ -137,6 +139,13 @@ class UpstreamTask:
             return about, ""
         return self._whose(patients_among(resources, self.permit.bases))
 
+    def opened(self, resources: Iterable[dict[str, Any]]) -> int:
+        """Return how many of the shown records are seen only because the glass was broken."""
+        access = self.permit.access
+        if access.glass is None:
+            return 0
+        return sum(is_opened(access, traits_of(each, self.permit.bases)) for each in resources)
+
     def written(self, resource: dict[str, Any]) -> tuple[str, str]:
         """Return the patient whose record is written, and if it is several patients' whose it is, for the audit record (C94).
 
@@ -191,6 +200,10 @@ class UpstreamTask:
         decision = policy.decide(self.incoming, current, self.deps.clock.now())
         if isinstance(decision, Deny):
             raise Refusal(decision)
+        # What was gathered before somebody broke the glass is permitted after it too. The request goes on by its
+        # earlier permit, so that the whole answer is of one.
+        if self.permit.access.glass is None and decision.access.glass is not None:
+            decision = policy.without_glass(decision)
         if current is None or not policy.is_same_grant(self.permit, decision):
             raise Refusal(_CHANGED)
         tenant = current.identity.tenants.get(self.incoming.tenant)

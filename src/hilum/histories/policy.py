@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 
-from hilum.audit.models import BREAK_GLASS, SETTLEMENT, UNDELIVERED, Access, Outcome
-from hilum.audit.policy import found_in
+from hilum.audit.models import SETTLEMENT, UNDELIVERED, Access, Outcome
+from hilum.audit.policy import emergency_of, found_in
 from hilum.consent.models import Basis
 from hilum.histories.models import EXPORT_FIELDS, AppNames, Entry, Kind, Names, PermittedBy
 from hilum.identity.models import Person, Role
@@ -153,7 +153,7 @@ def _why(access: Access, ground: PermittedBy, agreed_at: datetime | None) -> str
     agreed = _WHY[ground]
     if agreed_at is not None and ground in _AGREED_ON:
         agreed = Sentence(_AGREED_ON[ground], day=day(agreed_at))
-    emergency = _EMERGENCY if access.detail.startswith(BREAK_GLASS) else ""
+    emergency = _EMERGENCY if emergency_of(access) else ""
     return joined((agreed, emergency, _OUTCOMES.get(access.outcome, "")))
 
 

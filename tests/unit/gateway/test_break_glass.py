@@ -224,7 +224,9 @@ def test_a_request_in_progress_when_it_ends_is_decided_again_as_another_grant() 
     before, after = permit(ask(), TOKEN, with_use()), permit(ask(), TOKEN, SNAPSHOT)
 
     assert not policy.is_same_grant(before, after)
+    assert not policy.is_same_grant(after, before)
     assert policy.is_same_grant(before, permit(ask(), TOKEN, with_use()))
+    assert policy.is_same_grant(after, policy.without_glass(before))
 
 
 def test_a_scope_that_is_stopped_meanwhile_is_another_grant_with_the_glass_broken_too() -> None:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from hilum.approvals.models import Act, ApprovalKind
+from hilum.breakglass import policy as breakglass_policy
 from hilum.console import service, words
 from hilum.infra.context import Context
 from hilum.kernel.ids import TenantId
@@ -42,7 +43,7 @@ _LABELS = {
     "control": "What is done instead",
     "sentence": "Tier by the rules",
 }
-_WORDS = {"role": words.role, "roles": words.role, "categories": words.restriction}
+_WORDS = {"role": words.role, "roles": words.role, "categories": breakglass_policy.kind}
 
 
 def sentence(ctx: Context, act: Act, names: service.Names) -> str:

@@ -1,11 +1,15 @@
 """Emergency accesses of a hospital: the list that somebody reviews, one of them with its verdict, and what is allowed."""
 
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from starlette.responses import Response
 
 from hilum.approvals.models import Asked as AskedTwo
+from hilum.audit import service as audit
+from hilum.audit.models import Event
+from hilum.audit.policy import emergency_of
 from hilum.breakglass import policy, service
 from hilum.breakglass.models import (
     MINUTES_MAX,
@@ -14,6 +18,7 @@ from hilum.breakglass.models import (
     PROTECTED_BY_LAW,
     REVIEW_HOURS_MAX,
     SORTS,
+    Opened,
     SettingsChange,
     Use,
     UseQuery,
@@ -86,7 +91,28 @@ def _row(use: Use, state: UseState, names: names_of.Names) -> tuple[Cell, ...]:
 
 async def show(visit: Visit) -> Response:
     """Show one emergency access, with the form that ends or reviews it."""
-    return visit.render("console/tenant/emergency.html", **await visit.read(lambda ctx: _shown(ctx, visit)))
+    facts = await visit.read(lambda ctx: _shown(ctx, visit))
+    use = facts["use"]
+
+    def verb(ctx: Context) -> tuple[Opened, Event]:
+        seen = service.read_opened(ctx, use, visit.ports.accesses)
+        return seen, audit.reading_of(service.answers_of(use), len(seen.accesses))
+
+    seen = await visit.audited(audit.reading_of(service.answers_of(use)), verb)
+    return visit.render("console/tenant/emergency.html", seen=seen, answers=_answers(visit, seen), **facts)
+
+
+def _answers(visit: Visit, seen: Opened) -> list[tuple[datetime, str, int, str]]:
+    """Return the newest answers of the use: when, what was asked, how many records it opened, and where it is explained."""
+    return [
+        (
+            access.at,
+            f"{access.interaction} {access.resource_type}".strip(),
+            (emergency_of(access) or ("", 0))[1] or 0,
+            visit.link("request", access.request_id),
+        )
+        for access in seen.accesses[:ROWS]
+    ]
 
 
 def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
@@ -102,7 +128,7 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         "app": names.app(use.app),
         "reviewer": names.actor(use.reviewed_by) if use.reviewed_by else "",
         "ender": names.actor(use.ended_by) if use.ended_by else "",
-        "categories": [words.restriction(each) for each in use.categories],
+        "categories": [policy.kind(each) for each in use.categories],
         "reviewable": state in {UseState.WAITING, UseState.OVERDUE} and not policy.is_own(ctx.actor, use),
         "running": state is UseState.OPEN,
         "activity": address("tenant.activity", person=use.person),
@@ -132,7 +158,7 @@ def _settings(ctx: Context) -> dict[str, Any]:
     return {
         "settings": found,
         "categories": [
-            (each, words.restriction(each), each in found.categories, each in PROTECTED_BY_LAW)
+            (each, policy.kind(each), each in found.categories, each in PROTECTED_BY_LAW)
             for each in sorted(OPENABLE)
         ],
         "bounds": (MINUTES_MAX, PER_DAY_MAX, REVIEW_HOURS_MAX),

@@ -77,6 +77,7 @@ def routes(site: Site) -> list[Route]:
         Route("/sandbox/sessions/{session}/apps", pages.apps_list),
         Route("/sandbox/sessions/{session}/apps/{client}", pages.app),
         Route("/sandbox/sessions/{session}/apps/{client}/stop", pages.stop),
+        Route("/sandbox/sessions/{session}/apps/{client}/emergency", pages.emergency),
         Route("/sandbox/sessions/{session}/apps/{client}/calls", pages.calls),
         Route("/sandbox/sessions/{session}/apps/{client}/calls/list", pages.calls_list),
         Route("/sandbox/sessions/{session}/move", posts.move, methods=["POST"]),
@@ -221,6 +222,15 @@ class Pages:
         }
         facts |= {"source": source, "alone": alone, "stopped": app.stop, "logo": app.logo}
         return self._with_forms(request, "sandbox/app.html", policy=policy, **facts)
+
+    async def emergency(self, request: Request) -> Response:
+        """Lead to the platform's page of emergency access, for the launch that is open now."""
+        session = self._session(request)
+        app, address = (
+            session.current(request.path_params["client"]),
+            self._site.urls.break_glass(session.tenant),
+        )
+        return _see(with_query(address, launch=app.launch) if app else address)
 
     async def calls(self, request: Request) -> Response:
         """Show the inspector's list on a page alone, for browsers without script."""
