@@ -20,7 +20,7 @@ from tests.sim.backends import both_backends
 from tests.sim.dry_runs import rehearse
 from tests.sim.world import FakeClock
 
-REFUSED = {"outcome": Outcome.REFUSED, "reason": "scope_insufficient"}
+REFUSED: dict[str, Any] = {"outcome": Outcome.REFUSED, "reason": "scope_insufficient"}
 FIRST = "must be in force at hospitals that you choose"
 
 
