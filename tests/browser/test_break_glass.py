@@ -51,7 +51,8 @@ def test_the_glass_is_broken_ended_and_reviewed_by_pages(stage: Stage) -> None:
     with chart.context.expect_page() as opened:
         chart.get_by_role("link", name="Emergency access").click()
     beside = opened.value
-    # In the session of the launch: nobody signs in, and the launch is chosen.
+    # The EHR is of another site here, so a new window has no session yet; the launch stays chosen.
+    stage.sign_in(beside, "dr.adeyemi")
     expect(beside.get_by_label("App and patient").locator("option:checked")).to_contain_text(SAMPLE_PATIENT)
     look(beside, "glass-ask")
     doctor.reload()
