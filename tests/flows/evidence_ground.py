@@ -18,6 +18,7 @@ from hilum.kernel.ids import AppId
 from hilum.policies import service as policies
 from hilum.registry import service as registry
 from hilum.registry.models import NewVersion
+from hilum.tokens import service as tokens
 from tests.flows.back_channel import MERCY, REMEMBERED, TRACE
 from tests.flows.front_channel import Front, answer
 from tests.flows.gateway_ground import Answer
@@ -79,7 +80,9 @@ class Certifying:
 
     def begin(self, scenario: str) -> Run:
         self.front.clock.advance(timedelta(seconds=1))
-        run, upstream = self.does(service.begin, run_id=self.id, scenario=scenario)
+        run, upstream = self.does(
+            service.begin, run_id=self.id, scenario=scenario, end_access=tokens.end_access_at
+        )
         self.ports.clear_faults(run.id)
         if upstream is not None:
             self.ports.set_fault(upstream)

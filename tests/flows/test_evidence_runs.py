@@ -25,6 +25,7 @@ from hilum.kernel import base64url
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import ClientId, RunId, TenantId, VendorId
+from hilum.tokens import service as tokens
 from tests.flows.back_channel import MERCY
 from tests.flows.evidence_ground import App, Certifying, version_of
 from tests.flows.front_channel import Front, front
@@ -223,7 +224,7 @@ def test_a_run_is_opened_by_those_who_may_at_a_sandbox_only(run: Certifying) -> 
     with pytest.raises(Conflict, match="run_open"):
         run.open()
     for verb, named in (
-        (service.begin, {"scenario": "launch"}),
+        (service.begin, {"scenario": "launch", "end_access": tokens.end_access_at}),
         (service.end, {}),
         (service.abandon, {}),
         (service.view, {}),
@@ -231,7 +232,7 @@ def test_a_run_is_opened_by_those_who_may_at_a_sandbox_only(run: Certifying) -> 
         with pytest.raises(NotFound):
             run.does(verb, stranger, run_id=opened.id, **named)
     with pytest.raises(NotPermitted):
-        run.does(service.begin, viewer, run_id=opened.id, scenario="launch")
+        run.does(service.begin, viewer, run_id=opened.id, scenario="launch", end_access=tokens.end_access_at)
     with pytest.raises(NotFound, match="scenario_not_found"):
         run.begin("kill_switch")
 
@@ -341,12 +342,12 @@ def test_two_runs_of_one_app_never_lower_its_quota_for_good(run: Certifying) -> 
     run.does(lambda ctx: store.add(ctx.tx, other))
     run.begin("quota_exceeded")
     with pytest.raises(Conflict, match="scenario_elsewhere"):
-        run.does(service.begin, run_id=other.id, scenario="quota_exceeded")
+        run.does(service.begin, run_id=other.id, scenario="quota_exceeded", end_access=tokens.end_access_at)
 
     ours = Quota(9, 90)
     run.front.run(lambda ctx: controls.set_quota(ctx, opened.app, opened.tenant, ours))
     run.end()
-    run.does(service.begin, run_id=other.id, scenario="quota_exceeded")
+    run.does(service.begin, run_id=other.id, scenario="quota_exceeded", end_access=tokens.end_access_at)
     run.does(service.end, run_id=other.id)
 
     assert run.front.run(lambda ctx: controls.quotas_of(ctx, opened.app, opened.tenant)).platform == ours

@@ -406,6 +406,7 @@ def evidence_ports(
         set_fault,
         clear_faults,
         _by_hand(faults),
+        tokens.end_access_at,
         partial(own_hospitals.ground_of, furnisher=furnisher or no_furnisher()),
     )
 

@@ -16,6 +16,7 @@ from hilum.cli.resources import (
     show_approval,
     show_done,
     show_one,
+    show_way_in,
     sort_option,
 )
 from hilum.identity.models import PEOPLE_SORTS
@@ -271,21 +272,6 @@ def _chart(text: str) -> dict[str, str]:
     except ValueError:
         raise click.BadParameter(f"{day} is not a day such as 2031-04-17", param_hint="--chart") from None
     return {"patient": patient, "until": until.isoformat()}
-
-
-def show_way_in(found: dict[str, Any], *, json_: bool) -> None:
-    """Print a person, and on standard error what to do with the link."""
-    show_done(found, json_=json_)
-    if found.get("enrolment") and found["enrolment"].get("mailed"):
-        click.secho("the link was mailed to its owner", fg="yellow", err=True)
-        if found.get("setup_code"):
-            hint = "pass the setup code to its owner by another way than mail; it is shown only here"
-            click.secho(hint, fg="yellow", err=True)
-    elif found.get("enrolment"):
-        click.secho("send the link to its owner; it works once and is shown only here", fg="yellow", err=True)
-    if found.get("secret_end"):
-        hint = "pass the second half of the secret, and the client's id (target), to whoever installs the client; it is shown only here"
-        click.secho(hint, fg="yellow", err=True)
 
 
 @click.group()

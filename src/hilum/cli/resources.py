@@ -212,6 +212,21 @@ def show_done(found: dict[str, Any], *, json_: bool) -> None:
     click.secho("; ".join(filter(None, (waiting, hint))), fg="yellow", err=True)
 
 
+def show_way_in(found: dict[str, Any], *, json_: bool) -> None:
+    """Print a person, and on standard error what to do with the link."""
+    show_done(found, json_=json_)
+    if found.get("enrolment") and found["enrolment"].get("mailed"):
+        click.secho("the link was mailed to its owner", fg="yellow", err=True)
+        if found.get("setup_code"):
+            hint = "pass the setup code to its owner by another way than mail; it is shown only here"
+            click.secho(hint, fg="yellow", err=True)
+    elif found.get("enrolment"):
+        click.secho("send the link to its owner; it works once and is shown only here", fg="yellow", err=True)
+    if found.get("secret_end"):
+        hint = "pass the second half of the secret, and the client's id (target), to whoever installs the client; it is shown only here"
+        click.secho(hint, fg="yellow", err=True)
+
+
 def _members(value: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, Any]]:
     for name, each in value.items():
         if isinstance(each, dict) and each:

@@ -4,8 +4,7 @@ import click
 
 from hilum.cli import api
 from hilum.cli.named import id_of, person_argument, vendor_argument
-from hilum.cli.people import show_way_in
-from hilum.cli.resources import json_option, show, show_one, sort_option
+from hilum.cli.resources import json_option, show, show_one, show_way_in, sort_option
 from hilum.identity.models import PEOPLE_SORTS
 from hilum.registry.models import VENDOR_SORTS
 from hilum.web.faults import SENTENCES

@@ -1,6 +1,6 @@
 """Create the situation of a scenario at a sandbox hospital, with the platform's ordinary verbs, and undo it."""
 
-from typing import Any
+from typing import Any, Protocol
 
 from hilum.clients import service as clients
 from hilum.controls import service as controls
@@ -21,11 +21,10 @@ from hilum.identity.policy import is_open_to
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Conflict, NotPermitted
-from hilum.kernel.ids import TenantId, VendorId
+from hilum.kernel.ids import ClientId, TenantId, VendorId
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from hilum.registry import service as registry
-from hilum.tokens import service as tokens
 
 _BECAUSE = "certification_run"
 _LOW = Quota(QUOTA_RATE_PER_S, QUOTA_BURST)
@@ -39,15 +38,25 @@ def require_sandbox(ctx: Context, tenant_id: TenantId, vendor: VendorId) -> None
         raise NotPermitted("tenant_not_sandbox", detail)
 
 
-def make(ctx: Context, run: Run, fault: Fault) -> tuple[dict[str, Any], Upstream | None]:
+class EndAccess(Protocol):
+    """Ends the access tokens of a client at a hospital, with ``families`` what they can be refreshed by too."""
+
+    def __call__(
+        self, ctx: Context, client: ClientId, tenant: TenantId, *, families: bool = False, because: str
+    ) -> int: ...
+
+
+def make(
+    ctx: Context, run: Run, fault: Fault, end_access: EndAccess
+) -> tuple[dict[str, Any], Upstream | None]:
     """Make a fault for the app of a run; return how to undo it, and the fault that the FHIR server must show. Raises NotPermitted, Conflict."""
     require_sandbox(ctx, run.tenant, run.vendor)
     system = ctx.as_actor(SYSTEM)
     match fault:
         case Fault.ENDED_TOKENS:
-            tokens.end_access_at(system, run.client, run.tenant, because=_BECAUSE)
+            end_access(system, run.client, run.tenant, because=_BECAUSE)
         case Fault.ENDED_FAMILIES:
-            tokens.end_access_at(system, run.client, run.tenant, families=True, because=_BECAUSE)
+            end_access(system, run.client, run.tenant, families=True, because=_BECAUSE)
         case Fault.SWITCH:
             target = Target(TargetKind.APP_TENANT, f"{run.app}/{run.tenant}")
             order = EngageOrder(

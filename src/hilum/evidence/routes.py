@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from hilum.audit.models import AccessPage, AccessQuery, Event
 from hilum.evidence import by_hand, policy, service
+from hilum.evidence.acting import EndAccess
 from hilum.evidence.models import Fault, Row, Run, RunOrder, State, Upstream
 from hilum.infra.context import Context, Trace
 from hilum.kernel.actor import Actor
@@ -48,7 +49,7 @@ class Recorded(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What runs need beside the rooms below: the journals, recorded reads of them, and the FHIR servers of sandbox hospitals."""
+    """What runs need from elsewhere: the end of tokens, the journals, recorded reads of them, and the FHIR servers of sandbox hospitals."""
 
     read: service.ReadSealed
     recorded: Recorded
@@ -56,6 +57,7 @@ class Ports:
     set_fault: Callable[[Upstream], None]
     clear_faults: Callable[[str], None]
     by_hand: by_hand.ByHand
+    end_access: EndAccess
     ground: service.ReadGround = service.ground_at
 
 
@@ -260,9 +262,8 @@ def _scenarios(router: APIRouter, kit: Kit, ports: Ports) -> None:
     @router.post("/evidence-runs/{run_id}/scenarios/{scenario}/begin", openapi_extra=DEVELOPERS)
     async def begin(request: Request, run_id: Id, scenario: Id) -> RunShown:
         """Begin a scenario: its fault is made for this app at this hospital, and ends by itself after three minutes."""
-        begun, upstream = await run_write(
-            kit, request, partial(service.begin, run_id=run_id, scenario=scenario)
-        )
+        verb = partial(service.begin, run_id=run_id, scenario=scenario, end_access=ports.end_access)
+        begun, upstream = await run_write(kit, request, verb)
         # After the commit: a fault that did not reach the FHIR server shows in no record, so nothing counts as met by it.
         await asyncio.to_thread(ports.clear_faults, run_id)
         if upstream is not None:

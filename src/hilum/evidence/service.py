@@ -136,7 +136,9 @@ def open_run(ctx: Context, order: RunOrder, ground: ReadGround = ground_at) -> R
     return run
 
 
-def begin(ctx: Context, run_id: str, scenario: str) -> tuple[Run, Upstream | None]:
+def begin(
+    ctx: Context, run_id: str, scenario: str, end_access: acting.EndAccess
+) -> tuple[Run, Upstream | None]:
     """Begin a scenario, and make its fault; end the one in progress. Also returns the fault that the sandbox's FHIR server must show.
 
     Raises NotFound, NotPermitted (right, no sandbox), Conflict (over; the fault cannot be made now).
@@ -146,7 +148,7 @@ def begin(ctx: Context, run_id: str, scenario: str) -> tuple[Run, Upstream | Non
         raise NotFound("scenario_not_found", "The rule book requires no such scenario of this version.")
     run = _end(ctx, run)
     fault = policy.fault_of(scenario)
-    undo, upstream = acting.make(ctx, run, fault)
+    undo, upstream = acting.make(ctx, run, fault, end_access)
     doing = {"scenario": scenario, "fault": fault.value, "begun_at": ctx.now.isoformat(), "undo": undo}
     begun = replace(run, doing=doing)
     store.save(ctx.tx, begun)
