@@ -6,7 +6,6 @@ Usage: python -m tools.make_migration "add something"   the difference from a fr
 
 import importlib
 import pkgutil
-import re
 import subprocess
 import sys
 import tempfile
@@ -70,9 +69,6 @@ def write_baseline() -> None:
         indexes = sorted(table.indexes, key=lambda index: str(index.name))
         operations.extend(CreateIndexOp.from_index(index) for index in indexes)
     created = render_python_code(UpgradeOps(operations), user_module_prefix="")
-    # What these add is only how a damaged value is read.
-    created = created.replace("Moment()", "Instant()")
-    created = re.sub(r"\bDocument\(", "sa.JSON(", created)
     template = Template(filename=str(VERSIONS.parent / "script.py.mako"))  # noqa: S702 - source code, not a page
     text = template.render(
         message="baseline", up_revision="0001", down_revision=None, upgrades=created, downgrades=_DROPPED

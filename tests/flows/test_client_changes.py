@@ -3,9 +3,7 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import Integer, literal_column, select, type_coerce, update
 
-from hilum.registry.store import certifications
 from tests.flows.client_ground import EVIL, Certified
 from tests.flows.control_site import ControlSite, codes, problem
 from tests.flows.vendor_ground import client_body, furnish_vendor, made
@@ -157,30 +155,6 @@ def test_no_client_gets_around_the_review_by_being_new(site: ControlSite) -> Non
         made(it.developer.put(f"/clients/{it.client}/version", json={"version": second}), 200)["version"]
         == second
     )
-
-
-def test_nothing_gets_around_the_review_while_the_certification_cannot_be_read(site: ControlSite) -> None:
-    """C12: it counts for nothing then, and again once its row is put back, with whatever was changed in between."""
-    it = Certified(site)
-    new = client_body(it.app, it.version, environment="production", **EVIL)
-    purpose = {"revision": made(it.developer.get(f"/apps/{it.app}"), 200)["revision"], "purpose": "Billing"}
-    end = type_coerce(certifications.c.expires_at, Integer)
-    before = site.system(lambda ctx: ctx.tx.execute(select(end)).scalar_one())
-
-    def write(value: int) -> None:
-        changed = update(certifications).values(expires_at=literal_column(str(value)))
-        site.system(lambda ctx: ctx.tx.execute(changed))
-
-    write(2**63 - 1)
-
-    problem(it.edit(EVIL), 409, "certifications_unreadable")
-    problem(it.developer.post("/clients", json=new), 409, "certifications_unreadable")
-    problem(it.developer.patch(f"/apps/{it.app}", json=purpose), 409, "certifications_unreadable")
-
-    write(before)
-    assert made(it.edit(EVIL), 202)["state"] == "pending"
-    problem(it.developer.post("/clients", json=new), 422, "version_certified")
-    assert made(it.developer.patch(f"/apps/{it.app}", json=purpose), 202)["state"] == "pending"
 
 
 def test_keys_are_replaced_by_an_address_only_after_review(site: ControlSite) -> None:

@@ -27,7 +27,6 @@ from hilum.app.operations import WORKERS
 from hilum.app.readiness import (
     OTHER_COPY,
     RELEASE_CLOSED,
-    ROWS_UNREADABLE,
     SNAPSHOT_STALE,
     STOPPED,
     Directory,
@@ -64,7 +63,6 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Unavailable
 from hilum.kernel.ids import TenantId
-from hilum.kernel.lists import counted
 from hilum.kernel.ports import Clock, Ids
 from hilum.kernel.sentences import Sentence
 from hilum.keys.live import vault
@@ -291,19 +289,14 @@ def _readiness(
 
 
 def _notices(keeper: SnapshotKeeper, clock: Clock) -> Faults:
-    """Return the notices of a ready worker: a kill switch stops the whole platform; a failover lost changes; some apps cannot be read."""
+    """Return the notices of a ready worker: a kill switch stops the whole platform; a failover lost changes."""
     snapshot = keeper.current()
     if snapshot is None:
         return {}
-    unreadable = snapshot.registry.faults
     stop = controls.stopped_by(snapshot.controls.switches, Subject(), now=clock.now(), issued_at=None)
     notices = dict([STOPPED]) if stop is not None else {}
     if snapshot.earlier:
         notices |= dict([OTHER_COPY])
-    if unreadable:
-        notices[ROWS_UNREADABLE] = (
-            f"Rows of {counted(len(unreadable), 'app')} cannot be read, and count for nothing: run hilum doctor."
-        )
     return notices
 
 

@@ -25,8 +25,6 @@ RELEASE_CLOSED = (
 DISK_FULL = "disk_full", "The disk of the data directory is full."
 NOT_WRITABLE = "directory_not_writable", "The data directory cannot be written to."
 STOPPED = "platform_stopped", "A kill switch stops the whole platform: FHIR requests are refused on purpose."
-ROWS_UNREADABLE = "rows_unreadable"
-"""The notice while an app gets nothing, since a row of it cannot be read (ADR 150)."""
 OTHER_COPY = (
     "other_copy",
     "The database lost changes in a failover. What was forbidden before stays refused; do what was lost again, then run hilum switch confirm-failover.",

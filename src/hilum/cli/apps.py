@@ -9,7 +9,7 @@ from typing import Any
 import click
 import orjson
 
-from hilum.cli import api, app_edits, app_rows, app_rules, app_service, app_traces, dry_runs, tiers
+from hilum.cli import api, app_edits, app_rules, app_service, app_traces, dry_runs, tiers
 from hilum.cli.clients import show_client
 from hilum.cli.installations import app_install, app_installations, app_narrow, app_uninstall
 from hilum.cli.named import KINDS, TENANT, VENDOR, app_argument, client_argument, id_of, version_argument
@@ -40,7 +40,6 @@ for each in (
     *app_traces.COMMANDS,
     *app_service.COMMANDS,
     *app_rules.COMMANDS,
-    app_rows.app_reread,
     dry_runs.app_observed,
     app_edits.app_edit,
     app_edits.app_edits,

@@ -11,15 +11,13 @@ from hilum.audit import service as audit
 from hilum.audit.journal_records import AccessReader
 from hilum.audit.models import AccessQuery, Anchored, AnchoredHead
 from hilum.cli import preflight
-from hilum.infra import nodes, unreadable
+from hilum.infra import nodes
 from hilum.infra.context import Context
 from hilum.infra.database_clock import measure_skew
 from hilum.infra.database_faults import DatabaseUnavailable, fault_of
-from hilum.infra.facts import EVERYTHING
 from hilum.infra.nodes import Node
 from hilum.infra.settings import Settings
 from hilum.infra.system import SystemClock
-from hilum.installations import service as installations
 from hilum.kernel.errors import HilumError
 from hilum.kernel.lists import counted, listed
 from hilum.kernel.times import EPOCH
@@ -36,9 +34,6 @@ NOTICE_BOUND = timedelta(minutes=15)
 """How long mail may wait before that is a fault."""
 FREE_BOUND = 1024**3
 LISTED_BOUND = 5
-UNREADABLE_ADVICE = (
-    "Find out who changed the database, or what damaged it; put the row back from a backup, or delete it."
-)
 ANCHOR_ADVICE = (
     "After a failover or a restore, these are changes that it lost: make them again, run `hilum switch confirm-failover`, and move the anchor "
     "aside. Otherwise, the newest records were deleted from the database."
@@ -75,7 +70,6 @@ def platform_findings(
         *_notices(ctx, found),
         *_record(ctx, reader, live),
         _rule_book(ctx),
-        _readable(ctx),
         _anchor(ctx, anchored, ends),
     ]
 
@@ -178,17 +172,6 @@ def _rule_book(ctx: Context) -> Finding:
     # Before the first start there is none.
     seen = f"version {verified.everywhere}, application {verified.last}" if verified.last else "none yet"
     return Finding("rule book", ok=True, next="; ".join((seen, *verified.warnings)))
-
-
-def _readable(ctx: Context) -> Finding:
-    """List the rows of what is read for everybody that have a value which Hilum never writes, each without that value."""
-    with unreadable.noting() as left_out:
-        installations.facts(ctx, EVERYTHING)
-        policies.live_exceptions(ctx)
-        policies.live_overrides(ctx)
-    rows = sorted({f"{each.id} in {each.table}" for each in left_out})
-    advice = f"{listed(rows, LISTED_BOUND)} cannot be read, and {'counts' if len(rows) == 1 else 'count'} for nothing. {UNREADABLE_ADVICE}"
-    return Finding("readable rows", ok=not rows, next=advice if rows else "")
 
 
 def _anchor(ctx: Context, anchored: Sequence[AnchoredHead], ends: Sequence[Anchored]) -> Finding:

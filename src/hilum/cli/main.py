@@ -90,7 +90,7 @@ def main(context: click.Context) -> None:
     r"""Govern SMART on FHIR apps at the door of an EHR.
 
     Host commands work on this machine's data and need its settings (HILUM_SECRET_KEY, HILUM_DATABASE_URL, HILUM_DATA_DIR): init, serve,
-    migrate, doctor, backup, restore, audit verify, keys rotate, app reread, sandbox, tenant leave export, tenant leave erase; and with --local: switch engage, switch release,
+    migrate, doctor, backup, restore, audit verify, keys rotate, sandbox, tenant leave export, tenant leave erase; and with --local: switch engage, switch release,
     person deactivate, person reset, person reset-factors, explain.
     All others use the API of a running platform: HILUM_API_URL is its address, and `hilum login` saves an API token of yours.
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event
-from hilum.clients import creation, policy, store
+from hilum.clients import policy, store
 from hilum.clients.models import Client, ClientEdit, ClientMetadata
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid
@@ -28,7 +28,6 @@ def edit(ctx: Context, client: Client, order: ClientEdit) -> Client | HeldEdit:
         )
     metadata = _validated(ctx, client, order)
     names = policy.changed_fields(client, metadata)
-    registry.require_readable(ctx, client.app)
     certifications = registry.certifications_of(ctx, client.app)
     grace = registry.grace_of(ctx, registry.get_app(ctx, client.app).category)
     if not names or not policy.is_certified_for_production(client, certifications, ctx.now, grace):
@@ -95,7 +94,6 @@ def _validated(ctx: Context, client: Client, order: ClientEdit) -> ClientMetadat
 
 def _apply(ctx: Context, client: Client, values: dict[str, Any]) -> Client:
     if values:
-        creation.require_readable(ctx, client)
         store.save_metadata(ctx.tx, client.id, values)
         registry.announce_change(ctx, client.app)
         event = Event(

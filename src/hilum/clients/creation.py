@@ -21,13 +21,6 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def require_readable(ctx: Context, client: Client) -> None:
-    """Check that a client can be read: a change must not store what stands for an unreadable value. Raises Conflict."""
-    if store.read_client(ctx.tx, client.id) is None:
-        detail = "A value of this client cannot be read, so it has no effect. Register a new client."
-        raise Conflict("client_unreadable", detail)
-
-
 def add_client(
     ctx: Context,
     app: App,

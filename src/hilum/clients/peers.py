@@ -168,7 +168,6 @@ def _validated_rotation(ctx: Context, client_id: ClientId, overlap: timedelta) -
 
 
 def _rotate(ctx: Context, client: Client, overlap: timedelta, secret: str) -> Client:
-    creation.require_readable(ctx, client)
     ends = ctx.now + overlap
     in_force = [each for each in client.secrets if each.expires_at is None or ctx.now < each.expires_at]
     # The newest secret is the one without an end, else the one that ends last. All others end now.

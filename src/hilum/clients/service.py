@@ -31,7 +31,6 @@ from hilum.clients.transfers import (
     view_transfer,
 )
 from hilum.identity.models import VendorRight
-from hilum.infra import unreadable
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid, NotFound, Readers, Unavailable, not_shown
 from hilum.kernel.ids import AppId, ClientId, TenantId, VersionId
@@ -59,7 +58,6 @@ __all__ = [
     "view_client",
     "view_transfer",
 ]
-UNREADABLE = "A value of one of its clients cannot be read."
 
 
 def add_client(ctx: Context, order: NewClient) -> tuple[Client, str]:
@@ -91,7 +89,6 @@ def _require_unreviewed(ctx: Context, version: VersionId, environment: Environme
     if environment is not Environment.PRODUCTION:
         return
     app = registry.get_app(ctx, registry.get_version(ctx, version).app)
-    registry.require_readable(ctx, app.id)
     of_app = registry.certifications_of(ctx, app.id)
     # A version in its grace may still be used, so a new client of it could be too.
     at = ctx.now - registry.grace_of(ctx, app.category)
@@ -129,7 +126,6 @@ def adopt_version(ctx: Context, client_id: ClientId, version_id: VersionId) -> C
     """
     # Locked, since the unbroken time is computed from the row and written back to it.
     client = get_changeable(ctx, client_id, "registry.client.adopt_version")
-    creation.require_readable(ctx, client)
     version = registry.get_version(ctx, version_id)
     if version.app != client.app:
         raise NotFound("version_not_found", "The app has no such version.")
@@ -200,22 +196,15 @@ def facts_of_apps(ctx: Context, of: Collection[AppId] | None) -> dict[AppId, tup
 def certified_facts(
     ctx: Context, of: Collection[AppId] | None
 ) -> tuple[dict[AppId, tuple[ClientFacts, ...]], Certified]:
-    """Read the facts of the clients of some apps (None: of all) by app, and the certifications that they depend on.
-
-    Clients that cannot be read are left out, and their apps are among the faults.
-    """
+    """Read the facts of the clients of some apps (None: of all) by app, and the certifications that they depend on."""
     # Several reads and a join in memory, since no room reads another's table (ADR 39).
     certified = registry.read_certified(ctx, of)
     by_app: dict[AppId, list[ClientFacts]] = {}
-    with unreadable.noting() as left_out:
-        for client in store.read_clients(ctx.tx, of):
-            app, version = certified.apps.get(client.app), certified.versions.get(client.version)
-            if app is not None and version is not None:
-                facts = policy.join(client, app, version, certified.certifications.get(app.id, ()))
-                by_app.setdefault(app.id, []).append(facts)
-    if faulty := {AppId(each.app) for each in left_out if each.app}:
-        faults = dict.fromkeys(faulty, UNREADABLE) | dict(certified.faults)
-        certified = replace(certified, faults=faults)
+    for client in store.read_clients(ctx.tx, of):
+        app, version = certified.apps.get(client.app), certified.versions.get(client.version)
+        if app is not None and version is not None:
+            facts = policy.join(client, app, version, certified.certifications.get(app.id, ()))
+            by_app.setdefault(app.id, []).append(facts)
     return {app: tuple(facts) for app, facts in by_app.items()}, certified
 
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     Boolean,
     Column,
     Connection,
@@ -38,7 +39,6 @@ from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata, row_
 from hilum.infra.prepared_statements import prepare_rows, prepare_rows_by_values
 from hilum.infra.sorting import by_key
 from hilum.infra.stored_enums import member_of
-from hilum.infra.unreadable import DAMAGED, Document, Moment, RowCheck
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, ClientId, VendorId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -57,25 +57,25 @@ clients = Table(
     Column("type", String(30), nullable=False),
     Column("deployment", String(20), nullable=False),
     Column("name", String(200), nullable=False, index=True),
-    Column("redirect_uris", Document(list), nullable=False),
+    Column("redirect_uris", JSON, nullable=False),
     Column("launch_uri", String(1_000), nullable=False),
-    Column("origins", Document(list), nullable=False),
+    Column("origins", JSON, nullable=False),
     Column("scopes", Text, nullable=False),
     # SQL NULL and not JSON null, so that "no keys" is one value.
-    Column("jwks", Document(dict, none_as_null=True)),
+    Column("jwks", JSON(none_as_null=True)),
     Column("jwks_uri", String(1_000), nullable=False),
-    Column("grant_types", Document(list), nullable=False),
-    Column("expires_at", Moment),
-    Column("backend_use", Document(list, none_as_null=True)),
+    Column("grant_types", JSON, nullable=False),
+    Column("expires_at", Instant),
+    Column("backend_use", JSON(none_as_null=True)),
     # Beside it: a release before this one reads a list of four parts.
     Column("calls_a_day", Integer),
     Column("writes_a_day", Integer),
     Column("patients_a_day", Integer),
     Column("hours", String(40)),
     Column("dynamic", Boolean, nullable=False),
-    Column("created_at", Moment, nullable=False),
-    Column("adopted_at", Moment),
-    Column("certified_before", Moment),
+    Column("created_at", Instant, nullable=False),
+    Column("adopted_at", Instant),
+    Column("certified_before", Instant),
     Index(None, "app", "id"),
     Index(None, "dynamic", "expires_at"),
 )
@@ -86,8 +86,8 @@ secrets = Table(
     metadata,
     Column("client", String(100), primary_key=True),
     Column("digest", String(64), primary_key=True),
-    Column("expires_at", Moment),
-    Column("created_at", Moment),
+    Column("expires_at", Instant),
+    Column("created_at", Instant),
 )
 
 uses = Table(
@@ -108,8 +108,8 @@ transfers = Table(
     Column("vendor", String(64), nullable=False),
     Column("to", String(64), nullable=False),
     Column("asked_by", String(120), nullable=False),
-    Column("asked_at", Moment, nullable=False),
-    Column("expires_at", Moment, nullable=False),
+    Column("asked_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
 )
 
 changes = held_table(
@@ -119,7 +119,6 @@ changes = held_table(
     Column("revision", String(32), nullable=False),
 )
 CHANGES = HeldRows(changes, "change", "client")
-_CLIENT, _SECRET = RowCheck(clients), RowCheck(secrets)
 _CLIENTS, _CLIENTS_OF = prepare_rows(clients), prepare_rows_by_values(clients, "app")
 _SECRETS, _SECRETS_OF = prepare_rows(secrets), prepare_rows_by_values(secrets, "client")
 
@@ -282,30 +281,20 @@ def _client(row: Row[Any], held: Iterable[ClientSecret] = ()) -> Client:
     )
 
 
-def _shown(row: Row[Any], held: Iterable[ClientSecret] = ()) -> Client:
-    """Return a client to be shown or changed; of a row that cannot be read what identifies it."""
-    try:
-        return _client(row, held)
-    except DAMAGED:
-        kind = Environment.PRODUCTION, ClientType.PUBLIC, Deployment.BROWSER
-        return Client(ClientId(row.id), AppId(row.app), VersionId(row.version), *kind, str(row.name))
-
-
 def find_client(tx: Connection, client: ClientId, *, lock: bool = False) -> Client | None:
     row = row_of(tx, clients, client, lock=lock)
     if row is None:
         return None
     # After the client's row was locked, so that no rotation changes them in between.
-    return _shown(row, map(_secret, tx.execute(select(secrets).where(secrets.c.client == client))))
+    return _client(row, map(_secret, tx.execute(select(secrets).where(secrets.c.client == client))))
 
 
 def read_client(tx: Connection, client: ClientId) -> Client | None:
-    """Read a client for enforcement; None also if it cannot be read, or is of a kind that this release does not know."""
+    """Read a client for enforcement; None also if it is of a kind that this release does not know."""
     row = row_of(tx, clients, client)
     if row is None or not _is_known(row):
         return None
-    held = list(_SECRET.made(_SECRETS_OF.records(tx, [client]), _secret))
-    return next(_CLIENT.made([row], lambda row: _client(row, held)), None)
+    return _client(row, map(_secret, _SECRETS_OF.records(tx, [client])))
 
 
 def get_client(tx: Connection, client: ClientId, *, lock: bool = False) -> Client:
@@ -318,19 +307,19 @@ def get_client(tx: Connection, client: ClientId, *, lock: bool = False) -> Clien
 def list_clients(tx: Connection, app: AppId, page: PageQuery = FIRST_PAGE) -> list[Client]:
     """List an app's clients by id, without secrets."""
     query = select(clients).where(clients.c.app == app)
-    return [_shown(row) for row in tx.execute(by_key(query, clients.c.id, page))]
+    return [_client(row) for row in tx.execute(by_key(query, clients.c.id, page))]
 
 
 def find_named(tx: Connection, named: str, limit: int) -> list[Client]:
     """Find clients by id or exact name, without secrets."""
     query = select(clients).where(or_(clients.c.id == named, clients.c.name == named))
-    return [_shown(row) for row in tx.execute(query.order_by(clients.c.id).limit(limit))]
+    return [_client(row) for row in tx.execute(query.order_by(clients.c.id).limit(limit))]
 
 
 def read_named(tx: Connection, of: Collection[ClientId]) -> list[Client]:
     """Read some clients by their ids, without secrets."""
     return [
-        _shown(row)
+        _client(row)
         for batch in in_batches(of)
         for row in tx.execute(select(clients).where(clients.c.id.in_(batch)))
     ]
@@ -392,22 +381,20 @@ def delete_credentials(tx: Connection, app: AppId) -> None:
 
 
 def read_clients(tx: Connection, of: Collection[AppId] | None) -> Iterator[Client]:
-    """Read the clients of some apps (None: of all) by id, without those that cannot be read, or are of a kind that this release does not know."""
+    """Read the clients of some apps (None: of all) by id, without those of a kind that this release does not know."""
     rows = _CLIENTS.records(tx, {}) if of is None else _CLIENTS_OF.records(tx, of)
     rows.sort(key=lambda row: str(row.id))
     held = _secrets(tx, None if of is None else [row.id for row in rows]) if rows else {}
-    known_rows = (row for row in rows if _is_known(row))
-    return _CLIENT.made(known_rows, lambda row: _client(row, held.get(row.id, ())))
+    return (_client(row, held.get(row.id, ())) for row in rows if _is_known(row))
 
 
 def _secrets(tx: Connection, of: Collection[ClientId] | None) -> dict[str, list[ClientSecret]]:
     """Read the secrets of some clients (None: of all) by client."""
     rows = _SECRETS.records(tx, {}) if of is None else _SECRETS_OF.records(tx, of)
-    found: dict[str, list[ClientSecret]] = {}
-    # One that cannot be read authenticates nobody.
-    for client, secret in _SECRET.made(rows, lambda row: (row.client, _secret(row))):
-        found.setdefault(client, []).append(secret)
-    return found
+    by_client: dict[str, list[ClientSecret]] = {}
+    for row in rows:
+        by_client.setdefault(row.client, []).append(_secret(row))
+    return by_client
 
 
 def _secret(row: Row[Any]) -> ClientSecret:

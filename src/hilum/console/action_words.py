@@ -196,7 +196,6 @@ ACTION_WORDS: Mapping[str, str] = MappingProxyType(
         "registry.app.category": "moved an app to another category",
         "registry.app.change_owner": "moved an app to another vendor",
         "registry.app.edit": "edited an app",
-        "registry.app.reread": "had every worker read an app again",
         "registry.app.resume": "resumed an app",
         "registry.app.suspend": "suspended an app",
         "registry.certification.add": "certified a version",

@@ -141,11 +141,6 @@ DATABASE_WAITING = Gauge(
     merged="max",
 )
 DATABASE_BUSY = Gauge("hilum_database_busy", "Busy threads of a database pool.", ("pool",))
-ROWS_UNREADABLE = Counter(
-    "hilum_rows_unreadable",
-    "Rows left out because they have a value that Hilum never writes, by table; counted at each reading.",
-    ("table",),
-)
 LOOP_LAG = Gauge("hilum_event_loop_lag_seconds", "How late the slowest worker's event loop is.", merged="max")
 MEMORY = Gauge("hilum_memory_bytes", "Resident memory of all reporting processes together.")
 FILES = Gauge("hilum_open_files", "Open files and connections of the process that has most.", merged="max")
@@ -196,7 +191,6 @@ METRICS: tuple[Metric, ...] = (
     SWITCH_SECONDS,
     DATABASE_WAITING,
     DATABASE_BUSY,
-    ROWS_UNREADABLE,
     LOOP_LAG,
     MEMORY,
     FILES,

@@ -9,6 +9,5 @@ list_installations, installation, origins_at, register_dynamically, facts; answe
 Invariants:
 - An installation never has more scopes than were certified, and narrowing never widens.
 - Widening adds nothing to what was issued before, and installing again does not revive it.
-- An installation that cannot be read gives nothing, and is removed and not changed (ADR 150).
 - Every change of an enforced fact advances the epoch and names what changed.
 """

@@ -2,28 +2,20 @@
 
 Each change of the registry names whose facts changed (``registry.announce_change``). Those are read again, and removed if they no longer
 exist; all others are shared with the previous facts. The facts do not depend on when they are read: decisions apply the time.
-A row that cannot be read is none of them (ADR 150).
 """
 
 from collections.abc import Iterable, Mapping
-from itertools import islice
 
-from hilum.audit import service as audit
-from hilum.audit.models import Event
 from hilum.clients import service as client_registry
 from hilum.clients.models import ClientFacts
 from hilum.infra.collector import uncollected
 from hilum.infra.context import Context
-from hilum.infra.epoch import KEYS_BOUND
 from hilum.infra.facts import Delta, Since, keyed
 from hilum.installations import store
 from hilum.installations.models import InstallationFacts, Installations, RegistryFacts
 from hilum.kernel.batches import batched
 from hilum.kernel.ids import AppAtTenant, AppId, TenantId
-from hilum.kernel.pages import walk
 from hilum.kernel.persistent import PersistentMap
-from hilum.registry import service as registry
-from hilum.registry.models import REGISTRY
 
 QUERY_SIZE = 500
 """Apps, or places, that are read in one statement."""
@@ -47,22 +39,20 @@ def facts(ctx: Context, since: Since) -> Delta[RegistryFacts]:
         else:
             places[TenantId(name[0]), AppId(name[1])] = None
     apps: dict[AppId, tuple[ClientFacts, ...]] = {}
-    faults: dict[AppId, str] = {}
     for batch in batched(changed, QUERY_SIZE):
-        read, certified = client_registry.certified_facts(ctx, batch)
+        read = client_registry.facts_of_apps(ctx, batch)
         # Empty first: an app that is no longer found must be removed from the facts, not kept.
         apps |= dict.fromkeys(batch, ()) | read
-        faults |= certified.faults
     for keys in batched(places, QUERY_SIZE):
         for tenant, app, found in store.read_installation_facts(ctx.tx, keys):
             places[tenant, app] = found
     # Applied by the snapshot's thread to the facts that it holds then, which share everything that did not change.
-    return Delta(change=lambda before: _merged(before, apps, places, faults))
+    return Delta(change=lambda before: _merged(before, apps, places))
 
 
 @uncollected()
 def _whole(ctx: Context) -> RegistryFacts:
-    apps, certified = client_registry.certified_facts(ctx, None)
+    apps = client_registry.facts_of_apps(ctx, None)
     interned = {app: app for app in apps}  # one string per id, shared by all pages, saves memory
     pages: dict[TenantId, dict[AppId, InstallationFacts]] = {}
     for tenant, app, facts in store.read_installation_facts(ctx.tx):
@@ -81,7 +71,6 @@ def _whole(ctx: Context) -> RegistryFacts:
         Installations(PersistentMap(pages)),
         PersistentMap(origins),
         PersistentMap(apps),
-        dict(certified.faults),
     )
 
 
@@ -89,7 +78,6 @@ def _merged(
     before: RegistryFacts,
     read: Apps,
     places: Mapping[AppAtTenant, InstallationFacts | None],
-    faults: Mapping[AppId, str],
 ) -> RegistryFacts:
     """Replace the facts that were read again; an app without clients and a place without an installation are removed."""
     removed = [each.id for app in read for each in before.apps.get(app, ())]
@@ -114,24 +102,8 @@ def _merged(
     origins = PersistentMap.of(before.origins).changed(
         {tenant: union for tenant, union in unions.items() if union}, unions
     )
-    kept = {app: fault for app, fault in before.faults.items() if app not in read}
-    return RegistryFacts(clients, Installations(pages), origins, apps, kept | dict(faults))
+    return RegistryFacts(clients, Installations(pages), origins, apps)
 
 
 def _origins(apps: Apps, installed: Iterable[AppId]) -> frozenset[str]:
     return frozenset(origin for app in installed for client in apps.get(app, ()) for origin in client.origins)
-
-
-def announce_again(ctx: Context, app: AppId) -> int:
-    """Have every process read an app again with its clients and installations, after rows were put back by hand; return at how many hospitals, KEYS_BOUND at most.
-
-    Nobody announces what is written by hand, so a process continues without what it left out. For the platform itself. Raises NotFound.
-    """
-    assert ctx.actor.acts_alone, "no person puts rows back"
-    registry.get_app(ctx, app)
-    # Of an app at more hospitals than are announced one by one, everything is read again.
-    every = walk(lambda page: store.list_places(ctx.tx, app, page), str)
-    places = list(islice(every, KEYS_BOUND))
-    ctx.advance_epoch(REGISTRY, f"app/{app}", *(f"at/{tenant}/{app}" for tenant in places))
-    audit.record(ctx, Event("registry.app.reread", app=app, facts={"hospitals": len(places)}))
-    return len(places)

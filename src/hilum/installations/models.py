@@ -211,8 +211,6 @@ class RegistryFacts:
     """Per tenant, the union of origins of clients installed there (CORS preflight)."""
     apps: Mapping[AppId, tuple[ClientFacts, ...]] = field(default_factory=dict)
     """The clients of each app, by id."""
-    faults: Mapping[AppId, str] = field(default_factory=dict)
-    """Why the certifications or clients of an app cannot be read; such an app has none (ADR 150)."""
 
     def __post_init__(self) -> None:
         # Tests and small callers pass a plain dict.

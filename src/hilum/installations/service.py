@@ -20,7 +20,7 @@ from hilum.installations.adding import add, audited
 from hilum.installations.answering import UnansweredService, list_unanswered
 from hilum.installations.completeness import Reasons, needs_at, no_reasons
 from hilum.installations.dynamic import register_dynamically
-from hilum.installations.enforcement_facts import announce_again, facts
+from hilum.installations.enforcement_facts import facts
 from hilum.installations.held import (
     apps_at,
     certified_scopes,
@@ -61,7 +61,6 @@ from hilum.registry.policy import beyond, may_see_app
 __all__ = [
     "Permits",
     "UnansweredService",
-    "announce_again",
     "apps_at",
     "certified_scopes",
     "current",
@@ -136,9 +135,6 @@ def _close_former(ctx: Context, tenant: TenantId, app: App) -> None:
     # The hospital approved the app under its former vendor.
     elif app.owner_since is not None and before.approved_at < app.owner_since:
         store.save_removed(ctx.tx, before.id, by="system:transfer", at=app.owner_since)
-    # It counts for nothing, and would keep the hospital from installing the app again (ADR 150).
-    elif not store.read_current(ctx.tx, tenant, [app.id]):
-        store.save_removed(ctx.tx, before.id, by="system:unreadable", at=ctx.now)
 
 
 def _installable(ctx: Context, order: InstallOrder) -> tuple[Tenant, App]:
@@ -187,7 +183,6 @@ def pin_networks(ctx: Context, installation_id: str, asked: Sequence[str]) -> In
     """
     action = "registry.installation.pin"
     before = _installation_for(ctx, installation_id, action)
-    _require_readable(ctx, before)
     networks = _networks(ctx, before.app, asked)
     if isinstance(networks, str):
         raise Invalid("installation_invalid", "The networks are invalid.", fields={"networks": networks})
@@ -217,7 +212,6 @@ def narrow_installation(
 ) -> Installation:
     """Reduce the scopes, roles or duration of an installation. Raises NotFound, NotPermitted, Invalid, Conflict (also of another revision)."""
     before = _installation_for(ctx, installation_id, "registry.installation.narrow")
-    _require_readable(ctx, before)
     if order.revision and order.revision != before.revision:
         detail = "This installation has changed since you read it. Read it again, and repeat your action."
         raise Conflict("changed_since_read", detail)
@@ -271,7 +265,6 @@ def widen(ctx: Context, installation_id: str, order: WidenOrder) -> Installation
     # Security staff may take away, which is less than to give.
     if not policy.may_install(ctx.actor, before.tenant):
         raise audit.refusal(ctx, Event(action, tenant=before.tenant, app=before.app))
-    _require_readable(ctx, before)
     app = registry.get_app(ctx, before.app)
     if before.removed_at is not None or has_ended(ctx, before, app):
         raise already_removed(or_ended=True)
@@ -359,13 +352,6 @@ def _installation_for(ctx: Context, installation_id: str, action: str) -> Instal
     if not policy.may_see_installations(ctx.actor, found.tenant):
         raise NotFound("installation_not_found", "There is no such installation.")
     raise audit.refusal(ctx, Event(action, tenant=found.tenant, app=found.app))
-
-
-def _require_readable(ctx: Context, found: Installation) -> None:
-    """Check that an installation can be read. A change would store what stands for an unreadable value as if somebody had approved it. Raises Conflict."""
-    if found.removed_at is None and not store.read_current(ctx.tx, found.tenant, [found.app]):
-        detail = "A value of this installation cannot be read, so it has no effect. Remove it, and install the app again."
-        raise Conflict("installation_unreadable", detail)
 
 
 def list_installations(

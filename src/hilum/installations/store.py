@@ -9,6 +9,7 @@ from sys import intern
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Column,
     Connection,
@@ -28,7 +29,6 @@ from sqlalchemy import (
 from hilum.infra.db import Instant, get_row, insert_or_ignore, metadata
 from hilum.infra.sorting import NEVER, paged
 from hilum.infra.stored_enums import member_of
-from hilum.infra.unreadable import DAMAGED, Document, Moment, RowCheck, note
 from hilum.installations.models import SORTS, ApprovalRecord, Installation, InstallationFacts
 from hilum.kernel.ids import AppAtTenant, AppId, FacilityId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -50,16 +50,16 @@ installations = Table(
     Column("scopes", Text, nullable=False),
     Column("roles", String(200), nullable=False),
     Column("approved_by", String(120), nullable=False),
-    Column("approved_at", Moment, nullable=False),
-    Column("expires_at", Moment),
-    Column("removed_at", Moment),
+    Column("approved_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Column("removed_at", Instant),
     Column("removed_by", String(120), nullable=False),
     Column("environment", String(20), nullable=False),
     # NULL: all, also those added later.
     Column("facilities", Text),
     Column("denied", Text, nullable=False, server_default=""),
-    Column("record", Document(dict)),
-    Column("validated_at", Moment),
+    Column("record", JSON),
+    Column("validated_at", Instant),
     Column("validated_by", String(120), nullable=False, server_default=""),
     Column("default_workflow", String(64), nullable=False, server_default=""),
     Column("networks", Text, nullable=False, server_default=""),
@@ -116,7 +116,6 @@ DECISIVE = (
     "networks",
 )
 """The columns that enforcement reads of an installation."""
-_CHECK = RowCheck(installations)
 
 
 def joined(of: frozenset[str]) -> str:
@@ -145,18 +144,15 @@ def _record(stored: Any) -> ApprovalRecord | None:
     if not isinstance(stored, dict) or not stored.keys() >= _RECORDED:
         return None
     facilities, end = stored["facilities"], stored["expires_at"]
-    try:
-        return ApprovalRecord(
-            tuple(stored["asked"]),
-            tuple(stored["scopes"]),
-            tuple(stored["roles"]),
-            None if facilities is None else tuple(facilities),
-            tuple(stored["denied"]),
-            None if end is None else datetime.fromisoformat(end),
-            tuple(stored.get("without", ())),
-        )
-    except DAMAGED:
-        return None
+    return ApprovalRecord(
+        tuple(stored["asked"]),
+        tuple(stored["scopes"]),
+        tuple(stored["roles"]),
+        None if facilities is None else tuple(facilities),
+        tuple(stored["denied"]),
+        None if end is None else datetime.fromisoformat(end),
+        tuple(stored.get("without", ())),
+    )
 
 
 def _get(tx: Connection, installation: str, *, lock: bool) -> Row[Any]:
@@ -230,14 +226,10 @@ def find_current(tx: Connection, tenant: TenantId, app: AppId) -> Installation |
 
 
 def read_current(tx: Connection, tenant: TenantId, apps: Collection[AppId]) -> list[Installation]:
-    """Read the current installations of some apps at a tenant, except those of a newer release and those that cannot be read (ADR 150)."""
+    """Read the current installations of some apps at a tenant, except those of a newer release."""
     query = select(installations).where(installations.c.tenant == tenant, installations.c.app.in_(apps))
     rows = tx.execute(query.where(installations.c.removed_at.is_(None)))
-    return [each for each in _CHECK.made(rows, _readable) if each is not None]
-
-
-def _readable(row: Row[Any]) -> Installation | None:
-    return _installation(row) if row.environment in _ENVIRONMENTS else None
+    return [_installation(row) for row in rows if row.environment in _ENVIRONMENTS]
 
 
 def read_at(tx: Connection, app: AppId, tenants: Collection[TenantId]) -> list[Installation]:
@@ -280,7 +272,7 @@ def read_installation_facts(
     apps: Collection[AppId] | None = None,
     tenant: TenantId | None = None,
 ) -> Iterator[tuple[TenantId, AppId, InstallationFacts]]:
-    """Stream the facts of some current installations (by default of all), except of those that cannot be read (ADR 150)."""
+    """Stream the facts of some current installations (by default of all)."""
     # Times are read as integers and converted below, which costs less per row than the conversion of the column type.
     columns = (
         type_coerce(column, BigInteger) if isinstance(column.type, Instant) else column
@@ -304,29 +296,22 @@ def read_installation_facts(
 def facts_of(row: Sequence[Any]) -> InstallationFacts | None:
     """Return the facts of a row; None if it is of a newer release. Repeated texts are parsed once and shared, to save memory."""
     _, _, scopes, roles, end, since, word, facilities, denied, workflow, networks = row
-    try:
-        environment = _ENVIRONMENTS.get(word) or member_of(
-            Environment, word, "registry_installation.environment"
-        )
-        # One of a newer release, or edited: this app is not installed there, and the others are.
-        if environment is None:
-            return None
-        return InstallationFacts(
-            _words(scopes),
-            _word_set(roles),
-            None if end is None else from_micros(end),
-            from_micros(since),
-            environment,
-            None if facilities is None else _facilities(facilities),
-            _facilities(denied),
-            # Shared like the others: a million installations have a handful of them.
-            intern(workflow),
-            _words(networks),
-        )
-    # A time beyond the calendar; a file of SQLite has values of any type, too.
-    except DAMAGED:
-        note(installations.name, (f"{row[0]}/{row[1]}",))
+    environment = _ENVIRONMENTS.get(word) or member_of(Environment, word, "registry_installation.environment")
+    # One of a newer release: this app is not installed there, and the others are.
+    if environment is None:
         return None
+    return InstallationFacts(
+        _words(scopes),
+        _word_set(roles),
+        None if end is None else from_micros(end),
+        from_micros(since),
+        environment,
+        None if facilities is None else _facilities(facilities),
+        _facilities(denied),
+        # Shared like the others: a million installations have a handful of them.
+        intern(workflow),
+        _words(networks),
+    )
 
 
 def count_by_scopes(

@@ -7,13 +7,12 @@ from enum import Enum
 from functools import cache
 from typing import Any, Generic, Protocol, TypeVar
 
-from sqlalchemy import Column, Connection, Index, Select, String, Table, Text, bindparam, func, select
+from sqlalchemy import JSON, Column, Connection, Index, Select, String, Table, Text, bindparam, func, select
 
-from hilum.infra.db import metadata
+from hilum.infra.db import Instant, metadata
 from hilum.infra.prepared_statements import PreparedStatement
 from hilum.infra.sorting import newest_first
 from hilum.infra.stored_enums import member_of
-from hilum.infra.unreadable import Document, Moment, RowCheck
 from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.pages import PageQuery
 from hilum.policies.exception_models import ExceptionKind, PolicyException
@@ -54,11 +53,11 @@ overrides = Table(
     Column("tenant", String(64), nullable=False),
     Column("reason", Text, nullable=False),
     Column("control", Text, nullable=False),
-    Column("ends_at", Moment, nullable=False),
+    Column("ends_at", Instant, nullable=False),
     Column("asked_by", String(120), nullable=False),
     Column("agreed_by", String(120), nullable=False),
-    Column("agreed_at", Moment, nullable=False),
-    Column("ended_at", Moment),
+    Column("agreed_at", Instant, nullable=False),
+    Column("ended_at", Instant),
     Column("ended_by", String(120), nullable=False),
     Index("ix_policies_override_ends_at", "ends_at"),
 )
@@ -77,13 +76,13 @@ exceptions = Table(
     Column("tier", String(20), nullable=False),
     Column("computed", String(20), nullable=False),
     Column("category", String(64), nullable=False),
-    Column("rules", Document(list), nullable=False),
+    Column("rules", JSON, nullable=False),
     Column("book_digest", String(64), nullable=False),
-    Column("ends_at", Moment, nullable=False),
+    Column("ends_at", Instant, nullable=False),
     Column("asked_by", String(120), nullable=False),
     Column("agreed_by", String(120), nullable=False),
-    Column("agreed_at", Moment, nullable=False),
-    Column("ended_at", Moment),
+    Column("agreed_at", Instant, nullable=False),
+    Column("ended_at", Instant),
     Column("ended_by", String(120), nullable=False),
     Index("ix_policies_exception_ends_at", "ends_at"),
 )
@@ -94,12 +93,8 @@ exceptions = Table(
 class Rows(Generic[W]):
     """The rows of a table of allowances of one kind. ``parse`` returns None for a row that this release does not understand: it allows nothing."""
 
-    whole: RowCheck
+    table: Table
     parse: Callable[[Mapping[str, Any]], W | None]
-
-    @property
-    def table(self) -> Table:
-        return self.whole.table
 
     def add(self, tx: Connection, allowance: W) -> None:
         row = {column.name: _plain(getattr(allowance, column.name)) for column in self.table.c}
@@ -147,8 +142,7 @@ class Rows(Generic[W]):
         def parsed(row: Any) -> W | None:
             return self.parse(dict(zip(names, row, strict=True)) | {"tenant": row.tenant or None})
 
-        # What cannot be read allows nothing.
-        return [each for each in self.whole.made(rows, parsed) if each is not None]
+        return [each for each in map(parsed, rows) if each is not None]
 
 
 @cache
@@ -173,5 +167,5 @@ def _exception(row: Mapping[str, Any]) -> PolicyException | None:
     return None if kind is None else PolicyException(**{**row, "kind": kind, "rules": tuple(row["rules"])})
 
 
-OVERRIDES = Rows(RowCheck(overrides), _override)
-EXCEPTIONS = Rows(RowCheck(exceptions), _exception)
+OVERRIDES = Rows(overrides, _override)
+EXCEPTIONS = Rows(exceptions, _exception)

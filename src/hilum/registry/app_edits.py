@@ -42,7 +42,6 @@ def edit(ctx: Context, app_id: AppId, order: AppEditOrder) -> tuple[App, HeldEdi
     # Not earlier: a refusal commits what was written, and this removes another edit's picture to make room.
     if order.logo is not None and "logo" in changed:
         pictures.keep(ctx, Owners.APP, app.id, order.logo)
-    service.require_readable(ctx, app.id)
     certifications = service.certifications_of(ctx, app.id)
     # An app in its grace is still used.
     at = ctx.now - grace_of(ctx, app.category)

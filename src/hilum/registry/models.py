@@ -328,12 +328,11 @@ class DeltaReview:
 
 @dataclass(frozen=True, slots=True)
 class Certified:
-    """Apps with their versions and certifications. ``faults``: why an app has none, by app (ADR 150)."""
+    """Apps with their versions and certifications."""
 
     apps: Mapping[AppId, App]
     versions: Mapping[VersionId, AppVersion]
     certifications: Mapping[AppId, tuple[Certification, ...]]
-    faults: Mapping[AppId, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from hilum.policies import service as policies
 from hilum.policies.models import GRACE_DAYS_BOUND, PROOFS, OverrideOrder
 from hilum.registry import creation, policy, store
 from hilum.registry.calls import read_calls, reading_of_calls
-from hilum.registry.certified import certifications_of, read_certified, require_readable
+from hilum.registry.certified import certifications_of, read_certified
 from hilum.registry.creation import (
     add_certification,
     add_single_tenant_app,
@@ -134,7 +134,6 @@ __all__ = [
     "reading_of_calls",
     "record_applied",
     "refuse_held",
-    "require_readable",
     "suspension_of",
     "vendor_names",
     "view_app",

@@ -29,7 +29,6 @@ from hilum.infra.db import Instant, get_row, insert_or_ignore, metadata
 from hilum.infra.prepared_statements import prepare_rows, prepare_rows_by_values
 from hilum.infra.sorting import newest_first, paged
 from hilum.infra.stored_enums import member_of
-from hilum.infra.unreadable import Document, Moment, RowCheck
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies.models import ANY, UNCLASSIFIED, Autonomy, ClientAuthentication, Population, Tier
@@ -78,11 +77,11 @@ apps = Table(
     Column("state", String(20), nullable=False),
     Column("tenant", String(32)),
     Column("category", String(64), nullable=False, server_default=UNCLASSIFIED),
-    Column("created_at", Moment, nullable=False),
-    Column("active_since", Moment, nullable=False),
-    Column("owner_since", Moment),
-    Column("purpose_since", Moment),
-    Column("ask_again_since", Moment),
+    Column("created_at", Instant, nullable=False),
+    Column("active_since", Instant, nullable=False),
+    Column("owner_since", Instant),
+    Column("purpose_since", Instant),
+    Column("ask_again_since", Instant),
     Column("logo", String(64), nullable=False, server_default=""),
     Index(None, "vendor"),
     Index(None, "name"),
@@ -96,17 +95,17 @@ versions = Table(
     Column("id", String(64), primary_key=True),
     Column("app", String(64), nullable=False),
     Column("label", String(100), nullable=False),
-    Column("created_at", Moment, nullable=False),
+    Column("created_at", Instant, nullable=False),
     Column("workflows", Text, nullable=False, server_default=ANY),
     Column("placements", Text, nullable=False, server_default=ANY),
-    Column("ai_use", Document(dict)),
+    Column("ai_use", JSON),
     # NULL: it does not say which.
     Column("optional_scopes", Text),
     Column("population", String(20)),
     Column("raised_tier", String(20)),
     Column("raised_because", Text),
     Column("raised_by", String(120)),
-    Column("raised_at", Moment),
+    Column("raised_at", Instant),
     # The constraint, not a look beforehand, decides between two versions of one label.
     UniqueConstraint("app", "label"),
     Index(None, "app", "id"),
@@ -122,9 +121,9 @@ certifications = Table(
     Column("environment", String(20), nullable=False),
     Column("scopes", Text, nullable=False),
     Column("certified_by", String(120), nullable=False),
-    Column("certified_at", Moment, nullable=False),
-    Column("expires_at", Moment, nullable=False),
-    Column("withdrawn_at", Moment),
+    Column("certified_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("withdrawn_at", Instant),
     Column("tiers", String(200), nullable=False),
     Column("category", String(64), nullable=False),
     Column("submission", String(64), nullable=False),
@@ -165,7 +164,6 @@ names = Table(
     Column("vendor", String(64), primary_key=True),
     Column("name", String(200), primary_key=True),
 )
-_APP, _VERSION, _CERTIFICATION = RowCheck(apps), RowCheck(versions), RowCheck(certifications)
 # What every judgement of an app reads.
 _APPS, _APPS_OF = prepare_rows(apps), prepare_rows_by_values(apps, "id")
 _VERSIONS, _VERSIONS_OF = prepare_rows(versions), prepare_rows_by_values(versions, "app")
@@ -416,9 +414,9 @@ def list_versions(tx: Connection, app: AppId, page: PageQuery = FIRST_PAGE) -> l
 
 
 def read_versions(tx: Connection, of: Collection[AppId] | None) -> dict[VersionId, AppVersion]:
-    """Read the versions of some apps (None: of all) by id, without those that cannot be read."""
+    """Read the versions of some apps (None: of all) by id."""
     rows = _VERSIONS.records(tx, {}) if of is None else _VERSIONS_OF.records(tx, of)
-    return {each.id: each for each in _VERSION.made(rows, _version)}
+    return {each.id: each for each in map(_version, rows)}
 
 
 def find_versions(tx: Connection, of: Collection[VersionId]) -> list[AppVersion]:
@@ -474,9 +472,9 @@ def list_certifications(tx: Connection, app: AppId, page: PageQuery = FIRST_PAGE
 
 
 def read_certifications(tx: Connection, of: Collection[AppId] | None) -> Iterator[Certification]:
-    """Read the certifications of some apps (None: of all), including withdrawn ones, without those that cannot be read."""
+    """Read the certifications of some apps (None: of all), including withdrawn ones."""
     rows = _CERTIFICATIONS.records(tx, {}) if of is None else _CERTIFICATIONS_OF.records(tx, of)
-    return _CERTIFICATION.made(rows, _certification)
+    return map(_certification, rows)
 
 
 def list_expired(
@@ -522,9 +520,9 @@ def find_apps_named(tx: Connection, named: str, limit: int) -> list[App]:
 
 
 def read_apps(tx: Connection, of: Collection[AppId] | None) -> dict[AppId, App]:
-    """Read some apps (None: all) by id, without those that cannot be read."""
+    """Read some apps (None: all) by id."""
     rows = _APPS.records(tx, {}) if of is None else _APPS_OF.records(tx, of)
-    return {each.id: each for each in _APP.made(rows, app_of)}
+    return {each.id: each for each in map(app_of, rows)}
 
 
 def list_apps_of(tx: Connection, tenant: TenantId) -> list[AppId]:

@@ -75,7 +75,7 @@ EXPECTED = {
     "request-rule list", "request-rule versions", "request-rule set", "request-rule try", "installation newer", "installation accept",
     "consent export", "consent list", "disposal list", "disposal show", "disposal answer",
     "idp hosts", "idp allow", "idp disallow", "idp add", "idp key", "idp change", "idp on", "idp off", "idp list", "idp show", "idp try", "idp link", "idp links", "idp unlink",
-    "history", "hold place", "hold list", "hold release", "keys rotate", "app reread",
+    "history", "hold place", "hold list", "hold release", "keys rotate",
 }  # fmt: skip
 
 
@@ -756,23 +756,6 @@ def test_a_switch_looks_alike_from_the_host_and_from_afar(hospital: Running, tmp
         "in_force           False"
         in on_host.hilum("switch", "release", afar.json(*order)["id"], "--local").stdout
     )
-
-
-def test_an_app_is_read_again_by_whoever_has_the_shell_and_no_account(
-    hospital: Running, tmp_path: Path
-) -> None:
-    on_host = host(hospital)
-    nobody = Shell(
-        {name: value for name, value in on_host.variables.items() if name != "HILUM_API_TOKEN"}
-        | {"HOME": str(tmp_path)}
-    )
-    app = app_of(by(hospital, "admin.ferro", tmp_path))
-
-    read_again = nobody.hilum("app", "reread", app)
-
-    assert (read_again.returncode, read_again.stderr) == (DONE, "")
-    assert app in read_again.stdout
-    nobody.refuses("app", "reread", "app_nowhere", saying="app_not_found")
 
 
 def app_of(shell: Shell) -> str:
