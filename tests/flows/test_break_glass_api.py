@@ -160,6 +160,20 @@ def text_of(answer: Any) -> str:
     return " ".join(unescape(re.sub("<[^>]+>", " ", answer.text)).split())
 
 
+def test_who_agrees_to_switching_it_on_sees_what_was_changed_while_it_was_off(site: ControlSite) -> None:
+    """One person may change settings that are off, so the second one must see all that would be in force (C82, ADR 38)."""
+    gina, path = site.api("gina"), "/tenants/general/break-glass"
+    gina.patch(path, json={"enabled": False})
+    assert gina.patch(path, json={"categories": ["hiv", "mental_health"], "minutes": 60}).status_code == 200
+
+    approval = gina.patch(path, json={"enabled": True}).json()["approval"]
+
+    shown = text_of(site.signed_in("sam").get(f"/operations/staff/{approval['id']}"))
+    assert "HIV" in shown and "mental health" in shown and "60" in shown, shown
+    assert site.api("gus").post(f"/approvals/{approval['id']}/approve").status_code == 200
+    assert gina.get(path).json()["categories"] == ["hiv", "mental_health"]
+
+
 def routes_of(site: ControlSite) -> list[Route]:
     reader = journals.open_reader(journal_of(site.uow), site.uow.db.url)
     return pages.pages(site.kit, site.patients, reader.page)

@@ -249,14 +249,14 @@ def change_settings(ctx: Context, tenant_id: TenantId, change: SettingsChange) -
     after = _changed_settings(ctx, before, change)
     if ctx.actor.acts_alone or not policy.widens(before, after):
         return _apply(ctx, before, after)
-    act = Act(ApprovalKind.BREAK_GLASS, tenant.id, tenant.id, order=_shown(after), before=_shown(before))
+    act = Act(ApprovalKind.BREAK_GLASS, tenant.id, tenant.id, order=_shown(after), before=_in_force(before))
     return Asked(identity.ask(ctx, act))
 
 
 def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     tenant = identity.get_tenant(ctx, TenantId(approval.act.target), lock=True)
     before = _settings(ctx, tenant.id)
-    identity.require_unchanged(approval.act, _shown(before))
+    identity.require_unchanged(approval.act, _in_force(before))
     order = dict(approval.act.order)
     change = SettingsChange(**order | {"categories": tuple(order["categories"])})
     after = _changed_settings(ctx.as_actor(asker), before, change)
@@ -292,6 +292,11 @@ def _shown(settings: Settings) -> dict[str, Any]:
     shown = asdict(settings) | {"categories": list(settings.categories)}
     del shown["tenant"]
     return shown
+
+
+def _in_force(settings: Settings) -> dict[str, Any]:
+    """Return what the second person compares with: of settings that are off, which one person may change, only that they are."""
+    return _shown(settings) if settings.enabled else {"enabled": False}
 
 
 def _settings(ctx: Context, tenant: TenantId) -> Settings:
