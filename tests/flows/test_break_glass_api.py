@@ -234,6 +234,20 @@ def test_an_emergency_does_not_wait_for_the_hospitals_records(site: ControlSite)
     assert site.api("ann").get("/break-glass/launches").json()[0]["patient_name"] == ""
 
 
+def test_who_comes_from_a_launch_that_is_not_theirs_is_offered_no_other_patient_instead(
+    site: ControlSite,
+) -> None:
+    """C82: the button beside an app leads here by its launch; the browser may be signed in as somebody else."""
+    browser = page_of(site, "ann")
+
+    own, others = (browser.get(f"{PAGE}?launch={launch}").text for launch in ("lch_1", "lch_2"))
+
+    assert '<option value="lch_1" selected>' in own
+    assert '<option value="">Choose the app and patient' in others
+    assert others.index('<option value="">') < others.index('<option value="lch_1">')
+    assert '<option value="">' not in own
+
+
 @in_one_world(("who", "text"), [("nils", "No app is open"), ("gina", "Only physicians and nurses")])
 def test_the_page_says_why_it_offers_nothing(site: ControlSite, who: str, text: str) -> None:
     assert text in page_of(site, who).get(PAGE).text
