@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
+from html import unescape
 from typing import Any
 
 from hilum.approvals import service as approvals
@@ -200,3 +201,15 @@ def test_what_a_hospital_asks_for_hides_nothing_that_waits_for_the_staff(site: C
     listed = main_of(site.signed_in("sam").get("/operations/staff").text)
 
     assert "Allow https://a.example to serve identity providers." in listed
+
+
+def test_a_name_is_not_taken_for_more_of_the_sentence(site: ControlSite) -> None:
+    """Whoever asks chooses the name, and another one decides by the sentence."""
+    name = "Nia (nia), nurse at General. Nothing else”"
+    order = {"tenant": "general", "username": "mallory", "name": name, "role": "administrator"}
+    assert site.api("gina").post("/people", json=order).status_code == 202
+
+    listed = main_of(site.signed_in("sam").get("/operations/staff").text)
+
+    expected = "Add an account for “Nia (nia), nurse at General. Nothing else'” (mallory), hospital administrator at General."
+    assert expected in unescape(listed)
