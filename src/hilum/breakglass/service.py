@@ -19,7 +19,7 @@ from typing import Any
 
 from hilum.approvals.models import Act, Approval, ApprovalKind, Asked, CarriedOut
 from hilum.audit import service as audit
-from hilum.audit.models import Access, AccessPage, AccessQuery, Event
+from hilum.audit.models import Access, AccessPage, AccessQuery, Event, Outcome
 from hilum.audit.policy import emergency_of
 from hilum.breakglass import policy, store
 from hilum.breakglass.models import (
@@ -224,9 +224,13 @@ def read_opened(ctx: Context, use: Use, page: Callable[[AccessQuery], AccessPage
 
 
 def answers_of(use: Use) -> AccessQuery:
-    """Return the query for what the app of an emergency access was answered while it was open."""
+    """Return the query for what the app of an emergency access was answered while it was open. What it was refused, however often, is not read."""
     return AccessQuery(
-        tenant=use.tenant, launch=use.launch, since=use.opened_at, before=use.ended_at or use.ends_at
+        tenant=use.tenant,
+        launch=use.launch,
+        outcome=Outcome.DONE,
+        since=use.opened_at,
+        before=use.ended_at or use.ends_at,
     )
 
 
