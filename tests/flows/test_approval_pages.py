@@ -4,10 +4,11 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
+from html import unescape
 from typing import Any
 
 from hilum.approvals import service as approvals
-from hilum.approvals.models import Act, ApprovalKind
+from hilum.approvals.models import APPROVALS_PENDING_BOUND, Act, ApprovalKind
 from hilum.breakglass.models import Settings as EmergencySettings
 from hilum.breakglass.service import _shown as shown_settings
 from hilum.enrolment.policy import write_person
@@ -185,3 +186,30 @@ def test_a_release_that_waits_for_a_second_person_is_listed_and_counted(site: Co
     assert f'href="/operations/switches/{switch}/release"' in listed
     assert sue.post(f"/switches/{switch}/release").json()["in_force"] is False
     assert bell(second, "/operations") == "Nothing waits for you"
+
+
+def test_what_a_hospital_asks_for_hides_nothing_that_waits_for_the_staff(site: ControlSite) -> None:
+    """One administrator alone may ask for as much as a page holds, and more than the list of the staff shows."""
+    order = {"name": "Much", "subject": "s", "username": "u", "issuer": "https://login.example"}
+    act = Act(ApprovalKind.PROVIDER_LINK, GENERAL, site.people["ann"].id, order)
+    gina, root = actor_of(site.people["gina"]), actor_of(site.people["root"])
+    for _ in range(APPROVALS_PENDING_BOUND):
+        site.uow.write_now(partial(approvals.ask, act=act, counts=True), actor=gina, trace=TRACE)
+    own = Act(ApprovalKind.PROVIDER_HOST, None, "https://a.example", {"origin": "https://a.example"})
+    site.uow.write_now(partial(approvals.ask, act=own, counts=True), actor=root, trace=TRACE)
+
+    listed = main_of(site.signed_in("sam").get("/operations/staff").text)
+
+    assert "Allow https://a.example to serve identity providers." in listed
+
+
+def test_a_name_is_not_taken_for_more_of_the_sentence(site: ControlSite) -> None:
+    """Whoever asks chooses the name, and another one decides by the sentence."""
+    name = "Nia (nia), nurse at General. Nothing else”"
+    order = {"tenant": "general", "username": "mallory", "name": name, "role": "administrator"}
+    assert site.api("gina").post("/people", json=order).status_code == 202
+
+    listed = main_of(site.signed_in("sam").get("/operations/staff").text)
+
+    expected = "Add an account for “Nia (nia), nurse at General. Nothing else'” (mallory), hospital administrator at General."
+    assert expected in unescape(listed)

@@ -10,7 +10,7 @@ from hilum.app.acts import acts
 from hilum.approvals import service as approvals
 from hilum.approvals.models import Asked
 from hilum.audit import live as journals
-from hilum.audit.models import AccessQuery
+from hilum.audit.models import AccessPage, AccessQuery
 from hilum.audit.policy import emergency_of
 from hilum.breakglass import service, store
 from hilum.breakglass.models import NewUse, Settings, SettingsChange, UseQuery
@@ -110,6 +110,30 @@ def test_its_searches_say_what_stays_closed_alike_whatever_is_there(play: Play) 
         assert (none.json["total"], len(some.ids)) == (0, 2)
         assert counted.json["total"] == 3
         assert "entry" not in counted.json
+
+    play(story)
+
+
+def test_what_an_app_is_refused_in_a_loop_is_not_read_for_the_page(play: Play) -> None:
+    """The page is read by whoever is in the emergency, and an app may be refused as often as it likes."""
+
+    async def story(made: Ground) -> None:
+        ward = Ward(made)
+        use = ward.open()
+        await ward.reads()
+        for _ in range(5):
+            assert (await made.get("Patient/p1", ward.token)).status == 403
+        reader = journals.open_reader(journal_of(made.uow), made.uow.db.url)
+        pages = []
+
+        def page(query: AccessQuery) -> AccessPage:
+            pages.append(query.after)
+            return reader.page(replace(query, limit=2))
+
+        seen = ward.do("doctor", partial(service.read_opened, use=use, page=page))
+
+        assert (seen.records, seen.is_all) == (1, True)
+        assert len(pages) == 1
 
     play(story)
 

@@ -160,6 +160,21 @@ def text_of(answer: Any) -> str:
     return " ".join(unescape(re.sub("<[^>]+>", " ", answer.text)).split())
 
 
+def test_who_agrees_to_switching_it_on_sees_what_was_changed_while_it_was_off(site: ControlSite) -> None:
+    """One person may change settings that are off, so the second one must see all that would be in force (C82, ADR 38)."""
+    gina, path = site.api("gina"), "/tenants/general/break-glass"
+    gina.patch(path, json={"enabled": False})
+    assert gina.patch(path, json={"categories": ["hiv", "mental_health"], "minutes": 60}).status_code == 200
+
+    approval = gina.patch(path, json={"enabled": True}).json()["approval"]
+
+    shown = text_of(site.signed_in("sam").get(f"/operations/staff/{approval['id']}"))
+    for part in ("HIV", "mental health", "60"):
+        assert part in shown, shown
+    assert site.api("gus").post(f"/approvals/{approval['id']}/approve").status_code == 200
+    assert gina.get(path).json()["categories"] == ["hiv", "mental_health"]
+
+
 def routes_of(site: ControlSite) -> list[Route]:
     reader = journals.open_reader(journal_of(site.uow), site.uow.db.url)
     return pages.pages(site.kit, site.patients, reader.page)
@@ -217,6 +232,20 @@ def test_an_emergency_does_not_wait_for_the_hospitals_records(site: ControlSite)
     given = dict(form.fields) | {"launch": "lch_1", "reason": REASON}
     assert browser.post(PAGE, data=given).status_code == 303
     assert site.api("ann").get("/break-glass/launches").json()[0]["patient_name"] == ""
+
+
+def test_who_comes_from_a_launch_that_is_not_theirs_is_offered_no_other_patient_instead(
+    site: ControlSite,
+) -> None:
+    """C82: the button beside an app leads here by its launch; the browser may be signed in as somebody else."""
+    browser = page_of(site, "ann")
+
+    own, others = (browser.get(f"{PAGE}?launch={launch}").text for launch in ("lch_1", "lch_2"))
+
+    assert '<option value="lch_1" selected>' in own
+    assert '<option value="">Choose the app and patient' in others
+    assert others.index('<option value="">') < others.index('<option value="lch_1">')
+    assert '<option value="">' not in own
 
 
 @in_one_world(("who", "text"), [("nils", "No app is open"), ("gina", "Only physicians and nurses")])

@@ -22,7 +22,7 @@ from hilum.approvals.models import (
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.infra.context import Context
-from hilum.kernel.actor import Actor
+from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.errors import DECIDED, FACTOR_STALE, NO_RIGHT, Conflict, NotFound, Unavailable, not_shown
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
@@ -124,8 +124,17 @@ def _fault(ctx: Context, approval: Approval, acts: Acts) -> tuple[str, Actor | N
 
 def list_for_actor(ctx: Context, *, acts: Acts) -> list[Approval]:
     """List what waits for the actor as the second person, oldest first. Raises NotPermitted."""
+    return [each for each in list_waiting(ctx) if _fault(ctx, each, acts)[0] in {"", "factor_stale"}]
+
+
+def list_waiting(ctx: Context) -> list[Approval]:
+    """List what waits at the actor's place, oldest first; for staff their own before that of hospitals and vendors. Raises NotPermitted."""
     found = list_pending(ctx, page=PageQuery(limit=PAGE_BOUND))
-    return [each for each in found if _fault(ctx, each, acts)[0] in {"", "factor_stale"}]
+    if ctx.actor.kind is not ActorKind.STAFF:
+        return found
+    # Read apart: one administrator of a hospital may ask for as much as a page holds.
+    own = store.list_pending(ctx.tx, ctx.now, tenant=TenantId(""), page=PageQuery(limit=PAGE_BOUND))
+    return [*own, *(each for each in found if each.act.tenant is not None)][:PAGE_BOUND]
 
 
 def refuse(ctx: Context, approval_id: str) -> Approval:

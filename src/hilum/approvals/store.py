@@ -84,7 +84,7 @@ def get_approval(tx: Connection, approval: str, *, lock: bool = False) -> Approv
 def list_pending(
     tx: Connection, now: datetime, *, tenant: TenantId | None = None, page: PageQuery = FIRST_PAGE
 ) -> list[Approval]:
-    """List what waits for a second person, oldest first; of one tenant if one is given."""
+    """List what waits for a second person, oldest first; of one tenant if one is given, and of the staff alone if that is empty."""
     query = select(approvals).where(
         approvals.c.state == ApprovalState.PENDING.value,
         approvals.c.expires_at > now,

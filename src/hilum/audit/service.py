@@ -154,7 +154,7 @@ def _request_unknown() -> NotFound:
     # The same words whatever the reason: nobody learns from them which ids others have.
     return NotFound(
         "request_unknown",
-        "Nothing was recorded under this request id. What does not exist or is malformed leaves no record, and of many refusals of one network in a minute only the first do.",
+        "Nothing was recorded under this request id. What does not exist or is malformed leaves no record, and of many refusals of one network or one person in a minute only the first do.",
     )
 
 

@@ -107,6 +107,10 @@ class _Page:
         # By id if the record cannot be read: an emergency does not wait for it.
         called: dict[str, str] = {each: Sentence("patient %(id)s", id=each) for each in ids}
         called |= {each: frontchannel.label(choice) for each, choice in patients.items()}
+        options = [_option(each, facts["names"], called) for each in facts["launches"]]
+        if launch and launch not in dict(options):
+            # It is over, or another person's: the browser must not offer another patient's in its place.
+            options.insert(0, ("", Sentence("Choose the app and patient that it is for.")))
         fields = error.fields if isinstance(error, Invalid) else {}
         explained = {name: each["detail"] for name, each in faults.explained(fields).items()}
         status = 200 if error is None else 422 if isinstance(error, Invalid) else 403
@@ -116,7 +120,7 @@ class _Page:
             status=status,
             csrf=forms.csrf_token(csrf_secret(cookie), PURPOSE),
             given=form,
-            options=[_option(each, facts["names"], called) for each in facts["launches"]],
+            options=options,
             chosen=launch,
             faults=explained,
             refused="" if error is None or explained else error.detail,

@@ -19,7 +19,7 @@ from typing import Any
 
 from hilum.approvals.models import Act, Approval, ApprovalKind, Asked, CarriedOut
 from hilum.audit import service as audit
-from hilum.audit.models import Access, AccessPage, AccessQuery, Event
+from hilum.audit.models import Access, AccessPage, AccessQuery, Event, Outcome
 from hilum.audit.policy import emergency_of
 from hilum.breakglass import policy, store
 from hilum.breakglass.models import (
@@ -224,9 +224,13 @@ def read_opened(ctx: Context, use: Use, page: Callable[[AccessQuery], AccessPage
 
 
 def answers_of(use: Use) -> AccessQuery:
-    """Return the query for what the app of an emergency access was answered while it was open."""
+    """Return the query for what the app of an emergency access was answered while it was open. What it was refused, however often, is not read."""
     return AccessQuery(
-        tenant=use.tenant, launch=use.launch, since=use.opened_at, before=use.ended_at or use.ends_at
+        tenant=use.tenant,
+        launch=use.launch,
+        outcome=Outcome.DONE,
+        since=use.opened_at,
+        before=use.ended_at or use.ends_at,
     )
 
 
@@ -249,14 +253,14 @@ def change_settings(ctx: Context, tenant_id: TenantId, change: SettingsChange) -
     after = _changed_settings(ctx, before, change)
     if ctx.actor.acts_alone or not policy.widens(before, after):
         return _apply(ctx, before, after)
-    act = Act(ApprovalKind.BREAK_GLASS, tenant.id, tenant.id, order=_shown(after), before=_shown(before))
+    act = Act(ApprovalKind.BREAK_GLASS, tenant.id, tenant.id, order=_shown(after), before=_in_force(before))
     return Asked(identity.ask(ctx, act))
 
 
 def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     tenant = identity.get_tenant(ctx, TenantId(approval.act.target), lock=True)
     before = _settings(ctx, tenant.id)
-    identity.require_unchanged(approval.act, _shown(before))
+    identity.require_unchanged(approval.act, _in_force(before))
     order = dict(approval.act.order)
     change = SettingsChange(**order | {"categories": tuple(order["categories"])})
     after = _changed_settings(ctx.as_actor(asker), before, change)
@@ -292,6 +296,11 @@ def _shown(settings: Settings) -> dict[str, Any]:
     shown = asdict(settings) | {"categories": list(settings.categories)}
     del shown["tenant"]
     return shown
+
+
+def _in_force(settings: Settings) -> dict[str, Any]:
+    """Return what the second person compares with: of settings that are off, which one person may change, only that they are."""
+    return _shown(settings) if settings.enabled else {"enabled": False}
 
 
 def _settings(ctx: Context, tenant: TenantId) -> Settings:

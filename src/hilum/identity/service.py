@@ -38,6 +38,7 @@ from hilum.identity.models import (
     Chart,
     NewPerson,
     Person,
+    Role,
     StaffRole,
     Tenant,
     TenantChange,
@@ -361,12 +362,16 @@ def list_names(ctx: Context, ids: Collection[PersonId]) -> dict[PersonId, str]:
 
 
 def search_people(ctx: Context, text: str, limit: int) -> list[Person]:
-    """List active people by a part of their name: for the staff of all hospitals, else of the actor's. Leaves out names the actor may not see."""
+    """List active people by a part of their name: for the staff of all hospitals, else of the actor's. Leaves out names the actor may not see.
+
+    Staff find no patients, not even an administrator: a list of who is a patient leaves an event, and a search none.
+    """
     own = None if ctx.actor.is_platform else ctx.actor.tenant
     if own is None and not ctx.actor.is_platform:
         raise not_shown("the people of a hospital", "its people and the platform's staff")
     people = store.search_people(ctx.tx, text, limit, tenant=own)
-    return [each for each in people if policy.may_see_name(ctx.actor, each)]
+    seen = (each for each in people if policy.may_see_name(ctx.actor, each))
+    return [each for each in seen if own is not None or each.role != Role.PATIENT]
 
 
 def search_tenants(ctx: Context, text: str, limit: int) -> list[Tenant]:

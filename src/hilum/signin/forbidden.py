@@ -10,17 +10,21 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import NotPermitted
 from hilum.signin import service
+from hilum.standards.strangers import Sources
 from hilum.web.kit import trace_of
 from hilum.web.refusals import Refusals
 
 
 class Forbidden:
-    """Records refusals; beyond the first ones of a network in a minute they are counted, or anybody with an account could fill the audit."""
+    """Records refusals; beyond the first ones of a person in a minute they are counted, or anybody with an account could fill the audit.
+
+    By person and not by network: nobody's tries hide those of a colleague behind the same address.
+    """
 
     def __init__(
         self, uow: UnitOfWork, at_stop: Callable[[Callable[[], None]], None] = lambda _: None
     ) -> None:
-        self._uow = uow
+        self._uow, self._people = uow, Sources()
         self._refusals = {
             action: Refusals(uow, partial(service.record_counts, action=action))
             for action in (service.TOKEN_USE, service.SESSION_ACT)
@@ -34,8 +38,12 @@ class Forbidden:
         """Record a refusal. ``call``: the method and the route; ``reason``: what to record, if not the code that is answered."""
         trace = trace_of(request)
         action = service.TOKEN_USE if request.url.path.startswith("/api/") else service.SESSION_ACT
-        refusals = self._refusals[action]
-        if recorded := refusals.is_recorded(trace.source):
+        person, now = str(actor), self._uow.clock.monotonic()
+        recorded = self._people.is_recorded(person, now)
+        # Before the record is written: those that arrive meanwhile count too.
+        self._people.refused(person, now)
+        self._refusals[action].count(actor.tenant or "", trace.source, recorded=recorded)
+        if recorded:
             object_ = " ".join(map(str, request.path_params.values()))
             facts = {"call": call, "object": as_sent(object_), "detail": error.detail}
             facts["role"] = " ".join(sorted(actor.roles))
@@ -43,5 +51,4 @@ class Forbidden:
                 service.record_forbidden, action=action, reason=reason or error.code, facts=facts
             )
             await self._uow.write(record, actor=actor, trace=trace)
-        refusals.refused(actor.tenant or "", trace.source, recorded=recorded)
         error.recorded = True

@@ -2,7 +2,7 @@
 
 A write, in order: 1 ``app.asgi`` bounds it and ``app.lanes`` sets its lane; 2 the token is authenticated, in a lane of its own, and its
 role compared with the route's audience; 3 only then is the body read, within the route's bound, and validated; 4 the token is
-authenticated again, if there was a body; 5 one verb runs in one transaction (``infra.unit_of_work``): it judges the actor, changes
+authenticated again, if that took longer than CALLER_KEPT_S; 5 one verb runs in one transaction (``infra.unit_of_work``): it judges the actor, changes
 rows, records the event and announces which facts changed; 6 the commit; 7 the answer, or problem+json with the error's code. A 403
 that the verb did not record is recorded here (C69).
 """
@@ -39,8 +39,8 @@ ENTRIES_BOUND = 4_000
 QUERY_BOUND = 100
 """How many parameters the address of a call may have."""
 _AUDIENCE, _BODY, _CALLER = "x-audience", "x-body-bound", "hilum.caller"
-CALLER_KEPT_S = 1.0
-"""How long a caller counts as authenticated while the body of the call arrives."""
+CALLER_KEPT_S = 0.1
+"""How long a caller counts as authenticated while the body of the call arrives. Whoever holds many half-sent bodies acts that long after a stop."""
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
 """An id of this platform. The pattern also keeps control characters out of the database."""

@@ -1,5 +1,6 @@
 """What an act that waits for a second person would do, in sentences: never as it is stored."""
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -43,6 +44,8 @@ _LABELS = {
     "control": "What is done instead",
     "sentence": "Tier by the rules",
 }
+_CHOSEN, _PLAIN = frozenset({"name", "client_name", "app"}), re.compile(r"[\w '’-]+")
+"""Parts of an order that somebody chose, and such as cannot be taken for more of the sentence."""
 _WORDS = {"role": words.role, "roles": words.role, "categories": breakglass_policy.kind}
 
 
@@ -50,6 +53,7 @@ def sentence(ctx: Context, act: Act, names: service.Names) -> str:
     """Return what an act does, as a sentence."""
     order: Mapping[str, Any] = {"tenant": None, "tenants": ()} | dict(act.order)
     texts = {name: _text(ctx, name, value, names) for name, value in order.items()}
+    texts |= {name: _quoted(texts[name]) for name in _CHOSEN & texts.keys()}
     return SENTENCES[act.kind].format_map({**texts, "place": place(act.tenant, names)}) + "."
 
 
@@ -120,6 +124,11 @@ def _text(ctx: Context, name: str, value: Any, names: service.Names) -> str:
     return _WORDS.get(name, names.sentence)(
         text.replace("_", " ") if name in {"kind", "client_type"} else text
     )
+
+
+def _quoted(text: str) -> str:
+    """Return a name as it stands in a sentence: in quotation marks if it could end or go on with the sentence."""
+    return text if _PLAIN.fullmatch(text) else "“" + re.sub("[“”]", "'", text) + "”"
 
 
 def _duration(seconds: int) -> str:

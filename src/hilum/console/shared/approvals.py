@@ -16,7 +16,6 @@ from hilum.controls.models import RELEASE_ASK_LIFE
 from hilum.dryruns import service as dryruns
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid
-from hilum.kernel.pages import PageQuery
 from hilum.switchboard import service as switchboard
 from hilum.web.forms import Form
 
@@ -36,7 +35,7 @@ _PAGES: Mapping[ApprovalKind, str] = {
 
 def waiting(ctx: Context, visit: Visit) -> list[tuple[str, str, str, Any, str, bool]]:
     """Return what waits at the visitor's place: what, where, asked by whom, until when, where it is decided, and whether the visitor may."""
-    found = approvals.list_pending(ctx, page=PageQuery(limit=SHOWN))
+    found = approvals.list_waiting(ctx)[:SHOWN]
     mine = {each.id for each in approvals.list_for_actor(ctx, acts=visit.ports.acts)}
     names = acts.names_of(ctx, [each.act for each in found], *(each.asked_by for each in found))
     rows = [
