@@ -44,9 +44,10 @@ lint: $(DEV_READY) ## ruff and codespell
 types: $(DEV_READY) ## mypy --strict, tests too
 	@$(BIN)/mypy && $(BIN)/mypy tools tests && echo "types ok"
 
-house: $(DEV_READY) ## import rules and house lints
+house: $(DEV_READY) ## import rules, house lints, and the figures of size and shape
 	@$(BIN)/lint-imports > $(VENV)/lint-imports.log 2>&1 && echo "architecture ok" || { cat $(VENV)/lint-imports.log; exit 1; }
 	@$(BIN)/python -m pytest -q tests/house
+	@$(BIN)/python -m tools.figures
 
 docs: $(DEV_READY) ## write docs/reference again
 	@$(BIN)/python -m tools.reference
