@@ -1,4 +1,4 @@
-"""Apps store scans, and reach nobody else's by it (C73, C74, ADR 92)."""
+"""Apps store scans, and reach nobody else's by it (C73, C74, ADR 27)."""
 
 import base64
 from typing import Any

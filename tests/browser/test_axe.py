@@ -1,4 +1,4 @@
-"""What was judged of one page is not judged of the next; whatever is new there is (C87, ADR 152)."""
+"""What was judged of one page is not judged of the next; whatever is new there is (C87)."""
 
 from collections.abc import Iterator
 

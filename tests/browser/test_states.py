@@ -145,7 +145,7 @@ def test_an_app_with_a_long_name_does_not_push_the_page_apart(stage: Stage) -> N
 
 
 def test_a_hospital_and_an_app_show_their_colours_and_can_still_be_read(stage: Stage) -> None:
-    """ADR 93: whatever colour is chosen, also at 360 px and at night."""
+    """ADR 14: whatever colour is chosen, also at 360 px and at night."""
     logo = base64.b64encode(png(64)).decode()
     api(stage, "platform_admin", "PUT", "/tenants/general/branding", {"colour": "#ffd166", "logo": logo})
     app = next(
@@ -384,7 +384,7 @@ def test_a_patient_is_named_once_beside_the_chart_and_by_the_app_alone(stage: St
     with page.context.expect_page() as opened:
         page.locator(".inspector").get_by_role("link", name="New tab").click()
 
-    # The notice was answered for this version: a sandbox remembers it (ADR 69).
+    # The notice was answered for this version: a sandbox remembers it (ADR 17).
     expect(opened.value.locator(".who-is")).to_contain_text("Amara Osei")
 
 

@@ -149,7 +149,7 @@ def test_who_is_stopped_while_a_body_arrives_carries_out_nothing(site: ControlSi
 
 
 def test_what_one_person_tries_in_a_loop_hides_nothing_that_a_colleague_tries(site: ControlSite) -> None:
-    """ADR 168: they are often behind one address."""
+    """ADR 11: they are often behind one address."""
     ann = site.api("ann")
     for _ in range(RECORDED_BOUND + 3):
         problem(ann.post("/switches/sw_1/release"), 403, "not_permitted")
@@ -296,7 +296,7 @@ def stamp(moment: datetime) -> str:
 
 
 def test_what_the_verb_alone_refuses_is_recorded_once_with_its_route_and_object(site: ControlSite) -> None:
-    """C69, ADR 168: a list of another hospital's switches, which its own verb refuses without a record; one that records is not repeated."""
+    """C69, ADR 11: a list of another hospital's switches, which its own verb refuses without a record; one that records is not repeated."""
     gina = site.api("gina")
     answer = gina.get("/switches?tenant=mercy")
     said = problem(answer, 403, "not_permitted")

@@ -1,4 +1,4 @@
-"""An approval reads as sentences, and what waits for somebody stands behind their bell (C200, ADR 38)."""
+"""An approval reads as sentences, and what waits for somebody stands behind their bell (C200, ADR 29)."""
 
 import re
 from collections.abc import Mapping

@@ -107,7 +107,7 @@ def test_staff_are_asked_again_for_more_and_when_the_client_wants_it(front: Fron
 def test_a_sandbox_shows_the_notice_once_even_to_a_client_that_anybody_can_impersonate(
     front: Front, redirect_uri: str
 ) -> None:
-    """ADR 69. Everywhere else such a client is never let through silently: security decision 14, ``unit/frontchannel/test_policy.py``."""
+    """ADR 17. Everywhere else such a client is never let through silently: security decision 14, ``unit/frontchannel/test_policy.py``."""
     front.add_app(
         "native",
         ClientType.PUBLIC,
@@ -387,7 +387,7 @@ def test_an_invalid_request_is_answered_to_the_client_at_once(
 
 
 def test_a_wrong_redirect_is_on_record_with_its_client_and_the_address_that_was_sent(front: Front) -> None:
-    """C69, ADR 168: bounded and printable; of a client that nobody knows, what it called itself."""
+    """C69, ADR 11: bounded and printable; of a client that nobody knows, what it called itself."""
     front.browser().authorize(redirect_uri="https://elsewhere.example/\x1b[31m" + "x" * 1_000)
     front.browser().authorize(client_id="nobody")
 

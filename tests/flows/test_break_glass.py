@@ -87,7 +87,7 @@ def test_it_is_mailed_recorded_and_shown_to_the_patient(play: Play) -> None:
 
 
 def test_its_searches_say_what_stays_closed_alike_whatever_is_there(play: Play) -> None:
-    """ADR 170, security decision 12: FHIR R4 search.html, an outcome entry; it is in no count and says nothing of what is withheld."""
+    """ADR 77, security decision 12: FHIR R4 search.html, an outcome entry; it is in no count and says nothing of what is withheld."""
 
     async def story(made: Ground) -> None:
         ward = Ward(made)
@@ -139,7 +139,7 @@ def test_what_an_app_is_refused_in_a_loop_is_not_read_for_the_page(play: Play) -
 
 
 def test_what_it_opened_is_counted_by_the_judgement(play: Play) -> None:
-    """ADR 170: records that would be withheld without it, in searches and reads, and no others."""
+    """ADR 77: records that would be withheld without it, in searches and reads, and no others."""
 
     async def story(made: Ground) -> None:
         ward = Ward(made)

@@ -161,7 +161,7 @@ def text_of(answer: Any) -> str:
 
 
 def test_who_agrees_to_switching_it_on_sees_what_was_changed_while_it_was_off(site: ControlSite) -> None:
-    """One person may change settings that are off, so the second one must see all that would be in force (C82, ADR 38)."""
+    """One person may change settings that are off, so the second one must see all that would be in force (C82, ADR 29)."""
     gina, path = site.api("gina"), "/tenants/general/break-glass"
     gina.patch(path, json={"enabled": False})
     assert gina.patch(path, json={"categories": ["hiv", "mental_health"], "minutes": 60}).status_code == 200
@@ -265,7 +265,7 @@ def test_who_is_not_signed_in_is_sent_to_sign_in(site: ControlSite) -> None:
 
 
 def test_only_its_hospital_reads_whose_emergency_it_was_and_why(site: ControlSite) -> None:
-    """ADR 170: the audit, explanations and the app's page give the platform's staff no more than the page of emergencies does."""
+    """ADR 77: the audit, explanations and the app's page give the platform's staff no more than the page of emergencies does."""
     use = opened(site)
     site.api("ann").post(f"/break-glass/{use['id']}/end")
     note = "confirmed by the ward"

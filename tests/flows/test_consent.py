@@ -319,7 +319,7 @@ def test_an_allow_that_grants_nothing_leaves_what_was_not_on_the_page(front: Fro
 
 
 def test_denying_a_request_leaves_earlier_agreements_alone(front: Front) -> None:
-    """ADR 30: Deny refuses this request and unticks nothing; withdrawing is done on the page of connected apps."""
+    """ADR 17: Deny refuses this request and unticks nothing; withdrawing is done on the page of connected apps."""
     scope = f"{CONTEXT} patient/Observation.rs"
     browser = front.browser("pat")
     browser.authorize(scope=scope)
@@ -337,7 +337,7 @@ SAID = "Deny</strong> refuses only what it asks for now; what you allowed before
 
 
 def test_a_person_who_agreed_before_reads_what_deny_leaves_and_can_end_it(front: Front) -> None:
-    """S1.12, ADR 44: nobody thinks that the app has nothing because they pressed Deny. It counts for the app, whichever of its clients."""
+    """S1.12, ADR 17: nobody thinks that the app has nothing because they pressed Deny. It counts for the app, whichever of its clients."""
     front.add_app("phone", front.clients["web"].type, beside="web")
     scope = f"{CONTEXT} patient/Observation.rs"
     browser = front.browser("pat")

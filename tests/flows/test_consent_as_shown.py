@@ -1,4 +1,4 @@
-"""What changes while a person reads the consent page or the notice: they agree to what it showed, and to nothing else (ADR 155)."""
+"""What changes while a person reads the consent page or the notice: they agree to what it showed, and to nothing else (ADR 17)."""
 
 from collections.abc import Callable
 from functools import partial
@@ -96,7 +96,7 @@ def test_the_page_is_shown_again_if_it_now_asks_for_something_else(
 
 @pytest.mark.parametrize("sent", ["", "patient/*.cruds", "0" * 64])
 def test_a_form_that_does_not_say_what_was_shown_grants_nothing(front: Front, sent: str) -> None:
-    """ADR 155: such as that of a page of an earlier release."""
+    """ADR 17: such as that of a page of an earlier release."""
     browser = opened(front, "dora")
 
     page = browser.press(browser.form("decision"), ("decision", "allow"), ("shown", sent))

@@ -1,4 +1,4 @@
-"""What a hospital and a vendor do with each other by pages: agreements, backend services, deletions (C14, C17, C189; ADR 72)."""
+"""What a hospital and a vendor do with each other by pages: agreements, backend services, deletions (C14, C17, C189)."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -238,7 +238,7 @@ def test_a_deletion_is_answered_by_the_vendor_and_seen_by_the_hospital(two: Two)
 
 
 def test_neither_the_vendor_nor_a_list_names_the_patient_of_a_deletion(two: Two) -> None:
-    """C95, ADR 74: the patient is in the signed text alone, which only the app receives, whatever ended."""
+    """C95, ADR 29: the patient is in the signed text alone, which only the app receives, whatever ended."""
 
     def verb(ctx: Any) -> None:
         for number, cause in enumerate(Cause):

@@ -1,4 +1,4 @@
-"""Vendors by pages: defects of their apps, an app that goes to another vendor, a client's keys and renewal (C14, C127, C12; ADR 72)."""
+"""Vendors by pages: defects of their apps, an app that goes to another vendor, a client's keys and renewal (C14, C127, C12)."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What the platform's owner does by pages: the staff, scopes, putting a rule book in force, dry runs, evidence (C61, C62, C208, C210; ADR 72)."""
+"""What the platform's owner does by pages: the staff, scopes, putting a rule book in force, dry runs, evidence (C61, C62, C208, C210)."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""A hospital's identity providers by pages: set up by two, tried, narrowed by one, and switched off at once (C182; ADR 64, ADR 72)."""
+"""A hospital's identity providers by pages: set up by two, tried, narrowed by one, and switched off at once (C182; ADR 64)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A hospital's rules for requests by pages: shown in words, tried before they count, and never changed unseen (C214; ADR 72)."""
+"""A hospital's rules for requests by pages: shown in words, tried before they count, and never changed unseen (C214)."""
 
 from dataclasses import replace
 from typing import Any

@@ -61,7 +61,7 @@ def test_an_app_is_approved_and_narrowed_in_one_form(ward: Desk) -> None:
     """C183: the same verb as the API's; what is unticked is not given, what launches it is."""
     browser = ward.browser("gina")
     assert "may be installed" in browser.get("/tenant").text
-    # ADR 121: what is not published is approved too, by somebody who saw that.
+    # What is not published is approved too, by somebody who saw that.
     assert "Not published" in browser.get(f"/tenant/apps/{ward.app.id}/approve").text
 
     answer = approve(browser, ward.app.id, untick=("patient/Condition.rs",), role=["physician", "nurse"])
@@ -544,7 +544,7 @@ def test_a_hospital_reads_what_its_people_agreed_to_and_the_read_is_recorded(
 
 
 def test_a_hospitals_colour_is_set_where_it_is_seen_and_a_wrong_one_changes_nothing(ward: Desk) -> None:
-    """ADR 93."""
+    """ADR 14."""
     browser = ward.browser("gina")
     assert send(browser, "/tenant/settings", "colour", act="brand", colour="#0B6B74").status_code == 303
 
@@ -558,7 +558,7 @@ def test_a_hospitals_colour_is_set_where_it_is_seen_and_a_wrong_one_changes_noth
 
 
 def test_a_hospitals_logo_is_given_with_its_colour_and_a_wrong_one_changes_nothing(ward: Desk) -> None:
-    """ADR 93, ADR 101."""
+    """ADR 14."""
     browser, page = ward.browser("gina"), "/tenant/settings"
 
     def give(content: bytes, colour: str) -> Any:

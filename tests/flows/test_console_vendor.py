@@ -1,4 +1,4 @@
-"""A vendor's own affairs by pages: contacts, domains, the team, statements, changes in review, and asking for less (C6, C7, C8, C12; ADR 72)."""
+"""A vendor's own affairs by pages: contacts, domains, the team, statements, changes in review, and asking for less (C6, C7, C8, C12)."""
 
 import base64
 import re
@@ -177,7 +177,7 @@ def give(browser: TestClient, page: str, content: bytes, *, field: str = "logo",
 
 
 def test_a_logo_is_given_changed_and_taken_away_by_pages(desk: Desk) -> None:
-    """ADR 93, ADR 101: what is no logo changes nothing and says why; the file stands in its own field only."""
+    """ADR 14: what is no logo changes nothing and says why; the file stands in its own field only."""
     developer, page = desk.browser("acme.developer"), f"/developer/apps/{desk.app}/statements"
     assert "It shows none" in developer.get(page).text
     assert give(developer, page, png()).status_code == 303
@@ -293,7 +293,7 @@ def test_an_app_asks_for_less_after_it_was_said_who_is_affected(desk: Desk) -> N
 
 
 def test_two_owners_agree_by_pages_where_requests_to_delete_go(desk: Desk) -> None:
-    """C95, ADR 74: one asks, another one sees the whole address and agrees; nobody is both, and others only look."""
+    """C95, ADR 29: one asks, another one sees the whole address and agrees; nobody is both, and others only look."""
     join(desk.site, desk.vendors["acme"], "acme.second", "owner")
     address = "https://hooks.acme.example/" + "x" * 200
     body = {"vendor": desk.vendors["acme"], "url": address}

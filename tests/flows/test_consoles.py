@@ -308,7 +308,7 @@ def test_the_empty_list_says_the_next_step(sqlite_uow: UnitOfWork, clock: FakeCl
 
 
 def test_what_is_forbidden_in_a_console_leaves_a_record_and_a_script_fills_no_audit(desk: Desk) -> None:
-    """C69, ADR 168: page and form, at the own console and at another's; the first 20 of a person in a minute, then a count."""
+    """C69, ADR 11: page and form, at the own console and at another's; the first 20 of a person in a minute, then a count."""
     ann, otto = desk.browser("ann"), desk.browser("otto")
     assert ann.get("/tenant/people/per_x").status_code == 403
     assert ann.get("/operations").status_code == 403

@@ -1,4 +1,4 @@
-"""The console of a vendor's members: who opens which page, and that a form does what the API does and no more (ADR 72, ADR 70)."""
+"""The console of a vendor's members: who opens which page, and that a form does what the API does and no more (ADR 13)."""
 
 import asyncio
 import re
@@ -376,7 +376,7 @@ def test_calls_and_scopes_are_for_the_members_of_the_vendor_alone(desk: Desk) ->
 
 
 def test_a_vendor_learns_whether_a_scope_was_used_and_not_how_often(desk: Desk) -> None:
-    """ADR 70: after a single request, the number would say whether a record is absent or withheld."""
+    """ADR 13: after a single request, the number would say whether a record is absent or withheld."""
     reads = partial(
         installations.compare_scopes,
         app_id=AppId(desk.app),

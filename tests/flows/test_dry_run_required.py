@@ -221,7 +221,7 @@ def test_a_dry_run_suffices_for_exactly_one_version_and_state_and_a_bounded_time
 def test_the_author_of_a_narrowing_goes_back_alone_within_an_hour(
     site: ControlSite,
 ) -> None:
-    """ADR 169: without a dry run, and on record as what it is."""
+    """ADR 43: without a dry run, and on record as what it is."""
     version = add(site, NARROWER)
     narrowed = apply(site, version, emergency=True)
     assert narrowed.status_code == 201, narrowed.text

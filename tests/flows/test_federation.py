@@ -414,7 +414,7 @@ def offline_grant(ground: Ground, username: str) -> Callable[[], bool]:
 
 
 def test_a_lost_role_and_an_unlinking_end_offline_access_too(ground: Ground) -> None:
-    """C36, ADR 164: an app that may refresh for months must not outlive the role that let it in."""
+    """C36, ADR 64: an app that may refresh for months must not outlive the role that let it in."""
     ground.link("gina", "s-gina")
     of_ann, of_gina = offline_grant(ground, "ann"), offline_grant(ground, "gina")
     assert ground.sign_in(ground.browser()).status_code == 303
@@ -678,7 +678,7 @@ def kept(ground: Ground) -> int:
 
 
 def test_a_return_with_a_made_up_code_writes_no_row_and_is_slowed_down(ground: Ground) -> None:
-    """ADR 164: a stranger's loop neither fills a table nor uses up the sign-in, and an honest one still works once."""
+    """ADR 28: a stranger's loop neither fills a table nor uses up the sign-in, and an honest one still works once."""
     browser = ground.browser()
     back = ground.idp.authorize(ground.leave(browser))
     made_up = back.replace(parse_qs(urlsplit(back).query)["code"][0], "x" * 20)

@@ -1,4 +1,4 @@
-"""A rule book that allows something new is at chosen hospitals first, and what was refused there stands beside everywhere (C218, ADR 161)."""
+"""A rule book that allows something new is at chosen hospitals first, and what was refused there stands beside everywhere (C218, ADR 43)."""
 
 import re
 from datetime import timedelta

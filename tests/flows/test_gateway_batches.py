@@ -289,7 +289,7 @@ def test_an_entry_for_which_a_batch_has_no_room_is_refused_recorded_and_not_done
 
 
 def test_writes_of_a_batch_are_done_one_by_one_in_order(play: Play) -> None:
-    """ADR 148: each names the version that the one before it made."""
+    """ADR 30: each names the version that the one before it made."""
 
     async def story(made: Ground) -> None:
         asked = [
@@ -467,7 +467,7 @@ def test_a_fault_in_one_entry_loses_no_other_answer(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """ADR 148: what was written is said to be written, whatever a FHIR server answers or fails in another entry."""
+    """ADR 30: what was written is said to be written, whatever a FHIR server answers or fails in another entry."""
 
     async def story(made: Ground) -> None:
         found = Executor.execute

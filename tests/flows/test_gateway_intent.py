@@ -551,7 +551,7 @@ def test_a_create_that_was_carried_out_is_found_by_its_tag(play: Play, place: Pl
 
 
 def test_a_binary_whose_answer_was_lost_is_found_where_the_gateway_put_it(play: Play, place: Place) -> None:
-    """C196, ADR 92: at a server that searches by no tag too."""
+    """C196, ADR 27: at a server that searches by no tag too."""
     scan = {
         "resourceType": "Binary",
         "contentType": "application/pdf",

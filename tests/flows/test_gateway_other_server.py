@@ -53,7 +53,7 @@ def test_reads_speak_with_our_addresses(play: Play, other: OtherServer) -> None:
 
 
 def test_a_record_that_is_read_again_is_asked_for_and_judged_again(play: Play, other: OtherServer) -> None:
-    """C71, C75: how the same bytes are read is kept, and for each permit what it answered to them (ADR 143)."""
+    """C71, C75: how the same bytes are read is kept, and for each permit what it answered to them."""
     twice = b'{"resourceType":"Observation","id":"a00","subject":{"reference":"Patient/p2"},"subject":{"reference":"Patient/p1"}}'
 
     async def story(made: Ground) -> None:

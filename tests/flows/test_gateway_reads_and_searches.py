@@ -491,7 +491,7 @@ def test_decimals_pass_with_the_digits_their_author_wrote(play: Play, value: byt
 
 @pytest.mark.parametrize("person", ["doctor", "patient", "parent"])
 def test_a_search_whose_answer_is_kept_shows_and_records_the_same(play: Play, person: str) -> None:
-    """C71, C75: what the embedded server keeps is judged again for each request, like what it reads anew (ADR 47)."""
+    """C71, C75: what the embedded server keeps is judged again for each request, like what it reads anew."""
     targets = (
         "Observation",
         "Observation?patient=p1&_count=1",
@@ -597,7 +597,7 @@ def test_a_count_above_one_page_is_a_number_or_too_costly(play: Play) -> None:
 
 
 def test_a_search_without_what_was_ignored_says_so_in_its_links(play: Play) -> None:
-    """ADR 166, FHIR R4 search.html#errors: and its pages follow without the preference."""
+    """ADR 12, FHIR R4 search.html#errors: and its pages follow without the preference."""
 
     async def story(made: Ground) -> None:
         staff = made.token("patient/Observation.rs")

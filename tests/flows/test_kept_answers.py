@@ -1,4 +1,4 @@
-"""Answers that the embedded FHIR server keeps are those that it would read now, whoever wrote (ADR 47)."""
+"""Answers that the embedded FHIR server keeps are those that it would read now, whoever wrote."""
 
 import fcntl
 import multiprocessing

@@ -442,7 +442,7 @@ def test_refusals_name_what_failed_and_whom_to_ask(ehr: Ehr) -> None:
 
 
 def test_a_refused_launch_leaves_what_explains_it(ehr: Ehr) -> None:
-    """C69, ADR 168: app, client, person, role, chart, switch and owner as they were judged; of what was wrong, what was sent."""
+    """C69, ADR 11: app, client, person, role, chart, switch and owner as they were judged; of what was wrong, what was sent."""
     app = ehr.platform.clients["public"].app
     ehr.platform.add_person("ana", "analyst", "Practitioner/pr4")
     ehr.send("POST", LAUNCHES, ehr.order(person="ana"))

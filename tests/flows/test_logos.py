@@ -1,4 +1,4 @@
-"""Logos of apps and the look of hospitals: given by who may, shown where approved, served as nothing but pictures (C12, C90, ADR 93)."""
+"""Logos of apps and the look of hospitals: given by who may, shown where approved, served as nothing but pictures (C12, C90, ADR 14)."""
 
 import base64
 from typing import Any

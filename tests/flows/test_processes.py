@@ -58,7 +58,7 @@ def whole_afterwards(running: Running) -> Iterator[None]:
 
 
 def test_parts_are_forked_from_what_the_supervisor_has_loaded(running: Running) -> None:
-    """ADR 76. Loading must start no thread, else nothing would be forked."""
+    """ADR 33. Loading must start no thread, else nothing would be forked."""
     supervisor = running.process.pid
     until(lambda: all(part(running, name) for name in ("platform", "sandbox", "jobs")))
 

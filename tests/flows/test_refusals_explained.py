@@ -1,4 +1,4 @@
-"""What was refused before any record was asked for: listed with what apps were refused, and explained by its number (ADR 168)."""
+"""What was refused before any record was asked for: listed with what apps were refused, and explained by its number (ADR 11)."""
 
 import csv
 import io

@@ -111,7 +111,7 @@ def test_taking_back_what_allowed_something_new_takes_one_person_and_no_time(sit
 def test_taking_back_what_only_narrowed_takes_two_people_but_no_trial(site: ControlSite) -> None:
     """The way back is quick: that book was in force everywhere before."""
     apply(site, add(site, NARROWER))
-    # By its author alone it is within an hour (ADR 169).
+    # By its author alone it is within an hour (ADR 43).
     site.clock.advance(TAKE_BACK_WITHIN)
 
     answer = apply(site, 1)

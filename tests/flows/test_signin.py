@@ -118,7 +118,7 @@ def test_too_many_failures_say_when_to_come_again_and_hold_nobody_else_up(
 def test_refused_guesses_of_a_network_count_over_all_names_and_at_page_and_api_together(
     site: ControlSite,
 ) -> None:
-    """C57, ADR 164: then they are slowed down, and nobody behind the address is refused."""
+    """C57, ADR 28: then they are slowed down, and nobody behind the address is refused."""
     source, guesses = "198.51.100.8", site.kit.guesses
     for n in range(3):
         press(site.browser(source), username=f"nobody{n}")

@@ -1,4 +1,4 @@
-"""Every table says what becomes of a hospital's rows when it leaves (C148, ADR 68)."""
+"""Every table says what becomes of a hospital's rows when it leaves (C148)."""
 
 import subprocess
 import sys

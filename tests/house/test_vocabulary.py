@@ -30,7 +30,7 @@ PLAINER = {
     "whence": "from where",
     "whither": "where to",
 }
-"""Words that a reader translates, each with the one to use (ADR 147)."""
+"""Words that a reader translates, each with the one to use."""
 
 
 def words_of(entry: str) -> set[str]:

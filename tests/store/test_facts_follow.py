@@ -461,7 +461,7 @@ def _changed(*keys: str) -> Since:
 
 @pytest.mark.parametrize("part", _FACTS)
 def test_a_part_is_read_whole_where_any_of_its_changes_is_unknown(part: Part) -> None:
-    """ADR 31; security decision 7: what a change of a newer release forbids is found out, not left out and not stumbled over."""
+    """ADR 5; security decision 7: what a change of a newer release forbids is found out, not left out and not stumbled over."""
     facts = _FACTS[part]
     known = _changed(*NAMED[part])
 

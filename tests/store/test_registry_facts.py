@@ -1,4 +1,4 @@
-"""The facts that follow each change are those that a fresh reading gives (ADR 20; security decision 7)."""
+"""The facts that follow each change are those that a fresh reading gives (ADR 5; security decision 7)."""
 
 import random
 import shutil

@@ -1,4 +1,4 @@
-"""Parts of ``hilum serve`` as processes: forked while there is one thread only, and with the terms of ``Popen`` (ADR 76)."""
+"""Parts of ``hilum serve`` as processes: forked while there is one thread only, and with the terms of ``Popen`` (ADR 33)."""
 
 import signal
 import subprocess

@@ -141,7 +141,7 @@ class Dispatcher:
         if heads.framings > 1:
             return _FRAMED_TWICE
         # DNS rebinding: a foreign site that lets its own name point here would have our pages on
-        # its origin (ADR 10).
+        # its origin (ADR 14).
         if heads.host.decode("latin-1").lower() not in self._hosts():
             return _MISDIRECTED
         # Checked at every request: a migration may close the gate while this worker serves.

@@ -361,7 +361,7 @@ def _pages(site: mounts.Site, keeper: SnapshotKeeper, assets: Assets, readiness:
 def _tune_collector() -> None:
     """Make the garbage collector run rarely: a request's objects are freed by reference count, and modules live as long as the worker."""
     # A full collection stops all threads while it walks the snapshot, a quarter of a second with a
-    # million installations (ADR 20). Frozen objects are not walked.
+    # million installations (ADR 5). Frozen objects are not walked.
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_EVERY, 20, 50)

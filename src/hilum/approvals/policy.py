@@ -1,6 +1,6 @@
 """Who may be the second person, and why an actor may not approve. Pure.
 
-Source: security decision 25; docs/adr/0029-two-people-are-two.md, docs/adr/0038-what-takes-two-people.md
+Source: security decision 25; docs/adr/0029-two-people-are-two.md
 """
 
 import hashlib

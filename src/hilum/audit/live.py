@@ -323,7 +323,7 @@ class Journal:
                 at = max(each.access.at for each in batch)
                 try:
                     # Entered before the append and left after it: the
-                    # claims commit only with the intents (ADR 40).
+                    # claims commit only with the intents (ADR 26).
                     held = claims.enter_context(self._writer.claiming(wanted, at))
                 except HilumError as error:  # fails the creates only; the rest of the batch is written
                     batch = self._without(batch, dict.fromkeys(wanted, error))

@@ -217,7 +217,7 @@ def judge_anchors(
     for each in anchors:
         anchored = f"checkpoint {each.number} was anchored at {each.at:%Y-%m-%d %H:%M:%S} UTC"
         # An attacker who cuts the database at its end leaves a consistent rest. Only what was written
-        # elsewhere shows the cut (ADR 21).
+        # elsewhere shows the cut (ADR 11).
         if not met[each.number]:
             number = each.number
             if number < last and may_be_thinned(range(number, number + 1), each.at, now):
@@ -354,7 +354,7 @@ _NOT_CLINICAL = frozenset({"use", "categories", "ends_at", "verdict"})
 
 
 def as_shown_to(actor: Actor, recorded: RecordedEvent) -> RecordedEvent:
-    """Return an event as an actor may see it: the patient, the reason and the note of an emergency access are its hospital's own (ADR 170)."""
+    """Return an event as an actor may see it: the patient, the reason and the note of an emergency access are its hospital's own (ADR 77)."""
     event = recorded.event
     if not event.action.startswith(_EMERGENCIES) or (event.tenant and actor.tenant == event.tenant):
         return recorded
@@ -580,7 +580,7 @@ def ending_of(access: Access) -> Ending | None:
         return None
     if access.reason:
         return _ENDINGS.get(access.reason, Ending.REFUSED)
-    # As a record that is out of reach is refused: a count must not say which of the two it was (ADR 70).
+    # As a record that is out of reach is refused: a count must not say which of the two it was (ADR 13).
     if access.status in _ABSENT:
         return Ending.REFUSED
     if access.status >= 500:

@@ -186,7 +186,7 @@ def sunset_notice(ctx: Context, site: Site, body: dict[str, Any]) -> dict[str, s
 
 def _by_code(ctx: Context, site: Site, client: Client, request: TokenRequest) -> dict[str, Any]:
     # The code is used up before anything else is judged, so that after a wrong verifier or a stop it cannot be
-    # tried again (ADR 8).
+    # tried again (ADR 163).
     cause = tokens_policy.cause_of(request.code, request.redirect_uri, request.verifier)
     code = frontchannel.redeem_code(
         ctx,

@@ -79,7 +79,7 @@ def _latest(moments: Iterable[datetime | None]) -> datetime | None:
 def admission(book: Book, facts: ClientFacts, now: datetime) -> Admission:
     """Return what a rule book admits of a client now, of the scopes for which it is registered and certified; cached for the same facts.
 
-    What the certifications that are in force or in their grace admit, each for itself (ADR 119). Once none is, that of the last one: whether a
+    What the certifications that are in force or in their grace admit, each for itself (ADR 36). Once none is, that of the last one: whether a
     client is certified at all is another question (``served_until``).
     """
     found = _admitted_of(book, facts)

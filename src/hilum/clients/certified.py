@@ -59,7 +59,7 @@ def join(
 def bases_of(client: Client, certifications: Sequence[Certification]) -> tuple[Basis, ...]:
     """Return what each certification of a client's version grants, the one that ends last first, without redundant ones.
 
-    Each counts by itself: a narrower one that ends later takes nothing away from a wider one (ADR 119).
+    Each counts by itself: a narrower one that ends later takes nothing away from a wider one (ADR 36).
     """
     found: list[Basis] = []
     standing = [each for each in _counting(client, certifications) if each.withdrawn_at is None]

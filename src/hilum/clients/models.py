@@ -56,7 +56,7 @@ class Deployment(StrEnum):
 
 
 # They are part of the hospital and no third-party apps: no
-# certification, no installation, but two people (ADR 38).
+# certification, no installation, but two people (ADR 29).
 PLATFORM_PEERS = frozenset({ClientType.EHR, ClientType.RESOURCE_SERVER})
 
 

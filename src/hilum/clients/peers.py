@@ -46,7 +46,7 @@ def add_peer(ctx: Context, order: NewPeer) -> tuple[Client, str]:
     Raises NotPermitted, NotFound, Invalid, Conflict.
     """
     meta = _validated_peer(ctx, order)
-    # The verb itself refuses people whom nobody agreed with, so that a new route cannot forget it (ADR 38).
+    # The verb itself refuses people whom nobody agreed with, so that a new route cannot forget it (ADR 29).
     if not ctx.actor.acts_alone:
         raise audit.refusal(ctx, Event("registry.peer.add", tenant=order.tenant))
     return _add_peer(ctx, order, meta, "")

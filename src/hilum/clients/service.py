@@ -146,7 +146,7 @@ def adopt_version(ctx: Context, client_id: ClientId, version_id: VersionId) -> C
         _require_unreviewed(ctx, version.id, client.environment)
     held = policy.certification_of(client, certifications)
     # A client that had lost its certification must not revive
-    # old tokens by adopting a certified version (ADR 23).
+    # old tokens by adopting a certified version (ADR 6).
     since = held[1] if held is not None and _is_served(ctx, client.id) else ctx.now
     after = replace(client, version=version.id, adopted_at=ctx.now, certified_before=since)
     store.save_adoption(ctx.tx, after)
@@ -197,7 +197,7 @@ def certified_facts(
     ctx: Context, of: Collection[AppId] | None
 ) -> tuple[dict[AppId, tuple[ClientFacts, ...]], Certified]:
     """Read the facts of the clients of some apps (None: of all) by app, and the certifications that they depend on."""
-    # Several reads and a join in memory, since no room reads another's table (ADR 39).
+    # Several reads and a join in memory, since no room reads another's table.
     certified = registry.read_certified(ctx, of)
     by_app: dict[AppId, list[ClientFacts]] = {}
     for client in store.read_clients(ctx.tx, of):

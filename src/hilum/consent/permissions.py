@@ -95,7 +95,7 @@ def _allowed(rights: Rights | None, type_: str) -> int:
 def permissions_of(parts: Mapping[str, list[Part]]) -> tuple[Permission, ...]:
     """Partition the requested scopes into permissions, in the order requested."""
     # A file can be read through the resource that refers to it, so a separate tick would offer a choice that
-    # does not exist (ADR 30).
+    # does not exist (ADR 17).
     hidden = {FILES} if _reads_referrers(parts) else set()
     first = sorted((type_ for type_ in parts if type_ not in hidden), key=lambda type_: parts[type_][0].n)
     return tuple(each for type_ in first for each in _of_type(type_, parts[type_]))

@@ -266,7 +266,7 @@ def choices(asked: Iterable[str], *, by: Consenter = NOBODY) -> tuple[Choice, ..
     ticks: list[tuple[int, Choice]] = []
     for each in permissions_of(parts_of(texts, by.rights)):
         scopes = tuple(dict.fromkeys(part.text for part in each.parts))
-        # fhirUser opens one resource of this type, so it follows the type's tick (ADR 30).
+        # fhirUser opens one resource of this type, so it follows the type's tick (ADR 17).
         if by.own == each.type and each.letters & READ and OWN_ENTRY in texts:
             scopes = (*scopes, OWN_ENTRY)
         words = _words_of(each)
@@ -417,7 +417,7 @@ def without(agreed: Iterable[str], refused: Iterable[str], *, by: Consenter = NO
 def left_of(
     agreement: Authorization, refused: Iterable[str], *, patient: str, by: Consenter = NOBODY
 ) -> tuple[str, ...]:
-    """Return what is left of an earlier agreement after ``refused`` was declined on a page about ``patient`` (ADR 41).
+    """Return what is left of an earlier agreement after ``refused`` was declined on a page about ``patient`` (ADR 17).
 
     A ``patient/`` scope covers only the chart of its agreement, so an agreement about another chart keeps it. All other scopes cover the
     page's chart too, and are removed from every agreement.

@@ -209,7 +209,7 @@ def withhold(
     just recorded, if there is one.
     """
     declined = tuple(refused)
-    # By app rather than by client: a person sees apps, and declined one (ADR 41).
+    # By app rather than by client: a person sees apps, and declined one (ADR 17).
     for each in store.list_in_force_of_app(ctx.tx, tenant, person, ctx.now, app=app):
         if each.id != but:
             _narrow_by(ctx, each, partial(policy.left_of, refused=declined, patient=patient, by=by))

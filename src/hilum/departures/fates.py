@@ -1,6 +1,6 @@
 """What happens to a hospital's rows in each table when it has left. Pure data, in the order of erasure.
 
-One readable list: a verb in each of thirty rooms would be thirty places to forget something (ADR 68).
+One readable list: a verb in each of thirty rooms would be thirty places to forget something.
 A test fails for a table of people's or hospitals' rows that is missing here.
 """
 

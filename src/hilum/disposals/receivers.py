@@ -1,4 +1,4 @@
-"""Which webhooks receive requests for disposal: two people agree to each, since the requests name patients (ADR 74)."""
+"""Which webhooks receive requests for disposal: two people agree to each, since the requests name patients (ADR 29)."""
 
 from typing import Any
 

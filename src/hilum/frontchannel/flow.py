@@ -134,7 +134,7 @@ class FlowState:
     def as_shown(self, shown: str) -> "FlowState | None":
         """Return this state without the scopes that the answered page did not show; None if that page said anything else otherwise.
 
-        ``shown`` comes from the browser: it only ever narrows what is offered (ADR 155).
+        ``shown`` comes from the browser: it only ever narrows what is offered (ADR 17).
         """
         if shown == self.shown:
             return self

@@ -335,7 +335,7 @@ def next_step(facts: StepFacts) -> Step:
 def _needs_notice(facts: StepFacts) -> bool:
     # Any program on a device can claim a loopback or private-scheme address, so such a client never gets a
     # code without a page (RFC 8252 section 8.6). In a sandbox it would only gain synthetic records, and
-    # developers would learn to click the notice away (ADR 69).
+    # developers would learn to click the notice away (ADR 17).
     proved = facts.client_proved or facts.synthetic
     if facts.covered is None or not proved or "consent" in facts.prompt:
         return True

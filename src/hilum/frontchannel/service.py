@@ -354,7 +354,7 @@ def decide(ctx: Context, site: Site, request_id: str, cookie: str, answer: Answe
     if fault := fault or policy.context_refusal(granted, patient=patient):
         if result.step is Step.CONSENT:
             # A person who unticks everything and presses Allow has declined: earlier tokens must lose
-            # those scopes too (ADR 30).
+            # those scopes too (ADR 17).
             _withhold(ctx, site, result, ticked)
         return flow.refuse(
             ctx, site, result.request, AuthorizeError.ACCESS_DENIED, code="nothing_granted", detail=fault
@@ -544,7 +544,7 @@ def _record_misuse(ctx: Context, code: Code | None, client: Client, tenant: Tena
         return "There is no such code."
     own = code.grant.client == client.id and code.grant.tenant == tenant
     # Another client's attempt does not revoke the tokens: whoever finds a leaked code must not be able to
-    # end its owner's access (ADR 8).
+    # end its owner's access (ADR 163).
     if own:
         tokens.revoke_family(ctx, code.family, because="code_replayed")
     event = Event(

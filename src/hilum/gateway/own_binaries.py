@@ -2,7 +2,7 @@
 
 A Binary says neither whose it is nor how sensitive, so no write may point at one (ADR 27), except at what this app stored for this
 patient at this hospital. No list of those is kept: the id that the gateway chose proves it.
-Source: security decisions 12 and 22; docs/adr/0092-apps-store-attachments-of-their-own.md
+Source: security decisions 12 and 22; docs/adr/0027-attachments-and-addresses.md
 """
 
 import re

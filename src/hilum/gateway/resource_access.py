@@ -113,7 +113,7 @@ def _judge_contained(
 ) -> Reason | None:
     """Judge contained resources. One that may not be seen withholds the whole record: removing it would change what the record says.
 
-    Each is a part of its record, judged by whose it is and by its labels, and needs no scope of its own (ADR 167).
+    Each is a part of its record, judged by whose it is and by its labels, and needs no scope of its own (ADR 12).
     Source: FHIR R4 references.html#contained
     """
     for part in record.contained:

@@ -90,7 +90,7 @@ class Gateway:
         except OSError:  # the client has gone; the record stays
             return
         # Only after the answer was sent. An app that lost its 201 must get 409 for an identical
-        # create, and not a second one (ADR 40).
+        # create, and not a second one (ADR 26).
         for settled in answer.settles:
             self._enforcer.answered(settled)
 

@@ -196,7 +196,7 @@ class SnapshotKeeper:
             # that of its arrival.
             asked_at = self._clock.monotonic()
             changed = self._signal.changed(wait_s)
-            # Counts that went back, or the same count under another mark: a failover or a restore (ADR 31).
+            # Counts that went back, or the same count under another mark: a failover or a restore (ADR 5).
             went_back = bool(self._signal.stamps) and not self._signal.stamps.follows(self._seen)
             if went_back or self._signal.breaks != self._breaks:
                 self._reread_all(other_copy=went_back)

@@ -331,7 +331,7 @@ def _read(body: bytes, addresses: ServerAddresses, type_: str) -> _StoredRecord:
     return _StoredRecord(resource, body, withheld, is_unique)
 
 
-# By the bytes themselves: the FHIR server is asked each time, and only reading the same bytes again is saved (ADR 143).
+# By the bytes themselves: the FHIR server is asked each time, and only reading the same bytes again is saved.
 _read_kept = lru_cache(maxsize=RECORDS_KEPT)(_read)
 
 

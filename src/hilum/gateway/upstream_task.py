@@ -253,7 +253,7 @@ class UpstreamTask:
                 raise Refusal(UNRECORDED) from error
         assert self.recorded is not None, "the loop ends with a record or an error"
         # Judged when the write leaves, after the wait for a place: a process may have been frozen
-        # since its intent, and the write settled (ADR 40).
+        # since its intent, and the write settled (ADR 26).
         self.recorded.is_late = lambda: self.deps.clock.now() - intent.at >= LEAVE_WITHIN
         self.confirm()
         # From here until the answer is understood, no failure may be reported as not done.

@@ -64,7 +64,7 @@ class Writer:
         return await self._write(task, UpstreamRequest("POST", request.type, _WRITE_HEADERS, outward(task)))
 
     async def store(self, task: UpstreamTask) -> Answer:
-        """Store a Binary under an id that proves whose it is (ADR 92). Nothing opens it until a record of its patient refers to it."""
+        """Store a Binary under an id that proves whose it is (ADR 27). Nothing opens it until a record of its patient refers to it."""
         request = task.permit.request
         owner = (task.token.tenant, task.token.app, task.permit.patient)
         id_ = new_id(task.deps.ids.secret(), owner, partial(task.deps.vault.mac, OWN_BINARIES, size=32))
@@ -203,7 +203,7 @@ def _judge_mentions(task: UpstreamTask, before: dict[str, Any]) -> None:
     if task.permit.request.interaction is Interaction.CREATE:
         written = written | {"id": None}  # the server's, as in policy._body_fault
     token, mac = task.token, partial(task.deps.vault.mac, OWN_BINARIES, size=32)
-    # Except at what this app stored for this patient here: the content is its own (ADR 92).
+    # Except at what this app stored for this patient here: the content is its own (ADR 27).
     if not all(
         points_at_own(each, written, grounds.bases, tenant=token.tenant, app=token.app, mac=mac)
         for each in added

@@ -1,6 +1,6 @@
 """From a how-to's Markdown to the HTML that is shown.
 
-Source: CommonMark 0.31 with tables; docs/adr/0093-what-pages-show-is-the-platforms-own.md.
+Source: CommonMark 0.31 with tables; docs/adr/0014-pages.md.
 """
 
 import posixpath

@@ -1,4 +1,4 @@
-"""List the tenants that every vendor may use, and the sandboxes of one vendor (ADR 117)."""
+"""List the tenants that every vendor may use, and the sandboxes of one vendor (ADR 48)."""
 
 from hilum.identity import store
 from hilum.identity.models import Tenant

@@ -103,7 +103,7 @@ def update_tenant(ctx: Context, tenant_id: TenantId, change: TenantChange) -> Te
     # Locked first: the whole row is saved, which would otherwise undo a concurrent change.
     before = _require_present(store.get_tenant(ctx.tx, tenant_id, lock=True))
     after = _checked_change(ctx, before, change)
-    # Also for a hospital that is not active, or one person could move it by deactivating it first (ADR 38).
+    # Also for a hospital that is not active, or one person could move it by deactivating it first (ADR 29).
     if ctx.actor.acts_alone or not policy.moves(before, after):
         return _save_tenant(ctx, before, after, change)
     fields = orders.changed_fields(change)
@@ -149,7 +149,7 @@ def _save_tenant(ctx: Context, before: Tenant, after: Tenant, change: TenantChan
     tenant_id = before.id
     store.save_tenant(ctx.tx, after)
     if after.active and not before.active:
-        # Tokens and sessions from before stay invalid (ADR 23).
+        # Tokens and sessions from before stay invalid (ADR 6).
         controls.end_issued(ctx, Target(TargetKind.TENANT, tenant_id))
     ctx.advance_epoch(IDENTITY, f"tenant/{tenant_id}")
     audit.record(
@@ -198,7 +198,7 @@ def no_tenant() -> NotFound:
 def find_tenant(ctx: Context, tenant: TenantId) -> Tenant | None:
     """Find a tenant by the text of an address, which need not be a valid id; None if there is none, or it has left."""
     stored = store.find_tenant(ctx.tx, tenant) if policy.fits_tenant_id(tenant) else None
-    # A hospital that has left is treated as one that never existed (ADR 68).
+    # A hospital that has left is treated as one that never existed.
     return None if stored is None or stored.left_at is not None else stored
 
 
@@ -287,7 +287,7 @@ def add_person(ctx: Context, order: NewPerson, *, agreed: bool = False) -> Perso
     order = require_addable(ctx, order)
     agreed = agreed or ctx.actor.acts_alone
     if agreed and order.fhir_user:
-        # In this transaction, so that no third account can claim the fhirUser in between (ADR 38).
+        # In this transaction, so that no third account can claim the fhirUser in between (ADR 29).
         store.release_claim(ctx.tx, order.tenant, order.fhir_user)
     if not agreed and adding_takes_two(ctx, order):
         event = Event("identity.person.add", tenant=order.tenant or "", reason="second_person_missing")

@@ -67,7 +67,7 @@ class SteadyClock:
         own = timedelta(seconds=self._uncertainty_s) if self.is_set else UNCERTAINTY_BOUND
         # One share for this process's error and one for another's, which is not known here: the end
         # of a full stop lies this much later, so that no process still accepts what was issued
-        # before it (ADR 31).
+        # before it (ADR 5).
         return UNCERTAINTY_BOUND + max(own, UNCERTAINTY_BOUND)
 
     def now(self) -> datetime:

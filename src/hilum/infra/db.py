@@ -503,7 +503,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     # The driver must not begin transactions itself: a deferred one that reads and then writes fails with SQLITE_BUSY_SNAPSHOT.
     connection.isolation_level = None
     # WAL: readers and the writer do not wait for each other. FULL: a revocation or a used code that was
-    # answered must survive a power cut; NORMAL syncs the log at checkpoints only (ADR 24). SQLite leaves
+    # answered must survive a power cut; NORMAL syncs the log at checkpoints only (ADR 2). SQLite leaves
     # foreign keys unchecked unless each connection asks for it.
     for pragma in (
         f"busy_timeout={BUSY_TIMEOUT_MS}",

@@ -122,7 +122,7 @@ def _random(dialect: str) -> Any:
 def _advance(dialect: str) -> Insert:
     insert: Any = (postgresql if dialect == "postgresql" else sqlite).insert(fact_epoch)
     first = {"part": bindparam("part"), "n": 1, "mark": _random(dialect), "before": 0, "at": bindparam("now")}
-    # One upsert, so the row is locked from here to the commit (ADR 31).
+    # One upsert, so the row is locked from here to the commit (ADR 5).
     upsert = insert.values(first)
     # The clock of this writer may be behind that of the writer before it; ``at`` must not go back,
     # since processes place their clocks by it.

@@ -23,7 +23,7 @@ LOCK_S = 2.0
 SERVER_FIRST_S = 0.5
 """How much longer an answer is waited for than the server's own timeout, whose error is more specific and leaves the connection usable."""
 # A process that was frozen within a transaction holds its row locks, and the claim of a create, no
-# longer than this (ADR 40).
+# longer than this (ADR 26).
 IDLE_IN_TRANSACTION_S = 10.0
 _POLL_S = 0.1
 _KEEPALIVES: dict[str, Any] = {

@@ -363,7 +363,7 @@ def _mode_faults(settings: Settings) -> dict[str, str]:
     faults: dict[str, str] = {}
     base, sandbox = urlsplit(settings.base_url), urlsplit(settings.sandbox_url)
     if settings.is_sandbox:
-        # Browsers send cookies to every port of a host, and the sandbox serves third-party script (ADR 10).
+        # Browsers send cookies to every port of a host, and the sandbox serves third-party script (ADR 14).
         if base.hostname == sandbox.hostname:
             faults["HILUM_SANDBOX_URL"] = (
                 "shares its host with HILUM_BASE_URL: two ports of one host share cookies"

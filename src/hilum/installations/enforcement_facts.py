@@ -96,7 +96,7 @@ def _merged(
     )
     # An app's clients may have other origins now, which changes the union at every tenant where it is installed.
     moved = [app for app in read if _origins(before.apps, (app,)) != _origins(apps, (app,))]
-    # A look at every tenant, only when an app's origins changed (see the roadmap's weak points).
+    # A look at every tenant, only when an app's origins changed.
     affected = {tenant for tenant in pages if any(app in pages[tenant] for app in moved)} if moved else set()
     unions = {tenant: _origins(apps, pages.get(tenant, ())) for tenant in touched.keys() | affected}
     origins = PersistentMap.of(before.origins).changed(

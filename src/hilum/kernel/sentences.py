@@ -2,7 +2,7 @@
 
 A pattern has ``%(name)s`` in the place of a value, as in gettext. A ``Sentence`` is a str in English, so programs, logs and English pages
 need not know of other languages.
-Source: docs/adr/0100-a-second-language.md
+Source: docs/adr/0014-pages.md
 """
 
 from collections.abc import Callable, Iterable, Mapping

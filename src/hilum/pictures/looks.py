@@ -29,7 +29,7 @@ _SUB, _UP, _AVERAGE, _PAETH = 1, 2, 3, 4
 FAR = _BITS * 2 + 1
 """Greater than the distance of any two looks."""
 NEAR = 28
-"""The greatest distance of two pictures that people would mistake for each other (ADR 128)."""
+"""The greatest distance of two pictures that people would mistake for each other."""
 
 
 def look_of(png: bytes) -> str:

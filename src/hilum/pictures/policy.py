@@ -1,6 +1,6 @@
 """Accept PNG pictures: decoded and encoded again, so that they carry nothing else.
 
-Source: Portable Network Graphics (third edition) sections 5, 9, 10 and 11; docs/adr/0093-what-pages-show-is-the-platforms-own.md.
+Source: Portable Network Graphics (third edition) sections 5, 9, 10 and 11; docs/adr/0014-pages.md.
 """
 
 import base64

@@ -121,7 +121,7 @@ def read_stored(document: object, digest: str) -> tuple[Book | None, tuple[Fault
         return None, (
             Fault("format", "format_newer", f"It is of format {written}, and this release reads {FORMAT}."),
         )
-    # ``rollout`` stated how long a trial lasts, which no longer counts (ADR 161).
+    # ``rollout`` stated how long a trial lasts, which no longer counts (ADR 43).
     for name in ("format", "compatible_from", "rollout"):
         top.skip(name)
     book = _book(top, written)

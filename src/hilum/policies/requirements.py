@@ -2,7 +2,7 @@
 
 A requirement is written ``kind.name`` in its cell, such as ``evidence.security_test``, and in an override by its whole path:
 ``categories.order_entry.cells.high.evidence.security_test``. Whatever has no level is absolute: scopes, how a client authenticates, lenses,
-lives, quotas and every other limit have none (ADR 116).
+lives, quotas and every other limit have none (ADR 42).
 """
 
 import hashlib

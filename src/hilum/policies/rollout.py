@@ -43,7 +43,7 @@ def in_force(applications: Iterable[Application]) -> CurrentVersions:
 
 
 def take_back(applications: Sequence[Application], actor: Actor, now: datetime) -> TakeBack | None:
-    """Return how an actor may undo the newest application alone; None if they may not (ADR 169).
+    """Return how an actor may undo the newest application alone; None if they may not (ADR 43).
 
     It must be their own, of at most an hour ago, put in force by one person, and so a narrowing; and one version must have been in force
     everywhere that it was applied. ``applications``: the newest ones, oldest first.

@@ -73,7 +73,7 @@ class App:
     # A peer or dynamic client is an app of its own, so that switches, standing and audit treat it like any other.
     tenant: TenantId | None = None
     created_at: datetime | None = None
-    # What was issued before a suspension stays invalid after it (ADR 23), so the end of the last one is kept.
+    # What was issued before a suspension stays invalid after it (ADR 6), so the end of the last one is kept.
     active_since: datetime | None = None
     """When it was added, or last resumed."""
     owner_since: datetime | None = None

@@ -23,7 +23,7 @@ def outside(
 ) -> tuple[Drift, ...]:
     """Return the permitted calls whose shape no contract has, the most severe first, independent of the order of ``permits``.
 
-    ``contracts``: those of a version's certifications in force, the one that counts most first (ADR 119). ``unmeasured``: the scopes of certifications without a contract: these
+    ``contracts``: those of a version's certifications in force, the one that counts most first (ADR 36). ``unmeasured``: the scopes of certifications without a contract: these
     cannot be compared.
     """
     shapes: dict[tuple[str, str], list[Shape]] = {}

@@ -1,4 +1,4 @@
-"""Records what people with an account try without the right to, at consoles and at the API (ADR 168)."""
+"""Records what people with an account try without the right to, at consoles and at the API (ADR 11)."""
 
 from collections.abc import Callable
 from functools import partial

@@ -127,7 +127,7 @@ def ends_at(session: Session) -> datetime:
 def moved(session: Session, *, network: str, browser: str) -> Moved | None:
     """Return why a session is not accepted on a network and in a browser; None if it is.
 
-    Source: docs/adr/0066-when-a-session-ends.md
+    Source: docs/adr/0065-a-second-factor.md
     INVARIANT: a session that began in a known browser is not accepted in another, nor one of a role with power on another network.
     """
     if session.browser and browser != session.browser:

@@ -186,7 +186,7 @@ def begin_reset(
 def finish_reset(
     ctx: Context, begun: Snapshot, template: Template, fresh: Card, digest: str
 ) -> tuple[Snapshot, Card]:
-    """Open a snapshot whose records are those of its template again; nothing issued before is valid (ADR 23).
+    """Open a snapshot whose records are those of its template again; nothing issued before is valid (ADR 6).
 
     Raises NotFound, NotPermitted, Conflict.
     """

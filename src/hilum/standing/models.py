@@ -103,7 +103,7 @@ class Standing:
     book: Book
     person_active: bool = True
     facility_open: bool = True
-    # Judged against the end of stops and interruptions: what was issued before one stays invalid (ADR 6, ADR 23).
+    # Judged against the end of stops and interruptions: what was issued before one stays invalid (ADR 6).
     issued_at: datetime | None = None
     launching: bool = False
     begins: bool = False

@@ -137,7 +137,7 @@ def redeem_refresh(
                 _event(stored.grant, "tokens.refresh.redeem", reason="session_ended", family=stored.family),
             )
             raise _no_refresh("The session of this online access has ended.")
-    # One statement checks and marks the token, so of two concurrent uses one succeeds and the other is a replay (ADR 8).
+    # One statement checks and marks the token, so of two concurrent uses one succeeds and the other is a replay (ADR 163).
     redeemed = store.use_refresh(ctx.tx, fingerprint, client=client, tenant=tenant, now=ctx.now)
     if redeemed is not None:
         return redeemed

@@ -151,7 +151,7 @@ class Upstreams:
         if not places.take(claim):
             await places.wait(claim)
         try:
-            # After the wait for a place: an intent older than 8 seconds may be settled as not done before the write arrives (ADR 40).
+            # After the wait for a place: an intent older than 8 seconds may be settled as not done before the write arrives (ADR 26).
             if intent is not None and not intent.use():
                 raise Unavailable(
                     BUSY,

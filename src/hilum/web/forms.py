@@ -151,7 +151,7 @@ def came_from(request: Request, origin: str) -> bool:
 
     Source: W3C Fetch Metadata, section 2.2; Fetch, section 3.1 (the Origin header).
     """
-    # Scripts cannot set this header. Not same-site: two ports of one host are one site (ADR 10).
+    # Scripts cannot set this header. Not same-site: two ports of one host are one site (ADR 14).
     site = request.headers.get("sec-fetch-site")
     if site is not None:
         return site == "same-origin"

@@ -1,7 +1,7 @@
 """The language of each page for patients and clinicians: read from the request, offered as a link, and remembered in cookies.
 
 Consoles are in English only. A page does the same in every language.
-Source: docs/adr/0100-a-second-language.md
+Source: docs/adr/0014-pages.md
 """
 
 from dataclasses import dataclass

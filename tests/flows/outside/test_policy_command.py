@@ -108,7 +108,7 @@ def test_a_book_is_published_at_one_hospital_and_taken_back(running: Running, tm
     root.refuses("policy", "show", "77", saying="hilum policy list")
     back = root.json("policy", "rollback", "--tenant", "general", "--reason", "enough")
     assert (back["version"], back["agreed_by"]) == (first["number"], ""), (
-        "its author takes it back alone (ADR 169)"
+        "its author takes it back alone (ADR 43)"
     )
     root.json("approval", "refuse", asked["approval"]["id"])
     applied = [each["version"] for each in root.json("policy", "list", "--applied")]

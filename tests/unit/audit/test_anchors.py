@@ -1,4 +1,4 @@
-"""What was written outside the database shows a record that was cut (ADR 21)."""
+"""What was written outside the database shows a record that was cut (ADR 11)."""
 
 from datetime import timedelta
 

@@ -41,7 +41,7 @@ from tests.flows.journal_ground import access
     ],
 )
 def test_a_call_ended_in_one_way_by_whose_cause(status: int, reason: str, ending: str | None) -> None:
-    """C228: what the app caused is apart from what the hospital's server did, and an absent record from no withheld one (ADR 70)."""
+    """C228: what the app caused is apart from what the hospital's server did, and an absent record from no withheld one (ADR 13)."""
     assert ending_of(access(1, status=status, reason=reason)) == (None if ending is None else Ending(ending))
 
 

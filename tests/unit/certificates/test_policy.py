@@ -233,7 +233,7 @@ def test_a_certificate_says_everything_that_was_certified_and_verifies_with_the_
 def test_a_certificate_rests_on_a_review_only_if_a_submission_was_reviewed(
     change: dict[str, Any], basis: str
 ) -> None:
-    """C113, ADR 108: what a reviewer certifies by hand for sandboxes, nobody has judged."""
+    """C113, ADR 79: what a reviewer certifies by hand for sandboxes, nobody has judged."""
     made = policy.claims_of(
         replace(CERTIFIED, **change), APP, VENDOR, VERSION, Evidence(), number=7, now=NOW, at=AT
     )

@@ -134,7 +134,7 @@ class Held(Slow):
 
 
 def test_one_network_takes_its_share_of_a_providers_token_endpoint_and_no_more() -> None:
-    """ADR 164: while one network sends codes that it made up, people of others reach their hospital's provider."""
+    """ADR 28: while one network sends codes that it made up, people of others reach their hospital's provider."""
     held, vault = Held(), Vault(SECRET_KEY)
     providers = Providers(held, held.clock, vault)
     sealed = live.seal_secret(vault, "secret", ISSUER, SeededIds())

@@ -1021,7 +1021,7 @@ WRITING = token("patient/DocumentReference.c")
 def test_a_binary_is_stored_for_a_patient_by_whom_may_write_what_could_refer_to_it(
     asked: GatewayRequest, held: AccessToken, why: Reason | None
 ) -> None:
-    """ADR 92."""
+    """ADR 27."""
     decided = decide(asked, held)
 
     if why is None:

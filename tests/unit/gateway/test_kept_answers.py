@@ -1,4 +1,4 @@
-"""Which answers are kept beside a record, for which permit, and what of them is another request's own (C75, ADR 131)."""
+"""Which answers are kept beside a record, for which permit, and what of them is another request's own (C75)."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The id of a Binary that an app stored proves whose it is, and one plain pointer at it is allowed (C73, ADR 92)."""
+"""The id of a Binary that an app stored proves whose it is, and one plain pointer at it is allowed (C73, ADR 27)."""
 
 import hmac
 from typing import Any

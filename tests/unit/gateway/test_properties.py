@@ -387,7 +387,7 @@ PARTS = st.lists(
 def test_what_a_record_contains_only_withholds_it(
     record: dict[str, Any], parts: list[dict[str, Any]], scopes: tuple[str, ...], who: dict[str, Any]
 ) -> None:
-    """C73, C82, ADR 167: and with patient/ scopes nothing is shown that names another patient, or may be another's."""
+    """C73, C82, ADR 12: and with patient/ scopes nothing is shown that names another patient, or may be another's."""
     held = replace(TOKEN, scopes=(*scopes, "patient/Observation.rs", "patient/Patient.rs"), **who)
     decision = decide(ask(record["resourceType"]), held)
     if isinstance(decision, Deny):

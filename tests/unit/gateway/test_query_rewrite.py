@@ -126,7 +126,7 @@ LENIENT = {"prefer": 'return=minimal, Handling="lenient"'}
 def test_an_ignored_parameter_leaves_the_search_as_if_it_had_not_been_sent(
     query: str, headers: dict[str, str], left: str
 ) -> None:
-    """ADR 166, FHIR R4 search.html#errors; C73: it never reaches beyond the grant."""
+    """ADR 12, FHIR R4 search.html#errors; C73: it never reaches beyond the grant."""
     held = token("patient/*.rs", "patient/Location.rs")
 
     assert permit(ask(query, headers=headers), held).plan == plan(left, held)

@@ -115,7 +115,7 @@ def judged(held: AccessToken, resource: dict[str, Any], evidence: Any = SEEN) ->
         (ALL, containing(observation() | {"subject": {"reference": "#p"}}), OUT),
         (ALL, containing({"resourceType": "Patient", "id": "p1"}), OUT),
         (STAFF, containing({"resourceType": "Patient", "id": "p"}), None),
-        # No scope of their own: they are a part of the record, and whose it is counts (ADR 167).
+        # No scope of their own: they are a part of the record, and whose it is counts (ADR 12).
         (NARROW, containing({"resourceType": "Condition"}), None),
         (NARROW, containing({"resourceType": "Device", "patient": {"reference": "Patient/p1"}}), None),
         (NARROW, containing({"resourceType": "Device", "patient": {"reference": "Patient/p2"}}), OUT),

@@ -1,4 +1,4 @@
-"""What may be a logo: pixels, and nothing else that a file can carry (house rule 13, ADR 93)."""
+"""What may be a logo: pixels, and nothing else that a file can carry (house rule 13, ADR 14)."""
 
 import struct
 import zlib

@@ -1,4 +1,4 @@
-"""Which hospitals have a version before it is everywhere, and what is said of them (C218, ADR 161)."""
+"""Which hospitals have a version before it is everywhere, and what is said of them (C218, ADR 43)."""
 
 from dataclasses import replace
 from datetime import timedelta

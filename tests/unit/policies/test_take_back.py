@@ -1,4 +1,4 @@
-"""An author takes back alone what they put in force alone, within an hour (ADR 169)."""
+"""An author takes back alone what they put in force alone, within an hour (ADR 43)."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -76,7 +76,7 @@ KNOWN = (("read", "Patient", "patient/Patient.r"), ("update", "Appointment", "us
 
 
 def test_several_certifications_in_force_are_one_measure() -> None:
-    """C220, ADR 119: what one contract has is no drift from another; a certification without a contract says nothing about its scopes."""
+    """C220, ADR 36: what one contract has is no drift from another; a certification without a contract says nothing about its scopes."""
     other = replace(CONTRACT, run="run_2", shapes=(Shape("read", "Condition", ("patient/Condition.r",)),))
     condition = permit("read", "Condition", "patient/Condition.rs")
     goal = permit("read", "Goal", "patient/Goal.rs")

@@ -1,4 +1,4 @@
-"""When sessions end, and where they count (C57; docs/adr/0066-when-a-session-ends.md)."""
+"""When sessions end, and where they count (C57; docs/adr/0065-a-second-factor.md)."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What counts of several certifications of one version: what each gives, until its own end (ADR 119)."""
+"""What counts of several certifications of one version: what each gives, until its own end (ADR 36)."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""Forms with a file, as browsers send them and nothing beside that (RFC 7578; ADR 101)."""
+"""Forms with a file, as browsers send them and nothing beside that (RFC 7578; ADR 14)."""
 
 import pytest
 

@@ -124,7 +124,7 @@ async def show_traffic(visit: Visit) -> Response:
 
 def _traffic(ctx: Context, visit: Visit) -> Any:
     app = frame.own_app(ctx, visit.param())
-    # In production, counts of a quiet app would tell whether a single record was absent or withheld (ADR 70).
+    # In production, counts of a quiet app would tell whether a single record was absent or withheld (ADR 13).
     if not visit.kit.is_sandbox:
         return app, frame.app_status_of(ctx, app), None
     # The ten minutes that have begun count too: the tiles must not say less than the list of calls below them.

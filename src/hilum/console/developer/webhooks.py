@@ -1,4 +1,4 @@
-"""Where a vendor is called: its webhooks, and which of them receive requests to delete data, to which a second person agrees (ADR 74)."""
+"""Where a vendor is called: its webhooks, and which of them receive requests to delete data, to which a second person agrees (ADR 29)."""
 
 from functools import partial
 from typing import Any

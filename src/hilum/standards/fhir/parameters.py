@@ -42,7 +42,7 @@ Params = tuple[tuple[str, str], ...]
 
 
 def without_ignored(type_: str, params: Params, prefer: str) -> Params:
-    """Return the parameters that a search is answered by (ADR 166); what reads them, such as the self link, sees no trace of the others.
+    """Return the parameters that a search is answered by (ADR 12); what reads them, such as the self link, sees no trace of the others.
 
     An ignored filter widens the answer without a word. So a parameter is ignored only if by FHIR's names it is no filter, or if the client
     asked for that.
