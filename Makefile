@@ -23,9 +23,9 @@ test: $(DEV_READY) $(NODE_READY) ## set everything up and run the whole suite (E
 	@$(BIN)/python -m pytest -n $${JOBS:-3} --dist loadfile $(PACE) $(TESTS)
 
 check: $(DEV_READY) ## format, lint, types and architecture
-	@$(BIN)/ruff format --check -q src tests tools examples && echo "format ok"
-	@$(BIN)/ruff check -q src tests tools examples && echo "lint ok"
-	@$(BIN)/codespell README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md docs src tests tools examples && echo "spelling ok"
+	@$(BIN)/ruff format --check -q src ehr tests tools examples && echo "format ok"
+	@$(BIN)/ruff check -q src ehr tests tools examples && echo "lint ok"
+	@$(BIN)/codespell README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md docs src ehr tests tools examples && echo "spelling ok"
 	@$(MAKE) --no-print-directory -j2 --output-sync=target types house
 
 bench: $(DEV_READY) $(NODE_READY) ## measure, side by side with nginx, into .hilum/bench.json and a table
@@ -35,11 +35,11 @@ bench: $(DEV_READY) $(NODE_READY) ## measure, side by side with nginx, into .hil
 setup: $(DEV_READY) $(NODE_READY) ## everything but the running
 
 fmt: $(DEV_READY) ## format and mend what can be mended
-	@$(BIN)/ruff format -q src tests tools examples
-	@$(BIN)/ruff check -q --fix src tests tools examples || true
+	@$(BIN)/ruff format -q src ehr tests tools examples
+	@$(BIN)/ruff check -q --fix src ehr tests tools examples || true
 
 lint: $(DEV_READY) ## ruff and codespell
-	@$(BIN)/ruff check src tests tools examples
+	@$(BIN)/ruff check src ehr tests tools examples
 
 types: $(DEV_READY) ## mypy --strict, tests too
 	@$(BIN)/mypy && $(BIN)/mypy tools tests && echo "types ok"
@@ -67,10 +67,10 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Hilum needs Python 3.11 or newer; set PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed: install the venv module (Debian: apt-get install python3-venv)"; exit 1; }
 
-$(RUN_READY): requirements.lock pyproject.toml | $(VENV)/bin/python
+$(RUN_READY): requirements.lock pyproject.toml ehr/pyproject.toml | $(VENV)/bin/python
 	@echo "installing the locked dependencies ..."
 	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e . -e ehr
 	@touch $@
 
 $(DEV_READY): requirements-dev.lock $(RUN_READY)

@@ -84,7 +84,7 @@ def main() -> None:
         total_lines, total_code = total_lines + lines, total_code + code
         print(f"{folder.name:<16}{lines:>9,}{code:>9,}")
     print(f"{'src/hilum':<16}{total_lines:>9,}{total_code:>9,}")
-    print(f"{'src/hilum_ehr':<16}{lines_of(sources(ROOT / 'src' / 'hilum_ehr')):>9,}")
+    print(f"{'hilum_ehr':<16}{lines_of(sources(ROOT / 'ehr' / 'src')):>9,}")
     edges = arrows()
     circles = sum((below, above) in edges for above, below in edges) // 2
     boxes = {name for edge in edges for name in edge}

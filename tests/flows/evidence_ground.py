@@ -6,6 +6,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
+from hilum.app.fault_injection import by_book
 from hilum.app.mounts import evidence_ports
 from hilum.audit import live as journals
 from hilum.audit import service as audit
@@ -43,7 +44,7 @@ class Certifying:
     def __post_init__(self) -> None:
         name = f"certifying {self.client} {self.scopes}"
         furnish(name, self.front.uow, self.front, (*REMEMBERED, "category"), self._furnish)
-        self.ports = evidence_ports(_kit(self.front), self.reader, self.front.faults)
+        self.ports = evidence_ports(_kit(self.front), self.reader, by_book(self.front.faults))
 
     def _furnish(self) -> None:
         self.front.run(policies.adopt_shipped)

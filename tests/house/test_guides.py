@@ -95,7 +95,11 @@ def test_every_command_that_a_refusal_names_next_can_be_typed() -> None:
 
 def test_every_command_that_a_page_or_a_sentence_names_exists() -> None:
     """Its words only: sentences leave arguments out, and pages write them as variables."""
-    files = [each for each in (ROOT / "src").rglob("*") if each.suffix in {".py", ".html"}]
+    files = [
+        each
+        for each in (*(ROOT / "src").rglob("*"), *(ROOT / "ehr").rglob("*"))
+        if each.suffix in {".py", ".html"}
+    ]
     named = {
         words
         for each in files

@@ -34,7 +34,7 @@ DIFFERENCES = {
         "policy.py": "agreements between organisations are about records of people, and a sandbox has none",
     },
     "app": {
-        "furnishing.py": _SYNTHETIC,
+        "ehr.py": _SYNTHETIC,
         "jobs.py": _FETCH,
         "mounts.py": f"{_FACTOR}; {_FETCH}; clients register themselves in a sandbox that is not public",
         "platform.py": f"{_PAGES}; {_FETCH}",

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-SOURCES = Path(__file__).parents[2] / "src"
-TEMPLATES = sorted(SOURCES.glob("**/templates/**/*.html"))
+ROOT = Path(__file__).parents[2]
+TEMPLATES = sorted(
+    path for source in ("src", "ehr") for path in (ROOT / source).glob("**/templates/**/*.html")
+)
 CARD = re.compile(r"\bui\.card\(\s*(?:_\()?\"([^\"]+)\"\)?[^)]*\bid=")
 REGION = re.compile(r"<[^>]*\brole=\"region\"[^>]*\baria-label=\"([^\"{]+)\"")
 
@@ -17,7 +19,7 @@ def landmarks(template: str) -> list[str]:
     return CARD.findall(template) + REGION.findall(template)
 
 
-@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: str(path.relative_to(SOURCES)))
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_each_region_of_a_page_has_a_name_of_its_own(path: Path) -> None:
     """A screen reader lists regions by name, also those that appear only once a list has rows (axe: landmark-unique)."""
     twice = [name for name, times in Counter(landmarks(path.read_text())).items() if times > 1]

@@ -14,7 +14,7 @@ import pytest
 from _pytest.assertion.rewrite import PYC_TAIL, _rewrite_test, _write_pyc, assertstate_key, get_cache_dir
 from hypothesis.internal.constants_ast import constants_from_module
 
-SOURCES = ("src", "tests")
+SOURCES = ("src", "ehr", "tests")
 GENERATED = {"__pycache__", "node_modules"}
 
 

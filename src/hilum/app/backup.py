@@ -31,12 +31,13 @@ from hilum.infra.postgres_tools import dump
 from hilum.infra.settings import Settings
 from hilum.kernel.errors import Conflict, Invalid, Unavailable
 from hilum.keys.live import vault
-from hilum_ehr.sandbox.credentials import FILE_NAME
 
 FORMAT = 1
 MANIFEST, CONTROL, DUMP = "manifest.json", "hilum.db", "database.dump"
 JOURNALS, STORES = "journal", "fhir"
 CLAIMS = "claims.db"
+WALLET = "sandbox-wallet.json"
+"""What the EHR of a sandbox keeps its credentials in."""
 MANIFEST_BOUND = 8 * 1024 * 1024
 FILES_BOUND = 20_000
 PAGES = 2_048
@@ -171,9 +172,9 @@ def _sources(settings: Settings) -> Iterator[tuple[str, Path | None, int]]:
         for pattern in ("access-*.db", CLAIMS):
             for journal in sorted((home / JOURNALS).glob(pattern)):
                 yield f"{JOURNALS}/{journal.name}", journal, journal.stat().st_size
-    wallet = home / FILE_NAME
+    wallet = home / WALLET
     if wallet.is_file():
-        yield FILE_NAME, wallet, wallet.stat().st_size
+        yield WALLET, wallet, wallet.stat().st_size
 
 
 def copy_database(source: Path, target: Path, progress: Progress = lambda _: None) -> None:

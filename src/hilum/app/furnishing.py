@@ -17,7 +17,6 @@ import orjson
 from hilum.infra.settings import Settings
 from hilum.kernel.errors import Unavailable
 from hilum.kernel.ids import ClientId, TenantId, VendorId
-from hilum.snapshots.live import no_furnisher
 from hilum.snapshots.models import Card, CastMember, Furnisher, SnapshotApp, Template
 from hilum_ehr.fhirserver import copies
 from hilum_ehr.sandbox.faults import FHIR_FOLDER
@@ -32,9 +31,7 @@ _LOCK = "writing.lock"
 
 
 def furnisher(settings: Settings) -> Furnisher:
-    """Build the furnisher of snapshots in this data directory; in production, one that furnishes nothing."""
-    if not settings.is_sandbox:
-        return no_furnisher()
+    """Build the furnisher of snapshots in this data directory."""
     book, home = SnapshotBook(settings.data_dir), settings.data_dir
     return Furnisher(
         templates=partial(_templates, home, settings.sandbox_url),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from functools import partial
 
-from hilum.app import anchoring, furnishing, rooms, sending  # noqa: F401 - rooms: loads every table, for erasure
+from hilum.app import anchoring, ehr, rooms, sending  # noqa: F401 - rooms: loads every table, for erasure
 from hilum.app.bootstrap import node_of, open_uow
 from hilum.app.operations import JOBS
 from hilum.app.reports import Faults, Reporter
@@ -123,7 +123,7 @@ def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
 
 def remove_snapshots(job_lease: JobLease, settings: Settings) -> None:
     """Remove vendors' unused snapshots with their records, and the remains of interrupted creations and removals."""
-    since, files = job_lease.uow.clock.now() - settings.keep.snapshots, furnishing.furnisher(settings)
+    since, files = job_lease.uow.clock.now() - settings.keep.snapshots, ehr.furnisher(settings)
     journal = settings.journal_dir, settings.database_url
 
     def called(tenants: Collection[TenantId], since: datetime) -> list[TenantId]:

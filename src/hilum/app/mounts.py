@@ -1,10 +1,8 @@
 """Mounts the routes of every room: pages, protocol endpoints and the API, in their order."""
 
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from starlette.routing import BaseRoute
 
 from hilum.account import pages as account_pages
 from hilum.agreements import routes as agreements
-from hilum.app import explaining, furnishing
+from hilum.app import ehr, explaining
 from hilum.app.acts import acts
 from hilum.approvals import routes as approvals
 from hilum.audit import anchor, hold_routes
@@ -54,9 +52,6 @@ from hilum.enrolment import routes as enrolment
 from hilum.enrolment.models import LinkMail
 from hilum.evidence import routes as evidence
 from hilum.evidence import trace_routes as traces
-from hilum.evidence.by_hand import ByHand, ManualFault
-from hilum.evidence.models import Fault as Kind
-from hilum.evidence.models import Upstream
 from hilum.federation import live as federation_live
 from hilum.federation import pages as federation_pages
 from hilum.federation import routes as federation
@@ -81,7 +76,7 @@ from hilum.installations import routes as installations
 from hilum.installations import service as installed
 from hilum.installations.service import Permits, add_facility
 from hilum.kernel.errors import HilumError, NotFound
-from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId
+from hilum.kernel.ids import AppId, VendorId
 from hilum.keys.live import vault
 from hilum.launches import routes as launches
 from hilum.launches.service import count_open
@@ -122,7 +117,6 @@ from hilum.web import problems
 from hilum.web.api import join
 from hilum.web.asgi import App
 from hilum.web.kit import Authenticate, Kit, RecordForbidden
-from hilum_ehr.sandbox.faults import BY_HAND, READ_EVERY_S, Fault, FaultBook
 
 API_TITLE = "Hilum control plane"
 _OPENS_AN_APP = re.compile(r"/t/[^/]+/(ehr/open/|oauth/authorize(/|\Z))")
@@ -220,6 +214,9 @@ def _providers(site: Site) -> Providers:
     return Providers(fetcher, site.kit.clock, vault())
 
 
+NO_FAULTS = ehr.InjectedFaults()
+
+
 def consoles(
     kit: Kit,
     reader: Callable[[], AccessReader],
@@ -229,7 +226,7 @@ def consoles(
     providers: Providers,
     checker: DomainChecker,
     at_stop: Callable[[Callable[[], None]], None] = lambda _: None,
-    faults: FaultBook | None = None,
+    faults: ehr.InjectedFaults = NO_FAULTS,
     furnisher: Furnisher | None = None,
 ) -> console_ports.Ports:
     """Build the consoles' ports, for what they read beside the rooms' services. ``journal``: the folder of the journals and the database."""
@@ -324,8 +321,8 @@ def _consoles(site: Site) -> console_ports.Ports:
         providers=_providers(site),
         checker=DomainChecker(site.fetcher, records=TxtRecords()),
         at_stop=leave,
-        faults=FaultBook(settings.data_dir / "fhir", site.kit.clock),
-        furnisher=furnishing.furnisher(settings),
+        faults=ehr.injected_faults(settings, site.kit.clock),
+        furnisher=ehr.furnisher(settings),
     )
     anchored = partial(_anchored, settings.anchor)
     return replace(ports, health=site.health, generation=site.generation, anchored=anchored)
@@ -353,7 +350,7 @@ def api(site: Site) -> App:
     reader = partial(_reader, site.settings)
     permits = partial(journals.read_permits, site.settings.journal_dir, site.settings.database_url)
     private = site.settings.opens_private_fetches
-    faults = FaultBook(site.settings.data_dir / "fhir", site.kit.clock)
+    faults = ehr.injected_faults(site.settings, site.kit.clock)
     return control_plane(
         site.kit,
         seal,
@@ -368,7 +365,7 @@ def api(site: Site) -> App:
         private_urls=private,
         faults=faults,
         counted=counted_calls((site.settings.journal_dir, site.settings.database_url)),
-        furnisher=furnishing.furnisher(site.settings),
+        furnisher=ehr.furnisher(site.settings),
         directory=site.directory,
     )
 
@@ -383,63 +380,20 @@ def require_owner(ctx: Context, vendor: str, app: str) -> None:
 def evidence_ports(
     kit: Kit,
     reader: Callable[[], AccessReader],
-    faults: FaultBook | None,
+    faults: ehr.InjectedFaults,
     furnisher: Furnisher | None = None,
 ) -> evidence.Ports:
-    """Build the ports of certification runs. ``faults``: the book of injected faults of this machine's sandbox hospitals, if it has any."""
-
-    # Each waits until every process of this machine has read the change, so that it applies to the app's next request.
-    def set_fault(found: Upstream) -> None:
-        if faults is not None:
-            until = found.until.isoformat()
-            faults.add(Fault(found.tenant, found.fault.value, until, (found.run,), made_by=found.run))
-            time.sleep(READ_EVERY_S)
-
-    def clear_faults(run: str) -> None:
-        if faults is not None and faults.clear(run):
-            time.sleep(READ_EVERY_S)
-
+    """Build the ports of certification runs."""
     return evidence.Ports(
         lambda ctx, query: audited.read_sealed(ctx, reader(), query),
         RecordedReads(kit.uow, VENDORS).run,
         lambda query: reader().page(query),
-        set_fault,
-        clear_faults,
-        _by_hand(faults),
+        faults.set,
+        faults.clear,
+        faults.by_hand,
         tokens.end_access_at,
         partial(own_hospitals.ground_of, furnisher=furnisher or no_furnisher()),
     )
-
-
-def _by_hand(faults: FaultBook | None) -> ByHand:
-    """Build the port that injects faults into the FHIR servers of sandbox hospitals for one client."""
-
-    def name(client: str, tenant: str, fault: str) -> str:
-        return f"{BY_HAND}client/{client}/{tenant}/{fault}"
-
-    def make(order: ManualFault) -> None:
-        if faults is not None:
-            made_by = name(order.client, order.tenant, order.fault)
-            until = order.until.isoformat()
-            faults.add_by_hand(
-                Fault(order.tenant, order.fault.value, until, (order.client,), made_by=made_by)
-            )
-            time.sleep(READ_EVERY_S)
-
-    def end(client: ClientId, tenant: TenantId, fault: Kind) -> None:
-        if faults is not None and faults.clear(name(client, tenant, fault)):
-            time.sleep(READ_EVERY_S)
-
-    def find(client: ClientId) -> list[ManualFault]:
-        prefix = f"{BY_HAND}client/{client}/"
-        in_force = [
-            ManualFault(client, TenantId(fault.tenant), Kind(fault.kind), datetime.fromisoformat(fault.until))
-            for fault in (faults.all() if faults else ())
-            if fault.made_by.startswith(prefix)
-        ]
-        return sorted(in_force, key=lambda fault: fault.until)
-
-    return ByHand(make, end, find)
 
 
 def _reviewing(
@@ -477,7 +431,7 @@ def control_plane(
     providers: Providers,
     mails_links: bool,
     private_urls: bool = False,
-    faults: FaultBook | None = None,
+    faults: ehr.InjectedFaults = NO_FAULTS,
     counted: Use = NOTHING_COUNTED,
     furnisher: Furnisher | None = None,
     directory: PatientDirectory,

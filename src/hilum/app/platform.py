@@ -17,11 +17,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from hilum.app import mounts
+from hilum.app import ehr, mounts
 from hilum.app.asgi import Dispatcher
 from hilum.app.bootstrap import node_of, open_uow
 from hilum.app.connections import Connections
-from hilum.app.embedded_servers import EmbeddedServers
 from hilum.app.lanes import in_lanes
 from hilum.app.operations import WORKERS
 from hilum.app.readiness import (
@@ -93,7 +92,7 @@ class Platform:
     journal: journals.Journal
     fetcher: SafeFetcher
     upstreams: Upstreams
-    servers: EmbeddedServers
+    servers: ehr.FhirServers
 
 
 def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
@@ -104,7 +103,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         settings.base_url, settings.sandbox_url, own_origin=lambda tenant: _own_origin(keeper, tenant)
     )
     heartbeat = Heartbeat(uow.db, clock, node_of(settings, ids))
-    servers = EmbeddedServers(settings, urls, clock, ids, alone=lambda: heartbeat.state.alone)
+    servers = ehr.fhir_servers(settings, urls, clock, ids, alone=lambda: heartbeat.state.alone)
     fetcher = SafeFetcher(allow_private=settings.opens_private_fetches)
     upstreams = Upstreams(vault(), servers.find)
     journal = journals.open_journal(settings.database_url, settings.journal_dir, uow.writer, ids, clock=clock)
@@ -400,7 +399,7 @@ def _end_waits_at_sigterm(loop: asyncio.AbstractEventLoop, at_stop: list[Callabl
 
 @asynccontextmanager
 async def _lifespan(
-    threads: _Threads, at_stop: list[Callable[[], None]], *closing: Upstreams | EmbeddedServers
+    threads: _Threads, at_stop: list[Callable[[], None]], *closing: Upstreams | ehr.FhirServers
 ) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     _end_waits_at_sigterm(loop, at_stop)

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from hilum.app.embedded_servers import EmbeddedServers
+from hilum.app import ehr
 from hilum.app.schedule import JobLease
 from hilum.audit import live as journals
 from hilum.audit.live import Intents, Journal
@@ -76,7 +76,7 @@ async def _settle(
     due: list[OpenIntent],
 ) -> int:
     clock, ids = job_lease.uow.clock, job_lease.uow.ids
-    servers = EmbeddedServers(settings, Urls(settings.base_url, settings.sandbox_url), clock, ids)
+    servers = ehr.fhir_servers(settings, Urls(settings.base_url, settings.sandbox_url), clock, ids)
     upstreams = Upstreams(vault(), servers.find)
     try:
         settler = Settler(

@@ -86,11 +86,11 @@ def _report_anchor(uow: UnitOfWork, found: Settings, actor: Actor, trace: Trace)
 
 def require_unpublished(uow: UnitOfWork, found: Settings) -> None:
     """Raise NotPermitted if a sandbox is open to strangers while published passwords still work."""
-    from hilum.app import seed
-
     # A seeded sandbox that is opened to the internet later
     # keeps its published passwords (security decision 28).
     if found.is_sandbox and found.sandbox_public:
+        from hilum.app import seed
+
         trace = Trace(uow.ids.new("req"), source="host")
         seed.require_unpublished(uow.read_now(lambda ctx: seed.stored_digests(ctx, found), trace=trace))
 

@@ -20,7 +20,6 @@ from hilum.infra.settings import SETTINGS, Settings
 from hilum.kernel.errors import HilumError, NotFound, NotPermitted
 from hilum.kernel.ids import TenantId
 from hilum.kernel.lists import counted
-from hilum_ehr.sandbox.credentials import FILE_NAME, Wallet
 
 DATA_DIR = ".hilum"
 PORT = click.option(
@@ -115,6 +114,7 @@ def load(files: tuple[Path, ...], hospital: str, *, json_: bool) -> None:
       hilum sandbox load bundles/*.json --hospital clinic --json
       hilum sandbox load patients.ndjson --hospital own-4f1d0c6a2b7e4d90a1c3b5e7f9
     """
+    require_ehr()
     from hilum.app import own_data
 
     _defaults(int(os.environ.get("PORT", "8000")), int(os.environ.get("SANDBOX_PORT", "8001")))
@@ -157,6 +157,8 @@ def welcome(found: Settings) -> None:
     else:
         click.echo(f"  On the command line          export HILUM_API_URL={found.base_url}")
         click.echo(f"                               {command}")
+    from hilum_ehr.sandbox.credentials import FILE_NAME
+
     password = (
         f"every password is in {found.data_dir / FILE_NAME}"
         if found.sandbox_public
@@ -178,6 +180,7 @@ def _program() -> str:
 
 def prepare(found: Settings) -> None:
     """Migrate the database, then seed the sandbox unless it is seeded already. Exits 1 if that is refused."""
+    require_ehr()
     from hilum.app import seed as plan
     from hilum.infra.migrations.run import migrate
 
@@ -221,6 +224,9 @@ def prepare(found: Settings) -> None:
 
 def require_wallet(found: Settings) -> None:
     """Exit 1 if this sandbox's files are not on this node, or if it is open to strangers but has the published passwords."""
+    require_ehr()
+    from hilum_ehr.sandbox.credentials import FILE_NAME, Wallet
+
     if (found.data_dir / FILE_NAME).is_file():
         try:
             # The wallet says for whom the passwords were drawn;
@@ -247,6 +253,17 @@ def require_wallet(found: Settings) -> None:
             f"{found.data_dir / FILE_NAME} is missing: this sandbox {where}. {advice}.",
         )
     )
+
+
+def require_ehr() -> None:
+    """Exit 1 if the EHR of the sandbox is not installed."""
+    # Imported here: it takes longer than most commands of this module.
+    from hilum.app import ehr
+
+    try:
+        ehr.require_installed()
+    except HilumError as error:
+        refuse(error)
 
 
 def _holds_nobody_real(ctx: Context) -> None:

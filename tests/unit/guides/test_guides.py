@@ -19,7 +19,9 @@ from hilum.web.static import Assets
 from tests.unit.web.site import ask
 
 ROOT = Path(__file__).parents[3]
-TEMPLATES = sorted((ROOT / "src").glob("**/templates/**/*.html"))
+TEMPLATES = sorted(
+    path for source in ("src", "ehr") for path in (ROOT / source).glob("**/templates/**/*.html")
+)
 GUIDE = re.compile(r"block guide %\}(.*?)\{% endblock")
 PATH = re.compile(r"/[a-z-]+(?:#[a-z-]+)?")
 
@@ -63,7 +65,7 @@ def test_a_guide_is_shown_and_each_of_its_links_leads_somewhere(name: str) -> No
         assert href.startswith("https://") or leads_somewhere(inside), href
 
 
-@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: str(path.relative_to(ROOT / "src")))
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_page_names_a_guide_that_there_is(path: Path) -> None:
     text = path.read_text()
     if '"web/page.html"' not in text:
