@@ -179,8 +179,6 @@ PROMISES = {
     220: "What an app did in the sandbox proposes the least scopes that permit it; a run that was certified is kept as a contract of its shapes of calls, and in production calls of other shapes are found and shown to vendor, reviewers and the hospitals where they were made (in part: production is compared by interaction, type and scope, not by search parameters and workflow)",
     221: "A hospital sees what another one decided about an app, where that one shares it: its terms, its reasons and the signed evidence; only what differs from what it would grant itself is left to decide",
     222: "Every finding of a lens has a rule id, evidence, a reproduction and a fix; how many appeals were right is public",
-    223: "Reviewers judge submissions with known answers that they do not see; how often they agree is published by lens",
-    224: "A missed clock climbs by itself and enters a public ledger, which names no app and no vendor",
     227: "Webhooks are signed, and a wrong signature is detected by the receiver; a run in the sandbox asks the app to delete with a right and a wrong signature, by its webhook or where it reads its requests, and is judged by the answers; the shipped book requires it wherever it takes a run as evidence",
     228: "What a certified app causes itself, how much of its calls its quota turns away, how many nobody could answer and how slow it is where others are not, is measured every night against its cell; what exceeds it is a finding with sixty days, and hospitals see whether it is kept",
     229: "A listing tells what its vendor says from what the platform verified, with version and date",

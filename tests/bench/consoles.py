@@ -178,7 +178,7 @@ def _submit(site: ControlSite) -> None:
             "started_at": at,
             "due_at": at + timedelta(minutes=n * 7919 % APPS),
             "pauses": [],
-            "breach": "",
+            "missed": False,
         }
         for n in range(0, APPS, 2)
     ]

@@ -1,4 +1,4 @@
-"""Submissions of an app of the high tier, with a reviewer for each lens, and of one of the low tier; the ledger of their times."""
+"""Submissions of an app of the high tier, with a reviewer for each lens, and of one of the low tier."""
 
 from collections.abc import Callable
 from threading import Event
@@ -106,7 +106,3 @@ class Keeper:
 
     def write(self, verb: Any) -> Any:
         return self.ground.site.uow.write_now(verb, actor=SYSTEM, trace=TRACE)
-
-
-def ledger(ground: Ground) -> Any:
-    return made(ground.site.api().get("/review/ledger"), 200)["items"]

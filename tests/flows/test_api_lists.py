@@ -65,7 +65,7 @@ from hilum.revalidation.models import Finding, Rung, Severity
 from hilum.revalidation.models import State as FindingState
 from hilum.review import clock_store, lane_store, lens_store
 from hilum.review import service as review
-from hilum.review.clock_models import Appeal, Breach, Level, Stage
+from hilum.review.clock_models import Appeal
 from hilum.review.lane_models import LaneRequest
 from hilum.review.models import (
     LensReview,
@@ -221,7 +221,6 @@ LISTS = {
     "/api/v1/listings": "root",
     "/api/v1/revalidation/apps": "rita",
     "/api/v1/appeals": "rita",
-    "/api/v1/review/ledger": "rita",
     "/api/v1/regulated-access": "rita",
     "/api/v1/requests": "gina",
     "/api/v1/request-groups": "gina",
@@ -319,7 +318,6 @@ class Full:
             f"len_{n}", sent.id, sent.app, sent.environment, Lens.LEGAL, "", "", self.site.clock.now()
         )
         at = self.site.clock.now()
-        late = Breach(f"brc_{n}", Stage.DECISION, Tier.LOW, 5, at, at, Level.OWNER, None)
         made = Appeal(sent.id, "It does.", "member:per_1", at)
 
         asked = LaneRequest(
@@ -328,7 +326,6 @@ class Full:
 
         def add(ctx: Context) -> None:
             lens_store.add_lens(ctx.tx, lens)
-            clock_store.put_breach(ctx.tx, late)
             clock_store.add_appeal(ctx.tx, made)
             lane_store.add_request(ctx.tx, asked)
 

@@ -1,22 +1,16 @@
 """The public pages: how apps are certified, made from the rule book in force, and a check of a certificate by anybody (C113, C224)."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from html import unescape
-from re import search
 from typing import Any
 
 import pytest
 
-from hilum.console.trust import LEDGER, TEXT_BOUND
-from hilum.infra.context import Context
+from hilum.console.trust import TEXT_BOUND
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import VersionId
-from hilum.policies.models import Tier
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment
-from hilum.review.clock_models import Stage
-from hilum.review.clocks import WEEKDAYS
-from hilum.review.timekeeping import enter
 from tests.flows.certificate_ground import DAY, SCOPES, Certified
 from tests.flows.control_site import ControlSite, build, with_rule_book
 from tests.flows.rule_book_ground import put_in_force
@@ -62,22 +56,6 @@ def test_the_page_follows_the_rule_book_within_a_minute(site: ControlSite) -> No
     assert site.browser().get("/trust").text == before, "read once a minute, however many ask"
     site.clock.advance(timedelta(seconds=61))
     assert "Rules of another year" in site.browser().get("/trust").text
-
-
-def test_the_newest_missed_clocks_are_shown_however_many_there_were(site: ControlSite) -> None:
-    """C224."""
-
-    def miss(ctx: Context) -> None:
-        for day in range(LEDGER + 1):
-            due = datetime(2020, 1, 1, tzinfo=UTC) + timedelta(days=day)
-            enter(ctx, Stage.DECISION, Tier.LOW, 5, due_at=due, calendar=WEEKDAYS)
-
-    site.system(miss)
-
-    text = unescape(site.browser().get("/trust").text)
-
-    assert "20 February 2020" in text
-    assert not search(r"\b1 January 2020", text)
 
 
 def test_a_certificate_is_checked_by_pasting_it(site: ControlSite) -> None:

@@ -1,11 +1,10 @@
-"""``hilum review``: clocks, the public ledger and figures, draws, appeals and known answers."""
+"""``hilum review``: clocks and published figures, draws and appeals."""
 
 import click
 
 from hilum.cli import api
 from hilum.cli.output import as_json
 from hilum.cli.resources import json_option, show, show_one
-from hilum.policies.models import Lens
 from hilum.review.clock_models import AppealState
 
 submission_argument = click.argument("submission_id", metavar="SUBMISSION")
@@ -38,23 +37,10 @@ def review_clocks(submission_id: str, *, json_: bool) -> None:
     show(api.call("GET", _where(submission_id, "clocks"))["clocks"], columns, json_=json_)
 
 
-@click.command("late")
-@json_option
-def review_late(*, json_: bool) -> None:
-    r"""List the public ledger of missed clocks.
-
-    \b
-    Example:
-      hilum review late
-    """
-    columns = ("id", "stage", "tier", "allowed_days", "due_at", "level", "ended_at")
-    show(api.every("/review/ledger"), columns, json_=json_)
-
-
 @click.command("figures")
 @json_option
 def review_figures(*, json_: bool) -> None:
-    r"""Show how long reviews took within a year, how many appeals were right, and how often reviewers agreed with known answers.
+    r"""Show how long reviews took within a year, and how many appeals were right.
 
     \b
     Example:
@@ -137,28 +123,11 @@ def review_decide_appeal(submission_id: str, decision: str, *, reason: str, json
     show_one(api.call("POST", _where(submission_id, "appeal/decide"), body), json_=json_)
 
 
-@click.command("calibrate")
-@submission_argument
-@click.argument("lens", type=click.Choice([each.value for each in Lens]))
-@click.argument("verdict", type=click.Choice(["pass", "fail"]))
-def review_calibrate(submission_id: str, lens: str, verdict: str) -> None:
-    r"""Record the right verdict on a lens of a submission that was made to calibrate reviewers, who do not see it (administrators).
-
-    \b
-    Example:
-      hilum review calibrate sub_01h... legal fail
-    """
-    api.call("POST", _where(submission_id, "known-answers"), {"lens": lens, "verdict": verdict})
-    click.echo("recorded")
-
-
 COMMANDS = (
     review_clocks,
-    review_late,
     review_figures,
     review_draw,
     review_appeal,
     review_appeals,
     review_decide_appeal,
-    review_calibrate,
 )

@@ -32,8 +32,6 @@ from hilum.web.kit import Kit, trace_of
 
 METHOD, CHECK = "/trust", "/trust/certificate"
 HELD = timedelta(minutes=1)
-LEDGER = 50
-"""Missed clocks that the page shows."""
 TEXT_BOUND = 64 * 1024
 """The largest form that the page of certificates takes."""
 _PLACES = {"type": "records", "scope": "a scope", "workflow": "a workflow", "placement": "a place"}
@@ -187,7 +185,6 @@ def _facts(ctx: Context) -> Mapping[str, Any]:
         "figures_at": made_at,
         "packs": [words.pack_shown(each) for each in policies.view_packs(reading, number)],
         "early": list(EARLY_FORMULA.values()),
-        "ledger": clocks.ledger(review.newest_breaches(reading, LEDGER)),
         "leakage": defects.view_figures(reading),
         **method_of(book),
     }

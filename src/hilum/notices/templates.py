@@ -414,8 +414,8 @@ REVIEW_LATE = Template(
     MailKind.REVIEW_LATE,
     "A clock of a review was missed",
     (
-        "A review is late: its clock ended on {due}. It is listed in the public ledger until the step is done.",
-        "Find it with hilum review late, and judge or decide it.",
+        "A review is late: its clock ended on {due}.",
+        "Find it with hilum review list, and judge or decide it.",
     ),
     {"stage": Kind.WORD, "tier": Kind.WORD, "days": Kind.NAME, "due": Kind.MOMENT, "entry": Kind.ID},
     (("Stage", "stage"), ("Tier", "tier"), ("Business days", "days"), ("Entry", "entry")),

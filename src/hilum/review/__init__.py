@@ -2,11 +2,11 @@
 
 Owns: submissions, with the justification of each scope, the evidence and an unchangeable description of everything submitted; their states
 and who changed them, when and why; runs of automated checks with their inputs; the three lenses with scorecards, verdicts and findings;
-which reviewer signs for which lens, and reviewers' ties to vendors; clocks in business days, the public ledger of missed ones and published
-figures; draws, appeals and known answers; the regulated lane.
+which reviewer signs for which lens, and reviewers' ties to vendors; clocks in business days and published figures; draws and appeals; the
+regulated lane.
 Must not know: where an app is installed; prices and plans; pages.
 Public verbs: service.create, change, submit, withdraw, decide, rerun, view_run, replay, take, release, judge, answer, resolve, view_lenses,
-change_rights, declare_tie, end_tie, appeal, decide_appeal, set_known, ask_access, verify_access, view_clocks, list_breaches, view_figures,
+change_rights, declare_tie, end_tie, appeal, decide_appeal, ask_access, verify_access, view_clocks, view_figures,
 view_draw, list_certified_documents, view_rules, reasons_of, browse and other listings; policy.next_state, entry_faults, signing_bar,
 verdict_faults, lenses_obstacle; checks.judge; clocks.elapsed, due; jobs.run_next, keep_time.
 Invariants:

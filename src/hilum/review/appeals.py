@@ -1,14 +1,12 @@
-"""Appeals against rejections, one for each, decided by reviewers who had no part in it (C107, C222); and known answers (C223)."""
+"""Appeals against rejections, one for each, decided by reviewers who had no part in it (C107, C222)."""
 
 from dataclasses import replace
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event
-from hilum.controls.policy import rules_the_platform
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound, Readers, not_shown
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
-from hilum.policies.models import Lens
 from hilum.registry import service as registry
 from hilum.registry.policy import reason_fault
 from hilum.review import clock_store, lens_store, lenses, moves, policy, store, timekeeping
@@ -19,7 +17,6 @@ from hilum.review.models import (
     LensState,
     State,
     Submission,
-    Verdict,
 )
 from hilum.review.policy import appeal_bar
 
@@ -112,26 +109,3 @@ def list_appeals(
     if not ctx.actor.is_platform:
         raise not_shown("appeals", Readers.STAFF)
     return clock_store.list_appeals(ctx.tx, page, state)
-
-
-# --- known answers ---------------------------------------------------------------------------------------------------------------
-
-
-def set_known(ctx: Context, submission_id: str, lens: Lens, verdict: Verdict) -> None:
-    """Record the right verdict on a lens of a submission that was made to calibrate reviewers, who do not see it (C223).
-
-    Such a submission is never certified. Raises NotFound, NotPermitted, Invalid, Conflict.
-    """
-    found = moves.visible(ctx, submission_id, lock=True)
-    # The event has no verdict, since reviewers may read it.
-    event = Event("review.calibration.set", app=found.app, facts={"submission": found.id})
-    if not (rules_the_platform(ctx.actor) or ctx.actor.acts_alone):
-        raise audit.refusal(ctx, event)
-    if verdict is Verdict.NEEDS_CHANGES:
-        fields = {"verdict": "malformed"}
-        raise Invalid("calibration_invalid", "A known answer is pass or fail; see fields.", fields=fields)
-    if any(each.judged_at is not None for each in lens_store.lenses_of(ctx.tx, found.id)):
-        raise Conflict("lens_judged", "A lens of this submission was judged already.")
-    if not clock_store.add_known(ctx.tx, found.id, lens, verdict, by=str(ctx.actor), at=ctx.now):
-        raise Conflict("answer_known", "The right verdict on this lens is recorded already.")
-    audit.record(ctx, event)

@@ -36,8 +36,7 @@ def finish(ctx: Context, submission_id: str, looks: tuple[Look, ...]) -> Run | N
 def _pass(ctx: Context, submission_id: str, run: Run) -> None:
     found = moves.visible(ctx, submission_id, lock=True)
     of, route = lens_store.lenses_of(ctx.tx, found.id), run.judgement.route
-    kept_for_people = clock_store.known_of(ctx.tx, found.id) or _begun(ctx, found)
-    clean = not (decisions.checks_obstacle(ctx, found) or decisions.stop_of(ctx, found) or kept_for_people)
+    clean = not (decisions.checks_obstacle(ctx, found) or decisions.stop_of(ctx, found) or _begun(ctx, found))
     if route.sample_percent is None or not policy.passes_without_a_person(route, clean, of):
         return
     if _draw(ctx, found, route.sample_percent).drawn:

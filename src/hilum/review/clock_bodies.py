@@ -1,24 +1,19 @@
-"""The bodies of the API of clocks, the ledger, figures, draws and appeals."""
+"""The bodies of the API of clocks, figures, draws and appeals."""
 
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from hilum.policies.models import Lens, Tier
+from hilum.policies.models import Tier
 from hilum.review import clocks
 from hilum.review.clock_models import (
     Appeal,
     AppealState,
-    Breach,
     Clock,
     Draw,
     Figure,
-    Level,
     MeasureKind,
     Stage,
-)
-from hilum.review.models import (
-    Verdict,
 )
 from hilum.web.api import Paging, Prose, Shown, Strict
 
@@ -64,32 +59,14 @@ def clock_shown(found: Clock, now: datetime) -> ClockShown:
         used_milli=clocks.in_milli(used),
         vendor_milli=clocks.in_milli(whole - used),
         waits_for="" if found.stopped_at else "vendor" if paused else "platform",
-        missed=bool(found.breach),
+        missed=found.missed,
     )
-
-
-class BreachShown(Shown):
-    """A missed clock. ``level``: who was notified: the reviewers, or a business day later the platform's administrators (``owner``)."""
-
-    id: str
-    stage: Stage
-    tier: Tier | None
-    allowed_days: int
-    due_at: datetime
-    noted_at: datetime
-    level: Level
-    ended_at: datetime | None
-
-
-def breach_shown(found: Breach) -> BreachShown:
-    """Return an entry of the ledger."""
-    return BreachShown.model_validate(found)
 
 
 class FigureShown(Shown):
     """Thousandths of business days, by nearest rank; ``whole`` with the time that vendors took to answer. ``good``: how many were in time.
 
-    For ``appeal``, ``good`` counts upheld rejections; for ``calibration``, verdicts that were the known ones.
+    For ``appeal``, ``good`` counts upheld rejections.
     """
 
     kind: MeasureKind
@@ -162,10 +139,3 @@ class AppealShown(Shown):
 
 
 appeal_shown: Callable[[Appeal], AppealShown] = AppealShown.model_validate
-
-
-class KnownAsked(Strict):
-    """The right verdict on a lens, ``pass`` or ``fail``, which reviewers do not see."""
-
-    lens: Lens
-    verdict: Verdict

@@ -1,4 +1,4 @@
-"""Draws, appeals, clocks, the ledger of missed clocks, and measurements."""
+"""Draws, appeals, clocks, and measurements."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +8,7 @@ from hilum.kernel.ids import AppId
 from hilum.policies.models import Tier
 from hilum.registry.models import Environment
 
-# --- without a person, appeals, calibration --------------------------------------------------------------------------------------
+# --- without a person, appeals --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Stage(StrEnum):
 class Clock:
     """A clock of a submission, in business days of a calendar.
 
-    ``due_at``: None while it is paused. ``pauses``: when the vendor had to answer. ``breach``: its id in the ledger, once missed.
+    ``due_at``: None while it is paused. ``pauses``: when the vendor had to answer.
     """
 
     submission: str
@@ -83,30 +83,7 @@ class Clock:
     due_at: datetime | None
     pauses: tuple[tuple[datetime, datetime | None], ...] = ()
     stopped_at: datetime | None = None
-    breach: str = ""
-
-
-class Level(StrEnum):
-    """To whom a missed clock has been escalated."""
-
-    REVIEWERS = "reviewers"
-    OWNER = "owner"
-    """The platform's administrators, a business day later."""
-
-
-@dataclass(frozen=True, slots=True)
-class Breach:
-    """A missed clock in the public ledger, which names no app and no vendor."""
-
-    id: str
-    stage: Stage
-    tier: Tier | None
-    allowed_days: int
-    due_at: datetime
-    noted_at: datetime
-    level: Level
-    climbs_at: datetime | None
-    ended_at: datetime | None = None
+    missed: bool = False
 
 
 class MeasureKind(StrEnum):
@@ -117,14 +94,13 @@ class MeasureKind(StrEnum):
     TURNAROUND = "turnaround"
     """K12: from taking a lens to its verdict."""
     APPEAL = "appeal"
-    CALIBRATION = "calibration"
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
     """One measurement in thousandths of business days, without and with the time in which the vendor had to answer.
 
-    ``good``: within its clock; for an appeal, the rejection was upheld; for a calibration, the verdict was the known one.
+    ``good``: within its clock; for an appeal, the rejection was upheld.
     """
 
     id: str

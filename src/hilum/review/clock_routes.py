@@ -1,4 +1,4 @@
-"""API routes of clocks, the public ledger and figures, draws, appeals and known answers."""
+"""API routes of clocks and published figures, draws and appeals."""
 
 from functools import partial
 from typing import Annotated
@@ -12,18 +12,15 @@ from hilum.review.clock_bodies import (
     AppealDecision,
     AppealShown,
     AppealsQuery,
-    BreachShown,
     ClocksShown,
     DrawShown,
     FiguresShown,
-    KnownAsked,
     appeal_shown,
-    breach_shown,
     clock_shown,
     draw_shown,
     figures_shown,
 )
-from hilum.web.api import Id, Page, Paging, audience, page_of, run_read, run_write
+from hilum.web.api import Id, Page, audience, page_of, run_read, run_write
 from hilum.web.kit import Kit, trace_of
 
 READERS, STAFF, ANYBODY = audience("staff", "member"), audience("staff"), audience("anyone")
@@ -31,7 +28,7 @@ APPELLANTS = audience("platform_admin", "vendor_owner", "vendor_developer")
 
 
 def add_clock_routes(router: APIRouter, kit: Kit) -> None:
-    """Add the routes of clocks, the ledger and figures."""
+    """Add the routes of clocks, figures and appeals."""
 
     @router.get("/submissions/{submission}/clocks", openapi_extra=READERS)
     async def get_clocks(request: Request, submission: Id) -> ClocksShown:
@@ -40,15 +37,9 @@ def add_clock_routes(router: APIRouter, kit: Kit) -> None:
         now = kit.clock.now()
         return ClocksShown(clocks=tuple(clock_shown(each, now) for each in found))
 
-    @router.get("/review/ledger", response_model=Page[BreachShown], openapi_extra=ANYBODY)
-    async def list_breaches(request: Request, query: Annotated[Paging, Query()]) -> object:
-        """List missed clocks, which anybody may read: no app and no vendor is named."""
-        verb = partial(service.list_breaches, page=query.page)
-        return page_of(await kit.uow.read(verb, trace=trace_of(request)), breach_shown, query)
-
     @router.get("/review/figures", openapi_extra=ANYBODY)
     async def get_figures(request: Request) -> FiguresShown:
-        """Show how long reviews took, how many appeals were right, and how often reviewers agreed with known answers, within a year."""
+        """Show how long reviews took, and how many appeals were right, within a year."""
         made_at, found = await kit.uow.read(service.view_figures, trace=trace_of(request))
         return figures_shown(made_at, found)
 
@@ -91,13 +82,3 @@ def _appeals(router: APIRouter, kit: Kit) -> None:
         verb = partial(service.list_appeals, page=query.page, state=query.state)
         found = await run_read(kit, request, verb)
         return page_of(found, appeal_shown, query, key=lambda each: each.submission)
-
-    @router.post(
-        "/submissions/{submission}/known-answers",
-        status_code=204,
-        openapi_extra=audience("platform_admin", "security"),
-    )
-    async def set_known(request: Request, submission: Id, body: KnownAsked) -> None:
-        """Record the right verdict on a lens of a submission that was made to calibrate reviewers."""
-        verb = partial(service.set_known, submission_id=submission, lens=body.lens, verdict=body.verdict)
-        await run_write(kit, request, verb)

@@ -1,4 +1,4 @@
-"""Tables of clocks, missed ones, measurements and figures; draws, appeals and known answers."""
+"""Tables of clocks, measurements and figures; draws and appeals."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -27,16 +27,14 @@ from hilum.infra.db import Instant, insert_or_ignore, metadata
 from hilum.infra.sorting import by_key
 from hilum.kernel.ids import AppId
 from hilum.kernel.pages import PageQuery
-from hilum.policies.models import Lens, Tier
+from hilum.policies.models import Tier
 from hilum.registry.models import Environment
 from hilum.review.clock_models import (
     Appeal,
     AppealState,
-    Breach,
     Clock,
     Draw,
     Figure,
-    Level,
     Measure,
     MeasureKind,
     Stage,
@@ -44,7 +42,6 @@ from hilum.review.clock_models import (
 from hilum.review.models import (
     CLOCKS_BATCH,
     MEASURES_BOUND,
-    Verdict,
 )
 
 RUNNING = text("stage = 'decision' AND stopped_at IS NULL AND due_at IS NOT NULL")
@@ -62,28 +59,12 @@ clocks = Table(
     Column("due_at", Instant),
     Column("pauses", JSON, nullable=False),
     Column("stopped_at", Instant),
-    Column("breach", String(64), nullable=False),
+    Column("missed", Boolean, nullable=False),
     PrimaryKeyConstraint("submission", "stage"),
-    # Those that were missed and are not in the ledger yet.
-    Index("ix_review_clock_due", "breach", "due_at"),
+    # Those that were missed and of which nobody was notified yet.
+    Index("ix_review_clock_due", "missed", "due_at"),
     Index("ix_review_clock_running", "due_at", "submission", sqlite_where=RUNNING, postgresql_where=RUNNING),
 )
-
-breaches = Table(
-    "review_breach",
-    metadata,
-    Column("id", String(64), primary_key=True),
-    Column("stage", String(20), nullable=False),
-    Column("tier", String(20), nullable=False),
-    Column("allowed_days", Integer, nullable=False),
-    Column("due_at", Instant, nullable=False),
-    Column("noted_at", Instant, nullable=False),
-    Column("level", String(20), nullable=False),
-    Column("climbs_at", Instant),
-    Column("ended_at", Instant),
-    Index("ix_review_breach_climbs", "climbs_at"),
-)
-"""Rows are kept for ever: the ledger is public."""
 
 measures = Table(
     "review_measure",
@@ -136,17 +117,6 @@ appeals = Table(
     Index("ix_review_appeal_state", "state", "submission"),
 )
 
-known = Table(
-    "review_known_answer",
-    metadata,
-    Column("submission", String(64), nullable=False),
-    Column("lens", String(20), nullable=False),
-    Column("verdict", String(20), nullable=False),
-    Column("by", String(120), nullable=False),
-    Column("at", Instant, nullable=False),
-    PrimaryKeyConstraint("submission", "lens"),
-)
-
 
 def _tier(tier: Tier | None) -> str:
     return "" if tier is None else tier.value
@@ -160,7 +130,7 @@ def _when(text: str | None) -> datetime | None:
 
 
 def _clock_values(each: Clock) -> dict[str, Any]:
-    names = ("submission", "app", "calendar", "allowed_days", "started_at", "due_at", "stopped_at", "breach")
+    names = ("submission", "app", "calendar", "allowed_days", "started_at", "due_at", "stopped_at", "missed")
     return {name: getattr(each, name) for name in names} | {
         "stage": each.stage.value,
         "tier": _tier(each.tier),
@@ -180,7 +150,7 @@ def _clock(row: Row[Any]) -> Clock:
         row.due_at,
         tuple((datetime.fromisoformat(begun), _when(ended)) for begun, ended in row.pauses),
         row.stopped_at,
-        row.breach,
+        bool(row.missed),
     )
 
 
@@ -215,57 +185,10 @@ def clocks_of(tx: Connection, submission: str, *, lock: bool = False) -> list[Cl
 
 
 def missed(tx: Connection, now: datetime) -> list[Clock]:
-    """List clocks that ended before now and are not in the ledger, the oldest first, locked; at most a batch."""
-    query = select(clocks).where(clocks.c.breach == "", clocks.c.due_at <= now).order_by(clocks.c.due_at)
+    """List clocks that ended before now and are not marked as missed, the oldest first, locked; at most a batch."""
+    query = select(clocks).where(~clocks.c.missed, clocks.c.due_at <= now).order_by(clocks.c.due_at)
     # Locked: a verdict may stop one at this moment, and each is written whole.
     return [_clock(row) for row in tx.execute(query.limit(CLOCKS_BATCH).with_for_update())]
-
-
-# --- the ledger ----------------------------------------------------------------------------------------------------------------
-
-
-def _breach(row: Row[Any]) -> Breach:
-    return Breach(
-        row.id,
-        Stage(row.stage),
-        Tier(row.tier) if row.tier else None,
-        row.allowed_days,
-        row.due_at,
-        row.noted_at,
-        Level(row.level),
-        row.climbs_at,
-        row.ended_at,
-    )
-
-
-def put_breach(tx: Connection, after: Breach) -> None:
-    """Add a missed clock to the ledger, or record how far it has climbed and that it ended."""
-    names = ("id", "allowed_days", "due_at", "noted_at", "climbs_at", "ended_at")
-    words = {"stage": after.stage.value, "tier": _tier(after.tier), "level": after.level.value}
-    values = {name: getattr(after, name) for name in names} | words
-    if tx.execute(insert_or_ignore(tx, breaches).values(values)).rowcount == 0:
-        tx.execute(breaches.update().where(breaches.c.id == after.id).values(values))
-
-
-def get_breach(tx: Connection, breach: str) -> Breach:
-    """Get an entry of the ledger, locked until the transaction ends."""
-    return _breach(tx.execute(select(breaches).where(breaches.c.id == breach).with_for_update()).one())
-
-
-def climbing(tx: Connection, now: datetime) -> list[Breach]:
-    """List missed clocks that are due to climb, the oldest first, locked; at most a batch."""
-    query = select(breaches).where(breaches.c.climbs_at <= now).order_by(breaches.c.climbs_at)
-    return [_breach(row) for row in tx.execute(query.limit(CLOCKS_BATCH).with_for_update())]
-
-
-def list_breaches(tx: Connection, page: PageQuery) -> list[Breach]:
-    """List the ledger, in the order in which clocks were missed."""
-    return [_breach(row) for row in tx.execute(by_key(select(breaches), breaches.c.id, page))]
-
-
-def newest_breaches(tx: Connection, limit: int) -> list[Breach]:
-    """List the newest entries of the ledger, the newest first."""
-    return [_breach(row) for row in tx.execute(select(breaches).order_by(breaches.c.id.desc()).limit(limit))]
 
 
 # --- figures -------------------------------------------------------------------------------------------------------------------
@@ -310,7 +233,7 @@ def find_figures(tx: Connection) -> tuple[datetime | None, list[Figure]]:
     return row.made_at, [Figure(**each | {"kind": MeasureKind(each["kind"])}) for each in row.rows]
 
 
-# --- draws, appeals, known answers -----------------------------------------------------------------------------------------------
+# --- draws and appeals -----------------------------------------------------------------------------------------------
 
 
 def add_draw(tx: Connection, added: Draw) -> None:
@@ -387,21 +310,7 @@ def list_appeals(tx: Connection, page: PageQuery, state: AppealState | None) -> 
     return [_appeal(row) for row in tx.execute(by_key(query, appeals.c.submission, page))]
 
 
-def add_known(
-    tx: Connection, submission: str, lens: Lens, verdict: Verdict, *, by: str, at: datetime
-) -> bool:
-    """Record the known answer to a lens; return False if there is one."""
-    row = {"submission": submission, "lens": lens.value, "verdict": verdict.value, "by": by, "at": at}
-    return tx.execute(insert_or_ignore(tx, known).values(row)).rowcount == 1
-
-
-def known_of(tx: Connection, submission: str) -> dict[Lens, Verdict]:
-    """Return the known answers of a submission, if it is one for calibration."""
-    found = tx.execute(select(known).where(known.c.submission == submission))
-    return {Lens(row.lens): Verdict(row.verdict) for row in found}
-
-
 def purge(tx: Connection, submissions: Sequence[str]) -> None:
-    """Delete what belongs to submissions that are deleted; the ledger and measurements stay."""
-    for table in (clocks, draws, appeals, known):
+    """Delete what belongs to submissions that are deleted; measurements stay."""
+    for table in (clocks, draws, appeals):
         tx.execute(table.delete().where(table.c.submission.in_(submissions)))

@@ -17,7 +17,7 @@ from hilum.kernel.errors import Invalid
 from hilum.policies import service as policies
 from hilum.registry import service as registry
 from hilum.registry.models import AppState, Certification, CertifyOrder
-from hilum.review import checking, checks, clock_store, lenses, moves, news, policy, store
+from hilum.review import checking, checks, lenses, moves, news, policy, store
 from hilum.review.content import unproved_of
 from hilum.review.models import Act, DecideOrder, State, Submission, SubmissionView
 from hilum.review.scorecards import shipped_scorecards
@@ -25,7 +25,6 @@ from hilum.review.scorecards import shipped_scorecards
 _OBSTACLES = {
     "app_changed_hands": "The app belongs to another vendor now, whose members submit it again.",
     "not_as_submitted": "The stored submission is not what was submitted. The vendor submits it again; inform the platform's security officers.",
-    "calibration": "This submission was made to calibrate reviewers, so it is never certified. Reject it.",
     "checks_missing": "The submission has not been checked. Have it checked: `hilum review rerun`.",
     "checks_not_passed": "Some checks did not pass (`hilum review checks`). The vendor fixes them and has them run again.",
     "checks_old": "The checks are older than a week. Have them run again: `hilum review rerun`.",
@@ -144,10 +143,8 @@ def checks_obstacle(ctx: Context, found: Submission) -> str:
 
 
 def _obstacle(ctx: Context, found: Submission) -> str:
-    """Return why a submission cannot be certified now; empty if it can. Calibration comes last, after every lens was judged."""
+    """Return why a submission cannot be certified now; empty if it can."""
     why_not, run = checks_obstacle(ctx, found), store.find_run(ctx.tx, found.id)
     if why_not or run is None:
         return why_not
-    if why_not := lenses.obstacle(ctx, found, run.judgement.route, checking.digest_seen(run)):
-        return why_not
-    return "calibration" if clock_store.known_of(ctx.tx, found.id) else ""
+    return lenses.obstacle(ctx, found, run.judgement.route, checking.digest_seen(run))

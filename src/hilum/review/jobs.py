@@ -58,13 +58,13 @@ def run_next(tx: Transactions, look_at: LookAt, may_continue: Callable[[], bool]
 
 
 def keep_time(tx: Transactions, may_continue: Callable[[], bool] = lambda: True) -> None:
-    """Enable waiting requests of the regulated lane, reopen checks with expired evidence, enter missed clocks into the ledger and escalate them, and publish figures, in batches."""
+    """Enable waiting requests of the regulated lane, reopen checks with expired evidence, notify of missed clocks, and publish figures, in batches."""
     after = ""
     while may_continue():
         after = tx.write(partial(lane.enable_next, after=after))
         if not after:
             break
-    for verb in (checking.reopen_next, timekeeping.note_missed, lane.note_late, timekeeping.climb):
+    for verb in (checking.reopen_next, timekeeping.note_missed, lane.note_late):
         while may_continue() and tx.write(verb):
             pass
     if may_continue():

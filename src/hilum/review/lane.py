@@ -126,9 +126,8 @@ def verify_access(ctx: Context, request_id: str, reason: str, *, authentic: bool
         decided_at=ctx.now,
         reason=reason.strip(),
         due_at=clocks.due(calendar, ctx.now, Fraction(days)) if authentic else None,
-        breach="",
+        missed=False,
     )
-    timekeeping.leave(ctx, found.breach)
     lane_store.save_request(ctx.tx, after)
     audit.record(ctx, event)
     return enable(ctx, after) if authentic else after
@@ -151,10 +150,9 @@ def enable(ctx: Context, found: LaneRequest) -> LaneRequest:
         # The other lane's requirements for proofs and justifications do not apply here.
         made = registry.certify(system, order, unproved=lambda *_: [], justified=None)
     except (Invalid, Conflict):
-        # A request that cannot be certified now waits and becomes late in public, without blocking others.
+        # A request that cannot be certified now waits, without blocking others.
         return found
     after = replace(found, state=LaneState.ENABLED, due_at=None, enabled_at=ctx.now, certification=made.id)
-    timekeeping.leave(ctx, found.breach)
     lane_store.save_request(ctx.tx, after)
     facts = {"request": found.id, "certification": made.id}
     audit.record(system, Event("review.lane.enable", app=found.app, facts=facts))
@@ -216,15 +214,14 @@ def enable_next(ctx: Context, after: str) -> str:
 
 
 def note_late(ctx: Context) -> int:
-    """Enter a batch of requests whose step is late into the public ledger, and notify those who can act; return how many."""
+    """Mark a batch of requests whose step is late, and notify those who can act; return how many."""
     found = lane_store.late(ctx.tx, ctx.now)
     for each in found:
         stage, days = (Stage.VERIFY, VERIFY) if each.state is LaneState.ASKED else (Stage.ENABLE, ENABLE)
         assert each.due_at is not None, "read by it"
-        book, calendar = _book(ctx)
-        allowed = step_named(book, days).within_business_days
-        breach = timekeeping.enter(ctx, stage, None, allowed, due_at=each.due_at, calendar=calendar)
-        lane_store.save_request(ctx.tx, replace(each, breach=breach.id))
-        facts = {"request": each.id, "stage": stage.value, "breach": breach.id}
+        allowed = step_named(_book(ctx)[0], days).within_business_days
+        timekeeping.notify_missed(ctx, each.id, stage, None, days=allowed, due_at=each.due_at)
+        lane_store.save_request(ctx.tx, replace(each, missed=True))
+        facts = {"request": each.id, "stage": stage.value}
         audit.record(ctx, Event("review.lane.miss", app=each.app, facts=facts))
     return len(found)

@@ -41,4 +41,4 @@ class LaneRequest:
     reason: str = ""
     enabled_at: datetime | None = None
     certification: str = ""
-    breach: str = ""
+    missed: bool = False

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column, Connection, Index, Row, String, Table, Text, select, text
+from sqlalchemy import JSON, Boolean, Column, Connection, Index, Row, String, Table, Text, select, text
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
 from hilum.infra.sorting import NEVER, paged
@@ -31,11 +31,11 @@ lane = Table(
     Column("reason", Text, nullable=False),
     Column("enabled_at", Instant),
     Column("certification", String(64), nullable=False),
-    Column("breach", String(64), nullable=False),
+    Column("missed", Boolean, nullable=False),
     Index("uq_review_lane_version", "version", unique=True, sqlite_where=_STANDS, postgresql_where=_STANDS),
     Index("ix_review_lane_state", "state", "id"),
     Index("ix_review_lane_vendor", "vendor", "id"),
-    Index("ix_review_lane_due", "breach", "due_at"),
+    Index("ix_review_lane_due", "missed", "due_at"),
     Index("ix_review_lane_by_due", _DUE, "id"),
     Index("ix_review_lane_vendor_due", "vendor", _DUE, "id"),
 )
@@ -43,7 +43,7 @@ lane = Table(
 
 def _values(each: LaneRequest) -> dict[str, Any]:
     names = ("id", "app", "vendor", "version", "asked_by", "asked_at", "due_at", "decided_by", "decided_at")
-    more = ("reason", "enabled_at", "certification", "breach")
+    more = ("reason", "enabled_at", "certification", "missed")
     return {name: getattr(each, name) for name in (*names, *more)} | {
         "scopes": list(each.scopes),
         "state": each.state.value,
@@ -66,7 +66,7 @@ def _request(row: Row[Any]) -> LaneRequest:
         row.reason,
         row.enabled_at,
         row.certification,
-        row.breach,
+        bool(row.missed),
     )
 
 
@@ -110,5 +110,5 @@ def verified_after(tx: Connection, after: str) -> list[LaneRequest]:
 
 def late(tx: Connection, now: datetime) -> list[LaneRequest]:
     """List requests whose step ended before now and that are not in the ledger, locked; at most a batch."""
-    query = select(lane).where(lane.c.breach == "", lane.c.due_at <= now).order_by(lane.c.due_at)
+    query = select(lane).where(~lane.c.missed, lane.c.due_at <= now).order_by(lane.c.due_at)
     return [_request(row) for row in tx.execute(query.limit(LANE_BATCH).with_for_update())]

@@ -17,7 +17,7 @@ from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies.models import Lens, Tier
 from hilum.registry.policy import reason_fault
 from hilum.review import clock_store, lens_store, moves, news, policy, reviewers, store, timekeeping
-from hilum.review.clock_models import Clock, MeasureKind
+from hilum.review.clock_models import Clock
 from hilum.review.models import (
     FINDINGS_OF_ONE,
     VERDICT_KEPT,
@@ -232,11 +232,6 @@ def judge(ctx: Context, order: JudgeOrder) -> LensReview:
         reasons=order.reasons,
         text=order.text.strip(),
     )
-    right = clock_store.known_of(ctx.tx, found.id).get(order.lens)
-    if right is not None and order.verdict is not Verdict.NEEDS_CHANGES:
-        timekeeping.measure_outcome(
-            ctx, MeasureKind.CALIBRATION, order.lens.value, good=right is order.verdict
-        )
     saved = _move(ctx, judged, after, JUDGE, order.text.strip())
     if order.verdict is Verdict.NEEDS_CHANGES:
         news.notify_vendor(ctx, found, "needs_changes", f"{saved.id}/{saved.revision}", lens=order.lens)

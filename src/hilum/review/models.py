@@ -10,7 +10,7 @@ from hilum.kernel.ids import AppId, PersonId, VendorId, VersionId
 from hilum.kernel.pages import PAGE_BOUND, Sorts
 from hilum.policies.models import Lens, Tier
 from hilum.registry.models import Environment
-from hilum.review.clock_models import Appeal, AppealState, Breach, Clock, Figure, MeasureKind, Stage
+from hilum.review.clock_models import Appeal, AppealState, Clock, Figure, MeasureKind, Stage
 from hilum.review.document_models import (
     DOCUMENT_LIFE,
     CertifiedDocument,
@@ -26,7 +26,6 @@ __all__ = [
     "AppRules",
     "Appeal",
     "AppealState",
-    "Breach",
     "CellRules",
     "CertifiedDocument",
     "Clock",

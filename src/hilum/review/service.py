@@ -30,7 +30,7 @@ from hilum.registry.models import App, AppVersion, Environment
 from hilum.registry.policy import reason_fault
 from hilum.review import content, moves, policy, queue_store, store
 from hilum.review.again import addresses_of, judge_again
-from hilum.review.appeals import appeal, decide_appeal, list_appeals, set_known, view_appeal
+from hilum.review.appeals import appeal, decide_appeal, list_appeals, view_appeal
 from hilum.review.automatic import view_draw
 from hilum.review.checking import replay, rerun, view_run
 from hilum.review.content import unproved_of, unproved_of_apps
@@ -79,8 +79,6 @@ from hilum.review.rules import view_rules
 from hilum.review.scorecards import shipped_scorecards
 from hilum.review.timekeeping import (
     clocks_by_submission,
-    list_breaches,
-    newest_breaches,
     times_of,
     view_figures,
 )
@@ -104,18 +102,15 @@ __all__ = [
     "lenses_of",
     "list_access",
     "list_appeals",
-    "list_breaches",
     "list_certified_documents",
     "list_lenses",
     "list_rights",
     "list_ties",
-    "newest_breaches",
     "reasons_of",
     "release",
     "replay",
     "rerun",
     "resolve",
-    "set_known",
     "shipped_scorecards",
     "take",
     "ties_to",

@@ -1,4 +1,4 @@
-"""Keep the clocks of submissions, enter missed ones into the public ledger, and publish how long reviews take (C106, C224, K1, K12)."""
+"""Keep the clocks of submissions, notify of missed ones, and publish how long reviews take (C106, K1, K12)."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -12,14 +12,13 @@ from hilum.identity import service as identity
 from hilum.identity.models import StaffRole
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
-from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.notices import service as notices
 from hilum.notices.models import EventKind, Mail, MailKind, VendorEvent
 from hilum.policies import service as policies
 from hilum.policies.models import Tier
 from hilum.registry import service as registry
 from hilum.review import clock_store, clocks, lens_store, policy
-from hilum.review.clock_models import Breach, Clock, Figure, Level, Measure, MeasureKind, Stage
+from hilum.review.clock_models import Clock, Figure, Measure, MeasureKind, Stage
 from hilum.review.models import (
     FIGURES_EVERY,
     FIGURES_OVER,
@@ -31,12 +30,7 @@ from hilum.review.models import (
 )
 
 CLOSED = frozenset({State.CERTIFIED, State.REJECTED, State.WITHDRAWN})
-CLIMBS_AFTER = Fraction(1)
-"""Business days after which a missed clock climbs to the platform's administrators."""
-_TOLD = {
-    Level.REVIEWERS: {StaffRole.REVIEWER, StaffRole.PLATFORM_ADMIN},
-    Level.OWNER: {StaffRole.PLATFORM_ADMIN},
-}
+_NOTIFIED = frozenset({StaffRole.REVIEWER, StaffRole.PLATFORM_ADMIN})
 
 
 # --- clocks of one submission ----------------------------------------------------------------------------------------------------
@@ -98,7 +92,6 @@ def _due(clock: Clock, ctx: Context) -> Clock:
 
 
 def _stopped(ctx: Context, clock: Clock, found: Submission) -> None:
-    leave(ctx, clock.breach)
     if clock.stage is Stage.DECISION and found.state in {State.CERTIFIED, State.REJECTED}:
         calendar = clocks.named(clock.calendar, clocks.shipped_calendars())
         used = clocks.elapsed(calendar, clock.started_at, ctx.now, clock.pauses)
@@ -132,7 +125,7 @@ def measure_lens(ctx: Context, judged: LensReview) -> None:
 
 
 def measure_outcome(ctx: Context, kind: MeasureKind, lens: str, *, good: bool) -> None:
-    """Record whether a rejection stood on appeal, or a verdict was the known one."""
+    """Record whether a rejection stood on appeal."""
     _measure(ctx, kind, ("", lens), (Fraction(0), Fraction(0)), good=good)
 
 
@@ -149,75 +142,46 @@ def _measure(
 
 
 def note_missed(ctx: Context) -> int:
-    """Enter clocks that were missed into the ledger, and tell who can do something about it; at most a batch. Return how many."""
-    found = clock_store.missed(ctx.tx, ctx.now)
-    for clock in found:
+    """Mark clocks that were missed, and notify those who can act; at most a batch. Return how many."""
+    missed = clock_store.missed(ctx.tx, ctx.now)
+    for clock in missed:
         assert clock.due_at is not None, "read by it"
-        calendar = clocks.named(clock.calendar, clocks.shipped_calendars())
-        breach = enter(
-            ctx, clock.stage, clock.tier, clock.allowed_days, due_at=clock.due_at, calendar=calendar
-        )
-        clock_store.put_clock(ctx.tx, replace(clock, breach=breach.id))
-        facts = {"submission": clock.submission, "stage": clock.stage.value, "breach": breach.id}
+        clock_store.put_clock(ctx.tx, replace(clock, missed=True))
         due = clock.due_at.isoformat()
-        audit.record(ctx, Event("review.clock.miss", app=clock.app, facts=facts | {"due_at": due}))
+        facts = {"submission": clock.submission, "stage": clock.stage.value, "due_at": due}
+        audit.record(ctx, Event("review.clock.miss", app=clock.app, facts=facts))
+        notify_missed(
+            ctx, clock.submission, clock.stage, clock.tier, days=clock.allowed_days, due_at=clock.due_at
+        )
         app = registry.get_app(ctx, clock.app)
         late = {"submission_id": clock.submission, "app_id": app.id, "vendor_id": app.vendor, "due_at": due}
         stage = {"stage": clock.stage.value}
         notices.put_event(
-            ctx, VendorEvent(EventKind.REVIEW_LATE, app.vendor, f"late/{breach.id}", late | stage, app.id)
+            ctx,
+            VendorEvent(
+                EventKind.REVIEW_LATE,
+                app.vendor,
+                f"late/{clock.submission}/{clock.stage}",
+                late | stage,
+                app.id,
+            ),
         )
-    return len(found)
+    return len(missed)
 
 
-def enter(
-    ctx: Context,
-    stage: Stage,
-    tier: Tier | None,
-    days: int,
-    *,
-    due_at: datetime,
-    calendar: clocks.Calendar,
-) -> Breach:
-    """Enter a missed clock into the ledger, and tell who can do something about it."""
-    climbs = clocks.due(calendar, due_at, CLIMBS_AFTER)
-    breach = Breach(ctx.ids.new("brc"), stage, tier, days, due_at, ctx.now, Level.REVIEWERS, climbs)
-    clock_store.put_breach(ctx.tx, breach)
-    _notify(ctx, breach)
-    return breach
-
-
-def leave(ctx: Context, breach: str) -> None:
-    """Record in the ledger that what was late is done; nothing if it was not late."""
-    if breach:
-        ended = replace(clock_store.get_breach(ctx.tx, breach), ended_at=ctx.now, climbs_at=None)
-        clock_store.put_breach(ctx.tx, ended)
-
-
-def climb(ctx: Context) -> int:
-    """Take missed clocks that still run to the platform's administrators; at most a batch. Return how many."""
-    found = clock_store.climbing(ctx.tx, ctx.now)
-    for breach in found:
-        after = replace(breach, level=Level.OWNER, climbs_at=None)
-        clock_store.put_breach(ctx.tx, after)
-        audit.record(
-            ctx, Event("review.clock.climb", facts={"breach": breach.id, "stage": breach.stage.value})
-        )
-        _notify(ctx, after)
-    return len(found)
-
-
-def _notify(ctx: Context, breach: Breach) -> None:
+def notify_missed(
+    ctx: Context, late: str, stage: Stage, tier: Tier | None, *, days: int, due_at: datetime
+) -> None:
+    """Send mail about a missed clock to those who can act. ``late``: the id of the submission or request."""
     facts = {
-        "stage": breach.stage.value,
-        "tier": "unknown" if breach.tier is None else breach.tier.value,
-        "days": str(breach.allowed_days),
-        "due": breach.due_at.isoformat(),
-        "entry": breach.id,
+        "stage": stage.value,
+        "tier": "unknown" if tier is None else tier.value,
+        "days": str(days),
+        "due": due_at.isoformat(),
+        "entry": late,
     }
-    for _, address in identity.list_recipients(ctx, None, _TOLD[breach.level]):
-        cause = f"review-late/{breach.id}/{breach.level}"
-        notices.put_mail(ctx, Mail(MailKind.REVIEW_LATE, address, cause, facts))
+    for _, address in identity.list_recipients(ctx, None, _NOTIFIED):
+        notices.put_mail(ctx, Mail(MailKind.REVIEW_LATE, address, f"review-late/{late}/{stage}", facts))
 
 
 def clocks_by_submission(ctx: Context, found: Iterable[Submission]) -> dict[str, list[Clock]]:
@@ -235,16 +199,6 @@ def times_of(clock: Clock, now: datetime) -> tuple[int, int]:
     used = clocks.elapsed(calendar, clock.started_at, end, clock.pauses)
     whole = clocks.elapsed(calendar, clock.started_at, end)
     return clocks.in_milli(used), clocks.in_milli(whole - used)
-
-
-def list_breaches(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Breach]:
-    """List the public ledger of missed clocks, which names no app and no vendor."""
-    return clock_store.list_breaches(ctx.tx, page)
-
-
-def newest_breaches(ctx: Context, limit: int) -> list[Breach]:
-    """List the newest entries of the ledger, the newest first."""
-    return clock_store.newest_breaches(ctx.tx, limit)
 
 
 # --- figures ---------------------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from hilum.review import service as review
-from hilum.review.models import Appeal, AppealState, Breach, Clock, Figure, MeasureKind, Stage
+from hilum.review.models import Appeal, AppealState, Clock, Figure, MeasureKind, Stage
 
 _STAGES = {
     Stage.FIRST_ANSWER: "First answer",
@@ -22,7 +22,6 @@ _MEASURED = {
     MeasureKind.LEAD: "From submission to decision",
     MeasureKind.TURNAROUND: "From taking a lens to its verdict",
     MeasureKind.APPEAL: "Appeals: the rejection stood",
-    MeasureKind.CALIBRATION: "Known answers that reviewers found",
 }
 
 
@@ -40,7 +39,7 @@ def _row(clock: Clock, now: datetime) -> dict[str, Any]:
         "vendor": days(vendor),
         "due": clock.due_at if clock.stopped_at is None else None,
         "turn": "" if clock.stopped_at else "vendor" if clock.due_at is None else "reviewers",
-        "missed": bool(clock.breach),
+        "missed": clock.missed,
     }
 
 
@@ -78,20 +77,6 @@ def figures(found: Iterable[Figure]) -> list[dict[str, Any]]:
             "p90": days(each.p90_milli),
             "median_whole": days(each.median_whole_milli),
             "p90_whole": days(each.p90_whole_milli),
-        }
-        for each in found
-    ]
-
-
-def ledger(found: Iterable[Breach]) -> list[dict[str, Any]]:
-    """Return missed clocks in words."""
-    return [
-        {
-            "stage": _STAGES[each.stage],
-            "tier": each.tier.value if each.tier else "",
-            "allowed": each.allowed_days,
-            "due": each.due_at,
-            "ended": each.ended_at,
         }
         for each in found
     ]

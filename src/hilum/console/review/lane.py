@@ -67,7 +67,7 @@ def _listed(ctx: Context, asked: Asked) -> Listed:
         (
             Cell(names.app(each.app), address("review.access", each.id), names.vendor(each.vendor)),
             Cell(_STATES[each.state][0], kind="badge", tone=_STATES[each.state][1]),
-            Cell("", at=each.due_at, note="missed" if each.breach else "") if each.due_at else Cell(""),
+            Cell("", at=each.due_at, note="missed" if each.missed else "") if each.due_at else Cell(""),
             Cell("", at=each.asked_at),
         )
         for each in shown

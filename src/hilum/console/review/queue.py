@@ -121,7 +121,7 @@ def _due(found: Iterable[Clock]) -> Cell:
     clock = clocks.decision(found)
     if clock is None or clock.stopped_at is not None:
         return Cell("")
-    note = "missed" if clock.breach else ""
+    note = "missed" if clock.missed else ""
     return Cell("", at=clock.due_at, note=note) if clock.due_at else Cell("the vendor answers", note=note)
 
 

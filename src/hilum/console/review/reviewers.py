@@ -1,4 +1,4 @@
-"""Who signs for which lens, with how often verdicts agreed with known answers; and the ties to vendors that reviewers declared (C100, C101, C223)."""
+"""Who signs for which lens, and the ties to vendors that reviewers declared (C100, C101)."""
 
 from functools import partial
 from typing import Any
@@ -10,7 +10,6 @@ from hilum.console import fields, service
 from hilum.console.desk import Visit, address, to, to_approval
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Listed
-from hilum.console.parts import clocks
 from hilum.controls.policy import rules_the_platform
 from hilum.identity import service as identity
 from hilum.infra.context import Context
@@ -21,7 +20,7 @@ from hilum.lookups.models import Kind
 from hilum.policies.models import Lens
 from hilum.revalidation import service as revalidation
 from hilum.review import service as review
-from hilum.review.models import TIE_SORTS, LensRights, MeasureKind, Tie
+from hilum.review.models import TIE_SORTS, LensRights, Tie
 from hilum.review.policy import may_decide
 from hilum.web.forms import Form
 
@@ -116,15 +115,12 @@ def _beside(ctx: Context, visit: Visit, given: Form) -> dict[str, Any]:
     who = given.one("username") or visit.query().one("who")[:64]
     person = identity.find_person_by_username(ctx, None, who) if who and _changes(visit) else None
     signs = review.lenses_of(ctx, person.id) if person else ()
-    made_at, figures = review.view_figures(ctx)
     asked, begun = revalidation.view_beginnings(ctx, FIGURES_DAYS)
     return {
         "changes": _changes(visit),
         "who": who,
         "signs": given.many("lenses") if given.one("username") else tuple(each.value for each in signs),
         "lenses": [(each.value, review.shipped_scorecards().of[each].title) for each in Lens],
-        "agreement": clocks.figures(each for each in figures if each.kind is MeasureKind.CALIBRATION),
-        "made_at": made_at,
         "asked": asked.tiers,
         "begun": begun,
         "days": FIGURES_DAYS,

@@ -1,6 +1,6 @@
 """One submission on one page: what checks found, scopes against workflows, what differs from what was certified last, and the decision."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -12,7 +12,6 @@ from hilum.console import fields, service, words
 from hilum.console.desk import Visit, address, to
 from hilum.console.parts import clocks, lenses, run_words, submissions
 from hilum.console.review.lens import path_of
-from hilum.controls.policy import rules_the_platform
 from hilum.evidence import service as evidence
 from hilum.evidence.models import Run as SandboxRun
 from hilum.infra.context import Context
@@ -20,12 +19,12 @@ from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import AppId
 from hilum.kernel.pages import PageQuery
 from hilum.policies import service as policies
-from hilum.policies.models import Book, Lens, Population
+from hilum.policies.models import Book, Population
 from hilum.policies.policy import POPULATIONS
 from hilum.registry import service as registry
 from hilum.registry.models import Certification
 from hilum.review import service as review
-from hilum.review.models import Act, DecideOrder, LensReview, Run, Submission, Verdict
+from hilum.review.models import Act, DecideOrder, Run, Submission
 from hilum.review.policy import may_decide
 from hilum.standards.smart.scopes import SPECIAL
 from hilum.web.branding import app_logo
@@ -102,8 +101,6 @@ def _read(ctx: Context, visit: Visit, number: int | None, *, again: bool) -> dic
         "clocks": clocks.rows(review.view_clocks(ctx, found.id), ctx.now),
         "appeal": _appeal(ctx, found),
         "draw": _draw(ctx, found),
-        # What the known answer is, or that there is one, is shown to nobody.
-        "calibrates": _calibrates(ctx, found, lensed.lenses),
         "lenses": [
             each | {"href": path_of(found.id, each["lens"].lens)}
             for each in lenses.cards(lensed, who, ctx.now)
@@ -161,16 +158,6 @@ def _draw(ctx: Context, found: Submission) -> dict[str, Any] | None:
         return None
     carried = address("review.submission", draw.carried) if draw.carried else ""
     return {"draw": draw, "same": same, "carried": carried}
-
-
-def _calibrates(ctx: Context, found: Submission, lensed: Iterable[LensReview]) -> list[tuple[str, str]]:
-    """Return the lenses of which the reader may record the known answer."""
-    if not rules_the_platform(ctx.actor) or not submissions.possible(found.state, Act.REJECT):
-        return []
-    if any(each.judged_at is not None for each in lensed):
-        return []
-    cards = review.shipped_scorecards().of
-    return [(each.lens.value, cards[each.lens].title) for each in lensed]
 
 
 def _run(ctx: Context, found: Submission, number: int | None) -> Run | None:
@@ -280,14 +267,12 @@ def _ends(ctx: Context, book: Book, content: Mapping[str, Any], run: Run | None)
 
 
 async def act(visit: Visit, form: Form) -> Response:
-    """Have a submission checked again, certify it, reject it, decide an appeal, or record a known answer."""
+    """Have a submission checked again, certify it, reject it, or decide an appeal."""
     try:
         revision = submissions.revision_of(form)
         match form.one("act"):
             case "rerun":
                 await visit.write(partial(review.rerun, submission_id=visit.param(), revision=revision))
-            case "known":
-                await visit.write(_known(form, visit.param()))
             case "uphold" | "overturn" as wanted:
                 decide = partial(
                     review.decide_appeal,
@@ -315,16 +300,6 @@ async def act(visit: Visit, form: Form) -> Response:
         # The obstacle is shown beside the form, which keeps what was typed.
         return await _page(visit, form, refused=error)
     return to(visit.path)
-
-
-def _known(form: Form, id_: str) -> Any:
-    try:
-        lens, verdict = Lens(form.one("lens")), Verdict(form.one("verdict"))
-    except ValueError as error:
-        raise Invalid(
-            "form_invalid", "Choose a lens and a verdict.", fields={"verdict": "missing"}
-        ) from error
-    return partial(review.set_known, submission_id=id_, lens=lens, verdict=verdict)
 
 
 def _day(form: Form, wanted: str) -> datetime | None:

@@ -2021,20 +2021,6 @@ def upgrade() -> None:
     )
     op.create_index("ix_review_appeal_state", "review_appeal", ["state", "submission"], unique=False)
     op.create_table(
-        "review_breach",
-        sa.Column("id", sa.String(length=64), nullable=False),
-        sa.Column("stage", sa.String(length=20), nullable=False),
-        sa.Column("tier", sa.String(length=20), nullable=False),
-        sa.Column("allowed_days", sa.Integer(), nullable=False),
-        sa.Column("due_at", Instant(), nullable=False),
-        sa.Column("noted_at", Instant(), nullable=False),
-        sa.Column("level", sa.String(length=20), nullable=False),
-        sa.Column("climbs_at", Instant(), nullable=True),
-        sa.Column("ended_at", Instant(), nullable=True),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_review_breach")),
-    )
-    op.create_index("ix_review_breach_climbs", "review_breach", ["climbs_at"], unique=False)
-    op.create_table(
         "review_clock",
         sa.Column("submission", sa.String(length=64), nullable=False),
         sa.Column("stage", sa.String(length=20), nullable=False),
@@ -2046,10 +2032,10 @@ def upgrade() -> None:
         sa.Column("due_at", Instant(), nullable=True),
         sa.Column("pauses", sa.JSON(), nullable=False),
         sa.Column("stopped_at", Instant(), nullable=True),
-        sa.Column("breach", sa.String(length=64), nullable=False),
+        sa.Column("missed", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("submission", "stage", name=op.f("pk_review_clock")),
     )
-    op.create_index("ix_review_clock_due", "review_clock", ["breach", "due_at"], unique=False)
+    op.create_index("ix_review_clock_due", "review_clock", ["missed", "due_at"], unique=False)
     op.create_index(
         "ix_review_clock_running",
         "review_clock",
@@ -2099,15 +2085,6 @@ def upgrade() -> None:
     )
     op.create_index("ix_review_finding_submission", "review_finding", ["submission", "id"], unique=False)
     op.create_table(
-        "review_known_answer",
-        sa.Column("submission", sa.String(length=64), nullable=False),
-        sa.Column("lens", sa.String(length=20), nullable=False),
-        sa.Column("verdict", sa.String(length=20), nullable=False),
-        sa.Column("by", sa.String(length=120), nullable=False),
-        sa.Column("at", Instant(), nullable=False),
-        sa.PrimaryKeyConstraint("submission", "lens", name=op.f("pk_review_known_answer")),
-    )
-    op.create_table(
         "review_lane",
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("app", sa.String(length=64), nullable=False),
@@ -2123,7 +2100,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("enabled_at", Instant(), nullable=True),
         sa.Column("certification", sa.String(length=64), nullable=False),
-        sa.Column("breach", sa.String(length=64), nullable=False),
+        sa.Column("missed", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_review_lane")),
     )
     op.create_index(
@@ -2132,7 +2109,7 @@ def upgrade() -> None:
         [sa.literal_column("coalesce(due_at, 9223372036854775807)"), "id"],
         unique=False,
     )
-    op.create_index("ix_review_lane_due", "review_lane", ["breach", "due_at"], unique=False)
+    op.create_index("ix_review_lane_due", "review_lane", ["missed", "due_at"], unique=False)
     op.create_index("ix_review_lane_state", "review_lane", ["state", "id"], unique=False)
     op.create_index("ix_review_lane_vendor", "review_lane", ["vendor", "id"], unique=False)
     op.create_index(
