@@ -49,7 +49,7 @@ def test_a_certified_app_is_published_stopped_and_fixed(
 ) -> None:
     """C111, C115, C226: the whole way, on each database."""
     certified = certify(one_uow, clock, stack, authority)
-    made(act(certified, "root", "publish"), 200)
+    made(act(certified, "acme.owner", "publish"), 200)
     certified.serve("/cb", Page(302, headers={"location": "https://elsewhere.example/cb"}))
     certified.night()
     clock.advance(7 * DAY)

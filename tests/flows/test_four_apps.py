@@ -187,11 +187,13 @@ class Story:
         client = made(self.site.api(f"{app.prefix}.owner").post("/clients", json=body))["id"]
         passed(ground, client, who=f"{app.prefix}.developer")
 
-    def publish(self, ground: Ground) -> Certified:
-        """Publish a certified app, as the platform's administrator, for hospitals to see."""
+    def publish(self, app: App, ground: Ground) -> Certified:
+        """Publish a certified app, as its vendor, for hospitals to see."""
         found = Certified(self.world, ground, "")
         follow(found)
-        shown = made(self.site.api("root").post(f"/listings/{ground.app}/publish", json=WHY), 200)
+        shown = made(
+            self.site.api(f"{app.prefix}.owner").post(f"/listings/{ground.app}/publish", json=WHY), 200
+        )
         assert (shown["visible"], shown["certificate_status"]) == (True, "valid")
         assert ground.app in self.listed()
         return found
@@ -252,7 +254,7 @@ def test_the_scheduling_app_is_certified_in_minutes_without_a_person(story: Stor
     assert at(found, "certified") - at(found, "submitted") <= timedelta(minutes=10)
     assert {each["actor"] for each in found["history"][2:]} == {"system:system"}
     assert story.listed() == []
-    story.publish(ground)
+    story.publish(ROTA, ground)
     alone = problem(story.install(ground, "physician"), 422, "installation_invalid")
     assert codes(alone) == {"app": "agreements_missing"}
     story.agree(ground, ROTA.prefix, "business_associate")
@@ -295,7 +297,7 @@ def test_the_note_writer_is_rejected_fixes_one_thing_and_keeps_what_passed(story
     pass_lens(ground, second, "legal", "lena")
     ends = (ground.site.clock.now() + 90 * DAY).isoformat()
     assert made(decide(ground, second, expires_at=ends), 200)["state"] == "certified"
-    story.publish(ground)
+    story.publish(NOTES, ground)
 
 
 def test_the_population_service_takes_agreements_a_population_and_a_named_approver(story: Story) -> None:
@@ -307,7 +309,7 @@ def test_the_population_service_takes_agreements_a_population_and_a_named_approv
     pass_lens(ground, sent, "technical", "rita")
     pass_lens(ground, sent, "legal", "lena")
     made(decide(ground, sent), 200)
-    story.publish(ground)
+    story.publish(CENSUS, ground)
 
     story.agree(ground, CENSUS.prefix, "business_associate")
     alone = problem(story.install(ground), 422, "installation_invalid")
@@ -333,7 +335,7 @@ def test_a_certified_app_that_drifts_is_found_warned_and_stopped_by_the_ladder(s
     """C115, C220, C226: its redirect leads elsewhere, a contact does not answer any more, a scope is used by nobody."""
     ground = story.register(ROTA)
     story.submit(ROTA, ground)
-    app = story.publish(ground)
+    app = story.publish(ROTA, ground)
     story.agree(ground, ROTA.prefix, "business_associate")
     made(story.install(ground, "physician"))
     app.night()

@@ -22,6 +22,7 @@ from tests.flows.console_ground import Desk
 from tests.flows.control_site import problem
 from tests.flows.listing_ground import WHY, act, figure, follow, seen
 from tests.flows.review_world import World
+from tests.flows.rule_book_ground import put_in_force
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.jwks_host import Page
 
@@ -43,52 +44,52 @@ def certified(world: World, days: int) -> Certified:
     return found
 
 
-def test_who_certified_does_not_publish_and_hospitals_see_what_is_published(certified: Certified) -> None:
-    """C111: three decisions of three roles; a hospital's own approval is untouched by both."""
+def test_a_vendor_publishes_and_hospitals_see_what_is_published(certified: Certified) -> None:
+    """C111: certification, the vendor's wish and a hospital's own approval are three decisions; none touches another."""
     app = certified.ground.app
-    problem(act(certified, "rita", "publish"), 403, "not_permitted")
-    problem(act(certified, "acme.owner", "publish"), 403, "not_permitted")
-    problem(act(certified, "gina", "publish"), 403, "not_permitted")
+    for who in ("rita", "root", "gina", "acme.billing"):
+        problem(act(certified, who, "publish"), 403, "not_permitted")
     assert seen(certified) == []
     problem(certified.ground.site.api("gina").get(f"/listings/{app}"), 404, "listing_not_found")
 
-    done = made(act(certified, "root", "publish"), 200)
+    done = made(act(certified, "acme.owner", "publish"), 200)
 
     assert (done["visible"], done["certificate_status"], done["reason"]) == (True, "valid", WHY["reason"])
     assert seen(certified) == [app]
     assert made(certified.ground.site.api("gina").get(f"/listings/{app}"), 200)["label"] == "1"
-    problem(act(certified, "root", "publish"), 409, "already_published")
+    problem(act(certified, "acme.owner", "publish"), 409, "already_published")
     furnish_vendor(certified.ground.site, "Rival", "rival")
     assert seen(certified, "rival.owner") == []
+    problem(act(certified, "rival.owner", "publish"), 404, "app_not_found")
     problem(act(certified, "rival.owner", "unpublish"), 404, "app_not_found")
     problem(certified.ground.site.api("ann").get("/listings"), 403, "not_permitted")
 
-    made(act(certified, "acme.owner", "unpublish"), 200)
+    made(act(certified, "root", "unpublish"), 200)
     assert seen(certified) == []
     problem(act(certified, "sam", "unpublish"), 409, "not_published")
 
 
-def test_what_is_not_validly_certified_is_neither_published_nor_seen(certified: Certified) -> None:
+def test_what_is_not_validly_certified_or_of_a_closed_category_is_not_seen(certified: Certified) -> None:
     """C111, C113: a kill switch takes it from the list, and its release puts it back."""
-    made(act(certified, "root", "publish"), 200)
+    made(act(certified, "acme.owner", "publish"), 200)
     target = Target(TargetKind.VERSION, certified.ground.version)
     ends = certified.world.clock.now() + timedelta(hours=1)
     certified.ground.site.system(controls.engage, order=EngageOrder(target, Mode.FULL_STOP, "drift", ends))
     follow(certified)
     assert seen(certified) == []
-    made(act(certified, "root", "unpublish"), 200)
-    problem(act(certified, "root", "publish"), 403, "not_certified")
 
     certified.world.clock.advance(timedelta(hours=1))
     follow(certified)
-    made(act(certified, "root", "publish"), 200)
     assert seen(certified) == [certified.ground.app]
+
+    put_in_force(certified.ground.site, {"categories.scheduling.open": False})
+    assert seen(certified) == []
 
 
 def test_the_public_figure_counts_what_is_valid_and_has_nothing_overdue(certified: Certified) -> None:
     """K17, C226: a finding beyond its deadline hides the listing and lowers the figure; fixed, both are as before."""
     assert figure(certified) == (0, 0, None)
-    made(act(certified, "root", "publish"), 200)
+    made(act(certified, "acme.owner", "publish"), 200)
     assert figure(certified) == (1, 1, 100.0)
     certified.serve("/cb", Page(302, headers={"location": "https://elsewhere.example/cb"}))
     certified.night()
@@ -180,7 +181,7 @@ def test_in_its_grace_an_app_continues_where_it_is_installed_and_is_installed_no
     site.system(
         installations.install, order=InstallOrder(TenantId("general"), AppId(app), frozenset({"physician"}))
     )
-    act(certified, "root", "publish")
+    act(certified, "acme.owner", "publish")
     clock.advance(20 * DAY)
     follow(certified)
 
@@ -199,9 +200,6 @@ def test_in_its_grace_an_app_continues_where_it_is_installed_and_is_installed_no
     order = InstallOrder(TenantId("mercy"), AppId(app), frozenset({"physician"}))
     with pytest.raises(Invalid, match="certified"):
         site.system(installations.install, order=order)
-    act(certified, "root", "unpublish")
-    problem(act(certified, "root", "publish"), 403, "not_certified")
-
     certified.look()
     (found,) = [each for each in certified.findings() if each["rule"] == "certificate.in_force"]
     assert found["due_at"] == shown["grace_until"]
@@ -221,7 +219,7 @@ def test_a_listing_distinguishes_what_is_verified_from_what_its_vendor_says(cert
     """C229: as who sees the listing, and by its submission; nobody sees it before it is published."""
     site, app = certified.ground.site, certified.ground.app
     problem(site.api("gina").get(f"/listings/{app}/statements"), 404, "listing_not_found")
-    act(certified, "root", "publish")
+    act(certified, "acme.owner", "publish")
     figures = made(site.api("rita").get("/revalidation/figures", params={"days": 30}), 200)
     assert figures["currency"] == [{"tier": "low", "of": 1, "count": 1, "rows": []}]
     assert (figures["exceptions"]["open"], figures["exceptions"]["active_apps"]) == (0, 1)

@@ -64,7 +64,7 @@ def listing_statements(app_id: str, *, json_: bool) -> None:
 @click.option("--reason", required=True, help="Why; it stays on record.")
 @json_option
 def listing_publish(app_id: str, *, reason: str, json_: bool) -> None:
-    r"""Publish an app that has a valid certificate for production (platform administrators; reviewers certify and do not publish).
+    r"""Publish an app of yours: hospitals see it while it is validly certified for production and its category is open (owners and developers).
 
     \b
     Example:

@@ -24,10 +24,11 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A listing with its app's certificate."""
+    """A listing with its app's certificate, and whether the category of the app is open."""
 
     listing: Listing
     certificate: Certificate | None
+    in_open_category: bool
 
 
 class Standing(StrEnum):

@@ -14,16 +14,18 @@ from hilum.listings.models import Listed, Standing, Statement
 from hilum.review.models import LensReview, LensState, Result, Run
 
 
-def may_publish(actor: Actor) -> bool:
-    """Check whether an actor may publish apps: platform administrators, who cannot certify."""
-    return actor.kind is ActorKind.STAFF and StaffRole.PLATFORM_ADMIN in actor.roles
+def may_publish(actor: Actor, vendor: VendorId) -> bool:
+    """Check whether an actor may publish an app of a vendor: its owners and developers."""
+    return may_as_member(actor, vendor, VendorRight.APPS)
 
 
 def may_unpublish(actor: Actor, vendor: VendorId) -> bool:
-    """Check whether an actor may end a listing: those who publish, security, and the vendor's owners and developers."""
-    if actor.kind is ActorKind.STAFF and StaffRole.SECURITY in actor.roles:
-        return True
-    return may_publish(actor) or may_as_member(actor, vendor, VendorRight.APPS)
+    """Check whether an actor may end a listing: those who publish, platform administrators and security."""
+    is_staff = actor.kind is ActorKind.STAFF and bool(_ENDERS & actor.roles)
+    return is_staff or may_publish(actor, vendor)
+
+
+_ENDERS = frozenset({StaffRole.PLATFORM_ADMIN, StaffRole.SECURITY})
 
 
 def is_valid(certificate: Certificate | None) -> bool:
@@ -112,4 +114,5 @@ def _text(value: object) -> str:
 
 def is_visible(found: Listed) -> bool:
     """Check whether hospitals see a listing."""
-    return found.listing.published and not found.listing.hidden and is_valid(found.certificate)
+    wanted = found.listing.published and not found.listing.hidden
+    return wanted and is_valid(found.certificate) and found.in_open_category

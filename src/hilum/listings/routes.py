@@ -80,9 +80,9 @@ def api(kit: Kit) -> APIRouter:
         found = await run_read(kit, request, partial(service.statements, app_id=AppId(app)))
         return StatementsShown(app=app, statements=[StatementShown.model_validate(each) for each in found])
 
-    @router.post("/listings/{app}/publish", openapi_extra=audience("platform_admin"))
+    @router.post("/listings/{app}/publish", openapi_extra=audience("vendor_owner", "vendor_developer"))
     async def publish(request: Request, app: Id, body: Reasoned) -> ListingShown:
-        """Publish a certified app, with a reason: from then on hospitals see it."""
+        """Publish an app of yours, with a reason: hospitals see it while it is validly certified and its category is open."""
         verb = partial(service.publish, app_id=AppId(app), reason=body.reason)
         return _shown(await run_write(kit, request, verb))
 

@@ -13,27 +13,25 @@ from hilum.kernel.ids import AppId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.listings import policy, store
 from hilum.listings.models import Listed, Listing, Statement
+from hilum.policies import service as policies
 from hilum.registry import service as registry
 from hilum.registry.policy import may_read_catalogue, may_see_app, may_see_vendor, reason_fault
 from hilum.review import service as review
 
 
 def publish(ctx: Context, app_id: AppId, reason: str) -> Listed:
-    """Publish an app that has a valid certificate for production (C111). Raises NotFound, NotPermitted, Invalid, Conflict."""
+    """Publish an app as its vendor (C111): hospitals see it while it is validly certified. Raises NotFound, NotPermitted, Invalid, Conflict."""
     app = registry.get_app(ctx, app_id)
     event = Event("listings.listing.publish", app=app.id, facts={"reason": reason.strip()})
-    if not policy.may_publish(ctx.actor):
-        raise audit.refusal(ctx, event, "Only platform administrators publish apps.")
+    if not policy.may_publish(ctx.actor, app.vendor):
+        if not may_see_app(ctx.actor, app):
+            raise NotFound("app_not_found", "There is no such app.")
+        raise audit.refusal(ctx, event, "Only owners and developers of its vendor publish an app.")
     _require_reason(reason)
     held = store.find_listing(ctx.tx, app.id, lock=True)
     if held is not None and held.published:
         raise Conflict("already_published", "The app is already published.")
-    certificate = certificates.current_of(ctx, app.id)
-    if not policy.is_valid(certificate):
-        detail = "The app has no valid certificate for production. Have a version certified first."
-        raise audit.refusal(ctx, replace(event, reason="not_certified"), detail)
-    hidden = held is not None and held.hidden
-    made = Listing(
+    listing = Listing(
         app.id,
         app.vendor,
         app.name,
@@ -41,11 +39,11 @@ def publish(ctx: Context, app_id: AppId, reason: str) -> Listed:
         by=str(ctx.actor),
         at=ctx.now,
         reason=reason.strip(),
-        hidden=hidden,
+        hidden=held is not None and held.hidden,
     )
-    store.save_listing(ctx.tx, made)
+    store.save_listing(ctx.tx, listing)
     audit.record(ctx, event)
-    return Listed(made, certificate)
+    return _listed(ctx, listing)
 
 
 def unpublish(ctx: Context, app_id: AppId, reason: str) -> Listed:
@@ -63,7 +61,7 @@ def unpublish(ctx: Context, app_id: AppId, reason: str) -> Listed:
     after = replace(held, published=False, by=str(ctx.actor), at=ctx.now, reason=reason.strip())
     store.save_listing(ctx.tx, after)
     audit.record(ctx, event)
-    return Listed(after, certificates.current_of(ctx, app.id))
+    return _listed(ctx, after)
 
 
 def _require_reason(reason: str) -> None:
@@ -102,7 +100,9 @@ def list_listings(ctx: Context, page: PageQuery = FIRST_PAGE) -> tuple[list[List
     published = None if is_member or ctx.actor.is_platform else True
     found = store.list_listings(ctx.tx, page, vendor=vendor, published=published)
     current = certificates.current_of_all(ctx, [each.app for each in found])
-    listed = [Listed(each, current.get(each.app)) for each in found]
+    is_open = _open_categories(ctx)
+    apps = registry.read_apps(ctx, [each.app for each in found])
+    listed = [Listed(each, current.get(each.app), apps[each.app].category in is_open) for each in found]
     following = found[-1].app if len(found) == page.limit else ""
     return [each for each in listed if published is None or policy.is_visible(each)], following
 
@@ -111,7 +111,7 @@ def view(ctx: Context, app_id: AppId) -> Listed:
     """Get the listing of an app. Raises NotFound (also where a hospital does not see it)."""
     listing = store.find_listing(ctx.tx, app_id)
     if listing is not None:
-        found = Listed(listing, certificates.current_of(ctx, listing.app))
+        found = _listed(ctx, listing)
         if ctx.actor.is_platform or may_see_vendor(ctx.actor, listing.vendor):
             return found
         if may_read_catalogue(ctx.actor) and policy.is_visible(found):
@@ -146,9 +146,18 @@ def statements(ctx: Context, app_id: AppId) -> tuple[Statement, ...]:
 def is_published(ctx: Context, app_id: AppId) -> bool:
     """Check whether an app is published now, and shown; without a permission check."""
     listing = store.find_listing(ctx.tx, app_id)
-    return listing is not None and policy.is_visible(
-        Listed(listing, certificates.current_of(ctx, listing.app))
-    )
+    return listing is not None and policy.is_visible(_listed(ctx, listing))
+
+
+def _listed(ctx: Context, listing: Listing) -> Listed:
+    category = registry.get_app(ctx.as_actor(SYSTEM), listing.app).category
+    certificate = certificates.current_of(ctx, listing.app)
+    return Listed(listing, certificate, category in _open_categories(ctx))
+
+
+def _open_categories(ctx: Context) -> set[str]:
+    book = policies.current(ctx.as_actor(SYSTEM)).everywhere
+    return {name for name, category in book.categories.items() if category.open}
 
 
 def published(ctx: Context) -> set[AppId]:
