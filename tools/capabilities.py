@@ -110,7 +110,7 @@ PROMISES = {
     113: "A certificate is a signed document that anybody verifies offline, with a status list and a badge that follow the live state within a minute",
     115: "Each night every certified app is looked at again: addresses, TLS, keys, pages, records, contacts and whether mail reaches them, use of scopes; each failure is a finding with a deadline by severity",
     114: "Certificates end by their tier; reminders go 90, 60, 30 and 7 days before and at the end, to hospitals from 30 days on; after it an app goes on for a grace where it is installed",
-    225: "Reminders of the end of a certificate are sent once each, however often the jobs run; the formula of an early review is public, its figures are shown to the vendor, and a review costs nothing",
+    225: "Reminders of the end of a certificate are sent once each, however often the jobs run; a review costs nothing",
     226: "An overdue finding hides the listing and stops new launches by itself, and a fixed one lets go by itself",
     120: "One command, offline, makes three hospitals, their people and 120 reproducible synthetic patients",
     121: "A sandbox runs the code, rule book and default limits of production: every place where it differs is listed with its reason, and one that is new fails a test",

@@ -130,7 +130,6 @@ NO_LISTS = {
     "/api/v1/monitoring": "one run",
     "/api/v1/revalidation/figures": "figures, with at most a hundred rows of each",
     "/api/v1/revalidation/apps/{app}/service": "three criteria at most",
-    "/api/v1/revalidation/apps/{app}/early-review": "one judgement, with at most four reasons",
     "/api/v1/listings/{app}/statements": "of one version, bounded by its rules, lenses and fields",
     "/api/v1/lookups": "ten at most",
     "/api/v1/defects": "listed in test_defects",

@@ -340,32 +340,22 @@ def test_what_is_certified_no_more_is_let_go(certified: Certified) -> None:
     problem(asked, 409, "not_certified")
 
 
-def test_a_grave_finding_that_is_late_has_reviewers_look_early_by_the_published_formula(
-    certified: Certified,
-) -> None:
-    """C225: the vendor sees the figures of its app, everybody the formula, and once it is fixed nobody need look."""
+def test_reviewers_look_again_while_a_grave_finding_is_late(certified: Certified) -> None:
+    """C225: and once it is fixed nobody need look."""
     certified.keep_proofs()
     site, app = certified.ground.site, certified.ground.app
-    path = f"/revalidation/apps/{app}/early-review"
 
-    def early() -> tuple[bool, list[str]]:
-        found = made(site.api("acme.developer").get(path), 200)
-        return found["due"], found["triggers"]
+    def asked() -> list[tuple[str, str]]:
+        found = made(site.api("rita").get("/delta-reviews"), 200)["items"]
+        return [(each["app"], each["source"]) for each in found]
 
     certified.serve("/cb", Page(302, headers={"location": "https://elsewhere.example/cb"}))
     certified.night()
-    assert early() == (False, [])
+    assert asked() == []
     certified.world.clock.advance(6 * DAY)
     certified.night()
 
-    assert early() == (True, ["grave_finding_overdue"])
-    (asked,) = made(site.api("rita").get("/delta-reviews"), 200)["items"]
-    assert (asked["app"], asked["source"]) == (app, "findings")
-    page = site.browser().get("/trust").text
-    assert "critical or high severity was not fixed before its deadline" in page
-    furnish_vendor(site, "Rival", "rival")
-    problem(site.api("rival.developer").get(path), 404, "app_not_found")
+    assert asked() == [(app, "findings")]
     certified.serve("/cb", OK)
     certified.night()
-    assert early() == (False, [])
-    assert made(site.api("rita").get("/delta-reviews"), 200)["items"] == []
+    assert asked() == []

@@ -94,19 +94,6 @@ def finding_ladder(app: str, *, json_: bool) -> None:
         show(api.every("/revalidation/apps"), ("app", "rung", "due", "looked_at"), json_=json_)
 
 
-@finding.command("early")
-@app_argument
-@json_option
-def finding_early(app_id: str, *, json_: bool) -> None:
-    r"""Show whether an app must be reviewed before its certificate ends, by the published formula, with its inputs.
-
-    \b
-    Example:
-      hilum finding early Rota
-    """
-    show_one(api.call("GET", f"/revalidation/apps/{api.segment(app_id)}/early-review"), json_=json_)
-
-
 @finding.command("service")
 @app_argument
 @json_option

@@ -25,7 +25,6 @@ from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Invalid
 from hilum.policies import service as policies
 from hilum.policies.models import ANY, TIERS, Book, Cell, Tier, TierRule
-from hilum.revalidation.policy import FORMULA as EARLY_FORMULA
 from hilum.review import service as review
 from hilum.web import forms
 from hilum.web.kit import Kit, trace_of
@@ -184,7 +183,6 @@ def _facts(ctx: Context) -> Mapping[str, Any]:
         "figures": clocks.figures(figures),
         "figures_at": made_at,
         "packs": [words.pack_shown(each) for each in policies.view_packs(reading, number)],
-        "early": list(EARLY_FORMULA.values()),
         "leakage": defects.view_figures(reading),
         **method_of(book),
     }

@@ -71,11 +71,6 @@ def note_finding_reviews(
     return _note_found(ctx, of, needed, ReviewSource.FINDINGS)
 
 
-def open_reviews_of(ctx: Context, app: AppId) -> list[DeltaReview]:
-    """List the open reviews of an app, for the platform itself."""
-    return store.read_open_reviews(ctx.tx, [app])
-
-
 def _note_found(
     ctx: Context, of: Collection[AppId], needed: Iterable[UseExcess], source: ReviewSource
 ) -> list[DeltaReview]:

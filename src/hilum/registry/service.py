@@ -32,7 +32,6 @@ from hilum.registry.delta_reviews import (
     note_finding_reviews,
     note_next_reviews,
     note_use_reviews,
-    open_reviews_of,
 )
 from hilum.registry.grace import grace_of
 from hilum.registry.held import (
@@ -126,7 +125,6 @@ __all__ = [
     "note_finding_reviews",
     "note_next_reviews",
     "note_use_reviews",
-    "open_reviews_of",
     "raise_tier",
     "read_calls",
     "read_certified",

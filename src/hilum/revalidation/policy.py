@@ -15,7 +15,6 @@ from hilum.policies.policy import cell_of, criteria_of, strictest_criteria
 from hilum.registry.models import Certification
 from hilum.registry.policy import may_register, may_see_vendor
 from hilum.revalidation.drift import concern_of
-from hilum.revalidation.early_models import FORMULA, MANY_FINDINGS, EarlyInputs, Trigger
 from hilum.revalidation.models import (
     FINDINGS_BOUND,
     LISTED_BOUND,
@@ -34,7 +33,6 @@ from hilum.revalidation.models import (
 from hilum.review.models import Check, Kind, Result
 from hilum.review.policy import may_decide, may_submit
 
-__all__ = ["FORMULA"]
 SEVERITIES: Mapping[str, Severity] = MappingProxyType(
     {
         # Somebody else may receive what is meant for the app.
@@ -263,30 +261,14 @@ def _ladder(book: Book, category: str, tier: Tier) -> tuple[Rung, int, int]:
     return found.automatic, found.suspend_days, found.withdraw_days
 
 
-# --- early review ------------------------------------------------------------------------------------------------------------
+# --- a review of what was certified ----------------------------------------------------------------------------------------------
 
-GRAVE = frozenset({Severity.CRITICAL, Severity.HIGH})
-BY_FINDINGS = frozenset({Trigger.OVERDUE, Trigger.MANY})
-"""The triggers that depend on findings alone."""
+_GRAVE = frozenset({Severity.CRITICAL, Severity.HIGH})
 
 
-def early_inputs(
-    findings: Iterable[Finding], *, recent: int, tier_risen: bool, use_beyond: bool, now: datetime
-) -> EarlyInputs:
-    """Return the inputs of the decision about an early review."""
-    overdue = sum(each.severity in GRAVE and each.is_overdue(now) for each in findings)
-    return EarlyInputs(tier_risen, use_beyond, overdue, recent)
-
-
-def early_triggers(found: EarlyInputs) -> tuple[Trigger, ...]:
-    """Return why an app must be reviewed before its certificate ends; empty if it need not. The published formula (C225)."""
-    holds = {
-        Trigger.TIER: found.tier_risen,
-        Trigger.USE: found.use_beyond,
-        Trigger.OVERDUE: found.grave_overdue > 0,
-        Trigger.MANY: found.recent >= MANY_FINDINGS,
-    }
-    return tuple(each for each in Trigger if holds[each])
+def needs_review(findings: Iterable[Finding], now: datetime) -> bool:
+    """Check whether findings require a review before the certificate ends: one of high or critical severity is past its deadline (C225)."""
+    return any(each.severity in _GRAVE and each.is_overdue(now) for each in findings)
 
 
 # --- the ladder --------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """API routes of findings and of the round."""
 
-from dataclasses import asdict
 from datetime import date, datetime
 from functools import partial
 from typing import Annotated
@@ -12,7 +11,6 @@ from starlette.requests import Request
 from hilum.kernel.ids import AppId, TenantId
 from hilum.revalidation import service
 from hilum.revalidation.drifting import Use
-from hilum.revalidation.early_models import FORMULA, EarlyReview
 from hilum.revalidation.models import SORTS, Criterion, Finding, Ladder, Round, Severity, State
 from hilum.web.api import (
     Id,
@@ -70,19 +68,6 @@ class LadderShown(Shown):
     due: str
     looked_at: datetime | None
     asked_at: datetime | None
-
-
-class EarlyShown(Shown):
-    """``due``: a reviewer must review the app before the certificate ends, since one of ``triggers`` applies. ``formula``: each trigger in words."""
-
-    app: str
-    due: bool
-    triggers: list[str]
-    tier_risen: bool
-    use_beyond: bool
-    grave_overdue: int
-    recent: int
-    formula: dict[str, str]
 
 
 class FiguresQuery(Strict):
@@ -258,18 +243,6 @@ def _judgements(router: APIRouter, kit: Kit) -> None:
         """Show how many published apps are current, by tier (K17), how many exceptions are open (K14), over-request (K5), and how hard it is to begin (K11), with the rows behind them."""
         found = await run_read(kit, request, partial(service.view_figures, days=query.days))
         return FiguresShown.model_validate(found)
-
-    @router.get("/revalidation/apps/{app}/early-review", openapi_extra=READERS)
-    async def get_early(request: Request, app: Id) -> EarlyShown:
-        """Show whether an app must be reviewed before its certificate ends, by the published formula, with its inputs."""
-        found: EarlyReview = await run_read(kit, request, partial(service.view_early, app_id=AppId(app)))
-        return EarlyShown(
-            app=app,
-            due=bool(found.triggers),
-            triggers=[each.value for each in found.triggers],
-            **asdict(found.inputs),
-            formula={trigger.value: sentence for trigger, sentence in FORMULA.items()},
-        )
 
 
 def _service(router: APIRouter, kit: Kit, use: Use) -> None:

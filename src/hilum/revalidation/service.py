@@ -26,7 +26,7 @@ from hilum.notices.models import EventKind, Mail, MailKind, VendorEvent
 from hilum.policies import service as policies
 from hilum.policies.models import Book
 from hilum.registry import service as registry
-from hilum.registry.models import App, AppState, Certification, Environment
+from hilum.registry.models import App, AppState, Certification, Environment, UseExcess
 from hilum.revalidation import policy, serving, store, use_store
 from hilum.revalidation.drifting import (
     Permits,
@@ -36,7 +36,6 @@ from hilum.revalidation.drifting import (
     remember_places,
     units_used,
 )
-from hilum.revalidation.early import close_early, note_early, view_early
 from hilum.revalidation.figuring import view_beginnings, view_figures
 from hilum.revalidation.models import (
     ASK_AGAIN,
@@ -61,7 +60,7 @@ from hilum.revalidation.serviced import Totals, has_public_client, measured
 from hilum.review import service as review
 from hilum.review.models import Look
 
-__all__ = ["Permits", "Totals", "Use", "list_seen_at", "view_beginnings", "view_early", "view_figures"]
+__all__ = ["Permits", "Totals", "Use", "list_seen_at", "view_beginnings", "view_figures"]
 REASON = "Findings about this app were not fixed in time: hilum finding list"
 _MAILS = {
     Rung.NOTIFY: MailKind.FINDINGS_OPENED,
@@ -72,6 +71,8 @@ _MAILS = {
 
 
 # --- the round ---------------------------------------------------------------------------------------------------------------
+
+_OVERDUE = "A finding of critical or high severity was not fixed before its deadline."
 
 
 def begin_round(ctx: Context) -> Round:
@@ -210,7 +211,7 @@ def finish(ctx: Context, subject: Subject, looks: Sequence[Look]) -> bool:
             tier = certification.tier
             use_store.save_use(ctx.tx, app.id, "" if tier is None else tier.value, subject.units, ctx.now)
         climb(ctx, app, certification, limits, found)
-        note_early(ctx, certification, found)
+        _note_review(ctx, certification, found)
     ladder = store.lock_ladder(ctx.tx, subject.app)
     store.save_ladder(ctx.tx, replace(ladder, looked_at=ctx.now))
     return True
@@ -288,12 +289,20 @@ def _record(ctx: Context, action: str, found: Finding) -> None:
     audit.record(ctx, Event(action, app=found.app, facts=facts))
 
 
+def _note_review(ctx: Context, certification: Certification, findings: Sequence[Finding]) -> None:
+    """Open a review of what was certified if its findings require one, and close it once they do not."""
+    needed, tier = [], certification.tier
+    if tier is not None and policy.needs_review(findings, ctx.now):
+        needed = [UseExcess(certification.app, certification.version, certification.id, tier, tier, _OVERDUE)]
+    registry.note_finding_reviews(ctx, [certification.app], needed)
+
+
 def _close_all(ctx: Context, app: AppId) -> None:
     """Close everything about an app that is no longer certified, and undo what the ladder did."""
     held = store.open_findings(ctx.tx, app)
     closed = (replace(each, state=State.CLOSED, closed_at=ctx.now) for each in held)
     _keep(ctx, Followed(closed=tuple(closed)))
-    close_early(ctx, app)
+    registry.note_finding_reviews(ctx, [app], ())
     ladder = store.lock_ladder(ctx.tx, app)
     if ladder.due is not Rung.NONE or ladder.rung is not Rung.NONE:
         after = _moved(ctx, registry.get_app(ctx, app), None, ladder, to=Rung.NONE, due=Rung.NONE)

@@ -19,7 +19,6 @@ from sqlalchemy import (
     Table,
     Text,
     delete,
-    func,
     select,
     text,
 )
@@ -184,12 +183,6 @@ def apps_overdue(tx: Connection, now: datetime) -> set[AppId]:
     """Return the apps that have an overdue finding."""
     query = select(findings.c.app).where(findings.c.state == State.OPEN.value, findings.c.due_at <= now)
     return {AppId(row.app) for row in tx.execute(query.distinct())}
-
-
-def count_opened(tx: Connection, app: AppId, since: datetime) -> int:
-    """Count an app's findings that were opened since a moment, fixed or not."""
-    mine = findings.c.app == app, findings.c.state != State.SUSPECTED.value, findings.c.opened_at >= since
-    return int(tx.execute(select(func.count()).select_from(findings).where(*mine)).scalar_one())
 
 
 def apps_not_looked_at(tx: Connection, since: datetime, after: str, limit: int) -> list[AppId]:

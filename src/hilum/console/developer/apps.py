@@ -33,8 +33,6 @@ from hilum.policies.models import NOT_DECLARED, Autonomy, Book, Population
 from hilum.policies.policy import POPULATIONS
 from hilum.registry import service as registry
 from hilum.registry.models import AiUse, App, AppsQuery, AppVersion, NewApp, NewVersion
-from hilum.revalidation import service as revalidation
-from hilum.revalidation.policy import FORMULA as EARLY_FORMULA
 from hilum.web.branding import app_logo
 from hilum.web.forms import Form
 
@@ -191,8 +189,6 @@ def _overview(ctx: Context, visit: Visit) -> tuple[App, Any, dict[str, Any]]:
             "hospitals": found.hospitals,
             "logo": app_logo(visit.kit.urls, app.id, app.logo),
             "happened": _happened(ctx, app, found),
-            "early": revalidation.view_early(ctx, app.id) if found.certifications else None,
-            "formula": EARLY_FORMULA,
             "criterion_words": words.CRITERIA,
             "alerts": alerts.of_app(ctx, app.id),
         },
