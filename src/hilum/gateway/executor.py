@@ -3,7 +3,6 @@
 from collections.abc import Awaitable
 
 from hilum.gateway.binaries import Binaries
-from hilum.gateway.kept_answers import find_answer, keep_answer
 from hilum.gateway.pagelinks import PageLinks
 from hilum.gateway.rendering import Answer, not_found, version_headers
 from hilum.gateway.response_filter import UNJUDGEABLE
@@ -26,15 +25,6 @@ class Executor:
         self._searcher = Searcher(self._transport, links)
         self._binaries = Binaries(self._transport, self._searcher)
         self._writer = Writer(self._transport)
-
-    def find_answer(self, task: UpstreamTask) -> Answer | None:
-        """Return the answer that the same permit gave before to a read of a record that has not changed since; None: ``execute`` it. Raises Refusal."""
-        request = task.permit.request
-        if not task.permit.is_kept or request.interaction is not Interaction.READ or request.type == "Binary":
-            return None
-        response = self._transport.read_inline(task, f"{request.type}/{request.id}")
-        # By the permit as it was confirmed for this.
-        return None if response is None else find_answer(task.permit, response)
 
     def execute(self, task: UpstreamTask) -> Awaitable[Answer]:
         """Execute a permitted request. Raises Refusal."""
@@ -59,28 +49,18 @@ class Executor:
         raise Refusal(Deny(Reason.REQUEST_UNSUPPORTED, "This interaction is not supported here."))
 
     async def _read(self, task: UpstreamTask, name: str) -> Answer:
-        """Return the current version of a record. What the same permit has shown, and has come again in the same bytes, is not judged again."""
-        response = self._transport.read_inline(task, name)
-        if response is None and task.permit.is_kept:
-            response = await self._transport.read(task, name)
-            if kept := find_answer(task.permit, response):
-                return kept
-        stored = await self._transport.judged(task, name, response)
-        answer = _shown(task, stored)
-        # Of a permit that is not kept no answer would be found again.
-        if task.permit.is_kept and response is not None and stored is not None:
-            keep_answer(task.permit, response, answer)
-        return answer
+        """Return the current version of a record."""
+        return _shown(task, await self._transport.judged(task, name))
 
     async def _vread(self, task: UpstreamTask) -> Answer:
         """Return a version, if both it and the current version of the record are within reach."""
         request = task.permit.request
         name = f"{request.type}/{request.id}"
-        stored = await self._transport.judged(task, f"{name}/_history/{request.version}", None)
+        stored = await self._transport.judged(task, f"{name}/_history/{request.version}")
         if stored is None:
             return not_found(task.incoming.request_id)
         # A label on the current version, or another patient in it, counts for earlier versions too.
-        current = await self._transport.judged(task, name, self._transport.read_inline(task, name))
+        current = await self._transport.judged(task, name)
         return not_found(task.incoming.request_id) if current is None else _shown(task, stored)
 
 

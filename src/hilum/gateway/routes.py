@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from hilum.gateway.batches import Batches, entries_of
-from hilum.gateway.heads import UNREAD, WITH_BODY, Head, Heads
+from hilum.gateway.heads import UNREAD, WITH_BODY, Head, read_head
 from hilum.gateway.models import BEARER_BOUND, GatewayRequest
 from hilum.gateway.records import as_recorded
 from hilum.gateway.rendering import Answer, failure, not_found, refusal_of, sent_headers
@@ -39,9 +39,9 @@ _log = logs.get("gateway")
 
 @dataclass(slots=True)
 class _Headers:
-    """The headers that have a meaning here. ``meant``: names and values of those of ``HEADERS``, one after the other."""
+    """The headers that have a meaning here. ``meant``: those of ``HEADERS``, by name."""
 
-    meant: list[str]
+    meant: dict[str, str]
     authorization: bytes | None = None
     origin: bytes = b""
     proof: str = ""
@@ -58,7 +58,6 @@ class Gateway:
         """``refusal_delay`` is shared with the rest of the site: a source's refusals are counted together."""
         self._enforcer, self._batches = enforcer, batches
         self._refusal_delay = refusal_delay or RefusalDelay()
-        self._heads = Heads()
         self._parser = ThreadPoolExecutor(1, thread_name_prefix="parser")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,7 +101,7 @@ class Gateway:
         # The raw path: an encoded slash must stay within its segment.
         raw: bytes = scope.get("raw_path") or scope["path"].encode()
         headers = _read_headers(scope["headers"])
-        head = self._heads.read(scope["method"], raw, scope.get("query_string", b""), headers.meant)
+        head = read_head(scope["method"], raw, scope.get("query_string", b""), headers.meant)
         # A preflight carries no token (Fetch standard), so it is answered for every installed app's origin.
         if head.method == "OPTIONS":
             return self._preflight(head), headers.origin
@@ -125,7 +124,7 @@ class Gateway:
         if incoming.bearer is None or headers.is_ambiguous:
             return self._enforcer.answer(incoming), headers.origin
         if head.method not in WITH_BODY:
-            incoming.request, incoming.is_repeated = head.request, head.is_kept
+            incoming.request = head.request
             return self._enforcer.answer(incoming), headers.origin
         return self._with_body(incoming, receive, head), headers.origin
 
@@ -180,12 +179,12 @@ class Gateway:
 
 def _read_headers(raw: list[tuple[bytes, bytes]]) -> _Headers:
     """Read the headers that have a meaning here."""
-    headers = _Headers([])
+    headers = _Headers({})
     for name, value in raw:
         if name in _MEANT:
             meant = _MEANT[name]
-            headers.is_ambiguous = headers.is_ambiguous or meant in headers.meant[::2]
-            headers.meant += (meant, value.decode("latin-1").strip())
+            headers.is_ambiguous = headers.is_ambiguous or meant in headers.meant
+            headers.meant[meant] = value.decode("latin-1").strip()
         elif name == b"authorization":
             # The first names whom the record of the refusal is about.
             headers.is_ambiguous = headers.is_ambiguous or headers.authorization is not None

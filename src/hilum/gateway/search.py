@@ -226,12 +226,7 @@ class Searcher:
         if len(query) > _QUERY_INLINE and path:
             headers = (*_SEARCH_HEADERS, ("content-type", "application/x-www-form-urlencoded"))
             outgoing = UpstreamRequest("POST", f"{path}/_search", headers, query.encode())
-        # What is kept counts for searches that an app asks for. Which of the searches for a referrer are kept
-        # depends on whether the Binary is there, and without their cost that would show (security decision 12).
-        kept = not outgoing.body and task.permit.request.type != "Binary"
-        response = self._transport.read_inline(task, target) if kept else None
-        if response is None:
-            response = await self._transport.send(task, outgoing)
+        response = await self._transport.send(task, outgoing)
         if response.status in {400, 422}:
             code, _ = disclosable_issue(response.body)
             sentence = f"The FHIR server refuses this search ({code}); check its parameters and their values."

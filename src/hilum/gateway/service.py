@@ -25,6 +25,7 @@ from hilum.gateway import policy
 from hilum.gateway.capability_statement import public_statement
 from hilum.gateway.deps import GatewayDeps
 from hilum.gateway.executor import Executor
+from hilum.gateway.grants import compiled_grant, quota_of
 from hilum.gateway.models import PERSON_QUOTA, GatewayRequest, Snapshot
 from hilum.gateway.pagelinks import PageLinks
 from hilum.gateway.records import record_of
@@ -97,7 +98,7 @@ class Enforcer:
         if isinstance(decision, Deny):
             return await self._refuse(incoming, snapshot, decision), None
         assert snapshot is not None, "nothing is permitted without a snapshot"
-        addresses = self._addresses_of(decision.entitled.tenant)
+        addresses = self._addresses_of(decision.tenant)
         task = UpstreamTask(deps, incoming, snapshot, decision, addresses)
         if not decision.request.is_write:
             return await self._carry_out(task), task
@@ -110,7 +111,7 @@ class Enforcer:
     async def _carry_out(self, task: UpstreamTask) -> Answer:
         """Execute a permitted request, record how it ended, and check that it is still permitted."""
         # Before the FHIR server is asked for anything, its CapabilityStatement included.
-        spent = self._spend(task.incoming, task.token, task.permit.entitled.quota)
+        spent = self._spend(task.incoming, task.token, task.permit.quota)
         try:
             if not spent.allowed:
                 raise Refusal(
@@ -118,7 +119,7 @@ class Enforcer:
                 )
             if task.permit.asks_capabilities:
                 task.capabilities = await self._capabilities(task.addresses.tenant)
-            answer = self._executor.find_answer(task) or await self._executor.execute(task)
+            answer = await self._executor.execute(task)
         except Refusal as refused:
             answer = self._refusal_answer(task, refused)
         answer.rates = rate_headers(spent)
@@ -129,7 +130,7 @@ class Enforcer:
     def _refusal_answer(self, task: UpstreamTask, refused: Refusal) -> Answer:
         request_id = task.incoming.request_id
         if refused.deny.reason is Reason.TRAFFIC_SHED:
-            metrics.TRAFFIC_SHED.add(task.permit.entitled.traffic)
+            metrics.TRAFFIC_SHED.add(task.permit.grant.traffic)
         deny = _done_but_refused(refused.deny, request_id) if task.effect is Effect.DONE else refused.deny
         answer = refusal(deny, request_id, retry_after_s=refused.retry_after_s)
         if refused.resource:
@@ -233,7 +234,11 @@ class Enforcer:
         is_authenticated = False
         rates: Headers = ()
         if isinstance(token, AccessToken) and snapshot is not None:
-            spent = self._spend(incoming, token, policy.quota_of(token, snapshot, incoming.at))
+            spent = self._spend(
+                incoming,
+                token,
+                quota_of(compiled_grant(token, incoming.purpose, snapshot, incoming.at), snapshot),
+            )
             is_authenticated, rates = True, rate_headers(spent)
         answer = refusal_of(incoming.request, deny, incoming.request_id)
         answer.status, answer.rates = status or answer.status, rates
@@ -332,7 +337,7 @@ class Enforcer:
 
 def _complete(task: UpstreamTask, answer: Answer) -> Answer:
     """Add who may read an answer, and which write it settles."""
-    answer.origins = task.permit.entitled.origins
+    answer.origins = task.permit.grant.origins
     if task.intended and answer.is_definite:
         answer.settles = (task.incoming.request_id,)
     return answer

@@ -166,7 +166,7 @@ class UpstreamTask:
     def reaches_one(self) -> bool:
         """Whether every rule of the grant that an answer is judged by is about the one patient in context."""
         plan = self.permit.plan
-        return (plan is None or not plan.included) and self.permit.entitled.is_of_one
+        return (plan is None or not plan.included) and self.permit.reach.is_of_one
 
     def record(self, answer: Answer) -> Access:
         """Return the audit record of this request with this answer."""

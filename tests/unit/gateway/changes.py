@@ -135,7 +135,7 @@ TOKENS = [
     HELD,
     # The same row, read once more.
     replace(HELD),
-    # Another one with the same hash: what was kept for the first is none of its.
+    # Another one with the same hash: what was kept for the first is not for it.
     replace(HELD, scopes=("patient/Observation.r",)),
     replace(HELD, hash=b"o" * 32, scopes=("openid", "fhirUser", "patient/*.rs")),
     replace(HELD, hash=b"n" * 32, role="nurse", launch_moved=True),
