@@ -4,7 +4,7 @@ from collections.abc import Awaitable
 
 from hilum.gateway.binaries import Binaries
 from hilum.gateway.pagelinks import PageLinks
-from hilum.gateway.rendering import Answer, not_found, version_headers
+from hilum.gateway.rendering import RequestOutcome, absent, version_headers
 from hilum.gateway.response_filter import UNJUDGEABLE
 from hilum.gateway.search import Searcher
 from hilum.gateway.transport import FetchedResource, Transport, loads
@@ -26,7 +26,7 @@ class Executor:
         self._binaries = Binaries(self._transport, self._searcher)
         self._writer = Writer(self._transport)
 
-    def execute(self, task: UpstreamTask) -> Awaitable[Answer]:
+    def execute(self, task: UpstreamTask) -> Awaitable[RequestOutcome]:
         """Execute a permitted request. Raises Refusal."""
         request = task.permit.request
         match request.interaction:
@@ -48,36 +48,36 @@ class Executor:
                 return self._writer.delete(task)
         raise Refusal(Deny(Reason.REQUEST_UNSUPPORTED, "This interaction is not supported here."))
 
-    async def _read(self, task: UpstreamTask, name: str) -> Answer:
+    async def _read(self, task: UpstreamTask, name: str) -> RequestOutcome:
         """Return the current version of a record."""
         return _shown(task, await self._transport.judged(task, name))
 
-    async def _vread(self, task: UpstreamTask) -> Answer:
+    async def _vread(self, task: UpstreamTask) -> RequestOutcome:
         """Return a version, if both it and the current version of the record are within reach."""
         request = task.permit.request
         name = f"{request.type}/{request.id}"
         stored = await self._transport.judged(task, f"{name}/_history/{request.version}")
         if stored is None:
-            return not_found(task.incoming.request_id)
+            return absent()
         # A label on the current version, or another patient in it, counts for earlier versions too.
         current = await self._transport.judged(task, name)
-        return not_found(task.incoming.request_id) if current is None else _shown(task, stored)
+        return absent() if current is None else _shown(task, stored)
 
 
-def _shown(task: UpstreamTask, stored: FetchedResource | None) -> Answer:
+def _shown(task: UpstreamTask, stored: FetchedResource | None) -> RequestOutcome:
     """Build the answer for one record, or the 404. If-None-Match is compared only after the record was judged."""
     if stored is None:
-        return not_found(task.incoming.request_id)
+        return absent()
     request = task.permit.request
     headers = version_headers(stored.etag, stored.modified)
     patient, found = task.shown((stored.record.resource,))
     # A 304 for a record out of reach would confirm its version (ADR 13).
     if request.if_none_match and matches_condition(request.if_none_match, stored.etag):
-        return Answer(304, b"", headers, patient=patient, returned=1 if found else 0, found=found)
+        return RequestOutcome(304, b"", headers, patient=patient, returned=1 if found else 0, found=found)
     # JSON with a name twice: the last one was judged, and an app's parser may take the first.
     if not stored.has_unique_names:
         raise Refusal(UNJUDGEABLE)
     body = stored.body if request.shape is PLAIN else dump(loads(stored.body), request.shape)
     opened = task.opened((stored.record.resource,))
     returned = 1 if found else 0
-    return Answer(200, body, headers, patient=patient, returned=returned, found=found, opened=opened)
+    return RequestOutcome(200, body, headers, patient=patient, returned=returned, found=found, opened=opened)

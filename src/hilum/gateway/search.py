@@ -17,7 +17,7 @@ from hilum.gateway.models import (
     SearchPlan,
 )
 from hilum.gateway.pagelinks import PageLinks
-from hilum.gateway.rendering import Answer
+from hilum.gateway.rendering import RequestOutcome
 from hilum.gateway.resource_access import NO_EVIDENCE, judge_resource
 from hilum.gateway.response_filter import (
     UNJUDGEABLE,
@@ -105,7 +105,7 @@ class Searcher:
     def __init__(self, transport: Transport, links: PageLinks) -> None:
         self._transport, self._links = transport, links
 
-    async def search(self, task: UpstreamTask) -> Answer:
+    async def search(self, task: UpstreamTask) -> RequestOutcome:
         plan = task.permit.plan
         assert plan is not None, "a permitted search has a plan"
         if task.capabilities is not None and (
@@ -140,7 +140,7 @@ class Searcher:
         if glass := task.permit.access.glass:
             bundle["entry"] = [*bundle.get("entry", ()), _stays_closed(glass)]
         body = dump(bundle, task.permit.request.shape)
-        return Answer(
+        return RequestOutcome(
             200,
             body,
             patient=patient,
@@ -150,11 +150,11 @@ class Searcher:
             opened=opened,
         )
 
-    async def _counted(self, task: UpstreamTask, plan: SearchPlan) -> Answer:
+    async def _counted(self, task: UpstreamTask, plan: SearchPlan) -> RequestOutcome:
         bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset"}
         bundle["total"] = await self._count(task, plan)
         bundle["link"] = self._linked(task, plan, None)
-        return Answer(200, dump(bundle, task.permit.request.shape), patient=task.permit.patient)
+        return RequestOutcome(200, dump(bundle, task.permit.request.shape), patient=task.permit.patient)
 
     async def _count(self, task: UpstreamTask, plan: SearchPlan) -> int:
         """Count what may be seen: by the server if its number discloses nothing beyond the grant, else by judging every match.
