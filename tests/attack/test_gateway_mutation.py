@@ -19,7 +19,7 @@ import pytest
 
 from hilum.gateway import (
     access_scope,
-    entitlements,
+    grants,
     policy,
     query_rewrite,
     resource_access,
@@ -32,7 +32,7 @@ from tests.unit.standards_fhir_requests import test_matching, test_visibility
 
 MUTATED: tuple[ModuleType, ...] = (
     policy,
-    entitlements,
+    grants,
     resource_access,
     response_filter,
     access_scope,
@@ -53,16 +53,6 @@ TABLES: tuple[ModuleType, ...] = (
 )
 
 EQUIVALENT = {
-    (
-        "policy",
-        "decide",
-        "repeats_itself and (kept := repeats.kept.find(incoming, snapshot, now))",
-    ),
-    (
-        "policy",
-        "_judge_by",
-        "is_keepable and (kept := permits.kept.find(entitled, request, incoming.bases))",
-    ),
     ("policy", "_scope_stops", "not snapshot.earlier"),
     ("policy", "sunset_notice", "not book.notices"),
     ("policy", "size_fault", "not request.raw"),
@@ -130,6 +120,7 @@ def real(module: ModuleType, name: str) -> FunctionType:
 
 def forget() -> None:
     """Clear every cache that may hold what the real function said."""
+    grants.kept.clear()
     # Compiled scopes hold the tests that `matching` builds.
     for module in (*MUTATED, scopes):
         for value in vars(module).values():

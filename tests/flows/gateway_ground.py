@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import orjson
 
-from hilum.app.embedded_servers import inline_reader
 from hilum.audit import live as journals
 from hilum.clients import service as client_registry
 from hilum.clients.models import BackendUse, Client, ClientMetadata, ClientType, Deployment, NewClient
@@ -243,9 +242,7 @@ async def ground(
         id_: fhir_server(folder / f"{id_}.db", urls.fhir_base(id_), clock, ids) for id_ in (GENERAL, CLINIC)
     }
 
-    served = {
-        id_: Embedded(server, urls.fhir_base(id_), inline_reader(server)) for id_, server in servers.items()
-    }
+    served = {id_: Embedded(server, urls.fhir_base(id_)) for id_, server in servers.items()}
 
     def find(id_: TenantId) -> Embedded | None:
         if embedded is not None and id_ == GENERAL:

@@ -490,8 +490,8 @@ def test_decimals_pass_with_the_digits_their_author_wrote(play: Play, value: byt
 
 
 @pytest.mark.parametrize("person", ["doctor", "patient", "parent"])
-def test_a_search_whose_answer_is_kept_shows_and_records_the_same(play: Play, person: str) -> None:
-    """C71, C75: what the embedded server keeps is judged again for each request, like what it reads anew."""
+def test_a_search_that_repeats_shows_and_records_the_same(play: Play, person: str) -> None:
+    """C71, C75: each search is judged by what is stored and permitted now."""
     targets = (
         "Observation",
         "Observation?patient=p1&_count=1",

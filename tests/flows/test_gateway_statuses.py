@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hilum.gateway.rendering import UNSUPPORTED_STATUS, refusal_of
+from hilum.gateway.rendering import UNSUPPORTED_STATUS, refused
 from hilum.kernel.decision import Deny, Reason
 from hilum.standards.fhir.requests import Unsupported, parse
 from tests.flows.gateway_ground import Ground, Play
@@ -71,7 +71,7 @@ def test_a_file_sent_as_base64_is_called_what_it_is() -> None:
 
 @pytest.mark.parametrize("code", ["parameter_unknown", "id_malformed", "body_malformed", "anything"])
 def test_what_has_no_status_of_its_own_stays_a_bad_request(code: str) -> None:
-    answer = refusal_of(Unsupported(code, ""), Deny(Reason.REQUEST_UNSUPPORTED), "req_1")
+    answer = refused(Deny(Reason.REQUEST_UNSUPPORTED), Unsupported(code, ""))
 
     assert (answer.status, answer.headers) == (400, ())
     assert set(UNSUPPORTED_STATUS.values()) == {404, 405, 406, 413, 414, 415}

@@ -8,12 +8,11 @@ from hilum.infra.settings import Settings
 from hilum.kernel.errors import Unavailable
 from hilum.kernel.ids import TenantId
 from hilum.kernel.ports import Clock, Ids
-from hilum.upstream.live import Embedded, response_of
-from hilum.upstream.models import SearchPage, UpstreamResponse
+from hilum.upstream.live import Embedded
 from hilum.web.asgi import App, Receive, Scope, Send
 from hilum.web.urls import Urls
 from hilum_ehr.fhirserver.models import FhirServerSettings
-from hilum_ehr.fhirserver.routes import FhirServer, Response
+from hilum_ehr.fhirserver.routes import FhirServer
 from hilum_ehr.sandbox.faults import FHIR_FOLDER, FaultBook, with_faults
 
 _PROFILES = {
@@ -123,8 +122,7 @@ class EmbeddedServers:
             )
             server = FhirServer(settings, self._clock, self._ids)
             app = with_faults(_guarded(server), self._faults, tenant)
-            inline = _unless_faulty(inline_reader(server), self._faults, tenant)
-            entry = self._open[tenant] = (server, Embedded(app, base, inline))
+            entry = self._open[tenant] = (server, Embedded(app, base))
         return entry
 
     async def close(self) -> None:
@@ -132,43 +130,6 @@ class EmbeddedServers:
         for server, _ in self._open.values():
             server.close()
         self._open.clear()
-
-
-Inline = Callable[[str], UpstreamResponse | None]
-
-
-def _unless_faulty(read: Inline, faults: FaultBook, tenant: TenantId) -> Inline:
-    """Disable inline reads while a fault is injected into the server: only the ordinary way applies faults."""
-    return lambda target: None if faults.of(tenant) else read(target)
-
-
-def inline_reader(server: FhirServer) -> Callable[[str], UpstreamResponse | None]:
-    """Return a function that answers reads by id and cached searches synchronously; it returns None for other targets, or if the store fails."""
-
-    def read_inline(target: str) -> UpstreamResponse | None:
-        try:
-            # After None the caller takes the ordinary way, which reports the failure as Unavailable.
-            response = server.read_inline(target)
-        except sqlite3.Error:
-            return None
-        if response is None:
-            return None
-        # Stored with the response, so that a cached response is translated once.
-        if response.made is None:
-            response.made = _translated(response)
-        return response.made  # type: ignore[no-any-return]
-
-    return read_inline
-
-
-def _translated(response: Response) -> UpstreamResponse:
-    translated = response_of(response.status, response.headers, response.body)
-    if response.found is not None:
-        page = response.found.page
-        entries = [("match", each.body) for each in page.matches]
-        entries += [("include", each.body) for each in page.included]
-        translated.page = SearchPage(tuple(entries), page.total, response.found.next_url)
-    return translated
 
 
 def _guarded(server: FhirServer) -> App:

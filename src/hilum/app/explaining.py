@@ -14,7 +14,6 @@ from hilum.clients import policy as clients_policy
 from hilum.clients import service as clients
 from hilum.clients.models import ClientFacts
 from hilum.consent import service as consent
-from hilum.gateway.policy import traffic_of
 from hilum.infra.context import Context
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import NotFound
@@ -27,6 +26,7 @@ from hilum.policies.exception_models import PolicyException
 from hilum.policies.history import PolicyAt
 from hilum.policies.models import Book, Withholding
 from hilum.policies.override_models import Override
+from hilum.policies.policy import traffic_of
 from hilum.policies.products import product_of
 from hilum.registry import service as registry
 from hilum.standards.smart.scopes import ANY_TYPE, ClinicalScope, all_covered, parse_stored

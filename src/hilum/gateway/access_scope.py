@@ -2,7 +2,7 @@
 
 from functools import cache, lru_cache
 
-from hilum.gateway.models import EffectiveAccess, GrantRule
+from hilum.gateway.models import EffectiveAccess, GrantRule, Reach
 from hilum.identity.models import RoleRights
 from hilum.standards.fhir.attachments import referrer_types
 from hilum.standards.fhir.visibility import Belonging, rule_of
@@ -53,19 +53,27 @@ def own_resource(access: EffectiveAccess, token: AccessToken, type_: str, letter
 
 def grant_rules(access: EffectiveAccess, type_: str, letters: int) -> tuple[GrantRule, ...]:
     """Return every rule by which any of ``letters`` is permitted on a type."""
-    grants = access.found.get((type_, letters))
-    if grants is None:
+    return reach_of(access, type_, letters).grants
+
+
+def reach_of(access: EffectiveAccess, type_: str, letters: int) -> Reach:
+    """Return how far an access reaches with any of ``letters`` on a type."""
+    reach = access.reaches.get((type_, letters))
+    if reach is None:
         grants = _grant_rules(access, type_, letters)
+        # A Binary is stored for a record that will refer to it, so such a record decides.
+        if type_ == "Binary" and letters == CREATE:
+            grants = attaching_rules(access)
+        only = frozenset((access.patient,))
+        reach = Reach(
+            grants,
+            ", ".join(grant.text for grant in grants),
+            all(grant.patients == only for grant in grants),
+        )
         # Only types of the table: the caller chooses the type, and must not fill the cache.
         if rule_of(type_) is not None:
-            access.found[type_, letters] = grants
-    return grants
-
-
-def asked_rules(access: EffectiveAccess, type_: str, letter: int) -> tuple[GrantRule, ...]:
-    """Return the rules by which a request may be permitted that needs a letter on a type."""
-    attaches = type_ == "Binary" and letter == CREATE
-    return attaching_rules(access) if attaches else grant_rules(access, type_, letter)
+            access.reaches[type_, letters] = reach
+    return reach
 
 
 def attaching_rules(access: EffectiveAccess) -> tuple[GrantRule, ...]:

@@ -16,7 +16,7 @@ import orjson
 
 from hilum.gateway.models import GatewayRequest
 from hilum.gateway.records import PATH_RECORDED_BOUND, as_recorded
-from hilum.gateway.rendering import Answer, Headers, failure
+from hilum.gateway.rendering import Headers, RequestOutcome, failure, render
 from hilum.gateway.service import Enforcer
 from hilum.gateway.upstream_task import UpstreamTask
 from hilum.infra import logs
@@ -120,28 +120,30 @@ class Batches:
     def __init__(self, enforcer: Enforcer, clock: Clock, ids: Ids) -> None:
         self._enforcer, self._clock, self._ids = enforcer, clock, ids
 
-    async def answer(self, incoming: GatewayRequest, entries: Sequence[Entry]) -> Answer:
+    async def answer(self, incoming: GatewayRequest, entries: Sequence[Entry]) -> RequestOutcome:
         """Answer every entry, in order; no entry's refusal keeps another from being answered."""
         asked = [self._as_request(incoming, each) for each in entries]
-        ended: list[tuple[Answer, UpstreamTask | None]] = []
+        ended: list[tuple[RequestOutcome, UpstreamTask | None]] = []
         began, size = self._clock.monotonic(), 0
         for together in _groups(asked):
             deny = _exhausted(size, self._clock.monotonic() - began)
             ended += await asyncio.gather(*(self._concluded(each, deny) for each in together))
             size += sum(len(answer.body) for answer, _ in ended[-len(together) :])
-        answers = await self._still_permitted(ended)
-        return Answer(
+        await self._still_permitted(ended)
+        outcomes = [each for each, _ in ended]
+        answers = [render(each, request.request_id) for each, request in zip(outcomes, asked, strict=True)]
+        return RequestOutcome(
             200,
-            _response(entries, asked, answers),
+            _response(entries, asked, outcomes, answers),
             _retry_after(answers),
-            rates=answers[-1].rates,
-            origins=frozenset().union(*(each.origins for each in answers)),
-            settles=tuple(settled for each in answers for settled in each.settles),
+            rates=outcomes[-1].rates,
+            origins=frozenset().union(*(each.origins for each in outcomes)),
+            settles=tuple(settled for each in outcomes for settled in each.settles),
         )
 
     async def _concluded(
         self, asked: GatewayRequest, deny: Deny | None
-    ) -> tuple[Answer, UpstreamTask | None]:
+    ) -> tuple[RequestOutcome, UpstreamTask | None]:
         """Answer one entry; ``deny``: why it is refused without being judged."""
         try:
             if deny is not None:
@@ -164,23 +166,18 @@ class Batches:
             correlation_id=incoming.correlation_id or incoming.request_id,
         )
 
-    async def _still_permitted(self, ended: list[tuple[Answer, UpstreamTask | None]]) -> list[Answer]:
+    async def _still_permitted(self, ended: list[tuple[RequestOutcome, UpstreamTask | None]]) -> None:
         """Withhold what is no longer permitted: answers of first entries waited for the last ones.
 
         Source: security decision 23
         """
-        answers = [answer for answer, _ in ended]
         lost = True
         # Withholding waits for the journal, in which time more may be lost.
         while lost:
             lost = False
-            for number, (answer, task) in enumerate(ended):
-                if task is None or answers[number].deny is not None:
-                    continue
-                kept_back = await self._enforcer.withheld_since(task, answer)
-                if kept_back is not None:
-                    answers[number], lost = kept_back, True
-        return answers
+            for outcome, task in ended:
+                if task is not None and outcome.deny is None:
+                    lost |= await self._enforcer.withhold_if_lost_since(task, outcome)
 
 
 def _exhausted(size: int, lasted_s: float) -> Deny | None:
@@ -198,19 +195,26 @@ def _groups(asked: Sequence[GatewayRequest]) -> Iterator[list[GatewayRequest]]:
         yield from batched(run, 1 if is_write else READS_AT_ONCE)
 
 
-def _response(entries: Sequence[Entry], asked: Sequence[GatewayRequest], answers: Sequence[Answer]) -> bytes:
+_Rendered = tuple[list[tuple[bytes, bytes]], bytes]
+
+
+def _response(
+    entries: Sequence[Entry],
+    asked: Sequence[GatewayRequest],
+    outcomes: Sequence[RequestOutcome],
+    answers: Sequence[_Rendered],
+) -> bytes:
     """Serialize the answers. Source: FHIR R4 bundle.html#Bundle.entry.response."""
     # Each entry has its own number, under which it can be explained, as its element id (FHIR R4 element.html#id).
     listed = [
-        {"id": request.request_id} | _answered(entry, answer)
-        for entry, request, answer in zip(entries, asked, answers, strict=True)
+        {"id": request.request_id} | _answered(entry, outcome.status, dict(headers), body)
+        for entry, request, outcome, (headers, body) in zip(entries, asked, outcomes, answers, strict=True)
     ]
     return orjson.dumps({"resourceType": "Bundle", "type": "batch-response", "entry": listed})
 
 
-def _answered(entry: Entry, answer: Answer) -> dict[str, Any]:
-    headers = dict(answer.headers)
-    response: dict[str, Any] = {"status": f"{answer.status} {HTTPStatus(answer.status).phrase}"}
+def _answered(entry: Entry, status: int, headers: dict[bytes, bytes], body: bytes) -> dict[str, Any]:
+    response: dict[str, Any] = {"status": f"{status} {HTTPStatus(status).phrase}"}
     response |= {
         name: headers[header].decode()
         for name, header in (("location", b"location"), ("etag", b"etag"))
@@ -218,11 +222,11 @@ def _answered(entry: Entry, answer: Answer) -> dict[str, Any]:
     }
     if instant := _instant(headers.get(b"last-modified", b"")):
         response["lastModified"] = instant
-    if not answer.body or entry.method == "HEAD":
+    if not body or entry.method == "HEAD":
         return {"response": response}
     # The bytes as they would have been sent: what was judged is what leaves.
-    shown = orjson.Fragment(answer.body)
-    if answer.status >= 400 or _is_asked_for_outcome(entry.request):
+    shown = orjson.Fragment(body)
+    if status >= 400 or _is_asked_for_outcome(entry.request):
         return {"response": response | {"outcome": shown}}
     return {"resource": shown, "response": response}
 
@@ -233,9 +237,9 @@ def _is_asked_for_outcome(request: FhirRequest | Unsupported) -> bool:
     )
 
 
-def _retry_after(answers: Sequence[Answer]) -> Headers:
+def _retry_after(answers: Sequence[_Rendered]) -> Headers:
     """Return how long to wait before entries that were refused for now are sent again: the longest of theirs, which a Bundle has no place for."""
-    waits = [value for each in answers for name, value in each.headers if name == b"retry-after"]
+    waits = [value for headers, _ in answers for name, value in headers if name == b"retry-after"]
     return ((b"retry-after", max(waits, key=int)),) if waits else ()
 
 

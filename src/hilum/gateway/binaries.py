@@ -15,7 +15,7 @@ from typing import Any
 from hilum.gateway.access_scope import grant_rules
 from hilum.gateway.models import REFERRER_PAGE, REFERRERS_A_PAGE, REFERRERS_BOUND, REFERRERS_IN_ALL, GrantRule
 from hilum.gateway.query_rewrite import patients_within
-from hilum.gateway.rendering import Answer, not_found
+from hilum.gateway.rendering import RequestOutcome, absent
 from hilum.gateway.resource_access import may_pass
 from hilum.gateway.response_filter import UNJUDGEABLE
 from hilum.gateway.search import Searcher, following
@@ -56,7 +56,7 @@ class Binaries:
     def __init__(self, transport: Transport, searcher: Searcher) -> None:
         self._transport, self._searcher = transport, searcher
 
-    async def read(self, task: UpstreamTask) -> Answer:
+    async def read(self, task: UpstreamTask) -> RequestOutcome:
         """Return a Binary: its content, or its JSON if that is requested. Raises Refusal.
 
         Source: FHIR R4 binary.html#rest
@@ -67,10 +67,10 @@ class Binaries:
             raise Refusal(_UNREFERRED)
         stored = await self._judged(task, request.id, referrer)
         if stored is None:
-            return not_found(task.incoming.request_id)
+            return absent()
         patient = task.patient_of((referrer.resource,))
         if request.accept and accepts_json(request.accept) and request.accept != "*/*":
-            return Answer(200, stored.body, patient=patient)
+            return RequestOutcome(200, stored.body, patient=patient)
         return native(stored.record.resource, patient)
 
     async def _judged(self, task: UpstreamTask, id_: str, referrer: RecordTraits) -> FetchedResource | None:
@@ -237,7 +237,7 @@ def _offers(task: UpstreamTask, type_: str, parameter: str = "_id") -> bool:
     return task.capabilities is None or parameter in task.capabilities.filters.get(type_, frozenset())
 
 
-def native(resource: dict[str, Any], patient: str) -> Answer:
+def native(resource: dict[str, Any], patient: str) -> RequestOutcome:
     """Return a Binary's content in its own media type, always as an attachment."""
     media, data = resource.get("contentType"), resource.get("data")
     if not isinstance(data, str):
@@ -250,4 +250,6 @@ def native(resource: dict[str, Any], patient: str) -> Answer:
         media.encode() if isinstance(media, str) and _MEDIA.fullmatch(media) else b"application/octet-stream"
     )
     # Saved, never shown: an attachment may be a page with script, and would run on this origin.
-    return Answer(200, content, ((b"content-disposition", b"attachment"),), media=shown, patient=patient)
+    return RequestOutcome(
+        200, content, ((b"content-disposition", b"attachment"),), media=shown, patient=patient
+    )

@@ -3,9 +3,8 @@
 from collections.abc import Awaitable
 
 from hilum.gateway.binaries import Binaries
-from hilum.gateway.kept_answers import find_answer, keep_answer
 from hilum.gateway.pagelinks import PageLinks
-from hilum.gateway.rendering import Answer, not_found, version_headers
+from hilum.gateway.rendering import RequestOutcome, absent, version_headers
 from hilum.gateway.response_filter import UNJUDGEABLE
 from hilum.gateway.search import Searcher
 from hilum.gateway.transport import FetchedResource, Transport, loads
@@ -27,16 +26,7 @@ class Executor:
         self._binaries = Binaries(self._transport, self._searcher)
         self._writer = Writer(self._transport)
 
-    def find_answer(self, task: UpstreamTask) -> Answer | None:
-        """Return the answer that the same permit gave before to a read of a record that has not changed since; None: ``execute`` it. Raises Refusal."""
-        request = task.permit.request
-        if not task.permit.is_kept or request.interaction is not Interaction.READ or request.type == "Binary":
-            return None
-        response = self._transport.read_inline(task, f"{request.type}/{request.id}")
-        # By the permit as it was confirmed for this.
-        return None if response is None else find_answer(task.permit, response)
-
-    def execute(self, task: UpstreamTask) -> Awaitable[Answer]:
+    def execute(self, task: UpstreamTask) -> Awaitable[RequestOutcome]:
         """Execute a permitted request. Raises Refusal."""
         request = task.permit.request
         match request.interaction:
@@ -58,46 +48,36 @@ class Executor:
                 return self._writer.delete(task)
         raise Refusal(Deny(Reason.REQUEST_UNSUPPORTED, "This interaction is not supported here."))
 
-    async def _read(self, task: UpstreamTask, name: str) -> Answer:
-        """Return the current version of a record. What the same permit has shown, and has come again in the same bytes, is not judged again."""
-        response = self._transport.read_inline(task, name)
-        if response is None and task.permit.is_kept:
-            response = await self._transport.read(task, name)
-            if kept := find_answer(task.permit, response):
-                return kept
-        stored = await self._transport.judged(task, name, response)
-        answer = _shown(task, stored)
-        # Of a permit that is not kept no answer would be found again.
-        if task.permit.is_kept and response is not None and stored is not None:
-            keep_answer(task.permit, response, answer)
-        return answer
+    async def _read(self, task: UpstreamTask, name: str) -> RequestOutcome:
+        """Return the current version of a record."""
+        return _shown(task, await self._transport.judged(task, name))
 
-    async def _vread(self, task: UpstreamTask) -> Answer:
+    async def _vread(self, task: UpstreamTask) -> RequestOutcome:
         """Return a version, if both it and the current version of the record are within reach."""
         request = task.permit.request
         name = f"{request.type}/{request.id}"
-        stored = await self._transport.judged(task, f"{name}/_history/{request.version}", None)
+        stored = await self._transport.judged(task, f"{name}/_history/{request.version}")
         if stored is None:
-            return not_found(task.incoming.request_id)
+            return absent()
         # A label on the current version, or another patient in it, counts for earlier versions too.
-        current = await self._transport.judged(task, name, self._transport.read_inline(task, name))
-        return not_found(task.incoming.request_id) if current is None else _shown(task, stored)
+        current = await self._transport.judged(task, name)
+        return absent() if current is None else _shown(task, stored)
 
 
-def _shown(task: UpstreamTask, stored: FetchedResource | None) -> Answer:
+def _shown(task: UpstreamTask, stored: FetchedResource | None) -> RequestOutcome:
     """Build the answer for one record, or the 404. If-None-Match is compared only after the record was judged."""
     if stored is None:
-        return not_found(task.incoming.request_id)
+        return absent()
     request = task.permit.request
     headers = version_headers(stored.etag, stored.modified)
     patient, found = task.shown((stored.record.resource,))
     # A 304 for a record out of reach would confirm its version (ADR 13).
     if request.if_none_match and matches_condition(request.if_none_match, stored.etag):
-        return Answer(304, b"", headers, patient=patient, returned=1 if found else 0, found=found)
+        return RequestOutcome(304, b"", headers, patient=patient, returned=1 if found else 0, found=found)
     # JSON with a name twice: the last one was judged, and an app's parser may take the first.
     if not stored.has_unique_names:
         raise Refusal(UNJUDGEABLE)
     body = stored.body if request.shape is PLAIN else dump(loads(stored.body), request.shape)
     opened = task.opened((stored.record.resource,))
     returned = 1 if found else 0
-    return Answer(200, body, headers, patient=patient, returned=returned, found=found, opened=opened)
+    return RequestOutcome(200, body, headers, patient=patient, returned=returned, found=found, opened=opened)

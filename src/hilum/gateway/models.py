@@ -5,19 +5,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from hilum.breakglass.models import BreakGlassFacts, BrokenGlass
+from hilum.clients.models import ClientFacts
 from hilum.consent.models import ConsentFacts
 from hilum.controls.models import ControlFacts, Quota
 from hilum.identity.models import IdentityFacts, RoleRights, TenantFacts
-from hilum.installations.models import RegistryFacts
+from hilum.installations.models import InstallationFacts, RegistryFacts
 from hilum.kernel.decision import Deny
 from hilum.kernel.ids import TenantId
 from hilum.launches.models import LaunchFacts
-from hilum.policies.models import Book, TrafficClass
+from hilum.policies.models import Admission, Book, TrafficClass
 from hilum.policies.policy import PolicyFacts
 from hilum.standards.fhir.matching import Matcher
 from hilum.standards.fhir.requests import BINARY_BODY_BOUND, BODY_BOUND, FhirRequest, Unsupported
 from hilum.standards.smart.scopes import CompiledScopes, Prefix
 from hilum.tokens.models import AccessToken, TokenFacts
+from hilum.upstream.models import Claim
 
 # ADR 5: a process that has not heard for so long whether something was stopped refuses everything.
 STALENESS_BOUND = timedelta(seconds=2)
@@ -126,8 +128,6 @@ class GatewayRequest:
     source: str | None = None
     """The address that it came from; None for an older request that is judged again."""
     page: Page | None = None
-    is_repeated: bool = False
-    """The same was requested shortly before, by any client: only then is its result worth keeping."""
     at: datetime = _NEVER
     # From here on for the audit record only.
     request_id: str = ""
@@ -169,8 +169,8 @@ class EffectiveAccess:
     own: str = ""
     stopped: Callable[[str, str], bool] | None = None
     glass: BrokenGlass | None = None
-    found: dict[tuple[str, int], tuple[GrantRule, ...]] = field(init=False, default_factory=dict, repr=False)
-    """Results of ``grant_rules`` by type and letters, computed once, since nothing here ever changes. A copy starts empty."""
+    reaches: "dict[tuple[str, int], Reach]" = field(init=False, default_factory=dict, repr=False)
+    """How far it reaches by type and letters, computed once, since nothing here ever changes. A copy starts empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,31 +190,34 @@ class SearchPlan:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Entitlement:
-    """What an app in good standing may do with a type of record at a tenant by its token, and how much of it.
+class Reach:
+    """How far an access reaches with a letter on a type: the rules by which it does.
 
-    ``book``: the rule book by which it may. ``letter``: that of the asked interaction. ``grants``: the rules of this letter on the type;
-    ``rule`` names their scopes, and ``is_of_one`` says that each of them reaches nobody but the patient in context. ``own_resource``: the
-    person's ``fhirUser``, where they may read it whatever else is granted. ``origins``: the web origins of its client.
+    ``rule`` names their scopes, and ``is_of_one`` says that each of them reaches nobody but the patient in context.
     """
 
-    tenant: TenantFacts
-    book: Book
-    letter: int
-    access: EffectiveAccess
     grants: tuple[GrantRule, ...]
-    quota: Quota
-    traffic: TrafficClass
-    origins: frozenset[str]
-    own_resource: str
-    rule: str = field(init=False)
-    is_of_one: bool = field(init=False)
+    rule: str
+    is_of_one: bool
 
-    def __post_init__(self) -> None:
-        # Once for all requests that rest on it.
-        only = frozenset((self.access.patient,))
-        object.__setattr__(self, "rule", ", ".join(grant.text for grant in self.grants))
-        object.__setattr__(self, "is_of_one", all(grant.patients == only for grant in self.grants))
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CompiledGrant:
+    """What a token comes to by its scopes, its person's role, its hospital's approval and its app's admission; kept with the token.
+
+    ``book``: the rule book by which it does. ``claim``: with which right it asks for a place at the FHIR server. ``origins``: the web
+    origins of its client.
+    """
+
+    token: AccessToken
+    client: ClientFacts | None
+    installation: InstallationFacts | None
+    book: Book
+    admitted: Admission | None
+    access: EffectiveAccess
+    traffic: TrafficClass
+    claim: Claim
+    origins: frozenset[str]
 
 
 # Not frozen, for the same reason as GatewayRequest.
@@ -222,14 +225,17 @@ class Entitlement:
 class Permit:
     """What a request is permitted: what it may reach, and what that asks of the gateway.
 
-    ``entitled``: what it rests on. ``access``: that of the entitlement, with what the person opened in an emergency. ``rule`` names the
+    ``access``: that of the grant, without what switches took out of it and with what the person opened in an emergency. ``rule`` names the
     scopes by which it was permitted. ``only``: nothing but this one resource, whatever the scopes (``fhirUser``). ``patient`` is for the
     audit record.
     """
 
     request: FhirRequest
-    entitled: Entitlement
+    grant: CompiledGrant
+    tenant: TenantFacts
+    quota: Quota
     access: EffectiveAccess
+    reach: Reach
     rule: str
     bases: tuple[str, ...] = ()
     only: str = ""
@@ -237,13 +243,11 @@ class Permit:
     patient: str = ""
     may_create: bool = False
     """An update may create the resource it names (update-as-create)."""
-    is_kept: bool = False
-    """It is kept for the next request that says the same (``permits``)."""
 
     @property
     def grants(self) -> tuple[GrantRule, ...]:
         """The rules of the asked letter on the asked type."""
-        return self.entitled.grants
+        return self.reach.grants
 
     @property
     def asks_capabilities(self) -> bool:

@@ -13,16 +13,15 @@ from hilum.breakglass.models import BrokenGlass
 from hilum.breakglass.policy import in_effect
 from hilum.controls import policy as controls
 from hilum.controls.models import Subject
-from hilum.gateway import permits, repeats
-from hilum.gateway.access_scope import attaching_rules, grant_rules, holds
-from hilum.gateway.entitlements import Need, entitlement_of, quota_of, standing_refusal, traffic_of
+from hilum.gateway.access_scope import attaching_rules, grant_rules, holds, reach_of
+from hilum.gateway.grants import compiled_grant, quota_of
 from hilum.gateway.models import (
     ATTACHED_BOUND,
     DOCUMENT_BOUND,
     RESOURCE_BOUND,
     STALENESS_BOUND,
+    CompiledGrant,
     EffectiveAccess,
-    Entitlement,
     GatewayRequest,
     GrantRule,
     Permit,
@@ -41,14 +40,19 @@ from hilum.standards.fhir.queries import SearchQuery, read_search
 from hilum.standards.fhir.requests import FhirRequest, Interaction, Unsupported
 from hilum.standards.fhir.traits import traits_of
 from hilum.standards.fhir.visibility import Belonging, local_reference, rule_of
+from hilum.standards.refusals import meaning_of
 from hilum.standards.smart.interactions import LETTERS
 from hilum.standards.smart.scopes import CREATE, READ, WRITES, CompiledScopes, Prefix
-from hilum.standing.models import STANDING_REASONS
+from hilum.standing.models import STANDING_REASONS, Standing, Stopped
+from hilum.standing.policy import fault_without_app, standing_fault, stopped_part
 from hilum.tokens import policy as tokens
 from hilum.tokens.models import AccessToken
 
-# What other rooms and this one's service ask of ``entitlements``, by the room's front door (house rule 9).
-__all__ = ["quota_of", "traffic_of"]
+_STANDING = {reason: Deny(reason, meaning_of(reason)) for reason in STANDING_REASONS}
+_STOPPED: dict[Stopped | None, Deny] = {
+    Stopped.WRITES: Deny(Reason.SWITCH_ENGAGED, "A kill switch stops every write."),
+    Stopped.SCOPES: Deny(Reason.SWITCH_ENGAGED, "A kill switch stops every scope that would permit this."),
+}
 
 _NOT_YET = {
     Interaction.PATCH: "Patches are not supported; update the whole resource.",
@@ -76,29 +80,50 @@ def decide(incoming: GatewayRequest, snapshot: Snapshot | None, now: datetime) -
     """Judge one request. ``snapshot``: None if it is stale.
 
     INVARIANT: taking a scope away, engaging a switch or revoking anything never turns a Deny into a permit.
-    """
-    repeats_itself = (
-        incoming.is_repeated and incoming.page is None and not incoming.purpose and not incoming.proof
-    )
-    if repeats_itself and (kept := repeats.kept.find(incoming, snapshot, now)):
-        return kept
-    found = _judge(incoming, snapshot, now)
-    # What is not kept by its entitlement depends on more than is compared here.
-    if repeats_itself and snapshot is not None and isinstance(found, Permit) and found.is_kept:
-        repeats.kept.keep(incoming, snapshot, now, found, _judge)
-    return found
-
-
-def _judge(incoming: GatewayRequest, snapshot: Snapshot | None, now: datetime) -> Permit | Deny:
-    """Judge a request for which no answer is kept.
-
     INVARIANT: what was forbidden before a failover that lost changes stays forbidden until a person confirms (ADR 162).
     """
-    decision = _judge_by(incoming, snapshot, now)
+    decision = _decide_by(incoming, snapshot, now)
     for earlier in () if snapshot is None else snapshot.earlier:
         if isinstance(decision, Permit):
-            decision = _united(decision, _judge_by(incoming, earlier, now))
+            decision = _united(decision, _decide_by(incoming, earlier, now))
     return decision
+
+
+def _decide_by(incoming: GatewayRequest, snapshot: Snapshot | None, now: datetime) -> Permit | Deny:
+    """Judge a request by one copy of the facts: the line of early returns."""
+    token = incoming.token
+    if token is None:
+        return _NO_TOKEN
+    # Before the token is judged: an unsupported request needs no facts, and its refusal discloses none.
+    request = incoming.request
+    if isinstance(request, Unsupported):
+        return Deny(Reason.REQUEST_UNSUPPORTED, request.detail)
+    if incoming.purpose and request.is_write:
+        return Deny(Reason.REQUEST_UNSUPPORTED, "The platform writes nothing by itself.")
+    query = understand(request, incoming.bases)
+    if isinstance(query, Deny):
+        return query
+    if snapshot is None:
+        return _STALE
+    if isinstance(token, Deny):
+        return token
+    if fault := _token_fault(token, incoming.proof, snapshot, now):
+        return fault
+    grant, letter = compiled_grant(token, incoming.purpose, snapshot, now), LETTERS[request.interaction]
+    if fault := _standing_fault(incoming, grant, snapshot, now, type_=request.type, letter=letter):
+        return fault
+    permit = _permit(incoming, request, grant, snapshot, now)
+    if fault := _grant_fault(permit, token, query):
+        return fault
+    if fault := _context_fault(permit, token, query, snapshot, now):
+        return fault
+    if query is not None and (fault := cost_fault(query, permit.grants)):
+        return fault
+    if fault := size_fault(request):
+        return fault
+    permit.plan = None if query is None else _plan(permit, query)
+    permit.patient, permit.may_create = _patient(permit, query), _may_create(permit)
+    return permit
 
 
 def _united(permit: Permit, earlier: Permit | Deny) -> Permit | Deny:
@@ -124,54 +149,6 @@ def _scope_stops(
     return lambda scope, type_: any(stop is not None and stop(scope, type_) for stop in stops)
 
 
-def _judge_by(incoming: GatewayRequest, snapshot: Snapshot | None, now: datetime) -> Permit | Deny:
-    """Judge a request by one copy of the facts: the line of early returns."""
-    token = incoming.token
-    if token is None:
-        return _NO_TOKEN
-    # Before the token is judged: an unsupported request needs no facts, and its refusal discloses none.
-    request = incoming.request
-    if isinstance(request, Unsupported):
-        return Deny(Reason.REQUEST_UNSUPPORTED, request.detail)
-    if incoming.purpose and request.is_write:
-        return Deny(Reason.REQUEST_UNSUPPORTED, "The platform writes nothing by itself.")
-    query = understand(request, incoming.bases)
-    if isinstance(query, Deny):
-        return query
-    if snapshot is None:
-        return _STALE
-    if isinstance(token, Deny):
-        return token
-    if fault := _token_fault(token, incoming.proof, snapshot, now):
-        return fault
-    letter = LETTERS[request.interaction]
-    stops = _scope_stops(snapshot, token, now, writes=bool(letter & WRITES))
-    need = Need(token.hash, incoming.tenant, incoming.purpose, incoming.source, request.type, letter)
-    entitled = entitlement_of(need, token, snapshot, now, stops)
-    if isinstance(entitled, Deny):
-        return entitled
-    glass = _broken_glass(incoming, request, token, snapshot, now)
-    # With a switch on a scope the entitlement is another one at each request, and so is the search
-    # behind a page link.
-    is_keepable = incoming.is_repeated and incoming.page is None and glass is None and stops is None
-    if is_keepable and (kept := permits.kept.find(entitled, request, incoming.bases)):
-        return _launch_fault(kept, token, snapshot) or _expiry_fault(token, now) or kept
-    permit = _permit(incoming, request, entitled, glass)
-    if fault := _grant_fault(permit, token, query):
-        return fault
-    if fault := _context_fault(permit, token, query, snapshot, now):
-        return fault
-    if query is not None and (fault := cost_fault(query, permit.grants)):
-        return fault
-    if fault := size_fault(request):
-        return fault
-    permit.plan = None if query is None else _plan(permit, query)
-    permit.patient, permit.may_create = _patient(permit, query), _may_create(permit)
-    if is_keepable:
-        permits.kept.keep(permit)
-    return permit
-
-
 def unread_fault(incoming: GatewayRequest, snapshot: Snapshot | None, now: datetime) -> Deny | None:
     """Return why a request is refused whatever its body holds, so that the body is not read; None if it must be read.
 
@@ -186,8 +163,43 @@ def unread_fault(incoming: GatewayRequest, snapshot: Snapshot | None, now: datet
         return token
     if fault := _token_fault(token, incoming.proof, snapshot, now):
         return fault
-    need = Need(token.hash, incoming.tenant, incoming.purpose, incoming.source)
-    return standing_refusal(need, token, snapshot, now)
+    return _standing_fault(incoming, compiled_grant(token, incoming.purpose, snapshot, now), snapshot, now)
+
+
+def _standing_fault(
+    incoming: GatewayRequest,
+    grant: CompiledGrant,
+    snapshot: Snapshot,
+    now: datetime,
+    *,
+    type_: str = "",
+    letter: int = 0,
+) -> Deny | None:
+    """Return why an app may not act here now. ``letter`` 0: whatever it asks for."""
+    token, identity = grant.token, snapshot.identity
+    standing = Standing(
+        token,
+        identity.tenants.get(incoming.tenant),
+        grant.client,
+        grant.installation,
+        snapshot.controls.switches,
+        grant.book,
+        person_active=not token.person or token.person not in identity.inactive_people,
+        facility_open=token.facility not in identity.removed_facilities,
+        issued_at=token.issued_at,
+        source=incoming.source,
+        for_records=True,
+        resource_type=type_,
+        letter=letter,
+        scopes=token.scopes,
+    )
+    # A read that the platform makes for no app needs the person and the tenant only.
+    alone = incoming.purpose and not token.client
+    reason = fault_without_app(standing, now) if alone else standing_fault(standing, now)
+    if reason is None:
+        return None
+    stopped = stopped_part(standing, now) if reason is Reason.SWITCH_ENGAGED else None
+    return _STOPPED.get(stopped) or _STANDING[reason]
 
 
 def statement_fault(tenant: TenantId, snapshot: Snapshot, now: datetime) -> Deny | None:
@@ -201,7 +213,7 @@ def statement_fault(tenant: TenantId, snapshot: Snapshot, now: datetime) -> Deny
 
 def sunset_notice(permit: Permit) -> Mapping[str, str]:
     """Return the headers that announce the end of a scope that a permit rests on; none if no end is announced (C62)."""
-    book = permit.entitled.book
+    book = permit.grant.book
     if not book.notices:
         return {}
     type_ = permit.request.type
@@ -211,15 +223,12 @@ def sunset_notice(permit: Permit) -> Mapping[str, str]:
 
 
 def _broken_glass(
-    incoming: GatewayRequest, request: FhirRequest, token: AccessToken, snapshot: Snapshot, now: datetime
+    permit: Permit, token: AccessToken, snapshot: Snapshot, now: datetime
 ) -> BrokenGlass | None:
     """Return whose restricted records an app may read because its person broke the glass: it adds to no scope, role, context or write (C82)."""
+    if permit.request.is_write or _has_moved(token, snapshot) or _has_ended(token, snapshot):
+        return None
     facts = snapshot.break_glass
-    # Nearly always none: this must cost the others nothing.
-    if not facts.open or token.launch not in facts.open or incoming.purpose:
-        return None
-    if request.is_write or _has_moved(token, snapshot) or _has_ended(token, snapshot):
-        return None
     glass = in_effect(facts, tenant=token.tenant, person=token.person, launch=token.launch, now=now)
     # An emergency access is for the patient for whom it was opened; a token for another one gets nothing from it.
     return None if glass is None or glass.patient != token.patient else glass
@@ -240,19 +249,15 @@ def is_same_grant(before: Permit, now: Permit) -> bool:
     if a.stopped is None and b.stopped is None:
         return True
     # With a switch on a scope or type, compare the rules that were looked up: nothing else decided
-    # anything. Those of the asked type came with the entitlement, whose access may be another object.
-    if _texts(before.grants) != _texts(now.grants):
+    # anything. Those of the asked type may have been looked up in another object.
+    if before.reach.rule != now.reach.rule:
         return False
-    return all(_texts(found) == _texts(grant_rules(b, *asked)) for asked, found in list(a.found.items()))
+    return all(reach.rule == reach_of(b, *asked).rule for asked, reach in list(a.reaches.items()))
 
 
 def _are_equal(a: CompiledScopes, b: CompiledScopes) -> bool:
     """Check whether two sets of scopes permit the same: what is kept and what was compiled again are two objects."""
     return a is b or (a.by_type, a.any_type, a.special) == (b.by_type, b.any_type, b.special)
-
-
-def _texts(found: tuple[GrantRule, ...]) -> list[str]:
-    return [rule.text for rule in found]
 
 
 def size_fault(request: FhirRequest) -> Deny | None:
@@ -349,19 +354,37 @@ def _token_fault(token: AccessToken, proof: str, snapshot: Snapshot, now: dateti
 
 
 def _permit(
-    incoming: GatewayRequest, request: FhirRequest, entitled: Entitlement, glass: BrokenGlass | None
+    incoming: GatewayRequest, request: FhirRequest, grant: CompiledGrant, snapshot: Snapshot, now: datetime
 ) -> Permit:
     """Return the permit that the request would have, for its faults to be found; what it is to do is added once there are none."""
-    access = entitled.access if glass is None else replace(entitled.access, glass=glass)
-    reads, own = request.interaction is Interaction.READ, entitled.own_resource
-    only = own if reads and own == f"{request.type}/{request.id}" else ""
-    rule = incoming.purpose or ("fhirUser" if only else entitled.rule)
-    return Permit(request, entitled, access, rule, incoming.bases, only)
+    token, access, letter = grant.token, grant.access, LETTERS[request.interaction]
+    # Asked with the time of the request, for each type that an answer holds.
+    stops = _scope_stops(snapshot, token, now, writes=bool(letter & WRITES))
+    if stops is not None:
+        access = replace(access, stopped=stops)
+    reach = reach_of(access, request.type, letter)
+    # openid fhirUser permits reading exactly this one resource, whatever the clinical scopes (security decision 11).
+    name = token.fhir_user if request.interaction is Interaction.READ else ""
+    is_own = (
+        name != ""
+        and name == f"{request.type}/{request.id}"
+        and holds(access, request.type, "openid", "fhirUser")
+    )
+    rule = incoming.purpose or ("fhirUser" if is_own else reach.rule)
+    tenant, quota = snapshot.identity.tenants[incoming.tenant], quota_of(grant, snapshot)
+    permit = Permit(
+        request, grant, tenant, quota, access, reach, rule, incoming.bases, name if is_own else ""
+    )
+    # Nearly always none: this must cost the others nothing.
+    if token.launch in snapshot.break_glass.open and not incoming.purpose:
+        glass = _broken_glass(permit, token, snapshot, now)
+        permit.access = access if glass is None else replace(access, glass=glass)
+    return permit
 
 
 def _grant_fault(permit: Permit, token: AccessToken, query: SearchQuery | None) -> Deny | None:
     """Role, then scope. A grant that only lacks its context is not refused here."""
-    type_, letter, access = permit.request.type, permit.entitled.letter, permit.access
+    type_, letter, access = permit.request.type, LETTERS[permit.request.interaction], permit.access
     if permit.only:
         return None
     rights = access.rights
@@ -380,7 +403,7 @@ def _grant_fault(permit: Permit, token: AccessToken, query: SearchQuery | None) 
     # 403 only where no patient would help. A grant that lacks its context is out of reach, which is
     # 404 for everybody (ADR 13).
     if not permit.grants and not grant_rules(_in_some_context(access), type_, letter):
-        if sentence := retirement(permit.entitled.book, token.scopes, type_, letter):
+        if sentence := retirement(permit.grant.book, token.scopes, type_, letter):
             return Deny(Reason.SCOPE_RETIRED, sentence)
         return Deny(Reason.SCOPE_INSUFFICIENT, f"No scope covers this on {type_}.")
     if query is not None:
@@ -410,20 +433,20 @@ def _context_fault(
 
 
 def _launch_fault(permit: Permit, token: AccessToken, snapshot: Snapshot) -> Deny | None:
-    """Judge whether the launch or session continues; called for a cached permit too."""
+    """Judge whether the launch or session continues."""
     request = permit.request
     # C36: whatever was not granted for offline use ends with the EHR's session.
     if _has_ended(token, snapshot) and not holds(permit.access, request.type, "offline_access"):
         return Deny(Reason.LAUNCH_ENDED, "The session that opened the app has ended.")
     if _has_moved(token, snapshot) and (
-        request.is_write or permit.entitled.tenant.moved_reads is not MovedReads.ALLOW
+        request.is_write or permit.tenant.moved_reads is not MovedReads.ALLOW
     ):
         return Deny(Reason.CONTEXT_MOVED, "The chart has moved to another patient since the launch.")
     return None
 
 
 def _expiry_fault(token: AccessToken, now: datetime) -> Deny | None:
-    """Judge the end of what a person agreed to; asked also of a permit that was kept."""
+    """Judge the end of what a person agreed to."""
     if token.authorization_expires_at is not None and now >= token.authorization_expires_at:
         return Deny(Reason.AUTHORIZATION_EXPIRED, "The authorization behind the access token has expired.")
     return None
@@ -442,7 +465,7 @@ def _has_moved(token: AccessToken, snapshot: Snapshot) -> bool:
 def _is_outside(permit: Permit, query: SearchQuery | None) -> bool:
     """Check whether the request is out of reach before anything is fetched: the grant has no context, or none of the patients named."""
     request, grants = permit.request, permit.grants
-    if request.type == "Binary" and permit.entitled.letter != CREATE:
+    if request.type == "Binary" and request.interaction is not Interaction.CREATE:
         return False
     if not grants:
         return True
@@ -480,12 +503,12 @@ def _body_fault(permit: Permit, body: dict[str, Any]) -> Reason | None:
 
 def _patient(permit: Permit, query: SearchQuery | None) -> str:
     """Return the patient whom the request is about, if that is known before anything is fetched."""
-    request, entitled = permit.request, permit.entitled
+    request = permit.request
     if request.type == "Patient" and request.id:
         return request.id
     if request.type == "Binary" and request.body is not None:
         return attached_to(request, permit.bases)
-    if entitled.grants and entitled.is_of_one:
+    if permit.grants and permit.reach.is_of_one:
         return permit.access.patient
     named = query.named if query is not None else None
     return next(iter(named)) if named is not None and len(named) == 1 else ""

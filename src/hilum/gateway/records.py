@@ -1,11 +1,12 @@
 """The audit record of one request at the gateway. Pure."""
 
+from dataclasses import replace
 from datetime import datetime
 
 from hilum.audit.models import Access, Outcome
 from hilum.audit.policy import emergency_detail
 from hilum.gateway.models import GatewayRequest, Permit, Snapshot
-from hilum.gateway.rendering import Answer
+from hilum.gateway.rendering import RequestOutcome
 from hilum.kernel.decision import Deny
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
 from hilum.kernel.redaction import redact
@@ -35,14 +36,14 @@ _NOBODYS = AccessToken(
 def record_of(
     incoming: GatewayRequest,
     snapshot: Snapshot | None,
-    answer: Answer,
+    ended: RequestOutcome,
     permit: Permit | None = None,
     *,
     now: datetime,
 ) -> Access:
-    """Return the record of a request and its answer, which was prepared ``now``."""
+    """Return the record of a request that ended ``now``."""
     request = incoming.request if isinstance(incoming.request, FhirRequest) else None
-    deny, token = answer.deny, incoming.token
+    deny, token = ended.deny, incoming.token
     holder = _holder_of(token)
     took = now - incoming.at
     record = Access(
@@ -52,7 +53,7 @@ def record_of(
         tenant=incoming.tenant,
         interaction=_interaction(incoming, request),
         resource_type="" if request is None else request.type,
-        status=answer.status,
+        status=ended.status,
         outcome=Outcome.DONE if deny is None else Outcome.REFUSED,
         rule="" if permit is None else permit.rule,
         app=holder.app,
@@ -67,7 +68,7 @@ def record_of(
         snapshot=0 if snapshot is None else snapshot.epoch,
         correlation_id=incoming.correlation_id,
         source=incoming.source or "",
-        removed=answer.removed,
+        removed=ended.removed,
         cost=0 if request is None else 1,
         # By the clock that also dates when this worker confirmed a stop: a containment report compares that with the end of each request.
         # A monotonic span added to the arrival would miss what this clock was moved meanwhile, and what passed between reading the two.
@@ -75,12 +76,12 @@ def record_of(
         method=incoming.method,
         path=incoming.path,
         query=incoming.query,
-        patient=answer.patient or ("" if permit is None else permit.patient),
-        returned=answer.returned,
-        found=answer.found,
+        patient=ended.patient or ("" if permit is None else permit.patient),
+        returned=ended.returned,
+        found=ended.found,
     )
     if deny is None and permit is not None and permit.access.glass is not None:
-        record.detail = emergency_detail(permit.access.glass.use, answer.opened)
+        record.detail = emergency_detail(permit.access.glass.use, ended.opened)
     if deny is not None:
         record.reason, record.detail = deny.reason.value, deny.detail
     # A refused try is found among what was tried on the patient whose record was asked for.
@@ -92,6 +93,13 @@ def record_of(
     ):
         record.patient = _asked_for(request, token)
     return record
+
+
+def corrected(record: Access, ended: RequestOutcome, now: datetime) -> Access:
+    """Return the record of a request that was refused after it had ended otherwise."""
+    assert ended.deny is not None, "a refusal has its reason"
+    reason, detail = ended.deny.reason.value, ended.deny.detail
+    return replace(record, at=now, status=ended.status, outcome=Outcome.REFUSED, reason=reason, detail=detail)
 
 
 def as_recorded(*parts: bytes) -> str:

@@ -36,39 +36,6 @@ _ALWAYS: Headers = (
 )
 
 
-@dataclass(slots=True)
-class Answer:
-    """The answer to one request, from the executor to the wire.
-
-    For the audit: ``removed`` counts what was filtered out, ``patient`` is whose record it holds, ``found`` whose it holds if those are
-    several, ``returned`` how many records a search's answer has, ``opened`` how many of the shown records an emergency access opened,
-    ``resource`` is where a write stored what it was sent, relative to the base, and ``deny`` is why it is a refusal. ``rates`` and ``origins``: what is left of the app's quota, with the end of a scope that is
-    announced, and the web origins whose scripts may read the answer. ``settles``: the request ids of the writes whose outcomes this
-    answer says; ``Enforcer.answered`` is called with each once the answer was sent.
-    """
-
-    status: int
-    body: bytes = b""
-    headers: Headers = ()
-    media: bytes = FHIR_JSON
-    patient: str = ""
-    removed: int = 0
-    returned: int = 0
-    found: str = ""
-    opened: int = 0
-    resource: str = ""
-    deny: Deny | None = None
-    rates: Headers = ()
-    origins: frozenset[str] = frozenset()
-    settles: tuple[str, ...] = ()
-    sent: Headers = ()
-
-    @property
-    def is_definite(self) -> bool:
-        """Whether the answer states what became of a write and where it is stored."""
-        return self.deny is None or self.deny.reason not in _LEAVES_OPEN
-
-
 @dataclass(frozen=True, slots=True)
 class _Row:
     status: int
@@ -151,47 +118,93 @@ UNSUPPORTED_STATUS: Mapping[str, int] = MappingProxyType(
 """Statuses of unsupported requests by their code, where HTTP has a better one than 400. Source: FHIR R4 http.html#Status-Codes."""
 
 
-def refusal_of(request: FhirRequest | Unsupported, deny: Deny, request_id: str) -> Answer:
-    """Render the refusal of a request before it was permitted; of an unsupported one with its status and the methods that its URL has."""
-    answer = refusal(deny, request_id)
+@dataclass(slots=True)
+class RequestOutcome:
+    """How a request ended: what is recorded of it and what is answered, from the executor to the edge.
+
+    ``deny``: why it was refused; ``retry_after_s`` when it may be sent again. Without one ``status``, ``headers`` and ``body`` are those of the
+    answer, and a 404 is an absent record. For the audit: ``removed`` counts what was filtered out, ``patient`` is whose record it shows,
+    ``found`` whose it shows if those are several, ``returned`` how many records a search's answer has, ``opened`` how many of the shown
+    records an emergency access opened, ``resource`` is where a write stored what it was sent, relative to the base. ``rates`` and
+    ``origins``: what is left of the app's quota, with the end of a scope that is announced, and the web origins whose scripts may read the
+    answer. ``settles``: the request ids of the writes whose outcomes this answer says; ``Enforcer.answered`` is called with each once it
+    was sent.
+    """
+
+    status: int
+    body: bytes = b""
+    headers: Headers = ()
+    media: bytes = FHIR_JSON
+    deny: Deny | None = None
+    retry_after_s: float = 1.0
+    patient: str = ""
+    removed: int = 0
+    returned: int = 0
+    found: str = ""
+    opened: int = 0
+    resource: str = ""
+    rates: Headers = ()
+    origins: frozenset[str] = frozenset()
+    settles: tuple[str, ...] = ()
+
+    def refuse(self, deny: Deny, *, retry_after_s: float = 1.0, headers: Headers = ()) -> None:
+        """Make it a refusal: nothing of the answer is left, and what was found out for its record stays."""
+        self.status, self.deny, self.retry_after_s = RENDERING[deny.reason].status, deny, retry_after_s
+        self.body, self.headers, self.media = b"", headers, FHIR_JSON
+
+    @property
+    def is_definite(self) -> bool:
+        """Whether the answer states what became of a write and where it is stored."""
+        return self.deny is None or self.deny.reason not in _LEAVES_OPEN
+
+
+def refused(deny: Deny, request: FhirRequest | Unsupported | None = None) -> RequestOutcome:
+    """Return the outcome of a request that is refused; of an unsupported one with its status and the methods that its URL has."""
+    refusal = RequestOutcome(RENDERING[deny.reason].status, deny=deny)
     if deny.reason is not Reason.REQUEST_UNSUPPORTED or not isinstance(request, Unsupported):
-        return answer
-    answer.status = UNSUPPORTED_STATUS.get(request.code, answer.status)
+        return refusal
+    refusal.status = UNSUPPORTED_STATUS.get(request.code, refusal.status)
     if request.allowed:
         # Every URL that can be read answers HEAD too (RFC 9110 sections 9.3.2, 10.2.1).
         allowed = [("GET, HEAD" if each == "GET" else each) for each in request.allowed if each != "HEAD"]
-        answer.headers = (*answer.headers, (b"allow", ", ".join(allowed).encode()))
-    return answer
+        refusal.headers = ((b"allow", ", ".join(allowed).encode()),)
+    return refusal
 
 
-def refusal(deny: Deny, request_id: str, *, retry_after_s: float = 1.0) -> Answer:
-    """Render a refusal. Absent, out of reach and withheld records look the same, except for the decision's id."""
-    row = RENDERING[deny.reason]
-    # Exactly the answer for an absent record; only the audit record has the reason.
-    if row is _ABSENT:
-        answer = not_found(request_id)
-        answer.deny = deny
-        return answer
-    body = outcome(row.code, deny.detail, details=(REASONS, str(deny.reason)), decision=request_id)
-    headers: list[tuple[bytes, bytes]] = []
-    if row.challenge:
-        headers.append((b"www-authenticate", row.challenge.encode()))
-    if row.retry:
-        headers.append((b"retry-after", str(max(1, math.ceil(retry_after_s))).encode()))
-    return Answer(row.status, orjson.dumps(body), tuple(headers), deny=deny)
+def absent() -> RequestOutcome:
+    """Return the outcome of a request for a record that is not there."""
+    return RequestOutcome(404)
 
 
-def failure(request_id: str) -> Answer:
-    """Render the answer for a fault of this program, which discloses nothing."""
-    return Answer(
+def failure(request_id: str) -> RequestOutcome:
+    """Return the outcome of a fault of this program, which discloses nothing."""
+    return RequestOutcome(
         500,
         orjson.dumps(outcome(IssueCode.EXCEPTION, "Something failed on our side.", decision=request_id)),
     )
 
 
-def not_found(request_id: str) -> Answer:
-    """Render the answer for a record that does not exist, or not for this token: the same in both cases."""
-    return Answer(404, orjson.dumps(outcome(IssueCode.NOT_FOUND, NOT_FOUND_SENTENCE, decision=request_id)))
+def render(ended: RequestOutcome, request_id: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Return the headers and the body of an answer.
+
+    A record that is absent, out of reach or withheld looks the same, except for the decision's id; only the audit record has the reason.
+    """
+    headers, body = [*_ALWAYS, *ended.headers], ended.body
+    row = None if ended.deny is None else RENDERING[ended.deny.reason]
+    if row is _ABSENT or (row is None and ended.status == 404):
+        body = orjson.dumps(outcome(IssueCode.NOT_FOUND, NOT_FOUND_SENTENCE, decision=request_id))
+    elif row is not None and ended.deny is not None:
+        details = REASONS, str(ended.deny.reason)
+        body = orjson.dumps(outcome(row.code, ended.deny.detail, details=details, decision=request_id))
+        if row.challenge:
+            headers.append((b"www-authenticate", row.challenge.encode()))
+        if row.retry:
+            headers.append((b"retry-after", str(max(1, math.ceil(ended.retry_after_s))).encode()))
+    if body:
+        headers.append((b"content-type", ended.media))
+    if ended.status not in {204, 304}:
+        headers.append((b"content-length", b"%d" % len(body)))
+    return headers, body
 
 
 @lru_cache(maxsize=VERSIONS_KEPT)
@@ -217,16 +230,6 @@ def _rate_headers(limit: int, remaining: int, reset: int) -> Headers:
         (b"ratelimit-remaining", b"%d" % remaining),
         (b"ratelimit-reset", b"%d" % reset),
     )
-
-
-def sent_headers(answer: Answer) -> Headers:
-    """Return the headers of an answer that are the same whoever asked, and whenever."""
-    headers = [*_ALWAYS, *answer.headers]
-    if answer.body:
-        headers.append((b"content-type", answer.media))
-    if answer.status not in {204, 304}:
-        headers.append((b"content-length", b"%d" % len(answer.body)))
-    return tuple(headers)
 
 
 def as_headers(named: Mapping[str, str]) -> Headers:

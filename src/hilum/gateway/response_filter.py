@@ -10,7 +10,7 @@ from hilum.gateway.access_scope import grant_rules
 from hilum.gateway.models import Permit, SearchPlan
 from hilum.gateway.resource_access import NO_EVIDENCE, Evidence, judge_resource
 from hilum.kernel.decision import Deny, Reason
-from hilum.standards.fhir.bundles import RAW, references_in
+from hilum.standards.fhir.bundles import references_in
 from hilum.standards.fhir.traits import RecordTraits, traits_of
 from hilum.standards.fhir.visibility import rule_of
 
@@ -87,8 +87,7 @@ def filter_response(
         resource = entry["resource"]
         if _is_visible(permit, plan, resource, mode, evidence):
             # In our own words: what else the server wrote beside the resource was not judged.
-            shown = {"resource": resource, "search": {"mode": mode}}
-            kept.append(shown | {RAW: entry[RAW]} if RAW in entry else shown)
+            kept.append({"resource": resource, "search": {"mode": mode}})
         else:
             removed += 1
             unseen += mode == "match"

@@ -1,28 +1,41 @@
 """The gateway's own ASGI callable, in front of every router: bytes to a request, an answer to bytes."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
 from hilum.gateway.batches import Batches, entries_of
-from hilum.gateway.heads import UNREAD, WITH_BODY, Head, Heads
 from hilum.gateway.models import BEARER_BOUND, GatewayRequest
-from hilum.gateway.records import as_recorded
-from hilum.gateway.rendering import Answer, failure, not_found, refusal_of, sent_headers
+from hilum.gateway.records import PATH_RECORDED_BOUND, as_recorded
+from hilum.gateway.rendering import RequestOutcome, absent, failure, refused, render
 from hilum.gateway.service import Enforcer
 from hilum.infra import logs, metrics
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import HilumError, Invalid, Unavailable
-from hilum.standards.fhir.requests import HEADERS, FhirRequest, Interaction, Unsupported
+from hilum.kernel.ids import TenantId
+from hilum.standards.fhir.requests import (
+    BINARY_BODY_BOUND,
+    BODY_BOUND,
+    HEADERS,
+    FhirRequest,
+    Interaction,
+    Unsupported,
+    parse,
+)
 from hilum.web import cors
 from hilum.web.asgi import Receive, Scope, Send
 from hilum.web.bounds import RefusalDelay
 from hilum.web.problems import status_of
 
 T = TypeVar("T")
+WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+UNREAD = Unsupported("body_unread", "The body was not read.")
+_PATH = re.compile(rb"/t/([a-z0-9-]{1,32})/fhir(?:$|(?=/))")
+_NOWHERE = TenantId("")
 _MEANT = {name.encode(): name for name in HEADERS}
 _TAKEN = (
     b"Authorization, Accept, Cache-Control, Content-Type, If-Match, If-Modified-Since, If-None-Exist, If-None-Match, "
@@ -30,7 +43,7 @@ _TAKEN = (
 )
 """Includes headers that are refused, so that preflight succeeds and scripts can read the error."""
 _METHODS = b"GET, HEAD, POST, PUT, DELETE, OPTIONS"
-_PREFLIGHT = Answer(204, b"", (*cors.preflight(_METHODS, _TAKEN), (b"allow", _METHODS)))
+_PREFLIGHT = RequestOutcome(204, b"", (*cors.preflight(_METHODS, _TAKEN), (b"allow", _METHODS)))
 _DOUBLED = Unsupported("header_doubled", "This header may occur only once.")
 PARSE_INLINE_BOUND = 64 * 1024
 """Larger bodies are parsed in a thread of their own, one after the other: the event loop has others to serve."""
@@ -38,15 +51,30 @@ _log = logs.get("gateway")
 
 
 @dataclass(slots=True)
-class _Headers:
-    """The headers that have a meaning here. ``meant``: names and values of those of ``HEADERS``, one after the other."""
+class Head:
+    """What a request says before its body. ``path`` is relative to the FHIR base, ``recorded_path`` for its audit record.
 
-    meant: list[str]
+    ``meant``: the headers that change its meaning, by name.
+    """
+
+    tenant: TenantId
+    method: str
+    path: bytes
+    query: bytes
+    recorded_path: str
+    meant: dict[str, str] = field(default_factory=dict)
     authorization: bytes | None = None
     origin: bytes = b""
     proof: str = ""
     is_ambiguous: bool = False
     """A header that has a meaning here was sent twice."""
+
+    @property
+    def body_bound(self) -> int:
+        return BINARY_BODY_BOUND if (self.method, self.path) == ("POST", b"/Binary") else BODY_BOUND
+
+    def parse(self, body: bytes = b"") -> FhirRequest | Unsupported:
+        return parse(self.method, self.path, self.query, self.meant, body)
 
 
 class Gateway:
@@ -58,7 +86,6 @@ class Gateway:
         """``refusal_delay`` is shared with the rest of the site: a source's refusals are counted together."""
         self._enforcer, self._batches = enforcer, batches
         self._refusal_delay = refusal_delay or RefusalDelay()
-        self._heads = Heads()
         self._parser = ThreadPoolExecutor(1, thread_name_prefix="parser")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,71 +95,67 @@ class Gateway:
         begun = clock()
         try:
             answering, origin = self._answering(scope, receive, state)
-            answer = await answering
+            ended = await answering
         except Exception as error:  # the edge: an error without a mapping discloses nothing
             name, where = type(error).__name__, logs.place_of(error)
             _log.error("gateway.request.failed", request=request_id, error=name, where=where)
-            answer, origin = failure(request_id), b""
-        status = str(answer.status)
-        metrics.GATEWAY_REQUESTS.add(status, "" if answer.deny is None else answer.deny.reason.value)
+            ended, origin = failure(request_id), b""
+        status = str(ended.status)
+        metrics.GATEWAY_REQUESTS.add(status, "" if ended.deny is None else ended.deny.reason.value)
         metrics.GATEWAY_SECONDS.observe(clock() - begun, status)
         # Beyond a burst, so that guessing tokens in a loop costs the others little (ADR 28).
-        if answer.status == 401:
+        if ended.status == 401:
             await self._refusal_delay.hold(str(state.get("network", "")))
-        headers = [*cors.answer(origin, answer.origins), (b"x-request-id", request_id.encode())]
+        headers, body = render(ended, request_id)
+        headers += (*cors.answer(origin, ended.origins), *ended.rates, (b"x-request-id", request_id.encode()))
         if correlation := state.get("correlation_id"):
             headers.append((b"x-correlation-id", correlation.encode()))
-        headers += (*answer.rates, *(answer.sent or sent_headers(answer)))
-        body = b"" if scope["method"] == "HEAD" else answer.body
+        body = b"" if scope["method"] == "HEAD" else body
         try:
-            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            await send({"type": "http.response.start", "status": ended.status, "headers": headers})
             await send({"type": "http.response.body", "body": body})
         except OSError:  # the client has gone; the record stays
             return
         # Only after the answer was sent. An app that lost its 201 must get 409 for an identical
         # create, and not a second one (ADR 26).
-        for settled in answer.settles:
+        for settled in ended.settles:
             self._enforcer.answered(settled)
 
     # No coroutine of its own: most requests pass through this and wait in the next.
     def _answering(
         self, scope: Scope, receive: Receive, state: MutableMapping[str, Any]
-    ) -> tuple[Awaitable[Answer], bytes]:
+    ) -> tuple[Awaitable[RequestOutcome], bytes]:
         """Return what answers a request, and the origin that it comes from."""
-        # The raw path: an encoded slash must stay within its segment.
-        raw: bytes = scope.get("raw_path") or scope["path"].encode()
-        headers = _read_headers(scope["headers"])
-        head = self._heads.read(scope["method"], raw, scope.get("query_string", b""), headers.meant)
+        head = read_head(scope)
         # A preflight carries no token (Fetch standard), so it is answered for every installed app's origin.
         if head.method == "OPTIONS":
-            return self._preflight(head), headers.origin
-        request_id: str = state.get("request_id", "")
+            return self._preflight(head), head.origin
         if head.path == b"/metadata" and head.method in {"GET", "HEAD"}:
-            return self._public(head, request_id), headers.origin
+            return self._public(head), head.origin
         incoming = GatewayRequest(
-            request_id=request_id,
+            request_id=state.get("request_id", ""),
             tenant=head.tenant,
             request=_DOUBLED,
-            bearer=_bearer(headers.authorization),
+            bearer=_bearer(head.authorization),
             method=head.method,
             path=head.recorded_path,
-            query=head.recorded_query,
+            query=as_recorded(head.query),
             source=state.get("source", ""),
             correlation_id=state.get("correlation_id", ""),
-            proof=headers.proof,
+            proof=head.proof,
         )
         # Two values of one header are read differently by a proxy and by this server.
-        if incoming.bearer is None or headers.is_ambiguous:
-            return self._enforcer.answer(incoming), headers.origin
+        if incoming.bearer is None or head.is_ambiguous:
+            return self._enforcer.answer(incoming), head.origin
         if head.method not in WITH_BODY:
-            incoming.request, incoming.is_repeated = head.request, head.is_kept
-            return self._enforcer.answer(incoming), headers.origin
-        return self._with_body(incoming, receive, head), headers.origin
+            incoming.request = head.parse()
+            return self._enforcer.answer(incoming), head.origin
+        return self._with_body(incoming, receive, head), head.origin
 
-    async def _preflight(self, head: Head) -> Answer:
+    async def _preflight(self, head: Head) -> RequestOutcome:
         return replace(_PREFLIGHT, origins=self._enforcer.preflight_origins(head.tenant))
 
-    async def _with_body(self, incoming: GatewayRequest, receive: Receive, head: Head) -> Answer:
+    async def _with_body(self, incoming: GatewayRequest, receive: Receive, head: Head) -> RequestOutcome:
         """Judge the token, then read the body, then parse it: a stranger's body costs nothing (security decision 26)."""
         # What the record says if the token is refused before the body is read.
         incoming.request = UNREAD
@@ -166,35 +189,41 @@ class Gateway:
             return read()
         return await asyncio.get_running_loop().run_in_executor(self._parser, read)
 
-    async def _public(self, head: Head, request_id: str) -> Answer:
-        request = head.request
+    async def _public(self, head: Head) -> RequestOutcome:
+        request = head.parse()
         if isinstance(request, Unsupported):
-            answer = refusal_of(request, Deny(Reason.REQUEST_UNSUPPORTED, request.detail), request_id)
+            ended = refused(Deny(Reason.REQUEST_UNSUPPORTED, request.detail), request)
         elif request.interaction is not Interaction.CAPABILITIES:
-            answer = not_found(request_id)
+            ended = absent()
         else:
-            answer = await self._enforcer.metadata(head.tenant, request_id)
-        answer.origins = frozenset({"*"})
-        return answer
+            ended = await self._enforcer.metadata(head.tenant)
+        ended.origins = frozenset({"*"})
+        return ended
 
 
-def _read_headers(raw: list[tuple[bytes, bytes]]) -> _Headers:
-    """Read the headers that have a meaning here."""
-    headers = _Headers([])
-    for name, value in raw:
+def read_head(scope: Scope) -> Head:
+    """Read the path and the headers of a request, once."""
+    # The raw path: an encoded slash must stay within its segment.
+    raw: bytes = scope.get("raw_path") or scope["path"].encode()
+    located = _PATH.match(raw)
+    tenant = TenantId(located[1].decode()) if located else _NOWHERE
+    path = raw[located.end() :] if located else b"/-"
+    recorded = as_recorded(raw)[:PATH_RECORDED_BOUND]
+    head = Head(tenant, scope["method"], path, scope.get("query_string", b""), recorded)
+    for name, value in scope["headers"]:
         if name in _MEANT:
             meant = _MEANT[name]
-            headers.is_ambiguous = headers.is_ambiguous or meant in headers.meant[::2]
-            headers.meant += (meant, value.decode("latin-1").strip())
+            head.is_ambiguous = head.is_ambiguous or meant in head.meant
+            head.meant[meant] = value.decode("latin-1").strip()
         elif name == b"authorization":
             # The first names whom the record of the refusal is about.
-            headers.is_ambiguous = headers.is_ambiguous or headers.authorization is not None
-            headers.authorization = value if headers.authorization is None else headers.authorization
+            head.is_ambiguous = head.is_ambiguous or head.authorization is not None
+            head.authorization = value if head.authorization is None else head.authorization
         elif name == b"origin":
-            headers.origin = value
+            head.origin = value
         elif name == b"dpop":
-            headers.proof = value[: BEARER_BOUND * 8].decode("latin-1")
-    return headers
+            head.proof = value[: BEARER_BOUND * 8].decode("latin-1")
+    return head
 
 
 def _bearer(authorization: bytes | None) -> str | None:

@@ -17,7 +17,7 @@ from hilum.gateway.models import (
     SearchPlan,
 )
 from hilum.gateway.pagelinks import PageLinks
-from hilum.gateway.rendering import Answer
+from hilum.gateway.rendering import RequestOutcome
 from hilum.gateway.resource_access import NO_EVIDENCE, judge_resource
 from hilum.gateway.response_filter import (
     UNJUDGEABLE,
@@ -105,7 +105,7 @@ class Searcher:
     def __init__(self, transport: Transport, links: PageLinks) -> None:
         self._transport, self._links = transport, links
 
-    async def search(self, task: UpstreamTask) -> Answer:
+    async def search(self, task: UpstreamTask) -> RequestOutcome:
         plan = task.permit.plan
         assert plan is not None, "a permitted search has a plan"
         if task.capabilities is not None and (
@@ -140,7 +140,7 @@ class Searcher:
         if glass := task.permit.access.glass:
             bundle["entry"] = [*bundle.get("entry", ()), _stays_closed(glass)]
         body = dump(bundle, task.permit.request.shape)
-        return Answer(
+        return RequestOutcome(
             200,
             body,
             patient=patient,
@@ -150,11 +150,11 @@ class Searcher:
             opened=opened,
         )
 
-    async def _counted(self, task: UpstreamTask, plan: SearchPlan) -> Answer:
+    async def _counted(self, task: UpstreamTask, plan: SearchPlan) -> RequestOutcome:
         bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset"}
         bundle["total"] = await self._count(task, plan)
         bundle["link"] = self._linked(task, plan, None)
-        return Answer(200, dump(bundle, task.permit.request.shape), patient=task.permit.patient)
+        return RequestOutcome(200, dump(bundle, task.permit.request.shape), patient=task.permit.patient)
 
     async def _count(self, task: UpstreamTask, plan: SearchPlan) -> int:
         """Count what may be seen: by the server if its number discloses nothing beyond the grant, else by judging every match.
@@ -226,12 +226,7 @@ class Searcher:
         if len(query) > _QUERY_INLINE and path:
             headers = (*_SEARCH_HEADERS, ("content-type", "application/x-www-form-urlencoded"))
             outgoing = UpstreamRequest("POST", f"{path}/_search", headers, query.encode())
-        # What is kept counts for searches that an app asks for. Which of the searches for a referrer are kept
-        # depends on whether the Binary is there, and without their cost that would show (security decision 12).
-        kept = not outgoing.body and task.permit.request.type != "Binary"
-        response = self._transport.read_inline(task, target) if kept else None
-        if response is None:
-            response = await self._transport.send(task, outgoing)
+        response = await self._transport.send(task, outgoing)
         if response.status in {400, 422}:
             code, _ = disclosable_issue(response.body)
             sentence = f"The FHIR server refuses this search ({code}); check its parameters and their values."

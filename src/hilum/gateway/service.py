@@ -8,37 +8,29 @@ The path of a request, in order:
 4. ``Enforcer._carry_out``: the quota (``controls.live``), then ``executor.Executor`` does what was permitted: ``transport`` fetches
    from the FHIR server (``upstream.live``), ``resource_access`` judges every resource by what it says of itself
    (``standards.fhir.traits``), ``search`` and ``write`` do the rest.
-5. ``Enforcer._recorded``: the audit record is durable (``audit.live``), and the request is decided again if anything has changed.
-6. ``routes.Gateway``: the ``Answer`` to bytes.
+5. ``Enforcer._end``: the audit record is durable (``audit.live``), and the request is decided again if anything has changed.
+6. ``routes.Gateway``: ``rendering.render`` makes bytes of the ``RequestOutcome``.
 
 Inside the room a refusal is a ``Deny``; ``Refusal`` raises it where a request cannot continue.
 """
 
 import asyncio
-from dataclasses import replace
 
 import orjson
 
-from hilum.audit.models import UNDELIVERED, Access, Outcome
+from hilum.audit.models import UNDELIVERED, Access
 from hilum.controls.models import Quota, QuotaResult
 from hilum.gateway import policy
 from hilum.gateway.capability_statement import public_statement
 from hilum.gateway.deps import GatewayDeps
 from hilum.gateway.executor import Executor
+from hilum.gateway.grants import compiled_grant, quota_of
 from hilum.gateway.models import PERSON_QUOTA, GatewayRequest, Snapshot
 from hilum.gateway.pagelinks import PageLinks
-from hilum.gateway.records import record_of
-from hilum.gateway.rendering import (
-    Answer,
-    Headers,
-    as_headers,
-    not_found,
-    rate_headers,
-    refusal,
-    refusal_of,
-)
+from hilum.gateway.records import corrected, record_of
+from hilum.gateway.rendering import RequestOutcome, absent, as_headers, rate_headers, refused
 from hilum.gateway.transport import refused_by
-from hilum.gateway.upstream_task import UNRECORDED, Effect, Refusal, ServerAddresses, UpstreamTask
+from hilum.gateway.upstream_task import UNRECORDED, Refusal, ServerAddresses, UpstreamTask
 from hilum.identity.models import TenantFacts
 from hilum.infra import metrics
 from hilum.kernel.decision import Deny, Reason
@@ -68,14 +60,14 @@ class Enforcer:
         self._executor = Executor(deps.upstreams, self._links)
         self._statements: dict[TenantId, tuple[ServerCapabilities, bytes]] = {}
         self._addresses: dict[TenantId, ServerAddresses] = {}
-        self._writing: set[asyncio.Future[Answer]] = set()
+        self._writing: set[asyncio.Future[RequestOutcome]] = set()
 
-    async def answer(self, incoming: GatewayRequest) -> Answer:
+    async def answer(self, incoming: GatewayRequest) -> RequestOutcome:
         """Judge, carry out and record one request. What it returns is durable in the journal."""
         answer, _ = await self.conclude(incoming)
         return answer
 
-    async def conclude(self, incoming: GatewayRequest) -> tuple[Answer, UpstreamTask | None]:
+    async def conclude(self, incoming: GatewayRequest) -> tuple[RequestOutcome, UpstreamTask | None]:
         """Do what ``answer`` does; return what was done too, None for what was never permitted."""
         deps = self._deps
         # One time and one snapshot for the whole decision: no two of its checks can disagree.
@@ -97,7 +89,7 @@ class Enforcer:
         if isinstance(decision, Deny):
             return await self._refuse(incoming, snapshot, decision), None
         assert snapshot is not None, "nothing is permitted without a snapshot"
-        addresses = self._addresses_of(decision.entitled.tenant)
+        addresses = self._addresses_of(decision.tenant)
         task = UpstreamTask(deps, incoming, snapshot, decision, addresses)
         if not decision.request.is_write:
             return await self._carry_out(task), task
@@ -107,10 +99,10 @@ class Enforcer:
         writing.add_done_callback(self._writing.discard)
         return await asyncio.shield(writing), task
 
-    async def _carry_out(self, task: UpstreamTask) -> Answer:
+    async def _carry_out(self, task: UpstreamTask) -> RequestOutcome:
         """Execute a permitted request, record how it ended, and check that it is still permitted."""
         # Before the FHIR server is asked for anything, its CapabilityStatement included.
-        spent = self._spend(task.incoming, task.token, task.permit.entitled.quota)
+        spent = self._spend(task.incoming, task.token, task.permit.quota)
         try:
             if not spent.allowed:
                 raise Refusal(
@@ -118,96 +110,84 @@ class Enforcer:
                 )
             if task.permit.asks_capabilities:
                 task.capabilities = await self._capabilities(task.addresses.tenant)
-            answer = self._executor.find_answer(task) or await self._executor.execute(task)
-        except Refusal as refused:
-            answer = self._refusal_answer(task, refused)
-        answer.rates = rate_headers(spent)
+            ended = await self._executor.execute(task)
+        except Refusal as refusal:
+            if refusal.deny.reason is Reason.TRAFFIC_SHED:
+                metrics.TRAFFIC_SHED.add(task.permit.grant.traffic)
+            ended = RequestOutcome(0)
+            task.refuse(ended, refusal)
+        ended.rates, ended.origins = rate_headers(spent), task.permit.grant.origins
         if notice := policy.sunset_notice(task.permit):
-            answer.rates += as_headers(notice)
-        return _complete(task, await self._recorded(task, answer))
+            ended.rates += as_headers(notice)
+        return await self._end(task.incoming, task.snapshot, ended, task)
 
-    def _refusal_answer(self, task: UpstreamTask, refused: Refusal) -> Answer:
-        request_id = task.incoming.request_id
-        if refused.deny.reason is Reason.TRAFFIC_SHED:
-            metrics.TRAFFIC_SHED.add(task.permit.entitled.traffic)
-        deny = _done_but_refused(refused.deny, request_id) if task.effect is Effect.DONE else refused.deny
-        answer = refusal(deny, request_id, retry_after_s=refused.retry_after_s)
-        if refused.resource:
-            answer.headers += ((b"location", f"{task.addresses.base}/{refused.resource}".encode()),)
-        return answer
+    async def _end(
+        self,
+        incoming: GatewayRequest,
+        snapshot: Snapshot | None,
+        ended: RequestOutcome,
+        task: UpstreamTask | None = None,
+    ) -> RequestOutcome:
+        """Record how a request ended, then decide again whether the answer of a permitted one (``task``) may leave. Return how it ended."""
+        # First the record, then the second decision: if the answer leaves, its record is durable;
+        # if it does not, a second record corrects the first. In the opposite order a stop could
+        # come while the journal commits, and be missed.
+        clock = self._deps.clock
+        is_known = isinstance(incoming.token, AccessToken) and snapshot is not None
+        record = task.record(ended) if task else record_of(incoming, snapshot, ended, now=clock.now())
+        # An intent that could not be recorded is not tried a second time.
+        if ended.deny is UNRECORDED or not await self._is_recorded(record, is_known=is_known):
+            # No data is returned, and a write is never called not done. The record is kept in memory until the journal works
+            # again; a process that ends before loses it, and settling still finds the write.
+            has_left = task is not None and task.has_left
+            ended.refuse(_unknown(incoming.request_id) if has_left else UNRECORDED)
+            if is_known:
+                outcome = record.outcome
+                record = corrected(record, ended, clock.now())
+                record.outcome = outcome if has_left else record.outcome
+                self._deps.journal.note(record)
+        elif task and ended.deny is None and self._deps.snapshots.current() is not task.snapshot:
+            await self._withhold_if_lost(task, record, ended)
+        if task and task.intended and ended.is_definite:
+            ended.settles = (incoming.request_id,)
+        return ended
+
+    async def _withhold_if_lost(self, task: UpstreamTask, record: Access, ended: RequestOutcome) -> bool:
+        """Withhold an answer that is no longer permitted, and record that it was prepared and not delivered. Return whether it was.
+
+        Source: security decision 23
+        """
+        fault = task.fault_now()
+        if fault is None:
+            return False
+        task.refuse(ended, Refusal(fault))
+        correction = corrected(record, ended, self._deps.clock.now())
+        correction.rule, correction.snapshot = UNDELIVERED, task.snapshot.epoch
+        if not await self._is_recorded(correction):
+            self._deps.journal.note(correction)
+        return True
+
+    async def _is_recorded(self, record: Access, *, is_known: bool = True) -> bool:
+        """Record an access durably; return whether that was possible."""
+        journal = self._deps.journal
+        try:
+            # Refusals without a valid token are counted beyond the first few, so that strangers
+            # cannot grow the record without a bound.
+            await (journal.record if is_known else journal.record_unauthenticated_refusal)(record)
+        except Unavailable:
+            return False
+        return True
+
+    async def withhold_if_lost_since(self, task: UpstreamTask, ended: RequestOutcome) -> bool:
+        """Decide once more before an answer leaves that had to wait, since time has passed; withhold it if it is no longer permitted."""
+        if not await self._withhold_if_lost(task, task.record(ended), ended):
+            return False
+        ended.settles = (task.incoming.request_id,) if task.intended and ended.is_definite else ()
+        return True
 
     def answered(self, request_id: str) -> None:
         """Release the claim of a write whose outcome was sent to its app: from now on an identical write is a new one."""
         self._deps.journal.release(request_id)
-
-    async def _recorded(self, task: UpstreamTask, answer: Answer) -> Answer:
-        """Record how a permitted request ended, then decide again whether its answer may leave."""
-        # First the record, then the second decision: if the answer leaves, its record is durable;
-        # if it does not, a second record corrects the first. In the opposite order a stop could
-        # come while the journal commits, and be missed.
-        record = task.record(answer)
-        if answer.deny is UNRECORDED:
-            return self._unrecorded(task, record, answer)
-        try:
-            await self._deps.journal.record(record)
-        except Unavailable:
-            return self._unrecorded(task, record, answer)
-        if answer.deny is not None:
-            return answer
-        try:
-            task.confirm()
-        except Refusal as refused:
-            return await self._withheld(task, record, answer, refused)
-        return answer
-
-    async def withheld_since(self, task: UpstreamTask, answer: Answer) -> Answer | None:
-        """Decide once more, before an answer that had to wait leaves; None if it is still permitted, else what is answered in its place."""
-        try:
-            task.confirm(has_waited=True)
-        except Refusal as refused:
-            return _complete(task, await self._withheld(task, task.record(answer), answer, refused))
-        return None
-
-    async def _withheld(self, task: UpstreamTask, record: Access, answer: Answer, refused: Refusal) -> Answer:
-        """Withhold an answer that is no longer permitted, and record that it was prepared and not delivered.
-
-        Source: security decision 23
-        """
-        kept_back = self._refusal_answer(task, refused)
-        kept_back.rates = answer.rates
-        correction = self._record_of_refusal(record, kept_back)
-        correction.rule, correction.snapshot = UNDELIVERED, task.snapshot.epoch
-        try:
-            await self._deps.journal.record(correction)
-        except Unavailable:
-            self._deps.journal.note(correction)
-        return kept_back
-
-    def _unrecorded(self, task: UpstreamTask, record: Access, answer: Answer) -> Answer:
-        """Answer a request that could not be recorded, and keep its record for later. No data is returned; a write is never called not done."""
-        has_left = task.effect in {Effect.DONE, Effect.UNKNOWN}
-        refused = refusal(_unknown(record.request_id) if has_left else UNRECORDED, record.request_id)
-        refused.rates = answer.rates
-        note = self._record_of_refusal(record, refused)
-        if has_left:
-            note.outcome = record.outcome
-        # Kept in memory and recorded once the journal works again; a process that ends before loses
-        # it, and settling still finds the write.
-        self._deps.journal.note(note)
-        return refused
-
-    def _record_of_refusal(self, record: Access, answer: Answer) -> Access:
-        """Return the record of a request that was refused after all."""
-        assert answer.deny is not None, "a refusal has its reason"
-        deny = answer.deny
-        return replace(
-            record,
-            at=self._deps.clock.now(),
-            status=answer.status,
-            outcome=Outcome.REFUSED,
-            reason=deny.reason.value,
-            detail=deny.detail,
-        )
 
     async def fault_before_body(self, incoming: GatewayRequest) -> Deny | None:
         """Return why the token of a request is refused, before its body is read; None if it is accepted."""
@@ -216,7 +196,7 @@ class Enforcer:
             incoming.token = await self._looked_up(incoming.bearer)
         return policy.unread_fault(incoming, deps.snapshots.current(), deps.clock.now())
 
-    async def refuse(self, incoming: GatewayRequest, deny: Deny, status: int = 0) -> Answer:
+    async def refuse(self, incoming: GatewayRequest, deny: Deny, status: int = 0) -> RequestOutcome:
         """Refuse and record a request that is not judged: its body was not read, or not whole, or its batch has no room left for it.
 
         ``status`` replaces that of the reason.
@@ -227,48 +207,34 @@ class Enforcer:
 
     async def _refuse(
         self, incoming: GatewayRequest, snapshot: Snapshot | None, deny: Deny, *, status: int = 0
-    ) -> Answer:
+    ) -> RequestOutcome:
         """Refuse and record what was never permitted. With a valid token it costs as much quota as a permitted request: probing is not free."""
-        token, journal = incoming.token, self._deps.journal
-        is_authenticated = False
-        rates: Headers = ()
+        token, ended = incoming.token, refused(deny, incoming.request)
+        ended.status = status or ended.status
         if isinstance(token, AccessToken) and snapshot is not None:
-            spent = self._spend(incoming, token, policy.quota_of(token, snapshot, incoming.at))
-            is_authenticated, rates = True, rate_headers(spent)
-        answer = refusal_of(incoming.request, deny, incoming.request_id)
-        answer.status, answer.rates = status or answer.status, rates
-        record = record_of(incoming, snapshot, answer, now=self._deps.clock.now())
-        try:
-            # Refusals without a valid token are counted beyond the first few, so that strangers
-            # cannot grow the record without a bound.
-            await (journal.record if is_authenticated else journal.record_unauthenticated_refusal)(record)
-        except Unavailable:
-            answer = refusal(UNRECORDED, incoming.request_id)
-            answer.rates = rates
-            if is_authenticated:
-                journal.note(self._record_of_refusal(record, answer))
-        answer.origins = self._origins(incoming.tenant, token, snapshot)
-        return answer
+            quota = quota_of(compiled_grant(token, incoming.purpose, snapshot, incoming.at), snapshot)
+            ended.rates = rate_headers(self._spend(incoming, token, quota))
+        ended.origins = self._origins(incoming.tenant, token, snapshot)
+        return await self._end(incoming, snapshot, ended)
 
-    async def metadata(self, tenant_id: TenantId, request_id: str) -> Answer:
+    async def metadata(self, tenant_id: TenantId) -> RequestOutcome:
         """Return a tenant's CapabilityStatement. Public."""
         snapshot = self._deps.snapshots.current()
         if snapshot is None:
-            return refusal(
+            return refused(
                 Deny(
                     Reason.SNAPSHOT_STALE, "The current state could not be confirmed. Try again in a moment."
-                ),
-                request_id,
+                )
             )
         tenant = snapshot.identity.tenants.get(tenant_id)
         if tenant is None or not tenant.active:
-            return not_found(request_id)
+            return absent()
         if fault := policy.statement_fault(tenant_id, snapshot, self._deps.clock.now()):
-            return refusal(fault, request_id)
+            return refused(fault)
         try:
             capabilities = await self._capabilities(tenant)
-        except Refusal as refused:
-            return refusal(refused.deny, request_id)
+        except Refusal as refusal:
+            return refused(refusal.deny)
         cached = self._statements.get(tenant_id)
         # By identity: a statement that was read again is another object.
         if cached is None or cached[0] is not capabilities:
@@ -276,7 +242,7 @@ class Enforcer:
                 public_statement(capabilities, tenant_id, self._deps.urls, registers=self._deps.registers)
             )
             cached = self._statements[tenant_id] = (capabilities, body)
-        return Answer(200, cached[1])
+        return RequestOutcome(200, cached[1])
 
     def preflight_origins(self, tenant: TenantId) -> frozenset[str]:
         """Return the origins of all clients installed at a tenant."""
@@ -328,20 +294,6 @@ class Enforcer:
             client = snapshot.registry.clients.get(token.client)
             return frozenset() if client is None else frozenset(client.origins)
         return snapshot.registry.origins.get(tenant, frozenset())
-
-
-def _complete(task: UpstreamTask, answer: Answer) -> Answer:
-    """Add who may read an answer, and which write it settles."""
-    answer.origins = task.permit.entitled.origins
-    if task.intended and answer.is_definite:
-        answer.settles = (task.incoming.request_id,)
-    return answer
-
-
-def _done_but_refused(deny: Deny, request_id: str) -> Deny:
-    """Return the refusal of an answer whose write was carried out. Nothing that the FHIR server said about it leaves, not even its place."""
-    sentence = f"The write was carried out, under request {request_id}. Do not send it again. Its answer is kept back: {deny.detail}"
-    return Deny(Reason.WRITE_DONE_ANSWER_WITHHELD, sentence)
 
 
 def _unknown(request_id: str) -> Deny:

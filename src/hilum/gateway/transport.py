@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import orjson
@@ -14,22 +14,20 @@ from hilum.gateway.models import EVIDENCE_AT_ONCE, EVIDENCE_BOUND
 from hilum.gateway.resource_access import NO_EVIDENCE, Evidence, judge_resource
 from hilum.gateway.response_filter import UNJUDGEABLE, judge_read, wanted_evidence
 from hilum.gateway.upstream_task import Effect, Refusal, ServerAddresses, TooLarge, UpstreamTask
-from hilum.gateway.withholding import is_suspect, is_suspect_as_stored, withhold
+from hilum.gateway.withholding import is_suspect, withhold
 from hilum.kernel.batches import batched
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import Unavailable
-from hilum.policies.models import TrafficClass
-from hilum.standards.fhir.bundles import RAW, is_bundle, resources_of
+from hilum.standards.fhir.bundles import is_bundle, resources_of
 from hilum.standards.fhir.etags import etag_of
-from hilum.standards.fhir.requests import PLAIN
-from hilum.standards.fhir.shaping import STORED_BYTES_BOUND, has_unique_names, load, read_stored
+from hilum.standards.fhir.shaping import has_unique_names, load
 from hilum.standards.fhir.tags import tagged
 from hilum.standards.fhir.traits import RecordTraits, traits_of
 from hilum.standards.fhir.visibility import is_judged_by_targets
 from hilum.standards.smart.scopes import READ, SEARCH
 from hilum.upstream import live as upstream
 from hilum.upstream.live import Upstreams
-from hilum.upstream.models import BUSY, SHED, Claim, SearchPage, UpstreamRequest, UpstreamResponse
+from hilum.upstream.models import BUSY, SHED, UpstreamRequest, UpstreamResponse
 from hilum.upstream.policy import relocated
 
 T = TypeVar("T")
@@ -37,9 +35,6 @@ INLINE_BOUND = 256 * 1024
 """Larger answers are read and judged in a thread, one after the other: the event loop has other hospitals to serve."""
 SHED_RETRY_S = 5.0
 """When who was shed may ask again: longer than others, whose requests go first."""
-CLAIMS_KEPT = 1_000
-RECORDS_KEPT = 1_000
-"""Records of FHIR servers over HTTP that are read once only; each has ``STORED_BYTES_BOUND`` at most."""
 ACCEPT = (("accept", "application/fhir+json"),)
 ABSENT = frozenset({404, 410})
 _ANSWER_LOST = frozenset({upstream.LOST, upstream.TOO_LARGE})
@@ -85,30 +80,16 @@ class Transport:
         """Parse an answer that will be shown, as ``opened`` does. Raises Refusal."""
         return await self.work(len(response.body), partial(opened, task, response))
 
-    def read_inline(self, task: UpstreamTask, target: str) -> UpstreamResponse | None:
-        """Read what a server in this process answers at once, if the request is still permitted; None: ``send`` it. Raises Refusal."""
-        if not task.addresses.in_process:
-            return None
-        task.confirm()
-        return self._upstreams.read_inline(task.addresses.tenant, target)
-
     async def send(self, task: UpstreamTask, outgoing: UpstreamRequest) -> UpstreamResponse:
         """Send a read or search, if the request that needs it is still permitted. Raises Refusal."""
         task.confirm()
         try:
-            response = await self._upstreams.send(task.addresses.tenant, _named(task, outgoing), _claim(task))
+            response = await self._upstreams.send(
+                task.addresses.tenant, _named(task, outgoing), task.permit.grant.claim
+            )
         except Unavailable as error:
             raise refused_by(error) from error
         return _usable(response)
-
-    async def read(self, task: UpstreamTask, name: str) -> UpstreamResponse:
-        """Read a record that was read before, with what was made of the same answer then. Raises Refusal."""
-        response = await self.send(task, UpstreamRequest("GET", name, ACCEPT))
-        # Also for an absent record, so that it takes as long as one out of reach.
-        if len(response.body) <= STORED_BYTES_BOUND:
-            etag, modified = response.headers.get("etag", ""), response.headers.get("last-modified", "")
-            response.made = _made_of(task.addresses, response.status, response.body, etag, modified)
-        return response
 
     async def write(self, task: UpstreamTask, outgoing: UpstreamRequest) -> UpstreamResponse:
         """Send a write; no write leaves in any other way. Raises Refusal.
@@ -124,7 +105,7 @@ class Transport:
             outgoing = replace(outgoing, body=body)
         try:
             response = await self._upstreams.write(
-                task.addresses.tenant, _named(task, outgoing), intent, _claim(task)
+                task.addresses.tenant, _named(task, outgoing), intent, task.permit.grant.claim
             )
         except Unavailable as error:
             # The request left, so it may have been carried out. Only a request that did not leave
@@ -142,13 +123,7 @@ class Transport:
 
     async def fetch(self, task: UpstreamTask, name: str) -> FetchedResource | None:
         """Fetch a record; None if there is none. Raises Refusal."""
-        return await self._fetch(task, name, self.read_inline(task, name))
-
-    async def _fetch(
-        self, task: UpstreamTask, name: str, response: UpstreamResponse | None
-    ) -> FetchedResource | None:
-        if response is None:
-            response = await self.send(task, UpstreamRequest("GET", name, ACCEPT))
+        response = await self.send(task, UpstreamRequest("GET", name, ACCEPT))
         if response.status != 200:
             if _usable(response).status in ABSENT:
                 return None
@@ -173,11 +148,9 @@ class Transport:
             }
         return found
 
-    async def judged(
-        self, task: UpstreamTask, name: str, response: UpstreamResponse | None
-    ) -> FetchedResource | None:
-        """Fetch a record and judge it as the requested one; None if there is none. ``response``: what was read of it inline. Raises Refusal."""
-        stored = await self._fetch(task, name, response)
+    async def judged(self, task: UpstreamTask, name: str) -> FetchedResource | None:
+        """Fetch a record and judge it as the requested one; None if there is none. Raises Refusal."""
+        stored = await self.fetch(task, name)
         evidence = NO_EVIDENCE
         if is_judged_by_targets(task.permit.request.type):
             evidence = await self._about(task, stored.record.resource if stored else _ABOUT_NOBODY)
@@ -212,17 +185,6 @@ def _named(task: UpstreamTask, outgoing: UpstreamRequest) -> UpstreamRequest:
         return outgoing
     token = task.token
     return replace(outgoing, asked_by=(token.client, token.launch, token.run))
-
-
-def _claim(task: UpstreamTask) -> Claim:
-    """Return with which right it asks for a place at the FHIR server, by the rule book of the present snapshot (C133)."""
-    entitled = task.permit.entitled
-    return _claim_of(entitled.traffic, entitled.book.shares)
-
-
-@lru_cache(maxsize=CLAIMS_KEPT)
-def _claim_of(traffic: TrafficClass, shares: tuple[int, ...]) -> Claim:
-    return Claim(traffic.rank, shares)
 
 
 def _outcome_unknown(detail: str, request_id: str) -> Deny:
@@ -271,7 +233,7 @@ def equalize_timing(task: UpstreamTask) -> None:
     Source: security decision 12
     """
     request = task.permit.request
-    stored = _read_kept(_NOBODYS, task.addresses, request.type)
+    stored = _read(_NOBODYS, task.addresses, request.type)
     resource = stored.resource | {"resourceType": request.type, "id": request.id}
     etag_of("", resource)
     judge_read(task.permit, traits_of(resource, task.permit.bases))
@@ -288,22 +250,15 @@ def localised(addresses: ServerAddresses, body: bytes) -> bytes:
 
 
 def _fetched(task: UpstreamTask, name: str, response: UpstreamResponse) -> FetchedResource:
-    if task.addresses.shows_what_is_stored and len(response.body) <= STORED_BYTES_BOUND:
-        body, type_ = response.body, name.partition("/")[0]
-        if not is_suspect_as_stored(body, (type_,)) and (stored := read_stored(body)) is not None:
-            etag = etag_of(response.headers.get("etag", ""), stored)
-            record = traits_of(stored, task.permit.bases)
-            return FetchedResource(record, body, etag, response.headers.get("last-modified", ""))
-    read = _read_kept if len(response.body) <= STORED_BYTES_BOUND else _read
-    found = read(response.body, task.addresses, name.partition("/")[0])
-    etag = etag_of(response.headers.get("etag", ""), found.resource)
+    stored = _read(response.body, task.addresses, name.partition("/")[0])
+    etag = etag_of(response.headers.get("etag", ""), stored.resource)
     modified = response.headers.get("last-modified", "")
-    record = traits_of(found.resource, task.permit.bases)
-    return FetchedResource(record, found.body, etag, modified, found.withheld, found.has_unique_names)
+    record = traits_of(stored.resource, task.permit.bases)
+    return FetchedResource(record, stored.body, etag, modified, stored.withheld, stored.has_unique_names)
 
 
 class _StoredRecord(NamedTuple):
-    """What the bytes of a record say, as it is shown and judged. Nobody changes it, since it is shared."""
+    """What the bytes of a record say, as it is shown and judged."""
 
     resource: dict[str, Any]
     body: bytes
@@ -331,45 +286,14 @@ def _read(body: bytes, addresses: ServerAddresses, type_: str) -> _StoredRecord:
     return _StoredRecord(resource, body, withheld, is_unique)
 
 
-# By the bytes themselves: the FHIR server is asked each time, and only reading the same bytes again is saved.
-_read_kept = lru_cache(maxsize=RECORDS_KEPT)(_read)
-
-
-@lru_cache(maxsize=RECORDS_KEPT)
-def _made_of(
-    _addresses: ServerAddresses, _status: int, _body: bytes, _etag: str, _modified: str
-) -> dict[int, Any]:
-    """Return what was made of an answer that said the same, to be read and added to (``kept_answers``). Its key is all that an answer follows from."""
-    return {}
-
-
 def opened(task: UpstreamTask, response: UpstreamResponse) -> Any:
     """Parse an answer that will be shown: with the gateway's addresses, and without those that are withheld."""
-    if response.page is not None and (stored := _stored_bundle(task, response.page)) is not None:
-        return stored
     body = localised(task.addresses, response.body)
     tree = loads(body)
     if is_suspect(body, task.addresses.grounds, *task.shown_types):
         for each in resources_of(tree) if is_bundle(tree) else (tree,):
             withhold(each, task.addresses.grounds)
     return tree
-
-
-def _stored_bundle(task: UpstreamTask, page: SearchPage) -> dict[str, Any] | None:
-    """Build the searchset of a page of records that are passed on as the bytes they are stored in; None if they must be read otherwise."""
-    # Another shape than the stored one is made of the parsed record.
-    if not task.addresses.shows_what_is_stored or task.permit.request.shape != PLAIN:
-        return None
-    types = task.shown_types
-    entries = []
-    for mode, raw in page.entries:
-        resource = read_stored(raw) if len(raw) <= STORED_BYTES_BOUND else None
-        if resource is None or is_suspect_as_stored(raw, types):
-            return None
-        entries.append({"resource": resource, "search": {"mode": mode}, RAW: raw})
-    link = [{"relation": "next", "url": page.next}] if page.next else []
-    bundle = {"resourceType": "Bundle", "type": "searchset", "link": link, "entry": entries}
-    return bundle if page.total is None else bundle | {"total": page.total}
 
 
 def outward(task: UpstreamTask) -> bytes:

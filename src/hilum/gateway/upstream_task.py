@@ -18,7 +18,7 @@ from hilum.gateway.attachments import Grounds, grounds_of
 from hilum.gateway.deps import GatewayDeps
 from hilum.gateway.models import GatewayRequest, Permit, Snapshot
 from hilum.gateway.records import record_of
-from hilum.gateway.rendering import Answer
+from hilum.gateway.rendering import Headers, RequestOutcome
 from hilum.gateway.resource_access import is_opened
 from hilum.identity.models import TenantFacts
 from hilum.kernel.decision import Deny, Reason
@@ -38,7 +38,8 @@ UNRECORDED = Deny(
 )
 DIGEST_INLINE_BOUND = 256 * 1024
 """A larger body is digested in a thread: the event loop has others to serve."""
-_NO_ANSWER = Answer(0)
+_NOT_ENDED = RequestOutcome(0)
+_NO_HEADERS: Headers = ()
 _CHANGED = Deny(Reason.SNAPSHOT_STALE, "Permissions changed while the request was running. Send it again.")
 
 
@@ -166,51 +167,68 @@ class UpstreamTask:
     def reaches_one(self) -> bool:
         """Whether every rule of the grant that an answer is judged by is about the one patient in context."""
         plan = self.permit.plan
-        return (plan is None or not plan.included) and self.permit.entitled.is_of_one
+        return (plan is None or not plan.included) and self.permit.reach.is_of_one
 
-    def record(self, answer: Answer) -> Access:
-        """Return the audit record of this request with this answer."""
+    def record(self, ended: RequestOutcome) -> Access:
+        """Return the audit record of this request as it ended."""
         now = self.deps.clock.now()
-        record = record_of(self.incoming, self.snapshot, answer, self.permit, now=now)
+        record = record_of(self.incoming, self.snapshot, ended, self.permit, now=now)
         if self.permit.request.is_write:
-            record.outcome = self._outcome(answer)
+            record.outcome = self._written(ended)
             if self.effect is not Effect.NONE:
-                record.resource = answer.resource or self.resource
+                record.resource = ended.resource or self.resource
         return record
 
-    def _outcome(self, answer: Answer) -> Outcome:
+    def _written(self, ended: RequestOutcome) -> Outcome:
         """Return how a permitted write ended, which is not always how it was answered."""
         if self.effect is Effect.DONE:
             return Outcome.DONE
         if self.effect is Effect.UNKNOWN:
             return Outcome.UNKNOWN
-        return Outcome.NOT_DONE if answer.deny is None else Outcome.REFUSED
+        return Outcome.NOT_DONE if ended.deny is None else Outcome.REFUSED
 
-    def confirm(self, *, has_waited: bool = False) -> None:
-        """Decide again if anything that decides has changed since, or could not be confirmed in time. Raises Refusal.
+    @property
+    def has_left(self) -> bool:
+        """Whether a write was sent and may have been carried out."""
+        return self.effect in {Effect.DONE, Effect.UNKNOWN}
 
-        ``has_waited``: also because time has passed, by which a token, an emergency access or an installation ends.
+    def refuse(self, ended: RequestOutcome, refusal: Refusal) -> None:
+        """Make the outcome a refusal. Of a write that was carried out nothing that the FHIR server said leaves, not even its place."""
+        deny, headers = refusal.deny, _NO_HEADERS
+        if self.effect is Effect.DONE:
+            sentence = f"The write was carried out, under request {self.incoming.request_id}. Do not send it again. Its answer is kept back: {deny.detail}"
+            deny = Deny(Reason.WRITE_DONE_ANSWER_WITHHELD, sentence)
+        if refusal.resource:
+            headers = ((b"location", f"{self.addresses.base}/{refusal.resource}".encode()),)
+        ended.refuse(deny, retry_after_s=refusal.retry_after_s, headers=headers)
+
+    def confirm(self) -> None:
+        """Decide again if anything that decides has changed since. Raises Refusal."""
+        # The usual case. A snapshot is immutable, so the same one means the same decision.
+        if self.deps.snapshots.current() is not self.snapshot and (fault := self.fault_now()):
+            raise Refusal(fault)
+
+    def fault_now(self) -> Deny | None:
+        """Decide again; return why the request is no longer permitted, None if it still is.
+
         What was gathered under another grant than the present one is not used either, so such a request is refused too.
         Source: security decision 23
         """
         current = self.deps.snapshots.current()
-        # The usual case. A snapshot is immutable, so the same one means the same decision.
-        if current is self.snapshot and not has_waited:
-            return
         decision = policy.decide(self.incoming, current, self.deps.clock.now())
         if isinstance(decision, Deny):
-            raise Refusal(decision)
+            return decision
         # What was gathered before somebody broke the glass is permitted after it too. The request goes on by its
         # earlier permit, so that the whole answer is of one.
         if self.permit.access.glass is None and decision.access.glass is not None:
             decision = policy.without_glass(decision)
         if current is None or not policy.is_same_grant(self.permit, decision):
-            raise Refusal(_CHANGED)
-        tenant = current.identity.tenants.get(self.incoming.tenant)
-        if tenant is None or tenant.upstream != self.addresses.tenant.upstream:
-            # The hospital moved: the rest must neither go to the earlier server nor be mixed from both.
-            raise Refusal(_CHANGED)
+            return _CHANGED
+        # The hospital moved: the rest must neither go to the earlier server nor be mixed from both.
+        if decision.tenant.upstream != self.addresses.tenant.upstream:
+            return _CHANGED
         self.snapshot, self.permit = current, decision
+        return None
 
     async def intend(self) -> Recorded:
         """Record that a write is about to leave, and check that it is still permitted. Raises Refusal.
@@ -226,7 +244,7 @@ class UpstreamTask:
         if request.id:
             self.resource = f"{request.type}/{request.id}"
         intent = replace(
-            self.record(_NO_ANSWER),
+            self.record(_NOT_ENDED),
             at=self.deps.clock.now(),
             outcome=Outcome.INTENDED,
             detail=destination(self.addresses.tenant.upstream),

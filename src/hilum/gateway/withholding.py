@@ -8,14 +8,13 @@ Source: security decision 22; FHIR R4 extension-data-absent-reason.html (masked)
 """
 
 import re
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 from hilum.gateway.attachments import Grounds, is_foreign_attachment, is_internal
 from hilum.standards.fhir.addresses import below, is_signed
 from hilum.standards.fhir.attachments import attachment_keys
 from hilum.standards.fhir.definitions import resource_types
-from hilum.standards.fhir.shaping import STORED_BOUND
 from hilum.standards.fhir.visibility import parse_reference
 
 WITHHELD = "urn:hilum:withheld"
@@ -30,7 +29,6 @@ _SIGNS = (b"ignature=", b"sig=", b"token=")
 _TO_LOOK_AT = (":", "//", "%", "&", "\\")
 _EMPTY_DIV = f'<div xmlns="http://www.w3.org/1999/xhtml">{WITHHELD}</div>'
 _Path = tuple[str, ...]
-_NO_HOSTS = Grounds(())
 
 
 def is_suspect(body: bytes, grounds: Grounds, *types: str) -> bool:
@@ -56,12 +54,6 @@ def is_suspect(body: bytes, grounds: Grounds, *types: str) -> bool:
         if found and found > body.count(own):
             return True
     return False
-
-
-@lru_cache(maxsize=STORED_BOUND)
-def is_suspect_as_stored(raw: bytes, types: tuple[str, ...]) -> bool:
-    """Check the same of one record of a server that has no host of its own. Kept for the records used last."""
-    return is_suspect(raw, _NO_HOSTS, *types)
 
 
 @cache

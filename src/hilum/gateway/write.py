@@ -8,7 +8,7 @@ import orjson
 
 from hilum.gateway.attachments import mentions
 from hilum.gateway.own_binaries import new_id, points_at_own
-from hilum.gateway.rendering import Answer, not_found, version_headers
+from hilum.gateway.rendering import RequestOutcome, absent, version_headers
 from hilum.gateway.resource_access import NO_EVIDENCE, judge_resource
 from hilum.gateway.response_filter import UNJUDGEABLE, judge_change
 from hilum.gateway.transport import (
@@ -57,13 +57,13 @@ class Writer:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    async def create(self, task: UpstreamTask) -> Answer:
+    async def create(self, task: UpstreamTask) -> RequestOutcome:
         request = task.permit.request
         await self._judge_targets(task)
         _judge_mentions(task, {})
         return await self._write(task, UpstreamRequest("POST", request.type, _WRITE_HEADERS, outward(task)))
 
-    async def store(self, task: UpstreamTask) -> Answer:
+    async def store(self, task: UpstreamTask) -> RequestOutcome:
         """Store a Binary under an id that proves whose it is (ADR 27). Nothing opens it until a record of its patient refers to it."""
         request = task.permit.request
         owner = (task.token.tenant, task.token.app, task.permit.patient)
@@ -79,9 +79,9 @@ class Writer:
         tag = response.headers.get("etag", "")
         headers_out = version_headers(tag, "", f"{task.addresses.base}/{task.resource}")
         shown = _STORED if "return=OperationOutcome" in request.prefer else b""
-        return Answer(201, shown, headers_out, patient=task.permit.patient, resource=task.resource)
+        return RequestOutcome(201, shown, headers_out, patient=task.permit.patient, resource=task.resource)
 
-    async def update(self, task: UpstreamTask) -> Answer:
+    async def update(self, task: UpstreamTask) -> RequestOutcome:
         request = task.permit.request
         name = f"{request.type}/{request.id}"
         await self._judge_targets(task)
@@ -92,7 +92,7 @@ class Writer:
             # ids exist (ADR 13).
             if not task.permit.may_create:
                 equalize_timing(task)
-                return not_found(task.incoming.request_id)
+                return absent()
             # FHIR R4 http.html#concurrency: there is nothing to match.
             if request.if_match:
                 return _conflict(412, "There is no version to match.")
@@ -107,13 +107,13 @@ class Writer:
             headers += _unchanged(current)
         return await self._write(task, UpstreamRequest("PUT", name, headers, outward(task)))
 
-    async def delete(self, task: UpstreamTask) -> Answer:
+    async def delete(self, task: UpstreamTask) -> RequestOutcome:
         request = task.permit.request
         name = f"{request.type}/{request.id}"
         current = await self._transport.fetch(task, name)
         if current is None:
             equalize_timing(task)
-            return not_found(task.incoming.request_id)
+            return absent()
         if fault := await self._condition(task, current):
             return fault
         response = await self._transport.write(
@@ -121,10 +121,10 @@ class Writer:
         )
         if response.status in {200, 202, 204}:
             patient, found = task.written(current.record.resource)
-            return Answer(204, patient=patient, found=found)
+            return RequestOutcome(204, patient=patient, found=found)
         return _not_written(task, response)
 
-    async def _condition(self, task: UpstreamTask, current: FetchedResource) -> Answer | None:
+    async def _condition(self, task: UpstreamTask, current: FetchedResource) -> RequestOutcome | None:
         """Judge the stored record before any precondition is compared. Raises Refusal.
 
         Source: security decision 12
@@ -161,7 +161,7 @@ class Writer:
         type_ = task.permit.request.type
         return resource if isinstance(resource, dict) and resource.get("resourceType") == type_ else {}
 
-    async def _write(self, task: UpstreamTask, outgoing: UpstreamRequest) -> Answer:
+    async def _write(self, task: UpstreamTask, outgoing: UpstreamRequest) -> RequestOutcome:
         response = await self._transport.write(task, outgoing)
         if response.status not in {200, 201}:
             return _not_written(task, response)
@@ -187,7 +187,7 @@ class Writer:
         # Judged like every other answer: a server may label or change what it stores.
         elif resource and "return=minimal" not in request.prefer and self._transport.reaches(task, record):
             body = dump(resource, request.shape)
-        return Answer(response.status, body, headers, patient=patient, resource=where, found=found)
+        return RequestOutcome(response.status, body, headers, patient=patient, resource=where, found=found)
 
 
 def _judge_mentions(task: UpstreamTask, before: dict[str, Any]) -> None:
@@ -222,14 +222,14 @@ def _unchanged(current: FetchedResource) -> tuple[tuple[str, str], ...]:
     return (("if-match", current.etag),) if current.etag else ()
 
 
-def _conflict(status: int, sentence: str) -> Answer:
-    return Answer(status, orjson.dumps(outcome(IssueCode.CONFLICT, sentence)))
+def _conflict(status: int, sentence: str) -> RequestOutcome:
+    return RequestOutcome(status, orjson.dumps(outcome(IssueCode.CONFLICT, sentence)))
 
 
-def _not_written(task: UpstreamTask, response: UpstreamResponse) -> Answer:
+def _not_written(task: UpstreamTask, response: UpstreamResponse) -> RequestOutcome:
     """Return why the FHIR server did not accept a write that was permitted."""
     if response.status in ABSENT:
-        return not_found(task.incoming.request_id)
+        return absent()
     if response.status in {409, 412}:
         return _conflict(response.status, "The record was changed meanwhile; read it again.")
     if response.status not in {400, 422}:
@@ -237,7 +237,7 @@ def _not_written(task: UpstreamTask, response: UpstreamResponse) -> Answer:
     code, places = disclosable_issue(response.body, task.permit.request.body)
     refused = outcome(IssueCode.INVALID, "The FHIR server refuses this resource.")
     refused["issue"][0] |= {"code": code} | ({"expression": places} if places else {})
-    return Answer(response.status, orjson.dumps(refused))
+    return RequestOutcome(response.status, orjson.dumps(refused))
 
 
 def _located(task: UpstreamTask, response: UpstreamResponse, resource: dict[str, Any]) -> str:

@@ -28,6 +28,7 @@ from hilum.policies.models import (
     Cell,
     ClientAuthentication,
     Tier,
+    TrafficClass,
 )
 from hilum.policies.product_models import WORKFLOW_SCOPE, Expansion, ScopeProduct
 from hilum.policies.products import Coverage, ended_by, part_in_force
@@ -227,3 +228,15 @@ def excess_scopes(book: Book, workflows: tuple[str, ...], scopes: tuple[str, ...
 @lru_cache(maxsize=WORKFLOWS_BOUND)
 def _limit(scopes: tuple[str, ...]) -> tuple[str, ...]:
     return (*scopes, *sorted(SPECIAL))
+
+
+def traffic_of(cell: Cell | None, *, with_person: bool) -> TrafficClass:
+    """Return the traffic class of a request: that of the app's cell. Where no person waits for the answer it is that of backends at most.
+
+    Without a cell only the platform itself reads, for a person at a page: an app without one was refused.
+    Source: C133
+    """
+    traffic = TrafficClass.USER_APPS if cell is None else cell.traffic_class
+    if with_person or traffic.rank >= TrafficClass.BACKEND.rank:
+        return traffic
+    return TrafficClass.BACKEND

@@ -3,8 +3,8 @@
 Owns: the connection pool; deadlines; the size limit of an answer; the places at each tenant's server by traffic class; the server's
 credentials.
 Must not know: apps, tokens, scopes; who asked and why.
-Public verbs: ``live.Upstreams.send``, ``live.Upstreams.read_inline``, ``live.Upstreams.base_of``, ``live.CapabilityCache.of``,
-``live.seal_credentials``, ``checks.faults_of``.
+Public verbs: ``live.Upstreams.send``, ``live.Upstreams.base_of``, ``live.CapabilityCache.of``, ``live.seal_credentials``,
+``checks.faults_of``.
 Invariants:
 - Credentials are sent only to the host for which they were sealed, and returned to nobody.
 - Only headers that the gateway sets are sent.

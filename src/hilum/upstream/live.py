@@ -9,7 +9,7 @@ A request, from the gateway to the server and back:
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache, partial
@@ -61,15 +61,10 @@ _TAKEN = {name.encode(): name for name in TAKEN_HEADERS}
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """A FHIR server in this process. ``base``: the base that it writes in absolute addresses, without trailing slash.
-
-    ``read_inline`` answers a plain GET of a target at once, or returns None if ``app`` must be called; it never raises. Callers share its
-    answers and must not change them.
-    """
+    """A FHIR server in this process. ``base``: the base that it writes in absolute addresses, without trailing slash."""
 
     app: App
     base: str
-    read_inline: Callable[[str], UpstreamResponse | None] = lambda _: None
 
 
 def seal_credentials(vault: Vault, authorization: str, *, url: str, ids: Ids) -> str:
@@ -112,13 +107,6 @@ class Upstreams:
             server = self._embedded(tenant.id)
             return server.base if server is not None else ""
         return tenant.upstream.url.rstrip("/")
-
-    def read_inline(self, tenant: TenantFacts, target: str) -> UpstreamResponse | None:
-        """Read from an embedded server, if it can answer at once; None if ``send`` must be called."""
-        if tenant.upstream.kind is not UpstreamKind.EMBEDDED:
-            return None
-        server = self._embedded(tenant.id)
-        return server.read_inline(target) if server is not None else None
 
     def held(self, rank: int) -> int:
         """Return how many requests of a traffic class are at FHIR servers now. Thread-safe."""
@@ -357,13 +345,9 @@ async def _call(app: App, request: UpstreamRequest) -> UpstreamResponse:
         raise Unavailable(LOST, "The FHIR server ended without an answer.")
     chunks = call.chunks
     body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-    return response_of(call.start["status"], call.start.get("headers", ()), body)
-
-
-def response_of(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> UpstreamResponse:
-    """Build an answer with the headers of TAKEN_HEADERS."""
-    taken = {_TAKEN[name]: value.decode("latin-1") for name, value in headers if name in _TAKEN}
-    return UpstreamResponse(status, taken, body)
+    answered = call.start.get("headers", ())
+    taken = {_TAKEN[name]: value.decode("latin-1") for name, value in answered if name in _TAKEN}
+    return UpstreamResponse(call.start["status"], taken, body)
 
 
 class _AsgiCall:

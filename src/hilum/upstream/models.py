@@ -1,9 +1,8 @@
 """Requests to a tenant's FHIR server, its answers, and their bounds."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, auto
-from typing import Any
 
 from hilum.policies.models import ALL_PLACES, TrafficClass
 
@@ -50,27 +49,13 @@ class UpstreamRequest:
     asked_by: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SearchPage:
-    """A page of a search by an embedded server: mode and bytes of each record; ``next`` is empty on the last page."""
-
-    entries: tuple[tuple[str, bytes], ...]
-    total: int | None
-    next: str
-
-
 @dataclass(slots=True)
 class UpstreamResponse:
-    """An answer. Header names are in lower case, of ``TAKEN_HEADERS`` only. ``page``: the content of the body, from an embedded server.
-
-    ``made``: what the gateway built from a response that an embedded server shares, or that said the same.
-    """
+    """An answer. Header names are in lower case, of ``TAKEN_HEADERS`` only."""
 
     status: int
     headers: dict[str, str]
     body: bytes
-    page: SearchPage | None = None
-    made: dict[int, Any] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from hilum.kernel.ids import LaunchId, TenantId
 from hilum.launches.models import LaunchFacts
 from hilum.policies.in_force import PolicyFacts
 from hilum.policies.models import Tier, TrafficClass
+from hilum.policies.policy import traffic_of
 from hilum.policies.product_models import NOTICE
 from hilum.registry.models import Environment
 from hilum.standards.fhir.requests import BINARY_BODY_BOUND, FhirRequest
@@ -1068,11 +1069,11 @@ def test_a_request_is_of_the_class_of_its_cell_and_without_a_person_of_backends_
     """C133."""
     made = book({"base.high.traffic_class": cell}).categories["order_entry"].cells[Tier.HIGH]
 
-    assert policy.traffic_of(made, with_person=with_person) is TrafficClass(found)
+    assert traffic_of(made, with_person=with_person) is TrafficClass(found)
 
 
 def test_what_the_platform_reads_for_a_person_at_a_page_is_no_bulk() -> None:
-    assert policy.traffic_of(None, with_person=True) is TrafficClass.USER_APPS
+    assert traffic_of(None, with_person=True) is TrafficClass.USER_APPS
 
 
 def test_a_permit_carries_the_class_of_the_cell_in_force() -> None:
@@ -1080,5 +1081,15 @@ def test_a_permit_carries_the_class_of_the_cell_in_force() -> None:
     cells = {f"categories.unclassified.cells.{each}.traffic_class": "patient_apps" for each in Tier}
     other = replace(SNAPSHOT, policies=PolicyFacts(book(cells)))
 
-    assert permit().entitled.traffic is TrafficClass.CLINICAL_INTERACTIVE
-    assert permit(snapshot=other).entitled.traffic is TrafficClass.PATIENT_APPS
+    assert permit().grant.traffic is TrafficClass.CLINICAL_INTERACTIVE
+    assert permit(snapshot=other).grant.traffic is TrafficClass.PATIENT_APPS
+
+
+def test_a_read_of_the_platforms_own_has_the_scopes_of_its_purpose_whatever_the_app_was_granted() -> None:
+    """ADR 30: also by the facts of a token by which the app has just asked."""
+    held, none = token("user/Patient.rs"), with_installation(scopes=())
+    asked = ask("Patient?name=a")
+
+    assert reason(asked, held, none) is Reason.SCOPE_INSUFFICIENT
+    assert reason(replace(asked, purpose="picker"), held, none) is None
+    assert reason(asked, held, none) is Reason.SCOPE_INSUFFICIENT

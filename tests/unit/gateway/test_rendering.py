@@ -10,7 +10,15 @@ import pytest
 from hilum.controls.models import QuotaResult
 from hilum.gateway.models import PAGE_LINK_BOUND, PAGE_LINK_LIFE, Page
 from hilum.gateway.pagelinks import PageLinks
-from hilum.gateway.rendering import RENDERING, not_found, rate_headers, refusal, version_headers
+from hilum.gateway.rendering import (
+    RENDERING,
+    RequestOutcome,
+    absent,
+    rate_headers,
+    refused,
+    render,
+    version_headers,
+)
 from hilum.kernel.decision import Deny, Reason
 from hilum.keys.live import vault
 from tests.sim.world import SeededIds
@@ -64,9 +72,9 @@ STATUS = {
 @pytest.mark.parametrize("reason", list(Reason))
 def test_each_reason_is_rendered_as_the_contract_says(reason: Reason) -> None:
     """Contract, Errors."""
-    answer = refusal(Deny(reason, "Because."), "req_1")
-    headers = dict(answer.headers)
-    issue = orjson.loads(answer.body)["issue"][0]
+    answer = refused(Deny(reason, "Because."))
+    found, body = render(answer, "req_1")
+    headers, issue = dict(found), orjson.loads(body)["issue"][0]
 
     assert reason in STATUS[answer.status]
     assert issue["diagnostics"] == "Decision req_1"
@@ -76,10 +84,22 @@ def test_each_reason_is_rendered_as_the_contract_says(reason: Reason) -> None:
         bare = reason is Reason.TOKEN_MISSING
         assert headers[b"www-authenticate"] == (b"Bearer" if bare else b'Bearer error="invalid_token"')
     if answer.status == 404:
-        assert replace(answer, deny=None) == not_found("req_1")
+        assert (answer.status, found, body) == (404, *render(absent(), "req_1"))
     else:
         assert issue["details"]["text"] == "Because."
         assert issue["details"]["coding"][0]["code"] == reason
+
+
+def test_what_becomes_a_refusal_answers_nothing_of_what_was_shown_and_records_whose_it_was() -> None:
+    ended = RequestOutcome(200, b"{}", ((b"etag", b'W/"1"'),), b"text/plain", patient="p1", returned=1)
+
+    ended.refuse(Deny(Reason.SWITCH_ENGAGED, "Stopped."), retry_after_s=3.0)
+
+    assert (ended.patient, ended.returned) == ("p1", 1)
+    assert (ended.status, *render(ended, "r")) == (
+        403,
+        *render(refused(Deny(Reason.SWITCH_ENGAGED, "Stopped.")), "r"),
+    )
 
 
 def test_every_reason_has_its_row() -> None:
@@ -90,10 +110,9 @@ def test_every_reason_has_its_row() -> None:
 def test_retry_after_is_whole_seconds_and_at_least_one() -> None:
     """RFC 9110 section 10.2.3."""
     for wait, told in ((0.0, b"1"), (0.2, b"1"), (1.01, b"2"), (60.0, b"60")):
-        assert (
-            dict(refusal(Deny(Reason.QUOTA_EXCEEDED), "r", retry_after_s=wait).headers)[b"retry-after"]
-            == told
-        )
+        refusal = refused(Deny(Reason.QUOTA_EXCEEDED))
+        refusal.retry_after_s = wait
+        assert dict(render(refusal, "r")[0])[b"retry-after"] == told
     assert dict(rate_headers(QuotaResult(allowed=True, limit=9, remaining=3, retry_after_s=0.0))) == {
         b"ratelimit-limit": b"9",
         b"ratelimit-remaining": b"3",

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,7 +19,6 @@ from hilum_ehr.fhirserver.models import (
     THREADS,
     FhirServerSettings,
     Issue,
-    Page,
     Precondition,
     Problem,
     Refused,
@@ -37,12 +35,6 @@ _WRITTEN = frozenset({"application/fhir+json", "application/json"})
 _FORM = "application/x-www-form-urlencoded"
 _READ_PARAMETERS = frozenset({"_format", "_pretty", "_summary", "_elements"})
 _HISTORY_PARAMETERS = frozenset({"_format", "_pretty", "_count", search.PAGE})
-_KEPT = frozenset({200, 404, 410})
-KEPT_BOUND, KEPT_BYTES_BOUND = 1_000, 16 * 1024
-"""How many answers to reads by id are kept, and the largest of them."""
-KEPT_SEARCHES_BOUND, KEPT_SEARCH_BYTES_BOUND = 100, 64 * 1024
-_OF_NOW = "ap"
-"""The prefix of dates whose meaning depends on the present (FHIR R4 search.html#prefix), so that such a search is not kept."""
 _VERSION_ID = re.compile(r"[1-9][0-9]{0,8}")
 _log = logs.get("fhirserver")
 
@@ -62,26 +54,13 @@ class Request:
         return None if value is None else value.decode("latin-1")
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a search found, each record as it is stored, and the address of the next page; empty on the last one."""
-
-    page: Page
-    next_url: str
-
-
 @dataclass(slots=True)
 class Response:
-    """A response with its whole body.
-
-    ``found``: of a search whose answer may be kept, what it found. ``made``: left to who reads inline, for what it made of the response.
-    """
+    """A response with its whole body."""
 
     status: int
     body: bytes = b""
     headers: Headers = ()
-    found: Found | None = None
-    made: Any = None
 
 
 class FhirServer:
@@ -93,9 +72,6 @@ class FhirServer:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="fhirserver")
         self._clock = clock
         self._metadata: bytes | None = None
-        self._kept: OrderedDict[str, Response] = OrderedDict()
-        self._kept_searches: OrderedDict[str, Response] = OrderedDict()
-        self._kept_as_of: bytes | None = None
 
     def load(self, resources: Iterable[bytes | dict[str, Any]]) -> int:
         """Store many resources under their own ids; see ``FhirService.load``. Blocks: call it off the loop."""
@@ -124,46 +100,6 @@ class FhirServer:
         await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
         await send({"type": "http.response.body", "body": b"" if method == "HEAD" else response.body})
 
-    def read_inline(self, target: str) -> Response | None:
-        """Answer a plain read by id, ``Type/id`` below the base, or a search that is kept, without waiting; None for any other target. Never raises.
-
-        For the event loop's thread only. The answers used last are kept until any process changes anything. That a record is absent is
-        kept like the record, so that both take the same time (security decision 12).
-        """
-        # Before the store is read: what is read after it is at least as new.
-        mark = self._current_mark()
-        held = self._kept if "?" not in target else self._kept_searches
-        if kept := held.get(target):
-            held.move_to_end(target)
-            return kept
-        parts = target.split("/")
-        if len(parts) != 2 or "?" in target or parts[1].startswith(("$", "_")):
-            return None
-        response = self._guarded(self._read, Request("GET", target), parts)
-        if mark is not None and response.status in _KEPT and len(response.body) <= KEPT_BYTES_BOUND:
-            self._kept[target] = response
-            if len(self._kept) > KEPT_BOUND:
-                self._kept.popitem(last=False)
-        return response
-
-    def _current_mark(self) -> bytes | None:
-        """Drop what is kept if anything has changed since; return the present mark, None where changes cannot be seen."""
-        mark = self.service.change_mark()
-        if mark is None or mark != self._kept_as_of:
-            self._kept.clear()
-            self._kept_searches.clear()
-            self._kept_as_of = mark
-        return mark
-
-    def _keep_search(self, request: Request, response: Response, mark: bytes | None) -> None:
-        """Keep the answer to a search, unless anything changed since before it was read."""
-        keeps = response.found is not None and len(response.body) <= KEPT_SEARCH_BYTES_BOUND
-        if mark is None or not keeps or mark != self._current_mark():
-            return
-        self._kept_searches[f"{request.path[1:]}?{request.query.decode('latin-1')}"] = response
-        if len(self._kept_searches) > KEPT_SEARCHES_BOUND:
-            self._kept_searches.popitem(last=False)
-
     async def answer(self, request: Request) -> Response:
         """Answer a request without ASGI. Never raises for input."""
         parts = request.path.split("/")
@@ -171,11 +107,8 @@ class FhirServer:
         inline = len(parts) == 3 and not request.query and not parts[2].startswith(("$", "_"))
         if inline and not parts[0] and request.method in {"GET", "HEAD"}:
             return self._guarded(self._read, request, parts[1:])
-        mark = self._current_mark()
         loop = asyncio.get_running_loop()
-        response = await loop.run_in_executor(self._pool, self._guarded, self._route, request, parts[1:])
-        self._keep_search(request, response, mark)
-        return response
+        return await loop.run_in_executor(self._pool, self._guarded, self._route, request, parts[1:])
 
     def _guarded(
         self, verb: Callable[[Request, list[str]], Response], request: Request, parts: list[str]
@@ -278,11 +211,7 @@ class FhirServer:
             # FHIR R4 search.html#Introduction: parameters of a POST search may be in the URL and in the body.
             pairs += search.parse_query(request.body)
         plan, page = self.service.search(parts[0], pairs)
-        response = _json(200, render.search_bundle(plan, page, self.settings.base_url))
-        is_plain = plan.shape.is_whole and not plan.pretty and not plan.counts_only
-        if request.method == "GET" and is_plain and not any(_OF_NOW in value for _, value in pairs):
-            response.found = Found(page, render.next_link(plan, page, self.settings.base_url))
-        return response
+        return _json(200, render.search_bundle(plan, page, self.settings.base_url))
 
     def _create(self, request: Request, parts: list[str]) -> Response:
         _check_written(request)

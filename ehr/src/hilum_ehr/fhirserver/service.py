@@ -62,10 +62,6 @@ class FhirService:
     def close(self) -> None:
         self._store.close()
 
-    def change_mark(self) -> bytes | None:
-        """Return a mark that is the same as long as no process changes anything; None if changes cannot be detected."""
-        return self._store.mark.read()
-
     def read(self, resource_type: str, resource_id: str) -> Version:
         """Return the current version. Raises Refused: not found, or deleted. Source: FHIR R4 http.html#read."""
         self._check_type(resource_type)

@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Any
 
 from hilum_ehr.fhirserver import search_store
-from hilum_ehr.fhirserver.change_mark import ChangeMark
 from hilum_ehr.fhirserver.indexing import index_keys
 from hilum_ehr.fhirserver.models import IndexRows, Page, Problem, Refused, SearchPlan, Version
 
@@ -157,7 +156,6 @@ class Store:
         self._connections: list[sqlite3.Connection] = []
         # Read once: the numbers of parameters never change in a file.
         self.numbers: MappingProxyType[str, int] = MappingProxyType(self._prepare())
-        self.mark = ChangeMark(path)
 
     def connection(self) -> sqlite3.Connection:
         """Return this thread's connection."""
@@ -244,7 +242,6 @@ class Store:
             for connection in self._connections:
                 connection.close()
             self._connections.clear()
-        self.mark.close()
         self._local = threading.local()
 
     def _open(self) -> sqlite3.Connection:
@@ -291,8 +288,6 @@ class Store:
                 connection.execute("ROLLBACK")
         # Outside the transaction, since SQLite cannot change the journal mode inside one.
         connection.execute("PRAGMA journal_mode = WAL")
-        # The first read of a new file makes the index of its log, from which ``mark`` is read.
-        connection.execute("SELECT 1 FROM parameter LIMIT 1").fetchone()
         return numbers
 
 

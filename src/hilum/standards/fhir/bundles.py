@@ -6,12 +6,7 @@ Source: FHIR R4 bundle.html, references.html
 from collections.abc import Iterator
 from typing import Any
 
-import orjson
-
 from hilum.standards.fhir.visibility import local_reference
-
-RAW: Any = 0
-"""The key of the resource's bytes in an entry that is passed on as stored. An integer cannot collide with a name in JSON."""
 
 
 def is_bundle(value: object) -> bool:
@@ -57,10 +52,7 @@ def rebased(entry: dict[str, Any], base: str) -> dict[str, Any]:
     id_ = resource.get("id")
     # The server's own fullUrl would disclose its address.
     full_url = {"fullUrl": f"{base}/{resource['resourceType']}/{id_}"} if id_ else {}
-    # The very bytes that were judged, so that no number loses a digit.
-    raw = entry.get(RAW)
-    shown = resource if raw is None else orjson.Fragment(raw)
-    return {**full_url, "resource": shown, "search": {"mode": mode}}
+    return {**full_url, "resource": resource, "search": {"mode": mode}}
 
 
 def without_duplicates(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:

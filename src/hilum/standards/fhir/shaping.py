@@ -4,7 +4,6 @@ Source: FHIR R4 search.html#summary, #elements
 """
 
 import json
-from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -15,8 +14,6 @@ from hilum.standards.fhir.requests import PLAIN, Shape, Summary
 # With one of these in the body, a name may not end in `":`, and counting would be wrong.
 _HIDING = (b"\\u", b" :", b"\t:", b"\n:", b"\r:")
 # 2**63 has 19 digits; orjson refuses larger integers.
-STORED_BOUND, STORED_BYTES_BOUND = 2_000, 16 * 1024
-"""How many parsed resources are cached, and the largest of them: at most some 8 MB of bytes and four times that in values."""
 _SURELY_64_BIT = 18
 """Digits of an integer that survives parsing; longer ones are kept as text."""
 
@@ -36,19 +33,6 @@ def load(body: bytes) -> Any:
         )
     except RecursionError:
         raise ValueError("nested too deep") from None
-
-
-@lru_cache(maxsize=STORED_BOUND)
-def read_stored(raw: bytes) -> dict[str, Any] | None:
-    """Parse the bytes of a stored resource, in which no name occurs twice; None if they are not a JSON object. Results are cached.
-
-    Callers share the result and must not change it. Its numbers may have lost digits that the bytes have.
-    """
-    try:
-        parsed = orjson.loads(raw)
-    except ValueError:
-        return None
-    return parsed if isinstance(parsed, dict) else None
 
 
 def has_unique_names(body: bytes, parsed: object) -> bool:

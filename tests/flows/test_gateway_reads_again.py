@@ -15,7 +15,6 @@ def record(patient: str = "p1", **more: Any) -> dict[str, Any]:
 
 
 async def read_often(made: Ground, token: str, target: str = "Observation/o1") -> None:
-    """Read until everything that can be kept is."""
     for _ in range(4):
         assert (await made.get(target, token)).status == 200
 
