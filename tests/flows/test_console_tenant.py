@@ -313,9 +313,7 @@ def test_only_administrators_open_a_hospitals_console_and_only_their_own(ward: D
                 assert status == own, (username, page.key)
             # Carl's hospital has not installed the app, and does not have Ann.
             elif page.key in missing | (
-                {"tenant.narrow", "tenant.networks", "tenant.person", "tenant.share"}
-                if username == "carl"
-                else set()
+                {"tenant.narrow", "tenant.networks", "tenant.person"} if username == "carl" else set()
             ):
                 assert status == 404, (username, page.key)
             else:

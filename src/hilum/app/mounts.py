@@ -88,7 +88,6 @@ from hilum.monitoring import routes as monitoring
 from hilum.notices import routes as notices
 from hilum.pictures import routes as pictures
 from hilum.policies import routes as policies
-from hilum.precedents import routes as precedents
 from hilum.registry import app_edit_routes, app_edits, call_routes
 from hilum.registry import routes as registry
 from hilum.registry import service as registered
@@ -469,7 +468,6 @@ def control_plane(
         consent_routes.api(kit),
         installations.api(kit, permits, reasons_of),
         monitoring.api(kit, counted.served),
-        precedents.api(kit),
         lookups.api(kit),
         requests.api(kit),
         *_reviewing(kit, unused, evidence_ports(kit, reader, faults, furnisher), counted, furnisher),

@@ -190,7 +190,6 @@ ACTION_WORDS: Mapping[str, str] = MappingProxyType(
         "policies.version.compare": "compared two rule books",
         "policies.version.read": "read a rule book",
         "policies.version.validate": "had a rule book validated",
-        "precedents.sharing.set": "changed what is shared of approvals",
         "registry.app.add": "registered an app",
         "registry.app.ask_again": "had people asked again about an app",
         "registry.app.category": "moved an app to another category",

@@ -63,7 +63,6 @@ from hilum.console.tenant import (
     requests,
     rules,
     settings,
-    sharing,
 )
 from hilum.console.tenant import exceptions as tenant_exceptions
 from hilum.console.trust import Trust
@@ -123,7 +122,6 @@ def _tenant(desk: Desk) -> list[Route]:
         *desk.route("tenant.apps", tenant_apps.show_list),
         *desk.route("tenant.app", tenant_apps.show),
         *desk.route("tenant.approve", tenant_approving.show_approve, tenant_approving.approve, multi=CHOICES),
-        *desk.route("tenant.share", sharing.show, sharing.share),
         *desk.route("tenant.narrow", tenant_apps.show_narrow, tenant_apps.narrow, multi=CHOICES),
         *desk.route("tenant.networks", tenant_apps.show_networks, tenant_apps.pin),
         *desk.route("tenant.newer", tenant_apps.show_newer, tenant_apps.accept),

@@ -9,7 +9,6 @@ PAGES = (
     page("app", "/apps/{id}", "App", "What may it do here?", "apps"),
     page("approve", "/apps/{id}/approve", "Approve", "What would it get?", "app"),
     page("narrow", "/apps/{id}/narrow", "Narrow", "What does it not need?", "app"),
-    page("share", "/apps/{id}/share", "Share your approval", "Who may learn from it?", "app"),
     page("networks", "/apps/{id}/networks", "Networks", "Where does it connect from?", "app"),
     page("newer", "/apps/{id}/newer", "What is new", "What more does the newer version need?", "app"),
     page("remove", "/apps/{id}/remove", "Remove", "What would end?", "app"),

@@ -1460,19 +1460,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("number", name=op.f("pk_policies_version")),
     )
     op.create_table(
-        "precedents_sharing",
-        sa.Column("tenant", sa.String(length=32), nullable=False),
-        sa.Column("app", sa.String(length=64), nullable=False),
-        sa.Column("shares", sa.Boolean(), nullable=False),
-        sa.Column("reasons", sa.Text(), nullable=False),
-        sa.Column("changed_by", sa.String(length=120), nullable=False),
-        sa.Column("changed_at", Instant(), nullable=False),
-        sa.PrimaryKeyConstraint("tenant", "app", name=op.f("pk_precedents_sharing")),
-    )
-    op.create_index(
-        "ix_precedents_sharing_app", "precedents_sharing", ["app", "shares", "tenant"], unique=False
-    )
-    op.create_table(
         "refresh_token",
         sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
         sa.Column("family", sa.String(length=64), nullable=False),
