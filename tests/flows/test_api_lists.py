@@ -164,7 +164,6 @@ NO_LISTS = {
     "/api/v1/review/figures": "one document",
     "/api/v1/clients/{client}/sandbox-faults": "sixty at most",
     "/api/v1/evidence-runs/{run_id}/rows": "of one run, as many as are judged",
-    "/api/v1/request-rules": "what is in force now",
     "/api/v1/installations/{installation}/newer-version": "one comparison",
     "/api/v1/switches/preview": "one preview, whose hospitals are as many as there are",
 }
@@ -218,8 +217,6 @@ LISTS = {
     "/api/v1/appeals": "rita",
     "/api/v1/regulated-access": "rita",
     "/api/v1/requests": "gina",
-    "/api/v1/request-groups": "gina",
-    "/api/v1/request-rules/versions": "gina",
     "/api/v1/identity-provider-hosts": "root",
     "/api/v1/identity-providers": "root",
     "/api/v1/identity-links": "root",
@@ -389,7 +386,6 @@ class Full:
         gina = self.api("gina")
         asked = {"app": self.apps[n], "roles": ["nurse"], "reason": "for the ward"}
         assert gina.post("/requests", json=asked).status_code == 201
-        assert gina.put("/request-rules", json={"rules": [], "base": n}).status_code == 200
 
     def _more_providers(self, n: int) -> None:
         do, issuer = self.site.system, f"https://login{n}.example"

@@ -93,8 +93,6 @@ from hilum.registry import routes as registry
 from hilum.registry import service as registered
 from hilum.registry.app_edit_models import AppEditOrder
 from hilum.requests import routes as requests
-from hilum.requests import versions
-from hilum.requests.models import AcceptOrder
 from hilum.revalidation import pages as revalidation_pages
 from hilum.revalidation import routes as revalidation
 from hilum.revalidation import service as revalidated
@@ -249,10 +247,6 @@ def consoles(
             narrowing.try_narrowing,
             permits=partial(journals.read_permits, *journal),
             calls=partial(journals.read_calls, *journal),
-        ),
-        compare_version=versions.compare,
-        accept_version=lambda ctx, installation, digest: versions.accept(
-            ctx, AcceptOrder(installation, digest)
         ),
         acts=acts(by_mail),
         by_mail=by_mail,

@@ -61,7 +61,6 @@ from hilum.console.tenant import (
     people,
     providers,
     requests,
-    rules,
     settings,
 )
 from hilum.console.tenant import exceptions as tenant_exceptions
@@ -130,9 +129,6 @@ def _tenant(desk: Desk) -> list[Route]:
         *desk.route("tenant.alone", tenant_exceptions.show_alone, tenant_exceptions.ask_alone),
         *desk.route("tenant.exception", tenant_exceptions.show, tenant_exceptions.end),
         *desk.route("tenant.requests", requests.show_list),
-        *desk.route("tenant.rule_new", rules.show_new, rules.add, multi=rules.MULTI),
-        *desk.route("tenant.rules", rules.show, rules.change, multi=rules.MULTI),
-        *desk.route("tenant.rule", rules.show_edit, rules.edit, multi=rules.MULTI),
         *desk.route("tenant.ask", requests.show, requests.decide),
         *desk.route("tenant.people", people.show_list),
         *desk.route("tenant.person_new", people.show_new, people.add),
