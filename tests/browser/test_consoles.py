@@ -166,8 +166,6 @@ HOSPITAL = (
     "/tenant/people/new",
     "/tenant/activity",
     "/tenant/activity/changes",
-    "/tenant/requests/rules",
-    "/tenant/requests/rules/new",
     "/tenant/agreements",
     "/tenant/agreements/new",
     "/tenant/backend-services",

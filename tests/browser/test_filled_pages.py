@@ -96,10 +96,6 @@ def furnish(stage: Stage) -> str:
             "roles": ["nurse"],
         }
         sent(nurse.post("/requests", json=asked))
-        # Of a category that nobody asks for, so that nothing is decided by it.
-        rule = {"name": "counts", "action": "escalate", "categories": ["population_health"]}
-        base = sent(hospital.get("/request-rules", params={"tenant": "general"}))["version"]
-        sent(hospital.put("/request-rules", json={"tenant": "general", "rules": [rule], "base": base}))
         colleague = {
             "tenant": "general",
             "username": "second.admin",

@@ -91,18 +91,12 @@ class RequestGround:
         body = {"app": app or self.app, "roles": ["physician"], "reason": "for the ward"} | more
         return self.api(who).post("/requests", json=body)
 
-    def rules(self, who: str, *rules: dict[str, Any], base: int = 0) -> Any:
-        return self.api(who).put("/request-rules", json={"rules": rules, "base": base})
+    def waiting(self, who: str = "gina") -> Any:
+        return self.api(who).get("/requests?state=open").json()["items"]
 
-    def group(self, who: str = "gina") -> Any:
-        (found,) = self.api(who).get("/request-groups").json()["items"]
-        return found
-
-    def decide(self, who: str, verb: str, **body: Any) -> Any:
-        group = self.group()
-        return self.api(who).post(
-            f"/request-groups/{group['id']}/{verb}", json={"revision": group["revision"]} | body
-        )
+    def decide(self, who: str, verb: str, request: str = "", **body: Any) -> Any:
+        """Approve or decline a request, by default the oldest that waits."""
+        return self.api(who).post(f"/requests/{request or self.waiting()[0]['id']}/{verb}", json=body)
 
     def installed(self, who: str = "gina") -> Any:
         return self.api(who).get("/installations").json()["items"]

@@ -205,8 +205,6 @@ LARGE = {
     "POST /api/v1/apps/{app}/versions",
     "POST /api/v1/policies/validate",
     "POST /api/v1/policies/versions",
-    "PUT /api/v1/request-rules",
-    "POST /api/v1/request-rules/try",
     "POST /api/v1/submissions",
     "PUT /api/v1/submissions/{submission}",
     "POST /api/v1/submissions/{submission}/lenses/{lens}/judge",

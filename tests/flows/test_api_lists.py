@@ -56,8 +56,6 @@ from hilum.notices import service as notices
 from hilum.notices.models import NewEndpoint
 from hilum.policies import service as policies
 from hilum.policies.models import UNCLASSIFIED, ApplyOrder, Lens, Tier
-from hilum.precedents import store as precedents_store
-from hilum.precedents.models import Sharing
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from hilum.revalidation import store as revalidation_store
@@ -117,7 +115,6 @@ NO_LISTS = {
     "/api/v1/apps/{app}/proposed-scopes": "one proposal, of as many scopes as its bound",
     "/api/v1/apps/{app}/contract": "one contract",
     "/api/v1/apps/{app}/documents": "of twenty certifications at most",
-    "/api/v1/tenants/{tenant}/precedents": "twenty at most",
     "/api/v1/tenants/{tenant}/unanswered-services": "of five hundred apps at most",
     "/api/v1/apps/{app}/scopes": "one comparison, of as many scopes as its bound",
     "/api/v1/apps/{app}/service": "one view, of as many days and hospitals as its bounds",
@@ -167,14 +164,12 @@ NO_LISTS = {
     "/api/v1/review/figures": "one document",
     "/api/v1/clients/{client}/sandbox-faults": "sixty at most",
     "/api/v1/evidence-runs/{run_id}/rows": "of one run, as many as are judged",
-    "/api/v1/request-rules": "what is in force now",
     "/api/v1/installations/{installation}/newer-version": "one comparison",
     "/api/v1/switches/preview": "one preview, whose hospitals are as many as there are",
 }
 LISTS = {
     "/api/v1/tenants": "root",
     "/api/v1/tenants/{tenant}/findings": "root",
-    "/api/v1/tenants/{tenant}/sharing": "root",
     "/api/v1/people": "root",
     "/api/v1/approvals": "root",
     "/api/v1/vendors": "root",
@@ -222,8 +217,6 @@ LISTS = {
     "/api/v1/appeals": "rita",
     "/api/v1/regulated-access": "rita",
     "/api/v1/requests": "gina",
-    "/api/v1/request-groups": "gina",
-    "/api/v1/request-rules/versions": "gina",
     "/api/v1/identity-provider-hosts": "root",
     "/api/v1/identity-providers": "root",
     "/api/v1/identity-links": "root",
@@ -252,8 +245,6 @@ def add_findings(ctx: Context, apps: list[str]) -> None:
         about = (GENERAL, found.vendor, kind, 2_000, {"calls": 100, "answered": 100}, ctx.now, ctx.now)
         alert_store.add(ctx.tx, Alert(f"alt_{n}", app, *about))
         revalidation_store.set_places(ctx.tx, found.id, ("general",))
-        made = Sharing(TenantId("general"), app, True, "", "person:per_1", ctx.now)
-        precedents_store.save(ctx.tx, made)
         listed = (VendorId("ven_1"), f"App {n}", True, "staff:per_1", ctx.now, "Certified.")
         listing_store.save_listing(ctx.tx, Listing(app, *listed))
         ladder = revalidation_store.lock_ladder(ctx.tx, app)
@@ -395,7 +386,6 @@ class Full:
         gina = self.api("gina")
         asked = {"app": self.apps[n], "roles": ["nurse"], "reason": "for the ward"}
         assert gina.post("/requests", json=asked).status_code == 201
-        assert gina.put("/request-rules", json={"rules": [], "base": n}).status_code == 200
 
     def _more_providers(self, n: int) -> None:
         do, issuer = self.site.system, f"https://login{n}.example"

@@ -98,7 +98,6 @@ DIFFERENCES = {
         ("policy.py", "service.py"), "who answers for a service is asked where people are treated"
     ),
     "policies": {"rollout.py": "what a synthetic hospital shows of a version says little of a real one"},
-    "precedents": {"service.py": _APART},
     "registry": {"calls.py": _APART, "models.py": _APART, "policy.py": _APART, "store.py": _APART},
     "revalidation": {
         "service.py": _APART,

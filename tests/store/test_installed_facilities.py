@@ -63,20 +63,6 @@ def test_what_a_widening_gives_back_is_approved_anew_by_whoever_widens(
     assert (kept.approved_by, kept.approved_at) == (str(SYSTEM), clock.now())
 
 
-def test_what_the_platform_itself_removes_was_removed_by_nobody(ground: Ground) -> None:
-    """C214: a rule approves no app that somebody of the hospital once removed."""
-    client, _ = ground.client()
-    ground.certify()
-    order = InstallOrder(GENERAL, client.app, frozenset({"physician"}))
-    for actor, somebody in ((SYSTEM, False), (GINA, True)):
-        made = ground.do(GINA, installations.install, order=order)
-        assert (made.validated_at, made.validated_by) == (made.approved_at, made.approved_by)
-
-        ground.do(actor, installations.uninstall, installation_id=made.id)
-
-        assert ground.do(SYSTEM, installations.was_removed, GENERAL, client.app) is somebody
-
-
 def test_the_record_keeps_what_was_asked_and_given_whatever_is_narrowed_since(
     ground: Ground, clock: FakeClock
 ) -> None:

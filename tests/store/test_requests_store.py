@@ -1,16 +1,13 @@
-"""Requests, their groups and rules as the service keeps them, on each backend (C214)."""
+"""Requests as the service keeps them, on each backend (C214)."""
 
 from typing import Any
-
-import pytest
 
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.errors import Conflict
-from hilum.requests import rule_sets
 from hilum.requests import service as requests
-from hilum.requests.models import Action, AskOrder, Decision, Rule, State
+from hilum.requests.models import KEPT, WAITING_BOUND, ApproveOrder, AskOrder, State
 from tests.sim.at_once import at_once
 from tests.store import registry_ground
 from tests.store.registry_ground import GENERAL, GINA, Ground
@@ -29,69 +26,67 @@ def ask(ground: Ground, who: Actor) -> Any:
     return ground.do(who, requests.ask, order)
 
 
-def test_who_ask_at_one_moment_are_in_one_group(ground: Ground) -> None:
-    """C214."""
+def furnished(ground: Ground) -> tuple[Actor, Actor]:
+    """Certify the app, and return two administrators."""
     ground.client()
     ground.certify()
-    nurses = [person(ground, f"nurse{n}", "nurse") for n in range(4)]
+    return person(ground, "boss", "administrator"), person(ground, "chief", "administrator")
 
-    found = at_once(*(lambda who=who: ask(ground, who) for who in nurses))
 
-    for who, each in zip(nurses, found, strict=True):
-        if isinstance(each, Conflict):
-            assert each.code == "concurrent_change"
-            ask(ground, who)
-    (view,) = ground.do(GINA, requests.list_groups, GENERAL, State.OPEN)
-    assert len(view.requests) == 4
+def test_one_person_who_asks_twice_at_one_moment_has_one_request(ground: Ground) -> None:
+    """C214."""
+    furnished(ground)
+    nora = person(ground, "nora", "nurse")
+
+    outcomes = at_once(*(lambda: ask(ground, nora) for _ in range(4)))
+
+    refused = [outcome for outcome in outcomes if isinstance(outcome, Conflict)]
+    assert {outcome.code for outcome in refused} == {"already_asked"}
+    assert len(ground.do(GINA, requests.list_requests, state=State.OPEN)) == 1
 
 
 def test_of_two_decisions_at_one_moment_one_counts(ground: Ground) -> None:
-    """C214: the app is not both installed and dismissed."""
-    ground.client()
-    ground.certify()
-    group = ask(ground, person(ground, "nora", "nurse")).group
-    boss, chief = (person(ground, name, "administrator") for name in ("boss", "chief"))
-    revision = ground.do(GINA, requests.view_group, group).group.revision
-    decision = Decision(group, revision, "decided")
+    """C214: the app is not both installed and declined."""
+    boss, chief = furnished(ground)
+    asked = ask(ground, person(ground, "nora", "nurse"))
+    ask(ground, person(ground, "nick", "nurse"))
 
-    found = at_once(
-        lambda: ground.do(boss, requests.approve, decision),
-        lambda: ground.do(chief, requests.dismiss, decision),
+    outcomes = at_once(
+        lambda: ground.do(boss, requests.approve, ApproveOrder(asked.id)),
+        lambda: ground.do(chief, requests.decline, asked.id, "no", everybody=True),
     )
 
-    refused = [each for each in found if isinstance(each, Conflict)]
-    assert len(refused) == 1
-    assert refused[0].code in {"already_decided", "changed_since_read", "concurrent_change"}
-    (done,) = (each for each in found if not isinstance(each, Conflict))
-    assert ground.do(GINA, requests.view_group, group).group.state is done.group.state
+    (refused,) = (outcome for outcome in outcomes if isinstance(outcome, Conflict))
+    assert refused.code in {"already_decided", "concurrent_change"}
+    (decided,) = (outcome for outcome in outcomes if not isinstance(outcome, Conflict))
+    listed = ground.do(GINA, requests.list_requests)
+    assert [request.state for request in listed] == [decided.state] * 2
     place = ground.facts().installations.get((GENERAL, ground.app.id))
-    assert (place is not None) == (done.group.state is State.APPROVED)
+    assert (place is not None) == (decided.state is State.APPROVED)
 
 
-def test_of_two_sets_of_rules_put_in_force_at_one_moment_one_counts(ground: Ground) -> None:
-    boss, chief = (person(ground, name, "administrator") for name in ("boss", "chief"))
-    rules = (Rule("no", Action.DISMISS, because="no"),)
+def test_of_two_requests_for_an_app_that_are_approved_at_one_moment_neither_blocks_the_other(
+    ground: Ground,
+) -> None:
+    boss, chief = furnished(ground)
+    first, second = (ask(ground, person(ground, name, "nurse")) for name in ("nora", "nick"))
 
-    found = at_once(
-        *(
-            lambda who=who: ground.do(who, rule_sets.put_in_force, GENERAL, rules, base=0, note="")
-            for who in (boss, chief)
-        )
+    outcomes = at_once(
+        lambda: ground.do(boss, requests.approve, ApproveOrder(first.id)),
+        lambda: ground.do(chief, requests.approve, ApproveOrder(second.id)),
     )
 
-    assert [isinstance(each, Conflict) for each in found].count(True) == 1
-    assert ground.do(GINA, rule_sets.view_rules, GENERAL).version == 1
+    assert [getattr(outcome, "code", "done") for outcome in outcomes].count("done") == 1
+    listed = ground.do(GINA, requests.list_requests)
+    assert [request.state for request in listed] == [State.APPROVED] * 2
 
 
-def test_a_rule_that_approves_changes_the_facts_of_enforcement_in_the_same_act(ground: Ground) -> None:
-    ground.client()
-    ground.certify()
-    boss = person(ground, "boss", "administrator")
-    rules = (Rule("all", Action.APPROVE),)
-    ground.do(boss, rule_sets.put_in_force, GENERAL, rules, base=0, note="")
+def test_an_approval_changes_the_facts_of_enforcement_in_the_same_act(ground: Ground) -> None:
+    boss, _ = furnished(ground)
+    asked = ask(ground, person(ground, "nora", "nurse"))
     before = ground.epoch()
 
-    assert ask(ground, person(ground, "nora", "nurse")).state is State.APPROVED
+    ground.do(boss, requests.approve, ApproveOrder(asked.id))
 
     assert ground.epoch() > before
     place = ground.facts().installations[GENERAL, ground.app.id]
@@ -99,16 +94,25 @@ def test_a_rule_that_approves_changes_the_facts_of_enforcement_in_the_same_act(g
     assert "patient/Observation.rs" in place.scopes
 
 
-@pytest.mark.parametrize("decided", [True, False])
-def test_decided_groups_are_purged_and_open_ones_stay(ground: Ground, decided: bool) -> None:
-    ground.client()
-    ground.certify()
-    group = ask(ground, person(ground, "nora", "nurse")).group
-    if decided:
-        revision = ground.do(GINA, requests.view_group, group).group.revision
-        boss = person(ground, "boss", "administrator")
-        ground.do(boss, requests.dismiss, Decision(group, revision, "no"))
-    ground.uow.clock.advance(requests.KEPT * 2)  # type: ignore[attr-defined]
+def test_what_waits_is_counted_with_since_when(ground: Ground) -> None:
+    furnished(ground)
+    assert ground.do(GINA, requests.count_waiting, GENERAL).count == 0
+    first = ask(ground, person(ground, "nora", "nurse"))
+    ground.uow.clock.advance(KEPT)  # type: ignore[attr-defined]
+    ask(ground, person(ground, "nick", "nurse"))
 
-    assert ground.do(SYSTEM, requests.purge) == int(decided)
-    assert len(ground.do(SYSTEM, requests.list_requests)) == int(not decided)
+    waiting = ground.do(GINA, requests.count_waiting, GENERAL, ground.app.id)
+
+    assert (waiting.count, waiting.since) == (2, first.asked_at)
+    assert waiting.count < WAITING_BOUND
+
+
+def test_decided_requests_are_purged_and_open_ones_stay(ground: Ground) -> None:
+    boss, _ = furnished(ground)
+    declined = ask(ground, person(ground, "nora", "nurse"))
+    ground.do(boss, requests.decline, declined.id, "no")
+    waits = ask(ground, person(ground, "nick", "nurse"))
+    ground.uow.clock.advance(KEPT * 2)  # type: ignore[attr-defined]
+
+    assert ground.do(SYSTEM, requests.purge) == 1
+    assert [request.id for request in ground.do(SYSTEM, requests.list_requests)] == [waits.id]

@@ -88,14 +88,11 @@ from hilum.monitoring import routes as monitoring
 from hilum.notices import routes as notices
 from hilum.pictures import routes as pictures
 from hilum.policies import routes as policies
-from hilum.precedents import routes as precedents
 from hilum.registry import app_edit_routes, app_edits, call_routes
 from hilum.registry import routes as registry
 from hilum.registry import service as registered
 from hilum.registry.app_edit_models import AppEditOrder
 from hilum.requests import routes as requests
-from hilum.requests import versions
-from hilum.requests.models import AcceptOrder
 from hilum.revalidation import pages as revalidation_pages
 from hilum.revalidation import routes as revalidation
 from hilum.revalidation import service as revalidated
@@ -250,10 +247,6 @@ def consoles(
             narrowing.try_narrowing,
             permits=partial(journals.read_permits, *journal),
             calls=partial(journals.read_calls, *journal),
-        ),
-        compare_version=versions.compare,
-        accept_version=lambda ctx, installation, digest: versions.accept(
-            ctx, AcceptOrder(installation, digest)
         ),
         acts=acts(by_mail),
         by_mail=by_mail,
@@ -469,7 +462,6 @@ def control_plane(
         consent_routes.api(kit),
         installations.api(kit, permits, reasons_of),
         monitoring.api(kit, counted.served),
-        precedents.api(kit),
         lookups.api(kit),
         requests.api(kit),
         *_reviewing(kit, unused, evidence_ports(kit, reader, faults, furnisher), counted, furnisher),

@@ -44,7 +44,6 @@ from hilum.keys import service as keys
 from hilum.notices import service as notices
 from hilum.policies import service as policies
 from hilum.policies.models import Verified
-from hilum.requests import service as requests
 from hilum.signin import service as signin
 
 CLOSED = "9999"
@@ -305,8 +304,6 @@ def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored
         # Mail that waited in the backup may have been sent since.
         mails = notices.end_open_mail(ctx)
         links += contacts.end_links(ctx)
-        # Laxer rules of the backup's time must not approve in the name of who has replaced them since.
-        rules = requests.end_rules(ctx)
         # One row for the whole platform ends every token, refresh token, code and launch issued
         # until now, as the end of a full stop does (ADR 6).
         controls.end_issued(ctx, Target(TargetKind.PLATFORM, ""))
@@ -321,7 +318,6 @@ def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored
             "api_tokens": tokens,
             "links": links,
             "mails": mails,
-            "request_rules": rules,
         }
         audit.record(ctx, Event("host.backup.restore", facts=facts))
         # In the same transaction as all of the above: no node sees the open gate and a token from before the restore.

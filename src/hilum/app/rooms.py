@@ -17,7 +17,6 @@ from hilum.frontchannel import service as frontchannel
 from hilum.launches import service as launches
 from hilum.mandates import service as mandates
 from hilum.monitoring import service as monitoring
-from hilum.precedents import service as precedents
 from hilum.requests import service as requests
 from hilum.revalidation import service as revalidation
 from hilum.signin import service as signin
@@ -38,7 +37,6 @@ ROOMS = (
     launches,
     mandates,
     monitoring,
-    precedents,
     requests,
     revalidation,
     signin,

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from hilum.cli import api, precedents
+from hilum.cli import api
 from hilum.cli.named import TENANT, app_argument, ids_of, installation_argument, installation_of
 from hilum.cli.output import as_json, table
 from hilum.cli.resources import MOMENT, json_option, show, show_one, sort_option, tenant_option
@@ -240,10 +240,6 @@ def installation() -> None:
       hilum installation newer ins_01h...
       hilum installation accept ins_01h... --digest 4f0c...
     """
-
-
-for each in precedents.COMMANDS:
-    installation.add_command(each)
 
 
 @installation.command("show")

@@ -44,7 +44,6 @@ MODULES = {
     "person": "people",
     "policy": "policies",
     "request": "requests",
-    "request-rule": "requests",
     "restore": "backups",
     "review": "reviews",
     "sandbox": "sandbox",

@@ -37,7 +37,6 @@ LISTED_BY: Mapping[str, str] = MappingProxyType(
         "exception_not_found": "hilum policy exceptions",
         "facility_not_found": "hilum facility list",
         "finding_not_found": "hilum finding list",
-        "group_not_found": "hilum request list",
         "installation_not_found": "hilum app installations",
         "lane_request_not_found": "hilum review lane",
         "listing_not_found": "hilum listing list",

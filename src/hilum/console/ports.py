@@ -22,7 +22,6 @@ from hilum.kernel.pages import PageQuery
 from hilum.pictures.models import Picture
 from hilum.registry.models import App, HeldEdit
 from hilum.registry.service import HeldEdits
-from hilum.requests.models import WiderVersion
 from hilum.revalidation.models import CriterionResult
 from hilum.snapshots.live import Snapshots
 from hilum.switchboard.models import Preview
@@ -109,8 +108,6 @@ class Ports:
     observed: Callable[[Context, AppId, PageQuery], Sequence[ObservedCount]]
     unused: Callable[[Context, App, Sequence[str]], Sequence[str]]
     try_narrowing: Callable[[Context, str, Tried], NarrowingTrial]
-    compare_version: Callable[[Context, str], WiderVersion]
-    accept_version: Callable[[Context, str, str], object]
     acts: Acts
     by_mail: LinkMail
     providers: Providers

@@ -61,9 +61,7 @@ from hilum.console.tenant import (
     people,
     providers,
     requests,
-    rules,
     settings,
-    sharing,
 )
 from hilum.console.tenant import exceptions as tenant_exceptions
 from hilum.console.trust import Trust
@@ -123,7 +121,6 @@ def _tenant(desk: Desk) -> list[Route]:
         *desk.route("tenant.apps", tenant_apps.show_list),
         *desk.route("tenant.app", tenant_apps.show),
         *desk.route("tenant.approve", tenant_approving.show_approve, tenant_approving.approve, multi=CHOICES),
-        *desk.route("tenant.share", sharing.show, sharing.share),
         *desk.route("tenant.narrow", tenant_apps.show_narrow, tenant_apps.narrow, multi=CHOICES),
         *desk.route("tenant.networks", tenant_apps.show_networks, tenant_apps.pin),
         *desk.route("tenant.newer", tenant_apps.show_newer, tenant_apps.accept),
@@ -132,9 +129,6 @@ def _tenant(desk: Desk) -> list[Route]:
         *desk.route("tenant.alone", tenant_exceptions.show_alone, tenant_exceptions.ask_alone),
         *desk.route("tenant.exception", tenant_exceptions.show, tenant_exceptions.end),
         *desk.route("tenant.requests", requests.show_list),
-        *desk.route("tenant.rule_new", rules.show_new, rules.add, multi=rules.MULTI),
-        *desk.route("tenant.rules", rules.show, rules.change, multi=rules.MULTI),
-        *desk.route("tenant.rule", rules.show_edit, rules.edit, multi=rules.MULTI),
         *desk.route("tenant.ask", requests.show, requests.decide),
         *desk.route("tenant.people", people.show_list),
         *desk.route("tenant.person_new", people.show_new, people.add),

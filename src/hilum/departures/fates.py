@@ -55,12 +55,8 @@ FATES = (
     Fate("breakglass_use", _TENANT, _ERASE, "emergency accesses and their reviews", exported=True),
     Fate("breakglass_setting", _TENANT, _ERASE, "settings of emergency access", exported=True),
     Fate("mandates_mandate", _TENANT, _ERASE, "mandates of backend services", exported=True),
-    Fate("requests_acceptance", _TENANT, _ERASE, "accepted versions", exported=True),
     Fate("requests_request", _TENANT, _ERASE, "requests of people", exported=True),
-    Fate("requests_group", _TENANT, _ERASE, "decisions on requests", exported=True),
-    Fate("precedents_sharing", _TENANT, _ERASE, "what it shared of its approvals", exported=True),
     Fate("snapshots_snapshot", By.ID, _ERASE, "that it was a vendor's own"),
-    Fate("requests_rules", _TENANT, _ERASE, "rules of requests", exported=True),
     Fate("registry_installation", _TENANT, _ERASE, "installations and their approval records", exported=True),
     Fate("control_quota", _TENANT, _ERASE, "quotas", exported=True),
     Fate(

@@ -46,7 +46,7 @@ _COUNTED: Mapping[str, tuple[str, tuple[tuple[str, Any], ...]]] = {
     "backend_services": ("mandates_mandate", (("ended_at", None),)),
     "identity_providers": ("federation_provider", ()),
     "own_clients": ("registry_client", ()),
-    "requests": ("requests_group", (("decided_at", None),)),
+    "requests": ("requests_request", (("decided_at", None),)),
     "disposals": ("disposals_request", (("answered_at", None),)),
     "emergency_accesses": ("breakglass_use", (("reviewed_at", None),)),
     "agreements": ("agreements_agreement", (("ended_by", ""),)),

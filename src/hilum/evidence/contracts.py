@@ -1,13 +1,12 @@
 """Contracts: the shapes of calls in a certified version's run, kept with the certification (C220)."""
 
 from collections.abc import Collection
-from hashlib import sha256
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.clients import service as clients
 from hilum.evidence import contract_store, policy, store, traces
-from hilum.evidence.models import CertifiedEvidence, RunContract, RunSummary, ScenarioShown, State
+from hilum.evidence.models import RunContract, RunSummary, State
 from hilum.infra.context import Context
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId
@@ -56,27 +55,6 @@ def keep_contract(
 def find_contracts(ctx: Context, certifications: Collection[str]) -> dict[str, RunContract]:
     """Find the contracts of some certifications; certifications without a run have none."""
     return {each.certification: each for each in contract_store.find_some(ctx.tx, certifications)}
-
-
-def evidence_of(ctx: Context, certification: Certification) -> CertifiedEvidence | None:
-    """Return the run behind a certification; None without one. The caller checks who may see it."""
-    contract = find_contracts(ctx, [certification.id]).get(certification.id)
-    if contract is None:
-        return None
-    try:
-        run = store.get(ctx.tx, contract.run)
-    except NotFound:
-        # The run was purged: its contract has the scenarios.
-        return None
-    return CertifiedEvidence(
-        certification.id,
-        run.id,
-        run.ended_at or contract.made_at,
-        tuple(ScenarioShown(each["title"], each["outcome"]) for each in run.result.get("scenarios", ())),
-        sha256(policy.signed_bytes(run.result)).hexdigest(),
-        run.kid,
-        run.signature,
-    )
 
 
 def view_contract(ctx: Context, app_id: AppId, certification: str = "") -> RunContract:

@@ -324,27 +324,6 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class ScenarioShown:
-    """A scenario of a certified run, and its conclusion."""
-
-    title: str
-    outcome: str
-
-
-@dataclass(frozen=True, slots=True)
-class CertifiedEvidence:
-    """The run behind a certification. ``result``: the digest of the signed result."""
-
-    certification: str
-    run: str
-    ended_at: datetime
-    scenarios: tuple[ScenarioShown, ...]
-    result: str
-    kid: str
-    signature: str
-
-
-@dataclass(frozen=True, slots=True)
 class RunContract:
     """The certified shapes of calls: those of a run, bound to the submission."""
 

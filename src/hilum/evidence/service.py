@@ -18,7 +18,6 @@ from hilum.audit.models import (
 from hilum.clients import service as clients
 from hilum.evidence import acting, policy, store
 from hilum.evidence.contracts import (
-    evidence_of,
     find_contracts,
     keep_contract,
     view_contract,
@@ -60,7 +59,6 @@ from hilum.registry import service as registry
 from hilum.registry.policy import applicant_of
 
 __all__ = [
-    "evidence_of",
     "find_contracts",
     "keep_contract",
     "list_polled",

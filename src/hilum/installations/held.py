@@ -27,11 +27,6 @@ def current(ctx: Context, tenant: TenantId, app: App) -> Installation | None:
     return None if found is None or has_ended(ctx, found, app) else found
 
 
-def was_removed(ctx: Context, tenant: TenantId, app: AppId) -> bool:
-    """Check whether somebody ever removed an app from a tenant."""
-    return store.was_removed(ctx.tx, tenant, app)
-
-
 def installation(ctx: Context, tenant: TenantId, app: AppId) -> InstallationFacts | None:
     """Return the facts of an app's current installation at a tenant, or None if there is none that can be read."""
     # Kept until anything of the registry changes, as of clients.

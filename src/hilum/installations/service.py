@@ -33,7 +33,6 @@ from hilum.installations.held import (
     origins_at,
     scopes_at,
     union,
-    was_removed,
     workflows_at,
 )
 from hilum.installations.models import (
@@ -77,7 +76,6 @@ __all__ = [
     "register_dynamically",
     "scopes_at",
     "unused_scopes",
-    "was_removed",
     "workflows_at",
 ]
 _INSTALL_ANYWAY = "To install it anyway, confirm with `--anyway` (`anyway` in the API), or grant these too."

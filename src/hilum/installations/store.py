@@ -370,14 +370,6 @@ def save_validated(tx: Connection, installation: str, *, by: str, at: datetime) 
     tx.execute(query.values(validated_at=at, validated_by=by))
 
 
-def was_removed(tx: Connection, tenant: TenantId, app: AppId) -> bool:
-    """Check whether somebody ever removed an app from a tenant; one that expired or changed hands was not removed by anybody."""
-    here = (installations.c.app == app, installations.c.tenant == tenant)
-    by_somebody = installations.c.removed_at.is_not(None), installations.c.removed_by.not_like("system:%")
-    query = select(installations.c.id).where(*here, *by_somebody)
-    return tx.execute(query.limit(1)).first() is not None
-
-
 def save_removed(tx: Connection, installation: str, *, by: str, at: datetime) -> bool:
     query = installations.update().where(
         installations.c.id == installation, installations.c.removed_at.is_(None)

@@ -1,7 +1,13 @@
-"""The apps that people of a hospital may ask for: what the hospital could install, in words, without anything else of the vendor (C214)."""
+"""Apps as a hospital may ask for them: what the rule book admits of each there, and the list for its people (C214)."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hilum.clients import policy as clients_policy
 from hilum.clients import service as clients
+from hilum.clients.models import ClientFacts
 from hilum.identity import service as identity
+from hilum.identity.models import Tenant
 from hilum.identity.policy import is_open_to
 from hilum.infra.context import Context
 from hilum.installations import service as installations
@@ -10,11 +16,45 @@ from hilum.kernel.errors import not_shown
 from hilum.kernel.ids import PersonId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies import service as policies
+from hilum.policies.models import Book
 from hilum.registry import service as registry
-from hilum.registry.models import AppState
+from hilum.registry.models import App, AppState, Environment, environment_of
 from hilum.requests import policy, store
-from hilum.requests.facts import admitted_at
 from hilum.requests.models import Requestable, Task
+
+
+@dataclass(frozen=True, slots=True)
+class AppAtHospital:
+    """An app at a hospital: its clients that work there, and the scopes and workflows that the rule book admits of them now."""
+
+    tenant: Tenant
+    app: App
+    book: Book
+    clients: tuple[ClientFacts, ...]
+    admitted: tuple[str, ...]
+    workflows: frozenset[str]
+
+
+def read_app_at(ctx: Context, tenant: Tenant, app: App) -> AppAtHospital:
+    """Read what the rule book admits of an app at a hospital."""
+    return _app_at(ctx, tenant, app, clients.facts_of_apps(ctx, (app.id,)).get(app.id, ()))
+
+
+def _app_at(ctx: Context, tenant: Tenant, app: App, facts: Sequence[ClientFacts]) -> AppAtHospital:
+    book = policies.current(ctx).book_at(tenant.id, ctx.now, app.id)
+    # A sandbox client works only in the sandbox, a production client everywhere (C4).
+    environments = {environment_of(tenant), Environment.PRODUCTION}
+    here = tuple(client for client in facts if client.environment in environments)
+    certified = [
+        client
+        for client in here
+        if (until := clients_policy.certified_until(book, client)) is not None and ctx.now < until
+    ]
+    scopes, workflows = dict[str, None](), set[str]()
+    for client in certified:
+        scopes |= dict.fromkeys(clients_policy.admission(book, client, ctx.now).scopes)
+        workflows |= clients_policy.workflows_allowed(book, client, ctx.now)
+    return AppAtHospital(tenant, app, book, here, tuple(scopes), frozenset(workflows))
 
 
 def list_requestable(ctx: Context, page: PageQuery = FIRST_PAGE) -> tuple[list[Requestable], str]:
@@ -26,37 +66,31 @@ def list_requestable(ctx: Context, page: PageQuery = FIRST_PAGE) -> tuple[list[R
         raise not_shown("what can be asked for", "the staff of a hospital")
     tenant = identity.get_tenant(ctx, ctx.actor.tenant)
     # As the system: who asks sees of the catalogue what is returned here, and nothing else.
-    found = registry.list_apps(ctx.as_actor(SYSTEM), page)
+    apps = registry.list_apps(ctx.as_actor(SYSTEM), page)
     offered = [
-        each
-        for each in found
-        if each.tenant is None and each.state is AppState.ACTIVE and is_open_to(tenant, each.vendor)
+        app
+        for app in apps
+        if app.tenant is None and app.state is AppState.ACTIVE and is_open_to(tenant, app.vendor)
     ]
-    ids = [each.id for each in offered]
-    of = clients.facts_of_apps(ctx, ids)
-    here = installations.installed_at(ctx, tenant.id, ids) if ids else {}
+    ids = [app.id for app in offered]
+    facts = clients.facts_of_apps(ctx, ids)
+    installed = installations.installed_at(ctx, tenant.id, ids) if ids else {}
     asked = store.open_apps_of(ctx.tx, PersonId(ctx.actor.id))
-    vendors = registry.vendor_names(ctx.as_actor(SYSTEM), {each.vendor for each in offered})
-    shown = []
+    vendors = registry.vendor_names(ctx.as_actor(SYSTEM), {app.vendor for app in offered})
+    requestable = []
     for app in offered:
-        book = policies.current(ctx).book_at(tenant.id, ctx.now, app.id)
-        admitted = admitted_at(ctx, tenant, book, of.get(app.id, ()))
-        if admitted.scopes:
-            tasks = tuple(
-                Task(name, book.workflows[name].title, book.workflows[name].purpose)
-                for name in sorted(admitted.workflows)
+        place = _app_at(ctx, tenant, app, facts.get(app.id, ()))
+        if place.admitted:
+            vendor, held = vendors.get(app.vendor, ""), installed.get(app.id)
+            in_use = held is not None and not installations.has_ended(ctx, held, app)
+            requestable.append(
+                Requestable(app.id, app.name, vendor, app.purpose, _tasks(place), in_use, app.id in asked)
             )
-            held = here.get(app.id)
-            installed = held is not None and not installations.has_ended(ctx, held, app)
-            shown.append(
-                Requestable(
-                    app.id,
-                    app.name,
-                    vendors.get(app.vendor, ""),
-                    app.purpose,
-                    tasks,
-                    installed,
-                    app.id in asked,
-                )
-            )
-    return shown, found[-1].id if len(found) == page.limit else ""
+    return requestable, apps[-1].id if len(apps) == page.limit else ""
+
+
+def _tasks(place: AppAtHospital) -> tuple[Task, ...]:
+    workflows = place.book.workflows
+    return tuple(
+        Task(name, workflows[name].title, workflows[name].purpose) for name in sorted(place.workflows)
+    )

@@ -20,10 +20,10 @@ from hilum.policies.policy import admit
 from hilum.registry import service as registry
 from hilum.registry.models import AppVersion, Certification, Environment
 from hilum.registry.policy import applicant_of, beyond, is_in_force, scope_faults
-from hilum.requests import store
-from hilum.requests.facts import AppAtHospital, read_app_at
+from hilum.requests.catalogue import AppAtHospital, read_app_at
 from hilum.requests.models import Acceptance, AcceptOrder, NewScope, NewWork, WiderVersion
-from hilum.standards.smart.scopes import LAUNCH_AND_IDENTITY, all_covered, narrow
+from hilum.requests.policy import with_launch
+from hilum.standards.smart.scopes import all_covered, narrow
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +35,14 @@ class _Certified:
 
 
 def compare(ctx: Context, installation_id: str) -> WiderVersion:
-    """Return what the newest certified version has more than an installation, and than what was certified when it was last approved.
+    """Return what the newest certified versions have more than an installation, and than what was certified when it was approved.
 
     What the hospital left out then is not offered again. Raises NotFound.
     """
-    return _compared(ctx, installations.get_installation(ctx, installation_id))
+    return _compare(ctx, installations.get_installation(ctx, installation_id))
 
 
-def accept(ctx: Context, order: AcceptOrder) -> tuple[Acceptance, Installation]:
+def accept(ctx: Context, order: AcceptOrder) -> Acceptance:
     """Accept a wider version, all of it or a part, and add roles; until then, and for live grants also after it, nothing changes.
 
     Raises NotFound, NotPermitted, Invalid, Conflict (another difference than the one that was seen, nothing new).
@@ -52,7 +52,7 @@ def accept(ctx: Context, order: AcceptOrder) -> tuple[Acceptance, Installation]:
     if not may_install(ctx.actor, before.tenant):
         raise audit.refusal(ctx, event)
     installations.require_active(ctx, registry.get_app(ctx, before.app))
-    wider = _compared(ctx, before)
+    wider = _compare(ctx, before)
     if wider.digest != order.digest:
         raise Conflict(
             "changed_since_read",
@@ -61,30 +61,16 @@ def accept(ctx: Context, order: AcceptOrder) -> tuple[Acceptance, Installation]:
     if not wider.version:
         raise Conflict("nothing_new", "No newer certified version has anything new.")
     scopes = _accepted(order, wider)
-    after = before
-    if scopes or order.roles - before.roles:
-        after = installations.widen(ctx, before.id, WidenOrder(scopes, order.roles - before.roles))
-    acceptance = Acceptance(
-        id=ctx.ids.new("acc"),
-        installation=before.id,
-        tenant=before.tenant,
-        app=before.app,
-        version=wider.version,
-        scopes=scopes,
-        roles=order.roles - before.roles,
-        left_out=tuple(each for each in wider.scopes if not all_covered((each,), scopes)),
-        accepted_by=str(ctx.actor),
-        accepted_at=ctx.now,
-    )
-    store.add_acceptance(ctx.tx, acceptance)
+    after = installations.widen(ctx, before.id, WidenOrder(scopes, order.roles - before.roles))
+    left_out = _beyond(wider.scopes, scopes)
     facts = {
         "installation": before.id,
         "version": wider.version,
         "scopes": list(scopes),
-        "left_out": list(acceptance.left_out),
+        "left_out": list(left_out),
     }
-    audit.record(ctx, Event(event.action, tenant=before.tenant, app=before.app, facts=facts))
-    return acceptance, after
+    audit.record(ctx, replace(event, facts=facts))
+    return Acceptance(after.id, after.app, wider.version, scopes, left_out, after.scopes, after.roles)
 
 
 def _accepted(order: AcceptOrder, wider: WiderVersion) -> tuple[str, ...]:
@@ -97,48 +83,40 @@ def _accepted(order: AcceptOrder, wider: WiderVersion) -> tuple[str, ...]:
     if faults:
         detail = f"Only what is new can be accepted. {beyond(order.scopes, wider.scopes, allowed_as='new')}"
         raise Invalid("acceptance_invalid", detail.strip(), fields=faults)
-    # They reach no record, and without them what is accepted could not be used.
-    launch = (each for each in wider.scopes if each in LAUNCH_AND_IDENTITY)
-    return tuple(dict.fromkeys((*launch, *order.scopes)))
+    return with_launch(order.scopes, wider.scopes)
 
 
-def _compared(ctx: Context, installation: Installation) -> WiderVersion:
+def _compare(ctx: Context, installation: Installation) -> WiderVersion:
     app = registry.get_app(ctx, installation.app)
     place = read_app_at(ctx, identity.get_tenant(ctx, installation.tenant), app)
-    approved_at = max(
-        filter(None, (installation.approved_at, store.last_accepted_at(ctx.tx, installation.id)))
-    )
     versions = registry.read_versions(ctx, [app.id])
-    found = [
-        _Certified(each, versions[each.version])
-        for each in registry.certifications_of(ctx, app.id)
-        if each.environment in {installation.environment, Environment.PRODUCTION} and each.version in versions
+    environments = {installation.environment, Environment.PRODUCTION}
+    certified = [
+        _Certified(certification, versions[certification.version])
+        for certification in registry.certifications_of(ctx, app.id)
+        if certification.environment in environments and certification.version in versions
     ]
     # What the hospital could see when it approved. Scopes of these that it left out then are not new.
-    before = [each for each in found if each.certification.certified_at <= approved_at]
+    before = [each for each in certified if each.certification.certified_at <= installation.approved_at]
     newer = [
         each
-        for each in found
-        if each.certification.certified_at > approved_at
+        for each in certified
+        if each.certification.certified_at > installation.approved_at
         and is_in_force(each.certification, installation.environment, ctx.now)
     ]
     known = (*installation.scopes, *(scope for each in before for scope in each.certification.scopes))
     admitted = _admitted(place, newer)
     scopes = _beyond(admitted, known)
-    asked = (scope for each in newer for scope in each.certification.scopes)
-    work = _work(place.book, newer, before, scopes)
-    latest = max(newer, key=lambda each: each.certification.certified_at, default=None)
-    if latest is None or not (scopes or work):
-        return WiderVersion(installation.id, app.id, "", "", _digest(installation, "", (), ()))
+    latest = max(newer, key=lambda each: each.certification.certified_at).version if scopes else None
     return WiderVersion(
         installation.id,
         app.id,
-        latest.version.id,
-        latest.version.label,
-        _digest(installation, latest.version.id, scopes, work),
+        latest.id if latest else "",
+        latest.label if latest else "",
+        _digest(installation, latest.id if latest else "", scopes),
         scopes,
-        work,
-        _beyond(asked, (*known, *admitted)),
+        _work(place.book, newer, before, scopes),
+        _beyond((scope for each in newer for scope in each.certification.scopes), (*known, *admitted)),
         bool(scopes) and revives(WidenOrder(scopes), installation),
     )
 
@@ -146,7 +124,7 @@ def _compared(ctx: Context, installation: Installation) -> WiderVersion:
 def _beyond(scopes: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
     """Return the scopes that others do not cover."""
     within = tuple(known)
-    return tuple(dict.fromkeys(each for each in scopes if not all_covered((each,), within)))
+    return tuple(dict.fromkeys(scope for scope in scopes if not all_covered((scope,), within)))
 
 
 def _admitted(place: AppAtHospital, newer: Sequence[_Certified]) -> tuple[str, ...]:
@@ -171,21 +149,20 @@ def _admitted(place: AppAtHospital, newer: Sequence[_Certified]) -> tuple[str, .
 def _work(
     book: Book, newer: Sequence[_Certified], before: Sequence[_Certified], scopes: tuple[str, ...]
 ) -> tuple[NewWork, ...]:
-    """Return what is new by the workflows that newer versions declare; what none of them needs comes last."""
+    """Return new scopes by the workflows that newer versions declare; what none of them needs comes last."""
     declared, held = _workflows(newer), _workflows(before)
-    names = [name for name in book.workflows if name in declared or ANY in declared]
-    found: list[NewWork] = []
-    placed: set[str] = set()
-    for name in names:
-        workflow = book.workflows[name]
-        needed = [each for each in scopes if narrow((each,), workflow.scopes or ())]
-        is_new = ANY not in held and name not in held
-        if needed or is_new:
-            new = tuple(map(_in_words, needed))
-            found.append(NewWork(name, workflow.title, workflow.purpose, is_new, new))
-        placed |= set(needed)
-    rest = tuple(_in_words(each) for each in scopes if each not in placed)
-    return (*found, NewWork("", "", "", is_new=False, scopes=rest)) if rest else tuple(found)
+    work, rest = [], list(scopes)
+    for name, workflow in book.workflows.items():
+        needed = [scope for scope in scopes if narrow((scope,), workflow.scopes or ())]
+        if needed and (name in declared or ANY in declared):
+            is_new = ANY not in held and name not in held
+            work.append(
+                NewWork(name, workflow.title, workflow.purpose, is_new, tuple(map(_in_words, needed)))
+            )
+            rest = [scope for scope in rest if scope not in needed]
+    if rest:
+        work.append(NewWork("", "", "", is_new=False, scopes=tuple(map(_in_words, rest))))
+    return tuple(work)
 
 
 def _workflows(versions: Sequence[_Certified]) -> set[str]:
@@ -197,10 +174,7 @@ def _in_words(scope: str) -> NewScope:
     return NewScope(scope, f"{words.title} {words.reach}".strip(), words.writes)
 
 
-def _digest(
-    installation: Installation, version: str, scopes: tuple[str, ...], work: tuple[NewWork, ...]
-) -> str:
+def _digest(installation: Installation, version: str, scopes: tuple[str, ...]) -> str:
     """Return the digest of a difference, with the installation that it is compared with."""
     held = [installation.id, list(installation.scopes), sorted(installation.roles)]
-    parts = [*held, version, list(scopes), [[each.name, each.is_new] for each in work]]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps([*held, version, list(scopes)]).encode()).hexdigest()[:32]

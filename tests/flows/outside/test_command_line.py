@@ -53,7 +53,7 @@ def leaves(shell: Shell, *path: str) -> list[tuple[str, ...]]:
 
 EXPECTED = {
     "init", "serve", "migrate", "doctor", "audit verify", "audit events", "audit accesses", "sandbox run", "sandbox seed", "sandbox load", "sandbox fault make", "sandbox fault list", "sandbox fault end", "sandbox snapshot create", "sandbox snapshot list", "sandbox snapshot show", "sandbox snapshot reset", "sandbox snapshot put-apps", "sandbox snapshot remove", "defect report", "defect list", "defect show", "defect tag", "defect close", "defect figures", "login", "confirm", "session list", "session end",
-    "facility add", "facility list", "facility remove", "installation show", "installation precedents", "installation share", "installation shared", "installation networks", "installation validate",
+    "facility add", "facility list", "facility remove", "installation show", "installation networks", "installation validate",
     "tenant list", "tenant show", "tenant brand", "tenant add", "tenant change", "tenant upstream", "tenant peer", "person list", "person add", "person deactivate",
     "person password", "person sign-out", "person reset", "person reset-factors", "person charts", "approval list", "approval show", "approval approve", "approval refuse", "vendor list", "vendor add", "vendor members", "vendor invite", "vendor invite-again", "vendor remove", "vendor domain add", "vendor domain list", "vendor domain check", "vendor domain remove", "app list", "app show", "app add", "app profile", "app offer", "app accept", "app decline", "app edit", "app edits", "app edit-logo", "app approve-edit", "app refuse-edit", "app change", "app version",
     "alert list", "alert show", "alert progress",
@@ -69,10 +69,10 @@ EXPECTED = {
     "tenant leave preview", "tenant leave ask", "tenant leave list", "tenant leave show", "tenant leave proof", "tenant leave export", "tenant leave erase", "tenant leave verify",
     "break-glass launches", "break-glass open", "break-glass list", "break-glass show", "break-glass end", "break-glass review", "break-glass settings", "break-glass set",
     "mandate ask", "mandate agree", "mandate end", "mandate list", "mandate show", "mandate unanswered",
-    "request add", "request apps", "request list", "request show", "request withdraw", "request approve", "request dismiss", "request hand-over",
+    "request add", "request apps", "request list", "request show", "request withdraw", "request approve", "request decline",
     "review submit", "review list", "review show", "review checks", "review rerun", "review decide", "review withdraw",
     "review lenses", "review queue", "review take", "review release", "review judge", "review answer", "review resolve", "review scorecards", "review rights", "review allow", "review tie", "review ties", "review end-tie", "review clocks", "review figures", "review draw", "review appeal", "review appeals", "review decide-appeal", "review ask-access", "review lane", "review verify",
-    "request-rule list", "request-rule versions", "request-rule set", "request-rule try", "installation newer", "installation accept",
+    "installation newer", "installation accept",
     "consent export", "consent list", "disposal list", "disposal show", "disposal answer",
     "idp hosts", "idp allow", "idp disallow", "idp add", "idp key", "idp change", "idp on", "idp off", "idp list", "idp show", "idp try", "idp link", "idp links", "idp unlink",
     "history", "hold place", "hold list", "hold release", "keys rotate",
@@ -548,21 +548,15 @@ def vendor_of(shell: Shell) -> str:
     return str(shell.json("vendor", "list")[0]["id"])
 
 
-def test_requests_and_rules_name_apps_and_people(hospital: Running, tmp_path: Path) -> None:
-    """C183, C214: a group goes by the app that it asks for, and a rule by the user name of whom it escalates to."""
+def test_an_app_is_asked_for_by_its_name_and_declined(hospital: Running, tmp_path: Path) -> None:
+    """C183, C214."""
     miriam = administrator(hospital, tmp_path)
-    miriam.refuses("request", "show", "Lumen Chart", saying="nobody is asking for Lumen Chart")
     assert miriam.json("mandate", "unanswered") == [], "at her own hospital, which she need not name"
-    miriam.json("request", "add", "Lumen Chart", "--role", "front_desk", "--reason", "at the desk")
-    assert miriam.json("request", "show", "Lumen Chart")["roles"] == ["front_desk"]
-    asked = miriam.json("request", "list", "--own")
-    miriam.json("request", "withdraw", asked[0]["id"])
-
-    rule = {"name": "all", "action": "escalate", "to": "nobody.here"}
-    miriam.typed = orjson.dumps({"rules": [rule]}).decode()
-    miriam.refuses("request-rule", "try", "-", saying="no person is named 'nobody.here'")
-    miriam.typed = orjson.dumps({"rules": [rule | {"to": "admin.hall"}]}).decode()
-    assert miriam.hilum("request-rule", "try", "-").returncode == DONE
+    asked = miriam.json("request", "add", "Lumen Chart", "--role", "front_desk", "--reason", "at the desk")
+    assert miriam.json("request", "show", asked["id"])["roles"] == ["front_desk"]
+    assert [request["id"] for request in miriam.json("request", "list", "--own")] == [asked["id"]]
+    miriam.refuses("request", "decline", asked["id"], "--reason", "no", saying="a colleague must decide")
+    miriam.json("request", "withdraw", asked["id"])
 
 
 def test_commands_name_apps_vendors_hospitals_clients_and_people_by_name_or_id(

@@ -71,7 +71,7 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "hilum app install",
         ),
         "tenant.requests": (
-            "What your colleagues ask for, one line for each app. Rules answer by themselves what you would answer every time; each change of them shows first what it would have decided.",
+            "What your colleagues and vendors ask for. Approve it, which installs the app or gives it more, or decline it with a reason.",
             "hilum request list",
         ),
         "tenant.people": (

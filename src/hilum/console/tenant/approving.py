@@ -5,7 +5,7 @@ from typing import Any
 from starlette.responses import Response
 
 from hilum.clients import service as clients
-from hilum.console import fields, service, words
+from hilum.console import fields, service
 from hilum.console.desk import Visit, address, to
 from hilum.console.tenant import forms as choices
 from hilum.console.tenant.apps import advised, own
@@ -15,7 +15,6 @@ from hilum.installations.models import Installation, InstallOrder
 from hilum.kernel.errors import Invalid, NotFound
 from hilum.kernel.ids import AppId
 from hilum.listings import service as listings
-from hilum.precedents import service as precedents
 from hilum.registry import service as registry
 from hilum.registry.models import environment_of
 from hilum.review.service import reasons_of
@@ -48,16 +47,13 @@ def _approvable(ctx: Context, visit: Visit) -> dict[str, Any]:
             "app_not_certified",
             "This app is not certified for your hospital, so there is nothing to approve.",
         )
-    shared = precedents.find(ctx, tenant.id, app.id)
     needs = installations.needs_at(ctx, tenant, app.id, reasons_of)
     of_app = clients.facts_of_apps(ctx, (app.id,)).get(app.id, ())
     return {
         "app": app,
         "suspended": registry.suspension_of(ctx, app),
         "advised": advised(ctx, tenant, app, of_app),
-        "precedents": shared,
         "published": listings.is_published(ctx, app.id),
-        "roles_of": {each.tenant: sorted(map(words.role, each.terms.roles or ())) for each in shared.items},
         "vendor": service.names(ctx, [app.vendor]).vendor(app.vendor),
         "installed": installed,
         "groups": choices.groups(scopes, needs),

@@ -46,6 +46,8 @@ from hilum.registry.models import (
     Environment,
     environment_of,
 )
+from hilum.requests import service as requests
+from hilum.requests.models import AcceptOrder
 from hilum.revalidation import service as revalidation
 from hilum.review import service as review
 from hilum.review.models import CertifiedDocument
@@ -104,7 +106,7 @@ async def show_list(visit: Visit) -> Response:
         return to(visit.path, q=given.one("q"), show=given.one("show"))
     else:
         listed, rows = LIST, _listed
-    waiting = await visit.read(choices.count_waiting)
+    waiting = await visit.read(lambda ctx: requests.count_waiting(ctx, own(ctx).id))
     return await visit.show_list(listed, rows, "console/tenant/apps.html", waiting=waiting)
 
 
@@ -268,7 +270,7 @@ def shown(ctx: Context, visit: Visit) -> dict[str, Any]:
     names = service.names(ctx, ids, targets=[switch.target for switch in switches])
     scopes = installed.scopes if installed else certified
     of_app = clients.facts_of_apps(ctx, (app.id,)).get(app.id, ())
-    wider = visit.ports.compare_version(ctx, installed.id) if installed else None
+    wider = requests.compare(ctx, installed.id) if installed else None
     return {
         "app": app,
         "tenant": tenant,
@@ -511,7 +513,7 @@ async def accept(visit: Visit, form: Form) -> Response:
     """Accept what a newer version has more: all that was shown."""
 
     def verb(ctx: Context) -> None:
-        visit.ports.accept_version(ctx, _installed(ctx, visit).id, form.one("digest"))
+        requests.accept(ctx, AcceptOrder(_installed(ctx, visit).id, form.one("digest")))
 
     await visit.write(verb)
     return to(address("tenant.app", visit.param()))

@@ -13,20 +13,16 @@ from hilum.installations.models import Needs
 from hilum.installations.policy import reason_for
 from hilum.kernel.errors import Invalid
 from hilum.kernel.ids import TenantId
-from hilum.kernel.pages import PageQuery
 from hilum.policies import service as policies
 from hilum.policies.models import ANY
 from hilum.registry import service as registry
 from hilum.registry.models import App
-from hilum.requests import service as requests
-from hilum.requests.models import State
 from hilum.standards.smart.scopes import LAUNCH_AND_IDENTITY, narrow
 from hilum.web.forms import Form
 
 ROLES = (Role.PHYSICIAN, Role.NURSE, Role.ANALYST, Role.FRONT_DESK, Role.ADMINISTRATOR, Role.PATIENT)
 _ENDS = {"30d": timedelta(days=30), "90d": timedelta(days=90), "1y": timedelta(days=365)}
 ENDS = (("none", "Without an end"), ("90d", "For 90 days"), ("30d", "For 30 days"), ("1y", "For a year"))
-REQUESTS_COUNTED = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +101,6 @@ def end(form: Form, now: datetime) -> datetime | None:
     if wanted not in _ENDS:
         raise Invalid("form_invalid", "Choose until when.", fields={"expires_at": "not_an_option"})
     return now + _ENDS[wanted]
-
-
-def count_waiting(ctx: Context) -> int:
-    """Count the groups of requests that wait at the hospital, up to REQUESTS_COUNTED."""
-    return len(requests.list_groups(ctx, None, State.OPEN, PageQuery(limit=REQUESTS_COUNTED)))
 
 
 __all__ = ["Choice", "Topic"]

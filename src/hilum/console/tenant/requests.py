@@ -1,4 +1,4 @@
-"""What people of a hospital and vendors ask for, one page for each app that is asked for."""
+"""What people of a hospital and vendors ask for, and the two answers."""
 
 from functools import partial
 from typing import Any
@@ -17,17 +17,16 @@ from hilum.installations.policy import may_install
 from hilum.kernel.errors import Invalid
 from hilum.kernel.pages import PageQuery
 from hilum.requests import service as requests
-from hilum.requests.models import GROUP_SORTS, Decision, GroupView, State
+from hilum.requests.models import REQUEST_SORTS, AppRequest, ApproveOrder, State
 from hilum.web.forms import Form
 
 LIST = List(
     columns=(
         Column("App"),
         Column("State"),
-        Column("Asked by", number=True),
+        Column("Asked by"),
         Column("For"),
         Column("Since", "since", number=True),
-        Column("Attention"),
     ),
     one="request",
     many="requests",
@@ -39,7 +38,9 @@ LIST = List(
         Filter(
             "state",
             "State",
-            tuple(Option(each.value, each.value.capitalize()) for each in State if each is not State.OPEN),
+            tuple(
+                Option(state.value, state.value.capitalize()) for state in State if state is not State.OPEN
+            ),
             unset="Waiting",
         ),
     ),
@@ -48,36 +49,30 @@ _TONES = {State.OPEN: "accent", State.APPROVED: "good"}
 
 
 async def show_list(visit: Visit) -> Response:
-    """List groups of requests, those that wait first."""
-    return await visit.show_list(
-        LIST,
-        _listed,
-        lead="All who ask for one app are one request.",
-        action=("Rules", address("tenant.rules"), "quiet"),
-    )
+    """List requests, those that wait first."""
+    return await visit.show_list(LIST, _listed)
 
 
 def _listed(ctx: Context, asked: Asked) -> Listed:
     state = State(asked["state"]) if asked["state"] else State.OPEN
     page = PageQuery(asked.after, ROWS, asked.order)
-    found = requests.list_groups(ctx, None, state, page)
-    names = service.names(ctx, [each.group.app for each in found])
+    found = requests.list_requests(ctx, state=state, page=page)
+    names = service.names(ctx, [id_ for request in found for id_ in (request.app, request.person)])
     rows = [
         (
-            Cell(names.app(each.group.app), address("tenant.ask", each.id)),
-            Cell(
-                "waiting for you" if state is State.OPEN else state.value,
-                kind="badge",
-                tone=_TONES.get(state, "plain"),
-            ),
-            Cell(str(len(each.requests))),
-            Cell(", ".join(sorted({words.role(role) for one in each.requests for role in one.roles}))),
-            Cell("", at=each.group.opened_at),
-            Cell(each.group.attention.replace("_", " ")),
+            Cell(names.app(request.app), address("tenant.ask", request.id)),
+            Cell(_in_words(request), kind="badge", tone=_TONES.get(state, "plain")),
+            Cell(names.person(request.person)),
+            Cell(", ".join(sorted(map(words.role, request.roles)))),
+            Cell("", at=request.asked_at),
         )
-        for each in found
+        for request in found
     ]
-    return Listed(rows, None, next=GROUP_SORTS.next(found, page))
+    return Listed(rows, None, next=REQUEST_SORTS.next(found, page))
+
+
+def _in_words(request: AppRequest) -> str:
+    return "waiting for you" if request.state is State.OPEN else request.state.value
 
 
 async def show(visit: Visit) -> Response:
@@ -90,54 +85,51 @@ async def _page(visit: Visit, given: Form = fields.NO_FORM, error: Invalid | Non
     return visit.render("console/tenant/request.html", **fields.answered(given, error), **facts)
 
 
-def _shown(ctx: Context, group: str) -> dict[str, Any]:
-    found = requests.view_group(ctx, group)
-    ids = [found.group.app, found.group.decided_by, *(each.person for each in found.requests)]
-    names = service.names(ctx, ids)
+def _shown(ctx: Context, request_id: str) -> dict[str, Any]:
+    request = requests.view_request(ctx, request_id)
+    is_open = request.state is State.OPEN
+    names = service.names(ctx, [request.app, request.person, request.decided_by])
     return {
-        "group": found.group,
-        "app": names.app(found.group.app),
-        "app_href": address("tenant.app", found.group.app),
-        "is_open": found.group.state is State.OPEN,
-        "decided_by": names.actor(found.group.decided_by) if found.group.decided_by else "",
-        "requests": _rows(found, names),
-        "permissions": choices.in_words(
-            dict.fromkeys(scope for each in found.requests for scope in each.facts.scopes)
-        ),
-        "roles": sorted({words.role(role) for each in found.requests for role in each.roles}),
-        "not_counted": found.not_counted,
-        "without": _without(ctx, found),
+        "asked": request,
+        "app": names.app(request.app),
+        "app_href": address("tenant.app", request.app),
+        "is_open": is_open,
+        "state": _in_words(request),
+        "person": names.person(request.person),
+        "role": words.asker(request.role),
+        "decided_by": names.actor(request.decided_by) if request.decided_by else "",
+        "permissions": choices.in_words(request.scopes),
+        "roles": sorted(map(words.role, request.roles)),
+        "others": requests.count_waiting(ctx, request.tenant, request.app).count - 1 if is_open else 0,
+        "without": _without(ctx, request),
     }
 
 
-def _without(ctx: Context, found: GroupView) -> list[tuple[LeftOut, str]]:
+def _without(ctx: Context, request: AppRequest) -> list[tuple[LeftOut, str]]:
     """Return what the app would go without, of what it says that it needs, each with its words; nothing for who may not decide."""
-    if found.group.state is not State.OPEN or not may_install(ctx.actor, found.group.tenant):
+    if not may_install(ctx.actor, request.tenant):
         return []
-    needed = [each for each in requests.preview(ctx, found.id) if each.needed]
-    return [(each, plain_words(each.scope).title) for each in needed]
-
-
-def _rows(found: GroupView, names: service.Names) -> list[tuple[str, str, str, Any]]:
-    return [
-        (names.person(each.person), words.role(each.role), each.reason, each.asked_at)
-        for each in found.requests
-    ]
+    needed = [left_out for left_out in requests.preview(ctx, request.id) if left_out.needed]
+    return [(left_out, plain_words(left_out.scope).title) for left_out in needed]
 
 
 async def decide(visit: Visit, form: Form) -> Response:
-    """Approve all that is asked for together, or dismiss it with a reason."""
-    revision = form.one("revision")
-    if not revision.isdecimal() or len(revision) > 9:
-        raise Invalid("form_invalid", "Open the page again.", fields={"revision": "malformed"})
-    verbs = {"approve": requests.approve, "dismiss": requests.dismiss}
-    if form.one("decision") not in verbs:
-        raise Invalid(
-            "decision_missing", "Choose whether to approve or to dismiss.", fields={"decision": "missing"}
-        )
-    decision = Decision(visit.param(), int(revision), form.one("reason"), anyway=form.one("anyway") == "yes")
+    """Approve what is asked for, or decline it with a reason."""
+    request_id, reason = visit.param(), form.one("reason")
+    verb: partial[AppRequest]
+    match form.one("decision"):
+        case "approve":
+            order = ApproveOrder(request_id, reason, anyway=form.one("anyway") == "yes")
+            verb = partial(requests.approve, order=order)
+        case "decline":
+            everybody = form.one("everybody") == "yes"
+            verb = partial(requests.decline, request_id=request_id, reason=reason, everybody=everybody)
+        case _:
+            raise Invalid(
+                "decision_missing", "Choose whether to approve or to decline.", fields={"decision": "missing"}
+            )
     try:
-        await visit.write(partial(verbs[form.one("decision")], decision=decision))
+        await visit.write(verb)
     except Invalid as error:
         return await _page(visit, form, error)
-    return to(address("tenant.ask", visit.param()))
+    return to(address("tenant.ask", request_id))

@@ -17,8 +17,6 @@ from hilum.kernel.errors import Conflict, Invalid
 from hilum.kernel.ids import FacilityId
 from hilum.pictures import live as pictures
 from hilum.pictures.models import NO_PICTURE
-from hilum.precedents import service as precedents
-from hilum.precedents.models import SharingOrder
 from hilum.standards.languages import NAMES, Language
 from hilum.web.branding import brand_of
 from hilum.web.forms import Form
@@ -58,7 +56,6 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
             ("", "English"),
             *((each.value, NAMES[each]) for each in Language if each is not Language.ENGLISH),
         ],
-        "shares": precedents.shares_in_general(ctx, tenant.id),
         # Above this page too, so that whoever sets it sees what the others will.
         "brand": brand_of(urls, tenant.id, name=tenant.name, colour=tenant.colour, logo=tenant.logo),
     }
@@ -81,13 +78,6 @@ async def act(visit: Visit, form: Form) -> Response:
             logo = await pictures.read(form.files["logo"], "logo") if "logo" in form.files else None
             look = Branding(form.one("colour").strip().lower(), logo)
             await visit.write(lambda ctx: identity.set_branding(ctx, own(ctx).id, look))
-        case "sharing":
-            if form.one("sharing") not in {"yes", "no"}:
-                raise Invalid("form_invalid", "Choose one of the two.", fields={"sharing": "not_an_option"})
-            shares = form.one("sharing") == "yes"
-            await visit.write(
-                lambda ctx: precedents.set_sharing(ctx, SharingOrder(own(ctx).id, None, shares))
-            )
         case "no_logo":
             none = Branding(logo=NO_PICTURE)
             await visit.write(lambda ctx: identity.set_branding(ctx, own(ctx).id, none))

@@ -1,1 +1,0 @@
-"""Tests of what hospitals share of their approvals."""
