@@ -18,8 +18,6 @@ from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.audit.decision_counts import DecisionCounts
 from hilum.audit.models import CHECKPOINT_EVERY, COUNT_EVERY, INDEX_EVERY, Anchored, AnchoredHead
-from hilum.beginnings import jobs as beginnings
-from hilum.beginnings.models import FOLLOW_EVERY
 from hilum.certificates import jobs as certificates
 from hilum.certificates.models import STEP_EVERY, Addresses
 from hilum.departures import jobs as departures
@@ -110,7 +108,6 @@ def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
         Job("evidence_probes", PROBE_EVERY, lambda job_lease: send_probes(job_lease, settings)),
         Job("certificates", STEP_EVERY, lambda job_lease: follow_certificates(job_lease, settings)),
         Job("departures", DEPARTURES_EVERY, advance_departures),
-        Job("friction", FOLLOW_EVERY, lambda job_lease: follow_vendors(job_lease, settings)),
         Job("revalidation", RUN_EVERY, lambda job_lease: revalidate_apps(job_lease, settings)),
         Job("review_clocks", CLOCKS_EVERY, update_review_clocks),
         Job("purge", PURGE_EVERY, lambda job_lease: purge(job_lease, settings)),
@@ -214,12 +211,6 @@ def check_submissions(job_lease: JobLease, settings: Settings) -> None:
         job_lease, partial(look_at, _looker(settings)), lambda: _may_continue(job_lease)
     ):
         pass
-
-
-def follow_vendors(job_lease: JobLease, settings: Settings) -> None:
-    """Record each new vendor's progress from sign-up to its first FHIR answer (K11)."""
-    first_read = partial(journals.first_permitted, settings.journal_dir, settings.database_url)
-    beginnings.follow(job_lease, first_read, lambda: _may_continue(job_lease))
 
 
 def revalidate_apps(job_lease: JobLease, settings: Settings) -> None:
