@@ -168,7 +168,7 @@ PROMISES = {
     209: "A tightening rule or cell is observed until a day: what it would refuse is counted by app, hospital and reason, nothing is refused, owners are notified, and it is enforced by the date alone",
     210: "Whatever one rule book allows and another does not is listed, and putting it in force takes two people",
     211: "A version declares which scopes it can do without: people see it, hospitals are warned before they take or leave out a needed one, with what it is for, and declining an optional one breaks no launch, which a run in the sandbox shows, in the shipped book wherever it takes one as evidence",
-    212: "A name that imitates another vendor, app or hospital is refused; a logo that looks like another's waits for a reviewer",
+    212: "A name that imitates another vendor, app or hospital is refused",
     213: "A hospital pins the backend services of an app to networks; from elsewhere they get no token and no record",
     214: "A hospital's ordered rules approve, restrict, dismiss or escalate requests, tried on past ones first; requests group by app and are handed over; people list what they may ask for, and mail says that something waits, once an hour at most, and how it ended",
     215: "One act accepts what a newer version has more, shown by workflow; the old grant goes on until then, and live grants never widen",
