@@ -49,7 +49,6 @@ DIFFERENCES = {
         "sandbox.py": _SYNTHETIC,
         "server.py": _SYNTHETIC,
     },
-    "beginnings": {"service.py": "how vendors begin is counted from the sandbox on"},
     "clients": {
         "policy.py": "addresses on this machine and keys sent inline are for clients of the sandbox",
         "routes.py": _APART,

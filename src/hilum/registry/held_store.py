@@ -76,12 +76,8 @@ class HeldRows:
 def _edit(row: Row[Any]) -> HeldEdit:
     found = dict(row._mapping)
     del found["waiting_for"]
-    # Only edits of apps have it.
-    resembles = tuple(found.get("resembles", ()))
-    return HeldEdit(**found | {"state": EditState(row.state), "resembles": resembles})
+    return HeldEdit(**found | {"state": EditState(row.state)})
 
 
-app_edits = held_table(
-    "registry_app_edit", 64, Column("resembles", JSON, nullable=False, server_default="[]")
-)
+app_edits = held_table("registry_app_edit", 64)
 APP_EDITS = HeldRows(app_edits, "edit", "app")
