@@ -1,4 +1,4 @@
-"""What a hospital and a vendor do with each other by pages: agreements, backend services, deletions (C14, C17, C189; ADR 72)."""
+"""What a hospital and a vendor do with each other by pages: agreements, backend services, deletions (C14, C17, C189)."""
 
 from dataclasses import dataclass
 from datetime import timedelta
