@@ -172,7 +172,7 @@ def test_a_reset_takes_away_second_factors(sqlite_uow: UnitOfWork, ids: SeededId
     def enrol(ctx: Context) -> PersonId:
         person = identity.find_person_by_username(ctx, made.id, "dr.own")
         assert person is not None
-        factor_store.add_totp(ctx.tx, Totp(person.id, "sealed", ctx.now, 0))
+        factor_store.TOTPS.add(ctx.tx, Totp(person.id, "sealed", ctx.now, 0))
         assert factors.held(ctx, person.id).any
         return person.id
 
