@@ -53,7 +53,7 @@ class Thing:
     scopes: tuple[str, ...] = ()
     listed: tuple[str, ...] = ()
     few: frozenset[str] | None = None
-    chosen: frozenset[Colour] = frozenset()
+    chosen: frozenset[str] = frozenset()
     facts: Mapping[str, int] = field(default_factory=dict)
     reversed: str = ""
     elsewhere: tuple[int, ...] = ()
@@ -107,7 +107,7 @@ FULL = replace(
     scopes=("x", "y"),
     listed=("one two", ""),
     few=frozenset({"q", "p"}),
-    chosen=frozenset(Colour),
+    chosen=frozenset({"r", "b"}),
     facts={"n": 1},
     reversed="abc",
 )
