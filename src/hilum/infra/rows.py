@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from datetime import date
-from enum import Enum, StrEnum
+from enum import Enum, EnumType, StrEnum
 from functools import lru_cache
 from types import NoneType, UnionType
 from typing import Any, Generic, NewType, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -73,13 +73,13 @@ def member_or(kind: type[StrEnum], default: StrEnum | None, column: str) -> Stor
 @lru_cache(maxsize=PARSED_BOUND)
 def words(joined: str) -> tuple[str, ...]:
     """Return the words of a text."""
-    return tuple(joined.split())
+    return tuple(str(joined).split())
 
 
 @lru_cache(maxsize=PARSED_BOUND)
 def word_set(joined: str) -> frozenset[str]:
     """Return the words of a text as a set."""
-    return frozenset(joined.split())
+    return frozenset(str(joined).split())
 
 
 def given(**equal: Any) -> dict[str, Any]:
@@ -120,22 +120,16 @@ def _plainly_stored(hint: Any, column: Column[Any]) -> Stored | None:
         return Stored(date.isoformat, date.fromisoformat)
     if issubclass(origin, Mapping):
         return Stored(dict, lambda value: value)
-    if not issubclass(origin, tuple | AbstractSet):
-        return None
-    is_set = not issubclass(origin, tuple)
-    item = next((kind for kind in get_args(hint) if isinstance(kind, type)), None)
-    assert item is None or not (is_dataclass(item) or issubclass(item, tuple)), f"{column} needs a Stored"
-    is_enum = item is not None and issubclass(item, Enum)
-
-    def write(value: Iterable[Any]) -> Any:
-        items = [member.value for member in value] if is_enum else list(value)
-        items = sorted(items) if is_set else items
-        return " ".join(items) if is_text else items
-
-    read: Convert = (word_set if is_set else words) if is_text else (frozenset if is_set else tuple)
-    if item is not None and is_enum:
-        return Stored(write, lambda stored: (frozenset if is_set else tuple)(map(item, read(stored))))
-    return Stored(write, read)
+    items = {get_origin(kind) or kind for kind in get_args(hint)}
+    nested = [kind for kind in items if is_dataclass(kind) or kind is tuple or isinstance(kind, EnumType)]
+    assert not nested, f"{column} needs a Stored"
+    if issubclass(origin, tuple):
+        return Stored(" ".join, words) if is_text else Stored(list, tuple)
+    if issubclass(origin, AbstractSet):
+        return (
+            Stored(lambda value: " ".join(sorted(value)), word_set) if is_text else Stored(sorted, frozenset)
+        )
+    return None
 
 
 class _Shape:
@@ -167,7 +161,9 @@ class _Shape:
         values = {name: row[at] if read is None else read(row[at]) for name, _, at, read in self._plain}
         for name, shape, null_at in self._parts:
             values[name] = None if null_at is not None and row[null_at] is None else shape.read(row, {})
-        return self.kind(**{**values, **more})
+        if more:
+            values.update(more)
+        return self.kind(**values)
 
     def write(self, value: Any) -> dict[str, Any]:
         row = {column: self.stored(column, getattr(value, name)) for name, column, _, _ in self._plain}
