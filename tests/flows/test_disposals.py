@@ -66,7 +66,7 @@ def prove_contact(front: Front) -> None:
         order = NewContact(front.vendor, ContactKind.OWNER, "owner@acme.example")
         added = contacts.add_contact(ctx, order, link_url=lambda _: "https://hilum.example/contacts/x")
         ends = ctx.now + timedelta(days=90)
-        contacts_store.save_contact(ctx.tx, replace(added, proved_at=ctx.now, proof_ends_at=ends))
+        contacts_store.CONTACTS.save(ctx.tx, replace(added, proved_at=ctx.now, proof_ends_at=ends))
 
     front.run(verb)
 

@@ -136,7 +136,7 @@ def _put(ctx: Context, notice: Notice) -> Notice | None:
         notice = replace(notice, state=State.DEAD, reason="queue_full", settled_at=ctx.now, sealed="")
     text = f"{notice.channel}\0{notice.recipient}\0{notice.cause}"
     once = hashlib.sha256(text.encode()).hexdigest()
-    if not store.add_notice(ctx.tx, notice, once, policy.priority_of(notice.kind)):
+    if not store.NOTICES.add_new(ctx.tx, notice, once=once, priority=policy.priority_of(notice.kind)):
         return None
     _record(ctx, "notices.notice.put", notice)
     return notice
@@ -169,7 +169,7 @@ def settle_abandoned(ctx: Context) -> int:
     for notice in found:
         freed = policy.abandoned(notice, ctx.now)
         # ``attempt`` stays on an unknown mail: its process may still be frozen, and learn how it ended.
-        if store.save_notice(ctx.tx, freed, notice.state) and freed.state is not State.WAITING:
+        if store.NOTICES.save(ctx.tx, freed, state=notice.state) and freed.state is not State.WAITING:
             _record(ctx, "notices.notice.settle", freed)
     return len(found)
 
@@ -202,7 +202,7 @@ def _opened(ctx: Context, notice: Notice) -> Attempt:
     if notice.channel is Channel.MAIL:
         link = vault().open(_LINK_SEALING, notice.sealed, notice.id).decode() if notice.sealed else ""
         return Attempt(notice, link=link)
-    endpoint = store.find_endpoint(ctx.tx, notice.recipient)
+    endpoint = store.ENDPOINTS.find(ctx.tx, id=notice.recipient)
     if endpoint is None or endpoint.disabled:
         return Attempt(notice)
     secrets = secrets_of(ctx, endpoint)
@@ -235,11 +235,11 @@ def end_attempt(ctx: Context, notice: Notice, outcome: models.Outcome, pause: ti
 
 
 def _note_endpoint(ctx: Context, endpoint_id: str, outcome: models.Outcome) -> None:
-    endpoint = store.find_endpoint(ctx.tx, endpoint_id, lock=True)
+    endpoint = store.ENDPOINTS.find(ctx.tx, lock=True, id=endpoint_id)
     if endpoint is None:
         return
     noted = policy.endpoint_after(endpoint, outcome, ctx.now)
-    store.save_endpoint(ctx.tx, noted)
+    store.ENDPOINTS.save(ctx.tx, noted)
     if noted.disabled and not endpoint.disabled:
         facts = {"endpoint": noted.id, "vendor": noted.vendor}
         audit.record(ctx, Event("notices.endpoint.disable", reason=noted.disabled, facts=facts))
@@ -257,7 +257,7 @@ def list_notices(ctx: Context, query: NoticeQuery, page: PageQuery = FIRST_PAGE)
 def get_notice(ctx: Context, notice_id: str) -> Notice:
     """Get a notice. Raises NotPermitted, NotFound."""
     _require_reader(ctx)
-    return store.get_notice(ctx.tx, notice_id)
+    return store.NOTICES.get(ctx.tx, notice_id)
 
 
 def _require_reader(ctx: Context) -> None:
@@ -282,7 +282,7 @@ def resend(ctx: Context, notice_id: str) -> Notice:
 
     One whose one-time link has been deleted cannot be sent again: its room issues a new link.
     """
-    notice = store.get_notice(ctx.tx, notice_id)
+    notice = store.NOTICES.get(ctx.tx, notice_id)
     if not policy.may_manage(ctx.actor):
         raise audit.refusal(ctx, Event("notices.notice.resend", facts={"notice": notice.id}))
     if notice.state not in {State.UNKNOWN, State.DEAD}:
@@ -300,7 +300,7 @@ def resend(ctx: Context, notice_id: str) -> Notice:
         ends_at=ctx.now + lives,
         settled_at=None,
     )
-    if not store.save_notice(ctx.tx, again, notice.state):
+    if not store.NOTICES.save(ctx.tx, again, state=notice.state):
         raise Conflict("concurrent_change", "The notice has changed meanwhile. Read it again.")
     _record(ctx, "notices.notice.resend", again)
     return again
@@ -341,7 +341,7 @@ def add_endpoint(ctx: Context, order: NewEndpoint, *, private: bool) -> Endpoint
     endpoint = Endpoint(
         id_, order.vendor, order.app, order.url, order.events, sealed, ctx.now, str(ctx.actor)
     )
-    store.add_endpoint(ctx.tx, endpoint)
+    store.ENDPOINTS.add(ctx.tx, endpoint)
     _record_endpoint(ctx, "notices.endpoint.add", endpoint)
     return EndpointSecret(endpoint, secret)
 
@@ -388,10 +388,10 @@ def list_endpoints(ctx: Context, vendor: str, page: PageQuery = FIRST_PAGE) -> l
 
 def _managed(ctx: Context, action: str, endpoint_id: str, may: May = policy.may_manage_endpoints) -> Endpoint:
     """Get an endpoint for a change, locked. Raises NotFound, NotPermitted."""
-    endpoint = store.get_endpoint(ctx.tx, endpoint_id, lock=True)
+    endpoint = store.ENDPOINTS.get(ctx.tx, endpoint_id, lock=True)
     # To members of another vendor it does not exist.
     if ctx.actor.vendor is not None and ctx.actor.vendor != endpoint.vendor:
-        raise store.no_such_endpoint()
+        raise store.ENDPOINTS.missing()
     if not may(ctx.actor, endpoint.vendor):
         facts = {"endpoint": endpoint.id, "vendor": endpoint.vendor}
         raise audit.refusal(ctx, Event(action, app=endpoint.app, facts=facts))
@@ -414,7 +414,7 @@ def rotate_secret(ctx: Context, endpoint_id: str, overlap: timedelta) -> Endpoin
     # At most two secrets: a rotation within an overlap ends the older one, which may be the one that leaked.
     old = (endpoint.sealed, ctx.now + overlap) if overlap else ("", None)
     rotated = replace(endpoint, sealed=sealed, old_sealed=old[0], old_until=old[1])
-    store.save_endpoint(ctx.tx, rotated)
+    store.ENDPOINTS.save(ctx.tx, rotated)
     _record_endpoint(ctx, "notices.endpoint.rotate", rotated)
     return EndpointSecret(rotated, secret)
 
@@ -442,7 +442,7 @@ def resume_endpoint(ctx: Context, endpoint_id: str) -> Endpoint:
     """Resume calls of a disabled or paused endpoint. Raises NotFound, NotPermitted."""
     endpoint = _managed(ctx, "notices.endpoint.resume", endpoint_id)
     resumed = replace(endpoint, disabled="", failures=0, paused_until=None)
-    store.save_endpoint(ctx.tx, resumed)
+    store.ENDPOINTS.save(ctx.tx, resumed)
     _record_endpoint(ctx, "notices.endpoint.resume", resumed)
     return resumed
 
@@ -450,5 +450,5 @@ def resume_endpoint(ctx: Context, endpoint_id: str) -> Endpoint:
 def remove_endpoint(ctx: Context, endpoint_id: str) -> None:
     """Remove an endpoint; what still waits for it is given up. Raises NotFound, NotPermitted."""
     endpoint = _managed(ctx, "notices.endpoint.remove", endpoint_id)
-    store.delete_endpoint(ctx.tx, endpoint.id)
+    store.ENDPOINTS.delete(ctx.tx, id=endpoint.id)
     _record_endpoint(ctx, "notices.endpoint.remove", endpoint)

@@ -11,7 +11,7 @@ from hilum.kernel.ids import AppId
 from hilum.pictures import service as pictures
 from hilum.pictures.models import Owners
 from hilum.registry import held, policy, service, store
-from hilum.registry.app_edit_models import HELD, AppEditOrder
+from hilum.registry.app_edit_models import EDITED, HELD, AppEditOrder
 from hilum.registry.grace import grace_of
 from hilum.registry.held import HeldEdits, HeldKind
 from hilum.registry.held_models import HeldEdit
@@ -28,7 +28,7 @@ def edit(ctx: Context, app_id: AppId, order: AppEditOrder) -> tuple[App, HeldEdi
     Raises NotFound, NotPermitted, Invalid, Conflict (changed since it was read, or another edit of it waits).
     """
     service.get_changeable(ctx, app_id, "registry.app.edit")
-    app = store.get_app(ctx.tx, app_id, lock=True)
+    app = store.APPS.get(ctx.tx, app_id, lock=True)
     if app.revision != order.revision:
         raise Conflict("changed_since_read", policy.both_sides(app, order))
     changed = policy.edited_texts(app, order)
@@ -54,7 +54,7 @@ def approve(ctx: Context, edit_id: str, reason: str = "", *, barred: held.Barred
     Raises NotFound, NotPermitted, Invalid (no longer valid), Conflict (decided already, or the texts were changed since).
     """
     found = held.get_for_approval(ctx, APP_EDIT, edit_id, barred)
-    app = store.get_app(ctx.tx, found.app, lock=True)
+    app = store.APPS.get(ctx.tx, found.app, lock=True)
     # The present vendor did not request a former vendor's edit. A description that changed since is not an obstacle.
     same = app.vendor == found.vendor and all(
         getattr(app, name) == text for name, text in found.before.items()
@@ -69,7 +69,7 @@ def refuse(ctx: Context, edit_id: str, reason: str) -> HeldEdit:
     """Refuse an edit as a reviewer, or withdraw it as an actor who may change the app (``held.refuse_held``)."""
 
     def may_withdraw(found: HeldEdit) -> bool:
-        return policy.may_change(ctx.actor, store.get_app(ctx.tx, found.app).vendor)
+        return policy.may_change(ctx.actor, store.APPS.get(ctx.tx, found.app).vendor)
 
     return held.refuse_held(ctx, APP_EDIT, edit_id, reason, may_withdraw)
 
@@ -99,7 +99,7 @@ def _apply(ctx: Context, app: App, texts: dict[str, str]) -> App:
         purpose_since=since,
         logo=texts.get("logo", app.logo),
     )
-    store.save_texts(ctx.tx, after)
+    store.APPS.save(ctx.tx, after, only=(*EDITED, "purpose_since"))
     if "name" in texts:
         # The old name stays reserved: another app with it would be mistaken for this one.
         store.add_name(ctx.tx, app.vendor, after.name, names.forms(after.name))

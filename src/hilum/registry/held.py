@@ -63,7 +63,7 @@ def get_for_approval(ctx: Context, kind: HeldKind, edit_id: str, barred: Barred)
     if not policy.may_certify(ctx.actor):
         raise audit.refusal(ctx, Event(kind.approve_action))
     found = kind.rows.get(ctx.tx, edit_id, lock=True)
-    if barred(ctx, store.get_app(ctx.tx, found.app)):
+    if barred(ctx, store.APPS.get(ctx.tx, found.app)):
         detail = "You have a tie to this vendor, so a colleague must judge its changes."
         raise audit.refusal(ctx, Event(kind.approve_action, app=found.app, reason="tied_to_vendor"), detail)
     return found
