@@ -35,7 +35,6 @@ from hilum.consent.models import (
 )
 from hilum.consent.policy import Consenter
 from hilum.disposals import service as disposals
-from hilum.disposals.models import Agreed
 from hilum.identity import service as identity
 from hilum.identity.models import Chart, Person
 from hilum.identity.policy import may_administer
@@ -247,7 +246,7 @@ def _end(ctx: Context, found: Authorization) -> None:
 
 
 def _revoke(ctx: Context, found: Authorization, *, disposes: bool = True) -> bool:
-    """Revoke an agreement with its tokens, and request the disposal of the app's copies; False if it was revoked already.
+    """Revoke an agreement with its tokens, and ask the app's vendor to delete its copies (C95); False if it was revoked already.
 
     ``disposes``: False for synthetic data, which no vendor has to delete.
     """
@@ -258,7 +257,7 @@ def _revoke(ctx: Context, found: Authorization, *, disposes: bool = True) -> boo
     ctx.advance_epoch(CONSENT, f"withdrawn/{found.id}")
     record_version(ctx, found, Change.WITHDRAWN)
     if disposes:
-        _request_disposal(ctx, found)
+        disposals.ask_of_person(ctx, found.tenant, found.app, found.id, found.patient)
     return True
 
 
@@ -303,11 +302,6 @@ def _end_lost_charts(ctx: Context, person: Person) -> None:
             elif (last := policy.chart_end(person, each.patient)) is not None:
                 store.save_end(ctx.tx, each.id, last)
         page = PageQuery(batch[-1].id)
-
-
-def _request_disposal(ctx: Context, found: Authorization) -> None:
-    """Request that the app's vendor deletes what it has under an agreement that ended (C95). In the same transaction, so that no request is lost."""
-    disposals.ask_of_person(ctx, Agreed(found.id, found.tenant, found.app, found.client, found.patient))
 
 
 def _covering(

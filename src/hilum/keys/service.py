@@ -122,16 +122,6 @@ def signer(ctx: Context, purpose: Purpose) -> Callable[[bytes], tuple[str, str]]
     return lambda data: (key.kid, base64url.encode(private.sign(data)))
 
 
-def sign_disposal(ctx: Context, claims: Mapping[str, Any], *, typ: str) -> str:
-    """Sign the claims of a disposal request with RS256. Its type keeps verifiers from accepting it as an id_token.
-
-    Source: RFC 8725 section 3.11 (explicit typing).
-    """
-    key = ensure(ctx, Purpose.DISPOSAL, "")
-    header = {"typ": typ, "alg": key.algorithm, "kid": key.kid}
-    return jwt.encode(header, dict(claims), _opened_rsa(key))
-
-
 def sign_compact(ctx: Context, purpose: Purpose, claims: Mapping[str, Any], *, typ: str) -> str:
     """Sign claims with the purpose's Ed25519 key as a compact JWS of type ``typ``, which distinguishes it from other documents.
 

@@ -57,7 +57,7 @@ May = Callable[[Actor, str], bool]
 ABANDONED_BATCH = 100
 COUNTED_BOUND = 10_000
 """A summary counts no further."""
-_LINK_SEALING, _SECRET_SEALING, _SIGNED_SEALING = "notice-link", "webhook-secret", "webhook-signed-text"
+_LINK_SEALING, _SECRET_SEALING = "notice-link", "webhook-secret"
 
 
 def put_mail(ctx: Context, order: Mail) -> Notice | None:
@@ -107,16 +107,12 @@ def put_event(ctx: Context, order: VendorEvent) -> list[Notice]:
     if faults := policy.facts_faults(kind.fields, order.facts):
         raise Invalid("notice_invalid", "The event is invalid; see fields.", fields=faults)
 
-    # What names patients is sent only to an endpoint that two people agreed to.
-    two = order.type in models.TWO_PEOPLE
     every = store.list_endpoints(ctx.tx, order.vendor, PageQuery("", ENDPOINTS_BOUND))
-    mine = [each for each in every if each.agreed_by or not two]
-    put = [_put_webhook(ctx, each, order) for each in mine if policy.subscribes(each, kind.id, order.app)]
+    put = [_put_webhook(ctx, each, order) for each in every if policy.subscribes(each, kind.id, order.app)]
     return [each for each in put if each is not None]
 
 
 def _put_webhook(ctx: Context, endpoint: Endpoint, order: VendorEvent) -> Notice | None:
-    sealed = policy.sealed_fields(EVENTS[order.type].fields)
     notice = Notice(
         id=ctx.ids.new("ntc"),
         channel=Channel.WEBHOOK,
@@ -125,14 +121,11 @@ def _put_webhook(ctx: Context, endpoint: Endpoint, order: VendorEvent) -> Notice
         vendor=order.vendor,
         app=order.app,
         cause=order.cause,
-        facts={name: value for name, value in order.facts.items() if name not in sealed},
+        facts=dict(order.facts),
         created_at=ctx.now,
         next_at=ctx.now,
         ends_at=ctx.now + WEBHOOK_ENDS,
     )
-    for name in sealed:
-        text = vault().seal(_SIGNED_SEALING, order.facts[name].encode(), nonce=ctx.ids, bound_to=notice.id)
-        notice = replace(notice, sealed=text)
     return _put(ctx, notice)
 
 
@@ -212,18 +205,8 @@ def _opened(ctx: Context, notice: Notice) -> Attempt:
     endpoint = store.find_endpoint(ctx.tx, notice.recipient)
     if endpoint is None or endpoint.disabled:
         return Attempt(notice)
-    if notice.kind in models.TWO_PEOPLE and not endpoint.agreed_by:
-        return Attempt(notice)
     secrets = secrets_of(ctx, endpoint)
-    text = vault().open(_SIGNED_SEALING, notice.sealed, notice.id).decode() if notice.sealed else ""
-    return Attempt(notice, url=endpoint.url, secrets=secrets, link=text)
-
-
-def receivers_of_disposals(ctx: Context, vendor: str, app: str) -> list[Endpoint]:
-    """List the webhooks of a vendor that receive requests for disposal about an app."""
-    kind = models.EventKind.DISPOSAL_REQUESTED.value
-    found = store.list_endpoints(ctx.tx, vendor, PageQuery())
-    return [each for each in found if policy.subscribes(each, kind, app) and each.agreed_by]
+    return Attempt(notice, url=endpoint.url, secrets=secrets)
 
 
 def secrets_of(ctx: Context, endpoint: Endpoint) -> tuple[str, ...]:
@@ -307,12 +290,6 @@ def resend(ctx: Context, notice_id: str) -> Notice:
     template = TEMPLATES.get(notice.kind)
     if template is not None and Kind.LINK in template.fields.values():
         raise Conflict("notice_had_link", "Its one-time link has been deleted. Ask for a new link instead.")
-    event = EVENTS.get(notice.kind)
-    if event is not None and policy.sealed_fields(event.fields):
-        raise Conflict(
-            "notice_had_signed_text",
-            "Its signed text has been deleted. The app reads it with its own authentication.",
-        )
     lives = MAIL_ENDS if notice.channel is Channel.MAIL else WEBHOOK_ENDS
     again = replace(
         notice,
@@ -468,24 +445,6 @@ def resume_endpoint(ctx: Context, endpoint_id: str) -> Endpoint:
     store.save_endpoint(ctx.tx, resumed)
     _record_endpoint(ctx, "notices.endpoint.resume", resumed)
     return resumed
-
-
-def managed_endpoint(ctx: Context, endpoint_id: str) -> Endpoint:
-    """Get an endpoint for an action that takes two people, locked. Raises NotFound, NotPermitted."""
-    return _managed(ctx, "notices.endpoint.agree", endpoint_id)
-
-
-def locked_endpoint(ctx: Context, endpoint_id: str) -> Endpoint:
-    """Get an endpoint, locked, for callers that have checked the actor. Raises NotFound."""
-    return store.get_endpoint(ctx.tx, endpoint_id, lock=True)
-
-
-def agree_endpoint(ctx: Context, endpoint: Endpoint, by: str) -> Endpoint:
-    """Record that two people have agreed that an endpoint receives what names patients. The caller has judged both."""
-    agreed = replace(endpoint, agreed_by=by)
-    store.save_endpoint(ctx.tx, agreed)
-    _record_endpoint(ctx, "notices.endpoint.agree", agreed)
-    return agreed
 
 
 def remove_endpoint(ctx: Context, endpoint_id: str) -> None:

@@ -78,7 +78,6 @@ endpoints = Table(
     Column("last_status", Integer, nullable=False),
     Column("last_reason", String(64), nullable=False),
     Column("last_at", Instant),
-    Column("agreed_by", String(120), nullable=False),
     Index(None, "vendor", "id"),
     Index(None, "paused_until"),
 )
