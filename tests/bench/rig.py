@@ -47,9 +47,14 @@ def wrk(
     headers: dict[str, str] | None = None,
     seconds: int = SECONDS,
     of: "Rig | None" = None,
+    script: Path | None = None,
 ) -> Load:
-    """Load ``url`` from the other core and tell the median of ROUNDS. ``of``: measure the CPU of its platform part too."""
+    """Load ``url`` from the other core and tell the median of ROUNDS. ``of``: measure the CPU of its platform part too.
+
+    ``script``: a program in Lua that makes each request.
+    """
     given = [part for name, value in (headers or {}).items() for part in ("-H", f"{name}: {value}")]
+    given += ["-s", str(script)] if script else []
     command = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{connections}", "--latency", *given]
     subprocess.run([*command, "-d1s", url], capture_output=True, check=True)
     found = [loaded([*command, f"-d{seconds}s", url], of) for _ in range(ROUNDS)]

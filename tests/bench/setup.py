@@ -56,34 +56,31 @@ def lift_quotas(made: Rig, tenant: str) -> None:
         uow.close()
 
 
-def http_tenant(made: Rig, upstream: str) -> dict[str, str]:
-    """Add a tenant whose FHIR server is ``upstream``, install the service there, and mint a token for it."""
+def http_tenant(made: Rig, upstream: str) -> str:
+    """Add a tenant whose FHIR server is ``upstream``, install the service there, and return its FHIR base."""
     uow = uow_of(made)
 
-    def verb(ctx: Context) -> str:
+    def verb(ctx: Context) -> None:
         tenant = TenantId("proxied")
         identity.add_tenant(
             ctx, Tenant(tenant, "Proxied", UpstreamRef(UpstreamKind.HTTP, upstream), sandbox=True)
         )
         grant = grant_of(ctx, tenant)
         installations.install(ctx, InstallOrder(tenant, AppId(grant.app), frozenset()))
-        return tokens.mint(
-            ctx, grant, offline=None, code_family=None, lifetimes=LIFETIMES, life=timedelta(minutes=50)
-        ).access_token
 
     try:
-        token = uow.write_now(verb, actor=SYSTEM, trace=TRACE)
+        uow.write_now(verb, actor=SYSTEM, trace=TRACE)
     finally:
         uow.close()
-    return {"fhir": f"{made.base}/t/proxied/fhir", "token": token}
+    return f"{made.base}/t/proxied/fhir"
 
 
-def many_tokens(made: Rig, count: int) -> list[str]:
+def many_tokens(made: Rig, count: int, tenant: str = "general") -> list[str]:
     """Mint ``count`` access tokens."""
     uow = uow_of(made)
 
     def verb(ctx: Context) -> list[str]:
-        grant = grant_of(ctx, "general")
+        grant = grant_of(ctx, tenant)
         return [
             tokens.mint(
                 ctx, grant, offline=None, code_family=None, lifetimes=LIFETIMES, life=timedelta(minutes=50)

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from tests.bench.figures import Figure
-from tests.bench.gateway import SCOPE
 from tests.bench.rig import Load, ehr_token, postgres, rig, sqlite, wrk
 from tests.bench.setup import lift_quotas
 
+SCOPE = "launch openid fhirUser patient/*.rs"
+
 
 def figures() -> list[Figure]:
-    """Measure the read of P1 with one worker and with four, on SQLite and on PostgreSQL."""
+    """Measure the read of one Patient with one worker and with four, on SQLite and on PostgreSQL."""
     return [_figure("SQLite", sqlite), _figure("PostgreSQL", postgres)]
 
 

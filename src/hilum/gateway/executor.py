@@ -70,7 +70,7 @@ def _shown(task: UpstreamTask, stored: FetchedResource | None) -> RequestOutcome
         return absent()
     request = task.permit.request
     headers = version_headers(stored.etag, stored.modified)
-    patient, found = task.shown((stored.record.resource,))
+    patient, found = task.shown_of(stored.record)
     # A 304 for a record out of reach would confirm its version (ADR 13).
     if request.if_none_match and matches_condition(request.if_none_match, stored.etag):
         return RequestOutcome(304, b"", headers, patient=patient, returned=1 if found else 0, found=found)

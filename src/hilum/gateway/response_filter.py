@@ -80,12 +80,15 @@ def filter_response(
         return UNJUDGEABLE
     kept: list[dict[str, Any]] = []
     removed = unseen = 0
+    # A server that ignores _id would show others' records as those that were asked for.
+    ids = [_ids_in(value) for name, value in plan.asked if name == "_id"]
     for entry in bundle.get("entry", []):
         mode = _mode_of(entry, plan)
         if mode is None:
             return UNJUDGEABLE
         resource = entry["resource"]
-        if _is_visible(permit, plan, resource, mode, evidence):
+        is_asked = mode != "match" or all(resource.get("id") in named for named in ids)
+        if is_asked and _is_visible(permit, plan, resource, mode, evidence):
             # In our own words: what else the server wrote beside the resource was not judged.
             kept.append({"resource": resource, "search": {"mode": mode}})
         else:
@@ -122,9 +125,6 @@ def _is_visible(
     permit: Permit, plan: SearchPlan, resource: dict[str, Any], mode: str, evidence: Evidence
 ) -> bool:
     if mode == "match":
-        # A server that ignores _id would show others' records as those that were asked for.
-        if not _has_asked_id(plan, resource):
-            return False
         grants = permit.grants
     elif mode == "include" and resource["resourceType"] in plan.included:
         type_ = resource["resourceType"]
@@ -135,9 +135,8 @@ def _is_visible(
     return judge_resource(permit.access, record, grants, evidence) is None
 
 
-def _has_asked_id(plan: SearchPlan, resource: dict[str, Any]) -> bool:
-    asked = (value.split(",") for name, value in plan.asked if name == "_id")
-    return all(resource.get("id") in {each.rpartition("/")[2] for each in ids} for ids in asked)
+def _ids_in(value: str) -> frozenset[str]:
+    return frozenset(each.rpartition("/")[2] for each in value.split(","))
 
 
 def without_orphans(

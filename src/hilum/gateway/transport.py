@@ -14,7 +14,7 @@ from hilum.gateway.models import EVIDENCE_AT_ONCE, EVIDENCE_BOUND
 from hilum.gateway.resource_access import NO_EVIDENCE, Evidence, judge_resource
 from hilum.gateway.response_filter import UNJUDGEABLE, judge_read, wanted_evidence
 from hilum.gateway.upstream_task import Effect, Refusal, ServerAddresses, TooLarge, UpstreamTask
-from hilum.gateway.withholding import is_suspect, withhold
+from hilum.gateway.withholding import is_suspect, may_name_server, withhold
 from hilum.kernel.batches import batched
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import Unavailable
@@ -268,7 +268,8 @@ class _StoredRecord(NamedTuple):
 
 def _read(body: bytes, addresses: ServerAddresses, type_: str) -> _StoredRecord:
     """Read a record that was asked for by this type: with the gateway's addresses, and without those that are withheld. Raises Refusal."""
-    body = localised(addresses, body)
+    if may_name_server(body, addresses.grounds):
+        body = localised(addresses, body)
     withheld = False
     # Only what may hold an address is walked string by string; that costs several times what the check does.
     if is_suspect(body, addresses.grounds, type_):
@@ -288,7 +289,9 @@ def _read(body: bytes, addresses: ServerAddresses, type_: str) -> _StoredRecord:
 
 def opened(task: UpstreamTask, response: UpstreamResponse) -> Any:
     """Parse an answer that will be shown: with the gateway's addresses, and without those that are withheld."""
-    body = localised(task.addresses, response.body)
+    body = response.body
+    if may_name_server(body, task.addresses.grounds):
+        body = localised(task.addresses, body)
     tree = loads(body)
     if is_suspect(body, task.addresses.grounds, *task.shown_types):
         for each in resources_of(tree) if is_bundle(tree) else (tree,):

@@ -25,7 +25,7 @@ from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import Unavailable
 from hilum.standards.fhir.statements import ServerCapabilities
 from hilum.standards.fhir.tags import REQUEST_TAG
-from hilum.standards.fhir.traits import traits_of
+from hilum.standards.fhir.traits import RecordTraits, traits_of
 from hilum.standards.fhir.visibility import one_patient, patients_among
 from hilum.tokens.models import AccessToken
 from hilum.upstream.policy import destination
@@ -139,6 +139,13 @@ class UpstreamTask:
         if about and about == access.patient and self.reaches_one:
             return about, ""
         return self._whose(patients_among(resources, self.permit.bases))
+
+    def shown_of(self, record: RecordTraits) -> tuple[str, str]:
+        """Return the same of an answer with one record, whose patients were read already."""
+        about, patients = self.permit.patient, record.patients
+        if patients is not None and len(patients) == 1 and (about in patients or not about):
+            return next(iter(patients)), ""
+        return self.shown((record.resource,))
 
     def opened(self, resources: Iterable[dict[str, Any]]) -> int:
         """Return how many of the shown records are seen only because the glass was broken."""

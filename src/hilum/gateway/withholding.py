@@ -25,7 +25,7 @@ _MASKED = {
 }
 _ADDRESS = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]{0,15}:|//)[^\s\"'<>]+")
 """Of a longer scheme the end: without a bound, a text of letters alone would take quadratic time."""
-_SIGNS = (b"ignature=", b"sig=", b"token=")
+_SIGNS = (b"ignature", b"sig", b"token")
 _TO_LOOK_AT = (":", "//", "%", "&", "\\")
 _EMPTY_DIV = f'<div xmlns="http://www.w3.org/1999/xhtml">{WITHHELD}</div>'
 _Path = tuple[str, ...]
@@ -40,10 +40,22 @@ def is_suspect(body: bytes, grounds: Grounds, *types: str) -> bool:
         for needle in _needles(types):
             if needle in body:
                 return True
-    if b"=" in body:
-        for sign in _SIGNS:
-            if sign in body:
-                return True
+    # What stands before each equals sign: few pieces, where a search for each sign would read the whole body.
+    if b"=" in body and any(before.endswith(_SIGNS) for before in body.split(b"=")[:-1]):
+        return True
+    return has_foreign_host(body, grounds)
+
+
+def may_name_server(body: bytes, grounds: Grounds) -> bool:
+    """Check whether an answer as it was sent may hold an address of the FHIR server: one of its hosts, or an escape that could hide it."""
+    if not grounds.upstream_bases:
+        return False
+    lowered = body.lower()
+    return b"\\" in body or not grounds.signs or any(name in lowered for name, _ in grounds.signs)
+
+
+def has_foreign_host(body: bytes, grounds: Grounds) -> bool:
+    """Check whether a host of the FHIR server is named in an answer whose addresses are the gateway's by now."""
     if not grounds.upstream_hosts:
         return False
     # Host names in any case. An answer that has the server's host more often than the gateway's

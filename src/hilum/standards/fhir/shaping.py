@@ -23,8 +23,11 @@ def load(body: bytes) -> Any:
 
     Source: FHIR R4 datatypes.html#decimal (precision is kept)
     """
-    if b"\\u" in body:
-        orjson.loads(body)  # refuses an unpaired surrogate, which could not be serialized
+    # Also refuses an unpaired surrogate, which could not be serialized.
+    parsed = orjson.loads(body)
+    # What is written again as it came has lost no digit, and needs no slower parser.
+    if _written(parsed) == body:
+        return parsed
     try:
         # Decimals become fragments, which orjson writes back as they came: 5.40 stays 5.40
         # (FHIR R4 datatypes.html#decimal). Python's floats would write 5.4.
@@ -35,15 +38,22 @@ def load(body: bytes) -> Any:
         raise ValueError("nested too deep") from None
 
 
+def _written(parsed: object) -> bytes | None:
+    """Return how a parsed value is written; None if it is nested deeper than that, though not deeper than what is read."""
+    try:
+        return orjson.dumps(parsed)
+    except TypeError:
+        return None
+
+
 def has_unique_names(body: bytes, parsed: object) -> bool:
     """Check that no name occurs twice in any object of a JSON text, given its parsed value; False also if it is nested too deep.
 
     Exact, and cheap: where no escape and no space can hide one, each name is a quote before a colon, and a name that was dropped while
     reading leaves fewer of them in what is written again.
     """
-    try:
-        written = orjson.dumps(parsed)
-    except TypeError:  # nested deeper than it writes, though not deeper than it reads
+    written = _written(parsed)
+    if written is None:
         return False
     if written == body:
         return True
