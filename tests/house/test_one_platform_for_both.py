@@ -86,7 +86,6 @@ DIFFERENCES = {
         "policy.py": "the fact is passed on",
         "routes.py": "a synthetic hospital is added to a sandbox only",
         "service.py": "the fact is recorded",
-        "store.py": "the fact is stored",
     },
     "infra": {"settings.py": "where it is read and checked"},
     "installations": {

@@ -87,8 +87,9 @@ def given(**equal: Any) -> dict[str, Any]:
     return {name: value for name, value in equal.items() if value is not None}
 
 
-def _value(member: Enum) -> Any:
-    return member.value
+def _value(member: Enum | str) -> Any:
+    # A condition may state the value itself.
+    return member.value if isinstance(member, Enum) else member
 
 
 def _stored(hint: Any, column: Column[Any]) -> Stored | None:

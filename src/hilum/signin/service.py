@@ -8,7 +8,6 @@ A sign-in with a password, in order:
    then stops, the hospital's rule about passwords, dormancy; then the session, or a pending sign-in if a second factor is missing.
 4. ``enter_code`` or a passkey (``factors``), then ``finish_pending``: the session.
 5. ``session``, for every page: the cookie's session if its person may use it now, from the same browser and network.
-
 Identity providers begin sessions in ``federation``, EHRs in ``launches``; both call ``begin_session``.
 """
 
@@ -69,6 +68,8 @@ from hilum.signin.models import (
 )
 from hilum.signin.refusing import event_of, require_unbarred, stopped
 from hilum.standards.networks import neighbourhood_of
+
+_BEGIN = "signin.session.begin"
 
 __all__ = [
     "SESSION_ACT",
@@ -574,9 +575,7 @@ def _passwords_off(ctx: Context, person: Person) -> PasswordsOff:
     return PasswordsOff()
 
 
-def record_counts(
-    ctx: Context, counts: Iterable[tuple[str, str, int]], action: str = "signin.session.begin"
-) -> None:
+def record_counts(ctx: Context, counts: Iterable[tuple[str, str, int]], action: str = _BEGIN) -> None:
     """Record counts of refusals that got no record of their own, each with its tenant and address."""
     for tenant, source, count in counts:
         event = Event(action, Outcome.REFUSED, tenant=tenant, reason="folded", facts={"count": count})
@@ -590,9 +589,8 @@ def end_all(ctx: Context) -> tuple[int, int]:
 
 def purge(ctx: Context) -> int:
     """Delete old sessions and failed attempts that no longer count; return how many. Call again until it returns 0."""
-    return store.purge(
-        ctx.tx, sessions_before=ctx.now - SESSIONS_KEPT, attempts_before=ctx.now - ATTEMPTS_FORGOTTEN
-    )
+    sessions, attempts = ctx.now - SESSIONS_KEPT, ctx.now - ATTEMPTS_FORGOTTEN
+    return store.purge(ctx.tx, sessions_before=sessions, attempts_before=attempts)
 
 
 def _end_sessions(ctx: Context, person: PersonId, *, keep: int = 0, by_password: bool = False) -> int:
