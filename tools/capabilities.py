@@ -134,7 +134,7 @@ PROMISES = {
     145: "Each tenant has its own addresses, keys and data",
     146: "An app approved at one tenant works at no other, and there for its own roles, facilities and scopes until its own end; a denied facility wins",
     147: "A tenant narrows scopes and roles; narrowing never widens, and only its administrator widens, within what is certified",
-    148: "A report proves that nothing passed after a stop, or says what is missing; a hospital that leaves gets all of it ended at once, an export and a signed erasure proof, both verified offline",
+    148: "A report proves that nothing passed after a stop, or says what is missing; a hospital that leaves gets all of it ended at once, an export, and its own data erased after the days that it named",
     149: "Registration, grants, launches, tokens, accesses, administration and revocation are all on record",
     150: "A record joins app, version, vendor, person, tenant, patient, path and decision; all calls of a launch are found",
     152: "Audit records are chained and checkpointed; verify finds edits",

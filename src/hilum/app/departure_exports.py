@@ -1,8 +1,8 @@
-"""Writes, erases and verifies the data of a hospital that has left, by host commands.
+"""Writes and erases the data of a hospital that has left, by host commands.
 
-An export, in order: 1 record that it begins; 2 write every file beside its place, row by row, each with its digest; 3 make the containment
-report of the stop; 4 sign the manifest over all files; 5 move the folder to its place; 6 record the digest of the manifest. An interrupted
-export leaves a folder that ends in ``.part``; the next one starts over.
+An export, in order: 1 record that it begins; 2 write every file beside its place, row by row, each with its digest, and a manifest of them;
+3 move the folder to its place; 4 record the digest of the manifest. An interrupted export leaves a folder that ends in ``.part``; the next
+one starts over.
 """
 
 import hashlib
@@ -21,7 +21,6 @@ from hilum.audit import policy as audit_policy
 from hilum.audit import service as audit
 from hilum.audit.journal_records import AccessReader
 from hilum.audit.models import PartRecord
-from hilum.departures import policy as departures_policy
 from hilum.departures import service as departures
 from hilum.departures.models import Departure, Waits
 from hilum.infra import lanes
@@ -30,26 +29,22 @@ from hilum.infra.lanes import Lane
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import Conflict, Unavailable
-from hilum.switchboard import service as switchboard
 
 Progress = Callable[[float], None]
-MANIFEST, AUDIT, CONTAINMENT = "manifest.json", "audit.ndjson", "containment.json"
+MANIFEST, AUDIT = "manifest.json", "audit.ndjson"
 _TABLES_SHARE = 0.2
 _WALKED_EACH = 10_000
 _MANY = 1_000_000
-_SIGNED_BYTES = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A written export. ``digest``: SHA-256 of its manifest; ``containment``: the verdict of its containment report."""
+    """A written export. ``manifest``: the SHA-256 of its manifest."""
 
     folder: str
     files: int
     size: int
-    digest: str
-    key: str
-    containment: str
+    manifest: str
 
 
 def export(
@@ -75,25 +70,18 @@ def export(
             files: list[dict[str, Any]] = read(
                 lambda ctx: _write_rows(ctx, departure, reader, work, progress)
             )
-        report = read(partial(switchboard.report, switch_id=departure.switch, read_window=reader.window))
-        signed_report = write(partial(switchboard.sign_report, found=report))
-        files.append(_write(work, CONTAINMENT, [orjson.dumps(signed_report)]))
-        signed = write(partial(departures.sign_export, found=departure, files=files))
-        manifest = _write(work, MANIFEST, [orjson.dumps(signed)])
+        described = {"departure": departure.id, "tenant": departure.tenant, "name": departure.name}
+        document = described | {"left_at": departure.left_at, "made_at": uow.clock.now(), "files": files}
+        manifest = _write(work, MANIFEST, [orjson.dumps(document)])["sha256"]
         _sync(work)
         work.rename(folder)
         _sync(folder.parent)
     except OSError as error:
         raise Unavailable("export_failed", f"The export cannot be written: {error}.") from error
-    verdict = report.judgement.verdict.value
-    write(
-        partial(
-            departures.record_export, departure_id=departure.id, digest=manifest["sha256"], verdict=verdict
-        )
-    )
+    write(partial(departures.record_export, departure_id=departure.id, manifest=manifest))
     progress(1.0)
     size = sum(each["bytes"] for each in files)
-    return Exported(str(folder), len(files), size, manifest["sha256"], signed["document"]["key"], verdict)
+    return Exported(str(folder), len(files), size, manifest)
 
 
 def _write_rows(
@@ -157,73 +145,3 @@ def erase(
         progress(done / (done + 100))
     progress(1.0)
     return uow.read_now(partial(departures.view, departure_id=departure_id), actor=actor, trace=trace)
-
-
-# --- verification, from the files alone ----------------------------------------------------------------------------------
-
-
-def read_signed(path: Path, key: str) -> tuple[dict[str, Any], str, list[str]]:
-    """Read an export's manifest or an erasure proof; return the document, the digest of its file, and why it is not valid."""
-    file = path / MANIFEST if path.is_dir() else path
-    if not file.is_file() or file.stat().st_size > _SIGNED_BYTES:
-        return {}, "", ["there is no signed document, or it is too large to be one"]
-    text = file.read_bytes()
-    try:
-        signed = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return {}, "", ["the document is not valid JSON"]
-    fault = departures_policy.check_signed(signed if isinstance(signed, dict) else {}, key=key)
-    if fault:
-        return {}, "", [fault]
-    document: dict[str, Any] = signed["document"]
-    if path.is_dir() != (document["format"] == departures_policy.EXPORT):
-        return {}, "", ["an export is a folder, and an erasure proof a file"]
-    return document, hashlib.sha256(text).hexdigest(), []
-
-
-def mismatches(documents: dict[str, dict[str, Any]], digests: dict[str, str]) -> list[str]:
-    """Return why an export and an erasure proof do not belong together; nothing if they do."""
-    export_, proof = (documents[each] for each in (departures_policy.EXPORT, departures_policy.PROOF))
-    if export_["departure"] != proof["departure"]:
-        return ["the export and the proof are of different departures"]
-    if proof["export"].get("manifest") != digests[departures_policy.EXPORT]:
-        return ["the proof refers to a newer export than this one"]
-    return []
-
-
-def verify_export(
-    folder: Path, document: dict[str, Any], *, progress: Progress = lambda _: None
-) -> list[str]:
-    """Compare the files of an export with its manifest, and every audit record with its hash; return the differences."""
-    listed = {str(each["name"]): each for each in document["files"]}
-    unlisted = {path.name for path in folder.iterdir()} - set(listed) - {MANIFEST}
-    faults = [f"{name} is not in the manifest" for name in sorted(unlisted)]
-    for done, (name, stated) in enumerate(listed.items()):
-        path = folder / Path(name).name
-        if not path.is_file():
-            faults.append(f"{name} is missing")
-            continue
-        faults += _file_faults(path, stated)
-        progress((done + 1) / len(listed))
-    return faults
-
-
-def _file_faults(path: Path, stated: dict[str, Any]) -> list[str]:
-    digest, count, faulty = hashlib.sha256(), 0, ""
-    with path.open("rb") as file:
-        for line in file:
-            digest.update(line)
-            count += 1
-            if path.name == AUDIT and not faulty and (fault := _audit_fault(line)):
-                faulty = f"{path.name}, line {count}: {fault}"
-    faults = [faulty] if faulty else []
-    if digest.hexdigest() != stated["sha256"]:
-        faults.append(f"{path.name} does not match what was signed")
-    return faults
-
-
-def _audit_fault(line: bytes) -> str:
-    try:
-        return audit_policy.check_part(orjson.loads(line))
-    except orjson.JSONDecodeError:
-        return "is not valid JSON"

@@ -8,7 +8,6 @@ from hilum.approvals import service as approvals
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.controls import service as controls
-from hilum.departures import service as departures
 from hilum.disposals import service as disposals
 from hilum.evidence import service as evidence
 from hilum.factors import service as factors
@@ -76,11 +75,8 @@ def retain(job_lease: JobLease, settings: Settings) -> None:
     job_lease.walk(audit.thin_checkpoints)
     today = job_lease.uow.clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
     before = today - settings.keep.events
-    # A departure's events are read until its erasure ends, however long that waits.
-    needed_since = job_lease.read(partial(departures.needed_before, before=before))
     for kind in EVENT_CLASSES:
-        horizon = needed_since if kind == "departures" else before
-        job_lease.repeat(partial(audit.purge_payloads, kind=kind, before=horizon), pause_s=PAUSE_S)
+        job_lease.repeat(partial(audit.purge_payloads, kind=kind, before=before), pause_s=PAUSE_S)
     accessed = job_lease.write(lambda ctx: audit.open_access_purge(ctx, today - settings.keep.accesses))
 
     def may_continue() -> bool:

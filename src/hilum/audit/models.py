@@ -291,15 +291,11 @@ class AnchoredHead:
 
 @dataclass(frozen=True, slots=True)
 class PartRecord:
-    """One record of a chain with the hash before it, as ``partition`` reads them. ``payload`` is None once purged, or if there was none."""
+    """One record of a chain, as ``partition`` reads them. ``payload`` is None once purged, or if there was none."""
 
     chain: str
     seq: int
-    previous: bytes
     header: bytes
-    digest: bytes
-    hash: bytes
-    salt: bytes | None
     payload: bytes | None
 
 

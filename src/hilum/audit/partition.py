@@ -1,8 +1,4 @@
-"""The part of the audit that is about one tenant, each record with what is needed to recompute its link in the chain.
-
-A chain holds the records of all tenants, so a part of it is not a chain. Each record comes with the hash before it, from which a reader
-recomputes the record's own. The platform's signature vouches that these hashes are those of the chains.
-"""
+"""The part of the audit that is about one tenant. A chain holds the records of all tenants, so a part of it is not a chain."""
 
 from collections.abc import Callable, Iterator
 
@@ -34,21 +30,19 @@ def read(
             yield row
 
     for writer in store.control_writers(ctx.tx):
-        first = policy.genesis(Stream.CONTROL, writer)
         rows = store.control_rows(ctx.tx, writer)
-        yield from _of_chain(f"{Stream.CONTROL}/{writer}", first, counted(rows), tenant)
+        yield from _of_chain(f"{Stream.CONTROL}/{writer}", counted(rows), tenant)
     for chain in reader.chains():
-        yield from _of_chain(chain.name, chain.first, counted(chain.rows), tenant)
+        yield from _of_chain(chain.name, counted(chain.rows), tenant)
 
 
-def _of_chain(name: str, first: bytes, rows: Iterator[policy.Row], tenant: str) -> Iterator[PartRecord]:
-    quoted, previous = orjson.dumps(tenant), first
+def _of_chain(name: str, rows: Iterator[policy.Row], tenant: str) -> Iterator[PartRecord]:
+    quoted = orjson.dumps(tenant)
     is_access = name.startswith(f"{Stream.ACCESS}/")
-    for seq, header, digest, stored, salt, payload in rows:
+    for seq, header, _, _, _, payload in rows:
         # A search of bytes: only headers that may be the tenant's are parsed.
         if quoted in header and _tenant_of(header, is_access=is_access) == tenant:
-            yield PartRecord(name, seq, previous, header, digest, stored, salt, payload)
-        previous = stored
+            yield PartRecord(name, seq, header, payload)
 
 
 def _tenant_of(header: bytes, *, is_access: bool) -> str:

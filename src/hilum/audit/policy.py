@@ -509,37 +509,9 @@ def letter_of(interaction: str) -> int:
 
 def part_line(record: PartRecord) -> dict[str, object]:
     """Return a record as one line of NDJSON."""
-    shown: dict[str, object] = {
-        "chain": record.chain,
-        "seq": record.seq,
-        "previous": record.previous.hex(),
-        "header": record.header.decode(errors="replace"),
-        "digest": record.digest.hex(),
-        "hash": record.hash.hex(),
-    }
-    # Without a payload it was purged, or there was none: the digest stays.
-    if record.payload is not None:
-        shown |= {
-            "salt": bytes(record.salt or b"").hex(),
-            "payload": bytes(record.payload).decode(errors="replace"),
-        }
-    return shown
-
-
-def check_part(found: dict[str, object]) -> str:
-    """Return why a line does not match its place in the chain; empty if it does. Pure, for callers that have only the lines."""
-    try:
-        header, previous = str(found["header"]).encode(), bytes.fromhex(str(found["previous"]))
-        digest, stored = bytes.fromhex(str(found["digest"])), bytes.fromhex(str(found["hash"]))
-        salt = bytes.fromhex(str(found.get("salt", "")))
-    except (KeyError, ValueError):
-        return "is not a record"
-    if link(previous, digest, header) != stored:
-        return "does not have the hash of its header, its digest and the record before it"
-    payload = found.get("payload")
-    if payload is not None and payload_digest(salt, str(payload).encode()) != digest:
-        return "has a payload that is not the one of its digest"
-    return ""
+    payload = None if record.payload is None else bytes(record.payload).decode(errors="replace")
+    header = record.header.decode(errors="replace")
+    return {"chain": record.chain, "seq": record.seq, "header": header, "payload": payload}
 
 
 # --- how calls ended -----------------------------------------------------------------------------------------------------------

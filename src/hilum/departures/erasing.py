@@ -3,29 +3,23 @@
 Each step commits with its progress, so any node can resume after a crash.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from hilum.audit import service as audit
-from hilum.audit.models import Event, EventQuery
+from hilum.audit.models import Event
 from hilum.departures import policy, store
 from hilum.departures.fates import FATES
 from hilum.departures.models import (
     APPS_AT_ONCE,
-    RECORDED_WITHIN,
     Departure,
     ErasureAction,
-    Recorded,
     State,
     Waits,
 )
 from hilum.infra.context import Context
 from hilum.installations import service as installations
 from hilum.kernel.pages import PageQuery
-from hilum.keys import service as keys
-from hilum.keys.models import Purpose
 
 _ERASED = tuple(each for each in FATES if each.deed is not ErasureAction.KEEP)
 
@@ -33,12 +27,6 @@ _ERASED = tuple(each for each in FATES if each.deed is not ErasureAction.KEEP)
 def due(ctx: Context, after: str = "") -> list[str]:
     """List the next departures, by id, that may have a step due."""
     return store.list_due(ctx.tx, ctx.now, PageQuery(after))
-
-
-def needed_before(ctx: Context, before: datetime) -> datetime:
-    """Return the moment before which the audit's records of departures are not needed: ``before``, or earlier while an erasure is pending."""
-    oldest = store.oldest_open(ctx.tx)
-    return before if oldest is None else min(before, oldest)
 
 
 def next_step(ctx: Context, departure_id: str) -> bool:
@@ -51,9 +39,6 @@ def next_step(ctx: Context, departure_id: str) -> bool:
     if found.state is State.ERASED:
         return False
     if found.apps_ended_at is None:
-        # A forged row would make vendors delete the data of a hospital that stays.
-        if _recorded(ctx, found).erase_at is None:
-            return False
         _end_apps(ctx, found)
         return True
     if waits_for(ctx, found) is not Waits.NOTHING:
@@ -64,28 +49,7 @@ def next_step(ctx: Context, departure_id: str) -> bool:
 
 def waits_for(ctx: Context, found: Departure) -> Waits:
     """Return what an erasure waits for."""
-    return policy.waits_for(found, _recorded(ctx, found), audit.holds_over(ctx, found.tenant), ctx.now)
-
-
-def _recorded(ctx: Context, found: Departure) -> Recorded:
-    """Return the audit's records of a departure for the times of its beginning and export."""
-    days = [each.get("erase_at") for each in _facts(ctx, found, "begin", found.left_at)]
-    exports = _facts(ctx, found, "export", found.exported_at) if found.exported_at else []
-    # The first record: two people agreed to it.
-    first = datetime.fromisoformat(str(days[-1])) if days and days[-1] else None
-    return Recorded(first, frozenset(str(each.get("manifest")) for each in exports))
-
-
-def _facts(ctx: Context, found: Departure, action: str, at: datetime) -> list[Mapping[str, Any]]:
-    query = EventQuery(
-        action=f"departures.departure.{action}",
-        tenant=found.tenant,
-        since=at,
-        before=at + RECORDED_WITHIN,
-        outcome="done",
-    )
-    events = (each.event.facts for each in audit.list_events(ctx, query).events)
-    return [facts for facts in events if facts.get("departure") == found.id]
+    return policy.waits_for(found, audit.holds_over(ctx, found.tenant), ctx.now)
 
 
 def _end_apps(ctx: Context, found: Departure) -> None:
@@ -99,40 +63,23 @@ def _end_apps(ctx: Context, found: Departure) -> None:
 
 
 def _erase(ctx: Context, found: Departure) -> None:
-    progress: dict[str, Any] = {"step": 0, "after": [], "counts": {}} | dict(found.progress)
+    progress: dict[str, Any] = {"step": 0, "after": [], "rows": {}} | dict(found.progress)
     step = int(progress["step"])
     if step >= len(_ERASED):
-        _finish(ctx, found)
+        done = replace(found, state=State.ERASED, erased_at=ctx.now)
+        store.save(ctx.tx, done)
+        audit.record(ctx, _event("departures.departure.finish", done, rows=dict(progress["rows"])))
         return
     fate = _ERASED[step]
     rows, last = store.take_rows(ctx.tx, fate, found.tenant, progress["after"])
-    counts = dict(progress["counts"])
-    before = counts.get(fate.table, {"rows": 0, "digest": policy.NO_ROWS})
-    counts[fate.table] = {
-        "rows": before["rows"] + len(rows),
-        "digest": policy.added(before["digest"], map(store.line, rows)),
-    }
+    erased = dict(progress["rows"])
     if rows:
+        erased[fate.table] = erased.get(fate.table, 0) + len(rows)
         store.erase(ctx.tx, fate, rows)
-    progress = {"step": step + (not last), "after": last, "counts": counts}
+    progress = {"step": step + (not last), "after": last, "rows": erased}
     store.save(ctx.tx, replace(found, state=State.ERASING, progress=progress))
     if found.state is not State.ERASING:
         audit.record(ctx, _event("departures.departure.erase", found))
-
-
-def _finish(ctx: Context, found: Departure) -> None:
-    """Sign the list of what was erased and what stays."""
-    newest = audit.newest_checkpoint(ctx)
-    checkpoint = {} if newest is None else {"number": newest.number, "digest": newest.digest}
-    kid = keys.ensure(ctx, Purpose.CHECKPOINT, "").kid
-    key = keys.public_key(ctx, Purpose.CHECKPOINT, kid)
-    record = policy.proof(found, now=ctx.now, checkpoint=checkpoint, key=key)
-    kid, signature = keys.sign_bytes(ctx, Purpose.CHECKPOINT, policy.signed_bytes(record))
-    done = replace(found, state=State.ERASED, record=record, kid=kid, signature=signature, erased_at=ctx.now)
-    store.save(ctx.tx, done)
-    rows = sum(each["rows"] for each in record["erased"])
-    digest = policy.added(policy.NO_ROWS, [policy.signed_bytes(record)])
-    audit.record(ctx, _event("departures.departure.finish", done, rows=rows, digest=digest))
 
 
 def _event(action: str, found: Departure, **facts: object) -> Event:

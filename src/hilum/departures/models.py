@@ -21,8 +21,6 @@ ROWS_AT_ONCE = 200
 """Rows that are erased in one transaction."""
 WALKED_AT_ONCE = 5_000
 """Rows of all hospitals scanned in one transaction: a kill switch must not wait for a whole table."""
-RECORDED_WITHIN = timedelta(minutes=1)
-"""How much later than its subject the audit's record may be; both are in one transaction."""
 DEPARTURES_EVERY = timedelta(seconds=10)
 SHOWN_ROWS = 1_000
 """Rows that the export reads at once."""
@@ -41,8 +39,6 @@ class Waits(StrEnum):
     DATE = "date"
     EXPORT = "export"
     HOLD = "hold"
-    RECORD = "record"
-    """The departure, its day or its export differs from the audit: somebody has written to the database."""
     NOTHING = "nothing"
 
 
@@ -90,19 +86,10 @@ class Fate:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
-    """The audit's record of a departure: its day, and digests of exports. ``erase_at`` None: there is no record."""
-
-    erase_at: datetime | None
-    exports: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
 class Departure:
     """A hospital that left. ``preview``: what it had when that was asked for. ``progress``: how far the erasure is, and what it counted.
 
-    ``export``: digest of the signed manifest, the verdict of the containment report, and when the newest was made; empty without one.
-    ``record``: the proof as it was signed; empty until everything is erased.
+    ``manifest``: the digest of the newest export's manifest; empty without one.
     """
 
     id: str
@@ -117,10 +104,7 @@ class Departure:
     preview: Mapping[str, Any]
     state: State = State.LEFT
     apps_ended_at: datetime | None = None
-    export: Mapping[str, Any] = field(default_factory=dict)
+    manifest: str = ""
     exported_at: datetime | None = None
     progress: Mapping[str, Any] = field(default_factory=dict)
-    record: Mapping[str, Any] = field(default_factory=dict)
-    kid: str = ""
-    signature: str = ""
     erased_at: datetime | None = None

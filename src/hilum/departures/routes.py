@@ -45,7 +45,7 @@ class DeparturePreview(BaseModel):
 
 
 class DepartureShown(BaseModel):
-    """``switch``: its containment report says whether anything passed. ``record``: the erasure proof, signed by the key ``kid``."""
+    """``switch``: its containment report says whether anything passed. ``manifest``: the digest of the export."""
 
     id: str
     tenant: str
@@ -60,22 +60,15 @@ class DepartureShown(BaseModel):
     state: State
     waits_for: Waits
     apps_ended_at: datetime | None
-    export: dict[str, Any]
+    manifest: str
     exported_at: datetime | None
-    record: dict[str, Any]
-    kid: str
-    signature: str
     erased_at: datetime | None
 
     @classmethod
     def of(cls, found: tuple[Departure, Waits]) -> Self:
         """Build it of a departure and what its erasure waits for."""
         departure, waits_for = found
-        export = dict(departure.export)
-        if "made_at" in export:
-            # A moment, so that it is written as every other one in the answer is.
-            export["made_at"] = datetime.fromisoformat(export["made_at"])
-        return cls.model_validate(asdict(departure) | {"waits_for": waits_for, "export": export})
+        return cls.model_validate(asdict(departure) | {"waits_for": waits_for})
 
 
 def api(kit: Kit) -> APIRouter:
@@ -110,7 +103,7 @@ def api(kit: Kit) -> APIRouter:
 
     @router.get("/departures/{departure}", openapi_extra=audience("staff"))
     async def get_departure(request: Request, departure: Id) -> DepartureShown:
-        """Show a departure: what the hospital had, its export, and its erasure proof."""
+        """Show a departure: what the hospital had, its export, and what its erasure waits for."""
         return DepartureShown.of(await run_read(kit, request, partial(service.view, departure_id=departure)))
 
     return router

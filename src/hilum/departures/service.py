@@ -11,8 +11,8 @@ from hilum.audit.models import Event
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.departures import policy, store
-from hilum.departures.erasing import due, needed_before, next_step, waits_for
-from hilum.departures.fates import FATES
+from hilum.departures.erasing import due, next_step, waits_for
+from hilum.departures.fates import ELSEWHERE, FATES
 from hilum.departures.models import (
     ERASE_AFTER_DEFAULT,
     ERASE_AFTER_MIN,
@@ -28,12 +28,10 @@ from hilum.kernel.actor import SYSTEM, Actor, require_platform
 from hilum.kernel.errors import Conflict, Invalid, NotPermitted, not_shown
 from hilum.kernel.ids import TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
-from hilum.keys import service as keys
-from hilum.keys.models import Purpose
 from hilum.pictures import service as pictures
 from hilum.pictures.models import Owners
 
-__all__ = ["due", "needed_before", "next_step"]
+__all__ = ["due", "next_step"]
 ASK = "departures.departure.ask"
 _COUNTED: Mapping[str, tuple[str, tuple[tuple[str, Any], ...]]] = {
     "people": ("identity_person", (("active", True),)),
@@ -174,6 +172,11 @@ def erased_tables() -> dict[str, str]:
     return {fate.table: fate.why for fate in FATES if fate.deed is not ErasureAction.KEEP}
 
 
+def kept_tables() -> tuple[tuple[str, str], ...]:
+    """Return what stays of a hospital, and why."""
+    return (*((fate.table, fate.why) for fate in FATES if fate.deed is ErasureAction.KEEP), *ELSEWHERE)
+
+
 def begin_export(ctx: Context, departure_id: str) -> Departure:
     """Record that an export, which reads the hospital's audit, begins; return its departure. Raises NotFound, Conflict."""
     found = store.get(ctx.tx, departure_id)
@@ -197,34 +200,13 @@ def _require_exporter(ctx: Context, found: Departure) -> None:
         )
 
 
-def sign_export(ctx: Context, found: Departure, files: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the signed manifest of an export: its files with their digests, and the checkpoint that was the newest."""
-    _require_exporter(ctx, found)
-    newest = audit.newest_checkpoint(ctx)
-    document = {
-        "format": policy.EXPORT,
-        "departure": found.id,
-        "tenant": found.tenant,
-        "name": found.name,
-        "left_at": found.left_at.isoformat(),
-        "made_at": ctx.now.isoformat(),
-        "files": files,
-        "checkpoint": {} if newest is None else {"number": newest.number, "digest": newest.digest},
-    }
-    kid, sign = keys.ensure(ctx, Purpose.CHECKPOINT, "").kid, keys.signer(ctx, Purpose.CHECKPOINT)
-    document["key"] = keys.public_key(ctx, Purpose.CHECKPOINT, kid)
-    _, signature = sign(policy.signed_bytes(document))
-    return {"document": document, "kid": kid, "signature": signature}
-
-
-def record_export(ctx: Context, departure_id: str, digest: str, verdict: str) -> Departure:
-    """Record that an export was written, by the digest of its signed manifest; the erasure waits for that. Raises NotFound, Conflict."""
+def record_export(ctx: Context, departure_id: str, manifest: str) -> Departure:
+    """Record that an export was written, by the digest of its manifest; the erasure waits for that. Raises NotFound, Conflict."""
     found = store.get(ctx.tx, departure_id, lock=True)
     _require_exporter(ctx, found)
-    export = {"manifest": digest, "containment": verdict, "made_at": ctx.now.isoformat()}
-    after = replace(found, export=export, exported_at=ctx.now)
+    after = replace(found, manifest=manifest, exported_at=ctx.now)
     store.save(ctx.tx, after)
-    audit.record(ctx, _event("departures.departure.export", after, manifest=digest, containment=verdict))
+    audit.record(ctx, _event("departures.departure.export", after, manifest=manifest))
     return after
 
 

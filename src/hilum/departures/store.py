@@ -56,12 +56,9 @@ departures = Table(
     Column("preview", JSON, nullable=False),
     Column("state", String(16), nullable=False),
     Column("apps_ended_at", Instant),
-    Column("export", JSON, nullable=False),
+    Column("manifest", String(64), nullable=False),
     Column("exported_at", Instant),
     Column("progress", JSON, nullable=False),
-    Column("record", JSON, nullable=False),
-    Column("kid", String(64), nullable=False),
-    Column("signature", String(120), nullable=False),
     Column("erased_at", Instant),
     Index("ix_departures_departure_state", "state", "id"),
 )
@@ -92,12 +89,6 @@ def list_due(tx: Connection, now: datetime, page: PageQuery) -> list[str]:
     return list(tx.execute(by_key(query, departures.c.id, page)).scalars())
 
 
-def oldest_open(tx: Connection) -> datetime | None:
-    """Return when the earliest hospital with a pending erasure left; None if there is none."""
-    found: datetime | None = tx.execute(select(func.min(departures.c.left_at)).where(_open())).scalar()
-    return found
-
-
 def _open() -> ColumnElement[bool]:
     return departures.c.state.in_((State.LEFT.value, State.ERASING.value))
 
@@ -110,7 +101,7 @@ def defer(tx: Connection, until: datetime) -> int:
 
 def _values(found: Departure) -> dict[str, Any]:
     values = {column.name: getattr(found, column.name) for column in departures.c}
-    documents = {name: dict(values[name]) for name in ("preview", "export", "progress", "record")}
+    documents = {name: dict(values[name]) for name in ("preview", "progress")}
     return values | documents | {"state": found.state.value}
 
 

@@ -66,7 +66,7 @@ EXPECTED = {
     "notices list", "notices show", "notices resend", "client list", "client show", "client unused", "client credentials", "contact add", "contact list", "contact link", "contact remove",
     "webhook add", "webhook list", "webhook rotate", "webhook ping", "webhook resume", "webhook remove",
     "agreement add", "agreement confirm", "agreement end", "agreement list", "agreement show",
-    "tenant leave preview", "tenant leave ask", "tenant leave list", "tenant leave show", "tenant leave proof", "tenant leave export", "tenant leave erase", "tenant leave verify",
+    "tenant leave preview", "tenant leave ask", "tenant leave list", "tenant leave show", "tenant leave export", "tenant leave erase",
     "break-glass launches", "break-glass open", "break-glass list", "break-glass show", "break-glass end", "break-glass review", "break-glass settings", "break-glass set",
     "mandate ask", "mandate agree", "mandate end", "mandate list", "mandate show", "mandate unanswered",
     "request add", "request apps", "request list", "request show", "request withdraw", "request approve", "request decline",

@@ -1,10 +1,9 @@
-"""Hospitals that left: what each had, what its erasure waits for, what became of it, and the proof to hand over."""
+"""Hospitals that left: what each had, what its erasure waits for, and what became of it."""
 
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import orjson
 from starlette.responses import Response
 
 from hilum.approvals import service as approvals
@@ -24,7 +23,6 @@ from hilum.kernel.ids import TenantId
 from hilum.kernel.lists import counted
 from hilum.kernel.pages import PAGE_BOUND, PageQuery
 from hilum.web.forms import Form
-from hilum.web.static import download
 
 ROWS = 50
 TONES = {State.LEFT: "warn", State.ERASING: "warn", State.ERASED: "good"}
@@ -32,7 +30,6 @@ WAITS = {
     Waits.EXPORT: "the export",
     Waits.DATE: "its day",
     Waits.HOLD: "a hold to be released",
-    Waits.RECORD: "somebody to look: it is not as the audit recorded it",
     Waits.NOTHING: "nothing: the next step is in progress",
 }
 LIST = List(
@@ -80,7 +77,7 @@ async def show_list(visit: Visit) -> Response:
         ]
         return Listed(rows, None, next=found[-1][0].id if len(found) == ROWS else "")
 
-    lead = "Hospitals that left the platform, what is erased of them and when, and the proof of it."
+    lead = "Hospitals that left the platform, what is erased of them and when."
     if asking := await visit.read(_asking) if visit.may_open("operations.staff") else 0:
         lead += f" {counted(asking, 'more waits', 'more wait')} for a second person, under Staff."
     new = address("operations.departure_new") if visit.may_open("operations.departure_new") else ""
@@ -169,12 +166,8 @@ def _asking(ctx: Context) -> int:
 
 
 async def show(visit: Visit) -> Response:
-    """Show a departure, or send its erasure proof as a file."""
+    """Show a departure."""
     found, waits, known = await visit.read(partial(_read, visit=visit))
-    if "proof" in visit.query().values and found.record:
-        signed = {"document": found.record, "kid": found.kid, "signature": found.signature}
-        body = orjson.dumps(signed, default=dict, option=orjson.OPT_INDENT_2)
-        return download(body, f"erasure-proof-{found.id}.json", "application/json")
     return visit.render(
         "console/departures/departure.html",
         found=found,
@@ -184,10 +177,9 @@ async def show(visit: Visit) -> Response:
         agreed_by=fields.who(known, found.agreed_by, "a colleague"),
         had=_in_words(found.preview),
         erased=_erased(found),
-        stays=found.record.get("stays", ()),
+        stays=departures.kept_tables() if found.erased_at else (),
         switch=address("operations.switch", found.switch),
         evidence=address("operations.evidence") if visit.may_open("operations.evidence") else "",
-        proof=f"{visit.path}?proof=1" if found.record else "",
     )
 
 
@@ -198,6 +190,6 @@ def _read(ctx: Context, visit: Visit) -> tuple[Departure, Waits, dict[str, str]]
 
 def _erased(found: Departure) -> list[tuple[str, Any]]:
     """Return how many rows were erased so far, by what they were."""
-    counts = found.progress.get("counts", {})
     said = departures.erased_tables()
-    return [(said[table], each["rows"]) for table, each in counts.items() if each["rows"] and table in said]
+    rows = found.progress.get("rows", {})
+    return [(said[table], number) for table, number in rows.items() if table in said]

@@ -43,7 +43,7 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "hilum defect list",
         ),
         "operations.departures": (
-            "The hospitals that left: what each had, what its erasure waits for, and the proof of it. Two of you let one leave.",
+            "The hospitals that left: what each had, and what its erasure waits for. Two of you let one leave.",
             "hilum tenant leave list",
         ),
         "operations.staff": (
