@@ -28,7 +28,7 @@ from hilum.controls.models import EngageOrder, Mode, Quota, Target, TargetKind
 from hilum.departures import store as departures
 from hilum.departures.models import Departure
 from hilum.drills import store as drills
-from hilum.drills.models import Drill, DrillState
+from hilum.drills.models import Drill
 from hilum.dryruns import store as dryruns
 from hilum.dryruns.models import Kind
 from hilum.evidence import store as evidence
@@ -355,8 +355,8 @@ class Full:
         made = do(policies.add_version, document=document({"title": f"Book {n}"}), base=1, note="")
         self.run = dry_run(self.site.uow, made.number).id
         do(policies.apply, order=ApplyOrder(made.number, (), n + 1, "the next one"))
-        past = Drill(f"drl_{n}", ClientId("c"), AppId("a"), GENERAL, "staff:x", self.site.clock.now())
-        do(lambda ctx: drills.DRILLS.add(ctx.tx, replace(past, state=DrillState.PASSED)))
+        past = Drill(f"drl_{n}", ClientId("c"), AppId("a"), GENERAL, "sw_1", "staff:x", self.site.clock.now())
+        do(lambda ctx: drills.DRILLS.add(ctx.tx, past))
         at = self.site.clock.now()
         gone = Departure(
             f"dep_{n}", TenantId(f"gone-{n}"), "Gone", "moved", "a", "b", at, at + MONTH, "sw_1", {}

@@ -5,25 +5,21 @@ from typing import Any
 
 import pytest
 
+from hilum.audit import service as audit
+from hilum.audit.models import EventQuery
 from hilum.controls import service as controls
-from hilum.drills.models import DOORS, DRILL_LIFE, TRIES_LEAST
-from hilum.drills.policy import signed_bytes
+from hilum.drills.models import DRILL_LIFE, ENDPOINTS, TRIES_LEAST
 from hilum.infra import nodes
 from hilum.infra.unit_of_work import UnitOfWork
-from hilum.keys import service as keys
-from hilum.keys.models import Purpose
 from hilum.switchboard import service as switchboard
 from tests.flows.control_site import ControlSite, problem, site_on
 from tests.flows.drill_ground import Drill as Records
 from tests.flows.drill_ground import canary
+from tests.flows.vendor_ground import made
 from tests.sim.journals import journal_of
 from tests.sim.world import FakeClock
 
-SEEN = {
-    "doors": [{"name": name, "closed": TRIES_LEAST, "last_open_ms": 40.0} for name in DOORS],
-    "revived": False,
-    "works_again": True,
-}
+SEEN = {"measured": [{"endpoint": name, "refused": TRIES_LEAST, "last_open_ms": 40.0} for name in ENDPOINTS]}
 
 
 @pytest.fixture
@@ -47,36 +43,24 @@ def in_force(site: ControlSite) -> list[str]:
     return [each["id"] for each in found if each["in_force"]]
 
 
-def test_a_drill_that_everybody_confirmed_passes_and_its_record_is_signed(
-    uow: UnitOfWork, clock: FakeClock
-) -> None:
+def test_a_drill_that_everybody_confirmed_passes_and_is_recorded(uow: UnitOfWork, clock: FakeClock) -> None:
     site = site_on(uow, clock)
     drill = begun(site, canary(site))
-    path = f"/drills/{drill['id']}"
-    stopped = post(site, f"{path}/engage").json()
-    assert in_force(site) == [stopped["switch"]]
+    assert in_force(site) == [drill["switch"]]
     clock.advance(timedelta(milliseconds=40))
-    folder = journal_of(uow)
-    records = Records(uow, clock, folder)
+    records = Records(uow, clock, journal_of(uow))
     records.write(records.made(clock.now(), -1_000, tenant="mercy"))
-    records.confirm(site.system(controls.get_switch, switch_id=stopped["switch"]), "1")
+    records.confirm(site.system(controls.get_switch, switch_id=drill["switch"]), "1")
     clock.advance(timedelta(seconds=2))
 
-    released = post(site, f"{path}/release")
-    assert released.status_code == 200, released.text
-    assert in_force(site) == []
-    done = post(site, f"{path}/finish", SEEN).json()
+    done = made(post(site, f"/drills/{drill['id']}/end", SEEN), 200)
 
-    assert (done["state"], done["record"]["faults"], done["containment"]["verdict"]) == (
-        "passed",
-        [],
-        "contained",
-    )
-    signed = signed_bytes(done["record"])
-    verify = {"purpose": Purpose.CHECKPOINT, "kid": done["kid"], "signature": done["signature"]}
-    assert site.system(keys.verify_bytes, data=signed, **verify)
-    assert site.api("otto").get("/drills").json()["items"][0]["id"] == drill["id"]
-    assert problem(post(site, f"{path}/finish", SEEN), 409, "drill_over")
+    assert in_force(site) == []
+    assert (done["passed"], done["faults"], done["containment"]) == (True, [], "contained")
+    assert site.api("otto").get("/drills").json()["items"] == [done]
+    (event,) = site.system(audit.list_events, query=EventQuery(action="drills.drill.end")).events
+    assert event.event.facts["passed"] is True
+    assert problem(post(site, f"/drills/{drill['id']}/end", SEEN), 409, "drill_over")
 
 
 def test_the_node_of_a_site_is_live_however_long_ago_the_site_was_built(
@@ -84,39 +68,34 @@ def test_the_node_of_a_site_is_live_however_long_ago_the_site_was_built(
 ) -> None:
     """Who had to confirm a stop is who was live as it was engaged, and sites are copied minutes after they were built."""
     monkeypatch.setattr(nodes, "LIVE_FOR", timedelta(0))
+
     drill = begun(site, canary(site))
 
-    stopped = post(site, f"/drills/{drill['id']}/engage").json()
-
-    _, confirmations = site.system(switchboard.confirmations, switch_id=stopped["switch"])
+    _, confirmations = site.system(switchboard.confirmations, switch_id=drill["switch"])
     assert confirmations.expected == {"a": 1}
 
 
 def test_a_drill_without_proof_fails_whatever_the_command_says(site: ControlSite) -> None:
     drill = begun(site, canary(site))
-    post(site, f"/drills/{drill['id']}/engage")
 
-    done = post(site, f"/drills/{drill['id']}/finish", SEEN).json()
+    done = made(post(site, f"/drills/{drill['id']}/end", SEEN), 200)
 
-    assert (done["state"], done["record"]["passed"]) == ("failed", False)
-    assert {"not_contained", "worker_too_slow"} <= set(done["record"]["faults"])
+    assert not done["passed"]
+    assert {"not_contained", "worker_too_slow"} <= set(done["faults"])
     assert in_force(site) == []
 
 
-def test_a_drill_that_died_leaves_nothing_stopped_and_the_next_one_cleans_up(
-    site: ControlSite, clock: FakeClock
-) -> None:
+def test_a_drill_that_died_leaves_nothing_stopped(site: ControlSite, clock: FakeClock) -> None:
     client = canary(site)
     dead = begun(site, client)
-    post(site, f"/drills/{dead['id']}/engage")
     assert len(in_force(site)) == 1
-    problem(post(site, "/drills", {"client": client, "tenant": "general"}), 409, "drill_running")
 
     clock.advance(DRILL_LIFE)
 
     assert in_force(site) == [], "it ended by itself"
     begun(site, client, by="sam")
-    assert site.api("root").get(f"/drills/{dead['id']}").json()["state"] == "abandoned"
+    assert not made(post(site, f"/drills/{dead['id']}/end", SEEN), 200)["passed"]
+    assert len(in_force(site)) == 1, "that of the other drill"
 
 
 @pytest.mark.parametrize("scope", ["system/Patient.rs", "system/Organization.cruds"])
@@ -127,6 +106,7 @@ def test_what_reaches_patients_is_never_stopped_by_a_drill(site: ControlSite, sc
 
     assert problem(refused, 422, "canary_invalid")["fields"]["client"]["code"] == "canary_reaches_patients"
     problem(post(site, "/drills", {"client": client, "tenant": "nowhere"}), 404, "tenant_not_found")
+    assert in_force(site) == []
 
 
 @pytest.mark.parametrize("by", ["gina", "rita", "otto", "ann"])
@@ -134,21 +114,15 @@ def test_only_who_may_stop_everything_carries_out_drills(site: ControlSite, by: 
     client = canary(site)
 
     assert post(site, "/drills", {"client": client, "tenant": "general"}, by).status_code == 403
-    drill = begun(site, client)
-    assert post(site, f"/drills/{drill['id']}/engage", by=by).status_code == 403
     assert in_force(site) == []
+    drill = begun(site, client)
+    assert post(site, f"/drills/{drill['id']}/end", SEEN, by=by).status_code == 403
+    assert in_force(site) == [drill["switch"]]
 
 
-def test_a_colleague_does_not_carry_on_a_drill_and_it_stops_once(site: ControlSite) -> None:
+def test_a_colleague_does_not_end_a_drill_and_hospitals_do_not_see_it(site: ControlSite) -> None:
     drill = begun(site, canary(site))
-    path = f"/drills/{drill['id']}"
-    problem(post(site, f"{path}/engage", by="sam"), 403, "not_permitted")
-    assert post(site, f"{path}/engage").status_code == 200
 
-    problem(post(site, f"{path}/engage"), 409, "drill_engaged")
-
-
-def test_hospitals_do_not_see_drills(site: ControlSite) -> None:
-    begun(site, canary(site))
+    problem(post(site, f"/drills/{drill['id']}/end", SEEN, by="sam"), 403, "not_permitted")
 
     assert site.api("gina").get("/drills").status_code == 403

@@ -20,12 +20,12 @@ from joserfc.jwk import Key, KeySet
 from hilum.cli import api
 from hilum.cli.named import CLIENT, TENANT
 from hilum.cli.output import REFUSED, as_json
-from hilum.cli.resources import json_option, show, show_one
+from hilum.cli.resources import json_option, show
 from hilum.drills.models import CEILING_S, TRIES_LEAST
 from hilum.kernel.lists import counted
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-COLUMNS = ("id", "state", "tenant", "app", "began_at", "ended_at", "began_by")
+COLUMNS = ("id", "passed", "tenant", "app", "began_at", "ended_at", "faults")
 QUIET_S = 1.5
 """How long an endpoint must have refused without a break."""
 PROVEN_WITHIN_S = 20.0
@@ -101,9 +101,9 @@ def drill() -> None:
 @click.option("--scope", default="system/Organization.rs", show_default=True, help="What it reads.")
 @json_option
 def run(*, client: str, key: BinaryIO, tenant: str, scope: str, json_: bool) -> None:
-    r"""Stop the canary, measure until every endpoint refuses it, release it, and keep a signed record.
+    r"""Stop the canary, measure until every endpoint refuses it, release it, and record the result.
 
-    Exits 1 if an endpoint answered for longer than the ceiling, if anything passed, or if the release revived anything. If this command dies,
+    Exits 1 if an endpoint answered for longer than the ceiling, or if anything passed. If this command dies,
     the canary's switch ends by itself within three minutes.
 
     \b
@@ -115,21 +115,19 @@ def run(*, client: str, key: BinaryIO, tenant: str, scope: str, json_: bool) -> 
     if status != 200:
         _fail(f"{fhir} does not publish its endpoints")
     canary = Canary(client, _key(key), fhir, scope, endpoints)
-    begun = api.call("POST", "/drills", {"client": client, "tenant": tenant})
-    status, issued = canary.token()
-    held = str(issued.get("access_token", ""))
+    held = str(canary.token()[1].get("access_token", ""))
     if not held or canary.read(held)[0] != 200:
-        _finish(begun["id"], [], revived=False, works_again=False)
-        _fail(f"the canary does not work before the drill: its token is {status}, or it cannot read")
-    path = f"/drills/{api.segment(begun['id'])}"
+        _fail("the canary gets no token, or cannot read, before the drill")
     started = time.monotonic()
-    engaged = api.call("POST", f"{path}/engage")
-    doors = [_watch(name, trial, started) for name, trial in _trials(canary, held).items()]
-    _wait_for_proof(engaged["switch"])
-    api.call("POST", f"{path}/release")
-    done = _finish(begun["id"], doors, **_after(canary, held))
-    _show(done, json_=json_)
-    sys.exit(0 if done["state"] == "passed" else REFUSED)
+    begun = api.call("POST", "/drills", {"client": client, "tenant": tenant})
+    measured = [_measure(name, trial, started) for name, trial in _trials(canary, held).items()]
+    _wait_for_proof(begun["switch"])
+    done = api.call("POST", f"/drills/{api.segment(begun['id'])}/end", {"measured": measured})
+    if json_:
+        as_json(done)
+    else:
+        _show(done)
+    sys.exit(0 if done["passed"] else REFUSED)
 
 
 def _key(file: BinaryIO) -> Key:
@@ -159,26 +157,22 @@ def _trials(canary: Canary, held: str) -> dict[str, Callable[[], bool | None]]:
     }
 
 
-def _watch(name: str, trial: Callable[[], bool | None], started: float) -> dict[str, Any]:
+def _measure(endpoint: str, trial: Callable[[], bool | None], started: float) -> dict[str, Any]:
     """Try an endpoint until it has refused for QUIET_S without a break, or has answered for too long."""
-    closed = unclear = 0
+    refused = 0
     begun = last_open = time.monotonic()
     last_open_ms = 0.0
     while True:
         is_open = trial()
         now = time.monotonic()
         if is_open:
-            closed, last_open, last_open_ms = 0, now, 1_000 * (now - started)
-        elif is_open is None:
-            unclear += 1
-        else:
-            closed += 1
-        if closed >= TRIES_LEAST and now - last_open >= QUIET_S:
-            break
-        if now - begun > 3 * CEILING_S:
+            refused, last_open, last_open_ms = 0, now, 1_000 * (now - started)
+        elif is_open is not None:
+            refused += 1
+        if (refused >= TRIES_LEAST and now - last_open >= QUIET_S) or now - begun > 3 * CEILING_S:
             break
         time.sleep(0.02)
-    return {"name": name, "closed": closed, "last_open_ms": round(last_open_ms, 1), "unclear": unclear}
+    return {"endpoint": endpoint, "refused": refused, "last_open_ms": round(last_open_ms, 1)}
 
 
 def _wait_for_proof(switch: str) -> None:
@@ -189,43 +183,16 @@ def _wait_for_proof(switch: str) -> None:
         time.sleep(0.5)
 
 
-def _after(canary: Canary, held: str) -> dict[str, bool]:
-    """Return whether the release revived what was issued before, and whether what is issued now works."""
-    until, works = time.monotonic() + CEILING_S * 2, False
-    revived = False
-    while time.monotonic() < until and not works:
-        revived = revived or canary.read(held)[0] == 200
-        fresh = str(canary.token()[1].get("access_token", ""))
-        works = bool(fresh) and canary.read(fresh)[0] == 200
-        time.sleep(0.1)
-    again = [canary.read(held)[0] for _ in range(TRIES_LEAST)]
-    return {"revived": revived or 200 in again, "works_again": works}
-
-
-def _finish(drill_id: str, doors: list[dict[str, Any]], **after: bool) -> dict[str, Any]:
-    found: dict[str, Any] = api.call(
-        "POST", f"/drills/{api.segment(drill_id)}/finish", {"doors": doors} | after
-    )
-    return found
-
-
-def _show(found: dict[str, Any], *, json_: bool) -> None:
-    if json_:
-        as_json(found)
-        return
-    record = found["record"]
-    passed = found["state"] == "passed"
-    click.secho("PASSED" if passed else found["state"].upper(), fg="green" if passed else "red", bold=True)
-    for each in record.get("faults", ()):
-        click.secho(f"  {each}", fg="red")
-    for door in record.get("doors", ()):
+def _show(found: dict[str, Any]) -> None:
+    passed = found["passed"]
+    click.secho("PASSED" if passed else "FAILED", fg="green" if passed else "red", bold=True)
+    for fault in found["faults"]:
+        click.secho(f"  {fault}", fg="red")
+    for each in found["measured"]:
         click.echo(
-            f"  {door['name']}: last open after {door['last_open_ms']:.0f} ms, then closed {counted(door['closed'], 'time')}"
+            f"  {each['endpoint']}: last open after {each['last_open_ms']:.0f} ms, then refused {counted(each['refused'], 'time')}"
         )
-    if contained := record.get("containment"):
-        click.echo(
-            f"  report: {contained['verdict']}; {contained['workers']} workers, the last after {contained['longest_ms']} ms"
-        )
+    click.echo(f"  report: {found['containment']}, the last worker after {found['slowest_ms']} ms")
     click.echo(f"drill {found['id']} on {found['app']} at {found['tenant']}, switch {found['switch']}")
 
 
@@ -244,20 +211,3 @@ def list_(*, json_: bool) -> None:
       hilum drill list --json
     """
     show(api.every("/drills"), COLUMNS, json_=json_)
-
-
-@drill.command("show")
-@click.argument("drill_id", metavar="DRILL")
-@json_option
-def show_drill(drill_id: str, *, json_: bool) -> None:
-    r"""Show a drill with its figures and its signed record.
-
-    \b
-    Example:
-      hilum drill show drl_01 --json
-    """
-    found = api.call("GET", f"/drills/{api.segment(drill_id)}")
-    if json_ or not found["record"]:
-        show_one(found, json_=json_)
-        return
-    _show(found, json_=False)

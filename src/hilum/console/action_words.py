@@ -102,7 +102,6 @@ ACTION_WORDS: Mapping[str, str] = MappingProxyType(
         "disposals.request.add": "asked for data to be deleted",
         "disposals.request.answer": "answered a request to delete",
         "drills.drill.begin": "began a drill",
-        "drills.drill.change": "changed a drill",
         "drills.drill.end": "ended a drill",
         "enrolment.factors.reset": "reset somebody's second factors",
         "enrolment.link.issue": "issued a one-time link",

@@ -125,7 +125,7 @@ FATES = (
     Fate(
         "registry_app", _TENANT, _KEEP, "names of the hospital's own systems, which certifications refer to"
     ),
-    Fate("drills_drill", _TENANT, _KEEP, "signed proofs about the platform's stops, without a person"),
+    Fate("drills_drill", _TENANT, _KEEP, "results about the platform's stops, without a person"),
     Fate(
         "evidence_run",
         _TENANT,

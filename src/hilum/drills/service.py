@@ -1,8 +1,6 @@
-"""Drills: stop and release a canary, and sign the result."""
+"""Drills: stop a canary, release it, and record what was measured in between."""
 
 from dataclasses import replace
-from hashlib import sha256
-from typing import Any
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event
@@ -11,7 +9,7 @@ from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.controls.policy import rules_the_platform
 from hilum.drills import policy, store
-from hilum.drills.models import DRILL_LIFE, Drill, DrillState, Figures
+from hilum.drills.models import DRILL_LIFE, Drill, Measured
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.installations import service as installations
@@ -19,15 +17,14 @@ from hilum.kernel.actor import require_platform
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import ClientId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
-from hilum.keys import service as keys
-from hilum.keys.models import Purpose
 from hilum.switchboard import service as switchboard
+from hilum.switchboard.models import Report
 
 _NO_CANARY = "This client is not a canary: a drill stops only an app that acts for no person, reads no patient's record and is installed at one hospital."
 
 
 def begin(ctx: Context, client_id: ClientId, tenant: TenantId) -> Drill:
-    """Begin a drill, after cleaning up after dead ones. Raises NotPermitted, NotFound, Invalid (no canary), Conflict (one runs)."""
+    """Stop a canary, by a switch that ends by itself. Raises NotPermitted, NotFound, Invalid (no canary)."""
     _require_runner(ctx, "drills.drill.begin")
     identity.get_tenant(ctx, tenant)
     client = clients.client_facts(ctx, client_id)
@@ -37,6 +34,7 @@ def begin(ctx: Context, client_id: ClientId, tenant: TenantId) -> Drill:
     installed_at = [each for each, _, _ in installations.installations_of(ctx, [client.app])]
     if fault := policy.canary_fault(client, of_the_app, installed_at, tenant):
         raise Invalid("canary_invalid", _NO_CANARY, fields={"client": fault})
+<<<<<<< HEAD
     for each in store.list_running(ctx.tx):
         if ctx.now < each.began_at + DRILL_LIFE:
             raise Conflict(
@@ -46,10 +44,19 @@ def begin(ctx: Context, client_id: ClientId, tenant: TenantId) -> Drill:
         _end(ctx, replace(each, state=DrillState.ABANDONED))
     drill = Drill(ctx.ids.new("drl"), client_id, client.app, tenant, str(ctx.actor), ctx.now)
     store.DRILLS.add(ctx.tx, drill)
+=======
+    id_, target = ctx.ids.new("drl"), Target(TargetKind.APP_TENANT, f"{client.app}/{tenant}")
+    switch = switchboard.engage(
+        ctx, EngageOrder(target, Mode.FULL_STOP, f"drill {id_}", ctx.now + DRILL_LIFE)
+    )
+    drill = Drill(id_, client_id, client.app, tenant, switch.id, str(ctx.actor), ctx.now)
+    store.DRILLS.add(ctx.tx, drill)
+>>>>>>> 87fd0b08 (drills: one action: stop the canary, measure, release, record)
     audit.record(ctx, Event("drills.drill.begin", tenant=tenant, app=client.app, facts={"drill": drill.id}))
     return drill
 
 
+<<<<<<< HEAD
 def engage(ctx: Context, drill_id: str) -> Drill:
     """Stop the canary, by a switch that ends by itself. Raises NotPermitted, NotFound, Conflict."""
     drill = _running(ctx, drill_id)
@@ -109,9 +116,37 @@ def _running(ctx: Context, drill_id: str) -> Drill:
     _require_runner(ctx, "drills.drill.change")
     drill = store.DRILLS.get(ctx.tx, drill_id, lock=True)
     if drill.state is not DrillState.RUNNING:
+=======
+def get_running(ctx: Context, drill_id: str, *, lock: bool = False) -> Drill:
+    """Get a drill that the actor runs. Raises NotPermitted, NotFound, Conflict (it is over)."""
+    _require_runner(ctx, "drills.drill.end")
+    drill = store.DRILLS.get(ctx.tx, drill_id, lock=lock)
+    if drill.ended_at is not None:
+>>>>>>> 87fd0b08 (drills: one action: stop the canary, measure, release, record)
         raise Conflict("drill_over", "This drill is over.")
     if str(ctx.actor) != drill.began_by:
         raise NotPermitted("not_permitted", "A colleague runs this drill.")
+    return drill
+
+
+def end(ctx: Context, drill_id: str, measured: tuple[Measured, ...], report: Report) -> Drill:
+    """Release the canary, if its switch has not ended by itself, and record the result. Raises NotPermitted, NotFound, Conflict (it is over)."""
+    drill = get_running(ctx, drill_id, lock=True)
+    if controls.get_switch(ctx, drill.switch).in_force(ctx.now):
+        # One person may, since the switch is narrow.
+        switchboard.release(ctx, drill.switch)
+    slowest = max((each.ms for each in report.confirmations.found), default=None)
+    drill = replace(
+        drill,
+        ended_at=ctx.now,
+        measured=measured,
+        containment=report.judgement.verdict.value,
+        slowest_ms=slowest,
+    )
+    drill = replace(drill, faults=policy.faults(drill))
+    store.DRILLS.save(ctx.tx, drill)
+    facts = {"drill": drill.id, "passed": drill.passed, "faults": list(drill.faults)}
+    audit.record(ctx, Event("drills.drill.end", tenant=drill.tenant, app=drill.app, facts=facts))
     return drill
 
 
@@ -121,6 +156,7 @@ def _require_runner(ctx: Context, action: str) -> None:
         raise audit.refusal(ctx, Event(action, reason="not_permitted"), detail)
 
 
+<<<<<<< HEAD
 def view(ctx: Context, drill_id: str) -> Drill:
     """Get a drill. Raises NotPermitted, NotFound."""
     _require_reader(ctx)
@@ -134,4 +170,9 @@ def list_drills(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Drill]:
 
 
 def _require_reader(ctx: Context) -> None:
+=======
+def list_drills(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Drill]:
+    """List drills, newest first. Raises NotPermitted."""
+>>>>>>> 87fd0b08 (drills: one action: stop the canary, measure, release, record)
     require_platform(ctx.actor)
+    return store.DRILLS.newest(ctx.tx, page)

@@ -1,10 +1,12 @@
 """The table of drills."""
 
-from sqlalchemy import JSON, Column, Connection, Index, String, Table
+from dataclasses import asdict
 
-from hilum.drills.models import Drill, DrillState
+from sqlalchemy import JSON, Column, Float, String, Table
+
+from hilum.drills.models import Drill, Measured
 from hilum.infra.db import Instant, metadata
-from hilum.infra.rows import Rows
+from hilum.infra.rows import Rows, Stored
 
 drills = Table(
     "drills_drill",
@@ -13,22 +15,21 @@ drills = Table(
     Column("client", String(64), nullable=False),
     Column("app", String(64), nullable=False),
     Column("tenant", String(32), nullable=False),
+    Column("switch", String(64), nullable=False),
     Column("began_by", String(120), nullable=False),
     Column("began_at", Instant, nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("switch", String(64), nullable=False),
-    Column("containment", JSON, nullable=False),
-    Column("record", JSON, nullable=False),
-    Column("kid", String(64), nullable=False),
-    Column("signature", String(120), nullable=False),
     Column("ended_at", Instant),
-    Index("ix_drills_drill_state", "state", "id"),
+    Column("measured", JSON, nullable=False),
+    Column("containment", String(20), nullable=False),
+    Column("slowest_ms", Float),
+    Column("faults", JSON, nullable=False),
 )
-
-
-DRILLS = Rows(drills, Drill, "drill")
-
-
-def list_running(tx: Connection) -> list[Drill]:
-    """List unfinished drills: at most one that runs, and dead ones."""
-    return DRILLS.read(tx, DRILLS.select(state=DrillState.RUNNING).order_by(drills.c.id).with_for_update())
+DRILLS = Rows(
+    drills,
+    Drill,
+    "drill",
+    measured=Stored(
+        lambda measured: [asdict(each) for each in measured],
+        lambda stored: tuple(Measured(**each) for each in stored),
+    ),
+)

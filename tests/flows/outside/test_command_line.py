@@ -62,7 +62,7 @@ EXPECTED = {
     "app quota", "app category", "app tier", "app raise-tier", "app end-raise", "app raised", "app delta-reviews", "app lower-tier", "app allow-autonomous", "app suspend", "app resume", "app ask-again", "switch engage", "switch list", "switch show", "switch release", "switch report", "switch verify-report", "switch confirm-failover", "explain", "backup", "restore",
     "evidence open", "evidence begin", "evidence end", "evidence finish", "evidence abandon", "evidence list", "evidence show", "evidence rows",
     "policy show", "policy list", "policy validate", "policy scopes", "policy diff", "policy publish", "policy apply", "policy rollback", "policy assess", "policy dry-run", "policy dry-runs", "policy observed", "policy override", "policy overrides", "policy end-override", "policy exceptions", "policy end-exception",
-    "policy refusals", "drill run", "drill list", "drill show",
+    "policy refusals", "drill run", "drill list",
     "notices list", "notices show", "notices resend", "client list", "client show", "client unused", "client credentials", "contact add", "contact list", "contact link", "contact remove",
     "webhook add", "webhook list", "webhook rotate", "webhook ping", "webhook resume", "webhook remove",
     "agreement add", "agreement confirm", "agreement end", "agreement list", "agreement show",

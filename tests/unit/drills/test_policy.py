@@ -1,12 +1,13 @@
 """What a canary is, and when a drill passed (C139)."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from hilum.clients.models import ClientFacts, ClientType
-from hilum.drills.models import CEILING_S, DOORS, TRIES_LEAST, Door, Figures
+from hilum.drills.models import CEILING_S, ENDPOINTS, TRIES_LEAST, Drill, Measured
 from hilum.drills.policy import canary_fault, faults
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
 from hilum.registry.models import Environment
@@ -28,9 +29,19 @@ CANARY = ClientFacts(
     category="population_health",
     certified_tier=None,
 )
-CLOSED = tuple(Door(name, TRIES_LEAST, 40.0) for name in DOORS)
-SEEN = Figures(CLOSED, revived=False, works_again=True)
-CONTAINED = {"verdict": "contained", "longest_ms": 40.0}
+REFUSED = tuple(Measured(name, TRIES_LEAST, 40.0) for name in ENDPOINTS)
+SEEN = Drill(
+    "drl_1",
+    CANARY.id,
+    CANARY.app,
+    HERE,
+    "sw_1",
+    "staff:a",
+    datetime(2026, 12, 3, tzinfo=UTC),
+    measured=REFUSED,
+    containment="contained",
+    slowest_ms=40.0,
+)
 
 
 def test_a_backend_service_of_directories_alone_is_a_canary_where_it_is_installed_and_nowhere_else() -> None:
@@ -75,36 +86,27 @@ def test_an_app_that_somebody_uses_is_no_canary(
     assert canary_fault(client, clients, tenants, HERE) == fault
 
 
-def test_a_drill_passes_if_every_door_closed_in_time_and_nothing_came_back() -> None:
-    assert faults(SEEN, CONTAINED) == ()
+def test_a_drill_passes_if_every_endpoint_refused_in_time_and_nothing_passed() -> None:
+    assert faults(SEEN) == ()
 
 
 @pytest.mark.parametrize(
-    ("figures", "containment", "fault"),
+    ("change", "fault"),
     [
-        (replace(SEEN, doors=CLOSED[1:]), CONTAINED, "gateway_not_tried"),
-        (replace(SEEN, doors=()), CONTAINED, "token_not_tried"),
+        ({"measured": REFUSED[1:]}, "gateway_not_tried"),
+        ({"measured": ()}, "token_not_tried"),
+        ({"measured": (replace(REFUSED[0], refused=TRIES_LEAST - 1), *REFUSED[1:])}, "gateway_not_tried"),
         (
-            replace(SEEN, doors=(replace(CLOSED[0], closed=TRIES_LEAST - 1), *CLOSED[1:])),
-            CONTAINED,
-            "gateway_not_tried",
-        ),
-        (
-            replace(SEEN, doors=(replace(CLOSED[0], last_open_ms=CEILING_S * 1_000 + 1), *CLOSED[1:])),
-            CONTAINED,
+            {"measured": (replace(REFUSED[0], last_open_ms=CEILING_S * 1_000 + 1), *REFUSED[1:])},
             "gateway_open_too_long",
         ),
-        (replace(SEEN, revived=True), CONTAINED, "revived_by_release"),
-        (replace(SEEN, works_again=False), CONTAINED, "stopped_after_release"),
-        (SEEN, {}, "not_contained"),
-        (SEEN, CONTAINED | {"verdict": "not_proven"}, "not_contained"),
-        (SEEN, CONTAINED | {"verdict": "not_contained"}, "not_contained"),
-        (SEEN, CONTAINED | {"longest_ms": None}, "worker_too_slow"),
-        (SEEN, CONTAINED | {"longest_ms": CEILING_S * 1_000 + 1}, "worker_too_slow"),
-        (SEEN, CONTAINED | {"longest_ms": -1}, "worker_too_slow"),
+        ({"containment": ""}, "not_contained"),
+        ({"containment": "not_proven"}, "not_contained"),
+        ({"containment": "not_contained"}, "not_contained"),
+        ({"slowest_ms": None}, "worker_too_slow"),
+        ({"slowest_ms": CEILING_S * 1_000 + 1}, "worker_too_slow"),
+        ({"slowest_ms": -1.0}, "worker_too_slow"),
     ],
 )
-def test_what_was_not_seen_or_took_too_long_fails_a_drill(
-    figures: Figures, containment: dict[str, Any], fault: str
-) -> None:
-    assert fault in faults(figures, containment)
+def test_what_was_not_seen_or_took_too_long_fails_a_drill(change: dict[str, Any], fault: str) -> None:
+    assert fault in faults(replace(SEEN, **change))
