@@ -187,7 +187,7 @@ class Rows(Generic[T]):
     def __init__(
         self, table: Table, kind: type[T], noun: str = "", *, code: str = "", **how: Stored | Parts
     ) -> None:
-        self.table, self._noun, self._code = table, noun, code or f"{noun}_not_found"
+        self.table, self.noun, self._code = table, noun, code or f"{noun}_not_found"
         self._shape = _Shape(table, Parts(kind, fields=how))
         self._keys = [column.name for column in table.primary_key.columns]
         self._prepared: dict[tuple[Any, ...], PreparedStatement] = {}
@@ -203,7 +203,7 @@ class Rows(Generic[T]):
 
     def missing(self) -> NotFound:
         """Return the error that says that there is no such value."""
-        return NotFound(self._code, f"There is no such {self._noun}.")
+        return NotFound(self._code, f"There is no such {self.noun}.")
 
     def add(self, tx: Connection, value: T, **more: Any) -> None:
         """Add a value."""

@@ -50,7 +50,7 @@ class HeldEdits:
 
 def hold(ctx: Context, kind: HeldKind, waiting: HeldEdit) -> HeldEdit:
     """Hold an edit until a reviewer decides. Raises Conflict (another one waits)."""
-    if not kind.rows.add(ctx.tx, waiting):
+    if not kind.rows.add_new(ctx.tx, waiting):
         noun = kind.rows.noun
         detail = f"Another {noun} of this {kind.rows.edits} waits for a reviewer. Withdraw it, or wait for the decision."
         raise Conflict(f"{noun}_waits", detail)
