@@ -1,7 +1,7 @@
 """Write a migration from the tables that rooms declare.
 
 Usage: python -m tools.make_migration "add something"   the difference from a freshly migrated database
-       python -m tools.make_migration --baseline        the one baseline anew; only until the first release
+       python -m tools.make_migration --baseline        the baseline again, until the first release
 """
 
 import importlib

@@ -40,7 +40,7 @@ class FhirServers(Protocol):
 
 
 class _NoServers:
-    def find(self, tenant: TenantId) -> None:  # noqa: ARG002 - the interface's
+    def find(self, *_: object) -> None:
         return None
 
     def list_superseded(self, *_: object) -> list[bytes]:

@@ -8,13 +8,11 @@ from hilum.standards.fhir.attachments import referrer_types
 from hilum.standards.fhir.visibility import Belonging, rule_of
 from hilum.standards.smart.scopes import (
     CREATE,
-    READ,
     UPDATE,
     CompiledScope,
     CompiledScopes,
     Prefix,
 )
-from hilum.tokens.models import AccessToken
 
 EFFECTIVE_BOUND = 20_000
 
@@ -42,13 +40,6 @@ def holds(access: EffectiveAccess, type_: str, *special: str) -> bool:
     """Check whether the grant has all of these scopes without a type (``openid``, ``fhirUser``, ``offline_access``), none of them stopped."""
     stopped = access.stopped
     return access.scopes.special >= {*special} and not (stopped and any(stopped(s, type_) for s in special))
-
-
-def own_resource(access: EffectiveAccess, token: AccessToken, type_: str, letter: int) -> str:
-    """Return the person's ``fhirUser`` if they may read it whatever else is granted, else empty."""
-    # openid fhirUser permits reading exactly this one resource, whatever the clinical scopes
-    # (security decision 11).
-    return token.fhir_user if letter == READ and holds(access, type_, "openid", "fhirUser") else ""
 
 
 def grant_rules(access: EffectiveAccess, type_: str, letters: int) -> tuple[GrantRule, ...]:

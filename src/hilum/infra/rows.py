@@ -65,7 +65,7 @@ class Parts:
 def member_or(kind: type[StrEnum], default: StrEnum | None, column: str) -> Stored:
     """Store an enum of which a newer release may have more members: those are read as ``default``, with an error in the log."""
     return Stored(
-        lambda member: None if member is None else member.value,
+        _value,
         lambda word: None if word is None else member_of(kind, word, column) or default,
     )
 
@@ -326,8 +326,10 @@ class Rows(Generic[T]):
         )
 
     def delete(self, tx: Connection, *where: Condition, **equal: Any) -> int:
-        """Delete some rows; return how many there were."""
-        return tx.execute(self.table.delete().where(*self.where(*where, **equal))).rowcount
+        """Delete the rows that meet the conditions, of which there must be one; return how many there were."""
+        conditions = self.where(*where, **equal)
+        assert conditions, "true() deletes every row"
+        return tx.execute(self.table.delete().where(*conditions)).rowcount
 
     def purge(self, tx: Connection, limit: int, *where: Condition) -> int:
         """Delete a batch of rows; return how many."""

@@ -169,10 +169,6 @@ INSTALLATIONS = Rows(
 )
 
 
-def find_current(tx: Connection, tenant: TenantId, app: AppId) -> Installation | None:
-    return INSTALLATIONS.find(tx, tenant=tenant, app=app, removed_at=None)
-
-
 def read_current(tx: Connection, tenant: TenantId, apps: Collection[AppId]) -> list[Installation]:
     """Read the current installations of some apps at a tenant, except those of a newer release."""
     query = select(installations).where(installations.c.tenant == tenant, installations.c.app.in_(apps))

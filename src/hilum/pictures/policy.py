@@ -25,6 +25,8 @@ MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK"})
 LEVEL = 6
 """Of compression. At a higher one pixels can be chosen that take seconds to encode."""
 Image.MAX_IMAGE_PIXELS = SIDE_MAX * SIDE_MAX
+# Pillow only warns of up to twice as many pixels. Set once: the filters of warnings are the process's, not a thread's.
+warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
 def decoded(text: str, field: str) -> Picture:
@@ -43,9 +45,7 @@ def read(data: bytes, field: str) -> Picture:
     if len(data) > BYTES_BOUND:
         raise _invalid(field, "picture_too_large")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            encoded = _encoded_again(data)
+        encoded = _encoded_again(data)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         encoded = "picture_wrong_size"
     except Exception:  # noqa: BLE001 - a decoder's edge: a malformed file may raise anything

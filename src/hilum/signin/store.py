@@ -15,6 +15,7 @@ from sqlalchemy import (
     delete,
     or_,
     select,
+    true,
 )
 
 from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata
@@ -281,5 +282,5 @@ def end_all(tx: Connection, at: datetime) -> tuple[int, int]:
     """End every session and revoke every API token; return how many of each."""
     # After a restore, a session that ended since the backup would otherwise be valid again.
     ended = SESSIONS.change(tx, {"ended_at": at}, ended_at=None)
-    PENDING.delete(tx)
+    PENDING.delete(tx, true())
     return ended, API_TOKENS.change(tx, {"revoked_at": at}, revoked_at=None)
