@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Executable, Select, Table, bindparam, select
+from sqlalchemy import Connection, Dialect, Executable, Float, Select, Table, bindparam, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -229,5 +229,9 @@ def _binder(kind: Any, dialect: Dialect) -> Convert | None:
 
 
 def _reader(kind: Any, dialect: Dialect) -> Convert | None:
+    if isinstance(
+        kind, Float
+    ):  # both drivers return floats; without the type of its rows SQLAlchemy could not say so
+        return None
     read: Convert | None = kind.dialect_impl(dialect).result_processor(dialect, None)
     return read
