@@ -5,9 +5,8 @@ import time
 from tests.bench.figures import Figure
 from tests.bench.rig import Rig, rig
 from tests.flows.outside.ground import Outside, tell
-from tests.flows.outside.run_app import SCENARIOS, RunApp, answer_of, register
+from tests.flows.outside.run_app import SCENARIOS, RunApp, register
 from tests.sim.running import Described
-from tests.sim.webhook_receiver import webhook_receiver
 
 TENANT = "general"
 TARGET_S = 60.0
@@ -37,10 +36,7 @@ def figures() -> list[Figure]:
 
 
 async def _run(outside: Outside, made: Rig) -> tuple[float, dict[str, float], float, float]:
-    with webhook_receiver() as hook:
-        card = await register(outside, (TENANT,), hook.url)
-        hook.answer = answer_of(card["webhook_secret"], careless="")
-        return await _taken(RunApp(outside, card, TENANT), made)
+    return await _taken(RunApp(outside, await register(outside, (TENANT,)), TENANT), made)
 
 
 async def _taken(app: RunApp, made: Rig) -> tuple[float, dict[str, float], float, float]:

@@ -1,6 +1,5 @@
 """What fills the pages of a seeded sandbox that have nothing on them yet: asked of the API by whose act each is, and taken back after it."""
 
-import base64
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ import httpx2
 
 from tests.browser.by_pages import staff
 from tests.browser.stage import Stage
-from tests.sim.pictures import drawn, png_of
 
 SCOPES = ("launch", "openid", "fhirUser", "patient/Observation.rs")
 MORE = "patient/Condition.rs"
@@ -116,15 +114,6 @@ class Furniture:
         made = sent(self.hospital.post("/mandates", json=order))["id"]
         self.after(self.hospital, "POST", f"/mandates/{made}/end", reason="Seen.")
 
-    def edit(self, app: str) -> None:
-        """Put the logo of a hospital on an app, so that a reviewer has it to decide."""
-        logo = base64.b64encode(png_of(drawn("ring"))).decode()
-        sent(self.admin.put("/tenants/clinic/branding", json={"logo": logo}))
-        self._left.callback(partial(self.admin.put, "/tenants/clinic/branding", json={"logo": ""}))
-        revision = sent(self.developer.get(f"/apps/{app}"))["revision"]
-        made = sent(self.developer.patch(f"/apps/{app}", json={"revision": revision, "logo": logo}))["id"]
-        self.after(self.developer, "POST", f"/app-edits/{made}/refuse", reason="Seen.")
-
     def invite_owner(self) -> None:
         """Invite a second owner, whom somebody else agrees to."""
         order = {"username": "second.owner", "name": "Second Owner", "role": "vendor_owner"}
@@ -151,7 +140,6 @@ def furnished(stage: Stage) -> Iterator[Furnished]:
         made.after(made.hospital, "DELETE", f"/installations/{made.install(app)}")
         client = made.client(app, made.certify(app, "2", (*SCOPES, MORE)))
         made.stop(app)
-        made.edit(app)
         made.answer_for(stage.running.client("northgate-registry")["client_id"])
         made.invite_owner()
         yield Furnished(app, removed, client, refused.headers["x-request-id"], made.dry_run())

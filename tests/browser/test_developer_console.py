@@ -91,7 +91,10 @@ def test_the_same_without_script_and_with_a_fault_on_the_way(stage: Stage) -> No
     page.goto(f"{stage.running.base}/developer")
     register(page, "Lumen Reminders")
     page.get_by_role("link", name="Statements").click()
-    for content, said in ((b"<svg/>", "This is not a complete PNG picture"), (png(), "Another picture")):
+    for content, said in (
+        (b"<svg/>", "This is not a complete PNG or JPEG picture"),
+        (png(), "Another picture"),
+    ):
         page.get_by_label("Picture").set_input_files(
             {"name": "logo.png", "mimeType": "image/png", "buffer": content}
         )

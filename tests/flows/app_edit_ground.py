@@ -7,7 +7,7 @@ import pytest
 
 from tests.flows.control_site import ControlSite
 from tests.flows.vendor_ground import certified, furnish_vendor, made
-from tests.sim.pictures import drawn, png_of
+from tests.sim.pictures import png
 
 WRITTEN = {
     "name": "Ward Notes",
@@ -15,6 +15,7 @@ WRITTEN = {
     "purpose": "Documentation",
     "category": "scheduling",
 }
+LOGO, OTHER_LOGO = (base64.b64encode(png(side)).decode() for side in (32, 48))
 SCOPES = ["user/Appointment.rs", "launch", "openid", "fhirUser"]
 
 
@@ -40,18 +41,3 @@ def certify(site: ControlSite, app: str, environment: str = "production") -> Non
 
 def brand(site: ControlSite, username: str, **asked: str) -> Any:
     return site.api(username).put("/tenants/general/branding", json=asked)
-
-
-def logo(shape: str, side: int = 48) -> str:
-    return base64.b64encode(png_of(drawn(shape, side))).decode()
-
-
-@pytest.fixture
-def others(site: ControlSite, app: str) -> str:
-    """An app of another vendor; the first one shows a ring, and the hospital General a cross."""
-    made(edit(site, app, logo=logo("ring")), 200)
-    made(brand(site, "gina", logo=logo("cross")), 200)
-    vendor = furnish_vendor(site, "Bolt Works", "bolt")
-    return str(
-        made(site.api("bolt.owner").post("/apps", json=WRITTEN | {"vendor": vendor, "name": "Bolt"}))["id"]
-    )

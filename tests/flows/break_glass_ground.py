@@ -52,7 +52,7 @@ class Ward:
             patient="p1",
             used_at=ctx.now,
         )
-        launches_store.add(ctx.tx, launch, handle_hash=b"h", open_hash=b"o", open_expires_at=ctx.now)
+        launches_store.LAUNCHES.add(ctx.tx, launch, handle_hash=b"h", open_hash=b"o", open_expires_at=ctx.now)
 
     def reopen(self) -> None:
         """Open the app on the same chart again."""

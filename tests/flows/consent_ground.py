@@ -69,5 +69,5 @@ def add_agreements(uow: UnitOfWork) -> list[str]:
             patient=f"p{n}",
             **named,
         )
-        uow.db.write(partial(store.add, added=made))
+        uow.db.write(partial(store.AUTHORIZATIONS.add, value=made))
     return [id_ for person, id_, tenant in sorted(rows) if tenant == "general"]

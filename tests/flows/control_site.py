@@ -146,7 +146,7 @@ class ControlSite:
         held = self._tokens.get(wanted, "")
 
         def kept(ctx: Context) -> bool:
-            found = tokens.find_api_token_by_digest(ctx.tx, digest(held))
+            found = tokens.API_TOKENS.find(ctx.tx, digest=digest(held))
             if found is None or found.revoked_at is not None:
                 return False
             return (found.person, found.roles, found.created_at, found.factor_at) == wanted

@@ -145,7 +145,6 @@ NO_LISTS = {
     "/api/v1/consents": "walked in test_consent_export",
     "/api/v1/authorizations": "walked in test_consent_export",
     "/api/v1/disposals": "walked in test_disposals",
-    "/api/v1/disposals/keys": "one key set",
     "/api/v1/history": "walked in test_access_history",
     "/api/v1/app-edits": "listed in test_app_edits",
     "/api/v1/app-edits/{edit}/logo": "one picture",
@@ -243,7 +242,7 @@ def add_findings(ctx: Context, apps: list[str]) -> None:
         revalidation_store.add_finding(ctx.tx, found)
         kind = AlertKind.SLOW
         about = (GENERAL, found.vendor, kind, 2_000, {"calls": 100, "answered": 100}, ctx.now, ctx.now)
-        alert_store.add(ctx.tx, Alert(f"alt_{n}", app, *about))
+        alert_store.ALERTS.add(ctx.tx, Alert(f"alt_{n}", app, *about))
         revalidation_store.set_places(ctx.tx, found.id, ("general",))
         listed = (VendorId("ven_1"), f"App {n}", True, "staff:per_1", ctx.now, "Certified.")
         listing_store.save_listing(ctx.tx, Listing(app, *listed))
@@ -357,7 +356,7 @@ class Full:
         self.run = dry_run(self.site.uow, made.number).id
         do(policies.apply, order=ApplyOrder(made.number, (), n + 1, "the next one"))
         past = Drill(f"drl_{n}", ClientId("c"), AppId("a"), GENERAL, "staff:x", self.site.clock.now())
-        do(lambda ctx: drills.add(ctx.tx, replace(past, state=DrillState.PASSED)))
+        do(lambda ctx: drills.DRILLS.add(ctx.tx, replace(past, state=DrillState.PASSED)))
         at = self.site.clock.now()
         gone = Departure(
             f"dep_{n}", TenantId(f"gone-{n}"), "Gone", "moved", "a", "b", at, at + MONTH, "sw_1", {}
@@ -598,7 +597,6 @@ def test_each_order_of_a_list_has_every_row_once_by_an_index_and_the_other_way_i
             "people",
             "agreements",
             "mandates",
-            "disposals",
             "switches",
             "vendors",
             "apps",

@@ -78,8 +78,6 @@ def acts_of(site: ControlSite) -> Mapping[ApprovalKind, Act]:
         Act(ApprovalKind.PROVIDER_HOST, None, "https://login.example", {"origin": "https://login.example"}),
         Act(ApprovalKind.PROVIDER_LINK, GENERAL, person.id, {"username": "ann", "issuer": "https://login.example", "subject": "s-1"},
             {"provider": "idp_01m8x6q5abcdef", "issuer": "https://login.example"}),
-        Act(ApprovalKind.WEBHOOK, TenantId(vendor), "end_1", {"vendor": vendor, "app": app, "url": "https://acme.example/in",
-            "events": ["disposal.requested"], "created_by": f"member:{person.id}"}),
         Act(ApprovalKind.BREAK_GLASS, GENERAL, GENERAL, emergency | {"enabled": True, "categories": ["hiv"]}, emergency),
         Act(ApprovalKind.LENSES, None, site.people["rita"].id, {"lenses": ["security", "privacy"], "username": "rita"},
             {"lenses": ["security"]}),

@@ -283,7 +283,7 @@ def test_somebody_else_reviews_and_misuse_bars(play: Play, clock: FakeClock) -> 
 
         order = NewPerson(GENERAL, "glen", "Glen", "administrator")
         glen = made.people["glen"] = made.run(partial(identity.add_person, order=order))
-        made.run(lambda ctx: identity_store.save_age(ctx.tx, glen.id, ctx.now))
+        made.run(lambda ctx: identity_store.PEOPLE.change(ctx.tx, {"age_counts_from": ctx.now}, id=glen.id))
         assert ward.refused("glen", review) == "account_too_new"
         ward.do("gina", review)
 

@@ -70,7 +70,7 @@ def furnish(site: ControlSite) -> None:
             patient="p1",
             used_at=ctx.now,
         )
-        launches_store.add(ctx.tx, launch, handle_hash=b"h", open_hash=b"o", open_expires_at=ctx.now)
+        launches_store.LAUNCHES.add(ctx.tx, launch, handle_hash=b"h", open_hash=b"o", open_expires_at=ctx.now)
 
     site.system(launched)
     site.system(service.change_settings, tenant_id=GENERAL, change=SettingsChange(enabled=True))

@@ -215,7 +215,7 @@ def test_a_persons_own_download_has_all_of_it_or_is_refused(
 
     def add(ctx: Context) -> None:
         for n in range(PAGE_BOUND):
-            store.add(ctx.tx, replace(entry, id=AuthorizationId(f"aut_{n:04}")))
+            store.AUTHORIZATIONS.add(ctx.tx, replace(entry, id=AuthorizationId(f"aut_{n:04}")))
 
     front.run(add)
     assert len({each["id"] for each in exported(front)}) == PAGE_BOUND + 1

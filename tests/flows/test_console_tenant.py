@@ -292,7 +292,6 @@ def test_only_administrators_open_a_hospitals_console_and_only_their_own(ward: D
             "agreement",
             "mandate",
             "emergency",
-            "disposal",
             "approval",
             "provider",
             "provider_edit",

@@ -197,7 +197,7 @@ def test_a_vendor_gets_one_mail_about_what_nobody_uses_and_another_once_it_is_un
         proved_at=clock.now(),
         proof_ends_at=until,
     )
-    site.system(lambda ctx: contact_store.add_contact(ctx.tx, contact))
+    site.system(lambda ctx: contact_store.CONTACTS.add(ctx.tx, contact))
     mails = []
     for wait in (timedelta(days=1), UNUSED_AFTER, timedelta(hours=6), UNUSED_AFTER):
         if wait == UNUSED_AFTER:

@@ -1,54 +1,54 @@
-"""After a withdrawal the vendor is asked to delete what the app has, and its answer is tracked (C95)."""
+"""After a withdrawal or an end the vendor is asked to delete what the app has, and answers (C95)."""
 
 import json
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
 import pytest
-from joserfc import jwt
-from joserfc.errors import BadSignatureError
-from joserfc.jwk import KeySet
+from sqlalchemy import update
 
 from hilum.consent import service as consent
 from hilum.contacts import service as contacts
 from hilum.contacts import store as contacts_store
 from hilum.contacts.models import ContactKind, NewContact
 from hilum.disposals import service, store
-from hilum.disposals.models import EVENT_URI, Answer, Cause, Disposal, DisposalQuery
+from hilum.disposals.models import KEPT, LOOKED_BACK, Cause, Disposal, DisposalQuery
 from hilum.infra.context import Context
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
-from hilum.kernel.ids import AppId, TenantId, VendorId
+from hilum.kernel.ids import AppId, AuthorizationId, TenantId, VendorId
 from hilum.kernel.pages import FIRST_PAGE
-from hilum.keys import service as keys
-from hilum.keys.models import Purpose
 from hilum.notices import service as notices
-from hilum.notices.models import Channel, NewEndpoint, Notice, NoticeQuery
-from hilum.policies.document import read_book, render
+from hilum.notices.models import NewEndpoint, Notice, NoticeQuery
+from hilum.policies.models import GRACE_DAYS_BOUND
 from hilum.registry import service as registry
-from tests.flows.back_channel import BASE, MERCY, OTHER, Platform
+from hilum.registry import store as registry_store
+from hilum.registry.models import CertifyOrder, Environment, NewApp
+from tests.flows.agreement_ground import SCOPES, Ground
+from tests.flows.back_channel import MERCY, Platform
 from tests.flows.connected_ground import connect, manage
 from tests.flows.control_site import build, problem
 from tests.flows.front_channel import Front, front
-from tests.flows.rule_book_ground import everywhere, narrow_rule_book
-from tests.flows.vendor_ground import furnish_vendor
+from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.notice_ground import NoticeGround
-from tests.sim.one_world import in_one_world
+from tests.sim.proofs import certify
 from tests.sim.webhook_receiver import webhook_receiver
 from tests.sim.world import FakeClock
-from tests.unit.policies.books import document
 
 __all__ = ["front"]
+DAY = timedelta(days=1)
+GRACE = 30
+"""Days of the low and moderate tier in the shipped rule book."""
+
+
+@pytest.fixture
+def ground(sqlite_uow: UnitOfWork, clock: FakeClock) -> Ground:
+    return Ground(build(sqlite_uow, clock))
 
 
 def requests(front: Platform) -> list[Disposal]:
-    return front.run(lambda ctx: store.list_requests(ctx.tx, DisposalQuery(), FIRST_PAGE, ctx.now))
-
-
-def announce(front: Platform) -> int:
-    return front.run(partial(service.announce, issuer=BASE))
+    return front.run(lambda ctx: store.list_requests(ctx.tx, DisposalQuery(), FIRST_PAGE))
 
 
 def notices_of(front: Platform) -> list[Notice]:
@@ -61,104 +61,56 @@ def remove(front: Front, client: str = "web") -> None:
     browser.press(browser.form("authorization"), ("action", "remove"))
 
 
-def add_endpoint(front: Front, url: str) -> None:
-    order = NewEndpoint(front.vendor, url)
-    made = front.run(partial(notices.add_endpoint, order=order, private=True))
-    # Two people agreed that it receives requests for disposal.
-    front.run(partial(notices.agree_endpoint, endpoint=made.endpoint, by="member:per_second"))
-
-
 def prove_contact(front: Front) -> None:
     def verb(ctx: Context) -> None:
         order = NewContact(front.vendor, ContactKind.OWNER, "owner@acme.example")
         added = contacts.add_contact(ctx, order, link_url=lambda _: "https://hilum.example/contacts/x")
         ends = ctx.now + timedelta(days=90)
-        contacts_store.save_contact(ctx.tx, replace(added, proved_at=ctx.now, proof_ends_at=ends))
+        contacts_store.CONTACTS.save(ctx.tx, replace(added, proved_at=ctx.now, proof_ends_at=ends))
 
     front.run(verb)
 
 
-def opened(front: Platform, text: str) -> dict[str, Any]:
-    """Verify a signed text as anybody can, with the published keys alone; return its event."""
-    published = front.run(partial(keys.public_jwks, purpose=Purpose.DISPOSAL, ring=""))
-    token = jwt.decode(text, KeySet.import_key_set(published), algorithms=["RS256"])  # type: ignore[arg-type]
-    assert token.header["typ"] == "secevent+jwt"
-    assert token.claims["iss"] == BASE
-    found: dict[str, Any] = token.claims["events"][EVENT_URI]
-    # For the client of the agreement alone, since it names the patient as that client knew them.
-    assert token.claims["aud"] == [found["client_id"]]
-    return found
+# --- what people and hospitals end ---------------------------------------------------------------------------------------------
 
 
-def test_the_app_receives_a_signed_request_and_a_mail_has_no_patient(front: Front) -> None:
-    """C95: webhook with a text that anybody can verify, and mail to the proved contact."""
+def test_the_vendor_gets_a_webhook_and_a_mail_and_neither_has_the_patient(front: Front) -> None:
+    """C95."""
     connect(front)
     prove_contact(front)
     with webhook_receiver() as receiver:
-        add_endpoint(front, receiver.url)
+        order = NewEndpoint(front.vendor, receiver.url)
+        front.run(partial(notices.add_endpoint, order=order, private=True))
         remove(front)
-        (asked,) = requests(front)
-        assert announce(front) == 1
-        assert announce(front) == 0
         NoticeGround(front.uow).hooks().run()
 
-    assert [each.facts["disposal"] for each in front.events("disposals.request.add")] == [asked.id]
-    (sent,) = front.events("disposals.request.send")
-    assert (sent.facts["disposal"], sent.facts["webhooks"], sent.facts["mailed"]) == (asked.id, 1, True)
-    (hook,) = receiver.received
-    data = json.loads(hook.body)["data"]
-    event = opened(front, data["request"])
-    assert event["patient"] == "p1"
-    assert event["hospital"] == MERCY
-    assert event["client_id"] == front.clients["web"].id
-    assert event["authorization"] == asked.authorization
-    assert data["disposal_id"] == asked.id
+    (asked,) = requests(front)
+    assert (asked.cause, asked.tenant, asked.patient) == (Cause.AGREEMENT, MERCY, "p1")
     assert asked.due_at == front.clock.now() + timedelta(days=30)
+    (added,) = front.events("disposals.request.add")
+    assert (added.facts["disposal"], added.facts["webhooks"], added.facts["mails"]) == (asked.id, 1, 1)
+    (hook,) = receiver.received
+    assert json.loads(hook.body)["data"]["disposal_id"] == asked.id
     mail = next(each for each in notices_of(front) if each.kind == "disposal_requested")
     assert mail.recipient == "owner@acme.example"
-    sealed = next(each for each in notices_of(front) if each.channel is Channel.WEBHOOK)
-    for stored in (mail, sealed):
-        assert "p1" not in str(stored.facts)
-        assert asked.authorization not in str(stored.facts)
-    assert sealed.sealed == "", "deleted once it was delivered"
+    for sent in (hook.body.decode(), str(mail.facts), str(added.facts)):
+        assert "p1" not in sent
+        assert asked.authorization not in sent
 
 
-def test_a_text_that_was_changed_or_signed_by_another_does_not_verify(front: Front) -> None:
-    connect(front)
-    remove(front)
-    (asked,) = requests(front)
-    front.add_app("beside it", front.clients["symmetric"].type, beside="web")
-    text = front.run(lambda ctx: service.signed_text(ctx, asked, issuer=BASE))
-    assert opened(front, text)["patient"] == "p1"
-    head, body, signature = text.split(".")
-
-    with pytest.raises(BadSignatureError):
-        opened(front, f"{head}.{body[:-2]}AA.{signature}")
-
-
-def test_a_crash_before_the_commit_loses_nothing_and_sends_nothing_twice(front: Front) -> None:
-    """C95: the mark and the notices are one transaction; the withdrawal and the request are another."""
-    connect(front)
+def test_of_many_requests_about_an_app_the_vendor_gets_one_mail_a_day(front: Front) -> None:
     prove_contact(front)
-    remove(front)
-    before = len(notices_of(front))
+    app = front.clients["web"].app
+    for n in range(3):
+        front.run(partial(service.ask_of_hospital, tenant=MERCY, app_id=app, installation=f"ins_{n}"))
 
-    def crash(ctx: Context) -> None:
-        service.announce(ctx, issuer=BASE)
-        raise RuntimeError("killed")
-
-    with pytest.raises(RuntimeError):
-        front.run(crash)
-    assert len(notices_of(front)) == before
-
-    announce(front)
-    assert len(notices_of(front)) == before + 1
-    announce(front)
-    assert len(notices_of(front)) == before + 1
+    assert [each.kind for each in notices_of(front)].count("disposal_requested") == 1
 
 
 def test_a_withdrawal_that_fails_asks_for_nothing(front: Front) -> None:
     connect(front)
+    prove_contact(front)
+    before = len(notices_of(front))
 
     def fail(ctx: Context) -> None:
         (entry,) = consent.list_for_person(ctx, MERCY, front.people["pat"].id)
@@ -169,6 +121,7 @@ def test_a_withdrawal_that_fails_asks_for_nothing(front: Front) -> None:
         front.run(fail)
 
     assert requests(front) == []
+    assert len(notices_of(front)) == before
 
 
 def test_each_agreement_is_asked_about_once_and_a_narrowed_one_not(front: Front) -> None:
@@ -211,148 +164,6 @@ def test_the_last_certification_that_is_withdrawn_asks_everywhere(front: Front) 
     assert (asked.cause, asked.tenant) == (Cause.CERTIFICATION, "")
 
 
-def connected(front: Front, client: str = "symmetric") -> Disposal:
-    """Let a confidential client's agreement end; return the request."""
-    front.earn(client)
-
-    def end(ctx: Context) -> None:
-        for entry in consent.list_for_person(ctx, MERCY, front.people["dora"].id):
-            consent.withdraw(ctx, entry.id)
-
-    front.run(end)
-    return next(each for each in requests(front) if each.client == front.clients[client].id)
-
-
-def listed(front: Front, client: str) -> Any:
-    form: dict[str, Any] = {"content-type": "application/x-www-form-urlencoded"}
-    return front.post("disposals", client, {}, **form)
-
-
-def confidential(front: Front) -> str:
-    assert front.secrets["symmetric"]
-    return "symmetric"
-
-
-def test_the_app_reads_and_answers_with_its_own_credentials(front: Front) -> None:
-    """C95: also after the webhook was lost; what it keeps it keeps by a law."""
-    client = confidential(front)
-    asked = connected(front, client)
-
-    found = listed(front, client).json()["disposals"]
-
-    assert [each["disposal"] for each in found] == [asked.id]
-    assert opened(front, found[0]["request"])["patient"] == "p1"
-    refused = front.post("disposals", client, {"disposal": asked.id, "answer": "retained"})
-    assert refused.status_code == 400
-    assert "legal_reason" in refused.json()["error_description"]
-    kept = {"disposal": asked.id, "answer": "retained", "legal_reason": "Medical device file"}
-    assert front.post("disposals", client, kept).status_code == 200
-    assert front.post("disposals", client, kept).status_code == 200, "a repeated answer is answered alike"
-    assert listed(front, client).json() == {"disposals": []}
-    assert front.post("disposals", client, {"disposal": asked.id, "answer": "disposed"}).status_code == 200
-    assert front.post("disposals", client, kept).status_code == 400
-    recorded = front.events("disposals.request.answer")
-    assert [each.facts["answer"] for each in recorded] == ["disposed", "retained"]
-    front.clock.advance(timedelta(days=31))
-    assert front.run(service.mark_overdue) == 0, "what was answered in time is no finding"
-
-
-@in_one_world(
-    "fields",
-    [
-        {"disposal": "dsp_unknown", "answer": "disposed"},
-        {"answer": "disposed"},
-        {"disposal": "dsp_unknown"},
-        {"disposal": "dsp_unknown", "answer": "burnt"},
-        {"disposal": "dsp_\x00", "answer": "disposed"},
-        {"disposal": "dsp_unknown", "answer": "retained", "legal_reason": "\x00"},
-    ],
-)
-def test_an_answer_to_nothing_is_refused(front: Front, fields: dict[str, str]) -> None:
-    assert front.post("disposals", confidential(front), fields).status_code == 400
-
-
-def test_nobody_answers_for_another_app_nor_without_proof(front: Front) -> None:
-    client = confidential(front)
-    asked = connected(front, client)
-    answer = {"disposal": asked.id, "answer": "disposed"}
-
-    assert front.post("disposals", "web", answer).json()["error"] == "unauthorized_client"
-    assert front.events("authserver.token.refuse")[0].reason == "unauthorized_client"
-    wrong = front.http.post(
-        f"/t/{MERCY}/oauth/disposals",
-        data=answer | {"client_id": front.clients[client].id},
-    )
-    assert wrong.status_code == 401
-    others = [
-        name
-        for name, found in front.clients.items()
-        if found.app != asked.app
-        and (front.secrets[name] or found.jwks is not None)
-        and "resource" not in name
-        and name != "ehr"
-    ]
-    assert others
-    for other in others:
-        assert front.post("disposals", other, answer).status_code == 400, other
-        assert listed(front, other).json() == {"disposals": []}
-    assert requests(front)[0].answer is None
-
-
-def test_what_a_former_vendor_left_open_hides_no_request_of_the_new_one(
-    front: Front, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """C95: only so many are listed at once, and the new vendor cannot answer the others away."""
-    client = confidential(front)
-    asked = connected(front, client)
-    monkeypatch.setattr(store, "OPEN_BOUND", 2)
-    older = replace(asked, vendor=VendorId("vnd_former"))
-    elsewhere = replace(asked, id="dsp_0x", tenant=OTHER)
-
-    def add(ctx: Context) -> None:
-        for n in range(3):
-            store.add(ctx.tx, replace(older, id=f"dsp_0{n}"), f"former/{n}")
-        store.add(ctx.tx, elsewhere, "elsewhere")
-
-    front.run(add)
-
-    found = listed(front, client).json()["disposals"]
-
-    assert [each["disposal"] for each in found] == [asked.id]
-    for unseen in ("dsp_00", elsewhere.id):
-        answer = front.post("disposals", client, {"disposal": unseen, "answer": "disposed"})
-        assert answer.status_code == 400, "neither for the former vendor nor at another hospital"
-
-
-def test_no_answer_in_time_becomes_a_finding_and_stays_one(front: Front) -> None:
-    """C95."""
-    client = confidential(front)
-    asked = connected(front, client)
-    assert front.run(service.mark_overdue) == 0
-
-    front.clock.advance(timedelta(days=30))
-
-    assert front.run(service.mark_overdue) == 1
-    assert front.run(service.mark_overdue) == 0
-    assert len(front.events("disposals.request.overdue")) == 1
-    front.post("disposals", client, {"disposal": asked.id, "answer": "disposed"})
-    (late,) = requests(front)
-    assert late.overdue_at is not None
-    assert late.answered_at is not None
-    assert front.events("disposals.request.answer")[0].facts["late"] is True
-
-
-def test_of_two_answers_at_one_moment_one_is_recorded(front: Front) -> None:
-    """C95: who reads the request before the other answer is written does not replace it."""
-    asked = connected(front, confidential(front))
-    kept = replace(asked, answer=Answer.RETAINED, legal_reason="Medical device file")
-
-    assert front.run(lambda ctx: store.save_answer(ctx.tx, replace(asked, answer=Answer.DISPOSED), None))
-    assert not front.run(lambda ctx: store.save_answer(ctx.tx, kept, None))
-
-    assert [each.answer for each in requests(front)] == [Answer.DISPOSED]
-
-
 def test_a_hospitals_own_system_has_no_vendor_to_ask(front: Front) -> None:
     """C95."""
     own = front.clients["ehr"].app
@@ -363,12 +174,111 @@ def test_a_hospitals_own_system_has_no_vendor_to_ask(front: Front) -> None:
     assert requests(front) == []
 
 
-def add_request(ctx: Context, vendor: str, n: int, tenant: str = "general") -> None:
-    due = ctx.now + timedelta(days=30)
-    app = AppId("app_1")
-    request = Disposal(
-        ctx.ids.new("dsp"), Cause.INSTALLATION, VendorId(vendor), app, ctx.now, due, TenantId(tenant)
+# --- what expires, and what passes to others -----------------------------------------------------------------------------------
+
+
+def follow(ground: Ground) -> list[Disposal]:
+    """Run the job, and return all requests."""
+    after = ground.site.system(service.ask_of_expired, after="")
+    while after:
+        after = ground.site.system(service.ask_of_expired, after=after)
+    return asked_of(ground)
+
+
+def asked_of(ground: Ground) -> list[Disposal]:
+    found: list[Disposal] = ground.site.system(
+        lambda ctx: store.list_requests(ctx.tx, DisposalQuery(), FIRST_PAGE)
     )
+    return found
+
+
+def test_an_app_whose_last_certification_expired_is_asked_once(ground: Ground) -> None:
+    """C95, C114: once its grace is over, as if it had been withdrawn; two certifications that end at one moment ask once."""
+    ground.site.clock.advance((359 + GRACE) * DAY)
+    assert follow(ground) == []
+
+    ground.site.clock.advance(DAY)
+
+    (asked,) = follow(ground)
+    assert (asked.cause, asked.app, asked.tenant) == (Cause.CERTIFICATION, ground.app, "")
+    assert asked.vendor == ground.vendor
+    assert asked.due_at > ground.site.clock.now()
+    ground.site.clock.advance(DAY)
+    assert follow(ground) == [asked]
+
+
+def test_an_app_that_is_certified_on_is_not_asked(ground: Ground) -> None:
+    ends = ground.site.clock.now() + 500 * DAY
+    newest = ground.site.system(registry.certifications_of, app=ground.app)[0]
+    order = CertifyOrder(newest.version, Environment.PRODUCTION, SCOPES, ends)
+    ground.site.clock.advance(350 * DAY)
+    ground.site.system(certify, order=order)
+
+    ground.site.clock.advance((11 + GRACE) * DAY)
+
+    assert follow(ground) == []
+
+
+def test_whoever_shortens_a_certification_in_the_database_makes_no_vendor_delete_anything(
+    ground: Ground,
+) -> None:
+    """C179."""
+    now = ground.site.clock.now()
+    ended = update(registry_store.certifications).values(expires_at=now)
+    ground.site.system(lambda ctx: ctx.tx.execute(ended) and None)
+    ground.site.clock.advance(DAY)
+
+    assert follow(ground) == []
+
+
+def test_certifications_that_expired_long_ago_ask_for_nothing(ground: Ground) -> None:
+    """After an upgrade the vendors of years are not all asked at once."""
+    ground.site.clock.advance(360 * DAY + LOOKED_BACK + (GRACE_DAYS_BOUND + 1) * DAY)
+
+    assert follow(ground) == []
+
+
+def test_one_whose_grace_was_shortened_after_its_end_is_asked(ground: Ground) -> None:
+    """C95: it had up to three months when it ended, so that nobody was asked then; of the book of now its grace is long over."""
+    ground.site.clock.advance((360 + GRACE_DAYS_BOUND - 1) * DAY)
+
+    (asked,) = follow(ground)
+
+    assert (asked.cause, asked.app) == (Cause.CERTIFICATION, ground.app)
+
+
+def test_the_former_vendor_of_an_app_is_asked_and_not_the_new_one(ground: Ground) -> None:
+    """C14, C95."""
+    made(ground.owner.post(f"/apps/{ground.app}/transfer", json={"to": ground.other}))
+    other = ground.site.api("bolt.owner")
+    assert other.post(f"/apps/{ground.app}/transfer/accept").status_code == 204
+
+    (asked,) = asked_of(ground)
+
+    assert (asked.cause, asked.vendor, asked.app) == (Cause.TRANSFER, ground.vendor, ground.app)
+    assert [each["id"] for each in ground.owner.get("/disposals").json()["items"]] == [asked.id]
+    assert other.get("/disposals").json()["items"] == []
+    path, body = f"/disposals/{asked.id}/answer", {"answer": "deleted"}
+    assert other.post(path, json=body).status_code == 404
+    assert made(ground.owner.post(path, json=body), 200)["state"] == "deleted"
+
+
+def test_the_former_vendor_of_an_app_that_no_hospital_could_have_is_not_asked(ground: Ground) -> None:
+    """C14, C95: without a certification for production it has no data of people."""
+    about = NewApp(VendorId(ground.vendor), "Draft", "Shows", "Review", "unclassified")
+    draft = ground.site.system(registry.add_app, order=about)
+
+    ground.site.system(service.ask_of_former, app_id=draft.id, former=VendorId(ground.vendor))
+
+    assert asked_of(ground) == []
+
+
+# --- what is answered ----------------------------------------------------------------------------------------------------------
+
+
+def add_request(ctx: Context, vendor: str, n: int, tenant: str = "general") -> None:
+    about = VendorId(vendor), AppId("app_1"), ctx.now, TenantId(tenant), AuthorizationId("azr_1"), "p1"
+    request = Disposal(ctx.ids.new("dsp"), Cause.AGREEMENT, *about)
     assert store.add(ctx.tx, request, f"{vendor}/{n}")
     assert not store.add(ctx.tx, replace(request, id="dsp_again"), f"{vendor}/{n}"), "once for each cause"
 
@@ -397,41 +307,49 @@ def test_by_api_a_vendor_sees_its_own_a_hospital_those_about_it_and_the_staff_al
     problem(bravo.get(f"/disposals?vendor={own}"), 403, "not_permitted")
     path = f"/disposals/{mine[0]['id']}"
     problem(bravo.get(path), 404, "disposal_not_found")
-    problem(bravo.post(f"{path}/answer", json={"answer": "disposed"}), 404, "disposal_not_found")
+    problem(bravo.post(f"{path}/answer", json={"answer": "deleted"}), 404, "disposal_not_found")
     problem(site.api("ann").get(path), 403, "not_permitted")
-    problem(site.api("root").post(f"{path}/answer", json={"answer": "disposed"}), 403, "not_permitted")
-    problem(
-        site.api("acme.developer").post(f"{path}/answer", json={"answer": "disposed"}), 403, "not_permitted"
-    )
-    problem(owner.post(f"{path}/answer", json={"answer": "partly"}), 422, "answer_invalid")
-    done = owner.post(f"{path}/answer", json={"answer": "disposed"}).json()
-    assert (done["state"], done["answered_by"]) == ("disposed", f"member:{site.people['acme.owner'].id}")
-    problem(
-        owner.post(f"{path}/answer", json={"answer": "partly", "legal_reason": "x"}), 409, "disposal_answered"
-    )
+    problem(site.api("root").post(f"{path}/answer", json={"answer": "deleted"}), 403, "not_permitted")
+    developer = site.api("acme.developer")
+    problem(developer.post(f"{path}/answer", json={"answer": "deleted"}), 403, "not_permitted")
+
+    for refused in ({"answer": "kept"}, {"answer": "deleted", "reason": "x"}, {"answer": "open"}):
+        assert owner.post(f"{path}/answer", json=refused).status_code == 422, refused
+    kept = {"answer": "kept", "reason": "Invoices"}
+    done = made(owner.post(f"{path}/answer", json=kept), 200)
+    assert (done["state"], done["reason"]) == ("kept", "Invoices")
+    assert done["answered_by"] == f"member:{site.people['acme.owner'].id}"
+    assert made(owner.post(f"{path}/answer", json={"answer": "deleted"}), 200)["state"] == "deleted"
+    for answer in (kept, {"answer": "deleted"}):
+        problem(owner.post(f"{path}/answer", json=answer), 409, "disposal_answered")
     assert len(owner.get("/disposals?state=open").json()["items"]) == 4
-    clock.advance(timedelta(days=30))
-    assert len(site.api("acme.owner").get("/disposals?state=overdue").json()["items"]) == 4
-    assert "keys" in site.api().get("/disposals/keys").json()
+    recorded = site.api("root").get("/audit/events?action=disposals.request.answer").json()
+    answers = [each["facts"].get("answer") for each in recorded["items"] if each["outcome"] == "done"]
+    assert answers == ["deleted", "kept"]
 
 
-def test_the_deadline_is_that_of_the_rule_book(front: Front) -> None:
-    """C95: a cell states other days; the request of that day keeps them."""
-    written = document()
-    for category in written["categories"].values():
-        for cell in category["cells"].values():
-            cell["disposal_days"] = 7
-    book, faults = read_book(written)
-    assert book is not None, faults
-    assert {cell.disposal_days for each in book.categories.values() for cell in each.cells.values()} == {7}
-    again, _ = read_book(render(book))
-    assert again is not None
-    assert again.digest == book.digest
+def test_only_who_answers_for_the_vendor_sees_the_patient(sqlite_uow: UnitOfWork, clock: FakeClock) -> None:
+    """C95."""
+    site = build(sqlite_uow, clock)
+    site.system(add_request, vendor=furnish_vendor(site, "Acme", "acme"), n=1)
+    owner = site.api("acme.owner")
+    (listed,) = owner.get("/disposals").json()["items"]
+    assert "patient" not in listed
 
-    narrow_rule_book(front.run, everywhere("disposal_days", 7), MERCY)
-    connect(front)
-    remove(front)
-    (asked,) = requests(front)
-    assert asked.due_at == front.clock.now() + timedelta(days=7), (
-        "also where a version is tried at one hospital"
-    )
+    path = f"/disposals/{listed['id']}"
+
+    assert made(owner.get(path), 200)["patient"] == "p1"
+    for username in ("acme.developer", "gina", "root", "sam"):
+        assert made(site.api(username).get(path), 200)["patient"] == "", username
+    assert "p1" not in owner.post(f"{path}/answer", json={"answer": "deleted"}).text
+
+
+def test_a_request_is_kept_for_a_while_and_then_on_record_only(ground: Ground) -> None:
+    ground.site.system(add_request, vendor=ground.vendor, n=1)
+    ground.site.clock.advance(KEPT)
+    assert ground.site.system(service.purge) == 0
+
+    ground.site.clock.advance(DAY)
+
+    assert ground.site.system(service.purge) == 1
+    assert asked_of(ground) == []

@@ -65,7 +65,7 @@ class Ground:
         return self.site.uow.read_now(verb, trace=TRACE)
 
     def set_up(self, **changes: Any) -> None:
-        found = self.read(lambda ctx: store.get_provider(ctx.tx, self.provider.id))
+        found = self.read(lambda ctx: store.PROVIDERS.get(ctx.tx, self.provider.id))
         changed = Change(replace(found.settings, **changes))
         self.provider = self.site.system(
             service.change_provider, provider_id=found.id, change=changed, number=found.number
@@ -832,7 +832,7 @@ def test_one_administrator_switches_a_provider_off_and_opens_no_passwords_by_tha
     alone = signin_policy.actor_of(ground.site.people["gina"])
 
     def change(**changes: Any) -> Any:
-        found = ground.read(lambda ctx: store.get_provider(ctx.tx, ground.provider.id))
+        found = ground.read(lambda ctx: store.PROVIDERS.get(ctx.tx, ground.provider.id))
         order = Change(replace(found.settings, **changes))
         return ground.site.uow.write_now(
             lambda ctx: service.change_provider(ctx, found.id, order, number=found.number),
@@ -885,7 +885,7 @@ def test_groups_that_are_left_out_or_too_many_end_nothing(ground: Ground) -> Non
 
 def test_the_answer_of_one_provider_of_a_hospital_is_not_taken_to_another(ground: Ground) -> None:
     """RFC 9207 section 1 (mix-up): also between two clients of one issuer."""
-    found = ground.read(lambda ctx: store.get_provider(ctx.tx, ground.provider.id))
+    found = ground.read(lambda ctx: store.PROVIDERS.get(ctx.tx, ground.provider.id))
     sealed = live.seal_secret(vault(), SECRET, ground.idp.issuer, ground.site.kit.ids)
     change = Change(replace(found.settings, client_id="another"), sealed)
     other = ground.site.system(service.add_provider, tenant=GENERAL, change=change)
@@ -979,7 +979,7 @@ def by_key(ground: Ground, key: ECKey, *, registered: ECKey | None = None) -> No
     """Let the provider be asked with an assertion by a key, of which it knows the public part."""
     ground.idp.registered = registered or key
     private = json.dumps(dict(key.as_dict(private=True)) | {"kid": "hilum"})
-    found = ground.read(lambda ctx: store.get_provider(ctx.tx, ground.provider.id))
+    found = ground.read(lambda ctx: store.PROVIDERS.get(ctx.tx, ground.provider.id))
     sealed = live.seal_secret(vault(), private, ground.idp.issuer, ground.site.kit.ids)
     change = Change(replace(found.settings, client_auth=ClientAuth.KEY), sealed)
     ground.provider = ground.site.system(

@@ -1,27 +1,21 @@
-"""Logos of apps and the look of hospitals: given by who may, shown where approved, served as nothing but pictures (C12, C90, ADR 14)."""
+"""Logos of apps and hospitals: given by who may, shown where approved, served as nothing but pictures (C12, C90, ADR 14)."""
 
 import base64
 from typing import Any
 
 import pytest
-from sqlalchemy import update
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.pictures import service as pictures
-from hilum.pictures import store
-from tests.flows.app_edit_ground import WRITTEN, app, brand, certify, edit, logo, others, shown
+from tests.flows.app_edit_ground import OTHER_LOGO, app, brand, certify, edit, shown
 from tests.flows.control_site import ControlSite, problem
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.one_world import in_one_world
 from tests.sim.pictures import chunk, png
 
 LOGO = base64.b64encode(png(before=chunk(b"tEXt", b"<script>"))).decode()
-OTHER = base64.b64encode(png(48)).decode()
 COLOUR = "#0b6b74"
 
 
-__all__ = ["app", "others"]
+__all__ = ["app"]
 
 
 def served(site: ControlSite, owner: str, digest: str) -> Any:
@@ -62,7 +56,7 @@ def test_the_logo_of_a_certified_app_is_not_shown_before_a_reviewer_agrees(
     before = made(edit(site, app, logo=LOGO), 200)["logo"]
     certify(site, app)
 
-    asked = made(edit(site, app, logo=OTHER), 202)
+    asked = made(edit(site, app, logo=OTHER_LOGO), 202)
 
     wanted = asked["order"]["logo"]
     assert shown(site, app)["logo"] == asked["before"]["logo"] == before
@@ -83,74 +77,10 @@ def test_a_refused_logo_is_never_served_and_makes_room_for_the_next(site: Contro
     made(site.api("rita").post(f"/app-edits/{asked['id']}/refuse", json={"reason": "It is another's."}), 200)
 
     assert served(site, f"app/{app}", asked["order"]["logo"]).status_code == 404
-    again = made(edit(site, app, logo=OTHER), 202)
+    again = made(edit(site, app, logo=OTHER_LOGO), 202)
 
     problem(site.api("rita").get(f"/app-edits/{asked['id']}/logo"), 404, "picture_not_found")
     made(site.api("rita").get(f"/app-edits/{again['id']}/logo"), 200)
-
-
-@pytest.mark.parametrize(("shape", "whose"), [("ring", "app Ward Notes ("), ("cross", "hospital General")])
-def test_a_logo_that_looks_like_anothers_waits_for_a_reviewer_who_sees_whose(
-    site: ControlSite, app: str, others: str, shape: str, whose: str
-) -> None:
-    """C212: also of an app that is not certified. A person decides, so a mistake of the machine refuses nothing."""
-    waits = made(edit(site, others, username="bolt.owner", logo=logo(shape, 97)), 202)
-
-    assert waits["resembles"] == ["a logo of another vendor or of a hospital"]
-    assert shown(site, others)["logo"] == ""
-    assert served(site, f"app/{others}", waits["order"]["logo"]).status_code == 404
-    (listed,) = made(site.api("rita").get("/app-edits"), 200)["items"]
-    assert [each.startswith(whose) for each in listed["resembles"]] == [True]
-    events = site.system(audit.list_events, query=EventQuery(action="registry.edit.ask", app=others)).events
-    assert events[0].event.facts["resembles"] == listed["resembles"]
-
-    made(site.api("rita").post(f"/app-edits/{waits['id']}/approve"), 200)
-
-    assert served(site, f"app/{others}", waits["order"]["logo"]).status_code == 200
-
-
-def test_a_reviewer_refuses_it_with_a_reason_and_the_vendor_gives_another(
-    site: ControlSite, others: str
-) -> None:
-    waits = made(edit(site, others, username="bolt.owner", logo=logo("ring")), 202)
-    refused = {"reason": "People take it for Ward Notes."}
-    made(site.api("rita").post(f"/app-edits/{waits['id']}/refuse", json=refused), 200)
-
-    assert made(site.api("bolt.owner").get(f"/app-edits/{waits['id']}"), 200)["reason"] == refused["reason"]
-    assert shown(site, others)["logo"] == ""
-    assert made(edit(site, others, username="bolt.owner", logo=logo("wedge")), 200)["logo"]
-
-
-def test_ones_own_logo_and_one_like_no_other_are_shown_at_once(
-    site: ControlSite, app: str, others: str
-) -> None:
-    """C212: a vendor's apps may look alike, and in one colour there is nothing to see."""
-    vendor = shown(site, app)["vendor"]
-    own = made(
-        site.api("acme.owner").post("/apps", json=WRITTEN | {"vendor": vendor, "name": "Ward Rounds"})
-    )["id"]
-
-    for mine, shape in ((own, "ring"), (app, "ring"), (app, "steps")):
-        assert edit(site, mine, logo=logo(shape, 64)).status_code == 200
-    assert edit(site, others, username="bolt.owner", logo=LOGO).status_code == 200
-
-
-def test_while_some_logo_was_not_looked_at_yet_a_reviewer_looks_at_each(
-    site: ControlSite, others: str
-) -> None:
-    """C212: unknown means no, until the job of every minute has looked at those of before."""
-    site.system(lambda ctx: ctx.tx.execute(update(store.pictures).values(look=None)) and None)
-    waits = made(edit(site, others, username="bolt.owner", logo=logo("wedge")), 202)
-    assert made(site.api("rita").get("/app-edits"), 200)["items"][0]["resembles"] == [
-        "not compared with every logo"
-    ]
-    made(site.api("bolt.owner").post(f"/app-edits/{waits['id']}/refuse", json={"reason": "Later."}), 200)
-
-    assert site.system(pictures.note_looks)
-    assert site.system(pictures.note_looks) == 0
-
-    made(edit(site, others, username="bolt.owner", logo=logo("wedge")), 200)
-    made(edit(site, others, username="bolt.owner", logo=logo("ring")), 202)
 
 
 def test_another_vendor_sees_and_gives_no_logo(site: ControlSite, app: str) -> None:
@@ -160,7 +90,7 @@ def test_another_vendor_sees_and_gives_no_logo(site: ControlSite, app: str) -> N
     stranger = site.api("other.owner")
 
     problem(stranger.get(f"/app-edits/{asked['id']}/logo"), 404, "edit_not_found")
-    body = {"revision": shown(site, app)["revision"], "logo": OTHER}
+    body = {"revision": shown(site, app)["revision"], "logo": OTHER_LOGO}
     assert stranger.patch(f"/apps/{app}", json=body).status_code == 404
 
 

@@ -252,7 +252,7 @@ def test_launches_and_missing_agreements_are_counted_and_the_vendor_reads_its_ow
 
 def open_one(ctx: Context, opened: Launch) -> None:
     hashes = {"handle_hash": opened.id.encode(), "open_hash": opened.id.encode()}
-    launches.add(ctx.tx, opened, **hashes, open_expires_at=ctx.now)
+    launches.LAUNCHES.add(ctx.tx, opened, **hashes, open_expires_at=ctx.now)
 
 
 def _read_by_its_vendor(made: Ground, app: AppId) -> None:

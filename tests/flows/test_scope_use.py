@@ -187,7 +187,7 @@ def opened(
         launch_uri="https://app.example/launch",
     )
     hashes = {"handle_hash": n.to_bytes(32, "big"), "open_hash": n.to_bytes(32, "big")}
-    site.system(lambda ctx: launches.add(ctx.tx, each, **hashes, open_expires_at=at))
+    site.system(lambda ctx: launches.LAUNCHES.add(ctx.tx, each, **hashes, open_expires_at=at))
 
 
 def test_fewer_roles_facilities_and_a_quota_are_tried_on_launches_and_on_recorded_calls(

@@ -92,7 +92,7 @@ def test_a_sign_in_with_a_code_ends_the_browsers_session_of_before(owner: Owner)
 
     assert session_of(browser) not in {"", before}
     digest = signin_policy.digest(before)
-    ended = owner.site.system(lambda ctx: signin_store.find_session_by_digest(ctx.tx, digest))
+    ended = owner.site.system(lambda ctx: signin_store.SESSIONS.find(ctx.tx, digest=digest))
     assert ended.ended_at == owner.site.clock.now()
 
 

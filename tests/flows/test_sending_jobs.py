@@ -49,7 +49,6 @@ def test_mail_and_webhooks_leave_by_the_jobs(uow: UnitOfWork) -> None:
         "sunsets",
         "changed_books",
         "domains",
-        "ends",
         "disposals",
     ]
     assert (len(server.mails), len(receiver.received)) == (1, 1)

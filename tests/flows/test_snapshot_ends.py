@@ -86,7 +86,7 @@ def put(uow: UnitOfWork) -> None:
         )
         at = ctx.now
         client = ClientId("cli_1")
-        store.add(
+        store.SNAPSHOTS.add(
             ctx.tx, Snapshot(ID, OURS, 0, "mine", "clinic", client, State.READY, "member:per_1", at, at, at)
         )
 
@@ -95,7 +95,7 @@ def put(uow: UnitOfWork) -> None:
 
 def state(uow: UnitOfWork, tenant: TenantId = ID) -> tuple[State, bool]:
     def verb(ctx: Context) -> tuple[State, bool]:
-        return store.get(ctx.tx, tenant).state, identity.get_tenant(ctx, tenant).active
+        return store.SNAPSHOTS.get(ctx.tx, tenant).state, identity.get_tenant(ctx, tenant).active
 
     return uow.read_now(verb, actor=SYSTEM, trace=TRACE)
 
@@ -139,8 +139,8 @@ def test_one_that_nobody_uses_is_removed_with_its_key(
     book.save(OwnHospital(NOWHERE, OURS, "mine", "clinic", "password", "door", "cli_1", "secret"))
 
     def dies(ctx: Context) -> None:
-        begun = replace(store.get(ctx.tx, ID), state=State.MAKING, claim="its", made_at=ctx.now)
-        store.save(ctx.tx, begun)
+        begun = replace(store.SNAPSHOTS.get(ctx.tx, ID), state=State.MAKING, claim="its", made_at=ctx.now)
+        store.SNAPSHOTS.save(ctx.tx, begun)
 
     sqlite_uow.write_now(dies, actor=SYSTEM, trace=TRACE)
     book.save(OwnHospital(ID, OURS, "mine", "clinic", "password", "door", "cli_1", "secret"))
@@ -172,7 +172,7 @@ def test_a_reset_takes_away_second_factors(sqlite_uow: UnitOfWork, ids: SeededId
     def enrol(ctx: Context) -> PersonId:
         person = identity.find_person_by_username(ctx, made.id, "dr.own")
         assert person is not None
-        factor_store.add_totp(ctx.tx, Totp(person.id, "sealed", ctx.now, 0))
+        factor_store.TOTPS.add(ctx.tx, Totp(person.id, "sealed", ctx.now, 0))
         assert factors.held(ctx, person.id).any
         return person.id
 
@@ -235,7 +235,7 @@ def test_a_service_that_is_never_launched_counts_as_use(sqlite_uow: UnitOfWork) 
         store.note_use(ctx.tx, [ID], ctx.now - timedelta(days=40))
         since = ctx.now - timedelta(days=30)
         assert service.remove_unused(ctx, since, lambda tenants, _: tenants) == []
-        assert store.get(ctx.tx, ID).used_at == since + timedelta(days=1)
+        assert store.SNAPSHOTS.get(ctx.tx, ID).used_at == since + timedelta(days=1)
         later = since + timedelta(days=1, seconds=1)
         assert [each.id for each in service.remove_unused(ctx, later, lambda *_: ())] == [ID]
 

@@ -64,7 +64,7 @@ class Ward:
 
         def verb(ctx: Context) -> None:
             secret = str(self.n).encode()
-            launches.add(ctx.tx, of, handle_hash=secret, open_hash=secret, open_expires_at=now)
+            launches.LAUNCHES.add(ctx.tx, of, handle_hash=secret, open_hash=secret, open_expires_at=now)
             app = registry.get_app(ctx, client.app)
             grant = Grant(
                 GENERAL, client.id, client.app, client.version, app.vendor, SCOPES, PersonId(person)

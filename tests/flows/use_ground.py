@@ -113,7 +113,7 @@ class DeclaringApp(Ground):
             proved_at=clock.now(),
             proof_ends_at=clock.now() + timedelta(days=400),
         )
-        self.site.system(lambda ctx: contact_store.add_contact(ctx.tx, contact))
+        self.site.system(lambda ctx: contact_store.CONTACTS.add(ctx.tx, contact))
 
     def known_days(self) -> jobs.KnownDays:
         place = self.folder, self.place.url

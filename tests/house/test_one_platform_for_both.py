@@ -49,7 +49,6 @@ DIFFERENCES = {
         "sandbox.py": _SYNTHETIC,
         "server.py": _SYNTHETIC,
     },
-    "beginnings": {"service.py": "how vendors begin is counted from the sandbox on"},
     "clients": {
         "policy.py": "addresses on this machine and keys sent inline are for clients of the sandbox",
         "routes.py": _APART,
@@ -87,7 +86,6 @@ DIFFERENCES = {
         "policy.py": "the fact is passed on",
         "routes.py": "a synthetic hospital is added to a sandbox only",
         "service.py": "the fact is recorded",
-        "store.py": "the fact is stored",
     },
     "infra": {"settings.py": "where it is read and checked"},
     "installations": {

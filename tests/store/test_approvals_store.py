@@ -22,7 +22,7 @@ DECIDED = replace(WAITS, state=ApprovalState.APPROVED, decided_by=PersonId("per_
 
 @pytest.fixture
 def waiting(uow: UnitOfWork) -> UnitOfWork:
-    uow.db.write(lambda tx: store.add_approval(tx, WAITS))
+    uow.db.write(lambda tx: store.APPROVALS.add(tx, WAITS))
     return uow
 
 
@@ -48,14 +48,14 @@ def test_an_act_is_decided_once_and_half_of_a_secret_is_deleted_then(waiting: Un
     assert waiting.db.write(lambda tx: store.save_decided(tx, DECIDED))
     assert not waiting.db.write(lambda tx: store.save_decided(tx, refused))
 
-    kept = waiting.db.read(lambda tx: store.get_approval(tx, WAITS.id))
+    kept = waiting.db.read(lambda tx: store.APPROVALS.get(tx, WAITS.id))
     assert (kept.state, kept.act.sealed) == (ApprovalState.APPROVED, "")
 
 
 def test_after_a_restore_nothing_waits_and_what_was_over_before_keeps_its_end(waiting: UnitOfWork) -> None:
     """What was pending in the backup may have been decided since."""
     over = replace(WAITS, id="apr_0", expires_at=START - timedelta(days=1))
-    waiting.db.write(lambda tx: store.add_approval(tx, over))
+    waiting.db.write(lambda tx: store.APPROVALS.add(tx, over))
 
     waiting.write_now(service.end_all, actor=SYSTEM, trace=Trace("req_test"))
 

@@ -272,7 +272,7 @@ def test_withdrawing_leaves_none_of_many_agreements_with_the_client(ground: Plat
 
     def add_more(ctx: Context) -> None:
         for each in more:
-            store.add(ctx.tx, each)
+            store.AUTHORIZATIONS.add(ctx.tx, each)
 
     ground.run(add_more)
 
@@ -292,7 +292,7 @@ def test_no_connected_app_is_hidden_behind_many_agreements_with_another(ground: 
 
     def add_more(ctx: Context) -> None:
         for each in more:
-            store.add(ctx.tx, each)
+            store.AUTHORIZATIONS.add(ctx.tx, each)
 
     ground.run(add_more)
 

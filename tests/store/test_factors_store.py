@@ -48,7 +48,7 @@ def test_an_app_that_was_locked_or_replaced_meanwhile_accepts_no_code(uow: UnitO
     app = Totp(root.id, "sealed", START, 1)
 
     def use(ctx: Context) -> list[bool]:
-        store.add_totp(ctx.tx, app)
+        store.TOTPS.add_new(ctx.tx, app)
         found = [store.use_step(ctx.tx, replace(app, sealed="another"), 2)]
         for _ in range(LOCKED_AFTER):
             store.count_failure(ctx.tx, root.id)
@@ -70,7 +70,7 @@ def test_a_first_app_is_none_where_there_is_another_factor(uow: UnitOfWork, root
         code = policy.code_at(seed, policy.step_of(ctx.now))
         with pytest.raises(Conflict):
             service.confirm_totp(ctx, root, offer.sealed, code, first=True)
-        assert store.find_totp(ctx.tx, root.id) is None
+        assert store.TOTPS.find(ctx.tx, person=root.id) is None
 
     uow.write_now(second, trace=TRACE)
 
@@ -117,7 +117,7 @@ def test_of_two_removals_at_one_moment_the_last_factor_of_a_role_that_must_have_
     key = Passkey("credential", root.id, "public", 0, "Key", START)
 
     def both(ctx: Context) -> None:
-        assert store.add_totp(ctx.tx, Totp(root.id, "sealed", START, 1))
+        assert store.TOTPS.add_new(ctx.tx, Totp(root.id, "sealed", START, 1))
         assert store.add_passkey(ctx.tx, key)
 
     uow.write_now(both, trace=TRACE)

@@ -194,7 +194,7 @@ class Life:
         )  # fmt: skip
         handle, url = f"h{n}".encode(), f"o{n}".encode()
         self.do(
-            lambda ctx: launches_store.add(
+            lambda ctx: launches_store.LAUNCHES.add(
                 ctx.tx, made, handle_hash=handle, open_hash=url, open_expires_at=now
             )
         )
@@ -238,7 +238,7 @@ class Life:
             AuthorizationId(f"aut_x{self.name()}"), TENANTS[0], PersonId("per_1"), AppId("app_1"), VersionId("ver_1"),
             ClientId("cli_1"), Basis.PERSON, ("patient/*.rs",), now, now + timedelta(days=9),
         )  # fmt: skip
-        self.do(lambda ctx: consent_store.add(ctx.tx, made))
+        self.do(lambda ctx: consent_store.AUTHORIZATIONS.add(ctx.tx, made))
         self.alive["aut"].append(made)
 
     def withdraw(self) -> None:

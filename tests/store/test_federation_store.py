@@ -41,26 +41,26 @@ def session(n: int, subject: str, sid: str) -> FederatedSession:
 
 
 def test_of_two_changes_of_a_provider_at_once_one_is_saved(uow: UnitOfWork) -> None:
-    do(uow, lambda ctx: store.add_provider(ctx.tx, PROVIDER))
+    do(uow, lambda ctx: store.PROVIDERS.add(ctx.tx, PROVIDER))
     mine, other = (replace(PROVIDER, number=2, changed_by=who) for who in ("a", "b"))
 
-    assert do(uow, lambda ctx: store.save_provider(ctx.tx, mine))
-    assert not do(uow, lambda ctx: store.save_provider(ctx.tx, other))
+    assert do(uow, lambda ctx: store.PROVIDERS.save(ctx.tx, mine, number=1))
+    assert not do(uow, lambda ctx: store.PROVIDERS.save(ctx.tx, other, number=1))
 
-    found = do(uow, lambda ctx: store.get_provider(ctx.tx, "idp_1"))
+    found = do(uow, lambda ctx: store.PROVIDERS.get(ctx.tx, "idp_1"))
     assert found == mine
     with pytest.raises(NotFound):
-        do(uow, lambda ctx: store.get_provider(ctx.tx, "idp_2"))
+        do(uow, lambda ctx: store.PROVIDERS.get(ctx.tx, "idp_2"))
 
 
 def test_a_subject_is_one_account_and_an_account_one_subject_of_an_issuer(uow: UnitOfWork) -> None:
-    assert do(uow, lambda ctx: store.add_link(ctx.tx, LINK))
+    assert do(uow, lambda ctx: store.LINKS.add_new(ctx.tx, LINK))
     of_another = replace(LINK, id="lnk_2", person=PersonId("per_2"))
     another_subject = replace(LINK, id="lnk_3", subject="s-2")
-    assert not do(uow, lambda ctx: store.add_link(ctx.tx, of_another))
-    assert not do(uow, lambda ctx: store.add_link(ctx.tx, another_subject))
+    assert not do(uow, lambda ctx: store.LINKS.add_new(ctx.tx, of_another))
+    assert not do(uow, lambda ctx: store.LINKS.add_new(ctx.tx, another_subject))
     elsewhere = replace(LINK, id="lnk_9", issuer="https://patients.general.example")
-    assert do(uow, lambda ctx: store.add_link(ctx.tx, elsewhere))
+    assert do(uow, lambda ctx: store.LINKS.add_new(ctx.tx, elsewhere))
 
     assert do(uow, lambda ctx: store.find_link(ctx.tx, GENERAL, ISSUER, "s-1")) == LINK
     assert do(uow, lambda ctx: store.find_link(ctx.tx, TenantId("other"), ISSUER, "s-1")) is None
@@ -69,15 +69,15 @@ def test_a_subject_is_one_account_and_an_account_one_subject_of_an_issuer(uow: U
 def test_a_provider_ends_what_it_names_and_nothing_else(uow: UnitOfWork) -> None:
     """OpenID Connect Back-Channel Logout 1.0 section 2.7."""
     for each in (session(1, "a", "x"), session(2, "a", "y"), session(3, "b", "x")):
-        do(uow, lambda ctx, each=each: store.add_session(ctx.tx, each))  # type: ignore[misc]
+        do(uow, lambda ctx, each=each: store.SESSIONS.add_new(ctx.tx, each))  # type: ignore[misc]
 
     both = do(uow, lambda ctx: store.take_sessions(ctx.tx, "idp_1", sub="a", sid="x"))
     other = do(uow, lambda ctx: store.take_sessions(ctx.tx, "idp_2", sub="a", sid=""))
     rest = do(uow, lambda ctx: store.take_sessions(ctx.tx, "idp_1", sub="a", sid=""))
 
     assert (both, other, rest) == (["ses_1"], [], ["ses_2"])
-    assert do(uow, lambda ctx: store.take_session(ctx.tx, SessionId("ses_3"))) == session(3, "b", "x")
-    assert do(uow, lambda ctx: store.take_session(ctx.tx, SessionId("ses_3"))) is None
+    assert do(uow, lambda ctx: store.SESSIONS.take(ctx.tx, session="ses_3")) == session(3, "b", "x")
+    assert do(uow, lambda ctx: store.SESSIONS.take(ctx.tx, session="ses_3")) is None
 
 
 def test_what_works_once_is_forgotten_when_it_can_no_longer_come(uow: UnitOfWork) -> None:

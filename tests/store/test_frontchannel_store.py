@@ -79,7 +79,7 @@ CODE = Code(
 
 def added(uow: UnitOfWork) -> None:
     def verb(tx: Connection) -> None:
-        store.add_request(tx, REQUEST)
+        store.REQUESTS.add(tx, REQUEST)
         store.add_code(tx, CODE)
 
     uow.db.write(verb)
@@ -89,7 +89,7 @@ def test_a_request_and_a_code_come_back_whole(uow: UnitOfWork) -> None:
     added(uow)
 
     assert uow.db.read(lambda tx: store.find_request(tx, GENERAL, "azr_1")) == REQUEST
-    assert uow.db.read(lambda tx: store.find_code(tx, CODE.hash)) == CODE
+    assert uow.db.read(lambda tx: store.CODES.find(tx, hash=CODE.hash)) == CODE
 
 
 def test_another_tenant_does_not_find_the_request(uow: UnitOfWork) -> None:
@@ -107,7 +107,7 @@ def test_a_code_without_optional_parts_comes_back_too(uow: UnitOfWork) -> None:
     )
     uow.db.write(lambda tx: store.add_code(tx, bare))
 
-    assert uow.db.read(lambda tx: store.find_code(tx, CODE.hash)) == bare
+    assert uow.db.read(lambda tx: store.CODES.find(tx, hash=CODE.hash)) == bare
 
 
 def test_only_its_client_at_its_tenant_uses_a_code_up_and_only_once(uow: UnitOfWork) -> None:
@@ -123,7 +123,7 @@ def test_only_its_client_at_its_tenant_uses_a_code_up_and_only_once(uow: UnitOfW
     assert redeem(GENERAL, ClientId("other")) is None
     assert redeem(GENERAL, APP) == replace(CODE, used_at=START)
     assert redeem(GENERAL, APP) is None
-    assert uow.db.read(lambda tx: store.find_code(tx, CODE.hash)) == replace(CODE, used_at=START)
+    assert uow.db.read(lambda tx: store.CODES.find(tx, hash=CODE.hash)) == replace(CODE, used_at=START)
 
 
 def test_of_many_redemptions_at_one_instant_exactly_one_gets_the_code(uow: UnitOfWork) -> None:
@@ -159,7 +159,7 @@ def test_a_request_belongs_to_the_first_person_and_ends_once(uow: UnitOfWork) ->
 
 
 def test_launch_and_context_are_kept_and_the_handle_forgotten(uow: UnitOfWork) -> None:
-    uow.db.write(lambda tx: store.add_request(tx, replace(REQUEST, launch_sealed="sealed")))
+    uow.db.write(lambda tx: store.REQUESTS.add(tx, replace(REQUEST, launch_sealed="sealed")))
     taken = replace(REQUEST, launch=LaunchId("lau_1"), patient="1", encounter="e", context_chosen_at=START)
 
     uow.db.write(lambda tx: store.save_launch(tx, taken))
@@ -176,4 +176,4 @@ def test_what_expired_long_ago_is_forgotten_and_the_rest_is_not(uow: UnitOfWork)
 
     assert purge(-1) == 0
     assert purge(1) == 2
-    assert uow.db.read(lambda tx: store.find_code(tx, CODE.hash)) is None
+    assert uow.db.read(lambda tx: store.CODES.find(tx, hash=CODE.hash)) is None

@@ -99,7 +99,9 @@ def test_rotation_fails_no_verification_within_the_overlap(uow: UnitOfWork, cloc
 def test_a_retired_key_signs_no_more_and_goes_after_the_overlap(uow: UnitOfWork, clock: FakeClock) -> None:
     before = sign(uow)
     rotate(uow)
-    rows = uow.read_now(lambda ctx: store.ring_keys(ctx.tx, Purpose.ID_TOKEN, "general"), trace=TRACE)
+    rows = uow.read_now(
+        lambda ctx: store.KEYS.all(ctx.tx, purpose=Purpose.ID_TOKEN, ring="general"), trace=TRACE
+    )
 
     clock.advance(KEY_OVERLAP)
 
@@ -203,7 +205,7 @@ def test_a_key_that_this_platform_did_not_make_verifies_nothing(uow: UnitOfWork,
         assert own is not None
         store.retire(ctx.tx, own.kid, ctx.now, proof=own.private_sealed)
         half = own.private_sealed if sealed == "of another key" else sealed
-        assert store.add(ctx.tx, foreign_key(kid, purpose, state, half))
+        assert store.KEYS.add_new(ctx.tx, foreign_key(kid, purpose, state, half))
         return service.verify_bytes(ctx, purpose, kid, b"heads", signature)
 
     # Retired first: an active key would make it sign by the planted one.
@@ -219,7 +221,7 @@ def test_a_key_whose_public_half_was_changed_is_not_published(uow: UnitOfWork, m
     rotate(uow)
 
     def change(ctx: Context) -> None:
-        for key in store.ring_keys(ctx.tx, Purpose.ID_TOKEN, "general"):
+        for key in store.KEYS.all(ctx.tx, purpose=Purpose.ID_TOKEN, ring="general"):
             changed = key.public | {member: "AQ"}
             mine = store.signing_key.c.kid == key.kid
             ctx.tx.execute(store.signing_key.update().where(mine).values(public=changed))
@@ -236,7 +238,7 @@ def test_a_ring_without_a_key_is_not_rotated(uow: UnitOfWork, purpose: Purpose) 
     with pytest.raises(NotPermitted, match="key_ring_empty"):
         uow.write_now(lambda ctx: service.rotate(ctx, purpose, ""), trace=TRACE)
 
-    assert uow.read_now(lambda ctx: store.ring_keys(ctx.tx, purpose, ""), trace=TRACE) == []
+    assert uow.read_now(lambda ctx: store.KEYS.all(ctx.tx, purpose=purpose, ring=""), trace=TRACE) == []
 
 
 def test_another_key_encryption_key_opens_nothing(uow: UnitOfWork) -> None:
@@ -252,9 +254,9 @@ def test_a_sealed_key_that_was_moved_to_another_ring_does_not_sign(uow: UnitOfWo
     sign(uow)
 
     def move(ctx: Context) -> None:
-        row = ctx.tx.execute(select(store.signing_key)).mappings().one()
-        moved = replace(store._key(row), kid="key_moved", ring="childrens")
-        store.add(ctx.tx, moved)
+        row = ctx.tx.execute(select(store.signing_key)).one()
+        moved = replace(store.KEYS.of(row), kid="key_moved", ring="childrens")
+        store.KEYS.add_new(ctx.tx, moved)
 
     uow.write_now(move, trace=TRACE)
     live.install(live.Vault(SECRET_KEY))

@@ -646,26 +646,6 @@ def test_a_mail_with_a_link_is_never_resent_and_an_open_one_neither(on_sqlite: N
         on_sqlite.do(service.resend, put.id)
 
 
-def test_a_request_for_disposal_is_never_resent_without_the_text_that_was_signed(
-    on_sqlite: NoticeGround,
-) -> None:
-    """C95: the text names a patient, and is deleted once the webhook has ended."""
-    hook = on_sqlite.endpoint("http://127.0.0.1:1/hook").endpoint
-    on_sqlite.do(service.agree_endpoint, hook, "staff:per_1")
-    due = {"disposal_id": "dsp_1", "app_id": "app_1", "due_at": "2099-01-01T00:00:00+00:00"}
-    event = VendorEvent(EventKind.DISPOSAL_REQUESTED, hook.vendor, "due/1", due | {"request": "a.b.c"})
-    (put,) = on_sqlite.do(service.put_event, event)
-    claimed = on_sqlite.do(service.claim, Channel.WEBHOOK, busy=())
-    assert claimed.link == "a.b.c"
-    gone = Outcome(Result.REFUSED, "gone", 410)
-
-    on_sqlite.do(service.end_attempt, claimed.notice, gone, timedelta(0))
-
-    assert (on_sqlite.only().state, on_sqlite.only().sealed) == (State.DEAD, "")
-    with pytest.raises(Conflict, match="notice_had_signed_text"):
-        on_sqlite.do(service.resend, put.id)
-
-
 def test_an_end_that_cannot_be_recorded_at_once_is_recorded_later(
     postgres_url: str, clock: FakeClock, ids: SeededIds
 ) -> None:

@@ -1,6 +1,7 @@
 """Upgrades of a database that nodes are working on: what is planned, who must stop first, and what an older release says of a newer one."""
 
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -253,4 +254,21 @@ def test_two_nodes_migrate_an_empty_database_at_once(empty_url: str) -> None:
     database = Database(url)
     assert state(database) is SchemaState.CURRENT
     assert database.read(lambda tx: tx.execute(text("SELECT count(*) FROM alembic_version")).scalar()) == 1
+    database.dispose()
+
+
+def test_a_process_that_opens_an_empty_file_waits_for_another_that_sets_it_up(tmp_path: Path) -> None:
+    file = tmp_path / "empty.db"
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    database = Database(f"sqlite:///{file}")
+
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(database.read, lambda tx: tx.execute(text("SELECT 1")).scalar())
+        with pytest.raises(TimeoutError):
+            answer.result(0.2)
+        other.execute("ROLLBACK")
+        assert answer.result(60) == 1
+
+    other.close()
     database.dispose()

@@ -554,13 +554,13 @@ def test_an_api_token_has_a_mac_that_reveals_a_guess_without_a_look_up(
         secret[:-1],
     ]
     looked: list[str] = []
-    find = store.find_api_token_by_digest
+    find = store.API_TOKENS.find
 
-    def noted(tx: Connection, digest: str) -> ApiToken | None:
+    def noted(tx: Connection, *, digest: str) -> ApiToken | None:
         looked.append(digest)
-        return find(tx, digest)
+        return find(tx, digest=digest)
 
-    monkeypatch.setattr(store, "find_api_token_by_digest", noted)
+    monkeypatch.setattr(store.API_TOKENS, "find", noted)
 
     for guess in guesses:
         with pytest.raises(NotAuthenticated):
@@ -572,5 +572,5 @@ def test_an_api_token_has_a_mac_that_reveals_a_guess_without_a_look_up(
     token = ApiToken(
         "pat_older", ground.ann.id, "older", (ground.ann.role,), START, START + timedelta(days=9)
     )
-    ground.do(lambda ctx: store.add_api_token(ctx.tx, token, policy.digest(older)))
+    ground.do(lambda ctx: store.API_TOKENS.add(ctx.tx, token, digest=policy.digest(older)))
     assert ground.do(service.authenticate_api_token, older, production=False) == policy.actor_of(ground.ann)

@@ -44,7 +44,7 @@ def add_client(ctx: Context, both: Ground) -> None:
 
 
 def rotate(ctx: Context, both: Ground) -> None:
-    clients.rotate_secret(ctx, store.list_clients(ctx.tx, both.app.id)[0].id)
+    clients.rotate_secret(ctx, store.CLIENTS.page(ctx.tx, app=both.app.id)[0].id)
 
 
 def certify(ctx: Context, both: Ground) -> None:

@@ -225,15 +225,6 @@ def missing_detail(kinds: Collection[str], vendor: str, tenant: str) -> str:
     )
 
 
-def list_lapsed(ctx: Context, since: datetime, until: datetime, after: str) -> tuple[list[Agreement], str]:
-    """List agreements that ended between two moments without a replacement, by id, at most a batch.
-
-    Return also the id to continue ``after``, empty at the end. For the platform itself, which then asks vendors to delete data.
-    """
-    lapsed = store.list_lapsed(ctx.tx, since, until, after)
-    return lapsed, lapsed[-1].id if lapsed else ""
-
-
 # What is due.
 
 

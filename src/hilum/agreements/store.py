@@ -141,13 +141,6 @@ def list_same_kind(tx: Connection, agreement: Agreement, at: datetime) -> list[A
     return [_agreement(row) for row in tx.execute(select(agreements).where(*same_kind))]
 
 
-def list_lapsed(tx: Connection, since: datetime, until: datetime, after: str) -> list[Agreement]:
-    """List findings that began after ``since`` and not after ``until``, by id, at most a batch."""
-    began = (agreements.c.finding_since > since, agreements.c.finding_since <= until, agreements.c.id > after)
-    query = select(agreements).where(*began).order_by(agreements.c.id).limit(DUE_BATCH)
-    return [_agreement(row) for row in tx.execute(query)]
-
-
 def close_findings(tx: Connection, closed: Iterable[str]) -> None:
     tx.execute(agreements.update().where(agreements.c.id.in_(list(closed))).values(finding_since=None))
 

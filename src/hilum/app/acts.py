@@ -6,7 +6,6 @@ from hilum.breakglass import service as breakglass
 from hilum.clients import service as clients
 from hilum.consent import service as consent
 from hilum.departures import service as departures
-from hilum.disposals import receivers
 from hilum.enrolment import service as enrolment
 from hilum.enrolment.models import LinkMail
 from hilum.federation import service as federation
@@ -27,7 +26,6 @@ def acts(by_mail: LinkMail) -> Acts:
         | clients.CARRY_OUT
         | policies.CARRY_OUT
         | registry.CARRY_OUT
-        | receivers.CARRY_OUT
         | review.CARRY_OUT
         | departures.CARRY_OUT
     )

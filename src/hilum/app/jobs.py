@@ -18,16 +18,12 @@ from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.audit.decision_counts import DecisionCounts
 from hilum.audit.models import CHECKPOINT_EVERY, COUNT_EVERY, INDEX_EVERY, Anchored, AnchoredHead
-from hilum.beginnings import jobs as beginnings
-from hilum.beginnings.models import FOLLOW_EVERY
 from hilum.certificates import jobs as certificates
 from hilum.certificates.models import STEP_EVERY, Addresses
 from hilum.departures import jobs as departures
 from hilum.departures.models import DEPARTURES_EVERY
 from hilum.dryruns import jobs as dryruns
 from hilum.dryruns.models import DRY_RUN_EVERY
-from hilum.evidence import jobs as evidence_jobs
-from hilum.evidence.jobs import PROBE_EVERY, PROBE_WITHIN
 from hilum.gateway.settling import SETTLE_EVERY
 from hilum.infra.context import Context, Trace
 from hilum.infra.database_clock import steady
@@ -107,10 +103,8 @@ def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
         Job("alerts", ALERTS_EVERY, lambda job_lease: judge_alerts(job_lease, settings)),
         Job("dry_runs", DRY_RUN_EVERY, lambda job_lease: run_dry_runs(job_lease, settings)),
         Job("review_checks", CHECK_EVERY, lambda job_lease: check_submissions(job_lease, settings)),
-        Job("evidence_probes", PROBE_EVERY, lambda job_lease: send_probes(job_lease, settings)),
         Job("certificates", STEP_EVERY, lambda job_lease: follow_certificates(job_lease, settings)),
         Job("departures", DEPARTURES_EVERY, advance_departures),
-        Job("friction", FOLLOW_EVERY, lambda job_lease: follow_vendors(job_lease, settings)),
         Job("revalidation", RUN_EVERY, lambda job_lease: revalidate_apps(job_lease, settings)),
         Job("review_clocks", CLOCKS_EVERY, update_review_clocks),
         Job("purge", PURGE_EVERY, lambda job_lease: purge(job_lease, settings)),
@@ -216,12 +210,6 @@ def check_submissions(job_lease: JobLease, settings: Settings) -> None:
         pass
 
 
-def follow_vendors(job_lease: JobLease, settings: Settings) -> None:
-    """Record each new vendor's progress from sign-up to its first FHIR answer (K11)."""
-    first_read = partial(journals.first_permitted, settings.journal_dir, settings.database_url)
-    beginnings.follow(job_lease, first_read, lambda: _may_continue(job_lease))
-
-
 def revalidate_apps(job_lease: JobLease, settings: Settings) -> None:
     """Check certified apps again: the requested ones, and all of them once a night (C115)."""
     journal = settings.journal_dir, settings.database_url
@@ -234,15 +222,6 @@ def revalidate_apps(job_lease: JobLease, settings: Settings) -> None:
     )
     look = partial(look_at, _looker(settings))
     revalidation.run(job_lease, look, use, lambda: _may_continue(job_lease))
-
-
-def send_probes(job_lease: JobLease, settings: Settings) -> None:
-    """Send the webhooks of certification runs: a disposal request, and the same one with a wrong signature (C227)."""
-    private = settings.opens_private_fetches
-    sender = evidence_jobs.Sender(
-        job_lease.uow.clock, lambda: SafeFetcher(allow_private=private, deadline=PROBE_WITHIN)
-    )
-    evidence_jobs.run(job_lease, sender, settings.base_url, lambda: _may_continue(job_lease))
 
 
 def _looker(settings: Settings) -> Callable[[], SafeFetcher]:

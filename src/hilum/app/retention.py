@@ -20,7 +20,6 @@ from hilum.infra.settings import Settings
 from hilum.launches import service as launches
 from hilum.monitoring import service as monitoring
 from hilum.notices import service as notices
-from hilum.pictures import service as pictures
 from hilum.requests import service as requests
 from hilum.revalidation import service as revalidation
 from hilum.review import service as review
@@ -44,7 +43,7 @@ def delete_old_changes(ctx: Context) -> int:
 
 
 def purge(job_lease: JobLease, settings: Settings) -> None:
-    """Settle expired switches, compute missing looks of pictures, and delete ended codes, requests, jtis, tokens, sessions and launches."""
+    """Settle expired switches, and delete ended codes, requests, jtis, tokens, sessions and launches."""
     for delete in (
         controls.settle_expired,
         delete_old_changes,
@@ -55,7 +54,6 @@ def purge(job_lease: JobLease, settings: Settings) -> None:
         factors.purge,
         partial(launches.purge, kept=settings.keep.launches),
         evidence.close_expired,
-        pictures.note_looks,
     ):
         job_lease.repeat(delete, pause_s=PAUSE_S)
 

@@ -16,7 +16,6 @@ from hilum.infra.fetch import SafeFetcher
 from hilum.infra.settings import Settings
 from hilum.infra.txt_records import TxtRecords
 from hilum.infra.unit_of_work import UnitOfWork
-from hilum.installations import lapses
 from hilum.kernel.errors import NotFound
 from hilum.mandates import service as mandates
 from hilum.notices import mail, service, webhooks
@@ -30,14 +29,13 @@ from hilum.web.urls import Urls
 
 SEND_EVERY = timedelta(seconds=1)
 COUNT_EVERY = timedelta(seconds=15)
-DISPOSALS_EVERY = timedelta(seconds=15)
 CONTACTS_EVERY = timedelta(minutes=10)
 DOMAINS_EVERY = timedelta(minutes=10)
 AGREEMENTS_EVERY = timedelta(minutes=10)
 MANDATES_EVERY = timedelta(hours=1)
 UNUSED_EVERY = timedelta(hours=6)
 REQUESTS_EVERY = timedelta(minutes=10)
-ENDS_EVERY = timedelta(minutes=10)
+DISPOSALS_EVERY = timedelta(minutes=10)
 SUNSETS_EVERY = timedelta(minutes=30)
 CHANGED_BOOKS_EVERY = timedelta(minutes=1)
 WEBHOOK_WITHIN = timedelta(seconds=15)
@@ -75,8 +73,7 @@ def jobs(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
                 lambda: DomainChecker(SafeFetcher(allow_private=private), records=TxtRecords()),
             ),
         ),
-        Job("ends", ENDS_EVERY, follow_ends),
-        Job("disposals", DISPOSALS_EVERY, lambda job_lease: follow_disposals(job_lease, urls)),
+        Job("disposals", DISPOSALS_EVERY, follow_disposals),
     )
 
 
@@ -126,17 +123,9 @@ def announce_requests(job_lease: JobLease) -> None:
     job_lease.walk(requests.announce)
 
 
-def follow_disposals(job_lease: JobLease, urls: Urls) -> None:
-    """Send new disposal requests, and record those that were not answered in time."""
-    job_lease.repeat(partial(disposals.announce, issuer=urls.base_url))
-    job_lease.repeat(disposals.mark_overdue)
-    job_lease.repeat(disposals.escalate)
-
-
-def follow_ends(job_lease: JobLease) -> None:
-    """Request disposal where a certification expired, or an agreement lapsed without a replacement."""
+def follow_disposals(job_lease: JobLease) -> None:
+    """Ask vendors to delete data where a certification expired."""
     job_lease.walk(disposals.ask_of_expired)
-    job_lease.walk(lapses.ask_after_lapses)
 
 
 def follow_sunsets(job_lease: JobLease) -> None:

@@ -47,8 +47,6 @@ class ApprovalKind(StrEnum):
     """A host that may serve identity providers."""
     PROVIDER_LINK = "provider_link"
     """Who of an identity provider enters an account."""
-    WEBHOOK = "webhook"
-    """A webhook that receives requests for disposal, which name patients."""
     BREAK_GLASS = "break_glass"
     """What clinicians of a hospital may open in an emergency."""
     LENSES = "lenses"

@@ -77,7 +77,7 @@ def ask(ctx: Context, act: Act, *, counts: bool, approval_id: str = "") -> Appro
             "too_many_approvals",
             "Too many requests wait for a second person. Approve or refuse some of them first.",
         )
-    store.add_approval(ctx.tx, approval)
+    store.APPROVALS.add(ctx.tx, approval)
     audit.record(ctx, _event("approvals.approval.ask", approval))
     return approval
 
@@ -174,7 +174,7 @@ def purge(ctx: Context) -> int:
 
 
 def _visible(ctx: Context, approval_id: str, *, lock: bool = False) -> Approval:
-    approval = store.get_approval(ctx.tx, approval_id, lock=lock)
+    approval = store.APPROVALS.get(ctx.tx, approval_id, lock=lock)
     # What waits may show an order about a person or another hospital, so to others it does not exist.
     if not policy.may_refuse(approval, ctx.actor):
         raise NotFound("approval_not_found", "There is no such approval.")

@@ -329,25 +329,6 @@ def last_permitted(tx: Connection, query: WindowQuery) -> list[RecordPosition]:
     return _places_of(tx, here, desc(table.c.at), 1)
 
 
-def first_permitted(tx: Connection, clients: Sequence[str], since: datetime) -> datetime | None:
-    """Return when something was first permitted to some clients since a moment; None if nothing was."""
-    table = access_index
-    firsts = [
-        tx.execute(
-            select(table.c.at)
-            .where(
-                table.c.client == digest("client", each),
-                table.c.at >= since,
-                table.c.outcome == Outcome.DONE.value,
-            )
-            .order_by(table.c.at)
-            .limit(1)
-        ).scalar()
-        for each in clients
-    ]
-    return min(filter(None, firsts), default=None)
-
-
 def calls(tx: Connection, client: str, tenants: Collection[str], since: datetime, most: int) -> RecordedCalls:
     """Return the calls of a client at some tenants since a moment; of more than ``most`` the newest."""
     table, names = access_index, {digest("tenant", each): each for each in tenants}

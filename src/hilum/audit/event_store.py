@@ -34,14 +34,14 @@ def list_events(tx: Connection, query: EventQuery) -> EventPage:
         values |= dict(zip(_CURSOR, _read_cursor(query.after), strict=True))
     limit = max(1, min(query.limit, PAGE_BOUND))
     # One row more than asked for shows whether there is a next page.
-    rows = _page_of(tuple(values), oldest_first=query.oldest_first).mappings(tx, values | {"rows": limit + 1})
+    rows = _page_of(tuple(values)).mappings(tx, values | {"rows": limit + 1})
     events = tuple(_recorded(row) for row in rows[:limit])
-    more = len(rows) > limit and not query.oldest_first
+    more = len(rows) > limit
     return EventPage(events, _cursor(events[-1]) if more else "")
 
 
 @lru_cache(maxsize=PAGES_KEPT)
-def _page_of(given: tuple[str, ...], *, oldest_first: bool) -> PreparedStatement:
+def _page_of(given: tuple[str, ...]) -> PreparedStatement:
     """Prepare the page of the events that match the given values, by their names in ``list_events``."""
     table = audit_event
     wanted = [table.c[name] == bindparam(name) for name in _FILTERS if name in given]
@@ -66,8 +66,7 @@ def _page_of(given: tuple[str, ...], *, oldest_first: bool) -> PreparedStatement
                 and_(table.c.at == at, table.c.seq == seq, table.c.writer < writer),
             )
         )
-    order = columns if oldest_first else map(desc, columns)
-    page = with_payload().where(*wanted).order_by(*order).limit(bindparam("rows"))
+    page = with_payload().where(*wanted).order_by(*map(desc, columns)).limit(bindparam("rows"))
     return PreparedStatement(page, *table.c, audit_payload.c.salt, audit_payload.c.body)
 
 

@@ -521,15 +521,6 @@ def read_used(
     return [] if counts is None else counts.used(clients, since)
 
 
-def first_permitted(
-    directory: Path, database_url: str, clients: Collection[str], since: datetime
-) -> datetime | None:
-    """Return when something was first permitted to some clients since a moment, as far as it is indexed; None if nothing was."""
-    index = open_index(database_url, directory)
-    verb = partial(access_index.first_permitted, clients=sorted(clients), since=since)
-    return None if index is None else index.read(verb)
-
-
 def read_reached(
     directory: Path,
     database_url: str,

@@ -341,7 +341,7 @@ class RecordedEvent:
 class EventQuery:
     """Filters of events, all of which must match. ``action`` is a whole action or a prefix that ends at a dot.
 
-    Of ``actions``, each such an action, one must match, and of ``without`` none may. ``since`` is inclusive, ``before`` exclusive; ``after`` is ``next`` of the previous page. ``oldest_first``: one page, of the first ones.
+    Of ``actions``, each such an action, one must match, and of ``without`` none may. ``since`` is inclusive, ``before`` exclusive; ``after`` is ``next`` of the previous page.
     """
 
     tenant: str = ""
@@ -357,7 +357,6 @@ class EventQuery:
     before: datetime | None = None
     after: str = ""
     limit: int = PAGE_BOUND
-    oldest_first: bool = False
     reason: str = ""
     actions: tuple[str, ...] = ()
     without: tuple[str, ...] = ()

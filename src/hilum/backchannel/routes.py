@@ -48,7 +48,6 @@ def routes(
         "token": back.token,
         "introspect": back.introspect,
         "revoke": back.revoke,
-        "disposals": back.disposals,
         "register": back.register,
     }
     gets: dict[str, Handler] = {

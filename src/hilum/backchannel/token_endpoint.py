@@ -28,7 +28,6 @@ from starlette.responses import Response
 from hilum.backchannel import (
     cached_facts,
     client_auth,
-    disposals,
     introspection,
     policy,
     registration,
@@ -110,10 +109,6 @@ class BackChannel:
         """POST /t/{tenant}/oauth/revoke."""
         return await self._answer(request, self._revoke)
 
-    async def disposals(self, request: Request) -> Response:
-        """POST /t/{tenant}/oauth/disposals."""
-        return await self._answer(request, self._disposals)
-
     async def register(self, request: Request) -> Response:
         """POST /t/{tenant}/oauth/register; 404 unless registration is open."""
         return await self._answer(request, self._register)
@@ -183,13 +178,6 @@ class BackChannel:
         caller = await self._caller(request, site, form, audiences)
         await self._run(request, caller, lambda ctx: revocation.revoke(ctx, site, caller, token))
         return 200, {}, {}
-
-    async def _disposals(self, request: Request, site: Site, form: Parameters) -> Reply:
-        urls = self._kit.urls
-        audiences = {urls.token(site.tenant), urls.disposals(site.tenant)}
-        caller = await self._caller(request, site, form, audiences)
-        verb = partial(disposals.exchange, site=site, caller=caller, form=form, issuer=urls.base_url)
-        return 200, await self._run(request, caller, verb), {}
 
     async def _register(self, request: Request, site: Site, _: Parameters) -> Reply:
         if not self._registers:

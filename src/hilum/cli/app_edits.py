@@ -16,7 +16,7 @@ from hilum.cli.resources import json_option, picture_in_base64, show, show_one
 @click.option("--name", default=None, help="A new name.")
 @click.option("--description", default=None, help="A new description.")
 @click.option("--purpose", default=None, help="A new purpose; people are asked to agree again.")
-@click.option("--logo", type=click.File("rb"), default=None, help="A new logo: a PNG file.")
+@click.option("--logo", type=click.File("rb"), default=None, help="A new logo: a PNG or JPEG file.")
 @click.option("--no-logo", is_flag=True, help="Remove the logo.")
 @json_option
 def app_edit(
@@ -31,8 +31,6 @@ def app_edit(
     json_: bool,
 ) -> None:
     r"""Edit the name, description, purpose or logo of an app. If it is certified, all but the description waits for a reviewer.
-
-    So does a logo that looks like that of another vendor's app or of a hospital, whether it is certified or not.
 
     \b
     Example:
@@ -57,7 +55,7 @@ def app_edits(*, json_: bool) -> None:
     Example:
       hilum app edits
     """
-    columns = ("id", "app", "client", "state", "order", "before", "asked_by", "resembles", "reason")
+    columns = ("id", "app", "client", "state", "order", "before", "asked_by", "reason")
     show([*api.every("/app-edits"), *api.every("/client-changes")], columns, json_=json_)
 
 

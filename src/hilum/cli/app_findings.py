@@ -117,7 +117,7 @@ def finding_service(app_id: str, *, json_: bool) -> None:
 )
 @json_option
 def finding_figures(*, days: int, json_: bool) -> None:
-    r"""Show how many published apps are current, open exceptions, over-request of scopes, and how far vendors came after sign-up, with the rows behind them (staff).
+    r"""Show how many published apps are current, open exceptions and over-request of scopes, with the rows behind them (staff).
 
     \b
     Example:

@@ -4,10 +4,10 @@ import click
 
 from hilum.cli import api
 from hilum.cli.named import APP, TENANT, VENDOR
-from hilum.cli.resources import all_option, json_option, limit_option, read_list, show, show_one, sort_option
-from hilum.disposals.models import SORTS, Answer, State
+from hilum.cli.resources import all_option, json_option, limit_option, read_list, show, show_one
+from hilum.disposals.models import State
 
-COLUMNS = ("id", "state", "cause", "app", "tenant", "vendor", "due_at", "answered_by")
+COLUMNS = ("id", "state", "cause", "app", "tenant", "vendor", "due_at", "reason")
 
 
 @click.group()
@@ -16,8 +16,8 @@ def disposal() -> None:
 
     \b
     Examples:
-      hilum disposal list --state overdue
-      hilum disposal answer dsp_01h... disposed
+      hilum disposal list --state open
+      hilum disposal answer dsp_01h... deleted
     """
 
 
@@ -28,27 +28,26 @@ def disposal() -> None:
 @click.option("--app", type=APP, default="", help="Only those about one app.")
 @limit_option
 @all_option
-@sort_option(SORTS)
 @json_option
 def list_(
-    *, state: str | None, vendor: str, tenant: str, app: str, limit: int, all_: bool, sort: str, json_: bool
+    *, state: str | None, vendor: str, tenant: str, app: str, limit: int, all_: bool, json_: bool
 ) -> None:
-    r"""List disposal requests, oldest first. Those in state overdue are findings: no answer came in time.
+    r"""List disposal requests, oldest first.
 
     \b
     Examples:
-      hilum disposal list --state overdue
+      hilum disposal list --state open
       hilum disposal list --app app_01h... --all --json
     """
     query = {"state": state or "", "vendor": vendor, "tenant": tenant, "app": app}
-    show(read_list("/disposals", limit, all_=all_, sort=sort, **query), COLUMNS, json_=json_)
+    show(read_list("/disposals", limit, all_=all_, **query), COLUMNS, json_=json_)
 
 
 @disposal.command("show")
 @click.argument("disposal_id")
 @json_option
 def show_(disposal_id: str, *, json_: bool) -> None:
-    r"""Show a disposal request with its answer.
+    r"""Show a disposal request with its answer; to owners of the vendor also its patient.
 
     \b
     Example:
@@ -59,18 +58,16 @@ def show_(disposal_id: str, *, json_: bool) -> None:
 
 @disposal.command("answer")
 @click.argument("disposal_id")
-@click.argument("given", metavar="ANSWER", type=click.Choice([str(each) for each in Answer]))
-@click.option(
-    "--legal-reason", default="", help="The law that requires data to be kept; for retained and partly."
-)
+@click.argument("answer", type=click.Choice([State.DELETED, State.KEPT]))
+@click.option("--reason", default="", help="Why something is kept; only with kept.")
 @json_option
-def answer(disposal_id: str, given: str, *, legal_reason: str, json_: bool) -> None:
+def answer_(disposal_id: str, answer: str, *, reason: str, json_: bool) -> None:
     r"""Answer a disposal request, as an owner of the vendor.
 
     \b
     Examples:
-      hilum disposal answer dsp_01h... disposed
-      hilum disposal answer dsp_01h... retained --legal-reason "Medical device file, 10 years"
+      hilum disposal answer dsp_01h... deleted
+      hilum disposal answer dsp_01h... kept --reason "Medical device file, 10 years"
     """
-    body = {"answer": given, "legal_reason": legal_reason}
+    body = {"answer": answer, "reason": reason}
     show_one(api.call("POST", f"/disposals/{api.segment(disposal_id)}/answer", body), json_=json_)

@@ -6,7 +6,7 @@ import click
 
 from hilum.cli import api
 from hilum.cli.named import APP, VENDOR
-from hilum.cli.resources import all_option, json_option, limit_option, read_list, show, show_done, show_one
+from hilum.cli.resources import all_option, json_option, limit_option, read_list, show, show_one
 from hilum.notices.models import OVERLAP, OVERLAP_MAX, Channel, State
 
 COLUMNS = ("id", "channel", "kind", "recipient", "state", "reason", "attempts", "created_at")
@@ -119,22 +119,6 @@ def _show_secret(found: dict[str, Any], *, json_: bool) -> None:
     click.secho(SECRET_HINT, fg="yellow", err=True)
 
 
-@webhook.command("receive-disposals")
-@click.argument("webhook_id")
-@json_option
-def receive_disposals(webhook_id: str, *, json_: bool) -> None:
-    r"""Ask a second person to let an endpoint receive requests for disposal, which name patients.
-
-    An owner of the vendor asks, or an administrator of the platform; another one of them agrees with `hilum approval approve`. Until then the app
-    reads its requests with its own authentication, and other events are sent as ever.
-
-    \b
-    Example:
-      hilum webhook receive-disposals whk_01h...
-    """
-    show_done(api.call("POST", f"/webhooks/{api.segment(webhook_id)}/disposals"), json_=json_)
-
-
 @webhook.command("list")
 @click.option("--vendor", type=VENDOR, default="", help="Only those of one vendor.")
 @json_option
@@ -149,7 +133,6 @@ def list_webhooks(*, vendor: str, json_: bool) -> None:
         "id",
         "vendor",
         "url",
-        "agreed_by",
         "disabled",
         "failures",
         "last_status",

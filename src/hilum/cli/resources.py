@@ -358,7 +358,9 @@ def picture_in_base64(file: BinaryIO | None, *, none: bool) -> str | None:
 @tenant.command("brand")
 @tenant_argument
 @click.option("--colour", default=None, help="A colour such as #0b6b74; an empty one removes it.")
-@click.option("--logo", type=click.File("rb"), default=None, help="A PNG file, 16 to 512 pixels a side.")
+@click.option(
+    "--logo", type=click.File("rb"), default=None, help="A PNG or JPEG file, 16 to 512 pixels a side."
+)
 @click.option("--no-logo", is_flag=True, help="Remove the logo.")
 @json_option
 def tenant_brand(

@@ -94,7 +94,7 @@ def _validated(ctx: Context, client: Client, order: ClientEdit) -> ClientMetadat
 
 def _apply(ctx: Context, client: Client, values: dict[str, Any]) -> Client:
     if values:
-        store.save_metadata(ctx.tx, client.id, values)
+        store.CLIENTS.change(ctx.tx, values, id=client.id)
         registry.announce_change(ctx, client.app)
         event = Event(
             "registry.client.change", app=client.app, client=client.id, facts={"changed": sorted(values)}

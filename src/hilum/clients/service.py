@@ -99,7 +99,7 @@ def _require_unreviewed(ctx: Context, version: VersionId, environment: Environme
 
 def _require_presentable(ctx: Context, app: App, metadata: ClientMetadata) -> None:
     """Check what a vendor's own registration must show: a name of its own, and for production everything that C6 lists."""
-    if store.count_clients(ctx.tx, app.id) >= CLIENTS_BOUND:
+    if store.CLIENTS.count(ctx.tx, app=app.id) >= CLIENTS_BOUND:
         raise Unavailable(
             "too_many_clients", f"The app has {CLIENTS_BOUND} clients already. Ask the platform's staff."
         )
@@ -149,7 +149,7 @@ def adopt_version(ctx: Context, client_id: ClientId, version_id: VersionId) -> C
     # old tokens by adopting a certified version (ADR 6).
     since = held[1] if held is not None and _is_served(ctx, client.id) else ctx.now
     after = replace(client, version=version.id, adopted_at=ctx.now, certified_before=since)
-    store.save_adoption(ctx.tx, after)
+    store.CLIENTS.save(ctx.tx, after, only=("version", "adopted_at", "certified_before"))
     facts = {"version": version.id}
     registry.announce_change(ctx, client.app)
     audit.record(ctx, Event("registry.client.adopt_version", app=client.app, client=client.id, facts=facts))
@@ -312,7 +312,7 @@ def list_clients(ctx: Context, app_id: AppId, page: PageQuery = FIRST_PAGE) -> l
     # A refused read changes nothing and is not recorded.
     if not policy.may_see_clients(ctx.actor, app):
         raise not_shown("the clients of an app", Readers.VENDOR)
-    return store.list_clients(ctx.tx, app.id, page)
+    return store.CLIENTS.page(ctx.tx, page, app=app.id)
 
 
 def launched_of(ctx: Context, apps: Collection[AppId]) -> dict[AppId, list[Client]]:
@@ -331,4 +331,4 @@ def find_named(ctx: Context, named: str) -> list[Client]:
 
 def read_named(ctx: Context, of: Collection[ClientId]) -> list[Client]:
     """Read some clients by their ids, without secrets and without a permission check."""
-    return store.read_named(ctx.tx, of)
+    return store.CLIENTS.among(ctx.tx, "id", of)

@@ -1,9 +1,8 @@
 """Tables of clients and their secrets. Scopes are stored as one space-separated text."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -18,7 +17,6 @@ from sqlalchemy import (
     Table,
     Text,
     exists,
-    func,
     or_,
     select,
 )
@@ -35,13 +33,13 @@ from hilum.clients.models import (
     Deployment,
     Transfer,
 )
-from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata, row_of
+from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
 from hilum.infra.prepared_statements import prepare_rows, prepare_rows_by_values
+from hilum.infra.rows import Rows, Stored
 from hilum.infra.sorting import by_key
 from hilum.infra.stored_enums import member_of
-from hilum.kernel.errors import NotFound
-from hilum.kernel.ids import AppId, ClientId, VendorId, VersionId
-from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.kernel.ids import AppId, ClientId, VendorId
+from hilum.kernel.pages import PageQuery
 from hilum.registry.models import Environment
 from hilum.registry.service import HeldRows, held_table
 
@@ -123,40 +121,39 @@ _CLIENTS, _CLIENTS_OF = prepare_rows(clients), prepare_rows_by_values(clients, "
 _SECRETS, _SECRETS_OF = prepare_rows(secrets), prepare_rows_by_values(secrets, "client")
 
 
-@lru_cache(maxsize=PARSED_BOUND)
-def _words(joined: str) -> tuple[str, ...]:
-    return tuple(joined.split())
+class _Clients(Rows[Client]):
+    """Of a backend's use four parts are one list, whose order is fixed, and four have columns of their own."""
+
+    def of(self, row: Sequence[Any], **more: Any) -> Client:
+        client = super().of(row, **more)
+        if client.backend_use is None:
+            return client
+        declared = {name: row[at] for name, at in _DECLARED.items()}
+        return replace(client, backend_use=replace(client.backend_use, **declared))
+
+    def row(self, value: Client) -> dict[str, Any]:
+        return super().row(value) | {name: getattr(value.backend_use, name, None) for name in _DECLARED}
+
+
+_DECLARED = {
+    name: clients.c.keys().index(name) for name in ("calls_a_day", "writes_a_day", "patients_a_day", "hours")
+}
+CLIENTS = _Clients(
+    clients,
+    Client,
+    "client",
+    backend_use=Stored(
+        lambda use: use and [use.purpose, use.population, use.schedule, use.approver],
+        lambda stored: None if stored is None else BackendUse(*stored),
+    ),
+)
+SECRETS = Rows(secrets, ClientSecret)
+TRANSFERS = Rows(transfers, Transfer)
 
 
 def add_client(tx: Connection, client: Client, at: datetime) -> bool:
     """Add a client and its secrets; return False if the id is taken."""
-    use = client.backend_use
-    row = {
-        "id": client.id,
-        "app": client.app,
-        "version": client.version,
-        "environment": client.environment.value,
-        "type": client.type.value,
-        "deployment": client.deployment.value,
-        "name": client.name,
-        "redirect_uris": list(client.redirect_uris),
-        "launch_uri": client.launch_uri,
-        "origins": list(client.origins),
-        "scopes": " ".join(client.scopes),
-        "jwks": client.jwks,
-        "jwks_uri": client.jwks_uri,
-        "grant_types": list(client.grant_types),
-        "expires_at": client.expires_at,
-        # A list, since the order of the four parts is fixed by the dataclass.
-        "backend_use": None if use is None else [use.purpose, use.population, use.schedule, use.approver],
-        "calls_a_day": None if use is None else use.calls_a_day,
-        "writes_a_day": None if use is None else use.writes_a_day,
-        "patients_a_day": None if use is None else use.patients_a_day,
-        "hours": None if use is None else use.hours,
-        "dynamic": client.dynamic,
-        "created_at": at,
-    }
-    if tx.execute(insert_or_ignore(tx, clients).values(row)).rowcount == 0:
+    if not CLIENTS.add_new(tx, replace(client, created_at=at)):
         return False
     for secret in client.secrets:
         add_secret(tx, client.id, secret, at)
@@ -164,8 +161,7 @@ def add_client(tx: Connection, client: Client, at: datetime) -> bool:
 
 
 def add_secret(tx: Connection, client: ClientId, secret: ClientSecret, at: datetime) -> None:
-    values = {"digest": secret.digest, "expires_at": secret.expires_at, "created_at": at}
-    tx.execute(secrets.insert().values(client=client, **values))
+    SECRETS.add(tx, replace(secret, created_at=at), client=client)
 
 
 def save_use(tx: Connection, client: ClientId, credential: str, at: datetime) -> None:
@@ -244,49 +240,10 @@ def save_secrets_ending(tx: Connection, client: ClientId, *, keep: str, at: date
     )
 
 
-def _use(row: Row[Any]) -> BackendUse:
-    words = BackendUse(*row.backend_use)
-    return replace(
-        words,
-        calls_a_day=row.calls_a_day,
-        writes_a_day=row.writes_a_day,
-        patients_a_day=row.patients_a_day,
-        hours=row.hours,
-    )
-
-
-def _client(row: Row[Any], held: Iterable[ClientSecret] = ()) -> Client:
-    return Client(
-        id=ClientId(row.id),
-        app=AppId(row.app),
-        version=VersionId(row.version),
-        environment=Environment(row.environment),
-        type=ClientType(row.type),
-        deployment=Deployment(row.deployment),
-        name=row.name,
-        redirect_uris=tuple(row.redirect_uris),
-        launch_uri=row.launch_uri,
-        origins=tuple(row.origins),
-        scopes=_words(row.scopes),
-        secrets=tuple(held),
-        jwks=row.jwks,
-        jwks_uri=row.jwks_uri,
-        grant_types=tuple(row.grant_types),
-        expires_at=row.expires_at,
-        backend_use=None if row.backend_use is None else _use(row),
-        dynamic=row.dynamic,
-        created_at=row.created_at,
-        adopted_at=row.adopted_at,
-        certified_before=row.certified_before,
-    )
-
-
-def find_client(tx: Connection, client: ClientId, *, lock: bool = False) -> Client | None:
-    row = row_of(tx, clients, client, lock=lock)
-    if row is None:
-        return None
+def find_client(tx: Connection, client_id: ClientId, *, lock: bool = False) -> Client | None:
+    client = CLIENTS.find(tx, lock=lock, id=client_id)
     # After the client's row was locked, so that no rotation changes them in between.
-    return _client(row, map(_secret, tx.execute(select(secrets).where(secrets.c.client == client))))
+    return None if client is None else replace(client, secrets=tuple(SECRETS.all(tx, client=client_id)))
 
 
 def read_client(tx: Connection, client: ClientId) -> Client | None:
@@ -294,39 +251,20 @@ def read_client(tx: Connection, client: ClientId) -> Client | None:
     row = row_of(tx, clients, client)
     if row is None or not _is_known(row):
         return None
-    return _client(row, map(_secret, _SECRETS_OF.records(tx, [client])))
+    return CLIENTS.of(row, secrets=tuple(SECRETS.all(tx, client=client)))
 
 
 def get_client(tx: Connection, client: ClientId, *, lock: bool = False) -> Client:
     found = find_client(tx, client, lock=lock)
     if found is None:
-        raise NotFound("client_not_found", "There is no such client.")
+        raise CLIENTS.missing()
     return found
-
-
-def list_clients(tx: Connection, app: AppId, page: PageQuery = FIRST_PAGE) -> list[Client]:
-    """List an app's clients by id, without secrets."""
-    query = select(clients).where(clients.c.app == app)
-    return [_client(row) for row in tx.execute(by_key(query, clients.c.id, page))]
 
 
 def find_named(tx: Connection, named: str, limit: int) -> list[Client]:
     """Find clients by id or exact name, without secrets."""
-    query = select(clients).where(or_(clients.c.id == named, clients.c.name == named))
-    return [_client(row) for row in tx.execute(query.order_by(clients.c.id).limit(limit))]
-
-
-def read_named(tx: Connection, of: Collection[ClientId]) -> list[Client]:
-    """Read some clients by their ids, without secrets."""
-    return [
-        _client(row)
-        for batch in in_batches(of)
-        for row in tx.execute(select(clients).where(clients.c.id.in_(batch)))
-    ]
-
-
-def count_clients(tx: Connection, app: AppId) -> int:
-    return int(tx.execute(select(func.count()).select_from(clients).where(clients.c.app == app)).scalar_one())
+    query = CLIENTS.select(or_(clients.c.id == named, clients.c.name == named))
+    return CLIENTS.read(tx, query.order_by(clients.c.id).limit(limit))
 
 
 def serves_backends_only(tx: Connection, app: AppId) -> bool:
@@ -335,49 +273,28 @@ def serves_backends_only(tx: Connection, app: AppId) -> bool:
     return set(tx.execute(kinds).scalars()) == {ClientType.BACKEND.value}
 
 
-def save_adoption(tx: Connection, client: Client) -> None:
-    values = {name: getattr(client, name) for name in ("version", "adopted_at", "certified_before")}
-    tx.execute(clients.update().where(clients.c.id == client.id).values(values))
-
-
-def save_metadata(tx: Connection, client: ClientId, values: Mapping[str, Any]) -> None:
-    """Save some editable fields of a client."""
-    row = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-    if "scopes" in row:
-        row["scopes"] = " ".join(row["scopes"])
-    tx.execute(clients.update().where(clients.c.id == client).values(row))
-
-
 def add_transfer(tx: Connection, transfer: Transfer) -> bool:
     """Add an offer, in place of one that has expired; return False if another waits."""
-    old = (transfers.c.app == transfer.app, transfers.c.expires_at <= transfer.asked_at)
-    tx.execute(transfers.delete().where(*old))
-    return tx.execute(insert_or_ignore(tx, transfers).values(asdict(transfer))).rowcount == 1
+    TRANSFERS.delete(tx, transfers.c.expires_at <= transfer.asked_at, app=transfer.app)
+    return TRANSFERS.add_new(tx, transfer)
 
 
 def find_transfer(tx: Connection, app: AppId, now: datetime) -> Transfer | None:
-    row = tx.execute(select(transfers).where(transfers.c.app == app, transfers.c.expires_at > now)).first()
-    return None if row is None else Transfer(**row._mapping)
+    return TRANSFERS.first(tx, TRANSFERS.select(transfers.c.expires_at > now, app=app))
 
 
 def list_transfers_to(tx: Connection, vendor: VendorId, now: datetime, limit: int) -> list[Transfer]:
     """List the offers to a vendor that wait, the oldest first. No index: an offer is gone after two weeks."""
-    query = select(transfers).where(transfers.c.to == vendor, transfers.c.expires_at > now)
-    return [Transfer(**row._mapping) for row in tx.execute(query.order_by(transfers.c.asked_at).limit(limit))]
-
-
-def delete_transfer(tx: Connection, transfer: Transfer) -> bool:
-    """Delete an offer in one statement; return False if it was decided meanwhile."""
-    same = (transfers.c.app == transfer.app, transfers.c.asked_at == transfer.asked_at)
-    return tx.execute(transfers.delete().where(*same)).rowcount == 1
+    query = TRANSFERS.select(transfers.c.expires_at > now, to=vendor)
+    return TRANSFERS.read(tx, query.order_by(transfers.c.asked_at).limit(limit))
 
 
 def delete_credentials(tx: Connection, app: AppId) -> None:
     """Delete the secrets and keys of all clients of an app."""
     of_app = select(clients.c.id).where(clients.c.app == app)
     # The clients first: whoever rotates a secret at this moment holds the client, and what they add is then deleted, too.
-    tx.execute(clients.update().where(clients.c.app == app).values(jwks=None, jwks_uri=""))
-    tx.execute(secrets.delete().where(secrets.c.client.in_(of_app)))
+    CLIENTS.change(tx, {"jwks": None, "jwks_uri": ""}, app=app)
+    SECRETS.delete(tx, secrets.c.client.in_(of_app))
 
 
 def read_clients(tx: Connection, of: Collection[AppId] | None) -> Iterator[Client]:
@@ -385,7 +302,7 @@ def read_clients(tx: Connection, of: Collection[AppId] | None) -> Iterator[Clien
     rows = _CLIENTS.records(tx, {}) if of is None else _CLIENTS_OF.records(tx, of)
     rows.sort(key=lambda row: str(row.id))
     held = _secrets(tx, None if of is None else [row.id for row in rows]) if rows else {}
-    return (_client(row, held.get(row.id, ())) for row in rows if _is_known(row))
+    return (CLIENTS.of(row, secrets=tuple(held.get(row.id, ()))) for row in rows if _is_known(row))
 
 
 def _secrets(tx: Connection, of: Collection[ClientId] | None) -> dict[str, list[ClientSecret]]:
@@ -393,12 +310,8 @@ def _secrets(tx: Connection, of: Collection[ClientId] | None) -> dict[str, list[
     rows = _SECRETS.records(tx, {}) if of is None else _SECRETS_OF.records(tx, of)
     by_client: dict[str, list[ClientSecret]] = {}
     for row in rows:
-        by_client.setdefault(row.client, []).append(_secret(row))
+        by_client.setdefault(row.client, []).append(SECRETS.of(row))
     return by_client
-
-
-def _secret(row: Row[Any]) -> ClientSecret:
-    return ClientSecret(row.digest, row.expires_at, row.created_at)
 
 
 def _is_known(row: Row[Any]) -> bool:
@@ -417,10 +330,7 @@ def read_origins(tx: Connection, of: Collection[AppId]) -> Iterator[tuple[str, .
 
 def count_dynamic(tx: Connection, of: Collection[AppId], now: datetime) -> int:
     """Count the dynamic clients of some apps that have not expired."""
-    query = select(func.count()).where(
-        clients.c.app.in_(of), clients.c.dynamic.is_(True), clients.c.expires_at > now
-    )
-    return int(tx.execute(query).scalar_one())
+    return CLIENTS.count(tx, clients.c.app.in_(of), clients.c.expires_at > now, dynamic=True)
 
 
 def read_ended_dynamic(tx: Connection, now: datetime) -> list[tuple[ClientId, AppId]]:

@@ -109,7 +109,7 @@ def is_offered_to(ctx: Context, app_id: AppId) -> bool:
 
 
 def _end(ctx: Context, transfer: Transfer) -> None:
-    if not store.delete_transfer(ctx.tx, transfer):
+    if not store.TRANSFERS.delete(ctx.tx, app=transfer.app, asked_at=transfer.asked_at):
         raise Conflict("transfer_decided", "This offer was decided at the same moment. Read the app again.")
 
 

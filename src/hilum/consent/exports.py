@@ -29,15 +29,15 @@ def record_version(
     if agreement.basis is not Basis.PERSON:
         return
     if change is Change.RECORDED:
-        store.add_version(ctx.tx, _first(agreement))
+        store.VERSIONS.add(ctx.tx, _first(agreement))
         return
     last = store.last_version(ctx.tx, agreement.id)
     if last == 0:
         # From a release without versions: its present state is the first version.
-        store.add_version(ctx.tx, _first(agreement))
+        store.VERSIONS.add(ctx.tx, _first(agreement))
         last = 1
     version = AgreementVersion(agreement.id, last + 1, ctx.now, change, scopes, str(ctx.actor))
-    store.add_version(ctx.tx, version)
+    store.VERSIONS.add(ctx.tx, version)
 
 
 def _first(agreement: Authorization) -> AgreementVersion:
@@ -87,7 +87,7 @@ def export_own(ctx: Context, tenant: TenantId, person: PersonId, *, base: str) -
 
 def export_one(ctx: Context, authorization: AuthorizationId, *, base: str) -> Exported:
     """Export one agreement with its history. Raises NotFound, also for one that the actor may not see."""
-    stored = store.find(ctx.tx, authorization)
+    stored = store.AUTHORIZATIONS.find(ctx.tx, id=authorization)
     if (
         stored is None
         or stored.basis is not Basis.PERSON

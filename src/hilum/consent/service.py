@@ -35,7 +35,6 @@ from hilum.consent.models import (
 )
 from hilum.consent.policy import Consenter
 from hilum.disposals import service as disposals
-from hilum.disposals.models import Agreed
 from hilum.identity import service as identity
 from hilum.identity.models import Chart, Person
 from hilum.identity.policy import may_administer
@@ -104,7 +103,7 @@ def record_authorization(
         last_validated_at=ctx.now,
         workflow=workflow,
     )
-    store.add(ctx.tx, recorded)
+    store.AUTHORIZATIONS.add(ctx.tx, recorded)
     record_version(ctx, recorded, Change.RECORDED)
     audit.record(
         ctx,
@@ -230,7 +229,7 @@ def _narrow_by(
     if set(left_of(found)) == set(found.scopes):
         return
     # Of what is left by then: what another narrowing removed at this moment must not come back.
-    found = store.get(ctx.tx, found.id, lock=True)
+    found = store.AUTHORIZATIONS.get(ctx.tx, found.id, lock=True)
     left = left_of(found)
     if found.revoked_at is not None or set(left) == set(found.scopes):
         return
@@ -247,7 +246,7 @@ def _end(ctx: Context, found: Authorization) -> None:
 
 
 def _revoke(ctx: Context, found: Authorization, *, disposes: bool = True) -> bool:
-    """Revoke an agreement with its tokens, and request the disposal of the app's copies; False if it was revoked already.
+    """Revoke an agreement with its tokens, and ask the app's vendor to delete its copies (C95); False if it was revoked already.
 
     ``disposes``: False for synthetic data, which no vendor has to delete.
     """
@@ -258,7 +257,7 @@ def _revoke(ctx: Context, found: Authorization, *, disposes: bool = True) -> boo
     ctx.advance_epoch(CONSENT, f"withdrawn/{found.id}")
     record_version(ctx, found, Change.WITHDRAWN)
     if disposes:
-        _request_disposal(ctx, found)
+        disposals.ask_of_person(ctx, found.tenant, found.app, found.id, found.patient)
     return True
 
 
@@ -305,11 +304,6 @@ def _end_lost_charts(ctx: Context, person: Person) -> None:
         page = PageQuery(batch[-1].id)
 
 
-def _request_disposal(ctx: Context, found: Authorization) -> None:
-    """Request that the app's vendor deletes what it has under an agreement that ended (C95). In the same transaction, so that no request is lost."""
-    disposals.ask_of_person(ctx, Agreed(found.id, found.tenant, found.app, found.client, found.patient))
-
-
 def _covering(
     ctx: Context,
     covering_id: AuthorizationId | None,
@@ -320,7 +314,7 @@ def _covering(
 ) -> Authorization | None:
     if covering_id is None:
         return None
-    covering = store.get(ctx.tx, covering_id, lock=True)
+    covering = store.AUTHORIZATIONS.get(ctx.tx, covering_id, lock=True)
     # INVARIANT: a renewal never widens. Holder and scopes are judged again here.
     mine = (covering.tenant, covering.person) == holder and covering.client == facts.id
     if facts.consented_since is not None and covering.created_at < facts.consented_since:
@@ -344,7 +338,7 @@ def _renew(
         offline=found.offline or offline,
         last_validated_at=ctx.now,
     )
-    store.renew(ctx.tx, found.id, expires_at=renewed.expires_at, offline=renewed.offline, now=ctx.now)
+    store.AUTHORIZATIONS.save(ctx.tx, renewed, only=("expires_at", "offline", "last_validated_at"))
     audit.record(ctx, _event(renewed, "consent.authorization.renew", **read_in))
     return renewed
 
@@ -393,7 +387,7 @@ def find_agreed(ctx: Context, tenant: TenantId, person: PersonId, app: AppId) ->
 
 def find_authorization(ctx: Context, authorization: AuthorizationId) -> Authorization | None:
     """Find an authorization in any state; None if there is none. ``policy.is_in_force`` checks whether it is in force."""
-    return store.find(ctx.tx, authorization)
+    return store.AUTHORIZATIONS.find(ctx.tx, id=authorization)
 
 
 def hold_authorization(ctx: Context, authorization: AuthorizationId) -> Authorization | None:
@@ -409,7 +403,7 @@ def withdraw(ctx: Context, authorization: AuthorizationId) -> Authorization:
 
     Only for the person, the tenant's administrator and the platform. Raises NotFound, NotPermitted.
     """
-    stored = store.get(ctx.tx, authorization)
+    stored = store.AUTHORIZATIONS.get(ctx.tx, authorization)
     _judge_actor(ctx, stored, "consent.authorization.withdraw")
     in_force = store.list_in_force_of_app(ctx.tx, stored.tenant, stored.person, ctx.now, app=stored.app)
     # The stored one may have ended already: withdrawing it again succeeds, too.
@@ -427,7 +421,7 @@ def narrow(ctx: Context, authorization: AuthorizationId, scopes: Iterable[str]) 
     Raises NotFound, NotPermitted, Invalid (the agreement has ended, or ``scopes`` is empty or has more than was agreed).
     """
     # Locked: of two narrowings at one moment the second is judged by what the first one left.
-    stored = store.get(ctx.tx, authorization, lock=True)
+    stored = store.AUTHORIZATIONS.get(ctx.tx, authorization, lock=True)
     # Before the input is judged, so that a stranger learns nothing about the agreement.
     _judge_actor(ctx, stored, "consent.authorization.narrow")
     texts = tuple(dict.fromkeys(scopes))
@@ -445,7 +439,7 @@ def narrow(ctx: Context, authorization: AuthorizationId, scopes: Iterable[str]) 
             fields={"scopes": "scopes_widen" if texts else "scopes_empty"},
         )
     offline = stored.offline and "offline_access" in texts
-    store.set_scopes(ctx.tx, stored.id, texts, offline=offline)
+    store.AUTHORIZATIONS.change(ctx.tx, {"scopes": texts, "offline": offline}, id=stored.id)
     record_version(ctx, stored, Change.NARROWED, texts)
     # In the same transaction, so that the tokens are never wider than the agreement.
     tokens.narrow_authorization(ctx, stored.id, texts)

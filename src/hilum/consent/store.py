@@ -1,7 +1,6 @@
 """Table and rows of authorizations."""
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -22,15 +21,13 @@ from sqlalchemy import (
     desc,
     func,
     select,
-    update,
 )
 
-from hilum.consent.models import VERSIONS_BOUND, AgreementVersion, Authorization, Basis, Change
+from hilum.consent.models import VERSIONS_BOUND, AgreementVersion, Authorization, Basis
 from hilum.infra.db import BATCH_SIZE, Instant, metadata
 from hilum.infra.prepared_statements import PreparedStatement
-from hilum.infra.sorting import by_key
-from hilum.kernel.errors import NotFound
-from hilum.kernel.ids import AppId, AuthorizationId, ClientId, LaunchId, PersonId, TenantId, VersionId
+from hilum.infra.rows import Condition, Rows
+from hilum.kernel.ids import AppId, AuthorizationId, ClientId, PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 
 FILTERED_BOUND = 5_000
@@ -68,14 +65,8 @@ agreement_version = Table(
     Column("scopes", JSON, nullable=False),
     Column("by", String(128), nullable=False),
 )
-_ROW = frozenset(authorization.c.keys())
-_FIND = PreparedStatement(
-    select(authorization).where(authorization.c.id == bindparam("authorization_id")), *authorization.c
-)
-_LOCK = PreparedStatement(
-    select(authorization).where(authorization.c.id == bindparam("authorization_id")).with_for_update(),
-    *authorization.c,
-)
+AUTHORIZATIONS = Rows(authorization, Authorization, "authorization", code="authorization_unknown")
+VERSIONS = Rows(agreement_version, AgreementVersion)
 _HOLD = PreparedStatement(
     select(authorization)
     .where(authorization.c.id == bindparam("authorization_id"))
@@ -87,94 +78,37 @@ _HOLD = PreparedStatement(
 """FOR SHARE: several transactions may issue tokens at once; narrowing and withdrawing exclude them and each other."""
 
 
-def add(tx: Connection, added: Authorization) -> None:
-    row = {name: value for name, value in asdict(added).items() if name in _ROW}
-    tx.execute(
-        authorization.insert().values(row | {"basis": added.basis.value, "scopes": list(added.scopes)})
-    )
-
-
-def find(tx: Connection, authorization_id: AuthorizationId, *, lock: bool = False) -> Authorization | None:
-    row = (_LOCK if lock else _FIND).first(tx, {"authorization_id": authorization_id})
-    return None if row is None else _authorization(row)
-
-
 def hold(tx: Connection, authorization_id: AuthorizationId) -> Authorization | None:
     """Read an authorization and lock it against changes until this transaction ends. SQLite has a single writer and needs no lock."""
-    row = _HOLD.first(tx, {"authorization_id": authorization_id})
-    return None if row is None else _authorization(row)
-
-
-def get(tx: Connection, authorization_id: AuthorizationId, *, lock: bool = False) -> Authorization:
-    """Get an authorization in any state; ``lock``: no other transaction changes it until this one ends. Raises NotFound."""
-    stored = find(tx, authorization_id, lock=lock)
-    if stored is None:
-        raise NotFound("authorization_unknown", "There is no such authorization.")
-    return stored
+    return next(map(AUTHORIZATIONS.of, _HOLD.records(tx, {"authorization_id": authorization_id})), None)
 
 
 def list_in_force_of_app(
     tx: Connection, tenant: TenantId, person: PersonId, now: datetime, *, app: AppId
 ) -> list[Authorization]:
     """Read a person's authorizations of an app that are in force, newest first; all of them, since a withdrawal must not miss one."""
-    query = _in_force(tenant, person, now).where(authorization.c.app == app)
-    rows = tx.execute(query.order_by(desc(authorization.c.created_at), desc(authorization.c.id)))
-    return [_authorization(row) for row in rows.mappings()]
+    query = AUTHORIZATIONS.select(*_in_force(tenant, person, now), app=app)
+    return AUTHORIZATIONS.read(tx, query.order_by(desc(authorization.c.created_at), desc(authorization.c.id)))
 
 
 def list_in_force(
     tx: Connection, tenant: TenantId, person: PersonId, now: datetime, page: PageQuery = FIRST_PAGE
 ) -> list[Authorization]:
     """List a person's authorizations in force by id, oldest first."""
-    query = by_key(_in_force(tenant, person, now), authorization.c.id, page)
-    return [_authorization(row) for row in tx.execute(query).mappings()]
+    return AUTHORIZATIONS.page(tx, page, *_in_force(tenant, person, now))
 
 
-def _in_force(tenant: TenantId, person: PersonId, now: datetime) -> Select[Any]:
-    table = authorization
-    return select(table).where(
-        table.c.tenant == tenant,
-        table.c.person == person,
-        table.c.revoked_at.is_(None),
-        table.c.expires_at > now,
-    )
-
-
-def renew(
-    tx: Connection, authorization_id: AuthorizationId, *, expires_at: datetime, offline: bool, now: datetime
-) -> None:
-    tx.execute(
-        update(authorization)
-        .where(authorization.c.id == authorization_id)
-        .values(expires_at=expires_at, offline=offline, last_validated_at=now)
+def _in_force(tenant: TenantId, person: PersonId, now: datetime) -> list[Condition]:
+    return AUTHORIZATIONS.where(
+        authorization.c.expires_at > now, tenant=tenant, person=person, revoked_at=None
     )
 
 
 def revoke(tx: Connection, authorization_id: AuthorizationId, by: str, now: datetime) -> bool:
     """Revoke an authorization; return False if it was revoked before."""
-    done = tx.execute(
-        update(authorization)
-        # Conditional, so that the first revocation keeps its time and its author.
-        .where(authorization.c.id == authorization_id, authorization.c.revoked_at.is_(None))
-        .values(revoked_at=now, revoked_by=by)
-    )
-    return done.rowcount == 1
-
-
-def set_scopes(
-    tx: Connection, authorization_id: AuthorizationId, scopes: tuple[str, ...], *, offline: bool
-) -> None:
-    tx.execute(
-        update(authorization)
-        .where(authorization.c.id == authorization_id)
-        .values(scopes=list(scopes), offline=offline)
-    )
-
-
-def add_version(tx: Connection, version: AgreementVersion) -> None:
-    """Add a version of an agreement, whose row is locked or new."""
-    row = asdict(version) | {"change": version.change.value, "scopes": list(version.scopes)}
-    tx.execute(agreement_version.insert().values(row))
+    # Conditional, so that the first revocation keeps its time and its author.
+    values = {"revoked_at": now, "revoked_by": by}
+    return AUTHORIZATIONS.change(tx, values, id=authorization_id, revoked_at=None) == 1
 
 
 def last_version(tx: Connection, authorization_id: AuthorizationId) -> int:
@@ -188,9 +122,7 @@ def list_agreed(
     tx: Connection, tenant: TenantId, person: PersonId | None, page: PageQuery
 ) -> list[Authorization]:
     """List people's own agreements at a tenant, also ended ones, by person and id; the page's ``after`` is both, joined by ``~``."""
-    table = authorization
-    query = select(table).where(table.c.tenant == tenant, table.c.basis == Basis.PERSON.value)
-    return _listed(tx, query, person, page)
+    return _listed(tx, AUTHORIZATIONS.select(tenant=tenant, basis=Basis.PERSON), person, page)
 
 
 def _listed(
@@ -207,38 +139,26 @@ def _listed(
             (table.c.person == after_person) & (table.c.id > after_id)
         )
         query = query.where(beyond)
-    rows = tx.execute(query.order_by(table.c.person, table.c.id).limit(page.limit))
-    return [_authorization(row) for row in rows.mappings()]
+    return AUTHORIZATIONS.read(tx, query.order_by(table.c.person, table.c.id).limit(page.limit))
 
 
 def list_of_tenant(
     tx: Connection, tenant: TenantId, person: PersonId | None, page: PageQuery
 ) -> list[Authorization]:
     """List agreements of any basis at a tenant, also ended ones, by person and id; the page's ``after`` is both, joined by ``~``."""
-    return _listed(tx, select(authorization).where(authorization.c.tenant == tenant), person, page)
+    return _listed(tx, AUTHORIZATIONS.select(tenant=tenant), person, page)
 
 
 def save_end(tx: Connection, authorization_id: AuthorizationId, expires_at: datetime) -> None:
     """Shorten an agreement."""
-    sooner = (authorization.c.id == authorization_id, authorization.c.expires_at > expires_at)
-    tx.execute(update(authorization).where(*sooner).values(expires_at=expires_at))
+    is_later = authorization.c.expires_at > expires_at
+    AUTHORIZATIONS.change(tx, {"expires_at": expires_at}, is_later, id=authorization_id)
 
 
 def list_versions(tx: Connection, authorization_id: AuthorizationId) -> list[AgreementVersion]:
     """List the versions of an agreement, oldest first. Each has fewer scopes than the one before, so they are few."""
-    table = agreement_version
-    query = select(table).where(table.c.authorization == authorization_id).order_by(table.c.number)
-    return [
-        AgreementVersion(
-            AuthorizationId(row.authorization),
-            row.number,
-            row.at,
-            Change(row.change),
-            tuple(row.scopes),
-            row.by,
-        )
-        for row in tx.execute(query.limit(VERSIONS_BOUND))
-    ]
+    query = VERSIONS.select(authorization=authorization_id).order_by(agreement_version.c.number)
+    return VERSIONS.read(tx, query.limit(VERSIONS_BOUND))
 
 
 def read_revoked(tx: Connection, since: datetime) -> Iterator[tuple[AuthorizationId, datetime]]:
@@ -275,28 +195,4 @@ def read_in_force(
     query = select(table).where(table.c.revoked_at.is_(None), table.c.expires_at > now, table.c.id > after)
     if len(clients) <= BATCH_SIZE:
         query = query.where(table.c.client.in_(clients))
-    return [
-        _authorization(row) for row in tx.execute(query.order_by(table.c.id).limit(BATCH_SIZE)).mappings()
-    ]
-
-
-def _authorization(row: Mapping[Any, Any]) -> Authorization:
-    return Authorization(
-        id=AuthorizationId(row["id"]),
-        tenant=TenantId(row["tenant"]),
-        person=PersonId(row["person"]),
-        app=AppId(row["app"]),
-        version=VersionId(row["version"]),
-        client=ClientId(row["client"]),
-        basis=Basis(row["basis"]),
-        scopes=tuple(row["scopes"]),
-        created_at=row["created_at"],
-        expires_at=row["expires_at"],
-        patient=row["patient"],
-        launch=LaunchId(row["launch"]),
-        offline=bool(row["offline"]),
-        last_validated_at=row["last_validated_at"],
-        revoked_at=row["revoked_at"],
-        revoked_by=row["revoked_by"],
-        workflow=row["workflow"],
-    )
+    return AUTHORIZATIONS.read(tx, query.order_by(table.c.id).limit(BATCH_SIZE))

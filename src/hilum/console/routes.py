@@ -181,11 +181,6 @@ def _with_others(desk: Desk, console: Console) -> list[Route]:
         *desk.route(f"{console}.agreements", agreements.show_list),
         *desk.route(f"{console}.agreement", agreements.show, agreements.act),
         *desk.route(f"{console}.disposals", disposals.show_list),
-        *desk.route(
-            f"{console}.disposal",
-            disposals.show,
-            disposals.act if console is Console.DEVELOPER else None,
-        ),
     ]
 
 
@@ -243,7 +238,8 @@ def _developer(desk: Desk) -> list[Route]:
         *desk.route("developer.change", developer_changes.show, developer_changes.withdraw),
         *desk.route("developer.change_logo", held_changes.show_logo),
         *desk.route("developer.contacts", developer_contacts.show, developer_contacts.act),
-        *desk.route("developer.webhooks", webhooks.show, webhooks.ask),
+        *desk.route("developer.disposal", disposals.show, disposals.act),
+        *desk.route("developer.webhooks", webhooks.show),
         *desk.route("developer.snapshots", snapshots.show_list, snapshots.create),
         *desk.route("developer.snapshot", snapshots.show, snapshots.act),
         *desk.route("developer.team", team.show_list),

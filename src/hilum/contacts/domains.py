@@ -43,7 +43,7 @@ def add_domain(ctx: Context, vendor: VendorId, name: str) -> Domain:
         raise Conflict("domains_full", f"A vendor has at most {DOMAINS_BOUND} domains. Remove one first.")
     # Each addition draws a new token, so a file that was left behind proves nothing later.
     added = Domain(ctx.ids.new("dom"), vendor, parsed, ctx.ids.secret(), str(ctx.actor), ctx.now)
-    if not store.add_domain(ctx.tx, added):
+    if not store.DOMAINS.add_new(ctx.tx, added):
         raise Conflict("domain_exists", "The vendor already has this domain.")
     audit.record(ctx, replace(event, facts=event.facts | {"domain": added.id, "name": parsed}))
     return added
@@ -55,7 +55,7 @@ def list_domains(ctx: Context, vendor: VendorId, page: PageQuery = FIRST_PAGE) -
     if not may_read(ctx.actor, vendor):
         raise not_shown("domains", Readers.VENDOR)
     registry.get_vendor(ctx, vendor)
-    return store.list_domains(ctx.tx, vendor, page)
+    return store.DOMAINS.page(ctx.tx, page, vendor=vendor)
 
 
 def remove_domain(ctx: Context, vendor: VendorId, domain_id: str) -> Domain:
@@ -64,7 +64,7 @@ def remove_domain(ctx: Context, vendor: VendorId, domain_id: str) -> Domain:
     event = Event("contacts.domain.remove", facts=_facts(domain))
     if not policy.may_manage(ctx.actor, vendor):
         raise audit.refusal(ctx, event)
-    store.delete_domain(ctx.tx, domain.id)
+    store.DOMAINS.delete(ctx.tx, id=domain.id)
     audit.record(ctx, event)
     return domain
 
@@ -84,10 +84,10 @@ def begin_check(ctx: Context, vendor: VendorId, domain_id: str) -> Domain:
 
 def end_check(ctx: Context, checked: Domain, fault: str) -> Domain:
     """Record how a check ended: it proves the domain, or says why not. Raises NotFound if the domain was removed meanwhile."""
-    domain = store.get_domain(ctx.tx, checked.id)
+    domain = store.DOMAINS.get(ctx.tx, checked.id, lock=True)
     # Removed and added again is another domain, with another token.
     if domain.token != checked.token:
-        raise store.no_such_domain()
+        raise store.DOMAINS.missing()
     noted = policy.after_check(domain, fault, ctx.now)
     audit.record(ctx, Event("contacts.domain.check", facts=_facts(noted) | {"fault": fault or "none"}))
     if not fault:
@@ -97,7 +97,7 @@ def end_check(ctx: Context, checked: Domain, fault: str) -> Domain:
         notices.put_event(ctx, VendorEvent(EventKind.DOMAIN_PROVED, noted.vendor, cause, facts))
     elif policy.warns(noted, ctx.now):
         noted = _warn(ctx, noted)
-    store.save_domain(ctx.tx, noted)
+    store.DOMAINS.save(ctx.tx, noted)
     return noted
 
 
@@ -141,7 +141,7 @@ def claim_renewals(ctx: Context) -> list[Domain]:
     due = store.list_renewable(ctx.tx, ctx.now, RENEWAL_BATCH)
     for domain in due:
         # Before it is fetched: a process that dies then costs one try, and the host is not asked over and over.
-        store.save_domain(ctx.tx, replace(domain, next_check_at=policy.next_renewal(ctx.now)))
+        store.DOMAINS.save(ctx.tx, replace(domain, next_check_at=policy.next_renewal(ctx.now)))
     return due
 
 
@@ -150,7 +150,7 @@ def lapse_due(ctx: Context) -> int:
     ended = store.list_ended_domains(ctx.tx, ctx.now)
     for domain in ended:
         assert domain.proof_ends_at is not None, "listed by it"
-        store.save_domain(ctx.tx, replace(domain, lapsed_at=ctx.now, next_check_at=None))
+        store.DOMAINS.save(ctx.tx, replace(domain, lapsed_at=ctx.now, next_check_at=None))
         audit.record(ctx, Event("contacts.domain.lapse", facts=_facts(domain)))
         since = domain.proof_ends_at.isoformat()
         facts = _event_facts(domain) | {"since": since}
@@ -167,9 +167,9 @@ def _require_ours(ctx: Context, vendor: VendorId) -> None:
 def _ours(ctx: Context, vendor: VendorId, domain_id: str) -> Domain:
     """Get a domain of a vendor, locked. Raises NotFound, also for another vendor's."""
     _require_ours(ctx, vendor)
-    domain = store.get_domain(ctx.tx, domain_id)
+    domain = store.DOMAINS.get(ctx.tx, domain_id, lock=True)
     if domain.vendor != vendor:
-        raise store.no_such_domain()
+        raise store.DOMAINS.missing()
     return domain
 
 

@@ -70,7 +70,7 @@ def add_contact(ctx: Context, order: NewContact, *, link_url: LinkUrl) -> Contac
         )
     mailbox = notices_policy.mailbox_key(address)
     _require_wanted(ctx, order.vendor, mailbox, event)
-    found = store.find_same(ctx.tx, order.vendor, order.kind, address)
+    found = store.CONTACTS.find(ctx.tx, lock=True, vendor=order.vendor, kind=order.kind, address=address)
     if found is not None and found.removed_at is None:
         raise Conflict("contact_exists", "The vendor has this contact already.")
     if found is None and len(store.all_of(ctx.tx, order.vendor)) >= CONTACTS_BOUND:
@@ -79,7 +79,7 @@ def add_contact(ctx: Context, order: NewContact, *, link_url: LinkUrl) -> Contac
     added = Contact(id_, order.vendor, order.kind, address, mailbox, str(ctx.actor), ctx.now)
     # A refusal commits, so it comes before the contact is written.
     _count_mail(ctx, added)
-    if found is None and not store.add_contact(ctx.tx, added):
+    if found is None and not store.CONTACTS.add_new(ctx.tx, added):
         raise Conflict("contact_exists", "The vendor has this contact already.")
     audit.record(ctx, replace(event, facts=event.facts | {"contact": added.id}))
     return _send(ctx, added, MailKind.CONTACT_PROOF, link_url)
@@ -98,9 +98,9 @@ def send_link(ctx: Context, contact_id: str, *, link_url: LinkUrl) -> Contact:
 
 def _managed(ctx: Context, contact_id: str, event: Event) -> Contact:
     """Get a contact for a change, locked. Raises NotFound, also for another vendor's, and NotPermitted."""
-    contact = store.get_contact(ctx.tx, contact_id)
+    contact = store.CONTACTS.get(ctx.tx, contact_id, lock=True)
     if ctx.actor.vendor is not None and ctx.actor.vendor != contact.vendor:
-        raise store.no_such_contact()
+        raise store.CONTACTS.missing()
     if not policy.may_manage(ctx.actor, contact.vendor, contact.kind):
         raise audit.refusal(ctx, replace(event, facts=event.facts | {"vendor": contact.vendor}))
     return contact
@@ -132,7 +132,7 @@ def _send(ctx: Context, contact: Contact, template: MailKind, link_url: LinkUrl)
     issued = replace(
         contact, link_digest=policy.digest(secret), link_issued_at=ctx.now, link_expires_at=until
     )
-    store.save_contact(ctx.tx, issued)
+    store.CONTACTS.save(ctx.tx, issued)
     facts = {
         "vendor": registry.get_vendor(ctx, contact.vendor).name,
         "contact": policy.WORDS[contact.kind],
@@ -158,7 +158,7 @@ def remove_contact(ctx: Context, contact_id: str) -> Contact:
     removed = replace(
         contact, removed_at=ctx.now, proved_at=None, proof_ends_at=None, lapsed_at=None, link_digest=""
     )
-    store.save_contact(ctx.tx, removed)
+    store.CONTACTS.save(ctx.tx, removed)
     audit.record(ctx, replace(event, facts=event.facts | {"vendor": contact.vendor}))
     return removed
 
@@ -231,7 +231,11 @@ def unproved_of(
 
 def find_link(ctx: Context, secret: str) -> Visitor:
     """Find the contact that a link is for, without using it up. Raises NotFound if it cannot be used."""
-    found = store.find_by_link(ctx.tx, policy.digest(secret)) if policy.looks_like_link(secret) else None
+    found = (
+        store.CONTACTS.find(ctx.tx, link_digest=policy.digest(secret))
+        if policy.looks_like_link(secret)
+        else None
+    )
     if found is None or not policy.link_works(found, ctx.now) or found.link_expires_at is None:
         raise _unusable()
     return Visitor(found, registry.get_vendor(ctx, found.vendor).name, found.link_expires_at)
@@ -242,7 +246,7 @@ def confirm(ctx: Context, secret: str) -> Contact:
     contact = _use(ctx, secret)
     ends = policy.proof_end(ctx.now)
     proved = replace(contact, proved_at=ctx.now, proof_ends_at=ends, lapsed_at=None)
-    store.save_contact(ctx.tx, proved)
+    store.CONTACTS.save(ctx.tx, proved)
     _record(ctx, "contacts.address.prove", proved)
     facts = _event_facts(proved) | {"until": ends.isoformat()}
     cause = f"proved/{proved.id}/{ends.isoformat()}"
@@ -256,14 +260,14 @@ def decline(ctx: Context, secret: str) -> Contact:
     # The page promises no more mail about the vendor, so the vendor's other contacts with this mailbox end too.
     for each in store.list_of_mailbox(ctx.tx, contact.vendor, contact.mailbox):
         _decline(ctx, each)
-    return store.get_contact(ctx.tx, contact.id)
+    return store.CONTACTS.get(ctx.tx, contact.id, lock=True)
 
 
 def _decline(ctx: Context, contact: Contact) -> None:
     declined = replace(
         contact, declined_at=ctx.now, proved_at=None, proof_ends_at=None, lapsed_at=None, link_digest=""
     )
-    store.save_contact(ctx.tx, declined)
+    store.CONTACTS.save(ctx.tx, declined)
     _record(ctx, "contacts.address.decline", declined)
 
 
@@ -299,7 +303,7 @@ def lapse_due(ctx: Context) -> int:
     ended = store.list_ended(ctx.tx, ctx.now)
     for contact in ended:
         assert contact.proof_ends_at is not None, "listed by it"
-        store.save_contact(ctx.tx, replace(contact, lapsed_at=ctx.now))
+        store.CONTACTS.save(ctx.tx, replace(contact, lapsed_at=ctx.now))
         _record(ctx, "contacts.address.lapse", contact)
         since = contact.proof_ends_at.isoformat()
         facts = _event_facts(contact) | {"since": since}

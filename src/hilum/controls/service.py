@@ -97,7 +97,8 @@ def engage_lost(ctx: Context, switches: Iterable[Switch]) -> None:
     listed = nodes.list_nodes(ctx.tx)
     # In one order, since every worker does it at the same time.
     for switch in sorted(switches, key=lambda switch: switch.id):
-        if switch.in_force(ctx.now) and store.restore_switch(ctx.tx, switch):
+        unasked = replace(switch, release_asked_by="", release_asked_at=None)
+        if switch.in_force(ctx.now) and store.SWITCHES.add_new(ctx.tx, unasked):
             _announce(ctx, switch, listed)
 
 
@@ -130,7 +131,7 @@ def release(ctx: Context, switch_id: str, *, counts: Counts) -> Switch:
     issued before a full stop ended stays invalid. Raises NotFound, NotPermitted, Conflict (no longer in force, changed concurrently, or
     the actor is the first of the two already).
     """
-    switch = store.get_switch(ctx.tx, switch_id)
+    switch = store.SWITCHES.get(ctx.tx, switch_id)
     is_wide = switch.target.kind in WIDE
     if not policy.may_release(ctx.actor, switch):
         # Whether there is a switch elsewhere is not this caller's
@@ -224,7 +225,7 @@ def end_issued(ctx: Context, target: Target) -> None:
 
 def get_switch(ctx: Context, switch_id: str) -> Switch:
     """Return a switch that the actor may see. Raises NotFound."""
-    switch = store.get_switch(ctx.tx, switch_id)
+    switch = store.SWITCHES.get(ctx.tx, switch_id)
     if not policy.may_see(ctx.actor, switch.tenant):
         raise NotFound("switch_not_found", "There is no such switch.")
     return switch
@@ -259,9 +260,9 @@ def set_quota(ctx: Context, app: str, tenant: str, quota: Quota | None) -> None:
     if fault := policy.target_fault(target):
         raise Invalid("quota_invalid", "The app or the tenant is not an id.", fields={"app": fault})
     if quota is None:
-        store.delete_quota(ctx.tx, app, tenant, level)
+        store.QUOTAS.delete(ctx.tx, app=app, tenant=tenant, level=level)
     else:
-        store.save_quota(ctx.tx, QuotaOverride(app, tenant, level, quota, str(ctx.actor), ctx.now))
+        store.QUOTAS.put(ctx.tx, QuotaOverride(app, tenant, level, quota, str(ctx.actor), ctx.now))
     facts = {"level": level.value, "rate_per_s": quota and quota.rate_per_s, "burst": quota and quota.burst}
     ctx.advance_epoch(QUOTAS, f"{app}/{tenant}")
     audit.record(ctx, Event("controls.quota.set", tenant=tenant, app=app, facts=facts))

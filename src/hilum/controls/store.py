@@ -40,9 +40,10 @@ from hilum.controls.models import (
     TargetKind,
 )
 from hilum.infra import nodes
-from hilum.infra.db import Instant, get_row, in_batches, insert_or_ignore, metadata
+from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata
 from hilum.infra.nodes import Node
 from hilum.infra.prepared_statements import PreparedStatement, prepare_insert, read_together
+from hilum.infra.rows import Parts, Rows, given
 from hilum.infra.sorting import newest_first, paged
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 
@@ -113,83 +114,33 @@ quotas = Table(
 )
 
 
-def _switch(row: Any) -> Switch:
-    return Switch(
-        id=row.id,
-        target=Target(TargetKind(row.kind), row.key),
-        mode=Mode(row.mode),
-        reason=row.reason,
-        engaged_by=row.engaged_by,
-        engaged_at=row.engaged_at,
-        expires_at=row.expires_at,
-        released_by=row.released_by,
-        released_at=row.released_at,
-        release_asked_by=row.release_asked_by,
-        release_asked_at=row.release_asked_at,
-        tenant=row.tenant,
-    )
-
-
+SWITCHES = Rows(switches, Switch, "switch", target=Parts(Target))
+QUOTAS = Rows(quotas, QuotaOverride, quota=Parts(Quota))
 _ADD_SWITCH = prepare_insert(switches)
 
 
 def append_switch(tx: Connection, switch: Switch) -> None:
-    _ADD_SWITCH.enqueue(tx, _row(switch))
-
-
-def restore_switch(tx: Connection, switch: Switch) -> bool:
-    """Add a switch under its id; return False if there is one with it."""
-    return tx.execute(insert_or_ignore(tx, switches).values(_row(switch))).rowcount == 1
-
-
-def _row(switch: Switch) -> dict[str, Any]:
-    return {
-        "id": switch.id,
-        "kind": switch.target.kind.value,
-        "key": switch.target.key,
-        "mode": switch.mode.value,
-        "reason": switch.reason,
-        "tenant": switch.tenant,
-        "engaged_by": switch.engaged_by,
-        "engaged_at": switch.engaged_at,
-        "expires_at": switch.expires_at,
-        "released_by": "",
-        "released_at": None,
-        "release_asked_by": "",
-        "release_asked_at": None,
-        "over_at": None,
-    }
-
-
-def get_switch(tx: Connection, switch_id: str) -> Switch:
-    return _switch(get_row(tx, switches, switch_id, "switch"))
+    _ADD_SWITCH.enqueue(tx, SWITCHES.row(switch) | {"over_at": None})
 
 
 def list_switches(tx: Connection, *, tenant: str | None = None, page: PageQuery = FIRST_PAGE) -> list[Switch]:
     """List switches, newest first or in the page's order; of one tenant if given."""
-    query = select(switches) if tenant is None else select(switches).where(switches.c.tenant == tenant)
-    return [_switch(row) for row in tx.execute(_in_order(query, page))]
+    return SWITCHES.read(tx, _in_order(SWITCHES.select(**given(tenant=tenant)), page))
 
 
 def browse_switches(
     tx: Connection, now: datetime, *, tenant: str | None, in_force: bool | None, kind: str, page: PageQuery
 ) -> list[Switch]:
     """List switches, newest first: of one tenant, in force or over, of one kind, each if given."""
-    query = select(switches)
-    if tenant is not None:
-        query = query.where(switches.c.tenant == tenant)
-    if in_force is not None:
-        query = query.where(_in_force(now) if in_force else not_(_in_force(now)))
-    if kind:
-        query = query.where(switches.c.kind == kind)
-    return [_switch(row) for row in tx.execute(_in_order(query, page))]
+    of_state = [] if in_force is None else [_in_force(now) if in_force else not_(_in_force(now))]
+    query = SWITCHES.select(*of_state, **given(tenant=tenant, kind=kind or None))
+    return SWITCHES.read(tx, _in_order(query, page))
 
 
 def list_newest_on(tx: Connection, targets: Iterable[Target], limit: int) -> list[Switch]:
     """List the newest switches on these targets, in force or over. They must be few enough for one statement."""
     here = pair(switches.c.kind, switches.c.key).in_([(each.kind.value, each.key) for each in targets])
-    newest = select(switches).where(here).order_by(switches.c.id.desc()).limit(limit)
-    return [_switch(row) for row in tx.execute(newest)]
+    return SWITCHES.read(tx, SWITCHES.select(here).order_by(switches.c.id.desc()).limit(limit))
 
 
 def list_within_hospitals(tx: Connection, apps: Iterable[str], now: datetime) -> list[Switch]:
@@ -199,13 +150,12 @@ def list_within_hospitals(tx: Connection, apps: Iterable[str], now: datetime) ->
         switches.c.kind == TargetKind.TENANT.value,
         and_(switches.c.kind == TargetKind.APP_TENANT.value, or_(*at_one)),
     )
-    return [_switch(row) for row in tx.execute(_standing(now, here))]
+    return SWITCHES.read(tx, _standing(now, here))
 
 
 def list_release_asked(tx: Connection, now: datetime, limit: int) -> list[Switch]:
     """List the switches in force whose release one person asked for, oldest first."""
-    asked = _standing(now, switches.c.release_asked_at.is_not(None)).limit(limit)
-    return [_switch(row) for row in tx.execute(asked)]
+    return SWITCHES.read(tx, _standing(now, switches.c.release_asked_at.is_not(None)).limit(limit))
 
 
 def _in_order(query: Select[Any], page: PageQuery) -> Select[Any]:
@@ -222,8 +172,7 @@ def _in_force(now: Any) -> Any:
 
 
 def count_in_force(tx: Connection, now: datetime, *, tenant: str | None = None) -> int:
-    query = select(func.count()).select_from(switches).where(_in_force(now))
-    return int(tx.execute(query if tenant is None else query.where(switches.c.tenant == tenant)).scalar_one())
+    return SWITCHES.count(tx, _in_force(now), **given(tenant=tenant))
 
 
 def before_engaging(tx: Connection, now: datetime) -> tuple[int, list[Node]]:
@@ -270,7 +219,7 @@ def _stops(tx: Connection, now: datetime, here: ColumnElement[bool], ended: Colu
     # never depends on the job.
     queries = (select(ends).where(ended), _ran_out(now, here))
     moments = [_moment(row) for query in queries for row in tx.execute(query)]
-    return [_switch(row) for row in tx.execute(_standing(now, here))], moments
+    return SWITCHES.read(tx, _standing(now, here)), moments
 
 
 def _standing(now: Any, here: ColumnElement[bool]) -> Select[Any]:
@@ -314,7 +263,7 @@ class _Prepared:
         ended, ran_out, standing = read_together(
             tx, (self._ended, values), (self._ran_out, timed), (self._standing, timed)
         )
-        return [_switch(row) for row in standing], [_moment(row) for row in (*ended, *ran_out)]
+        return [SWITCHES.of(row) for row in standing], [_moment(row) for row in (*ended, *ran_out)]
 
 
 # What is asked at each call of the API and of a page, and by each snapshot.
@@ -364,25 +313,16 @@ def settle_expired(tx: Connection, now: datetime) -> int:
 
 def save_release_asked(tx: Connection, switch_id: str, *, by: str, at: datetime) -> bool:
     """Record the first person's request to release a switch; return False if it was released meanwhile."""
-    done = tx.execute(
-        switches.update()
-        # A later request replaces an earlier one: the newest person is the first of two.
-        .where(switches.c.id == switch_id, switches.c.released_at.is_(None))
-        .values(release_asked_by=by, release_asked_at=at)
-    )
-    return done.rowcount == 1
+    # A later request replaces an earlier one: the newest person is the first of two.
+    values = {"release_asked_by": by, "release_asked_at": at}
+    return SWITCHES.change(tx, values, id=switch_id, released_at=None) == 1
 
 
 def save_released(tx: Connection, switch: Switch, *, by: str, at: datetime) -> bool:
     """Release a switch in one statement; return False if it was released, or its release requested, concurrently."""
-    done = tx.execute(
-        switches.update()
-        .where(switches.c.id == switch.id, switches.c.released_at.is_(None))
-        # Optimistic: whoever decided on an older state gets a conflict and reads again.
-        .where(switches.c.release_asked_by == switch.release_asked_by)
-        .values(released_by=by, released_at=at, over_at=at)
-    )
-    return done.rowcount == 1
+    # Optimistic: whoever decided on an older state gets a conflict and reads again.
+    as_read = {"id": switch.id, "released_at": None, "release_asked_by": switch.release_asked_by}
+    return SWITCHES.change(tx, {"released_by": by, "released_at": at, "over_at": at}, **as_read) == 1
 
 
 def save_end(tx: Connection, target: Target, at: datetime) -> None:
@@ -397,48 +337,18 @@ def save_end(tx: Connection, target: Target, at: datetime) -> None:
     tx.execute(ends.update().where(same).values(at=at))
 
 
-def save_quota(tx: Connection, override: QuotaOverride) -> None:
-    key = {"app": override.app, "tenant": override.tenant, "level": override.level.value}
-    values = {
-        "rate_per_s": override.quota.rate_per_s,
-        "burst": override.quota.burst,
-        "set_by": override.set_by,
-        "set_at": override.set_at,
-    }
-    if tx.execute(insert_or_ignore(tx, quotas).values(key | values)).rowcount == 0:
-        same = (quotas.c[name] == value for name, value in key.items())
-        tx.execute(quotas.update().where(*same).values(values))
-
-
-def delete_quota(tx: Connection, app: str, tenant: str, level: QuotaLevel) -> bool:
-    same = and_(quotas.c.app == app, quotas.c.tenant == tenant, quotas.c.level == level.value)
-    return tx.execute(quotas.delete().where(same)).rowcount == 1
-
-
 def list_quotas(
     tx: Connection, *, tenant: str | None = None, page: PageQuery = FIRST_PAGE
 ) -> list[QuotaOverride]:
     """List quotas by app, tenant and level; of one tenant if given. ``page.after`` is a ``QuotaOverride.key``."""
     key = {"app": quotas.c.app, "tenant": quotas.c.tenant, "level": quotas.c.level}
-    query = select(quotas).limit(page.limit)
+    query = QUOTAS.select(**given(tenant=tenant)).limit(page.limit)
     if tenant is not None:
-        query = query.where(quotas.c.tenant == tenant)
         del key["tenant"]  # equal in every row; the index by tenant is ordered by the other two
     if page.after:
         last = dict(zip(("app", "tenant", "level"), (*page.after.split("~"), "", ""), strict=False))
         query = query.where(pair(*key.values()) > pair(*(literal(last[name]) for name in key)))
-    query = query.order_by(*key.values())
-    return [
-        QuotaOverride(
-            row.app,
-            row.tenant,
-            QuotaLevel(row.level),
-            Quota(row.rate_per_s, row.burst),
-            row.set_by,
-            row.set_at,
-        )
-        for row in tx.execute(query)
-    ]
+    return QUOTAS.read(tx, query.order_by(*key.values()))
 
 
 def read_quotas(

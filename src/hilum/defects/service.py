@@ -26,7 +26,10 @@ def report(ctx: Context, order: NewDefect) -> Defect:
         if not policy.may_see(ctx.actor, app.vendor):
             raise NotFound("version_not_found", "There is no such version.")
         raise audit.refusal(ctx, Event("defects.defect.report", app=app.id))
-    if not policy.may_judge(ctx.actor) and store.count_open(ctx.tx, app.id) >= OPEN_BOUND:
+    if (
+        not policy.may_judge(ctx.actor)
+        and store.DEFECTS.count(ctx.tx, app=app.id, closed_at=None) >= OPEN_BOUND
+    ):
         detail = f"{OPEN_BOUND} defects of this app are open. Ask the platform's staff to close those that are fixed."
         raise Unavailable("too_many_defects", detail)
     live = _live_since(ctx, version)
@@ -48,7 +51,7 @@ def report(ctx: Context, order: NewDefect) -> Defect:
         reported_by=str(ctx.actor),
         reported_at=ctx.now,
     )
-    store.add(ctx.tx, found)
+    store.DEFECTS.add(ctx.tx, found)
     facts = {"seen_in": found.seen_in.value, "severity": found.severity.value}
     audit.record(ctx, _event("defects.defect.report", found, **facts))
     return found
@@ -73,7 +76,7 @@ def tag(ctx: Context, defect_id: str, order: Tag) -> Defect:
         tagged_by=str(ctx.actor),
         tagged_at=ctx.now,
     )
-    store.save(ctx.tx, after)
+    store.DEFECTS.save(ctx.tx, after)
     facts = {"reproducible": after.reproducible, "scenario": after.scenario, "proposed": after.proposed}
     audit.record(ctx, _event("defects.defect.tag", after, **facts))
     return after
@@ -89,7 +92,7 @@ def close(ctx: Context, defect_id: str, outcome: str) -> Defect:
         detail = "This defect was first seen in production. Tag it before you close it: `hilum defect tag`."
         raise Conflict("defect_untagged", detail)
     after = replace(before, closed_by=str(ctx.actor), closed_at=ctx.now, outcome=outcome.strip())
-    store.save(ctx.tx, after)
+    store.DEFECTS.save(ctx.tx, after)
     audit.record(ctx, _event("defects.defect.close", after))
     return after
 
@@ -133,7 +136,7 @@ def _live_since(ctx: Context, version: AppVersion) -> datetime | None:
 
 
 def _visible(ctx: Context, defect_id: str, *, lock: bool = False) -> Defect:
-    found = store.get(ctx.tx, defect_id, lock=lock)
+    found = store.DEFECTS.get(ctx.tx, defect_id, lock=lock)
     if not policy.may_see(ctx.actor, found.vendor):
         raise NotFound("defect_not_found", "There is no such defect.")
     return found

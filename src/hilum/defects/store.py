@@ -1,13 +1,11 @@
 """The table of defects."""
 
-from typing import Any
+from sqlalchemy import Boolean, Column, Connection, Index, String, Table, Text, select
 
-from sqlalchemy import Boolean, Column, Connection, Index, Row, String, Table, Text, func, select
-
-from hilum.defects.models import COUNTED_BOUND, Defect, Seen, Severity
-from hilum.infra.db import Instant, get_row, metadata
-from hilum.infra.sorting import newest_first
-from hilum.kernel.ids import AppId, VendorId, VersionId
+from hilum.defects.models import COUNTED_BOUND, Defect
+from hilum.infra.db import Instant, metadata
+from hilum.infra.rows import Rows, given
+from hilum.kernel.ids import AppId, VendorId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 
 defects = Table(
@@ -39,57 +37,16 @@ defects = Table(
 )
 
 
-def add(tx: Connection, found: Defect) -> None:
-    tx.execute(defects.insert().values(_values(found)))
-
-
-def save(tx: Connection, found: Defect) -> None:
-    tx.execute(defects.update().where(defects.c.id == found.id).values(_values(found)))
-
-
-def get(tx: Connection, defect: str, *, lock: bool = False) -> Defect:
-    """Get a defect; with ``lock`` no other transaction changes it meanwhile. Raises NotFound."""
-    return _defect(get_row(tx, defects, defect, "defect", lock=lock))
+DEFECTS = Rows(defects, Defect, "defect")
 
 
 def list_defects(
     tx: Connection, page: PageQuery = FIRST_PAGE, *, vendor: VendorId | None = None, app: AppId | None = None
 ) -> list[Defect]:
     """List defects of all, of a vendor or of an app, newest first."""
-    query = newest_first(select(defects), defects, page)
-    if vendor is not None:
-        query = query.where(defects.c.vendor == vendor)
-    if app is not None:
-        query = query.where(defects.c.app == app)
-    return [_defect(row) for row in tx.execute(query)]
-
-
-def count_open(tx: Connection, app: AppId) -> int:
-    query = (
-        select(func.count()).select_from(defects).where(defects.c.app == app, defects.c.closed_at.is_(None))
-    )
-    return int(tx.execute(query).scalar_one())
+    return DEFECTS.newest(tx, page, **given(vendor=vendor, app=app))
 
 
 def read_newest(tx: Connection) -> list[Defect]:
     """Read the newest defects, of which figures are made."""
-    return [
-        _defect(row) for row in tx.execute(select(defects).order_by(defects.c.id.desc()).limit(COUNTED_BOUND))
-    ]
-
-
-def _values(found: Defect) -> dict[str, Any]:
-    typed = {"seen_in": found.seen_in.value, "severity": found.severity.value}
-    return {column.name: getattr(found, column.name) for column in defects.c} | typed
-
-
-def _defect(row: Row[Any]) -> Defect:
-    kept = dict(row._mapping)
-    typed = {
-        "app": AppId(row.app),
-        "vendor": VendorId(row.vendor),
-        "version": VersionId(row.version),
-        "seen_in": Seen(row.seen_in),
-        "severity": Severity(row.severity),
-    }
-    return Defect(**kept | typed)
+    return DEFECTS.read(tx, select(defects).order_by(defects.c.id.desc()).limit(COUNTED_BOUND))

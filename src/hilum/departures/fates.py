@@ -116,7 +116,7 @@ FATES = (
         "disposals_request",
         _TENANT,
         _KEEP,
-        "until 400 days after the vendor answered that it has deleted the hospital's data",
+        "until 400 days after the vendor was asked to delete the hospital's data",
         exported=True,
     ),
     Fate("control_switch", _TENANT, _KEEP, "it keeps stopped what the hospital had", exported=True),

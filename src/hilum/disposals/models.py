@@ -1,27 +1,19 @@
-"""Disposal requests, their causes, states and answers."""
+"""Disposal requests, their causes and answers."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Literal
 
-from hilum.kernel.ids import AppId, AuthorizationId, ClientId, TenantId, VendorId
-from hilum.kernel.pages import Sorts
+from hilum.kernel.ids import AppId, AuthorizationId, TenantId, VendorId
 
-LEGAL_REASON_BOUND = 500
-OPEN_BOUND = 100
-"""How many open requests a client reads at once, oldest first; it sees more after answering them."""
-DUE_BATCH = 100
+REASON_BOUND = 500
+BATCH = 100
+ANSWER_WITHIN = timedelta(days=30)
 KEPT = timedelta(days=400)
-"""How long a request stays on record after its answer, and one without an answer after its deadline."""
-ESCALATE_AFTER = timedelta(days=14)
-"""How long after its deadline an unanswered request is escalated to the hospital."""
+"""How long a request stays on record; its events stay longer."""
 LOOKED_BACK = timedelta(days=30)
 """How far back the job looks for certifications that expired: longer than it is ever down."""
-LAPSE_GRACE = timedelta(days=30)
-"""How long after an agreement ended without a replacement the vendor is asked to delete."""
-EVENT_URI = "urn:hilum:event:disposal-request"
-TEXT_TYPE = "secevent+jwt"
-"""The type of the signed text: a security event token (RFC 8417), which no verifier of id_tokens accepts."""
 
 
 class Cause(StrEnum):
@@ -33,77 +25,43 @@ class Cause(StrEnum):
     """A hospital removed the app."""
     CERTIFICATION = "certification"
     """The app's last certification was withdrawn or expired."""
-    LAPSE = "lapse"
-    """A required agreement with the hospital ended long ago without a replacement."""
     TRANSFER = "transfer"
     """The app has another vendor now; the former one is asked."""
 
 
 class State(StrEnum):
+    """Of a request: open, or as it was answered."""
+
     OPEN = "open"
-    OVERDUE = "overdue"
-    """A finding: no answer came in time."""
-    DISPOSED = "disposed"
-    RETAINED = "retained"
-    PARTLY = "partly"
+    DELETED = "deleted"
+    KEPT = "kept"
+    """Some or all of it is kept, for a reason."""
 
 
-class Answer(StrEnum):
-    DISPOSED = "disposed"
-    """Nothing is left."""
-    RETAINED = "retained"
-    """All of it is kept, for a legal reason."""
-    PARTLY = "partly"
-    """Data with a legal reason is kept; the rest is deleted."""
+Answer = Literal[State.DELETED, State.KEPT]
 
 
 @dataclass(frozen=True, slots=True)
 class Disposal:
-    """A request to delete what an app has.
-
-    ``tenant`` is empty for every hospital; ``client``, ``authorization`` and ``patient`` are those of an agreement. ``overdue_at``: when it
-    was recorded that no answer came in time; it stays after a late answer.
-    """
+    """A request to delete what an app has. ``tenant`` is empty for every hospital; ``authorization`` and ``patient`` are those of an agreement."""
 
     id: str
     cause: Cause
     vendor: VendorId
     app: AppId
     requested_at: datetime
-    due_at: datetime
     tenant: TenantId = TenantId("")
-    client: ClientId = ClientId("")
     authorization: AuthorizationId = AuthorizationId("")
     patient: str = ""
-    announced_at: datetime | None = None
-    """When the vendor's webhooks and mail were put into the outbox."""
-    overdue_at: datetime | None = None
-    escalated_at: datetime | None = None
-    """When the hospital was notified that no answer came, even after the deadline."""
-    answer: Answer | None = None
-    legal_reason: str = ""
+    state: State = State.OPEN
+    reason: str = ""
     answered_at: datetime | None = None
     answered_by: str = ""
 
-
-@dataclass(frozen=True, slots=True)
-class Agreed:
-    """The agreement that ended, as the app knew it."""
-
-    id: AuthorizationId
-    tenant: TenantId
-    app: AppId
-    client: ClientId
-    patient: str
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerOrder:
-    answer: Answer
-    legal_reason: str = ""
-
-
-SORTS = Sorts({"due": "due_at", "asked": "id"})
+    @property
+    def due_at(self) -> datetime:
+        """Return until when the vendor is to answer."""
+        return self.requested_at + ANSWER_WITHIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +72,3 @@ class DisposalQuery:
     tenant: TenantId | None = None
     app: AppId | None = None
     state: State | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SignedRequest:
-    """A request with its signed text, for the app itself."""
-
-    disposal: Disposal
-    text: str

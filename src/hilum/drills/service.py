@@ -45,7 +45,7 @@ def begin(ctx: Context, client_id: ClientId, tenant: TenantId) -> Drill:
         _release(ctx, each)
         _end(ctx, replace(each, state=DrillState.ABANDONED))
     drill = Drill(ctx.ids.new("drl"), client_id, client.app, tenant, str(ctx.actor), ctx.now)
-    store.add(ctx.tx, drill)
+    store.DRILLS.add(ctx.tx, drill)
     audit.record(ctx, Event("drills.drill.begin", tenant=tenant, app=client.app, facts={"drill": drill.id}))
     return drill
 
@@ -58,7 +58,7 @@ def engage(ctx: Context, drill_id: str) -> Drill:
     target = Target(TargetKind.APP_TENANT, f"{drill.app}/{drill.tenant}")
     order = EngageOrder(target, Mode.FULL_STOP, f"drill {drill.id}", ctx.now + DRILL_LIFE)
     stopped = replace(drill, switch=switchboard.engage(ctx, order).id)
-    store.save(ctx.tx, stopped)
+    store.DRILLS.save(ctx.tx, stopped)
     return stopped
 
 
@@ -76,7 +76,7 @@ def release(ctx: Context, drill_id: str, report: dict[str, Any]) -> Drill:
     }
     _release(ctx, drill)
     released = replace(drill, containment=kept)
-    store.save(ctx.tx, released)
+    store.DRILLS.save(ctx.tx, released)
     return released
 
 
@@ -99,7 +99,7 @@ def _release(ctx: Context, drill: Drill) -> None:
 
 def _end(ctx: Context, drill: Drill) -> Drill:
     ended = replace(drill, ended_at=ctx.now)
-    store.save(ctx.tx, ended)
+    store.DRILLS.save(ctx.tx, ended)
     facts = {"drill": drill.id, "state": drill.state.value, "faults": list(drill.record.get("faults", ()))}
     audit.record(ctx, Event("drills.drill.end", tenant=drill.tenant, app=drill.app, facts=facts))
     return ended
@@ -107,7 +107,7 @@ def _end(ctx: Context, drill: Drill) -> Drill:
 
 def _running(ctx: Context, drill_id: str) -> Drill:
     _require_runner(ctx, "drills.drill.change")
-    drill = store.get(ctx.tx, drill_id, lock=True)
+    drill = store.DRILLS.get(ctx.tx, drill_id, lock=True)
     if drill.state is not DrillState.RUNNING:
         raise Conflict("drill_over", "This drill is over.")
     if str(ctx.actor) != drill.began_by:
@@ -124,13 +124,13 @@ def _require_runner(ctx: Context, action: str) -> None:
 def view(ctx: Context, drill_id: str) -> Drill:
     """Get a drill. Raises NotPermitted, NotFound."""
     _require_reader(ctx)
-    return store.get(ctx.tx, drill_id)
+    return store.DRILLS.get(ctx.tx, drill_id)
 
 
 def list_drills(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Drill]:
     """List drills, newest first. Raises NotPermitted."""
     _require_reader(ctx)
-    return store.list_drills(ctx.tx, page)
+    return store.DRILLS.newest(ctx.tx, page)
 
 
 def _require_reader(ctx: Context) -> None:

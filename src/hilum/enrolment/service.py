@@ -262,7 +262,7 @@ def _issue(
     # Only one valid link at a time: an earlier one may have gone to the wrong address.
     store.save_links_replaced(ctx.tx, person.id, ctx.now)
     store.delete_links_before(ctx.tx, ctx.now - LINKS_KEPT)
-    store.add_link(ctx.tx, link)
+    store.LINKS.add(ctx.tx, link)
     facts = {
         "purpose": link.purpose.value,
         "expires_at": link.expires_at.isoformat(),
@@ -304,7 +304,7 @@ def end_all(ctx: Context) -> int:
 
 def find_link(ctx: Context, secret: str, tenant: TenantId | None) -> Visitor:
     """Find the account of a link without using the link up. Raises NotFound if it cannot be used at this tenant now."""
-    link = store.find_link(ctx.tx, policy.digest(secret)) if policy.looks_like_link(secret) else None
+    link = store.LINKS.find(ctx.tx, digest=policy.digest(secret)) if policy.looks_like_link(secret) else None
     # Only under the URL of its own tenant, whose name, form and cookie the owner sees.
     if link is None or link.tenant != tenant or policy.link_fault(link, ctx.now):
         raise _unusable()

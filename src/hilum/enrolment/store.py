@@ -1,14 +1,13 @@
 """The table of one-time links."""
 
-from dataclasses import asdict
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Column, Connection, Index, Integer, Row, String, Table, select
+from sqlalchemy import Column, Connection, Index, Integer, String, Table
 
-from hilum.enrolment.models import CODE_TRIES, Link, Purpose
+from hilum.enrolment.models import CODE_TRIES, Link
 from hilum.infra.db import Instant, metadata
-from hilum.kernel.ids import PersonId, TenantId
+from hilum.infra.rows import Rows
+from hilum.kernel.ids import PersonId
 
 links = Table(
     "enrolment_link",
@@ -30,28 +29,14 @@ links = Table(
 )
 
 
-def add_link(tx: Connection, link: Link) -> None:
-    row = asdict(link) | {"tenant": link.tenant or "", "purpose": link.purpose.value}
-    tx.execute(links.insert().values(row))
-
-
-def _link(row: Row[Any]) -> Link:
-    columns = dict(row._mapping)
-    return Link(
-        **columns | {"tenant": TenantId(row.tenant) if row.tenant else None, "purpose": Purpose(row.purpose)}
-    )
-
-
-def find_link(tx: Connection, digest: str) -> Link | None:
-    row = tx.execute(select(links).where(links.c.digest == digest)).first()
-    return None if row is None else _link(row)
+LINKS = Rows(links, Link)
+_UNUSED = {"used_at": None, "replaced_at": None}
 
 
 def save_links_replaced(tx: Connection, person: PersonId, at: datetime) -> None:
     """End every unused link of a person."""
     # Used links are not changed, so that the time of their use stays on record.
-    unused = (links.c.person == person, links.c.used_at.is_(None), links.c.replaced_at.is_(None))
-    tx.execute(links.update().where(*unused).values(replaced_at=at))
+    LINKS.change(tx, {"replaced_at": at}, person=person, **_UNUSED)
 
 
 def count_try(tx: Connection, digest: str, now: datetime) -> Link | None:
@@ -59,30 +44,20 @@ def count_try(tx: Connection, digest: str, now: datetime) -> Link | None:
 
     One statement checks and counts, so that concurrent attempts cannot exceed the limit.
     """
-    usable = (
-        links.c.digest == digest,
-        links.c.used_at.is_(None),
-        links.c.replaced_at.is_(None),
-        links.c.expires_at > now,
-        links.c.tries < CODE_TRIES,
-    )
     # On PostgreSQL the second of two concurrent updates waits for the first and evaluates the row again.
-    counted = links.update().where(*usable).values(tries=links.c.tries + 1).returning(links)
-    row = tx.execute(counted).first()
-    return None if row is None else _link(row)
+    usable = (links.c.expires_at > now, links.c.tries < CODE_TRIES)
+    return LINKS.step(tx, {"tries": links.c.tries + 1}, *usable, digest=digest, **_UNUSED)
 
 
 def save_link_used(tx: Connection, digest: str, at: datetime) -> bool:
     """Mark a link as used in one statement; False if it was used or replaced meanwhile."""
-    unused = (links.c.digest == digest, links.c.used_at.is_(None), links.c.replaced_at.is_(None))
-    return tx.execute(links.update().where(*unused).values(used_at=at)).rowcount == 1
+    return LINKS.change(tx, {"used_at": at}, digest=digest, **_UNUSED) == 1
 
 
 def delete_links_before(tx: Connection, at: datetime) -> None:
-    tx.execute(links.delete().where(links.c.expires_at < at))
+    LINKS.delete(tx, links.c.expires_at < at)
 
 
 def end_all(tx: Connection, at: datetime) -> int:
     """End every unused link; return how many there were."""
-    open_ = links.update().where(links.c.used_at.is_(None), links.c.replaced_at.is_(None))
-    return tx.execute(open_.values(replaced_at=at)).rowcount
+    return LINKS.change(tx, {"replaced_at": at}, **_UNUSED)

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 from hilum.clients import service as clients
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Quota, Target, TargetKind
-from hilum.evidence import policy, probing, store
+from hilum.evidence import policy, store
 from hilum.evidence.judging import NOTHING
 from hilum.evidence.models import (
     QUOTA_BURST,
@@ -82,8 +82,6 @@ def make(
             client = clients.find_client(ctx, run.client)
             held = () if client is None else client.scopes
             return {"optional": policy.declinable(held, optional) or NOTHING}, None
-        case Fault.DELETION:
-            return probing.ask(ctx, run), None
         case _ if fault in UPSTREAM:
             return {}, Upstream(run.id, run.tenant, fault, ctx.now + SCENARIO_LIFE)
     return {}, None

@@ -1,12 +1,10 @@
-"""Judge whether an app does what its version and vendor declare: without optional scopes, and on requests to delete. Pure."""
+"""Judge whether an app works without the scopes that its version declares optional. Pure."""
 
 from collections.abc import Collection, Iterable
 
 from hilum.evidence.windows import (
-    DELETION,
     MINT,
     NOTHING,
-    POLLED,
     RETRIES,
     Verdict,
     Window,
@@ -19,24 +17,17 @@ from hilum.kernel.decision import Reason
 from hilum.kernel.lists import counted
 from hilum.standards.smart.scopes import UPDATE, ClinicalScope, intersect, parse_stored
 
-STORES_NOTHING = "The app stores nothing, so nobody asks it to delete anything."
 
-
-def unasked(
-    optional: Collection[str] | None, scopes: Iterable[str], *, stores: bool | None, reachable: bool
-) -> tuple[str, ...]:
+def unasked(optional: Collection[str] | None, scopes: Iterable[str]) -> tuple[str, ...]:
     """Return the scenarios that do not apply to a version, whatever the rule book requires.
 
-    ``optional``: the version's optional scopes. ``scopes``: those that its clients registered. ``stores``: whether the vendor states that
-    the app stores data, None if it does not say. ``reachable``: the app has a webhook for requests to delete, or a client that can read
-    them.
+    ``optional``: the version's optional scopes. ``scopes``: those that its clients registered.
     """
     changes = any(
         isinstance(scope, ClinicalScope) and scope.letters & UPDATE for scope in parse_stored(scopes)
     )
     found = {
         "optional_declined": not optional,
-        "deletion_asked": stores is False or not reachable,
         # An app that only adds records never meets somebody else's change.
         "write_conflict": not changes,
     }
@@ -61,35 +52,3 @@ def optional_declined(window: Window) -> Verdict:
 
 def _shared(scopes: Iterable[str], optional: Iterable[str]) -> bool:
     return bool(intersect(parse_stored(scopes), parse_stored(optional)))
-
-
-def deletion_asked(window: Window) -> Verdict:
-    """Judge how an app's webhook answered requests to delete with a wrong and a right signature (C227)."""
-    if window.rows[0].facts.get("stored") == NOTHING:
-        return met(STORES_NOTHING)
-    answers = {
-        str(each.facts.get("signed")): int(each.facts.get("status", 0)) for each in window.events(DELETION)
-    }
-    if window.rows[0].facts.get("stored") == POLLED:
-        return _read_by_itself(answers)
-    if answers.keys() != {"right", "wrong"}:
-        return incomplete("The requests to delete were not sent while the scenario was in progress.")
-    if not all(answers.values()):
-        return incomplete("The webhook gave no answer.")
-    if answers["wrong"] != 401:
-        return not_met(
-            f"The webhook answered {answers['wrong']} to a request with a wrong signature, not 401."
-        )
-    if not 200 <= answers["right"] < 300:
-        return not_met(f"The webhook answered {answers['right']} to a request to delete that was signed.")
-    return met("The webhook took the request that was signed, and refused the one with a wrong signature.")
-
-
-def _read_by_itself(answers: Collection[str]) -> Verdict:
-    if "wrong" in answers:
-        return not_met("The app answered a request to delete whose signature is wrong.")
-    if "right" not in answers:
-        return incomplete("The app did not read and answer the request to delete that was signed.")
-    return met(
-        "The app answered the request to delete that was signed, and not the one with a wrong signature."
-    )

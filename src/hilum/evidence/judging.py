@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
 
-from hilum.evidence.declared import deletion_asked, optional_declined
+from hilum.evidence.declared import optional_declined
 from hilum.evidence.models import QUOTA_WAIT, SHORT_LIFE, SLOW, Fault, Finding, Outcome, Row
 from hilum.evidence.windows import (
     BEGIN,
-    DELETION,
     END,
     MINT,
     MOVE,
@@ -39,7 +38,6 @@ from hilum.kernel.lists import counted
 
 __all__ = [
     "BEGIN",
-    "DELETION",
     "END",
     "MINT",
     "MOVE",
@@ -530,12 +528,6 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
             "Launch the app, and let it read: it is given none of the scopes that its version can do without.",
             "Read `scope` in the answer to the token request, and work with what was granted.",
             Fault.OPTIONAL,
-        ),
-        "deletion_asked": Scenario(
-            deletion_asked,
-            "Wait until the platform has sent both requests to the webhook that receives requests to delete; an app without one reads them, as at any hospital.",
-            "Verify the signature before anything else: a webhook answers 401 if it is wrong and 2xx if it is right, and an app that reads its requests answers the right one alone.",
-            Fault.DELETION,
         ),
         "many_patients": Scenario(
             _whole_hospital,

@@ -44,9 +44,6 @@ TRACE_BOUND = 2_000
 """The most requests outside runs in one proposal, the newest."""
 CATEGORIES_BOUND = 4
 """With more categories of a type the whole type is proposed."""
-PROBES_BATCH = 8
-PROBES_A_DAY = 50
-"""How many requests to delete a vendor's runs send in a day."""
 SHAPES_BOUND = 1_000
 """The most shapes of a contract."""
 
@@ -95,8 +92,6 @@ class Fault(StrEnum):
     """The first update of each record finds that somebody else changed it."""
     OPTIONAL = "optional"
     """New tokens have none of the version's optional scopes."""
-    DELETION = "deletion"
-    """The jobs process sends a request to delete to the app's webhook, once with a wrong signature."""
     LOST_ANSWER = "lost_answer"
     """The answer to the first write is lost, though it was carried out."""
 
@@ -214,12 +209,6 @@ class Run:
     """Where it is made, as of its opening (``Ground``)."""
 
     @property
-    def sending(self) -> bool:
-        """Return whether the platform still has to send the requests of the scenario."""
-        kept = self.doing.get("undo", {})
-        return bool(kept.get("probe")) and not kept.get("sent")
-
-    @property
     def scenario(self) -> str:
         """Return the scenario in progress; empty if none is."""
         return str(self.doing.get("scenario", ""))
@@ -237,8 +226,7 @@ class Records:
 class RunSummary:
     """The last result of a version, for the reviewer: the scenarios that it shows.
 
-    ``backend``: the app had only backend services, so people and charts were not tried. ``stores_nothing``: deletion was not tried, since the vendor stated that the app
-    stores nothing (C227). ``own``: made at the vendor's own snapshot; None if unknown.
+    ``backend``: the app had only backend services, so people and charts were not tried. ``own``: made at the vendor's own snapshot; None if unknown.
     """
 
     run: str
@@ -248,23 +236,7 @@ class RunSummary:
     scenarios: tuple[str, ...]
     digest: str
     backend: bool = False
-    stores_nothing: bool = False
     own: bool | None = None
-
-
-# --- requests to delete that a run sends ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """A request to delete that a run sends to an app's webhook, with the right and a wrong signature. ``secrets``: the right ones, and a wrong one."""
-
-    id: str
-    run: str
-    url: str
-    body: bytes
-    secrets: tuple[str, ...]
-    wrong: str
 
 
 # --- traces and contracts ------------------------------------------------------------------------------------------------------

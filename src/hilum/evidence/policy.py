@@ -10,7 +10,6 @@ import orjson
 
 from hilum.audit.models import Access, RecordedEvent
 from hilum.clients.models import Client
-from hilum.evidence.declared import STORES_NOTHING
 from hilum.evidence.judging import BEGIN, SCENARIOS, in_order, judge_run
 from hilum.evidence.models import (
     EVERY,
@@ -33,7 +32,6 @@ from hilum.identity.models import Tenant, VendorRight
 from hilum.identity.policy import is_member, is_open_to, may_as_member
 from hilum.kernel.actor import Actor
 from hilum.kernel.ids import ClientId, VendorId, VersionId
-from hilum.notices.models import EventKind
 from hilum.policies.models import Applicant, Book, Cell
 from hilum.policies.policy import tiers_to_certify
 from hilum.registry.models import Environment
@@ -50,12 +48,10 @@ from hilum.standards.smart.scopes import (
 
 FORMAT = 1
 """The format of results. Another one gets another number, and this one stays readable."""
-_SAID_BEFORE = "The app stores nothing, so nobody asks it to delete anything."
-"""The sentence in older results; it stays if ``STORES_NOTHING`` is reworded."""
 _OPEN_ANOTHER = "Open another run, and inform the platform's security officers."
 TOO_MANY = f"This run has more than {ROWS_BOUND} records, so none of them was judged."
 KEPT_FACTS = (
-    "scenario", "backend", "run", "context", "stale", "kinds", "scopes", "fault", "family", "workflow", "optional", "stored", "signed", "status",
+    "scenario", "backend", "run", "context", "stale", "kinds", "scopes", "fault", "family", "workflow", "optional",
 )  # fmt: skip
 """Facts of events that a result keeps: nothing about patients."""
 
@@ -200,23 +196,6 @@ def declinable(held: Sequence[str], optional: Collection[str]) -> list[str]:
     return [each for each in optional if not intersect(parse_stored((each,)), left)]
 
 
-def forged(text: str) -> str:
-    """Return a signed text with a wrong signature."""
-    signed, _, signature = text.rpartition(".")
-    return f"{signed}.{'B' if signature.startswith('A') else 'A'}{signature[1:]}"
-
-
-def probe_body(probe: str, at: datetime, facts: Mapping[str, str]) -> bytes:
-    """Return the body of a request to delete, in the form of webhooks."""
-    event = {
-        "id": probe,
-        "type": EventKind.DISPOSAL_REQUESTED.value,
-        "timestamp": at.isoformat(),
-        "data": facts,
-    }
-    return orjson.dumps(event)
-
-
 def digest_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -293,7 +272,6 @@ def result_of(
         "scopes": list(used_scopes(rows, held)),
         # True if people and charts were not tried, because the app had only backend services.
         "backend": any(bool(each.facts.get("backend")) for each in rows if each.name == BEGIN),
-        "stores_nothing": any(each.sentence == STORES_NOTHING for each in found),
         "ground": {"began": dict(run.ground), "ended": written_ground(ground)},
     }
 
@@ -302,17 +280,6 @@ def shown_by(result: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the scenarios that were met according to a result."""
     found = result.get("scenarios", ())
     return tuple(sorted(each["scenario"] for each in found if each["outcome"] == Outcome.MET.value))
-
-
-def stores_nothing(result: Mapping[str, Any]) -> bool:
-    """Check whether a result skipped deletion because the app stores nothing."""
-    if "stores_nothing" in result:
-        return bool(result["stores_nothing"])
-    # Older releases recorded this only by the sentence.
-    return any(
-        each["scenario"] == "deletion_asked" and each.get("sentence") == _SAID_BEFORE
-        for each in result.get("scenarios", ())
-    )
 
 
 def signed_bytes(result: Mapping[str, Any]) -> bytes:

@@ -89,10 +89,7 @@ class ScenarioShown(BaseModel):
 
 
 class RunListed(Shown):
-    """``scenario``: the one that is in progress. ``state``: open, passed, failed, incomplete or abandoned.
-
-    ``sending``: the platform has still to send what the scenario is about.
-    """
+    """``scenario``: the one that is in progress. ``state``: open, passed, failed, incomplete or abandoned."""
 
     id: str
     app: str
@@ -105,7 +102,6 @@ class RunListed(Shown):
     tier: str
     state: State
     scenario: str
-    sending: bool
     opened_by: str
     opened_at: datetime
     expires_at: datetime

@@ -16,7 +16,7 @@ from hilum.audit.models import (
     SealedRecords,
 )
 from hilum.clients import service as clients
-from hilum.evidence import acting, policy, store
+from hilum.evidence import acting, declared, policy, store
 from hilum.evidence.contracts import (
     find_contracts,
     keep_contract,
@@ -43,7 +43,6 @@ from hilum.evidence.models import (
     State,
     Upstream,
 )
-from hilum.evidence.probing import list_polled, next_probes, note_polled, note_probe, unasked_of
 from hilum.evidence.tracing import propose_of_client, propose_of_run, reading_of_trace
 from hilum.identity import service as identity
 from hilum.infra.context import Context
@@ -56,19 +55,15 @@ from hilum.keys.models import Purpose
 from hilum.notices import service as notices
 from hilum.policies import service as policies
 from hilum.registry import service as registry
+from hilum.registry.models import App, AppVersion
 from hilum.registry.policy import applicant_of
 
 __all__ = [
     "find_contracts",
     "keep_contract",
-    "list_polled",
-    "next_probes",
-    "note_polled",
-    "note_probe",
     "propose_of_client",
     "propose_of_run",
     "reading_of_trace",
-    "unasked_of",
     "view_contract",
 ]
 ReadSealed = Callable[[Context, SealedQuery], SealedRecords]
@@ -81,6 +76,12 @@ BEFORE = timedelta(minutes=1)
 _OF_RUN = frozenset({TAKE, MINT, REDEEM, "launches.launch.open", "launches.launch.move"})
 """Events that are evidence only if they were recorded under the run."""
 _ABSENT = "There is no such run."
+
+
+def unasked_of(ctx: Context, app: App, version: AppVersion) -> tuple[str, ...]:
+    """Return the scenarios that a version need not show since it lacks what they are about: optional scopes, scopes to change records (C211)."""
+    held = clients.facts_of_apps(ctx, (app.id,)).get(app.id, ())
+    return declared.unasked(version.optional_scopes, {scope for client in held for scope in client.scopes})
 
 
 def ground_at(ctx: Context, tenant_id: TenantId) -> Ground:
@@ -338,7 +339,6 @@ def latest_result(ctx: Context, version: VersionId) -> RunSummary | None:
         policy.shown_by(found.result),
         sha256(policy.signed_bytes(found.result)).hexdigest(),
         bool(found.result.get("backend")),
-        policy.stores_nothing(found.result),
         policy.ground_of(found).own,
     )
 

@@ -133,19 +133,6 @@ def is_under_way_elsewhere(tx: Connection, run: Run, fault: str) -> bool:
     return tx.execute(select(runs.c.id).where(wanted).limit(1)).first() is not None
 
 
-def list_faulty(tx: Connection, fault: str, now: datetime, limit: int) -> list[Run]:
-    """List open runs in which a fault is in progress, the one that ends first first."""
-    wanted = and_(
-        runs.c.state == State.OPEN.value,
-        runs.c.expires_at > now,
-        runs.c.doing["fault"].as_string() == fault,
-        runs.c.doing["undo"]["probe"].as_string().is_not(None),
-        runs.c.doing["undo"]["sent"].as_string().is_(None),
-    )
-    query = select(*_BRIEF).where(wanted).order_by(runs.c.expires_at, runs.c.id).limit(limit)
-    return [_run(row) for row in tx.execute(query)]
-
-
 def list_expired(tx: Connection, now: datetime) -> list[Run]:
     """List open runs that are past their end."""
     query = select(runs).where(runs.c.state == State.OPEN.value, runs.c.expires_at <= now).limit(PURGE_BATCH)

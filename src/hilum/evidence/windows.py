@@ -10,11 +10,8 @@ from hilum.kernel.decision import Reason
 BEGIN, END = "evidence.scenario.begin", "evidence.scenario.end"
 TAKE, MOVE, MINT = "launches.launch.take", "launches.launch.move", "tokens.access.mint"
 REFUSE = "authserver.request.refuse"
-DELETION = "evidence.deletion.send"
 NOTHING = "nothing"
-"""The vendor's declaration that the app needs every scope (``optional``), or stores no data (``stored``)."""
-POLLED = "polled"
-"""The declaration (``stored``) that the app has no webhook and polls for its requests to delete."""
+"""The vendor's declaration that the app needs every scope (``optional``)."""
 REDEEM, WITHDRAW = "tokens.refresh.redeem", "consent.authorization.withdraw"
 WINDOW_BOUND = 1_000
 """Records of one scenario that are judged: some judgements compare each with each."""

@@ -87,8 +87,8 @@ def confirm_totp(ctx: Context, person: Person, sealed: str, code: str, *, first:
     app = Totp(person.id, vault().seal(SEED, seed, nonce=ctx.ids, bound_to=person.id), ctx.now, step)
     before = lock(ctx, person)
     if not first:
-        store.save_totp(ctx.tx, app)
-    elif before.any or not store.add_totp(ctx.tx, app):
+        store.TOTPS.put(ctx.tx, app)
+    elif before.any or not store.TOTPS.add_new(ctx.tx, app):
         raise _has_factor()
     _record(ctx, "factors.totp.add", person)
     return renew_recovery_codes(ctx, person)
@@ -130,7 +130,7 @@ def use_code(ctx: Context, person: Person, text: str) -> FactorKind:
         left = store.count_recovery_codes(ctx.tx, person.id)
         _record(ctx, "factors.code.use", person, factor=FactorKind.RECOVERY, left=left)
         return FactorKind.RECOVERY
-    app = store.find_totp(ctx.tx, person.id)
+    app = store.TOTPS.find(ctx.tx, person=person.id)
     if app is None:
         raise _refused(ctx, person, CodeWrong(), FactorKind.TOTP)
     if policy.is_locked(app):
@@ -247,7 +247,7 @@ def remove_passkey(ctx: Context, person: Person, passkey: str) -> None:
 
 def remove_totp(ctx: Context, person: Person) -> None:
     """Delete a person's authenticator app. The caller has judged the right to, after ``lock``. Raises NotFound."""
-    if not store.delete_totp(ctx.tx, person.id):
+    if not store.TOTPS.delete(ctx.tx, person=person.id):
         raise NotFound("authenticator_not_found", "This account has no authenticator app.")
     _record(ctx, "factors.factor.remove", person, factors=1, why="owner")
 

@@ -3,13 +3,13 @@
 import hashlib
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import BigInteger, Column, Connection, Index, Integer, String, Table, bindparam, func, select
 
 from hilum.factors.models import LOCKED_AFTER, PASSKEYS_PER_PERSON, PURGE_BATCH, Ceremony, Passkey, Totp
 from hilum.infra.db import Instant, insert_or_ignore, metadata
 from hilum.infra.prepared_statements import PreparedStatement, prepare_rows, read_together
+from hilum.infra.rows import Rows
 from hilum.kernel.ids import PersonId
 
 totps = Table(
@@ -56,6 +56,8 @@ challenges = Table(
     Column("expires_at", Instant, nullable=False),
     Index(None, "expires_at"),
 )
+TOTPS = Rows(totps, Totp)
+PASSKEYS = Rows(passkeys, Passkey)
 _TOTP = prepare_rows(totps, "person")
 _PASSKEYS = PreparedStatement(
     select(passkeys)
@@ -66,53 +68,28 @@ _PASSKEYS = PreparedStatement(
 )
 
 
-def find_totp(tx: Connection, person: PersonId) -> Totp | None:
-    return _totp(_TOTP.records(tx, {"person": person}))
-
-
-def _totp(rows: list[Any]) -> Totp | None:
-    row = next(iter(rows), None)
-    return None if row is None else Totp(row.person, row.sealed, row.created_at, row.last_step, row.failures)
-
-
 def find_factors(tx: Connection, person: PersonId) -> tuple[Totp | None, tuple[Passkey, ...]]:
     """Find a person's authenticator app and passkeys, on PostgreSQL in one round trip."""
     apps, keys = read_together(tx, (_TOTP, {"person": person}), (_PASSKEYS, {"person": person}))
-    return _totp(apps), _passkeys(keys)
-
-
-def add_totp(tx: Connection, app: Totp) -> bool:
-    """Store a person's first authenticator app; return False if there is one."""
-    return tx.execute(insert_or_ignore(tx, totps).values(person=app.person, **_fields(app))).rowcount == 1
-
-
-def save_totp(tx: Connection, app: Totp) -> None:
-    """Store an authenticator app in place of an earlier one."""
-    if not add_totp(tx, app):
-        tx.execute(totps.update().where(totps.c.person == app.person).values(_fields(app)))
-
-
-def _fields(app: Totp) -> dict[str, Any]:
-    row = {"sealed": app.sealed, "created_at": app.created_at}
-    return row | {"last_step": app.last_step, "failures": 0}
+    return next(map(TOTPS.of, apps), None), tuple(map(PASSKEYS.of, keys))
 
 
 def use_step(tx: Connection, app: Totp, step: int) -> bool:
     """Accept the code of a step, once; return False if it or a later one was accepted, or the app was locked or replaced meanwhile."""
     # One statement: of two workers that accept the same code
     # concurrently, one changes the row (RFC 6238 section 5.2).
-    mine = (totps.c.person == app.person) & (totps.c.sealed == app.sealed)
-    query = totps.update().where(mine, totps.c.last_step < step, totps.c.failures < LOCKED_AFTER)
-    return tx.execute(query.values(last_step=step, failures=0)).rowcount == 1
+    usable = (totps.c.last_step < step, totps.c.failures < LOCKED_AFTER)
+    values = {"last_step": step, "failures": 0}
+    return TOTPS.change(tx, values, *usable, person=app.person, sealed=app.sealed) == 1
 
 
 def count_failure(tx: Connection, person: PersonId) -> None:
     """Count a wrong code."""
-    tx.execute(totps.update().where(totps.c.person == person).values(failures=totps.c.failures + 1))
+    TOTPS.change(tx, {"failures": totps.c.failures + 1}, person=person)
 
 
 def clear_failures(tx: Connection, person: PersonId) -> None:
-    tx.execute(totps.update().where(totps.c.person == person, totps.c.failures > 0).values(failures=0))
+    TOTPS.change(tx, {"failures": 0}, totps.c.failures > 0, person=person)
 
 
 def save_recovery_codes(tx: Connection, person: PersonId, digests: Iterable[str]) -> None:
@@ -135,48 +112,24 @@ def count_recovery_codes(tx: Connection, person: PersonId) -> int:
 
 def list_passkeys(tx: Connection, person: PersonId) -> tuple[Passkey, ...]:
     """List a person's passkeys, at most PASSKEYS_PER_PERSON, oldest first."""
-    return _passkeys(_PASSKEYS.records(tx, {"person": person}))
+    return tuple(map(PASSKEYS.of, _PASSKEYS.records(tx, {"person": person})))
 
 
-def _passkeys(rows: list[Any]) -> tuple[Passkey, ...]:
-    return tuple(
-        Passkey(
-            row.credential,
-            row.person,
-            row.public_key,
-            row.sign_count,
-            row.name,
-            row.created_at,
-            row.last_used_at,
-        )
-        for row in rows
-    )
-
-
-def add_passkey(tx: Connection, found: Passkey) -> bool:
+def add_passkey(tx: Connection, passkey: Passkey) -> bool:
     """Store a passkey; return False if it belongs to an account already."""
-    row = {
-        "person": found.person,
-        "credential": found.credential,
-        "public_key": found.public_key,
-        "sign_count": found.sign_count,
-        "name": found.name,
-        "created_at": found.created_at,
-    }
-    query = insert_or_ignore(tx, passkeys).values(digest=_digest(found.credential), **row)
-    return tx.execute(query).rowcount == 1
+    return PASSKEYS.add_new(tx, passkey, digest=_digest(passkey.credential))
 
 
 def use_passkey(tx: Connection, found: Passkey, sign_count: int, at: datetime) -> bool:
     """Record a use of a passkey; return False if its counter has passed this one, or the passkey is gone."""
     # One statement: of two responses with the same counter, one is accepted.
     credible = (passkeys.c.sign_count < sign_count) | ((passkeys.c.sign_count == 0) & (sign_count == 0))
-    query = passkeys.update().where(passkeys.c.digest == _digest(found.credential), credible)
-    return tx.execute(query.values(sign_count=sign_count, last_used_at=at)).rowcount == 1
+    values = {"sign_count": sign_count, "last_used_at": at}
+    return PASSKEYS.change(tx, values, credible, digest=_digest(found.credential)) == 1
 
 
-def delete_passkey(tx: Connection, found: Passkey) -> bool:
-    return tx.execute(passkeys.delete().where(passkeys.c.digest == _digest(found.credential))).rowcount == 1
+def delete_passkey(tx: Connection, passkey: Passkey) -> bool:
+    return PASSKEYS.delete(tx, digest=_digest(passkey.credential)) == 1
 
 
 def _digest(credential: str) -> str:
@@ -212,9 +165,4 @@ def purge_challenges(tx: Connection, before: datetime) -> int:
 def delete_all(tx: Connection, person: PersonId) -> int:
     """Delete every factor of a person; return how many there were, without recovery codes."""
     tx.execute(recovery_codes.delete().where(recovery_codes.c.person == person))
-    keys = tx.execute(passkeys.delete().where(passkeys.c.person == person)).rowcount
-    return keys + tx.execute(totps.delete().where(totps.c.person == person)).rowcount
-
-
-def delete_totp(tx: Connection, person: PersonId) -> bool:
-    return tx.execute(totps.delete().where(totps.c.person == person)).rowcount == 1
+    return PASSKEYS.delete(tx, person=person) + TOTPS.delete(tx, person=person)

@@ -22,6 +22,7 @@ from hilum.federation.models import (
 from hilum.identity import service as identity
 from hilum.identity.models import Person, Role
 from hilum.infra.context import Context
+from hilum.infra.rows import given
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import Conflict, Invalid, NotFound, Readers, Unavailable, not_shown
 from hilum.kernel.ids import PersonId, TenantId
@@ -79,7 +80,7 @@ def _require_host(ctx: Context, origin: str, *, loopback: bool) -> None:
 
 def _add_host(ctx: Context, origin: str) -> Host:
     host = Host(ctx.ids.new("hst"), origin, ctx.now, str(ctx.actor))
-    if not store.add_host(ctx.tx, host):
+    if not store.HOSTS.add_new(ctx.tx, host):
         raise Conflict("host_allowed", "This host is on the list already.")
     audit.record(ctx, Event(HOST, facts={"origin": origin}))
     return host
@@ -97,7 +98,7 @@ def list_hosts(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Host]:
     """List the allowed hosts, which administrators of hospitals see too. Raises NotPermitted."""
     if not (ctx.actor.is_platform or policy.may_see(ctx.actor, ctx.actor.tenant or TenantId(""))):
         raise not_shown("the list of hosts", Readers.HOSPITALS)
-    return store.list_hosts(ctx.tx, page)
+    return store.HOSTS.page(ctx.tx, page)
 
 
 # --- providers ------------------------------------------------------------------------------------------------------------------
@@ -168,7 +169,7 @@ def _carry_out_provider(ctx: Context, approval: Approval, asker: Actor) -> Carri
     if not act.before:
         _require_addable(as_asker, tenant, change)
         return CarriedOut(_add_provider(as_asker, act.target, tenant, change).id)
-    before = store.get_provider(ctx.tx, act.target)
+    before = store.PROVIDERS.get(ctx.tx, act.target)
     identity.require_unchanged(act, _shown(before))
     _require_settings(as_asker, tenant, change.settings, but=before.id)
     return CarriedOut(_save(as_asker, before, change).id)
@@ -208,7 +209,7 @@ def _add_provider(ctx: Context, provider_id: str, tenant: TenantId, change: Chan
     provider = Provider(
         provider_id, tenant, change.settings, change.secret_sealed, 1, ctx.now, str(ctx.actor)
     )
-    store.add_provider(ctx.tx, provider)
+    store.PROVIDERS.add(ctx.tx, provider)
     return _changed(ctx, provider, "federation.provider.add")
 
 
@@ -221,7 +222,7 @@ def _save(ctx: Context, before: Provider, change: Change) -> Provider:
         changed_at=ctx.now,
         changed_by=str(ctx.actor),
     )
-    if not store.save_provider(ctx.tx, after):
+    if not store.PROVIDERS.save(ctx.tx, after, number=after.number - 1):
         raise Conflict("concurrent_change", "A colleague changed this at the same moment. Read it again.")
     # Whoever switches a provider off no longer trusts it, so the sessions that it began end.
     went_off = before.settings.active and not after.settings.active
@@ -263,7 +264,7 @@ def list_providers(
     ctx: Context, tenant: TenantId | None = None, page: PageQuery = FIRST_PAGE
 ) -> list[Provider]:
     """List the providers of a hospital; by default all for the staff, and their own for an administrator. Raises NotFound."""
-    return store.list_providers(ctx.tx, _place(ctx, tenant), page)
+    return store.PROVIDERS.page(ctx.tx, page, **given(tenant=_place(ctx, tenant)))
 
 
 def trial(ctx: Context, provider_id: str) -> tuple[Provider, frozenset[str]]:
@@ -284,7 +285,7 @@ def _place(ctx: Context, tenant: TenantId | None) -> TenantId | None:
 
 
 def _visible(ctx: Context, provider_id: str) -> Provider:
-    provider = store.get_provider(ctx.tx, provider_id)
+    provider = store.PROVIDERS.get(ctx.tx, provider_id)
     if not policy.may_see(ctx.actor, provider.tenant):
         raise NotFound("provider_not_found", "There is no such identity provider.")
     return provider
@@ -341,10 +342,8 @@ def _require_linkable(
             "person_inactive", "This person is inactive for good, so nobody can be linked with the account."
         )
     issuer = provider.settings.issuer
-    existing = store.find_link(ctx.tx, provider.tenant, issuer, subject) or store.find_link_of(
-        ctx.tx, issuer, person.id
-    )
-    if existing is not None:
+    of_subject = {"tenant": provider.tenant, "issuer": issuer, "subject": subject}
+    if store.LINKS.any(ctx.tx, **of_subject) or store.LINKS.any(ctx.tx, issuer=issuer, person=person.id):
         raise Conflict(
             "linked_already", "This subject or this person is linked already. Remove that link first."
         )
@@ -362,7 +361,7 @@ def add_link(ctx: Context, provider: Provider, subject: str, person: Person) -> 
         ctx.now,
         str(ctx.actor),
     )
-    if not store.add_link(ctx.tx, added):
+    if not store.LINKS.add_new(ctx.tx, added):
         raise Conflict(
             "linked_already", "This subject or person was linked at the same moment. Read the links again."
         )
@@ -376,7 +375,7 @@ def unlink(ctx: Context, link_id: str, *, end_grants: EndGrants) -> None:
 
     The person's sessions and API tokens end, and by ``end_grants`` what apps hold for them, offline too.
     """
-    found = store.get_link(ctx.tx, link_id)
+    found = store.LINKS.get(ctx.tx, link_id)
     event = Event("federation.link.remove", tenant=found.tenant)
     if not policy.may_set_up(ctx.actor, found.tenant):
         if ctx.actor.tenant is not None:
@@ -392,12 +391,12 @@ def list_links(
     ctx: Context, tenant: TenantId | None = None, page: PageQuery = FIRST_PAGE
 ) -> list[LinkedPerson]:
     """List who is linked with which subject. Raises NotFound."""
-    return store.list_links(ctx.tx, _place(ctx, tenant), page)
+    return store.LINKS.page(ctx.tx, page, **given(tenant=_place(ctx, tenant)))
 
 
 def view_link(ctx: Context, link_id: str) -> LinkedPerson:
     """Get a link. Raises NotFound, also for another hospital's."""
-    link = store.get_link(ctx.tx, link_id)
+    link = store.LINKS.get(ctx.tx, link_id)
     if not policy.may_see(ctx.actor, link.tenant):
         raise NotFound("link_not_found", "There is no such link.")
     return link
@@ -405,7 +404,7 @@ def view_link(ctx: Context, link_id: str) -> LinkedPerson:
 
 def is_linked(ctx: Context, person: Person) -> bool:
     """Check whether an account is linked with a subject of a provider."""
-    return store.is_linked(ctx.tx, person.id)
+    return store.LINKS.any(ctx.tx, person=person.id)
 
 
 # --- upkeep --------------------------------------------------------------------------------------------------------------------

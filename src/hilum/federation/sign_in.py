@@ -50,7 +50,7 @@ def require_provider(
     ctx: Context, tenant: TenantId, provider_id: str, *, may_be_off: bool = False
 ) -> tuple[Provider, frozenset[str]]:
     """Return a provider of an active hospital, and the allowed hosts. Raises NotFound, also for one that is off unless ``may_be_off``."""
-    provider = store.find_provider(ctx.tx, provider_id)
+    provider = store.PROVIDERS.find(ctx.tx, id=provider_id)
     place = identity.find_tenant(ctx, tenant)
     if provider is None or provider.tenant != tenant or place is None or not place.active:
         raise NotFound("provider_not_found", "There is no such sign-in.")
@@ -95,7 +95,7 @@ def complete_return(
     """
     # Read again, because the provider may have been changed or switched off between the two transactions. Locked, so that a
     # logout token either finds the session of this sign-in or is found below.
-    current = store.find_provider(ctx.tx, provider.id, lock=True)
+    current = store.PROVIDERS.find(ctx.tx, lock=True, id=provider.id)
     if current is None or current.number != provider.number or not current.settings.active:
         refuse(ctx, provider, Fault.PROVIDER_CHANGED)
     # Only here, and not before the provider accepted the code: a stranger who makes up codes must not write rows.
@@ -127,7 +127,7 @@ def complete_return(
         session.expires_at,
         found.sub,
     )
-    store.add_session(ctx.tx, federated)
+    store.SESSIONS.add(ctx.tx, federated)
     facts = {
         "provider": provider.id,
         "session": session.id,
@@ -152,7 +152,7 @@ def _person(
     if person is None:
         refuse(ctx, provider, Fault.PERSON_INACTIVE)
     _require_entry(ctx, provider, person, found, production=production, end_grants=end_grants)
-    store.save_seen(ctx.tx, linked.id, ctx.now)
+    store.LINKS.change(ctx.tx, {"seen_at": ctx.now}, id=linked.id)
     return person
 
 
@@ -175,7 +175,7 @@ def _link_recognised(
     ctx: Context, provider: Provider, person: Person, found: Identity, *, production: bool
 ) -> Person:
     _require_entry(ctx, provider, person, found, production=production)
-    if store.find_link_of(ctx.tx, found.issuer, person.id) is not None:
+    if store.LINKS.find(ctx.tx, issuer=found.issuer, person=person.id) is not None:
         refuse(ctx, provider, Fault.LINKED_ALREADY, person=person.id)
     # Once a link was removed, only two people can link the account again.
     if store.was_unlinked(ctx.tx, person.id):
@@ -298,8 +298,8 @@ def record_fault(ctx: Context, provider: Provider, error: HilumError) -> None:
 
 def begin_logout(ctx: Context, session: SessionId) -> tuple[Provider, str, frozenset[str]] | None:
     """Return the provider that began a session, the id_token as its hint, and the allowed hosts; None for other sessions."""
-    federated = store.take_session(ctx.tx, session)
-    provider = None if federated is None else store.find_provider(ctx.tx, federated.provider)
+    federated = store.SESSIONS.take(ctx.tx, session=session)
+    provider = None if federated is None else store.PROVIDERS.find(ctx.tx, id=federated.provider)
     if federated is None or provider is None:
         return None
     try:
@@ -311,8 +311,8 @@ def begin_logout(ctx: Context, session: SessionId) -> tuple[Provider, str, froze
 
 def provider_of(ctx: Context, session: SessionId) -> tuple[Provider, frozenset[str]] | None:
     """Return the provider that began a session, and the allowed hosts; None for other sessions."""
-    federated = store.find_session(ctx.tx, session)
-    provider = None if federated is None else store.find_provider(ctx.tx, federated.provider)
+    federated = store.SESSIONS.find(ctx.tx, session=session)
+    provider = None if federated is None else store.PROVIDERS.find(ctx.tx, id=federated.provider)
     return None if provider is None else (provider, store.allowed_origins(ctx.tx))
 
 
@@ -321,7 +321,7 @@ def end_by_provider(ctx: Context, provider: Provider, logout: Logout) -> int:
 
     The token is kept for the life of a sign-in, because it may overtake the sign-in whose session it ends.
     """
-    store.find_provider(ctx.tx, provider.id, lock=True)
+    store.PROVIDERS.find(ctx.tx, lock=True, id=provider.id)
     key = _digest(f"logout/{provider.id}/{logout.jti}")
     if not store.use(ctx.tx, key, logout.issued_at + LOGOUT_TOKEN_LIFE + 2 * SKEW):
         refuse(ctx, provider, Fault.STATE_USED)

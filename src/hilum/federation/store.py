@@ -1,6 +1,6 @@
 """The tables of allowed hosts, identity providers, links, sessions that providers began, and used states and logout tokens."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,6 @@ from sqlalchemy import (
     Connection,
     Index,
     Integer,
-    Row,
     String,
     Table,
     UniqueConstraint,
@@ -35,11 +34,10 @@ from hilum.federation.models import (
     RoleRow,
     Settings,
 )
-from hilum.infra.db import Instant, get_row, insert_or_ignore, metadata
-from hilum.infra.sorting import by_key
+from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.rows import Rows, Stored
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import PersonId, SessionId, TenantId
-from hilum.kernel.pages import FIRST_PAGE, PageQuery
 
 hosts = Table(
     "federation_host",
@@ -135,21 +133,24 @@ def read_settings(written: Mapping[str, Any]) -> Settings:
     return Settings(**values)
 
 
-def add_host(tx: Connection, host: Host) -> bool:
-    return tx.execute(insert_or_ignore(tx, hosts).values(asdict(host))).rowcount == 1
+HOSTS = Rows(hosts, Host)
+PROVIDERS = Rows(
+    providers,
+    Provider,
+    "identity provider",
+    code="provider_not_found",
+    settings=Stored(write_settings, read_settings),
+)
+LINKS = Rows(links, LinkedPerson, "link")
+SESSIONS = Rows(sessions, FederatedSession)
 
 
-def take_host(tx: Connection, host: str) -> Host:
+def take_host(tx: Connection, host_id: str) -> Host:
     """Delete a host and return it. Raises NotFound."""
-    row = tx.execute(delete(hosts).where(hosts.c.id == host).returning(hosts)).first()
-    if row is None:
+    host = HOSTS.take(tx, id=host_id)
+    if host is None:
         raise NotFound("host_not_found", "This host is not on the list.")
-    return Host(row.id, row.origin, row.added_at, row.added_by)
-
-
-def list_hosts(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[Host]:
-    rows = tx.execute(by_key(select(hosts), hosts.c.id, page))
-    return [Host(row.id, row.origin, row.added_at, row.added_by) for row in rows]
+    return host
 
 
 def allowed_origins(tx: Connection) -> frozenset[str]:
@@ -157,155 +158,29 @@ def allowed_origins(tx: Connection) -> frozenset[str]:
     return frozenset(tx.execute(select(hosts.c.origin).limit(HOSTS_BOUND)).scalars())
 
 
-def _provider(row: Row[Any]) -> Provider:
-    return Provider(
-        row.id,
-        TenantId(row.tenant),
-        read_settings(row.settings),
-        row.secret_sealed,
-        row.number,
-        row.changed_at,
-        row.changed_by,
-    )
-
-
-def _values(provider: Provider) -> dict[str, Any]:
-    return {
-        "settings": write_settings(provider.settings),
-        "secret_sealed": provider.secret_sealed,
-        "number": provider.number,
-        "changed_at": provider.changed_at,
-        "changed_by": provider.changed_by,
-    }
-
-
-def add_provider(tx: Connection, provider: Provider) -> None:
-    tx.execute(providers.insert().values(id=provider.id, tenant=provider.tenant, **_values(provider)))
-
-
-def save_provider(tx: Connection, provider: Provider) -> bool:
-    """Save a change; False if another one came first."""
-    query = providers.update().where(providers.c.id == provider.id, providers.c.number == provider.number - 1)
-    return tx.execute(query.values(_values(provider))).rowcount == 1
-
-
-def find_provider(tx: Connection, provider: str, *, lock: bool = False) -> Provider | None:
-    """Find a provider; ``lock``: no other transaction locks or changes it until this one ends."""
-    query = select(providers).where(providers.c.id == provider)
-    row = tx.execute(query.with_for_update() if lock else query).one_or_none()
-    return None if row is None else _provider(row)
-
-
-def get_provider(tx: Connection, provider: str) -> Provider:
-    stored = find_provider(tx, provider)
-    if stored is None:
-        raise NotFound("provider_not_found", "There is no such identity provider.")
-    return stored
-
-
 def providers_of(tx: Connection, tenant: TenantId) -> list[Provider]:
     """List a hospital's providers, active or not."""
-    query = select(providers).where(providers.c.tenant == tenant).order_by(providers.c.id)
-    return [_provider(row) for row in tx.execute(query.limit(PROVIDERS_BOUND))]
+    query = PROVIDERS.select(tenant=tenant).order_by(providers.c.id)
+    return PROVIDERS.read(tx, query.limit(PROVIDERS_BOUND))
 
 
-def read_providers(tx: Connection) -> Iterator[Provider]:
+def read_providers(tx: Connection) -> list[Provider]:
     """Read every provider, without a bound."""
-    return (_provider(row) for row in tx.execute(select(providers).order_by(providers.c.id)))
-
-
-def list_providers(tx: Connection, tenant: TenantId | None, page: PageQuery = FIRST_PAGE) -> list[Provider]:
-    query = select(providers)
-    if tenant is not None:
-        query = query.where(providers.c.tenant == tenant)
-    return [_provider(row) for row in tx.execute(by_key(query, providers.c.id, page))]
-
-
-def _link(row: Row[Any]) -> LinkedPerson:
-    return LinkedPerson(
-        row.id,
-        TenantId(row.tenant),
-        row.issuer,
-        row.subject,
-        PersonId(row.person),
-        row.linked_at,
-        row.linked_by,
-        row.seen_at,
-    )
-
-
-def add_link(tx: Connection, link: LinkedPerson) -> bool:
-    """Link a subject with a person; False if either is linked already."""
-    row = {name: value for name, value in asdict(link).items() if name != "seen_at"}
-    return tx.execute(insert_or_ignore(tx, links).values(row)).rowcount == 1
+    return PROVIDERS.read(tx, PROVIDERS.select().order_by(providers.c.id))
 
 
 def find_link(tx: Connection, tenant: TenantId, issuer: str, subject: str) -> LinkedPerson | None:
-    here = (links.c.tenant == tenant, links.c.issuer == issuer, links.c.subject == subject)
-    row = tx.execute(select(links).where(*here)).first()
-    return None if row is None else _link(row)
-
-
-def find_link_of(tx: Connection, issuer: str, person: PersonId) -> LinkedPerson | None:
-    row = tx.execute(select(links).where(links.c.issuer == issuer, links.c.person == person)).first()
-    return None if row is None else _link(row)
-
-
-def is_linked(tx: Connection, person: PersonId) -> bool:
-    return tx.execute(select(links.c.id).where(links.c.person == person).limit(1)).first() is not None
-
-
-def get_link(tx: Connection, link: str) -> LinkedPerson:
-    return _link(get_row(tx, links, link, "link"))
+    return LINKS.find(tx, tenant=tenant, issuer=issuer, subject=subject)
 
 
 def remove_link(tx: Connection, link: LinkedPerson, at: datetime) -> bool:
     """Remove a link, and record that its person was unlinked."""
     tx.execute(insert_or_ignore(tx, unlinked).values(person=link.person, at=at))
-    return tx.execute(delete(links).where(links.c.id == link.id)).rowcount == 1
+    return LINKS.delete(tx, id=link.id) == 1
 
 
 def was_unlinked(tx: Connection, person: PersonId) -> bool:
     return tx.execute(select(unlinked.c.person).where(unlinked.c.person == person)).first() is not None
-
-
-def save_seen(tx: Connection, link: str, at: datetime) -> None:
-    tx.execute(links.update().where(links.c.id == link).values(seen_at=at))
-
-
-def list_links(tx: Connection, tenant: TenantId | None, page: PageQuery = FIRST_PAGE) -> list[LinkedPerson]:
-    query = select(links)
-    if tenant is not None:
-        query = query.where(links.c.tenant == tenant)
-    return [_link(row) for row in tx.execute(by_key(query, links.c.id, page))]
-
-
-def add_session(tx: Connection, session: FederatedSession) -> None:
-    tx.execute(sessions.insert().values(asdict(session)))
-
-
-def _session(row: Row[Any]) -> FederatedSession:
-    return FederatedSession(
-        SessionId(row.session),
-        row.provider,
-        row.issuer,
-        row.subject,
-        row.sid,
-        row.hint_sealed,
-        row.expires_at,
-        row.sub,
-    )
-
-
-def find_session(tx: Connection, session: SessionId) -> FederatedSession | None:
-    row = tx.execute(select(sessions).where(sessions.c.session == session)).first()
-    return None if row is None else _session(row)
-
-
-def take_session(tx: Connection, session: SessionId) -> FederatedSession | None:
-    """Delete and return the row of a session; None if there is none."""
-    row = tx.execute(delete(sessions).where(sessions.c.session == session).returning(sessions)).first()
-    return None if row is None else _session(row)
 
 
 def take_sessions(tx: Connection, provider: str, *, sub: str = "", sid: str = "") -> list[SessionId]:

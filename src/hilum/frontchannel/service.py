@@ -186,7 +186,7 @@ def _store_request(
         login_hint=valid.login_hint,
         max_age_s=valid.max_age_s,
     )
-    store.add_request(ctx.tx, request)
+    store.REQUESTS.add(ctx.tx, request)
     # C31: launch context that the app itself sends has no effect. It is recorded, because a well-behaved
     # app does not send any.
     if valid.ignored:
@@ -526,7 +526,7 @@ def redeem_code(
     fingerprint, tenant = flow.digest(secret), exchange.tenant
     code = store.redeem_code(ctx.tx, fingerprint, tenant=tenant, client=client.id, now=ctx.now)
     if code is None:
-        used = store.find_code(ctx.tx, fingerprint)
+        used = store.CODES.find(ctx.tx, hash=fingerprint)
         if used is not None and (answer := tokens.find_answer(ctx, exchange)):
             return replace(used, answer=answer)
         raise NotPermitted(TokenError.INVALID_GRANT, _record_misuse(ctx, used, client, tenant))

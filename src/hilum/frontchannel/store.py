@@ -1,7 +1,6 @@
 """Tables and rows of authorization requests and codes. Each one-shot step is one statement, so that concurrent attempts cannot both pass."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -14,16 +13,14 @@ from sqlalchemy import (
     String,
     Table,
     bindparam,
-    delete,
-    select,
     update,
 )
-from sqlalchemy.engine import RowMapping
 
 from hilum.frontchannel.models import AuthorizationRequest, Code
 from hilum.infra.db import Instant, metadata
 from hilum.infra.prepared_statements import PreparedStatement
-from hilum.kernel.ids import ClientId, FamilyId, LaunchId, PersonId, SessionId, TenantId
+from hilum.infra.rows import Rows, Stored
+from hilum.kernel.ids import ClientId, PersonId, SessionId, TenantId
 from hilum.kernel.times import EPOCH
 from hilum.tokens.models import Grant
 
@@ -87,110 +84,7 @@ _REDEEM = PreparedStatement(
     .returning(*authorization_code.c),
     *authorization_code.c,
 )
-_FIND_CODE = PreparedStatement(
-    select(authorization_code).where(authorization_code.c.hash == bindparam("fingerprint")),
-    *authorization_code.c,
-)
 _GRANT_MEMBERS = tuple(field.name for field in fields(Grant))
-
-
-def add_request(tx: Connection, request: AuthorizationRequest) -> None:
-    row = asdict(request) | {"scopes": list(request.scopes), "prompt": sorted(request.prompt)}
-    tx.execute(authorization_request.insert().values(row))
-
-
-def find_request(tx: Connection, tenant: TenantId, request_id: str) -> AuthorizationRequest | None:
-    """Find a request of this tenant; None for one of another tenant."""
-    table = authorization_request
-    # By the tenant of the URL too, so that no hospital's page continues a request made at another.
-    query = select(table).where(table.c.id == request_id, table.c.tenant == tenant)
-    row = tx.execute(query).mappings().first()
-    return None if row is None else _request(row)
-
-
-def bind_request(tx: Connection, request_id: str, session: SessionId, person: PersonId) -> bool:
-    """Bind a request to a session, unless it is bound to another person; return whether it is this person's now."""
-    table = authorization_request
-    # By person, not by session: signing in again, as prompt=login requires, must not end the request.
-    free = (table.c.person == "") | (table.c.person == person)
-    done = tx.execute(
-        update(table)
-        .where(table.c.id == request_id, table.c.finished_at.is_(None), free)
-        .values(session=session, person=person)
-    )
-    return done.rowcount == 1
-
-
-def save_launch(tx: Connection, request: AuthorizationRequest) -> None:
-    """Store the context of the launch, and delete the sealed handle."""
-    _save(tx, request, "launch", "patient", "encounter", "context_chosen_at", launch_sealed="")
-
-
-def save_context(tx: Connection, request: AuthorizationRequest) -> None:
-    """Store the context that the person chose."""
-    _save(tx, request, "patient", "encounter", "context_chosen_at")
-
-
-def _save(tx: Connection, request: AuthorizationRequest, *names: str, **more: Any) -> None:
-    values = {name: getattr(request, name) for name in names} | more
-    tx.execute(update(authorization_request).where(authorization_request.c.id == request.id).values(values))
-
-
-def finish_request(tx: Connection, request_id: str, now: datetime) -> bool:
-    """End a request; return True only for the first caller, so that it issues at most one code."""
-    table = authorization_request
-    done = tx.execute(
-        update(table).where(table.c.id == request_id, table.c.finished_at.is_(None)).values(finished_at=now)
-    )
-    return done.rowcount == 1
-
-
-def add_code(tx: Connection, code: Code) -> None:
-    row = {
-        "hash": code.hash,
-        "tenant": code.grant.tenant,
-        "client": code.grant.client,
-        "redirect_uri": code.redirect_uri,
-        "code_challenge": code.code_challenge,
-        "family": code.family,
-        "grant": _grant_row(code.grant),
-        "auth_time": code.auth_time,
-        "issued_at": code.issued_at,
-        "expires_at": code.expires_at,
-        "offline": None if code.offline is None else int(code.offline),
-        "used_at": code.used_at,
-    }
-    tx.execute(authorization_code.insert().values(row))
-
-
-def redeem_code(
-    tx: Connection, code_hash: bytes, *, tenant: TenantId, client: ClientId, now: datetime
-) -> Code | None:
-    """Mark a code as used and return it, if it is unused and issued to this client at this tenant. Only one caller can get it.
-
-    The caller checks its expiry, verifier and redirect URI. None does not say why; see ``find_code``.
-    """
-    wanted = {"fingerprint": code_hash, "at_tenant": tenant, "by_client": client, "now": now}
-    row = _REDEEM.first(tx, wanted)
-    return None if row is None else _code(row)
-
-
-def find_code(tx: Connection, code_hash: bytes) -> Code | None:
-    """Find a code, used or not."""
-    row = _FIND_CODE.first(tx, {"fingerprint": code_hash})
-    return None if row is None else _code(row)
-
-
-def purge(tx: Connection, *, requests_before: datetime, codes_before: datetime) -> int:
-    """Delete requests and codes that expired before the given moments, at most PURGE_BATCH of each; return how many."""
-    removed = 0
-    for table, key, before in (
-        (authorization_request, authorization_request.c.id, requests_before),
-        (authorization_code, authorization_code.c.hash, codes_before),
-    ):
-        old = select(key).where(table.c.expires_at < before).limit(PURGE_BATCH)
-        removed += tx.execute(delete(table).where(key.in_(old))).rowcount
-    return removed
 
 
 def _grant_row(grant: Grant) -> dict[str, Any]:
@@ -215,29 +109,65 @@ def _grant(row: dict[str, Any]) -> Grant:
     return Grant(**values)
 
 
-def _code(row: Mapping[str, Any]) -> Code:
-    return Code(
-        hash=bytes(row["hash"]),
-        redirect_uri=row["redirect_uri"],
-        code_challenge=row["code_challenge"],
-        family=FamilyId(row["family"]),
-        grant=_grant(row["grant"]),
-        auth_time=row["auth_time"],
-        issued_at=row["issued_at"],
-        expires_at=row["expires_at"],
-        offline=None if row["offline"] is None else bool(row["offline"]),
-        used_at=row["used_at"],
-    )
+REQUESTS = Rows(authorization_request, AuthorizationRequest)
+CODES = Rows(
+    authorization_code,
+    Code,
+    grant=Stored(_grant_row, _grant),
+    offline=Stored(
+        lambda offline: None if offline is None else int(offline),
+        lambda stored: None if stored is None else bool(stored),
+    ),
+)
 
 
-def _request(row: RowMapping) -> AuthorizationRequest:
-    values = dict(row) | {
-        "tenant": TenantId(row["tenant"]),
-        "client": ClientId(row["client"]),
-        "scopes": tuple(row["scopes"]),
-        "prompt": frozenset(row["prompt"]),
-        "session": SessionId(row["session"]),
-        "person": PersonId(row["person"]),
-        "launch": LaunchId(row["launch"]),
-    }
-    return AuthorizationRequest(**values)
+def find_request(tx: Connection, tenant: TenantId, request_id: str) -> AuthorizationRequest | None:
+    """Find a request of this tenant; None for one of another tenant."""
+    # By the tenant of the URL too, so that no hospital's page continues a request made at another.
+    return REQUESTS.find(tx, id=request_id, tenant=tenant)
+
+
+def bind_request(tx: Connection, request_id: str, session: SessionId, person: PersonId) -> bool:
+    """Bind a request to a session, unless it is bound to another person; return whether it is this person's now."""
+    table = authorization_request
+    # By person, not by session: signing in again, as prompt=login requires, must not end the request.
+    free = (table.c.person == "") | (table.c.person == person)
+    values = {"session": session, "person": person}
+    return REQUESTS.change(tx, values, free, id=request_id, finished_at=None) == 1
+
+
+def save_launch(tx: Connection, request: AuthorizationRequest) -> None:
+    """Store the context of the launch, and delete the sealed handle."""
+    columns = ("launch", "patient", "encounter", "context_chosen_at", "launch_sealed")
+    REQUESTS.save(tx, replace(request, launch_sealed=""), only=columns)
+
+
+def save_context(tx: Connection, request: AuthorizationRequest) -> None:
+    """Store the context that the person chose."""
+    REQUESTS.save(tx, request, only=("patient", "encounter", "context_chosen_at"))
+
+
+def finish_request(tx: Connection, request_id: str, now: datetime) -> bool:
+    """End a request; return True only for the first caller, so that it issues at most one code."""
+    return REQUESTS.change(tx, {"finished_at": now}, id=request_id, finished_at=None) == 1
+
+
+def add_code(tx: Connection, code: Code) -> None:
+    CODES.add(tx, code, tenant=code.grant.tenant, client=code.grant.client)
+
+
+def redeem_code(
+    tx: Connection, code_hash: bytes, *, tenant: TenantId, client: ClientId, now: datetime
+) -> Code | None:
+    """Mark a code as used and return it, if it is unused and issued to this client at this tenant. Only one caller can get it.
+
+    The caller checks its expiry, verifier and redirect URI. None does not say why; see ``find_code``.
+    """
+    wanted = {"fingerprint": code_hash, "at_tenant": tenant, "by_client": client, "now": now}
+    return next(map(CODES.of, _REDEEM.records(tx, wanted)), None)
+
+
+def purge(tx: Connection, *, requests_before: datetime, codes_before: datetime) -> int:
+    """Delete requests and codes that expired before the given moments, at most PURGE_BATCH of each; return how many."""
+    requests = REQUESTS.purge(tx, PURGE_BATCH, authorization_request.c.expires_at < requests_before)
+    return requests + CODES.purge(tx, PURGE_BATCH, authorization_code.c.expires_at < codes_before)

@@ -20,7 +20,7 @@ def set_branding(ctx: Context, tenant_id: TenantId, asked: Branding) -> Tenant:
     """Set a hospital's colour and logo, as its administrator or the platform's. Raises NotFound, NotPermitted, Invalid."""
     if not policy.may_administer(ctx.actor, tenant_id):
         raise audit.refusal(ctx, Event(ACTION, tenant=tenant_id))
-    before = store.get_tenant(ctx.tx, tenant_id, lock=True)
+    before = store.TENANTS.get(ctx.tx, tenant_id, lock=True)
     if before.left_at is not None:
         raise NotFound("tenant_not_found", "There is no such hospital.")
     if asked.colour and (fault := colour_fault(asked.colour)):
@@ -35,7 +35,7 @@ def set_branding(ctx: Context, tenant_id: TenantId, asked: Branding) -> Tenant:
     if asked.logo is not None:
         pictures.keep(ctx, Owners.HOSPITAL, tenant_id, asked.logo)
         pictures.show(ctx, Owners.HOSPITAL, tenant_id, after.logo)
-    store.save_branding(ctx.tx, after)
+    store.TENANTS.save(ctx.tx, after)
     changed = sorted(name for name in ("colour", "logo") if getattr(before, name) != getattr(after, name))
     audit.record(ctx, Event(ACTION, tenant=tenant_id, facts={"changed": changed}))
     return after

@@ -15,6 +15,7 @@ from hilum.identity.models import (
     NewFacility,
 )
 from hilum.infra.context import Context
+from hilum.infra.rows import given
 from hilum.kernel.errors import Conflict, Invalid, NotFound, Unavailable
 from hilum.kernel.ids import FacilityId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -41,12 +42,12 @@ def add_facility(ctx: Context, order: NewFacility) -> Facility:
     order = replace(order, name=order.name.strip(), legal_entity=order.legal_entity.strip())
     # Locked, so that concurrent requests do not exceed the bound.
     fits = policy.fits_tenant_id(order.tenant)
-    tenant = store.find_tenant(ctx.tx, order.tenant, lock=True) if fits else None
+    tenant = store.TENANTS.find(ctx.tx, lock=True, id=order.tenant) if fits else None
     if tenant is None or tenant.left_at is not None:
         raise NotFound("tenant_not_found", "There is no such hospital.")
     if faults := facility_faults(order):
         raise Invalid("facility_invalid", "The facility cannot be added as described.", fields=faults)
-    if store.count_facilities(ctx.tx, order.tenant) >= FACILITIES_BOUND:
+    if store.FACILITIES.count(ctx.tx, tenant=order.tenant, removed_at=None) >= FACILITIES_BOUND:
         raise Unavailable("too_many_facilities", f"A hospital has at most {FACILITIES_BOUND} facilities.")
     facility = Facility(
         FacilityId(ctx.ids.new("fac")),
@@ -56,7 +57,7 @@ def add_facility(ctx: Context, order: NewFacility) -> Facility:
         order.reference,
         ctx.now,
     )
-    if not store.add_facility(ctx.tx, facility, str(ctx.actor)):
+    if not store.FACILITIES.add_new(ctx.tx, facility, created_by=str(ctx.actor), removed_by=""):
         raise Conflict("facility_taken", "This hospital has a facility of this name or reference already.")
     facts = {"facility": facility.id, "legal_entity": facility.legal_entity, "reference": facility.reference}
     # So that caches which know the reference as unknown read it again.
@@ -67,7 +68,7 @@ def add_facility(ctx: Context, order: NewFacility) -> Facility:
 
 def remove_facility(ctx: Context, facility_id: FacilityId) -> Facility:
     """Remove a facility, for good: launches and tokens there stop. Raises NotFound, NotPermitted, Conflict (removed already)."""
-    facility = store.find_facility(ctx.tx, facility_id)
+    facility = store.FACILITIES.find(ctx.tx, id=facility_id)
     if facility is None or not policy.may_see_tenant(ctx.actor, facility.tenant):
         raise NotFound("facility_not_found", "There is no such facility.")
     if not policy.may_administer(ctx.actor, facility.tenant):
@@ -88,7 +89,7 @@ def list_facilities(
     of = tenant if ctx.actor.is_platform else tenant or ctx.actor.tenant
     if (of is None and not ctx.actor.is_platform) or (of and not policy.may_see_tenant(ctx.actor, of)):
         raise NotFound("tenant_not_found", "There is no such hospital.")
-    return store.list_facilities(ctx.tx, of, page)
+    return store.FACILITIES.page(ctx.tx, page, removed_at=None, **given(tenant=of))
 
 
 def find_former_facilities(ctx: Context, facility: Facility) -> frozenset[FacilityId]:
@@ -98,7 +99,7 @@ def find_former_facilities(ctx: Context, facility: Facility) -> frozenset[Facili
 
 def find_facility(ctx: Context, facility: FacilityId) -> Facility | None:
     """Find a facility by id, removed or not."""
-    return store.find_facility(ctx.tx, facility)
+    return store.FACILITIES.find(ctx.tx, id=facility)
 
 
 def find_facility_named(ctx: Context, tenant: TenantId, named: str) -> Facility | None:

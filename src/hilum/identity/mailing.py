@@ -40,5 +40,5 @@ def mail_administrators(
 
 def zone_of(ctx: Context, place: TenantId | None) -> str:
     """Return the time zone of a hospital; empty for UTC, for vendors and for the platform."""
-    tenant = store.find_tenant(ctx.tx, place) if place else None
+    tenant = store.TENANTS.find(ctx.tx, id=place) if place else None
     return tenant.time_zone if tenant is not None else ""

@@ -88,7 +88,7 @@ class TenantChangeAsked(Strict):
 
 
 class BrandingAsked(Strict):
-    """``colour``: such as ``#0b6b74``. ``logo``: a PNG in base64, 16 to 512 pixels a side, at most 64 KiB. An empty text removes either."""
+    """``colour``: such as ``#0b6b74``. ``logo``: a PNG or JPEG in base64, 16 to 512 pixels a side, at most 64 KiB. An empty text removes either."""
 
     colour: Word | None = None
     logo: Annotated[str | None, Field(max_length=ENCODED_BOUND)] = None

@@ -33,6 +33,7 @@ from hilum.identity.models import (
     NAMES_BOUND,
     NEGATIVE_WINDOW,
     SECOND_PEOPLE_MIN,
+    TENANT_SORTS,
     TENANTS_BOUND,
     Bar,
     Chart,
@@ -84,9 +85,9 @@ def add_tenant(ctx: Context, tenant: Tenant) -> Tenant:
     if faults := policy.tenant_faults(tenant):
         raise Invalid("tenant_invalid", "The hospital cannot be added as described.", fields=faults)
     _require_one_node(ctx, tenant.upstream)
-    if store.count_tenants(ctx.tx) >= TENANTS_BOUND:
+    if store.TENANTS.count(ctx.tx) >= TENANTS_BOUND:
         raise Unavailable("too_many_tenants", f"This platform holds at most {TENANTS_BOUND} tenants.")
-    if not store.add_tenant(ctx.tx, tenant):
+    if not store.TENANTS.add_new(ctx.tx, tenant):
         raise Conflict("tenant_exists", "There is already a tenant with this id.")
     facts = {"sandbox": tenant.sandbox, "upstream": tenant.upstream.kind.value}
     ctx.advance_epoch(IDENTITY, f"tenant/{tenant.id}")
@@ -101,7 +102,7 @@ def update_tenant(ctx: Context, tenant_id: TenantId, change: TenantChange) -> Te
     activated again stay invalid. Raises NotFound, NotPermitted, Invalid, Unavailable (too many wait).
     """
     # Locked first: the whole row is saved, which would otherwise undo a concurrent change.
-    before = _require_present(store.get_tenant(ctx.tx, tenant_id, lock=True))
+    before = _require_present(store.TENANTS.get(ctx.tx, tenant_id, lock=True))
     after = _checked_change(ctx, before, change)
     # Also for a hospital that is not active, or one person could move it by deactivating it first (ADR 29).
     if ctx.actor.acts_alone or not policy.moves(before, after):
@@ -121,7 +122,7 @@ def update_tenant(ctx: Context, tenant_id: TenantId, change: TenantChange) -> Te
 def _carry_out_change(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     act = approval.act
     # The second person agreed to replace exactly what was there when the change was requested.
-    before = _require_present(store.get_tenant(ctx.tx, TenantId(act.target), lock=True))
+    before = _require_present(store.TENANTS.get(ctx.tx, TenantId(act.target), lock=True))
     change = orders.read_tenant_change(act.order, act.sealed)
     require_unchanged(act, orders.write_tenant(before, orders.changed_fields(change)))
     as_asker = ctx.as_actor(asker)
@@ -147,7 +148,7 @@ def _checked_change(ctx: Context, before: Tenant, change: TenantChange) -> Tenan
 
 def _save_tenant(ctx: Context, before: Tenant, after: Tenant, change: TenantChange) -> Tenant:
     tenant_id = before.id
-    store.save_tenant(ctx.tx, after)
+    store.TENANTS.save(ctx.tx, after)
     if after.active and not before.active:
         # Tokens and sessions from before stay invalid (ADR 6).
         controls.end_issued(ctx, Target(TargetKind.TENANT, tenant_id))
@@ -176,7 +177,7 @@ def _require_one_node(ctx: Context, upstream: UpstreamRef) -> None:
 def get_tenant(ctx: Context, tenant: TenantId, *, lock: bool = False) -> Tenant:
     """Get a tenant; with ``lock`` its row is locked until the transaction ends. Raises NotFound."""
     if lock and policy.fits_tenant_id(tenant):
-        return _require_present(store.get_tenant(ctx.tx, tenant, lock=True))
+        return _require_present(store.TENANTS.get(ctx.tx, tenant, lock=True))
     present = find_tenant(ctx, tenant)
     if present is None:
         raise no_tenant()
@@ -197,21 +198,21 @@ def no_tenant() -> NotFound:
 
 def find_tenant(ctx: Context, tenant: TenantId) -> Tenant | None:
     """Find a tenant by the text of an address, which need not be a valid id; None if there is none, or it has left."""
-    stored = store.find_tenant(ctx.tx, tenant) if policy.fits_tenant_id(tenant) else None
+    stored = store.TENANTS.find(ctx.tx, id=tenant) if policy.fits_tenant_id(tenant) else None
     # A hospital that has left is treated as one that never existed.
     return None if stored is None or stored.left_at is not None else stored
 
 
 def was_tenant(ctx: Context, tenant: TenantId) -> bool:
     """Check whether a tenant exists or has left; records of one that left remain."""
-    return policy.fits_tenant_id(tenant) and store.find_tenant(ctx.tx, tenant) is not None
+    return policy.fits_tenant_id(tenant) and store.TENANTS.find(ctx.tx, id=tenant) is not None
 
 
 def end_tenant(ctx: Context, tenant_id: TenantId) -> Tenant:
     """Record that a tenant has left, for good; no verb finds it afterwards. Two people agreed to it (``departures``). Raises NotFound."""
     before = get_tenant(ctx, tenant_id, lock=True)
     after = replace(before, active=False, left_at=ctx.now)
-    store.save_tenant(ctx.tx, after)
+    store.TENANTS.save(ctx.tx, after)
     ctx.advance_epoch(IDENTITY, f"tenant/{tenant_id}")
     audit.record(ctx, Event("identity.tenant.leave", tenant=tenant_id))
     return after
@@ -230,11 +231,11 @@ def find_tenants_named(ctx: Context, named: str) -> list[Tenant]:
 def view_tenants(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Tenant]:
     """List the tenants that the actor may see; only the staff see those that have left. Raises NotPermitted."""
     if ctx.actor.is_platform:
-        return store.page_of_tenants(ctx.tx, page)
+        return store.TENANTS.sorted(ctx.tx, TENANT_SORTS, page)
     own = ctx.actor.tenant
     if own is None or not policy.may_see_tenant(ctx.actor, own):
         raise not_shown("hospitals' settings", Readers.HOSPITAL)
-    return [store.get_tenant(ctx.tx, own)] if page.holds(own) else []
+    return [store.TENANTS.get(ctx.tx, own)] if page.holds(own) else []
 
 
 def view_tenant(ctx: Context, tenant: TenantId) -> Tenant:
@@ -264,7 +265,7 @@ def require_addable(ctx: Context, order: NewPerson) -> NewPerson:
     order = replace(order, username=order.username.strip().lower(), name=order.name.strip(), mail=mail)
     if faults := policy.person_faults(order):
         raise Invalid("person_invalid", "The person cannot be added as described.", fields=faults)
-    if store.find_person_by_username(ctx.tx, order.tenant, order.username) is not None:
+    if store.PEOPLE.find(ctx.tx, tenant=order.tenant, username=order.username) is not None:
         raise Conflict("username_taken", "Another account has this username already. Choose another one.")
     has_fhir_user = order.tenant is not None and bool(order.fhir_user)
     if has_fhir_user and store.find_active_by_fhir_user(ctx.tx, order.tenant, order.fhir_user) is not None:
@@ -317,19 +318,18 @@ def add_person(ctx: Context, order: NewPerson, *, agreed: bool = False) -> Perso
 
 def get_person(ctx: Context, person: PersonId, *, lock: bool = False) -> Person:
     """Get a person, active or not, with the charts that they may open now; ``lock`` as for ``get_tenant``. Raises NotFound."""
-    read = store.lock_person if lock else store.get_person
-    return policy.charts_at(read(ctx.tx, person), ctx.now)
+    return policy.charts_at(store.PEOPLE.get(ctx.tx, person, lock=lock), ctx.now)
 
 
 def find_person(ctx: Context, person: PersonId) -> Person | None:
     """Find a person, active or not, with the charts that they may open now."""
-    return _with_charts(ctx, store.find_person(ctx.tx, person))
+    return _with_charts(ctx, store.PEOPLE.find(ctx.tx, id=person))
 
 
 def find_person_by_username(ctx: Context, tenant: TenantId | None, username: str) -> Person | None:
     """Find a person by username at a tenant (None: among the staff), active or not."""
     normal = policy.normal_username(username)
-    return _with_charts(ctx, store.find_person_by_username(ctx.tx, tenant, normal)) if normal else None
+    return _with_charts(ctx, store.PEOPLE.find(ctx.tx, tenant=tenant, username=normal)) if normal else None
 
 
 def find_active_by_fhir_user(ctx: Context, tenant: TenantId, fhir_user: str) -> Person | None:
@@ -348,12 +348,12 @@ def view_person(ctx: Context, person_id: PersonId) -> Person:
 
 def find_people(ctx: Context, ids: Collection[PersonId]) -> dict[PersonId, Person]:
     """Find people by their ids, active or not, without a permission check."""
-    return {each.id: each for each in store.find_people(ctx.tx, ids)}
+    return {each.id: each for each in store.PEOPLE.among(ctx.tx, "id", ids)}
 
 
 def list_names(ctx: Context, ids: Collection[PersonId]) -> dict[PersonId, str]:
     """Return people's names by their ids, the actor's own among them, without those that the actor may not see."""
-    people = store.find_people(ctx.tx, ids)
+    people = store.PEOPLE.among(ctx.tx, "id", ids)
     return {
         each.id: each.name
         for each in people
@@ -410,7 +410,7 @@ def set_charts(ctx: Context, person_id: PersonId, charts: tuple[Chart, ...]) -> 
     Unavailable.
     """
     # Locked, so that the charts which this change replaces are those that it is compared with.
-    person = policy.charts_at(store.lock_person(ctx.tx, person_id), ctx.now)
+    person = policy.charts_at(store.PEOPLE.get(ctx.tx, person_id, lock=True), ctx.now)
     _require_charts(ctx, person, charts)
     wider = policy.charts_widened(person, charts)
     owners = list_owners(ctx, person.tenant, "", wider, but=person_id)
@@ -428,7 +428,7 @@ def set_charts(ctx: Context, person_id: PersonId, charts: tuple[Chart, ...]) -> 
 
 def _carry_out_charts(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     act = approval.act
-    person = policy.charts_at(store.lock_person(ctx.tx, PersonId(act.target)), ctx.now)
+    person = policy.charts_at(store.PEOPLE.get(ctx.tx, act.target, lock=True), ctx.now)
     charts, as_asker = orders.read_charts(act.order["charts"]), ctx.as_actor(asker)
     owners = list_owners(ctx, person.tenant, "", policy.charts_widened(person, charts), but=person.id)
     held = orders.write_charts(orders.charts_of(person))
@@ -469,7 +469,7 @@ def _save_charts(ctx: Context, person: Person, charts: tuple[Chart, ...]) -> Per
 
 def restart_age(ctx: Context, person_id: PersonId, since: datetime) -> None:
     """Count the age of an account from a moment, since a colleague has just issued a link into it."""
-    store.save_age(ctx.tx, person_id, since)
+    store.PEOPLE.change(ctx.tx, {"age_counts_from": since}, id=person_id)
 
 
 def list_shared_fhir_users(ctx: Context, *, limit: int = PAGE_BOUND) -> list[tuple[TenantId, str]]:
@@ -483,7 +483,7 @@ def deactivate_person(ctx: Context, person_id: PersonId) -> Person:
     Raises NotFound, NotPermitted (also if fewer than SECOND_PEOPLE_MIN of the staff would remain who can be the second person), Conflict
     (inactive already, the last owner of a vendor, or the last platform administrator). The host may leave fewer, to recover a platform.
     """
-    person = store.get_person(ctx.tx, person_id)
+    person = store.PEOPLE.get(ctx.tx, person_id)
     if not policy.may_administer(ctx.actor, person.tenant):
         if ctx.actor.tenant is not None:
             raise NotFound("person_not_found", "There is no such person.")
@@ -509,7 +509,7 @@ def lock_owners(ctx: Context, place: TenantId | None) -> list[PersonId]:
 
 def count_people(ctx: Context, place: TenantId) -> int:
     """Count the active people of a tenant or vendor, without a permission check."""
-    return store.count_active(ctx.tx, place)
+    return store.PEOPLE.count(ctx.tx, tenant=place, active=True)
 
 
 def _require_enough_left(ctx: Context, leaving: PersonId) -> None:
@@ -546,7 +546,7 @@ def counts_as_one_of_two(ctx: Context, person_id: PersonId, *, since: datetime |
 
     ``since``: when they requested the act. A full stop on them after that voids it, even if the stop was released since.
     """
-    person = store.find_person(ctx.tx, person_id)
+    person = store.PEOPLE.find(ctx.tx, id=person_id)
     if person is None or not policy.is_of_age(person, ctx.now):
         return False
     return bar_on(ctx, person, issued_at=since, writing=True) is None

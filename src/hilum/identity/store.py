@@ -1,6 +1,7 @@
 """The tables of tenants, facilities, people and lost charts."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +17,6 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
-    bindparam,
     func,
     or_,
     select,
@@ -25,21 +25,16 @@ from sqlalchemy import (
 
 from hilum.identity.models import (
     PEOPLE_SORTS,
-    TENANT_SORTS,
     TENANTS_BOUND,
     Chart,
     Facility,
-    MovedReads,
     Person,
     Tenant,
-    UpstreamKind,
     UpstreamRef,
 )
-from hilum.infra.db import Instant, get_row, in_batches, insert_or_ignore, metadata, row_of
-from hilum.infra.prepared_statements import PreparedStatement
-from hilum.infra.sorting import by_key, paged
-from hilum.kernel.errors import NotFound
-from hilum.kernel.ids import FacilityId, PersonId, TenantId, VendorId
+from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata
+from hilum.infra.rows import Parts, Rows, Stored, given
+from hilum.kernel.ids import FacilityId, PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
 from hilum.kernel.times import EPOCH, from_micros, to_micros
 
@@ -144,184 +139,50 @@ chart_losses = Table(
 """Charts that people lost, stored for as long as an access token may contain them."""
 
 
-def _tenant(row: Any) -> Tenant:
-    return Tenant(
-        id=TenantId(row.id),
-        name=row.name,
-        upstream=_upstream(row),
-        base_url=row.base_url,
-        ehr_origins=tuple(row.ehr_origins),
-        moved_reads=MovedReads(row.moved_reads),
-        sandbox=row.sandbox,
-        active=row.active,
-        colour=row.colour,
-        language=row.language,
-        time_zone=row.time_zone,
-        logo=row.logo,
-        left_at=row.left_at,
-        vendor=None if row.vendor is None else VendorId(row.vendor),
-    )
-
-
-def _upstream(row: Any) -> UpstreamRef:
-    return UpstreamRef(
-        UpstreamKind(row.upstream_kind),
-        row.upstream_url,
-        row.credentials_sealed,
-        row.upstream_public_url,
-        tuple(row.attachment_hosts),
-    )
-
-
-def _values(tenant: Tenant) -> dict[str, Any]:
-    return {
-        "name": tenant.name,
-        "upstream_kind": tenant.upstream.kind.value,
-        "upstream_url": tenant.upstream.url,
-        "credentials_sealed": tenant.upstream.credentials_sealed,
-        "upstream_public_url": tenant.upstream.public_url,
-        "attachment_hosts": list(tenant.upstream.attachment_hosts),
-        "base_url": tenant.base_url,
-        "ehr_origins": list(tenant.ehr_origins),
-        "moved_reads": tenant.moved_reads.value,
-        "active": tenant.active,
-        "left_at": tenant.left_at,
-        "language": tenant.language,
-        "time_zone": tenant.time_zone,
-    }
-
-
-def add_tenant(tx: Connection, tenant: Tenant) -> bool:
-    """Add a tenant; return False if the id is taken."""
-    once = {"id": tenant.id, "sandbox": tenant.sandbox, "vendor": tenant.vendor}
-    return tx.execute(insert_or_ignore(tx, tenants).values(_values(tenant) | once)).rowcount == 1
-
-
-def save_tenant(tx: Connection, tenant: Tenant) -> None:
-    tx.execute(tenants.update().where(tenants.c.id == tenant.id).values(_values(tenant)))
-
-
-def save_branding(tx: Connection, tenant: Tenant) -> None:
-    mine = tenants.update().where(tenants.c.id == tenant.id)
-    tx.execute(mine.values(colour=tenant.colour, logo=tenant.logo))
-
-
-_BY_ID = select(tenants).where(tenants.c.id == bindparam("tenant"))
-_FIND_TENANT = PreparedStatement(_BY_ID, *tenants.c)
-_LOCK_TENANT = PreparedStatement(_BY_ID.with_for_update(), *tenants.c)
-
-
-def find_tenant(tx: Connection, tenant: TenantId, *, lock: bool = False) -> Tenant | None:
-    found = (_LOCK_TENANT if lock else _FIND_TENANT).records(tx, {"tenant": tenant})
-    return next(map(_tenant, found), None)
-
-
-def get_tenant(tx: Connection, tenant: TenantId, *, lock: bool = False) -> Tenant:
-    """Get a tenant; with ``lock`` its row is locked until the transaction ends. Raises NotFound."""
-    if (found := find_tenant(tx, tenant, lock=lock)) is not None:
-        return found
-    raise NotFound("tenant_not_found", "There is no such hospital.")
+UPSTREAM = {"kind": "upstream_kind", "url": "upstream_url", "public_url": "upstream_public_url"}
+TENANTS = Rows(tenants, Tenant, "hospital", code="tenant_not_found", upstream=Parts(UpstreamRef, UPSTREAM))
+FACILITIES = Rows(facilities, Facility)
+PEOPLE = Rows(
+    people,
+    Person,
+    "person",
+    chart_ends=Stored(
+        lambda ends: [[patient, to_micros(at)] for patient, at in ends],
+        lambda ends: tuple((patient, from_micros(at)) for patient, at in ends),
+    ),
+)
 
 
 def list_tenants(tx: Connection) -> list[Tenant]:
-    return [_tenant(row) for row in tx.execute(select(tenants).order_by(tenants.c.id).limit(TENANTS_BOUND))]
-
-
-def page_of_tenants(tx: Connection, page: PageQuery) -> list[Tenant]:
-    return [_tenant(row) for row in tx.execute(paged(select(tenants), tenants, TENANT_SORTS, page))]
+    return TENANTS.read(tx, TENANTS.select().order_by(tenants.c.id).limit(TENANTS_BOUND))
 
 
 def read_tenants(tx: Connection, of: Collection[TenantId] | None = None) -> list[Tenant]:
     """Read some tenants (None: all), without a bound."""
     # No limit, since a tenant that is left out would not exist for the gateway.
-    return [_tenant(row) for row in _read_of(tx, select(tenants), tenants.c.id, of)]
+    return [TENANTS.of(row) for row in _read_of(tx, select(tenants), tenants.c.id, of)]
 
 
 def find_tenants_named(tx: Connection, named: str, limit: int) -> list[Tenant]:
     """Find tenants by id or exact name, without an index, since hospitals are few."""
-    query = select(tenants).where(or_(tenants.c.id == named, tenants.c.name == named))
-    return [_tenant(row) for row in tx.execute(query.order_by(tenants.c.id).limit(limit))]
-
-
-def count_tenants(tx: Connection) -> int:
-    return int(tx.execute(select(func.count()).select_from(tenants)).scalar_one())
-
-
-def _person(row: Any) -> Person:
-    return Person(
-        id=PersonId(row.id),
-        tenant=TenantId(row.tenant) if row.tenant else None,
-        username=row.username,
-        name=row.name,
-        role=row.role,
-        fhir_user=row.fhir_user,
-        patients=tuple(row.patients),
-        active=row.active,
-        created_at=row.created_at,
-        deactivated_at=row.deactivated_at,
-        age_counts_from=row.age_counts_from,
-        chart_ends=tuple((patient, from_micros(at)) for patient, at in row.chart_ends),
-        mail=row.mail,
-    )
+    query = TENANTS.select(or_(tenants.c.id == named, tenants.c.name == named))
+    return TENANTS.read(tx, query.order_by(tenants.c.id).limit(limit))
 
 
 def add_person(tx: Connection, person: Person, at: datetime) -> bool:
     """Add a person; return False if the username is taken at the tenant, or another account claims the ``fhirUser``."""
-    row = {
-        "id": person.id,
-        "tenant": person.tenant or "",
-        "username": person.username,
-        "name": person.name,
-        "role": person.role,
-        "fhir_user": person.fhir_user,
-        "patients": list(person.patients),
-        "active": True,
-        "created_at": at,
-        "deactivated_at": None,
-        "age_counts_from": person.age_counts_from or at,
-        # NULL if there is none: a unique constraint does not compare NULLs.
-        "fhir_user_claim": person.fhir_user or None,
-        "chart_ends": [],
-        "mail": person.mail,
-    }
-    return tx.execute(insert_or_ignore(tx, people).values(row)).rowcount == 1
-
-
-_FIND_PERSON = PreparedStatement(select(people).where(people.c.id == bindparam("person")), *people.c)
-
-
-def find_person(tx: Connection, person: PersonId) -> Person | None:
-    return next(map(_person, _FIND_PERSON.records(tx, {"person": person})), None)
-
-
-def get_person(tx: Connection, person: PersonId) -> Person:
-    stored = find_person(tx, person)
-    if stored is None:
-        raise NotFound("person_not_found", "There is no such person.")
-    return stored
-
-
-def find_people(tx: Connection, ids: Collection[PersonId]) -> list[Person]:
-    """Find people by their ids, active or not; unknown ids are left out."""
-    queries = (select(people).where(people.c.id.in_(batch)) for batch in in_batches(ids))
-    return [_person(row) for query in queries for row in tx.execute(query)]
-
-
-def find_person_by_username(tx: Connection, tenant: TenantId | None, username: str) -> Person | None:
-    query = select(people).where(people.c.tenant == (tenant or ""), people.c.username == username)
-    row = tx.execute(query).first()
-    return None if row is None else _person(row)
+    new = replace(person, created_at=at, age_counts_from=person.age_counts_from or at)
+    # NULL if there is none: a unique constraint does not compare NULLs.
+    return PEOPLE.add_new(tx, new, fhir_user_claim=person.fhir_user or None)
 
 
 def list_people(
     tx: Connection, tenant: TenantId | None, page: PageQuery = FIRST_PAGE, *, named: str = ""
 ) -> list[Person]:
     """List people of a tenant (None: staff) by username or in the page's order; ``named``: whose name or username contains it."""
-    query = select(people).where(people.c.tenant == (tenant or ""))
-    if named:
-        fits = (each.icontains(named, autoescape=True) for each in (people.c.name, people.c.username))
-        query = query.where(or_(*fits))
-    return [_person(row) for row in tx.execute(paged(query, people, PEOPLE_SORTS, page))]
+    columns = (people.c.name, people.c.username)
+    fits = [or_(*(column.icontains(named, autoescape=True) for column in columns))] if named else []
+    return PEOPLE.sorted(tx, PEOPLE_SORTS, page, *fits, tenant=tenant)
 
 
 def search_people(tx: Connection, text: str, limit: int, *, tenant: TenantId | None) -> list[Person]:
@@ -329,11 +190,8 @@ def search_people(tx: Connection, text: str, limit: int, *, tenant: TenantId | N
     named = or_(
         people.c.name.icontains(text, autoescape=True), people.c.username.icontains(text, autoescape=True)
     )
-    query = select(people).where(named, people.c.active).order_by(people.c.username, people.c.id).limit(limit)
-    return [
-        _person(row)
-        for row in tx.execute(query if tenant is None else query.where(people.c.tenant == tenant))
-    ]
+    query = PEOPLE.select(named, people.c.active, **given(tenant=tenant))
+    return PEOPLE.read(tx, query.order_by(people.c.username, people.c.id).limit(limit))
 
 
 def search_tenants(tx: Connection, text: str, limit: int) -> list[Tenant]:
@@ -341,43 +199,28 @@ def search_tenants(tx: Connection, text: str, limit: int) -> list[Tenant]:
     named = or_(
         tenants.c.name.icontains(text, autoescape=True), tenants.c.id.icontains(text, autoescape=True)
     )
-    return [
-        _tenant(row) for row in tx.execute(select(tenants).where(named).order_by(tenants.c.id).limit(limit))
-    ]
+    return TENANTS.read(tx, TENANTS.select(named).order_by(tenants.c.id).limit(limit))
 
 
 def list_recipients(
     tx: Connection, place: TenantId | None, roles: Collection[str], limit: int
 ) -> list[tuple[PersonId, str]]:
     """List active people of a tenant or vendor (None: staff) with one of some roles and a mail address, and the address, by username."""
-    reached = (
-        people.c.tenant == (place or ""),
-        people.c.role.in_(roles),
-        people.c.active.is_(True),
-        people.c.mail != "",
-    )
+    reached = PEOPLE.where(people.c.role.in_(roles), people.c.mail != "", tenant=place, active=True)
     query = select(people.c.id, people.c.mail).where(*reached).order_by(people.c.username).limit(limit)
     return [(PersonId(row.id), row.mail) for row in tx.execute(query)]
-
-
-def count_active(tx: Connection, place: TenantId | None) -> int:
-    here = (people.c.tenant == (place or ""), people.c.active.is_(True))
-    return int(tx.execute(select(func.count()).select_from(people).where(*here)).scalar_one())
 
 
 def save_deactivated(tx: Connection, person: PersonId, at: datetime) -> bool:
     """Deactivate a person; return False if they were inactive already."""
     # One statement, so that only one of two concurrent deactivations is recorded.
-    query = people.update().where(people.c.id == person, people.c.active.is_(True))
-    values = {"active": False, "deactivated_at": at}
-    return tx.execute(query.values(values)).rowcount == 1
+    return PEOPLE.change(tx, {"active": False, "deactivated_at": at}, id=person, active=True) == 1
 
 
 def release_claim(tx: Connection, tenant: TenantId | None, fhir_user: str) -> None:
     """Release an inactive account's claim to its ``fhirUser``, so that one other account may claim it."""
     # The condition is part of the statement, so that an active account never loses its claim.
-    claims = (people.c.tenant == (tenant or ""), people.c.fhir_user_claim == fhir_user)
-    tx.execute(people.update().where(*claims, people.c.active.is_(False)).values(fhir_user_claim=None))
+    PEOPLE.change(tx, {"fhir_user_claim": None}, tenant=tenant, fhir_user_claim=fhir_user, active=False)
 
 
 def list_owners(
@@ -392,9 +235,7 @@ def list_owners(
 
 def find_active_by_fhir_user(tx: Connection, tenant: TenantId | None, fhir_user: str) -> PersonId | None:
     """Find an active person of a tenant with this ``fhirUser``."""
-    query = select(people.c.id).where(
-        people.c.tenant == (tenant or ""), people.c.fhir_user == fhir_user, people.c.active.is_(True)
-    )
+    query = select(people.c.id).where(*PEOPLE.where(tenant=tenant, fhir_user=fhir_user, active=True))
     person = tx.execute(query.order_by(people.c.id).limit(1)).scalar_one_or_none()
     return None if person is None else PersonId(person)
 
@@ -411,20 +252,9 @@ def list_shared_fhir_users(tx: Connection, *, limit: int) -> list[tuple[TenantId
     return [(TenantId(row.tenant), row.fhir_user) for row in tx.execute(query.limit(limit))]
 
 
-def save_age(tx: Connection, person: PersonId, since: datetime) -> None:
-    tx.execute(people.update().where(people.c.id == person).values(age_counts_from=since))
-
-
-def lock_person(tx: Connection, person: PersonId) -> Person:
-    """Get a person and lock the row until the transaction ends. Raises NotFound."""
-    # SQLite ignores the lock and needs none: it has one write transaction at a time.
-    return _person(get_row(tx, people, person, "person", lock=True))
-
-
 def save_charts(tx: Connection, person: PersonId, charts: Sequence[Chart]) -> None:
-    ends = [[each.patient, to_micros(each.until)] for each in charts if each.until is not None]
-    values = {"patients": [each.patient for each in charts], "chart_ends": ends}
-    tx.execute(people.update().where(people.c.id == person).values(values))
+    ends = [(each.patient, each.until) for each in charts if each.until is not None]
+    PEOPLE.change(tx, {"patients": [each.patient for each in charts], "chart_ends": ends}, id=person)
 
 
 def save_chart_losses(
@@ -453,9 +283,8 @@ def read_chart_losses(
 
 def lock_active(tx: Connection, place: TenantId | None, roles: Collection[str]) -> list[tuple[PersonId, str]]:
     """List active people of a tenant or vendor with one of some roles, and that role, and lock the rows until the transaction ends."""
-    query = select(people.c.id, people.c.role).where(
-        people.c.tenant == (place or ""), people.c.role.in_(roles), people.c.active.is_(True)
-    )
+    active = PEOPLE.where(people.c.role.in_(roles), tenant=place, active=True)
+    query = select(people.c.id, people.c.role).where(*active)
     # Always in the same order, so that two concurrent deactivations do not deadlock.
     rows = tx.execute(query.order_by(people.c.id).limit(PAGE_BOUND).with_for_update())
     return [(PersonId(row.id), row.role) for row in rows]
@@ -471,59 +300,18 @@ def read_deactivated(
     return [(PersonId(row.id), row.deactivated_at) for row in _read_of(tx, query, people.c.id, of)]
 
 
-def add_facility(tx: Connection, facility: Facility, by: str) -> bool:
-    """Add a facility; return False if its tenant has one of this name or reference."""
-    row = {
-        "id": facility.id,
-        "tenant": facility.tenant,
-        "name": facility.name,
-        "legal_entity": facility.legal_entity,
-        "reference": facility.reference,
-        "created_at": facility.created_at,
-        "created_by": by,
-        "removed_at": None,
-        "removed_by": "",
-    }
-    return tx.execute(insert_or_ignore(tx, facilities).values(row)).rowcount == 1
-
-
-def _facility(row: Row[Any]) -> Facility:
-    return Facility(
-        FacilityId(row.id),
-        TenantId(row.tenant),
-        row.name,
-        row.legal_entity,
-        row.reference,
-        row.created_at,
-        row.removed_at,
-    )
-
-
-def find_facility(tx: Connection, facility: FacilityId) -> Facility | None:
-    """Find a facility, removed or not."""
-    row = row_of(tx, facilities, facility)
-    return None if row is None else _facility(row)
-
-
 def find_facility_named(tx: Connection, tenant: TenantId, named: str) -> Facility | None:
     """Find a tenant's facility by its id or reference: the one in use, otherwise the last that was removed."""
-    query = select(facilities).where(
-        facilities.c.tenant == tenant, or_(facilities.c.id == named, facilities.c.reference == named)
-    )
+    query = FACILITIES.select(or_(facilities.c.id == named, facilities.c.reference == named), tenant=tenant)
     order = (facilities.c.removed_at.is_not(None), facilities.c.removed_at.desc())
-    row = tx.execute(query.order_by(*order).limit(1)).first()
-    return None if row is None else _facility(row)
+    return FACILITIES.first(tx, query.order_by(*order).limit(1))
 
 
 def find_facilities_named(tx: Connection, tenant: TenantId, named: str) -> list[Facility]:
     """Find the facilities in use of a tenant by id, name or reference."""
     columns = (facilities.c.id, facilities.c.name, facilities.c.reference)
-    query = select(facilities).where(
-        facilities.c.tenant == tenant,
-        facilities.c.removed_at.is_(None),
-        or_(*(column == named for column in columns)),
-    )
-    return [_facility(row) for row in tx.execute(query)]
+    is_named = or_(*(column == named for column in columns))
+    return FACILITIES.read(tx, FACILITIES.select(is_named, tenant=tenant, removed_at=None))
 
 
 def find_former_facilities(tx: Connection, facility: Facility) -> set[FacilityId]:
@@ -536,31 +324,15 @@ def find_former_facilities(tx: Connection, facility: Facility) -> set[FacilityId
     return {FacilityId(each) for each in tx.execute(query).scalars()}
 
 
-def list_facilities(tx: Connection, tenant: TenantId | None, page: PageQuery = FIRST_PAGE) -> list[Facility]:
-    """List the facilities in use of a tenant (None: of all) by id."""
-    query = select(facilities).where(facilities.c.removed_at.is_(None))
-    if tenant is not None:
-        query = query.where(facilities.c.tenant == tenant)
-    return [_facility(row) for row in tx.execute(by_key(query, facilities.c.id, page))]
-
-
-def count_facilities(tx: Connection, tenant: TenantId) -> int:
-    query = select(func.count()).where(facilities.c.tenant == tenant, facilities.c.removed_at.is_(None))
-    return int(tx.execute(query).scalar_one())
-
-
 def open_facilities(tx: Connection, tenant: TenantId, of: Collection[FacilityId]) -> set[FacilityId]:
     """Return which of some facilities are in use at a tenant."""
-    query = select(facilities.c.id).where(
-        facilities.c.tenant == tenant, facilities.c.removed_at.is_(None), facilities.c.id.in_(of)
-    )
-    return {FacilityId(each) for each in tx.execute(query).scalars()}
+    in_use = FACILITIES.where(facilities.c.id.in_(of), tenant=tenant, removed_at=None)
+    return {FacilityId(each) for each in tx.execute(select(facilities.c.id).where(*in_use)).scalars()}
 
 
 def remove_facility(tx: Connection, facility: FacilityId, *, by: str, at: datetime) -> bool:
     """Remove a facility; return False if it was removed before."""
-    query = facilities.update().where(facilities.c.id == facility, facilities.c.removed_at.is_(None))
-    return tx.execute(query.values(removed_at=at, removed_by=by)).rowcount == 1
+    return FACILITIES.change(tx, {"removed_at": at, "removed_by": by}, id=facility, removed_at=None) == 1
 
 
 def read_removed_facilities(

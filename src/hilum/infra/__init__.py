@@ -1,6 +1,6 @@
 """Infra: database, HTTP client, logs and clock, shared by every room.
 
-Owns: settings; the control-plane database, its transactions, lanes and deadlines; the reads port; outgoing HTTP and its safe fetcher; logs;
+Owns: settings; the control-plane database, its transactions, lanes and deadlines; rows as values of dataclasses; the reads port; outgoing HTTP and its safe fetcher; logs;
 the request context; the system's clock and randomness; the list of nodes, leases, and the schema gate.
 Must not know: any domain room; what a tenant, an app or a token is.
 Invariants:

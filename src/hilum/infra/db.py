@@ -502,18 +502,35 @@ def is_unavailable(error: object) -> bool:
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     # The driver must not begin transactions itself: a deferred one that reads and then writes fails with SQLITE_BUSY_SNAPSHOT.
     connection.isolation_level = None
+    connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
     # WAL: readers and the writer do not wait for each other. FULL: a revocation or a used code that was
     # answered must survive a power cut; NORMAL syncs the log at checkpoints only (ADR 2). SQLite leaves
     # foreign keys unchecked unless each connection asks for it.
+    _use_wal(connection)
     for pragma in (
-        f"busy_timeout={BUSY_TIMEOUT_MS}",
-        "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
         f"cache_size=-{CACHE_KIB}",
         f"wal_autocheckpoint={WAL_PAGES}",
     ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _use_wal(driver: sqlite3.Connection) -> None:
+    """Turn the file's write-ahead log on, trying again while another process does the same.
+
+    Both hold the read lock and ask for the exclusive one; SQLite then answers SQLITE_BUSY without waiting for its timeout.
+    """
+    ends = monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            driver.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.Error as error:
+            if faults.fault_of(error) is not faults.LOCKED or monotonic() >= ends:
+                raise
+            sleep(WRITER_PAUSE_S)
+        else:
+            return
 
 
 def _use_short_busy_timeout(connection: Any, _record: object) -> None:

@@ -69,7 +69,7 @@ def add(
         validated_at=ctx.now,
         validated_by=str(ctx.actor),
     )
-    if not store.add_installation(ctx.tx, installation):
+    if not store.INSTALLATIONS.add_new(ctx.tx, installation):
         raise Conflict("already_installed", _INSTALLED)
     facts = audited(installation) | ({"without": list(without)} if without else {})
     audit.record(ctx, Event("registry.installation.add", tenant=order.tenant, app=order.app, facts=facts))

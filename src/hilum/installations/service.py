@@ -15,6 +15,7 @@ from hilum.identity import service as identity
 from hilum.identity.models import Facility, NewFacility, Tenant
 from hilum.identity.policy import is_member, is_open_to
 from hilum.infra.context import Context
+from hilum.infra.rows import given
 from hilum.installations import answering, completeness, policy, store
 from hilum.installations.adding import add, audited
 from hilum.installations.answering import UnansweredService, list_unanswered
@@ -38,6 +39,7 @@ from hilum.installations.held import (
 from hilum.installations.models import (
     COMPARED_BOUND,
     DISTINCT_BOUND,
+    SORTS,
     Installation,
     InstallOrder,
     LeftOut,
@@ -124,7 +126,7 @@ def install(ctx: Context, order: InstallOrder, reasons: Reasons = no_reasons) ->
 
 def _close_former(ctx: Context, tenant: TenantId, app: App) -> None:
     """Close an installation of the app that no longer counts: it still holds the unique index, which allows one for each app."""
-    before = store.find_current(ctx.tx, tenant, app.id)
+    before = store.INSTALLATIONS.find(ctx.tx, tenant=tenant, app=app.id, removed_at=None)
     if before is None:
         return
     # With the date of its end, so that the history is true.
@@ -293,7 +295,7 @@ def widen(ctx: Context, installation_id: str, order: WidenOrder) -> Installation
 
 def get_installation(ctx: Context, installation_id: str) -> Installation:
     """Get an installation, removed or not, with its approval record. Raises NotFound, also for one that the actor may not see."""
-    found = store.get_installation(ctx.tx, installation_id)
+    found = store.INSTALLATIONS.get(ctx.tx, installation_id)
     if not policy.may_see_installations(ctx.actor, found.tenant):
         raise NotFound("installation_not_found", "There is no such installation.")
     return found
@@ -304,7 +306,7 @@ def revalidate(ctx: Context, installation_id: str) -> Installation:
 
     Raises NotFound, NotPermitted, Conflict (removed, ended, or from before a transfer, which needs a new approval; or a service of it has only a text as approver).
     """
-    found = store.get_installation(ctx.tx, installation_id, lock=True)
+    found = store.INSTALLATIONS.get(ctx.tx, installation_id, lock=True)
     if not policy.may_install(ctx.actor, found.tenant):
         if not policy.may_see_installations(ctx.actor, found.tenant):
             raise NotFound("installation_not_found", "There is no such installation.")
@@ -316,7 +318,7 @@ def revalidate(ctx: Context, installation_id: str) -> Installation:
             "This installation is not in force: it was removed or has ended, or the app has another vendor now. Install the app again.",
         )
     answering.require_named(ctx, identity.get_tenant(ctx, found.tenant), found.app)
-    store.save_validated(ctx.tx, found.id, by=str(ctx.actor), at=ctx.now)
+    store.INSTALLATIONS.change(ctx.tx, {"validated_at": ctx.now, "validated_by": str(ctx.actor)}, id=found.id)
     event = Event("registry.installation.validate", tenant=found.tenant, app=found.app)
     audit.record(ctx, replace(event, facts={"installation": found.id}))
     return replace(found, validated_at=ctx.now, validated_by=str(ctx.actor))
@@ -343,7 +345,7 @@ def already_removed(*, or_ended: bool = False) -> Conflict:
 
 
 def _installation_for(ctx: Context, installation_id: str, action: str) -> Installation:
-    found = store.get_installation(ctx.tx, installation_id, lock=True)
+    found = store.INSTALLATIONS.get(ctx.tx, installation_id, lock=True)
     if policy.may_uninstall(ctx.actor, found.tenant):
         return found
     # Those who may not see it are answered as for an id that does not exist; the others are refused by name.
@@ -360,7 +362,7 @@ def list_installations(
     of = tenant if ctx.actor.is_platform else tenant or ctx.actor.tenant
     if not policy.may_see_installations(ctx.actor, of):
         raise not_shown("the installations of a hospital", Readers.HOSPITAL)
-    return store.list_installations(ctx.tx, of, page)
+    return store.INSTALLATIONS.sorted(ctx.tx, SORTS, page, removed_at=None, **given(tenant=of))
 
 
 def compare_scopes(

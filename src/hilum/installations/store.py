@@ -3,10 +3,9 @@
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
-from functools import lru_cache
 from itertools import chain
 from sys import intern
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
     JSON,
@@ -14,7 +13,6 @@ from sqlalchemy import (
     Column,
     Connection,
     Index,
-    Row,
     String,
     Table,
     Text,
@@ -26,10 +24,11 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from hilum.infra.db import Instant, get_row, insert_or_ignore, metadata
-from hilum.infra.sorting import NEVER, paged
+from hilum.infra.db import Instant, metadata
+from hilum.infra.rows import Rows, Stored, word_set, words
+from hilum.infra.sorting import NEVER
 from hilum.infra.stored_enums import member_of
-from hilum.installations.models import SORTS, ApprovalRecord, Installation, InstallationFacts
+from hilum.installations.models import ApprovalRecord, Installation, InstallationFacts
 from hilum.kernel.ids import AppAtTenant, AppId, FacilityId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.kernel.times import from_micros
@@ -123,20 +122,8 @@ def joined(of: frozenset[str]) -> str:
     return " ".join(sorted(of))
 
 
-@lru_cache(maxsize=PARSED_BOUND)
-def _words(joined: str) -> tuple[str, ...]:
-    # In SQLite somebody may have written a value that is no text: it is shown, so that the installation can be removed.
-    return tuple(str(joined).split())
-
-
-@lru_cache(maxsize=1_000)
-def _word_set(joined: str) -> frozenset[str]:
-    return frozenset(str(joined).split())
-
-
-@lru_cache(maxsize=1_000)
 def _facilities(joined: str) -> frozenset[FacilityId]:
-    return frozenset(map(FacilityId, str(joined).split()))
+    return cast("frozenset[FacilityId]", word_set(joined))
 
 
 def _record(stored: Any) -> ApprovalRecord | None:
@@ -155,97 +142,48 @@ def _record(stored: Any) -> ApprovalRecord | None:
     )
 
 
-def _get(tx: Connection, installation: str, *, lock: bool) -> Row[Any]:
-    """Get a row by id; ``lock``: until the transaction ends, no other may change it. Raises NotFound."""
-    return get_row(tx, installations, installation, "installation", lock=lock)
-
-
-def add_installation(tx: Connection, installation: Installation) -> bool:
-    """Add an installation; return False if the app is already installed at the tenant."""
-    row = {
-        "id": installation.id,
-        "tenant": installation.tenant,
-        "app": installation.app,
-        "scopes": " ".join(installation.scopes),
-        "roles": joined(installation.roles),
-        "approved_by": installation.approved_by,
-        "approved_at": installation.approved_at,
-        "expires_at": installation.expires_at,
-        "removed_at": None,
-        "removed_by": "",
-        "environment": installation.environment.value,
-        "facilities": None if installation.facilities is None else joined(installation.facilities),
-        "denied": joined(installation.denied),
-        "record": None if installation.record is None else _stored(installation.record),
-        "validated_at": installation.validated_at,
-        "validated_by": installation.validated_by,
-        "default_workflow": installation.default_workflow,
-        "networks": " ".join(installation.networks),
-    }
-    # Of two administrators who install at once the unique index lets one pass.
-    return tx.execute(insert_or_ignore(tx, installations).values(row)).rowcount == 1
-
-
-def _stored(record: ApprovalRecord) -> dict[str, Any]:
+def _stored(record: ApprovalRecord | None) -> dict[str, Any] | None:
+    if record is None:
+        return None
     end = record.expires_at
     return asdict(record) | {"expires_at": None if end is None else end.isoformat()}
 
 
-def _installation(row: Row[Any]) -> Installation:
-    return Installation(
-        id=row.id,
-        tenant=TenantId(row.tenant),
-        app=AppId(row.app),
-        scopes=_words(row.scopes),
-        roles=_word_set(row.roles),
-        approved_by=str(row.approved_by),
-        approved_at=row.approved_at,
-        expires_at=row.expires_at,
-        removed_at=row.removed_at,
-        removed_by=str(row.removed_by),
-        # A word that is not known may be of a newer release: then enforcement has none of the installation (``facts_of``).
-        environment=_ENVIRONMENTS.get(row.environment, Environment.PRODUCTION),
-        facilities=None if row.facilities is None else _facilities(row.facilities),
-        denied=_facilities(row.denied),
-        record=_record(row.record),
-        validated_at=row.validated_at,
-        validated_by=str(row.validated_by),
-        default_workflow=str(row.default_workflow),
-        networks=_words(row.networks),
-    )
-
-
-def get_installation(tx: Connection, installation: str, *, lock: bool = False) -> Installation:
-    return _installation(_get(tx, installation, lock=lock))
+_SAVED = tuple(column.name for column in installations.c if column.name not in {"id", "environment"})
+"""Not the environment: a word of a newer release stays as it is."""
+# In SQLite somebody may have written a value that is no text: it is shown, so that the installation can be removed.
+_TEXT = Stored(str, str)
+INSTALLATIONS = Rows(
+    installations,
+    Installation,
+    "installation",
+    approved_by=_TEXT,
+    removed_by=_TEXT,
+    validated_by=_TEXT,
+    default_workflow=_TEXT,
+    record=Stored(_stored, _record),
+    # A word that is not known may be of a newer release: then enforcement has none of the installation (``facts_of``).
+    environment=Stored(
+        lambda environment: environment.value, lambda word: _ENVIRONMENTS.get(word, Environment.PRODUCTION)
+    ),
+)
 
 
 def find_current(tx: Connection, tenant: TenantId, app: AppId) -> Installation | None:
-    query = select(installations).where(installations.c.tenant == tenant, installations.c.app == app)
-    row = tx.execute(query.where(installations.c.removed_at.is_(None))).first()
-    return None if row is None else _installation(row)
+    return INSTALLATIONS.find(tx, tenant=tenant, app=app, removed_at=None)
 
 
 def read_current(tx: Connection, tenant: TenantId, apps: Collection[AppId]) -> list[Installation]:
     """Read the current installations of some apps at a tenant, except those of a newer release."""
     query = select(installations).where(installations.c.tenant == tenant, installations.c.app.in_(apps))
     rows = tx.execute(query.where(installations.c.removed_at.is_(None)))
-    return [_installation(row) for row in rows if row.environment in _ENVIRONMENTS]
+    return [INSTALLATIONS.of(row) for row in rows if row.environment in _ENVIRONMENTS]
 
 
 def read_at(tx: Connection, app: AppId, tenants: Collection[TenantId]) -> list[Installation]:
     """Read the current installations of an app at some tenants."""
-    query = select(installations).where(installations.c.app == app, installations.c.tenant.in_(tenants))
-    return [_installation(row) for row in tx.execute(query.where(installations.c.removed_at.is_(None)))]
-
-
-def list_installations(
-    tx: Connection, tenant: TenantId | None, page: PageQuery = FIRST_PAGE
-) -> list[Installation]:
-    """List current installations of one tenant or of all, by id or in the order that the page asks for. Raises Invalid (the cursor)."""
-    query = select(installations).where(installations.c.removed_at.is_(None))
-    if tenant is not None:
-        query = query.where(installations.c.tenant == tenant)
-    return [_installation(row) for row in tx.execute(paged(query, installations, SORTS, page))]
+    here = INSTALLATIONS.select(installations.c.tenant.in_(tenants), app=app, removed_at=None)
+    return INSTALLATIONS.read(tx, here)
 
 
 def list_places(tx: Connection, app: AppId, page: PageQuery = FIRST_PAGE) -> list[TenantId]:
@@ -260,9 +198,8 @@ def list_places(tx: Connection, app: AppId, page: PageQuery = FIRST_PAGE) -> lis
 
 def list_denying(tx: Connection, tenant: TenantId) -> list[Installation]:
     """List the current installations of a tenant that deny any facility, and let no other transaction change them. As many as it has, which are as many as it administers."""
-    mine = (installations.c.tenant == tenant, installations.c.removed_at.is_(None))
-    query = select(installations).where(*mine, installations.c.denied != "")
-    return [_installation(row) for row in tx.execute(query.order_by(installations.c.id).with_for_update())]
+    query = INSTALLATIONS.select(installations.c.denied != "", tenant=tenant, removed_at=None)
+    return INSTALLATIONS.read(tx, query.order_by(installations.c.id).with_for_update())
 
 
 def read_installation_facts(
@@ -301,8 +238,8 @@ def facts_of(row: Sequence[Any]) -> InstallationFacts | None:
     if environment is None:
         return None
     return InstallationFacts(
-        _words(scopes),
-        _word_set(roles),
+        words(scopes),
+        word_set(roles),
         None if end is None else from_micros(end),
         from_micros(since),
         environment,
@@ -310,7 +247,7 @@ def facts_of(row: Sequence[Any]) -> InstallationFacts | None:
         _facilities(denied),
         # Shared like the others: a million installations have a handful of them.
         intern(workflow),
-        _words(networks),
+        words(networks),
     )
 
 
@@ -338,43 +275,18 @@ def count_by_scopes(
     if until is not None:
         query = query.where(installations.c.approved_at <= until)
     query = query.group_by(installations.c.scopes).order_by(number.desc(), installations.c.scopes)
-    return [(_words(scopes), int(found)) for scopes, found in tx.execute(query.limit(limit))]
+    return [(words(scopes), int(found)) for scopes, found in tx.execute(query.limit(limit))]
 
 
 def save_installation(tx: Connection, installation: Installation) -> bool:
     """Save a narrowed or widened installation; return False if it has been removed."""
-    query = installations.update().where(
-        installations.c.id == installation.id, installations.c.removed_at.is_(None)
-    )
-    result = tx.execute(
-        query.values(
-            scopes=" ".join(installation.scopes),
-            roles=joined(installation.roles),
-            expires_at=installation.expires_at,
-            approved_at=installation.approved_at,
-            approved_by=installation.approved_by,
-            record=None if installation.record is None else _stored(installation.record),
-            validated_at=installation.validated_at,
-            validated_by=installation.validated_by,
-            facilities=None if installation.facilities is None else joined(installation.facilities),
-            denied=joined(installation.denied),
-            default_workflow=installation.default_workflow,
-            networks=" ".join(installation.networks),
-        )
-    )
-    return result.rowcount == 1
-
-
-def save_validated(tx: Connection, installation: str, *, by: str, at: datetime) -> None:
-    query = installations.update().where(installations.c.id == installation)
-    tx.execute(query.values(validated_at=at, validated_by=by))
+    return INSTALLATIONS.save(tx, installation, only=_SAVED, removed_at=None)
 
 
 def save_removed(tx: Connection, installation: str, *, by: str, at: datetime) -> bool:
-    query = installations.update().where(
-        installations.c.id == installation, installations.c.removed_at.is_(None)
+    return (
+        INSTALLATIONS.change(tx, {"removed_at": at, "removed_by": by}, id=installation, removed_at=None) == 1
     )
-    return tx.execute(query.values(removed_at=at, removed_by=by)).rowcount == 1
 
 
 def list_apps_at(tx: Connection, tenant: TenantId) -> list[AppId]:

@@ -1,10 +1,10 @@
 """Keys: sealing, MACs and signing under the key-encryption key, with one key for each purpose.
 
-Owns: the vault that seals and authenticates small values; signing key rings (RS256 for id_tokens per tenant and disposal requests; Ed25519
+Owns: the vault that seals and authenticates small values; signing key rings (RS256 for id_tokens per tenant; Ed25519
 for checkpoints, rule books, certificates and runs) and their rotation.
 Must not know: the meaning of what is signed or sealed; tenants beyond the name of a ring; HTTP.
 Public verbs: ``live.install``, ``live.vault`` (``seal``, ``open``, ``mac``); ``service.ensure``, ``rotate``, ``sign_jwt``, ``public_jwks``,
-``sign_disposal``, ``sign_compact``, ``sign_bytes``, ``public_key``, ``signer``, ``verify_bytes``, ``opens``, ``is_same_key``,
+``sign_compact``, ``sign_bytes``, ``public_key``, ``signer``, ``verify_bytes``, ``opens``, ``is_same_key``,
 ``store_key_check``.
 Invariants:
 - A private key is stored sealed and bound to its ring and kid. A ring has one active key.

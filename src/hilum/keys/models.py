@@ -25,8 +25,6 @@ class Purpose(StrEnum):
     """Ed25519, signs the heads of the audit chains."""
     POLICY = "policy"
     """Ed25519, signs versions of the rule book and that they were put in force."""
-    DISPOSAL = "disposal"
-    """RS256, which every OAuth library verifies; signs requests to dispose of data."""
     CERTIFICATE = "certificate"
     """Ed25519, signs certificates and their status lists, which anybody verifies by the published keys."""
     EVIDENCE = "evidence"
@@ -37,7 +35,6 @@ SIGNS_FOR_EVER = frozenset(
     {
         Purpose.CHECKPOINT,
         Purpose.POLICY,
-        Purpose.DISPOSAL,
         Purpose.CERTIFICATE,
         Purpose.EVIDENCE,
     }

@@ -19,7 +19,6 @@ ALGORITHMS = {
     Purpose.ID_TOKEN: "RS256",
     Purpose.CHECKPOINT: ED25519,
     Purpose.POLICY: ED25519,
-    Purpose.DISPOSAL: "RS256",
     Purpose.CERTIFICATE: ED25519,
     Purpose.EVIDENCE: ED25519,
 }

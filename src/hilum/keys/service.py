@@ -29,7 +29,7 @@ def ensure(ctx: Context, purpose: Purpose, ring: str) -> SigningKey:
         key = store.active(ctx.tx, purpose, ring)
         if key is not None:
             return key
-        store.add(ctx.tx, _generate(ctx, purpose, ring))
+        store.KEYS.add_new(ctx.tx, _generate(ctx, purpose, ring))
     raise Conflict("key_ring_busy", "Another request is creating this key. Retry.")
 
 
@@ -38,7 +38,7 @@ def rotate(ctx: Context, purpose: Purpose, ring: str) -> SigningKey:
 
     Raises NotPermitted if there is no key yet, or if too many keys are still needed; Conflict if another process rotates the ring.
     """
-    keys = store.ring_keys(ctx.tx, purpose, ring)
+    keys = store.KEYS.all(ctx.tx, purpose=purpose, ring=ring)
     # A key without signatures would look as if they had been deleted.
     if not keys:
         detail = "This ring has no key yet, so there is nothing to rotate. The first signature creates one."
@@ -58,7 +58,7 @@ def rotate(ctx: Context, purpose: Purpose, ring: str) -> SigningKey:
             # with a retired key.
             store.retire(ctx.tx, key.kid, ctx.now, proof=_proof(ctx, key))
     key = _generate(ctx, purpose, ring)
-    if not store.add(ctx.tx, key):
+    if not store.KEYS.add_new(ctx.tx, key):
         raise Conflict("key_ring_busy", "Another request is rotating this ring. Retry.")
     return key
 
@@ -101,7 +101,7 @@ def sign_jwt(ctx: Context, ring: str, claims: Mapping[str, Any]) -> str:
 
 def public_jwks(ctx: Context, purpose: Purpose, ring: str) -> dict[str, list[dict[str, str]]]:
     """Return the JWK set that verifies every unexpired signature of the ring. Empty before its first key."""
-    own = (key for key in store.ring_keys(ctx.tx, purpose, ring) if _is_own(key))
+    own = (key for key in store.KEYS.all(ctx.tx, purpose=purpose, ring=ring) if _is_own(key))
     keys = policy.published(own, ctx.now)
     # Only public members are stored in ``public``, so no private one can get in here.
     return {"keys": [key.public | {"kid": key.kid, "use": "sig", "alg": key.algorithm} for key in keys]}
@@ -122,16 +122,6 @@ def signer(ctx: Context, purpose: Purpose) -> Callable[[bytes], tuple[str, str]]
     return lambda data: (key.kid, base64url.encode(private.sign(data)))
 
 
-def sign_disposal(ctx: Context, claims: Mapping[str, Any], *, typ: str) -> str:
-    """Sign the claims of a disposal request with RS256. Its type keeps verifiers from accepting it as an id_token.
-
-    Source: RFC 8725 section 3.11 (explicit typing).
-    """
-    key = ensure(ctx, Purpose.DISPOSAL, "")
-    header = {"typ": typ, "alg": key.algorithm, "kid": key.kid}
-    return jwt.encode(header, dict(claims), _opened_rsa(key))
-
-
 def sign_compact(ctx: Context, purpose: Purpose, claims: Mapping[str, Any], *, typ: str) -> str:
     """Sign claims with the purpose's Ed25519 key as a compact JWS of type ``typ``, which distinguishes it from other documents.
 
@@ -146,13 +136,13 @@ def sign_compact(ctx: Context, purpose: Purpose, claims: Mapping[str, Any], *, t
 
 def public_key(ctx: Context, purpose: Purpose, kid: str) -> str:
     """Return the public half of an Ed25519 key in base64url, for offline verification; empty if there is no such key."""
-    key = store.find(ctx.tx, purpose, kid)
+    key = store.KEYS.find(ctx.tx, purpose=purpose, kid=kid)
     return "" if key is None else key.public.get("x", "")
 
 
 def verify_bytes(ctx: Context, purpose: Purpose, kid: str, data: bytes, signature: str) -> bool:
     """Check whether the purpose's key ``kid`` signed ``data``; False for a key that this platform did not make."""
-    key = store.find(ctx.tx, purpose, kid)
+    key = store.KEYS.find(ctx.tx, purpose=purpose, kid=kid)
     # The algorithm comes from the stored key and never from what is verified.
     if key is None or key.public.get("crv") != "Ed25519":
         return False

@@ -1,26 +1,11 @@
 """Tables of signing keys."""
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Column,
-    Connection,
-    Index,
-    String,
-    Table,
-    Text,
-    bindparam,
-    delete,
-    select,
-    update,
-)
+from sqlalchemy import JSON, BigInteger, Column, Connection, Index, String, Table, Text, select
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata
-from hilum.infra.prepared_statements import PreparedStatement, prepare_rows
+from hilum.infra.rows import Rows
 from hilum.keys.models import KeyState, Purpose, SigningKey
 
 signing_key = Table(
@@ -45,14 +30,6 @@ key_check = Table(
     Column("sealed", Text, nullable=False),
 )
 _ACTIVE = signing_key.c.state == KeyState.ACTIVE.value
-_FIND_ACTIVE = PreparedStatement(
-    select(signing_key).where(
-        signing_key.c.purpose == bindparam("purpose"), signing_key.c.ring == bindparam("ring"), _ACTIVE
-    ),
-    *signing_key.c,
-)
-_RING = prepare_rows(signing_key, "purpose", "ring")
-_KEY = prepare_rows(signing_key, "kid", "purpose")
 # Lets a ring have one active key only, even if two processes add or rotate at once.
 Index(
     "uq_signing_key_active",
@@ -64,53 +41,21 @@ Index(
 )
 
 
-def add(tx: Connection, key: SigningKey) -> bool:
-    """Add the key; return False if the ring already has an active key."""
-    row = {
-        "kid": key.kid,
-        "purpose": key.purpose.value,
-        "ring": key.ring,
-        "algorithm": key.algorithm,
-        "public": key.public,
-        "private_sealed": key.private_sealed,
-        "state": key.state.value,
-        "created_at": key.created_at,
-        "retired_at": key.retired_at,
-    }
-    return tx.execute(insert_or_ignore(tx, signing_key).values(row)).rowcount == 1
+KEYS = Rows(signing_key, SigningKey)
 
 
 def active(tx: Connection, purpose: Purpose, ring: str) -> SigningKey | None:
-    row = _FIND_ACTIVE.first(tx, {"purpose": purpose.value, "ring": ring})
-    return None if row is None else _key(row)
-
-
-def ring_keys(tx: Connection, purpose: Purpose, ring: str) -> list[SigningKey]:
-    return [_key(row) for row in _RING.mappings(tx, {"purpose": purpose.value, "ring": ring})]
-
-
-def find(tx: Connection, purpose: Purpose, kid: str) -> SigningKey | None:
-    row = _KEY.first(tx, {"kid": kid, "purpose": purpose.value})
-    return None if row is None else _key(row)
+    return KEYS.find(tx, purpose=purpose, ring=ring, state=KeyState.ACTIVE)
 
 
 def retire(tx: Connection, kid: str, now: datetime, *, proof: str) -> None:
     """Retire the key and put ``proof`` in the place of its private half."""
-    tx.execute(
-        update(signing_key)
-        .where(signing_key.c.kid == kid)
-        # State and private half in one statement: no moment in which a retired key could still sign.
-        .values(state=KeyState.RETIRED.value, retired_at=now, private_sealed=proof)
-    )
+    # State and private half in one statement: no moment in which a retired key could still sign.
+    KEYS.change(tx, {"state": KeyState.RETIRED, "retired_at": now, "private_sealed": proof}, kid=kid)
 
 
 def remove(tx: Connection, kids: list[str]) -> None:
-    tx.execute(delete(signing_key).where(signing_key.c.kid.in_(kids)))
-
-
-def _key(row: Mapping[Any, Any]) -> SigningKey:
-    values = dict(row) | {"purpose": Purpose(row["purpose"]), "state": KeyState(row["state"])}
-    return SigningKey(**values)
+    KEYS.delete(tx, signing_key.c.kid.in_(kids))
 
 
 def find_check(tx: Connection) -> str | None:

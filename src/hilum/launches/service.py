@@ -124,7 +124,7 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
         launch_uri=order.launch_uri or client.launch_uri,
         opened_by=ctx.actor.id,
     )
-    store.add(
+    store.LAUNCHES.add(
         ctx.tx,
         opened,
         handle_hash=_digest(handle),
@@ -250,14 +250,14 @@ def use_open_token(ctx: Context, tenant: TenantId, open_token: str) -> BegunLaun
     _require_standing(ctx, launch, judged, "launches.launch.begin")
     # Only after the standing was judged, because a refusal commits and must not leave a session.
     session, cookie = signin.begin_session(ctx, person, Method.EHR)
-    store.set_session(ctx.tx, launch.id, session.id)
+    store.LAUNCHES.change(ctx.tx, {"session": session.id}, id=launch.id)
     audit.record(ctx, _event(launch, "launches.launch.begin", session=session.id))
     return BegunLaunch(replace(launch, session=session.id), cookie, _handle_of(open_token), launch.launch_uri)
 
 
 def _record_reopening(ctx: Context, tenant: TenantId, digest: bytes) -> None:
     """Record a refused use of ``open_url``; end the launch if the URL was used before and no app has taken the launch."""
-    launch = store.find_by_open_token(ctx.tx, digest, tenant) if digest else None
+    launch = store.LAUNCHES.find(ctx.tx, open_hash=digest, tenant=tenant) if digest else None
     if launch is None:
         return
     # A launch that an app has taken is not ended: the second browser gains nothing, and the person works on.
@@ -287,7 +287,7 @@ def take(ctx: Context, handle: str, judged: Standing) -> Launch:
             context = [name for name in ("patient", "encounter") if getattr(found, name)]
             audit.record(ctx, _event(found, "launches.launch.take", context=context))
             return found
-    launch = store.find_by_handle(ctx.tx, digest) if digest else None
+    launch = store.LAUNCHES.find(ctx.tx, handle_hash=digest) if digest else None
     if launch is None:
         raise NotFound("launch_unknown", "There is no such launch.")
     reason = _take_fault(ctx, launch, by)
@@ -388,7 +388,7 @@ def _end(ctx: Context, launch: Launch) -> bool:
 
 def get_launch(ctx: Context, launch_id: LaunchId) -> Launch:
     """Return a launch in any state. Raises NotFound."""
-    launch = store.find(ctx.tx, launch_id)
+    launch = store.LAUNCHES.find(ctx.tx, id=launch_id)
     if launch is None:
         raise NotFound("launch_unknown", "There is no such launch.")
     return launch
@@ -396,7 +396,7 @@ def get_launch(ctx: Context, launch_id: LaunchId) -> Launch:
 
 def find_launch(ctx: Context, launch_id: LaunchId) -> Launch | None:
     """Return a launch in any state; None if there is none."""
-    return store.find(ctx.tx, launch_id)
+    return store.LAUNCHES.find(ctx.tx, id=launch_id)
 
 
 def list_of_person(ctx: Context, person: PersonId, since: datetime, limit: int) -> list[Launch]:
@@ -485,7 +485,7 @@ def _ehr_tenant(ctx: Context, action: str) -> TenantId:
 
 def _own_launch(ctx: Context, launch_id: LaunchId, action: str, *, lock: bool = False) -> Launch:
     tenant = _ehr_tenant(ctx, action)
-    launch = store.find(ctx.tx, launch_id, lock=lock)
+    launch = store.LAUNCHES.find(ctx.tx, lock=lock, id=launch_id)
     # Another EHR's launch is answered as unknown, so that ids cannot be probed.
     if launch is None or launch.tenant != tenant or launch.opened_by != ctx.actor.id:
         facts = {"launch": launch_id[:64]}

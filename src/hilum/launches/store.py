@@ -1,33 +1,27 @@
 """Tables and rows of launches and activity counts. Each one-shot step is one statement, so that concurrent attempts cannot both pass."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from datetime import date, datetime
-from typing import Any
 
 from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
     Column,
-    ColumnElement,
     Connection,
     Index,
     LargeBinary,
     PrimaryKeyConstraint,
     String,
     Table,
-    and_,
-    bindparam,
-    delete,
     func,
     or_,
     select,
-    update,
 )
 
-from hilum.infra.db import BATCH_SIZE, Instant, insert_or_ignore, metadata
-from hilum.infra.prepared_statements import PreparedStatement
-from hilum.kernel.ids import ClientId, LaunchId, PersonId, SessionId, TenantId
+from hilum.infra.db import BATCH_SIZE, Instant, metadata
+from hilum.infra.rows import Rows
+from hilum.kernel.ids import ClientId, LaunchId, PersonId, TenantId
 from hilum.launches.models import LAUNCHES_TRIED, PURGE_BATCH, Activity, Launch, OpenLaunches
 
 launch = Table(
@@ -78,58 +72,17 @@ ehr_activity = Table(
 )
 
 
-def add(
-    tx: Connection, made: Launch, *, handle_hash: bytes, open_hash: bytes, open_expires_at: datetime
-) -> None:
-    row = {name: getattr(made, name) for name in _MEMBERS} | {
-        "fhir_context": list(made.fhir_context),
-        "handle_hash": handle_hash,
-        "open_hash": open_hash,
-        "open_expires_at": open_expires_at,
-    }
-    tx.execute(launch.insert().values(row))
-
-
-_MEMBERS = tuple(
-    column.name for column in launch.c if column.name not in {"handle_hash", "open_hash", "open_expires_at"}
-)
+LAUNCHES = Rows(launch, Launch)
+ACTIVITY = Rows(ehr_activity, Activity)
 # Part of every condition: a launch that has ended is never changed.
 _ALIVE = launch.c.ended_at.is_(None)
-_BY_ID = select(launch).where(launch.c.id == bindparam("launch_id"))
-_FIND, _LOCK = PreparedStatement(_BY_ID, *launch.c), PreparedStatement(_BY_ID.with_for_update(), *launch.c)
-
-
-def find(tx: Connection, launch_id: LaunchId, *, lock: bool = False) -> Launch | None:
-    """Find a launch in any state; ``lock``: no other transaction changes it until this one ends."""
-    row = (_LOCK if lock else _FIND).first(tx, {"launch_id": launch_id})
-    return None if row is None else _launch(row)
-
-
-def find_by_handle(tx: Connection, handle_hash: bytes) -> Launch | None:
-    return _first(tx, launch.c.handle_hash == handle_hash)
-
-
-def find_by_open_token(tx: Connection, open_hash: bytes, tenant: TenantId) -> Launch | None:
-    return _first(tx, and_(launch.c.open_hash == open_hash, launch.c.tenant == tenant))
 
 
 def use_open_token(tx: Connection, open_hash: bytes, tenant: TenantId, now: datetime) -> Launch | None:
     """Use up the open token in one statement, so that one browser gets the session."""
-    return _step(
-        tx,
-        and_(
-            launch.c.open_hash == open_hash,
-            launch.c.tenant == tenant,
-            launch.c.opened_at.is_(None),
-            launch.c.open_expires_at > now,
-            _ALIVE,
-        ),
-        opened_at=now,
-    )
-
-
-def set_session(tx: Connection, launch_id: LaunchId, session: SessionId) -> None:
-    tx.execute(update(launch).where(launch.c.id == launch_id).values(session=session))
+    unused = (launch.c.open_expires_at > now, _ALIVE)
+    same = {"open_hash": open_hash, "tenant": tenant, "opened_at": None}
+    return LAUNCHES.step(tx, {"opened_at": now}, *unused, **same)
 
 
 def take(
@@ -137,33 +90,22 @@ def take(
 ) -> Launch | None:
     """Take the launch if it is this client's, person's and tenant's, untaken, unexpired and not ended: one statement."""
     # All conditions are in the statement, so that an attempt by another client or person uses nothing up.
-    return _step(
-        tx,
-        and_(
-            launch.c.handle_hash == handle_hash,
-            launch.c.client == client,
-            launch.c.tenant == tenant,
-            launch.c.person == person,
-            launch.c.used_at.is_(None),
-            launch.c.expires_at > now,
-            _ALIVE,
-        ),
-        used_at=now,
-    )
+    untaken = (launch.c.expires_at > now, _ALIVE)
+    same = {"handle_hash": handle_hash, "client": client, "tenant": tenant, "person": person, "used_at": None}
+    return LAUNCHES.step(tx, {"used_at": now}, *untaken, **same)
 
 
 def move(
     tx: Connection, launch_id: LaunchId, *, patient: str, encounter: str, moved_at: datetime | None
 ) -> Launch | None:
     """Update the chart of a launch; return None if the launch has ended."""
-    return _step(
-        tx, and_(launch.c.id == launch_id, _ALIVE), patient=patient, encounter=encounter, moved_at=moved_at
-    )
+    values = {"patient": patient, "encounter": encounter, "moved_at": moved_at}
+    return LAUNCHES.step(tx, values, _ALIVE, id=launch_id)
 
 
 def end(tx: Connection, launch_id: LaunchId, now: datetime) -> Launch | None:
     """End the launch and return it as it is then; None if it had ended before."""
-    return _step(tx, and_(launch.c.id == launch_id, _ALIVE), ended_at=now)
+    return LAUNCHES.step(tx, {"ended_at": now}, _ALIVE, id=launch_id)
 
 
 def read_moved(tx: Connection, since: datetime) -> Iterator[tuple[LaunchId, datetime]]:
@@ -180,20 +122,10 @@ def read_ended(tx: Connection, since: datetime) -> Iterator[tuple[LaunchId, date
 
 def list_of_person(tx: Connection, person: PersonId, since: datetime, limit: int) -> list[Launch]:
     """List the launches for a person that an app has taken and that neither ended nor moved, newest first."""
-    column = launch.c
-    query = (
-        select(launch)
-        .where(
-            column.person == person,
-            column.created_at > since,
-            column.used_at.is_not(None),
-            column.ended_at.is_(None),
-            column.moved_at.is_(None),
-        )
-        .order_by(column.created_at.desc())
-        .limit(limit)
+    query = LAUNCHES.select(
+        launch.c.created_at > since, launch.c.used_at.is_not(None), _ALIVE, person=person, moved_at=None
     )
-    return [_launch(row) for row in tx.execute(query).mappings()]
+    return LAUNCHES.read(tx, query.order_by(launch.c.created_at.desc()).limit(limit))
 
 
 def count_tasks(
@@ -256,8 +188,7 @@ def last_launches(tx: Connection, tenants: Collection[TenantId], since: datetime
 def purge(tx: Connection, before: datetime) -> int:
     """Delete launches created before the moment that ended or were never taken, at most PURGE_BATCH; return how many."""
     # By the partial index, so that launches in use are not scanned.
-    old = select(launch.c.id).where(launch.c.created_at < before, _OVER).limit(PURGE_BATCH)
-    return tx.execute(delete(launch).where(launch.c.id.in_(old))).rowcount
+    return LAUNCHES.purge(tx, PURGE_BATCH, launch.c.created_at < before, _OVER)
 
 
 def count_open(
@@ -294,48 +225,16 @@ def count_open(
 
 def report_activity(tx: Connection, tenant: TenantId, row: Activity, now: datetime) -> None:
     """Store a count; a later report of the same day, role and facility replaces it."""
-    table = ehr_activity
-    key = {"tenant": tenant, "day": row.day.isoformat(), "role": row.role, "facility": row.facility}
-    same = and_(*(table.c[name] == value for name, value in key.items()))
-    values = {"count": row.count, "reported_at": now}
     # If two nodes both find no row, the second insert is ignored, and the EHR's next report of the day sets the count.
-    if tx.execute(update(table).where(same).values(values)).rowcount == 0:
-        tx.execute(insert_or_ignore(tx, table).values(key | values))
+    same = {name: getattr(row, name) for name in ("day", "role", "facility")}
+    values = {"count": row.count, "reported_at": now}
+    if ACTIVITY.change(tx, values, tenant=tenant, **same) == 0:
+        ACTIVITY.add_new(tx, row, tenant=tenant, reported_at=now)
 
 
 def list_activity(tx: Connection, tenant: TenantId, *, since: date, until: date) -> list[Activity]:
-    table = ehr_activity
-    query = (
-        select(table)
-        .where(
-            table.c.tenant == tenant,
-            # ISO dates sort as text as they do as dates.
-            table.c.day >= since.isoformat(),
-            table.c.day <= until.isoformat(),
-        )
-        .order_by(table.c.day, table.c.role, table.c.facility)
-    )
-    return [
-        Activity(date.fromisoformat(row["day"]), row["role"], row["facility"], int(row["count"]))
-        for row in tx.execute(query).mappings()
-    ]
-
-
-def _first(tx: Connection, wanted: ColumnElement[bool]) -> Launch | None:
-    row = tx.execute(select(launch).where(wanted)).mappings().first()
-    return None if row is None else _launch(row)
-
-
-def _step(tx: Connection, wanted: ColumnElement[bool], **values: Any) -> Launch | None:
-    # Condition and change are one statement, which returns the changed row or nothing.
-    done = tx.execute(update(launch).where(wanted).values(values).returning(*launch.c))
-    row = done.mappings().first()
-    return None if row is None else _launch(row)
-
-
-def _launch(row: Mapping[Any, Any]) -> Launch:
-    values = {name: row[name] for name in _MEMBERS} | {
-        "fhir_context": tuple(row["fhir_context"]),
-        "need_patient_banner": bool(row["need_patient_banner"]),
-    }
-    return Launch(**values)
+    column = ehr_activity.c
+    # ISO dates sort as text as they do as dates.
+    days = (column.day >= since.isoformat(), column.day <= until.isoformat())
+    query = ACTIVITY.select(*days, tenant=tenant).order_by(column.day, column.role, column.facility)
+    return ACTIVITY.read(tx, query)

@@ -89,13 +89,13 @@ def _cells(
 def _keep(ctx: Context, followed: Followed) -> list[Alert]:
     # Close first: a second open alert of a kind would be refused.
     for each in followed.closed:
-        store.save(ctx.tx, each)
+        store.ALERTS.save(ctx.tx, each)
         _record(ctx, "monitoring.alert.close", each)
     for each in followed.kept:
-        store.save(ctx.tx, each)
+        store.ALERTS.save(ctx.tx, each)
     opened = [replace(each, id=ctx.ids.new("alt")) for each in followed.opened]
     for each in opened:
-        store.add(ctx.tx, each)
+        store.ALERTS.add(ctx.tx, each)
         _record(ctx, "monitoring.alert.open", each)
     return opened
 
@@ -126,7 +126,7 @@ def _announce(ctx: Context, opened: Sequence[Alert], apps: Mapping[AppId, App]) 
         for address in _reached(ctx, vendor):
             notices.put_mail(ctx, Mail(MailKind.ALERT, address, _cause(of, vendor), facts, vendor=vendor))
     for each in fresh:
-        store.save(ctx.tx, replace(each, mailed_at=ctx.now))
+        store.ALERTS.save(ctx.tx, replace(each, mailed_at=ctx.now))
         facts = {"app_id": each.app, "alert_id": each.id, "tenant": each.tenant, "kind": each.kind.value}
         cause = f"alerts/{each.id}"
         notices.put_event(ctx, VendorEvent(EventKind.ALERT, each.vendor, cause, facts, app=each.app))

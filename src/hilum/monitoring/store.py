@@ -1,33 +1,29 @@
 """Tables of alerts and of the last run over them."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import (
     JSON,
     Column,
-    ColumnElement,
     Connection,
     Index,
     Integer,
-    Row,
     String,
     Table,
     Text,
-    delete,
-    func,
     select,
     text,
     tuple_,
 )
 
-from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata, row_of
-from hilum.infra.sorting import by_key
+from hilum.infra.db import Instant, in_batches, metadata
+from hilum.infra.rows import Rows, given
 from hilum.kernel.errors import NotFound
-from hilum.kernel.ids import AppAtTenant, AppId, TenantId, VendorId
+from hilum.kernel.ids import AppAtTenant, AppId, TenantId
 from hilum.kernel.pages import PageQuery
-from hilum.monitoring.models import PURGE_BATCH, Alert, AlertKind, CloseReason, Run
+from hilum.monitoring.models import PURGE_BATCH, Alert, Run
 
 ONLY = "alerts"
 """The key of the only row of the last run."""
@@ -74,34 +70,17 @@ runs = Table(
 )
 
 
-def add(tx: Connection, alert: Alert) -> None:
-    tx.execute(alerts.insert().values(_row(alert)))
-
-
-def save(tx: Connection, alert: Alert) -> None:
-    values = _row(alert)
-    tx.execute(alerts.update().where(alerts.c.id == values.pop("id")).values(values))
-
-
-def _row(alert: Alert) -> dict[str, Any]:
-    values = {each.name: getattr(alert, each.name) for each in alerts.c}
-    return values | {
-        "kind": alert.kind.value,
-        "figures": dict(alert.figures),
-        "why": "" if alert.why is None else alert.why.value,
-    }
+ALERTS = Rows(alerts, Alert, "alert")
+RUNS = Rows(runs, Run)
 
 
 def open_at(tx: Connection, pairs: Collection[AppAtTenant]) -> dict[AppAtTenant, list[Alert]]:
     """Return the open alerts of some apps at some hospitals."""
+    pair = tuple_(alerts.c.tenant, alerts.c.app)
     found: dict[AppAtTenant, list[Alert]] = {}
     for batch in in_batches(pairs):
-        query = select(alerts).where(
-            alerts.c.closed_at.is_(None), tuple_(alerts.c.tenant, alerts.c.app).in_(batch)
-        )
-        for row in tx.execute(query):
-            each = _alert(row)
-            found.setdefault((each.tenant, each.app), []).append(each)
+        for alert in ALERTS.read(tx, ALERTS.select(pair.in_(batch), closed_at=None)):
+            found.setdefault((alert.tenant, alert.app), []).append(alert)
     return found
 
 
@@ -131,10 +110,10 @@ def mailed_since(tx: Connection, since: datetime, tenants: Collection[str]) -> s
 
 def get(tx: Connection, alert_id: str) -> Alert:
     """Get an alert. Raises NotFound."""
-    row = row_of(tx, alerts, alert_id)
-    if row is None:
+    alert = ALERTS.find(tx, id=alert_id)
+    if alert is None:
         raise no_such_alert()
-    return _alert(row)
+    return alert
 
 
 def no_such_alert() -> NotFound:
@@ -145,55 +124,28 @@ def list_alerts(
     tx: Connection, page: PageQuery, *, tenant: str, vendor: str, app: str, is_open: bool | None
 ) -> list[Alert]:
     """List alerts by id; with ``is_open`` None both open and closed ones."""
-    wanted: list[ColumnElement[bool]] = [
-        column == value
-        for column, value in ((alerts.c.tenant, tenant), (alerts.c.vendor, vendor), (alerts.c.app, app))
-        if value
-    ]
-    if is_open is not None:
-        wanted.append(alerts.c.closed_at.is_(None) if is_open else alerts.c.closed_at.is_not(None))
-    query = by_key(select(alerts).where(*wanted), alerts.c.id, page)
-    return [_alert(row) for row in tx.execute(query)]
+    wanted = given(tenant=tenant or None, vendor=vendor or None, app=app or None)
+    closed = alerts.c.closed_at
+    of_state = [] if is_open is None else [closed.is_(None) if is_open else closed.is_not(None)]
+    return ALERTS.page(tx, page, *of_state, **wanted)
 
 
 def newest_open(tx: Connection, limit: int) -> list[Alert]:
     """List the newest open alerts."""
-    query = select(alerts).where(alerts.c.closed_at.is_(None)).order_by(alerts.c.id.desc()).limit(limit)
-    return [_alert(row) for row in tx.execute(query)]
-
-
-def count_open(tx: Connection) -> int:
-    """Count the open alerts."""
-    return int(
-        tx.execute(select(func.count()).select_from(alerts).where(alerts.c.closed_at.is_(None))).scalar_one()
-    )
+    return ALERTS.read(tx, ALERTS.select(closed_at=None).order_by(alerts.c.id.desc()).limit(limit))
 
 
 def purge(tx: Connection, closed_before: datetime) -> int:
     """Delete a batch of alerts that closed long ago; return how many."""
-    old = select(alerts.c.id).where(alerts.c.closed_at < closed_before).limit(PURGE_BATCH)
-    return tx.execute(delete(alerts).where(alerts.c.id.in_(old))).rowcount
+    return ALERTS.purge(tx, PURGE_BATCH, alerts.c.closed_at < closed_before)
 
 
 def get_run(tx: Connection) -> Run:
     """Return the last run over all apps."""
-    row = row_of(tx, runs, ONLY)
-    return Run(open=count_open(tx)) if row is None else Run(row.at, row.judged, row.skipped, count_open(tx))
+    run, still_open = RUNS.find(tx, id=ONLY) or Run(), ALERTS.count(tx, closed_at=None)
+    return replace(run, open=still_open)
 
 
 def save_run(tx: Connection, run: Run) -> None:
-    values = {"at": run.at, "judged": run.judged, "skipped": dict(run.skipped)}
-    tx.execute(insert_or_ignore(tx, runs).values(id=ONLY, **values))
-    tx.execute(runs.update().where(runs.c.id == ONLY).values(values))
-
-
-def _alert(row: Row[Any]) -> Alert:
-    values = dict(row._mapping)
-    values |= {
-        "app": AppId(row.app),
-        "tenant": TenantId(row.tenant),
-        "vendor": VendorId(row.vendor),
-        "kind": AlertKind(row.kind),
-        "why": CloseReason(row.why) if row.why else None,
-    }
-    return Alert(**values)
+    if not RUNS.add_new(tx, run, id=ONLY):
+        RUNS.change(tx, RUNS.row(run), id=ONLY)

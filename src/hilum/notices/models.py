@@ -11,7 +11,6 @@ KEPT = timedelta(days=400)
 WAITING_BOUND = 1_000
 """Notices that wait for one recipient; a further one is recorded as dead at once, with the reason ``queue_full``."""
 VALUE_BOUND = 500
-SIGNED_BOUND = 8_000
 NAME_BOUND = 80
 """Letters of a name that a mail shows."""
 ZONE = "zone"
@@ -72,7 +71,6 @@ class MailKind(StrEnum):
     MANDATE_ENDS = "mandate_ends"
     MANDATE_LOST = "mandate_lost"
     DISPOSAL_REQUESTED = "disposal_requested"
-    DISPOSAL_LATE = "disposal_late"
     ENROLMENT = "enrolment"
     APPROVAL_WAITS = "approval_waits"
     FACTORS_RESET_ASKED = "factors_reset_asked"
@@ -140,10 +138,6 @@ class EventKind(StrEnum):
     CERTIFICATE_ENDING = "certificate.ending"
 
 
-TWO_PEOPLE = frozenset({EventKind.DISPOSAL_REQUESTED})
-"""Events that name patients: an endpoint receives them once two people have agreed to it."""
-
-
 class State(StrEnum):
     """Where a notice is on its way. Waiting, sending and handing over are open; the others are settled."""
 
@@ -202,12 +196,6 @@ class Kind(StrEnum):
     ID = "id"
     LINK = "link"
     """A one-time link of this platform: stored sealed, and only until the mail is settled."""
-    SIGNED = "signed"
-    """A signed text for the receiver of a webhook alone: stored sealed, and only until the webhook is settled."""
-
-
-SEALED = frozenset({Kind.LINK, Kind.SIGNED})
-"""Parameters that are stored sealed, and deleted once the notice is settled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,8 +298,6 @@ class Endpoint:
     last_status: int = 0
     last_reason: str = ""
     last_at: datetime | None = None
-    agreed_by: str = ""
-    """The second person who agreed that it receives what names patients (``TWO_PEOPLE``); empty while nobody has."""
 
 
 @dataclass(frozen=True, slots=True)

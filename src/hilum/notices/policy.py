@@ -27,10 +27,7 @@ from hilum.notices.models import (
     MAIL_BACKOFF,
     NAME_BOUND,
     RETRY_AFTER_MAX,
-    SEALED,
     SECRET_PREFIX,
-    SIGNED_BOUND,
-    TWO_PEOPLE,
     URGENT,
     VALUE_BOUND,
     WEBHOOK_BACKOFF,
@@ -60,7 +57,6 @@ _DOT = re.compile(r"(?<![\w.。-])(v?[0-9]{1,9}(?:\.[0-9]{1,9}){1,2})(?![\w.。-
 _WORD = re.compile(r"[a-z][a-z_ ]{0,39}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _LINK = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+/[A-Za-z0-9/_.-]+")
-_SIGNED = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _SOURCE_TAG = re.compile(r"\+[^@]*(?=@)")
 
 
@@ -144,9 +140,8 @@ def with_names(fields: Mapping[str, Kind], facts: Mapping[str, str]) -> dict[str
 
 def value_fault(kind: Kind, value: str) -> str:
     """Return what is wrong with the value of a parameter; empty if nothing."""
-    bound = SIGNED_BOUND if kind is Kind.SIGNED else VALUE_BOUND
-    if len(value) > bound:
-        return too_long(bound)
+    if len(value) > VALUE_BOUND:
+        return too_long(VALUE_BOUND)
     match kind:
         case Kind.NAME:
             return "" if plain_name(value) else "name_missing"
@@ -160,8 +155,6 @@ def value_fault(kind: Kind, value: str) -> str:
             return "" if _ID.fullmatch(value) else "word_malformed"
         case Kind.LINK:
             return "" if _LINK.fullmatch(value) else "link_malformed"
-        case Kind.SIGNED:
-            return "" if _SIGNED.fullmatch(value) else "word_malformed"
 
 
 def facts_faults(fields: Mapping[str, Kind], facts: Mapping[str, str]) -> dict[str, str]:
@@ -279,24 +272,15 @@ def headers_of(notice: str, timestamp: int, body: bytes, secrets: Sequence[str])
     }
 
 
-def event_of(notice: Notice, signed: str = "") -> dict[str, Any]:
-    """Return the body of a webhook, the same in each attempt. ``signed``: its signed text, which is not among its facts."""
-    kind = EVENTS.get(notice.kind)
-    named = sealed_fields(kind.fields) if kind is not None and signed else ()
-    data = dict(sorted({**notice.facts, **dict.fromkeys(named, signed)}.items()))
+def event_of(notice: Notice) -> dict[str, Any]:
+    """Return the body of a webhook, the same in each attempt."""
+    data = dict(sorted(notice.facts.items()))
     return {"id": notice.id, "type": notice.kind, "timestamp": notice.created_at.isoformat(), "data": data}
-
-
-def sealed_fields(fields: Mapping[str, Kind]) -> tuple[str, ...]:
-    """Return the parameters that are stored sealed: at most one, a link or a signed text."""
-    return tuple(name for name, kind in fields.items() if kind in SEALED)
 
 
 def subscribes(endpoint: Endpoint, event: str, app: str) -> bool:
     """Check whether an endpoint is sent an event, which concerns an app or (empty) the vendor."""
     if endpoint.disabled or (endpoint.app and endpoint.app != app):
-        return False
-    if event in TWO_PEOPLE and not endpoint.agreed_by:
         return False
     return not endpoint.events or event in endpoint.events
 

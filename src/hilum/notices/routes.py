@@ -97,8 +97,6 @@ class RotationAsked(Strict):
 
 
 class WebhookShown(BaseModel):
-    """``agreed_by``: who agreed, as the second person, that it receives requests for disposal; empty: it receives none."""
-
     id: str
     vendor: str
     app: str
@@ -106,7 +104,6 @@ class WebhookShown(BaseModel):
     events: tuple[str, ...]
     created_at: datetime
     created_by: str
-    agreed_by: str
     disabled: str
     paused_until: datetime | None
     failures: int

@@ -57,7 +57,7 @@ May = Callable[[Actor, str], bool]
 ABANDONED_BATCH = 100
 COUNTED_BOUND = 10_000
 """A summary counts no further."""
-_LINK_SEALING, _SECRET_SEALING, _SIGNED_SEALING = "notice-link", "webhook-secret", "webhook-signed-text"
+_LINK_SEALING, _SECRET_SEALING = "notice-link", "webhook-secret"
 
 
 def put_mail(ctx: Context, order: Mail) -> Notice | None:
@@ -107,16 +107,12 @@ def put_event(ctx: Context, order: VendorEvent) -> list[Notice]:
     if faults := policy.facts_faults(kind.fields, order.facts):
         raise Invalid("notice_invalid", "The event is invalid; see fields.", fields=faults)
 
-    # What names patients is sent only to an endpoint that two people agreed to.
-    two = order.type in models.TWO_PEOPLE
     every = store.list_endpoints(ctx.tx, order.vendor, PageQuery("", ENDPOINTS_BOUND))
-    mine = [each for each in every if each.agreed_by or not two]
-    put = [_put_webhook(ctx, each, order) for each in mine if policy.subscribes(each, kind.id, order.app)]
+    put = [_put_webhook(ctx, each, order) for each in every if policy.subscribes(each, kind.id, order.app)]
     return [each for each in put if each is not None]
 
 
 def _put_webhook(ctx: Context, endpoint: Endpoint, order: VendorEvent) -> Notice | None:
-    sealed = policy.sealed_fields(EVENTS[order.type].fields)
     notice = Notice(
         id=ctx.ids.new("ntc"),
         channel=Channel.WEBHOOK,
@@ -125,14 +121,11 @@ def _put_webhook(ctx: Context, endpoint: Endpoint, order: VendorEvent) -> Notice
         vendor=order.vendor,
         app=order.app,
         cause=order.cause,
-        facts={name: value for name, value in order.facts.items() if name not in sealed},
+        facts=dict(order.facts),
         created_at=ctx.now,
         next_at=ctx.now,
         ends_at=ctx.now + WEBHOOK_ENDS,
     )
-    for name in sealed:
-        text = vault().seal(_SIGNED_SEALING, order.facts[name].encode(), nonce=ctx.ids, bound_to=notice.id)
-        notice = replace(notice, sealed=text)
     return _put(ctx, notice)
 
 
@@ -143,7 +136,7 @@ def _put(ctx: Context, notice: Notice) -> Notice | None:
         notice = replace(notice, state=State.DEAD, reason="queue_full", settled_at=ctx.now, sealed="")
     text = f"{notice.channel}\0{notice.recipient}\0{notice.cause}"
     once = hashlib.sha256(text.encode()).hexdigest()
-    if not store.add_notice(ctx.tx, notice, once, policy.priority_of(notice.kind)):
+    if not store.NOTICES.add_new(ctx.tx, notice, once=once, priority=policy.priority_of(notice.kind)):
         return None
     _record(ctx, "notices.notice.put", notice)
     return notice
@@ -176,7 +169,7 @@ def settle_abandoned(ctx: Context) -> int:
     for notice in found:
         freed = policy.abandoned(notice, ctx.now)
         # ``attempt`` stays on an unknown mail: its process may still be frozen, and learn how it ended.
-        if store.save_notice(ctx.tx, freed, notice.state) and freed.state is not State.WAITING:
+        if store.NOTICES.save(ctx.tx, freed, state=notice.state) and freed.state is not State.WAITING:
             _record(ctx, "notices.notice.settle", freed)
     return len(found)
 
@@ -209,21 +202,11 @@ def _opened(ctx: Context, notice: Notice) -> Attempt:
     if notice.channel is Channel.MAIL:
         link = vault().open(_LINK_SEALING, notice.sealed, notice.id).decode() if notice.sealed else ""
         return Attempt(notice, link=link)
-    endpoint = store.find_endpoint(ctx.tx, notice.recipient)
+    endpoint = store.ENDPOINTS.find(ctx.tx, id=notice.recipient)
     if endpoint is None or endpoint.disabled:
         return Attempt(notice)
-    if notice.kind in models.TWO_PEOPLE and not endpoint.agreed_by:
-        return Attempt(notice)
     secrets = secrets_of(ctx, endpoint)
-    text = vault().open(_SIGNED_SEALING, notice.sealed, notice.id).decode() if notice.sealed else ""
-    return Attempt(notice, url=endpoint.url, secrets=secrets, link=text)
-
-
-def receivers_of_disposals(ctx: Context, vendor: str, app: str) -> list[Endpoint]:
-    """List the webhooks of a vendor that receive requests for disposal about an app."""
-    kind = models.EventKind.DISPOSAL_REQUESTED.value
-    found = store.list_endpoints(ctx.tx, vendor, PageQuery())
-    return [each for each in found if policy.subscribes(each, kind, app) and each.agreed_by]
+    return Attempt(notice, url=endpoint.url, secrets=secrets)
 
 
 def secrets_of(ctx: Context, endpoint: Endpoint) -> tuple[str, ...]:
@@ -252,11 +235,11 @@ def end_attempt(ctx: Context, notice: Notice, outcome: models.Outcome, pause: ti
 
 
 def _note_endpoint(ctx: Context, endpoint_id: str, outcome: models.Outcome) -> None:
-    endpoint = store.find_endpoint(ctx.tx, endpoint_id, lock=True)
+    endpoint = store.ENDPOINTS.find(ctx.tx, lock=True, id=endpoint_id)
     if endpoint is None:
         return
     noted = policy.endpoint_after(endpoint, outcome, ctx.now)
-    store.save_endpoint(ctx.tx, noted)
+    store.ENDPOINTS.save(ctx.tx, noted)
     if noted.disabled and not endpoint.disabled:
         facts = {"endpoint": noted.id, "vendor": noted.vendor}
         audit.record(ctx, Event("notices.endpoint.disable", reason=noted.disabled, facts=facts))
@@ -274,7 +257,7 @@ def list_notices(ctx: Context, query: NoticeQuery, page: PageQuery = FIRST_PAGE)
 def get_notice(ctx: Context, notice_id: str) -> Notice:
     """Get a notice. Raises NotPermitted, NotFound."""
     _require_reader(ctx)
-    return store.get_notice(ctx.tx, notice_id)
+    return store.NOTICES.get(ctx.tx, notice_id)
 
 
 def _require_reader(ctx: Context) -> None:
@@ -299,7 +282,7 @@ def resend(ctx: Context, notice_id: str) -> Notice:
 
     One whose one-time link has been deleted cannot be sent again: its room issues a new link.
     """
-    notice = store.get_notice(ctx.tx, notice_id)
+    notice = store.NOTICES.get(ctx.tx, notice_id)
     if not policy.may_manage(ctx.actor):
         raise audit.refusal(ctx, Event("notices.notice.resend", facts={"notice": notice.id}))
     if notice.state not in {State.UNKNOWN, State.DEAD}:
@@ -307,12 +290,6 @@ def resend(ctx: Context, notice_id: str) -> Notice:
     template = TEMPLATES.get(notice.kind)
     if template is not None and Kind.LINK in template.fields.values():
         raise Conflict("notice_had_link", "Its one-time link has been deleted. Ask for a new link instead.")
-    event = EVENTS.get(notice.kind)
-    if event is not None and policy.sealed_fields(event.fields):
-        raise Conflict(
-            "notice_had_signed_text",
-            "Its signed text has been deleted. The app reads it with its own authentication.",
-        )
     lives = MAIL_ENDS if notice.channel is Channel.MAIL else WEBHOOK_ENDS
     again = replace(
         notice,
@@ -323,7 +300,7 @@ def resend(ctx: Context, notice_id: str) -> Notice:
         ends_at=ctx.now + lives,
         settled_at=None,
     )
-    if not store.save_notice(ctx.tx, again, notice.state):
+    if not store.NOTICES.save(ctx.tx, again, state=notice.state):
         raise Conflict("concurrent_change", "The notice has changed meanwhile. Read it again.")
     _record(ctx, "notices.notice.resend", again)
     return again
@@ -364,7 +341,7 @@ def add_endpoint(ctx: Context, order: NewEndpoint, *, private: bool) -> Endpoint
     endpoint = Endpoint(
         id_, order.vendor, order.app, order.url, order.events, sealed, ctx.now, str(ctx.actor)
     )
-    store.add_endpoint(ctx.tx, endpoint)
+    store.ENDPOINTS.add(ctx.tx, endpoint)
     _record_endpoint(ctx, "notices.endpoint.add", endpoint)
     return EndpointSecret(endpoint, secret)
 
@@ -411,10 +388,10 @@ def list_endpoints(ctx: Context, vendor: str, page: PageQuery = FIRST_PAGE) -> l
 
 def _managed(ctx: Context, action: str, endpoint_id: str, may: May = policy.may_manage_endpoints) -> Endpoint:
     """Get an endpoint for a change, locked. Raises NotFound, NotPermitted."""
-    endpoint = store.get_endpoint(ctx.tx, endpoint_id, lock=True)
+    endpoint = store.ENDPOINTS.get(ctx.tx, endpoint_id, lock=True)
     # To members of another vendor it does not exist.
     if ctx.actor.vendor is not None and ctx.actor.vendor != endpoint.vendor:
-        raise store.no_such_endpoint()
+        raise store.ENDPOINTS.missing()
     if not may(ctx.actor, endpoint.vendor):
         facts = {"endpoint": endpoint.id, "vendor": endpoint.vendor}
         raise audit.refusal(ctx, Event(action, app=endpoint.app, facts=facts))
@@ -437,7 +414,7 @@ def rotate_secret(ctx: Context, endpoint_id: str, overlap: timedelta) -> Endpoin
     # At most two secrets: a rotation within an overlap ends the older one, which may be the one that leaked.
     old = (endpoint.sealed, ctx.now + overlap) if overlap else ("", None)
     rotated = replace(endpoint, sealed=sealed, old_sealed=old[0], old_until=old[1])
-    store.save_endpoint(ctx.tx, rotated)
+    store.ENDPOINTS.save(ctx.tx, rotated)
     _record_endpoint(ctx, "notices.endpoint.rotate", rotated)
     return EndpointSecret(rotated, secret)
 
@@ -465,31 +442,13 @@ def resume_endpoint(ctx: Context, endpoint_id: str) -> Endpoint:
     """Resume calls of a disabled or paused endpoint. Raises NotFound, NotPermitted."""
     endpoint = _managed(ctx, "notices.endpoint.resume", endpoint_id)
     resumed = replace(endpoint, disabled="", failures=0, paused_until=None)
-    store.save_endpoint(ctx.tx, resumed)
+    store.ENDPOINTS.save(ctx.tx, resumed)
     _record_endpoint(ctx, "notices.endpoint.resume", resumed)
     return resumed
-
-
-def managed_endpoint(ctx: Context, endpoint_id: str) -> Endpoint:
-    """Get an endpoint for an action that takes two people, locked. Raises NotFound, NotPermitted."""
-    return _managed(ctx, "notices.endpoint.agree", endpoint_id)
-
-
-def locked_endpoint(ctx: Context, endpoint_id: str) -> Endpoint:
-    """Get an endpoint, locked, for callers that have checked the actor. Raises NotFound."""
-    return store.get_endpoint(ctx.tx, endpoint_id, lock=True)
-
-
-def agree_endpoint(ctx: Context, endpoint: Endpoint, by: str) -> Endpoint:
-    """Record that two people have agreed that an endpoint receives what names patients. The caller has judged both."""
-    agreed = replace(endpoint, agreed_by=by)
-    store.save_endpoint(ctx.tx, agreed)
-    _record_endpoint(ctx, "notices.endpoint.agree", agreed)
-    return agreed
 
 
 def remove_endpoint(ctx: Context, endpoint_id: str) -> None:
     """Remove an endpoint; what still waits for it is given up. Raises NotFound, NotPermitted."""
     endpoint = _managed(ctx, "notices.endpoint.remove", endpoint_id)
-    store.delete_endpoint(ctx.tx, endpoint.id)
+    store.ENDPOINTS.delete(ctx.tx, id=endpoint.id)
     _record_endpoint(ctx, "notices.endpoint.remove", endpoint)

@@ -1,18 +1,14 @@
 """The outbox, and the table of webhook endpoints."""
 
 from collections.abc import Collection
-from dataclasses import asdict
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import JSON, Column, Connection, Index, Integer, Row, String, Table, Text, func, select
-from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy import JSON, Column, Connection, Index, Integer, String, Table, Text, func, select
 
 from hilum.infra import budgets as budgets_of
 from hilum.infra.budgets import budget_table
-from hilum.infra.db import Instant, get_row, in_batches, insert_or_ignore, metadata, row_of
-from hilum.infra.sorting import by_key
-from hilum.kernel.errors import NotFound
+from hilum.infra.db import Instant, in_batches, metadata
+from hilum.infra.rows import Rows, given
 from hilum.kernel.pages import PageQuery
 from hilum.notices.models import (
     OPEN,
@@ -78,7 +74,6 @@ endpoints = Table(
     Column("last_status", Integer, nullable=False),
     Column("last_reason", String(64), nullable=False),
     Column("last_at", Instant),
-    Column("agreed_by", String(120), nullable=False),
     Index(None, "vendor", "id"),
     Index(None, "paused_until"),
 )
@@ -86,24 +81,8 @@ endpoints = Table(
 budgets = budget_table("notices_budget")
 
 
-def _row(notice: Notice) -> dict[str, Any]:
-    return asdict(notice) | {
-        "channel": notice.channel.value,
-        "state": notice.state.value,
-        "facts": dict(notice.facts),
-    }
-
-
-def _notice(row: Row[Any]) -> Notice:
-    found = dict(row._mapping)
-    del found["once"], found["priority"]
-    return Notice(**found | {"channel": Channel(row.channel), "state": State(row.state)})
-
-
-def add_notice(tx: Connection, notice: Notice, once: str, priority: int) -> bool:
-    """Add a notice; return False if its cause has yielded one for this recipient."""
-    values = _row(notice) | {"once": once, "priority": priority}
-    return tx.execute(insert_or_ignore(tx, notices).values(values)).rowcount == 1
+NOTICES = Rows(notices, Notice, "notice")
+ENDPOINTS = Rows(endpoints, Endpoint, "webhook endpoint", code="webhook_not_found")
 
 
 def is_full(tx: Connection, recipient: str) -> bool:
@@ -134,11 +113,9 @@ def claim(
     chosen = tx.execute(first.with_for_update(skip_locked=True)).scalar_one_or_none()
     if chosen is None:
         return None
-    values = {"state": State.SENDING.value, "attempt": attempt, "leased_until": until}
+    values = {"state": State.SENDING, "attempt": attempt, "leased_until": until}
     # Only from waiting: of two claims at one moment one gets the row, whatever the isolation.
-    claimed = notices.update().where(notices.c.id == chosen, notices.c.state == State.WAITING.value)
-    row = tx.execute(claimed.values(values).returning(notices)).first()
-    return None if row is None else _notice(row)
+    return NOTICES.step(tx, values, id=chosen, state=State.WAITING)
 
 
 def is_anything_due(tx: Connection, channel: Channel, now: datetime) -> bool:
@@ -154,38 +131,22 @@ def is_anything_due(tx: Connection, channel: Channel, now: datetime) -> bool:
 
 def save_handing_over(tx: Connection, notice: str, attempt: str, until: datetime) -> bool:
     """Record that a notice may leave now; False if this attempt no longer has it."""
-    mine = (
-        notices.c.id == notice,
-        notices.c.attempt == attempt,
-        notices.c.state == State.SENDING.value,
-    )
-    values = {"state": State.HANDING_OVER.value, "leased_until": until}
-    return tx.execute(notices.update().where(*mine).values(values)).rowcount == 1
+    values = {"state": State.HANDING_OVER, "leased_until": until}
+    return NOTICES.change(tx, values, id=notice, attempt=attempt, state=State.SENDING) == 1
 
 
 def save_ended(tx: Connection, notice: Notice, attempt: str) -> bool:
     """Record how an attempt ended; False if another attempt has the notice."""
     # Unknown as well: a process that was frozen past its lease may still learn that its mail was accepted.
     mine = notices.c.state.in_((State.SENDING, State.HANDING_OVER, State.UNKNOWN))
-    query = notices.update().where(notices.c.id == notice.id, notices.c.attempt == attempt, mine)
-    return tx.execute(query.values(_row(notice))).rowcount == 1
+    return NOTICES.save(tx, notice, mine, attempt=attempt)
 
 
 def list_abandoned(tx: Connection, now: datetime, limit: int) -> list[Notice]:
     """List and lock notices whose attempt has outlived its lease."""
     under_way = notices.c.state.in_((State.SENDING, State.HANDING_OVER))
-    query = select(notices).where(under_way, notices.c.leased_until < now).limit(limit)
-    return [_notice(row) for row in tx.execute(query.with_for_update(skip_locked=True))]
-
-
-def save_notice(tx: Connection, notice: Notice, was: State) -> bool:
-    """Save a notice that is still in the state ``was``."""
-    query = notices.update().where(notices.c.id == notice.id, notices.c.state == was.value)
-    return tx.execute(query.values(_row(notice))).rowcount == 1
-
-
-def get_notice(tx: Connection, notice: str) -> Notice:
-    return _notice(get_row(tx, notices, notice, "notice"))
+    query = NOTICES.select(under_way, notices.c.leased_until < now).limit(limit)
+    return NOTICES.read(tx, query.with_for_update(skip_locked=True))
 
 
 def settled_last(
@@ -207,19 +168,8 @@ def settled_last(
 
 def list_notices(tx: Connection, query: NoticeQuery, page: PageQuery) -> list[Notice]:
     """List notices, newest first."""
-    wanted: list[ColumnElement[bool]] = []
-    if query.state is not None:
-        wanted.append(notices.c.state == query.state.value)
-    if query.channel is not None:
-        wanted.append(notices.c.channel == query.channel.value)
-    if query.vendor:
-        wanted.append(notices.c.vendor == query.vendor)
-    if query.recipient:
-        wanted.append(notices.c.recipient == query.recipient)
-    if page.after:
-        wanted.append(notices.c.id < page.after)
-    found = select(notices).where(*wanted).order_by(notices.c.id.desc()).limit(page.limit)
-    return [_notice(row) for row in tx.execute(found)]
+    of_whom = {"vendor": query.vendor or None, "recipient": query.recipient or None}
+    return NOTICES.newest(tx, page, **given(state=query.state, channel=query.channel, **of_whom))
 
 
 def summary(tx: Connection, channel: Channel, limit: int) -> Summary:
@@ -244,67 +194,25 @@ def summary(tx: Connection, channel: Channel, limit: int) -> Summary:
 
 def save_mail_unknown(tx: Connection, reason: str, at: datetime) -> int:
     """Record every open mail as unknown; return how many there were."""
-    open_mail = (notices.c.channel == Channel.MAIL.value, notices.c.state.in_(OPEN))
     values = {
-        "state": State.UNKNOWN.value,
+        "state": State.UNKNOWN,
         "reason": reason,
         "settled_at": at,
         "sealed": "",
         "attempt": "",
         "leased_until": None,
     }
-    return tx.execute(notices.update().where(*open_mail).values(values)).rowcount
+    return NOTICES.change(tx, values, notices.c.state.in_(OPEN), channel=Channel.MAIL)
 
 
 def purge(tx: Connection, before: datetime) -> int:
     """Delete a batch of notices that were settled before a time; return how many."""
-    old = select(notices.c.id).where(notices.c.settled_at < before).limit(PURGE_BATCH)
-    return tx.execute(notices.delete().where(notices.c.id.in_(old))).rowcount
-
-
-def _endpoint_row(endpoint: Endpoint) -> dict[str, Any]:
-    return asdict(endpoint) | {"events": " ".join(endpoint.events)}
-
-
-def _endpoint(row: Row[Any]) -> Endpoint:
-    found = dict(row._mapping)
-    return Endpoint(**found | {"events": tuple(row.events.split())})
-
-
-def add_endpoint(tx: Connection, endpoint: Endpoint) -> None:
-    tx.execute(endpoints.insert().values(_endpoint_row(endpoint)))
-
-
-def get_endpoint(tx: Connection, endpoint: str, *, lock: bool = False) -> Endpoint:
-    """Get an endpoint; ``lock``: no other transaction changes it before this one ends. Raises NotFound."""
-    found = find_endpoint(tx, endpoint, lock=lock)
-    if found is None:
-        raise no_such_endpoint()
-    return found
-
-
-def no_such_endpoint() -> NotFound:
-    return NotFound("webhook_not_found", "There is no such webhook endpoint.")
-
-
-def find_endpoint(tx: Connection, endpoint: str, *, lock: bool = False) -> Endpoint | None:
-    row = row_of(tx, endpoints, endpoint, lock=lock)
-    return None if row is None else _endpoint(row)
+    return NOTICES.purge(tx, PURGE_BATCH, notices.c.settled_at < before)
 
 
 def list_endpoints(tx: Connection, vendor: str, page: PageQuery) -> list[Endpoint]:
     """List endpoints by id, of one vendor or (empty) of all."""
-    query = by_key(select(endpoints), endpoints.c.id, page)
-    query = query.where(endpoints.c.vendor == vendor) if vendor else query
-    return [_endpoint(row) for row in tx.execute(query)]
-
-
-def save_endpoint(tx: Connection, endpoint: Endpoint) -> None:
-    tx.execute(endpoints.update().where(endpoints.c.id == endpoint.id).values(_endpoint_row(endpoint)))
-
-
-def delete_endpoint(tx: Connection, endpoint: str) -> None:
-    tx.execute(endpoints.delete().where(endpoints.c.id == endpoint))
+    return ENDPOINTS.page(tx, page, **given(vendor=vendor or None))
 
 
 def spend(tx: Connection, key: str, bound: int, now: datetime, window_start: datetime) -> bool:

@@ -124,22 +124,11 @@ DISPOSAL_REQUESTED_MAIL = Template(
     "Requests to delete data wait for your answer",
     (
         "A hospital or a person ended your app's access. Please delete the data that the app has, and answer each request before its deadline.",
-        "Your app reads them with its own credentials, or receives webhooks. Members of your vendor list them: hilum disposal list.",
+        "Deletions in /developer, or hilum disposal list, has them, and hilum disposal show whose data each is about.",
         "This mail is sent at most once a day for an app, however many requests there are.",
     ),
     {"app": Kind.NAME, "disposal": Kind.ID, "due": Kind.MOMENT},
     (("App", "app"), ("First request", "disposal"), ("Answer before", "due")),
-)
-DISPOSAL_LATE = Template(
-    MailKind.DISPOSAL_LATE,
-    "A vendor did not answer a request to delete data",
-    (
-        "A request to delete what an app has of your hospital has not been answered two weeks after its deadline of {due}.",
-        "Ask the vendor, and decide what to do under your agreement with it. List all of them: hilum disposal list --state overdue.",
-        "This mail is sent at most once a day for an app, however many requests there are.",
-    ),
-    {"app": Kind.NAME, "vendor": Kind.NAME, "disposal": Kind.ID, "due": Kind.MOMENT},
-    (("App", "app"), ("Vendor", "vendor"), ("First request", "disposal")),
 )
 ENROLMENT = Template(
     MailKind.ENROLMENT,
@@ -496,7 +485,6 @@ TEMPLATES = {
         MANDATE_ENDS,
         MANDATE_LOST,
         DISPOSAL_REQUESTED_MAIL,
-        DISPOSAL_LATE,
         ENROLMENT,
         APPROVAL_WAITS,
         FACTORS_RESET_ASKED,
@@ -546,7 +534,7 @@ EVENT_AGREEMENT_ENDING = EventType(EventKind.AGREEMENT_ENDING, _OF_AGREEMENT)
 EVENT_AGREEMENT_LAPSED = EventType(EventKind.AGREEMENT_LAPSED, _OF_AGREEMENT)
 DISPOSAL_REQUESTED = EventType(
     EventKind.DISPOSAL_REQUESTED,
-    {"disposal_id": Kind.ID, "app_id": Kind.ID, "due_at": Kind.MOMENT, "request": Kind.SIGNED},
+    {"disposal_id": Kind.ID, "app_id": Kind.ID, "due_at": Kind.MOMENT},
 )
 SCOPE_ENDING = EventType(
     EventKind.SCOPE_ENDING,

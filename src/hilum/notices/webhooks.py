@@ -27,7 +27,7 @@ class WebhookSender:
         """Send one webhook, signed with the time of this attempt."""
         if not attempt.url:
             return Outcome(Result.REFUSED, ENDPOINT_ENDED)
-        body = orjson.dumps(policy.event_of(attempt.notice, attempt.link))
+        body = orjson.dumps(policy.event_of(attempt.notice))
         timestamp = int(self.clock.now().timestamp())
         headers = policy.headers_of(attempt.notice.id, timestamp, body, attempt.secrets)
         try:

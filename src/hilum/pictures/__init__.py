@@ -1,8 +1,8 @@
 """Pictures: the logos of apps and hospitals.
 
-Owns: which pictures are accepted, their look, their re-encoded content, and the address at which a shown picture is served.
+Owns: which pictures are accepted, their re-encoded content, and the address at which a shown picture is served.
 Must not know: apps and hospitals; who may set a picture. The rooms above decide and record that.
-Public verbs: policy.read, live.decoded, live.read, keep, find, show, alike, note_looks.
+Public verbs: policy.read, live.decoded, live.read, service.keep, find, show.
 Invariants:
 - A served picture was decoded and encoded here, and contains nothing else.
 - Nothing is fetched from elsewhere.

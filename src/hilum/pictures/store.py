@@ -13,24 +13,12 @@ pictures = Table(
     Column("digest", String(64), primary_key=True),
     Column("content", LargeBinary, nullable=False),
     Column("shown", Boolean, nullable=False),
-    # Empty if there is nothing to see; NULL for an older picture until a job computes its look.
-    Column("look", String(240)),
 )
-LOOKS_BOUND = 20_000
-"""Shown pictures that a new one is compared with."""
-LOOKS_BATCH = 3
-"""How many looks one transaction computes: each may take 0.3 seconds."""
 
 
 def add(tx: Connection, owner: str, picture: Picture) -> None:
     """Add a picture that is not shown yet, unless it exists."""
-    row = {
-        "owner": owner,
-        "digest": picture.digest,
-        "content": picture.content,
-        "shown": False,
-        "look": picture.look,
-    }
+    row = {"owner": owner, "digest": picture.digest, "content": picture.content, "shown": False}
     tx.execute(insert_or_ignore(tx, pictures).values(row))
 
 
@@ -44,27 +32,6 @@ def set_shown(tx: Connection, owner: str, digest: str) -> bool:
     """Mark a picture as shown; return False if it does not exist."""
     here = (pictures.c.owner == owner) & (pictures.c.digest == digest)
     return tx.execute(pictures.update().where(here).values(shown=True)).rowcount == 1
-
-
-def shown_looks(tx: Connection, but: str) -> list[tuple[str, str | None]]:
-    """Return owner and look of shown pictures, except those of one owner and those without a look."""
-    c = pictures.c
-    mine = (c.shown.is_(True), c.owner != but, (c.look != "") | c.look.is_(None))
-    rows = tx.execute(select(c.owner, c.look).where(*mine).limit(LOOKS_BOUND + 1))
-    return [(row.owner, row.look) for row in rows]
-
-
-def without_look(tx: Connection) -> list[tuple[str, str, bytes]]:
-    """Return owner, digest and content of pictures whose look is not computed yet."""
-    c = pictures.c
-    rows = tx.execute(select(c.owner, c.digest, c.content).where(c.look.is_(None)).limit(LOOKS_BATCH))
-    return [(row.owner, row.digest, bytes(row.content)) for row in rows]
-
-
-def save_look(tx: Connection, owner: str, digest: str, look: str) -> None:
-    """Save the look of a picture."""
-    here = (pictures.c.owner == owner) & (pictures.c.digest == digest)
-    tx.execute(pictures.update().where(here).values(look=look))
 
 
 def find(tx: Connection, owner: str, digest: str, *, shown: bool) -> bytes | None:

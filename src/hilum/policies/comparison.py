@@ -405,7 +405,6 @@ _LIMITS: dict[str, _Limit] = {
     "dormant_ends": _Limit(
         lambda cell: cell.dormant_ends, lambda ends: "true" if ends else "false", lambda ends: not ends
     ),
-    "disposal_days": _Limit(lambda cell: cell.disposal_days),
     **{name: _Limit(attrgetter(name)) for name in (*DAYS, *SERVICE)},
     "automation": _Limit(lambda cell: cell.automation, order=lambda each: -each.rank),
     "quota.rate_per_s": _Limit(lambda cell: cell.quota.rate_per_s, "{:g}".format),

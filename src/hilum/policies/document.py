@@ -19,7 +19,6 @@ from hilum.policies.exception_models import Autonomy, Population
 from hilum.policies.lifetimes import lifetime_faults, read_lifetimes
 from hilum.policies.models import (
     ANY,
-    DISPOSAL_DAYS,
     DOCUMENT_BOUND,
     DORMANT_DAYS,
     FORMAT,
@@ -230,7 +229,6 @@ def _cell(table: Table, book: Book) -> Cell:
         agreements=_agreements(table),
         proofs=frozenset(table.words("proofs", PROOFS, optional=True)),
         dormant_days=_days(table, "dormant_days", DORMANT_DAYS),
-        disposal_days=_days(table, "disposal_days", DISPOSAL_DAYS),
         dormant_ends=table.flag("dormant_ends", optional=True),
         **read_remediation(table),
         **read_criteria(table),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-DISPOSAL_DAYS, DORMANT_DAYS = 30, 180  # of a cell that states none
+DORMANT_DAYS = 180  # of a cell that states none
 
 
 class Expiry(StrEnum):

@@ -18,7 +18,7 @@ from hilum.policies.exception_models import (
     PolicyException,
     Population,
 )
-from hilum.policies.lifetime_models import DISPOSAL_DAYS, DORMANT_DAYS, Expiry, Lifetimes
+from hilum.policies.lifetime_models import DORMANT_DAYS, Expiry, Lifetimes
 from hilum.policies.override_models import Level, Override, OverrideOrder
 from hilum.policies.product_models import NOTICE, WORKFLOW_SCOPE, ScopeProduct, ScopeStatus, Workflow
 from hilum.policies.remediation_models import AUTOMATION, FIX_DAYS, GRACE_DAYS_BOUND, LADDER_DAYS, Automation
@@ -41,7 +41,6 @@ from hilum.policies.version_models import (
 __all__ = [
     "APPLY_ACTION",
     "AUTOMATION",
-    "DISPOSAL_DAYS",
     "DORMANT_DAYS",
     "DRY_RUNS_WAITING",
     "DRY_RUN_VALID",
@@ -248,8 +247,7 @@ class Cell:
     agreements: frozenset[str] = frozenset()
     """The kinds of agreements between vendor and hospital without which an app is not installed at a production tenant (C189)."""
     dormant_days: int = DORMANT_DAYS
-    disposal_days: int = DISPOSAL_DAYS
-    """Days without use after which people are asked again (C90); days within which the vendor answers a disposal request (C95)."""
+    """Days without use after which people are asked again (C90)."""
     dormant_ends: bool = False
     """Whether an agreement that was not used for ``dormant_days`` has ended and cannot be refreshed (C194)."""
     proofs: frozenset[str] = frozenset()

@@ -11,7 +11,7 @@ from hilum.policies.requirements import ALLOWED, REQUIRED, as_stated, with_level
 CELL_LIMITS = (
     "scopes", "session_scopes", "client_authentication", "workflows", "placements", "lenses", "evidence", "scenarios", "agreements", "proofs",
     "certificate_life", "lifetimes.access_token", "lifetimes.backend_token", "lifetimes.refresh_token", "lifetimes.session_refresh_token",
-    "lifetimes.authorization", "lifetimes.idle", "lifetimes.absolute", "lifetimes.expiry", "dormant_days", "dormant_ends", "disposal_days",
+    "lifetimes.authorization", "lifetimes.idle", "lifetimes.absolute", "lifetimes.expiry", "dormant_days", "dormant_ends",
     "fix_days_critical", "fix_days_high", "fix_days_medium", "fix_days_low", "suspend_days", "withdraw_days", "grace_days", "automation",
     "service_unavailable_percent", "service_errors_percent", "service_latency_ms_p95", "service_least_calls", "service_grace_days",
     "quota.rate_per_s", "quota.burst", "alerts.refused_percent", "alerts.failed_percent", "alerts.latency_ms_p95", "traffic_class",

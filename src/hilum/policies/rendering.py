@@ -8,7 +8,6 @@ from hilum.policies.book_bounds import rendered_bounds
 from hilum.policies.criteria import rendered_criteria
 from hilum.policies.lifetimes import rendered_lifetimes
 from hilum.policies.models import (
-    DISPOSAL_DAYS,
     DORMANT_DAYS,
     FORMAT,
     Book,
@@ -131,8 +130,7 @@ def render_rule(rule: TierRule) -> dict[str, Any]:
 
 def _rendered_cell(cell: Cell) -> dict[str, Any]:
     # Left out where it is the default, so that older books keep their digests.
-    days = {"dormant_days": DORMANT_DAYS, "disposal_days": DISPOSAL_DAYS}
-    optional = {name: getattr(cell, name) for name in days if getattr(cell, name) != days[name]}
+    dormant = {} if cell.dormant_days == DORMANT_DAYS else {"dormant_days": cell.dormant_days}
     return (
         {
             "scopes": list(cell.scopes),
@@ -162,7 +160,7 @@ def _rendered_cell(cell: Cell) -> dict[str, Any]:
             "certificate_life": duration_text(cell.certificate_life),
             "lifetimes": rendered_lifetimes(cell.lifetimes),
         }
-        | optional
+        | dormant
         | ({"dormant_ends": True} if cell.dormant_ends else {})
         | rendered_remediation(cell)
         | rendered_criteria(cell)

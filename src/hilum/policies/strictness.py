@@ -60,7 +60,6 @@ def stricter(one: Cell, other: Cell) -> Cell:
         alerts=AlertThresholds(*_least(one.alerts, other.alerts)),
         certificate_life=min(one.certificate_life, other.certificate_life),
         lifetimes=stricter_lifetimes(one.lifetimes, other.lifetimes),
-        disposal_days=min(one.disposal_days, other.disposal_days),
         dormant_days=min(one.dormant_days, other.dormant_days),
         dormant_ends=one.dormant_ends or other.dormant_ends,
         **stricter_remediation(one, other),

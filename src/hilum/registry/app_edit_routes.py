@@ -34,7 +34,7 @@ from hilum.web.reviewed import SEEN, add_reviewed
 class AppEditAsked(Strict):
     """``revision`` is the app's when it was read. Omitted fields stay.
 
-    ``logo``: a PNG in base64, 16 to 512 pixels a side and at most 64 KiB; an empty text removes it.
+    ``logo``: a PNG or JPEG in base64, 16 to 512 pixels a side and at most 64 KiB; an empty text removes it.
     """
 
     revision: Id
@@ -51,10 +51,7 @@ class LogoShown(Shown):
 
 
 class AppEditShown(Shown):
-    """An edit of an app's name, purpose or logo (by digest). ``order`` replaces ``before`` once a reviewer agrees.
-
-    ``resembles``: the owners of logos that the new one looks like, for a reviewer to judge; names are shown to the platform's staff only.
-    """
+    """An edit of an app's name, purpose or logo (by digest). ``order`` replaces ``before`` once a reviewer agrees."""
 
     id: str
     app: str
@@ -67,7 +64,6 @@ class AppEditShown(Shown):
     decided_by: str
     decided_at: datetime | None
     reason: str
-    resembles: tuple[str, ...]
 
 
 def api(kit: Kit, barred: held.Barred) -> APIRouter:
@@ -79,8 +75,7 @@ def api(kit: Kit, barred: held.Barred) -> APIRouter:
     async def edit_app(request: Request, app: Id, body: AppEditAsked) -> object:
         """Edit the name, description, purpose or logo of an app. A description changes at once.
 
-        Of an app that is certified for production, name, purpose and logo change only when a reviewer agrees (202), and of every app a
-        logo that looks like that of another vendor's app or of a hospital (``resembles``).
+        Of an app that is certified for production, name, purpose and logo change only when a reviewer agrees (202).
         """
         logo = None if body.logo is None else await pictures.decoded(body.logo, "logo")
         order = AppEditOrder(body.revision, body.name, body.description, body.purpose, logo)

@@ -1,21 +1,17 @@
-"""Edits of an app's texts and logo: a description at once, name, purpose and logo held until a reviewer decides if the app is certified (C12).
-
-A logo that looks like another's is held in any case (C212).
-"""
+"""Edits of an app's texts and logo: a description at once, name, purpose and logo held until a reviewer decides if the app is certified (C12)."""
 
 from dataclasses import replace
 from functools import partial
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event
-from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound
-from hilum.kernel.ids import AppId, TenantId
+from hilum.kernel.ids import AppId
 from hilum.pictures import service as pictures
-from hilum.pictures.models import Owners, Picture
+from hilum.pictures.models import Owners
 from hilum.registry import held, policy, service, store
-from hilum.registry.app_edit_models import HELD, AppEditOrder
+from hilum.registry.app_edit_models import EDITED, HELD, AppEditOrder
 from hilum.registry.grace import grace_of
 from hilum.registry.held import HeldEdits, HeldKind
 from hilum.registry.held_models import HeldEdit
@@ -23,8 +19,6 @@ from hilum.registry.held_store import APP_EDITS
 from hilum.registry.models import App, Environment
 from hilum.standards import names
 
-RESEMBLES_BOUND = 5
-"""How many owners of similar logos an edit lists."""
 APP_EDIT = HeldKind(APP_EDITS, "registry.edit.ask", "registry.edit.approve", "registry.edit.refuse")
 
 
@@ -34,7 +28,7 @@ def edit(ctx: Context, app_id: AppId, order: AppEditOrder) -> tuple[App, HeldEdi
     Raises NotFound, NotPermitted, Invalid, Conflict (changed since it was read, or another edit of it waits).
     """
     service.get_changeable(ctx, app_id, "registry.app.edit")
-    app = store.get_app(ctx.tx, app_id, lock=True)
+    app = store.APPS.get(ctx.tx, app_id, lock=True)
     if app.revision != order.revision:
         raise Conflict("changed_since_read", policy.both_sides(app, order))
     changed = policy.edited_texts(app, order)
@@ -46,39 +40,12 @@ def edit(ctx: Context, app_id: AppId, order: AppEditOrder) -> tuple[App, HeldEdi
     # An app in its grace is still used.
     at = ctx.now - grace_of(ctx, app.category)
     certified = any(policy.is_in_force(each, Environment.PRODUCTION, at) for each in certifications)
-    resembles = _resembled(ctx, app, order.logo) if "logo" in changed else ()
-    waits = {
-        name: text
-        for name, text in changed.items()
-        if (certified and name in HELD) or (resembles and name == "logo")
-    }
+    waits = {name: text for name, text in changed.items() if certified and name in HELD}
     before = {name: getattr(app, name) for name in waits}
-    made = HeldEdit(
-        ctx.ids.new("aed"), app.id, app.vendor, waits, before, str(ctx.actor), ctx.now, resembles=resembles
-    )
-    waiting = held.as_seen(ctx, held.hold(ctx, APP_EDIT, made)) if waits else None
+    made = HeldEdit(ctx.ids.new("aed"), app.id, app.vendor, waits, before, str(ctx.actor), ctx.now)
+    waiting = held.hold(ctx, APP_EDIT, made) if waits else None
     app = _apply(ctx, app, {name: text for name, text in changed.items() if name not in waits})
     return app, waiting
-
-
-def _resembled(ctx: Context, app: App, logo: Picture | None) -> tuple[str, ...]:
-    """Describe the owners of logos that one looks like: other vendors' apps, and hospitals (C212). A person decides.
-
-    Edits by the platform itself are exempt, as with names (``service.imitation_fault``).
-    """
-    if logo is None or ctx.actor.acts_alone:
-        return ()
-    found = pictures.alike(ctx, Owners.APP, app.id, logo.look)
-    # Unknown means no: a logo that could not be compared with all others waits for a reviewer too.
-    words = [] if found.whole else ["not compared with every logo"]
-    hospitals = [TenantId(id_) for kind, id_ in found.owners if kind is Owners.HOSPITAL]
-    words += [f"hospital {name}" for name in identity.tenant_names(ctx, hospitals[:RESEMBLES_BOUND]).values()]
-    for kind, id_ in found.owners:
-        if kind is Owners.APP and len(words) < RESEMBLES_BOUND:
-            other = store.get_app(ctx.tx, AppId(id_))
-            # A vendor's apps may look alike.
-            words += [] if other.vendor == app.vendor else [f"app {other.name} ({other.id})"]
-    return tuple(words[:RESEMBLES_BOUND])
 
 
 def approve(ctx: Context, edit_id: str, reason: str = "", *, barred: held.Barred) -> HeldEdit:
@@ -87,7 +54,7 @@ def approve(ctx: Context, edit_id: str, reason: str = "", *, barred: held.Barred
     Raises NotFound, NotPermitted, Invalid (no longer valid), Conflict (decided already, or the texts were changed since).
     """
     found = held.get_for_approval(ctx, APP_EDIT, edit_id, barred)
-    app = store.get_app(ctx.tx, found.app, lock=True)
+    app = store.APPS.get(ctx.tx, found.app, lock=True)
     # The present vendor did not request a former vendor's edit. A description that changed since is not an obstacle.
     same = app.vendor == found.vendor and all(
         getattr(app, name) == text for name, text in found.before.items()
@@ -102,7 +69,7 @@ def refuse(ctx: Context, edit_id: str, reason: str) -> HeldEdit:
     """Refuse an edit as a reviewer, or withdraw it as an actor who may change the app (``held.refuse_held``)."""
 
     def may_withdraw(found: HeldEdit) -> bool:
-        return policy.may_change(ctx.actor, store.get_app(ctx.tx, found.app).vendor)
+        return policy.may_change(ctx.actor, store.APPS.get(ctx.tx, found.app).vendor)
 
     return held.refuse_held(ctx, APP_EDIT, edit_id, reason, may_withdraw)
 
@@ -132,7 +99,7 @@ def _apply(ctx: Context, app: App, texts: dict[str, str]) -> App:
         purpose_since=since,
         logo=texts.get("logo", app.logo),
     )
-    store.save_texts(ctx.tx, after)
+    store.APPS.save(ctx.tx, after, only=(*EDITED, "purpose_since"))
     if "name" in texts:
         # The old name stays reserved: another app with it would be mistaken for this one.
         store.add_name(ctx.tx, app.vendor, after.name, names.forms(after.name))

@@ -84,7 +84,7 @@ def read_calls(
 
     Calls from before a transfer belong to the former vendor. Raises NotFound, also for another vendor's app.
     """
-    app = store.get_app(ctx.tx, app_id)
+    app = store.APPS.get(ctx.tx, app_id)
     if not is_member(ctx.actor, app.vendor) or app.tenant is not None:
         raise NotFound("app_not_found", "There is no such app.")
     found = accesses(AccessQuery(app=app.id, since=app.owner_since, after=after, limit=limit))

@@ -19,7 +19,7 @@ from hilum.registry.models import (
     Profile,
     Vendor,
 )
-from hilum.registry.store import app_of, apps, profile_of, profiles, vendor_of, vendors
+from hilum.registry.store import APPS, VENDORS, apps, profile_of, profiles, vendors
 
 
 def browse(
@@ -38,7 +38,7 @@ def browse(
         chosen = chosen.where(order < last if down else order > last)
     sorted_by = (key.desc(), apps.c.id.desc()) if down else (key, apps.c.id)
     ids = list(tx.execute(chosen.order_by(*sorted_by).limit(query.limit)).scalars())
-    found = {row.id: app_of(row) for row in tx.execute(select(apps).where(apps.c.id.in_(ids)))}
+    found = {app.id: app for app in APPS.read(tx, APPS.select(apps.c.id.in_(ids)))}
     return [found[each] for each in ids if each in found]
 
 
@@ -78,7 +78,7 @@ def list_vendors(
     if seen_from is not None:
         elsewhere = select(apps.c.vendor).where(apps.c.tenant != seen_from)
         query = query.where(vendors.c.id.not_in(elsewhere))
-    return [vendor_of(row) for row in tx.execute(paged(query, vendors, VENDOR_SORTS, page))]
+    return VENDORS.read(tx, paged(query, vendors, VENDOR_SORTS, page))
 
 
 def vendor_names(tx: Connection, of: Collection[VendorId]) -> Mapping[VendorId, str]:

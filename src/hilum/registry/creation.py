@@ -39,7 +39,7 @@ def add_app(ctx: Context, order: NewApp, tenant: TenantId | None) -> App:
         created_at=ctx.now,
         active_since=ctx.now,
     )
-    store.add_app(ctx.tx, app, ctx.now)
+    store.APPS.add(ctx.tx, app)
     audit.record(
         ctx,
         Event(
@@ -58,16 +58,16 @@ def add_single_tenant_app(
     """Add vendor, app and version of a client that exists at only one tenant."""
     # A vendor of its own: peers of two tenants never share one, so a switch on a vendor cannot stop another hospital's EHR.
     vendor = Vendor(VendorId(ctx.ids.new("ven")), name.strip(), f"tenant:{tenant}", f"tenant:{tenant}")
-    store.add_vendor(ctx.tx, vendor)
+    store.VENDORS.add(ctx.tx, vendor)
     app = add_app(ctx, NewApp(vendor.id, name, purpose, purpose, category), tenant)
     version = AppVersion(VersionId(ctx.ids.new("ver")), app.id, "1", ctx.now)
-    store.add_version(ctx.tx, version)
+    store.VERSIONS.add_new(ctx.tx, version)
     return app, version
 
 
 def lock_as_read(ctx: Context, app: App) -> None:
     """Lock an app, whose vendor and category the caller has read. Raises Conflict (it was moved or transferred meanwhile)."""
-    held = store.get_app(ctx.tx, app.id, lock=True)
+    held = store.APPS.get(ctx.tx, app.id, lock=True)
     if (held.vendor, held.category) != (app.vendor, app.category):
         raise Conflict("concurrent_change", "A colleague changed this app at the same moment. Read it again.")
 
@@ -94,7 +94,7 @@ def add_certification(
         tiers={way: assessment.tier for way, assessment in assessments.items()},
         submission=order.submission,
     )
-    store.add_certification(ctx.tx, certification)
+    store.CERTIFICATIONS.add(ctx.tx, certification)
     facts: dict[str, object] = {
         "certification": certification.id,
         "version": order.version,

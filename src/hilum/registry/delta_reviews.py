@@ -110,7 +110,9 @@ def _note(
             new.append(review)
             _record(ctx, "registry.delta_review.open", review, detail=review.sentence)
     for key, review in opened.items():
-        if key not in needed and store.save_closed_review(ctx.tx, replace(review, closed_at=ctx.now)):
+        if key not in needed and store.DELTA_REVIEWS.change(
+            ctx.tx, {"closed_at": ctx.now}, id=review.id, closed_at=None
+        ):
             _record(ctx, "registry.delta_review.close", review)
     return new
 
@@ -150,4 +152,4 @@ def note_next_reviews(ctx: Context, after: str) -> str:
 def list_delta_reviews(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[DeltaReview]:
     """List the delta reviews that are needed, newest first; for the platform's staff. Raises NotPermitted."""
     require_platform(ctx.actor)
-    return store.list_open_reviews(ctx.tx, page)
+    return store.DELTA_REVIEWS.newest(ctx.tx, page, closed_at=None)

@@ -14,9 +14,6 @@ from hilum.registry.held_models import EditState, HeldEdit
 from hilum.registry.held_store import HeldRows
 from hilum.registry.models import App
 
-ANOTHER = "a logo of another vendor or of a hospital"
-"""What a vendor sees instead of the owner of a similar logo."""
-
 Barred = Callable[[Context, App], bool]
 """Checks whether a reviewer is tied to an app's vendor, and so may not certify or approve anything of it (C101)."""
 
@@ -44,8 +41,7 @@ class HeldEdits:
         own = ctx.actor.vendor
         if not policy.may_see_vendor(ctx.actor, own or VendorId("")):
             raise not_shown("edits that wait for a reviewer", Readers.VENDOR)
-        found = self.kind.rows.list_page(ctx.tx, of=own, page=page)
-        return [as_seen(ctx, each) for each in found]
+        return self.kind.rows.list_page(ctx.tx, of=own, page=page)
 
     def view(self, ctx: Context, edit_id: str) -> HeldEdit:
         """Get an edit that the actor may see. Raises NotFound."""
@@ -54,7 +50,7 @@ class HeldEdits:
 
 def hold(ctx: Context, kind: HeldKind, waiting: HeldEdit) -> HeldEdit:
     """Hold an edit until a reviewer decides. Raises Conflict (another one waits)."""
-    if not kind.rows.add(ctx.tx, waiting):
+    if not kind.rows.add_new(ctx.tx, waiting):
         noun = kind.rows.noun
         detail = f"Another {noun} of this {kind.rows.edits} waits for a reviewer. Withdraw it, or wait for the decision."
         raise Conflict(f"{noun}_waits", detail)
@@ -67,7 +63,7 @@ def get_for_approval(ctx: Context, kind: HeldKind, edit_id: str, barred: Barred)
     if not policy.may_certify(ctx.actor):
         raise audit.refusal(ctx, Event(kind.approve_action))
     found = kind.rows.get(ctx.tx, edit_id, lock=True)
-    if barred(ctx, store.get_app(ctx.tx, found.app)):
+    if barred(ctx, store.APPS.get(ctx.tx, found.app)):
         detail = "You have a tie to this vendor, so a colleague must judge its changes."
         raise audit.refusal(ctx, Event(kind.approve_action, app=found.app, reason="tied_to_vendor"), detail)
     return found
@@ -116,13 +112,7 @@ def view_held(ctx: Context, kind: HeldKind, edit_id: str, *, lock: bool = False)
     found = kind.rows.get(ctx.tx, edit_id, lock=lock)
     if not policy.may_see_vendor(ctx.actor, found.vendor):
         raise NotFound(f"{kind.rows.noun}_not_found", f"There is no such {kind.rows.noun}.")
-    return as_seen(ctx, found)
-
-
-def as_seen(ctx: Context, found: HeldEdit) -> HeldEdit:
-    """Return an edit as the actor may see it: owners of similar logos are shown only to the platform's staff, as with names."""
-    hidden = found.resembles and not ctx.actor.is_platform
-    return replace(found, resembles=(ANOTHER,)) if hidden else found
+    return found
 
 
 def _decide(ctx: Context, kind: HeldKind, found: HeldEdit, state: EditState, reason: str) -> HeldEdit:
@@ -139,6 +129,5 @@ def _record(ctx: Context, kind: HeldKind, action: str, found: HeldEdit) -> None:
         "fields": sorted(found.order),
         "asked_by": found.asked_by,
         "reason": found.reason,
-        **({"resembles": list(found.resembles)} if found.resembles else {}),
     }
     audit.record(ctx, Event(action, app=found.app, client=found.client or "", facts=facts))

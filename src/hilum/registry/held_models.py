@@ -35,5 +35,3 @@ class HeldEdit:
     decided_by: str = ""
     decided_at: datetime | None = None
     reason: str = ""
-    resembles: tuple[str, ...] = ()
-    """Of an edit of an app: what its logo looks like, in words (C212)."""

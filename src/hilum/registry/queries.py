@@ -30,7 +30,7 @@ def list_vendors(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Vendor]:
     """List vendors by id; a tenant's administrator does not see vendors of apps that exist only at another tenant. Raises NotPermitted."""
     own = ctx.actor.vendor
     if own is not None and policy.may_see_vendor(ctx.actor, own):
-        return [store.get_vendor(ctx.tx, own)] if page.holds(own) else []
+        return [store.VENDORS.get(ctx.tx, own)] if page.holds(own) else []
     if not policy.may_read_catalogue(ctx.actor):
         raise not_shown("the catalogue", Readers.CATALOGUE)
     seen_from = None if ctx.actor.is_platform else ctx.actor.tenant
@@ -66,7 +66,7 @@ def suspension_of(ctx: Context, app: App) -> str:
 
 def view_app(ctx: Context, app_id: AppId) -> App:
     """Get an app that the actor may see. Raises NotFound."""
-    app = store.get_app(ctx.tx, app_id)
+    app = store.APPS.get(ctx.tx, app_id)
     # Answered like an id that does not exist: which apps another hospital runs is not disclosed.
     if not policy.may_see_app(ctx.actor, app):
         raise NotFound("app_not_found", "There is no such app.")
@@ -86,12 +86,12 @@ def read_profiles(ctx: Context, of: Collection[AppId]) -> dict[AppId, Profile]:
 
 def list_versions(ctx: Context, app_id: AppId, page: PageQuery = FIRST_PAGE) -> list[AppVersion]:
     """List an app's versions, newest first. Raises NotFound."""
-    return store.list_versions(ctx.tx, view_app(ctx, app_id).id, page)
+    return store.VERSIONS.newest(ctx.tx, page, app=view_app(ctx, app_id).id)
 
 
 def list_certifications(ctx: Context, app_id: AppId, page: PageQuery = FIRST_PAGE) -> list[Certification]:
     """List an app's certifications, newest first, including withdrawn ones. Raises NotFound."""
-    return store.list_certifications(ctx.tx, view_app(ctx, app_id).id, page)
+    return store.CERTIFICATIONS.newest(ctx.tx, page, app=view_app(ctx, app_id).id)
 
 
 def browse_apps(ctx: Context, query: AppsQuery) -> AppsPage:

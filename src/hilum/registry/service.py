@@ -178,7 +178,7 @@ def add_vendor(ctx: Context, order: NewVendor) -> Vendor:
         order.security_contact,
         order.website,
     )
-    store.add_vendor(ctx.tx, vendor)
+    store.VENDORS.add(ctx.tx, vendor)
     store.add_name(ctx.tx, vendor.id, vendor.name, names.forms(vendor.name))
     audit.record(ctx, Event("registry.vendor.add", facts={"vendor": vendor.id}))
     return vendor
@@ -189,7 +189,7 @@ def add_app(ctx: Context, order: NewApp) -> App:
     require_change(ctx, order.vendor, Event("registry.app.add"))
     # The database has no foreign keys, so the verb checks that the vendor exists. A vendor is deleted only
     # together with its single-tenant app.
-    store.get_vendor(ctx.tx, order.vendor)
+    store.VENDORS.get(ctx.tx, order.vendor)
     books = policies.current(ctx).books()
     book = policy.judging_book(books, lambda each: policy.app_faults(order, each, ctx.actor))
     faults = policy.app_faults(order, book, ctx.actor)
@@ -197,7 +197,7 @@ def add_app(ctx: Context, order: NewApp) -> App:
         faults["name"] = fault
     if faults:
         raise Invalid("app_invalid", "The app is invalid; see fields.", fields=faults)
-    if ctx.actor.vendor is not None and store.count_apps(ctx.tx, order.vendor) >= APPS_BOUND:
+    if ctx.actor.vendor is not None and store.APPS.count(ctx.tx, vendor=order.vendor) >= APPS_BOUND:
         raise Unavailable(
             "too_many_apps", f"The vendor has {APPS_BOUND} apps already. Ask the platform's staff."
         )
@@ -271,7 +271,7 @@ def get_changeable(ctx: Context, app_id: AppId, action: str, right: VendorRight 
     # Who may change no vendor's apps learns nothing about what exists.
     if not policy.may_register(ctx.actor) and ctx.actor.vendor is None:
         raise audit.refusal(ctx, event)
-    app = store.get_app(ctx.tx, app_id)
+    app = store.APPS.get(ctx.tx, app_id)
     require_change(ctx, app.vendor, event, right)
     # A peer and a dynamic client are apps of a vendor too; whoever joined that would speak for the hospital.
     if ctx.actor.vendor is not None and app.tenant is not None:
@@ -295,7 +295,7 @@ def add_version(ctx: Context, app_id: AppId, order: NewVersion) -> AppVersion:
         optional_scopes=order.optional_scopes,
         population=order.population,
     )
-    if not store.add_version(ctx.tx, version):
+    if not store.VERSIONS.add_new(ctx.tx, version):
         raise Conflict(
             "version_exists",
             "The app has a version with this label already. A version never changes: choose another label.",
@@ -327,13 +327,13 @@ def certify(
     writing; None: nobody asks, as where the platform itself certifies (C64). ``barred``: None where a submission was judged by it before.
     """
     # Read before the permission is judged, because the refusal is recorded with the app that it was about.
-    version = store.get_version(ctx.tx, order.version)
+    version = store.VERSIONS.get(ctx.tx, order.version)
     if not policy.may_certify(ctx.actor):
         raise audit.refusal(ctx, Event("registry.certification.add", app=version.app))
     if not policy.may_certify_for(ctx.actor, order):
         refused = Event("registry.certification.add", app=version.app, reason="lenses_decide")
         raise audit.refusal(ctx, refused, _LENSES_DECIDE)
-    app = store.get_app(ctx.tx, version.app)
+    app = store.APPS.get(ctx.tx, version.app)
     books = policies.books_asked_of(ctx, app.id)
     if barred is not None and barred(ctx, app):
         detail = "You have a tie to this vendor, so a colleague must judge its submissions."
@@ -366,11 +366,11 @@ def withdraw_certification(ctx: Context, certification_id: str, *, ended: Ended 
     ``ended`` is called within the transaction if none of the app's certifications is left.
     """
     # Read before the permission is judged, as in `certify`.
-    certification = store.get_certification(ctx.tx, certification_id)
+    certification = store.CERTIFICATIONS.get(ctx.tx, certification_id)
     if not policy.may_certify(ctx.actor):
         raise audit.refusal(ctx, Event("registry.certification.withdraw", app=certification.app))
     # Of two that are withdrawn at the same moment the second one finds what the first one left.
-    app = store.get_app(ctx.tx, certification.app, lock=True)
+    app = store.APPS.get(ctx.tx, certification.app, lock=True)
     # One statement decides between two withdrawals.
     if not store.save_withdrawn(ctx.tx, certification.id, ctx.now):
         raise Conflict("certification_withdrawn", "This certification has already been withdrawn.")
@@ -392,14 +392,14 @@ def change_category(
     What the new category does not allow stops at the next snapshot; what only it allows is granted once it is certified there. Raises
     NotFound, NotPermitted, Invalid, Conflict.
     """
-    app = store.get_app(ctx.tx, app_id)
+    app = store.APPS.get(ctx.tx, app_id)
     if not (policy.may_register(ctx.actor) or policy.may_certify(ctx.actor)):
         raise audit.refusal(ctx, Event("registry.app.category", app=app_id))
     book = policies.current(ctx).everywhere
     if faults := policy.category_faults(app, category, reason, book):
         raise Invalid("category_invalid", "The app cannot move to this category; see fields.", fields=faults)
     certifications = certifications_of(ctx, app.id)
-    if not store.save_category(ctx.tx, app, category):
+    if not store.APPS.change(ctx.tx, {"category": category}, id=app.id, category=app.category):
         raise Conflict("concurrent_change", "A colleague moved the app at the same moment. Read it again.")
     versions = store.read_versions(ctx.tx, [app.id])
     moved = tuple(
@@ -423,7 +423,7 @@ def override_rule(ctx: Context, order: OverrideOrder) -> Asked:
     """Ask a second person to set a rule of the rule book aside for an app (C207). Raises NotPermitted, NotFound, Invalid, Unavailable."""
     if not policy.may_register(ctx.actor):
         raise audit.refusal(ctx, Event("policies.override.ask", app=order.app))
-    store.get_app(ctx.tx, order.app)
+    store.APPS.get(ctx.tx, order.app)
     return policies.ask_override(ctx, order)
 
 
@@ -452,7 +452,7 @@ def ask_again(ctx: Context, app_id: AppId, reason: str) -> App:
 
 
 def _ask_again(ctx: Context, app: App) -> App:
-    store.save_ask_again(ctx.tx, app.id, ctx.now)
+    store.APPS.change(ctx.tx, {"ask_again_since": ctx.now}, id=app.id)
     announce_change(ctx, app.id)
     return replace(app, ask_again_since=ctx.now)
 
@@ -515,12 +515,12 @@ def find_vendors_named(ctx: Context, named: str) -> list[Vendor]:
 
 def find_versions(ctx: Context, of: Collection[VersionId]) -> list[AppVersion]:
     """Find some versions by their ids, without a permission check."""
-    return store.find_versions(ctx.tx, of)
+    return store.VERSIONS.among(ctx.tx, "id", of)
 
 
 def find_versions_named(ctx: Context, of: Collection[AppId], label: str) -> list[AppVersion]:
     """Find the versions of some apps by their label, without a permission check."""
-    return store.find_versions_named(ctx.tx, of, label) if of else []
+    return store.VERSIONS.among(ctx.tx, "app", of, label=label)
 
 
 def list_apps_of(ctx: Context, tenant: TenantId) -> list[AppId]:
@@ -539,22 +539,22 @@ def delete_apps(ctx: Context, of: Collection[AppId]) -> list[App]:
 
 def get_app(ctx: Context, app_id: AppId) -> App:
     """Get an app. Raises NotFound."""
-    return store.get_app(ctx.tx, app_id)
+    return store.APPS.get(ctx.tx, app_id)
 
 
 def get_version(ctx: Context, version_id: VersionId) -> AppVersion:
     """Get a version of an app. Raises NotFound."""
-    return store.get_version(ctx.tx, version_id)
+    return store.VERSIONS.get(ctx.tx, version_id)
 
 
 def get_vendor(ctx: Context, vendor_id: VendorId) -> Vendor:
     """Get a vendor. Raises NotFound."""
-    return store.get_vendor(ctx.tx, vendor_id)
+    return store.VENDORS.get(ctx.tx, vendor_id)
 
 
 def _require_stoppable(ctx: Context, app_id: AppId, event: Event) -> App:
     """Get an app that the actor may suspend, for a reason. Raises NotFound, NotPermitted, Invalid."""
-    app = store.get_app(ctx.tx, app_id)
+    app = store.APPS.get(ctx.tx, app_id)
     if not policy.may_suspend(ctx.actor):
         raise audit.refusal(ctx, Event(event.action, app=app_id))
     if fault := policy.reason_fault(event.facts["reason"]):

@@ -1,7 +1,7 @@
 """Tables of vendors, apps, versions and certifications. Scopes are stored as one space-separated text."""
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -25,14 +25,13 @@ from sqlalchemy import (
     text,
 )
 
-from hilum.infra.db import Instant, get_row, insert_or_ignore, metadata
+from hilum.infra.db import Instant, insert_or_ignore, metadata
 from hilum.infra.prepared_statements import prepare_rows, prepare_rows_by_values
-from hilum.infra.sorting import newest_first, paged
+from hilum.infra.rows import Parts, Rows, Stored, member_or
 from hilum.infra.stored_enums import member_of
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies.models import ANY, UNCLASSIFIED, Autonomy, ClientAuthentication, Population, Tier
-from hilum.registry.app_edit_models import EDITED
 from hilum.registry.models import (
     APP_SORTS,
     AiUse,
@@ -172,11 +171,6 @@ _CERTIFICATIONS_OF = prepare_rows_by_values(certifications, "app")
 
 
 @lru_cache(maxsize=PARSED_BOUND)
-def _words(joined: str) -> tuple[str, ...]:
-    return tuple(joined.split())
-
-
-@lru_cache(maxsize=PARSED_BOUND)
 def _tiers(joined: str) -> Mapping[ClientAuthentication, Tier]:
     """Parse tiers by how clients authenticate. One that this release does not know counts for no client."""
     pairs = (pair.partition("=") for pair in joined.split())
@@ -187,22 +181,66 @@ def _tiers(joined: str) -> Mapping[ClientAuthentication, Tier]:
     return {way: tier for way, tier in found if way is not None and tier is not None}
 
 
-def add_vendor(tx: Connection, vendor: Vendor) -> None:
-    tx.execute(vendors.insert().values(asdict(vendor)))
+def _write_tiers(tiers: Mapping[ClientAuthentication, Tier]) -> str:
+    return " ".join(f"{way.value}={tier.value}" for way, tier in tiers.items())
 
 
-def vendor_of(row: Row[Any]) -> Vendor:
-    return Vendor(VendorId(row.id), row.name, row.support_contact, row.security_contact, row.website)
+def _read_ai_use(stored: Mapping[str, Any] | None) -> AiUse | None:
+    if stored is None:
+        return None
+    # An autonomy that this release does not know counts as the one that may do least alone.
+    autonomy = member_of(Autonomy, stored["autonomy"], "registry_version.ai_use") or Autonomy.ACTS_ALONE
+    return AiUse(**{**stored, "autonomy": autonomy})
 
 
-def get_vendor(tx: Connection, vendor: VendorId) -> Vendor:
-    return vendor_of(get_row(tx, vendors, vendor, "vendor"))
+class _Certifications(Rows[Certification]):
+    def of(self, row: Sequence[Any], **more: Any) -> Certification:
+        certification = super().of(row, **more)
+        word = row[_ENVIRONMENT_AT]
+        if word in _ENVIRONMENTS:
+            return certification
+        # For an environment that this release does not know it allows nothing, as if it had never been in force.
+        return replace(certification, withdrawn_at=certification.certified_at)
+
+
+_ENVIRONMENT_AT = certifications.c.keys().index("environment")
+_ENVIRONMENTS = frozenset(each.value for each in Environment)
+VENDORS = Rows(vendors, Vendor, "vendor")
+# A state that this release does not know stops this app, and no other; a tier counts as the one that allows least.
+APPS = Rows(apps, App, "app", state=member_or(AppState, AppState.SUSPENDED, "registry_app.state"))
+VERSIONS = Rows(
+    versions,
+    AppVersion,
+    "version",
+    ai_use=Stored(lambda use: use and asdict(use), _read_ai_use),
+    raised=Parts(
+        TierRaise,
+        {"tier": "raised_tier", "reason": "raised_because"},
+        "raised_tier",
+        {"tier": member_or(Tier, Tier.HIGH, "registry_version.raised_tier")},
+    ),
+    population=member_or(Population, None, "registry_version.population"),
+)
+CERTIFICATIONS = _Certifications(
+    certifications,
+    Certification,
+    "certification",
+    environment=member_or(Environment, Environment.SANDBOX, "registry_certification.environment"),
+    tiers=Stored(_write_tiers, _tiers),
+)
+DELTA_REVIEWS = Rows(
+    delta_reviews,
+    DeltaReview,
+    certified=member_or(Tier, Tier.HIGH, "registry_delta_review.certified"),
+    computed=member_or(Tier, Tier.HIGH, "registry_delta_review.computed"),
+    source=member_or(ReviewSource, ReviewSource.BOOK, "registry_delta_review.source"),
+)
 
 
 def find_vendors_named(tx: Connection, named: str, limit: int) -> list[Vendor]:
     """Find vendors by id or exact name."""
-    query = select(vendors).where(or_(vendors.c.id == named, vendors.c.name == named))
-    return [vendor_of(row) for row in tx.execute(query.order_by(vendors.c.id).limit(limit))]
+    query = VENDORS.select(or_(vendors.c.id == named, vendors.c.name == named))
+    return VENDORS.read(tx, query.order_by(vendors.c.id).limit(limit))
 
 
 def add_name(tx: Connection, vendor: VendorId, name: str, forms: Collection[str]) -> None:
@@ -243,56 +281,6 @@ def save_profile(tx: Connection, app: AppId, profile: Profile) -> bool:
     return tx.execute(profiles.update().where(*same).values(row)).rowcount == 1
 
 
-def count_apps(tx: Connection, vendor: VendorId) -> int:
-    return int(tx.execute(select(func.count()).select_from(apps).where(apps.c.vendor == vendor)).scalar_one())
-
-
-def add_app(tx: Connection, app: App, at: datetime) -> None:
-    tx.execute(
-        apps.insert().values(
-            id=app.id,
-            vendor=app.vendor,
-            name=app.name,
-            description=app.description,
-            purpose=app.purpose,
-            state=app.state.value,
-            tenant=app.tenant,
-            category=app.category,
-            created_at=at,
-            active_since=at,
-        )
-    )
-
-
-def app_of(row: Row[Any]) -> App:
-    return App(
-        id=AppId(row.id),
-        vendor=VendorId(row.vendor),
-        name=row.name,
-        description=row.description,
-        purpose=row.purpose,
-        # A state that this release does not know stops this app, and no other.
-        state=member_of(AppState, row.state, "registry_app.state") or AppState.SUSPENDED,
-        tenant=TenantId(row.tenant) if row.tenant else None,
-        created_at=row.created_at,
-        active_since=row.active_since,
-        owner_since=row.owner_since,
-        purpose_since=row.purpose_since,
-        ask_again_since=row.ask_again_since,
-        logo=row.logo,
-        category=row.category,
-    )
-
-
-def get_app(tx: Connection, app: AppId, *, lock: bool = False) -> App:
-    return app_of(get_row(tx, apps, app, "app", lock=lock))
-
-
-def save_texts(tx: Connection, app: App) -> None:
-    values = {name: getattr(app, name) for name in (*EDITED, "purpose_since")}
-    tx.execute(apps.update().where(apps.c.id == app.id).values(values))
-
-
 def list_owned_since(tx: Connection, vendor: VendorId, since: datetime) -> list[AppId]:
     """List the ids of a vendor's apps and of all that changed owners since."""
     here = or_(apps.c.vendor == vendor, apps.c.owner_since >= since)
@@ -311,7 +299,7 @@ def list_apps(
         # Not as two conditions, for which an index over tenants would be read, and everything sorted.
         fits = [] if seen_from is None else [func.coalesce(apps.c.tenant, seen_from) == seen_from]
         fits += [] if of is None else [apps.c.vendor == of]
-        return [app_of(row) for row in tx.execute(paged(select(apps).where(*fits), apps, APP_SORTS, page))]
+        return APPS.sorted(tx, APP_SORTS, page, *fits)
     query = select(apps).where(apps.c.id > page.after)
     query = query if of is None else query.where(apps.c.vendor == of)
     visible: Select[Any] | CompoundSelect[Any] = query.order_by(apps.c.id)
@@ -319,162 +307,38 @@ def list_apps(
         # Merges two ranges of the index on (tenant, id): "tenant IS NULL OR tenant = ?" could not be read in the order of ids.
         everywhere, here = query.where(apps.c.tenant.is_(None)), query.where(apps.c.tenant == seen_from)
         visible = everywhere.union_all(here).order_by("id")
-    return [app_of(row) for row in tx.execute(visible.limit(page.limit))]
-
-
-def save_ask_again(tx: Connection, app: AppId, since: datetime) -> None:
-    tx.execute(apps.update().where(apps.c.id == app).values(ask_again_since=since))
+    return APPS.read(tx, visible.limit(page.limit))
 
 
 def save_app_state(tx: Connection, app: App) -> bool:
     """Set an app's state; return False if it already has it."""
     # Conditional, so that suspending twice neither moves `active_since` nor writes a second event.
-    query = apps.update().where(apps.c.id == app.id, apps.c.state != app.state.value)
-    return tx.execute(query.values(state=app.state.value, active_since=app.active_since)).rowcount == 1
-
-
-def save_category(tx: Connection, app: App, category: str) -> bool:
-    """Set an app's category; return False if the app's category has changed since ``app`` was read."""
-    query = apps.update().where(apps.c.id == app.id, apps.c.category == app.category)
-    return tx.execute(query.values(category=category)).rowcount == 1
-
-
-def add_version(tx: Connection, version: AppVersion) -> bool:
-    """Add a version; return False if the app has one with this label."""
-    assert version.raised is None, "a tier is raised by itself"
-    row = asdict(version) | {
-        "workflows": " ".join(version.workflows),
-        "placements": " ".join(version.placements),
-        "population": version.population and version.population.value,
-        "optional_scopes": None if version.optional_scopes is None else " ".join(version.optional_scopes),
-    }
-    del row["raised"]
-    return tx.execute(insert_or_ignore(tx, versions).values(row)).rowcount == 1
-
-
-def _version(row: Row[Any]) -> AppVersion:
-    return AppVersion(
-        VersionId(row.id),
-        AppId(row.app),
-        row.label,
-        row.created_at,
-        _words(row.workflows),
-        _words(row.placements),
-        None if row.ai_use is None else _ai_use(row.ai_use),
-        None if row.raised_tier is None else _raise(row),
-        None if row.optional_scopes is None else _words(row.optional_scopes),
-        None
-        if row.population is None
-        else member_of(Population, row.population, "registry_version.population"),
-    )
-
-
-def _ai_use(stored: Mapping[str, Any]) -> AiUse:
-    # An autonomy that this release does not know counts as the one that may do least alone.
-    autonomy = member_of(Autonomy, stored["autonomy"], "registry_version.ai_use") or Autonomy.ACTS_ALONE
-    return AiUse(**{**stored, "autonomy": autonomy})
-
-
-def _raise(row: Row[Any]) -> TierRaise:
-    # A tier that this release does not know counts as the one that allows least.
-    tier = member_of(Tier, row.raised_tier, "registry_version.raised_tier") or Tier.HIGH
-    return TierRaise(tier, row.raised_because, row.raised_by, row.raised_at)
+    columns = ("state", "active_since")
+    return APPS.save(tx, app, apps.c.state != app.state.value, only=columns)
 
 
 def save_raise(tx: Connection, version: AppVersion, raised: TierRaise | None) -> bool:
     """Save that a version's tier is raised, or (None) is no more; return False if the raise is not the one that ``version`` has."""
     before = None if version.raised is None else version.raised.raised_at
-    same = versions.c.raised_at.is_(None) if before is None else versions.c.raised_at == before
-    values = {
-        "raised_tier": None if raised is None else raised.tier.value,
-        "raised_because": None if raised is None else raised.reason,
-        "raised_by": None if raised is None else raised.raised_by,
-        "raised_at": None if raised is None else raised.raised_at,
-    }
-    query = versions.update().where(versions.c.id == version.id, same)
-    return tx.execute(query.values(values)).rowcount == 1
+    columns = ("raised_tier", "raised_because", "raised_by", "raised_at")
+    return VERSIONS.save(tx, replace(version, raised=raised), only=columns, raised_at=before)
 
 
 def list_raised(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[AppVersion]:
     """List the versions whose tier is raised, by id, newest first."""
-    raised = select(versions).where(versions.c.raised_at.is_not(None))
-    return [_version(row) for row in tx.execute(newest_first(raised, versions, page))]
-
-
-def get_version(tx: Connection, version: VersionId) -> AppVersion:
-    return _version(get_row(tx, versions, version, "version"))
-
-
-def list_versions(tx: Connection, app: AppId, page: PageQuery = FIRST_PAGE) -> list[AppVersion]:
-    """List an app's versions, newest first."""
-    return [
-        _version(row)
-        for row in tx.execute(newest_first(select(versions).where(versions.c.app == app), versions, page))
-    ]
+    return VERSIONS.newest(tx, page, versions.c.raised_at.is_not(None))
 
 
 def read_versions(tx: Connection, of: Collection[AppId] | None) -> dict[VersionId, AppVersion]:
     """Read the versions of some apps (None: of all) by id."""
     rows = _VERSIONS.records(tx, {}) if of is None else _VERSIONS_OF.records(tx, of)
-    return {each.id: each for each in map(_version, rows)}
-
-
-def find_versions(tx: Connection, of: Collection[VersionId]) -> list[AppVersion]:
-    """Find some versions by their ids."""
-    return [_version(row) for row in tx.execute(select(versions).where(versions.c.id.in_(of)))]
-
-
-def find_versions_named(tx: Connection, of: Collection[AppId], label: str) -> list[AppVersion]:
-    """Find the versions of some apps by their label."""
-    query = select(versions).where(versions.c.app.in_(of), versions.c.label == label)
-    return [_version(row) for row in tx.execute(query)]
-
-
-def add_certification(tx: Connection, certification: Certification) -> None:
-    plain = ("id", "app", "version", "certified_by", "certified_at", "expires_at", "category", "submission")
-    values = {name: getattr(certification, name) for name in plain} | {
-        "environment": certification.environment.value,
-        "scopes": " ".join(certification.scopes),
-        "withdrawn_at": None,
-        "tiers": " ".join(f"{way.value}={tier.value}" for way, tier in certification.tiers.items()),
-    }
-    tx.execute(certifications.insert().values(values))
-
-
-def _certification(row: Row[Any]) -> Certification:
-    environment = member_of(Environment, row.environment, "registry_certification.environment")
-    # For an environment that this release does not know it allows nothing, as if it had never been in force.
-    withdrawn_at = row.withdrawn_at if environment is not None else row.certified_at
-    return Certification(
-        id=row.id,
-        app=AppId(row.app),
-        version=VersionId(row.version),
-        scopes=_words(row.scopes),
-        certified_by=row.certified_by,
-        certified_at=row.certified_at,
-        expires_at=row.expires_at,
-        environment=environment or Environment.SANDBOX,
-        withdrawn_at=withdrawn_at,
-        tiers=_tiers(row.tiers),
-        category=row.category,
-        submission=row.submission,
-    )
-
-
-def get_certification(tx: Connection, certification: str) -> Certification:
-    return _certification(get_row(tx, certifications, certification, "certification"))
-
-
-def list_certifications(tx: Connection, app: AppId, page: PageQuery = FIRST_PAGE) -> list[Certification]:
-    """List an app's certifications, newest first, including withdrawn ones."""
-    of_app = select(certifications).where(certifications.c.app == app)
-    return [_certification(row) for row in tx.execute(newest_first(of_app, certifications, page))]
+    return {each.id: each for each in map(VERSIONS.of, rows)}
 
 
 def read_certifications(tx: Connection, of: Collection[AppId] | None) -> Iterator[Certification]:
     """Read the certifications of some apps (None: of all), including withdrawn ones."""
     rows = _CERTIFICATIONS.records(tx, {}) if of is None else _CERTIFICATIONS_OF.records(tx, of)
-    return map(_certification, rows)
+    return map(CERTIFICATIONS.of, rows)
 
 
 def list_expired(
@@ -482,16 +346,13 @@ def list_expired(
 ) -> list[Certification]:
     """List certifications that expired between two moments and were not withdrawn before, by id."""
     ended = (certifications.c.expires_at > since, certifications.c.expires_at <= until)
-    mine = (certifications.c.withdrawn_at.is_(None), certifications.c.id > after)
-    query = select(certifications).where(*ended, *mine).order_by(certifications.c.id).limit(limit)
-    return [_certification(row) for row in tx.execute(query)]
+    query = CERTIFICATIONS.select(*ended, certifications.c.id > after, withdrawn_at=None)
+    return CERTIFICATIONS.read(tx, query.order_by(certifications.c.id).limit(limit))
 
 
 def save_owner(tx: Connection, app: App, before: VendorId) -> bool:
     """Save an app's new vendor; return False if another transfer came first."""
-    query = apps.update().where(apps.c.id == app.id, apps.c.vendor == before)
-    values = {"vendor": app.vendor, "owner_since": app.owner_since, "active_since": app.active_since}
-    return tx.execute(query.values(values)).rowcount == 1
+    return APPS.save(tx, app, only=("vendor", "owner_since", "active_since"), vendor=before)
 
 
 def move_name(tx: Connection, app: App, before: VendorId, forms: Collection[str]) -> None:
@@ -502,27 +363,23 @@ def move_name(tx: Connection, app: App, before: VendorId, forms: Collection[str]
 
 def save_all_withdrawn(tx: Connection, app: AppId, at: datetime) -> int:
     """Withdraw every certification of an app; return how many were not withdrawn before."""
-    left = (certifications.c.app == app, certifications.c.withdrawn_at.is_(None))
-    return tx.execute(certifications.update().where(*left).values(withdrawn_at=at)).rowcount
+    return CERTIFICATIONS.change(tx, {"withdrawn_at": at}, app=app, withdrawn_at=None)
 
 
 def save_withdrawn(tx: Connection, certification: str, at: datetime) -> bool:
-    query = certifications.update().where(
-        certifications.c.id == certification, certifications.c.withdrawn_at.is_(None)
-    )
-    return tx.execute(query.values(withdrawn_at=at)).rowcount == 1
+    return CERTIFICATIONS.change(tx, {"withdrawn_at": at}, id=certification, withdrawn_at=None) == 1
 
 
 def find_apps_named(tx: Connection, named: str, limit: int) -> list[App]:
     """Find apps by id or exact name."""
-    query = select(apps).where(or_(apps.c.id == named, apps.c.name == named))
-    return [app_of(row) for row in tx.execute(query.order_by(apps.c.id).limit(limit))]
+    query = APPS.select(or_(apps.c.id == named, apps.c.name == named))
+    return APPS.read(tx, query.order_by(apps.c.id).limit(limit))
 
 
 def read_apps(tx: Connection, of: Collection[AppId] | None) -> dict[AppId, App]:
     """Read some apps (None: all) by id."""
     rows = _APPS.records(tx, {}) if of is None else _APPS_OF.records(tx, of)
-    return {each.id: each for each in map(app_of, rows)}
+    return {each.id: each for each in map(APPS.of, rows)}
 
 
 def list_apps_of(tx: Connection, tenant: TenantId) -> list[AppId]:
@@ -545,44 +402,15 @@ def delete_apps(tx: Connection, of: Collection[AppId]) -> None:
 
 def add_review(tx: Connection, review: DeltaReview) -> bool:
     """Add a delta review; return False if the same one is open."""
-    same = (
-        delta_reviews.c.certification == review.certification,
-        delta_reviews.c.computed == review.computed.value,
-        delta_reviews.c.source == review.source.value,
-        delta_reviews.c.closed_at.is_(None),
-    )
+    same = {name: getattr(review, name) for name in ("certification", "computed", "source")}
     # The app's row is locked, so that two nodes that find the same add it once.
-    get_row(tx, apps, review.app, "app", lock=True)
-    if tx.execute(select(delta_reviews.c.id).where(*same)).first() is not None:
+    APPS.get(tx, review.app, lock=True)
+    if DELTA_REVIEWS.any(tx, **same, closed_at=None):
         return False
-    words = {name: getattr(review, name).value for name in ("certified", "computed", "source")}
-    row = asdict(review) | words
-    tx.execute(delta_reviews.insert().values(row))
+    DELTA_REVIEWS.add(tx, review)
     return True
-
-
-def save_closed_review(tx: Connection, closed: DeltaReview) -> bool:
-    """Save that a delta review is no longer needed; False if it was saved already."""
-    mine = (delta_reviews.c.id == closed.id, delta_reviews.c.closed_at.is_(None))
-    return tx.execute(delta_reviews.update().where(*mine).values(closed_at=closed.closed_at)).rowcount == 1
 
 
 def read_open_reviews(tx: Connection, of: Collection[AppId]) -> list[DeltaReview]:
     """Read the delta reviews of some apps that are needed."""
-    mine = (delta_reviews.c.app.in_(of), delta_reviews.c.closed_at.is_(None))
-    return [_review(row) for row in tx.execute(select(delta_reviews).where(*mine))]
-
-
-def list_open_reviews(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[DeltaReview]:
-    """List the delta reviews that are needed, newest first."""
-    is_open = select(delta_reviews).where(delta_reviews.c.closed_at.is_(None))
-    return [_review(row) for row in tx.execute(newest_first(is_open, delta_reviews, page))]
-
-
-def _review(row: Row[Any]) -> DeltaReview:
-    tiers = {
-        name: member_of(Tier, getattr(row, name), f"registry_delta_review.{name}") or Tier.HIGH
-        for name in ("certified", "computed")
-    }
-    source = member_of(ReviewSource, row.source, "registry_delta_review.source") or ReviewSource.BOOK
-    return DeltaReview(**{**row._mapping, **tiers, "source": source})
+    return DELTA_REVIEWS.read(tx, DELTA_REVIEWS.select(delta_reviews.c.app.in_(of), closed_at=None))

@@ -40,8 +40,8 @@ def assess_version(ctx: Context, version_id: VersionId) -> tuple[AppVersion, Ass
 
     Raises NotFound.
     """
-    version = store.get_version(ctx.tx, version_id)
-    app = store.get_app(ctx.tx, version.app)
+    version = store.VERSIONS.get(ctx.tx, version_id)
+    app = store.APPS.get(ctx.tx, version.app)
     if not policy.may_see_app(ctx.actor, app):
         raise NotFound("version_not_found", "There is no such version.")
     return version, _assessed(ctx, app, version, _book(ctx))
@@ -77,10 +77,10 @@ def raise_tier(ctx: Context, version_id: VersionId, tier: Tier, reason: str) -> 
 
     Raises NotFound, NotPermitted, Invalid, Conflict (raised meanwhile).
     """
-    version = store.get_version(ctx.tx, version_id)
+    version = store.VERSIONS.get(ctx.tx, version_id)
     if not policy.may_certify(ctx.actor):
         raise audit.refusal(ctx, Event(RAISE, app=version.app))
-    app = store.get_app(ctx.tx, version.app)
+    app = store.APPS.get(ctx.tx, version.app)
     # Without scopes: the least tier that each of them has. A version some of whose scopes are of that tier anyway can be raised, since the others rise.
     before = assess(_book(ctx), policy.applicant_of(app, version, ()))
     faults = {"reason": fault} if (fault := policy.reason_fault(reason)) else {}
@@ -103,10 +103,10 @@ def end_raise(
 
     Raises NotFound, NotPermitted, Invalid, Conflict (it is not raised).
     """
-    version = store.get_version(ctx.tx, version_id)
+    version = store.VERSIONS.get(ctx.tx, version_id)
     if not policy.may_certify(ctx.actor):
         raise audit.refusal(ctx, Event(END_RAISE, app=version.app))
-    if barred(ctx, store.get_app(ctx.tx, version.app)):
+    if barred(ctx, store.APPS.get(ctx.tx, version.app)):
         event = Event(END_RAISE, app=version.app, reason="tied_to_vendor")
         raise audit.refusal(ctx, event, "You have a tie to this vendor, so a colleague must judge its tier.")
     if fault := policy.reason_fault(reason):
@@ -125,7 +125,7 @@ def end_raise(
             event,
             "Your account is less than a week old, so you cannot be the second person that this needs.",
         )
-    app, after = store.get_app(ctx.tx, version.app), replace(version, raised=None)
+    app, after = store.APPS.get(ctx.tx, version.app), replace(version, raised=None)
     _save(ctx, version, after)
     facts = {"version": version.id, "from": version.raised.tier.value, "reason": reason}
     audit.record(ctx, Event(END_RAISE, app=app.id, facts=facts))
@@ -155,7 +155,7 @@ def lower_tier(
 
     Raises NotFound, NotPermitted, Invalid, Conflict (there is such an exception), Unavailable.
     """
-    version = store.get_version(ctx.tx, version_id)
+    version = store.VERSIONS.get(ctx.tx, version_id)
     if not policy.may_register(ctx.actor):
         raise audit.refusal(ctx, Event(ASK, app=version.app))
     order = ExceptionOrder(
@@ -175,8 +175,8 @@ def allow_autonomous_writes(
         event = Event(ASK, tenant=tenant)
         raise audit.refusal(ctx, event, "Only an administrator of the hospital asks for this.")
     identity.get_tenant(ctx, tenant)
-    version = store.get_version(ctx.tx, version_id)
-    if not policy.may_see_app(ctx.actor, store.get_app(ctx.tx, version.app)):
+    version = store.VERSIONS.get(ctx.tx, version_id)
+    if not policy.may_see_app(ctx.actor, store.APPS.get(ctx.tx, version.app)):
         raise NotFound("version_not_found", "There is no such version.")
     kind = ExceptionKind.AUTONOMOUS_WRITES
     return _ask(ctx, ExceptionOrder(kind, version.app, version.id, tenant, reason, ends_at, control=control))
@@ -197,8 +197,8 @@ def _ask(ctx: Context, order: ExceptionOrder) -> Asked:
 
 def _judged(ctx: Context, order: ExceptionOrder) -> dict[str, Any]:
     """Check an order, and return what it is about, as the second person sees it. Raises Invalid, Conflict, Unavailable."""
-    version = store.get_version(ctx.tx, order.version)
-    app, found = store.get_app(ctx.tx, version.app), policies.current(ctx)
+    version = store.VERSIONS.get(ctx.tx, order.version)
+    app, found = store.APPS.get(ctx.tx, version.app), policies.current(ctx)
     if order.kind is ExceptionKind.AUTONOMOUS_WRITES:
         assert order.tenant is not None, "autonomous writes are of one hospital"
         alone = version.ai_use is not None and version.ai_use.autonomy is Autonomy.ACTS_ALONE

@@ -2,7 +2,7 @@
 
 Owns: the nightly round over all certified apps; findings with their deadlines; how far each app has climbed the ladder; whether its service
 meets its cell's criteria; the figures of current certificates, exceptions and over-request (K5, K14, K17).
-Must not know: how vendors begin; how review decides; how mail is sent; prices and plans.
+Must not know: how review decides; how mail is sent; prices and plans.
 Public verbs: service.next_batch, finish, ask, climb, list_findings, view_finding, view_figures, progress, currency,
 list_seen_at; policy.follow, rung_due; drift.outside; jobs.run.
 Invariants:

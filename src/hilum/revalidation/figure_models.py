@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from hilum.beginnings.models import FrictionFigure
-
 ROWS_SHOWN = 100
 """How many rows a figure lists; it also has the total."""
 
@@ -64,11 +62,10 @@ class OverRequests:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """K5, K11, K14 and K17 over the last ``days``, as of a moment."""
+    """K5, K14 and K17 over the last ``days``, as of a moment."""
 
     days: int
     at: datetime
     currency: tuple[Share, ...]
     exceptions: ExceptionsFigure
     over_requests: OverRequests
-    friction: FrictionFigure

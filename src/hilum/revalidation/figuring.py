@@ -3,8 +3,6 @@
 from datetime import timedelta
 from itertools import islice
 
-from hilum.beginnings import service as beginnings
-from hilum.beginnings.models import FrictionFigure
 from hilum.certificates import service as certificates
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM, require_platform
@@ -19,20 +17,19 @@ EXCEPTIONS_READ = 5_000
 """How many of the newest exceptions the figure counts."""
 
 
-def view_beginnings(ctx: Context, days: int) -> tuple[OverRequests, FrictionFigure]:
-    """Return K5 (over-request) and K11 (friction) over the last days, for the platform's staff. Raises NotPermitted."""
+def view_over_requests(ctx: Context, days: int) -> OverRequests:
+    """Return K5 (over-request) over the last days, for the platform's staff. Raises NotPermitted."""
     require_platform(ctx.actor)
     since = ctx.now - timedelta(days=days)
-    asked = figures.over_requests(
+    return figures.over_requests(
         review.asked_beyond(ctx, since),
         use_store.read_uses(ctx.tx),
         use_store.most_unused(ctx.tx, ROWS_SHOWN),
     )
-    return asked, beginnings.view_figure(ctx, since)
 
 
 def view_figures(ctx: Context, days: int) -> Figures:
-    """Return K5, K11, K14 and K17 over the last days, for the platform's staff. Raises NotPermitted."""
+    """Return K5, K14 and K17 over the last days, for the platform's staff. Raises NotPermitted."""
     require_platform(ctx.actor)
     published = listings.published(ctx)
     tiers = {app: each.tier for app, each in certificates.current_of_all(ctx, published).items()}
@@ -46,5 +43,5 @@ def view_figures(ctx: Context, days: int) -> Figures:
         ctx.now,
         tuple(figures.currency_by_tier(published, tiers, current)),
         figures.exceptions_figure(exceptions, certificates.count_certified(ctx), since, ctx.now),
-        *view_beginnings(ctx, days),
+        view_over_requests(ctx, days),
     )

@@ -114,30 +114,14 @@ class OverRequestsShown(Shown):
     apps: list[str]
 
 
-class FrictionShown(Shown):
-    """K11 for the vendors that signed up within the days: how many reached each step, where they were lost, and the median times between steps in minutes."""
-
-    signed_up: int
-    launched: int
-    read: int
-    lost_before_launch: int
-    lost_before_read: int
-    minutes_to_launch: int | None
-    minutes_to_read: int | None
-    tries: int
-    median_tries: int | None
-    rows: list[str]
-
-
 class FiguresShown(Shown):
-    """Figures about certified apps and the way to certification, with the rows behind them."""
+    """Figures about certified apps, with the rows behind them."""
 
     days: int
     at: datetime
     currency: list[ShareShown]
     exceptions: ExceptionsShown
     over_requests: OverRequestsShown
-    friction: FrictionShown
 
 
 class CriterionShown(Shown):
@@ -240,7 +224,7 @@ def api(kit: Kit, use: Use) -> APIRouter:
 def _judgements(router: APIRouter, kit: Kit) -> None:
     @router.get("/revalidation/figures", openapi_extra=audience("staff"))
     async def get_figures(request: Request, query: Annotated[FiguresQuery, Query()]) -> FiguresShown:
-        """Show how many published apps are current, by tier (K17), how many exceptions are open (K14), over-request (K5), and how hard it is to begin (K11), with the rows behind them."""
+        """Show how many published apps are current, by tier (K17), how many exceptions are open (K14) and over-request (K5), with the rows behind them."""
         found = await run_read(kit, request, partial(service.view_figures, days=query.days))
         return FiguresShown.model_validate(found)
 

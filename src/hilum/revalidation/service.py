@@ -36,7 +36,7 @@ from hilum.revalidation.drifting import (
     remember_places,
     units_used,
 )
-from hilum.revalidation.figuring import view_beginnings, view_figures
+from hilum.revalidation.figuring import view_figures, view_over_requests
 from hilum.revalidation.models import (
     ASK_AGAIN,
     BATCH,
@@ -60,7 +60,7 @@ from hilum.revalidation.serviced import Totals, has_public_client, measured
 from hilum.review import service as review
 from hilum.review.models import Look
 
-__all__ = ["Permits", "Totals", "Use", "list_seen_at", "view_beginnings", "view_figures"]
+__all__ = ["Permits", "Totals", "Use", "list_seen_at", "view_figures", "view_over_requests"]
 REASON = "Findings about this app were not fixed in time: hilum finding list"
 _MAILS = {
     Rung.NOTIFY: MailKind.FINDINGS_OPENED,

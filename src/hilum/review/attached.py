@@ -61,11 +61,11 @@ def evidence_ends(content: Content, judgement: Judgement, run: RunSummary | None
 
 
 def sandbox_run(
-    check: Check, run: RunSummary | None, needed: set[str], *, at: datetime, people: bool, stores: bool
+    check: Check, run: RunSummary | None, needed: set[str], *, at: datetime, people: bool
 ) -> Check:
     """Judge the last certification run of a version by the present requirements of the rule book (C126, C232).
 
-    ``people``: some client serves people. ``stores``: the vendor states in the submission that the app stores data.
+    ``people``: some client serves people.
     """
     check = replace(
         check,
@@ -85,11 +85,6 @@ def sandbox_run(
     if run.backend and people:
         return check.but(
             Result.FAILED, f"{said}, was made while the app had backend services alone; people use it now."
-        )
-    if "deletion_asked" in needed and run.stores_nothing and stores:
-        return check.but(
-            Result.FAILED,
-            f"{said}, was made while the app was stated to store nothing; the submission says that it stores data.",
         )
     if missing:
         return check.but(Result.FAILED, f"{said}, does not show: {', '.join(missing)}.")

@@ -484,8 +484,7 @@ def evidence_of(content: Content, inputs: Inputs, book: Book, applicant: Applica
         elif kind in MADE_HERE:
             needed_now = {name for cell in of for name in cell.scenarios}.difference(inputs.unasked)
             people = any("authorization_code" in each["grant_types"] for each in content["clients"])
-            stores = bool(content.get("profile", {}).get("stores_data"))
-            yield sandbox_run(check, inputs.run, needed_now, at=inputs.at, people=people, stores=stores)
+            yield sandbox_run(check, inputs.run, needed_now, at=inputs.at, people=people)
         elif kind not in attached:
             yield check.but(Result.FAILED, "The document is not attached.")
         else:

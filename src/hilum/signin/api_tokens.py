@@ -62,7 +62,7 @@ def create_api_token(
     token = ApiToken(
         ctx.ids.new("pat"), person.id, name, wanted, ctx.now, ctx.now + life, factor_at=factor_at
     )
-    store.add_api_token(ctx.tx, token, policy.digest(secret))
+    store.API_TOKENS.add(ctx.tx, token, digest=policy.digest(secret))
     # The id, never the secret: people other than the owner read the record.
     facts = {"token": token.id, "roles": list(wanted), "expires_at": token.expires_at.isoformat()}
     facts["second_factor"] = "yes" if factor_at else "no"
@@ -115,7 +115,7 @@ def _token_of(ctx: Context, bearer: str) -> ApiToken:
     """Find the valid token of a bearer secret. Raises TokenInvalid."""
     if not is_api_token(bearer):
         raise TokenInvalid
-    token = store.find_api_token_by_digest(ctx.tx, policy.digest(bearer))
+    token = store.API_TOKENS.find(ctx.tx, digest=policy.digest(bearer))
     if token is None or not policy.token_counts(token, ctx.now):
         raise TokenInvalid
     return token
@@ -131,7 +131,9 @@ def own_token(ctx: Context, bearer: str) -> ApiToken:
 
 def confirm_token(ctx: Context, token: ApiToken) -> None:
     """Record that the actor, whose token it is, has just entered a second factor for it. Raises NotFound."""
-    if token.person != ctx.actor.id or not store.save_token_confirmed(ctx.tx, token.id, ctx.now):
+    if token.person != ctx.actor.id or not store.API_TOKENS.change(
+        ctx.tx, {"factor_at": ctx.now}, id=token.id, revoked_at=None
+    ):
         raise NotFound("token_not_found", "There is no such token.")
     person = identity.get_person(ctx, token.person)
     facts = {"token": token.id}
@@ -148,7 +150,7 @@ def record_forbidden(ctx: Context, action: str, reason: str, facts: Mapping[str,
 
 def revoke_api_token(ctx: Context, token_id: str) -> None:
     """Revoke an API token of the actor, or of a person the actor administers. Raises NotFound, Conflict."""
-    token = store.get_api_token(ctx.tx, token_id)
+    token = store.API_TOKENS.get(ctx.tx, token_id)
     person = identity.get_person(ctx, token.person)
     if not policy.may_revoke_token(ctx.actor, person):
         # As for an unknown token, since a refusal would confirm that the id exists.

@@ -8,7 +8,6 @@ A sign-in with a password, in order:
    then stops, the hospital's rule about passwords, dormancy; then the session, or a pending sign-in if a second factor is missing.
 4. ``enter_code`` or a passkey (``factors``), then ``finish_pending``: the session.
 5. ``session``, for every page: the cookie's session if its person may use it now, from the same browser and network.
-
 Identity providers begin sessions in ``federation``, EHRs in ``launches``; both call ``begin_session``.
 """
 
@@ -69,6 +68,8 @@ from hilum.signin.models import (
 )
 from hilum.signin.refusing import event_of, require_unbarred, stopped
 from hilum.standards.networks import neighbourhood_of
+
+_BEGIN = "signin.session.begin"
 
 __all__ = [
     "SESSION_ACT",
@@ -133,9 +134,9 @@ def end_credentials(ctx: Context, person: PersonId) -> None:
     """End a person's sessions, API tokens and pending sign-ins. The caller has judged the right to, and records why."""
     # In this order: a pending sign-in that is finished at this moment has its session by then, and a session
     # that makes a token at this moment has it.
-    store.delete_pending_of(ctx.tx, person)
+    store.PENDING.delete(ctx.tx, person=person)
     _end_sessions(ctx, person)
-    store.save_api_tokens_revoked(ctx.tx, person, ctx.now)
+    store.API_TOKENS.change(ctx.tx, {"revoked_at": ctx.now}, person=person, revoked_at=None)
 
 
 def _save_password(ctx: Context, person: Person, digest: str) -> None:
@@ -227,7 +228,9 @@ def _begin_pending(ctx: Context, person: Person, step: Step) -> tuple[Pending, s
 
 def pending(ctx: Context, cookie: str) -> tuple[Pending, Person] | None:
     """Find the pending sign-in of a cookie, and its person; None if there is none or it has expired."""
-    step = store.find_pending(ctx.tx, policy.digest(cookie)) if policy.looks_like_step(cookie) else None
+    step = (
+        store.PENDING.find(ctx.tx, digest=policy.digest(cookie)) if policy.looks_like_step(cookie) else None
+    )
     if step is None or not policy.waits(step, ctx.now):
         return None
     person = identity.find_person(ctx, step.person)
@@ -245,7 +248,7 @@ def finish_pending(
     """
     # First, as by whoever replaces it, so that neither waits for what the other holds.
     store.find_password(ctx.tx, person.id, lock=True)
-    if not store.take_pending(ctx.tx, found.digest):
+    if not store.PENDING.delete(ctx.tx, digest=found.digest):
         raise Conflict("concurrent_change", "This sign-in was finished in another window. Sign in again.")
     if replaces:
         end_session_of_cookie(ctx, replaces)
@@ -308,7 +311,7 @@ def confirm_with_code(ctx: Context, bearer: str, code: str) -> None:
 
 def record_factor(ctx: Context, used: Session) -> None:
     """Record in a session that its person just entered a second factor."""
-    store.save_factor_entered(ctx.tx, used.id, ctx.now)
+    store.SESSIONS.change(ctx.tx, {"factor_at": ctx.now}, id=used.id)
     _end_sessions(ctx, used.person, by_password=True)
     facts = {"session": used.id}
     event = Event("signin.session.confirm", tenant=used.tenant or "", person=used.person, facts=facts)
@@ -354,7 +357,7 @@ def begin_session(
     store.save_password_used(ctx.tx, person.id, ctx.now)
     # The oldest end: refusing the newest would let an attacker who fills the list lock the owner out.
     _end_sessions(ctx, person.id, keep=SESSIONS_PER_PERSON - 1)
-    store.add_session(ctx.tx, session, policy.digest(cookie))
+    store.SESSIONS.add(ctx.tx, session, digest=policy.digest(cookie))
     factor = "yes" if factor_at else "no"
     facts = {"method": session.method.value, "session": session.id, "second_factor": factor}
     audit.record(
@@ -424,7 +427,7 @@ def list_own_sessions(ctx: Context) -> list[Session]:
 
 def end_own_session(ctx: Context, session_id: SessionId) -> None:
     """End a session of the actor. Raises NotFound."""
-    stored = store.find_session(ctx.tx, session_id)
+    stored = store.SESSIONS.find(ctx.tx, id=session_id)
     if stored is None or stored.person != ctx.actor.id or not end_session(ctx, session_id):
         raise NotFound("session_not_found", "You have no such session. It may have ended already.")
 
@@ -446,7 +449,7 @@ def person_stopped(ctx: Context, cookie: str, tenant: TenantId) -> Person | None
 def _session_and_bar(ctx: Context, cookie: str) -> tuple[Session | None, Bar | None]:
     if not policy.looks_like_cookie(cookie):
         return None, None
-    stored = store.find_session_by_digest(ctx.tx, policy.digest(cookie))
+    stored = store.SESSIONS.find(ctx.tx, digest=policy.digest(cookie))
     if stored is None or not policy.is_usable(stored, ctx.now):
         return None, None
     person = identity.find_person(ctx, stored.person)
@@ -460,19 +463,19 @@ def _session_and_bar(ctx: Context, cookie: str) -> tuple[Session | None, Bar | N
 def touch(ctx: Context, used: Session) -> None:
     """Record that a session is in use; it writes at most once in TOUCH_EVERY, so every page may call it."""
     if policy.wants_touch(used, ctx.now):
-        store.save_session_seen(ctx.tx, used.id, ctx.now)
+        store.SESSIONS.change(ctx.tx, {"last_seen_at": ctx.now}, id=used.id)
 
 
 def hold_session(ctx: Context, session_id: SessionId) -> None:
     """Keep a session from ending before this transaction does. Raises Conflict if it has ended meanwhile."""
-    found = store.find_session(ctx.tx, session_id, lock=True)
+    found = store.SESSIONS.find(ctx.tx, lock=True, id=session_id)
     if found is None or found.ended_at is not None:
         raise Conflict("concurrent_change", "This session has just ended. Sign in again.")
 
 
 def end_session(ctx: Context, session_id: SessionId) -> bool:
     """End a session, and with it tokens with ``online_access``. Return False if it had ended already."""
-    stored = store.find_session(ctx.tx, session_id)
+    stored = store.SESSIONS.find(ctx.tx, id=session_id)
     if stored is None or not store.save_session_ended(ctx.tx, session_id, ctx.now):
         return False
     ctx.advance_epoch(SESSIONS, session_id)
@@ -487,7 +490,7 @@ def end_session_of_cookie(ctx: Context, cookie: str) -> bool:
     """End the session of a cookie, idle or not. Return False if there is none."""
     if not policy.looks_like_cookie(cookie):
         return False
-    stored = store.find_session_by_digest(ctx.tx, policy.digest(cookie))
+    stored = store.SESSIONS.find(ctx.tx, digest=policy.digest(cookie))
     return stored is not None and end_session(ctx, stored.id)
 
 
@@ -521,7 +524,7 @@ def session_alive(ctx: Context, session_id: SessionId | str) -> bool:
 
     Idleness at the browser does not count, since a working app is use.
     """
-    stored = store.find_session(ctx.tx, SessionId(session_id))
+    stored = store.SESSIONS.find(ctx.tx, id=session_id)
     if stored is None or not policy.is_alive(stored, ctx.now):
         return False
     person = identity.find_person(ctx, stored.person)
@@ -572,9 +575,7 @@ def _passwords_off(ctx: Context, person: Person) -> PasswordsOff:
     return PasswordsOff()
 
 
-def record_counts(
-    ctx: Context, counts: Iterable[tuple[str, str, int]], action: str = "signin.session.begin"
-) -> None:
+def record_counts(ctx: Context, counts: Iterable[tuple[str, str, int]], action: str = _BEGIN) -> None:
     """Record counts of refusals that got no record of their own, each with its tenant and address."""
     for tenant, source, count in counts:
         event = Event(action, Outcome.REFUSED, tenant=tenant, reason="folded", facts={"count": count})
@@ -588,9 +589,8 @@ def end_all(ctx: Context) -> tuple[int, int]:
 
 def purge(ctx: Context) -> int:
     """Delete old sessions and failed attempts that no longer count; return how many. Call again until it returns 0."""
-    return store.purge(
-        ctx.tx, sessions_before=ctx.now - SESSIONS_KEPT, attempts_before=ctx.now - ATTEMPTS_FORGOTTEN
-    )
+    sessions, attempts = ctx.now - SESSIONS_KEPT, ctx.now - ATTEMPTS_FORGOTTEN
+    return store.purge(ctx.tx, sessions_before=sessions, attempts_before=attempts)
 
 
 def _end_sessions(ctx: Context, person: PersonId, *, keep: int = 0, by_password: bool = False) -> int:

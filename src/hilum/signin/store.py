@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterator
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import (
     JSON,
@@ -14,15 +13,13 @@ from sqlalchemy import (
     Table,
     bindparam,
     delete,
-    func,
     or_,
     select,
 )
 
-from hilum.factors.models import Step
-from hilum.infra.db import Instant, get_row, in_batches, insert_or_ignore, metadata, row_of
+from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata
 from hilum.infra.prepared_statements import PreparedStatement
-from hilum.infra.sorting import newest_first
+from hilum.infra.rows import Rows
 from hilum.kernel.ids import PersonId, SessionId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.signin.models import (
@@ -117,13 +114,9 @@ api_tokens = Table(
 )
 
 
-# Every API call and every page begins with one of these.
-_FIND_TOKEN = PreparedStatement(
-    select(api_tokens).where(api_tokens.c.digest == bindparam("digest")), *api_tokens.c
-)
-_FIND_SESSION = PreparedStatement(
-    select(sessions).where(sessions.c.digest == bindparam("digest")), *sessions.c
-)
+SESSIONS = Rows(sessions, Session)
+PENDING = Rows(pending, Pending)
+API_TOKENS = Rows(api_tokens, ApiToken, "token")
 _NOTE_USE = PreparedStatement(
     api_tokens.update()
     .where(
@@ -174,114 +167,24 @@ def password_used_at(tx: Connection, person: PersonId) -> datetime | None:
 
 def list_sessions(tx: Connection, person: PersonId, now: datetime) -> list[Session]:
     """List a person's sessions that have neither ended nor expired, newest first; at most SESSIONS_PER_PERSON."""
-    mine = select(sessions).where(sessions.c.person == person, sessions.c.ended_at.is_(None))
-    living = mine.where(sessions.c.expires_at > now).order_by(sessions.c.created_at.desc())
-    return [_session(row) for row in tx.execute(living.limit(SESSIONS_PER_PERSON))]
+    living = SESSIONS.select(sessions.c.expires_at > now, person=person, ended_at=None)
+    newest = living.order_by(sessions.c.created_at.desc()).limit(SESSIONS_PER_PERSON)
+    return SESSIONS.read(tx, newest)
 
 
-def save_token_confirmed(tx: Connection, token: str, at: datetime) -> bool:
-    query = api_tokens.update().where(api_tokens.c.id == token, api_tokens.c.revoked_at.is_(None))
-    return tx.execute(query.values(factor_at=at)).rowcount == 1
-
-
-def add_session(tx: Connection, session: Session, digest: str) -> None:
-    tx.execute(
-        sessions.insert().values(
-            id=session.id,
-            digest=digest,
-            person=session.person,
-            tenant=session.tenant or "",
-            role=session.role,
-            method=session.method.value,
-            created_at=session.created_at,
-            last_seen_at=session.last_seen_at,
-            expires_at=session.expires_at,
-            ended_at=None,
-            factor_at=session.factor_at,
-            authenticated_at=session.authenticated_at,
-            network=session.network,
-            browser=session.browser,
-        )
-    )
-
-
-def _session(row: Any) -> Session:
-    return Session(
-        id=SessionId(row.id),
-        person=PersonId(row.person),
-        tenant=TenantId(row.tenant) if row.tenant else None,
-        role=row.role,
-        method=Method(row.method),
-        created_at=row.created_at,
-        last_seen_at=row.last_seen_at,
-        expires_at=row.expires_at,
-        ended_at=row.ended_at,
-        factor_at=row.factor_at,
-        authenticated_at=row.authenticated_at,
-        network=row.network,
-        browser=row.browser,
-    )
-
-
-def find_session(tx: Connection, session: SessionId, *, lock: bool = False) -> Session | None:
-    """Find a session in any state; ``lock``: no other transaction changes it until this one ends."""
-    row = row_of(tx, sessions, session, lock=lock)
-    return None if row is None else _session(row)
-
-
-def find_session_by_digest(tx: Connection, digest: str) -> Session | None:
-    return next(map(_session, _FIND_SESSION.records(tx, {"digest": digest})), None)
-
-
-def add_pending(tx: Connection, found: Pending) -> None:
+def add_pending(tx: Connection, step: Pending) -> None:
     """Store a pending sign-in, and delete the person's oldest ones beyond STEPS_PER_PERSON."""
-    mine = select(pending.c.digest).where(pending.c.person == found.person)
-    old = [row.digest for row in tx.execute(mine.order_by(pending.c.created_at.desc()))][
-        STEPS_PER_PERSON - 1 :
-    ]
+    mine = select(pending.c.digest).where(pending.c.person == step.person)
+    newest_first = mine.order_by(pending.c.created_at.desc())
+    old = [row.digest for row in tx.execute(newest_first)][STEPS_PER_PERSON - 1 :]
     for some in in_batches(old):
-        tx.execute(pending.delete().where(pending.c.digest.in_(some)))
-    tx.execute(
-        pending.insert().values(
-            digest=found.digest,
-            person=found.person,
-            tenant=found.tenant or "",
-            step=found.step.value,
-            created_at=found.created_at,
-            expires_at=found.expires_at,
-        )
-    )
-
-
-def find_pending(tx: Connection, digest: str) -> Pending | None:
-    row = tx.execute(select(pending).where(pending.c.digest == digest)).first()
-    if row is None:
-        return None
-    tenant = TenantId(row.tenant) if row.tenant else None
-    return Pending(row.digest, PersonId(row.person), tenant, Step(row.step), row.created_at, row.expires_at)
-
-
-def take_pending(tx: Connection, digest: str) -> bool:
-    # Of two concurrent forms, one finishes the sign-in.
-    return tx.execute(pending.delete().where(pending.c.digest == digest)).rowcount == 1
-
-
-def delete_pending_of(tx: Connection, person: PersonId) -> None:
-    tx.execute(pending.delete().where(pending.c.person == person))
-
-
-def save_factor_entered(tx: Connection, session: SessionId, at: datetime) -> None:
-    tx.execute(sessions.update().where(sessions.c.id == session).values(factor_at=at))
-
-
-def save_session_seen(tx: Connection, session: SessionId, at: datetime) -> None:
-    tx.execute(sessions.update().where(sessions.c.id == session).values(last_seen_at=at))
+        PENDING.delete(tx, pending.c.digest.in_(some))
+    PENDING.add(tx, step)
 
 
 def save_session_ended(tx: Connection, session: SessionId, at: datetime) -> bool:
     # Of two concurrent sign-outs one changes the row, and only that one records the end.
-    query = sessions.update().where(sessions.c.id == session, sessions.c.ended_at.is_(None))
-    return tx.execute(query.values(ended_at=at)).rowcount == 1
+    return SESSIONS.change(tx, {"ended_at": at}, id=session, ended_at=None) == 1
 
 
 def read_ended(tx: Connection, since: datetime) -> Iterator[tuple[SessionId, datetime]]:
@@ -353,79 +256,30 @@ def delete_attempts(tx: Connection, key: str) -> None:
     tx.execute(attempts.delete().where(attempts.c.key == key))
 
 
-def add_api_token(tx: Connection, token: ApiToken, digest: str) -> None:
-    tx.execute(
-        api_tokens.insert().values(
-            id=token.id,
-            digest=digest,
-            person=token.person,
-            name=token.name,
-            roles=list(token.roles),
-            created_at=token.created_at,
-            expires_at=token.expires_at,
-            revoked_at=None,
-            factor_at=token.factor_at,
-        )
-    )
-
-
-def _api_token(row: Any) -> ApiToken:
-    return ApiToken(
-        id=row.id,
-        person=PersonId(row.person),
-        name=row.name,
-        roles=tuple(row.roles),
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        revoked_at=row.revoked_at,
-        factor_at=row.factor_at,
-        last_used_at=row.last_used_at,
-    )
-
-
 def save_api_token_used(tx: Connection, digest: str, at: datetime, before: datetime) -> None:
     """Record a use of a token, unless one was recorded since ``before``."""
     _NOTE_USE.enqueue(tx, {"of": digest, "at": at, "before": before})
 
 
-def find_api_token_by_digest(tx: Connection, digest: str) -> ApiToken | None:
-    return next(map(_api_token, _FIND_TOKEN.records(tx, {"digest": digest})), None)
-
-
-def get_api_token(tx: Connection, token: str) -> ApiToken:
-    return _api_token(get_row(tx, api_tokens, token, "token"))
-
-
 def count_api_tokens(tx: Connection, person: PersonId, now: datetime) -> int:
-    query = select(func.count()).select_from(api_tokens).where(api_tokens.c.person == person)
-    in_force = query.where(api_tokens.c.revoked_at.is_(None), api_tokens.c.expires_at > now)
-    return int(tx.execute(in_force).scalar_one())
+    return API_TOKENS.count(tx, api_tokens.c.expires_at > now, person=person, revoked_at=None)
 
 
 def list_api_tokens(
     tx: Connection, person: PersonId, now: datetime, page: PageQuery = FIRST_PAGE
 ) -> list[ApiToken]:
     """List a person's valid tokens, newest first."""
-    query = select(api_tokens).where(api_tokens.c.person == person, api_tokens.c.revoked_at.is_(None))
-    in_force = query.where(api_tokens.c.expires_at > now)
-    return [_api_token(row) for row in tx.execute(newest_first(in_force, api_tokens, page))]
+    return API_TOKENS.newest(tx, page, api_tokens.c.expires_at > now, person=person, revoked_at=None)
 
 
 def save_api_token_revoked(tx: Connection, token: str, at: datetime) -> bool:
     # Of two concurrent revocations one changes the row; the other fails.
-    query = api_tokens.update().where(api_tokens.c.id == token, api_tokens.c.revoked_at.is_(None))
-    return tx.execute(query.values(revoked_at=at)).rowcount == 1
-
-
-def save_api_tokens_revoked(tx: Connection, person: PersonId, at: datetime) -> None:
-    query = api_tokens.update().where(api_tokens.c.person == person, api_tokens.c.revoked_at.is_(None))
-    tx.execute(query.values(revoked_at=at))
+    return API_TOKENS.change(tx, {"revoked_at": at}, id=token, revoked_at=None) == 1
 
 
 def end_all(tx: Connection, at: datetime) -> tuple[int, int]:
     """End every session and revoke every API token; return how many of each."""
     # After a restore, a session that ended since the backup would otherwise be valid again.
-    ended = tx.execute(sessions.update().where(sessions.c.ended_at.is_(None)).values(ended_at=at))
-    tx.execute(pending.delete())
-    revoked = tx.execute(api_tokens.update().where(api_tokens.c.revoked_at.is_(None)).values(revoked_at=at))
-    return ended.rowcount, revoked.rowcount
+    ended = SESSIONS.change(tx, {"ended_at": at}, ended_at=None)
+    PENDING.delete(tx)
+    return ended, API_TOKENS.change(tx, {"revoked_at": at}, revoked_at=None)

@@ -88,8 +88,8 @@ def reserve(
         claim,
     )
     if before is not None:
-        store.save(ctx.tx, made)
-    elif not store.add(ctx.tx, made):
+        store.SNAPSHOTS.save(ctx.tx, made)
+    elif not store.SNAPSHOTS.add_new(ctx.tx, made):
         # An earlier release takes places without the lock.
         raise place_taken()
     return made
@@ -97,20 +97,20 @@ def reserve(
 
 def holds(ctx: Context, begun: Snapshot) -> bool:
     """Check whether the operation that began to make or reset a snapshot still holds it."""
-    found = store.find(ctx.tx, begun.id)
+    found = store.SNAPSHOTS.find(ctx.tx, id=begun.id)
     return found is not None and (found.state, found.claim) == (begun.state, begun.claim)
 
 
 def give_up(ctx: Context, begun: Snapshot) -> None:
     """Free the place of a snapshot whose making failed."""
-    found = store.get(ctx.tx, begun.id, lock=True)
+    found = store.SNAPSHOTS.get(ctx.tx, begun.id, lock=True)
     if holds(ctx, begun):
-        store.save(ctx.tx, replace(found, state=State.REMOVED, claim=""))
+        store.SNAPSHOTS.save(ctx.tx, replace(found, state=State.REMOVED, claim=""))
 
 
 def is_gone(ctx: Context, snapshot_id: TenantId) -> bool:
     """Check whether a snapshot should have no card and records."""
-    found = store.find(ctx.tx, snapshot_id)
+    found = store.SNAPSHOTS.find(ctx.tx, id=snapshot_id)
     return found is None or found.state is State.REMOVED
 
 
@@ -122,7 +122,7 @@ def create(
     Raises NotPermitted, Conflict (it took too long, and the place is another's).
     """
     vendor = _maker(ctx, "snapshots.snapshot.create")
-    found = store.get(ctx.tx, begun.id, lock=True)
+    found = store.SNAPSHOTS.get(ctx.tx, begun.id, lock=True)
     if found.vendor != vendor or not holds(ctx, begun):
         raise place_taken()
     system = ctx.as_actor(SYSTEM)
@@ -141,7 +141,7 @@ def create(
         reset_at=ctx.now,
         used_at=ctx.now,
     )
-    store.save(ctx.tx, made)
+    store.SNAPSHOTS.save(ctx.tx, made)
     card = _furnish(system, made, template, replace(fresh, client_id=client, client_secret=secret), digest)
     audit.record(ctx, _event("snapshots.snapshot.create", made, template=made.template))
     return made, card
@@ -178,7 +178,7 @@ def begin_reset(
         raise Unavailable("snapshot_template_missing", detail)
     _close(ctx.as_actor(SYSTEM), found)
     begun = replace(found, state=State.RESETTING, claim=claim)
-    store.save(ctx.tx, begun)
+    store.SNAPSHOTS.save(ctx.tx, begun)
     audit.record(ctx, _event("snapshots.snapshot.reset", begun, step="begin"))
     return begun
 
@@ -197,7 +197,7 @@ def finish_reset(
     identity.update_tenant(system, found.id, TenantChange(active=True))
     secret = _renew_secret(system, found.client)
     done = replace(found, state=State.READY, claim="", reset_at=ctx.now, used_at=ctx.now)
-    store.save(ctx.tx, done)
+    store.SNAPSHOTS.save(ctx.tx, done)
     card = replace(fresh, client_id=found.client, client_secret=secret)
     card = _furnish(system, done, template, card, digest)
     audit.record(ctx, _event("snapshots.snapshot.reset", done, step="finish"))
@@ -212,7 +212,7 @@ def remove(ctx: Context, snapshot_id: TenantId) -> Snapshot:
         raise audit.refusal(ctx, event)
     _close(ctx.as_actor(SYSTEM), found)
     done = replace(found, state=State.REMOVED, claim="")
-    store.save(ctx.tx, done)
+    store.SNAPSHOTS.save(ctx.tx, done)
     audit.record(ctx, event)
     return done
 
@@ -232,7 +232,7 @@ def view(ctx: Context, snapshot_id: TenantId) -> Snapshot:
 
 def ground_of(ctx: Context, tenant_id: TenantId, furnisher: Furnisher) -> Ground:
     """Return the ground of a certification run at a hospital: a snapshot, with the number of changed records, or a shared hospital."""
-    found = store.find(ctx.tx, tenant_id)
+    found = store.SNAPSHOTS.find(ctx.tx, id=tenant_id)
     if found is None:
         return evidence.ground_at(ctx, tenant_id)
     return Ground(
@@ -281,7 +281,7 @@ def end_broken_off(ctx: Context) -> list[Snapshot]:
     """Free the places of a batch of unfinished snapshots; return them."""
     found = store.list_broken_off(ctx.tx, ctx.now - CLAIMED_FOR)
     for each in found:
-        store.save(ctx.tx, replace(each, state=State.REMOVED, claim=""))
+        store.SNAPSHOTS.save(ctx.tx, replace(each, state=State.REMOVED, claim=""))
     return found
 
 
@@ -295,7 +295,7 @@ def _maker(ctx: Context, action: str) -> VendorId:
 
 
 def _visible(ctx: Context, snapshot_id: TenantId, *, lock: bool = False) -> Snapshot:
-    found = store.get(ctx.tx, snapshot_id, lock=lock)
+    found = store.SNAPSHOTS.get(ctx.tx, snapshot_id, lock=lock)
     if not policy.may_see(ctx.actor, found.vendor) or not found.is_there:
         raise _no_snapshot()
     return found

@@ -139,12 +139,11 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         # people, tenants and their servers
         "name_missing": "A name is required.",
         "name_too_long": "This name is too long.",
-        "picture_not_png": "This is not a complete PNG picture. Save it as PNG again.",
+        "picture_unreadable": "This is not a complete PNG or JPEG picture with 8 bits per colour. Save it again.",
         "document_too_large": "A page takes 256 KiB at most. Add a larger rule book with `hilum policy publish`.",
         "document_unreadable": "This text cannot be read.",
         "picture_too_large": "The picture is larger than 64 KiB. Make it smaller.",
         "picture_wrong_size": "A logo has 16 to 512 pixels on each side.",
-        "picture_unusual": "This PNG format is not supported. Save it with 8 bits per colour, not interlaced.",
         "language_unknown": "There is no such language. Pages are in English (en) and Spanish (es).",
         "zone_unknown": "There is no such time zone. Write it as area and city, such as Europe/Madrid.",
         "colour_malformed": "A colour is # and six hexadecimal digits in small letters, such as #0b6b74.",

@@ -80,10 +80,6 @@ class Urls:
     def revoke(self, tenant: str) -> str:
         return f"{self.issuer(tenant)}/oauth/revoke"
 
-    def disposals(self, tenant: str) -> str:
-        """Return the URL at which an app reads and answers its disposal requests."""
-        return f"{self.issuer(tenant)}/oauth/disposals"
-
     def register(self, tenant: str) -> str:
         return f"{self.issuer(tenant)}/oauth/register"
 

@@ -2,21 +2,18 @@
 
 import asyncio
 import time
-from base64 import urlsafe_b64decode
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
 import orjson
-from examples.webhook_receiver import verify
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet
 
 from tests.flows.outside.ground import ADMINISTRATORS, ENDS, LAUNCH, REDIRECT, REVIEWER, Outside, note
 from tests.sim.browser import Client, Person, forms_of
-from tests.sim.webhook_receiver import Received
 
 NAME = "Note Keeper"
 SCOPES = (
@@ -37,12 +34,11 @@ WATCHED_S = 2.2
 async def register(
     outside: Outside,
     tenants: tuple[str, ...],
-    hook: str,
     *,
     name: str = NAME,
     scopes: tuple[str, ...] = SCOPES,
 ) -> dict[str, Any]:
-    """Register, certify and install the app, with a webhook at an address; return its card."""
+    """Register, certify and install the app; return its card."""
     contacts = {"support_contact": "help@keeper.example", "security_contact": "sec@keeper.example"}
     vendor = (await _made(outside, "/vendors", {"name": f"{name} Works"} | contacts))["id"]
     about = {"description": "Keeps notes.", "purpose": "To be run.", "category": "documentation_assistance"}
@@ -80,41 +76,13 @@ async def register(
     for tenant in tenants:
         body = {"tenant": tenant, "app": app, "roles": list(ROLES), "scopes": list(scopes)}
         await _installed(outside, tenant, body)
-    secret = await _webhook(outside, vendor, hook)
     return {
-        "webhook_secret": secret,
         "client_id": client["id"],
         "type": "confidential-asymmetric",
         "private_jwks": {"keys": [key.as_dict(private=True)]},
         "redirect_uris": [REDIRECT],
         "launch_url": LAUNCH,
     }
-
-
-async def _webhook(outside: Outside, vendor: str, url: str) -> str:
-    """Add a webhook to which two people agree; return its secret."""
-    added = await _made(outside, "/webhooks", {"vendor": vendor, "url": url})
-    asked = await outside.api("POST", f"/webhooks/{added['id']}/disposals")
-    assert asked.status_code == 202, asked.text
-    approval = f"/approvals/{asked.json()['approval']['id']}/approve"
-    agreed = await outside.api("POST", approval, by="admin.stone")
-    assert agreed.status_code == 200, agreed.text
-    return str(added["secret"])
-
-
-def answer_of(secret: str, careless: str) -> Callable[[Received], tuple[int, dict[str, str]]]:
-    """Return how the app's webhook answers: requests about one hospital it takes as they come."""
-
-    def answer(received: Received) -> tuple[int, dict[str, str]]:
-        event = orjson.loads(received.body)
-        assert event["type"] == "disposal.requested", event
-        claims = event["data"]["request"].split(".")[1]
-        told = orjson.loads(urlsafe_b64decode(claims + "=="))["events"]
-        if next(iter(told.values()))["hospital"] == careless:
-            return 204, {}
-        return (204 if verify(received.headers, received.body, [secret], time.time()) else 401), {}
-
-    return answer
 
 
 async def _made(outside: Outside, path: str, body: dict[str, Any], by: str = "admin.ferro") -> dict[str, Any]:
@@ -409,14 +377,6 @@ class RunApp:
         if not self.behaves:
             await self.insist(f"Encounter?patient={self.patient}")
 
-    async def deletion_asked(self) -> None:
-        for _ in range(600):
-            shown = await self.outside.api("GET", f"/evidence-runs/{self.run}")
-            if not shown.json()["sending"]:
-                return
-            await asyncio.sleep(LOOKS_EVERY_S * 2)
-        raise AssertionError("nothing was sent")
-
     async def many_patients(self) -> None:
         await self.pages("Patient?_count=10", most=3)
 
@@ -443,6 +403,5 @@ SCENARIOS: dict[str, Callable[[RunApp], Awaitable[None]]] = {
     "role_without_right": RunApp.role_without_right,
     "chart_moved": RunApp.chart_moved,
     "optional_declined": RunApp.optional_declined,
-    "deletion_asked": RunApp.deletion_asked,
 }
 """What the app does in each scenario, in an order in which it is launched again as seldom as possible."""

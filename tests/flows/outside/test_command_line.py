@@ -64,7 +64,7 @@ EXPECTED = {
     "policy show", "policy list", "policy validate", "policy scopes", "policy diff", "policy publish", "policy apply", "policy rollback", "policy assess", "policy dry-run", "policy dry-runs", "policy observed", "policy override", "policy overrides", "policy end-override", "policy exceptions", "policy end-exception",
     "policy refusals", "drill run", "drill list", "drill show",
     "notices list", "notices show", "notices resend", "client list", "client show", "client unused", "client credentials", "contact add", "contact list", "contact link", "contact remove",
-    "webhook add", "webhook list", "webhook rotate", "webhook ping", "webhook resume", "webhook remove", "webhook receive-disposals",
+    "webhook add", "webhook list", "webhook rotate", "webhook ping", "webhook resume", "webhook remove",
     "agreement add", "agreement confirm", "agreement end", "agreement list", "agreement show",
     "tenant leave preview", "tenant leave ask", "tenant leave list", "tenant leave show", "tenant leave proof", "tenant leave export", "tenant leave erase", "tenant leave verify",
     "break-glass launches", "break-glass open", "break-glass list", "break-glass show", "break-glass end", "break-glass review", "break-glass settings", "break-glass set",

@@ -14,9 +14,8 @@ from hilum.evidence import judging, policy
 from hilum.evidence.models import Finding, Outcome, Row
 from hilum.policies.shipped import shipped_book
 from tests.flows.outside.ground import LAUNCH, REDIRECT, Outside, tell
-from tests.flows.outside.run_app import SCENARIOS, RunApp, answer_of, register
+from tests.flows.outside.run_app import SCENARIOS, RunApp, register
 from tests.sim.running import Running
-from tests.sim.webhook_receiver import webhook_receiver
 
 UNSHOWN = {
     "launch": "The app read nothing after it was launched.",
@@ -33,13 +32,11 @@ def runs(running: Running) -> dict[bool, dict[str, Any]]:
 
 
 async def both(outside: Outside) -> dict[bool, dict[str, Any]]:
-    with webhook_receiver() as hook:
-        card = await register(outside, ("general", "clinic"), hook.url)
-        hook.answer = answer_of(card["webhook_secret"], careless="clinic")
-        hidden = withheld(outside.started.home, "clinic")
-        good = RunApp(outside, card, "general")
-        bad = RunApp(outside, card, "clinic", behaves=False, hidden=hidden)
-        ended = await asyncio.gather(taken(good), taken(bad))
+    card = await register(outside, ("general", "clinic"))
+    hidden = withheld(outside.started.home, "clinic")
+    good = RunApp(outside, card, "general")
+    bad = RunApp(outside, card, "clinic", behaves=False, hidden=hidden)
+    ended = await asyncio.gather(taken(good), taken(bad))
     return dict(zip((True, False), ended, strict=True))
 
 
@@ -135,8 +132,7 @@ def test_an_app_of_one_chart_that_only_adds_records_can_meet_what_is_required_of
     """C120, C126: a library asks for the same scopes at each launch, so without a patient it is refused, and stops there."""
 
     async def story(outside: Outside) -> dict[str, Any]:
-        with webhook_receiver() as hook:
-            card = await register(outside, ("general",), hook.url, name="Note Adder", scopes=ONE_CHART)
+        card = await register(outside, ("general",), name="Note Adder", scopes=ONE_CHART)
         body = {"client": card["client_id"], "tenant": "general"}
         run = (await outside.api("POST", "/evidence-runs", body)).json()
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from hilum.evidence.judging import BEGIN, DELETION, END, MINT, MOVE, REDEEM, REFUSE, TAKE, WITHDRAW
+from hilum.evidence.judging import BEGIN, END, MINT, MOVE, REDEEM, REFUSE, TAKE, WITHDRAW
 from hilum.evidence.models import Outcome, Row
 from tests.sim.world import START
 
@@ -55,10 +55,6 @@ def taken(at: float, *context: str) -> Row:
 
 def turned_away(at: float, reason: str) -> Row:
     return happened(at, REFUSE, "refused", reason)
-
-
-def answered(signed: str, status: int) -> Row:
-    return happened(1, DELETION, signed=signed, status=status)
 
 
 ENDED = (401, "token_invalid")
@@ -156,12 +152,6 @@ CASES: list[tuple[str, str, Outcome, Rows]] = [
     ("optional_declined", "insists", NOT_MET, (minted(1), asked(2), *refused(4, *NO_SCOPE, at=3))),
     ("optional_declined", "gives up", NOT_MET, (minted(1),)),
     ("optional_declined", "is not launched", INCOMPLETE, (asked(1),)),
-    ("deletion_asked", "refuses the wrong signature", MET, (answered("wrong", 401), answered("right", 204))),
-    ("deletion_asked", "takes whatever comes", NOT_MET, (answered("wrong", 204), answered("right", 204))),
-    ("deletion_asked", "refuses both", NOT_MET, (answered("wrong", 401), answered("right", 401))),
-    ("deletion_asked", "refuses the wrong one as something else", NOT_MET, (answered("wrong", 400), answered("right", 200))),
-    ("deletion_asked", "is away", INCOMPLETE, (answered("wrong", 0), answered("right", 0))),
-    ("deletion_asked", "was sent one only", INCOMPLETE, (answered("wrong", 401),)),
     ("many_patients", "page by page", MET, (asked(1, asked="/Patient?_count=50"), asked(2, asked="/Patient?_page=abc"))),
     ("many_patients", "one page", INCOMPLETE, (asked(1, asked="/Patient?_count=50"),)),
     ("many_patients", "one patient", INCOMPLETE, (asked(1), asked(2, asked="/Observation?patient=p1&_page=abc"))),

@@ -50,12 +50,3 @@ def judged(before: Ground, after: Ground) -> Run:
 def test_where_a_run_was_made_is_what_was_signed(run: Run, found: RunGround, words: str) -> None:
     assert policy.ground_of(run) == found
     assert words in run_words.ground(run)[1]
-
-
-def test_that_an_app_stores_nothing_is_read_from_results_of_both_releases() -> None:
-    """C227: not by the words of this release, which may change."""
-    old = {"scenarios": [{"scenario": "deletion_asked", "sentence": "The app stores nothing, so nobody asks it to delete anything."}]}  # fmt: skip
-    assert policy.stores_nothing(old)
-    assert not policy.stores_nothing(old | {"stores_nothing": False})
-    assert policy.stores_nothing({"scenarios": [], "stores_nothing": True})
-    assert not policy.stores_nothing({"scenarios": [{"scenario": "launch", "sentence": "It does."}]})

@@ -17,8 +17,7 @@ from hilum.evidence.judging import (
     judge_run,
 )
 from hilum.evidence.models import Outcome
-from hilum.evidence.policy import declinable, forged, without_optional
-from hilum.evidence.windows import POLLED
+from hilum.evidence.policy import declinable, without_optional
 from tests.unit.evidence.cases import (
     CASES,
     INCOMPLETE,
@@ -26,7 +25,6 @@ from tests.unit.evidence.cases import (
     NOT_MET,
     STOPPED,
     Rows,
-    answered,
     asked,
     during,
     happened,
@@ -141,7 +139,6 @@ def test_a_scenario_of_more_records_than_can_be_compared_is_not_judged() -> None
     ("scenario", "facts", "rows", "expected"),
     [
         ("optional_declined", {"optional": NOTHING}, (), MET),
-        ("deletion_asked", {"stored": NOTHING}, (), MET),
         # A token that has what was to be declined is of before.
         (
             "optional_declined",
@@ -155,17 +152,12 @@ def test_a_scenario_of_more_records_than_can_be_compared_is_not_judged() -> None
             (happened(1, MINT, scopes=["user/Patient.r"]), asked(2)),
             MET,
         ),
-        # Of an app that reads its requests by itself the answers are its own.
-        ("deletion_asked", {"stored": POLLED}, (answered("right", 200),), MET),
-        ("deletion_asked", {"stored": POLLED}, (answered("wrong", 200), answered("right", 200)), NOT_MET),
-        ("deletion_asked", {"stored": POLLED}, (answered("wrong", 200),), NOT_MET),
-        ("deletion_asked", {"stored": POLLED}, (), INCOMPLETE),
     ],
 )
 def test_what_a_version_declares_decides_what_is_to_be_shown(
     scenario: str, facts: dict[str, Any], rows: Rows, expected: Outcome
 ) -> None:
-    """C211, C227: of an app without optional scopes or without data of its own there is nothing to show."""
+    """C211: of an app without optional scopes there is nothing to show."""
     assert judge_run(scenario, during(scenario, rows, **facts)).outcome is expected
 
 
@@ -190,39 +182,21 @@ CHANGES, ADDS = ("patient/Observation.crus",), ("patient/DocumentReference.c", "
 
 
 @pytest.mark.parametrize(
-    ("optional", "scopes", "stores", "reachable", "names"),
+    ("optional", "scopes", "names"),
     [
-        (("user/Slot.rs",), CHANGES, True, True, ()),
-        (("user/Slot.rs",), CHANGES, None, True, ()),
-        (("user/Slot.rs",), ("patient/*.*",), True, True, ()),
-        ((), CHANGES, True, True, ("optional_declined",)),
-        (None, CHANGES, True, True, ("optional_declined",)),
-        (("user/Slot.rs",), CHANGES, False, True, ("deletion_asked",)),
-        (("user/Slot.rs",), CHANGES, True, False, ("deletion_asked",)),
-        (None, CHANGES, False, False, ("optional_declined", "deletion_asked")),
-        (("user/Slot.rs",), ADDS, True, True, ("write_conflict",)),
+        (("user/Slot.rs",), CHANGES, ()),
+        (("user/Slot.rs",), ("patient/*.*",), ()),
+        ((), CHANGES, ("optional_declined",)),
+        (None, CHANGES, ("optional_declined",)),
+        (("user/Slot.rs",), ADDS, ("write_conflict",)),
     ],
-    ids=[
-        "all",
-        "not stated",
-        "v1 wildcard",
-        "none optional",
-        "says nothing",
-        "stores nothing",
-        "nobody to ask",
-        "neither",
-        "only adds",
-    ],
+    ids=["all", "v1 wildcard", "none optional", "says nothing", "only adds"],
 )
 def test_what_an_app_has_not_is_asked_of_nobody(
-    optional: tuple[str, ...] | None,
-    scopes: tuple[str, ...],
-    stores: bool | None,
-    reachable: bool,
-    names: tuple[str, ...],
+    optional: tuple[str, ...] | None, scopes: tuple[str, ...], names: tuple[str, ...]
 ) -> None:
-    """C211, C227: what is not known is asked for."""
-    assert unasked(optional, scopes, stores=stores, reachable=reachable) == names
+    """C211: what is not known is asked for."""
+    assert unasked(optional, scopes) == names
 
 
 @pytest.mark.parametrize(
@@ -241,10 +215,3 @@ def test_what_lies_within_a_wildcard_is_not_asked_to_be_declined(
 ) -> None:
     """C211: no token without it could be issued, so no run could ever show it."""
     assert " ".join(declinable(held.split(), optional.split())) == found
-
-
-@pytest.mark.parametrize("text", ["head.body.Asig", "head.body.sig"])
-def test_a_forged_text_differs_in_its_signature_alone(text: str) -> None:
-    assert forged(text) != text
-    assert forged(text).rpartition(".")[0] == "head.body"
-    assert len(forged(text)) == len(text)

@@ -18,7 +18,6 @@ from hilum.notices.models import (
     ENDPOINT_PAUSE_MAX,
     MAIL_ENDS,
     NAME_BOUND,
-    TWO_PEOPLE,
     WEBHOOK_BACKOFF,
     ZONE,
     Channel,
@@ -382,9 +381,6 @@ def test_a_signature_covers_id_time_and_body() -> None:
     assert len(set(others)) == 4
 
 
-NAMING = min(TWO_PEOPLE)
-
-
 @pytest.mark.parametrize(
     ("event", "app", "endpoint", "expected"),
     [
@@ -394,9 +390,6 @@ NAMING = min(TWO_PEOPLE)
         ("contact.proved", "", replace(ENDPOINT, events=("contact.lapsed",)), False),
         ("contact.proved", "app_2", replace(ENDPOINT, app="app_1"), False),
         ("contact.proved", "", replace(ENDPOINT, app="app_1"), False),
-        (NAMING, "app_1", ENDPOINT, False),
-        (NAMING, "app_1", replace(ENDPOINT, events=(NAMING,)), False),
-        (NAMING, "app_1", replace(ENDPOINT, agreed_by="member:per_2"), True),
     ],
 )
 def test_an_endpoint_gets_only_what_it_subscribed_to(

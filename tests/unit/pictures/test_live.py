@@ -30,4 +30,4 @@ def test_what_is_no_picture_is_refused_as_before() -> None:
     with pytest.raises(Invalid) as refused:
         asyncio.run(live.decoded("%%%", "logo"))
 
-    assert refused.value.fields == {"logo": "picture_not_png"}
+    assert refused.value.fields == {"logo": "picture_unreadable"}

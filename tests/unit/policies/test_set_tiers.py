@@ -120,17 +120,14 @@ def test_of_two_cells_the_stricter_limit_counts_whichever_has_it() -> None:
 
 
 def test_what_the_lower_cell_asks_for_is_asked_for_after_a_raise_too() -> None:
-    """C19: an agreement or a proof that only the lower cell needs, and its shorter time to dispose of data."""
+    """C19: an agreement or a proof that only the lower cell needs."""
     cells = BOOK.categories["patient_communication"].cells
-    asks = replace(
-        cells[Tier.LOW], agreements=frozenset({"data_sharing"}), proofs=frozenset({"owner"}), disposal_days=7
-    )
+    asks = replace(cells[Tier.LOW], agreements=frozenset({"data_sharing"}), proofs=frozenset({"owner"}))
 
     both = stricter(asks, cells[Tier.MODERATE])
 
     assert both.agreements == cells[Tier.MODERATE].agreements | {"data_sharing"}
     assert both.proofs == cells[Tier.MODERATE].proofs | {"owner"}
-    assert both.disposal_days == 7
 
 
 @APPLICANTS

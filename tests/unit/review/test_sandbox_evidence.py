@@ -31,12 +31,11 @@ def judged(
     environment: str = "production",
     by: Book = BOOK,
     *,
-    stores: bool = False,
     about: str = "sandbox_run",
 ) -> Result:
     content = {
         "environment": environment,
-        "profile": {"stores_data": stores},
+        "profile": {"stores_data": False},
         "documents": [],
         "clients": [{"grant_types": ["authorization_code"]}],
     }
@@ -70,28 +69,6 @@ def test_a_run_that_was_passed_is_evidence() -> None:
 def test_no_run_or_one_that_is_forged_failed_old_or_too_small_is_none(seen: RunSummary | None) -> None:
     """C232: a result is refused after 90 days."""
     assert judged(seen) is Result.FAILED
-
-
-def test_a_run_in_which_nobody_asked_to_delete_does_not_count_for_an_app_that_stores_data() -> None:
-    """C227: what the vendor stated for the run and what it states in the submission are compared, where the rule book asks for the scenario."""
-    asking, silent = (
-        book(
-            {
-                f"categories.scheduling.cells.{tier}.scenarios": sorted(
-                    {*cell.scenarios, "deletion_asked"}.difference(without)
-                )
-                for tier, cell in BOOK.categories["scheduling"].cells.items()
-            }
-        )
-        for without in ((), ("deletion_asked",))
-    )
-    shown = replace(SEEN, scenarios=tuple(sorted({*SEEN.scenarios, "deletion_asked"})))
-    nothing = replace(shown, stores_nothing=True)
-
-    assert judged(nothing, by=asking, stores=True) is Result.FAILED
-    assert judged(nothing, by=asking) is Result.PASSED
-    assert judged(shown, by=asking, stores=True) is Result.PASSED
-    assert judged(nothing, by=silent, stores=True) is Result.PASSED, "where no rule asks for it"
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,6 @@ PAGES = (
     page("mandate_new", "/backend-services/new", "Name somebody", "Who answers for it?", "mandates"),
     page("mandate", "/backend-services/{id}", "Service", "Who answers for it?", "mandates", roles=APPROVERS),
     page("disposals", "/deletions", "Deletions", "Did vendors delete what they had?", nav=True),
-    page("disposal", "/deletions/{id}", "Deletion", "What was answered?", "disposals"),
     page("waiting", "/waiting", "Approvals", "What is waiting for a colleague?", "people"),
     page("approval", "/waiting/{id}", "Approval", "Do I agree?", "waiting"),
     page("activity", "/activity", "Activity", "What did apps do?", nav=True),

@@ -22,6 +22,7 @@ from hilum.kernel.errors import Conflict, Invalid, NotPermitted, Unavailable
 from hilum.kernel.ids import ClientId, TenantId
 from hilum.kernel.pages import PAGE_BOUND, PageQuery
 from hilum.registry.models import App, Environment
+from hilum.tokens import service as tokens
 from hilum.web.forms import Form
 
 HOSPITALS = 100
@@ -163,7 +164,12 @@ async def _do(visit: Visit, form: Form) -> None:
     run_id, ports = visit.param(), visit.ports.runs
     match form.one("act"):
         case "begin":
-            begin = partial(evidence.begin, run_id=run_id, scenario=form.one("scenario")[:100])
+            begin = partial(
+                evidence.begin,
+                run_id=run_id,
+                scenario=form.one("scenario")[:100],
+                end_access=tokens.end_access_at,
+            )
             _, upstream = await visit.write(begin)
             # After the commit: a fault that did not reach the FHIR server shows in no record, so nothing counts as met by it.
             await asyncio.to_thread(ports.clear_faults, run_id)

@@ -25,7 +25,6 @@ SENTENCES: Mapping[ApprovalKind, str] = {
     ApprovalKind.PROVIDER: "Let people of {place} sign in through {name} at {issuer}",
     ApprovalKind.PROVIDER_HOST: "Allow {origin} to serve identity providers",
     ApprovalKind.PROVIDER_LINK: "Let {subject} of {issuer} enter the account {username} at {place}",
-    ApprovalKind.WEBHOOK: "Send requests to delete data to {url}",
     ApprovalKind.BREAK_GLASS: "Change what clinicians of {place} may open in an emergency",
     ApprovalKind.LENSES: "Let {username} sign for {lenses} in review",
     ApprovalKind.DEPARTURE: "Let {name} leave the platform, for good",

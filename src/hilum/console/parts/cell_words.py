@@ -37,7 +37,6 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "lifetimes",
             "dormant_days",
             "dormant_ends",
-            "disposal_days",
         ),
     }
 )
@@ -72,7 +71,6 @@ _WORDS: Mapping[str, str] = MappingProxyType(
         "lifetimes.expiry": "How agreements end",
         "dormant_days": "Days without use until people are asked again",
         "dormant_ends": "Agreements without use end, instead of being asked again",
-        "disposal_days": "Days to answer a request to delete",
         "fix_days_critical": "Days to fix a critical finding",
         "fix_days_high": "Days to fix a high finding",
         "fix_days_medium": "Days to fix a medium finding",

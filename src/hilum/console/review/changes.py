@@ -1,6 +1,5 @@
-"""What vendors changed and waits for a reviewer: names, purposes, logos beside what they look like, and clients (C12, C212)."""
+"""What vendors changed and waits for a reviewer: names, purposes, logos and clients (C12)."""
 
-import re
 from functools import partial
 from typing import Any
 
@@ -12,15 +11,13 @@ from hilum.console.fields import no_such_act
 from hilum.console.lists import List
 from hilum.console.models import Asked, Cell, Column, Empty, Filter, Listed, Option
 from hilum.console.parts import held_changes as parts
-from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotPermitted
-from hilum.kernel.ids import AppId
 from hilum.registry import policy
 from hilum.registry import service as registry
 from hilum.registry.models import EditState, HeldEdit
 from hilum.review.service import barred
-from hilum.web.branding import app_logo, brand_of
+from hilum.web.branding import app_logo
 from hilum.web.forms import Form
 
 LIST = List(
@@ -28,19 +25,16 @@ LIST = List(
         Column("Of"),
         Column("What"),
         Column("Vendor"),
-        Column("Looks like"),
         Column("Asked", number=True),
     ),
     one="change",
     many="changes",
     empty=Empty(
         "Nothing waits",
-        "Vendors' changes to certified apps and clients wait here, and so do logos that look like another's.",
+        "Vendors' changes to certified apps and clients wait here.",
     ),
     filters=(Filter("kind", "Of", (Option("clients", "Clients"),), unset="Names, purposes and logos"),),
 )
-_APP = re.compile(r"app .* \((app_[0-9a-z]{4,40})\)")
-_HOSPITAL = "hospital "
 
 
 async def show_list(visit: Visit) -> Response:
@@ -59,7 +53,6 @@ def _listed(ctx: Context, visit: Visit, asked: Asked) -> Listed:
             Cell(parts.of_what(each, known), address("review.change", each.id)),
             Cell(parts.what(each)),
             Cell(known.get(each.vendor, "a vendor")),
-            Cell(", ".join(map(_resembled, each.resembles))),
             Cell("", at=each.asked_at),
         )
         for each in found
@@ -67,13 +60,8 @@ def _listed(ctx: Context, visit: Visit, asked: Asked) -> Listed:
     return Listed(rows, next=following)
 
 
-def _resembled(text: str) -> str:
-    """Return what a logo looks like, without the id."""
-    return text.rpartition(" (")[0] if _APP.fullmatch(text) else text
-
-
 async def show(visit: Visit) -> Response:
-    """Show a change: what it replaces, its logo beside those it looks like, and the form that decides."""
+    """Show a change: what it replaces, its logo beside the one before, and the form that decides."""
     return await _page(visit)
 
 
@@ -99,7 +87,7 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         "vendor": known.get(found.vendor, "a vendor"),
         "state": parts.STATES[found.state],
         "rows": parts.rows_of(found),
-        "logos": _logos(ctx, visit, found) if "logo" in found.order and waits else (),
+        "logos": _logos(visit, found) if "logo" in found.order and waits else (),
         "asked_by": fields.who(known, found.asked_by, "a former member"),
         "decided_by": fields.who(known, found.decided_by, "a colleague") if found.decided_by else "",
         "waits": waits,
@@ -110,11 +98,11 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
     }
 
 
-def _logos(ctx: Context, visit: Visit, held: HeldEdit) -> list[tuple[str, str, str]]:
-    """Return pictures to compare, each with what it is and where it is shown: the one before, the one that is asked for, and those it looks like."""
+def _logos(visit: Visit, held: HeldEdit) -> list[tuple[str, str, str]]:
+    """Return pictures to compare, each with what it is and where it is shown: the one before, and the one that is asked for."""
     before, after = str(held.before.get("logo", "")), str(held.order["logo"])
     urls = visit.kit.urls
-    found = [
+    return [
         ("Now", "its logo" if before else "no logo", app_logo(urls, held.app, before)),
         (
             "Asked for",
@@ -122,25 +110,6 @@ def _logos(ctx: Context, visit: Visit, held: HeldEdit) -> list[tuple[str, str, s
             address("review.change_logo", held.id) if after else "",
         ),
     ]
-    return found + [("Looks like", _resembled(each), _address(ctx, visit, each)) for each in held.resembles]
-
-
-def _address(ctx: Context, visit: Visit, resembled: str) -> str:
-    """Return where the logo is shown that another one looks like, as far as one can tell from its words."""
-    urls = visit.kit.urls
-    if found := _APP.fullmatch(resembled):
-        app = AppId(found[1])
-        logo = next((each.logo for each in registry.read_apps(ctx, {app}).values()), "")
-        return app_logo(urls, app, logo)
-    named = (
-        identity.find_tenants_named(ctx, resembled.removeprefix(_HOSPITAL))
-        if resembled.startswith(_HOSPITAL)
-        else []
-    )
-    if len(named) != 1:
-        return ""
-    (one,) = named
-    return brand_of(urls, one.id, name=one.name, colour=one.colour, logo=one.logo).logo
 
 
 async def decide(visit: Visit, form: Form) -> Response:

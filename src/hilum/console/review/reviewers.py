@@ -115,14 +115,13 @@ def _beside(ctx: Context, visit: Visit, given: Form) -> dict[str, Any]:
     who = given.one("username") or visit.query().one("who")[:64]
     person = identity.find_person_by_username(ctx, None, who) if who and _changes(visit) else None
     signs = review.lenses_of(ctx, person.id) if person else ()
-    asked, begun = revalidation.view_beginnings(ctx, FIGURES_DAYS)
+    asked = revalidation.view_over_requests(ctx, FIGURES_DAYS)
     return {
         "changes": _changes(visit),
         "who": who,
         "signs": given.many("lenses") if given.one("username") else tuple(each.value for each in signs),
         "lenses": [(each.value, review.shipped_scorecards().of[each].title) for each in Lens],
         "asked": asked.tiers,
-        "begun": begun,
         "days": FIGURES_DAYS,
         "ties": address("review.ties"),
     }

@@ -28,7 +28,6 @@ _PAGES: Mapping[ApprovalKind, str] = {
     ApprovalKind.LENSES: "reviewers",
     ApprovalKind.PROVIDER: "providers",
     ApprovalKind.PROVIDER_LINK: "providers",
-    ApprovalKind.WEBHOOK: "webhooks",
 }
 """Where what an act is about has its own page, at the console of who decides."""
 

@@ -6,21 +6,12 @@ from typing import Any
 from starlette.responses import Response
 
 from hilum.console import fields
-from hilum.console.desk import Visit, address, at, to
+from hilum.console.desk import Visit, address, to
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Console, Empty, Filter, Listed, Option
 from hilum.disposals import service
-from hilum.disposals.models import (
-    LEGAL_REASON_BOUND,
-    SORTS,
-    Answer,
-    AnswerOrder,
-    Cause,
-    Disposal,
-    DisposalQuery,
-    State,
-)
-from hilum.disposals.policy import FOLLOWS, may_answer, state_of
+from hilum.disposals.models import REASON_BOUND, Answer, Cause, Disposal, DisposalQuery, State
+from hilum.disposals.policy import may_answer
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid
 from hilum.kernel.pages import PageQuery
@@ -30,28 +21,24 @@ CAUSES = {
     Cause.AGREEMENT: "a person withdrew their consent",
     Cause.INSTALLATION: "the hospital removed the app",
     Cause.CERTIFICATION: "no version of it is certified any longer",
-    Cause.LAPSE: "an agreement with the hospital that it needs has ended",
     Cause.TRANSFER: "it belongs to another vendor now",
 }
 STATES = {
     State.OPEN: ("not answered yet", "accent"),
-    State.OVERDUE: ("overdue", "bad"),
-    State.DISPOSED: ("deleted", "good"),
-    State.RETAINED: ("kept by law", "warn"),
-    State.PARTLY: ("partly kept by law", "warn"),
+    State.DELETED: ("deleted", "good"),
+    State.KEPT: ("something is kept", "warn"),
 }
-ANSWERS = (
-    (Answer.DISPOSED, "Everything was deleted", "Nothing is left. This cannot be taken back."),
-    (Answer.PARTLY, "Partly deleted", "What a law demands is kept; the rest is deleted."),
-    (Answer.RETAINED, "All of it is kept", "A law demands it."),
-)
+ANSWERS: dict[Answer, tuple[str, str]] = {
+    State.DELETED: ("Everything was deleted", "Nothing is left. This cannot be taken back."),
+    State.KEPT: ("Something is kept", "With the reason, which the hospital sees."),
+}
 LIST = List(
     columns=(
         Column("App"),
         Column("Why"),
         Column("State"),
-        Column("Asked", "-asked", number=True),
-        Column("Answer due", "due", number=True),
+        Column("Asked", number=True),
+        Column("Answer due", number=True),
     ),
     one="request",
     many="requests",
@@ -62,96 +49,87 @@ LIST = List(
     filters=(
         Filter("state", "State", tuple(Option(each.value, text) for each, (text, _) in STATES.items())),
     ),
-    own="asked",
 )
 
 
 async def show_list(visit: Visit) -> Response:
     """List the requests that the visitor's organisation may see."""
-    vendors = visit.page.console is Console.DEVELOPER
     return await visit.show_list(
         LIST,
         lambda ctx, asked: _listed(ctx, visit, asked),
-        lead="Delete what your app has, and say so here or by the app itself."
-        if vendors
-        else "What vendors were asked to delete, and what they answered. One without an answer in time is a finding.",
+        lead="Delete what your app has, and say so."
+        if visit.page.console is Console.DEVELOPER
+        else "What vendors were asked to delete, and what they answered.",
     )
 
 
 def _listed(ctx: Context, visit: Visit, asked: Asked) -> Listed:
     state = State(asked["state"]) if asked["state"] else None
-    page = PageQuery(asked.after, ROWS, asked.order)
+    page = PageQuery(asked.after, ROWS)
     found = service.list_requests(ctx, DisposalQuery(state=state), page)
     known = fields.names(ctx, [each.app for each in found], [each.tenant for each in found])
+    vendors = visit.page.console is Console.DEVELOPER
     rows = [
         (
-            Cell(known.get(each.app, each.app), address(at(visit, "disposal"), each.id)),
-            Cell(CAUSES[each.cause], note=_about(each, known, visit)),
+            Cell(known.get(each.app, each.app), address("developer.disposal", each.id) if vendors else ""),
+            Cell(CAUSES[each.cause], note=_about(each, known)),
             _state(each, ctx),
             Cell("", at=each.requested_at),
             Cell("", at=each.due_at),
         )
         for each in found
     ]
-    return Listed(rows, next=SORTS.next(found, page))
+    return Listed(rows, next=found[-1].id if len(found) == ROWS else "")
 
 
-def _about(found: Disposal, known: dict[str, str], visit: Visit) -> str:
-    """Return whose records a request is about. Which patient is in the signed text alone, which only the app receives."""
-    vendors = visit.page.console is Console.DEVELOPER
-    place = known.get(found.tenant, "every hospital") if vendors else "here"
-    if found.patient:
-        return f"one person at {place}" if vendors else "one person here"
-    return place if vendors else "everybody here"
+def _about(disposal: Disposal, known: dict[str, str]) -> str:
+    place = known.get(disposal.tenant, "every hospital")
+    return f"one person at {place}" if disposal.authorization else place
 
 
-def _state(found: Disposal, ctx: Context) -> Cell:
-    text, tone = STATES[state_of(found, ctx.now)]
-    return Cell(text, kind="badge", tone=tone)
+def _state(disposal: Disposal, ctx: Context) -> Cell:
+    text, tone = STATES[disposal.state]
+    if disposal.state is State.OPEN and ctx.now >= disposal.due_at:
+        text, tone = "overdue", "bad"
+    return Cell(text, note=disposal.reason, kind="badge", tone=tone)
 
 
 async def show(visit: Visit) -> Response:
-    """Show one request."""
+    """Show one request to its vendor."""
     return await _page(visit)
 
 
 async def _page(visit: Visit, given: Form = fields.NO_FORM, error: Invalid | None = None) -> Response:
     facts = await visit.read(partial(_shown, visit=visit))
-    return visit.render(
-        "console/disposals/disposal.html",
-        **fields.answered(given, error),
-        **facts,
-    )
+    return visit.render("console/developer/disposal.html", **fields.answered(given, error), **facts)
 
 
 def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
-    found = service.get_request(ctx, visit.param())
-    known = fields.names(ctx, [found.app, found.vendor, found.client, found.answered_by], [found.tenant])
-    may = may_answer(ctx.actor, found)
-    follows = FOLLOWS[found.answer]
+    disposal = service.get_request(ctx, visit.param())
+    known = fields.names(ctx, [disposal.app, disposal.answered_by], [disposal.tenant])
     return {
-        "found": found,
-        "app": known.get(found.app, found.app),
-        "vendor": known.get(found.vendor, "The vendor"),
-        "cause": CAUSES[found.cause],
-        "about": _about(found, known, visit),
-        "client": known.get(found.client, found.client),
-        "state": _state(found, ctx),
-        "answered_by": fields.who(known, found.answered_by, "the app itself"),
-        "answers": [(each.value, text, note) for each, text, note in ANSWERS if may and each in follows],
-        "bound": LEGAL_REASON_BOUND,
+        "disposal": disposal,
+        "app": known.get(disposal.app, disposal.app),
+        "cause": CAUSES[disposal.cause],
+        "about": _about(disposal, known),
+        "state": _state(disposal, ctx),
+        "answered_by": fields.who(known, disposal.answered_by, "a former member"),
+        "answers": [(each.value, text, note) for each, (text, note) in ANSWERS.items()]
+        if disposal.state is not State.DELETED and may_answer(ctx.actor, disposal)
+        else [],
+        "bound": REASON_BOUND,
     }
 
 
 async def act(visit: Visit, form: Form) -> Response:
     """Record the answer of a vendor's member."""
-    try:
-        answer = Answer(form.one("answer"))
-    except ValueError:
+    answer = next((each for each in ANSWERS if each.value == form.one("answer")), None)
+    if answer is None:
         return await _page(visit, form, Invalid("answer_invalid", "", fields={"answer": "missing"}))
-    order = AnswerOrder(answer, form.one("legal_reason").strip())
     try:
-        await visit.write(partial(service.answer, disposal_id=visit.param(), order=order))
+        await visit.write(
+            partial(service.answer, disposal_id=visit.param(), answer=answer, reason=form.one("reason"))
+        )
     except Invalid as error:
         return await _page(visit, form, error)
-    return to(address(at(visit, "disposal"), visit.param()))
+    return to(address("developer.disposal", visit.param()))

@@ -87,7 +87,7 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "hilum mandate ask",
         ),
         "tenant.disposals": (
-            "What vendors were asked to delete after a withdrawal or a removal, and what they answered. No answer in time is a finding.",
+            "What vendors were asked to delete after a withdrawal or a removal, and what they answered.",
             "hilum disposal list",
         ),
         "tenant.activity": (
@@ -123,7 +123,7 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "hilum contact add",
         ),
         "developer.webhooks": (
-            "Where you are called. Requests to delete data name patients: one owner asks for a webhook, another one agrees to its address.",
+            "Where you are called, with a signature that only you and the platform can make.",
             "hilum webhook add",
         ),
         "developer.snapshots": (
@@ -139,7 +139,7 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "hilum agreement add",
         ),
         "developer.disposals": (
-            "What you are to delete, until when, and your answers: deleted, or kept because a law demands it.",
+            "What you are to delete, until when, and your answers: deleted, or kept with the reason.",
             "hilum disposal answer",
         ),
     }

@@ -694,72 +694,20 @@ def upgrade() -> None:
         sa.Column("vendor", sa.String(length=64), nullable=False),
         sa.Column("app", sa.String(length=64), nullable=False),
         sa.Column("tenant", sa.String(length=32), nullable=False),
-        sa.Column("client", sa.String(length=64), nullable=False),
         sa.Column("authorization", sa.String(length=64), nullable=False),
         sa.Column("patient", sa.String(length=64), nullable=False),
         sa.Column("requested_at", Instant(), nullable=False),
-        sa.Column("due_at", Instant(), nullable=False),
-        sa.Column("announced_at", Instant(), nullable=True),
-        sa.Column("overdue_at", Instant(), nullable=True),
-        sa.Column("escalated_at", Instant(), nullable=True),
-        sa.Column("answer", sa.String(length=20), nullable=False),
-        sa.Column("legal_reason", sa.String(length=500), nullable=False),
+        sa.Column("state", sa.String(length=20), nullable=False),
+        sa.Column("reason", sa.String(length=500), nullable=False),
         sa.Column("answered_at", Instant(), nullable=True),
         sa.Column("answered_by", sa.String(length=128), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_disposals_request")),
         sa.UniqueConstraint("once", name=op.f("uq_disposals_request_once")),
     )
-    op.create_index("ix_disposals_request_answered", "disposals_request", ["answered_at"], unique=False)
     op.create_index("ix_disposals_request_app", "disposals_request", ["app", "id"], unique=False)
-    op.create_index("ix_disposals_request_by_due", "disposals_request", ["due_at", "id"], unique=False)
-    op.create_index(
-        "ix_disposals_request_due",
-        "disposals_request",
-        ["due_at"],
-        unique=False,
-        sqlite_where=sa.text("answer = '' AND overdue_at IS NULL"),
-        postgresql_where=sa.text("answer = '' AND overdue_at IS NULL"),
-    )
-    op.create_index(
-        "ix_disposals_request_late",
-        "disposals_request",
-        ["due_at"],
-        unique=False,
-        sqlite_where=sa.text("answer = '' AND escalated_at IS NULL"),
-        postgresql_where=sa.text("answer = '' AND escalated_at IS NULL"),
-    )
-    op.create_index(
-        "ix_disposals_request_new",
-        "disposals_request",
-        ["id"],
-        unique=False,
-        sqlite_where=sa.text("announced_at IS NULL"),
-        postgresql_where=sa.text("announced_at IS NULL"),
-    )
-    op.create_index(
-        "ix_disposals_request_open",
-        "disposals_request",
-        ["id"],
-        unique=False,
-        sqlite_where=sa.text("answer = ''"),
-        postgresql_where=sa.text("answer = ''"),
-    )
+    op.create_index("ix_disposals_request_requested", "disposals_request", ["requested_at"], unique=False)
     op.create_index("ix_disposals_request_tenant", "disposals_request", ["tenant", "id"], unique=False)
-    op.create_index(
-        "ix_disposals_request_tenant_due", "disposals_request", ["tenant", "due_at", "id"], unique=False
-    )
-    op.create_index(
-        "ix_disposals_request_unanswered",
-        "disposals_request",
-        ["due_at"],
-        unique=False,
-        sqlite_where=sa.text("answer = ''"),
-        postgresql_where=sa.text("answer = ''"),
-    )
     op.create_index("ix_disposals_request_vendor", "disposals_request", ["vendor", "id"], unique=False)
-    op.create_index(
-        "ix_disposals_request_vendor_due", "disposals_request", ["vendor", "due_at", "id"], unique=False
-    )
     op.create_table(
         "drills_drill",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -1317,7 +1265,6 @@ def upgrade() -> None:
         sa.Column("last_status", sa.Integer(), nullable=False),
         sa.Column("last_reason", sa.String(length=64), nullable=False),
         sa.Column("last_at", Instant(), nullable=True),
-        sa.Column("agreed_by", sa.String(length=120), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_notices_endpoint")),
     )
     op.create_index(
@@ -1364,7 +1311,6 @@ def upgrade() -> None:
         sa.Column("digest", sa.String(length=64), nullable=False),
         sa.Column("content", sa.LargeBinary(), nullable=False),
         sa.Column("shown", sa.Boolean(), nullable=False),
-        sa.Column("look", sa.String(length=240), nullable=True),
         sa.PrimaryKeyConstraint("owner", "digest", name=op.f("pk_pictures_picture")),
     )
     op.create_table(
@@ -1509,7 +1455,6 @@ def upgrade() -> None:
     op.create_table(
         "registry_app_edit",
         sa.Column("id", sa.String(length=64), nullable=False),
-        sa.Column("resembles", sa.JSON(), server_default="[]", nullable=False),
         sa.Column("app", sa.String(length=64), nullable=False),
         sa.Column("vendor", sa.String(length=64), nullable=False),
         sa.Column("order", sa.JSON(), nullable=False),
@@ -1888,26 +1833,6 @@ def upgrade() -> None:
         unique=True,
         sqlite_where=sa.text("closed_at IS NULL"),
         postgresql_where=sa.text("closed_at IS NULL"),
-    )
-    op.create_table(
-        "revalidation_followed",
-        sa.Column("name", sa.String(length=60), nullable=False),
-        sa.Column("at", Instant(), nullable=False),
-        sa.PrimaryKeyConstraint("name", name=op.f("pk_revalidation_followed")),
-    )
-    op.create_table(
-        "revalidation_friction",
-        sa.Column("vendor", sa.String(length=64), nullable=False),
-        sa.Column("signed_up_at", Instant(), nullable=False),
-        sa.Column("launched_at", Instant(), nullable=True),
-        sa.Column("read_at", Instant(), nullable=True),
-        sa.Column("tries", sa.Integer(), nullable=False),
-        sa.Column("looked_at", Instant(), nullable=True),
-        sa.PrimaryKeyConstraint("vendor", name=op.f("pk_revalidation_friction")),
-    )
-    op.create_index("ix_revalidation_friction_looked", "revalidation_friction", ["looked_at"], unique=False)
-    op.create_index(
-        "ix_revalidation_friction_signed_up", "revalidation_friction", ["signed_up_at"], unique=False
     )
     op.create_table(
         "revalidation_place",

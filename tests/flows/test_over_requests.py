@@ -1,26 +1,21 @@
-"""What vendors ask for and are granted too much, and how hard it is for them to begin (K5, K11)."""
+"""What vendors ask for and are granted too much (K5)."""
 
-from collections.abc import Collection
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import pytest
 
 from hilum.audit import live as journals
-from hilum.audit import service as audit
-from hilum.audit.models import Event, Outcome
-from hilum.beginnings import jobs
-from hilum.kernel.actor import SYSTEM
 from hilum.revalidation.service import Use
 from tests.flows.certified_app import Certified
 from tests.flows.contract_ground import place_of
-from tests.flows.control_site import TRACE, problem
+from tests.flows.control_site import problem
 from tests.flows.journal_ground import access
 from tests.flows.review_ground import SCOPES, Ground, signs
-from tests.flows.review_world import World, decide, in_order, sandbox_client, submitted
-from tests.flows.vendor_ground import furnish_vendor, made
+from tests.flows.review_world import World, decide, in_order, submitted
+from tests.flows.vendor_ground import made
 
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
@@ -84,51 +79,3 @@ def test_what_is_asked_for_beyond_the_workflows_and_granted_unused_is_counted(
     counted = figures(ground)["over_requests"]
     assert (counted["rows"], sum(each["beyond"] for each in counted["tiers"])) == ([beyond], 1)
     problem(ground.site.api("acme.owner").get("/revalidation/figures"), 403, "not_permitted")
-
-
-def test_a_vendor_is_followed_from_its_sign_up_to_what_it_reads_first(ground: Ground, world: World) -> None:
-    """K11: once, however often the job runs; tries after the first token are no friction."""
-    site, began = ground.site, world.clock.now()
-    client = sandbox_client(ground)
-    furnish_vendor(site, "Rival", "rival")
-    reads: list[datetime] = []
-
-    def first_read(clients: Collection[str], since: datetime) -> datetime | None:
-        return min((at for at in reads if client in clients and at >= since), default=None)
-
-    def record(action: str, outcome: Outcome = Outcome.DONE, of: str = client) -> None:
-        event = Event(action, outcome, tenant="general", app=ground.app, client=of)
-        world.uow.write_now(lambda ctx: audit.record(ctx, event), actor=SYSTEM, trace=TRACE)
-
-    def follow() -> Any:
-        world.clock.advance(61 * MINUTE)
-        lease = world.lease()
-        lease.job = "friction"
-        jobs.follow(lease, first_read, lambda: True)
-        return figures(ground)["friction"]
-
-    world.clock.advance(MINUTE)
-    record("authserver.request.refuse", Outcome.REFUSED)
-    record("authserver.token.refuse", Outcome.REFUSED)
-    record("authserver.token.refuse", Outcome.REFUSED, of=ground.client)
-    record("tokens.access.mint", of=ground.client)
-    found = follow()
-    assert (found["signed_up"], found["launched"], found["read"]) == (2, 0, 0)
-    assert len(found["rows"]) == 2
-
-    record("tokens.access.mint")
-    launched = world.clock.now()
-    world.clock.advance(MINUTE)
-    record("authserver.request.refuse", Outcome.REFUSED)
-    follow()
-    reads += [began, launched + 7 * MINUTE]
-    follow()
-    found = follow()
-
-    assert (found["signed_up"], found["launched"], found["read"]) == (2, 1, 1)
-    assert found["minutes_to_launch"] == (launched - began) // MINUTE
-    assert (found["minutes_to_read"], found["lost_before_launch"], found["lost_before_read"]) == (7, 1, 0)
-    assert (found["tries"], found["median_tries"]) == (3, 3)
-    page = ground.site.signed_in("rita").get("/review/reviewers").text
-    assert "How vendors begin" in page
-    assert "7 minutes more" in page
