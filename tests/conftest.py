@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from hilum.infra.migrations.run import migrate
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.keys import live as keys
-from hilum.keys import service as keys_service
+from hilum.foundation.infra.migrations.run import migrate
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.records.keys import live as keys
+from hilum.records.keys import service as keys_service
 from tests.effort import FULL, effort
 from tests.grounds import SANDBOX, TWO_NODES
 from tests.sim import (

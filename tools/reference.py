@@ -12,15 +12,15 @@ from typing import TypeGuard
 
 import click
 
-from hilum.app.operations import OWN
-from hilum.cli.main import main as command_line
-from hilum.controls.models import WIDE, TargetKind
-from hilum.gateway.rendering import RENDERING
-from hilum.infra import metrics as measured
-from hilum.infra.settings import SETTINGS
-from hilum.kernel.decision import Reason
-from hilum.standards.refusals import CATALOGUE
-from hilum.web.faults import SENTENCES
+from hilum.controls.switches.models import WIDE, TargetKind
+from hilum.foundation.infra import metrics as measured
+from hilum.foundation.infra.settings import SETTINGS
+from hilum.foundation.kernel.decision import Reason
+from hilum.foundation.standards.refusals import CATALOGUE
+from hilum.foundation.web.faults import SENTENCES
+from hilum.gateway.enforcement.rendering import RENDERING
+from hilum.server.commands.main import main as command_line
+from hilum.server.operations import OWN
 from tools.capabilities import PROMISES
 
 ROOT = Path(__file__).parents[1]
@@ -103,13 +103,41 @@ def targets() -> str:
     return "\n".join(lines) + "\n"
 
 
+FORMER = frozenset(
+    {
+        "app",
+        "authserver",
+        "backchannel",
+        "controls",
+        "departures",
+        "disposals",
+        "dryruns",
+        "evidence",
+        "frontchannel",
+        "gateway",
+        "histories",
+        "identity",
+        "lookups",
+        "mandates",
+        "overuse",
+        "policies",
+        "revalidation",
+        "review",
+        "snapshots",
+        "standing",
+        "sunsets",
+        "switchboard",
+    }
+)
+"""What modules were called when they began to record: an action keeps its name."""
+
+
 @cache
 def recorded_actions() -> dict[str, list[str]]:
-    """Return every audit action in the source with the rooms that record it: strings of the form room.noun.verb that are not log events."""
-    rooms_by_action: dict[str, set[str]] = defaultdict(set)
+    """Return every audit action in the source with the modules that record it: strings of the form module.noun.verb that are not log events."""
+    modules_by_action: dict[str, set[str]] = defaultdict(set)
     source = ROOT / "src"
-    # authserver: a former room whose codes are still recorded, since codes never change.
-    rooms = {path.parent.name for path in source.glob("*/*/__init__.py")} | {"authserver"}
+    modules = {path.parent.name for path in source.glob("*/*/*/__init__.py")} | FORMER
     for path in sorted(source.rglob("*.py")):
         text = path.read_text()
         if not ACTION.search(text):
@@ -120,18 +148,18 @@ def recorded_actions() -> dict[str, list[str]]:
         for node in nodes:
             if not isinstance(node, ast.Constant) or not isinstance(node.value, str) or id(node) in logged:
                 continue
-            if ACTION.fullmatch(node.value) and node.value.partition(".")[0] in rooms:
-                rooms_by_action[node.value].add(path.relative_to(source).parts[1])
-    # The audit room and the consoles name the actions of other rooms to explain them.
+            if ACTION.fullmatch(node.value) and node.value.partition(".")[0] in modules:
+                modules_by_action[node.value].add(path.relative_to(source).parts[2])
+    # The audit module and the consoles name the actions of other modules to explain them.
     return {
         action: sorted(recorders)
-        for action, where in sorted(rooms_by_action.items())
+        for action, where in sorted(modules_by_action.items())
         if (recorders := where - ({"console"} if action.startswith("audit.") else {"audit", "console"}))
     }
 
 
 def actions() -> str:
-    """Return the page of audit actions, with the rooms that record each."""
+    """Return the page of audit actions, with the modules that record each."""
     lines = ["# Audit actions\n", "| action | recorded by |", "|---|---|"]
     lines += [f"| `{action}` | {', '.join(recorders)} |" for action, recorders in recorded_actions().items()]
     return "\n".join(lines) + "\n"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hilum.infra.unit_of_work import UnitOfWork
+from hilum.foundation.infra.unit_of_work import UnitOfWork
 from tests.flows.gateway_ground import Play, player
 from tests.sim.world import FakeClock, SeededIds
 

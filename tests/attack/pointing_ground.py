@@ -4,8 +4,8 @@ import base64
 import json
 from typing import Any
 
-from hilum.audit import live as journals
-from hilum.audit.models import Access, AccessQuery
+from hilum.records.audit import live as journals
+from hilum.records.audit.models import Access, AccessQuery
 from tests.flows.gateway_ground import GENERAL, Answer, Ground
 from tests.sim.journals import journal_of
 

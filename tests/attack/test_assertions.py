@@ -19,14 +19,14 @@ from joserfc import jwt
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
-from hilum.backchannel import client_auth
-from hilum.backchannel.client_auth import ASSERTION_TYPE, Assertion, Method
-from hilum.clients.models import Client, ClientType, Deployment
-from hilum.kernel.errors import NotPermitted
-from hilum.kernel.ids import AppId, ClientId, VersionId
-from hilum.registry.models import Environment
-from hilum.standards import jws
-from hilum.standards.oauth import read_parameters
+from hilum.apps.clients.models import Client, ClientType, Deployment
+from hilum.apps.registry.models import Environment
+from hilum.authorization.token import client_auth
+from hilum.authorization.token.client_auth import ASSERTION_TYPE, Assertion, Method
+from hilum.foundation.kernel.errors import NotPermitted
+from hilum.foundation.kernel.ids import AppId, ClientId, VersionId
+from hilum.foundation.standards import jws
+from hilum.foundation.standards.oauth import read_parameters
 from tests.effort import effort
 from tests.sim.world import START
 

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hilum.clients.models import ClientType, Deployment
-from hilum.frontchannel.models import REQUEST_LIFE
-from hilum.frontchannel.store import authorization_code, authorization_request
-from hilum.identity import service as identity
-from hilum.identity.models import TenantChange
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.launches.store import launch
-from hilum.signin import service as signin
+from hilum.apps.clients.models import ClientType, Deployment
+from hilum.authorization.authorize.models import REQUEST_LIFE
+from hilum.authorization.authorize.store import authorization_code, authorization_request
+from hilum.authorization.launches.store import launch
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import TenantChange
+from hilum.identity.signin import service as signin
 from tests.effort import effort
 from tests.flows.back_channel import BASE, MERCY, OTHER, REDIRECT, VERIFIER
 from tests.flows.front_channel import Browser, Front, answer, error, front, shown, standing

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from hilum.web.bounds import BODY_GRACE_S, SOURCE_BODIES_BOUND
+from hilum.foundation.web.bounds import BODY_GRACE_S, SOURCE_BODIES_BOUND
 from tests.sim.running import Running
 from tests.sim.stranger import FHIR, FORM, JSON, REGISTER, TOKEN, Received, connections
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from hilum.controls import service as controls
-from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import EngageOrder, Mode, Target, TargetKind
 from tests.attack.pointing_ground import binary, document
 from tests.flows.gateway_ground import Answer, Ground, Play, patient
 from tests.sim.fhir_upstream import OtherServer
-from tests.unit.gateway.facts import RESTRICTED, observation
+from tests.unit.gateway.enforcement.facts import RESTRICTED, observation
 
 CANARY = "WHAT-THE-PATHOLOGIST-SAW"
 REFERRERS: dict[str, dict[str, Any]] = {

@@ -8,7 +8,7 @@ from tests.attack.pointing_ground import CANARY, binary, comparable, document, r
 from tests.flows.gateway_ground import Ground, Play, patient
 from tests.sim.fhir_upstream import OtherServer
 from tests.sim.one_world import in_one_world
-from tests.unit.gateway.facts import RESTRICTED, category, observation
+from tests.unit.gateway.enforcement.facts import RESTRICTED, category, observation
 
 LABORATORY = "http://terminology.hl7.org/CodeSystem/observation-category|laboratory"
 

@@ -4,11 +4,11 @@ from urllib.parse import unquote
 
 import pytest
 
-from hilum.gateway.models import REFILL_BOUND
+from hilum.gateway.enforcement.models import REFILL_BOUND
 from tests.attack.pointing_ground import CANARY, binary, comparable, document, recorded
 from tests.flows.gateway_ground import PLATFORM, Ground, Play, patient
 from tests.sim.one_world import in_one_world
-from tests.unit.gateway.facts import RESTRICTED, observation, provenance
+from tests.unit.gateway.enforcement.facts import RESTRICTED, observation, provenance
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 MANY = REFILL_BOUND + 4

@@ -8,18 +8,18 @@ from urllib.parse import quote
 
 import pytest
 
-from hilum.audit import live as journals
-from hilum.controls import service as controls
-from hilum.controls.models import Quota
-from hilum.gateway import routes
-from hilum.infra import logs
-from hilum.upstream import live as upstreams
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import Quota
+from hilum.foundation.infra import logs
+from hilum.gateway.enforcement import routes
+from hilum.gateway.upstream import live as upstreams
+from hilum.records.audit import live as journals
 from tests.effort import effort
 from tests.flows.gateway_ground import GENERAL, Answer, Ground, Play, call
 from tests.sim.journals import journal_of
 from tests.sim.one_world import in_one_world
 from tests.sim.plain_logs import use_plain
-from tests.unit.gateway.facts import observation
+from tests.unit.gateway.enforcement.facts import observation
 
 PATHS = [
     "Observation/o1",

@@ -13,7 +13,7 @@ import pytest
 
 from tests.flows.gateway_ground import Answer, Ground, Play, patient
 from tests.sim.fhir_upstream import OtherServer
-from tests.unit.gateway.facts import category, observation
+from tests.unit.gateway.enforcement.facts import category, observation
 
 CANARY = "SECRET-OF-P2"
 SCOPES = ("patient/*.cruds", "patient/Medication.rs", "patient/Organization.rs")

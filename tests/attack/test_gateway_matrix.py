@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from hilum.controls import service as controls
-from hilum.controls.models import Quota
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import Quota
 from tests.flows.gateway_ground import GENERAL, Ground, Play
-from tests.unit.gateway.facts import observation
+from tests.unit.gateway.enforcement.facts import observation
 
 NEW = {k: v for k, v in observation(code={"text": "x"}).items() if k != "id"}
 FORM = {"content-type": "application/x-www-form-urlencoded"}

@@ -1,7 +1,7 @@
 """Deleting any one check of the decision makes a test fail.
 
 Each early exit (an ``if`` that only returns or goes on to the next) is taken out of the source in turn, the changed function is put
-in the place of the real one, and the tables of ``tests/unit/gateway`` are run until one of them notices.
+in the place of the real one, and the tables of ``tests/unit/gateway/enforcement`` are run until one of them notices.
 """
 
 import ast
@@ -17,7 +17,9 @@ from typing import Any
 
 import pytest
 
-from hilum.gateway import (
+from hilum.foundation.standards.fhir import labels, matching, queries, traits, visibility
+from hilum.foundation.standards.smart import scopes
+from hilum.gateway.enforcement import (
     access_scope,
     grants,
     policy,
@@ -25,10 +27,13 @@ from hilum.gateway import (
     resource_access,
     response_filter,
 )
-from hilum.standards.fhir import labels, matching, queries, traits, visibility
-from hilum.standards.smart import scopes
-from tests.unit.gateway import test_break_glass, test_decision, test_query_rewrite, test_response_filter
-from tests.unit.standards_fhir_requests import test_matching, test_visibility
+from tests.unit.foundation.standards_fhir_requests import test_matching, test_visibility
+from tests.unit.gateway.enforcement import (
+    test_break_glass,
+    test_decision,
+    test_query_rewrite,
+    test_response_filter,
+)
 
 MUTATED: tuple[ModuleType, ...] = (
     policy,
@@ -228,4 +233,4 @@ def test_the_list_of_equivalent_ones_names_only_checks_that_are_there() -> None:
     there = {(m.__name__.rpartition(".")[2], n, c) for m, n, _, c in MUTANTS}
 
     assert set(EQUIVALENT) <= there
-    assert importlib.util.find_spec("hilum.gateway.policy") is not None
+    assert importlib.util.find_spec("hilum.gateway.enforcement.policy") is not None

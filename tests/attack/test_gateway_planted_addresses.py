@@ -11,7 +11,7 @@ import pytest
 from tests.attack.pointing_ground import binary, document
 from tests.flows.gateway_ground import PLATFORM, Ground, Play, patient
 from tests.sim.fhir_upstream import OtherServer
-from tests.unit.gateway.facts import observation
+from tests.unit.gateway.enforcement.facts import observation
 
 CANARY = "SECRET-OF-P2"
 INLINE = b"Send the content inline, as attachment.data"

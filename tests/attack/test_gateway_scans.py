@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from hilum.controls import service as controls
-from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
-from hilum.standards.fhir.requests import BINARY_BODY_BOUND, BODY_BOUND
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import EngageOrder, Mode, Target, TargetKind
+from hilum.foundation.standards.fhir.requests import BINARY_BODY_BOUND, BODY_BOUND
 from tests.attack.pointing_ground import CANARY, binary, document, recorded
 from tests.flows.gateway_ground import Ground, Play, patient
 from tests.sim.one_world import in_one_world
-from tests.unit.gateway.facts import RESTRICTED
+from tests.unit.gateway.enforcement.facts import RESTRICTED
 
 SCAN = bytes(range(256)) * 20_000
 """5 MiB, so more than any other body may have."""

@@ -10,12 +10,12 @@ from functools import partial
 
 import pytest
 
-from hilum.controls import service as controls
-from hilum.controls.models import Quota
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import Quota
 from tests.attack.pointing_ground import binary, document
 from tests.effort import FULL, effort
 from tests.flows.gateway_ground import GENERAL, Ground, Play
-from tests.unit.gateway.facts import RESTRICTED, provenance
+from tests.unit.gateway.enforcement.facts import RESTRICTED, provenance
 
 TOLERANCE = 0.05 if FULL else 0.15
 """The promise is 5 % over 2,000 pairs; a short run on a busy machine is given more room."""

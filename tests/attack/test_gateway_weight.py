@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from hilum.gateway.models import RESOURCE_BOUND
-from hilum.upstream.models import RESPONSE_BOUND
+from hilum.gateway.enforcement.models import RESOURCE_BOUND
+from hilum.gateway.upstream.models import RESPONSE_BOUND
 from tests.attack.pointing_ground import document
 from tests.flows.gateway_ground import Answer, Ground, Play, patient
 from tests.sim.fhir_upstream import OtherServer
-from tests.unit.gateway.facts import RESTRICTED, observation
+from tests.unit.gateway.enforcement.facts import RESTRICTED, observation
 
 
 def heavy(id_: str, size: int, patient_id: str = "p2", **more: Any) -> dict[str, Any]:

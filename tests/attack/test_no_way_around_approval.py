@@ -7,21 +7,21 @@ from typing import Any
 
 import pytest
 
-from hilum.clients import service as clients
-from hilum.clients.models import ClientType, NewPeer
-from hilum.installations import service as installations
-from hilum.kernel.ids import PersonId
-from hilum.registry import service as registry
-from hilum.registry.models import Environment
-from hilum.signin import api_tokens
-from hilum.signin import service as signin
-from hilum.tokens import service as tokens
-from hilum.tokens.models import Grant
+from hilum.apps.clients import service as clients
+from hilum.apps.clients.models import ClientType, NewPeer
+from hilum.apps.installations import service as installations
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import Environment
+from hilum.authorization.tokens import service as tokens
+from hilum.authorization.tokens.models import Grant
+from hilum.foundation.kernel.ids import PersonId
+from hilum.identity.signin import api_tokens
+from hilum.identity.signin import service as signin
 from tests.flows import back_channel
 from tests.flows.back_channel import MERCY, OTHER, Platform
 from tests.flows.gateway_ground import GENERAL, Ground, Play, patient
 from tests.sim.one_world import in_one_world
-from tests.unit.policies.books import LIFETIMES
+from tests.unit.policy.matrix.books import LIFETIMES
 
 platform = back_channel.platform
 OFFLINE = ("launch", "offline_access", "patient/Observation.rs")

@@ -6,20 +6,20 @@ from typing import Any
 
 import pytest
 
-from hilum.approvals.models import APPROVAL_LIFE
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery, Outcome
-from hilum.clients import creation, store
-from hilum.clients import policy as clients_policy
-from hilum.clients import service as clients
-from hilum.clients.models import ClientType, NewPeer
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson, Person
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM, Actor, ActorKind
-from hilum.kernel.errors import NotPermitted
-from hilum.kernel.ids import ClientId, PersonId, TenantId
-from hilum.signin import policy as signin_policy
+from hilum.apps.clients import creation, store
+from hilum.apps.clients import policy as clients_policy
+from hilum.apps.clients import service as clients
+from hilum.apps.clients.models import ClientType, NewPeer
+from hilum.controls.approvals.models import APPROVAL_LIFE
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM, Actor, ActorKind
+from hilum.foundation.kernel.errors import NotPermitted
+from hilum.foundation.kernel.ids import ClientId, PersonId, TenantId
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson, Person
+from hilum.identity.signin import policy as signin_policy
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery, Outcome
 from tests.flows.accounts_ground import NURSE, OWN, approve, events, path_of, press, signs_in
 from tests.flows.control_site import TRACE, ControlSite, build, problem
 from tests.flows.vendor_ground import made
@@ -450,7 +450,7 @@ def test_what_can_no_longer_be_done_is_not_half_done(
 ) -> None:
     """A refusal commits what was written before it: an approval must not be spent on an act that was refused."""
     asked = move(site, upstream=THERE)
-    monkeypatch.setattr("hilum.identity.policy.upstream_fault", lambda _: "upstream_not_https")
+    monkeypatch.setattr("hilum.identity.people.policy.upstream_fault", lambda _: "upstream_not_https")
 
     problem(approve(site, asked), 409, "tenant_invalid")
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hilum.infra.fetch import BODY_BOUND, Fetched, FetchRefused, SafeFetcher, may_connect
-from hilum.kernel.errors import Unavailable
+from hilum.foundation.infra.fetch import BODY_BOUND, Fetched, FetchRefused, SafeFetcher, may_connect
+from hilum.foundation.kernel.errors import Unavailable
 from tests.sim.jwks_host import JwksHost, Page, running
 
 PRIVATE = [

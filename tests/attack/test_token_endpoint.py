@@ -13,19 +13,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
-from hilum.backchannel import service
-from hilum.backchannel.client_auth import Assertion, Method, Presented
-from hilum.backchannel.policy import GrantType, TokenRequest
-from hilum.backchannel.service import Caller
-from hilum.clients.models import Client
-from hilum.consent import service as consent
-from hilum.infra.context import Context
-from hilum.infra.db import Database
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import Conflict, NotPermitted
-from hilum.tokens import service as tokens
-from hilum.tokens.models import REPEAT_WITHIN
+from hilum.apps.clients.models import Client
+from hilum.authorization.consent import service as consent
+from hilum.authorization.token import service
+from hilum.authorization.token.client_auth import Assertion, Method, Presented
+from hilum.authorization.token.policy import GrantType, TokenRequest
+from hilum.authorization.token.service import Caller
+from hilum.authorization.tokens import service as tokens
+from hilum.authorization.tokens.models import REPEAT_WITHIN
+from hilum.foundation.infra.context import Context
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.errors import Conflict, NotPermitted
 from tests.effort import effort
 from tests.flows import back_channel
 from tests.flows.back_channel import (
@@ -307,7 +307,7 @@ def test_an_app_that_is_installed_at_both_tenants_still_may_not_carry_grants_acr
     platform: Platform,
 ) -> None:
     """C37, C145."""
-    from hilum.clients.models import ClientType
+    from hilum.apps.clients.models import ClientType
 
     platform.add_app("both", ClientType.PUBLIC, tenants=(MERCY, OTHER))
     code, body = platform.code("both"), platform.earn("both")

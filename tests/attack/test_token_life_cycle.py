@@ -17,16 +17,16 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from hilum.backchannel.failure_limiter import FAILURES_BOUND
-from hilum.frontchannel.models import CODE_LIFE
-from hilum.kernel.actor import SYSTEM
-from hilum.standards.strangers import WINDOW_S
-from hilum.tokens import service as tokens
-from hilum.tokens.models import REPEAT_PAUSE, REPEAT_WITHIN
+from hilum.authorization.authorize.models import CODE_LIFE
+from hilum.authorization.token.failure_limiter import FAILURES_BOUND
+from hilum.authorization.tokens import service as tokens
+from hilum.authorization.tokens.models import REPEAT_PAUSE, REPEAT_WITHIN
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.standards.strangers import WINDOW_S
 from tests.effort import effort
 from tests.flows import back_channel
 from tests.flows.back_channel import LAUNCH_SCOPES, TRACE, Platform
-from tests.unit.policies.books import LIFETIMES
+from tests.unit.policy.matrix.books import LIFETIMES
 
 platform = back_channel.platform
 

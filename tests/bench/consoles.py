@@ -10,16 +10,16 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
-from hilum.identity import store as identity_store
-from hilum.infra.db import Database
-from hilum.infra.migrations.run import migrate
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.keys import live as keys
-from hilum.registry import service as registry
-from hilum.registry import store
-from hilum.registry.models import NewVendor
-from hilum.review import clock_store
-from hilum.review import store as reviews
+from hilum.apps.registry import service as registry
+from hilum.apps.registry import store
+from hilum.apps.registry.models import NewVendor
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.migrations.run import migrate
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.identity.people import store as identity_store
+from hilum.records.keys import live as keys
+from hilum.review.submissions import clock_store
+from hilum.review.submissions import store as reviews
 from tests.bench.figures import Figure
 from tests.flows.control_site import PASSWORD, TRACE, ControlSite, build
 from tests.sim.browser import form_with

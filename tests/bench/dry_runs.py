@@ -14,27 +14,27 @@ from typing import Any
 import psycopg
 from sqlalchemy import Table
 
-from hilum.app.platform import COLLECT_EVERY
-from hilum.audit import decision_counts
-from hilum.clients.store import clients
-from hilum.consent.store import authorization
-from hilum.infra.db import Database
-from hilum.infra.migrations.run import migrate
-from hilum.infra.system import SystemClock, SystemIds
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.installations.store import installations
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.times import EPOCH
-from hilum.keys import live as keys
-from hilum.policies import service as policies
-from hilum.policies.models import DryRun, Tier
-from hilum.policies.shipped import shipped_book, shipped_document
-from hilum.registry.store import apps, certifications, versions
+from hilum.apps.clients.store import clients
+from hilum.apps.installations.store import installations
+from hilum.apps.registry.store import apps, certifications, versions
+from hilum.authorization.consent.store import authorization
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.migrations.run import migrate
+from hilum.foundation.infra.system import SystemClock, SystemIds
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.times import EPOCH
+from hilum.policy.matrix import service as policies
+from hilum.policy.matrix.models import DryRun, Tier
+from hilum.policy.matrix.shipped import shipped_book, shipped_document
+from hilum.records.audit import decision_counts
+from hilum.records.keys import live as keys
+from hilum.server.platform import COLLECT_EVERY
 from tests.bench.figures import Figure
 from tests.bench.setup import TRACE
 from tests.sim.dry_runs import Jobs
 from tests.sim.postgres import Cluster
-from tests.unit.policies.books import document
+from tests.unit.policy.matrix.books import document
 
 APPS, TENANTS = 10_000, 1_000
 EACH_AT = int(os.environ.get("BENCH_INSTALLED_AT", "100"))

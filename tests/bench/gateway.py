@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx2
 
-from hilum.infra.system import SystemClock, SystemIds
+from hilum.foundation.infra.system import SystemClock, SystemIds
 from hilum_ehr.fhirserver.models import FhirServerSettings
 from hilum_ehr.fhirserver.routes import FhirServer
 from hilum_ehr.sandbox.faults import FHIR_FOLDER
@@ -21,7 +21,7 @@ from tests.bench.figures import Figure
 from tests.bench.rig import LOAD_CORE, SERVER_CORE, Load, Rig, nginx, rig, wrk
 from tests.bench.setup import http_tenant, lift_quotas, many_tokens
 from tests.sim.postgres import free_port
-from tests.unit.gateway.facts import category, observation
+from tests.unit.gateway.enforcement.facts import category, observation
 
 TOKENS, PATIENTS, CHARTS, RESULTS = 200, 2_000, 200, 30
 """Tokens; patients that are read; those among them whose results are searched, and how many each has."""

@@ -11,22 +11,22 @@ from pathlib import Path
 
 import httpx2
 
-from hilum.audit import live as journals
-from hilum.audit import service as audit
-from hilum.audit.journal_records import link_batch
-from hilum.audit.models import Access, Outcome
-from hilum.gateway import policy
-from hilum.gateway.models import GatewayRequest, Permit, Snapshot
-from hilum.infra.context import Context
-from hilum.installations.models import RegistryFacts
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.ids import AppId, ClientId, TenantId
-from hilum.standards.fhir.requests import parse
-from hilum.tokens.models import AccessToken
+from hilum.apps.installations.models import RegistryFacts
+from hilum.authorization.tokens.models import AccessToken
+from hilum.foundation.infra.context import Context
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.ids import AppId, ClientId, TenantId
+from hilum.foundation.standards.fhir.requests import parse
+from hilum.gateway.enforcement import policy
+from hilum.gateway.enforcement.models import GatewayRequest, Permit, Snapshot
+from hilum.records.audit import live as journals
+from hilum.records.audit import service as audit
+from hilum.records.audit.journal_records import link_batch
+from hilum.records.audit.models import Access, Outcome
 from tests.bench.figures import Figure
 from tests.bench.rig import Rig, rig
 from tests.bench.setup import TRACE, lift_quotas, many_tokens, uow_of
-from tests.unit.gateway import facts
+from tests.unit.gateway.enforcement import facts
 
 ROUNDS = 5
 DECISIONS = 20_000
@@ -206,8 +206,8 @@ def verification() -> Figure:
 
 
 def _fill(folder: Path, now: datetime) -> None:
-    from hilum.audit.files import JournalFile
-    from hilum.infra.system import SystemIds
+    from hilum.foundation.infra.system import SystemIds
+    from hilum.records.audit.files import JournalFile
 
     ids = SystemIds()
     writer = JournalFile(folder, "bench")

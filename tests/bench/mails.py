@@ -7,13 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hilum.infra.db import Database
-from hilum.infra.migrations.run import migrate
-from hilum.infra.settings import SmtpTls
-from hilum.infra.system import SystemClock, SystemIds
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.keys import live as keys
-from hilum.notices import service
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.migrations.run import migrate
+from hilum.foundation.infra.settings import SmtpTls
+from hilum.foundation.infra.system import SystemClock, SystemIds
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.records.keys import live as keys
+from hilum.records.notices import service
 from tests.bench.figures import Figure
 from tests.sim.mail_server import mail_server
 from tests.sim.notice_ground import SERVER, NoticeGround, reminder

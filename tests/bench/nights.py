@@ -14,23 +14,23 @@ from functools import partial
 from itertools import islice, pairwise
 from threading import Event
 
-from hilum.app.schedule import JobLease
-from hilum.certificates import service as certificates
-from hilum.certificates.models import Addresses
-from hilum.clients.store import clients
-from hilum.infra.db import Database
-from hilum.infra.migrations.run import migrate
-from hilum.infra.system import SystemClock, SystemIds
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM
-from hilum.keys import live as keys
-from hilum.policies import service as policies
-from hilum.registry.models import Profile
-from hilum.registry.store import apps, certifications, profiles, vendors, versions
-from hilum.revalidation import service
-from hilum.revalidation.jobs import run
-from hilum.revalidation.models import AT_ONCE, BATCH, Round
-from hilum.review.models import Kind, Look, Target
+from hilum.apps.clients.store import clients
+from hilum.apps.registry.models import Profile
+from hilum.apps.registry.store import apps, certifications, profiles, vendors, versions
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.migrations.run import migrate
+from hilum.foundation.infra.system import SystemClock, SystemIds
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.policy.matrix import service as policies
+from hilum.records.keys import live as keys
+from hilum.review.certificates import service as certificates
+from hilum.review.certificates.models import Addresses
+from hilum.review.recertification import service
+from hilum.review.recertification.jobs import run
+from hilum.review.recertification.models import AT_ONCE, BATCH, Round
+from hilum.review.submissions.models import Kind, Look, Target
+from hilum.server.schedule import JobLease
 from tests.bench import dry_runs
 from tests.bench.figures import Figure
 from tests.bench.setup import TRACE

@@ -14,24 +14,24 @@ from pathlib import Path
 
 import psycopg
 
-from hilum.audit import access_index
-from hilum.audit import live as journals
-from hilum.audit.models import Access, AccessQuery, Outcome
-from hilum.audit.postgres import _short
-from hilum.infra import lanes
-from hilum.infra.context import Context, Trace
-from hilum.infra.db import Database
-from hilum.infra.lanes import Lane
-from hilum.infra.migrations.run import migrate
-from hilum.infra.system import SystemClock, SystemIds
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
-from hilum.keys import live as keys
-from hilum.tokens import service as tokens
-from hilum.tokens.models import Grant
+from hilum.authorization.tokens import service as tokens
+from hilum.authorization.tokens.models import Grant
+from hilum.foundation.infra import lanes
+from hilum.foundation.infra.context import Context, Trace
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.lanes import Lane
+from hilum.foundation.infra.migrations.run import migrate
+from hilum.foundation.infra.system import SystemClock, SystemIds
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
+from hilum.records.audit import access_index
+from hilum.records.audit import live as journals
+from hilum.records.audit.models import Access, AccessQuery, Outcome
+from hilum.records.audit.postgres import _short
+from hilum.records.keys import live as keys
 from tests.bench.figures import Figure
 from tests.sim.postgres import Cluster
-from tests.unit.policies.books import LIFETIMES
+from tests.unit.policy.matrix.books import LIFETIMES
 
 TOKENS, RECORDS = 4_000, 20_000
 TOGETHER = 32
@@ -42,7 +42,7 @@ TRACE = Trace("req_bench")
 PROXY = """
 import time
 from tests.sim.tcp_proxy import TcpProxy
-from tests.unit.policies.books import LIFETIMES
+from tests.unit.policy.matrix.books import LIFETIMES
 print(TcpProxy({port}, delay_s={delay}).port, flush=True)
 time.sleep(3_600)
 """

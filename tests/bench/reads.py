@@ -24,22 +24,22 @@ from typing import Any
 
 import uvloop
 
-from hilum.app.asgi import Dispatcher
-from hilum.app.platform import COLLECT_EVERY
-from hilum.app.refusals import refuser
-from hilum.controls import service as controls
-from hilum.controls.models import BURST_BOUND, RATE_BOUND_PER_S, Quota
-from hilum.infra.db import Database
-from hilum.infra.migrations.run import migrate
-from hilum.infra.system import SystemIds
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.keys import live as keys
-from hilum.web.asgi import App
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import BURST_BOUND, RATE_BOUND_PER_S, Quota
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.migrations.run import migrate
+from hilum.foundation.infra.system import SystemIds
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.web.asgi import App
+from hilum.records.keys import live as keys
+from hilum.server.asgi import Dispatcher
+from hilum.server.platform import COLLECT_EVERY
+from hilum.server.refusals import refuser
 from tests.bench.rig import LOAD_CORE, nginx
 from tests.flows.gateway_ground import GENERAL, Ground, ground, patient
 from tests.sim.postgres import free_port
 from tests.sim.world import FakeClock
-from tests.unit.gateway.facts import category, observation
+from tests.unit.gateway.enforcement.facts import category, observation
 
 AT_ONCE = 64
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "9"))

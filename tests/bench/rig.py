@@ -107,7 +107,17 @@ class Rig:
     """Monotonic time at which the platform was started."""
 
     def start(self, part: str, *, core: str = SERVER_CORE, workers: int = 1) -> subprocess.Popen[bytes]:
-        command = ["taskset", "-c", core, sys.executable, "-m", "hilum.cli.main", "serve", "--part", part]
+        command = [
+            "taskset",
+            "-c",
+            core,
+            sys.executable,
+            "-m",
+            "hilum.server.commands.main",
+            "serve",
+            "--part",
+            part,
+        ]
         env = self.environment | {"HILUM_WORKERS": str(workers)}
         process = subprocess.Popen(
             command, env=env, stdout=subprocess.DEVNULL, stderr=(self.home / f"{part}.log").open("ab")
@@ -188,7 +198,15 @@ def seeded(home: Path, database_url: str = "") -> dict[str, str]:
         "HILUM_SANDBOX_URL": f"http://localhost:{sandbox_port}",
         "HILUM_SECRET_KEY": KEY,
     }
-    seed = ["hilum.cli.main", "sandbox", "seed", "--port", str(port), "--sandbox-port", str(sandbox_port)]
+    seed = [
+        "hilum.server.commands.main",
+        "sandbox",
+        "seed",
+        "--port",
+        str(port),
+        "--sandbox-port",
+        str(sandbox_port),
+    ]
     subprocess.run([sys.executable, "-m", *seed], env=environment, check=True, capture_output=True)
     return environment
 

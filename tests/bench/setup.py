@@ -2,24 +2,24 @@
 
 from datetime import timedelta
 
-from hilum.clients import service as clients
-from hilum.controls import service as controls
-from hilum.controls.models import BURST_BOUND, RATE_BOUND_PER_S, Quota
-from hilum.identity import service as identity
-from hilum.identity.models import Tenant, UpstreamKind, UpstreamRef
-from hilum.infra.context import Context, Trace
-from hilum.infra.db import Database
-from hilum.infra.system import SystemClock, SystemIds
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.installations import service as installations
-from hilum.installations.models import InstallOrder
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.ids import AppId, ClientId, TenantId
-from hilum.keys import live as keys
-from hilum.tokens import service as tokens
-from hilum.tokens.models import Grant
+from hilum.apps.clients import service as clients
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import InstallOrder
+from hilum.authorization.tokens import service as tokens
+from hilum.authorization.tokens.models import Grant
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import BURST_BOUND, RATE_BOUND_PER_S, Quota
+from hilum.foundation.infra.context import Context, Trace
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.system import SystemClock, SystemIds
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.ids import AppId, ClientId, TenantId
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import Tenant, UpstreamKind, UpstreamRef
+from hilum.records.keys import live as keys
 from tests.bench.rig import Rig
-from tests.unit.policies.books import LIFETIMES
+from tests.unit.policy.matrix.books import LIFETIMES
 
 TRACE = Trace("bench")
 SERVICE = "bench-backend"

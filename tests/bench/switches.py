@@ -22,15 +22,15 @@ from typing import Any
 import httpx2
 import psycopg
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.controls import service as controls
-from hilum.controls.models import Quota
-from hilum.infra.context import Context
-from hilum.infra.system import SystemClock
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM
-from hilum.launches.models import LAUNCHES
+from hilum.authorization.launches.models import LAUNCHES
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import Quota
+from hilum.foundation.infra.context import Context
+from hilum.foundation.infra.system import SystemClock
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
 from tests.bench.figures import Figure
 from tests.bench.rig import KEY, LOAD_CORE, SERVER_CORE, Rig, ehr_token, postgres, rig, sqlite
 from tests.bench.setup import TRACE, lift_quotas, uow_of

@@ -12,22 +12,22 @@ from urllib.parse import urlencode
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
-from hilum.clients import service as clients
-from hilum.consent import service as consent
-from hilum.consent.models import Basis
-from hilum.frontchannel import store
-from hilum.frontchannel.models import Code
-from hilum.identity import service as identity
-from hilum.infra.context import Context
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.ids import ClientId, FamilyId, TenantId
-from hilum.tokens import service as tokens
-from hilum.tokens.models import Grant
+from hilum.apps.clients import service as clients
+from hilum.authorization.authorize import store
+from hilum.authorization.authorize.models import Code
+from hilum.authorization.consent import service as consent
+from hilum.authorization.consent.models import Basis
+from hilum.authorization.tokens import service as tokens
+from hilum.authorization.tokens.models import Grant
+from hilum.foundation.infra.context import Context
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.ids import ClientId, FamilyId, TenantId
+from hilum.identity.people import service as identity
 from tests.bench.figures import Figure
 from tests.bench.rig import LOAD_CORE, Load, Rig, loaded, rig
 from tests.bench.setup import TRACE, uow_of
 from tests.sim.browser import ASSERTION_TYPE
-from tests.unit.policies.books import LIFETIMES
+from tests.unit.policy.matrix.books import LIFETIMES
 
 COUNT = int(os.environ.get("BENCH_TOKENS", "9000"))
 SECONDS = 4

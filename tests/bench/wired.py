@@ -20,25 +20,25 @@ from typing import Any
 
 import uvloop
 
-from hilum.app import platform
-from hilum.app.platform import Platform
-from hilum.clients import service as clients
-from hilum.controls import service as controls
-from hilum.controls.models import BURST_BOUND, RATE_BOUND_PER_S, Quota
-from hilum.identity import service as identity
-from hilum.infra import settings
-from hilum.infra.context import Context
-from hilum.infra.database_clock import steady
-from hilum.infra.system import SystemClock, SystemIds
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.ids import ClientId, LaunchId, TenantId
-from hilum.kernel.pages import PageQuery
-from hilum.tokens import service as tokens
-from hilum.tokens.models import Grant
-from hilum.web.asgi import App, Message
+from hilum.apps.clients import service as clients
+from hilum.authorization.tokens import service as tokens
+from hilum.authorization.tokens.models import Grant
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import BURST_BOUND, RATE_BOUND_PER_S, Quota
+from hilum.foundation.infra import settings
+from hilum.foundation.infra.context import Context
+from hilum.foundation.infra.database_clock import steady
+from hilum.foundation.infra.system import SystemClock, SystemIds
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.ids import ClientId, LaunchId, TenantId
+from hilum.foundation.kernel.pages import PageQuery
+from hilum.foundation.web.asgi import App, Message
+from hilum.identity.people import service as identity
+from hilum.server import platform
+from hilum.server.platform import Platform
 from tests.bench.rig import seeded
 from tests.bench.setup import TRACE
-from tests.unit.policies.books import LIFETIMES
+from tests.unit.policy.matrix.books import LIFETIMES
 
 AT_ONCE, READS = 64, 6_400
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "7"))

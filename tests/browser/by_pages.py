@@ -10,7 +10,7 @@ import orjson
 from joserfc.jwk import ECKey
 from playwright.sync_api import Page, expect
 
-from hilum.infra.system import SystemClock
+from hilum.foundation.infra.system import SystemClock
 from tests.browser.stage import Stage, whole
 from tests.sim import jwks_host
 from tests.sim.outsiders import VENDORS_HOST

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Page
 
-from hilum.console import policy
+from hilum.surfaces.console import policy
 from tests.browser.axe import violations
 from tests.browser.keys import faults_of_keys, walk_by_tab
 from tests.browser.stage import PHONE, Scheme

@@ -16,7 +16,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Page, expect
 
-from hilum.console import policy
+from hilum.surfaces.console import policy
 from tests.browser.by_pages import enter, enter_vendor, staff
 from tests.browser.furnished import Furnished, caller, furnished, owner, sent
 from tests.browser.keys import faults_of_keys, skip_to_content, walk_by_tab

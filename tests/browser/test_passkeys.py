@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from hilum.infra.settings import Mode
-from hilum.infra.unit_of_work import UnitOfWork
+from hilum.foundation.infra.settings import Mode
+from hilum.foundation.infra.unit_of_work import UnitOfWork
 from tests.browser.stage import look
 from tests.flows.control_site import PASSWORD, build
 from tests.sim.serving import serving

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from hilum.factors import policy
+from hilum.identity.factors import policy
 from tests.browser.stage import Stage, look
 
 

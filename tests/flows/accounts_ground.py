@@ -4,8 +4,8 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery, Outcome
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery, Outcome
 from tests.flows.control_site import ORIGIN, PASSWORD, ControlSite
 from tests.sim.browser import form_with
 

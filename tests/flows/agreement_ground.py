@@ -4,17 +4,17 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from hilum.agreements import service
-from hilum.agreements.models import AGREEMENTS
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.clients import service as clients
-from hilum.clients.models import ClientMetadata, ClientType, Deployment, NewClient
-from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId
-from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVersion
-from hilum.standing import service as standing
-from hilum.standing.policy import standing_fault
+from hilum.apps.agreements import service
+from hilum.apps.agreements.models import AGREEMENTS
+from hilum.apps.clients import service as clients
+from hilum.apps.clients.models import ClientMetadata, ClientType, Deployment, NewClient
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import CertifyOrder, Environment, NewApp, NewVersion
+from hilum.authorization.eligibility import service as standing
+from hilum.authorization.eligibility.policy import standing_fault
+from hilum.foundation.kernel.ids import AppId, ClientId, TenantId, VendorId
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
 from tests.flows.control_site import TRACE, ControlSite
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.proofs import certify

@@ -14,12 +14,8 @@ from joserfc.jwk import ECKey, KeySet, RSAKey
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from hilum.audit import service as audit
-from hilum.audit.models import Event, EventQuery
-from hilum.backchannel import routes as backchannel
-from hilum.backchannel.client_auth import ASSERTION_TYPE
-from hilum.clients import service as client_registry
-from hilum.clients.models import (
+from hilum.apps.clients import service as client_registry
+from hilum.apps.clients.models import (
     BackendUse,
     Client,
     ClientMetadata,
@@ -28,44 +24,48 @@ from hilum.clients.models import (
     NewClient,
     NewPeer,
 )
-from hilum.consent import service as consent
-from hilum.consent.models import Basis
-from hilum.controls import service as controls
-from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
-from hilum.frontchannel import store
-from hilum.frontchannel.models import CODE_LIFE, CODE_PREFIX, Code
-from hilum.frontchannel.policy import offline_of
-from hilum.identity import policy as identity_policy
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson, Person, Tenant, UpstreamKind, UpstreamRef
-from hilum.infra import settings
-from hilum.infra.context import Context, Trace
-from hilum.infra.fetch import SafeFetcher
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.installations import service as installations
-from hilum.installations.models import InstallOrder
-from hilum.kernel.actor import SYSTEM, Actor, ActorKind
-from hilum.kernel.ids import FamilyId, LaunchId, TenantId, VendorId
-from hilum.keys import service as keys
-from hilum.keys.models import Purpose
-from hilum.launches import service as launches
-from hilum.launches.models import Launch, LaunchOrder
-from hilum.policies.models import UNCLASSIFIED
-from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
-from hilum.signin import service as signin
-from hilum.standards.oauth import s256
-from hilum.standards.smart import scopes as smart
-from hilum.standing import service as standings
-from hilum.tokens import service as tokens
-from hilum.tokens import store as tokens_store
-from hilum.tokens.models import Grant
-from hilum.web.kit import Kit
-from hilum.web.urls import Site, Urls
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import InstallOrder
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
+from hilum.authorization.authorize import store
+from hilum.authorization.authorize.models import CODE_LIFE, CODE_PREFIX, Code
+from hilum.authorization.authorize.policy import offline_of
+from hilum.authorization.consent import service as consent
+from hilum.authorization.consent.models import Basis
+from hilum.authorization.eligibility import service as standings
+from hilum.authorization.launches import service as launches
+from hilum.authorization.launches.models import Launch, LaunchOrder
+from hilum.authorization.token import routes as backchannel
+from hilum.authorization.token.client_auth import ASSERTION_TYPE
+from hilum.authorization.tokens import service as tokens
+from hilum.authorization.tokens import store as tokens_store
+from hilum.authorization.tokens.models import Grant
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import EngageOrder, Mode, Target, TargetKind
+from hilum.foundation.infra import settings
+from hilum.foundation.infra.context import Context, Trace
+from hilum.foundation.infra.fetch import SafeFetcher
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM, Actor, ActorKind
+from hilum.foundation.kernel.ids import FamilyId, LaunchId, TenantId, VendorId
+from hilum.foundation.standards.oauth import s256
+from hilum.foundation.standards.smart import scopes as smart
+from hilum.foundation.web.kit import Kit
+from hilum.foundation.web.urls import Site, Urls
+from hilum.identity.people import policy as identity_policy
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson, Person, Tenant, UpstreamKind, UpstreamRef
+from hilum.identity.signin import service as signin
+from hilum.policy.matrix.models import UNCLASSIFIED
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import Event, EventQuery
+from hilum.records.keys import service as keys
+from hilum.records.keys.models import Purpose
 from tests.sim.furnished import furnish
 from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock
-from tests.unit.policies.books import LIFETIMES
+from tests.unit.policy.matrix.books import LIFETIMES
 
 T = TypeVar("T")
 MERCY, OTHER = TenantId("mercy"), TenantId("other")

@@ -7,18 +7,18 @@ from typing import TypeVar
 
 import pytest
 
-from hilum.breakglass import service
-from hilum.breakglass.models import NewUse, SettingsChange, Use
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson
-from hilum.infra.context import Context
-from hilum.kernel.errors import HilumError
-from hilum.kernel.ids import LaunchId
-from hilum.launches import store as launches_store
-from hilum.launches.models import Launch
-from hilum.notices import service as notices
-from hilum.notices.models import NoticeQuery
-from hilum.signin.policy import actor_of
+from hilum.authorization.breakglass import service
+from hilum.authorization.breakglass.models import NewUse, SettingsChange, Use
+from hilum.authorization.launches import store as launches_store
+from hilum.authorization.launches.models import Launch
+from hilum.foundation.infra.context import Context
+from hilum.foundation.kernel.errors import HilumError
+from hilum.foundation.kernel.ids import LaunchId
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson
+from hilum.identity.signin.policy import actor_of
+from hilum.records.notices import service as notices
+from hilum.records.notices.models import NoticeQuery
 from tests.flows.gateway_ground import GENERAL, TRACE, Ground
 
 T = TypeVar("T")

@@ -5,9 +5,9 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
-from hilum.certificates import policy
-from hilum.certificates.models import STEP_EVERY, Addresses
-from hilum.certificates.service import step
+from hilum.review.certificates import policy
+from hilum.review.certificates.models import STEP_EVERY, Addresses
+from hilum.review.certificates.service import step
 from tests.flows.control_site import ORIGIN, ControlSite
 from tests.flows.vendor_ground import made
 

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from hilum.app.schedule import JobLease
-from hilum.certificates.service import step
-from hilum.contacts.models import ContactKind
-from hilum.contacts.store import contacts as contact_table
-from hilum.notices import service as notices
-from hilum.notices.models import Channel, NoticeQuery
-from hilum.revalidation import service
-from hilum.revalidation.jobs import run
+from hilum.apps.contacts.models import ContactKind
+from hilum.apps.contacts.store import contacts as contact_table
+from hilum.records.notices import service as notices
+from hilum.records.notices.models import Channel, NoticeQuery
+from hilum.review.certificates.service import step
+from hilum.review.recertification import service
+from hilum.review.recertification.jobs import run
+from hilum.server.schedule import JobLease
 from tests.flows.certificate_ground import AT
 from tests.flows.review_ground import Ground, signs
 from tests.flows.review_world import World, decide, in_order, submitted

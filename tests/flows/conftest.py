@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hilum.infra.unit_of_work import UnitOfWork
+from hilum.foundation.infra.unit_of_work import UnitOfWork
 from tests.flows.control_site import ControlSite, build
 from tests.flows.gateway_ground import Play, player
 from tests.flows.review_world import World

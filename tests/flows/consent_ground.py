@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from hilum.clients import service as clients
-from hilum.consent import store
-from hilum.consent.models import Authorization, Basis
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.ids import AuthorizationId, ClientId
-from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Environment, NewVersion, Profile
+from hilum.apps.clients import service as clients
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import CertifyOrder, Environment, NewVersion, Profile
+from hilum.authorization.consent import store
+from hilum.authorization.consent.models import Authorization, Basis
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import AuthorizationId, ClientId
 from tests.flows.front_channel import Front
 
 

@@ -9,12 +9,12 @@ import orjson
 import pytest
 from starlette.testclient import TestClient
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.console.models import Page
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.policies import service as policies
-from hilum.registry.models import App
+from hilum.apps.registry.models import App
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.policy.matrix import service as policies
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
+from hilum.surfaces.console.models import Page
 from tests.flows.control_site import TRACE, ControlSite, build, send, with_rule_book
 from tests.sim.world import FakeClock
 

@@ -4,9 +4,9 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
-from hilum.kernel.actor import SYSTEM
-from hilum.review import checking
-from hilum.review.models import Look
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.review.submissions import checking
+from hilum.review.submissions.models import Look
 from tests.flows.control_site import TRACE
 from tests.flows.review_ground import Ground
 from tests.flows.vendor_ground import made

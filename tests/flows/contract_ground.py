@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from hilum.evidence.judging import MINT
-from hilum.evidence.models import Row
+from hilum.review.certification_runs.judging import MINT
+from hilum.review.certification_runs.models import Row
 from tests.flows.journal_ground import JournalGround
 from tests.flows.review_ground import Ground
 from tests.sim.journals import journal_of

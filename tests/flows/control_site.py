@@ -13,50 +13,50 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
-from hilum.account import pages as account_pages
-from hilum.app import mounts
-from hilum.audit import live as journals
-from hilum.audit.store import audit_event
-from hilum.certificates import pages as certificate_pages
-from hilum.clients.models import ClientMetadata, ClientType, Deployment
-from hilum.console import routes as console
-from hilum.contacts import pages as contacts_pages
-from hilum.contacts.domain_checks import DomainChecker
-from hilum.enrolment import pages as enrolment_pages
-from hilum.enrolment.models import LinkMail
-from hilum.factors.models import FRESH_FOR
-from hilum.factors.policy import must_have
-from hilum.federation import pages as federation_pages
-from hilum.federation.live import Providers
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson, Person, Tenant, UpstreamKind, UpstreamRef
-from hilum.infra import nodes
-from hilum.infra.context import Context, Trace
-from hilum.infra.fetch import SafeFetcher
-from hilum.infra.nodes import Node
-from hilum.infra.settings import Mode
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.ids import TenantId
-from hilum.keys.live import vault
-from hilum.pictures import routes as pictures
-from hilum.policies import service as policies
-from hilum.registry.models import Environment
-from hilum.revalidation import pages as revalidation_pages
-from hilum.signin import live
-from hilum.signin import routes as signin_routes
-from hilum.signin import service as signin
-from hilum.signin import store as tokens
-from hilum.signin.forbidden import Forbidden
-from hilum.signin.policy import digest
-from hilum.standing import service as standing
-from hilum.tokens import service as tokens_service
-from hilum.web import errors
-from hilum.web.kit import Kit
-from hilum.web.pages import Pages, Shell
-from hilum.web.static import Assets
-from hilum.web.urls import Urls
-from tests.sim.asked_rooms import AskedRooms
+from hilum.apps.clients.models import ClientMetadata, ClientType, Deployment
+from hilum.apps.contacts import pages as contacts_pages
+from hilum.apps.contacts.domain_checks import DomainChecker
+from hilum.apps.registry.models import Environment
+from hilum.authorization.eligibility import service as standing
+from hilum.authorization.tokens import service as tokens_service
+from hilum.foundation.infra import nodes
+from hilum.foundation.infra.context import Context, Trace
+from hilum.foundation.infra.fetch import SafeFetcher
+from hilum.foundation.infra.nodes import Node
+from hilum.foundation.infra.settings import Mode
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.ids import TenantId
+from hilum.foundation.pictures import routes as pictures
+from hilum.foundation.web import errors
+from hilum.foundation.web.kit import Kit
+from hilum.foundation.web.pages import Pages, Shell
+from hilum.foundation.web.static import Assets
+from hilum.foundation.web.urls import Urls
+from hilum.identity.account import pages as account_pages
+from hilum.identity.enrolment import pages as enrolment_pages
+from hilum.identity.enrolment.models import LinkMail
+from hilum.identity.factors.models import FRESH_FOR
+from hilum.identity.factors.policy import must_have
+from hilum.identity.federation import pages as federation_pages
+from hilum.identity.federation.live import Providers
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson, Person, Tenant, UpstreamKind, UpstreamRef
+from hilum.identity.signin import live
+from hilum.identity.signin import routes as signin_routes
+from hilum.identity.signin import service as signin
+from hilum.identity.signin import store as tokens
+from hilum.identity.signin.forbidden import Forbidden
+from hilum.identity.signin.policy import digest
+from hilum.policy.matrix import service as policies
+from hilum.records.audit import live as journals
+from hilum.records.audit.store import audit_event
+from hilum.records.keys.live import vault
+from hilum.review.certificates import pages as certificate_pages
+from hilum.review.recertification import pages as revalidation_pages
+from hilum.server import mounts
+from hilum.surfaces.console import routes as console
+from tests.sim.asked_modules import AskedModules
 from tests.sim.browser import form_with
 from tests.sim.furnished import furnish
 from tests.sim.journals import journal_of
@@ -271,12 +271,12 @@ def build(
         errors.install(pages, kit.pages)
         return pages
 
-    # Each only for tests that call it: joining the routes of every room takes longer than most of what is tested here.
-    rooms, pages = AskedRooms(make_api, mode), cache(make_pages)
+    # Each only for tests that call it: joining the routes of every module takes longer than most of what is tested here.
+    modules, pages = AskedModules(make_api, mode), cache(make_pages)
 
     async def site(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
-        half = rooms.find(path) if path.startswith("/api/") else pages()
+        half = modules.find(path) if path.startswith("/api/") else pages()
         await half(scope, receive, send)
 
     made = ControlSite(uow, clock, site, kit, {}, origin, patients)

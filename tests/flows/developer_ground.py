@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.clients import service as clients
-from hilum.clients.models import Client
-from hilum.console import policy
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.ids import ClientId
-from hilum.registry import service as registry
-from hilum.registry.models import App
+from hilum.apps.clients import service as clients
+from hilum.apps.clients.models import Client
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import App
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import ClientId
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
+from hilum.surfaces.console import policy
 from tests.flows.control_site import TRACE, ControlSite, build
 from tests.flows.vendor_ground import PROFILE, certified, client_body, made, two_vendors_and_an_app
 from tests.sim.world import FakeClock

@@ -4,11 +4,11 @@ import threading
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hilum.app import sending
-from hilum.app.schedule import JobLease
-from hilum.contacts.domain_checks import DomainChecker
-from hilum.contacts.domain_models import PATH
-from hilum.infra.fetch import SafeFetcher
+from hilum.apps.contacts.domain_checks import DomainChecker
+from hilum.apps.contacts.domain_models import PATH
+from hilum.foundation.infra.fetch import SafeFetcher
+from hilum.server import sending
+from hilum.server.schedule import JobLease
 from tests.flows.control_site import ControlSite
 from tests.flows.vendor_ground import made
 from tests.sim.jwks_host import JwksHost, Page

@@ -7,23 +7,23 @@ from typing import Any
 
 from joserfc.jwk import ECKey
 
-from hilum.audit import live
-from hilum.audit import service as audit
-from hilum.audit.models import Access, Event
-from hilum.clients import service as clients
-from hilum.clients.models import BackendUse, ClientMetadata, ClientType, Deployment, NewClient
-from hilum.controls import service as controls
-from hilum.controls.models import EngageOrder, Mode, Switch, Target, TargetKind
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.installations import service as installations
-from hilum.installations.models import InstallOrder
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.ids import TenantId
-from hilum.policies.models import UNCLASSIFIED
-from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
-from hilum.switchboard import service
-from hilum.switchboard.models import Report
+from hilum.apps.clients import service as clients
+from hilum.apps.clients.models import BackendUse, ClientMetadata, ClientType, Deployment, NewClient
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import InstallOrder
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import EngageOrder, Mode, Switch, Target, TargetKind
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.ids import TenantId
+from hilum.operations.switch_administration import service
+from hilum.operations.switch_administration.models import Report
+from hilum.policy.matrix.models import UNCLASSIFIED
+from hilum.records.audit import live
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import Access, Event
 from tests.flows.control_site import ControlSite
 from tests.flows.journal_ground import TRACE, JournalGround, access
 from tests.sim.world import FakeClock

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from hilum.dryruns import service
-from hilum.dryruns.models import Kind
-from hilum.policies import service as policies
-from hilum.policies.models import DryRun
+from hilum.operations.dry_runs import service
+from hilum.operations.dry_runs.models import Kind
+from hilum.policy.matrix import service as policies
+from hilum.policy.matrix.models import DryRun
 from tests.flows.gateway_ground import Ground
 from tests.sim.dry_runs import Jobs
 from tests.sim.journals import journal_of
-from tests.unit.policies.books import document
+from tests.unit.policy.matrix.books import document
 
 CELLS = "categories.unclassified.cells"
 

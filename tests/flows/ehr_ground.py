@@ -8,15 +8,15 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from hilum.infra.settings import Mode as SiteMode
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.ids import LaunchId
-from hilum.launches import routes, service
-from hilum.signin import routes as signin_routes
-from hilum.web import errors
-from hilum.web.kit import Kit
-from hilum.web.pages import PageDefaults, Pages, Shell
-from hilum.web.static import Assets
+from hilum.authorization.launches import routes, service
+from hilum.foundation.infra.settings import Mode as SiteMode
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import LaunchId
+from hilum.foundation.web import errors
+from hilum.foundation.web.kit import Kit
+from hilum.foundation.web.pages import PageDefaults, Pages, Shell
+from hilum.foundation.web.static import Assets
+from hilum.identity.signin import routes as signin_routes
 from tests.flows.back_channel import BASE, MERCY, Platform, standing
 from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock

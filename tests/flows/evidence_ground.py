@@ -6,20 +6,20 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
-from hilum.app.fault_injection import by_book
-from hilum.app.mounts import evidence_ports
-from hilum.audit import live as journals
-from hilum.audit import service as audit
-from hilum.clients.models import ClientType
-from hilum.evidence import service
-from hilum.evidence.models import Run, RunOrder
-from hilum.infra.context import Context
-from hilum.kernel.actor import Actor, ActorKind
-from hilum.kernel.ids import AppId
-from hilum.policies import service as policies
-from hilum.registry import service as registry
-from hilum.registry.models import NewVersion
-from hilum.tokens import service as tokens
+from hilum.apps.clients.models import ClientType
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import NewVersion
+from hilum.authorization.tokens import service as tokens
+from hilum.foundation.infra.context import Context
+from hilum.foundation.kernel.actor import Actor, ActorKind
+from hilum.foundation.kernel.ids import AppId
+from hilum.policy.matrix import service as policies
+from hilum.records.audit import live as journals
+from hilum.records.audit import service as audit
+from hilum.review.certification_runs import service
+from hilum.review.certification_runs.models import Run, RunOrder
+from hilum.server.fault_injection import by_book
+from hilum.server.mounts import evidence_ports
 from tests.flows.back_channel import MERCY, REMEMBERED, TRACE
 from tests.flows.front_channel import Front, answer
 from tests.flows.gateway_ground import Answer

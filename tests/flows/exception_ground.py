@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hilum.infra.unit_of_work import UnitOfWork
+from hilum.foundation.infra.unit_of_work import UnitOfWork
 from tests.flows.control_site import ControlSite, build, with_rule_book
 from tests.flows.vendor_ground import certified, made, register
 from tests.sim.world import START, FakeClock

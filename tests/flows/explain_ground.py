@@ -4,10 +4,10 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from hilum.app import explaining
-from hilum.audit import live as journals
-from hilum.audit import service as audit
-from hilum.kernel.actor import SYSTEM
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.records.audit import live as journals
+from hilum.records.audit import service as audit
+from hilum.server import explaining
 from tests.flows.gateway_ground import TRACE, Ground
 
 READ = "patient/Patient.rs"

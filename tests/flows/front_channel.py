@@ -15,38 +15,38 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from hilum.app import mounts
-from hilum.audit import live as journals
-from hilum.audit.models import Access, AccessQuery
-from hilum.clients.models import ClientType
-from hilum.controls.live import Buckets
-from hilum.controls.models import Target, TargetKind
-from hilum.gateway.batches import Batches
-from hilum.gateway.deps import GatewayDeps
-from hilum.gateway.platform_reads import PlatformReads
-from hilum.gateway.routes import Gateway
-from hilum.gateway.service import Enforcer
-from hilum.gateway.snapshot import SnapshotKeeper
-from hilum.infra import settings
-from hilum.infra.change_feed import open_change_feed
-from hilum.infra.context import Context, Trace
-from hilum.infra.fetch import SafeFetcher
-from hilum.infra.settings import Mode
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM, Actor, ActorKind
-from hilum.keys.live import vault
-from hilum.launches import service as launches
-from hilum.launches.models import EHR_ROLE, LaunchOrder, OpenedLaunch
-from hilum.signin import live
-from hilum.signin import service as signin
-from hilum.standards.oauth import s256
-from hilum.tokens.live import TokenTable
-from hilum.upstream.live import Embedded, Upstreams
-from hilum.web import errors
-from hilum.web.kit import Kit
-from hilum.web.pages import Pages, Shell
-from hilum.web.static import Assets
-from hilum.web.urls import Urls
+from hilum.apps.clients.models import ClientType
+from hilum.authorization.launches import service as launches
+from hilum.authorization.launches.models import EHR_ROLE, LaunchOrder, OpenedLaunch
+from hilum.authorization.tokens.live import TokenTable
+from hilum.controls.switches.live import Buckets
+from hilum.controls.switches.models import Target, TargetKind
+from hilum.foundation.infra import settings
+from hilum.foundation.infra.change_feed import open_change_feed
+from hilum.foundation.infra.context import Context, Trace
+from hilum.foundation.infra.fetch import SafeFetcher
+from hilum.foundation.infra.settings import Mode
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM, Actor, ActorKind
+from hilum.foundation.standards.oauth import s256
+from hilum.foundation.web import errors
+from hilum.foundation.web.kit import Kit
+from hilum.foundation.web.pages import Pages, Shell
+from hilum.foundation.web.static import Assets
+from hilum.foundation.web.urls import Urls
+from hilum.gateway.enforcement.batches import Batches
+from hilum.gateway.enforcement.deps import GatewayDeps
+from hilum.gateway.enforcement.platform_reads import PlatformReads
+from hilum.gateway.enforcement.routes import Gateway
+from hilum.gateway.enforcement.service import Enforcer
+from hilum.gateway.enforcement.snapshot import SnapshotKeeper
+from hilum.gateway.upstream.live import Embedded, Upstreams
+from hilum.identity.signin import live
+from hilum.identity.signin import service as signin
+from hilum.records.audit import live as journals
+from hilum.records.audit.models import Access, AccessQuery
+from hilum.records.keys.live import vault
+from hilum.server import mounts
 from hilum_ehr.sandbox.faults import FaultBook, with_faults
 from tests.flows.back_channel import (
     BASE,
@@ -206,7 +206,7 @@ class Front(Platform):
 
     def requests(self) -> int:
         """How many authorization requests are kept."""
-        from hilum.frontchannel.store import authorization_request
+        from hilum.authorization.authorize.store import authorization_request
 
         return len(self.uow.db.read(lambda tx: tx.execute(authorization_request.select()).all()))
 

@@ -1,4 +1,4 @@
-"""The real gateway over real rooms: SQLite stores, the embedded FHIR server or another one, the real journal."""
+"""The real gateway over real modules: SQLite stores, the embedded FHIR server or another one, the real journal."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,43 +11,43 @@ from typing import Any, TypeVar
 
 import orjson
 
-from hilum.audit import live as journals
-from hilum.clients import service as client_registry
-from hilum.clients.models import BackendUse, Client, ClientMetadata, ClientType, Deployment, NewClient
-from hilum.consent import service as consent
-from hilum.consent.models import Basis
-from hilum.controls.live import Buckets
-from hilum.gateway.batches import Batches
-from hilum.gateway.deps import GatewayDeps
-from hilum.gateway.routes import Gateway
-from hilum.gateway.service import Enforcer
-from hilum.gateway.snapshot import SnapshotKeeper
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson, Person, Tenant, UpstreamKind, UpstreamRef
-from hilum.infra.change_feed import open_change_feed
-from hilum.infra.context import Context, Trace
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.installations import service as installations
-from hilum.installations.models import InstallOrder
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.ids import TenantId
-from hilum.keys.live import vault
-from hilum.policies.models import UNCLASSIFIED
-from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
-from hilum.standards.smart.scopes import Prefix, everything
-from hilum.tokens import service as tokens
-from hilum.tokens.live import TokenTable
-from hilum.tokens.models import Grant
-from hilum.upstream.live import Embedded, Upstreams
-from hilum.web.urls import Urls
+from hilum.apps.clients import service as client_registry
+from hilum.apps.clients.models import BackendUse, Client, ClientMetadata, ClientType, Deployment, NewClient
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import InstallOrder
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
+from hilum.authorization.consent import service as consent
+from hilum.authorization.consent.models import Basis
+from hilum.authorization.tokens import service as tokens
+from hilum.authorization.tokens.live import TokenTable
+from hilum.authorization.tokens.models import Grant
+from hilum.controls.switches.live import Buckets
+from hilum.foundation.infra.change_feed import open_change_feed
+from hilum.foundation.infra.context import Context, Trace
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.ids import TenantId
+from hilum.foundation.standards.smart.scopes import Prefix, everything
+from hilum.foundation.web.urls import Urls
+from hilum.gateway.enforcement.batches import Batches
+from hilum.gateway.enforcement.deps import GatewayDeps
+from hilum.gateway.enforcement.routes import Gateway
+from hilum.gateway.enforcement.service import Enforcer
+from hilum.gateway.enforcement.snapshot import SnapshotKeeper
+from hilum.gateway.upstream.live import Embedded, Upstreams
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson, Person, Tenant, UpstreamKind, UpstreamRef
+from hilum.policy.matrix.models import UNCLASSIFIED
+from hilum.records.audit import live as journals
+from hilum.records.keys.live import vault
 from hilum_ehr.fhirserver.routes import FhirServer
 from tests.sim.fhir_files import fhir_server
 from tests.sim.furnished import furnish
 from tests.sim.proofs import all_proved
 from tests.sim.world import FakeClock, SeededIds
-from tests.unit.gateway.facts import RESTRICTED, category, observation
-from tests.unit.policies.books import LIFETIMES
+from tests.unit.gateway.enforcement.facts import RESTRICTED, category, observation
+from tests.unit.policy.matrix.books import LIFETIMES
 
 T = TypeVar("T")
 GENERAL, CLINIC = TenantId("general"), TenantId("clinic")
@@ -289,7 +289,7 @@ async def ground(
 
 
 def furnish_ground(made: Ground, http_upstream: str) -> None:
-    """Put tenants, people, an app and a backend service into the rooms."""
+    """Put tenants, people, an app and a backend service into the modules."""
     there = (
         UpstreamRef(UpstreamKind.HTTP, http_upstream) if http_upstream else UpstreamRef(UpstreamKind.EMBEDDED)
     )

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from hilum.audit import live, service
-from hilum.audit.models import Access, Outcome, Verdict
-from hilum.infra.context import Trace
-from hilum.infra.unit_of_work import UnitOfWork
+from hilum.foundation.infra.context import Trace
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.records.audit import live, service
+from hilum.records.audit.models import Access, Outcome, Verdict
 from tests.sim.world import SeededIds
 
 TRACE = Trace("req_audit")

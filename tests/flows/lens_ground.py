@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from hilum.app.schedule import JobLease
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM
-from hilum.policies import service as policies
-from hilum.review import service
-from hilum.review.jobs import run_next
-from hilum.review.models import VERDICT_KEPT, Look
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.policy.matrix import service as policies
+from hilum.review.submissions import service
+from hilum.review.submissions.jobs import run_next
+from hilum.review.submissions.models import VERDICT_KEPT, Look
+from hilum.server.schedule import JobLease
 from tests.flows.control_site import TRACE, build
 from tests.flows.review_ground import Ground, add_reviewer, examine_every_one, furnish, signs
 from tests.flows.vendor_ground import made

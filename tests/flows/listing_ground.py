@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from hilum.certificates.service import step
+from hilum.review.certificates.service import step
 from tests.flows.certificate_ground import AT
 from tests.flows.certified_app import Certified
 from tests.flows.vendor_ground import made

@@ -2,15 +2,15 @@
 
 from datetime import datetime
 
-from hilum.approvals.models import Act, Approval, ApprovalKind
-from hilum.infra.context import Context
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.ids import AppId, PersonId, TenantId
-from hilum.policies import service
-from hilum.policies.document import render_rule
+from hilum.controls.approvals.models import Act, Approval, ApprovalKind
+from hilum.foundation.infra.context import Context
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.ids import AppId, PersonId, TenantId
+from hilum.policy.matrix import service
+from hilum.policy.matrix.document import render_rule
 from tests.flows.control_site import ControlSite, with_rule_book
 from tests.flows.rule_book_ground import add, agree, apply, put_document_in_force
-from tests.unit.policies.books import GONE, Changes, document, with_rule
+from tests.unit.policy.matrix.books import GONE, Changes, document, with_rule
 
 REASON, CONTROL = "Certified again by then.", "A nurse checks each booking."
 

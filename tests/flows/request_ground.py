@@ -3,16 +3,16 @@
 from datetime import timedelta
 from typing import Any
 
-from hilum.clients import service as clients
-from hilum.clients.models import ClientMetadata, ClientType, Deployment, NewClient
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.ids import TenantId, VendorId
-from hilum.policies.models import UNCLASSIFIED
-from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
-from hilum.signin import service as signin
+from hilum.apps.clients import service as clients
+from hilum.apps.clients.models import ClientMetadata, ClientType, Deployment, NewClient
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import TenantId, VendorId
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson
+from hilum.identity.signin import service as signin
+from hilum.policy.matrix.models import UNCLASSIFIED
 from tests.flows.control_site import build, everybodys_digest
 from tests.sim.world import FakeClock
 

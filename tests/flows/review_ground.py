@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson
-from hilum.policies.models import Lens
-from hilum.review import service as review
-from hilum.review.models import LensReview
-from hilum.review.scorecards import shipped_scorecards
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson
+from hilum.policy.matrix.models import Lens
+from hilum.review.submissions import service as review
+from hilum.review.submissions.models import LensReview
+from hilum.review.submissions.scorecards import shipped_scorecards
 from tests.flows.control_site import ControlSite
 from tests.flows.rule_book_ground import put_in_force
 from tests.flows.vendor_ground import PROFILE, client_body, furnish_vendor, made

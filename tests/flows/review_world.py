@@ -11,24 +11,24 @@ from typing import Any
 
 from joserfc.jwk import ECKey
 
-from hilum.app.schedule import JobLease
-from hilum.evidence import service
-from hilum.evidence.models import Records, Row
-from hilum.infra import nodes
-from hilum.infra.fetch import SafeFetcher
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM
-from hilum.policies import service as policies
-from hilum.review.jobs import run_next
-from hilum.review.looking import look_at
-from hilum.review.models import LOOK_BYTES, Look, Target
+from hilum.foundation.infra import nodes
+from hilum.foundation.infra.fetch import SafeFetcher
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.policy.matrix import service as policies
+from hilum.review.certification_runs import service
+from hilum.review.certification_runs.models import Records, Row
+from hilum.review.submissions.jobs import run_next
+from hilum.review.submissions.looking import look_at
+from hilum.review.submissions.models import LOOK_BYTES, Look, Target
+from hilum.server.schedule import JobLease
 from tests.flows.control_site import TRACE, ControlSite, build
 from tests.flows.review_ground import Ground, examine_every_one, furnish, pass_lens
 from tests.flows.vendor_ground import PROFILE, client_body, made
 from tests.sim.jwks_host import JwksHost, Page, running
 from tests.sim.tls_host import Authority
 from tests.sim.world import FakeClock
-from tests.unit.evidence.cases import CASES, MET, during
+from tests.unit.review.certification_runs.cases import CASES, MET, during
 
 DEADLINE = timedelta(seconds=5)
 PRIVATE = "inside.example"

@@ -4,15 +4,15 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any
 
-from hilum.infra.context import Context
-from hilum.kernel.ids import TenantId
-from hilum.policies import service as policies
-from hilum.policies.models import ApplyOrder, Tier
-from hilum.policies.product_models import NOTICE
+from hilum.foundation.infra.context import Context
+from hilum.foundation.kernel.ids import TenantId
+from hilum.policy.matrix import service as policies
+from hilum.policy.matrix.models import ApplyOrder, Tier
+from hilum.policy.matrix.product_models import NOTICE
 from tests.flows.control_site import ControlSite
 from tests.sim.dry_runs import rehearse
 from tests.sim.world import START
-from tests.unit.policies.books import document
+from tests.unit.policy.matrix.books import document
 
 CELLS = "categories.unclassified.cells"
 READ_ONLY = {f"{CELLS}.low.scopes": ["patient/*.rs", "user/*.rs", "system/*.rs"]}

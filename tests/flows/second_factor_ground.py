@@ -6,8 +6,8 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
-from hilum.factors import policy
-from hilum.factors.models import STEP_S
+from hilum.identity.factors import policy
+from hilum.identity.factors.models import STEP_S
 from tests.flows.control_site import PASSWORD, ControlSite
 from tests.sim.browser import form_with
 

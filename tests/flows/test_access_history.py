@@ -9,14 +9,14 @@ from typing import Any
 
 from sqlalchemy.dialects import postgresql, sqlite
 
-from hilum.audit import access_index
-from hilum.audit.access_index import _search, _search_found, open_index
-from hilum.audit.models import AccessQuery, Outcome
-from hilum.histories.models import EXPORT_BOUND
-from hilum.identity import service as identity
-from hilum.identity.models import Chart, NewPerson
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.ids import TenantId
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import TenantId
+from hilum.hospitals.disclosures.models import EXPORT_BOUND
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import Chart, NewPerson
+from hilum.records.audit import access_index
+from hilum.records.audit.access_index import _search, _search_found, open_index
+from hilum.records.audit.models import AccessQuery, Outcome
 from tests.flows.back_channel import MERCY
 from tests.flows.connected_ground import connect
 from tests.flows.control_site import build, problem

@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from hilum.agreements import service
-from hilum.agreements.models import REMIND_BEFORE, WAITING_BOUND
-from hilum.agreements.store import agreements as agreement_table
-from hilum.contacts.store import contacts as contact_table
-from hilum.identity import service as identity
-from hilum.identity.store import people
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.ids import TenantId, VendorId
-from hilum.notices import service as notices
-from hilum.notices.models import Channel, NoticeQuery
+from hilum.apps.agreements import service
+from hilum.apps.agreements.models import REMIND_BEFORE, WAITING_BOUND
+from hilum.apps.agreements.store import agreements as agreement_table
+from hilum.apps.contacts.store import contacts as contact_table
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import TenantId, VendorId
+from hilum.identity.people import service as identity
+from hilum.identity.people.store import people
+from hilum.records.notices import service as notices
+from hilum.records.notices.models import Channel, NoticeQuery
 from tests.flows.agreement_ground import DIGEST, OTHER_DIGEST, Ground
 from tests.flows.control_site import build, codes, problem
 from tests.flows.vendor_ground import join, made

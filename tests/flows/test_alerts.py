@@ -8,22 +8,22 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from hilum.audit import live as journals
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery, Outcome
-from hilum.contacts.models import ContactKind, NewContact
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.installations import service as installations
-from hilum.kernel.errors import NotPermitted
-from hilum.kernel.ids import TenantId
-from hilum.monitoring import jobs, service
-from hilum.monitoring.models import CLOSED_KEPT, MAILED_AGAIN, WINDOW
-from hilum.notices.store import notices
-from hilum.policies import service as policies
-from hilum.policies.models import ApplyOrder, Tier
-from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Environment
-from hilum.signin.policy import actor_of
+from hilum.apps.contacts.models import ContactKind, NewContact
+from hilum.apps.installations import service as installations
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import CertifyOrder, Environment
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.errors import NotPermitted
+from hilum.foundation.kernel.ids import TenantId
+from hilum.identity.signin.policy import actor_of
+from hilum.operations.monitoring import jobs, service
+from hilum.operations.monitoring.models import CLOSED_KEPT, MAILED_AGAIN, WINDOW
+from hilum.policy.matrix import service as policies
+from hilum.policy.matrix.models import ApplyOrder, Tier
+from hilum.records.audit import live as journals
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery, Outcome
+from hilum.records.notices.store import notices
 from tests.flows.control_site import TRACE, problem
 from tests.flows.journal_ground import access
 from tests.flows.use_ground import MAILBOX, SCOPES, DeclaringApp, Lease
@@ -31,7 +31,7 @@ from tests.flows.vendor_ground import join
 from tests.sim.backends import both_backends
 from tests.sim.proofs import all_proved, prove_contact
 from tests.sim.world import FakeClock
-from tests.unit.policies.books import document
+from tests.unit.policy.matrix.books import document
 
 REFUSED: dict[str, Any] = {"outcome": Outcome.REFUSED, "reason": "scope_insufficient", "status": 403}
 CELL = "categories.unclassified.cells"

@@ -11,14 +11,14 @@ from typing import Any, TypeVar
 import orjson
 import pytest
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery, RecordedEvent
-from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.signin.models import TOKEN_USE_NOTED_EVERY
-from hilum.standards.strangers import RECORDED_BOUND
-from hilum.switchboard import service as switchboard
-from hilum.web.bounds import API_BODY_BOUND
+from hilum.controls.switches.models import EngageOrder, Mode, Target, TargetKind
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.standards.strangers import RECORDED_BOUND
+from hilum.foundation.web.bounds import API_BODY_BOUND
+from hilum.identity.signin.models import TOKEN_USE_NOTED_EVERY
+from hilum.operations.switch_administration import service as switchboard
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery, RecordedEvent
 from tests.effort import FULL
 from tests.flows.control_site import TRACE, ControlSite, build, problem
 from tests.sim.site_client import SiteClient

@@ -13,65 +13,74 @@ import pytest
 from sqlalchemy import Engine, event
 from starlette.testclient import TestClient
 
-from hilum.agreements import store as agreements
-from hilum.agreements.models import Agreement, Side
-from hilum.breakglass import store as break_glass
-from hilum.breakglass.models import Use
-from hilum.certificates import service as certificates
-from hilum.certificates.models import Addresses
-from hilum.clients import service as clients
-from hilum.clients.models import NewClient
-from hilum.contacts import domains
-from hilum.contacts import service as contacts
-from hilum.contacts.models import ContactKind, NewContact
-from hilum.controls.models import EngageOrder, Mode, Quota, Target, TargetKind
-from hilum.departures import store as departures
-from hilum.departures.models import Departure
-from hilum.drills import store as drills
-from hilum.drills.models import Drill
-from hilum.dryruns import store as dryruns
-from hilum.dryruns.models import Kind
-from hilum.evidence import store as evidence
-from hilum.evidence.models import Run, State
-from hilum.federation import service as federation
-from hilum.federation.models import RoleRow, Settings
-from hilum.federation.service import Change
-from hilum.identity import service as identity
-from hilum.identity.models import NewFacility, NewPerson, Tenant, UpstreamKind, UpstreamRef
-from hilum.infra.context import Context
-from hilum.infra.db import Database
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.installations import service as installations
-from hilum.installations.models import InstallOrder
-from hilum.kernel.ids import AppId, ClientId, LaunchId, PersonId, RunId, TenantId, VendorId, VersionId
-from hilum.kernel.pages import PAGE_BOUND
-from hilum.keys import live as keys
-from hilum.listings import store as listing_store
-from hilum.listings.models import Listing
-from hilum.mandates import store as mandates
-from hilum.mandates.models import Mandate
-from hilum.monitoring import store as alert_store
-from hilum.monitoring.models import Alert, AlertKind
-from hilum.notices import service as notices
-from hilum.notices.models import NewEndpoint
-from hilum.policies import service as policies
-from hilum.policies.models import UNCLASSIFIED, ApplyOrder, Lens, Tier
-from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
-from hilum.revalidation import store as revalidation_store
-from hilum.revalidation.models import Finding, Rung, Severity
-from hilum.revalidation.models import State as FindingState
-from hilum.review import clock_store, lane_store, lens_store
-from hilum.review import service as review
-from hilum.review.clock_models import Appeal
-from hilum.review.lane_models import LaneRequest
-from hilum.review.models import (
+from hilum.apps.agreements import store as agreements
+from hilum.apps.agreements.models import Agreement, Side
+from hilum.apps.clients import service as clients
+from hilum.apps.clients.models import NewClient
+from hilum.apps.contacts import domains
+from hilum.apps.contacts import service as contacts
+from hilum.apps.contacts.models import ContactKind, NewContact
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import InstallOrder
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
+from hilum.apps.service_owners import store as mandates
+from hilum.apps.service_owners.models import Mandate
+from hilum.authorization.breakglass import store as break_glass
+from hilum.authorization.breakglass.models import Use
+from hilum.controls.switches.models import EngageOrder, Mode, Quota, Target, TargetKind
+from hilum.foundation.infra.context import Context
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import (
+    AppId,
+    ClientId,
+    LaunchId,
+    PersonId,
+    RunId,
+    TenantId,
+    VendorId,
+    VersionId,
+)
+from hilum.foundation.kernel.pages import PAGE_BOUND
+from hilum.hospitals.offboarding import store as departures
+from hilum.hospitals.offboarding.models import Departure
+from hilum.identity.federation import service as federation
+from hilum.identity.federation.models import RoleRow, Settings
+from hilum.identity.federation.service import Change
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewFacility, NewPerson, Tenant, UpstreamKind, UpstreamRef
+from hilum.identity.signin import service as signin
+from hilum.operations.drills import store as drills
+from hilum.operations.drills.models import Drill
+from hilum.operations.dry_runs import store as dryruns
+from hilum.operations.dry_runs.models import Kind
+from hilum.operations.monitoring import store as alert_store
+from hilum.operations.monitoring.models import Alert, AlertKind
+from hilum.operations.switch_administration import service as switchboard
+from hilum.policy.matrix import service as policies
+from hilum.policy.matrix.models import UNCLASSIFIED, ApplyOrder, Lens, Tier
+from hilum.records.keys import live as keys
+from hilum.records.notices import service as notices
+from hilum.records.notices.models import NewEndpoint
+from hilum.review.certificates import service as certificates
+from hilum.review.certificates.models import Addresses
+from hilum.review.certification_runs import store as evidence
+from hilum.review.certification_runs.models import Run, State
+from hilum.review.listings import store as listing_store
+from hilum.review.listings.models import Listing
+from hilum.review.recertification import store as revalidation_store
+from hilum.review.recertification.models import Finding, Rung, Severity
+from hilum.review.recertification.models import State as FindingState
+from hilum.review.submissions import clock_store, lane_store, lens_store
+from hilum.review.submissions import service as review
+from hilum.review.submissions.clock_models import Appeal
+from hilum.review.submissions.lane_models import LaneRequest
+from hilum.review.submissions.models import (
     LensReview,
     SubmissionOrder,
     Tie,
 )
-from hilum.signin import service as signin
-from hilum.switchboard import service as switchboard
 from tests.conftest import SECRET_KEY
 from tests.effort import FULL, effort
 from tests.flows.control_site import ORIGIN, TRACE, ControlSite, build, in_a_browser, problem
@@ -81,8 +90,8 @@ from tests.sim.dry_runs import dry_run, packs_of
 from tests.sim.journals import journal_of
 from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock, SeededIds
-from tests.unit.policies.books import document, with_rule
-from tests.unit.policies.exception_facts import EXCEPTION
+from tests.unit.policy.matrix.books import document, with_rule
+from tests.unit.policy.matrix.exception_facts import EXCEPTION
 
 MORE = effort(3, 5)
 """Rows of each list: more than a page, where a page holds two."""

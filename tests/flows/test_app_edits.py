@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.clients import service as clients
-from hilum.kernel.ids import AppId, ClientId
-from hilum.registry import service as registry
+from hilum.apps.clients import service as clients
+from hilum.apps.registry import service as registry
+from hilum.foundation.kernel.ids import AppId, ClientId
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
 from tests.flows.app_edit_ground import WRITTEN, app, certify, edit, shown
 from tests.flows.control_site import ControlSite, codes, problem
 from tests.flows.vendor_ground import ROLES, client_body, furnish_vendor, made

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from hilum.console.parts.cell_words import _WORDS as WORDS
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.errors import NotFound
-from hilum.kernel.ids import AppId, TenantId
-from hilum.policies import service as policies
-from hilum.policies.models import ApplyOrder, Tier
-from hilum.policies.policy import flat
-from hilum.policies.shipped import shipped_book
-from hilum.review import service as review
-from hilum.review.models import MADE_HERE
-from hilum.signin.policy import actor_of
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.errors import NotFound
+from hilum.foundation.kernel.ids import AppId, TenantId
+from hilum.identity.signin.policy import actor_of
+from hilum.policy.matrix import service as policies
+from hilum.policy.matrix.models import ApplyOrder, Tier
+from hilum.policy.matrix.policy import flat
+from hilum.policy.matrix.shipped import shipped_book
+from hilum.review.submissions import service as review
+from hilum.review.submissions.models import MADE_HERE
+from hilum.surfaces.console.parts.cell_words import _WORDS as WORDS
 from tests.flows.console_review_ground import check, enter_vendor
 from tests.flows.control_site import TRACE, build, problem
 from tests.flows.review_ground import Ground, furnish
@@ -26,7 +26,7 @@ from tests.flows.review_world import checks_of
 from tests.flows.rule_book_ground import add, put_in_force
 from tests.flows.vendor_ground import certified, furnish_vendor, made
 from tests.sim.world import FakeClock
-from tests.unit.policies.books import document
+from tests.unit.policy.matrix.books import document
 
 LOW = "categories.scheduling.cells.low"
 

@@ -6,11 +6,11 @@ from functools import partial
 import pytest
 from starlette.testclient import TestClient
 
-from hilum.clients import service as clients
-from hilum.installations import service as installations
-from hilum.kernel.ids import AppId, ClientId, TenantId
-from hilum.policies import service as policies
-from hilum.standing.policy import is_certified, is_installed
+from hilum.apps.clients import service as clients
+from hilum.apps.installations import service as installations
+from hilum.authorization.eligibility.policy import is_certified, is_installed
+from hilum.foundation.kernel.ids import AppId, ClientId, TenantId
+from hilum.policy.matrix import service as policies
 from tests.flows.client_ground import EVIL, Certified
 from tests.flows.control_site import TRACE, ControlSite, codes, problem
 from tests.flows.vendor_ground import furnish_vendor, join, made

@@ -7,21 +7,21 @@ from functools import partial
 from html import unescape
 from typing import Any
 
-from hilum.approvals import service as approvals
-from hilum.approvals.models import APPROVALS_PENDING_BOUND, Act, ApprovalKind
-from hilum.breakglass.models import Settings as EmergencySettings
-from hilum.breakglass.service import _shown as shown_settings
-from hilum.enrolment.policy import write_person
-from hilum.federation import store as federation
-from hilum.federation.models import RoleRow, Settings
-from hilum.identity import orders
-from hilum.identity import service as identity
-from hilum.identity.models import Chart, NewPerson
-from hilum.kernel.ids import TenantId
-from hilum.policies.models import ExceptionKind
-from hilum.registry import service as registry
-from hilum.registry.models import NewApp, NewVendor, NewVersion
-from hilum.signin.policy import actor_of
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import NewApp, NewVendor, NewVersion
+from hilum.authorization.breakglass.models import Settings as EmergencySettings
+from hilum.authorization.breakglass.service import _shown as shown_settings
+from hilum.controls.approvals import service as approvals
+from hilum.controls.approvals.models import APPROVALS_PENDING_BOUND, Act, ApprovalKind
+from hilum.foundation.kernel.ids import TenantId
+from hilum.identity.enrolment.policy import write_person
+from hilum.identity.federation import store as federation
+from hilum.identity.federation.models import RoleRow, Settings
+from hilum.identity.people import orders
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import Chart, NewPerson
+from hilum.identity.signin.policy import actor_of
+from hilum.policy.matrix.models import ExceptionKind
 from tests.flows.console_ground import site
 from tests.flows.control_site import TRACE, ControlSite, send
 from tests.flows.rule_book_ground import WIDER, add, apply
@@ -34,7 +34,7 @@ ID = re.compile(r"\b(?:app|ven|per|ver|idp|dry|cli)_[0-9a-z]{6,}\b")
 
 
 def acts_of(site: ControlSite) -> Mapping[ApprovalKind, Act]:
-    """Return an act of each kind but those of the rule book, as the rooms that own them write it."""
+    """Return an act of each kind but those of the rule book, as the modules that own them write it."""
     ends = (site.clock.now() + timedelta(days=30)).isoformat()
     vendor = site.system(
         registry.add_vendor, order=NewVendor("Acme", "help@acme.example", "sec@acme.example")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from hilum.kernel.ids import VendorId
-from hilum.registry import service as registry
-from hilum.registry.models import NewVendor
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import NewVendor
+from hilum.foundation.kernel.ids import VendorId
 from tests.flows.consent_ground import certify_again, incident, new_version, states
 from tests.flows.front_channel import Front, answer, front
 

@@ -14,17 +14,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete
 
-from hilum.app import anchoring, jobs
-from hilum.app.schedule import JobLease
-from hilum.audit import anchor, policy, service, store
-from hilum.audit.models import Anchored, AnchoredHead, Event, Verdict
-from hilum.infra.context import Context
-from hilum.infra.settings import Settings, read
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import NotFound, Unavailable
-from hilum.policies import store as policies_store
-from hilum.policies.models import Application
+from hilum.foundation.infra.context import Context
+from hilum.foundation.infra.settings import Settings, read
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.errors import NotFound, Unavailable
+from hilum.policy.matrix import store as policies_store
+from hilum.policy.matrix.models import Application
+from hilum.records.audit import anchor, policy, service, store
+from hilum.records.audit.models import Anchored, AnchoredHead, Event, Verdict
+from hilum.server import anchoring, jobs
+from hilum.server.schedule import JobLease
 from tests.flows.journal_ground import AT, TRACE, JournalGround, access
 from tests.sim.world import FakeClock
 

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from hilum.audit import explanation, live, service
-from hilum.audit.models import Access, Event, Explanation, Outcome
-from hilum.console.action_words import ACTION_WORDS
-from hilum.infra.context import Context, Trace
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import Actor, ActorKind
-from hilum.kernel.decision import Reason
-from hilum.kernel.errors import NotFound
-from hilum.standards.refusals import meaning_of
+from hilum.foundation.infra.context import Context, Trace
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import Actor, ActorKind
+from hilum.foundation.kernel.decision import Reason
+from hilum.foundation.kernel.errors import NotFound
+from hilum.foundation.standards.refusals import meaning_of
+from hilum.records.audit import explanation, live, service
+from hilum.records.audit.models import Access, Event, Explanation, Outcome
+from hilum.surfaces.console.action_words import ACTION_WORDS
 from tests.flows.journal_ground import JournalGround, access
 from tests.sim.world import FakeClock
 
@@ -372,6 +372,6 @@ def test_whatever_changes_an_installation_is_explained_in_words() -> None:
 
 def test_every_phrase_names_an_action_that_there_is() -> None:
     """A renamed action must not leave its phrase behind."""
-    source = "".join(path.read_text() for path in Path(explanation.__file__).parents[1].rglob("*.py"))
+    source = "".join(path.read_text() for path in Path(explanation.__file__).parents[2].rglob("*.py"))
 
     assert [action for action in explanation._HAPPENED if source.count(f'"{action}"') < 2] == []

@@ -13,10 +13,15 @@ from typing import Any
 import psycopg
 import pytest
 
-from hilum.audit import live, service
-from hilum.audit.files import FileReader, JournalFile
-from hilum.audit.journal_records import Batch
-from hilum.audit.models import (
+from hilum.foundation.infra import metrics
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.errors import Unavailable
+from hilum.foundation.standards.strangers import AGGREGATES_BOUND, RECORDED_BOUND, SOURCES_BOUND
+from hilum.records.audit import live, service
+from hilum.records.audit.files import FileReader, JournalFile
+from hilum.records.audit.journal_records import Batch
+from hilum.records.audit.models import (
     JOURNAL_QUEUE_BOUND,
     SETTLE_AFTER,
     Access,
@@ -24,11 +29,6 @@ from hilum.audit.models import (
     Claimed,
     Outcome,
 )
-from hilum.infra import metrics
-from hilum.infra.db import Database
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.errors import Unavailable
-from hilum.standards.strangers import AGGREGATES_BOUND, RECORDED_BOUND, SOURCES_BOUND
 from tests.effort import effort
 from tests.flows.journal_ground import AT, TRACE, JournalGround, access
 from tests.sim.launcher import launch_read
@@ -266,7 +266,7 @@ def test_tampering_with_journal_tables_is_found(
     postgres_url: str, clock: FakeClock, ids: SeededIds, tmp_path: Path, name: str
 ) -> None:
     """C152."""
-    from hilum.infra.db import Database
+    from hilum.foundation.infra.db import Database
 
     uow = UnitOfWork.create(Database(postgres_url), clock, ids, "test-writer")
     tables = JournalGround(uow, postgres_url, tmp_path)
@@ -579,7 +579,7 @@ def test_a_database_that_went_away_is_found_again(
     postgres_url: str, clock: FakeClock, ids: SeededIds, tmp_path: Path
 ) -> None:
     """Whether the batch under way arrived is unknown, so the chain's end is read again."""
-    from hilum.infra.db import Database
+    from hilum.foundation.infra.db import Database
 
     uow = UnitOfWork.create(Database(postgres_url), clock, ids, "test-writer")
     tables = JournalGround(uow, postgres_url, tmp_path)
@@ -807,7 +807,7 @@ def test_verifying_reads_while_the_journal_is_written(place: JournalGround) -> N
 
 
 def test_every_slot_taken_is_a_refusal(files: JournalGround, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hilum.audit.files.SLOTS_BOUND", 1)
+    monkeypatch.setattr("hilum.records.audit.files.SLOTS_BOUND", 1)
     first, second = JournalFile(files.directory, "a"), JournalFile(files.directory, "b")
     first.open()
 
@@ -823,7 +823,7 @@ def test_a_journal_that_cannot_be_opened_keeps_no_slot(
     files: JournalGround, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """C154: a full disk must not use up every slot of the machine, one refused record at a time."""
-    monkeypatch.setattr("hilum.audit.files.SLOTS_BOUND", 1)
+    monkeypatch.setattr("hilum.records.audit.files.SLOTS_BOUND", 1)
     folder = files.directory / "refused"
     folder.mkdir(parents=True)
     (folder / "access-0.db").write_bytes(

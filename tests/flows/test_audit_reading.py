@@ -8,14 +8,14 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from hilum.audit import live, routes, service
-from hilum.audit.models import EventQuery, Outcome, RecordedEvent
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.ids import TenantId
-from hilum.signin import service as signin
-from hilum.web import problems
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import TenantId
+from hilum.foundation.web import problems
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson
+from hilum.identity.signin import service as signin
+from hilum.records.audit import live, routes, service
+from hilum.records.audit.models import EventQuery, Outcome, RecordedEvent
 from tests.flows import control_site
 from tests.flows.control_site import TRACE, ControlSite, problem
 from tests.flows.journal_ground import JournalGround, access

@@ -12,12 +12,12 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
-from hilum.audit import access_index, live, search
-from hilum.audit.access_index import AccessIndex, _search, _to_forget, open_index
-from hilum.audit.journal_records import RecordPosition
-from hilum.audit.models import Access, AccessQuery, Outcome
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.errors import Invalid
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.errors import Invalid
+from hilum.records.audit import access_index, live, search
+from hilum.records.audit.access_index import AccessIndex, _search, _to_forget, open_index
+from hilum.records.audit.journal_records import RecordPosition
+from hilum.records.audit.models import Access, AccessQuery, Outcome
 from tests.effort import effort
 from tests.flows.journal_ground import AT, JournalGround, access, index_now
 from tests.sim.one_world import in_one_world

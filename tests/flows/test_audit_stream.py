@@ -13,9 +13,17 @@ import orjson
 import pytest
 from fastapi import FastAPI
 
-from hilum.audit import routes, service
-from hilum.audit.follow import FollowedRecord, Follower, ResumePoint, Tail
-from hilum.audit.models import (
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import EngageOrder, Mode, Target, TargetKind
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.errors import Unavailable
+from hilum.foundation.web import problems
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import TenantChange
+from hilum.identity.signin import service as signin
+from hilum.records.audit import routes, service
+from hilum.records.audit.follow import FollowedRecord, Follower, ResumePoint, Tail
+from hilum.records.audit.models import (
     FOLLOWED_BOUND,
     FOLLOWERS_BOUND,
     RESUME_BOUND,
@@ -23,16 +31,8 @@ from hilum.audit.models import (
     Access,
     EventQuery,
 )
-from hilum.audit.reader_slots import SlotLimits
-from hilum.audit.stream import Pace
-from hilum.controls import service as controls
-from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
-from hilum.identity import service as identity
-from hilum.identity.models import TenantChange
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.errors import Unavailable
-from hilum.signin import service as signin
-from hilum.web import problems
+from hilum.records.audit.reader_slots import SlotLimits
+from hilum.records.audit.stream import Pace
 from tests.flows import control_site
 from tests.flows.control_site import TRACE, ControlSite
 from tests.flows.journal_ground import JournalGround as Journals
@@ -317,8 +317,8 @@ def test_records_too_far_back_are_omitted_with_a_notice(one: Air) -> None:
 
 def test_going_on_is_bounded_in_number_too(one: Air, monkeypatch: pytest.MonkeyPatch) -> None:
     assert RESUME_BOUND <= 10_000
-    monkeypatch.setattr("hilum.audit.follow.RESUME_BOUND", 4)
-    monkeypatch.setattr("hilum.audit.follow.POLL_BOUND", 2)
+    monkeypatch.setattr("hilum.records.audit.follow.RESUME_BOUND", 4)
+    monkeypatch.setattr("hilum.records.audit.follow.POLL_BOUND", 2)
 
     async def story() -> None:
         (worker,) = one.workers(1)
@@ -548,7 +548,7 @@ def test_a_slow_reader_loses_the_oldest_learns_how_many_and_blocks_nobody(
     one: Air, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert FOLLOWED_BOUND <= 10_000
-    monkeypatch.setattr("hilum.audit.follow.FOLLOWED_BOUND", 5)
+    monkeypatch.setattr("hilum.records.audit.follow.FOLLOWED_BOUND", 5)
 
     async def story() -> None:
         (worker,) = one.workers(1)
@@ -587,7 +587,7 @@ def test_readers_are_bounded_and_a_place_becomes_free_again(
     one: Air, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert FOLLOWERS_BOUND <= 100
-    monkeypatch.setattr("hilum.audit.follow.FOLLOWERS_BOUND", 2)
+    monkeypatch.setattr("hilum.records.audit.follow.FOLLOWERS_BOUND", 2)
 
     async def story() -> None:
         first, second = await one.listen().begun(), await one.listen().begun()
@@ -608,7 +608,9 @@ def test_one_reader_has_only_so_many_streams_and_a_place_that_is_left_is_free_ag
     one: Air, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """L2: streams are shared fairly, whoever is first."""
-    monkeypatch.setattr("hilum.audit.routes.STREAMS", SlotLimits(total=9, actor=2, tenant=9, tenants=9))
+    monkeypatch.setattr(
+        "hilum.records.audit.routes.STREAMS", SlotLimits(total=9, actor=2, tenant=9, tenants=9)
+    )
 
     async def story() -> None:
         first, second = await one.listen().begun(), await one.listen().begun()

@@ -6,19 +6,19 @@ from functools import partial
 
 import pytest
 
-from hilum.audit.policy import SENT_BOUND
-from hilum.clients import service as clients
-from hilum.clients.models import ClientType, Deployment
-from hilum.controls import service as controls
-from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
-from hilum.identity import service as identity
-from hilum.installations import service as installations
-from hilum.installations.models import InstallOrder
-from hilum.kernel.ids import LaunchId
-from hilum.launches import service as launches
-from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Environment, NewVersion
-from hilum.signin import service as signin
+from hilum.apps.clients import service as clients
+from hilum.apps.clients.models import ClientType, Deployment
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import InstallOrder
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import CertifyOrder, Environment, NewVersion
+from hilum.authorization.launches import service as launches
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import EngageOrder, Mode, Target, TargetKind
+from hilum.foundation.kernel.ids import LaunchId
+from hilum.identity.people import service as identity
+from hilum.identity.signin import service as signin
+from hilum.records.audit.policy import SENT_BOUND
 from tests.flows.back_channel import BASE, MERCY, OTHER, REDIRECT
 from tests.flows.front_channel import SCOPE, STANDALONE, STATE, Front, answer, error, front, shown
 from tests.flows.front_channel import patient as a_patient

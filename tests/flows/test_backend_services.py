@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey
 
-from hilum.backchannel.client_auth import ASSERTION_TYPE
-from hilum.clients.models import ClientType
-from hilum.controls.models import TargetKind
-from hilum.installations import service as installations
-from hilum.installations.models import InstallOrder, NarrowOrder
+from hilum.apps.clients.models import ClientType
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import InstallOrder, NarrowOrder
+from hilum.authorization.token.client_auth import ASSERTION_TYPE
+from hilum.controls.switches.models import TargetKind
 from tests.flows import back_channel
 from tests.flows.back_channel import EC, JWKS, MERCY, OTHER, RSA, Platform, refused
 from tests.sim.jwks_host import JwksHost, Page, running
@@ -475,8 +475,8 @@ def test_an_assertion_for_one_tenant_is_worth_nothing_at_another(platform: Platf
 
 def test_repeated_failures_slow_one_client_at_one_address_and_nobody_else(platform: Platform) -> None:
     """C57."""
-    from hilum.backchannel.failure_limiter import FAILURES_BOUND
-    from hilum.standards.strangers import WINDOW_S
+    from hilum.authorization.token.failure_limiter import FAILURES_BOUND
+    from hilum.foundation.standards.strangers import WINDOW_S
 
     good, platform.secrets["symmetric"] = platform.secrets["symmetric"], "wrong"
     for _ in range(FAILURES_BOUND):
@@ -497,8 +497,8 @@ def test_repeated_failures_slow_one_client_at_one_address_and_nobody_else(platfo
 
 def test_a_flood_of_refusals_is_recorded_singly_at_first_and_then_as_one_counted(platform: Platform) -> None:
     """Security decision 5: the first 20 of an address and minute singly, the rest as one record that tells how many; none is lost."""
-    from hilum.backchannel.failure_limiter import FAILURES_BOUND
-    from hilum.standards.strangers import RECORDED_BOUND, WINDOW_S
+    from hilum.authorization.token.failure_limiter import FAILURES_BOUND
+    from hilum.foundation.standards.strangers import RECORDED_BOUND, WINDOW_S
 
     more = FAILURES_BOUND + 10
     for n in range(RECORDED_BOUND + 10):

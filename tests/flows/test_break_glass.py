@@ -6,31 +6,31 @@ from functools import partial
 
 import pytest
 
-from hilum.app.acts import acts
-from hilum.approvals import service as approvals
-from hilum.approvals.models import Asked
-from hilum.audit import live as journals
-from hilum.audit.models import AccessPage, AccessQuery
-from hilum.audit.policy import emergency_of
-from hilum.breakglass import service, store
-from hilum.breakglass.models import NewUse, Settings, SettingsChange, UseQuery
-from hilum.controls import service as controls
-from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
-from hilum.enrolment.models import LinkMail
-from hilum.histories import service as histories
-from hilum.histories.models import HistoryQuery
-from hilum.identity import service as identity
-from hilum.identity import store as identity_store
-from hilum.identity.models import NewFacility, NewPerson, TenantChange
-from hilum.infra.context import Context
-from hilum.installations import service as installations
-from hilum.installations.models import NarrowOrder
-from hilum.kernel.ids import LaunchId
-from hilum.notices import service as notices
-from hilum.notices.models import NoticeQuery
-from hilum.notices.policy import render
-from hilum.notices.templates import BREAK_GLASS
-from hilum.registry.store import apps
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import NarrowOrder
+from hilum.apps.registry.store import apps
+from hilum.authorization.breakglass import service, store
+from hilum.authorization.breakglass.models import NewUse, Settings, SettingsChange, UseQuery
+from hilum.controls.approvals import service as approvals
+from hilum.controls.approvals.models import Asked
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import EngageOrder, Mode, Target, TargetKind
+from hilum.foundation.infra.context import Context
+from hilum.foundation.kernel.ids import LaunchId
+from hilum.hospitals.disclosures import service as histories
+from hilum.hospitals.disclosures.models import HistoryQuery
+from hilum.identity.enrolment.models import LinkMail
+from hilum.identity.people import service as identity
+from hilum.identity.people import store as identity_store
+from hilum.identity.people.models import NewFacility, NewPerson, TenantChange
+from hilum.records.audit import live as journals
+from hilum.records.audit.models import AccessPage, AccessQuery
+from hilum.records.audit.policy import emergency_of
+from hilum.records.notices import service as notices
+from hilum.records.notices.models import NoticeQuery
+from hilum.records.notices.policy import render
+from hilum.records.notices.templates import BREAK_GLASS
+from hilum.server.acts import acts
 from tests.flows.break_glass_ground import LAUNCH, ON, REASON, SCOPES, Ward
 from tests.flows.gateway_ground import CLINIC, GENERAL, Ground, Play
 from tests.sim.journals import journal_of

@@ -10,25 +10,25 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from hilum.audit import live as journals
-from hilum.breakglass import pages, service
-from hilum.breakglass.models import SettingsChange
-from hilum.clients import service as clients
-from hilum.clients.models import NewClient
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson
-from hilum.infra.context import Context
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.installations import service as installations
-from hilum.installations.models import InstallOrder
-from hilum.kernel.ids import AppId, LaunchId, TenantId
-from hilum.launches import store as launches_store
-from hilum.launches.models import Launch
-from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
-from hilum.signin import service as signin
-from hilum.signin.models import Method
-from hilum.web import errors
+from hilum.apps.clients import service as clients
+from hilum.apps.clients.models import NewClient
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import InstallOrder
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
+from hilum.authorization.breakglass import pages, service
+from hilum.authorization.breakglass.models import SettingsChange
+from hilum.authorization.launches import store as launches_store
+from hilum.authorization.launches.models import Launch
+from hilum.foundation.infra.context import Context
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import AppId, LaunchId, TenantId
+from hilum.foundation.web import errors
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson
+from hilum.identity.signin import service as signin
+from hilum.identity.signin.models import Method
+from hilum.records.audit import live as journals
 from tests.flows.console_ground import Desk
 from tests.flows.control_site import ORIGIN, ControlSite, build, codes, in_a_browser, problem
 from tests.sim.browser import form_with

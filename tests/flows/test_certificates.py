@@ -8,16 +8,16 @@ from joserfc import jws
 from joserfc.jwk import KeySet
 from sqlalchemy import text
 
-from hilum.certificates import policy, store
-from hilum.certificates.models import LIST_REMADE
-from hilum.certificates.policy import SANDBOX_ONLY
-from hilum.certificates.service import current_of, step, validly_certified
-from hilum.controls import service as controls
-from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.ids import AppId
-from hilum.keys import service as keys
-from hilum.keys.models import Purpose
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import EngageOrder, Mode, Target, TargetKind
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import AppId
+from hilum.records.keys import service as keys
+from hilum.records.keys.models import Purpose
+from hilum.review.certificates import policy, store
+from hilum.review.certificates.models import LIST_REMADE
+from hilum.review.certificates.policy import SANDBOX_ONLY
+from hilum.review.certificates.service import current_of, step, validly_certified
 from tests.flows.certificate_ground import AT, DAY, Certified
 from tests.flows.control_site import ControlSite, build, problem, with_rule_book
 from tests.flows.vendor_ground import furnish_vendor, made

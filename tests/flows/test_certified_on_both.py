@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from hilum.certificates.service import remind_due, step
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.ids import AppId
-from hilum.revalidation import service, store
-from hilum.revalidation.models import CLOSED_KEPT, State
-from hilum.review.models import Look, Target
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import AppId
+from hilum.review.certificates.service import remind_due, step
+from hilum.review.recertification import service, store
+from hilum.review.recertification.models import CLOSED_KEPT, State
+from hilum.review.submissions.models import Look, Target
 from tests.flows.certificate_ground import AT
 from tests.flows.certified_app import DAY, Certified
 from tests.flows.listing_ground import act, figure, follow, seen

@@ -5,19 +5,19 @@ from typing import Any
 
 import pytest
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.clients import service as clients
-from hilum.clients.models import ClientMetadata, ClientType, Deployment, NewClient
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson
-from hilum.kernel.actor import SYSTEM
-from hilum.notices.models import Notice
-from hilum.policies import service as policies
-from hilum.policies.document import render
-from hilum.policies.models import ApplyOrder
-from hilum.registry.models import Environment
-from hilum.sunsets import service
+from hilum.apps.clients import service as clients
+from hilum.apps.clients.models import ClientMetadata, ClientType, Deployment, NewClient
+from hilum.apps.deprecations import service
+from hilum.apps.registry.models import Environment
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson
+from hilum.policy.matrix import service as policies
+from hilum.policy.matrix.document import render
+from hilum.policy.matrix.models import ApplyOrder
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
+from hilum.records.notices.models import Notice
 from tests.flows.rule_book_ground import READ_ONLY, narrow_rule_book
 from tests.sim.notice_ground import NoticeGround
 from tests.store.registry_ground import GENERAL, MERCY, Ground, ground

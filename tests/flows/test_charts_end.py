@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.identity import service as identity
-from hilum.identity.models import NEGATIVE_WINDOW, Chart
-from hilum.kernel.persistent import BUCKET_S
+from hilum.foundation.kernel.persistent import BUCKET_S
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NEGATIVE_WINDOW, Chart
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
 from tests.flows import back_channel, front_channel
 from tests.flows.back_channel import LAUNCH_SCOPES, Platform, refused
 from tests.flows.control_site import ControlSite, problem

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from hilum.identity.policy import rights_of
-from hilum.standards.smart.scopes import Prefix, types_of
+from hilum.foundation.standards.smart.scopes import Prefix, types_of
+from hilum.identity.people.policy import rights_of
 from tests.flows.back_channel import MERCY
 from tests.flows.front_channel import Front, answer, error, front
 from tests.sim.one_world import in_one_world

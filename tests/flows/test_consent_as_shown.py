@@ -5,8 +5,8 @@ from functools import partial
 
 import pytest
 
-from hilum.installations import service as installations
-from hilum.installations.models import NarrowOrder, WidenOrder
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import NarrowOrder, WidenOrder
 from tests.flows.back_channel import MERCY
 from tests.flows.consent_ground import certify_again, incident, new_version, states
 from tests.flows.front_channel import Browser, Front, answer, front

@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from hilum.app.acts import acts
-from hilum.approvals import service as approvals
-from hilum.approvals.models import Asked
-from hilum.consent import exports, store
-from hilum.consent import service as consent
-from hilum.consent.models import Basis
-from hilum.enrolment.models import LinkMail
-from hilum.identity.models import Chart
-from hilum.infra.context import Context
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.ids import AuthorizationId, PersonId
-from hilum.kernel.pages import PAGE_BOUND
-from hilum.signin.policy import actor_of
+from hilum.authorization.consent import exports, store
+from hilum.authorization.consent import service as consent
+from hilum.authorization.consent.models import Basis
+from hilum.controls.approvals import service as approvals
+from hilum.controls.approvals.models import Asked
+from hilum.foundation.infra.context import Context
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import AuthorizationId, PersonId
+from hilum.foundation.kernel.pages import PAGE_BOUND
+from hilum.identity.enrolment.models import LinkMail
+from hilum.identity.people.models import Chart
+from hilum.identity.signin.policy import actor_of
+from hilum.server.acts import acts
 from hilum_ehr.fhirserver.validation import parse_resource
 from tests.flows.back_channel import MERCY, TRACE, Platform, refused
 from tests.flows.connected_ground import connect, manage

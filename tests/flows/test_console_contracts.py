@@ -7,26 +7,26 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from hilum.agreements import service as agreements
-from hilum.agreements.models import KINDS, AgreementQuery
-from hilum.clients import service as clients
-from hilum.clients.models import BackendUse, ClientMetadata, ClientType, Deployment, NewClient
-from hilum.disposals import service as disposals
-from hilum.disposals import store
-from hilum.disposals.models import Cause, Disposal
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.installations import service as installations
-from hilum.installations.models import InstallOrder
-from hilum.kernel.ids import AppId, AuthorizationId, TenantId, VendorId
-from hilum.mandates import service as mandates
-from hilum.mandates.models import MandateQuery, MandateState
-from hilum.mandates.policy import state_of
-from hilum.policies.exception_models import Population
-from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVersion
-from hilum.signin import service as signin
+from hilum.apps.agreements import service as agreements
+from hilum.apps.agreements.models import KINDS, AgreementQuery
+from hilum.apps.clients import service as clients
+from hilum.apps.clients.models import BackendUse, ClientMetadata, ClientType, Deployment, NewClient
+from hilum.apps.deletion_requests import service as disposals
+from hilum.apps.deletion_requests import store
+from hilum.apps.deletion_requests.models import Cause, Disposal
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import InstallOrder
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import CertifyOrder, Environment, NewApp, NewVersion
+from hilum.apps.service_owners import service as mandates
+from hilum.apps.service_owners.models import MandateQuery, MandateState
+from hilum.apps.service_owners.policy import state_of
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import AppId, AuthorizationId, TenantId, VendorId
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson
+from hilum.identity.signin import service as signin
+from hilum.policy.matrix.exception_models import Population
 from tests.flows.control_site import ControlSite, build, everybodys_digest, send, with_rule_book
 from tests.flows.vendor_ground import furnish_vendor
 from tests.sim.browser import form_with

@@ -1,6 +1,6 @@
 """A platform administrator lets a hospital leave by page: what it would lose first, its name typed, and two people (C148)."""
 
-from hilum.departures import service as departures
+from hilum.hospitals.offboarding import service as departures
 from tests.flows.console_ground import agree, enter_hospital, site
 from tests.flows.control_site import ControlSite, send
 

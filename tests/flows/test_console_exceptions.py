@@ -3,12 +3,12 @@
 from datetime import timedelta
 from typing import Any
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson
-from hilum.kernel.ids import TenantId
-from hilum.policies import service as policies
+from hilum.foundation.kernel.ids import TenantId
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson
+from hilum.policy.matrix import service as policies
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
 from tests.flows.console_ground import Desk, enter_hospital
 from tests.flows.control_site import ControlSite, send
 from tests.flows.exception_ground import ALONE, autonomy, declare, exceptions, site, versions_of

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from hilum.clients import service as clients
-from hilum.clients.models import ClientMetadata, ClientType, Deployment, NewClient
-from hilum.defects import service as defects
-from hilum.kernel.ids import AppId, ClientId, VersionId
-from hilum.registry import service as registry
-from hilum.registry.models import Environment
+from hilum.apps.clients import service as clients
+from hilum.apps.clients.models import ClientMetadata, ClientType, Deployment, NewClient
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import Environment
+from hilum.foundation.kernel.ids import AppId, ClientId, VersionId
+from hilum.review.defects import service as defects
 from tests.flows import developer_ground
 from tests.flows.back_channel import JWKS
 from tests.flows.control_site import send

@@ -7,20 +7,29 @@ from typing import Any
 
 import orjson
 
-from hilum.audit import service as audit
-from hilum.dryruns import store
-from hilum.dryruns.models import InstallationChange, Kind, Lapse, LimitChange, Loss, Pack, QuotaTrial, What
-from hilum.identity import service as identity
-from hilum.policies import service as policies
-from hilum.policies.models import NOTICE, ScopeStatus
-from hilum.policies.store import save_dry_run
-from hilum.registry import service as registry
-from hilum.registry.models import NewApp, NewVendor
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import NewApp, NewVendor
+from hilum.identity.people import service as identity
+from hilum.operations.dry_runs import store
+from hilum.operations.dry_runs.models import (
+    InstallationChange,
+    Kind,
+    Lapse,
+    LimitChange,
+    Loss,
+    Pack,
+    QuotaTrial,
+    What,
+)
+from hilum.policy.matrix import service as policies
+from hilum.policy.matrix.models import NOTICE, ScopeStatus
+from hilum.policy.matrix.store import save_dry_run
+from hilum.records.audit import service as audit
 from tests.flows.console_ground import site, wider
 from tests.flows.control_site import ControlSite, send
 from tests.sim.browser import form_with
 from tests.sim.dry_runs import dry_run
-from tests.unit.policies.books import document
+from tests.unit.policy.matrix.books import document
 
 __all__ = ["site"]
 

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from hilum.federation import service
-from hilum.federation.models import Provider
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.ids import TenantId
-from hilum.signin import service as signin
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import TenantId
+from hilum.identity.federation import service
+from hilum.identity.federation.models import Provider
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson
+from hilum.identity.signin import service as signin
 from tests.flows.control_site import ControlSite, build, everybodys_digest, send
 from tests.sim.browser import form_with
 from tests.sim.identity_provider import CLIENT, SECRET, IdentityProvider, running

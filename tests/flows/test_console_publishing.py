@@ -6,10 +6,10 @@ from typing import Any
 
 import orjson
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.policies import service as policies
-from hilum.policies import shipped
+from hilum.policy.matrix import service as policies
+from hilum.policy.matrix import shipped
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
 from tests.flows.console_ground import site, wider
 from tests.flows.control_site import ControlSite, send
 from tests.sim.browser import form_with

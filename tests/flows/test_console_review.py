@@ -5,15 +5,15 @@ from html import unescape
 
 import pytest
 
-from hilum.console import policy
-from hilum.console.models import Console
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.ids import AppId
-from hilum.policies.models import Lens
-from hilum.registry import service as registry
-from hilum.review import store
-from hilum.review.scorecards import shipped_scorecards
-from hilum.signin import service as signin
+from hilum.apps.registry import service as registry
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import AppId
+from hilum.identity.signin import service as signin
+from hilum.policy.matrix.models import Lens
+from hilum.review.submissions import store
+from hilum.review.submissions.scorecards import shipped_scorecards
+from hilum.surfaces.console import policy
+from hilum.surfaces.console.models import Console
 from tests.flows.console_ground import enter_hospital
 from tests.flows.console_review_ground import check, enter_vendor, page_of, submitted
 from tests.flows.control_site import ORIGIN, TRACE, build, everybodys_digest, send

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.ids import AppId, VersionId
-from hilum.policies import allowances
-from hilum.policies import service as policies
-from hilum.policies.models import Lens, Override
-from hilum.policies.overrides import OVERRIDE
-from hilum.review import clock_store, lens_store
-from hilum.review import service as review
-from hilum.review.jobs import keep_time
-from hilum.review.lens_store import rights
-from hilum.review.models import FINDINGS_BOUND
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import AppId, VersionId
+from hilum.policy.matrix import allowances
+from hilum.policy.matrix import service as policies
+from hilum.policy.matrix.models import Lens, Override
+from hilum.policy.matrix.overrides import OVERRIDE
+from hilum.review.submissions import clock_store, lens_store
+from hilum.review.submissions import service as review
+from hilum.review.submissions.jobs import keep_time
+from hilum.review.submissions.lens_store import rights
+from hilum.review.submissions.models import FINDINGS_BOUND
 from tests.flows.console_review_ground import enter_vendor, open_run, page_of, submitted
 from tests.flows.control_site import TRACE, build, send
 from tests.flows.lens_ground import Keeper
@@ -34,7 +34,7 @@ from tests.flows.review_world import sandbox_client
 from tests.flows.vendor_ground import made
 from tests.sim.browser import form_with, forms_of
 from tests.sim.world import FakeClock
-from tests.unit.policies.exception_facts import EXCEPTION
+from tests.unit.policy.matrix.exception_facts import EXCEPTION
 
 REVIEWERS, TIES, LANE = "/review/reviewers", "/review/ties", "/review/regulated-access"
 PROTECTED = "launch/patient patient/Appointment.rs"

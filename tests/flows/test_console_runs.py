@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.console import service as consoles
-from hilum.evidence import service, store
-from hilum.evidence.models import Records, Row, State
-from hilum.infra.context import Trace
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.ids import RunId
-from hilum.standards.browsers import browser_family
-from hilum.web.cookies import SESSION
-from hilum.web.forms import csrf_token
+from hilum.foundation.infra.context import Trace
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import RunId
+from hilum.foundation.standards.browsers import browser_family
+from hilum.foundation.web.cookies import SESSION
+from hilum.foundation.web.forms import csrf_token
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
+from hilum.review.certification_runs import service, store
+from hilum.review.certification_runs.models import Records, Row, State
+from hilum.surfaces.console import service as consoles
 from tests.flows.console_review_ground import enter_vendor, list_of, open_run
 from tests.flows.control_site import build, send
 from tests.flows.review_ground import Ground, furnish

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson
-from hilum.kernel.ids import AppId, TenantId, VersionId
-from hilum.registry import service as registry
-from hilum.registry.models import AppState
-from hilum.signin import service as signin
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import AppState
+from hilum.foundation.kernel.ids import AppId, TenantId, VersionId
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson
+from hilum.identity.signin import service as signin
 from tests.flows.console_ground import agree, enter_hospital
 from tests.flows.control_site import ControlSite, build, everybodys_digest, send
 from tests.flows.exception_ground import ALONE, declare, exceptions, site, versions_of

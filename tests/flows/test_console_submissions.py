@@ -6,7 +6,7 @@ from html import unescape
 import pytest
 from starlette.testclient import TestClient
 
-from hilum.infra.unit_of_work import UnitOfWork
+from hilum.foundation.infra.unit_of_work import UnitOfWork
 from tests.flows.console_review_ground import check, enter_vendor
 from tests.flows.control_site import build, send
 from tests.flows.review_ground import Ground, furnish

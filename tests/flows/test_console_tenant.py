@@ -10,24 +10,24 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from hilum.audit import live as journals
-from hilum.clients import service as clients
-from hilum.clients.models import BackendUse, ClientMetadata, ClientType, Deployment, NewClient
-from hilum.console import policy
-from hilum.console.models import Console
-from hilum.console.tenant import consents
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.installations import service as installations
-from hilum.installations.models import Installation, NarrowOrder
-from hilum.kernel.ids import AppId, TenantId
-from hilum.registry import service as registry
-from hilum.registry.models import App, Environment, NewVersion
-from hilum.requests import service as requests
-from hilum.requests.models import AskOrder
-from hilum.signin.policy import actor_of
-from hilum.web.pages import PageDefaults
+from hilum.apps.clients import service as clients
+from hilum.apps.clients.models import BackendUse, ClientMetadata, ClientType, Deployment, NewClient
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import Installation, NarrowOrder
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import App, Environment, NewVersion
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import AppId, TenantId
+from hilum.foundation.web.pages import PageDefaults
+from hilum.hospitals.requests import service as requests
+from hilum.hospitals.requests.models import AskOrder
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson
+from hilum.identity.signin.policy import actor_of
+from hilum.records.audit import live as journals
+from hilum.surfaces.console import policy
+from hilum.surfaces.console.models import Console
+from hilum.surfaces.console.tenant import consents
 from tests.flows.back_channel import JWKS
 from tests.flows.consent_ground import add_agreements
 from tests.flows.console_ground import Desk

@@ -7,13 +7,13 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
-from hilum.console.developer.narrowing import narrowed
-from hilum.console.parts.charts import columns, round_up
-from hilum.contacts import service as contacts
-from hilum.installations.models import ScopeUse
-from hilum.kernel.ids import VendorId
-from hilum.membership import service as membership
-from hilum.registry import service as registry
+from hilum.apps.contacts import service as contacts
+from hilum.apps.installations.models import ScopeUse
+from hilum.apps.membership import service as membership
+from hilum.apps.registry import service as registry
+from hilum.foundation.kernel.ids import VendorId
+from hilum.surfaces.console.developer.narrowing import narrowed
+from hilum.surfaces.console.parts.charts import columns, round_up
 from tests.flows import developer_ground
 from tests.flows.control_site import send
 from tests.flows.developer_ground import Desk

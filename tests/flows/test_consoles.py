@@ -6,18 +6,18 @@ from html import unescape
 
 import pytest
 
-from hilum.console import policy
-from hilum.console.models import Console
-from hilum.console.shared import guide
-from hilum.controls import service as controls
-from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.registry import service as registry
-from hilum.registry import store
-from hilum.registry.models import App, NewApp, NewVendor
-from hilum.signin import service as signin
-from hilum.standards.strangers import RECORDED_BOUND
-from hilum.switchboard import service as switchboard
+from hilum.apps.registry import service as registry
+from hilum.apps.registry import store
+from hilum.apps.registry.models import App, NewApp, NewVendor
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import EngageOrder, Mode, Target, TargetKind
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.standards.strangers import RECORDED_BOUND
+from hilum.identity.signin import service as signin
+from hilum.operations.switch_administration import service as switchboard
+from hilum.surfaces.console import policy
+from hilum.surfaces.console.models import Console
+from hilum.surfaces.console.shared import guide
 from tests.flows.console_ground import HOSTILE, LONG, Desk
 from tests.flows.control_site import ORIGIN, TRACE, build, send
 from tests.sim.browser import form_with, one_of_each

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from hilum.contacts import service
-from hilum.contacts.models import (
+from hilum.apps.contacts import service
+from hilum.apps.contacts.models import (
     CONTACTS_BOUND,
     LINK_LIFE,
     MAILS_OF_ONE,
@@ -20,14 +20,14 @@ from hilum.contacts.models import (
     ContactKind,
     NewContact,
 )
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import HilumError, NotFound, NotPermitted
-from hilum.kernel.ids import VendorId
-from hilum.notices.models import State
-from hilum.registry import service as registry
-from hilum.registry.models import NewVendor
-from hilum.registry.store import vendors
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import NewVendor
+from hilum.apps.registry.store import vendors
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.errors import HilumError, NotFound, NotPermitted
+from hilum.foundation.kernel.ids import VendorId
+from hilum.records.notices.models import State
 from tests.flows.accounts_ground import events
 from tests.flows.control_site import ControlSite, codes, problem
 from tests.sim.mail_server import MailServer, mail_server
@@ -325,8 +325,8 @@ def test_a_proof_ends_and_its_lapse_is_recorded_once_and_sent_to_the_vendors_web
 
 
 def _endpoint(ctx: Any, vendor: str, url: str) -> None:
-    from hilum.notices import service as notices
-    from hilum.notices.models import NewEndpoint
+    from hilum.records.notices import service as notices
+    from hilum.records.notices.models import NewEndpoint
 
     notices.add_endpoint(ctx, NewEndpoint(vendor, url), private=True)
 

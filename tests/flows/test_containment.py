@@ -9,20 +9,20 @@ from typing import Any
 
 import pytest
 
-from hilum.audit import access_index, windows
-from hilum.audit.models import SETTLEMENT, UNDELIVERED, Access, Outcome, WindowQuery
-from hilum.cli import containment as page
-from hilum.controls.models import Mode, TargetKind
-from hilum.infra import nodes
-from hilum.infra.nodes import Node
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM, Actor, ActorKind
-from hilum.kernel.errors import NotPermitted
-from hilum.kernel.ids import VendorId
-from hilum.registry import service as registry
-from hilum.registry.models import NewApp, NewVendor
-from hilum.switchboard import service
-from hilum.switchboard.models import Containment, Gap
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import NewApp, NewVendor
+from hilum.controls.switches.models import Mode, TargetKind
+from hilum.foundation.infra import nodes
+from hilum.foundation.infra.nodes import Node
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM, Actor, ActorKind
+from hilum.foundation.kernel.errors import NotPermitted
+from hilum.foundation.kernel.ids import VendorId
+from hilum.operations.switch_administration import service
+from hilum.operations.switch_administration.models import Containment, Gap
+from hilum.records.audit import access_index, windows
+from hilum.records.audit.models import SETTLEMENT, UNDELIVERED, Access, Outcome, WindowQuery
+from hilum.surfaces.cli import containment as page
 from tests.flows.control_site import ControlSite, problem
 from tests.flows.drill_ground import LAST_MS, Drill
 from tests.flows.journal_ground import TRACE, access

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from hilum.audit import live as journals
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery, Outcome
-from hilum.evidence import service
-from hilum.evidence.models import Outcome as Judged
-from hilum.evidence.models import Records
-from hilum.kernel.actor import SYSTEM
-from hilum.revalidation.service import Use
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.records.audit import live as journals
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery, Outcome
+from hilum.review.certification_runs import service
+from hilum.review.certification_runs.models import Outcome as Judged
+from hilum.review.certification_runs.models import Records
+from hilum.review.recertification.service import Use
 from tests.flows.certified_app import Certified
 from tests.flows.console_review_ground import enter_vendor
 from tests.flows.contract_ground import LATER, place_of, shown_calls
@@ -25,7 +25,7 @@ from tests.flows.journal_ground import JournalGround, access
 from tests.flows.review_ground import SCOPES, Ground, pass_lens, signs
 from tests.flows.review_world import World, again, decide, in_order, opened, passed, sandbox_client, submitted
 from tests.flows.vendor_ground import furnish_vendor, made
-from tests.unit.evidence.cases import CASES, during
+from tests.unit.review.certification_runs.cases import CASES, during
 
 
 @pytest.fixture

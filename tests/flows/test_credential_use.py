@@ -4,16 +4,16 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from hilum.clients import credential_policy, credentials, store
-from hilum.clients import service as clients
-from hilum.clients.models import KEYS, KIDS_BOUND, UNUSED_AFTER, USE_NOTED_EVERY, CredentialKind
-from hilum.contacts import store as contact_store
-from hilum.contacts.models import Contact, ContactKind
-from hilum.kernel.ids import ClientId
-from hilum.notices import service as notices
-from hilum.notices.models import NoticeQuery
-from hilum.registry import service as registry
-from hilum.sunsets import unused as sunsets
+from hilum.apps.clients import credential_policy, credentials, store
+from hilum.apps.clients import service as clients
+from hilum.apps.clients.models import KEYS, KIDS_BOUND, UNUSED_AFTER, USE_NOTED_EVERY, CredentialKind
+from hilum.apps.contacts import store as contact_store
+from hilum.apps.contacts.models import Contact, ContactKind
+from hilum.apps.deprecations import unused as sunsets
+from hilum.apps.registry import service as registry
+from hilum.foundation.kernel.ids import ClientId
+from hilum.records.notices import service as notices
+from hilum.records.notices.models import NoticeQuery
 from tests.flows import back_channel
 from tests.flows.back_channel import Platform
 from tests.flows.control_site import ControlSite, problem

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, select
 
-from hilum.audit import decision_counts, live, service_counts
-from hilum.audit.models import (
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.records.audit import decision_counts, live, service_counts
+from hilum.records.audit.models import (
     COUNTED_FOR,
     RULE_BOUND,
     SERVICE_SLOTS_KEPT,
@@ -22,7 +23,6 @@ from hilum.audit.models import (
     DecisionCount,
     Outcome,
 )
-from hilum.infra.unit_of_work import UnitOfWork
 from tests.flows.journal_ground import AT, JournalGround, access
 
 SINCE = AT - timedelta(days=90)

@@ -4,16 +4,16 @@ from typing import Any
 
 import pytest
 
-from hilum.clients.models import ClientType
-from hilum.kernel.errors import NotPermitted
-from hilum.policies.models import UNCLASSIFIED
-from hilum.registry.models import NewVersion
+from hilum.apps.clients.models import ClientType
+from hilum.apps.registry.models import NewVersion
+from hilum.foundation.kernel.errors import NotPermitted
+from hilum.policy.matrix.models import UNCLASSIFIED
 from tests.flows import front_channel
 from tests.flows.back_channel import refused
 from tests.flows.front_channel import Front, answer
 from tests.flows.gateway_ground import GENERAL, Ground, Play, add_app, patient
 from tests.flows.rule_book_ground import CELLS, narrow_rule_book
-from tests.unit.policies.books import GONE, document
+from tests.unit.policy.matrix.books import GONE, document
 
 front = front_channel.front
 SCOPES = ("launch", "offline_access", "patient/Patient.rs")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from hilum.standards.fhir.searchparams import Kind, parameters_of
-from hilum.standards.fhir.visibility import rule_of
+from hilum.foundation.standards.fhir.searchparams import Kind, parameters_of
+from hilum.foundation.standards.fhir.visibility import rule_of
 from tests.unit.fhirserver.driver import Fhir
 from tests.unit.synthesis.hospital import TENANTS, made
 

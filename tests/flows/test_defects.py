@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.defects import service
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.ids import VendorId
-from hilum.policies import service as policies
-from hilum.registry import service as registry
-from hilum.registry.models import NewApp, NewVersion
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import NewApp, NewVersion
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import VendorId
+from hilum.policy.matrix import service as policies
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
+from hilum.review.defects import service
 from tests.flows.control_site import ControlSite, build, codes, problem
 from tests.flows.vendor_ground import certified, furnish_vendor, made
 from tests.sim.world import FakeClock

@@ -12,28 +12,28 @@ from typing import Any, TypeVar
 import orjson
 import pytest
 
-from hilum.app import departure_exports
-from hilum.audit import live as journals
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.clients import service as clients
-from hilum.clients.models import ClientType, NewPeer
-from hilum.controls.models import Mode, TargetKind
-from hilum.departures import jobs, service, store
-from hilum.departures.fates import FATES
-from hilum.departures.models import ErasureAction
-from hilum.disposals.models import DisposalQuery
-from hilum.disposals.service import list_requests
-from hilum.identity import service as identity
-from hilum.infra.context import Context
-from hilum.infra.db import metadata
-from hilum.infra.facts import EVERYTHING
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import Actor, ActorKind
-from hilum.kernel.errors import Conflict
-from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId
-from hilum.mandates import store as mandates
-from hilum.mandates.models import Mandate
+from hilum.apps.clients import service as clients
+from hilum.apps.clients.models import ClientType, NewPeer
+from hilum.apps.deletion_requests.models import DisposalQuery
+from hilum.apps.deletion_requests.service import list_requests
+from hilum.apps.service_owners import store as mandates
+from hilum.apps.service_owners.models import Mandate
+from hilum.controls.switches.models import Mode, TargetKind
+from hilum.foundation.infra.context import Context
+from hilum.foundation.infra.db import metadata
+from hilum.foundation.infra.facts import EVERYTHING
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import Actor, ActorKind
+from hilum.foundation.kernel.errors import Conflict
+from hilum.foundation.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId
+from hilum.hospitals.offboarding import jobs, service, store
+from hilum.hospitals.offboarding.fates import FATES
+from hilum.hospitals.offboarding.models import ErasureAction
+from hilum.identity.people import service as identity
+from hilum.records.audit import live as journals
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
+from hilum.server import departure_exports
 from tests.flows.control_site import ControlSite, problem, site_on
 from tests.flows.drill_ground import canary
 from tests.sim.backends import both_backends

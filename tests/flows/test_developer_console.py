@@ -7,14 +7,14 @@ from functools import partial
 from html import unescape
 from typing import Any
 
-from hilum.audit import live
-from hilum.audit.models import Access, Outcome, PermitCount
-from hilum.console import policy
-from hilum.console.models import Console
-from hilum.installations import service as installations
-from hilum.kernel.actor import SYSTEM, Actor, ActorKind
-from hilum.kernel.ids import AppId, VendorId
-from hilum.registry import store
+from hilum.apps.installations import service as installations
+from hilum.apps.registry import store
+from hilum.foundation.kernel.actor import SYSTEM, Actor, ActorKind
+from hilum.foundation.kernel.ids import AppId, VendorId
+from hilum.records.audit import live
+from hilum.records.audit.models import Access, Outcome, PermitCount
+from hilum.surfaces.console import policy
+from hilum.surfaces.console.models import Console
 from tests.flows import developer_ground
 from tests.flows.console_ground import HOSTILE
 from tests.flows.control_site import ORIGIN, TRACE, problem, send

@@ -8,21 +8,27 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete
 
-from hilum.backchannel import discovery
-from hilum.backchannel.client_auth import METHOD_OF
-from hilum.backchannel.policy import GRANTS_OF
-from hilum.clients.models import ClientType
-from hilum.identity import service as identity
-from hilum.identity.models import Tenant, TenantChange, UpstreamKind, UpstreamRef
-from hilum.installations import service as installations
-from hilum.kernel.ids import TenantId
-from hilum.policies.models import POLICIES, UNCLASSIFIED, WORKFLOW_SCOPE
-from hilum.policies.shipped import shipped_book
-from hilum.policies.store import versions as policy_versions
-from hilum.registry import service as registry
-from hilum.registry.models import NewVersion
-from hilum.standards.smart.scopes import ClinicalScope, Prefix, ScopeError, parse_scope, parse_stored
-from hilum.web.style import STYLE_DIGEST
+from hilum.apps.clients.models import ClientType
+from hilum.apps.installations import service as installations
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import NewVersion
+from hilum.authorization.token import discovery
+from hilum.authorization.token.client_auth import METHOD_OF
+from hilum.authorization.token.policy import GRANTS_OF
+from hilum.foundation.kernel.ids import TenantId
+from hilum.foundation.standards.smart.scopes import (
+    ClinicalScope,
+    Prefix,
+    ScopeError,
+    parse_scope,
+    parse_stored,
+)
+from hilum.foundation.web.style import STYLE_DIGEST
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import Tenant, TenantChange, UpstreamKind, UpstreamRef
+from hilum.policy.matrix.models import POLICIES, UNCLASSIFIED, WORKFLOW_SCOPE
+from hilum.policy.matrix.shipped import shipped_book
+from hilum.policy.matrix.store import versions as policy_versions
 from tests.flows import back_channel
 from tests.flows.back_channel import BASE, MERCY, Platform
 from tests.flows.claims import SHOWN_BY

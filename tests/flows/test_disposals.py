@@ -8,23 +8,23 @@ from functools import partial
 import pytest
 from sqlalchemy import update
 
-from hilum.consent import service as consent
-from hilum.contacts import service as contacts
-from hilum.contacts import store as contacts_store
-from hilum.contacts.models import ContactKind, NewContact
-from hilum.disposals import service, store
-from hilum.disposals.models import KEPT, LOOKED_BACK, Cause, Disposal, DisposalQuery
-from hilum.infra.context import Context
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.installations import service as installations
-from hilum.kernel.ids import AppId, AuthorizationId, TenantId, VendorId
-from hilum.kernel.pages import FIRST_PAGE
-from hilum.notices import service as notices
-from hilum.notices.models import NewEndpoint, Notice, NoticeQuery
-from hilum.policies.models import GRACE_DAYS_BOUND
-from hilum.registry import service as registry
-from hilum.registry import store as registry_store
-from hilum.registry.models import CertifyOrder, Environment, NewApp
+from hilum.apps.contacts import service as contacts
+from hilum.apps.contacts import store as contacts_store
+from hilum.apps.contacts.models import ContactKind, NewContact
+from hilum.apps.deletion_requests import service, store
+from hilum.apps.deletion_requests.models import KEPT, LOOKED_BACK, Cause, Disposal, DisposalQuery
+from hilum.apps.installations import service as installations
+from hilum.apps.registry import service as registry
+from hilum.apps.registry import store as registry_store
+from hilum.apps.registry.models import CertifyOrder, Environment, NewApp
+from hilum.authorization.consent import service as consent
+from hilum.foundation.infra.context import Context
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import AppId, AuthorizationId, TenantId, VendorId
+from hilum.foundation.kernel.pages import FIRST_PAGE
+from hilum.policy.matrix.models import GRACE_DAYS_BOUND
+from hilum.records.notices import service as notices
+from hilum.records.notices.models import NewEndpoint, Notice, NoticeQuery
 from tests.flows.agreement_ground import SCOPES, Ground
 from tests.flows.back_channel import MERCY, Platform
 from tests.flows.connected_ground import connect, manage

@@ -17,39 +17,39 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import delete, update
 
-from hilum.audit import anchor, live
-from hilum.audit import service as audit
-from hilum.audit.models import Access, Outcome
-from hilum.cli import findings
-from hilum.cli.main import main
-from hilum.federation import service as federation
-from hilum.federation.live import seal_secret
-from hilum.federation.models import RoleRow, Settings
-from hilum.federation.service import Change
-from hilum.identity import service as identity
-from hilum.identity.models import Tenant, TenantChange, UpstreamKind, UpstreamRef
-from hilum.infra import nodes
-from hilum.infra.context import Context, Trace
-from hilum.infra.db import Database
-from hilum.infra.migrations.run import release
-from hilum.infra.nodes import Node
-from hilum.infra.system import SystemClock, SystemIds
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.ids import TenantId
-from hilum.keys import service as keys
-from hilum.keys.live import vault
-from hilum.keys.models import Purpose
-from hilum.keys.store import signing_key
-from hilum.policies import service as policies
-from hilum.policies.models import ApplyOrder
-from hilum.policies.store import applications
-from hilum.upstream.live import seal_credentials
+from hilum.foundation.infra import nodes
+from hilum.foundation.infra.context import Context, Trace
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.migrations.run import release
+from hilum.foundation.infra.nodes import Node
+from hilum.foundation.infra.system import SystemClock, SystemIds
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.ids import TenantId
+from hilum.gateway.upstream.live import seal_credentials
+from hilum.identity.federation import service as federation
+from hilum.identity.federation.live import seal_secret
+from hilum.identity.federation.models import RoleRow, Settings
+from hilum.identity.federation.service import Change
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import Tenant, TenantChange, UpstreamKind, UpstreamRef
+from hilum.policy.matrix import service as policies
+from hilum.policy.matrix.models import ApplyOrder
+from hilum.policy.matrix.store import applications
+from hilum.records.audit import anchor, live
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import Access, Outcome
+from hilum.records.keys import service as keys
+from hilum.records.keys.live import vault
+from hilum.records.keys.models import Purpose
+from hilum.records.keys.store import signing_key
+from hilum.server.commands import findings
+from hilum.server.commands.main import main
 from tests.conftest import SECRET_KEY
 from tests.flows.journal_ground import JournalGround, access
 from tests.sim.fhir_upstream import OtherServer, over_http
 from tests.sim.postgres import free_port
-from tests.unit.policies.books import document
+from tests.unit.policy.matrix.books import document
 
 OTHER_KEY = "another-key-encryption-key-0123456789abcdef"
 URL = "https://fhir.lakeside.example/r4"

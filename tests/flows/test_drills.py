@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.controls import service as controls
-from hilum.drills.models import DRILL_LIFE, ENDPOINTS, TRIES_LEAST
-from hilum.infra import nodes
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.switchboard import service as switchboard
+from hilum.controls.switches import service as controls
+from hilum.foundation.infra import nodes
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.operations.drills.models import DRILL_LIFE, ENDPOINTS, TRIES_LEAST
+from hilum.operations.switch_administration import service as switchboard
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
 from tests.flows.control_site import ControlSite, problem, site_on
 from tests.flows.drill_ground import Drill as Records
 from tests.flows.drill_ground import canary

@@ -9,31 +9,31 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from hilum.app.jobs import jobs_of
-from hilum.app.schedule import JobLease
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.controls import service as controls
-from hilum.controls.models import Quota
-from hilum.dryruns.models import Kind
-from hilum.dryruns.replay import Replay
-from hilum.infra.context import Context
-from hilum.infra.settings import read
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.installations import service as installations
-from hilum.installations.models import NarrowOrder
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import NotFound, Unavailable
-from hilum.policies import observation, store
-from hilum.policies import service as policies
-from hilum.policies.models import DRY_RUNS_WAITING, ApplyOrder, DryRun, DryRunState
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import NarrowOrder
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import Quota
+from hilum.foundation.infra.context import Context
+from hilum.foundation.infra.settings import read
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.errors import NotFound, Unavailable
+from hilum.operations.dry_runs.models import Kind
+from hilum.operations.dry_runs.replay import Replay
+from hilum.policy.matrix import observation, store
+from hilum.policy.matrix import service as policies
+from hilum.policy.matrix.models import DRY_RUNS_WAITING, ApplyOrder, DryRun, DryRunState
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
+from hilum.server.jobs import jobs_of
+from hilum.server.schedule import JobLease
 from tests.conftest import SECRET_KEY
 from tests.flows.dry_run_ground import CELLS, add, dry_run, jobs_at, rows
 from tests.flows.gateway_ground import GENERAL, Ground, Play, player
 from tests.sim.backends import both_backends
 from tests.sim.dry_runs import TRACE
 from tests.sim.world import FakeClock, SeededIds
-from tests.unit.policies.books import document
+from tests.unit.policy.matrix.books import document
 
 READ_ONLY = {f"{CELLS}.low.scopes": ["patient/*.rs", "user/*.rs", "system/*.rs"]}
 TIERS = ("low", "moderate", "high")
@@ -402,7 +402,7 @@ def test_a_run_that_broke_off_begins_again_and_finds_the_same(
     play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A crash between two steps, on another node: nothing is listed twice, and the digest is the same."""
-    monkeypatch.setattr("hilum.dryruns.jobs.APPS_AT_ONCE", 1)
+    monkeypatch.setattr("hilum.operations.dry_runs.jobs.APPS_AT_ONCE", 1)
 
     async def story(made: Ground) -> None:
         await use(made)
@@ -451,10 +451,10 @@ def test_rows_beyond_the_bound_are_counted_and_covered_by_the_digest(
     play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def story(made: Ground) -> None:
-        monkeypatch.setattr("hilum.dryruns.replay.PACKED_ROWS", 1)
+        monkeypatch.setattr("hilum.operations.dry_runs.replay.PACKED_ROWS", 1)
         await use(made)
         whole = dry_run(made, NO_OBSERVATIONS)
-        monkeypatch.setattr("hilum.dryruns.replay.ROWS_BOUND", 3)
+        monkeypatch.setattr("hilum.operations.dry_runs.replay.ROWS_BOUND", 3)
         made.run(lambda ctx: policies.ask_dry_run(ctx, whole.version))
 
         cut = jobs_at(made).run_next()
@@ -471,8 +471,8 @@ def test_rows_beyond_the_bound_are_counted_and_covered_by_the_digest(
 
 @both_backends
 def test_the_rows_of_old_runs_are_deleted(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hilum.dryruns.service.RUNS_KEPT", 1)
-    monkeypatch.setattr("hilum.dryruns.store.DELETE_BATCH", 2)
+    monkeypatch.setattr("hilum.operations.dry_runs.service.RUNS_KEPT", 1)
+    monkeypatch.setattr("hilum.operations.dry_runs.store.DELETE_BATCH", 2)
 
     async def story(made: Ground) -> None:
         first = dry_run(made, NO_OBSERVATIONS)

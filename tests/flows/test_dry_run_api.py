@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from hilum.dryruns import store
-from hilum.dryruns.models import Kind
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.policies.models import DryRun
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.operations.dry_runs import store
+from hilum.operations.dry_runs.models import Kind
+from hilum.policy.matrix.models import DryRun
 from tests.flows.control_site import TRACE, ControlSite, build, with_rule_book
 from tests.flows.rule_book_ground import NARROWER, add
 from tests.sim.backends import both_backends

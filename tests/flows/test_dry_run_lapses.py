@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from hilum.dryruns import service as dryruns
-from hilum.dryruns.models import Kind
-from hilum.infra.context import Context
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.ids import AppId, TenantId, VendorId
-from hilum.policies import service as policies
-from hilum.policies.models import DryRun
-from hilum.revalidation import store as revalidation
-from hilum.revalidation.models import Finding, Severity, State
+from hilum.foundation.infra.context import Context
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import AppId, TenantId, VendorId
+from hilum.operations.dry_runs import service as dryruns
+from hilum.operations.dry_runs.models import Kind
+from hilum.policy.matrix import service as policies
+from hilum.policy.matrix.models import DryRun
+from hilum.review.recertification import store as revalidation
+from hilum.review.recertification.models import Finding, Severity, State
 from tests.flows.connected_ground import connect
 from tests.flows.dry_run_ground import CELLS, dry_run, rows
 from tests.flows.front_channel import Front, front, keep_using
@@ -25,7 +25,7 @@ from tests.flows.rule_book_ground import everywhere
 from tests.sim.backends import both_backends
 from tests.sim.dry_runs import dry_run as dry_run_of
 from tests.sim.world import FakeClock, SeededIds
-from tests.unit.policies.books import document
+from tests.unit.policy.matrix.books import document
 
 __all__ = ["front"]
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.policies import service
-from hilum.policies.dry_runs import dry_run_fault
-from hilum.policies.models import DRY_RUN_VALID, TAKE_BACK_WITHIN, ApplyOrder, DryRun, DryRunState
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.policy.matrix import service
+from hilum.policy.matrix.dry_runs import dry_run_fault
+from hilum.policy.matrix.models import DRY_RUN_VALID, TAKE_BACK_WITHIN, ApplyOrder, DryRun, DryRunState
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
 from tests.flows.control_site import ControlSite, build, with_rule_book
 from tests.flows.rule_book_ground import NARROWER, WIDER, add, agree, in_force, json_of
 from tests.sim.backends import both_backends

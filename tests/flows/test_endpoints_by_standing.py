@@ -9,20 +9,20 @@ from urllib.parse import unquote_plus
 
 import pytest
 
-from hilum.controls.models import TargetKind
-from hilum.identity import service as identity
-from hilum.identity.models import Facility, NewFacility, TenantChange
-from hilum.installations import service as installations
-from hilum.installations.models import NarrowOrder
-from hilum.kernel.decision import Reason
-from hilum.kernel.errors import HilumError
-from hilum.launches import service as launches
-from hilum.registry import service as registry
-from hilum.tokens import service as tokens
-from hilum.tokens.models import Grant
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import NarrowOrder
+from hilum.apps.registry import service as registry
+from hilum.authorization.launches import service as launches
+from hilum.authorization.tokens import service as tokens
+from hilum.authorization.tokens.models import Grant
+from hilum.controls.switches.models import TargetKind
+from hilum.foundation.kernel.decision import Reason
+from hilum.foundation.kernel.errors import HilumError
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import Facility, NewFacility, TenantChange
 from tests.flows.back_channel import MERCY
 from tests.flows.front_channel import Front, front
-from tests.unit.policies.books import LIFETIMES
+from tests.unit.policy.matrix.books import LIFETIMES
 
 __all__ = ["front"]
 

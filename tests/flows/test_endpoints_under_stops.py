@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from hilum.controls.models import Mode, TargetKind
-from hilum.kernel.errors import HilumError
-from hilum.launches import service as launches
+from hilum.authorization.launches import service as launches
+from hilum.controls.switches.models import Mode, TargetKind
+from hilum.foundation.kernel.errors import HilumError
 from tests.flows.back_channel import MERCY, OTHER
 from tests.flows.front_channel import SCOPE, Front, front
 

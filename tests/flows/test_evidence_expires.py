@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hilum.review.jobs import keep_time
+from hilum.review.submissions.jobs import keep_time
 from tests.flows.certified_app import Certified
 from tests.flows.control_site import problem
 from tests.flows.review_ground import Ground, pass_lens, signs

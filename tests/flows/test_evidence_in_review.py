@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from hilum.evidence.judging import SCENARIOS
-from hilum.evidence.models import RESULT_LIFE
+from hilum.review.certification_runs.judging import SCENARIOS
+from hilum.review.certification_runs.models import RESULT_LIFE
 from tests.flows.control_site import codes, problem
 from tests.flows.review_ground import Ground, pass_lens, signs
 from tests.flows.review_world import (

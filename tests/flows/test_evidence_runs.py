@@ -11,21 +11,21 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import text
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.certificates import service as certificates
-from hilum.controls import service as controls
-from hilum.controls.models import Quota
-from hilum.evidence import by_hand, service, store
-from hilum.evidence.judging import SCENARIOS
-from hilum.evidence.models import State
-from hilum.identity import service as identity
-from hilum.identity.models import Tenant, UpstreamKind, UpstreamRef
-from hilum.kernel import base64url
-from hilum.kernel.actor import Actor, ActorKind
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
-from hilum.kernel.ids import ClientId, RunId, TenantId, VendorId
-from hilum.tokens import service as tokens
+from hilum.authorization.tokens import service as tokens
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import Quota
+from hilum.foundation.kernel import base64url
+from hilum.foundation.kernel.actor import Actor, ActorKind
+from hilum.foundation.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.foundation.kernel.ids import ClientId, RunId, TenantId, VendorId
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import Tenant, UpstreamKind, UpstreamRef
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
+from hilum.review.certificates import service as certificates
+from hilum.review.certification_runs import by_hand, service, store
+from hilum.review.certification_runs.judging import SCENARIOS
+from hilum.review.certification_runs.models import State
 from tests.flows.back_channel import MERCY
 from tests.flows.evidence_ground import App, Certifying, version_of
 from tests.flows.front_channel import Front, front

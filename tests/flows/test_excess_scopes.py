@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.errors import Invalid
-from hilum.kernel.ids import VersionId
-from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Environment
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import CertifyOrder, Environment
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.errors import Invalid
+from hilum.foundation.kernel.ids import VersionId
 from tests.flows.control_site import build, codes, problem
 from tests.flows.review_ground import SCOPES, furnish
 from tests.flows.vendor_ground import made

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from sqlalchemy import update
 
-from hilum.kernel.ids import AppId
-from hilum.policies import service as policies
-from hilum.policies import store
-from hilum.registry import service as registry
+from hilum.apps.registry import service as registry
+from hilum.foundation.kernel.ids import AppId
+from hilum.policy.matrix import service as policies
+from hilum.policy.matrix import store
 from tests.flows.explain_ground import READ, asked_later, explained
 from tests.flows.gateway_ground import CLINIC, GENERAL, TRACE, Ground, Play, patient
 from tests.flows.override_ground import override, withhold

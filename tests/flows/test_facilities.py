@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from hilum.identity import service as identity
-from hilum.identity.models import Facility, NewFacility
-from hilum.installations import service as installations
-from hilum.installations.models import Installation, NarrowOrder
-from hilum.kernel.errors import HilumError, Invalid, NotPermitted
-from hilum.launches import service as launches
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import Installation, NarrowOrder
+from hilum.authorization.launches import service as launches
+from hilum.foundation.kernel.errors import HilumError, Invalid, NotPermitted
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import Facility, NewFacility
 from tests.flows.back_channel import MERCY
 from tests.flows.front_channel import Front, answer, front
 from tests.sim.one_world import in_one_world

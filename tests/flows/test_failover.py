@@ -13,16 +13,16 @@ from typing import Any, TypeVar
 
 import pytest
 
-from hilum.controls import service as controls
-from hilum.controls.models import EngageOrder, Mode, Switch, Target, TargetKind
-from hilum.gateway.models import Snapshot
-from hilum.gateway.snapshot import SnapshotKeeper
-from hilum.infra.change_feed import open_change_feed
-from hilum.infra.context import Context, Trace
-from hilum.infra.db import Database
-from hilum.infra.system import SystemClock, SystemIds
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import Actor, ActorKind
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import EngageOrder, Mode, Switch, Target, TargetKind
+from hilum.foundation.infra.change_feed import open_change_feed
+from hilum.foundation.infra.context import Context, Trace
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.system import SystemClock, SystemIds
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import Actor, ActorKind
+from hilum.gateway.enforcement.models import Snapshot
+from hilum.gateway.enforcement.snapshot import SnapshotKeeper
 from tests.sim.postgres import Cluster
 from tests.sim.tcp_proxy import TcpProxy
 
@@ -146,7 +146,7 @@ def test_the_switches_of_the_surviving_copy_are_obeyed_though_the_counts_agree(
 
 def test_what_was_remembered_of_the_lost_copy_is_read_again(parted: Pair) -> None:
     """What a token rests on is remembered under count and mark."""
-    from hilum.backchannel import cached_facts
+    from hilum.authorization.token import cached_facts
 
     with uow_on(parted.url) as uow:
 
@@ -161,7 +161,7 @@ def test_what_was_remembered_of_the_lost_copy_is_read_again(parted: Pair) -> Non
 
 
 def _or_away(seen: Callable[[], T]) -> T | None:
-    from hilum.kernel.errors import Unavailable
+    from hilum.foundation.kernel.errors import Unavailable
 
     try:
         return seen()

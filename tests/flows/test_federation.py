@@ -14,30 +14,38 @@ from joserfc.jwk import ECKey
 from sqlalchemy import func, select
 from starlette.testclient import TestClient
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.federation import live, service, sign_in, store
-from hilum.federation.models import ClientAuth, LinkBy, Passwords, Provider, Refusal, RoleRow, Settings
-from hilum.federation.service import Change
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson, Person
-from hilum.infra.context import Context
-from hilum.infra.db import metadata
-from hilum.infra.settings import Mode
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
-from hilum.keys.live import vault
-from hilum.signin import policy as signin_policy
-from hilum.signin import service as signin
-from hilum.tokens import service as tokens
-from hilum.tokens.models import Grant
-from hilum.web.bounds import GUESSES_BURST
+from hilum.authorization.tokens import service as tokens
+from hilum.authorization.tokens.models import Grant
+from hilum.foundation.infra.context import Context
+from hilum.foundation.infra.db import metadata
+from hilum.foundation.infra.settings import Mode
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
+from hilum.foundation.web.bounds import GUESSES_BURST
+from hilum.identity.federation import live, service, sign_in, store
+from hilum.identity.federation.models import (
+    ClientAuth,
+    LinkBy,
+    Passwords,
+    Provider,
+    Refusal,
+    RoleRow,
+    Settings,
+)
+from hilum.identity.federation.service import Change
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson, Person
+from hilum.identity.signin import policy as signin_policy
+from hilum.identity.signin import service as signin
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
+from hilum.records.keys.live import vault
 from tests.flows.control_site import PASSWORD, TRACE, ControlSite, build
 from tests.sim.browser import form_with, seen_from
 from tests.sim.identity_provider import CLIENT, SECRET, IdentityProvider, public, running, sign
 from tests.sim.world import FakeClock
-from tests.unit.policies.books import LIFETIMES
+from tests.unit.policy.matrix.books import LIFETIMES
 
 T = TypeVar("T")
 GENERAL = TenantId("general")
@@ -150,7 +158,7 @@ AN_HOUR = 3_600
 
 
 def test_what_is_refused_of_a_token_is_refused_at_the_door(ground: Ground) -> None:
-    """OpenID Connect Core 1.0 section 3.1.3.7: a few of the lies of tests/unit/federation, through the whole site."""
+    """OpenID Connect Core 1.0 section 3.1.3.7: a few of the lies of tests/unit/identity/federation, through the whole site."""
     lies: list[tuple[dict[str, Any], str]] = [
         ({"iss": "https://evil.example"}, "issuer_wrong"),
         ({"aud": [CLIENT, "another"]}, "audience_wrong"),
@@ -620,7 +628,7 @@ def test_a_provider_ends_the_sessions_that_it_began(ground: Ground) -> None:
 
 
 def test_a_logout_token_that_is_not_as_it_must_be_ends_nothing(ground: Ground) -> None:
-    """OpenID Connect Back-Channel Logout 1.0 section 2.6; the rest of it in tests/unit/federation."""
+    """OpenID Connect Back-Channel Logout 1.0 section 2.6; the rest of it in tests/unit/identity/federation."""
     browser = ground.browser()
     ground.sign_in(browser)
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from hilum.federation import service
-from hilum.infra.unit_of_work import UnitOfWork
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.identity.federation import service
 from tests.flows.control_site import ControlSite, build, codes, problem
 from tests.sim.identity_provider import CLIENT, SECRET, IdentityProvider, public, running
 from tests.sim.world import FakeClock

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hilum.kernel.times import to_micros
-from hilum.standards.fhir.dates import element_range, parse_range
-from hilum.standards.fhir.values import escape, fold
+from hilum.foundation.kernel.times import to_micros
+from hilum.foundation.standards.fhir.dates import element_range, parse_range
+from hilum.foundation.standards.fhir.values import escape, fold
 from hilum_ehr.fhirserver.models import MAX_INCLUDED
 from tests.effort import effort
 from tests.sim.one_world import in_one_world

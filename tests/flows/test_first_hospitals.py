@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from hilum.audit.models import SLOTS_KEPT, Outcome
-from hilum.identity.store import tenants as tenant_table
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.policies import service
-from hilum.policies.first_hospitals import BEFORE
-from hilum.policies.models import TAKE_BACK_WITHIN
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.identity.people.store import tenants as tenant_table
+from hilum.policy.matrix import service
+from hilum.policy.matrix.first_hospitals import BEFORE
+from hilum.policy.matrix.models import TAKE_BACK_WITHIN
+from hilum.records.audit.models import SLOTS_KEPT, Outcome
 from tests.flows.control_site import ControlSite, build, send, with_rule_book
 from tests.flows.rule_book_ground import NARROWER, WIDER, add, agree, apply, in_force, json_of
 from tests.flows.use_ground import Ground

@@ -15,14 +15,14 @@ from typing import Any
 import orjson
 import pytest
 
-from hilum.audit import live as journals
-from hilum.contacts.store import contacts
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.ids import TenantId
-from hilum.policies import service as policies
-from hilum.revalidation import service as revalidation
+from hilum.apps.contacts.store import contacts
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import TenantId
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson
+from hilum.policy.matrix import service as policies
+from hilum.records.audit import live as journals
+from hilum.review.recertification import service as revalidation
 from tests.flows.certified_app import Certified
 from tests.flows.control_site import ControlSite, build, codes, problem
 from tests.flows.journal_ground import JournalGround, access

@@ -9,22 +9,22 @@ from typing import Any
 import orjson
 import pytest
 
-from hilum.audit import live as journals
-from hilum.audit.models import UNDELIVERED, AccessQuery
-from hilum.controls import service as controls
-from hilum.controls.models import Quota, TargetKind
-from hilum.gateway import batches
-from hilum.gateway.batches import ENTRIES_BOUND, READS_AT_ONCE
-from hilum.gateway.executor import Executor
-from hilum.gateway.service import Enforcer
-from hilum.gateway.upstream_task import UpstreamTask
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.tokens import service as tokens
+from hilum.authorization.tokens import service as tokens
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import Quota, TargetKind
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.gateway.enforcement import batches
+from hilum.gateway.enforcement.batches import ENTRIES_BOUND, READS_AT_ONCE
+from hilum.gateway.enforcement.executor import Executor
+from hilum.gateway.enforcement.service import Enforcer
+from hilum.gateway.enforcement.upstream_task import UpstreamTask
+from hilum.records.audit import live as journals
+from hilum.records.audit.models import UNDELIVERED, AccessQuery
 from tests.flows.gate_ground import Gate, held, stop
 from tests.flows.gateway_ground import GENERAL, ORIGIN, PLATFORM, Answer, Ground, Play, patient, player
 from tests.sim.fhir_upstream import OtherServer
 from tests.sim.world import FakeClock, SeededIds
-from tests.unit.gateway.facts import observation
+from tests.unit.gateway.enforcement.facts import observation
 
 BASE = f"{PLATFORM}/t/general/fhir"
 SCOPES = ("patient/Observation.cruds", "patient/Patient.rs")

@@ -13,9 +13,19 @@ from typing import Any
 import orjson
 import pytest
 
-from hilum.audit import live as journals
-from hilum.audit import service as audit
-from hilum.audit.models import (
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import EngageOrder, Mode, Target, TargetKind
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.standards.fhir.tags import request_of, tagged
+from hilum.gateway.enforcement.settling import GIVE_UP_AFTER, SETTLED_AT_ONCE, Settler, in_turn, is_due
+from hilum.gateway.upstream.live import Embedded, Upstreams
+from hilum.gateway.upstream.policy import destination
+from hilum.identity.people import policy as identity_policy
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import MovedReads, TenantChange, TenantFacts, UpstreamKind, UpstreamRef
+from hilum.records.audit import live as journals
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import (
     CLAIM_LIFE,
     SETTLE_AFTER,
     SETTLEMENT,
@@ -24,23 +34,13 @@ from hilum.audit.models import (
     OpenIntent,
     Outcome,
 )
-from hilum.controls import service as controls
-from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
-from hilum.gateway.settling import GIVE_UP_AFTER, SETTLED_AT_ONCE, Settler, in_turn, is_due
-from hilum.identity import policy as identity_policy
-from hilum.identity import service as identity
-from hilum.identity.models import MovedReads, TenantChange, TenantFacts, UpstreamKind, UpstreamRef
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.keys.live import vault
-from hilum.standards.fhir.tags import request_of, tagged
-from hilum.upstream.live import Embedded, Upstreams
-from hilum.upstream.policy import destination
+from hilum.records.keys.live import vault
 from hilum_ehr.fhirserver.models import FhirServerSettings, Precondition
 from hilum_ehr.fhirserver.service import FhirService
 from tests.flows.gateway_ground import GENERAL, PLATFORM, TRACE, Answer, Ground, Play, patient, player
 from tests.sim.fhir_upstream import BASE, OtherServer, over_http
 from tests.sim.world import FakeClock, SeededIds
-from tests.unit.gateway.facts import observation
+from tests.unit.gateway.enforcement.facts import observation
 
 
 @dataclass

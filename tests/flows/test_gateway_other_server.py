@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from hilum.identity import service as identity
-from hilum.identity.models import TenantChange, UpstreamKind, UpstreamRef
-from hilum.keys.live import vault
-from hilum.upstream.live import seal_credentials
+from hilum.gateway.upstream.live import seal_credentials
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import TenantChange, UpstreamKind, UpstreamRef
+from hilum.records.keys.live import vault
 from tests.flows.gateway_ground import GENERAL, PLATFORM, Answer, Ground, Play, patient
 from tests.sim.fhir_upstream import OtherServer, over_http
-from tests.unit.gateway.facts import observation
+from tests.unit.gateway.enforcement.facts import observation
 
 BASE = f"{PLATFORM}/t/general/fhir"
 

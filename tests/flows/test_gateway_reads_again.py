@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.flows.gateway_ground import Ground, Play
-from tests.unit.gateway.facts import RESTRICTED, category, observation
+from tests.unit.gateway.enforcement.facts import RESTRICTED, category, observation
 
 LABORATORY = category("laboratory")
 

@@ -1,4 +1,4 @@
-"""What an app gets through the gateway, over real rooms and the embedded FHIR server."""
+"""What an app gets through the gateway, over real modules and the embedded FHIR server."""
 
 from collections.abc import MutableMapping
 from threading import current_thread
@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from hilum.audit import live as journals
-from hilum.gateway import response_filter, search, transport
-from hilum.gateway.models import COUNTED_BOUND, EVIDENCE_BOUND
-from hilum.standards.fhir.traits import traits_of
+from hilum.foundation.standards.fhir.traits import traits_of
+from hilum.gateway.enforcement import response_filter, search, transport
+from hilum.gateway.enforcement.models import COUNTED_BOUND, EVIDENCE_BOUND
+from hilum.records.audit import live as journals
 from tests.flows.gateway_ground import CLINIC, GENERAL, PLATFORM, Answer, Ground, Play, patient
 from tests.sim.journals import journal_of
 from tests.sim.one_world import in_one_world
-from tests.unit.gateway.facts import RESTRICTED, category, observation, provenance
+from tests.unit.gateway.enforcement.facts import RESTRICTED, category, observation, provenance
 
 BASE = f"{PLATFORM}/t/general/fhir"
 

@@ -12,29 +12,29 @@ from typing import Any, TypeVar
 
 import pytest
 
-from hilum.app import platform
-from hilum.controls import service as controls
-from hilum.controls.models import QUOTAS, SWITCHES, EngageOrder, Mode, Switch, Target, TargetKind
-from hilum.gateway import snapshot as snapshots
-from hilum.gateway.models import QUOTA_LAG, STALENESS_BOUND
-from hilum.gateway.snapshot import SnapshotKeeper
-from hilum.identity import service as identity
-from hilum.identity.models import IDENTITY, Tenant, UpstreamKind, UpstreamRef
-from hilum.infra import lanes
-from hilum.infra.change_feed import ChangeFeed, SqliteChangeFeed, open_change_feed
-from hilum.infra.context import Context, Trace
-from hilum.infra.epoch import Stamp, Stamps
-from hilum.infra.facts import Facts, Since
-from hilum.infra.lanes import Lane
-from hilum.infra.system import SystemClock
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import Unavailable
-from hilum.kernel.ids import Part, TenantId
-from hilum.kernel.ports import Clock
-from hilum.policies.models import POLICIES
-from hilum.registry.models import REGISTRY
-from hilum.tokens.models import TOKENS
+from hilum.apps.registry.models import REGISTRY
+from hilum.authorization.tokens.models import TOKENS
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import QUOTAS, SWITCHES, EngageOrder, Mode, Switch, Target, TargetKind
+from hilum.foundation.infra import lanes
+from hilum.foundation.infra.change_feed import ChangeFeed, SqliteChangeFeed, open_change_feed
+from hilum.foundation.infra.context import Context, Trace
+from hilum.foundation.infra.epoch import Stamp, Stamps
+from hilum.foundation.infra.facts import Facts, Since
+from hilum.foundation.infra.lanes import Lane
+from hilum.foundation.infra.system import SystemClock
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.errors import Unavailable
+from hilum.foundation.kernel.ids import Part, TenantId
+from hilum.foundation.kernel.ports import Clock
+from hilum.gateway.enforcement import snapshot as snapshots
+from hilum.gateway.enforcement.models import QUOTA_LAG, STALENESS_BOUND
+from hilum.gateway.enforcement.snapshot import SnapshotKeeper
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import IDENTITY, Tenant, UpstreamKind, UpstreamRef
+from hilum.policy.matrix.models import POLICIES
+from hilum.server import platform
 from tests.sim.world import FakeClock
 
 T = TypeVar("T")
@@ -268,7 +268,7 @@ def test_an_ear_on_a_database_that_is_not_there_says_so(tmp_path: Any) -> None:
 def test_a_load_that_breaks_ages_the_snapshot_and_does_not_end_the_watch(
     uow: UnitOfWork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bug in one room's facts must refuse, not serve what is old."""
+    """A bug in one module's facts must refuse, not serve what is old."""
     keeper = SnapshotKeeper(reader(uow), open_change_feed(uow.db), SystemClock())
     keeper.start()
     try:

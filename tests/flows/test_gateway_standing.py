@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from hilum.audit import live as journals
-from hilum.audit.models import AccessQuery, Outcome
-from hilum.consent import service as consent
-from hilum.controls import service as controls
-from hilum.controls.models import EngageOrder, Mode, Quota, Target, TargetKind
-from hilum.identity import service as identity
-from hilum.installations import service as installations
-from hilum.installations.models import NarrowOrder
-from hilum.registry import service as registry
-from hilum.tokens import service as tokens
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import NarrowOrder
+from hilum.apps.registry import service as registry
+from hilum.authorization.consent import service as consent
+from hilum.authorization.tokens import service as tokens
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import EngageOrder, Mode, Quota, Target, TargetKind
+from hilum.identity.people import service as identity
+from hilum.records.audit import live as journals
+from hilum.records.audit.models import AccessQuery, Outcome
 from tests.flows.gateway_ground import CLINIC, GENERAL, Ground, Play
 from tests.sim.fhir_upstream import OtherServer
 from tests.sim.journals import journal_of
@@ -97,7 +97,7 @@ TAKEN: dict[str, tuple[Callable[[Ground, Any], Any], int, str]] = {
 
 @pytest.mark.parametrize("case", TAKEN)
 def test_the_next_request_is_refused(play: Play, case: str) -> None:
-    """C71, C91, C140: each on the real rooms, through the snapshot."""
+    """C71, C91, C140: each on the real modules, through the snapshot."""
     take, status, reason = TAKEN[case]
 
     async def story(made: Ground) -> None:
@@ -136,7 +136,7 @@ def test_stopping_one_tenant_changes_nothing_at_another(play: Play) -> None:
 
 
 def _install(app: Any) -> Any:
-    from hilum.installations.models import InstallOrder
+    from hilum.apps.installations.models import InstallOrder
 
     return InstallOrder(CLINIC, app, frozenset({"physician"}))
 
@@ -257,7 +257,7 @@ def test_a_server_with_too_many_requests_on_their_way_takes_no_more(play: Play) 
     """C132: concurrency is capped; 429 with Retry-After."""
     import asyncio
 
-    from hilum.upstream.models import CONNECTIONS_PER_TENANT, WAITING_PER_TENANT
+    from hilum.gateway.upstream.models import CONNECTIONS_PER_TENANT, WAITING_PER_TENANT
 
     server = OtherServer()
     gate = asyncio.Event

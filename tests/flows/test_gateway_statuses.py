@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from hilum.gateway.rendering import UNSUPPORTED_STATUS, refused
-from hilum.kernel.decision import Deny, Reason
-from hilum.standards.fhir.requests import Unsupported, parse
+from hilum.foundation.kernel.decision import Deny, Reason
+from hilum.foundation.standards.fhir.requests import Unsupported, parse
+from hilum.gateway.enforcement.rendering import UNSUPPORTED_STATUS, refused
 from tests.flows.gateway_ground import Ground, Play
 
 FHIR = {"content-type": "application/fhir+json"}

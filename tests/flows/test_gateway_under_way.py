@@ -9,21 +9,21 @@ from typing import Any
 
 import pytest
 
-from hilum.audit import live as journals
-from hilum.audit import service as audit
-from hilum.audit.models import UNDELIVERED, Access, Outcome
-from hilum.consent import service as consent
-from hilum.controls.models import Mode, Target, TargetKind
-from hilum.identity import service as identity
-from hilum.identity.models import TenantChange, UpstreamKind, UpstreamRef
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.tokens import service as tokens
+from hilum.authorization.consent import service as consent
+from hilum.authorization.tokens import service as tokens
+from hilum.controls.switches.models import Mode, Target, TargetKind
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import TenantChange, UpstreamKind, UpstreamRef
+from hilum.records.audit import live as journals
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import UNDELIVERED, Access, Outcome
 from tests.effort import FULL
 from tests.flows.break_glass_ground import Ward
 from tests.flows.gate_ground import Gate, Take, held, stop
 from tests.flows.gateway_ground import GENERAL, TRACE, Answer, Ground, Play, patient, player
 from tests.sim.world import FakeClock, SeededIds
-from tests.unit.gateway.facts import observation
+from tests.unit.gateway.enforcement.facts import observation
 
 SCOPES = ("openid", "patient/Observation.cruds", "patient/Provenance.rs")
 SECRET = b"Familyp1"

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from hilum.audit import live as journals
-from hilum.controls import service as controls
-from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
-from hilum.kernel.ids import TenantId
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import EngageOrder, Mode, Target, TargetKind
+from hilum.foundation.kernel.ids import TenantId
+from hilum.records.audit import live as journals
 from tests.flows.gateway_ground import PLATFORM, Answer, Ground, Play, patient
 from tests.sim.journals import journal_of
 from tests.sim.one_world import in_one_world
-from tests.unit.gateway.facts import RESTRICTED, category, observation, provenance
+from tests.unit.gateway.enforcement.facts import RESTRICTED, category, observation, provenance
 
 BASE = f"{PLATFORM}/t/general/fhir"
 

@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 from joserfc import jwt
 
-from hilum.controls.models import TargetKind
-from hilum.kernel.ids import SessionId
-from hilum.signin import service as signin
+from hilum.controls.switches.models import TargetKind
+from hilum.foundation.kernel.ids import SessionId
+from hilum.identity.signin import service as signin
 from tests.flows import back_channel
 from tests.flows.back_channel import BASE, MERCY, ORIGIN, OTHER, Platform, refused
 

@@ -13,20 +13,20 @@ import orjson
 import psycopg
 import pytest
 
-from hilum.app.schedule import JobLease
-from hilum.app.settling import settle
-from hilum.audit import live, policy
-from hilum.audit import service as audit
-from hilum.audit.models import JOURNAL_DEADLINE, Outcome, Verdict
-from hilum.controls import service as controls
-from hilum.controls.models import Quota
-from hilum.infra import settings
-from hilum.infra.context import Trace
-from hilum.infra.db import Database
-from hilum.infra.system import SystemClock, SystemIds
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.errors import Unavailable
-from hilum.standards.fhir.tags import request_of
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import Quota
+from hilum.foundation.infra import settings
+from hilum.foundation.infra.context import Trace
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.system import SystemClock, SystemIds
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.errors import Unavailable
+from hilum.foundation.standards.fhir.tags import request_of
+from hilum.records.audit import live, policy
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import JOURNAL_DEADLINE, Outcome, Verdict
+from hilum.server.schedule import JobLease
+from hilum.server.settling import settle
 from tests.conftest import SECRET_KEY
 from tests.effort import effort
 from tests.flows.gateway_ground import GENERAL, PLATFORM, ground

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from hilum.controls import policy
-from hilum.controls import service as controls
-from hilum.controls.models import SWITCHES, Quota, Subject
-from hilum.identity import service as identity
-from hilum.installations import service as installations
-from hilum.kernel.ids import TenantId
+from hilum.apps.installations import service as installations
+from hilum.controls.switches import policy
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import SWITCHES, Quota, Subject
+from hilum.foundation.kernel.ids import TenantId
+from hilum.identity.people import service as identity
 from tests.flows.control_site import ControlSite, problem
 from tests.sim.facts import control_facts, counted
 from tests.sim.one_world import in_one_world

@@ -13,18 +13,18 @@ import psycopg
 import pytest
 from starlette.routing import BaseRoute, Route
 
-from hilum.app.lanes import in_lanes, lane_of
-from hilum.audit import routes
-from hilum.audit.reader_slots import READS, STREAMS, ReaderSlots, TooManyReads
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson
-from hilum.infra import lanes
-from hilum.infra.db import Database
-from hilum.infra.lanes import ANSWER_WITHIN_S, BOUNDS, Lane
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import Actor, ActorKind
-from hilum.kernel.ids import TenantId
-from hilum.signin import service as signin
+from hilum.foundation.infra import lanes
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.lanes import ANSWER_WITHIN_S, BOUNDS, Lane
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import Actor, ActorKind
+from hilum.foundation.kernel.ids import TenantId
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson
+from hilum.identity.signin import service as signin
+from hilum.records.audit import routes
+from hilum.records.audit.reader_slots import READS, STREAMS, ReaderSlots, TooManyReads
+from hilum.server.lanes import in_lanes, lane_of
 from tests.flows import control_site
 from tests.flows.control_site import PASSWORD, TRACE, ControlSite, problem
 from tests.sim.world import FakeClock, SeededIds
@@ -239,7 +239,7 @@ def test_every_route_has_its_lane(method: str, path: str, lane: Lane) -> None:
 
 
 def test_every_route_that_reads_the_record_is_in_the_lane_of_readers(site: ControlSite) -> None:
-    """A new route of the audit's room must not take an ordinary place."""
+    """A new route of the audit's module must not take an ordinary place."""
     found: list[BaseRoute] = list(routes.api(site.kit, lambda: None).routes)  # type: ignore[arg-type,return-value]  # never opened
 
     read = [route for route in found if isinstance(route, Route)]

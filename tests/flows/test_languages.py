@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from hilum.controls.models import Mode, TargetKind
-from hilum.web.pages import PageDefaults
+from hilum.controls.switches.models import Mode, TargetKind
+from hilum.foundation.web.pages import PageDefaults
 from tests.flows.back_channel import MERCY
 from tests.flows.front_channel import STANDALONE, Browser, Front, answer, front, shared_pages
 from tests.sim.browser import form_with

@@ -6,22 +6,22 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from hilum.clients.models import ClientType
-from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
-from hilum.identity import service as identity
-from hilum.identity.models import NewFacility
-from hilum.launches.models import BODY_BOUND, OPEN_URL_LIFE
-from hilum.policies.models import Tier
-from hilum.registry.models import NewVersion
-from hilum.signin import service as signin
-from hilum.switchboard import service as switchboard
+from hilum.apps.clients.models import ClientType
+from hilum.apps.registry.models import NewVersion
+from hilum.authorization.launches.models import BODY_BOUND, OPEN_URL_LIFE
+from hilum.controls.switches.models import EngageOrder, Mode, Target, TargetKind
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewFacility
+from hilum.identity.signin import service as signin
+from hilum.operations.switch_administration import service as switchboard
+from hilum.policy.matrix.models import Tier
 from tests.flows.back_channel import BASE, MERCY, OTHER
 from tests.flows.ehr_ground import LAUNCHES, SCOPE, Ehr, ehr, problem
 from tests.flows.rule_book_ground import narrow_rule_book
 from tests.sim.browser import seen_from
 from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
-from tests.unit.policies.books import GONE
+from tests.unit.policy.matrix.books import GONE
 
 __all__ = ["ehr"]
 

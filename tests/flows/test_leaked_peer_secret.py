@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from hilum.clients import service as clients
-from hilum.controls.models import TargetKind
-from hilum.kernel.errors import NotPermitted
-from hilum.launches import service as launches
+from hilum.apps.clients import service as clients
+from hilum.authorization.launches import service as launches
+from hilum.controls.switches.models import TargetKind
+from hilum.foundation.kernel.errors import NotPermitted
 from tests.flows.back_channel import MERCY, Platform, refused
 from tests.flows.ehr_ground import LAUNCHES, SCOPE, Ehr, ehr, problem
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from sqlalchemy import text
 
-from hilum.kernel.actor import SYSTEM
-from hilum.review.models import VERDICT_KEPT
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.review.submissions.models import VERDICT_KEPT
 from tests.flows.control_site import TRACE, codes, problem
 from tests.flows.lens_ground import FOUND, decide, ground, states, submitted
 from tests.flows.review_ground import (

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.enrolment import service as enrolment
-from hilum.enrolment.models import MAILS_TO_ONE, LinkMail
-from hilum.identity import service as identity
-from hilum.identity.models import APPROVAL_MAILS, NewPerson
-from hilum.kernel.ids import TenantId
-from hilum.notices.models import MailKind, State
-from hilum.signin import service as signin
-from hilum.signin.policy import actor_of
+from hilum.foundation.kernel.ids import TenantId
+from hilum.identity.enrolment import service as enrolment
+from hilum.identity.enrolment.models import MAILS_TO_ONE, LinkMail
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import APPROVAL_MAILS, NewPerson
+from hilum.identity.signin import service as signin
+from hilum.identity.signin.policy import actor_of
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
+from hilum.records.notices.models import MailKind, State
 from tests.flows.accounts_ground import open_link, sign_in
 from tests.flows.control_site import TRACE, ControlSite, codes, everybodys_digest, problem
 from tests.flows.vendor_ground import furnish_vendor, made

@@ -5,18 +5,18 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from hilum.certificates.models import REMIND_BEFORE
-from hilum.certificates.service import remind_due
-from hilum.controls import service as controls
-from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
-from hilum.identity.store import people
-from hilum.installations import service as installations
-from hilum.installations.models import InstallOrder
-from hilum.kernel.errors import Invalid
-from hilum.kernel.ids import AppId, TenantId
-from hilum.notices import service as notices
-from hilum.notices.models import Channel, NoticeQuery
-from hilum.registry import service as registry
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import InstallOrder
+from hilum.apps.registry import service as registry
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import EngageOrder, Mode, Target, TargetKind
+from hilum.foundation.kernel.errors import Invalid
+from hilum.foundation.kernel.ids import AppId, TenantId
+from hilum.identity.people.store import people
+from hilum.records.notices import service as notices
+from hilum.records.notices.models import Channel, NoticeQuery
+from hilum.review.certificates.models import REMIND_BEFORE
+from hilum.review.certificates.service import remind_due
 from tests.flows.certified_app import Certified, certified_in
 from tests.flows.console_ground import Desk
 from tests.flows.control_site import problem

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from hilum.consent import service as consent
-from hilum.consent.models import AgreementLife
-from hilum.installations import service as installations
-from hilum.installations.models import InstallOrder
-from hilum.kernel.actor import Actor, ActorKind
-from hilum.kernel.errors import Invalid, NotPermitted
-from hilum.kernel.ids import PersonId
-from hilum.kernel.pages import PageQuery
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import InstallOrder
+from hilum.authorization.consent import service as consent
+from hilum.authorization.consent.models import AgreementLife
+from hilum.foundation.kernel.actor import Actor, ActorKind
+from hilum.foundation.kernel.errors import Invalid, NotPermitted
+from hilum.foundation.kernel.ids import PersonId
+from hilum.foundation.kernel.pages import PageQuery
 from tests.flows.back_channel import MERCY, TRACE, refused
 from tests.flows.connected_ground import connect, manage
 from tests.flows.front_channel import Front, answer, front, keep_using

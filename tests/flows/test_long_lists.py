@@ -8,12 +8,12 @@ from typing import Any
 from sqlalchemy import Connection, Engine, event
 from starlette.testclient import TestClient
 
-from hilum.identity import store as people
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.installations import store as installations
-from hilum.registry import service as registry
-from hilum.registry import store
-from hilum.registry.models import NewVendor
+from hilum.apps.installations import store as installations
+from hilum.apps.registry import service as registry
+from hilum.apps.registry import store
+from hilum.apps.registry.models import NewVendor
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.identity.people import store as people
 from tests.flows.control_site import ControlSite, build
 from tests.sim.world import FakeClock
 

@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from hilum.identity import service as identity
-from hilum.identity.models import NewFacility
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.ids import AppId, TenantId
-from hilum.lookups.policy import named_at
-from hilum.registry import service as registry
-from hilum.registry.models import NewVersion
+from hilum.apps.names.policy import named_at
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import NewVersion
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import AppId, TenantId
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewFacility
 from tests.flows.control_site import ControlSite, build, problem
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.world import FakeClock

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.identity import service as identity
-from hilum.identity.models import SECOND_PERSON_AGE, NewPerson
-from hilum.infra.settings import Mode
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.notices.store import notices
-from hilum.signin import service as signin
+from hilum.foundation.infra.settings import Mode
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import SECOND_PERSON_AGE, NewPerson
+from hilum.identity.signin import service as signin
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
+from hilum.records.notices.store import notices
 from tests.flows.control_site import ControlSite, build, everybodys_digest, problem
 from tests.flows.second_factor_ground import Owner, password, seed_on, send
 from tests.sim.world import FakeClock

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from hilum.infra.db import Database
-from hilum.infra.system import SystemClock, SystemIds
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.notices.models import State
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.system import SystemClock, SystemIds
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.records.notices.models import State
 from tests.conftest import SECRET_KEY
 from tests.sim.launcher import Process, launch_verb
 from tests.sim.mail_server import mail_server, silent_server

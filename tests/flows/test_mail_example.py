@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.notices.models import State
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.records.notices.models import State
 from tests.sim.notice_ground import LINK, NoticeGround
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "mail_printer.py"

@@ -8,23 +8,14 @@ from typing import Any, TypeVar
 
 import pytest
 
-from hilum.clients.models import BackendUse, Client, ClientType
-from hilum.clients.store import clients as client_table
-from hilum.identity import service as identity
-from hilum.identity.models import Person, Tenant, UpstreamKind, UpstreamRef
-from hilum.identity.store import people as people_table
-from hilum.infra.context import Context
-from hilum.infra.db import Database
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.installations import service as installations
-from hilum.installations.models import InstallOrder, WidenOrder
-from hilum.kernel.actor import SYSTEM, Actor, ActorKind
-from hilum.kernel.errors import HilumError, Invalid
-from hilum.kernel.ids import ClientId, PersonId, TenantId
-from hilum.keys import service as keys
-from hilum.keys.models import Purpose
-from hilum.mandates import service
-from hilum.mandates.models import (
+from hilum.apps.clients.models import BackendUse, Client, ClientType
+from hilum.apps.clients.store import clients as client_table
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import InstallOrder, WidenOrder
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import CertifyOrder, Environment
+from hilum.apps.service_owners import service
+from hilum.apps.service_owners.models import (
     GRACE,
     WAITING_LIFE,
     Mandate,
@@ -32,12 +23,21 @@ from hilum.mandates.models import (
     MandateState,
     NewMandate,
 )
-from hilum.mandates.policy import state_of
-from hilum.notices import service as notices
-from hilum.notices.models import Channel, NoticeQuery
-from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Environment
-from hilum.signin.policy import actor_of
+from hilum.apps.service_owners.policy import state_of
+from hilum.foundation.infra.context import Context
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM, Actor, ActorKind
+from hilum.foundation.kernel.errors import HilumError, Invalid
+from hilum.foundation.kernel.ids import ClientId, PersonId, TenantId
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import Person, Tenant, UpstreamKind, UpstreamRef
+from hilum.identity.people.store import people as people_table
+from hilum.identity.signin.policy import actor_of
+from hilum.records.keys import service as keys
+from hilum.records.keys.models import Purpose
+from hilum.records.notices import service as notices
+from hilum.records.notices.models import Channel, NoticeQuery
 from tests.flows import back_channel
 from tests.flows.back_channel import REMEMBERED, TRACE, Platform, refused
 from tests.flows.control_site import build, codes, problem

@@ -7,12 +7,12 @@ import pytest
 from tests.flows.control_site import ControlSite, problem
 from tests.flows.vendor_ground import app_body, furnish_vendor, made
 
-APPS = "hilum.registry.service.APPS_BOUND"
-MEMBERS = "hilum.membership.service.MEMBERS_BOUND"
-WEBHOOKS = "hilum.notices.service.ENDPOINTS_BOUND"
-CONTACTS = "hilum.contacts.service.CONTACTS_BOUND"
-FACILITIES = "hilum.identity.facilities.FACILITIES_BOUND"
-TENANTS = "hilum.identity.service.TENANTS_BOUND"
+APPS = "hilum.apps.registry.service.APPS_BOUND"
+MEMBERS = "hilum.apps.membership.service.MEMBERS_BOUND"
+WEBHOOKS = "hilum.records.notices.service.ENDPOINTS_BOUND"
+CONTACTS = "hilum.apps.contacts.service.CONTACTS_BOUND"
+FACILITIES = "hilum.identity.people.facilities.FACILITIES_BOUND"
+TENANTS = "hilum.identity.people.service.TENANTS_BOUND"
 
 
 def test_one_more_of_a_kind_than_its_owner_may_have_is_refused(

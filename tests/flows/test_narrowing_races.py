@@ -12,24 +12,24 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from hilum.account import service as account
-from hilum.account.models import Own
-from hilum.backchannel import service as backchannel
-from hilum.backchannel.client_auth import Method, Presented
-from hilum.backchannel.policy import GrantType, TokenRequest
-from hilum.backchannel.service import Caller
-from hilum.consent import policy as consents
-from hilum.consent import service as consent
-from hilum.factors.models import Held
-from hilum.infra.context import Context
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import Conflict, HilumError, Invalid
-from hilum.kernel.ids import AuthorizationId, PersonId
-from hilum.launches import service as launches
-from hilum.launches.models import Launch, LaunchOrder, OpenedLaunch
-from hilum.signin import service as signin
-from hilum.signin.models import NotAuthenticated
+from hilum.authorization.consent import policy as consents
+from hilum.authorization.consent import service as consent
+from hilum.authorization.launches import service as launches
+from hilum.authorization.launches.models import Launch, LaunchOrder, OpenedLaunch
+from hilum.authorization.token import service as backchannel
+from hilum.authorization.token.client_auth import Method, Presented
+from hilum.authorization.token.policy import GrantType, TokenRequest
+from hilum.authorization.token.service import Caller
+from hilum.foundation.infra.context import Context
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.errors import Conflict, HilumError, Invalid
+from hilum.foundation.kernel.ids import AuthorizationId, PersonId
+from hilum.identity.account import service as account
+from hilum.identity.account.models import Own
+from hilum.identity.factors.models import Held
+from hilum.identity.signin import service as signin
+from hilum.identity.signin.models import NotAuthenticated
 from tests.flows.back_channel import MERCY, REDIRECT, TRACE, VERIFIER, Platform, standing
 from tests.sim.backends import opened
 from tests.sim.world import FakeClock, SeededIds

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from hilum.installations import service as installations
-from hilum.installations.models import InstallOrder
-from hilum.kernel.actor import Actor, ActorKind
-from hilum.kernel.errors import Conflict, HilumError, Invalid
-from hilum.kernel.ids import TenantId
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import InstallOrder
+from hilum.foundation.kernel.actor import Actor, ActorKind
+from hilum.foundation.kernel.errors import Conflict, HilumError, Invalid
+from hilum.foundation.kernel.ids import TenantId
 from tests.flows import back_channel
 from tests.flows.back_channel import BASE, MERCY, OTHER, TRACE, Platform, refused
 from tests.flows.gateway_ground import GENERAL, Ground, Play, patient

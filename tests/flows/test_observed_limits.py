@@ -7,27 +7,27 @@ from typing import Any
 
 import pytest
 
-from hilum.contacts.models import ContactKind, NewContact
-from hilum.dryruns import jobs, observing
-from hilum.dryruns.models import ObservedCount
-from hilum.infra.context import Context
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import Actor, ActorKind
-from hilum.kernel.errors import NotFound, NotPermitted
-from hilum.kernel.ids import AppId, LaunchId, TenantId
-from hilum.kernel.pages import FIRST_PAGE, PageQuery
-from hilum.launches import store as launches
-from hilum.launches.models import Launch
-from hilum.policies import observation
-from hilum.policies import service as policies
-from hilum.policies.models import UNCLASSIFIED, Applicant, ApplyOrder, ClientAuthentication, Tier
+from hilum.apps.contacts.models import ContactKind, NewContact
+from hilum.authorization.launches import store as launches
+from hilum.authorization.launches.models import Launch
+from hilum.foundation.infra.context import Context
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import Actor, ActorKind
+from hilum.foundation.kernel.errors import NotFound, NotPermitted
+from hilum.foundation.kernel.ids import AppId, LaunchId, TenantId
+from hilum.foundation.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.operations.dry_runs import jobs, observing
+from hilum.operations.dry_runs.models import ObservedCount
+from hilum.policy.matrix import observation
+from hilum.policy.matrix import service as policies
+from hilum.policy.matrix.models import UNCLASSIFIED, Applicant, ApplyOrder, ClientAuthentication, Tier
 from tests.flows.dry_run_ground import jobs_at
 from tests.flows.gateway_ground import CLINIC, GENERAL, Ground, Play, player
 from tests.sim.backends import both_backends
 from tests.sim.notice_ground import NoticeGround
 from tests.sim.proofs import prove_contact
 from tests.sim.world import FakeClock, SeededIds
-from tests.unit.policies.books import document
+from tests.unit.policy.matrix.books import document
 
 TIERS = ("low", "moderate", "high")
 MAIL = "sec@v.example"

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from hilum.clients import service as clients
-from hilum.installations import service as installations
-from hilum.installations.models import NarrowOrder
-from hilum.kernel.errors import Invalid
-from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Environment, NewVersion
-from hilum.standards.smart.scopes import Prefix, types_of
+from hilum.apps.clients import service as clients
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import NarrowOrder
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import CertifyOrder, Environment, NewVersion
+from hilum.foundation.kernel.errors import Invalid
+from hilum.foundation.standards.smart.scopes import Prefix, types_of
 from tests.flows.back_channel import MERCY
 from tests.flows.front_channel import Front, answer, front
 from tests.sim.one_world import in_one_world

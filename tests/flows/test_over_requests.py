@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from hilum.audit import live as journals
-from hilum.revalidation.service import Use
+from hilum.records.audit import live as journals
+from hilum.review.recertification.service import Use
 from tests.flows.certified_app import Certified
 from tests.flows.contract_ground import place_of
 from tests.flows.control_site import problem

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from hilum.app.restore import allowances_in_force
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.clients import service as clients
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.ids import AppId, TenantId
-from hilum.policies import service
+from hilum.apps.clients import service as clients
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import AppId, TenantId
+from hilum.policy.matrix import service
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
+from hilum.server.restore import allowances_in_force
 from tests.flows import back_channel
 from tests.flows.back_channel import Platform
 from tests.flows.control_site import ControlSite, build, codes, problem
@@ -24,8 +24,8 @@ from tests.flows.vendor_ground import made, register
 from tests.sim.backends import both_backends
 from tests.sim.one_world import in_one_world
 from tests.sim.world import START, FakeClock, SeededIds
-from tests.unit.policies.books import document, with_rule
-from tests.unit.policies.exception_facts import EXCEPTION
+from tests.unit.policy.matrix.books import document, with_rule
+from tests.unit.policy.matrix.exception_facts import EXCEPTION
 
 UNTIL = START + timedelta(days=10)
 GENERAL, MERCY = TenantId("general"), TenantId("mercy")

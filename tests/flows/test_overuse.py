@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 
-from hilum.audit import access_index, windows
-from hilum.audit import live as journals
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery, Outcome
-from hilum.clients import service as clients
-from hilum.clients.models import BackendUse, ClientMetadata, ClientType, Deployment, NewClient
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.overuse import service
-from hilum.overuse.models import LOOKED_BACK
-from hilum.registry import service as registry
-from hilum.registry.models import Environment, NewVersion
+from hilum.apps.clients import service as clients
+from hilum.apps.clients.models import BackendUse, ClientMetadata, ClientType, Deployment, NewClient
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import Environment, NewVersion
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.records.audit import access_index, windows
+from hilum.records.audit import live as journals
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery, Outcome
+from hilum.review.undeclared_use import service
+from hilum.review.undeclared_use.models import LOOKED_BACK
 from tests.flows.use_ground import MAILBOX, DeclaringApp
 from tests.sim.backends import both_backends
 from tests.sim.world import FakeClock

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.enrolment import service as enrolment
-from hilum.enrolment.models import LinkMail
-from hilum.infra.settings import Mode
-from hilum.infra.unit_of_work import UnitOfWork
+from hilum.foundation.infra.settings import Mode
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.identity.enrolment import service as enrolment
+from hilum.identity.enrolment.models import LinkMail
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
 from tests.flows.control_site import PASSWORD, ControlSite, build, problem
 from tests.flows.second_factor_ground import NEXT_STEP, Owner, password, send, session_of
 from tests.sim.browser import form_with

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.factors.models import CHALLENGE_LIFE
-from hilum.infra.settings import Mode
-from hilum.infra.unit_of_work import UnitOfWork
+from hilum.foundation.infra.settings import Mode
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.identity.factors.models import CHALLENGE_LIFE
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
 from tests.flows.control_site import PASSWORD, ControlSite, build
 from tests.flows.second_factor_ground import codes_on, password, send, session_of
 from tests.sim.authenticator import PRESENT, VERIFIED, Authenticator

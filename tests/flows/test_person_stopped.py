@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import NotPermitted
-from hilum.signin import service as signin
-from hilum.signin.models import Method
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.errors import NotPermitted
+from hilum.identity.signin import service as signin
+from hilum.identity.signin.models import Method
 from tests.flows.control_site import PASSWORD, TRACE, ControlSite, problem
 
 LIFTED = timedelta(minutes=1)

@@ -7,14 +7,14 @@ from urllib.parse import urlencode
 
 import pytest
 
-from hilum.audit.policy import found_in
-from hilum.controls import service as controls
-from hilum.controls.models import EngageOrder, Mode, Quota, Target, TargetKind
-from hilum.identity import service as identity
-from hilum.installations import service as installations
-from hilum.installations.models import InstallOrder
-from hilum.kernel.errors import Unavailable
-from hilum.registry import service as registry
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import InstallOrder
+from hilum.apps.registry import service as registry
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import EngageOrder, Mode, Quota, Target, TargetKind
+from hilum.foundation.kernel.errors import Unavailable
+from hilum.identity.people import service as identity
+from hilum.records.audit.policy import found_in
 from tests.flows.back_channel import MERCY
 from tests.flows.front_channel import Browser, Front, answer, front
 from tests.flows.front_channel import encounter as an_encounter

@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from hilum.web.bounds import BODY_GRACE_S
+from hilum.foundation.web.bounds import BODY_GRACE_S
 from tests.flows.outside.ground import tell
 from tests.sim.processes import children, kill, name_of, operations, part, until, workers
 from tests.sim.running import Running, start

@@ -5,18 +5,18 @@ from datetime import timedelta
 
 import pytest
 
-from hilum.contacts import service as contacts
-from hilum.contacts.models import PROOF_LIFE, ContactKind, NewContact
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.errors import Invalid
-from hilum.kernel.ids import VendorId, VersionId
-from hilum.policies import service as policies
-from hilum.policies.comparison import widenings
-from hilum.policies.document import read_stored, render
-from hilum.policies.models import PROOFS, SANDBOX_TRIAL, Tier
-from hilum.policies.shipped import shipped_book
-from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Environment
+from hilum.apps.contacts import service as contacts
+from hilum.apps.contacts.models import PROOF_LIFE, ContactKind, NewContact
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import CertifyOrder, Environment
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.errors import Invalid
+from hilum.foundation.kernel.ids import VendorId, VersionId
+from hilum.policy.matrix import service as policies
+from hilum.policy.matrix.comparison import widenings
+from hilum.policy.matrix.document import read_stored, render
+from hilum.policy.matrix.models import PROOFS, SANDBOX_TRIAL, Tier
+from hilum.policy.matrix.shipped import shipped_book
 from tests.flows.control_site import ControlSite, build
 from tests.flows.domain_ground import Ground, checker_at
 from tests.flows.rule_book_ground import put_in_force
@@ -24,7 +24,7 @@ from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.jwks_host import running
 from tests.sim.proofs import prove_contact
 from tests.sim.world import FakeClock
-from tests.unit.policies.books import book, faults_of
+from tests.unit.policy.matrix.books import book, faults_of
 
 ASKED = {f"categories.scheduling.cells.{tier}.proofs": list(PROOFS) for tier in ("low", "moderate")}
 SCOPES = ["launch", "user/Slot.rs"]

@@ -6,21 +6,21 @@ from typing import Any
 
 import pytest
 
-from hilum.consent import service as consent
-from hilum.controls.models import Mode, TargetKind
-from hilum.identity import service as identity
-from hilum.installations import service as installations
-from hilum.installations.models import InstallOrder, NarrowOrder
-from hilum.kernel.ids import SessionId
-from hilum.launches import service as launches
-from hilum.registry import service as registry
-from hilum.signin import service as signin
-from hilum.tokens import service as tokens
-from hilum.tokens.models import REPEAT_WITHIN
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import InstallOrder, NarrowOrder
+from hilum.apps.registry import service as registry
+from hilum.authorization.consent import service as consent
+from hilum.authorization.launches import service as launches
+from hilum.authorization.tokens import service as tokens
+from hilum.authorization.tokens.models import REPEAT_WITHIN
+from hilum.controls.switches.models import Mode, TargetKind
+from hilum.foundation.kernel.ids import SessionId
+from hilum.identity.people import service as identity
+from hilum.identity.signin import service as signin
 from tests.flows import back_channel
 from tests.flows.back_channel import LAUNCH_SCOPES, MERCY, OTHER, Platform, refused
 from tests.sim.one_world import in_one_world
-from tests.unit.policies.books import LIFETIMES
+from tests.unit.policy.matrix.books import LIFETIMES
 
 platform = back_channel.platform
 ONLINE = ("launch", "openid", "fhirUser", "online_access", "patient/Observation.rs")
@@ -273,7 +273,7 @@ def test_online_access_ends_with_the_ehr_session(platform: Platform) -> None:
 
 def test_a_token_refreshed_after_the_chart_moved_knows_that_it_moved(platform: Platform) -> None:
     """C35: the gateway judges it by that mark; the context in the answer stays the one of the launch."""
-    from hilum.tokens import service as tokens
+    from hilum.authorization.tokens import service as tokens
 
     launch = platform.open_launch()
     body = platform.earn(launch=launch)
@@ -298,7 +298,7 @@ def is_dead(platform: Platform, body: dict[str, Any], client: str = "public") ->
 
 def test_withdrawing_the_agreement_ends_codes_access_and_refresh(platform: Platform) -> None:
     """C91; conformance 9.3."""
-    from hilum.tokens import service as tokens
+    from hilum.authorization.tokens import service as tokens
 
     body, waiting = platform.earn(), platform.code()
     found = platform.run(lambda ctx: tokens.find_access(ctx, body["access_token"]))
@@ -311,7 +311,7 @@ def test_withdrawing_the_agreement_ends_codes_access_and_refresh(platform: Platf
 
 
 def test_a_narrowed_agreement_narrows_the_refresh(platform: Platform) -> None:
-    from hilum.tokens import service as tokens
+    from hilum.authorization.tokens import service as tokens
 
     body = platform.earn()
     found = platform.run(lambda ctx: tokens.find_access(ctx, body["access_token"]))

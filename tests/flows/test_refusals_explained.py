@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from hilum.audit import service as audit
-from hilum.audit.models import Event, Outcome
-from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
-from hilum.infra.context import Context, Trace
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import ANONYMOUS, Actor, ActorKind
-from hilum.kernel.ids import TenantId
-from hilum.registry import service as registry
-from hilum.registry.models import NewApp, NewVendor
-from hilum.switchboard import service as switchboard
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import NewApp, NewVendor
+from hilum.controls.switches.models import EngageOrder, Mode, Target, TargetKind
+from hilum.foundation.infra.context import Context, Trace
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import ANONYMOUS, Actor, ActorKind
+from hilum.foundation.kernel.ids import TenantId
+from hilum.operations.switch_administration import service as switchboard
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import Event, Outcome
 from tests.flows.console_ground import Desk
 from tests.flows.control_site import build
 from tests.sim.world import FakeClock
@@ -197,7 +197,7 @@ def test_a_download_has_every_field_of_the_record(desk: Desk) -> None:
 
 def test_pages_of_what_apps_did_lose_and_repeat_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Events of one transaction have one time, so the place in the list is more than a time."""
-    monkeypatch.setattr("hilum.console.shared.activity.ROWS", 3)
+    monkeypatch.setattr("hilum.surfaces.console.shared.activity.ROWS", 3)
     numbers = [f"req_{n:026d}" for n in range(11)]
     for n, number in enumerate(numbers):
         if n % 4 == 0:

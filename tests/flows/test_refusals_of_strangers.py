@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 
 import pytest
 
-from hilum.infra.context import Context
-from hilum.kernel.errors import Unavailable
-from hilum.standards.strangers import RECORDED_BOUND, WINDOW_S, AggregatedCount
-from hilum.web.refusals import COUNTS_PER_BATCH, Refusals
+from hilum.foundation.infra.context import Context
+from hilum.foundation.kernel.errors import Unavailable
+from hilum.foundation.standards.strangers import RECORDED_BOUND, WINDOW_S, AggregatedCount
+from hilum.foundation.web.refusals import COUNTS_PER_BATCH, Refusals
 from tests.flows.back_channel import MERCY
 from tests.flows.front_channel import Front, front
 from tests.sim.processes import until

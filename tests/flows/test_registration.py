@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.installations import dynamic
+from hilum.apps.installations import dynamic
+from hilum.foundation.infra.unit_of_work import UnitOfWork
 from tests.flows import back_channel
 from tests.flows.back_channel import JWKS, MERCY, OTHER, Platform, refused, standing
 from tests.sim.one_world import in_one_world
@@ -39,8 +39,8 @@ def register(platform: Platform, tenant: str = MERCY, **changes: Any) -> Any:
 
 def known_as(platform: Platform, name: str, answer: Any) -> str:
     """Add a client that registered itself to the rig."""
-    from hilum.clients import service as clients
-    from hilum.kernel.ids import ClientId
+    from hilum.apps.clients import service as clients
+    from hilum.foundation.kernel.ids import ClientId
 
     assert answer.status_code == 201, answer.text
     client_id = ClientId(answer.json()["client_id"])

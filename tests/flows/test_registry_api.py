@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from hilum.installations import service as installations
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import Invalid
-from hilum.kernel.ids import TenantId
-from hilum.web.faults import SENTENCES
+from hilum.apps.installations import service as installations
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.errors import Invalid
+from hilum.foundation.kernel.ids import TenantId
+from hilum.foundation.web.faults import SENTENCES
 from tests.flows.control_site import TRACE, ControlSite, codes, problem
 from tests.flows.vendor_ground import FUTURE, SCOPE, made, register
 from tests.sim.one_world import in_one_world

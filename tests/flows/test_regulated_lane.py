@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.certificates.policy import is_of_review
-from hilum.certificates.service import step
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.policies import service as policies
-from hilum.review.jobs import keep_time
-from hilum.review.models import Look
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.policy.matrix import service as policies
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
+from hilum.review.certificates.policy import is_of_review
+from hilum.review.certificates.service import step
+from hilum.review.submissions.jobs import keep_time
+from hilum.review.submissions.models import Look
 from tests.flows.certificate_ground import AT
 from tests.flows.control_site import build, codes, problem
 from tests.flows.lens_ground import Keeper, check

@@ -9,19 +9,19 @@ from typing import Any
 import psycopg
 import pytest
 
-from hilum.backchannel import service
-from hilum.backchannel.client_auth import Method, Presented
-from hilum.backchannel.policy import GrantType, TokenRequest
-from hilum.backchannel.service import Caller
-from hilum.consent import service as consent
-from hilum.controls.models import TargetKind
-from hilum.infra.context import Context, Trace
-from hilum.infra.db import Database
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.errors import Unavailable
-from hilum.tokens import service as tokens
-from hilum.tokens.live import TokenTable
-from hilum.tokens.models import REPEAT_PAUSE, REPEAT_WITHIN
+from hilum.authorization.consent import service as consent
+from hilum.authorization.token import service
+from hilum.authorization.token.client_auth import Method, Presented
+from hilum.authorization.token.policy import GrantType, TokenRequest
+from hilum.authorization.token.service import Caller
+from hilum.authorization.tokens import service as tokens
+from hilum.authorization.tokens.live import TokenTable
+from hilum.authorization.tokens.models import REPEAT_PAUSE, REPEAT_WITHIN
+from hilum.controls.switches.models import TargetKind
+from hilum.foundation.infra.context import Context, Trace
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.errors import Unavailable
 from tests.flows import back_channel
 from tests.flows.back_channel import LAUNCH_SCOPES, TRACE, Platform, refused, standing
 from tests.sim.tcp_proxy import TcpProxy

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from hilum.identity.store import people, tenants
-from hilum.infra.context import Context
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.notices import service as notices
-from hilum.notices.models import NoticeQuery
-from hilum.requests import service as requests
-from hilum.requests.models import MAILED_BACK
+from hilum.foundation.infra.context import Context
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.hospitals.requests import service as requests
+from hilum.hospitals.requests.models import MAILED_BACK
+from hilum.identity.people.store import people, tenants
+from hilum.records.notices import service as notices
+from hilum.records.notices.models import NoticeQuery
 from tests.flows.control_site import TRACE, codes, problem
 from tests.flows.request_ground import GENERAL, READS, RequestGround
 from tests.flows.vendor_ground import furnish_vendor, made

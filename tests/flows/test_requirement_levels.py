@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from hilum.approvals.models import Act, Approval, ApprovalKind
-from hilum.infra.context import Context
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.ids import AppId, PersonId
-from hilum.policies import requirements
-from hilum.policies import service as policies
-from hilum.registry import service as registry
-from hilum.review import service as review
+from hilum.apps.registry import service as registry
+from hilum.controls.approvals.models import Act, Approval, ApprovalKind
+from hilum.foundation.infra.context import Context
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.ids import AppId, PersonId
+from hilum.policy.matrix import requirements
+from hilum.policy.matrix import service as policies
+from hilum.review.submissions import service as review
 from tests.flows.agreement_ground import Ground
 from tests.flows.control_site import ControlSite, build, codes, problem
 from tests.flows.explain_ground import READ, asked_later, explained

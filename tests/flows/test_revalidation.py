@@ -6,14 +6,14 @@ from datetime import datetime
 import pytest
 from sqlalchemy import text
 
-from hilum.certificates.service import step
-from hilum.contacts.models import ContactKind
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson
-from hilum.kernel.errors import Conflict
-from hilum.kernel.ids import TenantId
-from hilum.revalidation import service
-from hilum.review.models import LOOK_BYTES, Look, Target
+from hilum.apps.contacts.models import ContactKind
+from hilum.foundation.kernel.errors import Conflict
+from hilum.foundation.kernel.ids import TenantId
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson
+from hilum.review.certificates.service import step
+from hilum.review.recertification import service
+from hilum.review.submissions.models import LOOK_BYTES, Look, Target
 from tests.flows.certificate_ground import AT
 from tests.flows.certified_app import DAY, NO_USE, Certified, certified_in
 from tests.flows.control_site import codes, problem

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import TextClause, text
 
-from hilum.infra.context import Context
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import Conflict
-from hilum.review.models import RUNS_A_DAY, Look, Target
+from hilum.foundation.infra.context import Context
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.errors import Conflict
+from hilum.review.submissions.models import RUNS_A_DAY, Look, Target
 from tests.flows.control_site import TRACE, problem
 from tests.flows.review_ground import Ground, signs
 from tests.flows.review_world import (

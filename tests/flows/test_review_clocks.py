@@ -8,22 +8,22 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.controls import service as controls
-from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import NotPermitted
-from hilum.notices import service as notices
-from hilum.notices.models import NoticeQuery
-from hilum.registry.store import apps
-from hilum.review import service, timekeeping
-from hilum.review.jobs import keep_time
-from hilum.review.models import APPEAL_WITHIN, CLOCKS_EVERY, Look
-from hilum.review.policy import draw, is_drawn
-from hilum.signin.policy import actor_of
+from hilum.apps.registry.store import apps
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import EngageOrder, Mode, Target, TargetKind
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.errors import NotPermitted
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson
+from hilum.identity.signin.policy import actor_of
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
+from hilum.records.notices import service as notices
+from hilum.records.notices.models import NoticeQuery
+from hilum.review.submissions import service, timekeeping
+from hilum.review.submissions.jobs import keep_time
+from hilum.review.submissions.models import APPEAL_WITHIN, CLOCKS_EVERY, Look
+from hilum.review.submissions.policy import draw, is_drawn
 from tests.flows.control_site import TRACE, problem
 from tests.flows.lens_ground import (
     FOUND,

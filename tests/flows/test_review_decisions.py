@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from hilum.infra.context import Context
-from hilum.kernel.actor import SYSTEM
-from hilum.review import service
-from hilum.review.models import KEPT, RUN_LIFE, Look
+from hilum.foundation.infra.context import Context
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.review.submissions import service
+from hilum.review.submissions.models import KEPT, RUN_LIFE, Look
 from tests.flows.app_edit_ground import edit
 from tests.flows.control_site import TRACE, codes, problem
 from tests.flows.review_ground import SCOPES, Ground, add_reviewer, pass_lens, signs

@@ -10,21 +10,21 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, select, update
 
-from hilum.approvals import store as approval_rows
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery, Outcome
-from hilum.infra.context import Context
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM, Actor, ActorKind
-from hilum.kernel.errors import Conflict, Invalid, NotPermitted, Unavailable
-from hilum.kernel.ids import TenantId
-from hilum.keys import service as keys
-from hilum.keys.models import Purpose
-from hilum.policies import chain, service, store
-from hilum.policies.document import canonical, render
-from hilum.policies.models import POLICIES, TAKE_BACK_WITHIN, ApplyOrder, Book
-from hilum.policies.product_models import NOTICE
-from hilum.policies.shipped import shipped_book
+from hilum.controls.approvals import store as approval_rows
+from hilum.foundation.infra.context import Context
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM, Actor, ActorKind
+from hilum.foundation.kernel.errors import Conflict, Invalid, NotPermitted, Unavailable
+from hilum.foundation.kernel.ids import TenantId
+from hilum.policy.matrix import chain, service, store
+from hilum.policy.matrix.document import canonical, render
+from hilum.policy.matrix.models import POLICIES, TAKE_BACK_WITHIN, ApplyOrder, Book
+from hilum.policy.matrix.product_models import NOTICE
+from hilum.policy.matrix.shipped import shipped_book
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery, Outcome
+from hilum.records.keys import service as keys
+from hilum.records.keys.models import Purpose
 from tests.flows.control_site import TRACE, ControlSite, build, with_rule_book
 from tests.flows.rule_book_ground import (
     CELL,
@@ -42,7 +42,7 @@ from tests.sim.backends import both_backends
 from tests.sim.facts import counted, whole
 from tests.sim.one_world import in_one_world
 from tests.sim.world import FakeClock
-from tests.unit.policies.books import book
+from tests.unit.policy.matrix.books import book
 
 
 @pytest.fixture

@@ -2,14 +2,14 @@
 
 from datetime import timedelta
 
-from hilum.policies import service as policies
+from hilum.policy.matrix import service as policies
 from tests.flows import back_channel, front_channel
 from tests.flows.back_channel import MERCY, Platform, refused
 from tests.flows.front_channel import Front, answer
 from tests.flows.gateway_ground import GENERAL, Ground, Play, patient
 from tests.flows.rule_book_ground import CELLS, READ_ONLY, everywhere, narrow_rule_book
 from tests.sim.world import START, FakeClock
-from tests.unit.policies.books import GONE
+from tests.unit.policy.matrix.books import GONE
 
 platform = back_channel.platform
 front = front_channel.front

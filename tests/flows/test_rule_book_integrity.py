@@ -13,20 +13,20 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import delete, func, select, update
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.infra.context import Context
-from hilum.infra.facts import EVERYTHING
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import Unavailable
-from hilum.keys import service as keys
-from hilum.keys.models import KeyState, Purpose
-from hilum.keys.store import signing_key
-from hilum.policies import chain, loading, service, store
-from hilum.policies.document import canonical
-from hilum.policies.in_force import PolicyFacts
-from hilum.policies.models import FORMAT, ApplyOrder, Book, Version
+from hilum.foundation.infra.context import Context
+from hilum.foundation.infra.facts import EVERYTHING
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.errors import Unavailable
+from hilum.policy.matrix import chain, loading, service, store
+from hilum.policy.matrix.document import canonical
+from hilum.policy.matrix.in_force import PolicyFacts
+from hilum.policy.matrix.models import FORMAT, ApplyOrder, Book, Version
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
+from hilum.records.keys import service as keys
+from hilum.records.keys.models import KeyState, Purpose
+from hilum.records.keys.store import signing_key
 from tests.flows.control_site import TRACE, ControlSite, build, with_rule_book
 from tests.flows.rule_book_ground import (
     CELL,
@@ -43,7 +43,7 @@ from tests.flows.rule_book_ground import (
 from tests.sim.backends import both_backends
 from tests.sim.facts import whole
 from tests.sim.world import FakeClock
-from tests.unit.policies.books import book
+from tests.unit.policy.matrix.books import book
 
 V, A = store.versions, store.applications
 
@@ -206,7 +206,7 @@ def test_where_all_rows_were_deleted_the_shipped_book_does_not_decide_and_is_not
 def test_a_rule_book_that_is_gone_is_noticed_by_the_key_or_by_the_audit_trail(
     site: ControlSite, *, with_key: bool
 ) -> None:
-    from hilum.audit import store as records
+    from hilum.records.audit import store as records
 
     traces = [delete(records.audit_event)] if with_key else [delete(signing_key)]
 
@@ -358,7 +358,7 @@ def test_a_process_refuses_a_rule_book_older_than_the_one_it_held(site: ControlS
     """Though whoever deleted the application has deleted its record too."""
     apply(site, add(site, NARROWER))
     held: PolicyFacts = site.system(whole(service.facts))
-    from hilum.audit import store as records
+    from hilum.records.audit import store as records
 
     run(site, delete(A).where(A.c.number == 2), delete(records.audit_event))
 

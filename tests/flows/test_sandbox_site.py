@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 import pytest
 
-from hilum.infra import settings
+from hilum.foundation.infra import settings
 from hilum_ehr.fhirserver.models import FhirServerSettings
 from hilum_ehr.fhirserver.routes import FhirServer
 from hilum_ehr.sandbox.app import Sandbox, build

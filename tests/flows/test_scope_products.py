@@ -5,18 +5,18 @@ from typing import Any
 
 import pytest
 
-from hilum.kernel.errors import Invalid
-from hilum.policies import service as policies
-from hilum.policies.models import ApplyOrder
-from hilum.policies.product_models import NOTICE
+from hilum.foundation.kernel.errors import Invalid
+from hilum.policy.matrix import service as policies
+from hilum.policy.matrix.models import ApplyOrder
+from hilum.policy.matrix.product_models import NOTICE
 from tests.flows import back_channel, front_channel
 from tests.flows.back_channel import Platform, refused
 from tests.flows.front_channel import Front, error
 from tests.flows.gateway_ground import Ground, Play, patient
 from tests.flows.rule_book_ground import TODAY, ending, narrow_rule_book
 from tests.sim.world import START, FakeClock
-from tests.unit.gateway.facts import observation
-from tests.unit.policies.books import document
+from tests.unit.gateway.enforcement.facts import observation
+from tests.unit.policy.matrix.books import document
 
 platform = back_channel.platform
 front = front_channel.front

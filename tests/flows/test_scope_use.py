@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from hilum.audit import live as journals
-from hilum.cli.apps import proposal_of
-from hilum.identity import service as identity
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.installations import service as installations
-from hilum.kernel.ids import LaunchId, TenantId
-from hilum.launches import store as launches
-from hilum.launches.models import Launch
+from hilum.apps.installations import service as installations
+from hilum.authorization.launches import store as launches
+from hilum.authorization.launches.models import Launch
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import LaunchId, TenantId
+from hilum.identity.people import service as identity
+from hilum.records.audit import live as journals
+from hilum.surfaces.cli.apps import proposal_of
 from tests.flows.control_site import problem
 from tests.flows.journal_ground import JournalGround, access
 from tests.flows.use_ground import EAST, Ground

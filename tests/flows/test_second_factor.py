@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.factors import policy
-from hilum.factors.models import LOCKED_AFTER, OFFER_LIFE
-from hilum.factors.store import totps
-from hilum.infra.settings import Mode
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.signin import policy as signin_policy
-from hilum.signin import store as signin_store
-from hilum.signin.models import ATTEMPTS_FREE, STEP_LIFE
+from hilum.foundation.infra.settings import Mode
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.identity.factors import policy
+from hilum.identity.factors.models import LOCKED_AFTER, OFFER_LIFE
+from hilum.identity.factors.store import totps
+from hilum.identity.signin import policy as signin_policy
+from hilum.identity.signin import store as signin_store
+from hilum.identity.signin.models import ATTEMPTS_FREE, STEP_LIFE
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
 from tests.flows.control_site import PASSWORD, TRACE, ControlSite, build, problem
 from tests.flows.second_factor_ground import (
     NEXT_STEP,
@@ -274,7 +274,7 @@ def test_what_waits_for_a_code_opens_nothing_else_and_ends(owner: Owner) -> None
 
 
 def test_a_new_password_ends_what_waits(owner: Owner) -> None:
-    from hilum.signin import service as signin
+    from hilum.identity.signin import service as signin
     from tests.flows.control_site import everybodys_digest
 
     browser = owner.site.browser()
@@ -431,7 +431,7 @@ def test_what_happens_to_a_factor_is_recorded_with_who_and_why(owner: Owner) -> 
 
 def test_a_token_older_than_second_factors_is_refused_in_production(site: ControlSite) -> None:
     """C8: else whoever holds an old token has what the role may do without a factor."""
-    from hilum.signin import service as signin
+    from hilum.identity.signin import service as signin
 
     for username, status in (("root", 401), ("gina", 401), ("ann", 200)):
         person = site.people[username].id
@@ -445,7 +445,7 @@ def test_a_token_older_than_second_factors_is_refused_in_production(site: Contro
 
 def test_a_person_who_loses_access_loses_a_pending_sign_in_too(owner: Owner) -> None:
     """Otherwise a code that is entered a minute later opens the account again."""
-    from hilum.signin import service as signin
+    from hilum.identity.signin import service as signin
 
     browser = owner.site.browser()
     page = owner.step(browser)

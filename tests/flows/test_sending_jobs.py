@@ -3,12 +3,12 @@
 import threading
 from datetime import timedelta
 
-from hilum.app import sending
-from hilum.app.schedule import JobLease
-from hilum.infra import metrics, settings
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.notices import service
-from hilum.notices.models import State
+from hilum.foundation.infra import metrics, settings
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.records.notices import service
+from hilum.records.notices.models import State
+from hilum.server import sending
+from hilum.server.schedule import JobLease
 from tests.conftest import SECRET_KEY
 from tests.sim.mail_server import mail_server
 from tests.sim.notice_ground import NoticeGround

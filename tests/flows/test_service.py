@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from hilum.audit.models import Outcome
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.registry import service as registry
-from hilum.registry.store import apps
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.store import apps
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.records.audit.models import Outcome
 from tests.flows.use_ground import Ground
 from tests.flows.vendor_ground import join
 from tests.sim.world import FakeClock

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from hilum.audit import live as journals
-from hilum.audit.models import Outcome
-from hilum.contacts import service as contacts
-from hilum.contacts.models import ContactKind
-from hilum.kernel.ids import VendorId
-from hilum.notices import service as notices
-from hilum.notices.models import Channel, Mail, MailKind, Result
-from hilum.notices.models import Outcome as Ended
-from hilum.revalidation.service import Totals, Use
+from hilum.apps.contacts import service as contacts
+from hilum.apps.contacts.models import ContactKind
+from hilum.foundation.kernel.ids import VendorId
+from hilum.records.audit import live as journals
+from hilum.records.audit.models import Outcome
+from hilum.records.notices import service as notices
+from hilum.records.notices.models import Channel, Mail, MailKind, Result
+from hilum.records.notices.models import Outcome as Ended
+from hilum.review.recertification.service import Totals, Use
 from tests.flows.certified_app import DAY, Certified, certified_in
 from tests.flows.control_site import problem
 from tests.flows.journal_ground import JournalGround, access

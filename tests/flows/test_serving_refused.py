@@ -12,20 +12,20 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import update
 
-from hilum.app import jobs
-from hilum.cli.main import main
-from hilum.identity import service as identity
-from hilum.identity.models import Tenant, TenantChange, UpstreamKind, UpstreamRef
-from hilum.infra import nodes
-from hilum.infra.context import Context, Trace
-from hilum.infra.migrations.run import release
-from hilum.infra.nodes import Node
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import Invalid
-from hilum.kernel.ids import TenantId
-from hilum.keys import service as keys
-from hilum.keys.models import Purpose
+from hilum.foundation.infra import nodes
+from hilum.foundation.infra.context import Context, Trace
+from hilum.foundation.infra.migrations.run import release
+from hilum.foundation.infra.nodes import Node
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.errors import Invalid
+from hilum.foundation.kernel.ids import TenantId
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import Tenant, TenantChange, UpstreamKind, UpstreamRef
+from hilum.records.keys import service as keys
+from hilum.records.keys.models import Purpose
+from hilum.server import jobs
+from hilum.server.commands.main import main
 from tests.conftest import SECRET_KEY
 
 OTHER_KEY = "another-key-encryption-key-0123456789abcdef"
@@ -106,7 +106,7 @@ def test_the_doctor_says_so_too(serve: Serve) -> None:
 
 
 def test_a_noted_key_that_somebody_changed_is_not_believed(serve: Serve, uow: UnitOfWork) -> None:
-    from hilum.keys.store import key_check
+    from hilum.records.keys.store import key_check
 
     assert serve().exit_code == 0
     do(uow, lambda ctx: ctx.tx.execute(update(key_check).values(sealed="A" * 80)))
@@ -126,7 +126,7 @@ def test_a_second_node_does_not_start_where_a_tenant_lives_in_the_first_ones_dir
         real(0.01)
         report(uow, "first")
 
-    monkeypatch.setattr("hilum.cli.preflight.time.sleep", meanwhile)
+    monkeypatch.setattr("hilum.server.commands.preflight.time.sleep", meanwhile)
 
     refused = serve()
 

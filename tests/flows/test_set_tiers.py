@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson
-from hilum.identity.store import people
-from hilum.infra.facts import EVERYTHING
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.ids import AppId, TenantId, VersionId
-from hilum.policies import allowance_store, service
-from hilum.policies.models import ApplyOrder, Tier
-from hilum.registry import service as registry
-from hilum.registry import store as registry_store
+from hilum.apps.registry import service as registry
+from hilum.apps.registry import store as registry_store
+from hilum.foundation.infra.facts import EVERYTHING
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import AppId, TenantId, VersionId
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson
+from hilum.identity.people.store import people
+from hilum.policy.matrix import allowance_store, service
+from hilum.policy.matrix.models import ApplyOrder, Tier
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
 from tests.flows import back_channel
 from tests.flows.back_channel import Platform
 from tests.flows.control_site import ControlSite, codes, problem
@@ -42,7 +42,7 @@ from tests.flows.vendor_ground import certified, made
 from tests.sim.backends import both_backends
 from tests.sim.one_world import in_one_world
 from tests.sim.world import START, FakeClock, SeededIds
-from tests.unit.policies.books import GONE, document
+from tests.unit.policy.matrix.books import GONE, document
 
 __all__ = ["site"]
 

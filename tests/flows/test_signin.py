@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from hilum.identity import service as identity
-from hilum.identity.models import TenantChange
-from hilum.kernel.ids import TenantId
-from hilum.signin.models import ATTEMPTS_FREE
-from hilum.web.bounds import GUESSES_BURST
+from hilum.foundation.kernel.ids import TenantId
+from hilum.foundation.web.bounds import GUESSES_BURST
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import TenantChange
+from hilum.identity.signin.models import ATTEMPTS_FREE
 from tests.flows.control_site import ORIGIN, PASSWORD, ControlSite, problem
 from tests.sim.browser import Form, form_with
 from tests.sim.one_world import in_one_world

@@ -9,22 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from hilum.app.jobs import remove_snapshots
-from hilum.app.schedule import JobLease
-from hilum.factors import service as factors
-from hilum.factors import store as factor_store
-from hilum.factors.models import Totp
-from hilum.identity import service as identity
-from hilum.identity.models import Tenant, UpstreamKind, UpstreamRef
-from hilum.infra.context import Context, Trace
-from hilum.infra.settings import read
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM, Actor, ActorKind
-from hilum.kernel.errors import Conflict, Unavailable
-from hilum.kernel.ids import ClientId, PersonId, TenantId, VendorId
-from hilum.snapshots import service, store
-from hilum.snapshots.live import Snapshots, no_furnisher
-from hilum.snapshots.models import (
+from hilum.foundation.infra.context import Context, Trace
+from hilum.foundation.infra.settings import read
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM, Actor, ActorKind
+from hilum.foundation.kernel.errors import Conflict, Unavailable
+from hilum.foundation.kernel.ids import ClientId, PersonId, TenantId, VendorId
+from hilum.hospitals.vendor_hospitals import service, store
+from hilum.hospitals.vendor_hospitals.live import Snapshots, no_furnisher
+from hilum.hospitals.vendor_hospitals.models import (
     CLAIMED_FOR,
     CastMember,
     Furnisher,
@@ -33,6 +26,13 @@ from hilum.snapshots.models import (
     State,
     Template,
 )
+from hilum.identity.factors import service as factors
+from hilum.identity.factors import store as factor_store
+from hilum.identity.factors.models import Totp
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import Tenant, UpstreamKind, UpstreamRef
+from hilum.server.jobs import remove_snapshots
+from hilum.server.schedule import JobLease
 from hilum_ehr.fhirserver import copies
 from hilum_ehr.fhirserver.models import FhirServerSettings
 from hilum_ehr.fhirserver.routes import FhirServer

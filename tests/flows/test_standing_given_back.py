@@ -8,23 +8,23 @@ from typing import Any
 import pytest
 from starlette.applications import Starlette
 
-from hilum.clients import service as clients
-from hilum.clients.models import Client
-from hilum.identity import service as identity
-from hilum.identity.models import TenantChange
-from hilum.infra.context import Context
-from hilum.infra.settings import Mode
-from hilum.installations import service as installations
-from hilum.installations.models import InstallOrder, NarrowOrder
-from hilum.kernel.decision import Reason
-from hilum.kernel.errors import NotPermitted
-from hilum.kernel.ids import AppId, TenantId
-from hilum.launches import routes as launch_routes
-from hilum.launches import service as launches
-from hilum.launches.models import LaunchOrder
-from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Environment, NewVersion
-from hilum.web.kit import Kit
+from hilum.apps.clients import service as clients
+from hilum.apps.clients.models import Client
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import InstallOrder, NarrowOrder
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import CertifyOrder, Environment, NewVersion
+from hilum.authorization.launches import routes as launch_routes
+from hilum.authorization.launches import service as launches
+from hilum.authorization.launches.models import LaunchOrder
+from hilum.foundation.infra.context import Context
+from hilum.foundation.infra.settings import Mode
+from hilum.foundation.kernel.decision import Reason
+from hilum.foundation.kernel.errors import NotPermitted
+from hilum.foundation.kernel.ids import AppId, TenantId
+from hilum.foundation.web.kit import Kit
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import TenantChange
 from tests.flows import back_channel
 from tests.flows.back_channel import BASE, MERCY, Platform, refused
 from tests.flows.gateway_ground import GENERAL, Ground, Play

@@ -7,11 +7,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from hilum.infra.db import Database
-from hilum.infra.settings import Mode
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.registry import service as registry
-from hilum.registry.models import NewApp, NewVendor
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import NewApp, NewVendor
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.settings import Mode
+from hilum.foundation.infra.unit_of_work import UnitOfWork
 from tests.flows.control_site import ControlSite, build
 from tests.sim.tcp_proxy import TcpProxy
 from tests.sim.world import FakeClock, SeededIds

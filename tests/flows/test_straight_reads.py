@@ -13,21 +13,29 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from hilum.audit import live as journals
-from hilum.audit.models import UNDELIVERED, Access, Outcome
-from hilum.gateway.models import STALENESS_BOUND, Snapshot
-from hilum.identity.models import MovedReads, UpstreamKind, UpstreamRef
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.decision import Reason
-from hilum.tokens import policy as tokens
-from hilum.tokens.models import AccessToken, TokenFacts
+from hilum.authorization.tokens import policy as tokens
+from hilum.authorization.tokens.models import AccessToken, TokenFacts
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.decision import Reason
+from hilum.gateway.enforcement.models import STALENESS_BOUND, Snapshot
+from hilum.identity.people.models import MovedReads, UpstreamKind, UpstreamRef
+from hilum.records.audit import live as journals
+from hilum.records.audit.models import UNDELIVERED, Access, Outcome
 from tests.effort import effort
 from tests.flows.gateway_ground import Answer, Ground, ground, patient
 from tests.sim.fhir_upstream import OtherServer
 from tests.sim.world import FakeClock, SeededIds
-from tests.unit.gateway.changes import CHANGES, HELD, TOKENS, Change, launched, left
-from tests.unit.gateway.facts import NOW, RESTRICTED, SNAPSHOT, TENANT, TOKEN, observation, with_tenant
-from tests.unit.gateway.specification import Read
+from tests.unit.gateway.enforcement.changes import CHANGES, HELD, TOKENS, Change, launched, left
+from tests.unit.gateway.enforcement.facts import (
+    NOW,
+    RESTRICTED,
+    SNAPSHOT,
+    TENANT,
+    TOKEN,
+    observation,
+    with_tenant,
+)
+from tests.unit.gateway.enforcement.specification import Read
 
 RECORDS = {
     "Patient/p1": patient("p1"),

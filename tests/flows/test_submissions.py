@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from hilum.contacts.models import PROOF_LIFE, ContactKind, NewContact
-from hilum.kernel.ids import VendorId
-from hilum.review import policy, service
-from hilum.review.models import DRAFT_KEPT, KEPT
+from hilum.apps.contacts.models import PROOF_LIFE, ContactKind, NewContact
+from hilum.foundation.kernel.ids import VendorId
+from hilum.review.submissions import policy, service
+from hilum.review.submissions.models import DRAFT_KEPT, KEPT
 from tests.flows.control_site import ControlSite, codes, problem
 from tests.flows.review_ground import Ground, furnish
 from tests.flows.vendor_ground import PROFILE, ROLES, furnish_vendor, made

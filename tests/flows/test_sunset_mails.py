@@ -5,20 +5,20 @@ from typing import Any
 
 import pytest
 
-from hilum.contacts import service as contacts
-from hilum.contacts.models import ContactKind, NewContact
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson
-from hilum.kernel.actor import SYSTEM
-from hilum.notices.models import Kind, Notice, State
-from hilum.notices.policy import value_fault
-from hilum.policies import service as policies
-from hilum.policies.models import ApplyOrder
-from hilum.policies.product_models import NOTICE, DataClass, ScopeProduct, ScopeStatus
-from hilum.registry import service as registry
-from hilum.registry.models import Environment, NewVendor
-from hilum.sunsets import policy, service
-from hilum.sunsets.models import PLACES_AT_ONCE, Stage
+from hilum.apps.contacts import service as contacts
+from hilum.apps.contacts.models import ContactKind, NewContact
+from hilum.apps.deprecations import policy, service
+from hilum.apps.deprecations.models import PLACES_AT_ONCE, Stage
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import Environment, NewVendor
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson
+from hilum.policy.matrix import service as policies
+from hilum.policy.matrix.models import ApplyOrder
+from hilum.policy.matrix.product_models import NOTICE, DataClass, ScopeProduct, ScopeStatus
+from hilum.records.notices.models import Kind, Notice, State
+from hilum.records.notices.policy import value_fault
 from tests.flows.rule_book_ground import ending, narrow_rule_book
 from tests.sim.mail_server import mail_server
 from tests.sim.notice_ground import NoticeGround

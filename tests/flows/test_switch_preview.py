@@ -6,22 +6,22 @@ from typing import Any
 
 import pytest
 
-from hilum.clients import service as clients
-from hilum.clients.models import Client, NewClient
-from hilum.controls import service as controls
-from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
-from hilum.infra.context import Context
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.installations import service as installations
-from hilum.installations.models import InstallOrder
-from hilum.kernel.ids import LaunchId, PersonId, TenantId
-from hilum.launches import store as launches
-from hilum.launches.models import Launch
-from hilum.policies.models import PEER_LIFETIMES, UNCLASSIFIED
-from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
-from hilum.tokens import service as tokens
-from hilum.tokens.models import Grant
+from hilum.apps.clients import service as clients
+from hilum.apps.clients.models import Client, NewClient
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import InstallOrder
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
+from hilum.authorization.launches import store as launches
+from hilum.authorization.launches.models import Launch
+from hilum.authorization.tokens import service as tokens
+from hilum.authorization.tokens.models import Grant
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import EngageOrder, Mode, Target, TargetKind
+from hilum.foundation.infra.context import Context
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import LaunchId, PersonId, TenantId
+from hilum.policy.matrix.models import PEER_LIFETIMES, UNCLASSIFIED
 from tests.flows.control_site import ControlSite, build, in_a_browser, problem, with_rule_book
 from tests.sim.world import FakeClock
 

@@ -9,11 +9,11 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
-from hilum.clients.models import ClientType
-from hilum.frontchannel import service as frontchannel
-from hilum.frontchannel.models import CODE_LIFE
-from hilum.kernel.ids import LaunchId
-from hilum.tokens.models import REPEAT_WITHIN
+from hilum.apps.clients.models import ClientType
+from hilum.authorization.authorize import service as frontchannel
+from hilum.authorization.authorize.models import CODE_LIFE
+from hilum.authorization.tokens.models import REPEAT_WITHIN
+from hilum.foundation.kernel.ids import LaunchId
 from tests.flows import back_channel
 from tests.flows.back_channel import (
     BASE,
@@ -28,7 +28,7 @@ from tests.flows.back_channel import (
     refused,
 )
 from tests.sim.one_world import in_one_world
-from tests.unit.policies.books import LIFETIMES
+from tests.unit.policy.matrix.books import LIFETIMES
 
 platform = back_channel.platform
 
@@ -83,8 +83,8 @@ def test_an_id_token_verifies_by_the_published_keys_and_names_the_fhir_user(plat
 
 def test_an_id_token_stays_verifiable_after_its_key_was_rotated(platform: Platform) -> None:
     """C55: signing keys roll with overlap."""
-    from hilum.keys import service as keys
-    from hilum.keys.models import Purpose
+    from hilum.records.keys import service as keys
+    from hilum.records.keys.models import Purpose
 
     before = platform.redeem(platform.code()).json()["id_token"]
 
@@ -226,7 +226,7 @@ def test_a_code_without_its_verifier_earns_nothing_and_is_gone(
     platform: Platform, verifier: str | None
 ) -> None:
     """C42; security decision 9: a wrong verifier consumes the code; conformance 9.18."""
-    from hilum.standards.oauth import s256
+    from hilum.foundation.standards.oauth import s256
 
     code = platform.code()
     sent = s256(VERIFIER) if verifier == "challenge" else verifier
@@ -523,7 +523,7 @@ def test_a_wrong_secret_an_unknown_client_and_no_client_are_refused_alike(platfo
 
 def test_a_rotated_secret_works_beside_the_new_one_until_its_end(platform: Platform) -> None:
     """C9."""
-    from hilum.clients import service as clients
+    from hilum.apps.clients import service as clients
 
     client = platform.clients["symmetric"]
     old = platform.secrets["symmetric"]

@@ -6,21 +6,21 @@ from collections.abc import Iterator
 
 import pytest
 
-from hilum.app import explaining
-from hilum.audit import live as journals
-from hilum.audit.models import AccessQuery
-from hilum.controls import service as controls
-from hilum.controls.models import Quota
-from hilum.infra import metrics
-from hilum.kernel.errors import NotPermitted
-from hilum.policies.models import TrafficClass
-from hilum.upstream.policy import bounds
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import Quota
+from hilum.foundation.infra import metrics
+from hilum.foundation.kernel.errors import NotPermitted
+from hilum.gateway.upstream.policy import bounds
+from hilum.policy.matrix.models import TrafficClass
+from hilum.records.audit import live as journals
+from hilum.records.audit.models import AccessQuery
+from hilum.server import explaining
 from tests.flows.gateway_ground import GENERAL, Answer, Ground, Play, patient
 from tests.flows.rule_book_ground import everywhere, narrow_rule_book
 from tests.sim.fhir_upstream import OtherServer, over_http
 from tests.sim.journals import journal_of
-from tests.unit.gateway.facts import observation
-from tests.unit.policies.books import book
+from tests.unit.gateway.enforcement.facts import observation
+from tests.unit.policy.matrix.books import book
 
 SLOW = "Observation/slow"
 BACKEND = TrafficClass.BACKEND.rank

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from hilum.console.trust import TEXT_BOUND
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.ids import VersionId
-from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Environment
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import CertifyOrder, Environment
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import VersionId
+from hilum.surfaces.console.trust import TEXT_BOUND
 from tests.flows.certificate_ground import DAY, SCOPES, Certified
 from tests.flows.control_site import ControlSite, build, with_rule_book
 from tests.flows.rule_book_ground import put_in_force

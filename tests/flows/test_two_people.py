@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from hilum.approvals.models import APPROVAL_LIFE
-from hilum.audit.models import Outcome
-from hilum.enrolment.models import CODE_TRIES, LINK_LIFE
-from hilum.identity import service as identity
-from hilum.identity.models import SECOND_PERSON_AGE, NewPerson
-from hilum.kernel.actor import Actor, ActorKind
-from hilum.kernel.ids import PersonId
+from hilum.controls.approvals.models import APPROVAL_LIFE
+from hilum.foundation.kernel.actor import Actor, ActorKind
+from hilum.foundation.kernel.ids import PersonId
+from hilum.identity.enrolment.models import CODE_TRIES, LINK_LIFE
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import SECOND_PERSON_AGE, NewPerson
+from hilum.records.audit.models import Outcome
 from tests.flows.accounts_ground import NURSE, OWN, approve, events, path_of, press, signs_in
 from tests.flows.control_site import PASSWORD, TRACE, ControlSite, codes, problem
 from tests.flows.vendor_ground import made
@@ -532,7 +532,7 @@ def test_whom_the_host_sets_up_counts_at_once_and_the_record_says_the_host_did_i
 def test_at_most_so_much_waits_for_a_second_person(
     site: ControlSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hilum.approvals.service.APPROVALS_PENDING_BOUND", 2)
+    monkeypatch.setattr("hilum.controls.approvals.service.APPROVALS_PENDING_BOUND", 2)
     ask(site)
     ask(site, username="r2")
 

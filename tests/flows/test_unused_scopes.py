@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from hilum.audit import live as journals
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.installations import service as installations
-from hilum.installations.models import InstallOrder
-from hilum.kernel.ids import AppId, TenantId
-from hilum.registry import service as registry
-from hilum.registry.models import NewVersion
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import InstallOrder
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import NewVersion
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import AppId, TenantId
+from hilum.records.audit import live as journals
 from tests.flows.control_site import build, codes, problem
 from tests.flows.journal_ground import JournalGround, access
 from tests.flows.review_ground import SCOPES, WORKFLOWS, Ground, furnish

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from hilum.contacts import domains
-from hilum.contacts.domain_checks import DomainChecker
-from hilum.contacts.domain_models import (
+from hilum.apps.contacts import domains
+from hilum.apps.contacts.domain_checks import DomainChecker
+from hilum.apps.contacts.domain_models import (
     CHECKS_BOUND,
     DOMAINS_BOUND,
     PATH,
@@ -17,14 +17,14 @@ from hilum.contacts.domain_models import (
     RENEW_EVERY,
     WARN_BEFORE,
 )
-from hilum.contacts.models import PROOF_LIFE, WINDOW, ContactKind, NewContact
-from hilum.infra.fetch import SafeFetcher
-from hilum.infra.txt_records import TxtRecords
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.errors import NotFound
-from hilum.kernel.ids import VendorId
-from hilum.registry import service as registry
-from hilum.registry.models import NewVendor
+from hilum.apps.contacts.models import PROOF_LIFE, WINDOW, ContactKind, NewContact
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import NewVendor
+from hilum.foundation.infra.fetch import SafeFetcher
+from hilum.foundation.infra.txt_records import TxtRecords
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.errors import NotFound
+from hilum.foundation.kernel.ids import VendorId
 from tests.flows.control_site import ControlSite, build, codes, problem
 from tests.flows.domain_ground import NAME, Ground, checker_at
 from tests.flows.vendor_ground import ROLES, furnish_vendor, made

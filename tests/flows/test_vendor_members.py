@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
-from hilum.switchboard import service as switchboard
+from hilum.controls.switches.models import EngageOrder, Mode, Target, TargetKind
+from hilum.operations.switch_administration import service as switchboard
 from tests.flows.accounts_ground import open_link, sign_in
 from tests.flows.control_site import PASSWORD, ControlSite, codes, problem
 from tests.flows.vendor_ground import ROLES, add_vendor, furnish_vendor, join, made

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hilum.notices.models import BUDGET_WINDOW, PINGS_BOUND
+from hilum.records.notices.models import BUDGET_WINDOW, PINGS_BOUND
 from tests.flows.control_site import ControlSite, problem
 from tests.flows.vendor_ground import ROLES, furnish_vendor, made
 from tests.sim.world import FakeClock

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
-from hilum.identity import service as identity
-from hilum.infra.context import Context
-from hilum.review.lens_store import lenses
-from hilum.review.models import Look
+from hilum.foundation.infra.context import Context
+from hilum.identity.people import service as identity
+from hilum.review.submissions.lens_store import lenses
+from hilum.review.submissions.models import Look
 from tests.flows.control_site import problem
 from tests.flows.lens_ground import FOUND, check, decide, ground, low, sent_low, states, submitted
 from tests.flows.review_ground import (

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from hilum.infra.system import SystemClock
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.notices import policy, service
-from hilum.notices.models import State
+from hilum.foundation.infra.system import SystemClock
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.records.notices import policy, service
+from hilum.records.notices.models import State
 from tests.sim.notice_ground import NoticeGround
 from tests.sim.world import FakeClock, SeededIds
 
@@ -64,7 +64,7 @@ def signed(*secrets: str, at: int = 0, body: bytes = BODY) -> dict[str, str]:
 
 
 def test_the_example_takes_what_hilum_sends(sqlite_url: str, clock: FakeClock) -> None:
-    from hilum.infra.db import Database
+    from hilum.foundation.infra.db import Database
 
     uow = UnitOfWork.create(Database(sqlite_url), SystemClock(), SeededIds(), "test-writer")
     ground = NoticeGround(uow)

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from hilum.clients import service as clients
-from hilum.clients.models import ClientType
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.installations import policy as installations_policy
-from hilum.installations import service as installations
-from hilum.kernel.ids import AppId, ClientId
-from hilum.policies.shipped import shipped_book
-from hilum.registry import service as registry
+from hilum.apps.clients import service as clients
+from hilum.apps.clients.models import ClientType
+from hilum.apps.installations import policy as installations_policy
+from hilum.apps.installations import service as installations
+from hilum.apps.registry import service as registry
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import AppId, ClientId
+from hilum.policy.matrix.shipped import shipped_book
 from tests.flows.control_site import codes, problem
 from tests.flows.request_ground import GENERAL, READS, RequestGround
 from tests.flows.vendor_ground import made

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from hilum.clients import service as client_registry
-from hilum.consent import service as consent
-from hilum.consent.models import Authorization
-from hilum.installations import service as installations
-from hilum.installations.models import NarrowOrder
-from hilum.kernel.errors import Invalid, NotPermitted
-from hilum.policies.shipped import shipped_book
-from hilum.standards.smart.scopes import all_covered
+from hilum.apps.clients import service as client_registry
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import NarrowOrder
+from hilum.authorization.consent import service as consent
+from hilum.authorization.consent.models import Authorization
+from hilum.foundation.kernel.errors import Invalid, NotPermitted
+from hilum.foundation.standards.smart.scopes import all_covered
+from hilum.policy.matrix.shipped import shipped_book
 from tests.flows import back_channel, front_channel
 from tests.flows.back_channel import MERCY, Platform, refused
 from tests.flows.front_channel import Front, answer, error

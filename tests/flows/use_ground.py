@@ -7,20 +7,20 @@ from typing import Any
 
 from sqlalchemy import select
 
-from hilum.audit import live as journals
-from hilum.clients import service as clients
-from hilum.clients.models import Client, NewClient
-from hilum.contacts import store as contact_store
-from hilum.contacts.models import Contact, ContactKind
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.installations import service as installations
-from hilum.installations.models import InstallOrder
-from hilum.kernel.ids import AppId, TenantId
-from hilum.notices.store import notices
-from hilum.overuse import jobs
-from hilum.policies.models import UNCLASSIFIED
-from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
+from hilum.apps.clients import service as clients
+from hilum.apps.clients.models import Client, NewClient
+from hilum.apps.contacts import store as contact_store
+from hilum.apps.contacts.models import Contact, ContactKind
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import InstallOrder
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import AppId, TenantId
+from hilum.policy.matrix.models import UNCLASSIFIED
+from hilum.records.audit import live as journals
+from hilum.records.notices.store import notices
+from hilum.review.undeclared_use import jobs
 from tests.flows.control_site import ControlSite, build, in_a_browser, with_rule_book
 from tests.flows.journal_ground import JournalGround, access
 from tests.sim.journals import journal_of

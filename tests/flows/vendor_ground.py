@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson
-from hilum.kernel.ids import TenantId, VersionId
-from hilum.registry import service as registry
-from hilum.registry.models import Certification, CertifyOrder, Environment
-from hilum.signin import service as signin
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import Certification, CertifyOrder, Environment
+from hilum.foundation.kernel.ids import TenantId, VersionId
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson
+from hilum.identity.signin import service as signin
 from tests.flows.control_site import ControlSite, everybodys_digest
 from tests.sim.proofs import all_proved
 

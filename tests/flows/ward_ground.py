@@ -5,16 +5,16 @@ from functools import partial
 
 import pytest
 
-from hilum.clients import service as clients
-from hilum.clients.models import NewClient
-from hilum.identity.models import Person
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.ids import TenantId
-from hilum.registry import service as registry
-from hilum.registry.models import App, CertifyOrder, Environment, NewApp, NewVendor, NewVersion
-from hilum.requests import service as requests
-from hilum.requests.models import AskOrder
-from hilum.signin.policy import actor_of
+from hilum.apps.clients import service as clients
+from hilum.apps.clients.models import NewClient
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import App, CertifyOrder, Environment, NewApp, NewVendor, NewVersion
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import TenantId
+from hilum.hospitals.requests import service as requests
+from hilum.hospitals.requests.models import AskOrder
+from hilum.identity.people.models import Person
+from hilum.identity.signin.policy import actor_of
 from tests.flows.console_ground import Desk
 from tests.flows.control_site import TRACE, ControlSite, build, in_a_browser
 from tests.sim.world import FakeClock

@@ -1,6 +1,6 @@
 """No bound drops a stop (security decision 27): what enforcement stands on is read whole, or by name, and never up to a limit.
 
-Whatever a room's ``facts`` reads, and whatever is read to judge whether something is stopped, goes through functions of its store that
+Whatever a module's ``facts`` reads, and whatever is read to judge whether something is stopped, goes through functions of its store that
 have no ``limit``. A limit there would leave out of what forbids whatever lies past it.
 """
 
@@ -10,13 +10,13 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[2] / "src" / "hilum"
 JUDGES = {
-    "controls": {"judge", "stops_on", "switch_index", "switch_facts", "quota_facts"},
-    "clients": {"certified_facts"},
-    "installations": {"current", "installation", "installed_at"},
-    "registry": {"read_certified"},
-    "policies": {"applied", "book_in_force"},
+    "controls/switches": {"judge", "stops_on", "switch_index", "switch_facts", "quota_facts"},
+    "apps/clients": {"certified_facts"},
+    "apps/installations": {"current", "installation", "installed_at"},
+    "apps/registry": {"read_certified"},
+    "policy/matrix": {"applied", "book_in_force"},
 }
-"""What else decides whether something is forbidden, by room."""
+"""What else decides whether something is forbidden, by module."""
 
 
 def functions(path: Path) -> dict[str, ast.FunctionDef]:
@@ -60,16 +60,16 @@ def limited(node: ast.FunctionDef) -> bool:
 
 @cache
 def readers() -> dict[str, set[str]]:
-    """Name, by room, every function of its store that facts and judgements of stops reach."""
+    """Name, by module, every function of its store that facts and judgements of stops reach."""
     found: dict[str, set[str]] = {}
-    for path in sorted(SOURCE.glob("*/*.py")):
-        known, room = functions(path), path.parent.name
+    for path in sorted(SOURCE.glob("*/*/*.py")):
+        known, module = functions(path), path.parent.relative_to(SOURCE).as_posix()
         start = {name for name, node in known.items() if is_facts(node)}
         if path.stem in {"service", "held", "certified", "loading"}:
-            start |= JUDGES.get(room, set()) & known.keys()
+            start |= JUDGES.get(module, set()) & known.keys()
         if start and (path.parent / "store.py").exists():
             used = {name for each in reached(start, known) for name in of_store(known[each])}
-            found[room] = found.get(room, set()) | reached(used, functions(path.parent / "store.py"))
+            found[module] = found.get(module, set()) | reached(used, functions(path.parent / "store.py"))
     return found
 
 
@@ -77,26 +77,26 @@ def test_every_room_with_facts_is_looked_at() -> None:
     found = readers()
 
     assert found.keys() >= {
-        "controls",
-        "identity",
-        "signin",
-        "tokens",
-        "consent",
-        "launches",
-        "registry",
-        "installations",
-        "policies",
+        "controls/switches",
+        "identity/people",
+        "identity/signin",
+        "authorization/tokens",
+        "authorization/consent",
+        "authorization/launches",
+        "apps/registry",
+        "apps/installations",
+        "policy/matrix",
     }
-    assert {"list_applications_in_force", "get_version", "has_versions"} <= found["policies"]
-    assert {"list_stops", "list_stops_on", "_stops", "read_quotas"} <= found["controls"]
+    assert {"list_applications_in_force", "get_version", "has_versions"} <= found["policy/matrix"]
+    assert {"list_stops", "list_stops_on", "_stops", "read_quotas"} <= found["controls/switches"]
     assert all(found.values())
 
 
 def test_nothing_that_forbids_is_read_up_to_a_limit() -> None:
     broken = [
-        f"{room}.store.{name}"
-        for room, used in readers().items()
-        for store in (functions(SOURCE / room / "store.py"),)
+        f"{module}.store.{name}"
+        for module, used in readers().items()
+        for store in (functions(SOURCE / module / "store.py"),)
         for name in sorted(used)
         if limited(store[name])
     ]

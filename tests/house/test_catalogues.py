@@ -4,13 +4,13 @@ import re
 
 import pytest
 from jinja2 import Environment, nodes
-from tools.catalogue import ROOMS, SOURCE, placeholders, texts, written
+from tools.catalogue import MODULES, SOURCE, placeholders, texts, written
 
-from hilum.standards.languages import Language
-from hilum.web.catalogues import FOLDER, entries
+from hilum.foundation.standards.languages import Language
+from hilum.foundation.web.catalogues import FOLDER, entries
 
 OTHERS = [each for each in Language if each is not Language.ENGLISH]
-TEMPLATES = sorted(path for room in ROOMS for path in (SOURCE / room).rglob("*.html"))
+TEMPLATES = sorted(path for module in MODULES for path in (SOURCE / module).rglob("*.html"))
 TAG = re.compile(r"</?\w[^>]*>")
 _SETTINGS = r"\{% block (?:width|guide|body_class) %\}.*?\{% endblock %\}"
 NOT_WORDS = re.compile(_SETTINGS + "|" + r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}|<[^>]*>|&\w+;", re.DOTALL)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from tools.make_migration import declare
 
-from hilum.departures.fates import FATES, HAVE_NO_HOSPITAL
-from hilum.departures.models import ErasureAction
-from hilum.infra.db import metadata
+from hilum.foundation.infra.db import metadata
+from hilum.hospitals.offboarding.fates import FATES, HAVE_NO_HOSPITAL
+from hilum.hospitals.offboarding.models import ErasureAction
 
 WHOSE = {"tenant", "person", "patient", "recipient", "holder", "owner", "fhir_user"}
 """Columns that say whose a row is."""
@@ -27,11 +27,11 @@ def test_every_table_with_rows_of_a_hospital_says_what_becomes_of_them() -> None
     assert len(named) == len(set(named))
 
 
-@pytest.mark.parametrize("module", ["hilum.app.departure_exports", "hilum.app.jobs"])
+@pytest.mark.parametrize("module", ["hilum.server.departure_exports", "hilum.server.jobs"])
 def test_whoever_exports_or_erases_has_every_table_by_itself(module: str) -> None:
-    """In a process of its own: other tests import rooms that a host command and the jobs process do not."""
+    """In a process of its own: other tests import modules that a host command and the jobs process do not."""
     look = (
-        f"import {module}; from hilum.departures.fates import FATES; from hilum.infra.db import metadata;"
+        f"import {module}; from hilum.hospitals.offboarding.fates import FATES; from hilum.foundation.infra.db import metadata;"
         "print([each.table for each in FATES if each.table not in metadata.tables])"
     )
 

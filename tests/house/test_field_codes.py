@@ -8,27 +8,27 @@ from pathlib import Path
 
 import pytest
 
-from hilum.kernel.limits import out_of_range, too_long, too_many, too_short
-from hilum.standards.smart.scopes import ScopeError
-from hilum.web.faults import INVALID, SENTENCES, explained, of_validation
+from hilum.foundation.kernel.limits import out_of_range, too_long, too_many, too_short
+from hilum.foundation.standards.smart.scopes import ScopeError
+from hilum.foundation.web.faults import INVALID, SENTENCES, explained, of_validation
 
 SOURCE = Path(__file__).parents[2] / "src" / "hilum"
-ROOMS = (
-    "clients",
-    "contacts",
-    "disposals",
-    "notices",
-    "registry",
-    "requests",
-    "review",
-    "controls",
-    "switchboard",
-    "identity",
-    "signin",
-    "launches",
-    "audit",
-    "consent",
-    "web",
+MODULES = (
+    "apps/clients",
+    "apps/contacts",
+    "apps/deletion_requests",
+    "records/notices",
+    "apps/registry",
+    "hospitals/requests",
+    "review/submissions",
+    "controls/switches",
+    "operations/switch_administration",
+    "identity/people",
+    "identity/signin",
+    "authorization/launches",
+    "records/audit",
+    "authorization/consent",
+    "foundation/web",
 )
 STANDARDS = ("registration.py", "keysets.py", "redirects.py", "smart/launch.py")
 NOT_OF_FIELDS = {"_take_fault", "_launch_fault", "decision_fault"}
@@ -79,8 +79,8 @@ def said_in(tree: ast.AST) -> Iterator[str]:
 
 def used() -> dict[str, str]:
     """Return each code that the code uses, and where."""
-    paths = [path for room in ROOMS for path in sorted((SOURCE / room).glob("*.py"))]
-    paths += [SOURCE / "standards" / name for name in STANDARDS]
+    paths = [path for module in MODULES for path in sorted((SOURCE / module).glob("*.py"))]
+    paths += [SOURCE / "foundation" / "standards" / name for name in STANDARDS]
     found = {text: path.name for path in paths for text in said_in(ast.parse(path.read_text())) if text}
     return {code: where for code, where in found.items() if code not in NO_CODES}
 
@@ -141,7 +141,7 @@ def test_no_room_returns_a_bare_code_of_a_bound() -> None:
     }
 
     assert bare <= {
-        "policies/service.py: out_of_range",
+        "policy/matrix/service.py: out_of_range",
     }, "a version that is not stored, and a field that is no number, have no bound to say"
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 import pytest
 
-from hilum.cli.main import main
-from hilum.cli.output import LISTED_BY
-from hilum.notices.models import EventKind
+from hilum.records.notices.models import EventKind
+from hilum.server.commands.main import main
+from hilum.surfaces.cli.output import LISTED_BY
 
 ROOT = Path(__file__).parents[2]
 GUIDES = (ROOT / "README.md", *sorted((ROOT / "docs" / "how-to").glob("*.md")))

@@ -4,7 +4,7 @@ import re
 from itertools import pairwise
 from pathlib import Path
 
-VERSIONS = Path(__file__).parents[2] / "src" / "hilum" / "infra" / "migrations" / "versions"
+VERSIONS = Path(__file__).parents[2] / "src" / "hilum" / "foundation" / "infra" / "migrations" / "versions"
 
 
 def test_migrations_are_one_chain_and_each_declares_the_oldest_release_that_works_with_it() -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from tools import reference
 
-from hilum.console.action_words import ACTION_WORDS
-from hilum.identity.models import Role, StaffRole, VendorRole
-from hilum.identity.policy import RIGHTS
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.web.api import ANYONE, MEMBER, ONESELF, STAFF
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.web.api import ANYONE, MEMBER, ONESELF, STAFF
+from hilum.identity.people.models import Role, StaffRole, VendorRole
+from hilum.identity.people.policy import RIGHTS
+from hilum.surfaces.console.action_words import ACTION_WORDS
 from tests.flows.control_site import ORIGIN, build
 from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock
@@ -57,7 +57,7 @@ def test_the_glossary_lists_every_role_and_group() -> None:
 
 
 def test_the_consoles_have_words_for_each_action_that_the_audit_records() -> None:
-    """A line of a timeline is a sentence. A new action gets its words in ``hilum.console.action_words``."""
+    """A line of a timeline is a sentence. A new action gets its words in ``hilum.surfaces.console.action_words``."""
     assert sorted(ACTION_WORDS) == sorted(reference.recorded_actions())
 
 

@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from hilum.kernel.errors import HilumError
+from hilum.foundation.kernel.errors import HilumError
 
 
 def at_once(*acts: Any) -> list[Any]:

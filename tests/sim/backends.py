@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
-from hilum.infra import postgres
-from hilum.infra.db import Database
-from hilum.infra.lanes import BOUNDS, Lane
+from hilum.foundation.infra import postgres
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.lanes import BOUNDS, Lane
 
 BACKENDS = ("uow", "one_uow")
 """Fixtures that are a unit of work over each database in turn."""
 
 both_backends = pytest.mark.parametrize("one_uow", ["sqlite", "postgresql"], indirect=True)
-"""For a test whose world stands on ``one_uow``: races, and what is written or read past the rooms' own verbs."""
+"""For a test whose world stands on ``one_uow``: races, and what is written or read past the modules' own verbs."""
 every_case_on_both = pytest.mark.every_case_on_both
 """For a table whose cases differ in what they ask of the database."""
 

@@ -17,8 +17,8 @@ import httpx2
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
-from hilum.infra.context import Context
-from hilum.standards.browsers import browser_family
+from hilum.foundation.infra.context import Context
+from hilum.foundation.standards.browsers import browser_family
 
 REDIRECTS_BOUND = 12
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"

@@ -6,13 +6,13 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, cast
 
-from hilum.gateway.routes import Gateway
-from hilum.infra.db import Database
-from hilum.infra.system import SystemClock, SystemIds
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.keys import live as keys
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.system import SystemClock, SystemIds
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.gateway.enforcement.routes import Gateway
+from hilum.records.keys import live as keys
 from tests.flows import gateway_ground
-from tests.unit.gateway.facts import observation
+from tests.unit.gateway.enforcement.facts import observation
 
 LANES = 12
 _order: ContextVar[str] = ContextVar("order")

@@ -5,8 +5,8 @@ import itertools
 import sys
 from pathlib import Path
 
-from hilum.audit import live
-from hilum.infra.system import SystemIds
+from hilum.foundation.infra.system import SystemIds
+from hilum.records.audit import live
 from tests.flows.journal_ground import access
 
 LANES = 32

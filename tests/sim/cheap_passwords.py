@@ -2,7 +2,7 @@
 
 from argon2 import PasswordHasher
 
-from hilum.signin import live
+from hilum.identity.signin import live
 
 COSTLY = live._HASHER
 

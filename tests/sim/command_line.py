@@ -8,7 +8,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from hilum.cli.main import main
+from hilum.server.commands.main import main
 from tests.sim.launcher import launch
 
 SERVING = (("serve",), ("sandbox", "run"))

@@ -10,9 +10,12 @@ from typing import TypeVar
 
 import orjson
 
-from hilum.audit import live as journals
-from hilum.dryruns import jobs
-from hilum.dryruns.models import (
+from hilum.foundation.infra.context import Context, Trace
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.errors import HilumError
+from hilum.operations.dry_runs import jobs
+from hilum.operations.dry_runs.models import (
     AppChange,
     CertificationChange,
     Flip,
@@ -27,12 +30,9 @@ from hilum.dryruns.models import (
     Verdict,
     What,
 )
-from hilum.infra.context import Context, Trace
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import HilumError
-from hilum.policies import service as policies
-from hilum.policies.models import DryRun
+from hilum.policy.matrix import service as policies
+from hilum.policy.matrix.models import DryRun
+from hilum.records.audit import live as journals
 from tests.sim.journals import journal_of
 from tests.sim.world import START
 

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from hilum.controls import service as controls
-from hilum.controls.models import ControlFacts
-from hilum.infra import epoch
-from hilum.infra.context import Context, Trace
-from hilum.infra.facts import EVERYTHING, Delta, Since
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.ids import Part
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import ControlFacts
+from hilum.foundation.infra import epoch
+from hilum.foundation.infra.context import Context, Trace
+from hilum.foundation.infra.facts import EVERYTHING, Delta, Since
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import Part
 
 V = TypeVar("V")
 

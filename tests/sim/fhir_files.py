@@ -7,7 +7,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from hilum.kernel.ports import Clock, Ids
+from hilum.foundation.kernel.ports import Clock, Ids
 from hilum_ehr.fhirserver.models import FhirServerSettings
 from hilum_ehr.fhirserver.routes import FhirServer
 from hilum_ehr.fhirserver.store import Store

@@ -17,8 +17,8 @@ import psycopg
 from cachetools import LRUCache
 from psycopg.sql import SQL, Identifier
 
-from hilum.infra.db import Database
-from hilum.infra.unit_of_work import UnitOfWork
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.unit_of_work import UnitOfWork
 from tests.sim.postgres import CLEAR
 from tests.sim.world import FakeClock, SeededIds
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hilum.infra.unit_of_work import UnitOfWork
+from hilum.foundation.infra.unit_of_work import UnitOfWork
 
 
 def journal_of(uow: UnitOfWork) -> Path:

@@ -22,20 +22,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-from hilum.app import mounts
-from hilum.infra.db import Database
-from hilum.infra.migrations.run import release
-from hilum.infra.settings import Mode
-from hilum.infra.system import SystemClock, SystemIds
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.standards.languages import Language
-from hilum.web.catalogues import catalogue_of
-from hilum.web.kit import Kit
-from hilum.web.urls import Urls
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.migrations.run import release
+from hilum.foundation.infra.settings import Mode
+from hilum.foundation.infra.system import SystemClock, SystemIds
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.standards.languages import Language
+from hilum.foundation.web.catalogues import catalogue_of
+from hilum.foundation.web.kit import Kit
+from hilum.foundation.web.urls import Urls
+from hilum.server import mounts
 from tests.sim import cheap_passwords, described, outsiders
 
 LOOK_EVERY_S = 0.01
-MAIN = "hilum.cli.main:main"
+MAIN = "hilum.server.commands.main:main"
 
 
 class Started:
@@ -118,7 +118,7 @@ def launch(
 ) -> Process:
     """Start ``hilum`` with these words; its output is added to ``log``. With ``program`` it is a program of its own."""
     if program:
-        command = [sys.executable, "-m", "hilum.cli.main", *words]
+        command = [sys.executable, "-m", "hilum.server.commands.main", *words]
         with log.open("ab") as written:
             return subprocess.Popen(command, env=dict(environment), stdout=written, stderr=written)
     return _started(MAIN, words, environment, log, errors or log)
@@ -159,9 +159,9 @@ def _started(
 
 
 def _serve() -> None:
-    from hilum.app import own_data, parts, seed  # noqa: F401 - loaded for those that are forked
-    from hilum.cli import sandbox, server  # noqa: F401
-    from hilum.infra.migrations import run  # noqa: F401
+    from hilum.foundation.infra.migrations import run  # noqa: F401
+    from hilum.server import own_data, parts, seed  # noqa: F401 - loaded for those that are forked
+    from hilum.server.commands import sandbox, server  # noqa: F401
 
     parts.load(parts.PARTS)
     derive()

@@ -22,31 +22,31 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from hilum.clients import service as clients
-from hilum.clients.models import BackendUse, ClientMetadata, ClientType, Deployment, NewClient, NewPeer
-from hilum.controls import service as controls
-from hilum.controls.models import Quota
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson, Tenant, UpstreamKind, UpstreamRef
-from hilum.infra.context import Context, Trace
-from hilum.infra.db import Database
-from hilum.infra.system import SystemClock, SystemIds
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.installations import service as installations
-from hilum.installations.models import InstallOrder
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.ids import ClientId, TenantId
-from hilum.kernel.ports import Clock
-from hilum.keys import live as keyring
-from hilum.keys import service as keys
-from hilum.keys.models import Purpose
-from hilum.mandates import store as mandates
-from hilum.mandates.models import Mandate
-from hilum.policies.models import UNCLASSIFIED
-from hilum.registry import service as registry
-from hilum.registry.models import App, CertifyOrder, Environment, NewApp, NewVendor, NewVersion
-from hilum.signin import live as passwords
-from hilum.signin import service as signin
+from hilum.apps.clients import service as clients
+from hilum.apps.clients.models import BackendUse, ClientMetadata, ClientType, Deployment, NewClient, NewPeer
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import InstallOrder
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import App, CertifyOrder, Environment, NewApp, NewVendor, NewVersion
+from hilum.apps.service_owners import store as mandates
+from hilum.apps.service_owners.models import Mandate
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import Quota
+from hilum.foundation.infra.context import Context, Trace
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.system import SystemClock, SystemIds
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.ids import ClientId, TenantId
+from hilum.foundation.kernel.ports import Clock
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson, Tenant, UpstreamKind, UpstreamRef
+from hilum.identity.signin import live as passwords
+from hilum.identity.signin import service as signin
+from hilum.policy.matrix.models import UNCLASSIFIED
+from hilum.records.keys import live as keyring
+from hilum.records.keys import service as keys
+from hilum.records.keys.models import Purpose
 from tests.flows.outside.ground import Outside, outside_of, straight
 from tests.sim.command_line import run_hilum
 from tests.sim.fhir_upstream import OtherServer, over_http

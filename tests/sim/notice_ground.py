@@ -6,17 +6,25 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from hilum.infra.context import Trace
-from hilum.infra.fetch import SafeFetcher
-from hilum.infra.settings import Smtp, SmtpTls
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.pages import FIRST_PAGE
-from hilum.notices import service
-from hilum.notices.delivery import Sender
-from hilum.notices.mail import Deadlines, MailSender
-from hilum.notices.models import Channel, EndpointSecret, Mail, MailKind, NewEndpoint, Notice, NoticeQuery
-from hilum.notices.webhooks import WebhookSender
+from hilum.foundation.infra.context import Trace
+from hilum.foundation.infra.fetch import SafeFetcher
+from hilum.foundation.infra.settings import Smtp, SmtpTls
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.pages import FIRST_PAGE
+from hilum.records.notices import service
+from hilum.records.notices.delivery import Sender
+from hilum.records.notices.mail import Deadlines, MailSender
+from hilum.records.notices.models import (
+    Channel,
+    EndpointSecret,
+    Mail,
+    MailKind,
+    NewEndpoint,
+    Notice,
+    NoticeQuery,
+)
+from hilum.records.notices.webhooks import WebhookSender
 
 TRACE = Trace("req_test")
 LINK = "http://127.0.0.1:8000/contacts/hil_cl_secret"

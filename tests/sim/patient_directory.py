@@ -3,8 +3,8 @@
 from typing import Any
 from urllib.parse import parse_qs
 
-from hilum.kernel.decision import Deny, ReadPurpose, Reason
-from hilum.tokens.models import Grant
+from hilum.authorization.tokens.models import Grant
+from hilum.foundation.kernel.decision import Deny, ReadPurpose, Reason
 
 
 class Patients:

@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from hilum.infra.migrations.run import migrate
+from hilum.foundation.infra.migrations.run import migrate
 
 MISSING = (
     "PostgreSQL is needed by the tests: run `make test`, which installs it, or put initdb and pg_ctl on PATH."

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from hilum.contacts import domains
-from hilum.contacts import service as contacts
-from hilum.contacts.models import ContactKind, NewContact
-from hilum.infra.context import Context
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.ids import VendorId
-from hilum.registry import service as registry
-from hilum.registry.models import Certification, CertifyOrder
+from hilum.apps.contacts import domains
+from hilum.apps.contacts import service as contacts
+from hilum.apps.contacts.models import ContactKind, NewContact
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import Certification, CertifyOrder
+from hilum.foundation.infra.context import Context
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.ids import VendorId
 
 
 def prove(ctx: Context, vendor: str, **addresses: str) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 
 from cachetools import LRUCache
 
-from hilum.policies import loading, service
-from hilum.policies.document import read_book
+from hilum.policy.matrix import loading, service
+from hilum.policy.matrix.document import read_book
 
 BOOKS_BOUND = 64
 

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier, Placeholder
 
-from hilum.infra.migrations.run import migrate
+from hilum.foundation.infra.migrations.run import migrate
 from tests.sim.furnished import TABLES
 from tests.sim.launcher import launch
 from tests.sim.made_once import made_once

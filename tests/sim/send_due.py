@@ -2,9 +2,9 @@
 
 import sys
 
-from hilum.app.bootstrap import open_uow
-from hilum.infra.settings import read
-from hilum.infra.system import SystemClock, SystemIds
+from hilum.foundation.infra.settings import read
+from hilum.foundation.infra.system import SystemClock, SystemIds
+from hilum.server.bootstrap import open_uow
 from tests.sim.notice_ground import NoticeGround
 
 

@@ -6,7 +6,7 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.util import LRUCache
 
-from hilum.infra import db
+from hilum.foundation.infra import db
 
 STATEMENTS_BOUND = 5_000
 

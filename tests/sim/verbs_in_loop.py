@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any
 
-from hilum.infra import worker_pools
+from hilum.foundation.infra import worker_pools
 
 _in_loop = False
 

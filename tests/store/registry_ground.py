@@ -1,4 +1,4 @@
-"""A platform with one app and one version of it, at a sandbox hospital and a production hospital: for the registry and the rooms above it."""
+"""A platform with one app and one version of it, at a sandbox hospital and a production hospital: for the registry and the modules above it."""
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -6,23 +6,23 @@ from typing import Any
 
 import pytest
 
-from hilum.clients import service as clients
-from hilum.clients.models import (
+from hilum.apps.clients import service as clients
+from hilum.apps.clients.models import (
     ClientMetadata,
     ClientType,
     Deployment,
     NewClient,
 )
-from hilum.identity import service as identity
-from hilum.identity.models import Tenant, UpstreamKind, UpstreamRef
-from hilum.infra.context import Trace
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.installations import service as installations
-from hilum.installations.models import InstallOrder
-from hilum.kernel.actor import SYSTEM, Actor, ActorKind
-from hilum.kernel.ids import TenantId
-from hilum.registry import service as registry
-from hilum.registry.models import REGISTRY, CertifyOrder, Environment, NewApp, NewVendor, NewVersion
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import InstallOrder
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import REGISTRY, CertifyOrder, Environment, NewApp, NewVendor, NewVersion
+from hilum.foundation.infra.context import Trace
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM, Actor, ActorKind
+from hilum.foundation.kernel.ids import TenantId
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import Tenant, UpstreamKind, UpstreamRef
 from tests.sim.facts import counted, whole
 from tests.sim.furnished import furnish
 from tests.sim.proofs import all_proved

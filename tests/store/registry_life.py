@@ -5,24 +5,24 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from hilum.clients import service as clients
-from hilum.clients.models import ClientMetadata, ClientType, Deployment, NewClient, NewPeer
-from hilum.clients.policy import admission
-from hilum.identity import service as identity
-from hilum.identity.models import Tenant, UpstreamKind, UpstreamRef
-from hilum.infra import epoch
-from hilum.infra.context import Context, Trace
-from hilum.infra.epoch import Stamp
-from hilum.infra.facts import Since
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.installations import service as installations
-from hilum.installations.models import InstallOrder, NarrowOrder, RegistryFacts
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.ids import TenantId
-from hilum.policies.models import UNCLASSIFIED
-from hilum.policies.shipped import shipped_book
-from hilum.registry import service
-from hilum.registry.models import REGISTRY, CertifyOrder, Environment, NewApp, NewVendor, NewVersion
+from hilum.apps.clients import service as clients
+from hilum.apps.clients.models import ClientMetadata, ClientType, Deployment, NewClient, NewPeer
+from hilum.apps.clients.policy import admission
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import InstallOrder, NarrowOrder, RegistryFacts
+from hilum.apps.registry import service
+from hilum.apps.registry.models import REGISTRY, CertifyOrder, Environment, NewApp, NewVendor, NewVersion
+from hilum.foundation.infra import epoch
+from hilum.foundation.infra.context import Context, Trace
+from hilum.foundation.infra.epoch import Stamp
+from hilum.foundation.infra.facts import Since
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.ids import TenantId
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import Tenant, UpstreamKind, UpstreamRef
+from hilum.policy.matrix.models import UNCLASSIFIED
+from hilum.policy.matrix.shipped import shipped_book
 from tests.sim.furnished import furnish
 from tests.sim.proofs import certify
 from tests.sim.world import START, FakeClock

@@ -6,12 +6,12 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from hilum.approvals import service, store
-from hilum.approvals.models import APPROVAL_LIFE, Act, Approval, ApprovalKind, ApprovalState
-from hilum.infra.context import Trace
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.ids import PersonId, TenantId
+from hilum.controls.approvals import service, store
+from hilum.controls.approvals.models import APPROVAL_LIFE, Act, Approval, ApprovalKind, ApprovalState
+from hilum.foundation.infra.context import Trace
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.ids import PersonId, TenantId
 from tests.sim.world import START
 
 GENERAL, CHILDREN = TenantId("general"), TenantId("children")

@@ -10,8 +10,14 @@ import orjson
 import pytest
 from sqlalchemy import Connection, delete, literal_column, select, update
 
-from hilum.audit import service, store
-from hilum.audit.models import (
+from hilum.foundation.infra.context import Context, Trace
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import Actor, ActorKind
+from hilum.foundation.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.foundation.kernel.pages import PAGE_BOUND
+from hilum.records.audit import service, store
+from hilum.records.audit.models import (
     PURGE_ACTION,
     Access,
     AccessQuery,
@@ -20,14 +26,8 @@ from hilum.audit.models import (
     Outcome,
     Verdict,
 )
-from hilum.infra.context import Context, Trace
-from hilum.infra.db import Database
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import Actor, ActorKind
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
-from hilum.kernel.pages import PAGE_BOUND
-from hilum.keys import service as keys
-from hilum.keys.models import Purpose
+from hilum.records.keys import service as keys
+from hilum.records.keys.models import Purpose
 from tests.effort import effort
 from tests.sim.world import FakeClock
 
@@ -301,7 +301,7 @@ def rehash(uow: UnitOfWork) -> None:
     """Do what somebody with the database but without the keys can do: make the whole chain fit again."""
 
     def verb(ctx: Context) -> None:
-        from hilum.audit import policy
+        from hilum.records.audit import policy
 
         previous = policy.genesis("control", "test-writer")
         rows = list(store.control_rows(ctx.tx, "test-writer"))

@@ -4,11 +4,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from hilum.breakglass import store
-from hilum.breakglass.models import DAY, MISUSE_BAR, Recent, Use, UseQuery, Verdict
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.ids import AppId, ClientId, LaunchId, PersonId, TenantId
-from hilum.kernel.pages import FIRST_PAGE
+from hilum.authorization.breakglass import store
+from hilum.authorization.breakglass.models import DAY, MISUSE_BAR, Recent, Use, UseQuery, Verdict
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import AppId, ClientId, LaunchId, PersonId, TenantId
+from hilum.foundation.kernel.pages import FIRST_PAGE
 from tests.sim.world import START
 
 GENERAL, CLINIC = TenantId("general"), TenantId("clinic")

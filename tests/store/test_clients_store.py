@@ -7,23 +7,23 @@ from typing import Any
 
 import pytest
 
-from hilum.clients import policy as clients_policy
-from hilum.clients import service as clients
-from hilum.clients import store as clients_store
-from hilum.clients.creation import digest
-from hilum.clients.models import (
+from hilum.apps.clients import policy as clients_policy
+from hilum.apps.clients import service as clients
+from hilum.apps.clients import store as clients_store
+from hilum.apps.clients.creation import digest
+from hilum.apps.clients.models import (
     BackendUse,
     ClientType,
     Deployment,
     NewClient,
     NewPeer,
 )
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import Invalid, NotFound, NotPermitted
-from hilum.kernel.ids import ClientId
-from hilum.registry import service as registry
-from hilum.registry import store as registry_store
-from hilum.registry.models import NewApp, NewVersion
+from hilum.apps.registry import service as registry
+from hilum.apps.registry import store as registry_store
+from hilum.apps.registry.models import NewApp, NewVersion
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.errors import Invalid, NotFound, NotPermitted
+from hilum.foundation.kernel.ids import ClientId
 from tests.sim.world import FakeClock
 from tests.store import registry_ground
 from tests.store.registry_ground import (

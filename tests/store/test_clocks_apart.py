@@ -10,27 +10,27 @@ from functools import partial
 
 import pytest
 
-from hilum.controls import service as controls
-from hilum.controls.models import EngageOrder, Mode, Subject, Switch, Target, TargetKind
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson, Role, Tenant, UpstreamKind, UpstreamRef
-from hilum.infra.change_feed import open_change_feed
-from hilum.infra.context import Context, Trace
-from hilum.infra.database_clock import SteadyClock, measure_skew, steady
-from hilum.infra.db import Database
-from hilum.infra.heartbeat import Heartbeat
-from hilum.infra.migrations.run import release
-from hilum.infra.nodes import Node
-from hilum.infra.system import SystemClock, SystemIds
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM, Actor, ActorKind
-from hilum.kernel.errors import Unavailable
-from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
-from hilum.signin import service as signin
-from hilum.signin.models import Method
-from hilum.tokens import service as tokens
-from hilum.tokens.models import Grant
-from tests.unit.policies.books import LIFETIMES
+from hilum.authorization.tokens import service as tokens
+from hilum.authorization.tokens.models import Grant
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import EngageOrder, Mode, Subject, Switch, Target, TargetKind
+from hilum.foundation.infra.change_feed import open_change_feed
+from hilum.foundation.infra.context import Context, Trace
+from hilum.foundation.infra.database_clock import SteadyClock, measure_skew, steady
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.heartbeat import Heartbeat
+from hilum.foundation.infra.migrations.run import release
+from hilum.foundation.infra.nodes import Node
+from hilum.foundation.infra.system import SystemClock, SystemIds
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM, Actor, ActorKind
+from hilum.foundation.kernel.errors import Unavailable
+from hilum.foundation.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson, Role, Tenant, UpstreamKind, UpstreamRef
+from hilum.identity.signin import service as signin
+from hilum.identity.signin.models import Method
+from tests.unit.policy.matrix.books import LIFETIMES
 
 TRACE = Trace("req_test")
 SAM = Actor(ActorKind.STAFF, "per_sam", roles=frozenset({"security"}))

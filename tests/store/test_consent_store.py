@@ -9,29 +9,29 @@ from typing import Any
 
 import pytest
 
-from hilum.clients import service as clients
-from hilum.clients.models import ClientFacts
-from hilum.consent import policy, service, store
-from hilum.consent.models import (
+from hilum.apps.clients import service as clients
+from hilum.apps.clients.models import ClientFacts
+from hilum.authorization.consent import policy, service, store
+from hilum.authorization.consent.models import (
     CONSENT,
     NEGATIVE_WINDOW,
     Authorization,
     Basis,
 )
-from hilum.infra import epoch
-from hilum.infra.context import Context
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import ANONYMOUS, Actor, ActorKind
-from hilum.kernel.errors import Invalid, NotFound, NotPermitted
-from hilum.kernel.ids import AuthorizationId, ClientId
-from hilum.kernel.pages import PAGE_BOUND
-from hilum.tokens import service as tokens
-from hilum.tokens.models import TOKENS, Exchange, Grant, IssuedTokens
+from hilum.authorization.tokens import service as tokens
+from hilum.authorization.tokens.models import TOKENS, Exchange, Grant, IssuedTokens
+from hilum.foundation.infra import epoch
+from hilum.foundation.infra.context import Context
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import ANONYMOUS, Actor, ActorKind
+from hilum.foundation.kernel.errors import Invalid, NotFound, NotPermitted
+from hilum.foundation.kernel.ids import AuthorizationId, ClientId
+from hilum.foundation.kernel.pages import PAGE_BOUND
 from tests.flows.back_channel import MERCY, OTHER, REMEMBERED, TRACE, Platform, standing
 from tests.sim.facts import whole
 from tests.sim.furnished import furnish
 from tests.sim.world import FakeClock
-from tests.unit.policies.books import LIFETIMES
+from tests.unit.policy.matrix.books import LIFETIMES
 
 SCOPES = ("launch/patient", "offline_access", "patient/Observation.rs", "patient/Patient.rs")
 FEWER = ("patient/Patient.rs",)

@@ -7,16 +7,25 @@ from typing import Any
 
 import pytest
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery, Outcome
-from hilum.controls import policy, service, store
-from hilum.controls.models import QUOTAS, SWITCHES, EngageOrder, Mode, Quota, Subject, Target, TargetKind
-from hilum.infra.context import Context, Trace
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM, Actor, ActorKind
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
-from hilum.kernel.ids import TenantId
-from hilum.kernel.pages import PageQuery
+from hilum.controls.switches import policy, service, store
+from hilum.controls.switches.models import (
+    QUOTAS,
+    SWITCHES,
+    EngageOrder,
+    Mode,
+    Quota,
+    Subject,
+    Target,
+    TargetKind,
+)
+from hilum.foundation.infra.context import Context, Trace
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM, Actor, ActorKind
+from hilum.foundation.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
+from hilum.foundation.kernel.ids import TenantId
+from hilum.foundation.kernel.pages import PageQuery
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery, Outcome
 from tests.sim.facts import control_facts, counted
 from tests.sim.world import FakeClock
 

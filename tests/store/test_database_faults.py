@@ -7,8 +7,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from hilum.infra.database_faults import ALL, DatabaseUnavailable, fault_of, fault_of_message
-from hilum.infra.db import Database
+from hilum.foundation.infra.database_faults import ALL, DatabaseUnavailable, fault_of, fault_of_message
+from hilum.foundation.infra.db import Database
 from tests.sim.postgres import Cluster, free_port
 
 SECRET = "s3cret-of-the-test"

@@ -10,14 +10,14 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, text
 
-from hilum.infra import epoch, lanes, postgres
-from hilum.infra.context import Trace
-from hilum.infra.database_faults import DatabaseUnavailable
-from hilum.infra.db import Database
-from hilum.infra.lanes import ANSWER_WITHIN_S, BOUNDS, Lane
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.errors import Unavailable
-from hilum.kernel.ids import Part
+from hilum.foundation.infra import epoch, lanes, postgres
+from hilum.foundation.infra.context import Trace
+from hilum.foundation.infra.database_faults import DatabaseUnavailable
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.lanes import ANSWER_WITHIN_S, BOUNDS, Lane
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.errors import Unavailable
+from hilum.foundation.kernel.ids import Part
 from tests.sim.processes import until
 from tests.sim.tcp_proxy import TcpProxy
 from tests.sim.world import START, FakeClock, SeededIds
@@ -37,7 +37,7 @@ FROZEN_S = 1.5
 
 @pytest.fixture(autouse=True)
 def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hilum.infra.worker_pools.ANSWER_WITHIN_S", WITHIN_S)
+    monkeypatch.setattr("hilum.foundation.infra.worker_pools.ANSWER_WITHIN_S", WITHIN_S)
     for lane, bounds in BOUNDS.items():
         if bounds.within_s and bounds.statement_s:
             shorter = replace(

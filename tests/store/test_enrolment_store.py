@@ -8,24 +8,24 @@ from typing import Any
 
 import pytest
 
-from hilum.app.acts import acts
-from hilum.approvals import service as approvals
-from hilum.approvals.models import Agreed, ApprovalKind, Asked, CarriedOut
-from hilum.approvals.service import Acts
-from hilum.clients import service as clients
-from hilum.clients.models import ClientType, NewPeer
-from hilum.enrolment import service
-from hilum.enrolment.models import CODE_TRIES, LinkMail, Opened, WrongCode
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson, Person, Tenant, TenantChange, UpstreamKind, UpstreamRef
-from hilum.infra.context import Trace
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM, Actor
-from hilum.kernel.errors import Conflict, HilumError, NotFound, NotPermitted, Unavailable
-from hilum.kernel.ids import TenantId
-from hilum.registry import service as registry
-from hilum.signin import policy as signin_policy
-from hilum.signin import service as signin
+from hilum.apps.clients import service as clients
+from hilum.apps.clients.models import ClientType, NewPeer
+from hilum.apps.registry import service as registry
+from hilum.controls.approvals import service as approvals
+from hilum.controls.approvals.models import Agreed, ApprovalKind, Asked, CarriedOut
+from hilum.controls.approvals.service import Acts
+from hilum.foundation.infra.context import Trace
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM, Actor
+from hilum.foundation.kernel.errors import Conflict, HilumError, NotFound, NotPermitted, Unavailable
+from hilum.foundation.kernel.ids import TenantId
+from hilum.identity.enrolment import service
+from hilum.identity.enrolment.models import CODE_TRIES, LinkMail, Opened, WrongCode
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson, Person, Tenant, TenantChange, UpstreamKind, UpstreamRef
+from hilum.identity.signin import policy as signin_policy
+from hilum.identity.signin import service as signin
+from hilum.server.acts import acts
 from tests.sim.backends import every_case_on_both
 from tests.sim.world import FakeClock
 

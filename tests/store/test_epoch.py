@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from hilum.infra import epoch
-from hilum.infra.context import Context, Trace
-from hilum.infra.epoch import CHANGES_BOUND, CHANGES_KEPT, KEYS_BOUND, Stamp, Stamps
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.errors import NotPermitted
-from hilum.kernel.ids import Part
+from hilum.foundation.infra import epoch
+from hilum.foundation.infra.context import Context, Trace
+from hilum.foundation.infra.epoch import CHANGES_BOUND, CHANGES_KEPT, KEYS_BOUND, Stamp, Stamps
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.errors import NotPermitted
+from hilum.foundation.kernel.ids import Part
 from tests.effort import effort
 from tests.sim.world import FakeClock
 

@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from hilum.account import service as account
-from hilum.account.models import Own
-from hilum.factors import policy, service, store
-from hilum.factors.models import LOCKED_AFTER, RECOVERY_CODES, Passkey, Totp
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson, Person, StaffRole
-from hilum.infra.context import Context, Trace
-from hilum.infra.db import Database
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import Conflict, NotPermitted
-from hilum.kernel.ids import SessionId
-from hilum.signin.models import Method, Session
+from hilum.foundation.infra.context import Context, Trace
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.errors import Conflict, NotPermitted
+from hilum.foundation.kernel.ids import SessionId
+from hilum.identity.account import service as account
+from hilum.identity.account.models import Own
+from hilum.identity.factors import policy, service, store
+from hilum.identity.factors.models import LOCKED_AFTER, RECOVERY_CODES, Passkey, Totp
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson, Person, StaffRole
+from hilum.identity.signin.models import Method, Session
 from tests.sim.world import START, FakeClock, SeededIds
 
 TRACE = Trace("req_test")

@@ -9,14 +9,20 @@ from typing import Any
 
 import pytest
 
-from hilum.breakglass import service as break_glass
-from hilum.breakglass import store as break_glass_store
-from hilum.breakglass.models import BREAK_GLASS, SettingsChange, Use
-from hilum.consent import service as consent
-from hilum.consent import store as consent_store
-from hilum.consent.models import CONSENT, Authorization, Basis
-from hilum.controls import service as controls
-from hilum.controls.models import (
+from hilum.apps.registry.models import REGISTRY
+from hilum.authorization.breakglass import service as break_glass
+from hilum.authorization.breakglass import store as break_glass_store
+from hilum.authorization.breakglass.models import BREAK_GLASS, SettingsChange, Use
+from hilum.authorization.consent import service as consent
+from hilum.authorization.consent import store as consent_store
+from hilum.authorization.consent.models import CONSENT, Authorization, Basis
+from hilum.authorization.launches import service as launches
+from hilum.authorization.launches import store as launches_store
+from hilum.authorization.launches.models import EHR_ROLE, LAUNCHES, Launch
+from hilum.authorization.tokens import service as tokens
+from hilum.authorization.tokens.models import TOKENS, Grant
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import (
     FAILOVERS,
     QUOTAS,
     SWITCHES,
@@ -27,25 +33,14 @@ from hilum.controls.models import (
     Target,
     TargetKind,
 )
-from hilum.gateway.snapshot import _FACTS
-from hilum.identity import service as identity
-from hilum.identity.models import (
-    IDENTITY,
-    NewPerson,
-    Role,
-    Tenant,
-    TenantChange,
-    UpstreamKind,
-    UpstreamRef,
-)
-from hilum.infra import epoch
-from hilum.infra.context import Context, Trace
-from hilum.infra.epoch import Change, Stamp, fact_change
-from hilum.infra.facts import EVERYTHING, Since, current_facts
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM, Actor, ActorKind
-from hilum.kernel.errors import HilumError
-from hilum.kernel.ids import (
+from hilum.foundation.infra import epoch
+from hilum.foundation.infra.context import Context, Trace
+from hilum.foundation.infra.epoch import Change, Stamp, fact_change
+from hilum.foundation.infra.facts import EVERYTHING, Since, current_facts
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM, Actor, ActorKind
+from hilum.foundation.kernel.errors import HilumError
+from hilum.foundation.kernel.ids import (
     AppId,
     AuthorizationId,
     ClientId,
@@ -57,19 +52,24 @@ from hilum.kernel.ids import (
     VendorId,
     VersionId,
 )
-from hilum.launches import service as launches
-from hilum.launches import store as launches_store
-from hilum.launches.models import EHR_ROLE, LAUNCHES, Launch
-from hilum.policies.models import POLICIES
-from hilum.registry.models import REGISTRY
-from hilum.signin import service as signin
-from hilum.signin.models import SESSIONS, Method
-from hilum.tokens import service as tokens
-from hilum.tokens.models import TOKENS, Grant
+from hilum.gateway.enforcement.snapshot import _FACTS
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import (
+    IDENTITY,
+    NewPerson,
+    Role,
+    Tenant,
+    TenantChange,
+    UpstreamKind,
+    UpstreamRef,
+)
+from hilum.identity.signin import service as signin
+from hilum.identity.signin.models import SESSIONS, Method
+from hilum.policy.matrix.models import POLICIES
 from tests.effort import effort
 from tests.sim.backends import every_case_on_both
 from tests.sim.world import FakeClock
-from tests.unit.policies.books import LIFETIMES
+from tests.unit.policy.matrix.books import LIFETIMES
 
 TRACE = Trace("req_test")
 SAM = Actor(ActorKind.STAFF, "per_sam", roles=frozenset({"security"}))

@@ -7,12 +7,12 @@ from typing import TypeVar
 
 import pytest
 
-from hilum.federation import store
-from hilum.federation.models import FederatedSession, LinkedPerson, Provider, RoleRow, Settings
-from hilum.infra.context import Context, Trace
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.errors import NotFound
-from hilum.kernel.ids import PersonId, SessionId, TenantId
+from hilum.foundation.infra.context import Context, Trace
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.errors import NotFound
+from hilum.foundation.kernel.ids import PersonId, SessionId, TenantId
+from hilum.identity.federation import store
+from hilum.identity.federation.models import FederatedSession, LinkedPerson, Provider, RoleRow, Settings
 from tests.sim.world import START
 
 T = TypeVar("T")

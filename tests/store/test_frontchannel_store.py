@@ -7,11 +7,12 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from hilum.frontchannel import store
-from hilum.frontchannel.models import AuthorizationRequest, Code
-from hilum.infra.context import Trace
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.ids import (
+from hilum.authorization.authorize import store
+from hilum.authorization.authorize.models import AuthorizationRequest, Code
+from hilum.authorization.tokens.models import Grant
+from hilum.foundation.infra.context import Trace
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.ids import (
     AppId,
     AuthorizationId,
     ClientId,
@@ -23,7 +24,6 @@ from hilum.kernel.ids import (
     VendorId,
     VersionId,
 )
-from hilum.tokens.models import Grant
 from tests.effort import effort
 from tests.sim.world import START
 

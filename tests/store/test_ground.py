@@ -27,21 +27,21 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import sqlite
 
-from hilum.infra import epoch
-from hilum.infra.context import Context, Trace
-from hilum.infra.db import Instant, metadata
-from hilum.infra.epoch import FactCache, Stamp
-from hilum.infra.prepared_statements import (
+from hilum.foundation.infra import epoch
+from hilum.foundation.infra.context import Context, Trace
+from hilum.foundation.infra.db import Instant, metadata
+from hilum.foundation.infra.epoch import FactCache, Stamp
+from hilum.foundation.infra.prepared_statements import (
     PreparedStatement,
     insert_many,
     prepare_insert,
     prepare_insert_or_ignore,
     prepare_rows_by_values,
 )
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
-from hilum.kernel.ids import Part
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
+from hilum.foundation.kernel.ids import Part
 
 TRACE = Trace("req_test")
 CONSENT, REGISTRY, TOKENS = Part("consent"), Part("registry"), Part("tokens")

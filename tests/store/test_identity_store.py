@@ -7,8 +7,14 @@ from typing import Any
 
 import pytest
 
-from hilum.identity import service
-from hilum.identity.models import (
+from hilum.foundation.infra.context import Trace
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM, Actor, ActorKind
+from hilum.foundation.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.foundation.kernel.ids import PersonId, TenantId
+from hilum.foundation.kernel.pages import PageQuery
+from hilum.identity.people import service
+from hilum.identity.people.models import (
     MovedReads,
     NewPerson,
     Role,
@@ -17,12 +23,6 @@ from hilum.identity.models import (
     UpstreamKind,
     UpstreamRef,
 )
-from hilum.infra.context import Trace
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM, Actor, ActorKind
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
-from hilum.kernel.ids import PersonId, TenantId
-from hilum.kernel.pages import PageQuery
 from tests.sim.facts import whole
 from tests.sim.world import FakeClock
 

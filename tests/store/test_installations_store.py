@@ -8,33 +8,33 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.clients import policy as clients_policy
-from hilum.clients import service as clients
-from hilum.clients.creation import digest
-from hilum.clients.models import (
+from hilum.apps.clients import policy as clients_policy
+from hilum.apps.clients import service as clients
+from hilum.apps.clients.creation import digest
+from hilum.apps.clients.models import (
     DYNAMIC_CLIENTS_BOUND,
     ClientFacts,
     ClientType,
     NewPeer,
 )
-from hilum.controls.models import SwitchIndex
-from hilum.identity.models import Tenant, UpstreamKind, UpstreamRef
-from hilum.installations import dynamic
-from hilum.installations import policy as installations_policy
-from hilum.installations import service as installations
-from hilum.installations.models import InstallationFacts, InstallOrder, NarrowOrder
-from hilum.kernel.actor import SYSTEM, Actor, ActorKind
-from hilum.kernel.decision import Reason
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
-from hilum.kernel.ids import PersonId, TenantId
-from hilum.policies.shipped import shipped_book
-from hilum.registry import service as registry
-from hilum.registry import store as registry_store
-from hilum.registry.models import Environment
-from hilum.standing.models import Party, Standing
-from hilum.standing.policy import standing_fault
+from hilum.apps.installations import dynamic
+from hilum.apps.installations import policy as installations_policy
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import InstallationFacts, InstallOrder, NarrowOrder
+from hilum.apps.registry import service as registry
+from hilum.apps.registry import store as registry_store
+from hilum.apps.registry.models import Environment
+from hilum.authorization.eligibility.models import Party, Standing
+from hilum.authorization.eligibility.policy import standing_fault
+from hilum.controls.switches.models import SwitchIndex
+from hilum.foundation.kernel.actor import SYSTEM, Actor, ActorKind
+from hilum.foundation.kernel.decision import Reason
+from hilum.foundation.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.foundation.kernel.ids import PersonId, TenantId
+from hilum.identity.people.models import Tenant, UpstreamKind, UpstreamRef
+from hilum.policy.matrix.shipped import shipped_book
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
 from tests.effort import effort
 from tests.sim.facts import whole
 from tests.sim.world import FakeClock

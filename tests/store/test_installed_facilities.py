@@ -5,16 +5,16 @@ from datetime import timedelta
 
 import pytest
 
-from hilum.identity import service as identity
-from hilum.identity.models import NewFacility
-from hilum.infra.epoch import Change
-from hilum.infra.facts import EVERYTHING, Since
-from hilum.installations import service as installations
-from hilum.installations.models import InstallOrder, NarrowOrder, WidenOrder
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
-from hilum.kernel.ids import FacilityId
-from hilum.standards.smart.scopes import LAUNCH_AND_IDENTITY
+from hilum.apps.installations import service as installations
+from hilum.apps.installations.models import InstallOrder, NarrowOrder, WidenOrder
+from hilum.foundation.infra.epoch import Change
+from hilum.foundation.infra.facts import EVERYTHING, Since
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.foundation.kernel.ids import FacilityId
+from hilum.foundation.standards.smart.scopes import LAUNCH_AND_IDENTITY
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewFacility
 from tests.sim.world import FakeClock
 from tests.store import registry_ground
 from tests.store.registry_ground import GENERAL, GINA, MARY, MERCY, ROOT, SAM, Ground

@@ -14,11 +14,11 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 from sqlalchemy import select
 
-from hilum.infra.context import Context, Trace
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.errors import Invalid, NotPermitted
-from hilum.keys import live, service, store
-from hilum.keys.models import KEY_OVERLAP, MAX_KEYS_PER_RING, KeyState, Purpose, SigningKey
+from hilum.foundation.infra.context import Context, Trace
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.errors import Invalid, NotPermitted
+from hilum.records.keys import live, service, store
+from hilum.records.keys.models import KEY_OVERLAP, MAX_KEYS_PER_RING, KeyState, Purpose, SigningKey
 from tests.conftest import SECRET_KEY
 from tests.effort import effort
 from tests.sim.world import START, FakeClock

@@ -13,17 +13,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from hilum.clients.models import ClientType
-from hilum.controls import service as controls
-from hilum.controls.models import Mode, Target, TargetKind
-from hilum.identity import service as identity
-from hilum.infra.context import Context
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import ANONYMOUS, Actor, ActorKind
-from hilum.kernel.errors import Invalid, NotFound, NotPermitted
-from hilum.kernel.ids import AppId, ClientId, LaunchId
-from hilum.launches import service, store
-from hilum.launches.models import (
+from hilum.apps.clients.models import ClientType
+from hilum.authorization.launches import service, store
+from hilum.authorization.launches.models import (
     LAUNCH_LIFE,
     LAUNCHES,
     LAUNCHES_KEPT,
@@ -34,15 +26,23 @@ from hilum.launches.models import (
     LaunchOrder,
     OpenedLaunch,
 )
-from hilum.signin import service as signin
-from hilum.tokens import service as tokens
-from hilum.tokens.models import Grant, IssuedTokens
+from hilum.authorization.tokens import service as tokens
+from hilum.authorization.tokens.models import Grant, IssuedTokens
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import Mode, Target, TargetKind
+from hilum.foundation.infra.context import Context
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import ANONYMOUS, Actor, ActorKind
+from hilum.foundation.kernel.errors import Invalid, NotFound, NotPermitted
+from hilum.foundation.kernel.ids import AppId, ClientId, LaunchId
+from hilum.identity.people import service as identity
+from hilum.identity.signin import service as signin
 from tests.effort import effort
 from tests.flows.back_channel import MERCY, OTHER, REMEMBERED, TRACE, Platform, standing
 from tests.sim.facts import counted, whole
 from tests.sim.furnished import furnish
 from tests.sim.world import FakeClock
-from tests.unit.policies.books import LIFETIMES
+from tests.unit.policy.matrix.books import LIFETIMES
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
-"""The migrations and the tables that rooms declare are the same thing, on each backend."""
+"""The migrations and the tables that modules declare are the same thing, on each backend."""
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from tools.make_migration import declare
 
-from hilum.infra.db import Database, metadata
-from hilum.infra.migrations.run import downgrade, is_current, migrate
+from hilum.foundation.infra.db import Database, metadata
+from hilum.foundation.infra.migrations.run import downgrade, is_current, migrate
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -11,18 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, update
 
-from hilum.app.schedule import RENEWED_AFTER, Job, JobLease, Schedule
-from hilum.infra import nodes, schema_gate
-from hilum.infra.context import Context, Trace
-from hilum.infra.heartbeat import Heartbeat
-from hilum.infra.migrations.run import release
-from hilum.infra.nodes import LIVE_FOR, Node
-from hilum.infra.schema_gate import SchemaState
-from hilum.infra.system import SystemClock
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import Conflict
-from hilum.kernel.times import EPOCH
+from hilum.foundation.infra import nodes, schema_gate
+from hilum.foundation.infra.context import Context, Trace
+from hilum.foundation.infra.heartbeat import Heartbeat
+from hilum.foundation.infra.migrations.run import release
+from hilum.foundation.infra.nodes import LIVE_FOR, Node
+from hilum.foundation.infra.schema_gate import SchemaState
+from hilum.foundation.infra.system import SystemClock
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.errors import Conflict
+from hilum.foundation.kernel.times import EPOCH
+from hilum.server.schedule import RENEWED_AFTER, Job, JobLease, Schedule
 from tests.sim.world import FakeClock
 
 LIFE = timedelta(seconds=15)

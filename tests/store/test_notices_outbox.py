@@ -17,16 +17,16 @@ import orjson
 import pytest
 from sqlalchemy import Connection, event, update
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.infra.db import Database, metadata
-from hilum.infra.settings import SmtpTls
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import ANONYMOUS, SYSTEM
-from hilum.kernel.errors import Conflict, Invalid, NotPermitted, Unavailable
-from hilum.notices import service, store
-from hilum.notices.mail import MAILS_BOUND
-from hilum.notices.models import (
+from hilum.foundation.infra.db import Database, metadata
+from hilum.foundation.infra.settings import SmtpTls
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import ANONYMOUS, SYSTEM
+from hilum.foundation.kernel.errors import Conflict, Invalid, NotPermitted, Unavailable
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
+from hilum.records.notices import service, store
+from hilum.records.notices.mail import MAILS_BOUND
+from hilum.records.notices.models import (
     AFTER_HANDOVER,
     BEFORE_HANDOVER,
     MAIL_ENDS,
@@ -40,8 +40,8 @@ from hilum.notices.models import (
     State,
     VendorEvent,
 )
-from hilum.notices.policy import NAMELESS
-from hilum.notices.store import notices
+from hilum.records.notices.policy import NAMELESS
+from hilum.records.notices.store import notices
 from tests.sim.mail_server import DROP, PASSWORD, USER, mail_server, silent_server
 from tests.sim.notice_ground import FACTS, LINK, SERVER, TRACE, NoticeGround, in_background, mail, reminder
 from tests.sim.tcp_proxy import TcpProxy

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from hilum.infra import postgres
-from hilum.infra.lanes import Lane
-from hilum.infra.postgres import Link, Statement, send
+from hilum.foundation.infra import postgres
+from hilum.foundation.infra.lanes import Lane
+from hilum.foundation.infra.postgres import Link, Statement, send
 from tests.sim.postgres import Cluster
 
 ADD = "INSERT INTO pipelined (id, parent) VALUES (%s, %s)"

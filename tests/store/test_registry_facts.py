@@ -15,20 +15,20 @@ from hypothesis import strategies as st
 from sqlalchemy import event, update
 from structlog.testing import capture_logs
 
-from hilum.clients import service as clients
-from hilum.clients import store as clients_store
-from hilum.clients.models import ClientMetadata, ClientType, Deployment, NewClient
-from hilum.infra import stored_enums
-from hilum.infra.db import Database
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.installations import service as installations
-from hilum.installations import store as installations_store
-from hilum.installations.models import InstallOrder
-from hilum.kernel.errors import HilumError
-from hilum.kernel.ids import TenantId
-from hilum.registry import service
-from hilum.registry import store as registry_store
-from hilum.registry.models import CertifyOrder, Environment, NewVersion
+from hilum.apps.clients import service as clients
+from hilum.apps.clients import store as clients_store
+from hilum.apps.clients.models import ClientMetadata, ClientType, Deployment, NewClient
+from hilum.apps.installations import service as installations
+from hilum.apps.installations import store as installations_store
+from hilum.apps.installations.models import InstallOrder
+from hilum.apps.registry import service
+from hilum.apps.registry import store as registry_store
+from hilum.apps.registry.models import CertifyOrder, Environment, NewVersion
+from hilum.foundation.infra import stored_enums
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.errors import HilumError
+from hilum.foundation.kernel.ids import TenantId
 from tests.effort import effort
 from tests.sim.backends import every_case_on_both
 from tests.sim.furnished import furnish

@@ -5,19 +5,19 @@ from typing import Any
 
 import pytest
 
-from hilum.infra.context import Context
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import Conflict, Invalid, NotPermitted
-from hilum.kernel.ids import TenantId
-from hilum.policies import service as policies
-from hilum.policies.models import Applicant, ApplyOrder, ClientAuthentication, Tier
-from hilum.policies.policy import admit
-from hilum.registry import service
-from hilum.registry.models import AppState, CertifyOrder, Environment, NewApp, NewVendor, NewVersion
+from hilum.apps.registry import service
+from hilum.apps.registry.models import AppState, CertifyOrder, Environment, NewApp, NewVendor, NewVersion
+from hilum.foundation.infra.context import Context
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.errors import Conflict, Invalid, NotPermitted
+from hilum.foundation.kernel.ids import TenantId
+from hilum.policy.matrix import service as policies
+from hilum.policy.matrix.models import Applicant, ApplyOrder, ClientAuthentication, Tier
+from hilum.policy.matrix.policy import admit
 from tests.sim.world import START
 from tests.store import registry_ground
 from tests.store.registry_ground import GINA, RITA, ROOT, SAM, SCOPES, Ground, staff
-from tests.unit.policies.books import document
+from tests.unit.policy.matrix.books import document
 
 ground = registry_ground.ground
 

@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.infra.context import Context
-from hilum.kernel.actor import SYSTEM, Actor, ActorKind
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
-from hilum.kernel.ids import AppId, VendorId
-from hilum.kernel.pages import FIRST_PAGE, PageQuery
-from hilum.policies.models import PEER, OverrideOrder, Tier
-from hilum.registry import app_edits, service, store
-from hilum.registry.app_edit_models import AppEditOrder
-from hilum.registry.held_models import EditState
-from hilum.registry.models import AppOrder, AppsQuery, Environment, NewVendor, Profile
+from hilum.apps.registry import app_edits, service, store
+from hilum.apps.registry.app_edit_models import AppEditOrder
+from hilum.apps.registry.held_models import EditState
+from hilum.apps.registry.models import AppOrder, AppsQuery, Environment, NewVendor, Profile
+from hilum.foundation.infra.context import Context
+from hilum.foundation.kernel.actor import SYSTEM, Actor, ActorKind
+from hilum.foundation.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.foundation.kernel.ids import AppId, VendorId
+from hilum.foundation.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.policy.matrix.models import PEER, OverrideOrder, Tier
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
 from tests.sim.world import FakeClock
 from tests.store import registry_ground
 from tests.store.registry_ground import GENERAL, GINA, MARY, RITA, ROOT, SAM, Ground

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson
-from hilum.kernel.actor import SYSTEM, Actor, ActorKind
-from hilum.kernel.errors import Conflict
-from hilum.requests import service as requests
-from hilum.requests.models import KEPT, WAITING_BOUND, ApproveOrder, AskOrder, State
+from hilum.foundation.kernel.actor import SYSTEM, Actor, ActorKind
+from hilum.foundation.kernel.errors import Conflict
+from hilum.hospitals.requests import service as requests
+from hilum.hospitals.requests.models import KEPT, WAITING_BOUND, ApproveOrder, AskOrder, State
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson
 from tests.sim.at_once import at_once
 from tests.store import registry_ground
 from tests.store.registry_ground import GENERAL, GINA, Ground

@@ -14,22 +14,22 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, func, select
 
-from hilum.app import retention
-from hilum.app.schedule import JobLease
-from hilum.approvals.store import approvals
-from hilum.audit import service as audit
-from hilum.audit.models import PURGE_BATCH, Event
-from hilum.audit.store import audit_payload
-from hilum.frontchannel.store import authorization_code
-from hilum.infra.context import Context, Trace
-from hilum.infra.settings import Settings, read
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM, Actor, ActorKind
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
-from hilum.kernel.times import EPOCH
-from hilum.launches.store import launch
-from hilum.signin.store import attempts, sessions
-from hilum.tokens.store import access_token, refresh_token, token_family
+from hilum.authorization.authorize.store import authorization_code
+from hilum.authorization.launches.store import launch
+from hilum.authorization.tokens.store import access_token, refresh_token, token_family
+from hilum.controls.approvals.store import approvals
+from hilum.foundation.infra.context import Context, Trace
+from hilum.foundation.infra.settings import Settings, read
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM, Actor, ActorKind
+from hilum.foundation.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.foundation.kernel.times import EPOCH
+from hilum.identity.signin.store import attempts, sessions
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import PURGE_BATCH, Event
+from hilum.records.audit.store import audit_payload
+from hilum.server import retention
+from hilum.server.schedule import JobLease
 from tests.effort import effort
 from tests.flows.journal_ground import JournalGround, access
 from tests.sim.world import FakeClock
@@ -290,7 +290,7 @@ def test_payloads_go_after_their_period_and_the_chain_holds_without_them(
 
 
 def _purges() -> Any:
-    from hilum.audit.models import EventQuery
+    from hilum.records.audit.models import EventQuery
 
     return EventQuery(action="audit.payload.purge")
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from sqlalchemy import select
 
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import Conflict
-from hilum.kernel.ids import AppId, VendorId, VersionId
-from hilum.registry.models import Environment
-from hilum.review import service, store
-from hilum.review.models import (
+from hilum.apps.registry.models import Environment
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.errors import Conflict
+from hilum.foundation.kernel.ids import AppId, VendorId, VersionId
+from hilum.review.submissions import service, store
+from hilum.review.submissions.models import (
     AskedScope,
     Document,
     Judgement,

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 import pytest
 from sqlalchemy import JSON, Column, Connection, Integer, MetaData, String, Table, Text
 
-from hilum.infra.db import Instant
-from hilum.infra.rows import Parts, Rows, Stored, given, member_or
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.errors import NotFound
-from hilum.kernel.ids import AppId, TenantId
-from hilum.kernel.pages import PageQuery
+from hilum.foundation.infra.db import Instant
+from hilum.foundation.infra.rows import Parts, Rows, Stored, given, member_or
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.errors import NotFound
+from hilum.foundation.kernel.ids import AppId, TenantId
+from hilum.foundation.kernel.pages import PageQuery
 from tests.flows.control_site import TRACE
 
 T = TypeVar("T")

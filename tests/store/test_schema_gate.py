@@ -13,16 +13,16 @@ from alembic.config import Config
 from click.testing import CliRunner, Result
 from sqlalchemy import inspect, text
 
-from hilum.cli.main import main
-from hilum.infra import nodes, schema_gate
-from hilum.infra.db import Database
-from hilum.infra.heartbeat import Heartbeat
-from hilum.infra.migrations import run
-from hilum.infra.migrations.run import configuration, migrate, plan_of, release
-from hilum.infra.nodes import Node
-from hilum.infra.schema_gate import SchemaState
-from hilum.infra.system import SystemClock
-from hilum.kernel.errors import NotPermitted
+from hilum.foundation.infra import nodes, schema_gate
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.heartbeat import Heartbeat
+from hilum.foundation.infra.migrations import run
+from hilum.foundation.infra.migrations.run import configuration, migrate, plan_of, release
+from hilum.foundation.infra.nodes import Node
+from hilum.foundation.infra.schema_gate import SchemaState
+from hilum.foundation.infra.system import SystemClock
+from hilum.foundation.kernel.errors import NotPermitted
+from hilum.server.commands.main import main
 from tests.conftest import SECRET_KEY
 from tests.sim.postgres import Cluster
 

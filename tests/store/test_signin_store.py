@@ -8,19 +8,17 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery, Outcome
-from hilum.controls import service as controls
-from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson, Tenant, TenantChange, UpstreamKind, UpstreamRef
-from hilum.infra.context import Trace
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM, Actor, ActorKind
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
-from hilum.kernel.ids import SessionId, TenantId
-from hilum.signin import live, policy, service, store
-from hilum.signin.models import (
+from hilum.controls.switches import service as controls
+from hilum.controls.switches.models import EngageOrder, Mode, Target, TargetKind
+from hilum.foundation.infra.context import Trace
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM, Actor, ActorKind
+from hilum.foundation.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.foundation.kernel.ids import SessionId, TenantId
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson, Tenant, TenantChange, UpstreamKind, UpstreamRef
+from hilum.identity.signin import live, policy, service, store
+from hilum.identity.signin.models import (
     API_TOKENS_PER_PERSON,
     ATTEMPTS_FREE,
     SESSIONS,
@@ -31,6 +29,8 @@ from hilum.signin.models import (
     NotAuthenticated,
     SlowDown,
 )
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery, Outcome
 from tests.sim.facts import counted
 from tests.sim.world import START, FakeClock
 

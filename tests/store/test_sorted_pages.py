@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 from sqlalchemy import Column, MetaData, String, Table, select
 
-from hilum.infra.context import Context
-from hilum.infra.db import Instant
-from hilum.infra.sorting import paged
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.errors import Invalid
-from hilum.kernel.ids import AppId
-from hilum.kernel.pages import PageQuery, Sorts
-from hilum.policies.models import Tier
-from hilum.registry.models import Environment
-from hilum.review import clock_store, queue_store
-from hilum.review.clock_models import Clock, Stage
-from hilum.review.models import BrowsedPage, BrowseQuery, State
-from hilum.review.store import submissions
+from hilum.apps.registry.models import Environment
+from hilum.foundation.infra.context import Context
+from hilum.foundation.infra.db import Instant
+from hilum.foundation.infra.sorting import paged
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.errors import Invalid
+from hilum.foundation.kernel.ids import AppId
+from hilum.foundation.kernel.pages import PageQuery, Sorts
+from hilum.policy.matrix.models import Tier
+from hilum.review.submissions import clock_store, queue_store
+from hilum.review.submissions.clock_models import Clock, Stage
+from hilum.review.submissions.models import BrowsedPage, BrowseQuery, State
+from hilum.review.submissions.store import submissions
 from tests.flows.control_site import TRACE
 
 SORTS = Sorts({"name": "name", "ends": "ends_at", "added": "id"})

@@ -10,9 +10,9 @@ from threading import Timer
 import pytest
 from sqlalchemy import Connection
 
-from hilum.infra import database_faults as faults
-from hilum.infra.database_faults import DatabaseUnavailable
-from hilum.infra.db import WRITER_PAUSE_S, Database
+from hilum.foundation.infra import database_faults as faults
+from hilum.foundation.infra.database_faults import DatabaseUnavailable
+from hilum.foundation.infra.db import WRITER_PAUSE_S, Database
 from tests.effort import effort
 
 WITHIN_S = 60.0

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson
-from hilum.kernel.actor import SYSTEM, Actor
-from hilum.kernel.errors import Invalid, NotFound, NotPermitted
-from hilum.switchboard import service as switchboard
+from hilum.controls.switches.models import EngageOrder, Mode, Target, TargetKind
+from hilum.foundation.kernel.actor import SYSTEM, Actor
+from hilum.foundation.kernel.errors import Invalid, NotFound, NotPermitted
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson
+from hilum.operations.switch_administration import service as switchboard
 from tests.store import registry_ground
 from tests.store.registry_ground import GENERAL, GINA, MERCY, SAM, Ground
 

@@ -13,26 +13,9 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.infra.context import Context, Trace
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.decision import Deny, Reason
-from hilum.kernel.errors import NotPermitted, Unavailable
-from hilum.kernel.ids import (
-    AppId,
-    AuthorizationId,
-    ClientId,
-    FamilyId,
-    LaunchId,
-    PersonId,
-    TenantId,
-    VendorId,
-    VersionId,
-)
-from hilum.tokens import policy, service, store
-from hilum.tokens.live import TokenTable, make
-from hilum.tokens.models import (
+from hilum.authorization.tokens import policy, service, store
+from hilum.authorization.tokens.live import TokenTable, make
+from hilum.authorization.tokens.models import (
     ACCESS_PREFIX,
     NEGATIVE_WINDOW,
     REFRESH_PREFIX,
@@ -43,10 +26,27 @@ from hilum.tokens.models import (
     IssuedTokens,
     RefreshToken,
 )
+from hilum.foundation.infra.context import Context, Trace
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.decision import Deny, Reason
+from hilum.foundation.kernel.errors import NotPermitted, Unavailable
+from hilum.foundation.kernel.ids import (
+    AppId,
+    AuthorizationId,
+    ClientId,
+    FamilyId,
+    LaunchId,
+    PersonId,
+    TenantId,
+    VendorId,
+    VersionId,
+)
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
 from tests.effort import effort
 from tests.sim.facts import counted, whole
 from tests.sim.world import START, FakeClock
-from tests.unit.policies.books import LIFETIMES
+from tests.unit.policy.matrix.books import LIFETIMES
 
 TRACE = Trace("req_tokens")
 CLIENT, TENANT = ClientId("cli_1"), TenantId("general")

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
-from hilum.clients import service as clients
-from hilum.clients import store
-from hilum.clients.models import NewClient
-from hilum.infra.context import Context
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import SYSTEM, Actor, ActorKind
-from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Environment, NewVendor
+from hilum.apps.clients import service as clients
+from hilum.apps.clients import store
+from hilum.apps.clients.models import NewClient
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import CertifyOrder, Environment, NewVendor
+from hilum.foundation.infra.context import Context
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.actor import SYSTEM, Actor, ActorKind
 from tests.sim.proofs import all_proved
 from tests.store.registry_ground import (
     METADATA,

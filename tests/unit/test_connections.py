@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hilum.app.connections import FILES, HIGH, LOW, SILENT_MS, Connections, Peer, to_close
+from hilum.server.connections import FILES, HIGH, LOW, SILENT_MS, Connections, Peer, to_close
 from tests.effort import effort
 
 BOUND = 20

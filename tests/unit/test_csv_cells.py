@@ -2,7 +2,7 @@
 
 import pytest
 
-from hilum.standards.csv_cells import csv_cell
+from hilum.foundation.standards.csv_cells import csv_cell
 
 FORMULA = "1+1+cmd|' /C calc'!A0"
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from hilum.app.asgi import Dispatcher
-from hilum.app.refusals import refuse_plainly
-from hilum.web.bounds import Limits, RefusalDelay, RequestsInProgress
+from hilum.foundation.web.bounds import Limits, RefusalDelay, RequestsInProgress
+from hilum.server.asgi import Dispatcher
+from hilum.server.refusals import refuse_plainly
 from tests.sim.world import SeededIds
 
 PROXY, OUTER = "10.0.0.1", "10.0.0.2"

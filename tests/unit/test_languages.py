@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from hilum.kernel.sentences import ENGLISH, Catalogue, Sentence, day, enumerated, joined, moment
-from hilum.standards.languages import Language, accepted, asked, choose, language_of
-from hilum.standards.zones import zone_fault, zone_of
-from hilum.web.catalogues import catalogue_of, read_catalogue
+from hilum.foundation.kernel.sentences import ENGLISH, Catalogue, Sentence, day, enumerated, joined, moment
+from hilum.foundation.standards.languages import Language, accepted, asked, choose, language_of
+from hilum.foundation.standards.zones import zone_fault, zone_of
+from hilum.foundation.web.catalogues import catalogue_of, read_catalogue
 
 EN, ES = Language.ENGLISH, Language.SPANISH
 SPANISH = catalogue_of(ES)

@@ -15,14 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hilum.app import readiness as readiness_module
-from hilum.app.operations import ProcessReports
-from hilum.app.readiness import DISK_FULL, NOT_WRITABLE, Directory, Readiness
-from hilum.app.serve import PAUSE_BOUND_S, pause_after
-from hilum.app.supervisor import GIVE_UP_AFTER_S, STABLE_AFTER_S, Part
-from hilum.audit.journal_health import FAILS_FOR_S, TRY_EVERY_S, JournalHealth
-from hilum.infra import logs, metrics
-from hilum.kernel.errors import Unavailable
+from hilum.foundation.infra import logs, metrics
+from hilum.foundation.kernel.errors import Unavailable
+from hilum.records.audit.journal_health import FAILS_FOR_S, TRY_EVERY_S, JournalHealth
+from hilum.server import readiness as readiness_module
+from hilum.server.operations import ProcessReports
+from hilum.server.readiness import DISK_FULL, NOT_WRITABLE, Directory, Readiness
+from hilum.server.serve import PAUSE_BOUND_S, pause_after
+from hilum.server.supervisor import GIVE_UP_AFTER_S, STABLE_AFTER_S, Part
 from tests.effort import effort
 from tests.sim.plain_logs import use_plain
 from tests.sim.world import FakeClock

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from hilum.app import parent_watch
+from hilum.server import parent_watch
 from tests.effort import FULL, effort
 
 LOOK_EVERY_S = parent_watch.CHECK_EVERY_S if FULL else 0.1
@@ -18,7 +18,7 @@ GRACE_S = effort(1, parent_watch.GRACE_S)
 ENDS_WITHIN_S = LOOK_EVERY_S + GRACE_S + 15
 BEGIN = f"""
 import multiprocessing, os, signal, sys, threading, time
-from hilum.app import parent_watch
+from hilum.server import parent_watch
 parent_watch.CHECK_EVERY_S, parent_watch.GRACE_S = {LOOK_EVERY_S}, {GRACE_S}
 """
 KILLED_WHILE_IT_STARTS = """

@@ -9,16 +9,16 @@ from contextlib import contextmanager
 
 import pytest
 
-from hilum.app import parts
-from hilum.infra.settings import read
+from hilum.foundation.infra.settings import read
+from hilum.server import parts
 from tests.conftest import SECRET_KEY
 
 SETTINGS = read({"HILUM_SECRET_KEY": SECRET_KEY, "HILUM_MODE": "sandbox"})
 # Run in a process of its own: the one of the tests has threads.
 FAMILY = """
 import os, subprocess, sys, time
-from hilum.app import parts
-from hilum.infra.settings import read
+from hilum.server import parts
+from hilum.foundation.infra.settings import read
 settings = read({"HILUM_SECRET_KEY": "k" * 48, "HILUM_MODE": "sandbox"})
 def run(part, settings):
     print(os.environ["passed"], open("/proc/self/comm").read().strip(), flush=True)
@@ -71,9 +71,7 @@ print(child.wait(30), child.poll())
 
 
 def test_what_a_part_is_refused_for_is_printed_and_its_exit_code_says_so() -> None:
-    refuses = (
-        "from hilum.kernel.errors import Unavailable; raise Unavailable('address_unavailable', 'Taken.')"
-    )
+    refuses = "from hilum.foundation.kernel.errors import Unavailable; raise Unavailable('address_unavailable', 'Taken.')"
     out, error = told(refuses, "print(child.wait(30))")
 
     assert out.endswith("1\n")

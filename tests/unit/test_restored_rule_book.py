@@ -2,10 +2,10 @@
 
 import pytest
 
-from hilum.app.backup import Manifest
-from hilum.app.restore import Restored
-from hilum.cli.backups import rule_book_lines
-from hilum.policies.models import Verified
+from hilum.policy.matrix.models import Verified
+from hilum.server.backup import Manifest
+from hilum.server.commands.backups import rule_book_lines
+from hilum.server.restore import Restored
 
 BACKED_UP = Verified(3, "d" * 64, 7, "e" * 64, (), ())
 NONE = Verified(0, "", 0, "", (), ())

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hilum.infra import settings
-from hilum.kernel.errors import Invalid
+from hilum.foundation.infra import settings
+from hilum.foundation.kernel.errors import Invalid
 
 KEY = {"HILUM_SECRET_KEY": "k" * 32}
 

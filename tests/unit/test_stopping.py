@@ -7,17 +7,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
-from hilum.app.parent_watch import GRACE_S
-from hilum.app.serve import STOP_TIMEOUT_S
-from hilum.app.supervisor import PART_STOP_TIMEOUT_S
+from hilum.server.parent_watch import GRACE_S
+from hilum.server.serve import STOP_TIMEOUT_S
+from hilum.server.supervisor import PART_STOP_TIMEOUT_S
 from tests.sim.postgres import free_port
 from tests.sim.running import STOP_WITHIN_S
 
 SERVER = """
 import os, signal, sys, time, types
 from granian.server import mp
-from hilum.app import serve
-from hilum.infra.settings import read
+from hilum.server import serve
+from hilum.foundation.infra.settings import read
 
 async def app(scope, receive, send):
     while True:

@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 
-from hilum.infra.system import SystemIds
+from hilum.foundation.infra.system import SystemIds
 
 
 def test_ids_are_ordered_by_time_and_never_repeat() -> None:
@@ -19,7 +19,7 @@ def test_ids_are_ordered_by_time_and_never_repeat() -> None:
 
 FORK = """
 import os
-from hilum.infra.system import SystemIds
+from hilum.foundation.infra.system import SystemIds
 ids = SystemIds()
 ids.new("req")
 read, write = os.pipe()

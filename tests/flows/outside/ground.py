@@ -10,9 +10,9 @@ from typing import Any
 
 import httpx2
 
-from hilum.gateway.models import STALENESS_BOUND
-from hilum.infra.lanes import ANSWER_WITHIN_S
-from hilum.infra.system import SystemClock
+from hilum.foundation.infra.lanes import ANSWER_WITHIN_S
+from hilum.foundation.infra.system import SystemClock
+from hilum.gateway.enforcement.models import STALENESS_BOUND
 from tests.sim.browser import Client, Person
 from tests.sim.running import Described, Running
 

@@ -16,11 +16,11 @@ import httpx2
 import orjson
 import pytest
 
-from hilum.app.jobs import jobs_of
-from hilum.infra import settings
-from hilum.infra.db import Database
-from hilum.infra.system import SystemClock, SystemIds
-from hilum.infra.unit_of_work import UnitOfWork
+from hilum.foundation.infra import settings
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.system import SystemClock, SystemIds
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.server.jobs import jobs_of
 from tests.effort import FULL
 from tests.flows.outside.conftest import Starter
 from tests.flows.outside.ground import STANDALONE, Outside, tell
@@ -339,7 +339,7 @@ def _received(wire: socket.socket) -> bytes:
 
 
 NOT_HERE = ("--exclude-method", "DELETE", "--exclude-path-regex", "/events$|/password$")
-# What is well-formed is read in tests/flows/test_api_lists.py, and sent by the stories of each room: of what is made up here most names
+# What is well-formed is read in tests/flows/test_api_lists.py, and sent by the stories of each module: of what is made up here most names
 # nothing that is there.
 MALFORMED = () if FULL else ("--mode", "negative")
 RUNS = {

@@ -15,20 +15,20 @@ import orjson
 import psycopg
 import pytest
 
-from hilum.app import backup as backups
-from hilum.audit import live as journals
-from hilum.audit import service as audit
-from hilum.infra.db import Database
-from hilum.infra.settings import read as read_settings
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.keys.live import Vault
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.settings import read as read_settings
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.records.audit import live as journals
+from hilum.records.audit import service as audit
+from hilum.records.keys.live import Vault
+from hilum.server import backup as backups
 from tests.flows.journal_ground import TRACE, JournalGround, access
 from tests.flows.outside.conftest import Starter, widen
 from tests.flows.outside.ground import Grant, Outside, outside_of, refreshed, refused_grant, tell
 from tests.sim.nodes import Node, Nodes, Through
 from tests.sim.postgres import Cluster, free_port
 from tests.sim.running import Running, start
-from tests.unit.policies.books import document
+from tests.unit.policy.matrix.books import document
 
 READERS, BREATH_S = 4, 0.02
 
@@ -285,7 +285,7 @@ def test_a_backup_in_one_file_is_the_same(serving: Running, tmp_path: Path) -> N
 
 def test_a_copy_of_a_live_database_is_whole_whatever_is_written_meanwhile(tmp_path: Path) -> None:
     """``cp -a`` of a live directory gave one damaged copy in four."""
-    from hilum.app.backup import copy_database
+    from hilum.server.backup import copy_database
 
     source = tmp_path / "live.db"
     with closing(sqlite3.connect(source, isolation_level=None)) as live:

@@ -14,9 +14,9 @@ import httpx2
 import orjson
 import pytest
 
-from hilum.cli.sandbox import welcome
-from hilum.factors import policy
-from hilum.infra import settings
+from hilum.foundation.infra import settings
+from hilum.identity.factors import policy
+from hilum.server.commands.sandbox import welcome
 from tests.effort import FULL
 from tests.flows.outside.ground import ENDS, EVERY_WORKER, PATIENCE_S, Outside, tell, until_all
 from tests.flows.outside.shells import DONE, LOGIN, MISUSED, REFUSED, Shell, administrator, by, host

@@ -10,9 +10,9 @@ import httpx2
 import pytest
 from fhirclient.client import FHIRClient
 
-from hilum.evidence import judging, policy
-from hilum.evidence.models import Finding, Outcome, Row
-from hilum.policies.shipped import shipped_book
+from hilum.policy.matrix.shipped import shipped_book
+from hilum.review.certification_runs import judging, policy
+from hilum.review.certification_runs.models import Finding, Outcome, Row
 from tests.flows.outside.ground import LAUNCH, REDIRECT, Outside, tell
 from tests.flows.outside.run_app import SCENARIOS, RunApp, register
 from tests.sim.running import Running

@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from hilum.audit import anchor
+from hilum.records.audit import anchor
 from tests.flows.outside.ground import PATIENCE_S, Outside, answered_within, refreshed, refused_grant
 from tests.sim.nodes import Node, two_nodes
 from tests.sim.postgres import Cluster, free_port

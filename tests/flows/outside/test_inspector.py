@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import httpx2
 import pytest
 
-from hilum.infra.system import SystemClock
-from hilum.web.urls import Urls
+from hilum.foundation.infra.system import SystemClock
+from hilum.foundation.web.urls import Urls
 from hilum_ehr.sandbox.ehr.feed import Feed, Pace
 from hilum_ehr.sandbox.ehr.platform import Platform
 from tests.flows.outside.conftest import Starter

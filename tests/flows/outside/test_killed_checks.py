@@ -13,23 +13,23 @@ from typing import Any
 
 import pytest
 
-from hilum.app.schedule import JobLease
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.certificates.service import step
-from hilum.infra.context import Context
-from hilum.infra.db import Database
-from hilum.infra.system import SystemIds
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.errors import Conflict
-from hilum.kernel.ids import VendorId
-from hilum.keys import live as keys
-from hilum.registry import service as registry
-from hilum.registry.models import NewApp, NewVersion
-from hilum.revalidation import jobs as rounds
-from hilum.revalidation import service as revalidation
-from hilum.review import jobs as checks
-from hilum.review.models import Look, Target
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import NewApp, NewVersion
+from hilum.foundation.infra.context import Context
+from hilum.foundation.infra.db import Database
+from hilum.foundation.infra.system import SystemIds
+from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.foundation.kernel.errors import Conflict
+from hilum.foundation.kernel.ids import VendorId
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import EventQuery
+from hilum.records.keys import live as keys
+from hilum.review.certificates.service import step
+from hilum.review.recertification import jobs as rounds
+from hilum.review.recertification import service as revalidation
+from hilum.review.submissions import jobs as checks
+from hilum.review.submissions.models import Look, Target
+from hilum.server.schedule import JobLease
 from tests.conftest import SECRET_KEY
 from tests.flows.certificate_ground import AT
 from tests.flows.certified_app import DAY, Certified

@@ -13,11 +13,11 @@ import httpx2
 import orjson
 import psycopg
 
-from hilum.app.schedule import JobLease
-from hilum.app.settling import settle
-from hilum.audit.models import SETTLE_AFTER
-from hilum.infra import settings
-from hilum.infra.system import SystemClock
+from hilum.foundation.infra import settings
+from hilum.foundation.infra.system import SystemClock
+from hilum.records.audit.models import SETTLE_AFTER
+from hilum.server.schedule import JobLease
+from hilum.server.settling import settle
 from tests.effort import FULL, effort
 from tests.flows.outside.ground import SCOPE, Grant, Outside
 from tests.sim.nodes import Node, Nodes, unguessable

@@ -12,7 +12,7 @@ import httpx2
 import orjson
 import pytest
 
-from hilum.audit import live as journals
+from hilum.records.audit import live as journals
 from tests.effort import effort
 from tests.flows.outside.conftest import Starter, widen
 from tests.flows.outside.ground import Grant, Outside, refused_grant, tell, until_all

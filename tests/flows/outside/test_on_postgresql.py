@@ -9,7 +9,7 @@ import orjson
 import psycopg
 import pytest
 
-from hilum.audit import live as journals
+from hilum.records.audit import live as journals
 from tests.effort import FULL
 from tests.flows.outside.conftest import widen
 from tests.flows.outside.ground import Outside, refused_grant, tell, until_all

@@ -10,19 +10,19 @@ from typing import Any
 
 import httpx2
 
-from hilum.app.bootstrap import open_uow
-from hilum.clients import service as clients
-from hilum.clients.models import ClientMetadata, ClientType, Deployment, NewClient
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson
-from hilum.infra import settings
-from hilum.infra.context import Context, Trace
-from hilum.infra.system import SystemClock, SystemIds
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.ids import TenantId
-from hilum.registry import service as registry
-from hilum.registry.models import Environment, NewApp, NewVendor, NewVersion
-from hilum.signin import service as signin
+from hilum.apps.clients import service as clients
+from hilum.apps.clients.models import ClientMetadata, ClientType, Deployment, NewClient
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import Environment, NewApp, NewVendor, NewVersion
+from hilum.foundation.infra import settings
+from hilum.foundation.infra.context import Context, Trace
+from hilum.foundation.infra.system import SystemClock, SystemIds
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.ids import TenantId
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson
+from hilum.identity.signin import service as signin
+from hilum.server.bootstrap import open_uow
 from tests.flows.outside.ground import Grant, Outside, tell
 from tests.sim.browser import Client, Person, form_with
 from tests.sim.running import Running

@@ -6,11 +6,11 @@ from typing import Any
 import orjson
 import pytest
 
-from hilum.policies.document import render
-from hilum.policies.shipped import shipped_book
+from hilum.policy.matrix.document import render
+from hilum.policy.matrix.shipped import shipped_book
 from tests.flows.outside.shells import DONE, MISUSED, REFUSED, Shell, by
 from tests.sim.running import Running
-from tests.unit.policies.books import document
+from tests.unit.policy.matrix.books import document
 
 CELL = "categories.scheduling.cells.low"
 

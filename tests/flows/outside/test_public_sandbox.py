@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from hilum.app import seed
+from hilum.server import seed
 from hilum_ehr.sandbox.credentials import FILE_NAME
 from hilum_ehr.synthesis.policy import hospitals
 from tests.sim.command_line import run_hilum

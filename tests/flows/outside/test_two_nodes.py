@@ -10,10 +10,10 @@ from typing import Any
 import httpx2
 import psycopg
 
-from hilum.infra.context import Trace
-from hilum.infra.nodes import BEAT
-from hilum.installations import service as installations
-from hilum.kernel.actor import SYSTEM
+from hilum.apps.installations import service as installations
+from hilum.foundation.infra.context import Trace
+from hilum.foundation.infra.nodes import BEAT
+from hilum.foundation.kernel.actor import SYSTEM
 from tests.flows.outside.ground import PATIENCE_S, Grant, Outside, answered_within, refreshed, refused_grant
 from tests.sim.nodes import Nodes
 

@@ -11,13 +11,13 @@ import httpx2
 import psycopg
 import pytest
 
-from hilum.identity import service as identity
-from hilum.identity.models import NewPerson, TenantChange
-from hilum.infra.context import Context
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import Conflict
-from hilum.kernel.ids import PersonId, TenantId
-from hilum.signin import service as signin
+from hilum.foundation.infra.context import Context
+from hilum.foundation.kernel.actor import SYSTEM
+from hilum.foundation.kernel.errors import Conflict
+from hilum.foundation.kernel.ids import PersonId, TenantId
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import NewPerson, TenantChange
+from hilum.identity.signin import service as signin
 from tests.effort import effort
 from tests.flows.outside.ground import Outside
 from tests.sim.nodes import TRACE, Nodes, unguessable

@@ -1,6 +1,6 @@
 """How R4 compares a range of a resource with an asked one, written out as its table has it: the measure for what the store finds."""
 
-from hilum.standards.fhir.dates import Range, widen
+from hilum.foundation.standards.fhir.dates import Range, widen
 
 
 def matches(prefix: str, asked: Range, target: Range, *, now: int = 0) -> bool:

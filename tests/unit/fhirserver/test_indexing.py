@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hilum.standards.fhir.dates import OPEN_HIGH
+from hilum.foundation.standards.fhir.dates import OPEN_HIGH
 from hilum_ehr.fhirserver.indexing import Indexer, index_keys
 from hilum_ehr.fhirserver.models import IndexRows
 from tests.unit.fhirserver.driver import BASE

@@ -6,11 +6,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from hilum.clients.models import ClientType, Deployment
-from hilum.clients.policy import validate_redirect_uri
-from hilum.policies.models import Lens
-from hilum.standards.smart.scopes import ScopeError, covers, parse_scope
-from hilum.web.urls import Urls
+from hilum.apps.clients.models import ClientType, Deployment
+from hilum.apps.clients.policy import validate_redirect_uri
+from hilum.foundation.standards.smart.scopes import ScopeError, covers, parse_scope
+from hilum.foundation.web.urls import Urls
+from hilum.policy.matrix.models import Lens
 from hilum_ehr.sandbox.card import card
 from hilum_ehr.sandbox.clients import TENANTS, Kind, plan, public_jwks
 from hilum_ehr.sandbox.credentials import Wallet

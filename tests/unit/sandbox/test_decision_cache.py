@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hilum.kernel.errors import Unavailable
+from hilum.foundation.kernel.errors import Unavailable
 from hilum_ehr.sandbox.ehr.decision_cache import LAUNCHES_KEPT, TEXT_BOUND, DecisionCache
 from hilum_ehr.sandbox.ehr.inspector import CALLS_SHOWN, inspect
 from hilum_ehr.sandbox.ehr.sse import EVENT_BOUND, Message, Parser

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hilum.kernel.errors import NotFound
+from hilum.foundation.kernel.errors import NotFound
 from hilum_ehr.sandbox.ehr.chart import banner, summary
 from hilum_ehr.sandbox.ehr.inspector import CALLS_SHOWN, inspect
 from hilum_ehr.sandbox.ehr.sessions import LAUNCHES_BOUND, SESSION_LIFE, SESSIONS_BOUND, Sessions

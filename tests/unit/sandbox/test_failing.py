@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hilum.kernel.errors import Conflict, NotFound
+from hilum.foundation.kernel.errors import Conflict, NotFound
 from hilum_ehr.sandbox.ehr.failing import ChartFaults
 from hilum_ehr.sandbox.ehr.sessions import EhrSession, Sessions
 from hilum_ehr.sandbox.faults import FAULT_LIFE, HAND_BOUND, Fault, FaultBook

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from hilum.web.asgi import Message, Receive, Scope, Send
+from hilum.foundation.web.asgi import Message, Receive, Scope, Send
 from hilum_ehr.sandbox.faults import EMPTY_PAGES, SLOW_AT_ONCE, Fault, FaultBook, with_faults
 from tests.sim.world import START, FakeClock
 

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from hilum.kernel.errors import Invalid, Unavailable
+from hilum.foundation.kernel.errors import Invalid, Unavailable
 from hilum_ehr.sandbox import credentials, own_data
 from hilum_ehr.sandbox.credentials import Wallet
 from hilum_ehr.sandbox.own_data import Charts, Entry, Targets, merged, with_resolved_references

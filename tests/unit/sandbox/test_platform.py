@@ -5,8 +5,8 @@ import asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from hilum.infra.system import SystemClock
-from hilum.web.urls import Urls
+from hilum.foundation.infra.system import SystemClock
+from hilum.foundation.web.urls import Urls
 from hilum_ehr.sandbox.ehr.platform import Platform
 
 REQUESTS = 2

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from hilum.standards.smart import launch
-from hilum.standards.smart.scopes import parse_stored
+from hilum.foundation.standards.smart import launch
+from hilum.foundation.standards.smart.scopes import parse_stored
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hilum.standards.smart import scopes
-from hilum.standards.smart.scopes import (
+from hilum.foundation.standards.smart import scopes
+from hilum.foundation.standards.smart.scopes import (
     ClinicalScope,
     Prefix,
     Scope,

@@ -7,8 +7,8 @@ from functools import cache
 
 import pytest
 
-from hilum.app.embedded_servers import PROFILES
-from hilum.gateway.models import EVIDENCE_BOUND
+from hilum.gateway.enforcement.models import EVIDENCE_BOUND
+from hilum.server.embedded_servers import PROFILES
 from hilum_ehr.synthesis.models import Resource
 from tests.unit.synthesis.hospital import TENANTS, made, of, patient_of, plan_of, values
 

@@ -200,7 +200,7 @@ def test_six_roles_sign_in_at_each_hospital(tenant: str) -> None:
 
 def test_the_words_for_roles_are_the_platforms() -> None:
     """The sandbox may not import identity (house rule 6), so this test keeps both lists the same."""
-    from hilum.identity.models import Role as PlatformRole
+    from hilum.identity.people.models import Role as PlatformRole
 
     assert {role.value for role in Role} == {role.value for role in PlatformRole}
 

@@ -3,9 +3,9 @@
 from datetime import datetime
 from typing import Any
 
-from hilum.standards.fhir.definitions import FHIR_VERSION
-from hilum.standards.fhir.queries import is_by_url
-from hilum.standards.fhir.searchparams import Kind, SearchParameter, parameters_of
+from hilum.foundation.standards.fhir.definitions import FHIR_VERSION
+from hilum.foundation.standards.fhir.queries import is_by_url
+from hilum.foundation.standards.fhir.searchparams import Kind, SearchParameter, parameters_of
 from hilum_ehr.fhirserver.models import FhirServerSettings
 
 INTERACTIONS = ("read", "vread", "update", "delete", "history-instance", "create", "search-type")

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from threading import get_ident
 
-from hilum.kernel.times import to_micros
+from hilum.foundation.kernel.times import to_micros
 
 BUSY_S = 10.0
 LEVEL = 1

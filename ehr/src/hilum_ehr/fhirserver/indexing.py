@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from hilum.standards.fhir.dates import element_range
-from hilum.standards.fhir.definitions import resource_types
-from hilum.standards.fhir.elements import (
+from hilum.foundation.standards.fhir.dates import element_range
+from hilum.foundation.standards.fhir.definitions import resource_types
+from hilum.foundation.standards.fhir.elements import (
     PRESENT,
     URIS,
     quantities,
@@ -15,9 +15,9 @@ from hilum.standards.fhir.elements import (
     tokens,
     uris,
 )
-from hilum.standards.fhir.paths import Leaf, Selected, Selector, compile_expression
-from hilum.standards.fhir.searchparams import Kind, SearchParameter, parameters_of
-from hilum.standards.fhir.values import fold
+from hilum.foundation.standards.fhir.paths import Leaf, Selected, Selector, compile_expression
+from hilum.foundation.standards.fhir.searchparams import Kind, SearchParameter, parameters_of
+from hilum.foundation.standards.fhir.values import fold
 from hilum_ehr.fhirserver.models import IndexRows, index_key
 
 # A longer text is found by its beginning only, instead of filling the index.

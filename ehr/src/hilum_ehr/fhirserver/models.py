@@ -7,8 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from hilum.kernel.errors import HilumError
-from hilum.standards.fhir.searchparams import Kind
+from hilum.foundation.kernel.errors import HilumError
+from hilum.foundation.standards.fhir.searchparams import Kind
 
 MAX_BODY_BYTES = 9 * 1024 * 1024
 MAX_QUERY_BYTES = 16 * 1024

@@ -12,9 +12,9 @@ from urllib.parse import urlencode
 
 import orjson
 
-from hilum.standards.fhir import requests
-from hilum.standards.fhir.dates import SECOND, render_instant
-from hilum.standards.fhir.shaping import dump, load
+from hilum.foundation.standards.fhir import requests
+from hilum.foundation.standards.fhir.dates import SECOND, render_instant
+from hilum.foundation.standards.fhir.shaping import dump, load
 from hilum_ehr.fhirserver.models import Issue, Page, Problem, SearchPlan, Shape, Version
 from hilum_ehr.fhirserver.search import PAGE, render_page
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
-from hilum.infra import logs
-from hilum.kernel.ports import Clock, Ids
-from hilum.web.asgi import Receive, Scope, Send
+from hilum.foundation.infra import logs
+from hilum.foundation.kernel.ports import Clock, Ids
+from hilum.foundation.web.asgi import Receive, Scope, Send
 from hilum_ehr.fhirserver import policy, render, search
 from hilum_ehr.fhirserver.capabilities import capability_statement
 from hilum_ehr.fhirserver.models import (

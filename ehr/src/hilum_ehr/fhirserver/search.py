@@ -4,12 +4,20 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from hilum.kernel import base64url
-from hilum.standards.fhir.dates import Range, parse_range, widen
-from hilum.standards.fhir.definitions import resource_types
-from hilum.standards.fhir.elements import split_reference
-from hilum.standards.fhir.searchparams import Kind, SearchParameter, parameters_of
-from hilum.standards.fhir.values import fold, is_id, parse_number, parse_pairs, split, split_prefix, unescape
+from hilum.foundation.kernel import base64url
+from hilum.foundation.standards.fhir.dates import Range, parse_range, widen
+from hilum.foundation.standards.fhir.definitions import resource_types
+from hilum.foundation.standards.fhir.elements import split_reference
+from hilum.foundation.standards.fhir.searchparams import Kind, SearchParameter, parameters_of
+from hilum.foundation.standards.fhir.values import (
+    fold,
+    is_id,
+    parse_number,
+    parse_pairs,
+    split,
+    split_prefix,
+    unescape,
+)
 from hilum_ehr.fhirserver.indexing import component_key, identifier_key
 from hilum_ehr.fhirserver.models import (
     DEFAULT_COUNT,

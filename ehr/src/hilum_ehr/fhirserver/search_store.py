@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hilum.standards.fhir.searchparams import Kind
+from hilum.foundation.standards.fhir.searchparams import Kind
 from hilum_ehr.fhirserver.models import (
     MAX_INCLUDED,
     AnyOf,

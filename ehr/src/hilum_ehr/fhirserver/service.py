@@ -7,12 +7,12 @@ from typing import Any
 
 import orjson
 
-from hilum.kernel.batches import batched
-from hilum.kernel.ports import Clock, Ids
-from hilum.kernel.times import to_micros
-from hilum.standards.fhir.dates import render_instant
-from hilum.standards.fhir.definitions import resource_types
-from hilum.standards.fhir.values import is_id
+from hilum.foundation.kernel.batches import batched
+from hilum.foundation.kernel.ports import Clock, Ids
+from hilum.foundation.kernel.times import to_micros
+from hilum.foundation.standards.fhir.dates import render_instant
+from hilum.foundation.standards.fhir.definitions import resource_types
+from hilum.foundation.standards.fhir.values import is_id
 from hilum_ehr.fhirserver import policy, validation
 from hilum_ehr.fhirserver.indexing import Indexer
 from hilum_ehr.fhirserver.models import (

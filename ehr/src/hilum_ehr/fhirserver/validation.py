@@ -5,10 +5,10 @@ from typing import Any
 import fhirkit
 import orjson
 
-from hilum.standards.fhir.definitions import resource_types
-from hilum.standards.fhir.rules import rule_issues
-from hilum.standards.fhir.shaping import load
-from hilum.standards.fhir.values import is_id
+from hilum.foundation.standards.fhir.definitions import resource_types
+from hilum.foundation.standards.fhir.rules import rule_issues
+from hilum.foundation.standards.fhir.shaping import load
+from hilum.foundation.standards.fhir.values import is_id
 from hilum_ehr.fhirserver.models import MAX_ISSUES, Issue, Problem, Refused
 
 

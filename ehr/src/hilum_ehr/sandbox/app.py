@@ -6,12 +6,12 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 
-from hilum.infra.settings import Settings
-from hilum.kernel.ports import Clock, Ids
-from hilum.web import errors
-from hilum.web.pages import Pages, Shell
-from hilum.web.static import Assets
-from hilum.web.urls import Urls
+from hilum.foundation.infra.settings import Settings
+from hilum.foundation.kernel.ports import Clock, Ids
+from hilum.foundation.web import errors
+from hilum.foundation.web.pages import Pages, Shell
+from hilum.foundation.web.static import Assets
+from hilum.foundation.web.urls import Urls
 from hilum_ehr.fhirserver.routes import FhirServer
 from hilum_ehr.sandbox import samples
 from hilum_ehr.sandbox.clients import plan

@@ -5,7 +5,7 @@ Source: docs/reference/contract.md, GET /sandbox/card.json.
 
 from typing import Any
 
-from hilum.web.urls import Urls
+from hilum.foundation.web.urls import Urls
 from hilum_ehr.sandbox.clients import ClientPlan, Kind, PeerPlan, Plan
 from hilum_ehr.sandbox.credentials import Wallet
 from hilum_ehr.synthesis.models import CastMember, HospitalPlan

@@ -1,6 +1,6 @@
 """Plans what the sandbox registers before it listens: vendors, apps, clients, installations, peers and staff. Pure.
 
-``hilum.app.seed`` registers it, and creates the secrets and keys, which are not part of the plan.
+``hilum.server.seed`` registers it, and creates the secrets and keys, which are not part of the plan.
 """
 
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from hilum.standards.smart.scopes import Prefix, everything
+from hilum.foundation.standards.smart.scopes import Prefix, everything
 from hilum_ehr.synthesis.models import Role
 
 SUITE_HOSTS = ("http://localhost:4567", "http://127.0.0.1:4567", "http://localhost")

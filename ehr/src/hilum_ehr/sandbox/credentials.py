@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from joserfc.jwk import ECKey, RSAKey
 
-from hilum.kernel.errors import Invalid, Unavailable
+from hilum.foundation.kernel.errors import Invalid, Unavailable
 from hilum_ehr.sandbox.clients import public_jwks
 
 FILE_NAME = "sandbox-wallet.json"

@@ -15,9 +15,9 @@ from urllib.parse import parse_qsl, urlencode
 
 import orjson
 
-from hilum.kernel.errors import Conflict, Unavailable
-from hilum.kernel.ports import Clock
-from hilum.web.asgi import App, Message, Receive, Scope, Send
+from hilum.foundation.kernel.errors import Conflict, Unavailable
+from hilum.foundation.kernel.ports import Clock
+from hilum.foundation.web.asgi import App, Message, Receive, Scope, Send
 from hilum_ehr.fhirserver.search import PAGE
 
 FHIR_FOLDER = "fhir"

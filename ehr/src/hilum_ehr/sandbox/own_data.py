@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from hilum.kernel.errors import HilumError, Invalid
-from hilum.standards.fhir.shaping import load
-from hilum.standards.fhir.values import is_id
+from hilum.foundation.kernel.errors import HilumError, Invalid
+from hilum.foundation.standards.fhir.shaping import load
+from hilum.foundation.standards.fhir.values import is_id
 from hilum_ehr.synthesis.models import NOTABLE_ENCOUNTERS_BOUND
 
 FILE_BOUND = 128 * 1024 * 1024

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from hilum.web.pages import Policy
+from hilum.foundation.web.pages import Policy
 from hilum_ehr.sandbox.site import Site
 
 Handler = Callable[[Request], Awaitable[Response]]

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hilum.kernel.errors import NotFound
-from hilum.kernel.ports import Clock, Ids
-from hilum.web import cookies, forms
-from hilum.web.pages import Pages
-from hilum.web.urls import Urls, origin_of
+from hilum.foundation.kernel.errors import NotFound
+from hilum.foundation.kernel.ports import Clock, Ids
+from hilum.foundation.web import cookies, forms
+from hilum.foundation.web.pages import Pages
+from hilum.foundation.web.urls import Urls, origin_of
 from hilum_ehr.sandbox.clients import AppPlan, ClientPlan, Plan
 from hilum_ehr.sandbox.credentials import ChartLists, Wallet
 from hilum_ehr.sandbox.ehr.failing import ChartFaults

@@ -5,7 +5,7 @@ from datetime import date, datetime
 from random import Random
 from typing import Any
 
-from hilum.kernel.batches import batched
+from hilum.foundation.kernel.batches import batched
 from hilum_ehr.synthesis.codes import HL7, US_CORE_SYSTEM, coding, hl7
 from hilum_ehr.synthesis.models import Resource
 from hilum_ehr.synthesis.patients import Course, Person

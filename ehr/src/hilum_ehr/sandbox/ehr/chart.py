@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
-from hilum.web.charts import Chart, Series, line_chart
+from hilum.foundation.web.charts import Chart, Series, line_chart
 from hilum_ehr.synthesis.models import Resource
 
 PROBLEMS_SHOWN = 12

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 
-from hilum.kernel.errors import NotFound
-from hilum.kernel.ports import Clock
+from hilum.foundation.kernel.errors import NotFound
+from hilum.foundation.kernel.ports import Clock
 from hilum_ehr.sandbox.ehr.sessions import EhrSession
 from hilum_ehr.sandbox.faults import BY_HAND, FAULT_LIFE, KINDS, Fault, FaultBook
 

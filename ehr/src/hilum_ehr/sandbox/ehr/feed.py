@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 import orjson
 
-from hilum.infra import logs
-from hilum.kernel.errors import HilumError, Invalid, NotPermitted, Unavailable
+from hilum.foundation.infra import logs
+from hilum.foundation.kernel.errors import HilumError, Invalid, NotPermitted, Unavailable
 from hilum_ehr.sandbox.ehr.decision_cache import DecisionCache, Launch
 from hilum_ehr.sandbox.ehr.inspector import CALLS_SHOWN, Calls, inspect
 from hilum_ehr.sandbox.ehr.platform import Platform

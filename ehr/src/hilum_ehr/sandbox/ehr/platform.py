@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 import aiohttp
 import orjson
 
-from hilum.kernel.errors import HilumError, Invalid, NotFound, NotPermitted, Unavailable
-from hilum.kernel.ports import Clock
-from hilum.web.urls import Urls, with_query
+from hilum.foundation.kernel.errors import HilumError, Invalid, NotFound, NotPermitted, Unavailable
+from hilum.foundation.kernel.ports import Clock
+from hilum.foundation.web.urls import Urls, with_query
 from hilum_ehr.sandbox.ehr.sse import Message, Parser
 
 TIMEOUT_S = 15.0

@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
-from hilum.kernel.errors import NotFound, Unavailable
+from hilum.foundation.kernel.errors import NotFound, Unavailable
 from hilum_ehr.fhirserver.routes import FhirServer, Request
 from hilum_ehr.synthesis.models import Resource
 

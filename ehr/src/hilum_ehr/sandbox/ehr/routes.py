@@ -11,12 +11,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from hilum.kernel.errors import HilumError, Invalid, NotFound
-from hilum.web.errors import error_page
-from hilum.web.forms import Form, csrf_token, read_query
-from hilum.web.pages import Policy
-from hilum.web.problems import RETRY_AFTER_S
-from hilum.web.urls import origin_of, path_of, with_query
+from hilum.foundation.kernel.errors import HilumError, Invalid, NotFound
+from hilum.foundation.web.errors import error_page
+from hilum.foundation.web.forms import Form, csrf_token, read_query
+from hilum.foundation.web.pages import Policy
+from hilum.foundation.web.problems import RETRY_AFTER_S
+from hilum.foundation.web.urls import origin_of, path_of, with_query
 from hilum_ehr.sandbox.card import card
 from hilum_ehr.sandbox.ehr import chart as charts
 from hilum_ehr.sandbox.ehr.failing import EVERY_APP

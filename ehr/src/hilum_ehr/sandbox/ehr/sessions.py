@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 from cachetools import LRUCache
 
-from hilum.kernel.errors import NotFound
-from hilum.kernel.ports import Clock, Ids
+from hilum.foundation.kernel.errors import NotFound
+from hilum.foundation.kernel.ports import Clock, Ids
 
 SESSIONS_BOUND = 2_000
 LAUNCHES_BOUND = 20

@@ -5,7 +5,7 @@ Source: HTML living standard, sections 9.2.5 and 9.2.6. ``retry`` is ignored: th
 
 from dataclasses import dataclass, field
 
-from hilum.kernel.errors import Unavailable
+from hilum.foundation.kernel.errors import Unavailable
 
 EVENT_BOUND = 256 * 1024
 """Bytes of one event; the platform sends none that is longer."""

@@ -1,0 +1,82 @@
+"""Mandates of backend services, their states and bounds."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from hilum.foundation.kernel.ids import AppId, ClientId, Part, PersonId, TenantId, VendorId
+from hilum.foundation.kernel.pages import Sorts
+from hilum.identity.people.models import Role
+
+MANDATES = Part("mandates")
+"""The part of the facts with agreed mandates. Only cached values depend on it; its keys are ``mandate/<id>``."""
+APPROVER_ROLES = frozenset(
+    {Role.PHYSICIAN.value, Role.NURSE.value, Role.ANALYST.value, Role.ADMINISTRATOR.value}
+)
+"""Roles that may answer for a backend service: those who know what the hospital needs it for, so neither patients nor the front desk."""
+WAITING_LIFE = timedelta(days=30)
+"""How long an approver may take to agree."""
+GRACE = timedelta(days=30)
+"""How long a backend service keeps working after its approver was lost, so that another can take over."""
+WAITING_BOUND = 100
+"""How many mandates of a hospital may wait for their approvers."""
+FOLLOW_BATCH = 200
+REMIND_BEFORE = (timedelta(days=30), timedelta(days=7))
+"""How long before a mandate's end the hospital's administrators get mail; only the latest due reminder is sent."""
+
+
+class MandateState(StrEnum):
+    WAITING = "waiting"
+    """Its approver has not agreed yet."""
+    IN_FORCE = "in_force"
+    APPROVER_LOST = "approver_lost"
+    """Its approver is no longer active: it counts within the grace, and not after it."""
+    OVER = "over"
+    """It ended, was ended or replaced, or nobody agreed to it in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewMandate:
+    """A mandate to ask for. ``ends_at`` None: until the client's end date."""
+
+    tenant: TenantId
+    client: ClientId
+    approver: PersonId
+    ends_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mandate:
+    """A mandate. ``purpose``, ``population`` and ``schedule`` are those that the approver was shown."""
+
+    id: str
+    tenant: TenantId
+    client: ClientId
+    app: AppId
+    vendor: VendorId
+    purpose: str
+    population: str
+    schedule: str
+    approver: PersonId
+    asked_by: PersonId
+    asked_at: datetime
+    ends_at: datetime
+    agreed_at: datetime | None = None
+    ended_at: datetime | None = None
+    ended_by: str = ""
+    end_reason: str = ""
+    lost_at: datetime | None = None
+    """When its approver's loss began, once recorded: a finding until the mandate is over."""
+
+
+SORTS = Sorts({"until": "ends_at", "asked": "id"})
+
+
+@dataclass(frozen=True, slots=True)
+class MandateQuery:
+    """Which mandates to list; empty fields do not filter. ``findings``: only those without their approver that are not over."""
+
+    tenant: str = ""
+    vendor: str = ""
+    approver: str = ""
+    findings: bool = False

@@ -1,0 +1,274 @@
+"""Ask for mandates, agree to them, end them, and follow their approvers."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from hilum.apps.clients import service as clients
+from hilum.apps.clients.models import Client, ClientFacts
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.models import Environment
+from hilum.apps.service_owners import policy, store
+from hilum.apps.service_owners.models import (
+    GRACE,
+    MANDATES,
+    WAITING_BOUND,
+    WAITING_LIFE,
+    Mandate,
+    MandateQuery,
+    MandateState,
+    NewMandate,
+)
+from hilum.foundation.infra.context import Context
+from hilum.foundation.kernel.errors import Conflict, Invalid, NotFound, Unavailable, not_shown
+from hilum.foundation.kernel.ids import PersonId, TenantId
+from hilum.foundation.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import IDENTITY
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import Event
+from hilum.records.notices import service as notices
+from hilum.records.notices.models import Mail, MailKind
+from hilum.records.notices.policy import plain_name
+
+_TOO_NEW = "Your account is less than a week old, so you cannot be one of the two people that this needs. Ask a colleague."
+
+
+def ask(ctx: Context, order: NewMandate) -> Mandate:
+    """Ask a person of the hospital to answer for a backend service there. Nothing is permitted before they agree themselves.
+
+    Raises NotFound (client), NotPermitted, Invalid, Unavailable (too many wait).
+    """
+    event = Event("mandates.mandate.ask", tenant=order.tenant, client=order.client, person=order.approver)
+    if not policy.may_ask(ctx.actor, order.tenant):
+        raise audit.refusal(ctx, event)
+    _require_counting(ctx, event)
+    # The row is locked: together, several requests must not exceed the bound.
+    tenant = identity.get_tenant(ctx, order.tenant, lock=True)
+    client = clients.get_client(ctx, order.client)
+    app = registry.get_app(ctx, client.app)
+    if app.tenant not in {None, tenant.id}:
+        raise NotFound("client_not_found", "There is no such client.")
+    approver = identity.find_person(ctx, order.approver)
+    if faults := policy.ask_faults(order, client, approver, ctx.actor, ctx.now):
+        ends = f" The client ends on {client.expires_at:%Y-%m-%d}." if client.expires_at else ""
+        raise Invalid("mandate_invalid", f"The mandate is invalid; see fields.{ends}", fields=faults)
+    if store.count_waiting(ctx.tx, tenant.id, ctx.now - WAITING_LIFE) >= WAITING_BOUND:
+        raise Unavailable("too_many_mandates", "Too many mandates wait for their approvers. End some first.")
+    assert client.backend_use is not None, "judged above"
+    assert client.expires_at is not None, "judged above"
+    use = client.backend_use
+    asked = Mandate(
+        id=ctx.ids.new("mnd"),
+        tenant=tenant.id,
+        client=client.id,
+        app=app.id,
+        vendor=app.vendor,
+        purpose=use.purpose,
+        population=use.population,
+        schedule=use.schedule_and_volume,
+        approver=order.approver,
+        asked_by=PersonId(ctx.actor.id),
+        asked_at=ctx.now,
+        ends_at=order.ends_at or client.expires_at,
+    )
+    store.add_mandate(ctx.tx, asked)
+    audit.record(ctx, _event("mandates.mandate.ask", asked))
+    if approver is not None and approver.mail:
+        cause, zone = _cause(asked, "asked"), identity.zone_of(ctx, asked.tenant)
+        facts = _facts(ctx, asked, asked.ends_at)
+        notices.put_mail(ctx, Mail(MailKind.MANDATE_ASKED, approver.mail, cause, facts, zone=zone))
+    return asked
+
+
+def agree(ctx: Context, mandate_id: str) -> Mandate:
+    """Agree to answer for a backend service, as its approver. It replaces the mandate that the service had there before.
+
+    Raises NotFound, NotPermitted (not the approver, too new, who asked no longer counts), Conflict (over, agreed to, or changed since).
+    """
+    found = _visible(ctx, mandate_id, lock=True)
+    event = _event("mandates.mandate.agree", found)
+    if not policy.is_approver(ctx.actor, found):
+        detail = "Only the person named in the mandate can agree to it, with their own account."
+        raise audit.refusal(ctx, replace(event, reason="not_the_approver"), detail)
+    if not policy.may_approve(identity.find_person(ctx, found.approver), found.tenant):
+        raise audit.refusal(ctx, event)
+    _require_counting(ctx, event)
+    # The requester is the other of the two people: a stop on them since then ends the request.
+    if not identity.counts_as_one_of_two(ctx, found.asked_by, since=found.asked_at):
+        detail = "The administrator who asked for it is no longer active, or has been stopped since. Another administrator must ask again."
+        raise audit.refusal(ctx, replace(event, reason="asker_no_longer_counts"), detail)
+    if policy.state_of(found, ctx.now) is not MandateState.WAITING:
+        raise Conflict(
+            "mandate_decided", "This mandate has already been agreed to, or has ended. Read it again."
+        )
+    client = clients.find_client(ctx, found.client)
+    use = None if client is None else client.backend_use
+    shown = (found.purpose, found.population, found.schedule)
+    same = client is not None and registry.get_app(ctx, client.app).vendor == found.vendor
+    if use is None or not same or (use.purpose, use.population, use.schedule_and_volume) != shown:
+        detail = "The service has changed since this was requested. An administrator must request it again."
+        raise Conflict("mandate_stale", detail)
+    # The tenant's row is locked, so that two approvers who agree at once do not both hold a mandate.
+    identity.get_tenant(ctx, found.tenant, lock=True)
+    by, why = str(ctx.actor), f"replaced by {found.id}"
+    agreed = replace(found, agreed_at=ctx.now)
+    before = store.list_agreed_at(ctx.tx, found.tenant, found.client, lock=True)
+    ended = [replace(each, ended_at=ctx.now, ended_by=by, end_reason=why) for each in before]
+    for each in [*ended, agreed]:
+        _save(ctx, each)
+    audit.record(ctx, _event("mandates.mandate.agree", agreed))
+    return agreed
+
+
+def end(ctx: Context, mandate_id: str, reason: str) -> Mandate:
+    """End a mandate, or decline it: its approver or an administrator does it alone. There are no new tokens from then on.
+
+    Raises NotFound, NotPermitted, Invalid, Conflict (over already).
+    """
+    found = _visible(ctx, mandate_id, lock=True)
+    if not (policy.is_approver(ctx.actor, found) or policy.may_ask(ctx.actor, found.tenant)):
+        raise audit.refusal(ctx, _event("mandates.mandate.end", found))
+    if not reason.strip():
+        fields = {"reason": "reason_missing"}
+        raise Invalid("mandate_invalid", "Say why the mandate ends.", fields=fields)
+    if policy.state_of(found, ctx.now) is MandateState.OVER:
+        raise Conflict("mandate_over", "This mandate has already ended.")
+    ended = replace(found, ended_at=ctx.now, ended_by=str(ctx.actor), end_reason=reason.strip())
+    _save(ctx, ended)
+    audit.record(ctx, _event("mandates.mandate.end", ended))
+    return ended
+
+
+def get_mandate(ctx: Context, mandate_id: str) -> Mandate:
+    """Get a mandate. Raises NotFound, also for whom it does not concern."""
+    return _visible(ctx, mandate_id)
+
+
+def list_mandates(ctx: Context, query: MandateQuery, page: PageQuery = FIRST_PAGE) -> list[Mandate]:
+    """List mandates: administrators those of their hospital, vendors those of their apps, other people those that name them.
+
+    Raises NotPermitted.
+    """
+    actor = ctx.actor
+    if actor.vendor:
+        query = replace(query, vendor=query.vendor or actor.vendor)
+    elif not actor.is_platform and policy.may_ask(actor, actor.tenant or ""):
+        query = replace(query, tenant=query.tenant or actor.tenant or "")
+    elif not actor.is_platform:
+        query = replace(query, approver=actor.id)
+    if not policy.may_list(actor, query):
+        raise not_shown(
+            "these mandates",
+            "the vendor's members, administrators and approvers of the hospital, and the platform's staff",
+        )
+    return store.list_mandates(ctx.tx, query, page)
+
+
+def mandated_until(
+    ctx: Context, tenant: TenantId, client: Client, facts: ClientFacts, environment: Environment
+) -> datetime | None:
+    """Return until when a backend service may get tokens at a hospital, by its mandate or, where none is needed, by its own end; None: not now."""
+    if not policy.is_needed(client, environment) and not _replaces_text(ctx, tenant, client, environment):
+        return client.expires_at
+    # Called for each token of a backend service, so cached until the mandate or its approver changes.
+    found = ctx.cached(MANDATES, ("agreed", tenant, client.id), lambda ctx: _agreed_at(ctx, tenant, client))
+    # The hospital's person agreed to the former vendor's service.
+    if found is None or not policy.is_of_vendor(found, facts):
+        return None
+    approver = ctx.cached(
+        IDENTITY, ("approver", found.approver), lambda ctx: identity.find_person(ctx, found.approver)
+    )
+    return policy.until(found, approver, ctx.now)
+
+
+def is_answered_for(ctx: Context, tenant: TenantId, client: Client) -> bool:
+    """Check whether somebody of a hospital answers for a backend service there now."""
+    found = _agreed_at(ctx, tenant, client)
+    if found is None:
+        return False
+    until = policy.until(found, identity.find_person(ctx, found.approver), ctx.now)
+    return until is not None and ctx.now < until
+
+
+def _replaces_text(ctx: Context, tenant: TenantId, client: Client, environment: Environment) -> bool:
+    """Check whether somebody at a hospital ever agreed to answer for a client from before mandates: then its vendor's text no longer counts there."""
+    if environment is Environment.SANDBOX or not policy.states_a_text(client):
+        return False
+    key = ("ever", tenant, client.id)
+    return ctx.cached(MANDATES, key, lambda ctx: store.was_agreed(ctx.tx, tenant, client.id)) is True
+
+
+def _agreed_at(ctx: Context, tenant: TenantId, client: Client) -> Mandate | None:
+    """Find the mandate of a client at a hospital that was agreed to and is not ended."""
+    found = store.list_agreed_at(ctx.tx, tenant, client.id)
+    return found[-1] if found else None
+
+
+def follow_approvers(ctx: Context, after: str) -> str:
+    """Record the loss of approvers and mail what ends soon, at most for a batch of mandates; return the id to continue ``after``, empty at the end."""
+    found = store.list_agreed(ctx.tx, after, ctx.now)
+    for each in found:
+        approver = identity.find_person(ctx, each.approver)
+        since = policy.lost_since(approver, each, ctx.now)
+        due = policy.reminder_due(each, ctx.now)
+        if since is None:
+            if due is None:
+                continue
+            facts, cause = _facts(ctx, each, each.ends_at), _cause(each, f"ends/{due.days}")
+            also = [approver.mail] if approver is not None and approver.mail else []
+            identity.mail_administrators(ctx, each.tenant, MailKind.MANDATE_ENDS, cause, facts, also=also)
+        elif store.save_lost(ctx.tx, each.id, since):
+            ctx.advance_epoch(MANDATES, f"mandate/{each.id}")
+            audit.record(ctx, _event("mandates.mandate.lose_approver", replace(each, lost_at=since)))
+            ends = min(each.ends_at, since + GRACE)
+            facts, cause = _facts(ctx, each, ends), _cause(each, "lost")
+            identity.mail_administrators(ctx, each.tenant, MailKind.MANDATE_LOST, cause, facts)
+    return found[-1].id if found else ""
+
+
+def _cause(found: Mandate, why: str) -> str:
+    return f"mandates/{found.id}/{why}"
+
+
+def _facts(ctx: Context, found: Mandate, ends: datetime) -> dict[str, str]:
+    """Return what a mail says of a mandate."""
+    client, app = clients.find_client(ctx, found.client), registry.get_app(ctx, found.app)
+    return {
+        # One name that no mail can show must not delay all others.
+        "service": client.name if client is not None and plain_name(client.name) else found.client,
+        "app": app.name if plain_name(app.name) else app.id,
+        "mandate": found.id,
+        "ends": ends.isoformat(),
+    }
+
+
+def _save(ctx: Context, mandate: Mandate) -> None:
+    """Store a changed mandate, and advance the facts. A waiting mandate has no effect, so requesting one does not."""
+    store.save_mandate(ctx.tx, mandate)
+    ctx.advance_epoch(MANDATES, f"mandate/{mandate.id}")
+
+
+def _visible(ctx: Context, mandate_id: str, *, lock: bool = False) -> Mandate:
+    found = store.get_mandate(ctx.tx, mandate_id, lock=lock)
+    if not policy.may_see(ctx.actor, found):
+        raise NotFound("mandate_not_found", "There is no such mandate.")
+    return found
+
+
+def _require_counting(ctx: Context, event: Event) -> None:
+    if not identity.counts_as_one_of_two(ctx, PersonId(ctx.actor.id)):
+        raise audit.refusal(ctx, replace(event, reason="account_too_new"), _TOO_NEW)
+
+
+def _event(action: str, mandate: Mandate) -> Event:
+    facts = {"mandate": mandate.id, "asked_by": mandate.asked_by, "ends_at": mandate.ends_at.isoformat()}
+    if mandate.lost_at is not None:
+        facts["since"] = mandate.lost_at.isoformat()
+    return Event(
+        action,
+        tenant=mandate.tenant,
+        app=mandate.app,
+        client=mandate.client,
+        person=mandate.approver,
+        facts=facts,
+    )

@@ -1,0 +1,225 @@
+"""API routes of emergency accesses and of a hospital's settings for them."""
+
+from datetime import datetime
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+
+from hilum.authorization.authorize import service as frontchannel
+from hilum.authorization.authorize.service import PatientChoice, PatientDirectory, SignedIn
+from hilum.authorization.breakglass import policy, service
+from hilum.authorization.breakglass.models import (
+    SORTS,
+    NewUse,
+    Settings,
+    SettingsChange,
+    Use,
+    UseQuery,
+    UseState,
+    Verdict,
+)
+from hilum.authorization.launches.models import Launch
+from hilum.foundation.infra.context import Context
+from hilum.foundation.kernel.ids import LaunchId, PersonId, TenantId
+from hilum.foundation.standards.fhir.labels import CATEGORIES
+from hilum.foundation.web.api import (
+    Id,
+    Page,
+    Prose,
+    Shown,
+    Sorted,
+    Strict,
+    Word,
+    api_router,
+    audience,
+    one_of,
+    page_of,
+    run_read,
+    run_write,
+)
+from hilum.foundation.web.approvals import WAITS, waits
+from hilum.foundation.web.kit import Kit, trace_of
+from hilum.identity.people import service as identity
+
+CLINICIANS = audience("physician", "nurse")
+REVIEWERS = audience("administrator")
+CONCERNED = audience("physician", "nurse", "administrator")
+
+
+class UseAsked(Strict):
+    """``reason``: what the emergency is, in a sentence that the hospital's administrators read."""
+
+    launch: Id
+    reason: Prose
+
+
+class ReviewAsked(Strict):
+    verdict: Verdict
+    note: Prose
+
+
+class LaunchShown(Shown):
+    """A launch of your own in which you could break the glass. What cannot be read of its patient now is empty."""
+
+    id: str
+    client: str
+    app: str
+    patient: str
+    patient_name: str
+    birth_date: str
+    record_number: str
+    created_at: datetime
+
+
+class UseShown(BaseModel):
+    """An emergency access. ``patient`` is the launch's; ``review_by``: when the review by somebody else is due."""
+
+    id: str
+    tenant: str
+    state: UseState
+    person: str
+    role: str
+    app: str
+    client: str
+    launch: str
+    patient: str
+    reason: str
+    categories: list[str]
+    opened_at: datetime
+    ends_at: datetime
+    ended_at: datetime | None
+    ended_by: str
+    review_by: datetime
+    reviewed_at: datetime | None
+    reviewed_by: str
+    verdict: str
+    note: str
+
+    @classmethod
+    def of(cls, use: Use, now: datetime) -> "UseShown":
+        shown = {name: getattr(use, name) for name in cls.model_fields if name != "state"}
+        return cls(state=policy.state_of(use, now), **shown | {"categories": list(use.categories)})
+
+
+class UsesQuery(Sorted):
+    """``waiting``: only those without a review; ``findings``: only those whose review is overdue."""
+
+    waiting: bool = False
+    findings: bool = False
+    sort: Annotated[str, one_of(SORTS)] = ""
+
+
+class SettingsShown(Shown):
+    """What a hospital allows. ``review_hours``: within how many hours of its beginning a use must be reviewed."""
+
+    tenant: str
+    enabled: bool
+    categories: list[str]
+    minutes: int
+    per_day: int
+    review_hours: int
+
+
+class SettingsAsked(Strict):
+    """The settings to change. A change that permits more, or a later review, waits for a second administrator."""
+
+    enabled: bool | None = None
+    categories: Annotated[tuple[Word, ...] | None, Field(max_length=len(CATEGORIES))] = None
+    minutes: int | None = None
+    per_day: int | None = None
+    review_hours: int | None = None
+
+
+def api(kit: Kit, directory: PatientDirectory) -> APIRouter:
+    """Build the API routes of emergency accesses. ``directory`` reads who the patients of launches are."""
+    router = api_router(kit, "break-glass")
+
+    def shown(use: Use) -> UseShown:
+        return UseShown.of(use, kit.clock.now())
+
+    @router.get("/break-glass/launches", response_model=list[LaunchShown], openapi_extra=CLINICIANS)
+    async def list_openable(request: Request) -> object:
+        """List your open launches of the last 24 hours in which you could break the glass, at most 20, newest first."""
+        reader, launches, names = await run_read(kit, request, _openable)
+        ids, now = {each.patient for each in launches}, kit.clock.now()
+        patients = await frontchannel.read_patients(directory, reader, ids, now, trace_of(request))
+        return [_launch(each, names[each.client], patients.get(each.patient)) for each in launches]
+
+    @router.post("/break-glass", status_code=201, response_model=UseShown, openapi_extra=CLINICIANS)
+    async def open_use(request: Request, body: UseAsked) -> object:
+        """Open the restricted records of a launch's patient for a few minutes; your hospital's administrators are notified at once."""
+        order = NewUse(LaunchId(body.launch), body.reason)
+        return shown(await run_write(kit, request, partial(service.open_use, order=order)))
+
+    @router.get("/break-glass", response_model=Page[UseShown], openapi_extra=CONCERNED)
+    async def list_uses(request: Request, query: Annotated[UsesQuery, Query()]) -> object:
+        """List emergency accesses: all of your hospital, or your own."""
+        filters = UseQuery(waiting=query.waiting, findings=query.findings)
+        verb = partial(service.list_uses, query=filters, page=query.page)
+        return page_of(await run_read(kit, request, verb), shown, query, key=SORTS.cursor(query.sort))
+
+    @router.get("/break-glass/{use}", response_model=UseShown, openapi_extra=CONCERNED)
+    async def view_use(request: Request, use: Id) -> object:
+        """Get one emergency access."""
+        return shown(await run_read(kit, request, partial(service.view_use, use_id=use)))
+
+    @router.post("/break-glass/{use}/end", response_model=UseShown, openapi_extra=CONCERNED)
+    async def end_use(request: Request, use: Id) -> object:
+        """End an emergency access before its time."""
+        return shown(await run_write(kit, request, partial(service.end_use, use_id=use)))
+
+    @router.post("/break-glass/{use}/review", response_model=UseShown, openapi_extra=REVIEWERS)
+    async def review(request: Request, use: Id, body: ReviewAsked) -> object:
+        """Review somebody else's emergency access: a verdict and a note."""
+        verb = partial(service.review, use_id=use, verdict=body.verdict.value, note=body.note)
+        return shown(await run_write(kit, request, verb))
+
+    @router.get(
+        "/tenants/{tenant}/break-glass",
+        response_model=SettingsShown,
+        openapi_extra=audience("staff", "physician", "nurse", "administrator"),
+    )
+    async def view_settings(request: Request, tenant: Id) -> object:
+        """Get what a hospital allows."""
+        verb = partial(service.view_settings, tenant=TenantId(tenant))
+        return SettingsShown.model_validate(await run_read(kit, request, verb))
+
+    @router.patch(
+        "/tenants/{tenant}/break-glass",
+        response_model=SettingsShown,
+        responses=WAITS,
+        openapi_extra=REVIEWERS,
+    )
+    async def change_settings(request: Request, tenant: Id, body: SettingsAsked) -> object:
+        """Change what your hospital allows. A change that permits more, or a later review, waits for a second administrator."""
+        change = SettingsChange(**body.model_dump())
+        verb = partial(service.change_settings, tenant_id=TenantId(tenant), change=change)
+        done: Any = await run_write(kit, request, verb)
+        return SettingsShown.model_validate(done) if isinstance(done, Settings) else waits(done)
+
+    return router
+
+
+def _openable(ctx: Context) -> tuple[SignedIn, list[Launch], dict[str, str]]:
+    launches = service.list_openable(ctx)
+    person = identity.get_person(ctx, PersonId(ctx.actor.id))
+    assert person.tenant is not None, "a clinician is of a hospital"
+    hospital = identity.get_tenant(ctx, person.tenant)
+    return SignedIn(hospital, person), launches, service.app_names(ctx, launches)
+
+
+def _launch(launch: Launch, app: str, found: PatientChoice | None) -> LaunchShown:
+    patient = found or PatientChoice(launch.patient, "")
+    return LaunchShown(
+        id=launch.id,
+        client=launch.client,
+        app=app,
+        patient=launch.patient,
+        patient_name=patient.name,
+        birth_date=patient.birth_date,
+        record_number=patient.number,
+        created_at=launch.created_at,
+    )

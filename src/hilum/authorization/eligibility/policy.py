@@ -1,0 +1,333 @@
+"""The one decision whether an app may act at a tenant. Pure.
+
+Add a new condition here, once, with its reason in ``STANDING_REASONS`` and its explanation in ``standards.refusals``, and its sentences in ``eligibility.refusals``.
+"""
+
+from datetime import datetime
+
+from hilum.apps.agreements.policy import missing
+from hilum.apps.clients.models import PLATFORM_PEERS, ClientFacts, ClientType
+from hilum.apps.clients.policy import (
+    admission,
+    certified_until,
+    served_until,
+    unbroken_since,
+    workflows_allowed,
+)
+from hilum.apps.installations.models import InstallationFacts
+from hilum.apps.installations.policy import is_allowed_at, is_for_role, is_from
+from hilum.apps.registry.models import Environment
+from hilum.authorization.eligibility.models import Standing, Stopped
+from hilum.authorization.eligibility.refusals import (
+    CATEGORY,
+    CERTIFIED_UNTIL,
+    EHR_STOPPED,
+    INSTALLED_UNTIL,
+    LAUNCH_FAULTS,
+    LAUNCH_OVER,
+    NOT_ASKED,
+    NOTHING_LEFT,
+    PATIENT_MISSING,
+    UNNAMED,
+    expected_from,
+    explain,
+    mode_of,
+    owner_of,
+    without_rights,
+)
+from hilum.controls.switches.models import Subject, Switch
+from hilum.controls.switches.policy import launch_stops, launches_stopped, read_only, scope_stops, stopped_by
+from hilum.foundation.kernel.decision import Reason
+from hilum.foundation.kernel.errors import Refused
+from hilum.foundation.kernel.sentences import Sentence, moment
+from hilum.foundation.standards.smart.scopes import WRITES, compile_scopes
+from hilum.identity.people.models import Role
+from hilum.identity.people.policy import is_open_to
+from hilum.policy.matrix.models import Book
+
+__all__ = [
+    "EHR_STOPPED",
+    "LAUNCH_FAULTS",
+    "LAUNCH_OVER",
+    "NOTHING_LEFT",
+    "NOT_ASKED",
+    "PATIENT_MISSING",
+    "without_rights",
+]
+ACTS_ALONE = PLATFORM_PEERS | {ClientType.BACKEND}
+"""Clients without a person, and so without a role."""
+
+
+def standing_fault(standing: Standing, now: datetime) -> Reason | None:
+    """Return the first reason, in the order of ``Reason``, why an app may not act at a tenant; None if it may.
+
+    INVARIANT: engaging a switch, or removing any fact, never turns a reason into None.
+    Source: C4, C38, C140, C146
+    """
+    # Place, app, person: an administrator who repairs the first reason is shown the next one.
+    return (
+        _suspension(standing)
+        or _place_fault(standing, now)
+        or _owner_fault(standing)
+        or _app_fault(standing, now)
+        or _network_fault(standing)
+        or _facility_fault(standing)
+        or _person_fault(standing)
+        or _workflow_fault(standing, now)
+    )
+
+
+def _suspension(standing: Standing) -> Reason | None:
+    """Judge whether the app is suspended, before any switch: a stop of new launches alone would say that open ones continue."""
+    client = standing.client
+    return None if client is None or client.active else Reason.APP_SUSPENDED
+
+
+def fault_without_app(standing: Standing, now: datetime) -> Reason | None:
+    """Return why the platform may not read for a person without an app: a switch, the tenant or the person; None if it may."""
+    # A switch and an inactive tenant come first, so that a person who is also inactive is refused for what everybody is.
+    if not standing.person_active:
+        return _place_fault(standing, now) or Reason.PERSON_INACTIVE
+    return _place_fault(standing, now)
+
+
+def _place_fault(standing: Standing, now: datetime) -> Reason | None:
+    tenant = standing.tenant
+    # Without any switch, as nearly always, the whole check is this one test.
+    if standing.switches.kinds and stopped_part(standing, now) is not None:
+        return Reason.SWITCH_ENGAGED
+    # The id is compared although the caller looked the tenant up: a token for another tenant must not pass
+    # with this one's facts.
+    if tenant is None or not tenant.active or tenant.id != standing.acting.tenant:
+        return Reason.TENANT_MISMATCH
+    return None
+
+
+def _owner_fault(standing: Standing) -> Reason | None:
+    """Judge the owner of the tenant: at a vendor's own tenant, other vendors' apps are refused as if it did not exist (C123)."""
+    tenant, client = standing.tenant, standing.client
+    if tenant is None or tenant.vendor is None or (client is not None and client.type in PLATFORM_PEERS):
+        return None
+    return None if is_open_to(tenant, standing.acting.vendor) else Reason.TENANT_MISMATCH
+
+
+def stopped_part(standing: Standing, now: datetime) -> Stopped | None:
+    """Return the part of an app's request that a switch stops; None if no switch stops any of it."""
+    index, issued_at, subjects = standing.switches, standing.issued_at, _subjects(standing)
+    if any(stopped_by(index, each, now=now, issued_at=issued_at) is not None for each in subjects):
+        return Stopped.EVERYTHING
+    if standing.launching and any(launches_stopped(index, each, now) is not None for each in subjects):
+        return Stopped.EVERYTHING
+    writes = bool(standing.letter & WRITES)
+    if writes and any(read_only(index, each, now) is not None for each in subjects):
+        return Stopped.WRITES
+    stops = scope_stops(index, now, issued_at=issued_at, writes=writes)
+    if stops is None:
+        return None
+    type_, letter = standing.resource_type, standing.letter
+    # One scope that permits this and is not stopped is enough.
+    needed = [each.text for each in compile_scopes(standing.scopes).grants(type_) if each.mask & letter]
+    return Stopped.SCOPES if needed and all(stops(text, type_) for text in needed) else None
+
+
+def _subjects(standing: Standing) -> list[Subject]:
+    """Return the subjects of switches: the version that a token was issued for, and the one that its client has adopted since."""
+    acting, client, type_ = standing.acting, standing.client, standing.resource_type
+    # A switch on a version also stops tokens of the version before it, once the client has moved on.
+    versions = {acting.version, acting.version if client is None else client.version}
+    return [
+        Subject(acting.tenant, acting.vendor, acting.app, version, acting.person, type_)
+        for version in versions
+    ]
+
+
+def stops_of(standing: Standing, now: datetime) -> tuple[Switch, ...]:
+    """Return the switches that stop a launch now; empty if they have been released since."""
+    # Without issued_at: the page words a stop that is engaged now differently from one that has ended.
+    subjects = _subjects(standing)
+    found = {each.id: each for subject in subjects for each in launch_stops(standing.switches, subject, now)}
+    return tuple(found.values())
+
+
+def refusal_of(standing: Standing, reason: Reason | str, now: datetime, *, tenant: str = "") -> Refused:
+    """Return the explanation of a refusal for the person who launched; ``tenant``: the hospital's name (C216)."""
+    stops, until, variant = stops_of(standing, now), None, ""
+    client, installation = standing.client, standing.installation
+    match reason:
+        case Reason.SWITCH_ENGAGED:
+            variant = mode_of(stops)
+        case Reason.APP_NOT_CERTIFIED if client is not None:
+            until = certified_until(standing.book, client)
+            variant = CERTIFIED_UNTIL if until is not None and until <= now else ""
+            if not variant and until is not None and admission(standing.book, client, now).cell is None:
+                variant = CATEGORY
+        case Reason.APP_NOT_INSTALLED if installation is not None:
+            until = installation.expires_at
+            variant = INSTALLED_UNTIL if until is not None and until <= now else ""
+        case Reason.FACILITY_NOT_ALLOWED if not standing.acting.facility:
+            variant = UNNAMED
+    named = stops if reason == Reason.SWITCH_ENGAGED else ()
+    return in_words(reason, variant, tenant=tenant, until=until, stops=named)
+
+
+def in_words(
+    reason: Reason | str,
+    variant: str = "",
+    *,
+    tenant: str,
+    until: datetime | None = None,
+    stops: tuple[Switch, ...] = (),
+) -> Refused:
+    """Return the row of a refused launch as the person reads it. ``stops``: the switches that are the reason, if some are."""
+    row, name = explain(reason, variant), tenant or Sentence("your hospital")
+    words = {"tenant": name, "until": "" if until is None else moment(until)}
+    owner, expected_at = owner_of(stops, row.owner), expected_from(stops)
+    ends = (
+        "" if expected_at is None else Sentence("It ends by itself on %(until)s.", until=moment(expected_at))
+    )
+    refusal = Refused(
+        str(reason),
+        Sentence(row.rule, **words).initial_capital(),
+        owner=Sentence(owner, **words),
+        next_step=Sentence(row.next_step, **words),
+        expected=ends,
+        expected_at=expected_at,
+    )
+    refusal.switches = tuple(each.id for each in stops)
+    return refusal
+
+
+def _app_fault(standing: Standing, now: datetime) -> Reason | None:
+    acting, client = standing.acting, standing.client
+    # A client's facts and a token are read at different moments; facts of another client would be judged as its own.
+    if client is None or client.id != acting.client or client.app != acting.app:
+        return Reason.APP_NOT_CERTIFIED
+    if not is_certified(client, standing.book, now, issued_at=standing.issued_at):
+        return Reason.APP_NOT_CERTIFIED
+    # A client that exists only at one tenant cannot be installed at another.
+    if client.tenant is not None and client.tenant != acting.tenant:
+        return Reason.APP_NOT_INSTALLED
+    # A hospital's EHR and resource servers are registered by two of its people and are no apps.
+    if client.type in PLATFORM_PEERS:
+        return Reason.APP_NOT_INSTALLED if standing.for_records else None
+    # An app that no cell admits is granted nothing; say so when it is opened, instead of "nothing is left to grant".
+    if standing.launching and admission(standing.book, client, now).cell is None:
+        return Reason.APP_NOT_CERTIFIED
+    if not is_installed(client, standing.installation, now, issued_at=standing.issued_at):
+        return Reason.APP_NOT_INSTALLED
+    return _beginning_fault(standing, client, now)
+
+
+def _beginning_fault(standing: Standing, client: ClientFacts, now: datetime) -> Reason | None:
+    """Judge what a beginning needs: agreements of vendor and hospital (C189), and a mandate for a backend service."""
+    installation, role = standing.installation, standing.acting.role
+    if not standing.begins or installation is None:
+        return None
+    # Nobody has signed in yet. A patient needs no agreement: where patients may sign in, the page asks again after sign-in.
+    if role is None and Role.PATIENT in installation.roles:
+        return None
+    roles = frozenset({role}) if role else frozenset()
+    lacking = missing(standing.book, (client,), installation.environment, roles, standing.agreements, now=now)
+    if lacking:
+        return Reason.AGREEMENT_MISSING
+    # Somebody of the hospital must answer for what acts without a person (C17).
+    until = standing.mandated_until
+    mandated = client.type is not ClientType.BACKEND or (until is not None and now < until)
+    return None if mandated else Reason.APPROVER_MISSING
+
+
+def _network_fault(standing: Standing) -> Reason | None:
+    """Judge the address that a backend service comes from, where the hospital has pinned it to networks (C213)."""
+    client, installation, source = standing.client, standing.installation, standing.source
+    if source is None or installation is None or not installation.networks:
+        return None
+    # People may come from any network; they prove who they are in other ways.
+    if client is None or client.type is not ClientType.BACKEND or is_from(installation.networks, source):
+        return None
+    return Reason.NETWORK_NOT_ALLOWED
+
+
+def _facility_fault(standing: Standing) -> Reason | None:
+    """Judge the facility of a launch: it is in use, and the hospital has not limited the app to others or denied it there (C38, C146)."""
+    facility, installation = standing.acting.facility, standing.installation
+    # None: no launch was taken yet, and the page asks again once one was. A hospital's own EHR has no installation.
+    if facility is None or installation is None:
+        return None
+    # A hospital that limits nothing may leave facilities unnamed; one that does must know where the app is.
+    if (facility and not standing.facility_open) or not is_allowed_at(installation, facility):
+        return Reason.FACILITY_NOT_ALLOWED
+    return None
+
+
+def _person_fault(standing: Standing) -> Reason | None:
+    client, installation, role = standing.client, standing.installation, standing.acting.role
+    if not standing.person_active:
+        return Reason.PERSON_INACTIVE
+    # None: nobody has signed in yet. The page asks for standing again once somebody has.
+    if role is None or (client is not None and client.type in ACTS_ALONE):
+        return None
+    if installation is None or not is_for_role(installation, role):
+        return Reason.ROLE_NOT_ALLOWED
+    return None
+
+
+def _workflow_fault(standing: Standing, now: datetime) -> Reason | None:
+    """Judge the workflow of an agreement. Those from before there were workflows, and launches that state none, have none (C190)."""
+    workflow, client = standing.acting.workflow, standing.client
+    if not workflow or client is None or workflow in workflows_allowed(standing.book, client, now):
+        return None
+    return Reason.WORKFLOW_NOT_APPROVED
+
+
+def is_certified(
+    client: ClientFacts, book: Book, now: datetime, *, issued_at: datetime | None = None
+) -> bool:
+    """Check whether a client is active, unexpired and certified or in its grace, and has been without interruption since ``issued_at``.
+
+    The grace is for where an app is installed already: whoever installs one asks for its certification (C114). A tenant's own EHR or resource
+    server needs no certification and no installation, only its registration. Anything issued before an interruption stays invalid after it.
+    """
+    if not client.active or (client.expires_at is not None and client.expires_at <= now):
+        return False
+    # INVARIANT: an interruption (suspension, lapse, withdrawal) ends everything issued before it, also after it is over.
+    if (
+        issued_at is not None
+        and client.since is not None
+        and issued_at < client.since
+        and not _is_within_grace(client, book, issued_at, now)
+    ):
+        return False
+    if client.type in PLATFORM_PEERS:
+        return True
+    ends = served_until(book, client)
+    return ends is not None and now < ends
+
+
+def _is_within_grace(client: ClientFacts, book: Book, issued_at: datetime, now: datetime) -> bool:
+    """Check whether every gap in a client's certification since then was within its grace."""
+    if not client.gaps or client.type in PLATFORM_PEERS:
+        return False
+    since = unbroken_since(book, client, now)
+    return since is not None and issued_at >= since
+
+
+def is_installed(
+    client: ClientFacts,
+    installation: InstallationFacts | None,
+    now: datetime,
+    *,
+    issued_at: datetime | None = None,
+) -> bool:
+    """Check whether an installation is in force for a client's environment, and has been since ``issued_at`` (C4)."""
+    if installation is None or (installation.expires_at is not None and installation.expires_at <= now):
+        return False
+    # A client that was certified for synthetic data only must not read a production installation's records (C4).
+    if client.environment is Environment.SANDBOX and installation.environment is not Environment.SANDBOX:
+        return False
+    # The hospital approved the app under another vendor; it has not approved this one (C14).
+    if client.owner_since is not None and (
+        installation.since is None or installation.since < client.owner_since
+    ):
+        return False
+    # What was issued at that very moment is treated as issued after it, as in `is_certified`.
+    return issued_at is None or installation.since is None or issued_at >= installation.since

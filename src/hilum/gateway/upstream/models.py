@@ -1,0 +1,84 @@
+"""Requests to a tenant's FHIR server, its answers, and their bounds."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum, auto
+
+from hilum.policy.matrix.models import ALL_PLACES, TrafficClass
+
+RESPONSE_BOUND = 16 * 1024 * 1024
+"""Bytes of an answer, which is in memory as a whole, since it is judged before any of it is sent on."""
+DEADLINE = timedelta(seconds=20)
+CONNECT_DEADLINE = timedelta(seconds=3)
+IDLE_LIFE = timedelta(seconds=30)
+IDLE_MARGIN = timedelta(seconds=1)
+"""How long before the server would close it an idle connection is no longer used."""
+# Per tenant, so that a slow server occupies places of its own hospital only.
+CONNECTIONS_PER_TENANT = 64
+WAITING_PER_TENANT = 128
+"""How many requests may wait for a place; further ones are refused as busy."""
+WAITING_AT_LEAST = 32
+"""How many requests of a traffic class may wait, however small its share: one search may cause twenty at once."""
+WAIT_BOUND = timedelta(seconds=10)
+"""How long a request may wait for a place; a low class could otherwise wait for ever."""
+BUSY, SHED = "upstream_busy", "upstream_shed"
+TARGET_BOUND = 16 * 1024
+CREDENTIALS_KEPT = 10_000
+HEADERS_KEPT = 1_000
+CAPABILITIES_LIFE = timedelta(minutes=5)
+CAPABILITIES_RETRY = timedelta(seconds=5)
+"""How long a server is not asked again after it failed to return its CapabilityStatement."""
+
+SENT_HEADERS = frozenset({"accept", "content-type", "if-match", "prefer"})
+"""The headers that may be sent to a FHIR server; no other header of a client is passed on."""
+TAKEN_HEADERS = frozenset({"content-type", "etag", "last-modified", "location", "retry-after"})
+"""The headers of a FHIR server's answer that the gateway reads."""
+
+
+@dataclass(slots=True)
+class UpstreamRequest:
+    """A request. ``target``: relative to the FHIR base, without leading slash, encoded, such as ``Observation?patient=1``.
+
+    ``asked_by``: the client, launch and run for which it is sent, for an embedded server only; it is not sent over HTTP.
+    """
+
+    method: str
+    target: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    asked_by: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class UpstreamResponse:
+    """An answer. Header names are in lower case, of ``TAKEN_HEADERS`` only."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The traffic class for which a place at a FHIR server is requested, by its rank; 0 is the highest.
+
+    ``shares``: the percentage of the places that each class may hold together with those below it.
+    """
+
+    rank: int
+    shares: tuple[int, ...] = ALL_PLACES
+
+
+UNSTATED = Claim(TrafficClass.BULK.rank)
+"""For callers that state no class: the lowest."""
+
+
+class Entry(Enum):
+    """How a request for a place is answered."""
+
+    ENTER = auto()
+    WAIT = auto()
+    SHED = auto()
+    """Refused: its class has no more places, a higher one has."""
+    BUSY = auto()
+    """Refused: no class has more places."""

@@ -1,0 +1,141 @@
+"""Judge where and when a request may be sent, and rewrite a server's own addresses in its answers. Pure."""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from hashlib import sha256
+from urllib.parse import urlsplit
+
+import orjson
+
+from hilum.foundation.standards.fhir.addresses import below
+from hilum.foundation.standards.fhir.shaping import load
+from hilum.gateway.upstream.models import (
+    CONNECTIONS_PER_TENANT,
+    TARGET_BOUND,
+    WAITING_AT_LEAST,
+    WAITING_PER_TENANT,
+    Claim,
+    Entry,
+)
+from hilum.identity.people.models import UpstreamRef
+
+SHARES_KEPT = 1_000
+_RECORD = re.compile(r"[A-Za-z]{1,64}/[A-Za-z0-9-][A-Za-z0-9.-]{0,63}")
+"""The target of a record. Its id does not begin with a dot, so no segment consists of dots."""
+
+
+def address(base: str, target: str) -> str | None:
+    """Join a FHIR base (no trailing slash) and a relative target; None for a target that would leave the base."""
+    # Most targets; no parser reads them as another path or host.
+    if _RECORD.fullmatch(target):
+        return f"{base}/{target}"
+    if len(target) > TARGET_BOUND or not target.isascii() or not target.isprintable():
+        return None
+    path, mark, query = target.partition("?")
+    # Some parser would see another path or host: in an absolute path, a scheme, a fragment, or a backslash, read as a slash.
+    if path.startswith("/") or "\\" in target or "#" in target or " " in target or ":" in path:
+        return None
+    # A server that resolves empty segments and dots would leave the base, with the tenant's credentials.
+    if any(segment.strip(".") == "" for segment in path.split("/")) and path:
+        return None
+    return f"{base}/{path}{mark}{query}" if path else f"{base}{mark}{query}"
+
+
+def relative_target(base: str, url: str) -> str | None:
+    """Return the target of an address in a server's answer, absolute or relative; None if it is not below the base."""
+    if url.startswith(base):
+        rest = url[len(base) :]
+        if rest[:1] not in {"", "/", "?"}:
+            return None
+        url = rest.removeprefix("/")
+    elif url.startswith("/"):
+        path = urlsplit(base).path
+        if not url.startswith((path + "/", path + "?")):
+            return None
+        url = url[len(path) :].removeprefix("/")
+    return url if address(base, url) is not None else None
+
+
+def page_target(bases: tuple[str, ...], url: str) -> str | None:
+    """Return the target of a server's link to a page; None if it is below none of the bases.
+
+    Scheme, case of the host and default ports may differ, since many servers behind a proxy do not know the scheme by which they are reached.
+    """
+    for base in bases:
+        if (target := relative_target(base, url)) is not None:
+            return target
+    for base in bases:
+        rest = below(base, url)
+        target = None if rest is None else rest.partition("#")[0].removeprefix("/")
+        if target is not None and address(base, target) is not None:
+            return target
+    return None
+
+
+def host_of(url: str) -> str:
+    """Return scheme, host and port of a URL, to which credentials are bound."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def destination(upstream: UpstreamRef) -> str:
+    """Return the sentence by which the intent of a write names its FHIR server: with a digest, since readers need not know the address."""
+    server = sha256(f"{upstream.kind}\n{upstream.url.rstrip('/')}".encode()).hexdigest()
+    return f"For FHIR server {server[:16]}."
+
+
+def relocated(body: bytes, foreign: str, base: str) -> bytes:
+    """Replace the base ``foreign`` by ``base`` in JSON. Raises ValueError if the body must be parsed for it and is not JSON."""
+    old, new = foreign.encode(), base.encode()
+    if old == new or not old:
+        return body
+    # JSON may write a slash as \/ or \u002f, in which the base would not be found.
+    if b"\\/" in body or b"\\u00" in body:
+        body = orjson.dumps(load(body))
+    if old not in body:
+        return body
+    # With the character after it, so that /fhir is not found in /fhir2.
+    for end in (b"/", b'"', b"?"):
+        body = body.replace(old + end, new + end)
+    return body
+
+
+def entry(held: Sequence[int], waiting: Sequence[int], claim: Claim) -> Entry:
+    """Judge whether a request gets a place, waits for one, or is refused (C133). ``held``, ``waiting``: requests of each class.
+
+    A share limits a class together with those below it, so the other places are always open to the classes above.
+    INVARIANT: if a request of a class is not refused, none of a higher class would be.
+    """
+    if has_room(held, claim):
+        return Entry.ENTER
+    full = _full(waiting, bounds(claim.shares)[1], claim.rank)
+    if full is None:
+        return Entry.WAIT
+    return Entry.SHED if full else Entry.BUSY
+
+
+def has_room(held: Sequence[int], claim: Claim) -> bool:
+    """Check whether a place is free for a class."""
+    return _full(held, bounds(claim.shares)[0], claim.rank) is None
+
+
+def _full(counts: Sequence[int], most: tuple[int, ...], rank: int) -> int | None:
+    """Return the highest class, of this rank and those above it, that has reached its limit; None if there is none."""
+    together = sum(counts)
+    # The common case: no class has a lower limit than the last.
+    if together < most[-1]:
+        return None
+    for each in range(rank + 1):
+        if together >= most[each]:
+            return each
+        together -= counts[each]
+    return None
+
+
+@lru_cache(maxsize=SHARES_KEPT)
+def bounds(shares: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return how many places each class may hold, and how many of its requests may wait, each with the classes below it."""
+    places = tuple(max(1, CONNECTIONS_PER_TENANT * share // 100) for share in shares)
+    waiting = tuple(max(WAITING_AT_LEAST, WAITING_PER_TENANT * share // 100) for share in shares)
+    return places, waiting

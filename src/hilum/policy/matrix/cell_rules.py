@@ -1,0 +1,87 @@
+"""Everything that a cell says, for whoever is judged by it. Pure.
+
+It is made of the fields of a cell, so that what a later release adds to a cell is shown without being listed here.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from hilum.policy.matrix.models import Cell
+from hilum.policy.matrix.override_models import Level
+from hilum.policy.matrix.requirements import level_in
+from hilum.policy.matrix.tables import duration_text
+
+_ABOUT_RULES = frozenset({"advised", "overridable", "aside", "observe"})
+"""Fields of a cell that say how its rules bind, and are no rules themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A rule of one cell that is another one in a second cell, each as text; empty: nothing."""
+
+    path: str
+    first: str
+    second: str
+
+
+def rules_of(cell: Cell) -> dict[str, Any]:
+    """Return every rule of a cell by its name in a document, also those that a document leaves out because they are the default."""
+    return {
+        each.name: _written(getattr(cell, each.name))
+        for each in fields(cell)
+        if each.name not in _ABOUT_RULES
+    }
+
+
+def _written(value: Any) -> Any:
+    match value:
+        case StrEnum():
+            return value.value
+        case timedelta():
+            return duration_text(value)
+        case frozenset():
+            return sorted(map(str, value))
+        case tuple():
+            return [str(each) for each in value]
+        case _ if is_dataclass(value):
+            return {each.name: _written(getattr(value, each.name)) for each in fields(value)}
+        case _:
+            return value
+
+
+def levels_of(cell: Cell) -> dict[str, Level]:
+    """Return the level of each requirement of a cell that is not absolute, by its name (C207)."""
+    named = sorted(cell.advised | cell.overridable)
+    return {name: level for name in named if (level := level_in(cell, name)) is not Level.ABSOLUTE}
+
+
+def differences(first: Cell, second: Cell) -> tuple[Difference, ...]:
+    """Return the rules that differ between two cells."""
+    one, other = dict(flat(rules_of(first))), dict(flat(rules_of(second)))
+    return tuple(Difference(path, text, other[path]) for path, text in one.items() if text != other[path])
+
+
+def flat(rules: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, str]]:
+    """Yield each rule by its path, such as ``quota.burst``, as text; empty where nothing is listed or limited."""
+    for name, value in rules.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{within}{name}.")
+        else:
+            yield f"{within}{name}", _text(value)
+
+
+def _text(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:g}"
+        case list():
+            return " ".join(map(str, value))
+        case _:
+            return str(value)

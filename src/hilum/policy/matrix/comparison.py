@@ -1,0 +1,463 @@
+"""The differences between two rule books, and what the second newly allows. Pure."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from operator import attrgetter
+from typing import Any
+
+from hilum.foundation.kernel.lists import counted
+from hilum.foundation.standards.smart import scopes as smart
+from hilum.foundation.standards.smart.scopes import ClinicalScope, Prefix, Scope, intersect, parse_stored
+from hilum.policy.matrix.admission import listed
+from hilum.policy.matrix.book_bounds import shares_widened
+from hilum.policy.matrix.criteria_models import SERVICE
+from hilum.policy.matrix.document import book_faults, canonical, render
+from hilum.policy.matrix.in_force import observing
+from hilum.policy.matrix.lifetimes import LONGEST
+from hilum.policy.matrix.models import (
+    ANY,
+    TIERS,
+    Book,
+    Category,
+    Cell,
+    CellName,
+    Change,
+    Fault,
+    LaneStep,
+    Tier,
+    TrafficClass,
+    Widening,
+    WideningSeverity,
+)
+from hilum.policy.matrix.observed_cells import OBSERVE_BOUND, OBSERVED_DAYS_BOUND
+from hilum.policy.matrix.override_models import Level
+from hilum.policy.matrix.products import products_widened
+from hilum.policy.matrix.remediation import DAYS
+from hilum.policy.matrix.requirements import newly_overridable
+from hilum.policy.matrix.tables import duration_text
+from hilum.policy.matrix.tier_changes import TierChanges, TierFall, TierRise, index_of
+
+PAIRS_BOUND = 64
+"""How many comparisons are cached."""
+_CLASSES = tuple(TrafficClass)
+
+
+def changes(before: Book, after: Book) -> tuple[Change, ...]:
+    """List every value that differs between two books, by its path in the document."""
+    return tuple(_changes("", render(before), render(after)))
+
+
+def _changes(path: str, before: object, after: object) -> Iterator[Change]:
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for key in dict.fromkeys((*before, *after)):
+            yield from _changes(f"{path}.{key}".lstrip("."), before.get(key), after.get(key))
+    elif _is_named(before) and _is_named(after):
+        yield from _changes(path, _by_name(before), _by_name(after))
+    elif before != after:
+        yield Change(path, before, after)
+
+
+def _is_named(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, Mapping) and "name" in each for each in value)
+
+
+def _by_name(value: Any) -> dict[str, Any]:
+    return {each["name"]: each for each in value}
+
+
+def widenings(before: Book, after: Book) -> tuple[Widening, ...]:
+    """List everything that ``after`` allows and ``before`` does not, most severe first; kept for the two digests.
+
+    Empty: no app can do or keep anything under it that it could not before. It errs on the side of listing: a tier that falls is listed
+    even where no cell makes use of it, since its limits are looser. An app that loses its riskiest scopes may come under the looser
+    limits of a lower tier; that is not listed.
+    Source: C210
+    """
+    # By digest, not by book: the cache would keep the books in memory.
+    key = before.digest, after.digest
+    found = _kept.get(key)
+    if found is None:
+        found = _widenings(before, after)
+        if all(key):
+            # A copy of the keys: other threads may compare concurrently.
+            for oldest in list(_kept)[: max(0, len(_kept) - PAIRS_BOUND + 1)]:
+                _kept.pop(oldest, None)
+            _kept[key] = found
+    return found
+
+
+_kept: dict[tuple[str, str], tuple[Widening, ...]] = {}
+
+
+def _widenings(before: Book, after: Book) -> tuple[Widening, ...]:
+    """Compare what is enforced in the end, and what is enforced while ``after`` still observes (C209)."""
+    found = _compared(before, after)
+    rules, cells = begun_to_observe(before, after), _cells_begun(before, after)
+    if not rules and not cells:
+        return found
+    return most_severe_first((*found, *_compared(before, observing(after, rules, cells))))
+
+
+def begun_to_observe(before: Book, after: Book) -> frozenset[str]:
+    """Return the rules that ``after`` observes and ``before`` does not, or not for as long: these count as not there meanwhile."""
+    kept = {replace(rule, observe_until=None): rule.observe_until for rule in before.observed}
+    until = {
+        rule.name: (kept.get(replace(rule, observe_until=None)), rule.observe_until)
+        for rule in after.observed
+    }
+    return frozenset(name for name, (old, new) in until.items() if old is None or new is None or new > old)
+
+
+def _cells_begun(before: Book, after: Book) -> frozenset[CellName]:
+    """Return the cells that ``after`` observes and ``before`` does not, or not for as long or not as loose."""
+    kept = dict(before.observed_cells)
+    return frozenset(
+        name
+        for name, each in after.observed_cells
+        if (old := kept.get(name)) is None
+        or each.until > old.until
+        or old.earlier is None
+        or each.earlier is None
+        or any(_allowed(old.earlier, each.earlier, name[1]))
+    )
+
+
+def observe_faults(book: Book, on: date) -> tuple[Fault, ...]:
+    """Return what is wrong with the rules that a book observes: for too long, or such as allow something once they are enforced (C209).
+
+    A rule that raises a tier allows something where a limit of the higher cell is looser. That takes effect when somebody puts it in
+    force, and by itself on no day.
+    """
+    found = [
+        Fault(
+            f"tier_rules.{rule.name}.observe_until",
+            "observed_too_long",
+            f"At most {OBSERVE_BOUND.days} days from now.",
+        )
+        for rule in book.observed
+        if rule.observe_until is not None and rule.observe_until > on + OBSERVE_BOUND
+    ]
+    for rule in book.observed:
+        wider = _compared(observing(book, frozenset({rule.name})), book)
+        if wider:
+            sentence = (
+                f"Enforced, it allows something: {wider[0].sentence} Put it in force without observing it."
+            )
+            found.append(Fault(f"tier_rules.{rule.name}.observe_until", "observed_widens", sentence))
+    return (*found, *_cell_faults(book, on))
+
+
+def _cell_faults(book: Book, on: date) -> Iterator[Fault]:
+    """Find cells that are observed for too long, that loosen anything, or with which the book is not sound before their day."""
+    for (name, tier), each in book.observed_cells:
+        path, cell = f"categories.{name}.cells.{tier}.observe", book.categories[name].cells[tier]
+        if each.until > on + OBSERVE_BOUND:
+            yield Fault(f"{path}.until", "observed_too_long", f"At most {OBSERVE_BOUND.days} days from now.")
+        if each.earlier is not None and (fault := _loosens(each.earlier, cell, tier)) is not None:
+            yield replace(fault, path=path)
+    days = sorted({each.until for _, each in book.observed_cells})
+    if len(days) > OBSERVED_DAYS_BOUND:
+        yield Fault(
+            "categories",
+            "too_many_days",
+            f"Cells are observed until {OBSERVED_DAYS_BOUND} different days at most.",
+        )
+        return
+    for day in days:
+        cells = frozenset(name for name, each in book.observed_cells if each.until >= day)
+        for fault in book_faults(observing(book, frozenset(), cells)):
+            yield replace(
+                fault, sentence=f"{fault.sentence} This is so before {day}, while cells are observed."
+            )
+
+
+def tightened(book: Book, name: CellName) -> tuple[str, ...]:
+    """Return the limits of a cell that are tighter from the day on until which it is observed; empty if it is not."""
+    cell = book.categories[name[0]].cells[name[1]]
+    if cell.observe is None or cell.observe.earlier is None:
+        return ()
+    return tuple(dict.fromkeys(each.path for each in _allowed(cell, cell.observe.earlier, name[1])))
+
+
+def _loosens(earlier: Cell, cell: Cell, tier: Tier) -> Fault | None:
+    """Return why a cell's changes cannot be observed; None if they only tighten."""
+    looser, tighter = list(_allowed(earlier, cell, tier)), list(_allowed(cell, earlier, tier))
+    if not looser:
+        return (
+            None
+            if tighter
+            else Fault("", "observed_nothing", "Nothing in it is tighter than it was. Remove it.")
+        )
+    first = f"{looser[0].path}: {looser[0].sentence}"
+    if not tighter:
+        return Fault(
+            "", "observed_widens", f"It loosens ({first}). Only what tightens is observed: remove it."
+        )
+    names = ", ".join(
+        dict.fromkeys(each.path for each in tighter if each.path not in {one.path for one in looser})
+    )
+    sentence = f"It tightens and loosens ({first}). Name in limits what is tighter ({names or 'not scopes'}), or publish both apart."
+    return Fault("", "observed_mixed", sentence)
+
+
+def _allowed(old: Cell, new: Cell, tier: Tier) -> Iterator[Widening]:
+    yield from _scopes_added(old, new, tier)
+    yield from _loosened(old, new)
+
+
+def _compared(before: Book, after: Book) -> tuple[Widening, ...]:
+    comparison = TierChanges(before, after)
+    falls, rises = comparison.found()
+    found = [
+        *(_fallen(fall, comparison) for fall in falls),
+        *_process_loosened(before, after),
+        *_levels_loosened(before, after),
+        *shares_widened(before, after),
+        *products_widened(before, after),
+    ]
+    for rise in rises:
+        found += _risen(rise, before, after, comparison)
+    for name, category in after.categories.items():
+        found += _category_widened(before.categories.get(name), category)
+    return most_severe_first(found)
+
+
+def most_severe_first(found: Iterable[Widening]) -> tuple[Widening, ...]:
+    """Return each widening once, the most severe first."""
+    return tuple(
+        sorted(dict.fromkeys(found), key=lambda each: (each.severity, -each.weight, each.path, each.sentence))
+    )
+
+
+def digest_of(found: Iterable[Widening]) -> str:
+    """Return the digest of a list of widenings: an approval covers exactly these."""
+    return hashlib.sha256(canonical({"allows": [[each.path, each.sentence] for each in found]})).hexdigest()
+
+
+# --- tiers ---------------------------------------------------------------------------------------------------------------------
+
+
+def _fallen(fall: TierFall, comparison: TierChanges) -> Widening:
+    names = ", ".join(fall.categories)
+    path = ", ".join(f"tier_rules.{rule}" for rule in fall.rules)
+    sentence = (
+        f"The tier of {_texts(fall.scopes, comparison)} falls from {fall.was} to {fall.now}, whose limits are"
+        f" looser, in {names}."
+    )
+    where = path or ", ".join(f"categories.{name}.floor" for name in fall.categories)
+    return Widening(where, sentence, WideningSeverity.TIER, _weight(fall.scopes, fall.was))
+
+
+def _risen(rise: TierRise, before: Book, after: Book, comparison: TierChanges) -> Iterator[Widening]:
+    """Yield what a cell opens to scopes that rise into it: scopes that theirs did not list, and limits that are looser than below."""
+    path = f"categories.{rise.category}"
+    old, above = before.categories[rise.category], after.categories[rise.category].cells[rise.now]
+    if rise.gained:
+        sentence = f"{_texts(rise.gained, comparison)}: of the {rise.now} tier now, whose cell allows it; the {rise.was} one did not."
+        yield Widening(path, sentence, WideningSeverity.ACCESS, _weight(rise.gained, rise.now))
+    # An app that acts at any tier between comes along if one of its scopes rises.
+    for tier in TIERS[rise.was.rank : rise.now.rank]:
+        below = old.cells.get(tier)
+        for each in () if below is None else _loosened(below, above):
+            sentence = f"{each.sentence} For apps that rise from {tier} to {rise.now}."
+            yield Widening(f"{path}.cells.{rise.now}.{each.path}", sentence, each.severity, each.weight)
+
+
+def _texts(scopes: Iterable[Scope], comparison: TierChanges) -> str:
+    """Return the shortest list of scopes that covers all of these; ``(others)`` means the types that neither book names."""
+    joined: dict[tuple[Prefix, str, tuple[tuple[str, str], ...]], int] = {}
+    words: dict[str, None] = {}
+    for scope in scopes:
+        if isinstance(scope, ClinicalScope):
+            key = scope.prefix, scope.type, scope.constraints
+            joined[key] = joined.get(key, 0) | scope.letters
+        else:
+            words[scope.name] = None
+    types: dict[tuple[Prefix, int], list[str]] = {}
+    for (prefix, type_, constraints), mask in joined.items():
+        if constraints:
+            words[smart.render(ClinicalScope(prefix, type_, mask, constraints))] = None
+        else:
+            types.setdefault((prefix, mask), []).append(type_)
+    for (prefix, mask), named in types.items():
+        every = set(named) >= set(comparison.types)
+        for type_ in ("*",) if every else named:
+            shown = "(others)" if type_ == comparison.stand_in else type_
+            words[f"{prefix}/{shown}.{smart.letters_of(mask)}"] = None
+    return ", ".join(words)
+
+
+def _weight(scopes: Iterable[Scope], tier: Tier) -> int:
+    """Return the severity of allowing scopes: by tier, then use without a person, then writing."""
+    clinical = [scope for scope in scopes if isinstance(scope, ClinicalScope)]
+    alone = any(scope.prefix is Prefix.SYSTEM for scope in clinical)
+    writes = any(scope.letters & smart.WRITES for scope in clinical)
+    return tier.rank * 4 + alone * 2 + writes
+
+
+# --- cells ---------------------------------------------------------------------------------------------------------------------
+
+
+def _category_widened(old: Category | None, new: Category) -> Iterator[Widening]:
+    path = f"categories.{new.name}"
+    if old is None:
+        yield Widening(path, f"The category {new.name} is new.", WideningSeverity.ACCESS)
+    elif new.open and not old.open:
+        yield Widening(f"{path}.open", "New apps may be registered in it.", WideningSeverity.ACCESS)
+    for tier in TIERS:
+        above, below = new.cells.get(tier), None if old is None else old.cells.get(tier)
+        where = f"{path}.cells.{tier}"
+        if above is None:
+            continue
+        if below is None:
+            yield Widening(
+                where, _new_cell(tier, above), WideningSeverity.ACCESS, _weight(listed(above), tier)
+            )
+            continue
+        for each in (*_scopes_added(below, above, tier), *_loosened(below, above)):
+            yield Widening(f"{where}.{each.path}", each.sentence, each.severity, each.weight)
+
+
+def _new_cell(tier: Tier, cell: Cell) -> str:
+    limits = ", ".join(f"{name} {limit.text(cell)}" for name, limit in _LIMITS.items())
+    return (
+        f"The category allows the {tier} tier: {', '.join((*cell.scopes, *cell.session_scopes)) or 'no scopes'};"
+        f" to clients with {', '.join(sorted(cell.client_authentication))}; within {limits}."
+    )
+
+
+def _scopes_added(old: Cell, new: Cell, tier: Tier) -> Iterator[Widening]:
+    for name in ("scopes", "session_scopes"):
+        before = index_of(parse_stored(getattr(old, name)))
+        more = [
+            scope
+            for scope in parse_stored(getattr(new, name))
+            if intersect((scope,), before(scope)) != (scope,)
+        ]
+        if more:
+            sentence = f"Also allows {', '.join(map(smart.render, more))}."
+            yield Widening(name, sentence, WideningSeverity.ACCESS, _weight(more, tier))
+
+
+def _loosened(old: Cell, new: Cell) -> Iterator[Widening]:
+    """Yield the requirements and limits, except scopes, that are looser in a cell than in another one."""
+    for name in ("client_authentication", "workflows", "placements"):
+        more = [] if ANY in getattr(old, name) else sorted(getattr(new, name) - getattr(old, name))
+        if more:
+            yield Widening(name, f"Also allows {', '.join(more)}.", WideningSeverity.PROOF)
+    for name in ("lenses", "evidence", "scenarios", "agreements", "proofs"):
+        less = sorted(getattr(old, name) - getattr(new, name))
+        if less:
+            yield Widening(name, f"No longer requires {', '.join(less)}.", WideningSeverity.PROOF)
+    for name in newly_overridable(old, new):
+        kind, _, what = name.partition(".")
+        yield Widening(kind, f"Two people may set {what} aside for one app.", WideningSeverity.PROOF)
+    # Without a percentage people examine everything.
+    was, now = (100 if (share := each.review.sample_percent) is None else share for each in (old, new))
+    if now < was:
+        sentence = f"People examine {now} instead of {was} percent of what passes every check."
+        yield Widening("review.sample_percent", sentence, WideningSeverity.PROOF)
+    for name, limit in _LIMITS.items():
+        if limit.measure(new) > limit.measure(old):
+            yield Widening(
+                name, f"Is looser: {limit.text(new)} instead of {limit.text(old)}.", WideningSeverity.LIMIT
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """A limit of a cell. A greater measure allows more; ``show`` renders the value."""
+
+    value: Callable[[Cell], Any]
+    show: Callable[[Any], str] = str
+    order: Callable[[Any], Any] = lambda value: value
+
+    def measure(self, cell: Cell) -> Any:
+        return self.order(self.value(cell))
+
+    def text(self, cell: Cell) -> str:
+        return self.show(self.value(cell))
+
+
+def _limit_text(limit: timedelta | None) -> str:
+    return "none" if limit is None else duration_text(limit)
+
+
+def _limit_order(limit: timedelta | None) -> timedelta:
+    return LONGEST if limit is None else limit
+
+
+_LIMITS: dict[str, _Limit] = {
+    "certificate_life": _Limit(lambda cell: cell.certificate_life, duration_text),
+    "lifetimes.access_token": _Limit(lambda cell: cell.lifetimes.access_token, duration_text),
+    "lifetimes.backend_token": _Limit(lambda cell: cell.lifetimes.backend_token, duration_text),
+    "lifetimes.refresh_token": _Limit(lambda cell: cell.lifetimes.refresh_token, duration_text),
+    "lifetimes.session_refresh_token": _Limit(
+        lambda cell: cell.lifetimes.session_refresh_token, duration_text
+    ),
+    "lifetimes.authorization": _Limit(lambda cell: cell.lifetimes.authorization, duration_text),
+    "lifetimes.idle": _Limit(lambda cell: cell.lifetimes.idle, _limit_text, _limit_order),
+    "lifetimes.absolute": _Limit(lambda cell: cell.lifetimes.absolute, _limit_text, _limit_order),
+    "lifetimes.expiry": _Limit(lambda cell: cell.lifetimes.expiry, order=lambda each: each.rank),
+    "dormant_days": _Limit(lambda cell: cell.dormant_days),
+    "dormant_ends": _Limit(
+        lambda cell: cell.dormant_ends, lambda ends: "true" if ends else "false", lambda ends: not ends
+    ),
+    **{name: _Limit(attrgetter(name)) for name in (*DAYS, *SERVICE)},
+    "automation": _Limit(lambda cell: cell.automation, order=lambda each: -each.rank),
+    "quota.rate_per_s": _Limit(lambda cell: cell.quota.rate_per_s, "{:g}".format),
+    "quota.burst": _Limit(lambda cell: cell.quota.burst),
+    "alerts.refused_percent": _Limit(lambda cell: cell.alerts.refused_percent),
+    "alerts.failed_percent": _Limit(lambda cell: cell.alerts.failed_percent),
+    "alerts.latency_ms_p95": _Limit(lambda cell: cell.alerts.latency_ms_p95),
+    "traffic_class": _Limit(lambda cell: cell.traffic_class, order=lambda each: -_CLASSES.index(each)),
+}
+"""Every limit of a cell."""
+
+
+# --- the way to change books, and what regulation protects -------------------------------------------------------------------------
+
+
+def _levels_loosened(before: Book, after: Book) -> Iterator[Widening]:
+    """Yield rules that newly may be overridden, and longer times for overrides. An advisory rule is treated as removed (C207)."""
+    if after.longest_override > before.longest_override:
+        sentence = f"Overrides may last {duration_text(after.longest_override)}."
+        yield Widening("overrides.longest", sentence, WideningSeverity.TIER)
+    if after.longest_exception > before.longest_exception:
+        sentence = f"Exceptions may last {duration_text(after.longest_exception)}."
+        yield Widening("exceptions.longest", sentence, WideningSeverity.TIER)
+    overridable = {
+        replace(rule, observe_until=None) for rule in before.tier_rules if rule.level is Level.OVERRIDABLE
+    }
+    for rule in after.tier_rules:
+        # Also a new one: what held for the same apps before may have been absolute.
+        if rule.level is Level.OVERRIDABLE and replace(rule, observe_until=None) not in overridable:
+            sentence = "Two people may override it for one app."
+            yield Widening(f"tier_rules.{rule.name}.level", sentence, WideningSeverity.TIER)
+
+
+def _process_loosened(before: Book, after: Book) -> Iterator[Widening]:
+    kept = {pack.name: pack for pack in after.packs}
+    for pack in before.packs:
+        if kept.get(pack.name) != pack:
+            sentence = f"The rules of {pack.jurisdiction} are removed or changed."
+            yield Widening(f"packs.{pack.name}", sentence, WideningSeverity.PROOF)
+    steps = {step.name: step for step in after.regulated_lane}
+    for step in before.regulated_lane:
+        for sentence in _lane_loosened(step, steps.get(step.name)):
+            yield Widening(f"regulated_lane.{step.name}", sentence, WideningSeverity.PROOF)
+
+
+def _lane_loosened(old: LaneStep, new: LaneStep | None) -> Iterator[str]:
+    """Yield how a step of the regulated lane becomes slower, or waits for more."""
+    if new is None:
+        yield "The step is removed."
+        return
+    if new.within_business_days > old.within_business_days:
+        yield f"May take {counted(new.within_business_days, 'business day')} instead of {old.within_business_days}."
+    if more := sorted(new.requires - old.requires):
+        yield f"Also waits for {', '.join(more)}."
+    if less := sorted(old.requires - new.requires):
+        yield f"No longer requires {', '.join(less)}."

@@ -1,0 +1,74 @@
+"""Cells whose tightening is observed until a day: fill in the earlier cell from the version in force (C209). Pure."""
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from hilum.policy.matrix.models import ANY, Book, Cell, Fault, Observation
+from hilum.policy.matrix.requirements import ALLOWED, REQUIRED, as_stated, with_levels_of
+
+CELL_LIMITS = (
+    "scopes", "session_scopes", "client_authentication", "workflows", "placements", "lenses", "evidence", "scenarios", "agreements", "proofs",
+    "certificate_life", "lifetimes.access_token", "lifetimes.backend_token", "lifetimes.refresh_token", "lifetimes.session_refresh_token",
+    "lifetimes.authorization", "lifetimes.idle", "lifetimes.absolute", "lifetimes.expiry", "dormant_days", "dormant_ends",
+    "fix_days_critical", "fix_days_high", "fix_days_medium", "fix_days_low", "suspend_days", "withdraw_days", "grace_days", "automation",
+    "service_unavailable_percent", "service_errors_percent", "service_latency_ms_p95", "service_least_calls", "service_grace_days",
+    "quota.rate_per_s", "quota.burst", "alerts.refused_percent", "alerts.failed_percent", "alerts.latency_ms_p95", "traffic_class",
+)  # fmt: skip
+"""The limits of a cell that can be tighter. Review clocks bind the platform, not apps."""
+OBSERVE_BOUND = timedelta(days=90)
+"""How long a tier rule or a cell may be observed before it is enforced: as long as a dry run looks back (C209)."""
+CurrentBook = Callable[[], Book]
+"""Returns the book that is in force."""
+OBSERVED_DAYS_BOUND = 3
+"""How many different days a book may have on which cells are enforced: before each the book must be sound."""
+
+
+def completed(book: Book, in_force: CurrentBook, faults: list[Fault]) -> Book:
+    """Return a book in which each observed cell has its earlier state from the version in force. Appends to ``faults``."""
+    if all(each.earlier is not None for _, each in book.observed_cells):
+        return book
+    against = in_force()
+    categories = dict(book.categories)
+    for (name, tier), each in book.observed_cells:
+        if each.earlier is not None:
+            continue
+        category = categories[name]
+        of = against.categories.get(name)
+        was = None if of is None else of.cells.get(tier)
+        if was is None:
+            sentence = "The version in force has no such cell, so nothing in this one is tighter. Remove it."
+            faults.append(Fault(f"categories.{name}.cells.{tier}.observe", "observed_new", sentence))
+            continue
+        cell = category.cells[tier]
+        earlier = _known(_with(cell, was, each.limits or CELL_LIMITS), book)
+        made = replace(cell, observe=Observation(each.until, (), earlier))
+        categories[name] = replace(category, cells={**category.cells, tier: made})
+    return replace(book, categories=categories)
+
+
+def _with(cell: Cell, was: Cell, limits: Collection[str]) -> Cell:
+    """Return a cell with some of the limits of another one."""
+    values: dict[str, Any] = {}
+    for path in limits:
+        name, _, inner = path.partition(".")
+        if inner:
+            own = values.get(name, getattr(cell, name))
+            values[name] = replace(own, **{inner: getattr(getattr(was, name), inner)})
+        else:
+            values[name] = getattr(was, name)
+    made = replace(cell, observe=None, **values)
+    return with_levels_of(made, was, [each for each in limits if each in (*REQUIRED, *ALLOWED)])
+
+
+def _known(cell: Cell, book: Book) -> Cell:
+    """Return a cell without names that a book no longer has, since they have no effect."""
+    known = replace(
+        cell,
+        workflows=cell.workflows & {*book.workflows, ANY},
+        placements=cell.placements & {*book.placements, ANY},
+        scenarios=cell.scenarios & {*book.scenarios},
+        evidence=cell.evidence & {*book.evidence},
+    )
+    return as_stated(known, book)

@@ -1,0 +1,161 @@
+"""What is left of an admission under a raised tier, and without writes of an AI that acts alone. Pure.
+
+Each function returns a part of the admission that it was given, with limits that are no looser.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import fields, replace
+from typing import Any
+
+from hilum.controls.switches.models import Quota
+from hilum.foundation.standards.smart.scopes import (
+    WRITES,
+    ClinicalScope,
+    Scope,
+    intersect,
+    parse_stored,
+    render,
+)
+from hilum.policy.matrix.criteria import stricter_criteria
+from hilum.policy.matrix.lifetime_models import stricter_lifetimes
+from hilum.policy.matrix.models import (
+    ANY,
+    Admission,
+    AlertThresholds,
+    Category,
+    Cell,
+    ClientAuthentication,
+    Tier,
+    TrafficClass,
+    Withheld,
+    Withholding,
+)
+from hilum.policy.matrix.remediation import stricter_remediation
+from hilum.policy.matrix.requirements import stricter_levels
+
+_CLASSES = tuple(TrafficClass)
+Divide = Callable[[Scope], dict[Tier, list[Scope]]]
+"""Divides a scope into parts, each of one tier."""
+
+
+def stricter(one: Cell, other: Cell) -> Cell:
+    """Return a cell with the stricter of two cells' limits. It lists what ``other`` lists, and has its review clocks.
+
+    INVARIANT: none of its limits is looser than in either cell.
+    """
+    joined = replace(
+        other,
+        client_authentication=one.client_authentication & other.client_authentication,
+        workflows=_both(one.workflows, other.workflows),
+        placements=_both(one.placements, other.placements),
+        scenarios=one.scenarios | other.scenarios,
+        evidence=one.evidence | other.evidence,
+        lenses=one.lenses | other.lenses,
+        agreements=one.agreements | other.agreements,
+        proofs=one.proofs | other.proofs,
+        quota=Quota(
+            min(one.quota.rate_per_s, other.quota.rate_per_s), min(one.quota.burst, other.quota.burst)
+        ),
+        traffic_class=max(one.traffic_class, other.traffic_class, key=_CLASSES.index),
+        alerts=AlertThresholds(*_least(one.alerts, other.alerts)),
+        certificate_life=min(one.certificate_life, other.certificate_life),
+        lifetimes=stricter_lifetimes(one.lifetimes, other.lifetimes),
+        dormant_days=min(one.dormant_days, other.dormant_days),
+        dormant_ends=one.dormant_ends or other.dormant_ends,
+        **stricter_remediation(one, other),
+        **stricter_criteria(one, other),
+    )
+    return stricter_levels(one, other, joined)
+
+
+def _both(one: frozenset[str], other: frozenset[str]) -> frozenset[str]:
+    if ANY in one:
+        return other
+    return one if ANY in other else one & other
+
+
+def _least(one: AlertThresholds, other: AlertThresholds) -> tuple[Any, ...]:
+    return tuple(min(getattr(one, each.name), getattr(other, each.name)) for each in fields(one))
+
+
+def under_raised_tier(
+    found: Admission,
+    raised: Tier,
+    category: Category | None,
+    authentication: ClientAuthentication | None,
+    divide: Divide,
+) -> Admission:
+    """Return what is left of an admission when a reviewer raised the tier: what the higher cell allows too (C19).
+
+    What is of that tier or a higher one anyway stays as it is. The certificate still counts: the reviewer did not withdraw it.
+    """
+    if category is None or found.cell is None or found.tier is None:
+        return found
+    above = category.cells.get(raised)
+    fault = _cell_fault(above, authentication)
+    listed = () if above is None else parse_stored((*above.scopes, *above.session_scopes))
+    scopes: list[str] = []
+    withheld: list[Withheld] = []
+    for scope in parse_stored(found.scopes):
+        parts = divide(scope)
+        # Pieces of the raised tier or above were judged by their own cell already. Those below are reduced
+        # to what the raised tier's cell lists; nothing of them is left if there is no such cell, or it
+        # refuses how the client authenticates.
+        left = {
+            tier: pieces
+            if tier.rank >= raised.rank
+            else [part for piece in pieces if fault is None for part in intersect((piece,), listed)]
+            for tier, pieces in parts.items()
+        }
+        if left == parts:
+            scopes.append(render(scope))
+            continue
+        scopes += [render(piece) for pieces in left.values() for piece in pieces]
+        withheld.append(Withheld(render(scope), fault or Withholding.SCOPE))
+    if not scopes:
+        return replace(found, tier=None, cell=None, scopes=(), withheld=(*found.withheld, *withheld))
+    lower = found.tier.rank < raised.rank
+    return replace(
+        found,
+        tier=raised if lower else found.tier,
+        cell=found.cell if above is None or not lower else stricter(found.cell, above),
+        scopes=tuple(dict.fromkeys(scopes)),
+        withheld=(*found.withheld, *withheld),
+    )
+
+
+def _cell_fault(cell: Cell | None, authentication: ClientAuthentication | None) -> Withholding | None:
+    if cell is None:
+        return Withholding.TIER
+    return None if authentication in cell.client_authentication else Withholding.CLIENT
+
+
+def without_writes(found: Admission) -> Admission:
+    """Return an admission without anything that writes: of an AI that acts alone, at a hospital without an exception (C23)."""
+    scopes = [_read_part(scope) for scope in parse_stored(found.scopes)]
+    texts = tuple(render(scope) for scope in scopes if scope is not None)
+    if texts == found.scopes:
+        return found
+    lost = (
+        text for text, left in zip(found.scopes, scopes, strict=True) if left is None or render(left) != text
+    )
+    withheld = (*found.withheld, *(Withheld(text, Withholding.AUTONOMY) for text in lost))
+    if not texts:
+        return replace(found, tier=None, cell=None, scopes=(), withheld=withheld)
+    return replace(found, scopes=texts, withheld=withheld)
+
+
+def _read_part(scope: Scope) -> Scope | None:
+    if not isinstance(scope, ClinicalScope):
+        return scope
+    letters = scope.letters & ~WRITES
+    return replace(scope, letters=letters) if letters else None
+
+
+def writes(scopes: Iterable[str]) -> tuple[str, ...]:
+    """Return those of some scopes that write."""
+    return tuple(
+        render(each)
+        for each in parse_stored(tuple(scopes))
+        if isinstance(each, ClinicalScope) and each.letters & WRITES
+    )

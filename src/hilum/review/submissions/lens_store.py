@@ -1,0 +1,425 @@
+"""Tables of lenses, what they found, who may sign for them, and the ties of reviewers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    ColumnElement,
+    Connection,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    Row,
+    String,
+    Table,
+    Text,
+    and_,
+    exists,
+    or_,
+    select,
+    text,
+)
+
+from hilum.apps.registry.models import Environment
+from hilum.foundation.infra.db import Instant, insert_or_ignore, metadata, row_of
+from hilum.foundation.infra.sorting import by_key, paged
+from hilum.foundation.kernel.actor import ActorKind
+from hilum.foundation.kernel.errors import NotFound
+from hilum.foundation.kernel.ids import AppId, PersonId, VendorId
+from hilum.foundation.kernel.pages import PageQuery
+from hilum.policy.matrix.models import Lens
+from hilum.review.submissions.models import (
+    FINDINGS_OF_ONE,
+    TIE_SORTS,
+    Answer,
+    Finding,
+    FindingState,
+    LensQuery,
+    LensReview,
+    LensRights,
+    LensState,
+    LensStep,
+    Severity,
+    Tie,
+)
+
+lenses = Table(
+    "review_lens",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("submission", String(64), nullable=False),
+    Column("app", String(64), nullable=False),
+    Column("environment", String(20), nullable=False),
+    Column("lens", String(20), nullable=False),
+    Column("inputs", String(64), nullable=False),
+    Column("scorecard", String(64), nullable=False),
+    Column("opened_at", Instant, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("reviewer", String(120), nullable=False),
+    Column("taken_at", Instant),
+    Column("judged_at", Instant),
+    Column("answers", JSON, nullable=False),
+    Column("flags", JSON, nullable=False),
+    Column("reasons", JSON, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("kept_from", String(64), nullable=False),
+    Column("drawn", Boolean, nullable=False),
+    Index("uq_review_lens_submission", "submission", "lens", unique=True),
+    Index("ix_review_lens_state", "state", "id"),
+    Index("ix_review_lens_reviewer", "reviewer", "id"),
+    # Which verdict on the same inputs is kept.
+    Index("ix_review_lens_inputs", "app", "environment", "lens", "inputs"),
+)
+
+lens_steps = Table(
+    "review_lens_step",
+    metadata,
+    Column("submission", String(64), nullable=False),
+    Column("lens", String(20), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("before", String(20), nullable=False),
+    Column("after", String(20), nullable=False),
+    Column("actor", String(120), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("reason", Text, nullable=False),
+    PrimaryKeyConstraint("submission", "lens", "number"),
+)
+"""Rows are only ever added."""
+
+findings = Table(
+    "review_finding",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("submission", String(64), nullable=False),
+    Column("lens", String(20), nullable=False),
+    Column("rule", String(100), nullable=False),
+    Column("severity", String(20), nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("reproduction", Text, nullable=False),
+    Column("fix", Text, nullable=False),
+    Column("found_by", String(120), nullable=False),
+    Column("found_at", Instant, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("note", Text, nullable=False),
+    Column("resolved_by", String(120), nullable=False),
+    Column("resolved_at", Instant),
+    Index("ix_review_finding_submission", "submission", "id"),
+)
+
+rights = Table(
+    "review_right",
+    metadata,
+    Column("person", String(64), primary_key=True),
+    Column("lenses", JSON, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    Column("changed_by", String(120), nullable=False),
+)
+
+_IN_FORCE = text("ended_at IS NULL")
+ties = Table(
+    "review_tie",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("person", String(64), nullable=False),
+    Column("vendor", String(64), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("declared_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Column("ended_by", String(120), nullable=False),
+    Column("ended_because", Text, nullable=False),
+    Index(
+        "uq_review_tie_in_force",
+        "person",
+        "vendor",
+        unique=True,
+        sqlite_where=_IN_FORCE,
+        postgresql_where=_IN_FORCE,
+    ),
+    Index("ix_review_tie_vendor", "vendor", "id"),
+)
+
+
+# --- lenses --------------------------------------------------------------------------------------------------------------------
+
+
+def _lens_values(each: LensReview) -> dict[str, Any]:
+    simple = ("id", "submission", "app", "inputs", "scorecard", "opened_at", "revision", "reviewer")
+    more = ("taken_at", "judged_at", "text", "kept_from", "drawn")
+    return {name: getattr(each, name) for name in (*simple, *more)} | {
+        "environment": each.environment.value,
+        "lens": each.lens.value,
+        "state": each.state.value,
+        "answers": {name: answer.value for name, answer in each.answers.items()},
+        "flags": list(each.flags),
+        "reasons": list(each.reasons),
+    }
+
+
+def _lens(row: Row[Any]) -> LensReview:
+    return LensReview(
+        id=row.id,
+        submission=row.submission,
+        app=AppId(row.app),
+        environment=Environment(row.environment),
+        lens=Lens(row.lens),
+        inputs=row.inputs,
+        scorecard=row.scorecard,
+        opened_at=row.opened_at,
+        state=LensState(row.state),
+        revision=row.revision,
+        reviewer=row.reviewer,
+        taken_at=row.taken_at,
+        judged_at=row.judged_at,
+        answers={name: Answer(answer) for name, answer in row.answers.items()},
+        flags=tuple(row.flags),
+        reasons=tuple(row.reasons),
+        text=row.text,
+        kept_from=row.kept_from,
+        drawn=bool(row.drawn),
+    )
+
+
+def add_lens(tx: Connection, added: LensReview) -> None:
+    tx.execute(lenses.insert().values(_lens_values(added)))
+
+
+def save_lens(tx: Connection, after: LensReview, *, revision: int) -> bool:
+    """Save a lens that is at a revision; return False if it was changed meanwhile."""
+    same = (lenses.c.id == after.id, lenses.c.revision == revision)
+    return tx.execute(lenses.update().where(*same).values(_lens_values(after))).rowcount == 1
+
+
+def lenses_of(tx: Connection, submission: str, *, lock: bool = False) -> list[LensReview]:
+    """List the lenses of a submission: one of each kind at most."""
+    query = select(lenses).where(lenses.c.submission == submission).order_by(lenses.c.id)
+    return [_lens(row) for row in tx.execute(query.with_for_update() if lock else query)]
+
+
+def find_verdict(tx: Connection, wanted: LensReview) -> LensReview | None:
+    """Find the last verdict of a person on the same inputs of an app, of another submission; what passed by checks alone was judged by nobody."""
+    query = select(lenses).where(
+        lenses.c.app == wanted.app,
+        lenses.c.environment == wanted.environment.value,
+        lenses.c.lens == wanted.lens.value,
+        lenses.c.inputs == wanted.inputs,
+        lenses.c.submission != wanted.submission,
+        lenses.c.judged_at.is_not(None),
+        lenses.c.reviewer.startswith(f"{ActorKind.STAFF}:"),
+    )
+    row = tx.execute(query.order_by(lenses.c.judged_at.desc(), lenses.c.id.desc()).limit(1)).first()
+    return None if row is None else _lens(row)
+
+
+def list_lenses(tx: Connection, asked: LensQuery, page: PageQuery) -> list[LensReview]:
+    """List lenses by id, which is the order in which they were opened."""
+    query = select(lenses)
+    for column, value in (
+        (lenses.c.lens, asked.lens and asked.lens.value),
+        (lenses.c.state, asked.state and asked.state.value),
+        (lenses.c.reviewer, asked.reviewer),
+    ):
+        if value:
+            query = query.where(column == value)
+    return [_lens(row) for row in tx.execute(by_key(query, lenses.c.id, page))]
+
+
+def lenses_of_some(tx: Connection, submissions: Sequence[str]) -> list[LensReview]:
+    """List the lenses of some submissions."""
+    query = select(lenses).where(lenses.c.submission.in_(submissions)).order_by(lenses.c.id)
+    return [_lens(row) for row in tx.execute(query)]
+
+
+def waits_in(submission: ColumnElement[str], lens: Lens) -> ColumnElement[bool]:
+    """Build the condition that a lens of a submission is not judged yet."""
+    states = [LensState.OPEN.value, LensState.TAKEN.value, LensState.NEEDS_CHANGES.value]
+    of_it = (lenses.c.submission == submission, lenses.c.lens == lens.value, lenses.c.state.in_(states))
+    return exists(select(lenses.c.id).where(*of_it))
+
+
+def waits_for(submission: ColumnElement[str], reviewer: str, signs: Sequence[Lens]) -> ColumnElement[bool]:
+    """Build the condition that a reviewer has a lens of a submission, or may take one for which they sign."""
+    free = and_(lenses.c.state == LensState.OPEN.value, lenses.c.lens.in_([each.value for each in signs]))
+    has = and_(lenses.c.state == LensState.TAKEN.value, lenses.c.reviewer == reviewer)
+    return exists(select(lenses.c.id).where(lenses.c.submission == submission, or_(free, has)))
+
+
+def add_lens_step(tx: Connection, added: LensStep) -> None:
+    row = {
+        "submission": added.submission,
+        "lens": added.lens.value,
+        "number": added.number,
+        "before": "" if added.before is None else added.before.value,
+        "after": added.after.value,
+        "actor": added.actor,
+        "at": added.at,
+        "reason": added.reason,
+    }
+    tx.execute(lens_steps.insert().values(row))
+
+
+def lens_steps_of(tx: Connection, submission: str, lens: Lens | None = None) -> list[LensStep]:
+    """List the changes of a submission's lenses, oldest first of each."""
+    query = select(lens_steps).where(lens_steps.c.submission == submission)
+    if lens is not None:
+        query = query.where(lens_steps.c.lens == lens.value)
+    return [
+        LensStep(
+            row.submission,
+            Lens(row.lens),
+            row.number,
+            LensState(row.before) if row.before else None,
+            LensState(row.after),
+            row.actor,
+            row.at,
+            row.reason,
+        )
+        for row in tx.execute(query.order_by(lens_steps.c.lens, lens_steps.c.number))
+    ]
+
+
+# --- findings ------------------------------------------------------------------------------------------------------------------
+
+
+def _finding(row: Row[Any]) -> Finding:
+    return Finding(
+        row.id,
+        row.submission,
+        Lens(row.lens),
+        row.rule,
+        Severity(row.severity),
+        row.evidence,
+        row.reproduction,
+        row.fix,
+        row.found_by,
+        row.found_at,
+        FindingState(row.state),
+        row.note,
+        row.resolved_by,
+        row.resolved_at,
+    )
+
+
+def _finding_values(each: Finding) -> dict[str, Any]:
+    simple = ("id", "submission", "rule", "evidence", "reproduction", "fix", "found_by", "found_at")
+    more = ("note", "resolved_by", "resolved_at")
+    return {name: getattr(each, name) for name in (*simple, *more)} | {
+        "lens": each.lens.value,
+        "severity": each.severity.value,
+        "state": each.state.value,
+    }
+
+
+def add_finding(tx: Connection, added: Finding) -> None:
+    tx.execute(findings.insert().values(_finding_values(added)))
+
+
+def save_finding(tx: Connection, after: Finding, *, before: FindingState) -> bool:
+    """Save a finding that is in a state; return False if it was changed meanwhile."""
+    same = (findings.c.id == after.id, findings.c.state == before.value)
+    return tx.execute(findings.update().where(*same).values(_finding_values(after))).rowcount == 1
+
+
+def get_finding(tx: Connection, finding: str) -> Finding:
+    """Get a finding. Raises NotFound."""
+    row = row_of(tx, findings, finding)
+    if row is None:
+        raise no_such_finding()
+    return _finding(row)
+
+
+def no_such_finding() -> NotFound:
+    """Build the error of a finding that does not exist, or that the actor may not see."""
+    return NotFound(
+        "finding_not_found", "There is no such finding; `hilum review lenses` lists those of a submission."
+    )
+
+
+def findings_of(tx: Connection, submission: str) -> list[Finding]:
+    """List the findings of a submission, oldest first; at most FINDINGS_OF_ONE."""
+    query = select(findings).where(findings.c.submission == submission).order_by(findings.c.id)
+    return [_finding(row) for row in tx.execute(query.limit(FINDINGS_OF_ONE))]
+
+
+# --- reviewers -----------------------------------------------------------------------------------------------------------------
+
+
+def find_rights(tx: Connection, person: PersonId) -> LensRights | None:
+    row = tx.execute(select(rights).where(rights.c.person == person)).first()
+    return None if row is None else _rights(row)
+
+
+def _rights(row: Row[Any]) -> LensRights:
+    return LensRights(PersonId(row.person), tuple(map(Lens, row.lenses)), row.changed_at, row.changed_by)
+
+
+def save_rights(tx: Connection, after: LensRights) -> None:
+    values = {
+        "lenses": [each.value for each in after.lenses],
+        "changed_at": after.changed_at,
+        "changed_by": after.changed_by,
+    }
+    added = insert_or_ignore(tx, rights).values({"person": after.person} | values)
+    if tx.execute(added).rowcount == 0:
+        tx.execute(rights.update().where(rights.c.person == after.person).values(values))
+
+
+def list_rights(tx: Connection, page: PageQuery) -> list[LensRights]:
+    return [_rights(row) for row in tx.execute(by_key(select(rights), rights.c.person, page))]
+
+
+def _tie(row: Row[Any]) -> Tie:
+    return Tie(
+        row.id,
+        PersonId(row.person),
+        VendorId(row.vendor),
+        row.reason,
+        row.declared_at,
+        row.ended_at,
+        row.ended_by,
+        row.ended_because,
+    )
+
+
+def _tie_values(each: Tie) -> dict[str, Any]:
+    names = ("id", "person", "vendor", "reason", "declared_at", "ended_at", "ended_by", "ended_because")
+    return {name: getattr(each, name) for name in names}
+
+
+def add_tie(tx: Connection, added: Tie) -> bool:
+    """Add a tie; return False if it is declared already."""
+    return tx.execute(insert_or_ignore(tx, ties).values(_tie_values(added))).rowcount == 1
+
+
+def save_tie_ended(tx: Connection, after: Tie) -> bool:
+    """Save the end of a tie; return False if it had ended."""
+    same = (ties.c.id == after.id, ties.c.ended_at.is_(None))
+    return tx.execute(ties.update().where(*same).values(_tie_values(after))).rowcount == 1
+
+
+def find_tie(tx: Connection, tie: str) -> Tie | None:
+    row = row_of(tx, ties, tie)
+    return None if row is None else _tie(row)
+
+
+def is_tied(tx: Connection, person: PersonId, vendor: VendorId) -> bool:
+    """Check whether a reviewer declared a tie to a vendor that has not ended."""
+    query = select(ties.c.id).where(
+        ties.c.person == person, ties.c.vendor == vendor, ties.c.ended_at.is_(None)
+    )
+    return tx.execute(query.limit(1)).first() is not None
+
+
+def list_ties(tx: Connection, page: PageQuery, *, vendor: str = "") -> list[Tie]:
+    """List ties by id or in the page's order, also those that have ended."""
+    query = select(ties) if not vendor else select(ties).where(ties.c.vendor == vendor)
+    return [_tie(row) for row in tx.execute(paged(query, ties, TIE_SORTS, page))]
+
+
+def purge(tx: Connection, submissions: Sequence[str]) -> None:
+    """Delete what belongs to submissions that are deleted."""
+    for table in (lenses, lens_steps, findings):
+        tx.execute(table.delete().where(table.c.submission.in_(submissions)))

@@ -1,0 +1,220 @@
+"""Who may sign for which lens, and who is tied to which vendor."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hilum.apps.contacts import service as contacts
+from hilum.apps.registry import service as registry
+from hilum.apps.registry.policy import reason_fault
+from hilum.controls.approvals.models import Act, Approval, ApprovalKind, Asked, CarriedOut
+from hilum.controls.switches.policy import rules_the_platform
+from hilum.foundation.infra.context import Context
+from hilum.foundation.kernel.actor import SYSTEM, Actor, ActorKind
+from hilum.foundation.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Readers, not_shown
+from hilum.foundation.kernel.ids import PersonId, TenantId, VendorId
+from hilum.foundation.kernel.pages import FIRST_PAGE, PageQuery, walk
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import Person, StaffRole
+from hilum.policy.matrix.models import Lens
+from hilum.records.audit import service as audit
+from hilum.records.audit.models import Event, EventQuery
+from hilum.review.submissions import lens_store, policy
+from hilum.review.submissions.models import LensRights, Tie, TieKind
+
+CHANGE = "review.right.change"
+DECLARE, END = "review.tie.declare", "review.tie.end"
+
+
+# --- rights --------------------------------------------------------------------------------------------------------------------
+
+
+def change_rights(ctx: Context, person_id: PersonId, lenses: tuple[Lens, ...]) -> LensRights | Asked:
+    """Set for which lenses a reviewer signs. One that is added waits for a second person; one that is taken away is gone at once (C100, C182).
+
+    Raises NotFound, NotPermitted, Invalid, Unavailable (too many wait).
+    """
+    person = _reviewer(ctx, person_id)
+    event = Event(CHANGE, person=person.id)
+    if not (rules_the_platform(ctx.actor) or ctx.actor.acts_alone):
+        raise audit.refusal(ctx, event)
+    before, after = lenses_of(ctx, person.id), _ordered(lenses)
+    if ctx.actor.acts_alone or set(after) <= set(before):
+        return _save(ctx, person, after)
+    order = {"lenses": _words(after), "username": person.username}
+    act = Act(ApprovalKind.LENSES, None, person.id, order=order, before={"lenses": _words(before)})
+    return Asked(identity.ask(ctx, act))
+
+
+def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
+    person = _reviewer(ctx, PersonId(approval.act.target))
+    now: Mapping[str, Any] = {"lenses": _words(lenses_of(ctx, person.id))}
+    identity.require_unchanged(approval.act, now)
+    if not rules_the_platform(asker):
+        raise NotPermitted("asker_no_longer_counts", "The person who requested this may no longer do so.")
+    _save(ctx, person, _ordered(tuple(map(Lens, approval.act.order["lenses"]))))
+    return CarriedOut(person.id)
+
+
+CARRY_OUT = {ApprovalKind.LENSES: _carry_out}
+"""How this room's acts are carried out once a second person has agreed."""
+
+
+def _reviewer(ctx: Context, person_id: PersonId) -> Person:
+    person = identity.find_person(ctx, person_id)
+    if person is None or not ctx.actor.is_platform:
+        raise NotFound("person_not_found", "There is no such person.")
+    if person.tenant is not None or person.role != StaffRole.REVIEWER or not person.active:
+        raise Invalid(
+            "rights_invalid", "Only reviewers may sign; see fields.", fields={"person": "not_a_reviewer"}
+        )
+    return person
+
+
+def _ordered(lenses: tuple[Lens, ...]) -> tuple[Lens, ...]:
+    return tuple(each for each in Lens if each in lenses)
+
+
+def _words(lenses: tuple[Lens, ...]) -> list[str]:
+    return [each.value for each in lenses]
+
+
+def _save(ctx: Context, person: Person, lenses: tuple[Lens, ...]) -> LensRights:
+    changed = LensRights(person.id, lenses, ctx.now, str(ctx.actor))
+    lens_store.save_rights(ctx.tx, changed)
+    audit.record(ctx, Event(CHANGE, person=person.id, facts={"lenses": _words(lenses)}))
+    return changed
+
+
+def lenses_of(ctx: Context, person: PersonId) -> tuple[Lens, ...]:
+    """Return the lenses for which a reviewer signs: what is stored, if the audit recorded just that. Else none."""
+    found = lens_store.find_rights(ctx.tx, person)
+    if found is None:
+        return ()
+    query = EventQuery(action=CHANGE, person=person, outcome="done", limit=1)
+    recorded = [each.event.facts.get("lenses") for each in audit.list_events(ctx, query).events]
+    return found.lenses if recorded == [_words(found.lenses)] else ()
+
+
+def may_sign(ctx: Context, reviewer: str, lens: Lens) -> bool:
+    """Check whether who gave a verdict, as ``staff:<id>``, is active and signs for its lens now."""
+    person = identity.find_person(ctx, PersonId(reviewer.partition(":")[2]))
+    if person is None or not person.active or person.role != StaffRole.REVIEWER:
+        return False
+    return lens in lenses_of(ctx, person.id)
+
+
+def list_rights(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[LensRights]:
+    """List who signs for which lenses, for the platform's staff. Raises NotPermitted."""
+    _require_staff(ctx)
+    return lens_store.list_rights(ctx.tx, page)
+
+
+def _require_staff(ctx: Context) -> None:
+    if not ctx.actor.is_platform:
+        raise not_shown("who reviews", Readers.STAFF)
+
+
+# --- ties ----------------------------------------------------------------------------------------------------------------------
+
+
+def declare_tie(ctx: Context, vendor: VendorId, reason: str) -> Tie:
+    """Declare that one is tied to a vendor, which bars one from its submissions at once (C101). Raises NotFound, NotPermitted, Invalid, Conflict."""
+    event = Event(DECLARE, person=ctx.actor.id, facts={"vendor": vendor})
+    if not policy.may_decide(ctx.actor):
+        raise audit.refusal(ctx, event)
+    registry.get_vendor(ctx, vendor)
+    if fault := reason_fault(reason):
+        raise Invalid("reason_invalid", "A reason is required; see fields.", fields={"reason": fault})
+    declared = Tie(ctx.ids.new("tie"), PersonId(ctx.actor.id), vendor, reason.strip(), ctx.now)
+    if not lens_store.add_tie(ctx.tx, declared):
+        raise Conflict("tie_declared", "You have declared a tie to this vendor already.")
+    facts = event.facts | {"tie": declared.id, "reason": declared.reason}
+    audit.record(ctx, Event(event.action, person=declared.person, facts=facts))
+    return declared
+
+
+def end_tie(ctx: Context, tie_id: str, reason: str) -> Tie:
+    """End a tie, as somebody else of the staff who may decide what takes two people. Raises NotFound, NotPermitted, Invalid, Conflict."""
+    found = view_tie(ctx, tie_id)
+    facts = {"tie": found.id, "vendor": found.vendor}
+    event = Event(END, person=found.person, facts=facts)
+    # Who is barred must not lift that, and neither may a colleague who reviews beside them.
+    if not (rules_the_platform(ctx.actor) or ctx.actor.acts_alone) or ctx.actor.id == found.person:
+        raise audit.refusal(ctx, event)
+    if fault := reason_fault(reason):
+        raise Invalid("reason_invalid", "A reason is required; see fields.", fields={"reason": fault})
+    ended = Tie(
+        found.id,
+        found.person,
+        found.vendor,
+        found.reason,
+        found.declared_at,
+        ctx.now,
+        str(ctx.actor),
+        reason.strip(),
+    )
+    if not lens_store.save_tie_ended(ctx.tx, ended):
+        raise Conflict("tie_over", "This tie has ended already.")
+    audit.record(ctx, Event(event.action, person=found.person, facts=facts | {"reason": reason.strip()}))
+    return ended
+
+
+def view_tie(ctx: Context, tie_id: str) -> Tie:
+    """Get a tie, for the platform's staff. Raises NotFound."""
+    found = lens_store.find_tie(ctx.tx, tie_id) if ctx.actor.is_platform else None
+    if found is None:
+        raise NotFound("tie_not_found", "There is no such tie.")
+    return found
+
+
+def list_ties(ctx: Context, page: PageQuery = FIRST_PAGE, vendor: str = "") -> list[Tie]:
+    """List the ties that reviewers declared, for the platform's staff. Raises NotPermitted."""
+    _require_staff(ctx)
+    return lens_store.list_ties(ctx.tx, page, vendor=vendor)
+
+
+def may_assign(actor: Actor) -> bool:
+    """Check whether an actor may give back a lens that a colleague took: who may be one of two people for the platform."""
+    return rules_the_platform(actor) or actor.acts_alone
+
+
+def is_tied(ctx: Context, reviewer: str, vendor: VendorId) -> bool:
+    """Check whether who gave a verdict, as ``staff:<id>``, has declared a tie to the vendor."""
+    return _is_declared(ctx, PersonId(reviewer.partition(":")[2]), vendor)
+
+
+def _is_declared(ctx: Context, person: PersonId, vendor: VendorId) -> bool:
+    """Check whether a tie is declared and has not ended, by the table or by the audit: a row that somebody deleted lifts none."""
+    if lens_store.is_tied(ctx.tx, person, vendor):
+        return True
+
+    def named(action: str) -> set[str]:
+        found = audit.list_events(ctx, EventQuery(action=action, person=person, outcome="done")).events
+        return {each.event.facts["tie"] for each in found if each.event.facts.get("vendor") == vendor}
+
+    return bool(named(DECLARE) - named(END))
+
+
+def ties_to(ctx: Context, vendor: VendorId) -> tuple[TieKind, ...]:
+    """Return how the acting reviewer is tied to a vendor: by what they declared, or by their mail address."""
+    if ctx.actor.kind is not ActorKind.STAFF:
+        return ()
+    person = identity.get_person(ctx, PersonId(ctx.actor.id))
+    found = [TieKind.DECLARED] if _is_declared(ctx, person.id, vendor) else []
+    mail = person.mail.strip().lower()
+    if not mail:
+        return tuple(found)
+    # Read as the platform: a reviewer may not list a vendor's members and contacts.
+    system = ctx.as_actor(SYSTEM)
+    members = walk(
+        lambda page: identity.list_people(system, TenantId(vendor), page), key=lambda each: each.username
+    )
+    if any(each.mail.strip().lower() == mail for each in members):
+        found.append(TieKind.MEMBER)
+    domains = walk(lambda page: contacts.list_domains(system, vendor, page), key=lambda each: each.id)
+    reached = walk(lambda page: contacts.list_contacts(system, vendor, page), key=lambda each: each.id)
+    names = {each.name for each in domains} | {each.address.rpartition("@")[2].lower() for each in reached}
+    host = mail.rpartition("@")[2]
+    if any(host == name or host.endswith(f".{name}") for name in names if name):
+        found.append(TieKind.MAIL_DOMAIN)
+    return tuple(found)

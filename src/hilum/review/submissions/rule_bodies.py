@@ -1,0 +1,177 @@
+"""The API's bodies of what the rule book says of one app."""
+
+from datetime import date
+from typing import Any
+
+from pydantic import BaseModel
+
+from hilum.apps.registry.models import Environment
+from hilum.foundation.web.api import Shown
+from hilum.policy.matrix.models import ClientAuthentication, Level, Tier
+from hilum.policy.matrix.policy import differences, levels_of, rules_of
+from hilum.review.submissions.rule_models import AppRules, CellRules, ScopesOf, VersionRules, WorkflowRules
+
+
+class WayShown(Shown):
+    """How review judges a version for clients that authenticate in one way. ``used``: the app has such a client.
+
+    ``allowed``: the category has a cell of this tier, and it allows them. ``today``: the tier by what is enforced now: lower before the day of a rule
+    that is only observed, or where people set one.
+    """
+
+    authentication: ClientAuthentication
+    tier: Tier
+    sentence: str
+    used: bool
+    allowed: bool
+    today: Tier
+
+
+class VersionRulesShown(BaseModel):
+    """``scopes``: those by which it is judged, and ``scopes_of`` where they come from. ``beyond``: those that no declared workflow needs."""
+
+    version: str
+    label: str
+    workflows: tuple[str, ...]
+    placements: tuple[str, ...]
+    scopes: tuple[str, ...]
+    scopes_of: ScopesOf
+    beyond: tuple[str, ...]
+    ways: tuple[WayShown, ...]
+
+
+class ClientRulesShown(Shown):
+    """``tier``: at which the client acts now; null: nothing is certified for it, or admitted."""
+
+    id: str
+    version: str
+    environment: Environment
+    authentication: ClientAuthentication
+    tier: Tier | None
+
+
+class StillShown(BaseModel):
+    """A rule that is another one until the day of its cell."""
+
+    path: str
+    value: str
+
+
+class CellRulesShown(BaseModel):
+    """A cell with every rule, as a document of the rule book has them, also those that are left out there.
+
+    ``levels``: of the requirements that are not absolute. ``set_aside``: what two people have set aside for the app. ``still``: what is enforced
+    instead until the day ``until``. ``versions`` are judged by it, ``clients`` act in it.
+    """
+
+    tier: Tier
+    rules: dict[str, Any]
+    levels: dict[str, Level]
+    set_aside: tuple[str, ...]
+    until: date | None
+    still: tuple[StillShown, ...]
+    versions: tuple[str, ...]
+    clients: tuple[str, ...]
+
+
+class WorkflowRulesShown(BaseModel):
+    """A workflow. ``scopes``: what it expands into, beside launch and identity. ``tiers``: whose cells allow it."""
+
+    name: str
+    title: str
+    purpose: str
+    owner: str
+    version: int
+    scopes: tuple[str, ...] | None
+    intents: tuple[str, ...]
+    placements: tuple[str, ...]
+    tiers: tuple[Tier, ...]
+    versions: tuple[str, ...]
+
+
+class TitlesShown(Shown):
+    """What the names mean that cells use."""
+
+    evidence: dict[str, str]
+    scenarios: dict[str, str]
+    placements: dict[str, str]
+
+
+class AppRulesShown(BaseModel):
+    """What the rule book in force everywhere says of an app. ``rule_book`` and ``digest``: which version that is.
+
+    ``cells`` is empty if the rule book does not have the app's category. ``more``: only the newest versions are listed.
+    """
+
+    app: str
+    category: str
+    title: str
+    rule_book: int
+    digest: str
+    versions: tuple[VersionRulesShown, ...]
+    more: bool
+    clients: tuple[ClientRulesShown, ...]
+    cells: tuple[CellRulesShown, ...]
+    workflows: tuple[WorkflowRulesShown, ...]
+    titles: TitlesShown
+
+
+def rules_shown(found: AppRules) -> AppRulesShown:
+    """Return what the rule book says of an app as the API does."""
+    category = found.book.categories.get(found.app.category)
+    return AppRulesShown(
+        app=found.app.id,
+        category=found.app.category,
+        title=category.title if category else "",
+        rule_book=found.number,
+        digest=found.book.digest,
+        versions=tuple(map(_version, found.versions)),
+        more=found.more,
+        clients=tuple(map(ClientRulesShown.model_validate, found.clients)),
+        cells=tuple(map(_cell, found.cells)),
+        workflows=tuple(map(_workflow, found.workflows)),
+        titles=TitlesShown.model_validate(found.book),
+    )
+
+
+def _version(found: VersionRules) -> VersionRulesShown:
+    return VersionRulesShown(
+        version=found.version.id,
+        label=found.version.label,
+        workflows=found.version.workflows,
+        placements=found.version.placements,
+        scopes=found.scopes,
+        scopes_of=found.scopes_of,
+        beyond=found.beyond,
+        ways=tuple(map(WayShown.model_validate, found.ways)),
+    )
+
+
+def _cell(found: CellRules) -> CellRulesShown:
+    still = differences(found.today, found.cell)
+    return CellRulesShown(
+        tier=found.tier,
+        rules=rules_of(found.cell),
+        levels=levels_of(found.cell),
+        set_aside=tuple(sorted(found.cell.aside)),
+        until=found.until,
+        still=tuple(StillShown(path=each.path, value=each.first) for each in still),
+        versions=found.versions,
+        clients=found.clients,
+    )
+
+
+def _workflow(found: WorkflowRules) -> WorkflowRulesShown:
+    each = found.workflow
+    return WorkflowRulesShown(
+        name=each.name,
+        title=each.title,
+        purpose=each.purpose,
+        owner=each.owner,
+        version=each.version,
+        scopes=each.scopes,
+        intents=tuple(sorted(each.intents)),
+        placements=tuple(sorted(each.placements)),
+        tiers=found.tiers,
+        versions=found.declared,
+    )

@@ -1,0 +1,24 @@
+"""Checks of ``hilum doctor --fhir-servers``: whether each hospital's FHIR server over HTTP answers."""
+
+import asyncio
+
+from hilum.gateway.upstream.checks import faults_of
+from hilum.identity.people import service as identity
+from hilum.identity.people.models import UpstreamKind
+from hilum.identity.people.policy import facts_of
+from hilum.server.commands import host
+from hilum.server.commands.findings import Finding
+
+
+def fhir_server_findings() -> list[Finding]:
+    """Ask the FHIR server of each active tenant that has one over HTTP."""
+    tenants = [
+        facts_of(each)
+        for each in host.read(identity.list_tenants)
+        if each.active and each.upstream.kind is UpstreamKind.HTTP
+    ]
+    faults = asyncio.run(faults_of(tenants))
+    return [
+        Finding(f"FHIR server of {tenant.id}", ok=not fault, next=fault)
+        for tenant, fault in zip(tenants, faults, strict=True)
+    ]

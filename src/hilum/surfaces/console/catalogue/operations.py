@@ -1,0 +1,61 @@
+"""The pages of the platform's staff."""
+
+from hilum.surfaces.console.catalogue.roles import (
+    ACTS_ON_APPS,
+    READS_AUDIT,
+    RULES,
+    SECONDS,
+    STAFF,
+    STOPS,
+    pages_of,
+)
+from hilum.surfaces.console.models import Console
+
+page = pages_of(Console.OPERATIONS, STAFF)
+PAGES = (
+    page("now", "", "Now", "Is everything all right?", nav=True),
+    page("search", "/search", "Search", "Where is it?", nav=True),
+    page(
+        "request", "/requests/{id}", "Request", "Why was it answered this way?", "search", roles=READS_AUDIT
+    ),
+    page("apps", "/apps", "Apps", "Which apps are there?", nav=True),
+    page("app", "/apps/{id}", "App", "What is this app, and what happened to it?", "apps"),
+    page("switches", "/switches", "Switches", "What is stopped?", nav=True),
+    page("stop", "/switches/new", "Stop something", "What would it stop?", "switches", roles=STOPS),
+    page("switch", "/switches/{id}", "Switch", "Did it stop?", "switches"),
+    page("release", "/switches/{id}/release", "Release", "What will start again?", "switch", roles=STOPS),
+    page("audit", "/audit", "Audit", "Who did what?", roles=READS_AUDIT, nav=True),
+    page("events", "/audit/changes", "Changes", "Who changed what?", "audit", roles=READS_AUDIT),
+    page("policy", "/policy", "Policy", "Which rules are in force where?", nav=True),
+    page("version", "/policy/versions/{id}", "Version", "What does it change?", "policy"),
+    page(
+        "jurisdictions", "/policy/jurisdictions", "Jurisdictions", "Which dated rules must it keep?", "policy"
+    ),
+    page("scopes", "/scopes", "Scopes", "Which scopes are there, and until when?", nav=True),
+    page("product", "/scopes/{id}", "Scope product", "Who answers for it?", "scopes"),
+    page("apply", "/policy/versions/{id}/apply", "Put in force", "What will change?", "version", roles=RULES),
+    page("book_new", "/policy/new", "Add a rule book", "What should apply?", "policy", roles=RULES),
+    page("standing", "/apps/{id}/standing", "Standing", "What applies to it?", "app", roles=ACTS_ON_APPS),
+    page("exceptions", "/policy/exceptions", "Exceptions", "What is allowed?", "policy"),
+    page(
+        "exception", "/policy/exceptions/{id}", "Exception", "What is allowed, and until when?", "exceptions"
+    ),
+    page("dry_run", "/policy/dry-runs/{id}", "Dry run", "What would be decided differently?", "policy"),
+    page(
+        "evidence",
+        "/audit/evidence",
+        "Evidence",
+        "Is the audit complete, and what is on hold?",
+        "audit",
+        roles=READS_AUDIT,
+    ),
+    page("defects", "/defects", "Defects", "What got past us?", nav=True),
+    page("defect", "/defects/{id}", "Defect", "Could we have caught it?", "defects"),
+    page("departures", "/departures", "Departures", "Who left, and what is erased?", nav=True),
+    page("departure_new", "/departures/new", "Let a hospital leave", "Who?", "departures", roles=SECONDS),
+    page("departure", "/departures/{id}", "Departure", "What became of it?", "departures"),
+    page("staff_new", "/staff/new", "Add a colleague", "Who is new?", "staff", roles=RULES),
+    page("staff", "/staff", "Staff", "Who else must agree?", roles=SECONDS, nav=True),
+    page("approval", "/staff/{id}", "Approval", "Do I agree?", "staff", roles=SECONDS),
+    page("guide", "/guide", "Guide", "What is each page for?"),
+)

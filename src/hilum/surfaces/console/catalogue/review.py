@@ -1,0 +1,27 @@
+"""The pages of review. All of the staff read them; who acts there is judged by the verb."""
+
+from hilum.surfaces.console.catalogue.roles import STAFF, pages_of
+from hilum.surfaces.console.models import Console
+
+page = pages_of(Console.REVIEW, STAFF)
+PAGES = (
+    page("queue", "", "Queue", "What is waiting, and for whom?", nav=True),
+    page("submission", "/submissions/{id}", "Submission", "Is it in order, and is it needed?", "queue"),
+    page("lens", "/submissions/{id}/{lens}", "Lens", "Does it pass, and if not, why?", "submission"),
+    page("run", "/runs/{id}", "Certification run", "What did it show?", "queue"),
+    page("changes", "/changes", "Changes", "What did vendors change?", nav=True),
+    page("change", "/changes/{id}", "Change", "May it take effect?", "changes"),
+    page("change_logo", "/changes/{id}/logo", "Logo", "Which logo?", "change"),
+    page("reviewers", "/reviewers", "Reviewers", "Who signs for what?", nav=True),
+    page("ties", "/ties", "Ties", "Who is tied to whom?", "reviewers"),
+    page("tie", "/ties/{id}", "Tie", "Does it exclude the reviewer?", "ties"),
+    page(
+        "lane",
+        "/regulated-access",
+        "Regulated access",
+        "Who is asking, and when is the answer due?",
+        nav=True,
+    ),
+    page("access", "/regulated-access/{id}", "Request", "Are they who they say they are?", "lane"),
+    page("guide", "/guide", "Guide", "What is each page for?"),
+)

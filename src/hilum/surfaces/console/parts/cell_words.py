@@ -1,0 +1,161 @@
+"""The words for what a cell of the rule book says, by the path of each rule. Pure.
+
+A rule that has no words here, of a later release, is shown by its path.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from hilum.apps.agreements.models import KINDS
+from hilum.policy.matrix.models import ANY, Book
+from hilum.policy.matrix.policy import differences, flat, rules_of
+from hilum.review.submissions.models import CellRules
+
+GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "What it may do": (
+            "scopes",
+            "session_scopes",
+            "client_authentication",
+            "workflows",
+            "placements",
+            "agreements",
+        ),
+        "What is asked for before it is certified": (
+            "evidence",
+            "scenarios",
+            "proofs",
+            "lenses",
+            "review",
+            "certificate_life",
+            "grace_days",
+        ),
+        "While it is in use": (
+            "quota",
+            "traffic_class",
+            "lifetimes",
+            "dormant_days",
+            "dormant_ends",
+        ),
+    }
+)
+REST = "Findings, alerts and service"
+_WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        "scopes": "Scopes on records",
+        "session_scopes": "Scopes of launch, identity and session",
+        "client_authentication": "How clients authenticate",
+        "workflows": "Workflows",
+        "placements": "Places from which it is opened",
+        "agreements": "Agreements with each hospital",
+        "evidence": "Evidence",
+        "scenarios": "Scenarios of a certification run",
+        "proofs": "Proved by the vendor",
+        "lenses": "Lenses of review",
+        "review.first_answer_business_days": "First answer, business days",
+        "review.decision_business_days": "Decision, business days",
+        "review.sample_percent": "Examined by a person, % of those without a finding",
+        "certificate_life": "A certificate holds",
+        "grace_days": "Days that it keeps working after that where it is installed",
+        "quota.rate_per_s": "Requests a second at each hospital",
+        "quota.burst": "Requests at once",
+        "traffic_class": "Traffic class",
+        "lifetimes.access_token": "Access token of a person",
+        "lifetimes.backend_token": "Access token of a backend service",
+        "lifetimes.refresh_token": "Refresh token, from each refresh on",
+        "lifetimes.session_refresh_token": "Refresh token of online_access",
+        "lifetimes.authorization": "An agreement of a person ends after",
+        "lifetimes.idle": "An agreement without use ends after",
+        "lifetimes.absolute": "Refreshing ends, after one agreement",
+        "lifetimes.expiry": "How agreements end",
+        "dormant_days": "Days without use until people are asked again",
+        "dormant_ends": "Agreements without use end, instead of being asked again",
+        "fix_days_critical": "Days to fix a critical finding",
+        "fix_days_high": "Days to fix a high finding",
+        "fix_days_medium": "Days to fix a medium finding",
+        "fix_days_low": "Days to fix a low finding",
+        "suspend_days": "Days after that until it is to be suspended",
+        "withdraw_days": "Days after that until it is to be withdrawn",
+        "automation": "How far the platform goes by itself",
+        "alerts.refused_percent": "Alert above this share refused, %",
+        "alerts.failed_percent": "Alert above this share failed, %",
+        "alerts.latency_ms_p95": "Alert above this latency, ms of 95 %",
+        "service_unavailable_percent": "Service: unavailable at most, %",
+        "service_errors_percent": "Service: errors at most, %",
+        "service_latency_ms_p95": "Service: latency at most, ms of 95 %",
+        "service_least_calls": "Service: judged from this many calls on",
+        "service_grace_days": "Service: days to fix it",
+        "advised": "Requirements that are only advised",
+        "overridable": "Requirements that two people may set aside",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A rule in words. ``values``: in a list if there are several. ``still``: what is enforced instead before the day of the cell."""
+
+    path: str
+    label: str
+    values: tuple[str, ...]
+    still: str | None
+
+
+def label(path: str) -> str:
+    """Return the words for a rule of a cell."""
+    return _WORDS.get(path, path)
+
+
+def grouped(found: CellRules, book: Book) -> list[tuple[str, list[Fact]]]:
+    """Return every rule of a cell in words, by what it is about."""
+    still = {each.path: each.first for each in differences(found.today, found.cell)}
+    places = {name: group for group, names in GROUPS.items() for name in names}
+    groups: dict[str, list[Fact]] = {group: [] for group in (*GROUPS, REST)}
+    rules = rules_of(found.cell)
+    for path, text in flat(rules):
+        name = path.partition(".")[0]
+        values = _listed(found, book, name) if isinstance(rules[name], list) else (_plain(path, text),)
+        fact = Fact(path, label(path), values, still.get(path))
+        groups[places.get(name, REST)].append(fact)
+    return [(group, facts) for group, facts in groups.items() if facts]
+
+
+def _plain(path: str, text: str) -> str:
+    if path == "review.sample_percent" and not text:
+        return "every one"
+    return text.replace("_", " ") or "no limit of its own"
+
+
+def _listed(found: CellRules, book: Book, kind: str) -> tuple[str, ...]:
+    """Return what a cell lists of a kind by titles, with what two people may change or have changed, and what is only advised (C207)."""
+    cell, titles = found.cell, _titles(book).get(kind, {})
+    allows = kind in _ALLOWED
+    notes = dict.fromkeys(sorted(getattr(cell, kind)), "")
+    # In the order in which one note replaces another: what was set aside is neither required nor advised.
+    for names, note in (
+        (cell.overridable, "two people may allow it to an app" if allows else "two people may set it aside"),
+        (cell.advised, "advised only"),
+        (
+            cell.aside,
+            "allowed to this app by two people" if allows else "set aside for this app by two people",
+        ),
+    ):
+        named = (each.partition(".") for each in sorted(names))
+        notes |= {name: f" ({note})" for of, _, name in named if of == kind}
+    return tuple(f"{titles.get(name, name)}{note}" for name, note in notes.items()) or ("none",)
+
+
+_ALLOWED = ("workflows", "placements")
+"""Of these a cell lists what it allows, and of the others what it requires."""
+
+
+def _titles(book: Book) -> dict[str, Mapping[str, str]]:
+    workflows = {name: each.title for name, each in book.workflows.items()}
+    return {
+        "agreements": KINDS,
+        "evidence": book.evidence,
+        "scenarios": book.scenarios,
+        "placements": {ANY: "every place"} | dict(book.placements),
+        "workflows": {ANY: "every workflow"} | workflows,
+    }

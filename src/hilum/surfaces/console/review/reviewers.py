@@ -1,0 +1,234 @@
+"""Who signs for which lens, and the ties to vendors that reviewers declared (C100, C101)."""
+
+from functools import partial
+from typing import Any
+
+from starlette.responses import Response
+
+from hilum.apps.names.models import Kind
+from hilum.controls.approvals.models import Asked as AskedTwo
+from hilum.controls.switches.policy import rules_the_platform
+from hilum.foundation.infra.context import Context
+from hilum.foundation.kernel.errors import Conflict, Invalid, NotPermitted, Unavailable
+from hilum.foundation.kernel.ids import VendorId
+from hilum.foundation.kernel.pages import PageQuery
+from hilum.foundation.web.forms import Form
+from hilum.identity.people import service as identity
+from hilum.policy.matrix.models import Lens
+from hilum.review.recertification import service as revalidation
+from hilum.review.submissions import service as review
+from hilum.review.submissions.models import TIE_SORTS, LensRights, Tie
+from hilum.review.submissions.policy import may_decide
+from hilum.surfaces.console import fields, service
+from hilum.surfaces.console.desk import Visit, address, to, to_approval
+from hilum.surfaces.console.lists import List
+from hilum.surfaces.console.models import ROWS, Asked, Cell, Column, Empty, Listed
+
+MULTI = ("lenses",)
+LIST = List(
+    columns=(
+        Column("Reviewer"),
+        Column("Signs for"),
+        Column("Said by"),
+        Column("Since", number=True),
+    ),
+    one="reviewer",
+    many="reviewers",
+    empty=Empty("Nobody signs yet", "A reviewer may sign for a lens once two of the staff have agreed."),
+)
+TIES = List(
+    columns=(
+        Column("Reviewer"),
+        Column("Vendor"),
+        Column("State"),
+        Column("Why"),
+        Column("Declared", "-declared", number=True),
+    ),
+    one="tie",
+    many="ties",
+    empty=Empty(
+        "No tie is declared",
+        "A reviewer who is tied to a vendor declares it, and judges nothing from that vendor.",
+    ),
+)
+WHY_SHOWN = 120
+
+
+# --- who signs -----------------------------------------------------------------------------------------------------------------
+
+
+FIGURES_DAYS = 90
+
+
+async def show(visit: Visit) -> Response:
+    """Show who signs for which lens."""
+    return await _page(visit)
+
+
+async def _page(
+    visit: Visit, given: Form = fields.NO_FORM, trouble: fields.Refused | None = None
+) -> Response:
+    return await visit.show_list(
+        LIST,
+        lambda ctx, asked: _signing(ctx, visit, asked),
+        "console/review/reviewers.html",
+        **await visit.read(partial(_beside, visit=visit, given=given)),
+        **fields.answered(given, trouble),
+    )
+
+
+def _signing(ctx: Context, visit: Visit, asked: Asked) -> Listed:
+    found = review.list_rights(ctx, PageQuery(asked.after, ROWS + 1))
+    shown, changes = found[:ROWS], _changes(visit)
+    people = identity.find_people(ctx, [each.person for each in shown])
+    names = service.names(ctx, [each.changed_by for each in shown])
+    rows = []
+    for each in shown:
+        person = people.get(each.person)
+        username = person.username if person else ""
+        href = f"{address('review.reviewers', who=username)}#change" if changes and username else ""
+        ended = "" if person and person.active else "the account has ended"
+        rows.append(
+            (
+                Cell(person.name if person else each.person, href, ended or username),
+                _lenses(ctx, each),
+                Cell(names.actor(each.changed_by)),
+                Cell("", at=each.changed_at),
+            )
+        )
+    return Listed(rows, next=shown[-1].person if len(found) > ROWS else "")
+
+
+def _lenses(ctx: Context, rights: LensRights) -> Cell:
+    said = ", ".join(each.value for each in rights.lenses) or "none any longer"
+    if review.lenses_of(ctx, rights.person) != rights.lenses:
+        # Whoever writes to the database gives nobody a right, and somebody should know.
+        return Cell(said, note="differs from the audit record, so it is ignored")
+    return Cell(said)
+
+
+def _changes(visit: Visit) -> bool:
+    return rules_the_platform(visit.visitor.actor)
+
+
+def _beside(ctx: Context, visit: Visit, given: Form) -> dict[str, Any]:
+    who = given.one("username") or visit.query().one("who")[:64]
+    person = identity.find_person_by_username(ctx, None, who) if who and _changes(visit) else None
+    signs = review.lenses_of(ctx, person.id) if person else ()
+    asked = revalidation.view_over_requests(ctx, FIGURES_DAYS)
+    return {
+        "changes": _changes(visit),
+        "who": who,
+        "signs": given.many("lenses") if given.one("username") else tuple(each.value for each in signs),
+        "lenses": [(each.value, review.shipped_scorecards().of[each].title) for each in Lens],
+        "asked": asked.tiers,
+        "days": FIGURES_DAYS,
+        "ties": address("review.ties"),
+    }
+
+
+async def act(visit: Visit, form: Form) -> Response:
+    """Set for which lenses a reviewer signs: one that is added waits for a second person."""
+    try:
+        done = await visit.write(partial(_change, form=form))
+    except (Invalid, Conflict, NotPermitted, Unavailable) as error:
+        return await _page(visit, form, error)
+    return to_approval(visit, done) if isinstance(done, AskedTwo) else to(visit.path)
+
+
+def _change(ctx: Context, form: Form) -> LensRights | AskedTwo:
+    person = identity.find_person_by_username(ctx, None, form.one("username").strip()[:64])
+    if person is None:
+        detail = "Nobody on the staff has this username. Check its spelling."
+        raise Invalid("form_invalid", detail, fields={"username": "name_unknown"})
+    wanted = tuple(each for each in Lens if each.value in form.many("lenses"))
+    return review.change_rights(ctx, person.id, wanted)
+
+
+# --- ties ------------------------------------------------------------------------------------------------------------------------
+
+
+async def show_ties(visit: Visit) -> Response:
+    """Show which reviewers declared ties to which vendors."""
+    return await _ties(visit)
+
+
+async def _ties(
+    visit: Visit, given: Form = fields.NO_FORM, trouble: fields.Refused | None = None
+) -> Response:
+    declares = may_decide(visit.visitor.actor)
+    return await visit.show_list(
+        TIES, _declared, "console/review/ties.html", declares=declares, **fields.answered(given, trouble)
+    )
+
+
+def _declared(ctx: Context, asked: Asked) -> Listed:
+    page = PageQuery(asked.after, ROWS, asked.order)
+    shown = review.list_ties(ctx, page)
+    names = service.names(ctx, [id_ for each in shown for id_ in (each.person, each.vendor)])
+    rows = [
+        (
+            Cell(names.person(each.person), address("review.tie", each.id)),
+            Cell(names.vendor(each.vendor)),
+            _badge(each),
+            Cell(each.reason if len(each.reason) <= WHY_SHOWN else f"{each.reason[:WHY_SHOWN]}…"),
+            Cell("", at=each.declared_at),
+        )
+        for each in shown
+    ]
+    return Listed(rows, next=TIE_SORTS.next(shown, page))
+
+
+def _badge(tie: Tie) -> Cell:
+    text, tone = _state(tie)
+    return Cell(text, kind="badge", tone=tone)
+
+
+def _state(tie: Tie) -> tuple[str, str]:
+    return ("bars", "warn") if tie.ended_at is None else ("ended", "plain")
+
+
+async def declare(visit: Visit, form: Form) -> Response:
+    """Declare that one is tied to a vendor."""
+
+    def verb(ctx: Context) -> Tie:
+        vendor = fields.named(ctx, Kind.VENDOR, form.one("vendor")[:200], "vendor")
+        return review.declare_tie(ctx, VendorId(vendor), form.one("reason"))
+
+    try:
+        await visit.write(verb)
+    except (Invalid, Conflict, NotPermitted) as error:
+        return await _ties(visit, form, error)
+    return to(visit.path)
+
+
+async def show_tie(visit: Visit) -> Response:
+    """Show a tie."""
+    return await _tie(visit)
+
+
+async def _tie(visit: Visit, given: Form = fields.NO_FORM, trouble: fields.Refused | None = None) -> Response:
+    facts = await visit.read(partial(_read_tie, visit=visit))
+    return visit.render("console/review/tie.html", **facts, **fields.answered(given, trouble))
+
+
+def _read_tie(ctx: Context, visit: Visit) -> dict[str, Any]:
+    tie = review.view_tie(ctx, visit.param())
+    names = service.names(ctx, [tie.person, tie.vendor, tie.ended_by])
+    return {
+        "tie": tie,
+        "reviewer": names.person(tie.person),
+        "vendor": names.vendor(tie.vendor),
+        "state": _state(tie),
+        "ended_by": names.actor(tie.ended_by) if tie.ended_by else "",
+        "ends": tie.ended_at is None and _changes(visit) and ctx.actor.id != tie.person,
+    }
+
+
+async def end(visit: Visit, form: Form) -> Response:
+    """End a tie, with a reason, as somebody else of the staff."""
+    try:
+        await visit.write(partial(review.end_tie, tie_id=visit.param(), reason=form.one("reason")))
+    except (Invalid, Conflict, NotPermitted) as error:
+        return await _tie(visit, form, error)
+    return to(visit.path)

@@ -1,0 +1,368 @@
+"""What would lapse under another rule book beside scopes, and what two people allowed that keeps an app from it (C180, C207, C208)."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from hilum.apps.registry.models import Environment
+from hilum.authorization.tokens.models import TokenFamily
+from hilum.foundation.kernel.ids import AppId, AuthorizationId, FamilyId, TenantId
+from hilum.operations.dry_runs.books import EVERYWHERE, BooksAt
+from hilum.operations.dry_runs.lapsing import (
+    certificate_lapse,
+    climbed,
+    ended_allowances,
+    gap_lapse,
+    kept,
+    missing_proofs,
+)
+from hilum.operations.dry_runs.models import Lapse, Start, What
+from hilum.operations.dry_runs.policy import as_judged, effect_of, is_live, judged_by, newly_old
+from hilum.operations.dry_runs.replay import Replay
+from hilum.policy.matrix.in_force import PolicyFacts, rule_digest
+from hilum.policy.matrix.models import Book, CurrentVersions, Override, PolicyException, Tier
+from hilum.review.recertification.models import Climb, Rung
+from hilum.review.recertification.policy import ladder_differs
+from tests.unit.gateway.enforcement import facts
+from tests.unit.policy.matrix.books import GONE, Changes, book, document
+from tests.unit.policy.matrix.exception_facts import EXCEPTION
+from tests.unit.policy.matrix.override_facts import OVERRIDE
+
+CELLS = "categories.unclassified.cells"
+DAY = timedelta(days=1)
+NOW, GENERAL, CLINIC = facts.NOW, TenantId("general"), TenantId("clinic")
+RULE = {"name": "reads-patients", "tier": "high", "because": "it reads {type}", "types": ["Patient"], "level": "overridable"}  # fmt: skip
+READER = replace(
+    facts.CLIENT, scopes=("patient/Patient.rs", "patient/Observation.rs"), certified_tier=Tier.HIGH
+)
+
+
+def everywhere(**limits: Any) -> Book:
+    return book(
+        {
+            f"{CELLS}.{tier}.{name}": value
+            for name, value in limits.items()
+            for tier in ("low", "moderate", "high")
+        }
+    )
+
+
+def with_rule(more: Changes | None = None, **rule: Any) -> Book:
+    changed = {"tier_rules": [*document()["tier_rules"], RULE | rule], "overrides.longest": "30 d"}
+    return book(changed | (more or {}))
+
+
+BEFORE = with_rule()
+STRICTER = with_rule({f"{CELLS}.high": GONE})
+
+
+def override(book: Book = BEFORE, **changes: Any) -> Override:
+    named: dict[str, Any] = {
+        "rule": RULE["name"],
+        "rule_digest": rule_digest(book.tier_rules[-1]),
+        "app": READER.app,
+    }
+    times: dict[str, Any] = {"agreed_at": NOW - DAY, "ends_at": NOW + 5 * DAY, "tenant": None}
+    return replace(OVERRIDE, **named | times | changes)
+
+
+def exception(**changes: Any) -> PolicyException:
+    made: dict[str, Any] = {
+        "app": READER.app,
+        "version": READER.version,
+        "agreed_at": NOW - DAY,
+        "ends_at": NOW + 5 * DAY,
+    }
+    return replace(EXCEPTION, **made | changes)
+
+
+def books(after: Book, *allowed: Override | PolicyException, before: Book = BEFORE) -> BooksAt:
+    overrides = tuple(each for each in allowed if isinstance(each, Override))
+    exceptions = tuple(each for each in allowed if isinstance(each, PolicyException))
+    in_force = PolicyFacts(
+        before,
+        overrides={READER.app: overrides} if overrides else {},
+        exceptions={READER.app: exceptions} if exceptions else {},
+    )
+    return BooksAt(in_force, after, NOW)
+
+
+def lost(found: BooksAt, tenant: TenantId, app: AppId = READER.app) -> tuple[str, ...]:
+    effect = found.at(tenant, app).effect(replace(READER, app=app))
+    return () if effect is None else effect.lost
+
+
+# --- what two people allowed ---------------------------------------------------------------------------------------------------
+
+
+SHORT: Changes = {f"{CELLS}.high.certificate_life": "10 d"} | {
+    f"{CELLS}.{tier}.grace_days": 0 for tier in ("low", "moderate", "high")
+}
+"""A certificate of the high tier holds ten days, and has no grace."""
+OLD = replace(READER, certified_at=NOW - 20 * DAY, certified_until=NOW + 100 * DAY)
+
+
+def test_an_app_that_only_an_exception_keeps_certified_is_judged_and_lapses_with_it() -> None:
+    """C19, C208: it acts at a lower tier, whose certificates hold for longer. Under another book the exception is over."""
+    before = with_rule(SHORT)
+    after = with_rule(SHORT | {f"{CELLS}.{tier}.quota.burst": 7 for tier in ("low", "moderate", "high")})
+    lowered = exception(
+        tier="moderate", category=OLD.category, rules=(RULE["name"],), book_digest=before.digest
+    )
+    found, nobody = books(after, lowered, before=before), books(after, before=before)
+
+    assert is_live(OLD, [each.before for each in found.of(OLD.app)], NOW)
+    assert not is_live(OLD, [each.before for each in nobody.of(OLD.app)], NOW)
+    start = Start(after, "", found.in_force, CurrentVersions(1, {}, 1), (OLD,), NOW, NOW - 90 * DAY)
+    rows = Replay(start).judge([OLD.app], {}, [], {})
+    assert [each.what for each in rows if isinstance(each, Lapse)] == [What.CERTIFICATE]
+
+
+def test_what_lapses_is_judged_where_the_app_is_certified() -> None:
+    """C208: at one hospital another book is on trial, and it alone gives the certificate a longer life."""
+    after = with_rule(SHORT | {f"{CELLS}.{tier}.quota.burst": 7 for tier in ("low", "moderate", "high")})
+    in_force = PolicyFacts(with_rule(SHORT), at={GENERAL: BEFORE})
+    start = Start(after, "", in_force, CurrentVersions(1, {}, 1), (OLD,), NOW, NOW - 90 * DAY)
+
+    rows = Replay(start).judge([OLD.app], {}, [], {})
+
+    assert [each.what for each in rows if isinstance(each, Lapse)] == [What.CERTIFICATE]
+
+
+def test_an_override_keeps_an_app_where_it_counts_and_until_it_ends() -> None:
+    """C207: elsewhere, and for every other app, the version takes what the rule says."""
+    found = books(STRICTER, override(tenant=GENERAL))
+
+    assert lost(found, GENERAL) == ()
+    assert lost(found, CLINIC) == ("patient/Patient.rs",)
+    assert lost(found, GENERAL, AppId("another")) == ("patient/Patient.rs",)
+    [row] = kept(READER, found)
+    assert (row.what, row.tenant, row.which) == (What.KEPT, GENERAL, ("patient/Patient.rs",))
+    assert row.until == NOW + 5 * DAY
+    assert list(ended_allowances(found)) == []
+
+
+def test_an_override_everywhere_is_one_row_and_ends_when_the_book_allows_no_longer_one() -> None:
+    found = books(STRICTER, override(ends_at=NOW + 400 * DAY))
+
+    [row] = kept(READER, found)
+    assert (row.tenant, row.until) == ("", NOW + 29 * DAY)
+    assert lost(found, GENERAL) == lost(found, EVERYWHERE) == ()
+
+
+@pytest.mark.parametrize(
+    ("after", "which", "ends"),
+    [
+        (with_rule({f"{CELLS}.high": GONE}, level="absolute"), "not_overridable", 0),
+        (with_rule({f"{CELLS}.high": GONE}, because="it shows {type}"), "rule_changed", 0),
+        (with_rule({f"{CELLS}.high": GONE, "overrides.longest": "1 d"}), "expired", 0),
+        (with_rule({f"{CELLS}.high": GONE, "overrides.longest": "3 d"}), "expires_sooner", 2),
+    ],
+)
+def test_an_override_that_the_version_does_not_allow_is_listed_and_keeps_nothing(
+    after: Book, which: str, ends: int
+) -> None:
+    found = books(after, override())
+
+    [row] = ended_allowances(found)
+    assert (row.what, row.which, row.before) == (What.OVERRIDE, (RULE["name"], which), NOW + 5 * DAY)
+    assert row.until == NOW + ends * DAY
+    assert bool(list(kept(READER, found))) == bool(ends)
+    assert bool(lost(found, GENERAL)) != bool(ends)
+
+
+@pytest.mark.parametrize(
+    "over", [{"ended_at": NOW - DAY}, {"ends_at": NOW}, {"rule_digest": "0" * 64}, {"rule": "no-such-rule"}]
+)
+def test_an_override_that_does_not_count_now_is_nothing_that_ends(over: dict[str, Any]) -> None:
+    found = books(STRICTER, override(**over))
+
+    assert list(ended_allowances(found)) == list(kept(READER, found)) == []
+    assert lost(found, GENERAL) == ("patient/Patient.rs",)
+
+
+def test_a_lowered_tier_counts_under_its_own_book_only() -> None:
+    """C19: what another book computes nobody agreed to."""
+    same = exception(book_digest=BEFORE.digest, rules=(RULE["name"],), category="unclassified", tier="low")
+
+    [row] = ended_allowances(books(STRICTER, same))
+    assert (row.what, row.which) == (What.EXCEPTION, ("lowered_tier", "book_changed"))
+    assert (row.before, row.until) == (NOW + 5 * DAY, NOW)
+    assert list(ended_allowances(books(BEFORE, same))) == []
+    assert list(ended_allowances(books(STRICTER, replace(same, book_digest="")))) == []
+    assert list(kept(READER, books(STRICTER, same))) == []
+
+
+def test_a_version_is_judged_as_itself_where_something_is_allowed_to_it() -> None:
+    """Clients that are alike are judged once; one whose version two people allowed something is not like the others."""
+    same = exception(book_digest=BEFORE.digest, rules=(RULE["name"],), category="unclassified", tier="low")
+    found = books(STRICTER, same)
+    here = found.at(GENERAL, READER.app)
+
+    assert judged_by(READER, here.before, here.after) is READER
+    plain = found.at(GENERAL, AppId("another"))
+    assert plain is found.everywhere
+    assert judged_by(READER, plain.before, plain.after) == as_judged(READER)
+    assert len(found.of(READER.app)) == len(found.of(AppId("another"))) == 1
+
+
+# --- certificates, graces and tokens -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("age", "life", "grace_before", "grace", "what", "until"),
+    [
+        (60, "100 d", 0, 0, None, 0),
+        (60, "50 d", 0, 0, What.CERTIFICATE, -10),
+        (60, "50 d", 14, 14, What.CERTIFICATE, 4),
+        (60, "50 d", 14, 5, What.CERTIFICATE, -5),
+        (370, "365 d", 14, 14, None, 0),
+        (370, "365 d", 14, 0, What.GRACE, -5),
+        (370, "365 d", 14, 4, What.GRACE, -1),
+        (370, "365 d", 14, 6, None, 0),
+    ],
+)
+def test_what_is_older_than_its_new_life_lapses_and_a_shorter_grace_is_over(
+    age: int, life: str, grace_before: int, grace: int, what: What | None, until: int
+) -> None:
+    """C114: within its grace it goes on, so that ``until`` is when it stops. In days; the life before was a year."""
+    certified = replace(facts.CLIENT, certified_at=NOW - age * DAY, certified_until=NOW + (365 - age) * DAY)
+    effect = effect_of(
+        certified,
+        everywhere(certificate_life="365 d", grace_days=grace_before),
+        everywhere(certificate_life=life, grace_days=grace),
+        NOW,
+    )
+
+    found = None if effect is None else certificate_lapse(certified, effect, 3, NOW)
+
+    assert (found and found.what) == what
+    if found is not None:
+        assert (found.number, found.which) == (3, (certified.version,))
+        assert found.until == NOW + until * DAY
+        assert found.before == NOW + (365 - age + grace_before) * DAY
+
+
+@pytest.mark.parametrize(
+    ("gap", "grace_before", "grace", "lapses"),
+    [
+        (10, 14, 14, False),
+        (10, 14, 10, False),
+        (10, 14, 9, True),
+        (10, 14, 0, True),
+        (10, 9, 0, False),
+        (10, 5, 14, False),
+        (None, 14, 0, False),
+    ],
+)
+def test_a_gap_that_fewer_days_of_grace_bridge_no_more_is_listed(
+    gap: int | None, grace_before: int, grace: int, lapses: bool
+) -> None:
+    """What was issued before it ends then, although nothing else of the certification lapses."""
+    since, began = NOW - 20 * DAY, NOW - 100 * DAY
+    certified = replace(
+        facts.CLIENT,
+        certified_at=since,
+        certified_until=NOW + 300 * DAY,
+        since=since,
+        gaps=() if gap is None else ((gap * DAY, began),),
+    )
+    effect = effect_of(certified, everywhere(grace_days=grace_before), everywhere(grace_days=grace), NOW)
+
+    found = None if effect is None else gap_lapse(certified, effect, 3)
+
+    assert (found is not None) == lapses
+    if found is not None:
+        assert (found.what, found.number) == (What.GAP, 3)
+        assert found.which == (certified.version, since.isoformat())
+
+
+@pytest.mark.parametrize(
+    ("offline", "started", "used", "limits", "reason"),
+    [
+        (True, 40, 1, {"absolute": "30 d"}, "absolute_limit_reached"),
+        (True, 40, 20, {"refresh_token": "10 d"}, "refresh_token_old"),
+        (False, 40, 20, {"refresh_token": "10 d"}, ""),
+        (True, 40, 20, {"idle": "15 d"}, "authorization_idle"),
+        (True, 40, 20, {"idle": "21 d"}, ""),
+        (True, 2, 1, {"absolute": "30 d"}, ""),
+    ],
+)
+def test_tokens_that_could_be_refreshed_and_could_not_are_counted_by_the_limit(
+    offline: bool, started: int, used: int, limits: dict[str, str], reason: str
+) -> None:
+    """C194: days since they began, and since the last use."""
+    before = {"refresh_token": "90 d", "session_refresh_token": "60 d"}
+    effect = effect_of(
+        facts.CLIENT,
+        everywhere(**{f"lifetimes.{name}": value for name, value in before.items()}),
+        everywhere(**{f"lifetimes.{name}": value for name, value in (before | limits).items()}),
+        NOW,
+    )
+    assert effect is not None
+    family = TokenFamily(
+        FamilyId("fam_1"), AuthorizationId("aut_1"), offline, NOW - started * DAY, NOW - used * DAY, NOW + DAY
+    )
+
+    assert newly_old(family, effect, NOW) == reason
+    gone = NOW - 400 * DAY
+    assert newly_old(replace(family, started_at=gone, minted_at=gone), effect, NOW) == "", (
+        "it has ended already"
+    )
+
+
+# --- proofs and findings -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "unproved", "environment", "lacking"),
+    [
+        ([], ["owner", "domain"], ["domain"], Environment.PRODUCTION, ("domain",)),
+        ([], ["owner", "domain"], ["domain", "owner"], Environment.PRODUCTION, ("domain", "owner")),
+        (["domain"], ["owner", "domain"], ["domain"], Environment.PRODUCTION, None),
+        ([], ["owner"], [], Environment.PRODUCTION, None),
+        ([], ["owner"], ["owner"], Environment.SANDBOX, None),
+        (["owner"], [], ["owner"], Environment.PRODUCTION, None),
+    ],
+)
+def test_proofs_that_are_newly_asked_are_missing_where_nobody_has_them(
+    before: list[str],
+    after: list[str],
+    unproved: list[str],
+    environment: Environment,
+    lacking: tuple[str, ...] | None,
+) -> None:
+    """C6, C7, C115: and when the finding about them is due."""
+    client = replace(facts.CLIENT, environment=environment)
+    effect = effect_of(client, everywhere(proofs=before), everywhere(proofs=after, fix_days_high=9), NOW)
+    assert effect is not None
+
+    found = missing_proofs(client, effect, unproved, NOW)
+
+    assert (found and found.which) == lacking
+    assert found is None or (found.what, found.until) == (What.PROOFS, NOW + 9 * DAY)
+
+
+@pytest.mark.parametrize(
+    ("now", "then", "what"),
+    [
+        (Rung.NOTIFY, Rung.STOP, What.STOPPED),
+        (Rung.NONE, Rung.SUSPEND, What.SUSPENDED),
+        (Rung.STOP, Rung.SUSPEND, What.SUSPENDED),
+    ],
+)
+def test_what_the_ladder_would_do_is_named_by_its_rung(now: Rung, then: Rung, what: What) -> None:
+    """C226."""
+    found = climbed(Climb(READER.app, now, then, 2))
+
+    assert (found.what, found.which, found.number) == (what, (now.name.lower(), then.name.lower()), 2)
+
+
+def test_only_another_ladder_has_findings_read() -> None:
+    """A book that changes scopes, or days within which something new is fixed, moves no app that is overdue."""
+    assert not ladder_differs(BEFORE, STRICTER)
+    assert not ladder_differs(BEFORE, everywhere(fix_days_low=1))
+    assert ladder_differs(BEFORE, everywhere(automation="suspend"))
+    assert ladder_differs(BEFORE, everywhere(suspend_days=3))

@@ -1,0 +1,501 @@
+"""The new-access check between two rule books: whatever one allows and the other does not is listed (C210)."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from hilum.foundation.standards.smart.scopes import all_covered
+from hilum.policy.matrix import comparison
+from hilum.policy.matrix.comparison import changes, digest_of, widenings
+from hilum.policy.matrix.document import read_book
+from hilum.policy.matrix.models import (
+    Applicant,
+    Book,
+    Cell,
+    Change,
+    ClientAuthentication,
+    Tier,
+    TrafficClass,
+)
+from hilum.policy.matrix.policy import admit
+from hilum.policy.matrix.shipped import shipped_book
+from hilum.policy.matrix.tier_changes import TierChanges
+from tests.effort import effort
+from tests.unit.policy.matrix.applicants import applicants
+from tests.unit.policy.matrix.books import GONE, HIGH_CELL, MODERATE_CELL, book, document
+
+BOOK = shipped_book()
+LOW = "categories.scheduling.cells.low"
+
+WIDER: list[tuple[dict[str, Any], str]] = [
+    ({f"{MODERATE_CELL}.scopes": [*document()["categories"]["care_recommendations"]["cells"]["moderate"]["scopes"], "user/Task.cud"]}, f"{MODERATE_CELL}.scopes"),
+    ({f"{LOW}.session_scopes": ["openid", "fhirUser", "launch", "launch/patient", "launch/encounter", "online_access", "offline_access"]}, f"{LOW}.session_scopes"),
+    ({f"{HIGH_CELL}.client_authentication": ["none", "client_secret_basic", "private_key_jwt"]}, f"{HIGH_CELL}.client_authentication"),
+    ({f"{MODERATE_CELL}.workflows": ["chart_review", "outreach", "intake"]}, f"{MODERATE_CELL}.workflows"),
+    ({f"{MODERATE_CELL}.workflows": ["*"]}, f"{MODERATE_CELL}.workflows"),
+    ({f"{MODERATE_CELL}.placements": ["banner", "sidebar", "note", "orders"]}, f"{MODERATE_CELL}.placements"),
+    ({f"{HIGH_CELL}.evidence": ["automated_checks", "sandbox_run", "data_flow", "agreement"]}, f"{HIGH_CELL}.evidence"),
+    ({f"{HIGH_CELL}.lenses": ["technical", "legal"]}, f"{HIGH_CELL}.lenses"),
+    ({f"{MODERATE_CELL}.quota": {"rate_per_s": 21}}, f"{MODERATE_CELL}.quota.rate_per_s"),
+    ({f"{MODERATE_CELL}.quota": {"burst": 101}}, f"{MODERATE_CELL}.quota.burst"),
+    ({f"{MODERATE_CELL}.traffic_class": "clinical_interactive"}, f"{MODERATE_CELL}.traffic_class"),
+    ({"traffic.bulk": 26}, "traffic.bulk"),
+    ({f"{MODERATE_CELL}.alerts": {"failed_percent": 6}}, f"{MODERATE_CELL}.alerts.failed_percent"),
+    ({f"{MODERATE_CELL}.certificate_life": "366 d"}, f"{MODERATE_CELL}.certificate_life"),
+    ({f"{MODERATE_CELL}.lifetimes": {"refresh_token": "101 d"}}, f"{MODERATE_CELL}.lifetimes.refresh_token"),
+    ({f"{MODERATE_CELL}.lifetimes": {"authorization": "366 d"}}, f"{MODERATE_CELL}.lifetimes.authorization"),
+    ({f"{MODERATE_CELL}.dormant_days": 181}, f"{MODERATE_CELL}.dormant_days"),
+    ({f"{MODERATE_CELL}.fix_days_critical": 8}, f"{MODERATE_CELL}.fix_days_critical"),
+    ({f"{MODERATE_CELL}.automation": "warn"}, f"{MODERATE_CELL}.automation"),
+    ({"categories.scheduling.cells.high": {"scopes": []}}, "categories.scheduling.cells.high"),
+    ({"categories.games": {"title": "Games", "floor": "low", "open": True, "cells": {}}}, "categories.games"),
+    ({"categories.unclassified.open": True}, "categories.unclassified.open"),
+    ({"tier_rules.3.tier": "moderate", f"{HIGH_CELL}.scopes": ["user/ServiceRequest.c"]}, "tier_rules.writes-record"),
+    ({"packs": []}, "packs.us-federal"),
+    ({"packs": [], "regulated_lane.0.within_business_days": 11}, "regulated_lane.verify"),
+]  # fmt: skip
+
+
+LIMITED = {"idle": "100 d", "absolute": "200 d", "expiry": "study"}
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"idle": "101 d"}, "lifetimes.idle"),
+        ({"absolute": "201 d"}, "lifetimes.absolute"),
+        ({"expiry": "fixed"}, "lifetimes.expiry"),
+        ({"expiry": "rolling"}, "lifetimes.expiry"),
+        ({"idle": "none"}, "lifetimes.idle"),
+        ({"absolute": "none"}, "lifetimes.absolute"),
+    ],
+)
+def test_a_limit_of_grants_that_is_looser_or_gone_is_listed(change: dict[str, Any], path: str) -> None:
+    """C194, C210."""
+    place = "categories.unclassified.cells.high"
+    limited = {f"{place}.lifetimes.{name}": value for name, value in LIMITED.items()}
+    before = book(limited)
+    after = book({f"{place}.lifetimes.{name}": value for name, value in (LIMITED | change).items()})
+
+    assert [each.path for each in widenings(before, after)] == [f"{place}.{path}"]
+    assert widenings(after, before) == ()
+
+
+def test_dormancy_that_only_asks_again_is_looser_than_dormancy_that_ends() -> None:
+    """C194, C210."""
+    place = "categories.unclassified.cells.high.dormant_ends"
+    before, after = book({place: True}), book()
+
+    assert [each.path for each in widenings(before, after)] == [place]
+    assert widenings(after, before) == ()
+
+
+@pytest.mark.parametrize(("change", "path"), WIDER)
+def test_what_a_book_newly_allows_is_listed_and_the_way_back_is_not(
+    change: dict[str, Any], path: str
+) -> None:
+    before, after = _pair(change)
+
+    found = widenings(before, after)
+
+    assert path in {each.path for each in found}
+    assert path not in {each.path for each in widenings(after, before)}
+
+
+def test_a_floor_that_falls_is_listed() -> None:
+    raised = book({"categories.scheduling.floor": "moderate"})
+
+    assert {each.path for each in widenings(raised, BOOK)} == {"categories.scheduling.floor"}
+    assert "falls from moderate to low" in widenings(raised, BOOK)[0].sentence
+    assert widenings(BOOK, raised) == ()
+
+
+def test_any_change_of_the_rules_of_a_jurisdiction_is_listed() -> None:
+    for days in (1, 30):
+        changed = book({"packs.0.step_days": {"verify": days, "enable": 5}})
+        assert [each.path for each in widenings(BOOK, changed)] == ["packs.us-federal"]
+
+
+@pytest.mark.parametrize(
+    "requires",
+    [
+        ["identity_verified"],
+        ["identity_verified", "keys_registered", "metadata_complete", "security_terms_accepted"],
+    ],
+)
+def test_any_change_of_what_a_step_of_the_regulated_lane_waits_for_is_listed(requires: list[str]) -> None:
+    """Less: apps pass that did not. More: what regulation protects depends on more."""
+    changed = book({"regulated_lane.1.requires": requires})
+
+    assert [each.path for each in widenings(BOOK, changed)] == ["regulated_lane.enable"]
+
+
+def _pair(change: dict[str, Any]) -> tuple[Book, Book]:
+    """Return the shipped book and the changed one; scopes of a raised rule that a cell would list in vain are left out of both."""
+    made, faults = read_book(document(change))
+    if made is not None:
+        return BOOK, made
+    at = {fault.path for fault in faults if fault.code == "never_used"}
+    gone: dict[str, Any] = {path: [] for path in at}
+    return book(gone), book(gone | change)
+
+
+def test_the_same_book_allows_nothing_new() -> None:
+    assert widenings(BOOK, book()) == ()
+    assert changes(BOOK, book()) == ()
+
+
+NARROWER: list[dict[str, Any]] = [
+    {f"{MODERATE_CELL}": GONE},
+    {f"{MODERATE_CELL}.scopes": ["user/*.rs"]},
+    {
+        f"{MODERATE_CELL}.client_authentication": ["private_key_jwt"],
+        f"{HIGH_CELL}.client_authentication": ["private_key_jwt"],
+    },
+    {f"{MODERATE_CELL}.quota": {"rate_per_s": 1, "burst": 1}},
+    {f"{HIGH_CELL}.lifetimes": {"access_token": "1 min"}},
+    {"categories.analytics": GONE, "packs": document()["packs"]},
+    {"categories.analytics.open": False},
+    {"categories.scheduling.floor": "moderate"},
+    {"title": "Another", "owner": "Somebody"},
+    {"regulated_lane.0.within_business_days": 9},
+]
+
+
+@pytest.mark.parametrize("change", NARROWER)
+def test_what_only_narrows_or_describes_is_not_listed(change: dict[str, Any]) -> None:
+    assert widenings(BOOK, book(change)) == ()
+    assert changes(BOOK, book(change)) != ()
+
+
+def test_a_tier_that_rises_into_a_cell_that_allows_more_is_listed() -> None:
+    """The scope was of a tier whose cell did not list it; in its new tier it is listed."""
+    rule = {"name": "slots", "tier": "moderate", "because": "it reads {type}", "types": ["Immunization"]}
+    moderate = "categories.scheduling.cells.moderate.scopes"
+    lists = {
+        moderate: [
+            *document()["categories"]["scheduling"]["cells"]["moderate"]["scopes"],
+            "user/Immunization.c",
+        ]
+    }
+    before = book(lists)
+    after = book(
+        {
+            moderate: [*lists[moderate], "user/Immunization.rs"],
+            "tier_rules": [*document()["tier_rules"], rule],
+        }
+    )
+
+    found = {each.path for each in widenings(before, after)}
+
+    assert {f"{moderate}", "categories.scheduling"} <= found
+
+
+def test_every_change_is_listed_with_both_values() -> None:
+    after = book({f"{MODERATE_CELL}.quota": {"burst": 7}, "tier_rules.0.because": "it orders {type}"})
+
+    assert changes(BOOK, after) == (
+        Change("tier_rules.writes-orders.because", "it writes {type}", "it orders {type}"),
+        Change(f"{MODERATE_CELL}.quota.burst", 100, 7),
+    )
+
+
+CATEGORY = "categories.scheduling"
+OBSERVATIONS = {"name": "obs", "tier": "moderate", "because": "it reads {type}", "types": ["Observation"]}
+
+
+def _rising(cells: dict[str, Any], tier: str = "moderate", **conditions: Any) -> tuple[Book, Book]:
+    """Return a book whose rule on Observations holds under conditions only, and one in which it always does."""
+    rules, rule = document()["tier_rules"], OBSERVATIONS | {"tier": tier}
+    made = {f"{CATEGORY}.cells": cells}
+    return (
+        book(made | {"tier_rules": [*rules, rule | conditions]}),
+        book(made | {"tier_rules": [*rules, rule]}),
+    )
+
+
+LABORATORY = "patient/Observation.rs?category=laboratory"
+GRANULAR = {"low": {"scopes": ["patient/Patient.rs"]}, "moderate": {"scopes": [LABORATORY]}}
+
+
+def test_a_granular_scope_that_rises_from_nothing_is_listed() -> None:
+    """C210: compared by what a cell and a scope share, not by whether it lists the whole type."""
+    before, after = _rising(GRANULAR, clients=["none"])
+    app = Applicant("scheduling", (LABORATORY,), ClientAuthentication.KEY, (), (), certified_tier=Tier.HIGH)
+    assert (admit(before, app).scopes, admit(after, app).scopes) == ((), (LABORATORY,))
+
+    (found,) = widenings(before, after)
+
+    assert found.path == CATEGORY
+    assert found.sentence.startswith(f"{LABORATORY}: of the moderate tier now")
+
+
+LOOSER: list[tuple[dict[str, Any], str]] = [
+    ({"quota": {"burst": 101}}, "quota.burst"),
+    ({"quota": {"rate_per_s": 21}}, "quota.rate_per_s"),
+    ({"alerts": {"refused_percent": 21}}, "alerts.refused_percent"),
+    ({"traffic_class": "clinical_interactive"}, "traffic_class"),
+    ({"workflows": ["appointments", "intake", "outreach"]}, "workflows"),
+    ({"placements": ["banner", "sidebar", "note"]}, "placements"),
+]
+
+
+@pytest.mark.parametrize(("above", "field"), LOOSER)
+def test_a_tier_that_rises_into_a_cell_with_looser_limits_is_listed(
+    above: dict[str, Any], field: str
+) -> None:
+    lists = {"scopes": ["patient/Observation.rs"], "workflows": ["appointments", "intake"]}
+    before, after = _rising({"low": lists, "moderate": lists | above}, clients=["none"])
+
+    assert [each.path for each in widenings(before, after)] == [f"{CATEGORY}.cells.moderate.{field}"]
+    assert widenings(*_rising({"low": lists, "moderate": lists}, clients=["none"])) == ()
+
+
+def test_a_cell_that_is_passed_on_the_way_up_counts_too() -> None:
+    """An app that already acts at the moderate tier comes along when one of its scopes rises from low to high."""
+    scopes = ["patient/Observation.rs", "user/Slot.rs"]
+    cells = {
+        "low": {"scopes": scopes, "quota": {"burst": 50}},
+        "moderate": {"scopes": [], "quota": {"burst": 10}},
+        "high": {"scopes": [], "quota": {"burst": 20}, "traffic_class": "user_apps"},
+    }
+    before, after = _rising(cells, "high", clients=["none"])
+
+    (found,) = (each for each in widenings(before, after) if CATEGORY in each.path)
+
+    assert (found.path, found.sentence) == (
+        f"{CATEGORY}.cells.high.quota.burst",
+        "Is looser: 20 instead of 10. For apps that rise from moderate to high.",
+    )
+
+
+@pytest.mark.parametrize("names", [["appointments"], ["appointments", "intake"]])
+def test_an_app_that_declares_several_workflows_is_compared_at_the_highest_tier_of_them(
+    names: list[str],
+) -> None:
+    """Alone, neither workflow rises from moderate to high; declared together they do."""
+    intake = OBSERVATIONS | {"name": "in", "tier": "moderate", "workflows": ["intake"]}
+    appointments = OBSERVATIONS | {"name": "ap", "tier": "high", "workflows": ["appointments"]}
+    cells = {
+        "low": {"scopes": ["patient/Observation.rs"]},
+        "moderate": {"scopes": []},
+        "high": {"scopes": []},
+    }
+    rules = document()["tier_rules"]
+    before = _without(book({f"{CATEGORY}.cells": cells, "tier_rules": [*rules, intake]}))
+    after = _without(book({f"{CATEGORY}.cells": cells, "tier_rules": [*rules, intake, appointments]}))
+    app = Applicant(
+        "scheduling",
+        ("patient/Observation.rs",),
+        ClientAuthentication.KEY,
+        tuple(names),
+        (),
+        certified_tier=Tier.HIGH,
+    )
+
+    gains = admit(before, app).scopes == () and admit(after, app).scopes == ("patient/Observation.rs",)
+    assert gains == (len(names) == 2)
+    sentences = [each.sentence for each in widenings(before, after) if each.path == CATEGORY]
+    assert any(
+        "of the high tier now, whose cell allows it; the moderate one did not" in each for each in sentences
+    )
+
+
+def _without(made: Book) -> Book:
+    """Return a book whose moderate cell does not list what the low and the high one do."""
+    category = made.categories["scheduling"]
+    moderate = replace(category.cells[Tier.MODERATE], scopes=())
+    changed = replace(category, cells={**category.cells, Tier.MODERATE: moderate})
+    return replace(made, categories={**made.categories, "scheduling": changed}, digest="")
+
+
+def test_all_that_is_new_is_listed_most_severe_first_and_falls_are_folded_by_rule() -> None:
+    """What 56 lines said, and the most severe one last, are two."""
+    types = [each for each in document()["tier_rules"][3]["types"] if each != "Goal"]
+    recommending = [
+        each
+        for each in document()["categories"]["care_recommendations"]["cells"]["high"]["scopes"]
+        if "Goal" not in each
+    ]
+    both = {
+        f"{HIGH_CELL}.scopes": recommending,
+        "categories.record_modification.cells.high.scopes": ["user/Condition.cud"],
+    }
+    widened = {
+        "tier_rules.3.types": types,
+        "categories.record_modification.cells.high.scopes": ["system/*.cruds"],
+    }
+    before, after = book(both), book(both | widened)
+
+    found = widenings(before, after)
+
+    assert "system/*.cruds" in found[0].sentence
+    (fall,) = (each for each in found if each.path == "tier_rules.writes-record")
+    assert "user/Goal.cud falls from high to moderate" in fall.sentence
+    assert all(name in fall.sentence for name in ("scheduling", "care_recommendations", "unclassified"))
+    assert [each.severity for each in found] == sorted(each.severity for each in found)
+    assert digest_of(found) != digest_of(found[1:])
+
+
+def test_what_a_new_category_and_a_new_cell_allow_is_written_out() -> None:
+    """Who agrees to a cell agrees to its scopes, clients and limits."""
+    cell = {"scopes": ["system/*.cruds", LABORATORY], "client_authentication": ["private_key_jwt"]}
+    after = book(
+        {"categories.games": {"title": "Games", "floor": "high", "open": True, "cells": {"high": cell}}}
+    )
+
+    found = {each.path: each.sentence for each in widenings(BOOK, after)}
+
+    new = found["categories.games.cells.high"]
+    assert all(each in new for each in ("system/*.cruds", LABORATORY, "private_key_jwt", "quota.burst 100"))
+    assert "categories.games" in found
+
+
+def test_books_whose_rules_differ_in_words_only_are_not_compared_scope_by_scope() -> None:
+    renamed = book({"tier_rules.0.name": "orders", "tier_rules.0.because": "it orders {type}"})
+
+    assert widenings(BOOK, renamed) == ()
+    assert TierChanges(BOOK, renamed).found() == ((), ())
+
+
+def test_what_rules_name_of_clients_workflows_and_placements_costs_no_comparison_of_its_own() -> None:
+    """Situations are bits: a rule that names 50 workflows and 50 placements is judged as often as one that names none."""
+    names = {f"n{n}": "A name" for n in range(50)}
+    flow = document()["workflows"]["intake"] | {"intents": []}
+    flows = dict.fromkeys(names, flow)
+    rules = [each for each in document()["tier_rules"] if "populations" not in each][:10]
+    narrow = {"types": ["Slot", "Schedule"], "tier": "moderate"}
+    more = [
+        OBSERVATIONS
+        | narrow
+        | {"name": f"n{n}", "workflows": [f"n{n}"], "placements": [f"n{n}", "n49"], "clients": ["none"]}
+        for n in range(39)
+    ]
+    made = {
+        "categories": {"games": {"title": "Games", "floor": "low", "open": True, "cells": {}}},
+        "base": {},
+    }
+    before = book(made | {"tier_rules": rules, "workflows": flows, "placements": names})
+    after = book(made | {"tier_rules": [*rules, *more], "workflows": flows, "placements": names})
+
+    tiers = TierChanges(before, after)
+
+    assert tiers.found() == ((), ())
+    assert tiers._situations.all.bit_length() == 3 * 40 * 41
+    assert len(tiers._pairs_found) <= 60
+
+
+def test_a_comparison_is_made_once_for_two_digests() -> None:
+    before, after = book({"owner": "A"}), book({"owner": "B", f"{MODERATE_CELL}.quota": {"burst": 101}})
+    again = book({"owner": "A"}), book({"owner": "B", f"{MODERATE_CELL}.quota": {"burst": 101}})
+
+    assert widenings(before, after) is widenings(*again)
+
+
+EDITS: list[tuple[str, Any]] = [
+    *((path, value) for change, _ in WIDER for path, value in change.items()),
+    *((path, value) for change in NARROWER for path, value in change.items()),
+    *((f"tier_rules.{n}.tier", tier) for n in range(10) for tier in ("low", "moderate", "high")),
+    *((f"tier_rules.{n}.clients", ["none"]) for n in range(3, 10)),
+    *((f"tier_rules.{n}.prefixes", ["user"]) for n in range(3, 10)),
+]
+
+
+GRANULAR_SCOPES = [
+    f"{prefix}/{type_}.{letters}?category={value}"
+    for prefix in ("patient", "user")
+    for type_ in ("Observation", "Condition")
+    for letters in ("rs", "c")
+    for value in ("laboratory", "vital-signs")
+]
+CELL_PATHS = [
+    f"categories.{name}.cells.{tier}"
+    for name in ("scheduling", "care_recommendations")
+    for tier in ("moderate", "high")
+]
+EDITS += [
+    *(
+        (f"{path}.scopes", scopes)
+        for path in CELL_PATHS
+        for scopes in ([], GRANULAR_SCOPES[:3], GRANULAR_SCOPES[5:9])
+    ),
+    *((f"{path}.quota", {"burst": burst}) for path in CELL_PATHS for burst in (1, 99, 101)),
+    *((f"{path}.traffic_class", name) for path in CELL_PATHS for name in ("bulk", "clinical_interactive")),
+    *(
+        ("tier_rules", [*document()["tier_rules"], OBSERVATIONS | more])
+        for more in (
+            {},
+            {"clients": ["none"]},
+            {"tier": "high"},
+            {"tier": "high", "workflows": ["outreach"]},
+        )
+    ),
+]
+own = st.lists(
+    st.sampled_from([*GRANULAR_SCOPES, "patient/Observation.rs", "user/Observation.c", "launch"]), max_size=4
+)
+
+
+@settings(max_examples=effort(25, 4_000), deadline=None)
+@given(
+    st.lists(st.sampled_from(EDITS), max_size=3),
+    st.lists(st.sampled_from(EDITS), max_size=3),
+    st.lists(
+        st.tuples(applicants, own, st.sampled_from(["scheduling", "care_recommendations", ""])),
+        min_size=1,
+        max_size=12,
+    ),
+)
+def test_whatever_any_app_gains_is_listed(
+    first: list[tuple[str, Any]], second: list[tuple[str, Any]], apps: list[tuple[Applicant, list[str], str]]
+) -> None:
+    """C210: scopes, and the limits of the cell that it acts in, unless it lost its riskiest scopes."""
+    before, after = _valid(first), _valid(second)
+    assume(before is not None and after is not None)
+    assert before is not None
+    assert after is not None
+    listed = " ".join(f"{each.path} {each.sentence}" for each in widenings(before, after))
+
+    for drawn, more, category in apps:
+        app = replace(drawn, scopes=(*drawn.scopes, *more), category=category or drawn.category)
+        was, now = admit(before, app), admit(after, app)
+        gained = not all_covered(now.scopes, was.scopes)
+        if was.cell and now.cell and was.tier and now.tier and now.tier.rank >= was.tier.rank:
+            gained = gained or any(limit(now.cell) > limit(was.cell) for limit in LIMITS)
+        assert not gained or app.category in listed, app
+
+
+LIMITS: list[Callable[[Cell], Any]] = [
+    lambda cell: cell.quota.burst,
+    lambda cell: cell.quota.rate_per_s,
+    lambda cell: cell.lifetimes.refresh_token,
+    lambda cell: cell.lifetimes.authorization,
+    lambda cell: cell.lifetimes.expiry.rank,
+    lambda cell: not cell.dormant_ends,
+    lambda cell: cell.fix_days_high,
+    lambda cell: -cell.automation.rank,
+    lambda cell: cell.certificate_life,
+    lambda cell: cell.alerts.failed_percent,
+    lambda cell: -list(TrafficClass).index(cell.traffic_class),
+]
+
+
+def _valid(edits: list[tuple[str, Any]]) -> Book | None:
+    try:
+        return read_book(copy.deepcopy(document(dict(edits))))[0]
+    except (KeyError, IndexError):  # one edit removed what another one changes
+        return None
+
+
+def test_comparisons_that_are_kept_are_bounded() -> None:
+    for n in range(comparison.PAIRS_BOUND + 3):
+        widenings(BOOK, replace(BOOK, digest=f"kept-{n}"))
+
+    assert len(comparison._kept) == comparison.PAIRS_BOUND
+    assert (BOOK.digest, "kept-0") not in comparison._kept
+    assert (BOOK.digest, f"kept-{comparison.PAIRS_BOUND + 2}") in comparison._kept
