@@ -89,10 +89,10 @@ def _write_rows(
 ) -> list[dict[str, Any]]:
     """Write the tables and the audit, as of one moment. One row is in memory at a time."""
     files = []
-    tables = departures.exported_tables()
-    for done, fate in enumerate(tables):
+    exported = departures.exported_tables()
+    for done, fate in enumerate(exported):
         files.append(_write(work, f"{fate.table}.ndjson", departures.read_export(ctx, departure, fate)))
-        progress(_TABLES_SHARE * (done + 1) / len(tables))
+        progress(_TABLES_SHARE * (done + 1) / len(exported))
 
     def report(records: int) -> None:
         # The total is unknown, since counting would take as long as reading: the bar slows down towards its end.
