@@ -133,8 +133,13 @@ def lower(stage: Stage, second: httpx2.Client, app: dict[str, Any]) -> None:
     with caller(stage, staff(stage, "platform_admin")) as admin:
         version = sent(admin.get(f"/apps/{app['id']}/versions"))["items"][0]["id"]
         ends = (datetime.now(UTC) + timedelta(days=9)).isoformat()
-        body = {"tier": "low", "reason": "Certified again by then.", "control": "A nurse looks at each list."}
-        asked = sent(admin.post(f"/app-versions/{version}/lower-tier", json=body | {"ends_at": ends}))
+        body = {
+            "reason": "Certified again by then.",
+            "control": "A nurse looks at each list.",
+            "ends_at": ends,
+        }
+        order = {"kind": "lowered_tier", "version": version, "tier": "low"}
+        asked = sent(admin.post("/policies/exceptions", json=order | body))
     sent(second.post(f"/approvals/{asked['approval']['id']}/approve"))
 
 

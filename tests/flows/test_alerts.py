@@ -19,12 +19,13 @@ from hilum.identity.signin.policy import actor_of
 from hilum.operations.monitoring import jobs, service
 from hilum.operations.monitoring.models import CLOSED_KEPT, MAILED_AGAIN, WINDOW
 from hilum.policy.matrix import service as policies
-from hilum.policy.matrix.models import ApplyOrder, Tier
+from hilum.policy.matrix.models import ApplyOrder
 from hilum.records.audit import live as journals
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import EventQuery, Outcome
 from hilum.records.notices.store import notices
 from tests.flows.control_site import TRACE, problem
+from tests.flows.exception_ground import raise_to_high
 from tests.flows.journal_ground import access
 from tests.flows.use_ground import MAILBOX, SCOPES, DeclaringApp, Lease
 from tests.flows.vendor_ground import join
@@ -170,7 +171,7 @@ def test_a_version_whose_tier_was_raised_is_watched_by_the_stricter_limits(watch
     assert watch.alerts() == []
 
     version = watch.client.version
-    watch.site.system(registry.raise_tier, version_id=version, tier=Tier.HIGH, reason="It suggests doses.")
+    watch.site.system(raise_to_high, version=version)
     watch.judge()
 
     assert [(each["tenant"], each["limit"]) for each in watch.alerts()] == [("general", 5)]

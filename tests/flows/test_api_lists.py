@@ -59,7 +59,7 @@ from hilum.operations.monitoring import store as alert_store
 from hilum.operations.monitoring.models import Alert, AlertKind
 from hilum.operations.switch_administration import service as switchboard
 from hilum.policy.matrix import service as policies
-from hilum.policy.matrix.models import UNCLASSIFIED, ApplyOrder, Lens, Tier
+from hilum.policy.matrix.models import UNCLASSIFIED, ApplyOrder, Lens
 from hilum.records.keys import live as keys
 from hilum.records.notices import service as notices
 from hilum.records.notices.models import NewEndpoint
@@ -84,13 +84,13 @@ from hilum.review.submissions.models import (
 from tests.conftest import SECRET_KEY
 from tests.effort import FULL, effort
 from tests.flows.control_site import ORIGIN, TRACE, ControlSite, build, in_a_browser, problem
+from tests.flows.exception_ground import raise_to_high, withhold
 from tests.flows.journal_ground import JournalGround, access
-from tests.flows.override_ground import override, withhold
 from tests.sim.dry_runs import dry_run, packs_of
 from tests.sim.journals import journal_of
 from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock, SeededIds
-from tests.unit.policy.matrix.books import document, with_rule
+from tests.unit.policy.matrix.books import document
 from tests.unit.policy.matrix.exception_facts import EXCEPTION
 
 MORE = effort(3, 5)
@@ -197,11 +197,9 @@ LISTS = {
     "/api/v1/policies/applications": "root",
     "/api/v1/policies/dry-runs": "root",
     "/api/v1/policies/observed": "root",
-    "/api/v1/policies/overrides": "root",
     "/api/v1/drills": "root",
     "/api/v1/departures": "root",
     "/api/v1/policies/exceptions": "root",
-    "/api/v1/raised-tiers": "otto",
     "/api/v1/delta-reviews": "otto",
     **{f"/api/v1/policies/dry-runs/{{run}}/{kind.value}": "root" for kind in Kind},
     "/api/v1/accesses": "otto",
@@ -284,12 +282,10 @@ class Full:
         until = (site.clock.now() + MONTH).date().isoformat()
         observed = {"quota": {"rate_per_s": 1, "burst": 1}, "observe": {"until": until}}
         changes = {f"categories.scheduling.cells.low.{name}": value for name, value in observed.items()}
-        site.system(withhold, changes=with_rule("overridable") | {"overrides": {"longest": "30 d"}} | changes)
+        site.system(withhold, changes=changes)
         self.run = dry_run(site.uow, site.system(policies.in_force).everywhere).id
         site.system(add_findings, apps=self.apps)
-        order = {"tenant": GENERAL, "ends_at": site.clock.now() + MONTH, "name": "reads-slots"}
-        for n, app in enumerate(self.apps):
-            site.system(override, app=AppId(app), **order)
+        for n in range(MORE):
             site.system(policies.add_exception, made=replace(EXCEPTION, id=f"exc_{n}"))
         found = [row for kind in Kind for row in packs_of(kind, MORE)]
         self.site.uow.write_now(lambda ctx: dryruns.add_packs(ctx.tx, self.run, found), trace=TRACE)
@@ -328,7 +324,7 @@ class Full:
             lane_store.add_request(ctx.tx, asked)
 
         self.site.uow.write_now(add, trace=TRACE)
-        do(registry.raise_tier, version_id=version.id, tier=Tier.HIGH, reason="It suggests doses.")
+        do(raise_to_high, version=version.id)
         metadata = in_a_browser(f"Client {n}", SCOPES)
         do(clients.add_client, order=NewClient(self.app, version.id, metadata))  # type: ignore[arg-type]
 

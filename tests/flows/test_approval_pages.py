@@ -69,8 +69,6 @@ def acts_of(site: ControlSite) -> Mapping[ApprovalKind, Act]:
         Act(ApprovalKind.PEER, GENERAL, "", {"client_type": "ehr", "client_name": "Chart"}),
         Act(ApprovalKind.SECRET, GENERAL, "cli_1", {"client_type": "ehr", "client_name": "Chart", "overlap_s": 172_800},
             {"secrets": ["0a1b2c3d4e5f"]}),
-        Act(ApprovalKind.OVERRIDE, None, app, {"rule": "writes", "app": app, "tenant": None, "reason": "a trial",
-            "control": "a person looks", "ends_at": ends}, {"rule": {"name": "writes", "tier": "high", "types": ["Observation"]}}),
         Act(ApprovalKind.EXCEPTION, None, version, exception | {"reason": "small", "control": "a person looks", "ends_at": ends},
             {"computed": "high", "sentence": "It writes.", "category": "scheduling", "rules": ["writes"],
              "ai_use": {"model": "m", "model_card_digest": "a1" * 32}}),

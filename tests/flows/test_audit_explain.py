@@ -240,16 +240,16 @@ def test_what_happened_at_another_hospital_is_no_part_of_an_explanation(
     assert "mercy" not in " ".join(found.sentences)
 
 
-def test_an_override_for_the_app_is_named_with_its_rule_reason_and_control(
+def test_an_exception_for_the_app_is_named_with_its_reason_and_control(
     place: JournalGround, clock: FakeClock
 ) -> None:
     """C207: also of a permit; that of another app or another hospital is left out."""
-    facts = {"target": "among-orders", "reason": "certified again by then", "detail": "a pharmacist checks"}
+    facts = {"reason": "certified again by then", "detail": "a pharmacist checks"}
     happen(
         place,
-        Event("policies.override.add", app="app_1", tenant="general", facts=facts),
-        Event("policies.override.add", app="app_1", tenant="mercy", facts=facts),
-        Event("policies.override.add", app="app_2", tenant="general", facts=facts),
+        Event("policies.exception.add", app="app_1", tenant="general", facts=facts),
+        Event("policies.exception.add", app="app_1", tenant="mercy", facts=facts),
+        Event("policies.exception.add", app="app_2", tenant="general", facts=facts),
     )
     made = access(1, rule="patient/Observation.rs", at=clock.now())
     place.write(made)
@@ -257,8 +257,8 @@ def test_an_override_for_the_app_is_named_with_its_rule_reason_and_control(
     found = explain(place, made.request_id)
 
     assert [(each.event.app, each.event.tenant) for each in found.events] == [("app_1", "general")]
-    assert "a rule of the rule book was overridden for the app" in found.sentences[-1]
-    assert "among-orders: certified again by then; a pharmacist checks." in found.sentences[-1]
+    assert "an exception was made for the app" in found.sentences[-1]
+    assert "certified again by then; a pharmacist checks." in found.sentences[-1]
 
 
 def test_a_404_says_that_it_hid_something_or_nothing_and_does_not_say_which(place: JournalGround) -> None:

@@ -1,23 +1,19 @@
-"""What is allowed an app at a hospital for a time, and what the rule book only advises of it, on the hospital's pages (C19, C23, C207)."""
+"""Exceptions on a hospital's pages (C19, C23)."""
 
 from datetime import timedelta
-from typing import Any
 
 from hilum.foundation.kernel.ids import TenantId
 from hilum.identity.people import service as identity
 from hilum.identity.people.models import NewPerson
-from hilum.policy.matrix import service as policies
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import EventQuery
-from tests.flows.console_ground import Desk, enter_hospital
+from tests.flows.console_ground import enter_hospital
 from tests.flows.control_site import ControlSite, send
 from tests.flows.exception_ground import ALONE, autonomy, declare, exceptions, site, versions_of
-from tests.flows.rule_book_ground import put_in_force
 from tests.flows.vendor_ground import made
-from tests.flows.ward_ground import ward
 from tests.sim.browser import form_with
 
-__all__ = ["site", "ward"]
+__all__ = ["site"]
 
 
 def test_an_ais_writes_are_ended_by_page_by_one_of_the_hospital(site: ControlSite) -> None:
@@ -51,26 +47,3 @@ def test_an_ais_writes_are_ended_by_page_by_one_of_the_hospital(site: ControlSit
     assert [(each.actor, each.event.facts["reason"]) for each in events] == [
         (f"person:{site.people['gina'].id}", "Enough of it.")
     ]
-
-
-def test_what_the_rule_book_only_advises_stands_where_a_hospital_approves_and_uses_an_app(ward: Desk) -> None:
-    """C207: in words, with that nobody checked it; nothing stands there where nothing is advised."""
-    pages = [f"/tenant/apps/{ward.app.id}{more}" for more in ("", "/approve")]
-    gina = ward.browser("gina")
-    for page in pages:
-        assert "Advised, not required" not in gina.get(page).text
-    ward.site.system(policies.adopt_shipped)
-    cells = [f"categories.unclassified.cells.{tier}" for tier in ("low", "moderate", "high")]
-    asks: dict[str, Any] = {f"{each}.evidence": ["automated_checks", "data_flow"] for each in cells}
-    advised = {f"{each}.levels": {"advisory": ["evidence.data_flow"]} for each in cells}
-    put_in_force(ward.site, asks | advised)
-
-    for page in pages:
-        text = gina.get(page).text
-        assert "Advised, not required" in text
-        assert policies_title(ward) in text
-
-
-def policies_title(ward: Desk) -> str:
-    """Return what the rule book calls the document that it advises."""
-    return str(ward.site.system(policies.current).everywhere.evidence["data_flow"])

@@ -10,10 +10,8 @@ from starlette.testclient import TestClient
 
 from hilum.foundation.infra.unit_of_work import UnitOfWork
 from hilum.foundation.kernel.ids import AppId, VersionId
-from hilum.policy.matrix import allowances
 from hilum.policy.matrix import service as policies
-from hilum.policy.matrix.models import Lens, Override
-from hilum.policy.matrix.overrides import OVERRIDE
+from hilum.policy.matrix.models import Lens
 from hilum.review.submissions import clock_store, lens_store
 from hilum.review.submissions import service as review
 from hilum.review.submissions.jobs import keep_time
@@ -34,7 +32,7 @@ from tests.flows.review_world import sandbox_client
 from tests.flows.vendor_ground import made
 from tests.sim.browser import form_with, forms_of
 from tests.sim.world import FakeClock
-from tests.unit.policy.matrix.exception_facts import EXCEPTION
+from tests.unit.policy.matrix.exception_facts import EXCEPTION, RAISE, WAIVER
 
 REVIEWERS, TIES, LANE = "/review/reviewers", "/review/ties", "/review/regulated-access"
 PROTECTED = "launch/patient patient/Appointment.rs"
@@ -270,43 +268,40 @@ def form_next(page: str) -> str:
 
 
 def test_exceptions_are_listed_with_who_answers_for_them_and_how_many_are_open(ground: Ground) -> None:
-    """C109, K14: of both kinds, with the reason, what is done instead, and the end, after which they are over by themselves."""
+    """C109, K14: with the reason, what is done instead, and the end, after which they are over by themselves."""
     now, otto = ground.site.clock.now(), ground.site.signed_in("otto")
     page = "/operations/policy/exceptions"
     assert "None is in force among 0 certified apps." in read(otto, page)
     both: dict[str, Any] = {
         "app": AppId(ground.app),
         "tenant": None,
-        "asked_by": "staff:a",
+        "owner": "staff:a",
         "agreed_by": "staff:b",
-        "agreed_at": now,
+        "starts_at": now,
     }
     ends = now + timedelta(days=9)
-    aside = Override(
-        "ovr_1",
-        "reads-slots",
-        "d" * 64,
-        reason="No nurse yet.",
-        control="A clerk looks.",
-        ends_at=ends,
-        **both,
-    )
-    lowered = replace(
-        EXCEPTION, **both, version=VersionId(ground.version), ends_at=ends, reason="Certified again by then."
-    )
-
-    ground.site.system(lambda ctx: allowances.add(ctx, OVERRIDE, aside))
-    ground.site.system(policies.add_exception, made=lowered)
+    waived = replace(WAIVER, **both, ends_at=ends, reason="No nurse yet.", control="A clerk looks.")
+    version = VersionId(ground.version)
+    lowered = replace(EXCEPTION, **both, version=version, ends_at=ends, reason="Certified again by then.")
+    raised = replace(RAISE, **both | {"agreed_by": ""}, version=version)
+    for made_of in (waived, lowered, raised):
+        ground.site.system(policies.add_exception, made=made_of)
     ground.site.clock.advance(timedelta(days=4))
     otto = ground.site.signed_in("otto")
 
     shown = read(otto, page)
     assert "2 in force, among 0 certified apps; their median age is 4 days." in shown
-    for text in ("without the rule reads-slots", "A clerk looks.", "No nurse yet.", "every hospital"):
+    for text in (
+        f"{WAIVER.title} is not asked for at the low tier",
+        "A clerk looks.",
+        "No nurse yet.",
+        "every hospital",
+    ):
         assert text in shown
-    versions = read(otto, f"{page}?kind=versions")
+    versions = read(otto, f"{page}?kind=lowered_tier")
     assert f"version 1 is treated as {lowered.tier}, not as {lowered.computed}" in versions
-    assert "none stated" in versions, "it was made before one was asked for"
+    assert (EXCEPTION.control in versions, WAIVER.title in versions) == (True, False)
+    assert "is treated as high" in read(otto, f"{page}?kind=raised_tier")
     ground.site.clock.advance(timedelta(days=5))
     assert "None is in force" in read(ground.site.signed_in("otto"), page)
 
@@ -317,7 +312,7 @@ def test_one_administrator_ends_an_exception_on_its_page_and_once(ground: Ground
     both: dict[str, Any] = {
         "app": AppId(ground.app),
         "tenant": None,
-        "agreed_at": now,
+        "starts_at": now,
         "ends_at": now + timedelta(days=9),
     }
     lowered = replace(EXCEPTION, version=VersionId(ground.version), control="A nurse looks.", **both)

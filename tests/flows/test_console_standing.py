@@ -7,15 +7,14 @@ import pytest
 
 from hilum.apps.registry import service as registry
 from hilum.apps.registry.models import AppState
-from hilum.foundation.kernel.ids import AppId, TenantId, VersionId
+from hilum.foundation.kernel.ids import AppId, TenantId
 from hilum.identity.people import service as identity
 from hilum.identity.people.models import NewPerson
 from hilum.identity.signin import service as signin
 from tests.flows.console_ground import agree, enter_hospital
-from tests.flows.control_site import ControlSite, build, everybodys_digest, send
+from tests.flows.control_site import ControlSite, everybodys_digest, send
 from tests.flows.exception_ground import ALONE, declare, exceptions, site, versions_of
-from tests.flows.override_ground import with_overridable_rule
-from tests.flows.vendor_ground import made, register
+from tests.flows.vendor_ground import made
 
 __all__ = ["site"]
 CONTROL = "A nurse looks at each list."
@@ -40,7 +39,7 @@ def test_a_reviewer_raises_a_tier_by_page_and_another_ends_it(aged: ControlSite)
     app, version = versions_of(aged)
     rita, page = aged.signed_in("rita"), f"/operations/apps/{app}/standing"
     assert f'href="{page}"' in rita.get(f"/operations/apps/{app}").text
-    order = {"act": "raise", "version": version, "tier": "high", "reason": "It suggests doses."}
+    order = {"act": "raised_tier", "version": version, "tier": "high", "reason": "It suggests doses."}
     for wrong, status in (
         ({"reason": " "}, 422),
         ({"tier": "low"}, 422),
@@ -50,21 +49,31 @@ def test_a_reviewer_raises_a_tier_by_page_and_another_ends_it(aged: ControlSite)
     ):
         assert send(rita, page, "tier", **(order | wrong)).status_code == status, wrong
     csrf = send_csrf(rita, page)
-    for act in ("suspend", "lower", "override"):
-        refused = {"act": act, "rule": "x", "control": CONTROL, "ends_at": day(aged, 5), "csrf": csrf}
+    for act in ("suspend", "lowered_tier", "waived_requirement"):
+        refused = {
+            "act": act,
+            "requirement": "low.evidence.x",
+            "control": CONTROL,
+            "ends_at": day(aged, 5),
+            "csrf": csrf,
+        }
         assert rita.post(page, data=order | refused).status_code == 403, act
 
     assert send(rita, page, "tier", **order).status_code == 303
 
-    found = aged.system(registry.get_version, version_id=VersionId(version))
-    assert found.raised is not None
+    [raised] = exceptions(aged)
+    assert (raised["kind"], raised["version"]) == ("raised_tier", version)
     assert "It suggests doses." in rita.get(page).text
-    own = rita.post(page, data={"csrf": csrf, "act": "end_raise", "version": version, "reason": "x"})
+    ends = f"/operations/policy/exceptions/{raised['id']}"
+    assert f'href="{ends}"' in rita.get(page).text
+    csrf = send_csrf(rita, ends)
+    own = rita.post(ends, data={"csrf": csrf, "reason": "They are gone."})
     assert (own.status_code, "a colleague must end it" in own.text) == (403, True)
     vendor = aged.system(registry.get_app, app_id=AppId(app)).vendor
     made(aged.api("rita").post("/ties", json={"vendor": vendor, "reason": "I worked there."}))
-    tied = rita.post(page, data={"csrf": csrf, "act": "end_raise", "version": version, "reason": "x"})
+    tied = rita.post(ends, data={"csrf": csrf, "reason": "They are gone."})
     assert (tied.status_code, "a tie to this vendor" in tied.text) == (403, True)
+    assert 'name="reason"' not in aged.signed_in("root").get(ends).text
     assert aged.signed_in("otto").get(page).status_code == 403
     assert "standing" not in aged.signed_in("otto").get(f"/operations/apps/{app}").text
 
@@ -77,9 +86,8 @@ def test_a_tier_is_lowered_by_two_and_an_app_is_suspended_by_one(aged: ControlSi
     """C19, C90: with a day and what is done instead; a suspension says what it stops."""
     app, version = versions_of(aged)
     root, page = aged.signed_in("root"), f"/operations/apps/{app}/standing"
-    assert "Nothing can be set aside" in root.get(page).text
     order = {
-        "act": "lower",
+        "act": "lowered_tier",
         "version": version,
         "tier": "low",
         "reason": "Certified again by then.",
@@ -155,29 +163,31 @@ def test_two_administrators_let_an_ai_write_alone_by_page(aged: ControlSite) -> 
     assert enter_hospital(aged, "ann").get(page).status_code == 403
 
 
-def test_a_rule_is_set_aside_by_two_at_one_hospital(one_uow: Any, clock: Any) -> None:
-    """C207: only what the rule book calls overridable is offered, and hospitals are named."""
-    site = build(one_uow, clock, then=with_overridable_rule)
-    app = register(site.api("root"))[0]["id"]
-    site.clock.advance(timedelta(days=8))
-    root, page = site.signed_in("root"), f"/operations/apps/{app}/standing"
-    assert "reads-slots" in root.get(page).text
+def test_a_requirement_is_waived_by_two(aged: ControlSite) -> None:
+    """C207: only what the cells of the app's category ask for is offered."""
+    app, _ = versions_of(aged)
+    root, page = aged.signed_in("root"), f"/operations/apps/{app}/standing"
+    offered = root.get(page).text
+    assert ("moderate.evidence.sandbox_run" in offered, "automated_checks" in offered) == (True, False)
     order = {
-        "act": "override",
-        "rule": "reads-slots",
-        "tenant": "General",
+        "act": "waived_requirement",
+        "requirement": "moderate.evidence.sandbox_run",
         "reason": "Certified again by then.",
         "control": CONTROL,
-        "ends_at": day(site, 5),
+        "ends_at": day(aged, 5),
     }
-    for wrong in ({"tenant": "Nowhere"}, {"rule": "writes"}, {"ends_at": ""}):
-        assert send(root, page, "rule", **(order | wrong)).status_code == 422, wrong
+    for wrong in (
+        {"requirement": "moderate.evidence.automated_checks"},
+        {"requirement": "x"},
+        {"ends_at": ""},
+    ):
+        assert send(root, page, "requirement", **(order | wrong)).status_code == 422, wrong
 
-    assert agree(site, send(root, page, "rule", **order)).status_code == 303
+    assert agree(aged, send(root, page, "requirement", **order)).status_code == 303
 
-    listed = made(site.api("root").get("/policies/overrides"), 200)["items"]
-    assert [(each["rule"], each["tenant"], each["app"]) for each in listed] == [
-        ("reads-slots", "general", app)
+    listed = exceptions(aged)
+    assert [(each["requirement"], each["tier"], each["app"]) for each in listed] == [
+        ("evidence.sandbox_run", "moderate", app)
     ]
 
 

@@ -20,8 +20,8 @@ from hilum.foundation.kernel.actor import SYSTEM
 from hilum.foundation.kernel.errors import NotFound, Unavailable
 from hilum.operations.dry_runs.models import Kind
 from hilum.operations.dry_runs.replay import Replay
-from hilum.policy.matrix import observation, store
 from hilum.policy.matrix import service as policies
+from hilum.policy.matrix import store
 from hilum.policy.matrix.models import DRY_RUNS_WAITING, ApplyOrder, DryRun, DryRunState
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import EventQuery
@@ -33,7 +33,6 @@ from tests.flows.gateway_ground import GENERAL, Ground, Play, player
 from tests.sim.backends import both_backends
 from tests.sim.dry_runs import TRACE
 from tests.sim.world import FakeClock, SeededIds
-from tests.unit.policy.matrix.books import document
 
 READ_ONLY = {f"{CELLS}.low.scopes": ["patient/*.rs", "user/*.rs", "system/*.rs"]}
 TIERS = ("low", "moderate", "high")
@@ -127,61 +126,6 @@ def test_what_is_listed_is_what_happens_once_the_version_is_in_force(play: Play)
                 scopes[n],
             )
         assert flips
-
-    play(story)
-
-
-def test_what_an_observed_rule_would_refuse_is_counted_and_listed_and_refused_from_its_day_on(
-    play: Play,
-) -> None:
-    """C209: the same numbers while it is in force as before, and no job enforces it."""
-
-    async def story(made: Ground) -> None:
-        until = (made.clock.now() + timedelta(days=30)).date()
-        rule = {
-            "name": "reads-results",
-            "tier": "high",
-            "because": "it reads {type}",
-            "categories": ["unclassified"],
-            "types": ["Observation"],
-            "observe_until": until.isoformat(),
-        }
-        cells = {
-            tier: cell
-            for tier, cell in document()["categories"]["unclassified"]["cells"].items()
-            if tier != "high"
-        }
-        changes = {"tier_rules": [*document()["tier_rules"], rule], "categories.unclassified.cells": cells}
-        token = made.token("patient/Patient.rs", "patient/Observation.rs")
-        search = "Observation?patient=p1"
-        assert (await made.get(search, token)).status == 200
-        before = dry_run(made, changes)
-        made.run(lambda ctx: policies._applied(ctx, order(before.version), agreed_by=""))
-
-        assert (await made.get(search, token)).status == 200, "nothing is refused"
-        made.clock.advance(timedelta(days=2))
-        made.keeper.step(0)
-        again = made.token("patient/Patient.rs", "patient/Observation.rs")
-        assert (await made.get(search, again)).status == 200
-        made.run(lambda ctx: policies.ask_dry_run(ctx, before.version))
-        while_observed = jobs_at(made).run_next()
-
-        assert while_observed is not None
-        for run, number in ((before, 1), (while_observed, 3)):
-            flips = rows(made, run, Kind.FLIP)
-            assert [(f["resource_type"], f["verdict"], f["number"]) for f in flips] == [
-                ("Observation", "allow_to_refuse", number)
-            ]
-        _, observed = made.run(observation.in_force)
-        assert [(each.version, each.rule, each.until, each.dry_run) for each in observed] == [
-            (before.version, "reads-results", until, while_observed.id)
-        ]
-        made.clock.advance(timedelta(days=28))
-        made.keeper.step(0)
-        fresh = made.token("patient/Patient.rs", "patient/Observation.rs")
-        assert (await made.get("Patient/p1", fresh)).status == 200
-        assert (await made.get(search, fresh)).status == 403
-        assert made.run(observation.in_force)[1] == ()
 
     play(story)
 

@@ -1,4 +1,4 @@
-"""A dry run honours what two people allowed, and lists what would lapse: by age, by what is newly asked, by what nobody fixed (C180, C207, C208)."""
+"""A dry run honours exceptions, and lists what would lapse: by age, by what is newly asked, by what nobody fixed (C180, C207, C208)."""
 
 from datetime import timedelta
 from functools import partial
@@ -9,7 +9,7 @@ import pytest
 
 from hilum.foundation.infra.context import Context
 from hilum.foundation.infra.unit_of_work import UnitOfWork
-from hilum.foundation.kernel.ids import AppId, TenantId, VendorId
+from hilum.foundation.kernel.ids import AppId, VendorId
 from hilum.operations.dry_runs import service as dryruns
 from hilum.operations.dry_runs.models import Kind
 from hilum.policy.matrix import service as policies
@@ -18,9 +18,9 @@ from hilum.review.recertification import store as revalidation
 from hilum.review.recertification.models import Finding, Severity, State
 from tests.flows.connected_ground import connect
 from tests.flows.dry_run_ground import CELLS, dry_run, rows
+from tests.flows.exception_ground import STRICT, lower, withhold
 from tests.flows.front_channel import Front, front, keep_using
-from tests.flows.gateway_ground import CLINIC, GENERAL, Ground, Play, player
-from tests.flows.override_ground import PATIENTS, STRICT, override, withhold
+from tests.flows.gateway_ground import GENERAL, Ground, Play, player
 from tests.flows.rule_book_ground import everywhere
 from tests.sim.backends import both_backends
 from tests.sim.dry_runs import dry_run as dry_run_of
@@ -30,7 +30,6 @@ from tests.unit.policy.matrix.books import document
 __all__ = ["front"]
 
 DAY = timedelta(days=1)
-WITH_RULE = {"tier_rules": STRICT["tier_rules"], "overrides": STRICT["overrides"]}
 
 
 @pytest.fixture
@@ -44,55 +43,27 @@ def everyone(name: str, value: Any) -> dict[str, Any]:
 
 def lapses(made: Ground, run: DryRun, what: str) -> list[dict[str, Any]]:
     found = rows(made, run, Kind.LAPSE)
-    assert len(found) == run.counts["lapses"] + run.counts["kept"]
+    assert len(found) == run.counts["lapses"]
     return [each for each in found if each["what"] == what]
 
 
 @both_backends
-def test_an_app_that_an_override_keeps_does_not_flip_until_it_ends(play: Play) -> None:
-    """C207: and would, where the version calls the rule absolute. Nobody else is kept by it."""
+def test_a_lowered_tier_ends_with_its_rule_book_and_what_it_gave_flips(play: Play) -> None:
+    """C19: it counts while the version is tried, and no other book keeps it."""
 
     async def story(made: Ground) -> None:
-        token = made.token("patient/Patient.rs")
-        made.run(partial(withhold, changes=WITH_RULE))
+        token, version = made.token("patient/Patient.rs"), made.clients["app"].version
+        made.run(withhold)
+        ends = made.clock.now() + 3 * DAY
+        made.run(lambda ctx: lower(ctx, version, ends))
         assert (await made.get("Patient/p1", token)).status == 200
-        app, ends = made.clients["app"].app, made.clock.now() + 3 * DAY
-        unkept = dry_run(made, STRICT)
-        assert [each["resource_type"] for each in rows(made, unkept, Kind.FLIP)] == ["Patient"]
-        assert unkept.counts["kept"] == 0
 
-        made.run(lambda ctx: override(ctx, app, GENERAL, ends))
-        run = dry_run(made, STRICT)
+        run = dry_run(made, STRICT | {"title": "Another book"})
 
-        assert rows(made, run, Kind.FLIP) == []
-        [kept] = lapses(made, run, "kept")
-        assert (kept["app"], kept["tenant"], kept["until"][:10]) == (app, GENERAL, ends.date().isoformat())
-        assert any("/Patient." in each for each in kept["which"])
-        assert lapses(made, run, "override_ends") == []
-
-        absolute = PATIENTS | {"level": "absolute"}
-        changed = dry_run(made, STRICT | {"tier_rules": [*document()["tier_rules"], absolute]})
-
-        assert [each["resource_type"] for each in rows(made, changed, Kind.FLIP)] == ["Patient"]
-        [ended] = lapses(made, changed, "override_ends")
-        assert (ended["app"], ended["which"]) == (app, ["reads-patients", "not_overridable"])
-        assert lapses(made, changed, "kept") == []
-
-    play(story)
-
-
-def test_an_override_at_another_hospital_keeps_nothing_here(play: Play) -> None:
-    async def story(made: Ground) -> None:
-        token = made.token("patient/Patient.rs")
-        made.run(partial(withhold, changes=WITH_RULE))
-        assert (await made.get("Patient/p1", token)).status == 200
-        app = made.clients["app"].app
-        made.run(lambda ctx: override(ctx, app, TenantId(CLINIC), made.clock.now() + DAY))
-
-        run = dry_run(made, STRICT)
-
-        assert [each["tenant"] for each in rows(made, run, Kind.FLIP)] == [GENERAL]
-        assert [each["tenant"] for each in lapses(made, run, "kept")] == [CLINIC]
+        assert [each["resource_type"] for each in rows(made, run, Kind.FLIP)] == ["Patient"]
+        [ended] = lapses(made, run, "exception_ends")
+        assert (ended["app"], ended["which"]) == (made.clients["app"].app, ["lowered_tier", "book_changed"])
+        assert ended["before"][:10] == ends.date().isoformat()
 
     play(story)
 

@@ -1,4 +1,4 @@
-"""``explain`` names the rule book of that time at that hospital, and which override, scope product and workflow were in play (C205)."""
+"""``explain`` names the rule book of that time at that hospital, and which exception, scope product and workflow were in play (C205)."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -9,25 +9,25 @@ from hilum.apps.registry import service as registry
 from hilum.foundation.kernel.ids import AppId
 from hilum.policy.matrix import service as policies
 from hilum.policy.matrix import store
+from tests.flows.exception_ground import lower, withhold
 from tests.flows.explain_ground import READ, asked_later, explained
 from tests.flows.gateway_ground import CLINIC, GENERAL, TRACE, Ground, Play, patient
-from tests.flows.override_ground import override, withhold
 from tests.flows.rule_book_ground import put_document_in_force
 
 
-def test_each_decision_is_explained_by_the_rule_book_and_the_override_of_its_time(
+def test_each_decision_is_explained_by_the_rule_book_and_the_exception_of_its_time(
     play: Play, tmp_path: Path
 ) -> None:
     """C205, C207: not by those of today."""
 
     async def story(made: Ground) -> None:
         made.load(patient("p1"))
-        token, app = made.token(READ), made.clients["app"].app
+        token, version = made.token(READ), made.clients["app"].version
         before = await asked_later(made, token, 200)
         made.run(withhold)
         refused = await asked_later(made, token, 403)
         ends = made.clock.now() + timedelta(minutes=30)
-        made.run(lambda ctx: override(ctx, app, GENERAL, ends))
+        made.run(lambda ctx: lower(ctx, version, ends))
         permitted = await asked_later(made, token, 200)
         made.run(put_document_in_force)
         after = await asked_later(made, token, 200)
@@ -38,10 +38,10 @@ def test_each_decision_is_explained_by_the_rule_book_and_the_override_of_its_tim
         withheld = "Version 2 of the rule book withheld patient/*.cruds, or a part of it, from this client"
         assert f"{withheld}: the category does not allow its tier." in text
         assert "Slot" not in text, "it was a read of a Patient"
-        assert "Override" not in text
+        assert "Exception" not in text
         text = explained(made, permitted, tmp_path)
         assert "then was version 2" in text
-        assert "of rule reads-patients permitted it" in text
+        assert "permitted it, agreed to by staff:sam until" in text
         assert f"without it, version 2 would have withheld {READ}" in text
         assert f"{READ} is of scope product" in text
         text = explained(made, after, tmp_path)

@@ -18,7 +18,7 @@ from hilum.foundation.kernel.ids import AppId, LaunchId, TenantId
 from hilum.foundation.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.operations.dry_runs import jobs, observing
 from hilum.operations.dry_runs.models import ObservedCount
-from hilum.policy.matrix import observation
+from hilum.policy.matrix import observed as observed_cells
 from hilum.policy.matrix import service as policies
 from hilum.policy.matrix.models import UNCLASSIFIED, Applicant, ApplyOrder, ClientAuthentication, Tier
 from tests.flows.dry_run_ground import jobs_at
@@ -123,14 +123,16 @@ def test_the_looser_of_both_is_enforced_and_what_the_stricter_would_refuse_is_co
             == [("general", expected)]
         )
         assert listed(made, tenant=CLINIC) == listed(made, app="app_other") == []
-        _, observed = made.run(observation.in_force)
+        _, observed = made.run(observed_cells.in_force)
         assert [(each.version, each.category, each.tier.value) for each in observed] == [
             (number, "unclassified", tier) for tier in TIERS
         ]
         assert {"scopes", "quota.burst", "lifetimes.authorization"} <= set(observed[0].limits)
         scopes = "patient/Patient.rs", "patient/Observation.rs"
         applicant = Applicant(UNCLASSIFIED, scopes, ClientAuthentication.KEY, certified_tier=Tier.HIGH)
-        (coming,) = made.run(lambda ctx: observation.foreseen(ctx, applicant, tenant=GENERAL, version=None))
+        (coming,) = made.run(
+            lambda ctx: observed_cells.foreseen(ctx, applicant, tenant=GENERAL, version=None)
+        )
         assert (coming.day, coming.lost) == (observed[0].until, ("patient/Observation.rs",))
 
     play(story)
@@ -154,7 +156,7 @@ def test_owners_get_one_mail_and_the_stricter_cell_is_enforced_from_its_day_with
         made.keeper.step(0)
         fresh = made.token("patient/Observation.rs", "patient/Patient.rs")
         assert (await made.get(search, fresh)).status == 403
-        assert (listed(made), made.run(observation.in_force)[1]) == ([], ())
+        assert (listed(made), made.run(observed_cells.in_force)[1]) == ([], ())
         count(made)
         assert len(mails(made)) == len(told)
 

@@ -14,6 +14,7 @@ from hilum.review.submissions import service
 from hilum.review.submissions.models import KEPT, RUN_LIFE, Look
 from tests.flows.app_edit_ground import edit
 from tests.flows.control_site import TRACE, codes, problem
+from tests.flows.exception_ground import end, raise_tier
 from tests.flows.review_ground import SCOPES, Ground, add_reviewer, pass_lens, signs
 from tests.flows.review_world import World, again, decide, in_order, submitted
 from tests.flows.rule_book_ground import put_in_force
@@ -179,12 +180,10 @@ def test_what_changed_since_the_checks_is_not_certified(ground: Ground, world: W
 def test_a_tier_that_was_raised_since_the_checks_takes_its_lenses(ground: Ground, world: World) -> None:
     """C18, C100."""
     sent = submitted(ground, world)
-    raised = {"tier": "moderate", "reason": "It is used in intensive care."}
-    made(ground.site.api("rita").post(f"/app-versions/{ground.version}/raise-tier", json=raised), 200)
+    raised = made(raise_tier(ground.site, ground.version, tier="moderate"))["id"]
     problem(decide(ground, sent), 403, "tier_changed")
     add_reviewer(ground.site, "tess")
-    ended = {"reason": "It is not."}
-    made(ground.site.api("tess").post(f"/app-versions/{ground.version}/end-raise", json=ended), 200)
+    made(end(ground.site, raised, "tess"), 200)
     made(decide(ground, sent), 200)
 
 

@@ -27,7 +27,7 @@ STORES = {
     "decision_counts",
     "decision_slots",
     "service_counts",
-    "allowance_store",
+    "exception_store",
     "lens_store",
     "clock_store",
     "lane_store",

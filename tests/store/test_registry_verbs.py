@@ -17,7 +17,7 @@ from hilum.foundation.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.foundation.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.foundation.kernel.ids import AppId, VendorId
 from hilum.foundation.kernel.pages import FIRST_PAGE, PageQuery
-from hilum.policy.matrix.models import PEER, OverrideOrder, Tier
+from hilum.policy.matrix.models import PEER, ExceptionKind, ExceptionOrder
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import EventQuery
 from tests.sim.world import FakeClock
@@ -51,18 +51,26 @@ def test_the_room_itself_refuses_who_may_not(ground: Ground) -> None:
     """C111: no route and no page has to have asked before."""
     certification = ground.certify()
     app, version, ends = ground.app.id, ground.version.id, ground.uow.clock.now() + timedelta(days=1)
-    override = OverrideOrder("x", app, GENERAL, "Because.", "A nurse looks.", ends)
+    waived = ExceptionOrder(
+        ExceptionKind.WAIVED_REQUIREMENT,
+        app,
+        "It is booked.",
+        tier="low",
+        requirement="evidence.data_flow",
+        control="A nurse looks.",
+        ends_at=ends,
+    )
+    raised = ExceptionOrder(ExceptionKind.RAISED_TIER, app, "It is riskier.", version, tier="high")
     for verb, args, may_not in (
         (service.withdraw_certification, (certification.id,), (ROOT, SAM, GINA)),
         (service.change_category, (app, "order_entry", "It writes."), (SAM, GINA)),
-        (service.override_rule, (override,), (RITA, SAM, GINA)),
-        (service.raise_tier, (version, Tier.HIGH, "It is riskier."), (ROOT, SAM, GINA)),
+        (service.ask_exception, (waived,), (RITA, SAM, GINA)),
+        (service.ask_exception, (raised,), (ROOT, SAM, GINA)),
         # Whoever may change a vendor's apps does not speak for it by that (C6).
         (service.save_profile, (app, Profile()), (RITA, GINA, member(ground.vendor.id, "vendor_developer"))),
         (service.suspend_app, (app, "Why"), (RITA, GINA)),
         (service.resume_app, (app, "Why"), (RITA, GINA)),
         (service.ask_again, (app, "Why"), (RITA, GINA)),
-        (service.list_raised, (), (GINA, member(ground.vendor.id, "vendor_owner"))),
         (service.list_delta_reviews, (), (GINA, member(ground.vendor.id, "vendor_owner"))),
         (service.find_vendors, ("V", 9), (GINA, member(ground.vendor.id, "vendor_owner"))),
         (service.vendor_names, ({ground.vendor.id},), (PHYSICIAN, member(ground.vendor.id))),
@@ -185,13 +193,6 @@ def test_that_people_are_asked_again_is_on_record_with_its_reason(ground: Ground
     assert on_record(ground, "registry.app.ask_again") == [{"reason": "After an incident."}]
 
 
-def test_of_two_reviewers_who_raise_a_tier_at_one_moment_the_second_is_refused(ground: Ground) -> None:
-    ground.do(RITA, service.raise_tier, ground.version.id, Tier.HIGH, "It is riskier.")
-    raised = ground.do(SYSTEM, service.get_version, ground.version.id).raised
-
-    assert not ground.do(SYSTEM, lambda ctx: store.save_raise(ctx.tx, ground.version, raised))
-
-
 def test_every_process_learns_that_an_app_was_deleted(ground: Ground) -> None:
     app, _ = own_app(ground)
     epoch = ground.epoch()
@@ -223,8 +224,18 @@ def test_an_app_of_one_hospital_is_seen_there_and_by_the_staff_alone(ground: Gro
         (service.view_app, (app.id,)),
         (service.assess_version, (version.id,)),
         (
-            partial(service.allow_autonomous_writes, control="A nurse looks."),
-            (MARY.tenant, version.id, "Why", ends),
+            service.ask_exception,
+            (
+                ExceptionOrder(
+                    ExceptionKind.AUTONOMOUS_WRITES,
+                    app.id,
+                    "Nights are long.",
+                    version.id,
+                    MARY.tenant,
+                    control="A nurse looks.",
+                    ends_at=ends,
+                ),
+            ),
         ),
     ):
         with pytest.raises(NotFound):

@@ -1,4 +1,4 @@
-"""Explains the rule book's part in a decision: the version then in force, the override that permitted it, product and workflow (C205).
+"""Explains the rule book's part in a decision: the version then in force, the exception that permitted it, product and workflow (C205).
 
 With the facts of the request it is what explanations have from other modules. Computed on demand from the recorded time and the history of applications, so that it costs requests nothing.
 """
@@ -20,11 +20,9 @@ from hilum.foundation.kernel.lists import counted
 from hilum.foundation.kernel.sentences import in_english, moment
 from hilum.foundation.standards.smart.scopes import ANY_TYPE, ClinicalScope, all_covered, parse_stored
 from hilum.policy.matrix import history
-from hilum.policy.matrix.book_bounds import share_sentence
-from hilum.policy.matrix.exception_models import PolicyException
 from hilum.policy.matrix.history import PolicyAt
+from hilum.policy.matrix.limits import share_sentence
 from hilum.policy.matrix.models import Book, Withholding
-from hilum.policy.matrix.override_models import Override
 from hilum.policy.matrix.policy import traffic_of
 from hilum.policy.matrix.products import product_of
 from hilum.records.audit import service as audit
@@ -96,7 +94,7 @@ def _of_book(ctx: Context, then: PolicyAt, decided: Access) -> Iterator[str]:
         if (product := product_of(book, decided.rule)) is not None:
             yield f"{decided.rule} is of scope product {product.name}, version {product.version}."
         if facts is not None:
-            yield from _overrides(then, facts, decided)
+            yield from _exceptions(then, facts, decided)
     elif decided.reason == Reason.TRAFFIC_SHED and facts is not None:
         cell = clients_policy.admission(book, facts, decided.at).cell
         if cell is not None:
@@ -118,44 +116,33 @@ def _workflow(ctx: Context, book: Book, decided: Access) -> Iterator[str]:
     yield f"The launch was for workflow {agreed.workflow}, {version}."
 
 
-def _overrides(then: PolicyAt, facts: ClientFacts, decided: Access) -> Iterator[str]:
-    """Yield a sentence for each override and exception that permitted it: without it the scope would be withheld, or the cell require more."""
+def _exceptions(then: PolicyAt, facts: ClientFacts, decided: Access) -> Iterator[str]:
+    """Yield a sentence for each exception that permitted it: without it the scope would be withheld, or the cell require more."""
     version = then.application.version
     admitted = None if then.book is None else clients_policy.admission(then.book, facts, decided.at)
-    aside = () if admitted is None or admitted.cell is None else admitted.cell.aside
-    # An override of a cell's requirement changes no scopes, so
-    # judging without it would not show it. It is found by its path.
-    paths = (
-        {f"categories.{facts.category}.cells.{admitted.tier}.{each}" for each in aside} if admitted else ()
+    # Waiving a requirement changes no scopes, so judging without it would not show it. It is found by its name.
+    waived = (
+        ()
+        if admitted is None or admitted.cell is None
+        else [(admitted.tier, name) for name in admitted.cell.waived]
     )
-    allowed: tuple[Override | PolicyException, ...] = (*then.overrides, *then.exceptions)
-    for each in allowed:
-        if isinstance(each, Override) and each.rule in paths:
+    for each in then.exceptions:
+        if each.ends_at is None:
+            continue  # a raised tier permits nothing
+        facts_of = {"id": each.id, "by": each.agreed_by, "until": moment(each.ends_at), "version": version}
+        if (each.tier, each.requirement) in waived:
             yield in_english(
-                "Override %(id)s was in force, agreed to by %(by)s until %(until)s: "
+                "Exception %(id)s was in force, agreed to by %(by)s until %(until)s: "
                 "version %(version)s asks for %(rule)s, and the app may act without it.",
-                id=each.id,
-                by=each.agreed_by,
-                until=moment(each.ends_at),
-                version=version,
-                rule=each.rule,
+                rule=each.requirement,
+                **facts_of,
             )
-            continue
-        if _admits(then.without(each), facts, decided):
-            continue
-        rule = (
-            f"Override {each.id} of rule {each.rule}"
-            if isinstance(each, Override)
-            else f"Exception {each.id}"
-        )
-        yield in_english(
-            "%(what)s permitted it, agreed to by %(by)s until %(until)s: without it, version %(version)s would have withheld %(rule)s.",
-            what=rule,
-            by=each.agreed_by,
-            until=moment(each.ends_at),
-            version=version,
-            rule=decided.rule,
-        )
+        elif not _admits(then.without(each), facts, decided):
+            yield in_english(
+                "Exception %(id)s permitted it, agreed to by %(by)s until %(until)s: without it, version %(version)s would have withheld %(rule)s.",
+                rule=decided.rule,
+                **facts_of,
+            )
 
 
 def _admits(book: Book, facts: ClientFacts, decided: Access) -> bool:

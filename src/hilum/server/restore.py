@@ -64,8 +64,8 @@ CANNOT_BE_KNOWN = (
     "agreements and mandates that were ended after the backup are in force again: compare `hilum agreement list` and `hilum mandate list`, and end them again",
     "limits of backend services to networks that were set after the backup are lost, so their calls are accepted from more networks or from anywhere: compare `hilum app installations`, and set them again",
     "emergency access that a hospital switched off or narrowed after the backup is allowed as before, and later review verdicts are lost, so people who were barred may use it again: compare `hilum break-glass settings`",
-    "exceptions and overrides that were ended after the backup are in force again until their own end: end those listed below again",
-    "tiers that reviewers raised after the backup are not raised any longer: compare `hilum app raised`, and raise them again",
+    "exceptions that were ended after the backup are in force again until their own end: end those listed below again",
+    "tiers that reviewers raised after the backup are not raised any longer: compare `hilum policy exceptions`, and raise them again",
     "holds placed after the backup are not in force: place them again at once, before evidence is purged; nothing of a hospital that left is erased within a week",
     "hospitals that left after the backup are back, with what was erased since: let them leave again, and erase it again",
     "facilities removed after the backup are in use again, and apps denied at a facility since are allowed there again: remove and deny them again",
@@ -97,7 +97,7 @@ class Restored:
     """The newest checkpoint in the audit's anchor; 0 without one."""
     cannot_be_known: tuple[str, ...] = CANNOT_BE_KNOWN
     lifted: tuple[str, ...] = ()
-    """The exceptions and overrides that are in force again: which, for which app, until when."""
+    """The exceptions that are in force again: which, for which app, until when."""
 
 
 def run(
@@ -324,7 +324,7 @@ def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored
         migrations.reopen(ctx.tx)
         verified = policies.verify(ctx)
         return Restored(
-            manifest, migrated, sessions, tokens, links, verified, lifted=allowances_in_force(ctx)
+            manifest, migrated, sessions, tokens, links, verified, lifted=exceptions_in_force(ctx)
         )
 
     try:
@@ -334,19 +334,13 @@ def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored
         uow.close()
 
 
-def allowances_in_force(ctx: Context) -> tuple[str, ...]:
-    """List the exceptions and overrides in force in the copy; the operator must end those again that were ended after the backup."""
+def exceptions_in_force(ctx: Context) -> tuple[str, ...]:
+    """List the exceptions in force in the copy that loosen something; the operator must end those again that were ended after the backup."""
     lines = [
         f"exception {each.id} for {each.app}{_at(each.tenant)}, until {each.ends_at:%Y-%m-%d %H:%M} UTC: hilum policy end-exception {each.id}"
         for of_app in policies.live_exceptions(ctx).values()
         for each in of_app
-        if each.ended_at is None
-    ]
-    lines += [
-        f"override {each.id} of {each.rule} for {each.app}{_at(each.tenant)}, until {each.ends_at:%Y-%m-%d %H:%M} UTC: hilum policy end-override {each.id}"
-        for of_app in policies.live_overrides(ctx).values()
-        for each in of_app
-        if each.ended_at is None
+        if each.kind.loosens
     ]
     return tuple(lines)
 

@@ -121,7 +121,7 @@ def test_what_was_issued_before_a_restore_is_dead_after_it_and_what_was_stopped_
         "consents",
         "rule books",
         "agreements and mandates",
-        "exceptions and overrides",
+        "exceptions",
         "tiers",
         "facilities",
         "holds",

@@ -37,7 +37,6 @@ from hilum.identity.people import service as identity
 from hilum.identity.people.models import Tenant
 from hilum.identity.people.policy import is_open_to
 from hilum.policy.matrix import service as policies
-from hilum.policy.matrix.policy import stated
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import Event, Outcome
 from hilum.records.notices import service as notices
@@ -333,7 +332,7 @@ def _shown(name: str, otherwise: str) -> str:
 def _named_kinds(ctx: Context, tenant: TenantId) -> frozenset[str]:
     book = policies.current(ctx).book_at(tenant, ctx.now)
     cells = [cell for category in book.categories.values() for cell in category.cells.values()]
-    return frozenset(kind for cell in cells for kind in stated(cell, "agreements"))
+    return frozenset(kind for cell in cells for kind in cell.agreements)
 
 
 def _visible(ctx: Context, agreement_id: str, *, lock: bool = False) -> Agreement:

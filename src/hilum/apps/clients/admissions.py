@@ -110,14 +110,9 @@ def together(admissions: Sequence[Admission]) -> Admission:
     acting = max(admissions, key=lambda each: -1 if each.tier is None else each.tier.rank)
     assessed = max((each.assessment for each in admissions), key=lambda each: each.tier.rank)
     reasons = dict.fromkeys(reason for each in admissions for reason in each.assessment.reasons)
-    advice = dict.fromkeys(reason for each in admissions for reason in each.assessment.advice)
     withheld = dict.fromkeys(one for each in admissions for one in each.withheld)
     return Admission(
-        replace(
-            assessed,
-            reasons=tuple(sorted(reasons, key=lambda reason: -reason.tier.rank)),
-            advice=tuple(advice),
-        ),
+        replace(assessed, reasons=tuple(sorted(reasons, key=lambda reason: -reason.tier.rank))),
         acting.tier,
         acting.cell,
         scopes,
@@ -143,8 +138,6 @@ def _admission(book: Book, facts: ClientFacts, place: int) -> Admission:
             version=facts.version,
             autonomy=facts.autonomy,
             population=facts.population,
-            raised=facts.raised,
-            raised_because=facts.raised_because,
         ),
     )
 

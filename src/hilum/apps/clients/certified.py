@@ -42,8 +42,6 @@ def join(
         optional_scopes=version.optional_scopes,
         autonomy=None if version.ai_use is None else version.ai_use.autonomy,
         population=version.population,
-        raised=None if version.raised is None else version.raised.tier,
-        raised_because="" if version.raised is None else version.raised.reason,
         owner_since=app.owner_since,
         purpose_since=app.purpose_since,
         ask_again_since=app.ask_again_since,

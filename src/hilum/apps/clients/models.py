@@ -330,9 +330,6 @@ class ClientFacts:
     """How far the AI of its version acts by itself; None: it declares that it uses none."""
     population: Population | None = None
     """How many patients its version declares to reach; None: it does not say."""
-    raised: Tier | None = None
-    """The tier to which a reviewer raised its version, and why."""
-    raised_because: str = ""
     certified_at: datetime | None = None
     """When review last certified what it is certified for now."""
     owner_since: datetime | None = None

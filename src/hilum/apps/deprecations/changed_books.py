@@ -113,8 +113,10 @@ def _effects(
 ) -> Mapping[Effect, list[str]]:
     """Return the names of a hospital's apps, at most APPS_READ, by how the change affects them. ``moments``: of each book; None: now."""
     at = moments or (ctx.now, ctx.now)
-    # With each app's overrides and exceptions, as in decisions.
-    before, after = replace(facts, everywhere=old, at={}), replace(facts, everywhere=new, at={})
+    # With each app's exceptions, as in decisions.
+    before, after = (
+        replace(facts, everywhere=replace(book, raised=facts.everywhere.raised), at={}) for book in (old, new)
+    )
     apps = installations.apps_at(ctx, tenant.id)[:APPS_READ]
     named, of = registry.read_apps(ctx, apps), clients.facts_of_apps(ctx, apps)
     effects: dict[Effect, list[str]] = {effect: [] for effect in Effect}

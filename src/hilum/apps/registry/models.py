@@ -184,16 +184,6 @@ class AiUse:
 
 
 @dataclass(frozen=True, slots=True)
-class TierRaise:
-    """A reviewer's raise of a version's tier, with a reason (C19). It only removes access."""
-
-    tier: Tier
-    reason: str
-    raised_by: str
-    raised_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class AppVersion:
     """A version of an app, the unit that review certifies, with the workflows, placements and use of AI that it declares.
 
@@ -207,7 +197,6 @@ class AppVersion:
     workflows: tuple[str, ...] = NOT_DECLARED
     placements: tuple[str, ...] = NOT_DECLARED
     ai_use: AiUse | None = None
-    raised: TierRaise | None = None
     optional_scopes: tuple[str, ...] | None = None
     """Its optional scopes; None if not declared (C211)."""
     population: Population | None = None

@@ -330,8 +330,6 @@ def applicant_of(app: App, version: AppVersion, scopes: tuple[str, ...]) -> Appl
         version=version.id,
         autonomy=None if version.ai_use is None else version.ai_use.autonomy,
         population=version.population,
-        raised=None if version.raised is None else version.raised.tier,
-        raised_because="" if version.raised is None else version.raised.reason,
     )
 
 

@@ -8,9 +8,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from starlette.requests import Request
-from starlette.responses import Response
 
 from hilum.apps.registry import service
+from hilum.apps.registry.exception_routes import add_exceptions, add_tiers
 from hilum.apps.registry.models import (
     APP_SORTS,
     PARTS_BOUND,
@@ -28,8 +28,7 @@ from hilum.apps.registry.models import (
     Subcontractor,
 )
 from hilum.apps.registry.profiles import missing_metadata
-from hilum.apps.registry.tier_routes import add_exceptions, add_tiers
-from hilum.foundation.kernel.ids import AppId, TenantId, VendorId, VersionId
+from hilum.foundation.kernel.ids import AppId, VendorId, VersionId
 from hilum.foundation.web.api import (
     Id,
     Line,
@@ -48,14 +47,12 @@ from hilum.foundation.web.api import (
     run_read,
     run_write,
 )
-from hilum.foundation.web.approvals import WAITS, waits
 from hilum.foundation.web.kit import Kit
 from hilum.policy.matrix.models import (
     NAMES_BOUND,
     NOT_DECLARED,
     Autonomy,
     ClientAuthentication,
-    OverrideOrder,
     Population,
     Tier,
 )
@@ -64,19 +61,6 @@ Scopes = Annotated[tuple[Word, ...], Field(max_length=SCOPES_BOUND)]
 
 
 Names = Annotated[tuple[Word, ...], Field(max_length=NAMES_BOUND)]
-
-
-OWNERS_OF_RULES = audience("platform_admin")
-
-
-class OverrideAsked(Strict):
-    """``control``: what is done instead of the rule. ``tenant``: at this hospital only. ``ends_at`` is bounded by ``overrides.longest``."""
-
-    rule: Line
-    tenant: Id | None = None
-    reason: Prose
-    control: Prose
-    ends_at: Moment
 
 
 class VendorAsked(Strict):
@@ -275,9 +259,8 @@ def api(
     for part in (
         _vendors_and_apps,
         _states,
-        partial(add_tiers, barred=barred),
-        add_exceptions,
-        _overrides,
+        add_tiers,
+        partial(add_exceptions, barred=barred),
         _profiles,
         partial(
             _certifications,
@@ -389,15 +372,6 @@ def _states(router: APIRouter, kit: Kit) -> None:
 
 def _ai_use(asked: AiUseAsked | None) -> AiUse | None:
     return None if asked is None else AiUse(**asked.model_dump())
-
-
-def _overrides(router: APIRouter, kit: Kit) -> None:
-    @router.post("/apps/{app}/overrides", status_code=202, responses=WAITS, openapi_extra=OWNERS_OF_RULES)
-    async def override_rule(request: Request, app: Id, body: OverrideAsked) -> Response:
-        """Ask a second person to set an overridable rule of the rule book aside for an app, until a date."""
-        tenant = None if body.tenant is None else TenantId(body.tenant)
-        order = OverrideOrder(body.rule, AppId(app), tenant, body.reason, body.control, body.ends_at)
-        return waits(await run_write(kit, request, partial(service.override_rule, order=order)))
 
 
 def _profiles(router: APIRouter, kit: Kit) -> None:

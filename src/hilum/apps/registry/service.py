@@ -22,6 +22,13 @@ from hilum.apps.registry.delta_reviews import (
     note_next_reviews,
     note_use_reviews,
 )
+from hilum.apps.registry.exceptions import (
+    CARRY_OUT,
+    ask_exception,
+    assess_version,
+    end_exception,
+    excess_certified,
+)
 from hilum.apps.registry.grace import grace_of
 from hilum.apps.registry.held import (
     Barred,
@@ -67,17 +74,6 @@ from hilum.apps.registry.queries import (
     view_app,
     view_profile,
 )
-from hilum.apps.registry.tiers import (
-    CARRY_OUT,
-    allow_autonomous_writes,
-    assess_version,
-    end_raise,
-    excess_certified,
-    list_raised,
-    lower_tier,
-    raise_tier,
-)
-from hilum.controls.approvals.models import Asked
 from hilum.foundation.infra.context import Context
 from hilum.foundation.kernel.errors import Conflict, Invalid, NotFound, Unavailable
 from hilum.foundation.kernel.ids import AppId, TenantId, VendorId, VersionId
@@ -86,7 +82,7 @@ from hilum.foundation.standards import names
 from hilum.identity.people import service as identity
 from hilum.identity.people.models import VendorRight
 from hilum.policy.matrix import service as policies
-from hilum.policy.matrix.models import GRACE_DAYS_BOUND, PROOFS, OverrideOrder
+from hilum.policy.matrix.models import GRACE_DAYS_BOUND, PROOFS
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import Event
 
@@ -98,15 +94,15 @@ __all__ = [
     "HeldRows",
     "add_certification",
     "add_single_tenant_app",
-    "allow_autonomous_writes",
     "announce_change",
     "app_names",
     "apps_of_vendors",
+    "ask_exception",
     "assess_version",
     "browse_apps",
     "certifications_of",
     "decide_applied",
-    "end_raise",
+    "end_exception",
     "excess_certified",
     "find_vendors",
     "get_for_approval",
@@ -117,15 +113,12 @@ __all__ = [
     "list_apps",
     "list_certifications",
     "list_delta_reviews",
-    "list_raised",
     "list_vendors",
     "list_versions",
     "lock_as_read",
-    "lower_tier",
     "note_finding_reviews",
     "note_next_reviews",
     "note_use_reviews",
-    "raise_tier",
     "read_calls",
     "read_certified",
     "read_profiles",
@@ -417,14 +410,6 @@ def change_category(
     }
     audit.record(ctx, Event("registry.app.category", app=app.id, facts=facts))
     return replace(app, category=category), moved
-
-
-def override_rule(ctx: Context, order: OverrideOrder) -> Asked:
-    """Ask a second person to set a rule of the rule book aside for an app (C207). Raises NotPermitted, NotFound, Invalid, Unavailable."""
-    if not policy.may_register(ctx.actor):
-        raise audit.refusal(ctx, Event("policies.override.ask", app=order.app))
-    store.APPS.get(ctx.tx, order.app)
-    return policies.ask_override(ctx, order)
 
 
 def suspend_app(ctx: Context, app_id: AppId, reason: str) -> App:

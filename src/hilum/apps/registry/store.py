@@ -37,12 +37,11 @@ from hilum.apps.registry.models import (
     Profile,
     ReviewSource,
     Subcontractor,
-    TierRaise,
     Vendor,
 )
 from hilum.foundation.infra.db import Instant, insert_or_ignore, metadata
 from hilum.foundation.infra.prepared_statements import prepare_rows, prepare_rows_by_values
-from hilum.foundation.infra.rows import Parts, Rows, Stored, member_or
+from hilum.foundation.infra.rows import Rows, Stored, member_or
 from hilum.foundation.infra.stored_enums import member_of
 from hilum.foundation.kernel.ids import AppId, TenantId, VendorId, VersionId
 from hilum.foundation.kernel.pages import FIRST_PAGE, PageQuery
@@ -101,14 +100,9 @@ versions = Table(
     # NULL: it does not say which.
     Column("optional_scopes", Text),
     Column("population", String(20)),
-    Column("raised_tier", String(20)),
-    Column("raised_because", Text),
-    Column("raised_by", String(120)),
-    Column("raised_at", Instant),
     # The constraint, not a look beforehand, decides between two versions of one label.
     UniqueConstraint("app", "label"),
     Index(None, "app", "id"),
-    Index(None, "raised_at", "id"),
 )
 
 certifications = Table(
@@ -213,12 +207,6 @@ VERSIONS = Rows(
     AppVersion,
     "version",
     ai_use=Stored(lambda use: use and asdict(use), _read_ai_use),
-    raised=Parts(
-        TierRaise,
-        {"tier": "raised_tier", "reason": "raised_because"},
-        "raised_tier",
-        {"tier": member_or(Tier, Tier.HIGH, "registry_version.raised_tier")},
-    ),
     population=member_or(Population, None, "registry_version.population"),
 )
 CERTIFICATIONS = _Certifications(
@@ -315,18 +303,6 @@ def save_app_state(tx: Connection, app: App) -> bool:
     # Conditional, so that suspending twice neither moves `active_since` nor writes a second event.
     columns = ("state", "active_since")
     return APPS.save(tx, app, apps.c.state != app.state.value, only=columns)
-
-
-def save_raise(tx: Connection, version: AppVersion, raised: TierRaise | None) -> bool:
-    """Save that a version's tier is raised, or (None) is no more; return False if the raise is not the one that ``version`` has."""
-    before = None if version.raised is None else version.raised.raised_at
-    columns = ("raised_tier", "raised_because", "raised_by", "raised_at")
-    return VERSIONS.save(tx, replace(version, raised=raised), only=columns, raised_at=before)
-
-
-def list_raised(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[AppVersion]:
-    """List the versions whose tier is raised, by id, newest first."""
-    return VERSIONS.newest(tx, page, versions.c.raised_at.is_not(None))
 
 
 def read_versions(tx: Connection, of: Collection[AppId] | None) -> dict[VersionId, AppVersion]:

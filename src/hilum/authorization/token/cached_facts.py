@@ -75,7 +75,7 @@ def workflows(ctx: Context, tenant: TenantId) -> tuple[str, ...]:
     facts = policies.current(ctx)
     book = facts.at.get(tenant, facts.everywhere)
     # Of what depends on the time only observed cells matter here: a sunset ends a scope, never a workflow.
-    _, cells = still_observed(book, ctx.now.date())
+    cells = still_observed(book, ctx.now.date())
     key = ("workflows", tenant, book.digest, len(cells))
     book = as_of(book, ctx.now)
     return ctx.cached(REGISTRY, key, lambda ctx: installations.workflows_at(ctx, tenant, book)) or ()

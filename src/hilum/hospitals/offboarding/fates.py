@@ -121,7 +121,6 @@ FATES = (
     ),
     Fate("control_switch", _TENANT, _KEEP, "it keeps stopped what the hospital had", exported=True),
     Fate("policies_exception", _TENANT, _KEEP, "signed decisions of the platform, with ids and no names"),
-    Fate("policies_override", _TENANT, _KEEP, "signed decisions of the platform, with ids and no names"),
     Fate(
         "registry_app", _TENANT, _KEEP, "names of the hospital's own systems, which certifications refer to"
     ),

@@ -1,7 +1,7 @@
-"""The book in force for an app at a hospital and the one that would be, with overrides and exceptions applied. Pure."""
+"""The book in force for an app at a hospital and the one that would be, with exceptions applied. Pure."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
@@ -9,11 +9,11 @@ from hilum.apps.clients.models import ClientFacts
 from hilum.foundation.kernel.ids import AppId, ClientId, TenantId
 from hilum.operations.dry_runs.models import Effect
 from hilum.operations.dry_runs.policy import effect_of
-from hilum.policy.matrix.models import Book, Override, PolicyException
+from hilum.policy.matrix.models import Book, PolicyException
 from hilum.policy.matrix.policy import PolicyFacts
 
 EVERYWHERE = TenantId("")
-"""Represents the hospitals without overrides or exceptions of their own."""
+"""Represents the hospitals without exceptions of their own."""
 
 
 @dataclass(slots=True, eq=False)
@@ -34,19 +34,21 @@ class Books:
 
 @dataclass(slots=True)
 class BooksAt:
-    """The books by hospital and app. Overrides and exceptions count as they would with each book in force (C19, C23, C207)."""
+    """The books by hospital and app. Exceptions count as they would with each book in force (C19, C23, C207)."""
 
     in_force: PolicyFacts
     candidate: Book
     now: datetime
     everywhere: Books = field(init=False)
     distinct: list[Books] = field(init=False)
-    """The pairs of books for apps without overrides and exceptions."""
+    """The pairs of books for apps without exceptions."""
     _at: dict[TenantId, Books] = field(init=False)
     _allowing: dict[tuple[AppId, TenantId], Books] = field(default_factory=dict)
     _made: dict[tuple[Book, Book], Books] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        # A raised tier counts under every book.
+        self.candidate = replace(self.candidate, raised=self.in_force.everywhere.raised)
         self.everywhere = self._books(self.in_force.everywhere, self.candidate)
         self._at = {tenant: self._books(book, self.candidate) for tenant, book in self.in_force.at.items()}
         self.distinct = list(dict.fromkeys((self.everywhere, *self._at.values())))
@@ -55,12 +57,12 @@ class BooksAt:
         # One for each pair of books, at however many hospitals they are in force.
         return self._made.setdefault((before, after), Books(before, after, self.now))
 
-    def allowances(self, app: AppId) -> tuple[Override | PolicyException, ...]:
-        """Return an app's overrides and exceptions that had not ended when they were read."""
-        return (*self.in_force.overrides.get(app, ()), *self.in_force.exceptions.get(app, ()))
+    def exceptions(self, app: AppId) -> tuple[PolicyException, ...]:
+        """Return an app's exceptions that had not ended when they were read; without raised tiers, which every book has."""
+        return tuple(each for each in self.in_force.exceptions.get(app, ()) if each.kind.loosens)
 
     def plain(self, tenant: TenantId) -> Books:
-        """Return the books at a hospital for an app without overrides and exceptions."""
+        """Return the books at a hospital for an app without exceptions."""
         return self._at.get(tenant, self.everywhere)
 
     def at(self, tenant: TenantId, app: AppId) -> Books:
@@ -69,7 +71,7 @@ class BooksAt:
 
     def finder(self, app: AppId) -> Callable[[TenantId], Books]:
         """Return a function that finds an app's books at a hospital; prepared once for an app with a thousand places."""
-        return partial(self._allowed, app) if self.allowances(app) else self.plain
+        return partial(self._allowed, app) if self.exceptions(app) else self.plain
 
     def _allowed(self, app: AppId, tenant: TenantId) -> Books:
         found = self._allowing.get((app, tenant))
@@ -83,7 +85,7 @@ class BooksAt:
 
     def of(self, app: AppId) -> list[Books]:
         """Return the distinct books of an app."""
-        if not self.allowances(app):
+        if not self.exceptions(app):
             return self.distinct
         return list(dict.fromkeys(self._allowed(app, tenant) for tenant in self._tenants(app)))
 
@@ -94,5 +96,5 @@ class BooksAt:
         return [EVERYWHERE, *own, *others.values()]
 
     def own_tenants(self, app: AppId) -> list[TenantId]:
-        """Return the hospitals with an override or exception for an app."""
-        return sorted({each.tenant for each in self.allowances(app) if each.tenant is not None})
+        """Return the hospitals with an exception for an app."""
+        return sorted({each.tenant for each in self.exceptions(app) if each.tenant is not None})

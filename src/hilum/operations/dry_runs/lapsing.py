@@ -1,4 +1,4 @@
-"""What would lapse under another rule book besides scopes: certificates, graces, allowances, proofs. Pure.
+"""What would lapse under another rule book besides scopes: certificates, graces, exceptions, proofs. Pure.
 
 The functions that enforce a rule decide whether something counts, and until when; this module only compares their results.
 """
@@ -7,19 +7,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from hilum.apps.clients.models import ClientFacts
-from hilum.apps.clients.policy import admission
 from hilum.apps.registry.models import Environment
-from hilum.foundation.kernel.ids import AppId, TenantId
-from hilum.foundation.standards.smart.scopes import narrow
-from hilum.operations.dry_runs.books import EVERYWHERE, Books, BooksAt
+from hilum.foundation.kernel.ids import TenantId
+from hilum.operations.dry_runs.books import EVERYWHERE, BooksAt
 from hilum.operations.dry_runs.models import Counted, Effect, Lapse, Refused, What
-from hilum.operations.dry_runs.policy import difference, judged_by
-from hilum.policy.matrix.models import Override, PolicyException
-from hilum.policy.matrix.policy import PolicyFacts
+from hilum.policy.matrix.policy import exception_end, exception_fault
 from hilum.review.recertification.models import Climb, Rung
 from hilum.review.recertification.policy import SEVERITIES, limits_in
 
-Allowance = Override | PolicyException
 BY_COUNT: Mapping[str, What] = {Counted.AGREEMENTS: What.AGREEMENTS, Counted.FAMILIES: What.REFRESH}
 """What each count at a hospital says has lapsed there."""
 
@@ -45,65 +40,24 @@ def gap_lapse(facts: ClientFacts, effect: Effect, hospitals: int) -> Lapse | Non
     return Lapse("", facts.app, facts.id, What.GAP, which, hospitals)
 
 
-# --- what two people allowed (C19, C23, C207) ----------------------------------------------------------------------------------
+# --- exceptions (C19, C23, C207) -----------------------------------------------------------------------------------------------
 
 
-def ended_allowances(books: BooksAt) -> Iterator[Lapse]:
-    """Yield the overrides and exceptions that would not count under the version, or not for so long."""
-    apps = sorted({*books.in_force.overrides, *books.in_force.exceptions})
-    for app in apps:
-        for each in books.allowances(app):
+def ended_exceptions(books: BooksAt) -> Iterator[Lapse]:
+    """Yield the exceptions that would not count under the version, or not for so long."""
+    for app in sorted(books.in_force.exceptions):
+        for each in books.exceptions(app):
             here = books.plain(each.tenant or EVERYWHERE)
-            if PolicyFacts.fault_of(each, here.before, each.tenant, books.now):
+            if exception_fault(each, here.before, each.tenant, books.now):
                 continue
-            ends_before, ends = PolicyFacts.end_of(each, here.before), PolicyFacts.end_of(each, here.after)
-            if fault := PolicyFacts.fault_of(each, here.after, each.tenant, books.now):
+            before, ends = exception_end(each, here.before), exception_end(each, here.after)
+            if fault := exception_fault(each, here.after, each.tenant, books.now):
                 ends = books.now
-            if ends < ends_before:
-                yield _ended(each, fault, ends_before, ends)
-
-
-def _ended(each: Allowance, fault: str, before: datetime, ends: datetime) -> Lapse:
-    if isinstance(each, Override):
-        what, about = What.OVERRIDE, each.rule
-    else:
-        what, about = What.EXCEPTION, each.kind.value
-    which = (about, fault or "expires_sooner")
-    return Lapse(each.tenant or "", each.app, "", what, which, 1, before, ends)
-
-
-def kept(facts: ClientFacts, books: BooksAt) -> Iterator[Lapse]:
-    """Yield what overrides and exceptions preserve although the version removes it, and until when: everywhere, and at single hospitals."""
-    elsewhere = books.at(EVERYWHERE, facts.app)
-    for tenant in (EVERYWHERE, *books.own_tenants(facts.app)):
-        here = books.at(tenant, facts.app)
-        if tenant and here is elsewhere:
-            continue
-        plain = books.plain(tenant).effect(facts)
-        saved = () if plain is None else _saved(facts, plain, here)
-        if saved:
-            until = _kept_until(facts.app, tenant, books)
-            yield Lapse(tenant, facts.app, facts.id, What.KEPT, saved, len(saved), None, until)
-
-
-def _saved(facts: ClientFacts, plain: Effect, here: Books) -> tuple[str, ...]:
-    """Return the present scopes that a client keeps under the version only because of an override or exception."""
-    after = admission(here.after, judged_by(facts, here.before, here.after), here.now).scopes
-    more, _ = difference(after, plain.after.scopes)
-    # Scopes that the override or exception itself grants are not removed by the version.
-    return tuple(
-        each for each in more if difference(narrow((each,), plain.before.scopes), plain.after.scopes)[0]
-    )
-
-
-def _kept_until(app: AppId, tenant: TenantId, books: BooksAt) -> datetime | None:
-    book = books.plain(tenant).after
-    counting = (
-        each
-        for each in books.allowances(app)
-        if not PolicyFacts.fault_of(each, book, tenant or None, books.now)
-    )
-    return min((PolicyFacts.end_of(each, book) for each in counting), default=None)
+            assert before is not None, "what loosens something has an end"
+            assert ends is not None, "what loosens something has an end"
+            if ends < before:
+                which = (each.kind.value, fault or "expires_sooner")
+                yield Lapse(each.tenant or "", each.app, "", What.EXCEPTION, which, 1, before, ends)
 
 
 # --- what vendors must have proved (C6, C7) ------------------------------------------------------------------------------------

@@ -284,11 +284,8 @@ class What(StrEnum):
     STOPPED = "app_stopped"
     SUSPENDED = "app_suspended"
     """The ladder would suspend the app by itself, for findings that are overdue already (C226)."""
-    OVERRIDE = "override_ends"
     EXCEPTION = "exception_ends"
-    """An override or exception does not count under the version, or not for so long."""
-    KEPT = "kept"
-    """Nothing lapses yet: an override or exception preserves, until it ends, what the version removes."""
+    """An exception does not count under the version, or not for so long."""
 
 
 @dataclass
@@ -388,8 +385,6 @@ class RunTotals:
     certifications_lapsing: int = 0
     certifications_narrowed: int = 0
     lapses: int = 0
-    kept: int = 0
-    """Rows of lapses, and of what overrides and exceptions preserve for a time."""
     agreements: int = 0
     agreements_ended: int = 0
     hospitals: int = 0
@@ -416,7 +411,6 @@ _FINDINGS: Mapping[str, str] = {
     "agreements": "Agreements of people that lose scopes",
     "agreements_ended": "Agreements of people that lose all scopes",
     "lapses": "What else lapses or is missing",
-    "kept": "What overrides and exceptions keep for a time",
     "unjudged": "Decisions that were not judged, since the app is no longer installed there or the scope is not on record",
     "left_out": "Rows that are counted and not listed",
 }

@@ -1,4 +1,4 @@
-"""Observed rules of the book in force: counted once a day by a dry run, listed by app, hospital and reason, and mailed to owners (C209)."""
+"""Observed cells of the book in force: counted once a day by a dry run, listed by app, hospital and reason, and mailed to owners (C209)."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
@@ -16,7 +16,7 @@ from hilum.operations.dry_runs import service, store
 from hilum.operations.dry_runs.models import Kind, ObservedCount, StoredRow
 from hilum.policy.matrix import service as policies
 from hilum.policy.matrix.models import CurrentVersions, DryRun
-from hilum.policy.matrix.policy import still_observed
+from hilum.policy.matrix.policy import coming_days
 from hilum.records.notices import service as notices
 from hilum.records.notices.models import NAME_BOUND, EventKind, Mail, MailKind, VendorEvent
 
@@ -27,9 +27,8 @@ APPS_AT_ONCE = 50
 
 def due(ctx: Context) -> list[int]:
     """Return the versions in force that observe something and have no dry run within the last day and since the last application."""
-    today = ctx.now.astimezone(UTC).date()
     # The facts at hand first: this is asked every few seconds, and a version is verified each time that it is read.
-    if not any(any(still_observed(book, today)) for book in policies.current(ctx).books()):
+    if not any(coming_days(book, ctx.now) for book in policies.current(ctx).books()):
         return []
     found = policies.in_force(ctx)
     observed = [each for each in {found.everywhere, *found.at.values()} if _until(ctx, each) is not None]
@@ -49,11 +48,8 @@ def _age(ctx: Context, run: DryRun) -> timedelta:
 
 
 def _until(ctx: Context, version: int) -> date | None:
-    """Return the next day on which an observed rule of a version is enforced; None if none is left."""
-    book, today = policies.get_version(ctx, version)[1], ctx.now.astimezone(UTC).date()
-    rules, cells = still_observed(book, today)
-    days = [each.observe_until for each in book.observed if each.name in rules and each.observe_until]
-    return min([*days, *(each.until for name, each in book.observed_cells if name in cells)], default=None)
+    """Return the next day on which an observed cell of a version is enforced; None if none is left."""
+    return min(coming_days(policies.get_version(ctx, version)[1], ctx.now), default=None)
 
 
 def list_observed(

@@ -98,8 +98,8 @@ def as_judged(facts: ClientFacts) -> ClientFacts:
 
 
 def judged_by(facts: ClientFacts, *books: Book) -> ClientFacts:
-    """Return a client as the books judge it: unchanged if one of them has an exception for a single version."""
-    by_version = any(book.lowered or book.autonomous for book in books)
+    """Return a client as the books judge it: unchanged if one of them has an exception for its version."""
+    by_version = any(facts.version in {*book.raised, *book.lowered, *book.autonomous} for book in books)
     return facts if by_version else as_judged(facts)
 
 
@@ -246,7 +246,6 @@ def newly_missing(
 
 
 _NOT_LIMITS = frozenset({"scopes", "session_scopes"})
-_LEVELS = ("advised", "overridable", "aside")
 
 
 @lru_cache(maxsize=CACHE_SIZE)
@@ -260,8 +259,7 @@ def _limit_changes(before: Cell | None, after: Cell | None) -> tuple[LimitChange
 def _limits(cell: Cell | None) -> Mapping[str, str]:
     if cell is None:
         return {}
-    levels = ((name, " ".join(sorted(getattr(cell, name)))) for name in _LEVELS)
-    return {path: text for path, text in (*flat(rules_of(cell)), *levels) if path not in _NOT_LIMITS}
+    return {path: text for path, text in flat(rules_of(cell)) if path not in _NOT_LIMITS}
 
 
 # --- decisions -----------------------------------------------------------------------------------------------------------------

@@ -26,9 +26,8 @@ from hilum.operations.dry_runs.books import Books, BooksAt
 from hilum.operations.dry_runs.lapsing import (
     certificate_lapse,
     climbed,
-    ended_allowances,
+    ended_exceptions,
     gap_lapse,
-    kept,
     lapses_at,
     missing_proofs,
     proofs_asked,
@@ -61,7 +60,6 @@ from hilum.operations.dry_runs.models import (
     Start,
     Turn,
     Verdict,
-    What,
 )
 from hilum.operations.dry_runs.policy import (
     agreement_loss,
@@ -295,20 +293,17 @@ class Replay:
         unproved = self.unproved.get(facts.app, ())
         wanting = missing_proofs(facts, effect, unproved, self.start.now) if unproved else None
         yield from self._listed(each for each in (ended, gap, wanting) if each is not None)
-        if self.books.allowances(facts.app):
-            yield from self._listed(kept(facts, self.books))
         yield from self._places(facts, places, refused_of(flips))
 
     def _listed(self, lapses: Iterable[Lapse]) -> Iterator[Lapse]:
-        """Yield lapses and preserved scopes, and count them."""
+        """Yield lapses, and count them."""
         for each in lapses:
-            self.totals.kept += each.what is What.KEPT
-            self.totals.lapses += each.what is not What.KEPT
+            self.totals.lapses += 1
             yield each
 
     def everywhere(self, climbs: Iterable[Climb]) -> list[Row]:
         """Return what lapses whatever becomes of scopes: what two people allowed, and what the ladder would do of apps with overdue findings."""
-        return [*self._listed(ended_allowances(self.books)), *self._listed(map(climbed, climbs))]
+        return [*self._listed(ended_exceptions(self.books)), *self._listed(map(climbed, climbs))]
 
     def _places(
         self,

@@ -125,7 +125,7 @@ class LapseShown(BaseModel):
 
     ``what``: ``certificate_ends`` (it is older than the life that it would have), ``grace_ends``, ``gap_ends`` (a gap between two certifications would be bridged no more: what was issued before the moment in ``which`` ends), ``agreements_end`` and ``refresh_tokens_end`` (of
     people), ``agreements_missing`` (between vendor and hospital), ``proofs_missing``, ``app_stopped``, ``app_suspended`` (for findings that are
-    overdue), ``override_ends``, ``exception_ends``; or ``kept``: by an override or an exception, which ends at ``until``. ``which`` names it, ``number`` counts
+    overdue), ``exception_ends``. ``which`` names it, ``number`` counts
     it. ``before`` and ``until``: when it ends now, and when it would; without ``until`` once the version is applied.
     """
 

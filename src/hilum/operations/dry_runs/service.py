@@ -53,7 +53,7 @@ def read_start(ctx: Context, run: DryRun) -> Start:
     # What is in force now is read as of now, and the version as it will be enforced: what a rule that it observes would refuse is
     # counted and listed like any other difference, also while the version is in force (C209).
     found, current = clients.facts_of_apps(ctx, None), policies.current(ctx).as_of(ctx.now)
-    # What an override or an exception keeps certified is certified too, wherever that applies.
+    # What an exception keeps certified is certified too, wherever that applies.
     books = BooksAt(current, candidate, ctx.now)
     live: list[ClientFacts] = []
     for app in sorted(found):

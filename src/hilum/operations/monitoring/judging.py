@@ -79,9 +79,7 @@ def _cells(
         for each in certified.certifications.get(app.id, ())
         if each.environment is environment and each.withdrawn_at is None and ctx.now < each.expires_at
     ]
-    raised = (
-        certified.versions[each.version].raised for each in in_force if each.version in certified.versions
-    )
+    raised = (policies.raise_of(ctx, each.version) for each in in_force)
     tiers = {each.tier for each in in_force if each.tier is not None} | {each.tier for each in raised if each}
     return ({app.category, *(each.category for each in in_force)}, tiers) if tiers else None
 

@@ -1,11 +1,10 @@
 """Policies: the rule book, which says what each category of app may do at each risk tier.
 
 Owns: the format of the rule book and the shipped one; the risk tier of an app; what a book admits; the comparison of two books; the signed
-versions, which of them is in force at which tenant, and how that changes; overrides of rules and requirements for single apps, and
-exceptions; how a book meets its jurisdiction packs.
+versions, which of them is in force at which tenant, and how that changes; exceptions for single apps; how a book meets its jurisdiction packs.
 Must not know: apps, clients, certifications and installations (the modules above describe an app as an ``Applicant``); how review works.
 Public verbs: validate, add_version, adopt_shipped, apply, compare, get_version, list_versions, in_force, list_applications, verify,
-current, facts, ask_override, end_override, shown_overrides; ``policy``: assess, admit, tiers_to_certify, cell_of.
+current, facts, require_exception, add_exception, end_exception, shown_exceptions; ``policy``: assess, admit, tiers_to_certify, cell_of.
 Invariants:
 - A book that does not validate is never added. One whose signature does not match, or that is not the one applied, decides nothing.
 - What a book does not name is not allowed.
@@ -13,7 +12,7 @@ Invariants:
 - Writing orders, medications and notes is always of the high tier.
 - No step of the regulated lane depends on a fee, a certificate or exclusivity.
 - What allows anything new takes two people and begins at some tenants.
-- An override ends by itself. One that is over, altered, or for a rule that changed has no effect.
+- What loosens something for one app ends by itself. One that is over, or for a rule that changed, has no effect. What only removes access ends by a person.
 - Versions and applications are only added; each application names the one before it, and no process goes back to an earlier one.
 - A stored document is read as it was signed and not validated again.
 """

@@ -34,7 +34,7 @@ from hilum.policy.matrix.models import (
 )
 from hilum.policy.matrix.products import ended_by, part_in_force
 from hilum.policy.matrix.strictness import under_raised_tier, without_writes
-from hilum.policy.matrix.tiers import RAISED, assess, highest, tier_judge
+from hilum.policy.matrix.tiers import RAISED, assess, highest, raise_of, tier_judge
 
 CELLS_BOUND = 500
 """How many cells' parsed lists are cached: those of a few books, with at most 150 cells each."""
@@ -56,20 +56,18 @@ def admit(book: Book, applicant: Applicant) -> Admission:
     found = _admit(book, applicant)
     if applicant.autonomy is Autonomy.ACTS_ALONE and applicant.version not in book.autonomous:
         found = without_writes(found)
-    if applicant.raised is None:
+    if (raised := raise_of(book, applicant)) is None:
         return found
     # Last, so that a raised tier only removes from what was admitted.
     category, tier_of = book.categories.get(applicant.category), tier_judge(book, applicant)
     divide = partial(_by_tier, book, tier_of)
-    return under_raised_tier(found, applicant.raised, category, applicant.authentication, divide)
+    return under_raised_tier(found, raised.tier, category, applicant.authentication, divide)
 
 
 def _admit(book: Book, applicant: Applicant) -> Admission:
     """Admit an app by its computed tier and the exceptions that lower it."""
     if applicant.certified_category not in {"", applicant.category}:
         return _admit_moved(book, applicant)
-    if book.without_overrides is not None:
-        return _admit_overridden(book, book.without_overrides, applicant)
     if (lowest := _lowered_to(book, applicant)) is not None:
         return _admit_lowered(book, lowest, applicant)
     assessment = assess(book, applicant)
@@ -111,15 +109,6 @@ def _admit_moved(book: Book, applicant: Applicant) -> Admission:
         Withheld(text, Withholding.MOVED) for text in applicant.scopes if not all_covered((text,), before)
     ]
     return replace(found, assessment=assess(book, applicant), withheld=(*moved, *found.withheld))
-
-
-def _admit_overridden(book: Book, strict: Book, applicant: Applicant) -> Admission:
-    """Admit an app for which rules are overridden: what is admitted with the rules, and what is admitted without them (C207).
-
-    Both, because a scope whose tier falls is judged in the cell of the lower tier, which may not list it: an override takes nothing away.
-    """
-    before = _admit(strict, applicant)
-    return _both(before, _admit(replace(book, without_overrides=None), applicant))
 
 
 def _both(before: Admission, found: Admission) -> Admission:
@@ -253,7 +242,7 @@ def _by_tier(book: Book, tier_of: Callable[[Scope], Tier], scope: Scope) -> dict
     """
     if isinstance(scope, SpecialScope):
         return {tier_of(scope): [scope]}
-    named = {type_ for rule in book.binding_rules for type_ in rule.types} | NEVER_BELOW_HIGH
+    named = {type_ for rule in book.tier_rules for type_ in rule.types} | NEVER_BELOW_HIGH
     tiers: dict[tuple[str, int], Tier] = {}
     masks: dict[tuple[Tier, str], int] = {}
     for type_ in types_of(scope.prefix) if scope.type == ANY_TYPE else (scope.type,):

@@ -10,11 +10,9 @@ from enum import StrEnum
 from typing import Any
 
 from hilum.policy.matrix.models import Cell
-from hilum.policy.matrix.override_models import Level
-from hilum.policy.matrix.requirements import level_in
 from hilum.policy.matrix.tables import duration_text
 
-_ABOUT_RULES = frozenset({"advised", "overridable", "aside", "observe"})
+_ABOUT_RULES = frozenset({"waived", "observe"})
 """Fields of a cell that say how its rules bind, and are no rules themselves."""
 
 
@@ -50,12 +48,6 @@ def _written(value: Any) -> Any:
             return {each.name: _written(getattr(value, each.name)) for each in fields(value)}
         case _:
             return value
-
-
-def levels_of(cell: Cell) -> dict[str, Level]:
-    """Return the level of each requirement of a cell that is not absolute, by its name (C207)."""
-    named = sorted(cell.advised | cell.overridable)
-    return {name: level for name in named if (level := level_in(cell, name)) is not Level.ABSOLUTE}
 
 
 def differences(first: Cell, second: Cell) -> tuple[Difference, ...]:

@@ -11,11 +11,10 @@ from hilum.foundation.kernel.lists import counted
 from hilum.foundation.standards.smart import scopes as smart
 from hilum.foundation.standards.smart.scopes import ClinicalScope, Prefix, Scope, intersect, parse_stored
 from hilum.policy.matrix.admission import listed
-from hilum.policy.matrix.book_bounds import shares_widened
-from hilum.policy.matrix.criteria_models import SERVICE
 from hilum.policy.matrix.document import book_faults, canonical, render
 from hilum.policy.matrix.in_force import observing
-from hilum.policy.matrix.lifetimes import LONGEST
+from hilum.policy.matrix.limit_models import SERVICE
+from hilum.policy.matrix.limits import DAYS, LONGEST, shares_widened
 from hilum.policy.matrix.models import (
     ANY,
     TIERS,
@@ -32,10 +31,7 @@ from hilum.policy.matrix.models import (
     WideningSeverity,
 )
 from hilum.policy.matrix.observed_cells import OBSERVE_BOUND, OBSERVED_DAYS_BOUND
-from hilum.policy.matrix.override_models import Level
 from hilum.policy.matrix.products import products_widened
-from hilum.policy.matrix.remediation import DAYS
-from hilum.policy.matrix.requirements import newly_overridable
 from hilum.policy.matrix.tables import duration_text
 from hilum.policy.matrix.tier_changes import TierChanges, TierFall, TierRise, index_of
 
@@ -94,20 +90,10 @@ _kept: dict[tuple[str, str], tuple[Widening, ...]] = {}
 def _widenings(before: Book, after: Book) -> tuple[Widening, ...]:
     """Compare what is enforced in the end, and what is enforced while ``after`` still observes (C209)."""
     found = _compared(before, after)
-    rules, cells = begun_to_observe(before, after), _cells_begun(before, after)
-    if not rules and not cells:
+    cells = _cells_begun(before, after)
+    if not cells:
         return found
-    return most_severe_first((*found, *_compared(before, observing(after, rules, cells))))
-
-
-def begun_to_observe(before: Book, after: Book) -> frozenset[str]:
-    """Return the rules that ``after`` observes and ``before`` does not, or not for as long: these count as not there meanwhile."""
-    kept = {replace(rule, observe_until=None): rule.observe_until for rule in before.observed}
-    until = {
-        rule.name: (kept.get(replace(rule, observe_until=None)), rule.observe_until)
-        for rule in after.observed
-    }
-    return frozenset(name for name, (old, new) in until.items() if old is None or new is None or new > old)
+    return most_severe_first((*found, *_compared(before, observing(after, cells))))
 
 
 def _cells_begun(before: Book, after: Book) -> frozenset[CellName]:
@@ -124,33 +110,8 @@ def _cells_begun(before: Book, after: Book) -> frozenset[CellName]:
     )
 
 
-def observe_faults(book: Book, on: date) -> tuple[Fault, ...]:
-    """Return what is wrong with the rules that a book observes: for too long, or such as allow something once they are enforced (C209).
-
-    A rule that raises a tier allows something where a limit of the higher cell is looser. That takes effect when somebody puts it in
-    force, and by itself on no day.
-    """
-    found = [
-        Fault(
-            f"tier_rules.{rule.name}.observe_until",
-            "observed_too_long",
-            f"At most {OBSERVE_BOUND.days} days from now.",
-        )
-        for rule in book.observed
-        if rule.observe_until is not None and rule.observe_until > on + OBSERVE_BOUND
-    ]
-    for rule in book.observed:
-        wider = _compared(observing(book, frozenset({rule.name})), book)
-        if wider:
-            sentence = (
-                f"Enforced, it allows something: {wider[0].sentence} Put it in force without observing it."
-            )
-            found.append(Fault(f"tier_rules.{rule.name}.observe_until", "observed_widens", sentence))
-    return (*found, *_cell_faults(book, on))
-
-
-def _cell_faults(book: Book, on: date) -> Iterator[Fault]:
-    """Find cells that are observed for too long, that loosen anything, or with which the book is not sound before their day."""
+def observe_faults(book: Book, on: date) -> Iterator[Fault]:
+    """Find cells that are observed for too long, that loosen anything, or with which the book is not sound before their day (C209)."""
     for (name, tier), each in book.observed_cells:
         path, cell = f"categories.{name}.cells.{tier}.observe", book.categories[name].cells[tier]
         if each.until > on + OBSERVE_BOUND:
@@ -167,7 +128,7 @@ def _cell_faults(book: Book, on: date) -> Iterator[Fault]:
         return
     for day in days:
         cells = frozenset(name for name, each in book.observed_cells if each.until >= day)
-        for fault in book_faults(observing(book, frozenset(), cells)):
+        for fault in book_faults(observing(book, cells)):
             yield replace(
                 fault, sentence=f"{fault.sentence} This is so before {day}, while cells are observed."
             )
@@ -213,7 +174,6 @@ def _compared(before: Book, after: Book) -> tuple[Widening, ...]:
     found = [
         *(_fallen(fall, comparison) for fall in falls),
         *_process_loosened(before, after),
-        *_levels_loosened(before, after),
         *shares_widened(before, after),
         *products_widened(before, after),
     ]
@@ -351,9 +311,6 @@ def _loosened(old: Cell, new: Cell) -> Iterator[Widening]:
         less = sorted(getattr(old, name) - getattr(new, name))
         if less:
             yield Widening(name, f"No longer requires {', '.join(less)}.", WideningSeverity.PROOF)
-    for name in newly_overridable(old, new):
-        kind, _, what = name.partition(".")
-        yield Widening(kind, f"Two people may set {what} aside for one app.", WideningSeverity.PROOF)
     # Without a percentage people examine everything.
     was, now = (100 if (share := each.review.sample_percent) is None else share for each in (old, new))
     if now < was:
@@ -420,25 +377,10 @@ _LIMITS: dict[str, _Limit] = {
 # --- the way to change books, and what regulation protects -------------------------------------------------------------------------
 
 
-def _levels_loosened(before: Book, after: Book) -> Iterator[Widening]:
-    """Yield rules that newly may be overridden, and longer times for overrides. An advisory rule is treated as removed (C207)."""
-    if after.longest_override > before.longest_override:
-        sentence = f"Overrides may last {duration_text(after.longest_override)}."
-        yield Widening("overrides.longest", sentence, WideningSeverity.TIER)
+def _process_loosened(before: Book, after: Book) -> Iterator[Widening]:
     if after.longest_exception > before.longest_exception:
         sentence = f"Exceptions may last {duration_text(after.longest_exception)}."
         yield Widening("exceptions.longest", sentence, WideningSeverity.TIER)
-    overridable = {
-        replace(rule, observe_until=None) for rule in before.tier_rules if rule.level is Level.OVERRIDABLE
-    }
-    for rule in after.tier_rules:
-        # Also a new one: what held for the same apps before may have been absolute.
-        if rule.level is Level.OVERRIDABLE and replace(rule, observe_until=None) not in overridable:
-            sentence = "Two people may override it for one app."
-            yield Widening(f"tier_rules.{rule.name}.level", sentence, WideningSeverity.TIER)
-
-
-def _process_loosened(before: Book, after: Book) -> Iterator[Widening]:
     kept = {pack.name: pack for pack in after.packs}
     for pack in before.packs:
         if kept.get(pack.name) != pack:

@@ -1,21 +1,22 @@
 """The rule books in force as facts, and their requirements for one app."""
 
+from dataclasses import replace
 from functools import partial
 
 from hilum.foundation.infra.context import Context
 from hilum.foundation.infra.facts import Delta, Since, current_facts, keyed
 from hilum.foundation.kernel.errors import Unavailable
-from hilum.foundation.kernel.ids import AppId
+from hilum.foundation.kernel.ids import AppId, VersionId
 from hilum.policy.matrix import loading
-from hilum.policy.matrix.exceptions import live_exceptions
+from hilum.policy.matrix.exception_service import live_exceptions
+from hilum.policy.matrix.exceptions import raises_of
 from hilum.policy.matrix.in_force import PolicyFacts
-from hilum.policy.matrix.models import POLICIES, Book
-from hilum.policy.matrix.overrides import live_overrides
+from hilum.policy.matrix.models import POLICIES, Book, Raise
 
 
-@keyed(r"application/\d+|override/\w+|exception/\w+")
+@keyed(r"application/\d+|exception/\w+")
 def facts(ctx: Context, since: Since) -> Delta[PolicyFacts]:
-    """Read the rule books in force, the overrides and the exceptions, all of them each time: there are few.
+    """Read the rule books in force, and the exceptions, all of them each time: there are few.
 
     Raises Unavailable if one does not match what was signed or cannot be read, and, when the facts are applied, if fewer applications are left
     than the process has already seen.
@@ -23,12 +24,14 @@ def facts(ctx: Context, since: Since) -> Delta[PolicyFacts]:
     del since
     found = loading.trusted(ctx)
     numbers = {found.current.everywhere, *found.current.at.values()}
+    exceptions = live_exceptions(ctx)
+    raised = raises_of(each for of_app in exceptions.values() for each in of_app)
     books = {number: loading.book_in_force(ctx, number, found) for number in numbers}
+    if raised:
+        books = {number: replace(book, raised=raised) for number, book in books.items()}
     at = {tenant: books[number] for tenant, number in found.current.at.items()}
     everywhere = books[found.current.everywhere]
-    read = PolicyFacts(
-        everywhere, at, found.current.last, found.head, live_overrides(ctx), live_exceptions(ctx)
-    )
+    read = PolicyFacts(everywhere, at, found.current.last, found.head, exceptions)
     return Delta(read, partial(_not_before, read))
 
 
@@ -48,14 +51,19 @@ def current(ctx: Context) -> PolicyFacts:
     return current_facts(ctx, POLICIES, facts)
 
 
-def set_aside(ctx: Context, app: AppId) -> tuple[str, ...]:
-    """Return the paths of the requirements that are set aside for an app everywhere now, in order (C207)."""
+def waived_for(ctx: Context, app: AppId) -> tuple[str, ...]:
+    """Return the requirements that are waived for an app everywhere now, in order (C207)."""
     found = current(ctx)
-    return tuple(sorted(found.set_aside(found.everywhere, app, ctx.now)))
+    return found.waived_for(found.everywhere, app, ctx.now)
+
+
+def raise_of(ctx: Context, version: VersionId) -> Raise | None:
+    """Return how a reviewer raised the tier of a version; None if nobody did."""
+    return current(ctx).everywhere.raised.get(version)
 
 
 def asked_of(ctx: Context, app: AppId) -> Book:
-    """Return the book in force everywhere as review applies it to an app: without what is set aside for it."""
+    """Return the book in force everywhere as review applies it to an app: without what is waived for it."""
     found = current(ctx)
     return found.asked_of(found.everywhere, app, ctx.now)
 

@@ -14,11 +14,16 @@ from typing import Any
 from hilum.controls.switches.models import BURST_BOUND, RATE_BOUND_PER_S, RATE_LEAST_PER_S, Quota
 from hilum.foundation.standards.fhir.definitions import resource_types
 from hilum.foundation.standards.smart.scopes import LETTERS, SPECIAL, Prefix, ScopeError, parse_scope
-from hilum.policy.matrix.book_bounds import read_longest, read_shares
-from hilum.policy.matrix.criteria import read_criteria
-from hilum.policy.matrix.criteria_models import LATENCY_BOUND_MS
 from hilum.policy.matrix.exception_models import Autonomy, Population
-from hilum.policy.matrix.lifetimes import lifetime_faults, read_lifetimes
+from hilum.policy.matrix.limit_models import LATENCY_BOUND_MS
+from hilum.policy.matrix.limits import (
+    lifetime_faults,
+    read_criteria,
+    read_lifetimes,
+    read_longest,
+    read_remediation,
+    read_shares,
+)
 from hilum.policy.matrix.models import (
     ANY,
     DOCUMENT_BOUND,
@@ -48,12 +53,9 @@ from hilum.policy.matrix.models import (
     TrafficClass,
 )
 from hilum.policy.matrix.observed_cells import CELL_LIMITS, CurrentBook, completed
-from hilum.policy.matrix.override_models import Level
 from hilum.policy.matrix.product_models import DataClass, ScopeProduct, ScopeStatus, Workflow
 from hilum.policy.matrix.products import product_faults
-from hilum.policy.matrix.remediation import read_remediation
 from hilum.policy.matrix.rendering import canonical, render, render_rule
-from hilum.policy.matrix.requirements import read_levels
 from hilum.policy.matrix.soundness import soundness_faults
 from hilum.policy.matrix.tables import Table
 
@@ -64,10 +66,10 @@ VERSION_BOUND = 10_000
 _WITH_PRODUCTS = 2
 """The first format with scope products."""
 _NO_DAY = date.min
-_WARNINGS = frozenset({"out_of_range", "requirement_unknown", "resource_type_unknown", "scope_malformed"})
+_WARNINGS = frozenset({"out_of_range", "resource_type_unknown", "scope_malformed"})
 """Faults that a stored document may have: the value that is used instead allows less, or nothing."""
 _AGREEMENT = re.compile(r"[a-z][a-z_]{0,39}")
-_NESTED = ("review", "quota", "alerts", "lifetimes", "levels")
+_NESTED = ("review", "quota", "alerts", "lifetimes")
 
 
 def read_book(document: object, against: CurrentBook | None = None) -> tuple[Book | None, tuple[Fault, ...]]:
@@ -149,8 +151,7 @@ def _book(top: Table, written: int) -> Book:
         if with_products
         else None,
         custom_scopes_at_most=top.integer("custom_scopes_at_most", 0, NAMES_BOUND) if with_products else 0,
-        longest_override=read_longest(top, "overrides"),
-        longest_exception=read_longest(top, "exceptions"),
+        longest_exception=read_longest(top),
         shares=read_shares(top),
     )
     # Cells inherit from the base of their tier. Categories refer to workflows and placements, and tier
@@ -233,7 +234,6 @@ def _cell(table: Table, book: Book) -> Cell:
         **read_remediation(table),
         **read_criteria(table),
     )
-    cell = read_levels(table, cell, book)
     table.skip("observe")
     table.close()
     return cell
@@ -372,11 +372,7 @@ def _tier_rule(table: Table, book: Book) -> TierRule:
         special=_condition(table, "special", SPECIAL),
         autonomy=_condition(table, "autonomy", tuple(Autonomy)),
         populations=_condition(table, "populations", tuple(Population)),
-        level=Level(table.word("level", tuple(Level))) if table.has("level") else Level.ABSOLUTE,
-        observe_until=table.day("observe_until", optional=True),
     )
-    if rule.observe_until is not None and rule.level is Level.ADVISORY:
-        table.fault("observe_until", "contradictory", "An advisory rule is never enforced.")
     if rule.special and (rule.prefixes or rule.types or rule.letters):
         table.fault("special", "contradictory", "A scope is either on resources or special, never both.")
     table.close()

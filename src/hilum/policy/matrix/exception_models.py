@@ -1,4 +1,4 @@
-"""A version's declared use of AI, and exceptions, which two people allow one version for a time."""
+"""A version's declared use of AI, and exceptions: what a rule book says otherwise for one app, until a moment."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,9 +7,8 @@ from enum import StrEnum
 from hilum.foundation.kernel.ids import AppId, TenantId, VersionId
 
 EXCEPTIONS_BOUND = 1_000
-"""The most exceptions that have not ended: every process keeps them in memory."""
-NOT_STATED = "none stated"
-"""The compensating control of an exception from before one was required."""
+"""The most exceptions that loosen something and have not ended: every process keeps them in memory."""
+TEXT_LEAST, TEXT_MOST = 10, 2_000
 
 
 class Autonomy(StrEnum):
@@ -36,50 +35,64 @@ class Population(StrEnum):
 
 
 class ExceptionKind(StrEnum):
+    """What an exception changes for an app."""
+
+    RAISED_TIER = "raised_tier"
+    """A version counts as of a higher tier than the computed one (C19). It only removes access: a reviewer makes it alone."""
     LOWERED_TIER = "lowered_tier"
-    """A version is treated as of a lower tier than the computed one (C19)."""
+    """A version counts as of a lower tier than the computed one (C19)."""
     AUTONOMOUS_WRITES = "autonomous_writes"
     """At one hospital a version whose AI acts alone may write (C23)."""
+    WAIVED_REQUIREMENT = "waived_requirement"
+    """Evidence, a proof or a scenario that review asks for, by the cell of a tier, is not asked of an app (C207)."""
 
-
-@dataclass(frozen=True, slots=True)
-class PolicyException:
-    """What two people allow a version until a moment. Signed when they agreed; only its early end is added later.
-
-    ``book_digest``, ``category`` and ``rules`` are what the tier was computed from, as they saw it: the rules that raise the version
-    above ``tier``. Under another book, in another category, or for another rule nothing is lowered. Exceptions of autonomous writes are
-    of one ``tenant``, and have no tier and no rules. ``control``: the compensating control; empty for older exceptions (C109).
-    """
-
-    id: str
-    kind: ExceptionKind
-    app: AppId
-    version: VersionId
-    tenant: TenantId | None
-    reason: str
-    ends_at: datetime
-    asked_by: str
-    agreed_by: str
-    agreed_at: datetime
-    tier: str = ""
-    computed: str = ""
-    category: str = ""
-    rules: tuple[str, ...] = ()
-    book_digest: str = ""
-    ended_at: datetime | None = None
-    ended_by: str = ""
-    control: str = ""
+    @property
+    def loosens(self) -> bool:
+        """Return whether it gives an app more: then two people make it, and it ends by itself."""
+        return self is not ExceptionKind.RAISED_TIER
 
 
 @dataclass(frozen=True, slots=True)
 class ExceptionOrder:
-    """An order to allow a version something until ``ends_at``; ``tier`` is empty for autonomous writes. ``control``: what is done instead."""
+    """An order for an exception.
+
+    ``version``: whose tier or writes it is about; None for a requirement, which is of the whole app. ``tenant``: the one hospital; None for all.
+    ``tier``: the one that counts, or that of the cell which has the ``requirement``. ``control``: what is done instead.
+    """
 
     kind: ExceptionKind
     app: AppId
-    version: VersionId
-    tenant: TenantId | None
     reason: str
-    ends_at: datetime
+    version: VersionId | None = None
+    tenant: TenantId | None = None
     tier: str = ""
+    requirement: str = ""
     control: str = ""
+    ends_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyException(ExceptionOrder):
+    """An exception. ``owner``: who asked for it and answers for it. ``agreed_by``: the second person; empty for a raised tier.
+
+    ``ends_at``: None only for a raised tier, which another reviewer ends. ``category``, ``computed``, ``rules`` and ``book_digest`` are what a
+    lowered tier was computed from, as both people saw it: under another book, in another category, or for another rule nothing is lowered.
+    ``title`` is what a waived requirement meant: with another title it applies again.
+    """
+
+    id: str
+    owner: str
+    agreed_by: str
+    starts_at: datetime
+    computed: str = ""
+    category: str = ""
+    rules: tuple[str, ...] = ()
+    title: str = ""
+    book_digest: str = ""
+    ended_at: datetime | None = None
+    ended_by: str = ""
+
+    @property
+    def path(self) -> str:
+        """Return the requirement that it waives, with its cell."""
+        return f"{self.category}.{self.tier}.{self.requirement}"

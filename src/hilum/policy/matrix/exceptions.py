@@ -1,79 +1,141 @@
-"""Exceptions by two people, for a time: a lowered tier of a version, or writes of an AI that acts alone (C19, C23).
+"""Exceptions: whether one counts, and the rule book with those that do. Pure.
 
-Who asks for one and what it is about is known to the module of apps (``registry.tiers``). ``in_force.exception_fault`` judges one when it is used.
+INVARIANT: whatever is over, changed or not known loosens nothing, and needs no job for that.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from functools import lru_cache
 
-from hilum.foundation.infra.context import Context
-from hilum.foundation.kernel.errors import Conflict, Unavailable
-from hilum.foundation.kernel.ids import AppId
-from hilum.policy.matrix import allowances
-from hilum.policy.matrix.allowance_store import EXCEPTIONS
-from hilum.policy.matrix.allowances import invalid, stated_faults
-from hilum.policy.matrix.exception_models import (
-    EXCEPTIONS_BOUND,
-    NOT_STATED,
-    ExceptionOrder,
-    PolicyException,
-)
-from hilum.policy.matrix.models import Book
-from hilum.records.audit.models import Event
+from hilum.foundation.kernel.ids import TenantId, VersionId
+from hilum.policy.matrix.exception_models import ExceptionKind, PolicyException
+from hilum.policy.matrix.models import Book, Cell, Lowering, Raise, Tier
+
+WAIVABLE = ("evidence", "proofs", "scenarios")
+"""The lists of a cell whose entries may be waived for an app: what review asks for. An agreement is between vendor and hospital."""
+NEVER_WAIVED = frozenset({"evidence.automated_checks"})
+"""Without these checks nothing else that review says could be trusted."""
+BOOKS_BOUND = 1_000
+"""How many books with exceptions are cached: one for each book and set of exceptions."""
 
 
-def require_exception(ctx: Context, order: ExceptionOrder, book: Book, more: Mapping[str, str]) -> None:
-    """Check an order for an exception; ``more`` are the faults that its kind adds.
+def exception_fault(exception: PolicyException, book: Book, tenant: TenantId | None, now: datetime) -> str:
+    """Return why an exception does not apply under a book at a tenant (None: everywhere); empty if it does."""
+    if exception.tenant not in {None, tenant}:
+        return "elsewhere"
+    if exception.ended_at is not None:
+        return "ended"
+    ends = exception_end(exception, book)
+    if ends is not None and now >= ends:
+        return "expired"
+    match exception.kind:
+        case ExceptionKind.RAISED_TIER:
+            return ""
+        case ExceptionKind.AUTONOMOUS_WRITES:
+            return "" if exception.tenant is not None else "elsewhere"
+        case ExceptionKind.LOWERED_TIER:
+            # Two people agreed to a tier computed by this book; nobody agreed to another book's result.
+            same = exception.tier in set(Tier) and exception.book_digest == book.digest
+            return "" if same else "book_changed"
+        case ExceptionKind.WAIVED_REQUIREMENT:
+            cell = cell_at(book, exception.category, exception.tier)
+            if cell is None or not may_waive(cell, exception.requirement):
+                return "requirement_gone"
+            # What two people waived is what they read.
+            return "" if title_of(book, exception.requirement) == exception.title else "requirement_changed"
 
-    Raises Invalid, Unavailable (too many are in force), Conflict (there is one).
+
+def exception_end(exception: PolicyException, book: Book) -> datetime | None:
+    """Return until when an exception counts, by the shorter of its own end and the time that a book allows; None: until somebody ends it."""
+    if exception.ends_at is None:
+        # INVARIANT: what loosens something has an end.
+        return exception.starts_at if exception.kind.loosens else None
+    return min(exception.ends_at, exception.starts_at + book.longest_exception)
+
+
+def excepted(
+    book: Book, exceptions: Iterable[PolicyException], tenant: TenantId | None, now: datetime
+) -> Book:
+    """Return the book for one app at a tenant now (None: everywhere), with the exceptions that count; the same object each time.
+
+    The same, since what it admits is cached by it.
     """
-    if faults := stated_faults(order, book.longest_exception, ctx.now) | dict(more):
-        raise invalid("exception", faults, book.longest_exception)
-    live = EXCEPTIONS.list_live(ctx.tx, ctx.now, EXCEPTIONS_BOUND)
-    if len(live) >= EXCEPTIONS_BOUND:
-        raise Unavailable("too_many_exceptions", "Too many exceptions are in force. End some of them first.")
-    key = order.kind, order.version, order.tenant
-    if any((each.kind, each.version, each.tenant) == key for each in live):
-        detail = "This version already has such an exception. End it first."
-        raise Conflict("exception_exists", detail)
-
-
-def _event(action: str, exception: PolicyException, reason: str) -> Event:
-    what = (
-        f"{exception.computed} is treated as {exception.tier}" if exception.tier else "its AI may write alone"
+    return _excepted(
+        book, tuple(each for each in exceptions if exception_fault(each, book, tenant, now) == "")
     )
-    facts = {
-        "exception": exception.id,
-        "kind": exception.kind.value,
-        "version": exception.version,
-        "reason": reason,
-        "detail": f"{what}, until {exception.ends_at:%Y-%m-%d %H:%M} UTC; instead: {exception.control or NOT_STATED}",
-        "asked_by": exception.asked_by,
-        "book_digest": exception.book_digest,
-        "rules": list(exception.rules),
+
+
+@lru_cache(maxsize=BOOKS_BOUND)
+def _excepted(book: Book, exceptions: tuple[PolicyException, ...]) -> Book:
+    of_kind = {
+        kind: [each for each in exceptions if each.kind is kind] for kind in ExceptionKind if kind.loosens
     }
-    return Event(action, app=exception.app, tenant=exception.tenant or "", facts=facts)
+    if not any(of_kind.values()):
+        return book
+    return replace(
+        waived(book, [each.path for each in of_kind[ExceptionKind.WAIVED_REQUIREMENT]]),
+        lowered={
+            each.version: Lowering(Tier(each.tier), each.category, frozenset(each.rules))
+            for each in of_kind[ExceptionKind.LOWERED_TIER]
+            if each.version is not None
+        },
+        autonomous=frozenset(
+            each.version for each in of_kind[ExceptionKind.AUTONOMOUS_WRITES] if each.version is not None
+        ),
+    )
 
 
-EXCEPTION = allowances.Kind(
-    "exception",
-    EXCEPTIONS,
-    EXCEPTIONS_BOUND,
-    _event,
-    "policies.exception.add",
-    "policies.exception.end",
-)
+def raises_of(exceptions: Iterable[PolicyException]) -> Mapping[VersionId, Raise]:
+    """Return the versions whose tier is raised. They count under every book, and for every app at once."""
+    found: dict[VersionId, Raise] = {}
+    for each in exceptions:
+        if each.kind is ExceptionKind.RAISED_TIER and each.version is not None and each.ended_at is None:
+            # A tier that this release does not know counts as the one that allows least.
+            tier = Tier(each.tier) if each.tier in set(Tier) else Tier.HIGH
+            held = found.get(each.version)
+            if held is None or tier.rank > held.tier.rank:
+                found[each.version] = Raise(tier, each.reason)
+    return found
 
 
-def add_exception(ctx: Context, made: PolicyException) -> PolicyException:
-    """Store an exception to which two people agreed."""
-    return allowances.add(ctx, EXCEPTION, made)
+# --- requirements --------------------------------------------------------------------------------------------------------------
 
 
-def end_exception(ctx: Context, exception_id: str, reason: str) -> PolicyException:
-    """End an exception at once (``allowances.end``). Raises NotFound, NotPermitted, Conflict (it is over)."""
-    return allowances.end(ctx, EXCEPTION, exception_id, reason)
+def binds(cell: Cell, requirement: str) -> bool:
+    """Check whether a cell lists a requirement, such as ``evidence.security_test``."""
+    kind, _, name = requirement.partition(".")
+    return kind in WAIVABLE and name in getattr(cell, kind)
 
 
-def live_exceptions(ctx: Context) -> Mapping[AppId, tuple[PolicyException, ...]]:
-    """Return the exceptions that have not ended, by app."""
-    return allowances.live(ctx, EXCEPTION)
+def may_waive(cell: Cell, requirement: str) -> bool:
+    """Check whether a requirement of a cell may be waived for an app."""
+    return binds(cell, requirement) and requirement not in NEVER_WAIVED
+
+
+def title_of(book: Book, requirement: str) -> str:
+    """Return the title of what a requirement names; empty where a book has none for its kind."""
+    kind, _, name = requirement.partition(".")
+    titles = {"evidence": book.evidence, "scenarios": book.scenarios}
+    return titles.get(kind, {}).get(name, "")
+
+
+def cell_at(book: Book, category: str, tier: str) -> Cell | None:
+    """Return a cell by the words of its category and tier; None if there is none."""
+    found = book.categories.get(category)
+    return None if found is None or tier not in set(Tier) else found.cells.get(Tier(tier))
+
+
+def waived(book: Book, paths: Collection[str]) -> Book:
+    """Return a book for one app, without some requirements (``PolicyException.path``). What may not be waived stays, whoever asks."""
+    categories = dict(book.categories)
+    for path in sorted(paths):
+        category, tier, requirement = path.split(".", 2)
+        cell = cell_at(replace(book, categories=categories), category, tier)
+        if cell is None or not may_waive(cell, requirement):
+            continue
+        kind, _, name = requirement.partition(".")
+        made = replace(cell, waived=cell.waived | {requirement}, **{kind: getattr(cell, kind) - {name}})
+        of = categories[category]
+        categories[category] = replace(of, cells={**of.cells, Tier(tier): made})
+    return book if categories == book.categories else replace(book, categories=categories)

@@ -1,50 +1,39 @@
 """The rule book at a tenant at an earlier time, for explanations: computed from the applications."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from hilum.foundation.infra.context import Context
 from hilum.foundation.kernel.errors import HilumError
 from hilum.foundation.kernel.ids import AppId, TenantId
-from hilum.policy.matrix import allowances, loading, store
+from hilum.policy.matrix import loading, store
 from hilum.policy.matrix.exception_models import PolicyException
-from hilum.policy.matrix.exceptions import EXCEPTION
-from hilum.policy.matrix.in_force import (
-    Succession,
-    as_of,
-    excepted,
-    exceptions_in_force,
-    overridden,
-    override_fault,
-)
+from hilum.policy.matrix.exception_service import exceptions_at
+from hilum.policy.matrix.exceptions import excepted, exception_fault, raises_of
+from hilum.policy.matrix.in_force import Succession, as_of
 from hilum.policy.matrix.models import Application, Book
-from hilum.policy.matrix.override_models import Override
-from hilum.policy.matrix.overrides import OVERRIDE
 from hilum.policy.matrix.rollout import in_force
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyAt:
-    """The rule book that was in force at a tenant at a time, and the overrides and exceptions of an app there.
+    """The rule book that was in force at a tenant at a time, and the exceptions of an app there.
 
-    ``book`` is with them, as decisions were made, and ``plain`` without; None if the version can no longer be read.
+    ``book`` is with them, as decisions were made; None if the version can no longer be read.
     """
 
     application: Application
     book: Book | None
-    plain: Book | None
-    overrides: tuple[Override, ...] = ()
+    tenant: TenantId
+    at: datetime
+    plain: Book | None = None
     exceptions: tuple[PolicyException, ...] = ()
 
-    def without(self, one: Override | PolicyException) -> Book:
-        """Return the book that would have been in force without an override or an exception."""
+    def without(self, one: PolicyException) -> Book:
+        """Return the book that would have been in force without an exception."""
         assert self.plain is not None, "of a book that cannot be read nothing is known"
-        return _with(
-            self.plain,
-            [each for each in self.overrides if each is not one],
-            [each for each in self.exceptions if each is not one],
-        )
+        return _with(self.plain, [each for each in self.exceptions if each is not one], self.tenant, self.at)
 
 
 def then(ctx: Context, tenant: TenantId, app: AppId, at: datetime) -> PolicyAt | None:
@@ -57,19 +46,16 @@ def then(ctx: Context, tenant: TenantId, app: AppId, at: datetime) -> PolicyAt |
     try:
         book = as_of(loading.book(ctx, application.version), at)
     except HilumError:
-        return PolicyAt(application, None, None)
+        return PolicyAt(application, None, tenant, at)
     live = tuple(
-        each
-        for each in allowances.at_a_time(ctx, OVERRIDE, app, at)
-        if override_fault(each, book, tenant, at) == ""
+        each for each in exceptions_at(ctx, app, at) if exception_fault(each, book, tenant, at) == ""
     )
-    allowed = exceptions_in_force(book, allowances.at_a_time(ctx, EXCEPTION, app, at), tenant, at)
-    return PolicyAt(application, _with(book, live, allowed), book, live, allowed)
+    return PolicyAt(application, _with(book, live, tenant, at), tenant, at, book, live)
 
 
-def _with(book: Book, live: Iterable[Override], allowed: Iterable[PolicyException]) -> Book:
-    # In the order in which decisions do it (``PolicyFacts.book_at``).
-    return overridden(excepted(book, tuple(allowed)), frozenset(each.rule for each in live))
+def _with(book: Book, exceptions: Collection[PolicyException], tenant: TenantId, at: datetime) -> Book:
+    """Return a book with exceptions, as decisions read it (``PolicyFacts.book_at``)."""
+    return excepted(replace(book, raised=raises_of(exceptions)), exceptions, tenant, at)
 
 
 def succession(ctx: Context, number: int) -> Succession | None:

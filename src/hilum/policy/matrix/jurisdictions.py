@@ -6,7 +6,7 @@ from datetime import date
 from enum import StrEnum
 
 from hilum.foundation.kernel.lists import counted
-from hilum.policy.matrix.lifetimes import refreshed_for
+from hilum.policy.matrix.limits import refreshed_for
 from hilum.policy.matrix.models import Book, Fault, JurisdictionPack
 
 

@@ -8,28 +8,31 @@ from functools import cached_property
 
 from hilum.controls.switches.models import RATE_LEAST_PER_S, Quota
 from hilum.foundation.kernel.ids import Part, VersionId
-from hilum.policy.matrix.criteria_models import NO_CRITERIA, SERVICE, Criteria
-from hilum.policy.matrix.dry_run_models import DRY_RUN_VALID, DRY_RUNS_WAITING, DryRun, DryRunState
 from hilum.policy.matrix.exception_models import (
-    NOT_STATED,
     Autonomy,
     ExceptionKind,
     ExceptionOrder,
     PolicyException,
     Population,
 )
-from hilum.policy.matrix.lifetime_models import DORMANT_DAYS, Expiry, Lifetimes
-from hilum.policy.matrix.override_models import Level, Override, OverrideOrder
-from hilum.policy.matrix.product_models import NOTICE, WORKFLOW_SCOPE, ScopeProduct, ScopeStatus, Workflow
-from hilum.policy.matrix.remediation_models import (
+from hilum.policy.matrix.limit_models import (
     AUTOMATION,
+    DORMANT_DAYS,
     FIX_DAYS,
     GRACE_DAYS_BOUND,
     LADDER_DAYS,
+    NO_CRITERIA,
+    SERVICE,
     Automation,
+    Criteria,
+    Expiry,
+    Lifetimes,
 )
+from hilum.policy.matrix.product_models import NOTICE, WORKFLOW_SCOPE, ScopeProduct, ScopeStatus, Workflow
 from hilum.policy.matrix.version_models import (
     APPLY_ACTION,
+    DRY_RUN_VALID,
+    DRY_RUNS_WAITING,
     IN_FORCE_BOUND,
     NUMBER_BOUND,
     SHIPPED,
@@ -38,6 +41,8 @@ from hilum.policy.matrix.version_models import (
     Application,
     ApplyOrder,
     CurrentVersions,
+    DryRun,
+    DryRunState,
     Recorded,
     TakeBack,
     Verified,
@@ -55,7 +60,6 @@ __all__ = [
     "IN_FORCE_BOUND",
     "LADDER_DAYS",
     "NOTICE",
-    "NOT_STATED",
     "NO_CRITERIA",
     "NUMBER_BOUND",
     "SHIPPED",
@@ -73,10 +77,7 @@ __all__ = [
     "ExceptionKind",
     "ExceptionOrder",
     "Expiry",
-    "Level",
     "Lifetimes",
-    "Override",
-    "OverrideOrder",
     "PolicyException",
     "Population",
     "Recorded",
@@ -276,12 +277,8 @@ class Cell:
     """The criteria for an app's service, the least number of calls, and the days to fix it (C228)."""
     automation: Automation = AUTOMATION
     """How far the platform climbs the ladder by itself; beyond it a person decides."""
-    advised: frozenset[str] = frozenset()
-    """Advisory requirements, as ``kind.name``, which block nothing and are in none of the lists above (C207)."""
-    overridable: frozenset[str] = frozenset()
-    """Requirements that two people may set aside for one app; all others are absolute (``requirements``, C207)."""
-    aside: frozenset[str] = frozenset()
-    """In the book for one app: requirements that are set aside for it."""
+    waived: frozenset[str] = frozenset()
+    """In the book for one app: requirements, as ``kind.name``, that are not asked of it for a time."""
     observe: "Observation | None" = field(default=None, compare=False)
     """Until when its tightening is only observed (C209)."""
 
@@ -331,13 +328,10 @@ class TierRule:
     types: frozenset[str] = frozenset()
     letters: str = ""
     special: frozenset[str] = frozenset()
-    level: Level = Level.ABSOLUTE
     autonomy: frozenset[str] = frozenset()
     """How far an app's AI acts by itself. A version without declared AI meets no such condition."""
     populations: frozenset[str] = frozenset()
     """How many patients it reaches. A version without a declaration meets every such condition."""
-    observe_until: date | None = None
-    """Before this day it is an advisory rule, and from then on it is enforced (C209)."""
 
     @property
     def names_scopes(self) -> bool:
@@ -375,6 +369,14 @@ class JurisdictionPack:
 
 
 @dataclass(frozen=True, slots=True)
+class Raise:
+    """That a version is treated as of this tier, and why (C19)."""
+
+    tier: Tier
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Lowering:
     """That a version of an app in a category is treated as of this tier, as long as no other rules than these raise it above (C19)."""
 
@@ -404,28 +406,16 @@ class Book:
     products: Mapping[str, ScopeProduct] | None = None
     custom_scopes_at_most: int = 0
     """The number of custom scope products above which there is a finding (C65)."""
-    longest_override: timedelta = timedelta(0)
-    """How long an override may last (C207)."""
     longest_exception: timedelta = timedelta(0)
-    """How long an exception may last: a lowered tier, or autonomous writes (C19, C23)."""
+    """How long an exception that loosens something may last (C19, C23, C207)."""
     shares: tuple[int, ...] = ALL_PLACES
     """The percentage of a FHIR server's places that a traffic class may hold together with those below it, by rank (C133)."""
+    raised: Mapping[VersionId, Raise] = field(default_factory=dict)
+    """In a book in force: the versions whose tier a reviewer raised."""
     lowered: Mapping[VersionId, Lowering] = field(default_factory=dict)
     """In the book for one app: its versions whose tier two people lowered."""
     autonomous: frozenset[VersionId] = frozenset()
     """In the book for one app at one hospital: its versions whose AI may write alone."""
-    without_overrides: "Book | None" = None
-    """In a book without the tier rules overridden for one app: the book with these rules."""
-
-    @cached_property
-    def binding_rules(self) -> tuple[TierRule, ...]:
-        """Return the tier rules that count: all except advisory ones."""
-        return tuple(rule for rule in self.tier_rules if rule.level is not Level.ADVISORY)
-
-    @cached_property
-    def observed(self) -> tuple[TierRule, ...]:
-        """Return the tier rules with a day until which they are observed, also after it."""
-        return tuple(rule for rule in self.binding_rules if rule.observe_until is not None)
 
     @cached_property
     def observed_cells(self) -> tuple[tuple[CellName, Observation], ...]:
@@ -469,9 +459,6 @@ class Applicant:
     """How far its AI acts by itself; None if it declares none."""
     population: Population | None = field(default=None, kw_only=True)
     """How many patients it reaches; None if not declared, which meets every rule about populations."""
-    raised: Tier | None = None
-    """The tier to which a reviewer raised it, and why (C19)."""
-    raised_because: str = ""
     at_most: Tier | None = field(default=None, kw_only=True)
     """The tier above which nothing counts, except what a book never puts below the high tier."""
 
@@ -490,12 +477,11 @@ class TierReason:
 class Assessment:
     """The tier of an app with every reason, the highest first.
 
-    ``advice``: the results of advisory rules, without effect. ``computed``: the tier by the rules, if people set another.
+    ``computed``: the tier by the rules, if people set another.
     """
 
     tier: Tier
     reasons: tuple[TierReason, ...]
-    advice: tuple[TierReason, ...] = ()
     computed: Tier | None = None
 
     def __str__(self) -> str:

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 from hilum.policy.matrix.models import ANY, Book, Cell, Fault, Observation
-from hilum.policy.matrix.requirements import ALLOWED, REQUIRED, as_stated, with_levels_of
 
 CELL_LIMITS = (
     "scopes", "session_scopes", "client_authentication", "workflows", "placements", "lenses", "evidence", "scenarios", "agreements", "proofs",
@@ -18,7 +17,7 @@ CELL_LIMITS = (
 )  # fmt: skip
 """The limits of a cell that can be tighter. Review clocks bind the platform, not apps."""
 OBSERVE_BOUND = timedelta(days=90)
-"""How long a tier rule or a cell may be observed before it is enforced: as long as a dry run looks back (C209)."""
+"""How long a cell may be observed before it is enforced: as long as a dry run looks back (C209)."""
 CurrentBook = Callable[[], Book]
 """Returns the book that is in force."""
 OBSERVED_DAYS_BOUND = 3
@@ -58,17 +57,15 @@ def _with(cell: Cell, was: Cell, limits: Collection[str]) -> Cell:
             values[name] = replace(own, **{inner: getattr(getattr(was, name), inner)})
         else:
             values[name] = getattr(was, name)
-    made = replace(cell, observe=None, **values)
-    return with_levels_of(made, was, [each for each in limits if each in (*REQUIRED, *ALLOWED)])
+    return replace(cell, observe=None, **values)
 
 
 def _known(cell: Cell, book: Book) -> Cell:
     """Return a cell without names that a book no longer has, since they have no effect."""
-    known = replace(
+    return replace(
         cell,
         workflows=cell.workflows & {*book.workflows, ANY},
         placements=cell.placements & {*book.placements, ANY},
         scenarios=cell.scenarios & {*book.scenarios},
         evidence=cell.evidence & {*book.evidence},
     )
-    return as_stated(known, book)

@@ -20,8 +20,16 @@ from hilum.foundation.standards.smart.scopes import (
     render,
 )
 from hilum.policy.matrix.admission import admit, raising_rules
-from hilum.policy.matrix.cell_rules import differences, flat, levels_of, rules_of
-from hilum.policy.matrix.criteria import criteria_of, strictest_criteria
+from hilum.policy.matrix.cell_rules import differences, flat, rules_of
+from hilum.policy.matrix.exceptions import (
+    WAIVABLE,
+    binds,
+    exception_end,
+    exception_fault,
+    may_waive,
+    title_of,
+    waived,
+)
 from hilum.policy.matrix.in_force import (
     PolicyFacts,
     Succession,
@@ -31,6 +39,7 @@ from hilum.policy.matrix.in_force import (
     enforced_from,
     still_observed,
 )
+from hilum.policy.matrix.limits import criteria_of, longest_grace, strictest_criteria
 from hilum.policy.matrix.models import (
     ANY,
     Applicant,
@@ -43,13 +52,12 @@ from hilum.policy.matrix.models import (
 )
 from hilum.policy.matrix.product_models import WORKFLOW_SCOPE, Expansion, ScopeProduct
 from hilum.policy.matrix.products import Coverage, ended_by, part_in_force
-from hilum.policy.matrix.remediation import longest_grace
-from hilum.policy.matrix.requirements import binds, stated, without_requirements
 from hilum.policy.matrix.strictness import writes
 from hilum.policy.matrix.tiers import POPULATIONS, assess, highest, tier_judge
 
 __all__ = [
     "POPULATIONS",
+    "WAIVABLE",
     "Coverage",
     "PolicyFacts",
     "Succession",
@@ -62,17 +70,19 @@ __all__ = [
     "criteria_of",
     "differences",
     "enforced_from",
+    "exception_end",
+    "exception_fault",
     "flat",
     "highest",
-    "levels_of",
     "longest_grace",
+    "may_waive",
     "raising_rules",
     "rules_of",
-    "stated",
     "still_observed",
     "strictest_criteria",
     "tier_judge",
-    "without_requirements",
+    "title_of",
+    "waived",
     "writes",
 ]
 

@@ -4,9 +4,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from hilum.policy.matrix.book_bounds import rendered_bounds
-from hilum.policy.matrix.criteria import rendered_criteria
-from hilum.policy.matrix.lifetimes import rendered_lifetimes
+from hilum.policy.matrix.limits import (
+    rendered_bounds,
+    rendered_criteria,
+    rendered_lifetimes,
+    rendered_remediation,
+)
 from hilum.policy.matrix.models import (
     DORMANT_DAYS,
     FORMAT,
@@ -16,10 +19,7 @@ from hilum.policy.matrix.models import (
     Observation,
     TierRule,
 )
-from hilum.policy.matrix.override_models import Level
 from hilum.policy.matrix.product_models import ScopeProduct, Workflow
-from hilum.policy.matrix.remediation import rendered_remediation
-from hilum.policy.matrix.requirements import rendered_levels, stated
 from hilum.policy.matrix.tables import duration_text
 
 
@@ -121,10 +121,6 @@ def render_rule(rule: TierRule) -> dict[str, Any]:
         "populations": sorted(rule.populations),
     }
     named: dict[str, Any] = {name: words for name, words in conditions.items() if words}
-    if rule.level is not Level.ABSOLUTE:
-        named["level"] = rule.level.value
-    if rule.observe_until is not None:
-        named["observe_until"] = rule.observe_until.isoformat()
     return {"name": rule.name, "tier": rule.tier.value, "because": rule.because} | named
 
 
@@ -138,8 +134,8 @@ def _rendered_cell(cell: Cell) -> dict[str, Any]:
             "client_authentication": sorted(cell.client_authentication),
             "workflows": sorted(cell.workflows),
             "placements": sorted(cell.placements),
-            "scenarios": sorted(stated(cell, "scenarios")),
-            "evidence": sorted(stated(cell, "evidence")),
+            "scenarios": sorted(cell.scenarios),
+            "evidence": sorted(cell.evidence),
             "lenses": sorted(cell.lenses),
             "review": {
                 "first_answer_business_days": cell.review.first_answer_business_days,
@@ -164,8 +160,7 @@ def _rendered_cell(cell: Cell) -> dict[str, Any]:
         | ({"dormant_ends": True} if cell.dormant_ends else {})
         | rendered_remediation(cell)
         | rendered_criteria(cell)
-        | {kind: sorted(stated(cell, kind)) for kind in ("agreements", "proofs") if stated(cell, kind)}
-        | rendered_levels(cell)
+        | {kind: sorted(getattr(cell, kind)) for kind in ("agreements", "proofs") if getattr(cell, kind)}
         | ({} if cell.observe is None else {"observe": _rendered_observation(cell.observe)})
     )
 

@@ -1,6 +1,5 @@
 """API routes of the rule book."""
 
-from dataclasses import asdict
 from datetime import date, datetime
 from functools import partial
 from typing import Annotated, Any
@@ -30,8 +29,9 @@ from hilum.foundation.web.api import (
 )
 from hilum.foundation.web.approvals import WAITS, waits
 from hilum.foundation.web.kit import Kit
-from hilum.policy.matrix import observation, requirements, service
-from hilum.policy.matrix.exception_models import Autonomy, ExceptionKind, PolicyException, Population
+from hilum.policy.matrix import observed, service
+from hilum.policy.matrix.exception_models import Autonomy, Population
+from hilum.policy.matrix.exceptions import WAIVABLE
 from hilum.policy.matrix.first_hospitals import Refusals
 from hilum.policy.matrix.models import (
     LIST_BOUND,
@@ -47,7 +47,6 @@ from hilum.policy.matrix.models import (
     Tier,
     Version,
 )
-from hilum.policy.matrix.override_models import Override
 from hilum.records.audit.models import CountedTraffic
 
 Number = Annotated[int, Field(ge=0, le=NUMBER_BOUND)]
@@ -178,18 +177,14 @@ class CompareQuery(Strict):
 
 
 class ObservedShown(Shown):
-    """A rule that refuses nothing before ``until``, or the ``limits`` of a cell that are as before until then.
-
-    ``dry_run`` lists what would be refused. ``rule`` is empty for a cell, ``category`` for a rule.
-    """
+    """The ``limits`` of a cell that are as before until a day. ``dry_run`` lists what would be refused."""
 
     version: int
-    rule: str
+    category: str
     tier: Tier
     until: date
-    dry_run: str
-    category: str
     limits: tuple[str, ...]
+    dry_run: str
 
 
 class InForceShown(BaseModel):
@@ -271,79 +266,26 @@ class ForeseenShown(Shown):
 
 
 class AssessmentShown(BaseModel):
-    """``tier`` is that of all it asks for, ``acts_at`` that of what is admitted; empty if nothing is. ``advice``: what advisory rules say.
+    """``tier`` is that of all it asks for, ``acts_at`` that of what is admitted; empty if nothing is.
 
-    ``foreseen``: what it loses once what is observed is enforced. ``requires`` and ``advises``: what the cell in which it acts asks for, and of that
-    what may be set aside by two people is in ``overridable``; each by the name that an override has.
+    ``foreseen``: what it loses once what is observed is enforced. ``requires``: what the cell in which it acts asks for.
     """
 
     tier: Tier
     sentence: str
     reasons: tuple[ReasonShown, ...]
-    advice: tuple[ReasonShown, ...]
     acts_at: str
     scopes: tuple[str, ...]
     withheld: tuple[WithheldShown, ...]
     foreseen: tuple[ForeseenShown, ...] = ()
     requires: tuple[str, ...] = ()
-    advises: tuple[str, ...] = ()
-    overridable: tuple[str, ...] = ()
-
-
-class OverrideShown(Shown):
-    """``state``: ``in_force``, or why it sets nothing aside: ended, expired, not_overridable, rule_changed. ``tenant`` None: everywhere."""
-
-    id: str
-    rule: str
-    app: str
-    tenant: str | None
-    state: str
-    reason: str
-    control: str
-    ends_at: datetime
-    asked_by: str
-    agreed_by: str
-    agreed_at: datetime
-    ended_at: datetime | None
-    ended_by: str
-
-
-class ExceptionShown(Shown):
-    """``state``: ``in_force``, or why it allows nothing: ended, expired, book_changed. ``tenant`` None: everywhere.
-
-    ``control``: the compensating control, empty for older exceptions. A lowered ``tier`` applies as long as nothing but ``rules`` makes the version's tier higher. ``tier`` is empty for autonomous writes.
-    """
-
-    id: str
-    kind: ExceptionKind
-    app: str
-    version: str
-    tenant: str | None
-    state: str
-    reason: str
-    control: str
-    tier: str
-    computed: str
-    category: str
-    rules: tuple[str, ...]
-    book_digest: str
-    ends_at: datetime
-    asked_by: str
-    agreed_by: str
-    agreed_at: datetime
-    ended_at: datetime | None
-    ended_by: str
-
-
-class EndAsked(Strict):
-    reason: Prose
 
 
 def api(kit: Kit, traffic: CountedTraffic) -> APIRouter:
     """Build the API routes of the rule book."""
     router = api_router(kit, "policies")
     _in_force(router, kit, traffic)
-    for part in (_versions, _overrides, _exceptions, _questions):
+    for part in (_versions, _questions):
         part(router, kit)
     return router
 
@@ -406,13 +348,13 @@ def _in_force(router: APIRouter, kit: Kit, traffic: CountedTraffic) -> None:
     @router.get("/policies", openapi_extra=READERS)
     async def in_force(request: Request) -> InForceShown:
         """Show which version is in force everywhere, at which hospitals another one is, and what is observed until when."""
-        found, observed = await run_read(kit, request, observation.in_force)
+        found, cells = await run_read(kit, request, observed.in_force)
         return InForceShown(
             everywhere=found.everywhere,
             at={str(tenant): number for tenant, number in found.at.items()},
             last=found.last,
             fault=found.fault,
-            observed=[ObservedShown.model_validate(each) for each in observed],
+            observed=[ObservedShown.model_validate(each) for each in cells],
         )
 
     @router.get("/policies/applications", response_model=Page[ApplicationShown], openapi_extra=STAFF)
@@ -447,52 +389,6 @@ def _in_force(router: APIRouter, kit: Kit, traffic: CountedTraffic) -> None:
         return waits(done) if isinstance(done, Asked) else done
 
 
-def _overrides(router: APIRouter, kit: Kit) -> None:
-    @router.get("/policies/overrides", response_model=Page[OverrideShown], openapi_extra=READERS)
-    async def list_overrides(request: Request, query: Annotated[Paging, Query()]) -> object:
-        """List overrides of rules, newest first, each with whether it sets its rule aside now."""
-        found = await run_read(kit, request, partial(service.shown_overrides, page=query.page))
-        return page_of(found, _override_shown, query, key=lambda each: each[0].id)
-
-    @router.post(
-        "/policies/overrides/{override}/end",
-        response_model=OverrideShown,
-        openapi_extra=audience("platform_admin", "administrator"),
-    )
-    async def end_override(request: Request, override: Id, body: EndAsked) -> object:
-        """End an override at once. One person does it."""
-        verb = partial(service.end_override, override_id=override, reason=body.reason)
-        return _override_shown((await run_write(kit, request, verb), "ended"))
-
-
-def _exceptions(router: APIRouter, kit: Kit) -> None:
-    @router.get("/policies/exceptions", response_model=Page[ExceptionShown], openapi_extra=READERS)
-    async def list_exceptions(request: Request, query: Annotated[Paging, Query()]) -> object:
-        """List exceptions, newest first: lowered tiers and autonomous writes, each with whether it applies now."""
-        found = await run_read(kit, request, partial(service.shown_exceptions, page=query.page))
-        return page_of(found, _exception_shown, query, key=lambda each: each[0].id)
-
-    @router.post(
-        "/policies/exceptions/{exception}/end",
-        response_model=ExceptionShown,
-        openapi_extra=audience("platform_admin", "administrator"),
-    )
-    async def end_exception(request: Request, exception: Id, body: EndAsked) -> object:
-        """End an exception at once. One person does it."""
-        verb = partial(service.end_exception, exception_id=exception, reason=body.reason)
-        return _exception_shown((await run_write(kit, request, verb), "ended"))
-
-
-def _exception_shown(found: tuple[PolicyException, str]) -> ExceptionShown:
-    exception, fault = found
-    return ExceptionShown.model_validate(asdict(exception) | {"state": fault or "in_force"})
-
-
-def _override_shown(found: tuple[Override, str]) -> OverrideShown:
-    override, fault = found
-    return OverrideShown.model_validate(asdict(override) | {"state": fault or "in_force"})
-
-
 def _questions(router: APIRouter, kit: Kit) -> None:
     @router.get("/policies/scopes", openapi_extra=READERS)
     async def scope_products(
@@ -522,26 +418,23 @@ def _questions(router: APIRouter, kit: Kit) -> None:
 
         def verb(ctx: Context) -> AssessmentShown:
             found = service.admission_of(ctx, applicant, tenant=body.tenant, version=body.version)
-            coming = observation.foreseen(ctx, applicant, tenant=body.tenant, version=body.version)
-            return _shown(found, coming, body.category)
+            coming = observed.foreseen(ctx, applicant, tenant=body.tenant, version=body.version)
+            return _shown(found, coming)
 
         return await run_read(kit, request, verb)
 
 
-def _shown(found: Admission, coming: tuple[observation.ForeseenLoss, ...], category: str) -> AssessmentShown:
-    levels = (
-        {}
-        if found.cell is None or found.tier is None
-        else requirements.paths(category, found.tier, found.cell)
-    )
+def _shown(found: Admission, coming: tuple[observed.ForeseenLoss, ...]) -> AssessmentShown:
+    cell = found.cell
     return AssessmentShown(
         tier=found.assessment.tier,
         sentence=str(found.assessment),
         reasons=tuple(map(ReasonShown.model_validate, found.assessment.reasons)),
-        advice=tuple(map(ReasonShown.model_validate, found.assessment.advice)),
         acts_at="" if found.tier is None else found.tier.value,
         scopes=found.scopes,
         withheld=tuple(map(WithheldShown.model_validate, found.withheld)),
         foreseen=tuple(map(ForeseenShown.model_validate, coming)),
-        **levels,
+        requires=tuple(f"{kind}.{name}" for kind in WAIVABLE for name in sorted(getattr(cell, kind)))
+        if cell
+        else (),
     )

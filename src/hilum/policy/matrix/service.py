@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from hilum.controls.approvals.models import Act, Approval, ApprovalKind, Asked, CarriedOut
@@ -22,21 +21,10 @@ from hilum.foundation.kernel.ids import TenantId
 from hilum.foundation.kernel.lists import and_more
 from hilum.foundation.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.identity.people import service as identity
-from hilum.policy.matrix import (
-    allowances,
-    chain,
-    first_hospitals,
-    jurisdictions,
-    loading,
-    overrides,
-    rollout,
-    store,
-    verification,
-)
+from hilum.policy.matrix import chain, first_hospitals, jurisdictions, loading, rollout, store, verification
 from hilum.policy.matrix.admission import admit
-from hilum.policy.matrix.allowance_store import W
 from hilum.policy.matrix.comparison import changes, digest_of, observe_faults, widenings
-from hilum.policy.matrix.current_books import asked_of, books_asked_of, current, facts, set_aside
+from hilum.policy.matrix.current_books import asked_of, books_asked_of, current, facts, raise_of, waived_for
 from hilum.policy.matrix.document import canonical, read_book, render
 from hilum.policy.matrix.dry_runs import (
     ask_dry_run,
@@ -49,17 +37,19 @@ from hilum.policy.matrix.dry_runs import (
     require_dry_run,
     save_progress,
 )
-from hilum.policy.matrix.exception_models import PolicyException
-from hilum.policy.matrix.exceptions import (
-    EXCEPTION,
+from hilum.policy.matrix.exception_models import ExceptionKind, PolicyException
+from hilum.policy.matrix.exception_service import (
     add_exception,
     end_exception,
+    get_exception,
+    list_exceptions,
     live_exceptions,
     require_exception,
 )
+from hilum.policy.matrix.exceptions import exception_fault
 from hilum.policy.matrix.first_hospitals import Refusals, needs_hospitals_first, require_first
 from hilum.policy.matrix.history import succession
-from hilum.policy.matrix.in_force import PolicyFacts, as_of
+from hilum.policy.matrix.in_force import as_of
 from hilum.policy.matrix.jurisdictions import PackStanding
 from hilum.policy.matrix.loading import take_back
 from hilum.policy.matrix.models import (
@@ -81,8 +71,6 @@ from hilum.policy.matrix.models import (
     Version,
     Widening,
 )
-from hilum.policy.matrix.override_models import Override, OverrideOrder
-from hilum.policy.matrix.overrides import OVERRIDE, end_override, live_overrides
 from hilum.policy.matrix.product_models import ScopeProduct
 from hilum.policy.matrix.products import custom_finding, notice_faults
 from hilum.policy.matrix.rollout import may_change, may_read
@@ -104,23 +92,23 @@ __all__ = [
     "changes",
     "current",
     "end_exception",
-    "end_override",
     "facts",
     "fail_dry_run",
     "finish_dry_run",
     "get_dry_run",
+    "get_exception",
     "list_dry_runs",
     "live_exceptions",
-    "live_overrides",
     "may_change",
     "may_read",
     "needs_hospitals_first",
     "next_dry_run",
+    "raise_of",
     "require_exception",
     "save_progress",
-    "set_aside",
     "succession",
     "take_back",
+    "waived_for",
     "widenings",
 ]
 _FAULTS_SHOWN = 3
@@ -535,52 +523,20 @@ def _refusal(ctx: Context, action: str, reason: str, detail: str) -> NotPermitte
     return audit.refusal(ctx, Event(action, reason=reason), detail)
 
 
-def ask_override(ctx: Context, order: OverrideOrder) -> Asked:
-    """Ask a second person to set a rule aside for an app, which the caller has found.
-
-    Raises NotPermitted, NotFound (the tenant), Invalid, Unavailable.
-    """
-    return overrides.ask_override(ctx, order, _book_for(ctx, order))
-
-
-def _carry_out_override(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
-    order = overrides.order_of(approval.act)
-    return overrides.carry_out_override(ctx, approval, asker, _book_for(ctx, order))
+def shown_exceptions(
+    ctx: Context, page: PageQuery = FIRST_PAGE, kind: ExceptionKind | None = None
+) -> list[tuple[PolicyException, str]]:
+    """List exceptions, newest first, each with why it does not apply now; empty if it does. Raises NotPermitted."""
+    return [(each, why_not(ctx, each)) for each in list_exceptions(ctx, page, kind)]
 
 
-def _book_for(ctx: Context, order: OverrideOrder) -> Book:
-    return _book_of(current(ctx), order.tenant, ctx.now)
-
-
-def shown_overrides(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[tuple[Override, str]]:
-    """List overrides, newest first, each with why it sets nothing aside now; empty if it does. Raises NotPermitted."""
-    return _with_faults(ctx, allowances.list_page(ctx, OVERRIDE, page))
-
-
-def shown_exceptions(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[tuple[PolicyException, str]]:
-    """List exceptions, newest first, each with why it allows nothing now; empty if it does. Raises NotPermitted."""
-    return _with_faults(ctx, allowances.list_page(ctx, EXCEPTION, page))
-
-
-def shown_allowance(ctx: Context, allowance_id: str) -> tuple[Override | PolicyException, str]:
-    """Get an override or an exception, with why it allows nothing now. Raises NotFound."""
-    if allowance_id.startswith("ovr_"):
-        return _with_faults(ctx, [allowances.get(ctx, OVERRIDE, allowance_id)])[0]
-    return _with_faults(ctx, [allowances.get(ctx, EXCEPTION, allowance_id)])[0]
-
-
-def _with_faults(ctx: Context, allowed: list[W]) -> list[tuple[W, str]]:
-    """Return what two people allowed, each with why it does not apply now."""
+def why_not(ctx: Context, exception: PolicyException) -> str:
+    """Return why an exception does not apply now; empty if it does."""
     found = current(ctx)
-    return [
-        (each, found.fault_of(each, _book_of(found, each.tenant, ctx.now), each.tenant, ctx.now))
-        for each in allowed
-    ]
+    tenant = exception.tenant
+    book = as_of(found.everywhere, ctx.now) if tenant is None else found.book_at(tenant, ctx.now)
+    return exception_fault(exception, book, tenant, ctx.now)
 
 
-def _book_of(found: PolicyFacts, tenant: TenantId | None, now: datetime) -> Book:
-    return found.everywhere if tenant is None else found.book_at(tenant, now)
-
-
-CARRY_OUT = {ApprovalKind.POLICY: _carry_out, ApprovalKind.OVERRIDE: _carry_out_override}
+CARRY_OUT = {ApprovalKind.POLICY: _carry_out}
 PREPARE = {ApprovalKind.POLICY: _prepare}

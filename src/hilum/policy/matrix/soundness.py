@@ -19,9 +19,8 @@ from hilum.foundation.standards.smart.scopes import (
     render,
     wildcard_reaches,
 )
-from hilum.policy.matrix.criteria import looser_criteria
 from hilum.policy.matrix.jurisdictions import rules_of
-from hilum.policy.matrix.lifetimes import longer_fields
+from hilum.policy.matrix.limits import longer_fields, looser_criteria, looser_remediation
 from hilum.policy.matrix.models import (
     ANY,
     NEVER_BELOW_HIGH,
@@ -34,9 +33,6 @@ from hilum.policy.matrix.models import (
     Fault,
     Tier,
 )
-from hilum.policy.matrix.override_models import Level
-from hilum.policy.matrix.remediation import looser_remediation
-from hilum.policy.matrix.requirements import newly_overridable
 from hilum.policy.matrix.tiers import highest, tier_judge
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -50,7 +46,6 @@ def soundness_faults(book: Book) -> list[Fault]:
         *_names_repeated(book),
         *_sentences_unclear(book),
         *_floor_lowered(book),
-        *_override_unbounded(book),
         *(fault for category in book.categories.values() for fault in _never_used(book, category)),
         *(fault for category in book.categories.values() for fault in _looser_above(category)),
     ]
@@ -84,23 +79,8 @@ def _sentences_unclear(book: Book) -> Iterator[Fault]:
                 yield Fault(f"tier_rules[{n}].because", "placeholder_unknown", sentence)
 
 
-def _override_unbounded(book: Book) -> Iterator[Fault]:
-    for n, rule in enumerate(book.tier_rules):
-        if rule.level is Level.OVERRIDABLE and not book.longest_override:
-            sentence = "State in overrides.longest how long an override may last, or make the rule absolute."
-            yield Fault(f"tier_rules[{n}].level", "override_unbounded", sentence)
-    for category in book.categories.values():
-        for tier, cell in category.cells.items():
-            if cell.overridable and not book.longest_override:
-                path = f"categories.{category.name}.cells.{tier}.levels.overridable"
-                sentence = "State in overrides.longest how long an override may last, or name nothing here."
-                yield Fault(path, "override_unbounded", sentence)
-
-
 def _floor_lowered(book: Book) -> Iterator[Fault]:
-    """Find writes to orders, medications and notes that are not of the high tier by absolute rules that are enforced (C22, C207, C209)."""
-    rules = (each for each in book.tier_rules if each.level is Level.ABSOLUTE and each.observe_until is None)
-    book = replace(book, tier_rules=tuple(rules))
+    """Find writes to orders, medications and notes that are not of the high tier (C22)."""
     writes = [
         ClinicalScope(prefix, type_, letter)
         for type_ in sorted(NEVER_BELOW_HIGH)
@@ -112,8 +92,8 @@ def _floor_lowered(book: Book) -> Iterator[Fault]:
         below = [render(write) for write in writes if tier_of(write) is not Tier.HIGH]
         if below:
             sentence = (
-                f"Writing orders, medications and notes is always of the high tier. With these absolute rules {below[0]} is"
-                f" lower in the category {category}. Add an absolute rule of the high tier."
+                f"Writing orders, medications and notes is always of the high tier. With these rules {below[0]} is"
+                f" lower in the category {category}. Add a rule of the high tier."
             )
             yield Fault("tier_rules", "floor_lowered", sentence)
             return
@@ -180,7 +160,7 @@ def _letters_of(book: Book, scope: ClinicalScope) -> Iterator[ClinicalScope]:
     """Yield the scope letter by letter; for a wildcard of a type that no rule names, which stands for most of what it covers."""
     type_ = scope.type
     if type_ == ANY:
-        named = {type_ for rule in book.binding_rules for type_ in rule.types}
+        named = {type_ for rule in book.tier_rules for type_ in rule.types}
         type_ = min(resource_types() - named, default=ANY)
     return (replace(scope, type=type_, letters=bit) for bit in _letters(scope))
 
@@ -209,8 +189,6 @@ def _looser_fields(below: Cell, above: Cell) -> Iterator[str]:
     for name in ("lenses", "evidence", "scenarios", "agreements", "proofs"):
         if not getattr(above, name) >= getattr(below, name):
             yield name
-    if newly_overridable(below, above):
-        yield "levels.overridable"
 
 
 def pack_faults(book: Book, on: date) -> tuple[Fault, ...]:

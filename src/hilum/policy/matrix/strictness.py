@@ -16,8 +16,9 @@ from hilum.foundation.standards.smart.scopes import (
     parse_stored,
     render,
 )
-from hilum.policy.matrix.criteria import stricter_criteria
-from hilum.policy.matrix.lifetime_models import stricter_lifetimes
+from hilum.policy.matrix.exceptions import binds
+from hilum.policy.matrix.limit_models import stricter_lifetimes
+from hilum.policy.matrix.limits import stricter_criteria, stricter_remediation
 from hilum.policy.matrix.models import (
     ANY,
     Admission,
@@ -30,8 +31,6 @@ from hilum.policy.matrix.models import (
     Withheld,
     Withholding,
 )
-from hilum.policy.matrix.remediation import stricter_remediation
-from hilum.policy.matrix.requirements import stricter_levels
 
 _CLASSES = tuple(TrafficClass)
 Divide = Callable[[Scope], dict[Tier, list[Scope]]]
@@ -43,7 +42,7 @@ def stricter(one: Cell, other: Cell) -> Cell:
 
     INVARIANT: none of its limits is looser than in either cell.
     """
-    joined = replace(
+    return replace(
         other,
         client_authentication=one.client_authentication & other.client_authentication,
         workflows=_both(one.workflows, other.workflows),
@@ -64,8 +63,10 @@ def stricter(one: Cell, other: Cell) -> Cell:
         dormant_ends=one.dormant_ends or other.dormant_ends,
         **stricter_remediation(one, other),
         **stricter_criteria(one, other),
+        waived=frozenset(
+            each for each in one.waived | other.waived if not binds(one, each) and not binds(other, each)
+        ),
     )
-    return stricter_levels(one, other, joined)
 
 
 def _both(one: frozenset[str], other: frozenset[str]) -> frozenset[str]:

@@ -31,7 +31,6 @@ from hilum.policy.matrix.models import (
     Tier,
     TierRule,
 )
-from hilum.policy.matrix.override_models import Level
 from hilum.policy.matrix.tiers import highest, meets
 
 _LETTERS = (smart.CREATE, smart.READ, smart.UPDATE, smart.DELETE, smart.SEARCH)
@@ -99,7 +98,7 @@ class TierChanges:
     @cached_property
     def rules(self) -> tuple[TierRule, ...]:
         """The rules of both books without names and sentences, which decide nothing; equal ones once."""
-        return tuple(dict.fromkeys(map(_bare, (*self.before.binding_rules, *self.after.binding_rules))))
+        return tuple(dict.fromkeys(map(_bare, (*self.before.tier_rules, *self.after.tier_rules))))
 
     @cached_property
     def _numbers(self) -> dict[TierRule, int]:
@@ -111,11 +110,11 @@ class TierChanges:
 
     @cached_property
     def _before(self) -> int:
-        return self._of(self.before.binding_rules)
+        return self._of(self.before.tier_rules)
 
     @cached_property
     def _after(self) -> int:
-        return self._of(self.after.binding_rules)
+        return self._of(self.after.tier_rules)
 
     def _numbered(self, rules: int) -> list[int]:
         return [n for n in range(len(self.rules)) if rules >> n & 1]
@@ -223,7 +222,7 @@ class TierChanges:
 
     @cached_property
     def _named_before(self) -> tuple[tuple[int, TierRule], ...]:
-        return tuple((self._of((rule,)), rule) for rule in self.before.binding_rules)
+        return tuple((self._of((rule,)), rule) for rule in self.before.tier_rules)
 
     def _opened(
         self,
@@ -338,7 +337,7 @@ def _folded(by_category: Mapping[str, Mapping[Scope, None]]) -> dict[tuple[Scope
 
 
 def _bare(rule: TierRule) -> TierRule:
-    return replace(rule, name="", because="", level=Level.ABSOLUTE)
+    return replace(rule, name="", because="")
 
 
 def _union(masks: Iterable[int]) -> int:

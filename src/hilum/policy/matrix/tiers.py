@@ -20,11 +20,11 @@ from hilum.policy.matrix.models import (
     Applicant,
     Assessment,
     Book,
+    Raise,
     Tier,
     TierReason,
     TierRule,
 )
-from hilum.policy.matrix.override_models import Level
 
 RAISED = "raised-by-a-reviewer"
 """Stands where a reason for a tier has the name of its rule."""
@@ -44,7 +44,6 @@ def assess(book: Book, applicant: Applicant) -> Assessment:
     Source: C18, C20, C22
     """
     reasons: list[TierReason] = []
-    advice: list[TierReason] = []
     category = book.categories.get(applicant.category)
     if category is not None and category.floor is not Tier.LOW:
         sentence = f"its category is {category.title.lower()}"
@@ -56,13 +55,18 @@ def assess(book: Book, applicant: Applicant) -> Assessment:
         found = next((scope for scope in scopes if meets(rule, scope)), None) if rule.names_scopes else None
         if found is None and rule.names_scopes:
             continue
-        into = advice if rule.level is Level.ADVISORY else reasons
-        into.append(_reason(rule, applicant, found))
+        reasons.append(_reason(rule, applicant, found))
     tier, computed = highest((Tier.LOW, *(each.tier for each in reasons))), None
-    if applicant.raised is not None and applicant.raised.rank > tier.rank:
-        reasons.append(TierReason(RAISED, applicant.raised, applicant.raised_because))
-        tier, computed = applicant.raised, tier
-    return Assessment(tier, tuple(sorted(reasons, key=lambda each: -each.tier.rank)), tuple(advice), computed)
+    raised = raise_of(book, applicant)
+    if raised is not None and raised.tier.rank > tier.rank:
+        reasons.append(TierReason(RAISED, raised.tier, raised.reason))
+        tier, computed = raised.tier, tier
+    return Assessment(tier, tuple(sorted(reasons, key=lambda each: -each.tier.rank)), computed)
+
+
+def raise_of(book: Book, applicant: Applicant) -> Raise | None:
+    """Return how a reviewer raised the tier of an app's version; None if nobody did."""
+    return None if applicant.version is None else book.raised.get(applicant.version)
 
 
 def _concerns(rule: TierRule, applicant: Applicant) -> bool:
@@ -144,7 +148,7 @@ def _widest(rule: TierRule) -> Population:
 
 def tier_judge(book: Book, applicant: Applicant) -> Callable[[Scope], Tier]:
     """Return a function from one scope of an app to its tier. A scope over several types or letters has the highest of their tiers."""
-    rules = [rule for rule in book.binding_rules if _concerns(rule, applicant)]
+    rules = [rule for rule in book.tier_rules if _concerns(rule, applicant)]
     category = book.categories.get(applicant.category)
     fixed = [rule.tier for rule in rules if not rule.names_scopes]
     base = highest((Tier.LOW if category is None else category.floor, *fixed))

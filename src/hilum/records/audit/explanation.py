@@ -44,8 +44,7 @@ def queries(accesses: Sequence[Access]) -> list[EventQuery]:
     if first.app:
         found += [EventQuery(app=first.app, action="registry.certification", limit=most)]
         found += [EventQuery(app=first.app, tenant=first.tenant, action="registry.installation", limit=most)]
-        for action in ("policies.override", "policies.exception", "registry.tier"):
-            found += [EventQuery(app=first.app, action=action, limit=most)]
+        found += [EventQuery(app=first.app, action="policies.exception", limit=most)]
     if first.authorization:
         found += [EventQuery(authorization=first.authorization, action="consent", limit=most)]
         found += [
@@ -329,12 +328,9 @@ _HAPPENED = {
     "launches.launch.move": "the chart moved to another patient",
     "launches.launch.open": "a launch of the app was requested",
     "launches.launch.take": "the app used the launch",
-    "policies.exception.add": "an exception was made for a version of the app",
-    "policies.exception.ask": "an exception for a version of the app was requested",
-    "policies.exception.end": "an exception for a version of the app was ended",
-    "policies.override.add": "a rule of the rule book was overridden for the app",
-    "policies.override.ask": "an override of a rule was requested",
-    "policies.override.end": "an override of a rule was ended",
+    "policies.exception.add": "an exception was made for the app",
+    "policies.exception.ask": "an exception for the app was requested",
+    "policies.exception.end": "an exception for the app was ended",
     "registry.app.ask_again": "people were asked again about the app",
     "registry.app.category": "the app was moved to another category",
     "registry.app.change_owner": "the app was moved to another vendor",
@@ -348,8 +344,6 @@ _HAPPENED = {
     "registry.installation.remove": "the app was removed from the hospital",
     "registry.installation.validate": "the app's installation was validated",
     "registry.installation.widen": "the app's installation was widened",
-    "registry.tier.end_raise": "the raise of a version's tier was ended",
-    "registry.tier.raise": "the tier of a version was raised",
     "tokens.access.mint": "tokens were issued",
     "tokens.access.repeat": "the same tokens were given again",
     "tokens.access.revoke": "a token was revoked",

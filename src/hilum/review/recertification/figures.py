@@ -44,17 +44,15 @@ def currency_by_tier(
 def exceptions_figure(
     exceptions: Iterable[PolicyException], active_apps: int, since: datetime, now: datetime
 ) -> ExceptionsFigure:
-    """Return K14 from ``since`` to now. An exception that ended early counts as over from then on."""
-    found = list(exceptions)
-    ends = {
-        each.id: each.ends_at if each.ended_at is None else min(each.ends_at, each.ended_at) for each in found
-    }
-    open_ = sorted((each for each in found if now < ends[each.id]), key=lambda each: each.agreed_at)
-    ages = [(now - each.agreed_at) // timedelta(days=1) for each in open_]
+    """Return K14 from ``since`` to now, of what loosens something. An exception that ended early counts as over from then on."""
+    found = [each for each in exceptions if each.kind.loosens]
+    ends = {each.id: min(filter(None, (each.ends_at, each.ended_at)), default=now) for each in found}
+    open_ = sorted((each for each in found if now < ends[each.id]), key=lambda each: each.starts_at)
+    ages = [(now - each.starts_at) // timedelta(days=1) for each in open_]
     return ExceptionsFigure(
         len(open_),
         active_apps,
-        sum(since <= each.agreed_at <= now for each in found),
+        sum(since <= each.starts_at <= now for each in found),
         sum(since <= end <= now for end in ends.values()),
         int(median(ages)) if ages else None,
         tuple(each.id for each in open_)[:ROWS_SHOWN],

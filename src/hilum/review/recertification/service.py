@@ -319,7 +319,7 @@ def limits_of(ctx: Context, certification: Certification) -> Limits:
 
 def _limits_under(ctx: Context, book: Book, certification: Certification) -> Limits:
     categories = {registry.get_app(ctx, certification.app).category, certification.category}
-    raised = registry.get_version(ctx, certification.version).raised
+    raised = policies.raise_of(ctx, certification.version)
     tiers = [certification.tier, None if raised is None else raised.tier]
     return policy.limits_under(book, categories, {each for each in tiers if each is not None})
 

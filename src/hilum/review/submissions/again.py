@@ -56,9 +56,9 @@ def judge_again(ctx: Context, certification: Certification, looks: Sequence[Look
     submission = _submission(ctx, certification)
     earlier = None if submission is None else _earlier(ctx, submission)
     app, version = registry.get_app(ctx, certification.app), registry.get_version(ctx, certification.version)
-    raised, aside = version.raised, policies.set_aside(ctx, app.id)
-    # A requirement that two people had set aside applies again once that has ended.
-    over = earlier is not None and not {*earlier.set_aside} <= {*aside}
+    raised, waived = policies.raise_of(ctx, version.id), policies.waived_for(ctx, app.id)
+    # A requirement that was waived applies again once that has ended.
+    over = earlier is not None and not {*earlier.waived} <= {*waived}
     inputs = checks.Inputs(
         ctx.now,
         tuple(looks),
@@ -67,7 +67,7 @@ def judge_again(ctx: Context, certification: Certification, looks: Sequence[Look
         tuple(sorted(content.unproved_of(ctx, app))),
         None if raised is None else (raised.tier, raised.reason),
         evidence.latest_result(ctx, version.id) if over else None,
-        aside,
+        waived,
         evidence.unasked_of(ctx, app, version) if over else (),
     )
     number = policies.in_force(ctx.as_actor(SYSTEM)).everywhere

@@ -187,7 +187,7 @@ def replay(ctx: Context, submission_id: str, number: int | None = None) -> Repla
 
 def _inputs(ctx: Context, found: Submission, looks: tuple[Look, ...]) -> checks.Inputs:
     app, version = registry.get_app(ctx, found.app), registry.get_version(ctx, found.version)
-    raised = version.raised
+    raised = policies.raise_of(ctx, version.id)
     return checks.Inputs(
         ctx.now,
         looks,
@@ -196,19 +196,17 @@ def _inputs(ctx: Context, found: Submission, looks: tuple[Look, ...]) -> checks.
         tuple(sorted(content.unproved_of(ctx, app))),
         None if raised is None else (raised.tier, raised.reason),
         evidence.latest_result(ctx, found.version),
-        policies.set_aside(ctx, found.app),
+        policies.waived_for(ctx, found.app),
         evidence.unasked_of(ctx, app, version),
     )
 
 
 def route_now(ctx: Context, found: Submission, run: Run) -> Route:
     """Return the route of a checked submission, with the tier to which a reviewer has raised the version since."""
-    raised = registry.get_version(ctx, found.version).raised
+    raised = policies.raise_of(ctx, found.version)
     now = None if raised is None else (raised.tier, raised.reason)
     inputs = replace(read_inputs(run.inputs), raised=now)
-    return checks.route_of(
-        _book(ctx, run.rule_book), checks.applicant_in(orjson.loads(found.content), inputs)
-    )
+    return checks.route_under(_book(ctx, run.rule_book), orjson.loads(found.content), inputs)
 
 
 def records_now(ctx: Context, found: Submission) -> dict[str, str]:
@@ -350,9 +348,8 @@ def read_inputs(text: str) -> checks.Inputs:
         None if raised is None else (Tier(raised[0]), raised[1]),
         # What was stored before there were runs has none.
         _seen(read.get("run")),
-        # Nor has it anything that was set aside.
-        tuple(read.get("set_aside", ())),
-        tuple(read.get("unasked", ())),
+        tuple(read["waived"]),
+        tuple(read["unasked"]),
     )
 
 

@@ -6,7 +6,7 @@ The same inputs under the same version of the rule book give the same checks, ti
 import hashlib
 import shlex
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -15,9 +15,10 @@ from urllib.parse import urljoin, urlsplit
 import orjson
 
 from hilum.apps.registry.models import Environment
+from hilum.foundation.kernel.ids import VersionId
 from hilum.foundation.standards.keysets import jwks_fault
-from hilum.policy.matrix.models import Applicant, Autonomy, Book, Cell, Lens, Population, Tier
-from hilum.policy.matrix.policy import binds, excess_scopes, tiers_to_certify, without_requirements
+from hilum.policy.matrix.models import Applicant, Autonomy, Book, Cell, Lens, Population, Raise, Tier
+from hilum.policy.matrix.policy import excess_scopes, tiers_to_certify, waived
 from hilum.review.certification_runs.models import RESULT_LIFE, RunSummary
 from hilum.review.submissions.attached import dated, document_of, evidence_ends, sandbox_run, shared_run
 from hilum.review.submissions.models import (
@@ -57,8 +58,8 @@ class Inputs:
 
     ``records``: the digest of each part of the description as the records are then. ``recorded``: the digest of what was submitted that the
     audit has; empty if it has none. ``unproved``: contacts and domain that were not proved. ``raised``: to which tier a reviewer
-    had raised the version, and why. ``run``: the version's last certification run in the sandbox. ``set_aside``: the requirements of the
-    rule book's cells that two people had set aside for the app (C207). ``unasked``: scenarios that the version need not show, since it lacks
+    had raised the version, and why. ``run``: the version's last certification run in the sandbox. ``waived``: the requirements of the
+    rule book's cells that were waived for the app (C207). ``unasked``: scenarios that the version need not show, since it lacks
     what they are about.
     """
 
@@ -69,7 +70,7 @@ class Inputs:
     unproved: tuple[str, ...]
     raised: tuple[Tier, str] | None = None
     run: RunSummary | None = None
-    set_aside: tuple[str, ...] = ()
+    waived: tuple[str, ...] = ()
     unasked: tuple[str, ...] = ()
 
 
@@ -111,8 +112,8 @@ def judge(text: str, digest: str, inputs: Inputs, earlier: Inputs | None, book: 
     content: Content = orjson.loads(text)
     looks = {Target(each.kind, each.url): each for each in inputs.looks}
     before = {Target(each.kind, each.url): each for each in earlier.looks} if earlier else {}
-    applicant = applicant_in(content, inputs)
-    book = without_requirements(book, inputs.set_aside)
+    applicant = applicant_in(content)
+    book = _with_exceptions(book, content, inputs)
     checks = [_as_submitted(text, digest, inputs), *_records(content, inputs)]
     for target in targets_of(content):
         look = looks.get(target)
@@ -123,7 +124,13 @@ def judge(text: str, digest: str, inputs: Inputs, earlier: Inputs | None, book: 
     checks += [each for client in content["clients"] for each in _inline_keys(client)]
     checks += [_scopes(content, book), _tier(book, applicant)]
     checks += evidence_of(content, inputs, book, applicant)
-    return Judgement(tuple(checks), route_of(book, applicant))
+    return Judgement(tuple(checks), _route_of(book, applicant))
+
+
+def _with_exceptions(book: Book, content: Content, inputs: Inputs) -> Book:
+    """Return a book with the exceptions for the submission."""
+    raised = {} if inputs.raised is None else {VersionId(content["version"]["id"]): Raise(*inputs.raised)}
+    return waived(replace(book, raised=raised), inputs.waived)
 
 
 def is_same_result(one: Judgement, other: Judgement) -> bool:
@@ -138,10 +145,10 @@ def _conclusions(of: Judgement) -> list[tuple[str, str, Result]]:
     return [(each.rule, each.about, each.result) for each in of.checks]
 
 
-def applicant_in(content: Content, inputs: Inputs) -> Applicant:
+def applicant_in(content: Content) -> Applicant:
     """Return the rule book's inputs for a submission."""
     version = content["version"]
-    ai_use, raised = version["ai_use"], inputs.raised
+    ai_use = version["ai_use"]
     return Applicant(
         content["app"]["category"],
         tuple(each["scope"] for each in content["scopes"]),
@@ -149,14 +156,18 @@ def applicant_in(content: Content, inputs: Inputs) -> Applicant:
         tuple(version["workflows"]),
         tuple(version["placements"]),
         certified_tier=None,
+        version=VersionId(version["id"]),
         autonomy=None if ai_use is None else Autonomy(ai_use["autonomy"]),
         population=Population(version["population"]) if "population" in version else None,
-        raised=None if raised is None else raised[0],
-        raised_because="" if raised is None else raised[1],
     )
 
 
-def route_of(book: Book, applicant: Applicant) -> Route:
+def route_under(book: Book, content: Content, inputs: Inputs) -> Route:
+    """Return the route of a submission under a book."""
+    return _route_of(_with_exceptions(book, content, inputs), applicant_in(content))
+
+
+def _route_of(book: Book, applicant: Applicant) -> Route:
     """Return the tier, track, lenses and clocks of a submission: the strictest over all ways to authenticate."""
     found = tiers_to_certify(book, applicant)
     if not found:
@@ -471,7 +482,7 @@ def evidence_of(content: Content, inputs: Inputs, book: Book, applicant: Applica
     of = [cells[each.tier] for each in tiers_to_certify(book, applicant).values()]
     needed = sorted({kind for cell in of for kind in cell.evidence} - {"automated_checks"})
     proofs = sorted({proof for cell in of for proof in cell.proofs})
-    yield from _not_binding(of)
+    yield from _waived(of)
     attached = {each["kind"]: document_of(each) for each in content["documents"]}
     production = content["environment"] == Environment.PRODUCTION.value
     show = "hilum app rules APP"
@@ -511,19 +522,16 @@ def evidence_of(content: Content, inputs: Inputs, book: Book, applicant: Applica
             yield check
 
 
-def _not_binding(cells: Iterable[Cell]) -> Iterable[Check]:
-    """List the cells' advisory requirements, and those that two people have set aside for the app: neither blocks (C207)."""
+def _waived(cells: Iterable[Cell]) -> Iterable[Check]:
+    """List the cells' requirements that are waived for the app: they do not block (C207)."""
     of = list(cells)
-    names = {name for cell in of for name in cell.advised | cell.aside}
-    for name in sorted(each for each in names if not any(binds(cell, each) for cell in of)):
-        aside = any(name in cell.aside for cell in of)
-        said = (
-            "Two people have set it aside for this app until a day; something else is done instead."
-            if aside
-            else "The rule book advises it, and does not require it."
-        )
-        show = "hilum policy overrides" if aside else "hilum app rules APP"
-        yield Check("requirements.level", name, Result.NOT_REQUIRED, said, show, "Nothing needs to be done.")
+    for name in sorted({name for cell in of for name in cell.waived}):
+        kind, _, what = name.partition(".")
+        if any(what in getattr(cell, kind) for cell in of):
+            continue
+        said = "It is waived for this app until a day; something else is done instead."
+        show = "hilum policy exceptions"
+        yield Check("requirements.waived", name, Result.NOT_REQUIRED, said, show, "Nothing needs to be done.")
 
 
 def blocking(checks: Iterable[Check]) -> list[Check]:

@@ -30,7 +30,7 @@ _OBSTACLES = {
     "checks_old": "The checks are older than a week. Have them run again: `hilum review rerun`.",
     "checks_not_as_stored": "A replay of the checks gives another result than the stored one. Have it checked again, and inform the platform's security officers.",
     "rule_book_changed": "The rule book in force has changed since the checks. Have it checked again: `hilum review rerun`.",
-    "override_over": "A requirement that was set aside for the app when it was checked applies again. Have it checked again: `hilum review rerun`.",
+    "exception_over": "A requirement that was waived for the app when it was checked applies again. Have it checked again: `hilum review rerun`.",
     "tier_changed": "A reviewer raised its tier, or ended a raise, since it was checked. Have it checked again: `hilum review rerun`.",
     "lenses_not_passed": "A lens has not passed (`hilum review lenses`). Its reviewer judges it, or the submission is rejected.",
     "findings_open": "A critical or high finding is open (`hilum review lenses`). The vendor fixes it, and its reviewer resolves it.",
@@ -137,8 +137,8 @@ def checks_obstacle(ctx: Context, found: Submission) -> str:
     )
     if why_not or run is None:
         return why_not
-    if not {*checking.read_inputs(run.inputs).set_aside} <= {*policies.set_aside(ctx, found.app)}:
-        return "override_over"
+    if not {*checking.read_inputs(run.inputs).waived} <= {*policies.waived_for(ctx, found.app)}:
+        return "exception_over"
     return "" if checking.route_now(ctx, found, run) == run.judgement.route else "tier_changed"
 
 

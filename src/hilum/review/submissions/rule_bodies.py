@@ -7,16 +7,15 @@ from pydantic import BaseModel
 
 from hilum.apps.registry.models import Environment
 from hilum.foundation.web.api import Shown
-from hilum.policy.matrix.models import ClientAuthentication, Level, Tier
-from hilum.policy.matrix.policy import differences, levels_of, rules_of
+from hilum.policy.matrix.models import ClientAuthentication, Tier
+from hilum.policy.matrix.policy import differences, rules_of
 from hilum.review.submissions.rule_models import AppRules, CellRules, ScopesOf, VersionRules, WorkflowRules
 
 
 class WayShown(Shown):
     """How review judges a version for clients that authenticate in one way. ``used``: the app has such a client.
 
-    ``allowed``: the category has a cell of this tier, and it allows them. ``today``: the tier by what is enforced now: lower before the day of a rule
-    that is only observed, or where people set one.
+    ``allowed``: the category has a cell of this tier, and it allows them. ``today``: the tier by what is enforced now, also where people set one.
     """
 
     authentication: ClientAuthentication
@@ -60,14 +59,13 @@ class StillShown(BaseModel):
 class CellRulesShown(BaseModel):
     """A cell with every rule, as a document of the rule book has them, also those that are left out there.
 
-    ``levels``: of the requirements that are not absolute. ``set_aside``: what two people have set aside for the app. ``still``: what is enforced
+    ``waived``: the requirements that are not asked of the app for a time. ``still``: what is enforced
     instead until the day ``until``. ``versions`` are judged by it, ``clients`` act in it.
     """
 
     tier: Tier
     rules: dict[str, Any]
-    levels: dict[str, Level]
-    set_aside: tuple[str, ...]
+    waived: tuple[str, ...]
     until: date | None
     still: tuple[StillShown, ...]
     versions: tuple[str, ...]
@@ -152,8 +150,7 @@ def _cell(found: CellRules) -> CellRulesShown:
     return CellRulesShown(
         tier=found.tier,
         rules=rules_of(found.cell),
-        levels=levels_of(found.cell),
-        set_aside=tuple(sorted(found.cell.aside)),
+        waived=tuple(sorted(found.cell.waived)),
         until=found.until,
         still=tuple(StillShown(path=each.path, value=each.first) for each in still),
         versions=found.versions,

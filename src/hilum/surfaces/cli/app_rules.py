@@ -98,10 +98,8 @@ def _cell(cell: Mapping[str, Any], titles: Mapping[str, Any], labels: Mapping[st
         if path in _TITLED:
             named = cell["rules"][path]
             yield from (f"    {name:30} {titles[path][name]}" for name in named if name in titles[path])
-    for name, level in cell["levels"].items():
-        yield f"  {name:32} is {level}"
-    for name in cell["set_aside"]:
-        yield f"  {name:32} is set aside for this app by two people"
+    for name in cell["waived"]:
+        yield f"  {name:32} is waived for this app"
     for each in cell["still"]:
         yield f"  {each['path']:32} {each['value'] or '-'} until {cell['until']}"
 

@@ -66,7 +66,7 @@ def dry_run(version: int, *, last: bool, tenant: str, app: str, json_: bool) -> 
 
     The decisions of the last 90 days are judged under it: which would turn out differently, at which hospital, for which app; and which
     apps, certifications and agreements it would alter. It lists what would lapse: what is older than a shorter life allows, what is newly asked
-    and missing, what overdue findings would stop, and what an override or an exception keeps, and until when. A job of the platform does it; this command waits for it.
+    and missing, and what overdue findings would stop. A job of the platform does it; this command waits for it.
     A hospital's administrator sees the hospital's own part, with --last.
 
     \b

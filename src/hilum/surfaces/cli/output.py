@@ -42,7 +42,6 @@ LISTED_BY: Mapping[str, str] = MappingProxyType(
         "listing_not_found": "hilum listing list",
         "mandate_not_found": "hilum mandate list",
         "notice_not_found": "hilum notices list",
-        "override_not_found": "hilum policy overrides",
         "person_not_found": "hilum person list",
         "policy_not_found": "hilum policy list",
         "provider_not_found": "hilum idp list",

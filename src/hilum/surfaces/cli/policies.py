@@ -12,7 +12,7 @@ from hilum.policy.matrix.comparison import changes, widenings
 from hilum.policy.matrix.document import read_book
 from hilum.policy.matrix.models import Book, ClientAuthentication, Fault
 from hilum.policy.matrix.shipped import shipped_book
-from hilum.surfaces.cli import api, dry_runs, overrides, tiers
+from hilum.surfaces.cli import api, dry_runs, exceptions
 from hilum.surfaces.cli.named import TENANT
 from hilum.surfaces.cli.output import MISUSED, REFUSED, as_json, refuse
 from hilum.surfaces.cli.resources import json_option, show, show_done, show_one
@@ -44,11 +44,9 @@ for command in (
     dry_runs.dry_run,
     dry_runs.dry_runs,
     dry_runs.observed,
-    overrides.override,
-    overrides.overrides,
-    overrides.end_override,
-    tiers.exceptions,
-    tiers.end_exception,
+    exceptions.ask,
+    exceptions.exceptions,
+    exceptions.end_exception,
 ):
     policy.add_command(command)
 
@@ -91,7 +89,7 @@ def show_policy(version: str, *, document: bool, json_: bool) -> None:
         json_=False,
     )
     for each in current["observed"]:
-        what = each["rule"] or f"{', '.join(each['limits'])} of {each['category']}, {each['tier']} tier,"
+        what = f"{', '.join(each['limits'])} of {each['category']}, {each['tier']} tier,"
         text = f"version {each['version']} observes {what} until {each['until']}, and refuses nothing by it; what it would refuse:"
         click.secho(f"{text} hilum policy observed", fg="yellow")
     click.echo()
@@ -381,14 +379,8 @@ def assess(
         return
     withheld = [f"{each['scope']} ({each['why']})" for each in found["withheld"]]
     shown = {"tier": found["sentence"], "acts at": found["acts_at"], "scopes": found["scopes"]}
-    advice = [each["sentence"] for each in found["advice"]]
     coming = [f"from {each['day']}: {' '.join(each['lost']) or 'no scope'}" for each in found["foreseen"]]
-    more = {
-        "advice": advice,
-        "only advised": found["advises"],
-        "may be set aside": found["overridable"],
-        "will be withheld": coming,
-    }
+    more = {"requires": found["requires"], "will be withheld": coming}
     show_one(shown | {"withheld": withheld} | {name: of for name, of in more.items() if of}, json_=False)
 
 

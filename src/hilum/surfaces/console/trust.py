@@ -231,26 +231,13 @@ def _proofs(cell: Cell) -> list[str]:
     return [*found, "A domain proved to be the vendor's"] if "domain" in cell.proofs else found
 
 
-def _levels(book: Book, cell: Cell) -> list[str]:
-    """Return what is only advised, and what of the documents two people may set aside for an app, as sentences (C207)."""
-    found = (
-        [f"Advised, not required: {', '.join(words.requirements(book, cell.advised))}"]
-        if cell.advised
-        else []
-    )
-    aside = f"Two people may set aside for an app: {', '.join(words.requirements(book, cell.overridable))}"
-    return [*found, aside] if cell.overridable else found
-
-
 def _cell(book: Book, tier: Tier, cell: Cell) -> dict[str, Any]:
     return {
         "tier": tier.value,
         "lenses": sorted(each.value for each in cell.lenses),
         "first": cell.review.first_answer_business_days,
         "decision": cell.review.decision_business_days,
-        "evidence": sorted(book.evidence.get(each, each) for each in cell.evidence)
-        + _proofs(cell)
-        + _levels(book, cell),
+        "evidence": sorted(book.evidence.get(each, each) for each in cell.evidence) + _proofs(cell),
         "scenarios": len(cell.scenarios),
         "life": cell.certificate_life.days,
     }

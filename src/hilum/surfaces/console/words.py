@@ -10,7 +10,6 @@ from hilum.foundation.kernel.decision import Reason
 from hilum.foundation.kernel.errors import Conflict, HilumError, Invalid, NotFound, NotPermitted
 from hilum.foundation.standards.refusals import CATALOGUE, meaning_of
 from hilum.foundation.web.errors import Trouble
-from hilum.policy.matrix.models import Book
 from hilum.policy.matrix.service import PackStanding
 from hilum.records.audit.models import Outcome, RecordedEvent
 from hilum.surfaces.console.action_words import ACTION_WORDS
@@ -257,11 +256,3 @@ CRITERIA = {
     "latency": "Answered late where other apps are answered in time",
 }
 """The kinds of calls that a cell limits."""
-
-
-def requirements(book: Book, names: Iterable[str]) -> list[str]:
-    """Return requirements of a cell in words, as ``evidence.data_flow`` names one."""
-    kinds = (each.partition(".") for each in sorted(names))
-    return [
-        book.evidence.get(what, f"{kind} {what.replace('_', ' ').capitalize()}") for kind, _, what in kinds
-    ]

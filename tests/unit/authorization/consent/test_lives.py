@@ -21,7 +21,7 @@ from hilum.foundation.kernel.ids import (
     TenantId,
     VersionId,
 )
-from hilum.policy.matrix.lifetime_models import stricter_lifetimes
+from hilum.policy.matrix.limit_models import stricter_lifetimes
 from hilum.policy.matrix.models import UNCLASSIFIED, Expiry, Lifetimes, Tier
 from hilum.policy.matrix.shipped import shipped_book
 

@@ -1,4 +1,4 @@
-"""What would lapse under another rule book beside scopes, and what two people allowed that keeps an app from it (C180, C207, C208)."""
+"""What would lapse under another rule book beside scopes, and which exceptions end (C180, C207, C208)."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -9,31 +9,30 @@ import pytest
 from hilum.apps.registry.models import Environment
 from hilum.authorization.tokens.models import TokenFamily
 from hilum.foundation.kernel.ids import AppId, AuthorizationId, FamilyId, TenantId
-from hilum.operations.dry_runs.books import EVERYWHERE, BooksAt
+from hilum.operations.dry_runs.books import BooksAt
 from hilum.operations.dry_runs.lapsing import (
     certificate_lapse,
     climbed,
-    ended_allowances,
+    ended_exceptions,
     gap_lapse,
-    kept,
     missing_proofs,
 )
 from hilum.operations.dry_runs.models import Lapse, Start, What
 from hilum.operations.dry_runs.policy import as_judged, effect_of, is_live, judged_by, newly_old
 from hilum.operations.dry_runs.replay import Replay
-from hilum.policy.matrix.in_force import PolicyFacts, rule_digest
-from hilum.policy.matrix.models import Book, CurrentVersions, Override, PolicyException, Tier
+from hilum.policy.matrix.exceptions import raises_of
+from hilum.policy.matrix.in_force import PolicyFacts
+from hilum.policy.matrix.models import Book, CurrentVersions, ExceptionKind, PolicyException, Tier
 from hilum.review.recertification.models import Climb, Rung
 from hilum.review.recertification.policy import ladder_differs
 from tests.unit.gateway.enforcement import facts
 from tests.unit.policy.matrix.books import GONE, Changes, book, document
 from tests.unit.policy.matrix.exception_facts import EXCEPTION
-from tests.unit.policy.matrix.override_facts import OVERRIDE
 
 CELLS = "categories.unclassified.cells"
 DAY = timedelta(days=1)
 NOW, GENERAL, CLINIC = facts.NOW, TenantId("general"), TenantId("clinic")
-RULE = {"name": "reads-patients", "tier": "high", "because": "it reads {type}", "types": ["Patient"], "level": "overridable"}  # fmt: skip
+RULE = {"name": "reads-patients", "tier": "high", "because": "it reads {type}", "types": ["Patient"]}  # fmt: skip
 READER = replace(
     facts.CLIENT, scopes=("patient/Patient.rs", "patient/Observation.rs"), certified_tier=Tier.HIGH
 )
@@ -50,7 +49,7 @@ def everywhere(**limits: Any) -> Book:
 
 
 def with_rule(more: Changes | None = None, **rule: Any) -> Book:
-    changed = {"tier_rules": [*document()["tier_rules"], RULE | rule], "overrides.longest": "30 d"}
+    changed = {"tier_rules": [*document()["tier_rules"], RULE | rule]}
     return book(changed | (more or {}))
 
 
@@ -58,34 +57,18 @@ BEFORE = with_rule()
 STRICTER = with_rule({f"{CELLS}.high": GONE})
 
 
-def override(book: Book = BEFORE, **changes: Any) -> Override:
-    named: dict[str, Any] = {
-        "rule": RULE["name"],
-        "rule_digest": rule_digest(book.tier_rules[-1]),
-        "app": READER.app,
-    }
-    times: dict[str, Any] = {"agreed_at": NOW - DAY, "ends_at": NOW + 5 * DAY, "tenant": None}
-    return replace(OVERRIDE, **named | times | changes)
-
-
 def exception(**changes: Any) -> PolicyException:
     made: dict[str, Any] = {
         "app": READER.app,
         "version": READER.version,
-        "agreed_at": NOW - DAY,
+        "starts_at": NOW - DAY,
         "ends_at": NOW + 5 * DAY,
     }
     return replace(EXCEPTION, **made | changes)
 
 
-def books(after: Book, *allowed: Override | PolicyException, before: Book = BEFORE) -> BooksAt:
-    overrides = tuple(each for each in allowed if isinstance(each, Override))
-    exceptions = tuple(each for each in allowed if isinstance(each, PolicyException))
-    in_force = PolicyFacts(
-        before,
-        overrides={READER.app: overrides} if overrides else {},
-        exceptions={READER.app: exceptions} if exceptions else {},
-    )
+def books(after: Book, *exceptions: PolicyException, before: Book = BEFORE) -> BooksAt:
+    in_force = PolicyFacts(before, exceptions={READER.app: exceptions} if exceptions else {})
     return BooksAt(in_force, after, NOW)
 
 
@@ -131,68 +114,52 @@ def test_what_lapses_is_judged_where_the_app_is_certified() -> None:
     assert [each.what for each in rows if isinstance(each, Lapse)] == [What.CERTIFICATE]
 
 
-def test_an_override_keeps_an_app_where_it_counts_and_until_it_ends() -> None:
-    """C207: elsewhere, and for every other app, the version takes what the rule says."""
-    found = books(STRICTER, override(tenant=GENERAL))
-
-    assert lost(found, GENERAL) == ()
-    assert lost(found, CLINIC) == ("patient/Patient.rs",)
-    assert lost(found, GENERAL, AppId("another")) == ("patient/Patient.rs",)
-    [row] = kept(READER, found)
-    assert (row.what, row.tenant, row.which) == (What.KEPT, GENERAL, ("patient/Patient.rs",))
-    assert row.until == NOW + 5 * DAY
-    assert list(ended_allowances(found)) == []
-
-
-def test_an_override_everywhere_is_one_row_and_ends_when_the_book_allows_no_longer_one() -> None:
-    found = books(STRICTER, override(ends_at=NOW + 400 * DAY))
-
-    [row] = kept(READER, found)
-    assert (row.tenant, row.until) == ("", NOW + 29 * DAY)
-    assert lost(found, GENERAL) == lost(found, EVERYWHERE) == ()
+ALONE = {"kind": ExceptionKind.AUTONOMOUS_WRITES, "tenant": GENERAL, "tier": ""}
 
 
 @pytest.mark.parametrize(
     ("after", "which", "ends"),
     [
-        (with_rule({f"{CELLS}.high": GONE}, level="absolute"), "not_overridable", 0),
-        (with_rule({f"{CELLS}.high": GONE}, because="it shows {type}"), "rule_changed", 0),
-        (with_rule({f"{CELLS}.high": GONE, "overrides.longest": "1 d"}), "expired", 0),
-        (with_rule({f"{CELLS}.high": GONE, "overrides.longest": "3 d"}), "expires_sooner", 2),
+        (book({"exceptions": GONE}), "expired", 0),
+        (book({"exceptions.longest": "1 d"}), "expired", 0),
+        (book({"exceptions.longest": "3 d"}), "expires_sooner", 2),
     ],
 )
-def test_an_override_that_the_version_does_not_allow_is_listed_and_keeps_nothing(
-    after: Book, which: str, ends: int
-) -> None:
-    found = books(after, override())
+def test_an_exception_that_the_version_allows_no_longer_is_listed(after: Book, which: str, ends: int) -> None:
+    """C23, C207."""
+    [row] = ended_exceptions(books(after, exception(**ALONE)))
 
-    [row] = ended_allowances(found)
-    assert (row.what, row.which, row.before) == (What.OVERRIDE, (RULE["name"], which), NOW + 5 * DAY)
-    assert row.until == NOW + ends * DAY
-    assert bool(list(kept(READER, found))) == bool(ends)
-    assert bool(lost(found, GENERAL)) != bool(ends)
+    assert (row.tenant, row.what, row.which) == (GENERAL, What.EXCEPTION, ("autonomous_writes", which))
+    assert (row.before, row.until) == (NOW + 5 * DAY, NOW + ends * DAY)
 
 
-@pytest.mark.parametrize(
-    "over", [{"ended_at": NOW - DAY}, {"ends_at": NOW}, {"rule_digest": "0" * 64}, {"rule": "no-such-rule"}]
-)
-def test_an_override_that_does_not_count_now_is_nothing_that_ends(over: dict[str, Any]) -> None:
-    found = books(STRICTER, override(**over))
+@pytest.mark.parametrize("over", [{"ended_at": NOW - DAY}, {"ends_at": NOW}, {"tenant": None}])
+def test_an_exception_that_does_not_count_now_is_nothing_that_ends(over: dict[str, Any]) -> None:
+    found = books(book({"exceptions": GONE}), exception(**ALONE | over))
 
-    assert list(ended_allowances(found)) == list(kept(READER, found)) == []
-    assert lost(found, GENERAL) == ("patient/Patient.rs",)
+    assert list(ended_exceptions(found)) == []
+
+
+def test_a_raised_tier_counts_under_every_book_and_ends_with_none() -> None:
+    """C19: what it withholds the version does not give back."""
+    raised = exception(kind=ExceptionKind.RAISED_TIER, ends_at=None, tier="high")
+    in_force = replace(BEFORE, raised=raises_of([raised]))
+    found = BooksAt(PolicyFacts(in_force, exceptions={READER.app: (raised,)}), STRICTER, NOW)
+
+    assert list(ended_exceptions(found)) == []
+    assert lost(found, GENERAL) == READER.scopes
+    assert lost(books(STRICTER), GENERAL) == ("patient/Patient.rs",)
 
 
 def test_a_lowered_tier_counts_under_its_own_book_only() -> None:
     """C19: what another book computes nobody agreed to."""
     same = exception(book_digest=BEFORE.digest, rules=(RULE["name"],), category="unclassified", tier="low")
 
-    [row] = ended_allowances(books(STRICTER, same))
+    [row] = ended_exceptions(books(STRICTER, same))
     assert (row.what, row.which) == (What.EXCEPTION, ("lowered_tier", "book_changed"))
     assert (row.before, row.until) == (NOW + 5 * DAY, NOW)
-    assert list(ended_allowances(books(BEFORE, same))) == []
-    assert list(ended_allowances(books(STRICTER, replace(same, book_digest="")))) == []
-    assert list(kept(READER, books(STRICTER, same))) == []
+    assert list(ended_exceptions(books(BEFORE, same))) == []
+    assert list(ended_exceptions(books(STRICTER, replace(same, book_digest="")))) == []
 
 
 def test_a_version_is_judged_as_itself_where_something_is_allowed_to_it() -> None:

@@ -55,8 +55,3 @@ def faults_of(changes: Changes) -> list[tuple[str, str]]:
 
 LIFETIMES = shipped_book().categories[UNCLASSIFIED].cells[Tier.LOW].lifetimes
 """How long what is issued to an app of the tests lives."""
-
-
-def with_rule(level: str | None) -> dict[str, Any]:
-    rules = [*document()["tier_rules"], RULE | ({} if level is None else {"level": level})]
-    return {"tier_rules": rules}

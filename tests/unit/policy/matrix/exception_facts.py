@@ -1,5 +1,6 @@
 """An exception that lowers the tier of one version of an app, under a book whose rule would raise it."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -31,13 +32,46 @@ EXCEPTION = PolicyException(
     version=VERSION,
     tenant=None,
     reason="Certified again by then.",
+    control="A nurse looks at each list.",
     ends_at=START + 10 * DAY,
-    asked_by="staff:root",
+    owner="staff:root",
     agreed_by="staff:sam",
-    agreed_at=START,
+    starts_at=START,
     tier="low",
     computed="moderate",
     category="scheduling",
     rules=("reads-slots",),
     book_digest=STRICT.digest,
+)
+RAISE = replace(
+    EXCEPTION,
+    id="exc_2",
+    kind=ExceptionKind.RAISED_TIER,
+    reason="it suggests doses",
+    control="",
+    ends_at=None,
+    tier="high",
+    agreed_by="",
+    rules=(),
+    book_digest="",
+)
+WAIVER = replace(
+    EXCEPTION,
+    id="exc_3",
+    kind=ExceptionKind.WAIVED_REQUIREMENT,
+    version=None,
+    tier="low",
+    requirement="evidence.data_flow",
+    computed="",
+    rules=(),
+    book_digest="",
+    title=STRICT.evidence["data_flow"],
+)
+TEXTS = (
+    "user/Slot.rs",
+    "user/Appointment.cruds",
+    "patient/*.rs",
+    "system/Patient.rs",
+    "launch",
+    "offline_access",
 )

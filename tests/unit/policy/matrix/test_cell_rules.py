@@ -3,9 +3,9 @@
 from dataclasses import fields, replace
 from datetime import timedelta
 
-from hilum.policy.matrix.models import Cell, Level, Tier
+from hilum.policy.matrix.models import Cell, Tier
 from hilum.policy.matrix.observed_cells import CELL_LIMITS
-from hilum.policy.matrix.policy import cell_of, differences, flat, levels_of, rules_of
+from hilum.policy.matrix.policy import cell_of, differences, flat, rules_of
 from tests.unit.policy.matrix.books import book, document
 
 LOW = "categories.scheduling.cells.low"
@@ -21,7 +21,7 @@ def test_no_rule_of_a_cell_is_left_out() -> None:
     """C181: made from the cell, so that no second list can fall behind."""
     rules = rules_of(low())
 
-    about_rules = {"advised", "overridable", "aside", "observe"}
+    about_rules = {"waived", "observe"}
     assert {*rules} == {each.name for each in fields(Cell)} - about_rules
     assert {*CELL_LIMITS} <= {path for path, _ in flat(rules)}
 
@@ -51,17 +51,4 @@ def test_only_what_differs_between_two_cells_is_a_difference() -> None:
     assert {(each.path, each.second) for each in differences(cell, changed)} == {
         ("quota.burst", "3"),
         ("certificate_life", "5 d"),
-    }
-
-
-def test_a_requirement_without_a_level_is_absolute_and_so_not_listed() -> None:
-    cell = low()
-    levelled = replace(
-        cell, advised=frozenset({"evidence.data_flow"}), overridable=frozenset({"evidence.sandbox_run"})
-    )
-
-    assert levels_of(cell) == {}
-    assert levels_of(replace(levelled, evidence=frozenset({"sandbox_run"}))) == {
-        "evidence.data_flow": Level.ADVISORY,
-        "evidence.sandbox_run": Level.OVERRIDABLE,
     }

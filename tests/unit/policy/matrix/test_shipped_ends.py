@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from hilum.policy.matrix.document import read_stored, render
-from hilum.policy.matrix.lifetime_models import Expiry
-from hilum.policy.matrix.lifetimes import refreshed_for
+from hilum.policy.matrix.limit_models import Expiry
+from hilum.policy.matrix.limits import refreshed_for
 from hilum.policy.matrix.models import SANDBOX_TRIAL, UNCLASSIFIED, Tier
 from hilum.policy.matrix.shipped import shipped_book
 from tests.unit.policy.matrix.books import book

@@ -27,9 +27,17 @@ A, B, C, D = (AppId(f"app_{name}") for name in "abcd")
 def exception(id_: str, agreed: int, ends: int, ended: int | None = None) -> PolicyException:
     """Of so many days ago, until in so many days; ended early so many days ago."""
     return PolicyException(
-        id_, ExceptionKind.LOWERED_TIER, A, VersionId("ver_1"), None, "A reason.", NOW + ends * DAY, "a", "b", NOW - agreed * DAY,
+        ExceptionKind.LOWERED_TIER,
+        A,
+        "A reason.",
+        VersionId("ver_1"),
+        ends_at=NOW + ends * DAY,
+        id=id_,
+        owner="a",
+        agreed_by="b",
+        starts_at=NOW - agreed * DAY,
         ended_at=None if ended is None else NOW - ended * DAY,
-    )  # fmt: skip
+    )
 
 
 def test_currency_is_counted_by_tier_and_names_what_is_not_current() -> None:

@@ -12,6 +12,7 @@ from hilum.controls.switches.models import Target, TargetKind
 from hilum.foundation.infra.context import Context
 from hilum.foundation.kernel.ids import AppId
 from hilum.foundation.kernel.pages import PageQuery
+from hilum.policy.matrix import service as policies
 from hilum.policy.matrix.models import PEER
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import EventQuery
@@ -97,7 +98,9 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         "vendor": names.vendor(app.vendor),
         "app_status": now_at,
         "tone": now_at.tone,
-        "versions": [(each.label, each.created_at, each.raised) for each in versions],
+        "versions": [
+            (each.label, each.created_at, policies.raise_of(ctx, each.id) is not None) for each in versions
+        ],
         "installed": [
             (
                 names.tenant(tenant),

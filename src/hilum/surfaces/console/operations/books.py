@@ -47,9 +47,7 @@ _LAPSES = {
     "proofs_missing": ("the vendor's proofs are missing", "warn"),
     "app_stopped": ("overdue findings stop new launches", "bad"),
     "app_suspended": ("overdue findings suspend it", "bad"),
-    "override_ends": ("an override ends", "warn"),
     "exception_ends": ("an exception ends", "warn"),
-    "kept": ("kept by an override or exception", "good"),
 }
 FLIPS = List(
     columns=(
@@ -160,7 +158,7 @@ async def show_run(visit: Visit) -> Response:
             **book_changes.found_by(ctx, run),
             "done": run.state is DryRunState.DONE,
             "lapses": _lapses(ctx, run),
-            "more": max(0, run.counts.get("lapses", 0) + run.counts.get("kept", 0) - SHOWN),
+            "more": max(0, run.counts.get("lapses", 0) - SHOWN),
             "apply": address("operations.apply", str(run.version))
             if visit.may_open("operations.apply")
             else "",
@@ -196,9 +194,9 @@ def _flips(ctx: Context, run: str, asked: Asked) -> Listed:
 
 
 def _lapses(ctx: Context, run: DryRun) -> list[dict[str, Any]]:
-    """Return the first rows of what lapses beside scopes, or is kept for a time, with names."""
+    """Return the first rows of what lapses beside scopes, with names."""
     # A run of a release before has none.
-    if run.state is not DryRunState.DONE or not (run.counts.get("lapses") or run.counts.get("kept")):
+    if run.state is not DryRunState.DONE or not run.counts.get("lapses"):
         return []
     found = [each.fields for each in dryruns.list_rows(ctx, run.id, Kind.LAPSE, PageQuery(limit=SHOWN))]
     known = fields.names(ctx, [each["app"] for each in found], [each["tenant"] for each in found])

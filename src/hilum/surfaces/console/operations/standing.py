@@ -1,4 +1,4 @@
-"""What the staff do about one app: its versions' tiers, rules set aside for it, its suspension, and asking people again (C19, C90, C207)."""
+"""What the staff do about one app: its versions' tiers, exceptions for it, its suspension, and asking people again (C19, C90, C207)."""
 
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -6,27 +6,26 @@ from typing import Any
 
 from starlette.responses import Response
 
-from hilum.apps.names.models import Kind
 from hilum.apps.registry import policy as registry_policy
 from hilum.apps.registry import service as registry
 from hilum.apps.registry.models import App, AppState
 from hilum.controls.approvals.models import Asked as AskedTwo
 from hilum.foundation.infra.context import Context
 from hilum.foundation.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
-from hilum.foundation.kernel.ids import AppId, TenantId, VersionId
+from hilum.foundation.kernel.ids import AppId, VersionId
 from hilum.foundation.kernel.pages import PageQuery
 from hilum.foundation.web.forms import Form
 from hilum.policy.matrix import service as policies
-from hilum.policy.matrix.models import Book, OverrideOrder, Tier
-from hilum.review.submissions.service import barred
+from hilum.policy.matrix.models import Book, ExceptionKind, ExceptionOrder, Tier
+from hilum.policy.matrix.policy import WAIVABLE, may_waive
 from hilum.surfaces.console import fields, policy
 from hilum.surfaces.console.desk import Visit, address, to, to_approval
+from hilum.surfaces.console.parts import exceptions as parts
 from hilum.surfaces.console.parts.app_status import statuses_of
 
 VERSIONS_SHOWN = 10
 CERTIFICATIONS_SHOWN = 20
 REASON_BOUND = 2_000
-OVERRIDABLE = "overridable"
 _LATER = "Set an end: the first day on which it no longer applies."
 
 
@@ -47,27 +46,26 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
     app = registry.view_app(ctx, AppId(visit.param()))
     actor, current = visit.visitor.actor, policies.current(ctx)
     versions = registry.list_versions(ctx, app.id, PageQuery(limit=VERSIONS_SHOWN))
-    known = fields.names(ctx, [each.raised.raised_by for each in versions if each.raised])
     rows = []
     for each in versions:
         _, assessed = registry.assess_version(ctx, each.id)
-        raised = each.raised
-        rows.append(
-            {
-                "version": each,
-                "tier": assessed.tier.value,
-                "sentence": str(assessed),
-                "raised": raised,
-                "by": fields.who(known, raised.raised_by, "a former colleague") if raised else "",
-            }
+        rows.append((each, assessed.tier.value, str(assessed)))
+    exceptions = [
+        (
+            parts.titled(ctx, each),
+            parts.instead(each),
+            each.ends_at,
+            address("operations.exception", each.id),
         )
+        for each in current.exceptions.get(app.id, ())
+    ]
     return {
         "app": app,
         "now_at": statuses_of(ctx, [app])[app.id],
         "versions": rows,
         "choices": [(each.id, f"version {each.label}") for each in versions],
         "tiers": [(each.value, each.value.capitalize()) for each in Tier],
-        "rules": _overridable((current.everywhere, *current.at.values()), app),
+        "requirements": _waivable((current.everywhere, *current.at.values()), app),
         "categories": [(name, each.title) for name, each in current.everywhere.categories.items()],
         "moves": registry_policy.may_register(actor) or registry_policy.may_certify(actor),
         "certifications": _certifications(ctx, app),
@@ -75,7 +73,7 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         "raises": registry_policy.may_certify(actor),
         "lowers": registry_policy.may_register(actor),
         "stops": registry_policy.may_suspend(actor),
-        "exceptions": address("operations.exceptions"),
+        "exceptions": exceptions,
     }
 
 
@@ -94,15 +92,14 @@ def _certifications(ctx: Context, app: App) -> list[dict[str, Any]]:
     ]
 
 
-def _overridable(books: Iterable[Book], app: App) -> list[str]:
-    """Return what two people may set aside for an app, each once: tier rules by their names, and what its category's cells ask for by their paths."""
+def _waivable(books: Iterable[Book], app: App) -> list[str]:
+    """Return the requirements of the cells of an app's category that may be waived for it, each once, as ``tier.kind.name``."""
     found: dict[str, None] = {}
     for book in books:
-        found |= dict.fromkeys(each.name for each in book.tier_rules if each.level.value == OVERRIDABLE)
         category = book.categories.get(app.category)
         for tier, cell in (category.cells if category else {}).items():
-            path = f"categories.{app.category}.cells.{tier.value}"
-            found |= dict.fromkeys(f"{path}.{name}" for name in sorted(cell.overridable))
+            names = (f"{kind}.{name}" for kind in WAIVABLE for name in sorted(getattr(cell, kind)))
+            found |= dict.fromkeys(f"{tier}.{name}" for name in names if may_waive(cell, name))
     return list(found)
 
 
@@ -128,41 +125,17 @@ def _version(ctx: Context, app: AppId, form: Form) -> VersionId:
     return found.id
 
 
-def _tier(form: Form) -> Tier:
-    if form.one("tier") not in {each.value for each in Tier}:
-        raise Invalid("form_invalid", "Choose a tier.", fields={"tier": "not_an_option"})
-    return Tier(form.one("tier"))
-
-
-def _raise(ctx: Context, app: AppId, form: Form) -> object:
-    return registry.raise_tier(ctx, _version(ctx, app, form), _tier(form), form.one("reason").strip())
-
-
-def _end_raise(ctx: Context, app: AppId, form: Form) -> object:
-    return registry.end_raise(ctx, _version(ctx, app, form), form.one("reason").strip(), barred=barred)
-
-
-def _lower(ctx: Context, app: AppId, form: Form) -> object:
-    version, reason, control = (
-        _version(ctx, app, form),
-        form.one("reason").strip(),
-        form.one("control").strip(),
-    )
-    until = fields.day(form, "ends_at")
-    if until is None:
+def _except(ctx: Context, app: AppId, form: Form) -> object:
+    kind, tier, requirement = ExceptionKind(form.one("act")), form.one("tier"), ""
+    version = None if kind is ExceptionKind.WAIVED_REQUIREMENT else _version(ctx, app, form)
+    if version is None:
+        tier, _, requirement = form.one("requirement").partition(".")
+    until = None
+    if kind.loosens and (until := fields.day(form, "ends_at")) is None:
         raise Invalid("form_invalid", _LATER, fields={"ends_at": "missing"})
-    return registry.lower_tier(ctx, version, _tier(form), reason, until, control=control)
-
-
-def _override(ctx: Context, app: AppId, form: Form) -> object:
-    hospital, until = form.one("tenant").strip(), fields.day(form, "ends_at")
-    if until is None:
-        raise Invalid("form_invalid", _LATER, fields={"ends_at": "missing"})
-    at = TenantId(fields.named(ctx, Kind.TENANT, hospital, "tenant")) if hospital else None
-    reason, control = form.one("reason").strip(), form.one("control").strip()
-    return registry.override_rule(
-        ctx, OverrideOrder(form.one("rule").strip(), app, at, reason, control, until)
-    )
+    reason, control = form.one("reason"), form.one("control")
+    order = ExceptionOrder(kind, app, reason, version, None, tier, requirement, control, until)
+    return registry.ask_exception(ctx, order)
 
 
 def _move(ctx: Context, app: AppId, form: Form) -> object:
@@ -189,10 +162,9 @@ def _ask_again(ctx: Context, app: AppId, form: Form) -> object:
 
 
 _ACTS: Mapping[str, Any] = {
-    "raise": _raise,
-    "end_raise": _end_raise,
-    "lower": _lower,
-    "override": _override,
+    "raised_tier": _except,
+    "lowered_tier": _except,
+    "waived_requirement": _except,
     "category": _move,
     "suspend": _suspend,
     "resume": _resume,

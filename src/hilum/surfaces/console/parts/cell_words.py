@@ -86,8 +86,6 @@ _WORDS: Mapping[str, str] = MappingProxyType(
         "service_latency_ms_p95": "Service: latency at most, ms of 95 %",
         "service_least_calls": "Service: judged from this many calls on",
         "service_grace_days": "Service: days to fix it",
-        "advised": "Requirements that are only advised",
-        "overridable": "Requirements that two people may set aside",
     }
 )
 
@@ -128,26 +126,12 @@ def _plain(path: str, text: str) -> str:
 
 
 def _listed(found: CellRules, book: Book, kind: str) -> tuple[str, ...]:
-    """Return what a cell lists of a kind by titles, with what two people may change or have changed, and what is only advised (C207)."""
+    """Return what a cell lists of a kind by titles, with what is waived for the app (C207)."""
     cell, titles = found.cell, _titles(book).get(kind, {})
-    allows = kind in _ALLOWED
     notes = dict.fromkeys(sorted(getattr(cell, kind)), "")
-    # In the order in which one note replaces another: what was set aside is neither required nor advised.
-    for names, note in (
-        (cell.overridable, "two people may allow it to an app" if allows else "two people may set it aside"),
-        (cell.advised, "advised only"),
-        (
-            cell.aside,
-            "allowed to this app by two people" if allows else "set aside for this app by two people",
-        ),
-    ):
-        named = (each.partition(".") for each in sorted(names))
-        notes |= {name: f" ({note})" for of, _, name in named if of == kind}
+    named = (each.partition(".") for each in sorted(cell.waived))
+    notes |= {name: " (waived for this app)" for of, _, name in named if of == kind}
     return tuple(f"{titles.get(name, name)}{note}" for name, note in notes.items()) or ("none",)
-
-
-_ALLOWED = ("workflows", "placements")
-"""Of these a cell lists what it allows, and of the others what it requires."""
 
 
 def _titles(book: Book) -> dict[str, Mapping[str, str]]:

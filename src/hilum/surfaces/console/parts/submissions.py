@@ -32,7 +32,7 @@ from hilum.surfaces.console.models import TimelineEntry
 
 RULES: Mapping[str, str] = MappingProxyType(
     {
-        "requirements.level": "What is advised, or set aside for the app",
+        "requirements.waived": "What is waived for the app",
         "address.answers": "The address answers",
         "address.stays": "The address does not redirect elsewhere",
         "address.tls": "The address has a valid certificate",

@@ -289,7 +289,6 @@ _OBJECTS = (
     ("switch", "switch", "kill switch"),
     ("approval", "approval", ""),
     ("exception", "exception", "exception"),
-    ("override", "exception", "exception"),
     ("dry_run", "dry_run", "dry run"),
     ("version", "version", "rule book"),
     ("agreement", "agreement", "agreement"),

@@ -26,7 +26,6 @@ from hilum.foundation.kernel.pages import PageQuery
 from hilum.foundation.web.forms import Form
 from hilum.identity.people import service as identity
 from hilum.policy.matrix import service as policies
-from hilum.policy.matrix.policy import stated
 from hilum.surfaces.console import fields
 from hilum.surfaces.console.desk import Visit, address, at, to
 from hilum.surfaces.console.lists import List
@@ -146,7 +145,7 @@ def _kinds(ctx: Context) -> list[tuple[str, str]]:
     tenant = TenantId(ctx.actor.tenant) if ctx.actor.tenant and not ctx.actor.vendor else None
     book = policies.current(ctx).book_at(tenant, ctx.now) if tenant else None
     cells = [cell for each in book.categories.values() for cell in each.cells.values()] if book else []
-    more = {kind for cell in cells for kind in stated(cell, "agreements")} - set(KINDS)
+    more = {kind for cell in cells for kind in cell.agreements} - set(KINDS)
     return [(kind, _kind(kind)) for kind in (*KINDS, *sorted(more))]
 
 

@@ -4,7 +4,6 @@ from typing import Any
 
 from starlette.responses import Response
 
-from hilum.apps.clients import service as clients
 from hilum.apps.installations import service as installations
 from hilum.apps.installations.models import Installation, InstallOrder
 from hilum.apps.registry import service as registry
@@ -18,7 +17,7 @@ from hilum.review.submissions.service import reasons_of
 from hilum.surfaces.console import fields, service
 from hilum.surfaces.console.desk import Visit, address, to
 from hilum.surfaces.console.tenant import forms as choices
-from hilum.surfaces.console.tenant.apps import advised, own
+from hilum.surfaces.console.tenant.apps import own
 
 
 async def show_approve(visit: Visit) -> Response:
@@ -48,11 +47,9 @@ def _approvable(ctx: Context, visit: Visit) -> dict[str, Any]:
             "This app is not certified for your hospital, so there is nothing to approve.",
         )
     needs = installations.needs_at(ctx, tenant, app.id, reasons_of)
-    of_app = clients.facts_of_apps(ctx, (app.id,)).get(app.id, ())
     return {
         "app": app,
         "suspended": registry.suspension_of(ctx, app),
-        "advised": advised(ctx, tenant, app, of_app),
         "published": listings.is_published(ctx, app.id),
         "vendor": service.names(ctx, [app.vendor]).vendor(app.vendor),
         "installed": installed,

@@ -313,7 +313,6 @@ def shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         "use": None,
         "documents": _documents(ctx, app),
         "criterion_words": words.CRITERIA,
-        "advised": advised(ctx, tenant, app, of_app),
         "exceptions": exceptions.live_at(ctx, tenant.id, app.id),
         "alone": address("tenant.alone", app.id) if installed and exceptions.alone_of(ctx, app.id) else "",
         "published": listings.is_published(ctx, app.id),
@@ -322,18 +321,6 @@ def shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         "stop": address("tenant.stop", kind="app_tenant", key=f"{app.id}/{tenant.id}"),
         "activity": address("tenant.activity", app=app.id),
     }
-
-
-def advised(ctx: Context, tenant: Tenant, app: App, of: Sequence[ClientFacts]) -> list[str]:
-    """Return what the rule book only advises of an app at a hospital: it binds nobody, and who installs it may ask for it (C207)."""
-    book = policies.current(ctx).book_at(tenant.id, ctx.now, app.id)
-    found: dict[str, None] = {}
-    for each in of:
-        admission = clients_policy.admission(book, each, ctx.now)
-        if admission.cell is not None and fits(each.environment, tenant):
-            found |= dict.fromkeys(words.requirements(book, admission.cell.advised))
-            found |= dict.fromkeys(one.sentence for one in admission.assessment.advice)
-    return list(found)
 
 
 def _documents(ctx: Context, app: App) -> list[tuple[str, CertifiedDocument]]:

@@ -1,4 +1,4 @@
-"""What two people allow an app at a hospital for a time: an AI that writes alone, a rule set aside, a lower tier; and ending it (C19, C23, C207)."""
+"""Exceptions that reach a hospital, letting an AI write alone there, and ending it (C19, C23, C207)."""
 
 from datetime import datetime
 from functools import partial
@@ -14,17 +14,18 @@ from hilum.foundation.kernel.errors import Conflict, Invalid, NotPermitted, Unav
 from hilum.foundation.kernel.ids import AppId, TenantId, VersionId
 from hilum.foundation.web.forms import Form
 from hilum.policy.matrix import service as policies
-from hilum.policy.matrix.models import Autonomy, Override
+from hilum.policy.matrix.models import Autonomy, ExceptionKind, ExceptionOrder
+from hilum.review.submissions.service import barred
 from hilum.surfaces.console import fields
 from hilum.surfaces.console.desk import Visit, address, to, to_approval
 from hilum.surfaces.console.lists import List
-from hilum.surfaces.console.models import Asked, Cell, Column, Empty, Filter, Listed, Option
+from hilum.surfaces.console.models import Asked, Cell, Column, Empty, Listed
 from hilum.surfaces.console.parts import exceptions as parts
 
 LIST = List(
     columns=(
         Column("App"),
-        Column("What is allowed"),
+        Column("What applies"),
         Column("State"),
         Column("Done instead"),
         Column("Ends", number=True),
@@ -32,39 +33,30 @@ LIST = List(
     one="exception",
     many="exceptions",
     empty=Empty(
-        "None of this kind",
-        "Two of you let an AI write alone on its app's page, for a time. What the platform's staff allow everywhere is listed, too.",
+        "None",
+        "Two of you let an AI write alone on its app's page, for a time. What the platform's staff set everywhere is listed, too.",
     ),
-    filters=(Filter("kind", "Kind", (Option("rules", "Rules set aside"),), unset="AI and tiers"),),
+    filters=(parts.KINDS,),
 )
 
 
-def live_at(ctx: Context, tenant: TenantId, app: AppId) -> list[tuple[str, str, datetime, str]]:
-    """Return what is allowed an app at a hospital now: what, what is done instead, until when, and its page."""
-    of: list[parts.Allowance] = [
-        *policies.live_exceptions(ctx).get(app, ()),
-        *policies.live_overrides(ctx).get(app, ()),
-    ]
+def live_at(ctx: Context, tenant: TenantId, app: AppId) -> list[tuple[str, str, datetime | None, str]]:
+    """Return the exceptions for an app at a hospital now: what, what is done instead, until when, and its page."""
     return [
-        (
-            parts.titled(ctx, each),
-            parts.what(ctx, each)[1],
-            each.ends_at,
-            address("tenant.exception", each.id),
-        )
-        for each in of
+        (parts.titled(ctx, each), parts.instead(each), each.ends_at, address("tenant.exception", each.id))
+        for each in policies.live_exceptions(ctx).get(app, ())
         if each.tenant in {None, tenant}
     ]
 
 
 async def show_list(visit: Visit) -> Response:
     """List what is allowed at the hospital, newest first."""
-    lead = "What apps may do here for a time although the rule book says otherwise. One of you ends what is for your hospital alone."
+    lead = "Where the rule book is not followed for an app, and until when. One of you ends what is for your hospital alone."
     return await visit.show_list(LIST, _listed, lead=lead)
 
 
 def _listed(ctx: Context, asked: Asked) -> Listed:
-    shown, following = parts.page(ctx, asked, rules=bool(asked["kind"]))
+    shown, following = parts.page(ctx, asked)
     known = fields.names(ctx, [each.app for each, _ in shown])
     rows = []
     for each, why in shown:
@@ -77,8 +69,8 @@ def _listed(ctx: Context, asked: Asked) -> Listed:
                     note="" if each.tenant else "everywhere",
                 ),
                 parts.badge(why),
-                Cell(parts.what(ctx, each)[1]),
-                Cell("", at=each.ends_at),
+                Cell(parts.instead(each)),
+                parts.ends(each),
             )
         )
     return Listed(rows, next=following)
@@ -101,15 +93,15 @@ async def _page(
 
 def _one(ctx: Context, id_: str) -> dict[str, Any]:
     found, facts = parts.shown(ctx, id_)
-    known = fields.names(ctx, [found.app, found.asked_by, found.agreed_by, found.ended_by])
+    known = fields.names(ctx, [found.app, found.owner, found.agreed_by, found.ended_by])
     own = found.tenant is not None and administers(ctx.actor, found.tenant)
     return facts | {
         "app": known.get(found.app, "an app"),
         "app_page": address("tenant.app", found.app),
-        "asked_by": fields.who(known, found.asked_by, "the platform's staff"),
-        "agreed_by": fields.who(known, found.agreed_by, "the platform's staff"),
+        "owner": fields.who(known, found.owner, "the platform's staff"),
+        "agreed_by": fields.who(known, found.agreed_by, "the platform's staff") if found.agreed_by else "",
         "ended_by": fields.who(known, found.ended_by, "the platform's staff") if found.ended_at else "",
-        "writes": not isinstance(found, Override) and not found.tier,
+        "writes": found.kind is ExceptionKind.AUTONOMOUS_WRITES,
         "ends": own and not parts.is_over(ctx, found),
         "everywhere": found.tenant is None,
     }
@@ -119,7 +111,9 @@ async def end(visit: Visit, form: Form) -> Response:
     """End an exception at once; one person does it."""
     try:
         reason = fields.required(form, "reason")
-        await visit.write(partial(parts.end, id_=visit.param(), reason=reason))
+        await visit.write(
+            partial(registry.end_exception, exception_id=visit.param(), reason=reason, barred=barred)
+        )
     except (Invalid, Conflict, NotPermitted) as error:
         return await _page(visit, form, error)
     return to(visit.path)
@@ -162,14 +156,18 @@ async def ask_alone(visit: Visit, form: Form) -> Response:
         until = fields.day(form, "ends_at")
         if until is None:
             raise Invalid("form_invalid", "Say until when.", fields={"ends_at": "missing"})
-        return registry.allow_autonomous_writes(
-            ctx,
-            TenantId(str(ctx.actor.tenant)),
-            VersionId(form.one("version")),
+        order = ExceptionOrder(
+            ExceptionKind.AUTONOMOUS_WRITES,
+            app,
             form.one("reason"),
-            until,
+            VersionId(form.one("version")),
+            TenantId(str(ctx.actor.tenant)),
             control=form.one("control"),
+            ends_at=until,
         )
+        done = registry.ask_exception(ctx, order)
+        assert isinstance(done, AskedTwo), "what loosens something takes two people"
+        return done
 
     try:
         done = await visit.write(verb)

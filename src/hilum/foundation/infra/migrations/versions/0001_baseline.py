@@ -1351,42 +1351,27 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("kind", sa.String(length=40), nullable=False),
         sa.Column("app", sa.String(length=64), nullable=False),
-        sa.Column("version", sa.String(length=64), nullable=False),
-        sa.Column("tenant", sa.String(length=64), nullable=False),
+        sa.Column("version", sa.String(length=64), nullable=True),
+        sa.Column("tenant", sa.String(length=64), nullable=True),
         sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("control", sa.Text(), server_default="", nullable=False),
+        sa.Column("control", sa.Text(), nullable=False),
         sa.Column("tier", sa.String(length=20), nullable=False),
+        sa.Column("requirement", sa.String(length=120), nullable=False),
+        sa.Column("title", sa.Text(), nullable=False),
         sa.Column("computed", sa.String(length=20), nullable=False),
         sa.Column("category", sa.String(length=64), nullable=False),
         sa.Column("rules", sa.JSON(), nullable=False),
         sa.Column("book_digest", sa.String(length=64), nullable=False),
-        sa.Column("ends_at", Instant(), nullable=False),
-        sa.Column("asked_by", sa.String(length=120), nullable=False),
+        sa.Column("owner", sa.String(length=120), nullable=False),
         sa.Column("agreed_by", sa.String(length=120), nullable=False),
-        sa.Column("agreed_at", Instant(), nullable=False),
+        sa.Column("starts_at", Instant(), nullable=False),
+        sa.Column("ends_at", Instant(), nullable=True),
         sa.Column("ended_at", Instant(), nullable=True),
         sa.Column("ended_by", sa.String(length=120), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_policies_exception")),
     )
+    op.create_index("ix_policies_exception_app", "policies_exception", ["app", "id"], unique=False)
     op.create_index("ix_policies_exception_ends_at", "policies_exception", ["ends_at"], unique=False)
-    op.create_table(
-        "policies_override",
-        sa.Column("id", sa.String(length=64), nullable=False),
-        sa.Column("rule", sa.Text(), nullable=False),
-        sa.Column("rule_digest", sa.String(length=64), nullable=False),
-        sa.Column("app", sa.String(length=64), nullable=False),
-        sa.Column("tenant", sa.String(length=64), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("control", sa.Text(), nullable=False),
-        sa.Column("ends_at", Instant(), nullable=False),
-        sa.Column("asked_by", sa.String(length=120), nullable=False),
-        sa.Column("agreed_by", sa.String(length=120), nullable=False),
-        sa.Column("agreed_at", Instant(), nullable=False),
-        sa.Column("ended_at", Instant(), nullable=True),
-        sa.Column("ended_by", sa.String(length=120), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_policies_override")),
-    )
-    op.create_index("ix_policies_override_ends_at", "policies_override", ["ends_at"], unique=False)
     op.create_table(
         "policies_version",
         sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
@@ -1721,17 +1706,10 @@ def upgrade() -> None:
         sa.Column("ai_use", sa.JSON(), nullable=True),
         sa.Column("optional_scopes", sa.Text(), nullable=True),
         sa.Column("population", sa.String(length=20), nullable=True),
-        sa.Column("raised_tier", sa.String(length=20), nullable=True),
-        sa.Column("raised_because", sa.Text(), nullable=True),
-        sa.Column("raised_by", sa.String(length=120), nullable=True),
-        sa.Column("raised_at", Instant(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_registry_version")),
         sa.UniqueConstraint("app", "label", name=op.f("uq_registry_version_app_label")),
     )
     op.create_index(op.f("ix_registry_version_app_id"), "registry_version", ["app", "id"], unique=False)
-    op.create_index(
-        op.f("ix_registry_version_raised_at_id"), "registry_version", ["raised_at", "id"], unique=False
-    )
     op.create_table(
         "requests_request",
         sa.Column("id", sa.String(length=64), nullable=False),

@@ -1,5 +1,6 @@
-"""Tiers that reviewers raise and that two people lower, and AI that acts alone, by API and at the gateway (C19, C23)."""
+"""Exceptions by API and at the gateway: tiers that reviewers raise and that two people lower, and AI that acts alone (C19, C23)."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -8,17 +9,18 @@ import pytest
 from sqlalchemy import update
 
 from hilum.apps.registry import service as registry
-from hilum.apps.registry import store as registry_store
 from hilum.foundation.infra.facts import EVERYTHING
 from hilum.foundation.infra.unit_of_work import UnitOfWork
-from hilum.foundation.kernel.ids import AppId, TenantId, VersionId
+from hilum.foundation.kernel.errors import Conflict
+from hilum.foundation.kernel.ids import AppId, TenantId
 from hilum.identity.people import service as identity
 from hilum.identity.people.models import NewPerson
 from hilum.identity.people.store import people
-from hilum.policy.matrix import allowance_store, service
-from hilum.policy.matrix.models import ApplyOrder, Tier
+from hilum.policy.matrix import exception_store, service
+from hilum.policy.matrix.models import ApplyOrder, ExceptionKind
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import EventQuery
+from hilum.server.restore import exceptions_in_force
 from tests.flows import back_channel
 from tests.flows.back_channel import Platform
 from tests.flows.control_site import ControlSite, codes, problem
@@ -30,19 +32,24 @@ from tests.flows.exception_ground import (
     UNTIL,
     autonomy,
     declare,
+    end,
     exceptions,
-    post,
+    lower,
+    lower_tier,
+    raise_tier,
+    raise_to_high,
     site,
     versions_of,
+    withhold,
 )
 from tests.flows.gateway_ground import Ground, patient, player
-from tests.flows.override_ground import withhold
 from tests.flows.rule_book_ground import add, agree, apply
 from tests.flows.vendor_ground import certified, made
 from tests.sim.backends import both_backends
 from tests.sim.one_world import in_one_world
 from tests.sim.world import START, FakeClock, SeededIds
 from tests.unit.policy.matrix.books import GONE, document
+from tests.unit.policy.matrix.exception_facts import EXCEPTION
 
 __all__ = ["site"]
 
@@ -67,99 +74,104 @@ def test_a_reviewer_raises_a_tier_at_once_and_another_one_ends_that(site: Contro
     app, version = versions_of(site)
     assert tier_of(site, version)["tier"] == "moderate"
 
-    raised = made(post(site, version, "raise-tier", tier="high"), 200)
+    raised = made(raise_tier(site, version))
 
-    assert raised["sentence"] == f"high: raised by a reviewer from moderate, because {REASON}"
-    assert (raised["tier"], raised["computed"]) == ("high", "moderate")
-    listed = made(site.api("otto").get("/raised-tiers"), 200)["items"]
-    assert [(each["app"], each["version"], each["tier"], each["reason"]) for each in listed] == [
-        (app, version, "high", REASON)
-    ]
-    problem(post(site, version, "end-raise"), 403, "raised_by_you")
-    assert tier_of(site, version)["tier"] == "high"
-    again = site.system(
-        registry.end_raise, version_id=VersionId(version), reason="The pages are gone.", barred=nobody
+    assert (raised["owner"], raised["agreed_by"], raised["ends_at"]) == (
+        f"staff:{site.people['rita'].id}",
+        "",
+        None,
     )
-    assert again[1].tier is Tier.MODERATE
-    assert made(site.api("otto").get("/raised-tiers"), 200)["items"] == []
-    events = site.system(audit.list_events, query=EventQuery(action="registry.tier", app=app)).events
+    found = tier_of(site, version)
+    assert found["sentence"] == f"high: raised by a reviewer from moderate, because {REASON}"
+    assert (found["tier"], found["computed"]) == ("high", "moderate")
+    listed = exceptions(site, "otto")
+    assert [(each["app"], each["version"], each["tier"], each["state"]) for each in listed] == [
+        (app, version, "high", "in_force")
+    ]
+    problem(end(site, raised["id"], "rita"), 403, "raised_by_you")
+    assert tier_of(site, version)["tier"] == "high"
+    site.system(
+        registry.end_exception, exception_id=raised["id"], reason="The pages are gone.", barred=nobody
+    )
+    assert tier_of(site, version)["tier"] == "moderate"
+    events = site.system(audit.list_events, query=EventQuery(action="policies.exception", app=app)).events
     assert [(each.event.action, each.event.reason or each.event.facts.get("reason")) for each in events] == [
-        ("registry.tier.end_raise", "The pages are gone."),
-        ("registry.tier.end_raise", "raised_by_you"),
-        ("registry.tier.raise", REASON),
+        ("policies.exception.end", "The pages are gone."),
+        ("policies.exception.end", "raised_by_you"),
+        ("policies.exception.add", REASON),
     ]
 
 
 def test_who_is_tied_to_the_vendor_ends_no_raise_of_its_version(site: ControlSite) -> None:
     """C101: what it withholds comes back to an app of theirs."""
     app, version = versions_of(site)
-    made(post(site, version, "raise-tier", tier="high"), 200)
+    raised = made(raise_tier(site, version))["id"]
     vendor = made(site.api("rita").get(f"/apps/{app}"), 200)["vendor"]
     made(site.api("rita").post("/ties", json={"vendor": vendor, "reason": "I worked there."}))
 
-    problem(post(site, version, "end-raise"), 403, "tied_to_vendor")
+    problem(end(site, raised, "rita"), 403, "tied_to_vendor")
 
     assert tier_of(site, version)["tier"] == "high"
 
 
 @in_one_world(
-    ("body", "field", "code"),
+    ("change", "field", "code"),
     [
         ({"tier": "moderate"}, "tier", "tier_not_raised"),
         ({"tier": "low"}, "tier", "tier_not_raised"),
-        ({"tier": "high", "reason": " "}, "reason", "reason_missing"),
+        ({"tier": None}, "tier", "not_an_option"),
+        ({"reason": " "}, "reason", "too_short"),
+        ({"tenant": "general"}, "tenant", "not_expected"),
+        ({"ends_at": UNTIL.isoformat()}, "ends_at", "not_expected"),
     ],
 )
-def test_a_raise_that_raises_nothing_or_has_no_reason_is_refused(
-    site: ControlSite, body: dict[str, Any], field: str, code: str
+def test_a_raise_that_raises_nothing_or_would_end_by_itself_is_refused(
+    site: ControlSite, change: dict[str, Any], field: str, code: str
 ) -> None:
+    """C19: its end gives access back, so a person decides on it."""
     _, version = versions_of(site)
 
-    assert codes(problem(post(site, version, "raise-tier", **body), 422, "tier_invalid"))[field] == code
+    assert codes(problem(raise_tier(site, version, **change), 422, "exception_invalid"))[field] == code
     assert tier_of(site, version)["tier"] == "moderate"
 
 
 @in_one_world("by", ["root", "sam", "otto", "gina", "ann"])
 def test_only_a_reviewer_raises_a_tier_and_ends_a_raise(site: ControlSite, by: str) -> None:
     _, version = versions_of(site)
+    raised = site.furnished_once("a raised tier", lambda: made(raise_tier(site, version))["id"])
 
-    assert post(site, version, "raise-tier", by, tier="high").status_code == 403
-    assert post(site, version, "end-raise", by).status_code == 403
+    assert raise_tier(site, version, by).status_code == 403
+    assert end(site, raised, by).status_code in {403, 404}
 
 
 @both_backends
-def test_a_raise_ends_once_and_a_version_that_is_not_raised_has_none_to_end(site: ControlSite) -> None:
+def test_a_tier_is_raised_once_and_the_raise_ends_once(site: ControlSite) -> None:
     _, version = versions_of(site)
+    raised = made(raise_tier(site, version))["id"]
 
-    problem(post(site, version, "end-raise"), 409, "tier_not_raised")
-    problem(post(site, "ver_nothing", "raise-tier", tier="high"), 404, "version_not_found")
+    problem(raise_tier(site, version), 409, "exception_exists")
+    problem(raise_tier(site, "ver_nothing"), 404, "version_not_found")
+    order = {"exception_id": raised, "reason": "The pages are gone.", "barred": nobody}
+    site.system(registry.end_exception, **order)
+    with pytest.raises(Conflict):
+        site.system(registry.end_exception, **order)
 
 
 def test_a_reviewer_does_not_end_their_own_raise_by_an_account_made_for_it(site: ControlSite) -> None:
     """Security decision 25: two people are two."""
     _, version = versions_of(site)
-    made(post(site, version, "raise-tier", tier="high"), 200)
+    raised = made(raise_tier(site, version))["id"]
     second = site.system(identity.add_person, order=NewPerson(None, "rex", "Rex", "reviewer"))
     site.people["rex"] = second
     young = people.update().where(people.c.id == second.id)
     site.system(lambda ctx: ctx.tx.execute(young.values(age_counts_from=ctx.now)))
 
-    problem(post(site, version, "end-raise", "rex"), 403, "account_too_new")
+    problem(end(site, raised, "rex"), 403, "account_too_new")
 
     assert tier_of(site, version)["tier"] == "high"
 
 
 # --- lowering ------------------------------------------------------------------------------------------------------------------
-
-
-def lower(site: ControlSite, version: str, by: str = "root", **change: Any) -> Any:
-    return post(
-        site,
-        version,
-        "lower-tier",
-        by,
-        **{"tier": "low", "control": CONTROL, "ends_at": UNTIL.isoformat()} | change,
-    )
 
 
 def lowered(site: ControlSite, app: str) -> bool:
@@ -175,7 +187,7 @@ def test_a_tier_is_lowered_by_two_people_who_saw_what_was_computed_and_ends_by_i
     """C19."""
     app, version = versions_of(site)
 
-    waits = lower(site, version)
+    waits = lower_tier(site, version)
 
     shown = waits.json()["approval"]
     assert (shown["before"]["computed"], shown["before"]["rules"]) == ("moderate", ["category"])
@@ -212,17 +224,17 @@ def test_what_may_not_be_lowered_is_refused_with_its_field(
 ) -> None:
     _, version = versions_of(site)
 
-    assert codes(problem(lower(site, version, **change), 422, "exception_invalid"))[field] == code
+    assert codes(problem(lower_tier(site, version, **change), 422, "exception_invalid"))[field] == code
     assert exceptions(site) == []
 
 
 def test_an_exception_without_what_is_done_instead_is_not_asked_for(site: ControlSite) -> None:
     """C109."""
     _, version = versions_of(site)
-    body = {"tier": "low", "ends_at": UNTIL.isoformat()}
-    assert "control" in codes(
-        problem(post(site, version, "lower-tier", "root", **body), 422, "fields_invalid")
-    )
+    refused = problem(lower_tier(site, version, control=None), 422, "exception_invalid")
+    assert codes(refused)["control"] == "too_short"
+    refused = problem(lower_tier(site, version, ends_at=None), 422, "exception_invalid")
+    assert codes(refused)["ends_at"] == "missing"
     assert exceptions(site) == []
 
 
@@ -230,23 +242,23 @@ def test_an_exception_without_what_is_done_instead_is_not_asked_for(site: Contro
 def test_only_a_platform_administrator_asks_to_lower_a_tier(site: ControlSite, by: str) -> None:
     _, version = versions_of(site)
 
-    assert lower(site, version, by).status_code == 403
+    assert lower_tier(site, version, by).status_code == 403
 
 
 def test_a_raised_tier_is_not_lowered_and_a_tier_is_lowered_once(site: ControlSite) -> None:
     _, version = versions_of(site)
-    assert agree(site, lower(site, version)).status_code == 200
-    problem(lower(site, version), 409, "exception_exists")
-    made(post(site, version, "raise-tier", tier="high"), 200)
+    assert agree(site, lower_tier(site, version)).status_code == 200
+    problem(lower_tier(site, version), 409, "exception_exists")
+    made(raise_tier(site, version))
 
-    assert codes(problem(lower(site, version), 422, "exception_invalid"))["version"] == "tier_raised"
+    assert codes(problem(lower_tier(site, version), 422, "exception_invalid"))["version"] == "tier_raised"
 
 
 @both_backends
 def test_what_changed_while_the_request_waited_is_not_agreed_to(site: ControlSite) -> None:
     """C19: what was computed is another thing now."""
     _, version = versions_of(site)
-    waits = lower(site, version)
+    waits = lower_tier(site, version)
     moved = {"category": "clinical_decision_support", "reason": "It is one."}
     app = tier_of(site, version)["app"]
     made(site.api("root").post(f"/apps/{app}/category", json=moved), 200)
@@ -259,7 +271,7 @@ def test_what_changed_while_the_request_waited_is_not_agreed_to(site: ControlSit
 def test_another_rule_book_ends_a_lowered_tier(site: ControlSite) -> None:
     """C19."""
     app, version = versions_of(site)
-    agree(site, lower(site, version))
+    agree(site, lower_tier(site, version))
     another = add(site, {"title": "Another book"})
     assert apply(site, another).status_code == 201
 
@@ -270,27 +282,23 @@ def test_another_rule_book_ends_a_lowered_tier(site: ControlSite) -> None:
 @both_backends
 def test_one_person_ends_an_exception_early_and_once(site: ControlSite) -> None:
     app, version = versions_of(site)
-    agree(site, lower(site, version))
-    path = f"/policies/exceptions/{exceptions(site)[0]['id']}/end"
+    agree(site, lower_tier(site, version))
+    exception = exceptions(site)[0]["id"]
     for by in ("gina", "rita", "otto"):
-        assert site.api(by).post(path, json={"reason": "No."}).status_code == 403
+        assert end(site, exception, by).status_code == 403
 
-    assert made(site.api("root").post(path, json={"reason": "Certified."}), 200)["state"] == "ended"
+    assert made(end(site, exception), 200)["state"] == "ended"
 
     assert not lowered(site, app)
-    problem(site.api("root").post(path, json={"reason": "Certified."}), 409, "exception_over")
-    problem(
-        site.api("root").post("/policies/exceptions/exc_0/end", json={"reason": "x"}),
-        404,
-        "exception_not_found",
-    )
+    problem(end(site, exception), 409, "exception_over")
+    problem(end(site, "exc_0"), 404, "exception_not_found")
 
 
 @both_backends
 def test_an_exception_of_a_kind_that_this_release_does_not_know_allows_nothing(site: ControlSite) -> None:
     _, version = versions_of(site)
-    agree(site, lower(site, version))
-    site.system(lambda ctx: ctx.tx.execute(update(allowance_store.exceptions).values(kind="newer")))
+    agree(site, lower_tier(site, version))
+    site.system(lambda ctx: ctx.tx.execute(update(exception_store.exceptions).values(kind="newer")))
 
     read = site.system(lambda ctx: service.facts(ctx, EVERYTHING))
     assert read.applied(None).exceptions == {}
@@ -298,8 +306,8 @@ def test_an_exception_of_a_kind_that_this_release_does_not_know_allows_nothing(s
 
 def test_a_raised_tier_that_this_release_does_not_know_counts_as_high(site: ControlSite) -> None:
     _, version = versions_of(site)
-    made(post(site, version, "raise-tier", tier="high"), 200)
-    site.system(lambda ctx: ctx.tx.execute(update(registry_store.versions).values(raised_tier="extreme")))
+    made(raise_tier(site, version))
+    site.system(lambda ctx: ctx.tx.execute(update(exception_store.exceptions).values(tier="extreme")))
 
     assert tier_of(site, version)["tier"] == "high"
 
@@ -401,10 +409,8 @@ def test_autonomous_writes_take_two_people_of_the_hospital(site: ControlSite) ->
     assert (alone("general"), alone("mercy")) == (True, False)
     assert [each["kind"] for each in exceptions(site, "gina")] == ["autonomous_writes"]
     assert exceptions(site, "mary") == []
-    ended = site.api("gina").post(
-        f"/policies/exceptions/{exceptions(site)[0]['id']}/end", json={"reason": "Enough."}
-    )
-    assert made(ended, 200)["state"] == "ended"
+    assert end(site, exceptions(site)[0]["id"], "mary").status_code == 404
+    assert made(end(site, exceptions(site)[0]["id"], "gina"), 200)["state"] == "ended"
     assert not alone("general")
 
 
@@ -438,7 +444,7 @@ def test_a_token_has_nothing_that_a_raised_tier_withholds(platform: Platform) ->
     assert platform.earn(scopes=scopes)["scope"].split() == list(scopes)
     version = platform.clients["public"].version
 
-    platform.run(lambda ctx: registry.raise_tier(ctx, version, Tier.HIGH, REASON))
+    platform.run(lambda ctx: raise_to_high(ctx, version))
 
     with pytest.raises(AssertionError):
         platform.earn(scopes=scopes)
@@ -456,11 +462,81 @@ def test_the_gateway_refuses_a_live_token_from_the_raise_on(
         assert (await made.get("Patient/p1", token)).status == 200
         version = made.clients["app"].version
 
-        made.run(lambda ctx: registry.raise_tier(ctx, version, Tier.HIGH, REASON))
+        made.run(lambda ctx: raise_to_high(ctx, version))
         made.keeper.step(0)
         assert (await made.get("Patient/p1", token)).status == 403
 
     player(sqlite_uow, clock, ids, tmp_path)(story)
+
+
+def test_a_token_has_what_a_lowered_tier_gives_back(platform: Platform) -> None:
+    """C19: at the token endpoint, for this app."""
+    scopes = ("launch", "patient/Observation.rs", "patient/Patient.rs")
+    platform.run(withhold)
+    assert platform.earn(scopes=scopes)["scope"].split() == list(scopes[:2])
+    version = platform.clients["public"].version
+
+    platform.run(lambda ctx: lower(ctx, version, START + timedelta(days=1)))
+
+    assert platform.earn(scopes=scopes)["scope"].split() == list(scopes)
+
+
+def test_the_gateway_refuses_again_from_the_moment_an_exception_ends(
+    sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path
+) -> None:
+    """C19: by the snapshot alone. Nothing has to run at that moment, and the token is still live."""
+
+    async def story(made: Ground) -> None:
+        made.load(patient("p1"))
+        token = made.token("patient/Patient.rs")
+        made.run(withhold)
+        assert (await made.get("Patient/p1", token)).status == 403
+
+        version = made.clients["app"].version
+        made.run(lambda ctx: lower(ctx, version, clock.now() + timedelta(minutes=5)))
+        assert (await made.get("Patient/p1", token)).status == 200
+
+        clock.advance(timedelta(minutes=5))
+        made.keeper.step(0)
+        assert (await made.get("Patient/p1", token)).status == 403
+
+    player(sqlite_uow, clock, ids, tmp_path)(story)
+
+
+# --- on record -----------------------------------------------------------------------------------------------------------------
+
+
+def test_an_exception_and_its_end_are_in_the_audit_with_reason_and_control(site: ControlSite) -> None:
+    app, version = versions_of(site)
+    agree(site, lower_tier(site, version))
+    end(site, exceptions(site)[0]["id"], reason="Certified by now.")
+
+    events = site.system(audit.list_events, query=EventQuery(action="policies.exception", app=app)).events
+
+    assert [each.event.action for each in events] == [
+        "policies.exception.end",
+        "policies.exception.add",
+        "policies.exception.ask",
+    ]
+    added = events[1].event.facts
+    assert (added["kind"], added["version"], added["reason"]) == ("lowered_tier", version, REASON)
+    assert CONTROL in added["detail"]
+    assert events[0].event.facts["reason"] == "Certified by now."
+
+
+def test_a_restore_lists_what_is_lifted_again_with_the_command_that_ends_it(site: ControlSite) -> None:
+    """C23: an end of after the backup is lost with it, and a person looks at each; what is over comes back for nobody."""
+    app, version = versions_of(site)
+    alone = replace(
+        EXCEPTION, kind=ExceptionKind.AUTONOMOUS_WRITES, app=AppId(app), tenant=TenantId("general")
+    )
+    site.system(service.add_exception, made=alone)
+    site.system(service.add_exception, made=replace(alone, id="exc_2", ends_at=START - timedelta(days=1)))
+    made(raise_tier(site, version))
+
+    assert site.system(exceptions_in_force) == (
+        f"exception exc_1 for {app} at general, until 2026-03-12 09:00 UTC: hilum policy end-exception exc_1",
+    )
 
 
 # --- delta reviews -------------------------------------------------------------------------------------------------------------
@@ -477,12 +553,10 @@ def test_a_rise_of_a_certified_tier_is_listed_for_review_until_it_is_over(site: 
     app, version = versions_of(site)
     assert reviews(site) == []
 
-    made(post(site, version, "raise-tier", tier="high"), 200)
+    raised = made(raise_tier(site, version))["id"]
 
     assert reviews(site) == [(version, "moderate", "high")]
-    site.system(
-        registry.end_raise, version_id=VersionId(version), reason="The pages are gone.", barred=nobody
-    )
+    site.system(registry.end_exception, exception_id=raised, reason="The pages are gone.", barred=nobody)
     assert reviews(site) == []
     events = site.system(audit.list_events, query=EventQuery(action="registry.delta_review", app=app)).events
     assert [each.event.action for each in events] == [
@@ -510,31 +584,10 @@ def test_another_rule_book_that_raises_an_app_opens_a_delta_review_once(site: Co
     assert reviews(site) == [(version, "moderate", "high")]
 
 
-def test_a_rule_that_is_observed_opens_its_delta_reviews_before_it_is_enforced(site: ControlSite) -> None:
-    """C209, C21: so that they are done on the day."""
-    app, version = versions_of(site)
-    category = made(site.api("root").get(f"/apps/{app}"), 200)["category"]
-    until = (site.clock.now() + timedelta(days=20)).date().isoformat()
-    rule = {"name": "reads-results", "tier": "high", "because": "it reads {type}", "types": ["Observation"]}
-    rules = [
-        *document()["tier_rules"],
-        rule | {"categories": [category], "observe_until": until},
-    ]
-    # Without a cell of the high tier, whose traffic class would be a better one.
-    another = add(site, {"tier_rules": rules, f"categories.{category}.cells.high": GONE})
-    everywhere = ApplyOrder(another, (), site.system(service.in_force).last, "A drill.")
-    site.system(service._applied, order=everywhere, agreed_by="staff:sam")
-
-    site.system(registry.note_next_reviews, after="")
-
-    assert [each[0] for each in reviews(site)] == [version]
-    assert made(site.api("root").get("/policies"), 200)["observed"][0]["until"] == until
-
-
 def test_a_new_certification_at_the_higher_tier_closes_the_delta_review(site: ControlSite) -> None:
     """C21."""
     _, version = versions_of(site)
-    made(post(site, version, "raise-tier", tier="high"), 200)
+    made(raise_tier(site, version))
 
     certified(site, version, SCOPES)
 
@@ -542,9 +595,8 @@ def test_a_new_certification_at_the_higher_tier_closes_the_delta_review(site: Co
 
 
 @pytest.mark.parametrize("by", ["gina", "ann"])
-def test_only_the_staff_lists_delta_reviews_and_raised_tiers(site: ControlSite, by: str) -> None:
+def test_only_the_staff_lists_delta_reviews(site: ControlSite, by: str) -> None:
     assert site.api(by).get("/delta-reviews").status_code == 403
-    assert site.api(by).get("/raised-tiers").status_code == 403
 
 
 def test_a_version_declares_how_many_patients_it_reaches_and_the_tier_says_so(site: ControlSite) -> None:

@@ -1,8 +1,10 @@
-"""Lifetimes of what is issued to an app, and the expiry class of its agreements."""
+"""What a cell says of lifetimes, of findings about its apps, and of their service."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from enum import StrEnum
+from types import MappingProxyType
 
 DORMANT_DAYS = 180  # of a cell that states none
 
@@ -63,3 +65,55 @@ def stricter_lifetimes(one: Lifetimes, other: Lifetimes) -> Lifetimes:
         absolute=within(one.absolute, other.absolute),
         expiry=min(one.expiry, other.expiry, key=lambda each: each.rank),
     )
+
+
+class Automation(StrEnum):
+    """How far the platform goes by itself about an app whose findings are not fixed, from the gentlest to the hardest.
+
+    No word stands for a withdrawal: that is a person's decision.
+    """
+
+    NOTIFY = "notify"
+    WARN = "warn"
+    NO_NEW_LAUNCHES = "no_new_launches"
+    SUSPEND = "suspend"
+
+    @property
+    def rank(self) -> int:
+        """How much it limits, beside the others."""
+        return list(Automation).index(self)
+
+
+AUTOMATION = Automation.NO_NEW_LAUNCHES
+"""How far it goes where the rule book says nothing."""
+FIX_DAYS = {"fix_days_critical": 7, "fix_days_high": 14, "fix_days_medium": 30, "fix_days_low": 90}
+"""Days to fix a finding by its severity, where the rule book says nothing."""
+LADDER_DAYS = {"suspend_days": 30, "withdraw_days": 60}
+"""Days after the deadline of a finding until its app is to be suspended, and its certification withdrawn, where the rule book says nothing."""
+GRACE_DAYS_BOUND = 90
+"""No book may let an app go on for longer after its certification has ended."""
+
+
+LATENCY_BOUND_MS = 60_000
+"""The largest latency limit. Longer latencies are not distinguished, so this one limits nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Criteria:
+    """The limits of a cell for an app's service; by default none (C228).
+
+    With fewer than ``least_calls`` an app is not judged. ``grace_days``: days to fix a criterion that it does not meet.
+    """
+
+    unavailable_percent: int = 100
+    errors_percent: int = 100
+    latency_ms_p95: int = LATENCY_BOUND_MS
+    least_calls: int = 1_000
+    grace_days: int = 60
+
+
+NO_CRITERIA = Criteria()
+SERVICE: Mapping[str, int] = MappingProxyType(
+    {f"service_{name}": value for name, value in asdict(NO_CRITERIA).items()}
+)
+"""The fields of a cell that hold these limits, with what each is where a cell does not state it."""

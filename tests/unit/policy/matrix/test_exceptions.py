@@ -1,4 +1,4 @@
-"""Tiers that people set, and AI that acts alone: raising only takes away, lowering ends with whatever it was agreed about (C19, C23)."""
+"""Exceptions: a raised tier only takes away, and what loosens something ends with whatever it was agreed about (C19, C23, C207)."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from hilum.foundation.kernel.ids import AppId, TenantId, VersionId
 from hilum.foundation.standards.smart.scopes import all_covered
 from hilum.policy.matrix.exception_models import Autonomy, ExceptionKind
-from hilum.policy.matrix.in_force import PolicyFacts, excepted, exception_fault
+from hilum.policy.matrix.exceptions import (
+    NEVER_WAIVED,
+    WAIVABLE,
+    excepted,
+    exception_end,
+    exception_fault,
+    raises_of,
+)
+from hilum.policy.matrix.in_force import PolicyFacts
 from hilum.policy.matrix.models import (
     NEVER_BELOW_HIGH,
     Applicant,
@@ -30,11 +38,13 @@ from tests.unit.policy.matrix.exception_facts import (
     EXCEPTION,
     GENERAL,
     MERCY,
+    RAISE,
     STRICT,
+    TEXTS,
     VERSION,
+    WAIVER,
     strict_book,
 )
-from tests.unit.policy.matrix.override_facts import TEXTS
 
 BOOK = book()
 WAYS = st.sampled_from([None, *ClientAuthentication])
@@ -56,8 +66,8 @@ def applicant(*scopes: str, category: str = "scheduling", **more: Any) -> Applic
     return Applicant(category, scopes, ClientAuthentication.KEY, **more)
 
 
-def raised(app: Applicant, tier: Tier) -> Applicant:
-    return replace(app, raised=tier, raised_because="it suggests doses")
+def raised(of: Book, tier: Tier) -> Book:
+    return replace(of, raised=raises_of([replace(RAISE, tier=tier.value)]))
 
 
 # --- raising -------------------------------------------------------------------------------------------------------------------
@@ -65,9 +75,9 @@ def raised(app: Applicant, tier: Tier) -> Applicant:
 
 def test_a_raised_tier_says_from_what_and_why() -> None:
     """C19."""
-    app = raised(applicant("user/Observation.rs", category="clinical_decision_support"), Tier.HIGH)
+    app = applicant("user/Observation.rs", category="clinical_decision_support")
 
-    found = assess(BOOK, app)
+    found = assess(raised(BOOK, Tier.HIGH), app)
 
     assert str(found) == "high: raised by a reviewer from moderate, because it suggests doses"
     assert (found.tier, found.computed) == (Tier.HIGH, Tier.MODERATE)
@@ -77,13 +87,13 @@ def test_raising_to_the_computed_tier_or_below_changes_nothing() -> None:
     app = applicant("user/Observation.rs", category="clinical_decision_support")
 
     for tier in (Tier.LOW, Tier.MODERATE):
-        assert assess(BOOK, raised(app, tier)) == assess(BOOK, app)
-        assert admit(BOOK, raised(app, tier)) == admit(BOOK, app)
+        assert assess(raised(BOOK, tier), app) == assess(BOOK, app)
+        assert admit(raised(BOOK, tier), app) == admit(BOOK, app)
 
 
 def test_a_raise_into_a_tier_without_a_cell_withholds_everything_below_it() -> None:
     """C19: scheduling has no high cell."""
-    found = admit(BOOK, raised(applicant("user/Slot.rs"), Tier.HIGH))
+    found = admit(raised(BOOK, Tier.HIGH), applicant("user/Slot.rs"))
 
     assert (found.scopes, found.cell, found.tier) == ((), None, None)
     assert {each.why for each in found.withheld} == {Withholding.TIER}
@@ -99,14 +109,14 @@ def test_a_raise_withholds_a_client_that_the_higher_cell_does_not_allow() -> Non
     )
 
     assert admit(strict, app).scopes == ("user/Observation.rs",)
-    assert [each.why for each in admit(strict, raised(app, Tier.HIGH)).withheld] == [Withholding.CLIENT]
+    assert [each.why for each in admit(raised(strict, Tier.HIGH), app).withheld] == [Withholding.CLIENT]
 
 
 def test_a_raise_withholds_only_what_the_higher_cell_does_not_allow() -> None:
     """C19: the certificate of the lower tier keeps what the higher cell allows too."""
     app = applicant("user/Observation.rs", category="clinical_decision_support", certified_tier=Tier.MODERATE)
 
-    found = admit(BOOK, raised(app, Tier.HIGH))
+    found = admit(raised(BOOK, Tier.HIGH), app)
 
     assert (found.scopes, found.withheld, found.tier) == (("user/Observation.rs",), (), Tier.HIGH)
 
@@ -142,9 +152,9 @@ def test_a_raise_never_widens_anything(
     texts: set[str], category: str, way: ClientAuthentication | None, certified: Tier | None, tier: Tier
 ) -> None:
     """C19."""
-    app = Applicant(category, tuple(sorted(texts)), way, certified_tier=certified)
+    app = Applicant(category, tuple(sorted(texts)), way, certified_tier=certified, version=VERSION)
 
-    before, after = admit(BOOK, app), admit(BOOK, raised(app, tier))
+    before, after = admit(BOOK, app), admit(raised(BOOK, tier), app)
 
     assert all_covered(after.scopes, before.scopes)
     assert after.assessment.tier.rank >= before.assessment.tier.rank
@@ -156,6 +166,28 @@ def test_a_raise_never_widens_anything(
         assert after.cell.certificate_life <= before.cell.certificate_life
 
 
+def test_a_raised_tier_has_no_end_but_the_one_that_a_reviewer_gives_it() -> None:
+    """C19: its end gives access back, whatever the rule book and the time."""
+    gone = book({"exceptions": GONE})
+
+    assert exception_end(RAISE, gone) is None
+    assert exception_fault(RAISE, gone, None, START + 1_000 * DAY) == ""
+    assert exception_fault(replace(RAISE, ended_at=START), gone, None, START) == "ended"
+    assert raises_of([replace(RAISE, ended_at=START)]) == {}
+
+
+@pytest.mark.parametrize("tier", ["extreme", ""])
+def test_a_raise_to_a_tier_that_this_release_does_not_know_counts_as_high(tier: str) -> None:
+    assert raises_of([replace(RAISE, tier=tier)])[VERSION].tier is Tier.HIGH
+
+
+def test_of_two_raises_of_a_version_the_higher_one_counts() -> None:
+    lower = replace(RAISE, id="exc_9", tier="moderate")
+
+    for found in ([RAISE, lower], [lower, RAISE]):
+        assert raises_of(found)[VERSION].tier is Tier.HIGH
+
+
 # --- lowering ------------------------------------------------------------------------------------------------------------------
 
 
@@ -163,7 +195,7 @@ READER = applicant("user/Slot.rs", "user/Patient.rs", certified_tier=Tier.LOW)
 
 
 def lowered(of: Book = STRICT, **change: Any) -> Book:
-    return excepted(of, (replace(EXCEPTION, **change),))
+    return excepted(of, [replace(EXCEPTION, book_digest=of.digest, **change)], None, START)
 
 
 def test_a_lowered_tier_gives_back_what_the_computed_one_withheld_and_says_so() -> None:
@@ -214,10 +246,11 @@ def test_an_exception_lowers_nothing_but_what_two_people_saw(
         ({}, None, 10 * DAY - timedelta(microseconds=1), ""),
         ({}, None, 10 * DAY, "expired"),
         ({"ends_at": START + 400 * DAY}, None, 90 * DAY, "expired"),
-        ({"tier": "none"}, None, DAY, "tier_unknown"),
-        ({"tier": ""}, None, DAY, "tier_unknown"),
+        ({"tier": "none"}, None, DAY, "book_changed"),
+        ({"tier": ""}, None, DAY, "book_changed"),
         ({"book_digest": "0" * 64}, None, DAY, "book_changed"),
         ({"book_digest": ""}, None, DAY, "book_changed"),
+        ({"ends_at": None}, None, timedelta(0), "expired"),
         ({"kind": ExceptionKind.AUTONOMOUS_WRITES}, None, DAY, "elsewhere"),
         ({"kind": ExceptionKind.AUTONOMOUS_WRITES, "tenant": GENERAL}, GENERAL, DAY, ""),
         ({"kind": ExceptionKind.AUTONOMOUS_WRITES, "tenant": GENERAL}, MERCY, DAY, "elsewhere"),
@@ -251,7 +284,7 @@ def test_writing_orders_medications_and_notes_stays_high_whoever_agrees() -> Non
     for scopes in (texts, ("user/*.cruds",)):
         app = applicant(*scopes, category="unclassified", certified_tier=Tier.MODERATE)
         rules = tuple(raising_rules(assess(BOOK, app), Tier.MODERATE))
-        change = {"rules": rules, "category": "unclassified", "tier": "moderate", "book_digest": BOOK.digest}
+        change = {"rules": rules, "category": "unclassified", "tier": "moderate"}
 
         found = admit(lowered(BOOK, **change), app)
 
@@ -259,7 +292,7 @@ def test_writing_orders_medications_and_notes_stays_high_whoever_agrees() -> Non
 
 
 def test_a_raise_counts_over_a_lowered_tier() -> None:
-    assert admit(lowered(), raised(READER, Tier.HIGH)).scopes == ()
+    assert admit(raised(lowered(), Tier.HIGH), READER).scopes == ()
 
 
 def test_the_facts_apply_an_exception_to_its_app_only_and_until_its_end() -> None:
@@ -281,10 +314,86 @@ def test_a_lowered_tier_never_takes_away_what_an_app_had(
 ) -> None:
     app = Applicant(category, tuple(sorted(texts)), way, certified_tier=certified, version=VERSION)
     rules = tuple(raising_rules(assess(BOOK, app), tier))
-    of = lowered(BOOK, category=category, rules=rules, tier=tier.value, book_digest=BOOK.digest)
+    of = lowered(BOOK, category=category, rules=rules, tier=tier.value)
 
     assert all_covered(admit(BOOK, app).scopes, admit(of, app).scopes)
     assert all_covered(admit(of, app).scopes, app.scopes)
+
+
+# --- waiving -------------------------------------------------------------------------------------------------------------------
+
+ASKS = book({"categories.scheduling.cells.low.evidence": ["automated_checks", "data_flow"]})
+
+
+def evidence_of(of: Book, category: str = "scheduling", tier: Tier = Tier.LOW) -> frozenset[str]:
+    return of.categories[category].cells[tier].evidence
+
+
+def test_a_waived_requirement_is_not_asked_for_in_its_cell_alone() -> None:
+    """C207."""
+    facts = PolicyFacts(ASKS, exceptions={APP: (WAIVER,)})
+
+    found = facts.asked_of(ASKS, APP, START)
+
+    assert evidence_of(found) == {"automated_checks"}
+    assert found.categories["scheduling"].cells[Tier.LOW].waived == {"evidence.data_flow"}
+    rest = [(name, tier) for name, of in ASKS.categories.items() for tier in of.cells]
+    rest.remove(("scheduling", Tier.LOW))
+    assert all(evidence_of(found, *name) == evidence_of(ASKS, *name) for name in rest)
+    assert facts.asked_of(ASKS, AppId("app_2"), START) is ASKS
+    assert facts.asked_of(ASKS, APP, START + 10 * DAY) is ASKS
+
+
+@pytest.mark.parametrize(
+    "requirement", [*sorted(NEVER_WAIVED), "lenses.technical", "workflows.x", "evidence.", "", "x"]
+)
+def test_what_may_not_be_waived_stays_whoever_agrees(requirement: str) -> None:
+    """C207: and what a book does not know is no requirement."""
+    given = replace(WAIVER, requirement=requirement)
+
+    assert exception_fault(given, ASKS, None, START) == "requirement_gone"
+    assert excepted(ASKS, [given], None, START) is ASKS
+
+
+@pytest.mark.parametrize(
+    ("changed", "fault"),
+    [
+        (ASKS, ""),
+        (book({"categories.scheduling.cells.low.evidence": ["automated_checks"]}), "requirement_gone"),
+        (book({"categories.scheduling.cells.low.evidence": ["data_flow"], "evidence.data_flow": "Another"}), "requirement_changed"),
+        (book({"categories.scheduling.cells.low.evidence": ["data_flow"], "exceptions": GONE}), "expired"),
+    ],
+)  # fmt: skip
+def test_a_requirement_that_is_another_one_now_is_asked_for_again(changed: Book, fault: str) -> None:
+    """C207: two people waived what they read."""
+    assert exception_fault(WAIVER, changed, None, START + DAY) == fault
+
+
+@given(st.sampled_from(sorted(BOOK.categories)), st.sampled_from(Tier), st.data())
+def test_a_waiver_takes_one_name_from_one_cell_and_nothing_else(
+    category: str, tier: Tier, data: st.DataObject
+) -> None:
+    """C207: limits, scopes, lenses and ways to authenticate stay as the book has them."""
+    cell = BOOK.categories[category].cells.get(tier)
+    names = (
+        []
+        if cell is None
+        else [f"{kind}.{name}" for kind in WAIVABLE for name in sorted(getattr(cell, kind))]
+    )
+    requirement = data.draw(st.sampled_from([*names, "evidence.nothing"]))
+    title = {**BOOK.evidence, **BOOK.scenarios}.get(requirement.partition(".")[2], "")
+    given = replace(WAIVER, category=category, tier=tier.value, requirement=requirement, title=title)
+
+    found = excepted(BOOK, [given], None, START)
+
+    for name, of in found.categories.items():
+        for at, after in of.cells.items():
+            before = BOOK.categories[name].cells[at]
+            kinds = {kind: getattr(before, kind) for kind in WAIVABLE}
+            assert replace(after, waived=frozenset(), **kinds) == before
+            lost = {f"{kind}.{each}" for kind in WAIVABLE for each in kinds[kind] - getattr(after, kind)}
+            assert lost <= ({requirement} if (name, at) == (category, tier) else set())
+            assert not lost & NEVER_WAIVED
 
 
 # --- AI that acts alone --------------------------------------------------------------------------------------------------------
@@ -313,7 +422,9 @@ def test_an_ai_that_acts_alone_is_of_the_high_tier_and_reads_only() -> None:
 
 def test_a_hospital_with_an_exception_lets_it_write_what_its_cell_allows() -> None:
     """C23."""
-    of = excepted(BOOK, (replace(EXCEPTION, kind=ExceptionKind.AUTONOMOUS_WRITES, tenant=GENERAL, tier=""),))
+    alone = replace(EXCEPTION, kind=ExceptionKind.AUTONOMOUS_WRITES, tenant=GENERAL, tier="")
+    of = excepted(BOOK, [alone], GENERAL, START)
+    assert excepted(BOOK, [alone], MERCY, START) is BOOK
 
     assert admit(of, ALONE).scopes == ("user/Observation.crus", "user/Flag.c", "launch")
     assert admit(of, replace(ALONE, version=VersionId("ver_2"))).scopes == ("user/Observation.rs", "launch")
@@ -344,7 +455,7 @@ def test_how_far_an_ai_acts_by_itself_raises_the_tier(autonomy: Autonomy | None,
 def test_without_an_exception_nothing_writes_alone(texts: set[str], category: str, tier: Tier | None) -> None:
     """C23: whatever is asked for, certified and raised."""
     app = applicant(*sorted(texts), category=category, autonomy=Autonomy.ACTS_ALONE)
-    found = admit(BOOK, app if tier is None else raised(app, tier))
+    found = admit(BOOK if tier is None else raised(BOOK, tier), app)
 
     assert writes(found.scopes) == ()
     assert all_covered(found.scopes, app.scopes)
