@@ -14,6 +14,7 @@ from hilum.identity.signin import service as signin
 from tests.flows.console_ground import agree, enter_hospital
 from tests.flows.control_site import ControlSite, everybodys_digest, send
 from tests.flows.exception_ground import ALONE, declare, exceptions, site, versions_of
+from tests.flows.rule_book_ground import put_in_force
 from tests.flows.vendor_ground import made
 
 __all__ = ["site"]
@@ -167,6 +168,8 @@ def test_a_requirement_is_waived_by_two(aged: ControlSite) -> None:
     """C207: only what the cells of the app's category ask for is offered."""
     app, _ = versions_of(aged)
     root, page = aged.signed_in("root"), f"/operations/apps/{app}/standing"
+    assert "sandbox_run" not in root.get(page).text
+    put_in_force(aged, {"exceptions.waivable": ["evidence.sandbox_run"]})
     offered = root.get(page).text
     assert ("moderate.evidence.sandbox_run" in offered, "automated_checks" in offered) == (True, False)
     order = {

@@ -23,6 +23,7 @@ from tests.unit.policy.matrix.exception_facts import WAIVER
 
 FLOW = "evidence.data_flow"
 ROTA = "categories.scheduling.cells.low"
+WAIVABLE = {"exceptions.waivable": [FLOW]}
 
 
 REFUSED: tuple[tuple[dict[str, Any], str, str], ...] = (
@@ -41,7 +42,7 @@ REFUSED: tuple[tuple[dict[str, Any], str, str], ...] = (
 def test_what_may_not_be_waived_is_refused_with_its_field_and_by_whoever_may_not(world: World) -> None:
     """C207."""
     found = in_order(world)
-    put_in_force(found.site, {f"{ROTA}.evidence": ["automated_checks", "data_flow"]})
+    put_in_force(found.site, {f"{ROTA}.evidence": ["automated_checks", "data_flow"], **WAIVABLE})
 
     for change, field, code in REFUSED:
         refused = problem(waive(found.site, found.app, **change), 422, "exception_invalid")
@@ -61,7 +62,11 @@ def test_review_lists_what_is_waived_for_an_app_and_certifies_nothing_once_that_
     """C207, C110: what was checked is judged again as it was; the decision asks whether it still holds."""
     found = in_order(world)
     signs(found.site, "rita", "technical")
-    asks = {f"{ROTA}.evidence": ["automated_checks", "data_flow"], f"{ROTA}.review.sample_percent": 100}
+    asks = {
+        f"{ROTA}.evidence": ["automated_checks", "data_flow"],
+        f"{ROTA}.review.sample_percent": 100,
+        **WAIVABLE,
+    }
     put_in_force(found.site, asks)
     missing = problem(found.submit(), 422, "submission_incomplete")
     assert codes(missing) == {"documents.data_flow": "evidence_missing"}
@@ -88,7 +93,11 @@ def test_what_was_certified_by_an_exception_is_asked_for_it_once_that_is_over(wo
     """C207, C115: by the nightly look, which then finds it missing."""
     found = in_order(world)
     signs(found.site, "rita", "technical")
-    asks = {f"{ROTA}.evidence": ["automated_checks", "data_flow"], f"{ROTA}.review.sample_percent": 100}
+    asks = {
+        f"{ROTA}.evidence": ["automated_checks", "data_flow"],
+        f"{ROTA}.review.sample_percent": 100,
+        **WAIVABLE,
+    }
     put_in_force(found.site, asks)
     agree(found.site, waive(found.site, found.app))
     sent = made(found.submit())["id"]
@@ -116,7 +125,7 @@ def test_an_explanation_names_what_was_waived_for_the_app(
     cells = "categories.unclassified.cells"
     changes = {
         f"{cells}.{tier}.evidence": ["automated_checks", "data_flow"] for tier in ("low", "moderate", "high")
-    }
+    } | WAIVABLE
 
     async def story(ground: Any) -> None:
         ground.load(patient("p1"))

@@ -196,7 +196,7 @@ def _judged_requirement(ctx: Context, app: App, order: ExceptionOrder) -> Mappin
     faults = {"tenant": "not_expected"} if order.tenant is not None else {}
     if cell is None:
         faults["tier"] = "not_an_option"
-    elif not may_waive(cell, order.requirement):
+    elif not may_waive(book, cell, order.requirement):
         faults["requirement"] = "requirement_not_waivable"
     policies.require_exception(ctx, order, book, faults)
     return {"category": app.category, "title": title_of(book, order.requirement)}

@@ -39,7 +39,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "subject_malformed": "A subject has 1 to 255 printable ASCII characters.",
         "category_unknown": "The rule book has no such category. `/trust` lists them; staff can also use `hilum policy show`.",
         "workflow_unknown": "The rule book has no such workflow. `hilum app rules APP` lists those of the app's category; staff see all with `hilum policy show`.",
-        "requirement_not_waivable": "The cell asks for no such thing, or it is never waived. `hilum app rules APP` lists what each cell asks for.",
+        "requirement_not_waivable": "The cell asks for no such thing, or the rule book does not let it be waived (`exceptions.waivable`, which the platform owner publishes).",
         "tier_not_raised": "The tier is already this one or higher. Choose a higher one.",
         "tier_not_lowered": "The computed tier is already this one or lower.",
         "tier_raised": "A reviewer raised the tier of this version. It can be lowered once the reviewer's decision has ended.",

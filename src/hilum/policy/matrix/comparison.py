@@ -381,6 +381,9 @@ def _process_loosened(before: Book, after: Book) -> Iterator[Widening]:
     if after.longest_exception > before.longest_exception:
         sentence = f"Exceptions may last {duration_text(after.longest_exception)}."
         yield Widening("exceptions.longest", sentence, WideningSeverity.TIER)
+    for requirement in sorted(after.waivable - before.waivable):
+        sentence = f"{requirement} may be waived for an app."
+        yield Widening("exceptions.waivable", sentence, WideningSeverity.PROOF)
     kept = {pack.name: pack for pack in after.packs}
     for pack in before.packs:
         if kept.get(pack.name) != pack:

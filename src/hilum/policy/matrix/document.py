@@ -15,12 +15,13 @@ from hilum.controls.switches.models import BURST_BOUND, RATE_BOUND_PER_S, RATE_L
 from hilum.foundation.standards.fhir.definitions import resource_types
 from hilum.foundation.standards.smart.scopes import LETTERS, SPECIAL, Prefix, ScopeError, parse_scope
 from hilum.policy.matrix.exception_models import Autonomy, Population
+from hilum.policy.matrix.exceptions import requirements
 from hilum.policy.matrix.limit_models import LATENCY_BOUND_MS
 from hilum.policy.matrix.limits import (
     lifetime_faults,
     read_criteria,
+    read_exceptions,
     read_lifetimes,
-    read_longest,
     read_remediation,
     read_shares,
 )
@@ -136,13 +137,15 @@ def read_stored(document: object, digest: str) -> tuple[Book | None, tuple[Fault
 def _book(top: Table, written: int) -> Book:
     """Parse everything but the format, which is ``written``. Faults are added to those of the table."""
     with_products = written >= _WITH_PRODUCTS
+    evidence, scenarios = top.titles("evidence"), top.titles("scenarios")
+    longest, waivable = read_exceptions(top, requirements(evidence, scenarios))
     book = Book(
         title=top.text("title"),
         owner=top.text("owner"),
         workflows=_workflows(top) if with_products else _titled(top),
         placements=top.titles("placements"),
-        scenarios=top.titles("scenarios"),
-        evidence=top.titles("evidence"),
+        scenarios=scenarios,
+        evidence=evidence,
         categories={},
         tier_rules=(),
         regulated_lane=tuple(_step(table) for table in top.tables("regulated_lane")),
@@ -151,7 +154,8 @@ def _book(top: Table, written: int) -> Book:
         if with_products
         else None,
         custom_scopes_at_most=top.integer("custom_scopes_at_most", 0, NAMES_BOUND) if with_products else 0,
-        longest_exception=read_longest(top),
+        longest_exception=longest,
+        waivable=waivable,
         shares=read_shares(top),
     )
     # Cells inherit from the base of their tier. Categories refer to workflows and placements, and tier

@@ -10,10 +10,10 @@ from functools import lru_cache
 
 from hilum.foundation.kernel.ids import TenantId, VersionId
 from hilum.policy.matrix.exception_models import ExceptionKind, PolicyException
-from hilum.policy.matrix.models import Book, Cell, Lowering, Raise, Tier
+from hilum.policy.matrix.models import PROOFS, Book, Cell, Lowering, Raise, Tier
 
-WAIVABLE = ("evidence", "proofs", "scenarios")
-"""The lists of a cell whose entries may be waived for an app: what review asks for. An agreement is between vendor and hospital."""
+WAIVABLE_KINDS = ("evidence", "proofs", "scenarios")
+"""The lists of a cell whose entries a rule book may allow to waive for an app: what review asks for. An agreement is between vendor and hospital."""
 NEVER_WAIVED = frozenset({"evidence.automated_checks"})
 """Without these checks nothing else that review says could be trusted."""
 BOOKS_BOUND = 1_000
@@ -40,7 +40,7 @@ def exception_fault(exception: PolicyException, book: Book, tenant: TenantId | N
             return "" if same else "book_changed"
         case ExceptionKind.WAIVED_REQUIREMENT:
             cell = cell_at(book, exception.category, exception.tier)
-            if cell is None or not may_waive(cell, exception.requirement):
+            if cell is None or not may_waive(book, cell, exception.requirement):
                 return "requirement_gone"
             # What two people waived is what they read.
             return "" if title_of(book, exception.requirement) == exception.title else "requirement_changed"
@@ -105,12 +105,18 @@ def raises_of(exceptions: Iterable[PolicyException]) -> Mapping[VersionId, Raise
 def binds(cell: Cell, requirement: str) -> bool:
     """Check whether a cell lists a requirement, such as ``evidence.security_test``."""
     kind, _, name = requirement.partition(".")
-    return kind in WAIVABLE and name in getattr(cell, kind)
+    return kind in WAIVABLE_KINDS and name in getattr(cell, kind)
 
 
-def may_waive(cell: Cell, requirement: str) -> bool:
-    """Check whether a requirement of a cell may be waived for an app."""
-    return binds(cell, requirement) and requirement not in NEVER_WAIVED
+def may_waive(book: Book, cell: Cell, requirement: str) -> bool:
+    """Check whether a requirement of a cell may be waived for an app: the book lists it (``exceptions.waivable``)."""
+    return requirement in book.waivable and binds(cell, requirement) and requirement not in NEVER_WAIVED
+
+
+def requirements(evidence: Iterable[str], scenarios: Iterable[str]) -> frozenset[str]:
+    """Return what a book with these kinds of evidence and scenarios may let be waived."""
+    named = (("evidence", evidence), ("proofs", PROOFS), ("scenarios", scenarios))
+    return frozenset(f"{kind}.{name}" for kind, names in named for name in names) - NEVER_WAIVED
 
 
 def title_of(book: Book, requirement: str) -> str:
@@ -132,7 +138,7 @@ def waived(book: Book, paths: Collection[str]) -> Book:
     for path in sorted(paths):
         category, tier, requirement = path.split(".", 2)
         cell = cell_at(replace(book, categories=categories), category, tier)
-        if cell is None or not may_waive(cell, requirement):
+        if cell is None or not may_waive(book, cell, requirement):
             continue
         kind, _, name = requirement.partition(".")
         made = replace(cell, waived=cell.waived | {requirement}, **{kind: getattr(cell, kind) - {name}})

@@ -1,6 +1,6 @@
 """The limits of a cell and of a book: read from a document, rendered, and compared. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import astuple, fields
 from datetime import timedelta
 from itertools import pairwise
@@ -204,14 +204,17 @@ SHARE_LEAST, SHARE_MOST = 10, 100
 _CLASSES = tuple(TrafficClass)
 
 
-def read_longest(top: Table) -> timedelta:
-    """Read how long an exception may last. By default there are none."""
+def read_exceptions(top: Table, requirements: Collection[str]) -> tuple[timedelta, frozenset[str]]:
+    """Read how long an exception may last, and which of the requirements may be waived. By default there are none."""
     if not top.has("exceptions"):
-        return timedelta(0)
+        return timedelta(0), frozenset()
     table = top.table("exceptions")
-    found = table.duration("longest", LONGEST_BOUND)
+    longest, waivable = (
+        table.duration("longest", LONGEST_BOUND),
+        table.words("waivable", requirements, optional=True),
+    )
     table.close()
-    return found
+    return longest, frozenset(waivable)
 
 
 def read_shares(top: Table) -> tuple[int, ...]:
@@ -236,6 +239,8 @@ def rendered_bounds(book: Book) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if book.longest_exception:
         found["exceptions"] = {"longest": duration_text(book.longest_exception)}
+        if book.waivable:
+            found["exceptions"]["waivable"] = sorted(book.waivable)
     named = zip(_CLASSES[1:], pairwise(book.shares), strict=True)
     if shares := {each.value: share for each, (above, share) in named if share != above}:
         found["traffic"] = shares

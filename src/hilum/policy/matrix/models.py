@@ -408,6 +408,8 @@ class Book:
     """The number of custom scope products above which there is a finding (C65)."""
     longest_exception: timedelta = timedelta(0)
     """How long an exception that loosens something may last (C19, C23, C207)."""
+    waivable: frozenset[str] = frozenset()
+    """What review asks for and an exception may waive, such as ``evidence.security_test``."""
     shares: tuple[int, ...] = ALL_PLACES
     """The percentage of a FHIR server's places that a traffic class may hold together with those below it, by rank (C133)."""
     raised: Mapping[VersionId, Raise] = field(default_factory=dict)

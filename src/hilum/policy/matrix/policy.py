@@ -22,7 +22,7 @@ from hilum.foundation.standards.smart.scopes import (
 from hilum.policy.matrix.admission import admit, raising_rules
 from hilum.policy.matrix.cell_rules import differences, flat, rules_of
 from hilum.policy.matrix.exceptions import (
-    WAIVABLE,
+    WAIVABLE_KINDS,
     binds,
     exception_end,
     exception_fault,
@@ -57,7 +57,7 @@ from hilum.policy.matrix.tiers import POPULATIONS, assess, highest, tier_judge
 
 __all__ = [
     "POPULATIONS",
-    "WAIVABLE",
+    "WAIVABLE_KINDS",
     "Coverage",
     "PolicyFacts",
     "Succession",

@@ -31,7 +31,7 @@ from hilum.foundation.web.approvals import WAITS, waits
 from hilum.foundation.web.kit import Kit
 from hilum.policy.matrix import observed, service
 from hilum.policy.matrix.exception_models import Autonomy, Population
-from hilum.policy.matrix.exceptions import WAIVABLE
+from hilum.policy.matrix.exceptions import WAIVABLE_KINDS
 from hilum.policy.matrix.first_hospitals import Refusals
 from hilum.policy.matrix.models import (
     LIST_BOUND,
@@ -434,7 +434,7 @@ def _shown(found: Admission, coming: tuple[observed.ForeseenLoss, ...]) -> Asses
         scopes=found.scopes,
         withheld=tuple(map(WithheldShown.model_validate, found.withheld)),
         foreseen=tuple(map(ForeseenShown.model_validate, coming)),
-        requires=tuple(f"{kind}.{name}" for kind in WAIVABLE for name in sorted(getattr(cell, kind)))
+        requires=tuple(f"{kind}.{name}" for kind in WAIVABLE_KINDS for name in sorted(getattr(cell, kind)))
         if cell
         else (),
     )

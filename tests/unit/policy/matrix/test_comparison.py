@@ -499,3 +499,11 @@ def test_comparisons_that_are_kept_are_bounded() -> None:
     assert len(comparison._kept) == comparison.PAIRS_BOUND
     assert (BOOK.digest, "kept-0") not in comparison._kept
     assert (BOOK.digest, f"kept-{comparison.PAIRS_BOUND + 2}") in comparison._kept
+
+
+def test_a_requirement_that_may_be_waived_is_a_widening_and_one_less_is_none() -> None:
+    """C207."""
+    waivable = book({"exceptions.waivable": ["evidence.data_flow"]})
+
+    assert [each.path for each in widenings(BOOK, waivable)] == ["exceptions.waivable"]
+    assert widenings(waivable, BOOK) == ()

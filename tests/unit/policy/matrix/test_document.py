@@ -68,6 +68,7 @@ def test_equal_books_written_differently_have_one_digest() -> None:
 
     assert book(same).digest == shipped_book().digest
     assert book({"exceptions.longest": "91 d"}).digest != shipped_book().digest
+    assert book({"exceptions.waivable": ["proofs.owner"]}).digest != shipped_book().digest
 
 
 def test_a_cell_has_what_its_base_has_unless_it_says_otherwise() -> None:
@@ -177,6 +178,9 @@ def test_a_class_without_a_share_has_that_of_the_class_above(traffic: Any, share
         ({"packs.0.valid_until": "2020-01-01"}, ("packs[0].valid_until", "contradictory")),
         ({"rollout": {"soak": "1 d"}}, ("rollout", "unknown")),
         ({"exceptions.longest": "367 d"}, ("exceptions.longest", "out_of_range")),
+        ({"exceptions.waivable": ["evidence.nothing"]}, ("exceptions.waivable", "word_unknown")),
+        ({"exceptions.waivable": ["evidence.automated_checks"]}, ("exceptions.waivable", "word_unknown")),
+        ({"exceptions.waivable": ["lenses.clinical"]}, ("exceptions.waivable", "word_unknown")),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_with_its_path_and_code(

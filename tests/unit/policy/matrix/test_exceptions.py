@@ -13,11 +13,13 @@ from hilum.foundation.standards.smart.scopes import all_covered
 from hilum.policy.matrix.exception_models import Autonomy, ExceptionKind
 from hilum.policy.matrix.exceptions import (
     NEVER_WAIVED,
-    WAIVABLE,
+    WAIVABLE_KINDS,
     excepted,
     exception_end,
     exception_fault,
     raises_of,
+    requirements,
+    title_of,
 )
 from hilum.policy.matrix.in_force import PolicyFacts
 from hilum.policy.matrix.models import (
@@ -322,7 +324,9 @@ def test_a_lowered_tier_never_takes_away_what_an_app_had(
 
 # --- waiving -------------------------------------------------------------------------------------------------------------------
 
-ASKS = book({"categories.scheduling.cells.low.evidence": ["automated_checks", "data_flow"]})
+WAIVABLE = {"exceptions.waivable": ["evidence.data_flow"]}
+ASKS = book({"categories.scheduling.cells.low.evidence": ["automated_checks", "data_flow"], **WAIVABLE})
+ALL_WAIVABLE = book({"exceptions.waivable": sorted(requirements(BOOK.evidence, BOOK.scenarios))})
 
 
 def evidence_of(of: Book, category: str = "scheduling", tier: Tier = Tier.LOW) -> frozenset[str]:
@@ -359,9 +363,10 @@ def test_what_may_not_be_waived_stays_whoever_agrees(requirement: str) -> None:
     ("changed", "fault"),
     [
         (ASKS, ""),
-        (book({"categories.scheduling.cells.low.evidence": ["automated_checks"]}), "requirement_gone"),
-        (book({"categories.scheduling.cells.low.evidence": ["data_flow"], "evidence.data_flow": "Another"}), "requirement_changed"),
-        (book({"categories.scheduling.cells.low.evidence": ["data_flow"], "exceptions": GONE}), "expired"),
+        (book({"categories.scheduling.cells.low.evidence": ["automated_checks"], **WAIVABLE}), "requirement_gone"),
+        (book({"categories.scheduling.cells.low.evidence": ["data_flow"]}), "requirement_gone"),
+        (book({"categories.scheduling.cells.low.evidence": ["data_flow"], "evidence.data_flow": "Another", **WAIVABLE}), "requirement_changed"),
+        (book({"categories.scheduling.cells.low.evidence": ["data_flow"], "exceptions.longest": "1 h", **WAIVABLE}), "expired"),
     ],
 )  # fmt: skip
 def test_a_requirement_that_is_another_one_now_is_asked_for_again(changed: Book, fault: str) -> None:
@@ -378,22 +383,34 @@ def test_a_waiver_takes_one_name_from_one_cell_and_nothing_else(
     names = (
         []
         if cell is None
-        else [f"{kind}.{name}" for kind in WAIVABLE for name in sorted(getattr(cell, kind))]
+        else [f"{kind}.{name}" for kind in WAIVABLE_KINDS for name in sorted(getattr(cell, kind))]
     )
     requirement = data.draw(st.sampled_from([*names, "evidence.nothing"]))
     title = {**BOOK.evidence, **BOOK.scenarios}.get(requirement.partition(".")[2], "")
     given = replace(WAIVER, category=category, tier=tier.value, requirement=requirement, title=title)
 
-    found = excepted(BOOK, [given], None, START)
+    found = excepted(ALL_WAIVABLE, [given], None, START)
 
     for name, of in found.categories.items():
         for at, after in of.cells.items():
             before = BOOK.categories[name].cells[at]
-            kinds = {kind: getattr(before, kind) for kind in WAIVABLE}
+            kinds = {kind: getattr(before, kind) for kind in WAIVABLE_KINDS}
             assert replace(after, waived=frozenset(), **kinds) == before
-            lost = {f"{kind}.{each}" for kind in WAIVABLE for each in kinds[kind] - getattr(after, kind)}
+            lost = {
+                f"{kind}.{each}" for kind in WAIVABLE_KINDS for each in kinds[kind] - getattr(after, kind)
+            }
             assert lost <= ({requirement} if (name, at) == (category, tier) else set())
             assert not lost & NEVER_WAIVED
+
+
+@given(st.sampled_from(sorted(requirements(BOOK.evidence, BOOK.scenarios))))
+def test_what_a_book_does_not_list_is_waived_for_nobody(requirement: str) -> None:
+    """C207: the shipped book lists nothing."""
+    for category, of in BOOK.categories.items():
+        for tier in of.cells:
+            title = title_of(BOOK, requirement)
+            given = replace(WAIVER, category=category, tier=tier.value, requirement=requirement, title=title)
+            assert excepted(BOOK, [given], None, START) is BOOK
 
 
 # --- AI that acts alone --------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from hilum.foundation.kernel.pages import PageQuery
 from hilum.foundation.web.forms import Form
 from hilum.policy.matrix import service as policies
 from hilum.policy.matrix.models import Book, ExceptionKind, ExceptionOrder, Tier
-from hilum.policy.matrix.policy import WAIVABLE, may_waive
+from hilum.policy.matrix.policy import WAIVABLE_KINDS, may_waive
 from hilum.surfaces.console import fields, policy
 from hilum.surfaces.console.desk import Visit, address, to, to_approval
 from hilum.surfaces.console.parts import exceptions as parts
@@ -98,8 +98,8 @@ def _waivable(books: Iterable[Book], app: App) -> list[str]:
     for book in books:
         category = book.categories.get(app.category)
         for tier, cell in (category.cells if category else {}).items():
-            names = (f"{kind}.{name}" for kind in WAIVABLE for name in sorted(getattr(cell, kind)))
-            found |= dict.fromkeys(f"{tier}.{name}" for name in names if may_waive(cell, name))
+            names = (f"{kind}.{name}" for kind in WAIVABLE_KINDS for name in sorted(getattr(cell, kind)))
+            found |= dict.fromkeys(f"{tier}.{name}" for name in names if may_waive(book, cell, name))
     return list(found)
 
 
