@@ -25,7 +25,7 @@ from tests.browser.stage import PHONE, SHOTS, Stage, shoot
 
 HERE = Path(__file__).parent
 PAGES_BOUND = 60
-LOWERED = "/operations/policy/exceptions?kind=versions"
+LOWERED = "/operations/policy/exceptions?kind=lowered_tier"
 _LEFT_OUT = re.compile(r"/(?:live|guide|signout)\b|[?&](?:format|after|sort|show)=|#")
 _HELD = "changes wait only for apps certified for production; read in test_console_changes of the flows"
 UNFILLED = {
