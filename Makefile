@@ -50,6 +50,7 @@ house: $(DEV_READY) ## import rules, house lints, and the figures of size and sh
 	@$(BIN)/python -m tools.figures
 
 docs: $(DEV_READY) ## write docs/reference again, with the pages that are not committed
+	@$(BIN)/python -m tools.actions
 	@$(BIN)/python -m tools.reference
 
 lock: ## resolve dependencies again into the hashed lock files

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from hilum.foundation.infra.migrations.run import migrate
 from hilum.foundation.infra.unit_of_work import UnitOfWork
+from hilum.records.audit import service as audit
 from hilum.records.keys import live as keys
 from hilum.records.keys import service as keys_service
 from tests.effort import FULL, effort
@@ -180,7 +181,7 @@ def postgres_url(postgres_cluster: Cluster) -> str:
 def uow(request: pytest.FixtureRequest, clock: FakeClock, ids: SeededIds) -> Iterator[UnitOfWork]:
     """The unit of work over each backend in turn; ``uow.write_now(verb, actor=.., trace=..)`` runs a verb."""
     url = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
-    made = UnitOfWork.create(opened(url), clock, ids, "test-writer")
+    made = UnitOfWork.create(opened(url), clock, ids, "test-writer", append=audit.record)
     yield made
     made.close()
 
@@ -190,7 +191,7 @@ def one_uow(request: pytest.FixtureRequest, clock: FakeClock, ids: SeededIds) ->
     """The unit of work over SQLite; in a test that is marked ``both_backends``, over each in turn."""
     on_postgres = getattr(request, "param", "sqlite") == "postgresql"
     url = request.getfixturevalue("postgres_url" if on_postgres else "sqlite_url")
-    made = UnitOfWork.create(opened(url), clock, ids, "test-writer")
+    made = UnitOfWork.create(opened(url), clock, ids, "test-writer", append=audit.record)
     yield made
     made.close()
 
@@ -198,7 +199,7 @@ def one_uow(request: pytest.FixtureRequest, clock: FakeClock, ids: SeededIds) ->
 @pytest.fixture
 def sqlite_uow(sqlite_url: str, clock: FakeClock, ids: SeededIds) -> Iterator[UnitOfWork]:
     """The unit of work over SQLite only, for stories where the backend does not matter."""
-    made = UnitOfWork.create(opened(sqlite_url), clock, ids, "test-writer")
+    made = UnitOfWork.create(opened(sqlite_url), clock, ids, "test-writer", append=audit.record)
     yield made
     made.close()
 

@@ -13,6 +13,7 @@ from typing import TypeGuard
 import click
 
 from hilum.controls.switches.models import WIDE, TargetKind
+from hilum.foundation.actions.live import actions as declared_actions
 from hilum.foundation.infra import metrics as measured
 from hilum.foundation.infra.settings import SETTINGS
 from hilum.foundation.kernel.decision import Reason
@@ -150,6 +151,8 @@ def recorded_actions() -> dict[str, list[str]]:
                 continue
             if ACTION.fullmatch(node.value) and node.value.partition(".")[0] in modules:
                 modules_by_action[node.value].add(path.relative_to(source).parts[2])
+    for action in filter(None, (each["audit"] for each in declared_actions())):
+        modules_by_action[action].add(action.partition(".")[0])
     # The audit module and the consoles name the actions of other modules to explain them.
     return {
         action: sorted(recorders)

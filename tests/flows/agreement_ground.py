@@ -24,6 +24,14 @@ SCOPES = ("launch", "openid", "fhirUser", "patient/Observation.rs")
 BAA = "business_associate"
 
 
+def confirm(client: Any, agreement: str, document: str) -> Any:
+    """Confirm an agreement as somebody who has read it."""
+    version = client.get(f"/agreements/{agreement}").json().get("version", "")
+    return client.post(
+        f"/agreements/{agreement}/confirm", json={"document": document}, headers={"If-Match": f'"{version}"'}
+    )
+
+
 class Ground:
     """A vendor with a certified app of a category whose cell needs a business associate agreement, and the hospital Mercy."""
 
@@ -71,8 +79,7 @@ class Ground:
         """Record an agreement for the vendor and confirm it for the hospital."""
         body = self.body(**change)
         found = made(self.owner.post("/agreements", json=body))
-        path = f"/agreements/{found['id']}/confirm"
-        made(self.mary.post(path, json={"document": body["document"]}), 200)
+        made(confirm(self.mary, found["id"], body["document"]), 200)
         return str(found["id"])
 
     def install(self, *roles: str) -> Any:

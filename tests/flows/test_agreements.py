@@ -10,13 +10,15 @@ from hilum.apps.agreements import service
 from hilum.apps.agreements.models import REMIND_BEFORE, WAITING_BOUND
 from hilum.apps.agreements.store import agreements as agreement_table
 from hilum.apps.contacts.store import contacts as contact_table
+from hilum.foundation.actions import service as actions
+from hilum.foundation.actions.models import KEYS_KEPT
 from hilum.foundation.infra.unit_of_work import UnitOfWork
 from hilum.foundation.kernel.ids import TenantId, VendorId
 from hilum.identity.people import service as identity
 from hilum.identity.people.store import people
 from hilum.records.notices import service as notices
 from hilum.records.notices.models import Channel, NoticeQuery
-from tests.flows.agreement_ground import DIGEST, OTHER_DIGEST, Ground
+from tests.flows.agreement_ground import DIGEST, OTHER_DIGEST, Ground, confirm
 from tests.flows.control_site import build, codes, problem
 from tests.flows.vendor_ground import join, made
 from tests.sim.one_world import in_one_world
@@ -40,7 +42,7 @@ def test_an_app_is_installed_once_both_organisations_have_agreed_to_what_its_cel
     found = made(ground.owner.post("/agreements", json=ground.body()))
     assert (found["state"], found["recorded_for"]) == ("waiting", "vendor")
     problem(ground.install(), 422, "installation_invalid")
-    made(ground.mary.post(f"/agreements/{found['id']}/confirm", json={"document": DIGEST}), 200)
+    made(confirm(ground.mary, found["id"], DIGEST), 200)
 
     made(ground.install())
     assert ground.fault() is None
@@ -50,11 +52,11 @@ def test_an_app_is_installed_once_both_organisations_have_agreed_to_what_its_cel
 def test_the_hospital_may_record_it_and_the_vendor_confirm(ground: Ground) -> None:
     found = made(ground.mary.post("/agreements", json=ground.body()))
     problem(
-        ground.mary.post(f"/agreements/{found['id']}/confirm", json={"document": DIGEST}),
+        confirm(ground.mary, found["id"], DIGEST),
         403,
         "recorded_by_you",
     )
-    made(ground.owner.post(f"/agreements/{found['id']}/confirm", json={"document": DIGEST}), 200)
+    made(confirm(ground.owner, found["id"], DIGEST), 200)
 
     made(ground.install())
 
@@ -68,7 +70,8 @@ def test_nobody_else_signs_for_either_organisation(ground: Ground) -> None:
         assert client.post("/agreements", json=ground.body()).status_code == 403, who
         for verb, body in (("confirm", {"document": DIGEST}), ("end", {"reason": "x"})):
             answer = client.post(f"/agreements/{found['id']}/{verb}", json=body)
-            assert answer.status_code in {403, 404}, who
+            assert answer.status_code in {403, 404, 428}, who
+        assert confirm(client, found["id"], DIGEST).status_code in {403, 404}, who
     assert ground.state(found["id"]) == "waiting"
 
 
@@ -87,7 +90,7 @@ def test_only_the_two_organisations_and_the_staff_see_an_agreement(ground: Groun
 def test_who_holds_another_document_does_not_confirm(ground: Ground) -> None:
     found = made(ground.owner.post("/agreements", json=ground.body()))
 
-    answer = ground.mary.post(f"/agreements/{found['id']}/confirm", json={"document": OTHER_DIGEST})
+    answer = confirm(ground.mary, found["id"], OTHER_DIGEST)
 
     assert codes(problem(answer, 422, "agreement_invalid")) == {"document": "document_differs"}
     assert ground.state(found["id"]) == "waiting"
@@ -96,7 +99,7 @@ def test_who_holds_another_document_does_not_confirm(ground: Ground) -> None:
 def test_it_is_confirmed_once(ground: Ground) -> None:
     id_ = ground.agree()
 
-    answer = ground.mary.post(f"/agreements/{id_}/confirm", json={"document": DIGEST})
+    answer = confirm(ground.mary, id_, DIGEST)
 
     problem(answer, 409, "agreement_decided")
 
@@ -107,7 +110,7 @@ def test_an_account_younger_than_a_week_signs_nothing(ground: Ground) -> None:
     young = people.update().where(people.c.id == ground.site.people["mary"].id)
     ground.site.system(lambda ctx: ctx.tx.execute(young.values(age_counts_from=ctx.now)))
 
-    answer = ground.mary.post(f"/agreements/{found['id']}/confirm", json={"document": DIGEST})
+    answer = confirm(ground.mary, found["id"], DIGEST)
 
     problem(answer, 403, "account_too_new")
     problem(ground.mary.post("/agreements", json=ground.body()), 403, "account_too_new")
@@ -145,8 +148,7 @@ def test_an_agreement_of_another_kind_entity_time_or_hospital_does_not_count(gro
         ({"tenant": "general"}, "gina"),
     ):
         found = made(ground.owner.post("/agreements", json=ground.body(**change)))
-        path = f"/agreements/{found['id']}/confirm"
-        made(ground.site.api(signer).post(path, json={"document": DIGEST}), 200)
+        made(confirm(ground.site.api(signer), found["id"], DIGEST), 200)
 
     problem(ground.install(), 422, "installation_invalid")
 
@@ -154,7 +156,7 @@ def test_an_agreement_of_another_kind_entity_time_or_hospital_does_not_count(gro
 def test_a_vendor_cannot_use_the_agreement_of_another(ground: Ground) -> None:
     body = ground.body(vendor=ground.other)
     found = made(ground.site.api("bolt.owner").post("/agreements", json=body))
-    made(ground.mary.post(f"/agreements/{found['id']}/confirm", json={"document": DIGEST}), 200)
+    made(confirm(ground.mary, found["id"], DIGEST), 200)
 
     problem(ground.install(), 422, "installation_invalid")
 
@@ -367,7 +369,7 @@ def test_what_somebody_recorded_who_was_removed_since_is_not_confirmed(ground: G
     gone = ground.site.people["acme.owner"].id
     ground.site.system(identity.deactivate_person, person_id=gone)
 
-    answer = ground.mary.post(f"/agreements/{found['id']}/confirm", json={"document": DIGEST})
+    answer = confirm(ground.mary, found["id"], DIGEST)
 
     problem(answer, 403, "asker_no_longer_counts")
     assert ground.state(found["id"]) == "waiting"
@@ -379,7 +381,7 @@ def test_what_somebody_recorded_whose_account_became_new_again_is_not_confirmed(
     young = people.update().where(people.c.id == who).values(age_counts_from=ground.site.clock.now())
     ground.site.system(lambda ctx: ctx.tx.execute(young))
 
-    answer = ground.mary.post(f"/agreements/{found['id']}/confirm", json={"document": DIGEST})
+    answer = confirm(ground.mary, found["id"], DIGEST)
 
     problem(answer, 403, "asker_no_longer_counts")
 
@@ -388,3 +390,51 @@ def counting(ground: Ground) -> set[str]:
     """Return the kinds of agreements that count at the hospital."""
     vendor = VendorId(ground.vendor)
     return set(ground.site.system(service.kinds_in_force, vendor=vendor, tenant=TenantId("mercy")))
+
+
+# --- sent again ------------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_sent_again_under_its_key_is_recorded_once(ground: Ground) -> None:
+    """An answer that was lost: draft-ietf-httpapi-idempotency-key-header."""
+    body, key = ground.body(), {"Idempotency-Key": "k1"}
+
+    first, second = (made(ground.owner.post("/agreements", json=body, headers=key)) for _ in range(2))
+
+    assert first == second
+    assert len(ground.owner.get("/agreements").json()["items"]) == 1
+
+
+def test_a_key_is_of_one_person_and_one_order(ground: Ground) -> None:
+    key = {"Idempotency-Key": "k1"}
+    first = made(ground.owner.post("/agreements", json=ground.body(), headers=key))
+
+    other = ground.owner.post("/agreements", json=ground.body(kind="data_sharing"), headers=key)
+    theirs = made(ground.mary.post("/agreements", json=ground.body(), headers=key))
+
+    problem(other, 409, "key_reused")
+    assert theirs["id"] != first["id"]
+    for malformed in ("", " ", "a b", "x" * 256):
+        answer = ground.owner.post("/agreements", json=ground.body(), headers={"Idempotency-Key": malformed})
+        assert malformed.strip() == "" or answer.json()["code"] == "key_malformed", malformed
+
+
+def test_what_was_refused_is_sent_again_under_its_key(ground: Ground) -> None:
+    key = {"Idempotency-Key": "k1"}
+    refused = ground.owner.post("/agreements", json=ground.body(document="x"), headers=key)
+    problem(refused, 422, "agreement_invalid")
+
+    made(ground.owner.post("/agreements", json=ground.body(), headers=key))
+
+
+def test_a_key_counts_for_a_day(ground: Ground) -> None:
+    key = {"Idempotency-Key": "k1"}
+    first = made(ground.owner.post("/agreements", json=ground.body(), headers=key))
+    ground.site.clock.advance(KEYS_KEPT)
+
+    second = made(ground.site.api("acme.owner").post("/agreements", json=ground.body(), headers=key))
+
+    assert second["id"] != first["id"]
+    assert ground.site.system(actions.purge) == 0, "it counts anew"
+    ground.site.clock.advance(KEYS_KEPT)
+    assert ground.site.system(actions.purge) == 1

@@ -124,7 +124,7 @@ NO_LISTS = {
     "/api/v1/apps/{app}/proposed-scopes": "one proposal, of as many scopes as its bound",
     "/api/v1/apps/{app}/contract": "one contract",
     "/api/v1/apps/{app}/documents": "of twenty certifications at most",
-    "/api/v1/tenants/{tenant}/unanswered-services": "of five hundred apps at most",
+    "/api/v1/mandates/unanswered": "of five hundred apps at most",
     "/api/v1/apps/{app}/scopes": "one comparison, of as many scopes as its bound",
     "/api/v1/apps/{app}/service": "one view, of as many days and hospitals as its bounds",
     "/api/v1/apps/{app}/calls": "walked in test_developer_console",

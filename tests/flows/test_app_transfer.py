@@ -11,6 +11,7 @@ from hilum.apps.installations import service as installations
 from hilum.authorization.eligibility.policy import is_certified, is_installed
 from hilum.foundation.kernel.ids import AppId, ClientId, TenantId
 from hilum.policy.matrix import service as policies
+from tests.flows.agreement_ground import confirm
 from tests.flows.client_ground import EVIL, Certified
 from tests.flows.control_site import TRACE, ControlSite, codes, problem
 from tests.flows.vendor_ground import furnish_vendor, join, made
@@ -41,8 +42,7 @@ class Offered(Certified):
             "ends_at": (now + timedelta(days=100)).isoformat(),
         }
         recorded = made(owner.post("/agreements", json=body))
-        path = f"/agreements/{recorded['id']}/confirm"
-        made(self.site.api("mary").post(path, json={"document": body["document"]}), 200)
+        made(confirm(self.site.api("mary"), recorded["id"], "a" * 64), 200)
 
     def install(self) -> str:
         wish = {"tenant": "mercy", "app": self.app, "roles": ["physician"]}

@@ -23,6 +23,7 @@ from hilum.identity.people.models import NewPerson
 from hilum.policy.matrix import service as policies
 from hilum.records.audit import live as journals
 from hilum.review.recertification import service as revalidation
+from tests.flows.agreement_ground import confirm
 from tests.flows.certified_app import Certified
 from tests.flows.control_site import ControlSite, build, codes, problem
 from tests.flows.journal_ground import JournalGround, access
@@ -214,9 +215,7 @@ class Story:
             }
             body |= {"effective_at": now.isoformat(), "ends_at": (now + 300 * DAY).isoformat()}
             agreed = made(self.site.api(f"{prefix}.owner").post("/agreements", json=body))["id"]
-            made(
-                self.site.api("mary").post(f"/agreements/{agreed}/confirm", json={"document": "d" * 64}), 200
-            )
+            made(confirm(self.site.api("mary"), agreed, "d" * 64), 200)
 
     def install(self, ground: Ground, *roles: str) -> Any:
         return self.site.api("mary").post(
@@ -320,8 +319,9 @@ def test_the_population_service_takes_agreements_a_population_and_a_named_approv
     asked = {"tenant": "mercy", "client": ground.client, "approver": story.site.people[approver].id}
     mandate = made(story.site.api("mary").post("/mandates", json=asked))
     assert (mandate["state"], mandate["population"]) == ("waiting", "Adults with diabetes")
-    problem(story.site.api("mary").post(f"/mandates/{mandate['id']}/agree"), 403, "not_the_approver")
-    agreed = made(story.site.api(approver).post(f"/mandates/{mandate['id']}/agree"), 200)
+    agree, seen = f"/mandates/{mandate['id']}/agree", {"If-Match": f'"{mandate["version"]}"'}
+    problem(story.site.api("mary").post(agree, headers=seen), 403, "not_the_approver")
+    agreed = made(story.site.api(approver).post(agree, headers=seen), 200)
     assert agreed["state"] == "in_force"
 
 

@@ -34,6 +34,7 @@ from hilum.identity.people import service as identity
 from hilum.identity.people.models import Person, Tenant, UpstreamKind, UpstreamRef
 from hilum.identity.people.store import people as people_table
 from hilum.identity.signin.policy import actor_of
+from hilum.records.audit import service as audit
 from hilum.records.keys import service as keys
 from hilum.records.keys.models import Purpose
 from hilum.records.notices import service as notices
@@ -274,7 +275,11 @@ def test_approver_and_administrators_end_it_alone_and_nobody_else(north: North, 
 def test_what_another_process_ended_ends_the_next_token(north: North) -> None:
     """C17: the mandate and its approver are kept in the process between two tokens, and no longer than they stand."""
     other = UnitOfWork.create(
-        Database(north.platform.uow.db.url), north.platform.clock, north.platform.uow.ids, "other"
+        Database(north.platform.uow.db.url),
+        north.platform.clock,
+        north.platform.uow.ids,
+        "other",
+        append=audit.record,
     )
     asked = north.mandate()
     assert [north.has_token(), north.has_token()] == [True, True]

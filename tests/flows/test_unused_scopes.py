@@ -12,6 +12,7 @@ from hilum.apps.registry.models import NewVersion
 from hilum.foundation.infra.unit_of_work import UnitOfWork
 from hilum.foundation.kernel.ids import AppId, TenantId
 from hilum.records.audit import live as journals
+from tests.flows.agreement_ground import confirm
 from tests.flows.control_site import build, codes, problem
 from tests.flows.journal_ground import JournalGround, access
 from tests.flows.review_ground import SCOPES, WORKFLOWS, Ground, furnish
@@ -42,7 +43,7 @@ def install(ground: Ground) -> None:
     body |= {"document": "d" * 64, "effective_at": now.isoformat()}
     ends = (now + timedelta(days=300)).isoformat()
     agreed = made(site.api("acme.owner").post("/agreements", json=body | {"ends_at": ends}))
-    made(site.api("mary").post(f"/agreements/{agreed['id']}/confirm", json={"document": "d" * 64}), 200)
+    made(confirm(site.api("mary"), agreed["id"], "d" * 64), 200)
     order = InstallOrder(TenantId("mercy"), AppId(ground.app), frozenset({"physician"}))
     site.system(installations.install, order=order)
 

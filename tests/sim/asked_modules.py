@@ -10,7 +10,7 @@ from hilum.server import mounts
 
 V1 = "/api/v1/"
 _NOTHING = APIRouter()
-_words: dict[tuple[ModuleType, object], set[str]] = {}
+_words: dict[tuple[tuple[ModuleType, ...], object], set[str]] = {}
 """The first words of the addresses of each module, in each mode, once it was built."""
 
 
@@ -20,7 +20,7 @@ class AskedModules:
     def __init__(self, join: Callable[[], FastAPI], mode: object) -> None:
         self._join, self._mode = join, mode
         self._apps: dict[str, FastAPI] = {}
-        self._routers: dict[ModuleType, APIRouter] = {}
+        self._routers: dict[tuple[ModuleType, ...], APIRouter] = {}
 
     def find(self, path: str) -> FastAPI:
         # The document of the API, and what is no address of it, are of all modules.
@@ -42,14 +42,16 @@ class AskedModules:
         return self._apps[word]
 
     def router(self, module: ModuleType, word: str, *args: Any, **named: Any) -> APIRouter:
-        words = _words.get((module, self._mode))
+        # The routes of declared actions are built by one function, each time from other modules.
+        key = module, *(each for each in args if isinstance(each, ModuleType))
+        words = _words.get((key, self._mode))
         if word and words is not None and word not in words:
             return _NOTHING
-        if module not in self._routers:
-            made = self._routers[module] = module.api(*args, **named)
+        if key not in self._routers:
+            made = self._routers[key] = module.api(*args, **named)
             paths = [str(vars(each)["path"]) for each in made.routes]
-            _words[module, self._mode] = {path[len(V1) :].partition("/")[0] for path in paths}
-        return self._routers[module]
+            _words[key, self._mode] = {path[len(V1) :].partition("/")[0] for path in paths}
+        return self._routers[key]
 
 
 class _Room:

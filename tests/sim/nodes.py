@@ -44,6 +44,7 @@ from hilum.identity.people.models import NewPerson, Tenant, UpstreamKind, Upstre
 from hilum.identity.signin import live as passwords
 from hilum.identity.signin import service as signin
 from hilum.policy.matrix.models import UNCLASSIFIED
+from hilum.records.audit import service as audit
 from hilum.records.keys import live as keyring
 from hilum.records.keys import service as keys
 from hilum.records.keys.models import Purpose
@@ -209,7 +210,9 @@ class Nodes(Described):
     def uow(self, clock: Clock | None = None) -> UnitOfWork:
         """Open the control plane beside the nodes. The caller closes it."""
         keyring.install(keyring.Vault(KEY))
-        return UnitOfWork.create(Database(self.url), clock or SystemClock(), SystemIds(), "nodes-test")
+        return UnitOfWork.create(
+            Database(self.url), clock or SystemClock(), SystemIds(), "nodes-test", append=audit.record
+        )
 
 
 @contextmanager

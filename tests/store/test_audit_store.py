@@ -244,6 +244,36 @@ def test_a_verb_sees_what_it_recorded_itself(uow: UnitOfWork) -> None:
     assert verify(uow).intact
 
 
+def test_what_a_verb_has_recorded_comes_last_and_follows_its_transaction(uow: UnitOfWork) -> None:
+    """Security decision 3: after a success and a decided refusal it stands, in the name of who did it; otherwise nothing does."""
+
+    def done(ctx: Context) -> None:
+        ctx.record(EVENTS[1])
+        ctx.as_actor(Actor(ActorKind.PERSON, "per_other")).record(EVENTS[2])
+        service.record(ctx, EVENTS[0])
+
+    def ended(error: Exception) -> None:
+        def verb(ctx: Context) -> None:
+            ctx.record(Event("room.thing.refuse", Outcome.REFUSED, reason=type(error).__name__))
+            raise error
+
+        with pytest.raises(type(error)):
+            uow.write_now(verb, actor=NURSE, trace=TRACE)
+
+    uow.write_now(done, actor=NURSE, trace=TRACE)
+    for error in (NotPermitted("no"), Conflict("taken"), ValueError("a bug")):
+        ended(error)
+
+    recorded = page(uow).events
+    assert [(each.event.app or each.event.reason, each.actor) for each in recorded] == [
+        ("NotPermitted", "person:per_nurse"),
+        ("app_3", "person:per_other"),
+        ("app_2", "person:per_nurse"),
+        ("app_1", "person:per_nurse"),
+    ]
+    assert verify(uow).intact
+
+
 def test_every_writer_has_a_chain_of_its_own(uow: UnitOfWork) -> None:
     record(uow, EVENTS[0])
     other = UnitOfWork.create(uow.db, uow.clock, uow.ids, "other-writer")

@@ -8,6 +8,7 @@ from hilum.foundation.infra.nodes import Node, name_of
 from hilum.foundation.infra.settings import Settings
 from hilum.foundation.infra.unit_of_work import UnitOfWork
 from hilum.foundation.kernel.ports import Clock, Ids
+from hilum.records.audit import service as audit
 from hilum.records.keys import live as keys
 
 BOOT_VARIABLE = "_HILUM_BOOT"
@@ -18,7 +19,7 @@ def open_uow(settings: Settings, clock: Clock, ids: Ids, part: str) -> UnitOfWor
     """Open the control plane for one process. Its audit chain is named after the host, ``part`` and a random id of this start."""
     keys.install(keys.Vault(settings.secret_key))
     writer = f"{os.uname().nodename[:40]}-{part}-{ids.new('b')[2:]}"
-    return UnitOfWork.create(Database(settings.database_url), clock, ids, writer)
+    return UnitOfWork.create(Database(settings.database_url), clock, ids, writer, append=audit.record)
 
 
 def node_of(settings: Settings, ids: Ids) -> Node:

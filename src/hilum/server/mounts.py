@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from starlette.routing import BaseRoute
 
-from hilum.apps.agreements import routes as agreements
+from hilum.apps.agreements import service as agreements
 from hilum.apps.clients import credential_routes
 from hilum.apps.clients import routes as clients
 from hilum.apps.clients import service as client_service
@@ -20,6 +20,7 @@ from hilum.apps.contacts import routes as contacts
 from hilum.apps.contacts.domain_checks import DomainChecker
 from hilum.apps.deletion_requests import routes as disposals
 from hilum.apps.deletion_requests.service import ask_of_app, ask_of_former
+from hilum.apps.installations import answering
 from hilum.apps.installations import routes as installations
 from hilum.apps.installations import service as installed
 from hilum.apps.installations.service import Permits, add_facility
@@ -29,7 +30,7 @@ from hilum.apps.registry import app_edit_routes, app_edits, call_routes
 from hilum.apps.registry import routes as registry
 from hilum.apps.registry import service as registered
 from hilum.apps.registry.app_edit_models import AppEditOrder
-from hilum.apps.service_owners import routes as mandates
+from hilum.apps.service_owners import service as mandates
 from hilum.authorization.authorize import pages as frontchannel_pages
 from hilum.authorization.authorize import routes as frontchannel
 from hilum.authorization.authorize.service import PatientDirectory
@@ -43,6 +44,7 @@ from hilum.authorization.launches.service import count_open
 from hilum.authorization.token import routes as backchannel
 from hilum.authorization.tokens import service as tokens
 from hilum.controls.approvals import routes as approvals
+from hilum.foundation.actions import routes as actions
 from hilum.foundation.infra import nodes
 from hilum.foundation.infra.context import Context
 from hilum.foundation.infra.fetch import SafeFetcher
@@ -455,8 +457,8 @@ def control_plane(
         notices.api(kit, require_owner, private=private_urls),
         clients.api(kit, barred=barred, transferred=ask_of_former),
         credential_routes.api(kit),
-        agreements.api(kit),
-        mandates.api(kit),
+        actions.api(kit, agreements),
+        actions.api(kit, mandates, answering),
         breakglass.api(kit, directory),
         disposals.api(kit),
         consent_routes.api(kit),

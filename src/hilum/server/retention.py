@@ -9,6 +9,7 @@ from hilum.authorization.launches import service as launches
 from hilum.authorization.tokens import service as tokens
 from hilum.controls.approvals import service as approvals
 from hilum.controls.switches import service as controls
+from hilum.foundation.actions import service as actions
 from hilum.foundation.infra import epoch
 from hilum.foundation.infra.context import Context
 from hilum.foundation.infra.settings import Settings
@@ -53,6 +54,7 @@ def purge(job_lease: JobLease, settings: Settings) -> None:
         factors.purge,
         partial(launches.purge, kept=settings.keep.launches),
         evidence.close_expired,
+        actions.purge,
     ):
         job_lease.repeat(delete, pause_s=PAUSE_S)
 

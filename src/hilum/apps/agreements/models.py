@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Annotated
 
+from pydantic import Field
+
+from hilum.foundation.actions.models import ID, LINE, WORD, Arg, Moment, OwnTenant
 from hilum.foundation.kernel.ids import Part, TenantId, VendorId
 from hilum.foundation.kernel.pages import Sorts
 
@@ -45,6 +49,10 @@ class AgreementState(StrEnum):
     """One of the organisations ended it, or did not confirm it."""
 
 
+AgreementId = Annotated[str, ID, Arg("The agreement.", "agr_01h...", target=True)]
+Document = Annotated[str, WORD, Arg("The signed document, or its SHA-256.", "baa.pdf", document=True)]
+
+
 @dataclass(frozen=True, slots=True)
 class NewAgreement:
     """An agreement to record. ``entity``: the hospital's legal entity that signed it; empty for the hospital itself.
@@ -52,14 +60,29 @@ class NewAgreement:
     ``document``: SHA-256 of the signed document (hex). ``ends_at`` None: until one of the two ends it.
     """
 
-    vendor: VendorId
-    tenant: TenantId
-    kind: str
-    parties: tuple[str, ...]
-    document: str
-    effective_at: datetime
-    ends_at: datetime | None = None
-    entity: str = ""
+    vendor: Annotated[VendorId, ID, Arg("The vendor.", '"Acme Health"', names="vendor")]
+    tenant: OwnTenant
+    kind: Annotated[
+        str,
+        WORD,
+        Arg(
+            "business_associate, data_sharing, subcontractors, or one that the rule book names.",
+            "business_associate",
+        ),
+    ]
+    parties: Annotated[
+        tuple[Annotated[str, LINE], ...],
+        Field(max_length=PARTIES_BOUND),
+        Arg("A party as the document names it; at least two.", '"Acme Health, Inc."|"Mercy Hospital"'),
+    ]
+    document: Document
+    effective_at: Annotated[Moment, Arg("When it takes effect.", "2026-12-01")]
+    ends_at: Annotated[
+        Moment | None, Arg("When it ends; by default, when one of the two ends it.", "2028-12-01")
+    ] = None
+    entity: Annotated[
+        str, LINE, Arg("The hospital's legal entity that signed it; by default, the hospital itself.")
+    ] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +118,8 @@ SORTS = Sorts({"until": "ends_at", "recorded": "id"})
 class AgreementQuery:
     """Which agreements to list; empty fields do not filter. ``findings``: only those that are over without a replacement."""
 
-    vendor: str = ""
-    tenant: str = ""
-    findings: bool = False
+    vendor: Annotated[str, ID, Arg("Only those of one vendor.", names="vendor")] = ""
+    tenant: Annotated[str, ID, Arg("Only those of one hospital.", names="tenant")] = ""
+    findings: Annotated[
+        bool, Arg("Only those that have ended without a replacement.", label="Over, and not replaced")
+    ] = False

@@ -12,15 +12,19 @@ An agreement, from its record to its end:
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import Annotated
 
 from hilum.apps.agreements import policy, store
 from hilum.apps.agreements.models import (
     AGREEMENTS,
     REMIND_BEFORE,
+    SORTS,
     WAITING_BOUND,
     Agreement,
+    AgreementId,
     AgreementQuery,
     AgreementState,
+    Document,
     NewAgreement,
     Side,
 )
@@ -29,15 +33,17 @@ from hilum.apps.contacts import service as contacts
 from hilum.apps.contacts.models import ContactKind
 from hilum.apps.registry import service as registry
 from hilum.apps.registry.models import App, environment_of
+from hilum.foundation.actions.models import Arg, Denied, Effect, Moment, Noun, Reason, Shows
+from hilum.foundation.actions.service import action
 from hilum.foundation.infra.context import Context
 from hilum.foundation.kernel.errors import Conflict, Invalid, NotFound, Readers, Unavailable, not_shown
 from hilum.foundation.kernel.ids import PersonId, TenantId, VendorId
 from hilum.foundation.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.foundation.web.api import MEMBER, STAFF
 from hilum.identity.people import service as identity
 from hilum.identity.people.models import Tenant
 from hilum.identity.people.policy import is_open_to
 from hilum.policy.matrix import service as policies
-from hilum.records.audit import service as audit
 from hilum.records.audit.models import Event, Outcome
 from hilum.records.notices import service as notices
 from hilum.records.notices.models import EventKind, Mail, MailKind, VendorEvent
@@ -46,18 +52,63 @@ from hilum.records.notices.policy import plain_name
 _TOO_NEW = "Your account is less than a week old, so you cannot be one of the two people that an agreement needs. Ask a colleague."
 
 
+def _visible(ctx: Context, agreement_id: str, *, lock: bool = False) -> Agreement:
+    agreement = store.get_agreement(ctx.tx, agreement_id, lock=lock)
+    if not policy.may_see(ctx.actor, agreement.vendor, agreement.tenant):
+        raise NotFound("agreement_not_found", "There is no such agreement.")
+    return agreement
+
+
+def _event(action: str, subject: Agreement | NewAgreement) -> Event:
+    facts: dict[str, str] = {"vendor": subject.vendor, "kind": subject.kind}
+    if isinstance(subject, Agreement):
+        facts |= {"agreement": subject.id, "document": subject.document, "entity": subject.entity}
+        facts |= {} if subject.ends_at is None else {"ends_at": subject.ends_at.isoformat()}
+        facts |= {"because": subject.end_reason} if subject.end_reason else {}
+    return Event(action, tenant=subject.tenant, facts=facts)
+
+
+AGREEMENT = Noun(
+    "agreement",
+    "agreements",
+    Agreement,
+    load=_visible,
+    about=_event,
+    help="Manage the agreements of vendors with hospitals, without which an app is not installed and nothing new begins.",
+    columns=(
+        Shows("vendor", "Vendor"),
+        Shows("tenant", "Hospital"),
+        Shows("entity", "Legal entity"),
+        Shows("kind", "Kind"),
+        Shows("state", "State"),
+        Shows("ends_at", "Until"),
+        Shows("finding_since", "Not replaced since"),
+    ),
+    derived={"state": policy.state_of},
+    hidden=frozenset({"due_at"}),
+)
+SIGNERS = ("administrator", "vendor_owner")
+READERS = (STAFF, "administrator", MEMBER)
+
+
+@action(
+    AGREEMENT,
+    "add",
+    who=SIGNERS,
+    creates=True,
+    past="recorded an agreement",
+    button="Record it",
+    more="The other organisation confirms it.",
+)
 def add(ctx: Context, order: NewAgreement) -> Agreement:
-    """Record an agreement for the actor's organisation; it takes effect once the other one has confirmed it.
+    """Record an agreement for your organisation; it takes effect once the other one has confirmed it.
 
     Raises NotFound (vendor, hospital), NotPermitted, Invalid, Unavailable (too many wait).
     """
-    event = Event(
-        "agreements.agreement.add", tenant=order.tenant, facts={"vendor": order.vendor, "kind": order.kind}
-    )
     side = policy.side_of(ctx.actor, order.vendor, order.tenant)
     if side is None:
-        raise audit.refusal(ctx, event)
-    _require_counting(ctx, event)
+        raise Denied(order)
+    _require_counting(ctx, order)
     vendor = registry.get_vendor(ctx, order.vendor)
     # The hospital's row is locked, so that simultaneous requests do not exceed the bound.
     tenant = identity.get_tenant(ctx, order.tenant, lock=True)
@@ -83,56 +134,76 @@ def add(ctx: Context, order: NewAgreement) -> Agreement:
         recorded_at=ctx.now,
     )
     store.add_agreement(ctx.tx, added)
-    _record(ctx, "agreements.agreement.add", added)
     _ask_other(ctx, added)
     return added
 
 
-def confirm(ctx: Context, agreement_id: str, document: str) -> Agreement:
-    """Confirm an agreement for the other organisation. ``document``: the digest of that organisation's copy of the document.
+@action(
+    AGREEMENT,
+    "confirm",
+    who=SIGNERS,
+    effect=Effect.WIDENS,
+    past="confirmed an agreement",
+    button="Confirm",
+)
+def confirm(ctx: Context, agreement_id: AgreementId, document: Document) -> Agreement:
+    """Confirm an agreement that the other organisation recorded; both must hold the same document.
 
     Raises NotFound, NotPermitted (no right, recorded by the actor's organisation, or its recorder no longer counts), Invalid (another
     document), Conflict (confirmed or ended already).
     """
     agreement = _visible(ctx, agreement_id, lock=True)
-    event = _event("agreements.agreement.confirm", agreement)
     side = policy.side_of(ctx.actor, agreement.vendor, agreement.tenant)
     if side is None:
-        raise audit.refusal(ctx, event)
+        raise Denied(agreement)
     if side is agreement.recorded_for:
         detail = (
             f"Your organisation recorded this agreement, so a person of {_other(agreement)} must confirm it."
         )
-        raise audit.refusal(ctx, replace(event, reason="recorded_by_you"), detail)
-    _require_counting(ctx, event)
+        raise Denied(agreement, "recorded_by_you", detail)
+    _require_counting(ctx, agreement)
     # The recorder is the other of the two people: a stop on them since then voids the record.
     recorder = PersonId(agreement.recorded_by.partition(":")[2])
     if not identity.counts_as_one_of_two(ctx, recorder, since=agreement.recorded_at):
         detail = "The person who recorded this agreement is no longer active, or was stopped since. End it, and have a colleague of theirs record it again."
-        raise audit.refusal(ctx, replace(event, reason="asker_no_longer_counts"), detail)
+        raise Denied(agreement, "asker_no_longer_counts", detail)
     if policy.state_of(agreement, ctx.now) is not AgreementState.WAITING:
         detail = "This agreement has already been confirmed or ended. Read it again."
         raise Conflict("agreement_decided", detail)
     if document != agreement.document:
-        audit.record(ctx, replace(event, outcome=Outcome.REFUSED, reason="document_differs"))
+        event = _event("agreements.agreement.confirm", agreement)
+        ctx.record(replace(event, outcome=Outcome.REFUSED, reason="document_differs"))
         detail = "Your document differs from the recorded one. Compare them; if the record is wrong, end it and record the agreement again."
         raise Invalid("agreement_invalid", detail, fields={"document": "document_differs"})
     confirmed = replace(agreement, confirmed_by=str(ctx.actor), confirmed_at=ctx.now)
     confirmed = replace(confirmed, due_at=policy.next_due(confirmed, ctx.now))
     _save(ctx, confirmed)
-    _record(ctx, "agreements.agreement.confirm", confirmed)
     _close_findings(ctx, confirmed)
     return confirmed
 
 
-def end(ctx: Context, agreement_id: str, reason: str, at: datetime | None = None) -> Agreement:
-    """End an agreement now or at a later moment, or decline to confirm it. Either organisation does it alone.
+@action(
+    AGREEMENT,
+    "end",
+    who=SIGNERS,
+    effect=Effect.NARROWS,
+    past="ended an agreement",
+    button="End the agreement",
+    more="Either organisation does it alone. From then on apps that need it cannot be opened.",
+)
+def end(
+    ctx: Context,
+    agreement_id: AgreementId,
+    reason: Reason,
+    at: Annotated[Moment | None, Arg("When it ends; now by default.", "2027-06-30")] = None,
+) -> Agreement:
+    """End an agreement now or at a later moment, or decline to confirm it.
 
     Raises NotFound, NotPermitted, Invalid (later than its own end), Conflict (over already).
     """
     agreement = _visible(ctx, agreement_id, lock=True)
     if policy.side_of(ctx.actor, agreement.vendor, agreement.tenant) is None:
-        raise audit.refusal(ctx, _event("agreements.agreement.end", agreement))
+        raise Denied(agreement)
     if policy.state_of(agreement, ctx.now) in {AgreementState.ENDED, AgreementState.LAPSED}:
         raise Conflict("agreement_over", "This agreement has already ended.")
     faults = {} if reason.strip() else {"reason": "reason_missing"}
@@ -149,20 +220,27 @@ def end(ctx: Context, agreement_id: str, reason: str, at: datetime | None = None
     # Only a confirmed agreement has reminders and lapses; one that is declined ends without either.
     if agreement.confirmed_at is not None:
         ended = replace(ended, due_at=policy.next_due(ended, ctx.now))
-    _record(ctx, "agreements.agreement.end", ended, reason=ended.end_reason)
     if agreement.confirmed_at is not None and ends == ctx.now:
         ended = _lapsed(ctx, ended)
     _save(ctx, ended)
     return ended
 
 
-def get_agreement(ctx: Context, agreement_id: str) -> Agreement:
-    """Get an agreement. Raises NotFound, also if the actor belongs to neither organisation."""
+@action(AGREEMENT, "show", who=READERS, effect=Effect.READS)
+def get_agreement(ctx: Context, agreement_id: AgreementId) -> Agreement:
+    """Show one agreement, with who recorded and confirmed it.
+
+    Raises NotFound, also if the actor belongs to neither organisation.
+    """
     return _visible(ctx, agreement_id)
 
 
+@action(AGREEMENT, "list", who=READERS, effect=Effect.READS, sorts=SORTS)
 def list_agreements(ctx: Context, query: AgreementQuery, page: PageQuery = FIRST_PAGE) -> list[Agreement]:
-    """List agreements: the platform's staff all, other people those of their organisation. Raises NotPermitted."""
+    """List the agreements of your organisation; the platform's staff list all.
+
+    Raises NotPermitted.
+    """
     if not ctx.actor.is_platform:
         own_tenant, own_vendor = ctx.actor.tenant, ctx.actor.vendor
         query = replace(
@@ -253,7 +331,7 @@ def _lapsed(ctx: Context, over: Agreement) -> Agreement:
     after = replace(over, due_at=None)
     if policy.is_covered(over, store.list_same_kind(ctx.tx, over, ctx.now), ctx.now):
         return after
-    _record(ctx, "agreements.agreement.lapse", over)
+    ctx.record(_event("agreements.agreement.lapse", over))
     _notify(ctx, over, MailKind.AGREEMENT_LAPSED, EventKind.AGREEMENT_LAPSED, over.ends_at)
     return replace(after, finding_since=over.ends_at)
 
@@ -335,32 +413,10 @@ def _named_kinds(ctx: Context, tenant: TenantId) -> frozenset[str]:
     return frozenset(kind for cell in cells for kind in cell.agreements)
 
 
-def _visible(ctx: Context, agreement_id: str, *, lock: bool = False) -> Agreement:
-    agreement = store.get_agreement(ctx.tx, agreement_id, lock=lock)
-    if not policy.may_see(ctx.actor, agreement.vendor, agreement.tenant):
-        raise NotFound("agreement_not_found", "There is no such agreement.")
-    return agreement
-
-
-def _require_counting(ctx: Context, event: Event) -> None:
+def _require_counting(ctx: Context, subject: Agreement | NewAgreement) -> None:
     if not identity.counts_as_one_of_two(ctx, PersonId(ctx.actor.id)):
-        raise audit.refusal(ctx, replace(event, reason="account_too_new"), _TOO_NEW)
+        raise Denied(subject, "account_too_new", _TOO_NEW)
 
 
 def _other(agreement: Agreement) -> str:
     return "the hospital" if agreement.recorded_for is Side.VENDOR else "the vendor"
-
-
-def _event(action: str, agreement: Agreement) -> Event:
-    facts = {"agreement": agreement.id, "vendor": agreement.vendor, "kind": agreement.kind}
-    return Event(action, tenant=agreement.tenant, facts=facts)
-
-
-def _record(ctx: Context, action: str, agreement: Agreement, *, reason: str = "") -> None:
-    event = _event(action, agreement)
-    more = {"document": agreement.document, "entity": agreement.entity}
-    if agreement.ends_at is not None:
-        more["ends_at"] = agreement.ends_at.isoformat()
-    if reason:
-        more["because"] = reason
-    audit.record(ctx, replace(event, facts=event.facts | more))

@@ -128,16 +128,6 @@ class RecordShown(Shown):
     without: tuple[str, ...]
 
 
-class UnansweredShown(Shown):
-    """``text``: the approver whom the vendor entered before there were mandates, with which the service keeps working until ``ends_at``."""
-
-    client: str
-    name: str
-    app: str
-    text: str
-    ends_at: datetime | None
-
-
 class InstallationShown(Shown):
     id: str
     tenant: str
@@ -215,7 +205,6 @@ NARROWERS = audience("administrator", "platform_admin", "security")
 def api(kit: Kit, permits: service.Permits, reasons: Reasons) -> APIRouter:
     """Build the API routes of installations. ``permits`` reads what was permitted to clients, ``reasons`` what for vendors ask for scopes."""
     router = api_router(kit, "registry")
-    _services(router, kit)
     _installations(router, kit, reasons)
     _networks(router, kit)
 
@@ -231,17 +220,6 @@ def api(kit: Kit, permits: service.Permits, reasons: Reasons) -> APIRouter:
         return await run_read(kit, request, verb)
 
     return router
-
-
-def _services(router: APIRouter, kit: Kit) -> None:
-    @router.get(
-        "/tenants/{tenant}/unanswered-services", response_model=Page[UnansweredShown], openapi_extra=READERS
-    )
-    async def list_unanswered(request: Request, tenant: Id) -> object:
-        """List the backend services at a hospital for which nobody of it answers: without a text they get no tokens."""
-        verb = partial(service.list_unanswered, tenant_id=TenantId(tenant))
-        found = await run_read(kit, request, verb)
-        return {"items": [UnansweredShown.model_validate(each) for each in found], "next": ""}
 
 
 def _installations(router: APIRouter, kit: Kit, reasons: Reasons) -> None:

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Annotated
 
+from hilum.foundation.actions.models import ID, Arg, Moment, OwnTenant
 from hilum.foundation.kernel.ids import AppId, ClientId, Part, PersonId, TenantId, VendorId
 from hilum.foundation.kernel.pages import Sorts
 from hilum.identity.people.models import Role
@@ -35,14 +37,39 @@ class MandateState(StrEnum):
     """It ended, was ended or replaced, or nobody agreed to it in time."""
 
 
+MandateId = Annotated[str, ID, Arg("The mandate.", "mnd_01h...", target=True)]
+
+
 @dataclass(frozen=True, slots=True)
 class NewMandate:
     """A mandate to ask for. ``ends_at`` None: until the client's end date."""
 
-    tenant: TenantId
-    client: ClientId
-    approver: PersonId
-    ends_at: datetime | None = None
+    tenant: OwnTenant
+    client: Annotated[
+        ClientId,
+        ID,
+        Arg(
+            "The backend service; `hilum mandate unanswered` lists those for which nobody answers.",
+            '"Risk Reports"',
+            label="Service",
+            names="client",
+            listed_by="hilum mandate unanswered",
+            placed=True,
+        ),
+    ]
+    approver: Annotated[
+        PersonId,
+        ID,
+        Arg(
+            "The physician, nurse, analyst or administrator at the hospital who will answer for it. Not you.",
+            "m.berg",
+            label="Username of your colleague",
+            names="person",
+        ),
+    ]
+    ends_at: Annotated[
+        Moment | None, Arg("When it ends; by default, when the service does.", "2027-06-30", label="Until")
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +103,9 @@ SORTS = Sorts({"until": "ends_at", "asked": "id"})
 class MandateQuery:
     """Which mandates to list; empty fields do not filter. ``findings``: only those without their approver that are not over."""
 
-    tenant: str = ""
+    tenant: Annotated[str, ID, Arg("Only those of one hospital.", names="tenant")] = ""
     vendor: str = ""
     approver: str = ""
-    findings: bool = False
+    findings: Annotated[
+        bool, Arg("Only those that have lost their approver.", label="Nobody answers for it")
+    ] = False

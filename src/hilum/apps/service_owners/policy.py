@@ -19,6 +19,13 @@ from hilum.foundation.kernel.actor import Actor, ActorKind
 from hilum.identity.people.models import Person
 from hilum.identity.people.policy import is_member
 
+_STATES = {
+    MandateState.WAITING: ("not agreed yet", "accent"),
+    MandateState.IN_FORCE: ("in force", "good"),
+    MandateState.APPROVER_LOST: ("nobody answers for it", "bad"),
+    MandateState.OVER: ("over", "plain"),
+}
+
 
 def may_ask(actor: Actor, tenant: str) -> bool:
     """Check whether an actor may ask for a mandate: an administrator of the hospital, and nobody else."""
@@ -46,6 +53,51 @@ def is_approver(actor: Actor, mandate: Mandate) -> bool:
     """Check whether an actor is the approver of a mandate, at their own hospital."""
     own = actor.kind is ActorKind.PERSON and actor.tenant == mandate.tenant
     return own and actor.id == mandate.approver
+
+
+def can_agree(actor: Actor, mandate: Mandate, now: datetime) -> bool:
+    """Check whether agreeing to a mandate is something that an actor can do now."""
+    return is_approver(actor, mandate) and state_of(mandate, now) is MandateState.WAITING
+
+
+def can_end(actor: Actor, mandate: Mandate, now: datetime) -> bool:
+    """Check whether ending a mandate is something that an actor can do now."""
+    concerned = is_approver(actor, mandate) or may_ask(actor, mandate.tenant)
+    return concerned and state_of(mandate, now) is not MandateState.OVER
+
+
+def badge_of(actor: Actor, mandate: Mandate, now: datetime) -> tuple[str, str]:
+    """Return the state of a mandate in words, with its colour."""
+    text, tone = _STATES[state_of(mandate, now)]
+    return ("waiting for you" if can_agree(actor, mandate, now) else text), tone
+
+
+def notices_of(mandate: Mandate, now: datetime) -> list[tuple[str, str]]:
+    """Return what readers of a mandate are warned about."""
+    if state_of(mandate, now) is MandateState.APPROVER_LOST and mandate.lost_at is not None:
+        until = f"{mandate.lost_at + GRACE:%Y-%m-%d}"
+        return [
+            (
+                "The person who answered for it has left",
+                f"It goes on until {until}. Name somebody else before then.",
+            )
+        ]
+    if state_of(mandate, now) is MandateState.WAITING:
+        by = f"{mandate.asked_at + WAITING_LIFE:%Y-%m-%d}"
+        return [
+            (
+                "Not agreed yet",
+                f"{{approver}} agrees with their own account by {by}; after that the request ends.",
+            )
+        ]
+    return []
+
+
+def end_consequence(mandate: Mandate, now: datetime) -> str:
+    """Return what ending a mandate does."""
+    if state_of(mandate, now) is MandateState.WAITING:
+        return "Nothing begins. An administrator may ask again."
+    return "{client} gets no new token here from now on, and what it has ends."
 
 
 def may_approve(person: Person | None, tenant: str) -> bool:

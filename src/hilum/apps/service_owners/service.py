@@ -9,19 +9,25 @@ from hilum.apps.registry import service as registry
 from hilum.apps.registry.models import Environment
 from hilum.apps.service_owners import policy, store
 from hilum.apps.service_owners.models import (
+    APPROVER_ROLES,
     GRACE,
     MANDATES,
+    SORTS,
     WAITING_BOUND,
     WAITING_LIFE,
     Mandate,
+    MandateId,
     MandateQuery,
     MandateState,
     NewMandate,
 )
+from hilum.foundation.actions.models import Denied, Effect, Noun, Reason, Shows
+from hilum.foundation.actions.service import action
 from hilum.foundation.infra.context import Context
 from hilum.foundation.kernel.errors import Conflict, Invalid, NotFound, Unavailable, not_shown
 from hilum.foundation.kernel.ids import PersonId, TenantId
 from hilum.foundation.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.foundation.web.api import MEMBER, STAFF
 from hilum.identity.people import service as identity
 from hilum.identity.people.models import IDENTITY
 from hilum.records.audit import service as audit
@@ -33,15 +39,86 @@ from hilum.records.notices.policy import plain_name
 _TOO_NEW = "Your account is less than a week old, so you cannot be one of the two people that this needs. Ask a colleague."
 
 
+def _visible(ctx: Context, mandate_id: str, *, lock: bool = False) -> Mandate:
+    found = store.get_mandate(ctx.tx, mandate_id, lock=lock)
+    if not policy.may_see(ctx.actor, found):
+        raise NotFound("mandate_not_found", "There is no such mandate.")
+    return found
+
+
+def _event(action: str, subject: Mandate | NewMandate) -> Event:
+    if isinstance(subject, NewMandate):
+        return Event(action, tenant=subject.tenant, client=subject.client, person=subject.approver)
+    facts = {"mandate": subject.id, "asked_by": subject.asked_by, "ends_at": subject.ends_at.isoformat()}
+    if subject.lost_at is not None:
+        facts["since"] = subject.lost_at.isoformat()
+    return Event(
+        action,
+        tenant=subject.tenant,
+        app=subject.app,
+        client=subject.client,
+        person=subject.approver,
+        facts=facts,
+    )
+
+
+MANDATE = Noun(
+    "mandate",
+    "mandates",
+    Mandate,
+    load=_visible,
+    about=_event,
+    title="{client}",
+    help="Manage who of a hospital answers for a backend service; without a mandate it gets no tokens at a production hospital.",
+    lead="A backend service of {app}, by {vendor}",
+    columns=(
+        Shows("client", "Service", note="app"),
+        Shows("state", "State"),
+        Shows("purpose", "For"),
+        Shows("approver", "Answers for it"),
+        Shows("ends_at", "Until"),
+        Shows("lost_at", "Lost"),
+    ),
+    facts=(
+        Shows("purpose", "Purpose", wide=True),
+        Shows("population", "Whose records", wide=True),
+        Shows("schedule", "When it runs", wide=True),
+        Shows("tenant", "Where"),
+        Shows("approver", "Answers for it"),
+        Shows("agreed_at", "Agreed"),
+        Shows("asked_by", "Asked by"),
+        Shows("asked_at", "Asked"),
+        Shows("ends_at", "Until"),
+        Shows("ended_by", "Ended by", kind="actor"),
+        Shows("end_reason", "Why it ended"),
+    ),
+    derived={"state": policy.state_of},
+    badge=policy.badge_of,
+    notices=policy.notices_of,
+)
+READERS = (*sorted(APPROVER_ROLES), MEMBER, STAFF)
+CONCERNED = tuple(sorted(APPROVER_ROLES))
+
+
+@action(
+    MANDATE,
+    "ask",
+    who=("administrator",),
+    creates=True,
+    past="named who answers for a backend service",
+    button="Ask them",
+    consequence=f"They have {WAITING_LIFE.days} days. Until they agree, the service gets no token here, unless somebody else answers for it now.",
+)
 def ask(ctx: Context, order: NewMandate) -> Mandate:
-    """Ask a person of the hospital to answer for a backend service there. Nothing is permitted before they agree themselves.
+    """Ask a colleague to answer for a backend service; they agree with their own account.
+
+    Nothing is permitted before.
 
     Raises NotFound (client), NotPermitted, Invalid, Unavailable (too many wait).
     """
-    event = Event("mandates.mandate.ask", tenant=order.tenant, client=order.client, person=order.approver)
     if not policy.may_ask(ctx.actor, order.tenant):
-        raise audit.refusal(ctx, event)
-    _require_counting(ctx, event)
+        raise Denied(order)
+    _require_counting(ctx, order)
     # The row is locked: together, several requests must not exceed the bound.
     tenant = identity.get_tenant(ctx, order.tenant, lock=True)
     client = clients.get_client(ctx, order.client)
@@ -72,7 +149,6 @@ def ask(ctx: Context, order: NewMandate) -> Mandate:
         ends_at=order.ends_at or client.expires_at,
     )
     store.add_mandate(ctx.tx, asked)
-    audit.record(ctx, _event("mandates.mandate.ask", asked))
     if approver is not None and approver.mail:
         cause, zone = _cause(asked, "asked"), identity.zone_of(ctx, asked.tenant)
         facts = _facts(ctx, asked, asked.ends_at)
@@ -80,23 +156,33 @@ def ask(ctx: Context, order: NewMandate) -> Mandate:
     return asked
 
 
-def agree(ctx: Context, mandate_id: str) -> Mandate:
+@action(
+    MANDATE,
+    "agree",
+    who=CONCERNED,
+    effect=Effect.WIDENS,
+    past="agreed to a backend service",
+    button="I answer for it",
+    asks="Do you agree to answer for this at your hospital?",
+    consequence="If you agree, {client} gets tokens at {tenant} until {ends_at}, for what is said above. Your name is shown beside what it does. You can end it at any time.",
+    when=policy.can_agree,
+)
+def agree(ctx: Context, mandate_id: MandateId) -> Mandate:
     """Agree to answer for a backend service, as its approver. It replaces the mandate that the service had there before.
 
     Raises NotFound, NotPermitted (not the approver, too new, who asked no longer counts), Conflict (over, agreed to, or changed since).
     """
     found = _visible(ctx, mandate_id, lock=True)
-    event = _event("mandates.mandate.agree", found)
     if not policy.is_approver(ctx.actor, found):
         detail = "Only the person named in the mandate can agree to it, with their own account."
-        raise audit.refusal(ctx, replace(event, reason="not_the_approver"), detail)
+        raise Denied(found, "not_the_approver", detail)
     if not policy.may_approve(identity.find_person(ctx, found.approver), found.tenant):
-        raise audit.refusal(ctx, event)
-    _require_counting(ctx, event)
+        raise Denied(found)
+    _require_counting(ctx, found)
     # The requester is the other of the two people: a stop on them since then ends the request.
     if not identity.counts_as_one_of_two(ctx, found.asked_by, since=found.asked_at):
         detail = "The administrator who asked for it is no longer active, or has been stopped since. Another administrator must ask again."
-        raise audit.refusal(ctx, replace(event, reason="asker_no_longer_counts"), detail)
+        raise Denied(found, "asker_no_longer_counts", detail)
     if policy.state_of(found, ctx.now) is not MandateState.WAITING:
         raise Conflict(
             "mandate_decided", "This mandate has already been agreed to, or has ended. Read it again."
@@ -116,18 +202,29 @@ def agree(ctx: Context, mandate_id: str) -> Mandate:
     ended = [replace(each, ended_at=ctx.now, ended_by=by, end_reason=why) for each in before]
     for each in [*ended, agreed]:
         _save(ctx, each)
-    audit.record(ctx, _event("mandates.mandate.agree", agreed))
     return agreed
 
 
-def end(ctx: Context, mandate_id: str, reason: str) -> Mandate:
-    """End a mandate, or decline it: its approver or an administrator does it alone. There are no new tokens from then on.
+@action(
+    MANDATE,
+    "end",
+    who=CONCERNED,
+    effect=Effect.NARROWS,
+    past="ended the approval of a backend service",
+    button="End or decline it",
+    consequence=policy.end_consequence,
+    when=policy.can_end,
+)
+def end(ctx: Context, mandate_id: MandateId, reason: Reason) -> Mandate:
+    """End a mandate, or decline it; the service gets no new tokens from then on.
+
+    Its approver or an administrator does it alone.
 
     Raises NotFound, NotPermitted, Invalid, Conflict (over already).
     """
     found = _visible(ctx, mandate_id, lock=True)
     if not (policy.is_approver(ctx.actor, found) or policy.may_ask(ctx.actor, found.tenant)):
-        raise audit.refusal(ctx, _event("mandates.mandate.end", found))
+        raise Denied(found)
     if not reason.strip():
         fields = {"reason": "reason_missing"}
         raise Invalid("mandate_invalid", "Say why the mandate ends.", fields=fields)
@@ -135,17 +232,21 @@ def end(ctx: Context, mandate_id: str, reason: str) -> Mandate:
         raise Conflict("mandate_over", "This mandate has already ended.")
     ended = replace(found, ended_at=ctx.now, ended_by=str(ctx.actor), end_reason=reason.strip())
     _save(ctx, ended)
-    audit.record(ctx, _event("mandates.mandate.end", ended))
     return ended
 
 
-def get_mandate(ctx: Context, mandate_id: str) -> Mandate:
-    """Get a mandate. Raises NotFound, also for whom it does not concern."""
+@action(MANDATE, "show", who=READERS, effect=Effect.READS)
+def get_mandate(ctx: Context, mandate_id: MandateId) -> Mandate:
+    """Show one mandate: what its approver was asked, and what they answered.
+
+    Raises NotFound, also for whom it does not concern.
+    """
     return _visible(ctx, mandate_id)
 
 
+@action(MANDATE, "list", who=READERS, effect=Effect.READS, sorts=SORTS)
 def list_mandates(ctx: Context, query: MandateQuery, page: PageQuery = FIRST_PAGE) -> list[Mandate]:
-    """List mandates: administrators those of their hospital, vendors those of their apps, other people those that name them.
+    """List mandates: those of your organisation, or those that name you.
 
     Raises NotPermitted.
     """
@@ -248,27 +349,6 @@ def _save(ctx: Context, mandate: Mandate) -> None:
     ctx.advance_epoch(MANDATES, f"mandate/{mandate.id}")
 
 
-def _visible(ctx: Context, mandate_id: str, *, lock: bool = False) -> Mandate:
-    found = store.get_mandate(ctx.tx, mandate_id, lock=lock)
-    if not policy.may_see(ctx.actor, found):
-        raise NotFound("mandate_not_found", "There is no such mandate.")
-    return found
-
-
-def _require_counting(ctx: Context, event: Event) -> None:
+def _require_counting(ctx: Context, subject: Mandate | NewMandate) -> None:
     if not identity.counts_as_one_of_two(ctx, PersonId(ctx.actor.id)):
-        raise audit.refusal(ctx, replace(event, reason="account_too_new"), _TOO_NEW)
-
-
-def _event(action: str, mandate: Mandate) -> Event:
-    facts = {"mandate": mandate.id, "asked_by": mandate.asked_by, "ends_at": mandate.ends_at.isoformat()}
-    if mandate.lost_at is not None:
-        facts["since"] = mandate.lost_at.isoformat()
-    return Event(
-        action,
-        tenant=mandate.tenant,
-        app=mandate.app,
-        client=mandate.client,
-        person=mandate.approver,
-        facts=facts,
-    )
+        raise Denied(subject, "account_too_new", _TOO_NEW)

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from hilum.foundation.infra.epoch import Pending, View, advance
 from hilum.foundation.kernel.actor import Actor
+from hilum.foundation.kernel.events import Event
 from hilum.foundation.kernel.ids import Part
 from hilum.foundation.kernel.ports import Ids
 
@@ -40,6 +41,13 @@ class Context:
     """How much later than ``now`` another process's time may be at this moment."""
     pending: Pending | None = None
     """Collects changes of facts until the verb ends; when None, each advances the epoch at once."""
+    events: list[tuple["Context", Event]] | None = None
+    """Collects the events of a write, each with who did it; None in a transaction that only reads."""
+
+    def record(self, event: Event) -> None:
+        """Have an event recorded in this transaction, after everything else: recording locks the chain of the audit until the commit."""
+        assert self.events is not None, "only a write is recorded"
+        self.events.append((self, event))
 
     def advance_epoch(self, part: Part, *keys: str, urgent: bool = False) -> None:
         """Announce a change of ``keys`` in the facts of ``part``: every process reads them again once this transaction commits.

@@ -1,15 +1,15 @@
 """The unit of work: run each service verb in one transaction, in a thread of its lane, off the event loop.
 
 A write, in order: 1 a place in the lane's queue, or 503 at once; 2 a connection and BEGIN; 3 the context, with the time and a view of
-the cached facts; 4 the verb, which writes its audit event; 5 the epochs of the parts that it changed; 6 COMMIT, also after a decided
-refusal; 7 the result. On SQLite steps 3 to 5 of several writes share one transaction, each in a savepoint.
+the cached facts; 4 the verb; 5 the events that it had recorded, then the epochs of the parts that it changed; 6 COMMIT, also after a
+decided refusal; 7 the result. On SQLite steps 3 to 5 of several writes share one transaction, each in a savepoint.
 
 This is the usual way to the control plane's database. Only code without a unit of work uses the driver directly (docs/architecture.md,
 two ways to the database).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
@@ -24,10 +24,12 @@ from hilum.foundation.infra.lanes import BOUNDS, Lane
 from hilum.foundation.infra.worker_pools import GROUP_BOUND, WorkerPool
 from hilum.foundation.kernel.actor import ANONYMOUS, SYSTEM, Actor
 from hilum.foundation.kernel.errors import DECIDED
+from hilum.foundation.kernel.events import Event
 from hilum.foundation.kernel.ports import Clock, Ids
 from hilum.foundation.kernel.times import EPOCH
 
 T = TypeVar("T")
+Append = Callable[[Context, Event], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +44,24 @@ class UnitOfWork:
     ids: Ids
     writer: str
     shares_chain: bool = False
+    append: Append | None = None
+    """Appends an event to the audit chain (``audit.service.record``)."""
     cache: FactCache = field(default_factory=FactCache)
     _pools: dict[tuple[Lane, bool], WorkerPool] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
     @staticmethod
     def create(
-        db: Database, clock: Clock, ids: Ids, writer: str, *, shares_chain: bool = False
+        db: Database,
+        clock: Clock,
+        ids: Ids,
+        writer: str,
+        *,
+        shares_chain: bool = False,
+        append: Append | None = None,
     ) -> "UnitOfWork":
         """Create a unit of work. The threads and connections of a lane are opened at its first use."""
-        return UnitOfWork(db, clock, ids, writer, shares_chain)
+        return UnitOfWork(db, clock, ids, writer, shares_chain, append)
 
     def context(self, tx: Connection, actor: Actor, trace: Trace, pending: Pending | None = None) -> Context:
         """Build the context of one verb; ``pending`` collects the facts that it changes."""
@@ -81,7 +91,7 @@ class UnitOfWork:
         return self.db.write(lambda tx: self._written(tx, verb, actor, trace))
 
     def _written(self, tx: Connection, verb: Callable[[Context], T], actor: Actor, trace: Trace) -> T:
-        """Run ``verb``, then advance the epoch of each part that it changed.
+        """Run ``verb``, then append its events to the audit chain and advance the epoch of each part that it changed.
 
         The epoch comes last because its rows are shared by all writers: they stay locked for the commit only.
         """
@@ -92,14 +102,20 @@ class UnitOfWork:
             self.clock.not_before(epoch.read(tx).newest or EPOCH)
             self.clock.is_placed = True
         pending = Pending()
-        ctx = self.context(tx, actor, trace, pending)
+        ctx = replace(self.context(tx, actor, trace, pending), events=[])
         try:
             result = verb(ctx)
         except DECIDED:  # a decided refusal commits what it recorded
-            pending.flush(tx, ctx.now)
+            self._end(ctx, pending)
             raise
-        pending.flush(tx, ctx.now)
+        self._end(ctx, pending)
         return result
+
+    def _end(self, ctx: Context, pending: Pending) -> None:
+        for source, event in ctx.events or ():
+            assert self.append is not None, "nothing appends to the audit chain"
+            self.append(source, event)
+        pending.flush(ctx.tx, ctx.now)
 
     def read_now(self, verb: Callable[[Context], T], *, actor: Actor = ANONYMOUS, trace: Trace) -> T:
         """Run ``verb`` in a read transaction, in the calling thread."""

@@ -41,6 +41,8 @@ _BY_CODE = {
     "body_too_large": 413,
     "body_too_slow": 408,
     "source_busy": 429,
+    # RFC 6585 section 3.
+    "version_missing": 428,
     "misdirected": 421,
     "form_media_type": 415,
     "audit_unavailable": 503,

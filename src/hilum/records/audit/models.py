@@ -1,12 +1,13 @@
 """Values of the record: events of the control plane, accesses at the gateway, checkpoints, holds, and queries over them."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from hilum.foundation.kernel.errors import Conflict
+from hilum.foundation.kernel.events import Event, Outcome
 from hilum.foundation.kernel.pages import PAGE_BOUND
 from hilum.records.audit.served_models import (
     SERVED_EDGES_MS,
@@ -22,6 +23,8 @@ __all__ = [
     "SERVED_EDGES_MS",
     "SLOW_PERCENT",
     "Ending",
+    "Event",
+    "Outcome",
     "PermittedRequest",
     "RecordedCalls",
     "Served",
@@ -131,17 +134,6 @@ class Stream(StrEnum):
     """FHIR requests; written by a journal, durable before the answer leaves."""
 
 
-class Outcome(StrEnum):
-    DONE = "done"
-    REFUSED = "refused"
-    INTENDED = "intended"
-    """A write is about to be sent to a FHIR server."""
-    NOT_DONE = "not_done"
-    """A write that was sent, and is proven not to have been carried out."""
-    UNKNOWN = "unknown"
-    """A write that was sent, and may or may not have been carried out."""
-
-
 # Only Journal.intend creates one, and the upstream client demands one for each write: an interaction that
 # forgets its intent has nothing to pass (ADR 26).
 @dataclass(slots=True)
@@ -170,28 +162,6 @@ class Claimed(Conflict):
     def __init__(self, holder: str) -> None:
         super().__init__("write_repeated", "An identical create is not settled yet.")
         self.holder = holder
-
-
-# Not frozen, since each token has one and a frozen dataclass costs five times as much to build.
-@dataclass(slots=True)
-class Event:
-    """A control-plane event. ``action`` is ``module.noun.verb`` and has its page in docs/reference.
-
-    ``facts`` are chained by digest and may be purged by class; they hold ids, never secrets. ``patient`` is PHI
-    and is stored in the payload too.
-    """
-
-    action: str
-    outcome: Outcome = Outcome.DONE
-    tenant: str = ""
-    app: str = ""
-    client: str = ""
-    person: str = ""
-    launch: str = ""
-    authorization: str = ""
-    reason: str = ""
-    patient: str = ""
-    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -106,6 +106,7 @@ def open_uow(found: settings.Settings) -> UnitOfWork:
         # The chain of audit events is shared by all commands of this
         # host, so that its row is locked and its end not cached.
         shares_chain=True,
+        append=audit.record,
     )
 
 

@@ -7,11 +7,12 @@ from importlib import import_module
 
 import click
 
+from hilum.foundation.actions.live import declared
 from hilum.foundation.infra import logs
+from hilum.surfaces.cli import actions
 
 MODULES = {
     "alert": "surfaces.cli.alerts",
-    "agreement": "surfaces.cli.agreements",
     "app": "surfaces.cli.apps",
     "approval": "server.commands.people",
     "audit": "server.commands.records",
@@ -38,7 +39,6 @@ MODULES = {
     "listing": "surfaces.cli.listings",
     "login": "surfaces.cli.resources",
     "confirm": "surfaces.cli.resources",
-    "mandate": "surfaces.cli.mandates",
     "migrate": "server.commands.server",
     "notices": "surfaces.cli.notices",
     "person": "server.commands.people",
@@ -66,16 +66,18 @@ SERVING = frozenset({"serve", "sandbox"})
 
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the base class passes it
-        return list(MODULES)
+        return [*MODULES, *(noun for noun in declared() if noun not in MODULES)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - the base class passes it
         if cmd_name not in MODULES:
-            return None
+            return actions.group_of(cmd_name) if cmd_name in declared() else None
         # What a module makes stays, and the collector would walk it again and again: a fifth of a start.
         gc.set_threshold(COLLECT_EVERY, 20, 50)
         command: click.Command = getattr(
             import_module(f"hilum.{MODULES[cmd_name]}"), cmd_name.replace("-", "_")
         )
+        if isinstance(command, click.Group):
+            actions.add_declared(cmd_name, command)
         _keep_examples(command)
         return command
 

@@ -77,16 +77,19 @@ def call(
     *,
     query: Mapping[str, str | list[str]] | None = None,
     open_: bool = False,
+    version: str = "",
+    key: str = "",
 ) -> Any:
     """Call the API and return its JSON; {} for an empty answer. Prints why and exits 1 if it refuses or cannot be reached.
 
-    ``open_``: without a token. Members of ``body`` that are None are not sent.
+    ``open_``: without a token. Members of ``body`` that are None are not sent. ``version``: of the record, as the caller saw it. ``key``: under
+    which a creation is sent.
     """
     # An empty option means "not given", which is not the same as an empty filter.
     parameters = {name: value for name, value in (query or {}).items() if value}
     target = path + (f"?{urlencode(parameters, doseq=True)}" if parameters else "")
     try:
-        return _ask(method, target, body, bearer="" if open_ else token())
+        return _ask(method, target, body, bearer="" if open_ else token(), version=version, key=key)
     except urllib.error.HTTPError as error:
         _refused(error)
 
@@ -141,9 +144,21 @@ def require_tenant(named: str) -> str:
     raise click.UsageError("Set --tenant: you do not belong to a hospital.")
 
 
-def _ask(method: str, target: str, body: dict[str, Any] | None, *, bearer: str) -> Any:
-    """Send one request. Raises HTTPError for a refusal; exits 1 if no API answers."""
+def _ask(
+    method: str,
+    target: str,
+    body: dict[str, Any] | None,
+    *,
+    bearer: str,
+    version: str = "",
+    key: str = "",
+) -> Any:
+    """Send one request, a creation with a key again if no answer came. Raises HTTPError for a refusal; exits 1 if no API answers."""
     headers = {"accept": "application/json"}
+    if version:
+        headers["if-match"] = f'"{version}"'
+    if key:
+        headers["idempotency-key"] = key
     if bearer:
         headers["authorization"] = f"Bearer {bearer}"
     data = None
@@ -154,8 +169,7 @@ def _ask(method: str, target: str, body: dict[str, Any] | None, *, bearer: str) 
         request = urllib.request.Request(  # noqa: S310 - the operator's own address
             f"{base_url()}/api/v1{target}", data=data, headers=headers, method=method
         )
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
-            raw = answer.read()
+        raw = _answer_to(request, tries=2 if key else 1)
     # HTTPError is an OSError too, and must not count as unreachable.
     except urllib.error.HTTPError:
         raise
@@ -165,6 +179,19 @@ def _ask(method: str, target: str, body: dict[str, Any] | None, *, bearer: str) 
         return orjson.loads(raw) if raw else {}
     except orjson.JSONDecodeError:
         _unreachable("the answer is not JSON")
+
+
+def _answer_to(request: urllib.request.Request, tries: int) -> bytes:
+    """Return the body of the answer. An answer may be lost after the platform did what was asked for."""
+    for more in reversed(range(tries)):
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310 - the operator's own address
+                body: bytes = answer.read()
+                return body
+        except (ConnectionResetError, HTTPException):
+            if not more:
+                raise
+    raise AssertionError("the last try returns or raises")
 
 
 def every(path: str, **query: str) -> list[dict[str, Any]]:

@@ -1,10 +1,12 @@
 """``hilum login`` and ``hilum tenant``, and how commands print what the API returns."""
 
 import base64
+import hashlib
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
@@ -93,6 +95,12 @@ def show(
         columns,
         whole=whole,
     )
+
+
+def digest_of(document: str) -> str:
+    """Return the SHA-256 of a file, or what was typed if there is no such file: a digest, which the API checks."""
+    path = Path(document)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else document
 
 
 def sort_option(sorts: Sorts) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from hilum.foundation.actions import live as actions
+
 OPENINGS: Mapping[str, str] = MappingProxyType(
     {
         "authserver.code.misuse": "use of another's code",
@@ -35,10 +37,8 @@ ROUTINE: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """Kinds of events that change nothing that is allowed, which the list of changes shows only where it is asked for them."""
 ACTION_WORDS: Mapping[str, str] = MappingProxyType(
-    {
-        "agreements.agreement.add": "recorded an agreement",
-        "agreements.agreement.confirm": "confirmed an agreement",
-        "agreements.agreement.end": "ended an agreement",
+    {action["audit"]: action["past"] for action in actions.actions() if action["audit"]}
+    | {
         "agreements.agreement.lapse": "recorded that an agreement has lapsed",
         "approvals.approval.approve": "agreed as the second person",
         "approvals.approval.ask": "asked for a second person",
@@ -152,9 +152,6 @@ ACTION_WORDS: Mapping[str, str] = MappingProxyType(
         "launches.launch.take": "took up a launch",
         "listings.listing.publish": "published an app",
         "listings.listing.unpublish": "took an app out of the catalogue",
-        "mandates.mandate.agree": "agreed to a backend service",
-        "mandates.mandate.ask": "named who answers for a backend service",
-        "mandates.mandate.end": "ended the approval of a backend service",
         "mandates.mandate.lose_approver": "recorded that a backend service has lost its approver",
         "monitoring.alert.close": "ended an alert about calls",
         "monitoring.alert.open": "opened an alert about calls",

@@ -19,6 +19,8 @@ from hilum.apps.agreements.policy import side_of, state_of
 from hilum.apps.names.models import Kind
 from hilum.apps.registry import service as registry
 from hilum.apps.registry.models import AppsQuery
+from hilum.foundation.actions.policy import version_of
+from hilum.foundation.actions.service import declared, parse, perform
 from hilum.foundation.infra.context import Context
 from hilum.foundation.kernel.errors import Invalid
 from hilum.foundation.kernel.ids import TenantId, VendorId
@@ -199,6 +201,7 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
     waits = state is AgreementState.WAITING
     return {
         "found": found,
+        "version": version_of(found),
         "kind": _kind(found.kind),
         "vendor": vendor,
         "hospital": hospital,
@@ -218,13 +221,18 @@ async def act(visit: Visit, form: Form) -> Response:
     id_ = visit.param()
 
     def verb(ctx: Context) -> object:
+        typed: dict[str, Any]
         match form.one("act"):
             case "confirm":
-                return service.confirm(ctx, id_, form.one("document").strip().lower())
+                action, typed = declared(service.confirm), {"document": form.one("document").strip().lower()}
             case "end":
-                return service.end(ctx, id_, form.one("reason"), fields.day(form, "at"))
+                action, typed = (
+                    declared(service.end),
+                    {"reason": form.one("reason"), "at": fields.day(form, "at")},
+                )
             case _:
                 raise fields.no_such_act()
+        return perform(ctx, action, parse(action, typed), target=id_, version=form.one("version"))
 
     try:
         await visit.write(verb)

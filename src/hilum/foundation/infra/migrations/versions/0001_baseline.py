@@ -122,6 +122,15 @@ def upgrade() -> None:
     op.create_index(op.f("ix_access_token_family"), "access_token", ["family"], unique=False)
     op.create_index(op.f("ix_access_token_revoked_at"), "access_token", ["revoked_at"], unique=False)
     op.create_table(
+        "actions_creation",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("at", Instant(), nullable=False),
+        sa.Column("record", sa.String(length=100), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_actions_creation")),
+    )
+    op.create_index(op.f("ix_actions_creation_at"), "actions_creation", ["at"], unique=False)
+    op.create_table(
         "agreements_agreement",
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("vendor", sa.String(length=64), nullable=False),
