@@ -33,7 +33,7 @@ def stage_of(product: ScopeProduct, today: date) -> Stage | None:
 
 def endings(book: Book, today: date) -> tuple[Ending, ...]:
     """Return the products of a book whose end has a notice due, by name."""
-    found = ((each, stage_of(each, today)) for each in (book.products or {}).values())
+    found = ((each, stage_of(each, today)) for each in book.products.values())
     due = (Ending(product, stage) for product, stage in found if stage is not None)
     return tuple(sorted(due, key=lambda each: each.product.name))
 

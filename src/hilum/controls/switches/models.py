@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, Strict
 
 from hilum.foundation.kernel.ids import Part
 from hilum.foundation.kernel.pages import Sorts
@@ -188,8 +191,8 @@ class QuotaLevel(StrEnum):
 class Quota:
     """A token bucket: ``burst`` requests at once, ``rate_per_s`` on average."""
 
-    rate_per_s: float
-    burst: int
+    rate_per_s: Annotated[float, Strict(), Field(ge=RATE_LEAST_PER_S, le=RATE_BOUND_PER_S)]
+    burst: Annotated[int, Strict(), Field(ge=1, le=BURST_BOUND)]
 
     def __post_init__(self) -> None:
         # A rate of zero would divide by zero where the wait is computed.

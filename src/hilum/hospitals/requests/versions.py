@@ -153,7 +153,7 @@ def _work(
     declared, held = _workflows(newer), _workflows(before)
     work, rest = [], list(scopes)
     for name, workflow in book.workflows.items():
-        needed = [scope for scope in scopes if narrow((scope,), workflow.scopes or ())]
+        needed = [scope for scope in scopes if narrow((scope,), workflow.scopes)]
         if needed and (name in declared or ANY in declared):
             is_new = ANY not in held and name not in held
             work.append(

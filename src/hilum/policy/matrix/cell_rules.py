@@ -9,8 +9,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from hilum.policy.matrix.fields import duration_text
 from hilum.policy.matrix.models import Cell
-from hilum.policy.matrix.tables import duration_text
 
 _ABOUT_RULES = frozenset({"waived", "observe"})
 """Fields of a cell that say how its rules bind, and are no rules themselves."""

@@ -1,10 +1,9 @@
 """The differences between two rule books, and what the second newly allows. Pure."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from datetime import date, timedelta
-from operator import attrgetter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import date
 from typing import Any
 
 from hilum.foundation.kernel.lists import counted
@@ -12,9 +11,9 @@ from hilum.foundation.standards.smart import scopes as smart
 from hilum.foundation.standards.smart.scopes import ClinicalScope, Prefix, Scope, intersect, parse_stored
 from hilum.policy.matrix.admission import listed
 from hilum.policy.matrix.document import book_faults, canonical, render
+from hilum.policy.matrix.fields import duration_text
 from hilum.policy.matrix.in_force import observing
-from hilum.policy.matrix.limit_models import SERVICE
-from hilum.policy.matrix.limits import DAYS, LONGEST, shares_widened
+from hilum.policy.matrix.limits import LIMITS, SETS_THAT_ALLOW, SETS_THAT_REQUIRE, shares_widened
 from hilum.policy.matrix.models import (
     ANY,
     TIERS,
@@ -26,18 +25,15 @@ from hilum.policy.matrix.models import (
     Fault,
     LaneStep,
     Tier,
-    TrafficClass,
     Widening,
     WideningSeverity,
 )
 from hilum.policy.matrix.observed_cells import OBSERVE_BOUND, OBSERVED_DAYS_BOUND
 from hilum.policy.matrix.products import products_widened
-from hilum.policy.matrix.tables import duration_text
 from hilum.policy.matrix.tier_changes import TierChanges, TierFall, TierRise, index_of
 
 PAIRS_BOUND = 64
 """How many comparisons are cached."""
-_CLASSES = tuple(TrafficClass)
 
 
 def changes(before: Book, after: Book) -> tuple[Change, ...]:
@@ -281,7 +277,7 @@ def _category_widened(old: Category | None, new: Category) -> Iterator[Widening]
 
 
 def _new_cell(tier: Tier, cell: Cell) -> str:
-    limits = ", ".join(f"{name} {limit.text(cell)}" for name, limit in _LIMITS.items())
+    limits = ", ".join(f"{name} {limit.text(cell)}" for name, limit in LIMITS.items())
     return (
         f"The category allows the {tier} tier: {', '.join((*cell.scopes, *cell.session_scopes)) or 'no scopes'};"
         f" to clients with {', '.join(sorted(cell.client_authentication))}; within {limits}."
@@ -303,11 +299,11 @@ def _scopes_added(old: Cell, new: Cell, tier: Tier) -> Iterator[Widening]:
 
 def _loosened(old: Cell, new: Cell) -> Iterator[Widening]:
     """Yield the requirements and limits, except scopes, that are looser in a cell than in another one."""
-    for name in ("client_authentication", "workflows", "placements"):
+    for name in SETS_THAT_ALLOW:
         more = [] if ANY in getattr(old, name) else sorted(getattr(new, name) - getattr(old, name))
         if more:
             yield Widening(name, f"Also allows {', '.join(more)}.", WideningSeverity.PROOF)
-    for name in ("lenses", "evidence", "scenarios", "agreements", "proofs"):
+    for name in SETS_THAT_REQUIRE:
         less = sorted(getattr(old, name) - getattr(new, name))
         if less:
             yield Widening(name, f"No longer requires {', '.join(less)}.", WideningSeverity.PROOF)
@@ -316,72 +312,21 @@ def _loosened(old: Cell, new: Cell) -> Iterator[Widening]:
     if now < was:
         sentence = f"People examine {now} instead of {was} percent of what passes every check."
         yield Widening("review.sample_percent", sentence, WideningSeverity.PROOF)
-    for name, limit in _LIMITS.items():
+    for name, limit in LIMITS.items():
         if limit.measure(new) > limit.measure(old):
             yield Widening(
                 name, f"Is looser: {limit.text(new)} instead of {limit.text(old)}.", WideningSeverity.LIMIT
             )
 
 
-@dataclass(frozen=True, slots=True)
-class _Limit:
-    """A limit of a cell. A greater measure allows more; ``show`` renders the value."""
-
-    value: Callable[[Cell], Any]
-    show: Callable[[Any], str] = str
-    order: Callable[[Any], Any] = lambda value: value
-
-    def measure(self, cell: Cell) -> Any:
-        return self.order(self.value(cell))
-
-    def text(self, cell: Cell) -> str:
-        return self.show(self.value(cell))
-
-
-def _limit_text(limit: timedelta | None) -> str:
-    return "none" if limit is None else duration_text(limit)
-
-
-def _limit_order(limit: timedelta | None) -> timedelta:
-    return LONGEST if limit is None else limit
-
-
-_LIMITS: dict[str, _Limit] = {
-    "certificate_life": _Limit(lambda cell: cell.certificate_life, duration_text),
-    "lifetimes.access_token": _Limit(lambda cell: cell.lifetimes.access_token, duration_text),
-    "lifetimes.backend_token": _Limit(lambda cell: cell.lifetimes.backend_token, duration_text),
-    "lifetimes.refresh_token": _Limit(lambda cell: cell.lifetimes.refresh_token, duration_text),
-    "lifetimes.session_refresh_token": _Limit(
-        lambda cell: cell.lifetimes.session_refresh_token, duration_text
-    ),
-    "lifetimes.authorization": _Limit(lambda cell: cell.lifetimes.authorization, duration_text),
-    "lifetimes.idle": _Limit(lambda cell: cell.lifetimes.idle, _limit_text, _limit_order),
-    "lifetimes.absolute": _Limit(lambda cell: cell.lifetimes.absolute, _limit_text, _limit_order),
-    "lifetimes.expiry": _Limit(lambda cell: cell.lifetimes.expiry, order=lambda each: each.rank),
-    "dormant_days": _Limit(lambda cell: cell.dormant_days),
-    "dormant_ends": _Limit(
-        lambda cell: cell.dormant_ends, lambda ends: "true" if ends else "false", lambda ends: not ends
-    ),
-    **{name: _Limit(attrgetter(name)) for name in (*DAYS, *SERVICE)},
-    "automation": _Limit(lambda cell: cell.automation, order=lambda each: -each.rank),
-    "quota.rate_per_s": _Limit(lambda cell: cell.quota.rate_per_s, "{:g}".format),
-    "quota.burst": _Limit(lambda cell: cell.quota.burst),
-    "alerts.refused_percent": _Limit(lambda cell: cell.alerts.refused_percent),
-    "alerts.failed_percent": _Limit(lambda cell: cell.alerts.failed_percent),
-    "alerts.latency_ms_p95": _Limit(lambda cell: cell.alerts.latency_ms_p95),
-    "traffic_class": _Limit(lambda cell: cell.traffic_class, order=lambda each: -_CLASSES.index(each)),
-}
-"""Every limit of a cell."""
-
-
 # --- the way to change books, and what regulation protects -------------------------------------------------------------------------
 
 
 def _process_loosened(before: Book, after: Book) -> Iterator[Widening]:
-    if after.longest_exception > before.longest_exception:
-        sentence = f"Exceptions may last {duration_text(after.longest_exception)}."
+    if after.exceptions.longest > before.exceptions.longest:
+        sentence = f"Exceptions may last {duration_text(after.exceptions.longest)}."
         yield Widening("exceptions.longest", sentence, WideningSeverity.TIER)
-    for requirement in sorted(after.waivable - before.waivable):
+    for requirement in sorted(after.exceptions.waivable - before.exceptions.waivable):
         sentence = f"{requirement} may be waived for an app."
         yield Widening("exceptions.waivable", sentence, WideningSeverity.PROOF)
     kept = {pack.name: pack for pack in after.packs}

@@ -1,76 +1,85 @@
-"""The rule book as a document: parsed and validated. Pure.
+"""The rule book as a document: parsed, validated and written. Pure.
 
 A document is what TOML or JSON holds. In one that a person writes, the cells of a tier start from those of ``base``, and the scopes of a
 cell include those of the category's lower tiers. What ``render`` returns has neither shortcut and parses to the same book.
+The fields are those of ``models``; what refers from one field to another is checked here.
 """
 
+import copy
 import hashlib
-import re
-from collections.abc import Collection, Mapping
+import json
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
-from datetime import date
+from functools import cache
 from typing import Any
 
-from hilum.controls.switches.models import BURST_BOUND, RATE_BOUND_PER_S, RATE_LEAST_PER_S, Quota
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
 from hilum.foundation.standards.fhir.definitions import resource_types
-from hilum.foundation.standards.smart.scopes import LETTERS, SPECIAL, Prefix, ScopeError, parse_scope
-from hilum.policy.matrix.exception_models import Autonomy, Population
+from hilum.foundation.standards.smart.scopes import SPECIAL, ScopeError, parse_scope
 from hilum.policy.matrix.exceptions import requirements
-from hilum.policy.matrix.limit_models import LATENCY_BOUND_MS
-from hilum.policy.matrix.limits import (
-    lifetime_faults,
-    read_criteria,
-    read_exceptions,
-    read_lifetimes,
-    read_remediation,
-    read_shares,
-)
+from hilum.policy.matrix.fields import LIST_BOUND, shown
+from hilum.policy.matrix.limits import lifetime_faults
 from hilum.policy.matrix.models import (
     ANY,
     DOCUMENT_BOUND,
-    DORMANT_DAYS,
+    FAULTS_BOUND,
     FORMAT,
-    LANE_STEPS,
-    LIFE_BOUND,
-    LIST_BOUND,
-    NAMES_BOUND,
-    NEVER_A_CONDITION,
-    PROOFS,
     TIERS,
-    AlertThresholds,
     Book,
     Category,
     Cell,
-    ClientAuthentication,
     Fault,
-    JurisdictionPack,
-    LaneStep,
-    Lens,
-    Observation,
-    ReviewClocks,
-    StepCondition,
     Tier,
-    TierRule,
-    TrafficClass,
 )
 from hilum.policy.matrix.observed_cells import CELL_LIMITS, CurrentBook, completed
-from hilum.policy.matrix.product_models import DataClass, ScopeProduct, ScopeStatus, Workflow
 from hilum.policy.matrix.products import product_faults
-from hilum.policy.matrix.rendering import canonical, render, render_rule
 from hilum.policy.matrix.soundness import soundness_faults
-from hilum.policy.matrix.tables import Table
 
-__all__ = ["book_faults", "canonical", "read_book", "read_stored", "render", "render_rule"]
-DAYS_BOUND = 365
-PERCENT_BOUND = 100
-VERSION_BOUND = 10_000
-_WITH_PRODUCTS = 2
-"""The first format with scope products."""
-_NO_DAY = date.min
-_WARNINGS = frozenset({"out_of_range", "resource_type_unknown", "scope_malformed"})
-"""Faults that a stored document may have: the value that is used instead allows less, or nothing."""
-_AGREEMENT = re.compile(r"[a-z][a-z_]{0,39}")
+__all__ = ["book_faults", "canonical", "read_book", "read_stored", "render"]
 _NESTED = ("review", "quota", "alerts", "lifetimes")
+_CODES = {
+    "missing": ("missing", "It is required."),
+    "unexpected_keyword_argument": ("unknown", "There is no such field."),
+    "dataclass_type": ("not_a_table", "It must be a table of names and values."),
+    "mapping_type": ("not_a_table", "It must be a table of names and values."),
+    "dict_type": ("not_a_table", "It must be a table of names and values."),
+    "tuple_type": ("not_a_list", "It must be a list."),
+    "frozen_set_type": ("not_a_list", "It must be a list."),
+    "bool_type": ("not_a_flag", "It must be true or false."),
+    "date_from_datetime_parsing": ("not_a_date", "It must be a date such as 2026-01-31."),
+    "int_type": ("out_of_range", "It must be a whole number."),
+    "float_type": ("out_of_range", "It must be a number."),
+    "finite_number": ("out_of_range", "It must be a number."),
+    "too_short": ("empty", "Name at least one, or leave the condition out."),
+}
+"""Code and sentence of pydantic's errors that need no value."""
+
+
+# --- written -------------------------------------------------------------------------------------------------------------------
+
+
+@cache
+def _books() -> TypeAdapter[Book]:
+    return TypeAdapter(Book)
+
+
+def canonical(document: Mapping[str, Any]) -> bytes:
+    """Return the bytes that stand for a rendered document: equal books have equal bytes."""
+    return json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def render(book: Book) -> dict[str, Any]:
+    """Return the whole document of a book: every cell in full, every list in one order.
+
+    What is the default is left out, so that books from before a field keep their digests.
+    """
+    written = _books().dump_python(book, mode="json", by_alias=True, exclude_defaults=True)
+    return {"format": FORMAT} | written  # type: ignore[no-any-return] # a mapping, since a book is a dataclass
+
+
+# --- read ----------------------------------------------------------------------------------------------------------------------
 
 
 def read_book(document: object, against: CurrentBook | None = None) -> tuple[Book | None, tuple[Fault, ...]]:
@@ -78,26 +87,31 @@ def read_book(document: object, against: CurrentBook | None = None) -> tuple[Boo
 
     ``against``: gives what is in force, from which the cells that are observed take what they were; asked only if there are any.
     """
-    faults: list[Fault] = []
-    top = Table(faults, "", document)
-    if top.has("format") and top.raw["format"] != FORMAT:
+    if not isinstance(document, Mapping):
+        return None, (Fault("the document", "not_a_table", "It must be a table of names and values."),)
+    if document.get("format") != FORMAT:
         sentence = f"This release reads format {FORMAT}. Start from `hilum policy show shipped --document`, or see the changelog."
-        top.fault("format", "format_unknown", sentence)
-        return None, tuple(faults)
-    top.integer("format", FORMAT, FORMAT)
-    book = _book(top, FORMAT)
+        code = "format_unknown" if "format" in document else "missing"
+        return None, (Fault("format", code, sentence),)
+    faults = list(_nulls("", document))
+    try:
+        book = _parse(document, stored=False)
+    except ValidationError as error:
+        faults += (_fault(each) for each in error.errors(include_url=False))
+        return None, tuple(dict.fromkeys(faults))[:FAULTS_BOUND]
+    faults += [*_reference_faults(book), *_contradictions(book), *_scope_faults(book)]
     if not faults:
         faults += book_faults(book)
     if not faults and against is not None:
         book = completed(book, against, faults)
     if faults:
-        return None, tuple(faults)
+        return None, tuple(dict.fromkeys(faults))[:FAULTS_BOUND]
     written = canonical(render(book))
     if len(written) > DOCUMENT_BOUND:
         sentence = (
             f"Written out in full it has {len(written)} bytes, and at most {DOCUMENT_BOUND} are allowed."
         )
-        return None, (Fault("", "too_large", sentence),)
+        return None, (Fault("the document", "too_large", sentence),)
     return replace(book, digest=hashlib.sha256(written).hexdigest()), ()
 
 
@@ -114,97 +128,91 @@ def read_stored(document: object, digest: str) -> tuple[Book | None, tuple[Fault
     optional here, with the value that means what its absence meant. A newer format is read where it states a ``compatible_from`` that this
     release reads; its other fields are ignored.
     """
-    faults: list[Fault] = []
-    top = Table(faults, "", document, stored=True)
-    written, compatible_from = (top.raw.get(name, FORMAT) for name in ("format", "compatible_from"))
-    if written != FORMAT and not (isinstance(compatible_from, int) and top.has("compatible_from")):
-        compatible_from = written
-    if not isinstance(written, int) or compatible_from > FORMAT:
+    if not isinstance(document, Mapping):
+        return None, (Fault("the document", "not_a_table", "It must be a table of names and values."),)
+    written = document.get("format")
+    readable = document.get("compatible_from", written)
+    if not isinstance(written, int) or not isinstance(readable, int) or readable > FORMAT or written < FORMAT:
         return None, (
             Fault("format", "format_newer", f"It is of format {written}, and this release reads {FORMAT}."),
         )
-    # ``rollout`` stated how long a trial lasts, which no longer counts (ADR 43).
-    for name in ("format", "compatible_from", "rollout"):
-        top.skip(name)
-    book = _book(top, written)
-    newer = written > FORMAT
-    hard = [
-        fault for fault in faults if fault.code not in _WARNINGS and not (newer and fault.code == "unknown")
-    ]
-    return (None, tuple(hard)) if hard else (replace(book, digest=digest), tuple(faults))
+    repaired = copy.deepcopy(dict(document))
+    repaired.pop("compatible_from", None)
+    warnings: list[Fault] = []
+    try:
+        book = _parse(repaired, stored=True)
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+        hard = [_fault(each) for each in found if not _repaired(repaired, each, newer=written > FORMAT)]
+        if hard:
+            return None, tuple(hard)
+        warnings = [_fault(each) for each in found]
+        book = _parse(repaired, stored=True)
+    if wrong := tuple(_reference_faults(book)):
+        return None, wrong
+    return replace(book, digest=digest), (*warnings, *_scope_faults(book))
 
 
-def _book(top: Table, written: int) -> Book:
-    """Parse everything but the format, which is ``written``. Faults are added to those of the table."""
-    with_products = written >= _WITH_PRODUCTS
-    evidence, scenarios = top.titles("evidence"), top.titles("scenarios")
-    longest, waivable = read_exceptions(top, requirements(evidence, scenarios))
-    book = Book(
-        title=top.text("title"),
-        owner=top.text("owner"),
-        workflows=_workflows(top) if with_products else _titled(top),
-        placements=top.titles("placements"),
-        scenarios=scenarios,
-        evidence=evidence,
-        categories={},
-        tier_rules=(),
-        regulated_lane=tuple(_step(table) for table in top.tables("regulated_lane")),
-        packs=tuple(_pack(table) for table in top.tables("packs", optional=True)),
-        products={name: _product(table, name) for name, table in top.named("scopes")}
-        if with_products
-        else None,
-        custom_scopes_at_most=top.integer("custom_scopes_at_most", 0, NAMES_BOUND) if with_products else 0,
-        longest_exception=longest,
-        waivable=waivable,
-        shares=read_shares(top),
-    )
-    # Cells inherit from the base of their tier. Categories refer to workflows and placements, and tier
-    # rules to categories.
-    base = top.table("base", optional=True)
-    bases = {tier: base.table(tier, optional=True).raw for tier in TIERS}
-    base.close()
-    categories = {name: _category(table, name, book, bases) for name, table in top.named("categories")}
-    book = replace(book, categories=categories)
-    rules = tuple(_tier_rule(table, book) for table in top.tables("tier_rules"))
-    top.close()
-    return replace(book, tier_rules=rules)
+def _repaired(document: dict[str, Any], error: ErrorDetails, *, newer: bool) -> bool:
+    """Put today's bound in the place of a stored limit beyond it, and remove what only a newer format has; return whether that could be done."""
+    *way, last = error["loc"]
+    at: Any = document
+    for part in way:
+        at = at[part]
+    context = error.get("ctx", {})
+    if error["type"] in {"less_than_equal", "greater_than_equal"}:
+        (at[last],) = context.values()
+        return True
+    if context.get("bound"):
+        at[last] = context["bound"]
+        return True
+    if newer and error["type"] == "unexpected_keyword_argument":
+        del at[last]
+        return True
+    return False
 
 
-# --- parts ---------------------------------------------------------------------------------------------------------------------
+def _parse(document: Mapping[str, Any], *, stored: bool) -> Book:
+    """Parse everything but the format. Raises ValidationError."""
+    found = _books().validate_python(_written_out(document), context={"stored": stored})
+    return replace(found, categories={name: _with_lower(each) for name, each in found.categories.items()})
 
 
-def _category(table: Table, name: str, book: Book, bases: Mapping[Tier, Mapping[str, Any]]) -> Category:
-    title, floor, is_open = table.text("title"), Tier(table.word("floor", TIERS)), table.flag("open")
-    model_card = table.flag("model_card", optional=True)
-    cells: dict[Tier, Cell] = {}
-    written = table.table("cells")
-    lower: tuple[str, ...] = ()
-    for tier in TIERS:
-        if not written.has(tier):
-            continue
-        own = written.table(tier)
-        whole = own.like(own.path, _merged(bases[tier], own.raw))
-        cell = _cell(whole, book)
-        if whole.has("observe"):
-            cell = replace(cell, observe=_observation(whole.table("observe"), bases[tier], book))
-        if tier is not Tier.LOW and cell.review.sample_percent is not None:
-            sentence = "Only the low tier passes without a person. Remove it."
-            own.fault("review.sample_percent", "contradictory", sentence)
-        lower = tuple(sorted({*lower, *cell.scopes}))
-        # The cell is written out with them, and must be readable again.
-        if len(lower) > LIST_BOUND and not own.stored:
-            sentence = (
-                f"With those of the lower tiers it lists {len(lower)}; at most {LIST_BOUND} are allowed."
-            )
-            own.fault("scopes", "too_many", sentence)
-        cells[tier] = replace(cell, scopes=lower)
-    written.close()
-    table.close()
-    return Category(name, title, floor, is_open, cells, model_card)
+def _written_out(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document without shortcuts: each cell with what the base of its tier states."""
+    made = {"packs": [], **document}
+    del made["format"]
+    bases = made.get("base")
+    if not isinstance(bases, Mapping):
+        return made
+    # What is no tier is refused as an unknown field.
+    made["base"] = {name: each for name, each in bases.items() if name not in {*TIERS}}
+    if not made["base"]:
+        del made["base"]
+    categories = made.get("categories")
+    if isinstance(categories, Mapping):
+        made["categories"] = {name: _with_bases(each, bases) for name, each in categories.items()}
+    return made
 
 
-def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+def _with_bases(category: Any, bases: Mapping[str, Any]) -> Any:
+    cells = category.get("cells") if isinstance(category, Mapping) else None
+    if not isinstance(cells, Mapping):
+        return category
+    made = {}
+    for tier, own in cells.items():
+        base = bases.get(tier)
+        made[tier] = cell = _merged(base, own)
+        observe = cell.get("observe") if isinstance(cell, Mapping) else None
+        if isinstance(observe, Mapping) and "earlier" in observe:
+            made[tier] = {**cell, "observe": {**observe, "earlier": _merged(base, observe["earlier"])}}
+    return {**category, "cells": made}
+
+
+def _merged(base: Any, own: Any) -> Any:
     """Return a cell with missing values taken from ``base``, also within nested tables."""
+    if not isinstance(base, Mapping) or not isinstance(own, Mapping):
+        return own
     merged = {**base, **own}
     for name in _NESTED:
         below, above = base.get(name), own.get(name)
@@ -213,212 +221,159 @@ def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _cell(table: Table, book: Book) -> Cell:
-    cell = Cell(
-        scopes=_scopes(table, "scopes"),
-        session_scopes=tuple(sorted(table.words("session_scopes", SPECIAL))),
-        client_authentication=frozenset(
-            map(ClientAuthentication, table.words("client_authentication", tuple(ClientAuthentication)))
-        ),
-        workflows=frozenset(table.words("workflows", {*book.workflows, ANY})),
-        placements=frozenset(table.words("placements", {*book.placements, ANY})),
-        scenarios=frozenset(table.words("scenarios", book.scenarios)),
-        evidence=frozenset(table.words("evidence", book.evidence)),
-        lenses=frozenset(map(Lens, table.words("lenses", tuple(Lens)))),
-        review=_review(table.table("review")),
-        quota=_quota(table.table("quota")),
-        traffic_class=TrafficClass(table.word("traffic_class", tuple(TrafficClass))),
-        alerts=_alerts(table.table("alerts")),
-        certificate_life=table.duration("certificate_life", LIFE_BOUND),
-        lifetimes=read_lifetimes(table.table("lifetimes")),
-        agreements=_agreements(table),
-        proofs=frozenset(table.words("proofs", PROOFS, optional=True)),
-        dormant_days=_days(table, "dormant_days", DORMANT_DAYS),
-        dormant_ends=table.flag("dormant_ends", optional=True),
-        **read_remediation(table),
-        **read_criteria(table),
+def _with_lower(category: Category) -> Category:
+    """Return a category whose cells also list the scopes of the lower tiers."""
+    cells: dict[Tier, Cell] = {}
+    lower: tuple[str, ...] = ()
+    for tier in (tier for tier in TIERS if tier in category.cells):
+        lower = tuple(sorted({*lower, *category.cells[tier].scopes}))
+        cells[tier] = replace(category.cells[tier], scopes=lower)
+    return replace(category, cells=cells)
+
+
+# --- what is wrong -------------------------------------------------------------------------------------------------------------
+
+
+def _fault(error: ErrorDetails) -> Fault:
+    """Return the fault for an error of pydantic."""
+    kind, loc = error["type"], error["loc"]
+    if loc and loc[-1] == "[key]" and kind != "enum":
+        sentence = f"{shown(error['input'])} is not a name: small letters, digits, - and _."
+        return Fault(_path(loc[:-2]), "name_malformed", sentence)
+    # A word is refused with the field that lists it, a key with its table.
+    whole = kind == "dataclass_type" or not loc
+    path = _path(
+        loc if whole else loc[:-2] if loc[-1] == "[key]" else loc[:-1] if isinstance(loc[-1], int) else loc
     )
-    table.skip("observe")
-    table.close()
-    return cell
+    if kind in _CODES:
+        return Fault(path, *_CODES[kind])
+    match kind:
+        case "enum" | "literal_error":
+            return Fault(
+                path, "word_unknown", f"{shown(error['input'])} is not one of {error['ctx']['expected']}."
+            )
+        case "string_type":
+            return Fault(path, "not_text", "It must be one line of text.")
+        case "string_pattern_mismatch":
+            return Fault(path, "word_unknown", f"{shown(error['input'])} is not a name: small letters and _.")
+        case "less_than_equal" | "greater_than_equal":
+            (bound,) = error["ctx"].values()
+            least = "at least" if kind == "greater_than_equal" else "at most"
+            return Fault(path, "out_of_range", f"It must be {least} {bound:g}.")
+        case _:
+            sentence = str(error.get("ctx", {}).get("sentence", f"{error['msg']}."))
+            return Fault(
+                path, kind if "ctx" in error and "sentence" in error["ctx"] else "not_valid", sentence
+            )
 
 
-def _observation(table: Table, base: Mapping[str, Any], book: Book) -> Observation:
-    until = table.day("until") or _NO_DAY
-    limits = table.words("limits", CELL_LIMITS, optional=True)
-    if not table.has("earlier"):
-        table.close()
-        return Observation(until, limits)
-    written = table.table("earlier")
-    if limits:
-        table.fault("limits", "contradictory", "State what to observe, or how the cell was; not both.")
-    if written.has("observe"):
-        written.fault("observe", "contradictory", "What a cell was is not observed.")
-    table.close()
-    return Observation(until, (), _cell(written.like(written.path, _merged(base, written.raw)), book))
+def _path(loc: Collection[int | str]) -> str:
+    path = ""
+    for part in loc:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return path.removeprefix(".")[:200] or "the document"
 
 
-def _agreements(table: Table) -> frozenset[str]:
-    """Read the kinds of agreements that a cell requires; by default none."""
-    found = table.words("agreements", None, optional=True)
-    for word in found:
-        if not _AGREEMENT.fullmatch(word):
-            sentence = f"{word[:64]!r} is not a valid name for a kind of agreement: use at most 40 lower-case letters and underscores."
-            table.fault("agreements", "word_unknown", sentence)
-    return frozenset(found)
+def _nulls(path: str, value: object) -> Iterator[Fault]:
+    """Find nulls: none of them says that there is no limit."""
+    if value is None:
+        yield Fault(path, "missing", "It is required.")
+    elif isinstance(value, Mapping):
+        for name, each in value.items():
+            yield from _nulls(f"{path}.{name}".removeprefix("."), each)
+    elif isinstance(value, list | tuple):
+        for n, each in enumerate(value):
+            yield from _nulls(f"{path}[{n}]", each)
 
 
-def _days(table: Table, name: str, default: int) -> int:
-    return table.integer(name, 1, DAYS_BOUND) if table.has(name) else default
+def _cells(book: Book) -> Iterator[tuple[str, Tier, Cell]]:
+    """Yield each cell by its path, and what it was if it is observed."""
+    for name, category in book.categories.items():
+        for tier, cell in category.cells.items():
+            path = f"categories.{name}.cells.{tier}"
+            yield path, tier, cell
+            if cell.observe is not None and cell.observe.earlier is not None:
+                yield f"{path}.observe.earlier", tier, cell.observe.earlier
 
 
-def _titled(top: Table) -> dict[str, Workflow]:
-    return {name: Workflow(name, title) for name, title in top.titles("workflows").items()}
+def _reference_faults(book: Book) -> Iterator[Fault]:
+    """Find names in one part of a book that another part does not have."""
+    known: dict[str, Collection[str]] = {
+        "categories": book.categories,
+        "workflows": {*book.workflows, ANY},
+        "placements": {*book.placements, ANY},
+        "scenarios": book.scenarios,
+        "evidence": book.evidence,
+    }
+    named: list[tuple[str, Collection[str], Collection[str]]] = [
+        ("exceptions.waivable", book.exceptions.waivable, requirements(book.evidence, book.scenarios))
+    ]
+    for path, _, cell in _cells(book):
+        fields = ("workflows", "placements", "scenarios", "evidence")
+        named += [(f"{path}.{name}", getattr(cell, name), known[name]) for name in fields]
+        if cell.observe is not None:
+            named.append((f"{path}.observe.limits", cell.observe.limits, CELL_LIMITS))
+    for workflow in book.workflows.values():
+        named.append((f"workflows.{workflow.name}.placements", workflow.placements, book.placements))
+    for n, rule in enumerate(book.tier_rules):
+        places = (
+            ("categories", book.categories),
+            ("workflows", book.workflows),
+            ("placements", book.placements),
+        )
+        named += [(f"tier_rules[{n}].{name}", getattr(rule, name), words) for name, words in places]
+    for path, words, allowed in named:
+        for word in sorted(set(words) - set(allowed)):
+            sentence = f"{shown(word)} is not known here. Known are {', '.join(sorted(allowed)) or 'none'}."
+            yield Fault(path, "word_unknown", sentence)
 
 
-def _workflows(top: Table) -> dict[str, Workflow]:
-    placements = top.raw.get("placements")
-    known = placements if isinstance(placements, Mapping) else {}
-    return {name: _workflow(table, name, known) for name, table in top.named("workflows")}
+def _contradictions(book: Book) -> Iterator[Fault]:
+    """Find fields that cannot be meant together."""
+    for path, tier, cell in _cells(book):
+        if cell.withdraw_days < cell.suspend_days:
+            yield Fault(
+                f"{path}.withdraw_days", "contradictory", "Nothing is withdrawn before it is suspended."
+            )
+        if tier is not Tier.LOW and cell.review.sample_percent is not None:
+            sentence = "Only the low tier passes without a person. Remove it."
+            yield Fault(f"{path}.review.sample_percent", "contradictory", sentence)
+        # The cell is written out with the scopes of the lower ones, and must be readable again.
+        if len(cell.scopes) > LIST_BOUND:
+            sentence = f"With those of the lower tiers it lists {len(cell.scopes)}; at most {LIST_BOUND} are allowed."
+            yield Fault(f"{path}.scopes", "too_many", sentence)
+        observed = cell.observe
+        if observed is not None and observed.earlier is not None:
+            if observed.limits:
+                sentence = "State what to observe, or how the cell was; not both."
+                yield Fault(f"{path}.observe.limits", "contradictory", sentence)
+            if observed.earlier.observe is not None:
+                sentence = "What a cell was is not observed."
+                yield Fault(f"{path}.observe.earlier.observe", "contradictory", sentence)
+    for n, rule in enumerate(book.tier_rules):
+        if rule.special and (rule.prefixes or rule.types or rule.letters):
+            sentence = "A scope is either on resources or special, never both."
+            yield Fault(f"tier_rules[{n}].special", "contradictory", sentence)
+    for n, pack in enumerate(book.packs):
+        if pack.valid_until is not None and pack.valid_until <= pack.valid_from:
+            yield Fault(f"packs[{n}].valid_until", "contradictory", "It must be after valid_from.")
 
 
-def _workflow(table: Table, name: str, placements: Collection[str]) -> Workflow:
-    found = Workflow(
-        name,
-        table.text("title"),
-        owner=table.text("owner"),
-        purpose=table.text("purpose"),
-        version=table.integer("version", 1, VERSION_BOUND),
-        scopes=_scopes(table, "scopes"),
-        intents=frozenset(table.words("intents", None, optional=True)),
-        placements=frozenset(table.words("placements", placements, optional=True)),
-    )
-    table.close()
-    return found
+def _scope_faults(book: Book) -> Iterator[Fault]:
+    """Find scopes that are none, or name no resource type; they permit nothing."""
+    for path, _, cell in _cells(book):
+        yield from _malformed(f"{path}.scopes", cell.scopes)
+    for workflow in book.workflows.values():
+        yield from _malformed(f"workflows.{workflow.name}.scopes", workflow.scopes)
+    for product in book.products.values():
+        clinical = [each for each in product.covers if each not in SPECIAL]
+        yield from _malformed(f"scopes.{product.name}.covers", clinical)
 
 
-def _product(table: Table, name: str) -> ScopeProduct:
-    found = ScopeProduct(
-        name,
-        owner=table.text("owner", optional=True),
-        purpose=table.text("purpose"),
-        data_class=DataClass(table.word("data_class", tuple(DataClass))),
-        version=table.integer("version", 1, VERSION_BOUND),
-        status=ScopeStatus(table.word("status", tuple(ScopeStatus))),
-        covers=_scopes(table, "covers", special=True),
-        successor=table.text("successor", optional=True),
-        no_successor=table.text("no_successor", optional=True),
-        deprecated_from=table.day("deprecated_from", optional=True),
-        sunset=table.day("sunset", optional=True),
-        custom=table.flag("custom", optional=True),
-        demand=table.text("demand", optional=True),
-        tests=table.words("tests", None, optional=True),
-    )
-    table.close()
-    return found
-
-
-def _scopes(table: Table, name: str, *, special: bool = False) -> tuple[str, ...]:
-    found = table.words(name, None)
-    for text in found:
-        if special and text in SPECIAL:
-            continue
+def _malformed(path: str, scopes: Collection[str]) -> Iterator[Fault]:
+    for text in scopes:
         parsed = parse_scope(text)
         if isinstance(parsed, ScopeError) or text in SPECIAL:
-            table.fault(name, "scope_malformed", f"{text[:64]!r} is not a scope on a resource type.")
+            yield Fault(path, "scope_malformed", f"{shown(text)} is not a scope on a resource type.")
         elif parsed.type != ANY and parsed.type not in resource_types():  # type: ignore[union-attr]
-            table.fault(name, "resource_type_unknown", f"{text[:64]!r} names no resource type of FHIR R4.")
-    return found
-
-
-def _review(table: Table) -> ReviewClocks:
-    found = ReviewClocks(
-        table.integer("first_answer_business_days", 1, DAYS_BOUND),
-        table.integer("decision_business_days", 1, DAYS_BOUND),
-        table.integer("sample_percent", 0, PERCENT_BOUND) if table.has("sample_percent") else None,
-    )
-    table.close()
-    return found
-
-
-def _quota(table: Table) -> Quota:
-    found = Quota(
-        table.number("rate_per_s", RATE_LEAST_PER_S, RATE_BOUND_PER_S), table.integer("burst", 1, BURST_BOUND)
-    )
-    table.close()
-    return found
-
-
-def _alerts(table: Table) -> AlertThresholds:
-    found = AlertThresholds(
-        table.integer("refused_percent", 1, PERCENT_BOUND),
-        table.integer("failed_percent", 1, PERCENT_BOUND),
-        table.integer("latency_ms_p95", 1, LATENCY_BOUND_MS),
-    )
-    table.close()
-    return found
-
-
-def _tier_rule(table: Table, book: Book) -> TierRule:
-    rule = TierRule(
-        name=table.text("name"),
-        tier=Tier(table.word("tier", TIERS)),
-        because=table.text("because"),
-        categories=_condition(table, "categories", book.categories),
-        clients=frozenset(
-            map(ClientAuthentication, _condition(table, "clients", tuple(ClientAuthentication)))
-        ),
-        workflows=_condition(table, "workflows", book.workflows),
-        placements=_condition(table, "placements", book.placements),
-        prefixes=_condition(table, "prefixes", tuple(Prefix)),
-        types=_condition(table, "types", resource_types() | {ANY}),
-        letters="".join(_condition(table, "letters", LETTERS)),
-        special=_condition(table, "special", SPECIAL),
-        autonomy=_condition(table, "autonomy", tuple(Autonomy)),
-        populations=_condition(table, "populations", tuple(Population)),
-    )
-    if rule.special and (rule.prefixes or rule.types or rule.letters):
-        table.fault("special", "contradictory", "A scope is either on resources or special, never both.")
-    table.close()
-    return replace(rule, letters="".join(letter for letter in LETTERS if letter in rule.letters))
-
-
-def _condition(table: Table, name: str, allowed: Collection[str]) -> frozenset[str]:
-    """Read an optional condition. An empty list is refused: it would read as "never" and mean "always"."""
-    if table.has(name) and table.raw[name] == []:
-        table.fault(name, "empty", "Name at least one, or leave the condition out.")
-    return frozenset(table.words(name, allowed, optional=True))
-
-
-def _step(table: Table) -> LaneStep:
-    name, days = table.word("name", LANE_STEPS), table.integer("within_business_days", 1, DAYS_BOUND)
-    words = table.raw.get("requires")
-    for word in words if isinstance(words, list | tuple) else ():
-        if isinstance(word, str) and word in NEVER_A_CONDITION:
-            sentence = (
-                f"A step of the regulated lane must not depend on a {word}: access that regulation protects"
-                " is free of it (45 CFR 170.404). Remove it."
-            )
-            table.fault("requires", "regulated_lane_condition", sentence)
-            return LaneStep(name, days, frozenset())
-    requires = frozenset(map(StepCondition, table.words("requires", tuple(StepCondition))))
-    table.close()
-    return LaneStep(name, days, requires)
-
-
-def _pack(table: Table) -> JurisdictionPack:
-    steps = table.table("step_days", optional=True)
-    valid_from, valid_until = table.day("valid_from"), table.day("valid_until", optional=True)
-    if valid_from and valid_until and valid_until <= valid_from:
-        table.fault("valid_until", "contradictory", "It must be after valid_from.")
-    found = JurisdictionPack(
-        name=table.text("name"),
-        jurisdiction=table.text("jurisdiction"),
-        source=table.text("source"),
-        valid_from=valid_from or _NO_DAY,
-        valid_until=valid_until,
-        step_days={name: steps.integer(name, 1, DAYS_BOUND) for name in steps.names()},
-        patient_refresh_at_least=table.duration("patient_refresh_at_least", LIFE_BOUND),
-    )
-    table.close()
-    return found
+            yield Fault(path, "resource_type_unknown", f"{shown(text)} names no resource type of FHIR R4.")

@@ -22,8 +22,8 @@ from hilum.policy.matrix.exception_models import (
     ExceptionOrder,
     PolicyException,
 )
+from hilum.policy.matrix.fields import duration_text
 from hilum.policy.matrix.models import POLICIES, Book
-from hilum.policy.matrix.tables import duration_text
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import Event
 
@@ -36,8 +36,8 @@ def require_exception(ctx: Context, order: ExceptionOrder, book: Book, more: Map
     Raises Invalid, Unavailable (too many are in force), Conflict (there is one).
     """
     if faults := stated_faults(order, book, ctx.now) | dict(more):
-        bound = f"By the rule book it may last {duration_text(book.longest_exception)} at most."
-        if not book.longest_exception:
+        bound = f"By the rule book it may last {duration_text(book.exceptions.longest)} at most."
+        if not book.exceptions.longest:
             bound = "The rule book in force allows none (exceptions.longest)."
         detail = f"The exception is invalid; see fields.{f' {bound}' if order.kind.loosens else ''}"
         raise Invalid("exception_invalid", detail, fields=faults)
@@ -78,7 +78,7 @@ def stated_faults(order: ExceptionOrder, book: Book, now: datetime) -> dict[str,
         faults["ends_at"] = "missing"
     elif order.ends_at <= now:
         faults["ends_at"] = "not_in_the_future"
-    elif order.ends_at > now + book.longest_exception:
+    elif order.ends_at > now + book.exceptions.longest:
         faults["ends_at"] = "too_late"
     return faults
 

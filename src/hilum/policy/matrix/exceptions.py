@@ -51,7 +51,7 @@ def exception_end(exception: PolicyException, book: Book) -> datetime | None:
     if exception.ends_at is None:
         # INVARIANT: what loosens something has an end.
         return exception.starts_at if exception.kind.loosens else None
-    return min(exception.ends_at, exception.starts_at + book.longest_exception)
+    return min(exception.ends_at, exception.starts_at + book.exceptions.longest)
 
 
 def excepted(
@@ -110,7 +110,11 @@ def binds(cell: Cell, requirement: str) -> bool:
 
 def may_waive(book: Book, cell: Cell, requirement: str) -> bool:
     """Check whether a requirement of a cell may be waived for an app: the book lists it (``exceptions.waivable``)."""
-    return requirement in book.waivable and binds(cell, requirement) and requirement not in NEVER_WAIVED
+    return (
+        requirement in book.exceptions.waivable
+        and binds(cell, requirement)
+        and requirement not in NEVER_WAIVED
+    )
 
 
 def requirements(evidence: Iterable[str], scenarios: Iterable[str]) -> frozenset[str]:

@@ -166,7 +166,6 @@ def _as_it_was(category: Category, cells: frozenset[CellName]) -> Category:
 @lru_cache(maxsize=STAGES_BOUND)
 def _with_retired(book: Book, day: date) -> Book:
     # Cached, so that a book between two sunsets is one object: what it admits is cached by it.
-    assert book.products is not None, "only products have a sunset"
     ended = {
         each.name: replace(each, status=ScopeStatus.RETIRED)
         for each in book.products.values()

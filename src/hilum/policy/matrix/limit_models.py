@@ -5,7 +5,14 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Annotated
 
+from hilum.policy.matrix.fields import Duration, NoLimit, at_longest
+
+ACCESS_TOKEN_BOUND = timedelta(hours=1)
+"""No book may let a person's access token live longer: revocations are kept in memory for that long (C47)."""
+BACKEND_TOKEN_BOUND = timedelta(minutes=5)
+LIFE_BOUND = timedelta(days=3 * 366)
 DORMANT_DAYS = 180  # of a cell that states none
 
 
@@ -30,6 +37,9 @@ class Expiry(StrEnum):
 _RANKS = {"one_time": 0, "study": 1, "fixed": 2, "rolling": 3}
 
 
+Life = Annotated[Duration, at_longest(LIFE_BOUND)]
+
+
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
     """Lifetimes of what is issued. ``refresh_token`` restarts with each refresh; ``session_refresh_token`` is that of ``online_access``.
@@ -38,33 +48,19 @@ class Lifetimes:
     long tokens are refreshed after one authorization; None: as long as the agreement.
     """
 
-    access_token: timedelta
-    backend_token: timedelta
-    refresh_token: timedelta
-    session_refresh_token: timedelta
-    authorization: timedelta
-    idle: timedelta | None = None
-    absolute: timedelta | None = None
+    access_token: Annotated[Duration, at_longest(ACCESS_TOKEN_BOUND)]
+    backend_token: Annotated[Duration, at_longest(BACKEND_TOKEN_BOUND)]
+    refresh_token: Life
+    session_refresh_token: Life
+    authorization: Life
+    idle: Annotated[Life | None, NoLimit] = None
+    absolute: Annotated[Life | None, NoLimit] = None
     expiry: Expiry = Expiry.ROLLING
 
 
 def within(one: timedelta | None, other: timedelta | None) -> timedelta | None:
     """Return the shorter of two limits; None means no limit."""
     return min((each for each in (one, other) if each is not None), default=None)
-
-
-def stricter_lifetimes(one: Lifetimes, other: Lifetimes) -> Lifetimes:
-    """Return the shorter lifetimes of two, field by field."""
-    return Lifetimes(
-        access_token=min(one.access_token, other.access_token),
-        backend_token=min(one.backend_token, other.backend_token),
-        refresh_token=min(one.refresh_token, other.refresh_token),
-        session_refresh_token=min(one.session_refresh_token, other.session_refresh_token),
-        authorization=min(one.authorization, other.authorization),
-        idle=within(one.idle, other.idle),
-        absolute=within(one.absolute, other.absolute),
-        expiry=min(one.expiry, other.expiry, key=lambda each: each.rank),
-    )
 
 
 class Automation(StrEnum):
@@ -88,7 +84,7 @@ AUTOMATION = Automation.NO_NEW_LAUNCHES
 """How far it goes where the rule book says nothing."""
 FIX_DAYS = {"fix_days_critical": 7, "fix_days_high": 14, "fix_days_medium": 30, "fix_days_low": 90}
 """Days to fix a finding by its severity, where the rule book says nothing."""
-LADDER_DAYS = {"suspend_days": 30, "withdraw_days": 60}
+ESCALATION_DAYS = {"suspend_days": 30, "withdraw_days": 60}
 """Days after the deadline of a finding until its app is to be suspended, and its certification withdrawn, where the rule book says nothing."""
 GRACE_DAYS_BOUND = 90
 """No book may let an app go on for longer after its certification has ended."""

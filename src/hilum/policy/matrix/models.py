@@ -1,13 +1,28 @@
 """The rule book: categories, tiers, cells and the rules of the risk tier; applicants, and what a book admits."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
 from enum import IntEnum, StrEnum
 from functools import cached_property
+from itertools import pairwise
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    Strict,
+    TypeAdapter,
+    with_config,
+)
 
 from hilum.controls.switches.models import RATE_LEAST_PER_S, Quota
 from hilum.foundation.kernel.ids import Part, VersionId
+from hilum.foundation.standards.fhir.definitions import resource_types
+from hilum.foundation.standards.smart.scopes import LETTERS, SPECIAL, Prefix
 from hilum.policy.matrix.exception_models import (
     Autonomy,
     ExceptionKind,
@@ -15,12 +30,39 @@ from hilum.policy.matrix.exception_models import (
     PolicyException,
     Population,
 )
+from hilum.policy.matrix.fields import (
+    LIST_BOUND,
+    NAMES_BOUND,
+    Condition,
+    Day,
+    Days,
+    Duration,
+    Flag,
+    ListOf,
+    Name,
+    Named,
+    NotWritten,
+    OwnName,
+    Percent,
+    SetOf,
+    Tables,
+    Text,
+    Titles,
+    Words,
+    at_longest,
+    fault,
+    one_of,
+)
 from hilum.policy.matrix.limit_models import (
+    ACCESS_TOKEN_BOUND,
     AUTOMATION,
+    BACKEND_TOKEN_BOUND,
     DORMANT_DAYS,
+    ESCALATION_DAYS,
     FIX_DAYS,
     GRACE_DAYS_BOUND,
-    LADDER_DAYS,
+    LATENCY_BOUND_MS,
+    LIFE_BOUND,
     NO_CRITERIA,
     SERVICE,
     Automation,
@@ -50,15 +92,20 @@ from hilum.policy.matrix.version_models import (
 )
 
 __all__ = [
+    "ACCESS_TOKEN_BOUND",
     "APPLY_ACTION",
     "AUTOMATION",
+    "BACKEND_TOKEN_BOUND",
     "DORMANT_DAYS",
     "DRY_RUNS_WAITING",
     "DRY_RUN_VALID",
+    "ESCALATION_DAYS",
     "FIX_DAYS",
     "GRACE_DAYS_BOUND",
     "IN_FORCE_BOUND",
-    "LADDER_DAYS",
+    "LIFE_BOUND",
+    "LIST_BOUND",
+    "NAMES_BOUND",
     "NOTICE",
     "NO_CRITERIA",
     "NUMBER_BOUND",
@@ -92,21 +139,13 @@ __all__ = [
 POLICIES = Part("policies")
 """The part of the facts that holds the rule books in force; its keys are ``application/<number>``."""
 FORMAT = 2
-"""The version of the document's format. A book of format 1 has no scope products, and its workflows expand into nothing."""
+"""The version of the document's format."""
 FAULTS_BOUND = 100
 """The most faults that one validation reports."""
-LIST_BOUND = 200
 STAGES_BOUND = 200
 """How many books with ended products are cached: those of the versions in force."""
-NAMES_BOUND = 50
-"""The most categories, tier rules, workflows, scope products or other named entries."""
-TEXT_BOUND = 300
 DOCUMENT_BOUND = 512 * 1024
 """The most bytes of a stored document, written out in full."""
-ACCESS_TOKEN_BOUND = timedelta(hours=1)
-"""No book may let a person's access token live longer: revocations are kept in memory for that long (C47)."""
-BACKEND_TOKEN_BOUND = timedelta(minutes=5)
-LIFE_BOUND = timedelta(days=3 * 366)
 UNCLASSIFIED = "unclassified"
 """The category of apps that were registered before there were categories."""
 SANDBOX_TRIAL = "sandbox_trial"
@@ -197,6 +236,60 @@ NEVER_BELOW_HIGH = frozenset({
 """Orders, medications and notes: a book in which writing one of these is not of the high tier is refused (C22)."""
 
 
+LONGEST_EXCEPTION_BOUND = timedelta(days=366)
+"""The longest that any book may let an exception last."""
+DaysFromNone = Annotated[int, Strict(), Field(ge=0, le=365)]
+
+
+def _read_letters(value: object) -> str:
+    if not isinstance(value, list | tuple) or not value or not {*value} <= {*LETTERS}:
+        raise fault("word_unknown", f"It must be a list of some of the letters {', '.join(LETTERS)}.")
+    return "".join(letter for letter in LETTERS if letter in value)
+
+
+def _refuse_conditions(value: object) -> object:
+    words = value if isinstance(value, list | tuple) else ()
+    for word in (each for each in words if isinstance(each, str) and each in NEVER_A_CONDITION):
+        sentence = (
+            f"A step of the regulated lane must not depend on a {word}: access that regulation protects"
+            " is free of it (45 CFR 170.404). Remove it."
+        )
+        raise fault("regulated_lane_condition", sentence)
+    return value
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True)
+class _Shares:
+    user_apps: "Share | None" = None
+    patient_apps: "Share | None" = None
+    backend: "Share | None" = None
+    bulk: "Share | None" = None
+
+
+Share = Annotated[int, Strict(), Field(ge=10, le=100)]
+"""With less a class could not work at all; an app that may not act has no cell."""
+_WRITTEN_SHARES = TypeAdapter(_Shares)
+
+
+def _read_shares(value: object) -> tuple[int, ...]:
+    """Read the shares of the traffic classes. A class that is not named has the share of the one above it, and the first has every place.
+
+    A class is counted together with those below it, so a share that is larger than that of a class above would never be reached.
+    """
+    found = [ALL_PLACES[0]]
+    for each, share in asdict(_WRITTEN_SHARES.validate_python(value)).items():
+        if share is not None and share > found[-1]:
+            raise fault("contradictory", f"The class above {each} has {found[-1]}, and counts it in.")
+        found.append(found[-1] if share is None else share)
+    return tuple(found)
+
+
+def _written_shares(shares: tuple[int, ...]) -> dict[str, int]:
+    pairs = zip(tuple(TrafficClass)[1:], pairwise(shares), strict=True)
+    return {each.value: share for each, (above, share) in pairs if share != above}
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """A fault at one place of a document: path, code and sentence."""
@@ -210,18 +303,18 @@ class Fault:
 class ReviewClocks:
     """How long review may take. ``sample_percent``: how many clean submissions a person examines; None for all (C103)."""
 
-    first_answer_business_days: int
-    decision_business_days: int
-    sample_percent: int | None = None
+    first_answer_business_days: Days
+    decision_business_days: Days
+    sample_percent: Annotated[int, Strict(), Field(ge=0, le=100)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AlertThresholds:
     """The shares of refused and failed requests, and the latency, above which monitoring raises an alert."""
 
-    refused_percent: int
-    failed_percent: int
-    latency_ms_p95: int
+    refused_percent: Percent
+    failed_percent: Percent
+    latency_ms_p95: Annotated[int, Strict(), Field(ge=1, le=LATENCY_BOUND_MS)]
 
 
 PEER_LIFETIMES = Lifetimes(
@@ -237,47 +330,54 @@ class Cell:
     ``scopes`` are the clinical scopes, those of the lower tiers included; ``session_scopes`` those of identity, launch and session.
     """
 
-    scopes: tuple[str, ...]
-    session_scopes: tuple[str, ...]
-    client_authentication: frozenset[ClientAuthentication]
-    workflows: frozenset[str]
-    placements: frozenset[str]
-    scenarios: frozenset[str]
-    evidence: frozenset[str]
-    lenses: frozenset[Lens]
+    scopes: Words
+    session_scopes: Annotated[
+        ListOf[Annotated[str, one_of(SPECIAL)]],
+        AfterValidator(lambda found: tuple(sorted(found))),
+    ]
+    client_authentication: SetOf[ClientAuthentication]
+    workflows: SetOf[str]
+    placements: SetOf[str]
+    scenarios: SetOf[str]
+    evidence: SetOf[str]
+    lenses: SetOf[Lens]
     review: ReviewClocks
     quota: Quota
     traffic_class: TrafficClass
     alerts: AlertThresholds
-    certificate_life: timedelta
+    certificate_life: Annotated[Duration, at_longest(LIFE_BOUND)]
     lifetimes: Lifetimes
-    agreements: frozenset[str] = frozenset()
+    agreements: SetOf[Annotated[str, Field(pattern="^[a-z][a-z_]{0,39}$")]] = frozenset()
     """The kinds of agreements between vendor and hospital without which an app is not installed at a production tenant (C189)."""
-    dormant_days: int = DORMANT_DAYS
+    dormant_days: Days = DORMANT_DAYS
     """Days without use after which people are asked again (C90)."""
-    dormant_ends: bool = False
+    dormant_ends: Flag = False
     """Whether an agreement that was not used for ``dormant_days`` has ended and cannot be refreshed (C194)."""
-    proofs: frozenset[str] = frozenset()
+    proofs: SetOf[Annotated[str, one_of(PROOFS)]] = frozenset()
     """The current proofs, of ``PROOFS``, that a vendor needs to have a version certified for production (C6, C7)."""
-    fix_days_critical: int = FIX_DAYS["fix_days_critical"]
-    fix_days_high: int = FIX_DAYS["fix_days_high"]
-    fix_days_medium: int = FIX_DAYS["fix_days_medium"]
-    fix_days_low: int = FIX_DAYS["fix_days_low"]
+    fix_days_critical: Days = FIX_DAYS["fix_days_critical"]
+    fix_days_high: Days = FIX_DAYS["fix_days_high"]
+    fix_days_medium: Days = FIX_DAYS["fix_days_medium"]
+    fix_days_low: Days = FIX_DAYS["fix_days_low"]
     """Days to fix a finding about an app, by its severity (C115)."""
-    suspend_days: int = LADDER_DAYS["suspend_days"]
-    withdraw_days: int = LADDER_DAYS["withdraw_days"]
+    suspend_days: DaysFromNone = ESCALATION_DAYS["suspend_days"]
+    withdraw_days: DaysFromNone = ESCALATION_DAYS["withdraw_days"]
     """Days after that deadline until the app is to be suspended, and its certification withdrawn (C226)."""
-    grace_days: int = 0
+    grace_days: Annotated[int, Strict(), Field(ge=0, le=GRACE_DAYS_BOUND)] = 0
     """Days after the end of a certification in which installed apps keep working (C114)."""
-    service_unavailable_percent: int = SERVICE["service_unavailable_percent"]
-    service_errors_percent: int = SERVICE["service_errors_percent"]
-    service_latency_ms_p95: int = SERVICE["service_latency_ms_p95"]
-    service_least_calls: int = SERVICE["service_least_calls"]
-    service_grace_days: int = SERVICE["service_grace_days"]
+    service_unavailable_percent: Percent = SERVICE["service_unavailable_percent"]
+    service_errors_percent: Percent = SERVICE["service_errors_percent"]
+    service_latency_ms_p95: Annotated[int, Strict(), Field(ge=1, le=LATENCY_BOUND_MS)] = SERVICE[
+        "service_latency_ms_p95"
+    ]
+    service_least_calls: Annotated[int, Strict(), Field(ge=100, le=1_000_000)] = SERVICE[
+        "service_least_calls"
+    ]
+    service_grace_days: DaysFromNone = SERVICE["service_grace_days"]
     """The criteria for an app's service, the least number of calls, and the days to fix it (C228)."""
     automation: Automation = AUTOMATION
-    """How far the platform climbs the ladder by itself; beyond it a person decides."""
-    waived: frozenset[str] = frozenset()
+    """How far the platform escalates by itself; beyond it a person decides."""
+    waived: NotWritten[frozenset[str]] = frozenset()
     """In the book for one app: requirements, as ``kind.name``, that are not asked of it for a time."""
     observe: "Observation | None" = field(default=None, compare=False)
     """Until when its tightening is only observed (C209)."""
@@ -290,8 +390,8 @@ class Observation:
     ``limits`` empty: for everything that is tighter. ``earlier`` is None in a document that was not added yet; adding it fills in the cell of the version in force.
     """
 
-    until: date
-    limits: tuple[str, ...] = ()
+    until: Day
+    limits: Words = ()
     earlier: Cell | None = None
 
 
@@ -299,12 +399,12 @@ class Observation:
 class Category:
     """A kind of app. ``open``: new apps may be registered in it. A tier without a cell is not allowed in the category."""
 
-    name: str
-    title: str
+    name: OwnName
+    title: Text
     floor: Tier
-    open: bool
+    open: Flag
     cells: Mapping[Tier, Cell]
-    model_card: bool = False
+    model_card: Flag = False
     """A version whose app is in it and that uses AI must have a model card (C23)."""
 
 
@@ -317,20 +417,20 @@ class TierRule:
     ``{scope}``, ``{workflow}``, ``{placement}``, ``{autonomy}``.
     """
 
-    name: str
+    name: Text
     tier: Tier
-    because: str
-    categories: frozenset[str] = frozenset()
-    clients: frozenset[ClientAuthentication] = frozenset()
-    workflows: frozenset[str] = frozenset()
-    placements: frozenset[str] = frozenset()
-    prefixes: frozenset[str] = frozenset()
-    types: frozenset[str] = frozenset()
-    letters: str = ""
-    special: frozenset[str] = frozenset()
-    autonomy: frozenset[str] = frozenset()
+    because: Text
+    categories: Condition[str] = frozenset()
+    clients: Condition[ClientAuthentication] = frozenset()
+    workflows: Condition[str] = frozenset()
+    placements: Condition[str] = frozenset()
+    prefixes: Condition[Annotated[str, one_of(tuple(Prefix))]] = frozenset()
+    types: Condition[Annotated[str, one_of(resource_types() | {ANY})]] = frozenset()
+    letters: Annotated[str, BeforeValidator(_read_letters), PlainSerializer(list)] = ""
+    special: Condition[Annotated[str, one_of(SPECIAL)]] = frozenset()
+    autonomy: Condition[Annotated[str, one_of(tuple(Autonomy))]] = frozenset()
     """How far an app's AI acts by itself. A version without declared AI meets no such condition."""
-    populations: frozenset[str] = frozenset()
+    populations: Condition[Annotated[str, one_of(tuple(Population))]] = frozenset()
     """How many patients it reaches. A version without a declaration meets every such condition."""
 
     @property
@@ -343,9 +443,9 @@ class TierRule:
 class LaneStep:
     """A step of the regulated lane: its business days, and what it may wait for."""
 
-    name: str
-    within_business_days: int
-    requires: frozenset[StepCondition]
+    name: Annotated[str, one_of(LANE_STEPS)]
+    within_business_days: Days
+    requires: Annotated[SetOf[StepCondition], BeforeValidator(_refuse_conditions)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,13 +456,13 @@ class JurisdictionPack:
     token of a cell with ``patient/`` scopes and ``offline_access`` lives at least.
     """
 
-    name: str
-    jurisdiction: str
-    source: str
-    valid_from: date
-    valid_until: date | None
-    step_days: Mapping[str, int]
-    patient_refresh_at_least: timedelta
+    name: Text
+    jurisdiction: Text
+    source: Text
+    valid_from: Day
+    step_days: Mapping[Name, Days]
+    patient_refresh_at_least: Annotated[Duration, at_longest(LIFE_BOUND)]
+    valid_until: Day | None = None
 
     def is_over(self, on: date) -> bool:
         return self.valid_until is not None and self.valid_until <= on
@@ -385,38 +485,46 @@ class Lowering:
     rules: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class ExceptionRules:
+    """How long an exception that loosens something may last, and what review asks for and may be waived, such as ``evidence.security_test`` (C19, C23, C207)."""
+
+    longest: Annotated[Duration, at_longest(LONGEST_EXCEPTION_BOUND)] = timedelta(0)
+    waivable: SetOf[str] = frozenset()
+
+
+@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True, eq=False)
 class Book:
-    """A valid rule book. Compared by identity, so that what is derived from it can be cached; equal books have one ``digest``.
+    """A valid rule book. Compared by identity, so that what is derived from it can be cached; equal books have one ``digest``."""
 
-    ``products`` None: a book of format 1, in which every scope is covered.
-    """
-
-    title: str
-    owner: str
-    workflows: Mapping[str, Workflow]
-    placements: Mapping[str, str]
-    scenarios: Mapping[str, str]
-    evidence: Mapping[str, str]
-    categories: Mapping[str, Category]
-    tier_rules: tuple[TierRule, ...]
-    regulated_lane: tuple[LaneStep, ...]
-    packs: tuple[JurisdictionPack, ...]
-    digest: str = ""
-    products: Mapping[str, ScopeProduct] | None = None
-    custom_scopes_at_most: int = 0
+    title: Text
+    owner: Text
+    workflows: Named[Workflow]
+    placements: Titles
+    scenarios: Titles
+    evidence: Titles
+    categories: Named[Category]
+    tier_rules: Tables[TierRule]
+    regulated_lane: Tables[LaneStep]
+    packs: Tables[JurisdictionPack]
+    products: Annotated[Named[ScopeProduct], Field(alias="scopes")]
+    custom_scopes_at_most: Annotated[int, Strict(), Field(ge=0, le=NAMES_BOUND)]
     """The number of custom scope products above which there is a finding (C65)."""
-    longest_exception: timedelta = timedelta(0)
-    """How long an exception that loosens something may last (C19, C23, C207)."""
-    waivable: frozenset[str] = frozenset()
-    """What review asks for and an exception may waive, such as ``evidence.security_test``."""
-    shares: tuple[int, ...] = ALL_PLACES
+    exceptions: ExceptionRules = ExceptionRules()
+    shares: Annotated[
+        tuple[int, ...],
+        BeforeValidator(_read_shares),
+        PlainSerializer(_written_shares),
+        Field(alias="traffic"),
+    ] = ALL_PLACES
     """The percentage of a FHIR server's places that a traffic class may hold together with those below it, by rank (C133)."""
-    raised: Mapping[VersionId, Raise] = field(default_factory=dict)
+    digest: NotWritten[str] = ""
+    raised: NotWritten[Mapping[VersionId, Raise]] = field(default_factory=dict)
     """In a book in force: the versions whose tier a reviewer raised."""
-    lowered: Mapping[VersionId, Lowering] = field(default_factory=dict)
+    lowered: NotWritten[Mapping[VersionId, Lowering]] = field(default_factory=dict)
     """In the book for one app: its versions whose tier two people lowered."""
-    autonomous: frozenset[VersionId] = frozenset()
+    autonomous: NotWritten[frozenset[VersionId]] = frozenset()
     """In the book for one app at one hospital: its versions whose AI may write alone."""
 
     @cached_property
@@ -430,14 +538,13 @@ class Book:
     @cached_property
     def sunsets(self) -> tuple[date, ...]:
         """Return the days on which scope products end, in order."""
-        products = () if self.products is None else self.products.values()
+        products = self.products.values()
         return tuple(sorted({each.sunset for each in products if each.in_force and each.sunset is not None}))
 
     @cached_property
     def notices(self) -> tuple[ScopeProduct, ...]:
         """Return the deprecated scope products."""
-        products = () if self.products is None else self.products.values()
-        return tuple(each for each in products if each.status is ScopeStatus.DEPRECATED)
+        return tuple(each for each in self.products.values() if each.status is ScopeStatus.DEPRECATED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -569,5 +676,5 @@ class Change:
 
 NO_QUOTA = Quota(RATE_LEAST_PER_S, 1)
 """The quota of an app without a cell: it gets nothing, and its requests are limited."""
-NO_BOOK = Book("", "", {}, {}, {}, {}, {}, (), (), ())
+NO_BOOK = Book("", "", {}, {}, {}, {}, {}, (), (), (), {}, 0)
 """The book that allows nothing."""

@@ -1,21 +1,14 @@
 """Cells whose tightening is observed until a day: fill in the earlier cell from the version in force (C209). Pure."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
+from hilum.policy.matrix.limits import LIMITS, SETS_THAT_ALLOW, SETS_THAT_REQUIRE, with_limits
 from hilum.policy.matrix.models import ANY, Book, Cell, Fault, Observation
 
-CELL_LIMITS = (
-    "scopes", "session_scopes", "client_authentication", "workflows", "placements", "lenses", "evidence", "scenarios", "agreements", "proofs",
-    "certificate_life", "lifetimes.access_token", "lifetimes.backend_token", "lifetimes.refresh_token", "lifetimes.session_refresh_token",
-    "lifetimes.authorization", "lifetimes.idle", "lifetimes.absolute", "lifetimes.expiry", "dormant_days", "dormant_ends",
-    "fix_days_critical", "fix_days_high", "fix_days_medium", "fix_days_low", "suspend_days", "withdraw_days", "grace_days", "automation",
-    "service_unavailable_percent", "service_errors_percent", "service_latency_ms_p95", "service_least_calls", "service_grace_days",
-    "quota.rate_per_s", "quota.burst", "alerts.refused_percent", "alerts.failed_percent", "alerts.latency_ms_p95", "traffic_class",
-)  # fmt: skip
-"""The limits of a cell that can be tighter. Review clocks bind the platform, not apps."""
+CELL_LIMITS = ("scopes", "session_scopes", *SETS_THAT_ALLOW, *SETS_THAT_REQUIRE, *LIMITS)
+"""What can be tighter in a cell."""
 OBSERVE_BOUND = timedelta(days=90)
 """How long a cell may be observed before it is enforced: as long as a dry run looks back (C209)."""
 CurrentBook = Callable[[], Book]
@@ -41,23 +34,10 @@ def completed(book: Book, in_force: CurrentBook, faults: list[Fault]) -> Book:
             faults.append(Fault(f"categories.{name}.cells.{tier}.observe", "observed_new", sentence))
             continue
         cell = category.cells[tier]
-        earlier = _known(_with(cell, was, each.limits or CELL_LIMITS), book)
+        earlier = _known(with_limits(replace(cell, observe=None), was, each.limits or CELL_LIMITS), book)
         made = replace(cell, observe=Observation(each.until, (), earlier))
         categories[name] = replace(category, cells={**category.cells, tier: made})
     return replace(book, categories=categories)
-
-
-def _with(cell: Cell, was: Cell, limits: Collection[str]) -> Cell:
-    """Return a cell with some of the limits of another one."""
-    values: dict[str, Any] = {}
-    for path in limits:
-        name, _, inner = path.partition(".")
-        if inner:
-            own = values.get(name, getattr(cell, name))
-            values[name] = replace(own, **{inner: getattr(getattr(was, name), inner)})
-        else:
-            values[name] = getattr(was, name)
-    return replace(cell, observe=None, **values)
 
 
 def _known(cell: Cell, book: Book) -> Cell:

@@ -145,7 +145,7 @@ def first_ended(book: Book, scopes: Iterable[Scope]) -> str:
 
 
 def _instead(book: Book, product: ScopeProduct) -> str:
-    successor = (book.products or {}).get(product.successor)
+    successor = book.products.get(product.successor)
     if successor is None:
         return product.no_successor
     more = ", ..." if len(successor.covers) > SHOWN else ""
@@ -185,7 +185,7 @@ def expand(book: Book, text: str, prefixes: Collection[Prefix]) -> Expansion:
             continue
         name = word.removeprefix(WORKFLOW_SCOPE)
         workflow = book.workflows.get(name)
-        if workflow is None or workflow.scopes is None:
+        if workflow is None:
             return Expansion("", name)
         scopes = (each for each in parse_stored(workflow.scopes) if isinstance(each, ClinicalScope))
         found |= dict.fromkeys(render(each) for each in scopes if each.prefix in prefixes)
@@ -219,18 +219,18 @@ def workflow_limit(book: Book, name: str) -> tuple[str, ...] | None:
     workflow = book.workflows.get(name)
     if workflow is None:
         return ()
-    return None if workflow.scopes is None else _limit(workflow.scopes)
+    return _limit(workflow.scopes)
 
 
 def excess_scopes(book: Book, workflows: tuple[str, ...], scopes: tuple[str, ...]) -> tuple[str, ...]:
     """Return the scopes on records that none of the declared workflows needs, as far as they are not needed whole (C64).
 
-    What names no workflow has none to exceed; its tier counts it as for every one, or it is launched for none. A book of format 1 does not say what workflows need.
+    What names no workflow has none to exceed; its tier counts it as for every one, or it is launched for none.
     """
     declared = [book.workflows[name] for name in workflows if name in book.workflows]
-    if ANY in workflows or not declared or any(each.scopes is None for each in declared):
+    if ANY in workflows or not declared:
         return ()
-    needed = tuple(scope for each in declared for scope in each.scopes or ())
+    needed = tuple(scope for each in declared for scope in each.scopes)
     clinical = (text for text in scopes if text not in SPECIAL)
     return tuple(text for text in dict.fromkeys(clinical) if not all_covered((text,), needed))
 

@@ -1,11 +1,17 @@
 """Scope products and workflows."""
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, Strict
+
+from hilum.policy.matrix.fields import Day, Flag, OwnName, SetOf, Text, Words
 
 NOTICE = timedelta(days=90)
 """The least time between the deprecation and the sunset of a scope product (C62)."""
+VERSION_BOUND = 10_000
 WORKFLOW_SCOPE = "hilum/workflow/"
 """What a workflow's scope begins with, before its name. No SMART scope and no scope of OpenID Connect has a prefix of this form."""
 
@@ -43,20 +49,20 @@ class ScopeProduct:
     covers is granted. ``custom``: it has its own meaning here; then ``demand`` says who needs it, and ``tests`` prove it (C65).
     """
 
-    name: str
-    owner: str
-    purpose: str
+    name: OwnName
+    purpose: Text
     data_class: DataClass
-    version: int
+    version: Annotated[int, Strict(), Field(ge=1, le=VERSION_BOUND)]
     status: ScopeStatus
-    covers: tuple[str, ...]
-    successor: str = ""
-    no_successor: str = ""
-    deprecated_from: date | None = None
-    sunset: date | None = None
-    custom: bool = False
-    demand: str = ""
-    tests: tuple[str, ...] = ()
+    covers: Words
+    owner: Text = ""
+    successor: Text = ""
+    no_successor: Text = ""
+    deprecated_from: Day | None = None
+    sunset: Day | None = None
+    custom: Flag = False
+    demand: Text = ""
+    tests: Words = ()
 
     @property
     def in_force(self) -> bool:
@@ -68,17 +74,17 @@ class ScopeProduct:
 class Workflow:
     """A named job, with the scopes of resources that it needs (C63). ``intents``: words of launches that mean it, beside its name.
 
-    ``placements``: a launch from there without an intent means it. ``scopes`` None: of a book of format 1, whose workflows limit nothing.
+    ``placements``: a launch from there without an intent means it.
     """
 
-    name: str
-    title: str
-    owner: str = ""
-    purpose: str = ""
-    version: int = 0
-    scopes: tuple[str, ...] | None = None
-    intents: frozenset[str] = frozenset()
-    placements: frozenset[str] = frozenset()
+    name: OwnName
+    title: Text
+    owner: Text
+    purpose: Text
+    version: Annotated[int, Strict(), Field(ge=1, le=VERSION_BOUND)]
+    scopes: Words
+    intents: SetOf[str] = frozenset()
+    placements: SetOf[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,25 +72,22 @@ class Coverage:
 
 
 @lru_cache(maxsize=STAGES_BOUND)
-def in_force(book: Book) -> Coverage | None:
-    """Return what the products in force cover; None for a book without products, in which every scope is covered."""
-    if book.products is None:
-        return None
+def in_force(book: Book) -> Coverage:
+    """Return what the products in force cover."""
     return Coverage(text for each in book.products.values() if each.in_force for text in each.covers)
 
 
 @lru_cache(maxsize=PARTS_BOUND)
 def part_in_force(book: Book, scope: Scope) -> tuple[Scope, ...]:
     """Return the part of a scope that products in force cover."""
-    coverage = in_force(book)
-    part = (scope,) if coverage is None else coverage.part(scope)
+    part = in_force(book).part(scope)
     # The scope itself, also where it was put together again: its constraints stay as they were written.
     return (scope,) if part == (scope,) else part
 
 
 @lru_cache(maxsize=STAGES_BOUND)
 def _ended(book: Book) -> tuple[tuple[ScopeProduct, Coverage], ...]:
-    products = (book.products or {}).values()
+    products = book.products.values()
     return tuple((each, Coverage(each.covers)) for each in products if each.status is ScopeStatus.RETIRED)
 
 
@@ -102,9 +99,9 @@ def ended_by(book: Book, scope: Scope) -> ScopeProduct | None:
 
 
 def product_of(book: Book, scope: str) -> ScopeProduct | None:
-    """Return the first product in force that covers a scope, or a part of it; None if none does, or if the book has no products."""
+    """Return the first product in force that covers a scope, or a part of it; None if none does."""
     parsed = parse_stored((scope,))
-    in_force_now = (each for each in (book.products or {}).values() if each.in_force)
+    in_force_now = (each for each in book.products.values() if each.in_force)
     return next((each for each in in_force_now if any(map(Coverage(each.covers).meets, parsed))), None)
 
 
@@ -113,7 +110,7 @@ def product_of(book: Book, scope: str) -> ScopeProduct | None:
 
 def custom_finding(book: Book) -> str:
     """Return the finding that a book has more custom scope products than it allows; empty if it does not (C65)."""
-    custom = [each.name for each in (book.products or {}).values() if each.custom and each.in_force]
+    custom = [each.name for each in book.products.values() if each.custom and each.in_force]
     if len(custom) <= book.custom_scopes_at_most:
         return ""
     return (
@@ -127,7 +124,6 @@ def custom_finding(book: Book) -> str:
 
 def product_faults(book: Book) -> list[Fault]:
     """Return the faults of the scope products and workflows of a book with valid fields."""
-    assert book.products is not None, "only stored books of format 1 have none"
     return [
         *(fault for product in book.products.values() for fault in _own_faults(book, product)),
         *(fault for product in book.products.values() for fault in _still_covered(book, product)),
@@ -161,7 +157,6 @@ def _end_faults(book: Book, product: ScopeProduct, path: str) -> Iterator[Fault]
     if bool(product.successor) == bool(product.no_successor):
         sentence = "Name its successor, or say in no_successor why there is none; not both."
         yield Fault(f"{path}.successor", "successor_missing", sentence)
-    assert book.products is not None, "it is one of them"
     successor = book.products.get(product.successor)
     if product.successor and (successor is None or successor is product):
         yield Fault(f"{path}.successor", "successor_unknown", "It is not another scope product of this book.")
@@ -189,7 +184,7 @@ def _outlasts(other: ScopeProduct, product: ScopeProduct) -> bool:
 
 def _still_covered(book: Book, product: ScopeProduct) -> Iterator[Fault]:
     """Find scopes that stay in force when a product ends, because another one covers them too."""
-    if product.status in {ScopeStatus.DRAFT, ScopeStatus.ACTIVE} or book.products is None:
+    if product.status in {ScopeStatus.DRAFT, ScopeStatus.ACTIVE}:
         return
     others = (each for each in book.products.values() if each is not product and _outlasts(each, product))
     left = Coverage(text for each in others for text in each.covers)
@@ -227,7 +222,7 @@ def _missing(book: Book, text: str) -> str:
 
 
 def _workflow_faults(book: Book, workflow: Workflow) -> Iterator[Fault]:
-    path, scopes = f"workflows.{workflow.name}", workflow.scopes or ()
+    path, scopes = f"workflows.{workflow.name}", workflow.scopes
     if not scopes:
         yield Fault(f"{path}.scopes", "empty", "Name the scopes that it expands into.")
     if missing := next(filter(None, (_missing(book, text) for text in scopes)), ""):
@@ -243,38 +238,23 @@ def _workflow_faults(book: Book, workflow: Workflow) -> Iterator[Fault]:
 
 def _lasting(book: Book, until: date) -> Coverage:
     """Return what is in force at least until a day."""
-    products = (book.products or {}).values()
+    products = book.products.values()
     kept = (each for each in products if each.in_force and (each.sunset is None or each.sunset >= until))
     return Coverage(text for each in kept for text in each.covers)
 
 
 def products_widened(before: Book, after: Book) -> Iterator[Widening]:
     """List the scopes that are in force longer than before, and what workflows also expand into (C210)."""
-    if before.products is not None:
-        lasting = cache(partial(_lasting, before))
-        if after.products is None:
-            yield Widening(
-                "scopes",
-                "There are no longer any scope products, so every scope is in force without an end date.",
-            )
-        for product in (after.products or {}).values():
-            if not product.in_force:
-                continue
-            until = product.sunset or date.max
-            longer = [
-                render(scope) for scope in parse_stored(product.covers) if not lasting(until).covers(scope)
-            ]
-            if longer:
-                yield Widening(
-                    f"scopes.{product.name}", f"In force, or in force longer: {', '.join(longer)}."
-                )
+    lasting = cache(partial(_lasting, before))
+    for product in (each for each in after.products.values() if each.in_force):
+        until = product.sunset or date.max
+        longer = [render(scope) for scope in parse_stored(product.covers) if not lasting(until).covers(scope)]
+        if longer:
+            yield Widening(f"scopes.{product.name}", f"In force, or in force longer: {', '.join(longer)}.")
     for name, workflow in after.workflows.items():
         old = before.workflows.get(name)
-        # A new workflow widens no earlier one, and one without scopes limited nothing before.
-        if old is None or old.scopes is None:
-            continue
-        if workflow.scopes is None:
-            yield Widening(f"workflows.{name}.scopes", "It no longer limits anything.")
+        # A new workflow widens no earlier one.
+        if old is None:
             continue
         expanded = Coverage(old.scopes)
         more = [render(scope) for scope in parse_stored(workflow.scopes) if not expanded.covers(scope)]
@@ -284,19 +264,13 @@ def products_widened(before: Book, after: Book) -> Iterator[Widening]:
 
 def notice_faults(before: Book, after: Book, today: date) -> tuple[Fault, ...]:
     """Return which scopes another book would end without notice: sooner than in ``NOTICE``, and sooner than was announced (C62)."""
-    if before.products is None:
-        # Before its first scope products a book gave scopes no end, so every end of the new book needs its notice.
-        soon = (each for each in after.notices if each.sunset and each.sunset < today + NOTICE)
-        return tuple(
-            Fault(f"scopes.{each.name}.sunset", "notice_too_short", _too_soon(each.name)) for each in soon
-        )
     faults, lasting = [], cache(partial(_lasting, after))
     for product in before.products.values():
         if not product.in_force or (product.sunset is not None and product.sunset <= today):
             continue
         until = min(product.sunset or date.max, today + NOTICE)
         ending = [render(scope) for scope in parse_stored(product.covers) if not lasting(until).covers(scope)]
-        if ending and after.products is not None:
+        if ending:
             faults.append(
                 Fault(f"scopes.{product.name}", "notice_too_short", _too_soon(", ".join(ending[:SHOWN])))
             )

@@ -239,7 +239,7 @@ def scope_products(ctx: Context, tenant: str | None) -> tuple[tuple[ScopeProduct
     _require_reader(ctx)
     found = current(ctx)
     book = as_of(found.everywhere, ctx.now) if tenant is None else found.book_at(TenantId(tenant), ctx.now)
-    return tuple((book.products or {}).values()), custom_finding(book)
+    return tuple(book.products.values()), custom_finding(book)
 
 
 def _require_reader(ctx: Context) -> None:

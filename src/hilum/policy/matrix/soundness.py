@@ -20,7 +20,7 @@ from hilum.foundation.standards.smart.scopes import (
     wildcard_reaches,
 )
 from hilum.policy.matrix.jurisdictions import rules_of
-from hilum.policy.matrix.limits import longer_fields, looser_criteria, looser_remediation
+from hilum.policy.matrix.limits import SETS_THAT_REQUIRE, looser
 from hilum.policy.matrix.models import (
     ANY,
     NEVER_BELOW_HIGH,
@@ -175,18 +175,16 @@ def _looser_above(category: Category) -> Iterator[Fault]:
 
 
 def _looser_fields(below: Cell, above: Cell) -> Iterator[str]:
-    yield from longer_fields(below.lifetimes, above.lifetimes)
-    if below.dormant_ends and not above.dormant_ends:
-        yield "dormant_ends"
-    elif below.dormant_ends and above.dormant_days > below.dormant_days:
-        yield "dormant_days"
-    yield from looser_remediation(below, above)
-    yield from looser_criteria(below, above)
-    if above.certificate_life > below.certificate_life:
-        yield "certificate_life"
+    for name in looser(below, above):
+        # What a riskier app may ask for in a second is no matter of its tier; and days count only where something ends with them.
+        if name.startswith(("quota.", "alerts.")) or name == "traffic_class":
+            continue
+        if name == "dormant_days" and not (below.dormant_ends and above.dormant_ends):
+            continue
+        yield name
     if not above.client_authentication <= below.client_authentication:
         yield "client_authentication"
-    for name in ("lenses", "evidence", "scenarios", "agreements", "proofs"):
+    for name in SETS_THAT_REQUIRE:
         if not getattr(above, name) >= getattr(below, name):
             yield name
 

@@ -4,10 +4,8 @@ Each function returns a part of the admission that it was given, with limits tha
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import replace
 
-from hilum.controls.switches.models import Quota
 from hilum.foundation.standards.smart.scopes import (
     WRITES,
     ClinicalScope,
@@ -17,22 +15,18 @@ from hilum.foundation.standards.smart.scopes import (
     render,
 )
 from hilum.policy.matrix.exceptions import binds
-from hilum.policy.matrix.limit_models import stricter_lifetimes
-from hilum.policy.matrix.limits import stricter_criteria, stricter_remediation
+from hilum.policy.matrix.limits import SETS_THAT_REQUIRE, looser, with_limits
 from hilum.policy.matrix.models import (
     ANY,
     Admission,
-    AlertThresholds,
     Category,
     Cell,
     ClientAuthentication,
     Tier,
-    TrafficClass,
     Withheld,
     Withholding,
 )
 
-_CLASSES = tuple(TrafficClass)
 Divide = Callable[[Scope], dict[Tier, list[Scope]]]
 """Divides a scope into parts, each of one tier."""
 
@@ -42,30 +36,16 @@ def stricter(one: Cell, other: Cell) -> Cell:
 
     INVARIANT: none of its limits is looser than in either cell.
     """
+    tighter = with_limits(other, one, looser(one, other))
     return replace(
-        other,
+        tighter,
         client_authentication=one.client_authentication & other.client_authentication,
         workflows=_both(one.workflows, other.workflows),
         placements=_both(one.placements, other.placements),
-        scenarios=one.scenarios | other.scenarios,
-        evidence=one.evidence | other.evidence,
-        lenses=one.lenses | other.lenses,
-        agreements=one.agreements | other.agreements,
-        proofs=one.proofs | other.proofs,
-        quota=Quota(
-            min(one.quota.rate_per_s, other.quota.rate_per_s), min(one.quota.burst, other.quota.burst)
-        ),
-        traffic_class=max(one.traffic_class, other.traffic_class, key=_CLASSES.index),
-        alerts=AlertThresholds(*_least(one.alerts, other.alerts)),
-        certificate_life=min(one.certificate_life, other.certificate_life),
-        lifetimes=stricter_lifetimes(one.lifetimes, other.lifetimes),
-        dormant_days=min(one.dormant_days, other.dormant_days),
-        dormant_ends=one.dormant_ends or other.dormant_ends,
-        **stricter_remediation(one, other),
-        **stricter_criteria(one, other),
         waived=frozenset(
             each for each in one.waived | other.waived if not binds(one, each) and not binds(other, each)
         ),
+        **{name: getattr(one, name) | getattr(other, name) for name in SETS_THAT_REQUIRE},
     )
 
 
@@ -73,10 +53,6 @@ def _both(one: frozenset[str], other: frozenset[str]) -> frozenset[str]:
     if ANY in one:
         return other
     return one if ANY in other else one & other
-
-
-def _least(one: AlertThresholds, other: AlertThresholds) -> tuple[Any, ...]:
-    return tuple(min(getattr(one, each.name), getattr(other, each.name)) for each in fields(one))
 
 
 def under_raised_tier(

@@ -97,7 +97,7 @@ def _applied_faults(applications: list[Application], versions: dict[int, Version
 
 def _warnings(ctx: Context, version: Version, book: Book) -> Iterator[str]:
     _, faults = loading.parse(version)
-    products = () if book.products is None else product_faults(book)
+    products = product_faults(book)
     for fault in (*faults, *soundness_faults(book), *products, *pack_faults(book, ctx.now.date())):
         yield f"version {version.number} would be refused today: {fault.path}: {fault.sentence}"
     if finding := custom_finding(book):

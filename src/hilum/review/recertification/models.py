@@ -8,7 +8,14 @@ from enum import IntEnum, StrEnum
 from hilum.apps.registry.models import Certification
 from hilum.foundation.kernel.ids import AppId, VendorId
 from hilum.foundation.kernel.pages import Sorts
-from hilum.policy.matrix.models import AUTOMATION, FIX_DAYS, LADDER_DAYS, NO_CRITERIA, Automation, Criteria
+from hilum.policy.matrix.models import (
+    AUTOMATION,
+    ESCALATION_DAYS,
+    FIX_DAYS,
+    NO_CRITERIA,
+    Automation,
+    Criteria,
+)
 from hilum.review.recertification.figure_models import Units
 from hilum.review.submissions.models import Target
 
@@ -271,6 +278,6 @@ class Limits:
 
     days: Mapping[Severity, int] = field(default_factory=lambda: DAYS)
     automatic: Rung = RUNGS[AUTOMATION]
-    suspend_days: int = LADDER_DAYS["suspend_days"]
-    withdraw_days: int = LADDER_DAYS["withdraw_days"]
+    suspend_days: int = ESCALATION_DAYS["suspend_days"]
+    withdraw_days: int = ESCALATION_DAYS["withdraw_days"]
     service: Criteria = NO_CRITERIA

@@ -127,12 +127,10 @@ def _excesses_of(book: Book, applicant: Applicant, use: Use) -> Iterator[Excess]
     pieces = permitting_scopes(permit.rule, permit.resource_type, permit.interaction)
     declared = _scopes_of(book, applicant.workflows)
     # A use is declared if any of the scopes that permitted it is needed by a declared workflow.
-    if declared is None or not pieces or any(_is_needed(piece, declared) for piece in pieces):
+    if not pieces or any(_is_needed(piece, declared) for piece in pieces):
         return
     needed = sorted(
-        name
-        for name in book.workflows
-        if (scopes := _scopes_of(book, (name,))) is not None and any(_is_needed(p, scopes) for p in pieces)
+        name for name in book.workflows if any(_is_needed(each, _scopes_of(book, (name,))) for each in pieces)
     )
     words = f"for {' or '.join(needed)}, which it does not declare" if needed else "which no workflow needs"
     what = f"it used {render(pieces[0])}, {words}"
@@ -158,14 +156,12 @@ def _mildest(book: Book, applicant: Applicant, names: Sequence[str]) -> Assessme
     return min(found, key=lambda each: each.tier.rank)
 
 
-def _scopes_of(book: Book, workflows: Iterable[str]) -> tuple[Scope, ...] | None:
-    """Return the scopes of some workflows together; None if one of them limits nothing. A workflow that the book lacks has no scopes."""
+def _scopes_of(book: Book, workflows: Iterable[str]) -> tuple[Scope, ...]:
+    """Return the scopes of some workflows together. A workflow that the book lacks has no scopes."""
     found: list[Scope] = []
     for name in workflows:
         workflow = book.workflows.get(name)
         if workflow is not None:
-            if workflow.scopes is None:
-                return None
             found += parse_stored(workflow.scopes)
     return tuple(found)
 

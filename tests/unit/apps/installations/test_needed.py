@@ -109,8 +109,8 @@ def test_a_permission_is_marked_only_by_what_covers_it_whole() -> None:
 def test_what_is_left_out_says_what_it_is_for_and_which_work_stops() -> None:
     """C211: first what the app says it needs, then what it says nothing about."""
     workflows = {
-        "review": Workflow("review", "Chart review", scopes=("patient/*.rs",)),
-        "other": Workflow("other", "Other", scopes=("user/*.rs",)),
+        "review": Workflow("review", "Chart review", "", "", 1, ("patient/*.rs",)),
+        "other": Workflow("other", "Other", "", "", 1, ("user/*.rs",)),
     }
     book = replace(shipped_book(), workflows=workflows)
     stated = replace(CLIENT, scopes=HAD, optional_scopes=("patient/Goal.cud",), workflows=("review",))

@@ -200,8 +200,8 @@ def test_every_change_is_listed_with_both_values() -> None:
     after = book({f"{MODERATE_CELL}.quota": {"burst": 7}, "tier_rules.0.because": "it orders {type}"})
 
     assert changes(BOOK, after) == (
-        Change("tier_rules.writes-orders.because", "it writes {type}", "it orders {type}"),
         Change(f"{MODERATE_CELL}.quota.burst", 100, 7),
+        Change("tier_rules.writes-orders.because", "it writes {type}", "it orders {type}"),
     )
 
 

@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from hilum.foundation.kernel.ids import TenantId
-from hilum.policy.matrix import comparison
 from hilum.policy.matrix.comparison import observe_faults, widenings
 from hilum.policy.matrix.document import read_book, read_stored, render
 from hilum.policy.matrix.in_force import PolicyFacts, as_enforced, as_of
 from hilum.policy.matrix.models import Applicant, Book, ClientAuthentication, Tier
-from hilum.policy.matrix.observed_cells import CELL_LIMITS, OBSERVE_BOUND
+from hilum.policy.matrix.observed_cells import OBSERVE_BOUND
 from hilum.policy.matrix.policy import admit, tiers_to_certify
 from hilum.policy.matrix.shipped import shipped_book
 from tests.unit.policy.matrix.books import book, document
@@ -198,13 +197,6 @@ def test_cells_are_observed_until_a_few_different_days() -> None:
 
     assert made is not None, faults
     assert "too_many_days" in {each.code for each in observe_faults(made, TODAY)}
-
-
-def test_each_limit_that_books_are_compared_by_can_be_observed() -> None:
-    lists = ("scopes", "session_scopes", "client_authentication", "workflows", "placements")
-    asked = ("lenses", "evidence", "scenarios", "agreements", "proofs")
-
-    assert {*CELL_LIMITS} == {*lists, *asked, *comparison._LIMITS}
 
 
 # --- the new-access check ------------------------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from hilum.foundation.standards.smart.scopes import all_covered, parse_scope, parse_stored
 from hilum.policy.matrix.comparison import widenings
-from hilum.policy.matrix.document import read_stored, render
 from hilum.policy.matrix.in_force import as_of
 from hilum.policy.matrix.models import Applicant, Book, ClientAuthentication, Tier, Withholding
 from hilum.policy.matrix.policy import (
@@ -226,25 +225,6 @@ def test_a_wider_workflow_counts_as_new_access_and_a_narrower_one_does_not() -> 
 
     assert [each.path for each in widenings(BOOK, wider)] == ["workflows.intake.scopes"]
     assert widenings(wider, BOOK) == ()
-
-
-def test_a_book_without_products_grants_its_cells_and_returning_to_it_is_new_access() -> None:
-    document = render(BOOK) | {"format": 1, "workflows": {"intake": "Before a visit"}}
-    for added in ("scopes", "custom_scopes_at_most"):
-        del document[added]
-    for category in document["categories"].values():
-        for cell in category["cells"].values():
-            cell["workflows"] = ["*"]
-    old, faults = read_stored(document, "d")
-
-    assert (old is not None, faults) == (True, ())
-    assert old is not None
-    asked = applicant("patient/*.rs", "user/Communication.rs")
-    assert admit(as_of(old, at(SUNSET)), asked).scopes == asked.scopes
-    assert "scopes" in {each.path for each in widenings(book(ENDING), old)}
-    assert notice_faults(book(ENDING), old, DAY) == ()
-    assert notice_faults(old, book(ENDING), DAY) == ()
-    assert notice_faults(old, book(ENDING), DAY + timedelta(days=1)) != ()
 
 
 def test_more_custom_scopes_than_the_book_wants_is_a_finding() -> None:

@@ -50,10 +50,6 @@ def test_every_document_that_a_release_stored_is_still_read_whole(path: Path) ->
             assert list(cell.scopes) == written[name]["cells"][tier]["scopes"]
 
 
-def test_there_is_a_stored_document_of_each_format() -> None:
-    assert {json.loads(path.read_bytes())["format"] for path in DOCUMENTS} == set(range(1, FORMAT + 1))
-
-
 def test_a_book_that_is_no_longer_sound_is_read() -> None:
     """A release that judges more strictly must not take away what is in force."""
     book, warnings = stored({"tier_rules": []})

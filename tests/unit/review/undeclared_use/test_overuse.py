@@ -151,14 +151,6 @@ def test_what_declares_everything_or_nothing_in_particular_is_exceeded_by_nothin
     assert bool(excesses(BOOK, applicant, seen)) is possible
 
 
-def test_a_workflow_that_limits_nothing_is_exceeded_by_nothing() -> None:
-    """A book of format 1."""
-    old = replace(BOOK.workflows["appointments"], scopes=None)
-    unlimited = replace(BOOK, workflows={**BOOK.workflows, "appointments": old})
-
-    assert excesses(unlimited, APPLICANT, [use("patient/*.rs", "Immunization")]) == ()
-
-
 def test_a_declared_workflow_that_the_book_no_longer_has_needs_nothing() -> None:
     gone = replace(APPLICANT, workflows=("retired",))
 

@@ -71,7 +71,7 @@ def _cells(found: AppRules) -> dict[str, Any]:
             {
                 "name": each.workflow.name,
                 "title": each.workflow.title,
-                "scopes": each.workflow.scopes or (),
+                "scopes": each.workflow.scopes,
                 "tiers": [tier.value for tier in each.tiers],
                 "declared": [labels[version] for version in each.declared],
                 "opened": [

@@ -171,7 +171,7 @@ def declared_in_words(book: Book, declared: Sequence[str]) -> str:
 
 
 def _needs(workflow: Workflow, scope: str) -> bool:
-    return scope not in SPECIAL and all_covered((scope,), workflow.scopes or ())
+    return scope not in SPECIAL and all_covered((scope,), workflow.scopes)
 
 
 def history(steps: Iterable[Step], who: Mapping[str, str]) -> list[TimelineEntry]:

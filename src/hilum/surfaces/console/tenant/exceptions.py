@@ -139,7 +139,7 @@ async def _alone(visit: Visit, given: Form = fields.NO_FORM, error: fields.Refus
         app = registry.view_app(ctx, AppId(visit.param()))
         assert ctx.actor.tenant is not None, "the page is for people of a hospital"
         book = policies.current(ctx).book_at(TenantId(ctx.actor.tenant), ctx.now, app.id)
-        return {"app": app, "versions": alone_of(ctx, app.id), "longest": book.longest_exception.days}
+        return {"app": app, "versions": alone_of(ctx, app.id), "longest": book.exceptions.longest.days}
 
     return visit.render(
         "console/tenant/alone.html", **fields.answered(given, error), **await visit.read(look)

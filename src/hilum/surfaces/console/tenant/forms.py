@@ -69,7 +69,7 @@ def works(ctx: Context, tenant: TenantId, app: App, scopes: Sequence[str]) -> tu
         return ()
     found = []
     for name, workflow in book.workflows.items():
-        needed = tuple(each for each in scopes if narrow((each,), workflow.scopes or ()))
+        needed = tuple(each for each in scopes if narrow((each,), workflow.scopes))
         if name in declared and needed:
             titles = tuple(title for title, _, _ in in_words(needed))
             found.append(Work(name, workflow.title, workflow.purpose, needed, titles))
