@@ -39,11 +39,11 @@ def product(**change: Any) -> ScopeProduct:
         "successor": "assessments",
     }
     return ScopeProduct(
-        "results",
-        "Owner",
-        "Reads",
-        DataClass.CLINICAL,
-        1,
+        name="results",
+        purpose="Reads",
+        data_class=DataClass.CLINICAL,
+        version=1,
+        owner="Owner",
         covers=("patient/Observation.rs",),
         **fields | change,
     )

@@ -21,9 +21,9 @@ from hilum.foundation.kernel.ids import (
     TenantId,
     VersionId,
 )
-from hilum.policy.matrix.limit_models import stricter_lifetimes
 from hilum.policy.matrix.models import UNCLASSIFIED, Expiry, Lifetimes, Tier
 from hilum.policy.matrix.shipped import shipped_book
+from hilum.policy.matrix.strictness import stricter
 
 MADE = datetime(2026, 3, 2, 9, tzinfo=UTC)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -149,10 +149,10 @@ def test_the_stricter_of_two_lifetimes_ends_nothing_later(
 ) -> None:
     """C19, C194: for any agreement and any use of it."""
     agreed = replace(AGREED, last_used_at=MADE + used * DAY)
-    both = replace(CELL, lifetimes=stricter_lifetimes(one, other), dormant_ends=dormant)
+    cells = [replace(CELL, lifetimes=each, dormant_ends=dormant) for each in (one, other)]
+    both = stricter(*cells)
 
-    for each in (one, other):
-        single = replace(CELL, lifetimes=each)
+    for single in cells:
         assert end_of(agreed, both).at <= end_of(agreed, single).at
         assert min(end.at for end in family_ends(FAMILY, both)) <= min(
             end.at for end in family_ends(FAMILY, single)
