@@ -1,11 +1,10 @@
 """The rule book: categories, tiers, cells and the rules of the risk tier; applicants, and what a book admits."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import IntEnum, StrEnum
 from functools import cached_property
-from itertools import pairwise
 from typing import Annotated
 
 from pydantic import (
@@ -15,7 +14,6 @@ from pydantic import (
     Field,
     PlainSerializer,
     Strict,
-    TypeAdapter,
     with_config,
 )
 
@@ -53,6 +51,7 @@ from hilum.policy.matrix.fields import (
     fault,
     one_of,
 )
+from hilum.policy.matrix.lane_models import LANE_STEPS, NEVER_A_CONDITION, LaneStep, StepCondition
 from hilum.policy.matrix.limit_models import (
     ACCESS_TOKEN_BOUND,
     AUTOMATION,
@@ -71,6 +70,7 @@ from hilum.policy.matrix.limit_models import (
     Lifetimes,
 )
 from hilum.policy.matrix.product_models import NOTICE, WORKFLOW_SCOPE, ScopeProduct, ScopeStatus, Workflow
+from hilum.policy.matrix.traffic_models import ALL_PLACES, TrafficClass, read_shares, written_shares
 from hilum.policy.matrix.version_models import (
     APPLY_ACTION,
     DRY_RUN_VALID,
@@ -93,6 +93,7 @@ from hilum.policy.matrix.version_models import (
 
 __all__ = [
     "ACCESS_TOKEN_BOUND",
+    "ALL_PLACES",
     "APPLY_ACTION",
     "AUTOMATION",
     "BACKEND_TOKEN_BOUND",
@@ -103,9 +104,11 @@ __all__ = [
     "FIX_DAYS",
     "GRACE_DAYS_BOUND",
     "IN_FORCE_BOUND",
+    "LANE_STEPS",
     "LIFE_BOUND",
     "LIST_BOUND",
     "NAMES_BOUND",
+    "NEVER_A_CONDITION",
     "NOTICE",
     "NO_CRITERIA",
     "NUMBER_BOUND",
@@ -124,13 +127,16 @@ __all__ = [
     "ExceptionKind",
     "ExceptionOrder",
     "Expiry",
+    "LaneStep",
     "Lifetimes",
     "PolicyException",
     "Population",
     "Recorded",
     "ScopeProduct",
     "ScopeStatus",
+    "StepCondition",
     "TakeBack",
+    "TrafficClass",
     "Verified",
     "Version",
     "Workflow",
@@ -193,49 +199,13 @@ class Lens(StrEnum):
     CLINICAL = "clinical"
 
 
-class TrafficClass(StrEnum):
-    """Traffic classes; in overload the last one is shed first (C133)."""
-
-    CLINICAL_INTERACTIVE = "clinical_interactive"
-    USER_APPS = "user_apps"
-    PATIENT_APPS = "patient_apps"
-    BACKEND = "backend"
-    BULK = "bulk"
-
-    @property
-    def rank(self) -> int:
-        """Return its place in the order: 0 for the class that is shed last."""
-        return _URGENCY[self]
-
-
-_URGENCY = {each: rank for rank, each in enumerate(TrafficClass)}
-ALL_PLACES = (100,) * len(TrafficClass)
-"""The shares of a book that reserves no places."""
-
-
-class StepCondition(StrEnum):
-    """The only conditions that a step of the regulated lane may have."""
-
-    IDENTITY_VERIFIED = "identity_verified"
-    METADATA_COMPLETE = "metadata_complete"
-    KEYS_REGISTERED = "keys_registered"
-    SECURITY_TERMS_ACCEPTED = "security_terms_accepted"
-
-
 PROOFS = ("owner", "support", "security", "domain")
 """What a vendor can prove: a contact of each kind, and a domain."""
-LANE_STEPS = ("verify", "enable")
-"""The steps of the regulated lane: verify the requester, enable the app. A book cannot add steps, or a fee could be one."""
-NEVER_A_CONDITION = frozenset({"fee", "certificate", "exclusivity"})
-"""Conditions on which protected access must never depend. Source: 45 CFR 170.404(a)."""
-
 NEVER_BELOW_HIGH = frozenset({
     "MedicationRequest", "MedicationDispense", "MedicationAdministration", "MedicationStatement", "ServiceRequest", "NutritionOrder",
     "DeviceRequest", "VisionPrescription", "SupplyRequest", "RequestGroup", "DocumentReference", "Composition", "DiagnosticReport",
 })  # fmt: skip
 """Orders, medications and notes: a book in which writing one of these is not of the high tier is refused (C22)."""
-
-
 LONGEST_EXCEPTION_BOUND = timedelta(days=366)
 """The longest that any book may let an exception last."""
 DaysFromNone = Annotated[int, Strict(), Field(ge=0, le=365)]
@@ -245,49 +215,6 @@ def _read_letters(value: object) -> str:
     if not isinstance(value, list | tuple) or not value or not {*value} <= {*LETTERS}:
         raise fault("word_unknown", f"It must be a list of some of the letters {', '.join(LETTERS)}.")
     return "".join(letter for letter in LETTERS if letter in value)
-
-
-def _refuse_conditions(value: object) -> object:
-    words = value if isinstance(value, list | tuple) else ()
-    for word in (each for each in words if isinstance(each, str) and each in NEVER_A_CONDITION):
-        sentence = (
-            f"A step of the regulated lane must not depend on a {word}: access that regulation protects"
-            " is free of it (45 CFR 170.404). Remove it."
-        )
-        raise fault("regulated_lane_condition", sentence)
-    return value
-
-
-@with_config(ConfigDict(extra="forbid"))
-@dataclass(frozen=True)
-class _Shares:
-    user_apps: "Share | None" = None
-    patient_apps: "Share | None" = None
-    backend: "Share | None" = None
-    bulk: "Share | None" = None
-
-
-Share = Annotated[int, Strict(), Field(ge=10, le=100)]
-"""With less a class could not work at all; an app that may not act has no cell."""
-_WRITTEN_SHARES = TypeAdapter(_Shares)
-
-
-def _read_shares(value: object) -> tuple[int, ...]:
-    """Read the shares of the traffic classes. A class that is not named has the share of the one above it, and the first has every place.
-
-    A class is counted together with those below it, so a share that is larger than that of a class above would never be reached.
-    """
-    found = [ALL_PLACES[0]]
-    for each, share in asdict(_WRITTEN_SHARES.validate_python(value)).items():
-        if share is not None and share > found[-1]:
-            raise fault("contradictory", f"The class above {each} has {found[-1]}, and counts it in.")
-        found.append(found[-1] if share is None else share)
-    return tuple(found)
-
-
-def _written_shares(shares: tuple[int, ...]) -> dict[str, int]:
-    pairs = zip(tuple(TrafficClass)[1:], pairwise(shares), strict=True)
-    return {each.value: share for each, (above, share) in pairs if share != above}
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,15 +367,6 @@ class TierRule:
 
 
 @dataclass(frozen=True, slots=True)
-class LaneStep:
-    """A step of the regulated lane: its business days, and what it may wait for."""
-
-    name: Annotated[str, one_of(LANE_STEPS)]
-    within_business_days: Days
-    requires: Annotated[SetOf[StepCondition], BeforeValidator(_refuse_conditions)]
-
-
-@dataclass(frozen=True, slots=True)
 class JurisdictionPack:
     """Dated rules of one jurisdiction, which a book keeps from when it has them until they end, so that they bind it on their first day.
 
@@ -514,8 +432,8 @@ class Book:
     exceptions: ExceptionRules = ExceptionRules()
     shares: Annotated[
         tuple[int, ...],
-        BeforeValidator(_read_shares),
-        PlainSerializer(_written_shares),
+        BeforeValidator(read_shares),
+        PlainSerializer(written_shares),
         Field(alias="traffic"),
     ] = ALL_PLACES
     """The percentage of a FHIR server's places that a traffic class may hold together with those below it, by rank (C133)."""
