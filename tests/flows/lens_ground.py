@@ -14,7 +14,7 @@ from hilum.review.submissions.jobs import run_next
 from hilum.review.submissions.models import VERDICT_KEPT, Look
 from hilum.server.schedule import JobLease
 from tests.flows.control_site import TRACE, build
-from tests.flows.review_ground import Ground, add_reviewer, examine_every_one, furnish, signs
+from tests.flows.review_ground import Ground, add_reviewer, furnish, signs
 from tests.flows.vendor_ground import made
 from tests.sim.world import FakeClock
 
@@ -84,7 +84,6 @@ def low(sqlite_uow: UnitOfWork, clock: FakeClock) -> Ground:
     """An app of the low tier, of which nothing is examined by a person."""
     site = build(sqlite_uow, clock)
     site.system(policies.adopt_shipped)
-    examine_every_one(site, 0)
     signs(site, "rita", "technical")
     return furnish(site)
 

@@ -43,9 +43,9 @@ class Ground:
         return made(self.site.api(who).get(f"/submissions/{submission}"), 200)
 
 
-def examine_every_one(site: ControlSite, percent: int = 100) -> None:
-    """Put a rule book in force by which a person examines so many of what is of the low tier and clean."""
-    put_in_force(site, {"categories.scheduling.cells.low.review.sample_percent": percent})
+def examine_every_one(site: ControlSite) -> None:
+    """Put a rule book in force by which a person examines also what is of the low tier and clean."""
+    put_in_force(site, {"categories.scheduling.cells.low.review.automatic": False})
 
 
 def signs(site: ControlSite, username: str, *lenses: str) -> None:

@@ -72,9 +72,8 @@ from hilum.review.listings.models import Listing
 from hilum.review.recertification import store as revalidation_store
 from hilum.review.recertification.models import Finding, Rung, Severity
 from hilum.review.recertification.models import State as FindingState
-from hilum.review.submissions import clock_store, lane_store, lens_store
+from hilum.review.submissions import lane_store, lens_store
 from hilum.review.submissions import service as review
-from hilum.review.submissions.clock_models import Appeal
 from hilum.review.submissions.lane_models import LaneRequest
 from hilum.review.submissions.models import (
     LensReview,
@@ -167,8 +166,6 @@ NO_LISTS = {
     "/api/v1/submissions/{submission}/lenses": "at most three",
     "/api/v1/scorecards": "one document",
     "/api/v1/submissions/{submission}/clocks": "two",
-    "/api/v1/submissions/{submission}/draw": "one draw",
-    "/api/v1/submissions/{submission}/appeal": "one appeal",
     "/api/v1/review/figures": "one document",
     "/api/v1/clients/{client}/sandbox-faults": "sixty at most",
     "/api/v1/evidence-runs/{run_id}/rows": "of one run, as many as are judged",
@@ -220,7 +217,6 @@ LISTS = {
     "/api/v1/alerts": "rita",
     "/api/v1/listings": "root",
     "/api/v1/revalidation/apps": "rita",
-    "/api/v1/appeals": "rita",
     "/api/v1/regulated-access": "rita",
     "/api/v1/requests": "gina",
     "/api/v1/identity-provider-hosts": "root",
@@ -312,7 +308,6 @@ class Full:
             f"len_{n}", sent.id, sent.app, sent.environment, Lens.LEGAL, "", "", self.site.clock.now()
         )
         at = self.site.clock.now()
-        made = Appeal(sent.id, "It does.", "member:per_1", at)
 
         asked = LaneRequest(
             f"lan_{n}", sent.app, sent.vendor, sent.version, ("patient/Goal.rs",), "member:per_1", at, None
@@ -320,7 +315,6 @@ class Full:
 
         def add(ctx: Context) -> None:
             lens_store.add_lens(ctx.tx, lens)
-            clock_store.add_appeal(ctx.tx, made)
             lane_store.add_request(ctx.tx, asked)
 
         self.site.uow.write_now(add, trace=TRACE)

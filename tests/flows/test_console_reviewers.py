@@ -12,7 +12,7 @@ from hilum.foundation.infra.unit_of_work import UnitOfWork
 from hilum.foundation.kernel.ids import AppId, VersionId
 from hilum.policy.matrix import service as policies
 from hilum.policy.matrix.models import Lens
-from hilum.review.submissions import clock_store, lens_store
+from hilum.review.submissions import lens_store
 from hilum.review.submissions import service as review
 from hilum.review.submissions.jobs import keep_time
 from hilum.review.submissions.lens_store import rights
@@ -168,30 +168,6 @@ def test_a_reviewer_who_is_tied_verifies_nobody(ground: Ground) -> None:
     assert "a colleague must verify the requester" in read(rita, one)
     assert acts(rita.get(one).text) == set()
     assert rita.post(one, data=fields | {"act": "authentic", "reason": "x"}).status_code == 403
-
-
-def test_how_a_submission_was_drawn_is_on_its_page_with_its_seed(ground: Ground) -> None:
-    """C103, C110: and whether it comes to the same again."""
-    id_ = submitted(ground)
-    rita = ground.site.signed_in("rita")
-    assert 'id="draw"' not in rita.get(page_of(id_)).text, "nothing was drawn by hand"
-    draw = {
-        "submission": id_,
-        "app": ground.app,
-        "environment": "production",
-        "seed": "a" * 32,
-        "percent": 10,
-        "number": 3,
-        "drawn": True,
-        "at": ground.site.clock.now(),
-        "carried": "",
-    }
-    ground.site.system(lambda ctx: ctx.tx.execute(clock_store.draws.insert().values(draw)))
-
-    shown = read(rita, page_of(id_))
-
-    assert ("a person examines it" in shown, "a" * 32 in shown) == (True, True)
-    assert "gives another result" in shown, "this number is not the one of that seed"
 
 
 def test_more_than_five_findings_are_given_at_once(ground: Ground) -> None:

@@ -34,7 +34,7 @@ def ground(world: World) -> Ground:
 
     def build() -> None:
         # And a person examines every one.
-        put_in_force(made_ground.site, change | {f"{cell}.low.review.sample_percent": 100})
+        put_in_force(made_ground.site, change | {f"{cell}.low.review.automatic": False})
         signs(made_ground.site, "rita", "technical")
 
     made_ground.site.furnished("a run is asked for", build)

@@ -32,7 +32,6 @@ from tests.flows.listing_ground import follow
 from tests.flows.review_ground import (
     Ground,
     add_reviewer,
-    examine_every_one,
     judge,
     lens_of,
     pass_lens,
@@ -229,8 +228,6 @@ def story(sqlite_uow: UnitOfWork, clock: FakeClock, authority: Authority) -> Ite
         world = World(stack, authority, sqlite_uow, clock)
         site = build(sqlite_uow, clock)
         site.system(policies.adopt_shipped)
-        # None of the low tier is drawn, which chance would otherwise decide.
-        examine_every_one(site, 0)
         signs(site, "rita", "technical")
         add_reviewer(site, "lena", "legal")
         add_reviewer(site, "cleo", "clinical")

@@ -64,7 +64,7 @@ def test_review_lists_what_is_waived_for_an_app_and_certifies_nothing_once_that_
     signs(found.site, "rita", "technical")
     asks = {
         f"{ROTA}.evidence": ["automated_checks", "data_flow"],
-        f"{ROTA}.review.sample_percent": 100,
+        f"{ROTA}.review.automatic": False,
         **WAIVABLE,
     }
     put_in_force(found.site, asks)
@@ -95,7 +95,7 @@ def test_what_was_certified_by_an_exception_is_asked_for_it_once_that_is_over(wo
     signs(found.site, "rita", "technical")
     asks = {
         f"{ROTA}.evidence": ["automated_checks", "data_flow"],
-        f"{ROTA}.review.sample_percent": 100,
+        f"{ROTA}.review.automatic": False,
         **WAIVABLE,
     }
     put_in_force(found.site, asks)

@@ -210,7 +210,7 @@ def test_the_public_half_of_a_key_has_no_private_member(member: str) -> None:
     }
 
 
-def test_somebody_who_had_no_part_in_a_review_of_all_lenses_decides_its_appeal_and_judges_again() -> None:
+def test_somebody_who_had_no_part_in_a_review_of_all_lenses_judges_again_after_an_appeal() -> None:
     """C107, C222: three reviewers take part at the high tier, and at it nobody signs two lenses."""
     signs = {
         each.username: set(each.lenses.split()) for each in plan(SANDBOX).staff if each.role == "reviewer"

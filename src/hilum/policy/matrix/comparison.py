@@ -307,11 +307,9 @@ def _loosened(old: Cell, new: Cell) -> Iterator[Widening]:
         less = sorted(getattr(old, name) - getattr(new, name))
         if less:
             yield Widening(name, f"No longer requires {', '.join(less)}.", WideningSeverity.PROOF)
-    # Without a percentage people examine everything.
-    was, now = (100 if (share := each.review.sample_percent) is None else share for each in (old, new))
-    if now < was:
-        sentence = f"People examine {now} instead of {was} percent of what passes every check."
-        yield Widening("review.sample_percent", sentence, WideningSeverity.PROOF)
+    if new.review.automatic and not old.review.automatic:
+        sentence = "What passes every check is certified without a person."
+        yield Widening("review.automatic", sentence, WideningSeverity.PROOF)
     for name, limit in LIMITS.items():
         if limit.measure(new) > limit.measure(old):
             yield Widening(

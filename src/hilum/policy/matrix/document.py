@@ -335,9 +335,9 @@ def _contradictions(book: Book) -> Iterator[Fault]:
             yield Fault(
                 f"{path}.withdraw_days", "contradictory", "Nothing is withdrawn before it is suspended."
             )
-        if tier is not Tier.LOW and cell.review.sample_percent is not None:
+        if tier is not Tier.LOW and cell.review.automatic:
             sentence = "Only the low tier passes without a person. Remove it."
-            yield Fault(f"{path}.review.sample_percent", "contradictory", sentence)
+            yield Fault(f"{path}.review.automatic", "contradictory", sentence)
         # The cell is written out with the scopes of the lower ones, and must be readable again.
         if len(cell.scopes) > LIST_BOUND:
             sentence = f"With those of the lower tiers it lists {len(cell.scopes)}; at most {LIST_BOUND} are allowed."

@@ -228,11 +228,11 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class ReviewClocks:
-    """How long review may take. ``sample_percent``: how many clean submissions a person examines; None for all (C103)."""
+    """How long review may take. ``automatic``: a submission that passes every check is certified without a person (C103)."""
 
     first_answer_business_days: Days
     decision_business_days: Days
-    sample_percent: Annotated[int, Strict(), Field(ge=0, le=100)] | None = None
+    automatic: Flag = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,11 @@
 
 Owns: submissions, with the justification of each scope, the evidence and an unchangeable description of everything submitted; their states
 and who changed them, when and why; runs of automated checks with their inputs; the three lenses with scorecards, verdicts and findings;
-which reviewer signs for which lens, and reviewers' ties to vendors; clocks in business days and published figures; draws and appeals; the
-regulated lane.
+which reviewer signs for which lens, and reviewers' ties to vendors; clocks in business days and published figures; appeals; the regulated lane.
 Must not know: where an app is installed; prices and plans; pages.
 Public verbs: service.create, change, submit, withdraw, decide, rerun, view_run, replay, take, release, judge, answer, resolve, view_lenses,
-change_rights, declare_tie, end_tie, appeal, decide_appeal, ask_access, verify_access, view_clocks, view_figures,
-view_draw, list_certified_documents, view_rules, reasons_of, browse and other listings; policy.next_state, entry_faults, signing_bar,
+change_rights, declare_tie, end_tie, appeal, ask_access, verify_access, view_clocks, view_figures,
+list_certified_documents, view_rules, reasons_of, browse and other listings; policy.next_state, entry_faults, signing_bar,
 verdict_faults, lenses_obstacle; checks.judge; clocks.elapsed, due; jobs.run_next, keep_time.
 Invariants:
 - Nothing is submitted while something is missing that the rule book's cell requires.
@@ -18,7 +17,7 @@ Invariants:
 - No lens is judged by a reviewer who does not sign for it, is tied to the vendor, or at the high tier has another lens of the same
   submission.
 - No step of the regulated lane reads anything of the other lane.
-- Only the low tier passes without a person. A draw can be repeated from its seed.
+- Only the low tier passes without a person. After an appeal those who rejected it judge nothing of it.
 - The same inputs under the same rule book give the same checks, tier and route.
 - Only the vendor's members and the platform's staff see a submission. A document of a certified app is visible as its visibility says.
 - When evidence expires, the checks run again.

@@ -197,14 +197,14 @@ class CheckShown(Shown):
 
 
 class RouteShown(Shown):
-    """``first_answer_days`` and ``decision_days`` are business days. ``sample_percent``: how many a person examines if checks are clean; null: every one."""
+    """``first_answer_days`` and ``decision_days`` are business days. ``automatic``: without a person if every check passes."""
 
     tier: Tier | None
     track: str
     lenses: tuple[Lens, ...]
     first_answer_days: int
     decision_days: int
-    sample_percent: int | None
+    automatic: bool
 
 
 class RunShown(BaseModel):

@@ -182,15 +182,8 @@ def _route_of(book: Book, applicant: Applicant) -> Route:
         tuple(lens for lens in Lens if lens in needed),
         min(cell.review.first_answer_business_days for cell in of),
         min(cell.review.decision_business_days for cell in of),
-        _sample(tier, of),
+        tier is Tier.LOW and all(cell.review.automatic for cell in of),
     )
-
-
-def _sample(tier: Tier, cells: Iterable[Cell]) -> int | None:
-    """Return the percentage that a person examines; None for all, as in every tier but the low one."""
-    shares = [each.review.sample_percent for each in cells]
-    known = [each for each in shares if each is not None]
-    return max(known) if tier is Tier.LOW and len(known) == len(shares) else None
 
 
 def _as_submitted(text: str, digest: str, inputs: Inputs) -> Check:

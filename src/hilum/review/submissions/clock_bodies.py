@@ -1,17 +1,12 @@
-"""The bodies of the API of clocks, figures, draws and appeals."""
+"""The bodies of the API of clocks and figures, and the body of an appeal."""
 
-from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
-from hilum.foundation.web.api import Paging, Prose, Shown, Strict
+from hilum.foundation.web.api import Prose, Shown, Strict
 from hilum.policy.matrix.models import Tier
 from hilum.review.submissions import clocks
 from hilum.review.submissions.clock_models import (
-    Appeal,
-    AppealState,
     Clock,
-    Draw,
     Figure,
     MeasureKind,
     Stage,
@@ -92,50 +87,7 @@ def figures_shown(made_at: datetime | None, found: list[Figure]) -> FiguresShown
     return FiguresShown(made_at=made_at, figures=tuple(map(FigureShown.model_validate, found)))
 
 
-class DrawShown(Shown):
-    """``number``, of 10,000, is drawn if it is below ``percent`` of them. ``same``: a repetition from the seed gives the same result."""
-
-    submission: str
-    seed: str
-    percent: int
-    number: int
-    drawn: bool
-    carried: str
-    at: datetime
-    same: bool
-
-
-def draw_shown(found: Draw, *, same: bool) -> DrawShown:
-    """Return a draw."""
-    names = ("submission", "seed", "percent", "number", "drawn", "carried", "at")
-    values: dict[str, Any] = {name: getattr(found, name) for name in names}
-    return DrawShown(**values, same=same)
-
-
 class AppealAsked(Strict):
+    """``text``: why the rejection is wrong; reviewers see it."""
+
     text: Prose
-
-
-class AppealDecision(Strict):
-    """``overturn``: the rejection was wrong, and the lenses that failed are judged again by others."""
-
-    overturn: bool
-    reason: Prose
-
-
-class AppealsQuery(Paging):
-    state: AppealState | None = None
-
-
-class AppealShown(Shown):
-    submission: str
-    text: str
-    by: str
-    at: datetime
-    state: AppealState
-    decided_by: str
-    decided_at: datetime | None
-    reason: str
-
-
-appeal_shown: Callable[[Appeal], AppealShown] = AppealShown.model_validate

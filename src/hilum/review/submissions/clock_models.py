@@ -1,54 +1,11 @@
-"""Draws, appeals, clocks, and measurements."""
+"""Clocks, and measurements."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from hilum.apps.registry.models import Environment
 from hilum.foundation.kernel.ids import AppId
 from hilum.policy.matrix.models import Tier
-
-# --- without a person, appeals --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """Whether a submission whose checks are clean was drawn to be examined by a person: by its ``seed``, ``number`` is below ``percent``.
-
-    ``carried``: an earlier one of the app was drawn and no person has examined it, so that withdrawing it escapes nothing.
-    """
-
-    submission: str
-    app: AppId
-    environment: Environment
-    seed: str
-    percent: int
-    number: int
-    drawn: bool
-    at: datetime
-    carried: str = ""
-
-
-class AppealState(StrEnum):
-    OPEN = "open"
-    UPHELD = "upheld"
-    """The rejection stands."""
-    OVERTURNED = "overturned"
-
-
-@dataclass(frozen=True, slots=True)
-class Appeal:
-    """The one appeal of a vendor against a rejection."""
-
-    submission: str
-    text: str
-    by: str
-    at: datetime
-    state: AppealState = AppealState.OPEN
-    decided_by: str = ""
-    decided_at: datetime | None = None
-    reason: str = ""
-
 
 # --- clocks --------------------------------------------------------------------------------------------------------------------
 
@@ -100,7 +57,7 @@ class MeasureKind(StrEnum):
 class Measure:
     """One measurement in thousandths of business days, without and with the time in which the vendor had to answer.
 
-    ``good``: within its clock; for an appeal, the rejection was upheld.
+    ``good``: within its clock; for an appeal, the submission was rejected again.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""Tables of clocks, measurements and figures; draws and appeals."""
+"""Tables of clocks, measurements and figures."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,23 +17,16 @@ from sqlalchemy import (
     Row,
     String,
     Table,
-    Text,
     exists,
     select,
     text,
 )
 
-from hilum.apps.registry.models import Environment
 from hilum.foundation.infra.db import Instant, insert_or_ignore, metadata
-from hilum.foundation.infra.sorting import by_key
 from hilum.foundation.kernel.ids import AppId
-from hilum.foundation.kernel.pages import PageQuery
 from hilum.policy.matrix.models import Tier
 from hilum.review.submissions.clock_models import (
-    Appeal,
-    AppealState,
     Clock,
-    Draw,
     Figure,
     Measure,
     MeasureKind,
@@ -86,35 +79,6 @@ figures = Table(
     Column("name", String(20), primary_key=True),
     Column("made_at", Instant, nullable=False),
     Column("rows", JSON, nullable=False),
-)
-
-draws = Table(
-    "review_draw",
-    metadata,
-    Column("submission", String(64), primary_key=True),
-    Column("app", String(64), nullable=False),
-    Column("environment", String(20), nullable=False),
-    Column("seed", String(64), nullable=False),
-    Column("percent", Integer, nullable=False),
-    Column("number", Integer, nullable=False),
-    Column("drawn", Boolean, nullable=False),
-    Column("at", Instant, nullable=False),
-    Column("carried", String(64), nullable=False),
-    Index("ix_review_draw_app", "app", "environment", "at"),
-)
-
-appeals = Table(
-    "review_appeal",
-    metadata,
-    Column("submission", String(64), primary_key=True),
-    Column("text", Text, nullable=False),
-    Column("by", String(120), nullable=False),
-    Column("at", Instant, nullable=False),
-    Column("state", String(20), nullable=False),
-    Column("decided_by", String(120), nullable=False),
-    Column("decided_at", Instant),
-    Column("reason", Text, nullable=False),
-    Index("ix_review_appeal_state", "state", "submission"),
 )
 
 
@@ -233,84 +197,6 @@ def find_figures(tx: Connection) -> tuple[datetime | None, list[Figure]]:
     return row.made_at, [Figure(**each | {"kind": MeasureKind(each["kind"])}) for each in row.rows]
 
 
-# --- draws and appeals -----------------------------------------------------------------------------------------------
-
-
-def add_draw(tx: Connection, added: Draw) -> None:
-    names = ("submission", "app", "seed", "percent", "number", "drawn", "at", "carried")
-    row = {name: getattr(added, name) for name in names} | {"environment": added.environment.value}
-    tx.execute(draws.insert().values(row))
-
-
-def _draw(row: Row[Any]) -> Draw:
-    return Draw(
-        row.submission,
-        AppId(row.app),
-        Environment(row.environment),
-        row.seed,
-        row.percent,
-        row.number,
-        bool(row.drawn),
-        row.at,
-        row.carried,
-    )
-
-
-def find_draw(tx: Connection, submission: str) -> Draw | None:
-    row = tx.execute(select(draws).where(draws.c.submission == submission)).first()
-    return None if row is None else _draw(row)
-
-
-def last_draw(tx: Connection, app: AppId, environment: Environment) -> Draw | None:
-    """Find the last draw for an app in an environment."""
-    query = select(draws).where(draws.c.app == app, draws.c.environment == environment.value)
-    row = tx.execute(query.order_by(draws.c.at.desc(), draws.c.submission.desc()).limit(1)).first()
-    return None if row is None else _draw(row)
-
-
-def _appeal(row: Row[Any]) -> Appeal:
-    return Appeal(
-        row.submission,
-        row.text,
-        row.by,
-        row.at,
-        AppealState(row.state),
-        row.decided_by,
-        row.decided_at,
-        row.reason,
-    )
-
-
-def _appeal_values(each: Appeal) -> dict[str, Any]:
-    names = ("submission", "text", "by", "at", "decided_by", "decided_at", "reason")
-    return {name: getattr(each, name) for name in names} | {"state": each.state.value}
-
-
-def add_appeal(tx: Connection, added: Appeal) -> bool:
-    """Add an appeal; return False if there is one."""
-    return tx.execute(insert_or_ignore(tx, appeals).values(_appeal_values(added))).rowcount == 1
-
-
-def save_appeal_decided(tx: Connection, after: Appeal) -> bool:
-    """Save the decision on an appeal; return False if it was decided."""
-    same = (appeals.c.submission == after.submission, appeals.c.state == AppealState.OPEN.value)
-    return tx.execute(appeals.update().where(*same).values(_appeal_values(after))).rowcount == 1
-
-
-def find_appeal(tx: Connection, submission: str) -> Appeal | None:
-    row = tx.execute(select(appeals).where(appeals.c.submission == submission)).first()
-    return None if row is None else _appeal(row)
-
-
-def list_appeals(tx: Connection, page: PageQuery, state: AppealState | None) -> list[Appeal]:
-    """List appeals by submission, of a state if one is given."""
-    query = select(appeals)
-    if state is not None:
-        query = query.where(appeals.c.state == state.value)
-    return [_appeal(row) for row in tx.execute(by_key(query, appeals.c.submission, page))]
-
-
 def purge(tx: Connection, submissions: Sequence[str]) -> None:
     """Delete what belongs to submissions that are deleted; measurements stay."""
-    for table in (clocks, draws, appeals):
-        tx.execute(table.delete().where(table.c.submission.in_(submissions)))
+    tx.execute(clocks.delete().where(clocks.c.submission.in_(submissions)))

@@ -17,7 +17,7 @@ from hilum.records.audit import service as audit
 from hilum.records.audit.models import Event
 from hilum.review.certification_runs import service as evidence
 from hilum.review.certification_runs.models import RunSummary
-from hilum.review.submissions import checking, checks, lenses, moves, news, policy, store
+from hilum.review.submissions import checking, checks, lenses, moves, news, policy, store, timekeeping
 from hilum.review.submissions.content import unproved_of
 from hilum.review.submissions.models import Act, DecideOrder, State, Submission, SubmissionView
 from hilum.review.submissions.scorecards import shipped_scorecards
@@ -37,7 +37,7 @@ _OBSTACLES = {
     "verdicts_not_as_recorded": "A verdict is not as the audit recorded it. Inform the platform's security officers, and have it checked again, which opens that lens: `hilum review rerun`.",
     "signer_not_apart": "The reviewer of a passed lens is tied to the vendor now, or passed another lens at the high tier. Have it checked again, which opens that lens: `hilum review rerun`.",
     "signer_not_entitled": "The reviewer of a passed lens is not active any more, or no longer signs for it. Have it checked again, which opens that lens: `hilum review rerun`.",
-    "acted_before": "You rejected this before and the appeal was granted, so a colleague must decide.",
+    "acted_before": "You rejected this before, and its vendor appealed: a colleague decides.",
     "evidence_old": "The run in the sandbox is older than 90 days. The vendor makes another one, and the checks run again.",
     "evidence_expired": "A document has expired. The vendor submits again with a valid one; meanwhile the checks run again by themselves.",
     "records_changed": "Records of the app were edited since it was submitted. The vendor takes that back, or submits again.",
@@ -60,8 +60,9 @@ def decide(ctx: Context, order: DecideOrder) -> SubmissionView:
     )
     if fault := policy.judging_bar(lenses.signer_of(ctx, found)):
         raise lenses.refused(ctx, event, fault)
-    # Overturned on appeal, a submission is in its lenses again, and whoever rejected it may not decide it.
-    rejected_by = {each.actor for each in store.list_steps(ctx.tx, found.id) if each.after is State.REJECTED}
+    steps = store.list_steps(ctx.tx, found.id)
+    # After an appeal a submission is in its lenses again, and whoever rejected it may not decide it.
+    rejected_by = {each.actor for each in steps if each.after is State.REJECTED}
     if found.state is State.IN_LENSES and str(ctx.actor) in rejected_by:
         raise audit.refusal(ctx, replace(event, reason="acted_before"), _OBSTACLES["acted_before"])
     moves.require_revision(found, order.revision)
@@ -72,6 +73,7 @@ def decide(ctx: Context, order: DecideOrder) -> SubmissionView:
         raise Invalid("decision_invalid", "The decision is invalid; see fields.", fields=faults)
     if not order.certify:
         moves.move(ctx, replace(found, reasons=reasons), Act.REJECT, order.reason.strip())
+        timekeeping.measure_appeal(ctx, steps, upheld=True)
         news.notify_vendor(ctx, found, "rejected", "decided")
         return moves.view_of(ctx, found.id)
     stop = stop_of(ctx, found)
@@ -82,6 +84,7 @@ def decide(ctx: Context, order: DecideOrder) -> SubmissionView:
     certification = certify_submitted(ctx, found, order.expires_at, seen)
     certified = replace(found, certification=certification.id)
     moves.move(ctx, certified, Act.CERTIFY, order.reason.strip(), despite=stop)
+    timekeeping.measure_appeal(ctx, steps, upheld=False)
     news.notify_vendor(ctx, found, "certified", "decided")
     return moves.view_of(ctx, found.id)
 

@@ -104,7 +104,6 @@ class LensListed(Shown):
     opened_at: datetime
     taken_at: datetime | None
     judged_at: datetime | None
-    drawn: bool
 
 
 class LensStepShown(Shown):

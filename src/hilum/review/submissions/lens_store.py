@@ -5,7 +5,6 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
-    Boolean,
     Column,
     ColumnElement,
     Connection,
@@ -67,7 +66,6 @@ lenses = Table(
     Column("reasons", JSON, nullable=False),
     Column("text", Text, nullable=False),
     Column("kept_from", String(64), nullable=False),
-    Column("drawn", Boolean, nullable=False),
     Index("uq_review_lens_submission", "submission", "lens", unique=True),
     Index("ix_review_lens_state", "state", "id"),
     Index("ix_review_lens_reviewer", "reviewer", "id"),
@@ -148,7 +146,7 @@ ties = Table(
 
 def _lens_values(each: LensReview) -> dict[str, Any]:
     simple = ("id", "submission", "app", "inputs", "scorecard", "opened_at", "revision", "reviewer")
-    more = ("taken_at", "judged_at", "text", "kept_from", "drawn")
+    more = ("taken_at", "judged_at", "text", "kept_from")
     return {name: getattr(each, name) for name in (*simple, *more)} | {
         "environment": each.environment.value,
         "lens": each.lens.value,
@@ -179,7 +177,6 @@ def _lens(row: Row[Any]) -> LensReview:
         reasons=tuple(row.reasons),
         text=row.text,
         kept_from=row.kept_from,
-        drawn=bool(row.drawn),
     )
 
 

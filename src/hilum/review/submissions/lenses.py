@@ -50,7 +50,7 @@ _DETAILS = {
     "own_submission": "You wrote or submitted this yourself, so a colleague must judge it.",
     "tied_to_vendor": "You have a tie to this vendor, so a colleague must judge its submissions (`hilum review ties`).",
     "lens_not_yours": "You do not sign for this lens. Two administrators decide who does: `hilum review rights`.",
-    "acted_before": "You judged this before, so a colleague must judge the appeal.",
+    "acted_before": "You judged this before, and its vendor appealed: a colleague judges it.",
     "signs_another_lens": "You have another lens of this submission, and at its tier nobody may sign two. A colleague takes this one.",
     "not_taken_by_you": "Take this lens first: `hilum review take`. If a colleague has it, ask them to give it back.",
 }
@@ -150,12 +150,6 @@ def open_again(ctx: Context, before: LensReview, reason: str) -> None:
         kept_from="",
     )
     _move(ctx, again, LensState.OPEN, "review.lens.open", reason)
-
-
-def mark_drawn(ctx: Context, before: LensReview) -> None:
-    """Record that a lens was drawn to be examined by a person."""
-    drawn = replace(before, drawn=True)
-    _move(ctx, drawn, LensState.OPEN, "review.lens.open", "It was drawn to be examined by a person.")
 
 
 def pass_by_checks(ctx: Context, before: LensReview, reason: str) -> None:
@@ -336,13 +330,10 @@ def signer_of(ctx: Context, found: Submission) -> policy.Signer:
     )
 
 
-def who_acted(ctx: Context, found: Submission, lens: Lens | None = None) -> set[str]:
-    """Return who let a lens (None: any) fail, or rejected the submission."""
-    failed = {
-        each.actor
-        for each in lens_store.lens_steps_of(ctx.tx, found.id, lens)
-        if each.after is LensState.FAILED or (lens is None and each.after is LensState.PASSED)
-    }
+def _who_rejected(ctx: Context, found: Submission, lens: Lens) -> set[str]:
+    """Return who let a lens fail, or rejected the submission."""
+    steps = lens_store.lens_steps_of(ctx.tx, found.id, lens)
+    failed = {each.actor for each in steps if each.after is LensState.FAILED}
     return failed | {
         each.actor for each in store.list_steps(ctx.tx, found.id) if each.after is State.REJECTED
     }
@@ -354,9 +345,8 @@ def _bar(ctx: Context, found: Submission, mine: LensReview) -> str:
     tier = None if run is None else run.judgement.route.tier
     others = [each for each in lens_store.lenses_of(ctx.tx, found.id) if each.lens is not mine.lens]
     signer = signer_of(ctx, found)
-    # Others judge an overturned rejection.
-    overturned = any(each.before is State.REJECTED for each in store.list_steps(ctx.tx, found.id))
-    acted = overturned and signer.reviewer in who_acted(ctx, found, mine.lens)
+    reopened = policy.is_reopened(store.list_steps(ctx.tx, found.id))
+    acted = reopened and signer.reviewer in _who_rejected(ctx, found, mine.lens)
     return policy.signing_bar(replace(signer, acted=acted), mine.lens, others, tier)
 
 

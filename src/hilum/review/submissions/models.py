@@ -10,7 +10,7 @@ from hilum.apps.registry.models import Environment
 from hilum.foundation.kernel.ids import AppId, PersonId, VendorId, VersionId
 from hilum.foundation.kernel.pages import PAGE_BOUND, Sorts
 from hilum.policy.matrix.models import Lens, Tier
-from hilum.review.submissions.clock_models import Appeal, AppealState, Clock, Figure, MeasureKind, Stage
+from hilum.review.submissions.clock_models import Clock, Figure, MeasureKind, Stage
 from hilum.review.submissions.document_models import (
     DOCUMENT_LIFE,
     CertifiedDocument,
@@ -24,8 +24,6 @@ __all__ = [
     "DOCUMENT_LIFE",
     "LANE_SORTS",
     "AppRules",
-    "Appeal",
-    "AppealState",
     "CellRules",
     "CertifiedDocument",
     "Clock",
@@ -86,7 +84,6 @@ FIGURES_OVER = timedelta(days=365)
 """The period of published figures."""
 MEASURES_BOUND = 50_000
 """How many of the newest measurements the figures count."""
-PERCENT_PARTS = 10_000
 APPEAL_WITHIN = timedelta(days=30)
 """How long after a rejection its vendor may appeal."""
 
@@ -111,8 +108,8 @@ class State(StrEnum):
 class Act(StrEnum):
     """What changes the state of a submission."""
 
-    OVERTURN = "overturn"
-    """An appeal overturned its rejection."""
+    APPEAL = "appeal"
+    """Its vendor appealed: other reviewers judge it again."""
     SUBMIT = "submit"
     CHECK = "check"
     """Begin with the automated checks."""
@@ -332,7 +329,7 @@ class Check:
 class Route:
     """The route of a submission: tier and track, lenses and business days.
 
-    No tier: no route. ``sample_percent``: the percentage of clean submissions that a person examines; None for all.
+    No tier: no route. ``automatic``: without a person if every check passes.
     """
 
     tier: Tier | None = None
@@ -340,7 +337,7 @@ class Route:
     lenses: tuple[Lens, ...] = ()
     first_answer_days: int = 0
     decision_days: int = 0
-    sample_percent: int | None = None
+    automatic: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -485,7 +482,7 @@ class LensReview:
     """One lens of a submission. ``revision`` counts its changes; ``inputs`` is the digest of what it judges, ``scorecard`` of by what.
 
     ``reviewer``: who took it, as ``staff:<id>``, or ``system`` if no person did. ``answers`` by point; ``flags``: red flags that were raised.
-    ``kept_from``: the submission whose verdict was kept. ``drawn``: it was drawn at random to be examined by a person.
+    ``kept_from``: the submission whose verdict was kept.
     """
 
     id: str
@@ -506,7 +503,6 @@ class LensReview:
     reasons: tuple[str, ...] = ()
     text: str = ""
     kept_from: str = ""
-    drawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ ACTIONS = {
     Act.RERUN: "review.submission.rerun",
     Act.CERTIFY: "review.submission.certify",
     Act.REJECT: "review.submission.reject",
-    Act.OVERTURN: "review.submission.overturn",
+    Act.APPEAL: "review.submission.appeal",
     Act.WITHDRAW: "review.submission.withdraw",
 }
 CHANGED = "This submission has changed since you read it. Read it again, and repeat your action."

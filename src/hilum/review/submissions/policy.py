@@ -30,7 +30,6 @@ from hilum.review.submissions.models import (
     EVIDENCE_BOUND,
     FINDINGS_BOUND,
     MADE_HERE,
-    PERCENT_PARTS,
     Act,
     Answer,
     AskedScope,
@@ -42,6 +41,8 @@ from hilum.review.submissions.models import (
     LensState,
     Route,
     State,
+    Step,
+    Submission,
     SubmissionOrder,
     TieKind,
     Verdict,
@@ -61,7 +62,7 @@ TRANSITIONS: Mapping[tuple[State, Act], State] = MappingProxyType(
         (State.IN_LENSES, Act.CERTIFY): State.CERTIFIED,
         (State.IN_LENSES, Act.REJECT): State.REJECTED,
         (State.IN_LENSES, Act.WITHDRAW): State.WITHDRAWN,
-        (State.REJECTED, Act.OVERTURN): State.IN_LENSES,
+        (State.REJECTED, Act.APPEAL): State.IN_LENSES,
     }
 )
 """Every allowed change of state; any other is refused (C98)."""
@@ -75,16 +76,25 @@ def next_state(state: State, act: Act) -> State | None:
 
 def is_final(state: State) -> bool:
     """Check whether a submission in this state is closed. Only an appeal opens one again."""
-    return not any(before is state and act is not Act.OVERTURN for before, act in TRANSITIONS)
+    return not any(before is state and act is not Act.APPEAL for before, act in TRANSITIONS)
 
 
 OPEN = tuple(state for state in State if not is_final(state))
 """The states in which a submission is open."""
 
 
-def may_appeal(state: State, closed_at: datetime | None, now: datetime) -> bool:
-    """Check whether a submission was rejected recently enough for an appeal."""
-    return state is State.REJECTED and closed_at is not None and now < closed_at + APPEAL_WITHIN
+def is_reopened(steps: Iterable[Step]) -> bool:
+    """Check whether an appeal opened a submission again."""
+    return any(each.before is State.REJECTED for each in steps)
+
+
+def appeal_bar(found: Submission, steps: Iterable[Step], now: datetime) -> str:
+    """Return why a rejection cannot be appealed; empty if it can: rejected recently enough, and not appealed before."""
+    if found.state is not State.REJECTED or found.closed_at is None:
+        return "not_rejected"
+    if is_reopened(steps):
+        return "appeal_made"
+    return "" if now < found.closed_at + APPEAL_WITHIN else "appeal_late"
 
 
 def may_submit(actor: Actor, vendor: VendorId) -> bool:
@@ -292,7 +302,7 @@ def digest_of(content: str) -> str:
 class Signer:
     """A reviewer before a lens of one submission. ``ties``: how they are tied to its vendor; ``wrote``: they wrote or submitted it.
 
-    ``acted``: they gave a verdict on this lens that an appeal overturned, or rejected the submission.
+    ``acted``: they let this lens fail before an appeal, or rejected the submission.
     """
 
     reviewer: str
@@ -326,11 +336,6 @@ def signing_bar(signer: Signer, lens: Lens, others: Collection[LensReview], tier
         return "acted_before"
     two = any(each.reviewer == signer.reviewer and each.lens is not lens for each in others)
     return "signs_another_lens" if two and tier in {None, Tier.HIGH} else ""
-
-
-def appeal_bar(signer: Signer, *, acted: bool) -> str:
-    """Return why a reviewer may not decide an appeal; empty if they may. ``acted``: they judged a lens of the submission, or rejected it."""
-    return judging_bar(signer) or ("acted_before" if acted else "")
 
 
 def score_of(answers: Mapping[str, Answer]) -> int | None:
@@ -391,23 +396,10 @@ def without_command(sentence: str) -> str:
     return re.sub(r": `[^`]*`| \(`[^`]*`\)", "", sentence)
 
 
-def draw(seed: str, digest: str) -> int:
-    """Return the number that a seed draws for a submission with this digest, from 0 to PERCENT_PARTS - 1 (C103).
-
-    INVARIANT: it depends on nothing else, so that anybody draws it again (C110).
-    """
-    return int.from_bytes(hashlib.sha256(f"{seed}/{digest}".encode()).digest(), "big") % PERCENT_PARTS
-
-
-def is_drawn(number: int, percent: int) -> bool:
-    """Check whether what drew a number is examined by a person."""
-    return number * 100 < percent * PERCENT_PARTS
-
-
 def passes_without_a_person(route: Route, checks_clean: bool, lenses: Collection[LensReview]) -> bool:  # noqa: FBT001 - one of three facts
-    """Check whether a submission passes by its checks alone unless it is drawn: of the low tier, clean, and nobody has begun with it."""
+    """Check whether a submission passes by its checks alone: of the low tier, clean, and nobody has begun with it."""
     untouched = all(each.state in {LensState.OPEN, LensState.PASSED} and not each.flags for each in lenses)
-    return route.tier is Tier.LOW and route.sample_percent is not None and checks_clean and untouched
+    return route.tier is Tier.LOW and route.automatic and checks_clean and untouched
 
 
 def next_lens_state(state: LensState, verdict: Verdict) -> LensState | None:

@@ -6,8 +6,8 @@ A submission, in order:
 2. ``submit``: nothing may be missing (``policy.entry_faults``); ``content.describe`` describes everything once, and the digest is audited.
 3. ``jobs.run_next``: the addresses are fetched with no transaction open; then ``automatic.finish`` judges the checks and opens the lenses.
 4. ``take`` and ``judge``: a reviewer for each lens. The vendor answers findings (``answer``).
-5. ``decide``: the submission is rejected, or certified if there is no obstacle. A clean one of the low tier is certified in 3, unless it
-   is drawn.
+5. ``decide``: the submission is rejected, or certified if there is no obstacle. A clean one of the low tier is certified in 3, where
+   the policy asks for no person. After an appeal others go on at 4.
 
 Each step changes the state by ``policy.TRANSITIONS``, with its audit event in the same transaction (``moves.move``).
 """
@@ -30,8 +30,7 @@ from hilum.records.audit import service as audit
 from hilum.records.audit.models import Event
 from hilum.review.submissions import content, moves, policy, queue_store, store
 from hilum.review.submissions.again import addresses_of, judge_again
-from hilum.review.submissions.appeals import appeal, decide_appeal, list_appeals, view_appeal
-from hilum.review.submissions.automatic import view_draw
+from hilum.review.submissions.appeals import appeal
 from hilum.review.submissions.checking import replay, rerun, view_run
 from hilum.review.submissions.content import unproved_of, unproved_of_apps
 from hilum.review.submissions.decisions import decide, view_obstacles
@@ -93,7 +92,6 @@ __all__ = [
     "change_rights",
     "clocks_by_submission",
     "decide",
-    "decide_appeal",
     "declare_tie",
     "end_tie",
     "judge",
@@ -101,7 +99,6 @@ __all__ = [
     "lenses_by_submission",
     "lenses_of",
     "list_access",
-    "list_appeals",
     "list_certified_documents",
     "list_lenses",
     "list_rights",
@@ -119,9 +116,7 @@ __all__ = [
     "unproved_of_apps",
     "verify_access",
     "view_access",
-    "view_appeal",
     "view_clocks",
-    "view_draw",
     "view_figures",
     "view_lenses",
     "view_obstacles",

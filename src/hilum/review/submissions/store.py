@@ -410,7 +410,7 @@ def add_run(tx: Connection, run: Run) -> None:
             [each.value for each in route.lenses],
             route.first_answer_days,
             route.decision_days,
-            route.sample_percent,
+            route.automatic,
         ],
     }
     tx.execute(runs.insert().values(row))

@@ -1,7 +1,7 @@
 """Keep the clocks of submissions, notify of missed ones, and publish how long reviews take (C106, K1, K12)."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
@@ -26,6 +26,7 @@ from hilum.review.submissions.models import (
     LensState,
     Route,
     State,
+    Step,
     Submission,
 )
 
@@ -67,7 +68,7 @@ def follow(ctx: Context, found: Submission) -> None:
 
 def _moved(ctx: Context, clock: Clock, *, over: bool, waits: bool) -> Clock:
     if clock.stopped_at is not None:
-        # After a successful appeal the decision's clock continues; the time of the rejection is the platform's.
+        # After an appeal the decision's clock continues; the time of the rejection is the platform's.
         return (
             clock if over or clock.stage is Stage.FIRST_ANSWER else _due(replace(clock, stopped_at=None), ctx)
         )
@@ -124,9 +125,10 @@ def measure_lens(ctx: Context, judged: LensReview) -> None:
     _measure(ctx, MeasureKind.TURNAROUND, where, (used, whole), good=good)
 
 
-def measure_outcome(ctx: Context, kind: MeasureKind, lens: str, *, good: bool) -> None:
-    """Record whether a rejection stood on appeal."""
-    _measure(ctx, kind, ("", lens), (Fraction(0), Fraction(0)), good=good)
+def measure_appeal(ctx: Context, steps: Sequence[Step], *, upheld: bool) -> None:
+    """Record whether a rejection stood, if the submission is decided after an appeal. ``steps``: those before the decision."""
+    if policy.is_reopened(steps):
+        _measure(ctx, MeasureKind.APPEAL, ("", ""), (Fraction(0), Fraction(0)), good=upheld)
 
 
 def _measure(

@@ -1,7 +1,6 @@
 """``hilum app rules``: what the rule book says of an app."""
 
 from collections.abc import Iterator, Mapping
-from types import MappingProxyType
 from typing import Any
 
 import click
@@ -85,16 +84,12 @@ def _clients(found: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[st
         yield f"client {each['id']} ({of}) {acts}"
 
 
-_UNSAID: Mapping[str, str] = MappingProxyType({"review.sample_percent": "every one"})
-"""What a rule means that a cell leaves out, where it is not nothing."""
-
-
 def _cell(cell: Mapping[str, Any], titles: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[str]:
     judged = ", ".join(labels.get(each, each) for each in cell["versions"])
     yield ""
     yield f"cell {cell['tier']}{f', by which version {judged} is judged' if judged else ''}"
     for path, text in flat(cell["rules"]):
-        yield f"  {path:32} {text or _UNSAID.get(path, '-')}"
+        yield f"  {path:32} {text or '-'}"
         if path in _TITLED:
             named = cell["rules"][path]
             yield from (f"    {name:30} {titles[path][name]}" for name in named if name in titles[path])

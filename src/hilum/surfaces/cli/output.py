@@ -20,7 +20,6 @@ LISTED_BY: Mapping[str, str] = MappingProxyType(
         "agreement_not_found": "hilum agreement list",
         "alert_not_found": "hilum alert list",
         "app_not_found": "hilum app list",
-        "appeal_not_found": "hilum review appeals",
         "approval_not_found": "hilum approval list",
         "break_glass_not_found": "hilum break-glass list",
         "certificate_not_found": "hilum certificate list",

@@ -192,7 +192,7 @@ def test_only_a_lens_that_somebody_took_is_judged() -> None:
     assert possible == {(LensState.TAKEN, verdict) for verdict in Verdict}
 
 
-LOW = Route(Tier.LOW, "trust", (Lens.TECHNICAL,), sample_percent=10)
+LOW = Route(Tier.LOW, "trust", (Lens.TECHNICAL,), automatic=True)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ LOW = Route(Tier.LOW, "trust", (Lens.TECHNICAL,), sample_percent=10)
         (LOW, True, [lens(Lens.TECHNICAL)], True),
         (LOW, True, [lens(Lens.TECHNICAL), lens(Lens.LEGAL, LensState.PASSED)], True),
         (LOW, False, [lens(Lens.TECHNICAL)], False),
-        (replace(LOW, sample_percent=None), True, [lens(Lens.TECHNICAL)], False),
+        (replace(LOW, automatic=False), True, [lens(Lens.TECHNICAL)], False),
         (replace(LOW, tier=None), True, [lens(Lens.TECHNICAL)], False),
         *(
             (replace(LOW, tier=tier), True, [lens(Lens.TECHNICAL)], False)

@@ -13,7 +13,7 @@ THEN = Judgement(
         Check("address.answers", "terms: https://a.example/t", Result.PASSED, "It answered 200.", "curl", "Fix it."),
         Check("contacts.proved", "owner", Result.FAILED, "It is not proved.", "hilum contact list", "Prove it."),
     ),
-    Route(Tier.LOW, "fast", (Lens.TECHNICAL,), 1, 2, 5),
+    Route(Tier.LOW, "fast", (Lens.TECHNICAL,), 1, 2, automatic=True),
 )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from hilum.apps.registry import service as registry
 from hilum.apps.registry.models import SCOPES_BOUND, App, AppVersion, Environment
 from hilum.apps.registry.policy import applicant_of
 from hilum.foundation.infra.context import Context
-from hilum.foundation.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.foundation.kernel.errors import Conflict, Invalid, NotPermitted
 from hilum.foundation.web.forms import Form
 from hilum.foundation.web.problems import status_of
 from hilum.identity.people.models import VendorRight
@@ -33,7 +33,7 @@ from hilum.review.submissions.models import (
     SubmissionView,
     Visibility,
 )
-from hilum.review.submissions.policy import REVIEWER_SHOWN, cells_of, may_appeal
+from hilum.review.submissions.policy import REVIEWER_SHOWN, appeal_bar, cells_of
 from hilum.surfaces.console import fields
 from hilum.surfaces.console.desk import Visit, address, to
 from hilum.surfaces.console.developer import frame
@@ -143,15 +143,13 @@ def _read(
     run = review.last_runs(ctx, [found]).get(found.id)
     lensed = review.view_lenses(ctx, found.id)
     who = _names(ctx, [*(each.actor for each in view.steps), *(each.actor for each in lensed.steps)])
-    appeal = _appeal(ctx, found)
     happened = [*submissions.history(view.steps, who), *reversed(lenses.history(lensed.steps, who))]
     facts: dict[str, Any] = {
         "found": found,
         "state": submissions.state_badge(found, run, lensed.lenses, reviews=False),
         "history": sorted(happened, key=lambda each: each.at, reverse=True),
         "clocks": clocks.rows(review.view_clocks(ctx, found.id), ctx.now),
-        "appeal": appeal,
-        "appeals": appeal is None and may_appeal(found.state, found.closed_at, ctx.now),
+        "appeals": not appeal_bar(found, view.steps, ctx.now),
         "lenses": [
             each | {"answers": each["lens"].state is LensState.NEEDS_CHANGES}
             for each in lenses.cards(lensed, who, ctx.now)
@@ -166,13 +164,6 @@ def _read(
     else:
         facts |= _submitted(ctx, app, view)
     return app, frame.app_status_of(ctx, app), facts
-
-
-def _appeal(ctx: Context, found: Submission) -> dict[str, Any] | None:
-    try:
-        return clocks.appeal(review.view_appeal(ctx, found.id), staff=False)
-    except NotFound:
-        return None
 
 
 def _names(ctx: Context, actors: Iterable[str]) -> dict[str, str]:

@@ -55,7 +55,7 @@ _WORDS: Mapping[str, str] = MappingProxyType(
         "lenses": "Lenses of review",
         "review.first_answer_business_days": "First answer, business days",
         "review.decision_business_days": "Decision, business days",
-        "review.sample_percent": "Examined by a person, % of those without a finding",
+        "review.automatic": "Certified without a person if every check passes",
         "certificate_life": "A certificate holds",
         "grace_days": "Days that it keeps working after that where it is installed",
         "quota.rate_per_s": "Requests a second at each hospital",
@@ -113,16 +113,14 @@ def grouped(found: CellRules, book: Book) -> list[tuple[str, list[Fact]]]:
     rules = rules_of(found.cell)
     for path, text in flat(rules):
         name = path.partition(".")[0]
-        values = _listed(found, book, name) if isinstance(rules[name], list) else (_plain(path, text),)
+        values = (
+            _listed(found, book, name)
+            if isinstance(rules[name], list)
+            else (text.replace("_", " ") or "no limit of its own",)
+        )
         fact = Fact(path, label(path), values, still.get(path))
         groups[places.get(name, REST)].append(fact)
     return [(group, facts) for group, facts in groups.items() if facts]
-
-
-def _plain(path: str, text: str) -> str:
-    if path == "review.sample_percent" and not text:
-        return "every one"
-    return text.replace("_", " ") or "no limit of its own"
 
 
 def _listed(found: CellRules, book: Book, kind: str) -> tuple[str, ...]:

@@ -1,22 +1,17 @@
-"""Clocks, appeals and published figures of review in words, for all who see them."""
+"""Clocks and published figures of review in words, for all who see them."""
 
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from hilum.review.submissions import service as review
-from hilum.review.submissions.models import Appeal, AppealState, Clock, Figure, MeasureKind, Stage
+from hilum.review.submissions.models import Clock, Figure, MeasureKind, Stage
 
 _STAGES = {
     Stage.FIRST_ANSWER: "First answer",
     Stage.DECISION: "Decision",
     Stage.VERIFY: "Regulated access: who asks",
     Stage.ENABLE: "Regulated access: use of the app",
-}
-_APPEALS = {
-    AppealState.OPEN: ("waits for a reviewer", "info"),
-    AppealState.UPHELD: ("the rejection stands", "bad"),
-    AppealState.OVERTURNED: ("the rejection was wrong", "good"),
 }
 _MEASURED = {
     MeasureKind.LEAD: "From submission to decision",
@@ -51,15 +46,6 @@ def days(milli: int | None) -> str:
 def decision(found: Iterable[Clock]) -> Clock | None:
     """Return the clock of the decision."""
     return next((each for each in found if each.stage is Stage.DECISION), None)
-
-
-def appeal(found: Appeal | None, *, staff: bool) -> dict[str, Any] | None:
-    """Return an appeal in words. ``staff``: the reader is of the platform."""
-    if found is None:
-        return None
-    state, tone = _APPEALS[found.state]
-    is_open = found.state is AppealState.OPEN
-    return {"appeal": found, "state": state, "tone": tone, "open": is_open, "decides": is_open and staff}
 
 
 def figures(found: Iterable[Figure]) -> list[dict[str, Any]]:

@@ -99,8 +99,6 @@ def _read(ctx: Context, visit: Visit, number: int | None, *, again: bool) -> dic
         "app_page": app_page,
         "state": submissions.state_badge(found, run, lensed.lenses, reviews=True),
         "clocks": clocks.rows(review.view_clocks(ctx, found.id), ctx.now),
-        "appeal": _appeal(ctx, found),
-        "draw": _draw(ctx, found),
         "lenses": [
             each | {"href": path_of(found.id, each["lens"].lens)}
             for each in lenses.cards(lensed, who, ctx.now)
@@ -141,23 +139,6 @@ def _read(ctx: Context, visit: Visit, number: int | None, *, again: bool) -> dic
         "ends": _ends(ctx, book, content, run),
         **judged,
     }
-
-
-def _appeal(ctx: Context, found: Submission) -> dict[str, Any] | None:
-    try:
-        return clocks.appeal(review.view_appeal(ctx, found.id), staff=may_decide(ctx.actor))
-    except NotFound:
-        return None
-
-
-def _draw(ctx: Context, found: Submission) -> dict[str, Any] | None:
-    """Return how a submission was drawn to be examined by a person, and whether that comes to the same again; None if nothing was drawn."""
-    try:
-        draw, same = review.view_draw(ctx, found.id)
-    except NotFound:
-        return None
-    carried = address("review.submission", draw.carried) if draw.carried else ""
-    return {"draw": draw, "same": same, "carried": carried}
 
 
 def _run(ctx: Context, found: Submission, number: int | None) -> Run | None:
@@ -267,20 +248,12 @@ def _ends(ctx: Context, book: Book, content: Mapping[str, Any], run: Run | None)
 
 
 async def act(visit: Visit, form: Form) -> Response:
-    """Have a submission checked again, certify it, reject it, or decide an appeal."""
+    """Have a submission checked again, certify it, or reject it."""
     try:
         revision = submissions.revision_of(form)
         match form.one("act"):
             case "rerun":
                 await visit.write(partial(review.rerun, submission_id=visit.param(), revision=revision))
-            case "uphold" | "overturn" as wanted:
-                decide = partial(
-                    review.decide_appeal,
-                    submission_id=visit.param(),
-                    reason=form.one("reason"),
-                    overturn=wanted == "overturn",
-                )
-                await visit.write(decide)
             case "certify" | "reject" as wanted:
                 order = DecideOrder(
                     visit.param(),

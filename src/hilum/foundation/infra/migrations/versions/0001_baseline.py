@@ -1844,19 +1844,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("app", name=op.f("pk_revalidation_use")),
     )
     op.create_table(
-        "review_appeal",
-        sa.Column("submission", sa.String(length=64), nullable=False),
-        sa.Column("text", sa.Text(), nullable=False),
-        sa.Column("by", sa.String(length=120), nullable=False),
-        sa.Column("at", Instant(), nullable=False),
-        sa.Column("state", sa.String(length=20), nullable=False),
-        sa.Column("decided_by", sa.String(length=120), nullable=False),
-        sa.Column("decided_at", Instant(), nullable=True),
-        sa.Column("reason", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("submission", name=op.f("pk_review_appeal")),
-    )
-    op.create_index("ix_review_appeal_state", "review_appeal", ["state", "submission"], unique=False)
-    op.create_table(
         "review_clock",
         sa.Column("submission", sa.String(length=64), nullable=False),
         sa.Column("stage", sa.String(length=20), nullable=False),
@@ -1880,20 +1867,6 @@ def upgrade() -> None:
         sqlite_where=sa.text("stage = 'decision' AND stopped_at IS NULL AND due_at IS NOT NULL"),
         postgresql_where=sa.text("stage = 'decision' AND stopped_at IS NULL AND due_at IS NOT NULL"),
     )
-    op.create_table(
-        "review_draw",
-        sa.Column("submission", sa.String(length=64), nullable=False),
-        sa.Column("app", sa.String(length=64), nullable=False),
-        sa.Column("environment", sa.String(length=20), nullable=False),
-        sa.Column("seed", sa.String(length=64), nullable=False),
-        sa.Column("percent", sa.Integer(), nullable=False),
-        sa.Column("number", sa.Integer(), nullable=False),
-        sa.Column("drawn", sa.Boolean(), nullable=False),
-        sa.Column("at", Instant(), nullable=False),
-        sa.Column("carried", sa.String(length=64), nullable=False),
-        sa.PrimaryKeyConstraint("submission", name=op.f("pk_review_draw")),
-    )
-    op.create_index("ix_review_draw_app", "review_draw", ["app", "environment", "at"], unique=False)
     op.create_table(
         "review_figures",
         sa.Column("name", sa.String(length=20), nullable=False),
@@ -1982,7 +1955,6 @@ def upgrade() -> None:
         sa.Column("reasons", sa.JSON(), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("kept_from", sa.String(length=64), nullable=False),
-        sa.Column("drawn", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_review_lens")),
     )
     op.create_index(
