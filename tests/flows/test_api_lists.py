@@ -24,8 +24,8 @@ from hilum.apps.installations import service as installations
 from hilum.apps.installations.models import InstallOrder
 from hilum.apps.registry import service as registry
 from hilum.apps.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
-from hilum.apps.service_owners import store as mandates
-from hilum.apps.service_owners.models import Mandate
+from hilum.apps.service_owners import store as service_owners
+from hilum.apps.service_owners.models import ServiceOwner
 from hilum.authorization.breakglass import store as break_glass
 from hilum.authorization.breakglass.models import Use
 from hilum.controls.switches.models import EngageOrder, Mode, Quota, Target, TargetKind
@@ -123,7 +123,7 @@ NO_LISTS = {
     "/api/v1/apps/{app}/proposed-scopes": "one proposal, of as many scopes as its bound",
     "/api/v1/apps/{app}/contract": "one contract",
     "/api/v1/apps/{app}/documents": "of twenty certifications at most",
-    "/api/v1/mandates/unanswered": "of five hundred apps at most",
+    "/api/v1/service-owners/unanswered": "of five hundred apps at most",
     "/api/v1/apps/{app}/scopes": "one comparison, of as many scopes as its bound",
     "/api/v1/apps/{app}/service": "one view, of as many days and hospitals as its bounds",
     "/api/v1/apps/{app}/calls": "walked in test_developer_console",
@@ -204,7 +204,7 @@ LISTS = {
     "/api/v1/agreements": "rita",
     "/api/v1/contacts": "rita",
     "/api/v1/evidence-runs": "rita",
-    "/api/v1/mandates": "rita",
+    "/api/v1/service-owners": "rita",
     "/api/v1/break-glass": "gina",
     "/api/v1/notices": "otto",
     "/api/v1/webhooks": "sam",
@@ -377,7 +377,9 @@ class Full:
         endpoint = NewEndpoint(vendor, f"https://hooks{n}.example/")
         do(notices.add_endpoint, order=endpoint, private=False)
         self.site.system(lambda ctx: agreements.add_agreement(ctx.tx, agreement(n, vendor, ctx.now)))
-        self.site.system(lambda ctx: mandates.add_mandate(ctx.tx, mandate(n, vendor, ctx.now)))
+        self.site.system(
+            lambda ctx: service_owners.add_service_owner(ctx.tx, service_owner(n, vendor, ctx.now))
+        )
         self.site.system(lambda ctx: break_glass.add_use(ctx.tx, emergency(n, ctx.now)))
 
     def _more_requests(self, n: int) -> None:
@@ -443,10 +445,10 @@ def agreement(n: int, vendor: VendorId, now: datetime) -> Agreement:
     return replace(made, finding_since=now)
 
 
-def mandate(n: int, vendor: VendorId, now: datetime) -> Mandate:
+def service_owner(n: int, vendor: VendorId, now: datetime) -> ServiceOwner:
     who = PersonId("per_1"), PersonId("per_2")
     service = ClientId("cli_1"), AppId("app_1"), vendor, "Quality", "Adults", "Nightly"
-    return Mandate(f"mnd_{n}", GENERAL, *service, *who, now, now + MONTH, agreed_at=now, lost_at=now)
+    return ServiceOwner(f"svo_{n}", GENERAL, *service, *who, now, now + MONTH, agreed_at=now, lost_at=now)
 
 
 def emergency(n: int, now: datetime) -> Use:
@@ -595,7 +597,7 @@ def test_each_order_of_a_list_has_every_row_once_by_an_index_and_the_other_way_i
         own = (
             "people",
             "agreements",
-            "mandates",
+            "service-owners",
             "switches",
             "vendors",
             "apps",

@@ -290,7 +290,7 @@ def test_only_administrators_open_a_hospitals_console_and_only_their_own(ward: D
             "request",
             "newer",
             "agreement",
-            "mandate",
+            "service_owner",
             "emergency",
             "approval",
             "provider",
@@ -299,7 +299,7 @@ def test_only_administrators_open_a_hospitals_console_and_only_their_own(ward: D
             "exception",
         )
     }
-    everybodys = {"tenant.mandates": 200, "tenant.mandate": 404, "tenant.guide": 200}
+    everybodys = {"tenant.service_owners": 200, "tenant.service_owner": 404, "tenant.guide": 200}
     for username, expected in {"gina": 200, "ann": 403, "root": 403, "sam": 403, "carl": 200}.items():
         browser = ward.browser(username)
         for page in pages:

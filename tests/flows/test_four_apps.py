@@ -314,9 +314,12 @@ def test_the_population_service_takes_agreements_a_population_and_a_named_approv
     made(story.install(ground))
     approver = add_physician(story)
     asked = {"tenant": "mercy", "client": ground.client, "approver": story.site.people[approver].id}
-    mandate = made(story.site.api("mary").post("/mandates", json=asked))
-    assert (mandate["state"], mandate["population"]) == ("waiting", "Adults with diabetes")
-    agree, seen = f"/mandates/{mandate['id']}/agree", {"If-Match": f'"{mandate["version"]}"'}
+    service_owner = made(story.site.api("mary").post("/service-owners", json=asked))
+    assert (service_owner["state"], service_owner["population"]) == ("waiting", "Adults with diabetes")
+    agree, seen = (
+        f"/service-owners/{service_owner['id']}/agree",
+        {"If-Match": f'"{service_owner["version"]}"'},
+    )
     problem(story.site.api("mary").post(agree, headers=seen), 403, "not_the_approver")
     agreed = made(story.site.api(approver).post(agree, headers=seen), 200)
     assert agreed["state"] == "in_force"

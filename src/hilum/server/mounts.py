@@ -30,7 +30,7 @@ from hilum.apps.registry import app_edit_routes, app_edits, call_routes
 from hilum.apps.registry import routes as registry
 from hilum.apps.registry import service as registered
 from hilum.apps.registry.app_edit_models import AppEditOrder
-from hilum.apps.service_owners import service as mandates
+from hilum.apps.service_owners import service as service_owners
 from hilum.authorization.authorize import pages as frontchannel_pages
 from hilum.authorization.authorize import routes as frontchannel
 from hilum.authorization.authorize.service import PatientDirectory
@@ -458,7 +458,7 @@ def control_plane(
         clients.api(kit, barred=barred, transferred=ask_of_former),
         credential_routes.api(kit),
         actions.api(kit, agreements),
-        actions.api(kit, mandates, answering),
+        actions.api(kit, service_owners, answering),
         breakglass.api(kit, directory),
         disposals.api(kit),
         consent_routes.api(kit),

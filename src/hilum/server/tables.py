@@ -4,7 +4,7 @@ SQLAlchemy knows only the tables of imported modules, and host commands and the 
 erases or exports a hospital must therefore import this module.
 """
 
-from hilum.apps.service_owners import service as mandates
+from hilum.apps.service_owners import service as service_owners
 from hilum.authorization.authorize import service as frontchannel
 from hilum.authorization.breakglass import service as breakglass
 from hilum.authorization.consent import service as consent
@@ -35,7 +35,7 @@ MODULES = (
     federation,
     frontchannel,
     launches,
-    mandates,
+    service_owners,
     monitoring,
     requests,
     revalidation,

@@ -110,7 +110,7 @@ class Standing:
     """A launch or a backend service's token begins, which needs agreements. What began earlier continues without them."""
     agreements: frozenset[str] = frozenset()
     """The kinds of agreements in force between the vendor and the hospital; read only if something begins."""
-    mandated_until: datetime | None = None
+    answered_until: datetime | None = None
     """Until when a person of the hospital answers for a backend service; read only if something begins."""
     for_records: bool = False
     resource_type: str = ""

@@ -219,7 +219,7 @@ def _app_fault(standing: Standing, now: datetime) -> Reason | None:
 
 
 def _beginning_fault(standing: Standing, client: ClientFacts, now: datetime) -> Reason | None:
-    """Judge what a beginning needs: agreements of vendor and hospital (C189), and a mandate for a backend service."""
+    """Judge what a beginning needs: agreements of vendor and hospital (C189), and a service owner for a backend service."""
     installation, role = standing.installation, standing.acting.role
     if not standing.begins or installation is None:
         return None
@@ -231,9 +231,9 @@ def _beginning_fault(standing: Standing, client: ClientFacts, now: datetime) -> 
     if lacking:
         return Reason.AGREEMENT_MISSING
     # Somebody of the hospital must answer for what acts without a person (C17).
-    until = standing.mandated_until
-    mandated = client.type is not ClientType.BACKEND or (until is not None and now < until)
-    return None if mandated else Reason.APPROVER_MISSING
+    until = standing.answered_until
+    answered = client.type is not ClientType.BACKEND or (until is not None and now < until)
+    return None if answered else Reason.APPROVER_MISSING
 
 
 def _network_fault(standing: Standing) -> Reason | None:

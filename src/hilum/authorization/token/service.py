@@ -23,7 +23,7 @@ import orjson
 from hilum.apps.agreements import service as agreements
 from hilum.apps.clients import policy as clients_policy
 from hilum.apps.clients.models import PLATFORM_PEERS, Client, ClientType
-from hilum.apps.service_owners import service as mandates
+from hilum.apps.service_owners import service as service_owners
 from hilum.authorization.authorize import service as frontchannel
 from hilum.authorization.authorize.models import Code
 from hilum.authorization.authorize.policy import offline_of
@@ -280,7 +280,7 @@ def _exchange(site: Site, client: Client, cause: bytes) -> Exchange:
 
 
 def caller_fault(
-    ctx: Context, site: Site, client: Client, *, begins: bool = False, mandated_until: datetime | None = None
+    ctx: Context, site: Site, client: Client, *, begins: bool = False, answered_until: datetime | None = None
 ) -> Reason | None:
     """Return why an authenticated client may not act for itself at a tenant now; None if it may. ``begins``: it requests a token."""
     facts = cached_facts.client_facts(ctx, client.id)
@@ -295,7 +295,7 @@ def caller_fault(
     # A backend service has no launches, so each new token is treated as a launch.
     if begins:
         held = agreements.kinds_in_force(ctx, facts.vendor, site.tenant)
-        standing = replace(standing, begins=True, agreements=held, mandated_until=mandated_until)
+        standing = replace(standing, begins=True, agreements=held, answered_until=answered_until)
     return standing_fault(standing, ctx.now)
 
 
@@ -304,12 +304,12 @@ def _by_credentials(ctx: Context, site: Site, client: Client, request: TokenRequ
     assert facts is not None, "the client was just authenticated"
     installation = cached_facts.installation(ctx, site.tenant, client.app)
     backend = client.type is ClientType.BACKEND
-    mandated_until = (
-        mandates.mandated_until(ctx, site.tenant, client, facts, installation.environment)
+    answered_until = (
+        service_owners.answered_until(ctx, site.tenant, client, facts, installation.environment)
         if backend and installation
         else None
     )
-    if reason := caller_fault(ctx, site, client, begins=backend, mandated_until=mandated_until):
+    if reason := caller_fault(ctx, site, client, begins=backend, answered_until=answered_until):
         detail = f"The client may not get a token here now: {reason}. {meaning_of(reason)}"
         raise NotPermitted(TokenError.UNAUTHORIZED_CLIENT, detail)
     book = policies.current(ctx).book_at(site.tenant, ctx.now, client.app)
@@ -334,7 +334,7 @@ def _by_credentials(ctx: Context, site: Site, client: Client, request: TokenRequ
     )
     ends = installation.expires_at if installation and client.type not in PLATFORM_PEERS else None
     lifetimes = policy.lifetimes_of(facts, book, ctx.now)
-    life = policy.token_life(client, lifetimes, ends, mandated_until, now=ctx.now)
+    life = policy.token_life(client, lifetimes, ends, answered_until, now=ctx.now)
     life = evidence.life_within(ctx, grant.run, life)
     grant = replace(grant, scopes=evidence.scopes_within(ctx, grant.run, grant.scopes))
     issued = tokens.mint(ctx, grant, offline=None, code_family=None, lifetimes=lifetimes, life=life)

@@ -108,7 +108,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "excess_unjustified": "No declared workflow needs some of these scopes, and they have no written justification. The vendor must submit the version with one for each.",
         "agreements_missing": "Vendor and hospital have no agreement in force of every kind that this app needs.",
         "digest_malformed": "This is not a SHA-256: write 64 digits from 0-9 and a-f, as `sha256sum` prints them.",
-        "approver_is_a_text": "Leave the approver out: each hospital names one of its own people, who must agree (`hilum mandate ask`).",
+        "approver_is_a_text": "Leave the approver out: each hospital names one of its own people, who must agree (`hilum service-owner ask`).",
         "approver_unsuitable": "The approver must be an active person of this hospital: a physician, nurse, analyst or administrator.",
         "approver_is_you": "You cannot name yourself as approver: name a colleague.",
         "not_a_backend_service": "This is not a client of a backend service.",

@@ -152,7 +152,7 @@ ACTION_WORDS: Mapping[str, str] = MappingProxyType(
         "launches.launch.take": "took up a launch",
         "listings.listing.publish": "published an app",
         "listings.listing.unpublish": "took an app out of the catalogue",
-        "mandates.mandate.lose_approver": "recorded that a backend service has lost its approver",
+        "service_owners.service_owner.lose_approver": "recorded that a backend service has lost its approver",
         "monitoring.alert.close": "ended an alert about calls",
         "monitoring.alert.open": "opened an alert about calls",
         "notices.endpoint.add": "added a webhook",

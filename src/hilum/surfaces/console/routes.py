@@ -58,10 +58,10 @@ from hilum.surfaces.console.tenant import (
     consents,
     emergencies,
     links,
-    mandates,
     people,
     providers,
     requests,
+    service_owners,
     settings,
 )
 from hilum.surfaces.console.tenant import exceptions as tenant_exceptions
@@ -135,7 +135,7 @@ def _tenant(desk: Desk) -> list[Route]:
         *desk.route("tenant.waiting", approvals.show),
         *desk.route("tenant.approval", approvals.show_approval, approvals.decide),
         *desk.route("tenant.person", people.show, people.act),
-        *mandates.PAGES.routes(desk, mandates.show_list),
+        *service_owners.PAGES.routes(desk, service_owners.show_list),
         *_with_others(desk, Console.TENANT),
         *desk.route("tenant.activity", activity.show_accesses),
         *desk.route("tenant.events", activity.show_events),

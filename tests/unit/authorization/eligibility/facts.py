@@ -148,7 +148,7 @@ FAULTS: dict[Reason, list[Change]] = {
         {"client.tenant": OTHER},
     ],
     Reason.AGREEMENT_MISSING: [{"begins": True, "book": NEEDY, "agreements": frozenset({"data_sharing"})}],
-    Reason.APPROVER_MISSING: [{"begins": True, "client.type": ClientType.BACKEND, "mandated_until": NOW}],
+    Reason.APPROVER_MISSING: [{"begins": True, "client.type": ClientType.BACKEND, "answered_until": NOW}],
     Reason.NETWORK_NOT_ALLOWED: [
         {
             "client.type": ClientType.BACKEND,

@@ -33,7 +33,7 @@ LACKING: dict[str, Change] = {
 }  # fmt: skip
 TOKENS: dict[str, Change] = {
     "nothing yet": {"issued_at": None},
-    "a launch": {"issued_at": None, "launching": True, "begins": True, "mandated_until": NOW + DAY},
+    "a launch": {"issued_at": None, "launching": True, "begins": True, "answered_until": NOW + DAY},
     "a token of a person": {"issued_at": NOW - DAY / 2},
     "a token of a service": {"issued_at": NOW - DAY / 2, "acting.person": PersonId(""), "acting.role": ""},
     # Before there were roles, workflows, facilities and versions in tokens, these were empty.

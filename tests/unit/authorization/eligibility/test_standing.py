@@ -603,8 +603,8 @@ def test_what_begins_needs_agreements_where_the_book_says_so_and_no_patient_or_s
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"mandated_until": NOW + MOMENT}, None),
-        ({"mandated_until": NOW}, Reason.APPROVER_MISSING),
+        ({"answered_until": NOW + MOMENT}, None),
+        ({"answered_until": NOW}, Reason.APPROVER_MISSING),
         ({}, Reason.APPROVER_MISSING),
         ({"begins": False}, None),
     ],

@@ -1149,53 +1149,6 @@ def upgrade() -> None:
     )
     op.create_index("ix_listing_vendor", "listing", ["vendor", "app"], unique=False)
     op.create_table(
-        "mandates_mandate",
-        sa.Column("id", sa.String(length=64), nullable=False),
-        sa.Column("tenant", sa.String(length=32), nullable=False),
-        sa.Column("client", sa.String(length=100), nullable=False),
-        sa.Column("app", sa.String(length=64), nullable=False),
-        sa.Column("vendor", sa.String(length=64), nullable=False),
-        sa.Column("purpose", sa.Text(), nullable=False),
-        sa.Column("population", sa.Text(), nullable=False),
-        sa.Column("schedule", sa.Text(), nullable=False),
-        sa.Column("approver", sa.String(length=64), nullable=False),
-        sa.Column("asked_by", sa.String(length=64), nullable=False),
-        sa.Column("asked_at", Instant(), nullable=False),
-        sa.Column("ends_at", Instant(), nullable=False),
-        sa.Column("agreed_at", Instant(), nullable=True),
-        sa.Column("ended_at", Instant(), nullable=True),
-        sa.Column("ended_by", sa.String(length=120), nullable=False),
-        sa.Column("end_reason", sa.Text(), nullable=False),
-        sa.Column("lost_at", Instant(), nullable=True),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_mandates_mandate")),
-    )
-    op.create_index(
-        "ix_mandates_mandate_approver_ends", "mandates_mandate", ["approver", "ends_at", "id"], unique=False
-    )
-    op.create_index(
-        op.f("ix_mandates_mandate_approver_id"), "mandates_mandate", ["approver", "id"], unique=False
-    )
-    op.create_index(
-        op.f("ix_mandates_mandate_client_tenant"), "mandates_mandate", ["client", "tenant"], unique=False
-    )
-    op.create_index("ix_mandates_mandate_ends", "mandates_mandate", ["ends_at", "id"], unique=False)
-    op.create_index(
-        "ix_mandates_mandate_finding",
-        "mandates_mandate",
-        ["id"],
-        unique=False,
-        sqlite_where=sa.text("lost_at IS NOT NULL AND ended_at IS NULL"),
-        postgresql_where=sa.text("lost_at IS NOT NULL AND ended_at IS NULL"),
-    )
-    op.create_index(
-        "ix_mandates_mandate_tenant_ends", "mandates_mandate", ["tenant", "ends_at", "id"], unique=False
-    )
-    op.create_index(op.f("ix_mandates_mandate_tenant_id"), "mandates_mandate", ["tenant", "id"], unique=False)
-    op.create_index(
-        "ix_mandates_mandate_vendor_ends", "mandates_mandate", ["vendor", "ends_at", "id"], unique=False
-    )
-    op.create_index(op.f("ix_mandates_mandate_vendor_id"), "mandates_mandate", ["vendor", "id"], unique=False)
-    op.create_table(
         "monitoring_alert",
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("app", sa.String(length=64), nullable=False),
@@ -2120,6 +2073,83 @@ def upgrade() -> None:
     )
     op.create_index("ix_service_day_day", "service_day", ["day"], unique=False)
     op.create_index("ix_service_day_tenant", "service_day", ["tenant", "day"], unique=False)
+    op.create_table(
+        "service_owners_service_owner",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("tenant", sa.String(length=32), nullable=False),
+        sa.Column("client", sa.String(length=100), nullable=False),
+        sa.Column("app", sa.String(length=64), nullable=False),
+        sa.Column("vendor", sa.String(length=64), nullable=False),
+        sa.Column("purpose", sa.Text(), nullable=False),
+        sa.Column("population", sa.Text(), nullable=False),
+        sa.Column("schedule", sa.Text(), nullable=False),
+        sa.Column("approver", sa.String(length=64), nullable=False),
+        sa.Column("asked_by", sa.String(length=64), nullable=False),
+        sa.Column("asked_at", Instant(), nullable=False),
+        sa.Column("ends_at", Instant(), nullable=False),
+        sa.Column("agreed_at", Instant(), nullable=True),
+        sa.Column("ended_at", Instant(), nullable=True),
+        sa.Column("ended_by", sa.String(length=120), nullable=False),
+        sa.Column("end_reason", sa.Text(), nullable=False),
+        sa.Column("lost_at", Instant(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_service_owners_service_owner")),
+    )
+    op.create_index(
+        "ix_service_owners_service_owner_approver_ends",
+        "service_owners_service_owner",
+        ["approver", "ends_at", "id"],
+        unique=False,
+    )
+    op.create_index(
+        op.f("ix_service_owners_service_owner_approver_id"),
+        "service_owners_service_owner",
+        ["approver", "id"],
+        unique=False,
+    )
+    op.create_index(
+        op.f("ix_service_owners_service_owner_client_tenant"),
+        "service_owners_service_owner",
+        ["client", "tenant"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_service_owners_service_owner_ends",
+        "service_owners_service_owner",
+        ["ends_at", "id"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_service_owners_service_owner_finding",
+        "service_owners_service_owner",
+        ["id"],
+        unique=False,
+        sqlite_where=sa.text("lost_at IS NOT NULL AND ended_at IS NULL"),
+        postgresql_where=sa.text("lost_at IS NOT NULL AND ended_at IS NULL"),
+    )
+    op.create_index(
+        "ix_service_owners_service_owner_tenant_ends",
+        "service_owners_service_owner",
+        ["tenant", "ends_at", "id"],
+        unique=False,
+    )
+    op.create_index(
+        op.f("ix_service_owners_service_owner_tenant_id"),
+        "service_owners_service_owner",
+        ["tenant", "id"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_service_owners_service_owner_vendor_ends",
+        "service_owners_service_owner",
+        ["vendor", "ends_at", "id"],
+        unique=False,
+    )
+    op.create_index(
+        op.f("ix_service_owners_service_owner_vendor_id"),
+        "service_owners_service_owner",
+        ["vendor", "id"],
+        unique=False,
+    )
     op.create_table(
         "service_slot",
         sa.Column("tenant", sa.Text(), nullable=False),
