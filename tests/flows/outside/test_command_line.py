@@ -71,7 +71,7 @@ EXPECTED = {
     "service-owner ask", "service-owner agree", "service-owner end", "service-owner list", "service-owner show", "service-owner unanswered",
     "request add", "request apps", "request list", "request show", "request withdraw", "request approve", "request decline",
     "review submit", "review list", "review show", "review checks", "review rerun", "review decide", "review withdraw",
-    "review lenses", "review queue", "review take", "review release", "review judge", "review answer", "review resolve", "review scorecards", "review rights", "review allow", "review tie", "review ties", "review end-tie", "review clocks", "review figures", "review appeal", "review ask-access", "review lane", "review verify",
+    "review disciplines", "review queue", "review take", "review release", "review judge", "review answer", "review resolve", "review scorecards", "review rights", "review allow", "review tie", "review ties", "review end-tie", "review clocks", "review figures", "review appeal", "review ask-access", "review lane", "review verify",
     "installation newer", "installation accept",
     "consent export", "consent list", "disposal list", "disposal show", "disposal answer",
     "idp hosts", "idp allow", "idp disallow", "idp add", "idp key", "idp change", "idp on", "idp off", "idp list", "idp show", "idp try", "idp link", "idp links", "idp unlink",

@@ -393,7 +393,7 @@ REVIEW_NEWS = Template(
     MailKind.REVIEW_NEWS,
     "Your submission to review has changed",
     (
-        "The state of your submission has changed. Sign in and look at it: hilum review show, and hilum review lenses for what was found.",
+        "The state of your submission has changed. Sign in and look at it: hilum review show, and hilum review disciplines for what was found.",
         "If it needs changes, its clock is stopped until you answer. If it was rejected, correct it and submit it again, or appeal once within 30 days: hilum review appeal.",
     ),
     {"app": Kind.NAME, "version": Kind.NAME, "what": Kind.NAME, "submission": Kind.ID},

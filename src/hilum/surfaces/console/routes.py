@@ -39,7 +39,7 @@ from hilum.surfaces.console.operations import (
 from hilum.surfaces.console.parts import held_changes
 from hilum.surfaces.console.ports import Ports
 from hilum.surfaces.console.review import changes as review_changes
-from hilum.surfaces.console.review import lane, lens, queue, reviewers
+from hilum.surfaces.console.review import discipline, lane, queue, reviewers
 from hilum.surfaces.console.review import run as review_run
 from hilum.surfaces.console.review import submission as review_submission
 from hilum.surfaces.console.shared import (
@@ -191,7 +191,7 @@ def _review(desk: Desk) -> list[Route]:
             review_submission.act,
             multi=review_submission.MULTI,
         ),
-        *desk.route("review.lens", lens.show, lens.act, multi=lens.MULTI),
+        *desk.route("review.discipline", discipline.show, discipline.act, multi=discipline.MULTI),
         *desk.route("review.run", review_run.show),
         *desk.route("review.changes", review_changes.show_list),
         *desk.route("review.change", review_changes.show, review_changes.decide),
