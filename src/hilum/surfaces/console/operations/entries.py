@@ -10,7 +10,6 @@ from starlette.responses import Response
 from hilum.apps.agreements.models import KINDS
 from hilum.foundation.infra.context import Context
 from hilum.foundation.kernel.errors import Conflict, Invalid, NotFound
-from hilum.foundation.kernel.lists import counted
 from hilum.foundation.standards.smart.scopes import SPECIAL
 from hilum.foundation.web.forms import Form
 from hilum.policy.matrix import service as policies
@@ -62,26 +61,21 @@ class Input:
     fault: str = ""
 
 
-def table(book: Book) -> list[tuple[str, bool, list[tuple[str, str] | None]]]:
-    """Return each category of a policy with the address and the summary of its entry for each tier; None where it allows none."""
+def table(book: Book) -> list[tuple[str, bool, list[tuple[str, int, str] | None]]]:
+    """Return each category of a policy with the address of its entry for each tier, how many scopes it has and who reviews; None where it allows none."""
     return [
         (
             category.title,
             category.open,
-            [
-                (address("operations.entry", f"{name}.{tier}"), _summary(category.cells[tier]))
-                if tier in category.cells
-                else None
-                for tier in TIERS
-            ],
+            [_row(name, tier, category.cells[tier]) if tier in category.cells else None for tier in TIERS],
         )
         for name, category in book.categories.items()
     ]
 
 
-def _summary(cell: Cell) -> str:
-    reviewed = " and ".join(sorted(cell.lenses)) or "no person"
-    return f"{counted(len(cell.scopes), 'scope')}; reviewed by {reviewed}; {cell.quota.rate_per_s:g} requests a second"
+def _row(name: str, tier: Tier, cell: Cell) -> tuple[str, int, str]:
+    reviewed = ", ".join(sorted(cell.lenses))
+    return address("operations.entry", f"{name}.{tier}"), len(cell.scopes), reviewed or "by no person"
 
 
 async def show(visit: Visit) -> Response:
