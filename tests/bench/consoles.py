@@ -142,7 +142,7 @@ def _submit(site: ControlSite) -> None:
                 "created_by": "system:",
                 "created_at": at,
                 "changed_at": at,
-                "state": "in_lenses",
+                "state": "in_review",
                 "revision": 4,
                 "content": content,
                 "digest": "0" * 64,

@@ -185,17 +185,17 @@ def submit(page: Page, app: str, host: str) -> str:
 
 
 def certify(stage: Stage, submissions: list[str]) -> None:
-    """Judge each lens as the reviewer who signs for it, and certify, as one of them."""
+    """Judge each discipline as the reviewer who signs for it, and certify, as one of them."""
     reviewers = {}
-    for number, lens in enumerate(("technical", "legal", "clinical")):
+    for number, discipline in enumerate(("technical", "legal", "clinical")):
         page = enter(stage, staff(stage, "reviewer", number))
-        reviewers[lens] = page
+        reviewers[discipline] = page
         for each in submissions:
             page.goto(f"{stage.running.base}/review/submissions/{each}")
             expect(page.get_by_text("Nothing in the checks keeps it")).to_be_visible(timeout=30_000)
             whole(page)
-            if page.locator(f'a[href$="{each}/{lens}"]').count():
-                _judge_lens(page, each, lens)
+            if page.locator(f'a[href$="{each}/{discipline}"]').count():
+                _judge_discipline(page, each, discipline)
     page = reviewers["technical"]
     for each in submissions:
         page.goto(f"{stage.running.base}/review/submissions/{each}")
@@ -206,9 +206,9 @@ def certify(stage: Stage, submissions: list[str]) -> None:
         expect(page.locator("h1")).to_contain_text("approved")
 
 
-def _judge_lens(page: Page, submission: str, lens: str) -> None:
-    """Take a lens and let it pass, as the reviewer who signs for it, unless it passed without a person."""
-    page.goto(page.url.partition("/review")[0] + f"/review/submissions/{submission}/{lens}")
+def _judge_discipline(page: Page, submission: str, discipline: str) -> None:
+    """Take a discipline and let it pass, as the reviewer who signs for it, unless it passed without a person."""
+    page.goto(page.url.partition("/review")[0] + f"/review/submissions/{submission}/{discipline}")
     take = page.get_by_role("button", name="Take it")
     if not take.count():
         expect(page.locator("h1")).to_contain_text("passed")

@@ -111,8 +111,8 @@ class Furniture:
         people = sent(self.hospital.get("/people", params={"tenant": "general"}))["items"]
         nurse = next(each["id"] for each in people if each["username"] == "nurse.okeke")
         order = {"tenant": "general", "client": client, "approver": nurse}
-        made = sent(self.hospital.post("/mandates", json=order))["id"]
-        self.after(self.hospital, "POST", f"/mandates/{made}/end", reason="Seen.")
+        made = sent(self.hospital.post("/service-owners", json=order))["id"]
+        self.after(self.hospital, "POST", f"/service-owners/{made}/end", reason="Seen.")
 
     def invite_owner(self) -> None:
         """Invite a second owner, whom somebody else agrees to."""

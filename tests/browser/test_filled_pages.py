@@ -39,7 +39,7 @@ UNFILLED = {
 ELSEWHERE = {
     "developer.run": "test_certification_runs",
     "developer.submission": "test_review_console",
-    "review.lens": "test_review_console",
+    "review.discipline": "test_review_console",
     "review.run": "test_certification_runs",
     "review.submission": "test_review_console",
     "tenant.emergency": "test_break_glass",

@@ -51,8 +51,8 @@ WRITER = Planned(
     f"{IDENTITY} patient/Condition.rs patient/DocumentReference.crs",
     "documentation",
 )
-LENS = Planned(
-    "Cohort Lens",
+DISCIPLINE = Planned(
+    "Cohort Discipline",
     "population_health",
     BACKEND,
     "system/Patient.rs system/Condition.rs",
@@ -74,12 +74,12 @@ NURSE = "nurse.okeke"
 class Certified:
     planner: Registered
     writer: Registered
-    lens: Registered
+    discipline: Registered
 
 
 @pytest.fixture(scope="module")
 def certified(browser: Browser, running: Running, authority: Authority) -> Iterator[Certified]:
-    """Serve the apps, registered and submitted by their vendor, judged in their lenses by one reviewer each, and certified."""
+    """Serve the apps, registered and submitted by their vendor, judged in their disciplines by one reviewer each, and certified."""
     pages = {"/app": PAGE.format(script=WORK)}
     with ExitStack() as open_:
         origin, writer = open_.enter_context(app(pages)), open_.enter_context(serving())
@@ -90,7 +90,7 @@ def certified(browser: Browser, running: Running, authority: Authority) -> Itera
         found = Certified(
             register(developer, PLANNER, origin),
             register(developer, WRITER, writer.origin),
-            register(developer, LENS, origin),
+            register(developer, DISCIPLINE, origin),
         )
         pages["/launch"] = PAGE.format(script=FRAMED % (found.planner.client, PLANNER.scopes))
         writer.client, writer.secret, writer.scope = (
@@ -99,7 +99,8 @@ def certified(browser: Browser, running: Running, authority: Authority) -> Itera
             WRITER.scopes,
         )
         certify(
-            stage, [submit(developer, each.app, host) for each in (found.planner, found.writer, found.lens)]
+            stage,
+            [submit(developer, each.app, host) for each in (found.planner, found.writer, found.discipline)],
         )
         developer.goto(f"{running.base}/developer/apps/{found.writer.app}")
         expect(developer.locator("h1")).to_contain_text("approved")
@@ -129,7 +130,7 @@ def test_apps_are_approved_refused_narrowed_and_stopped_at_one_hospital(
     general = enter(stage, "admin.hall", place="general")
     children = enter(stage, "admin.ortega", place="children")
     approve(general, certified.planner.app, "Nurse")
-    approve(general, certified.lens.app, "Analyst")
+    approve(general, certified.discipline.app, "Analyst")
     approve(children, certified.planner.app, "Physician")
     expect(children.locator("#here")).to_contain_text("physician")
 
@@ -146,7 +147,7 @@ def test_apps_are_approved_refused_narrowed_and_stopped_at_one_hospital(
 
     # A colleague is asked to answer for the backend service.
     general.goto(f"{stage.running.base}/tenant/backend-services/new")
-    expect(general.get_by_label("Service")).to_contain_text("Cohort Lens")
+    expect(general.get_by_label("Service")).to_contain_text("Cohort Discipline")
     # It is stopped at one hospital, and goes on at the other.
     stop(general, certified.planner.app, "wrong times shown")
     general.goto(f"{stage.running.base}/tenant/apps/{certified.planner.app}")

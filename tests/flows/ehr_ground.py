@@ -17,7 +17,7 @@ from hilum.foundation.web.kit import Kit
 from hilum.foundation.web.pages import PageDefaults, Pages, Shell
 from hilum.foundation.web.static import Assets
 from hilum.identity.signin import routes as signin_routes
-from tests.flows.back_channel import BASE, MERCY, Platform, standing
+from tests.flows.token_flow import BASE, MERCY, Platform, standing
 from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock
 

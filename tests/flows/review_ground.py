@@ -6,9 +6,9 @@ from typing import Any
 
 from hilum.identity.people import service as identity
 from hilum.identity.people.models import NewPerson
-from hilum.policy.matrix.models import Lens
+from hilum.policy.matrix.models import Discipline
 from hilum.review.submissions import service as review
-from hilum.review.submissions.models import LensReview
+from hilum.review.submissions.models import DisciplineReview
 from hilum.review.submissions.scorecards import shipped_scorecards
 from tests.flows.control_site import ControlSite
 from tests.flows.rule_book_ground import put_in_force
@@ -48,45 +48,51 @@ def examine_every_one(site: ControlSite) -> None:
     put_in_force(site, {"categories.scheduling.cells.low.review.automatic": False})
 
 
-def signs(site: ControlSite, username: str, *lenses: str) -> None:
-    """Let a reviewer sign for lenses."""
-    site.system(review.change_rights, person_id=site.people[username].id, lenses=tuple(map(Lens, lenses)))
+def signs(site: ControlSite, username: str, *disciplines: str) -> None:
+    """Let a reviewer sign for disciplines."""
+    site.system(
+        review.change_rights,
+        person_id=site.people[username].id,
+        disciplines=tuple(map(Discipline, disciplines)),
+    )
 
 
-def add_reviewer(site: ControlSite, username: str, *lenses: str, mail: str = "") -> None:
-    """Add a reviewer who signs for lenses."""
+def add_reviewer(site: ControlSite, username: str, *disciplines: str, mail: str = "") -> None:
+    """Add a reviewer who signs for disciplines."""
     order = NewPerson(None, username, username.title(), "reviewer", mail=mail)
     site.people[username] = site.system(identity.add_person, order=order)
-    signs(site, username, *lenses)
+    signs(site, username, *disciplines)
 
 
-def lens_of(ground: Ground, submission: str, lens: str = "technical") -> LensReview:
-    """Return a lens as it is now."""
-    view = ground.site.system(review.view_lenses, submission_id=submission)
-    (found,) = [each for each in view.lenses if each.lens == lens]
+def discipline_of(ground: Ground, submission: str, discipline: str = "technical") -> DisciplineReview:
+    """Return a discipline as it is now."""
+    view = ground.site.system(review.view_disciplines, submission_id=submission)
+    (found,) = [each for each in view.disciplines if each.discipline == discipline]
     return found
 
 
-def act_on(ground: Ground, submission: str, lens: str, act: str, who: str = "rita", **body: Any) -> Any:
-    """Take, judge, release or answer a lens at its present revision."""
-    revision = body.pop("revision", None) or lens_of(ground, submission, lens).revision
-    path = f"/submissions/{submission}/lenses/{lens}/{act}"
+def act_on(ground: Ground, submission: str, discipline: str, act: str, who: str = "rita", **body: Any) -> Any:
+    """Take, judge, release or answer a discipline at its present revision."""
+    revision = body.pop("revision", None) or discipline_of(ground, submission, discipline).revision
+    path = f"/submissions/{submission}/disciplines/{discipline}/{act}"
     return ground.site.api(who).post(path, json={"revision": revision} | body)
 
 
-def in_order_answers(lens: str) -> dict[str, str]:
-    return {each.name: "met" for each in shipped_scorecards().of[Lens(lens)].points}
+def in_order_answers(discipline: str) -> dict[str, str]:
+    return {each.name: "met" for each in shipped_scorecards().of[Discipline(discipline)].points}
 
 
-def judge(ground: Ground, submission: str, lens: str = "technical", who: str = "rita", **body: Any) -> Any:
-    whole = {"verdict": "pass", "text": "In order.", "answers": in_order_answers(lens)}
-    return act_on(ground, submission, lens, "judge", who, **whole | body)
+def judge(
+    ground: Ground, submission: str, discipline: str = "technical", who: str = "rita", **body: Any
+) -> Any:
+    whole = {"verdict": "pass", "text": "In order.", "answers": in_order_answers(discipline)}
+    return act_on(ground, submission, discipline, "judge", who, **whole | body)
 
 
-def pass_lens(ground: Ground, submission: str, lens: str = "technical", who: str = "rita") -> Any:
-    """Take a lens and let it pass."""
-    made(act_on(ground, submission, lens, "take", who), 200)
-    return made(judge(ground, submission, lens, who), 200)
+def pass_discipline(ground: Ground, submission: str, discipline: str = "technical", who: str = "rita") -> Any:
+    """Take a discipline and let it pass."""
+    made(act_on(ground, submission, discipline, "take", who), 200)
+    return made(judge(ground, submission, discipline, who), 200)
 
 
 def furnish(

@@ -23,7 +23,7 @@ from hilum.review.submissions.looking import look_at
 from hilum.review.submissions.models import LOOK_BYTES, Look, Target
 from hilum.server.schedule import JobLease
 from tests.flows.control_site import TRACE, ControlSite, build
-from tests.flows.review_ground import Ground, examine_every_one, furnish, pass_lens
+from tests.flows.review_ground import Ground, examine_every_one, furnish, pass_discipline
 from tests.flows.vendor_ground import PROFILE, client_body, made
 from tests.sim.jwks_host import JwksHost, Page, running
 from tests.sim.tls_host import Authority
@@ -128,10 +128,10 @@ def again(ground: Ground, submission: str, who: str = "rita", status: int = 200)
 
 
 def submitted(ground: Ground, world: World, **change: Any) -> str:
-    """Submit, check, and have the one lens of the low tier pass."""
+    """Submit, check, and have the one discipline of the low tier pass."""
     sent = str(made(ground.submit(**change))["id"])
     assert world.check()
-    pass_lens(ground, sent)
+    pass_discipline(ground, sent)
     return sent
 
 

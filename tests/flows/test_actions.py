@@ -14,8 +14,8 @@ from tools import actions as declared
 
 from hilum.apps.agreements import store as agreements
 from hilum.apps.agreements.models import Agreement, Side
-from hilum.apps.service_owners import store as mandates
-from hilum.apps.service_owners.models import Mandate
+from hilum.apps.service_owners import store as service_owners
+from hilum.apps.service_owners.models import ServiceOwner
 from hilum.foundation.actions import live
 from hilum.foundation.actions.policy import version_of
 from hilum.foundation.actions.service import inputs_of, perform
@@ -36,16 +36,16 @@ ACTIONS = live.actions()
 WRITES = [action for action in ACTIONS if action["effect"] != "reads"]
 TARGETED = [action for action in WRITES if action["target"]]
 WIDENING = [action for action in TARGETED if action["needs_version"]]
-IDS: Mapping[str, str] = {"mandate": "mnd_1", "agreement": "agr_1"}
+IDS: Mapping[str, str] = {"service_owner": "svo_1", "agreement": "agr_1"}
 """A record of each noun, at General."""
-MEMBERS: Mapping[str, str] = {"mandate": "gina", "agreement": "gina"}
+MEMBERS: Mapping[str, str] = {"service_owner": "gina", "agreement": "gina"}
 """Somebody who may see the record of a noun. ``STRANGER`` has the same role elsewhere."""
 STRANGER = "carl"
 ROLE_OF = {"ann": "physician", "gina": "administrator", "carl": "administrator", "root": "platform_admin"}
 
 
 def named(each: Mapping[str, Any]) -> str:
-    return f"{each['noun']} {each['verb']}"
+    return f"{each['noun'].replace('_', '-')} {each['verb']}"
 
 
 @pytest.fixture
@@ -56,8 +56,8 @@ def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
         ends = ctx.now + timedelta(days=30)
         what = ClientId("cli_1"), AppId("app_1"), VendorId("ven_1"), "Quality", "Adults", "Nightly"
         who = made.people["ann"].id, PersonId("per_2")
-        mandate = Mandate(IDS["mandate"], TenantId("general"), *what, *who, ctx.now, ends)
-        mandates.add_mandate(ctx.tx, mandate)
+        service_owner = ServiceOwner(IDS["service_owner"], TenantId("general"), *what, *who, ctx.now, ends)
+        service_owners.add_service_owner(ctx.tx, service_owner)
         signed = ("business_associate", ("A", "B"), "a" * 64, ctx.now, None, "person:per_v", Side.VENDOR)
         agreement = Agreement(IDS["agreement"], VendorId("ven_1"), TenantId("general"), "", *signed, ctx.now)
         agreements.add_agreement(ctx.tx, agreement)
@@ -169,10 +169,10 @@ def test_what_widens_says_which_version_was_seen_and_needs_a_fresh_second_factor
 def test_a_success_and_a_refusal_leave_one_record_each_in_the_words_of_the_declaration(
     site: ControlSite,
 ) -> None:
-    end = next(each for each in TARGETED if named(each) == "mandate end")
-    agree = next(each for each in TARGETED if named(each) == "mandate agree")
+    end = next(each for each in TARGETED if named(each) == "service-owner end")
+    agree = next(each for each in TARGETED if named(each) == "service-owner agree")
 
-    seen = site.api("gina").get("/mandates/mnd_1").json()["version"]
+    seen = site.api("gina").get("/service-owners/svo_1").json()["version"]
     headers = {"if-match": f'"{seen}"'}
     problem(call(site, "gina", agree, headers=headers), 403, "not_the_approver")
     done = call(site, "gina", end, {"reason": "over"}, headers=headers)
@@ -211,14 +211,14 @@ def command(site: ControlSite, who: str, monkeypatch: pytest.MonkeyPatch) -> Cal
 def test_the_same_fault_is_said_in_the_same_words_on_three_surfaces(
     site: ControlSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = "/tenant/backend-services/mnd_1"
+    page = "/tenant/backend-services/svo_1"
 
     answer = problem(
-        site.api("gina").post("/mandates/mnd_1/end", json={"reason": " "}), 422, "mandate_invalid"
+        site.api("gina").post("/service-owners/svo_1/end", json={"reason": " "}), 422, "service_owner_invalid"
     )
     browser = site.signed_in("gina", "/t/general/signin")
     shown = send(browser, page, "reason", act="end", reason=" ")
-    typed = command(site, "gina", monkeypatch)("mandate", "end", "mnd_1", "--reason", " ")
+    typed = command(site, "gina", monkeypatch)("service-owner", "end", "svo_1", "--reason", " ")
 
     said = answer["fields"]["reason"]["detail"]
     assert shown.status_code == 422
@@ -233,7 +233,7 @@ def test_what_can_be_read_can_be_read_by_a_command(
 ) -> None:
     words = [IDS[action["noun"]]] if action["target"] else []
 
-    done = command(site, "gina", monkeypatch)(action["noun"], action["verb"], *words, "--json")
+    done = command(site, "gina", monkeypatch)(*named(action).split(), *words, "--json")
 
     assert done.exit_code == 0, done.output
 
@@ -243,18 +243,18 @@ def test_a_command_confirms_what_was_shown_and_acts_on_no_other_version(
 ) -> None:
     run = command(site, "ann", monkeypatch)
 
-    declined = run("mandate", "agree", "mnd_1", input="n\n")
-    listed = run("mandate", "list", "--json")
+    declined = run("service-owner", "agree", "svo_1", input="n\n")
+    listed = run("service-owner", "list", "--json")
 
     assert "Quality" in declined.output
     assert "Do you agree to answer for this at your hospital?" in declined.output
     assert declined.exit_code == 1
     assert '"state": "waiting"' in listed.output
-    assert events(site, "mandates.mandate.agree") == []
+    assert events(site, "service_owners.service_owner.agree") == []
 
 
 def test_a_page_that_shows_an_older_version_changes_nothing(site: ControlSite) -> None:
-    page = "/tenant/backend-services/mnd_1"
+    page = "/tenant/backend-services/svo_1"
     browser = site.signed_in("gina", "/t/general/signin")
 
     answer = send(browser, page, "reason", act="end", reason="over", version="older")

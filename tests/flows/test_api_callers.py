@@ -207,7 +207,7 @@ LARGE = {
     "POST /api/v1/policies/versions",
     "POST /api/v1/submissions",
     "PUT /api/v1/submissions/{submission}",
-    "POST /api/v1/submissions/{submission}/lenses/{lens}/judge",
+    "POST /api/v1/submissions/{submission}/disciplines/{discipline}/judge",
     "PUT /api/v1/tenants/{tenant}/branding",
 }
 

@@ -24,8 +24,8 @@ from hilum.apps.installations import service as installations
 from hilum.apps.installations.models import InstallOrder
 from hilum.apps.registry import service as registry
 from hilum.apps.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
-from hilum.apps.service_owners import store as mandates
-from hilum.apps.service_owners.models import Mandate
+from hilum.apps.service_owners import store as service_owners
+from hilum.apps.service_owners.models import ServiceOwner
 from hilum.authorization.breakglass import store as break_glass
 from hilum.authorization.breakglass.models import Use
 from hilum.controls.switches.models import EngageOrder, Mode, Quota, Target, TargetKind
@@ -59,7 +59,7 @@ from hilum.operations.monitoring import store as alert_store
 from hilum.operations.monitoring.models import Alert, AlertKind
 from hilum.operations.switch_administration import service as switchboard
 from hilum.policy.matrix import service as policies
-from hilum.policy.matrix.models import UNCLASSIFIED, ApplyOrder, Lens
+from hilum.policy.matrix.models import UNCLASSIFIED, ApplyOrder, Discipline
 from hilum.records.keys import live as keys
 from hilum.records.notices import service as notices
 from hilum.records.notices.models import NewEndpoint
@@ -72,11 +72,11 @@ from hilum.review.listings.models import Listing
 from hilum.review.recertification import store as revalidation_store
 from hilum.review.recertification.models import Finding, Rung, Severity
 from hilum.review.recertification.models import State as FindingState
-from hilum.review.submissions import lane_store, lens_store
+from hilum.review.submissions import discipline_store, lane_store
 from hilum.review.submissions import service as review
 from hilum.review.submissions.lane_models import LaneRequest
 from hilum.review.submissions.models import (
-    LensReview,
+    DisciplineReview,
     SubmissionOrder,
     Tie,
 )
@@ -123,7 +123,7 @@ NO_LISTS = {
     "/api/v1/apps/{app}/proposed-scopes": "one proposal, of as many scopes as its bound",
     "/api/v1/apps/{app}/contract": "one contract",
     "/api/v1/apps/{app}/documents": "of twenty certifications at most",
-    "/api/v1/mandates/unanswered": "of five hundred apps at most",
+    "/api/v1/service-owners/unanswered": "of five hundred apps at most",
     "/api/v1/apps/{app}/scopes": "one comparison, of as many scopes as its bound",
     "/api/v1/apps/{app}/service": "one view, of as many days and hospitals as its bounds",
     "/api/v1/apps/{app}/calls": "walked in test_developer_console",
@@ -135,7 +135,7 @@ NO_LISTS = {
     "/api/v1/monitoring": "one run",
     "/api/v1/revalidation/figures": "figures, with at most a hundred rows of each",
     "/api/v1/revalidation/apps/{app}/service": "three criteria at most",
-    "/api/v1/listings/{app}/statements": "of one version, bounded by its rules, lenses and fields",
+    "/api/v1/listings/{app}/statements": "of one version, bounded by its rules, disciplines and fields",
     "/api/v1/lookups": "ten at most",
     "/api/v1/defects": "listed in test_defects",
     "/api/v1/defect-figures": "figures",
@@ -163,7 +163,7 @@ NO_LISTS = {
     "/api/v1/switches/{switch_id}/containment": "one report",
     "/api/v1/submissions/{submission}/checks": "one run",
     "/api/v1/submissions/{submission}/checks/replay": "one run",
-    "/api/v1/submissions/{submission}/lenses": "at most three",
+    "/api/v1/submissions/{submission}/disciplines": "at most three",
     "/api/v1/scorecards": "one document",
     "/api/v1/submissions/{submission}/clocks": "two",
     "/api/v1/review/figures": "one document",
@@ -204,13 +204,13 @@ LISTS = {
     "/api/v1/agreements": "rita",
     "/api/v1/contacts": "rita",
     "/api/v1/evidence-runs": "rita",
-    "/api/v1/mandates": "rita",
+    "/api/v1/service-owners": "rita",
     "/api/v1/break-glass": "gina",
     "/api/v1/notices": "otto",
     "/api/v1/webhooks": "sam",
     "/api/v1/submissions": "rita",
     "/api/v1/certificates": "rita",
-    "/api/v1/lenses": "rita",
+    "/api/v1/disciplines": "rita",
     "/api/v1/reviewers": "rita",
     "/api/v1/ties": "rita",
     "/api/v1/findings": "rita",
@@ -304,8 +304,8 @@ class Full:
         do(registry.certify, order=CertifyOrder(version.id, Environment.SANDBOX, SCOPES, ends))
         kept = {"environment": Environment.SANDBOX, "order": SubmissionOrder(), "draft": True}
         sent = do(review.create, version_id=version.id, **kept).submission
-        lens = LensReview(
-            f"len_{n}", sent.id, sent.app, sent.environment, Lens.LEGAL, "", "", self.site.clock.now()
+        discipline = DisciplineReview(
+            f"dis_{n}", sent.id, sent.app, sent.environment, Discipline.LEGAL, "", "", self.site.clock.now()
         )
         at = self.site.clock.now()
 
@@ -314,7 +314,7 @@ class Full:
         )
 
         def add(ctx: Context) -> None:
-            lens_store.add_lens(ctx.tx, lens)
+            discipline_store.add_discipline(ctx.tx, discipline)
             lane_store.add_request(ctx.tx, asked)
 
         self.site.uow.write_now(add, trace=TRACE)
@@ -330,9 +330,9 @@ class Full:
         do(identity.add_facility, order=facility)
         do(identity.add_person, order=NewPerson(None, f"staff{n}", "Staff", "auditor"))
         signer = do(identity.add_person, order=NewPerson(None, f"signer{n}", "Signer", "reviewer"))
-        do(review.change_rights, person_id=signer.id, lenses=(Lens.LEGAL,))
+        do(review.change_rights, person_id=signer.id, disciplines=(Discipline.LEGAL,))
         tie = Tie(f"tie_{n}", signer.id, VendorId(self.vendor), "I worked there.", self.site.clock.now())
-        self.site.uow.write_now(lambda ctx: lens_store.add_tie(ctx.tx, tie), trace=TRACE)
+        self.site.uow.write_now(lambda ctx: discipline_store.add_tie(ctx.tx, tie), trace=TRACE)
         do(identity.add_person, order=NewPerson(GENERAL, f"nurse{n}", "Nurse", "nurse"))
         member = NewPerson(TenantId(self.vendor), f"dev{n}", "Developer", "vendor_developer")
         do(identity.add_person, order=member)
@@ -377,7 +377,9 @@ class Full:
         endpoint = NewEndpoint(vendor, f"https://hooks{n}.example/")
         do(notices.add_endpoint, order=endpoint, private=False)
         self.site.system(lambda ctx: agreements.add_agreement(ctx.tx, agreement(n, vendor, ctx.now)))
-        self.site.system(lambda ctx: mandates.add_mandate(ctx.tx, mandate(n, vendor, ctx.now)))
+        self.site.system(
+            lambda ctx: service_owners.add_service_owner(ctx.tx, service_owner(n, vendor, ctx.now))
+        )
         self.site.system(lambda ctx: break_glass.add_use(ctx.tx, emergency(n, ctx.now)))
 
     def _more_requests(self, n: int) -> None:
@@ -443,10 +445,10 @@ def agreement(n: int, vendor: VendorId, now: datetime) -> Agreement:
     return replace(made, finding_since=now)
 
 
-def mandate(n: int, vendor: VendorId, now: datetime) -> Mandate:
+def service_owner(n: int, vendor: VendorId, now: datetime) -> ServiceOwner:
     who = PersonId("per_1"), PersonId("per_2")
     service = ClientId("cli_1"), AppId("app_1"), vendor, "Quality", "Adults", "Nightly"
-    return Mandate(f"mnd_{n}", GENERAL, *service, *who, now, now + MONTH, agreed_at=now, lost_at=now)
+    return ServiceOwner(f"svo_{n}", GENERAL, *service, *who, now, now + MONTH, agreed_at=now, lost_at=now)
 
 
 def emergency(n: int, now: datetime) -> Use:
@@ -595,7 +597,7 @@ def test_each_order_of_a_list_has_every_row_once_by_an_index_and_the_other_way_i
         own = (
             "people",
             "agreements",
-            "mandates",
+            "service-owners",
             "switches",
             "vendors",
             "apps",

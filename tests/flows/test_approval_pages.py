@@ -77,8 +77,8 @@ def acts_of(site: ControlSite) -> Mapping[ApprovalKind, Act]:
         Act(ApprovalKind.PROVIDER_LINK, GENERAL, person.id, {"username": "ann", "issuer": "https://login.example", "subject": "s-1"},
             {"provider": "idp_01m8x6q5abcdef", "issuer": "https://login.example"}),
         Act(ApprovalKind.BREAK_GLASS, GENERAL, GENERAL, emergency | {"enabled": True, "categories": ["hiv"]}, emergency),
-        Act(ApprovalKind.LENSES, None, site.people["rita"].id, {"lenses": ["security", "privacy"], "username": "rita"},
-            {"lenses": ["security"]}),
+        Act(ApprovalKind.DISCIPLINES, None, site.people["rita"].id, {"disciplines": ["security", "privacy"], "username": "rita"},
+            {"disciplines": ["security"]}),
         Act(ApprovalKind.DEPARTURE, GENERAL, GENERAL, {"name": "General", "reason": "merged", "erase_after_days": 30,
             "has": {"people": 3, "installations": 2}}),
     ]  # fmt: skip

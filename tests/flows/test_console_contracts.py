@@ -18,8 +18,8 @@ from hilum.apps.installations import service as installations
 from hilum.apps.installations.models import InstallOrder
 from hilum.apps.registry import service as registry
 from hilum.apps.registry.models import CertifyOrder, Environment, NewApp, NewVersion
-from hilum.apps.service_owners import service as mandates
-from hilum.apps.service_owners.models import MandateQuery, MandateState
+from hilum.apps.service_owners import service as service_owners
+from hilum.apps.service_owners.models import ServiceOwnerQuery, ServiceOwnerState
 from hilum.apps.service_owners.policy import state_of
 from hilum.foundation.infra.unit_of_work import UnitOfWork
 from hilum.foundation.kernel.ids import AppId, AuthorizationId, TenantId, VendorId
@@ -66,8 +66,8 @@ class Two:
     def agreements(self) -> list[Any]:
         return list(self.site.system(agreements.list_agreements, query=AgreementQuery()))
 
-    def mandates(self) -> list[Any]:
-        return list(self.site.system(mandates.list_mandates, query=MandateQuery()))
+    def service_owners(self) -> list[Any]:
+        return list(self.site.system(service_owners.list_service_owners, query=ServiceOwnerQuery()))
 
 
 def furnish(site: ControlSite) -> None:
@@ -196,7 +196,7 @@ def test_somebody_is_named_for_a_backend_service_and_agrees_by_themselves(two: T
     assert "Quality &lt;b&gt;reports" in text
     assert 'href="/tenant/people"' not in text
     assert send(olga, page, "act", act="agree").status_code == 303
-    assert state_of(two.mandates()[0], two.site.clock.now()) is MandateState.IN_FORCE
+    assert state_of(two.service_owners()[0], two.site.clock.now()) is ServiceOwnerState.IN_FORCE
     assert send(mary, page, "reason", act="end", reason=" ").status_code == 422
     assert send(mary, page, "reason", act="end", reason="no longer needed").status_code == 303
     assert "no longer needed" in olga.get(page).text
@@ -213,7 +213,7 @@ def test_nobody_agrees_in_the_place_of_who_was_named(two: Two) -> None:
 
     assert send(mary, page, "reason", act="agree").status_code == 403
     assert two.browser("fred").get(page).status_code == 403
-    assert two.mandates()[0].agreed_at is None
+    assert two.service_owners()[0].agreed_at is None
 
 
 def test_a_deletion_is_answered_by_the_vendor_and_seen_by_the_hospital(two: Two) -> None:

@@ -9,7 +9,7 @@ from hilum.apps.registry import service as registry
 from hilum.foundation.infra.unit_of_work import UnitOfWork
 from hilum.foundation.kernel.ids import AppId
 from hilum.identity.signin import service as signin
-from hilum.policy.matrix.models import Lens
+from hilum.policy.matrix.models import Discipline
 from hilum.review.submissions import store
 from hilum.review.submissions.scorecards import shipped_scorecards
 from hilum.surfaces.console import policy
@@ -17,7 +17,15 @@ from hilum.surfaces.console.models import Console
 from tests.flows.console_ground import enter_hospital
 from tests.flows.console_review_ground import check, enter_vendor, page_of, submitted
 from tests.flows.control_site import ORIGIN, TRACE, build, everybodys_digest, send
-from tests.flows.review_ground import SCOPES, Ground, add_reviewer, furnish, lens_of, pass_lens, signs
+from tests.flows.review_ground import (
+    SCOPES,
+    Ground,
+    add_reviewer,
+    discipline_of,
+    furnish,
+    pass_discipline,
+    signs,
+)
 from tests.flows.vendor_ground import client_body, made
 from tests.sim.browser import form_with
 from tests.sim.world import FakeClock
@@ -45,7 +53,7 @@ def test_every_page_opens_for_the_staff_and_for_nobody_else(ground: Ground) -> N
     # Those of a run, a tie and a request are opened in test_console_reviewers.py, those of a change in test_console_changes.py.
     others = {"review.run", "review.tie", "review.access", "review.change", "review.change_logo"}
     opened = [page for page in PAGES if page.key not in others]
-    paths = [page.path.replace("{id}", id_).replace("{lens}", "technical") for page in opened]
+    paths = [page.path.replace("{id}", id_).replace("{discipline}", "technical") for page in opened]
     assert len(paths) >= 7
     for username in ("root", "sam", "rita", "otto"):
         browser = ground.site.signed_in(username)
@@ -110,10 +118,10 @@ def test_a_reviewer_decides_on_the_page_and_what_stands_in_the_way_is_said_besid
     assert reader.post(page, data=stolen).status_code == 403
 
     waits = send(browser, page, "expires_at", act="certify", reason="In order.")
-    assert (waits.status_code, "A lens has not passed" in waits.text) == (403, True)
+    assert (waits.status_code, "A discipline has not passed" in waits.text) == (403, True)
     assert "hilum review" not in browser.get(page).text.split('id="decide"')[1], "the page lists them itself"
     signs(ground.site, "rita", "technical")
-    pass_lens(ground, id_)
+    pass_discipline(ground, id_)
     ground.site.system(registry.suspend_app, app_id=AppId(ground.app), reason="A red flag.")
     assert "disabled" not in button(browser.get(page).text, "certify")
     assert "Certify it although the app is suspended" in browser.get(page).text
@@ -138,21 +146,21 @@ FOUND = {
 }
 
 
-def test_a_lens_is_taken_found_wanting_answered_fixed_and_passed_by_pages(ground: Ground) -> None:
+def test_a_discipline_is_taken_found_wanting_answered_fixed_and_passed_by_pages(ground: Ground) -> None:
     """C100, C103, C107: by who signs for it; what is found goes to the vendor with its fix, and comes back answered."""
     id_ = submitted(ground)
     page, browser = f"{page_of(id_)}/technical", ground.site.signed_in("rita")
-    assert "You do not sign for this lens" in unescape(browser.get(page).text)
+    assert "You do not sign for this discipline" in unescape(browser.get(page).text)
     assert 'value="take"' not in browser.get(page).text
     assert id_ not in browser.get("/review?for=me").text
     signs(ground.site, "rita", "technical")
     assert id_ in browser.get("/review?for=me").text
-    assert id_ in browser.get("/review?lens=technical").text
-    assert id_ not in browser.get("/review?lens=legal").text
+    assert id_ in browser.get("/review?discipline=technical").text
+    assert id_ not in browser.get("/review?discipline=legal").text
     assert id_ in browser.get("/review?tier=low&for=me").text
     assert id_ not in browser.get("/review?tier=high").text
     api = ground.site.api("rita")
-    for query, there in ({"tier": "low", "mine": "true"}, True), ({"lens": "legal"}, False):
+    for query, there in ({"tier": "low", "mine": "true"}, True), ({"discipline": "legal"}, False):
         found = made(api.get("/submissions", params=query), 200)["items"]
         assert [each["id"] for each in found] == [id_] * there
 
@@ -171,7 +179,7 @@ def test_a_lens_is_taken_found_wanting_answered_fixed_and_passed_by_pages(ground
     assert "waiting for you" in text
     assert FOUND["fix_0"] in text
     assert "Rita" not in text, "who of the staff it was is the platform's"
-    assert send(vendor, theirs, "lens", act="answer", text="It is in memory now.").status_code == 303
+    assert send(vendor, theirs, "discipline", act="answer", text="It is in memory now.").status_code == 303
     beside = unescape(browser.get(page).text).partition("History</h2>")[0]
     assert "It is in memory now." in beside, "what the vendor answered is where the finding is resolved"
     everything_met = {f"answer_{each}": "met" for each in _points("technical")}
@@ -180,17 +188,17 @@ def test_a_lens_is_taken_found_wanting_answered_fixed_and_passed_by_pages(ground
     assert send(browser, page, "finding", act="resolve", note="seen").status_code == 303
     done = send(browser, page, "verdict", act="judge", verdict="pass", text="Fine.", **everything_met)
     assert done.status_code == 303, done.text
-    assert lens_of(ground, id_).state == "passed"
+    assert discipline_of(ground, id_).state == "passed"
     text = unescape(browser.get(page_of(id_)).text)
-    assert "passed the technical lens" in text
-    assert "answered what the technical lens found" in text
+    assert "passed the technical discipline" in text
+    assert "answered what the technical discipline found" in text
 
 
-def _points(lens: str) -> list[str]:
-    return [each.name for each in shipped_scorecards().of[Lens(lens)].points]
+def _points(discipline: str) -> list[str]:
+    return [each.name for each in shipped_scorecards().of[Discipline(discipline)].points]
 
 
-def test_nobody_acts_on_a_lens_by_a_page_who_may_not_by_the_api(ground: Ground) -> None:
+def test_nobody_acts_on_a_discipline_by_a_page_who_may_not_by_the_api(ground: Ground) -> None:
     id_ = submitted(ground)
     page = f"{page_of(id_)}/technical"
     signs(ground.site, "rita", "technical")
@@ -202,7 +210,7 @@ def test_nobody_acts_on_a_lens_by_a_page_who_may_not_by_the_api(ground: Ground) 
     assert rita.post(page, data=form | {"act": "publish"}).status_code == 422
     assert rita.get(f"{page_of(id_)}/moral").status_code == 404
     assert rita.get(f"{page_of(id_)}/legal").status_code == 404
-    assert lens_of(ground, id_).state == "open"
+    assert discipline_of(ground, id_).state == "open"
 
 
 def test_an_appeal_by_a_page_goes_to_reviewers_without_a_part_in_the_rejection(ground: Ground) -> None:
@@ -227,7 +235,7 @@ def test_an_appeal_by_a_page_goes_to_reviewers_without_a_part_in_the_rejection(g
     assert send(vendor, theirs, "text", act="appeal", text=" ").status_code == 422
     assert send(vendor, theirs, "text", act="appeal", text="It is as described.").status_code == 303
     assert 'value="appeal"' not in vendor.get(theirs).text
-    assert ground.see(id_)["state"] == "in_lenses"
+    assert ground.see(id_)["state"] == "in_review"
     assert "It is as described." in unescape(lars.get(page_of(id_)).text)
     own = send(rita, page_of(id_), "expires_at", **reject)
     assert own.status_code in {403, 409}
@@ -241,7 +249,7 @@ def test_scopes_beyond_the_workflows_and_differences_to_what_was_certified_are_s
     browser = ground.site.signed_in("rita")
     assert "Nothing of the app was certified for production before" in browser.get(page_of(first)).text
     signs(ground.site, "rita", "technical")
-    pass_lens(ground, first)
+    pass_discipline(ground, first)
     assert send(browser, page_of(first), "expires_at", act="certify", reason="x").status_code == 303
     wider = [*SCOPES, {"scope": "user/Appointment.rs", "justification": "Shows what is booked."}]
     second = submitted(ground, scopes=wider)

@@ -1,4 +1,4 @@
-"""By pages: who signs for which lens, ties to vendors, the regulated lane, and one certification run as the staff see it (C100, C101, C112, C126, C183, C223)."""
+"""By pages: who signs for which discipline, ties to vendors, the regulated lane, and one certification run as the staff see it (C100, C101, C112, C126, C183, C223)."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -11,21 +11,21 @@ from starlette.testclient import TestClient
 from hilum.foundation.infra.unit_of_work import UnitOfWork
 from hilum.foundation.kernel.ids import AppId, VersionId
 from hilum.policy.matrix import service as policies
-from hilum.policy.matrix.models import Lens
-from hilum.review.submissions import lens_store
+from hilum.policy.matrix.models import Discipline
+from hilum.review.submissions import discipline_store
 from hilum.review.submissions import service as review
+from hilum.review.submissions.discipline_store import rights
 from hilum.review.submissions.jobs import keep_time
-from hilum.review.submissions.lens_store import rights
 from hilum.review.submissions.models import FINDINGS_BOUND
 from tests.flows.console_review_ground import enter_vendor, open_run, page_of, submitted
 from tests.flows.control_site import TRACE, build, send
-from tests.flows.lens_ground import Keeper
+from tests.flows.discipline_ground import Keeper
 from tests.flows.review_ground import (
     Ground,
     act_on,
     ask_for_regulated_access,
+    discipline_of,
     furnish,
-    lens_of,
     signs,
 )
 from tests.flows.review_world import sandbox_client
@@ -61,9 +61,9 @@ def acts(page: str) -> set[str]:
     }
 
 
-def lenses_of(ground: Ground, username: str = "rita") -> tuple[Lens, ...]:
+def disciplines_of(ground: Ground, username: str = "rita") -> tuple[Discipline, ...]:
     person = ground.site.people[username].id
-    found: tuple[Lens, ...] = ground.site.system(review.lenses_of, person=person)
+    found: tuple[Discipline, ...] = ground.site.system(review.disciplines_of, person=person)
     return found
 
 
@@ -74,28 +74,28 @@ def test_a_right_is_asked_for_by_one_and_given_by_another_and_taken_away_at_once
     form = form_with(root.get(REVIEWERS).text, "username")
     fields = dict(form.fields)
 
-    unknown = root.post(REVIEWERS, data=fields | {"username": "nobody", "lenses": "legal"})
+    unknown = root.post(REVIEWERS, data=fields | {"username": "nobody", "disciplines": "legal"})
     assert (unknown.status_code, "Check its spelling" in unknown.text) == (422, True)
-    assert root.post(REVIEWERS, data=fields | {"username": "sam", "lenses": "legal"}).status_code == 422
-    asked = root.post(REVIEWERS, data=fields | {"username": "rita", "lenses": ["technical", "legal"]})
+    assert root.post(REVIEWERS, data=fields | {"username": "sam", "disciplines": "legal"}).status_code == 422
+    asked = root.post(REVIEWERS, data=fields | {"username": "rita", "disciplines": ["technical", "legal"]})
     waiting = asked.headers["location"]
     assert waiting.startswith("/operations/staff/")
-    assert lenses_of(ground) == ()
+    assert disciplines_of(ground) == ()
     assert "in review" in read(sam, waiting)
     assert send(sam, waiting, "decision", decision="approve").status_code == 303
-    assert lenses_of(ground) == (Lens.TECHNICAL, Lens.LEGAL)
+    assert disciplines_of(ground) == (Discipline.TECHNICAL, Discipline.LEGAL)
 
     shown = read(sam, f"{REVIEWERS}?who=rita")
     chosen = dict(form_with(shown, "username").fields)
     assert (chosen["username"], "technical, legal" in shown) == ("rita", True)
-    assert sam.post(REVIEWERS, data=chosen | {"lenses": "legal"}).headers["location"] == REVIEWERS
-    assert lenses_of(ground) == (Lens.LEGAL,)
+    assert sam.post(REVIEWERS, data=chosen | {"disciplines": "legal"}).headers["location"] == REVIEWERS
+    assert disciplines_of(ground) == (Discipline.LEGAL,)
     assert acts(otto.get(REVIEWERS).text) == set()
     assert "technical" not in read(otto, REVIEWERS + "?who=rita")
     token = dict(form_with(ground.site.signed_in("rita").get(TIES).text, "vendor").fields)
     assert otto.post(REVIEWERS, data=token | {"username": "rita"}).status_code == 403
     # What somebody wrote into the database gives no right, and is seen.
-    change = rights.update().values(lenses=["technical", "legal", "clinical"])
+    change = rights.update().values(disciplines=["technical", "legal", "clinical"])
     ground.site.uow.write_now(lambda ctx: ctx.tx.execute(change), trace=TRACE)
     assert "differs from the audit record" in read(otto, REVIEWERS)
 
@@ -184,13 +184,13 @@ def test_more_than_five_findings_are_given_at_once(ground: Ground) -> None:
     wider = rita.post(page, data=typed | {"act": "more", "verdict": "needs_changes"})
 
     assert wider.status_code == 200
-    assert lens_of(ground, id_).judged_at is None
+    assert discipline_of(ground, id_).judged_at is None
     fields = dict(form_with(wider.text, "evidence_9").fields)
     assert fields["room"] == "10"
     more = {f"{name}_{number}": text for name, text in found.items() for number in range(7)}
     verdict = {"act": "judge", "verdict": "needs_changes", "text": "See them.", "reasons": "technical.tokens"}
     assert rita.post(page, data=fields | more | verdict).status_code == 303
-    shown = made(ground.site.api("rita").get(f"/submissions/{id_}/lenses"), 200)
+    shown = made(ground.site.api("rita").get(f"/submissions/{id_}/disciplines"), 200)
     assert len(shown["findings"]) == 7
     hostile = rita.post(page, data=fields | {"act": "more", "room": "999"})
     assert hostile.text.count('name="evidence_') <= FINDINGS_BOUND
@@ -219,14 +219,14 @@ def test_the_staff_read_a_certification_run_call_by_call_and_change_nothing(grou
 
 def test_long_lists_of_reviewers_ties_and_requests_go_on_by_page(ground: Ground) -> None:
     now, people = ground.site.clock.now(), [f"per_{n:04}" for n in range(60)]
-    right = {"lenses": ["legal"], "changed_at": now, "changed_by": "system:"}
+    right = {"disciplines": ["legal"], "changed_at": now, "changed_by": "system:"}
     tie = {"vendor": ground.vendor, "reason": "x" * 2_000, "declared_at": now}
     tie |= {"ended_at": now, "ended_by": "system:", "ended_because": "y"}
 
     def fill(ctx: Any) -> None:
-        ctx.tx.execute(lens_store.rights.insert(), [right | {"person": each} for each in people])
+        ctx.tx.execute(discipline_store.rights.insert(), [right | {"person": each} for each in people])
         ctx.tx.execute(
-            lens_store.ties.insert(), [tie | {"id": f"tie_{each}", "person": each} for each in people]
+            discipline_store.ties.insert(), [tie | {"id": f"tie_{each}", "person": each} for each in people]
         )
 
     ground.site.system(fill)

@@ -28,11 +28,11 @@ from hilum.records.audit import live as journals
 from hilum.surfaces.console import policy
 from hilum.surfaces.console.models import Console
 from hilum.surfaces.console.tenant import consents
-from tests.flows.back_channel import JWKS
 from tests.flows.consent_ground import add_agreements
 from tests.flows.console_ground import Desk
 from tests.flows.control_site import TRACE, send
 from tests.flows.journal_ground import JournalGround, access
+from tests.flows.token_flow import JWKS
 from tests.flows.ward_ground import GENERAL, SCOPES, ask, furnished, ward
 from tests.sim.browser import form_with
 from tests.sim.journals import journal_of
@@ -290,7 +290,7 @@ def test_only_administrators_open_a_hospitals_console_and_only_their_own(ward: D
             "request",
             "newer",
             "agreement",
-            "mandate",
+            "service_owner",
             "emergency",
             "approval",
             "provider",
@@ -299,7 +299,7 @@ def test_only_administrators_open_a_hospitals_console_and_only_their_own(ward: D
             "exception",
         )
     }
-    everybodys = {"tenant.mandates": 200, "tenant.mandate": 404, "tenant.guide": 200}
+    everybodys = {"tenant.service_owners": 200, "tenant.service_owner": 404, "tenant.guide": 200}
     for username, expected in {"gina": 200, "ann": 403, "root": 403, "sam": 403, "carl": 200}.items():
         browser = ward.browser(username)
         for page in pages:

@@ -22,7 +22,7 @@ from tests.flows.console_review_ground import enter_vendor
 from tests.flows.contract_ground import LATER, place_of, shown_calls
 from tests.flows.control_site import TRACE, codes, problem, send
 from tests.flows.journal_ground import JournalGround, access
-from tests.flows.review_ground import SCOPES, Ground, pass_lens, signs
+from tests.flows.review_ground import SCOPES, Ground, pass_discipline, signs
 from tests.flows.review_world import World, again, decide, in_order, opened, passed, sandbox_client, submitted
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.unit.review.certification_runs.cases import CASES, during
@@ -286,8 +286,8 @@ def test_another_run_is_judged_again_also_if_nothing_else_changed(ground: Ground
     again(ground, sent)
     assert world.check()
 
-    problem(decide(ground, sent), 403, "lenses_not_passed")
-    pass_lens(ground, sent)
+    problem(decide(ground, sent), 403, "disciplines_not_passed")
+    pass_discipline(ground, sent)
     again(ground, sent)
     assert world.check()
 

@@ -16,8 +16,8 @@ from hilum.apps.clients import service as clients
 from hilum.apps.clients.models import ClientType, NewPeer
 from hilum.apps.deletion_requests.models import DisposalQuery
 from hilum.apps.deletion_requests.service import list_requests
-from hilum.apps.service_owners import store as mandates
-from hilum.apps.service_owners.models import Mandate
+from hilum.apps.service_owners import store as service_owners
+from hilum.apps.service_owners.models import ServiceOwner
 from hilum.controls.switches.models import Mode, TargetKind
 from hilum.foundation.infra.context import Context
 from hilum.foundation.infra.db import metadata
@@ -305,8 +305,8 @@ def test_what_was_its_own_is_erased_and_the_audit_still_verifies(
     canary(site)
     peer = NewPeer(GENERAL, ClientType.EHR, "Ward EHR", "general-ehr")
     site.system(clients.add_peer, order=peer)
-    mandate = Mandate(
-        "mnd_1",
+    service_owner = ServiceOwner(
+        "svo_1",
         GENERAL,
         ClientId("c"),
         AppId("a"),
@@ -319,7 +319,7 @@ def test_what_was_its_own_is_erased_and_the_audit_still_verifies(
         clock.now(),
         clock.now() + MONTH,
     )
-    site.system(lambda ctx: mandates.add_mandate(ctx.tx, mandate))
+    site.system(lambda ctx: service_owners.add_service_owner(ctx.tx, service_owner))
     others = rows(site, TenantId("children"))
     departure = left(site)
     exported(site, departure, tmp_path / "general")
@@ -336,7 +336,9 @@ def test_what_was_its_own_is_erased_and_the_audit_still_verifies(
     assert "Carl" in texts(site)
     erased = erased_rows(site)
     assert (erased["identity_person"], erased["registry_installation"]) == (2, 1)
-    assert [erased[each] for each in ("registry_client", "registry_client_secret", "mandates_mandate")] == [
+    assert [
+        erased[each] for each in ("registry_client", "registry_client_secret", "service_owners_service_owner")
+    ] == [
         1,
         1,
         1,

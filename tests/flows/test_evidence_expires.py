@@ -9,7 +9,7 @@ import pytest
 from hilum.review.submissions.jobs import keep_time
 from tests.flows.certified_app import Certified
 from tests.flows.control_site import problem
-from tests.flows.review_ground import Ground, pass_lens, signs
+from tests.flows.review_ground import Ground, pass_discipline, signs
 from tests.flows.review_world import World, checks_of, decide, in_order, results
 from tests.flows.rule_book_ground import put_in_force
 from tests.flows.vendor_ground import made
@@ -62,10 +62,10 @@ def test_an_open_submission_whose_evidence_expired_is_checked_again_and_not_cert
     """C104: once, by itself; until it was, the decision refuses."""
     found = sent(ground, world, holds=3)
     assert results(checks_of(ground, found))[ABOUT] == "passed"
-    pass_lens(ground, found)
+    pass_discipline(ground, found)
     world.clock.advance(3 * DAY)
     keep_time(world.lease())
-    assert ground.see(found)["state"] == "in_lenses", "its last day is not over"
+    assert ground.see(found)["state"] == "in_review", "its last day is not over"
 
     world.clock.advance(DAY)
     problem(decide(ground, found), 403, "evidence_expired")
@@ -77,7 +77,7 @@ def test_an_open_submission_whose_evidence_expired_is_checked_again_and_not_cert
     assert results(checks_of(ground, found))[ABOUT] == "failed"
     problem(decide(ground, found), 403, "checks_not_passed")
     keep_time(world.lease())
-    assert ground.see(found)["state"] == "in_lenses", "once"
+    assert ground.see(found)["state"] == "in_review", "once"
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_documents_are_visible_as_declared_and_an_expired_one_is_a_finding(
 ) -> None:
     """C104, C115."""
     found = sent(ground, world, holds=20, visibility=visibility)
-    pass_lens(ground, found)
+    pass_discipline(ground, found)
     ends = (world.clock.now() + 120 * DAY).isoformat()
     made(decide(ground, found, expires_at=ends), 200)
 

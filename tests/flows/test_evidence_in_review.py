@@ -7,7 +7,7 @@ import pytest
 from hilum.review.certification_runs.judging import SCENARIOS
 from hilum.review.certification_runs.models import RESULT_LIFE
 from tests.flows.control_site import codes, problem
-from tests.flows.review_ground import Ground, pass_lens, signs
+from tests.flows.review_ground import Ground, pass_discipline, signs
 from tests.flows.review_world import (
     World,
     again,
@@ -58,7 +58,7 @@ def test_what_needs_a_run_is_certified_with_one_and_not_without(ground: Ground, 
     assert any(run in each["evidence"] for each in judged["checks"])
     replay = made(ground.site.api("rita").get(f"/submissions/{sent}/checks/replay"), 200)
     assert replay["same"] is True
-    pass_lens(ground, sent)
+    pass_discipline(ground, sent)
     made(decide(ground, sent), 200)
 
 

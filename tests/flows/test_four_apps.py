@@ -1,6 +1,6 @@
 """Four apps from draft to published, and what becomes of one that drifts: by the API alone, against real hosts (C98 to C115, C226).
 
-The scheduling app passes without a person; the note writer takes three lenses, a rejection and a fix; the population-health service takes agreements, a
+The scheduling app passes without a person; the note writer takes three disciplines, a rejection and a fix; the population-health service takes agreements, a
 stated population and a named approver; the fourth moves its redirect, loses a contact and leaves a scope unused, and is stopped by the ladder.
 """
 
@@ -26,15 +26,15 @@ from hilum.review.recertification import service as revalidation
 from tests.flows.agreement_ground import confirm
 from tests.flows.certified_app import Certified
 from tests.flows.control_site import ControlSite, build, codes, problem
+from tests.flows.discipline_ground import states
 from tests.flows.journal_ground import JournalGround, access
-from tests.flows.lens_ground import states
 from tests.flows.listing_ground import follow
 from tests.flows.review_ground import (
     Ground,
     add_reviewer,
+    discipline_of,
     judge,
-    lens_of,
-    pass_lens,
+    pass_discipline,
     signs,
 )
 from tests.flows.review_world import OK, World, decide, key, passed
@@ -110,7 +110,7 @@ CENSUS = App(
 
 @dataclass
 class Story:
-    """One platform with a reviewer for each lens, and the hosts of its vendors."""
+    """One platform with a reviewer for each discipline, and the hosts of its vendors."""
 
     world: World
     site: ControlSite
@@ -258,7 +258,7 @@ def test_the_scheduling_app_is_certified_in_minutes_without_a_person(story: Stor
 
 
 def test_the_note_writer_is_rejected_fixes_one_thing_and_keeps_what_passed(story: Story) -> None:
-    """C100, C102, C105, C107, C108: three lenses of three people; submitted again, only the lens that the fix touches is judged again."""
+    """C100, C102, C105, C107, C108: three disciplines of three people; submitted again, only the discipline that the fix touches is judged again."""
     ground = story.register(NOTES)
     documents = story.documents(NOTES, "data_flow", "agreement", "security_test", "clinical_safety")
     lacking = codes(
@@ -268,17 +268,19 @@ def test_the_note_writer_is_rejected_fixes_one_thing_and_keeps_what_passed(story
     story.run(NOTES, ground)
     first = story.submit(NOTES, ground, documents)
     assert states(ground, first) == dict.fromkeys(("technical", "legal", "clinical"), "open")
-    pass_lens(ground, first, "technical", "rita")
-    pass_lens(ground, first, "clinical", "cleo")
-    revision = lens_of(ground, first, "legal").revision
+    pass_discipline(ground, first, "technical", "rita")
+    pass_discipline(ground, first, "clinical", "cleo")
+    revision = discipline_of(ground, first, "legal").revision
     made(
-        ground.site.api("lena").post(f"/submissions/{first}/lenses/legal/take", json={"revision": revision}),
+        ground.site.api("lena").post(
+            f"/submissions/{first}/disciplines/legal/take", json={"revision": revision}
+        ),
         200,
     )
     silence = {"rule": "legal.retention", "severity": "high", "evidence": "No period is stated.", "reproduction": "Read it.", "fix": "State one."}  # fmt: skip
     says = {"verdict": "fail", "answers": {}, "reasons": ["legal.retention"], "findings": [silence]}
     made(judge(ground, first, "legal", "lena", **says), 200)
-    problem(decide(ground, first), 403, "lenses_not_passed")
+    problem(decide(ground, first), 403, "disciplines_not_passed")
     rejected = made(decide(ground, first, decision="reject", reason="No period is stated."), 200)
     assert (rejected["state"], list(rejected["reasons"])) == ("rejected", ["legal.retention"])
 
@@ -290,20 +292,20 @@ def test_the_note_writer_is_rejected_fixes_one_thing_and_keeps_what_passed(story
     second = story.submit(NOTES, ground, documents)
 
     assert states(ground, second) == {"technical": "passed", "legal": "open", "clinical": "passed"}
-    pass_lens(ground, second, "legal", "lena")
+    pass_discipline(ground, second, "legal", "lena")
     ends = (ground.site.clock.now() + 90 * DAY).isoformat()
     assert made(decide(ground, second, expires_at=ends), 200)["state"] == "certified"
     story.publish(NOTES, ground)
 
 
 def test_the_population_service_takes_agreements_a_population_and_a_named_approver(story: Story) -> None:
-    """C17, C18, C111: certified by two lenses, installed under two agreements, and used only once its approver has agreed."""
+    """C17, C18, C111: certified by two disciplines, installed under two agreements, and used only once its approver has agreed."""
     ground = story.register(CENSUS)
     story.run(CENSUS, ground)
     sent = story.submit(CENSUS, ground, story.documents(CENSUS, "data_flow", "agreement"))
     assert states(ground, sent) == dict.fromkeys(("technical", "legal"), "open")
-    pass_lens(ground, sent, "technical", "rita")
-    pass_lens(ground, sent, "legal", "lena")
+    pass_discipline(ground, sent, "technical", "rita")
+    pass_discipline(ground, sent, "legal", "lena")
     made(decide(ground, sent), 200)
     story.publish(CENSUS, ground)
 
@@ -314,9 +316,12 @@ def test_the_population_service_takes_agreements_a_population_and_a_named_approv
     made(story.install(ground))
     approver = add_physician(story)
     asked = {"tenant": "mercy", "client": ground.client, "approver": story.site.people[approver].id}
-    mandate = made(story.site.api("mary").post("/mandates", json=asked))
-    assert (mandate["state"], mandate["population"]) == ("waiting", "Adults with diabetes")
-    agree, seen = f"/mandates/{mandate['id']}/agree", {"If-Match": f'"{mandate["version"]}"'}
+    service_owner = made(story.site.api("mary").post("/service-owners", json=asked))
+    assert (service_owner["state"], service_owner["population"]) == ("waiting", "Adults with diabetes")
+    agree, seen = (
+        f"/service-owners/{service_owner['id']}/agree",
+        {"If-Match": f'"{service_owner["version"]}"'},
+    )
     problem(story.site.api("mary").post(agree, headers=seen), 403, "not_the_approver")
     agreed = made(story.site.api(approver).post(agree, headers=seen), 200)
     assert agreed["state"] == "in_force"

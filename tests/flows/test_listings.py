@@ -229,6 +229,6 @@ def test_a_listing_distinguishes_what_is_verified_from_what_its_vendor_says(cert
 
     by = {each["what"]: each for each in found}
     assert by["Its addresses have valid certificates"]["standing"] == "verified"
-    assert by["A reviewer passed the technical lens"]["standing"] == "verified"
+    assert by["A reviewer passed the technical discipline"]["standing"] == "verified"
     assert by["What it is for"]["standing"] == "attested"
     assert {each["version"] for each in found} == {"1"}

@@ -16,7 +16,7 @@ from hilum.review.submissions.jobs import keep_time
 from hilum.review.submissions.models import Look
 from tests.flows.certificate_ground import AT
 from tests.flows.control_site import build, codes, problem
-from tests.flows.lens_ground import Keeper, check
+from tests.flows.discipline_ground import Keeper, check
 from tests.flows.review_ground import (
     REGULATED_SCOPES,
     Ground,
@@ -48,7 +48,9 @@ def see(ground: Ground, request: str, who: str = "acme.billing") -> Any:
     return made(ground.site.api(who).get(f"/regulated-access/{request}"), 200)
 
 
-def test_who_is_who_they_say_is_enabled_at_once_without_a_lens_a_check_or_a_document(ground: Ground) -> None:
+def test_who_is_who_they_say_is_enabled_at_once_without_a_discipline_a_check_or_a_document(
+    ground: Ground,
+) -> None:
     asked = made(ask_for_regulated_access(ground))
     # Ten business days after a Monday, 04:00 in New York; clocks are put forward meanwhile.
     assert asked["due_at"].startswith("2026-03-16T08:00:00")
@@ -72,7 +74,7 @@ def test_who_is_who_they_say_is_enabled_at_once_without_a_lens_a_check_or_a_docu
 
 
 def test_what_happens_in_the_other_lane_changes_nothing_in_this_one(ground: Ground) -> None:
-    """C112: a submission of the same version that failed a lens, with a red flag and a critical finding, and was rejected."""
+    """C112: a submission of the same version that failed a discipline, with a red flag and a critical finding, and was rejected."""
     asked_for = [{"scope": each, "justification": "Shows."} for each in REGULATED_SCOPES]
     client = ground.site.api("acme.owner").get(f"/apps/{ground.app}/clients").json()["items"][0]
     assert client["environment"] == "production"

@@ -36,8 +36,8 @@ def replayed(ground: Ground, submission: str) -> Any:
     return made(ground.site.api("rita").get(f"/submissions/{submission}/checks/replay"), 200)
 
 
-def test_what_is_in_order_passes_and_waits_for_its_lenses(world: World) -> None:
-    """C98, C99, C110: with tier, track, lenses and clocks; the same inputs and rule book give the same again."""
+def test_what_is_in_order_passes_and_waits_for_its_disciplines(world: World) -> None:
+    """C98, C99, C110: with tier, track, disciplines and clocks; the same inputs and rule book give the same again."""
     ground = in_order(world)
     sent = made(ground.submit())["id"]
 
@@ -45,12 +45,12 @@ def test_what_is_in_order_passes_and_waits_for_its_lenses(world: World) -> None:
     assert not world.check(), "nothing waits any more"
 
     found = ground.see(sent)
-    assert [each["after"] for each in found["history"]] == ["draft", "submitted", "checking", "in_lenses"]
+    assert [each["after"] for each in found["history"]] == ["draft", "submitted", "checking", "in_review"]
     assert {each["actor"] for each in found["history"][2:]} == {"system:system"}
     run = checks_of(ground, sent, "acme.developer")
     assert {each["result"] for each in run["checks"]} == {"passed"}, run["checks"]
     assert all(each["evidence"] and each["fix"] and each["reproduction"] for each in run["checks"])
-    assert (run["route"]["tier"], run["route"]["track"], run["route"]["lenses"]) == (
+    assert (run["route"]["tier"], run["route"]["track"], run["route"]["disciplines"]) == (
         "low",
         "fast",
         ["technical"],

@@ -22,7 +22,7 @@ from hilum.review.submissions import service, timekeeping
 from hilum.review.submissions.jobs import keep_time
 from hilum.review.submissions.models import APPEAL_WITHIN, CLOCKS_EVERY, Look
 from tests.flows.control_site import TRACE, problem
-from tests.flows.lens_ground import (
+from tests.flows.discipline_ground import (
     FOUND,
     Keeper,
     check,
@@ -39,7 +39,7 @@ from tests.flows.review_ground import (
     add_reviewer,
     examine_every_one,
     judge,
-    pass_lens,
+    pass_discipline,
 )
 from tests.flows.vendor_ground import made
 
@@ -60,7 +60,7 @@ def clocks_of(ground: Ground, sent: str) -> dict[str, Any]:
 
 def figures(ground: Ground) -> dict[tuple[str, str, str], Any]:
     shown = made(ground.site.api().get("/review/figures"), 200)["figures"]
-    return {(each["kind"], each["tier"], each["lens"]): each for each in shown}
+    return {(each["kind"], each["tier"], each["discipline"]): each for each in shown}
 
 
 # --- without a person --------------------------------------------------------------------------------------------------------------
@@ -81,19 +81,19 @@ def test_a_policy_that_asks_for_a_person_gets_one(low: Ground) -> None:
     """C103."""
     examine_every_one(low.site)
 
-    assert low.see(sent_low(low))["state"] == "in_lenses"
+    assert low.see(sent_low(low))["state"] == "in_review"
 
 
 def test_what_a_person_rejected_is_examined_when_it_is_submitted_again(low: Ground) -> None:
     """C103."""
     sent = str(made(low.submit())["id"])
     check(low, lambda targets: [Look(each.kind, each.url, fault="fetch_too_slow") for each in targets])
-    assert low.see(sent)["state"] == "in_lenses"
+    assert low.see(sent)["state"] == "in_review"
     made(decide(low, sent, "reject", reasons=["not_as_described"], expires_at=None), 200)
 
     again = sent_low(low)
 
-    assert low.see(again)["state"] == "in_lenses"
+    assert low.see(again)["state"] == "in_review"
 
 
 def test_what_a_person_has_begun_with_is_passed_by_people_alone(low: Ground) -> None:
@@ -107,7 +107,7 @@ def test_what_a_person_has_begun_with_is_passed_by_people_alone(low: Ground) -> 
 
     check(low)
 
-    assert low.see(sent)["state"] == "in_lenses"
+    assert low.see(sent)["state"] == "in_review"
 
 
 def suspended(low: Ground) -> str:
@@ -141,8 +141,8 @@ def test_what_is_suspended_or_stopped_is_certified_by_people_alone_who_know_it(
 
     check(low)
 
-    assert (low.see(sent)["state"], states(low, sent)) == ("in_lenses", {"technical": "open"})
-    pass_lens(low, sent)
+    assert (low.see(sent)["state"], states(low, sent)) == ("in_review", {"technical": "open"})
+    pass_discipline(low, sent)
     problem(decide(low, sent), 403, code)
     other = {"app_suspended": "app_stopped", "app_stopped": "app_suspended"}[code]
     problem(decide(low, sent, despite=other), 403, code)
@@ -159,9 +159,9 @@ def test_knowing_of_a_stop_lifts_no_other_obstacle(low: Ground) -> None:
     suspended(low)
     check(low)
 
-    problem(decide(low, sent, despite="app_suspended"), 403, "lenses_not_passed")
-    problem(decide(low, sent, despite="lenses_not_passed"), 422, "fields_invalid")
-    pass_lens(low, sent)
+    problem(decide(low, sent, despite="app_suspended"), 403, "disciplines_not_passed")
+    problem(decide(low, sent, despite="disciplines_not_passed"), 422, "fields_invalid")
+    pass_discipline(low, sent)
     made(low.site.api("root").post(f"/apps/{low.app}/resume", json={"reason": "Solved."}), 200)
     assert made(decide(low, sent), 200)["state"] == "certified"
 
@@ -276,7 +276,7 @@ def test_one_appeal_goes_to_reviewers_who_had_no_part_in_the_rejection(ground: G
 
     appealed = made(owner.post(path, json={"text": "Section 4 states it."}), 200)
 
-    assert (appealed["state"], appealed["history"][-1]["reason"]) == ("in_lenses", "Section 4 states it.")
+    assert (appealed["state"], appealed["history"][-1]["reason"]) == ("in_review", "Section 4 states it.")
     problem(owner.post(path, json={"text": "Again."}), 409, "not_rejected")
     assert states(ground, sent)["legal"] == "open"
     problem(act_on(ground, sent, "legal", "take", "lena"), 403, "acted_before")

@@ -15,7 +15,7 @@ from hilum.review.submissions.models import KEPT, RUN_LIFE, Look
 from tests.flows.app_edit_ground import edit
 from tests.flows.control_site import TRACE, codes, problem
 from tests.flows.exception_ground import end, raise_tier
-from tests.flows.review_ground import SCOPES, Ground, add_reviewer, pass_lens, signs
+from tests.flows.review_ground import SCOPES, Ground, add_reviewer, pass_discipline, signs
 from tests.flows.review_world import World, again, decide, in_order, submitted
 from tests.flows.rule_book_ground import put_in_force
 from tests.flows.vendor_ground import PROFILE, furnish_vendor, made
@@ -45,7 +45,7 @@ def test_what_passed_is_certified_as_it_was_submitted_and_the_certification_name
     rita = ground.site.people["rita"].id
     assert done["history"][-1]["actor"] == f"staff:{rita}"
     mine = ground.site.api("acme.developer")
-    for path in (f"/submissions/{sent}", f"/submissions/{sent}/lenses"):
+    for path in (f"/submissions/{sent}", f"/submissions/{sent}/disciplines"):
         told = made(mine.get(path), 200)
         assert rita not in str(told), "a vendor learns that it was a reviewer, and not who"
         assert "'reviewer'" in str(told)
@@ -63,7 +63,7 @@ def test_what_passed_is_certified_as_it_was_submitted_and_the_certification_name
 
 
 def test_by_hand_a_version_is_certified_for_sandboxes_only(ground: Ground) -> None:
-    """C100, C109: for production nobody gets around the lenses, also not a reviewer who signs for all of them."""
+    """C100, C109: for production nobody gets around the disciplines, also not a reviewer who signs for all of them."""
     ends = ground.site.clock.now() + timedelta(days=30)
     body = {
         "version": ground.version,
@@ -73,7 +73,7 @@ def test_by_hand_a_version_is_certified_for_sandboxes_only(ground: Ground) -> No
     }
     rita = ground.site.api("rita")
 
-    refused = problem(rita.post("/certifications", json=body), 403, "lenses_decide")
+    refused = problem(rita.post("/certifications", json=body), 403, "disciplines_decide")
     unknown = problem(
         rita.post("/certifications", json=body | {"submission": "sub_1"}), 422, "fields_invalid"
     )
@@ -115,7 +115,7 @@ def test_nobody_but_a_reviewer_decides(ground: Ground, world: World) -> None:
     for decision in ("certify", "reject"):
         for who in ("root", "otto", "sam", "gina", "acme.owner", "acme.developer", "rival.owner"):
             assert decide(ground, sent, who, decision=decision).status_code == 403, who
-    assert ground.see(sent)["state"] == "in_lenses"
+    assert ground.see(sent)["state"] == "in_review"
     assert certifications(ground) == []
 
 
@@ -131,8 +131,8 @@ def test_what_was_not_checked_or_did_not_pass_is_not_certified(ground: Ground, w
     again(ground, sent)
     problem(decide(ground, sent), 409, "transition_refused")
     world.check()
-    problem(decide(ground, sent), 403, "lenses_not_passed")
-    pass_lens(ground, sent)
+    problem(decide(ground, sent), 403, "disciplines_not_passed")
+    pass_discipline(ground, sent)
     made(decide(ground, sent), 200)
 
 
@@ -145,7 +145,7 @@ def test_what_changed_since_the_checks_is_not_certified(ground: Ground, world: W
     }
     far = (world.clock.now() + timedelta(days=4_000)).isoformat()
     problem(decide(ground, sent, expires_at=far), 422, "certification_invalid")
-    assert ground.see(sent)["state"] == "in_lenses"
+    assert ground.see(sent)["state"] == "in_review"
 
     world.clock.advance(RUN_LIFE + timedelta(seconds=1))
     problem(decide(ground, sent), 403, "checks_old")
@@ -177,7 +177,7 @@ def test_what_changed_since_the_checks_is_not_certified(ground: Ground, world: W
     made(decide(ground, sent), 200)
 
 
-def test_a_tier_that_was_raised_since_the_checks_takes_its_lenses(ground: Ground, world: World) -> None:
+def test_a_tier_that_was_raised_since_the_checks_takes_its_disciplines(ground: Ground, world: World) -> None:
     """C18, C100."""
     sent = submitted(ground, world)
     raised = made(raise_tier(ground.site, ground.version, tier="moderate"))["id"]

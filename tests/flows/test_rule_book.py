@@ -249,13 +249,13 @@ def test_a_bad_order_is_refused_and_nothing_changes(
 
 
 def test_a_document_that_is_not_valid_is_refused_with_each_place_and_code(site: ControlSite) -> None:
-    bad = plain({"title": "", f"{CELL}.lenses": ["financial"], "regulated_lane.0.requires": ["fee"]})
+    bad = plain({"title": "", f"{CELL}.disciplines": ["financial"], "regulated_lane.0.requires": ["fee"]})
 
     answer = site.api("root").post("/policies/versions", json={"document": bad, "base": 1, "note": ""})
     asked = site.api("sam").post("/policies/validate", json={"document": bad})
 
     assert json_of(answer)["code"] == "book_invalid"
-    assert set(json_of(answer)["fields"]) == {"title", f"{CELL}.lenses", "regulated_lane[0].requires"}
+    assert set(json_of(answer)["fields"]) == {"title", f"{CELL}.disciplines", "regulated_lane[0].requires"}
     assert [(each["path"], each["code"]) for each in asked.json()["faults"] if "lane" in each["path"]] == [
         ("regulated_lane[0].requires", "regulated_lane_condition")
     ]

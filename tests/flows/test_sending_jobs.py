@@ -42,7 +42,7 @@ def test_mail_and_webhooks_leave_by_the_jobs(uow: UnitOfWork) -> None:
         "send_mail",
         "count_notices",
         "agreements",
-        "mandates",
+        "service_owners",
         "unused_credentials",
         "requests",
         "contacts",

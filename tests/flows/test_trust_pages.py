@@ -30,7 +30,7 @@ def check(site: ControlSite, certificate: str) -> Any:
 
 
 def test_how_apps_are_certified_is_shown_to_anybody_by_the_rules_in_force(site: ControlSite) -> None:
-    """Tiers, lenses, days, evidence; cacheable, the same for all, and without a cookie."""
+    """Tiers, disciplines, days, evidence; cacheable, the same for all, and without a cookie."""
     answer = site.browser().get("/trust")
     text = unescape(answer.text)
 

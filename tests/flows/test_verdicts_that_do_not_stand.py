@@ -8,18 +8,18 @@ from sqlalchemy import select, text
 
 from hilum.foundation.infra.context import Context
 from hilum.identity.people import service as identity
-from hilum.review.submissions.lens_store import lenses
+from hilum.review.submissions.discipline_store import disciplines
 from hilum.review.submissions.models import Look
 from tests.flows.control_site import problem
-from tests.flows.lens_ground import FOUND, check, decide, ground, low, sent_low, states, submitted
+from tests.flows.discipline_ground import FOUND, check, decide, ground, low, sent_low, states, submitted
 from tests.flows.review_ground import (
     Ground,
     act_on,
     add_reviewer,
+    discipline_of,
     examine_every_one,
     judge,
-    lens_of,
-    pass_lens,
+    pass_discipline,
     signs,
 )
 from tests.flows.vendor_ground import made
@@ -61,33 +61,33 @@ def test_what_a_person_began_with_passes_without_none(low: Ground) -> None:
 
     again(low, sent)
 
-    assert low.see(sent)["state"] == "in_lenses"
+    assert low.see(sent)["state"] == "in_review"
     made(decide(low, sent, "reject", **REJECT), 200)
     once_more = sent_low(low)
-    assert low.see(once_more)["state"] == "in_lenses"
-    pass_lens(low, once_more)
+    assert low.see(once_more)["state"] == "in_review"
+    pass_discipline(low, once_more)
     made(decide(low, once_more), 200)
 
 
 def test_what_passed_by_checks_alone_is_no_verdict_of_a_person(low: Ground) -> None:
-    """C103: what the policy has people examine later has a lens to judge."""
+    """C103: what the policy has people examine later has a discipline to judge."""
     assert low.see(sent_low(low))["state"] == "certified"
     examine_every_one(low.site)
     sent = sent_low(low)
 
     assert states(low, sent) == {"technical": "open"}
-    problem(decide(low, sent), 403, "lenses_not_passed")
+    problem(decide(low, sent), 403, "disciplines_not_passed")
     again(low, sent)
-    assert low.see(sent)["state"] == "in_lenses"
+    assert low.see(sent)["state"] == "in_review"
 
 
 def test_verdicts_that_are_kept_are_never_two_of_one_person_at_the_high_tier(ground: Ground) -> None:
     """C100: each of another submission, so that nobody signed two of one."""
     first = submitted(ground)
-    pass_lens(ground, first, "clinical", "rita")
+    pass_discipline(ground, first, "clinical", "rita")
     made(decide(ground, first, "reject", **REJECT), 200)
     second = submitted(ground, documents=[SAFETY])
-    pass_lens(ground, second, "technical", "rita")
+    pass_discipline(ground, second, "technical", "rita")
     made(decide(ground, second, "reject", "cleo", **REJECT), 200)
 
     third = submitted(ground)
@@ -98,8 +98,8 @@ def test_verdicts_that_are_kept_are_never_two_of_one_person_at_the_high_tier(gro
 def test_a_tie_that_is_declared_after_a_verdict_undoes_it(ground: Ground) -> None:
     """C101: also if the row of the tie is deleted, and by hand nothing is certified either."""
     sent = submitted(ground)
-    for lens, who in (("technical", "rita"), ("legal", "lena"), ("clinical", "cleo")):
-        pass_lens(ground, sent, lens, who)
+    for discipline, who in (("technical", "rita"), ("legal", "lena"), ("clinical", "cleo")):
+        pass_discipline(ground, sent, discipline, who)
     made(
         ground.site.api("lena").post("/ties", json={"vendor": ground.vendor, "reason": "They asked me."}), 201
     )
@@ -122,10 +122,10 @@ def test_a_tie_that_is_declared_after_a_verdict_undoes_it(ground: Ground) -> Non
 
 @pytest.mark.parametrize("gone", ["right", "account"])
 def test_a_verdict_of_who_may_no_longer_sign_does_not_count(ground: Ground, gone: str) -> None:
-    """C100: its lens is open again with the reason, also where what passed before would be kept."""
+    """C100: its discipline is open again with the reason, also where what passed before would be kept."""
     sent = submitted(ground)
-    for lens, who in (("technical", "rita"), ("legal", "lena"), ("clinical", "cleo")):
-        pass_lens(ground, sent, lens, who)
+    for discipline, who in (("technical", "rita"), ("legal", "lena"), ("clinical", "cleo")):
+        pass_discipline(ground, sent, discipline, who)
     if gone == "right":
         signs(ground.site, "lena")
     else:
@@ -135,9 +135,10 @@ def test_a_verdict_of_who_may_no_longer_sign_does_not_count(ground: Ground, gone
 
     again(ground, sent)
     assert states(ground, sent) == {"technical": "passed", "legal": "open", "clinical": "passed"}
-    steps = made(ground.site.api("rita").get(f"/submissions/{sent}/lenses"), 200)["history"]
+    steps = made(ground.site.api("rita").get(f"/submissions/{sent}/disciplines"), 200)["history"]
     assert (
-        "no longer signs for this lens" in [each for each in steps if each["lens"] == "legal"][-1]["reason"]
+        "no longer signs for this discipline"
+        in [each for each in steps if each["discipline"] == "legal"][-1]["reason"]
     )
     add_reviewer(ground.site, "lars", "legal")
     made(decide(ground, sent, "reject", **REJECT), 200)
@@ -147,23 +148,25 @@ def test_a_verdict_of_who_may_no_longer_sign_does_not_count(ground: Ground, gone
 def test_a_verdict_that_was_copied_from_other_inputs_does_not_count(ground: Ground) -> None:
     """C100, C108: it is as the audit recorded it, of another submission."""
     first = submitted(ground)
-    for lens, who in (("technical", "rita"), ("legal", "lena"), ("clinical", "cleo")):
-        pass_lens(ground, first, lens, who)
+    for discipline, who in (("technical", "rita"), ("legal", "lena"), ("clinical", "cleo")):
+        pass_discipline(ground, first, discipline, who)
     made(decide(ground, first, "reject", **REJECT), 200)
     second = submitted(ground, documents=[SAFETY])
     assert states(ground, second) == {"technical": "passed", "legal": "passed", "clinical": "open"}
 
     def copy(ctx: Context) -> None:
-        of = select(lenses).where(lenses.c.submission == first, lenses.c.lens == "clinical")
+        of = select(disciplines).where(
+            disciplines.c.submission == first, disciplines.c.discipline == "clinical"
+        )
         row = dict(ctx.tx.execute(of).mappings().one())
         kept = {"id", "submission", "opened_at", "revision", "kept_from"}
         values = {name: value for name, value in row.items() if name not in kept}
-        into = (lenses.c.submission == second, lenses.c.lens == "clinical")
-        ctx.tx.execute(lenses.update().where(*into).values(values | {"kept_from": first}))
+        into = (disciplines.c.submission == second, disciplines.c.discipline == "clinical")
+        ctx.tx.execute(disciplines.update().where(*into).values(values | {"kept_from": first}))
 
     ground.site.system(copy)
 
-    assert lens_of(ground, second, "clinical").state == "passed"
+    assert discipline_of(ground, second, "clinical").state == "passed"
     problem(decide(ground, second), 403, "verdicts_not_as_recorded")
     again(ground, second)
     assert states(ground, second)["clinical"] == "open"

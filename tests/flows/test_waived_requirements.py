@@ -14,7 +14,7 @@ from tests.flows.control_site import codes, problem
 from tests.flows.exception_ground import end, exceptions, waive
 from tests.flows.explain_ground import READ, asked_later, explained
 from tests.flows.gateway_ground import patient, player
-from tests.flows.review_ground import pass_lens, signs
+from tests.flows.review_ground import pass_discipline, signs
 from tests.flows.review_world import World, again, checks_of, decide, in_order, results
 from tests.flows.rule_book_ground import agree, put_document_in_force, put_in_force
 from tests.flows.vendor_ground import made
@@ -27,7 +27,7 @@ WAIVABLE = {"exceptions.waivable": [FLOW]}
 
 
 REFUSED: tuple[tuple[dict[str, Any], str, str], ...] = (
-    ({"requirement": "lenses.clinical"}, "requirement", "requirement_not_waivable"),
+    ({"requirement": "disciplines.clinical"}, "requirement", "requirement_not_waivable"),
     ({"requirement": "agreements.business_associate"}, "requirement", "requirement_not_waivable"),
     ({"requirement": "evidence.automated_checks"}, "requirement", "requirement_not_waivable"),
     ({"requirement": "evidence.nothing"}, "requirement", "requirement_not_waivable"),
@@ -80,7 +80,7 @@ def test_review_lists_what_is_waived_for_an_app_and_certifies_nothing_once_that_
     run = checks_of(found, sent)
     assert results(run)["requirements.waived", FLOW] == "not_required"
     assert ("evidence.attached", "data_flow") not in results(run)
-    pass_lens(found, sent)
+    pass_discipline(found, sent)
     made(end(found.site, exceptions(found.site)[0]["id"]), 200)
     problem(decide(found, sent), 403, "exception_over")
     again(found, sent)
@@ -102,7 +102,7 @@ def test_what_was_certified_by_an_exception_is_asked_for_it_once_that_is_over(wo
     agree(found.site, waive(found.site, found.app))
     sent = made(found.submit())["id"]
     assert world.check()
-    pass_lens(found, sent)
+    pass_discipline(found, sent)
     made(decide(found, sent), 200)
     (certified,) = found.site.system(registry.certifications_of, app=AppId(found.app))
 

@@ -28,7 +28,7 @@ STORES = {
     "decision_slots",
     "service_counts",
     "exception_store",
-    "lens_store",
+    "discipline_store",
     "clock_store",
     "lane_store",
     "queue_store",

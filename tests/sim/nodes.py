@@ -28,8 +28,8 @@ from hilum.apps.installations import service as installations
 from hilum.apps.installations.models import InstallOrder
 from hilum.apps.registry import service as registry
 from hilum.apps.registry.models import App, CertifyOrder, Environment, NewApp, NewVendor, NewVersion
-from hilum.apps.service_owners import store as mandates
-from hilum.apps.service_owners.models import Mandate
+from hilum.apps.service_owners import store as service_owners
+from hilum.apps.service_owners.models import ServiceOwner
 from hilum.controls.switches import service as controls
 from hilum.controls.switches.models import Quota
 from hilum.foundation.infra.context import Context, Trace
@@ -356,13 +356,13 @@ def _apps(ctx: Context, secret_of: dict[str, str]) -> dict[str, Any]:
         for tenant in TENANTS:
             installations.install(ctx, InstallOrder(TenantId(tenant), app.id, roles))
             if client_id == SERVICE:
-                _mandate(ctx, TenantId(tenant), app)
+                _service_owner(ctx, TenantId(tenant), app)
             # Beyond what any story sends: quotas have tests of their own.
             controls.set_quota(ctx, app.id, tenant, Quota(rate_per_s=10_000.0, burst=10_000))
     return wallet.private_jwks
 
 
-def _mandate(ctx: Context, tenant: TenantId, app: App) -> None:
+def _service_owner(ctx: Context, tenant: TenantId, app: App) -> None:
     """Let a physician of a hospital answer for the service there."""
     who = next(username for username, _, role, *_ in PEOPLE if role == "physician")
     approver = identity.find_person_by_username(ctx, tenant, who)
@@ -370,8 +370,8 @@ def _mandate(ctx: Context, tenant: TenantId, app: App) -> None:
     use = "Tests", "Synthetic patients", "On demand"
     service = ClientId(SERVICE), app.id, app.vendor, *use, approver.id, approver.id
     ends = ctx.now + timedelta(days=90)
-    made = Mandate(ctx.ids.new("mnd"), tenant, *service, ctx.now, ends, agreed_at=ctx.now)
-    mandates.add_mandate(ctx.tx, made)
+    made = ServiceOwner(ctx.ids.new("svo"), tenant, *service, ctx.now, ends, agreed_at=ctx.now)
+    service_owners.add_service_owner(ctx.tx, made)
 
 
 def _described(client_id: str, secret_of: dict[str, str], private: dict[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from hilum.foundation.kernel.actor import ANONYMOUS, Actor, ActorKind
 from hilum.foundation.kernel.errors import Invalid, NotFound, NotPermitted
 from hilum.foundation.kernel.ids import AuthorizationId, ClientId
 from hilum.foundation.kernel.pages import PAGE_BOUND
-from tests.flows.back_channel import MERCY, OTHER, REMEMBERED, TRACE, Platform, standing
+from tests.flows.token_flow import MERCY, OTHER, REMEMBERED, TRACE, Platform, standing
 from tests.sim.facts import whole
 from tests.sim.furnished import furnish
 from tests.sim.world import FakeClock

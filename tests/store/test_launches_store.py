@@ -38,7 +38,7 @@ from hilum.foundation.kernel.ids import AppId, ClientId, LaunchId
 from hilum.identity.people import service as identity
 from hilum.identity.signin import service as signin
 from tests.effort import effort
-from tests.flows.back_channel import MERCY, OTHER, REMEMBERED, TRACE, Platform, standing
+from tests.flows.token_flow import MERCY, OTHER, REMEMBERED, TRACE, Platform, standing
 from tests.sim.facts import counted, whole
 from tests.sim.furnished import furnish
 from tests.sim.world import FakeClock

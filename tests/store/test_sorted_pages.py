@@ -119,10 +119,10 @@ def test_the_queue_by_what_is_due_has_what_no_clock_runs_for_last(uow: UnitOfWor
         "reasons": [],
     }
     states = [
-        State.IN_LENSES,
+        State.IN_REVIEW,
         State.SUBMITTED,
-        State.IN_LENSES,
-        State.IN_LENSES,
+        State.IN_REVIEW,
+        State.IN_REVIEW,
         State.CHECKING,
         State.CERTIFIED,
     ]
@@ -141,7 +141,7 @@ def test_the_queue_by_what_is_due_has_what_no_clock_runs_for_last(uow: UnitOfWor
             )
 
     uow.write_now(add, trace=TRACE)
-    everything = (State.SUBMITTED, State.CHECKING, State.IN_LENSES)
+    everything = (State.SUBMITTED, State.CHECKING, State.IN_REVIEW)
 
     def browse(ctx: Context, asked: BrowseQuery) -> BrowsedPage:
         return queue_store.browse(ctx.tx, asked, vendor="")

@@ -61,7 +61,7 @@ CANNOT_BE_KNOWN = (
     "passwords set after the backup are the old ones again; people deactivated after it are active again",
     "secrets, keys and addresses of clients and FHIR servers are those of the backup",
     "apps suspended, certifications withdrawn and installations removed after the backup are in force again",
-    "agreements and mandates that were ended after the backup are in force again: compare `hilum agreement list` and `hilum mandate list`, and end them again",
+    "agreements and service owners that were ended after the backup are in force again: compare `hilum agreement list` and `hilum service-owner list`, and end them again",
     "limits of backend services to networks that were set after the backup are lost, so their calls are accepted from more networks or from anywhere: compare `hilum app installations`, and set them again",
     "emergency access that a hospital switched off or narrowed after the backup is allowed as before, and later review verdicts are lost, so people who were barred may use it again: compare `hilum break-glass settings`",
     "exceptions that were ended after the backup are in force again until their own end: end those listed below again",

@@ -4,7 +4,7 @@ from datetime import timedelta
 from functools import partial
 
 from hilum.apps.deletion_requests import service as disposals
-from hilum.authorization.authorize import service as frontchannel
+from hilum.authorization.authorize import service as authorize
 from hilum.authorization.launches import service as launches
 from hilum.authorization.tokens import service as tokens
 from hilum.controls.approvals import service as approvals
@@ -32,7 +32,7 @@ PAUSE_S = 0.01
 """Pause between two batches, in which others may write."""
 ACCESSES = "access"
 EVENT_CLASSES = (
-    "agreements", "approvals", "audit", "authserver", "breakglass", "certificates", "consent", "contacts", "controls", "defects", "departures", "disposals", "drills", "enrolment", "evidence", "factors", "federation", "gateway", "histories", "host", "identity", "infra", "keys", "launches", "listings", "mandates", "monitoring", "notices", "policies", "registry", "requests", "revalidation", "review", "signin", "snapshots", "tokens",
+    "agreements", "approvals", "audit", "authserver", "breakglass", "certificates", "consent", "contacts", "controls", "defects", "departures", "disposals", "drills", "enrolment", "evidence", "factors", "federation", "gateway", "histories", "host", "identity", "infra", "keys", "launches", "listings", "service_owners", "monitoring", "notices", "policies", "registry", "requests", "revalidation", "review", "signin", "snapshots", "tokens",
 )  # fmt: skip
 """The classes of events: the first word of an action."""
 
@@ -48,7 +48,7 @@ def purge(job_lease: JobLease, settings: Settings) -> None:
         controls.settle_expired,
         delete_old_changes,
         partial(tokens.purge, used_kept=settings.keep.used_tokens),
-        frontchannel.purge,
+        authorize.purge,
         signin.purge,
         federation.purge,
         factors.purge,

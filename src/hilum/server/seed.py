@@ -38,7 +38,7 @@ from hilum.identity.people.models import NewPerson, Tenant, UpstreamKind, Upstre
 from hilum.identity.signin import live as passwords
 from hilum.identity.signin import service as signin
 from hilum.policy.matrix.exception_models import Population
-from hilum.policy.matrix.models import NOT_DECLARED, Lens
+from hilum.policy.matrix.models import NOT_DECLARED, Discipline
 from hilum.records.keys import service as keys
 from hilum.records.keys.models import Purpose
 from hilum.review.submissions import service as review
@@ -247,8 +247,8 @@ def _add_staff(ctx: Context, registered: Plan, wallet: Wallet, digests: dict[tup
     for staff in registered.staff:
         person = identity.add_person(ctx, NewPerson(None, staff.username, staff.name, staff.role))
         signin.set_password(ctx, person.id, digests["", staff.username])
-        if staff.lenses:
-            review.change_rights(ctx, person.id, tuple(map(Lens, staff.lenses.split())))
+        if staff.disciplines:
+            review.change_rights(ctx, person.id, tuple(map(Discipline, staff.disciplines.split())))
         wallet.api_tokens[staff.username] = _api_token(ctx, person.id)
 
 

@@ -13,7 +13,7 @@ from hilum.apps.deletion_requests import service as disposals
 from hilum.apps.deprecations import service as sunsets
 from hilum.apps.deprecations import unused
 from hilum.apps.deprecations.models import STEPS_BOUND
-from hilum.apps.service_owners import service as mandates
+from hilum.apps.service_owners import service as service_owners
 from hilum.foundation.infra import metrics
 from hilum.foundation.infra.fetch import SafeFetcher
 from hilum.foundation.infra.settings import Settings
@@ -32,7 +32,7 @@ COUNT_EVERY = timedelta(seconds=15)
 CONTACTS_EVERY = timedelta(minutes=10)
 DOMAINS_EVERY = timedelta(minutes=10)
 AGREEMENTS_EVERY = timedelta(minutes=10)
-MANDATES_EVERY = timedelta(hours=1)
+SERVICE_OWNERS_EVERY = timedelta(hours=1)
 UNUSED_EVERY = timedelta(hours=6)
 REQUESTS_EVERY = timedelta(minutes=10)
 DISPOSALS_EVERY = timedelta(minutes=10)
@@ -58,7 +58,7 @@ def jobs(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
         *sending,
         Job("count_notices", COUNT_EVERY, count),
         Job("agreements", AGREEMENTS_EVERY, follow_agreements),
-        Job("mandates", MANDATES_EVERY, follow_mandates),
+        Job("service_owners", SERVICE_OWNERS_EVERY, follow_service_owners),
         Job("unused_credentials", UNUSED_EVERY, follow_unused),
         Job("requests", REQUESTS_EVERY, announce_requests),
         Job("contacts", CONTACTS_EVERY, lambda job_lease: follow_contacts(job_lease, urls)),
@@ -108,9 +108,9 @@ def follow_agreements(job_lease: JobLease) -> None:
     job_lease.repeat(agreements.follow_due)
 
 
-def follow_mandates(job_lease: JobLease) -> None:
+def follow_service_owners(job_lease: JobLease) -> None:
     """Record which backend services have lost their approver."""
-    job_lease.walk(mandates.follow_approvers)
+    job_lease.walk(service_owners.follow_approvers)
 
 
 def follow_unused(job_lease: JobLease) -> None:

@@ -4,8 +4,8 @@ SQLAlchemy knows only the tables of imported modules, and host commands and the 
 erases or exports a hospital must therefore import this module.
 """
 
-from hilum.apps.service_owners import service as mandates
-from hilum.authorization.authorize import service as frontchannel
+from hilum.apps.service_owners import service as service_owners
+from hilum.authorization.authorize import service as authorize
 from hilum.authorization.breakglass import service as breakglass
 from hilum.authorization.consent import service as consent
 from hilum.authorization.launches import service as launches
@@ -33,9 +33,9 @@ MODULES = (
     evidence,
     factors,
     federation,
-    frontchannel,
+    authorize,
     launches,
-    mandates,
+    service_owners,
     monitoring,
     requests,
     revalidation,

@@ -120,7 +120,7 @@ def test_what_was_issued_before_a_restore_is_dead_after_it_and_what_was_stopped_
     for word in (
         "consents",
         "rule books",
-        "agreements and mandates",
+        "agreements and service owners",
         "exceptions",
         "tiers",
         "facilities",

@@ -68,10 +68,10 @@ EXPECTED = {
     "agreement add", "agreement confirm", "agreement end", "agreement list", "agreement show",
     "tenant leave preview", "tenant leave ask", "tenant leave list", "tenant leave show", "tenant leave export", "tenant leave erase",
     "break-glass launches", "break-glass open", "break-glass list", "break-glass show", "break-glass end", "break-glass review", "break-glass settings", "break-glass set",
-    "mandate ask", "mandate agree", "mandate end", "mandate list", "mandate show", "mandate unanswered",
+    "service-owner ask", "service-owner agree", "service-owner end", "service-owner list", "service-owner show", "service-owner unanswered",
     "request add", "request apps", "request list", "request show", "request withdraw", "request approve", "request decline",
     "review submit", "review list", "review show", "review checks", "review rerun", "review decide", "review withdraw",
-    "review lenses", "review queue", "review take", "review release", "review judge", "review answer", "review resolve", "review scorecards", "review rights", "review allow", "review tie", "review ties", "review end-tie", "review clocks", "review figures", "review appeal", "review ask-access", "review lane", "review verify",
+    "review disciplines", "review queue", "review take", "review release", "review judge", "review answer", "review resolve", "review scorecards", "review rights", "review allow", "review tie", "review ties", "review end-tie", "review clocks", "review figures", "review appeal", "review ask-access", "review lane", "review verify",
     "installation newer", "installation accept",
     "consent export", "consent list", "disposal list", "disposal show", "disposal answer",
     "idp hosts", "idp allow", "idp disallow", "idp add", "idp key", "idp change", "idp on", "idp off", "idp list", "idp show", "idp try", "idp link", "idp links", "idp unlink",
@@ -551,7 +551,7 @@ def vendor_of(shell: Shell) -> str:
 def test_an_app_is_asked_for_by_its_name_and_declined(hospital: Running, tmp_path: Path) -> None:
     """C183, C214."""
     miriam = administrator(hospital, tmp_path)
-    assert miriam.json("mandate", "unanswered") == [], "at her own hospital, which she need not name"
+    assert miriam.json("service-owner", "unanswered") == [], "at her own hospital, which she need not name"
     asked = miriam.json("request", "add", "Lumen Chart", "--role", "front_desk", "--reason", "at the desk")
     assert miriam.json("request", "show", asked["id"])["roles"] == ["front_desk"]
     assert [request["id"] for request in miriam.json("request", "list", "--own")] == [asked["id"]]

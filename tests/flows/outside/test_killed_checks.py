@@ -162,4 +162,4 @@ def test_a_node_that_is_killed_in_the_middle_loses_nothing_and_repeats_nothing(
 
         assert checks_of(ground, again)["number"] == 1
         states = [each["after"] for each in ground.see(again)["history"]]
-        assert states == ["draft", "submitted", "checking", "in_lenses"]
+        assert states == ["draft", "submitted", "checking", "in_review"]

@@ -61,7 +61,9 @@ NOTES = Kind(
     "confidential-asymmetric",
     (*IDENTITY, "patient/Patient.rs", "patient/Condition.rs", "patient/DocumentReference.crs"),
 )
-COHORT = Kind("Cohort Lens", "population_health", "backend", ("system/Patient.rs", "system/Condition.rs"))
+COHORT = Kind(
+    "Cohort Discipline", "population_health", "backend", ("system/Patient.rs", "system/Condition.rs")
+)
 
 
 class Hand(Protocol):

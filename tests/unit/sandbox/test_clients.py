@@ -10,7 +10,7 @@ from hilum.apps.clients.models import ClientType, Deployment
 from hilum.apps.clients.policy import validate_redirect_uri
 from hilum.foundation.standards.smart.scopes import ScopeError, covers, parse_scope
 from hilum.foundation.web.urls import Urls
-from hilum.policy.matrix.models import Lens
+from hilum.policy.matrix.models import Discipline
 from hilum_ehr.sandbox.card import card
 from hilum_ehr.sandbox.clients import TENANTS, Kind, plan, public_jwks
 from hilum_ehr.sandbox.credentials import Wallet
@@ -210,14 +210,16 @@ def test_the_public_half_of_a_key_has_no_private_member(member: str) -> None:
     }
 
 
-def test_somebody_who_had_no_part_in_a_review_of_all_lenses_judges_again_after_an_appeal() -> None:
-    """C107, C222: three reviewers take part at the high tier, and at it nobody signs two lenses."""
+def test_somebody_who_had_no_part_in_a_review_of_all_disciplines_judges_again_after_an_appeal() -> None:
+    """C107, C222: three reviewers take part at the high tier, and at it nobody signs two disciplines."""
     signs = {
-        each.username: set(each.lenses.split()) for each in plan(SANDBOX).staff if each.role == "reviewer"
+        each.username: set(each.disciplines.split())
+        for each in plan(SANDBOX).staff
+        if each.role == "reviewer"
     }
-    every = {each.value for each in Lens}
+    every = {each.value for each in Discipline}
 
-    one_lens = [found for found in signs.values() if len(found) == 1]
+    one_discipline = [found for found in signs.values() if len(found) == 1]
 
-    assert set().union(*one_lens) == every
+    assert set().union(*one_discipline) == every
     assert [found for found in signs.values() if len(found) != 1] == [every]

@@ -119,13 +119,13 @@ class PeerPlan:
 
 @dataclass(frozen=True, slots=True)
 class StaffPlan:
-    """A member of the platform's staff; ``role`` is one of the platform's staff roles, ``lenses`` those for which a reviewer signs, with blanks between them."""
+    """A member of the platform's staff; ``role`` is one of the platform's staff roles, ``disciplines`` those for which a reviewer signs, with blanks between them."""
 
     username: str
     password: str
     role: str
     name: str
-    lenses: str = ""
+    disciplines: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,7 +360,7 @@ _STAFF = tuple(
         ("admin.stone", "platform_admin", "Graham Stone"),
         ("security.ito", "security", "Naoko Ito"),
         ("security.bauer", "security", "Klaus Bauer"),
-        # One for each lens of a review.
+        # One for each discipline of a review.
         ("reviewer.mensah", "reviewer", "Abena Mensah", "technical"),
         ("reviewer.okafor", "reviewer", "Chidi Okafor", "legal"),
         ("reviewer.lind", "reviewer", "Astrid Lind", "clinical"),

@@ -74,7 +74,7 @@ A_DAY_BOUND = 1_000_000_000
 class BackendUse:
     """Why a backend service may run: its purpose, population and schedule (C17).
 
-    ``approver``: a text, for a sandbox client or one from before mandates, for which it counts until the client's end.
+    ``approver``: a text, for a sandbox client or one from before service owners, for which it counts until the client's end.
     ``calls_a_day``, ``writes_a_day``, ``patients_a_day``: the most that it does in a day at one hospital, and whom it reads then; None: it
     declares none (C21). ``hours``: when it calls, in UTC, such as ``mon-fri 22:00-05:00``; None: it declares none (C17).
     """

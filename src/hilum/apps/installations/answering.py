@@ -1,6 +1,6 @@
 """Backend services at a hospital for which no person of it answers (C17).
 
-They get no tokens, except clients from before mandates, which continue until their end for the person whom their vendor named.
+They get no tokens, except clients from before service owners, which continue until their end for the person whom their vendor named.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from hilum.apps.clients import service as clients
 from hilum.apps.clients.models import Client, ClientType
 from hilum.apps.installations import policy, store
 from hilum.apps.registry.models import Environment
-from hilum.apps.service_owners import service as mandates
+from hilum.apps.service_owners import service as service_owners
 from hilum.apps.service_owners.policy import states_a_text
 from hilum.foundation.actions.models import Effect, OwnTenant
 from hilum.foundation.actions.service import action
@@ -40,11 +40,11 @@ class UnansweredService:
 
 
 @action(
-    mandates.MANDATE,
+    service_owners.SERVICE_OWNER,
     "unanswered",
     who=("administrator", STAFF),
     effect=Effect.READS,
-    more="Those with a text keep working until their end, since their vendor entered a name before there were mandates; the others get no tokens. At a synthetic hospital a service needs nobody, and none is listed.",
+    more="Those with a text keep working until their end, since their vendor entered a name before there were service owners; the others get no tokens. At a synthetic hospital a service needs nobody, and none is listed.",
 )
 def list_unanswered(ctx: Context, tenant: OwnTenant) -> list[UnansweredService]:
     """List the backend services at a hospital for which nobody of it answers.
@@ -65,7 +65,7 @@ def require_named(ctx: Context, tenant: Tenant, app: AppId) -> None:
     """Check that no service of an app rests on a text when its hospital approves the app again: somebody of it must answer by then. Raises Conflict."""
     resting = [each.name for each in _unanswered(ctx, tenant, [app]) if _text(each)]
     if resting:
-        detail = f"Nobody at the hospital answers for {resting[0]}: its vendor once entered a name, and nobody has agreed since. First name a colleague, who must agree (`hilum mandate ask`, or Backend services in /tenant)."
+        detail = f"Nobody at the hospital answers for {resting[0]}: its vendor once entered a name, and nobody has agreed since. First name a colleague, who must agree (`hilum service-owner ask`, or Backend services in /tenant)."
         raise Conflict("approver_missing", detail)
 
 
@@ -83,7 +83,7 @@ def _unanswered(ctx: Context, tenant: Tenant, apps: list[AppId]) -> list[Client]
         and (each.expires_at is None or each.expires_at > ctx.now)
     ]
     services = clients.read_named(ctx, sorted(found)) if found else []
-    return [each for each in services if not mandates.is_answered_for(ctx, tenant.id, each)]
+    return [each for each in services if not service_owners.is_answered_for(ctx, tenant.id, each)]
 
 
 def _text(client: Client) -> str:

@@ -111,7 +111,7 @@ def view_held(ctx: Context, kind: HeldKind, edit_id: str, *, lock: bool = False)
     """Get an edit that the actor may see. Raises NotFound."""
     found = kind.rows.get(ctx.tx, edit_id, lock=lock)
     if not policy.may_see_vendor(ctx.actor, found.vendor):
-        raise NotFound(f"{kind.rows.noun}_not_found", f"There is no such {kind.rows.noun}.")
+        raise NotFound(f"{kind.rows.noun}_not_found", f"There is no such {kind.rows.noun.replace('_', ' ')}.")
     return found
 
 

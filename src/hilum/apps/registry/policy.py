@@ -89,7 +89,7 @@ def may_certify(actor: Actor) -> bool:
 
 
 def may_certify_for(actor: Actor, order: CertifyOrder) -> bool:
-    """Check whether an actor who may certify may carry out an order: for production only after the lenses (C109).
+    """Check whether an actor who may certify may carry out an order: for production only after the disciplines (C109).
 
     The platform itself enables verified requests of the regulated lane, without a submission.
     """

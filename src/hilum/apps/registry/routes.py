@@ -409,7 +409,7 @@ def _certifications(
         openapi_extra=audience("reviewer"),
     )
     async def certify(request: Request, body: CertificationAsked) -> object:
-        """Certify a version by hand for these scopes until a date, for sandboxes. For production its lenses decide: `/submissions`."""
+        """Certify a version by hand for these scopes until a date, for sandboxes. For production its disciplines decide: `/submissions`."""
         order = CertifyOrder(VersionId(body.version), body.environment, body.scopes, body.expires_at)
         verb = partial(
             service.certify,

@@ -147,7 +147,7 @@ Justified = Callable[[Context, AppVersion, Environment], Collection[str]]
 """Returns the scopes of a version for which its vendor wrote a justification."""
 
 
-_LENSES_DECIDE = "Versions are certified by hand for sandboxes only. For production, the vendor submits the version (`hilum review submit`), and a reviewer decides once its lenses have passed (`hilum review decide`)."
+_DISCIPLINES_DECIDE = "Versions are certified by hand for sandboxes only. For production, the vendor submits the version (`hilum review submit`), and a reviewer decides once its disciplines have passed (`hilum review decide`)."
 
 
 def ignored(_: Context, __: AppId, ___: str) -> None:
@@ -315,7 +315,7 @@ def certify(
 ) -> Certification:
     """Record that review certified a version for certain scopes until a date. Raises NotPermitted, NotFound, Invalid.
 
-    For production it names the submission that the lenses decided, or is the platform's own, in the regulated lane (C109). ``unproved`` says
+    For production it names the submission that the disciplines decided, or is the platform's own, in the regulated lane (C109). ``unproved`` says
     what the vendor has not proved, which a cell of the rule book may ask for (C6, C7). ``justified`` says which scopes it justified in
     writing; None: nobody asks, as where the platform itself certifies (C64). ``barred``: None where a submission was judged by it before.
     """
@@ -324,8 +324,8 @@ def certify(
     if not policy.may_certify(ctx.actor):
         raise audit.refusal(ctx, Event("registry.certification.add", app=version.app))
     if not policy.may_certify_for(ctx.actor, order):
-        refused = Event("registry.certification.add", app=version.app, reason="lenses_decide")
-        raise audit.refusal(ctx, refused, _LENSES_DECIDE)
+        refused = Event("registry.certification.add", app=version.app, reason="disciplines_decide")
+        raise audit.refusal(ctx, refused, _DISCIPLINES_DECIDE)
     app = store.APPS.get(ctx.tx, version.app)
     books = policies.books_asked_of(ctx, app.id)
     if barred is not None and barred(ctx, app):

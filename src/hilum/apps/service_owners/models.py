@@ -1,4 +1,4 @@
-"""Mandates of backend services, their states and bounds."""
+"""Service owners of backend services, their states and bounds."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,8 +10,8 @@ from hilum.foundation.kernel.ids import AppId, ClientId, Part, PersonId, TenantI
 from hilum.foundation.kernel.pages import Sorts
 from hilum.identity.people.models import Role
 
-MANDATES = Part("mandates")
-"""The part of the facts with agreed mandates. Only cached values depend on it; its keys are ``mandate/<id>``."""
+SERVICE_OWNERS = Part("service_owners")
+"""The part of the facts with agreed service owners. Only cached values depend on it; its keys are ``service_owner/<id>``."""
 APPROVER_ROLES = frozenset(
     {Role.PHYSICIAN.value, Role.NURSE.value, Role.ANALYST.value, Role.ADMINISTRATOR.value}
 )
@@ -21,13 +21,13 @@ WAITING_LIFE = timedelta(days=30)
 GRACE = timedelta(days=30)
 """How long a backend service keeps working after its approver was lost, so that another can take over."""
 WAITING_BOUND = 100
-"""How many mandates of a hospital may wait for their approvers."""
+"""How many service owners of a hospital may wait for their approvers."""
 FOLLOW_BATCH = 200
 REMIND_BEFORE = (timedelta(days=30), timedelta(days=7))
-"""How long before a mandate's end the hospital's administrators get mail; only the latest due reminder is sent."""
+"""How long before a service owner's end the hospital's administrators get mail; only the latest due reminder is sent."""
 
 
-class MandateState(StrEnum):
+class ServiceOwnerState(StrEnum):
     WAITING = "waiting"
     """Its approver has not agreed yet."""
     IN_FORCE = "in_force"
@@ -37,23 +37,23 @@ class MandateState(StrEnum):
     """It ended, was ended or replaced, or nobody agreed to it in time."""
 
 
-MandateId = Annotated[str, ID, Arg("The mandate.", "mnd_01h...", target=True)]
+ServiceOwnerId = Annotated[str, ID, Arg("The service owner.", "svo_01h...", target=True)]
 
 
 @dataclass(frozen=True, slots=True)
-class NewMandate:
-    """A mandate to ask for. ``ends_at`` None: until the client's end date."""
+class NewServiceOwner:
+    """A service owner to ask for. ``ends_at`` None: until the client's end date."""
 
     tenant: OwnTenant
     client: Annotated[
         ClientId,
         ID,
         Arg(
-            "The backend service; `hilum mandate unanswered` lists those for which nobody answers.",
+            "The backend service for which somebody is to answer.",
             '"Risk Reports"',
             label="Service",
             names="client",
-            listed_by="hilum mandate unanswered",
+            listed_by="hilum service-owner unanswered",
             placed=True,
         ),
     ]
@@ -73,8 +73,8 @@ class NewMandate:
 
 
 @dataclass(frozen=True, slots=True)
-class Mandate:
-    """A mandate. ``purpose``, ``population`` and ``schedule`` are those that the approver was shown."""
+class ServiceOwner:
+    """A service owner. ``purpose``, ``population`` and ``schedule`` are those that the approver was shown."""
 
     id: str
     tenant: TenantId
@@ -93,15 +93,15 @@ class Mandate:
     ended_by: str = ""
     end_reason: str = ""
     lost_at: datetime | None = None
-    """When its approver's loss began, once recorded: a finding until the mandate is over."""
+    """When its approver's loss began, once recorded: a finding until the service owner is over."""
 
 
 SORTS = Sorts({"until": "ends_at", "asked": "id"})
 
 
 @dataclass(frozen=True, slots=True)
-class MandateQuery:
-    """Which mandates to list; empty fields do not filter. ``findings``: only those without their approver that are not over."""
+class ServiceOwnerQuery:
+    """Which service owners to list; empty fields do not filter. ``findings``: only those without their approver that are not over."""
 
     tenant: Annotated[str, ID, Arg("Only those of one hospital.", names="tenant")] = ""
     vendor: str = ""

@@ -84,7 +84,11 @@ TYPES: dict[str, tuple[str, str, bool]] = {
     "Specimen": ("samples", "Samples taken for tests.", False),
     "SupplyDelivery": ("supplies", "Supplies that were delivered.", False),
     "Task": ("tasks", "Work to be done for the care.", False),
-    "VisionPrescription": ("glasses and lenses", "Prescriptions for glasses and contact lenses.", False),
+    "VisionPrescription": (
+        "glasses and lenses",
+        "Prescriptions for glasses and contact lenses.",
+        False,
+    ),
     "Provenance": ("history of entries", "Who wrote an entry, and when.", False),
     "Binary": ("attached files", "Files that belong to documents and reports.", True),
     "Group": ("groups of patients", "Lists of many patients.", True),

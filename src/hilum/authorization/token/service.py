@@ -1,4 +1,4 @@
-"""The back channel's verbs: authenticate a client, and exchange a grant for tokens.
+"""The token endpoint's verbs: authenticate a client, and exchange a grant for tokens.
 
 The route parses the request and does everything that needs the network (``token_endpoint``, which has the map of a token request). Then, in
 one transaction:
@@ -6,7 +6,7 @@ one transaction:
 1. ``authenticate``: the client's secret, or the ``jti`` of an assertion whose signature the route has verified.
 2. ``policy.judge_grant_type``: what this client may exchange.
 3. The grant: ``_by_code`` uses the code up first, ``_by_refresh`` the refresh token last, ``_by_credentials`` has none.
-4. ``load_state`` and ``policy.grant_fault``: standing, person, agreement and session as they are now; ``policy.scopes_now``: the scopes.
+4. ``load_state`` and ``policy.grant_fault``: eligibility, person, agreement and session as they are now; ``policy.scopes_now``: the scopes.
 5. ``tokens.mint``: no longer, and no wider, than all of these allow.
 
 Every refusal commits, with its record and the revocations that it caused.
@@ -23,13 +23,13 @@ import orjson
 from hilum.apps.agreements import service as agreements
 from hilum.apps.clients import policy as clients_policy
 from hilum.apps.clients.models import PLATFORM_PEERS, Client, ClientType
-from hilum.apps.service_owners import service as mandates
-from hilum.authorization.authorize import service as frontchannel
+from hilum.apps.service_owners import service as service_owners
+from hilum.authorization.authorize import service as authorize
 from hilum.authorization.authorize.models import Code
 from hilum.authorization.authorize.policy import offline_of
 from hilum.authorization.consent import service as consent
-from hilum.authorization.eligibility.models import Party, Standing
-from hilum.authorization.eligibility.policy import standing_fault
+from hilum.authorization.eligibility.models import EligibilityInputs, Party
+from hilum.authorization.eligibility.policy import eligibility_fault
 from hilum.authorization.launches import service as launches
 from hilum.authorization.launches.models import Launch
 from hilum.authorization.token import cached_facts, client_auth, policy
@@ -61,7 +61,7 @@ from hilum.review.certification_runs import service as evidence
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A client at the back channel, as far as the route can verify it before the transaction.
+    """A client at the token endpoint, as far as the route can verify it before the transaction.
 
     ``assertion``: its signature and claims were verified with the keys of ``proved_with``. ``replaced``: each ``kid`` of its key set whose
     material changed. ``recorded``: whether a refusal gets an audit record of its own, because its address has had few lately.
@@ -188,7 +188,7 @@ def _by_code(ctx: Context, site: Site, client: Client, request: TokenRequest) ->
     # The code is used up before anything else is judged, so that after a wrong verifier or a stop it cannot be
     # tried again (ADR 163).
     cause = tokens_policy.cause_of(request.code, request.redirect_uri, request.verifier)
-    code = frontchannel.redeem_code(
+    code = authorize.redeem_code(
         ctx,
         request.code,
         _exchange(site, client, cause),
@@ -280,7 +280,7 @@ def _exchange(site: Site, client: Client, cause: bytes) -> Exchange:
 
 
 def caller_fault(
-    ctx: Context, site: Site, client: Client, *, begins: bool = False, mandated_until: datetime | None = None
+    ctx: Context, site: Site, client: Client, *, begins: bool = False, answered_until: datetime | None = None
 ) -> Reason | None:
     """Return why an authenticated client may not act for itself at a tenant now; None if it may. ``begins``: it requests a token."""
     facts = cached_facts.client_facts(ctx, client.id)
@@ -288,15 +288,15 @@ def caller_fault(
     acting = Party(site.tenant, client.id, facts.app, facts.version, facts.vendor)
     installation = cached_facts.installation(ctx, site.tenant, client.app)
     book = policies.current(ctx).book_at(site.tenant, ctx.now, client.app)
-    standing = Standing(
+    eligibility = EligibilityInputs(
         acting, _require_tenant(ctx, site), facts, installation, cached_facts.switches(ctx), book
     )
-    standing.source = ctx.trace.source
+    eligibility.source = ctx.trace.source
     # A backend service has no launches, so each new token is treated as a launch.
     if begins:
         held = agreements.kinds_in_force(ctx, facts.vendor, site.tenant)
-        standing = replace(standing, begins=True, agreements=held, mandated_until=mandated_until)
-    return standing_fault(standing, ctx.now)
+        eligibility = replace(eligibility, begins=True, agreements=held, answered_until=answered_until)
+    return eligibility_fault(eligibility, ctx.now)
 
 
 def _by_credentials(ctx: Context, site: Site, client: Client, request: TokenRequest) -> dict[str, Any]:
@@ -304,12 +304,12 @@ def _by_credentials(ctx: Context, site: Site, client: Client, request: TokenRequ
     assert facts is not None, "the client was just authenticated"
     installation = cached_facts.installation(ctx, site.tenant, client.app)
     backend = client.type is ClientType.BACKEND
-    mandated_until = (
-        mandates.mandated_until(ctx, site.tenant, client, facts, installation.environment)
+    answered_until = (
+        service_owners.answered_until(ctx, site.tenant, client, facts, installation.environment)
         if backend and installation
         else None
     )
-    if reason := caller_fault(ctx, site, client, begins=backend, mandated_until=mandated_until):
+    if reason := caller_fault(ctx, site, client, begins=backend, answered_until=answered_until):
         detail = f"The client may not get a token here now: {reason}. {meaning_of(reason)}"
         raise NotPermitted(TokenError.UNAUTHORIZED_CLIENT, detail)
     book = policies.current(ctx).book_at(site.tenant, ctx.now, client.app)
@@ -334,7 +334,7 @@ def _by_credentials(ctx: Context, site: Site, client: Client, request: TokenRequ
     )
     ends = installation.expires_at if installation and client.type not in PLATFORM_PEERS else None
     lifetimes = policy.lifetimes_of(facts, book, ctx.now)
-    life = policy.token_life(client, lifetimes, ends, mandated_until, now=ctx.now)
+    life = policy.token_life(client, lifetimes, ends, answered_until, now=ctx.now)
     life = evidence.life_within(ctx, grant.run, life)
     grant = replace(grant, scopes=evidence.scopes_within(ctx, grant.run, grant.scopes))
     issued = tokens.mint(ctx, grant, offline=None, code_family=None, lifetimes=lifetimes, life=life)
@@ -371,7 +371,7 @@ def load_state(
     person = cached_facts.find_person(ctx, grant.person) if grant.person else None
     active = person is not None and person.active and person.tenant == grant.tenant
     book = policies.current(ctx).book_at(grant.tenant, ctx.now, grant.app)
-    standing = Standing(
+    eligibility = EligibilityInputs(
         grant,
         _require_tenant(ctx, site),
         cached_facts.client_facts(ctx, grant.client),
@@ -387,7 +387,7 @@ def load_state(
     if authorization is not None:
         authorization = replace(authorization, last_used_at=issued_at)
     return GrantState(
-        standing,
+        eligibility,
         person,
         authorization,
         session_over=online and _is_session_over(ctx, grant),
@@ -440,8 +440,8 @@ def _life(ctx: Context, client: Client, grant: Grant, state: GrantState) -> time
 
 
 def _lifetimes(state: GrantState, now: datetime) -> Lifetimes:
-    assert state.standing.client is not None, "grant_fault was checked before"
-    return policy.lifetimes_of(state.standing.client, state.standing.book, now)
+    assert state.eligibility.client is not None, "grant_fault was checked before"
+    return policy.lifetimes_of(state.eligibility.client, state.eligibility.book, now)
 
 
 def _judge(state: GrantState, grant: Grant, now: datetime) -> None:
@@ -491,7 +491,7 @@ def record_early_refusal(ctx: Context, site: Site, caller: Caller, refusal: NotP
 
 
 def record_refusal(ctx: Context, site: Site, caller: Caller, refusal: NotPermitted | Invalid) -> None:
-    """Record a refusal of the back channel, unless it is only counted. Its ``detail`` must contain no secret."""
+    """Record a refusal of the token endpoint, unless it is only counted. Its ``detail`` must contain no secret."""
     if not caller.recorded:
         return
     client = cached_facts.find_client(ctx, caller.presented.client)

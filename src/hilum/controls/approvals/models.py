@@ -47,8 +47,8 @@ class ApprovalKind(StrEnum):
     """Who of an identity provider enters an account."""
     BREAK_GLASS = "break_glass"
     """What clinicians of a hospital may open in an emergency."""
-    LENSES = "lenses"
-    """The lenses for which a reviewer signs."""
+    DISCIPLINES = "disciplines"
+    """The disciplines for which a reviewer signs."""
     DEPARTURE = "departure"
     """That a hospital leaves the platform, for good."""
 
@@ -64,7 +64,7 @@ ABOUT_A_PERSON = frozenset(
         ApprovalKind.FACTORS,
         ApprovalKind.CHARTS,
         ApprovalKind.PROVIDER_LINK,
-        ApprovalKind.LENSES,
+        ApprovalKind.DISCIPLINES,
     }
 )
 ABOUT_A_CLIENT = frozenset({ApprovalKind.PEER, ApprovalKind.SECRET})

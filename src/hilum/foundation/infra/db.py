@@ -119,7 +119,7 @@ def get_row(
     """
     row = row_of(tx, table, id_, lock=lock)
     if row is None:
-        raise NotFound(f"{code or noun}_not_found", f"There is no such {noun}.")
+        raise NotFound(f"{code or noun}_not_found", f"There is no such {noun.replace('_', ' ')}.")
     return row
 
 

@@ -203,7 +203,7 @@ class Rows(Generic[T]):
 
     def missing(self) -> NotFound:
         """Return the error that says that there is no such value."""
-        return NotFound(self._code, f"There is no such {self.noun}.")
+        return NotFound(self._code, f"There is no such {self.noun.replace('_', ' ')}.")
 
     def add(self, tx: Connection, value: T, **more: Any) -> None:
         """Add a value."""

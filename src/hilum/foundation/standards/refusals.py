@@ -67,7 +67,7 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
         ),
         Reason.APPROVER_MISSING: Refusal(
             "No person of the hospital answers for this backend service now: nobody agreed to its purpose, population and schedule, that has ended, or who did has left.",
-            "An administrator of the hospital asks a colleague with `hilum mandate ask`, who agrees with `hilum mandate agree`.",
+            "An administrator of the hospital asks a colleague with `hilum service-owner ask`, who agrees with `hilum service-owner agree`.",
         ),
         Reason.NETWORK_NOT_ALLOWED: Refusal(
             "The hospital admits this backend service from some networks only, and the request came from elsewhere.",

@@ -54,7 +54,9 @@ FATES = (
     Fate("authorization", _TENANT, _ERASE, "consents and agreements of people", exported=True),
     Fate("breakglass_use", _TENANT, _ERASE, "emergency accesses and their reviews", exported=True),
     Fate("breakglass_setting", _TENANT, _ERASE, "settings of emergency access", exported=True),
-    Fate("mandates_mandate", _TENANT, _ERASE, "mandates of backend services", exported=True),
+    Fate(
+        "service_owners_service_owner", _TENANT, _ERASE, "service owners of backend services", exported=True
+    ),
     Fate("requests_request", _TENANT, _ERASE, "requests of people", exported=True),
     Fate("snapshots_snapshot", By.ID, _ERASE, "that it was a vendor's own"),
     Fate("registry_installation", _TENANT, _ERASE, "installations and their approval records", exported=True),

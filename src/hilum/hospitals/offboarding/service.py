@@ -41,7 +41,7 @@ _COUNTED: Mapping[str, tuple[str, tuple[tuple[str, Any], ...]]] = {
     "tokens": ("token_family", (("revoked_at", None),)),
     "sessions": ("signin_session", (("ended_at", None),)),
     "consents": ("authorization", (("revoked_at", None),)),
-    "backend_services": ("mandates_mandate", (("ended_at", None),)),
+    "backend_services": ("service_owners_service_owner", (("ended_at", None),)),
     "identity_providers": ("federation_provider", ()),
     "own_clients": ("registry_client", ()),
     "requests": ("requests_request", (("decided_at", None),)),

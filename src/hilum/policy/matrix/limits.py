@@ -13,7 +13,7 @@ from hilum.policy.matrix.models import Book, Cell, Expiry, Fault, TrafficClass, 
 LONGEST = timedelta.max
 """Represents a missing limit in comparisons."""
 SETS_THAT_ALLOW = ("client_authentication", "workflows", "placements")
-SETS_THAT_REQUIRE = ("lenses", "evidence", "scenarios", "agreements", "proofs")
+SETS_THAT_REQUIRE = ("disciplines", "evidence", "scenarios", "agreements", "proofs")
 _CLASSES = tuple(TrafficClass)
 
 

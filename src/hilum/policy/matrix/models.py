@@ -191,7 +191,7 @@ class ClientAuthentication(StrEnum):
     KEY = "private_key_jwt"
 
 
-class Lens(StrEnum):
+class Discipline(StrEnum):
     """A separate part of review with its own reviewer (C100)."""
 
     TECHNICAL = "technical"
@@ -267,7 +267,7 @@ class Cell:
     placements: SetOf[str]
     scenarios: SetOf[str]
     evidence: SetOf[str]
-    lenses: SetOf[Lens]
+    disciplines: SetOf[Discipline]
     review: ReviewClocks
     quota: Quota
     traffic_class: TrafficClass

@@ -87,37 +87,37 @@ AGREEMENT_LAPSED = Template(
     _AGREEMENT,
     _AGREEMENT_ROWS,
 )
-_MANDATE = {"service": Kind.NAME, "app": Kind.NAME, "mandate": Kind.ID, "ends": Kind.MOMENT}
-_MANDATE_ROWS = (("Service", "service"), ("App", "app"), ("Mandate", "mandate"))
-MANDATE_ASKED = Template(
-    MailKind.MANDATE_ASKED,
+_SERVICE_OWNER = {"service": Kind.NAME, "app": Kind.NAME, "service_owner": Kind.ID, "ends": Kind.MOMENT}
+_SERVICE_OWNER_ROWS = (("Service", "service"), ("App", "app"), ("Service owner", "service_owner"))
+SERVICE_OWNER_ASKED = Template(
+    MailKind.SERVICE_OWNER_ASKED,
     "You are asked to answer for a backend service",
     (
         "An administrator of your hospital named you for a program that reads records by itself. It gets no tokens under your name before you agree, and your agreement ends on {ends}.",
-        "Look at what it is for, about whom and when it runs, and agree or decline with your own account: Backend services in /tenant, or hilum mandate show and hilum mandate agree. If you did not expect this, decline.",
+        "Look at what it is for, about whom and when it runs, and agree or decline with your own account: Backend services in /tenant, or hilum service-owner show and hilum service-owner agree. If you did not expect this, decline.",
     ),
-    _MANDATE,
-    _MANDATE_ROWS,
+    _SERVICE_OWNER,
+    _SERVICE_OWNER_ROWS,
 )
-MANDATE_ENDS = Template(
-    MailKind.MANDATE_ENDS,
+SERVICE_OWNER_ENDS = Template(
+    MailKind.SERVICE_OWNER_ENDS,
     "Soon nobody will answer for a backend service",
     (
         "What a colleague agreed to for this service ends on {ends}. From then on it gets no tokens at your hospital.",
-        "If you still need it, name somebody before that day: Backend services in /tenant, or hilum mandate ask.",
+        "If you still need it, name somebody before that day: Backend services in /tenant, or hilum service-owner ask.",
     ),
-    _MANDATE,
-    _MANDATE_ROWS,
+    _SERVICE_OWNER,
+    _SERVICE_OWNER_ROWS,
 )
-MANDATE_LOST = Template(
-    MailKind.MANDATE_LOST,
+SERVICE_OWNER_LOST = Template(
+    MailKind.SERVICE_OWNER_LOST,
     "The person who answered for a backend service has left",
     (
         "The colleague who answered for this service at your hospital is no longer active. It goes on until {ends}, and gets no tokens after that.",
-        "Before then, name somebody else, who agrees with their own account: Backend services in /tenant, or hilum mandate ask. If you no longer need it, end it there.",
+        "Before then, name somebody else, who agrees with their own account: Backend services in /tenant, or hilum service-owner ask. If you no longer need it, end it there.",
     ),
-    _MANDATE,
-    _MANDATE_ROWS,
+    _SERVICE_OWNER,
+    _SERVICE_OWNER_ROWS,
 )
 DISPOSAL_REQUESTED_MAIL = Template(
     MailKind.DISPOSAL_REQUESTED,
@@ -393,7 +393,7 @@ REVIEW_NEWS = Template(
     MailKind.REVIEW_NEWS,
     "Your submission to review has changed",
     (
-        "The state of your submission has changed. Sign in and look at it: hilum review show, and hilum review lenses for what was found.",
+        "The state of your submission has changed. Sign in and look at it: hilum review show, and hilum review disciplines for what was found.",
         "If it needs changes, its clock is stopped until you answer. If it was rejected, correct it and submit it again, or appeal once within 30 days: hilum review appeal.",
     ),
     {"app": Kind.NAME, "version": Kind.NAME, "what": Kind.NAME, "submission": Kind.ID},
@@ -481,9 +481,9 @@ TEMPLATES = {
         AGREEMENT_ASKED,
         AGREEMENT_ENDING,
         AGREEMENT_LAPSED,
-        MANDATE_ASKED,
-        MANDATE_ENDS,
-        MANDATE_LOST,
+        SERVICE_OWNER_ASKED,
+        SERVICE_OWNER_ENDS,
+        SERVICE_OWNER_LOST,
         DISPOSAL_REQUESTED_MAIL,
         ENROLMENT,
         APPROVAL_WAITS,

@@ -2,7 +2,7 @@
 
 Owns: runs of a version and client at a sandbox hospital; the scenarios that this release can judge, each with its fault; the judgement of a
 scenario from the audit; the signed result; the scopes that a trace needs; the contracts of certified versions.
-Must not know: submissions, lenses and certificates; how an EHR opens a launch; how a FHIR server is made to fail (a port does that).
+Must not know: submissions, disciplines and certificates; how an EHR opens a launch; how a FHIR server is made to fail (a port does that).
 Public verbs: service.open_run, begin, end, finish, abandon, view, list_runs, watch, run_of, life_within, scopes_within, unasked_of,
  latest_result, ground_at, close_expired, propose_of_run, propose_of_client,
 keep_contract, find_contracts, view_contract; judging.judge_run; traces.propose, shapes_of; by_hand.make, end, own.

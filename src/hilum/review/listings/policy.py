@@ -11,7 +11,7 @@ from hilum.identity.people.models import StaffRole, VendorRight
 from hilum.identity.people.policy import may_as_member
 from hilum.review.certificates.models import Certificate, Status
 from hilum.review.listings.models import Listed, Standing, Statement
-from hilum.review.submissions.models import LensReview, LensState, Result, Run
+from hilum.review.submissions.models import DisciplineReview, DisciplineState, Result, Run
 
 
 def may_publish(actor: Actor, vendor: VendorId) -> bool:
@@ -63,26 +63,35 @@ TEXT_SHOWN = 300
 
 
 def statements_of(
-    content: Mapping[str, Any], run: Run | None, lenses: Iterable[LensReview], *, version: str, at: datetime
+    content: Mapping[str, Any],
+    run: Run | None,
+    disciplines: Iterable[DisciplineReview],
+    *,
+    version: str,
+    at: datetime,
 ) -> tuple[Statement, ...]:
     """Return what a version's submission and review state, verified statements first (C229). ``content``: the description of what was submitted ``at``.
 
-    INVARIANT: only what a check or a lens passed is verified, never what a check could not see or did not require.
+    INVARIANT: only what a check or a discipline passed is verified, never what a check could not see or did not require.
     """
-    return (*_verified(run, lenses, version), *_attested(content, version, at))
+    return (*_verified(run, disciplines, version), *_attested(content, version, at))
 
 
-def _verified(run: Run | None, lenses: Iterable[LensReview], version: str) -> Iterator[Statement]:
+def _verified(run: Run | None, disciplines: Iterable[DisciplineReview], version: str) -> Iterator[Statement]:
     if run is not None:
         blocked = {each.rule for each in run.judgement.checks if each.blocks}
         passed = {each.rule for each in run.judgement.checks if each.result is Result.PASSED}
         for rule in sorted(passed - blocked):
             if rule in VERIFIED:
                 yield Statement(Standing.VERIFIED, VERIFIED[rule], version, run.at)
-    for each in lenses:
-        # A lens that no person judged passed by the checks above.
-        if each.state is LensState.PASSED and each.judged_at is not None and each.reviewer != str(SYSTEM):
-            what = f"A reviewer passed the {each.lens.value} lens"
+    for each in disciplines:
+        # A discipline that no person judged passed by the checks above.
+        if (
+            each.state is DisciplineState.PASSED
+            and each.judged_at is not None
+            and each.reviewer != str(SYSTEM)
+        ):
+            what = f"A reviewer passed the {each.discipline.value} discipline"
             yield Statement(Standing.VERIFIED, what, version, each.judged_at)
 
 

@@ -130,14 +130,14 @@ def statements(ctx: Context, app_id: AppId) -> tuple[Statement, ...]:
     reading = ctx.as_actor(SYSTEM)
     try:
         submission = review.view(reading, found.submission).submission
-        lenses = review.view_lenses(reading, found.submission).lenses
+        disciplines = review.view_disciplines(reading, found.submission).disciplines
     except NotFound:
         return ()
     run = review.last_runs(reading, [submission]).get(submission.id)
     return policy.statements_of(
         json.loads(submission.content or "{}"),
         run,
-        lenses,
+        disciplines,
         version=certificate.label,
         at=submission.submitted_at or submission.created_at,
     )

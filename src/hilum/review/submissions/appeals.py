@@ -8,8 +8,8 @@ from hilum.foundation.infra.context import Context
 from hilum.foundation.kernel.errors import Conflict, Invalid
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import Event
-from hilum.review.submissions import lens_store, lenses, moves, policy, store
-from hilum.review.submissions.models import Act, LensState, Submission, SubmissionView
+from hilum.review.submissions import discipline_store, disciplines, moves, policy, store
+from hilum.review.submissions.models import Act, DisciplineState, Submission, SubmissionView
 
 _WHY_NOT = {
     "not_rejected": "Only a rejection can be appealed.",
@@ -21,7 +21,7 @@ _WHY_NOT = {
 
 
 def appeal(ctx: Context, submission_id: str, text: str) -> SubmissionView:
-    """Appeal against a rejection, once, as its vendor: the lenses that failed are open again, for others than those who rejected it.
+    """Appeal against a rejection, once, as its vendor: the disciplines that failed are open again, for others than those who rejected it.
 
     Raises NotFound, NotPermitted, Invalid, Conflict.
     """
@@ -38,9 +38,9 @@ def appeal(ctx: Context, submission_id: str, text: str) -> SubmissionView:
     ):
         raise Conflict(code, _WHY_NOT[code])
     moves.move(ctx, replace(found, reasons=()), Act.APPEAL, text.strip())
-    for each in lens_store.lenses_of(ctx.tx, found.id):
-        if each.state is LensState.FAILED:
-            lenses.open_again(ctx, each, text.strip())
+    for each in discipline_store.disciplines_of(ctx.tx, found.id):
+        if each.state is DisciplineState.FAILED:
+            disciplines.open_again(ctx, each, text.strip())
     return moves.view_of(ctx, found.id)
 
 

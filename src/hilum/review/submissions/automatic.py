@@ -11,8 +11,8 @@ from hilum.policy.matrix.models import Tier
 from hilum.review.submissions import (
     checking,
     decisions,
-    lens_store,
-    lenses,
+    discipline_store,
+    disciplines,
     moves,
     news,
     policy,
@@ -20,7 +20,7 @@ from hilum.review.submissions import (
 )
 from hilum.review.submissions.models import (
     Act,
-    LensState,
+    DisciplineState,
     Look,
     Run,
     State,
@@ -40,7 +40,7 @@ def finish(ctx: Context, submission_id: str, looks: tuple[Look, ...]) -> Run | N
 
 def _pass(ctx: Context, submission_id: str, run: Run) -> None:
     found = moves.visible(ctx, submission_id, lock=True)
-    of, route = lens_store.lenses_of(ctx.tx, found.id), run.judgement.route
+    of, route = discipline_store.disciplines_of(ctx.tx, found.id), run.judgement.route
     people = _begun(ctx, found) or _was_rejected(ctx, found)
     clean = not (decisions.checks_obstacle(ctx, found) or decisions.stop_of(ctx, found) or people)
     if not policy.passes_without_a_person(route, clean, of):
@@ -51,15 +51,17 @@ def _pass(ctx: Context, submission_id: str, run: Run) -> None:
         # A requirement beyond the checks, such as a proof that has just lapsed: a person handles it.
         return
     for each in of:
-        if each.state is LensState.OPEN:
-            lenses.pass_by_checks(ctx, each, WITHOUT)
+        if each.state is DisciplineState.OPEN:
+            disciplines.pass_by_checks(ctx, each, WITHOUT)
     moves.move(ctx, replace(found, certification=certification), Act.CERTIFY, WITHOUT)
     news.notify_vendor(ctx, found, "certified", "decided")
 
 
 def _begun(ctx: Context, found: Submission) -> bool:
-    """Check whether a person has begun with a submission, by a lens or a rejection: then only people can pass it."""
-    taken = any(each.after is LensState.TAKEN for each in lens_store.lens_steps_of(ctx.tx, found.id))
+    """Check whether a person has begun with a submission, by a discipline or a rejection: then only people can pass it."""
+    taken = any(
+        each.after is DisciplineState.TAKEN for each in discipline_store.discipline_steps_of(ctx.tx, found.id)
+    )
     return taken or any(each.after is State.REJECTED for each in store.list_steps(ctx.tx, found.id))
 
 

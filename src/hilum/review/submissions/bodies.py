@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from hilum.apps.registry.models import SCOPES_BOUND, Environment
 from hilum.foundation.web.api import Id, Line, Moment, Prose, Shown, Sorted, Strict, Word, one_of
 from hilum.foundation.web.faults import explained
-from hilum.policy.matrix.models import Lens, Tier
+from hilum.policy.matrix.models import Discipline, Tier
 from hilum.review.submissions.checks import blocking
 from hilum.review.submissions.models import (
     EVIDENCE_BOUND,
@@ -99,7 +99,7 @@ class WithdrawAsked(RevisionAsked):
 
 
 class DecisionAsked(RevisionAsked):
-    """``expires_at``: when the certification ends; not for a rejection. ``reasons``: the codes of a rejection; without any, those of the lenses.
+    """``expires_at``: when the certification ends; not for a rejection. ``reasons``: the codes of a rejection; without any, those of the disciplines.
 
     ``despite``: certify it although its app is suspended, or stopped by a kill switch, which you know of.
     """
@@ -112,13 +112,13 @@ class DecisionAsked(RevisionAsked):
 
 
 class SubmissionsQuery(Sorted):
-    """``lens``: with this lens left to judge. ``mine``: with a lens that you have, or that is open and for which you sign."""
+    """``discipline``: with this discipline left to judge. ``mine``: with a discipline that you have, or that is open and for which you sign."""
 
     app: Id | None = None
     state: State | None = None
     environment: Environment | None = None
     tier: Tier | None = None
-    lens: Lens | None = None
+    discipline: Discipline | None = None
     mine: bool = False
     sort: Annotated[str, one_of(SUBMISSION_SORTS)] = ""
 
@@ -130,7 +130,7 @@ class SubmissionsQuery(Sorted):
             () if self.state is None else (self.state,),
             app=self.app or "",
             environment=self.environment,
-            lens=self.lens,
+            discipline=self.discipline,
             tier=self.tier,
             mine=self.mine,
             sort=page.sort,
@@ -201,7 +201,7 @@ class RouteShown(Shown):
 
     tier: Tier | None
     track: str
-    lenses: tuple[Lens, ...]
+    disciplines: tuple[Discipline, ...]
     first_answer_days: int
     decision_days: int
     automatic: bool

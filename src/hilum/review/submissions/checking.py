@@ -18,7 +18,7 @@ from hilum.records.audit import service as audit
 from hilum.records.audit.models import Event, EventQuery
 from hilum.review.certification_runs import service as evidence
 from hilum.review.certification_runs.models import RunSummary
-from hilum.review.submissions import checks, content, lenses, moves, news, policy, store, timekeeping
+from hilum.review.submissions import checks, content, disciplines, moves, news, policy, store, timekeeping
 from hilum.review.submissions.attached import evidence_ends
 from hilum.review.submissions.models import (
     RUNS_A_DAY,
@@ -115,7 +115,7 @@ def _store(ctx: Context, found: Submission, inputs: str, rule_book: int, judgeme
     passed_on = moves.move(
         ctx, replace(found, evidence_ends=ends), Act.PASS_ON, checks.in_words(judgement.checks)
     )
-    lenses.open_lenses(ctx, passed_on, judgement.route, digest_seen(run))
+    disciplines.open_disciplines(ctx, passed_on, judgement.route, digest_seen(run))
     timekeeping.start(ctx, passed_on, judgement.route)
     return run
 

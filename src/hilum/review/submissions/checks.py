@@ -17,7 +17,7 @@ import orjson
 from hilum.apps.registry.models import Environment
 from hilum.foundation.kernel.ids import VersionId
 from hilum.foundation.standards.keysets import jwks_fault
-from hilum.policy.matrix.models import Applicant, Autonomy, Book, Cell, Lens, Population, Raise, Tier
+from hilum.policy.matrix.models import Applicant, Autonomy, Book, Cell, Discipline, Population, Raise, Tier
 from hilum.policy.matrix.policy import excess_scopes, tiers_to_certify, waived
 from hilum.review.certification_runs.models import RESULT_LIFE, RunSummary
 from hilum.review.submissions.attached import dated, document_of, evidence_ends, sandbox_run, shared_run
@@ -168,18 +168,18 @@ def route_under(book: Book, content: Content, inputs: Inputs) -> Route:
 
 
 def _route_of(book: Book, applicant: Applicant) -> Route:
-    """Return the tier, track, lenses and clocks of a submission: the strictest over all ways to authenticate."""
+    """Return the tier, track, disciplines and clocks of a submission: the strictest over all ways to authenticate."""
     found = tiers_to_certify(book, applicant)
     if not found:
         return Route()
     cells = book.categories[applicant.category].cells
     tier = max((each.tier for each in found.values()), key=lambda each: each.rank)
     of = [cells[each.tier] for each in found.values()]
-    needed = {lens for cell in of for lens in cell.lenses}
+    needed = {discipline for cell in of for discipline in cell.disciplines}
     return Route(
         tier,
         TRACKS[tier],
-        tuple(lens for lens in Lens if lens in needed),
+        tuple(discipline for discipline in Discipline if discipline in needed),
         min(cell.review.first_answer_business_days for cell in of),
         min(cell.review.decision_business_days for cell in of),
         tier is Tier.LOW and all(cell.review.automatic for cell in of),

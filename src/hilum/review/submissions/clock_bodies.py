@@ -66,7 +66,7 @@ class FigureShown(Shown):
 
     kind: MeasureKind
     tier: str
-    lens: str
+    discipline: str
     count: int
     good: int
     median_milli: int | None

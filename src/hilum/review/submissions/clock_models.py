@@ -14,7 +14,7 @@ class Stage(StrEnum):
     """What a clock runs for."""
 
     FIRST_ANSWER = "first_answer"
-    """From submission to the first verdict on a lens."""
+    """From submission to the first verdict on a discipline."""
     DECISION = "decision"
     """From submission to the decision."""
     VERIFY = "verify"
@@ -49,7 +49,7 @@ class MeasureKind(StrEnum):
     LEAD = "lead"
     """K1: from submission to the decision."""
     TURNAROUND = "turnaround"
-    """K12: from taking a lens to its verdict."""
+    """K12: from taking a discipline to its verdict."""
     APPEAL = "appeal"
 
 
@@ -63,7 +63,7 @@ class Measure:
     id: str
     kind: MeasureKind
     tier: str
-    lens: str
+    discipline: str
     at: datetime
     milli: int
     milli_whole: int
@@ -72,11 +72,11 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Published figures of one kind of measurement in a tier or lens: how many, median and 90th percentile, and how many were good."""
+    """Published figures of one kind of measurement in a tier or discipline: how many, median and 90th percentile, and how many were good."""
 
     kind: MeasureKind
     tier: str
-    lens: str
+    discipline: str
     count: int
     good: int
     median_milli: int | None

@@ -65,7 +65,7 @@ measures = Table(
     Column("id", String(64), primary_key=True),
     Column("kind", String(20), nullable=False),
     Column("tier", String(20), nullable=False),
-    Column("lens", String(20), nullable=False),
+    Column("discipline", String(20), nullable=False),
     Column("at", Instant, nullable=False),
     Column("milli", Integer, nullable=False),
     Column("milli_whole", Integer, nullable=False),
@@ -159,7 +159,7 @@ def missed(tx: Connection, now: datetime) -> list[Clock]:
 
 
 def add_measure(tx: Connection, added: Measure) -> None:
-    names = ("id", "tier", "lens", "at", "milli", "milli_whole", "good")
+    names = ("id", "tier", "discipline", "at", "milli", "milli_whole", "good")
     row = {name: getattr(added, name) for name in names} | {"kind": added.kind.value}
     tx.execute(measures.insert().values(row))
 
@@ -172,7 +172,7 @@ def read_measures(tx: Connection, since: datetime) -> list[Measure]:
             row.id,
             MeasureKind(row.kind),
             row.tier,
-            row.lens,
+            row.discipline,
             row.at,
             row.milli,
             row.milli_whole,

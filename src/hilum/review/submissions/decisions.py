@@ -17,7 +17,7 @@ from hilum.records.audit import service as audit
 from hilum.records.audit.models import Event
 from hilum.review.certification_runs import service as evidence
 from hilum.review.certification_runs.models import RunSummary
-from hilum.review.submissions import checking, checks, lenses, moves, news, policy, store, timekeeping
+from hilum.review.submissions import checking, checks, disciplines, moves, news, policy, store, timekeeping
 from hilum.review.submissions.content import unproved_of
 from hilum.review.submissions.models import Act, DecideOrder, State, Submission, SubmissionView
 from hilum.review.submissions.scorecards import shipped_scorecards
@@ -32,11 +32,11 @@ _OBSTACLES = {
     "rule_book_changed": "The rule book in force has changed since the checks. Have it checked again: `hilum review rerun`.",
     "exception_over": "A requirement that was waived for the app when it was checked applies again. Have it checked again: `hilum review rerun`.",
     "tier_changed": "A reviewer raised its tier, or ended a raise, since it was checked. Have it checked again: `hilum review rerun`.",
-    "lenses_not_passed": "A lens has not passed (`hilum review lenses`). Its reviewer judges it, or the submission is rejected.",
-    "findings_open": "A critical or high finding is open (`hilum review lenses`). The vendor fixes it, and its reviewer resolves it.",
-    "verdicts_not_as_recorded": "A verdict is not as the audit recorded it. Inform the platform's security officers, and have it checked again, which opens that lens: `hilum review rerun`.",
-    "signer_not_apart": "The reviewer of a passed lens is tied to the vendor now, or passed another lens at the high tier. Have it checked again, which opens that lens: `hilum review rerun`.",
-    "signer_not_entitled": "The reviewer of a passed lens is not active any more, or no longer signs for it. Have it checked again, which opens that lens: `hilum review rerun`.",
+    "disciplines_not_passed": "A discipline has not passed (`hilum review disciplines`). Its reviewer judges it, or the submission is rejected.",
+    "findings_open": "A critical or high finding is open (`hilum review disciplines`). The vendor fixes it, and its reviewer resolves it.",
+    "verdicts_not_as_recorded": "A verdict is not as the audit recorded it. Inform the platform's security officers, and have it checked again, which opens that discipline: `hilum review rerun`.",
+    "signer_not_apart": "The reviewer of a passed discipline is tied to the vendor now, or passed another discipline at the high tier. Have it checked again, which opens that discipline: `hilum review rerun`.",
+    "signer_not_entitled": "The reviewer of a passed discipline is not active any more, or no longer signs for it. Have it checked again, which opens that discipline: `hilum review rerun`.",
     "acted_before": "You rejected this before, and its vendor appealed: a colleague decides.",
     "evidence_old": "The run in the sandbox is older than 90 days. The vendor makes another one, and the checks run again.",
     "evidence_expired": "A document has expired. The vendor submits again with a valid one; meanwhile the checks run again by themselves.",
@@ -48,7 +48,7 @@ _OBSTACLES = {
 
 
 def decide(ctx: Context, order: DecideOrder) -> SubmissionView:
-    """Certify or reject a submission, with a reason; for reviewers, once its checks and lenses have passed.
+    """Certify or reject a submission, with a reason; for reviewers, once its checks and disciplines have passed.
 
     Raises NotFound, NotPermitted (right, own submission, an obstacle), Invalid, Conflict.
     """
@@ -58,16 +58,16 @@ def decide(ctx: Context, order: DecideOrder) -> SubmissionView:
         app=found.app,
         facts={"submission": found.id, "certify": order.certify},
     )
-    if fault := policy.judging_bar(lenses.signer_of(ctx, found)):
-        raise lenses.refused(ctx, event, fault)
+    if fault := policy.judging_bar(disciplines.signer_of(ctx, found)):
+        raise disciplines.refused(ctx, event, fault)
     steps = store.list_steps(ctx.tx, found.id)
-    # After an appeal a submission is in its lenses again, and whoever rejected it may not decide it.
+    # After an appeal a submission is in its disciplines again, and whoever rejected it may not decide it.
     rejected_by = {each.actor for each in steps if each.after is State.REJECTED}
-    if found.state is State.IN_LENSES and str(ctx.actor) in rejected_by:
+    if found.state is State.IN_REVIEW and str(ctx.actor) in rejected_by:
         raise audit.refusal(ctx, replace(event, reason="acted_before"), _OBSTACLES["acted_before"])
     moves.require_revision(found, order.revision)
     moves.require_possible(found, Act.CERTIFY if order.certify else Act.REJECT)
-    reasons = order.reasons or (() if order.certify else lenses.reasons_of(ctx, found))
+    reasons = order.reasons or (() if order.certify else disciplines.reasons_of(ctx, found))
     faults = policy.decision_faults(order, reasons, shipped_scorecards().every_reason)
     if faults:
         raise Invalid("decision_invalid", "The decision is invalid; see fields.", fields=faults)
@@ -150,4 +150,4 @@ def _obstacle(ctx: Context, found: Submission) -> str:
     why_not, run = checks_obstacle(ctx, found), store.find_run(ctx.tx, found.id)
     if why_not or run is None:
         return why_not
-    return lenses.obstacle(ctx, found, run.judgement.route, checking.digest_seen(run))
+    return disciplines.obstacle(ctx, found, run.judgement.route, checking.digest_seen(run))

@@ -1,7 +1,7 @@
 """The job that checks submissions one by one, in the jobs process; vendors take turns.
 
 A run, in order: 1 commit the state ``checking``; 2 fetch its addresses, a few at a time, with no transaction open;
-3 in one transaction everything else is read, all of it is stored and judged, and the submission moves to ``in_lenses``. A process that dies
+3 in one transaction everything else is read, all of it is stored and judged, and the submission moves to ``in_review``. A process that dies
 in between has stored nothing: the next holder of the lease looks again, and one run is kept.
 """
 

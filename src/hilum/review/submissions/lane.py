@@ -1,6 +1,6 @@
 """The regulated lane: access that regulation protects, in fixed business days, by objective steps that are the same for all (C112).
 
-INVARIANT: no step reads a fee, a certificate, an agreement on exclusivity, or anything of the other lane: no lens, check, verdict, finding or
+INVARIANT: no step reads a fee, a certificate, an agreement on exclusivity, or anything of the other lane: no discipline, check, verdict, finding or
 submission. What a step waits for is the list of conditions that the rule book may name there, and nothing else can be written in it.
 Source: 45 CFR 170.404(b).
 """

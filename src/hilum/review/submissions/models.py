@@ -9,7 +9,7 @@ from types import MappingProxyType
 from hilum.apps.registry.models import Environment
 from hilum.foundation.kernel.ids import AppId, PersonId, VendorId, VersionId
 from hilum.foundation.kernel.pages import PAGE_BOUND, Sorts
-from hilum.policy.matrix.models import Lens, Tier
+from hilum.policy.matrix.models import Discipline, Tier
 from hilum.review.submissions.clock_models import Clock, Figure, MeasureKind, Stage
 from hilum.review.submissions.document_models import (
     DOCUMENT_LIFE,
@@ -97,7 +97,7 @@ class State(StrEnum):
     """Complete; the submission no longer changes."""
     CHECKING = "checking"
     """The automated checks run."""
-    IN_LENSES = "in_lenses"
+    IN_REVIEW = "in_review"
     """Checked; people judge it."""
     CERTIFIED = "certified"
     REJECTED = "rejected"
@@ -142,7 +142,7 @@ class SubmissionOrder:
 class DecideOrder:
     """A reviewer's decision on a submission at a revision.
 
-    ``expires_at``: the end of the certification. ``reasons``: the codes of a rejection; by default those of the lenses that did not
+    ``expires_at``: the end of the certification. ``reasons``: the codes of a rejection; by default those of the disciplines that did not
     pass. ``despite``: the suspension or stop of the app (``app_suspended``, ``app_stopped``) that the reviewer knows of; empty for none.
     """
 
@@ -226,13 +226,13 @@ class SubmissionView:
 class BrowseQuery:
     """A list of submissions: those in some states or in any, of an app or of all. ``after`` is the last id before it.
 
-    ``newest``: the newest first, and else the oldest; ``sort``: another of SUBMISSION_SORTS. ``lens``: those whose lens is not judged yet. ``mine``: those with a lens that the actor has, or that is open and for which they sign.
+    ``newest``: the newest first, and else the oldest; ``sort``: another of SUBMISSION_SORTS. ``discipline``: those whose discipline is not judged yet. ``mine``: those with a discipline that the actor has, or that is open and for which they sign.
     """
 
     states: tuple[State, ...] = ()
     app: str = ""
     environment: Environment | None = None
-    lens: Lens | None = None
+    discipline: Discipline | None = None
     tier: Tier | None = None
     mine: bool = False
     newest: bool = False
@@ -327,14 +327,14 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The route of a submission: tier and track, lenses and business days.
+    """The route of a submission: tier and track, disciplines and business days.
 
     No tier: no route. ``automatic``: without a person if every check passes.
     """
 
     tier: Tier | None = None
     track: str = ""
-    lenses: tuple[Lens, ...] = ()
+    disciplines: tuple[Discipline, ...] = ()
     first_answer_days: int = 0
     decision_days: int = 0
     automatic: bool = False
@@ -368,11 +368,11 @@ class Replay:
     same: bool
 
 
-# --- lenses --------------------------------------------------------------------------------------------------------------------
+# --- disciplines --------------------------------------------------------------------------------------------------------------------
 
 
-class LensState(StrEnum):
-    """The states of a lens."""
+class DisciplineState(StrEnum):
+    """The states of a discipline."""
 
     OPEN = "open"
     """Nobody has taken it."""
@@ -385,18 +385,18 @@ class LensState(StrEnum):
 
 
 class Verdict(StrEnum):
-    """A reviewer's verdict on a lens."""
+    """A reviewer's verdict on a discipline."""
 
     PASS = "pass"
     FAIL = "fail"
     NEEDS_CHANGES = "needs_changes"
 
 
-AFTER: Mapping[Verdict, LensState] = MappingProxyType(
+AFTER: Mapping[Verdict, DisciplineState] = MappingProxyType(
     {
-        Verdict.PASS: LensState.PASSED,
-        Verdict.FAIL: LensState.FAILED,
-        Verdict.NEEDS_CHANGES: LensState.NEEDS_CHANGES,
+        Verdict.PASS: DisciplineState.PASSED,
+        Verdict.FAIL: DisciplineState.FAILED,
+        Verdict.NEEDS_CHANGES: DisciplineState.NEEDS_CHANGES,
     }
 )
 
@@ -450,11 +450,11 @@ class NewFinding:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A finding of a lens. ``note``: why it was resolved."""
+    """A finding of a discipline. ``note``: why it was resolved."""
 
     id: str
     submission: str
-    lens: Lens
+    discipline: Discipline
     rule: str
     severity: Severity
     evidence: str
@@ -478,8 +478,8 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class LensReview:
-    """One lens of a submission. ``revision`` counts its changes; ``inputs`` is the digest of what it judges, ``scorecard`` of by what.
+class DisciplineReview:
+    """One discipline of a submission. ``revision`` counts its changes; ``inputs`` is the digest of what it judges, ``scorecard`` of by what.
 
     ``reviewer``: who took it, as ``staff:<id>``, or ``system`` if no person did. ``answers`` by point; ``flags``: red flags that were raised.
     ``kept_from``: the submission whose verdict was kept.
@@ -489,11 +489,11 @@ class LensReview:
     submission: str
     app: AppId
     environment: Environment
-    lens: Lens
+    discipline: Discipline
     inputs: str
     scorecard: str
     opened_at: datetime
-    state: LensState = LensState.OPEN
+    state: DisciplineState = DisciplineState.OPEN
     revision: int = 1
     reviewer: str = ""
     taken_at: datetime | None = None
@@ -506,14 +506,14 @@ class LensReview:
 
 
 @dataclass(frozen=True, slots=True)
-class LensStep:
-    """A change of a lens: by whom, when and why. The first has no state before it."""
+class DisciplineStep:
+    """A change of a discipline: by whom, when and why. The first has no state before it."""
 
     submission: str
-    lens: Lens
+    discipline: Discipline
     number: int
-    before: LensState | None
-    after: LensState
+    before: DisciplineState | None
+    after: DisciplineState
     actor: str
     at: datetime
     reason: str = ""
@@ -521,10 +521,10 @@ class LensStep:
 
 @dataclass(frozen=True, slots=True)
 class JudgeOrder:
-    """A reviewer's verdict on a lens at a revision. ``answers`` by the name of a point; ``reasons`` are codes of the scorecard."""
+    """A reviewer's verdict on a discipline at a revision. ``answers`` by the name of a point; ``reasons`` are codes of the scorecard."""
 
     submission: str
-    lens: Lens
+    discipline: Discipline
     revision: int
     verdict: Verdict
     text: str
@@ -535,29 +535,29 @@ class JudgeOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class LensesView:
-    """The lenses of a submission with their history and what they found."""
+class DisciplinesView:
+    """The disciplines of a submission with their history and what they found."""
 
-    lenses: tuple[LensReview, ...]
-    steps: tuple[LensStep, ...]
+    disciplines: tuple[DisciplineReview, ...]
+    steps: tuple[DisciplineStep, ...]
     findings: tuple[Finding, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class LensQuery:
-    """Which lenses to list: of a lens, in a state, taken by an actor; what is empty filters nothing."""
+class DisciplineQuery:
+    """Which disciplines to list: of a discipline, in a state, taken by an actor; what is empty filters nothing."""
 
-    lens: Lens | None = None
-    state: LensState | None = None
+    discipline: Discipline | None = None
+    state: DisciplineState | None = None
     reviewer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class LensRights:
-    """The lenses for which a reviewer may sign; granted by two people."""
+class DisciplineRights:
+    """The disciplines for which a reviewer may sign; granted by two people."""
 
     person: PersonId
-    lenses: tuple[Lens, ...]
+    disciplines: tuple[Discipline, ...]
     changed_at: datetime
     changed_by: str
 

@@ -8,12 +8,12 @@ from hilum.records.notices.models import EventKind, Mail, MailKind, VendorEvent
 from hilum.review.submissions.models import Submission
 
 
-def notify_vendor(ctx: Context, found: Submission, outcome: str, cause: str, *, lens: str = "") -> None:
+def notify_vendor(ctx: Context, found: Submission, outcome: str, cause: str, *, discipline: str = "") -> None:
     """Notify a vendor once of one cause; by mail if it has proved an address. ``outcome`` is a word: ``certified``, ``needs_changes``."""
     app = registry.get_app(ctx, found.app)
     cause = f"review/{found.id}/{cause}"
     if address := contacts.proved_address(ctx, found.vendor):
-        what = f"{lens} lens: " * bool(lens) + outcome.replace("_", " ")
+        what = f"{discipline} discipline: " * bool(discipline) + outcome.replace("_", " ")
         facts = {"app": app.name, "version": found.label, "what": what, "submission": found.id}
         notices.put_mail(ctx, Mail(MailKind.REVIEW_NEWS, address, cause, facts, found.vendor, found.app))
     facts = {"submission_id": found.id, "app_id": found.app, "vendor_id": found.vendor, "what": outcome}

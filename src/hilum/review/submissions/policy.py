@@ -20,7 +20,7 @@ from hilum.foundation.standards.redirects import validate_web_uri
 from hilum.foundation.standards.smart.scopes import parse_scope
 from hilum.identity.people.models import StaffRole, VendorRight
 from hilum.identity.people.policy import is_member, may_as_member
-from hilum.policy.matrix.models import NOT_DECLARED, SANDBOX_TRIAL, Applicant, Book, Cell, Lens, Tier
+from hilum.policy.matrix.models import NOT_DECLARED, SANDBOX_TRIAL, Applicant, Book, Cell, Discipline, Tier
 from hilum.policy.matrix.policy import tiers_to_certify
 from hilum.review.submissions.models import (
     AFTER,
@@ -34,11 +34,11 @@ from hilum.review.submissions.models import (
     Answer,
     AskedScope,
     DecideOrder,
+    DisciplineReview,
+    DisciplineState,
     Document,
     Finding,
     JudgeOrder,
-    LensReview,
-    LensState,
     Route,
     State,
     Step,
@@ -56,13 +56,13 @@ TRANSITIONS: Mapping[tuple[State, Act], State] = MappingProxyType(
         (State.DRAFT, Act.WITHDRAW): State.WITHDRAWN,
         (State.SUBMITTED, Act.CHECK): State.CHECKING,
         (State.SUBMITTED, Act.WITHDRAW): State.WITHDRAWN,
-        (State.CHECKING, Act.PASS_ON): State.IN_LENSES,
+        (State.CHECKING, Act.PASS_ON): State.IN_REVIEW,
         (State.CHECKING, Act.WITHDRAW): State.WITHDRAWN,
-        (State.IN_LENSES, Act.RERUN): State.CHECKING,
-        (State.IN_LENSES, Act.CERTIFY): State.CERTIFIED,
-        (State.IN_LENSES, Act.REJECT): State.REJECTED,
-        (State.IN_LENSES, Act.WITHDRAW): State.WITHDRAWN,
-        (State.REJECTED, Act.APPEAL): State.IN_LENSES,
+        (State.IN_REVIEW, Act.RERUN): State.CHECKING,
+        (State.IN_REVIEW, Act.CERTIFY): State.CERTIFIED,
+        (State.IN_REVIEW, Act.REJECT): State.REJECTED,
+        (State.IN_REVIEW, Act.WITHDRAW): State.WITHDRAWN,
+        (State.REJECTED, Act.APPEAL): State.IN_REVIEW,
     }
 )
 """Every allowed change of state; any other is refused (C98)."""
@@ -295,26 +295,26 @@ def digest_of(content: str) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-# --- lenses: who signs, and what a verdict must say ------------------------------------------------------------------------------
+# --- disciplines: who signs, and what a verdict must say ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """A reviewer before a lens of one submission. ``ties``: how they are tied to its vendor; ``wrote``: they wrote or submitted it.
+    """A reviewer before a discipline of one submission. ``ties``: how they are tied to its vendor; ``wrote``: they wrote or submitted it.
 
-    ``acted``: they let this lens fail before an appeal, or rejected the submission.
+    ``acted``: they let this discipline fail before an appeal, or rejected the submission.
     """
 
     reviewer: str
     decides: bool
-    lenses: Collection[Lens]
+    disciplines: Collection[Discipline]
     ties: Collection[TieKind] = ()
     wrote: bool = False
     acted: bool = False
 
 
 def judging_bar(signer: Signer) -> str:
-    """Return why a reviewer may do nothing about a submission, whatever the lens; empty if they may."""
+    """Return why a reviewer may do nothing about a submission, whatever the discipline; empty if they may."""
     if not signer.decides:
         return "not_permitted"
     if signer.wrote:
@@ -322,20 +322,22 @@ def judging_bar(signer: Signer) -> str:
     return "tied_to_vendor" if signer.ties else ""
 
 
-def signing_bar(signer: Signer, lens: Lens, others: Collection[LensReview], tier: Tier | None) -> str:
-    """Return why a reviewer may not take or judge a lens; empty if they may (C100, C101).
+def signing_bar(
+    signer: Signer, discipline: Discipline, others: Collection[DisciplineReview], tier: Tier | None
+) -> str:
+    """Return why a reviewer may not take or judge a discipline; empty if they may (C100, C101).
 
-    ``others``: the other lenses of the submission. ``tier`` None, which nobody computed, counts as high.
-    INVARIANT: a further tie, right taken away, or lens signed never turns a refusal into a permission.
+    ``others``: the other disciplines of the submission. ``tier`` None, which nobody computed, counts as high.
+    INVARIANT: a further tie, right taken away, or discipline signed never turns a refusal into a permission.
     """
     if fault := judging_bar(signer):
         return fault
-    if lens not in signer.lenses:
-        return "lens_not_yours"
+    if discipline not in signer.disciplines:
+        return "discipline_not_yours"
     if signer.acted:
         return "acted_before"
-    two = any(each.reviewer == signer.reviewer and each.lens is not lens for each in others)
-    return "signs_another_lens" if two and tier in {None, Tier.HIGH} else ""
+    two = any(each.reviewer == signer.reviewer and each.discipline is not discipline for each in others)
+    return "signs_another_discipline" if two and tier in {None, Tier.HIGH} else ""
 
 
 def score_of(answers: Mapping[str, Answer]) -> int | None:
@@ -346,8 +348,8 @@ def score_of(answers: Mapping[str, Answer]) -> int | None:
 
 
 def verdict_faults(order: JudgeOrder, cards: Scorecards) -> dict[str, str]:
-    """Return the error code of each field of a verdict that is invalid or missing. A red flag keeps a lens from passing, whatever its score (C103)."""
-    card, known = cards.of[order.lens], cards.reasons_of(order.lens)
+    """Return the error code of each field of a verdict that is invalid or missing. A red flag keeps a discipline from passing, whatever its score (C103)."""
+    card, known = cards.of[order.discipline], cards.reasons_of(order.discipline)
     points = {each.name for each in card.points}
     faults = {"text": fault} if (fault := reason_fault(order.text)) else {}
     faults |= {f"answers.{name}": "point_unknown" for name in order.answers if name not in points}
@@ -396,29 +398,38 @@ def without_command(sentence: str) -> str:
     return re.sub(r": `[^`]*`| \(`[^`]*`\)", "", sentence)
 
 
-def passes_without_a_person(route: Route, checks_clean: bool, lenses: Collection[LensReview]) -> bool:  # noqa: FBT001 - one of three facts
+def passes_without_a_person(
+    route: Route,
+    checks_clean: bool,  # noqa: FBT001 - one of three facts
+    disciplines: Collection[DisciplineReview],
+) -> bool:
     """Check whether a submission passes by its checks alone: of the low tier, clean, and nobody has begun with it."""
-    untouched = all(each.state in {LensState.OPEN, LensState.PASSED} and not each.flags for each in lenses)
+    untouched = all(
+        each.state in {DisciplineState.OPEN, DisciplineState.PASSED} and not each.flags
+        for each in disciplines
+    )
     return route.tier is Tier.LOW and route.automatic and checks_clean and untouched
 
 
-def next_lens_state(state: LensState, verdict: Verdict) -> LensState | None:
+def next_discipline_state(state: DisciplineState, verdict: Verdict) -> DisciplineState | None:
     """Return the state to which a verdict leads; None if it is not possible in this state."""
-    return AFTER[verdict] if state is LensState.TAKEN else None
+    return AFTER[verdict] if state is DisciplineState.TAKEN else None
 
 
-def lenses_obstacle(
-    route: Collection[Lens], lenses: Collection[LensReview], findings: Iterable[Finding]
+def disciplines_obstacle(
+    route: Collection[Discipline], disciplines: Collection[DisciplineReview], findings: Iterable[Finding]
 ) -> str:
-    """Return why lenses keep a submission from being certified; empty if every lens of the route passed and no blocking finding is open.
+    """Return why disciplines keep a submission from being certified; empty if every discipline of the route passed and no blocking finding is open.
 
-    INVARIANT: a further lens in the route, or a further finding, never turns an obstacle into none.
+    INVARIANT: a further discipline in the route, or a further finding, never turns an obstacle into none.
     """
-    of = {each.lens: each for each in lenses}
-    # A cell that asks for no lens is judged by nobody: then a person's decision is all there is.
-    if any(lens not in of or of[lens].state is not LensState.PASSED for lens in route):
-        return "lenses_not_passed"
-    # A lens that the route no longer asks for, and that did not pass, still blocks.
-    if any(each.state is LensState.FAILED or each.flags for each in lenses):
-        return "lenses_not_passed"
+    of = {each.discipline: each for each in disciplines}
+    # A cell that asks for no discipline is judged by nobody: then a person's decision is all there is.
+    if any(
+        discipline not in of or of[discipline].state is not DisciplineState.PASSED for discipline in route
+    ):
+        return "disciplines_not_passed"
+    # A discipline that the route no longer asks for, and that did not pass, still blocks.
+    if any(each.state is DisciplineState.FAILED or each.flags for each in disciplines):
+        return "disciplines_not_passed"
     return "findings_open" if any(each.blocks for each in findings) else ""

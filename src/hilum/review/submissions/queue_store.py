@@ -12,8 +12,8 @@ from sqlalchemy import Connection, Select, exists, func, literal, not_, select, 
 from hilum.foundation.infra.db import Instant
 from hilum.foundation.infra.sorting import moment_of
 from hilum.foundation.kernel.pages import PageQuery
-from hilum.policy.matrix.models import Lens
-from hilum.review.submissions import clock_store, lens_store
+from hilum.policy.matrix.models import Discipline
+from hilum.review.submissions import clock_store, discipline_store
 from hilum.review.submissions.clock_store import RUNNING, clocks
 from hilum.review.submissions.models import (
     COUNTED_BOUND,
@@ -40,16 +40,16 @@ class _Placed:
 
 
 def browse(
-    tx: Connection, asked: BrowseQuery, *, vendor: str, reviewer: str = "", signs: Sequence[Lens] = ()
+    tx: Connection, asked: BrowseQuery, *, vendor: str, reviewer: str = "", signs: Sequence[Discipline] = ()
 ) -> BrowsedPage:
-    """Read a page of a list of submissions, of a vendor if it is given. ``reviewer``, who signs for some lenses, is whose it is. Raises Invalid."""
+    """Read a page of a list of submissions, of a vendor if it is given. ``reviewer``, who signs for some disciplines, is whose it is. Raises Invalid."""
     query = _fitting(asked, vendor)
-    if asked.lens is not None:
-        query = query.where(lens_store.waits_in(submissions.c.id, asked.lens))
+    if asked.discipline is not None:
+        query = query.where(discipline_store.waits_in(submissions.c.id, asked.discipline))
     if asked.tier is not None:
         query = query.where(clock_store.is_of_tier(submissions.c.id, asked.tier))
     if asked.mine:
-        query = query.where(lens_store.waits_for(submissions.c.id, reviewer, signs))
+        query = query.where(discipline_store.waits_for(submissions.c.id, reviewer, signs))
     # A query for each state reads an index in order, which one over several states could not.
     by_state = [query.where(submissions.c.state == each.value) for each in asked.states] or [query]
     if asked.sort.removeprefix("-") == "due":

@@ -1,4 +1,4 @@
-"""Who may sign for which lens, and who is tied to which vendor."""
+"""Who may sign for which discipline, and who is tied to which vendor."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,11 +15,11 @@ from hilum.foundation.kernel.ids import PersonId, TenantId, VendorId
 from hilum.foundation.kernel.pages import FIRST_PAGE, PageQuery, walk
 from hilum.identity.people import service as identity
 from hilum.identity.people.models import Person, StaffRole
-from hilum.policy.matrix.models import Lens
+from hilum.policy.matrix.models import Discipline
 from hilum.records.audit import service as audit
 from hilum.records.audit.models import Event, EventQuery
-from hilum.review.submissions import lens_store, policy
-from hilum.review.submissions.models import LensRights, Tie, TieKind
+from hilum.review.submissions import discipline_store, policy
+from hilum.review.submissions.models import DisciplineRights, Tie, TieKind
 
 CHANGE = "review.right.change"
 DECLARE, END = "review.tie.declare", "review.tie.end"
@@ -28,8 +28,10 @@ DECLARE, END = "review.tie.declare", "review.tie.end"
 # --- rights --------------------------------------------------------------------------------------------------------------------
 
 
-def change_rights(ctx: Context, person_id: PersonId, lenses: tuple[Lens, ...]) -> LensRights | Asked:
-    """Set for which lenses a reviewer signs. One that is added waits for a second person; one that is taken away is gone at once (C100, C182).
+def change_rights(
+    ctx: Context, person_id: PersonId, disciplines: tuple[Discipline, ...]
+) -> DisciplineRights | Asked:
+    """Set for which disciplines a reviewer signs. One that is added waits for a second person; one that is taken away is gone at once (C100, C182).
 
     Raises NotFound, NotPermitted, Invalid, Unavailable (too many wait).
     """
@@ -37,25 +39,25 @@ def change_rights(ctx: Context, person_id: PersonId, lenses: tuple[Lens, ...]) -
     event = Event(CHANGE, person=person.id)
     if not (rules_the_platform(ctx.actor) or ctx.actor.acts_alone):
         raise audit.refusal(ctx, event)
-    before, after = lenses_of(ctx, person.id), _ordered(lenses)
+    before, after = disciplines_of(ctx, person.id), _ordered(disciplines)
     if ctx.actor.acts_alone or set(after) <= set(before):
         return _save(ctx, person, after)
-    order = {"lenses": _words(after), "username": person.username}
-    act = Act(ApprovalKind.LENSES, None, person.id, order=order, before={"lenses": _words(before)})
+    order = {"disciplines": _words(after), "username": person.username}
+    act = Act(ApprovalKind.DISCIPLINES, None, person.id, order=order, before={"disciplines": _words(before)})
     return Asked(identity.ask(ctx, act))
 
 
 def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     person = _reviewer(ctx, PersonId(approval.act.target))
-    now: Mapping[str, Any] = {"lenses": _words(lenses_of(ctx, person.id))}
+    now: Mapping[str, Any] = {"disciplines": _words(disciplines_of(ctx, person.id))}
     identity.require_unchanged(approval.act, now)
     if not rules_the_platform(asker):
         raise NotPermitted("asker_no_longer_counts", "The person who requested this may no longer do so.")
-    _save(ctx, person, _ordered(tuple(map(Lens, approval.act.order["lenses"]))))
+    _save(ctx, person, _ordered(tuple(map(Discipline, approval.act.order["disciplines"]))))
     return CarriedOut(person.id)
 
 
-CARRY_OUT = {ApprovalKind.LENSES: _carry_out}
+CARRY_OUT = {ApprovalKind.DISCIPLINES: _carry_out}
 """How this room's acts are carried out once a second person has agreed."""
 
 
@@ -70,43 +72,43 @@ def _reviewer(ctx: Context, person_id: PersonId) -> Person:
     return person
 
 
-def _ordered(lenses: tuple[Lens, ...]) -> tuple[Lens, ...]:
-    return tuple(each for each in Lens if each in lenses)
+def _ordered(disciplines: tuple[Discipline, ...]) -> tuple[Discipline, ...]:
+    return tuple(each for each in Discipline if each in disciplines)
 
 
-def _words(lenses: tuple[Lens, ...]) -> list[str]:
-    return [each.value for each in lenses]
+def _words(disciplines: tuple[Discipline, ...]) -> list[str]:
+    return [each.value for each in disciplines]
 
 
-def _save(ctx: Context, person: Person, lenses: tuple[Lens, ...]) -> LensRights:
-    changed = LensRights(person.id, lenses, ctx.now, str(ctx.actor))
-    lens_store.save_rights(ctx.tx, changed)
-    audit.record(ctx, Event(CHANGE, person=person.id, facts={"lenses": _words(lenses)}))
+def _save(ctx: Context, person: Person, disciplines: tuple[Discipline, ...]) -> DisciplineRights:
+    changed = DisciplineRights(person.id, disciplines, ctx.now, str(ctx.actor))
+    discipline_store.save_rights(ctx.tx, changed)
+    audit.record(ctx, Event(CHANGE, person=person.id, facts={"disciplines": _words(disciplines)}))
     return changed
 
 
-def lenses_of(ctx: Context, person: PersonId) -> tuple[Lens, ...]:
-    """Return the lenses for which a reviewer signs: what is stored, if the audit recorded just that. Else none."""
-    found = lens_store.find_rights(ctx.tx, person)
+def disciplines_of(ctx: Context, person: PersonId) -> tuple[Discipline, ...]:
+    """Return the disciplines for which a reviewer signs: what is stored, if the audit recorded just that. Else none."""
+    found = discipline_store.find_rights(ctx.tx, person)
     if found is None:
         return ()
     query = EventQuery(action=CHANGE, person=person, outcome="done", limit=1)
-    recorded = [each.event.facts.get("lenses") for each in audit.list_events(ctx, query).events]
-    return found.lenses if recorded == [_words(found.lenses)] else ()
+    recorded = [each.event.facts.get("disciplines") for each in audit.list_events(ctx, query).events]
+    return found.disciplines if recorded == [_words(found.disciplines)] else ()
 
 
-def may_sign(ctx: Context, reviewer: str, lens: Lens) -> bool:
-    """Check whether who gave a verdict, as ``staff:<id>``, is active and signs for its lens now."""
+def may_sign(ctx: Context, reviewer: str, discipline: Discipline) -> bool:
+    """Check whether who gave a verdict, as ``staff:<id>``, is active and signs for its discipline now."""
     person = identity.find_person(ctx, PersonId(reviewer.partition(":")[2]))
     if person is None or not person.active or person.role != StaffRole.REVIEWER:
         return False
-    return lens in lenses_of(ctx, person.id)
+    return discipline in disciplines_of(ctx, person.id)
 
 
-def list_rights(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[LensRights]:
-    """List who signs for which lenses, for the platform's staff. Raises NotPermitted."""
+def list_rights(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[DisciplineRights]:
+    """List who signs for which disciplines, for the platform's staff. Raises NotPermitted."""
     _require_staff(ctx)
-    return lens_store.list_rights(ctx.tx, page)
+    return discipline_store.list_rights(ctx.tx, page)
 
 
 def _require_staff(ctx: Context) -> None:
@@ -126,7 +128,7 @@ def declare_tie(ctx: Context, vendor: VendorId, reason: str) -> Tie:
     if fault := reason_fault(reason):
         raise Invalid("reason_invalid", "A reason is required; see fields.", fields={"reason": fault})
     declared = Tie(ctx.ids.new("tie"), PersonId(ctx.actor.id), vendor, reason.strip(), ctx.now)
-    if not lens_store.add_tie(ctx.tx, declared):
+    if not discipline_store.add_tie(ctx.tx, declared):
         raise Conflict("tie_declared", "You have declared a tie to this vendor already.")
     facts = event.facts | {"tie": declared.id, "reason": declared.reason}
     audit.record(ctx, Event(event.action, person=declared.person, facts=facts))
@@ -153,7 +155,7 @@ def end_tie(ctx: Context, tie_id: str, reason: str) -> Tie:
         str(ctx.actor),
         reason.strip(),
     )
-    if not lens_store.save_tie_ended(ctx.tx, ended):
+    if not discipline_store.save_tie_ended(ctx.tx, ended):
         raise Conflict("tie_over", "This tie has ended already.")
     audit.record(ctx, Event(event.action, person=found.person, facts=facts | {"reason": reason.strip()}))
     return ended
@@ -161,7 +163,7 @@ def end_tie(ctx: Context, tie_id: str, reason: str) -> Tie:
 
 def view_tie(ctx: Context, tie_id: str) -> Tie:
     """Get a tie, for the platform's staff. Raises NotFound."""
-    found = lens_store.find_tie(ctx.tx, tie_id) if ctx.actor.is_platform else None
+    found = discipline_store.find_tie(ctx.tx, tie_id) if ctx.actor.is_platform else None
     if found is None:
         raise NotFound("tie_not_found", "There is no such tie.")
     return found
@@ -170,11 +172,11 @@ def view_tie(ctx: Context, tie_id: str) -> Tie:
 def list_ties(ctx: Context, page: PageQuery = FIRST_PAGE, vendor: str = "") -> list[Tie]:
     """List the ties that reviewers declared, for the platform's staff. Raises NotPermitted."""
     _require_staff(ctx)
-    return lens_store.list_ties(ctx.tx, page, vendor=vendor)
+    return discipline_store.list_ties(ctx.tx, page, vendor=vendor)
 
 
 def may_assign(actor: Actor) -> bool:
-    """Check whether an actor may give back a lens that a colleague took: who may be one of two people for the platform."""
+    """Check whether an actor may give back a discipline that a colleague took: who may be one of two people for the platform."""
     return rules_the_platform(actor) or actor.acts_alone
 
 
@@ -185,7 +187,7 @@ def is_tied(ctx: Context, reviewer: str, vendor: VendorId) -> bool:
 
 def _is_declared(ctx: Context, person: PersonId, vendor: VendorId) -> bool:
     """Check whether a tie is declared and has not ended, by the table or by the audit: a row that somebody deleted lifts none."""
-    if lens_store.is_tied(ctx.tx, person, vendor):
+    if discipline_store.is_tied(ctx.tx, person, vendor):
         return True
 
     def named(action: str) -> set[str]:

@@ -30,8 +30,8 @@ from hilum.review.submissions.bodies import (
     shown,
 )
 from hilum.review.submissions.clock_routes import add_clock_routes
+from hilum.review.submissions.discipline_routes import add_discipline_routes
 from hilum.review.submissions.lane_routes import add_lane_routes
-from hilum.review.submissions.lens_routes import add_lens_routes
 from hilum.review.submissions.models import DecideOrder
 from hilum.review.submissions.rule_bodies import AppRulesShown, rules_shown
 
@@ -114,7 +114,7 @@ def api(kit: Kit, unused: service.Unused = service.never_unused) -> APIRouter:
         return shown(await run_write(kit, request, verb))
 
     _checks(router, kit)
-    add_lens_routes(router, kit)
+    add_discipline_routes(router, kit)
     add_clock_routes(router, kit)
     add_lane_routes(router, kit)
     return router
@@ -135,7 +135,7 @@ def _checks(router: APIRouter, kit: Kit) -> None:
         openapi_extra=audience("reviewer"),
     )
     async def decide(request: Request, submission: Id, body: DecisionAsked) -> object:
-        """Certify what was submitted, once its checks and lenses have passed, or reject it; with a reason."""
+        """Certify what was submitted, once its checks and disciplines have passed, or reject it; with a reason."""
         certify = body.decision == "certify"
         order = DecideOrder(submission, certify=certify, **body.model_dump(exclude={"decision"}))
         return shown(await run_write(kit, request, partial(service.decide, order=order)))

@@ -1,4 +1,4 @@
-"""The scorecards of the lenses, which are data (``data/scorecard.toml``), and which parts of a submission each lens judges. Pure but for reading the file."""
+"""The scorecards of the disciplines, which are data (``data/scorecard.toml``), and which parts of a submission each discipline judges. Pure but for reading the file."""
 
 import hashlib
 import tomllib
@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from hilum.policy.matrix.models import Lens, Tier
+from hilum.policy.matrix.models import Discipline, Tier
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """What keeps a lens from passing whatever its score."""
+    """What keeps a discipline from passing whatever its score."""
 
     name: str
     says: str
@@ -33,9 +33,9 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class Scorecard:
-    """What a lens looks at. ``inputs``: the parts of a submission that it judges."""
+    """What a discipline looks at. ``inputs``: the parts of a submission that it judges."""
 
-    lens: Lens
+    discipline: Discipline
     title: str
     inputs: tuple[str, ...]
     points: tuple[Point, ...]
@@ -44,40 +44,40 @@ class Scorecard:
 
 @dataclass(frozen=True, slots=True)
 class Scorecards:
-    """``digest`` of everything that was read; ``pass_at``: percent of the points; ``reasons``: codes that belong to no lens."""
+    """``digest`` of everything that was read; ``pass_at``: percent of the points; ``reasons``: codes that belong to no discipline."""
 
     version: int
     digest: str
     pass_at: int
-    of: Mapping[Lens, Scorecard]
+    of: Mapping[Discipline, Scorecard]
     reasons: Mapping[str, str]
 
-    def reasons_of(self, lens: Lens) -> Mapping[str, str]:
-        """Return every reason code of a lens with its sentence: its points, its red flags, and the general ones."""
-        card = self.of[lens]
-        points = {f"{lens}.{each.name}": each.question for each in card.points}
-        return points | {f"{lens}.{each.name}": each.says for each in card.flags} | dict(self.reasons)
+    def reasons_of(self, discipline: Discipline) -> Mapping[str, str]:
+        """Return every reason code of a discipline with its sentence: its points, its red flags, and the general ones."""
+        card = self.of[discipline]
+        points = {f"{discipline}.{each.name}": each.question for each in card.points}
+        return points | {f"{discipline}.{each.name}": each.says for each in card.flags} | dict(self.reasons)
 
     @property
     def every_reason(self) -> Mapping[str, str]:
         """Every reason code with its sentence."""
-        return {code: said for lens in self.of for code, said in self.reasons_of(lens).items()}
+        return {code: said for discipline in self.of for code, said in self.reasons_of(discipline).items()}
 
 
 def read_scorecards(raw: Mapping[str, Any]) -> Scorecards:
-    """Read scorecards; a lens that is missing or has no point is refused, since an empty list would pass."""
-    of = {Lens(name): _card(Lens(name), each) for name, each in raw["lenses"].items()}
-    if set(of) != set(Lens) or not all(card.points and card.inputs for card in of.values()):
-        raise ValueError("each lens needs a scorecard with inputs and points")
+    """Read scorecards; a discipline that is missing or has no point is refused, since an empty list would pass."""
+    of = {Discipline(name): _card(Discipline(name), each) for name, each in raw["disciplines"].items()}
+    if set(of) != set(Discipline) or not all(card.points and card.inputs for card in of.values()):
+        raise ValueError("each discipline needs a scorecard with inputs and points")
     text = orjson.dumps(raw, option=orjson.OPT_SORT_KEYS)
     return Scorecards(
         raw["version"], hashlib.sha256(text).hexdigest(), raw["pass_at"], of, dict(raw["reasons"])
     )
 
 
-def _card(lens: Lens, raw: Mapping[str, Any]) -> Scorecard:
+def _card(discipline: Discipline, raw: Mapping[str, Any]) -> Scorecard:
     return Scorecard(
-        lens,
+        discipline,
         raw["title"],
         tuple(raw["inputs"]),
         tuple(Point(**each) for each in raw["points"]),
@@ -96,14 +96,14 @@ SANDBOX_RUN = "documents.sandbox_run"
 
 
 def inputs_digest(content: Mapping[str, Any], card: Scorecard, tier: Tier | None, run: str = "") -> str:
-    """Return the digest of the parts of a submission's description that a lens judges, and of the tier for which it judges them (C108).
+    """Return the digest of the parts of a submission's description that a discipline judges, and of the tier for which it judges them (C108).
 
     ``run``: the digest of the certification run that its checks saw; empty if there was none. The platform makes runs, so the description does not contain them.
     """
     parts = {name: _part(content, name) for name in card.inputs}
     if run and SANDBOX_RUN in parts:
         parts[SANDBOX_RUN] = [*parts[SANDBOX_RUN], run]
-    found = {"lens": card.lens.value, "tier": tier and tier.value, "parts": parts}
+    found = {"discipline": card.discipline.value, "tier": tier and tier.value, "parts": parts}
     return hashlib.sha256(orjson.dumps(found, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 

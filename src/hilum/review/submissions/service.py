@@ -4,8 +4,8 @@ A submission, in order:
 
 1. ``create`` or ``change``: a draft, in which things may be missing.
 2. ``submit``: nothing may be missing (``policy.entry_faults``); ``content.describe`` describes everything once, and the digest is audited.
-3. ``jobs.run_next``: the addresses are fetched with no transaction open; then ``automatic.finish`` judges the checks and opens the lenses.
-4. ``take`` and ``judge``: a reviewer for each lens. The vendor answers findings (``answer``).
+3. ``jobs.run_next``: the addresses are fetched with no transaction open; then ``automatic.finish`` judges the checks and opens the disciplines.
+4. ``take`` and ``judge``: a reviewer for each discipline. The vendor answers findings (``answer``).
 5. ``decide``: the submission is rejected, or certified if there is no obstacle. A clean one of the low tier is certified in 3, where
    the policy asks for no person. After an appeal others go on at 4.
 
@@ -34,20 +34,20 @@ from hilum.review.submissions.appeals import appeal
 from hilum.review.submissions.checking import replay, rerun, view_run
 from hilum.review.submissions.content import unproved_of, unproved_of_apps
 from hilum.review.submissions.decisions import decide, view_obstacles
-from hilum.review.submissions.documents import list_certified_documents, reasons_of
-from hilum.review.submissions.lane import ask_access, list_access, verify_access, view_access
-from hilum.review.submissions.lenses import (
+from hilum.review.submissions.disciplines import (
     answer,
     bars,
+    disciplines_by_submission,
     judge,
-    lenses_by_submission,
-    list_lenses,
+    list_disciplines,
     release,
     resolve,
     take,
     view_clocks,
-    view_lenses,
+    view_disciplines,
 )
+from hilum.review.submissions.documents import list_certified_documents, reasons_of
+from hilum.review.submissions.lane import ask_access, list_access, verify_access, view_access
 from hilum.review.submissions.models import (
     DRAFT_KEPT,
     KEPT,
@@ -67,8 +67,8 @@ from hilum.review.submissions.reviewers import (
     CARRY_OUT,
     change_rights,
     declare_tie,
+    disciplines_of,
     end_tie,
-    lenses_of,
     list_rights,
     list_ties,
     ties_to,
@@ -93,14 +93,14 @@ __all__ = [
     "clocks_by_submission",
     "decide",
     "declare_tie",
+    "disciplines_by_submission",
+    "disciplines_of",
     "end_tie",
     "judge",
     "judge_again",
-    "lenses_by_submission",
-    "lenses_of",
     "list_access",
     "list_certified_documents",
-    "list_lenses",
+    "list_disciplines",
     "list_rights",
     "list_ties",
     "reasons_of",
@@ -117,8 +117,8 @@ __all__ = [
     "verify_access",
     "view_access",
     "view_clocks",
+    "view_disciplines",
     "view_figures",
-    "view_lenses",
     "view_obstacles",
     "view_rules",
     "view_run",
@@ -285,7 +285,7 @@ def _scope_of_list(ctx: Context) -> str:
 def browse(ctx: Context, asked: BrowseQuery) -> BrowsedPage:
     """List submissions with how many there are: a member those of their vendor, the platform's staff all. Raises NotPermitted."""
     vendor, me = _scope_of_list(ctx), str(ctx.actor)
-    signs = lenses_of(ctx, PersonId(ctx.actor.id)) if asked.mine and policy.may_decide(ctx.actor) else ()
+    signs = disciplines_of(ctx, PersonId(ctx.actor.id)) if asked.mine and policy.may_decide(ctx.actor) else ()
     return queue_store.browse(ctx.tx, asked, vendor=vendor, reviewer=me, signs=signs)
 
 

@@ -32,8 +32,8 @@ from hilum.foundation.infra.sorting import by_key
 from hilum.foundation.kernel.errors import NotFound
 from hilum.foundation.kernel.ids import AppId, VendorId, VersionId
 from hilum.foundation.kernel.pages import PageQuery
-from hilum.policy.matrix.models import Lens, Tier
-from hilum.review.submissions import clock_store, lens_store
+from hilum.policy.matrix.models import Discipline, Tier
+from hilum.review.submissions import clock_store, discipline_store
 from hilum.review.submissions.models import (
     PURGE_BATCH,
     AskedBeyond,
@@ -215,9 +215,9 @@ def asked_beyond(tx: Connection, since: datetime, limit: int) -> list[AskedBeyon
 
 
 def next_of_expired_evidence(tx: Connection, now: datetime) -> Submission | None:
-    """Find and lock the submission in its lenses whose evidence expired first."""
+    """Find and lock the submission in its disciplines whose evidence expired first."""
     query = select(submissions).where(
-        submissions.c.evidence_ends <= now, submissions.c.state == State.IN_LENSES.value
+        submissions.c.evidence_ends <= now, submissions.c.state == State.IN_REVIEW.value
     )
     ordered = query.order_by(submissions.c.evidence_ends, submissions.c.id).limit(1)
     row = tx.execute(ordered.with_for_update()).first()
@@ -358,7 +358,7 @@ def purge(tx: Connection, *, drafts_before: datetime, closed_before: datetime) -
     old = select(submissions.c.id).where(or_(draft, closed)).limit(PURGE_BATCH)
     ids = list(tx.execute(old).scalars())
     if ids:
-        lens_store.purge(tx, ids)
+        discipline_store.purge(tx, ids)
         clock_store.purge(tx, ids)
         tx.execute(runs.delete().where(runs.c.submission.in_(ids)))
         tx.execute(steps.delete().where(steps.c.submission.in_(ids)))
@@ -407,7 +407,7 @@ def add_run(tx: Connection, run: Run) -> None:
         "route": [
             route.tier and route.tier.value,
             route.track,
-            [each.value for each in route.lenses],
+            [each.value for each in route.disciplines],
             route.first_answer_days,
             route.decision_days,
             route.automatic,
@@ -445,8 +445,8 @@ def _run(row: Row[Any]) -> Run:
         for rule, about, result, evidence, reproduction, fix in row.checks
     )
     # Older runs have no sample.
-    tier, track, lenses, *rest = row.route
-    route = Route(tier and Tier(tier), track, tuple(map(Lens, lenses)), *rest)
+    tier, track, disciplines, *rest = row.route
+    route = Route(tier and Tier(tier), track, tuple(map(Discipline, disciplines)), *rest)
     return Run(
         row.submission,
         row.number,

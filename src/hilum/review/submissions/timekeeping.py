@@ -17,13 +17,13 @@ from hilum.records.audit import service as audit
 from hilum.records.audit.models import Event
 from hilum.records.notices import service as notices
 from hilum.records.notices.models import EventKind, Mail, MailKind, VendorEvent
-from hilum.review.submissions import clock_store, clocks, lens_store, policy
+from hilum.review.submissions import clock_store, clocks, discipline_store, policy
 from hilum.review.submissions.clock_models import Clock, Figure, Measure, MeasureKind, Stage
 from hilum.review.submissions.models import (
     FIGURES_EVERY,
     FIGURES_OVER,
-    LensReview,
-    LensState,
+    DisciplineReview,
+    DisciplineState,
     Route,
     State,
     Step,
@@ -52,9 +52,9 @@ def start(ctx: Context, found: Submission, route: Route) -> None:
 
 
 def follow(ctx: Context, found: Submission) -> None:
-    """Stop, pause or resume the clocks of a submission by its present state and lenses."""
-    of = lens_store.lenses_of(ctx.tx, found.id)
-    waits = any(each.state is LensState.NEEDS_CHANGES for each in of)
+    """Stop, pause or resume the clocks of a submission by its present state and disciplines."""
+    of = discipline_store.disciplines_of(ctx.tx, found.id)
+    waits = any(each.state is DisciplineState.NEEDS_CHANGES for each in of)
     answered = any(each.judged_at is not None and not each.kept_from for each in of)
     for clock in clock_store.clocks_of(ctx.tx, found.id, lock=True):
         over = found.state in CLOSED or (clock.stage is Stage.FIRST_ANSWER and answered)
@@ -101,27 +101,27 @@ def _stopped(ctx: Context, clock: Clock, found: Submission) -> None:
         _measure(ctx, MeasureKind.LEAD, (tier, ""), (used, whole), good=used <= clock.allowed_days)
 
 
-def measure_lens(ctx: Context, judged: LensReview) -> None:
-    """Record how long a lens took from when it was taken to its verdict, without the time in which the vendor owed an answer (K12)."""
-    if judged.taken_at is None or judged.state is LensState.NEEDS_CHANGES:
+def measure_discipline(ctx: Context, judged: DisciplineReview) -> None:
+    """Record how long a discipline took from when it was taken to its verdict, without the time in which the vendor owed an answer (K12)."""
+    if judged.taken_at is None or judged.state is DisciplineState.NEEDS_CHANGES:
         return
     found = [
         each for each in clock_store.clocks_of(ctx.tx, judged.submission) if each.stage is Stage.DECISION
     ]
     calendar = clocks.named(found[0].calendar if found else "", clocks.shipped_calendars())
-    steps = lens_store.lens_steps_of(ctx.tx, judged.submission, judged.lens)
-    # A pause begins when the lens waits for the vendor and ends with its next step; the last one may be open.
+    steps = discipline_store.discipline_steps_of(ctx.tx, judged.submission, judged.discipline)
+    # A pause begins when the discipline waits for the vendor and ends with its next step; the last one may be open.
     pauses: list[clocks.Span] = []
     for step in steps:
-        if step.after is LensState.NEEDS_CHANGES:
+        if step.after is DisciplineState.NEEDS_CHANGES:
             pauses.append((step.at, None))
-        elif step.before is LensState.NEEDS_CHANGES and pauses:
+        elif step.before is DisciplineState.NEEDS_CHANGES and pauses:
             pauses[-1] = (pauses[-1][0], step.at)
     used = clocks.elapsed(calendar, judged.taken_at, ctx.now, pauses)
     whole = clocks.elapsed(calendar, judged.taken_at, ctx.now)
     tier = found[0].tier if found else None
     good = not found or used <= found[0].allowed_days
-    where = ("" if tier is None else tier.value, judged.lens.value)
+    where = ("" if tier is None else tier.value, judged.discipline.value)
     _measure(ctx, MeasureKind.TURNAROUND, where, (used, whole), good=good)
 
 
@@ -207,18 +207,18 @@ def times_of(clock: Clock, now: datetime) -> tuple[int, int]:
 
 
 def figures_of(found: Iterable[Measure]) -> list[Figure]:
-    """Return the published figures of measurements, by kind, tier and lens. Pure."""
+    """Return the published figures of measurements, by kind, tier and discipline. Pure."""
     groups: defaultdict[tuple[MeasureKind, str, str], list[Measure]] = defaultdict(list)
     for each in found:
-        groups[each.kind, each.tier, each.lens].append(each)
+        groups[each.kind, each.tier, each.discipline].append(each)
     made = []
-    for (kind, tier, lens), of in sorted(groups.items()):
+    for (kind, tier, discipline), of in sorted(groups.items()):
         used, whole = [each.milli for each in of], [each.milli_whole for each in of]
         made.append(
             Figure(
                 kind,
                 tier,
-                lens,
+                discipline,
                 len(of),
                 sum(each.good for each in of),
                 *(clocks.percentile(values, percent) for values in (used, whole) for percent in (50, 90)),

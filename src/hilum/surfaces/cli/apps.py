@@ -364,7 +364,7 @@ def app_secret(client_id: str, overlap_s: int | None, *, json_: bool) -> None:
 def app_certify(
     version_id: str, environment: str, scope: tuple[str, ...], expires_at: datetime, *, json_: bool
 ) -> None:
-    r"""Certify a version for sandboxes by hand (reviewers). For production its lenses decide: hilum review decide.
+    r"""Certify a version for sandboxes by hand (reviewers). For production its disciplines decide: hilum review decide.
 
     \b
     Example:

@@ -39,7 +39,7 @@ LISTED_BY: Mapping[str, str] = MappingProxyType(
         "installation_not_found": "hilum app installations",
         "lane_request_not_found": "hilum review lane",
         "listing_not_found": "hilum listing list",
-        "mandate_not_found": "hilum mandate list",
+        "service_owner_not_found": "hilum service-owner list",
         "notice_not_found": "hilum notices list",
         "person_not_found": "hilum person list",
         "policy_not_found": "hilum policy list",

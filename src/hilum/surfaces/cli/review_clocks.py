@@ -52,7 +52,7 @@ def review_figures(*, json_: bool) -> None:
     columns = (
         "kind",
         "tier",
-        "lens",
+        "discipline",
         "count",
         "good",
         "median_milli",

@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from hilum.apps.registry.models import Environment
-from hilum.policy.matrix.models import Lens, Tier
+from hilum.policy.matrix.models import Discipline, Tier
 from hilum.review.submissions.models import SUBMISSION_SORTS, State, Visibility
-from hilum.surfaces.cli import api, review_clocks, review_lane, review_lenses
+from hilum.surfaces.cli import api, review_clocks, review_disciplines, review_lane
 from hilum.surfaces.cli.apps import read_object
 from hilum.surfaces.cli.named import APP, version_argument
 from hilum.surfaces.cli.output import REFUSED, as_json, plain, table
@@ -39,7 +39,7 @@ def review() -> None:
     """
 
 
-for command in (*review_lenses.COMMANDS, *review_clocks.COMMANDS, *review_lane.COMMANDS):
+for command in (*review_disciplines.COMMANDS, *review_clocks.COMMANDS, *review_lane.COMMANDS):
     review.add_command(command)
 
 
@@ -168,16 +168,23 @@ def _open_draft(version: str, environment: str) -> dict[str, Any] | None:
     "--tier", type=click.Choice([str(each) for each in Tier]), default=None, help="Only of this tier."
 )
 @click.option(
-    "--lens",
-    type=click.Choice([str(each) for each in Lens]),
+    "--discipline",
+    type=click.Choice([str(each) for each in Discipline]),
     default=None,
-    help="Only those with this lens still to be judged.",
+    help="Only those with this discipline still to be judged.",
 )
-@click.option("--mine", is_flag=True, help="Only those with a lens that you have, or may take.")
+@click.option("--mine", is_flag=True, help="Only those with a discipline that you have, or may take.")
 @sort_option(SUBMISSION_SORTS)
 @json_option
 def review_list(
-    *, app: str, state: str | None, tier: str | None, lens: str | None, mine: bool, sort: str, json_: bool
+    *,
+    app: str,
+    state: str | None,
+    tier: str | None,
+    discipline: str | None,
+    mine: bool,
+    sort: str,
+    json_: bool,
 ) -> None:
     r"""List submissions, oldest first: as a vendor's member your vendor's, as staff all.
 
@@ -187,7 +194,7 @@ def review_list(
       hilum review list --state submitted
       hilum review list --tier high --mine
     """
-    asked = {"tier": tier or "", "lens": lens or "", "mine": "true" if mine else ""}
+    asked = {"tier": tier or "", "discipline": discipline or "", "mine": "true" if mine else ""}
     show(api.every("/submissions", app=app, sort=sort, state=state or "", **asked), COLUMNS, json_=json_)
 
 
@@ -260,7 +267,7 @@ def review_rerun(submission_id: str, *, revision: int | None, json_: bool) -> No
 @click.option(
     "--code",
     multiple=True,
-    help="A reason code of a rejection; by default, those of the lenses that did not pass.",
+    help="A reason code of a rejection; by default, those of the disciplines that did not pass.",
 )
 @click.option(
     "--expires-at", type=MOMENT, default=None, help="When the certification ends, such as 2027-06-30."
@@ -284,7 +291,7 @@ def review_decide(
     revision: int | None,
     json_: bool,
 ) -> None:
-    r"""Certify a submission, once its checks and lenses have passed, or reject it (reviewers).
+    r"""Certify a submission, once its checks and disciplines have passed, or reject it (reviewers).
 
     \b
     Examples:

@@ -43,7 +43,7 @@ Offer = Callable[[Context], Offered]
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """The pages of a noun in one console, by the key of the page of one record: ``tenant.mandate``, ``tenant.mandates``, ``tenant.mandate_new``.
+    """The pages of a noun in one console, by the key of the page of one record: ``tenant.service_owner``, ``tenant.service_owners``, ``tenant.service_owner_new``.
 
     Functions and not actions, as they are called elsewhere. ``offers``: what fields of the form offer.
     """
@@ -92,8 +92,8 @@ class Pages:
         )
         shown = List(
             columns=columns,
-            one=self.noun.name,
-            many=self.noun.many,
+            one=self.noun.name.replace("_", " "),
+            many=self.noun.many.replace("_", " "),
             empty=Empty(title, step, begin, button),
             filters=tuple(_filter(each) for each in inputs_of(action) if each.kind in {"flag", "choice"}),
         )

@@ -40,7 +40,7 @@ from hilum.surfaces.console.operations import (
 from hilum.surfaces.console.parts import held_changes
 from hilum.surfaces.console.ports import Ports
 from hilum.surfaces.console.review import changes as review_changes
-from hilum.surfaces.console.review import lane, lens, queue, reviewers
+from hilum.surfaces.console.review import discipline, lane, queue, reviewers
 from hilum.surfaces.console.review import run as review_run
 from hilum.surfaces.console.review import submission as review_submission
 from hilum.surfaces.console.shared import (
@@ -59,10 +59,10 @@ from hilum.surfaces.console.tenant import (
     consents,
     emergencies,
     links,
-    mandates,
     people,
     providers,
     requests,
+    service_owners,
     settings,
 )
 from hilum.surfaces.console.tenant import exceptions as tenant_exceptions
@@ -138,7 +138,7 @@ def _tenant(desk: Desk) -> list[Route]:
         *desk.route("tenant.waiting", approvals.show),
         *desk.route("tenant.approval", approvals.show_approval, approvals.decide),
         *desk.route("tenant.person", people.show, people.act),
-        *mandates.PAGES.routes(desk, mandates.show_list),
+        *service_owners.PAGES.routes(desk, service_owners.show_list),
         *_with_others(desk, Console.TENANT),
         *desk.route("tenant.activity", activity.show_accesses),
         *desk.route("tenant.events", activity.show_events),
@@ -194,7 +194,7 @@ def _review(desk: Desk) -> list[Route]:
             review_submission.act,
             multi=review_submission.MULTI,
         ),
-        *desk.route("review.lens", lens.show, lens.act, multi=lens.MULTI),
+        *desk.route("review.discipline", discipline.show, discipline.act, multi=discipline.MULTI),
         *desk.route("review.run", review_run.show),
         *desk.route("review.changes", review_changes.show_list),
         *desk.route("review.change", review_changes.show, review_changes.decide),

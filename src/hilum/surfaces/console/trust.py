@@ -234,7 +234,7 @@ def _proofs(cell: Cell) -> list[str]:
 def _cell(book: Book, tier: Tier, cell: Cell) -> dict[str, Any]:
     return {
         "tier": tier.value,
-        "lenses": sorted(each.value for each in cell.lenses),
+        "disciplines": sorted(each.value for each in cell.disciplines),
         "first": cell.review.first_answer_business_days,
         "decision": cell.review.decision_business_days,
         "evidence": sorted(book.evidence.get(each, each) for each in cell.evidence) + _proofs(cell),

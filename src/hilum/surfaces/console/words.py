@@ -45,7 +45,7 @@ HOW_TO: Mapping[str, str] = MappingProxyType(
         "operations.audit": f"{_SECURITY}#retention",
         "tenant.requests": f"{_HOSPITAL}#what-people-ask-you-for",
         "tenant.agreements": f"{_HOSPITAL}#agreements-with-vendors",
-        "tenant.mandates": f"{_HOSPITAL}#backend-services-who-answers-for-them",
+        "tenant.service_owners": f"{_HOSPITAL}#backend-services-who-answers-for-them",
         "tenant.emergencies": f"{_HOSPITAL}#emergency-access-to-restricted-records",
         "tenant.settings": f"{_HOSPITAL}#let-your-people-sign-in-with-your-own-accounts",
         "developer.apps": f"{_VENDOR}#register-an-app",

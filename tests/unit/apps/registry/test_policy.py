@@ -156,7 +156,7 @@ def test_a_scope_of_risk_beyond_the_declared_workflows_needs_a_justification_of_
         ("", Environment.PRODUCTION, "", True),
     ],
 )
-def test_for_production_only_what_lenses_decided_is_certified(
+def test_for_production_only_what_disciplines_decided_is_certified(
     role: str, environment: Environment, submission: str, *, may: bool
 ) -> None:
     """C100, C109: and what the platform itself enables in the regulated lane."""

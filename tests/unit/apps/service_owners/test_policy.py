@@ -9,7 +9,7 @@ import pytest
 from hilum.apps.clients.models import ClientFacts, ClientType
 from hilum.apps.registry.models import Environment
 from hilum.apps.service_owners import policy
-from hilum.apps.service_owners.models import GRACE, WAITING_LIFE, Mandate, MandateState
+from hilum.apps.service_owners.models import GRACE, WAITING_LIFE, ServiceOwner, ServiceOwnerState
 from hilum.apps.service_owners.policy import reminder_due
 from hilum.foundation.kernel.actor import Actor, ActorKind
 from hilum.foundation.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId, VersionId
@@ -20,8 +20,8 @@ from tests.sim.world import START
 DAY = timedelta(days=1)
 MOMENT = timedelta(microseconds=1)
 NORTH = TenantId("north")
-MANDATE = Mandate(
-    "mnd_1",
+SERVICE_OWNER = ServiceOwner(
+    "svo_1",
     NORTH,
     ClientId("cli_1"),
     AppId("app_1"),
@@ -35,13 +35,13 @@ MANDATE = Mandate(
     agreed_at=START,
     ends_at=START + 100 * DAY,
 )
-WAITING = replace(MANDATE, agreed_at=None)
+WAITING = replace(SERVICE_OWNER, agreed_at=None)
 NURSE = Person(PersonId("per_1"), NORTH, "ann", "Ann", Role.NURSE)
 FACTS = ClientFacts(
-    MANDATE.client,
-    MANDATE.app,
+    SERVICE_OWNER.client,
+    SERVICE_OWNER.app,
     VersionId("ver_1"),
-    MANDATE.vendor,
+    SERVICE_OWNER.vendor,
     ClientType.BACKEND,
     Environment.PRODUCTION,
     active=True,
@@ -55,22 +55,22 @@ FACTS = ClientFacts(
 
 
 @pytest.mark.parametrize(
-    ("mandate", "after", "state"),
+    ("service_owner", "after", "state"),
     [
-        (MANDATE, timedelta(0), MandateState.IN_FORCE),
-        (MANDATE, 100 * DAY - MOMENT, MandateState.IN_FORCE),
-        (MANDATE, 100 * DAY, MandateState.OVER),
-        (replace(MANDATE, ended_at=START), DAY, MandateState.OVER),
-        (replace(MANDATE, lost_at=START), DAY, MandateState.APPROVER_LOST),
-        (WAITING, WAITING_LIFE - MOMENT, MandateState.WAITING),
-        (WAITING, WAITING_LIFE, MandateState.OVER),
+        (SERVICE_OWNER, timedelta(0), ServiceOwnerState.IN_FORCE),
+        (SERVICE_OWNER, 100 * DAY - MOMENT, ServiceOwnerState.IN_FORCE),
+        (SERVICE_OWNER, 100 * DAY, ServiceOwnerState.OVER),
+        (replace(SERVICE_OWNER, ended_at=START), DAY, ServiceOwnerState.OVER),
+        (replace(SERVICE_OWNER, lost_at=START), DAY, ServiceOwnerState.APPROVER_LOST),
+        (WAITING, WAITING_LIFE - MOMENT, ServiceOwnerState.WAITING),
+        (WAITING, WAITING_LIFE, ServiceOwnerState.OVER),
     ],
 )
-def test_a_mandate_waits_only_so_long_and_counts_until_its_end(
-    mandate: Mandate, after: timedelta, state: MandateState
+def test_a_service_owner_waits_only_so_long_and_counts_until_its_end(
+    service_owner: ServiceOwner, after: timedelta, state: ServiceOwnerState
 ) -> None:
     """C17."""
-    assert policy.state_of(mandate, START + after) is state
+    assert policy.state_of(service_owner, START + after) is state
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_who_may_answer_for_a_backend_service(person: Person | None, may: bool) 
     ],
 )
 def test_only_the_person_named_is_the_approver_and_only_at_the_hospital(actor: Actor, is_one: bool) -> None:
-    assert policy.is_approver(actor, MANDATE) is is_one
+    assert policy.is_approver(actor, SERVICE_OWNER) is is_one
 
 
 @pytest.mark.parametrize(
@@ -112,30 +112,30 @@ def test_only_the_person_named_is_the_approver_and_only_at_the_hospital(actor: A
         ({"vendor": VendorId("ven_2")}, False),
     ],
 )
-def test_a_mandate_ends_with_the_vendor_for_whom_it_was_agreed_to(
+def test_a_service_owner_ends_with_the_vendor_for_whom_it_was_agreed_to(
     change: dict[str, Any], of_it: bool
 ) -> None:
     """C14, C17."""
-    assert policy.is_of_vendor(MANDATE, replace(FACTS, **change)) is of_it
+    assert policy.is_of_vendor(SERVICE_OWNER, replace(FACTS, **change)) is of_it
     assert not policy.is_of_vendor(WAITING, replace(FACTS, **change))
 
 
 @pytest.mark.parametrize(
-    ("mandate", "person", "until"),
+    ("service_owner", "person", "until"),
     [
-        (MANDATE, NURSE, MANDATE.ends_at),
+        (SERVICE_OWNER, NURSE, SERVICE_OWNER.ends_at),
         (WAITING, NURSE, None),
-        (replace(MANDATE, ended_at=START), NURSE, None),
-        (MANDATE, replace(NURSE, active=False, deactivated_at=START), START + GRACE),
-        (replace(MANDATE, lost_at=START), None, START + GRACE),
-        (replace(MANDATE, lost_at=START, ends_at=START + DAY), None, START + min(GRACE, DAY)),
+        (replace(SERVICE_OWNER, ended_at=START), NURSE, None),
+        (SERVICE_OWNER, replace(NURSE, active=False, deactivated_at=START), START + GRACE),
+        (replace(SERVICE_OWNER, lost_at=START), None, START + GRACE),
+        (replace(SERVICE_OWNER, lost_at=START, ends_at=START + DAY), None, START + min(GRACE, DAY)),
     ],
 )
-def test_tokens_rest_on_a_mandate_until_its_end_or_a_grace_after_the_loss(
-    mandate: Mandate, person: Person | None, until: datetime | None
+def test_tokens_rest_on_a_service_owner_until_its_end_or_a_grace_after_the_loss(
+    service_owner: ServiceOwner, person: Person | None, until: datetime | None
 ) -> None:
     """C17."""
-    assert policy.until(mandate, person, START + DAY) == until
+    assert policy.until(service_owner, person, START + DAY) == until
 
 
 @pytest.mark.parametrize(
@@ -155,8 +155,8 @@ def test_tokens_rest_on_a_mandate_until_its_end_or_a_grace_after_the_loss(
 def test_a_reminder_is_due_once_its_time_has_come_and_not_from_the_beginning(
     days: int, left: int, due: int | None
 ) -> None:
-    mandate = replace(MANDATE, ends_at=START + days * DAY)
+    service_owner = replace(SERVICE_OWNER, ends_at=START + days * DAY)
 
-    found = reminder_due(mandate, START + (days - left) * DAY)
+    found = reminder_due(service_owner, START + (days - left) * DAY)
 
     assert found == (None if due is None else due * DAY)

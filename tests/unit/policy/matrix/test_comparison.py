@@ -40,7 +40,7 @@ WIDER: list[tuple[dict[str, Any], str]] = [
     ({f"{MODERATE_CELL}.workflows": ["*"]}, f"{MODERATE_CELL}.workflows"),
     ({f"{MODERATE_CELL}.placements": ["banner", "sidebar", "note", "orders"]}, f"{MODERATE_CELL}.placements"),
     ({f"{HIGH_CELL}.evidence": ["automated_checks", "sandbox_run", "data_flow", "agreement"]}, f"{HIGH_CELL}.evidence"),
-    ({f"{HIGH_CELL}.lenses": ["technical", "legal"]}, f"{HIGH_CELL}.lenses"),
+    ({f"{HIGH_CELL}.disciplines": ["technical", "legal"]}, f"{HIGH_CELL}.disciplines"),
     ({f"{MODERATE_CELL}.quota": {"rate_per_s": 21}}, f"{MODERATE_CELL}.quota.rate_per_s"),
     ({f"{MODERATE_CELL}.quota": {"burst": 101}}, f"{MODERATE_CELL}.quota.burst"),
     ({f"{MODERATE_CELL}.traffic_class": "clinical_interactive"}, f"{MODERATE_CELL}.traffic_class"),

@@ -141,7 +141,7 @@ def test_a_class_without_a_share_has_that_of_the_class_above(traffic: Any, share
         ({f"{LOW}.workflows": ["surgery"]}, (f"{LOW}.workflows", "word_unknown")),
         ({f"{LOW}.placements": ["ceiling"]}, (f"{LOW}.placements", "word_unknown")),
         ({f"{LOW}.scenarios": ["*"]}, (f"{LOW}.scenarios", "word_unknown")),
-        ({f"{LOW}.lenses": ["financial"]}, (f"{LOW}.lenses", "word_unknown")),
+        ({f"{LOW}.disciplines": ["financial"]}, (f"{LOW}.disciplines", "word_unknown")),
         ({f"{LOW}.traffic_class": "first"}, (f"{LOW}.traffic_class", "word_unknown")),
         ({"traffic": "all"}, ("traffic", "not_a_table")),
         ({"traffic.bulk": 9}, ("traffic.bulk", "out_of_range")),
@@ -161,7 +161,7 @@ def test_a_class_without_a_share_has_that_of_the_class_above(traffic: Any, share
         ({f"{LOW}.certificate_life": 365}, (f"{LOW}.certificate_life", "not_a_duration")),
         ({f"{LOW}.lifetimes": {"access_token": "61 min"}}, (f"{LOW}.lifetimes.access_token", "out_of_range")),
         ({f"{LOW}.lifetimes": {"backend_token": "6 min"}}, (f"{LOW}.lifetimes.backend_token", "out_of_range")),
-        ({"base.low.lenses": GONE}, (f"{LOW}.lenses", "missing")),
+        ({"base.low.disciplines": GONE}, (f"{LOW}.disciplines", "missing")),
         ({"base.extreme": {}}, ("base", "unknown")),
         ({"tier_rules": {}}, ("tier_rules", "not_a_list")),
         ({"tier_rules.0.tier": "severe"}, ("tier_rules[0].tier", "word_unknown")),
@@ -180,7 +180,7 @@ def test_a_class_without_a_share_has_that_of_the_class_above(traffic: Any, share
         ({"exceptions.longest": "367 d"}, ("exceptions.longest", "out_of_range")),
         ({"exceptions.waivable": ["evidence.nothing"]}, ("exceptions.waivable", "word_unknown")),
         ({"exceptions.waivable": ["evidence.automated_checks"]}, ("exceptions.waivable", "word_unknown")),
-        ({"exceptions.waivable": ["lenses.clinical"]}, ("exceptions.waivable", "word_unknown")),
+        ({"exceptions.waivable": ["disciplines.clinical"]}, ("exceptions.waivable", "word_unknown")),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_with_its_path_and_code(
@@ -190,7 +190,7 @@ def test_what_is_wrong_is_said_with_its_path_and_code(
 
 
 def test_all_that_is_wrong_is_reported_at_once_and_no_more_than_the_bound() -> None:
-    three = {"title": "", f"{LOW}.lenses": ["financial"], "exceptions.longest": "never"}
+    three = {"title": "", f"{LOW}.disciplines": ["financial"], "exceptions.longest": "never"}
     many = {f"{LOW}.scopes": [f"user/Nothing{n}.rs" for n in range(FAULTS_BOUND + 20)]}
 
     assert len(faults_of(three)) == 3
@@ -277,7 +277,7 @@ def test_a_book_in_which_writing_orders_medications_or_notes_is_not_high_is_refu
         ({"base.high.lifetimes.access_token": "1 h", "base.moderate.lifetimes.access_token": "30 min"}, "lifetimes.access_token"),
         ({"base.high.certificate_life": "366 d"}, "certificate_life"),
         ({"base.moderate.client_authentication": ["private_key_jwt"]}, "client_authentication"),
-        ({"base.high.lenses": ["technical"]}, "lenses"),
+        ({"base.high.disciplines": ["technical"]}, "disciplines"),
         ({"base.high.evidence": []}, "evidence"),
         ({"base.moderate.scenarios": []}, "scenarios"),
         ({"base.low.lifetimes.idle": "100 d"}, "lifetimes.idle"),

@@ -349,7 +349,7 @@ def test_a_waived_requirement_is_not_asked_for_in_its_cell_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "requirement", [*sorted(NEVER_WAIVED), "lenses.technical", "workflows.x", "evidence.", "", "x"]
+    "requirement", [*sorted(NEVER_WAIVED), "disciplines.technical", "workflows.x", "evidence.", "", "x"]
 )
 def test_what_may_not_be_waived_stays_whoever_agrees(requirement: str) -> None:
     """C207: and what a book does not know is no requirement."""
@@ -378,7 +378,7 @@ def test_a_requirement_that_is_another_one_now_is_asked_for_again(changed: Book,
 def test_a_waiver_takes_one_name_from_one_cell_and_nothing_else(
     category: str, tier: Tier, data: st.DataObject
 ) -> None:
-    """C207: limits, scopes, lenses and ways to authenticate stay as the book has them."""
+    """C207: limits, scopes, disciplines and ways to authenticate stay as the book has them."""
     cell = BOOK.categories[category].cells.get(tier)
     names = (
         []

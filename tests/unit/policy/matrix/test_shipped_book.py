@@ -76,7 +76,7 @@ def atoms() -> list[ClinicalScope]:
 
 
 def asked_of(category: Category) -> dict[str, tuple[frozenset[str], frozenset[str]]]:
-    """Return evidence and lenses for each scope of one letter that a category admits."""
+    """Return evidence and disciplines for each scope of one letter that a category admits."""
     judge = tier_judge(
         BOOK, Applicant(category.name, (), ClientAuthentication.KEY, (), (), certified_tier=None)
     )
@@ -84,7 +84,7 @@ def asked_of(category: Category) -> dict[str, tuple[frozenset[str], frozenset[st
     for atom in atoms():
         cell = category.cells.get(judge(atom))
         if cell is not None and all_covered((render(atom),), cell.scopes):
-            found[render(atom)] = (cell.evidence, frozenset(map(str, cell.lenses)))
+            found[render(atom)] = (cell.evidence, frozenset(map(str, cell.disciplines)))
     return found
 
 

@@ -85,7 +85,7 @@ def test_lists_and_texts_above_todays_bounds_are_read_whole() -> None:
     [
         ({"tier_rules.0.tier": "critical"}, ("tier_rules[0].tier", "word_unknown")),
         ({"categories.scheduling.floor": "none"}, ("categories.scheduling.floor", "word_unknown")),
-        ({f"{LOW}.lenses": ["ethical"]}, (f"{LOW}.lenses", "word_unknown")),
+        ({f"{LOW}.disciplines": ["ethical"]}, (f"{LOW}.disciplines", "word_unknown")),
         ({f"{LOW}.alerts": GONE}, (f"{LOW}.alerts", "missing")),
         ({"regulated_lane": GONE}, ("regulated_lane", "missing")),
         ({f"{LOW}.purposes": []}, (f"{LOW}.purposes", "unknown")),

@@ -8,10 +8,18 @@ import pytest
 from hilum.apps.registry.models import Environment
 from hilum.foundation.kernel.actor import SYSTEM
 from hilum.foundation.kernel.ids import AppId
-from hilum.policy.matrix.models import Lens
+from hilum.policy.matrix.models import Discipline
 from hilum.review.listings import policy
 from hilum.review.listings.models import Standing, Statement
-from hilum.review.submissions.models import Check, Judgement, LensReview, LensState, Result, Route, Run
+from hilum.review.submissions.models import (
+    Check,
+    DisciplineReview,
+    DisciplineState,
+    Judgement,
+    Result,
+    Route,
+    Run,
+)
 
 AT = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)
 LOOKED, JUDGED = AT + timedelta(hours=1), AT + timedelta(days=2)
@@ -22,19 +30,23 @@ def run(*checks: tuple[str, Result]) -> Run:
     return Run("sub_1", 1, LOOKED, "", "", 1, Judgement(made, Route()))
 
 
-def lens(state: LensState, reviewer: str = "staff:per_1", judged_at: datetime | None = JUDGED) -> LensReview:
-    return LensReview(
-        "len_1", "sub_1", AppId("app_1"), Environment.PRODUCTION, Lens.LEGAL, "", "", AT, state,
+def discipline(
+    state: DisciplineState, reviewer: str = "staff:per_1", judged_at: datetime | None = JUDGED
+) -> DisciplineReview:
+    return DisciplineReview(
+        "dis_1", "sub_1", AppId("app_1"), Environment.PRODUCTION, Discipline.LEGAL, "", "", AT, state,
         reviewer=reviewer, judged_at=judged_at,
     )  # fmt: skip
 
 
-def stated(content: dict[str, Any], run_: Run | None = None, *lenses: LensReview) -> tuple[Statement, ...]:
-    return policy.statements_of(content, run_, lenses, version="2.0", at=AT)
+def stated(
+    content: dict[str, Any], run_: Run | None = None, *disciplines: DisciplineReview
+) -> tuple[Statement, ...]:
+    return policy.statements_of(content, run_, disciplines, version="2.0", at=AT)
 
 
 def test_what_passed_is_verified_with_version_and_date() -> None:
-    found = stated({}, run(("address.tls", Result.PASSED)), lens(LensState.PASSED))
+    found = stated({}, run(("address.tls", Result.PASSED)), discipline(DisciplineState.PASSED))
 
     assert [(each.standing, each.version, each.at) for each in found] == [
         (Standing.VERIFIED, "2.0", LOOKED),
@@ -60,13 +72,13 @@ def test_what_did_not_pass_everywhere_is_not_verified(results: list[Result]) -> 
 @pytest.mark.parametrize(
     "judged",
     [
-        lens(LensState.FAILED),
-        lens(LensState.TAKEN, judged_at=None),
-        lens(LensState.PASSED, judged_at=None),
-        lens(LensState.PASSED, str(SYSTEM)),
+        discipline(DisciplineState.FAILED),
+        discipline(DisciplineState.TAKEN, judged_at=None),
+        discipline(DisciplineState.PASSED, judged_at=None),
+        discipline(DisciplineState.PASSED, str(SYSTEM)),
     ],
 )
-def test_a_lens_that_no_person_passed_verifies_nothing(judged: LensReview) -> None:
+def test_a_discipline_that_no_person_passed_verifies_nothing(judged: DisciplineReview) -> None:
     assert stated({}, None, judged) == ()
 
 

@@ -16,8 +16,8 @@ REJECTED = Submission(
     "sub_1", AppId("app_1"), VendorId("ven_1"), VersionId("ver_1"), "1", Environment.PRODUCTION, SubmissionOrder(),
     "member:per_1", START, START, State.REJECTED, closed_at=START,
 )  # fmt: skip
-REJECTION = Step("sub_1", 5, State.IN_LENSES, State.REJECTED, "staff:rita", START, "It is not.")
-APPEAL = Step("sub_1", 6, State.REJECTED, State.IN_LENSES, "member:per_1", START, "It is.")
+REJECTION = Step("sub_1", 5, State.IN_REVIEW, State.REJECTED, "staff:rita", START, "It is not.")
+APPEAL = Step("sub_1", 6, State.REJECTED, State.IN_REVIEW, "member:per_1", START, "It is.")
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ APPEAL = Step("sub_1", 6, State.REJECTED, State.IN_LENSES, "member:per_1", START
         (State.REJECTED, [REJECTION, APPEAL, replace(REJECTION, number=7)], timedelta(0), "appeal_made"),
         (State.WITHDRAWN, [], timedelta(0), "not_rejected"),
         (State.CERTIFIED, [], timedelta(0), "not_rejected"),
-        (State.IN_LENSES, [], timedelta(0), "not_rejected"),
+        (State.IN_REVIEW, [], timedelta(0), "not_rejected"),
     ],
 )
 def test_only_a_rejection_is_appealed_once_and_only_for_a_time(

@@ -14,8 +14,8 @@ from hilum.review.submissions.lane import LaneFacts, is_protected, lacking, step
 OTHER_LANE = {
     f"hilum.review.submissions.{name}"
     for name in (
-        "lenses",
-        "lens_store",
+        "disciplines",
+        "discipline_store",
         "decisions",
         "checks",
         "checking",
@@ -32,7 +32,7 @@ SETS = list(chain.from_iterable(combinations(CONDITIONS, n) for n in range(len(C
 
 
 def test_no_module_of_the_lane_reads_anything_of_the_other_lane() -> None:
-    """C112: a step that asked for a lens, a check, a finding or a certificate would have to import one."""
+    """C112: a step that asked for a discipline, a check, a finding or a certificate would have to import one."""
     graph = grimp.build_graph("hilum", cache_dir=None)
     modules = {"certificates", "revalidation", "agreements", "installations", "billing", "marketplace"}
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from hilum.policy.matrix.models import Lens, Tier
+from hilum.policy.matrix.models import Discipline, Tier
 from hilum.review.submissions.checks import is_same_result
 from hilum.review.submissions.models import Check, Judgement, Result, Route
 
@@ -13,7 +13,7 @@ THEN = Judgement(
         Check("address.answers", "terms: https://a.example/t", Result.PASSED, "It answered 200.", "curl", "Fix it."),
         Check("contacts.proved", "owner", Result.FAILED, "It is not proved.", "hilum contact list", "Prove it."),
     ),
-    Route(Tier.LOW, "fast", (Lens.TECHNICAL,), 1, 2, automatic=True),
+    Route(Tier.LOW, "fast", (Discipline.TECHNICAL,), 1, 2, automatic=True),
 )  # fmt: skip
 
 
@@ -30,7 +30,7 @@ OTHERWISE = [
     replace(THEN, checks=(*THEN.checks, THEN.checks[0])),
     replace(THEN, checks=THEN.checks[::-1]),
     replace(THEN, route=replace(THEN.route, tier=Tier.HIGH)),
-    replace(THEN, route=replace(THEN.route, lenses=())),
+    replace(THEN, route=replace(THEN.route, disciplines=())),
     replace(THEN, route=Route()),
 ]
 

@@ -29,7 +29,7 @@ def test_a_text_by_somebody_else_adds_no_row_and_commands_no_terminal(
 
 def test_a_text_that_somebody_acts_on_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
     reason = "State for how long each kind of data is kept, " * 3
-    table([{"lens": reason, "reason": reason.strip()}], ("lens", "reason"), whole="reason")
+    table([{"discipline": reason, "reason": reason.strip()}], ("discipline", "reason"), whole="reason")
 
     cut, kept = capsys.readouterr().out.splitlines()[1].split("…  ")
     assert reason.startswith(cut)

@@ -7,7 +7,13 @@ page = pages_of(Console.REVIEW, STAFF)
 PAGES = (
     page("queue", "", "Queue", "What is waiting, and for whom?", nav=True),
     page("submission", "/submissions/{id}", "Submission", "Is it in order, and is it needed?", "queue"),
-    page("lens", "/submissions/{id}/{lens}", "Lens", "Does it pass, and if not, why?", "submission"),
+    page(
+        "discipline",
+        "/submissions/{id}/{discipline}",
+        "Discipline",
+        "Does it pass, and if not, why?",
+        "submission",
+    ),
     page("run", "/runs/{id}", "Certification run", "What did it show?", "queue"),
     page("changes", "/changes", "Changes", "What did vendors change?", nav=True),
     page("change", "/changes/{id}", "Change", "May it take effect?", "changes"),

@@ -25,15 +25,24 @@ PAGES = (
     page("agreement", "/agreements/{id}", "Agreement", "Is it in force?", "agreements"),
     # Whoever is named for a service agrees with their own account, whatever their work is.
     page(
-        "mandates",
+        "service_owners",
         "/backend-services",
         "Backend services",
         "Who answers for programs that run by themselves?",
         roles=APPROVERS,
         nav=True,
     ),
-    page("mandate_new", "/backend-services/new", "Name somebody", "Who answers for it?", "mandates"),
-    page("mandate", "/backend-services/{id}", "Service", "Who answers for it?", "mandates", roles=APPROVERS),
+    page(
+        "service_owner_new", "/backend-services/new", "Name somebody", "Who answers for it?", "service_owners"
+    ),
+    page(
+        "service_owner",
+        "/backend-services/{id}",
+        "Service",
+        "Who answers for it?",
+        "service_owners",
+        roles=APPROVERS,
+    ),
     page("disposals", "/deletions", "Deletions", "Did vendors delete what they had?", nav=True),
     page("waiting", "/waiting", "Approvals", "What is waiting for a colleague?", "people"),
     page("approval", "/waiting/{id}", "Approval", "Do I agree?", "waiting"),

@@ -73,7 +73,7 @@ def _read(ctx: Context, visit: Visit, after: str) -> tuple[App, Any, dict[str, A
     app = frame.own_app(ctx, visit.param())
     page = review.browse(ctx, BrowseQuery(app=app.id, newest=True, after=after, limit=ROWS))
     runs = review.last_runs(ctx, page.submissions)
-    judged = review.lenses_by_submission(ctx, page.submissions)
+    judged = review.disciplines_by_submission(ctx, page.submissions)
     rows = [
         (
             each,

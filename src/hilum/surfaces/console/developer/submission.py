@@ -18,15 +18,15 @@ from hilum.foundation.web.forms import Form
 from hilum.foundation.web.problems import status_of
 from hilum.identity.people.models import VendorRight
 from hilum.policy.matrix import service as policies
-from hilum.policy.matrix.models import Book, Lens
+from hilum.policy.matrix.models import Book, Discipline
 from hilum.policy.matrix.policy import tiers_to_certify
 from hilum.review.submissions import service as review
 from hilum.review.submissions.models import (
     MADE_HERE,
     Act,
     AskedScope,
+    DisciplineState,
     Document,
-    LensState,
     State,
     Submission,
     SubmissionOrder,
@@ -38,7 +38,7 @@ from hilum.surfaces.console import fields
 from hilum.surfaces.console.desk import Visit, address, to
 from hilum.surfaces.console.developer import frame
 from hilum.surfaces.console.developer.reviews import asked_by_clients
-from hilum.surfaces.console.parts import clocks, lenses, submissions
+from hilum.surfaces.console.parts import clocks, disciplines, submissions
 
 _PAGES = {
     "profile": "developer.statements",
@@ -141,18 +141,18 @@ def _read(
     app = frame.own_app(ctx, found.app)
     version = registry.get_version(ctx, found.version)
     run = review.last_runs(ctx, [found]).get(found.id)
-    lensed = review.view_lenses(ctx, found.id)
-    who = _names(ctx, [*(each.actor for each in view.steps), *(each.actor for each in lensed.steps)])
-    happened = [*submissions.history(view.steps, who), *reversed(lenses.history(lensed.steps, who))]
+    reviewed = review.view_disciplines(ctx, found.id)
+    who = _names(ctx, [*(each.actor for each in view.steps), *(each.actor for each in reviewed.steps)])
+    happened = [*submissions.history(view.steps, who), *reversed(disciplines.history(reviewed.steps, who))]
     facts: dict[str, Any] = {
         "found": found,
-        "state": submissions.state_badge(found, run, lensed.lenses, reviews=False),
+        "state": submissions.state_badge(found, run, reviewed.disciplines, reviews=False),
         "history": sorted(happened, key=lambda each: each.at, reverse=True),
         "clocks": clocks.rows(review.view_clocks(ctx, found.id), ctx.now),
         "appeals": not appeal_bar(found, view.steps, ctx.now),
-        "lenses": [
-            each | {"answers": each["lens"].state is LensState.NEEDS_CHANGES}
-            for each in lenses.cards(lensed, who, ctx.now)
+        "disciplines": [
+            each | {"answers": each["discipline"].state is DisciplineState.NEEDS_CHANGES}
+            for each in disciplines.cards(reviewed, who, ctx.now)
         ],
         "reasons": [review.shipped_scorecards().every_reason.get(each, each) for each in found.reasons],
         "run": run,
@@ -422,7 +422,7 @@ def _submitted(ctx: Context, app: App, view: SubmissionView) -> dict[str, Any]:
 
 
 async def act(visit: Visit, form: Form) -> Response:
-    """Save a draft, submit it, have it checked again, answer a lens, appeal, or withdraw it."""
+    """Save a draft, submit it, have it checked again, answer a discipline, appeal, or withdraw it."""
     verb: Callable[[Context, str, int], object]
     match form.one("act"):
         case "save" | "submit":
@@ -434,8 +434,8 @@ async def act(visit: Visit, form: Form) -> Response:
         case "appeal":
             verb = partial(_appealed, text=form.one("text"))
         case "answer":
-            lens = _lens(form)
-            verb = partial(_answer, lens=lens, text=form.one("text"))
+            discipline = _discipline(form)
+            verb = partial(_answer, discipline=discipline, text=form.one("text"))
         case _:
             raise fields.no_such_act()
     try:
@@ -448,15 +448,17 @@ async def act(visit: Visit, form: Form) -> Response:
     return to(visit.path)
 
 
-def _lens(form: Form) -> Lens:
+def _discipline(form: Form) -> Discipline:
     try:
-        return Lens(form.one("lens"))
+        return Discipline(form.one("discipline"))
     except ValueError as error:
-        raise Invalid("form_invalid", "Choose a lens.", fields={"lens": "not_an_option"}) from error
+        raise Invalid(
+            "form_invalid", "Choose a discipline.", fields={"discipline": "not_an_option"}
+        ) from error
 
 
-def _answer(ctx: Context, id_: str, revision: int, *, lens: Lens, text: str) -> object:
-    return review.answer(ctx, id_, lens, revision, text)
+def _answer(ctx: Context, id_: str, revision: int, *, discipline: Discipline, text: str) -> object:
+    return review.answer(ctx, id_, discipline, revision, text)
 
 
 def _appealed(ctx: Context, id_: str, revision: int, *, text: str) -> object:

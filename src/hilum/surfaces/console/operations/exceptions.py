@@ -58,7 +58,7 @@ def _figures(ctx: Context) -> str:
     apps = certificates.count_certified(ctx)
     certified = counted(apps, "certified app")
     if not since:
-        return f"None is in force among {certified}. Nothing else is certified for production without its lenses."
+        return f"None is in force among {certified}. Nothing else is certified for production without its disciplines."
     return f"{len(since):,} in force, among {certified}; their median age is {counted(_days(since, ctx.now), 'day')}."
 
 

@@ -25,7 +25,7 @@ SENTENCES: Mapping[ApprovalKind, str] = {
     ApprovalKind.PROVIDER_HOST: "Allow {origin} to serve identity providers",
     ApprovalKind.PROVIDER_LINK: "Let {subject} of {issuer} enter the account {username} at {place}",
     ApprovalKind.BREAK_GLASS: "Change what clinicians of {place} may open in an emergency",
-    ApprovalKind.LENSES: "Let {username} sign for {lenses} in review",
+    ApprovalKind.DISCIPLINES: "Let {username} sign for {disciplines} in review",
     ApprovalKind.DEPARTURE: "Let {name} leave the platform, for good",
 }
 _HIDDEN = frozenset(

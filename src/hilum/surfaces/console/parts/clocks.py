@@ -15,7 +15,7 @@ _STAGES = {
 }
 _MEASURED = {
     MeasureKind.LEAD: "From submission to decision",
-    MeasureKind.TURNAROUND: "From taking a lens to its verdict",
+    MeasureKind.TURNAROUND: "From taking a discipline to its verdict",
     MeasureKind.APPEAL: "Appeals: the rejection stood",
 }
 
@@ -54,7 +54,10 @@ def figures(found: Iterable[Figure]) -> list[dict[str, Any]]:
         {
             "what": _MEASURED[each.kind],
             "of": " ".join(
-                filter(None, (each.tier and f"{each.tier} tier", each.lens and f"{each.lens} lens"))
+                filter(
+                    None,
+                    (each.tier and f"{each.tier} tier", each.discipline and f"{each.discipline} discipline"),
+                )
             ),
             "count": each.count,
             "good": 100 * each.good // each.count if each.count else None,

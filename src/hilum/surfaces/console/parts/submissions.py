@@ -18,8 +18,8 @@ from hilum.review.submissions.models import (
     Act,
     AskedScope,
     Check,
-    LensReview,
-    LensState,
+    DisciplineReview,
+    DisciplineState,
     Result,
     Run,
     State,
@@ -59,7 +59,7 @@ _STEPS = {
     State.DRAFT: "began a draft",
     State.SUBMITTED: "submitted it",
     State.CHECKING: "began the automated checks",
-    State.IN_LENSES: "finished the automated checks",
+    State.IN_REVIEW: "finished the automated checks",
     State.CERTIFIED: "certified it",
     State.REJECTED: "rejected it",
     State.WITHDRAWN: "withdrew it",
@@ -76,7 +76,7 @@ VALUE_BOUND = 2_000
 
 
 def state_badge(
-    found: Submission, run: Run | None, lenses: Iterable[LensReview] = (), *, reviews: bool
+    found: Submission, run: Run | None, disciplines: Iterable[DisciplineReview] = (), *, reviews: bool
 ) -> tuple[str, str]:
     """Return the state of a submission as a word and its colour, for who reviews it or for who fixes it."""
     if found.state in _CLOSED:
@@ -84,8 +84,8 @@ def state_badge(
     if found.state is State.DRAFT:
         return ("draft", "plain")
     fixes = run is not None and any(each.blocks for each in run.judgement.checks)
-    fixes = fixes or any(each.state is LensState.NEEDS_CHANGES for each in lenses)
-    if found.state is State.IN_LENSES and fixes != reviews:
+    fixes = fixes or any(each.state is DisciplineState.NEEDS_CHANGES for each in disciplines)
+    if found.state is State.IN_REVIEW and fixes != reviews:
         return ("waiting for you", "accent")
     return ("in review", "info")
 
@@ -189,7 +189,7 @@ def history(steps: Iterable[Step], who: Mapping[str, str]) -> list[TimelineEntry
 
 
 def _is_rerun(step: Step) -> bool:
-    return step.before is State.IN_LENSES and step.after is State.CHECKING
+    return step.before is State.IN_REVIEW and step.after is State.CHECKING
 
 
 def possible(state: State, act: Act) -> bool:

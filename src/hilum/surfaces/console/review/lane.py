@@ -55,7 +55,7 @@ _LACKS: Mapping[StepCondition, str] = MappingProxyType(
 
 async def show_list(visit: Visit) -> Response:
     """Show the requests, oldest first."""
-    lead = "Access to a patient's own record. No lens, check, fee or certificate counts here."
+    lead = "Access to a patient's own record. No discipline, check, fee or certificate counts here."
     return await visit.show_list(LIST, _listed, lead=lead)
 
 

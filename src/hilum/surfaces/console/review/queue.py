@@ -7,19 +7,19 @@ from starlette.responses import Response
 
 from hilum.apps.registry.models import Environment
 from hilum.foundation.infra.context import Context
-from hilum.policy.matrix.models import Lens, Tier
+from hilum.policy.matrix.models import Discipline, Tier
 from hilum.review.submissions import service as review
-from hilum.review.submissions.models import COUNTED_BOUND, BrowseQuery, Clock, LensReview, Run, State
+from hilum.review.submissions.models import COUNTED_BOUND, BrowseQuery, Clock, DisciplineReview, Run, State
 from hilum.surfaces.console import service
 from hilum.surfaces.console.desk import Visit, address
 from hilum.surfaces.console.lists import List
 from hilum.surfaces.console.models import ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
-from hilum.surfaces.console.parts import clocks, lenses, submissions
+from hilum.surfaces.console.parts import clocks, disciplines, submissions
 
 STATES: Mapping[str, tuple[State, ...]] = MappingProxyType(
     {
-        "": (State.SUBMITTED, State.CHECKING, State.IN_LENSES),
-        "people": (State.IN_LENSES,),
+        "": (State.SUBMITTED, State.CHECKING, State.IN_REVIEW),
+        "people": (State.IN_REVIEW,),
         "checks": (State.SUBMITTED, State.CHECKING),
         "certified": (State.CERTIFIED,),
         "rejected": (State.REJECTED,),
@@ -37,7 +37,7 @@ LIST = List(
         Column("For"),
         Column("Tier"),
         Column("Checks"),
-        Column("Lenses"),
+        Column("Disciplines"),
         Column("Decision due", "due", number=True),
         Column("Submitted", "submitted", number=True),
     ),
@@ -66,7 +66,11 @@ LIST = List(
             unset="Both",
         ),
         Filter("tier", "Tier", tuple(Option(each.value, each.value.capitalize()) for each in Tier)),
-        Filter("lens", "Lens to judge", tuple(Option(each.value, each.value.capitalize()) for each in Lens)),
+        Filter(
+            "discipline",
+            "Discipline to judge",
+            tuple(Option(each.value, each.value.capitalize()) for each in Discipline),
+        ),
         Filter("for", "Waits for", (Option("me", "Me"),), unset="Anybody"),
     ),
     own=USUAL,
@@ -84,7 +88,7 @@ def _listed(ctx: Context, asked: Asked) -> Listed:
     query = BrowseQuery(
         STATES[asked["state"]],
         environment=Environment(asked["environment"]) if asked["environment"] else None,
-        lens=Lens(asked["lens"]) if asked["lens"] else None,
+        discipline=Discipline(asked["discipline"]) if asked["discipline"] else None,
         tier=Tier(asked["tier"]) if asked["tier"] else None,
         mine=asked["for"] == "me",
         newest=asked.order == USUAL and asked["state"] in _CLOSED,
@@ -94,12 +98,15 @@ def _listed(ctx: Context, asked: Asked) -> Listed:
     )
     page = review.browse(ctx, query)
     clocked = review.clocks_by_submission(ctx, page.submissions)
-    runs, lensed = review.last_runs(ctx, page.submissions), review.lenses_by_submission(ctx, page.submissions)
+    runs, reviewed = (
+        review.last_runs(ctx, page.submissions),
+        review.disciplines_by_submission(ctx, page.submissions),
+    )
     names = service.names(ctx, [id_ for each in page.submissions for id_ in (each.app, each.vendor)])
     rows = []
     for each in page.submissions:
         run = runs.get(each.id)
-        state, tone = submissions.state_badge(each, run, lensed.get(each.id, ()), reviews=True)
+        state, tone = submissions.state_badge(each, run, reviewed.get(each.id, ()), reviews=True)
         tier = run.judgement.route.tier if run else None
         title = f"{names.app(each.app)}, version {each.label}"
         rows.append(
@@ -109,7 +116,7 @@ def _listed(ctx: Context, asked: Asked) -> Listed:
                 Cell(each.environment.value),
                 Cell(tier.value if tier else "", note=run.judgement.route.track if run else ""),
                 _checked(run),
-                Cell(_lenses(lensed.get(each.id, ()))),
+                Cell(_disciplines(reviewed.get(each.id, ()))),
                 _due(clocked.get(each.id, ())),
                 Cell("", at=each.submitted_at) if each.submitted_at else Cell(""),
             )
@@ -125,8 +132,8 @@ def _due(found: Iterable[Clock]) -> Cell:
     return Cell("", at=clock.due_at, note=note) if clock.due_at else Cell("the vendor answers", note=note)
 
 
-def _lenses(found: Iterable[LensReview]) -> str:
-    return ", ".join(f"{each.lens}: {lenses.STATES[each.state][0]}" for each in found)
+def _disciplines(found: Iterable[DisciplineReview]) -> str:
+    return ", ".join(f"{each.discipline}: {disciplines.STATES[each.state][0]}" for each in found)
 
 
 def _checked(run: Run | None) -> Cell:

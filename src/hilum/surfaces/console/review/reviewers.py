@@ -1,4 +1,4 @@
-"""Who signs for which lens, and the ties to vendors that reviewers declared (C100, C101)."""
+"""Who signs for which discipline, and the ties to vendors that reviewers declared (C100, C101)."""
 
 from functools import partial
 from typing import Any
@@ -14,17 +14,17 @@ from hilum.foundation.kernel.ids import VendorId
 from hilum.foundation.kernel.pages import PageQuery
 from hilum.foundation.web.forms import Form
 from hilum.identity.people import service as identity
-from hilum.policy.matrix.models import Lens
+from hilum.policy.matrix.models import Discipline
 from hilum.review.recertification import service as revalidation
 from hilum.review.submissions import service as review
-from hilum.review.submissions.models import TIE_SORTS, LensRights, Tie
+from hilum.review.submissions.models import TIE_SORTS, DisciplineRights, Tie
 from hilum.review.submissions.policy import may_decide
 from hilum.surfaces.console import fields, service
 from hilum.surfaces.console.desk import Visit, address, to, to_approval
 from hilum.surfaces.console.lists import List
 from hilum.surfaces.console.models import ROWS, Asked, Cell, Column, Empty, Listed
 
-MULTI = ("lenses",)
+MULTI = ("disciplines",)
 LIST = List(
     columns=(
         Column("Reviewer"),
@@ -34,7 +34,9 @@ LIST = List(
     ),
     one="reviewer",
     many="reviewers",
-    empty=Empty("Nobody signs yet", "A reviewer may sign for a lens once two of the staff have agreed."),
+    empty=Empty(
+        "Nobody signs yet", "A reviewer may sign for a discipline once two of the staff have agreed."
+    ),
 )
 TIES = List(
     columns=(
@@ -61,7 +63,7 @@ FIGURES_DAYS = 90
 
 
 async def show(visit: Visit) -> Response:
-    """Show who signs for which lens."""
+    """Show who signs for which discipline."""
     return await _page(visit)
 
 
@@ -91,7 +93,7 @@ def _signing(ctx: Context, visit: Visit, asked: Asked) -> Listed:
         rows.append(
             (
                 Cell(person.name if person else each.person, href, ended or username),
-                _lenses(ctx, each),
+                _disciplines(ctx, each),
                 Cell(names.actor(each.changed_by)),
                 Cell("", at=each.changed_at),
             )
@@ -99,9 +101,9 @@ def _signing(ctx: Context, visit: Visit, asked: Asked) -> Listed:
     return Listed(rows, next=shown[-1].person if len(found) > ROWS else "")
 
 
-def _lenses(ctx: Context, rights: LensRights) -> Cell:
-    said = ", ".join(each.value for each in rights.lenses) or "none any longer"
-    if review.lenses_of(ctx, rights.person) != rights.lenses:
+def _disciplines(ctx: Context, rights: DisciplineRights) -> Cell:
+    said = ", ".join(each.value for each in rights.disciplines) or "none any longer"
+    if review.disciplines_of(ctx, rights.person) != rights.disciplines:
         # Whoever writes to the database gives nobody a right, and somebody should know.
         return Cell(said, note="differs from the audit record, so it is ignored")
     return Cell(said)
@@ -114,13 +116,13 @@ def _changes(visit: Visit) -> bool:
 def _beside(ctx: Context, visit: Visit, given: Form) -> dict[str, Any]:
     who = given.one("username") or visit.query().one("who")[:64]
     person = identity.find_person_by_username(ctx, None, who) if who and _changes(visit) else None
-    signs = review.lenses_of(ctx, person.id) if person else ()
+    signs = review.disciplines_of(ctx, person.id) if person else ()
     asked = revalidation.view_over_requests(ctx, FIGURES_DAYS)
     return {
         "changes": _changes(visit),
         "who": who,
-        "signs": given.many("lenses") if given.one("username") else tuple(each.value for each in signs),
-        "lenses": [(each.value, review.shipped_scorecards().of[each].title) for each in Lens],
+        "signs": given.many("disciplines") if given.one("username") else tuple(each.value for each in signs),
+        "disciplines": [(each.value, review.shipped_scorecards().of[each].title) for each in Discipline],
         "asked": asked.tiers,
         "days": FIGURES_DAYS,
         "ties": address("review.ties"),
@@ -128,7 +130,7 @@ def _beside(ctx: Context, visit: Visit, given: Form) -> dict[str, Any]:
 
 
 async def act(visit: Visit, form: Form) -> Response:
-    """Set for which lenses a reviewer signs: one that is added waits for a second person."""
+    """Set for which disciplines a reviewer signs: one that is added waits for a second person."""
     try:
         done = await visit.write(partial(_change, form=form))
     except (Invalid, Conflict, NotPermitted, Unavailable) as error:
@@ -136,12 +138,12 @@ async def act(visit: Visit, form: Form) -> Response:
     return to_approval(visit, done) if isinstance(done, AskedTwo) else to(visit.path)
 
 
-def _change(ctx: Context, form: Form) -> LensRights | AskedTwo:
+def _change(ctx: Context, form: Form) -> DisciplineRights | AskedTwo:
     person = identity.find_person_by_username(ctx, None, form.one("username").strip()[:64])
     if person is None:
         detail = "Nobody on the staff has this username. Check its spelling."
         raise Invalid("form_invalid", detail, fields={"username": "name_unknown"})
-    wanted = tuple(each for each in Lens if each.value in form.many("lenses"))
+    wanted = tuple(each for each in Discipline if each.value in form.many("disciplines"))
     return review.change_rights(ctx, person.id, wanted)
 
 

@@ -27,8 +27,8 @@ from hilum.review.submissions.models import Act, DecideOrder, Run, Submission
 from hilum.review.submissions.policy import may_decide
 from hilum.surfaces.console import fields, service, words
 from hilum.surfaces.console.desk import Visit, address, to
-from hilum.surfaces.console.parts import clocks, lenses, run_words, submissions
-from hilum.surfaces.console.review.lens import path_of
+from hilum.surfaces.console.parts import clocks, disciplines, run_words, submissions
+from hilum.surfaces.console.review.discipline import path_of
 
 MULTI = ("reasons",)
 RUNS_LINKED = 10
@@ -80,12 +80,12 @@ def _read(ctx: Context, visit: Visit, number: int | None, *, again: bool) -> dic
     content: Mapping[str, Any] = orjson.loads(found.content) if found.content else {}
     run = _run(ctx, found, number)
     last = run.number if run and number is None else _last(ctx, found)
-    lensed = review.view_lenses(ctx, found.id)
-    actors = {each.actor for each in view.steps} | {each.actor for each in lensed.steps}
-    actors |= {each.reviewer for each in lensed.lenses}
+    reviewed = review.view_disciplines(ctx, found.id)
+    actors = {each.actor for each in view.steps} | {each.actor for each in reviewed.steps}
+    actors |= {each.reviewer for each in reviewed.disciplines}
     names = service.names(ctx, [found.app, found.vendor, *actors])
     who = {each: names.actor(each) for each in actors}
-    happened = [*submissions.history(view.steps, who), *reversed(lenses.history(lensed.steps, who))]
+    happened = [*submissions.history(view.steps, who), *reversed(disciplines.history(reviewed.steps, who))]
     decides = may_decide(ctx.actor) and submissions.possible(found.state, Act.REJECT)
     obstacle, stop = review.view_obstacles(ctx, found.id) if decides else ("", "")
     before, certified = _before(ctx, found)
@@ -97,11 +97,11 @@ def _read(ctx: Context, visit: Visit, number: int | None, *, again: bool) -> dic
         "title": f"{names.app(found.app)}, version {found.label}",
         "vendor": names.vendor(found.vendor),
         "app_page": app_page,
-        "state": submissions.state_badge(found, run, lensed.lenses, reviews=True),
+        "state": submissions.state_badge(found, run, reviewed.disciplines, reviews=True),
         "clocks": clocks.rows(review.view_clocks(ctx, found.id), ctx.now),
-        "lenses": [
-            each | {"href": path_of(found.id, each["lens"].lens)}
-            for each in lenses.cards(lensed, who, ctx.now)
+        "disciplines": [
+            each | {"href": path_of(found.id, each["discipline"].discipline)}
+            for each in disciplines.cards(reviewed, who, ctx.now)
         ],
         "obstacle": obstacle,
         "stop": stop,

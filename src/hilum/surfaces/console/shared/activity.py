@@ -292,7 +292,7 @@ _OBJECTS = (
     ("dry_run", "dry_run", "dry run"),
     ("version", "version", "rule book"),
     ("agreement", "agreement", "agreement"),
-    ("mandate", "mandate", "backend service"),
+    ("service_owner", "service_owner", "service owner"),
     ("departure", "departure", "departure"),
 )
 """The facts that name an object, the page that shows it, and its kind in words; the first that an event has is its object."""

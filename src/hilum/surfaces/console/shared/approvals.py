@@ -25,7 +25,7 @@ _PAGES: Mapping[ApprovalKind, str] = {
     ApprovalKind.TENANT: "settings",
     ApprovalKind.DEPARTURE: "departures",
     ApprovalKind.BREAK_GLASS: "emergency_settings",
-    ApprovalKind.LENSES: "reviewers",
+    ApprovalKind.DISCIPLINES: "reviewers",
     ApprovalKind.PROVIDER: "providers",
     ApprovalKind.PROVIDER_LINK: "providers",
 }
@@ -103,7 +103,7 @@ def _approval(ctx: Context, visit: Visit) -> dict[str, Any]:
 def _link(visit: Visit, act: Act) -> tuple[str, str]:
     """Return title and address of the page of what an act is about; empty if the visitor has none."""
     name = _PAGES.get(act.kind, "app" if act.order.get("app") else "")
-    page = PAGES.get(f"review.{name}" if act.kind is ApprovalKind.LENSES else at(visit, name))
+    page = PAGES.get(f"review.{name}" if act.kind is ApprovalKind.DISCIPLINES else at(visit, name))
     if page is None or not visit.may_open(page.key):
         return "", ""
     target = str(act.order["app"]) if name == "app" else act.target

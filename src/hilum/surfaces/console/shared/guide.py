@@ -59,7 +59,7 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "hilum app edits",
         ),
         "review.reviewers": (
-            "Who signs for which lens, and who is tied to which vendor. Two of you give a right; who is tied declares it, and somebody else ends it.",
+            "Who signs for which discipline, and who is tied to which vendor. Two of you give a right; who is tied declares it, and somebody else ends it.",
             "hilum review rights",
         ),
         "review.lane": (
@@ -82,9 +82,9 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "What was signed with vendors. One side records it, the other confirms it with the digest of its own copy. An app that needs one is not installed without it.",
             "hilum agreement add",
         ),
-        "tenant.mandates": (
+        "tenant.service_owners": (
             "Programs that read by themselves. Name a colleague for each; they agree with their own account and can end it at any time.",
-            "hilum mandate ask",
+            "hilum service-owner ask",
         ),
         "tenant.disposals": (
             "What vendors were asked to delete after a withdrawal or a removal, and what they answered.",

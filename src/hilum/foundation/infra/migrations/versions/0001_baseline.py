@@ -1149,53 +1149,6 @@ def upgrade() -> None:
     )
     op.create_index("ix_listing_vendor", "listing", ["vendor", "app"], unique=False)
     op.create_table(
-        "mandates_mandate",
-        sa.Column("id", sa.String(length=64), nullable=False),
-        sa.Column("tenant", sa.String(length=32), nullable=False),
-        sa.Column("client", sa.String(length=100), nullable=False),
-        sa.Column("app", sa.String(length=64), nullable=False),
-        sa.Column("vendor", sa.String(length=64), nullable=False),
-        sa.Column("purpose", sa.Text(), nullable=False),
-        sa.Column("population", sa.Text(), nullable=False),
-        sa.Column("schedule", sa.Text(), nullable=False),
-        sa.Column("approver", sa.String(length=64), nullable=False),
-        sa.Column("asked_by", sa.String(length=64), nullable=False),
-        sa.Column("asked_at", Instant(), nullable=False),
-        sa.Column("ends_at", Instant(), nullable=False),
-        sa.Column("agreed_at", Instant(), nullable=True),
-        sa.Column("ended_at", Instant(), nullable=True),
-        sa.Column("ended_by", sa.String(length=120), nullable=False),
-        sa.Column("end_reason", sa.Text(), nullable=False),
-        sa.Column("lost_at", Instant(), nullable=True),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_mandates_mandate")),
-    )
-    op.create_index(
-        "ix_mandates_mandate_approver_ends", "mandates_mandate", ["approver", "ends_at", "id"], unique=False
-    )
-    op.create_index(
-        op.f("ix_mandates_mandate_approver_id"), "mandates_mandate", ["approver", "id"], unique=False
-    )
-    op.create_index(
-        op.f("ix_mandates_mandate_client_tenant"), "mandates_mandate", ["client", "tenant"], unique=False
-    )
-    op.create_index("ix_mandates_mandate_ends", "mandates_mandate", ["ends_at", "id"], unique=False)
-    op.create_index(
-        "ix_mandates_mandate_finding",
-        "mandates_mandate",
-        ["id"],
-        unique=False,
-        sqlite_where=sa.text("lost_at IS NOT NULL AND ended_at IS NULL"),
-        postgresql_where=sa.text("lost_at IS NOT NULL AND ended_at IS NULL"),
-    )
-    op.create_index(
-        "ix_mandates_mandate_tenant_ends", "mandates_mandate", ["tenant", "ends_at", "id"], unique=False
-    )
-    op.create_index(op.f("ix_mandates_mandate_tenant_id"), "mandates_mandate", ["tenant", "id"], unique=False)
-    op.create_index(
-        "ix_mandates_mandate_vendor_ends", "mandates_mandate", ["vendor", "ends_at", "id"], unique=False
-    )
-    op.create_index(op.f("ix_mandates_mandate_vendor_id"), "mandates_mandate", ["vendor", "id"], unique=False)
-    op.create_table(
         "monitoring_alert",
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("app", sa.String(length=64), nullable=False),
@@ -1868,6 +1821,51 @@ def upgrade() -> None:
         postgresql_where=sa.text("stage = 'decision' AND stopped_at IS NULL AND due_at IS NOT NULL"),
     )
     op.create_table(
+        "review_discipline",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("submission", sa.String(length=64), nullable=False),
+        sa.Column("app", sa.String(length=64), nullable=False),
+        sa.Column("environment", sa.String(length=20), nullable=False),
+        sa.Column("discipline", sa.String(length=20), nullable=False),
+        sa.Column("inputs", sa.String(length=64), nullable=False),
+        sa.Column("scorecard", sa.String(length=64), nullable=False),
+        sa.Column("opened_at", Instant(), nullable=False),
+        sa.Column("state", sa.String(length=20), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
+        sa.Column("reviewer", sa.String(length=120), nullable=False),
+        sa.Column("taken_at", Instant(), nullable=True),
+        sa.Column("judged_at", Instant(), nullable=True),
+        sa.Column("answers", sa.JSON(), nullable=False),
+        sa.Column("flags", sa.JSON(), nullable=False),
+        sa.Column("reasons", sa.JSON(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("kept_from", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_review_discipline")),
+    )
+    op.create_index(
+        "ix_review_discipline_inputs",
+        "review_discipline",
+        ["app", "environment", "discipline", "inputs"],
+        unique=False,
+    )
+    op.create_index("ix_review_discipline_reviewer", "review_discipline", ["reviewer", "id"], unique=False)
+    op.create_index("ix_review_discipline_state", "review_discipline", ["state", "id"], unique=False)
+    op.create_index(
+        "uq_review_discipline_submission", "review_discipline", ["submission", "discipline"], unique=True
+    )
+    op.create_table(
+        "review_discipline_step",
+        sa.Column("submission", sa.String(length=64), nullable=False),
+        sa.Column("discipline", sa.String(length=20), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("before", sa.String(length=20), nullable=False),
+        sa.Column("after", sa.String(length=20), nullable=False),
+        sa.Column("actor", sa.String(length=120), nullable=False),
+        sa.Column("at", Instant(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("submission", "discipline", "number", name=op.f("pk_review_discipline_step")),
+    )
+    op.create_table(
         "review_figures",
         sa.Column("name", sa.String(length=20), nullable=False),
         sa.Column("made_at", Instant(), nullable=False),
@@ -1878,7 +1876,7 @@ def upgrade() -> None:
         "review_finding",
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("submission", sa.String(length=64), nullable=False),
-        sa.Column("lens", sa.String(length=20), nullable=False),
+        sa.Column("discipline", sa.String(length=20), nullable=False),
         sa.Column("rule", sa.String(length=100), nullable=False),
         sa.Column("severity", sa.String(length=20), nullable=False),
         sa.Column("evidence", sa.Text(), nullable=False),
@@ -1936,51 +1934,11 @@ def upgrade() -> None:
         postgresql_where=sa.text("state != 'refused'"),
     )
     op.create_table(
-        "review_lens",
-        sa.Column("id", sa.String(length=64), nullable=False),
-        sa.Column("submission", sa.String(length=64), nullable=False),
-        sa.Column("app", sa.String(length=64), nullable=False),
-        sa.Column("environment", sa.String(length=20), nullable=False),
-        sa.Column("lens", sa.String(length=20), nullable=False),
-        sa.Column("inputs", sa.String(length=64), nullable=False),
-        sa.Column("scorecard", sa.String(length=64), nullable=False),
-        sa.Column("opened_at", Instant(), nullable=False),
-        sa.Column("state", sa.String(length=20), nullable=False),
-        sa.Column("revision", sa.Integer(), nullable=False),
-        sa.Column("reviewer", sa.String(length=120), nullable=False),
-        sa.Column("taken_at", Instant(), nullable=True),
-        sa.Column("judged_at", Instant(), nullable=True),
-        sa.Column("answers", sa.JSON(), nullable=False),
-        sa.Column("flags", sa.JSON(), nullable=False),
-        sa.Column("reasons", sa.JSON(), nullable=False),
-        sa.Column("text", sa.Text(), nullable=False),
-        sa.Column("kept_from", sa.String(length=64), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_review_lens")),
-    )
-    op.create_index(
-        "ix_review_lens_inputs", "review_lens", ["app", "environment", "lens", "inputs"], unique=False
-    )
-    op.create_index("ix_review_lens_reviewer", "review_lens", ["reviewer", "id"], unique=False)
-    op.create_index("ix_review_lens_state", "review_lens", ["state", "id"], unique=False)
-    op.create_index("uq_review_lens_submission", "review_lens", ["submission", "lens"], unique=True)
-    op.create_table(
-        "review_lens_step",
-        sa.Column("submission", sa.String(length=64), nullable=False),
-        sa.Column("lens", sa.String(length=20), nullable=False),
-        sa.Column("number", sa.Integer(), nullable=False),
-        sa.Column("before", sa.String(length=20), nullable=False),
-        sa.Column("after", sa.String(length=20), nullable=False),
-        sa.Column("actor", sa.String(length=120), nullable=False),
-        sa.Column("at", Instant(), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("submission", "lens", "number", name=op.f("pk_review_lens_step")),
-    )
-    op.create_table(
         "review_measure",
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("kind", sa.String(length=20), nullable=False),
         sa.Column("tier", sa.String(length=20), nullable=False),
-        sa.Column("lens", sa.String(length=20), nullable=False),
+        sa.Column("discipline", sa.String(length=20), nullable=False),
         sa.Column("at", Instant(), nullable=False),
         sa.Column("milli", sa.Integer(), nullable=False),
         sa.Column("milli_whole", sa.Integer(), nullable=False),
@@ -1991,7 +1949,7 @@ def upgrade() -> None:
     op.create_table(
         "review_right",
         sa.Column("person", sa.String(length=64), nullable=False),
-        sa.Column("lenses", sa.JSON(), nullable=False),
+        sa.Column("disciplines", sa.JSON(), nullable=False),
         sa.Column("changed_at", Instant(), nullable=False),
         sa.Column("changed_by", sa.String(length=120), nullable=False),
         sa.PrimaryKeyConstraint("person", name=op.f("pk_review_right")),
@@ -2120,6 +2078,83 @@ def upgrade() -> None:
     )
     op.create_index("ix_service_day_day", "service_day", ["day"], unique=False)
     op.create_index("ix_service_day_tenant", "service_day", ["tenant", "day"], unique=False)
+    op.create_table(
+        "service_owners_service_owner",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("tenant", sa.String(length=32), nullable=False),
+        sa.Column("client", sa.String(length=100), nullable=False),
+        sa.Column("app", sa.String(length=64), nullable=False),
+        sa.Column("vendor", sa.String(length=64), nullable=False),
+        sa.Column("purpose", sa.Text(), nullable=False),
+        sa.Column("population", sa.Text(), nullable=False),
+        sa.Column("schedule", sa.Text(), nullable=False),
+        sa.Column("approver", sa.String(length=64), nullable=False),
+        sa.Column("asked_by", sa.String(length=64), nullable=False),
+        sa.Column("asked_at", Instant(), nullable=False),
+        sa.Column("ends_at", Instant(), nullable=False),
+        sa.Column("agreed_at", Instant(), nullable=True),
+        sa.Column("ended_at", Instant(), nullable=True),
+        sa.Column("ended_by", sa.String(length=120), nullable=False),
+        sa.Column("end_reason", sa.Text(), nullable=False),
+        sa.Column("lost_at", Instant(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_service_owners_service_owner")),
+    )
+    op.create_index(
+        "ix_service_owners_service_owner_approver_ends",
+        "service_owners_service_owner",
+        ["approver", "ends_at", "id"],
+        unique=False,
+    )
+    op.create_index(
+        op.f("ix_service_owners_service_owner_approver_id"),
+        "service_owners_service_owner",
+        ["approver", "id"],
+        unique=False,
+    )
+    op.create_index(
+        op.f("ix_service_owners_service_owner_client_tenant"),
+        "service_owners_service_owner",
+        ["client", "tenant"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_service_owners_service_owner_ends",
+        "service_owners_service_owner",
+        ["ends_at", "id"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_service_owners_service_owner_finding",
+        "service_owners_service_owner",
+        ["id"],
+        unique=False,
+        sqlite_where=sa.text("lost_at IS NOT NULL AND ended_at IS NULL"),
+        postgresql_where=sa.text("lost_at IS NOT NULL AND ended_at IS NULL"),
+    )
+    op.create_index(
+        "ix_service_owners_service_owner_tenant_ends",
+        "service_owners_service_owner",
+        ["tenant", "ends_at", "id"],
+        unique=False,
+    )
+    op.create_index(
+        op.f("ix_service_owners_service_owner_tenant_id"),
+        "service_owners_service_owner",
+        ["tenant", "id"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_service_owners_service_owner_vendor_ends",
+        "service_owners_service_owner",
+        ["vendor", "ends_at", "id"],
+        unique=False,
+    )
+    op.create_index(
+        op.f("ix_service_owners_service_owner_vendor_id"),
+        "service_owners_service_owner",
+        ["vendor", "id"],
+        unique=False,
+    )
     op.create_table(
         "service_slot",
         sa.Column("tenant", sa.Text(), nullable=False),

@@ -1,4 +1,4 @@
-"""The bodies of the API of lenses, findings and reviewers."""
+"""The bodies of the API of disciplines, findings and reviewers."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -8,19 +8,19 @@ from pydantic import Field
 
 from hilum.apps.registry.models import Environment
 from hilum.foundation.web.api import Id, Line, Paging, Prose, Shown, Sorted, Strict, one_of
-from hilum.policy.matrix.models import Lens
+from hilum.policy.matrix.models import Discipline
 from hilum.review.submissions.bodies import RevisionAsked
 from hilum.review.submissions.models import (
     FINDINGS_BOUND,
     TIE_SORTS,
     Answer,
+    DisciplineQuery,
+    DisciplineReview,
+    DisciplineState,
+    DisciplinesView,
     Finding,
     FindingState,
     JudgeOrder,
-    LensesView,
-    LensQuery,
-    LensReview,
-    LensState,
     NewFinding,
     Severity,
     Tie,
@@ -34,7 +34,7 @@ Codes = Annotated[tuple[Line, ...], Field(max_length=CODES_BOUND)]
 
 
 class FindingAsked(Strict):
-    """``rule``: a reason code of the lens. ``reproduction``: how to see it oneself."""
+    """``rule``: a reason code of the discipline. ``reproduction``: how to see it oneself."""
 
     rule: Line
     severity: Severity
@@ -53,11 +53,11 @@ class VerdictAsked(RevisionAsked):
     reasons: Codes = ()
     findings: Annotated[tuple[FindingAsked, ...], Field(max_length=FINDINGS_BOUND)] = ()
 
-    def order(self, submission: str, lens: Lens) -> JudgeOrder:
+    def order(self, submission: str, discipline: Discipline) -> JudgeOrder:
         """Return what is asked for."""
         return JudgeOrder(
             submission,
-            lens,
+            discipline,
             self.revision,
             self.verdict,
             self.text,
@@ -80,25 +80,25 @@ class ResolveAsked(Strict):
     note: Prose
 
 
-class LensesQuery(Paging):
+class DisciplinesQuery(Paging):
     """``reviewer``: who took it, as ``staff:<id>``."""
 
-    lens: Lens | None = None
-    state: LensState | None = None
+    discipline: Discipline | None = None
+    state: DisciplineState | None = None
     reviewer: Line = ""
 
     @property
-    def query(self) -> LensQuery:
-        return LensQuery(self.lens, self.state, self.reviewer)
+    def query(self) -> DisciplineQuery:
+        return DisciplineQuery(self.discipline, self.state, self.reviewer)
 
 
-class LensListed(Shown):
+class DisciplineListed(Shown):
     id: str
     submission: str
     app: str
     environment: Environment
-    lens: Lens
-    state: LensState
+    discipline: Discipline
+    state: DisciplineState
     revision: int
     reviewer: str
     opened_at: datetime
@@ -106,16 +106,16 @@ class LensListed(Shown):
     judged_at: datetime | None
 
 
-class LensStepShown(Shown):
-    lens: Lens
-    before: LensState | None
-    after: LensState
+class DisciplineStepShown(Shown):
+    discipline: Discipline
+    before: DisciplineState | None
+    after: DisciplineState
     actor: str
     at: datetime
     reason: str
 
 
-class LensShown(LensListed):
+class DisciplineShown(DisciplineListed):
     """``score``: percent of the points that apply; null if none does. ``kept_from``: the submission whose verdict was kept."""
 
     answers: dict[str, Answer]
@@ -132,7 +132,7 @@ class FindingShown(Shown):
 
     id: str
     submission: str
-    lens: Lens
+    discipline: Discipline
     rule: str
     severity: Severity
     evidence: str
@@ -148,34 +148,34 @@ class FindingShown(Shown):
     resolved_at: datetime | None
 
 
-class LensesShown(Shown):
-    lenses: tuple[LensShown, ...]
+class DisciplinesShown(Shown):
+    disciplines: tuple[DisciplineShown, ...]
     findings: tuple[FindingShown, ...]
-    history: tuple[LensStepShown, ...]
+    history: tuple[DisciplineStepShown, ...]
 
 
-def lens_shown(found: LensReview) -> LensShown:
-    """Return a lens with its verdict."""
-    return LensShown(**lens_listed(found), **_verdict(found))
+def discipline_shown(found: DisciplineReview) -> DisciplineShown:
+    """Return a discipline with its verdict."""
+    return DisciplineShown(**discipline_listed(found), **_verdict(found))
 
 
-def _verdict(found: LensReview) -> dict[str, Any]:
+def _verdict(found: DisciplineReview) -> dict[str, Any]:
     names = ("flags", "reasons", "text", "kept_from", "inputs")
     score = score_of(found.answers)
     return {name: getattr(found, name) for name in names} | {"answers": dict(found.answers), "score": score}
 
 
-def lens_listed(found: LensReview) -> dict[str, Any]:
-    """Return a lens as a list shows it."""
-    return LensListed.model_validate(found).model_dump()
+def discipline_listed(found: DisciplineReview) -> dict[str, Any]:
+    """Return a discipline as a list shows it."""
+    return DisciplineListed.model_validate(found).model_dump()
 
 
-def lenses_shown(view: LensesView) -> LensesShown:
-    """Return the lenses of a submission with what they found."""
-    return LensesShown(
-        lenses=tuple(map(lens_shown, view.lenses)),
+def disciplines_shown(view: DisciplinesView) -> DisciplinesShown:
+    """Return the disciplines of a submission with what they found."""
+    return DisciplinesShown(
+        disciplines=tuple(map(discipline_shown, view.disciplines)),
         findings=tuple(map(finding_shown, view.findings)),
-        history=tuple(map(LensStepShown.model_validate, view.steps)),
+        history=tuple(map(DisciplineStepShown.model_validate, view.steps)),
     )
 
 
@@ -205,41 +205,43 @@ class ScorecardShown(Shown):
 
 
 class ScorecardsShown(Shown):
-    """``pass_at``: from which percent a lens passes."""
+    """``pass_at``: from which percent a discipline passes."""
 
     version: int
     digest: str
     pass_at: int
-    lenses: dict[Lens, ScorecardShown]
+    disciplines: dict[Discipline, ScorecardShown]
 
 
 def scorecards_shown(cards: Scorecards) -> ScorecardsShown:
-    """Return the scorecards by which lenses are judged, with every reason code."""
-    of: Mapping[Lens, ScorecardShown] = {
-        lens: ScorecardShown(
+    """Return the scorecards by which disciplines are judged, with every reason code."""
+    of: Mapping[Discipline, ScorecardShown] = {
+        discipline: ScorecardShown(
             title=card.title,
             inputs=card.inputs,
             points=tuple(map(PointShown.model_validate, card.points)),
             flags=tuple(map(FlagShown.model_validate, card.flags)),
-            reasons=dict(cards.reasons_of(lens)),
+            reasons=dict(cards.reasons_of(discipline)),
         )
-        for lens, card in cards.of.items()
+        for discipline, card in cards.of.items()
     }
-    return ScorecardsShown(version=cards.version, digest=cards.digest, pass_at=cards.pass_at, lenses=dict(of))
+    return ScorecardsShown(
+        version=cards.version, digest=cards.digest, pass_at=cards.pass_at, disciplines=dict(of)
+    )
 
 
 # --- reviewers -----------------------------------------------------------------------------------------------------------------
 
 
 class RightsAsked(Strict):
-    """The lenses for which the reviewer signs from now on; an empty list removes the right."""
+    """The disciplines for which the reviewer signs from now on; an empty list removes the right."""
 
-    lenses: Annotated[tuple[Lens, ...], Field(max_length=len(Lens))]
+    disciplines: Annotated[tuple[Discipline, ...], Field(max_length=len(Discipline))]
 
 
 class RightsShown(Shown):
     person: str
-    lenses: tuple[Lens, ...]
+    disciplines: tuple[Discipline, ...]
     changed_at: datetime
     changed_by: str
 

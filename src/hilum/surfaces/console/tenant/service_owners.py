@@ -62,9 +62,9 @@ def _empty(may_ask: bool) -> tuple[str, str]:  # noqa: FBT001 - passed by the li
 
 
 PAGES = Pages(
-    "tenant.mandate",
-    listed=service.list_mandates,
-    show=service.get_mandate,
+    "tenant.service_owner",
+    listed=service.list_service_owners,
+    show=service.get_service_owner,
     new=service.ask,
     acts=(service.agree, service.end),
     offers={"client": _services, "approver": _colleagues},
@@ -76,7 +76,7 @@ PAGES = Pages(
 
 async def show_list(visit: Visit) -> Response:
     """Show the list below the services for which nobody answers."""
-    asks = visit.may_open("tenant.mandate_new")
+    asks = visit.may_open("tenant.service_owner_new")
     nobody = await visit.read(lambda ctx: installations.list_unanswered(ctx, own(ctx).id)) if asks else []
     shown, more = nobody[:UNANSWERED_SHOWN], len(nobody) - UNANSWERED_SHOWN
-    return await PAGES.show_list(visit, "console/mandates/list.html", nobody=shown, more=more)
+    return await PAGES.show_list(visit, "console/service_owners/list.html", nobody=shown, more=more)

@@ -1,4 +1,4 @@
-"""Tables of lenses, what they found, who may sign for them, and the ties of reviewers."""
+"""Tables of disciplines, what they found, who may sign for them, and the ties of reviewers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -29,30 +29,30 @@ from hilum.foundation.kernel.actor import ActorKind
 from hilum.foundation.kernel.errors import NotFound
 from hilum.foundation.kernel.ids import AppId, PersonId, VendorId
 from hilum.foundation.kernel.pages import PageQuery
-from hilum.policy.matrix.models import Lens
+from hilum.policy.matrix.models import Discipline
 from hilum.review.submissions.models import (
     FINDINGS_OF_ONE,
     TIE_SORTS,
     Answer,
+    DisciplineQuery,
+    DisciplineReview,
+    DisciplineRights,
+    DisciplineState,
+    DisciplineStep,
     Finding,
     FindingState,
-    LensQuery,
-    LensReview,
-    LensRights,
-    LensState,
-    LensStep,
     Severity,
     Tie,
 )
 
-lenses = Table(
-    "review_lens",
+disciplines = Table(
+    "review_discipline",
     metadata,
     Column("id", String(64), primary_key=True),
     Column("submission", String(64), nullable=False),
     Column("app", String(64), nullable=False),
     Column("environment", String(20), nullable=False),
-    Column("lens", String(20), nullable=False),
+    Column("discipline", String(20), nullable=False),
     Column("inputs", String(64), nullable=False),
     Column("scorecard", String(64), nullable=False),
     Column("opened_at", Instant, nullable=False),
@@ -66,25 +66,25 @@ lenses = Table(
     Column("reasons", JSON, nullable=False),
     Column("text", Text, nullable=False),
     Column("kept_from", String(64), nullable=False),
-    Index("uq_review_lens_submission", "submission", "lens", unique=True),
-    Index("ix_review_lens_state", "state", "id"),
-    Index("ix_review_lens_reviewer", "reviewer", "id"),
+    Index("uq_review_discipline_submission", "submission", "discipline", unique=True),
+    Index("ix_review_discipline_state", "state", "id"),
+    Index("ix_review_discipline_reviewer", "reviewer", "id"),
     # Which verdict on the same inputs is kept.
-    Index("ix_review_lens_inputs", "app", "environment", "lens", "inputs"),
+    Index("ix_review_discipline_inputs", "app", "environment", "discipline", "inputs"),
 )
 
-lens_steps = Table(
-    "review_lens_step",
+discipline_steps = Table(
+    "review_discipline_step",
     metadata,
     Column("submission", String(64), nullable=False),
-    Column("lens", String(20), nullable=False),
+    Column("discipline", String(20), nullable=False),
     Column("number", Integer, nullable=False),
     Column("before", String(20), nullable=False),
     Column("after", String(20), nullable=False),
     Column("actor", String(120), nullable=False),
     Column("at", Instant, nullable=False),
     Column("reason", Text, nullable=False),
-    PrimaryKeyConstraint("submission", "lens", "number"),
+    PrimaryKeyConstraint("submission", "discipline", "number"),
 )
 """Rows are only ever added."""
 
@@ -93,7 +93,7 @@ findings = Table(
     metadata,
     Column("id", String(64), primary_key=True),
     Column("submission", String(64), nullable=False),
-    Column("lens", String(20), nullable=False),
+    Column("discipline", String(20), nullable=False),
     Column("rule", String(100), nullable=False),
     Column("severity", String(20), nullable=False),
     Column("evidence", Text, nullable=False),
@@ -112,7 +112,7 @@ rights = Table(
     "review_right",
     metadata,
     Column("person", String(64), primary_key=True),
-    Column("lenses", JSON, nullable=False),
+    Column("disciplines", JSON, nullable=False),
     Column("changed_at", Instant, nullable=False),
     Column("changed_by", String(120), nullable=False),
 )
@@ -141,15 +141,15 @@ ties = Table(
 )
 
 
-# --- lenses --------------------------------------------------------------------------------------------------------------------
+# --- disciplines --------------------------------------------------------------------------------------------------------------------
 
 
-def _lens_values(each: LensReview) -> dict[str, Any]:
+def _discipline_values(each: DisciplineReview) -> dict[str, Any]:
     simple = ("id", "submission", "app", "inputs", "scorecard", "opened_at", "revision", "reviewer")
     more = ("taken_at", "judged_at", "text", "kept_from")
     return {name: getattr(each, name) for name in (*simple, *more)} | {
         "environment": each.environment.value,
-        "lens": each.lens.value,
+        "discipline": each.discipline.value,
         "state": each.state.value,
         "answers": {name: answer.value for name, answer in each.answers.items()},
         "flags": list(each.flags),
@@ -157,17 +157,17 @@ def _lens_values(each: LensReview) -> dict[str, Any]:
     }
 
 
-def _lens(row: Row[Any]) -> LensReview:
-    return LensReview(
+def _discipline(row: Row[Any]) -> DisciplineReview:
+    return DisciplineReview(
         id=row.id,
         submission=row.submission,
         app=AppId(row.app),
         environment=Environment(row.environment),
-        lens=Lens(row.lens),
+        discipline=Discipline(row.discipline),
         inputs=row.inputs,
         scorecard=row.scorecard,
         opened_at=row.opened_at,
-        state=LensState(row.state),
+        state=DisciplineState(row.state),
         revision=row.revision,
         reviewer=row.reviewer,
         taken_at=row.taken_at,
@@ -180,74 +180,83 @@ def _lens(row: Row[Any]) -> LensReview:
     )
 
 
-def add_lens(tx: Connection, added: LensReview) -> None:
-    tx.execute(lenses.insert().values(_lens_values(added)))
+def add_discipline(tx: Connection, added: DisciplineReview) -> None:
+    tx.execute(disciplines.insert().values(_discipline_values(added)))
 
 
-def save_lens(tx: Connection, after: LensReview, *, revision: int) -> bool:
-    """Save a lens that is at a revision; return False if it was changed meanwhile."""
-    same = (lenses.c.id == after.id, lenses.c.revision == revision)
-    return tx.execute(lenses.update().where(*same).values(_lens_values(after))).rowcount == 1
+def save_discipline(tx: Connection, after: DisciplineReview, *, revision: int) -> bool:
+    """Save a discipline that is at a revision; return False if it was changed meanwhile."""
+    same = (disciplines.c.id == after.id, disciplines.c.revision == revision)
+    return tx.execute(disciplines.update().where(*same).values(_discipline_values(after))).rowcount == 1
 
 
-def lenses_of(tx: Connection, submission: str, *, lock: bool = False) -> list[LensReview]:
-    """List the lenses of a submission: one of each kind at most."""
-    query = select(lenses).where(lenses.c.submission == submission).order_by(lenses.c.id)
-    return [_lens(row) for row in tx.execute(query.with_for_update() if lock else query)]
+def disciplines_of(tx: Connection, submission: str, *, lock: bool = False) -> list[DisciplineReview]:
+    """List the disciplines of a submission: one of each kind at most."""
+    query = select(disciplines).where(disciplines.c.submission == submission).order_by(disciplines.c.id)
+    return [_discipline(row) for row in tx.execute(query.with_for_update() if lock else query)]
 
 
-def find_verdict(tx: Connection, wanted: LensReview) -> LensReview | None:
+def find_verdict(tx: Connection, wanted: DisciplineReview) -> DisciplineReview | None:
     """Find the last verdict of a person on the same inputs of an app, of another submission; what passed by checks alone was judged by nobody."""
-    query = select(lenses).where(
-        lenses.c.app == wanted.app,
-        lenses.c.environment == wanted.environment.value,
-        lenses.c.lens == wanted.lens.value,
-        lenses.c.inputs == wanted.inputs,
-        lenses.c.submission != wanted.submission,
-        lenses.c.judged_at.is_not(None),
-        lenses.c.reviewer.startswith(f"{ActorKind.STAFF}:"),
+    query = select(disciplines).where(
+        disciplines.c.app == wanted.app,
+        disciplines.c.environment == wanted.environment.value,
+        disciplines.c.discipline == wanted.discipline.value,
+        disciplines.c.inputs == wanted.inputs,
+        disciplines.c.submission != wanted.submission,
+        disciplines.c.judged_at.is_not(None),
+        disciplines.c.reviewer.startswith(f"{ActorKind.STAFF}:"),
     )
-    row = tx.execute(query.order_by(lenses.c.judged_at.desc(), lenses.c.id.desc()).limit(1)).first()
-    return None if row is None else _lens(row)
+    row = tx.execute(query.order_by(disciplines.c.judged_at.desc(), disciplines.c.id.desc()).limit(1)).first()
+    return None if row is None else _discipline(row)
 
 
-def list_lenses(tx: Connection, asked: LensQuery, page: PageQuery) -> list[LensReview]:
-    """List lenses by id, which is the order in which they were opened."""
-    query = select(lenses)
+def list_disciplines(tx: Connection, asked: DisciplineQuery, page: PageQuery) -> list[DisciplineReview]:
+    """List disciplines by id, which is the order in which they were opened."""
+    query = select(disciplines)
     for column, value in (
-        (lenses.c.lens, asked.lens and asked.lens.value),
-        (lenses.c.state, asked.state and asked.state.value),
-        (lenses.c.reviewer, asked.reviewer),
+        (disciplines.c.discipline, asked.discipline and asked.discipline.value),
+        (disciplines.c.state, asked.state and asked.state.value),
+        (disciplines.c.reviewer, asked.reviewer),
     ):
         if value:
             query = query.where(column == value)
-    return [_lens(row) for row in tx.execute(by_key(query, lenses.c.id, page))]
+    return [_discipline(row) for row in tx.execute(by_key(query, disciplines.c.id, page))]
 
 
-def lenses_of_some(tx: Connection, submissions: Sequence[str]) -> list[LensReview]:
-    """List the lenses of some submissions."""
-    query = select(lenses).where(lenses.c.submission.in_(submissions)).order_by(lenses.c.id)
-    return [_lens(row) for row in tx.execute(query)]
+def disciplines_of_some(tx: Connection, submissions: Sequence[str]) -> list[DisciplineReview]:
+    """List the disciplines of some submissions."""
+    query = select(disciplines).where(disciplines.c.submission.in_(submissions)).order_by(disciplines.c.id)
+    return [_discipline(row) for row in tx.execute(query)]
 
 
-def waits_in(submission: ColumnElement[str], lens: Lens) -> ColumnElement[bool]:
-    """Build the condition that a lens of a submission is not judged yet."""
-    states = [LensState.OPEN.value, LensState.TAKEN.value, LensState.NEEDS_CHANGES.value]
-    of_it = (lenses.c.submission == submission, lenses.c.lens == lens.value, lenses.c.state.in_(states))
-    return exists(select(lenses.c.id).where(*of_it))
+def waits_in(submission: ColumnElement[str], discipline: Discipline) -> ColumnElement[bool]:
+    """Build the condition that a discipline of a submission is not judged yet."""
+    states = [DisciplineState.OPEN.value, DisciplineState.TAKEN.value, DisciplineState.NEEDS_CHANGES.value]
+    of_it = (
+        disciplines.c.submission == submission,
+        disciplines.c.discipline == discipline.value,
+        disciplines.c.state.in_(states),
+    )
+    return exists(select(disciplines.c.id).where(*of_it))
 
 
-def waits_for(submission: ColumnElement[str], reviewer: str, signs: Sequence[Lens]) -> ColumnElement[bool]:
-    """Build the condition that a reviewer has a lens of a submission, or may take one for which they sign."""
-    free = and_(lenses.c.state == LensState.OPEN.value, lenses.c.lens.in_([each.value for each in signs]))
-    has = and_(lenses.c.state == LensState.TAKEN.value, lenses.c.reviewer == reviewer)
-    return exists(select(lenses.c.id).where(lenses.c.submission == submission, or_(free, has)))
+def waits_for(
+    submission: ColumnElement[str], reviewer: str, signs: Sequence[Discipline]
+) -> ColumnElement[bool]:
+    """Build the condition that a reviewer has a discipline of a submission, or may take one for which they sign."""
+    free = and_(
+        disciplines.c.state == DisciplineState.OPEN.value,
+        disciplines.c.discipline.in_([each.value for each in signs]),
+    )
+    has = and_(disciplines.c.state == DisciplineState.TAKEN.value, disciplines.c.reviewer == reviewer)
+    return exists(select(disciplines.c.id).where(disciplines.c.submission == submission, or_(free, has)))
 
 
-def add_lens_step(tx: Connection, added: LensStep) -> None:
+def add_discipline_step(tx: Connection, added: DisciplineStep) -> None:
     row = {
         "submission": added.submission,
-        "lens": added.lens.value,
+        "discipline": added.discipline.value,
         "number": added.number,
         "before": "" if added.before is None else added.before.value,
         "after": added.after.value,
@@ -255,26 +264,28 @@ def add_lens_step(tx: Connection, added: LensStep) -> None:
         "at": added.at,
         "reason": added.reason,
     }
-    tx.execute(lens_steps.insert().values(row))
+    tx.execute(discipline_steps.insert().values(row))
 
 
-def lens_steps_of(tx: Connection, submission: str, lens: Lens | None = None) -> list[LensStep]:
-    """List the changes of a submission's lenses, oldest first of each."""
-    query = select(lens_steps).where(lens_steps.c.submission == submission)
-    if lens is not None:
-        query = query.where(lens_steps.c.lens == lens.value)
+def discipline_steps_of(
+    tx: Connection, submission: str, discipline: Discipline | None = None
+) -> list[DisciplineStep]:
+    """List the changes of a submission's disciplines, oldest first of each."""
+    query = select(discipline_steps).where(discipline_steps.c.submission == submission)
+    if discipline is not None:
+        query = query.where(discipline_steps.c.discipline == discipline.value)
     return [
-        LensStep(
+        DisciplineStep(
             row.submission,
-            Lens(row.lens),
+            Discipline(row.discipline),
             row.number,
-            LensState(row.before) if row.before else None,
-            LensState(row.after),
+            DisciplineState(row.before) if row.before else None,
+            DisciplineState(row.after),
             row.actor,
             row.at,
             row.reason,
         )
-        for row in tx.execute(query.order_by(lens_steps.c.lens, lens_steps.c.number))
+        for row in tx.execute(query.order_by(discipline_steps.c.discipline, discipline_steps.c.number))
     ]
 
 
@@ -285,7 +296,7 @@ def _finding(row: Row[Any]) -> Finding:
     return Finding(
         row.id,
         row.submission,
-        Lens(row.lens),
+        Discipline(row.discipline),
         row.rule,
         Severity(row.severity),
         row.evidence,
@@ -304,7 +315,7 @@ def _finding_values(each: Finding) -> dict[str, Any]:
     simple = ("id", "submission", "rule", "evidence", "reproduction", "fix", "found_by", "found_at")
     more = ("note", "resolved_by", "resolved_at")
     return {name: getattr(each, name) for name in (*simple, *more)} | {
-        "lens": each.lens.value,
+        "discipline": each.discipline.value,
         "severity": each.severity.value,
         "state": each.state.value,
     }
@@ -331,7 +342,8 @@ def get_finding(tx: Connection, finding: str) -> Finding:
 def no_such_finding() -> NotFound:
     """Build the error of a finding that does not exist, or that the actor may not see."""
     return NotFound(
-        "finding_not_found", "There is no such finding; `hilum review lenses` lists those of a submission."
+        "finding_not_found",
+        "There is no such finding; `hilum review disciplines` lists those of a submission.",
     )
 
 
@@ -344,18 +356,20 @@ def findings_of(tx: Connection, submission: str) -> list[Finding]:
 # --- reviewers -----------------------------------------------------------------------------------------------------------------
 
 
-def find_rights(tx: Connection, person: PersonId) -> LensRights | None:
+def find_rights(tx: Connection, person: PersonId) -> DisciplineRights | None:
     row = tx.execute(select(rights).where(rights.c.person == person)).first()
     return None if row is None else _rights(row)
 
 
-def _rights(row: Row[Any]) -> LensRights:
-    return LensRights(PersonId(row.person), tuple(map(Lens, row.lenses)), row.changed_at, row.changed_by)
+def _rights(row: Row[Any]) -> DisciplineRights:
+    return DisciplineRights(
+        PersonId(row.person), tuple(map(Discipline, row.disciplines)), row.changed_at, row.changed_by
+    )
 
 
-def save_rights(tx: Connection, after: LensRights) -> None:
+def save_rights(tx: Connection, after: DisciplineRights) -> None:
     values = {
-        "lenses": [each.value for each in after.lenses],
+        "disciplines": [each.value for each in after.disciplines],
         "changed_at": after.changed_at,
         "changed_by": after.changed_by,
     }
@@ -364,7 +378,7 @@ def save_rights(tx: Connection, after: LensRights) -> None:
         tx.execute(rights.update().where(rights.c.person == after.person).values(values))
 
 
-def list_rights(tx: Connection, page: PageQuery) -> list[LensRights]:
+def list_rights(tx: Connection, page: PageQuery) -> list[DisciplineRights]:
     return [_rights(row) for row in tx.execute(by_key(select(rights), rights.c.person, page))]
 
 
@@ -418,5 +432,5 @@ def list_ties(tx: Connection, page: PageQuery, *, vendor: str = "") -> list[Tie]
 
 def purge(tx: Connection, submissions: Sequence[str]) -> None:
     """Delete what belongs to submissions that are deleted."""
-    for table in (lenses, lens_steps, findings):
+    for table in (disciplines, discipline_steps, findings):
         tx.execute(table.delete().where(table.c.submission.in_(submissions)))

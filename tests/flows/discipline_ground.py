@@ -1,4 +1,4 @@
-"""Submissions of an app of the high tier, with a reviewer for each lens, and of one of the low tier."""
+"""Submissions of an app of the high tier, with a reviewer for each discipline, and of one of the low tier."""
 
 from collections.abc import Callable
 from threading import Event
@@ -33,7 +33,7 @@ FOUND = {
 
 @pytest.fixture
 def ground(sqlite_uow: UnitOfWork, clock: FakeClock) -> Ground:
-    """A note writer of the high tier at the sandbox, and a reviewer for each lens."""
+    """A note writer of the high tier at the sandbox, and a reviewer for each discipline."""
     site = build(sqlite_uow, clock)
     site.system(policies.adopt_shipped)
     signs(site, "rita", "technical", "clinical")
@@ -75,8 +75,8 @@ def decide(ground: Ground, sent: str, decision: str = "certify", who: str = "rit
 
 
 def states(ground: Ground, sent: str) -> dict[str, str]:
-    view = ground.site.system(service.view_lenses, submission_id=sent)
-    return {each.lens.value: each.state.value for each in view.lenses}
+    view = ground.site.system(service.view_disciplines, submission_id=sent)
+    return {each.discipline.value: each.state.value for each in view.disciplines}
 
 
 @pytest.fixture

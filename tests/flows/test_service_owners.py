@@ -18,10 +18,10 @@ from hilum.apps.service_owners import service
 from hilum.apps.service_owners.models import (
     GRACE,
     WAITING_LIFE,
-    Mandate,
-    MandateQuery,
-    MandateState,
-    NewMandate,
+    NewServiceOwner,
+    ServiceOwner,
+    ServiceOwnerQuery,
+    ServiceOwnerState,
 )
 from hilum.apps.service_owners.policy import state_of
 from hilum.foundation.infra.context import Context
@@ -39,16 +39,16 @@ from hilum.records.keys import service as keys
 from hilum.records.keys.models import Purpose
 from hilum.records.notices import service as notices
 from hilum.records.notices.models import Channel, NoticeQuery
-from tests.flows import back_channel
-from tests.flows.back_channel import REMEMBERED, TRACE, Platform, refused
+from tests.flows import token_flow
 from tests.flows.control_site import build, codes, problem
+from tests.flows.token_flow import REMEMBERED, TRACE, Platform, refused
 from tests.flows.vendor_ground import made
 from tests.sim.furnished import furnish
 from tests.sim.proofs import certify
 from tests.sim.world import START, FakeClock
 
 T = TypeVar("T")
-platform = back_channel.platform
+platform = token_flow.platform
 NORTH = TenantId("north")
 USE = BackendUse("Quality reports", "All patients", "Nightly")
 DAY = timedelta(days=1)
@@ -93,14 +93,14 @@ class North:
         """Run a verb as a person."""
         return self.platform.uow.write_now(verb, actor=actor_of(self.who(name)), trace=TRACE)
 
-    def ask(self, who: str = "ana", by: str = "ada", **change: Any) -> Mandate:
-        order = replace(NewMandate(NORTH, self.client.id, self.who(who).id), **change)
+    def ask(self, who: str = "ana", by: str = "ada", **change: Any) -> ServiceOwner:
+        order = replace(NewServiceOwner(NORTH, self.client.id, self.who(who).id), **change)
         return self.do(by, lambda ctx: service.ask(ctx, order))
 
-    def agree(self, mandate: Mandate, by: str = "ana") -> Mandate:
-        return self.do(by, lambda ctx: service.agree(ctx, mandate.id))
+    def agree(self, service_owner: ServiceOwner, by: str = "ana") -> ServiceOwner:
+        return self.do(by, lambda ctx: service.agree(ctx, service_owner.id))
 
-    def mandate(self, **change: Any) -> Mandate:
+    def service_owner(self, **change: Any) -> ServiceOwner:
         return self.agree(self.ask(**change))
 
     def token(self) -> Any:
@@ -123,8 +123,8 @@ class North:
             after = self.platform.run(partial(service.follow_approvers, after=after))
 
     def findings(self) -> list[str]:
-        query = MandateQuery(findings=True)
-        return [each.id for each in self.do("ada", lambda ctx: service.list_mandates(ctx, query))]
+        query = ServiceOwnerQuery(findings=True)
+        return [each.id for each in self.do("ada", lambda ctx: service.list_service_owners(ctx, query))]
 
     def leave(self, name: str) -> None:
         self.platform.run(lambda ctx: identity.deactivate_person(ctx, self.who(name).id))
@@ -157,7 +157,7 @@ def test_a_backend_service_gets_tokens_once_the_named_person_has_agreed(north: N
     north.agree(asked)
 
     assert north.has_token()
-    (event,) = north.platform.events("mandates.mandate.agree")
+    (event,) = north.platform.events("service_owners.service_owner.agree")
     assert (event.tenant, event.client, event.person) == (NORTH, north.client.id, north.who("ana").id)
 
 
@@ -166,13 +166,13 @@ def test_nobody_agrees_in_the_approvers_place(north: North, who: str) -> None:
     """C17: not who asked, not another administrator, no colleague, nobody of another hospital."""
     asked = north.ask()
 
-    assert code_of(lambda: north.agree(asked, by=who)) in {"not_the_approver", "mandate_not_found"}
+    assert code_of(lambda: north.agree(asked, by=who)) in {"not_the_approver", "service_owner_not_found"}
     assert code_of(lambda: north.platform.run(lambda ctx: service.agree(ctx, asked.id))) == "not_the_approver"
     assert not north.has_token()
 
 
 def test_only_an_administrator_of_the_hospital_asks(north: North) -> None:
-    order = NewMandate(NORTH, north.client.id, north.who("ana").id)
+    order = NewServiceOwner(NORTH, north.client.id, north.who("ana").id)
 
     for who in ("ana", "nora", "dora", "pia"):
         assert code_of(partial(north.do, who, partial(service.ask, order=order))) == "not_permitted"
@@ -191,7 +191,7 @@ def test_the_approver_is_a_suitable_colleague_of_the_same_hospital(north: North)
     }
 
 
-def test_a_mandate_is_for_a_backend_service_and_ends_no_later_than_it(north: North) -> None:
+def test_a_service_owner_is_for_a_backend_service_and_ends_no_later_than_it(north: North) -> None:
     now = north.platform.clock.now()
 
     assert faults_of(lambda: north.ask(ends_at=now)) == {"ends_at": "not_in_the_future"}
@@ -202,9 +202,9 @@ def test_a_mandate_is_for_a_backend_service_and_ends_no_later_than_it(north: Nor
 
 
 def test_on_the_end_date_tokens_stop_those_that_are_out_too(north: North) -> None:
-    """C17: no new one, and no token outlives the mandate, at introspection as at the gateway."""
+    """C17: no new one, and no token outlives the service owner, at introspection as at the gateway."""
     soon = north.platform.clock.now() + timedelta(minutes=2)
-    north.mandate(ends_at=soon)
+    north.service_owner(ends_at=soon)
     answer = north.token().json()
     assert answer["expires_in"] == 120
     assert north.is_alive(answer["access_token"])
@@ -216,12 +216,12 @@ def test_on_the_end_date_tokens_stop_those_that_are_out_too(north: North) -> Non
 
 
 def test_without_an_end_of_its_own_it_ends_with_the_client(north: North) -> None:
-    assert north.mandate().ends_at == north.client.expires_at
+    assert north.service_owner().ends_at == north.client.expires_at
 
 
 def test_an_approver_who_leaves_is_a_finding_and_another_takes_over_within_the_grace(north: North) -> None:
     """C17."""
-    first = north.mandate()
+    first = north.service_owner()
     north.platform.clock.advance(DAY)
     left_at = north.platform.clock.now()
     north.leave("ana")
@@ -232,7 +232,7 @@ def test_an_approver_who_leaves_is_a_finding_and_another_takes_over_within_the_g
     north.follow()
 
     assert north.findings() == [first.id]
-    (event,) = north.platform.events("mandates.mandate.lose_approver")
+    (event,) = north.platform.events("service_owners.service_owner.lose_approver")
     assert event.facts["since"] == left_at.isoformat()
     north.agree(north.ask("nora"), by="nora")
     assert north.findings() == []
@@ -243,7 +243,7 @@ def test_an_approver_who_leaves_is_a_finding_and_another_takes_over_within_the_g
 @pytest.mark.parametrize("followed", [True, False])
 def test_after_the_grace_there_are_no_tokens_whether_or_not_the_job_ran(north: North, followed: bool) -> None:
     """C17: the end of the grace counts at its moment, also for tokens that are out."""
-    north.mandate()
+    north.service_owner()
     north.leave("ana")
     if followed:
         north.follow()
@@ -259,21 +259,21 @@ def test_after_the_grace_there_are_no_tokens_whether_or_not_the_job_ran(north: N
 
 @pytest.mark.parametrize("who", ["ana", "amy"])
 def test_approver_and_administrators_end_it_alone_and_nobody_else(north: North, who: str) -> None:
-    given = north.mandate()
-    end = partial(service.end, mandate_id=given.id, reason="the programme is over")
+    given = north.service_owner()
+    end = partial(service.end, service_owner_id=given.id, reason="the programme is over")
     assert north.has_token()
-    assert code_of(lambda: north.do("nora", end)) == "mandate_not_found"
-    assert code_of(lambda: north.do("dora", end)) == "mandate_not_found"
+    assert code_of(lambda: north.do("nora", end)) == "service_owner_not_found"
+    assert code_of(lambda: north.do("dora", end)) == "service_owner_not_found"
     assert faults_of(lambda: north.do(who, partial(end, reason=" "))) == {"reason": "reason_missing"}
 
     north.do(who, end)
 
     assert not north.has_token()
-    assert code_of(lambda: north.do("ana", end)) == "mandate_over"
+    assert code_of(lambda: north.do("ana", end)) == "service_owner_over"
 
 
 def test_what_another_process_ended_ends_the_next_token(north: North) -> None:
-    """C17: the mandate and its approver are kept in the process between two tokens, and no longer than they stand."""
+    """C17: the service owner and its approver are kept in the process between two tokens, and no longer than they stand."""
     other = UnitOfWork.create(
         Database(north.platform.uow.db.url),
         north.platform.clock,
@@ -281,7 +281,7 @@ def test_what_another_process_ended_ends_the_next_token(north: North) -> None:
         "other",
         append=audit.record,
     )
-    asked = north.mandate()
+    asked = north.service_owner()
     assert [north.has_token(), north.has_token()] == [True, True]
 
     other.write_now(
@@ -289,7 +289,7 @@ def test_what_another_process_ended_ends_the_next_token(north: North) -> None:
     )
     assert not north.has_token()
 
-    north.mandate()
+    north.service_owner()
     assert north.has_token()
     other.write_now(
         lambda ctx: identity.deactivate_person(ctx, north.who("ana").id), actor=SYSTEM, trace=TRACE
@@ -300,13 +300,13 @@ def test_what_another_process_ended_ends_the_next_token(north: North) -> None:
 
 
 def test_a_new_agreement_replaces_the_one_before(north: North) -> None:
-    first = north.mandate()
+    first = north.service_owner()
     soon = north.platform.clock.now() + timedelta(minutes=1)
 
     north.agree(north.ask("nora", ends_at=soon), by="nora")
 
-    found = north.do("ada", lambda ctx: service.get_mandate(ctx, first.id))
-    assert state_of(found, north.platform.clock.now()) is MandateState.OVER
+    found = north.do("ada", lambda ctx: service.get_service_owner(ctx, first.id))
+    assert state_of(found, north.platform.clock.now()) is ServiceOwnerState.OVER
     assert north.token().json()["expires_in"] == 60
 
 
@@ -316,10 +316,10 @@ def test_a_request_that_expired_changed_or_lost_its_requester_is_not_approved(no
     north.leave("amy")
     assert code_of(lambda: north.agree(left)) == "asker_no_longer_counts"
     written_down(north, purpose="Sell the data", approver="")
-    assert code_of(lambda: north.agree(changed)) == "mandate_stale"
+    assert code_of(lambda: north.agree(changed)) == "service_owner_stale"
     written_down(north, approver="")
     north.platform.clock.advance(WAITING_LIFE)
-    assert code_of(lambda: north.agree(late)) == "mandate_decided"
+    assert code_of(lambda: north.agree(late)) == "service_owner_decided"
     assert not north.has_token()
 
 
@@ -345,7 +345,7 @@ def test_a_production_client_is_registered_without_an_approver_as_a_text_and_old
 
 
 def written_down(north: North, *, purpose: str = "Quality reports", approver: str = "Ada Admin") -> None:
-    """Make the service one of before there were mandates, whose vendor wrote a name down."""
+    """Make the service one of before there were service owners, whose vendor wrote a name down."""
     old = [purpose, "All patients", "Nightly", approver]
     table = client_table.update().where(client_table.c.id == north.client.id).values(backend_use=old)
     north.platform.run(lambda ctx: ctx.tx.execute(table))
@@ -373,15 +373,15 @@ def test_an_app_whose_service_rests_on_a_text_is_not_approved_again_before_someb
         == "approver_missing"
     )
     assert north.has_token()
-    north.mandate()
+    north.service_owner()
     north.do("ada", lambda ctx: installations.revalidate(ctx, before.id))
     assert north.do("ada", lambda ctx: installations.list_unanswered(ctx, NORTH)) == []
 
 
 def test_once_somebody_agreed_what_was_written_down_counts_no_more(north: North) -> None:
-    """C17: an administrator who ends the mandate stops the service."""
+    """C17: an administrator who ends the service owner stops the service."""
     written_down(north)
-    agreed = north.mandate()
+    agreed = north.service_owner()
     assert north.has_token()
 
     north.do("ada", lambda ctx: service.end(ctx, agreed.id, "Done."))
@@ -409,7 +409,7 @@ def mails(north: North) -> list[tuple[str, str, str]]:
     return sorted(
         (each.kind, each.recipient, each.facts["ends"][:10])
         for each in found
-        if each.kind.startswith("mandate")
+        if each.kind.startswith("service_owner")
     )
 
 
@@ -418,14 +418,14 @@ def reach(north: North, name: str) -> None:
     north.platform.run(lambda ctx: ctx.tx.execute(table.values(mail=f"{name}@north.example")))
 
 
-def test_administrators_get_mail_before_a_mandate_ends_and_no_more_than_once_for_each_reminder(
+def test_administrators_get_mail_before_a_service_owner_ends_and_no_more_than_once_for_each_reminder(
     north: North,
 ) -> None:
     """C17: thirty and seven days before, however often the job runs; the approver too, who gets one when named as well, and nobody else."""
     for name in ("ada", "ana", "nora"):
         reach(north, name)
     ends = north.platform.clock.now() + timedelta(days=100)
-    north.mandate(ends_at=ends)
+    north.service_owner(ends_at=ends)
     for day in (69, 70, 80, 93, 94):
         north.platform.clock.advance(START + timedelta(days=day) - north.platform.clock.now())
         north.follow()
@@ -433,33 +433,36 @@ def test_administrators_get_mail_before_a_mandate_ends_and_no_more_than_once_for
 
     until = f"{ends:%Y-%m-%d}"
     assert mails(north) == [
-        ("mandate_asked", "ana@north.example", until),
-        *[("mandate_ends", "ada@north.example", until)] * 2,
-        *[("mandate_ends", "ana@north.example", until)] * 2,
+        ("service_owner_asked", "ana@north.example", until),
+        *[("service_owner_ends", "ada@north.example", until)] * 2,
+        *[("service_owner_ends", "ana@north.example", until)] * 2,
     ]
 
 
 def test_administrators_get_mail_when_whoever_answers_for_a_service_has_left(north: North) -> None:
     """C17: with the day until which it goes on."""
     reach(north, "ada")
-    north.mandate()
+    north.service_owner()
     north.leave("ana")
     until = north.platform.clock.now() + GRACE
     north.follow()
     north.follow()
 
-    assert mails(north) == [("mandate_lost", "ada@north.example", f"{until:%Y-%m-%d}")]
+    assert mails(north) == [("service_owner_lost", "ada@north.example", f"{until:%Y-%m-%d}")]
 
 
 def test_people_list_what_concerns_them(north: North) -> None:
     asked = north.ask()
 
     def seen(name: str) -> list[str]:
-        return [each.id for each in north.do(name, lambda ctx: service.list_mandates(ctx, MandateQuery()))]
+        return [
+            each.id
+            for each in north.do(name, lambda ctx: service.list_service_owners(ctx, ServiceOwnerQuery()))
+        ]
 
     assert [seen(name) for name in ("ada", "ana", "nora", "dora")] == [[asked.id], [asked.id], [], []]
     everywhere = north.platform.uow.write_now(
-        lambda ctx: service.list_mandates(ctx, MandateQuery()), actor=SYSTEM, trace=TRACE
+        lambda ctx: service.list_service_owners(ctx, ServiceOwnerQuery()), actor=SYSTEM, trace=TRACE
     )
     assert [each.id for each in everywhere] == [asked.id]
     of_vendor = Actor(
@@ -469,7 +472,7 @@ def test_people_list_what_concerns_them(north: North) -> None:
         vendor=asked.vendor,
     )
     listed = north.platform.uow.write_now(
-        lambda ctx: service.list_mandates(ctx, MandateQuery()), actor=of_vendor, trace=TRACE
+        lambda ctx: service.list_service_owners(ctx, ServiceOwnerQuery()), actor=of_vendor, trace=TRACE
     )
     assert [each.id for each in listed] == [asked.id]
 
@@ -479,14 +482,16 @@ def test_the_api_asks_shows_agrees_and_ends(sqlite_uow: UnitOfWork, clock: FakeC
     mary = site.api("mary")
     body = {"tenant": "mercy", "client": "cli_none", "approver": site.people["mary"].id}
 
-    problem(mary.post("/mandates", json=body), 404, "client_not_found")
-    problem(site.api("gina").post("/mandates", json=body), 403, "not_permitted")
-    problem(site.api("root").post("/mandates", json=body), 403, "not_permitted")
+    problem(mary.post("/service-owners", json=body), 404, "client_not_found")
+    problem(site.api("gina").post("/service-owners", json=body), 403, "not_permitted")
+    problem(site.api("root").post("/service-owners", json=body), 403, "not_permitted")
     for verb in ("agree", "end"):
-        answer = mary.post(f"/mandates/mnd_none/{verb}", json={"reason": "x"} if verb == "end" else None)
-        problem(answer, 404, "mandate_not_found")
-    problem(mary.get("/mandates/mnd_none"), 404, "mandate_not_found")
-    assert made(mary.get("/mandates?findings=true"), 200)["items"] == []
-    problem(mary.get("/mandates?tenant=general"), 403, "not_permitted")
-    found = problem(mary.post("/mandates", json={"tenant": "mercy"}), 422, "fields_invalid")
+        answer = mary.post(
+            f"/service-owners/svo_none/{verb}", json={"reason": "x"} if verb == "end" else None
+        )
+        problem(answer, 404, "service_owner_not_found")
+    problem(mary.get("/service-owners/svo_none"), 404, "service_owner_not_found")
+    assert made(mary.get("/service-owners?findings=true"), 200)["items"] == []
+    problem(mary.get("/service-owners?tenant=general"), 403, "not_permitted")
+    found = problem(mary.post("/service-owners", json={"tenant": "mercy"}), 422, "fields_invalid")
     assert set(codes(found)) == {"client", "approver"}

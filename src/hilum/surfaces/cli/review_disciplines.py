@@ -1,134 +1,140 @@
-"""``hilum review``: the lenses of a submission, their verdicts and findings; who signs for what, and who is tied to whom."""
+"""``hilum review``: the disciplines of a submission, their verdicts and findings; who signs for what, and who is tied to whom."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
-from hilum.policy.matrix.models import Lens
-from hilum.review.submissions.models import TIE_SORTS, Answer, LensState, Severity, Verdict
+from hilum.policy.matrix.models import Discipline
+from hilum.review.submissions.models import TIE_SORTS, Answer, DisciplineState, Severity, Verdict
 from hilum.surfaces.cli import api
 from hilum.surfaces.cli.apps import read_object
 from hilum.surfaces.cli.named import VENDOR, id_of, person_argument
 from hilum.surfaces.cli.output import as_json, plain, table
 from hilum.surfaces.cli.resources import json_option, show, show_done, show_one, sort_option
 
-LENS = click.Choice([each.value for each in Lens])
+DISCIPLINE = click.Choice([each.value for each in Discipline])
 FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
-COLUMNS = ("submission", "lens", "state", "reviewer", "opened_at", "judged_at", "score", "reasons")
-FOUND = ("id", "lens", "rule", "severity", "state", "due_at")
+COLUMNS = ("submission", "discipline", "state", "reviewer", "opened_at", "judged_at", "score", "reasons")
+FOUND = ("id", "discipline", "rule", "severity", "state", "due_at")
 submission_argument = click.argument("submission_id", metavar="SUBMISSION")
-lens_argument = click.argument("lens", type=LENS)
+discipline_argument = click.argument("discipline", type=DISCIPLINE)
 revision_option = click.option(
     "--revision",
     type=int,
     default=None,
-    help="The revision of the lens that you saw; refused if it has changed. By default, the current one.",
+    help="The revision of the discipline that you saw; refused if it has changed. By default, the current one.",
 )
 
 
-def _where(submission: str, lens: str, act: str) -> str:
-    return f"/submissions/{api.segment(submission)}/lenses/{lens}/{act}"
+def _where(submission: str, discipline: str, act: str) -> str:
+    return f"/submissions/{api.segment(submission)}/disciplines/{discipline}/{act}"
 
 
 def _read(submission: str) -> dict[str, Any]:
-    found: dict[str, Any] = api.call("GET", f"/submissions/{api.segment(submission)}/lenses")
+    found: dict[str, Any] = api.call("GET", f"/submissions/{api.segment(submission)}/disciplines")
     return found
 
 
-def _revision(submission: str, lens: str, revision: int | None) -> int:
+def _revision(submission: str, discipline: str, revision: int | None) -> int:
     if revision is not None:
         return revision
-    mine = [each for each in _read(submission)["lenses"] if each["lens"] == lens]
-    # The platform says what is wrong with a lens that is not there.
+    mine = [each for each in _read(submission)["disciplines"] if each["discipline"] == discipline]
+    # The platform says what is wrong with a discipline that is not there.
     return int(mine[0]["revision"]) if mine else 1
 
 
-@click.command("lenses")
+@click.command("disciplines")
 @submission_argument
 @json_option
-def review_lenses(submission_id: str, *, json_: bool) -> None:
-    r"""Show the lenses of a submission: reviewers, verdicts, and findings with reproduction and fix.
+def review_disciplines(submission_id: str, *, json_: bool) -> None:
+    r"""Show the disciplines of a submission: reviewers, verdicts, and findings with reproduction and fix.
 
     \b
     Example:
-      hilum review lenses sub_01h...
+      hilum review disciplines sub_01h...
     """
     found = _read(submission_id)
     if json_:
         as_json(found)
         return
-    show(found["lenses"], COLUMNS)
-    for each in found["lenses"]:
+    show(found["disciplines"], COLUMNS)
+    for each in found["disciplines"]:
         if each["text"]:
-            click.echo(f"{plain(each['lens'])}: {plain(each['text'])}")
+            click.echo(f"{plain(each['discipline'])}: {plain(each['text'])}")
     for each in found["findings"]:
         click.secho("  ".join(plain(each[name]) for name in FOUND), bold=True)
         for name in ("evidence", "reproduction", "fix", "note"):
             if each[name]:
                 click.echo(f"  {name:13} {plain(each[name])}")
-    show(found["history"], ("lens", "at", "before", "after", "actor", "reason"), whole="reason")
+    show(found["history"], ("discipline", "at", "before", "after", "actor", "reason"), whole="reason")
 
 
 @click.command("queue")
-@click.option("--lens", type=LENS, default=None, help="Only this lens.")
+@click.option("--discipline", type=DISCIPLINE, default=None, help="Only this discipline.")
 @click.option(
     "--state",
-    type=click.Choice([each.value for each in LensState]),
+    type=click.Choice([each.value for each in DisciplineState]),
     default="open",
     show_default=True,
     help="Only in this state.",
 )
 @click.option("--reviewer", default="", help="Only those that this reviewer took, as staff:per_01h...")
 @json_option
-def review_queue(*, lens: str | None, state: str, reviewer: str, json_: bool) -> None:
-    r"""List the lenses that wait for a reviewer, oldest first.
+def review_queue(*, discipline: str | None, state: str, reviewer: str, json_: bool) -> None:
+    r"""List the disciplines that wait for a reviewer, oldest first.
 
     \b
     Examples:
       hilum review queue
-      hilum review queue --lens legal --state taken
+      hilum review queue --discipline legal --state taken
     """
-    rows = api.every("/lenses", lens=lens or "", state=state, reviewer=reviewer)
-    show(rows, ("submission", "lens", "state", "environment", "app", "reviewer", "opened_at"), json_=json_)
+    rows = api.every("/disciplines", discipline=discipline or "", state=state, reviewer=reviewer)
+    show(
+        rows,
+        ("submission", "discipline", "state", "environment", "app", "reviewer", "opened_at"),
+        json_=json_,
+    )
 
 
 @click.command("take")
 @submission_argument
-@lens_argument
+@discipline_argument
 @revision_option
 @json_option
-def review_take(submission_id: str, lens: str, *, revision: int | None, json_: bool) -> None:
-    r"""Take a lens of a submission, to judge it.
+def review_take(submission_id: str, discipline: str, *, revision: int | None, json_: bool) -> None:
+    r"""Take a discipline of a submission, to judge it.
 
     \b
     Example:
       hilum review take sub_01h... technical
     """
-    body = {"revision": _revision(submission_id, lens, revision)}
-    show_one(api.call("POST", _where(submission_id, lens, "take"), body), json_=json_)
+    body = {"revision": _revision(submission_id, discipline, revision)}
+    show_one(api.call("POST", _where(submission_id, discipline, "take"), body), json_=json_)
 
 
 @click.command("release")
 @submission_argument
-@lens_argument
+@discipline_argument
 @click.option("--reason", required=True, help="Why.")
 @revision_option
 @json_option
-def review_release(submission_id: str, lens: str, *, reason: str, revision: int | None, json_: bool) -> None:
-    r"""Give a lens back that you took, or that a colleague who is away took (administrators).
+def review_release(
+    submission_id: str, discipline: str, *, reason: str, revision: int | None, json_: bool
+) -> None:
+    r"""Give a discipline back that you took, or that a colleague who is away took (administrators).
 
     \b
     Example:
       hilum review release sub_01h... technical --reason "on leave"
     """
-    body = {"revision": _revision(submission_id, lens, revision), "reason": reason}
-    show_one(api.call("POST", _where(submission_id, lens, "release"), body), json_=json_)
+    body = {"revision": _revision(submission_id, discipline, revision), "reason": reason}
+    show_one(api.call("POST", _where(submission_id, discipline, "release"), body), json_=json_)
 
 
 @click.command("judge")
 @submission_argument
-@lens_argument
+@discipline_argument
 @click.argument("verdict", type=click.Choice([each.value for each in Verdict]))
 @click.option("--text", required=True, help="Why; the vendor sees it.")
 @click.option(
@@ -153,7 +159,7 @@ def review_release(submission_id: str, lens: str, *, reason: str, revision: int 
 @json_option
 def review_judge(
     submission_id: str,
-    lens: str,
+    discipline: str,
     verdict: str,
     *,
     text: str,
@@ -166,7 +172,7 @@ def review_judge(
     revision: int | None,
     json_: bool,
 ) -> None:
-    r"""Give the verdict on a lens that you took.
+    r"""Give the verdict on a discipline that you took.
 
     \b
     Examples:
@@ -176,11 +182,11 @@ def review_judge(
     read = {} if file is None else read_object(file)
     answers = dict(read.get("answers", {})) | dict(point)
     if all_met:
-        points = api.call("GET", "/scorecards")["lenses"][lens]["points"]
+        points = api.call("GET", "/scorecards")["disciplines"][discipline]["points"]
         answers = {each["name"]: Answer.MET.value for each in points} | answers
     names = ("rule", "severity", "evidence", "reproduction", "fix")
     body = {
-        "revision": _revision(submission_id, lens, revision),
+        "revision": _revision(submission_id, discipline, revision),
         "verdict": verdict,
         "text": text,
         "answers": answers,
@@ -188,24 +194,26 @@ def review_judge(
         "reasons": list(code),
         "findings": [*read.get("findings", []), *(dict(zip(names, each, strict=True)) for each in finding)],
     }
-    show_one(api.call("POST", _where(submission_id, lens, "judge"), body), json_=json_)
+    show_one(api.call("POST", _where(submission_id, discipline, "judge"), body), json_=json_)
 
 
 @click.command("answer")
 @submission_argument
-@lens_argument
+@discipline_argument
 @click.option("--text", required=True, help="What you changed, or why nothing needs to change.")
 @revision_option
 @json_option
-def review_answer(submission_id: str, lens: str, *, text: str, revision: int | None, json_: bool) -> None:
-    r"""Answer a lens's findings, as the vendor; the reviewer looks again.
+def review_answer(
+    submission_id: str, discipline: str, *, text: str, revision: int | None, json_: bool
+) -> None:
+    r"""Answer a discipline's findings, as the vendor; the reviewer looks again.
 
     \b
     Example:
       hilum review answer sub_01h... legal --text "section 4 of the policy states the period now"
     """
-    body = {"revision": _revision(submission_id, lens, revision), "text": text}
-    show_one(api.call("POST", _where(submission_id, lens, "answer"), body), json_=json_)
+    body = {"revision": _revision(submission_id, discipline, revision), "text": text}
+    show_one(api.call("POST", _where(submission_id, discipline, "answer"), body), json_=json_)
 
 
 @click.command("resolve")
@@ -223,10 +231,10 @@ def review_resolve(finding_id: str, *, note: str, json_: bool) -> None:
 
 
 @click.command("scorecards")
-@click.argument("lens", type=LENS, required=False)
+@click.argument("discipline", type=DISCIPLINE, required=False)
 @json_option
-def review_scorecards(lens: str | None, *, json_: bool) -> None:
-    r"""Show each lens's points, red flags and reason codes.
+def review_scorecards(discipline: str | None, *, json_: bool) -> None:
+    r"""Show each discipline's points, red flags and reason codes.
 
     \b
     Example:
@@ -236,8 +244,8 @@ def review_scorecards(lens: str | None, *, json_: bool) -> None:
     if json_:
         as_json(found)
         return
-    for name, card in found["lenses"].items():
-        if lens in {None, name}:
+    for name, card in found["disciplines"].items():
+        if discipline in {None, name}:
             click.secho(plain(card["title"]), bold=True)
             for each in card["points"]:
                 click.secho(plain(each["name"]), bold=True)
@@ -256,30 +264,34 @@ def review_scorecards(lens: str | None, *, json_: bool) -> None:
 @click.command("rights")
 @json_option
 def review_rights(*, json_: bool) -> None:
-    r"""List who signs for which lenses.
+    r"""List who signs for which disciplines.
 
     \b
     Example:
       hilum review rights
     """
-    show(api.every("/reviewers"), ("person", "lenses", "changed_at", "changed_by"), json_=json_)
+    show(api.every("/reviewers"), ("person", "disciplines", "changed_at", "changed_by"), json_=json_)
 
 
 @click.command("allow")
 @person_argument
 @click.option(
-    "--lens", "lenses", type=LENS, multiple=True, help="A lens that they sign for; by default, none."
+    "--discipline",
+    "disciplines",
+    type=DISCIPLINE,
+    multiple=True,
+    help="A discipline that they sign for; by default, none.",
 )
 @json_option
-def review_allow(person_id: str, *, lenses: tuple[str, ...], json_: bool) -> None:
-    r"""Set for which lenses a reviewer signs (administrators). One that is added waits for a second person.
+def review_allow(person_id: str, *, disciplines: tuple[str, ...], json_: bool) -> None:
+    r"""Set for which disciplines a reviewer signs (administrators). One that is added waits for a second person.
 
     \b
     Example:
-      hilum review allow reviewer.mensah --lens technical
+      hilum review allow reviewer.mensah --discipline technical
     """
     where = f"/reviewers/{api.segment(id_of('person', person_id))}"
-    made = api.call("PUT", where, {"lenses": list(lenses)})
+    made = api.call("PUT", where, {"disciplines": list(disciplines)})
     show_done(made, json_=json_)
 
 
@@ -327,7 +339,7 @@ def review_end_tie(tie_id: str, *, reason: str, json_: bool) -> None:
 
 
 COMMANDS = (
-    review_lenses,
+    review_disciplines,
     review_queue,
     review_take,
     review_release,

@@ -1,4 +1,4 @@
-"""Who signs for a lens, what a verdict must say, and what keeps a submission from being certified: tables and properties (C100 to C103, C108)."""
+"""Who signs for a discipline, what a verdict must say, and what keeps a submission from being certified: tables and properties (C100 to C103, C108)."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from hilum.apps.registry.models import Environment
 from hilum.foundation.kernel.ids import AppId
-from hilum.policy.matrix.models import Lens, Tier
+from hilum.policy.matrix.models import Discipline, Tier
 from hilum.review.submissions.models import (
     FINDINGS_BOUND,
     Answer,
+    DisciplineReview,
+    DisciplineState,
     Finding,
     FindingState,
     JudgeOrder,
-    LensReview,
-    LensState,
     NewFinding,
     Route,
     Severity,
@@ -28,8 +28,8 @@ from hilum.review.submissions.models import (
 )
 from hilum.review.submissions.policy import (
     Signer,
-    lenses_obstacle,
-    next_lens_state,
+    disciplines_obstacle,
+    next_discipline_state,
     passes_without_a_person,
     score_of,
     signing_bar,
@@ -39,16 +39,20 @@ from hilum.review.submissions.scorecards import inputs_digest, read_scorecards, 
 
 NOW = datetime(2027, 3, 1, tzinfo=UTC)
 CARDS = shipped_scorecards()
-RITA = Signer("staff:rita", decides=True, lenses=(Lens.TECHNICAL, Lens.CLINICAL))
+RITA = Signer("staff:rita", decides=True, disciplines=(Discipline.TECHNICAL, Discipline.CLINICAL))
 
 
-def lens(kind: Lens, state: LensState = LensState.OPEN, **change: Any) -> LensReview:
-    made = LensReview("len_1", "sub_1", AppId("app_1"), Environment.PRODUCTION, kind, "i", "s", NOW, state)
+def discipline(
+    kind: Discipline, state: DisciplineState = DisciplineState.OPEN, **change: Any
+) -> DisciplineReview:
+    made = DisciplineReview(
+        "dis_1", "sub_1", AppId("app_1"), Environment.PRODUCTION, kind, "i", "s", NOW, state
+    )
     return replace(made, **change)
 
 
-MINE = lens(Lens.CLINICAL, LensState.TAKEN, reviewer="staff:rita")
-HERS = lens(Lens.LEGAL, LensState.TAKEN, reviewer="staff:lena")
+MINE = discipline(Discipline.CLINICAL, DisciplineState.TAKEN, reviewer="staff:rita")
+HERS = discipline(Discipline.LEGAL, DisciplineState.TAKEN, reviewer="staff:lena")
 
 
 @pytest.mark.parametrize(
@@ -57,70 +61,79 @@ HERS = lens(Lens.LEGAL, LensState.TAKEN, reviewer="staff:lena")
         (RITA, [], Tier.HIGH, ""),
         (RITA, [HERS], Tier.HIGH, ""),
         (RITA, [MINE], Tier.MODERATE, ""),
-        (RITA, [MINE], Tier.HIGH, "signs_another_lens"),
-        (RITA, [MINE], None, "signs_another_lens"),
+        (RITA, [MINE], Tier.HIGH, "signs_another_discipline"),
+        (RITA, [MINE], None, "signs_another_discipline"),
         (replace(RITA, decides=False), [], Tier.LOW, "not_permitted"),
-        (replace(RITA, lenses=(Lens.LEGAL,)), [], Tier.LOW, "lens_not_yours"),
-        (replace(RITA, lenses=()), [], Tier.LOW, "lens_not_yours"),
+        (replace(RITA, disciplines=(Discipline.LEGAL,)), [], Tier.LOW, "discipline_not_yours"),
+        (replace(RITA, disciplines=()), [], Tier.LOW, "discipline_not_yours"),
         (replace(RITA, ties=(TieKind.DECLARED,)), [], Tier.LOW, "tied_to_vendor"),
         (replace(RITA, ties=(TieKind.MAIL_DOMAIN,)), [], Tier.LOW, "tied_to_vendor"),
         (replace(RITA, wrote=True), [], Tier.LOW, "own_submission"),
         (replace(RITA, acted=True), [], Tier.LOW, "acted_before"),
     ],
 )
-def test_who_signs_for_the_technical_lens(
-    signer: Signer, others: list[LensReview], tier: Tier | None, fault: str
+def test_who_signs_for_the_technical_discipline(
+    signer: Signer, others: list[DisciplineReview], tier: Tier | None, fault: str
 ) -> None:
     """C100, C101."""
-    assert signing_bar(signer, Lens.TECHNICAL, others, tier) == fault
+    assert signing_bar(signer, Discipline.TECHNICAL, others, tier) == fault
 
 
 SIGNERS = st.builds(
     Signer,
     st.just("staff:rita"),
     st.booleans(),
-    st.frozensets(st.sampled_from(Lens)),
+    st.frozensets(st.sampled_from(Discipline)),
     st.frozensets(st.sampled_from(TieKind)),
     st.booleans(),
     st.booleans(),
 )
 OTHERS = st.lists(
-    st.builds(lens, st.sampled_from(Lens), reviewer=st.sampled_from(["", "staff:rita", "staff:lena"]))
+    st.builds(
+        discipline, st.sampled_from(Discipline), reviewer=st.sampled_from(["", "staff:rita", "staff:lena"])
+    )
 )
 TIERS = st.sampled_from([None, *Tier])
 
 
 @given(
     st.just(RITA) | SIGNERS,
-    st.sampled_from(Lens),
+    st.sampled_from(Discipline),
     OTHERS,
     TIERS,
     st.sampled_from(TieKind),
-    st.sampled_from(Lens),
+    st.sampled_from(Discipline),
 )
 def test_nothing_that_speaks_against_a_signer_ever_lets_them_sign(
-    signer: Signer, wanted: Lens, others: list[LensReview], tier: Tier | None, tie: TieKind, gone: Lens
+    signer: Signer,
+    wanted: Discipline,
+    others: list[DisciplineReview],
+    tier: Tier | None,
+    tie: TieKind,
+    gone: Discipline,
 ) -> None:
-    """C100, C101: nobody signs without the right, with a tie, or in high tiers for a second lens."""
+    """C100, C101: nobody signs without the right, with a tie, or in high tiers for a second discipline."""
     fault = signing_bar(signer, wanted, others, tier)
 
     worse = (
         replace(signer, ties={*signer.ties, tie}),
-        replace(signer, lenses=set(signer.lenses) - {gone}),
+        replace(signer, disciplines=set(signer.disciplines) - {gone}),
         replace(signer, decides=False),
         replace(signer, wrote=True),
     )
     assert not fault or all(signing_bar(each, wanted, others, tier) for each in worse)
-    assert not fault or signing_bar(signer, wanted, [*others, lens(gone, reviewer="staff:rita")], tier)
+    assert not fault or signing_bar(signer, wanted, [*others, discipline(gone, reviewer="staff:rita")], tier)
     if not fault:
-        assert wanted in signer.lenses
+        assert wanted in signer.disciplines
         assert not signer.ties
         assert tier in {Tier.LOW, Tier.MODERATE} or not any(
-            each.reviewer == signer.reviewer and each.lens is not wanted for each in others
+            each.reviewer == signer.reviewer and each.discipline is not wanted for each in others
         )
 
 
-def order(kind: Lens = Lens.TECHNICAL, verdict: Verdict = Verdict.PASS, **change: Any) -> JudgeOrder:
+def order(
+    kind: Discipline = Discipline.TECHNICAL, verdict: Verdict = Verdict.PASS, **change: Any
+) -> JudgeOrder:
     met = {each.name: Answer.MET for each in CARDS.of[kind].points}
     return replace(JudgeOrder("sub_1", kind, 1, verdict, "In order.", met), **change)
 
@@ -138,7 +151,10 @@ SOME = {"tokens": Answer.NOT_MET, "logging": Answer.NOT_MET}
         (order(answers=MET | {"tokens": Answer.PARTLY}), {}),
         (order(answers=MET | SOME), {"verdict": "score_too_low"}),
         (order(answers=dict.fromkeys(MET, Answer.NOT_APPLICABLE)), {"verdict": "score_too_low"}),
-        (order(answers={}), {f"answers.{each.name}": "missing" for each in CARDS.of[Lens.TECHNICAL].points}),
+        (
+            order(answers={}),
+            {f"answers.{each.name}": "missing" for each in CARDS.of[Discipline.TECHNICAL].points},
+        ),
         (
             order(answers=MET | {"workflow_fit": Answer.MET}),
             {"answers.workflow_fit": "point_unknown"},
@@ -184,81 +200,107 @@ def test_a_score_counts_the_points_that_apply() -> None:
     assert score_of({"d": Answer.NOT_APPLICABLE}) is None
 
 
-def test_only_a_lens_that_somebody_took_is_judged() -> None:
+def test_only_a_discipline_that_somebody_took_is_judged() -> None:
     possible = {
-        (state, verdict) for state in LensState for verdict in Verdict if next_lens_state(state, verdict)
+        (state, verdict)
+        for state in DisciplineState
+        for verdict in Verdict
+        if next_discipline_state(state, verdict)
     }
 
-    assert possible == {(LensState.TAKEN, verdict) for verdict in Verdict}
+    assert possible == {(DisciplineState.TAKEN, verdict) for verdict in Verdict}
 
 
-LOW = Route(Tier.LOW, "trust", (Lens.TECHNICAL,), automatic=True)
+LOW = Route(Tier.LOW, "trust", (Discipline.TECHNICAL,), automatic=True)
 
 
 @pytest.mark.parametrize(
-    ("route", "clean", "lenses", "passes"),
+    ("route", "clean", "disciplines", "passes"),
     [
-        (LOW, True, [lens(Lens.TECHNICAL)], True),
-        (LOW, True, [lens(Lens.TECHNICAL), lens(Lens.LEGAL, LensState.PASSED)], True),
-        (LOW, False, [lens(Lens.TECHNICAL)], False),
-        (replace(LOW, automatic=False), True, [lens(Lens.TECHNICAL)], False),
-        (replace(LOW, tier=None), True, [lens(Lens.TECHNICAL)], False),
+        (LOW, True, [discipline(Discipline.TECHNICAL)], True),
+        (
+            LOW,
+            True,
+            [discipline(Discipline.TECHNICAL), discipline(Discipline.LEGAL, DisciplineState.PASSED)],
+            True,
+        ),
+        (LOW, False, [discipline(Discipline.TECHNICAL)], False),
+        (replace(LOW, automatic=False), True, [discipline(Discipline.TECHNICAL)], False),
+        (replace(LOW, tier=None), True, [discipline(Discipline.TECHNICAL)], False),
         *(
-            (replace(LOW, tier=tier), True, [lens(Lens.TECHNICAL)], False)
+            (replace(LOW, tier=tier), True, [discipline(Discipline.TECHNICAL)], False)
             for tier in Tier
             if tier is not Tier.LOW
         ),
         *(
-            (LOW, True, [lens(Lens.TECHNICAL, LensState.PASSED), lens(Lens.LEGAL, state)], False)
-            for state in (LensState.TAKEN, LensState.NEEDS_CHANGES, LensState.FAILED)
+            (
+                LOW,
+                True,
+                [
+                    discipline(Discipline.TECHNICAL, DisciplineState.PASSED),
+                    discipline(Discipline.LEGAL, state),
+                ],
+                False,
+            )
+            for state in (DisciplineState.TAKEN, DisciplineState.NEEDS_CHANGES, DisciplineState.FAILED)
         ),
-        (LOW, True, [lens(Lens.TECHNICAL, flags=("unsafe",))], False),
-        (LOW, True, [lens(Lens.TECHNICAL, LensState.PASSED, flags=("unsafe",))], False),
+        (LOW, True, [discipline(Discipline.TECHNICAL, flags=("unsafe",))], False),
+        (LOW, True, [discipline(Discipline.TECHNICAL, DisciplineState.PASSED, flags=("unsafe",))], False),
     ],
 )
 def test_what_passes_without_a_person(
-    route: Route, clean: bool, lenses: list[LensReview], passes: bool
+    route: Route, clean: bool, disciplines: list[DisciplineReview], passes: bool
 ) -> None:
     """C103: the low tier, with clean checks, where the rule book says how many are drawn, and nobody has begun with it."""
-    assert passes_without_a_person(route, clean, lenses) is passes
+    assert passes_without_a_person(route, clean, disciplines) is passes
 
 
 def finding(severity: Severity, state: FindingState = FindingState.OPEN) -> Finding:
-    return Finding("fnd_1", "sub_1", Lens.LEGAL, "x", severity, "e", "r", "f", "staff:rita", NOW, state)
+    return Finding("fnd_1", "sub_1", Discipline.LEGAL, "x", severity, "e", "r", "f", "staff:rita", NOW, state)
 
 
-PASSED = [lens(each, LensState.PASSED) for each in Lens]
+PASSED = [discipline(each, DisciplineState.PASSED) for each in Discipline]
 
 
 @pytest.mark.parametrize(
-    ("route", "lenses", "findings", "why"),
+    ("route", "disciplines", "findings", "why"),
     [
-        (tuple(Lens), PASSED, [], ""),
-        ((Lens.TECHNICAL,), PASSED[:1], [], ""),
+        (tuple(Discipline), PASSED, [], ""),
+        ((Discipline.TECHNICAL,), PASSED[:1], [], ""),
         ((), [], [], ""),
         ((), [], [finding(Severity.HIGH)], "findings_open"),
-        ((), [lens(Lens.LEGAL, LensState.FAILED)], [], "lenses_not_passed"),
-        ((), [lens(Lens.LEGAL, LensState.OPEN)], [], ""),
-        (tuple(Lens), PASSED[:2], [], "lenses_not_passed"),
-        (tuple(Lens), [], [], "lenses_not_passed"),
+        ((), [discipline(Discipline.LEGAL, DisciplineState.FAILED)], [], "disciplines_not_passed"),
+        ((), [discipline(Discipline.LEGAL, DisciplineState.OPEN)], [], ""),
+        (tuple(Discipline), PASSED[:2], [], "disciplines_not_passed"),
+        (tuple(Discipline), [], [], "disciplines_not_passed"),
         *(
-            ((Lens.LEGAL,), [lens(Lens.LEGAL, state)], [], "lenses_not_passed")
-            for state in LensState
-            if state is not LensState.PASSED
+            ((Discipline.LEGAL,), [discipline(Discipline.LEGAL, state)], [], "disciplines_not_passed")
+            for state in DisciplineState
+            if state is not DisciplineState.PASSED
         ),
-        ((Lens.LEGAL,), [*PASSED[:2], lens(Lens.CLINICAL, LensState.FAILED)], [], "lenses_not_passed"),
-        ((Lens.LEGAL,), [lens(Lens.LEGAL, LensState.PASSED, flags=("data_sold",))], [], "lenses_not_passed"),
-        (tuple(Lens), PASSED, [finding(Severity.CRITICAL)], "findings_open"),
-        (tuple(Lens), PASSED, [finding(Severity.HIGH, FindingState.ANSWERED)], "findings_open"),
-        (tuple(Lens), PASSED, [finding(Severity.HIGH, FindingState.RESOLVED)], ""),
-        (tuple(Lens), PASSED, [finding(Severity.MEDIUM)], ""),
+        (
+            (Discipline.LEGAL,),
+            [*PASSED[:2], discipline(Discipline.CLINICAL, DisciplineState.FAILED)],
+            [],
+            "disciplines_not_passed",
+        ),
+        (
+            (Discipline.LEGAL,),
+            [discipline(Discipline.LEGAL, DisciplineState.PASSED, flags=("data_sold",))],
+            [],
+            "disciplines_not_passed",
+        ),
+        (tuple(Discipline), PASSED, [finding(Severity.CRITICAL)], "findings_open"),
+        (tuple(Discipline), PASSED, [finding(Severity.HIGH, FindingState.ANSWERED)], "findings_open"),
+        (tuple(Discipline), PASSED, [finding(Severity.HIGH, FindingState.RESOLVED)], ""),
+        (tuple(Discipline), PASSED, [finding(Severity.MEDIUM)], ""),
     ],
 )
 def test_what_keeps_a_submission_from_being_certified(
-    route: tuple[Lens, ...], lenses: list[LensReview], findings: list[Finding], why: str
+    route: tuple[Discipline, ...], disciplines: list[DisciplineReview], findings: list[Finding], why: str
 ) -> None:
     """C100, C103."""
-    assert lenses_obstacle(route, lenses, findings) == why
+    assert disciplines_obstacle(route, disciplines, findings) == why
 
 
 CONTENT: dict[str, Any] = {
@@ -273,8 +315,8 @@ CONTENT: dict[str, Any] = {
     ],
     "documents": [],
 }
-T, L, C = Lens.TECHNICAL, Lens.LEGAL, Lens.CLINICAL
-CHANGES: dict[str, tuple[tuple[str, ...], Any, set[Lens]]] = {
+T, L, C = Discipline.TECHNICAL, Discipline.LEGAL, Discipline.CLINICAL
+CHANGES: dict[str, tuple[tuple[str, ...], Any, set[Discipline]]] = {
     "another label": (("version", "label"), "2", set()),
     "another version": (("version", "id"), "ver_2", set()),
     "another redirect": (("clients",), [{"id": "cli_1", "redirect_uris": ["https://b.example/cb"]}], {T}),
@@ -293,7 +335,9 @@ CHANGES: dict[str, tuple[tuple[str, ...], Any, set[Lens]]] = {
 
 
 @pytest.mark.parametrize("change", list(CHANGES))
-def test_the_difference_between_two_submissions_selects_only_the_lenses_that_it_touches(change: str) -> None:
+def test_the_difference_between_two_submissions_selects_only_the_disciplines_that_it_touches(
+    change: str,
+) -> None:
     """C108."""
     path, value, touched = CHANGES[change]
     after = deepcopy(CONTENT)
@@ -304,7 +348,7 @@ def test_the_difference_between_two_submissions_selects_only_the_lenses_that_it_
 
     different = {
         each
-        for each in Lens
+        for each in Discipline
         if inputs_digest(CONTENT, CARDS.of[each], Tier.LOW) != inputs_digest(after, CARDS.of[each], Tier.LOW)
     }
 
@@ -315,21 +359,21 @@ def test_a_defence_of_a_scope_is_judged_again() -> None:
     """C66, C108; one without a defence has the digest that it had before there were any."""
     after = deepcopy(CONTENT)
     after["scopes"][0]["defence"] = ""
-    card = CARDS.of[Lens.CLINICAL]
+    card = CARDS.of[Discipline.CLINICAL]
     assert inputs_digest(after, card, Tier.LOW) == inputs_digest(CONTENT, card, Tier.LOW)
     after["scopes"][0]["defence"] = "We need it for the yearly report."
     assert inputs_digest(after, card, Tier.LOW) != inputs_digest(CONTENT, card, Tier.LOW)
 
 
-def test_a_higher_tier_touches_every_lens() -> None:
+def test_a_higher_tier_touches_every_discipline() -> None:
     """C108: what passed as of one tier was not looked at as of another."""
     assert all(
         inputs_digest(CONTENT, CARDS.of[each], Tier.LOW) != inputs_digest(CONTENT, CARDS.of[each], Tier.HIGH)
-        for each in Lens
+        for each in Discipline
     )
 
 
-def test_the_scorecards_cover_every_lens_and_an_empty_one_is_refused() -> None:
+def test_the_scorecards_cover_every_discipline_and_an_empty_one_is_refused() -> None:
     """C102: the seed's points; a list with no question would pass everything."""
     assert {each.name for each in CARDS.of[T].points} == {
         "authentication",
@@ -351,6 +395,6 @@ def test_the_scorecards_cover_every_lens_and_an_empty_one_is_refused() -> None:
     }
     card = {"title": "x", "inputs": ["app"], "points": [], "flags": []}
     whole: dict[str, Any] = {"version": 1, "pass_at": 80, "reasons": {}}
-    for lenses in ({each.value: card for each in Lens}, {}):
+    for disciplines in ({each.value: card for each in Discipline}, {}):
         with pytest.raises(ValueError, match="scorecard"):
-            read_scorecards(whole | {"lenses": lenses})
+            read_scorecards(whole | {"disciplines": disciplines})

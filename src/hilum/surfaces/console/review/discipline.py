@@ -1,4 +1,4 @@
-"""One lens of a submission: its scorecard as a form, what it found, and taking, judging and giving it back."""
+"""One discipline of a submission: its scorecard as a form, what it found, and taking, judging and giving it back."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -9,13 +9,13 @@ from starlette.responses import Response
 from hilum.foundation.infra.context import Context
 from hilum.foundation.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.foundation.web.forms import Form
-from hilum.policy.matrix.models import Lens
+from hilum.policy.matrix.models import Discipline
 from hilum.review.submissions import service as review
 from hilum.review.submissions.models import (
     FINDINGS_BOUND,
     Answer,
+    DisciplineState,
     JudgeOrder,
-    LensState,
     NewFinding,
     Severity,
     Verdict,
@@ -23,7 +23,7 @@ from hilum.review.submissions.models import (
 from hilum.review.submissions.policy import may_decide
 from hilum.surfaces.console import fields, service
 from hilum.surfaces.console.desk import Visit, address, to
-from hilum.surfaces.console.parts import lenses
+from hilum.surfaces.console.parts import disciplines
 
 MULTI = ("flags", "reasons")
 FINDINGS = 5
@@ -31,20 +31,20 @@ FINDINGS = 5
 _TEXTS = ("rule", "severity", "evidence", "reproduction", "fix")
 
 
-def path_of(submission: str, lens: Lens) -> str:
-    """Return the path of the page of a lens."""
-    return f"{address('review.submission', submission)}/{lens}"
+def path_of(submission: str, discipline: Discipline) -> str:
+    """Return the path of the page of a discipline."""
+    return f"{address('review.submission', submission)}/{discipline}"
 
 
-def _lens(visit: Visit) -> Lens:
+def _discipline(visit: Visit) -> Discipline:
     try:
-        return Lens(visit.param("lens"))
+        return Discipline(visit.param("discipline"))
     except ValueError as error:
-        raise NotFound("lens_not_found", "There is no such lens.") from error
+        raise NotFound("discipline_not_found", "There is no such discipline.") from error
 
 
 async def show(visit: Visit) -> Response:
-    """Show a lens."""
+    """Show a discipline."""
     return await _page(visit)
 
 
@@ -54,11 +54,11 @@ async def _page(
     error: Invalid | None = None,
     refused: Conflict | NotPermitted | None = None,
 ) -> Response:
-    facts = await visit.read(partial(_read, visit=visit, lens=_lens(visit)))
+    facts = await visit.read(partial(_read, visit=visit, discipline=_discipline(visit)))
     given = form or fields.NO_FORM
     wrong = dict(error.fields) if error else {}
     return visit.render(
-        "console/review/lens.html",
+        "console/review/discipline.html",
         **fields.answered(given, refused or error),
         wrong=_unplaced(wrong),
         rows=_rows(given, wrong),
@@ -67,43 +67,53 @@ async def _page(
     )
 
 
-def _read(ctx: Context, visit: Visit, lens: Lens) -> dict[str, Any]:
-    view, found = review.view_lenses(ctx, visit.param()), review.view(ctx, visit.param()).submission
+def _read(ctx: Context, visit: Visit, discipline: Discipline) -> dict[str, Any]:
+    view, found = review.view_disciplines(ctx, visit.param()), review.view(ctx, visit.param()).submission
     names = service.names(
         ctx,
         [
             found.app,
             found.vendor,
-            *(each.reviewer for each in view.lenses),
+            *(each.reviewer for each in view.disciplines),
             *(each.actor for each in view.steps),
         ],
     )
     who = {
         each: names.actor(each)
-        for each in {*(one.reviewer for one in view.lenses), *(one.actor for one in view.steps)}
+        for each in {*(one.reviewer for one in view.disciplines), *(one.actor for one in view.steps)}
     }
-    mine = next((each for each in lenses.cards(view, who, ctx.now) if each["lens"].lens is lens), None)
+    mine = next(
+        (
+            each
+            for each in disciplines.cards(view, who, ctx.now)
+            if each["discipline"].discipline is discipline
+        ),
+        None,
+    )
     if mine is None:
-        raise NotFound("lens_not_found", "This submission has no such lens.")
-    state, me = mine["lens"].state, str(ctx.actor)
-    bar = review.bars(ctx, found.id).get(lens, "")
-    card, scorecards = review.shipped_scorecards().of[lens], review.shipped_scorecards()
+        raise NotFound("discipline_not_found", "This submission has no such discipline.")
+    state, me = mine["discipline"].state, str(ctx.actor)
+    bar = review.bars(ctx, found.id).get(discipline, "")
+    card, scorecards = review.shipped_scorecards().of[discipline], review.shipped_scorecards()
     return {
         "mine": mine,
         "card": card,
         "pass_at": scorecards.pass_at,
-        "codes": list(scorecards.reasons_of(lens).items()),
+        "codes": list(scorecards.reasons_of(discipline).items()),
         "title": f"{names.app(found.app)}, version {found.label}",
         "vendor": names.vendor(found.vendor),
         "submission": address("review.submission", found.id),
         "bar": bar if may_decide(ctx.actor) else "",
-        "takes": may_decide(ctx.actor) and state is LensState.OPEN and not bar,
-        "judges": mine["lens"].reviewer == me and state is LensState.TAKEN and not bar,
-        "releases": mine["lens"].reviewer == me and state in {LensState.TAKEN, LensState.NEEDS_CHANGES},
-        "answers": lenses.ANSWERS,
-        "verdicts": lenses.VERDICTS,
-        "severities": lenses.SEVERITIES,
-        "history": list(reversed(lenses.history((each for each in view.steps if each.lens is lens), who))),
+        "takes": may_decide(ctx.actor) and state is DisciplineState.OPEN and not bar,
+        "judges": mine["discipline"].reviewer == me and state is DisciplineState.TAKEN and not bar,
+        "releases": mine["discipline"].reviewer == me
+        and state in {DisciplineState.TAKEN, DisciplineState.NEEDS_CHANGES},
+        "answers": disciplines.ANSWERS,
+        "verdicts": disciplines.VERDICTS,
+        "severities": disciplines.SEVERITIES,
+        "history": list(
+            reversed(disciplines.history((each for each in view.steps if each.discipline is discipline), who))
+        ),
     }
 
 
@@ -152,12 +162,12 @@ def _unplaced(wrong: Mapping[str, str]) -> list[str]:
 
 
 async def act(visit: Visit, form: Form) -> Response:
-    """Take a lens, judge it, give it back, record that something it found is fixed, or make room for more findings."""
-    id_, lens = visit.param(), _lens(visit)
+    """Take a discipline, judge it, give it back, record that something it found is fixed, or make room for more findings."""
+    id_, discipline = visit.param(), _discipline(visit)
     if form.one("act") == "more":
         return await _page(visit, form)
     try:
-        await visit.write(_verb(form, id_, lens))
+        await visit.write(_verb(form, id_, discipline))
     except Invalid as error:
         return await _page(visit, form, error)
     except (Conflict, NotPermitted) as error:
@@ -165,7 +175,7 @@ async def act(visit: Visit, form: Form) -> Response:
     return to(visit.path)
 
 
-def _verb(form: Form, id_: str, lens: Lens) -> Any:
+def _verb(form: Form, id_: str, discipline: Discipline) -> Any:
     if form.one("act") == "resolve":
         return partial(review.resolve, finding_id=form.one("finding")[:64], note=form.one("note"))
     revision = form.one("revision")
@@ -173,22 +183,22 @@ def _verb(form: Form, id_: str, lens: Lens) -> Any:
         raise Invalid("form_invalid", "Open the page again.", fields={"revision": "malformed"})
     match form.one("act"):
         case "take":
-            return partial(review.take, submission_id=id_, lens=lens, revision=int(revision))
+            return partial(review.take, submission_id=id_, discipline=discipline, revision=int(revision))
         case "release":
             return partial(
                 review.release,
                 submission_id=id_,
-                lens=lens,
+                discipline=discipline,
                 revision=int(revision),
                 reason=form.one("reason"),
             )
         case "judge":
-            return partial(review.judge, order=_order(form, id_, lens, int(revision)))
+            return partial(review.judge, order=_order(form, id_, discipline, int(revision)))
         case _:
             raise fields.no_such_act()
 
 
-def _order(form: Form, id_: str, lens: Lens, revision: int) -> JudgeOrder:
+def _order(form: Form, id_: str, discipline: Discipline, revision: int) -> JudgeOrder:
     try:
         verdict = Verdict(form.one("verdict"))
     except ValueError as error:
@@ -196,7 +206,7 @@ def _order(form: Form, id_: str, lens: Lens, revision: int) -> JudgeOrder:
     known = {each.value for each in Answer}
     answers = {
         each.name: Answer(form.one(f"answer_{each.name}"))
-        for each in review.shipped_scorecards().of[lens].points
+        for each in review.shipped_scorecards().of[discipline].points
         if form.one(f"answer_{each.name}") in known
     }
     found = []
@@ -211,7 +221,7 @@ def _order(form: Form, id_: str, lens: Lens, revision: int) -> JudgeOrder:
         )
     return JudgeOrder(
         id_,
-        lens,
+        discipline,
         revision,
         verdict,
         form.one("text"),
