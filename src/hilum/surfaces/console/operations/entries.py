@@ -21,9 +21,9 @@ from hilum.policy.matrix.models import (
     Book,
     Cell,
     ClientAuthentication,
+    Discipline,
     Expiry,
     Fault,
-    Lens,
     Tier,
     TrafficClass,
 )
@@ -34,7 +34,7 @@ from hilum.surfaces.console.parts import cell_words
 from hilum.surfaces.console.parts.exceptions import short
 
 NOTE_BOUND = 2_000
-TICKED = ("client_authentication", "session_scopes", "workflows", "placements", "agreements", "evidence", "scenarios", "proofs", "lenses")  # fmt: skip
+TICKED = ("client_authentication", "session_scopes", "workflows", "placements", "agreements", "evidence", "scenarios", "proofs", "disciplines")  # fmt: skip
 """The fields of the form that have several values, one tick each."""
 _WORDS: Mapping[str, Collection[str]] = {
     "traffic_class": tuple(TrafficClass),
@@ -74,7 +74,7 @@ def table(book: Book) -> list[tuple[str, bool, list[tuple[str, int, str] | None]
 
 
 def _row(name: str, tier: Tier, cell: Cell) -> tuple[str, int, str]:
-    reviewed = ", ".join(sorted(cell.lenses))
+    reviewed = ", ".join(sorted(cell.disciplines))
     return address("operations.entry", f"{name}.{tier}"), len(cell.scopes), reviewed or "by no person"
 
 
@@ -189,7 +189,7 @@ def _options(book: Book, path: str) -> Mapping[str, str]:
         "client_authentication": tuple(ClientAuthentication),
         "session_scopes": sorted(SPECIAL),
         "proofs": PROOFS,
-        "lenses": tuple(Lens),
+        "disciplines": tuple(Discipline),
     }
     if path in plain:
         return {str(word): str(word) for word in plain[path]}
