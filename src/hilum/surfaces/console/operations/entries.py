@@ -127,10 +127,10 @@ async def _form(
 ) -> Response:
     def verb(ctx: Context) -> dict[str, Any]:
         number, book = _in_force(ctx)
-        name, tier, cell = _entry(book, visit.param())
+        name, tier, _ = _entry(book, visit.param())
         prefix = f"categories.{name}.cells.{tier}."
         faults = {each.path.removeprefix(prefix): each.sentence for each in wrong}
-        groups = _groups(book, name, tier, cell, given, faults)
+        groups = _groups(book, visit.param(), given, faults)
         shown = {each.name for _, found in groups for each in found}
         return _titled(book, name, tier, number) | {
             "groups": groups,
@@ -145,10 +145,9 @@ async def _form(
     )
 
 
-def _groups(
-    book: Book, name: str, tier: Tier, cell: Cell, given: Form, faults: Mapping[str, str]
-) -> list[tuple[str, list[Input]]]:
+def _groups(book: Book, id_: str, given: Form, faults: Mapping[str, str]) -> list[tuple[str, list[Input]]]:
     """Return the fields of the form by what they are about, with what was typed, or else what is in force."""
+    name, tier, cell = _entry(book, id_)
     groups: dict[str, list[Input]] = {}
     values = dict(flat(rules_of(cell))) | {"scopes": "\n".join(_own_scopes(book, name, tier))}
     for path, text in values.items():
