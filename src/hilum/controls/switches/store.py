@@ -260,10 +260,10 @@ class _Prepared:
 
     def read(self, tx: Connection, values: dict[str, Any], now: datetime) -> Stops:
         timed = values | {"now": now}
-        ended, ran_out, standing = read_together(
+        ended, ran_out, engaged = read_together(
             tx, (self._ended, values), (self._ran_out, timed), (self._standing, timed)
         )
-        return [SWITCHES.of(row) for row in standing], [_moment(row) for row in (*ended, *ran_out)]
+        return [SWITCHES.of(row) for row in engaged], [_moment(row) for row in (*ended, *ran_out)]
 
 
 # What is asked at each call of the API and of a page, and by each snapshot.
